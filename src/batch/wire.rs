@@ -1,0 +1,113 @@
+//! The few protobuf fields of a push, written by hand: no structs to build, no second copy of a line.
+
+use crate::model::Entry;
+
+const STREAM: u8 = 0x0a;
+const STREAM_LABELS: u8 = 0x0a;
+const STREAM_ENTRY: u8 = 0x12;
+const ENTRY_TIMESTAMP: u8 = 0x0a;
+const ENTRY_LINE: u8 = 0x12;
+const ENTRY_METADATA: u8 = 0x1a;
+const TIMESTAMP_SECONDS: u8 = 0x08;
+const TIMESTAMP_NANOS: u8 = 0x10;
+const PAIR_NAME: u8 = 0x0a;
+const PAIR_VALUE: u8 = 0x12;
+
+/// Appends a stream: its labels and its entries, which are encoded already.
+pub(super) fn stream(out: &mut Vec<u8>, labels: &str, entries: &[u8]) {
+    out.push(STREAM);
+    varint(out, (field_len(labels.len()) + entries.len()) as u64);
+    field(out, STREAM_LABELS, labels.as_bytes());
+    out.extend_from_slice(entries);
+}
+
+/// Appends an entry to its stream's body; gives the bytes of its line and metadata.
+pub(super) fn entry(out: &mut Vec<u8>, entry: &Entry<'_>) -> usize {
+    let seconds = entry.timestamp.div_euclid(1_000_000_000) as u64;
+    let nanos = entry.timestamp.rem_euclid(1_000_000_000) as u64;
+    let stamp_len = 1 + varint_len(seconds) + 1 + varint_len(nanos);
+    let line = entry.line.as_bytes();
+    let pair_len = |name: &str, value: &str| field_len(name.len()) + field_len(value.len());
+    let metadata_len: usize = entry.metadata.iter().map(|m| field_len(pair_len(&m.name, &m.value))).sum();
+
+    out.push(STREAM_ENTRY);
+    varint(out, (2 + stamp_len + field_len(line.len()) + metadata_len) as u64);
+    out.extend_from_slice(&[ENTRY_TIMESTAMP, stamp_len as u8, TIMESTAMP_SECONDS]);
+    varint(out, seconds);
+    out.push(TIMESTAMP_NANOS);
+    varint(out, nanos);
+    field(out, ENTRY_LINE, line);
+    for pair in &entry.metadata {
+        out.push(ENTRY_METADATA);
+        varint(out, pair_len(&pair.name, &pair.value) as u64);
+        field(out, PAIR_NAME, pair.name.as_bytes());
+        field(out, PAIR_VALUE, pair.value.as_bytes());
+    }
+    line.len() + metadata_len
+}
+
+/// Where the entry after the first `count` begins.
+pub(super) fn skip_entries(body: &[u8], count: usize) -> usize {
+    let mut at = 0;
+    for _ in 0..count {
+        let (len, head) = read_varint(&body[at + 1..]);
+        at += 1 + head + len as usize;
+    }
+    at
+}
+
+/// The bytes of lines and metadata in a body, as [`entry`] counted them.
+pub(super) fn content_bytes(body: &[u8]) -> usize {
+    let (mut at, mut bytes) = (0, 0);
+    while at < body.len() {
+        let (len, head) = read_varint(&body[at + 1..]);
+        let start = at + 1 + head;
+        let end = start + len as usize;
+        let mut field = start;
+        while field < end {
+            let (len, head) = read_varint(&body[field + 1..]);
+            bytes += match body[field] {
+                ENTRY_LINE => len as usize,
+                ENTRY_METADATA => 1 + head + len as usize,
+                _ => 0,
+            };
+            field += 1 + head + len as usize;
+        }
+        at = end;
+    }
+    bytes
+}
+
+fn field(out: &mut Vec<u8>, tag: u8, value: &[u8]) {
+    out.push(tag);
+    varint(out, value.len() as u64);
+    out.extend_from_slice(value);
+}
+
+fn field_len(len: usize) -> usize {
+    1 + varint_len(len as u64) + len
+}
+
+fn varint(out: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+fn varint_len(n: u64) -> usize {
+    (64 - (n | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+/// The value and how many bytes it took.
+fn read_varint(bytes: &[u8]) -> (u64, usize) {
+    let mut n = 0;
+    for (i, b) in bytes.iter().enumerate().take(10) {
+        n |= u64::from(b & 0x7f) << (7 * i);
+        if b & 0x80 == 0 {
+            return (n, i + 1);
+        }
+    }
+    (n, bytes.len().min(10))
+}

@@ -1,0 +1,4 @@
+//! Being built.
+pub fn main() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}

@@ -1,0 +1,14 @@
+//! The words every other module speaks. No files, no sockets, no tasks.
+
+mod entry;
+mod labels;
+mod ledger;
+mod report;
+mod target;
+pub mod units;
+
+pub use entry::{AckRef, Entry, Reason, Structured};
+pub use labels::{LabelSet, Labels, is_valid_label_name, quote_go};
+pub use ledger::{Ack, FileId, Fingerprint, Ledger, Position, Progress};
+pub use report::{ClientReport, DiscoveredReport, FileReport, Report, TargetReport};
+pub use target::{Target, TargetGroup, pod};

@@ -1,0 +1,96 @@
+//! What travels from a file to Loki.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::{Ack, LabelSet};
+
+/// What Loki will store, plus its return address.
+///
+/// The line is a view into the chunk it was read in until a stage rewrites it.
+#[derive(Debug)]
+pub struct Entry<'c> {
+    /// Unix nanoseconds.
+    pub timestamp: i64,
+    pub line: Cow<'c, str>,
+    pub labels: LabelSet,
+    pub metadata: Vec<Structured>,
+    /// Where it goes instead of the client's `tenant_id`.
+    pub tenant: Option<Arc<str>>,
+    pub ack: AckRef<'c>,
+}
+
+/// A pair of structured metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Structured {
+    pub name: String,
+    pub value: String,
+}
+
+/// An entry's return address: its chunk's, as long as the chunk is being worked on, or its own.
+#[derive(Debug)]
+pub enum AckRef<'c> {
+    Chunk(&'c Ack),
+    Own(Ack),
+}
+
+impl AckRef<'_> {
+    pub fn get(&self) -> &Ack {
+        match self {
+            AckRef::Chunk(ack) => ack,
+            AckRef::Own(ack) => ack,
+        }
+    }
+}
+
+impl Entry<'_> {
+    /// The entry on its own feet, to be kept beyond its chunk.
+    pub fn into_owned(self) -> Entry<'static> {
+        Entry {
+            timestamp: self.timestamp,
+            line: Cow::Owned(self.line.into_owned()),
+            labels: self.labels,
+            metadata: self.metadata,
+            tenant: self.tenant,
+            ack: AckRef::Own(match self.ack {
+                AckRef::Chunk(ack) => ack.share(),
+                AckRef::Own(ack) => ack,
+            }),
+        }
+    }
+
+    /// Ends the entry's life in this process: it is delivered, or discarded and counted.
+    pub fn close(self) {
+        if let AckRef::Own(ack) = self.ack {
+            ack.close();
+        }
+    }
+}
+
+/// Why an entry was discarded; what `logentry_dropped_lines_total{reason}` and
+/// `promtail_dropped_entries_total{reason}` say.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Loki can never store it, or `max_retries` of the config ran out.
+    IngesterError,
+    /// 429 with `drop_rate_limited_batches`.
+    RateLimited,
+    /// Longer than `max_line_size`, or than the agent will hold.
+    LineTooLong,
+    /// `limits_config.readline_rate`.
+    GlobalRateLimiter,
+    /// A stage's `drop_counter_reason`, or its default.
+    Stage(Arc<str>),
+}
+
+impl Reason {
+    pub fn as_str(&self) -> &str {
+        match self {
+            Reason::IngesterError => "ingester_error",
+            Reason::RateLimited => "rate_limited",
+            Reason::LineTooLong => "line_too_long",
+            Reason::GlobalRateLimiter => "global_rate_limiter_drop",
+            Reason::Stage(name) => name,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Labels: a map while they are being decided, a `LabelSet` once they are.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::Xxh3;
+
+/// Labels of a target while discovery and relabelling still work on them.
+pub type Labels = BTreeMap<String, String>;
+
+/// A stream's identity: immutable, sorted by name, its hash kept; a clone is a reference count.
+#[derive(Clone)]
+pub struct LabelSet(Arc<Inner>);
+
+struct Inner {
+    hash: u64,
+    pairs: Box<[(Box<str>, Box<str>)]>,
+}
+
+impl LabelSet {
+    /// Of two pairs with one name the later wins.
+    pub fn new<N: Into<Box<str>>, V: Into<Box<str>>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let map: BTreeMap<Box<str>, Box<str>> = pairs.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
+        let mut hash = Xxh3::new();
+        for (name, value) in &map {
+            hash.update(name.as_bytes());
+            hash.update(&[0xff]);
+            hash.update(value.as_bytes());
+            hash.update(&[0xff]);
+        }
+        Self(Arc::new(Inner { hash: hash.digest(), pairs: map.into_iter().collect() }))
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let pairs = &self.0.pairs;
+        pairs.binary_search_by(|(n, _)| (**n).cmp(name)).ok().map(|i| &*pairs[i].1)
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.0.pairs.iter().map(|(n, v)| (&**n, &**v))
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.pairs.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.pairs.is_empty()
+    }
+
+    /// Whether both are the very same allocation: the cheap first question on the hot path.
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The same labels with one set to another value.
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        Self::new(self.iter().chain([(name, value)]))
+    }
+
+    /// The same labels less one.
+    pub fn without(&self, name: &str) -> Self {
+        Self::new(self.iter().filter(|(n, _)| *n != name))
+    }
+
+    /// A hash of names and values that is the same in every process and version.
+    pub fn stable_hash(&self) -> u64 {
+        self.0.hash
+    }
+
+    pub fn to_map(&self) -> Labels {
+        self.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect()
+    }
+}
+
+impl Default for LabelSet {
+    fn default() -> Self {
+        Self::new::<&str, &str>([])
+    }
+}
+
+impl From<&Labels> for LabelSet {
+    fn from(labels: &Labels) -> Self {
+        Self::new(labels.iter().map(|(n, v)| (n.as_str(), v.as_str())))
+    }
+}
+
+impl PartialEq for LabelSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.same(other) || (self.0.hash == other.0.hash && self.0.pairs == other.0.pairs)
+    }
+}
+
+impl Eq for LabelSet {}
+
+impl Hash for LabelSet {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0.hash);
+    }
+}
+
+/// As Loki and Prometheus write a selector: `{a="b", c="d"}`.
+impl fmt::Display for LabelSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = String::with_capacity(self.iter().map(|(n, v)| n.len() + v.len() + 5).sum::<usize>() + 2);
+        out.push('{');
+        for (i, (name, value)) in self.iter().enumerate() {
+            if i > 0 {
+                out.push_str(", ");
+            }
+            out.push_str(name);
+            out.push('=');
+            quote_go(&mut out, value);
+        }
+        out.push('}');
+        f.write_str(&out)
+    }
+}
+
+impl fmt::Debug for LabelSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// `[a-zA-Z_][a-zA-Z0-9_]*`, the only label names that Loki's push parser takes; one other and the whole push is refused.
+pub fn is_valid_label_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    !bytes.is_empty() && !bytes[0].is_ascii_digit() && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
+}
+
+/// Appends `value` in double quotes with the escapes of a Go string literal, which is what Loki reads.
+pub fn quote_go(out: &mut String, value: &str) {
+    use std::fmt::Write;
+    out.push('"');
+    for c in value.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\u{b}' => out.push_str("\\v"),
+            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
+                let _ = write!(out, "\\x{:02x}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_pair_wins_and_order_does_not_matter() {
+        let a = LabelSet::new([("b", "1"), ("a", "2"), ("b", "3")]);
+        let b = LabelSet::new([("a", "2"), ("b", "3")]);
+        assert_eq!(a, b);
+        assert_eq!(a.stable_hash(), b.stable_hash());
+        assert_eq!(a.get("b"), Some("3"));
+        assert_eq!(a.get("c"), None);
+    }
+
+    #[test]
+    fn names_and_values_do_not_run_together_in_the_hash() {
+        assert_ne!(LabelSet::new([("ab", "c")]).stable_hash(), LabelSet::new([("a", "bc")]).stable_hash());
+    }
+
+    #[test]
+    fn printed_as_a_selector_with_go_escapes() {
+        let set = LabelSet::new([("z", "q\"\\\n\u{1}é"), ("a", "")]);
+        assert_eq!(set.to_string(), "{a=\"\", z=\"q\\\"\\\\\\n\\x01é\"}");
+        assert_eq!(LabelSet::default().to_string(), "{}");
+    }
+
+    #[test]
+    fn label_names_loki_takes() {
+        for good in ["a", "_", "a1", "__x", "Ab_9"] {
+            assert!(is_valid_label_name(good), "{good}");
+        }
+        for bad in ["", "1a", "a-b", "a.b", "é", "a b"] {
+            assert!(!is_valid_label_name(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What `/targets`, `/service-discovery` and `/ready` show: plain data, collected when somebody looks.
+
+use serde::Serialize;
+
+use super::Labels;
+
+/// Whoever knows the state of the targets; the server asks it at each request.
+pub trait Report: Send + Sync {
+    fn targets(&self) -> Vec<TargetReport>;
+    fn discovered(&self) -> Vec<DiscoveredReport>;
+    fn clients(&self) -> Vec<ClientReport>;
+}
+
+/// One target that is tailed, with its files.
+#[derive(Clone, Debug, Serialize)]
+pub struct TargetReport {
+    pub job: String,
+    pub path: String,
+    pub labels: Labels,
+    pub files: Vec<FileReport>,
+}
+
+/// One log of a target, for one client.
+#[derive(Clone, Debug, Serialize)]
+pub struct FileReport {
+    pub path: String,
+    pub client: String,
+    /// Offset of the next byte to read, in the generation being read.
+    pub read_offset: u64,
+    /// Offset up to which Loki has acknowledged, in its generation.
+    pub committed_offset: u64,
+    pub size: u64,
+    /// Bytes on disk not yet read, over all generations.
+    pub lag_bytes: u64,
+    /// Bytes read and not yet acknowledged by Loki.
+    pub unacknowledged_bytes: u64,
+    /// Open generations, the live file among them.
+    pub generations: u32,
+    pub lines: u64,
+    /// What keeps it from being read, if anything does.
+    pub error: Option<String>,
+}
+
+/// One discovered target and what relabelling made of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct DiscoveredReport {
+    pub job: String,
+    pub source: String,
+    pub discovered: Labels,
+    /// None when it was dropped.
+    pub labels: Option<Labels>,
+    pub path: Option<String>,
+    /// Why it is not tailed: the rule that dropped it, by number and text, or `no __path__` and the like.
+    pub dropped: Option<String>,
+}
+
+/// One client and how it fares.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClientReport {
+    pub name: String,
+    /// Without user and password.
+    pub url: String,
+    /// `ok`, or since when and why not.
+    pub state: String,
+    pub last_error: Option<String>,
+}

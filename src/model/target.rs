@@ -1,0 +1,43 @@
+//! What discovery says there is, and what relabelling makes of it.
+
+use std::sync::Arc;
+
+use super::{LabelSet, Labels};
+
+/// The whole truth about one source (a pod, a static config, a file). Without targets the source is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetGroup {
+    /// Unique within its job, for instance `pod/<namespace>/<name>`.
+    pub source: String,
+    /// Each target's labels before relabelling.
+    pub targets: Vec<Labels>,
+}
+
+/// One thing to tail, after relabelling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub job: Arc<str>,
+    /// As discovered, before relabelling.
+    pub discovered: Labels,
+    /// What every entry of it carries (`filename` comes on top).
+    pub labels: LabelSet,
+    /// `__path__`: a file or a glob.
+    pub path: String,
+    /// `__path_exclude__`.
+    pub exclude: Option<String>,
+    /// The pod defaults decided the path: see [`pod`].
+    pub defaulted: bool,
+}
+
+/// Names of the labels that discovery of pods sets and the pod defaults read.
+pub mod pod {
+    pub const NAMESPACE: &str = "__meta_kubernetes_namespace";
+    pub const NAME: &str = "__meta_kubernetes_pod_name";
+    pub const UID: &str = "__meta_kubernetes_pod_uid";
+    pub const CONTAINER: &str = "__meta_kubernetes_pod_container_name";
+    pub const NODE: &str = "__meta_kubernetes_pod_node_name";
+    pub const LABEL_APP: &str = "__meta_kubernetes_pod_label_app";
+    pub const LABEL_APP_NAME: &str = "__meta_kubernetes_pod_label_app_kubernetes_io_name";
+    /// A static pod's directory is named by this annotation, not by its uid.
+    pub const CONFIG_HASH: &str = "__meta_kubernetes_pod_annotation_kubernetes_io_config_hash";
+}

@@ -33,6 +33,8 @@ impl Default for Options {
 pub enum Resume {
     /// At the beginning of the live file.
     Start,
+    /// At the beginning of the oldest generation there is.
+    Oldest,
     /// At an offset of the live file, which is all that Promtail knew.
     Offset(u64),
     /// Where this agent stopped.
@@ -85,6 +87,7 @@ impl Log {
         let mut generations = VecDeque::new();
         match resume {
             Resume::Start => {}
+            Resume::Oldest => open_younger(&siblings(&live_path)?, SystemTime::UNIX_EPOCH, &mut generations),
             Resume::Offset(offset) => {
                 if offset <= live.metadata()?.len() {
                     live.offset = offset;

@@ -1,7 +1,7 @@
 //! Hands batches to Loki until Loki says yes.
 //!
-//! A [`Client`] is one entry of `clients`. It has a lane per tenant, which sends one batch at a time, oldest first; a lane
-//! that does not get through holds up no other. What an answer means is decided in `answer`, how long to wait in
+//! A [`Client`] is one entry of `clients`. It has a lane per tenant, which sends one batch at a time, oldest first; a
+//! lane that does not get through holds up no other. What an answer means is decided in `answer`, how long to wait in
 //! `backoff`; a batch is closed when all of it is delivered, or discarded and counted, and dropped in silence when time
 //! runs out, so that it is read from disk and sent again at the next start.
 

@@ -1,7 +1,7 @@
 //! What an answer says about the entries of a push, and what to do now. Pure: `loki.md`'s tables as code.
 //!
-//! Two rules stand behind every row. What may be stored is never discarded: doubt means to ask again, with less. And what
-//! a person has to mend (a password, a path, a proxy) costs patience, not logs.
+//! Two rules stand behind every row. What may be stored is never discarded: doubt means to ask again, with less. And
+//! what a person has to mend (a password, a path, a proxy) costs patience, not logs.
 
 mod reasons;
 
@@ -56,12 +56,24 @@ pub(super) enum Next {
     /// Everything is stored.
     Done,
     /// Everything is stored but some entries that never will be.
-    DoneBut { refused: usize, reason: Reason, why: Cow<'static, str> },
+    DoneBut {
+        refused: usize,
+        reason: Reason,
+        why: Cow<'static, str>,
+    },
     /// It is too much at once: send each half. There is more than one entry.
-    Halve { why: Cow<'static, str> },
+    Halve {
+        why: Cow<'static, str>,
+    },
     /// Something in it is refused: send each half to find out what. There is more than one entry.
-    TakeApart { why: Cow<'static, str> },
-    Again { pace: Pace, at_least: Option<Duration>, why: Cow<'static, str> },
+    TakeApart {
+        why: Cow<'static, str>,
+    },
+    Again {
+        pace: Pace,
+        at_least: Option<Duration>,
+        why: Cow<'static, str>,
+    },
 }
 
 pub(super) fn decide(answer: &Result<Answer, Failure>, part: Part) -> Next {
@@ -105,15 +117,21 @@ fn rate_limited(answer: &Answer, part: Part) -> Next {
 fn needs_a_person(status: u16, answer: &Answer) -> Option<&'static str> {
     Some(match status {
         0..=199 | 300..=399 => {
-            "a redirect that a push cannot follow (only 307 and 308, with follow_redirects): put the final address into url"
+            "a redirect that a push cannot follow (only 307 and 308 can be): put the final address into url"
         }
         401 => "unauthorized: check basic_auth, authorization, bearer_token or oauth2 of this client",
         402 | 403 => "forbidden: check the credentials and the tenant_id of this client",
         404 | 410 => "not found: check the path of url, Loki's is /loki/api/v1/push",
-        405 | 411 | 415 | 421 | 426 | 451 => "the server takes no pushes there: check url, Loki's path is /loki/api/v1/push",
+        405 | 411 | 415 | 421 | 426 | 451 => {
+            "the server takes no pushes there: check url, Loki's path is /loki/api/v1/push"
+        }
         407 => "the proxy wants credentials: check proxy_url",
-        _ if answer.is_html => "a web page instead of Loki's answer: check url, its scheme, and what is in front of Loki",
-        _ if reasons::find(&answer.body).is_some_and(|r| r.extent == Extent::Tenant) => "ingestion is blocked for this tenant",
+        _ if answer.is_html => {
+            "a web page instead of Loki's answer: check url, its scheme, and what is in front of Loki"
+        }
+        _ if reasons::find(&answer.body).is_some_and(|r| r.extent == Extent::Tenant) => {
+            "ingestion is blocked for this tenant"
+        }
         _ => return None,
     })
 }
@@ -232,12 +250,13 @@ mod tests {
     #[test]
     fn a_refusal_by_its_body() {
         let behind = "entry with timestamp 2024-01-18 21:45:57 +0000 UTC ignored, reason: 'entry too far behind, oldest \
-                      acceptable timestamp is: 2024-01-19T08:46:25Z',\ntotal ignored: 7 out of 300 for stream: {a=\"b\"}";
+                      acceptable timestamp is: 2024-01-19T08:46:25Z',\n\
+                      total ignored: 7 out of 300 for stream: {a=\"b\"}";
         let old = "9 errors like: entry for stream '{a=\"x; y\"}' has timestamp too old: 2025-06-02T16:14:42Z, oldest \
-                   acceptable timestamp is: 2026-05-22T18:18:05Z; 11 errors like: Max entry size '262144' bytes exceeded \
-                   for stream '{a=\"x; y\"}' while adding an entry with length '415746' bytes";
-        let rate = "entry with timestamp 2024-01-18 ignored, reason: 'Per stream rate limit exceeded (limit: 3MB/sec) while \
-                    attempting to ingest for stream',\ntotal ignored: 97 out of 300 for stream: {a=\"b\"}";
+                   acceptable timestamp is: 2026-05-22T18:18:05Z; 11 errors like: Max entry size '262144' bytes \
+                   exceeded for stream '{a=\"x; y\"}' while adding an entry with length '415746' bytes";
+        let rate = "entry with timestamp 2024-01-18 ignored, reason: 'Per stream rate limit exceeded (limit: 3MB/sec) \
+                    while attempting to ingest for stream',\ntotal ignored: 97 out of 300 for stream: {a=\"b\"}";
         let names = "entry for stream '{a=\"total ignored: 1 out of 1\"}' has 16 label names; limit 15";
         for (name, body, expected) in [
             ("listed", behind, "less 7 ingester_error"),

@@ -1,5 +1,5 @@
-//! Who pushes: `basic_auth`, `authorization`, `bearer_token`, `oauth2`. What is kept in files is read for each push, so a
-//! rotated secret is picked up at once.
+//! Who pushes: `basic_auth`, `authorization`, `bearer_token`, `oauth2`. What is kept in files is read for each push, so
+//! a rotated secret is picked up at once.
 
 use std::fmt;
 
@@ -104,7 +104,10 @@ impl Auth {
                 kind => kind,
             };
             let (inline, file) = (authorization.credentials.clone(), &authorization.credentials_file);
-            return Ok(Auth::Token { kind: kind.into(), token: Source::new("authorization.credentials", inline, file) });
+            return Ok(Auth::Token {
+                kind: kind.into(),
+                token: Source::new("authorization.credentials", inline, file),
+            });
         }
         if let Some(oauth2) = &config.oauth2 {
             return Ok(Auth::OAuth2(Box::new(OAuth2::tokens(oauth2, config.timeout.0)?)));

@@ -59,7 +59,7 @@ impl Endpoint {
         let tenant = tenant.map(|tenant| headers::value(tenant).ok_or(Failure::TenantName)).transpose()?;
         let headers = self.headers.of(tenant).map_err(Failure::NotSent)?;
         let credential = self.auth.credential().await.map_err(Failure::NotSent)?;
-        let answer = self.connection.post(&self.url, headers, credential, body).await?;
+        let answer = self.connection.post(&self.url, headers, credential, body).await.map_err(Failure::Unreachable)?;
         if answer.status == 401 {
             self.auth.refused();
         }
@@ -95,20 +95,20 @@ impl Connection {
         follow_redirects: bool,
         timeout: Duration,
     ) -> Result<Self, Error> {
-        let make =
-            Make { timeout, follow_redirects, use_environment: proxy.from_environment, proxy: proxy.build()? };
+        let make = Make { timeout, follow_redirects, use_environment: proxy.from_environment, proxy: proxy.build()? };
         let with = tls::Material::read(tls).map_err(|e| e.within("tls_config"))?;
         let client = make.client(tls, &with)?;
         Ok(Self { tls: tls.clone(), make, made: Mutex::new(Made { client, with, looked: Instant::now() }) })
     }
 
+    /// Fails with the reason why there is no answer.
     pub(super) async fn post(
         &self,
         url: &ParsedUrl,
         headers: HeaderMap,
         credential: Credential,
         body: Bytes,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, String> {
         let mut request = self.client().post(url.clone());
         request = match credential {
             Credential::None => request,
@@ -122,7 +122,7 @@ impl Connection {
         answer.map_err(|error| {
             // Perhaps it failed because the certificates are old ones: look at the next chance.
             self.lock().looked = Instant::now().checked_sub(CERTIFICATES_PERIOD).unwrap_or_else(Instant::now);
-            Failure::Unreachable(in_words(error))
+            in_words(error)
         })
     }
 
@@ -172,7 +172,9 @@ impl Make {
             .timeout(self.timeout)
             .redirect(reqwest::redirect::Policy::custom(move |attempt| {
                 match attempt.status().as_u16() {
-                    307 | 308 if follow && attempt.previous().len() > MAX_REDIRECTS => attempt.error("too many redirects"),
+                    307 | 308 if follow && attempt.previous().len() > MAX_REDIRECTS => {
+                        attempt.error("too many redirects")
+                    }
                     307 | 308 if follow => attempt.follow(),
                     // The others would turn the push into a GET, which delivers nothing.
                     _ => attempt.stop(),
@@ -217,7 +219,10 @@ impl Proxy<'_> {
                 return Err(Error::new("proxy_connect_header", "needs proxy_url or proxy_from_environment"));
             }
             if !self.connect_header.is_empty() {
-                return Err(Error::new("proxy_connect_header", "is supported with proxy_url only; write the proxy there"));
+                return Err(Error::new(
+                    "proxy_connect_header",
+                    "is supported with proxy_url only; write the proxy there",
+                ));
             }
             return Ok(None);
         }

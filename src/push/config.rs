@@ -151,11 +151,14 @@ impl Config {
             warnings.push("url: the user in it is used, not basic_auth, authorization, oauth2 or bearer_token".into());
         }
         if self.tls_config.insecure_skip_verify {
-            warnings.push("tls_config.insecure_skip_verify: anybody can pretend to be this Loki; better set ca_file".into());
+            warnings.push(
+                "tls_config.insecure_skip_verify: anybody can pretend to be this Loki; better set ca_file".into(),
+            );
         }
         warnings.extend(self.tls_config.warnings().map(|w| format!("tls_config.{w}")));
         if self.backoff_config.attempts().is_some() {
-            warnings.push("backoff_config.max_retries: lines are lost when an outage lasts longer; leave it out".into());
+            warnings
+                .push("backoff_config.max_retries: lines are lost when an outage lasts longer; leave it out".into());
         }
         warnings
     }

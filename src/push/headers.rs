@@ -125,7 +125,8 @@ impl Headers {
         }
         for (name, file) in &self.files {
             let text = read_file(file).map_err(|e| format!("http_headers.{name}.files: {e}"))?;
-            let value = value(text.expose()).ok_or_else(|| format!("http_headers.{name}.files: {file}: not a header"))?;
+            let value =
+                value(text.expose()).ok_or_else(|| format!("http_headers.{name}.files: {file}: not a header"))?;
             headers.append(name, value);
         }
         Ok(headers)

@@ -70,8 +70,8 @@ impl Lane {
         Self { tenant, failures: 0 }
     }
 
-    /// Sends `batch`, in smaller and smaller parts where it is refused, until each entry's fate is known. `wake` hears of
-    /// each part that is no more.
+    /// Sends `batch`, in smaller and smaller parts where it is refused, until each entry's fate is known. `wake` hears
+    /// of each part that is no more.
     pub(super) async fn deliver(
         &mut self,
         batch: Batch,
@@ -181,10 +181,16 @@ impl Lane {
         match (road.status.failed(&self.tenant, pace, why, Instant::now()), pace) {
             (Say::Nothing, _) => {}
             (Say::First, Pace::Backoff) => {
-                tracing::warn!(client, host, tenant, error = why, "pushes fail; they are tried again until they succeed");
+                tracing::warn!(client, host, tenant, error = why, "pushes fail and are tried again");
             }
             (Say::First, Pace::Slow) => {
-                tracing::error!(client, host, tenant, error = why, "pushes fail until somebody acts; nothing is lost yet");
+                tracing::error!(
+                    client,
+                    host,
+                    tenant,
+                    error = why,
+                    "pushes fail until somebody acts; they are tried again, slowly"
+                );
             }
             (Say::Reminder { since, attempts }, _) => {
                 let since = GoDuration(Duration::from_secs(since.as_secs()));
@@ -212,8 +218,16 @@ impl Lane {
         let entries = road.status.discarded(&stream, why, entries, Instant::now());
         if entries > 0 {
             let client = road.status.name();
-            tracing::warn!(client, host = road.host, tenant = self.tenant(), stream, entries, reason = reason.as_str(),
-                error = why, "entries discarded");
+            tracing::warn!(
+                client,
+                host = road.host,
+                tenant = self.tenant(),
+                stream,
+                entries,
+                reason = reason.as_str(),
+                error = why,
+                "entries discarded"
+            );
         }
     }
 

@@ -40,7 +40,10 @@ impl Metrics {
             request_duration: register(
                 registry,
                 HistogramVec::new(
-                    HistogramOpts::new("promtail_request_duration_seconds", "Duration of pushes; without an answer the status code is failed."),
+                    HistogramOpts::new(
+                        "promtail_request_duration_seconds",
+                        "Duration of pushes; without an answer the status code is failed.",
+                    ),
                     &["status_code", "host"],
                 ),
             ),

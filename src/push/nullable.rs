@@ -1,4 +1,4 @@
-//! Keys that may be written without a value, and then mean their default (as yaml.v2 leaves a field alone that is null).
+//! Keys that may be written without a value, and then mean their default (yaml.v2 leaves a field alone that is null).
 
 use serde::{Deserialize, Deserializer};
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Answer, Failure};
+use super::answer::Answer;
 use super::auth::{Credential, Source};
 use super::client::{Connection, HeaderMap, HeaderValue, ParsedUrl, Proxy, check_url, form, parse_url};
 use super::config::{Error, exclusive, refuse_refs};
@@ -85,7 +85,10 @@ impl OAuth2 {
             ("client_certificate_key_ref", !self.client_certificate_key_ref.is_empty()),
         ];
         if let Some((key, _)) = jwt.into_iter().find(|(_, set)| *set) {
-            return Err(Error::new(key, "belongs to the jwt-bearer grant, which is not supported; use a client secret"));
+            return Err(Error::new(
+                key,
+                "belongs to the jwt-bearer grant, which is not supported; use a client secret",
+            ));
         }
         if self.client_id.is_empty() {
             return Err(Error::new("client_id", "is required"));
@@ -169,7 +172,10 @@ impl Tokens {
             style => (self.ask(style, &secret).await?, style),
         };
         if !is_success(&answer) {
-            return Err(format!("oauth2.token_url: answered status {}: check client_id and client_secret", answer.status));
+            return Err(format!(
+                "oauth2.token_url: answered status {}: check client_id and client_secret",
+                answer.status
+            ));
         }
         let (token, life) = parse(&answer.body)?;
         *self.lock() = State { token: Some((token.clone(), now + life.saturating_sub(MARGIN))), style };
@@ -196,10 +202,7 @@ impl Tokens {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
         let answer = self.connection.post(&self.url, headers, credential, form(&fields).into()).await;
-        answer.map_err(|failure| match failure {
-            Failure::Unreachable(why) | Failure::NotSent(why) => format!("oauth2.token_url: {why}"),
-            Failure::TenantName => unreachable!("a token is asked for without a tenant"),
-        })
+        answer.map_err(|why| format!("oauth2.token_url: {why}"))
     }
 
     // The state is two values that are set at once; a panic elsewhere cannot leave them half changed.

@@ -193,7 +193,10 @@ mod tests {
     fn discards_are_said_once_a_minute_with_their_number() {
         let (status, start) = (status(), Instant::now());
         let discarded = |stream: &str, at: u32| status.discarded(stream, "too old", 5, start + at * SECOND);
-        assert_eq!([discarded("{a}", 0), discarded("{a}", 1), discarded("{b}", 1), discarded("{a}", 60)], [5, 0, 5, 10]);
+        assert_eq!(
+            [discarded("{a}", 0), discarded("{a}", 1), discarded("{b}", 1), discarded("{a}", 60)],
+            [5, 0, 5, 10]
+        );
     }
 
     #[test]

@@ -72,7 +72,8 @@ impl Config {
 
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
         let old = matches!(self.min_version.as_str(), "TLS10" | "TLS11");
-        old.then(|| format!("min_version: {} is not spoken any more, TLS 1.2 is the oldest", self.min_version)).into_iter()
+        old.then(|| format!("min_version: {} is not spoken any more, TLS 1.2 is the oldest", self.min_version))
+            .into_iter()
     }
 
     fn parse_server_name(&self) -> Result<ServerName<'static>, Error> {

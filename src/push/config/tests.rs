@@ -64,8 +64,8 @@ fn refuses_what_cannot_work_and_names_the_key() {
 #[test]
 fn defaults_are_promtails_but_for_the_end_of_retries() {
     // A key without a value means its default as well, which templated configs rely on.
-    let nulls = "batchwait:\nbatchsize:\ntimeout:\nbackoff_config:\n  min_period:\ntls_config:\nfollow_redirects:\nheaders:\n\
-                 external_labels: ~\ntenant_id:\nbasic_auth:\nname: ~\ndrop_rate_limited_batches:\n";
+    let nulls = "batchwait:\nbatchsize:\ntimeout:\nbackoff_config:\n  min_period:\ntls_config:\nfollow_redirects:\n\
+                 headers:\nexternal_labels: ~\ntenant_id:\nbasic_auth:\nname: ~\ndrop_rate_limited_batches:\n";
     for config in [good(""), good(nulls)] {
         assert_eq!(config.batchwait.0, Duration::from_secs(1));
         assert_eq!(config.batchsize, 1_048_576);
@@ -83,8 +83,8 @@ fn reads_everything_promtail_takes() {
         "name: main\nbatchwait: 2s\nbatchsize: 500\ntenant_id: 1234\nexternal_labels: {cluster: c-1, shard: 1}\n\
          headers: {X-Key: 0123}\ndrop_rate_limited_batches: yes\nfollow_redirects: no\nenable_http2: false\n\
          oauth2: {client_id: a, client_secret: b, token_url: http://t, scopes: [x, y], endpoint_params: {aud: z}}\n\
-         tls_config: {insecure_skip_verify: true, min_version: TLS13}\nproxy_url: http://u:p@proxy:3128\nno_proxy: a,b\n\
-         proxy_connect_header: {X-P: [a]}\nhttp_headers: {X-A: {values: [a, b], secrets: [c], files: [/d]}}\n\
+         tls_config: {insecure_skip_verify: true, min_version: TLS13}\nproxy_url: http://u:p@proxy:3128\n\
+         no_proxy: a,b\nproxy_connect_header: {X-P: [a]}\nhttp_headers: {X-A: {values: [a, b], secrets: [c], files: [/d]}}\n\
          backoff_config: {max_retries: 3}",
     );
     assert_eq!((config.name().as_str(), config.tenant_id.as_str()), ("main", "1234"));
@@ -102,7 +102,8 @@ fn the_printed_config_holds_no_secret_and_can_be_read_again() {
     let config = good(
         "headers: {X-Key: hunter2}\nproxy_url: http://u:hunter2@proxy\nproxy_connect_header: {X-P: [hunter2]}\n\
          http_headers: {X-A: {values: [hunter2], secrets: [hunter2]}}\ntls_config: {cert: c, key: hunter2}\n\
-         oauth2: {client_id: a, client_secret: hunter2, token_url: 'http://u:hunter2@t', endpoint_params: {p: hunter2}}",
+         oauth2: {client_id: a, client_secret: hunter2, token_url: 'http://u:hunter2@t',\n\
+         endpoint_params: {p: hunter2}}",
     );
     let config = Config { url: Url::new("https://u:hunter2@loki/p?k=hunter2"), ..config };
     let printed = serde_yaml::to_string(&config).expect("serialises");
@@ -118,7 +119,8 @@ fn a_name_stays_while_the_place_stays() {
     assert_eq!(plain.len(), 6);
     assert_eq!(name("timeout: 3s"), plain);
     assert_eq!(name("backoff_config: {max_retries: 3}"), plain);
-    for other in ["tenant_id: a", "external_labels: {a: b}", "headers: {X-Scope-OrgID: a}", "basic_auth: {username: a}"] {
+    for other in ["tenant_id: a", "external_labels: {a: b}", "headers: {X-Scope-OrgID: a}", "basic_auth: {username: a}"]
+    {
         assert_ne!(name(other), plain, "{other}");
     }
     assert_ne!(name("external_labels: {a: bc}"), name("external_labels: {ab: c}"));

@@ -65,8 +65,8 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let certificate = ParsedCertificate::try_from(end_entity)?;
-        // `openssl req -x509` makes a CA of what is used as a server's certificate. Go takes it where it is itself the CA
-        // that is trusted, and so do we: it is the very certificate the user wrote down.
+        // `openssl req -x509` makes a CA of what is used as a server's certificate. Go takes it where it is itself the
+        // CA that is trusted, and so do we: it is the very certificate the user wrote down.
         if !self.roots.pinned.contains(end_entity) {
             let store = self.roots.store();
             if store.is_empty() {

@@ -119,7 +119,7 @@ fn needs_a_person(status: u16, answer: &Answer) -> Option<&'static str> {
         0..=199 | 300..=399 => {
             "a redirect that a push cannot follow (only 307 and 308 can be): put the final address into url"
         }
-        401 => "unauthorized: check basic_auth, authorization, bearer_token or oauth2 of this client",
+        401 => "unauthorized: check basic_auth, authorization, bearer_token or oauth2, and tenant_id",
         402 | 403 => "forbidden: check the credentials and the tenant_id of this client",
         404 | 410 => "not found: check the path of url, Loki's is /loki/api/v1/push",
         405 | 411 | 415 | 421 | 426 | 451 => {
@@ -129,10 +129,7 @@ fn needs_a_person(status: u16, answer: &Answer) -> Option<&'static str> {
         _ if answer.is_html => {
             "a web page instead of Loki's answer: check url, its scheme, and what is in front of Loki"
         }
-        _ if reasons::find(&answer.body).is_some_and(|r| r.extent == Extent::Tenant) => {
-            "ingestion is blocked for this tenant"
-        }
-        _ => return None,
+        _ => return reasons::find(&answer.body).filter(|r| r.extent == Extent::Everything).map(|r| r.say),
     })
 }
 
@@ -249,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_refusal_by_its_body() {
-        let behind = "entry with timestamp 2024-01-18 21:45:57 +0000 UTC ignored, reason: 'entry too far behind, oldest \
+        let behind = "entry with timestamp 2024-01-18 21:45:57 ignored, reason: 'entry too far behind, oldest \
                       acceptable timestamp is: 2024-01-19T08:46:25Z',\n\
                       total ignored: 7 out of 300 for stream: {a=\"b\"}";
         let old = "9 errors like: entry for stream '{a=\"x; y\"}' has timestamp too old: 2025-06-02T16:14:42Z, oldest \
@@ -266,6 +263,7 @@ mod tests {
             ("too much, under 400", rate, "again"),
             ("unknown", "no", "apart"),
             ("known and unknown", "entry too far behind; 3 errors like: no", "apart"),
+            ("scheme", "Client sent an HTTP request to an HTTPS server.\n", "slowly"),
             ("blocked", "ingestion blocked for user fake until '2026-01-01' with status code '400'", "slowly"),
         ] {
             assert_eq!(word(&answer(400, body), STREAM), expected, "{name}");

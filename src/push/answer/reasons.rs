@@ -13,8 +13,8 @@ pub(super) enum Extent {
     Stream,
     /// Entries that are wanted later.
     Rate,
-    /// Everything the tenant sends, for a while.
-    Tenant,
+    /// Whatever is sent there, until a person changes it.
+    Everything,
 }
 
 #[derive(Debug)]
@@ -29,8 +29,9 @@ const fn known(needle: &'static str, say: &'static str, extent: Extent) -> Known
 }
 
 /// In lower case; the wider extent first, for it decides when an answer has two reasons.
-const KNOWN: [Known; 18] = [
-    known("ingestion blocked", "ingestion blocked", Extent::Tenant),
+const KNOWN: [Known; 19] = [
+    known("client sent an http request to an https server", "it speaks HTTPS there: check url", Extent::Everything),
+    known("ingestion blocked", "ingestion is blocked for this tenant", Extent::Everything),
     known("per stream rate limit exceeded", "per stream rate limit exceeded", Extent::Rate),
     known("ingestion rate limit exceeded", "ingestion rate limit exceeded", Extent::Rate),
     known("maximum active stream limit exceeded", "maximum active stream limit exceeded", Extent::Rate),

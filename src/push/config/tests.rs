@@ -84,8 +84,8 @@ fn reads_everything_promtail_takes() {
          headers: {X-Key: 0123}\ndrop_rate_limited_batches: yes\nfollow_redirects: no\nenable_http2: false\n\
          oauth2: {client_id: a, client_secret: b, token_url: http://t, scopes: [x, y], endpoint_params: {aud: z}}\n\
          tls_config: {insecure_skip_verify: true, min_version: TLS13}\nproxy_url: http://u:p@proxy:3128\n\
-         no_proxy: a,b\nproxy_connect_header: {X-P: [a]}\nhttp_headers: {X-A: {values: [a, b], secrets: [c], files: [/d]}}\n\
-         backoff_config: {max_retries: 3}",
+         no_proxy: a,b\nproxy_connect_header: {X-P: [a]}\n\
+         http_headers: {X-A: {values: [a, b], secrets: [c], files: [/d]}}\nbackoff_config: {max_retries: 3}",
     );
     assert_eq!((config.name().as_str(), config.tenant_id.as_str()), ("main", "1234"));
     assert_eq!(config.external_labels["shard"], "1");

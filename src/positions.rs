@@ -270,6 +270,11 @@ impl State {
         self.records.iter().filter_map(|(slot, e)| Some((slot.0, e.key.clone(), e.saved?))).collect()
     }
 
+    fn latest(&self, which: impl FnMut(&&Entry) -> bool) -> Option<Saved> {
+        let records = self.records.values().filter(which).filter_map(|e| e.saved);
+        records.max_by_key(|r| r.saved).map(Record::into_saved)
+    }
+
     fn knows(&self, path: &str) -> bool {
         self.records.values().any(|e| e.saved.is_some() && e.key.path == Path::new(path))
     }

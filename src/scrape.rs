@@ -141,7 +141,8 @@ impl Scrape {
             readers.push(mailbox);
             threads.push(std::thread::Builder::new().name("reader".into()).spawn(move || reader.run())?);
         }
-        let scout = scout::Scout::new(config, jobs, readers, positions, metrics, status.clone(), (events.clone(), inbox));
+        let scout =
+            scout::Scout::new(config, jobs, readers, positions, metrics, status.clone(), (events.clone(), inbox));
         threads.push(std::thread::Builder::new().name("scout".into()).spawn(move || {
             scout.run();
             let _ = end.send(true);

@@ -16,9 +16,14 @@ pub struct TargetGroup {
 /// What discovery tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Update {
-    Group { job: Arc<str>, group: TargetGroup },
+    Group {
+        job: Arc<str>,
+        group: TargetGroup,
+    },
     /// Everything of this job that existed at the start has been told.
-    Synced { job: Arc<str> },
+    Synced {
+        job: Arc<str>,
+    },
 }
 
 /// One thing to tail, after relabelling.

@@ -80,7 +80,8 @@ impl Collector for Files {
             read_lines.push(counter(&path, progress.lines as f64));
         }
         let unacknowledged = self.0.unacknowledged();
-        let unacknowledged = unacknowledged.iter().map(|(client, n)| gauge(&[("client", client.to_string())], *n as f64));
+        let unacknowledged =
+            unacknowledged.iter().map(|(client, n)| gauge(&[("client", client.to_string())], *n as f64));
         let families = [
             family("promtail_read_bytes_total", "Number of bytes read", MetricType::GAUGE, read_bytes),
             family("promtail_file_bytes_total", "Number of bytes total", MetricType::GAUGE, file_bytes),

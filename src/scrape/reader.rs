@@ -402,7 +402,8 @@ impl Reader {
                     }
                     tailer.drained = self.stop.is_some();
                     tailer.interval = (tailer.interval * 2).min(self.config.max_poll);
-                    let due = self.beat(now + tailer.interval);
+                    let interval = tailer.interval;
+                    let due = self.beat(now + interval);
                     self.at(log, due);
                 }
                 Turn::Blocked => {
@@ -430,7 +431,8 @@ impl Reader {
     }
 
     fn settle_endings(&mut self) {
-        let settled: Vec<u64> = self.ending.iter().filter(|(_, t)| t.ledger.is_settled()).map(|(log, _)| *log).collect();
+        let settled: Vec<u64> =
+            self.ending.iter().filter(|(_, t)| t.ledger.is_settled()).map(|(log, _)| *log).collect();
         for log in settled {
             let tailer = self.ending.remove(&log).expect("it was just seen");
             if let Some(slot) = tailer.slot {

@@ -31,9 +31,14 @@ pub(super) enum Event {
     Update(Update),
     Heard(Heard),
     /// This reader is done with this log.
-    Finished { reader: usize, log: u64 },
+    Finished {
+        reader: usize,
+        log: u64,
+    },
     /// This reader has stopped.
-    Stopped { reader: usize },
+    Stopped {
+        reader: usize,
+    },
     Stop(Duration),
 }
 
@@ -260,7 +265,8 @@ impl Scout {
 
     /// Begins to follow a target. If one of `left` tailed the same path, its logs go on under the new labels.
     fn track(&mut self, job: usize, target: Arc<Target>, left: &mut Vec<u64>) {
-        let globs = Glob::new(&target.path).and_then(|g| Ok((g, target.exclude.as_deref().map(Glob::new).transpose()?)));
+        let globs =
+            Glob::new(&target.path).and_then(|g| Ok((g, target.exclude.as_deref().map(Glob::new).transpose()?)));
         let (glob, exclude) = match globs {
             Ok(globs) => globs,
             Err(error) => {
@@ -369,7 +375,8 @@ impl Scout {
         if let Some(exclude) = &tracked.exclude {
             found.files.retain(|file| !exclude.matches(file));
         }
-        let rotated: BTreeSet<PathBuf> = found.files.iter().filter(|f| rotation_of(f, &found.files).is_some()).cloned().collect();
+        let rotated: BTreeSet<PathBuf> =
+            found.files.iter().filter(|f| rotation_of(f, &found.files).is_some()).cloned().collect();
         let olders: BTreeSet<PathBuf> = rotated.iter().filter_map(|f| rotation_of(f, &found.files)).collect();
         let new: Vec<PathBuf> =
             found.files.difference(&rotated).filter(|f| !tracked.files.contains_key(*f)).cloned().collect();
@@ -404,9 +411,7 @@ impl Scout {
         }
         let readers = self.readers.len();
         self.logs.insert(log, Known { path: path.clone(), job, tracked: Some(id), place, readers });
-        self.tell(|| {
-            Command::Add(Assignment { log, path: path.clone(), target: target.clone(), job, from_oldest })
-        });
+        self.tell(|| Command::Add(Assignment { log, path: path.clone(), target: target.clone(), job, from_oldest }));
     }
 
     fn finished(&mut self, log: u64) {

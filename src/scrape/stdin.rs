@@ -23,7 +23,8 @@ impl Pipe {
     pub fn read(&mut self, buffer: &mut Vec<u8>) -> Read {
         loop {
             let whole = memchr::memrchr(b'\n', &self.pending).map(|i| i + 1);
-            let len = whole.or((self.ended || self.pending.len() > MAX_LINE).then_some(self.pending.len())).unwrap_or(0);
+            let len =
+                whole.or((self.ended || self.pending.len() > MAX_LINE).then_some(self.pending.len())).unwrap_or(0);
             if len > 0 {
                 buffer.clear();
                 buffer.extend(self.pending.drain(..len));

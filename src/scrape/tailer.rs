@@ -120,7 +120,9 @@ impl Tailer {
                 self.ledger.open(bytes, end).close();
                 Ok(Turn::More)
             }
-            Read::Idle if self.retired.is_some_and(|at| now >= at.max(self.last_lines) + FAREWELL) => Ok(Turn::Finished),
+            Read::Idle if self.retired.is_some_and(|at| now >= at.max(self.last_lines) + FAREWELL) => {
+                Ok(Turn::Finished)
+            }
             Read::Idle => Ok(Turn::Idle),
             Read::Finished => Ok(Turn::Finished),
         }

@@ -7,6 +7,7 @@ mod build;
 mod config;
 mod discovered;
 mod html;
+mod log;
 mod process;
 mod routes;
 mod targets;
@@ -21,7 +22,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 pub use build::Build;
-pub use config::{Config, LogFormat, LogLevel};
+pub use config::Config;
+pub use log::{LogFormat, LogLevel};
 
 use crate::metrics::Registry;
 use crate::model::Report;

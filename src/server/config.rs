@@ -20,6 +20,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::{LogFormat, LogLevel};
 use crate::model::units::{self, GoDuration, Secret};
 
 const DEFAULT_PORT: u16 = 80;
@@ -145,59 +146,6 @@ config! {
         grpc_server_recv_buffer_pools_enabled = "false",
         grpc_collect_max_streams_by_conn = "true",
         report_grpc_codes_in_instrumentation_label_enabled = "false",
-    }
-}
-
-/// `-log.level`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogLevel {
-    Debug,
-    #[default]
-    Info,
-    Warn,
-    Error,
-}
-
-impl LogLevel {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-        }
-    }
-}
-
-/// `-log.format`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    #[default]
-    Logfmt,
-    Json,
-}
-
-impl std::str::FromStr for LogLevel {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let levels = [Self::Debug, Self::Info, Self::Warn, Self::Error];
-        let found = levels.into_iter().find(|level| level.as_str() == text);
-        found.ok_or_else(|| format!("unknown log level {text:?}: expected debug, info, warn or error"))
-    }
-}
-
-impl std::str::FromStr for LogFormat {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "logfmt" => Ok(Self::Logfmt),
-            "json" => Ok(Self::Json),
-            _ => Err(format!("unknown log format {text:?}: expected logfmt or json")),
-        }
     }
 }
 

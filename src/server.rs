@@ -5,6 +5,7 @@
 
 mod build;
 mod config;
+mod connections;
 mod discovered;
 mod html;
 mod log;
@@ -24,6 +25,8 @@ use tokio::sync::oneshot;
 pub use build::Build;
 pub use config::Config;
 pub use log::{LogFormat, LogLevel};
+
+use connections::Connections;
 
 use crate::metrics::Registry;
 use crate::model::Report;
@@ -63,7 +66,8 @@ impl Server {
         let (stop, stopped) = oneshot::channel::<()>();
         let grace: Duration = self.config.graceful_shutdown_timeout.0;
         let router = routes::router(&self.config, state);
-        let serving = axum::serve(self.listener, router).with_graceful_shutdown(async {
+        let connections = Connections::new(self.listener, self.config.connections(), self.config.idle_timeout());
+        let serving = axum::serve(connections, router).with_graceful_shutdown(async {
             // An error is a dropped `stop`, which means the same.
             let _ = stopped.await;
         });

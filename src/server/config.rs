@@ -7,6 +7,8 @@
 //!   http_path_prefix: ""          # before every path, /metrics and /ready too
 //!   external_url: ""              # how people reach it, if a proxy stands before it
 //!   health_check_target: true     # /ready wants a file that is being tailed
+//!   http_listen_conn_limit: 0     # connections at once; 0 means 256
+//!   http_server_idle_timeout: 2m  # a connection that is silent for so long is closed
 //!   disable: false                # no pages, no metrics
 //!   register_instrumentation: true
 //!   graceful_shutdown_timeout: 30s
@@ -17,6 +19,8 @@
 //! Promtail's other keys are accepted, so that a `promtail.yaml` starts unchanged; [`Config::warnings`] names those
 //! that were set and have no effect. TLS is refused: pages that someone believes to be encrypted must not be plain.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -24,7 +28,11 @@ use super::{LogFormat, LogLevel};
 use crate::model::units::{self, GoDuration, Secret};
 
 const DEFAULT_PORT: u16 = 80;
-const DEFAULT_GRACE: GoDuration = GoDuration(std::time::Duration::from_secs(30));
+const DEFAULT_IDLE: GoDuration = GoDuration(Duration::from_secs(120));
+const DEFAULT_GRACE: GoDuration = GoDuration(Duration::from_secs(30));
+
+/// What `http_listen_conn_limit: 0` means; in Promtail it means none.
+const DEFAULT_CONNECTIONS: u32 = 256;
 
 /// One list of the keys that are only accepted, each with the defaults that need no warning.
 macro_rules! config {
@@ -59,6 +67,8 @@ macro_rules! config {
                     disable: false,
                     enable_runtime_reload: false,
                     register_instrumentation: true,
+                    http_listen_conn_limit: 0,
+                    http_server_idle_timeout: DEFAULT_IDLE,
                     graceful_shutdown_timeout: DEFAULT_GRACE,
                     log_level: LogLevel::default(),
                     log_format: LogFormat::default(),
@@ -93,6 +103,10 @@ config! {
         pub enable_runtime_reload: bool,
         #[serde(deserialize_with = "true_unless_said")]
         pub register_instrumentation: bool,
+        #[serde(deserialize_with = "units::or_default")]
+        pub http_listen_conn_limit: u32,
+        #[serde(deserialize_with = "idle")]
+        pub http_server_idle_timeout: GoDuration,
         #[serde(deserialize_with = "grace")]
         pub graceful_shutdown_timeout: GoDuration,
         #[serde(deserialize_with = "units::or_default")]
@@ -106,11 +120,9 @@ config! {
     }
     accepted {
         profiling_enabled = "false",
-        http_listen_conn_limit = "0",
         http_server_read_timeout = "30s",
         http_server_read_header_timeout = "0" | "0s",
         http_server_write_timeout = "30s",
-        http_server_idle_timeout = "2m" | "2m0s" | "120s",
         http_log_closed_connections_without_response_enabled = "false",
         proxy_protocol_enabled = "false",
         tls_cipher_suites = "",
@@ -216,6 +228,18 @@ impl Config {
         warnings
     }
 
+    pub(super) fn connections(&self) -> usize {
+        match self.http_listen_conn_limit {
+            0 => DEFAULT_CONNECTIONS as usize,
+            limit => limit as usize,
+        }
+    }
+
+    /// Zero would close every connection at once; in Go it means no timeout, and here the default.
+    pub(super) fn idle_timeout(&self) -> Duration {
+        if self.http_server_idle_timeout.0.is_zero() { DEFAULT_IDLE.0 } else { self.http_server_idle_timeout.0 }
+    }
+
     /// `http_path_prefix` as the routes want it: empty, or with a slash before and none behind.
     pub(super) fn prefix(&self) -> String {
         as_prefix(&self.http_path_prefix)
@@ -256,6 +280,10 @@ fn plain(value: &Value) -> String {
 
 fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(DEFAULT_PORT))
+}
+
+fn idle<'de, D: Deserializer<'de>>(deserializer: D) -> Result<GoDuration, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(DEFAULT_IDLE))
 }
 
 fn grace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<GoDuration, D::Error> {

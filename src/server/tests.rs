@@ -197,3 +197,13 @@ async fn it_stops_although_somebody_stays_connected() {
     let stopped = tokio::time::timeout(Duration::from_secs(10), server.task).await;
     stopped.expect("it ends within its grace").expect("without a panic");
 }
+
+#[tokio::test]
+async fn one_who_says_nothing_makes_room_for_others() {
+    let server = start("http_listen_conn_limit: 1\nhttp_server_idle_timeout: 50ms", vec![]).await;
+    let mut silent = TcpStream::connect(server.address).await.expect("it listens");
+    // Waits until the only place is free.
+    assert_eq!(server.status("/-/healthy").await.0, 200);
+    let closed = silent.read(&mut [0]).await;
+    assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+}

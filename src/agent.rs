@@ -78,8 +78,9 @@ impl Agent {
     /// Builds everything from the config, and starts it.
     pub async fn new(config: Config, options: Options) -> Result<Self, Error> {
         let registry = Registry::new();
-        let hostname = config::hostname();
-        let node: Arc<str> = config::node_name().into();
+        let environment = |name: &str| std::env::var(name).ok();
+        let hostname = config::hostname(&environment);
+        let node: Arc<str> = config::node_name(&environment).into();
         let positions = Positions::open(build::positions(&config, options)).map_err(|e| Error(e.to_string()))?;
         let positions = Arc::new(positions);
         let jobs = build::jobs(&config).map_err(Error)?;
@@ -188,7 +189,13 @@ fn summarise(
     server: Option<&server::Server>,
 ) {
     let address = server.and_then(|s| s.local_addr().ok()).map_or("off".to_string(), |a| a.to_string());
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), hostname, jobs = config.scrape_configs.len(), http = address, "starting");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        hostname,
+        jobs = config.scrape_configs.len(),
+        http = address,
+        "starting"
+    );
     let file = positions.filename().display();
     tracing::info!(%file, known = positions.known(), read_only = options.dry_run, "positions");
     for client in &config.clients {

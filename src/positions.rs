@@ -155,17 +155,11 @@ impl Positions {
             return None;
         }
         let mut saved = known.and_then(|slot| state.records[&slot].saved).map(Record::into_saved);
-        if saved.is_none() {
-            // The target's labels changed: what was delivered under the old ones is not sent again under the new.
-            let same = |e: &&Entry| (&e.key.client, &e.key.job, &e.key.path) == (&key.client, &key.job, &key.path);
-            saved = state
-                .records
-                .values()
-                .filter(same)
-                .filter_map(|e| e.saved)
-                .max_by_key(|r| r.saved)
-                .map(Record::into_saved);
-        }
+        // Labels, a job's name or a client's address changed: what was delivered before is not sent again. To Promtail
+        // a position is the path's, whoever reads it.
+        let same_log = |e: &&Entry| (&e.key.client, &e.key.job, &e.key.path) == (&key.client, &key.job, &key.path);
+        let same_path = |e: &&Entry| e.key.path == key.path;
+        saved = saved.or_else(|| state.orphan(same_log)).or_else(|| state.orphan(same_path));
         if let Some(offset) = state.foreign.get(&path).and_then(|o| o.parse().ok()) {
             saved = Some(Saved::Offset(offset));
         }
@@ -270,8 +264,9 @@ impl State {
         self.records.iter().filter_map(|(slot, e)| Some((slot.0, e.key.clone(), e.saved?))).collect()
     }
 
-    fn latest(&self, which: impl FnMut(&&Entry) -> bool) -> Option<Saved> {
-        let records = self.records.values().filter(which).filter_map(|e| e.saved);
+    /// The newest position of a log that nobody reads (yet).
+    fn orphan(&self, which: impl Fn(&&Entry) -> bool) -> Option<Saved> {
+        let records = self.records.values().filter(|e| !e.in_use && which(e)).filter_map(|e| e.saved);
         records.max_by_key(|r| r.saved).map(Record::into_saved)
     }
 

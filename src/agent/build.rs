@@ -11,7 +11,7 @@ use crate::config::{Config, Decompression, FileWatchConfig, LimitsConfig, Scrape
 use crate::model::{LabelSet, Labels, Reason};
 use crate::relabel::Rules;
 use crate::scrape::{self, Books, Job, Outlet, Rate};
-use crate::stages::{self, Program};
+use crate::stages;
 use crate::tail::{self, Compression, Encoding};
 use crate::{positions, push};
 
@@ -73,7 +73,8 @@ fn compression(config: &Decompression) -> Result<Option<Compression>, String> {
 pub(super) fn scrape(config: &Config, options: Options, hostname: String) -> scrape::Config {
     let watch = &config.global.file_watch_config;
     let default = FileWatchConfig::default();
-    let quiet = if watch.max_poll_frequency == default.max_poll_frequency { QUIET_POLL } else { watch.max_poll_frequency.0 };
+    let quiet =
+        if watch.max_poll_frequency == default.max_poll_frequency { QUIET_POLL } else { watch.max_poll_frequency.0 };
     scrape::Config {
         stdin: options.stdin.then(|| stdin_labels(config, &hostname)),
         hostname,
@@ -101,7 +102,10 @@ fn stdin_labels(config: &Config, hostname: &str) -> LabelSet {
         return LabelSet::new([("hostname", hostname), ("job", "stdin")]);
     };
     if !others.is_empty() {
-        tracing::warn!(job = job.job_name, "standard input takes the first job's labels and stages; the other jobs are not run");
+        tracing::warn!(
+            job = job.job_name,
+            "standard input takes the first job's labels and stages; the other jobs are not run"
+        );
     }
     let all: Labels = job.static_configs.iter().flat_map(|c| c.labels.clone()).collect();
     LabelSet::new(all.into_iter().filter(|(name, _)| !name.starts_with("__")))

@@ -16,7 +16,7 @@ use super::fake_loki::{FakeLoki, Push, Reply, Wrap};
 use super::{Backoff, Client, Config, Metrics, Status, Stop, TlsConfig, Url};
 use crate::batch::{Batch, Batcher, Lane, Outcome};
 use crate::metrics::Registry;
-use crate::model::{AckRef, Entry, LabelSet, Ledger, Position};
+use crate::model::{AckRef, Entry, LabelSet, Ledger, Origin, Position};
 
 /// A client at work, and the reader's end of it.
 struct Running {
@@ -83,6 +83,7 @@ impl Running {
                 labels: labels.clone(),
                 metadata: Vec::new(),
                 tenant: tenant.map(Arc::from),
+                origin: Origin::default(),
                 ack: AckRef::Own(self.ledger.open(line.len() as u64, end)),
             };
             match self.batcher.add(entry, Instant::now()) {

@@ -354,3 +354,6 @@ fn open_younger(older: &[Sibling], since: SystemTime, generations: &mut VecDeque
 fn open_sibling(sibling: &Sibling) -> Option<Generation> {
     Generation::open(&sibling.path, sibling.compression).ok()
 }
+
+#[cfg(test)]
+mod tests;

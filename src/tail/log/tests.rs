@@ -223,9 +223,9 @@ fn after_a_restart_it_goes_on_in_whatever_the_file_has_become() {
             "deleted and another of its name",
             |d| {
                 fs::remove_file(d.path("a.log")).expect("removed");
-                d.append("a.log", "1\n2\n3 other\n");
+                d.append("a.log", "other 1\nother 2\n");
             },
-            &["1", "2", "3 other"],
+            &["other 1", "other 2"],
         ),
     ];
     for (what, happen, want) in happenings {

@@ -16,7 +16,7 @@ use futures::future::{BoxFuture, FutureExt, join_all};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::model::TargetGroup;
+use crate::model::{TargetGroup, Update};
 use known::Known;
 pub use metrics::Metrics;
 pub use static_config::StaticConfig;
@@ -47,19 +47,6 @@ impl Config {
             .enumerate()
             .try_for_each(|(i, c)| c.check_files().map_err(|e| format!("kubernetes_sd_configs[{i}].{e}")))
     }
-}
-
-/// What discovery tells of one job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Update {
-    Group {
-        job: Arc<str>,
-        group: TargetGroup,
-    },
-    /// Everything that was there at the start has been told; comes once.
-    Synced {
-        job: Arc<str>,
-    },
 }
 
 /// Tells of one job's sources until nobody listens to `updates`.

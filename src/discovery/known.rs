@@ -7,8 +7,8 @@ use std::sync::Arc;
 use prometheus::IntGauge;
 use tokio::sync::mpsc;
 
-use super::{Metrics, Update};
-use crate::model::{Labels, TargetGroup};
+use super::Metrics;
+use crate::model::{Labels, TargetGroup, Update};
 
 /// The sources of one config: a hash of what was last told of each is all that is kept.
 pub(super) struct Known {

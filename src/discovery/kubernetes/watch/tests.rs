@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 use super::super::backoff::Backoff;
 use super::super::{self as kubernetes, Config};
 use super::*;
-use crate::discovery::{Metrics, Update};
+use crate::discovery::Metrics;
+use crate::model::Update;
 use crate::model::TargetGroup;
 use apiserver::{Apiserver, Request, error, list, pod, soon};
 

@@ -1,5 +1,7 @@
 //! What a match is replaced by: the template of Go's `Regexp.Expand`.
 
+use std::fmt;
+
 use super::{Captures, Regex};
 
 /// `$1`, `${1}`, `$name`, `${name}`, `$$`, and plain text.
@@ -8,6 +10,7 @@ use super::{Captures, Regex};
 /// part in the match, is empty. A `$` that begins none of these is a plain `$`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replacement {
+    template: Box<str>,
     /// No two texts in a row, none of them empty.
     parts: Vec<Part>,
 }
@@ -38,7 +41,7 @@ impl Replacement {
             }
         }
         text(&mut parts, rest);
-        Self { parts }
+        Self { template: template.into(), parts }
     }
 
     /// Appends the template to `out`, filled in from `captures`, which are a match of `regex`.
@@ -63,6 +66,13 @@ impl Replacement {
 
     pub fn has_groups(&self) -> bool {
         self.is_literal().is_none()
+    }
+}
+
+/// As it was written.
+impl fmt::Display for Replacement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.template)
     }
 }
 
@@ -155,6 +165,7 @@ mod tests {
             let replacement = Replacement::new(template);
             assert_eq!(replacement.is_literal(), text, "{template}");
             assert_eq!(replacement.has_groups(), text.is_none(), "{template}");
+            assert_eq!(replacement.to_string(), template);
         }
     }
 }

@@ -11,19 +11,17 @@ mod wire;
 
 pub use batcher::{Batcher, Config, Lane, Limits, Outcome};
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::model::{Ack, Entry, LabelSet};
+use crate::model::{Ack, Entry, LabelMap, LabelSet};
 
 /// One push being written, or on its way.
 #[derive(Debug)]
 pub struct Batch {
     tenant: Option<Arc<str>>,
     streams: Vec<Stream>,
-    index: HashMap<LabelSet, usize, BuildHasherDefault<KeptHash>>,
+    index: LabelMap<usize>,
     acks: Vec<Ack>,
     entries: usize,
     bytes: usize,
@@ -45,7 +43,7 @@ impl Batch {
         Self {
             tenant,
             streams: Vec::new(),
-            index: HashMap::default(),
+            index: LabelMap::default(),
             acks: Vec::new(),
             entries: 0,
             bytes: 0,
@@ -126,10 +124,9 @@ impl Batch {
     }
 
     fn push(&mut self, entry: Entry<'_>, external: &[(String, String)]) {
-        let stream = match self.streams.last() {
-            // Lines of one stream tend to follow each other.
-            Some(_) if self.index.get(&entry.labels).is_some() => self.index[&entry.labels],
-            _ => self.add_stream(&entry.labels, external),
+        let stream = match self.index.get(&entry.labels) {
+            Some(stream) => *stream,
+            None => self.add_stream(&entry.labels, external),
         };
         let stream = &mut self.streams[stream];
         let bytes = wire::entry(&mut stream.body, &entry);
@@ -174,21 +171,5 @@ impl Outstanding {
 impl Drop for Outstanding {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A `LabelSet` brings its hash along.
-#[derive(Default)]
-struct KeptHash(u64);
-
-impl Hasher for KeptHash {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only label sets are keys here, and they write one u64");
-    }
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
     }
 }

@@ -3,6 +3,9 @@
 
 pub use prometheus::Registry;
 use prometheus::core::Collector;
+use prometheus::{IntCounterVec, Opts};
+
+use crate::model::{Entry, Reason};
 
 /// Registers `metric` and gives back a handle to it.
 ///
@@ -12,4 +15,31 @@ pub fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: pro
     let metric = metric.expect("metric names and labels are constants");
     registry.register(Box::new(metric.clone())).expect("each metric is registered once");
     metric
+}
+
+/// The one door through which an entry leaves without having been delivered.
+#[derive(Clone, Debug)]
+pub struct Dropped {
+    lines: IntCounterVec,
+}
+
+impl Dropped {
+    pub fn register(registry: &Registry) -> Self {
+        let opts = Opts::new(
+            "logentry_dropped_lines_total",
+            "A count of all log lines dropped as a result of a pipeline stage",
+        );
+        Self { lines: register(registry, IntCounterVec::new(opts, &["reason"])) }
+    }
+
+    /// Counts the entry under `reason` and ends its life.
+    pub fn discard(&self, entry: Entry<'_>, reason: &Reason) {
+        self.lines.with_label_values(&[reason.as_str()]).inc();
+        entry.close();
+    }
+
+    /// Counts a line that never became an entry.
+    pub fn count(&self, reason: &Reason) {
+        self.lines.with_label_values(&[reason.as_str()]).inc();
+    }
 }

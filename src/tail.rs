@@ -1,1 +1,21 @@
-//! Being built.
+//! Turns a log, with all its rotated generations, into chunks of whole lines.
+//!
+//! A [`Log`] is one file name and its generations, oldest first. Every generation's descriptor is opened when it appears
+//! and kept until it is drained, so renaming, deleting or gzipping it takes nothing away. What was read and how far is
+//! said as a [`Position`](crate::model::Position): which file (device, inode, fingerprint of its head) and the offset in
+//! its decompressed bytes; a name is only where one looks first.
+//!
+//! No threads here, and the time is a parameter.
+
+mod generation;
+mod glob;
+mod gzip;
+mod log;
+mod siblings;
+mod text;
+
+pub use generation::Compression;
+pub use glob::{Glob, Walk};
+pub use log::{Log, Look, Options, Read, Resume};
+pub use siblings::is_rotation;
+pub use text::Encoding;

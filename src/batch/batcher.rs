@@ -51,6 +51,8 @@ pub struct Batcher {
     external: Vec<(String, String)>,
     lanes: Vec<LaneState>,
     by_tenant: HashMap<Option<Arc<str>>, usize>,
+    /// The lane used last: entries of one tenant tend to follow each other.
+    last: usize,
 }
 
 #[derive(Debug)]
@@ -66,7 +68,7 @@ struct LaneState {
 impl Batcher {
     pub fn new(config: Config) -> Self {
         let external = config.external_labels.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
-        Self { config, external, lanes: Vec::new(), by_tenant: HashMap::new() }
+        Self { config, external, lanes: Vec::new(), by_tenant: HashMap::new(), last: 0 }
     }
 
     pub fn add<'c>(&mut self, mut entry: Entry<'c>, now: Instant) -> Outcome<'c> {
@@ -146,6 +148,7 @@ impl Batcher {
             });
             lanes.len() - 1
         });
+        self.last = lane;
         Lane(lane)
     }
 }

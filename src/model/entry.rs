@@ -17,8 +17,22 @@ pub struct Entry<'c> {
     pub metadata: Vec<Structured>,
     /// Where it goes instead of the client's `tenant_id`.
     pub tenant: Option<Arc<str>>,
+    pub origin: Origin,
     pub ack: AckRef<'c>,
 }
+
+/// Where an entry was read: the same in every run, so what must be decided by chance can be decided by this.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Names the log within its client.
+    pub log: u64,
+    /// Of the chunk it came in, plus its place there.
+    pub offset: u64,
+}
+
+/// A line longer than this is skipped or discarded, and counted: it bounds what one line can cost, whether it was
+/// written as one or joined from parts. Loki takes 256 KiB by default.
+pub const MAX_LINE: usize = 2 << 20;
 
 /// A pair of structured metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +66,7 @@ impl Entry<'_> {
             labels: self.labels,
             metadata: self.metadata,
             tenant: self.tenant,
+            origin: self.origin,
             ack: AckRef::Own(match self.ack {
                 AckRef::Chunk(ack) => ack.share(),
                 AckRef::Own(ack) => ack,

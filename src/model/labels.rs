@@ -1,8 +1,8 @@
 //! Labels: a map while they are being decided, a `LabelSet` once they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3;
@@ -98,6 +98,25 @@ impl Eq for LabelSet {}
 impl Hash for LabelSet {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.0.hash);
+    }
+}
+
+/// A map by label sets, which bring their hash along.
+pub type LabelMap<V> = HashMap<LabelSet, V, BuildHasherDefault<KeptHash>>;
+
+/// The hasher of a [`LabelMap`].
+#[derive(Debug, Default)]
+pub struct KeptHash(u64);
+
+impl Hasher for KeptHash {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only label sets are keys here, and they write one u64");
+    }
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 }
 

@@ -1,0 +1,370 @@
+//! `cri`: takes off the head that containerd and CRI-O put before each line, and joins the parts of a long one.
+//!
+//! ```yaml
+//! - cri:
+//!     max_partial_lines: 100              # streams that may wait for the rest of a line at a time
+//!     max_partial_line_size: 0            # bytes; only together with the next
+//!     max_partial_line_size_truncate: false
+//! ```
+//!
+//! `2026-11-22T10:00:00.5Z stdout F text` becomes `text` with that time and the label `stream="stdout"`. Parts (`P`) wait
+//! for their final part (`F`), per stream, across a rotation too; the joined line has the time of the final part. A line
+//! that is not of this form passes unchanged.
+
+use std::borrow::Cow;
+
+use super::options::Options;
+use super::time::Rfc3339;
+use super::{Due, Error, Extracted, Flow, Recipe, Stage, Value, Work};
+use crate::model::{LabelMap, LabelSet, MAX_LINE, Reason};
+
+const MAX_PARTIAL_LINES: usize = 100;
+
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+    let max_lines = options.number("max_partial_lines")?.unwrap_or(0) as usize;
+    let size = options.number("max_partial_line_size")?.unwrap_or(0) as usize;
+    let truncate = options.boolean("max_partial_line_size_truncate")?.unwrap_or(false);
+    let max_lines = if max_lines == 0 { MAX_PARTIAL_LINES } else { max_lines };
+    let cut = (truncate && size > 0).then_some(size);
+    Ok(Box::new(move |around| Box::new(Cri::new(max_lines, cut, around.extract))))
+}
+
+#[derive(Debug)]
+pub(super) struct Cri {
+    max_partials: usize,
+    cut: Option<usize>,
+    extract: bool,
+    time: Rfc3339,
+    logs: LabelMap<Log>,
+    partials: usize,
+}
+
+/// The two streams of what has one set of labels.
+#[derive(Debug)]
+struct Log {
+    log: u64,
+    streams: [Stream; 2],
+}
+
+#[derive(Debug)]
+struct Stream {
+    labels: LabelSet,
+    /// The last time that could be read; one that cannot becomes this plus a nanosecond.
+    last: Option<i64>,
+    partial: Option<Partial>,
+}
+
+#[derive(Debug)]
+struct Partial {
+    work: Work<'static>,
+    /// It grew beyond what is held of a line, and only waits for its end to be discarded.
+    too_long: bool,
+}
+
+/// A line with its head read.
+struct Head<'l> {
+    time: &'l str,
+    stream: usize,
+    flags: &'l str,
+    content: usize,
+}
+
+const STREAMS: [&str; 2] = ["stdout", "stderr"];
+
+impl Cri {
+    pub fn new(max_partials: usize, cut: Option<usize>, extract: bool) -> Self {
+        Self { max_partials, cut, extract, time: Rfc3339::default(), logs: LabelMap::default(), partials: 0 }
+    }
+
+    /// With Promtail's defaults.
+    pub fn plain() -> Self {
+        Self::new(MAX_PARTIAL_LINES, None, false)
+    }
+
+    fn stream(&mut self, labels: &LabelSet, log: u64, stream: usize) -> &mut Stream {
+        if !self.logs.contains_key(labels) {
+            let new = |name| Stream { labels: labels.with("stream", name), last: None, partial: None };
+            self.logs.insert(labels.clone(), Log { log, streams: STREAMS.map(new) });
+        }
+        &mut self.logs.get_mut(labels).expect("it was just put there").streams[stream]
+    }
+
+    /// All partial lines are let go as they are: more streams wait than may.
+    fn overflow(&mut self, released: &mut Vec<Work<'static>>) {
+        for stream in self.logs.values_mut().flat_map(|log| &mut log.streams) {
+            released.extend(stream.partial.take().map(|p| p.work));
+        }
+        released.sort_by_key(|work| (work.entry.origin.log, work.entry.origin.offset));
+        self.partials = 0;
+    }
+}
+
+impl Stage for Cri {
+    fn process<'c>(&mut self, mut work: Work<'c>, released: &mut Vec<Work<'static>>) -> Flow<'c> {
+        let Some(head) = Head::read(&work.entry.line) else {
+            return Flow::Pass(work);
+        };
+        let (time, partial, content, index) =
+            (self.time.parse(head.time), head.flags == "P", head.content, head.stream);
+        if self.extract {
+            let (time, flags) = (head.time.to_string(), head.flags.to_string());
+            let text = |t: String| Value::Text(Cow::Owned(t));
+            work.extracted = Extracted::begin(&work.entry.labels);
+            work.extracted.set("time", text(time));
+            work.extracted.set("stream", Value::Text(Cow::Borrowed(STREAMS[index])));
+            work.extracted.set("flags", text(flags));
+            work.extracted.set("content", text(work.entry.line[content..].to_string()));
+        }
+        let cut = self.cut;
+        let overflows = partial && self.partials >= self.max_partials;
+        if overflows {
+            self.overflow(released);
+        }
+        let stream = self.stream(&work.entry.labels, work.entry.origin.log, index);
+        work.entry.timestamp = time.or(stream.last.map(|last| last + 1)).unwrap_or(work.entry.timestamp);
+        stream.last = time.or(stream.last.map(|last| last + 1));
+        work.entry.labels = stream.labels.clone();
+        work.entry.line = skip(work.entry.line, content);
+
+        match (stream.partial.take(), partial) {
+            (None, false) => Flow::Pass(work),
+            (None, true) => {
+                let mut held = Partial { work: work.into_owned(), too_long: false };
+                held.shorten(cut);
+                stream.partial = Some(held);
+                self.partials += 1;
+                Flow::Held
+            }
+            (Some(mut held), true) => {
+                held.append(&work);
+                held.shorten(cut);
+                stream.partial = Some(held);
+                Flow::Held
+            }
+            (Some(mut held), false) => {
+                held.append(&work);
+                held.shorten(cut);
+                self.partials -= 1;
+                // The oldest acknowledgement carries: nothing of the line is delivered before all of it is.
+                let mut joined = held.work;
+                joined.entry.timestamp = work.entry.timestamp;
+                joined.entry.labels = work.entry.labels;
+                joined.entry.metadata = work.entry.metadata;
+                joined.extracted = work.extracted.into_owned();
+                if held.too_long { Flow::Discard(joined, Reason::LineTooLong) } else { Flow::Pass(joined) }
+            }
+        }
+    }
+
+    fn release(&mut self, due: Due, released: &mut Vec<Work<'static>>) {
+        let Due::Log(log) = due else {
+            return;
+        };
+        // The rest of these will never come: what there is of the line is better than nothing of it.
+        for (_, mut gone) in self.logs.extract_if(|_, l| l.log == log) {
+            for partial in gone.streams.iter_mut().filter_map(|s| s.partial.take()) {
+                self.partials -= 1;
+                released.push(partial.work);
+            }
+        }
+    }
+}
+
+impl Partial {
+    fn append(&mut self, work: &Work<'_>) {
+        let line = self.work.entry.line.to_mut();
+        if line.len() + work.entry.line.len() > MAX_LINE {
+            self.too_long = true;
+        }
+        if !self.too_long {
+            line.push_str(&work.entry.line);
+        }
+        self.work.entry.timestamp = work.entry.timestamp;
+    }
+
+    fn shorten(&mut self, cut: Option<usize>) {
+        if let Some(size) = cut.filter(|size| self.work.entry.line.len() > *size) {
+            let line = self.work.entry.line.to_mut();
+            line.truncate(line.floor_char_boundary(size));
+        }
+    }
+}
+
+impl<'l> Head<'l> {
+    /// `<time> <stdout|stderr> <flags> <content>`, each by its place.
+    fn read(line: &'l str) -> Option<Self> {
+        let bytes = line.as_bytes();
+        let time = memchr::memchr(b' ', bytes)?;
+        let stream = match bytes.get(time + 1..time + 8)? {
+            b"stdout " => 0,
+            b"stderr " => 1,
+            _ => return None,
+        };
+        let flags = time + 8;
+        let space = flags + memchr::memchr(b' ', &bytes[flags..])?;
+        let blank = |b: &u8| matches!(b, b'\t' | b'\n' | 0x0c | b'\r');
+        if time == 0 || space == flags || bytes[..time].iter().any(blank) || bytes[flags..space].iter().any(blank) {
+            return None;
+        }
+        Some(Self { time: &line[..time], stream, flags: &line[flags..space], content: space + 1 })
+    }
+}
+
+/// The line less its first bytes.
+fn skip(line: Cow<'_, str>, bytes: usize) -> Cow<'_, str> {
+    match line {
+        Cow::Borrowed(line) => Cow::Borrowed(&line[bytes..]),
+        Cow::Owned(mut line) => {
+            line.drain(..bytes);
+            Cow::Owned(line)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Seen, check};
+
+    const T: i64 = 1_709_626_530_000_000_000;
+
+    fn line(ns: i64, rest: &str) -> String {
+        format!("2024-03-05T08:15:30.{ns:09}Z {rest}")
+    }
+
+    fn seen(ns: i64, stream: &str, text: &str) -> Seen {
+        Seen { timestamp: T + ns, labels: format!("{{app=\"x\", stream={stream:?}}}"), line: text.into() }
+    }
+
+    fn raw(text: &str) -> Seen {
+        Seen { timestamp: Seen::READ, labels: "{app=\"x\"}".into(), line: text.into() }
+    }
+
+    #[test]
+    fn full_lines() {
+        check(
+            "cri: {}",
+            &[
+                line(1, "stdout F a b "),
+                line(2, "stderr F "),
+                line(3, "stdout F:x:y tagged"),
+                line(4, "stdout X odd\r"),
+            ],
+            &[
+                seen(1, "stdout", "a b "),
+                seen(2, "stderr", ""),
+                seen(3, "stdout", "tagged"),
+                seen(4, "stdout", "odd\r"),
+            ],
+        );
+    }
+
+    #[test]
+    fn parts_are_joined_per_stream_with_the_time_of_the_last() {
+        check(
+            "cri:",
+            &[
+                line(1, "stdout P o1 "),
+                line(2, "stderr P e1 "),
+                line(3, "stdout P o2 "),
+                line(4, "stderr F e2"),
+                line(5, "stdout F o3"),
+            ],
+            &[seen(4, "stderr", "e1 e2"), seen(5, "stdout", "o1 o2 o3")],
+        );
+    }
+
+    #[test]
+    fn what_is_not_cri_passes_whole() {
+        for odd in [
+            "kubelet: something odd",
+            "",
+            " ",
+            "2024-03-05T08:15:30Z stdin F no such stream",
+            "2024-03-05T08:15:30Z stdout F",
+            "2024-03-05T08:15:30Z  stdout F two blanks",
+            "2024\t stdout F x",
+            " stdout F x",
+            "x stdout  y",
+            "stdout F x",
+        ] {
+            check("cri: {}", &[odd.to_string()], &[raw(odd)]);
+        }
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_read_follows_the_last_one() {
+        let bad = |text: &str| format!("never stdout F {text}");
+        let first = Seen { timestamp: Seen::READ, ..seen(0, "stdout", "a") };
+        check(
+            "cri: {}",
+            &[bad("a"), line(7, "stdout F b"), bad("c"), bad("d"), line(5, "stdout F e"), bad("f")],
+            &[
+                first,
+                seen(7, "stdout", "b"),
+                seen(8, "stdout", "c"),
+                seen(9, "stdout", "d"),
+                seen(5, "stdout", "e"),
+                seen(6, "stdout", "f"),
+            ],
+        );
+    }
+
+    #[test]
+    fn too_many_partial_streams_let_go_of_what_they_hold() {
+        check(
+            "cri: {max_partial_lines: 1}",
+            &[
+                line(1, "stdout P a1"),
+                line(2, "stdout P a2"),
+                line(3, "stdout F a3"),
+                line(4, "stdout P b1"),
+                line(5, "stderr P c1"),
+                line(6, "stdout F b2"),
+                line(7, "stderr F c2"),
+            ],
+            &[
+                seen(1, "stdout", "a1"),
+                seen(3, "stdout", "a2a3"),
+                seen(4, "stdout", "b1"),
+                seen(6, "stdout", "b2"),
+                seen(7, "stderr", "c1c2"),
+            ],
+        );
+    }
+
+    #[test]
+    fn joined_lines_are_cut_only_when_told_so_twice() {
+        let lines = [
+            line(1, "stdout P 0123456789"),
+            line(2, "stdout P abcdé"),
+            line(3, "stdout F K"),
+            line(4, "stdout F longer than that"),
+        ];
+        let whole = seen(4, "stdout", "longer than that");
+        check(
+            "cri: {max_partial_line_size: '14', max_partial_line_size_truncate: true}",
+            &lines,
+            &[seen(3, "stdout", "0123456789abcd"), whole.clone()],
+        );
+        check("cri: {max_partial_line_size: 5}", &lines, &[seen(3, "stdout", "0123456789abcdéK"), whole]);
+    }
+
+    #[test]
+    fn a_joined_line_without_end_is_discarded_not_held() {
+        let part = "x".repeat(600_000);
+        let mut lines: Vec<String> = (0..5).map(|i| line(i, &format!("stdout P {part}"))).collect();
+        lines.push(line(6, "stdout F end"));
+        lines.push(line(7, "stdout F next"));
+        check("cri: {}", &lines, &[seen(7, "stdout", "next")]);
+    }
+
+    #[test]
+    fn sizes_are_numbers() {
+        let error = super::super::compile(&[serde_yaml::from_str("cri: {max_partial_line_size: 16kb}").expect("yaml")]);
+        let error = error.expect_err("refused");
+        assert_eq!(
+            (error.path.as_str(), error.message.as_str()),
+            ("[0].cri.max_partial_line_size", "expected a whole number, found \"16kb\"")
+        );
+    }
+}

@@ -1,0 +1,206 @@
+//! `docker`: takes a line out of the JSON that Docker's json-file driver wraps it in.
+//!
+//! ```yaml
+//! - docker: {}
+//! ```
+//!
+//! `{"log":"text\n","stream":"stdout","time":"2026-11-22T10:00:00.5Z"}` becomes `text\n` (the newline stays, as in
+//! Promtail) with that time and the label `stream="stdout"`. A line that is no JSON object passes unchanged.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use super::options::Options;
+use super::time::{Fudge, rfc3339};
+use super::{Error, Extracted, Flow, Recipe, Stage, Value, Work};
+
+pub(super) fn compile(_: &mut Options<'_>) -> Result<Recipe, Error> {
+    Ok(Box::new(|around| Box::new(Docker { extract: around.extract, ..Docker::default() })))
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Docker {
+    extract: bool,
+    fudge: Fudge,
+}
+
+impl Stage for Docker {
+    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+        // The fields borrow from the line they replace, so the line is kept aside meanwhile.
+        let line = std::mem::take(&mut work.entry.line);
+        let fields = match &line {
+            Cow::Borrowed(line) => Fields::read(line),
+            Cow::Owned(line) => Fields::read(line).into_owned(),
+        };
+        if self.extract {
+            work.extracted = Extracted::begin(&work.entry.labels);
+            for (name, value) in [("output", &fields.log), ("stream", &fields.stream), ("timestamp", &fields.time)] {
+                let value = value.as_ref().map_or(Value::Null, |text| Value::Text(Cow::Owned(text.to_string())));
+                work.extracted.set(name, value);
+            }
+        }
+        if let Some(stream) = &fields.stream {
+            work.entry.labels = work.entry.labels.with("stream", stream);
+        }
+        let time = fields.time.as_deref().and_then(rfc3339);
+        work.entry.timestamp = self.fudge.settle(&work.entry.labels, time, work.entry.timestamp);
+        work.entry.line = fields.log.unwrap_or(line);
+        Flow::Pass(work)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Fields<'l> {
+    log: Option<Cow<'l, str>>,
+    stream: Option<Cow<'l, str>>,
+    time: Option<Cow<'l, str>>,
+}
+
+impl<'l> Fields<'l> {
+    /// Without any, if the line is no JSON object.
+    fn read(line: &'l str) -> Self {
+        serde_json::from_str(line).unwrap_or_default()
+    }
+
+    fn into_owned<'o>(self) -> Fields<'o> {
+        let own = |text: Option<Cow<'_, str>>| text.map(|t| Cow::Owned(t.into_owned()));
+        Fields { log: own(self.log), stream: own(self.stream), time: own(self.time) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Fields<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Fields::default();
+                while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
+                    // Of a key twice the last counts.
+                    let slot = match key.as_deref() {
+                        Some("log") => &mut fields.log,
+                        Some("stream") => &mut fields.stream,
+                        Some("time") => &mut fields.time,
+                        _ => {
+                            map.next_value::<IgnoredAny>()?;
+                            continue;
+                        }
+                    };
+                    *slot = map.next_value::<Text<'de>>()?.0;
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// A scalar as text; null, lists and objects are none.
+struct Text<'l>(Option<Cow<'l, str>>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Scalar;
+        impl<'de> Visitor<'de> for Scalar {
+            type Value = Text<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any value")
+            }
+            fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Some(Cow::Borrowed(v))))
+            }
+            fn visit_str<E>(self, v: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Some(Cow::Owned(v.to_string()))))
+            }
+            fn visit_bool<E>(self, v: bool) -> Result<Text<'de>, E> {
+                Ok(Text(Some(Cow::Owned(v.to_string()))))
+            }
+            // Promtail holds every number as a float.
+            fn visit_i64<E>(self, v: i64) -> Result<Text<'de>, E> {
+                Ok(float(v as f64))
+            }
+            fn visit_u64<E>(self, v: u64) -> Result<Text<'de>, E> {
+                Ok(float(v as f64))
+            }
+            fn visit_f64<E>(self, v: f64) -> Result<Text<'de>, E> {
+                Ok(float(v))
+            }
+            fn visit_unit<E>(self) -> Result<Text<'de>, E> {
+                Ok(Text(None))
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Text<'de>, A::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Text(None))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Text<'de>, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Text(None))
+            }
+        }
+        deserializer.deserialize_any(Scalar)
+    }
+}
+
+fn float<'l>(v: f64) -> Text<'l> {
+    Text(Some(Cow::Owned(v.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Seen, check};
+
+    const T: i64 = 1_715_927_400_000_000_000;
+
+    fn seen(ns: i64, stream: Option<&str>, text: &str) -> Seen {
+        let labels = stream.map_or("{app=\"x\"}".to_string(), |s| format!("{{app=\"x\", stream={s:?}}}"));
+        Seen { timestamp: if ns < 0 { Seen::READ } else { T + ns }, labels, line: text.into() }
+    }
+
+    #[test]
+    fn what_is_in_the_json() {
+        for (line, want) in [
+            (
+                r#"{"log":"GET /\n","stream":"stdout","time":"2024-05-17T06:30:00.000000001Z"}"#,
+                seen(1, Some("stdout"), "GET /\n"),
+            ),
+            (
+                r#"{"time":"2024-05-17T06:30:00Z","attrs":{"tag":["web"]},"stream":"stderr","log":"x"}"#,
+                seen(0, Some("stderr"), "x"),
+            ),
+            (
+                r#"{"log":"\u001b[31m\ud83d\ude80\t<&>\r\n","stream":"s","time":"2024-05-17T06:30:00Z"}"#,
+                seen(0, Some("s"), "\u{1b}[31m🚀\t<&>\r\n"),
+            ),
+            (r#"{"log":"a","log":"b","stream":null}"#, seen(-1, None, "b")),
+            (r#"{"log":7.50,"stream":true}"#, seen(-1, Some("true"), "7.5")),
+            (r#"{"log":"bad time","stream":"stdout","time":"17/May/2024"}"#, seen(-1, Some("stdout"), "bad time")),
+        ] {
+            check("docker: {}", &[line.to_string()], &[want]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_passes_unchanged() {
+        for line in ["not json", "{\"log\":\"cut", "[\"an\",\"array\"]", "", "7", "{\"log\":\"x\"} y", "{}"] {
+            check("docker:", &[line.to_string()], &[seen(-1, None, line)]);
+        }
+    }
+
+    #[test]
+    fn a_missing_time_follows_the_last_of_its_stream() {
+        check(
+            "docker: {}",
+            &[
+                r#"{"log":"a","stream":"o","time":"2024-05-17T06:30:00Z"}"#.to_string(),
+                r#"{"log":"b","stream":"o"}"#.to_string(),
+            ],
+            &[seen(0, Some("o"), "a"), seen(1, Some("o"), "b")],
+        );
+    }
+}

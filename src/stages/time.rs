@@ -1,0 +1,194 @@
+//! Times as container runtimes write them, and what to do when one cannot be read.
+
+use crate::model::{LabelMap, LabelSet};
+
+/// Reads RFC 3339 with 0 to any number of digits of a fraction, as Go's `RFC3339Nano` does. Unix nanoseconds.
+pub(super) fn rfc3339(text: &str) -> Option<i64> {
+    let b = text.as_bytes();
+    let seconds = civil_seconds(b.get(..19)?)?;
+    let (nanos, rest) = fraction(&b[19..])?;
+    let offset = zone(rest)?;
+    (seconds - offset).checked_mul(1_000_000_000)?.checked_add(nanos)
+}
+
+/// The same, remembering the last second: lines of one second follow each other.
+#[derive(Debug, Default)]
+pub(super) struct Rfc3339 {
+    second: [u8; 19],
+    nanos: i64,
+    known: bool,
+}
+
+impl Rfc3339 {
+    pub fn parse(&mut self, text: &str) -> Option<i64> {
+        let b = text.as_bytes();
+        let (second, rest) = b.split_at_checked(19)?;
+        if !self.known || second != self.second {
+            self.nanos = civil_seconds(second)?.checked_mul(1_000_000_000)?;
+            self.second.copy_from_slice(second);
+            self.known = true;
+        }
+        let (nanos, zone_text) = fraction(rest)?;
+        match zone_text {
+            b"Z" => self.nanos.checked_add(nanos),
+            other => self.nanos.checked_add(nanos)?.checked_sub(zone(other)? * 1_000_000_000),
+        }
+    }
+}
+
+/// `2026-11-22T17:56:39` as seconds since 1970.
+fn civil_seconds(b: &[u8]) -> Option<i64> {
+    let two = |at: usize| -> Option<i64> {
+        let (tens, ones) = (b[at].wrapping_sub(b'0'), b[at + 1].wrapping_sub(b'0'));
+        (tens < 10 && ones < 10).then(|| i64::from(tens * 10 + ones))
+    };
+    if b[4] != b'-' || b[7] != b'-' || b[10] != b'T' || b[13] != b':' || b[16] != b':' {
+        return None;
+    }
+    let year = two(0)? * 100 + two(2)?;
+    let (month, day) = (two(5)?, two(8)?);
+    let (hour, minute, second) = (two(11)?, two(14)?, two(17)?);
+    let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let last = match month {
+        2 => 28 + i64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if day < 1 || day > last || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    // Days since 1970 with the year beginning in March, so that the leap day is its last.
+    let years = year - i64::from(month <= 2);
+    let era = years.div_euclid(400);
+    let year_of_era = years.rem_euclid(400);
+    let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
+    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
+    Some(days * 86_400 + hour * 3_600 + minute * 60 + second)
+}
+
+/// The nanoseconds of `.123…` or `,123…`, and what follows.
+fn fraction(b: &[u8]) -> Option<(i64, &[u8])> {
+    if !matches!(b.first(), Some(b'.' | b',')) {
+        return Some((0, b));
+    }
+    let digits = b[1..].iter().take_while(|d| d.is_ascii_digit()).count();
+    if digits == 0 {
+        return None;
+    }
+    let mut nanos = 0;
+    for digit in &b[1..=digits.min(9)] {
+        nanos = nanos * 10 + i64::from(digit - b'0');
+    }
+    for _ in digits..9 {
+        nanos *= 10;
+    }
+    Some((nanos, &b[1 + digits..]))
+}
+
+/// `Z` or `+01:00`, as seconds east of Greenwich.
+fn zone(b: &[u8]) -> Option<i64> {
+    let two = |at: usize| {
+        b[at]
+            .is_ascii_digit()
+            .then(|| b[at + 1].is_ascii_digit())
+            .filter(|x| *x)
+            .map(|_| i64::from(b[at] - b'0') * 10 + i64::from(b[at + 1] - b'0'))
+    };
+    match b {
+        b"Z" => Some(0),
+        [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
+            let (hours, minutes) = (two(1)?, two(4)?);
+            if hours > 24 || minutes > 59 {
+                return None;
+            }
+            Some((hours * 3_600 + minutes * 60) * if *sign == b'+' { 1 } else { -1 })
+        }
+        _ => None,
+    }
+}
+
+/// Promtail's `fudge`: a time that cannot be read becomes the last one of its stream plus a nanosecond.
+#[derive(Debug, Default)]
+pub(super) struct Fudge {
+    last: LabelMap<i64>,
+}
+
+impl Fudge {
+    /// As many streams as Promtail remembers.
+    const STREAMS: usize = 10_000;
+
+    pub fn settle(&mut self, labels: &LabelSet, parsed: Option<i64>, read: i64) -> i64 {
+        if let Some(last) = self.last.get_mut(labels) {
+            *last = parsed.unwrap_or(*last + 1);
+            return *last;
+        }
+        let Some(time) = parsed else {
+            return read;
+        };
+        if self.last.len() >= Self::STREAMS {
+            self.last.clear();
+        }
+        self.last.insert(labels.clone(), time);
+        time
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_are_read() {
+        for (text, nanos) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("2024-03-05T08:15:30.123456789Z", 1_709_626_530_123_456_789),
+            ("2024-03-05T08:15:30.5Z", 1_709_626_530_500_000_000),
+            ("2024-03-05T08:15:30,5Z", 1_709_626_530_500_000_000),
+            ("2024-03-05T09:15:30.5+01:00", 1_709_626_530_500_000_000),
+            ("2024-03-05T03:45:30.5-04:30", 1_709_626_530_500_000_000),
+            ("2024-02-29T23:59:59.999999999+00:00", 1_709_251_199_999_999_999),
+            ("2024-03-05T08:15:30.1234567891234Z", 1_709_626_530_123_456_789),
+            ("1969-12-31T23:59:59Z", -1_000_000_000),
+        ] {
+            assert_eq!(rfc3339(text), Some(nanos), "{text}");
+            let mut memory = Rfc3339::default();
+            assert_eq!((memory.parse(text), memory.parse(text)), (Some(nanos), Some(nanos)), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_that_are_none() {
+        for text in [
+            "",
+            "yesterday",
+            "2024-03-05",
+            "2024-03-05T08:15:30",
+            "2024-03-05T08:15:30.Z",
+            "2024-03-05 08:15:30Z",
+            "2024-13-05T08:15:30Z",
+            "2023-02-29T08:15:30Z",
+            "2024-03-05T24:15:30Z",
+            "2024-03-05T08:15:30+1:00",
+            "2024-03-05T08:15:30Zz",
+            "9999-12-31T23:59:59Z",
+            "2024-03-05T08:15:30.5",
+            "２024-03-05T08:15:30Z",
+        ] {
+            assert_eq!(rfc3339(text), None, "{text}");
+            assert_eq!(Rfc3339::default().parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn fudging_follows_the_stream() {
+        let mut fudge = Fudge::default();
+        let (a, b) = (LabelSet::new([("a", "1")]), LabelSet::new([("b", "1")]));
+        assert_eq!(fudge.settle(&a, None, 99), 99);
+        assert_eq!(fudge.settle(&a, Some(10), 99), 10);
+        assert_eq!(fudge.settle(&a, None, 99), 11);
+        assert_eq!(fudge.settle(&a, None, 99), 12);
+        assert_eq!(fudge.settle(&b, None, 99), 99);
+        assert_eq!(fudge.settle(&a, Some(5), 99), 5);
+    }
+}

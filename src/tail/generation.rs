@@ -1,0 +1,141 @@
+//! One file of a log: open, identified, and how far it has been read.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::gzip::Inflated;
+use crate::model::{FileId, Fingerprint, Position};
+
+/// How much of a file's head identifies it. Lines with their own times differ within their first 30 bytes.
+const FINGERPRINT: usize = 1024;
+
+/// Linux on every architecture that Rust's first two tiers know with containers (x86, arm, riscv, s390x, powerpc).
+const O_NONBLOCK: i32 = 0o4000;
+
+/// How a file's bytes are wrapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    Gzip,
+    Zlib,
+}
+
+#[derive(Debug)]
+pub(super) struct Generation {
+    source: Source,
+    id: FileId,
+    /// Of the next byte to read.
+    pub offset: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    Plain(File),
+    Inflated(Box<Inflated>),
+}
+
+impl Generation {
+    /// Opens `path`; `compression` as its name or the config says.
+    pub fn open(path: &Path, compression: Option<Compression>) -> io::Result<Self> {
+        // A FIFO in the log's place must not hold up the thread that opens it.
+        let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
+        let meta = file.metadata()?;
+        if !meta.is_file() {
+            let kind = if meta.is_dir() { "a directory" } else { "not a regular file" };
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {kind}")));
+        }
+        let source = match compression {
+            None => Source::Plain(file),
+            Some(c) => Source::Inflated(Box::new(Inflated::new(file, c))),
+        };
+        let mut generation = Self { source, id: file_id(&meta), offset: 0 };
+        generation.id.fingerprint = generation.fingerprint(FINGERPRINT)?;
+        Ok(generation)
+    }
+
+    pub fn id(&self) -> FileId {
+        self.id
+    }
+
+    pub fn position(&self) -> Position {
+        Position { file: self.id, offset: self.offset }
+    }
+
+    pub fn is_plain(&self) -> bool {
+        matches!(self.source, Source::Plain(_))
+    }
+
+    pub fn metadata(&self) -> io::Result<Metadata> {
+        match &self.source {
+            Source::Plain(file) => file.metadata(),
+            Source::Inflated(inflated) => inflated.file().metadata(),
+        }
+    }
+
+    /// Reads at the current offset, without moving it.
+    pub fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.read_at(self.offset, buffer)?;
+        if usize::from(self.id.fingerprint.len) < FINGERPRINT && n > 0 {
+            self.id.fingerprint = self.fingerprint(FINGERPRINT)?;
+        }
+        Ok(n)
+    }
+
+    /// Whether this is the file that `id` names, now or before it was renamed, grew or was gzipped.
+    pub fn is(&mut self, id: &FileId) -> io::Result<bool> {
+        let known = id.fingerprint;
+        let same_inode = (self.id.device, self.id.inode) == (id.device, id.inode);
+        if known.len == 0 {
+            return Ok(same_inode && self.is_plain());
+        }
+        // A copy (gzip, copytruncate) has another inode but the same head.
+        Ok(self.fingerprint(known.len.into())? == known)
+    }
+
+    /// Whether the file has been cut below what was read of it, or rewritten from its start.
+    pub fn is_truncated(&mut self, size: u64) -> io::Result<bool> {
+        if !self.is_plain() {
+            return Ok(false);
+        }
+        Ok(size < self.offset || self.fingerprint(self.id.fingerprint.len.into())? != self.id.fingerprint)
+    }
+
+    /// A new identity at the start of the same file.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.offset = 0;
+        self.id.fingerprint = self.fingerprint(FINGERPRINT)?;
+        Ok(())
+    }
+
+    fn fingerprint(&mut self, len: usize) -> io::Result<Fingerprint> {
+        let mut head = [0; FINGERPRINT];
+        let mut have = 0;
+        while have < len {
+            match self.read_at(have as u64, &mut head[have..len])? {
+                0 => break,
+                n => have += n,
+            }
+        }
+        Ok(Fingerprint { len: have as u16, hash: if have == 0 { 0 } else { xxh3_64(&head[..have]) } })
+    }
+
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.source {
+            Source::Plain(file) => loop {
+                match file.read_at(buffer, offset) {
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    result => return result,
+                }
+            },
+            Source::Inflated(inflated) => inflated.read_at(offset, buffer),
+        }
+    }
+}
+
+/// The identity of a file as far as its metadata tells.
+pub(super) fn file_id(meta: &Metadata) -> FileId {
+    FileId { device: meta.dev(), inode: meta.ino(), fingerprint: Fingerprint::default() }
+}

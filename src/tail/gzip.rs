@@ -1,0 +1,137 @@
+//! Reading a compressed file by offsets in what is inside it.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
+
+use super::generation::Compression;
+
+/// A decoder that can be asked for any offset; asking backwards beyond what it remembers starts it anew.
+#[derive(Debug)]
+pub(super) struct Inflated {
+    file: File,
+    compression: Compression,
+    decoder: Option<Decoder>,
+    /// The last bytes that came out, which end at `at`: a line that was incomplete is read again from its start.
+    recent: Vec<u8>,
+    at: u64,
+}
+
+#[derive(Debug)]
+enum Decoder {
+    // Rotated logs may be appended to each other: several gzip members in a file.
+    Gzip(Box<MultiGzDecoder<File>>),
+    Zlib(Box<ZlibDecoder<File>>),
+}
+
+impl Inflated {
+    pub fn new(file: File, compression: Compression) -> Self {
+        Self { file, compression, decoder: None, recent: Vec::new(), at: 0 }
+    }
+
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.decoder.is_none() || offset < self.at - self.recent.len() as u64 {
+            self.rewind()?;
+        }
+        let mut have = 0;
+        if offset < self.at {
+            let back = (self.at - offset) as usize;
+            let start = self.recent.len() - back;
+            have = back.min(buffer.len());
+            buffer[..have].copy_from_slice(&self.recent[start..start + have]);
+            if have == buffer.len() {
+                return Ok(have);
+            }
+        }
+        while self.at < offset {
+            let skip = ((offset - self.at) as usize).min(buffer.len());
+            match self.inflate(&mut buffer[..skip])? {
+                0 => return Ok(0),
+                n => self.at += n as u64,
+            }
+        }
+        while have < buffer.len() {
+            match self.inflate(&mut buffer[have..])? {
+                0 => break,
+                n => {
+                    have += n;
+                    self.at += n as u64;
+                }
+            }
+        }
+        self.recent.clear();
+        self.recent.extend_from_slice(&buffer[..have]);
+        Ok(have)
+    }
+
+    fn inflate(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = match &mut self.decoder {
+            Some(Decoder::Gzip(d)) => d.read(buffer),
+            Some(Decoder::Zlib(d)) => d.read(buffer),
+            None => Ok(0),
+        };
+        match read {
+            // Being written still, or cut off: what there is has been read.
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+            other => other,
+        }
+    }
+
+    fn rewind(&mut self) -> io::Result<()> {
+        let mut file = self.file.try_clone()?;
+        file.seek(SeekFrom::Start(0))?;
+        self.decoder = Some(match self.compression {
+            Compression::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(file))),
+            Compression::Zlib => Decoder::Zlib(Box::new(ZlibDecoder::new(file))),
+        });
+        self.recent.clear();
+        self.at = 0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn any_offset_in_any_order() {
+        let text: Vec<u8> = (0..100_000u32).flat_map(|n| n.to_le_bytes()).collect();
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&text[..70_000]).expect("to memory");
+        let mut packed = encoder.finish().expect("to memory");
+        let mut second = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        second.write_all(&text[70_000..]).expect("to memory");
+        packed.extend(second.finish().expect("to memory"));
+
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        file.write_all(&packed).expect("written");
+        let mut inflated = Inflated::new(file, Compression::Gzip);
+        for offset in [0usize, 5000, 4000, 90_000, 10, 399_990, 60_000, 61_000] {
+            let mut buffer = [0; 4096];
+            let n = inflated.read_at(offset as u64, &mut buffer).expect("read");
+            let end = (offset + 4096).min(text.len());
+            assert_eq!(&buffer[..n], &text[offset..end], "at {offset}");
+        }
+        assert_eq!(inflated.read_at(text.len() as u64, &mut [0; 10]).expect("read"), 0);
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_gives_what_there_is() {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        encoder.write_all(&[b'x'; 10_000]).expect("to memory");
+        let packed = encoder.finish().expect("to memory");
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        file.write_all(&packed[..5_000]).expect("written");
+        let mut buffer = vec![0; 20_000];
+        let n = Inflated::new(file, Compression::Gzip).read_at(0, &mut buffer).expect("read");
+        assert!((4_000..5_000).contains(&n), "{n}");
+    }
+}

@@ -1,0 +1,359 @@
+//! One log: its live file and the generations before it, read oldest first.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::generation::{Compression, Generation, file_id};
+use super::siblings::{Sibling, siblings};
+use super::text::Encoding;
+use crate::model::{MAX_LINE, Position};
+
+/// How the files of a log are to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub encoding: Encoding,
+    /// Of the live file itself; rotated generations are told by their names.
+    pub compression: Option<Compression>,
+    /// How long a renamed or deleted file is still looked at after its end was reached: its writer may not have noticed.
+    pub grace: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { encoding: Encoding::Utf8, compression: None, grace: Duration::from_millis(500) }
+    }
+}
+
+/// Where reading begins.
+#[derive(Clone, Copy, Debug)]
+pub enum Resume {
+    /// At the beginning of the live file.
+    Start,
+    /// At the beginning of the oldest generation there is.
+    Oldest,
+    /// At an offset of the live file, which is all that Promtail knew.
+    Offset(u64),
+    /// Where this agent stopped.
+    At { position: Position, saved: SystemTime },
+}
+
+/// What one call of [`Log::read`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// The first `len` bytes of the buffer are whole lines (but for a last line without newline, where its file has ended).
+    Lines { len: usize, start: Position, end: Position, more: bool },
+    /// A line longer than [`MAX_LINE`] was passed over.
+    Skipped { bytes: u64, end: Position },
+    /// Nothing for now.
+    Idle,
+    /// The file is gone, and was read to its end.
+    Finished,
+}
+
+/// What one call of [`Log::look`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    Same,
+    /// So many younger generations appeared.
+    Rotated(usize),
+    Truncated,
+    /// Nothing has the log's name any more.
+    Gone,
+}
+
+#[derive(Debug)]
+pub struct Log {
+    path: PathBuf,
+    options: Options,
+    /// Oldest first; the one in front is being read. Never empty.
+    generations: VecDeque<Generation>,
+    rotated: Option<Instant>,
+    gone: Option<Instant>,
+    /// Bytes of an overlong line passed over so far.
+    skipping: Option<u64>,
+    /// The position to go on from could not be found: what was unread behind it is lost.
+    lost_position: bool,
+}
+
+impl Log {
+    pub fn open(path: &Path, resume: Resume, options: Options) -> io::Result<Self> {
+        let live_path = fs::canonicalize(path)?;
+        let mut live = Generation::open(&live_path, options.compression)?;
+        let mut lost_position = false;
+        let mut generations = VecDeque::new();
+        match resume {
+            Resume::Start => {}
+            Resume::Oldest => open_younger(&siblings(&live_path)?, SystemTime::UNIX_EPOCH, &mut generations),
+            Resume::Offset(offset) => {
+                if offset <= live.metadata()?.len() {
+                    live.offset = offset;
+                }
+            }
+            Resume::At { position, .. } if holds(&mut live, &position)? => live.offset = position.offset,
+            Resume::At { position, saved } => {
+                let older = siblings(&live_path)?;
+                match find(&older, &position)? {
+                    Some((at, mut generation)) => {
+                        generation.offset = position.offset;
+                        generations.push_back(generation);
+                        open_younger(&older[at + 1..], older[at].meta.modified()?, &mut generations);
+                    }
+                    None => {
+                        lost_position = position.file.fingerprint.len > 0;
+                        open_younger(&older, saved, &mut generations);
+                    }
+                }
+            }
+        }
+        generations.push_back(live);
+        Ok(Self { path: path.into(), options, generations, rotated: None, gone: None, skipping: None, lost_position })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn encoding(&self) -> Encoding {
+        self.options.encoding
+    }
+
+    /// Whether the position it was to resume at was found nowhere.
+    pub fn lost_position(&self) -> bool {
+        self.lost_position
+    }
+
+    pub fn generations(&self) -> usize {
+        self.generations.len()
+    }
+
+    /// Of the next byte to read.
+    pub fn position(&self) -> Position {
+        self.generations[0].position()
+    }
+
+    /// Whether `position` is in the file that has the log's name now; Promtail's positions file can only speak of that.
+    pub fn is_live(&self, position: &Position) -> bool {
+        let live = self.generations[self.generations.len() - 1].id();
+        (live.device, live.inode) == (position.file.device, position.file.inode)
+    }
+
+    /// Bytes on disk that have not been read; for compressed generations the size they have on disk.
+    pub fn unread(&self) -> u64 {
+        let size = |g: &Generation| g.metadata().map_or(0, |m| m.len());
+        self.generations.iter().map(|g| if g.is_plain() { size(g).saturating_sub(g.offset) } else { size(g) }).sum()
+    }
+
+    /// Reads whole lines into the front of `buffer`: about `limit` bytes, or one line if that is longer.
+    pub fn read(&mut self, buffer: &mut Vec<u8>, limit: usize, now: Instant) -> io::Result<Read> {
+        let mut want = limit;
+        loop {
+            if buffer.len() < want {
+                buffer.resize(want, 0);
+            }
+            let n = self.peek(&mut buffer[..want])?;
+            let bytes = &buffer[..n];
+            if let Some(skipped) = self.skipping {
+                match self.options.encoding.first_line(bytes) {
+                    Some(len) => return Ok(self.end_skip(skipped + len as u64, len)),
+                    None if n > 0 => {
+                        self.skipping = Some(skipped + n as u64);
+                        self.generations[0].offset += n as u64;
+                        continue;
+                    }
+                    None if self.is_drained(now) => return Ok(self.end_skip(skipped, 0)),
+                    None => return Ok(Read::Idle),
+                }
+            }
+            let whole = self.options.encoding.whole_lines(bytes);
+            if whole > 0 {
+                return Ok(self.lines(whole, n == want));
+            }
+            if n == want {
+                if want < MAX_LINE {
+                    want = (want * 4).min(MAX_LINE);
+                } else {
+                    self.skipping = Some(0);
+                }
+                continue;
+            }
+            // At the end, perhaps with the beginning of a line, which is only a line once its file can grow no more.
+            if !self.is_drained(now) {
+                return Ok(Read::Idle);
+            }
+            if n > 0 {
+                return Ok(self.lines(n, true));
+            }
+            if self.generations.len() == 1 {
+                return Ok(if self.gone.is_some() { Read::Finished } else { Read::Idle });
+            }
+            self.generations.pop_front();
+        }
+    }
+
+    /// Looks at names: was the log rotated, truncated, deleted?
+    pub fn look(&mut self, now: Instant) -> io::Result<Look> {
+        let meta = match fs::metadata(&self.path) {
+            Ok(meta) => meta,
+            // Of a directory that became a file and the like no log is left either.
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                self.gone.get_or_insert(now);
+                return Ok(Look::Gone);
+            }
+            Err(e) => return Err(e),
+        };
+        if !meta.is_file() {
+            self.gone.get_or_insert(now);
+            return Ok(Look::Gone);
+        }
+        self.gone = None;
+        let last = self.generations.len() - 1;
+        let youngest = &mut self.generations[last];
+        let (known, live) = (youngest.id(), file_id(&meta));
+        if (known.device, known.inode) != (live.device, live.inode) {
+            return self.rotate(now);
+        }
+        if youngest.is_truncated(meta.len())? {
+            return self.truncate();
+        }
+        Ok(Look::Same)
+    }
+
+    fn lines(&mut self, len: usize, more: bool) -> Read {
+        let front = &mut self.generations[0];
+        let start = front.position();
+        front.offset += len as u64;
+        Read::Lines { len, start, end: front.position(), more }
+    }
+
+    fn end_skip(&mut self, bytes: u64, len: usize) -> Read {
+        self.skipping = None;
+        self.generations[0].offset += len as u64;
+        Read::Skipped { bytes, end: self.generations[0].position() }
+    }
+
+    fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let is_youngest = self.generations.len() == 1;
+        let front = &mut self.generations[0];
+        if front.is_plain() {
+            // One fstat tells all that an idle file has to say, and costs the least.
+            let size = front.metadata()?.len();
+            if size < front.offset && is_youngest {
+                self.truncate()?;
+                return Ok(0);
+            }
+            if size <= front.offset {
+                return Ok(0);
+            }
+        }
+        front.peek(buffer)
+    }
+
+    /// Whether the generation being read, whose end was reached, can be taken as complete.
+    fn is_drained(&self, now: Instant) -> bool {
+        let over = |since: Option<Instant>, wait: Duration| since.is_none_or(|s| now >= s + wait);
+        match self.generations.len() {
+            1 if self.options.compression.is_some() => true,
+            1 => match self.gone {
+                None => false,
+                // Deleted for good; or renamed, and who writes it may go on for a while.
+                Some(_) if self.is_deleted() => over(self.gone, self.options.grace),
+                Some(_) => over(self.gone, self.options.grace * 120),
+            },
+            2 if self.generations[0].is_plain() => over(self.rotated, self.options.grace),
+            _ => true,
+        }
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.generations[0].metadata().map_or(true, |m| m.nlink() == 0)
+    }
+
+    fn rotate(&mut self, now: Instant) -> io::Result<Look> {
+        let live_path = fs::canonicalize(&self.path)?;
+        let live = Generation::open(&live_path, self.options.compression)?;
+        let older = siblings(&live_path)?;
+        let known = self.generations.len();
+        let youngest = &mut self.generations[known - 1];
+        let (youngest_id, youngest_meta) = (youngest.id(), youngest.metadata()?);
+        let own = |s: &Sibling| (s.meta.dev(), s.meta.ino()) == (youngest_id.device, youngest_id.inode);
+        let at = match older.iter().rposition(own) {
+            Some(at) => Some(at),
+            None => find(&older, &Position { file: youngest_id, offset: 0 })?.map(|(at, _)| at),
+        };
+        let since = youngest_meta.modified()?;
+        match at {
+            Some(at) => open_younger(&older[at + 1..], since, &mut self.generations),
+            None => open_younger(&older, since, &mut self.generations),
+        }
+        self.generations.push_back(live);
+        self.rotated = Some(now);
+        Ok(Look::Rotated(self.generations.len() - known))
+    }
+
+    /// The live file starts again. What was not read of it may be in the copy that copytruncate makes.
+    fn truncate(&mut self) -> io::Result<Look> {
+        let last = self.generations.len() - 1;
+        let live = &mut self.generations[last];
+        let old = live.position();
+        live.restart()?;
+        self.skipping = None;
+        if old.file.fingerprint.len > 0 {
+            let live_path = fs::canonicalize(&self.path)?;
+            if let Some((_, mut copy)) = find(&siblings(&live_path)?, &old)? {
+                copy.offset = old.offset;
+                self.generations.insert(last, copy);
+            }
+        }
+        Ok(Look::Truncated)
+    }
+}
+
+/// Whether `position` lies in this very file.
+fn holds(live: &mut Generation, position: &Position) -> io::Result<bool> {
+    let (id, file) = (live.id(), position.file);
+    Ok((id.device, id.inode) == (file.device, file.inode)
+        && live.is(&file)?
+        && (!live.is_plain() || position.offset <= live.metadata()?.len()))
+}
+
+/// The generation that `position` names: by its inode, or, if it was compressed or copied meanwhile, by its head.
+fn find(older: &[Sibling], position: &Position) -> io::Result<Option<(usize, Generation)>> {
+    let file = position.file;
+    let same_inode = |s: &Sibling| (s.meta.dev(), s.meta.ino()) == (file.device, file.inode);
+    for by_inode in [true, false] {
+        for (at, sibling) in older.iter().enumerate().rev() {
+            if same_inode(sibling) != by_inode || (!by_inode && file.fingerprint.len == 0) {
+                continue;
+            }
+            let Some(mut generation) = open_sibling(sibling) else {
+                continue;
+            };
+            if generation.is(&file)? {
+                return Ok(Some((at, generation)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Opens those of `older` that were written to at or after `since`.
+fn open_younger(older: &[Sibling], since: SystemTime, generations: &mut VecDeque<Generation>) {
+    for sibling in older {
+        let known = |g: &Generation| (g.id().device, g.id().inode) == (sibling.meta.dev(), sibling.meta.ino());
+        if sibling.meta.modified().is_ok_and(|m| m >= since) && !generations.iter().any(known) {
+            generations.extend(open_sibling(sibling));
+        }
+    }
+}
+
+/// None if it is gone since, or cannot be read: what it held is then lost, and the metrics of the reader say so.
+fn open_sibling(sibling: &Sibling) -> Option<Generation> {
+    Generation::open(&sibling.path, sibling.compression).ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! Which files in a directory are the older generations of a log, oldest first.
+
+use std::cmp::Ordering;
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::generation::Compression;
+
+#[derive(Debug)]
+pub(super) struct Sibling {
+    pub path: PathBuf,
+    pub meta: Metadata,
+    pub compression: Option<Compression>,
+    suffix: Suffix,
+}
+
+/// What a rotation appended to the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Suffix {
+    /// logrotate's `.1`, `.2.gz`: the higher the older.
+    Number(u64),
+    /// The kubelet's `.20261122-175639`, logrotate's `-20261122`: the higher the younger.
+    Date(Vec<u8>),
+}
+
+impl Ord for Suffix {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Suffix::Number(a), Suffix::Number(b)) => b.cmp(a),
+            (Suffix::Date(a), Suffix::Date(b)) => a.cmp(b),
+            (Suffix::Date(_), Suffix::Number(_)) => Ordering::Less,
+            (Suffix::Number(_), Suffix::Date(_)) => Ordering::Greater,
+        }
+    }
+}
+
+impl PartialOrd for Suffix {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The rotated generations of the log that lives at `live`, oldest first.
+pub(super) fn siblings(live: &Path) -> io::Result<Vec<Sibling>> {
+    let (Some(dir), Some(name)) = (live.parent(), live.file_name()) else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let Some((suffix, compression)) = parse(name, &entry.file_name()) else {
+            continue;
+        };
+        let path = entry.path();
+        match std::fs::metadata(&path) {
+            Ok(meta) if meta.is_file() => found.push(Sibling { path, meta, compression, suffix }),
+            _ => {} // gone since, or nothing to read
+        }
+    }
+    found.sort_by(|a, b| a.suffix.cmp(&b.suffix).then_with(|| a.path.cmp(&b.path)));
+    // While the kubelet compresses, the plain file and its copy stand side by side: one generation.
+    found.dedup_by(|b, a| a.suffix == b.suffix && b.compression.is_some());
+    Ok(found)
+}
+
+/// Whether `name` is what a rotation makes of `live`.
+pub fn is_rotation(live: &OsStr, name: &OsStr) -> bool {
+    parse(live, name).is_some()
+}
+
+fn parse(live: &OsStr, name: &OsStr) -> Option<(Suffix, Option<Compression>)> {
+    let rest = name.as_bytes().strip_prefix(live.as_bytes())?;
+    let (separator @ (b'.' | b'-'), rest) = rest.split_first()? else {
+        return None;
+    };
+    let (rest, compression) = match rest.strip_suffix(b".gz") {
+        Some(rest) => (rest, Some(Compression::Gzip)),
+        None => (rest, None),
+    };
+    // Only digits and what separates them: `.swp`, `.tmp`, `.lock` and other logs' names are none of ours.
+    if !rest.first()?.is_ascii_digit() || !rest.iter().all(|b| b.is_ascii_digit() || b"-._T:".contains(b)) {
+        return None;
+    }
+    // `web-1` is another log than `web`; `web-20261122` is an older one.
+    if *separator == b'-' && rest.len() < 6 {
+        return None;
+    }
+    let number = std::str::from_utf8(rest).ok().filter(|r| r.len() <= 5).and_then(|r| r.parse().ok());
+    Some((number.map_or_else(|| Suffix::Date(rest.to_vec()), Suffix::Number), compression))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(live: &str, names: &[&str]) -> Vec<String> {
+        let dir = tempfile::tempdir().expect("a directory");
+        for name in names {
+            std::fs::write(dir.path().join(name), "x").expect("written");
+        }
+        let found = siblings(&dir.path().join(live)).expect("listed");
+        found.iter().map(|s| s.path.file_name().expect("a name").to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn the_kubelets_names() {
+        let names =
+            ["0.log", "0.log.20261122-175639", "0.log.20261122-170000.gz", "0.log.20261122-180000.tmp", "1.log"];
+        assert_eq!(order("0.log", &names), ["0.log.20261122-170000.gz", "0.log.20261122-175639"]);
+    }
+
+    #[test]
+    fn logrotates_numbers_and_dates() {
+        assert_eq!(order("a.log", &["a.log.1", "a.log.10.gz", "a.log.2.gz"]), ["a.log.10.gz", "a.log.2.gz", "a.log.1"]);
+        assert_eq!(order("a.log", &["a.log-20261122", "a.log-20261121.gz"]), ["a.log-20261121.gz", "a.log-20261122"]);
+    }
+
+    #[test]
+    fn a_file_and_its_compressed_copy_are_one_generation() {
+        assert_eq!(order("a.log", &["a.log.1", "a.log.1.gz"]), ["a.log.1"]);
+    }
+
+    #[test]
+    fn other_files_are_none_of_ours() {
+        assert_eq!(order("a.log", &["a.log.swp", "a.log.bak", "a.logs.1", "b.log.1", "a.log.", "a.log-1"]), [""; 0]);
+    }
+}

@@ -1,0 +1,83 @@
+//! Bytes to text: once per chunk, not per line.
+
+use std::borrow::Cow;
+
+/// How a job's files are encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Encoding {
+    #[default]
+    Utf8,
+    Other(&'static encoding_rs::Encoding),
+}
+
+impl Encoding {
+    /// By its IANA name (`UTF-16LE`, `ISO-8859-1`, `windows-1252`, ...).
+    pub fn new(name: &str) -> Option<Self> {
+        let encoding = encoding_rs::Encoding::for_label(name.as_bytes())?;
+        Some(if encoding == encoding_rs::UTF_8 { Self::Utf8 } else { Self::Other(encoding) })
+    }
+
+    /// What is not text is replaced, never lost. Borrowed when the bytes are text already.
+    pub fn decode<'b>(self, bytes: &'b [u8]) -> Cow<'b, str> {
+        match self {
+            Self::Utf8 => String::from_utf8_lossy(bytes),
+            Self::Other(encoding) => encoding.decode_without_bom_handling(bytes).0,
+        }
+    }
+
+    /// The length of the whole lines at the start of `bytes`; 0 if there is none.
+    pub fn whole_lines(self, bytes: &[u8]) -> usize {
+        let newline: [u8; 2] = match self.wide_newline() {
+            None => return memchr::memrchr(b'\n', bytes).map_or(0, |i| i + 1),
+            Some(newline) => newline,
+        };
+        let pairs = bytes.chunks_exact(2);
+        let units = pairs.len();
+        pairs.rev().position(|unit| unit == newline).map_or(0, |from_end| (units - from_end) * 2)
+    }
+
+    /// The length of the first line, its newline included.
+    pub fn first_line(self, bytes: &[u8]) -> Option<usize> {
+        match self.wide_newline() {
+            None => memchr::memchr(b'\n', bytes).map(|i| i + 1),
+            Some(newline) => bytes.chunks_exact(2).position(|unit| unit == newline).map(|i| (i + 1) * 2),
+        }
+    }
+
+    /// In UTF-16 the byte 0A alone is no newline: it may be half of another character.
+    fn wide_newline(self) -> Option<[u8; 2]> {
+        match self {
+            Self::Other(e) if e == encoding_rs::UTF_16LE => Some([b'\n', 0]),
+            Self::Other(e) if e == encoding_rs::UTF_16BE => Some([0, b'\n']),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_lines_end_at_the_last_newline() {
+        assert_eq!(Encoding::Utf8.whole_lines(b"a\nb\nc"), 4);
+        assert_eq!(Encoding::Utf8.whole_lines(b"abc"), 0);
+    }
+
+    #[test]
+    fn utf16_is_split_after_decoding_units_not_bytes() {
+        let utf16 = Encoding::new("utf-16le").expect("known");
+        // U+0A0A has the byte of a newline twice.
+        let bytes: Vec<u8> = "\u{0a0a}x\ny".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(utf16.whole_lines(&bytes), 6);
+        assert_eq!(utf16.first_line(&bytes), Some(6));
+        assert_eq!(utf16.decode(&bytes[..6]), "\u{0a0a}x\n");
+    }
+
+    #[test]
+    fn invalid_bytes_are_replaced() {
+        assert_eq!(Encoding::Utf8.decode(b"a\xffb"), "a\u{fffd}b");
+        assert_eq!(Encoding::new("ISO-8859-1").expect("known").decode(b"Gr\xfc\xdfe"), "Grüße");
+        assert_eq!(Encoding::new("no-such-encoding"), None);
+    }
+}

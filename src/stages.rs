@@ -217,8 +217,9 @@ impl Program {
         Self { recipes: vec![Box::new(container::start)], warnings: Vec::new(), extract: false }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.recipes.is_empty()
+    /// Lines become entries as they are.
+    pub fn nothing() -> Self {
+        Self { recipes: Vec::new(), warnings: Vec::new() }
     }
 
     /// Options that are written in the config and mean nothing.

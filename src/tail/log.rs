@@ -33,6 +33,8 @@ impl Default for Options {
 pub enum Resume {
     /// At the beginning of the live file.
     Start,
+    /// At the beginning of the oldest generation there is.
+    Oldest,
     /// At an offset of the live file, which is all that Promtail knew.
     Offset(u64),
     /// Where this agent stopped.
@@ -85,6 +87,7 @@ impl Log {
         let mut generations = VecDeque::new();
         match resume {
             Resume::Start => {}
+            Resume::Oldest => open_younger(&siblings(&live_path)?, SystemTime::UNIX_EPOCH, &mut generations),
             Resume::Offset(offset) => {
                 if offset <= live.metadata()?.len() {
                     live.offset = offset;
@@ -351,3 +354,6 @@ fn open_younger(older: &[Sibling], since: SystemTime, generations: &mut VecDeque
 fn open_sibling(sibling: &Sibling) -> Option<Generation> {
     Generation::open(&sibling.path, sibling.compression).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,12 +14,17 @@ mod docker;
 mod extracted;
 mod gojson;
 mod json;
+mod labelallow;
+mod labeldrop;
 mod labelling;
 mod labels;
 mod options;
 mod output;
 mod pipeline;
 mod regex;
+mod static_labels;
+mod structured_metadata;
+mod tenant;
 #[cfg(test)]
 mod testing;
 mod time;
@@ -108,19 +113,30 @@ enum Name {
     Cri,
     Docker,
     Json,
+    LabelAllow,
+    LabelDrop,
     Labels,
     Output,
     Regex,
+    StaticLabels,
+    StructuredMetadata,
+    Tenant,
 }
 
 impl Name {
-    const ALL: [(&'static str, Name); 6] = [
+    const ALL: [(&'static str, Name); 12] = [
         ("cri", Name::Cri),
         ("docker", Name::Docker),
         ("json", Name::Json),
+        ("labelallow", Name::LabelAllow),
+        ("labeldrop", Name::LabelDrop),
         ("labels", Name::Labels),
+        ("non_indexed_labels", Name::StructuredMetadata),
         ("output", Name::Output),
         ("regex", Name::Regex),
+        ("static_labels", Name::StaticLabels),
+        ("structured_metadata", Name::StructuredMetadata),
+        ("tenant", Name::Tenant),
     ];
 
     fn compile(self, options: &mut Options<'_>) -> Result<Recipe, Error> {
@@ -128,34 +144,33 @@ impl Name {
             Name::Cri => cri::compile(options),
             Name::Docker => docker::compile(options),
             Name::Json => json::compile(options),
+            Name::LabelAllow => labelallow::compile(options),
+            Name::LabelDrop => labeldrop::compile(options),
             Name::Labels => labels::compile(options),
             Name::Output => output::compile(options),
             Name::Regex => regex::compile(options),
+            Name::StaticLabels => static_labels::compile(options),
+            Name::StructuredMetadata => structured_metadata::compile(options),
+            Name::Tenant => tenant::compile(options),
         }
     }
 }
 
 /// Stages of Promtail that this version refuses by name.
-const NOT_YET: [&str; 20] = [
+const NOT_YET: [&str; 14] = [
     "decolorize",
     "drop",
     "eventlogmessage",
     "geoip",
-    "labelallow",
-    "labeldrop",
     "limit",
     "logfmt",
     "match",
     "metrics",
     "multiline",
-    "non_indexed_labels",
     "pack",
     "replace",
     "sampling",
-    "static_labels",
-    "structured_metadata",
     "template",
-    "tenant",
     "timestamp",
 ];
 
@@ -219,7 +234,7 @@ impl Program {
 
     /// Lines become entries as they are.
     pub fn nothing() -> Self {
-        Self { recipes: Vec::new(), warnings: Vec::new() }
+        Self { recipes: Vec::new(), warnings: Vec::new(), extract: false }
     }
 
     /// Options that are written in the config and mean nothing.

@@ -69,7 +69,7 @@ impl Stage for Labels {
 
 /// Bytes that are no UTF-8 were replaced when the line was read. A replacement that the line does not have came out of
 /// an escape, and is meant.
-fn was_no_text(value: &str, line: &str) -> bool {
+pub(super) fn was_no_text(value: &str, line: &str) -> bool {
     value.contains(char::REPLACEMENT_CHARACTER) && line.contains(char::REPLACEMENT_CHARACTER)
 }
 

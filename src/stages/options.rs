@@ -156,6 +156,11 @@ impl<'y> Options<'y> {
         !self.blind.get()
     }
 
+    /// Something that works, and is hardly meant.
+    pub fn warn(&self, message: String) {
+        self.warnings.borrow_mut().push(format!("pipeline_stages{}: {message}", self.path));
+    }
+
     /// What is wrong with the options as a whole.
     pub fn fail(&self, message: String) -> Error {
         Error { path: self.path.clone(), message }
@@ -163,15 +168,15 @@ impl<'y> Options<'y> {
 
     /// When all has been asked for: a warning for each key that nobody asked for.
     pub fn finish(self) -> Result<Vec<String>, Error> {
-        let mut warnings = self.warnings.take();
         if !self.whole.get() {
             let asked = self.asked.borrow();
             let known = |key: &str| asked.iter().any(|a| a.eq_ignore_ascii_case(key));
             let keys = self.mapping()?.into_iter().flat_map(Mapping::keys).filter_map(Yaml::as_str);
-            let unknown = keys.filter(|k| !known(k));
-            warnings.extend(unknown.map(|k| format!("pipeline_stages{}: unknown option `{k}` is ignored", self.path)));
+            for unknown in keys.filter(|k| !known(k)) {
+                self.warn(format!("unknown option `{unknown}` is ignored"));
+            }
         }
-        Ok(warnings)
+        Ok(self.warnings.take())
     }
 
     fn weak<T>(&self, key: &'static str, expected: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Error> {

@@ -11,6 +11,7 @@ mod clock;
 mod container;
 mod cri;
 mod docker;
+mod drop;
 mod extracted;
 mod gojson;
 mod json;
@@ -18,6 +19,7 @@ mod labelallow;
 mod labeldrop;
 mod labelling;
 mod labels;
+mod logfmt;
 mod options;
 mod output;
 mod pipeline;
@@ -112,10 +114,12 @@ pub struct Surroundings {
 enum Name {
     Cri,
     Docker,
+    Drop,
     Json,
     LabelAllow,
     LabelDrop,
     Labels,
+    Logfmt,
     Output,
     Regex,
     StaticLabels,
@@ -124,13 +128,15 @@ enum Name {
 }
 
 impl Name {
-    const ALL: [(&'static str, Name); 12] = [
+    const ALL: [(&'static str, Name); 14] = [
         ("cri", Name::Cri),
         ("docker", Name::Docker),
+        ("drop", Name::Drop),
         ("json", Name::Json),
         ("labelallow", Name::LabelAllow),
         ("labeldrop", Name::LabelDrop),
         ("labels", Name::Labels),
+        ("logfmt", Name::Logfmt),
         ("non_indexed_labels", Name::StructuredMetadata),
         ("output", Name::Output),
         ("regex", Name::Regex),
@@ -143,10 +149,12 @@ impl Name {
         match self {
             Name::Cri => cri::compile(options),
             Name::Docker => docker::compile(options),
+            Name::Drop => drop::compile(options),
             Name::Json => json::compile(options),
             Name::LabelAllow => labelallow::compile(options),
             Name::LabelDrop => labeldrop::compile(options),
             Name::Labels => labels::compile(options),
+            Name::Logfmt => logfmt::compile(options),
             Name::Output => output::compile(options),
             Name::Regex => regex::compile(options),
             Name::StaticLabels => static_labels::compile(options),
@@ -157,13 +165,11 @@ impl Name {
 }
 
 /// Stages of Promtail that this version refuses by name.
-const NOT_YET: [&str; 14] = [
+const NOT_YET: [&str; 12] = [
     "decolorize",
-    "drop",
     "eventlogmessage",
     "geoip",
     "limit",
-    "logfmt",
     "match",
     "metrics",
     "multiline",

@@ -20,6 +20,8 @@ mod labeldrop;
 mod labelling;
 mod labels;
 mod logfmt;
+mod logql;
+mod r#match;
 mod options;
 mod output;
 mod pipeline;
@@ -120,6 +122,7 @@ enum Name {
     LabelDrop,
     Labels,
     Logfmt,
+    Match,
     Output,
     Regex,
     StaticLabels,
@@ -128,7 +131,7 @@ enum Name {
 }
 
 impl Name {
-    const ALL: [(&'static str, Name); 14] = [
+    const ALL: [(&'static str, Name); 15] = [
         ("cri", Name::Cri),
         ("docker", Name::Docker),
         ("drop", Name::Drop),
@@ -137,6 +140,7 @@ impl Name {
         ("labeldrop", Name::LabelDrop),
         ("labels", Name::Labels),
         ("logfmt", Name::Logfmt),
+        ("match", Name::Match),
         ("non_indexed_labels", Name::StructuredMetadata),
         ("output", Name::Output),
         ("regex", Name::Regex),
@@ -155,6 +159,7 @@ impl Name {
             Name::LabelDrop => labeldrop::compile(options),
             Name::Labels => labels::compile(options),
             Name::Logfmt => logfmt::compile(options),
+            Name::Match => r#match::compile(options),
             Name::Output => output::compile(options),
             Name::Regex => regex::compile(options),
             Name::StaticLabels => static_labels::compile(options),
@@ -165,12 +170,11 @@ impl Name {
 }
 
 /// Stages of Promtail that this version refuses by name.
-const NOT_YET: [&str; 12] = [
+const NOT_YET: [&str; 11] = [
     "decolorize",
     "eventlogmessage",
     "geoip",
     "limit",
-    "match",
     "metrics",
     "multiline",
     "pack",
@@ -236,6 +240,10 @@ impl Program {
     /// What runs for a pod when its job names no stages: the container runtime's own format is taken off.
     pub fn container_format() -> Self {
         Self { recipes: vec![Box::new(container::start)], warnings: Vec::new(), extract: false }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.recipes.is_empty()
     }
 
     /// Lines become entries as they are.

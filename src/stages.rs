@@ -21,6 +21,7 @@ mod labelallow;
 mod labeldrop;
 mod labelling;
 mod labels;
+mod limit;
 mod logfmt;
 mod logql;
 mod r#match;
@@ -130,6 +131,7 @@ enum Name {
     LabelAllow,
     LabelDrop,
     Labels,
+    Limit,
     Logfmt,
     Match,
     Multiline,
@@ -143,7 +145,7 @@ enum Name {
 }
 
 impl Name {
-    const ALL: [(&'static str, Name); 20] = [
+    const ALL: [(&'static str, Name); 21] = [
         ("cri", Name::Cri),
         ("decolorize", Name::Decolorize),
         ("docker", Name::Docker),
@@ -153,6 +155,7 @@ impl Name {
         ("labelallow", Name::LabelAllow),
         ("labeldrop", Name::LabelDrop),
         ("labels", Name::Labels),
+        ("limit", Name::Limit),
         ("logfmt", Name::Logfmt),
         ("match", Name::Match),
         ("multiline", Name::Multiline),
@@ -177,6 +180,7 @@ impl Name {
             Name::LabelAllow => labelallow::compile(options),
             Name::LabelDrop => labeldrop::compile(options),
             Name::Labels => labels::compile(options),
+            Name::Limit => limit::compile(options),
             Name::Logfmt => logfmt::compile(options),
             Name::Match => r#match::compile(options),
             Name::Multiline => multiline::compile(options),

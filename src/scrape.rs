@@ -186,3 +186,6 @@ impl Scrape {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 5] = [
 ];
 
 /// The only ones that may look into their own layer: who, and at whom.
-const NEIGHBOURS: [(&str, &str); 2] = [("agent", "config"), ("main", "cli")];
+const NEIGHBOURS: [(&str, &str); 3] = [("metrics", "model"), ("agent", "config"), ("main", "cli")];
 
 /// Where a crate may be used. One that is not listed is free.
 const HOMES: [(&str, &[&str]); 11] = [
@@ -26,9 +26,10 @@ const HOMES: [(&str, &[&str]); 11] = [
     ("notify", &["scrape"]),
     ("regex", &["goregex"]),
     ("reqwest", &["push"]),
-    // Stages and discovery read parts of a config whose shape only they know.
-    ("serde_yaml", &["config", "stages", "discovery"]),
-    ("snap", &["batch"]),
+    // Stages and discovery read parts of a config whose shape only they know; positions are a YAML file of their own.
+    ("serde_yaml", &["config", "stages", "discovery", "positions"]),
+    // A batch is compressed where it is finished; the compressor's memory is kept by the lane that sends it.
+    ("snap", &["batch", "push"]),
     // The parts decide without waiting: nothing async below the loops.
     ("tokio", &["discovery", "scrape", "push", "server", "agent", "cli"]),
 ];
@@ -85,7 +86,7 @@ struct Source {
     path: PathBuf,
     /// The first part of its module path.
     room: String,
-    /// `tests.rs`, or beneath `tests/`.
+    /// A module, or beneath one, that is declared for tests only.
     is_test: bool,
     /// Without comments and the contents of literals.
     code: String,
@@ -111,13 +112,27 @@ fn sources() -> Vec<Source> {
             sources.push(Source {
                 path: Path::new("src").join(path.strip_prefix(&src).expect("it was found there")),
                 room: parts[0].clone(),
-                is_test: parts.iter().any(|part| part == "tests"),
+                is_test: false,
                 code,
             });
         }
     }
     assert!(sources.len() > 10, "the sources were not found in {}", src.display());
+    let test_modules: Vec<PathBuf> = sources.iter().flat_map(test_modules).collect();
+    for source in &mut sources {
+        let module = source.path.with_extension("");
+        source.is_test = test_modules.iter().any(|test| module.starts_with(test));
+    }
     sources
+}
+
+/// The modules that `source` declares as `#[cfg(test)] mod name;`, as paths without an extension.
+fn test_modules(source: &Source) -> Vec<PathBuf> {
+    let declared = source.code.split("#[cfg(test)]").skip(1).filter_map(|after| {
+        let name = identifier(after.trim_start().strip_prefix("mod ")?);
+        after.trim_start()[4 + name.len()..].starts_with(';').then_some(name)
+    });
+    declared.map(|name| source.path.with_extension("").join(name)).collect()
 }
 
 fn layer(room: &str) -> Option<usize> {

@@ -99,12 +99,12 @@ impl Summary {
             self.clients,
         ));
         for (count, what) in [
-            (self.failing_clients, "clients failing"),
-            (self.failing_files, "files cannot be read"),
+            (self.failing_clients, "failing clients"),
+            (self.failing_files, "unreadable files"),
             (self.targets_without_files, "targets without a file"),
         ] {
             if count > 0 {
-                page.markup(", <span class=\"bad\">").text(format_args!("{count} {what}")).markup("</span>");
+                page.markup(", <span class=\"bad\">").text(format_args!("{what}: {count}")).markup("</span>");
             }
         }
         page.markup("</p>\n");
@@ -240,7 +240,7 @@ mod tests {
         let page = Targets::collect(&some(), "LATE").html("LATE");
         let line = "4 targets, 4 files, 5.0 MiB behind, 20 B unacknowledged, 1 of 2 clients ok";
         assert!(page.contains(line), "{page}");
-        for part in ["1 clients failing", "1 files cannot be read", "1 targets without a file", "1 of 4 targets:"] {
+        for part in ["failing clients: 1", "unreadable files: 1", "targets without a file: 1", "1 of 4 targets:"] {
             assert!(page.contains(part), "{part}: {page}");
         }
         assert!(page.contains("<code>/c</code>") && !page.contains("<code>/a</code>"), "{page}");

@@ -13,8 +13,8 @@ use super::super::backoff::Backoff;
 use super::super::{self as kubernetes, Config};
 use super::*;
 use crate::discovery::Metrics;
-use crate::model::Update;
 use crate::model::TargetGroup;
+use crate::model::Update;
 use apiserver::{Apiserver, Request, error, list, pod, soon};
 
 /// A watch of node `n1`'s pods, run as a job runs it, and what it tells.

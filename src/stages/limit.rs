@@ -30,6 +30,9 @@ use crate::model::Reason;
 const REASON: &str = "ratelimit_drop_stage";
 const DISTINCT: u64 = 10_000;
 
+/// Who waits for longer asks again.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
 type Bucket = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Instant>>;
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
@@ -64,7 +67,10 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
                 old: HashMap::new(),
             }),
             None if drop => Box::new(Dropping { bucket, reason }),
-            None => Box::new(Waiting { bucket, clock, waiting: VecDeque::new(), due: None }),
+            None => {
+                let period = quota.replenish_interval();
+                Box::new(Waiting { bucket, period, clock, waiting: VecDeque::new(), due: None })
+            }
         }
     }))
 }
@@ -103,6 +109,7 @@ impl Stage for Dropping {
 /// Holds back what is too much, in order. Who reads asks [`Stage::busy_until`], so that it stays a chunk or two.
 struct Waiting {
     bucket: Bucket,
+    period: Duration,
     clock: Clock,
     waiting: VecDeque<Work<'static>>,
     /// When the first of them may go.
@@ -156,8 +163,10 @@ impl Stage for Waiting {
         self.due
     }
 
+    /// Until all that waits has gone.
     fn busy_until(&self) -> Option<Instant> {
-        self.due
+        let others = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX).saturating_sub(1);
+        Some(self.due? + self.period.saturating_mul(others).min(LONGEST_WAIT))
     }
 }
 
@@ -237,8 +246,8 @@ mod tests {
         let outcomes: Vec<String> = ["a", "b", "c"].iter().map(|l| bench.outcome(l)).collect();
         assert_eq!(outcomes, ["{app=\"x\"} a", "", ""]);
         let half = Duration::from_millis(500);
-        assert_eq!(bench.pipeline().busy_until(), Some(bench.clock.now() + half));
-        assert_eq!(bench.pipeline().next_due(), bench.pipeline().busy_until());
+        assert_eq!(bench.pipeline().next_due(), Some(bench.clock.now() + half));
+        assert_eq!(bench.pipeline().busy_until(), Some(bench.clock.now() + 2 * half));
         assert_eq!(bench.due(), "");
         bench.clock.advance(half);
         assert_eq!(bench.due(), "{app=\"x\"} b");

@@ -99,7 +99,8 @@ impl Tailer {
             desk.hurry(self.lane);
             return Ok(Turn::Blocked);
         }
-        if desk.is_full(self.lane) || desk.rate.as_ref().is_some_and(|r| r.must_wait(now)) {
+        let busy = desk.pipelines[self.pipeline].busy_until().is_some_and(|until| now < until);
+        if busy || desk.is_full(self.lane) || desk.rate.as_ref().is_some_and(|r| r.must_wait(now)) {
             return Ok(Turn::Blocked);
         }
         let limit = CHUNK.min(room.max(1) as usize);

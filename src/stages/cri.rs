@@ -140,6 +140,7 @@ impl Stage for Cri {
                 held.append(&work);
                 held.shorten(cut);
                 stream.partial = Some(held);
+                work.entry.close();
                 Flow::Held
             }
             (Some(mut held), false) => {
@@ -149,9 +150,10 @@ impl Stage for Cri {
                 // The oldest acknowledgement carries: nothing of the line is delivered before all of it is.
                 let mut joined = held.work;
                 joined.entry.timestamp = work.entry.timestamp;
-                joined.entry.labels = work.entry.labels;
-                joined.entry.metadata = work.entry.metadata;
-                joined.extracted = work.extracted.into_owned();
+                joined.entry.labels = work.entry.labels.clone();
+                joined.entry.metadata = std::mem::take(&mut work.entry.metadata);
+                joined.extracted = std::mem::take(&mut work.extracted).into_owned();
+                work.entry.close();
                 if held.too_long { Flow::Discard(joined, Reason::LineTooLong) } else { Flow::Pass(joined) }
             }
         }

@@ -13,12 +13,16 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use journal::Journal;
 pub use journal::Record;
 
 use crate::model::Position;
+
+/// How much earlier than its last sign of life an agent is taken to have looked away: it may have died just before it
+/// could write down what it saw.
+const BENEFIT_OF_DOUBT: Duration = Duration::from_secs(60);
 
 /// Where positions are kept, as `positions` of the config says.
 #[derive(Clone, Debug)]
@@ -83,6 +87,7 @@ impl std::error::Error for Error {}
 pub struct Positions {
     config: Config,
     state: Mutex<State>,
+    unseen_since: SystemTime,
 }
 
 #[derive(Debug)]
@@ -133,11 +138,18 @@ impl Positions {
         positions.retain(|path, offset| news(path, offset));
         state.foreign = positions;
         state.journal.restart(&state.records_to_write());
-        Ok(Self { config, state: Mutex::new(state) })
+        let unseen_since = read.alive.map_or_else(SystemTime::now, |alive| alive - BENEFIT_OF_DOUBT);
+        Ok(Self { config, state: Mutex::new(state), unseen_since })
     }
 
     pub fn filename(&self) -> &Path {
         &self.config.filename
+    }
+
+    /// Of a log that is not known, what was written since then has not been seen: it came while nobody was looking.
+    /// What is older at the very first start is none of ours, as with Promtail.
+    pub fn unseen_since(&self) -> SystemTime {
+        self.unseen_since
     }
 
     /// How many logs are known from earlier runs.
@@ -222,6 +234,7 @@ impl Positions {
             let lines = state.records_to_write();
             state.journal.rewrite(&lines)?;
         }
+        state.append(&[journal::Line::Alive(SystemTime::now())])?;
         state.journal.sync()
     }
 

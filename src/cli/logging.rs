@@ -32,7 +32,11 @@ where
         LogLevel::Error => LevelFilter::ERROR,
     };
     // What the libraries have to say is for their authors; and hyper's debug log shows headers.
-    let filter = Targets::new().with_target("fantail", level).with_default(level.min(LevelFilter::WARN));
+    // kube says each failed request; we say when it begins to fail and when it is over.
+    let filter = Targets::new()
+        .with_target("fantail", level)
+        .with_target("kube_client", LevelFilter::OFF)
+        .with_default(level.min(LevelFilter::WARN));
     let lines = Lines { format };
     tracing_subscriber::registry()
         .with(filter)
@@ -177,9 +181,10 @@ mod tests {
     fn libraries_are_heard_only_when_they_warn() {
         let text = logged(LogLevel::Debug, LogFormat::Logfmt, || {
             tracing::debug!(target: "hyper::proto", "chatter");
-            tracing::warn!(target: "kube_client", "trouble");
+            tracing::warn!(target: "rustls", "trouble");
+            tracing::error!(target: "kube_client::client", "one more failed request");
         });
-        assert!(!text.contains("chatter") && text.contains("msg=trouble"), "{text}");
-        assert_eq!(logged(LogLevel::Error, LogFormat::Logfmt, || tracing::warn!(target: "kube_client", "trouble")), "");
+        assert!(!text.contains("chatter") && text.contains("msg=trouble") && !text.contains("request"), "{text}");
+        assert_eq!(logged(LogLevel::Error, LogFormat::Logfmt, || tracing::warn!(target: "rustls", "trouble")), "");
     }
 }

@@ -6,6 +6,7 @@
 //! p <slot> <device> <inode> <head length> <head hash> <offset> <live> <unix ms> <checksum>
 //! f <slot> <checksum>                                            forgotten
 //! y <hash> <checksum>                                            of the positions.yaml that was written last
+//! a <unix ms> <checksum>                                         the agent was at work then
 //! ```
 
 use std::collections::{HashMap, HashSet};
@@ -48,6 +49,7 @@ pub(super) enum Line<'k> {
     Position(u32, Record),
     Forget(u32),
     Yaml(u64),
+    Alive(SystemTime),
 }
 
 /// What a journal says.
@@ -55,6 +57,7 @@ pub(super) enum Line<'k> {
 pub(super) struct Contents {
     pub records: Vec<(Key, Record)>,
     pub yaml_hash: Option<u64>,
+    pub alive: Option<SystemTime>,
 }
 
 pub(super) fn path(positions: &Path) -> PathBuf {
@@ -86,24 +89,25 @@ pub(super) fn read(path: &Path) -> Result<Contents, String> {
     }
     let mut keys: HashMap<u32, Key> = HashMap::new();
     let mut records: HashMap<u32, Record> = HashMap::new();
-    let mut yaml_hash = None;
+    let mut contents = Contents::default();
     for line in lines {
         let Some(fields) = std::str::from_utf8(line).ok().and_then(checked) else {
             continue;
         };
-        let _ = parse(fields, &mut keys, &mut records, &mut yaml_hash);
+        let _ = parse(fields, &mut keys, &mut records, &mut contents);
     }
     let mut known: Vec<(u32, Key, Record)> =
         records.into_iter().filter_map(|(slot, record)| Some((slot, keys.remove(&slot)?, record))).collect();
     known.sort_by_key(|(slot, ..)| *slot);
-    Ok(Contents { records: known.into_iter().map(|(_, key, record)| (key, record)).collect(), yaml_hash })
+    contents.records = known.into_iter().map(|(_, key, record)| (key, record)).collect();
+    Ok(contents)
 }
 
 fn parse(
     line: &str,
     keys: &mut HashMap<u32, Key>,
     records: &mut HashMap<u32, Record>,
-    yaml_hash: &mut Option<u64>,
+    contents: &mut Contents,
 ) -> Option<()> {
     let (kind, rest) = line.split_once(' ')?;
     let mut fields = rest.split(' ');
@@ -128,7 +132,8 @@ fn parse(
         "f" => {
             records.remove(&(number()? as u32));
         }
-        "y" => *yaml_hash = Some(number()?),
+        "y" => contents.yaml_hash = Some(number()?),
+        "a" => contents.alive = Some(UNIX_EPOCH + Duration::from_millis(number()?)),
         _ => {}
     }
     Some(())
@@ -228,6 +233,7 @@ impl Journal {
         }
         self.rewrite = true;
         let mut text = format!("{HEADER}{VERSION}\n");
+        write_line(&mut text, &Line::Alive(SystemTime::now()));
         for (slot, key, record) in records {
             write_line(&mut text, &Line::Key(*slot, key));
             write_line(&mut text, &Line::Position(*slot, *record));
@@ -283,10 +289,10 @@ fn write_line(text: &mut String, line: &Line<'_>) {
         }
         Line::Position(slot, record) => {
             let Position { file, offset } = record.position;
-            let millis = record.saved.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
+            let saved = millis(record.saved);
             write!(
                 text,
-                "p {slot} {} {} {} {} {offset} {} {millis}",
+                "p {slot} {} {} {} {} {offset} {} {saved}",
                 file.device,
                 file.inode,
                 file.fingerprint.len,
@@ -296,8 +302,13 @@ fn write_line(text: &mut String, line: &Line<'_>) {
         }
         Line::Forget(slot) => write!(text, "f {slot}"),
         Line::Yaml(hash) => write!(text, "y {hash}"),
+        Line::Alive(at) => write!(text, "a {}", millis(*at)),
     };
     written.expect("writing to a string");
     let sum = checksum(&text[start..]);
     writeln!(text, " {sum:08x}").expect("writing to a string");
+}
+
+fn millis(time: SystemTime) -> u128 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis())
 }

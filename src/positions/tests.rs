@@ -207,6 +207,17 @@ fn a_directory_that_comes_back_gets_everything() {
 }
 
 #[test]
+fn the_next_start_knows_since_when_nobody_looked() {
+    let dir = dir();
+    let before = SystemTime::now() - Duration::from_secs(1);
+    let first = open(dir.path());
+    assert!(first.unseen_since() > before, "at the first start what is older is none of ours");
+    drop(first);
+    let second = open(dir.path());
+    assert!(second.unseen_since() < before && second.unseen_since() > before - Duration::from_secs(300));
+}
+
+#[test]
 fn a_dry_run_writes_nothing() {
     let dir = dir();
     let positions = Positions::open(Config { read_only: true, ..config(dir.path()) }).expect("opened");

@@ -251,8 +251,8 @@ impl Reader {
             return;
         };
         let resume = match saved {
-            None if assignment.from_oldest => Resume::Oldest,
-            None => Resume::Start,
+            None if assignment.from_oldest => Resume::Since(SystemTime::UNIX_EPOCH),
+            None => Resume::Since(self.positions.unseen_since()),
             Some(Saved::At { position, saved }) => Resume::At { position, saved },
             Some(Saved::Offset(offset)) => Resume::Offset(offset),
         };
@@ -447,7 +447,7 @@ impl Reader {
 
     fn gone(&mut self, log: u64) {
         self.status.remove_file(self.index, log);
-        let _ = self.scout.send(Event::Finished { reader: self.index, log });
+        let _ = self.scout.send(Event::Finished { log });
     }
 
     /// Writes down how far answers have come, before anything more is sent.

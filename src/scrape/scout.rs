@@ -30,9 +30,8 @@ const SUMMARY: Duration = Duration::from_secs(5);
 pub(super) enum Event {
     Update(Update),
     Heard(Heard),
-    /// This reader is done with this log.
+    /// A reader is done with this log.
     Finished {
-        reader: usize,
         log: u64,
     },
     /// This reader has stopped.
@@ -196,7 +195,7 @@ impl Scout {
                 self.tracked.values_mut().for_each(|t| t.dirty = true);
                 true
             }
-            Event::Finished { log, .. } => {
+            Event::Finished { log } => {
                 self.finished(log);
                 false
             }

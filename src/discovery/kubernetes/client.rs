@@ -13,9 +13,10 @@ pub(super) fn check_url(url: &str) -> Result<(), String> {
     to(url).map(|_| ())
 }
 
-/// A client that is as new as the files it was made from: one is made for each fresh start.
-pub(super) async fn connect(config: &Config) -> Result<Client, Failure> {
+/// A client that is as new as the files it was made from (one is made for each fresh start), and the address it asks.
+pub(super) async fn connect(config: &Config) -> Result<(Client, String), Failure> {
     let mut access = access(config).await.map_err(Failure::credentials)?;
+    let server = access.cluster_url.to_string();
     let agent = concat!("fantail/", env!("CARGO_PKG_VERSION"));
     access.headers.push(("user-agent".parse().map_err(invalid)?, agent.parse().map_err(invalid)?));
     // One place retries, counts and says so.
@@ -24,7 +25,8 @@ pub(super) async fn connect(config: &Config) -> Result<Client, Failure> {
         // Nothing is verified, so that an image without CA certificates will do.
         access.root_cert = Some(Vec::new());
     }
-    Client::try_from(access).map_err(|e| Failure::credentials(chain(&e)))
+    let client = Client::try_from(access).map_err(|e| Failure::credentials(chain(&e)))?;
+    Ok((client, server))
 }
 
 fn invalid(error: impl std::error::Error) -> Failure {

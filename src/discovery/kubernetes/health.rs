@@ -12,6 +12,7 @@ pub(super) struct Health {
     job: Arc<str>,
     /// What is watched, for the log.
     scope: String,
+    server: String,
     failing: Option<Reason>,
     metrics: Metrics,
     watches_failing: IntGauge,
@@ -20,18 +21,23 @@ pub(super) struct Health {
 impl Health {
     pub(super) fn new(job: &Arc<str>, scope: String, metrics: Metrics) -> Self {
         let watches_failing = metrics.watches_failing(job);
-        Self { job: Arc::clone(job), scope, failing: None, metrics, watches_failing }
+        Self { job: Arc::clone(job), scope, server: String::new(), failing: None, metrics, watches_failing }
+    }
+
+    /// Which API server is asked, for messages.
+    pub(super) fn asks(&mut self, server: String) {
+        self.server = server;
     }
 
     pub(super) fn failed(&mut self, failure: &Failure) {
         let Failure { reason, error, .. } = failure;
         self.metrics.watch_failed(&self.job, reason.name());
-        let (job, scope, advice) = (&*self.job, &*self.scope, reason.advice());
+        let (job, scope, server, advice) = (&*self.job, &*self.scope, &*self.server, reason.advice());
         if *reason == Reason::Gone || self.failing == Some(*reason) {
             debug!(job, scope, error, "cannot watch pods");
             return;
         }
-        warn!(job, scope, error, advice, "cannot watch pods: known ones are tailed on, new ones are not seen");
+        warn!(job, scope, server, error, advice, "cannot watch pods: known ones are tailed on, new ones are not seen");
         if self.failing.replace(*reason).is_none() {
             self.watches_failing.inc();
         }

@@ -103,8 +103,9 @@ impl Watch {
     }
 
     /// Connects anew and tells what there is; whatever else was known is gone.
-    async fn list(&self, known: &mut Known) -> Result<Place, Failure> {
-        let client = client::connect(&self.config).await?;
+    async fn list(&mut self, known: &mut Known) -> Result<Place, Failure> {
+        let (client, server) = client::connect(&self.config).await?;
+        self.health.asks(server);
         let pods: Api<Pod> = match &self.scope {
             Scope::All => Api::all(client),
             Scope::Named(namespace) => Api::namespaced(client, namespace),

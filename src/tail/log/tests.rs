@@ -3,6 +3,9 @@ use std::io::Write;
 
 use super::*;
 
+/// At the beginning of the live file: nothing older was written to by then.
+const START: Resume = Resume::Offset(0);
+
 /// A directory with a log in it, and a clock that only the test moves.
 struct Dir {
     dir: tempfile::TempDir,
@@ -72,7 +75,7 @@ impl Dir {
 fn whole_lines_only_and_the_rest_when_it_is_written() {
     let d = Dir::new();
     d.append("a.log", "one\ntw");
-    let mut log = d.open(Resume::Start);
+    let mut log = d.open(START);
     assert_eq!(d.read(&mut log), ["one"]);
     d.append("a.log", "o\n\nthree");
     assert_eq!(d.read(&mut log), ["two", ""]);
@@ -84,7 +87,7 @@ fn lines_longer_than_a_read_come_whole() {
     let d = Dir::new();
     let long = "x".repeat(600_000);
     d.append("a.log", &format!("{long}\nshort\n"));
-    assert_eq!(d.read(&mut d.open(Resume::Start)), [long.as_str(), "short"]);
+    assert_eq!(d.read(&mut d.open(START)), [long.as_str(), "short"]);
 }
 
 #[test]
@@ -94,7 +97,7 @@ fn a_line_beyond_all_bounds_is_passed_over_and_its_neighbours_are_not() {
     for _ in 0..100 {
         d.append("a.log", &"x".repeat(1_000_000));
     }
-    let mut log = d.open(Resume::Start);
+    let mut log = d.open(START);
     assert_eq!(d.read(&mut log), ["before"]);
     let held = log.position();
     assert!(held.offset > 90_000_000, "what is passed over is not kept");
@@ -106,7 +109,7 @@ fn a_line_beyond_all_bounds_is_passed_over_and_its_neighbours_are_not() {
 fn a_renamed_file_is_drained_before_the_new_one() {
     let mut d = Dir::new();
     d.append("a.log", "1\n");
-    let mut log = d.open(Resume::Start);
+    let mut log = d.open(START);
     assert_eq!(d.read(&mut log), ["1"]);
     d.append("a.log", "2\n");
     d.rename("a.log", "a.log.1");
@@ -126,7 +129,7 @@ fn a_renamed_file_is_drained_before_the_new_one() {
 fn several_rotations_between_two_looks_lose_nothing() {
     let mut d = Dir::new();
     d.append("a.log", "1\n");
-    let mut log = d.open(Resume::Start);
+    let mut log = d.open(START);
     d.rename("a.log", "a.log.20261122-100000");
     d.append("a.log", "2\n");
     d.rename("a.log", "a.log.20261122-100001");
@@ -144,7 +147,7 @@ fn several_rotations_between_two_looks_lose_nothing() {
 fn a_deleted_file_is_read_to_its_end() {
     let mut d = Dir::new();
     d.append("a.log", "1\n2\nlast");
-    let mut log = d.open(Resume::Start);
+    let mut log = d.open(START);
     fs::remove_file(d.path("a.log")).expect("removed");
     assert_eq!(log.look(d.now).expect("looked"), Look::Gone);
     assert_eq!(d.read(&mut log), ["1", "2"]);
@@ -156,7 +159,7 @@ fn a_deleted_file_is_read_to_its_end() {
 fn truncated_in_place_it_starts_again_with_what_the_copy_still_has() {
     let mut d = Dir::new();
     d.append("a.log", "old 1\n");
-    let mut log = d.open(Resume::Start);
+    let mut log = d.open(START);
     assert_eq!(d.read(&mut log), ["old 1"]);
     d.append("a.log", "old 2\n");
     fs::copy(d.path("a.log"), d.path("a.log.1")).expect("copied");
@@ -171,7 +174,7 @@ fn truncated_in_place_it_starts_again_with_what_the_copy_still_has() {
 fn truncated_and_grown_beyond_the_old_offset_is_noticed_by_its_head() {
     let d = Dir::new();
     d.append("a.log", "old\n");
-    let mut log = d.open(Resume::Start);
+    let mut log = d.open(START);
     assert_eq!(d.read(&mut log), ["old"]);
     fs::write(d.path("a.log"), "new 1\nnew 2\n").expect("written");
     assert_eq!(log.look(d.now).expect("looked"), Look::Truncated);
@@ -231,7 +234,7 @@ fn after_a_restart_it_goes_on_in_whatever_the_file_has_become() {
     for (what, happen, want) in happenings {
         let mut d = Dir::new();
         d.append("a.log", "1\n");
-        let mut log = d.open(Resume::Start);
+        let mut log = d.open(START);
         assert_eq!(d.read(&mut log), ["1"]);
         let resume = d.at(&log);
         d.append("a.log", "2\n");
@@ -247,7 +250,7 @@ fn after_a_restart_it_goes_on_in_whatever_the_file_has_become() {
 fn an_inode_that_is_used_again_is_another_file() {
     let d = Dir::new();
     d.append("a.log", "first of the old\n");
-    let mut log = d.open(Resume::Start);
+    let mut log = d.open(START);
     d.read(&mut log);
     let Resume::At { position, saved } = d.at(&log) else { unreachable!() };
     // Same device and inode, another head.
@@ -273,14 +276,30 @@ fn from_the_oldest_generation_there_is() {
     d.append("a.log.1", "2\n");
     d.append("a.log", "3\n");
     d.wait();
-    assert_eq!(d.read(&mut d.open(Resume::Oldest)), ["1", "2", "3"]);
+    assert_eq!(d.read(&mut d.open(Resume::Since(SystemTime::UNIX_EPOCH))), ["1", "2", "3"]);
+}
+
+#[test]
+fn of_an_unknown_log_what_was_written_while_nobody_looked() {
+    let mut d = Dir::new();
+    let set = |name: &str, at: SystemTime| {
+        OpenOptions::new().append(true).open(d.path(name)).expect("opened").set_modified(at).expect("set");
+    };
+    d.append("a.log.2", "long ago\n");
+    d.append("a.log.1", "1\n");
+    d.append("a.log", "2\n");
+    let then = SystemTime::now() - Duration::from_secs(3600);
+    set("a.log.2", then - Duration::from_secs(1));
+    set("a.log.1", then + Duration::from_secs(1));
+    let mut log = d.open(Resume::Since(then));
+    d.wait();
+    assert_eq!(d.read(&mut log), ["1", "2"]);
 }
 
 #[test]
 fn what_is_no_file_is_refused_and_does_not_block() {
     let d = Dir::new();
-    let open =
-        |name: &str| Log::open(&d.path(name), Resume::Start, Options::default()).expect_err("refused").to_string();
+    let open = |name: &str| Log::open(&d.path(name), START, Options::default()).expect_err("refused").to_string();
     fs::create_dir(d.path("dir")).expect("made");
     assert_eq!(open("dir"), "it is a directory");
     let made = std::process::Command::new("mkfifo").arg(d.path("fifo")).status().expect("mkfifo is in coreutils");
@@ -293,7 +312,7 @@ fn what_is_no_file_is_refused_and_does_not_block() {
 fn a_directory_or_fifo_in_the_place_of_a_log_ends_it() {
     let mut d = Dir::new();
     d.append("a.log", "1\n");
-    let mut log = d.open(Resume::Start);
+    let mut log = d.open(START);
     fs::remove_file(d.path("a.log")).expect("removed");
     fs::create_dir(d.path("a.log")).expect("made");
     assert_eq!(log.look(d.now).expect("looked"), Look::Gone);
@@ -307,7 +326,7 @@ fn a_compressed_file_is_read_once_and_needs_no_last_newline() {
     d.append("b.log", "1\n2");
     d.gzip("b.log");
     let options = Options { compression: Some(Compression::Gzip), ..Options::default() };
-    let mut log = Log::open(&d.path("b.log.gz"), Resume::Start, options).expect("opened");
+    let mut log = Log::open(&d.path("b.log.gz"), START, options).expect("opened");
     assert_eq!(d.read(&mut log), ["1", "2"]);
     let position = log.position();
     let again = Resume::At { position, saved: SystemTime::now() };
@@ -321,7 +340,7 @@ fn a_link_to_another_file_is_a_rotation() {
     d.append("0.log", "1\n");
     d.append("1.log", "2\n");
     std::os::unix::fs::symlink("0.log", d.path("a.log")).expect("linked");
-    let mut log = d.open(Resume::Start);
+    let mut log = d.open(START);
     assert_eq!(d.read(&mut log), ["1"]);
     fs::remove_file(d.path("a.log")).expect("removed");
     std::os::unix::fs::symlink("1.log", d.path("a.log")).expect("linked");

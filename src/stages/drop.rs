@@ -216,7 +216,8 @@ mod tests {
             [("{expression: x}", "drop_stage"), ("{expression: x, drop_counter_reason: mine}", "mine")]
         {
             let mut bench = Bench::of(&format!("drop: {yaml}"));
-            (bench.outcome("x"), bench.outcome("y"));
+            let passed = [bench.outcome("x"), bench.outcome("y")];
+            assert_eq!(passed, ["", "{app=\"x\"} y"]);
             assert_eq!(bench.dropped_as(reason), 1, "{yaml}");
         }
     }

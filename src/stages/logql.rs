@@ -37,7 +37,7 @@ struct Filter {
 #[derive(Debug)]
 enum Test {
     Is(Box<str>),
-    Contains(Finder<'static>),
+    Contains(Box<Finder<'static>>),
     Matches(Regex),
 }
 
@@ -138,7 +138,7 @@ impl<'t> Parser<'t> {
         let text = self.string()?;
         Ok(match regex {
             true => Test::Matches(Regex::new(&text).map_err(|e| e.to_string())?),
-            false => Test::Contains(Finder::new(text.as_bytes()).into_owned()),
+            false => Test::Contains(Box::new(Finder::new(text.as_bytes()).into_owned())),
         })
     }
 

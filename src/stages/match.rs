@@ -197,7 +197,8 @@ mod tests {
     fn dropped_lines_are_counted() {
         for (option, reason) in [("", "match_stage"), (", drop_counter_reason: mine", "mine")] {
             let mut bench = Bench::of(&format!("match: {{selector: '{{app=\"x\"}} |= \"a\"', action: drop{option}}}"));
-            (bench.outcome("a"), bench.outcome("b"));
+            let passed = [bench.outcome("a"), bench.outcome("b")];
+            assert_eq!(passed, ["", "{app=\"x\"} b"]);
             assert_eq!(bench.dropped_as(reason), 1, "{reason}");
         }
     }

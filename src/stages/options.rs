@@ -273,6 +273,10 @@ impl<'y> Field<'y> {
         Regex::new(&pattern).map_err(|e| self.fail(e.to_string()))
     }
 
+    pub fn is_null(&self) -> bool {
+        self.value.is_null()
+    }
+
     pub fn is_list(&self) -> bool {
         self.value.is_sequence()
     }
@@ -294,5 +298,44 @@ fn kind(value: &Yaml) -> &'static str {
         Yaml::String(_) => "a string",
         Yaml::Sequence(_) => "a list",
         Yaml::Mapping(_) | Yaml::Tagged(_) => "a mapping",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{parse, refused, table};
+
+    #[test]
+    fn keys_in_any_case_and_keys_that_mean_nothing() {
+        let yaml = "regex: {EXPRESSION: '(?P<w>.)', no_such: 1}";
+        let program = parse(yaml).expect("a stage");
+        assert_eq!(program.warnings(), ["pipeline_stages[0].regex: unknown option `no_such` is ignored"]);
+        table("[regex: {Expression: '(?P<w>.)'}, output: {SOURCE: w}]", &[("ab", "{app=\"x\"} a")]);
+    }
+
+    #[test]
+    fn words_that_yaml_1_1_takes_for_booleans() {
+        // As text they stay text; as booleans they are some.
+        table("[regex: {expression: '(?P<y>.)'}, output: {source: y}]", &[("ab", "{app=\"x\"} a")]);
+        table("[regex: {expression: '(?P<no>.)'}, labels: {on: no}]", &[("ab", "{app=\"x\", on=\"a\"} ab")]);
+        table("json: {expressions: {a: }, drop_malformed: yes}", &[("ab", "")]);
+        table("json: {expressions: {a: }, drop_malformed: Off}", &[("ab", "{app=\"x\"} ab")]);
+    }
+
+    #[test]
+    fn lists_of_stages() {
+        refused(&[
+            (
+                "[cri: {}, {json: {expressions: {a: }}, labels: {a: }}]",
+                "[1]",
+                "must have exactly one key, this one has 2",
+            ),
+            ("[cri]", "[0]", "write `cri: {}`"),
+            ("[[cri]]", "[0]", "a mapping with one key"),
+            ("[{}]", "[0]", "this one has 0"),
+            ("[jsn: {}]", "[0]", "unknown stage type `jsn`"),
+            ("[JSON: {expressions: {a: }}]", "[0]", "stage names are lower case: `json`"),
+            ("[match: {selector: '{a=\"b\"}', stages: [{jsn: }]}]", "[0].match.stages[0]", "unknown stage type `jsn`"),
+        ]);
     }
 }

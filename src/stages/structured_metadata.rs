@@ -11,13 +11,13 @@
 use std::sync::Arc;
 
 use super::labelling::{Changing, TENANT, label};
-use super::labels;
+use super::labels::{self, Made};
 use super::options::Options;
 use super::{Error, Flow, Recipe, Stage, Work};
 use crate::model::{LabelSet, Structured};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
-    let pairs: Arc<[(Arc<str>, Arc<str>)]> = labels::sources(options)?.into();
+    let pairs: Arc<[Made]> = labels::made(options)?.into();
     Ok(Box::new(move |_| {
         let moved = pairs.iter().map(|_| Changing::default()).collect();
         Box::new(Metadata { pairs: pairs.clone(), moved })
@@ -26,15 +26,14 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
 
 #[derive(Debug)]
 struct Metadata {
-    /// Names, and what they are made of.
-    pairs: Arc<[(Arc<str>, Arc<str>)]>,
+    pairs: Arc<[Made]>,
     /// What label sets become without the label of that index.
     moved: Vec<Changing>,
 }
 
 impl Stage for Metadata {
     fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
-        for ((name, source), moved) in self.pairs.iter().zip(&mut self.moved) {
+        for (Made { name, source }, moved) in self.pairs.iter().zip(&mut self.moved) {
             let of_label = label(&work.entry, source);
             let value = match work.extracted.get(source) {
                 Some(value) => value.into_text(),

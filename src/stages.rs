@@ -11,6 +11,7 @@ mod container;
 mod cri;
 mod docker;
 mod extracted;
+mod golayout;
 mod options;
 #[cfg(test)]
 mod testing;

@@ -7,12 +7,20 @@
 //! on, [`Flow::Discard`] ends it with a reason that is counted, [`Flow::Held`] keeps it (with its acknowledgement) until
 //! the stage releases it.
 
+mod clock;
 mod container;
 mod cri;
 mod docker;
 mod extracted;
+mod gojson;
 mod golayout;
+mod json;
+mod labelling;
+mod labels;
 mod options;
+mod output;
+mod pipeline;
+mod regex;
 #[cfg(test)]
 mod testing;
 mod time;
@@ -22,7 +30,11 @@ use std::time::Instant;
 
 use serde_yaml::Value as Yaml;
 
-pub use extracted::{Extracted, Value};
+pub use clock::Clock;
+pub use extracted::{Extracted, Key, Value};
+pub use pipeline::Pipeline;
+
+use options::Options;
 
 use crate::metrics::Dropped;
 use crate::model::{Entry, Reason};
@@ -54,6 +66,11 @@ pub trait Stage: Send {
     fn next_due(&self) -> Option<Instant> {
         None
     }
+
+    /// Until when it should not be given more, because it holds lines back.
+    fn busy_until(&self) -> Option<Instant> {
+        None
+    }
 }
 
 /// What is to be released.
@@ -69,16 +86,21 @@ pub enum Due {
 pub struct Program {
     recipes: Vec<Recipe>,
     warnings: Vec<String>,
+    /// Some stage may look at what is extracted.
+    extract: bool,
 }
 
 /// Makes a stage; everything that can be wrong with it was wrong before.
 type Recipe = Box<dyn Fn(&Surroundings) -> Box<dyn Stage> + Send + Sync>;
 
-/// What a stage may know of the others.
-#[derive(Clone, Copy, Debug)]
+/// What a stage may know of the world around it.
+#[derive(Clone, Debug)]
 pub struct Surroundings {
     /// Some other stage may look at what is extracted.
     pub extract: bool,
+    /// The door for what is discarded after it was held.
+    pub dropped: Dropped,
+    pub clock: Clock,
 }
 
 /// The stages there are.
@@ -86,38 +108,49 @@ pub struct Surroundings {
 enum Name {
     Cri,
     Docker,
+    Json,
+    Labels,
+    Output,
+    Regex,
 }
 
 impl Name {
-    const ALL: [(&'static str, Name); 2] = [("cri", Name::Cri), ("docker", Name::Docker)];
+    const ALL: [(&'static str, Name); 6] = [
+        ("cri", Name::Cri),
+        ("docker", Name::Docker),
+        ("json", Name::Json),
+        ("labels", Name::Labels),
+        ("output", Name::Output),
+        ("regex", Name::Regex),
+    ];
 
-    fn compile(self, options: &mut options::Options<'_>) -> Result<Recipe, Error> {
+    fn compile(self, options: &mut Options<'_>) -> Result<Recipe, Error> {
         match self {
             Name::Cri => cri::compile(options),
             Name::Docker => docker::compile(options),
+            Name::Json => json::compile(options),
+            Name::Labels => labels::compile(options),
+            Name::Output => output::compile(options),
+            Name::Regex => regex::compile(options),
         }
     }
 }
 
 /// Stages of Promtail that this version refuses by name.
-const NOT_YET: [&str; 24] = [
+const NOT_YET: [&str; 20] = [
     "decolorize",
     "drop",
     "eventlogmessage",
     "geoip",
-    "json",
     "labelallow",
     "labeldrop",
-    "labels",
     "limit",
     "logfmt",
     "match",
     "metrics",
     "multiline",
     "non_indexed_labels",
-    "output",
     "pack",
-    "regex",
     "replace",
     "sampling",
     "static_labels",
@@ -144,26 +177,7 @@ impl std::error::Error for Error {}
 
 /// Checks `pipeline_stages` and makes it ready to run.
 pub fn compile(stages: &[Yaml]) -> Result<Program, Error> {
-    let mut program = Program { recipes: Vec::new(), warnings: Vec::new() };
-    for (i, item) in stages.iter().enumerate() {
-        let fail = |message: String| Error { path: format!("[{i}]"), message };
-        let Some(map) = item.as_mapping().filter(|m| m.len() == 1) else {
-            return Err(fail(match item {
-                Yaml::Mapping(map) => format!("a pipeline stage must have exactly one key, this one has {}", map.len()),
-                Yaml::String(name) => format!("a pipeline stage is a mapping: write `{name}: {{}}`"),
-                _ => "a pipeline stage is a mapping with one key, the stage's name".into(),
-            }));
-        };
-        let (key, value) = map.iter().next().expect("it has one key");
-        let name = key.as_str().ok_or_else(|| fail("a stage's name is a string".into()))?;
-        let Some((_, stage)) = Name::ALL.iter().find(|(n, _)| *n == name) else {
-            return Err(fail(unknown(name)));
-        };
-        let mut options = options::Options::new(value, format!("[{i}].{name}"))?;
-        program.recipes.push(stage.compile(&mut options)?);
-        program.warnings.extend(options.unknown_keys());
-    }
-    Ok(program)
+    Program::compile(stages, "")
 }
 
 fn unknown(name: &str) -> String {
@@ -182,9 +196,26 @@ fn unknown(name: &str) -> String {
 }
 
 impl Program {
+    /// `path` is where the list stands: empty, or that of a stage's option.
+    fn compile(stages: &[Yaml], path: &str) -> Result<Self, Error> {
+        let mut program = Program { recipes: Vec::new(), warnings: Vec::new(), extract: false };
+        for (i, item) in stages.iter().enumerate() {
+            let path = format!("{path}[{i}]");
+            let (name, value) = only_key(item).map_err(|message| Error { path: path.clone(), message })?;
+            let Some((_, stage)) = Name::ALL.iter().find(|(n, _)| *n == name) else {
+                return Err(Error { path, message: unknown(name) });
+            };
+            let mut options = Options::new(value, format!("{path}.{name}"));
+            program.recipes.push(stage.compile(&mut options)?);
+            program.extract |= options.reads_extracted();
+            program.warnings.extend(options.finish()?);
+        }
+        Ok(program)
+    }
+
     /// What runs for a pod when its job names no stages: the container runtime's own format is taken off.
     pub fn container_format() -> Self {
-        Self { recipes: vec![Box::new(container::start)], warnings: Vec::new() }
+        Self { recipes: vec![Box::new(container::start)], warnings: Vec::new(), extract: false }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -197,69 +228,27 @@ impl Program {
     }
 
     pub fn start(&self, dropped: Dropped) -> Pipeline {
-        let surroundings = Surroundings { extract: self.recipes.len() > 1 };
-        Pipeline { stages: self.recipes.iter().map(|make| make(&surroundings)).collect(), dropped }
+        Pipeline::new(self, dropped, Clock::default())
     }
+}
+
+/// A stage is written as a mapping with its name alone.
+fn only_key(item: &Yaml) -> Result<(&str, &Yaml), String> {
+    let map = match item {
+        Yaml::Mapping(map) if map.len() == 1 => map,
+        Yaml::Mapping(map) => {
+            return Err(format!("a pipeline stage must have exactly one key, this one has {}", map.len()));
+        }
+        Yaml::String(name) => return Err(format!("a pipeline stage is a mapping: write `{name}: {{}}`")),
+        _ => return Err("a pipeline stage is a mapping with one key, the stage's name".into()),
+    };
+    let (key, value) = map.iter().next().expect("it has one key");
+    Ok((key.as_str().ok_or("a stage's name is a string")?, value))
 }
 
 impl fmt::Debug for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Program({} stages)", self.recipes.len())
-    }
-}
-
-/// The stages of a job at work for one client.
-pub struct Pipeline {
-    stages: Vec<Box<dyn Stage>>,
-    dropped: Dropped,
-}
-
-impl Pipeline {
-    /// Runs an entry through all stages; what comes out goes to `sink`.
-    pub fn run<'c>(&mut self, entry: Entry<'c>, sink: &mut dyn FnMut(Entry<'_>)) {
-        if self.stages.is_empty() {
-            return sink(entry);
-        }
-        self.run_from(0, Work { entry, extracted: Extracted::default() }, sink);
-    }
-
-    /// Lets go what the stages hold and is due.
-    pub fn release(&mut self, due: Due, sink: &mut dyn FnMut(Entry<'_>)) {
-        let mut released = Vec::new();
-        for i in 0..self.stages.len() {
-            self.stages[i].release(due, &mut released);
-            for work in released.drain(..) {
-                self.run_from(i + 1, work, sink);
-            }
-        }
-    }
-
-    /// When something that is held comes due.
-    pub fn next_due(&self) -> Option<Instant> {
-        self.stages.iter().filter_map(|s| s.next_due()).min()
-    }
-
-    fn run_from<'c>(&mut self, first: usize, mut work: Work<'c>, sink: &mut dyn FnMut(Entry<'_>)) {
-        // Empty, it costs nothing; a stage that never holds anything never fills it.
-        let mut released = Vec::new();
-        for i in first..self.stages.len() {
-            let flow = self.stages[i].process(work, &mut released);
-            for earlier in released.drain(..) {
-                self.run_from(i + 1, earlier, sink);
-            }
-            match flow {
-                Flow::Pass(on) => work = on,
-                Flow::Discard(work, reason) => return self.dropped.discard(work.entry, &reason),
-                Flow::Held => return,
-            }
-        }
-        sink(work.entry);
-    }
-}
-
-impl fmt::Debug for Pipeline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pipeline({} stages)", self.stages.len())
     }
 }
 

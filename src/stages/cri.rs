@@ -15,7 +15,7 @@ use std::borrow::Cow;
 
 use super::options::Options;
 use super::time::Rfc3339;
-use super::{Due, Error, Extracted, Flow, Recipe, Stage, Value, Work};
+use super::{Due, Error, Flow, Recipe, Stage, Value, Work};
 use crate::model::{LabelMap, LabelSet, MAX_LINE, Reason};
 
 const MAX_PARTIAL_LINES: usize = 100;
@@ -26,6 +26,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let truncate = options.boolean("max_partial_line_size_truncate")?.unwrap_or(false);
     let max_lines = if max_lines == 0 { MAX_PARTIAL_LINES } else { max_lines };
     let cut = (truncate && size > 0).then_some(size);
+    options.needs_nothing_extracted();
     Ok(Box::new(move |around| Box::new(Cri::new(max_lines, cut, around.extract))))
 }
 
@@ -107,13 +108,13 @@ impl Stage for Cri {
         let (time, partial, content, index) =
             (self.time.parse(head.time), head.flags == "P", head.content, head.stream);
         if self.extract {
-            let (time, flags) = (head.time.to_string(), head.flags.to_string());
-            let text = |t: String| Value::Text(Cow::Owned(t));
-            work.extracted = Extracted::begin(&work.entry.labels);
-            work.extracted.set("time", text(time));
+            let line = &work.entry.line;
+            let flags = head.time.len() + STREAMS[index].len() + 2;
+            work.extracted.begin_again(&work.entry);
+            work.extracted.set("time", Value::part(line, 0..head.time.len()));
             work.extracted.set("stream", Value::Text(Cow::Borrowed(STREAMS[index])));
-            work.extracted.set("flags", text(flags));
-            work.extracted.set("content", text(work.entry.line[content..].to_string()));
+            work.extracted.set("flags", Value::part(line, flags..content - 1));
+            work.extracted.set("content", Value::part(line, content..line.len()));
         }
         let cut = self.cut;
         let overflows = partial && self.partials >= self.max_partials;

@@ -15,9 +15,10 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::options::Options;
 use super::time::{Fudge, rfc3339};
-use super::{Error, Extracted, Flow, Recipe, Stage, Value, Work};
+use super::{Error, Flow, Recipe, Stage, Value, Work};
 
-pub(super) fn compile(_: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+    options.needs_nothing_extracted();
     Ok(Box::new(|around| Box::new(Docker { extract: around.extract, ..Docker::default() })))
 }
 
@@ -36,7 +37,7 @@ impl Stage for Docker {
             Cow::Owned(line) => Fields::read(line).into_owned(),
         };
         if self.extract {
-            work.extracted = Extracted::begin(&work.entry.labels);
+            work.extracted.begin_again(&work.entry);
             for (name, value) in [("output", &fields.log), ("stream", &fields.stream), ("timestamp", &fields.time)] {
                 let value = value.as_ref().map_or(Value::Null, |text| Value::Text(Cow::Owned(text.to_string())));
                 work.extracted.set(name, value);

@@ -1,14 +1,18 @@
 //! The map of extracted values that stages hand to each other.
 
 use std::borrow::Cow;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
 
-use crate::model::LabelSet;
+use super::labelling::TENANT;
+use crate::model::units::GoDuration;
+use crate::model::{Entry, LabelSet};
 
 /// What was extracted from an entry: names and values, and behind them the labels it had when the pipeline began.
 #[derive(Clone, Debug, Default)]
 pub struct Extracted<'c> {
     /// A removed name stays, as `None`, to hide the label of that name.
-    own: Vec<(Cow<'c, str>, Option<Value<'c>>)>,
+    own: Vec<(Key, Option<Value<'c>>)>,
     labels: Option<LabelSet>,
 }
 
@@ -21,41 +25,131 @@ pub enum Value<'c> {
     Null,
 }
 
+/// A name of an extracted value; a clone costs no allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    Static(&'static str),
+    Shared(Arc<str>),
+}
+
 impl<'c> Extracted<'c> {
     /// What the pipeline begins with: every label is an extracted value.
     pub fn begin(labels: &LabelSet) -> Self {
         Self { own: Vec::new(), labels: Some(labels.clone()) }
     }
 
+    /// What a pipeline within the pipeline begins with: the labels of now hide what was extracted under their names.
+    pub fn begin_again(&mut self, entry: &Entry<'_>) {
+        if let Some(before) = self.labels.replace(entry.labels.clone()).filter(|b| !b.same(&entry.labels)) {
+            // A label that is gone meanwhile is still extracted.
+            for (name, value) in before.iter().filter(|(n, _)| entry.labels.get(n).is_none()) {
+                if !self.own.iter().any(|(key, _)| **key == *name) {
+                    self.own.push((Key::from(name.to_string()), Some(Value::from(value.to_string()))));
+                }
+            }
+        }
+        self.own.retain(|(key, _)| entry.labels.get(key).is_none());
+        if let Some(tenant) = &entry.tenant {
+            self.set(TENANT, Value::from(tenant.to_string()));
+        }
+    }
+
     pub fn get(&self, name: &str) -> Option<Value<'_>> {
-        match self.own.iter().find(|(n, _)| n == name) {
-            Some((_, value)) => value.clone(),
+        match self.own.iter().find(|(key, _)| **key == *name) {
+            Some((_, value)) => value.as_ref().map(Value::borrowed),
             None => self.labels.as_ref()?.get(name).map(|v| Value::Text(Cow::Borrowed(v))),
         }
     }
 
-    pub fn set(&mut self, name: impl Into<Cow<'c, str>>, value: Value<'c>) {
+    /// The value as text, if it has any: what is not extracted, null, has none.
+    pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.get(name)?.into_text()
+    }
+
+    /// The same, on its own feet: a view of the chunk stays one.
+    pub fn text_for_line(&self, name: &str) -> Option<Cow<'c, str>> {
+        match self.own.iter().find(|(key, _)| **key == *name) {
+            Some((_, value)) => value.clone()?.into_text(),
+            None => self.labels.as_ref()?.get(name).map(|v| Cow::Owned(v.to_string())),
+        }
+    }
+
+    /// Whether there is such a value, be it null.
+    pub fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    pub fn set(&mut self, name: impl Into<Key>, value: Value<'c>) {
         self.put(name.into(), Some(value));
     }
 
-    pub fn remove(&mut self, name: impl Into<Cow<'c, str>>) {
+    pub fn remove(&mut self, name: impl Into<Key>) {
         self.put(name.into(), None);
     }
 
+    /// All of them, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
+        let own = |name: &str| self.own.iter().any(|(key, _)| **key == *name);
+        let labels = self.labels.iter().flat_map(|l| l.iter()).filter(move |(name, _)| !own(name));
+        let labels = labels.map(|(name, value)| (name, Value::Text(Cow::Borrowed(value))));
+        self.own.iter().filter_map(|(key, value)| Some((&**key, value.as_ref()?.borrowed()))).chain(labels)
+    }
+
     pub fn into_owned(self) -> Extracted<'static> {
-        let own = self.own.into_iter().map(|(n, v)| (Cow::Owned(n.into_owned()), v.map(Value::into_owned)));
+        let own = self.own.into_iter().map(|(key, v)| (key, v.map(Value::into_owned)));
         Extracted { own: own.collect(), labels: self.labels }
     }
 
-    fn put(&mut self, name: Cow<'c, str>, value: Option<Value<'c>>) {
-        match self.own.iter_mut().find(|(n, _)| *n == name) {
+    fn put(&mut self, name: Key, value: Option<Value<'c>>) {
+        match self.own.iter_mut().find(|(key, _)| **key == *name) {
             Some((_, slot)) => *slot = value,
             None => self.own.push((name, value)),
         }
     }
 }
 
-impl Value<'_> {
+impl<'c> Value<'c> {
+    /// A part of a text: a view of the chunk if the text is one.
+    pub fn part(text: &Cow<'c, str>, range: Range<usize>) -> Self {
+        Value::Text(match text {
+            Cow::Borrowed(text) => Cow::Borrowed(&text[range]),
+            Cow::Owned(text) => Cow::Owned(text[range].to_string()),
+        })
+    }
+
+    pub fn borrowed(&self) -> Value<'_> {
+        match self {
+            Value::Text(text) => Value::Text(Cow::Borrowed(text)),
+            Value::Number(n) => Value::Number(*n),
+            Value::Bool(b) => Value::Bool(*b),
+            Value::Null => Value::Null,
+        }
+    }
+
+    /// As Promtail writes values where text is wanted; null is none. Numbers have no exponent, and as many digits as
+    /// tell them from other 64-bit floats.
+    pub fn into_text(self) -> Option<Cow<'c, str>> {
+        match self {
+            Value::Text(text) => Some(text),
+            Value::Number(n) => Some(Cow::Owned(n.to_string())),
+            Value::Bool(b) => Some(Cow::Borrowed(if b { "true" } else { "false" })),
+            Value::Null => None,
+        }
+    }
+
+    /// As Promtail reads values where a number is wanted; a text may be a duration, which counts in seconds.
+    pub fn as_number(&self) -> Option<f64> {
+        match self {
+            Value::Text(text) => match text.parse() {
+                Ok(number) => Some(number),
+                Err(_) => text.parse().ok().map(|d: GoDuration| d.0.as_secs_f64()),
+            },
+            Value::Number(n) => Some(*n),
+            Value::Bool(b) => Some(f64::from(*b)),
+            Value::Null => None,
+        }
+    }
+
     pub fn into_owned(self) -> Value<'static> {
         match self {
             Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
@@ -63,5 +157,88 @@ impl Value<'_> {
             Value::Bool(b) => Value::Bool(b),
             Value::Null => Value::Null,
         }
+    }
+}
+
+impl From<String> for Value<'_> {
+    fn from(text: String) -> Self {
+        Value::Text(Cow::Owned(text))
+    }
+}
+
+impl Deref for Key {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Key::Static(name) => name,
+            Key::Shared(name) => name,
+        }
+    }
+}
+
+impl From<&'static str> for Key {
+    fn from(name: &'static str) -> Self {
+        Key::Static(name)
+    }
+}
+
+impl From<&Arc<str>> for Key {
+    fn from(name: &Arc<str>) -> Self {
+        Key::Shared(name.clone())
+    }
+}
+
+impl From<String> for Key {
+    fn from(name: String) -> Self {
+        Key::Shared(name.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_as_text() {
+        for (value, text) in [
+            (Value::Number(12345678901234567890.0), Some("12345678901234567000")),
+            (Value::Number(1562708916414123456.0), Some("1562708916414123500")),
+            (Value::Number(1e21), Some("1000000000000000000000")),
+            (Value::Number(-0.0), Some("-0")),
+            (Value::Number(0.000_000_1), Some("0.0000001")),
+            (Value::Bool(true), Some("true")),
+            (Value::Text("".into()), Some("")),
+            (Value::Null, None),
+        ] {
+            assert_eq!(value.clone().into_text().as_deref(), text, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn values_as_numbers() {
+        for (value, number) in [
+            (Value::Text("1.5s".into()), Some(1.5)),
+            (Value::Text("100ms".into()), Some(0.1)),
+            (Value::Text("1e3".into()), Some(1000.0)),
+            (Value::Text("-7".into()), Some(-7.0)),
+            (Value::Text("seven".into()), None),
+            (Value::Text("".into()), None),
+            (Value::Bool(true), Some(1.0)),
+            (Value::Null, None),
+        ] {
+            assert_eq!(value.as_number(), number, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn labels_stand_behind_until_hidden() {
+        let mut extracted = Extracted::begin(&LabelSet::new([("a", "1"), ("b", "2")]));
+        extracted.set("b", Value::Null);
+        assert_eq!(extracted.text("a").as_deref(), Some("1"));
+        assert_eq!((extracted.contains("b"), extracted.text("b")), (true, None));
+        extracted.remove("a");
+        assert!(!extracted.contains("a"));
+        assert_eq!(extracted.iter().collect::<Vec<_>>(), [("b", Value::Null)]);
     }
 }

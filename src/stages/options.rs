@@ -1,30 +1,84 @@
 //! A stage's options as Promtail reads them: key case does not matter, an unknown key is no error (but is said).
+//!
+//! Promtail decodes the options of some stages strictly (a number is no text) and of others weakly (it is); the getters
+//! that begin with `weak_`, and [`Options::number`], [`Options::boolean`] and [`Options::float`], are the weak ones.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use serde_yaml::{Mapping, Value as Yaml};
 
-use super::Error;
+use super::{Error, Program};
+use crate::goregex::Regex;
+use crate::model::units::{ByteSize, GoDuration};
 
-/// The mapping behind a stage's name.
+/// What stands behind a stage's name.
 #[derive(Debug)]
 pub(super) struct Options<'y> {
-    map: Option<&'y Mapping>,
+    value: &'y Yaml,
     path: String,
     asked: RefCell<Vec<&'static str>>,
+    whole: Cell<bool>,
+    blind: Cell<bool>,
+    warnings: RefCell<Vec<String>>,
+}
+
+/// One value and where it stands.
+#[derive(Debug)]
+pub(super) struct Field<'y> {
+    value: &'y Yaml,
+    path: String,
 }
 
 impl<'y> Options<'y> {
     /// `path` is where in the list of stages this is, for messages.
-    pub fn new(value: &'y Yaml, path: String) -> Result<Self, Error> {
-        let map = match value {
-            Yaml::Null => None,
-            Yaml::Mapping(map) => Some(map),
-            other => {
-                return Err(Error { message: format!("expected a mapping of options, found {}", kind(other)), path });
-            }
-        };
-        Ok(Self { map, path, asked: RefCell::default() })
+    pub fn new(value: &'y Yaml, path: String) -> Self {
+        let (whole, blind) = (Cell::new(false), Cell::new(false));
+        Self { value, path, asked: RefCell::default(), whole, blind, warnings: RefCell::default() }
+    }
+
+    /// All of it as one value, for stages whose options are a list or a mapping of names.
+    pub fn whole(&self) -> Field<'y> {
+        self.whole.set(true);
+        Field { value: self.value, path: self.path.clone() }
+    }
+
+    /// An option that is there and not null.
+    pub fn field(&self, key: &'static str) -> Result<Option<Field<'y>>, Error> {
+        self.asked.borrow_mut().push(key);
+        let same = |k: &Yaml| k.as_str().is_some_and(|k| k.eq_ignore_ascii_case(key));
+        let found = self.mapping()?.and_then(|map| map.iter().find(|(k, _)| same(k)));
+        let field = found.map(|(_, value)| Field { value, path: format!("{}.{key}", self.path) });
+        Ok(field.filter(|f| !f.value.is_null()))
+    }
+
+    /// A string and nothing else.
+    pub fn text(&self, key: &'static str) -> Result<Option<&'y str>, Error> {
+        self.field(key)?.map(|f| f.text()).transpose()
+    }
+
+    /// A string that has to be there.
+    pub fn required(&self, key: &'static str) -> Result<&'y str, Error> {
+        self.text(key)?.filter(|t| !t.is_empty()).ok_or_else(|| self.fail(format!("`{key}` is required")))
+    }
+
+    /// The extracted value a stage reads instead of the line: an empty name is a mistake.
+    pub fn source(&self) -> Result<Option<&'y str>, Error> {
+        match self.text("source")? {
+            Some("") => Err(self.fail("`source` must not be empty: name an extracted value, or leave it out".into())),
+            source => Ok(source),
+        }
+    }
+
+    /// An expression that has to be there.
+    pub fn regex(&self, key: &'static str) -> Result<Regex, Error> {
+        self.required(key)?;
+        self.field(key)?.expect("it was just there").regex()
+    }
+
+    /// A string, also when a number or a boolean is written.
+    pub fn weak_text(&self, key: &'static str) -> Result<Option<String>, Error> {
+        self.field(key)?.map(|f| f.weak_text()).transpose()
     }
 
     /// A whole number, also when it is written as a string.
@@ -32,46 +86,198 @@ impl<'y> Options<'y> {
         self.weak(key, "a whole number", |text| text.parse().ok())
     }
 
+    /// A number, also when it is written as a string.
+    pub fn float(&self, key: &'static str) -> Result<Option<f64>, Error> {
+        self.weak(key, "a number", |text| text.parse().ok().filter(|f: &f64| f.is_finite()))
+    }
+
     /// A boolean, also when it is written as a string or a number.
     pub fn boolean(&self, key: &'static str) -> Result<Option<bool>, Error> {
         self.weak(key, "true or false", |text| match text {
-            "true" | "True" | "TRUE" | "1" | "yes" | "on" => Some(true),
-            "false" | "False" | "FALSE" | "0" | "no" | "off" | "" => Some(false),
+            "true" | "True" | "TRUE" | "t" | "T" | "1" | "yes" | "on" => Some(true),
+            "false" | "False" | "FALSE" | "f" | "F" | "0" | "no" | "off" | "" => Some(false),
             _ => None,
         })
     }
 
-    /// A warning for each key that nobody asked for.
-    pub fn unknown_keys(&self) -> Vec<String> {
-        let asked = self.asked.borrow();
-        let known = |key: &str| asked.iter().any(|a| a.eq_ignore_ascii_case(key));
-        let keys = self.map.into_iter().flat_map(|m| m.keys()).filter_map(Yaml::as_str);
-        keys.filter(|k| !known(k))
-            .map(|k| format!("pipeline_stages{}: unknown option `{k}` is ignored", self.path))
-            .collect()
+    /// A boolean and nothing else; YAML 1.1's words for it are some.
+    pub fn strict_boolean(&self, key: &'static str) -> Result<Option<bool>, Error> {
+        let Some(field) = self.field(key)? else {
+            return Ok(None);
+        };
+        match field.value {
+            Yaml::Bool(b) => Ok(Some(*b)),
+            Yaml::String(text) => match text.to_ascii_lowercase().as_str() {
+                "y" | "yes" | "on" => Ok(Some(true)),
+                "n" | "no" | "off" => Ok(Some(false)),
+                _ => Err(field.fail(format!("expected true or false, found {text:?}"))),
+            },
+            other => Err(field.fail(format!("expected true or false, found {}", kind(other)))),
+        }
+    }
+
+    /// A Go duration, such as `1h30m`.
+    pub fn duration(&self, key: &'static str) -> Result<Option<Duration>, Error> {
+        let Some(field) = self.field(key)? else {
+            return Ok(None);
+        };
+        let text = field.weak_text()?;
+        text.parse().map(|d: GoDuration| Some(d.0)).map_err(|message| field.fail(message))
+    }
+
+    /// A number of bytes, such as `8kb`.
+    pub fn bytes(&self, key: &'static str) -> Result<Option<usize>, Error> {
+        let Some(field) = self.field(key)? else {
+            return Ok(None);
+        };
+        let text = field.weak_text()?;
+        text.parse().map(|b: ByteSize| Some(b.0 as usize)).map_err(|message| field.fail(message))
+    }
+
+    /// A list of stages, compiled; what it warns of is taken over.
+    pub fn stages(&self, key: &'static str) -> Result<Option<Program>, Error> {
+        let Some(field) = self.field(key)? else {
+            return Ok(None);
+        };
+        let Yaml::Sequence(list) = field.value else {
+            return Err(field.fail(format!("expected a list of stages, found {}", kind(field.value))));
+        };
+        let mut program = Program::compile(list, &field.path)?;
+        self.warnings.borrow_mut().append(&mut program.warnings);
+        Ok(Some(program))
+    }
+
+    /// A stage that, with these options, never looks at extracted values says so: they cost, and perhaps nobody does.
+    pub fn needs_nothing_extracted(&self) {
+        self.blind.set(true);
+    }
+
+    pub fn reads_extracted(&self) -> bool {
+        !self.blind.get()
+    }
+
+    /// What is wrong with the options as a whole.
+    pub fn fail(&self, message: String) -> Error {
+        Error { path: self.path.clone(), message }
+    }
+
+    /// When all has been asked for: a warning for each key that nobody asked for.
+    pub fn finish(self) -> Result<Vec<String>, Error> {
+        let mut warnings = self.warnings.take();
+        if !self.whole.get() {
+            let asked = self.asked.borrow();
+            let known = |key: &str| asked.iter().any(|a| a.eq_ignore_ascii_case(key));
+            let keys = self.mapping()?.into_iter().flat_map(Mapping::keys).filter_map(Yaml::as_str);
+            let unknown = keys.filter(|k| !known(k));
+            warnings.extend(unknown.map(|k| format!("pipeline_stages{}: unknown option `{k}` is ignored", self.path)));
+        }
+        Ok(warnings)
     }
 
     fn weak<T>(&self, key: &'static str, expected: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Error> {
-        let Some(value) = self.find(key) else {
+        let Some(field) = self.field(key)? else {
             return Ok(None);
         };
-        let text = match value {
-            Yaml::Null => return Ok(None),
+        let text = match field.value {
             Yaml::String(text) => text.clone(),
             Yaml::Number(n) => n.to_string(),
             Yaml::Bool(b) => b.to_string(),
-            other => return Err(self.fail(key, format!("expected {expected}, found {}", kind(other)))),
+            other => return Err(field.fail(format!("expected {expected}, found {}", kind(other)))),
         };
-        read(text.trim()).map(Some).ok_or_else(|| self.fail(key, format!("expected {expected}, found {text:?}")))
+        read(text.trim()).map(Some).ok_or_else(|| field.fail(format!("expected {expected}, found {text:?}")))
     }
 
-    fn find(&self, key: &'static str) -> Option<&'y Yaml> {
-        self.asked.borrow_mut().push(key);
-        self.map?.iter().find(|(k, _)| k.as_str().is_some_and(|k| k.eq_ignore_ascii_case(key))).map(|(_, v)| v)
+    fn mapping(&self) -> Result<Option<&'y Mapping>, Error> {
+        match self.value {
+            Yaml::Null => Ok(None),
+            Yaml::Mapping(map) => Ok(Some(map)),
+            other => Err(self.fail(format!("expected a mapping of options, found {}", kind(other)))),
+        }
+    }
+}
+
+impl<'y> Field<'y> {
+    pub fn text(&self) -> Result<&'y str, Error> {
+        match self.value {
+            Yaml::String(text) => Ok(text),
+            Yaml::Bool(_) | Yaml::Number(_) => {
+                Err(self.fail(format!("expected a string, found {}: write it in quotes", kind(self.value))))
+            }
+            other => Err(self.fail(format!("expected a string, found {}", kind(other)))),
+        }
     }
 
-    fn fail(&self, key: &str, message: String) -> Error {
-        Error { path: format!("{}.{key}", self.path), message }
+    /// As mapstructure writes scalars: a boolean is 1 or 0.
+    pub fn weak_text(&self) -> Result<String, Error> {
+        match self.value {
+            Yaml::String(text) => Ok(text.clone()),
+            Yaml::Number(n) => Ok(n.as_f64().filter(|_| n.is_f64()).map_or_else(|| n.to_string(), |f| f.to_string())),
+            Yaml::Bool(b) => Ok(if *b { "1" } else { "0" }.into()),
+            other => Err(self.fail(format!("expected a string, found {}", kind(other)))),
+        }
+    }
+
+    /// A list of strings; none if it is null.
+    pub fn list(&self) -> Result<Vec<&'y str>, Error> {
+        match self.value {
+            Yaml::Null => Ok(Vec::new()),
+            Yaml::Sequence(items) => self.items(items).map(|item| item.text()).collect(),
+            other => Err(self.fail(format!("expected a list of strings, found {}", kind(other)))),
+        }
+    }
+
+    /// A list of strings, or one alone.
+    pub fn weak_list(&self) -> Result<Vec<String>, Error> {
+        match self.value {
+            Yaml::Sequence(items) => self.items(items).map(|item| item.weak_text()).collect(),
+            Yaml::Mapping(map) if map.is_empty() => Ok(Vec::new()),
+            _ => Ok(vec![self.weak_text()?]),
+        }
+    }
+
+    /// A mapping from names to strings; null and the empty string are none.
+    pub fn pairs(&self) -> Result<Vec<(&'y str, Option<&'y str>)>, Error> {
+        let map = match self.value {
+            Yaml::Null => return Ok(Vec::new()),
+            Yaml::Mapping(map) => map,
+            other => return Err(self.fail(format!("expected a mapping, found {}", kind(other)))),
+        };
+        let mut pairs = Vec::with_capacity(map.len());
+        for (key, value) in map {
+            let name = match key {
+                Yaml::String(name) => name.as_str(),
+                // What a YAML 1.1 reader makes of the key `y` as well.
+                Yaml::Bool(b) => {
+                    if *b {
+                        "true"
+                    } else {
+                        "false"
+                    }
+                }
+                other => return Err(self.fail(format!("expected a name, found {}: write it in quotes", kind(other)))),
+            };
+            let field = Field { value, path: format!("{}.{name}", self.path) };
+            let text = if value.is_null() { "" } else { field.text()? };
+            pairs.push((name, Some(text).filter(|t| !t.is_empty())));
+        }
+        Ok(pairs)
+    }
+
+    pub fn regex(&self) -> Result<Regex, Error> {
+        let pattern = self.weak_text()?;
+        Regex::new(&pattern).map_err(|e| self.fail(e.to_string()))
+    }
+
+    pub fn is_list(&self) -> bool {
+        self.value.is_sequence()
+    }
+
+    pub fn fail(&self, message: String) -> Error {
+        Error { path: self.path.clone(), message }
+    }
+
+    fn items(&self, items: &'y [Yaml]) -> impl Iterator<Item = Field<'y>> {
+        items.iter().enumerate().map(|(i, value)| Field { value, path: format!("{}[{i}]", self.path) })
     }
 }
 

@@ -1,8 +1,12 @@
 //! Lines in, entries out: what the tables of the stages' tests are made of.
 
 use std::borrow::Cow;
+use std::fmt::Write;
+use std::sync::Arc;
 
-use super::{Program, compile};
+use serde_yaml::Value as Yaml;
+
+use super::{Clock, Due, Error, Pipeline, Program, compile};
 use crate::metrics::{Dropped, Registry};
 use crate::model::{AckRef, Entry, LabelSet, Ledger, Origin, Position};
 
@@ -28,38 +32,136 @@ pub(super) fn check(yaml: &str, lines: &[String], want: &[Seen]) {
 
 /// Runs lines through a program; each line is a chunk of its own, acknowledged to the end.
 pub(super) fn run(program: &Program, lines: &[String]) -> Vec<Seen> {
-    let mut pipeline = program.start(Dropped::register(&Registry::new()));
-    let labels = LabelSet::new([("app", "x")]);
-    let ledger = Ledger::new(None);
+    let mut bench = Bench::new(program);
     let mut seen = Vec::new();
-    for (i, line) in lines.iter().enumerate() {
-        let end = Position { offset: i as u64 + 1, ..Position::default() };
-        let ack = ledger.open(line.len() as u64, end);
+    for line in lines {
+        bench.run(line, &mut |entry| seen.push(see(entry)));
+    }
+    bench.end(&mut |_| {});
+    seen
+}
+
+/// Runs a list of stages over lines of `{app="x"}`, a table of each line and what became of it: `{labels} line`, then
+/// `@tenant` and `[metadata]` if there are any; several entries are separated by ` / `.
+pub(super) fn table(yaml: &str, rows: &[(&str, &str)]) {
+    let mut bench = Bench::of(yaml);
+    for (line, want) in rows {
+        assert_eq!(bench.outcome(line), *want, "{yaml}\n{line}");
+    }
+    bench.end(&mut |_| {});
+}
+
+/// A table of stages that are refused: what is written, where it is wrong, and a part of the message.
+pub(super) fn refused(rows: &[(&str, &str, &str)]) {
+    for (yaml, path, message) in rows {
+        let error = parse(yaml).expect_err(yaml);
+        assert_eq!(error.path, *path, "{yaml}: {error}");
+        assert!(error.message.contains(message), "{yaml}: {error}");
+    }
+}
+
+/// A list of stages in YAML, compiled; one stage may be written without its list.
+pub(super) fn parse(yaml: &str) -> Result<Program, Error> {
+    match serde_yaml::from_str(yaml).expect(yaml) {
+        Yaml::Sequence(stages) => compile(&stages),
+        stage => compile(&[stage]),
+    }
+}
+
+/// A pipeline with a log to be run through it.
+pub(super) struct Bench {
+    pub clock: Clock,
+    pub labels: LabelSet,
+    pipeline: Pipeline,
+    dropped: Dropped,
+    ledger: Arc<Ledger>,
+    offset: u64,
+}
+
+impl Bench {
+    pub fn new(program: &Program) -> Self {
+        let (clock, dropped) = (Clock::standing(Seen::READ), Dropped::register(&Registry::new()));
+        let pipeline = Pipeline::new(program, dropped.clone(), clock.clone());
+        let labels = LabelSet::new([("app", "x")]);
+        Self { clock, labels, pipeline, dropped, ledger: Ledger::new(None), offset: 0 }
+    }
+
+    pub fn of(yaml: &str) -> Self {
+        Self::new(&parse(yaml).unwrap_or_else(|e| panic!("{yaml}: {}: {e}", e.path)))
+    }
+
+    pub fn run(&mut self, line: &str, sink: &mut dyn FnMut(&Entry<'_>)) {
+        let end = Position { offset: self.offset + 1, ..Position::default() };
+        let ack = self.ledger.open(line.len() as u64, end);
         let entry = Entry {
             timestamp: Seen::READ,
             line: Cow::Borrowed(line),
-            labels: labels.clone(),
+            labels: self.labels.clone(),
             metadata: Vec::new(),
             tenant: None,
-            origin: Origin { log: 1, offset: i as u64 },
+            origin: Origin { log: 1, offset: self.offset },
             ack: AckRef::Chunk(&ack),
         };
-        pipeline.run(entry, &mut |entry| {
-            seen.push(Seen {
-                timestamp: entry.timestamp,
-                labels: entry.labels.to_string(),
-                line: entry.line.to_string(),
-            });
+        self.offset += 1;
+        self.pipeline.run(entry, &mut |entry| {
+            sink(&entry);
             entry.close();
         });
         ack.close();
     }
-    let mut rest = Vec::new();
-    pipeline.release(super::Due::Log(1), &mut |entry| {
-        rest.push(entry.line.len());
-        entry.close();
-    });
-    // Whatever became of the lines, each of them came to its end.
-    assert!(ledger.is_settled(), "something was neither delivered nor discarded");
-    seen
+
+    /// What became of a line, written as in [`table`].
+    pub fn outcome(&mut self, line: &str) -> String {
+        let mut outcome = Vec::new();
+        self.run(line, &mut |entry| outcome.push(write(entry)));
+        outcome.join(" / ")
+    }
+
+    /// What is let go, written as in [`table`].
+    pub fn release(&mut self, due: Due) -> String {
+        let mut outcome = Vec::new();
+        self.pipeline.release(due, &mut |entry| {
+            outcome.push(write(&entry));
+            entry.close();
+        });
+        outcome.join(" / ")
+    }
+
+    /// What is due at the time the clock shows.
+    pub fn due(&mut self) -> String {
+        self.release(Due::At(self.clock.now()))
+    }
+
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    pub fn dropped(&self) -> &Dropped {
+        &self.dropped
+    }
+
+    /// The log ends. Whatever became of its lines, each of them came to its end.
+    pub fn end(mut self, sink: &mut dyn FnMut(&Entry<'_>)) {
+        self.pipeline.release(Due::Log(1), &mut |entry| {
+            sink(&entry);
+            entry.close();
+        });
+        assert!(self.ledger.is_settled(), "something was neither delivered nor discarded");
+    }
+}
+
+fn see(entry: &Entry<'_>) -> Seen {
+    Seen { timestamp: entry.timestamp, labels: entry.labels.to_string(), line: entry.line.to_string() }
+}
+
+fn write(entry: &Entry<'_>) -> String {
+    let mut text = format!("{} {}", entry.labels, entry.line);
+    if let Some(tenant) = &entry.tenant {
+        let _ = write!(text, " @{tenant}");
+    }
+    if !entry.metadata.is_empty() {
+        let pairs: Vec<String> = entry.metadata.iter().map(|m| format!("{}={}", m.name, m.value)).collect();
+        let _ = write!(text, " [{}]", pairs.join(", "));
+    }
+    text
 }

@@ -1,0 +1,47 @@
+//! The time as the stages see it: that of the machine, or that of a test.
+
+#[cfg(test)]
+use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(test)]
+use std::time::Duration;
+use std::time::{Instant, SystemTime};
+
+#[derive(Clone, Debug, Default)]
+pub struct Clock {
+    #[cfg(test)]
+    fixed: Option<Arc<Mutex<(Instant, i64)>>>,
+}
+
+impl Clock {
+    pub fn now(&self) -> Instant {
+        #[cfg(test)]
+        if let Some(fixed) = &self.fixed {
+            return fixed.lock().unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Instant::now()
+    }
+
+    /// Nanoseconds since 1970.
+    pub fn unix_nanos(&self) -> i64 {
+        #[cfg(test)]
+        if let Some(fixed) = &self.fixed {
+            return fixed.lock().unwrap_or_else(PoisonError::into_inner).1;
+        }
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    }
+}
+
+/// A clock that stands until it is moved.
+#[cfg(test)]
+impl Clock {
+    pub fn standing(unix_nanos: i64) -> Self {
+        Self { fixed: Some(Arc::new(Mutex::new((Instant::now(), unix_nanos)))) }
+    }
+
+    pub fn advance(&self, by: Duration) {
+        let mut fixed = self.fixed.as_ref().expect("a standing clock").lock().unwrap_or_else(PoisonError::into_inner);
+        fixed.0 += by;
+        fixed.1 += by.as_nanos() as i64;
+    }
+}

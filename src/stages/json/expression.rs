@@ -1,0 +1,93 @@
+//! What a `json` stage asks of an object: plain paths without building it, anything else with all of it in memory.
+
+use std::sync::Arc;
+
+use jmespath::ast::Ast;
+use jmespath::{Context, DEFAULT_RUNTIME, Rcvar, Variable};
+
+use super::paths::Paths;
+use crate::stages::{Value, gojson};
+
+pub(super) enum Expressions {
+    Paths(Paths),
+    Any(Vec<(Ast, String)>),
+}
+
+/// The parser recurses into brackets and prefixes. Nothing that people write comes near this.
+const DEEPEST: usize = 200;
+
+impl Expressions {
+    /// Or which of them is wrong, and why.
+    pub fn new(texts: &[&str]) -> Result<Self, (usize, String)> {
+        let mut parsed = Vec::new();
+        for (i, text) in texts.iter().enumerate() {
+            parsed.push((parse(text).map_err(|message| (i, message))?, text.to_string()));
+        }
+        let paths: Option<Vec<Vec<&str>>> = parsed.iter().map(|(ast, _)| path(ast)).collect();
+        Ok(match paths {
+            Some(paths) => Self::Paths(Paths::new(&paths)),
+            None => Self::Any(parsed),
+        })
+    }
+
+    /// A value for each expression that does not fail; none if this is no JSON object.
+    pub fn read<'t>(&self, json: &'t str) -> Option<Vec<Option<Value<'t>>>> {
+        let expressions = match self {
+            Self::Paths(paths) => return Some(paths.read(json)?.into_iter().map(Some).collect()),
+            Self::Any(expressions) => expressions,
+        };
+        let tree: Rcvar = Arc::new(Variable::from_json(json).ok()?);
+        if !tree.is_object() && !tree.is_null() {
+            return None;
+        }
+        let search = |(ast, text): &(Ast, String)| {
+            let found = jmespath::interpret(&tree, ast, &mut Context::new(text, &DEFAULT_RUNTIME)).ok()?;
+            Some(value(&found))
+        };
+        Some(expressions.iter().map(search).collect())
+    }
+}
+
+/// Lists and objects become JSON text again.
+pub(super) fn value(found: &Variable) -> Value<'static> {
+    match found {
+        Variable::Null | Variable::Expref(_) => Value::Null,
+        Variable::Bool(b) => Value::Bool(*b),
+        Variable::Number(n) => n.as_f64().map_or(Value::Null, Value::Number),
+        Variable::String(text) => Value::from(text.clone()),
+        Variable::Array(_) | Variable::Object(_) => {
+            let mut json = String::new();
+            gojson::write(&mut json, found);
+            Value::from(json)
+        }
+    }
+}
+
+/// The keys of an expression that is a plain path.
+fn path(ast: &Ast) -> Option<Vec<&str>> {
+    match ast {
+        Ast::Field { name, .. } => Some(vec![name]),
+        Ast::Subexpr { lhs, rhs, .. } => {
+            let mut keys = path(lhs)?;
+            keys.extend(path(rhs)?);
+            Some(keys)
+        }
+        _ => None,
+    }
+}
+
+fn parse(text: &str) -> Result<Ast, String> {
+    let mut depth = 0usize;
+    for byte in text.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' | b'!' | b'&' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEEPEST {
+            return Err(format!("a JMESPath expression must not be nested deeper than {DEEPEST}"));
+        }
+    }
+    // The message, less its drawing of the expression.
+    jmespath::parse(text).map_err(|e| format!("invalid JMESPath expression `{text}`: {}", e.reason))
+}

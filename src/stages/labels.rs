@@ -1,0 +1,132 @@
+//! `labels`: extracted values become labels.
+//!
+//! ```yaml
+//! - labels:
+//!     level:            # from the extracted value of the same name
+//!     service: app      # from the extracted value `app`
+//! ```
+//!
+//! A label that is there already is replaced. What was not extracted, or is null, leaves it as it is; an empty value
+//! makes an empty label. A value that was no UTF-8 in the log makes none.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::labelling::{Setting, TENANT, set_tenant};
+use super::options::Options;
+use super::{Error, Flow, Recipe, Stage, Work};
+use crate::model::is_valid_label_name;
+
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+    let pairs = sources(options)?;
+    let names: Vec<Arc<str>> = pairs.iter().map(|(name, _)| name.clone()).collect();
+    let sources: Arc<[Arc<str>]> = pairs.into_iter().map(|(_, source)| source).collect();
+    let tenant = names.iter().position(|name| **name == *TENANT);
+    Ok(Box::new(move |_| {
+        let setting = Setting::new(names.iter().map(|n| &**n));
+        Box::new(Labels { sources: sources.clone(), tenant, setting })
+    }))
+}
+
+/// A mapping from label names to the extracted values they are made of, which have the same name if none is given.
+pub(super) fn sources(options: &Options<'_>) -> Result<Vec<(Arc<str>, Arc<str>)>, Error> {
+    let whole = options.whole();
+    let pairs = whole.pairs()?;
+    if pairs.is_empty() {
+        return Err(whole.fail("expected a mapping from names to extracted values, found nothing".into()));
+    }
+    if let Some((name, _)) = pairs.iter().find(|(name, _)| !is_valid_label_name(name)) {
+        let rule = "use letters, digits and underscores only, and no digit first";
+        return Err(whole.fail(format!("invalid label name `{name}`: {rule}")));
+    }
+    Ok(pairs.into_iter().map(|(name, source)| (name.into(), source.unwrap_or(name).into())).collect())
+}
+
+#[derive(Debug)]
+struct Labels {
+    sources: Arc<[Arc<str>]>,
+    /// Which of them is no label.
+    tenant: Option<usize>,
+    setting: Setting,
+}
+
+impl Stage for Labels {
+    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+        let (entry, extracted) = (&work.entry, &work.extracted);
+        let value = |i: usize| extracted.text(&self.sources[i]).filter(|text| !was_no_text(text, &entry.line));
+        let (tenant, labels) = match self.tenant {
+            None => (None, self.setting.apply(&entry.labels, value)),
+            Some(t) => (value(t), self.setting.apply(&entry.labels, |i| value(i).filter(|_| i != t))),
+        };
+        let tenant = tenant.map(Cow::into_owned);
+        work.entry.labels = labels;
+        if let Some(tenant) = tenant {
+            set_tenant(&mut work.entry, &tenant);
+        }
+        Flow::Pass(work)
+    }
+}
+
+/// Bytes that are no UTF-8 were replaced when the line was read. A replacement that the line does not have came out of
+/// an escape, and is meant.
+fn was_no_text(value: &str, line: &str) -> bool {
+    value.contains(char::REPLACEMENT_CHARACTER) && line.contains(char::REPLACEMENT_CHARACTER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Bench, refused, table};
+
+    #[test]
+    fn extracted_values_become_labels() {
+        let yaml =
+            "[json: {expressions: {lvl: l, svc: s, app: a}}, labels: {lvl: , service: svc, app: '', other: nothing}]";
+        table(
+            yaml,
+            &[
+                (r#"{"l":"warn","s":"cart"}"#, r#"{app="x", lvl="warn", service="cart"} {"l":"warn","s":"cart"}"#),
+                (r#"{"l":"","a":"y"}"#, r#"{app="y", lvl=""} {"l":"","a":"y"}"#),
+                (r#"{"l":7.0,"s":true}"#, r#"{app="x", lvl="7", service="true"} {"l":7.0,"s":true}"#),
+                (r#"{"l":null,"s":["a","<"]}"#, r#"{app="x", service="[\"a\",\"\\u003c\"]"} {"l":null,"s":["a","<"]}"#),
+                ("plain", r#"{app="x"} plain"#),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_was_no_text_is_no_label() {
+        let regex = r"[regex: {expression: '^(?P<a>\S+) (?P<b>\S+)'}, labels: {a: , b: }]";
+        table(regex, &[("x \u{fffd}", "{a=\"x\", app=\"x\"} x \u{fffd}")]);
+        let json = "[json: {expressions: {a: }}, labels: {a: }]";
+        table(json, &[(r#"{"a":"\ud800"}"#, "{a=\"\u{fffd}\", app=\"x\"} {\"a\":\"\\ud800\"}")]);
+    }
+
+    #[test]
+    fn the_tenant_is_a_label_too() {
+        let yaml = r"[regex: {expression: '^(?P<t>\w*)'}, labels: {__tenant_id__: t, t: }]";
+        table(yaml, &[("a b", r#"{app="x", t="a"} a b @a"#), ("", r#"{app="x", t=""} "#)]);
+    }
+
+    #[test]
+    fn the_same_values_give_the_same_set() {
+        let mut bench = Bench::of(r"[regex: {expression: '^(?P<a>\w)'}, labels: {a: }]");
+        let mut sets = Vec::new();
+        for line in ["1 a", "2 b", "1 c"] {
+            bench.run(line, &mut |entry| sets.push(entry.labels.clone()));
+        }
+        assert!(sets[0].same(&sets[2]) && !sets[0].same(&sets[1]));
+    }
+
+    #[test]
+    fn names_and_sources_that_are_none() {
+        refused(&[
+            ("labels: {my-label: x}", "[0].labels", "invalid label name `my-label`"),
+            ("labels: {a.b: }", "[0].labels", "invalid label name `a.b`"),
+            ("labels: {a: 1}", "[0].labels.a", "expected a string, found a number: write it in quotes"),
+            ("labels: {a: [b]}", "[0].labels.a", "expected a string, found a list"),
+            ("labels: {1: b}", "[0].labels", "expected a name, found a number"),
+            ("labels: [a]", "[0].labels", "expected a mapping, found a list"),
+            ("labels:", "[0].labels", "found nothing"),
+        ]);
+    }
+}

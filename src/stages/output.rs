@@ -1,0 +1,63 @@
+//! `output`: an extracted value becomes the line.
+//!
+//! ```yaml
+//! - output:
+//!     source: message
+//! ```
+//!
+//! What was not extracted, or is null, leaves the line as it is.
+
+use std::sync::Arc;
+
+use super::options::Options;
+use super::{Error, Flow, Recipe, Stage, Work};
+
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+    let source: Arc<str> = options.required("source")?.into();
+    Ok(Box::new(move |_| Box::new(Output { source: source.clone() })))
+}
+
+#[derive(Debug)]
+struct Output {
+    source: Arc<str>,
+}
+
+impl Stage for Output {
+    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+        if let Some(text) = work.extracted.text_for_line(&self.source) {
+            work.entry.line = text;
+        }
+        Flow::Pass(work)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{refused, table};
+
+    #[test]
+    fn values_become_the_line() {
+        table(
+            "[json: {expressions: {m: }}, output: {source: m}]",
+            &[
+                (r#"{"m":"a\nb"}"#, "{app=\"x\"} a\nb"),
+                (r#"{"m":-1.250}"#, "{app=\"x\"} -1.25"),
+                (r#"{"m":""}"#, "{app=\"x\"} "),
+                (r#"{"m":{"b":[],"a":1}}"#, "{app=\"x\"} {\"a\":1,\"b\":[]}"),
+                (r#"{"m":null}"#, "{app=\"x\"} {\"m\":null}"),
+                ("none", "{app=\"x\"} none"),
+            ],
+        );
+        table("output: {source: app}", &[("of a label", "{app=\"x\"} x")]);
+    }
+
+    #[test]
+    fn a_source_is_required() {
+        refused(&[
+            ("output: {}", "[0].output", "`source` is required"),
+            ("output: {source: ''}", "[0].output", "`source` is required"),
+            ("output: {source: 1}", "[0].output.source", "expected a string, found a number"),
+            ("output: source", "[0].output", "expected a mapping of options, found a string"),
+        ]);
+    }
+}

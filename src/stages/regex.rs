@@ -1,0 +1,119 @@
+//! `regex`: named groups of an expression become extracted values.
+//!
+//! ```yaml
+//! - regex:
+//!     expression: '^(?P<level>\w+) (?P<msg>.*)$'   # RE2 syntax; finds the first match anywhere in the text
+//!     source: message                              # an extracted value; default: the line
+//! ```
+//!
+//! A group that takes no part in the match is extracted as an empty string. Of two groups with one name the later
+//! counts. Without a match nothing is extracted.
+
+use std::sync::Arc;
+
+use super::options::Options;
+use super::{Error, Flow, Recipe, Stage, Value, Work};
+use crate::goregex::{CaptureLocations, Regex};
+
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+    let expression = options.regex("expression")?;
+    let source: Option<Arc<str>> = options.source()?.map(Arc::from);
+    let names = expression.group_names().enumerate().filter_map(|(i, name)| Some((i, Arc::from(name?))));
+    let groups: Arc<[(usize, Arc<str>)]> = names.collect();
+    Ok(Box::new(move |_| {
+        Box::new(Matching {
+            source: source.clone(),
+            groups: groups.clone(),
+            found: expression.capture_locations(),
+            expression: expression.clone(),
+        })
+    }))
+}
+
+#[derive(Debug)]
+struct Matching {
+    expression: Regex,
+    source: Option<Arc<str>>,
+    groups: Arc<[(usize, Arc<str>)]>,
+    /// Kept for its memory.
+    found: CaptureLocations,
+}
+
+impl Stage for Matching {
+    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+        let taken;
+        let text = match &self.source {
+            None => &work.entry.line,
+            Some(source) => {
+                let Some(text) = work.extracted.text_for_line(source) else {
+                    return Flow::Pass(work);
+                };
+                taken = text;
+                &taken
+            }
+        };
+        if self.expression.captures_read(&mut self.found, text) {
+            for (i, name) in self.groups.iter() {
+                let (start, end) = self.found.get(*i).unwrap_or_default();
+                work.extracted.set(name, Value::part(text, start..end));
+            }
+        }
+        Flow::Pass(work)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{refused, table};
+
+    #[test]
+    fn groups_are_extracted() {
+        for (expression, line, labels) in [
+            (r"id=(?P<a>\d+)", "x id=n id=7 id=8", r#"a="7", app="x""#),
+            (r"^(?<a>\w+)@(?P<b>\w+)", "root@db up", r#"a="root", app="x", b="db""#),
+            (r"^(?P<a>x)?(\w)(?P<b>.*)", "yz", r#"a="", app="x", b="z""#),
+            (r"(?i)err: (?P<a>\S+)$", "ERR: Disk", r#"a="Disk", app="x""#),
+            (r"(?P<a>1)|(?P<a>2)", "1", r#"a="", app="x""#),
+            (r"(?P<a>1)|(?P<a>2)", "2", r#"a="2", app="x""#),
+            (r"(?P<app>\d)", "none here", r#"app="x""#),
+            (r"(\d)", "1", r#"app="x""#),
+        ] {
+            let yaml = format!("[regex: {{expression: '{expression}'}}, labels: {{a: , b: , app: }}]");
+            table(&yaml, &[(line, &format!("{{{labels}}} {line}"))]);
+        }
+    }
+
+    #[test]
+    fn of_a_source() {
+        let yaml = r"[json: {expressions: {p: }}, regex: {source: p, expression: '^(?P<a>\S+)'}, labels: {a: }]";
+        table(
+            yaml,
+            &[
+                (r#"{"p":"GET /"}"#, r#"{a="GET", app="x"} {"p":"GET /"}"#),
+                (r#"{"p":"a\tb"}"#, r#"{a="a", app="x"} {"p":"a\tb"}"#),
+                (r#"{"p":12}"#, r#"{a="12", app="x"} {"p":12}"#),
+                (r#"{"p":null}"#, r#"{app="x"} {"p":null}"#),
+                ("GET /", r#"{app="x"} GET /"#),
+            ],
+        );
+        table("[regex: {source: app, expression: '(?P<a>.)'}, labels: {a: }]", &[("l", r#"{a="x", app="x"} l"#)]);
+    }
+
+    #[test]
+    fn expressions_that_are_none() {
+        refused(&[
+            ("regex: {expression: '(?P<a>[0-9'}", "[0].regex.expression", "(?P<a>[0-9"),
+            ("regex: {expression: 'a(?=b)'}", "[0].regex.expression", "a(?=b)"),
+            ("regex: {}", "[0].regex", "`expression` is required"),
+            ("regex: {expression: a, source: ''}", "[0].regex", "`source` must not be empty"),
+            ("regex: {expression: 5}", "[0].regex.expression", "expected a string, found a number"),
+        ]);
+    }
+
+    #[test]
+    fn a_huge_line_is_no_trouble() {
+        let line = "a".repeat(1 << 20);
+        let want = format!("{{app=\"x\", n=\"a\"}} {line}");
+        table("[regex: {expression: '(?P<n>a)$'}, labels: {n: }]", &[(&line, &want)]);
+    }
+}

@@ -24,6 +24,7 @@ mod regex;
 #[cfg(test)]
 mod testing;
 mod time;
+mod timestamp;
 
 use std::fmt;
 use std::time::Instant;
@@ -112,16 +113,18 @@ enum Name {
     Labels,
     Output,
     Regex,
+    Timestamp,
 }
 
 impl Name {
-    const ALL: [(&'static str, Name); 6] = [
+    const ALL: [(&'static str, Name); 7] = [
         ("cri", Name::Cri),
         ("docker", Name::Docker),
         ("json", Name::Json),
         ("labels", Name::Labels),
         ("output", Name::Output),
         ("regex", Name::Regex),
+        ("timestamp", Name::Timestamp),
     ];
 
     fn compile(self, options: &mut Options<'_>) -> Result<Recipe, Error> {
@@ -132,12 +135,13 @@ impl Name {
             Name::Labels => labels::compile(options),
             Name::Output => output::compile(options),
             Name::Regex => regex::compile(options),
+            Name::Timestamp => timestamp::compile(options),
         }
     }
 }
 
 /// Stages of Promtail that this version refuses by name.
-const NOT_YET: [&str; 20] = [
+const NOT_YET: [&str; 19] = [
     "decolorize",
     "drop",
     "eventlogmessage",
@@ -157,7 +161,6 @@ const NOT_YET: [&str; 20] = [
     "structured_metadata",
     "template",
     "tenant",
-    "timestamp",
 ];
 
 /// What is wrong with a list of stages, and where: `path` is like `[1].regex.expression`.

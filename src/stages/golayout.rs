@@ -53,11 +53,6 @@ impl Layout {
     pub fn named(name: &str) -> Option<Self> {
         NAMED.iter().find(|(n, _)| *n == name).map(|(_, layout)| Self::compile(layout))
     }
-
-    /// Whether it says anything about a time at all.
-    pub fn has_time(&self) -> bool {
-        self.parts.iter().any(|part| !matches!(part, Part::Text(_)))
-    }
 }
 
 impl Stamp {
@@ -84,7 +79,7 @@ mod tests {
     /// Parses with a zone, or without; gives the time in UTC.
     fn read(layout: &str, text: &str, zone: Option<&str>) -> Option<String> {
         let zones = match zone {
-            Some(name) => Zones::of(place(name)),
+            Some(name) => Zones::same(Zone::Place(place(name))),
             None => Zones::utc(),
         };
         let stamp = Layout::compile(layout).parse(text, &zones)?;

@@ -88,8 +88,8 @@ impl Zones {
         Self { default: Zone::Utc, local: Zone::local() }
     }
 
-    pub fn of(place: Place) -> Self {
-        let zone = Zone::Place(place);
+    /// One for both.
+    pub fn same(zone: Zone) -> Self {
         Self { default: zone.clone(), local: zone }
     }
 }

@@ -14,6 +14,7 @@ mod docker;
 mod extracted;
 mod gojson;
 mod golayout;
+mod gotemplate;
 mod json;
 mod labelling;
 mod labels;
@@ -21,6 +22,7 @@ mod options;
 mod output;
 mod pipeline;
 mod regex;
+mod template;
 #[cfg(test)]
 mod testing;
 mod time;
@@ -113,17 +115,19 @@ enum Name {
     Labels,
     Output,
     Regex,
+    Template,
     Timestamp,
 }
 
 impl Name {
-    const ALL: [(&'static str, Name); 7] = [
+    const ALL: [(&'static str, Name); 8] = [
         ("cri", Name::Cri),
         ("docker", Name::Docker),
         ("json", Name::Json),
         ("labels", Name::Labels),
         ("output", Name::Output),
         ("regex", Name::Regex),
+        ("template", Name::Template),
         ("timestamp", Name::Timestamp),
     ];
 
@@ -135,13 +139,14 @@ impl Name {
             Name::Labels => labels::compile(options),
             Name::Output => output::compile(options),
             Name::Regex => regex::compile(options),
+            Name::Template => template::compile(options),
             Name::Timestamp => timestamp::compile(options),
         }
     }
 }
 
 /// Stages of Promtail that this version refuses by name.
-const NOT_YET: [&str; 19] = [
+const NOT_YET: [&str; 18] = [
     "decolorize",
     "drop",
     "eventlogmessage",
@@ -159,7 +164,6 @@ const NOT_YET: [&str; 19] = [
     "sampling",
     "static_labels",
     "structured_metadata",
-    "template",
     "tenant",
 ];
 

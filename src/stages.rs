@@ -16,6 +16,8 @@ mod drop;
 mod eventlogmessage;
 mod extracted;
 mod gojson;
+mod golayout;
+mod gotemplate;
 mod json;
 mod labelallow;
 mod labeldrop;
@@ -34,10 +36,12 @@ mod regex;
 mod sampling;
 mod static_labels;
 mod structured_metadata;
+mod template;
 mod tenant;
 #[cfg(test)]
 mod testing;
 mod time;
+mod timestamp;
 
 use std::fmt;
 use std::time::Instant;
@@ -142,10 +146,12 @@ enum Name {
     StaticLabels,
     StructuredMetadata,
     Tenant,
+    Template,
+    Timestamp,
 }
 
 impl Name {
-    const ALL: [(&'static str, Name); 21] = [
+    const ALL: &[(&'static str, Name)] = &[
         ("cri", Name::Cri),
         ("decolorize", Name::Decolorize),
         ("docker", Name::Docker),
@@ -167,6 +173,8 @@ impl Name {
         ("static_labels", Name::StaticLabels),
         ("structured_metadata", Name::StructuredMetadata),
         ("tenant", Name::Tenant),
+        ("template", Name::Template),
+        ("timestamp", Name::Timestamp),
     ];
 
     fn compile(self, options: &mut Options<'_>) -> Result<Recipe, Error> {
@@ -191,12 +199,14 @@ impl Name {
             Name::StaticLabels => static_labels::compile(options),
             Name::StructuredMetadata => structured_metadata::compile(options),
             Name::Tenant => tenant::compile(options),
+            Name::Template => template::compile(options),
+            Name::Timestamp => timestamp::compile(options),
         }
     }
 }
 
 /// Stages of Promtail that this version refuses by name.
-const NOT_YET: [&str; 6] = ["geoip", "limit", "metrics", "replace", "template", "timestamp"];
+const NOT_YET: &[&str] = &["geoip", "metrics", "replace"];
 
 /// What is wrong with a list of stages, and where: `path` is like `[1].regex.expression`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,10 +236,11 @@ fn unknown(name: &str) -> String {
             known.join(", ")
         );
     }
-    let hint = match Name::ALL.iter().map(|(n, _)| *n).chain(NOT_YET).find(|n| n.eq_ignore_ascii_case(name)) {
-        Some(right) => format!("stage names are lower case: `{right}`"),
-        None => format!("supported are: {}", known.join(", ")),
-    };
+    let hint =
+        match Name::ALL.iter().map(|(n, _)| *n).chain(NOT_YET.iter().copied()).find(|n| n.eq_ignore_ascii_case(name)) {
+            Some(right) => format!("stage names are lower case: `{right}`"),
+            None => format!("supported are: {}", known.join(", ")),
+        };
     format!("unknown stage type `{name}`; {hint}")
 }
 

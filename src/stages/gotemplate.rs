@@ -1,0 +1,116 @@
+//! Go templates with the functions that Promtail gives them: its own and those of sprig that work on text.
+//!
+//! What is wrong with a template is wrong when it is parsed: a function that does not exist, or that is refused because
+//! it reaches beyond the entry (the environment, the network, secrets). What fails while it runs fails the template as a
+//! whole; the stage then changes nothing. Loops and output are bounded.
+
+mod ast;
+mod call;
+mod functions;
+mod moment;
+mod rewrite;
+mod show;
+#[cfg(test)]
+mod tests;
+mod world;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use gotmpl::Value;
+
+use super::{Clock, Extracted};
+use crate::model::{MAX_LINE, Origin};
+use ast::Needs;
+use world::World;
+
+/// Iterations of all loops of one execution.
+const MAX_ITERATIONS: u64 = 100_000;
+
+/// A template ready to run.
+pub(super) struct Template {
+    inner: gotmpl::Template,
+    needs: Needs,
+    world: Arc<World>,
+}
+
+/// What a template is run over, besides what is extracted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Data<'d> {
+    pub value: Option<&'d str>,
+    pub entry: Option<&'d str>,
+    /// What chance is made of: a line that is read again comes out the same.
+    pub origin: Origin,
+}
+
+const ROOT: &str = "template";
+
+impl Template {
+    /// Everything that is wrong with the text is found here.
+    pub fn parse(text: &str, clock: Clock) -> Result<Self, String> {
+        ast::check_ends(text)?;
+        let parser = gotmpl::parse::Parser::new(text, "{{", "}}").map_err(|e| e.to_string())?;
+        let (mut body, mut defines) = parser.parse().map_err(|e| e.to_string())?;
+        let needs = Needs::read(&mut body, &mut defines)?;
+        let world = Arc::new(World::new(clock));
+        let mut inner = gotmpl::Template::new(ROOT).max_range_iters(MAX_ITERATIONS);
+        inner = inner.funcs(functions::named(&needs.functions, &world)).add_parse_tree(ROOT, body);
+        for define in defines {
+            inner = inner.add_parse_tree(&define.name, define.body);
+        }
+        Ok(Self { inner, needs, world })
+    }
+
+    /// An error is one of this execution; what it says may be of the line, and is not for logs.
+    pub fn render(&self, extracted: &Extracted<'_>, data: Data<'_>) -> Result<String, String> {
+        self.world.begin(data.origin);
+        let mut out = Output(String::new());
+        let data = Value::Map(Arc::new(self.data(extracted, data)));
+        self.inner.execute_template_fmt(&mut out, ROOT, &data).map_err(|e| e.to_string())?;
+        Ok(out.0)
+    }
+
+    /// Only what the template may look at.
+    fn data(&self, extracted: &Extracted<'_>, data: Data<'_>) -> BTreeMap<Arc<str>, Value> {
+        let text = |text: &str| Value::String(text.into());
+        let mut map = BTreeMap::new();
+        match &self.needs.names {
+            Some(names) => {
+                for name in names {
+                    map.extend(extracted.text(name).map(|value| (name.clone(), text(&value))));
+                }
+            }
+            None => {
+                for (name, value) in extracted.iter() {
+                    map.extend(value.into_text().map(|value| (name.into(), text(&value))));
+                }
+            }
+        }
+        for (name, value) in [("Value", data.value), ("Entry", data.entry)] {
+            if self.needs.names.as_ref().is_none_or(|names| names.iter().any(|n| **n == *name)) {
+                map.extend(value.map(|value| (name.into(), text(value))));
+            }
+        }
+        map
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Template")
+    }
+}
+
+/// Text up to the length of the longest line there may be.
+struct Output(String);
+
+impl fmt::Write for Output {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.len() + text.len() > MAX_LINE {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
+}

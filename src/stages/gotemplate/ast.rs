@@ -1,0 +1,203 @@
+//! A template's parsed form: what is wrong with it, and what it may look at.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use gotmpl::parse::{BranchNode, CommandNode, DefineNode, Expr, ListNode, Node, Number, PipeNode, Pos, SmolStr};
+
+use super::functions::{self, METHOD, SHOW, SHOWN};
+use super::rewrite;
+
+/// What a template may look at.
+#[derive(Debug)]
+pub(super) struct Needs {
+    pub functions: BTreeSet<String>,
+    /// None if it may look at everything.
+    pub names: Option<BTreeSet<Arc<str>>>,
+}
+
+/// Functions that change their first argument.
+const MUTATING: [&str; 6] = ["set", "unset", "merge", "mustMerge", "mergeOverwrite", "mustMergeOverwrite"];
+
+impl Needs {
+    /// Reads a parsed template, and rewrites it where Go does what the engine does not.
+    pub fn read(body: &mut ListNode, defines: &mut [DefineNode]) -> Result<Self, String> {
+        let mut needs = Self { functions: BTreeSet::new(), names: Some(BTreeSet::new()) };
+        let mut bodies: Vec<&mut ListNode> = defines.iter_mut().map(|d| &mut d.body).collect();
+        bodies.push(body);
+        let mut fractions = false;
+        for list in &mut bodies {
+            let mut walk = Walk { needs: &mut needs, variables: vec![SmolStr::new("$")], loops: 0, fractions: false };
+            walk.list(list)?;
+            fractions |= walk.fractions;
+        }
+        if fractions || needs.functions.iter().any(|name| SHOWN.contains(&name.as_str())) {
+            needs.functions.extend([METHOD.to_string(), SHOW.to_string()]);
+            bodies.into_iter().for_each(rewrite::list);
+        }
+        Ok(needs)
+    }
+}
+
+struct Walk<'n> {
+    needs: &'n mut Needs,
+    variables: Vec<SmolStr>,
+    loops: usize,
+    fractions: bool,
+}
+
+impl Walk<'_> {
+    fn list(&mut self, list: &mut ListNode) -> Result<(), String> {
+        for node in &mut list.nodes {
+            match node {
+                Node::List(list) => self.list(list)?,
+                Node::Action(action) => self.pipe(&mut action.pipe)?,
+                Node::If(branch) | Node::With(branch) => self.branch(branch)?,
+                Node::Range(branch) => {
+                    self.loops += 1;
+                    self.branch(branch)?;
+                    self.loops -= 1;
+                }
+                Node::Template(template) => template.pipe.as_mut().map_or(Ok(()), |pipe| self.pipe(pipe))?,
+                Node::Define(define) => self.list(&mut define.body)?,
+                Node::Break(pos) | Node::Continue(pos) if self.loops == 0 => {
+                    return Err(at(*pos, "break or continue outside of range"));
+                }
+                Node::Text(_) | Node::Break(_) | Node::Continue(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What is declared in a branch is gone behind it.
+    fn branch(&mut self, branch: &mut BranchNode) -> Result<(), String> {
+        let known = self.variables.len();
+        self.pipe(&mut branch.pipe)?;
+        self.list(&mut branch.body)?;
+        branch.else_body.as_mut().map_or(Ok(()), |body| self.list(body))?;
+        self.variables.truncate(known);
+        Ok(())
+    }
+
+    fn pipe(&mut self, pipe: &mut PipeNode) -> Result<(), String> {
+        for command in &mut pipe.commands {
+            for arg in &mut command.args {
+                self.expr(arg)?;
+            }
+        }
+        if !pipe.is_assign {
+            self.variables.extend(pipe.decl.iter().cloned());
+        }
+        // `set $d "k" .v` changes a dictionary in place, and values here are values: it becomes an assignment to `$d`.
+        if let Some((at, variable)) = mutation(&pipe.commands)? {
+            let pos = pipe.pos;
+            let commands: Vec<CommandNode> = pipe.commands.drain(..=at).collect();
+            let assignment = PipeNode { pos, decl: vec![variable], commands, is_assign: true };
+            pipe.commands.insert(0, CommandNode { pos, args: vec![Expr::Pipe(pos, assignment)] });
+        }
+        Ok(())
+    }
+
+    fn expr(&mut self, expr: &mut Expr) -> Result<(), String> {
+        match expr {
+            Expr::Identifier(pos, name) => {
+                functions::exists(name).map_err(|message| at(*pos, &message))?;
+                self.needs.functions.insert(name.to_string());
+            }
+            Expr::Variable(pos, name, _) if !self.variables.contains(name) => {
+                return Err(at(*pos, &format!("undefined variable `{name}`")));
+            }
+            Expr::Variable(_, name, fields) if name == "$" => self.name(fields.first()),
+            Expr::Field(_, names) => self.name(names.first()),
+            Expr::Dot(_) => self.name(None),
+            Expr::Pipe(_, pipe) => self.pipe(pipe)?,
+            Expr::Chain(_, inner, _) => self.expr(inner)?,
+            Expr::Number(_, Number::Float(_)) => self.fractions = true,
+            Expr::Variable(..) | Expr::String(..) | Expr::Number(..) | Expr::Bool(..) | Expr::Nil(_) => {}
+        }
+        Ok(())
+    }
+
+    /// A name that is looked at; none is all of them.
+    fn name(&mut self, name: Option<&SmolStr>) {
+        match (name, &mut self.needs.names) {
+            (Some(name), Some(names)) => _ = names.insert(name.as_str().into()),
+            (None, names) => *names = None,
+            (Some(_), None) => {}
+        }
+    }
+}
+
+/// The last command that changes a variable, and which.
+fn mutation(commands: &[CommandNode]) -> Result<Option<(usize, SmolStr)>, String> {
+    for (i, command) in commands.iter().enumerate().rev() {
+        let (Some(Expr::Identifier(pos, name)), target) = (command.args.first(), command.args.get(1)) else {
+            continue;
+        };
+        if !MUTATING.contains(&name.as_str()) {
+            continue;
+        }
+        match target {
+            Some(Expr::Variable(_, variable, fields)) if fields.is_empty() && variable != "$" => {
+                return Ok(Some((i, variable.clone())));
+            }
+            // Nobody else has what a call has made.
+            Some(Expr::Pipe(..) | Expr::Identifier(..)) | None => {}
+            Some(_) => {
+                let message =
+                    format!("`{name}` changes a dictionary that is in a variable: `{name} $d …`, not one within");
+                return Err(at(*pos, &message));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn at(pos: Pos, message: &str) -> String {
+    format!("line {}: {message}", pos.line)
+}
+
+/// The parser stops at an `{{end}}` too many, drops what follows, and misses none at the end: both are found before.
+pub(super) fn check_ends(text: &str) -> Result<(), String> {
+    let mut depth = 0_usize;
+    let mut rest = text;
+    while let Some(start) = rest.find("{{") {
+        let action = &rest[start + 2..];
+        let line = || text[..text.len() - action.len()].matches('\n').count() + 1;
+        let body = action.strip_prefix('-').unwrap_or(action).trim_start();
+        let word = body.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        match word {
+            "if" | "range" | "with" | "define" | "block" => depth += 1,
+            "end" => depth = depth.checked_sub(1).ok_or_else(|| format!("line {}: unexpected {{{{end}}}}", line()))?,
+            "else" if depth == 0 => return Err(format!("line {}: unexpected {{{{else}}}}", line())),
+            _ => {}
+        }
+        rest = &action[action_len(action)..];
+    }
+    match depth {
+        0 => Ok(()),
+        open => Err(format!("{open} more {{{{end}}}} needed at the end")),
+    }
+}
+
+/// To the closing braces, which may also stand in a text or a comment.
+fn action_len(action: &str) -> usize {
+    let bytes = action.as_bytes();
+    if let Some(comment) = action.trim_start_matches('-').trim_start().strip_prefix("/*") {
+        let start = action.len() - comment.len();
+        return comment.find("*/").map_or(action.len(), |end| start + end + 2);
+    }
+    let mut quote = None;
+    let mut i = 0;
+    while i < bytes.len() {
+        match (quote, bytes[i]) {
+            (None, b'"' | b'`' | b'\'') => quote = Some(bytes[i]),
+            (None, b'}') if bytes.get(i + 1) == Some(&b'}') => return i + 2,
+            (Some(b'"' | b'\''), b'\\') => i += 1,
+            (Some(open), byte) if open == byte => quote = None,
+            _ => {}
+        }
+        i += 1;
+    }
+    bytes.len()
+}

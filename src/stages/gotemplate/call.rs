@@ -1,0 +1,108 @@
+//! A call of a function: its arguments, of the types it asks for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gotmpl::Value;
+
+use super::world::World;
+
+pub(super) struct Call<'a> {
+    pub world: &'a World,
+    pub args: &'a [Value],
+}
+
+/// What a function gives, or why the template fails.
+pub(super) type Outcome = Result<Value, String>;
+
+/// The longest text and the longest list a function makes.
+pub(super) const MAX_TEXT: usize = crate::model::MAX_LINE;
+pub(super) const MAX_LIST: usize = 100_000;
+
+impl<'a> Call<'a> {
+    pub fn any(&self, at: usize) -> &'a Value {
+        &self.args[at]
+    }
+
+    pub fn rest(&self, from: usize) -> &'a [Value] {
+        &self.args[from.min(self.args.len())..]
+    }
+
+    pub fn text(&self, at: usize) -> Result<&'a str, String> {
+        text_of(self.any(at))
+    }
+
+    pub fn int(&self, at: usize) -> Result<i64, String> {
+        match self.any(at) {
+            Value::Int(n) => Ok(*n),
+            Value::Uint(n) => i64::try_from(*n).map_err(|_| format!("{n} overflows int")),
+            other => Err(expected("int", other)),
+        }
+    }
+
+    pub fn float(&self, at: usize) -> Result<f64, String> {
+        match self.any(at) {
+            Value::Float(n) => Ok(*n),
+            Value::Int(n) => Ok(*n as f64),
+            other => Err(expected("float64", other)),
+        }
+    }
+
+    pub fn truth(&self, at: usize) -> Result<bool, String> {
+        match self.any(at) {
+            Value::Bool(b) => Ok(*b),
+            other => Err(expected("bool", other)),
+        }
+    }
+
+    pub fn list(&self, at: usize) -> Result<&'a [Value], String> {
+        match self.any(at) {
+            Value::List(items) => Ok(items),
+            other => Err(expected("a list", other)),
+        }
+    }
+
+    pub fn map(&self, at: usize) -> Result<&'a BTreeMap<Arc<str>, Value>, String> {
+        map_of(self.any(at))
+    }
+}
+
+pub(super) fn text_of(value: &Value) -> Result<&str, String> {
+    match value {
+        Value::String(text) => Ok(text),
+        other => Err(expected("string", other)),
+    }
+}
+
+pub(super) fn map_of(value: &Value) -> Result<&BTreeMap<Arc<str>, Value>, String> {
+    match value {
+        Value::Map(map) => Ok(map),
+        other => Err(expected("a dictionary", other)),
+    }
+}
+
+pub(super) fn expected(what: &str, found: &Value) -> String {
+    format!("wrong type for value; expected {what}; got {}", super::show::type_of(found))
+}
+
+pub(super) fn text(text: impl AsRef<str>) -> Outcome {
+    match text.as_ref() {
+        long if long.len() > MAX_TEXT => Err(format!("a text of {} bytes is too long", long.len())),
+        text => Ok(Value::String(text.into())),
+    }
+}
+
+pub(super) fn list(items: Vec<Value>) -> Outcome {
+    match items.len() {
+        0..=MAX_LIST => Ok(Value::List(items.into())),
+        many => Err(format!("a list of {many} items is too long")),
+    }
+}
+
+pub(super) fn texts<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> Outcome {
+    list(items.into_iter().map(|item| Value::String(item.as_ref().into())).collect())
+}
+
+pub(super) fn map(map: BTreeMap<Arc<str>, Value>) -> Outcome {
+    Ok(Value::Map(Arc::new(map)))
+}

@@ -1,0 +1,177 @@
+//! The functions of templates, by name.
+
+mod case;
+mod chance;
+mod dates;
+mod decimal;
+mod dicts;
+mod encodings;
+mod hashes;
+mod json;
+mod lists;
+mod numbers;
+mod paths;
+mod printing;
+mod regexes;
+mod strings;
+mod urls;
+mod values;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use gotmpl::{FuncMap, TemplateError, Value};
+
+use super::call::{Call, Outcome, text};
+use super::world::World;
+use super::{moment, show};
+
+/// Inserted where a template asks a time for something, and where it prints a value that Go shows in its own way.
+pub(super) const METHOD: &str = "\u{b7}method";
+pub(super) const SHOW: &str = "\u{b7}show";
+
+/// Functions that make what the engine does not show as Go does: times, and fractions.
+pub(super) const SHOWN: [&str; 20] = [
+    "add1f",
+    "addf",
+    "ceil",
+    "dateModify",
+    "date_modify",
+    "divf",
+    "float64",
+    "floor",
+    "fromJson",
+    "maxf",
+    "minf",
+    "mulf",
+    "mustDateModify",
+    "mustFromJson",
+    "mustToDate",
+    "must_date_modify",
+    "now",
+    "round",
+    "subf",
+    "toDate",
+];
+
+/// A function, and how many arguments it takes.
+struct Function {
+    name: &'static str,
+    least: usize,
+    most: usize,
+    run: fn(&Call<'_>) -> Outcome,
+}
+
+const fn function(name: &'static str, arguments: usize, run: fn(&Call<'_>) -> Outcome) -> Function {
+    Function { name, least: arguments, most: arguments, run }
+}
+
+/// A function that takes so many arguments or more.
+const fn variadic(name: &'static str, least: usize, run: fn(&Call<'_>) -> Outcome) -> Function {
+    Function { name, least, most: usize::MAX, run }
+}
+
+const INSERTED: &[Function] = &[variadic(METHOD, 2, moment::method), function(SHOW, 1, shown)];
+
+fn all() -> impl Iterator<Item = &'static Function> {
+    [
+        strings::FUNCTIONS,
+        case::FUNCTIONS,
+        numbers::FUNCTIONS,
+        values::FUNCTIONS,
+        lists::FUNCTIONS,
+        dicts::FUNCTIONS,
+        json::FUNCTIONS,
+        dates::FUNCTIONS,
+        regexes::FUNCTIONS,
+        encodings::FUNCTIONS,
+        hashes::FUNCTIONS,
+        paths::FUNCTIONS,
+        printing::FUNCTIONS,
+        urls::FUNCTIONS,
+        chance::FUNCTIONS,
+        INSERTED,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// What the engine has by itself. Its `slice` is for bytes of text too, but sprig's, which is for lists, goes before.
+const BUILT_IN: [&str; 13] = ["and", "call", "eq", "ge", "gt", "index", "le", "len", "lt", "ne", "not", "or", "printf"];
+
+/// Functions of sprig that reach beyond the entry, or make keys and passwords, and why they are refused.
+const REFUSED: [(&str, &[&str]); 3] = [
+    (
+        "it reads the environment: put `${NAME}` into the config and start with -config.expand-env",
+        &["env", "expandenv"],
+    ),
+    ("a log line must not cause network traffic", &["getHostByName"]),
+    (
+        "templates make no keys, certificates or passwords",
+        &[
+            "bcrypt",
+            "buildCustomCert",
+            "decryptAES",
+            "derivePassword",
+            "encryptAES",
+            "genCA",
+            "genCAWithKey",
+            "genPrivateKey",
+            "genSelfSignedCert",
+            "genSelfSignedCertWithKey",
+            "genSignedCert",
+            "genSignedCertWithKey",
+            "htpasswd",
+        ],
+    ),
+];
+
+/// Functions of sprig that are not there yet.
+const NOT_YET: [&str; 2] = ["semver", "semverCompare"];
+
+/// Whether a template may use the function.
+pub(super) fn exists(name: &str) -> Result<(), String> {
+    if BUILT_IN.contains(&name) || all().any(|function| function.name == name) {
+        return Ok(());
+    }
+    if let Some((why, _)) = REFUSED.iter().find(|(_, names)| names.contains(&name)) {
+        return Err(format!("function `{name}` is refused: {why}"));
+    }
+    if NOT_YET.contains(&name) {
+        return Err(format!("function `{name}` is not supported by this version of fantail"));
+    }
+    let hint = all().map(|f| f.name).find(|known| known.eq_ignore_ascii_case(name));
+    Err(match hint {
+        Some(known) => format!("function `{name}` is not defined: did you mean `{known}`"),
+        None => format!("function `{name}` is not defined"),
+    })
+}
+
+/// These functions, ready to be called.
+pub(super) fn named(names: &BTreeSet<String>, world: &Arc<World>) -> FuncMap {
+    let used = all().filter(|function| names.contains(function.name));
+    let ready = used.map(|function| {
+        let world = world.clone();
+        let run = move |args: &[Value]| function.run(&world, args).map_err(TemplateError::Exec);
+        (function.name.to_string(), Arc::new(run) as gotmpl::ValueFunc)
+    });
+    ready.collect()
+}
+
+impl Function {
+    fn run(&self, world: &World, args: &[Value]) -> Outcome {
+        if !(self.least..=self.most).contains(&args.len()) {
+            let more = if self.most > self.least { " or more" } else { "" };
+            return Err(format!("{} takes {}{more} arguments, not {}", self.name, self.least, args.len()));
+        }
+        (self.run)(&Call { world, args }).map_err(|message| format!("{}: {message}", self.name))
+    }
+}
+
+/// Times, fractions, and what may have some within, as text.
+fn shown(call: &Call<'_>) -> Outcome {
+    match call.any(0) {
+        value @ (Value::Float(_) | Value::List(_) | Value::Map(_)) => text(show::show(value)),
+        plain => Ok(plain.clone()),
+    }
+}

@@ -1,0 +1,122 @@
+//! Times as values of a template. The engine knows none, so a time is a dictionary of a form that no other has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gotmpl::Value;
+
+use super::super::golayout::{Layout, RFC3339_NANO, Stamp, Zone};
+use super::call::{Call, Outcome, text};
+
+/// What can be asked of a time.
+pub(super) const METHODS: [&str; 18] = [
+    "Day",
+    "Format",
+    "Hour",
+    "IsZero",
+    "Local",
+    "Minute",
+    "Month",
+    "Nanosecond",
+    "Second",
+    "String",
+    "UTC",
+    "Unix",
+    "UnixMicro",
+    "UnixMilli",
+    "UnixNano",
+    "Weekday",
+    "Year",
+    "YearDay",
+];
+
+const KEY: &str = "\u{0}time";
+
+pub(super) fn value(stamp: &Stamp) -> Value {
+    let (kind, name, offset) = match &stamp.zone {
+        Zone::Utc => (0, "", 0),
+        Zone::Place(_) => (1, "", 0),
+        Zone::Fixed(name, offset) => (2, &**name, *offset),
+    };
+    let fields = [
+        Value::Int(stamp.seconds),
+        Value::Int(stamp.nanos.into()),
+        Value::Int(kind),
+        Value::String(name.into()),
+        Value::Int(offset.into()),
+    ];
+    Value::Map(Arc::new(BTreeMap::from([(KEY.into(), Value::List(fields.into()))])))
+}
+
+pub(super) fn of(value: &Value) -> Option<Stamp> {
+    let Value::Map(map) = value else {
+        return None;
+    };
+    let Some(Value::List(fields)) = map.get(KEY) else {
+        return None;
+    };
+    let [Value::Int(seconds), Value::Int(nanos), Value::Int(kind), Value::String(name), Value::Int(offset)] = &**fields
+    else {
+        return None;
+    };
+    let zone = match kind {
+        0 => Zone::Utc,
+        1 => Zone::local(),
+        _ => Zone::Fixed(name.clone(), *offset as i32),
+    };
+    Some(Stamp { seconds: *seconds, nanos: *nanos as u32, zone })
+}
+
+/// As Go prints a time.
+pub(super) fn show(stamp: &Stamp) -> String {
+    Layout::compile("2006-01-02 15:04:05.999999999 -0700 MST").format(stamp, &stamp.zone)
+}
+
+/// As Go writes a time in JSON.
+pub(super) fn json(stamp: &Stamp) -> String {
+    Layout::compile(RFC3339_NANO).format(stamp, &stamp.zone)
+}
+
+/// `·method NAME RECEIVER ARGS…`: a method of a time, or a field of a dictionary that happens to have that name.
+pub(super) fn method(call: &Call<'_>) -> Outcome {
+    let (name, receiver) = (call.text(0)?, call.any(1));
+    let Some(stamp) = of(receiver) else {
+        return match receiver {
+            Value::Map(map) if call.args.len() == 2 => Ok(map.get(name).cloned().unwrap_or(Value::Nil)),
+            Value::Nil => Ok(Value::Nil),
+            other => Err(format!("can't evaluate field {name} in type {}", super::show::type_of(other))),
+        };
+    };
+    let part = |layout: &str| Layout::compile(layout).format(&stamp, &stamp.zone);
+    let number = |layout: &str| part(layout).trim().parse().map(Value::Int).map_err(|_| format!("{name} is no number"));
+    let seconds = i128::from(stamp.seconds);
+    let since = |unit: i128| Ok(Value::Int((seconds * unit + i128::from(stamp.nanos) * unit / 1_000_000_000) as i64));
+    match name {
+        "Format" => text(part(call.args.get(2).map_or(Err("Format needs a layout".into()), super::call::text_of)?)),
+        _ if call.args.len() > 2 => Err(format!("{name} has no arguments")),
+        "Unix" => since(1),
+        "UnixMilli" => since(1_000),
+        "UnixMicro" => since(1_000_000),
+        "UnixNano" => since(1_000_000_000),
+        "Year" => number("2006"),
+        "Month" => text(part("January")),
+        "Weekday" => text(part("Monday")),
+        "Day" => number("2"),
+        "YearDay" => number("__2"),
+        "Hour" => number("15"),
+        "Minute" => number("4"),
+        "Second" => number("5"),
+        "Nanosecond" => Ok(Value::Int(stamp.nanos.into())),
+        "IsZero" => Ok(Value::Bool(stamp.seconds == ZERO_SECONDS && stamp.nanos == 0)),
+        "UTC" => Ok(value(&Stamp { zone: Zone::Utc, ..stamp })),
+        "Local" => Ok(value(&Stamp { zone: call.world.local.clone(), ..stamp })),
+        _ => text(show(&stamp)),
+    }
+}
+
+/// The first of January of the year 1, which is Go's time that is none.
+const ZERO_SECONDS: i64 = -62_135_596_800;
+
+pub(super) fn zero() -> Stamp {
+    Stamp { seconds: ZERO_SECONDS, nanos: 0, zone: Zone::Utc }
+}

@@ -1,0 +1,125 @@
+//! What is rewritten in templates that use times or fractions, which the engine knows not or shows in another way:
+//! `$t.Unix` becomes a call, and what is printed is shown first.
+
+use std::sync::Arc;
+
+use gotmpl::parse::{CommandNode, Expr, ListNode, Node, PipeNode, Pos, SmolStr};
+
+use super::functions::{METHOD, SHOW};
+use super::moment;
+
+pub(super) fn list(list: &mut ListNode) {
+    for node in &mut list.nodes {
+        match node {
+            Node::List(inner) => self::list(inner),
+            Node::Action(action) => {
+                pipe(&mut action.pipe);
+                if action.pipe.decl.is_empty() {
+                    action.pipe.commands.push(call(action.pos, SHOW, []));
+                }
+            }
+            Node::If(branch) | Node::Range(branch) | Node::With(branch) => {
+                pipe(&mut branch.pipe);
+                self::list(&mut branch.body);
+                branch.else_body.iter_mut().for_each(self::list);
+            }
+            Node::Template(template) => template.pipe.iter_mut().for_each(pipe),
+            Node::Define(define) => self::list(&mut define.body),
+            Node::Text(_) | Node::Break(_) | Node::Continue(_) => {}
+        }
+    }
+}
+
+fn pipe(pipe: &mut PipeNode) {
+    let mut commands = Vec::new();
+    for (i, mut command) in pipe.commands.drain(..).enumerate() {
+        let with_arguments = i > 0 || command.args.len() > 1;
+        if let Some((receiver, method)) = with_arguments.then(|| last_method(&command.args[0])).flatten() {
+            // A method with arguments is the head of its command.
+            let pos = command.pos;
+            command.args.splice(0..1, call(pos, METHOD, [Expr::String(pos, method), receiver]).args);
+        }
+        command.args.iter_mut().for_each(expr);
+        let written = command.args.len();
+        for shown in shown_by_printf(&command) {
+            match command.args.get_mut(shown) {
+                Some(arg) => {
+                    let pos = arg.pos();
+                    let value = std::mem::replace(arg, Expr::Nil(pos));
+                    *arg = nested(pos, SHOW, [value]);
+                }
+                None if i > 0 && shown == written => commands.push(call(command.pos, SHOW, [])),
+                None => {}
+            }
+        }
+        commands.push(command);
+    }
+    pipe.commands = commands;
+}
+
+fn expr(expr: &mut Expr) {
+    match expr {
+        Expr::Pipe(_, inner) => pipe(inner),
+        Expr::Chain(_, inner, _) => self::expr(inner),
+        _ => {}
+    }
+    let Some((mut receiver, method)) = last_method(expr) else {
+        return;
+    };
+    // `.UTC.Year`: the receiver may be what a method gives.
+    if !matches!(receiver, Expr::Pipe(..)) {
+        self::expr(&mut receiver);
+    }
+    let pos = expr.pos();
+    *expr = nested(pos, METHOD, [Expr::String(pos, method), receiver]);
+}
+
+/// `x.a.Unix` as `x.a` and `Unix`.
+fn last_method(expr: &Expr) -> Option<(Expr, Arc<str>)> {
+    let mut receiver = expr.clone();
+    let (Expr::Field(_, fields) | Expr::Variable(_, _, fields) | Expr::Chain(_, _, fields)) = &mut receiver else {
+        return None;
+    };
+    let method = fields.pop_if(|name| moment::METHODS.contains(&name.as_str()))?;
+    let bare = fields.is_empty();
+    let receiver = match receiver {
+        Expr::Field(pos, _) if bare => Expr::Dot(pos),
+        Expr::Chain(_, inner, _) if bare => *inner,
+        other => other,
+    };
+    Some((receiver, method.as_str().into()))
+}
+
+/// The arguments, by their place in the command, that `printf` prints as text in a format that is written out.
+fn shown_by_printf(command: &CommandNode) -> Vec<usize> {
+    let [Expr::Identifier(_, name), Expr::String(_, format), ..] = &command.args[..] else {
+        return Vec::new();
+    };
+    let (mut shown, mut next) = (Vec::new(), 2);
+    let mut rest = &**format;
+    while let Some(percent) = rest.find('%').filter(|_| name == "printf") {
+        let verb = rest[percent + 1..].trim_start_matches(|c: char| c.is_ascii_digit() || "+-# .".contains(c));
+        match verb.chars().next() {
+            Some('%') => {}
+            Some('v' | 's' | 'q') => {
+                shown.push(next);
+                next += 1;
+            }
+            // Arguments named by number, or widths that are arguments: left to the engine.
+            Some('[' | '*') | None => return Vec::new(),
+            Some(_) => next += 1,
+        }
+        rest = verb.get(1..).unwrap_or_default();
+    }
+    shown
+}
+
+fn call<const N: usize>(pos: Pos, name: &str, args: [Expr; N]) -> CommandNode {
+    let head = Expr::Identifier(pos, SmolStr::new(name));
+    CommandNode { pos, args: std::iter::once(head).chain(args).collect() }
+}
+
+fn nested<const N: usize>(pos: Pos, name: &str, args: [Expr; N]) -> Expr {
+    let commands = vec![call(pos, name, args)];
+    Expr::Pipe(pos, PipeNode { pos, decl: Vec::new(), commands, is_assign: false })
+}

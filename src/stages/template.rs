@@ -1,0 +1,111 @@
+//! `template`: an extracted value is made, or made anew, by a Go template.
+//!
+//! ```yaml
+//! - template:
+//!     source: level                        # the extracted value
+//!     template: '{{ ToLower .Value }}'
+//! ```
+//!
+//! The template sees every extracted value by its name as text, `.Value` (the source's own value) and `.Entry` (the line).
+//! What is not there prints as `<no value>`. An empty result removes the value. When the template fails while it runs,
+//! nothing changes.
+//!
+//! Besides what Go's text/template has, there are Promtail's functions (`ToLower`, `ToUpper`, `Replace`, `Trim`,
+//! `TrimLeft`, `TrimRight`, `TrimPrefix`, `TrimSuffix`, `TrimSpace`, `Hash`, `Sha2Hash`, `regexReplaceAll`,
+//! `regexReplaceAllLiteral`) and sprig's. Those of sprig that read the environment (`env`, `expandenv`), use the network
+//! (`getHostByName`) or make keys and passwords (`genCA`, `htpasswd` and the like) are refused, and `semver` is not there.
+//! Chance (`randAlphaNum`, `uuidv4`, `shuffle` and the like) is made of the place of the line in its log, so that a line
+//! that is sent again is the same line; `now` is not the same, so a line with it in may be seen twice after a crash.
+
+use std::sync::Arc;
+
+use super::gotemplate::{Data, Template};
+use super::options::Options;
+use super::{Clock, Error, Flow, Key, Recipe, Stage, Value, Work};
+
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+    let source: Arc<str> = options.required("source")?.into();
+    let text = options.required("template")?.to_string();
+    if let (Err(message), Some(field)) = (Template::parse(&text, Clock::default()), options.field("template")?) {
+        return Err(field.fail(message));
+    }
+    Ok(Box::new(move |around| {
+        let template = Template::parse(&text, around.clock.clone()).expect("it was parsed before");
+        Box::new(Templated { source: source.clone(), template })
+    }))
+}
+
+#[derive(Debug)]
+struct Templated {
+    source: Arc<str>,
+    template: Template,
+}
+
+impl Stage for Templated {
+    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+        let value = work.extracted.text(&self.source);
+        let data = Data { value: value.as_deref(), entry: Some(&work.entry.line), origin: work.entry.origin };
+        match self.template.render(&work.extracted, data) {
+            Ok(text) if text.is_empty() => work.extracted.remove(Key::from(&self.source)),
+            Ok(text) => work.extracted.set(&self.source, Value::from(text)),
+            Err(_) => {}
+        }
+        Flow::Pass(work)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{refused, table};
+
+    #[test]
+    fn what_is_refused() {
+        refused(&[
+            ("template: {template: x}", "[0].template", "`source` is required"),
+            ("template: {source: a}", "[0].template", "`template` is required"),
+            ("template: {source: a, template: 1}", "[0].template.template", "expected a string"),
+            ("template: {source: a, template: '{{ .Value '}", "[0].template.template", "unclosed"),
+            ("template: {source: a, template: '{{ if .Value }}'}", "[0].template.template", "{{end}}"),
+            ("template: {source: a, template: '{{ .Value | toSlug }}'}", "[0].template.template", "toSlug"),
+            ("template: {source: a, template: '{{ env \"HOME\" }}'}", "[0].template.template", "expand-env"),
+        ]);
+    }
+
+    #[test]
+    fn the_value_the_line_and_the_rest() {
+        table(
+            "[{regex: {expression: '^(?P<a>\\w+)( (?P<b>\\w+))?'}},
+              {template: {source: a, template: '{{ .Value }}-{{ .b }}-{{ .app }}-{{ .nope }}'}},
+              {template: {source: new, template: '{{ .Value }}|{{ .Entry }}'}},
+              {template: {source: b, template: '{{ if ne .Value \"gone\" }}{{ .Value | upper }}{{ end }}'}},
+              {labels: {a: null, b: null, new: null}}]",
+            &[
+                ("one two", "{a=\"one-two-x-<no value>\", app=\"x\", b=\"TWO\", new=\"<no value>|one two\"} one two"),
+                ("one gone", "{a=\"one-gone-x-<no value>\", app=\"x\", new=\"<no value>|one gone\"} one gone"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_template_that_fails_changes_nothing() {
+        table(
+            "[{regex: {expression: '^(?P<a>\\w+)'}},
+              {template: {source: a, template: 'x{{ .nope | ToUpper }}'}},
+              {template: {source: a, template: '{{ range until 1000 }}{{ range until 1000 }}{{ end }}{{ end }}'}},
+              {template: {source: a, template: '{{ range until 1000 }}{{ repeat 100000 \"x\" }}{{ end }}'}},
+              {template: {source: a, template: '{{ fail \"no\" }}'}},
+              {output: {source: a}}]",
+            &[("word", "{app=\"x\"} word")],
+        );
+    }
+
+    #[test]
+    fn chance_is_the_place_of_the_line() {
+        let yaml = "[{template: {source: a, template: '{{ uuidv4 }} {{ randNumeric 4 }} {{ shuffle .Entry }}'}}, {output: {source: a}}]";
+        let lines = || {
+            super::super::testing::run(&super::super::testing::parse(yaml).expect(yaml), &["abc".into(), "abc".into()])
+        };
+        assert_eq!(lines(), lines());
+        assert_ne!(lines()[0].line, lines()[1].line);
+    }
+}

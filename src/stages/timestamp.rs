@@ -1,0 +1,271 @@
+//! `timestamp`: an extracted value becomes the entry's time.
+//!
+//! ```yaml
+//! - timestamp:
+//!     source: time                        # the extracted value
+//!     format: RFC3339                     # a name from below, or a layout
+//!     fallback_formats: [UnixMs]          # tried in this order when `format` does not fit
+//!     location: Europe/Berlin             # for a layout, when the text names no zone; UTC if left out
+//!     action_on_failure: fudge            # or skip
+//! ```
+//!
+//! The names are `ANSIC`, `UnixDate`, `RubyDate`, `RFC822`, `RFC822Z`, `RFC850`, `RFC1123`, `RFC1123Z`, `RFC3339`,
+//! `RFC3339Nano` and, for numbers, `Unix` (seconds, perhaps with a fraction), `UnixMs`, `UnixUs`, `UnixNs`. Anything else
+//! is a layout in Go's way: the time `Mon Jan 2 15:04:05 MST 2006`, written as the log writes times. A layout without a
+//! year takes the present one, around New Year the one that is nearer.
+//!
+//! When the value is missing or no format fits, `fudge` makes the time the last one of these labels plus a nanosecond, so
+//! that the order is kept; the first of its labels keeps the time it was read, as all do with `skip`. A time before 1678
+//! or after 2261, which Loki has no place for, is one that does not fit.
+
+use std::sync::Arc;
+
+use super::golayout::{Layout, Place, Zone, Zones};
+use super::options::Options;
+use super::time::{Fudge, rfc3339};
+use super::{Clock, Error, Flow, Recipe, Stage, Work};
+
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+    let source: Arc<str> = options.required("source")?.into();
+    let mut formats = vec![Format::of(options.required("format")?)];
+    if let Some(field) = options.field("fallback_formats")? {
+        formats.extend(field.list()?.into_iter().map(Format::of));
+    }
+    let formats: Arc<[Format]> = formats.into();
+    let zones = match options.field("location")? {
+        None => Zones::utc_by_default(),
+        Some(field) => zones(field.text()?).map_err(|message| field.fail(message))?,
+    };
+    let fudge = match options.field("action_on_failure")? {
+        None => true,
+        Some(field) => match field.text()? {
+            "fudge" | "" => true,
+            "skip" => false,
+            other => return Err(field.fail(format!("unknown action `{other}`: use fudge or skip"))),
+        },
+    };
+    Ok(Box::new(move |around| {
+        Box::new(Timestamp {
+            source: source.clone(),
+            formats: formats.clone(),
+            zones: zones.clone(),
+            fudge: fudge.then(Fudge::default),
+            clock: around.clock.clone(),
+        })
+    }))
+}
+
+fn zones(name: &str) -> Result<Zones, String> {
+    match name {
+        "" | "UTC" => Ok(Zones::utc()),
+        "Local" => Ok(Zones::same(Zone::local())),
+        name => match Place::named(name) {
+            Some(place) => Ok(Zones::same(Zone::Place(place))),
+            None => Err(format!("unknown time zone `{name}`: use a name of the IANA database, such as Europe/Berlin")),
+        },
+    }
+}
+
+#[derive(Debug)]
+struct Timestamp {
+    source: Arc<str>,
+    formats: Arc<[Format]>,
+    zones: Zones,
+    fudge: Option<Fudge>,
+    clock: Clock,
+}
+
+impl Stage for Timestamp {
+    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+        let text = work.extracted.text(&self.source);
+        let parsed = text.and_then(|text| self.formats.iter().find_map(|f| f.parse(&text, &self.zones, &self.clock)));
+        let entry = &mut work.entry;
+        entry.timestamp = match &mut self.fudge {
+            Some(fudge) => fudge.settle(&entry.labels, parsed, entry.timestamp),
+            None => parsed.unwrap_or(entry.timestamp),
+        };
+        Flow::Pass(work)
+    }
+}
+
+#[derive(Debug)]
+enum Format {
+    /// With or without fraction, which parses alike.
+    Rfc3339,
+    Unix,
+    /// Whole units, each so many nanoseconds.
+    Units(i64),
+    /// A layout by its name, which no location changes.
+    Named(Layout, Zones),
+    Layout(Layout),
+    WithoutYear(Layout),
+}
+
+impl Format {
+    fn of(text: &str) -> Self {
+        match text {
+            "RFC3339" | "RFC3339Nano" => Format::Rfc3339,
+            "Unix" => Format::Unix,
+            "UnixMs" => Format::Units(1_000_000),
+            "UnixUs" => Format::Units(1_000),
+            "UnixNs" => Format::Units(1),
+            name => match Layout::named(name) {
+                Some(layout) => Format::Named(layout, Zones::utc_by_default()),
+                // All years in a layout have these two digits.
+                None if name.contains("06") => Format::Layout(Layout::compile(name)),
+                None => Format::WithoutYear(Layout::compile(name)),
+            },
+        }
+    }
+
+    fn parse(&self, text: &str, zones: &Zones, clock: &Clock) -> Option<i64> {
+        match self {
+            Format::Rfc3339 => rfc3339(text),
+            Format::Unix => unix(text),
+            Format::Units(nanos) => text.parse::<i64>().ok()?.checked_mul(*nanos),
+            Format::Named(layout, zones) => layout.parse(text, zones)?.unix_nanos(),
+            Format::Layout(layout) => layout.parse(text, zones)?.unix_nanos(),
+            Format::WithoutYear(layout) => {
+                layout.parse_near(text, zones, clock.unix_nanos().div_euclid(1_000_000_000))?.unix_nanos()
+            }
+        }
+    }
+}
+
+/// `1700000000` or `1700000000.25`. The fraction counts forwards, also before 1970.
+fn unix(text: &str) -> Option<i64> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    if fraction.is_empty() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let nanos: i64 = format!("{fraction:0<9}")[..9].parse().ok()?;
+    seconds.parse::<i64>().ok()?.checked_mul(1_000_000_000)?.checked_add(nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Bench, Seen, check, refused};
+
+    const T: i64 = 1_700_000_000_000_000_000;
+
+    fn seen(timestamp: i64, line: &str) -> Seen {
+        Seen { timestamp, labels: "{app=\"x\"}".into(), line: line.into() }
+    }
+
+    /// The time of a line that is all time, or none.
+    fn time(options: &str, line: &str) -> Option<i64> {
+        let yaml = format!(
+            "[{{regex: {{expression: '^(?P<t>.*)$'}}}}, {{timestamp: {{source: t, action_on_failure: skip, {options}}}}}]"
+        );
+        let mut time = Seen::READ;
+        let mut bench = Bench::of(&yaml);
+        bench.run(line, &mut |entry| time = entry.timestamp);
+        bench.end(&mut |_| {});
+        Some(time).filter(|t| *t != Seen::READ)
+    }
+
+    #[test]
+    fn what_is_refused() {
+        refused(&[
+            ("timestamp: {format: Unix}", "[0].timestamp", "`source` is required"),
+            ("timestamp: {source: t}", "[0].timestamp", "`format` is required"),
+            ("timestamp: {source: t, format: 2006}", "[0].timestamp.format", "expected a string"),
+            ("timestamp: {source: t, format: Unix, location: Mars/Olympus}", "[0].timestamp.location", "Mars/Olympus"),
+            (
+                "timestamp: {source: t, format: Unix, action_on_failure: drop}",
+                "[0].timestamp.action_on_failure",
+                "drop",
+            ),
+            ("timestamp: {source: t, format: Unix, fallback_formats: x}", "[0].timestamp.fallback_formats", "a list"),
+        ]);
+    }
+
+    #[test]
+    fn numbers() {
+        for (format, text, want) in [
+            ("Unix", "1700000000", Some(T)),
+            ("Unix", "1700000000.5", Some(T + 500_000_000)),
+            ("Unix", "1700000000.000000001", Some(T + 1)),
+            ("Unix", "1700000000.0000000019", Some(T + 1)),
+            ("Unix", "-1.5", Some(-500_000_000)),
+            ("Unix", "1700000000.", None),
+            ("Unix", "1.2.3", None),
+            ("Unix", ".5", None),
+            ("Unix", "1.7e9", None),
+            ("Unix", " 1700000000", None),
+            ("Unix", "99999999999", None),
+            ("UnixMs", "1700000000000", Some(T)),
+            ("UnixMs", "1700000000000.5", None),
+            ("UnixMs", "1700000000000000000", None),
+            ("UnixUs", "1700000000000001", Some(T + 1_000)),
+            ("UnixNs", "1700000000000000001", Some(T + 1)),
+            ("UnixNs", "-1", Some(-1)),
+            ("UnixNs", "", None),
+            // The names are written like this and no other way.
+            ("unix", "1700000000", None),
+        ] {
+            assert_eq!(time(&format!("format: {format}"), text), want, "{format} {text:?}");
+        }
+    }
+
+    #[test]
+    fn names_and_layouts() {
+        for (format, text) in [
+            ("ANSIC", "Tue Nov 14 22:13:20 2023"),
+            ("UnixDate", "Tue Nov 14 22:13:20 UTC 2023"),
+            ("RubyDate", "Tue Nov 14 23:13:20 +0100 2023"),
+            ("RFC850", "Tuesday, 14-Nov-23 22:13:20 UTC"),
+            ("RFC1123", "Tue, 14 Nov 2023 22:13:20 GMT"),
+            ("RFC1123Z", "Tue, 14 Nov 2023 23:13:20 +0100"),
+            ("RFC3339", "2023-11-14T22:13:20.000Z"),
+            ("RFC3339Nano", "2023-11-14T23:13:20+01:00"),
+            ("'2006-01-02 15:04:05,000'", "2023-11-14 22:13:20,000"),
+            ("'2006-01-02 15:04:05', location: Europe/Berlin", "2023-11-14 23:13:20"),
+            ("'2006-01-02 15:04:05', location: UTC", "2023-11-14 22:13:20"),
+            ("'2006-01-02 15:04:05Z07:00', location: Europe/Berlin", "2023-11-14 22:13:20Z"),
+            ("ANSIC, location: Europe/Berlin", "Tue Nov 14 22:13:20 2023"),
+            ("RFC3339, fallback_formats: [Unix, ANSIC]", "Tue Nov 14 22:13:20 2023"),
+        ] {
+            assert_eq!(time(&format!("format: {format}"), text), Some(T), "{format} {text:?}");
+        }
+        let minute = T - 20_000_000_000;
+        assert_eq!(time("format: RFC822", "14 Nov 23 22:13 UTC"), Some(minute));
+        assert_eq!(time("format: RFC822Z", "14 Nov 23 23:13 +0100"), Some(minute));
+        // The tests' clock stands in 1970.
+        assert_eq!(time("format: 'Jan _2 15:04:05'", "Jan  2 00:00:01"), Some(86_401_000_000_000));
+        assert_eq!(time("format: 'Jan _2 15:04:05'", "Dec 31 23:59:59"), Some(-1_000_000_000));
+        for (format, text) in [
+            ("RFC3339", "0001-01-01T00:00:00Z"),
+            ("RFC3339", "2023-11-14 22:13:20Z"),
+            ("'%Y-%m-%d'", "2023-11-14"),
+            ("rfc3339", "2023-11-14T22:13:20Z"),
+        ] {
+            assert_eq!(time(&format!("format: {format}"), text), None, "{format} {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_does_not_fit_follows_the_last_of_its_labels() {
+        let lines = ["x", "1700000000", "x", "", "1600000000", "x"].map(String::from);
+        let stages = |end: &str| {
+            let yaml =
+                format!("[{{regex: {{expression: '^(?P<t>.+)$'}}}}, {{timestamp: {{source: t, format: Unix{end}}}}}]");
+            let mut bench = Bench::of(&yaml);
+            let mut times = Vec::new();
+            for line in &lines {
+                bench.run(line, &mut |entry| times.push(entry.timestamp));
+            }
+            bench.end(&mut |_| {});
+            times
+        };
+        let earlier = T - 100_000_000_000_000_000;
+        assert_eq!(stages(""), [Seen::READ, T, T + 1, T + 2, earlier, earlier + 1]);
+        assert_eq!(stages(", action_on_failure: skip"), [Seen::READ, T, Seen::READ, Seen::READ, earlier, Seen::READ]);
+    }
+
+    #[test]
+    fn a_label_is_a_source_too_and_a_missing_one_changes_nothing() {
+        check("timestamp: {source: app, format: Unix}", &["a".into()], &[seen(Seen::READ, "a")]);
+        check("timestamp: {source: nope, format: Unix}", &["a".into()], &[seen(Seen::READ, "a")]);
+    }
+}

@@ -320,7 +320,7 @@ impl Reader {
     }
 
     fn cannot_open(&mut self, assignment: Assignment, error: &std::io::Error, now: Instant) {
-        let known = self.waiting.get(&assignment.log).is_some();
+        let known = self.waiting.contains_key(&assignment.log);
         if error.kind() == std::io::ErrorKind::NotFound {
             // Renamed or deleted since it was found; if it comes again it is found again.
             self.waiting.remove(&assignment.log);

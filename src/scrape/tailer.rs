@@ -45,7 +45,6 @@ pub(super) struct Tailer {
     pub blocked: bool,
     /// Read to the end that it had when the agent was told to stop.
     pub drained: bool,
-    pub looked: Instant,
     pub error: Option<String>,
     /// Discovery has let go of it.
     pub retired: Option<Instant>,

@@ -1,4 +1,116 @@
-//! Being built.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+//! The command line: flags, the config they name, the log, and then the agent.
+
+mod flags;
+mod help;
+mod logging;
+mod table;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use flags::Flags;
+
+use crate::agent;
+use crate::config::{self, Config, Loaded, Request};
+
+/// The program: its exit code is Promtail's, 0 for done, 1 for a config or a run that failed, 2 for a bad command line.
+pub fn main() -> ExitCode {
+    let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+    match Flags::parse(args) {
+        Ok(flags) => run(&flags),
+        Err(e) => {
+            complain(format_args!("{e}\nRun with -help to get list of available parameters"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(flags: &Flags) -> ExitCode {
+    if flags.on("help") {
+        say(help::text().trim_end());
+        return ExitCode::from(2);
+    }
+    if flags.on("version") {
+        say(format_args!("{}\n  platform: {}", version(), platform()));
+        return ExitCode::SUCCESS;
+    }
+    if flags.on("inspect") {
+        complain(
+            "-inspect is not supported: use -dry-run, which prints what becomes of each line, and -stdin to feed it",
+        );
+        return ExitCode::from(2);
+    }
+    if flags.on("check-syntax") && flags.text("config.file").trim().is_empty() {
+        complain("Invalid config file: -check-syntax needs -config.file");
+        return ExitCode::FAILURE;
+    }
+    let (loaded, warnings) = match load(&flags.request()) {
+        Ok(checked) => checked,
+        Err(e) => {
+            complain(format_args!("Unable to parse config: {e}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let warnings: Vec<_> = flags.warnings().into_iter().chain(warnings).collect();
+    if flags.on("print-config-stderr") {
+        let config = loaded.config.to_masked_yaml();
+        complain(format_args!("---\n# Loki Config\n# {}\n{}", version(), config.trim_end()));
+    }
+    if flags.on("check-syntax") {
+        warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
+        say("Valid config file! No syntax issues found");
+        return ExitCode::SUCCESS;
+    }
+    start(flags, loaded.config, &warnings)
+}
+
+/// Reads the config and builds everything in it once.
+fn load(request: &Request) -> Result<(Loaded, config::Warnings), config::Error> {
+    let loaded = Config::load(request, &environment)?;
+    let warnings = config::check(&loaded)?;
+    Ok((loaded, warnings))
+}
+
+fn start(flags: &Flags, config: Config, warnings: &[String]) -> ExitCode {
+    logging::install(config.server.log_level, config.server.log_format);
+    if flags.on("log-config-reverse-order") {
+        config.to_masked_yaml().lines().rev().for_each(|line| tracing::info!("{line}"));
+    }
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    // Whoever comes first decides for the whole process; nobody else installs one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let options = agent::Options { dry_run: flags.on("dry-run"), stdin: config.target_config.stdin };
+    match agent::run(config, options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            tracing::error!("{e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn version() -> String {
+    format!("fantail, version {} (promtail-compatible, 3.6)", env!("CARGO_PKG_VERSION"))
+}
+
+fn platform() -> String {
+    let libc = if cfg!(target_env = "musl") { "-musl" } else { "" };
+    format!("{}/{}{libc}", std::env::consts::OS, std::env::consts::ARCH)
+}
+
+/// On standard output; whether anybody still reads it is not our business.
+fn say(text: impl fmt::Display) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// On standard error.
+fn complain(text: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{text}");
 }

@@ -1,1 +1,143 @@
-//! Being built.
+//! A `promtail.yaml` as it is written, the sum of the rooms' own configs; and everything that can be wrong with it, found
+//! before the first task starts.
+//!
+//! [`Config::load`] reads it: default < file < flag. [`check`] then builds what can be built without a network.
+
+mod blocks;
+mod check;
+mod error;
+mod expand;
+mod host;
+mod nearest;
+mod overlay;
+mod scrape;
+mod secrets;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Labels;
+use crate::model::units;
+use crate::{push, server};
+
+pub use blocks::{
+    FileWatchConfig, GlobalConfig, LimitsConfig, OptionsConfig, PositionsConfig, TargetConfig, TracingConfig, WalConfig,
+};
+pub use check::{Warnings, check};
+pub use error::Error;
+pub use host::{hostname, node_name};
+pub use nearest::nearest;
+pub use scrape::{Decompression, ScrapeConfig};
+
+/// The whole file. The old `client` block is one of `clients` by the time it gets here.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    #[serde(deserialize_with = "units::or_default")]
+    pub global: GlobalConfig,
+    #[serde(deserialize_with = "units::or_default")]
+    pub server: server::Config,
+    #[serde(deserialize_with = "units::or_default")]
+    pub clients: Vec<push::Config>,
+    #[serde(deserialize_with = "units::or_default")]
+    pub positions: PositionsConfig,
+    #[serde(deserialize_with = "units::or_default")]
+    pub scrape_configs: Vec<ScrapeConfig>,
+    #[serde(deserialize_with = "units::or_default")]
+    pub target_config: TargetConfig,
+    #[serde(deserialize_with = "units::or_default")]
+    pub limits_config: LimitsConfig,
+    #[serde(deserialize_with = "units::or_default")]
+    pub options: OptionsConfig,
+    #[serde(deserialize_with = "units::or_default")]
+    pub tracing: TracingConfig,
+    #[serde(deserialize_with = "units::or_default")]
+    pub wal: WalConfig,
+}
+
+/// What the command line says of the config.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Comma-separated; the first file that exists is it. Empty: no file.
+    pub files: String,
+    pub expand_env: bool,
+    pub settings: Vec<Setting>,
+    /// For every client that does not set the same label itself.
+    pub external_labels: Labels,
+    /// Nothing is sent, so no client is needed.
+    pub dry_run: bool,
+}
+
+/// A flag that sets a key of the config.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub flag: &'static str,
+    pub key: &'static str,
+    pub value: Scalar,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scalar {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+}
+
+/// A config with the text it was read from, which complaints point into.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    document: yaml::Document,
+    warnings: Vec<Error>,
+    dry_run: bool,
+}
+
+impl Config {
+    pub fn load(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Error> {
+        let (file, mut text) = first_existing(&request.files)?;
+        if request.expand_env {
+            text = expand::expand(&text, env).map_err(|e| {
+                let position = Some((e.line, e.column));
+                Error::new(error::Place { file: file.clone(), position, ..error::Place::default() }, e.to_string())
+            })?;
+        }
+        let hint = (!request.expand_env && text.contains("${")).then_some(EXPAND_HINT);
+        let mut document = yaml::Document::parse(file, text, hint)?;
+        let warnings = overlay::apply(&mut document, request)?;
+        Ok(Loaded { config: document.read()?, document, warnings, dry_run: request.dry_run })
+    }
+
+    /// The effective config, defaults and flags included, without a secret in it.
+    pub fn to_masked_yaml(&self) -> String {
+        let mut value = yaml::to_value(self);
+        secrets::mask(&mut value);
+        yaml::to_string(&value)
+    }
+}
+
+const EXPAND_HINT: &str =
+    "Use `-config.expand-env=true` flag if you want to expand environment variables in your config file";
+
+/// The first file of a comma-separated list that is there, and its text.
+fn first_existing(list: &str) -> Result<(Option<String>, String), Error> {
+    if list.trim().is_empty() {
+        return Ok((None, String::new()));
+    }
+    for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        match std::fs::read(name) {
+            Ok(bytes) => {
+                let text = String::from_utf8(bytes).map_err(|e| {
+                    let at = e.utf8_error().valid_up_to();
+                    Error::plain(format!("{name}: not UTF-8 text, at byte {at}: save the file as UTF-8"))
+                })?;
+                return Ok((Some(name.to_string()), text));
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::plain(format!("cannot read {name}: {e}"))),
+        }
+    }
+    Err(Error::plain(format!("{list} does not exist, set config.file for custom config path")))
+}

@@ -1,1 +1,164 @@
-//! Being built.
+//! (1) Discover: which pods, files and fixed targets there are.
+//!
+//! Each source (a pod, a group in a file, a static config) is told whole, as a [`TargetGroup`], whenever it changes;
+//! without targets it is gone. Whether a target is wanted, and what it is called, is for relabelling to say.
+
+pub mod file;
+mod known;
+pub mod kubernetes;
+mod metrics;
+mod static_config;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt, join_all};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::model::{TargetGroup, Update};
+use known::Known;
+pub use metrics::Metrics;
+pub use static_config::StaticConfig;
+
+/// Where one job finds its targets.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Config {
+    pub static_configs: Vec<StaticConfig>,
+    pub kubernetes: Vec<kubernetes::Config>,
+    pub file: Vec<file::Config>,
+}
+
+impl Config {
+    /// What can be said without looking at the world; the error names the key.
+    pub fn validate(&self) -> Result<(), String> {
+        fn each<T>(key: &str, configs: &[T], check: impl Fn(&T) -> Result<(), String>) -> Result<(), String> {
+            configs.iter().enumerate().try_for_each(|(i, c)| check(c).map_err(|e| format!("{key}[{i}].{e}")))
+        }
+        each("static_configs", &self.static_configs, StaticConfig::validate)?;
+        each("kubernetes_sd_configs", &self.kubernetes, kubernetes::Config::validate)?;
+        each("file_sd_configs", &self.file, file::Config::validate)
+    }
+
+    /// Whether the credentials that the config names can be opened: asked at the start, not by a syntax check.
+    pub fn check_files(&self) -> Result<(), String> {
+        self.kubernetes
+            .iter()
+            .enumerate()
+            .try_for_each(|(i, c)| c.check_files().map_err(|e| format!("kubernetes_sd_configs[{i}].{e}")))
+    }
+}
+
+/// Tells of one job's sources until nobody listens to `updates`.
+///
+/// `node` is the name of the Kubernetes node whose pods are meant. An API server that is away, or a file that is
+/// broken, takes no target away: what was told last holds until something better is known.
+pub async fn run(job: Arc<str>, config: Config, node: Arc<str>, metrics: Metrics, updates: mpsc::Sender<Update>) {
+    // Each loop holds a sender until its first list has been told; when all are gone, the job is in step.
+    let (unlisted, mut all_listed) = mpsc::channel::<Infallible>(1);
+    let mut loops: Vec<BoxFuture<'static, ()>> = Vec::new();
+    let known = |key, index| Known::new(&job, key, index, &metrics, updates.clone());
+
+    for (i, config) in config.static_configs.into_iter().enumerate() {
+        let (mut known, unlisted) = (known("static_configs", i), unlisted.clone());
+        loops.push(
+            async move {
+                known.replace(vec![TargetGroup { source: "static".to_string(), targets: config.targets() }]).await;
+                drop(unlisted);
+                // As the other loops it lives as long as its targets are known.
+                std::future::pending().await
+            }
+            .boxed(),
+        );
+    }
+    for (i, config) in config.file.into_iter().enumerate() {
+        loops.push(file::run(config, known("file_sd_configs", i), metrics.clone(), unlisted.clone()).boxed());
+    }
+    for (i, config) in config.kubernetes.into_iter().enumerate() {
+        for watch in kubernetes::watches(config, &node, &job, &metrics) {
+            loops.push(watch.run(known("kubernetes_sd_configs", i), unlisted.clone()).boxed());
+        }
+    }
+    drop(unlisted);
+
+    let synced = async {
+        all_listed.recv().await;
+        // An error says that nobody listens, which `closed` below sees as well.
+        let _ = updates.send(Update::Synced { job: Arc::clone(&job) }).await;
+    };
+    let told = async {
+        futures::join!(join_all(loops), synced);
+    };
+    tokio::select! {
+        () = updates.closed() => {}
+        () = told => updates.closed().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use prometheus::Registry;
+
+    use super::*;
+
+    fn config(directory: &str) -> Config {
+        let statics = "[{labels: {__path__: /a}}, {targets: [x, y], labels: {__path__: /b}}]";
+        let file = format!("[{{files: ['{directory}/*.yml']}}]");
+        Config {
+            static_configs: serde_yaml::from_str(statics).expect("static configs"),
+            file: serde_yaml::from_str(&file).expect("file configs"),
+            kubernetes: Vec::new(),
+        }
+    }
+
+    async fn next(updates: &mut mpsc::Receiver<Update>) -> Update {
+        tokio::time::timeout(Duration::from_secs(20), updates.recv()).await.expect("soon").expect("an update")
+    }
+
+    #[tokio::test]
+    async fn a_job_is_in_step_once_all_its_sources_are_told_and_ends_when_nobody_listens() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().display().to_string();
+        std::fs::write(directory.path().join("t.yml"), "- {targets: [z], labels: {__path__: /c}}").expect("written");
+        let (sender, mut updates) = mpsc::channel(1);
+        let metrics = Metrics::register(&Registry::new());
+        let job = tokio::spawn(run("j".into(), config(&path), "n1".into(), metrics, sender));
+
+        let mut told = Vec::new();
+        while let Update::Group { job, group } = next(&mut updates).await {
+            assert_eq!(&*job, "j");
+            told.push((group.source, group.targets.len()));
+        }
+        told.sort();
+        let file = format!("file_sd_configs[0]/{path}/t.yml:0");
+        let expected = [(file.as_str(), 1), ("static_configs[0]/static", 1), ("static_configs[1]/static", 2)];
+        assert_eq!(told, expected.map(|(source, targets)| (source.to_string(), targets)));
+
+        drop(updates);
+        tokio::time::timeout(Duration::from_secs(20), job).await.expect("it ends").expect("it does not panic");
+    }
+
+    #[tokio::test]
+    async fn a_job_without_sources_is_in_step_at_once() {
+        let (sender, mut updates) = mpsc::channel(1);
+        let metrics = Metrics::register(&Registry::new());
+        let _job = tokio::spawn(run("j".into(), Config::default(), "n1".into(), metrics, sender));
+        assert_eq!(next(&mut updates).await, Update::Synced { job: "j".into() });
+    }
+
+    #[test]
+    fn an_error_says_which_config_it_is_in() {
+        let mut wrong = config("/x");
+        wrong.static_configs[1].labels.insert("a-b".to_string(), "c".to_string());
+        assert!(wrong.validate().is_err_and(|e| e.starts_with("static_configs[1].labels: \"a-b\"")));
+        let mut wrong = config("/x");
+        wrong.kubernetes.push(kubernetes::Config::default());
+        assert!(wrong.validate().is_err_and(|e| e.starts_with("kubernetes_sd_configs[0].role: ")));
+        let mut wrong = config("/x");
+        wrong.file[0].files.push("a.txt".to_string());
+        assert!(wrong.validate().is_err_and(|e| e.starts_with("file_sd_configs[0].files: \"a.txt\"")));
+        assert_eq!(config("/x").validate(), Ok(()));
+    }
+}

@@ -21,6 +21,7 @@ pub fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: pro
 #[derive(Clone, Debug)]
 pub struct Dropped {
     lines: IntCounterVec,
+    by_label: IntCounterVec,
 }
 
 impl Dropped {
@@ -29,13 +30,31 @@ impl Dropped {
             "logentry_dropped_lines_total",
             "A count of all log lines dropped as a result of a pipeline stage",
         );
-        Self { lines: register(registry, IntCounterVec::new(opts, &["reason"])) }
+        let by_label = Opts::new(
+            "logentry_dropped_lines_by_label_total",
+            "A count of all log lines dropped as a result of a pipeline stage, by the label they were limited by",
+        );
+        Self {
+            lines: register(registry, IntCounterVec::new(opts, &["reason"])),
+            by_label: register(registry, IntCounterVec::new(by_label, &["label_name", "label_value"])),
+        }
     }
 
     /// Counts the entry under `reason` and ends its life.
     pub fn discard(&self, entry: Entry<'_>, reason: &Reason) {
         self.lines.with_label_values(&[reason.as_str()]).inc();
         entry.close();
+    }
+
+    /// Counts an entry that is discarded because of this label, besides its reason.
+    pub fn count_by_label(&self, name: &str, value: &str) {
+        self.by_label.with_label_values(&[name, value]).inc();
+    }
+
+    /// Forgets what was counted for a label that nobody asks for any more.
+    pub fn forget_label(&self, name: &str, value: &str) {
+        // There is nothing to forget where nothing was discarded.
+        let _ = self.by_label.remove_label_values(&[name, value]);
     }
 
     /// Counts a line that never became an entry.

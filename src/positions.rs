@@ -1,1 +1,323 @@
-//! Being built.
+//! How far each log has been delivered, on disk.
+//!
+//! Commits are appended at once to a journal beside `positions.filename`: what a crash of the process keeps needs no
+//! fsync, which comes every `sync_period` together with compaction. `positions.yaml` itself stays in Promtail's format:
+//! read where the journal knows nothing (a migration resends nothing and skips nothing), and written every `sync_period`
+//! (so that a person can go back to Promtail).
+
+mod journal;
+mod yaml;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use journal::Journal;
+pub use journal::Record;
+
+use crate::model::Position;
+
+/// How much earlier than its last sign of life an agent is taken to have looked away: it may have died just before it
+/// could write down what it saw.
+const BENEFIT_OF_DOUBT: Duration = Duration::from_secs(60);
+
+/// Where positions are kept, as `positions` of the config says.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub filename: PathBuf,
+    pub ignore_invalid_yaml: bool,
+    /// Read, never write: a dry run.
+    pub read_only: bool,
+}
+
+/// What a position is of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    pub client: Arc<str>,
+    pub job: Arc<str>,
+    pub path: PathBuf,
+    /// [`stable_hash`](crate::model::LabelSet::stable_hash) of the target's labels: two targets may tail one file.
+    pub labels: u64,
+}
+
+/// Where a log that was tailed before goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saved {
+    At {
+        position: Position,
+        saved: SystemTime,
+    },
+    /// All that Promtail's file knows: an offset in the file that has the name.
+    Offset(u64),
+}
+
+/// A log's place in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(u32);
+
+/// One step forward.
+#[derive(Clone, Copy, Debug)]
+pub struct Commit {
+    pub slot: Slot,
+    pub position: Position,
+    /// Whether the position is in the file that has the log's name now.
+    pub live: bool,
+}
+
+/// Why positions cannot be read. It stops the start: going on would send everything again, or skip it.
+#[derive(Debug)]
+pub struct Error {
+    path: PathBuf,
+    message: String,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "positions file {}: {}", self.path.display(), self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The positions of all clients; shared, each call short.
+#[derive(Debug)]
+pub struct Positions {
+    config: Config,
+    state: Mutex<State>,
+    unseen_since: SystemTime,
+}
+
+#[derive(Debug)]
+struct State {
+    journal: Journal,
+    slots: HashMap<Key, Slot>,
+    records: BTreeMap<Slot, Entry>,
+    next: u32,
+    /// Of Promtail's file: offsets by path (`cursor-…` keys among them) that we have no better knowledge of.
+    foreign: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    key: Key,
+    saved: Option<Record>,
+    in_use: bool,
+}
+
+impl Positions {
+    pub fn open(config: Config) -> Result<Self, Error> {
+        let fail = |path: &Path, message: String| Error { path: path.into(), message };
+        let path = journal::path(&config.filename);
+        let read = journal::read(&path).map_err(|e| fail(&path, e))?;
+        let foreign = match yaml::read(&config.filename) {
+            Ok(yaml) => yaml,
+            Err(_) if config.ignore_invalid_yaml => yaml::File::default(),
+            Err(e) => return Err(fail(&config.filename, e)),
+        };
+        let mut state = State {
+            journal: Journal::new(path, config.read_only, read.yaml_hash),
+            slots: HashMap::new(),
+            records: BTreeMap::new(),
+            next: 0,
+            foreign: BTreeMap::new(),
+        };
+        for (key, record) in read.records {
+            let slot = state.slot(key);
+            state.records.entry(slot).and_modify(|e| e.saved = Some(record));
+        }
+        // A yaml that we did not write is Promtail's, and newer where it says something else than we would.
+        let (written_here, ours) = (read.yaml_hash == Some(foreign.hash), state.yaml());
+        let news = |path: &String, offset: &String| match written_here {
+            true => !state.knows(path),
+            false => ours.get(path) != Some(offset),
+        };
+        let mut positions = foreign.positions;
+        positions.retain(|path, offset| news(path, offset));
+        state.foreign = positions;
+        state.journal.restart(&state.records_to_write());
+        let unseen_since = read.alive.map_or_else(SystemTime::now, |alive| alive - BENEFIT_OF_DOUBT);
+        Ok(Self { config, state: Mutex::new(state), unseen_since })
+    }
+
+    pub fn filename(&self) -> &Path {
+        &self.config.filename
+    }
+
+    /// Of a log that is not known, what was written since then has not been seen: it came while nobody was looking.
+    /// What is older at the very first start is none of ours, as with Promtail.
+    pub fn unseen_since(&self) -> SystemTime {
+        self.unseen_since
+    }
+
+    /// How many logs are known from earlier runs.
+    pub fn known(&self) -> usize {
+        let state = self.lock();
+        state.records.values().filter(|e| e.saved.is_some()).count().max(state.foreign.len())
+    }
+
+    /// Takes a log's place, and says where it goes on. `None` if somebody has that place already.
+    pub fn claim(&self, key: Key) -> Option<(Slot, Option<Saved>)> {
+        let mut state = self.lock();
+        let path = key.path.to_string_lossy().into_owned();
+        let known = state.slots.get(&key).copied();
+        if known.is_some_and(|slot| state.records[&slot].in_use) {
+            return None;
+        }
+        let mut saved = known.and_then(|slot| state.records[&slot].saved).map(Record::into_saved);
+        // Labels, a job's name or a client's address changed: what was delivered before is not sent again. To Promtail
+        // a position is the path's, whoever reads it.
+        let same_log = |e: &&Entry| (&e.key.client, &e.key.job, &e.key.path) == (&key.client, &key.job, &key.path);
+        let same_path = |e: &&Entry| e.key.path == key.path;
+        saved = saved.or_else(|| state.orphan(same_log)).or_else(|| state.orphan(same_path));
+        if let Some(offset) = state.foreign.get(&path).and_then(|o| o.parse().ok()) {
+            saved = Some(Saved::Offset(offset));
+        }
+        let slot = state.slot(key);
+        state.records.entry(slot).and_modify(|e| e.in_use = true);
+        Some((slot, saved))
+    }
+
+    /// Gives a log's place back; `forget` when the log is gone for good.
+    pub fn release(&self, slot: Slot, forget: bool) -> io::Result<()> {
+        let mut state = self.lock();
+        let Some(entry) = state.records.get_mut(&slot) else {
+            return Ok(());
+        };
+        entry.in_use = false;
+        if !forget {
+            return Ok(());
+        }
+        let entry = state.records.remove(&slot).expect("it was there");
+        state.slots.remove(&entry.key);
+        let path = entry.key.path.to_string_lossy().into_owned();
+        if !state.knows(&path) {
+            state.foreign.remove(&path);
+        }
+        state.append(&[journal::Line::Forget(slot.0)])
+    }
+
+    /// Writes steps forward down, at once. What cannot be written now is written with the next call that can.
+    pub fn commit(&self, commits: &[Commit], now: SystemTime) -> io::Result<()> {
+        let mut state = self.lock();
+        let mut lines = Vec::with_capacity(commits.len());
+        for commit in commits {
+            let record = Record { position: commit.position, live: commit.live, saved: now };
+            let Some(entry) = state.records.get_mut(&commit.slot) else {
+                continue;
+            };
+            entry.saved = Some(record);
+            let path = entry.key.path.to_string_lossy().into_owned();
+            if !state.foreign.is_empty() {
+                state.foreign.remove(&path);
+            }
+            lines.push(journal::Line::Position(commit.slot.0, record));
+        }
+        state.append(&lines)
+    }
+
+    /// Every `sync_period`: makes the journal durable and small, and writes `positions.yaml`.
+    pub fn sync(&self) -> io::Result<()> {
+        if self.config.read_only {
+            return Ok(());
+        }
+        let mut state = self.lock();
+        state.drop_vanished();
+        let yaml = state.yaml();
+        let hash = yaml::write(&self.config.filename, &yaml)?;
+        if hash.is_some_and(|hash| state.journal.yaml_hash() != Some(hash)) {
+            state.append(&[journal::Line::Yaml(hash.expect("checked"))])?;
+        }
+        if state.journal.is_large() {
+            let lines = state.records_to_write();
+            state.journal.rewrite(&lines)?;
+        }
+        state.append(&[journal::Line::Alive(SystemTime::now())])?;
+        state.journal.sync()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn slot(&mut self, key: Key) -> Slot {
+        if let Some(slot) = self.slots.get(&key) {
+            return *slot;
+        }
+        let slot = Slot(self.next);
+        self.next += 1;
+        self.slots.insert(key.clone(), slot);
+        self.records.insert(slot, Entry { key, saved: None, in_use: false });
+        slot
+    }
+
+    fn append(&mut self, lines: &[journal::Line<'_>]) -> io::Result<()> {
+        if self.journal.must_rewrite() {
+            let all = self.records_to_write();
+            return self.journal.rewrite(&all);
+        }
+        // A position is written with its key the first time.
+        let mut keyed = Vec::with_capacity(lines.len());
+        for line in lines {
+            if let journal::Line::Position(slot, _) = line
+                && self.journal.introduce(*slot)
+            {
+                keyed.push(journal::Line::Key(*slot, &self.records[&Slot(*slot)].key));
+            }
+            keyed.push(*line);
+        }
+        self.journal.append(&keyed)
+    }
+
+    fn records_to_write(&self) -> Vec<(u32, Key, Record)> {
+        self.records.iter().filter_map(|(slot, e)| Some((slot.0, e.key.clone(), e.saved?))).collect()
+    }
+
+    /// The newest position of a log that nobody reads (yet).
+    fn orphan(&self, which: impl Fn(&&Entry) -> bool) -> Option<Saved> {
+        let records = self.records.values().filter(|e| !e.in_use && which(e)).filter_map(|e| e.saved);
+        records.max_by_key(|r| r.saved).map(Record::into_saved)
+    }
+
+    fn knows(&self, path: &str) -> bool {
+        self.records.values().any(|e| e.saved.is_some() && e.key.path == Path::new(path))
+    }
+
+    /// What Promtail would have to know: for each path the least that every client has.
+    fn yaml(&self) -> BTreeMap<String, String> {
+        let mut least: BTreeMap<String, u64> = BTreeMap::new();
+        for entry in self.records.values() {
+            let Some(record) = &entry.saved else {
+                continue;
+            };
+            // In an older generation: Promtail can only begin the live file from its start.
+            let offset = if record.live { record.position.offset } else { 0 };
+            let path = entry.key.path.to_string_lossy().into_owned();
+            least.entry(path).and_modify(|o| *o = (*o).min(offset)).or_insert(offset);
+        }
+        let mut all = self.foreign.clone();
+        all.extend(least.into_iter().map(|(path, offset)| (path, offset.to_string())));
+        all
+    }
+
+    /// As Promtail does: a path that is gone and that nobody tails is forgotten.
+    fn drop_vanished(&mut self) {
+        let gone = |path: &Path| matches!(path.try_exists(), Ok(false));
+        let slots: Vec<Slot> =
+            self.records.iter().filter(|(_, e)| !e.in_use && gone(&e.key.path)).map(|(slot, _)| *slot).collect();
+        for slot in slots {
+            if let Some(entry) = self.records.remove(&slot) {
+                self.slots.remove(&entry.key);
+                self.journal.require_rewrite();
+            }
+        }
+        self.foreign.retain(|path, _| !path.starts_with('/') || !gone(Path::new(path)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

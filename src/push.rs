@@ -1,1 +1,189 @@
-//! Being built.
+//! Hands batches to Loki until Loki says yes.
+//!
+//! A [`Client`] is one entry of `clients`. It has a lane per tenant, which sends one batch at a time, oldest first; a
+//! lane that does not get through holds up no other. What an answer means is decided in `answer`, how long to wait in
+//! `backoff`; a batch is closed when all of it is delivered, or discarded and counted, and dropped in silence when time
+//! runs out, so that it is read from disk and sent again at the next start.
+
+mod answer;
+mod auth;
+mod backoff;
+mod client;
+mod config;
+#[cfg(test)]
+mod fake_loki;
+mod headers;
+mod lane;
+mod metrics;
+mod nullable;
+mod oauth2;
+mod status;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod url;
+
+pub use auth::{Authorization, BasicAuth};
+pub use backoff::Backoff;
+pub use config::{Config, Error};
+pub use headers::Header;
+pub use metrics::Metrics;
+pub use oauth2::OAuth2;
+pub use status::Status;
+pub use tls::Config as TlsConfig;
+pub use url::Url;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::{mpsc, watch};
+
+use crate::batch::Batch;
+use client::Endpoint;
+use lane::{Fate, Lane, Road};
+
+type Tenant = Option<Arc<str>>;
+
+/// How far the end has come. It only ever goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    Running,
+    /// Deliver what is there, but do not wait for a Loki that fails.
+    Drain,
+    /// End now.
+    Abort,
+}
+
+/// Sends the batches of one entry of `clients`.
+#[derive(Debug)]
+pub struct Client {
+    road: Road,
+}
+
+impl Client {
+    /// Fails where the config is wrong, or names certificates that cannot be read.
+    pub fn new(config: &Config, metrics: Metrics) -> Result<Self, Error> {
+        let endpoint = Endpoint::new(config)?;
+        metrics.announce_host(config.host());
+        metrics.announce_tenant(config.host(), &config.tenant_id);
+        Ok(Self {
+            road: Road {
+                endpoint,
+                backoff: config.backoff_config,
+                drop_rate_limited: config.drop_rate_limited_batches,
+                host: config.host().to_string(),
+                metrics,
+                status: Arc::new(Status::new(config.name(), config.redacted_url())),
+                snappy: Mutex::new(snap::raw::Encoder::new()),
+            },
+        })
+    }
+
+    pub fn status(&self) -> Arc<Status> {
+        self.road.status.clone()
+    }
+
+    /// Delivers `batches` until there are no more, or until [`Stop::Abort`]. Whenever a batch is no more (and has made
+    /// room in its lane of the batcher), `wake` is woken.
+    pub async fn run(self, mut batches: mpsc::UnboundedReceiver<Batch>, wake: Waker, stop: watch::Receiver<Stop>) {
+        {
+            let deliver = self.deliver(&mut batches, &wake, &stop);
+            let mut stop = stop.clone();
+            tokio::select! {
+                biased;
+                () = reached(&mut stop, Stop::Abort) => {}
+                () = deliver => {}
+            }
+        }
+        drop(batches);
+        wake.wake();
+    }
+
+    async fn deliver(&self, batches: &mut mpsc::UnboundedReceiver<Batch>, wake: &Waker, stop: &watch::Receiver<Stop>) {
+        let mut lanes = Lanes::default();
+        let mut busy = FuturesUnordered::new();
+        let mut open = true;
+        while open || !busy.is_empty() {
+            let next = tokio::select! {
+                batch = batches.recv(), if open => match batch {
+                    Some(batch) => {
+                        self.road.metrics.announce_tenant(&self.road.host, batch.tenant().map_or("", |t| t));
+                        lanes.arrived(batch, wake)
+                    }
+                    None => {
+                        open = false;
+                        None
+                    }
+                },
+                Some((lane, fate)) = busy.next() => lanes.finished(lane, fate, wake),
+            };
+            if let Some((mut lane, batch)) = next {
+                let stop = stop.clone();
+                busy.push(async move {
+                    let fate = lane.deliver(batch, &self.road, wake, stop).await;
+                    (lane, fate)
+                });
+            }
+        }
+    }
+}
+
+/// Who is on the way, and what waits behind. A tenant that has nothing to send costs nothing.
+#[derive(Debug, Default)]
+struct Lanes(HashMap<Tenant, Queue>);
+
+#[derive(Debug)]
+enum Queue {
+    /// Behind the batch that is on its way. Bounded by the batcher, which hands out two per lane.
+    Waiting(VecDeque<Batch>),
+    /// Nothing may overtake what was given up.
+    Closed,
+}
+
+impl Lanes {
+    /// What to send now that `batch` is there.
+    fn arrived(&mut self, batch: Batch, wake: &Waker) -> Option<(Lane, Batch)> {
+        match self.0.get_mut(&batch.tenant().cloned()) {
+            None => {
+                let tenant = batch.tenant().cloned();
+                self.0.insert(tenant.clone(), Queue::Waiting(VecDeque::new()));
+                Some((Lane::new(tenant), batch))
+            }
+            Some(Queue::Waiting(queue)) => {
+                queue.push_back(batch);
+                None
+            }
+            Some(Queue::Closed) => {
+                drop(batch);
+                wake.wake_by_ref();
+                None
+            }
+        }
+    }
+
+    /// What to send now that `lane` has come to the end of a batch.
+    fn finished(&mut self, lane: Lane, fate: Fate, wake: &Waker) -> Option<(Lane, Batch)> {
+        if fate == Fate::GivenUp {
+            self.0.insert(lane.tenant, Queue::Closed);
+            wake.wake_by_ref();
+            return None;
+        }
+        match self.0.get_mut(&lane.tenant) {
+            Some(Queue::Waiting(queue)) if !queue.is_empty() => queue.pop_front().map(|batch| (lane, batch)),
+            _ => {
+                self.0.remove(&lane.tenant);
+                None
+            }
+        }
+    }
+}
+
+/// Waits until the end has come this far; for ever if nobody is left who could say so.
+async fn reached(stop: &mut watch::Receiver<Stop>, far: Stop) {
+    if stop.wait_for(|stop| *stop >= far).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

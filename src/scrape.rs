@@ -1,1 +1,191 @@
-//! Being built.
+//! From targets to batches: which files there are, and reading them.
+//!
+//! One thread decides which logs exist ([`scout`]): it relabels what discovery finds, walks globs and hears about new
+//! names. One thread per client reads them ([`reader`]): lines, stages, batches. Clients share nothing, so a dead one
+//! costs the others nothing.
+
+mod bell;
+mod metrics;
+mod print;
+mod reader;
+mod scout;
+mod status;
+mod stdin;
+mod tailer;
+mod targets;
+mod watch;
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::task::Waker;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::batch::{self, Batch};
+use crate::metrics::{Dropped, Registry};
+use crate::model::{Entry, LabelSet, Report, Update};
+use crate::positions::Positions;
+use crate::relabel::Rules;
+use crate::stages::Program;
+use crate::tail;
+
+use bell::Bell;
+use status::Status;
+
+/// One `scrape_configs` entry, checked and ready to run.
+#[derive(Debug)]
+pub struct Job {
+    pub name: Arc<str>,
+    pub rules: Rules,
+    /// None: the config has no `pipeline_stages`; a pod without `__path__` then has its container format taken off.
+    pub program: Option<Program>,
+    pub options: tail::Options,
+    /// Set when its files cannot be read at all, and why: its targets are shown with it, and left alone.
+    pub unreadable: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What `__host__` is compared with.
+    pub hostname: String,
+    /// How often names are looked at even if nothing was heard of them, and positions are made durable.
+    pub sync_period: Duration,
+    pub positions_sync_period: Duration,
+    /// How often a file is looked at while lines come, and at most when none do.
+    pub min_poll: Duration,
+    pub max_poll: Duration,
+    /// Bytes of a log that may be sent and not yet acknowledged.
+    pub replay_window: u64,
+    /// `limits_config.readline_rate`, if enabled.
+    pub rate: Option<Rate>,
+    /// Entries are printed, not sent.
+    pub dry_run: bool,
+    /// Lines come from standard input, with these labels, and the agent ends with it.
+    pub stdin: Option<LabelSet>,
+}
+
+/// `limits_config.readline_*`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    pub lines_per_second: f64,
+    pub burst: u32,
+    /// Lines beyond the rate are dropped; otherwise reading waits.
+    pub drop: bool,
+}
+
+/// Where the batches of one client go.
+#[derive(Debug)]
+pub struct Outlet {
+    pub client: Arc<str>,
+    pub batch: batch::Config,
+    pub batches: tokio::sync::mpsc::UnboundedSender<Batch>,
+    pub books: Books,
+}
+
+/// Where a client counts what `max_line_size` does to its entries.
+pub struct Books {
+    pub too_long: Box<dyn Fn(&Entry<'_>) + Send>,
+    pub truncated: Box<dyn Fn(usize) + Send>,
+}
+
+impl std::fmt::Debug for Books {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Books")
+    }
+}
+
+/// The threads that find and read logs.
+#[derive(Debug)]
+pub struct Scrape {
+    events: mpsc::Sender<scout::Event>,
+    status: Arc<Status>,
+    wakers: Vec<Waker>,
+    threads: Vec<JoinHandle<()>>,
+    ended: tokio::sync::watch::Receiver<bool>,
+}
+
+impl Scrape {
+    /// Starts the threads; `outlets` are in the order of the clients.
+    pub fn start(
+        config: Config,
+        jobs: Vec<Job>,
+        outlets: Vec<Outlet>,
+        positions: Arc<Positions>,
+        registry: &Registry,
+    ) -> std::io::Result<Self> {
+        let (events, inbox) = mpsc::channel();
+        let (end, ended) = tokio::sync::watch::channel(false);
+        let status = Arc::new(Status::default());
+        let metrics = metrics::Metrics::register(registry, status.clone());
+        let dropped = Dropped::register(registry);
+        let jobs: Arc<[Job]> = jobs.into();
+        let mut threads = Vec::new();
+        let mut readers = Vec::new();
+        let mut wakers = Vec::new();
+        for (index, outlet) in outlets.into_iter().enumerate() {
+            let bell = Arc::new(Bell::default());
+            let mailbox = Arc::new(reader::Mailbox::new(bell.clone()));
+            let reader = reader::Reader::new(reader::Parts {
+                index,
+                config: config.clone(),
+                jobs: jobs.clone(),
+                outlet,
+                positions: positions.clone(),
+                mailbox: mailbox.clone(),
+                scout: events.clone(),
+                metrics: metrics.clone(),
+                dropped: dropped.clone(),
+                status: status.clone(),
+            });
+            wakers.push(Waker::from(bell));
+            readers.push(mailbox);
+            threads.push(std::thread::Builder::new().name("reader".into()).spawn(move || reader.run())?);
+        }
+        let scout =
+            scout::Scout::new(config, jobs, readers, positions, metrics, status.clone(), (events.clone(), inbox));
+        threads.push(std::thread::Builder::new().name("scout".into()).spawn(move || {
+            scout.run();
+            let _ = end.send(true);
+        })?);
+        Ok(Self { events, status, wakers, threads, ended })
+    }
+
+    /// Wakes the reader of client `i`: its batches have come further.
+    pub fn waker(&self, i: usize) -> Waker {
+        self.wakers[i].clone()
+    }
+
+    /// Where discovery's updates go.
+    pub fn updates(&self) -> impl Fn(Update) + Send + use<> {
+        let events = self.events.clone();
+        move |update| {
+            let _ = events.send(scout::Event::Update(update));
+        }
+    }
+
+    pub fn report(&self) -> Arc<impl Report + use<>> {
+        self.status.clone()
+    }
+
+    /// Reads what there is to its end, waits until it is delivered (as long as there is progress, at most `within`), and
+    /// stops.
+    pub fn stop(&self, within: Duration) {
+        let _ = self.events.send(scout::Event::Stop(within));
+    }
+
+    /// Resolves when all has stopped, because it was told to or because standard input ended.
+    pub async fn ended(&mut self) {
+        let _ = self.ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Waits for the threads.
+    pub fn join(self) {
+        for thread in self.threads {
+            // A panic was printed where it happened; what it left open will be sent again.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

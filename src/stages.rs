@@ -10,19 +10,34 @@
 mod clock;
 mod container;
 mod cri;
+mod decolorize;
 mod docker;
+mod drop;
+mod eventlogmessage;
 mod extracted;
 mod gojson;
 mod golayout;
 mod gotemplate;
 mod json;
+mod labelallow;
+mod labeldrop;
 mod labelling;
 mod labels;
+mod limit;
+mod logfmt;
+mod logql;
+mod r#match;
+mod multiline;
 mod options;
 mod output;
+mod pack;
 mod pipeline;
 mod regex;
+mod sampling;
+mod static_labels;
+mod structured_metadata;
 mod template;
+mod tenant;
 #[cfg(test)]
 mod testing;
 mod time;
@@ -47,6 +62,8 @@ use crate::model::{Entry, Reason};
 pub struct Work<'c> {
     pub entry: Entry<'c>,
     pub extracted: Extracted<'c>,
+    /// When its line was read, whatever time the entry has by now. Unix nanoseconds.
+    pub read: i64,
 }
 
 /// What became of an entry in a stage.
@@ -110,62 +127,86 @@ pub struct Surroundings {
 #[derive(Clone, Copy, Debug)]
 enum Name {
     Cri,
+    Decolorize,
     Docker,
+    Drop,
+    EventLogMessage,
     Json,
+    LabelAllow,
+    LabelDrop,
     Labels,
+    Limit,
+    Logfmt,
+    Match,
+    Multiline,
     Output,
+    Pack,
     Regex,
+    Sampling,
+    StaticLabels,
+    StructuredMetadata,
     Template,
+    Tenant,
     Timestamp,
 }
 
 impl Name {
-    const ALL: [(&'static str, Name); 8] = [
+    const ALL: [(&'static str, Name); 23] = [
         ("cri", Name::Cri),
+        ("decolorize", Name::Decolorize),
         ("docker", Name::Docker),
+        ("drop", Name::Drop),
+        ("eventlogmessage", Name::EventLogMessage),
         ("json", Name::Json),
+        ("labelallow", Name::LabelAllow),
+        ("labeldrop", Name::LabelDrop),
         ("labels", Name::Labels),
+        ("limit", Name::Limit),
+        ("logfmt", Name::Logfmt),
+        ("match", Name::Match),
+        ("multiline", Name::Multiline),
+        ("non_indexed_labels", Name::StructuredMetadata),
         ("output", Name::Output),
+        ("pack", Name::Pack),
         ("regex", Name::Regex),
+        ("sampling", Name::Sampling),
+        ("static_labels", Name::StaticLabels),
+        ("structured_metadata", Name::StructuredMetadata),
         ("template", Name::Template),
+        ("tenant", Name::Tenant),
         ("timestamp", Name::Timestamp),
     ];
 
     fn compile(self, options: &mut Options<'_>) -> Result<Recipe, Error> {
         match self {
             Name::Cri => cri::compile(options),
+            Name::Decolorize => decolorize::compile(options),
             Name::Docker => docker::compile(options),
+            Name::Drop => drop::compile(options),
+            Name::EventLogMessage => eventlogmessage::compile(options),
             Name::Json => json::compile(options),
+            Name::LabelAllow => labelallow::compile(options),
+            Name::LabelDrop => labeldrop::compile(options),
             Name::Labels => labels::compile(options),
+            Name::Limit => limit::compile(options),
+            Name::Logfmt => logfmt::compile(options),
+            Name::Match => r#match::compile(options),
+            Name::Multiline => multiline::compile(options),
             Name::Output => output::compile(options),
+            Name::Pack => pack::compile(options),
             Name::Regex => regex::compile(options),
+            Name::Sampling => sampling::compile(options),
+            Name::StaticLabels => static_labels::compile(options),
+            Name::StructuredMetadata => structured_metadata::compile(options),
             Name::Template => template::compile(options),
+            Name::Tenant => tenant::compile(options),
             Name::Timestamp => timestamp::compile(options),
         }
     }
 }
 
 /// Stages of Promtail that this version refuses by name.
-const NOT_YET: [&str; 18] = [
-    "decolorize",
-    "drop",
-    "eventlogmessage",
-    "geoip",
-    "labelallow",
-    "labeldrop",
-    "limit",
-    "logfmt",
-    "match",
-    "metrics",
-    "multiline",
-    "non_indexed_labels",
-    "pack",
-    "replace",
-    "sampling",
-    "static_labels",
-    "structured_metadata",
-    "tenant",
-];
+const NOT_YET: [&str; 3] = ["geoip", "metrics", "replace"];
 
 /// What is wrong with a list of stages, and where: `path` is like `[1].regex.expression`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,8 +266,13 @@ impl Program {
         Self { recipes: vec![Box::new(container::start)], warnings: Vec::new(), extract: false }
     }
 
-    pub fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.recipes.is_empty()
+    }
+
+    /// Lines become entries as they are.
+    pub fn nothing() -> Self {
+        Self { recipes: Vec::new(), warnings: Vec::new(), extract: false }
     }
 
     /// Options that are written in the config and mean nothing.
@@ -261,6 +307,6 @@ impl fmt::Debug for Program {
 
 impl Work<'_> {
     pub fn into_owned(self) -> Work<'static> {
-        Work { entry: self.entry.into_owned(), extracted: self.extracted.into_owned() }
+        Work { entry: self.entry.into_owned(), extracted: self.extracted.into_owned(), read: self.read }
     }
 }

@@ -17,4 +17,5 @@ mod text;
 pub use generation::Compression;
 pub use glob::{Glob, Walk};
 pub use log::{Log, Look, Options, Read, Resume};
+pub use siblings::is_rotation;
 pub use text::Encoding;

@@ -13,6 +13,19 @@ pub struct TargetGroup {
     pub targets: Vec<Labels>,
 }
 
+/// What discovery tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Update {
+    Group {
+        job: Arc<str>,
+        group: TargetGroup,
+    },
+    /// Everything of this job that existed at the start has been told.
+    Synced {
+        job: Arc<str>,
+    },
+}
+
 /// One thing to tail, after relabelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {

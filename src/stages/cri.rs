@@ -102,6 +102,9 @@ impl Cri {
 
 impl Stage for Cri {
     fn process<'c>(&mut self, mut work: Work<'c>, released: &mut Vec<Work<'static>>) -> Flow<'c> {
+        if self.extract {
+            work.extracted.begin_again(&work.entry);
+        }
         let Some(head) = Head::read(&work.entry.line) else {
             return Flow::Pass(work);
         };
@@ -110,7 +113,6 @@ impl Stage for Cri {
         if self.extract {
             let line = &work.entry.line;
             let flags = head.time.len() + STREAMS[index].len() + 2;
-            work.extracted.begin_again(&work.entry);
             work.extracted.set("time", Value::part(line, 0..head.time.len()));
             work.extracted.set("stream", Value::Text(Cow::Borrowed(STREAMS[index])));
             work.extracted.set("flags", Value::part(line, flags..content - 1));
@@ -140,6 +142,7 @@ impl Stage for Cri {
                 held.append(&work);
                 held.shorten(cut);
                 stream.partial = Some(held);
+                work.entry.close();
                 Flow::Held
             }
             (Some(mut held), false) => {
@@ -149,9 +152,10 @@ impl Stage for Cri {
                 // The oldest acknowledgement carries: nothing of the line is delivered before all of it is.
                 let mut joined = held.work;
                 joined.entry.timestamp = work.entry.timestamp;
-                joined.entry.labels = work.entry.labels;
-                joined.entry.metadata = work.entry.metadata;
-                joined.extracted = work.extracted.into_owned();
+                joined.entry.labels = work.entry.labels.clone();
+                joined.entry.metadata = std::mem::take(&mut work.entry.metadata);
+                joined.extracted = std::mem::take(&mut work.extracted).into_owned();
+                work.entry.close();
                 if held.too_long { Flow::Discard(joined, Reason::LineTooLong) } else { Flow::Pass(joined) }
             }
         }
@@ -224,7 +228,7 @@ fn skip(line: Cow<'_, str>, bytes: usize) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Seen, check};
+    use super::super::testing::{Seen, check, table};
 
     const T: i64 = 1_709_626_530_000_000_000;
 
@@ -357,6 +361,20 @@ mod tests {
         lines.push(line(6, "stdout F end"));
         lines.push(line(7, "stdout F next"));
         check("cri: {}", &lines, &[seen(7, "stdout", "next")]);
+    }
+
+    #[test]
+    fn what_stands_around_a_line_is_extracted() {
+        table(
+            "[regex: {expression: '(?P<app>.)'}, cri: {}, labels: {t: time, s: stream, f: flags, c: content, a: app}]",
+            &[
+                (
+                    "2024-03-05T08:15:30Z stderr F:x a b",
+                    r#"{a="x", app="x", c="a b", f="F:x", s="stderr", stream="stderr", t="2024-03-05T08:15:30Z"} a b"#,
+                ),
+                ("odd", r#"{a="x", app="x"} odd"#),
+            ],
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use super::labelling::Setting;
 use super::options::Options;
 use super::time::{Fudge, rfc3339};
 use super::{Error, Flow, Recipe, Stage, Value, Work};
@@ -22,10 +23,17 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     Ok(Box::new(|around| Box::new(Docker { extract: around.extract, ..Docker::default() })))
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Docker {
     extract: bool,
     fudge: Fudge,
+    sets: Setting,
+}
+
+impl Default for Docker {
+    fn default() -> Self {
+        Self { extract: false, fudge: Fudge::default(), sets: Setting::new(["stream"]) }
+    }
 }
 
 impl Stage for Docker {
@@ -43,9 +51,8 @@ impl Stage for Docker {
                 work.extracted.set(name, value);
             }
         }
-        if let Some(stream) = &fields.stream {
-            work.entry.labels = work.entry.labels.with("stream", stream);
-        }
+        let stream = fields.stream.as_deref();
+        work.entry.labels = self.sets.apply(&work.entry.labels, |_| stream.map(Cow::Borrowed));
         let time = fields.time.as_deref().and_then(rfc3339);
         work.entry.timestamp = self.fudge.settle(&work.entry.labels, time, work.entry.timestamp);
         work.entry.line = fields.log.unwrap_or(line);

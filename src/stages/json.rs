@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::options::Options;
-use super::{Error, Extracted, Flow, Recipe, Stage, Value, Work};
+use super::{Error, Flow, Recipe, Stage, Value, Work};
 use crate::model::Reason;
 
 mod expression;
@@ -76,31 +76,24 @@ impl Stage for Json {
                 &taken
             }
         };
-        if self.extract(text, &mut work.extracted) || !self.drop_malformed {
-            return Flow::Pass(work);
-        }
-        let reason = Reason::Stage(self.malformed.clone());
-        Flow::Discard(work, reason)
-    }
-}
-
-impl Json {
-    /// False if it is no JSON object.
-    fn extract<'c>(&self, text: &Cow<'c, str>, extracted: &mut Extracted<'c>) -> bool {
+        // Of a view of the chunk the values are views as well.
         let read = match text {
             Cow::Borrowed(text) => self.expressions.read(text),
             Cow::Owned(text) => self.expressions.read(text).map(owned),
         };
         let values = read.or_else(|| self.expressions.read(&without_lone_surrogates(text)?).map(owned));
         let Some(values) = values else {
-            return false;
+            return match self.drop_malformed {
+                true => Flow::Discard(work, Reason::Stage(self.malformed.clone())),
+                false => Flow::Pass(work),
+            };
         };
         for (name, value) in self.names.iter().zip(values) {
             if let Some(value) = value {
-                extracted.set(name, value);
+                work.extracted.set(name, value);
             }
         }
-        true
+        Flow::Pass(work)
     }
 }
 

@@ -18,33 +18,39 @@ use super::{Error, Flow, Recipe, Stage, Work};
 use crate::model::is_valid_label_name;
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
-    let pairs = sources(options)?;
-    let names: Vec<Arc<str>> = pairs.iter().map(|(name, _)| name.clone()).collect();
-    let sources: Arc<[Arc<str>]> = pairs.into_iter().map(|(_, source)| source).collect();
-    let tenant = names.iter().position(|name| **name == *TENANT);
+    let labels: Arc<[Made]> = made(options)?.into();
+    let tenant = labels.iter().position(|l| *l.name == *TENANT);
     Ok(Box::new(move |_| {
-        let setting = Setting::new(names.iter().map(|n| &**n));
-        Box::new(Labels { sources: sources.clone(), tenant, setting })
+        let setting = Setting::new(labels.iter().map(|l| &*l.name));
+        Box::new(Labels { labels: labels.clone(), tenant, setting })
     }))
 }
 
-/// A mapping from label names to the extracted values they are made of, which have the same name if none is given.
-pub(super) fn sources(options: &Options<'_>) -> Result<Vec<(Arc<str>, Arc<str>)>, Error> {
+/// A name, and the extracted value that it is made of.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub name: Arc<str>,
+    pub source: Arc<str>,
+}
+
+/// A mapping from label names to extracted values, which have the same name if none is given.
+pub(super) fn made(options: &Options<'_>) -> Result<Vec<Made>, Error> {
     let whole = options.whole();
     let pairs = whole.pairs()?;
-    if pairs.is_empty() {
+    if whole.is_null() {
         return Err(whole.fail("expected a mapping from names to extracted values, found nothing".into()));
     }
     if let Some((name, _)) = pairs.iter().find(|(name, _)| !is_valid_label_name(name)) {
         let rule = "use letters, digits and underscores only, and no digit first";
         return Err(whole.fail(format!("invalid label name `{name}`: {rule}")));
     }
-    Ok(pairs.into_iter().map(|(name, source)| (name.into(), source.unwrap_or(name).into())).collect())
+    let made = pairs.into_iter().map(|(name, source)| (name, source.unwrap_or(name)));
+    Ok(made.map(|(name, source)| Made { name: name.into(), source: source.into() }).collect())
 }
 
 #[derive(Debug)]
 struct Labels {
-    sources: Arc<[Arc<str>]>,
+    labels: Arc<[Made]>,
     /// Which of them is no label.
     tenant: Option<usize>,
     setting: Setting,
@@ -53,7 +59,7 @@ struct Labels {
 impl Stage for Labels {
     fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
         let (entry, extracted) = (&work.entry, &work.extracted);
-        let value = |i: usize| extracted.text(&self.sources[i]).filter(|text| !was_no_text(text, &entry.line));
+        let value = |i: usize| extracted.text(&self.labels[i].source).filter(|text| !was_no_text(text, &entry.line));
         let (tenant, labels) = match self.tenant {
             None => (None, self.setting.apply(&entry.labels, value)),
             Some(t) => (value(t), self.setting.apply(&entry.labels, |i| value(i).filter(|_| i != t))),
@@ -69,7 +75,7 @@ impl Stage for Labels {
 
 /// Bytes that are no UTF-8 were replaced when the line was read. A replacement that the line does not have came out of
 /// an escape, and is meant.
-fn was_no_text(value: &str, line: &str) -> bool {
+pub(super) fn was_no_text(value: &str, line: &str) -> bool {
     value.contains(char::REPLACEMENT_CHARACTER) && line.contains(char::REPLACEMENT_CHARACTER)
 }
 
@@ -128,5 +134,6 @@ mod tests {
             ("labels: [a]", "[0].labels", "expected a mapping, found a list"),
             ("labels:", "[0].labels", "found nothing"),
         ]);
+        table("labels: {}", &[("l", r#"{app="x"} l"#)]);
     }
 }

@@ -156,6 +156,11 @@ impl<'y> Options<'y> {
         !self.blind.get()
     }
 
+    /// Something that works, and is hardly meant.
+    pub fn warn(&self, message: String) {
+        self.warnings.borrow_mut().push(format!("pipeline_stages{}: {message}", self.path));
+    }
+
     /// What is wrong with the options as a whole.
     pub fn fail(&self, message: String) -> Error {
         Error { path: self.path.clone(), message }
@@ -163,15 +168,15 @@ impl<'y> Options<'y> {
 
     /// When all has been asked for: a warning for each key that nobody asked for.
     pub fn finish(self) -> Result<Vec<String>, Error> {
-        let mut warnings = self.warnings.take();
         if !self.whole.get() {
             let asked = self.asked.borrow();
             let known = |key: &str| asked.iter().any(|a| a.eq_ignore_ascii_case(key));
             let keys = self.mapping()?.into_iter().flat_map(Mapping::keys).filter_map(Yaml::as_str);
-            let unknown = keys.filter(|k| !known(k));
-            warnings.extend(unknown.map(|k| format!("pipeline_stages{}: unknown option `{k}` is ignored", self.path)));
+            for unknown in keys.filter(|k| !known(k)) {
+                self.warn(format!("unknown option `{unknown}` is ignored"));
+            }
         }
-        Ok(warnings)
+        Ok(self.warnings.take())
     }
 
     fn weak<T>(&self, key: &'static str, expected: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Error> {
@@ -268,6 +273,10 @@ impl<'y> Field<'y> {
         Regex::new(&pattern).map_err(|e| self.fail(e.to_string()))
     }
 
+    pub fn is_null(&self) -> bool {
+        self.value.is_null()
+    }
+
     pub fn is_list(&self) -> bool {
         self.value.is_sequence()
     }
@@ -289,5 +298,44 @@ fn kind(value: &Yaml) -> &'static str {
         Yaml::String(_) => "a string",
         Yaml::Sequence(_) => "a list",
         Yaml::Mapping(_) | Yaml::Tagged(_) => "a mapping",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{parse, refused, table};
+
+    #[test]
+    fn keys_in_any_case_and_keys_that_mean_nothing() {
+        let yaml = "regex: {EXPRESSION: '(?P<w>.)', no_such: 1}";
+        let program = parse(yaml).expect("a stage");
+        assert_eq!(program.warnings(), ["pipeline_stages[0].regex: unknown option `no_such` is ignored"]);
+        table("[regex: {Expression: '(?P<w>.)'}, output: {SOURCE: w}]", &[("ab", "{app=\"x\"} a")]);
+    }
+
+    #[test]
+    fn words_that_yaml_1_1_takes_for_booleans() {
+        // As text they stay text; as booleans they are some.
+        table("[regex: {expression: '(?P<y>.)'}, output: {source: y}]", &[("ab", "{app=\"x\"} a")]);
+        table("[regex: {expression: '(?P<no>.)'}, labels: {on: no}]", &[("ab", "{app=\"x\", on=\"a\"} ab")]);
+        table("json: {expressions: {a: }, drop_malformed: yes}", &[("ab", "")]);
+        table("json: {expressions: {a: }, drop_malformed: Off}", &[("ab", "{app=\"x\"} ab")]);
+    }
+
+    #[test]
+    fn lists_of_stages() {
+        refused(&[
+            (
+                "[cri: {}, {json: {expressions: {a: }}, labels: {a: }}]",
+                "[1]",
+                "must have exactly one key, this one has 2",
+            ),
+            ("[cri]", "[0]", "write `cri: {}`"),
+            ("[[cri]]", "[0]", "a mapping with one key"),
+            ("[{}]", "[0]", "this one has 0"),
+            ("[jsn: {}]", "[0]", "unknown stage type `jsn`"),
+            ("[JSON: {expressions: {a: }}]", "[0]", "stage names are lower case: `json`"),
+            ("[match: {selector: '{a=\"b\"}', stages: [{jsn: }]}]", "[0].match.stages[0]", "unknown stage type `jsn`"),
+        ]);
     }
 }

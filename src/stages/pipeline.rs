@@ -27,7 +27,7 @@ impl Pipeline {
         let extracted = if self.extract { Extracted::begin(&entry.labels) } else { Extracted::default() };
         // Empty, it costs nothing; a stage that never holds anything never fills it.
         let mut released = Vec::new();
-        let flow = self.chain.run_from(0, Work { entry, extracted }, &mut released);
+        let flow = self.chain.run_from(0, Work { read: entry.timestamp, entry, extracted }, &mut released);
         for earlier in released {
             sink(earlier.entry);
         }

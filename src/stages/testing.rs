@@ -73,17 +73,17 @@ pub(super) struct Bench {
     pub clock: Clock,
     pub labels: LabelSet,
     pipeline: Pipeline,
-    dropped: Dropped,
+    registry: Registry,
     ledger: Arc<Ledger>,
     offset: u64,
 }
 
 impl Bench {
     pub fn new(program: &Program) -> Self {
-        let (clock, dropped) = (Clock::standing(Seen::READ), Dropped::register(&Registry::new()));
-        let pipeline = Pipeline::new(program, dropped.clone(), clock.clone());
+        let (clock, registry) = (Clock::standing(Seen::READ), Registry::new());
+        let pipeline = Pipeline::new(program, Dropped::register(&registry), clock.clone());
         let labels = LabelSet::new([("app", "x")]);
-        Self { clock, labels, pipeline, dropped, ledger: Ledger::new(None), offset: 0 }
+        Self { clock, labels, pipeline, registry, ledger: Ledger::new(None), offset: 0 }
     }
 
     pub fn of(yaml: &str) -> Self {
@@ -136,8 +136,18 @@ impl Bench {
         &self.pipeline
     }
 
-    pub fn dropped(&self) -> &Dropped {
-        &self.dropped
+    /// How many lines were dropped for this reason.
+    pub fn dropped_as(&self, reason: &str) -> u64 {
+        self.count("logentry_dropped_lines_total", &[reason])
+    }
+
+    /// The value of a counter with these label values; 0 if there is none.
+    pub fn count(&self, name: &str, values: &[&str]) -> u64 {
+        let families = self.registry.gather();
+        let metrics = families.iter().filter(|f| f.name() == name).flat_map(|f| f.get_metric());
+        let labelled =
+            |m: &&prometheus::proto::Metric| m.get_label().iter().map(|l| l.value()).eq(values.iter().copied());
+        metrics.filter(labelled).map(|m| m.get_counter().get_value() as u64).sum()
     }
 
     /// The log ends. Whatever became of its lines, each of them came to its end.

@@ -1,8 +1,8 @@
 //! One file of a log: open, identified, and how far it has been read.
 
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -12,6 +12,9 @@ use crate::model::{FileId, Fingerprint, Position};
 
 /// How much of a file's head identifies it. Lines with their own times differ within their first 30 bytes.
 const FINGERPRINT: usize = 1024;
+
+/// Linux on every architecture that Rust's first two tiers know with containers (x86, arm, riscv, s390x, powerpc).
+const O_NONBLOCK: i32 = 0o4000;
 
 /// How a file's bytes are wrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +40,8 @@ enum Source {
 impl Generation {
     /// Opens `path`; `compression` as its name or the config says.
     pub fn open(path: &Path, compression: Option<Compression>) -> io::Result<Self> {
-        let file = File::open(path)?;
+        // A FIFO in the log's place must not hold up the thread that opens it.
+        let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
         let meta = file.metadata()?;
         if !meta.is_file() {
             let kind = if meta.is_dir() { "a directory" } else { "not a regular file" };

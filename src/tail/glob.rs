@@ -48,6 +48,18 @@ impl Glob {
         path == self.path || self.patterns.iter().any(|p| glob_match(format!("/{}", p.join("/")), text.as_bytes()))
     }
 
+    /// Whether something at or beneath `path` could match.
+    pub fn may_lead_to(&self, path: &Path) -> bool {
+        let names: Vec<&[u8]> = path.iter().skip(1).map(|n| n.as_encoded_bytes()).collect();
+        self.path.starts_with(path)
+            || self.patterns.iter().any(|pattern| {
+                let fixed = pattern.iter().position(|c| c == "**").unwrap_or(pattern.len());
+                let mut pairs = pattern[..fixed].iter().zip(&names);
+                (names.len() <= pattern.len() || fixed < pattern.len())
+                    && pairs.all(|(component, name)| matches_name(component, name))
+            })
+    }
+
     pub fn walk(&self) -> Walk {
         let mut walk = Walk::default();
         // A file whose name has brackets in it is meant as it is written.
@@ -278,6 +290,22 @@ mod tests {
             ("nginx/**", &["nginx/access.log", "nginx/error.txt"]),
         ] {
             assert_eq!(found(dir.path(), pattern), files, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn which_names_are_worth_a_walk() {
+        for (glob, path, worth) in [
+            ("/var/log/pods/*uid/app/*.log", "/var/log/pods/ns_p_uid", true),
+            ("/var/log/pods/*uid/app/*.log", "/var/log/pods/ns_p_other", false),
+            ("/var/log/pods/*uid/app/*.log", "/var/log/pods/ns_p_uid/app/0.log", true),
+            ("/var/log/pods/*uid/app/*.log", "/var/log/pods/ns_p_uid/app/0.log.20261122", false),
+            ("/var/log/pods/*uid/app/*.log", "/var/log/pods/ns_p_uid/app/0.log/x", false),
+            ("/srv/**/*.log", "/srv/a/b/c", true),
+            ("/srv/**/*.log", "/var/a", false),
+            ("/srv/app.log", "/srv", true),
+        ] {
+            assert_eq!(Glob::new(glob).expect(glob).may_lead_to(Path::new(path)), worth, "{glob} {path}");
         }
     }
 

@@ -31,8 +31,8 @@ impl Default for Options {
 /// Where reading begins.
 #[derive(Clone, Copy, Debug)]
 pub enum Resume {
-    /// At the beginning of the live file.
-    Start,
+    /// At the beginning of the oldest generation that was written to since then.
+    Since(SystemTime),
     /// At an offset of the live file, which is all that Promtail knew.
     Offset(u64),
     /// Where this agent stopped.
@@ -84,7 +84,7 @@ impl Log {
         let mut lost_position = false;
         let mut generations = VecDeque::new();
         match resume {
-            Resume::Start => {}
+            Resume::Since(time) => open_younger(&siblings(&live_path)?, time, &mut generations),
             Resume::Offset(offset) => {
                 if offset <= live.metadata()?.len() {
                     live.offset = offset;
@@ -351,3 +351,6 @@ fn open_younger(older: &[Sibling], since: SystemTime, generations: &mut VecDeque
 fn open_sibling(sibling: &Sibling) -> Option<Generation> {
     Generation::open(&sibling.path, sibling.compression).ok()
 }
+
+#[cfg(test)]
+mod tests;

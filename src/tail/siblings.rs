@@ -66,9 +66,14 @@ pub(super) fn siblings(live: &Path) -> io::Result<Vec<Sibling>> {
     Ok(found)
 }
 
+/// Whether `name` is what a rotation makes of `live`.
+pub fn is_rotation(live: &OsStr, name: &OsStr) -> bool {
+    parse(live, name).is_some()
+}
+
 fn parse(live: &OsStr, name: &OsStr) -> Option<(Suffix, Option<Compression>)> {
     let rest = name.as_bytes().strip_prefix(live.as_bytes())?;
-    let (b'.' | b'-', rest) = rest.split_first()? else {
+    let (separator @ (b'.' | b'-'), rest) = rest.split_first()? else {
         return None;
     };
     let (rest, compression) = match rest.strip_suffix(b".gz") {
@@ -77,6 +82,10 @@ fn parse(live: &OsStr, name: &OsStr) -> Option<(Suffix, Option<Compression>)> {
     };
     // Only digits and what separates them: `.swp`, `.tmp`, `.lock` and other logs' names are none of ours.
     if !rest.first()?.is_ascii_digit() || !rest.iter().all(|b| b.is_ascii_digit() || b"-._T:".contains(b)) {
+        return None;
+    }
+    // `web-1` is another log than `web`; `web-20261122` is an older one.
+    if *separator == b'-' && rest.len() < 6 {
         return None;
     }
     let number = std::str::from_utf8(rest).ok().filter(|r| r.len() <= 5).and_then(|r| r.parse().ok());
@@ -116,6 +125,6 @@ mod tests {
 
     #[test]
     fn other_files_are_none_of_ours() {
-        assert_eq!(order("a.log", &["a.log.swp", "a.log.bak", "a.logs.1", "b.log.1", "a.log."]), [""; 0]);
+        assert_eq!(order("a.log", &["a.log.swp", "a.log.bak", "a.logs.1", "b.log.1", "a.log.", "a.log-1"]), [""; 0]);
     }
 }

@@ -1,0 +1,150 @@
+//! From what the user wrote to what runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::Options;
+use crate::batch::{self, Batch};
+use crate::config::{Config, Decompression, FileWatchConfig, LimitsConfig, ScrapeConfig};
+use crate::model::{LabelSet, Labels, Reason};
+use crate::relabel::Rules;
+use crate::scrape::{self, Books, Job, Outlet, Rate};
+use crate::stages;
+use crate::tail::{self, Compression, Encoding};
+use crate::{positions, push};
+
+/// Of a stream what may be sent and not acknowledged: the measure of what can be counted twice for a while.
+const REPLAY_WINDOW: u64 = 64 << 10;
+
+/// A file that is quiet is looked at less and less often, unless the config says how often.
+const QUIET_POLL: Duration = Duration::from_secs(1);
+
+pub(super) fn positions(config: &Config, options: Options) -> positions::Config {
+    positions::Config {
+        filename: config.positions.filename.as_str().into(),
+        ignore_invalid_yaml: config.positions.ignore_invalid_yaml,
+        read_only: options.dry_run || options.stdin,
+    }
+}
+
+/// The checked config's jobs; an error here is one that the check would have found.
+pub(super) fn jobs(config: &Config) -> Result<Vec<Job>, String> {
+    config.scrape_configs.iter().map(|job| self::job(job).map_err(|e| format!("job {:?}: {e}", job.job_name))).collect()
+}
+
+fn job(config: &ScrapeConfig) -> Result<Job, String> {
+    let rules = Rules::compile(&config.relabel_configs).map_err(|e| e.to_string())?;
+    let program = match config.pipeline_stages.as_slice() {
+        [] => None,
+        stages => Some(stages::compile(stages).map_err(|e| e.to_string())?),
+    };
+    let mut unreadable = None;
+    let encoding = match config.encoding.as_str() {
+        "" => Encoding::Utf8,
+        name => Encoding::new(name).unwrap_or_else(|| {
+            let why = format!("encoding {name:?} is not known: its files are not read");
+            tracing::error!(job = config.job_name, "{why}");
+            unreadable = Some(why);
+            Encoding::Utf8
+        }),
+    };
+    let compression = compression(&config.decompression).unwrap_or_else(|why| {
+        tracing::error!(job = config.job_name, "{why}");
+        unreadable = Some(why);
+        None
+    });
+    let options = tail::Options { encoding, compression, ..tail::Options::default() };
+    Ok(Job { name: config.job_name.as_str().into(), rules, program, options, unreadable })
+}
+
+fn compression(config: &Decompression) -> Result<Option<Compression>, String> {
+    if !config.enabled {
+        return Ok(None);
+    }
+    match config.format.as_str() {
+        "gz" => Ok(Some(Compression::Gzip)),
+        "z" => Ok(Some(Compression::Zlib)),
+        other => Err(format!("decompression.format {other:?} is not supported (gz and z are): its files are not read")),
+    }
+}
+
+pub(super) fn scrape(config: &Config, options: Options, hostname: String) -> scrape::Config {
+    let watch = &config.global.file_watch_config;
+    let default = FileWatchConfig::default();
+    let quiet =
+        if watch.max_poll_frequency == default.max_poll_frequency { QUIET_POLL } else { watch.max_poll_frequency.0 };
+    scrape::Config {
+        stdin: options.stdin.then(|| stdin_labels(config, &hostname)),
+        hostname,
+        sync_period: config.target_config.sync_period.0,
+        positions_sync_period: config.positions.sync_period.0,
+        min_poll: watch.min_poll_frequency.0,
+        max_poll: quiet.max(watch.min_poll_frequency.0),
+        replay_window: REPLAY_WINDOW,
+        rate: rate(&config.limits_config),
+        dry_run: options.dry_run,
+    }
+}
+
+fn rate(limits: &LimitsConfig) -> Option<Rate> {
+    limits.readline_rate_enabled.then_some(Rate {
+        lines_per_second: limits.readline_rate,
+        burst: u32::try_from(limits.readline_burst).unwrap_or(u32::MAX),
+        drop: limits.readline_rate_drop,
+    })
+}
+
+/// As in Promtail the labels of the first job's static configs; but none that begins with `__` is sent.
+fn stdin_labels(config: &Config, hostname: &str) -> LabelSet {
+    let Some((job, others)) = config.scrape_configs.split_first() else {
+        return LabelSet::new([("hostname", hostname), ("job", "stdin")]);
+    };
+    if !others.is_empty() {
+        tracing::warn!(
+            job = job.job_name,
+            "standard input takes the first job's labels and stages; the other jobs are not run"
+        );
+    }
+    let all: Labels = job.static_configs.iter().flat_map(|c| c.labels.clone()).collect();
+    LabelSet::new(all.into_iter().filter(|(name, _)| !name.starts_with("__")))
+}
+
+pub(super) fn outlet(
+    config: &Config,
+    client: &push::Config,
+    batches: UnboundedSender<Batch>,
+    metrics: &push::Metrics,
+) -> Outlet {
+    let batch = client.batching(limits(config));
+    let (host, tenant) = (client.host().to_string(), client.tenant_id.clone());
+    let (drops, cuts) = (metrics.clone(), metrics.clone());
+    let (drop_host, default_tenant) = (host.clone(), tenant.clone());
+    let books = Books {
+        too_long: Box::new(move |entry| {
+            let tenant = entry.tenant.as_deref().unwrap_or(&default_tenant);
+            drops.dropped(&drop_host, tenant, &Reason::LineTooLong, 1, entry.line.len());
+        }),
+        truncated: Box::new(move |bytes| cuts.truncated(&host, &tenant, bytes)),
+    };
+    Outlet { client: client.name().into(), batch, batches, books }
+}
+
+/// For a dry run: the first client's labels, and nowhere to send to.
+pub(super) fn printing(config: &Config) -> Outlet {
+    let (batches, _) = unbounded_channel();
+    let books = Books { too_long: Box::new(|_| {}), truncated: Box::new(|_| {}) };
+    let batch = match config.clients.first() {
+        Some(client) => client.batching(limits(config)),
+        None => push::Config::default().batching(limits(config)),
+    };
+    Outlet { client: Arc::from("dry-run"), batch, batches, books }
+}
+
+fn limits(config: &Config) -> batch::Limits {
+    batch::Limits {
+        max_line_size: config.limits_config.max_line_size.0 as usize,
+        truncate: config.limits_config.max_line_size_truncate,
+    }
+}

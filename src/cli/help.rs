@@ -1,0 +1,75 @@
+//! `-help`: what is needed every day first, what is only accepted last.
+
+use std::fmt::Write;
+
+use super::table::{Flag, GROUPS, IGNORED, Kind};
+
+/// Widest flag with its value that still has its help beside it.
+const COLUMN: usize = 46;
+const WIDTH: usize = 120;
+
+pub(crate) fn text() -> String {
+    let mut out = String::from(
+        "Usage: fantail -config.file=promtail.yaml [flags]\n\n\
+         Tails log files and delivers every line to Loki once. Reads Promtail's config and flags.\n\
+         A flag wins over the config file. -x value, -x=value and --x=value are the same; a boolean is -x or -x=false.\n",
+    );
+    for group in GROUPS {
+        let _ = write!(out, "\n{}:\n", group.title);
+        for flag in group.flags {
+            line(&mut out, flag);
+        }
+    }
+    out.push_str("\nAccepted for Promtail's sake, without effect:\n");
+    let mut column = 0;
+    for flag in IGNORED {
+        let width = flag.name.len() + 2;
+        if column + width > WIDTH {
+            out.push('\n');
+            column = 0;
+        }
+        let _ = write!(out, " -{}", flag.name);
+        column += width;
+    }
+    out.push('\n');
+    out
+}
+
+fn line(out: &mut String, flag: &Flag) {
+    let name = format!("  -{} {}", flag.name, value(flag.kind));
+    let _ = write!(out, "{name:COLUMN$} {}", flag.help);
+    if !matches!(flag.default, "" | "false") {
+        let _ = write!(out, " (default {})", flag.default);
+    }
+    out.push('\n');
+}
+
+fn value(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Bool => "",
+        Kind::Int => "int",
+        Kind::Float => "number",
+        Kind::Text => "text",
+        Kind::Duration => "duration",
+        Kind::Size => "size",
+        Kind::Labels => "labels",
+        Kind::OneOf(_) => "name",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_is_in_it_and_it_fits_a_screen() {
+        let text = text();
+        for flag in super::super::table::all() {
+            assert!(text.contains(&format!("-{}", flag.name)), "{}", flag.name);
+        }
+        for line in text.lines() {
+            assert!(line.len() <= WIDTH, "{line}");
+        }
+        assert!(text.find("-config.file").expect("there") < text.find("-server.grpc-listen-port").expect("there"));
+    }
+}

@@ -1,0 +1,138 @@
+//! The small blocks of the top level, with Promtail's defaults.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_yaml::Value;
+
+use crate::model::units::{self, ByteSize, GoDuration};
+
+/// Where it is remembered what has been delivered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PositionsConfig {
+    #[serde(deserialize_with = "units::string")]
+    pub filename: String,
+    pub sync_period: GoDuration,
+    /// A file that cannot be read is as good as none, instead of a reason not to start.
+    #[serde(deserialize_with = "units::bool")]
+    pub ignore_invalid_yaml: bool,
+}
+
+impl Default for PositionsConfig {
+    fn default() -> Self {
+        Self {
+            filename: "/var/log/positions.yaml".to_string(),
+            sync_period: GoDuration(Duration::from_secs(10)),
+            ignore_invalid_yaml: false,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Lines per second of the whole process, after all stages.
+    pub readline_rate: f64,
+    pub readline_burst: u64,
+    #[serde(deserialize_with = "units::bool")]
+    pub readline_rate_enabled: bool,
+    /// Too many lines are dropped, or wait.
+    #[serde(deserialize_with = "units::bool")]
+    pub readline_rate_drop: bool,
+    /// Accepted; see [`check`](super::check()).
+    pub max_streams: u64,
+    /// Of the line as the stages left it; 0 is no limit.
+    pub max_line_size: ByteSize,
+    #[serde(deserialize_with = "units::bool")]
+    pub max_line_size_truncate: bool,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            readline_rate: 10_000.0,
+            readline_burst: 10_000,
+            readline_rate_enabled: false,
+            readline_rate_drop: true,
+            max_streams: 0,
+            max_line_size: ByteSize(0),
+            max_line_size_truncate: false,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TargetConfig {
+    /// How often globs are looked at again.
+    pub sync_period: GoDuration,
+    /// Lines come from standard input and nowhere else.
+    #[serde(deserialize_with = "units::bool")]
+    pub stdin: bool,
+}
+
+impl Default for TargetConfig {
+    fn default() -> Self {
+        Self { sync_period: GoDuration(Duration::from_secs(10)), stdin: false }
+    }
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GlobalConfig {
+    #[serde(deserialize_with = "units::or_default")]
+    pub file_watch_config: FileWatchConfig,
+}
+
+/// How often a file is looked at that has told nothing of itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FileWatchConfig {
+    pub min_poll_frequency: GoDuration,
+    pub max_poll_frequency: GoDuration,
+}
+
+impl Default for FileWatchConfig {
+    fn default() -> Self {
+        let period = GoDuration(Duration::from_millis(250));
+        Self { min_poll_frequency: period, max_poll_frequency: period }
+    }
+}
+
+/// Accepted; there is nothing in it any more.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OptionsConfig {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_lag_labels: Option<Value>,
+}
+
+/// Accepted: fantail traces nothing.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TracingConfig {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+}
+
+/// Accepted: the log files are the write-ahead log.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+pub struct WalConfig {
+    #[serde(deserialize_with = "units::bool")]
+    pub enabled: bool,
+    #[serde(deserialize_with = "units::string")]
+    pub dir: String,
+    pub clean_segments_older_than: GoDuration,
+    #[serde(deserialize_with = "units::or_default")]
+    pub watch_config: WalWatchConfig,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+pub struct WalWatchConfig {
+    pub min_read_frequency: GoDuration,
+    pub max_read_frequency: GoDuration,
+    pub drain_timeout: GoDuration,
+}

@@ -1,0 +1,221 @@
+//! Whether a config can run: everything is built that can be built without a network, and thrown away again.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::yaml::Path;
+use super::{Error, Loaded, ScrapeConfig};
+use crate::{relabel, stages, tail};
+
+/// What a person should know of a config that can run.
+pub type Warnings = Vec<String>;
+
+/// Every room is asked in turn; the first thing that is wrong is the answer, with its place in the file.
+pub fn check(loaded: &Loaded) -> Result<Warnings, Error> {
+    let mut check = Check { loaded, warnings: loaded.warnings.iter().map(Error::to_string).collect() };
+    check.server()?;
+    check.files()?;
+    check.limits()?;
+    check.accepted();
+    check.clients()?;
+    check.jobs()?;
+    Ok(check.warnings)
+}
+
+struct Check<'a> {
+    loaded: &'a Loaded,
+    warnings: Warnings,
+}
+
+impl Check<'_> {
+    fn server(&mut self) -> Result<(), Error> {
+        let server = &self.loaded.config.server;
+        server.validate().map_err(self.wrong("server"))?;
+        self.warn_all("server", server.warnings());
+        Ok(())
+    }
+
+    fn files(&self) -> Result<(), Error> {
+        let config = &self.loaded.config;
+        if config.positions.filename.is_empty() {
+            return Err(self.error("positions.filename", "must name a file, such as /var/log/positions.yaml"));
+        }
+        let watch = &config.global.file_watch_config;
+        for (path, period) in [
+            ("positions.sync_period", config.positions.sync_period),
+            ("target_config.sync_period", config.target_config.sync_period),
+            ("global.file_watch_config.min_poll_frequency", watch.min_poll_frequency),
+            ("global.file_watch_config.max_poll_frequency", watch.max_poll_frequency),
+        ] {
+            if period.0 == Duration::ZERO {
+                return Err(self.error(path, "must be longer than 0"));
+            }
+        }
+        if watch.min_poll_frequency > watch.max_poll_frequency {
+            let path = "global.file_watch_config.min_poll_frequency";
+            let message =
+                format!("{} is longer than max_poll_frequency, {}", watch.min_poll_frequency, watch.max_poll_frequency);
+            return Err(self.error(path, &message));
+        }
+        Ok(())
+    }
+
+    fn limits(&mut self) -> Result<(), Error> {
+        let limits = &self.loaded.config.limits_config;
+        let positive = limits.readline_rate.is_finite() && limits.readline_rate > 0.0;
+        if limits.readline_rate_enabled && !positive {
+            return Err(self.error("limits_config.readline_rate", "must be more than 0 lines per second"));
+        }
+        if limits.readline_rate_enabled && limits.readline_burst == 0 {
+            return Err(self.error("limits_config.readline_burst", "must be at least 1 line"));
+        }
+        if limits.max_streams > 0 {
+            let message = "ignored: fantail limits what is in flight by bytes, not the number of streams; \
+                           Loki's own per-tenant limit still holds";
+            self.warn("limits_config.max_streams", message);
+        }
+        Ok(())
+    }
+
+    /// Blocks that a Promtail config may have and that do nothing here.
+    fn accepted(&mut self) {
+        let config = &self.loaded.config;
+        if config.options.stream_lag_labels.is_some() {
+            self.warn("options.stream_lag_labels", "ignored: Promtail 3 has removed it too");
+        }
+        if config.tracing.enabled == Some(true) {
+            self.warn("tracing.enabled", "ignored: fantail sends no traces");
+        }
+        if config.wal.enabled {
+            let message = "ignored: fantail needs no write-ahead log, since positions follow Loki's acknowledgement";
+            self.warn("wal.enabled", message);
+        }
+    }
+
+    fn clients(&mut self) -> Result<(), Error> {
+        let clients = &self.loaded.config.clients;
+        if clients.is_empty() && !self.loaded.dry_run {
+            return Err(self.error(
+                "clients",
+                "at least one client config must be provided: set `clients: [{url: http://…/loki/api/v1/push}]` or -client.url",
+            ));
+        }
+        let mut seen: HashMap<String, usize> = HashMap::new();
+        for (i, client) in clients.iter().enumerate() {
+            let path = format!("clients[{i}]");
+            client.validate().map_err(self.wrong(&path))?;
+            self.warn_all(&path, client.warnings());
+            // Positions are kept by this name.
+            if let Some(first) = seen.insert(client.name(), i) {
+                let message = format!(
+                    "goes to the same place as clients[{first}], as the same tenant and with the same labels: \
+                     remove one, or give each a `name` of its own"
+                );
+                return Err(self.error(&path, &message));
+            }
+        }
+        Ok(())
+    }
+
+    fn jobs(&mut self) -> Result<(), Error> {
+        let mut seen: HashMap<&str, usize> = HashMap::new();
+        for (i, job) in self.loaded.config.scrape_configs.iter().enumerate() {
+            let path = format!("scrape_configs[{i}]");
+            if job.job_name.is_empty() {
+                return Err(self.error(&path, "job_name is required"));
+            }
+            if let Some(first) = seen.insert(&job.job_name, i) {
+                let message =
+                    format!("{:?} is scrape_configs[{first}]'s already: job names must be unique", job.job_name);
+                return Err(self.error(&format!("{path}.job_name"), &message));
+            }
+            self.job(&path, job)?;
+        }
+        Ok(())
+    }
+
+    fn job(&mut self, path: &str, job: &ScrapeConfig) -> Result<(), Error> {
+        // Standard input is a target of its own.
+        if !job.has_targets() && !self.loaded.config.target_config.stdin {
+            let (name, kinds) = (&job.job_name, super::scrape::KINDS);
+            return Err(self.error(path, &format!("job {name:?} has no targets: give it one of {kinds}")));
+        }
+        job.discovery().validate().map_err(self.wrong(path))?;
+        relabel::Rules::compile(&job.relabel_configs).map_err(self.wrong(path))?;
+        let program = stages::compile(&job.pipeline_stages);
+        let program = program.map_err(|e| self.error(&format!("{path}.pipeline_stages{}", e.path), &e.message))?;
+        self.warn_all(path, program.warnings().to_vec());
+        // As in Promtail these keep nothing from starting but the job's own files.
+        if !job.encoding.is_empty() && tail::Encoding::new(&job.encoding).is_none() {
+            let message =
+                format!("{:?} is no encoding that is known: the files of this job are not read", job.encoding);
+            self.warn(&format!("{path}.encoding"), &message);
+        }
+        let format = &job.decompression.format;
+        if job.decompression.enabled && !["gz", "z"].contains(&format.as_str()) {
+            let message = format!("{format:?} is not supported (gz and z are): the files of this job are not read");
+            self.warn(&format!("{path}.decompression.format"), &message);
+        }
+        Ok(())
+    }
+
+    fn error(&self, path: &str, message: &str) -> Error {
+        self.loaded.document.error(&Path::from(path), message)
+    }
+
+    fn warn(&mut self, path: &str, message: &str) {
+        self.warnings.push(self.loaded.document.note(&Path::from(path), message).to_string());
+    }
+
+    /// Makes what a room says of its block an error, at the key that the room names.
+    fn wrong<E: fmt::Display>(&self, block: &str) -> impl FnOnce(E) -> Error {
+        let (block, document) = (block.to_string(), &self.loaded.document);
+        move |e| {
+            let (path, message) = at_key(&block, &e.to_string());
+            document.error(&path, message)
+        }
+    }
+
+    fn warn_all(&mut self, block: &str, messages: Vec<String>) {
+        for message in messages {
+            let (path, message) = at_key(block, &message);
+            self.warnings.push(self.loaded.document.note(&path, message).to_string());
+        }
+    }
+}
+
+/// Splits what a room says of `block` into where and what: rooms begin with `key:`, or with `block.key`.
+fn at_key(block: &str, message: &str) -> (Path, String) {
+    let (first, rest) = message.split_once(' ').unwrap_or((message, ""));
+    let is_path = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "_.[]".contains(c));
+    let key = match first.strip_suffix(':') {
+        Some(key) if is_path(key) => key.strip_prefix(&format!("{block}.")).unwrap_or(key),
+        _ => match first.strip_prefix(&format!("{block}.")) {
+            Some(key) if is_path(key) => key,
+            _ => return (Path::from(block), message.to_string()),
+        },
+    };
+    (Path::from(format!("{block}.{key}").as_str()), rest.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rooms_name_keys_of_their_block() {
+        for (message, path, rest) in [
+            ("url: is required", "clients[0].url", "is required"),
+            ("tls_config.ca_file: no such file", "clients[0].tls_config.ca_file", "no such file"),
+            ("clients[0].url is empty", "clients[0].url", "is empty"),
+            ("clients[0].url: is empty", "clients[0].url", "is empty"),
+            ("a, b & c: at most one", "clients[0]", "a, b & c: at most one"),
+            ("nothing to say", "clients[0]", "nothing to say"),
+            ("\"a-b\": no label name", "clients[0]", "\"a-b\": no label name"),
+            ("", "clients[0]", ""),
+        ] {
+            assert_eq!(at_key("clients[0]", message), (Path::from(path), rest.to_string()), "{message}");
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! `-config.expand-env`: `${NAME}` in the raw text of a config file, before it is YAML.
+//!
+//! The language is drone/envsubst's, as Promtail uses it, oddities included: `:+` and `:?` are defaults too, and `\\`
+//! becomes `\`. Comments are expanded like everything else.
+
+use std::fmt;
+
+/// Where and why the text cannot be expanded.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Error {
+    pub line: usize,
+    pub column: usize,
+    pub message: &'static str,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} (-config.expand-env is on; write $$ for a dollar sign that is none of its business)",
+            self.message
+        )
+    }
+}
+
+/// `text` with every `${…}` replaced; an unset variable is empty.
+pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Error> {
+    let mut scan = Scan { text, at: 0, depth: 0, env };
+    let mut out = String::with_capacity(text.len());
+    while let Some(c) = scan.peek() {
+        if scan.take("$$") {
+            out.push('$');
+        } else if scan.take("\\\\") {
+            out.push('\\');
+        } else if scan.take("\\/") {
+            out.push('/');
+        } else if scan.rest().starts_with("${") {
+            out.push_str(&scan.substitution()?);
+        } else {
+            out.push(c);
+            scan.at += c.len_utf8();
+        }
+    }
+    Ok(out)
+}
+
+const UNCLOSED: &str = "missing closing brace";
+const BAD: &str = "bad substitution: expected for instance ${NAME} or ${NAME:-default}";
+
+/// So many `${A:-${B:-…}}`; nobody writes half as many, and the stack is finite.
+const MAX_DEPTH: usize = 100;
+
+struct Scan<'a> {
+    text: &'a str,
+    at: usize,
+    /// How many substitutions this is inside of.
+    depth: usize,
+    env: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl<'a> Scan<'a> {
+    fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    fn take(&mut self, token: &str) -> bool {
+        let found = self.rest().starts_with(token);
+        if found {
+            self.at += token.len();
+        }
+        found
+    }
+
+    /// From `${` to its `}`.
+    fn substitution(&mut self) -> Result<String, Error> {
+        let start = self.at;
+        let value = self.body();
+        value.map_err(|message| {
+            let before = &self.text[..start];
+            let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+            let column = before[line_start..].chars().count() + 1;
+            Error { line: before.matches('\n').count() + 1, column, message }
+        })
+    }
+
+    fn body(&mut self) -> Result<String, &'static str> {
+        if self.depth == MAX_DEPTH {
+            return Err("too many substitutions inside each other");
+        }
+        self.depth += 1;
+        let value = self.inside();
+        self.depth -= 1;
+        value
+    }
+
+    fn inside(&mut self) -> Result<String, &'static str> {
+        self.take("${");
+        if self.take("#") {
+            let value = self.variable()?;
+            self.close()?;
+            return Ok(value.len().to_string());
+        }
+        let value = self.variable()?;
+        match self.peek() {
+            Some(':') => self.default_or_substring(value),
+            Some('=') => {
+                self.take("=");
+                self.default(value)
+            }
+            Some(',' | '^') => self.case(value),
+            Some('/') => self.replace(value),
+            Some('#' | '%') => self.trim(value),
+            _ => self.close().map(|()| value),
+        }
+    }
+
+    fn variable(&mut self) -> Result<String, &'static str> {
+        let name = self.until(|c| !(c.is_alphanumeric() || c == '_'));
+        match name {
+            "" if self.rest().is_empty() => Err(UNCLOSED),
+            "" => Err(BAD),
+            name => Ok((self.env)(name).unwrap_or_default()),
+        }
+    }
+
+    fn until(&mut self, end: impl Fn(char) -> bool) -> &'a str {
+        let rest = self.rest();
+        let taken = &rest[..rest.find(end).unwrap_or(rest.len())];
+        self.at += taken.len();
+        taken
+    }
+
+    fn close(&mut self) -> Result<(), &'static str> {
+        match self.take("}") {
+            true => Ok(()),
+            false if self.rest().contains('}') => Err(BAD),
+            false => Err(UNCLOSED),
+        }
+    }
+
+    fn default_or_substring(&mut self, value: String) -> Result<String, &'static str> {
+        match [":-", ":=", ":?", ":+"].iter().any(|operator| self.take(operator)) {
+            true => self.default(value),
+            false => self.substring(value),
+        }
+    }
+
+    /// What stands instead of an empty value; it may hold further substitutions.
+    fn default(&mut self, value: String) -> Result<String, &'static str> {
+        let mut default = String::new();
+        while !self.take("}") {
+            match self.peek() {
+                None => return Err(UNCLOSED),
+                Some('$') if self.rest().starts_with("${") => default.push_str(&self.body()?),
+                Some(c) => {
+                    default.push(c);
+                    self.at += c.len_utf8();
+                }
+            }
+        }
+        Ok(if value.is_empty() { default } else { value })
+    }
+
+    /// `:offset` or `:offset:length`, in bytes; what is no number leaves the value as it is.
+    fn substring(&mut self, value: String) -> Result<String, &'static str> {
+        self.take(":");
+        let offset = self.argument(&[':', '}'], false)?;
+        let length = if self.take(":") { Some(self.argument(&['}'], false)?) } else { None };
+        self.close()?;
+        let Ok(offset) = offset.parse::<i64>() else { return Ok(value) };
+        let size = value.len() as i64;
+        let from = if offset < 0 { (size + offset).max(0) } else { offset.min(size) };
+        let to = match length.map(|length| length.parse::<i64>()) {
+            None => size,
+            Some(Ok(length)) => (from + length.clamp(0, size)).min(size),
+            Some(Err(_)) => return Ok(value),
+        };
+        let bytes = &value.as_bytes()[from as usize..to as usize];
+        Ok(String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    /// `,` and `^` are for the first character, doubled for all.
+    fn case(&mut self, value: String) -> Result<String, &'static str> {
+        let changed = if self.take(",,") {
+            value.to_lowercase()
+        } else if self.take("^^") {
+            value.to_uppercase()
+        } else {
+            let lower = self.take(",");
+            self.take("^");
+            let mut chars = value.chars();
+            let first: String = match chars.next() {
+                Some(c) if lower => c.to_lowercase().collect(),
+                Some(c) => c.to_uppercase().collect(),
+                None => String::new(),
+            };
+            first + chars.as_str()
+        };
+        self.close().map(|()| changed)
+    }
+
+    /// `/a/b` once, `//a/b` everywhere, `/#a/b` at the front, `/%a/b` at the end; without `b` it goes away.
+    fn replace(&mut self, value: String) -> Result<String, &'static str> {
+        self.take("/");
+        let kind = ["/", "#", "%"].into_iter().find(|kind| self.take(kind)).unwrap_or_default();
+        let from = self.argument(&['/'], true)?;
+        if !self.take("/") {
+            return Err(if self.rest().is_empty() { UNCLOSED } else { BAD });
+        }
+        let to = self.argument(&['}'], true)?;
+        self.close()?;
+        Ok(match kind {
+            "/" => value.replace(&from, &to),
+            "#" => value.strip_prefix(from.as_str()).map_or(value.clone(), |rest| to + rest),
+            "%" => value.strip_suffix(from.as_str()).map_or(value.clone(), |rest| rest.to_string() + &to),
+            _ => value.replacen(&from, &to, 1),
+        })
+    }
+
+    /// `#a` and `##a` from the front, `%a` and `%%a` from the end, as little and as much as fits the pattern.
+    fn trim(&mut self, value: String) -> Result<String, &'static str> {
+        let front = self.peek() == Some('#');
+        let longest = self.take("##") || self.take("%%");
+        if !longest && !self.take("#") {
+            self.take("%");
+        }
+        let pattern: Vec<char> = self.argument(&['}'], false)?.chars().collect();
+        self.close()?;
+        let chars: Vec<char> = value.chars().collect();
+        let cut = |n: usize| if front { chars.split_at(n) } else { chars.split_at(chars.len() - n) };
+        let fits = |n: &usize| matches(&pattern, if front { cut(*n).0 } else { cut(*n).1 });
+        let mut lengths = 1..=chars.len();
+        let length = if longest { lengths.rev().find(fits) } else { lengths.find(fits) };
+        let (head, tail) = cut(length.unwrap_or(0));
+        Ok(if front { tail } else { head }.iter().collect())
+    }
+
+    /// One argument, itself a substitution or text up to one of `ends`.
+    fn argument(&mut self, ends: &[char], escapes: bool) -> Result<String, &'static str> {
+        if self.rest().starts_with("${") {
+            return self.body();
+        }
+        let mut argument = String::new();
+        while let Some(c) = self.peek().filter(|c| !ends.contains(c)) {
+            let escaped = escapes && ["\\\\", "\\/", "$$"].iter().any(|e| self.rest().starts_with(e));
+            self.at += c.len_utf8();
+            match escaped {
+                true => argument.extend(self.until_next()),
+                false => argument.push(c),
+            }
+        }
+        Ok(argument)
+    }
+
+    fn until_next(&mut self) -> Option<char> {
+        let c = self.peek()?;
+        self.at += c.len_utf8();
+        Some(c)
+    }
+}
+
+/// A shell pattern of `*`, `?` and characters, against the whole of `text`.
+fn matches(pattern: &[char], text: &[char]) -> bool {
+    match pattern {
+        [] => text.is_empty(),
+        ['*', rest @ ..] => (0..=text.len()).any(|n| matches(rest, &text[n..])),
+        ['?', rest @ ..] => !text.is_empty() && matches(rest, &text[1..]),
+        [c, rest @ ..] => text.first() == Some(c) && matches(rest, &text[1..]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(name: &str) -> Option<String> {
+        Some(match name {
+            "A" => "hello".to_string(),
+            "UP" => "HELLO".to_string(),
+            "PATH_" => "/srv/data/app.tar.gz".to_string(),
+            "EMPTY" => String::new(),
+            "YAML" => "1\nb: 2".to_string(),
+            "a" => "lower name".to_string(),
+            "UTF" => "öäü".to_string(),
+            _ => return None,
+        })
+    }
+
+    #[test]
+    fn expands() {
+        for (text, want) in [
+            ("${A}", "hello"),
+            ("x${A}y${A}z", "xhelloyhelloz"),
+            ("${U}", ""),
+            ("$A $1 $", "$A $1 $"),
+            ("${1}", ""),
+            ("$${A} $$A $$1 $$$$", "${A} $A $1 $$"),
+            ("$$${A}", "$hello"),
+            ("${U:-def} ${EMPTY:-def} ${A:-def}", "def def hello"),
+            ("${U:=def} ${U=def} ${A=def}", "def def hello"),
+            ("${U:?def} ${A:?def}", "def hello"),
+            ("${U:+def} ${A:+def}", "def hello"),
+            ("${U:-${A}} ${U:-<${U:-${A}}>}", "hello <hello>"),
+            ("${U:-} ${U:-a b:c}", " a b:c"),
+            ("${UP,,} ${A^^} ${A^} ${UP,} ${U^}", "hello HELLO Hello hELLO "),
+            ("${#A} ${#U} ${#UTF}", "5 0 6"),
+            ("${A:1:2} ${A:1} ${A:9} ${A:0:99} ${A:-1:x}", "el ello  hello hello"),
+            ("${A/l/L} ${A//l/L} ${A/l/} ${A/x/L}", "heLlo heLLo helo hello"),
+            ("${A/#he/HE} ${A/%lo/LO} ${A/#x/y}", "HEllo helLO hello"),
+            ("${PATH_//\\//-}", "-srv-data-app.tar.gz"),
+            ("${A%lo} ${A%%x} ${A#he} ${A##x}", "hel hello llo hello"),
+            (
+                "${PATH_##*/} ${PATH_#*/} ${PATH_%.*} ${PATH_%%.*}",
+                "app.tar.gz srv/data/app.tar.gz /srv/data/app.tar /srv/data/app",
+            ),
+            ("\\\\ \\d \\/ \\${A} \\\\d+", "\\ \\d / \\hello \\d+"),
+            ("${a}", "lower name"),
+            ("# ${A} in a comment", "# hello in a comment"),
+            ("a: ${YAML}", "a: 1\nb: 2"),
+            ("no braces at all", "no braces at all"),
+            ("", ""),
+        ] {
+            assert_eq!(expand(text, &env).as_deref(), Ok(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn depth_has_an_end() {
+        let nested = |n: usize| format!("{}x{}", "${U:-".repeat(n), "}".repeat(n));
+        assert_eq!(expand(&nested(100), &env).as_deref(), Ok("x"));
+        assert!(expand(&nested(101), &env).is_err_and(|e| e.message.starts_with("too many")));
+        assert!(expand(&"${U:-".repeat(100_000), &env).is_err());
+    }
+
+    #[test]
+    fn refuses() {
+        for (text, line, column, message) in [
+            ("${A", 1, 1, UNCLOSED),
+            ("a\nbü ${A:-x", 2, 4, UNCLOSED),
+            ("${", 1, 1, UNCLOSED),
+            ("${A/b}", 1, 1, UNCLOSED),
+            ("x ${U-def}", 1, 3, BAD),
+            ("${A.B}", 1, 1, BAD),
+            ("${ A }", 1, 1, BAD),
+            ("${}", 1, 1, BAD),
+            ("${A,x}", 1, 1, BAD),
+            ("# ${ in a comment }", 1, 3, BAD),
+        ] {
+            assert_eq!(expand(text, &env), Err(Error { line, column, message }), "{text}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! One entry of `scrape_configs`: a job.
+
+use serde::{Deserialize, Serialize};
+use serde_yaml::Value;
+
+use crate::discovery::{self, StaticConfig};
+use crate::model::units::{self, GoDuration};
+use crate::relabel;
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScrapeConfig {
+    #[serde(deserialize_with = "units::string")]
+    pub job_name: String,
+    /// As written; `stages` compiles them.
+    #[serde(deserialize_with = "units::or_default")]
+    pub pipeline_stages: Vec<Value>,
+    #[serde(deserialize_with = "units::or_default")]
+    pub relabel_configs: Vec<relabel::Config>,
+    /// IANA name; empty is UTF-8.
+    #[serde(deserialize_with = "units::string")]
+    pub encoding: String,
+    #[serde(deserialize_with = "units::or_default")]
+    pub decompression: Decompression,
+    #[serde(deserialize_with = "units::or_default")]
+    pub static_configs: Vec<StaticConfig>,
+    #[serde(deserialize_with = "units::or_default")]
+    pub kubernetes_sd_configs: Vec<discovery::kubernetes::Config>,
+    #[serde(deserialize_with = "units::or_default")]
+    pub file_sd_configs: Vec<discovery::file::Config>,
+}
+
+impl ScrapeConfig {
+    /// Where its targets come from.
+    pub fn discovery(&self) -> discovery::Config {
+        discovery::Config {
+            static_configs: self.static_configs.clone(),
+            kubernetes: self.kubernetes_sd_configs.clone(),
+            file: self.file_sd_configs.clone(),
+        }
+    }
+
+    pub fn has_targets(&self) -> bool {
+        !(self.static_configs.is_empty() && self.kubernetes_sd_configs.is_empty() && self.file_sd_configs.is_empty())
+    }
+}
+
+/// For files that are compressed as a whole and read once.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Decompression {
+    #[serde(deserialize_with = "units::bool")]
+    pub enabled: bool,
+    pub initial_delay: GoDuration,
+    #[serde(deserialize_with = "units::string")]
+    pub format: String,
+}
+
+/// The kinds of targets there are, for whoever wrote another.
+pub(super) const KINDS: &str = "static_configs, kubernetes_sd_configs and file_sd_configs";
+
+/// What to do about a kind of target that Promtail has and fantail has not.
+pub(super) fn unsupported(kind: &str) -> Option<String> {
+    let (_, instead) = UNSUPPORTED.iter().find(|(names, _)| names.contains(&kind))?;
+    Some(format!("fantail does not support {kind}: {instead} (supported: {KINDS})"))
+}
+
+const OTHER_AGENT: &str = "run another agent such as Grafana Alloy for this job and leave it out here";
+
+const UNSUPPORTED: &[(&[&str], &str)] = &[
+    (&["journal"], "not yet; let journald forward to files, or run another agent such as Grafana Alloy for this job"),
+    (&["syslog"], "not yet; let rsyslog or syslog-ng write files and tail those, or run another agent for this job"),
+    (
+        &["docker_sd_configs"],
+        "not yet; tail /var/lib/docker/containers/*/*-json.log with static_configs and a docker stage",
+    ),
+    (
+        &["loki_push_api"],
+        "not yet; let the senders push to Loki, or run another agent such as Grafana Alloy for this job",
+    ),
+    (
+        &["consul_sd_configs", "consulagent_sd_configs", "dns_sd_configs"],
+        "for files of this machine use static_configs with __path__, or write the targets for file_sd_configs",
+    ),
+    (
+        &[
+            "kafka",
+            "gelf",
+            "windows_events",
+            "gcplog",
+            "heroku_drain",
+            "cloudflare",
+            "azure_event_hubs",
+            "azure_event_hub",
+        ],
+        OTHER_AGENT,
+    ),
+    (
+        &[
+            "digitalocean_sd_configs",
+            "dockerswarm_sd_configs",
+            "serverset_sd_configs",
+            "nerve_sd_configs",
+            "marathon_sd_configs",
+            "gce_sd_configs",
+            "ec2_sd_configs",
+            "openstack_sd_configs",
+            "azure_sd_configs",
+            "triton_sd_configs",
+        ],
+        "for files of this machine use static_configs with __path__ and __host__, or write the targets for file_sd_configs",
+    ),
+];

@@ -1,0 +1,169 @@
+//! What is accepted, with or without a word, and what comes out.
+
+use super::*;
+
+/// Every key of a Promtail config that is honoured, each with a value that is not its default where that matters.
+#[test]
+fn honoured_keys_are_accepted_without_a_word() {
+    let (config, warnings) = accepted(
+        "
+global: {file_watch_config: {min_poll_frequency: 100ms, max_poll_frequency: 1s}}
+server: {http_listen_network: tcp, http_listen_address: 127.0.0.1, http_listen_port: 9080, http_path_prefix: /x,
+  external_url: 'http://agent/x', health_check_target: false, disable: no, register_instrumentation: true,
+  graceful_shutdown_timeout: 5s, log_level: warn, log_format: json, grpc_listen_port: 0, grpc_listen_address: ''}
+clients:
+- name: main
+  url: http://loki:3100/loki/api/v1/push
+  batchwait: 2s
+  batchsize: 5000
+  timeout: 3s
+  tenant_id: t
+  external_labels: {a: b}
+  headers: {X-A: b}
+  drop_rate_limited_batches: true
+  backoff_config: {min_period: 1s, max_period: 1m, max_retries: 0}
+  basic_auth: {username: u, password: p}
+  tls_config: {server_name: loki}
+  follow_redirects: true
+  enable_http2: true
+positions: {filename: /p/p.yaml, sync_period: 1s, ignore_invalid_yaml: true}
+scrape_configs:
+- job_name: pods
+  encoding: utf-16le
+  decompression: {enabled: true, initial_delay: 1s, format: gz}
+  static_configs: [{targets: [localhost], labels: {__path__: /x, version: 1.10}}]
+  file_sd_configs: [{files: [/sd/*.yaml], refresh_interval: 1m}]
+  kubernetes_sd_configs: [{role: pod, namespaces: {names: [a]}}]
+  pipeline_stages: [{cri: }]
+  relabel_configs: [{source_labels: [__meta_kubernetes_namespace], action: keep, regex: a}]
+target_config: {sync_period: 1m, stdin: false}
+limits_config: {readline_rate: 5, readline_burst: 6, readline_rate_enabled: true, readline_rate_drop: no, max_streams: 0,
+  max_line_size: 256kb, max_line_size_truncate: on}
+options: {}
+tracing: {enabled: false}
+wal: {enabled: false, dir: /w, cleanSegmentsOlderThan: 1h, watchConfig: {minReadFrequency: 1s, maxReadFrequency: 1s}}
+",
+    );
+    assert_eq!(warnings, [""; 0]);
+    let second = GoDuration(std::time::Duration::from_secs(1));
+    assert_eq!(config.global.file_watch_config.max_poll_frequency, second);
+    assert_eq!((config.positions.filename.as_str(), config.positions.sync_period), ("/p/p.yaml", second));
+    assert!(config.positions.ignore_invalid_yaml);
+    let limits = &config.limits_config;
+    assert_eq!((limits.readline_rate, limits.readline_burst, limits.max_line_size), (5.0, 6, ByteSize(256 << 10)));
+    assert!(limits.readline_rate_enabled && !limits.readline_rate_drop && limits.max_line_size_truncate);
+    let job = &config.scrape_configs[0];
+    assert_eq!(
+        (job.encoding.as_str(), job.decompression.enabled, job.decompression.initial_delay),
+        ("utf-16le", true, second)
+    );
+    assert_eq!(job.static_configs[0].labels["version"], "1.10");
+    assert_eq!((job.file_sd_configs.len(), job.kubernetes_sd_configs.len()), (1, 1));
+}
+
+#[test]
+fn what_is_accepted_without_effect_is_said() {
+    for (text, want) in [
+        ("options: {stream_lag_labels: filename}", "f.yaml:2:11: options.stream_lag_labels: ignored"),
+        ("options: {stream_lag_labels: [filename]}", "f.yaml:2:11: options.stream_lag_labels: ignored"),
+        ("tracing: {enabled: true}", "f.yaml:2:11: tracing.enabled: ignored"),
+        ("wal: {enabled: true}", "f.yaml:2:7: wal.enabled: ignored"),
+        ("limits_config: {max_streams: 5}", "f.yaml:2:17: limits_config.max_streams: ignored"),
+        ("server:\n  grpc_server_num_workers: 5", "f.yaml:3:3: server.grpc_server_num_workers: "),
+        ("client: {url: 'http://other'}", "f.yaml:2:1: client: the client block is deprecated"),
+        (
+            "scrape_configs:\n- job_name: a\n  static_configs: [{labels: {__path__: /x}}]\n  pipeline_stages:\n  - cri:\n      odd: 1",
+            "f.yaml:7:7: scrape_configs[0].pipeline_stages[0].cri",
+        ),
+    ] {
+        let (_, warnings) = accepted(&format!("{CLIENT}{text}\n"));
+        assert!(warnings.len() == 1, "{text}: {warnings:?}");
+        assert!(warnings[0].starts_with(want) || warnings[0].contains("unknown option `odd`"), "{warnings:?}");
+    }
+}
+
+#[test]
+fn blocks_without_a_value_are_their_defaults() {
+    let (config, warnings) = accepted(&format!(
+        "{CLIENT}global:\nserver:\nclient:\npositions: ~\nscrape_configs: null\ntarget_config:\nlimits_config: null\noptions:\ntracing:\nwal:\n"
+    ));
+    assert_eq!(warnings, [""; 0]);
+    assert!(config.limits_config.readline_rate_drop && config.scrape_configs.is_empty());
+    assert_eq!(config.positions.filename, "/var/log/positions.yaml");
+    accepted(&format!("{CLIENT}scrape_configs: []\n"));
+}
+
+#[test]
+fn the_client_block_is_the_last_client() {
+    let (config, _) = accepted(&format!("client: {{url: 'http://old'}}\n{CLIENT}"));
+    assert_eq!(config.clients.len(), 2);
+    assert_eq!(accepted("client: {url: 'http://old'}\nclients: []").0.clients.len(), 1);
+    assert_eq!(accepted("client: {url: 'http://old'}\nclients:\n").0.clients.len(), 1);
+    let message = refused(&format!("{CLIENT}client:\n  url: http://old\n  batchwit: 1s\n"));
+    assert!(message.starts_with("f.yaml:4:3: client.batchwit: unknown key, did you mean batchwait?"), "{message}");
+}
+
+#[test]
+fn the_environment_is_expanded_when_asked_for() {
+    let text = "clients: [{url: 'http://l', tenant_id: '${TENANT:-none}', name: '${UNSET:-n}'}]";
+    let mut case = Case::new(text);
+    case.request.expand_env = true;
+    let (config, _) = case.load().expect("expanded");
+    assert_eq!((config.clients[0].tenant_id.as_str(), config.clients[0].name.as_str()), ("acme", "n"));
+    assert_eq!(accepted(text).0.clients[0].tenant_id, "${TENANT:-none}");
+
+    let mut case = Case::new("# fine\nclients: ${");
+    case.request.expand_env = true;
+    let message = case.refused();
+    assert!(message.starts_with("f.yaml:2:10: missing closing brace"), "{message}");
+}
+
+#[test]
+fn the_first_file_that_exists_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(path("b.yaml"), "positions: {filename: /b}").expect("a file");
+    fs::write(path("c.yaml"), "positions: {filename: /c}").expect("a file");
+    fs::write(path("latin1.yaml"), b"a: \xe4").expect("a file");
+    let load = |files: String| {
+        let request = Request { files, ..Request::default() };
+        Config::load(&request, &|_| None).map(|loaded| loaded.config.positions.filename).map_err(|e| e.to_string())
+    };
+    assert_eq!(load(format!("{}, {},{}", path("a.yaml"), path("b.yaml"), path("c.yaml"))), Ok("/b".to_string()));
+    assert_eq!(load(String::new()), Ok("/var/log/positions.yaml".to_string()));
+    let none = path("a.yaml");
+    assert_eq!(load(none.clone()), Err(format!("{none} does not exist, set config.file for custom config path")));
+    assert!(load(path("")).is_err_and(|e| e.starts_with("cannot read ")));
+    assert!(load(path("latin1.yaml")).is_err_and(|e| e.contains("not UTF-8 text, at byte 3")));
+}
+
+#[test]
+fn no_secret_is_printed() {
+    let (config, _) = accepted(
+        "
+clients:
+- {name: a, url: 'https://user:hunter2@loki/push', headers: {X-Key: hunter2}}
+- {name: b, url: 'https://loki/push', basic_auth: {username: u, password: hunter2}}
+- {name: c, url: 'https://loki/push', bearer_token: hunter2}
+- {name: d, url: 'https://loki/push', proxy_url: 'http://user:hunter2@proxy', proxy_connect_header: {A: [hunter2]}}
+- {name: e, url: 'https://loki/push', authorization: {credentials: hunter2}}
+- {name: f, url: 'https://loki/push', http_headers: {A: {secrets: [hunter2], values: [hunter2]}}}
+- {name: g, url: 'https://loki/push', oauth2: {client_id: i, client_secret: hunter2, token_url: 'https://t'}}
+scrape_configs:
+- job_name: pods
+  kubernetes_sd_configs: [{role: pod, api_server: 'https://k8s', basic_auth: {username: u, password: hunter2}}]
+",
+    );
+    let text = config.to_masked_yaml();
+    assert!(!text.contains("hunter2"), "{text}");
+    assert!(text.contains("X-Key: <secret>") && text.contains("job_name: pods"), "{text}");
+}
+
+#[test]
+fn what_is_printed_can_be_read_again() {
+    let (config, _) = accepted(&format!(
+        "{CLIENT}scrape_configs:\n- job_name: a\n  static_configs: [{{labels: {{__path__: /x}}}}]\n  pipeline_stages: [{{cri: }}]\n"
+    ));
+    let text = config.to_masked_yaml();
+    assert_eq!(accepted(&text).0.to_masked_yaml(), text);
+}

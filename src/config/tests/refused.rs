@@ -1,0 +1,182 @@
+//! What is refused, and in which words.
+
+use super::*;
+
+#[test]
+fn refusals_name_the_place_and_the_way_out() {
+    for (text, want) in [
+        ("scrape_confgs: []\n", "f.yaml:1:1: scrape_confgs: unknown key, did you mean scrape_configs?"),
+        (
+            "clients: [{url: 'http://l', batch_wait: 1s}]",
+            "f.yaml:1:29: clients[0].batch_wait: unknown key, did you mean batchwait?",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  pipeline_stage: []",
+            "f.yaml:3:3: scrape_configs[0].pipeline_stage: unknown key, did you mean pipeline_stages?",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  relabel_configs:\n  - source_label: [a]",
+            "f.yaml:4:5: scrape_configs[0].relabel_configs[0].source_label: unknown key, did you mean source_labels?",
+        ),
+        ("clients:\n  url: http://l", "f.yaml:1:1: clients: expected a list, got a mapping"),
+        (
+            "clients:\n- url: http://l\n  batchwait: 1s\n  batchwait: 2s",
+            "f.yaml:4:3: clients[0]: the key \"batchwait\" is already set above",
+        ),
+        (
+            "clients:\n\t- url: x",
+            "f.yaml:2:1: found character that cannot start any token (YAML is indented by spaces, never by tabs)",
+        ),
+        (
+            "target_config: {stdin: perhaps}",
+            "f.yaml:1:17: target_config.stdin: expected true or false, got text \"perhaps\"",
+        ),
+        ("server: 5", "f.yaml:1:1: server: expected a mapping, got 5"),
+        (
+            "wal: {clean_segments: 1h}",
+            "f.yaml:1:7: wal.clean_segments: unknown key; known here: enabled, dir, cleanSegmentsOlderThan, watchConfig",
+        ),
+    ] {
+        let message = refused(text);
+        assert!(message.starts_with(want), "{message}");
+    }
+}
+
+#[test]
+fn wrong_values_are_refused() {
+    for (text, place, word) in [
+        ("clients: [{url: 'http://l', batchsize: many}]", "f.yaml:1:29: clients[0].batchsize: ", "many"),
+        ("clients: [{url: 'http://l', batchwait: 1 second}]", "f.yaml:1:29: clients[0].batchwait: ", "1 second"),
+        ("limits_config: {max_line_size: 12 elephants}", "f.yaml:1:17: limits_config.max_line_size: ", "12 elephants"),
+        ("positions: {sync_period: 10}", "f.yaml:1:13: positions.sync_period: ", "10"),
+        ("positions: {sync_period: 0s}", "f.yaml:1:13: positions.sync_period: ", "longer than 0"),
+        ("positions: {filename: }", "f.yaml:1:13: positions.filename: ", "must name a file"),
+        ("target_config: {sync_period: 0s}", "f.yaml:1:17: target_config.sync_period: ", "longer than 0"),
+        (
+            "global: {file_watch_config: {max_poll_frequency: 0}}",
+            "f.yaml:1:30: global.file_watch_config.max_poll_frequency: ",
+            "longer than 0",
+        ),
+        (
+            "global: {file_watch_config: {min_poll_frequency: 1s}}",
+            "f.yaml:1:30: global.file_watch_config.min_poll_frequency: ",
+            "longer than max_poll_frequency",
+        ),
+        (
+            "limits_config: {readline_rate_enabled: true, readline_rate: 0}",
+            "f.yaml:1:46: limits_config.readline_rate: ",
+            "more than 0",
+        ),
+        (
+            "limits_config: {readline_rate_enabled: true, readline_burst: 0}",
+            "f.yaml:1:46: limits_config.readline_burst: ",
+            "at least 1",
+        ),
+        ("server: {http_listen_port: 123456}", "f.yaml:1:10: server.http_listen_port: ", "65535"),
+        ("server: {log_level: loud}", "f.yaml:1:10: server.log_level: ", "loud"),
+    ] {
+        let message = refused(text);
+        assert!(message.starts_with(place) && message.contains(word), "{message}");
+    }
+}
+
+#[test]
+fn clients_that_cannot_be() {
+    for (text, want) in [
+        ("", "f.yaml: clients: at least one client config must be provided"),
+        ("clients: []", "f.yaml:1:1: clients: at least one client config must be provided"),
+        ("clients:\n", "f.yaml:1:1: clients: at least one client config must be provided"),
+        ("clients:\n- tenant_id: a", "f.yaml:2:3: clients[0].url: is required"),
+        (
+            "clients:\n- url: http://l\n- url: http://l\n",
+            "f.yaml:3:3: clients[1]: goes to the same place as clients[0]",
+        ),
+        ("clients:\n- {name: a, url: 'http://l'}\n- {name: a, url: 'http://m'}", "f.yaml:3:3: clients[1]: "),
+        ("client: {tenant_id: a}", "f.yaml:1:1: client.url: is required"),
+    ] {
+        let message = refused(text);
+        assert!(message.starts_with(want), "{message}");
+    }
+    accepted("clients: [{name: a, url: 'http://l'}, {name: b, url: 'http://l'}, {url: 'http://l', tenant_id: a}]");
+}
+
+#[test]
+fn without_sending_no_client_is_needed() {
+    let mut case = Case::new("");
+    case.request.dry_run = true;
+    assert_eq!(case.load().expect("no client").0.clients.len(), 0);
+}
+
+#[test]
+fn jobs_that_cannot_be() {
+    let targets = "static_configs: [{labels: {__path__: /x}}]";
+    for (jobs, want) in [
+        (
+            format!("- {{job_name: twin, {targets}}}\n- {{job_name: twin, {targets}}}"),
+            "f.yaml:4:4: scrape_configs[1].job_name: \"twin\" is scrape_configs[0]'s already",
+        ),
+        (format!("- {targets}"), "f.yaml:3:3: scrape_configs[0]: job_name is required"),
+        (
+            "- job_name: lonely".to_string(),
+            "f.yaml:3:3: scrape_configs[0]: job \"lonely\" has no targets: give it one of static_configs, ",
+        ),
+        (
+            format!(
+                "- job_name: a\n  {targets}\n  relabel_configs:\n  - {{source_labels: [a], target_label: b}}\n  - {{action: keepp}}"
+            ),
+            "f.yaml:7:",
+        ),
+        (
+            format!("- job_name: a\n  {targets}\n  pipeline_stages:\n  - cri:\n  - jsn: {{}}"),
+            "f.yaml:7:5: scrape_configs[0].pipeline_stages[1]: unknown stage type `jsn`",
+        ),
+        (
+            format!("- job_name: a\n  {targets}\n  pipeline_stages:\n  - cri:\n      max_partial_lines: x"),
+            "f.yaml:7:7: scrape_configs[0].pipeline_stages[0].cri.max_partial_lines: ",
+        ),
+        (
+            format!("- job_name: a\n  {targets}\n  pipeline_stages:\n  - labels: {{l: a, l: b}}"),
+            "f.yaml:6:20: scrape_configs[0].pipeline_stages[0].labels: the key \"l\" is already set above",
+        ),
+    ] {
+        let message = refused(&format!("{CLIENT}scrape_configs:\n{jobs}\n"));
+        assert!(message.starts_with(want), "{message}\nexpected {want}");
+    }
+}
+
+#[test]
+fn standard_input_is_a_target() {
+    let case = Case::new(&format!("{CLIENT}scrape_configs: [{{job_name: lonely}}]"));
+    let (config, _) = case.with("stdin", "target_config.stdin", Scalar::Bool(true)).load().expect("a target");
+    assert!(config.target_config.stdin);
+}
+
+#[test]
+fn kinds_of_targets_that_are_not_here_are_refused_by_name() {
+    let kinds = "journal syslog gcplog loki_push_api windows_events kafka azure_event_hubs gelf cloudflare docker_sd_configs \
+                 heroku_drain consul_sd_configs consulagent_sd_configs dns_sd_configs digitalocean_sd_configs \
+                 dockerswarm_sd_configs serverset_sd_configs nerve_sd_configs marathon_sd_configs gce_sd_configs \
+                 ec2_sd_configs openstack_sd_configs azure_sd_configs triton_sd_configs";
+    for kind in kinds.split_whitespace() {
+        let text = |value: &str| {
+            format!(
+                "{CLIENT}scrape_configs:\n- job_name: a\n  {kind}: {value}\n  static_configs: [{{labels: {{__path__: /x}}}}]"
+            )
+        };
+        let message = refused(&text("{a: b}"));
+        let want = format!("f.yaml:4:3: scrape_configs[0].{kind}: fantail does not support {kind}: ");
+        assert!(message.starts_with(&want), "{message}");
+        assert!(
+            message.ends_with("(supported: static_configs, kubernetes_sd_configs and file_sd_configs)"),
+            "{message}"
+        );
+        accepted(&text(""));
+    }
+}
+
+#[test]
+fn whoever_forgot_expand_env_is_told() {
+    let hint = "Use `-config.expand-env=true` flag if you want to expand environment variables in your config file";
+    assert!(refused("clients: [{url: 'http://l', batchsize: '${SIZE}'}]").ends_with(hint));
+    assert!(!refused("clients: [{url: 'http://l', batchsize: '$SIZE'}]").contains(hint));
+}

@@ -1,0 +1,271 @@
+//! A config file as a document: strict, and every complaint about it knows its line. The only home of serde_yaml.
+//!
+//! The text is read once into a tree; `<<` is merged there and flags are set there, so that what comes out of
+//! [`Document::read`] is *default < file < flag* without anybody below knowing of flags. Where a node stands in the text is
+//! looked up only when somebody complains about it: see [`locate`].
+
+mod locate;
+mod merge;
+mod path;
+mod read;
+mod tree;
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub(super) use path::Path;
+pub(super) use tree::{Content, Node, Origin};
+
+use super::error::{Error, Place};
+
+/// One YAML document with its text.
+#[derive(Clone, Debug)]
+pub(super) struct Document {
+    file: Option<String>,
+    text: String,
+    root: Node,
+    hint: Option<&'static str>,
+}
+
+impl Document {
+    /// Reads the first document of `text`; no document at all is an empty one.
+    pub(super) fn parse(file: Option<String>, text: String, hint: Option<&'static str>) -> Result<Self, Error> {
+        let root = match tree::build(&text) {
+            Ok(root) => root,
+            Err(e) => {
+                let place = Place { file, position: e.position, ..Place::default() };
+                return Err(Error::new(place, e.message).with_hint(hint));
+            }
+        };
+        let mut document = Self { file, text, root, hint };
+        if let Err(e) = merge::apply(&mut document.root) {
+            return Err(document.error(&e.path, e.message));
+        }
+        Ok(document)
+    }
+
+    pub(super) fn root_mut(&mut self) -> &mut Node {
+        &mut self.root
+    }
+
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        read::from_node(&self.root).map_err(|e| {
+            let path = e.path();
+            let message = e.message(&path);
+            self.error(&path, message)
+        })
+    }
+
+    /// A complaint about `path`; about its nearest parent where `path` itself is not written down.
+    pub(super) fn error(&self, path: &Path, message: impl fmt::Display) -> Error {
+        self.note(path, message).with_hint(self.hint)
+    }
+
+    /// The same of something that is no error.
+    pub(super) fn note(&self, path: &Path, message: impl fmt::Display) -> Error {
+        Error::new(self.place(path), message.to_string())
+    }
+
+    fn place(&self, path: &Path) -> Place {
+        let (node, rest) = self.root.nearest(path);
+        let named = |base: &Path| base.join(rest).to_string();
+        match &node.origin {
+            Origin::File(written) => Place {
+                file: self.file.clone(),
+                position: locate::position(&self.text, &written.join(rest)),
+                path: named(written),
+            },
+            Origin::Flag(flag) => Place { file: None, position: None, path: named(&Path::key(&format!("-{flag}"))) },
+            Origin::Absent => Place { file: self.file.clone(), position: None, path: path.to_string() },
+        }
+    }
+}
+
+/// Any config block as plain values, to be compared or masked.
+pub(super) fn to_value(block: &impl Serialize) -> serde_yaml::Value {
+    serde_yaml::to_value(block).expect("config blocks have plain keys and no byte strings")
+}
+
+pub(super) fn to_string(value: &serde_yaml::Value) -> String {
+    serde_yaml::to_string(value).expect("a value prints as YAML")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::model::units;
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Top {
+        #[serde(deserialize_with = "units::or_default")]
+        items: Vec<Item>,
+        labels: BTreeMap<String, String>,
+        #[serde(rename = "x-base")]
+        base: serde_yaml::Value,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Item {
+        name: String,
+        #[serde(default)]
+        port: u16,
+        #[serde(default, deserialize_with = "units::bool")]
+        on: bool,
+        #[serde(default)]
+        password: String,
+        #[serde(default)]
+        stages: Vec<serde_yaml::Value>,
+    }
+
+    fn read(text: &str) -> Result<Top, Error> {
+        Document::parse(Some("f.yaml".into()), text.into(), None)?.read()
+    }
+
+    #[test]
+    fn complaints_name_file_line_column_and_key() {
+        for (text, want) in [
+            ("items:\n  - name: a\n    prot: 1\n", "f.yaml:3:5: items[0].prot: unknown key, did you mean port?"),
+            (
+                "items:\n  - name: a\n    zzz: 1\n",
+                "f.yaml:3:5: items[0].zzz: unknown key; known here: name, port, on, password, stages",
+            ),
+            ("items:\n  - port: 1\n", "f.yaml:2:5: items[0]: name is required"),
+            (
+                "items:\n  - name: a\n    port: many\n",
+                "f.yaml:3:5: items[0].port: expected a number from 0 to 65535, got text \"many\"",
+            ),
+            (
+                "items: [{name: a, port: 70000}]",
+                "f.yaml:1:19: items[0].port: expected a number from 0 to 65535, got 70000",
+            ),
+            ("items: {name: a}", "f.yaml:1:1: items: expected a list, got a mapping"),
+            (
+                "items: [{name: a, on: perhaps}]",
+                "f.yaml:1:19: items[0].on: expected true or false, got text \"perhaps\"",
+            ),
+            ("labels: {a: [1]}", "f.yaml:1:10: labels.a: expected text, got a list"),
+            ("labels:\n  a: 1\n  b: 2\n  a: 3\n", "f.yaml:4:3: labels: the key \"a\" is already set above"),
+            (
+                "items:\n- name: a\n  stages:\n  - x: {l: 1, l: 2}\n",
+                "f.yaml:4:15: items[0].stages[0].x: the key \"l\" is already set above",
+            ),
+            (
+                "items:\n\t- name: a\n",
+                "f.yaml:2:1: found character that cannot start any token (YAML is indented by spaces, never by tabs)",
+            ),
+            (
+                "labels: {a: {{ .Value }}}",
+                "f.yaml:1:14: labels.a: invalid type: map, expected a plain key (put quotes around a value that holds {{ }})",
+            ),
+            ("labels: !env A", "f.yaml:1:9: labels: YAML tags such as !name are not supported"),
+            ("- a\n", "f.yaml: expected a mapping, got a list"),
+        ] {
+            assert_eq!(read(text).expect_err(text).to_string(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_of_the_wrong_type_is_not_printed() {
+        let e = read("items: [{name: a, port: 1, password: {hunter2: 1}}]").expect_err("a mapping");
+        assert_eq!(e.to_string(), "f.yaml:1:28: items[0].password: expected text, got a mapping");
+        #[derive(Debug, Deserialize)]
+        struct Secrets {
+            #[allow(dead_code)]
+            token: u16,
+        }
+        let document = Document::parse(None, "token: hunter2".into(), None).expect("valid YAML");
+        let e = document.read::<Secrets>().expect_err("not a number");
+        assert_eq!(e.to_string(), "line 1, column 1: token: expected a number from 0 to 65535, got text (not shown)");
+    }
+
+    #[test]
+    fn what_is_legal() {
+        for (text, items) in [
+            ("", 0),
+            ("# nothing\n", 0),
+            ("---\n", 0),
+            ("items:\n", 0),
+            ("items: ~\n", 0),
+            ("items: [{name: a}]\n---\nitems: [{nonsense: ]", 1),
+            ("items: [&i {name: a}, *i]", 2),
+            ("\u{feff}items: [{name: a}]", 1),
+        ] {
+            assert_eq!(read(text).expect(text).items.len(), items, "{text}");
+        }
+    }
+
+    #[test]
+    fn scalars_stay_as_they_were_written() {
+        let top = read(
+            "labels: {a: 1.10, b: 0123, c: yes, d: null, e: '~', f: 1e3, 7: x}\nitems: [{name: 5, port: 0o17, on: off}, {name: a, port: 1_000, on: y}, {name: a, port: 010}]",
+        )
+        .expect("legal");
+        let labels: Vec<_> = top.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(
+            labels,
+            [("7", "x"), ("a", "1.10"), ("b", "0123"), ("c", "yes"), ("d", ""), ("e", "~"), ("f", "1e3")]
+        );
+        assert!(top.items.iter().all(|item| item.password.is_empty()));
+        let ports: Vec<_> = top.items.iter().map(|i| (i.port, i.on)).collect();
+        assert_eq!(ports, [(15, false), (1000, true), (8, false)]);
+    }
+
+    #[test]
+    fn stages_keep_their_types() {
+        let top = read("items: [{name: a, stages: [{x: {n: 1, f: 1.5, t: '1', b: true, z: null}}]}]").expect("legal");
+        let want: serde_yaml::Value =
+            serde_yaml::from_str("{x: {n: 1, f: 1.5, t: '1', b: true, z: null}}").expect("YAML");
+        assert_eq!(top.items[0].stages[0], want);
+    }
+
+    #[test]
+    fn merges() {
+        let top = read(
+            "x-base: &b {port: 1, on: yes, name: base}\nitems:\n- {<<: *b, name: a}\n- name: b\n  <<: [{port: 2}, *b]\n",
+        )
+        .expect("legal");
+        let items: Vec<_> = top.items.iter().map(|i| (i.name.as_str(), i.port, i.on)).collect();
+        assert_eq!(items, [("a", 1, true), ("b", 2, true)]);
+        assert!(top.base.is_mapping());
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_merged_block_is_found_where_it_is_written() {
+        let e = read("x-base: &b\n  name: a\n  port: x\nitems:\n- <<: *b\n  on: true\n").expect_err("port");
+        assert_eq!(e.to_string(), "f.yaml:3:3: items[0].<<.port: expected a number from 0 to 65535, got text \"x\"");
+        let e = read("items:\n- <<: 5\n").expect_err("merge");
+        assert_eq!(e.to_string(), "f.yaml:2:3: items[0].<<: `<<` merges a mapping, or a list of mappings");
+    }
+
+    #[test]
+    fn bombs_are_refused() {
+        let mut text = String::from("x-base:\n- &a0 [x,x,x,x,x,x,x,x,x]\n");
+        for i in 1..12 {
+            text += &format!("- &a{i} [{}]\n", vec![format!("*a{}", i - 1); 9].join(","));
+        }
+        assert!(read(&text).expect_err("a bomb").to_string().contains("repetition limit"));
+        let deep = "[".repeat(100_000);
+        assert!(read(&deep).expect_err("too deep").to_string().contains("recursion limit"));
+        assert!(read("x-base: &a [*a]").is_err());
+    }
+
+    #[test]
+    fn no_text_makes_it_panic() {
+        let text = "x-base: &b {port: 1, name: 'n'}\nitems:\n- <<: *b\n  on: yes\n  stages:\n  - {a: !t [1.5, ~, \"x\"]}\nlabels: {a: >-\n  b}\n---\n";
+        let junk = ["", "\t", ":", "- ", "{", "]", "*b", "&b ", "<<: ", "!", "\"", "\u{feff}", "|\n", "? "];
+        for (at, _) in text.char_indices() {
+            for junk in junk {
+                let _ = read(&format!("{}{junk}{}", &text[..at], &text[at..]));
+                let _ = read(&format!("{}{junk}", &text[..at]));
+            }
+        }
+    }
+}

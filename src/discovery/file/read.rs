@@ -1,0 +1,331 @@
+//! The files of one `file_sd_configs` entry, and which of them changed. Synchronous: it waits only for the disk.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use tracing::{info, warn};
+
+use crate::discovery::{Metrics, StaticConfig};
+use crate::model::TargetGroup;
+
+/// A list of targets is small; what is larger is some other file.
+const LARGEST: u64 = 16 << 20;
+
+pub(super) struct Files {
+    patterns: Vec<Pattern>,
+    files: BTreeMap<String, File>,
+    job: String,
+    metrics: Metrics,
+}
+
+struct Pattern {
+    text: String,
+    /// What kept it from naming a file when last looked at.
+    trouble: Option<String>,
+}
+
+#[derive(Default)]
+struct File {
+    stamp: Option<Stamp>,
+    /// The last good content.
+    groups: Vec<TargetGroup>,
+    trouble: Option<String>,
+}
+
+/// Two looks with one stamp saw the same content, as far as a look can tell.
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    len: u64,
+    inode: u64,
+}
+
+impl Files {
+    pub(super) fn new(patterns: Vec<String>, job: &str, metrics: Metrics) -> Self {
+        let patterns = patterns.into_iter().map(|text| Pattern { text, trouble: None }).collect();
+        Self { patterns, files: BTreeMap::new(), job: job.to_string(), metrics }
+    }
+
+    /// All groups of all files, or none if no file was read (or went away). `all` reads also what looks unchanged.
+    ///
+    /// A file that is broken keeps its last good content; one that is away has none.
+    pub(super) fn look(&mut self, all: bool) -> Option<Vec<TargetGroup>> {
+        let mut before = std::mem::take(&mut self.files);
+        let mut changed = false;
+        for pattern in &mut self.patterns {
+            let paths = match matching(&pattern.text) {
+                Ok(paths) => {
+                    let none = paths.is_empty().then(|| "no such file".to_string());
+                    transition(&mut pattern.trouble, none, &self.job, &pattern.text);
+                    paths
+                }
+                Err(error) => {
+                    self.metrics.file_failed(&self.job);
+                    transition(&mut pattern.trouble, Some(error.to_string()), &self.job, &pattern.text);
+                    // Perhaps they are still there.
+                    before.keys().filter(|path| fits(&pattern.text, path)).cloned().collect()
+                }
+            };
+            for path in paths {
+                if self.files.contains_key(&path) {
+                    continue;
+                }
+                let mut file = before.remove(&path).unwrap_or_default();
+                changed |= file.look(&path, all, &self.job, &self.metrics);
+                self.files.insert(path, file);
+            }
+        }
+        let vanished = !before.is_empty();
+        (changed || vanished).then(|| self.files.values().flat_map(|file| file.groups.clone()).collect())
+    }
+}
+
+impl File {
+    /// Reads the file if it changed; whether that gave new content.
+    fn look(&mut self, path: &str, all: bool, job: &str, metrics: &Metrics) -> bool {
+        let content = match fs::metadata(path) {
+            Ok(metadata) => {
+                let stamp = Some(Stamp::of(&metadata));
+                if !all && self.trouble.is_none() && self.stamp == stamp {
+                    return false;
+                }
+                // The stamp is older than the content: a write in between is seen at the next look.
+                self.stamp = stamp;
+                read(path, metadata.len())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        match content {
+            Ok(groups) => {
+                self.groups = groups;
+                transition(&mut self.trouble, None, job, path);
+                true
+            }
+            Err(error) => {
+                metrics.file_failed(job);
+                transition(&mut self.trouble, Some(format!("{error}; its last good content holds")), job, path);
+                false
+            }
+        }
+    }
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self { modified: metadata.modified().ok(), len: metadata.len(), inode: metadata.ino() }
+    }
+}
+
+/// Says when trouble begins, changes or ends, and nothing in between.
+fn transition(was: &mut Option<String>, is: Option<String>, job: &str, file: &str) {
+    if *was == is {
+        return;
+    }
+    match &is {
+        Some(error) => warn!(job, file, error, "no targets from a file of file_sd_configs"),
+        None => info!(job, file, "targets from a file of file_sd_configs again"),
+    }
+    *was = is;
+}
+
+fn read(path: &str, len: u64) -> Result<Vec<TargetGroup>, String> {
+    if len > LARGEST {
+        return Err(format!("{len} bytes are too many for a file of targets, which may have {LARGEST}"));
+    }
+    let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
+    let json = path.ends_with(".json") || path.ends_with(".JSON");
+    let configs: Option<Vec<StaticConfig>> = if json {
+        serde_json::from_str(&text).map_err(|e| e.to_string())?
+    } else {
+        serde_yaml::from_str(&text).map_err(|e| e.to_string())?
+    };
+    let mut groups = Vec::new();
+    for (i, config) in configs.unwrap_or_default().into_iter().enumerate() {
+        config.validate().map_err(|e| format!("group {i}: {e}"))?;
+        let mut targets = config.named_targets();
+        for labels in &mut targets {
+            labels.insert("__meta_filepath".to_string(), path.to_string());
+        }
+        groups.push(TargetGroup { source: format!("{path}:{i}"), targets });
+    }
+    Ok(groups)
+}
+
+/// The paths that `pattern` names now.
+fn matching(pattern: &str) -> io::Result<Vec<String>> {
+    let absent = |e: &io::Error| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    if !pattern.contains('*') {
+        return match fs::metadata(pattern) {
+            Ok(_) => Ok(vec![pattern.to_string()]),
+            Err(e) if absent(&e) => Ok(Vec::new()),
+            Err(e) => Err(e),
+        };
+    }
+    let directory = &pattern[..pattern.rfind('/').map_or(0, |slash| slash + 1)];
+    let listing = match fs::read_dir(if directory.is_empty() { Path::new(".") } else { Path::new(directory) }) {
+        Ok(listing) => listing,
+        Err(e) if absent(&e) => return Ok(Vec::new()),
+        Err(e) => return Err(e),
+    };
+    let mut paths = Vec::new();
+    for entry in listing {
+        if let Ok(name) = entry?.file_name().into_string() {
+            let path = format!("{directory}{name}");
+            if fits(pattern, &path) {
+                paths.push(path);
+            }
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Whether `pattern`, in which each `*` stands for anything without a `/`, names `path`.
+fn fits(pattern: &str, path: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = path.strip_prefix(first) else { return false };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part) && !rest.contains('/');
+        }
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    struct Scene {
+        directory: TempDir,
+        registry: Registry,
+        files: Files,
+    }
+
+    impl Scene {
+        fn new(pattern: &str) -> Self {
+            let (directory, registry) = (tempfile::tempdir().expect("a directory"), Registry::new());
+            let pattern = format!("{}/{pattern}", directory.path().display());
+            let files = Files::new(vec![pattern], "job", Metrics::register(&registry));
+            Self { directory, registry, files }
+        }
+
+        fn write(&self, name: &str, content: &str) {
+            fs::write(self.directory.path().join(name), content).expect("written");
+        }
+
+        /// Each group as `file:index=addresses`.
+        fn look(&mut self, all: bool) -> Option<Vec<String>> {
+            let base = format!("{}/", self.directory.path().display());
+            let short = |g: TargetGroup| {
+                let addresses: Vec<_> = g.targets.iter().map(|t| t["__address__"].as_str()).collect();
+                for target in &g.targets {
+                    assert!(g.source.starts_with(&target["__meta_filepath"]));
+                }
+                format!("{}={}", g.source.strip_prefix(&base).expect("a path"), addresses.join(","))
+            };
+            self.files.look(all).map(|groups| groups.into_iter().map(short).collect())
+        }
+
+        fn errors(&self) -> f64 {
+            self.registry.gather().iter().map(|family| family.get_metric()[0].get_counter().get_value()).sum()
+        }
+    }
+
+    #[test]
+    fn a_broken_file_keeps_its_last_good_content() {
+        let mut scene = Scene::new("*.yml");
+        scene.write("a.yml", "- targets: [x]\n- targets: [y, z]\n  labels: {env: prod}");
+        scene.write("other.json", "[]");
+        let good = Some(vec!["a.yml:0=x".to_string(), "a.yml:1=y,z".to_string()]);
+        assert_eq!(scene.look(true), good);
+        assert_eq!(scene.look(false), None);
+        assert_eq!(scene.look(true), good, "a full look reads again");
+
+        for (broken, why) in [
+            ("- targets: [x", "a line cut off"),
+            ("- target: [x]", "unknown key"),
+            ("targets: [x]", "not a list"),
+            ("- targets: [x]\n  labels: {a-b: c}", "a label name that Loki refuses"),
+        ] {
+            let errors = scene.errors();
+            scene.write("a.yml", broken);
+            assert_eq!(scene.look(false), None, "{why}");
+            assert_eq!(scene.errors(), errors + 1.0, "{why}");
+            assert_eq!(scene.look(false), None, "{why}");
+            assert!(scene.files.files.values().all(|f| f.trouble.is_some() && f.groups.len() == 2), "{why}");
+        }
+
+        scene.write("a.yml", "- targets: [w]");
+        assert_eq!(scene.look(false), Some(vec!["a.yml:0=w".to_string()]));
+        scene.write("a.yml", "");
+        assert_eq!(scene.look(false), Some(vec![]), "an empty file is a list of nothing");
+    }
+
+    #[test]
+    fn files_come_and_go() {
+        let mut scene = Scene::new("t_*.json");
+        assert_eq!(scene.look(true), None);
+        scene.write("t_2.json", r#"[{"targets": ["b"], "labels": {"x": "1"}}]"#);
+        scene.write("t_1.json", "[{\"targets\":\n\t[\"a\"]}]");
+        assert_eq!(scene.look(false), Some(vec!["t_1.json:0=a".to_string(), "t_2.json:0=b".to_string()]));
+        fs::remove_file(scene.directory.path().join("t_1.json")).expect("removed");
+        assert_eq!(scene.look(false), Some(vec!["t_2.json:0=b".to_string()]));
+        fs::remove_dir_all(scene.directory.path()).expect("removed");
+        assert_eq!(scene.look(false), Some(vec![]));
+        assert_eq!(scene.look(false), None);
+        assert_eq!(scene.errors(), 0.0);
+    }
+
+    #[test]
+    fn a_replaced_file_is_seen_by_its_inode() {
+        let mut scene = Scene::new("a.yml");
+        scene.write("a.yml", "- targets: [x]");
+        let path = scene.directory.path().join("a.yml");
+        let modified = fs::metadata(&path).and_then(|m| m.modified()).expect("a time");
+        assert!(scene.look(true).is_some());
+        scene.write("new", "- targets: [y]");
+        fs::File::options()
+            .write(true)
+            .open(scene.directory.path().join("new"))
+            .and_then(|f| f.set_modified(modified))
+            .expect("set");
+        fs::rename(scene.directory.path().join("new"), path).expect("renamed");
+        assert_eq!(scene.look(false), Some(vec!["a.yml:0=y".to_string()]));
+    }
+
+    #[test]
+    fn what_a_star_stands_for() {
+        for (pattern, path, fit) in [
+            ("a.yml", "a.yml", true),
+            ("a.yml", "b.yml", false),
+            ("a.yml", "a.yml.bak", false),
+            ("/d/*.yml", "/d/a.yml", true),
+            ("/d/*.yml", "/d/.yml", true),
+            ("/d/*.yml", "/d/e/a.yml", false),
+            ("/d/*.yml", "/d/a.yml.bak", false),
+            ("/d/a*b*.yml", "/d/a1b2.yml", true),
+            ("/d/a*b*.yml", "/d/a1.yml", false),
+            ("/d/ab*b.yml", "/d/ab.yml", false),
+            ("*.json", "x.json", true),
+        ] {
+            assert_eq!(fits(pattern, path), fit, "{pattern} {path}");
+        }
+    }
+}

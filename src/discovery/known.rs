@@ -1,0 +1,144 @@
+//! What has been told of one service discovery config, so that only changes are told.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use prometheus::IntGauge;
+use tokio::sync::mpsc;
+
+use super::Metrics;
+use crate::model::{Labels, TargetGroup, Update};
+
+/// The sources of one config: a hash of what was last told of each is all that is kept.
+pub(super) struct Known {
+    job: Arc<str>,
+    /// Keeps sources of two configs of a job apart.
+    prefix: String,
+    told: HashMap<String, u64>,
+    count: IntGauge,
+    updates: mpsc::Sender<Update>,
+}
+
+impl Known {
+    /// `key` and `index` say which config of the job it is, for instance `file_sd_configs` and 0.
+    pub(super) fn new(
+        job: &Arc<str>,
+        key: &str,
+        index: usize,
+        metrics: &Metrics,
+        updates: mpsc::Sender<Update>,
+    ) -> Self {
+        let (prefix, count) = (format!("{key}[{index}]"), metrics.sources(job, key));
+        Self { job: Arc::clone(job), prefix, told: HashMap::new(), count, updates }
+    }
+
+    pub(super) fn job(&self) -> &str {
+        &self.job
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.told.len()
+    }
+
+    /// Tells of a group, unless it is what was told before.
+    pub(super) async fn set(&mut self, group: TargetGroup) {
+        if group.targets.is_empty() {
+            return self.remove(&group.source).await;
+        }
+        let hash = hash(&group.targets);
+        match self.told.insert(group.source.clone(), hash) {
+            Some(before) if before == hash => return,
+            Some(_) => {}
+            None => self.count.inc(),
+        }
+        self.tell(&group.source, group.targets).await;
+    }
+
+    pub(super) async fn remove(&mut self, source: &str) {
+        if self.told.remove(source).is_some() {
+            self.count.dec();
+            self.tell(source, Vec::new()).await;
+        }
+    }
+
+    /// Tells of `groups` and takes back every other: what vanished while nobody looked is gone.
+    pub(super) async fn replace(&mut self, groups: Vec<TargetGroup>) {
+        let mut gone = self.told.clone();
+        for group in groups {
+            gone.remove(&group.source);
+            self.set(group).await;
+        }
+        for source in gone.into_keys() {
+            self.remove(&source).await;
+        }
+    }
+
+    async fn tell(&self, source: &str, targets: Vec<Labels>) {
+        let group = TargetGroup { source: format!("{}/{source}", self.prefix), targets };
+        // Nobody listens: `discovery::run` sees it and ends all loops.
+        let _ = self.updates.send(Update::Group { job: Arc::clone(&self.job), group }).await;
+    }
+}
+
+/// A reload ends one set of loops and begins another, under one gauge.
+impl Drop for Known {
+    fn drop(&mut self) {
+        self.count.sub(self.told.len() as i64);
+    }
+}
+
+fn hash(targets: &[Labels]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    targets.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::*;
+
+    fn group(source: &str, values: &[&str]) -> TargetGroup {
+        let targets = values.iter().map(|v| Labels::from([("a".to_string(), v.to_string())])).collect();
+        TargetGroup { source: source.to_string(), targets }
+    }
+
+    /// What was told since the last look: each source and how many targets it has.
+    fn told(updates: &mut mpsc::Receiver<Update>) -> Vec<(String, usize)> {
+        let mut told = Vec::new();
+        while let Ok(Update::Group { group, .. }) = updates.try_recv() {
+            told.push((group.source, group.targets.len()));
+        }
+        told.sort();
+        told
+    }
+
+    #[tokio::test]
+    async fn only_changes_are_told_and_the_gauge_follows() {
+        let metrics = Metrics::register(&Registry::new());
+        let gauge = metrics.sources("j", "file_sd_configs");
+        let (updates, mut listener) = mpsc::channel(16);
+        let mut known = Known::new(&"j".into(), "file_sd_configs", 2, &metrics, updates);
+        let all = |pairs: &[(&str, usize)]| -> Vec<(String, usize)> {
+            pairs.iter().map(|(s, n)| (format!("file_sd_configs[2]/{s}"), *n)).collect()
+        };
+
+        known.replace(vec![group("a", &["1"]), group("b", &["1", "2"])]).await;
+        assert_eq!(told(&mut listener), all(&[("a", 1), ("b", 2)]));
+        known.set(group("a", &["1"])).await;
+        assert_eq!(told(&mut listener), []);
+        known.set(group("a", &["2"])).await;
+        assert_eq!(told(&mut listener), all(&[("a", 1)]));
+        known.replace(vec![group("c", &["1"]), group("b", &["1", "2"])]).await;
+        assert_eq!(told(&mut listener), all(&[("a", 0), ("c", 1)]));
+        known.set(group("b", &[])).await;
+        known.remove("never seen").await;
+        assert_eq!(told(&mut listener), all(&[("b", 0)]));
+
+        assert_eq!(gauge.get(), 1);
+        drop(known);
+        assert_eq!(gauge.get(), 0);
+    }
+}

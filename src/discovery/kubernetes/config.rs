@@ -1,0 +1,174 @@
+//! What the user wrote under `kubernetes_sd_configs`.
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::model::units::{self, Secret};
+
+/// One entry. Keys that Promtail takes and this agent does not are known, so that they are refused with advice.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    #[serde(deserialize_with = "units::string")]
+    pub role: String,
+    #[serde(deserialize_with = "units::string")]
+    pub api_server: String,
+    #[serde(deserialize_with = "units::string")]
+    pub kubeconfig_file: String,
+    #[serde(deserialize_with = "units::or_default")]
+    pub namespaces: Namespaces,
+    #[serde(deserialize_with = "units::or_default")]
+    pub selectors: Vec<Selector>,
+    #[serde(deserialize_with = "units::or_default")]
+    pub attach_metadata: AttachMetadata,
+
+    // How to speak to `api_server`; a kubeconfig and a service account bring their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub basic_auth: Option<BasicAuth>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<Authorization>,
+    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Secret::is_empty")]
+    pub bearer_token: Secret,
+    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    pub bearer_token_file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_config: Option<TlsConfig>,
+
+    // An API server does not redirect, and HTTP/1.1 serves a watch as well: either value is right.
+    #[serde(skip_serializing)]
+    pub follow_redirects: Written,
+    #[serde(skip_serializing)]
+    pub enable_http2: Written,
+
+    #[serde(skip_serializing)]
+    pub oauth2: Written,
+    #[serde(deserialize_with = "units::string", skip_serializing)]
+    pub proxy_url: String,
+    #[serde(deserialize_with = "units::string", skip_serializing)]
+    pub no_proxy: String,
+    #[serde(deserialize_with = "units::bool", skip_serializing)]
+    pub proxy_from_environment: bool,
+    #[serde(skip_serializing)]
+    pub proxy_connect_header: Written,
+    #[serde(skip_serializing)]
+    pub http_headers: Written,
+}
+
+/// Without names and without the own one, all namespaces.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Namespaces {
+    #[serde(deserialize_with = "units::bool")]
+    pub own_namespace: bool,
+    #[serde(deserialize_with = "units::or_default")]
+    pub names: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Selector {
+    #[serde(deserialize_with = "units::string")]
+    pub role: String,
+    #[serde(deserialize_with = "units::string")]
+    pub label: String,
+    #[serde(deserialize_with = "units::string")]
+    pub field: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AttachMetadata {
+    #[serde(deserialize_with = "units::bool")]
+    pub node: bool,
+    #[serde(deserialize_with = "units::bool")]
+    pub namespace: bool,
+    #[serde(deserialize_with = "units::bool")]
+    pub deployment: bool,
+    #[serde(deserialize_with = "units::bool")]
+    pub job: bool,
+    #[serde(deserialize_with = "units::bool")]
+    pub cronjob: bool,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BasicAuth {
+    #[serde(deserialize_with = "units::string")]
+    pub username: String,
+    #[serde(deserialize_with = "units::string")]
+    pub username_file: String,
+    #[serde(deserialize_with = "units::or_default")]
+    pub password: Secret,
+    #[serde(deserialize_with = "units::string")]
+    pub password_file: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Authorization {
+    #[serde(rename = "type", deserialize_with = "units::string")]
+    pub kind: String,
+    #[serde(deserialize_with = "units::or_default")]
+    pub credentials: Secret,
+    #[serde(deserialize_with = "units::string")]
+    pub credentials_file: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsConfig {
+    #[serde(deserialize_with = "units::string")]
+    pub ca_file: String,
+    #[serde(deserialize_with = "units::string")]
+    pub cert_file: String,
+    #[serde(deserialize_with = "units::string")]
+    pub key_file: String,
+    #[serde(deserialize_with = "units::string")]
+    pub server_name: String,
+    #[serde(deserialize_with = "units::bool")]
+    pub insecure_skip_verify: bool,
+    #[serde(skip_serializing)]
+    pub ca: Written,
+    #[serde(skip_serializing)]
+    pub cert: Written,
+    #[serde(skip_serializing)]
+    pub key: Written,
+    #[serde(deserialize_with = "units::string")]
+    pub min_version: String,
+    #[serde(deserialize_with = "units::string")]
+    pub max_version: String,
+}
+
+/// Whether a key was written; its value is of no use here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written(pub bool);
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Option::<IgnoredAny>::deserialize(deserializer)?.is_some()))
+    }
+}
+
+impl Config {
+    pub(super) fn tls(&self) -> TlsConfig {
+        self.tls_config.clone().unwrap_or_default()
+    }
+
+    /// The one selector for pods; validation lets no second one pass.
+    pub(super) fn selector(&self) -> Selector {
+        self.selectors.first().cloned().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dump_shows_no_secret() {
+        let yaml = "{role: pod, api_server: 'http://x', bearer_token: hunter2, basic_auth: {password: hunter2}}";
+        let config: Config = serde_yaml::from_str(yaml).expect("a config");
+        assert!(!serde_yaml::to_string(&config).expect("yaml").contains("hunter2"));
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,122 @@
+//! What can go wrong between here and the API server, and what somebody can do about it.
+
+use std::error::Error;
+
+use kube::core::Status;
+
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) reason: Reason,
+    pub(super) error: String,
+    /// Whether the watch may go on where it was; if not, a new connection and a new list begin.
+    pub(super) resumable: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// The kubeconfig or the service account cannot be read.
+    Credentials,
+    /// No answer, or not one to the end.
+    Connection,
+    Unauthorized,
+    Forbidden,
+    /// The server no longer knows where the watch was: routine after a long absence.
+    Gone,
+    /// 429, 5xx.
+    Busy,
+    /// Any other status, or an answer that cannot be understood.
+    Answer,
+}
+
+impl Reason {
+    /// As the metric names it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Reason::Credentials => "credentials",
+            Reason::Connection => "connection",
+            Reason::Unauthorized => "unauthorized",
+            Reason::Forbidden => "forbidden",
+            Reason::Gone => "gone",
+            Reason::Busy => "busy",
+            Reason::Answer => "answer",
+        }
+    }
+
+    pub(super) fn advice(self) -> &'static str {
+        match self {
+            Reason::Credentials => "run in a pod with a service account, or name a kubeconfig_file or an api_server",
+            Reason::Connection => {
+                "check that the API server can be reached from here: address, network policy, certificates"
+            }
+            Reason::Unauthorized => "check the token or the certificate: the API server does not know who is asking",
+            Reason::Forbidden => "bind the service account to a ClusterRole that may get, list and watch pods",
+            Reason::Gone | Reason::Busy => "nothing: it is asked again",
+            Reason::Answer => "check selectors and namespaces, and that the address is that of a Kubernetes API",
+        }
+    }
+
+    fn of(code: u16) -> Self {
+        match code {
+            401 => Reason::Unauthorized,
+            403 => Reason::Forbidden,
+            410 => Reason::Gone,
+            429 | 500.. => Reason::Busy,
+            _ => Reason::Answer,
+        }
+    }
+}
+
+impl Failure {
+    pub(super) fn credentials(error: String) -> Self {
+        Self { reason: Reason::Credentials, error, resumable: false }
+    }
+
+    pub(super) fn silence(error: &str) -> Self {
+        Self { reason: Reason::Connection, error: error.to_string(), resumable: true }
+    }
+
+    /// A request failed. Only a server that has too much to do is asked the same again: else the connection itself may
+    /// be at fault, its certificate or its address, and is made anew.
+    pub(super) fn request(error: kube::Error) -> Self {
+        let reason = match &error {
+            kube::Error::Api(status) => Reason::of(status.code),
+            kube::Error::SerdeError(_) => Reason::Answer,
+            kube::Error::Auth(_) => Reason::Credentials,
+            _ => Reason::Connection,
+        };
+        let text = match &error {
+            kube::Error::Api(status) => said(status),
+            _ => chain(&error),
+        };
+        Self { reason, error: text, resumable: reason == Reason::Busy }
+    }
+
+    /// A watch broke off.
+    pub(super) fn broken(error: kube::Error) -> Self {
+        let failure = Self::request(error);
+        Self { resumable: failure.reason == Reason::Connection, ..failure }
+    }
+
+    /// The server ended a watch with an error: whatever it was, the watch cannot be trusted to go on.
+    pub(super) fn in_stream(status: &Status) -> Self {
+        Self { reason: Reason::of(status.code), error: said(status), resumable: false }
+    }
+}
+
+fn said(status: &Status) -> String {
+    format!("{} {}: {}", status.code, status.reason, status.message)
+}
+
+/// An error with its causes, of which the last says most.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,60 @@
+//! Whether a watch is in step with the API server: counted always, logged when it changes.
+
+use std::sync::Arc;
+
+use prometheus::IntGauge;
+use tracing::{debug, info, warn};
+
+use super::failure::{Failure, Reason};
+use crate::discovery::Metrics;
+
+pub(super) struct Health {
+    job: Arc<str>,
+    /// What is watched, for the log.
+    scope: String,
+    server: String,
+    failing: Option<Reason>,
+    metrics: Metrics,
+    watches_failing: IntGauge,
+}
+
+impl Health {
+    pub(super) fn new(job: &Arc<str>, scope: String, metrics: Metrics) -> Self {
+        let watches_failing = metrics.watches_failing(job);
+        Self { job: Arc::clone(job), scope, server: String::new(), failing: None, metrics, watches_failing }
+    }
+
+    /// Which API server is asked, for messages.
+    pub(super) fn asks(&mut self, server: String) {
+        self.server = server;
+    }
+
+    pub(super) fn failed(&mut self, failure: &Failure) {
+        let Failure { reason, error, .. } = failure;
+        self.metrics.watch_failed(&self.job, reason.name());
+        let (job, scope, server, advice) = (&*self.job, &*self.scope, &*self.server, reason.advice());
+        if *reason == Reason::Gone || self.failing == Some(*reason) {
+            debug!(job, scope, error, "cannot watch pods");
+            return;
+        }
+        warn!(job, scope, server, error, advice, "cannot watch pods: known ones are tailed on, new ones are not seen");
+        if self.failing.replace(*reason).is_none() {
+            self.watches_failing.inc();
+        }
+    }
+
+    pub(super) fn recovered(&mut self) {
+        if self.failing.take().is_some() {
+            self.watches_failing.dec();
+            info!(job = &*self.job, scope = &*self.scope, "watching pods again");
+        }
+    }
+}
+
+impl Drop for Health {
+    fn drop(&mut self) {
+        if self.failing.is_some() {
+            self.watches_failing.dec();
+        }
+    }
+}

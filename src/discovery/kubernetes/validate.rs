@@ -1,0 +1,239 @@
+//! What of `kubernetes_sd_configs` is refused, each with what to write instead.
+
+use std::fs::File;
+
+use super::client;
+use super::config::Config;
+
+impl Config {
+    pub fn validate(&self) -> Result<(), String> {
+        match self.role.as_str() {
+            "pod" => {}
+            "" => return Err("role: is missing: write `role: pod`".to_string()),
+            other @ ("service" | "endpoints" | "endpointslice" | "node" | "ingress") => {
+                return Err(format!(
+                    "role: {other:?} is not supported: only pods have logs, write `role: pod` and relabel by its labels"
+                ));
+            }
+            other => return Err(format!("role: unknown role {other:?}: write `role: pod`")),
+        }
+        self.validate_scope()?;
+        self.validate_access()?;
+        self.refuse_the_unsupported()
+    }
+
+    /// Whether the named credentials can be opened.
+    pub fn check_files(&self) -> Result<(), String> {
+        let (tls, basic, authorization) = (self.tls(), self.basic_auth.as_ref(), self.authorization.as_ref());
+        let files = [
+            ("kubeconfig_file", Some(&self.kubeconfig_file)),
+            ("bearer_token_file", Some(&self.bearer_token_file)),
+            ("authorization.credentials_file", authorization.map(|a| &a.credentials_file)),
+            ("basic_auth.username_file", basic.map(|b| &b.username_file)),
+            ("basic_auth.password_file", basic.map(|b| &b.password_file)),
+            ("tls_config.ca_file", Some(&tls.ca_file)),
+            ("tls_config.cert_file", Some(&tls.cert_file)),
+            ("tls_config.key_file", Some(&tls.key_file)),
+        ];
+        for (key, path) in files {
+            if let Some(path) = path.filter(|path| !path.is_empty()) {
+                File::open(path).map_err(|e| format!("{key}: cannot open {path:?}: {e}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_scope(&self) -> Result<(), String> {
+        for (i, selector) in self.selectors.iter().enumerate() {
+            if !matches!(selector.role.as_str(), "pod" | "") {
+                return Err(format!(
+                    "selectors[{i}].role: {:?} selects nothing under `role: pod`: write `role: pod`",
+                    selector.role
+                ));
+            }
+            let no_operator = |term: &&str| !term.contains('=');
+            if let Some(term) = selector.field.split(',').filter(|t| !t.is_empty()).find(no_operator) {
+                return Err(format!(
+                    "selectors[{i}].field: {term:?} is not a field selector: write for instance status.phase=Running"
+                ));
+            }
+        }
+        if self.selectors.len() > 1 {
+            return Err("selectors: there may be one for pods: join the labels of all with a comma in one".to_string());
+        }
+        let attach = &self.attach_metadata;
+        let wanted = [
+            ("node", attach.node),
+            ("namespace", attach.namespace),
+            ("deployment", attach.deployment),
+            ("job", attach.job),
+            ("cronjob", attach.cronjob),
+        ];
+        if let Some((name, _)) = wanted.iter().find(|(_, on)| *on) {
+            return Err(format!(
+                "attach_metadata.{name}: is not supported: leave it out and use the pod's own labels and annotations"
+            ));
+        }
+        if self.namespaces.own_namespace && !(self.api_server.is_empty() && self.kubeconfig_file.is_empty()) {
+            return Err("namespaces.own_namespace: is known only inside a cluster: \
+                 with api_server or kubeconfig_file list it under namespaces.names"
+                .to_string());
+        }
+        match self.namespaces.names.iter().find(|name| name.is_empty() || name.contains('/')) {
+            Some(name) => Err(format!("namespaces.names: {name:?} is not the name of a namespace")),
+            None => Ok(()),
+        }
+    }
+
+    fn validate_access(&self) -> Result<(), String> {
+        if self.api_server.is_empty() {
+            return match self.access_keys().next() {
+                Some(key) => Err(format!(
+                    "{key}: is only for api_server: without it the kubeconfig or the service account says \
+                     how to connect; remove it, or name the api_server"
+                )),
+                None => Ok(()),
+            };
+        }
+        if !self.kubeconfig_file.is_empty() {
+            return Err("kubeconfig_file: cannot be used together with api_server: keep one of them".to_string());
+        }
+        client::check_url(&self.api_server).map_err(|e| format!("api_server: {e}"))?;
+        let credentials: Vec<&str> = self.access_keys().filter(|key| *key != "tls_config").collect();
+        if let [first, second, ..] = credentials[..] {
+            return Err(format!("{second}: cannot be used together with {first}: keep one of them"));
+        }
+        let either = |inline: bool, file: &str, key: &str| match inline && !file.is_empty() {
+            true => Err(format!("{key}: cannot be used together with {key}_file: keep one of them")),
+            false => Ok(()),
+        };
+        if let Some(basic) = &self.basic_auth {
+            either(!basic.username.is_empty(), &basic.username_file, "basic_auth.username")?;
+            either(!basic.password.is_empty(), &basic.password_file, "basic_auth.password")?;
+        }
+        if let Some(authorization) = &self.authorization {
+            either(
+                !authorization.credentials.is_empty(),
+                &authorization.credentials_file,
+                "authorization.credentials",
+            )?;
+            if !(authorization.kind.is_empty() || authorization.kind.trim().eq_ignore_ascii_case("bearer")) {
+                return Err(format!(
+                    "authorization.type: {:?} is not supported for a Kubernetes API: \
+                     leave it out for Bearer, or use basic_auth",
+                    authorization.kind
+                ));
+            }
+        }
+        let tls = self.tls();
+        match (tls.cert_file.is_empty(), tls.key_file.is_empty()) {
+            (false, true) => Err("tls_config.key_file: is missing: cert_file needs it".to_string()),
+            (true, false) => Err("tls_config.cert_file: is missing: key_file needs it".to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The keys in use that say how to speak to `api_server`.
+    fn access_keys(&self) -> impl Iterator<Item = &'static str> {
+        [
+            ("basic_auth", self.basic_auth.is_some()),
+            ("authorization", self.authorization.is_some()),
+            ("bearer_token", !self.bearer_token.is_empty()),
+            ("bearer_token_file", !self.bearer_token_file.is_empty()),
+            ("tls_config", self.tls_config.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(key, used)| used.then_some(key))
+    }
+
+    fn refuse_the_unsupported(&self) -> Result<(), String> {
+        const PROXY: &str = "reach the API server directly";
+        const INLINE: &str = "put it into a file and name that with the key of this name + _file";
+        let tls = self.tls();
+        let unsupported = [
+            ("oauth2", self.oauth2.0, "use bearer_token_file, or a kubeconfig_file with an exec plugin"),
+            ("proxy_url", !self.proxy_url.is_empty(), PROXY),
+            ("no_proxy", !self.no_proxy.is_empty(), PROXY),
+            ("proxy_from_environment", self.proxy_from_environment, PROXY),
+            ("proxy_connect_header", self.proxy_connect_header.0, PROXY),
+            ("http_headers", self.http_headers.0, "use authorization for credentials"),
+            ("tls_config.ca", tls.ca.0, INLINE),
+            ("tls_config.cert", tls.cert.0, INLINE),
+            ("tls_config.key", tls.key.0, INLINE),
+            ("tls_config.min_version", tls.min_version == "TLS13", "TLS 1.2 and 1.3 are offered, never less"),
+            ("tls_config.max_version", !matches!(&*tls.max_version, "" | "TLS13"), "TLS 1.2 and 1.3 are offered"),
+        ];
+        match unsupported.iter().find(|(_, written, _)| *written) {
+            Some((key, _, advice)) => Err(format!("{key}: is not supported for a Kubernetes API: {advice}")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn validate(yaml: &str) -> Result<(), String> {
+        serde_yaml::from_str::<Config>(yaml).map_err(|e| e.to_string())?.validate()
+    }
+
+    #[test]
+    fn what_is_refused_is_named() {
+        for (yaml, named) in [
+            ("{}", "role: is missing"),
+            ("role: [pod]", "role"),
+            ("role: Pod", "unknown role"),
+            ("role: node", "only pods"),
+            ("{role: pod, rolle: pod}", "rolle"),
+            ("{role: pod, attach_metadata: {node: true}}", "attach_metadata.node"),
+            ("{role: pod, attach_metadata: {cronjob: yes}}", "attach_metadata.cronjob"),
+            ("{role: pod, selectors: [{role: node, field: a=b}]}", "selectors[0].role"),
+            ("{role: pod, selectors: [{role: pod, label: a=b}, {role: pod, label: c=d}]}", "selectors: "),
+            ("{role: pod, selectors: [{role: pod, field: 'spec.nodeName'}]}", "selectors[0].field"),
+            ("{role: pod, namespaces: {names: [a/b]}}", "namespaces.names"),
+            ("{role: pod, namespaces: {own_namespace: true}, kubeconfig_file: x}", "own_namespace"),
+            ("{role: pod, api_server: 'http://x', kubeconfig_file: x}", "kubeconfig_file"),
+            ("{role: pod, api_server: 'x:1'}", "api_server"),
+            ("{role: pod, api_server: 'ftp://x'}", "api_server"),
+            ("{role: pod, bearer_token: x}", "bearer_token: is only for api_server"),
+            ("{role: pod, tls_config: {ca_file: x}}", "tls_config: is only for api_server"),
+            ("{role: pod, oauth2: {client_id: x}}", "oauth2"),
+            ("{role: pod, proxy_url: 'http://p'}", "proxy_url"),
+            ("{role: pod, proxy_from_environment: true}", "proxy_from_environment"),
+            ("{role: pod, http_headers: {a: {values: [b]}}}", "http_headers"),
+            ("{role: pod, api_server: 'http://x', bearer_token: a, bearer_token_file: b}", "bearer_token_file"),
+            ("{role: pod, api_server: 'http://x', basic_auth: {username: a}, bearer_token: b}", "bearer_token"),
+            ("{role: pod, api_server: 'http://x', basic_auth: {password: a, password_file: b}}", "basic_auth.password"),
+            ("{role: pod, api_server: 'http://x', authorization: {type: Digest}}", "authorization.type"),
+            ("{role: pod, api_server: 'http://x', tls_config: {cert_file: a}}", "tls_config.key_file"),
+            ("{role: pod, api_server: 'http://x', tls_config: {ca: abc}}", "tls_config.ca"),
+            ("{role: pod, api_server: 'http://x', tls_config: {min_version: TLS13}}", "tls_config.min_version"),
+        ] {
+            let error = validate(yaml).expect_err(yaml);
+            assert!(error.contains(named), "{yaml}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_taken() {
+        for yaml in [
+            "role: pod",
+            "{role: pod, api_server: 'http://127.0.0.1:1', namespaces: {names: [test]}, selectors: [{role: pod, label: app=x}]}",
+            "{role: pod, selectors: [{role: pod, field: 'status.phase!=Failed,spec.nodeName=n'}]}",
+            "{role: pod, namespaces: {own_namespace: true}, selectors: , attach_metadata: {node: false}}",
+            "{role: pod, kubeconfig_file: /x, follow_redirects: true, enable_http2: false, oauth2: , proxy_url: ''}",
+            "{role: pod, api_server: 'https://x', authorization: {type: bearer, credentials_file: x}, \
+              tls_config: {insecure_skip_verify: true, min_version: TLS12}}",
+        ] {
+            assert_eq!(validate(yaml), Ok(()), "{yaml}");
+        }
+    }
+
+    #[test]
+    fn a_named_file_that_is_missing_is_an_error_at_the_start() {
+        let config: Config = serde_yaml::from_str("{role: pod, kubeconfig_file: /nowhere/kube}").expect("a config");
+        assert!(config.check_files().is_err_and(|e| e.contains("kubeconfig_file") && e.contains("/nowhere/kube")));
+        assert_eq!(Config::default().check_files(), Ok(()));
+    }
+}

@@ -1,0 +1,255 @@
+//! The watch against an API server whose every answer the test gives.
+
+mod apiserver;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::super::backoff::Backoff;
+use super::super::{self as kubernetes, Config};
+use super::*;
+use crate::discovery::Metrics;
+use crate::model::TargetGroup;
+use crate::model::Update;
+use apiserver::{Apiserver, Request, error, list, pod, soon};
+
+/// A watch of node `n1`'s pods, run as a job runs it, and what it tells.
+struct Scene {
+    server: Apiserver,
+    registry: Registry,
+    updates: mpsc::Receiver<Update>,
+    first_list: mpsc::Receiver<Infallible>,
+    _watch: Aborted,
+}
+
+struct Aborted(tokio::task::JoinHandle<()>);
+
+impl Drop for Aborted {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Scene {
+    fn new(server: Apiserver, keys: &str) -> Self {
+        let yaml = format!("{{role: pod, api_server: '{}', {keys}}}", server.url());
+        let config: Config = serde_yaml::from_str(&yaml).expect(&yaml);
+        config.validate().expect(&yaml);
+        let (job, registry): (Arc<str>, Registry) = ("pods".into(), Registry::new());
+        let metrics = Metrics::register(&registry);
+        let (sender, updates) = mpsc::channel(64);
+        let (unlisted, first_list) = mpsc::channel(1);
+        let known = Known::new(&job, "kubernetes_sd_configs", 0, &metrics, sender);
+        let mut watch = kubernetes::watches(config, &"n1".into(), &job, &metrics).remove(0);
+        watch.backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
+        let watch = Aborted(tokio::spawn(watch.run(known, unlisted)));
+        Self { server, registry, updates, first_list, _watch: watch }
+    }
+
+    async fn request(&mut self) -> Request {
+        self.server.request().await
+    }
+
+    /// The next group: its pod and its targets' phases.
+    async fn told(&mut self) -> (String, Vec<String>) {
+        let Some(Update::Group { group: TargetGroup { source, targets }, .. }) = soon(self.updates.recv()).await else {
+            panic!("a group is told");
+        };
+        let name = source.strip_prefix("kubernetes_sd_configs[0]/pod/ns/").expect("a source").to_string();
+        (name, targets.iter().map(|t| t["__meta_kubernetes_pod_phase"].clone()).collect())
+    }
+
+    async fn tells(&mut self, name: &str, phase: &str) {
+        assert_eq!(self.told().await, (name.to_string(), vec![phase.to_string()]));
+    }
+
+    async fn takes_back(&mut self, name: &str) {
+        assert_eq!(self.told().await, (name.to_string(), vec![]));
+    }
+
+    /// A series of a metric family, by what its labels must say.
+    fn metric(&self, name: &str, label: &str) -> f64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == name);
+        let series = family.into_iter().flat_map(|family| family.get_metric());
+        let wanted = series.filter(|series| series.get_label().iter().any(|pair| pair.value() == label));
+        wanted.map(|series| series.get_counter().get_value() + series.get_gauge().get_value()).sum()
+    }
+
+    fn errors(&self, reason: &str) -> f64 {
+        self.metric("fantail_kubernetes_watch_errors_total", reason)
+    }
+
+    fn failing(&self) -> f64 {
+        self.metric("fantail_kubernetes_watches_failing", "pods")
+    }
+}
+
+#[tokio::test]
+async fn lists_from_the_cache_then_watches_from_there() {
+    let mut scene =
+        Scene::new(Apiserver::start(), "selectors: [{role: pod, label: 'app=web', field: 'status.phase!=Failed'}]");
+
+    let request = scene.request().await;
+    assert_eq!(request.path, "/api/v1/pods");
+    assert_eq!(request.query("fieldSelector"), Some("status.phase!=Failed,spec.nodeName=n1"));
+    assert_eq!(request.query("labelSelector"), Some("app=web"));
+    assert_eq!(request.query("resourceVersion"), Some("0"));
+    assert_eq!(request.query("resourceVersionMatch"), Some("NotOlderThan"));
+    assert_eq!(request.query("limit"), None);
+    assert_eq!(request.query("watch"), None);
+    assert_eq!(request.user_agent, concat!("fantail/", env!("CARGO_PKG_VERSION")));
+    request.answer(200, list("10", &[pod("a", "Pending", "7")]));
+    scene.tells("a", "Pending").await;
+    assert_eq!(soon(scene.first_list.recv()).await, None);
+
+    let request = scene.request().await;
+    assert_eq!(request.query("watch"), Some("true"));
+    assert_eq!(request.query("fieldSelector"), Some("status.phase!=Failed,spec.nodeName=n1"));
+    assert_eq!(request.query("labelSelector"), Some("app=web"));
+    assert_eq!(request.query("resourceVersion"), Some("10"));
+    let watch = request.stream();
+    watch.event("ADDED", pod("b", "Running", "11"));
+    scene.tells("b", "Running").await;
+    watch.event("MODIFIED", pod("a", "Running", "12"));
+    scene.tells("a", "Running").await;
+    watch.event("MODIFIED", pod("a", "Running", "13"));
+    watch.event("DELETED", pod("b", "Running", "14"));
+    scene.takes_back("b").await;
+    assert_eq!(scene.metric("fantail_discovery_sources", "kubernetes_sd_configs"), 1.0);
+
+    watch.event("BOOKMARK", json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"resourceVersion": "20"}}));
+    watch.end();
+    assert_eq!(scene.request().await.query("resourceVersion"), Some("20"));
+    assert_eq!(scene.metric("fantail_kubernetes_watch_errors_total", "pods"), 0.0);
+}
+
+#[tokio::test]
+async fn a_namespace_has_a_watch_of_its_own() {
+    let config: Config = serde_yaml::from_str("{role: pod, namespaces: {names: [x, y]}}").expect("a config");
+    let metrics = Metrics::register(&Registry::new());
+    let watches = kubernetes::watches(config, &"n1".into(), &"pods".into(), &metrics);
+    let scopes: Vec<String> = watches.iter().map(|watch| format!("{:?}", watch.scope)).collect();
+    assert_eq!(scopes, [r#"Named("x")"#, r#"Named("y")"#]);
+
+    let mut scene = Scene::new(Apiserver::start(), "namespaces: {names: [ns]}, bearer_token: hunter2");
+    let request = scene.request().await;
+    assert_eq!(request.path, "/api/v1/namespaces/ns/pods");
+    assert_eq!(request.authorization, "Bearer hunter2");
+}
+
+#[tokio::test]
+async fn gone_in_the_stream_lists_again_and_takes_back_what_vanished() {
+    let mut scene = Scene::new(Apiserver::start(), "");
+    scene.request().await.answer(200, list("10", &[pod("a", "Running", "1"), pod("b", "Running", "2")]));
+    scene.told().await;
+    scene.told().await;
+    let watch = scene.request().await.stream();
+    watch.event("ERROR", error(410, "Expired", "too old resource version"));
+
+    let request = scene.request().await;
+    assert_eq!((request.query("watch"), request.query("resourceVersion")), (None, Some("0")));
+    request.answer(200, list("30", &[pod("b", "Running", "2"), pod("c", "Running", "25")]));
+    scene.tells("c", "Running").await;
+    scene.takes_back("a").await;
+    assert_eq!(scene.request().await.query("resourceVersion"), Some("30"));
+    assert_eq!((scene.errors("gone"), scene.failing()), (1.0, 0.0));
+}
+
+#[tokio::test]
+async fn gone_as_the_answer_to_a_watch_lists_again() {
+    let mut scene = Scene::new(Apiserver::start(), "");
+    scene.request().await.answer(200, list("10", &[pod("a", "Running", "1")]));
+    scene.tells("a", "Running").await;
+    scene.request().await.answer(410, error(410, "Expired", "too old resource version"));
+    let request = scene.request().await;
+    assert_eq!((request.query("watch"), request.query("resourceVersion")), (None, Some("0")));
+    request.answer(200, list("30", &[]));
+    scene.takes_back("a").await;
+}
+
+#[tokio::test]
+async fn a_dropped_connection_resumes_where_it_was() {
+    let mut scene = Scene::new(Apiserver::start(), "");
+    scene.request().await.answer(200, list("10", &[pod("a", "Running", "1")]));
+    scene.tells("a", "Running").await;
+    let watch = scene.request().await.stream();
+    watch.event("ADDED", pod("b", "Running", "11"));
+    scene.tells("b", "Running").await;
+    watch.break_off();
+
+    let request = scene.request().await;
+    assert_eq!((request.query("watch"), request.query("resourceVersion")), (Some("true"), Some("11")));
+    let watch = request.stream();
+    watch.event("DELETED", pod("a", "Running", "12"));
+    scene.takes_back("a").await;
+    assert_eq!(scene.failing(), 0.0);
+}
+
+#[tokio::test]
+async fn a_busy_server_is_asked_again_for_the_same_watch() {
+    let mut scene = Scene::new(Apiserver::start(), "");
+    scene.request().await.answer(200, list("10", &[]));
+    for code in [429, 500, 503] {
+        scene.request().await.answer(code, error(code, "Busy", "later"));
+    }
+    let request = scene.request().await;
+    assert_eq!((request.query("watch"), request.query("resourceVersion")), (Some("true"), Some("10")));
+    assert_eq!((scene.errors("busy"), scene.failing()), (3.0, 1.0));
+}
+
+#[tokio::test]
+async fn forbidden_is_asked_again_until_somebody_grants_it() {
+    let mut scene = Scene::new(Apiserver::start(), "");
+    scene.request().await.answer(401, error(401, "Unauthorized", "Unauthorized"));
+    scene.request().await.answer(403, error(403, "Forbidden", "pods is forbidden"));
+    // It may list, and still not watch: no success yet.
+    scene.request().await.answer(200, list("10", &[pod("a", "Running", "1")]));
+    scene.tells("a", "Running").await;
+    scene.request().await.answer(403, error(403, "Forbidden", "pods is forbidden"));
+    let request = scene.request().await;
+    assert_eq!(request.query("watch"), None);
+    assert_eq!((scene.errors("unauthorized"), scene.errors("forbidden"), scene.failing()), (1.0, 2.0, 1.0));
+
+    request.answer(200, list("20", &[pod("a", "Running", "1")]));
+    let watch = scene.request().await.stream();
+    watch.event("MODIFIED", pod("a", "Succeeded", "21"));
+    scene.tells("a", "Succeeded").await;
+    assert_eq!(scene.failing(), 0.0);
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_at_the_start_is_waited_for() {
+    let (server, away) = Apiserver::away();
+    let mut scene = Scene::new(server, "");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while scene.errors("connection") < 2.0 {
+        assert!(Instant::now() < deadline, "failures are counted");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(scene.failing(), 1.0);
+    assert!(scene.first_list.try_recv().is_err_and(|e| e == mpsc::error::TryRecvError::Empty));
+
+    away.arrive();
+    scene.request().await.answer(200, list("10", &[pod("a", "Running", "1")]));
+    scene.tells("a", "Running").await;
+    assert_eq!(soon(scene.first_list.recv()).await, None);
+}
+
+#[tokio::test]
+async fn what_is_not_a_list_of_pods_is_an_error_and_takes_nothing_back() {
+    let mut scene = Scene::new(Apiserver::start(), "");
+    scene.request().await.answer(200, list("10", &[pod("a", "Running", "1")]));
+    scene.tells("a", "Running").await;
+    scene.request().await.stream().event("ERROR", error(500, "InternalError", "etcd"));
+    scene.request().await.answer(200, json!({"kind": "Status"}));
+    scene.request().await.answer(200, json!("it works!"));
+    scene.request().await.answer(200, list("20", &[pod("b", "Running", "2")]));
+    scene.tells("b", "Running").await;
+    scene.takes_back("a").await;
+    assert_eq!((scene.errors("busy"), scene.errors("answer")), (1.0, 2.0));
+}

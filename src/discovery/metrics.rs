@@ -1,0 +1,59 @@
+//! What discovery counts.
+
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use crate::metrics::register;
+
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Known pods, groups in files, static configs; label `config` says which.
+    sources: IntGaugeVec,
+    watch_errors: IntCounterVec,
+    watches_failing: IntGaugeVec,
+    file_errors: IntCounterVec,
+}
+
+impl Metrics {
+    pub fn register(registry: &Registry) -> Self {
+        let counter = |name, help, labels| register(registry, IntCounterVec::new(Opts::new(name, help), labels));
+        let gauge = |name, help, labels| register(registry, IntGaugeVec::new(Opts::new(name, help), labels));
+        Self {
+            sources: gauge(
+                "fantail_discovery_sources",
+                "Sources of targets that are known, before relabelling: pods, groups in files, static configs.",
+                &["job", "config"],
+            ),
+            watch_errors: counter(
+                "fantail_kubernetes_watch_errors_total",
+                "Failures to list or watch pods, each retry among them.",
+                &["job", "reason"],
+            ),
+            watches_failing: gauge(
+                "fantail_kubernetes_watches_failing",
+                "Watches of pods that are not in step with the API server now.",
+                &["job"],
+            ),
+            file_errors: counter(
+                "fantail_file_sd_read_errors_total",
+                "Failures to read a file of file_sd_configs; its last good content holds.",
+                &["job"],
+            ),
+        }
+    }
+
+    pub(super) fn sources(&self, job: &str, config: &str) -> IntGauge {
+        self.sources.with_label_values(&[job, config])
+    }
+
+    pub(super) fn watch_failed(&self, job: &str, reason: &str) {
+        self.watch_errors.with_label_values(&[job, reason]).inc();
+    }
+
+    pub(super) fn watches_failing(&self, job: &str) -> IntGauge {
+        self.watches_failing.with_label_values(&[job])
+    }
+
+    pub(super) fn file_failed(&self, job: &str) {
+        self.file_errors.with_label_values(&[job]).inc();
+    }
+}

@@ -1,0 +1,314 @@
+//! The journal: lines of text, appended; each with a checksum, so that one that was torn is known for it.
+//!
+//! ```text
+//! fantail-positions 1
+//! k <slot> <labels hash> <client> <job> <path> <checksum>        what a slot stands for (names as JSON strings)
+//! p <slot> <device> <inode> <head length> <head hash> <offset> <live> <unix ms> <checksum>
+//! f <slot> <checksum>                                            forgotten
+//! y <hash> <checksum>                                            of the positions.yaml that was written last
+//! a <unix ms> <checksum>                                         the agent was at work then
+//! ```
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Key, Saved, yaml};
+use crate::model::{FileId, Fingerprint, Position};
+
+const HEADER: &str = "fantail-positions ";
+const VERSION: u32 = 1;
+
+/// Beyond this size the journal is written anew, without what is outdated.
+const LARGE: u64 = 1 << 20;
+
+/// One log's position as it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub position: Position,
+    pub live: bool,
+    pub saved: SystemTime,
+}
+
+impl Record {
+    pub(super) fn into_saved(self) -> Saved {
+        Saved::At { position: self.position, saved: self.saved }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Line<'k> {
+    Key(u32, &'k Key),
+    Position(u32, Record),
+    Forget(u32),
+    Yaml(u64),
+    Alive(SystemTime),
+}
+
+/// What a journal says.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub records: Vec<(Key, Record)>,
+    pub yaml_hash: Option<u64>,
+    pub alive: Option<SystemTime>,
+}
+
+pub(super) fn path(positions: &Path) -> PathBuf {
+    let mut name = positions.as_os_str().to_owned();
+    name.push(".journal");
+    name.into()
+}
+
+/// Reads a journal; lines that are torn or damaged are passed over, each costs at most what it said.
+pub(super) fn read(path: &Path) -> Result<Contents, String> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Contents::default()),
+        Err(e) => return Err(e.to_string()),
+    };
+    let mut lines = bytes.split(|b| *b == b'\n');
+    let header = String::from_utf8_lossy(lines.next().unwrap_or_default());
+    match header.strip_prefix(HEADER).map(|v| v.trim().parse::<u32>()) {
+        Some(Ok(VERSION)) => {}
+        Some(Ok(newer)) if newer > VERSION => {
+            return Err(format!(
+                "it was written by a newer fantail (format {newer}, this one knows {VERSION}): run that version, or remove \
+                 this file to go on from positions.yaml"
+            ));
+        }
+        // Torn while it was created: nothing was in it yet.
+        _ if bytes.len() < HEADER.len() + 2 => return Ok(Contents::default()),
+        _ => return Err("it is not a journal of fantail: remove it to go on from positions.yaml".into()),
+    }
+    let mut keys: HashMap<u32, Key> = HashMap::new();
+    let mut records: HashMap<u32, Record> = HashMap::new();
+    let mut contents = Contents::default();
+    for line in lines {
+        let Some(fields) = std::str::from_utf8(line).ok().and_then(checked) else {
+            continue;
+        };
+        let _ = parse(fields, &mut keys, &mut records, &mut contents);
+    }
+    let mut known: Vec<(u32, Key, Record)> =
+        records.into_iter().filter_map(|(slot, record)| Some((slot, keys.remove(&slot)?, record))).collect();
+    known.sort_by_key(|(slot, ..)| *slot);
+    contents.records = known.into_iter().map(|(_, key, record)| (key, record)).collect();
+    Ok(contents)
+}
+
+fn parse(
+    line: &str,
+    keys: &mut HashMap<u32, Key>,
+    records: &mut HashMap<u32, Record>,
+    contents: &mut Contents,
+) -> Option<()> {
+    let (kind, rest) = line.split_once(' ')?;
+    let mut fields = rest.split(' ');
+    let mut number = || fields.next()?.parse::<u64>().ok();
+    match kind {
+        "k" => {
+            let (slot, labels) = (number()? as u32, number()?);
+            let names = rest.splitn(3, ' ').nth(2)?;
+            let (client, job, path): (String, String, String) = serde_json::from_str(names).ok()?;
+            records.remove(&slot);
+            keys.insert(slot, Key { client: Arc::from(client), job: Arc::from(job), path: path.into(), labels });
+        }
+        "p" => {
+            let slot = number()? as u32;
+            let (device, inode) = (number()?, number()?);
+            let fingerprint = Fingerprint { len: u16::try_from(number()?).ok()?, hash: number()? };
+            let (offset, live) = (number()?, number()? == 1);
+            let saved = UNIX_EPOCH + Duration::from_millis(number()?);
+            let position = Position { file: FileId { device, inode, fingerprint }, offset };
+            records.insert(slot, Record { position, live, saved });
+        }
+        "f" => {
+            records.remove(&(number()? as u32));
+        }
+        "y" => contents.yaml_hash = Some(number()?),
+        "a" => contents.alive = Some(UNIX_EPOCH + Duration::from_millis(number()?)),
+        _ => {}
+    }
+    Some(())
+}
+
+/// The line less its checksum, if that is right.
+fn checked(line: &str) -> Option<&str> {
+    let (fields, sum) = line.rsplit_once(' ')?;
+    (u32::from_str_radix(sum, 16).ok()? == checksum(fields)).then_some(fields)
+}
+
+fn checksum(fields: &str) -> u32 {
+    xxh3_64(fields.as_bytes()) as u32
+}
+
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+    read_only: bool,
+    file: Option<File>,
+    size: u64,
+    /// Slots whose key stands in the file.
+    introduced: HashSet<u32>,
+    /// The file does not say all that it should: it is to be written as a whole.
+    rewrite: bool,
+    yaml_hash: Option<u64>,
+    unsynced: bool,
+}
+
+impl Journal {
+    pub fn new(path: PathBuf, read_only: bool, yaml_hash: Option<u64>) -> Self {
+        Self {
+            path,
+            read_only,
+            file: None,
+            size: 0,
+            introduced: HashSet::new(),
+            rewrite: true,
+            yaml_hash,
+            unsynced: false,
+        }
+    }
+
+    /// Begins a run with a clean file; if that cannot be written now, the first append tries again.
+    pub fn restart(&mut self, records: &[(u32, Key, Record)]) {
+        let _ = self.rewrite(records);
+    }
+
+    pub fn must_rewrite(&self) -> bool {
+        self.rewrite
+    }
+
+    pub fn require_rewrite(&mut self) {
+        self.rewrite = true;
+    }
+
+    pub fn is_large(&self) -> bool {
+        self.size > LARGE || self.rewrite
+    }
+
+    pub fn yaml_hash(&self) -> Option<u64> {
+        self.yaml_hash
+    }
+
+    /// Whether the slot's key has still to be written.
+    pub fn introduce(&mut self, slot: u32) -> bool {
+        self.introduced.insert(slot)
+    }
+
+    pub fn append(&mut self, lines: &[Line<'_>]) -> io::Result<()> {
+        if self.read_only || lines.is_empty() {
+            return Ok(());
+        }
+        let mut text = String::with_capacity(lines.len() * 96);
+        for line in lines {
+            self.note(line);
+            write_line(&mut text, line);
+        }
+        self.unsynced = true;
+        let Some(file) = &mut self.file else {
+            self.rewrite = true;
+            return Err(io::Error::other("the journal is not open"));
+        };
+        // In one write: a crash leaves either whole lines or one torn line at the end.
+        let written = file.write_all(text.as_bytes());
+        match &written {
+            Ok(()) => self.size += text.len() as u64,
+            Err(_) => self.rewrite = true,
+        }
+        written
+    }
+
+    /// Replaces the file by one that says only what holds now.
+    pub fn rewrite(&mut self, records: &[(u32, Key, Record)]) -> io::Result<()> {
+        if self.read_only {
+            return Ok(());
+        }
+        self.rewrite = true;
+        let mut text = format!("{HEADER}{VERSION}\n");
+        write_line(&mut text, &Line::Alive(SystemTime::now()));
+        for (slot, key, record) in records {
+            write_line(&mut text, &Line::Key(*slot, key));
+            write_line(&mut text, &Line::Position(*slot, *record));
+        }
+        if let Some(hash) = self.yaml_hash {
+            write_line(&mut text, &Line::Yaml(hash));
+        }
+        let temporary = yaml::temporary(&self.path);
+        let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_data()?;
+        fs::rename(&temporary, &self.path)?;
+        if let Some(dir) = self.path.parent() {
+            // Of the rename itself; not every file system can.
+            let _ = File::open(dir).and_then(|dir| dir.sync_all());
+        }
+        self.introduced = records.iter().map(|(slot, ..)| *slot).collect();
+        self.file = Some(file);
+        self.size = text.len() as u64;
+        self.rewrite = false;
+        self.unsynced = false;
+        Ok(())
+    }
+
+    pub fn sync(&mut self) -> io::Result<()> {
+        if self.unsynced
+            && let Some(file) = &self.file
+        {
+            file.sync_data()?;
+            self.unsynced = false;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, line: &Line<'_>) {
+        match line {
+            Line::Yaml(hash) => self.yaml_hash = Some(*hash),
+            Line::Forget(slot) => {
+                self.introduced.remove(slot);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn write_line(text: &mut String, line: &Line<'_>) {
+    let start = text.len();
+    let written = match line {
+        Line::Key(slot, key) => {
+            let names = (&*key.client, &*key.job, key.path.to_string_lossy());
+            let names = serde_json::to_string(&names).expect("strings are JSON");
+            write!(text, "k {slot} {} {names}", key.labels)
+        }
+        Line::Position(slot, record) => {
+            let Position { file, offset } = record.position;
+            let saved = millis(record.saved);
+            write!(
+                text,
+                "p {slot} {} {} {} {} {offset} {} {saved}",
+                file.device,
+                file.inode,
+                file.fingerprint.len,
+                file.fingerprint.hash,
+                u8::from(record.live)
+            )
+        }
+        Line::Forget(slot) => write!(text, "f {slot}"),
+        Line::Yaml(hash) => write!(text, "y {hash}"),
+        Line::Alive(at) => write!(text, "a {}", millis(*at)),
+    };
+    written.expect("writing to a string");
+    let sum = checksum(&text[start..]);
+    writeln!(text, " {sum:08x}").expect("writing to a string");
+}
+
+fn millis(time: SystemTime) -> u128 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis())
+}

@@ -1,0 +1,245 @@
+use super::*;
+use crate::model::{FileId, Fingerprint};
+
+fn config(dir: &Path) -> Config {
+    Config { filename: dir.join("positions.yaml"), ignore_invalid_yaml: false, read_only: false }
+}
+
+fn key(path: &str) -> Key {
+    Key { client: Arc::from("c"), job: Arc::from("a \"job\""), path: path.into(), labels: 7 }
+}
+
+fn at(offset: u64) -> Position {
+    let fingerprint = Fingerprint { len: 9, hash: u64::MAX };
+    Position { file: FileId { device: 1, inode: 2, fingerprint }, offset }
+}
+
+fn then() -> SystemTime {
+    SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_795_370_000_123)
+}
+
+fn dir() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+fn open(dir: &Path) -> Positions {
+    Positions::open(config(dir)).expect("opened")
+}
+
+#[track_caller]
+fn claim(positions: &Positions, path: &str) -> (Slot, Option<Saved>) {
+    positions.claim(key(path)).expect("free")
+}
+
+fn commit(positions: &Positions, slot: Slot, offset: u64, live: bool) {
+    positions.commit(&[Commit { slot, position: at(offset), live }], then()).expect("written");
+}
+
+#[test]
+fn a_commit_outlives_the_process_without_a_sync() {
+    let dir = dir();
+    {
+        let positions = open(dir.path());
+        let (slot, saved) = claim(&positions, "/a b/ü.log");
+        assert_eq!(saved, None);
+        commit(&positions, slot, 10, true);
+        commit(&positions, slot, 20, true);
+    }
+    let (_, saved) = claim(&open(dir.path()), "/a b/ü.log");
+    assert_eq!(saved, Some(Saved::At { position: at(20), saved: then() }));
+}
+
+#[test]
+fn a_torn_tail_costs_its_own_line_only() {
+    let dir = dir();
+    {
+        let positions = open(dir.path());
+        let (slot, _) = claim(&positions, "/a.log");
+        commit(&positions, slot, 10, true);
+        commit(&positions, slot, 20, true);
+    }
+    let journal = journal::path(&dir.path().join("positions.yaml"));
+    let whole = std::fs::read(&journal).expect("read");
+    let last = whole[..whole.len() - 1].iter().rposition(|b| *b == b'\n').expect("lines") + 1;
+    for cut in last..whole.len() {
+        std::fs::write(&journal, &whole[..cut]).expect("written");
+        let (_, saved) = claim(&open(dir.path()), "/a.log");
+        let offset = if cut == whole.len() - 1 { 20 } else { 10 };
+        assert_eq!(saved, Some(Saved::At { position: at(offset), saved: then() }), "cut at {cut} of {}", whole.len());
+    }
+}
+
+#[test]
+fn every_byte_may_be_damaged_and_nothing_panics() {
+    let dir = dir();
+    {
+        let positions = open(dir.path());
+        let (slot, _) = claim(&positions, "/a.log");
+        commit(&positions, slot, 10, true);
+    }
+    let journal = journal::path(&dir.path().join("positions.yaml"));
+    let whole = std::fs::read(&journal).expect("read");
+    for i in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[i] ^= 0x55;
+        std::fs::write(&journal, &damaged).expect("written");
+        let _ = Positions::open(config(dir.path())).map(|p| p.known());
+    }
+}
+
+#[test]
+fn a_newer_format_is_refused_with_what_to_do() {
+    let dir = dir();
+    std::fs::write(dir.path().join("positions.yaml.journal"), "fantail-positions 9\n").expect("written");
+    let error = Positions::open(config(dir.path())).expect_err("refused").to_string();
+    assert!(error.contains("newer fantail") && error.contains("positions.yaml.journal"), "{error}");
+    std::fs::write(dir.path().join("positions.yaml.journal"), "something else entirely\n").expect("written");
+    let error = Positions::open(config(dir.path())).expect_err("refused").to_string();
+    assert!(error.contains("not a journal"), "{error}");
+}
+
+#[test]
+fn promtails_file_is_read_and_written_back() {
+    let dir = dir();
+    let yaml = dir.path().join("positions.yaml");
+    let log = dir.path().join("a.log");
+    std::fs::write(&log, "x").expect("written");
+    let log = log.to_str().expect("text").to_string();
+    std::fs::write(&yaml, format!("positions:\n  {log}: \"13\"\n  /gone.log: 5\n  cursor-journal: s=1;b\n"))
+        .expect("written");
+    {
+        let positions = open(dir.path());
+        let (slot, saved) = claim(&positions, &log);
+        assert_eq!(saved, Some(Saved::Offset(13)));
+        commit(&positions, slot, 99, true);
+        positions.sync().expect("written");
+    }
+    let text = std::fs::read_to_string(&yaml).expect("read");
+    assert_eq!(text, format!("positions:\n  {log}: \"99\"\n  cursor-journal: \"s=1;b\"\n"));
+    // Our own file is no news to us.
+    assert_eq!(claim(&open(dir.path()), &log).1, Some(Saved::At { position: at(99), saved: then() }));
+    // Nor is it after commits that it does not have yet.
+    let positions = open(dir.path());
+    let (slot, _) = claim(&positions, &log);
+    commit(&positions, slot, 120, true);
+    drop(positions);
+    drop(open(dir.path()));
+    assert_eq!(claim(&open(dir.path()), &log).1, Some(Saved::At { position: at(120), saved: then() }));
+    // Promtail ran meanwhile and got further.
+    std::fs::write(&yaml, format!("positions:\n  {log}: \"150\"\n")).expect("written");
+    assert_eq!(claim(&open(dir.path()), &log).1, Some(Saved::Offset(150)));
+}
+
+#[test]
+fn a_position_in_an_older_generation_means_the_live_file_is_unread() {
+    let dir = dir();
+    let log = dir.path().join("a.log").to_str().expect("text").to_string();
+    std::fs::write(&log, "x").expect("written");
+    let positions = open(dir.path());
+    let (slot, _) = claim(&positions, &log);
+    commit(&positions, slot, 99, false);
+    positions.sync().expect("written");
+    let text = std::fs::read_to_string(dir.path().join("positions.yaml")).expect("read");
+    assert_eq!(text, format!("positions:\n  {log}: \"0\"\n"));
+}
+
+#[test]
+fn a_broken_yaml_stops_the_start_unless_told_otherwise() {
+    let dir = dir();
+    for broken in ["positions: [", "other: {}", "positions: {a: {b: c}}", "\u{0}"] {
+        std::fs::write(dir.path().join("positions.yaml"), broken).expect("written");
+        let error = Positions::open(config(dir.path())).expect_err(broken).to_string();
+        assert!(error.contains("positions.ignore_invalid_yaml") && error.contains("positions.yaml"), "{error}");
+        let lenient = Config { ignore_invalid_yaml: true, ..config(dir.path()) };
+        assert_eq!(Positions::open(lenient).expect("opened").known(), 0);
+    }
+}
+
+#[test]
+fn a_log_goes_on_where_it_was_when_it_is_called_something_else() {
+    let dir = dir();
+    {
+        let positions = open(dir.path());
+        let (slot, _) = claim(&positions, "/a.log");
+        assert!(positions.claim(key("/a.log")).is_none(), "one place, one owner");
+        commit(&positions, slot, 30, true);
+        // A second set of labels beside the first is a log of its own.
+        assert_eq!(positions.claim(Key { labels: 8, ..key("/a.log") }).expect("free").1, None);
+    }
+    for renamed in [
+        Key { labels: 9, ..key("/a.log") },
+        Key { client: Arc::from("moved"), ..key("/a.log") },
+        Key { job: Arc::from("renamed"), ..key("/a.log") },
+    ] {
+        let saved = open(dir.path()).claim(renamed).expect("free").1;
+        assert_eq!(saved, Some(Saved::At { position: at(30), saved: then() }));
+    }
+    assert_eq!(claim(&open(dir.path()), "/b.log").1, None);
+}
+
+#[test]
+fn what_is_forgotten_begins_anew() {
+    let dir = dir();
+    let positions = open(dir.path());
+    let (slot, _) = claim(&positions, "/a.log");
+    commit(&positions, slot, 30, true);
+    positions.release(slot, true).expect("written");
+    assert_eq!(claim(&positions, "/a.log").1, None);
+    drop(positions);
+    assert_eq!(claim(&open(dir.path()), "/a.log").1, None);
+}
+
+#[test]
+fn a_directory_that_comes_back_gets_everything() {
+    let base = dir();
+    let sub = base.path().join("later");
+    let positions = Positions::open(config(&sub)).expect("an absent directory is no error at the start");
+    let (slot, _) = claim(&positions, "/a.log");
+    let lost = positions.commit(&[Commit { slot, position: at(5), live: true }], then());
+    assert!(lost.is_err());
+    std::fs::create_dir(&sub).expect("made");
+    let (other, _) = claim(&positions, "/b.log");
+    commit(&positions, other, 6, true);
+    drop(positions);
+    let again = Positions::open(config(&sub)).expect("opened");
+    assert_eq!(claim(&again, "/a.log").1, Some(Saved::At { position: at(5), saved: then() }));
+    assert_eq!(claim(&again, "/b.log").1, Some(Saved::At { position: at(6), saved: then() }));
+}
+
+#[test]
+fn the_next_start_knows_since_when_nobody_looked() {
+    let dir = dir();
+    let before = SystemTime::now() - Duration::from_secs(1);
+    let first = open(dir.path());
+    assert!(first.unseen_since() > before, "at the first start what is older is none of ours");
+    drop(first);
+    let second = open(dir.path());
+    assert!(second.unseen_since() < before && second.unseen_since() > before - Duration::from_secs(300));
+}
+
+#[test]
+fn a_dry_run_writes_nothing() {
+    let dir = dir();
+    let positions = Positions::open(Config { read_only: true, ..config(dir.path()) }).expect("opened");
+    let (slot, _) = claim(&positions, "/a.log");
+    commit(&positions, slot, 5, true);
+    positions.sync().expect("nothing to do");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 0);
+}
+
+#[test]
+fn a_long_journal_is_written_anew() {
+    let dir = dir();
+    let positions = open(dir.path());
+    let (slot, _) = claim(&positions, "/a.log");
+    for i in 0..30_000 {
+        commit(&positions, slot, i, true);
+    }
+    let size = || std::fs::metadata(dir.path().join("positions.yaml.journal")).expect("there").len();
+    assert!(size() > 1 << 20, "{}", size());
+    // Held, so that it is not dropped as a path that is gone.
+    positions.sync().expect("written");
+    assert!(size() < 1 << 10, "{}", size());
+    drop(positions);
+    assert_eq!(claim(&open(dir.path()), "/a.log").1, Some(Saved::At { position: at(29_999), saved: then() }));
+}

@@ -1,0 +1,82 @@
+//! Promtail's positions file: a map of paths to offsets, which are strings.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use xxhash_rust::xxh3::xxh3_64;
+
+#[derive(Debug, Default)]
+pub(super) struct File {
+    pub positions: BTreeMap<String, String>,
+    pub hash: u64,
+}
+
+/// An absent or empty file has no positions.
+pub(super) fn read(path: &Path) -> Result<File, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Shape {
+        #[serde(default)]
+        positions: Option<BTreeMap<String, Offset>>,
+    }
+    // serde_yaml hands a scalar that is asked for as a string over as it was written, quoted or not.
+    type Offset = String;
+
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(File::default()),
+        Err(e) => return Err(e.to_string()),
+    };
+    let hash = xxh3_64(text.as_bytes());
+    if text.trim().is_empty() {
+        return Ok(File { positions: BTreeMap::new(), hash });
+    }
+    let shape: Shape = serde_yaml::from_str(&text).map_err(|e| {
+        format!(
+            "{e}; it is not a positions file: remove it (everything is sent again) or set positions.ignore_invalid_yaml"
+        )
+    })?;
+    Ok(File { positions: shape.positions.unwrap_or_default(), hash })
+}
+
+/// Writes the file if its content changed; gives the hash of what stands there now. None: nothing was there to write.
+pub(super) fn write(path: &Path, positions: &BTreeMap<String, String>) -> io::Result<Option<u64>> {
+    let mut text = String::from(if positions.is_empty() { "positions: {}\n" } else { "positions:\n" });
+    for (key, value) in positions {
+        text.push_str("  ");
+        text.push_str(&plain_or_quoted(key));
+        text.push_str(": \"");
+        text.push_str(value);
+        text.push_str("\"\n");
+    }
+    let hash = xxh3_64(text.as_bytes());
+    if fs::read(path).is_ok_and(|now| now == text.as_bytes()) {
+        return Ok(Some(hash));
+    }
+    let temporary = temporary(path);
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    Ok(Some(hash))
+}
+
+/// Beside `path`: renaming does not cross file systems.
+pub(super) fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    name.into()
+}
+
+fn plain_or_quoted(key: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/_.-".contains(c);
+    if key.starts_with(|c: char| c == '/' || c.is_ascii_alphabetic()) && key.chars().all(plain) {
+        return key.to_string();
+    }
+    // YAML's double-quoted style is a superset of JSON's strings.
+    serde_json::to_string(key).expect("a string is JSON")
+}

@@ -1,0 +1,142 @@
+//! The reasons Loki documents for a refusal, found in the text of its answer.
+//!
+//! Only these words are ever repeated in a log: an answer may quote labels, and parts of a line.
+
+/// How much of what was sent a reason is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Single entries; the others of their stream are stored.
+    Entry,
+    /// Known, but whether the other entries are stored is not.
+    Unclear,
+    /// All of a stream.
+    Stream,
+    /// Entries that are wanted later.
+    Rate,
+    /// Whatever is sent there, until a person changes it.
+    Everything,
+}
+
+#[derive(Debug)]
+pub(super) struct Known {
+    needle: &'static str,
+    pub(super) say: &'static str,
+    pub(super) extent: Extent,
+}
+
+const fn known(needle: &'static str, say: &'static str, extent: Extent) -> Known {
+    Known { needle, say, extent }
+}
+
+/// In lower case; the wider extent first, for it decides when an answer has two reasons.
+const KNOWN: [Known; 19] = [
+    known("client sent an http request to an https server", "it speaks HTTPS there: check url", Extent::Everything),
+    known("ingestion blocked", "ingestion is blocked for this tenant", Extent::Everything),
+    known("per stream rate limit exceeded", "per stream rate limit exceeded", Extent::Rate),
+    known("ingestion rate limit exceeded", "ingestion rate limit exceeded", Extent::Rate),
+    known("maximum active stream limit exceeded", "maximum active stream limit exceeded", Extent::Rate),
+    known("error parsing labels", "a label name that does not parse", Extent::Stream),
+    known("at least one label pair is required", "a stream needs at least one label", Extent::Stream),
+    known("label names; limit", "too many label names", Extent::Stream),
+    known("label name too long", "label name too long", Extent::Stream),
+    known("label value too long", "label value too long", Extent::Stream),
+    known("duplicate label name", "duplicate label name", Extent::Stream),
+    known("structured metadata too large", "structured metadata too large", Extent::Unclear),
+    known("too many structured metadata labels", "too many structured metadata labels", Extent::Unclear),
+    known("includes structured metadata", "structured metadata is not allowed", Extent::Unclear),
+    known("entry too far behind", "entry too far behind", Extent::Entry),
+    known("entry out of order", "entry out of order", Extent::Entry),
+    known("has timestamp too old", "timestamp too old", Extent::Entry),
+    known("has timestamp too new", "timestamp too new", Extent::Entry),
+    known("max entry size", "line over Loki's max entry size", Extent::Entry),
+];
+
+/// The reason with the widest extent.
+pub(super) fn find(body: &str) -> Option<&'static Known> {
+    find_in(&without_quoted(body))
+}
+
+/// `total ignored: 7 out of 300 for stream: {…}`.
+pub(super) fn total_ignored(body: &str) -> Option<usize> {
+    total_in(&without_quoted(body))
+}
+
+/// How many entries of a stream that was sent alone are refused, if the answer says it of each.
+pub(super) fn refused_entries(body: &str) -> Option<usize> {
+    let text = without_quoted(body);
+    if find_in(&text)?.extent != Extent::Entry {
+        return None;
+    }
+    if let Some(total) = total_in(&text) {
+        return Some(total);
+    }
+    // `9 errors like: <the first of them>; 11 errors like: <…>`, or one alone.
+    text.split("; ")
+        .map(|group| {
+            find_in(group).filter(|reason| reason.extent == Extent::Entry)?;
+            match group.split_once(" errors like: ") {
+                Some((count, _)) => count.trim().parse().ok(),
+                None => Some(1),
+            }
+        })
+        .sum()
+}
+
+fn find_in(text: &str) -> Option<&'static Known> {
+    KNOWN.iter().find(|known| text.contains(known.needle))
+}
+
+fn total_in(text: &str) -> Option<usize> {
+    let (_, rest) = text.rsplit_once("total ignored: ")?;
+    let (count, _) = rest.split_once(" out of ")?;
+    count.parse().ok()
+}
+
+/// In lower case and without what stands in double quotes: label values, which anybody may have written.
+fn without_quoted(body: &str) -> String {
+    let mut text = String::with_capacity(body.len());
+    let (mut quoted, mut escaped) = (false, false);
+    for c in body.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ if !quoted => text.extend(c.to_lowercase()),
+            _ => {}
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_values_have_no_say() {
+        let body = r#"stream {a="max entry size", b="\"entry too far behind"} refused"#;
+        assert!(find(body).is_none());
+        assert_eq!(without_quoted(body), "stream {a=, b=} refused");
+    }
+
+    #[test]
+    fn the_widest_extent_decides() {
+        let body = "2 errors like: entry too far behind; 1 errors like: stream has label value too long";
+        assert_eq!(find(body).map(|r| r.extent), Some(Extent::Stream));
+    }
+
+    #[test]
+    fn counts_only_what_it_understands() {
+        for (body, count) in [
+            ("entry too far behind", Some(1)),
+            ("3 errors like: entry has timestamp too old; 4 errors like: entry has timestamp too new", Some(7)),
+            ("many errors like: entry has timestamp too old", None),
+            ("entry has timestamp too old; and something else", None),
+            ("something else", None),
+            ("entry too far behind,\ntotal ignored: 4 out of 9", Some(4)),
+            ("entry too far behind,\ntotal ignored: -4 out of 9", Some(1)),
+        ] {
+            assert_eq!(refused_entries(body), count, "{body}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! How long to wait before a push is tried again.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::nullable;
+use crate::model::units::GoDuration;
+
+/// A wrong password is tried this often, so that setting it right takes effect within a minute.
+const SLOW_CAP: Duration = Duration::from_secs(60);
+/// What needs a person starts this many doublings later: nobody mends it within a second.
+const SLOW_START: u32 = 3;
+/// A `Retry-After` beyond this is a mistake of the server's.
+const RETRY_AFTER_CAP: Duration = Duration::from_secs(600);
+
+/// `backoff_config`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Backoff {
+    #[serde(deserialize_with = "nullable::min_period")]
+    pub min_period: GoDuration,
+    #[serde(deserialize_with = "nullable::max_period")]
+    pub max_period: GoDuration,
+    /// Attempts before a batch is discarded; 0, and the default: without end. (Promtail's default is 10, which loses
+    /// every line of an outage that is longer than some minutes.)
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_retries: Option<u32>,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { min_period: MIN_PERIOD, max_period: MAX_PERIOD, max_retries: None }
+    }
+}
+
+pub(super) const MIN_PERIOD: GoDuration = GoDuration(Duration::from_millis(500));
+pub(super) const MAX_PERIOD: GoDuration = GoDuration(Duration::from_secs(300));
+
+/// Whether a failure passes by itself, or waits for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    Backoff,
+    Slow,
+}
+
+impl Backoff {
+    /// The pause after the `failures`th failure in a row (from 1), uniform in [min·2^(k-1), min·2^k) and capped;
+    /// `at_least` is what the server asked for, `chance` in [0, 1) decides within the interval.
+    pub(super) fn pause(&self, failures: u32, pace: Pace, at_least: Option<Duration>, chance: f64) -> Duration {
+        let (doublings, cap) = match pace {
+            Pace::Backoff => (failures.saturating_sub(1), self.max_period.0),
+            Pace::Slow => (failures.saturating_sub(1) + SLOW_START, self.max_period.0.min(SLOW_CAP)),
+        };
+        let low = self.min_period.0.as_secs_f64() * 2f64.powi(doublings.min(32) as i32);
+        let pause = Duration::from_secs_f64((low * (1.0 + chance)).min(cap.as_secs_f64()));
+        pause.max(at_least.unwrap_or_default().min(RETRY_AFTER_CAP))
+    }
+
+    /// The number of attempts a batch has, if there is an end to them.
+    pub(super) fn attempts(&self) -> Option<u32> {
+        self.max_retries.filter(|n| *n > 0)
+    }
+}
+
+/// In [0, 1); so that the agents of a thousand nodes do not come back as one.
+pub(super) fn chance() -> f64 {
+    (RandomState::new().build_hasher().finish() >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn doubles_between_its_bounds() {
+        let backoff = Backoff::default();
+        for (failures, chance, millis) in [
+            (1, 0.0, 500),
+            (1, 0.5, 750),
+            (2, 0.0, 1000),
+            (5, 0.0, 8000),
+            (5, 0.75, 14_000),
+            (11, 0.0, 300_000),
+            (u32::MAX, 0.99, 300_000),
+        ] {
+            let pause = backoff.pause(failures, Pace::Backoff, None, chance);
+            assert_eq!(pause, Duration::from_millis(millis), "{failures} {chance}");
+        }
+    }
+
+    #[test]
+    fn what_needs_a_person_starts_slowly_and_stays_within_a_minute() {
+        let backoff = Backoff::default();
+        for (failures, secs) in [(1, 4), (2, 8), (4, 32), (5, 60), (100, 60)] {
+            assert_eq!(backoff.pause(failures, Pace::Slow, None, 0.0), secs * SECOND, "{failures}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_a_lower_bound_with_a_cap() {
+        let backoff = Backoff::default();
+        for (failures, asked, secs) in [(1, 30, 30), (8, 30, 64), (1, 86_400, 600)] {
+            assert_eq!(backoff.pause(failures, Pace::Backoff, Some(asked * SECOND), 0.0), secs * SECOND);
+        }
+    }
+
+    #[test]
+    fn retries_end_only_where_the_user_said_so() {
+        for (written, attempts) in [(None, None), (Some(0), None), (Some(3), Some(3))] {
+            assert_eq!(Backoff { max_retries: written, ..Backoff::default() }.attempts(), attempts);
+        }
+    }
+
+    #[test]
+    fn chance_is_a_fraction() {
+        assert!((0..1000).map(|_| chance()).all(|c| (0.0..1.0).contains(&c)));
+    }
+}

@@ -1,0 +1,284 @@
+//! One entry of `clients`, as Promtail writes it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::auth::{Authorization, BasicAuth};
+use super::backoff::Backoff;
+use super::client::Proxy;
+use super::headers::{self, Header};
+use super::oauth2::OAuth2;
+use super::url::Url;
+use super::{nullable, tls};
+use crate::batch;
+use crate::model::units::{self, GoDuration, Secret};
+use crate::model::{Labels, is_valid_label_name};
+
+pub(super) const BATCHWAIT: GoDuration = GoDuration(Duration::from_secs(1));
+pub(super) const BATCHSIZE: usize = 1 << 20;
+pub(super) const TIMEOUT: GoDuration = GoDuration(Duration::from_secs(10));
+
+/// Where entries go, as whom, and how many at once.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    pub url: Url,
+    #[serde(deserialize_with = "nullable::batchwait")]
+    pub batchwait: GoDuration,
+    #[serde(deserialize_with = "nullable::batchsize")]
+    pub batchsize: usize,
+    #[serde(deserialize_with = "nullable::timeout")]
+    pub timeout: GoDuration,
+    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    pub tenant_id: String,
+    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Labels::is_empty")]
+    pub external_labels: Labels,
+    /// Often credentials (an API gateway's key), so never shown.
+    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, Secret>,
+    #[serde(deserialize_with = "units::bool")]
+    pub drop_rate_limited_batches: bool,
+    #[serde(deserialize_with = "units::or_default")]
+    pub backoff_config: Backoff,
+
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub basic_auth: Option<BasicAuth>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<Authorization>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oauth2: Option<OAuth2>,
+    #[serde(skip_serializing_if = "Secret::is_empty")]
+    pub bearer_token: Secret,
+    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    pub bearer_token_file: String,
+
+    #[serde(deserialize_with = "units::or_default")]
+    pub tls_config: tls::Config,
+    #[serde(skip_serializing_if = "Url::is_empty")]
+    pub proxy_url: Url,
+    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    pub no_proxy: String,
+    #[serde(deserialize_with = "units::bool")]
+    pub proxy_from_environment: bool,
+    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub proxy_connect_header: BTreeMap<String, Vec<Secret>>,
+    #[serde(deserialize_with = "nullable::on")]
+    pub follow_redirects: bool,
+    /// Ignored, as in Promtail: pushes travel over HTTP/1.1.
+    #[serde(deserialize_with = "nullable::on")]
+    pub enable_http2: bool,
+    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub http_headers: BTreeMap<String, Header>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            url: Url::default(),
+            batchwait: BATCHWAIT,
+            batchsize: BATCHSIZE,
+            timeout: TIMEOUT,
+            tenant_id: String::new(),
+            external_labels: Labels::new(),
+            headers: BTreeMap::new(),
+            drop_rate_limited_batches: false,
+            backoff_config: Backoff::default(),
+            basic_auth: None,
+            authorization: None,
+            oauth2: None,
+            bearer_token: Secret::default(),
+            bearer_token_file: String::new(),
+            tls_config: tls::Config::default(),
+            proxy_url: Url::default(),
+            no_proxy: String::new(),
+            proxy_from_environment: false,
+            proxy_connect_header: BTreeMap::new(),
+            follow_redirects: true,
+            enable_http2: true,
+            http_headers: BTreeMap::new(),
+        }
+    }
+}
+
+/// What is wrong with a client's config, and the key that is to be changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    key: String,
+    problem: String,
+}
+
+impl Error {
+    pub(super) fn new(key: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { key: key.into(), problem: problem.into() }
+    }
+
+    /// The same, in a block of this name.
+    pub(super) fn within(self, block: &str) -> Self {
+        Self { key: format!("{block}.{}", self.key), ..self }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.problem)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Config {
+    /// Refuses what cannot work, before anything starts.
+    pub fn validate(&self) -> Result<(), Error> {
+        self.check_target()?;
+        self.check_authentication()?;
+        self.tls_config.validate().map_err(|e| e.within("tls_config"))?;
+        self.proxy().validate()?;
+        headers::validate(&self.headers, &self.http_headers)
+    }
+
+    /// What works, but perhaps not as it was meant.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = headers::ignored(&self.headers, !self.tenant_id.is_empty());
+        if self.url.has_user() && self.has_authentication() {
+            warnings.push("url: the user in it is used, not basic_auth, authorization, oauth2 or bearer_token".into());
+        }
+        if self.tls_config.insecure_skip_verify {
+            warnings.push(
+                "tls_config.insecure_skip_verify: anybody can pretend to be this Loki; better set ca_file".into(),
+            );
+        }
+        warnings.extend(self.tls_config.warnings().map(|w| format!("tls_config.{w}")));
+        if self.backoff_config.attempts().is_some() {
+            warnings
+                .push("backoff_config.max_retries: lines are lost when an outage lasts longer; leave it out".into());
+        }
+        warnings
+    }
+
+    /// The name given, or six digits that say where entries go and as whom. Positions are kept under it, so it does not
+    /// change with a timeout or a password.
+    pub fn name(&self) -> String {
+        if !self.name.is_empty() {
+            return self.name.clone();
+        }
+        let user = self.basic_auth.as_ref().map_or("", |basic| basic.username.as_str());
+        let mut hash = Xxh3::new();
+        let mut add = |text: &str| {
+            hash.update(text.as_bytes());
+            hash.update(&[0xff]);
+        };
+        [self.url.redacted().as_str(), self.url.user(), self.tenant_id.as_str(), user].into_iter().for_each(&mut add);
+        self.external_labels.iter().flat_map(|(n, v)| [n.as_str(), v]).for_each(&mut add);
+        self.headers.iter().flat_map(|(n, v)| [n.as_str(), v.expose()]).for_each(&mut add);
+        format!("{:06x}", hash.digest() >> 40)
+    }
+
+    /// `host[:port]` as in `url`: what the `host` label of the metrics says.
+    pub fn host(&self) -> &str {
+        self.url.host()
+    }
+
+    /// The URL without user, password and query.
+    pub fn redacted_url(&self) -> String {
+        self.url.redacted()
+    }
+
+    /// What of it batching needs.
+    pub fn batching(&self, limits: batch::Limits) -> batch::Config {
+        batch::Config {
+            batchsize: self.batchsize,
+            batchwait: self.batchwait.0,
+            tenant_id: (!self.tenant_id.is_empty()).then(|| Arc::from(self.tenant_id.as_str())),
+            external_labels: self.external_labels.clone(),
+            limits,
+        }
+    }
+
+    pub(super) fn proxy(&self) -> Proxy<'_> {
+        Proxy {
+            url: &self.proxy_url,
+            no_proxy: &self.no_proxy,
+            from_environment: self.proxy_from_environment,
+            connect_header: &self.proxy_connect_header,
+        }
+    }
+
+    fn has_authentication(&self) -> bool {
+        self.authentications().contains(&true)
+    }
+
+    fn authentications(&self) -> [bool; 4] {
+        [
+            self.basic_auth.is_some(),
+            self.authorization.is_some(),
+            self.oauth2.is_some(),
+            !self.bearer_token.is_empty() || !self.bearer_token_file.is_empty(),
+        ]
+    }
+
+    fn check_target(&self) -> Result<(), Error> {
+        if self.url.is_empty() {
+            return Err(Error::new("url", "is required, for instance http://loki:3100/loki/api/v1/push"));
+        }
+        super::client::check_url(&self.url).map_err(|problem| Error::new("url", problem))?;
+        if self.batchsize == 0 {
+            return Err(Error::new("batchsize", "must be over 0"));
+        }
+        if self.timeout.0.is_zero() {
+            return Err(Error::new("timeout", "must be over 0, no push would ever be answered in time"));
+        }
+        let backoff = &self.backoff_config;
+        if backoff.min_period.0.is_zero() || backoff.min_period > backoff.max_period {
+            return Err(Error::new("backoff_config.min_period", "must be over 0 and at most max_period"));
+        }
+        match self.external_labels.keys().find(|name| !is_valid_label_name(name)) {
+            Some(name) => Err(Error::new("external_labels", format!("{name:?} is not a valid label name"))),
+            None => Ok(()),
+        }
+    }
+
+    fn check_authentication(&self) -> Result<(), Error> {
+        if self.authentications().into_iter().filter(|used| *used).count() > 1 {
+            let keys = "basic_auth, authorization, oauth2, bearer_token & bearer_token_file";
+            return Err(Error::new(keys, "at most one of them may be set"));
+        }
+        if !self.bearer_token.is_empty() && !self.bearer_token_file.is_empty() {
+            return Err(Error::new("bearer_token", "at most one of bearer_token & bearer_token_file may be set"));
+        }
+        let basic = self.basic_auth.as_ref().map_or(Ok(()), BasicAuth::validate);
+        basic.map_err(|e| e.within("basic_auth"))?;
+        let authorization = self.authorization.as_ref().map_or(Ok(()), Authorization::validate);
+        authorization.map_err(|e| e.within("authorization"))?;
+        self.oauth2.as_ref().map_or(Ok(()), OAuth2::validate).map_err(|e| e.within("oauth2"))
+    }
+}
+
+/// A `*_ref` names a secret in a secret manager, which no agent of this family ever had.
+pub(super) fn refuse_refs<'a>(refs: impl IntoIterator<Item = (&'a str, &'a String)>) -> Result<(), Error> {
+    match refs.into_iter().find(|(_, value)| !value.is_empty()) {
+        Some((key, _)) => {
+            let file = key.replace("_ref", "_file");
+            Err(Error::new(key, format!("there is no secret manager to ask; mount the secret and set {file}")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A value is written into the config or kept in a file, not both.
+pub(super) fn exclusive(key: &str, inline: bool, file: &str) -> Result<(), Error> {
+    if inline && !file.is_empty() {
+        return Err(Error::new(key, format!("at most one of {key} & {key}_file may be set")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! A Loki on a loopback port that answers as a test's script says, and remembers what it was sent.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use prost::Message;
+
+/// What to answer a push.
+#[derive(Clone, Debug)]
+pub(super) enum Reply {
+    Status(u16),
+    Full {
+        status: u16,
+        headers: &'static str,
+        body: String,
+    },
+    /// Never.
+    Hang,
+    /// Closes the connection without a word.
+    Reset,
+    /// Stores the push, then closes the connection.
+    LoseAnswer,
+}
+
+/// A request, taken apart.
+#[derive(Clone, Debug)]
+pub(super) struct Push {
+    /// The request line and the headers, in lower case.
+    pub(super) head: String,
+    pub(super) path: String,
+    pub(super) body: Vec<u8>,
+    /// Per stream its labels and lines.
+    pub(super) streams: Vec<(String, Vec<String>)>,
+}
+
+impl Push {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    pub(super) fn lines(&self) -> Vec<&str> {
+        self.streams.iter().flat_map(|(_, lines)| lines).map(String::as_str).collect()
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct FakeLoki {
+    pub(super) port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    pushes: Vec<Push>,
+    stored: Vec<String>,
+}
+
+/// What makes of a connection something to read and write: TLS, or nothing.
+pub(super) trait Wrap: Send + Sync + 'static {
+    type Stream: Read + Write;
+    fn wrap(&self, stream: TcpStream) -> Self::Stream;
+}
+
+pub(super) struct Plain;
+
+impl Wrap for Plain {
+    type Stream = TcpStream;
+    fn wrap(&self, stream: TcpStream) -> TcpStream {
+        stream
+    }
+}
+
+impl FakeLoki {
+    /// `script` sees each push and how many came before it.
+    pub(super) fn start(script: impl Fn(&Push, usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_wrapped(Plain, script)
+    }
+
+    pub(super) fn start_wrapped(
+        wrap: impl Wrap,
+        script: impl Fn(&Push, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let port = listener.local_addr().expect("a bound socket").port();
+        let loki = Self { port, state: Arc::default() };
+        let (accepting, shared) = (loki.clone(), Arc::new((wrap, script)));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (loki, shared) = (accepting.clone(), shared.clone());
+                std::thread::spawn(move || {
+                    stream.set_nodelay(true).expect("a socket");
+                    let socket = stream.try_clone().expect("a second handle");
+                    // Whatever goes wrong on a connection is what the client's side of the test sees.
+                    let _ = loki.serve(shared.0.wrap(stream), &shared.1);
+                    let _ = socket.shutdown(Shutdown::Both);
+                });
+            }
+        });
+        loki
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/loki/api/v1/push", self.port)
+    }
+
+    pub(super) fn pushes(&self) -> Vec<Push> {
+        self.lock().pushes.clone()
+    }
+
+    /// The lines of pushes that were answered with success, in order.
+    pub(super) fn stored(&self) -> Vec<String> {
+        self.lock().stored.clone()
+    }
+
+    fn serve(&self, mut stream: impl Read + Write, script: &impl Fn(&Push, usize) -> Reply) -> std::io::Result<()> {
+        while let Some(push) = read_push(&mut stream)? {
+            let before = {
+                let mut state = self.lock();
+                state.pushes.push(push.clone());
+                state.pushes.len() - 1
+            };
+            let (status, headers, body) = match script(&push, before) {
+                Reply::Status(status) => (status, "", String::new()),
+                Reply::Full { status, headers, body } => (status, headers, body),
+                Reply::Hang => loop {
+                    std::thread::park();
+                },
+                Reply::Reset => return Ok(()),
+                Reply::LoseAnswer => {
+                    self.store(&push);
+                    return Ok(());
+                }
+            };
+            if (200..300).contains(&status) {
+                self.store(&push);
+            }
+            let length = if status == 204 { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+            stream.write_all(format!("HTTP/1.1 {status} Said\r\n{length}{headers}\r\n{body}").as_bytes())?;
+            stream.flush()?;
+        }
+        Ok(())
+    }
+
+    fn store(&self, push: &Push) {
+        self.lock().stored.extend(push.lines().into_iter().map(str::to_string));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no test panics under the lock")
+    }
+}
+
+fn read_push(stream: &mut impl Read) -> std::io::Result<Option<Push>> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte)? == 0 {
+            return Ok(None);
+        }
+        head.push(byte[0]);
+    }
+    let text = String::from_utf8_lossy(&head).replace('\r', "");
+    let path = text.split(' ').nth(1).unwrap_or_default().to_string();
+    // Names in lower case, values as they are.
+    let head = text.lines().map(|line| match line.split_once(": ") {
+        Some((name, value)) => format!("{}: {value}\n", name.to_lowercase()),
+        None => format!("{line}\n"),
+    });
+    let mut push = Push { head: head.collect(), path, body: Vec::new(), streams: Vec::new() };
+    let length = push.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    push.body = vec![0; length];
+    stream.read_exact(&mut push.body)?;
+    if push.header("content-type") == Some("application/x-protobuf") {
+        push.streams = decode(&push.body);
+    }
+    Ok(Some(push))
+}
+
+fn decode(body: &[u8]) -> Vec<(String, Vec<String>)> {
+    let plain = snap::raw::Decoder::new().decompress_vec(body).expect("snappy's block format");
+    let push = PushRequest::decode(plain.as_slice()).expect("a push request");
+    let lines = |entries: Vec<Entry>| entries.into_iter().map(|entry| entry.line).collect();
+    push.streams.into_iter().map(|stream| (stream.labels, lines(stream.entries))).collect()
+}
+
+#[derive(Message)]
+struct PushRequest {
+    #[prost(message, repeated, tag = "1")]
+    streams: Vec<Stream>,
+}
+
+#[derive(Message)]
+struct Stream {
+    #[prost(string, tag = "1")]
+    labels: String,
+    #[prost(message, repeated, tag = "2")]
+    entries: Vec<Entry>,
+}
+
+#[derive(Message)]
+struct Entry {
+    #[prost(string, tag = "2")]
+    line: String,
+}

@@ -1,0 +1,145 @@
+//! The headers a user adds to a push: `headers`, which is Promtail's own, and `http_headers`, which is Prometheus'.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::auth::read_file;
+use super::client::{HeaderMap, HeaderName, HeaderValue};
+use super::config::{Config, Error};
+use crate::model::units::{self, Secret};
+
+const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
+
+/// What a push says about itself, which `headers` cannot change.
+const OURS: [&str; 5] = ["content-type", "user-agent", "content-length", "host", "transfer-encoding"];
+
+/// What `http_headers` refuses, as Prometheus does.
+const RESERVED: [&str; 18] = [
+    "accept-encoding",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "user-agent",
+    "www-authenticate",
+    "x-amz-content-sha256",
+    "x-amz-date",
+    "x-amz-security-token",
+    "x-prometheus-remote-read-version",
+    "x-prometheus-remote-write-version",
+    "x-prometheus-scrape-timeout-seconds",
+];
+
+/// One name of `http_headers`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Header {
+    /// Shown no more than secrets are: this is where keys get written by mistake.
+    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<Secret>,
+    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Secret>,
+    /// Read again for each push.
+    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
+}
+
+pub(super) fn validate(headers: &BTreeMap<String, Secret>, http: &BTreeMap<String, Header>) -> Result<(), Error> {
+    let invalid = |key: &str, name: &str| Error::new(format!("{key}.{name}"), "is not a valid HTTP header");
+    for (name, secret) in headers {
+        pair(name, secret.expose()).ok_or_else(|| invalid("headers", name))?;
+    }
+    for (name, header) in http {
+        let lower = name.to_ascii_lowercase();
+        if RESERVED.contains(&lower.as_str()) {
+            return Err(Error::new(format!("http_headers.{name}"), "is reserved, it cannot be set here"));
+        }
+        for secret in header.values.iter().chain(&header.secrets) {
+            pair(name, secret.expose()).ok_or_else(|| invalid("http_headers", name))?;
+        }
+        pair(name, "").ok_or_else(|| invalid("http_headers", name))?;
+    }
+    Ok(())
+}
+
+/// A warning for each of `headers` that has no effect.
+pub(super) fn ignored(headers: &BTreeMap<String, Secret>, has_tenant: bool) -> Vec<String> {
+    headers
+        .keys()
+        .filter_map(|name| {
+            let lower = name.to_ascii_lowercase();
+            if OURS.contains(&lower.as_str()) {
+                return Some(format!("headers.{name}: is set by the client itself and ignored here"));
+            }
+            (has_tenant && TENANT == *lower).then(|| format!("headers.{name}: tenant_id is used instead"))
+        })
+        .collect()
+}
+
+/// The headers of each push of a client.
+#[derive(Debug)]
+pub(super) struct Headers {
+    fixed: HeaderMap,
+    files: Vec<(HeaderName, String)>,
+}
+
+impl Headers {
+    pub(super) fn new(config: &Config) -> Result<Self, Error> {
+        validate(&config.headers, &config.http_headers)?;
+        let (mut fixed, mut files) = (HeaderMap::new(), Vec::new());
+        for (name, secret) in &config.headers {
+            if let Some((name, value)) = pair(name, secret.expose()).filter(|(n, _)| !OURS.contains(&n.as_str())) {
+                fixed.insert(name, value);
+            }
+        }
+        for (name, header) in &config.http_headers {
+            for secret in header.values.iter().chain(&header.secrets) {
+                if let Some((name, value)) = pair(name, secret.expose()) {
+                    fixed.append(name, value);
+                }
+            }
+            if let Some((name, _)) = pair(name, "") {
+                files.extend(header.files.iter().map(|file| (name.clone(), file.clone())));
+            }
+        }
+        fixed.insert("content-type", HeaderValue::from_static("application/x-protobuf"));
+        Ok(Self { fixed, files })
+    }
+
+    /// Whether `headers` says who pushes; it is not asked twice.
+    pub(super) fn authorize(&self) -> bool {
+        self.fixed.contains_key("authorization")
+    }
+
+    /// With the tenant and the files' values as they are now.
+    pub(super) fn of(&self, tenant: Option<HeaderValue>) -> Result<HeaderMap, String> {
+        let mut headers = self.fixed.clone();
+        if let Some(tenant) = tenant {
+            headers.insert(TENANT, tenant);
+        }
+        for (name, file) in &self.files {
+            let text = read_file(file).map_err(|e| format!("http_headers.{name}.files: {e}"))?;
+            let value =
+                value(text.expose()).ok_or_else(|| format!("http_headers.{name}.files: {file}: not a header"))?;
+            headers.append(name, value);
+        }
+        Ok(headers)
+    }
+}
+
+/// A header's value that no trace shows; None when it cannot be one.
+pub(super) fn value(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_bytes(text.as_bytes()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn pair(name: &str, text: &str) -> Option<(HeaderName, HeaderValue)> {
+    Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value(text)?))
+}

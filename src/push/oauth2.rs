@@ -1,0 +1,246 @@
+//! `oauth2`: a token for each while, from a token server, by the client credentials grant (RFC 6749, section 4.4).
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::answer::Answer;
+use super::auth::{Credential, Source};
+use super::client::{Connection, HeaderMap, HeaderValue, ParsedUrl, Proxy, check_url, form, parse_url};
+use super::config::{Error, exclusive, refuse_refs};
+use super::tls;
+use super::url::Url;
+use crate::model::units::{self, Secret};
+
+/// A token is renewed this long before it ends, so that none ends on its way.
+const MARGIN: Duration = Duration::from_secs(10);
+/// For a server that does not say how long its token lasts.
+const UNKNOWN_LIFE: Duration = Duration::from_secs(300);
+
+/// `oauth2` of a client.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OAuth2 {
+    #[serde(deserialize_with = "units::string")]
+    pub client_id: String,
+    #[serde(skip_serializing_if = "Secret::is_empty")]
+    pub client_secret: Secret,
+    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    pub client_secret_file: String,
+    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    pub client_secret_ref: String,
+    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    pub token_url: Url,
+    /// Some servers take secrets here.
+    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub endpoint_params: BTreeMap<String, Secret>,
+    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    pub grant_type: String,
+    // The fields of the jwt-bearer grant, refused by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claims: Option<BTreeMap<String, serde_json::Value>>,
+    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    pub iss: String,
+    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    pub audience: String,
+    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    pub signature_algorithm: String,
+    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    pub client_certificate_key_id: String,
+    #[serde(skip_serializing_if = "Secret::is_empty")]
+    pub client_certificate_key: Secret,
+    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    pub client_certificate_key_file: String,
+    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    pub client_certificate_key_ref: String,
+
+    #[serde(deserialize_with = "units::or_default")]
+    pub tls_config: tls::Config,
+    #[serde(skip_serializing_if = "Url::is_empty")]
+    pub proxy_url: Url,
+    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    pub no_proxy: String,
+    #[serde(deserialize_with = "units::bool")]
+    pub proxy_from_environment: bool,
+    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub proxy_connect_header: BTreeMap<String, Vec<Secret>>,
+}
+
+impl OAuth2 {
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        if !matches!(self.grant_type.as_str(), "" | "client_credentials") {
+            return Err(Error::new("grant_type", "only client_credentials is supported; use a client secret"));
+        }
+        let jwt = [
+            ("claims", self.claims.is_some()),
+            ("iss", !self.iss.is_empty()),
+            ("audience", !self.audience.is_empty()),
+            ("signature_algorithm", !self.signature_algorithm.is_empty()),
+            ("client_certificate_key_id", !self.client_certificate_key_id.is_empty()),
+            ("client_certificate_key", !self.client_certificate_key.is_empty()),
+            ("client_certificate_key_file", !self.client_certificate_key_file.is_empty()),
+            ("client_certificate_key_ref", !self.client_certificate_key_ref.is_empty()),
+        ];
+        if let Some((key, _)) = jwt.into_iter().find(|(_, set)| *set) {
+            return Err(Error::new(
+                key,
+                "belongs to the jwt-bearer grant, which is not supported; use a client secret",
+            ));
+        }
+        if self.client_id.is_empty() {
+            return Err(Error::new("client_id", "is required"));
+        }
+        refuse_refs([("client_secret_ref", &self.client_secret_ref)])?;
+        exclusive("client_secret", !self.client_secret.is_empty(), &self.client_secret_file)?;
+        check_url(&self.token_url).map_err(|problem| Error::new("token_url", problem))?;
+        self.tls_config.validate().map_err(|e| e.within("tls_config"))?;
+        self.proxy().validate()
+    }
+
+    /// What fetches tokens as this says.
+    pub(super) fn tokens(&self, timeout: Duration) -> Result<Tokens, Error> {
+        let within = |e: Error| e.within("oauth2");
+        let url = parse_url(&self.token_url).map_err(|problem| within(Error::new("token_url", problem)))?;
+        let mut fields = vec![("grant_type".to_string(), Secret::new("client_credentials"))];
+        if !self.scopes.is_empty() {
+            fields.push(("scope".to_string(), Secret::new(self.scopes.join(" "))));
+        }
+        fields.extend(self.endpoint_params.iter().map(|(n, v)| (n.clone(), v.clone())));
+        Ok(Tokens {
+            connection: Connection::new(&self.tls_config, &self.proxy(), true, timeout).map_err(within)?,
+            url,
+            fields,
+            client_id: self.client_id.clone(),
+            secret: Source::new("oauth2.client_secret", self.client_secret.clone(), &self.client_secret_file),
+            state: Mutex::default(),
+        })
+    }
+
+    fn proxy(&self) -> Proxy<'_> {
+        Proxy {
+            url: &self.proxy_url,
+            no_proxy: &self.no_proxy,
+            from_environment: self.proxy_from_environment,
+            connect_header: &self.proxy_connect_header,
+        }
+    }
+}
+
+/// The token in use, and the way to the next.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    connection: Connection,
+    url: ParsedUrl,
+    fields: Vec<(String, Secret)>,
+    client_id: String,
+    secret: Source,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    token: Option<(Secret, Instant)>,
+    style: Style,
+}
+
+/// How the client names itself: servers differ, so both ways are tried, as Go's library does.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Style {
+    #[default]
+    Unknown,
+    Header,
+    Form,
+}
+
+impl Tokens {
+    /// A token that lasts for the next request.
+    pub(super) async fn current(&self) -> Result<Secret, String> {
+        let now = Instant::now();
+        if let Some((token, _)) = self.lock().token.as_ref().filter(|(_, end)| now < *end) {
+            return Ok(token.clone());
+        }
+        let secret = self.secret.read()?;
+        let style = self.lock().style;
+        let (answer, style) = match style {
+            Style::Unknown => match self.ask(Style::Header, &secret).await? {
+                answer if is_success(&answer) => (answer, Style::Header),
+                _ => (self.ask(Style::Form, &secret).await?, Style::Form),
+            },
+            style => (self.ask(style, &secret).await?, style),
+        };
+        if !is_success(&answer) {
+            return Err(format!(
+                "oauth2.token_url: answered status {}: check client_id and client_secret",
+                answer.status
+            ));
+        }
+        let (token, life) = parse(&answer.body)?;
+        *self.lock() = State { token: Some((token.clone(), now + life.saturating_sub(MARGIN))), style };
+        Ok(token)
+    }
+
+    pub(super) fn forget(&self) {
+        self.lock().token = None;
+    }
+
+    async fn ask(&self, style: Style, secret: &Secret) -> Result<Answer, String> {
+        let mut fields: Vec<(&str, &str)> = self.fields.iter().map(|(n, v)| (n.as_str(), v.expose())).collect();
+        let credential = match style {
+            // The grant's definition wants both encoded like a form's fields first.
+            Style::Header => Credential::Basic {
+                user: Secret::new(form(&[("", &self.client_id)]).trim_start_matches('=')),
+                password: Secret::new(form(&[("", secret.expose())]).trim_start_matches('=')),
+            },
+            Style::Form | Style::Unknown => {
+                fields.extend([("client_id", self.client_id.as_str()), ("client_secret", secret.expose())]);
+                Credential::None
+            }
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
+        let answer = self.connection.post(&self.url, headers, credential, form(&fields).into()).await;
+        answer.map_err(|why| format!("oauth2.token_url: {why}"))
+    }
+
+    // The state is two values that are set at once; a panic elsewhere cannot leave them half changed.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_success(answer: &Answer) -> bool {
+    (200..300).contains(&answer.status)
+}
+
+fn parse(body: &str) -> Result<(Secret, Duration), String> {
+    let no_token = || "oauth2.token_url: the answer has no access_token; is it a token server?".to_string();
+    let answer: serde_json::Value = serde_json::from_str(body).map_err(|_| no_token())?;
+    let token = answer["access_token"].as_str().filter(|token| !token.is_empty()).ok_or_else(no_token)?;
+    // Some servers write the number as text.
+    let life = &answer["expires_in"];
+    let life = life.as_u64().or_else(|| life.as_str()?.parse().ok()).filter(|seconds| *seconds > 0);
+    Ok((Secret::new(token), life.map_or(UNKNOWN_LIFE, Duration::from_secs)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_as_servers_write_them() {
+        for (body, expected) in [
+            (r#"{"access_token":"t","expires_in":60}"#, Some(60)),
+            (r#"{"access_token":"t","expires_in":"60"}"#, Some(60)),
+            (r#"{"access_token":"t"}"#, Some(300)),
+            (r#"{"access_token":""}"#, None),
+            (r#"{"error":"invalid_client"}"#, None),
+            ("<html>", None),
+        ] {
+            let life = parse(body).ok().map(|(token, life)| (token.expose().to_string(), life.as_secs()));
+            assert_eq!(life, expected.map(|secs| ("t".to_string(), secs)), "{body}");
+        }
+    }
+}

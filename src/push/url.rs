@@ -1,0 +1,99 @@
+//! A URL as the config wrote it, which may carry a user and a password.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::model::units;
+
+/// Kept as written: what is pushed to, and what the `host` label says, is the user's spelling. Shown without its user,
+/// password and query, where secrets are put.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Url(String);
+
+impl Url {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// As written, secrets and all: for the wire only.
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+
+    pub fn scheme(&self) -> &str {
+        self.0.split_once("://").map_or("", |(scheme, _)| scheme)
+    }
+
+    /// `host[:port]`.
+    pub fn host(&self) -> &str {
+        self.authority().rsplit_once('@').map_or(self.authority(), |(_, host)| host)
+    }
+
+    pub fn has_user(&self) -> bool {
+        self.authority().contains('@')
+    }
+
+    /// The user in it; nobody else's business than the question whether two clients are one.
+    pub(super) fn user(&self) -> &str {
+        let user = self.authority().rsplit_once('@').map_or("", |(user, _)| user);
+        user.split_once(':').map_or(user, |(user, _)| user)
+    }
+
+    pub fn redacted(&self) -> String {
+        let path = &self.after_scheme()[self.authority().len()..];
+        let path = &path[..path.find(['?', '#']).unwrap_or(path.len())];
+        format!("{}://{}{path}", self.scheme(), self.host())
+    }
+
+    fn after_scheme(&self) -> &str {
+        self.0.split_once("://").map_or(&self.0, |(_, rest)| rest)
+    }
+
+    fn authority(&self) -> &str {
+        let rest = self.after_scheme();
+        &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())]
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.redacted())
+    }
+}
+
+impl Serialize for Url {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.is_empty() { serializer.serialize_str("") } else { serializer.serialize_str(&self.redacted()) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Url {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        units::string(deserializer).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_where_and_not_who() {
+        for (url, host, redacted) in [
+            ("http://loki:3100/loki/api/v1/push", "loki:3100", "http://loki:3100/loki/api/v1/push"),
+            ("https://12:glc_s3cret@logs.example.com/p", "logs.example.com", "https://logs.example.com/p"),
+            ("http://u:p%40ss@[::1]:80?token=s3cret", "[::1]:80", "http://[::1]:80"),
+            ("http://u:a@b@loki/p#s3cret", "loki", "http://loki/p"),
+            ("http://loki:80/", "loki:80", "http://loki:80/"),
+        ] {
+            let url = Url::new(url);
+            assert_eq!((url.host(), url.redacted().as_str()), (host, redacted));
+            assert_eq!(format!("{url:?}"), redacted);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `-dry-run`: entries on standard output instead of in Loki.
+
+use std::io::Write;
+
+use jiff::Timestamp;
+
+use crate::model::{Entry, Labels};
+
+#[derive(Debug, Default)]
+pub(super) struct Printer {
+    external: Labels,
+}
+
+impl Printer {
+    pub fn new(external: Labels) -> Self {
+        Self { external }
+    }
+
+    /// `timestamp<TAB>labels<TAB>line`.
+    pub fn print(&self, entry: Entry<'_>) {
+        let mut labels = entry.labels.clone();
+        for (name, value) in &self.external {
+            if labels.get(name).is_none() {
+                labels = labels.with(name, value);
+            }
+        }
+        let time = Timestamp::from_nanosecond(entry.timestamp.into()).unwrap_or_default();
+        let mut line = format!("{time}\t{labels}\t{}", entry.line);
+        for pair in &entry.metadata {
+            line.push_str(&format!("\t{}={:?}", pair.name, pair.value));
+        }
+        line.push('\n');
+        // One write a line: what is printed is whole, whatever ends the process. A closed pipe ends nothing here.
+        let _ = std::io::stdout().lock().write_all(line.as_bytes());
+        entry.close();
+    }
+}

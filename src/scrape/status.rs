@@ -1,0 +1,155 @@
+//! What is tailed and how far: collected when somebody looks, kept nowhere twice.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::model::{ClientReport, DiscoveredReport, FileReport, Labels, Ledger, Report, Target, TargetReport};
+
+/// The state of the targets, as the scout and the readers tell it.
+#[derive(Debug, Default)]
+pub(super) struct Status {
+    shared: Mutex<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// By job and source.
+    discovered: BTreeMap<(Arc<str>, String), Vec<Discovered>>,
+    targets: Vec<Arc<Target>>,
+    files: BTreeMap<(usize, u64), File>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Discovered {
+    pub discovered: Labels,
+    pub outcome: Result<Arc<Target>, String>,
+}
+
+/// One log that one client reads.
+#[derive(Clone, Debug)]
+pub(super) struct File {
+    pub path: PathBuf,
+    pub client: Arc<str>,
+    pub target: Arc<Target>,
+    pub ledger: Arc<Ledger>,
+    pub error: Option<String>,
+}
+
+impl Status {
+    pub fn set_discovered(&self, job: Arc<str>, source: String, targets: Vec<Discovered>) {
+        let mut shared = self.lock();
+        if targets.is_empty() {
+            shared.discovered.remove(&(job, source));
+        } else {
+            shared.discovered.insert((job, source), targets);
+        }
+    }
+
+    pub fn set_targets(&self, targets: Vec<Arc<Target>>) {
+        self.lock().targets = targets;
+    }
+
+    /// `client` and `log` name the file.
+    pub fn set_file(&self, client: usize, log: u64, file: File) {
+        self.lock().files.insert((client, log), file);
+    }
+
+    pub fn set_error(&self, client: usize, log: u64, error: Option<String>) {
+        if let Some(file) = self.lock().files.get_mut(&(client, log)) {
+            file.error = error;
+        }
+    }
+
+    pub fn remove_file(&self, client: usize, log: u64) {
+        self.lock().files.remove(&(client, log));
+    }
+
+    pub fn target_count(&self) -> usize {
+        self.lock().targets.len()
+    }
+
+    /// Files of the first client: each file once.
+    pub fn files(&self) -> Vec<File> {
+        self.lock().files.iter().filter(|((client, _), _)| *client == 0).map(|(_, f)| f.clone()).collect()
+    }
+
+    /// Bytes read and not acknowledged, per client.
+    pub fn unacknowledged(&self) -> BTreeMap<Arc<str>, u64> {
+        let mut sums = BTreeMap::new();
+        for file in self.lock().files.values() {
+            *sums.entry(file.client.clone()).or_default() += file.ledger.in_flight();
+        }
+        sums
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Report for Status {
+    fn targets(&self) -> Vec<TargetReport> {
+        let shared = self.lock();
+        let mut files: BTreeMap<*const Target, Vec<FileReport>> = BTreeMap::new();
+        for file in shared.files.values() {
+            files.entry(Arc::as_ptr(&file.target)).or_default().push(report(file));
+        }
+        let listed = shared.targets.iter().map(|target| TargetReport {
+            job: target.job.to_string(),
+            path: target.path.clone(),
+            labels: target.labels.to_map(),
+            files: files.remove(&Arc::as_ptr(target)).unwrap_or_default(),
+        });
+        let mut reports: Vec<TargetReport> = listed.collect();
+        // Targets that discovery has let go of, whose files are still being finished.
+        let leaving = shared.files.values().filter(|f| files.contains_key(&Arc::as_ptr(&f.target)));
+        let leaving: Vec<Arc<Target>> = leaving.map(|f| f.target.clone()).collect();
+        for target in leaving {
+            if let Some(files) = files.remove(&Arc::as_ptr(&target)) {
+                reports.push(TargetReport {
+                    job: target.job.to_string(),
+                    path: target.path.clone(),
+                    labels: target.labels.to_map(),
+                    files,
+                });
+            }
+        }
+        reports
+    }
+
+    fn discovered(&self) -> Vec<DiscoveredReport> {
+        let shared = self.lock();
+        let all = shared.discovered.iter().flat_map(|((job, source), targets)| {
+            targets.iter().map(move |one| DiscoveredReport {
+                job: job.to_string(),
+                source: source.clone(),
+                discovered: one.discovered.clone(),
+                labels: one.outcome.as_ref().ok().map(|t| t.labels.to_map()),
+                path: one.outcome.as_ref().ok().map(|t| t.path.clone()),
+                dropped: one.outcome.as_ref().err().cloned(),
+            })
+        });
+        all.collect()
+    }
+
+    fn clients(&self) -> Vec<ClientReport> {
+        Vec::new()
+    }
+}
+
+fn report(file: &File) -> FileReport {
+    let progress = file.ledger.progress();
+    FileReport {
+        path: file.path.display().to_string(),
+        client: file.client.to_string(),
+        read_offset: progress.read_offset,
+        committed_offset: file.ledger.committed().map_or(0, |p| p.offset),
+        size: progress.size,
+        lag_bytes: progress.unread,
+        unacknowledged_bytes: file.ledger.in_flight(),
+        generations: progress.generations,
+        lines: progress.lines,
+        error: file.error.clone(),
+    }
+}

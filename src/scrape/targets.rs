@@ -1,0 +1,82 @@
+//! From a discovered target to one that can be tailed: relabelling, special labels, the pod defaults.
+
+use std::fmt;
+
+use super::Job;
+use crate::model::{LabelSet, Labels, Target, is_valid_label_name, pod};
+use crate::relabel::Verdict;
+
+/// Why a discovered target is not tailed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rejected {
+    /// As `promtail_targets_failed_total{reason}` says it.
+    pub reason: &'static str,
+    pub text: String,
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+pub(super) fn resolve(job: &Job, discovered: &Labels, hostname: &str) -> Result<Target, Rejected> {
+    let reject = |reason, text: String| Err(Rejected { reason, text });
+    let mut labels = discovered.clone();
+    if let Verdict::Drop { rule } = job.rules.apply(&mut labels) {
+        return reject("dropped", job.rules.describe(rule));
+    }
+    if let Some(host) = labels.get("__host__").filter(|host| *host != hostname) {
+        return reject("wrong_host", format!("__host__ is {host:?}, this host is {hostname:?}"));
+    }
+    let explicit = labels.get("__path__").filter(|p| !p.is_empty()).cloned();
+    let defaulted = explicit.is_none();
+    let Some(path) = explicit.or_else(|| default_path(discovered)) else {
+        return reject("no_path", "no __path__ label: set it in static_configs or by a relabel rule".into());
+    };
+    let exclude = labels.get("__path_exclude__").filter(|p| !p.is_empty()).cloned();
+    labels.retain(|name, value| !name.starts_with("__") && !value.is_empty());
+    if defaulted && labels.is_empty() {
+        labels = default_labels(discovered);
+    }
+    let labels = LabelSet::new(labels.into_iter().map(|(name, value)| (loki_name(name), value)));
+    Ok(Target { job: job.name.clone(), discovered: discovered.clone(), labels, path, exclude, defaulted })
+}
+
+/// Where the kubelet keeps a container's logs; a static pod's directory is named by its config hash.
+fn default_path(discovered: &Labels) -> Option<String> {
+    let get = |name| discovered.get(name).map(String::as_str).filter(|v| !v.is_empty());
+    let id = get(pod::CONFIG_HASH).or(get(pod::UID))?;
+    let container = get(pod::CONTAINER)?;
+    Some(format!("/var/log/pods/*{id}/{container}/*.log"))
+}
+
+/// What a pod's lines are called when relabelling kept no label.
+fn default_labels(discovered: &Labels) -> Labels {
+    let get = |name| discovered.get(name).map(String::as_str).filter(|v| !v.is_empty());
+    let app = get(pod::LABEL_APP_NAME).or(get(pod::LABEL_APP));
+    let (namespace, container) = (get(pod::NAMESPACE), get(pod::CONTAINER));
+    let job = format!("{}/{}", namespace.unwrap_or_default(), app.or(container).unwrap_or_default());
+    let pairs = [
+        ("namespace", namespace),
+        ("pod", get(pod::NAME)),
+        ("container", container),
+        ("app", app),
+        ("node_name", get(pod::NODE)),
+        ("job", Some(job.as_str())),
+    ];
+    pairs.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?.to_string()))).collect()
+}
+
+/// One name that Loki cannot parse and it refuses the whole push, so none leaves the agent.
+fn loki_name(name: String) -> String {
+    if is_valid_label_name(&name) {
+        return name;
+    }
+    let fix = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
+    let mut fixed: String = name.chars().map(fix).collect();
+    if fixed.starts_with(|c: char| c.is_ascii_digit()) {
+        fixed.insert(0, '_');
+    }
+    fixed
+}

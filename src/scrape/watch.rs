@@ -1,0 +1,93 @@
+//! Hears about new, renamed and deleted names. Only names: hearing of every write would tax who writes.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use notify::event::Flag;
+use notify::{Config, ErrorKind, Event, EventKindMask, RecommendedWatcher, RecursiveMode, Watcher};
+
+/// What was heard.
+#[derive(Debug)]
+pub(super) enum Heard {
+    Names(Vec<PathBuf>),
+    /// Some of it got lost: look everywhere.
+    Everything,
+}
+
+/// The directories that are listened to.
+#[derive(Debug)]
+pub(super) struct Watch {
+    watcher: Option<RecommendedWatcher>,
+    directories: BTreeSet<PathBuf>,
+}
+
+impl Watch {
+    pub fn new(mut heard: impl FnMut(Heard) + Send + 'static) -> Self {
+        let mask = EventKindMask::CREATE | EventKindMask::REMOVE | EventKindMask::MODIFY_NAME;
+        let config = Config::default().with_event_kinds(mask).with_follow_symlinks(false);
+        // On notify's own thread: only hand on.
+        let hand_on = move |event: notify::Result<Event>| match event {
+            Ok(event) if event.attrs.flag() == Some(Flag::Rescan) => heard(Heard::Everything),
+            Ok(event) => heard(Heard::Names(event.paths)),
+            Err(_) => heard(Heard::Everything),
+        };
+        let watcher = match RecommendedWatcher::new(hand_on, config) {
+            Ok(watcher) => Some(watcher),
+            Err(error) => {
+                tracing::warn!(
+                    %error,
+                    "cannot watch directories; new files are found every target_config.sync_period instead \
+                     (raise fs.inotify.max_user_instances)"
+                );
+                None
+            }
+        };
+        Self { watcher, directories: BTreeSet::new() }
+    }
+
+    /// Whether names are heard of without looking.
+    pub fn is_working(&self) -> bool {
+        self.watcher.is_some()
+    }
+
+    /// Listens to `directory` as well; whether that is new.
+    pub fn add(&mut self, directory: &Path) -> bool {
+        if self.directories.contains(directory) {
+            return false;
+        }
+        let Some(watcher) = &mut self.watcher else {
+            return false;
+        };
+        match watcher.watch(directory, RecursiveMode::NonRecursive) {
+            Ok(()) => self.directories.insert(directory.into()),
+            Err(error) => {
+                if matches!(error.kind, ErrorKind::MaxFilesWatch) {
+                    tracing::warn!(
+                        directories = self.directories.len(),
+                        "no more directories can be watched; new files are found every target_config.sync_period instead \
+                         (raise fs.inotify.max_user_watches)"
+                    );
+                    self.watcher = None;
+                }
+                false
+            }
+        }
+    }
+
+    /// Listens only to `wanted` any more.
+    pub fn retain(&mut self, wanted: &BTreeSet<PathBuf>) {
+        let unwanted: Vec<PathBuf> = self.directories.difference(wanted).cloned().collect();
+        for directory in unwanted {
+            self.forget(&directory);
+        }
+    }
+
+    /// A directory that is gone takes its watch along; one of its name may come again.
+    pub fn forget(&mut self, directory: &Path) {
+        if self.directories.remove(directory)
+            && let Some(watcher) = &mut self.watcher
+        {
+            let _ = watcher.unwatch(directory);
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! The `server` block of a config.
+//!
+//! ```yaml
+//! server:
+//!   http_listen_address: ""       # every interface
+//!   http_listen_port: 80
+//!   http_path_prefix: ""          # before every path, /metrics and /ready too
+//!   external_url: ""              # how people reach it, if a proxy stands before it
+//!   health_check_target: true     # /ready wants a file that is being tailed
+//!   http_listen_conn_limit: 0     # connections at once; 0 means 256
+//!   http_server_idle_timeout: 2m  # a connection that is silent for so long is closed
+//!   disable: false                # no pages, no metrics
+//!   register_instrumentation: true
+//!   graceful_shutdown_timeout: 30s
+//!   log_level: info
+//!   log_format: logfmt
+//! ```
+//!
+//! Promtail's other keys are accepted, so that a `promtail.yaml` starts unchanged; [`Config::warnings`] names those
+//! that were set and have no effect. TLS is refused: pages that someone believes to be encrypted must not be plain.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use super::{LogFormat, LogLevel};
+use crate::model::units::{self, GoDuration, Secret};
+
+const DEFAULT_PORT: u16 = 80;
+const DEFAULT_IDLE: GoDuration = GoDuration(Duration::from_secs(120));
+const DEFAULT_GRACE: GoDuration = GoDuration(Duration::from_secs(30));
+
+/// What `http_listen_conn_limit: 0` means; in Promtail it means none.
+const DEFAULT_CONNECTIONS: u32 = 256;
+
+/// One list of the keys that are only accepted, each with the defaults that need no warning.
+macro_rules! config {
+    (
+        $(#[$meta:meta])* honoured { $($honoured:tt)* }
+        accepted { $($key:ident = $($default:literal)|+,)* }
+    ) => {
+        $(#[$meta])*
+        pub struct Config {
+            $($honoured)*
+            $(#[serde(skip_serializing_if = "Option::is_none")] $key: Option<Value>,)*
+        }
+
+        impl Config {
+            /// Each accepted key that was written, with the values of it that change nothing.
+            fn accepted(&self) -> impl Iterator<Item = (&'static str, &Value, &'static [&'static str])> {
+                [$((stringify!($key), &self.$key, &[$($default),+] as &[&str]),)*]
+                    .into_iter()
+                    .filter_map(|(key, value, defaults)| Some((key, value.as_ref()?, defaults)))
+            }
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Self {
+                    http_listen_network: "tcp".into(),
+                    http_listen_address: String::new(),
+                    http_listen_port: DEFAULT_PORT,
+                    http_path_prefix: String::new(),
+                    external_url: String::new(),
+                    health_check_target: true,
+                    disable: false,
+                    enable_runtime_reload: false,
+                    register_instrumentation: true,
+                    http_listen_conn_limit: 0,
+                    http_server_idle_timeout: DEFAULT_IDLE,
+                    graceful_shutdown_timeout: DEFAULT_GRACE,
+                    log_level: LogLevel::default(),
+                    log_format: LogFormat::default(),
+                    http_tls_config: Tls::default(),
+                    grpc_tls_config: Tls::default(),
+                    $($key: None,)*
+                }
+            }
+        }
+    };
+}
+
+config! {
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    honoured {
+        #[serde(deserialize_with = "units::string")]
+        pub http_listen_network: String,
+        #[serde(deserialize_with = "units::string")]
+        pub http_listen_address: String,
+        #[serde(deserialize_with = "port")]
+        pub http_listen_port: u16,
+        #[serde(deserialize_with = "units::string")]
+        pub http_path_prefix: String,
+        #[serde(deserialize_with = "units::string")]
+        pub external_url: String,
+        #[serde(deserialize_with = "true_unless_said")]
+        pub health_check_target: bool,
+        #[serde(deserialize_with = "units::bool")]
+        pub disable: bool,
+        #[serde(deserialize_with = "units::bool")]
+        pub enable_runtime_reload: bool,
+        #[serde(deserialize_with = "true_unless_said")]
+        pub register_instrumentation: bool,
+        #[serde(deserialize_with = "units::or_default")]
+        pub http_listen_conn_limit: u32,
+        #[serde(deserialize_with = "idle")]
+        pub http_server_idle_timeout: GoDuration,
+        #[serde(deserialize_with = "grace")]
+        pub graceful_shutdown_timeout: GoDuration,
+        #[serde(deserialize_with = "units::or_default")]
+        pub log_level: LogLevel,
+        #[serde(deserialize_with = "units::or_default")]
+        pub log_format: LogFormat,
+        #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Tls::is_empty")]
+        http_tls_config: Tls,
+        #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Tls::is_empty")]
+        grpc_tls_config: Tls,
+    }
+    accepted {
+        profiling_enabled = "false",
+        http_server_read_timeout = "30s",
+        http_server_read_header_timeout = "0" | "0s",
+        http_server_write_timeout = "30s",
+        http_log_closed_connections_without_response_enabled = "false",
+        proxy_protocol_enabled = "false",
+        tls_cipher_suites = "",
+        tls_min_version = "",
+        log_source_ips_enabled = "false",
+        log_source_ips_full = "false",
+        log_source_ips_header = "",
+        log_source_ips_regex = "",
+        log_request_headers = "false",
+        log_request_at_info_level_enabled = "false",
+        log_request_exclude_headers_list = "",
+        trace_request_headers = "false",
+        trace_request_exclude_headers_list = "",
+        cluster_validation = "",
+        throughput = "",
+        // Promtail's gRPC port serves nothing; there is none here, whatever it would have been called.
+        grpc_listen_network = "tcp",
+        grpc_listen_address = "" | "127.0.0.1" | "0.0.0.0" | "localhost",
+        grpc_listen_port = "0" | "9095",
+        grpc_listen_conn_limit = "0",
+        grpc_server_max_recv_msg_size = "4194304",
+        grpc_server_max_send_msg_size = "4194304",
+        grpc_server_max_concurrent_streams = "100",
+        grpc_server_max_connection_idle = "2562047h47m16.854775807s",
+        grpc_server_max_connection_age = "2562047h47m16.854775807s",
+        grpc_server_max_connection_age_grace = "2562047h47m16.854775807s",
+        grpc_server_keepalive_time = "2h" | "2h0m0s",
+        grpc_server_keepalive_timeout = "20s",
+        grpc_server_min_time_between_pings = "5m" | "5m0s",
+        grpc_server_ping_without_stream_allowed = "false",
+        grpc_server_num_workers = "0",
+        grpc_server_stats_tracking_enabled = "true",
+        grpc_server_recv_buffer_pools_enabled = "false",
+        grpc_collect_max_streams_by_conn = "true",
+        report_grpc_codes_in_instrumentation_label_enabled = "false",
+    }
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Tls {
+    #[serde(deserialize_with = "units::string")]
+    cert: String,
+    key: Secret,
+    #[serde(deserialize_with = "units::string")]
+    client_ca: String,
+    #[serde(deserialize_with = "units::string")]
+    cert_file: String,
+    #[serde(deserialize_with = "units::string")]
+    key_file: String,
+    #[serde(deserialize_with = "units::string")]
+    client_auth_type: String,
+    #[serde(deserialize_with = "units::string")]
+    client_ca_file: String,
+}
+
+impl Tls {
+    fn is_empty(&self) -> bool {
+        let texts = [&self.cert, &self.client_ca, &self.cert_file, &self.key_file, &self.client_auth_type];
+        texts.iter().all(|text| text.is_empty()) && self.client_ca_file.is_empty() && self.key.is_empty()
+    }
+}
+
+impl Config {
+    /// What would keep the server from being what the config says.
+    pub fn validate(&self) -> Result<(), String> {
+        if !self.http_tls_config.is_empty() {
+            return Err("server.http_tls_config is not supported, the pages are plain HTTP: remove it, set \
+                        http_listen_address to 127.0.0.1 and let a proxy with TLS stand before it"
+                .into());
+        }
+        if !["", "tcp", "tcp4", "tcp6"].contains(&self.http_listen_network.as_str()) {
+            return Err(format!(
+                "server.http_listen_network {:?} is not supported: use tcp, tcp4 or tcp6",
+                self.http_listen_network
+            ));
+        }
+        for (key, value) in [("http_path_prefix", &self.http_path_prefix), ("external_url", &self.external_url)] {
+            if let Some(bad) = value.chars().find(|c| !c.is_ascii_alphanumeric() && !"/:._~-[]".contains(*c)) {
+                return Err(format!("server.{key} {value:?}: unexpected {bad:?}; expected a plain path such as /logs"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What was written and has no effect, one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.enable_runtime_reload {
+            warnings.push(
+                "server.enable_runtime_reload: reload is not supported yet: restart the agent to load a changed config"
+                    .into(),
+            );
+        }
+        if !self.grpc_tls_config.is_empty() {
+            warnings.push("server.grpc_tls_config has no effect: nothing listens for gRPC".into());
+        }
+        for (key, value, defaults) in self.accepted() {
+            if !says_nothing(value) && !defaults.contains(&plain(value).as_str()) {
+                warnings.push(format!("server.{key} is accepted and has no effect"));
+            }
+        }
+        warnings
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        match self.http_listen_conn_limit {
+            0 => DEFAULT_CONNECTIONS as usize,
+            limit => limit as usize,
+        }
+    }
+
+    /// Zero would close every connection at once; in Go it means no timeout, and here the default.
+    pub(super) fn idle_timeout(&self) -> Duration {
+        if self.http_server_idle_timeout.0.is_zero() { DEFAULT_IDLE.0 } else { self.http_server_idle_timeout.0 }
+    }
+
+    /// `http_path_prefix` as the routes want it: empty, or with a slash before and none behind.
+    pub(super) fn prefix(&self) -> String {
+        as_prefix(&self.http_path_prefix)
+    }
+
+    /// The path under which people, not machines, see the pages.
+    pub(super) fn external_prefix(&self) -> String {
+        match self.external_url.split_once("://") {
+            Some((_, rest)) => as_prefix(rest.split_once('/').map_or("", |(_, path)| path)),
+            None if self.external_url.starts_with('/') => as_prefix(&self.external_url),
+            None => self.prefix(),
+        }
+    }
+}
+
+fn as_prefix(path: &str) -> String {
+    match path.trim_matches('/') {
+        "" => String::new(),
+        path => format!("/{path}"),
+    }
+}
+
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.values().all(says_nothing),
+        Value::String(text) => text.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_string)
+}
+
+// A key that is written without a value keeps its default, as yaml.v2 leaves it.
+
+fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(DEFAULT_PORT))
+}
+
+fn idle<'de, D: Deserializer<'de>>(deserializer: D) -> Result<GoDuration, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(DEFAULT_IDLE))
+}
+
+fn grace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<GoDuration, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(DEFAULT_GRACE))
+}
+
+fn true_unless_said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(transparent)]
+    struct Said(#[serde(deserialize_with = "units::bool")] bool);
+    Ok(Option::<Said>::deserialize(deserializer)?.is_none_or(|said| said.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(yaml: &str) -> Config {
+        serde_yaml::from_str(yaml).expect(yaml)
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused_by_name() {
+        for (yaml, named) in [
+            ("http_tls_config: {cert_file: a.pem, key_file: a.key}", "http_tls_config"),
+            ("http_tls_config: {client_auth_type: RequireAndVerifyClientCert}", "http_tls_config"),
+            ("http_listen_network: unix", "http_listen_network"),
+            ("http_path_prefix: /{id}", "http_path_prefix"),
+            ("http_path_prefix: '/a b'", "http_path_prefix"),
+            ("external_url: \"http://a/\\r\\nx\"", "external_url"),
+        ] {
+            let error = read(yaml).validate().expect_err(yaml);
+            assert!(error.contains(named), "{yaml}: {error}");
+        }
+        for bad in ["http_listen_prot: 80", "http_listen_port: 70000", "log_level: loud", "http_tls_config: {x: y}"] {
+            assert!(serde_yaml::from_str::<Config>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_effect_is_named() {
+        for (yaml, named) in [
+            ("grpc_listen_port: 9096", "server.grpc_listen_port"),
+            ("grpc_server_max_recv_msg_size: 1", "server.grpc_server_max_recv_msg_size"),
+            ("http_server_write_timeout: 5s", "server.http_server_write_timeout"),
+            ("profiling_enabled: true", "server.profiling_enabled"),
+            ("cluster_validation: {label: x}", "server.cluster_validation"),
+            ("grpc_tls_config: {key: hunter2}", "server.grpc_tls_config"),
+            ("enable_runtime_reload: true", "restart the agent"),
+        ] {
+            let config = read(yaml);
+            config.validate().expect(yaml);
+            let warnings = config.warnings();
+            assert!(warnings.len() == 1 && warnings[0].contains(named), "{yaml}: {warnings:?}");
+        }
+    }
+
+    #[test]
+    fn defaults_written_out_are_no_news() {
+        for yaml in [
+            "{}",
+            "grpc_listen_port: 0",
+            "grpc_listen_port:\ngrpc_listen_address: ''\nprofiling_enabled: false",
+            "http_server_read_timeout: 30s\ngrpc_server_max_recv_msg_size: 4194304",
+            "http_tls_config: {}\ngrpc_tls_config:\n  cert_file: ''\ncluster_validation:\n  label: ''\n  grpc: {}",
+        ] {
+            let config = read(yaml);
+            config.validate().expect(yaml);
+            assert_eq!(config.warnings(), Vec::<String>::new(), "{yaml}");
+        }
+    }
+
+    #[test]
+    fn keys_without_a_value_keep_their_default() {
+        let config = read(
+            "http_listen_port:\nhealth_check_target:\nregister_instrumentation: ~\ngraceful_shutdown_timeout:\nlog_level:",
+        );
+        assert_eq!((config.http_listen_port, config.log_level), (80, LogLevel::Info));
+        assert!(config.health_check_target && config.register_instrumentation);
+        assert_eq!(config.graceful_shutdown_timeout, DEFAULT_GRACE);
+        assert!(!read("health_check_target: no").health_check_target);
+    }
+
+    #[test]
+    fn prefixes_are_made_of_what_people_write() {
+        for (yaml, prefix, external) in [
+            ("{}", "", ""),
+            ("http_path_prefix: /", "", ""),
+            ("http_path_prefix: logs/", "/logs", "/logs"),
+            ("http_path_prefix: /logs\nexternal_url: https://host:8443/a/b/", "/logs", "/a/b"),
+            ("external_url: http://host", "", ""),
+            ("external_url: /a", "", "/a"),
+        ] {
+            let config = read(yaml);
+            assert_eq!((config.prefix().as_str(), config.external_prefix().as_str()), (prefix, external), "{yaml}");
+        }
+    }
+
+    #[test]
+    fn printed_it_reads_back_and_shows_no_secret() {
+        let config = read("http_listen_port: 3101\ngrpc_listen_port: 0\ngrpc_tls_config: {key: hunter2}");
+        let printed = serde_yaml::to_string(&config).expect("it prints");
+        assert!(!printed.contains("hunter2") && printed.contains("<secret>"), "{printed}");
+        assert_eq!(read(&printed).http_listen_port, 3101);
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,188 @@
+//! `/service-discovery`: what was discovered, what relabelling made of it, and which rule dropped the rest.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::html::Html;
+use crate::model::{DiscoveredReport, LabelSet, Labels, Report};
+
+#[derive(Serialize)]
+pub(super) struct Discovered {
+    summary: Summary,
+    targets: Vec<DiscoveredReport>,
+}
+
+/// Over everything, also when only a part is shown.
+#[derive(Serialize)]
+struct Summary {
+    discovered: usize,
+    kept: usize,
+    dropped: Vec<Reason>,
+}
+
+/// Why targets of one job were dropped, and how many: the most frequent first.
+#[derive(Serialize)]
+struct Reason {
+    job: String,
+    reason: String,
+    targets: usize,
+}
+
+impl Discovered {
+    /// What `report` knows; of the targets those that contain `text`. Dropped ones first: they are what is looked for.
+    pub(super) fn collect(report: &dyn Report, text: &str) -> Self {
+        let mut targets = report.discovered();
+        let summary = Summary::of(&targets);
+        let text = text.to_lowercase();
+        targets.retain(|target| contains(target, &text));
+        targets.sort_by_cached_key(|target| (!is_dropped(target), target.job.clone(), target.source.clone()));
+        Self { summary, targets }
+    }
+
+    pub(super) fn html(&self, text: &str) -> String {
+        let mut page = Html::page("service discovery");
+        self.summary.write(&mut page);
+        page.search_box(text);
+        if self.targets.len() != self.summary.discovered {
+            page.element("p", format_args!("{} of {} targets:", self.targets.len(), self.summary.discovered));
+        }
+        page.markup("<table>\n<tr><th>job</th><th>source</th><th>outcome</th><th>discovered labels</th></tr>\n");
+        for target in &self.targets {
+            write_target(&mut page, target);
+        }
+        page.markup("</table>\n");
+        page.finish()
+    }
+}
+
+impl Summary {
+    fn of(targets: &[DiscoveredReport]) -> Self {
+        let mut reasons = BTreeMap::<(&str, &str), usize>::new();
+        for target in targets.iter().filter(|target| is_dropped(target)) {
+            *reasons.entry((&target.job, reason(target))).or_default() += 1;
+        }
+        let mut dropped: Vec<Reason> = reasons
+            .into_iter()
+            .map(|((job, reason), targets)| Reason { job: job.into(), reason: reason.into(), targets })
+            .collect();
+        dropped.sort_by_key(|reason| std::cmp::Reverse(reason.targets));
+        let kept = targets.iter().filter(|target| !is_dropped(target)).count();
+        Self { discovered: targets.len(), kept, dropped }
+    }
+
+    fn write(&self, page: &mut Html) {
+        let dropped = self.discovered - self.kept;
+        page.element(
+            "p",
+            format_args!("{} targets discovered, {} kept, {dropped} dropped", self.discovered, self.kept),
+        );
+        if self.dropped.is_empty() {
+            return;
+        }
+        page.markup("\n<table>\n<tr><th>dropped</th><th>job</th><th>by</th></tr>\n");
+        for reason in &self.dropped {
+            page.markup("<tr>").number(reason.targets).element("td", &reason.job).element("td", &reason.reason);
+            page.markup("</tr>\n");
+        }
+        page.markup("</table>\n");
+    }
+}
+
+fn write_target(page: &mut Html, target: &DiscoveredReport) {
+    page.markup("<tr>").element("td", &target.job).element("td", &target.source).markup("<td>");
+    if is_dropped(target) {
+        page.markup("<span class=\"bad\">dropped</span> ").text(reason(target)).markup("<br>");
+    }
+    if let Some(labels) = &target.labels {
+        page.element("code", LabelSet::from(labels)).markup("<br>");
+    }
+    if let Some(path) = &target.path {
+        page.markup("<span class=\"faint\">path</span> ").element("code", path);
+    }
+    page.markup("</td><td><details><summary>").text(format_args!("{} labels", target.discovered.len()));
+    page.markup("</summary>\n<pre>");
+    for (name, value) in &target.discovered {
+        page.text(format_args!("{name}={value}\n"));
+    }
+    page.markup("</pre></details></td></tr>\n");
+}
+
+fn is_dropped(target: &DiscoveredReport) -> bool {
+    target.dropped.is_some() || target.labels.is_none()
+}
+
+fn reason(target: &DiscoveredReport) -> &str {
+    target.dropped.as_deref().unwrap_or("relabelling")
+}
+
+/// `text` is in lower case.
+fn contains(target: &DiscoveredReport, text: &str) -> bool {
+    let has = |hay: &str| hay.to_lowercase().contains(text);
+    let any = |labels: &Labels| labels.iter().any(|(name, value)| has(&format!("{name}={value}")));
+    has(&target.job)
+        || has(&target.source)
+        || any(&target.discovered)
+        || target.labels.as_ref().is_some_and(any)
+        || target.path.as_deref().is_some_and(has)
+        || target.dropped.as_deref().is_some_and(has)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ClientReport, TargetReport};
+
+    struct Fixed(Vec<DiscoveredReport>);
+
+    impl Report for Fixed {
+        fn targets(&self) -> Vec<TargetReport> {
+            Vec::new()
+        }
+        fn discovered(&self) -> Vec<DiscoveredReport> {
+            self.0.clone()
+        }
+        fn clients(&self) -> Vec<ClientReport> {
+            Vec::new()
+        }
+    }
+
+    fn pod(name: &str, dropped: Option<&str>) -> DiscoveredReport {
+        let labels = |key: &str| Labels::from([(key.to_string(), name.to_string())]);
+        DiscoveredReport {
+            job: "pods".into(),
+            source: format!("pod/shop/{name}"),
+            discovered: labels("__meta_kubernetes_pod_name"),
+            labels: dropped.is_none().then(|| labels("pod")),
+            path: dropped.is_none().then(|| format!("/var/log/pods/{name}/*.log")),
+            dropped: dropped.map(Into::into),
+        }
+    }
+
+    fn some() -> Fixed {
+        Fixed(vec![
+            pod("kept", None),
+            pod("a", Some("rule 2: keep <x>")),
+            pod("b", Some("rule 1: drop")),
+            pod("c", Some("rule 2: keep <x>")),
+        ])
+    }
+
+    #[test]
+    fn the_dropped_come_first_and_their_reasons_are_counted() {
+        let discovered = Discovered::collect(&some(), "");
+        assert_eq!(discovered.targets[3].source, "pod/shop/kept");
+        let reasons: Vec<_> = discovered.summary.dropped.iter().map(|r| (r.targets, r.reason.as_str())).collect();
+        assert_eq!(reasons, [(2, "rule 2: keep <x>"), (1, "rule 1: drop")]);
+        let page = discovered.html("");
+        assert!(page.contains("4 targets discovered, 1 kept, 3 dropped"), "{page}");
+        assert!(page.contains("rule 2: keep &lt;x&gt;") && !page.contains("<x>"), "{page}");
+    }
+
+    #[test]
+    fn the_filter_looks_into_labels_and_rules() {
+        for (text, shown) in [("Pod_Name=KEPT", 1), ("rule 2", 2), ("shop", 4), ("nowhere", 0)] {
+            assert_eq!(Discovered::collect(&some(), text).targets.len(), shown, "{text}");
+        }
+    }
+}

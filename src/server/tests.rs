@@ -1,0 +1,209 @@
+//! A real server on a free port, asked in plain HTTP/1.1.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::model::{ClientReport, DiscoveredReport, FileReport, Labels, TargetReport};
+
+struct Fixed(Vec<FileReport>);
+
+impl Report for Fixed {
+    fn targets(&self) -> Vec<TargetReport> {
+        let labels = Labels::from([("app".into(), "<b>".into())]);
+        vec![TargetReport { job: "pods".into(), path: "/var/log/*.log".into(), labels, files: self.0.clone() }]
+    }
+    fn discovered(&self) -> Vec<DiscoveredReport> {
+        Vec::new()
+    }
+    fn clients(&self) -> Vec<ClientReport> {
+        Vec::new()
+    }
+}
+
+fn file(error: Option<&str>) -> FileReport {
+    FileReport {
+        path: "/var/log/a.log".into(),
+        client: "0".into(),
+        read_offset: 7,
+        committed_offset: 7,
+        size: 7,
+        lag_bytes: 0,
+        unacknowledged_bytes: 0,
+        generations: 1,
+        lines: 1,
+        error: error.map(Into::into),
+    }
+}
+
+fn listening(address: &str, port: u16) -> Config {
+    let mut config = Config::default();
+    config.http_listen_address = address.into();
+    config.http_listen_port = port;
+    config
+}
+
+struct Running {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+async fn start(yaml: &str, files: Vec<FileReport>) -> Running {
+    start_with(yaml, files, Registry::new()).await
+}
+
+async fn start_with(yaml: &str, files: Vec<FileReport>, registry: Registry) -> Running {
+    let yaml = format!("http_listen_address: 127.0.0.1\nhttp_listen_port: 0\n{yaml}");
+    let config: Config = serde_yaml::from_str(&yaml).expect("a config");
+    config.validate().expect("a valid config");
+    let server = Server::bind(&config).await.expect("a free port");
+    let address = server.local_addr().expect("it is bound");
+    let (stop, stopped) = oneshot::channel::<()>();
+    let state = State { report: Arc::new(Fixed(files)), registry, config: "clients:\n- url: <secret>\n".into() };
+    let task = tokio::spawn(server.run(state, async {
+        let _ = stopped.await;
+    }));
+    Running { address, stop, task }
+}
+
+impl Running {
+    async fn ask(&self, path: &str, header: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.expect("it listens");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{header}\r\n");
+        stream.write_all(request.as_bytes()).await.expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("it answers in UTF-8");
+        answer
+    }
+
+    /// The status, and the whole answer.
+    async fn status(&self, path: &str) -> (u16, String) {
+        let answer = self.ask(path, "").await;
+        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
+        (status, answer)
+    }
+}
+
+#[tokio::test]
+async fn not_ready_until_something_is_tailed() {
+    for (yaml, files, expected) in [
+        ("", vec![], 500),
+        ("", vec![file(Some("permission denied"))], 500),
+        ("", vec![file(Some("permission denied")), file(None)], 200),
+        ("health_check_target: false", vec![], 200),
+    ] {
+        let server = start(yaml, files).await;
+        let (status, answer) = server.status("/ready").await;
+        assert_eq!(status, expected, "{yaml}: {answer}");
+        assert!(answer.contains(if expected == 200 { "Ready" } else { "Unable to find any logs to tail" }), "{answer}");
+        assert_eq!(server.status("/-/healthy").await.0, 200, "alive in any case");
+    }
+}
+
+#[tokio::test]
+async fn pages_come_as_html_and_as_json() {
+    let server = start("", vec![file(None)]).await;
+    for path in ["/targets", "/service-discovery", "/config"] {
+        let page = server.ask(path, "Accept: text/html,*/*;q=0.8\r\n").await;
+        assert!(page.contains("text/html; charset=utf-8") && page.contains("content-security-policy"), "{page}");
+        assert!(page.contains("</html>"), "{page}");
+        for json in [
+            server.ask(path, "Accept: application/json\r\n").await,
+            server.ask(&format!("{path}?format=json"), "").await,
+        ] {
+            let (head, body) = json.split_once("\r\n\r\n").expect("a body");
+            assert!(head.contains("content-type: application/json"), "{head}");
+            serde_json::from_str::<serde_json::Value>(body).expect("JSON");
+        }
+    }
+    let page = server.ask("/targets?q=a.log", "").await;
+    assert!(page.contains("&lt;b&gt;") && page.contains("/var/log/a.log"), "{page}");
+    assert!(server.ask("/config", "").await.contains("url: &lt;secret&gt;"));
+}
+
+#[tokio::test]
+async fn everything_lives_under_the_prefix() {
+    let server = start("http_path_prefix: /logs/\nexternal_url: https://host/a", vec![]).await;
+    for (path, expected) in [
+        ("/", 404),
+        ("/metrics", 404),
+        ("/logs", 303),
+        ("/logs/", 303),
+        ("/logs/targets", 200),
+        ("/logs/metrics", 200),
+        ("/logs/ready", 500),
+    ] {
+        let (status, answer) = server.status(path).await;
+        assert_eq!(status, expected, "{path}: {answer}");
+        assert!(status != 303 || answer.contains("location: /a/targets\r\n"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_text_and_name_the_build() {
+    let registry = Registry::new();
+    // An empty family is what the encoder refuses.
+    let empty = prometheus::IntCounterVec::new(prometheus::Opts::new("aaa_empty", "x"), &["l"]).expect("a metric");
+    registry.register(Box::new(empty)).expect("a first metric");
+    let server = start_with("", vec![], registry).await;
+    let (status, answer) = server.status("/metrics").await;
+    assert_eq!(status, 200);
+    for part in [
+        "content-type: text/plain; version=0.0.4\r\n",
+        "promtail_build_info{branch=\"",
+        "goos=\"linux\"",
+        "process_resident_memory_bytes ",
+        "# TYPE process_cpu_seconds_total counter",
+    ] {
+        assert!(answer.contains(part), "{part}: {answer}");
+    }
+    let off = start("register_instrumentation: false", vec![]).await;
+    assert_eq!(off.status("/metrics").await.0, 404);
+}
+
+#[tokio::test]
+async fn reload_is_refused_in_words_where_it_was_asked_for() {
+    let server = start("enable_runtime_reload: true", vec![]).await;
+    let (status, answer) = server.status("/reload").await;
+    assert!(status == 501 && answer.contains("restart the agent"), "{answer}");
+    assert_eq!(start("", vec![]).await.status("/reload").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_port_in_use_says_which_key_to_change() {
+    let server = start("", vec![]).await;
+    let config = listening("127.0.0.1", server.address.port());
+    let error = Server::bind(&config).await.err().expect("the port is taken");
+    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    assert!(error.to_string().contains("server.http_listen_port (-server.http-listen-port)"), "{error}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_here_names_its_key() {
+    let error = Server::bind(&listening("192.0.2.1", 0)).await.err().expect("nobody has this address");
+    assert!(error.to_string().contains("server.http_listen_address"), "{error}");
+}
+
+#[tokio::test]
+async fn it_stops_although_somebody_stays_connected() {
+    let server = start("graceful_shutdown_timeout: 100ms", vec![]).await;
+    // Half a request: the server waits for the rest.
+    let mut stream = TcpStream::connect(server.address).await.expect("it listens");
+    stream.write_all(b"GET /targets HTTP/1.1\r\nHost:").await.expect("it reads");
+    assert_eq!(server.status("/-/healthy").await.0, 200);
+    server.stop.send(()).expect("it runs");
+    let stopped = tokio::time::timeout(Duration::from_secs(10), server.task).await;
+    stopped.expect("it ends within its grace").expect("without a panic");
+}
+
+#[tokio::test]
+async fn one_who_says_nothing_makes_room_for_others() {
+    let server = start("http_listen_conn_limit: 1\nhttp_server_idle_timeout: 50ms", vec![]).await;
+    let mut silent = TcpStream::connect(server.address).await.expect("it listens");
+    // Waits until the only place is free.
+    assert_eq!(server.status("/-/healthy").await.0, 200);
+    let closed = silent.read(&mut [0]).await;
+    assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+}

@@ -1,0 +1,73 @@
+//! `decolorize`: takes the colours, and other escape sequences of terminals, out of the line.
+//!
+//! ```yaml
+//! - decolorize: {}
+//! ```
+
+use memchr::memchr2_iter;
+
+use super::options::Options;
+use super::{Error, Flow, Recipe, Stage, Work};
+use crate::goregex::Regex;
+
+/// What Promtail takes for such a sequence: ESC or CSI, then parameters and a final letter, or a title ended by BEL.
+const SEQUENCE: &str = concat!(
+    r"[\x1b\x{9b}][\[\]()#;?]*",
+    r"(?:(?:(?:[a-zA-Z\d]*(?:;[a-zA-Z\d]*)*)?\x07)",
+    r"|(?:(?:\d{1,4}(?:;\d{0,4})*)?[\dA-PRZcf-ntqry=><~]))",
+);
+
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+    options.needs_nothing_extracted();
+    let sequence = Regex::new(SEQUENCE).expect("a constant");
+    Ok(Box::new(move |_| Box::new(Decolorize { sequence: sequence.clone() })))
+}
+
+struct Decolorize {
+    sequence: Regex,
+}
+
+impl Stage for Decolorize {
+    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+        // ESC, or the second byte of CSI: most lines have neither.
+        if memchr2_iter(0x1b, 0x9b, work.entry.line.as_bytes()).next().is_some() {
+            let plain = self.sequence.inner().replace_all(&work.entry.line, "").into_owned();
+            work.entry.line = plain.into();
+        }
+        Flow::Pass(work)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{refused, table};
+
+    #[test]
+    fn sequences_go() {
+        for (line, plain) in [
+            ("\u{1b}[1;31mred\u{1b}[0m and \u{1b}[mplain", "red and plain"),
+            ("\u{1b}[38;5;208ma\u{1b}[38;2;1;2;3mb\u{1b}[39mc", "abc"),
+            ("\u{1b}[2Ka\u{1b}[1A\u{1b}[?25lb\u{1b}[?25h", "ab"),
+            ("\u{9b}31mred\u{9b}m", "red"),
+            ("\u{1b}]0;title\u{7}text", "text"),
+            ("[31m stays", "[31m stays"),
+            ("caf\u{e9} \u{15b} 31m", "caf\u{e9} \u{15b} 31m"),
+            ("\u{1b}", "\u{1b}"),
+            ("", ""),
+        ] {
+            table("decolorize: {}", &[(line, &format!("{{app=\"x\"}} {plain}"))]);
+        }
+        table("decolorize:", &[("\u{1b}[0m", "{app=\"x\"} ")]);
+    }
+
+    #[test]
+    fn a_mapping_or_nothing() {
+        refused(&[("decolorize: true", "[0].decolorize", "expected a mapping of options, found a boolean")]);
+    }
+
+    #[test]
+    fn a_huge_line_is_no_trouble() {
+        let line = "\u{1b}[".repeat(1 << 19);
+        table("decolorize: {}", &[(&line, &format!("{{app=\"x\"}} {line}"))]);
+    }
+}

@@ -1,0 +1,68 @@
+//! `labelallow`: all labels go but these.
+//!
+//! ```yaml
+//! - labelallow:
+//!     - app
+//!     - namespace
+//! ```
+//!
+//! The others go with `filename` and the tenant among them; their values stay extracted.
+
+use std::sync::Arc;
+
+use super::labeldrop;
+use super::labelling::{Changing, TENANT};
+use super::options::Options;
+use super::{Error, Flow, Recipe, Stage, Work};
+use crate::model::LabelSet;
+
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+    let names = labeldrop::names(options)?;
+    Ok(Box::new(move |_| {
+        let tenant = names.iter().any(|n| **n == *TENANT);
+        Box::new(LabelAllow { names: names.clone(), tenant, sets: Changing::default() })
+    }))
+}
+
+#[derive(Debug)]
+struct LabelAllow {
+    names: Arc<[Box<str>]>,
+    tenant: bool,
+    sets: Changing,
+}
+
+impl Stage for LabelAllow {
+    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+        let stays = |name: &str| self.names.iter().any(|n| **n == *name);
+        work.entry.labels =
+            self.sets.apply(&work.entry.labels, |old| LabelSet::new(old.iter().filter(|(name, _)| stays(name))));
+        if !self.tenant {
+            work.entry.tenant = None;
+        }
+        Flow::Pass(work)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{refused, table};
+
+    #[test]
+    fn only_these_stay() {
+        table(
+            "[static_labels: {b: c}, labelallow: [b, nothing], labels: {back: app}]",
+            &[("l", r#"{b="c", back="x"} l"#)],
+        );
+        table("labelallow: [nothing]", &[("l", "{} l")]);
+        table("[tenant: {value: t}, labelallow: [app]]", &[("l", r#"{app="x"} l"#)]);
+        table("[tenant: {value: t}, labelallow: [__tenant_id__]]", &[("l", "{} l @t")]);
+    }
+
+    #[test]
+    fn a_list_of_names() {
+        refused(&[
+            ("labelallow: []", "[0].labelallow", "found nothing"),
+            ("labelallow: {a: }", "[0].labelallow", "a list"),
+        ]);
+    }
+}

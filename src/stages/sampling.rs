@@ -1,0 +1,83 @@
+//! `sampling`: a part of the lines passes, the others go.
+//!
+//! ```yaml
+//! - sampling:
+//!     rate: 0.1                               # how many pass, from 0 to 1
+//!     drop_counter_reason: sampling_stage     # as what the others are counted
+//! ```
+//!
+//! It is decided by where a line was read, not by a die: a line that has to be sent again passes again.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::drop::reason;
+use super::options::Options;
+use super::{Error, Flow, Recipe, Stage, Work};
+use crate::model::{Origin, Reason};
+
+const REASON: &str = "sampling_stage";
+
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+    let rate = options.float("rate")?;
+    if rate.is_none() {
+        options.warn("without `rate` no line passes".into());
+    }
+    let rate = rate.unwrap_or(0.0);
+    if !(0.0..=1.0).contains(&rate) {
+        return Err(options.fail(format!("`rate` is {rate}, expected a number from 0 to 1")));
+    }
+    let reason = reason(options, REASON)?;
+    options.needs_nothing_extracted();
+    Ok(Box::new(move |_| Box::new(Sampling { rate, reason: reason.clone() })))
+}
+
+struct Sampling {
+    rate: f64,
+    reason: Reason,
+}
+
+impl Stage for Sampling {
+    fn process<'c>(&mut self, work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+        if draw(work.entry.origin) < self.rate { Flow::Pass(work) } else { Flow::Discard(work, self.reason.clone()) }
+    }
+}
+
+/// From 0 up to and without 1, always the same for a place.
+fn draw(origin: Origin) -> f64 {
+    let mut place = [0; 16];
+    place[..8].copy_from_slice(&origin.log.to_le_bytes());
+    place[8..].copy_from_slice(&origin.offset.to_le_bytes());
+    // As many bits as such a number has.
+    (xxh3_64(&place) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Bench, parse, refused};
+
+    fn kept(rate: &str) -> (usize, u64) {
+        let mut bench = Bench::of(&format!("sampling: {{rate: {rate}, drop_counter_reason: r}}"));
+        let kept = (0..1000).filter(|_| !bench.outcome("l").is_empty()).count();
+        (kept, bench.dropped_as("r"))
+    }
+
+    #[test]
+    fn a_part_passes_and_always_the_same() {
+        assert_eq!((kept("0"), kept("1")), ((0, 1000), (1000, 0)));
+        let (some, dropped) = kept("'0.25'");
+        assert!((200..300).contains(&some), "{some}");
+        assert_eq!(dropped, 1000 - some as u64);
+        assert_eq!(kept("0.25"), (some, dropped));
+    }
+
+    #[test]
+    fn rates_that_are_none() {
+        refused(&[
+            ("sampling: {rate: 1.5}", "[0].sampling", "`rate` is 1.5, expected a number from 0 to 1"),
+            ("sampling: {rate: -0.1}", "[0].sampling", "expected a number from 0 to 1"),
+            ("sampling: {rate: much}", "[0].sampling.rate", "expected a number"),
+        ]);
+        let program = parse("sampling:").expect("a stage");
+        assert_eq!(program.warnings(), ["pipeline_stages[0].sampling: without `rate` no line passes"]);
+    }
+}

@@ -1,0 +1,121 @@
+//! The binary as a person, a CI job or a manifest starts it: what it says, where, and its exit code.
+
+use std::fs;
+use std::process::{Command, Output};
+
+const CONFIG: &str = "clients: [{url: 'http://user:hunter2@127.0.0.1:1/push', headers: {X-Key: hunter2}}]\n";
+
+/// Runs it with `args`; `@` in them is a file with `config`.
+fn fantail(args: &str, config: &str) -> Output {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("promtail.yaml");
+    fs::write(&file, config).expect("a file");
+    let args = args.replace('@', &file.display().to_string());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fantail"));
+    command.args(args.split_whitespace()).env("SIZE", "5").output().expect("it starts")
+}
+
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn said(args: &str, config: &str) -> Said {
+    let output = fantail(args, config);
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    Said { code: output.status.code().expect("no signal"), out: text(output.stdout), err: text(output.stderr) }
+}
+
+#[test]
+fn a_wrong_command_line_is_2() {
+    for (args, want) in [
+        ("-nonsense", "flag provided but not defined: -nonsense"),
+        ("--confg.file=x", "flag provided but not defined: -confg.file, did you mean -config.file?"),
+        ("-client.timeout=5", "invalid value \"5\" for flag -client.timeout: "),
+        ("-config.file", "flag needs an argument: -config.file"),
+    ] {
+        let said = said(args, "");
+        assert_eq!((said.code, said.out.as_str()), (2, ""), "{args}");
+        assert!(said.err.starts_with(want), "{}", said.err);
+        assert!(said.err.ends_with("\nRun with -help to get list of available parameters\n"), "{}", said.err);
+    }
+    let said = said("-inspect -config.file=@", CONFIG);
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("-inspect is not supported: use -dry-run"), "{}", said.err);
+}
+
+#[test]
+fn a_wrong_config_is_1() {
+    for (args, config, want) in [
+        ("-config.file=@", "client: 5", "promtail.yaml:1:1: client: expected a mapping, got 5"),
+        (
+            "-config.file=@",
+            "scrape_confgs: []",
+            "promtail.yaml:1:1: scrape_confgs: unknown key, did you mean scrape_configs?",
+        ),
+        ("-config.file=@", "", "at least one client config must be provided"),
+        ("-config.file=@.not,@.there", "", "does not exist, set config.file for custom config path"),
+        ("-config.file=@ -config.expand-env", "a: ${", "promtail.yaml:1:4: missing closing brace"),
+        ("", "", "at least one client config must be provided"),
+    ] {
+        for more in ["", " -check-syntax"].iter().take(if args.is_empty() { 1 } else { 2 }) {
+            let said = said(&format!("{args}{more}"), config);
+            assert_eq!((said.code, said.out.as_str()), (1, ""), "{args}: {}", said.err);
+            assert!(said.err.starts_with("Unable to parse config: ") && said.err.contains(want), "{}", said.err);
+        }
+    }
+}
+
+#[test]
+fn check_syntax() {
+    let good = said("-check-syntax -config.file @", CONFIG);
+    assert_eq!((good.code, good.out.as_str()), (0, "Valid config file! No syntax issues found\n"));
+    let none = said("-check-syntax", "");
+    assert_eq!((none.code, none.out.as_str()), (1, ""));
+    assert!(none.err.starts_with("Invalid config file"), "{}", none.err);
+    let warned =
+        said("-check-syntax -config.file @ -server.grpc-listen-port=0", &format!("{CONFIG}wal: {{enabled: true}}"));
+    assert_eq!(warned.code, 0);
+    assert!(
+        warned.err.contains("warning: -server.grpc-listen-port: ignored: fantail has no gRPC listener"),
+        "{}",
+        warned.err
+    );
+    assert!(warned.err.contains("promtail.yaml:2:7: wal.enabled: ignored"), "{}", warned.err);
+}
+
+#[test]
+fn version_needs_no_config() {
+    let said = said("--version -config.file=/not/there", "");
+    assert_eq!(said.code, 0);
+    assert!(
+        said.out.starts_with(concat!("fantail, version ", env!("CARGO_PKG_VERSION"), " (promtail-compatible")),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
+fn help_goes_to_standard_output() {
+    for flag in ["-help", "--help", "-h"] {
+        let said = said(flag, "");
+        assert_eq!((said.code, said.err.as_str()), (2, ""));
+        assert!(said.out.contains("-config.file text"), "{}", said.out);
+    }
+}
+
+#[test]
+fn the_effective_config_has_flags_and_no_secrets() {
+    let config = format!("{CONFIG}positions: {{filename: '/${{SIZE}}'}}\n");
+    let said = said(
+        "-check-syntax -print-config-stderr -config.file=@ -config.expand-env=true -target.sync-period=7s",
+        &config,
+    );
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.err.starts_with("---\n# Loki Config\n# fantail, version "), "{}", said.err);
+    for want in ["filename: /5\n", "sync_period: 7s\n", "X-Key: <secret>"] {
+        assert!(said.err.contains(want), "{want} in {}", said.err);
+    }
+    assert!(!said.err.contains("hunter2"), "{}", said.err);
+}

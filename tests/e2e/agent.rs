@@ -1,0 +1,144 @@
+//! The fantail binary, run as a user runs it.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use reqwest::Client;
+
+use crate::http;
+use crate::scratch::Scratch;
+use crate::servers::free_port;
+use crate::wait::{wait_for, wait_until};
+
+pub(crate) struct Agent {
+    /// None while it is down.
+    process: Option<Child>,
+    config: PathBuf,
+    environment: Vec<(&'static str, PathBuf)>,
+    port: u16,
+    client: Client,
+    dir: Scratch,
+}
+
+impl Agent {
+    /// An agent that is not started yet. `clients` and `scrape_configs` are those sections of its
+    /// configuration, with their names; the sections before them are this harness's.
+    pub(crate) fn new(clients: &str, scrape_configs: &str) -> Agent {
+        let dir = Scratch::new("agent");
+        let port = free_port();
+        let config = dir.join("promtail.yaml");
+        let positions = dir.join("positions.yaml");
+        let positions = positions.display();
+        let text = format!(
+            "server:\n  http_listen_address: 127.0.0.1\n  http_listen_port: {port}\n  grpc_listen_port: 0\n\
+             positions:\n  filename: {positions}\n{clients}{scrape_configs}"
+        );
+        fs::write(&config, text).expect("the configuration is written");
+        Agent { process: None, config, environment: Vec::new(), port, client: http::client(None), dir }
+    }
+
+    /// The node it is on and the API server it asks, for an agent that is not in a cluster.
+    pub(crate) fn in_cluster(mut self, node: &str, kubeconfig: PathBuf) -> Agent {
+        self.environment.push(("HOSTNAME", node.into()));
+        self.environment.push(("KUBECONFIG", kubeconfig));
+        self
+    }
+
+    /// Starts it, again if it ran before: same configuration, positions and log. Waits until it answers.
+    pub(crate) fn start(&mut self) {
+        let log = File::options().create(true).append(true).open(self.log());
+        let log = log.expect("the agent's log is opened");
+        let process = Command::new(env!("CARGO_BIN_EXE_fantail"))
+            .arg(format!("-config.file={}", self.config.display()))
+            .env_remove("KUBERNETES_SERVICE_HOST")
+            .env_remove("KUBECONFIG")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdout(log.try_clone().expect("a file has more than one handle"))
+            .stderr(log)
+            .spawn()
+            .expect("the binary runs");
+        self.process = Some(process);
+        wait_for("the agent answers", Duration::from_secs(20), || {
+            assert!(self.is_running(), "the agent ended: {}", self.said());
+            self.get("/metrics").map_err(|why| format!("{why}\n{}", self.said()))
+        });
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        let process = self.process.as_mut();
+        process.is_some_and(|process| matches!(process.try_wait(), Ok(None)))
+    }
+
+    /// Asks it to stop, and expects that it does so soon and content.
+    pub(crate) fn terminate(&mut self) {
+        let mut process = self.process.take().expect("the agent was started");
+        let kill = Command::new("kill").arg(process.id().to_string()).status();
+        assert!(kill.expect("kill runs").success(), "the agent had ended");
+        let status = wait_for("the agent stops", Duration::from_secs(20), || {
+            let status = process.try_wait().map_err(|e| e.to_string())?;
+            status.ok_or_else(|| "it runs on".into())
+        });
+        assert!(status.success(), "it stopped with {status}: {}", self.said());
+    }
+
+    pub(crate) fn kill9(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// The series of this metric, added up.
+    pub(crate) fn sum(&self, name: &str) -> f64 {
+        sum(&self.metrics(), name)
+    }
+
+    fn metrics(&self) -> String {
+        self.get("/metrics").expect("the agent answers")
+    }
+
+    /// Its page of targets.
+    pub(crate) fn targets(&self) -> String {
+        self.get("/targets").expect("the agent answers")
+    }
+
+    /// Waits until the series of this metric add up to more than `floor`.
+    #[track_caller]
+    pub(crate) fn wait_for_metric(&self, name: &str, floor: f64) {
+        let what = format!("{name} over {floor}");
+        wait_until(&what, Duration::from_secs(30), || self.sum(name) > floor);
+    }
+
+    /// All that it has logged, in every run.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    fn get(&self, path: &str) -> Result<String, String> {
+        let url = format!("http://127.0.0.1:{}{path}", self.port);
+        let answer = http::send(self.client.get(url))?;
+        if answer.is_success() { Ok(answer.body) } else { Err(format!("{path}: {answer:?}")) }
+    }
+
+    fn log(&self) -> PathBuf {
+        Path::join(&self.dir, "fantail.log")
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}
+
+/// Over the series of one name, in Prometheus's text format.
+fn sum(metrics: &str, name: &str) -> f64 {
+    metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix(name))
+        .filter(|rest| rest.starts_with(['{', ' ']))
+        .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
+}

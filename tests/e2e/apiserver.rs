@@ -1,0 +1,167 @@
+//! A real kube-apiserver with its etcd, and two users of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::http;
+use crate::kube::Kube;
+use crate::scratch::Scratch;
+use crate::servers::{self, Server, free_port};
+
+pub(crate) struct Apiserver {
+    port: u16,
+    etcd_url: String,
+    /// Away while the test wants it so. Ends before its etcd: fields are dropped in their order.
+    server: Option<Server>,
+    _etcd: Server,
+    dir: Scratch,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum User {
+    /// In `system:masters`.
+    Admin,
+    /// `fantail`, in no group: what it may do is what RBAC says.
+    Agent,
+}
+
+impl User {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            User::Admin => "admin",
+            User::Agent => "fantail",
+        }
+    }
+
+    fn token(self) -> &'static str {
+        match self {
+            User::Admin => "admin-token",
+            User::Agent => "agent-token",
+        }
+    }
+}
+
+impl Apiserver {
+    pub(crate) fn start() -> Apiserver {
+        servers::with_free_ports(Apiserver::try_start)
+    }
+
+    fn try_start() -> Result<Apiserver, String> {
+        let dir = Scratch::new("apiserver");
+        write_credentials(&dir);
+        let etcd_url = format!("http://127.0.0.1:{}", free_port());
+        let mut apiserver =
+            Apiserver { port: free_port(), server: None, _etcd: start_etcd(&dir, &etcd_url)?, etcd_url, dir };
+        apiserver.server = Some(apiserver.start_server()?);
+        Ok(apiserver)
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.server = None;
+    }
+
+    /// On the same port and over the same etcd, so it is the same API server to those who know it.
+    pub(crate) fn start_again(&mut self) {
+        self.stop();
+        self.server = Some(servers::with_free_ports(|| self.start_server()));
+    }
+
+    pub(crate) fn admin(&self) -> Kube {
+        Kube::new(&self.url(), &self.ca(), User::Admin.token())
+    }
+
+    /// A kubeconfig with the user's token.
+    pub(crate) fn kubeconfig(&self, user: User) -> PathBuf {
+        let name = user.name();
+        let path = self.dir.join(format!("kubeconfig-{name}.json"));
+        let cluster = json!({"server": self.url(), "certificate-authority": self.ca()});
+        let config = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "e2e", "cluster": cluster}],
+            "users": [{"name": name, "user": {"token": user.token()}}],
+            "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": name}}],
+            "current-context": "e2e",
+        });
+        fs::write(&path, config.to_string()).expect("the kubeconfig is written");
+        path
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn url(&self) -> String {
+        format!("https://{}", self.address())
+    }
+
+    /// It writes a certificate at its first start and keeps it.
+    fn ca(&self) -> PathBuf {
+        self.dir.join("certs/apiserver.crt")
+    }
+
+    fn start_server(&self) -> Result<Server, String> {
+        let file = |name: &str| self.dir.join(name).display().to_string();
+        let port = self.port.to_string();
+        #[rustfmt::skip]
+        let args = [
+            "--etcd-servers", &self.etcd_url,
+            "--bind-address", "127.0.0.1",
+            "--secure-port", &port,
+            "--cert-dir", &file("certs"),
+            "--token-auth-file", &file("tokens.csv"),
+            "--authorization-mode", "RBAC",
+            "--service-account-issuer", "https://kubernetes.default.svc",
+            "--service-account-key-file", &file("sa.key"),
+            "--service-account-signing-key-file", &file("sa.key"),
+            "--service-cluster-ip-range", "10.0.0.0/24",
+            // Nobody is here to make the service account a pod would need.
+            "--disable-admission-plugins", "ServiceAccount",
+        ];
+        let ready = || self.ca().exists() && self.admin().is_ready();
+        let binary = servers::binary("FANTAIL_E2E_KUBE_APISERVER");
+        Server::start(&binary, args, self.dir.join("kube-apiserver.log"), ready)
+    }
+}
+
+fn start_etcd(dir: &Path, url: &str) -> Result<Server, String> {
+    let data = dir.join("etcd").display().to_string();
+    let peer = format!("http://127.0.0.1:{}", free_port());
+    let cluster = format!("default={peer}");
+    #[rustfmt::skip]
+    let args = [
+        "--data-dir", &data,
+        "--listen-client-urls", url,
+        "--advertise-client-urls", url,
+        "--listen-peer-urls", &peer,
+        "--initial-advertise-peer-urls", &peer,
+        "--initial-cluster", &cluster,
+        "--unsafe-no-fsync",
+        "--log-level", "error",
+    ];
+    let client = http::client(None);
+    let ready = || {
+        let answer = http::send(client.get(format!("{url}/health")));
+        answer.is_ok_and(|answer| answer.status == 200)
+    };
+    let binary = servers::binary("FANTAIL_E2E_ETCD");
+    Server::start(&binary, args, dir.join("etcd.log"), ready)
+}
+
+fn write_credentials(dir: &Path) {
+    let (admin, agent) = (User::Admin, User::Agent);
+    let tokens =
+        format!("{},{},1,\"system:masters\"\n{},{},2\n", admin.token(), admin.name(), agent.token(), agent.name(),);
+    fs::write(dir.join("tokens.csv"), tokens).expect("the tokens are written");
+
+    let openssl = Command::new("openssl")
+        .args(["genrsa", "-out"])
+        .arg(dir.join("sa.key"))
+        .arg("2048")
+        .output()
+        .expect("openssl runs: it is needed for a key of the API server's");
+    assert!(openssl.status.success(), "openssl genrsa: {openssl:?}");
+}

@@ -1,0 +1,120 @@
+//! A server of somebody else's, as a process that ends with the test, whatever way the test ends.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use crate::wait::wait_for;
+
+/// Loki takes about 17 s by itself; this is for a machine that is busy with other things too.
+const READY_WITHIN: Duration = Duration::from_secs(180);
+
+pub(crate) struct Server {
+    leash: Child,
+    log: PathBuf,
+}
+
+/// Runs "$@" until it ends or standard input does. The test process holds the other end of that, so the
+/// server ends with it even after a kill -9, and when it sits in a static that nobody drops.
+const LEASH: &str = r#"
+exec 3<&0
+"$@" 3<&- </dev/null &
+server=$!
+{ read -r _ <&3; kill -9 "$server"; } &
+wait "$server"
+ended=$?
+kill "$!"
+exit "$ended"
+"#;
+
+impl Server {
+    /// Starts `binary`, its output in `log`, and waits until it is ready. `Err` says how it ended before that,
+    /// as it does when somebody else has taken its port.
+    pub(crate) fn start<A: AsRef<OsStr>>(
+        binary: &Path,
+        args: impl IntoIterator<Item = A>,
+        log: PathBuf,
+        mut ready: impl FnMut() -> bool,
+    ) -> Result<Server, String> {
+        let out = File::options().create(true).append(true).open(&log);
+        let out = out.unwrap_or_else(|e| panic!("{}: {e}", log.display()));
+        let err = out.try_clone().expect("a file has more than one handle");
+        let leash = Command::new("bash")
+            .args(["-c", LEASH, "leash"])
+            .arg(binary)
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(out)
+            .stderr(err)
+            .spawn()
+            .expect("bash runs");
+        let mut server = Server { leash, log };
+        let what = format!("{} ready", binary.display());
+        wait_for(&what, READY_WITHIN, || {
+            if let Ok(Some(status)) = server.leash.try_wait() {
+                return Ok(Err(format!("{status}, having said:\n{}", server.tail())));
+            }
+            if ready() {
+                return Ok(Ok(()));
+            }
+            Err(server.tail())
+        })?;
+        Ok(server)
+    }
+
+    fn tail(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = &lines[lines.len().saturating_sub(20)..];
+        tail.join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.leash.stdin.take());
+        let _ = self.leash.wait();
+    }
+}
+
+/// Tries again with new ports: between choosing one and listening on it, another process may take it.
+pub(crate) fn with_free_ports<T>(mut start: impl FnMut() -> Result<T, String>) -> T {
+    let mut said = String::new();
+    for _ in 0..3 {
+        match start() {
+            Ok(server) => return server,
+            Err(why) => said = why,
+        }
+    }
+    panic!("gave up after three tries: {said}")
+}
+
+/// A loopback port that nobody listens on and that this process has not given out before. It is below the
+/// range the kernel takes outgoing ports from, so it stays free while its server is away.
+pub(crate) fn free_port() -> u16 {
+    const FIRST: u16 = 12_000;
+    const COUNT: u16 = 18_000;
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    // Two test runs side by side start at different places.
+    let own = (process::id() % u32::from(COUNT)) as u16;
+    for _ in 0..COUNT {
+        let next = GIVEN.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST + (own + next % COUNT) % COUNT;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port on the loopback interface")
+}
+
+/// The server's binary, named by an environment variable.
+pub(crate) fn binary(variable: &str) -> PathBuf {
+    env::var_os(variable)
+        .map(PathBuf::from)
+        .unwrap_or_else(|| panic!("{variable} is not set: run these tests by tests/e2e/run"))
+}

@@ -1,0 +1,28 @@
+//! Waiting for a condition instead of for a time.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Asks until the answer is `Ok` and gives that back; panics with the last `Err`, the reason why not yet,
+/// when it has not come `within` that time.
+#[track_caller]
+pub(crate) fn wait_for<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + within;
+    let mut pause = Duration::from_millis(10);
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(why) if Instant::now() > deadline => {
+                panic!("{what}: not within {within:?}: {why}")
+            }
+            Err(_) => sleep(pause),
+        }
+        // Quick answers are seen quickly, slow ones do not cost the machine that is to give them.
+        pause = (pause * 3 / 2).min(Duration::from_millis(500));
+    }
+}
+
+#[track_caller]
+pub(crate) fn wait_until(what: &str, within: Duration, mut condition: impl FnMut() -> bool) {
+    wait_for(what, within, || condition().then_some(()).ok_or_else(|| "still not so".into()));
+}

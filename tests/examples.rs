@@ -1,0 +1,71 @@
+//! Everything a stranger copies: each config in `examples/` and `manifests/` starts, checked by the binary itself.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+#[test]
+fn every_example_is_a_valid_config() {
+    let mut checked = 0;
+    for path in configs() {
+        let output = check_syntax(&path, &[]);
+        assert!(output.status.success(), "{}: {}", path.display(), both(&output));
+        checked += 1;
+    }
+    assert!(checked >= 4, "only {checked} configs were found");
+}
+
+/// The config of the sidecar lives in a ConfigMap, between manifests.
+#[test]
+fn the_sidecars_config_is_valid() {
+    let manifests = fs::read_to_string(root().join("examples/sidecar.yaml")).expect("the example is there");
+    let (_, rest) = manifests.split_once("promtail.yaml: |\n").expect("a ConfigMap with a promtail.yaml");
+    let lines = rest.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
+    let config: String = lines.map(|line| format!("{}\n", line.get(4..).unwrap_or(""))).collect();
+
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let path = folder.path().join("promtail.yaml");
+    fs::write(&path, &config).expect("it can be written");
+    let output = check_syntax(&path, &["-config.expand-env=true"]);
+    assert!(output.status.success(), "{config}\n{}", both(&output));
+}
+
+#[test]
+fn a_config_with_a_mistake_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let path = folder.path().join("promtail.yaml");
+    fs::write(&path, "server:\n  http_listen_prot: 80\n").expect("it can be written");
+    let output = check_syntax(&path, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+    assert!(both(&output).contains("http_listen_prot"), "{}", both(&output));
+}
+
+/// What is YAML and no manifest for `kubectl`.
+fn configs() -> impl Iterator<Item = PathBuf> {
+    let files = ["examples", "manifests"].into_iter().flat_map(|folder| {
+        let entries = fs::read_dir(root().join(folder)).expect("the folder is there");
+        entries.map(|entry| entry.expect("the folder can be read").path())
+    });
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")).filter(|path| {
+        let text = fs::read_to_string(path).expect("it is text");
+        !text.lines().any(|line| line.starts_with("apiVersion:"))
+    })
+}
+
+fn check_syntax(config: &Path, more: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fantail"))
+        .current_dir(root())
+        .arg("-check-syntax")
+        .arg(format!("-config.file={}", config.display()))
+        .args(more)
+        .output()
+        .expect("the binary runs")
+}
+
+fn both(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

@@ -1,0 +1,281 @@
+//! The architecture's two rules about imports, executed: a room uses only layers beneath its own, and each third-party
+//! crate has one home. A rule that is not executed is a rumour.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Rooms (the files and folders directly in `src/`) by layer. A new room is put here first.
+const LAYERS: [&[&str]; 5] = [
+    &["model", "metrics", "goregex"],
+    &["relabel", "tail", "stages", "batch", "positions"],
+    &["discovery", "scrape", "push", "server"],
+    &["agent", "config"],
+    &["cli", "main"],
+];
+
+/// The only ones that may look into their own layer: who, and at whom.
+const NEIGHBOURS: [(&str, &str); 3] = [("metrics", "model"), ("agent", "config"), ("main", "cli")];
+
+/// Where a crate may be used. One that is not listed is free.
+const HOMES: [(&str, &[&str]); 11] = [
+    ("axum", &["server"]),
+    ("clap", &["cli"]),
+    ("flate2", &["tail"]),
+    ("k8s_openapi", &["discovery"]),
+    ("kube", &["discovery"]),
+    ("notify", &["scrape"]),
+    ("regex", &["goregex"]),
+    ("reqwest", &["push"]),
+    // Stages and discovery read parts of a config whose shape only they know; positions are a YAML file of their own.
+    ("serde_yaml", &["config", "stages", "discovery", "positions"]),
+    // A batch is compressed where it is finished; the compressor's memory is kept by the lane that sends it.
+    ("snap", &["batch", "push"]),
+    // The parts decide without waiting: nothing async below the loops.
+    ("tokio", &["discovery", "scrape", "push", "server", "agent", "cli"]),
+];
+
+#[test]
+fn every_room_has_a_layer() {
+    for source in sources() {
+        assert!(
+            layer(&source.room).is_some(),
+            "{}: the room `{}` is in no layer; put it into LAYERS in tests/layers.rs",
+            source.path.display(),
+            source.room
+        );
+    }
+}
+
+#[test]
+fn rooms_use_only_the_layers_beneath_them() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        for room in rooms_used(&source.code) {
+            let allowed = room == source.room
+                || NEIGHBOURS.contains(&(source.room.as_str(), room.as_str()))
+                || layer(&room) < layer(&source.room);
+            if !allowed {
+                broken.push(format!(
+                    "{}: `{}` (layer {}) uses `{room}` ({})",
+                    source.path.display(),
+                    source.room,
+                    layer(&source.room).unwrap_or(0),
+                    layer(&room).map_or("no room of src/".into(), |layer| format!("layer {layer}")),
+                ));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "a room uses only layers beneath its own:\n  {}", broken.join("\n  "));
+}
+
+#[test]
+fn every_crate_stays_at_home() {
+    let mut strays = Vec::new();
+    for source in sources().iter().filter(|source| !source.is_test) {
+        let code = without_test_modules(&source.code);
+        for (name, homes) in HOMES {
+            if !homes.contains(&source.room.as_str()) && uses_crate(&code, name) {
+                strays.push(format!("{}: uses `{name}`, whose home is {}", source.path.display(), homes.join(", ")));
+            }
+        }
+    }
+    assert!(strays.is_empty(), "a third-party crate is used in its home only:\n  {}", strays.join("\n  "));
+}
+
+struct Source {
+    path: PathBuf,
+    /// The first part of its module path.
+    room: String,
+    /// A module, or beneath one, that is declared for tests only.
+    is_test: bool,
+    /// Without comments and the contents of literals.
+    code: String,
+}
+
+fn sources() -> Vec<Source> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut sources = Vec::new();
+    let mut folders = vec![src.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("src/ can be read") {
+            let path = entry.expect("src/ can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let inside = path.strip_prefix(&src).expect("it was found there").with_extension("");
+            let parts: Vec<String> = inside.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+            if path.extension().is_none_or(|extension| extension != "rs") || parts == ["lib"] {
+                continue;
+            }
+            let code = without_comments(&fs::read_to_string(&path).expect("sources are UTF-8"));
+            sources.push(Source {
+                path: Path::new("src").join(path.strip_prefix(&src).expect("it was found there")),
+                room: parts[0].clone(),
+                is_test: false,
+                code,
+            });
+        }
+    }
+    assert!(sources.len() > 10, "the sources were not found in {}", src.display());
+    let test_modules: Vec<PathBuf> = sources.iter().flat_map(test_modules).collect();
+    for source in &mut sources {
+        let module = source.path.with_extension("");
+        source.is_test = test_modules.iter().any(|test| module.starts_with(test));
+    }
+    sources
+}
+
+/// The modules that `source` declares as `#[cfg(test)] mod name;`, as paths without an extension.
+fn test_modules(source: &Source) -> Vec<PathBuf> {
+    let declared = source.code.split("#[cfg(test)]").skip(1).filter_map(|after| {
+        let name = identifier(after.trim_start().strip_prefix("mod ")?);
+        after.trim_start()[4 + name.len()..].starts_with(';').then_some(name)
+    });
+    declared.map(|name| source.path.with_extension("").join(name)).collect()
+}
+
+fn layer(room: &str) -> Option<usize> {
+    LAYERS.iter().position(|rooms| rooms.contains(&room))
+}
+
+/// The names behind each `crate::`, and behind `fantail::`, as the binary calls the same crate.
+fn rooms_used(code: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for root in ["crate::", "fantail::"] {
+        for (at, _) in code.match_indices(root).filter(|(at, _)| starts_a_path(code, *at)) {
+            let rest = code[at + root.len()..].trim_start();
+            match rest.strip_prefix('{') {
+                Some(group) => rooms.extend(group_members(group)),
+                None => rooms.push(identifier(rest)),
+            }
+        }
+    }
+    rooms.retain(|room| !room.is_empty());
+    rooms.sort();
+    rooms.dedup();
+    rooms
+}
+
+/// The first name of each member of `{a, b::{c, d}, e::f}`, given what follows the bracket.
+fn group_members(group: &str) -> Vec<String> {
+    let (mut members, mut depth, mut member) = (Vec::new(), 0usize, String::new());
+    for c in group.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => members.push(identifier(std::mem::take(&mut member).trim())),
+            c if depth == 0 => member.push(c),
+            _ => {}
+        }
+    }
+    members.push(identifier(member.trim()));
+    members
+}
+
+/// Whether a path starts with the crate's name. A module of that name, declared in the same file, hides the crate.
+fn uses_crate(code: &str, name: &str) -> bool {
+    !code.contains(&format!("mod {name};"))
+        && code.match_indices(&format!("{name}::")).any(|(at, _)| starts_a_path(code, at))
+}
+
+/// Whether the name at `at` is the first of its path, and whole.
+fn starts_a_path(code: &str, at: usize) -> bool {
+    !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':' || c == '.' || c == '$')
+}
+
+fn identifier(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// The code less each `#[cfg(test)] mod … { … }`.
+fn without_test_modules(code: &str) -> String {
+    let mut rest = code;
+    let mut kept = String::new();
+    while let Some((before, after)) = rest.split_once("#[cfg(test)]") {
+        kept.push_str(before);
+        rest = after;
+        let item = after.find(['{', ';']);
+        let Some(open) = item.filter(|open| after[*open..].starts_with('{')) else { continue };
+        let mut depth = 0usize;
+        let end = after[open..].char_indices().find_map(|(at, c)| {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            (depth == 0).then_some(open + at + 1)
+        });
+        rest = &after[end.unwrap_or(after.len())..];
+    }
+    kept + rest
+}
+
+/// The code with comments and the contents of literals left out, so that neither can look like code.
+fn without_comments(source: &str) -> String {
+    let (mut code, mut rest) = (String::with_capacity(source.len()), source);
+    while let Some(c) = rest.chars().next() {
+        let skipped = match c {
+            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            '"' => quoted(rest, '"'),
+            'r' if !code.ends_with(|c: char| c.is_alphanumeric() || c == '_') => raw_string(rest),
+            // A character, not a lifetime.
+            '\'' if rest.starts_with("'\\") || rest.chars().nth(2) == Some('\'') => quoted(rest, '\''),
+            _ => 0,
+        };
+        if skipped == 0 {
+            code.push(c);
+            rest = &rest[c.len_utf8()..];
+        } else {
+            code.push(' ');
+            rest = &rest[skipped..];
+        }
+    }
+    code
+}
+
+/// The length of a literal between two `quote`s.
+fn quoted(text: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            c if c == quote => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// The length of `r"…"` or `r#"…"#`; 0 if it is none.
+fn raw_string(text: &str) -> usize {
+    let hashes = text[1..].chars().take_while(|c| *c == '#').count();
+    let Some(body) = text[1 + hashes..].strip_prefix('"') else { return 0 };
+    let end = format!("\"{}", "#".repeat(hashes));
+    body.find(&end).map_or(text.len(), |at| text.len() - body.len() + at + end.len())
+}
+
+#[test]
+fn the_reader_of_imports_reads_rust() {
+    for (code, rooms) in [
+        ("use crate::model::Labels;", &["model"] as &[&str]),
+        ("use crate::{model::{Ack, Entry}, metrics, relabel::Rule as R};", &["metrics", "model", "relabel"]),
+        ("fn f() -> crate::tail::Chunk { fantail::cli::main() }", &["cli", "tail"]),
+        ("// crate::push\n/* crate::push */ let a = \"crate::push \\\" crate::scrape\";", &[]),
+        ("let a = r#\"crate::push \" \"#; let c = '\"'; crate::batch::f::<'a>('\\'')", &["batch"]),
+        ("/// [`crate::agent`]\nuse supercrate::agent;", &[]),
+    ] {
+        assert_eq!(rooms_used(&without_comments(code)), rooms, "{code}");
+    }
+    assert!(uses_crate("use regex::Regex;", "regex"));
+    assert!(uses_crate("let a = &regex::Regex::new(b);", "regex"));
+    for code in ["use super::regex::Config;", "mod regex;\nuse regex::Config;", "use goregex::Regex;"] {
+        assert!(!uses_crate(code, "regex"), "{code}");
+    }
+    let code = "a\n#[cfg(test)]\nmod tests { use tokio::x; fn f() {} }\n#[cfg(test)]\nmod other;\nb";
+    assert!(!without_test_modules(code).contains("tokio"), "{}", without_test_modules(code));
+    assert!(without_test_modules(code).ends_with("mod other;\nb"));
+}

@@ -33,6 +33,7 @@ mod output;
 mod pack;
 mod pipeline;
 mod regex;
+mod replace;
 mod sampling;
 mod static_labels;
 mod structured_metadata;
@@ -142,6 +143,7 @@ enum Name {
     Output,
     Pack,
     Regex,
+    Replace,
     Sampling,
     StaticLabels,
     StructuredMetadata,
@@ -151,7 +153,7 @@ enum Name {
 }
 
 impl Name {
-    const ALL: [(&'static str, Name); 23] = [
+    const ALL: [(&'static str, Name); 24] = [
         ("cri", Name::Cri),
         ("decolorize", Name::Decolorize),
         ("docker", Name::Docker),
@@ -169,6 +171,7 @@ impl Name {
         ("output", Name::Output),
         ("pack", Name::Pack),
         ("regex", Name::Regex),
+        ("replace", Name::Replace),
         ("sampling", Name::Sampling),
         ("static_labels", Name::StaticLabels),
         ("structured_metadata", Name::StructuredMetadata),
@@ -195,6 +198,7 @@ impl Name {
             Name::Output => output::compile(options),
             Name::Pack => pack::compile(options),
             Name::Regex => regex::compile(options),
+            Name::Replace => replace::compile(options),
             Name::Sampling => sampling::compile(options),
             Name::StaticLabels => static_labels::compile(options),
             Name::StructuredMetadata => structured_metadata::compile(options),
@@ -206,7 +210,7 @@ impl Name {
 }
 
 /// Stages of Promtail that this version refuses by name.
-const NOT_YET: [&str; 3] = ["geoip", "metrics", "replace"];
+const NOT_YET: [&str; 2] = ["geoip", "metrics"];
 
 /// What is wrong with a list of stages, and where: `path` is like `[1].regex.expression`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -83,11 +83,13 @@ impl Cri {
     }
 
     fn stream(&mut self, labels: &LabelSet, log: u64, stream: usize) -> &mut Stream {
-        if !self.logs.contains_key(labels) {
+        // An entry of the map needs a key of its own: a clone that is a reference count, where a second look would cost
+        // more.
+        let known = self.logs.entry(labels.clone()).or_insert_with(|| {
             let new = |name| Stream { labels: labels.with("stream", name), last: None, partial: None };
-            self.logs.insert(labels.clone(), Log { log, streams: STREAMS.map(new) });
-        }
-        &mut self.logs.get_mut(labels).expect("it was just put there").streams[stream]
+            Log { log, streams: STREAMS.map(new) }
+        });
+        &mut known.streams[stream]
     }
 
     /// All partial lines are let go as they are: more streams wait than may.

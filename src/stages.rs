@@ -27,6 +27,7 @@ mod limit;
 mod logfmt;
 mod logql;
 mod r#match;
+mod metrics;
 mod multiline;
 mod options;
 mod output;
@@ -51,6 +52,7 @@ use serde_yaml::Value as Yaml;
 
 pub use clock::Clock;
 pub use extracted::{Extracted, Key, Value};
+pub use metrics::CustomMetrics;
 pub use pipeline::Pipeline;
 
 use options::Options;
@@ -121,6 +123,8 @@ pub struct Surroundings {
     pub extract: bool,
     /// The door for what is discarded after it was held.
     pub dropped: Dropped,
+    /// Where users count; none if the same lines are counted in another pipeline.
+    pub custom: Option<CustomMetrics>,
     pub clock: Clock,
 }
 
@@ -139,6 +143,7 @@ enum Name {
     Limit,
     Logfmt,
     Match,
+    Metrics,
     Multiline,
     Output,
     Pack,
@@ -153,7 +158,7 @@ enum Name {
 }
 
 impl Name {
-    const ALL: [(&'static str, Name); 24] = [
+    const ALL: [(&'static str, Name); 25] = [
         ("cri", Name::Cri),
         ("decolorize", Name::Decolorize),
         ("docker", Name::Docker),
@@ -166,6 +171,7 @@ impl Name {
         ("limit", Name::Limit),
         ("logfmt", Name::Logfmt),
         ("match", Name::Match),
+        ("metrics", Name::Metrics),
         ("multiline", Name::Multiline),
         ("non_indexed_labels", Name::StructuredMetadata),
         ("output", Name::Output),
@@ -194,6 +200,7 @@ impl Name {
             Name::Limit => limit::compile(options),
             Name::Logfmt => logfmt::compile(options),
             Name::Match => r#match::compile(options),
+            Name::Metrics => metrics::compile(options),
             Name::Multiline => multiline::compile(options),
             Name::Output => output::compile(options),
             Name::Pack => pack::compile(options),
@@ -210,7 +217,7 @@ impl Name {
 }
 
 /// Stages of Promtail that this version refuses by name.
-const NOT_YET: [&str; 2] = ["geoip", "metrics"];
+const NOT_YET: [&str; 1] = ["geoip"];
 
 /// What is wrong with a list of stages, and where: `path` is like `[1].regex.expression`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -284,8 +291,9 @@ impl Program {
         &self.warnings
     }
 
-    pub fn start(&self, dropped: Dropped) -> Pipeline {
-        Pipeline::new(self, dropped, Clock::default())
+    /// `custom` is for what users count; none if the lines are counted elsewhere.
+    pub fn start(&self, dropped: Dropped, custom: Option<CustomMetrics>) -> Pipeline {
+        Pipeline::new(self, dropped, custom, Clock::default())
     }
 }
 

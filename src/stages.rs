@@ -15,6 +15,7 @@ mod docker;
 mod drop;
 mod eventlogmessage;
 mod extracted;
+mod geoip;
 mod gojson;
 mod golayout;
 mod gotemplate;
@@ -136,6 +137,7 @@ enum Name {
     Docker,
     Drop,
     EventLogMessage,
+    Geoip,
     Json,
     LabelAllow,
     LabelDrop,
@@ -158,12 +160,13 @@ enum Name {
 }
 
 impl Name {
-    const ALL: [(&'static str, Name); 25] = [
+    const ALL: [(&'static str, Name); 26] = [
         ("cri", Name::Cri),
         ("decolorize", Name::Decolorize),
         ("docker", Name::Docker),
         ("drop", Name::Drop),
         ("eventlogmessage", Name::EventLogMessage),
+        ("geoip", Name::Geoip),
         ("json", Name::Json),
         ("labelallow", Name::LabelAllow),
         ("labeldrop", Name::LabelDrop),
@@ -193,6 +196,7 @@ impl Name {
             Name::Docker => docker::compile(options),
             Name::Drop => drop::compile(options),
             Name::EventLogMessage => eventlogmessage::compile(options),
+            Name::Geoip => geoip::compile(options),
             Name::Json => json::compile(options),
             Name::LabelAllow => labelallow::compile(options),
             Name::LabelDrop => labeldrop::compile(options),
@@ -216,9 +220,6 @@ impl Name {
     }
 }
 
-/// Stages of Promtail that this version refuses by name.
-const NOT_YET: [&str; 1] = ["geoip"];
-
 /// What is wrong with a list of stages, and where: `path` is like `[1].regex.expression`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -241,13 +242,7 @@ pub fn compile(stages: &[Yaml]) -> Result<Program, Error> {
 
 fn unknown(name: &str) -> String {
     let known: Vec<&str> = Name::ALL.iter().map(|(n, _)| *n).collect();
-    if NOT_YET.contains(&name) {
-        return format!(
-            "stage `{name}` is not supported by this version of fantail; supported are: {}",
-            known.join(", ")
-        );
-    }
-    let hint = match Name::ALL.iter().map(|(n, _)| *n).chain(NOT_YET).find(|n| n.eq_ignore_ascii_case(name)) {
+    let hint = match known.iter().find(|n| n.eq_ignore_ascii_case(name)) {
         Some(right) => format!("stage names are lower case: `{right}`"),
         None => format!("supported are: {}", known.join(", ")),
     };

@@ -26,7 +26,7 @@ use crate::metrics::{Dropped, Registry};
 use crate::model::{Entry, LabelSet, Report, Update};
 use crate::positions::Positions;
 use crate::relabel::Rules;
-use crate::stages::Program;
+use crate::stages::{CustomMetrics, Program};
 use crate::tail;
 
 use bell::Bell;
@@ -128,6 +128,7 @@ impl Scrape {
         let status = Arc::new(Status::default());
         let metrics = metrics::Metrics::register(registry, status.clone());
         let dropped = Dropped::register(registry);
+        let custom = CustomMetrics::register(registry);
         let jobs: Arc<[Job]> = jobs.into();
         let mut threads = Vec::new();
         let mut readers = Vec::new();
@@ -145,6 +146,8 @@ impl Scrape {
                 scout: events.clone(),
                 metrics: metrics.clone(),
                 dropped: dropped.clone(),
+                // All clients are given the same lines; users count them once.
+                custom: (index == 0).then(|| custom.clone()),
                 status: status.clone(),
             });
             wakers.push(Waker::from(bell));

@@ -15,6 +15,7 @@ mod docker;
 mod drop;
 mod eventlogmessage;
 mod extracted;
+mod geoip;
 mod gojson;
 mod golayout;
 mod gotemplate;
@@ -27,12 +28,14 @@ mod limit;
 mod logfmt;
 mod logql;
 mod r#match;
+mod metrics;
 mod multiline;
 mod options;
 mod output;
 mod pack;
 mod pipeline;
 mod regex;
+mod replace;
 mod sampling;
 mod static_labels;
 mod structured_metadata;
@@ -50,6 +53,7 @@ use serde_yaml::Value as Yaml;
 
 pub use clock::Clock;
 pub use extracted::{Extracted, Key, Value};
+pub use metrics::CustomMetrics;
 pub use pipeline::Pipeline;
 
 use options::Options;
@@ -120,6 +124,8 @@ pub struct Surroundings {
     pub extract: bool,
     /// The door for what is discarded after it was held.
     pub dropped: Dropped,
+    /// Where users count; none if the same lines are counted in another pipeline.
+    pub custom: Option<CustomMetrics>,
     pub clock: Clock,
 }
 
@@ -131,6 +137,7 @@ enum Name {
     Docker,
     Drop,
     EventLogMessage,
+    Geoip,
     Json,
     LabelAllow,
     LabelDrop,
@@ -138,15 +145,17 @@ enum Name {
     Limit,
     Logfmt,
     Match,
+    Metrics,
     Multiline,
     Output,
     Pack,
     Regex,
+    Replace,
     Sampling,
     StaticLabels,
     StructuredMetadata,
-    Tenant,
     Template,
+    Tenant,
     Timestamp,
 }
 
@@ -157,6 +166,7 @@ impl Name {
         ("docker", Name::Docker),
         ("drop", Name::Drop),
         ("eventlogmessage", Name::EventLogMessage),
+        ("geoip", Name::Geoip),
         ("json", Name::Json),
         ("labelallow", Name::LabelAllow),
         ("labeldrop", Name::LabelDrop),
@@ -164,16 +174,18 @@ impl Name {
         ("limit", Name::Limit),
         ("logfmt", Name::Logfmt),
         ("match", Name::Match),
+        ("metrics", Name::Metrics),
         ("multiline", Name::Multiline),
         ("non_indexed_labels", Name::StructuredMetadata),
         ("output", Name::Output),
         ("pack", Name::Pack),
         ("regex", Name::Regex),
+        ("replace", Name::Replace),
         ("sampling", Name::Sampling),
         ("static_labels", Name::StaticLabels),
         ("structured_metadata", Name::StructuredMetadata),
-        ("tenant", Name::Tenant),
         ("template", Name::Template),
+        ("tenant", Name::Tenant),
         ("timestamp", Name::Timestamp),
     ];
 
@@ -184,6 +196,7 @@ impl Name {
             Name::Docker => docker::compile(options),
             Name::Drop => drop::compile(options),
             Name::EventLogMessage => eventlogmessage::compile(options),
+            Name::Geoip => geoip::compile(options),
             Name::Json => json::compile(options),
             Name::LabelAllow => labelallow::compile(options),
             Name::LabelDrop => labeldrop::compile(options),
@@ -191,22 +204,21 @@ impl Name {
             Name::Limit => limit::compile(options),
             Name::Logfmt => logfmt::compile(options),
             Name::Match => r#match::compile(options),
+            Name::Metrics => metrics::compile(options),
             Name::Multiline => multiline::compile(options),
             Name::Output => output::compile(options),
             Name::Pack => pack::compile(options),
             Name::Regex => regex::compile(options),
+            Name::Replace => replace::compile(options),
             Name::Sampling => sampling::compile(options),
             Name::StaticLabels => static_labels::compile(options),
             Name::StructuredMetadata => structured_metadata::compile(options),
-            Name::Tenant => tenant::compile(options),
             Name::Template => template::compile(options),
+            Name::Tenant => tenant::compile(options),
             Name::Timestamp => timestamp::compile(options),
         }
     }
 }
-
-/// Stages of Promtail that this version refuses by name.
-const NOT_YET: &[&str] = &["geoip", "metrics", "replace"];
 
 /// What is wrong with a list of stages, and where: `path` is like `[1].regex.expression`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -230,17 +242,10 @@ pub fn compile(stages: &[Yaml]) -> Result<Program, Error> {
 
 fn unknown(name: &str) -> String {
     let known: Vec<&str> = Name::ALL.iter().map(|(n, _)| *n).collect();
-    if NOT_YET.contains(&name) {
-        return format!(
-            "stage `{name}` is not supported by this version of fantail; supported are: {}",
-            known.join(", ")
-        );
-    }
-    let hint =
-        match Name::ALL.iter().map(|(n, _)| *n).chain(NOT_YET.iter().copied()).find(|n| n.eq_ignore_ascii_case(name)) {
-            Some(right) => format!("stage names are lower case: `{right}`"),
-            None => format!("supported are: {}", known.join(", ")),
-        };
+    let hint = match known.iter().find(|n| n.eq_ignore_ascii_case(name)) {
+        Some(right) => format!("stage names are lower case: `{right}`"),
+        None => format!("supported are: {}", known.join(", ")),
+    };
     format!("unknown stage type `{name}`; {hint}")
 }
 
@@ -281,8 +286,9 @@ impl Program {
         &self.warnings
     }
 
-    pub fn start(&self, dropped: Dropped) -> Pipeline {
-        Pipeline::new(self, dropped, Clock::default())
+    /// `custom` is for what users count; none if the lines are counted elsewhere.
+    pub fn start(&self, dropped: Dropped, custom: Option<CustomMetrics>) -> Pipeline {
+        Pipeline::new(self, dropped, custom, Clock::default())
     }
 }
 

@@ -22,7 +22,7 @@ use crate::batch::Batcher;
 use crate::metrics::Dropped;
 use crate::model::{LabelSet, Ledger, Target};
 use crate::positions::{Commit, Key, Positions, Saved};
-use crate::stages::Program;
+use crate::stages::{CustomMetrics, Program};
 use crate::tail::{Log, Look, Resume};
 
 /// Files are looked at on these beats, so that many of them share a wake-up.
@@ -90,6 +90,7 @@ pub(super) struct Parts {
     pub scout: Sender<Event>,
     pub metrics: Metrics,
     pub dropped: Dropped,
+    pub custom: Option<CustomMetrics>,
     pub status: Arc<Status>,
 }
 
@@ -126,8 +127,8 @@ struct Stop {
 
 impl Reader {
     pub fn new(parts: Parts) -> Self {
-        let Parts { index, config, jobs, outlet, positions, mailbox, scout, metrics, dropped, status } = parts;
-        let program = |p: &Program| p.start(dropped.clone());
+        let Parts { index, config, jobs, outlet, positions, mailbox, scout, metrics, dropped, custom, status } = parts;
+        let program = |p: &Program| p.start(dropped.clone(), custom.clone());
         let nothing = Program::nothing();
         let wrapped = Program::container_format();
         let pipelines = jobs.iter().flat_map(|job| match &job.program {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use gotmpl::Value;
 
-use super::{Clock, Extracted};
+use super::Extracted;
 use crate::model::{MAX_LINE, Origin};
 use ast::Needs;
 use world::World;
@@ -40,20 +40,21 @@ pub(super) struct Template {
 pub(super) struct Data<'d> {
     pub value: Option<&'d str>,
     pub entry: Option<&'d str>,
-    /// What chance is made of: a line that is read again comes out the same.
+    /// What chance is made of, and what `now` is: a line that is read again comes out the same.
     pub origin: Origin,
+    pub read: i64,
 }
 
 const ROOT: &str = "template";
 
 impl Template {
     /// Everything that is wrong with the text is found here.
-    pub fn parse(text: &str, clock: Clock) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         ast::check_ends(text)?;
         let parser = gotmpl::parse::Parser::new(text, "{{", "}}").map_err(|e| e.to_string())?;
         let (mut body, mut defines) = parser.parse().map_err(|e| e.to_string())?;
         let needs = Needs::read(&mut body, &mut defines)?;
-        let world = Arc::new(World::new(clock));
+        let world = Arc::new(World::default());
         let mut inner = gotmpl::Template::new(ROOT).max_range_iters(MAX_ITERATIONS);
         inner = inner.funcs(functions::named(&needs.functions, &world)).add_parse_tree(ROOT, body);
         for define in defines {
@@ -64,7 +65,7 @@ impl Template {
 
     /// An error is one of this execution; what it says may be of the line, and is not for logs.
     pub fn render(&self, extracted: &Extracted<'_>, data: Data<'_>) -> Result<String, String> {
-        self.world.begin(data.origin);
+        self.world.begin(data.origin, data.read);
         let mut out = Output(String::new());
         let data = Value::Map(Arc::new(self.data(extracted, data)));
         self.inner.execute_template_fmt(&mut out, ROOT, &data).map_err(|e| e.to_string())?;

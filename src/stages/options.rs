@@ -166,6 +166,12 @@ impl<'y> Options<'y> {
         Error { path: self.path.clone(), message }
     }
 
+    /// Takes over what options within these warn of.
+    pub fn finish_inner(&self, inner: Options<'_>) -> Result<(), Error> {
+        self.warnings.borrow_mut().append(&mut inner.finish()?);
+        Ok(())
+    }
+
     /// When all has been asked for: a warning for each key that nobody asked for.
     pub fn finish(self) -> Result<Vec<String>, Error> {
         if !self.whole.get() {
@@ -220,6 +226,37 @@ impl<'y> Field<'y> {
             Yaml::Bool(b) => Ok(if *b { "1" } else { "0" }.into()),
             other => Err(self.fail(format!("expected a string, found {}", kind(other)))),
         }
+    }
+
+    /// A mapping as options of their own; what they warn of is given back by [`Options::finish`].
+    pub fn options(&self) -> Options<'y> {
+        Options::new(self.value, self.path.clone())
+    }
+
+    /// A mapping from names to whatever stands there; none if it is null.
+    pub fn entries(&self) -> Result<Vec<(&'y str, Field<'y>)>, Error> {
+        let map = match self.value {
+            Yaml::Null => return Ok(Vec::new()),
+            Yaml::Mapping(map) => map,
+            other => return Err(self.fail(format!("expected a mapping, found {}", kind(other)))),
+        };
+        let entry = |(key, value): (&'y Yaml, &'y Yaml)| match key {
+            Yaml::String(name) => Ok((name.as_str(), Field { value, path: format!("{}.{name}", self.path) })),
+            other => Err(self.fail(format!("expected a name, found {}: write it in quotes", kind(other)))),
+        };
+        map.iter().map(entry).collect()
+    }
+
+    /// A list of numbers.
+    pub fn numbers(&self) -> Result<Vec<f64>, Error> {
+        let Yaml::Sequence(items) = self.value else {
+            return Err(self.fail(format!("expected a list of numbers, found {}", kind(self.value))));
+        };
+        let number = |item: Field<'_>| match item.value {
+            Yaml::Number(n) => Ok(n.as_f64().unwrap_or_default()),
+            other => Err(item.fail(format!("expected a number, found {}", kind(other)))),
+        };
+        self.items(items).map(number).collect()
     }
 
     /// A list of strings; none if it is null.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use super::{Clock, Due, Extracted, Flow, Program, Stage, Surroundings, Work};
+use super::{Clock, CustomMetrics, Due, Extracted, Flow, Program, Stage, Surroundings, Work};
 use crate::metrics::Dropped;
 use crate::model::Entry;
 
@@ -14,9 +14,9 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    pub(super) fn new(program: &Program, dropped: Dropped, clock: Clock) -> Self {
+    pub(super) fn new(program: &Program, dropped: Dropped, custom: Option<CustomMetrics>, clock: Clock) -> Self {
         let extract = program.extract;
-        Self { chain: Chain::new(program, &Surroundings { extract, dropped, clock }), extract }
+        Self { chain: Chain::new(program, &Surroundings { extract, dropped, custom, clock }), extract }
     }
 
     /// Runs an entry through all stages; what comes out goes to `sink`.

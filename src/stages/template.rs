@@ -14,23 +14,23 @@
 //! `TrimLeft`, `TrimRight`, `TrimPrefix`, `TrimSuffix`, `TrimSpace`, `Hash`, `Sha2Hash`, `regexReplaceAll`,
 //! `regexReplaceAllLiteral`) and sprig's. Those of sprig that read the environment (`env`, `expandenv`), use the network
 //! (`getHostByName`) or make keys and passwords (`genCA`, `htpasswd` and the like) are refused, and `semver` is not there.
-//! Chance (`randAlphaNum`, `uuidv4`, `shuffle` and the like) is made of the place of the line in its log, so that a line
-//! that is sent again is the same line; `now` is not the same, so a line with it in may be seen twice after a crash.
+//! Chance (`randAlphaNum`, `uuidv4`, `shuffle` and the like) is made of the place of the line in its log, and `now` is the
+//! time it was read, so that a line that is sent again is the same line.
 
 use std::sync::Arc;
 
 use super::gotemplate::{Data, Template};
 use super::options::Options;
-use super::{Clock, Error, Flow, Key, Recipe, Stage, Value, Work};
+use super::{Error, Flow, Key, Recipe, Stage, Value, Work};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let source: Arc<str> = options.required("source")?.into();
     let text = options.required("template")?.to_string();
-    if let (Err(message), Some(field)) = (Template::parse(&text, Clock::default()), options.field("template")?) {
+    if let (Err(message), Some(field)) = (Template::parse(&text), options.field("template")?) {
         return Err(field.fail(message));
     }
-    Ok(Box::new(move |around| {
-        let template = Template::parse(&text, around.clock.clone()).expect("it was parsed before");
+    Ok(Box::new(move |_| {
+        let template = Template::parse(&text).expect("it was parsed before");
         Box::new(Templated { source: source.clone(), template })
     }))
 }
@@ -44,7 +44,8 @@ struct Templated {
 impl Stage for Templated {
     fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
         let value = work.extracted.text(&self.source);
-        let data = Data { value: value.as_deref(), entry: Some(&work.entry.line), origin: work.entry.origin };
+        let (origin, read) = (work.entry.origin, work.read);
+        let data = Data { value: value.as_deref(), entry: Some(&work.entry.line), origin, read };
         match self.template.render(&work.extracted, data) {
             Ok(text) if text.is_empty() => work.extracted.remove(Key::from(&self.source)),
             Ok(text) => work.extracted.set(&self.source, Value::from(text)),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_yaml::Value as Yaml;
 
-use super::{Clock, Due, Error, Pipeline, Program, compile};
+use super::{Clock, CustomMetrics, Due, Error, Pipeline, Program, compile};
 use crate::metrics::{Dropped, Registry};
 use crate::model::{AckRef, Entry, LabelSet, Ledger, Origin, Position};
 
@@ -73,7 +73,7 @@ pub(super) struct Bench {
     pub clock: Clock,
     pub labels: LabelSet,
     pipeline: Pipeline,
-    registry: Registry,
+    pub registry: Registry,
     ledger: Arc<Ledger>,
     offset: u64,
 }
@@ -81,7 +81,8 @@ pub(super) struct Bench {
 impl Bench {
     pub fn new(program: &Program) -> Self {
         let (clock, registry) = (Clock::standing(Seen::READ), Registry::new());
-        let pipeline = Pipeline::new(program, Dropped::register(&registry), clock.clone());
+        let custom = CustomMetrics::with_clock(&registry, clock.clone());
+        let pipeline = Pipeline::new(program, Dropped::register(&registry), Some(custom), clock.clone());
         let labels = LabelSet::new([("app", "x")]);
         Self { clock, labels, pipeline, registry, ledger: Ledger::new(None), offset: 0 }
     }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use super::golayout::{Layout, Place, Zone, Zones};
 use super::options::Options;
 use super::time::{Fudge, rfc3339};
-use super::{Clock, Error, Flow, Recipe, Stage, Work};
+use super::{Error, Flow, Recipe, Stage, Work};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let source: Arc<str> = options.required("source")?.into();
@@ -44,13 +44,12 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
             other => return Err(field.fail(format!("unknown action `{other}`: use fudge or skip"))),
         },
     };
-    Ok(Box::new(move |around| {
+    Ok(Box::new(move |_| {
         Box::new(Timestamp {
             source: source.clone(),
             formats: formats.clone(),
             zones: zones.clone(),
             fudge: fudge.then(Fudge::default),
-            clock: around.clock.clone(),
         })
     }))
 }
@@ -72,13 +71,12 @@ struct Timestamp {
     formats: Arc<[Format]>,
     zones: Zones,
     fudge: Option<Fudge>,
-    clock: Clock,
 }
 
 impl Stage for Timestamp {
     fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
         let text = work.extracted.text(&self.source);
-        let parsed = text.and_then(|text| self.formats.iter().find_map(|f| f.parse(&text, &self.zones, &self.clock)));
+        let parsed = text.and_then(|text| self.formats.iter().find_map(|f| f.parse(&text, &self.zones, work.read)));
         let entry = &mut work.entry;
         entry.timestamp = match &mut self.fudge {
             Some(fudge) => fudge.settle(&entry.labels, parsed, entry.timestamp),
@@ -118,16 +116,15 @@ impl Format {
         }
     }
 
-    fn parse(&self, text: &str, zones: &Zones, clock: &Clock) -> Option<i64> {
+    /// `read` is when the line was read.
+    fn parse(&self, text: &str, zones: &Zones, read: i64) -> Option<i64> {
         match self {
             Format::Rfc3339 => rfc3339(text),
             Format::Unix => unix(text),
             Format::Units(nanos) => text.parse::<i64>().ok()?.checked_mul(*nanos),
             Format::Named(layout, zones) => layout.parse(text, zones)?.unix_nanos(),
             Format::Layout(layout) => layout.parse(text, zones)?.unix_nanos(),
-            Format::WithoutYear(layout) => {
-                layout.parse_near(text, zones, clock.unix_nanos().div_euclid(1_000_000_000))?.unix_nanos()
-            }
+            Format::WithoutYear(layout) => layout.parse_near(text, zones, read.div_euclid(1_000_000_000))?.unix_nanos(),
         }
     }
 }
@@ -231,7 +228,7 @@ mod tests {
         let minute = T - 20_000_000_000;
         assert_eq!(time("format: RFC822", "14 Nov 23 22:13 UTC"), Some(minute));
         assert_eq!(time("format: RFC822Z", "14 Nov 23 23:13 +0100"), Some(minute));
-        // The tests' clock stands in 1970.
+        // In these tests lines are read in 1970.
         assert_eq!(time("format: 'Jan _2 15:04:05'", "Jan  2 00:00:01"), Some(86_401_000_000_000));
         assert_eq!(time("format: 'Jan _2 15:04:05'", "Dec 31 23:59:59"), Some(-1_000_000_000));
         for (format, text) in [

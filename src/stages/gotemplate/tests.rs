@@ -25,7 +25,7 @@ fn extracted() -> Extracted<'static> {
 fn check(rows: &[(&str, &str)]) {
     let extracted = extracted();
     for (text, want) in rows {
-        let template = Template::parse(text, Clock::default()).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let template = Template::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
         assert_eq!(template.render(&extracted, Data::default()).as_deref(), Ok(*want), "{text}");
     }
 }
@@ -311,7 +311,7 @@ fn what_fails_when_it_runs() {
         "{{ range 1000000 }}{{ end }}",
         "{{ define \"x\" }}{{ template \"x\" . }}{{ end }}{{ template \"x\" . }}",
     ] {
-        let template = Template::parse(text, Clock::default()).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let template = Template::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
         assert!(template.render(&extracted(), Data::default()).is_err(), "{text}");
     }
 }
@@ -334,7 +334,7 @@ fn what_is_no_template() {
         ("{{ semver .a }}", "not supported"),
         ("{{ $d := dict }}{{ set $d.a \"b\" 1 }}", "`set $d …`"),
     ] {
-        let error = Template::parse(text, Clock::default()).expect_err(text);
+        let error = Template::parse(text).expect_err(text);
         assert!(error.contains(message), "{text}: {error}");
     }
 }

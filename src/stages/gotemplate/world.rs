@@ -1,17 +1,17 @@
 //! What functions of a template have beyond their arguments: the time, chance, and compiled expressions.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::super::Clock;
 use super::super::golayout::Zone;
 use crate::goregex::Regex;
 use crate::model::Origin;
 
+#[derive(Debug)]
 pub(super) struct World {
-    pub clock: Clock,
     pub local: Zone,
+    now: AtomicI64,
     seed: AtomicU64,
     regexes: Mutex<HashMap<String, Regex>>,
 }
@@ -20,13 +20,15 @@ impl World {
     /// Expressions may come from a line: no more than these are kept.
     const REGEXES: usize = 64;
 
-    pub fn new(clock: Clock) -> Self {
-        Self { clock, local: Zone::local(), seed: AtomicU64::new(0), regexes: Mutex::default() }
+    /// Chance is the place of the line and now is when it was read, so that a line that is sent again is the same.
+    pub fn begin(&self, origin: Origin, now: i64) {
+        self.now.store(now, Ordering::Relaxed);
+        self.seed.store(origin.log.rotate_left(32) ^ origin.offset, Ordering::Relaxed);
     }
 
-    /// Chance is the place of the line, so that a line that is sent again is the same.
-    pub fn begin(&self, origin: Origin) {
-        self.seed.store(origin.log.rotate_left(32) ^ origin.offset, Ordering::Relaxed);
+    /// Nanoseconds since 1970.
+    pub fn now(&self) -> i64 {
+        self.now.load(Ordering::Relaxed)
     }
 
     pub fn random(&self) -> u64 {
@@ -48,5 +50,11 @@ impl World {
         }
         regexes.insert(pattern.into(), regex.clone());
         Ok(regex)
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self { local: Zone::local(), now: AtomicI64::new(0), seed: AtomicU64::new(0), regexes: Mutex::default() }
     }
 }

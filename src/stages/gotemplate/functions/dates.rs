@@ -30,7 +30,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 fn now(call: &Call<'_>) -> Stamp {
-    Stamp::from_unix_nanos(call.world.clock.unix_nanos(), call.world.local.clone())
+    Stamp::from_unix_nanos(call.world.now(), call.world.local.clone())
 }
 
 fn time(call: &Call<'_>, at: usize) -> Result<Stamp, String> {

@@ -1,0 +1,91 @@
+//! `metrics`: numbers are made of lines, and shown at `/metrics`.
+//!
+//! ```yaml
+//! - metrics:
+//!     http_requests_total:                 # promtail_custom_http_requests_total
+//!       type: Counter                      # Counter, Gauge or Histogram
+//!       description: requests by status
+//!       prefix: promtail_custom_           # goes before the name
+//!       source: status                     # an extracted value; the metric's name if left out
+//!       max_idle_duration: 5m              # a series nothing was counted in for so long goes away
+//!       config:
+//!         value: '200'                     # counts only where the source is this text
+//!         action: inc                      # Counter: inc, add; Gauge: set, inc, dec, add, sub
+//!         match_all: false                 # Counter: counts every line, whatever was extracted
+//!         count_entry_bytes: false         # Counter, with match_all and add: counts bytes
+//!         buckets: [0.1, 1, 10]            # Histogram
+//! ```
+//!
+//! A series has the labels of the line at this stage, but none that begins with `__`. A value for add, sub, set and a
+//! histogram is a number, a text that is one, a duration (in seconds) or a boolean; what is none changes nothing. What
+//! cannot be counted (a negative amount for a counter) is counted in `fantail_stage_metric_skipped_total`.
+//!
+//! Stages of several jobs may have a metric of one name: they count in the same series. With several clients the lines
+//! count as the first of them reads them.
+
+mod config;
+mod custom;
+
+use std::sync::Arc;
+
+pub use custom::CustomMetrics;
+
+use super::options::Options;
+use super::{Clock, Error, Flow, Recipe, Stage, Work};
+use config::{Action, Meter};
+use custom::Family;
+
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+    let meters: Arc<[Meter]> = config::read(options)?.into();
+    if meters.iter().all(|meter| meter.source.is_none()) {
+        options.needs_nothing_extracted();
+    }
+    Ok(Box::new(move |around| {
+        let families = around.custom.iter().flat_map(|custom| meters.iter().map(|m| custom.family(&m.spec)));
+        Box::new(Metrics { families: families.collect(), meters: meters.clone(), clock: around.clock.clone() })
+    }))
+}
+
+#[derive(Debug)]
+struct Metrics {
+    meters: Arc<[Meter]>,
+    /// One for each meter; none where it is another's turn to count.
+    families: Vec<Arc<Family>>,
+    clock: Clock,
+}
+
+impl Stage for Metrics {
+    fn process<'c>(&mut self, work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+        let now = self.clock.now();
+        for (meter, family) in self.meters.iter().zip(&self.families) {
+            if let Some(amount) = meter.measure(&work) {
+                family.record(&work.entry.labels, meter.action, amount, now);
+            }
+        }
+        Flow::Pass(work)
+    }
+}
+
+impl Meter {
+    /// What a line counts for; none if it does not count.
+    fn measure(&self, work: &Work<'_>) -> Option<f64> {
+        let Some(source) = &self.source else {
+            return match (self.action, self.bytes) {
+                (Action::Increment, false) => Some(1.0),
+                (_, true) => Some(work.entry.line.len() as f64),
+                _ => None,
+            };
+        };
+        let value = work.extracted.get(source)?;
+        if self.value.as_ref().is_some_and(|wanted| value.clone().into_text().as_deref() != Some(wanted)) {
+            return None;
+        }
+        match self.action {
+            Action::Increment | Action::Decrement => Some(1.0),
+            _ => value.as_number(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

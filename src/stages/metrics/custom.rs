@@ -1,0 +1,222 @@
+//! The metrics that users make of their lines: one collector for all of them, which names none of them beforehand, since
+//! their labels come and go with the lines.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{IntCounterVec, Opts};
+
+use super::super::Clock;
+use super::config::Action;
+use crate::metrics::{Registry, register};
+use crate::model::{LabelMap, LabelSet, is_valid_label_name};
+
+/// A clone is another handle to the same.
+#[derive(Clone, Debug)]
+pub struct CustomMetrics {
+    families: Arc<Mutex<BTreeMap<String, Arc<Family>>>>,
+    skipped: IntCounterVec,
+    clock: Clock,
+}
+
+/// What a metric is.
+#[derive(Clone, Debug)]
+pub(super) struct Spec {
+    /// With its prefix.
+    pub name: String,
+    pub help: String,
+    pub kind: Kind,
+    pub idle: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+    /// The upper bounds, in increasing order, without the infinite one.
+    Histogram(Vec<f64>),
+}
+
+/// All series of one name.
+#[derive(Debug)]
+pub(super) struct Family {
+    spec: Spec,
+    skipped: IntCounterVec,
+    series: Mutex<LabelMap<Series>>,
+}
+
+#[derive(Debug)]
+struct Series {
+    touched: Instant,
+    /// The value, or the sum of a histogram.
+    number: f64,
+    /// How many were up to each bound and above the one before; the last is for those above all.
+    counts: Box<[u64]>,
+}
+
+impl CustomMetrics {
+    pub fn register(registry: &Registry) -> Self {
+        Self::with_clock(registry, Clock::default())
+    }
+
+    pub(in super::super) fn with_clock(registry: &Registry, clock: Clock) -> Self {
+        let opts = Opts::new(
+            "fantail_stage_metric_skipped_total",
+            "Values that a metrics stage could not count, by metric and reason",
+        );
+        let skipped = register(registry, IntCounterVec::new(opts, &["metric", "reason"]));
+        register(registry, Ok(Self { families: Arc::default(), skipped, clock }))
+    }
+
+    /// The series of this name. Of a name that two stages use for different things the first one has it, and the other
+    /// is not shown.
+    pub(super) fn family(&self, spec: &Spec) -> Arc<Family> {
+        let new = || {
+            let (spec, skipped) = (spec.clone(), self.skipped.clone());
+            Arc::new(Family { spec, skipped, series: Mutex::default() })
+        };
+        let mut families = lock(&self.families);
+        let family = families.entry(spec.name.clone()).or_insert_with(new).clone();
+        if family.spec.kind == spec.kind {
+            return family;
+        }
+        tracing::error!(
+            metric = spec.name,
+            "two metrics stages have this name for different types or buckets: the second is not shown, rename it"
+        );
+        new()
+    }
+}
+
+impl Collector for CustomMetrics {
+    fn desc(&self) -> Vec<&Desc> {
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let now = self.clock.now();
+        lock(&self.families).values().map(|family| family.collect(now)).collect()
+    }
+}
+
+impl Family {
+    /// Series of one name: a label with a value per line must not take all memory.
+    const MAX_SERIES: usize = 50_000;
+
+    pub fn record(&self, labels: &LabelSet, action: Action, amount: f64, now: Instant) {
+        // A counter never falls, and once it is no number it would stay so.
+        if self.spec.kind == Kind::Counter && !(amount >= 0.0 && amount.is_finite()) {
+            return self.skip("negative");
+        }
+        let labels = self.shown(labels);
+        let mut all = lock(&self.series);
+        if !all.contains_key(&*labels) {
+            if all.len() >= Self::MAX_SERIES {
+                all.retain(|_, series| !self.is_idle(series, now));
+            }
+            if all.len() >= Self::MAX_SERIES {
+                return self.skip("too_many_series");
+            }
+            let counts = match &self.spec.kind {
+                Kind::Histogram(bounds) => vec![0; bounds.len() + 1].into(),
+                Kind::Counter | Kind::Gauge => Box::default(),
+            };
+            all.insert(labels.clone().into_owned(), Series { touched: now, number: 0.0, counts });
+        }
+        let series = all.get_mut(&*labels).expect("it was just put there");
+        series.touched = now;
+        match action {
+            Action::Set => series.number = amount,
+            Action::Increment | Action::Add => series.number += amount,
+            Action::Decrement | Action::Subtract => series.number -= amount,
+            Action::Observe => {
+                series.number += amount;
+                if let Kind::Histogram(bounds) = &self.spec.kind {
+                    series.counts[bounds.partition_point(|bound| *bound < amount)] += 1;
+                }
+            }
+        }
+    }
+
+    fn skip(&self, reason: &str) {
+        self.skipped.with_label_values(&[self.spec.name.as_str(), reason]).inc();
+    }
+
+    fn is_idle(&self, series: &Series, now: Instant) -> bool {
+        now.saturating_duration_since(series.touched) > self.spec.idle
+    }
+
+    /// The labels a series is shown with. `le` is the histogram's own.
+    fn shown<'l>(&self, labels: &'l LabelSet) -> Cow<'l, LabelSet> {
+        let histogram = matches!(self.spec.kind, Kind::Histogram(_));
+        let fits = |name: &str| !name.starts_with("__") && is_valid_label_name(name) && !(histogram && name == "le");
+        match labels.iter().all(|(name, _)| fits(name)) {
+            true => Cow::Borrowed(labels),
+            false => Cow::Owned(LabelSet::new(labels.iter().filter(|(name, _)| fits(name)))),
+        }
+    }
+
+    fn collect(&self, now: Instant) -> MetricFamily {
+        let mut all = lock(&self.series);
+        all.retain(|_, series| !self.is_idle(series, now));
+        let mut family = MetricFamily::default();
+        family.set_name(self.spec.name.clone());
+        family.set_help(self.spec.help.clone());
+        family.set_field_type(match self.spec.kind {
+            Kind::Counter => MetricType::COUNTER,
+            Kind::Gauge => MetricType::GAUGE,
+            Kind::Histogram(_) => MetricType::HISTOGRAM,
+        });
+        family.set_metric(all.iter().map(|(labels, series)| self.metric(labels, series)).collect());
+        family
+    }
+
+    fn metric(&self, labels: &LabelSet, series: &Series) -> Metric {
+        let pair = |(name, value): (&str, &str)| {
+            let mut pair = LabelPair::default();
+            pair.set_name(name.into());
+            pair.set_value(value.into());
+            pair
+        };
+        let mut metric = Metric::from_label(labels.iter().map(pair).collect());
+        match &self.spec.kind {
+            Kind::Counter => {
+                let mut counter = Counter::default();
+                counter.set_value(series.number);
+                metric.set_counter(counter);
+            }
+            Kind::Gauge => {
+                let mut gauge = Gauge::default();
+                gauge.set_value(series.number);
+                metric.set_gauge(gauge);
+            }
+            Kind::Histogram(bounds) => metric.set_histogram(histogram(bounds, series)),
+        }
+        metric
+    }
+}
+
+fn histogram(bounds: &[f64], series: &Series) -> Histogram {
+    let mut histogram = Histogram::default();
+    let mut count = 0;
+    let bucket = |(bound, more): (&f64, &u64)| {
+        count += more;
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(*bound);
+        bucket.set_cumulative_count(count);
+        bucket
+    };
+    histogram.set_bucket(bounds.iter().zip(&*series.counts).map(bucket).collect());
+    histogram.set_sample_count(series.counts.iter().sum());
+    histogram.set_sample_sum(series.number);
+    histogram
+}
+
+/// What a panic elsewhere has left is whole: no value is half written.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,167 @@
+use std::time::Duration;
+
+use prometheus::TextEncoder;
+
+use super::super::testing::{Bench, refused};
+use crate::metrics::Registry;
+
+/// What stages make of lines of `{app="x"}`, as `/metrics` shows it, without comments.
+fn shown(yaml: &str, lines: &[&str]) -> Vec<String> {
+    let mut bench = Bench::of(yaml);
+    for line in lines {
+        bench.outcome(line);
+    }
+    let shown = text(&bench.registry);
+    bench.end(&mut |_| {});
+    shown
+}
+
+fn text(registry: &Registry) -> Vec<String> {
+    let text = TextEncoder::new().encode_to_string(&registry.gather()).expect("what is shown can be written");
+    text.lines().filter(|line| !line.starts_with('#')).map(str::to_string).collect()
+}
+
+#[test]
+fn what_is_refused() {
+    let m = "[0].metrics.m";
+    let metric = |rest: &str| format!("metrics: {{m: {{{rest}}}}}");
+    for (yaml, path, message) in [
+        ("metrics:".into(), "[0].metrics", "found nothing"),
+        ("metrics: [m]".into(), "[0].metrics", "expected a mapping"),
+        (
+            "metrics: {'my-metric': {type: Gauge, config: {action: set}}}".into(),
+            "[0].metrics.my-metric",
+            "promtail_custom_my-metric",
+        ),
+        ("metrics: {m: }".into(), m, "unknown type"),
+        (metric("type: Summary"), m, "Summary"),
+        (metric("type: Counter"), m, "config.action"),
+        (metric("type: Counter, config: {action: dec}"), m, "inc, add"),
+        (metric("type: Gauge, config: {value: '1'}"), m, "set, inc, dec, add, sub"),
+        (metric("type: Counter, config: {action: inc, match_all: true, value: x}"), m, "leave out `value`"),
+        (metric("type: Counter, config: {action: inc, match_all: true, count_entry_bytes: true}"), m, "action: add"),
+        (metric("type: Counter, config: {action: add, count_entry_bytes: true}"), m, "match_all"),
+        (metric("type: Counter, config: {action: inc, value: 200}"), "[0].metrics.m.config.value", "in quotes"),
+        (
+            metric("type: Counter, config: {action: inc, match_all: 1}"),
+            "[0].metrics.m.config.match_all",
+            "true or false",
+        ),
+        (metric("type: Counter, max_idle_duration: 10ms, config: {action: inc}"), m, "at least 1s"),
+        (metric("type: Counter, max_idle_duration: x, config: {action: inc}"), "[0].metrics.m.max_idle_duration", "x"),
+        (metric("type: Histogram, config: {buckets: [2, 1]}"), "[0].metrics.m.config.buckets", "increasing"),
+        (metric("type: Histogram, config: {buckets: [a]}"), "[0].metrics.m.config.buckets[0]", "a number"),
+    ] {
+        refused(&[(yaml.as_str(), path, message)]);
+    }
+}
+
+const VALUE: &str = "{regex: {expression: '^v=(?P<v>.*)$'}}";
+
+#[test]
+fn counters() {
+    for (config, lines, want) in [
+        ("action: inc", &["v=a", "v=", "w=1"][..], Some("2")),
+        ("action: INC, value: a", &["v=a", "v=b", "v=a"], Some("2")),
+        ("action: add", &["v=1.5", "v=2", "v=250ms", "v=1h1m", "v=3 apples", "v=1e2"], Some("3763.75")),
+        ("action: add", &["v=x"], None),
+        ("action: inc, match_all: true", &["", "x"], Some("2")),
+        ("action: add, match_all: true, count_entry_bytes: true", &["12345", "é", ""], Some("7")),
+        ("action: add, match_all: true", &["5"], None),
+        // Neither of these is an amount a counter could rise by.
+        ("action: add", &["v=3", "v=-1", "v=NaN", "v=inf"], Some("3")),
+    ] {
+        let yaml = format!("[{VALUE}, {{metrics: {{m: {{type: counter, source: v, config: {{{config}}}}}}}}}]");
+        let metric = want.map(|n| format!("promtail_custom_m{{app=\"x\"}} {n}"));
+        let shown = shown(&yaml, lines);
+        assert_eq!(shown.iter().find(|line| line.starts_with("promtail_custom")), metric.as_ref(), "{config}");
+    }
+    let yaml = format!("[{VALUE}, {{metrics: {{m: {{type: Counter, source: v, config: {{action: add}}}}}}}}]");
+    let skipped = "fantail_stage_metric_skipped_total{metric=\"promtail_custom_m\",reason=\"negative\"} 1";
+    assert_eq!(shown(&yaml, &["v=-1"]), [skipped]);
+}
+
+#[test]
+fn gauges() {
+    for (action, want) in [("set", "-1.5"), ("inc", "4"), ("dec", "-4"), ("add", "3.5"), ("SUB", "-3.5")] {
+        let yaml = format!("[{VALUE}, {{metrics: {{m: {{type: Gauge, source: v, config: {{action: {action}}}}}}}}}]");
+        let shown = shown(&yaml, &["v=3", "v=2s", "v=text", "v=-1.5", "w=1"]);
+        assert_eq!(shown, [format!("promtail_custom_m{{app=\"x\"}} {want}")], "{action}");
+    }
+}
+
+#[test]
+fn histograms() {
+    let stage =
+        |config: &str| format!("[{VALUE}, {{metrics: {{m: {{type: histogram, source: v, config: {config}}}}}}}]");
+    let lines = ["v=0.5", "v=1", "v=1s", "v=99", "v=x"];
+    assert_eq!(
+        shown(&stage("{buckets: [1, 10, .inf]}"), &lines),
+        [
+            "promtail_custom_m_bucket{app=\"x\",le=\"1\"} 3",
+            "promtail_custom_m_bucket{app=\"x\",le=\"10\"} 3",
+            "promtail_custom_m_bucket{app=\"x\",le=\"+Inf\"} 4",
+            "promtail_custom_m_sum{app=\"x\"} 101.5",
+            "promtail_custom_m_count{app=\"x\"} 4",
+        ]
+    );
+    let default = shown(&stage("{value: 1s}"), &lines);
+    assert_eq!(default.len(), 11 + 3);
+    assert_eq!(default[7], "promtail_custom_m_bucket{app=\"x\",le=\"1\"} 1");
+}
+
+#[test]
+fn names_and_labels() {
+    let all = "config: {action: inc, match_all: true}";
+    assert_eq!(
+        shown(
+            &format!(
+                "[{{static_labels: {{__a: 1, 'b.c': 2, q: 'a\"\\n'}}}},
+                  {{metrics: {{m: {{type: Counter, prefix: my_, {all}}}, n: {{type: Counter, prefix: '', {all}}}}}}}]"
+            )
+            .replace("__a: 1", "__a: '1'")
+            .replace("'b.c': 2", "'b.c': '2'"),
+            &["a", "b"],
+        ),
+        ["my_m{app=\"x\",q=\"a\\\"\\\\n\"} 2", "promtail_custom_n{app=\"x\",q=\"a\\\"\\\\n\"} 2"]
+    );
+    // Of a metric whose labels differ from line to line each set is a series.
+    assert_eq!(
+        shown(
+            &format!("[{VALUE}, {{labels: {{v: null}}}}, {{metrics: {{m: {{type: Counter, {all}}}}}}}]"),
+            &["v=1", "v=2", "none", "v=1"],
+        ),
+        [
+            "promtail_custom_m{app=\"x\"} 1",
+            "promtail_custom_m{app=\"x\",v=\"1\"} 2",
+            "promtail_custom_m{app=\"x\",v=\"2\"} 1",
+        ]
+    );
+}
+
+#[test]
+fn stages_with_one_name_count_together_or_not_at_all() {
+    let counter = "{metrics: {m: {type: Counter, config: {action: inc, match_all: true}}}}";
+    let gauge = "{metrics: {m: {type: Gauge, source: app, config: {action: inc}}}}";
+    let line = |n: u32| [format!("promtail_custom_m{{app=\"x\"}} {n}")];
+    assert_eq!(shown(&format!("[{counter}, {counter}]"), &["a"]), line(2));
+    assert_eq!(shown(&format!("[{counter}, {gauge}]"), &["a"]), line(1));
+    // Tenants that share labels share the series.
+    let tenants = "[{regex: {expression: '(?P<t>.)'}}, {tenant: {source: t}}, ".to_string() + counter + "]";
+    assert_eq!(shown(&tenants, &["a", "b"]), line(2));
+}
+
+#[test]
+fn what_is_idle_goes_away() {
+    let metric =
+        |idle| format!("{{type: Counter, max_idle_duration: {idle}, config: {{action: inc, match_all: true}}}}");
+    let mut bench = Bench::of(&format!("metrics: {{short: {}, long: {}}}", metric("1s"), metric("1m")));
+    bench.outcome("a");
+    bench.clock.advance(Duration::from_millis(900));
+    assert_eq!(text(&bench.registry).len(), 2);
+    bench.clock.advance(Duration::from_millis(900));
+    assert_eq!(text(&bench.registry), ["promtail_custom_long{app=\"x\"} 1"]);
+    bench.outcome("b");
+    assert_eq!(text(&bench.registry), ["promtail_custom_long{app=\"x\"} 2", "promtail_custom_short{app=\"x\"} 1"]);
+    bench.end(&mut |_| {});
+}

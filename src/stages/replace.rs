@@ -1,0 +1,180 @@
+//! `replace`: what the groups of an expression match is replaced.
+//!
+//! ```yaml
+//! - replace:
+//!     expression: 'password=(\S+)'        # only what stands in a group is replaced
+//!     source: message                     # an extracted value instead of the line
+//!     replace: '{{ .Value | Hash "salt" }}'
+//! ```
+//!
+//! Every match is replaced, in each the outermost groups; an expression without groups replaces nothing. `replace` is a
+//! template as in the `template` stage, over the extracted values; `.Value` is what the group has matched. Nothing at all
+//! deletes it. What a named group was replaced by becomes an extracted value of that name.
+//!
+//! As in Promtail a template that is wrong is no reason not to start: the stage then changes nothing, and a warning says
+//! so. When the template fails for one match, nothing of that line changes.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::gotemplate::{Data, Template};
+use super::options::Options;
+use super::{Error, Flow, Key, Recipe, Stage, Value, Work};
+use crate::goregex::{Captures, Regex};
+use crate::model::MAX_LINE;
+
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+    let expression = options.regex("expression")?;
+    let source: Option<Arc<str>> = options.source()?.map(Into::into);
+    let text = options.text("replace")?.unwrap_or_default().to_string();
+    if let Err(message) = Template::parse(&text) {
+        options.warn(format!("the template of `replace` is wrong, so nothing is replaced: {message}"));
+    }
+    let names: Arc<[Option<Key>]> = expression.group_names().map(|n| n.map(|n| Key::from(n.to_string()))).collect();
+    Ok(Box::new(move |_| {
+        let (expression, source, names) = (expression.clone(), source.clone(), names.clone());
+        Box::new(Replace { expression, source, names, template: Template::parse(&text).ok() })
+    }))
+}
+
+#[derive(Debug)]
+struct Replace {
+    expression: Regex,
+    source: Option<Arc<str>>,
+    /// Of the groups, by their index.
+    names: Arc<[Option<Key>]>,
+    /// None if it is wrong.
+    template: Option<Template>,
+}
+
+/// A text with its groups replaced, and what the named ones of them were replaced by.
+struct Replaced {
+    text: String,
+    named: Vec<(Key, String)>,
+}
+
+impl Stage for Replace {
+    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+        let text = match &self.source {
+            Some(source) => work.extracted.text(source),
+            None => Some(Cow::Borrowed(&*work.entry.line)),
+        };
+        let replaced = text.and_then(|text| self.replaced(&text, &work));
+        if let Some(Replaced { text, named }) = replaced {
+            match &self.source {
+                Some(source) => work.extracted.set(source, Value::from(text)),
+                None => work.entry.line = Cow::Owned(text),
+            }
+            for (name, value) in named {
+                work.extracted.set(name, Value::from(value));
+            }
+        }
+        Flow::Pass(work)
+    }
+}
+
+impl Replace {
+    /// None if nothing changes.
+    fn replaced(&self, text: &str, work: &Work<'_>) -> Option<Replaced> {
+        let template = self.template.as_ref()?;
+        let mut replaced = Replaced { text: String::new(), named: Vec::new() };
+        // What a text was replaced by: a named group is looked up by its text.
+        let mut replacements: Vec<(&str, String)> = Vec::new();
+        let mut first: Option<Captures<'_>> = None;
+        let mut at = 0;
+        for captures in self.expression.inner().captures_iter(text) {
+            for group in captures.iter().skip(1).flatten() {
+                let value = group.as_str();
+                let data = Data { value: Some(value), entry: None, origin: work.entry.origin, read: work.read };
+                let replacement = template.render(&work.extracted, data).ok()?;
+                // A group within another one has gone with it.
+                if group.start() >= at {
+                    replaced.text.push_str(&text[at..group.start()]);
+                    replaced.text.push_str(&replacement);
+                    at = group.end();
+                }
+                if replaced.text.len() > MAX_LINE {
+                    return None;
+                }
+                replacements.push((value, replacement));
+            }
+            first.get_or_insert(captures);
+        }
+        replaced.text.push_str(&text[at..]);
+        for (name, group) in self.names.iter().zip(first?.iter()) {
+            let Some(name) = name else {
+                continue;
+            };
+            let value = group.map_or("", |group| group.as_str());
+            let replacement = replacements.iter().rev().find(|(replaced, _)| *replaced == value);
+            replaced.named.extend(replacement.map(|(_, replacement)| (name.clone(), replacement.clone())));
+        }
+        Some(replaced)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{parse, refused, table};
+
+    #[test]
+    fn what_is_refused_and_what_is_not() {
+        refused(&[
+            ("replace: {replace: x}", "[0].replace", "`expression` is required"),
+            ("replace: {expression: '(a'}", "[0].replace.expression", "(a"),
+            ("replace: {expression: '(a)', source: ''}", "[0].replace", "`source` must not be empty"),
+            ("replace: {expression: '(a)', replace: 7}", "[0].replace.replace", "expected a string"),
+        ]);
+        let program = parse("replace: {expression: '(a)', replace: '{{ nope }}'}").expect("accepted");
+        assert!(program.warnings()[0].contains("`nope` is not defined"), "{:?}", program.warnings());
+        table("replace: {expression: '(a)', replace: '{{ nope }}'}", &[("banana", "{app=\"x\"} banana")]);
+    }
+
+    #[test]
+    fn groups_of_the_line() {
+        for (options, line, want) in [
+            ("expression: 'pw=(\\S+)', replace: '***'", "pw=a x pw=b", "pw=*** x pw=***"),
+            ("expression: 'pw=(\\S+)', replace: '***'", "nothing", "nothing"),
+            ("expression: 'secret', replace: 'x'", "a secret", "a secret"),
+            ("expression: '(\\s*\\[\\d+\\])', replace: ''", "a [1] b [22]", "a b"),
+            ("expression: '(\\d)'", "a1b2", "ab"),
+            ("expression: '(\\d+\\.(\\d+))', replace: '<{{ .Value }}>'", "v1.2 3.40", "v<1.2> <3.40>"),
+            ("expression: '(a)|(b)', replace: '[{{ .Value }}]'", "abc", "[a][b]c"),
+            ("expression: '(\\w+)@(\\w+)', replace: '$2 ${1}'", "x@y", "$2 ${1}@$2 ${1}"),
+            ("expression: '()', replace: '-'", "ab", "-a-b-"),
+            ("expression: '(é)', replace: '{{ .Value | upper }}{{ .app }}{{ .nope }}'", "né!", "nÉx<no value>!"),
+            // The second one fails, and with it the line.
+            ("expression: '(\\w)', replace: '{{ div 6 .Value }}'", "3 0", "3 0"),
+        ] {
+            let yaml = format!("replace: {{{options}}}");
+            table(&yaml, &[(line, &format!("{{app=\"x\"}} {want}"))]);
+        }
+    }
+
+    #[test]
+    fn an_extracted_value_instead_of_the_line() {
+        table(
+            "[{regex: {expression: '^(?P<mail>\\S+)'}},
+              {replace: {source: mail, expression: '^([^@]+)@', replace: '***'}},
+              {replace: {source: nope, expression: '(.*)', replace: 'x'}},
+              {labels: {mail: null, nope: null}}]",
+            &[
+                ("ana@x.org in", "{app=\"x\", mail=\"***@x.org\"} ana@x.org in"),
+                ("none", "{app=\"x\", mail=\"none\"} none"),
+            ],
+        );
+    }
+
+    #[test]
+    fn named_groups_are_extracted_with_what_replaced_them() {
+        table(
+            "[{replace: {expression: 'ip=(?P<ip>[\\d.]+)( (?P<last>[xyz]))?', replace: '<{{ .Value }}>'}},
+              {labels: {ip: null, last: null}}]",
+            &[
+                ("ip=1.2 ip=3.4", "{app=\"x\", ip=\"<1.2>\"} ip=<1.2> ip=<3.4>"),
+                ("ip=1.2 z", "{app=\"x\", ip=\"<1.2>\", last=\"<z>\"} ip=<1.2>< z>"),
+                ("no", "{app=\"x\"} no"),
+            ],
+        );
+    }
+}

@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use regex::RegexBuilder;
-pub use regex::{CaptureLocations, Captures};
+pub use regex::{CaptureLocations, Captures, NoExpand};
 
 pub use replacement::Replacement;
 

@@ -51,9 +51,10 @@ pub struct Config {
     /// How often names are looked at even if nothing was heard of them, and positions are made durable.
     pub sync_period: Duration,
     pub positions_sync_period: Duration,
-    /// How often a file is looked at while lines come, and at most when none do.
+    /// How often a file is looked at while lines come.
     pub min_poll: Duration,
-    pub max_poll: Duration,
+    /// How seldom at most when none do; None: the longer it is quiet, the less often.
+    pub max_poll: Option<Duration>,
     /// Bytes of a log that may be sent and not yet acknowledged.
     pub replay_window: u64,
     /// `limits_config.readline_rate`, if enabled.
@@ -62,6 +63,15 @@ pub struct Config {
     pub dry_run: bool,
     /// Lines come from standard input, with these labels, and the agent ends with it.
     pub stdin: Option<LabelSet>,
+}
+
+impl Config {
+    /// How long to leave a file alone that was left alone for `last` and has been quiet for `quiet`: what has said
+    /// nothing for a minute will not be missed for a few seconds.
+    fn pause(&self, last: Duration, quiet: Duration) -> Duration {
+        let most = self.max_poll.unwrap_or((quiet / 8).clamp(Duration::from_secs(1), Duration::from_secs(5)));
+        (last * 2).min(most.max(self.min_poll))
+    }
 }
 
 /// `limits_config.readline_*`.

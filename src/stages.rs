@@ -160,7 +160,7 @@ enum Name {
 }
 
 impl Name {
-    const ALL: [(&'static str, Name); 26] = [
+    const ALL: &[(&'static str, Name)] = &[
         ("cri", Name::Cri),
         ("decolorize", Name::Decolorize),
         ("docker", Name::Docker),

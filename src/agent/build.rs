@@ -1,7 +1,6 @@
 //! From what the user wrote to what runs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -17,9 +16,6 @@ use crate::{positions, push};
 
 /// Of a stream what may be sent and not acknowledged: the measure of what can be counted twice for a while.
 const REPLAY_WINDOW: u64 = 64 << 10;
-
-/// A file that is quiet is looked at less and less often, unless the config says how often.
-const QUIET_POLL: Duration = Duration::from_secs(1);
 
 pub(super) fn positions(config: &Config, options: Options) -> positions::Config {
     positions::Config {
@@ -73,15 +69,14 @@ fn compression(config: &Decompression) -> Result<Option<Compression>, String> {
 pub(super) fn scrape(config: &Config, options: Options, hostname: String) -> scrape::Config {
     let watch = &config.global.file_watch_config;
     let default = FileWatchConfig::default();
-    let quiet =
-        if watch.max_poll_frequency == default.max_poll_frequency { QUIET_POLL } else { watch.max_poll_frequency.0 };
+    let explicit = watch.max_poll_frequency != default.max_poll_frequency;
     scrape::Config {
         stdin: options.stdin.then(|| stdin_labels(config, &hostname)),
         hostname,
         sync_period: config.target_config.sync_period.0,
         positions_sync_period: config.positions.sync_period.0,
         min_poll: watch.min_poll_frequency.0,
-        max_poll: quiet.max(watch.min_poll_frequency.0),
+        max_poll: explicit.then_some(watch.max_poll_frequency.0),
         replay_window: REPLAY_WINDOW,
         rate: rate(&config.limits_config),
         dry_run: options.dry_run,

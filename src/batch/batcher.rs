@@ -94,9 +94,12 @@ impl Batcher {
 
     /// Whether a lane should not be given more for now.
     pub fn is_full(&self, lane: Lane) -> bool {
-        let state = &self.lanes[lane.0];
-        let waiting = state.full.len() + state.outstanding.load(Ordering::Relaxed);
-        waiting >= MAX_OUTSTANDING && (!state.full.is_empty() || state.open.bytes() >= self.config.batchsize)
+        self.lanes[lane.0].is_full(self.config.batchsize)
+    }
+
+    /// Whether that is so of any lane.
+    pub fn has_full_lane(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.is_full(self.config.batchsize))
     }
 
     /// Somebody whose entries are in this lane cannot read on before they are answered: do not wait for `batchwait`.
@@ -154,6 +157,11 @@ impl Batcher {
 }
 
 impl LaneState {
+    fn is_full(&self, batchsize: usize) -> bool {
+        let waiting = self.full.len() + self.outstanding.load(Ordering::Relaxed);
+        waiting >= MAX_OUTSTANDING && (!self.full.is_empty() || self.open.bytes() >= batchsize)
+    }
+
     fn has_room(&self) -> bool {
         self.outstanding.load(Ordering::Relaxed) < MAX_OUTSTANDING
     }

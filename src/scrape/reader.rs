@@ -307,7 +307,6 @@ impl Reader {
             interval: self.config.min_poll,
             blocked: false,
             drained: false,
-            looked: now,
             error: None,
             retired: None,
             last_lines: now,
@@ -321,7 +320,7 @@ impl Reader {
     }
 
     fn cannot_open(&mut self, assignment: Assignment, error: &std::io::Error, now: Instant) {
-        let known = self.waiting.get(&assignment.log).is_some();
+        let known = self.waiting.contains_key(&assignment.log);
         if error.kind() == std::io::ErrorKind::NotFound {
             // Renamed or deleted since it was found; if it comes again it is found again.
             self.waiting.remove(&assignment.log);
@@ -361,9 +360,6 @@ impl Reader {
             let Some(tailer) = self.tailers.get_mut(&log).filter(|t| t.due == at && !t.blocked) else {
                 continue;
             };
-            if now >= tailer.looked + self.config.sync_period {
-                look(tailer, &self.desk.metrics, now);
-            }
             let turn = match tailer.turn(&mut self.desk, now) {
                 Ok(turn) => {
                     if tailer.error.take().is_some() {
@@ -394,7 +390,7 @@ impl Reader {
                     tailer.note_progress();
                     tailer.interval = self.config.min_poll;
                     tailer.drained = self.stop.is_some();
-                    let due = self.beat(now + self.config.min_poll);
+                    let due = beat(self.started, now + self.config.min_poll);
                     self.at(log, due);
                 }
                 Turn::Idle => {
@@ -402,9 +398,8 @@ impl Reader {
                         tailer.note_progress();
                     }
                     tailer.drained = self.stop.is_some();
-                    tailer.interval = (tailer.interval * 2).min(self.config.max_poll);
-                    let interval = tailer.interval;
-                    let due = self.beat(now + interval);
+                    tailer.interval = self.config.pause(tailer.interval, now - tailer.last_lines);
+                    let due = beat(self.started, now + tailer.interval);
                     self.at(log, due);
                 }
                 Turn::Blocked => {
@@ -525,12 +520,6 @@ impl Reader {
         }
     }
 
-    fn beat(&self, at: Instant) -> Instant {
-        let since = at.saturating_duration_since(self.started).as_millis();
-        let beats = since.div_ceil(BEAT.as_millis()) as u32;
-        self.started + BEAT * beats
-    }
-
     fn next_due(&self, now: Instant) -> Instant {
         let mut due = now + Duration::from_secs(1);
         let scheduled = self.schedule.peek().map(|Reverse((at, _))| *at);
@@ -564,11 +553,16 @@ impl Reader {
     }
 }
 
+/// The beat at or after `at`.
+fn beat(started: Instant, at: Instant) -> Instant {
+    let beats = at.saturating_duration_since(started).as_millis().div_ceil(BEAT.as_millis());
+    started + BEAT * beats as u32
+}
+
 fn look(tailer: &mut Tailer, metrics: &Metrics, now: Instant) {
     let Source::File(log) = &mut tailer.source else {
         return;
     };
-    tailer.looked = now;
     match log.look(now) {
         Ok(Look::Same | Look::Gone) => {}
         Ok(Look::Rotated(generations)) => {

@@ -189,10 +189,7 @@ impl Scout {
                 dirty
             }
             Event::Heard(Heard::Everything) => {
-                for log in self.logs.keys() {
-                    self.tell(|| Command::Look(*log));
-                }
-                self.tracked.values_mut().for_each(|t| t.dirty = true);
+                self.walk_all();
                 true
             }
             Event::Finished { log } => {
@@ -337,6 +334,9 @@ impl Scout {
     }
 
     fn walk_all(&mut self) {
+        for log in self.logs.keys() {
+            self.tell(|| Command::Look(*log));
+        }
         self.tracked.values_mut().for_each(|t| t.dirty = true);
         self.walk_dirty();
         let mut wanted: BTreeSet<PathBuf> = self.tracked.values().flat_map(|t| t.directories.iter().cloned()).collect();

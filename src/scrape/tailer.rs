@@ -18,6 +18,9 @@ use crate::tail::{Encoding, Log, Read};
 /// What is read at a time: larger saves nothing, smaller costs calls.
 pub(super) const CHUNK: usize = 64 << 10;
 
+/// What is read of a log to see where its lines go, while somewhere is no room.
+const TASTE: usize = 4 << 10;
+
 /// Less room than this in the replay window and reading waits for answers.
 const WORTHWHILE: u64 = 8 << 10;
 
@@ -42,7 +45,6 @@ pub(super) struct Tailer {
     pub blocked: bool,
     /// Read to the end that it had when the agent was told to stop.
     pub drained: bool,
-    pub looked: Instant,
     pub error: Option<String>,
     /// Discovery has let go of it.
     pub retired: Option<Instant>,
@@ -103,7 +105,10 @@ impl Tailer {
         if busy || desk.is_full(self.lane) || desk.rate.as_ref().is_some_and(|r| r.must_wait(now)) {
             return Ok(Turn::Blocked);
         }
-        let limit = CHUNK.min(room.max(1) as usize);
+        // Which lane a new log's lines take shows only once some have been read. So that a lane that is full is not
+        // overrun by many of them, these are few then.
+        let chunk = if self.lane.is_none() && desk.has_full_lane() { TASTE } else { CHUNK };
+        let limit = chunk.min(room.max(1) as usize);
         let read = match &mut self.source {
             Source::File(log) => log.read(&mut desk.buffer, limit, now)?,
             Source::Stdin(pipe) => pipe.read(&mut desk.buffer),
@@ -225,6 +230,10 @@ impl Desk {
             (Exit::Batches(batcher), Some(lane)) => batcher.is_full(lane),
             _ => false,
         }
+    }
+
+    fn has_full_lane(&self) -> bool {
+        matches!(&self.exit, Exit::Batches(batcher) if batcher.has_full_lane())
     }
 
     fn hurry(&mut self, lane: Option<Lane>) {

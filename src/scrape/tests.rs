@@ -69,7 +69,7 @@ impl Dir {
             sync_period: Duration::from_secs(1),
             positions_sync_period: Duration::from_secs(1),
             min_poll: Duration::from_millis(10),
-            max_poll: Duration::from_millis(20),
+            max_poll: Some(Duration::from_millis(20)),
             replay_window: 64 << 10,
             rate: None,
             dry_run: false,

@@ -17,17 +17,21 @@ const LAYERS: [&[&str]; 5] = [
 const NEIGHBOURS: [(&str, &str); 3] = [("metrics", "model"), ("agent", "config"), ("main", "cli")];
 
 /// Where a crate may be used. One that is not listed is free.
-const HOMES: [(&str, &[&str]); 11] = [
+const HOMES: [(&str, &[&str]); 15] = [
     ("axum", &["server"]),
     ("clap", &["cli"]),
     ("flate2", &["tail"]),
+    ("gotmpl", &["stages"]),
     ("k8s_openapi", &["discovery"]),
     ("kube", &["discovery"]),
+    ("maxminddb", &["stages"]),
     ("notify", &["scrape"]),
     ("regex", &["goregex"]),
     ("reqwest", &["push"]),
     // Stages and discovery read parts of a config whose shape only they know; positions are a YAML file of their own.
     ("serde_yaml", &["config", "stages", "discovery", "positions"]),
+    ("sha2", &["stages"]),
+    ("sha3", &["stages"]),
     // A batch is compressed where it is finished; the compressor's memory is kept by the lane that sends it.
     ("snap", &["batch", "push"]),
     // The parts decide without waiting: nothing async below the loops.

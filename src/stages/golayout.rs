@@ -138,6 +138,7 @@ mod tests {
             ("2006-01-02 15:04:05", "2024-01-02 23:59:59."),
             ("2006-01-02 15:04:05,000", "2024-01-02 23:59:59,4567"),
             ("2006-01-02 15:04:05.000", "2024-01-02 23:59:59"),
+            ("2006-01-02 15:04:05.000", "2024-01-02 23:59:59.x12"),
             ("2006-1-2 3:4 PM", "2024-9-1 13:2 PM"),
             ("2006-1-2 3:4 PM", "2024-9-1 1:2 pm"),
             ("2006-002", "2023-366"),
@@ -231,6 +232,25 @@ mod tests {
             ("%Y", &Zone::Utc, "%Y"),
         ] {
             assert_eq!(Layout::compile(layout).format(&stamp, zone), want, "{layout}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_and_no_layout_makes_it_panic(
+            layout in "(2006|06|1|Jan|_2|002|15|03|4|05|PM|MST|-0700|Z07:00|[.,]0{1,12}|[.,]9{1,12}|Mon|[ :.,-]|é)*",
+            text in "[0-9 :.,+TZaMé-]*",
+            seconds in proptest::num::i64::ANY,
+        ) {
+            let (layout, zones) = (Layout::compile(&layout), Zones::same(Zone::Place(place("Europe/Berlin"))));
+            let stamp = Stamp { seconds, nanos: 1, zone: Zone::Utc };
+            let written = layout.format(&stamp, &zones.local);
+            for text in [&text, &written] {
+                if let Some(stamp) = layout.parse(text, &zones) {
+                    layout.format(&stamp, &stamp.zone);
+                }
+                layout.parse_near(text, &zones, seconds);
+            }
         }
     }
 }

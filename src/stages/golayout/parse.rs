@@ -19,7 +19,7 @@ impl Layout {
     pub fn parse_near(&self, text: &str, zones: &Zones, now: i64) -> Option<Stamp> {
         let fields = self.read(text)?;
         let date = fields.date()?;
-        let today = civil(now + i64::from(zones.local.at(now).0))?.date();
+        let today = civil(now.saturating_add(zones.local.at(now).0.into()))?.date();
         let year = match (date.month(), today.month()) {
             (12, 1) => today.year() - 1,
             (1, 12) => today.year() + 1,

@@ -99,7 +99,7 @@ impl<'t> Reader<'t> {
             Part::Fraction { trim: true, .. } => self.any_fraction(fields),
             Part::Fraction { digits, .. } => {
                 let text = self.take(1 + digits)?;
-                fields.nanos = nanos(text).filter(|_| text[1..].iter().all(u8::is_ascii_digit))?;
+                fields.nanos = nanos(text)?;
             }
         }
         Some(())
@@ -199,8 +199,9 @@ fn value(digits: &[u8]) -> i64 {
 fn nanos(text: &[u8]) -> Option<u32> {
     let (separator, digits) = text.split_first()?;
     let digits = &digits[..digits.len().min(9)];
+    let is_fraction = matches!(separator, b'.' | b',') && digits.iter().all(u8::is_ascii_digit);
     let scale = 10_i64.pow(9 - digits.len() as u32);
-    matches!(separator, b'.' | b',').then(|| (value(digits) * scale) as u32)
+    is_fraction.then(|| (value(digits) * scale) as u32)
 }
 
 /// The length of a zone's name, if there is one: `CEST`, `GMT+3`, `+03`.

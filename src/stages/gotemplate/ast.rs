@@ -19,6 +19,10 @@ pub(super) struct Needs {
 /// Functions that change their first argument.
 const MUTATING: [&str; 6] = ["set", "unset", "merge", "mustMerge", "mergeOverwrite", "mustMergeOverwrite"];
 
+/// Functions that give a list of texts. When such a list is in a variable, sprig's `sortAlpha` sorts it there.
+const TEXTS: [&str; 8] =
+    ["keys", "mustRegexFindAll", "mustRegexSplit", "regexFindAll", "regexSplit", "sortAlpha", "splitList", "toStrings"];
+
 impl Needs {
     /// Reads a parsed template, and rewrites it where Go does what the engine does not.
     pub fn read(body: &mut ListNode, defines: &mut [DefineNode]) -> Result<Self, String> {
@@ -27,7 +31,13 @@ impl Needs {
         bodies.push(body);
         let mut fractions = false;
         for list in &mut bodies {
-            let mut walk = Walk { needs: &mut needs, variables: vec![SmolStr::new("$")], loops: 0, fractions: false };
+            let mut walk = Walk {
+                needs: &mut needs,
+                variables: vec![SmolStr::new("$")],
+                texts: Vec::new(),
+                loops: 0,
+                fractions: false,
+            };
             walk.list(list)?;
             fractions |= walk.fractions;
         }
@@ -42,6 +52,8 @@ impl Needs {
 struct Walk<'n> {
     needs: &'n mut Needs,
     variables: Vec<SmolStr>,
+    /// Those that hold a list of texts.
+    texts: Vec<SmolStr>,
     loops: usize,
     fractions: bool,
 }
@@ -88,8 +100,12 @@ impl Walk<'_> {
         if !pipe.is_assign {
             self.variables.extend(pipe.decl.iter().cloned());
         }
+        if let [variable] = &pipe.decl[..] {
+            self.texts.retain(|name| name != variable);
+            self.texts.extend(pipe.commands.last().filter(|c| calls(c, &TEXTS).is_some()).map(|_| variable.clone()));
+        }
         // `set $d "k" .v` changes a dictionary in place, and values here are values: it becomes an assignment to `$d`.
-        if let Some((at, variable)) = mutation(&pipe.commands)? {
+        if let Some((at, variable)) = mutation(&pipe.commands)?.or_else(|| self.sorting(&pipe.commands)) {
             let pos = pipe.pos;
             let commands: Vec<CommandNode> = pipe.commands.drain(..=at).collect();
             let assignment = PipeNode { pos, decl: vec![variable], commands, is_assign: true };
@@ -118,6 +134,24 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// `sortAlpha $l` and `$l | sortAlpha`.
+    fn sorting(&self, commands: &[CommandNode]) -> Option<(usize, SmolStr)> {
+        commands.iter().enumerate().find_map(|(i, command)| {
+            calls(command, &["sortAlpha"])?;
+            let list = match (i, command.args.get(1)) {
+                (_, Some(list)) => list,
+                (1, None) => commands[0].args.first().filter(|_| commands[0].args.len() == 1)?,
+                _ => return None,
+            };
+            match list {
+                Expr::Variable(_, name, fields) if fields.is_empty() && self.texts.contains(name) => {
+                    Some((i, name.clone()))
+                }
+                _ => None,
+            }
+        })
+    }
+
     /// A name that is looked at; none is all of them.
     fn name(&mut self, name: Option<&SmolStr>) {
         match (name, &mut self.needs.names) {
@@ -128,16 +162,21 @@ impl Walk<'_> {
     }
 }
 
+/// The function a command calls, if it is one of these.
+fn calls<'c>(command: &'c CommandNode, names: &[&str]) -> Option<(Pos, &'c str)> {
+    match command.args.first() {
+        Some(Expr::Identifier(pos, name)) if names.contains(&name.as_str()) => Some((*pos, name)),
+        _ => None,
+    }
+}
+
 /// The last command that changes a variable, and which.
 fn mutation(commands: &[CommandNode]) -> Result<Option<(usize, SmolStr)>, String> {
     for (i, command) in commands.iter().enumerate().rev() {
-        let (Some(Expr::Identifier(pos, name)), target) = (command.args.first(), command.args.get(1)) else {
+        let Some((pos, name)) = calls(command, &MUTATING) else {
             continue;
         };
-        if !MUTATING.contains(&name.as_str()) {
-            continue;
-        }
-        match target {
+        match command.args.get(1) {
             Some(Expr::Variable(_, variable, fields)) if fields.is_empty() && variable != "$" => {
                 return Ok(Some((i, variable.clone())));
             }
@@ -146,7 +185,7 @@ fn mutation(commands: &[CommandNode]) -> Result<Option<(usize, SmolStr)>, String
             Some(_) => {
                 let message =
                     format!("`{name}` changes a dictionary that is in a variable: `{name} $d …`, not one within");
-                return Err(at(*pos, &message));
+                return Err(at(pos, &message));
             }
         }
     }

@@ -282,6 +282,14 @@ fn times() {
 }
 
 #[test]
+fn a_list_of_texts_sorts_in_place() {
+    check(&[(
+        r#"{{ $l := splitList "." "d.b.a" }}{{ sortAlpha $l }}{{ $l }} {{ $m := list "b" "a" }}{{ sortAlpha $m }}{{ $m }} {{ $k := splitList "." "y.x" }}{{ $k | sortAlpha | join "," }}{{ $k }} {{ $n := splitList "." "q.p" | uniq }}{{ sortAlpha $n }}{{ $n }} {{ $r := regexFindAll "[a-z]" "ba" -1 }}{{ join "" (sortAlpha $r) }}{{ $r }}"#,
+        "[a b d][a b d] [a b][b a] x,y[x y] [p q][q p] ab[a b]",
+    )]);
+}
+
+#[test]
 fn what_fails_when_it_runs() {
     for text in [
         "{{ ToUpper 5 }}",

@@ -1,5 +1,5 @@
-//! The metrics that users make of their lines: one collector for all of them, which names none of them beforehand, since
-//! their labels come and go with the lines.
+//! The metrics that users make of their lines: one collector for all of them. It describes none of them beforehand, since
+//! their labels come and go with the lines; what it describes is its own count of what could not be counted.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -68,8 +68,8 @@ impl CustomMetrics {
             "fantail_stage_metric_skipped_total",
             "Values that a metrics stage could not count, by metric and reason",
         );
-        let skipped = register(registry, IntCounterVec::new(opts, &["metric", "reason"]));
-        register(registry, Ok(Self { families: Arc::default(), skipped, clock }))
+        let skipped = IntCounterVec::new(opts, &["metric", "reason"]);
+        register(registry, skipped.map(|skipped| Self { families: Arc::default(), skipped, clock }))
     }
 
     /// The series of this name. Of a name that two stages use for different things the first one has it, and the other
@@ -94,12 +94,14 @@ impl CustomMetrics {
 
 impl Collector for CustomMetrics {
     fn desc(&self) -> Vec<&Desc> {
-        Vec::new()
+        self.skipped.desc()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         let now = self.clock.now();
-        lock(&self.families).values().map(|family| family.collect(now)).collect()
+        let mut families = self.skipped.collect();
+        families.extend(lock(&self.families).values().map(|family| family.collect(now)));
+        families
     }
 }
 

@@ -4,7 +4,7 @@ use gotmpl::Value;
 
 use super::super::call::{Call, MAX_TEXT, Outcome, text, texts};
 use super::{Function, function};
-use crate::goregex::{NoExpand, Replacement};
+use crate::goregex::{Captures, Replacement};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     function("regexMatch", 2, |c| Ok(Value::Bool(matches(c).unwrap_or(false)))),
@@ -61,7 +61,7 @@ fn replace_literal(call: &Call<'_>) -> Outcome {
     if replacement.len().saturating_mul(regex.inner().find_iter(within).count()) > MAX_TEXT {
         return Err("the text would be too long".into());
     }
-    text(regex.inner().replace_all(within, NoExpand(replacement)))
+    text(regex.inner().replace_all(within, |_: &Captures<'_>| replacement))
 }
 
 /// As Go splits: no more than so many parts, and none before a match of nothing at the beginning.

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::metrics::Registry;
-use crate::model::Update;
+use crate::model::{Update, Vital};
 use crate::positions::Positions;
 use crate::scrape::Scrape;
 use crate::{config, discovery, push, server};
@@ -112,7 +112,11 @@ impl Agent {
         let statuses = clients.iter().map(|(client, _)| client.status()).collect();
         let mut pushes = Vec::new();
         for (i, (client, batches)) in clients.into_iter().enumerate() {
-            pushes.push(tokio::spawn(client.run(batches, scrape.waker(i), stop.clone())));
+            let run = client.run(batches, scrape.waker(i), stop.clone());
+            pushes.push(tokio::spawn(async {
+                let _vital = Vital;
+                run.await;
+            }));
         }
         let report = Arc::new(report::Whole { targets: scrape.report(), clients: statuses });
         let server = listening.map(|server| {

@@ -203,14 +203,15 @@ impl Positions {
     pub fn commit(&self, commits: &[Commit], now: SystemTime) -> io::Result<()> {
         let mut state = self.lock();
         let mut lines = Vec::with_capacity(commits.len());
+        let any_foreign = !state.foreign.is_empty();
         for commit in commits {
             let record = Record { position: commit.position, live: commit.live, saved: now };
             let Some(entry) = state.records.get_mut(&commit.slot) else {
                 continue;
             };
             entry.saved = Some(record);
-            let path = entry.key.path.to_string_lossy().into_owned();
-            if !state.foreign.is_empty() {
+            if any_foreign {
+                let path = entry.key.path.to_string_lossy().into_owned();
                 state.foreign.remove(&path);
             }
             lines.push(journal::Line::Position(commit.slot.0, record));

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use crate::batch::{self, Batch};
 use crate::metrics::{Dropped, Registry};
-use crate::model::{Entry, LabelSet, Report, Update};
+use crate::model::{Entry, LabelSet, Report, Update, Vital};
 use crate::positions::Positions;
 use crate::relabel::Rules;
 use crate::stages::{CustomMetrics, Program};
@@ -152,11 +152,15 @@ impl Scrape {
             });
             wakers.push(Waker::from(bell));
             readers.push(mailbox);
-            threads.push(std::thread::Builder::new().name("reader".into()).spawn(move || reader.run())?);
+            threads.push(std::thread::Builder::new().name("reader".into()).spawn(move || {
+                let _vital = Vital;
+                reader.run();
+            })?);
         }
         let scout =
             scout::Scout::new(config, jobs, readers, positions, metrics, status.clone(), (events.clone(), inbox));
         threads.push(std::thread::Builder::new().name("scout".into()).spawn(move || {
+            let _vital = Vital;
             scout.run();
             let _ = end.send(true);
         })?);
@@ -194,7 +198,6 @@ impl Scrape {
     /// Waits for the threads.
     pub fn join(self) {
         for thread in self.threads {
-            // A panic was printed where it happened; what it left open will be sent again.
             let _ = thread.join();
         }
     }

@@ -38,9 +38,10 @@ pub struct Ledger {
 
 #[derive(Debug, Default)]
 struct State {
+    /// In the order they were opened. A run of closed ones behind an open one is kept as its last: however long one
+    /// part of a line waits for its rest, what comes after it costs nothing here.
     slots: VecDeque<Slot>,
-    /// Sequence number of `slots[0]`.
-    first: u64,
+    opened: u64,
     committed: Option<Position>,
     /// Whether `committed` moved since it was last taken for the journal.
     dirty: bool,
@@ -50,6 +51,7 @@ struct State {
 
 #[derive(Debug)]
 struct Slot {
+    number: u64,
     end: Position,
     bytes: u64,
     holders: u32,
@@ -81,10 +83,11 @@ impl Ledger {
     /// Opens a slot that ends at `end`; the returned `Ack` is its first holder.
     pub fn open(self: &Arc<Self>, bytes: u64, end: Position) -> Ack {
         let mut state = self.lock();
-        let slot = state.first + state.slots.len() as u64;
-        state.slots.push_back(Slot { end, bytes, holders: 1, sending: 0 });
+        let number = state.opened;
+        state.opened += 1;
+        state.slots.push_back(Slot { number, end, bytes, holders: 1, sending: 0 });
         drop(state);
-        Ack { ledger: self.clone(), slot, sending: false }
+        Ack { ledger: self.clone(), slot: number, sending: false }
     }
 
     /// Up to where everything is delivered or discarded.
@@ -124,16 +127,28 @@ impl Ledger {
 }
 
 impl State {
-    fn slot(&mut self, slot: u64) -> &mut Slot {
-        let index = (slot - self.first) as usize;
+    /// Of a slot that somebody holds: it is there.
+    fn index(&self, number: u64) -> usize {
+        self.slots.partition_point(|slot| slot.number < number)
+    }
+
+    fn slot(&mut self, number: u64) -> &mut Slot {
+        let index = self.index(number);
         &mut self.slots[index]
     }
 
-    fn commit_closed_run(&mut self) {
-        while self.slots.front().is_some_and(|s| s.holders == 0) {
-            let slot = self.slots.pop_front();
-            self.first += 1;
-            self.committed = slot.map(|s| s.end);
+    /// The slot lost its last holder.
+    fn closed(&mut self, number: u64) {
+        let at = self.index(number);
+        let is_closed = |slot: Option<&Slot>| slot.is_some_and(|s| s.holders == 0);
+        if is_closed(self.slots.get(at + 1)) {
+            self.slots.remove(at);
+        }
+        if at > 0 && is_closed(self.slots.get(at - 1)) {
+            self.slots.remove(at - 1);
+        }
+        while is_closed(self.slots.front()) {
+            self.committed = self.slots.pop_front().map(|slot| slot.end);
             self.dirty = true;
         }
     }
@@ -172,12 +187,15 @@ impl Ack {
         let mut state = self.ledger.lock();
         let slot = state.slot(self.slot);
         slot.holders -= 1;
+        let closed = slot.holders == 0;
         if self.sending {
             slot.sending -= 1;
             let last = (slot.sending == 0).then_some(slot.bytes);
             state.in_flight -= last.unwrap_or(0);
         }
-        state.commit_closed_run();
+        if closed {
+            state.closed(self.slot);
+        }
     }
 
     /// Whether both stand for the same slot of the same ledger.
@@ -217,6 +235,22 @@ mod tests {
         assert_eq!(ledger.committed(), None);
         push.close();
         assert_eq!(ledger.committed(), Some(at(10)));
+    }
+
+    #[test]
+    fn what_is_closed_behind_an_open_slot_takes_no_room() {
+        let ledger = Ledger::new(None);
+        let held = ledger.open(1, at(1));
+        let mut open: Vec<Ack> = (2..1_000).map(|n| ledger.open(1, at(n))).collect();
+        // In an order that has nothing to do with theirs.
+        while !open.is_empty() {
+            open.swap_remove(open.len() * 7 / 11).close();
+        }
+        assert_eq!(ledger.lock().slots.len(), 2);
+        assert_eq!(ledger.committed(), None);
+        held.close();
+        assert_eq!(ledger.committed(), Some(at(999)));
+        assert!(ledger.is_settled());
     }
 
     #[test]

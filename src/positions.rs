@@ -8,7 +8,7 @@
 mod journal;
 mod yaml;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,9 @@ use crate::model::Position;
 /// could write down what it saw.
 const BENEFIT_OF_DOUBT: Duration = Duration::from_secs(60);
 
+/// How long the position of a path that is gone is kept.
+const KEPT: Duration = Duration::from_secs(3600);
+
 /// Where positions are kept, as `positions` of the config says.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -31,6 +34,8 @@ pub struct Config {
     pub ignore_invalid_yaml: bool,
     /// Read, never write: a dry run.
     pub read_only: bool,
+    /// Clients and jobs there are: what others had belongs to who has none of his own.
+    pub readers: BTreeSet<(Arc<str>, Arc<str>)>,
 }
 
 /// What a position is of.
@@ -41,6 +46,12 @@ pub struct Key {
     pub path: PathBuf,
     /// [`stable_hash`](crate::model::LabelSet::stable_hash) of the target's labels: two targets may tail one file.
     pub labels: u64,
+}
+
+impl Key {
+    fn reader(&self) -> (Arc<str>, Arc<str>) {
+        (self.client.clone(), self.job.clone())
+    }
 }
 
 /// Where a log that was tailed before goes on.
@@ -170,7 +181,7 @@ impl Positions {
         // Labels, a job's name or a client's address changed: what was delivered before is not sent again. To Promtail
         // a position is the path's, whoever reads it.
         let same_log = |e: &&Entry| (&e.key.client, &e.key.job, &e.key.path) == (&key.client, &key.job, &key.path);
-        let same_path = |e: &&Entry| e.key.path == key.path;
+        let same_path = |e: &&Entry| e.key.path == key.path && !self.config.readers.contains(&e.key.reader());
         saved = saved.or_else(|| state.orphan(same_log)).or_else(|| state.orphan(same_path));
         if let Some(offset) = state.foreign.get(&path).and_then(|o| o.parse().ok()) {
             saved = Some(Saved::Offset(offset));
@@ -180,23 +191,11 @@ impl Positions {
         Some((slot, saved))
     }
 
-    /// Gives a log's place back; `forget` when the log is gone for good.
-    pub fn release(&self, slot: Slot, forget: bool) -> io::Result<()> {
-        let mut state = self.lock();
-        let Some(entry) = state.records.get_mut(&slot) else {
-            return Ok(());
-        };
-        entry.in_use = false;
-        if !forget {
-            return Ok(());
+    /// Gives a log's place back.
+    pub fn release(&self, slot: Slot) {
+        if let Some(entry) = self.lock().records.get_mut(&slot) {
+            entry.in_use = false;
         }
-        let entry = state.records.remove(&slot).expect("it was there");
-        state.slots.remove(&entry.key);
-        let path = entry.key.path.to_string_lossy().into_owned();
-        if !state.knows(&path) {
-            state.foreign.remove(&path);
-        }
-        state.append(&[journal::Line::Forget(slot.0)])
     }
 
     /// Writes steps forward down, at once. What cannot be written now is written with the next call that can.
@@ -225,18 +224,23 @@ impl Positions {
             return Ok(());
         }
         let mut state = self.lock();
-        state.drop_vanished();
+        state.drop_vanished(SystemTime::now());
         let yaml = state.yaml();
+        drop(state);
+        // A slow disk must not keep a reader from writing its commits.
         let hash = yaml::write(&self.config.filename, &yaml)?;
-        if hash.is_some_and(|hash| state.journal.yaml_hash() != Some(hash)) {
-            state.append(&[journal::Line::Yaml(hash.expect("checked"))])?;
+        let mut state = self.lock();
+        if state.journal.yaml_hash() != Some(hash) {
+            state.append(&[journal::Line::Yaml(hash)])?;
         }
         if state.journal.is_large() {
             let lines = state.records_to_write();
             state.journal.rewrite(&lines)?;
         }
         state.append(&[journal::Line::Alive(SystemTime::now())])?;
-        state.journal.sync()
+        let file = state.journal.to_sync()?;
+        drop(state);
+        file.map_or(Ok(()), |file| file.sync_data())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -295,6 +299,9 @@ impl State {
             let Some(record) = &entry.saved else {
                 continue;
             };
+            if !entry.in_use && matches!(entry.key.path.try_exists(), Ok(false)) {
+                continue;
+            }
             // In an older generation: Promtail can only begin the live file from its start.
             let offset = if record.live { record.position.offset } else { 0 };
             let path = entry.key.path.to_string_lossy().into_owned();
@@ -305,11 +312,13 @@ impl State {
         all
     }
 
-    /// As Promtail does: a path that is gone and that nobody tails is forgotten.
-    fn drop_vanished(&mut self) {
+    /// As Promtail does: a path that is gone and that nobody tails is forgotten; but not at once, since a file that was
+    /// renamed may be known again by its position.
+    fn drop_vanished(&mut self, now: SystemTime) {
         let gone = |path: &Path| matches!(path.try_exists(), Ok(false));
-        let slots: Vec<Slot> =
-            self.records.iter().filter(|(_, e)| !e.in_use && gone(&e.key.path)).map(|(slot, _)| *slot).collect();
+        let old = |e: &Entry| e.saved.is_none_or(|r| r.saved + KEPT < now);
+        let vanished = |e: &Entry| !e.in_use && old(e) && gone(&e.key.path);
+        let slots: Vec<Slot> = self.records.iter().filter(|(_, e)| vanished(e)).map(|(slot, _)| *slot).collect();
         for slot in slots {
             if let Some(entry) = self.records.remove(&slot) {
                 self.slots.remove(&entry.key);

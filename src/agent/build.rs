@@ -22,7 +22,12 @@ pub(super) fn positions(config: &Config, options: Options) -> positions::Config 
         filename: config.positions.filename.as_str().into(),
         ignore_invalid_yaml: config.positions.ignore_invalid_yaml,
         read_only: options.dry_run || options.stdin,
+        readers: config.clients.iter().flat_map(|client| jobs_of(config, client.name().into())).collect(),
     }
+}
+
+fn jobs_of(config: &Config, client: Arc<str>) -> impl Iterator<Item = (Arc<str>, Arc<str>)> {
+    config.scrape_configs.iter().map(move |job| (client.clone(), Arc::from(job.job_name.as_str())))
 }
 
 /// The checked config's jobs; an error here is one that the check would have found.

@@ -135,10 +135,8 @@ impl Batcher {
 
     fn lane(&mut self, tenant: Option<&Arc<str>>) -> Lane {
         let tenant = tenant.or(self.config.tenant_id.as_ref());
-        if let Some(lane) =
-            self.lanes.iter().position(|lane| lane.open.tenant() == tenant).filter(|_| self.lanes.len() < 8)
-        {
-            return Lane(lane);
+        if self.lanes.get(self.last).is_some_and(|lane| lane.open.tenant() == tenant) {
+            return Lane(self.last);
         }
         let lanes = &mut self.lanes;
         let lane = *self.by_tenant.entry(tenant.cloned()).or_insert_with(|| {

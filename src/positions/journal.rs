@@ -4,7 +4,6 @@
 //! fantail-positions 1
 //! k <slot> <labels hash> <client> <job> <path> <checksum>        what a slot stands for (names as JSON strings)
 //! p <slot> <device> <inode> <head length> <head hash> <offset> <live> <unix ms> <checksum>
-//! f <slot> <checksum>                                            forgotten
 //! y <hash> <checksum>                                            of the positions.yaml that was written last
 //! a <unix ms> <checksum>                                         the agent was at work then
 //! ```
@@ -47,7 +46,6 @@ impl Record {
 pub(super) enum Line<'k> {
     Key(u32, &'k Key),
     Position(u32, Record),
-    Forget(u32),
     Yaml(u64),
     Alive(SystemTime),
 }
@@ -128,9 +126,6 @@ fn parse(
             let saved = UNIX_EPOCH + Duration::from_millis(number()?);
             let position = Position { file: FileId { device, inode, fingerprint }, offset };
             records.insert(slot, Record { position, live, saved });
-        }
-        "f" => {
-            records.remove(&(number()? as u32));
         }
         "y" => contents.yaml_hash = Some(number()?),
         "a" => contents.alive = Some(UNIX_EPOCH + Duration::from_millis(number()?)),
@@ -258,23 +253,17 @@ impl Journal {
         Ok(())
     }
 
-    pub fn sync(&mut self) -> io::Result<()> {
-        if self.unsynced
-            && let Some(file) = &self.file
-        {
-            file.sync_data()?;
-            self.unsynced = false;
+    /// The file, if it holds what is not yet durable; fsync is for the caller, who holds no lock then.
+    pub fn to_sync(&mut self) -> io::Result<Option<File>> {
+        match &self.file {
+            Some(file) if std::mem::take(&mut self.unsynced) => file.try_clone().map(Some),
+            _ => Ok(None),
         }
-        Ok(())
     }
 
     fn note(&mut self, line: &Line<'_>) {
-        match line {
-            Line::Yaml(hash) => self.yaml_hash = Some(*hash),
-            Line::Forget(slot) => {
-                self.introduced.remove(slot);
-            }
-            _ => {}
+        if let Line::Yaml(hash) = line {
+            self.yaml_hash = Some(*hash);
         }
     }
 }
@@ -300,7 +289,6 @@ fn write_line(text: &mut String, line: &Line<'_>) {
                 u8::from(record.live)
             )
         }
-        Line::Forget(slot) => write!(text, "f {slot}"),
         Line::Yaml(hash) => write!(text, "y {hash}"),
         Line::Alive(at) => write!(text, "a {}", millis(*at)),
     };

@@ -2,7 +2,12 @@ use super::*;
 use crate::model::{FileId, Fingerprint};
 
 fn config(dir: &Path) -> Config {
-    Config { filename: dir.join("positions.yaml"), ignore_invalid_yaml: false, read_only: false }
+    Config {
+        filename: dir.join("positions.yaml"),
+        ignore_invalid_yaml: false,
+        read_only: false,
+        readers: BTreeSet::new(),
+    }
 }
 
 fn key(path: &str) -> Key {
@@ -178,15 +183,20 @@ fn a_log_goes_on_where_it_was_when_it_is_called_something_else() {
 }
 
 #[test]
-fn what_is_forgotten_begins_anew() {
+fn a_client_that_delivered_nothing_does_not_go_on_where_another_is() {
     let dir = dir();
-    let positions = open(dir.path());
-    let (slot, _) = claim(&positions, "/a.log");
-    commit(&positions, slot, 30, true);
-    positions.release(slot, true).expect("written");
-    assert_eq!(claim(&positions, "/a.log").1, None);
-    drop(positions);
-    assert_eq!(claim(&open(dir.path()), "/a.log").1, None);
+    let of = |client: &str| Key { client: Arc::from(client), ..key("/a.log") };
+    let config = || Config { readers: [of("a").reader(), of("b").reader()].into(), ..config(dir.path()) };
+    {
+        let positions = Positions::open(config()).expect("opened");
+        let (slot, _) = positions.claim(of("a")).expect("free");
+        positions.claim(of("b")).expect("free");
+        commit(&positions, slot, 30, true);
+    }
+    assert_eq!(Positions::open(config()).expect("opened").claim(of("b")).expect("free").1, None);
+    // But who was there before and is no more leaves what he knew.
+    let moved = Config { readers: [of("b").reader()].into(), ..config() };
+    assert!(Positions::open(moved).expect("opened").claim(of("b")).expect("free").1.is_some());
 }
 
 #[test]

@@ -43,8 +43,8 @@ pub(super) fn read(path: &Path) -> Result<File, String> {
     Ok(File { positions: shape.positions.unwrap_or_default(), hash })
 }
 
-/// Writes the file if its content changed; gives the hash of what stands there now. None: nothing was there to write.
-pub(super) fn write(path: &Path, positions: &BTreeMap<String, String>) -> io::Result<Option<u64>> {
+/// Writes the file if its content changed; gives the hash of what stands there now.
+pub(super) fn write(path: &Path, positions: &BTreeMap<String, String>) -> io::Result<u64> {
     let mut text = String::from(if positions.is_empty() { "positions: {}\n" } else { "positions:\n" });
     for (key, value) in positions {
         text.push_str("  ");
@@ -55,14 +55,14 @@ pub(super) fn write(path: &Path, positions: &BTreeMap<String, String>) -> io::Re
     }
     let hash = xxh3_64(text.as_bytes());
     if fs::read(path).is_ok_and(|now| now == text.as_bytes()) {
-        return Ok(Some(hash));
+        return Ok(hash);
     }
     let temporary = temporary(path);
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
-    Ok(Some(hash))
+    Ok(hash)
 }
 
 /// Beside `path`: renaming does not cross file systems.

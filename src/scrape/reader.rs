@@ -20,8 +20,8 @@ use super::tailer::{CHUNK, Desk, Exit, Limiter, Source, Tailer, Turn};
 use super::{Config, Job, Outlet};
 use crate::batch::Batcher;
 use crate::metrics::Dropped;
-use crate::model::{LabelSet, Ledger, Target};
-use crate::positions::{Commit, Key, Positions, Saved};
+use crate::model::{LabelSet, Ledger, Position, Target};
+use crate::positions::{Commit, Key, Positions, Saved, Slot};
 use crate::stages::{CustomMetrics, Program};
 use crate::tail::{Log, Look, Resume};
 
@@ -190,6 +190,7 @@ impl Reader {
             let wait = self.next_due(now).saturating_duration_since(Instant::now());
             if !wait.is_zero() {
                 self.mailbox.bell.wait(wait);
+                self.listen();
             }
         }
     }
@@ -206,6 +207,8 @@ impl Reader {
                     assignment.target = target.clone();
                 }
                 if let Some(tailer) = self.tailers.get_mut(&log) {
+                    // What the stages hold of it belongs to the old labels.
+                    tailer.end(&mut self.desk, now);
                     tailer.labels = with_filename(&target, &tailer.path);
                     tailer.target = target;
                     tailer.retired = None;
@@ -260,7 +263,7 @@ impl Reader {
         let log = match Log::open(&assignment.path, resume, job.options) {
             Ok(log) => log,
             Err(error) => {
-                let _ = self.positions.release(slot, false);
+                self.positions.release(slot);
                 return self.cannot_open(assignment, &error, now);
             }
         };
@@ -288,7 +291,7 @@ impl Reader {
         log: u64,
         path: PathBuf,
         source: Source,
-        place: Option<(crate::positions::Slot, Option<crate::model::Position>)>,
+        place: Option<(Slot, Option<Position>)>,
         target: Arc<Target>,
         labels: LabelSet,
         pipeline: usize,
@@ -310,7 +313,8 @@ impl Reader {
             error: None,
             retired: None,
             last_lines: now,
-            lane: None,
+            lanes: Vec::new(),
+            look_error: None,
             last_time: 0,
         };
         tailer.note_progress();
@@ -382,6 +386,7 @@ impl Reader {
             match turn {
                 Turn::More => {
                     self.unsettled.insert(log);
+                    tailer.interval = self.config.min_poll;
                     tailer.due = now;
                     again.push(log);
                 }
@@ -389,18 +394,14 @@ impl Reader {
                     self.unsettled.insert(log);
                     tailer.note_progress();
                     tailer.interval = self.config.min_poll;
-                    tailer.drained = self.stop.is_some();
-                    let due = beat(self.started, now + self.config.min_poll);
-                    self.at(log, due);
+                    self.rest(log, now);
                 }
                 Turn::Idle => {
                     if tailer.interval == self.config.min_poll {
                         tailer.note_progress();
                     }
-                    tailer.drained = self.stop.is_some();
                     tailer.interval = self.config.pause(tailer.interval, now - tailer.last_lines);
-                    let due = beat(self.started, now + tailer.interval);
-                    self.at(log, due);
+                    self.rest(log, now);
                 }
                 Turn::Blocked => {
                     tailer.blocked = true;
@@ -432,9 +433,12 @@ impl Reader {
         for log in settled {
             let tailer = self.ending.remove(&log).expect("it was just seen");
             if let Some(slot) = tailer.slot {
-                // A file that is still there keeps its position, whoever comes to read it next.
-                let forget = !tailer.path.exists();
-                self.write(|positions| positions.release(slot, forget));
+                if tailer.is_deleted() {
+                    // It speaks of a file that is no more, read to its end: one that takes its name begins anew.
+                    let done = Commit { slot, position: Position::default(), live: false };
+                    self.write(|positions| positions.commit(&[done], SystemTime::now()));
+                }
+                self.positions.release(slot);
             }
             self.unsettled.remove(&log);
             self.gone(log);
@@ -443,7 +447,7 @@ impl Reader {
 
     fn gone(&mut self, log: u64) {
         self.status.remove_file(self.index, log);
-        let _ = self.scout.send(Event::Finished { log });
+        let _ = self.scout.send(Event::Finished { reader: self.index, log });
     }
 
     /// Writes down how far answers have come, before anything more is sent.
@@ -502,6 +506,14 @@ impl Reader {
         }
     }
 
+    /// Standard input rings; files do not.
+    fn listen(&mut self) {
+        if self.config.stdin.is_some() {
+            let logs: Vec<u64> = self.tailers.keys().copied().collect();
+            logs.into_iter().for_each(|log| self.at(log, Instant::now()));
+        }
+    }
+
     fn send_due(&mut self, now: Instant) {
         let flush = self.stop.is_some();
         let Exit::Batches(batcher) = &mut self.desk.exit else {
@@ -510,6 +522,18 @@ impl Reader {
         while let Some(batch) = batcher.next(now, flush) {
             // Whoever was to take it is gone: silence, it will be read and sent again.
             let _ = self.batches.send(batch);
+        }
+    }
+
+    /// Until its next turn; for one that was read to its end there is none once the agent is to stop.
+    fn rest(&mut self, log: u64, now: Instant) {
+        let Some(tailer) = self.tailers.get_mut(&log) else {
+            return;
+        };
+        tailer.drained = self.stop.is_some();
+        if !tailer.drained {
+            let due = beat(self.started, now + tailer.interval);
+            self.at(log, due);
         }
     }
 
@@ -571,11 +595,15 @@ fn look(tailer: &mut Tailer, metrics: &Metrics, now: Instant) {
         Ok(Look::Truncated) => tracing::info!(path = %tailer.path.display(), "truncated; reading from its start"),
         Err(error) => {
             metrics.read_error();
-            if tailer.error.is_none() {
-                tracing::warn!(path = %tailer.path.display(), %error, "cannot look at a log file; trying again");
+            let text = error.to_string();
+            if tailer.look_error.as_ref() != Some(&text) {
+                tracing::warn!(path = %tailer.path.display(), error = text, "cannot open what a log was rotated to; trying again");
+                tailer.look_error = Some(text);
             }
+            return;
         }
     }
+    tailer.look_error = None;
 }
 
 fn with_filename(target: &Target, path: &std::path::Path) -> LabelSet {

@@ -30,8 +30,9 @@ const SUMMARY: Duration = Duration::from_secs(5);
 pub(super) enum Event {
     Update(Update),
     Heard(Heard),
-    /// A reader is done with this log.
+    /// This reader is done with this log.
     Finished {
+        reader: usize,
         log: u64,
     },
     /// This reader has stopped.
@@ -85,7 +86,8 @@ struct Known {
     tracked: Option<u64>,
     /// The directory where its rotations show, and its name there.
     place: Option<(PathBuf, OsString)>,
-    readers: usize,
+    /// Readers that are done with it; the others may still wait for their Loki.
+    away: BTreeSet<usize>,
 }
 
 impl Scout {
@@ -192,10 +194,7 @@ impl Scout {
                 self.walk_all();
                 true
             }
-            Event::Finished { log } => {
-                self.finished(log);
-                false
-            }
+            Event::Finished { reader, log } => self.finished(reader, log),
             Event::Stop(within) => {
                 self.tell(|| Command::Stop(within));
                 false
@@ -374,13 +373,23 @@ impl Scout {
         if let Some(exclude) = &tracked.exclude {
             found.files.retain(|file| !exclude.matches(file));
         }
-        let rotated: BTreeSet<PathBuf> =
-            found.files.iter().filter(|f| rotation_of(f, &found.files).is_some()).cloned().collect();
-        let olders: BTreeSet<PathBuf> = rotated.iter().filter_map(|f| rotation_of(f, &found.files)).collect();
-        let new: Vec<PathBuf> =
-            found.files.difference(&rotated).filter(|f| !tracked.files.contains_key(*f)).cloned().collect();
-        for path in new {
-            let from_oldest = olders.contains(&path);
+        // Between a rename and the new file the older generation stands alone; whose it is is known all the same.
+        let lives: BTreeSet<PathBuf> = found.files.iter().chain(tracked.files.keys()).cloned().collect();
+        let elders: BTreeMap<&PathBuf, PathBuf> =
+            found.files.iter().filter_map(|f| Some((f, rotation_of(f, &lives)?))).collect();
+        let olders: BTreeSet<&PathBuf> = elders.values().collect();
+        let mut new = Vec::new();
+        let mut back = Vec::new();
+        for file in found.files.iter().filter(|f| !elders.contains_key(f)) {
+            match tracked.files.get(file) {
+                Some(log) => back.extend(self.logs.get(log).is_some_and(|k| !k.away.is_empty()).then_some(*log)),
+                None => new.push((file.clone(), olders.contains(file))),
+            }
+        }
+        for log in back {
+            self.bring_back(log);
+        }
+        for (path, from_oldest) in new {
             self.begin(id, path, from_oldest);
         }
     }
@@ -396,7 +405,8 @@ impl Scout {
             known.tracked = Some(id);
             tracked.files.insert(path, *log);
             let log = *log;
-            return self.tell(|| Command::Relabel(log, target.clone()));
+            self.tell(|| Command::Relabel(log, target.clone()));
+            return self.bring_back(log);
         }
         let log = self.next;
         self.next += 1;
@@ -408,24 +418,25 @@ impl Scout {
             self.watch.add(dir);
             self.names.entry(dir.clone()).or_default().push((name.clone(), log));
         }
-        let readers = self.readers.len();
-        self.logs.insert(log, Known { path: path.clone(), job, tracked: Some(id), place, readers });
+        self.logs.insert(log, Known { path: path.clone(), job, tracked: Some(id), place, away: BTreeSet::new() });
         self.tell(|| Command::Add(Assignment { log, path: path.clone(), target: target.clone(), job, from_oldest }));
     }
 
-    fn finished(&mut self, log: u64) {
+    /// Whether there is something to walk: one of its name may be there already.
+    fn finished(&mut self, reader: usize, log: u64) -> bool {
         let Some(known) = self.logs.get_mut(&log) else {
-            return;
+            return false;
         };
-        known.readers -= 1;
-        if known.readers > 0 {
-            return;
+        if let Some(tracked) = known.tracked.and_then(|id| self.tracked.get_mut(&id)) {
+            tracked.dirty = true;
+        }
+        known.away.insert(reader);
+        if known.away.len() < self.readers.len() {
+            return true;
         }
         let known = self.logs.remove(&log).expect("it was just seen");
         if let Some(tracked) = known.tracked.and_then(|id| self.tracked.get_mut(&id)) {
             tracked.files.remove(&known.path);
-            // One of its name may be there already.
-            tracked.dirty = true;
         }
         if let Some((dir, _)) = known.place
             && let Some(logs) = self.names.get_mut(&dir)
@@ -437,6 +448,27 @@ impl Scout {
         }
         if self.config.stdin.is_some() {
             let _ = self.outbox.send(Event::Stop(Duration::from_secs(30)));
+        }
+        true
+    }
+
+    /// Gives a log back to the readers that were done with it: its path is there again.
+    fn bring_back(&mut self, log: u64) {
+        let Some(known) = self.logs.get_mut(&log) else {
+            return;
+        };
+        let away = std::mem::take(&mut known.away);
+        let Some(tracked) = known.tracked.and_then(|id| self.tracked.get(&id)) else {
+            return;
+        };
+        for reader in away {
+            self.readers[reader].send(Command::Add(Assignment {
+                log,
+                path: known.path.clone(),
+                target: tracked.target.clone(),
+                job: known.job,
+                from_oldest: false,
+            }));
         }
     }
 
@@ -459,8 +491,8 @@ impl Scout {
         });
         let log = self.next;
         self.next += 1;
-        let readers = self.readers.len();
-        self.logs.insert(log, Known { path: "stdin".into(), job: 0, tracked: None, place: None, readers });
+        self.logs
+            .insert(log, Known { path: "stdin".into(), job: 0, tracked: None, place: None, away: BTreeSet::new() });
         for (mailbox, pipe) in self.readers.iter().zip(pipes) {
             mailbox.send(Command::Stdin(log, pipe, target.clone()));
         }

@@ -24,8 +24,9 @@ const TASTE: usize = 4 << 10;
 /// Less room than this in the replay window and reading waits for answers.
 const WORTHWHILE: u64 = 8 << 10;
 
-/// How long a file that discovery has let go of may be quiet before it is left alone.
+/// How long a file that discovery has let go of may be quiet before it is left alone, and how long it is read at most.
 const FAREWELL: Duration = Duration::from_secs(30);
+const LONGEST_FAREWELL: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
 pub(super) struct Tailer {
@@ -46,10 +47,12 @@ pub(super) struct Tailer {
     /// Read to the end that it had when the agent was told to stop.
     pub drained: bool,
     pub error: Option<String>,
+    pub look_error: Option<String>,
     /// Discovery has let go of it.
     pub retired: Option<Instant>,
     pub last_lines: Instant,
-    pub lane: Option<Lane>,
+    /// Where its lines that are in flight went; a stage may send them to several tenants.
+    pub lanes: Vec<Lane>,
     pub last_time: i64,
 }
 
@@ -96,18 +99,21 @@ pub(super) enum Exit {
 impl Tailer {
     pub fn turn(&mut self, desk: &mut Desk, now: Instant) -> std::io::Result<Turn> {
         let in_flight = self.ledger.in_flight();
+        if in_flight == 0 {
+            self.lanes.truncate(1);
+        }
         let room = desk.window.saturating_sub(in_flight);
         if in_flight > 0 && room < WORTHWHILE.min(desk.window) {
-            desk.hurry(self.lane);
+            desk.hurry(&self.lanes);
             return Ok(Turn::Blocked);
         }
         let busy = desk.pipelines[self.pipeline].busy_until().is_some_and(|until| now < until);
-        if busy || desk.is_full(self.lane) || desk.rate.as_ref().is_some_and(|r| r.must_wait(now)) {
+        if busy || desk.is_full(&self.lanes) || desk.rate.as_ref().is_some_and(|r| r.must_wait(now)) {
             return Ok(Turn::Blocked);
         }
         // Which lane a new log's lines take shows only once some have been read. So that a lane that is full is not
         // overrun by many of them, these are few then.
-        let chunk = if self.lane.is_none() && desk.has_full_lane() { TASTE } else { CHUNK };
+        let chunk = if self.lanes.is_empty() && desk.has_full_lane() { TASTE } else { CHUNK };
         let limit = chunk.min(room.max(1) as usize);
         let read = match &mut self.source {
             Source::File(log) => log.read(&mut desk.buffer, limit, now)?,
@@ -126,21 +132,29 @@ impl Tailer {
                 self.ledger.open(bytes, end).close();
                 Ok(Turn::More)
             }
-            Read::Idle if self.retired.is_some_and(|at| now >= at.max(self.last_lines) + FAREWELL) => {
-                Ok(Turn::Finished)
-            }
+            Read::Passed => Ok(Turn::More),
+            Read::Idle if self.retired.is_some_and(|at| self.is_over(at, now)) => Ok(Turn::Finished),
             Read::Idle => Ok(Turn::Idle),
             Read::Finished => Ok(Turn::Finished),
         }
     }
 
+    fn is_over(&self, retired: Instant, now: Instant) -> bool {
+        now >= retired.max(self.last_lines) + FAREWELL || now >= retired + LONGEST_FAREWELL
+    }
+
     /// Lets the stages give back what they hold of this log.
     pub fn end(&mut self, desk: &mut Desk, now: Instant) {
         let Desk { pipelines, exit, rate, dropped, books, .. } = desk;
-        let lane = &mut self.lane;
+        let lanes = &mut self.lanes;
         pipelines[self.pipeline].release(Due::Log(self.id), &mut |entry| {
-            *lane = accept(entry, exit, rate, dropped, books, now).or(*lane);
+            note(lanes, accept(entry, exit, rate, dropped, books, now));
         });
+    }
+
+    /// Whether its file has no name any more.
+    pub fn is_deleted(&self) -> bool {
+        matches!(&self.source, Source::File(log) if log.is_deleted())
     }
 
     /// For people: how far it is.
@@ -167,9 +181,9 @@ impl Tailer {
         let ack = self.ledger.open(len as u64, end);
         let pipeline = &mut pipelines[self.pipeline];
         let read_time = self.read_time();
-        let lane = &mut self.lane;
+        let lanes = &mut self.lanes;
         let mut count = 0;
-        for line in lines(&text) {
+        for line in lines_of(&text) {
             let line = if from_stdin { line.trim_end_matches('\r') } else { line };
             if from_stdin && line.is_empty() {
                 continue;
@@ -186,7 +200,7 @@ impl Tailer {
             };
             count += 1;
             pipeline.run(entry, &mut |entry| {
-                *lane = accept(entry, exit, rate, dropped, books, now).or(*lane);
+                note(lanes, accept(entry, exit, rate, dropped, books, now));
             });
         }
         ack.close();
@@ -198,10 +212,10 @@ impl Tailer {
         });
     }
 
-    /// Unix nanoseconds, later than anything this log was given before.
+    /// Unix nanoseconds, later than anything this log was given before, whatever the clock does.
     fn read_time(&self) -> i64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64);
-        now.max(self.last_time + 1)
+        after(self.last_time, now)
     }
 }
 
@@ -225,21 +239,28 @@ impl Desk {
         stages.into_iter().chain(batches).min()
     }
 
-    pub fn is_full(&self, lane: Option<Lane>) -> bool {
-        match (&self.exit, lane) {
-            (Exit::Batches(batcher), Some(lane)) => batcher.is_full(lane),
-            _ => false,
-        }
+    pub fn is_full(&self, lanes: &[Lane]) -> bool {
+        matches!(&self.exit, Exit::Batches(batcher) if lanes.iter().any(|lane| batcher.is_full(*lane)))
     }
 
     fn has_full_lane(&self) -> bool {
         matches!(&self.exit, Exit::Batches(batcher) if batcher.has_full_lane())
     }
 
-    fn hurry(&mut self, lane: Option<Lane>) {
-        if let (Exit::Batches(batcher), Some(lane)) = (&mut self.exit, lane) {
-            batcher.hurry(lane);
+    fn hurry(&mut self, lanes: &[Lane]) {
+        if let Exit::Batches(batcher) = &mut self.exit {
+            lanes.iter().for_each(|lane| batcher.hurry(*lane));
         }
+    }
+}
+
+/// Remembers where an entry went; nearly always where the one before it did.
+fn note(lanes: &mut Vec<Lane>, lane: Option<Lane>) {
+    if let Some(lane) = lane
+        && lanes.last() != Some(&lane)
+        && !lanes.contains(&lane)
+    {
+        lanes.push(lane);
     }
 }
 
@@ -280,7 +301,7 @@ fn accept(
 }
 
 /// The lines of a text; a last one without newline is one as well.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
+fn lines_of(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -291,6 +312,11 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
         rest = &rest[end.map_or(rest.len(), |e| e + 1)..];
         Some(line)
     })
+}
+
+/// The time `now`, unless the clock was set back behind `last`.
+fn after(last: i64, now: i64) -> i64 {
+    now.max(last + 1)
 }
 
 /// `limits_config.readline_rate`: governor decides what is dropped; where reading waits instead, a debt is paid by time.
@@ -322,5 +348,29 @@ impl Limiter {
     fn must_wait(&self, now: Instant) -> bool {
         let credit = Duration::from_secs_f64(f64::from(self.rate.burst) / self.rate.lines_per_second);
         !self.rate.drop && self.paid_until.is_some_and(|p| p > now + credit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_jumps_does_not_turn_lines_around() {
+        let mut last = 0;
+        // Forward, a year back, standing still, forward again.
+        for now in [100, 200, 50, 50, 51, 300] {
+            let time = after(last, now);
+            assert!(time > last, "{time} after {last}");
+            last = time;
+        }
+        assert_eq!(last, 300);
+    }
+
+    #[test]
+    fn lines_with_and_without_a_last_newline() {
+        assert_eq!(lines_of("a\n\nb\n").collect::<Vec<_>>(), ["a", "", "b"]);
+        assert_eq!(lines_of("a\nb").collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(lines_of("").count(), 0);
     }
 }

@@ -54,8 +54,12 @@ impl Dir {
     }
 
     fn positions(&self) -> Arc<Positions> {
-        let config =
-            positions::Config { filename: self.path("positions.yaml"), ignore_invalid_yaml: false, read_only: false };
+        let config = positions::Config {
+            filename: self.path("positions.yaml"),
+            ignore_invalid_yaml: false,
+            read_only: false,
+            readers: Default::default(),
+        };
         Arc::new(Positions::open(config).expect("positions"))
     }
 
@@ -64,6 +68,24 @@ impl Dir {
     }
 
     fn scrape_with(&self, glob: &str, stages: &str, change: impl FnOnce(&mut Config)) -> Rig {
+        let (outlet, batches) = outlet("loki");
+        self.start(glob, stages, change, vec![outlet], batches)
+    }
+
+    /// The second client's batches are nobody's: they wait for ever.
+    fn scrape_for_two(&self, glob: &str) -> (Rig, UnboundedReceiver<Batch>) {
+        let ((outlet, batches), (other, dead)) = (outlet("loki"), self::outlet("dead"));
+        (self.start(glob, "[]", |_| {}, vec![outlet, other], batches), dead)
+    }
+
+    fn start(
+        &self,
+        glob: &str,
+        stages: &str,
+        change: impl FnOnce(&mut Config),
+        outlets: Vec<Outlet>,
+        batches: UnboundedReceiver<Batch>,
+    ) -> Rig {
         let mut config = Config {
             hostname: "here".into(),
             sync_period: Duration::from_secs(1),
@@ -84,25 +106,24 @@ impl Dir {
             options: tail::Options { grace: Duration::from_millis(50), ..tail::Options::default() },
             unreadable: None,
         };
-        let (sender, batches) = unbounded_channel();
-        let outlet = Outlet {
-            client: "loki".into(),
-            batch: batch::Config {
-                batchsize: 1 << 20,
-                batchwait: Duration::from_millis(20),
-                tenant_id: None,
-                external_labels: Labels::new(),
-                limits: Limits::default(),
-            },
-            batches: sender,
-            books: Books { too_long: Box::new(|_| {}), truncated: Box::new(|_| {}) },
-        };
-        let scrape =
-            Scrape::start(config, vec![job], vec![outlet], self.positions(), &Registry::new()).expect("started");
+        let scrape = Scrape::start(config, vec![job], outlets, self.positions(), &Registry::new()).expect("started");
         let path = self.path(glob).to_str().expect("text").to_string();
         tell(&scrape, "static", &[&[("app", "a"), ("__path__", &path)]]);
         Rig { scrape: Some(scrape), batches, stored: Vec::new(), unanswered: Vec::new(), answer: true }
     }
+}
+
+fn outlet(client: &str) -> (Outlet, UnboundedReceiver<Batch>) {
+    let (sender, batches) = unbounded_channel();
+    let batch = batch::Config {
+        batchsize: 1 << 20,
+        batchwait: Duration::from_millis(20),
+        tenant_id: None,
+        external_labels: Labels::new(),
+        limits: Limits::default(),
+    };
+    let books = Books { too_long: Box::new(|_| {}), truncated: Box::new(|_| {}) };
+    (Outlet { client: client.into(), batch, batches: sender, books }, batches)
 }
 
 fn tell(scrape: &Scrape, source: &str, targets: &[&[(&str, &str)]]) {
@@ -389,6 +410,7 @@ fn with_positions_that_cannot_be_written_lines_still_arrive() {
         filename: Path::new("/proc/none/positions.yaml").into(),
         ignore_invalid_yaml: false,
         read_only: false,
+        readers: Default::default(),
     };
     assert!(Positions::open(config).is_ok(), "an absent directory is said when it is written to");
     fs::remove_dir(dir.path("positions.yaml")).expect("removed");
@@ -478,4 +500,95 @@ fn rotated_names_that_match_the_glob_are_generations_not_logs() {
     dir.append("a.log", "four\n");
     rig.until(|stored| stored.len() >= 4);
     assert_eq!(rig.stop().len(), 4, "nothing is read twice");
+}
+
+#[test]
+fn a_rotated_file_that_stands_alone_for_a_moment_is_not_a_log() {
+    let dir = Dir::new();
+    dir.append("a.log", "one\n");
+    let mut rig = dir.scrape("*.log*", "[]");
+    rig.until_lines(&["one"]);
+    fs::rename(dir.path("a.log"), dir.path("a.log.1")).expect("renamed");
+    // Seen only by a walk after the rename.
+    dir.append("b.log", "other\n");
+    rig.until_lines(&["one", "other"]);
+    dir.append("a.log", "two\n");
+    rig.until_lines(&["one", "other", "two"]);
+    dir.append("c.log", "last\n");
+    rig.until(|stored| stored.iter().any(|s| s.line == "last"));
+    assert_eq!(rig.stop().len(), 4, "nothing is read twice");
+}
+
+#[test]
+fn a_log_created_again_while_its_elder_waits_for_loki_is_found() {
+    let dir = Dir::new();
+    dir.append("a.log", "one\n");
+    let mut rig = dir.scrape_with("*.log", "[]", |c| c.sync_period = Duration::from_secs(60));
+    rig.answer = false;
+    rig.until_lines(&["one"]);
+    fs::remove_file(dir.path("a.log")).expect("removed");
+    dir.append("b.log", "other\n");
+    rig.until_lines(&["one", "other"]);
+    dir.append("a.log", "two\n");
+    rig.answer();
+    rig.until_lines(&["one", "other", "two"]);
+    rig.stop();
+}
+
+#[test]
+fn a_stop_does_not_wait_for_files_that_are_written_to_all_the_time() {
+    let dir = Dir::new();
+    for n in 0..20 {
+        dir.append(&format!("{n}.log"), "begin\n");
+    }
+    let mut rig = dir.scrape("*.log", "[]");
+    rig.until(|stored| stored.len() >= 20);
+    let scrape = rig.scrape.take().expect("running");
+    let (waker, writing) = (scrape.waker(0), std::sync::atomic::AtomicBool::new(true));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut n = 0;
+            while writing.load(std::sync::atomic::Ordering::Relaxed) {
+                dir.append(&format!("{}.log", n % 20), "more\n");
+                n += 1;
+                std::thread::park_timeout(Duration::from_millis(2));
+            }
+        });
+        let begun = Instant::now();
+        scrape.stop(Duration::from_secs(20));
+        while let Some(batch) = rig.batches.blocking_recv() {
+            // A Loki that takes its time.
+            std::thread::park_timeout(Duration::from_millis(100));
+            batch.close();
+            waker.wake_by_ref();
+        }
+        scrape.join();
+        writing.store(false, std::sync::atomic::Ordering::Relaxed);
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    });
+}
+
+#[test]
+fn a_client_whose_loki_is_dead_holds_up_no_other() {
+    let dir = Dir::new();
+    dir.append("a.log", "one\n");
+    let (mut rig, _dead) = dir.scrape_for_two("*.log");
+    rig.until_lines(&["one"]);
+    fs::remove_file(dir.path("a.log")).expect("removed");
+    // The first client is done with the file; the other never will be.
+    let first_is_done = |rig: &Rig| {
+        let files = rig.scrape.as_ref().expect("running").report().targets().into_iter().flat_map(|t| t.files);
+        files.filter(|f| f.client == "loki").count() == 0
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !first_is_done(&rig) {
+        assert!(Instant::now() < deadline);
+        while let Ok(batch) = rig.batches.try_recv() {
+            rig.take(batch);
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    dir.append("a.log", "two\n");
+    rig.until_lines(&["one", "two"]);
+    rig.stop();
 }

@@ -78,7 +78,7 @@ impl Generation {
     /// Reads at the current offset, without moving it.
     pub fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.read_at(self.offset, buffer)?;
-        if usize::from(self.id.fingerprint.len) < FINGERPRINT && n > 0 {
+        if self.is_short() && n > 0 {
             self.id.fingerprint = self.fingerprint(FINGERPRINT)?;
         }
         Ok(n)
@@ -101,6 +101,11 @@ impl Generation {
             return Ok(false);
         }
         Ok(size < self.offset || self.fingerprint(self.id.fingerprint.len.into())? != self.id.fingerprint)
+    }
+
+    /// Whether the file was not yet long enough for a whole fingerprint.
+    pub fn is_short(&self) -> bool {
+        usize::from(self.id.fingerprint.len) < FINGERPRINT
     }
 
     /// A new identity at the start of the same file.

@@ -44,6 +44,8 @@ pub enum Resume {
 pub enum Read {
     /// The first `len` bytes of the buffer are whole lines (but for a last line without newline, where its file has ended).
     Lines { len: usize, start: Position, end: Position, more: bool },
+    /// Some of a line that is longer than [`MAX_LINE`] was passed over, and there is more of it.
+    Passed,
     /// A line longer than [`MAX_LINE`] was passed over.
     Skipped { bytes: u64, end: Position },
     /// Nothing for now.
@@ -97,7 +99,14 @@ impl Log {
                     Some((at, mut generation)) => {
                         generation.offset = position.offset;
                         generations.push_back(generation);
-                        open_younger(&older[at + 1..], older[at].meta.modified()?, &mut generations);
+                        // The time of a compressed file is that of its compression; the order of names says what is
+                        // younger then.
+                        let since = match older[at].compression {
+                            Some(_) => SystemTime::UNIX_EPOCH,
+                            None => older[at].meta.modified()?,
+                        };
+                        let named_alike = older[at + 1..].iter().take_while(|s| s.is_named_like(&older[at]));
+                        open_younger(named_alike, since, &mut generations);
                     }
                     None => {
                         lost_position = position.file.fingerprint.len > 0;
@@ -156,10 +165,11 @@ impl Log {
             if let Some(skipped) = self.skipping {
                 match self.options.encoding.first_line(bytes) {
                     Some(len) => return Ok(self.end_skip(skipped + len as u64, len)),
-                    None if n > 0 => {
-                        self.skipping = Some(skipped + n as u64);
-                        self.generations[0].offset += n as u64;
-                        continue;
+                    None if n >= self.options.encoding.unit() => {
+                        let passed = (n - n % self.options.encoding.unit()) as u64;
+                        self.skipping = Some(skipped + passed);
+                        self.generations[0].offset += passed;
+                        return Ok(Read::Passed);
                     }
                     None if self.is_drained(now) => return Ok(self.end_skip(skipped, 0)),
                     None => return Ok(Read::Idle),
@@ -238,9 +248,12 @@ impl Log {
         if front.is_plain() {
             // One fstat tells all that an idle file has to say, and costs the least.
             let size = front.metadata()?.len();
-            if size < front.offset && is_youngest {
+            // A head that is still short is held against the file as long as it grows: it may have been written anew.
+            let anew = size < front.offset || (size > front.offset && front.is_short() && front.is_truncated(size)?);
+            if anew && is_youngest {
                 self.truncate()?;
-                return Ok(0);
+                // If there is a copy of what was not read yet, it comes first.
+                return self.peek(buffer);
             }
             if size <= front.offset {
                 return Ok(0);
@@ -260,12 +273,17 @@ impl Log {
                 Some(_) if self.is_deleted() => over(self.gone, self.options.grace),
                 Some(_) => over(self.gone, self.options.grace * 120),
             },
-            2 if self.generations[0].is_plain() => over(self.rotated, self.options.grace),
+            2 if self.generations[0].is_plain() => {
+                // As long as nobody writes to the new file, its writer has the old one open.
+                let unused = self.generations[1].metadata().is_ok_and(|m| m.len() == 0);
+                over(self.rotated, if unused { self.options.grace * 120 } else { self.options.grace })
+            }
             _ => true,
         }
     }
 
-    fn is_deleted(&self) -> bool {
+    /// Whether the file being read has no name any more.
+    pub fn is_deleted(&self) -> bool {
         self.generations[0].metadata().map_or(true, |m| m.nlink() == 0)
     }
 
@@ -338,7 +356,11 @@ fn find(older: &[Sibling], position: &Position) -> io::Result<Option<(usize, Gen
 }
 
 /// Opens those of `older` that were written to at or after `since`.
-fn open_younger(older: &[Sibling], since: SystemTime, generations: &mut VecDeque<Generation>) {
+fn open_younger<'s>(
+    older: impl IntoIterator<Item = &'s Sibling>,
+    since: SystemTime,
+    generations: &mut VecDeque<Generation>,
+) {
     for sibling in older {
         let known = |g: &Generation| (g.id().device, g.id().inode) == (sibling.meta.dev(), sibling.meta.ino());
         if sibling.meta.modified().is_ok_and(|m| m >= since) && !generations.iter().any(known) {

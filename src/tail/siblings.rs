@@ -17,6 +17,16 @@ pub(super) struct Sibling {
     suffix: Suffix,
 }
 
+impl Sibling {
+    /// Whether the same way of rotating gave both their names.
+    pub fn is_named_like(&self, other: &Self) -> bool {
+        matches!(
+            (&self.suffix, &other.suffix),
+            (Suffix::Number(_), Suffix::Number(_)) | (Suffix::Date(_), Suffix::Date(_))
+        )
+    }
+}
+
 /// What a rotation appended to the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Suffix {

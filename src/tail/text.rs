@@ -48,6 +48,11 @@ impl Encoding {
         }
     }
 
+    /// The bytes that belong together.
+    pub fn unit(self) -> usize {
+        if self.wide_newline().is_some() { 2 } else { 1 }
+    }
+
     /// In UTF-16 the byte 0A alone is no newline: it may be half of another character.
     fn wide_newline(self) -> Option<[u8; 2]> {
         match self {

@@ -238,7 +238,7 @@ impl Positions {
             state.journal.rewrite(&lines)?;
         }
         state.append(&[journal::Line::Alive(SystemTime::now())])?;
-        let file = state.journal.to_sync()?;
+        let file = state.journal.take_unsynced()?;
         drop(state);
         file.map_or(Ok(()), |file| file.sync_data())
     }

@@ -254,7 +254,7 @@ impl Journal {
     }
 
     /// The file, if it holds what is not yet durable; fsync is for the caller, who holds no lock then.
-    pub fn to_sync(&mut self) -> io::Result<Option<File>> {
+    pub fn take_unsynced(&mut self) -> io::Result<Option<File>> {
         match &self.file {
             Some(file) if std::mem::take(&mut self.unsynced) => file.try_clone().map(Some),
             _ => Ok(None),

@@ -6,6 +6,7 @@
 
 mod bell;
 mod metrics;
+mod post;
 mod print;
 mod reader;
 mod scout;
@@ -107,7 +108,7 @@ impl std::fmt::Debug for Books {
 /// The threads that find and read logs.
 #[derive(Debug)]
 pub struct Scrape {
-    events: mpsc::Sender<scout::Event>,
+    events: mpsc::Sender<post::Event>,
     status: Arc<Status>,
     wakers: Vec<Waker>,
     threads: Vec<JoinHandle<()>>,
@@ -135,7 +136,7 @@ impl Scrape {
         let mut wakers = Vec::new();
         for (index, outlet) in outlets.into_iter().enumerate() {
             let bell = Arc::new(Bell::default());
-            let mailbox = Arc::new(reader::Mailbox::new(bell.clone()));
+            let mailbox = Arc::new(post::Mailbox::new(bell.clone()));
             let reader = reader::Reader::new(reader::Parts {
                 index,
                 config: config.clone(),
@@ -176,7 +177,7 @@ impl Scrape {
     pub fn updates(&self) -> impl Fn(Update) + Send + use<> {
         let events = self.events.clone();
         move |update| {
-            let _ = events.send(scout::Event::Update(update));
+            let _ = events.send(post::Event::Update(update));
         }
     }
 
@@ -187,7 +188,7 @@ impl Scrape {
     /// Reads what there is to its end, waits until it is delivered (as long as there is progress, at most `within`), and
     /// stops.
     pub fn stop(&self, within: Duration) {
-        let _ = self.events.send(scout::Event::Stop(within));
+        let _ = self.events.send(post::Event::Stop(within));
     }
 
     /// Resolves when all has stopped, because it was told to or because standard input ended.

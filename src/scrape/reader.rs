@@ -3,81 +3,34 @@
 //! It never waits for one log: whoever has nothing, or waits for answers, is passed over. It sleeps until a file is to be
 //! looked at again, a batch comes of age, or its bell rings.
 
+mod opening;
+mod settling;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use super::bell::Bell;
+use opening::{file, with_filename};
+
 use super::metrics::Metrics;
+use super::post::{Assignment, Command, Event, Mailbox};
 use super::print::Printer;
-use super::scout::Event;
-use super::status::{File, Status};
-use super::stdin::Pipe;
+use super::status::Status;
 use super::tailer::{CHUNK, Desk, Exit, Limiter, Source, Tailer, Turn};
 use super::{Config, Job, Outlet};
 use crate::batch::Batcher;
 use crate::metrics::Dropped;
-use crate::model::{LabelSet, Ledger, Position, Target};
-use crate::positions::{Commit, Key, Positions, Saved, Slot};
+use crate::positions::Positions;
 use crate::stages::{CustomMetrics, Program};
-use crate::tail::{Log, Look, Resume};
+use crate::tail::Look;
 
 /// Files are looked at on these beats, so that many of them share a wake-up.
 const BEAT: Duration = Duration::from_millis(50);
 
 /// When nothing has come any further for so long, stopping waits no more: Loki is away.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// What the scout tells a reader.
-#[derive(Debug)]
-pub(super) enum Command {
-    Add(Assignment),
-    /// Lines from standard input.
-    Stdin(u64, Pipe, Arc<Target>),
-    /// Its target has other labels from now on.
-    Relabel(u64, Arc<Target>),
-    /// Its target is gone: the file decides when it is done.
-    Retire(u64),
-    /// Something happened to its name.
-    Look(u64),
-    Stop(Duration),
-}
-
-/// A log to read.
-#[derive(Clone, Debug)]
-pub(super) struct Assignment {
-    pub log: u64,
-    pub path: PathBuf,
-    pub target: Arc<Target>,
-    pub job: usize,
-    /// Its older generations match the glob as well, and are read first when nothing is known of it.
-    pub from_oldest: bool,
-}
-
-/// Where commands wait until the reader comes to them.
-#[derive(Debug)]
-pub(super) struct Mailbox {
-    commands: Mutex<Vec<Command>>,
-    pub bell: Arc<Bell>,
-}
-
-impl Mailbox {
-    pub fn new(bell: Arc<Bell>) -> Self {
-        Self { commands: Mutex::default(), bell }
-    }
-
-    pub fn send(&self, command: Command) {
-        self.commands.lock().unwrap_or_else(PoisonError::into_inner).push(command);
-        self.bell.ring();
-    }
-
-    fn take(&self) -> Vec<Command> {
-        std::mem::take(&mut self.commands.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 /// What a reader is made of.
 pub(super) struct Parts {
@@ -240,120 +193,6 @@ impl Reader {
         }
     }
 
-    fn add(&mut self, assignment: Assignment, now: Instant) {
-        let job = &self.jobs[assignment.job];
-        let target = assignment.target.clone();
-        let key = Key {
-            client: self.client.clone(),
-            job: job.name.clone(),
-            path: assignment.path.clone(),
-            labels: target.labels.stable_hash(),
-        };
-        // Its place is taken while an earlier reading of it comes to its end.
-        let Some((slot, saved)) = self.positions.claim(key) else {
-            self.waiting.insert(assignment.log, (assignment, now + Duration::from_secs(1)));
-            return;
-        };
-        let resume = match saved {
-            None if assignment.from_oldest => Resume::Since(SystemTime::UNIX_EPOCH),
-            None => Resume::Since(self.positions.unseen_since()),
-            Some(Saved::At { position, saved }) => Resume::At { position, saved },
-            Some(Saved::Offset(offset)) => Resume::Offset(offset),
-        };
-        let log = match Log::open(&assignment.path, resume, job.options) {
-            Ok(log) => log,
-            Err(error) => {
-                self.positions.release(slot);
-                return self.cannot_open(assignment, &error, now);
-            }
-        };
-        if log.lost_position() {
-            tracing::warn!(
-                path = %assignment.path.display(),
-                "the file that was read last is gone; what had not been read of it is lost"
-            );
-            self.desk.metrics.lost(0, "rotated_away");
-        }
-        let labels = with_filename(&target, &assignment.path);
-        let pipeline = assignment.job * 2 + usize::from(target.defaulted && job.program.is_none());
-        let saved = match saved {
-            Some(Saved::At { position, .. }) => Some(position),
-            _ => None,
-        };
-        let source = Source::File(Box::new(log));
-        self.waiting.remove(&assignment.log);
-        self.begin(assignment.log, assignment.path, source, Some((slot, saved)), target, labels, pipeline, now);
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the fields of a tailer, which is made in this one place")]
-    fn begin(
-        &mut self,
-        log: u64,
-        path: PathBuf,
-        source: Source,
-        place: Option<(Slot, Option<Position>)>,
-        target: Arc<Target>,
-        labels: LabelSet,
-        pipeline: usize,
-        now: Instant,
-    ) {
-        let tailer = Tailer {
-            id: log,
-            path,
-            source,
-            ledger: Ledger::new(place.and_then(|(_, saved)| saved)),
-            slot: place.map(|(slot, _)| slot),
-            target,
-            labels,
-            pipeline,
-            due: now,
-            interval: self.config.min_poll,
-            blocked: false,
-            drained: false,
-            error: None,
-            retired: None,
-            last_lines: now,
-            lanes: Vec::new(),
-            look_error: None,
-            last_time: 0,
-        };
-        tailer.note_progress();
-        self.status.set_file(self.index, log, file(&tailer, &self.client));
-        self.tailers.insert(log, tailer);
-        self.schedule.push(Reverse((now, log)));
-    }
-
-    fn cannot_open(&mut self, assignment: Assignment, error: &std::io::Error, now: Instant) {
-        let known = self.waiting.contains_key(&assignment.log);
-        if error.kind() == std::io::ErrorKind::NotFound {
-            // Renamed or deleted since it was found; if it comes again it is found again.
-            self.waiting.remove(&assignment.log);
-            return self.gone(assignment.log);
-        }
-        if !known {
-            self.desk.metrics.read_error();
-            tracing::warn!(path = %assignment.path.display(), %error, "cannot open a log file; trying again");
-            let waiting = File {
-                path: assignment.path.clone(),
-                client: self.client.clone(),
-                target: assignment.target.clone(),
-                ledger: Ledger::new(None),
-                error: Some(error.to_string()),
-            };
-            self.status.set_file(self.index, assignment.log, waiting);
-        }
-        self.waiting.insert(assignment.log, (assignment, now + self.config.sync_period));
-    }
-
-    fn open_waiting(&mut self, now: Instant) {
-        let due: Vec<u64> = self.waiting.iter().filter(|(_, (_, at))| *at <= now).map(|(log, _)| *log).collect();
-        for log in due {
-            if let Some((assignment, _)) = self.waiting.get(&log) {
-                self.add(assignment.clone(), now);
-            }
-        }
-    }
-
     fn read_due(&mut self, now: Instant) {
         let mut again = Vec::new();
         while let Some(Reverse((at, log))) = self.schedule.peek().copied() {
@@ -415,85 +254,6 @@ impl Reader {
         }
         if self.desk.buffer.len() > CHUNK {
             self.desk.buffer = Vec::new();
-        }
-    }
-
-    /// Nothing more will come of this log; its last lines are on their way.
-    fn end(&mut self, log: u64, now: Instant) {
-        if let Some(mut tailer) = self.tailers.remove(&log) {
-            tailer.end(&mut self.desk, now);
-            self.ending.insert(log, tailer);
-            self.settle_endings();
-        }
-    }
-
-    fn settle_endings(&mut self) {
-        let settled: Vec<u64> =
-            self.ending.iter().filter(|(_, t)| t.ledger.is_settled()).map(|(log, _)| *log).collect();
-        for log in settled {
-            let tailer = self.ending.remove(&log).expect("it was just seen");
-            if let Some(slot) = tailer.slot {
-                if tailer.is_deleted() {
-                    // It speaks of a file that is no more, read to its end: one that takes its name begins anew.
-                    let done = Commit { slot, position: Position::default(), live: false };
-                    self.write(|positions| positions.commit(&[done], SystemTime::now()));
-                }
-                self.positions.release(slot);
-            }
-            self.unsettled.remove(&log);
-            self.gone(log);
-        }
-    }
-
-    fn gone(&mut self, log: u64) {
-        self.status.remove_file(self.index, log);
-        let _ = self.scout.send(Event::Finished { reader: self.index, log });
-    }
-
-    /// Writes down how far answers have come, before anything more is sent.
-    fn commit(&mut self, now: Instant) {
-        let mut commits = Vec::new();
-        let tailers = (&self.tailers, &self.ending);
-        self.unsettled.retain(|log| {
-            let Some(tailer) = tailers.0.get(log).or(tailers.1.get(log)) else {
-                return false;
-            };
-            // First the question, then the commit: what settles in between is seen next time.
-            let settled = tailer.ledger.is_settled();
-            if let (Some(position), Some(slot), Source::File(file)) =
-                (tailer.ledger.take_commit(), tailer.slot, &tailer.source)
-            {
-                commits.push(Commit { slot, position, live: file.is_live(&position) });
-            }
-            !settled
-        });
-        if !commits.is_empty() {
-            if let Some(stop) = &mut self.stop {
-                stop.progress = now;
-            }
-            self.write(|positions| positions.commit(&commits, SystemTime::now()));
-        }
-        self.settle_endings();
-    }
-
-    fn write(&mut self, write: impl FnOnce(&Positions) -> std::io::Result<()>) {
-        match write(&self.positions) {
-            Ok(()) if self.positions_fail => {
-                self.positions_fail = false;
-                tracing::info!(file = %self.positions.filename().display(), "positions are written again");
-            }
-            Ok(()) => {}
-            Err(error) => {
-                self.desk.metrics.positions_error();
-                if !std::mem::replace(&mut self.positions_fail, true) {
-                    tracing::error!(
-                        file = %self.positions.filename().display(),
-                        %error,
-                        "cannot write positions: after a restart lines since now will be sent again; \
-                         make the directory writable"
-                    );
-                }
-            }
         }
     }
 
@@ -604,18 +364,4 @@ fn look(tailer: &mut Tailer, metrics: &Metrics, now: Instant) {
         }
     }
     tailer.look_error = None;
-}
-
-fn with_filename(target: &Target, path: &std::path::Path) -> LabelSet {
-    target.labels.with("filename", &path.to_string_lossy())
-}
-
-fn file(tailer: &Tailer, client: &Arc<str>) -> File {
-    File {
-        path: tailer.path.clone(),
-        client: client.clone(),
-        target: tailer.target.clone(),
-        ledger: tailer.ledger.clone(),
-        error: tailer.error.clone(),
-    }
 }

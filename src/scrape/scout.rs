@@ -1,5 +1,8 @@
 //! The thread that decides which logs exist: relabelling, globs, names heard of.
 
+mod tracking;
+mod walking;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,12 +11,11 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::metrics::Metrics;
-use super::reader::{Assignment, Command, Mailbox};
-use super::status::{Discovered, Status};
-use super::targets::resolve;
+use super::post::{Command, Event, Mailbox};
+use super::status::Status;
 use super::watch::{Heard, Watch};
 use super::{Config, Job, stdin};
-use crate::model::{LabelSet, Labels, Target, TargetGroup, Update};
+use crate::model::{LabelSet, Labels, Target, Update};
 use crate::positions::Positions;
 use crate::tail::{Glob, is_rotation};
 
@@ -25,22 +27,6 @@ const SAFETY_NET: u32 = 6;
 
 /// The summary of what was found is not held back longer for a slow discovery.
 const SUMMARY: Duration = Duration::from_secs(5);
-
-#[derive(Debug)]
-pub(super) enum Event {
-    Update(Update),
-    Heard(Heard),
-    /// This reader is done with this log.
-    Finished {
-        reader: usize,
-        log: u64,
-    },
-    /// This reader has stopped.
-    Stopped {
-        reader: usize,
-    },
-    Stop(Duration),
-}
 
 pub(super) struct Scout {
     config: Config,
@@ -203,114 +189,6 @@ impl Scout {
         }
     }
 
-    fn update(&mut self, job: &Arc<str>, group: TargetGroup) -> bool {
-        let Some(index) = self.jobs.iter().position(|j| j.name == *job) else {
-            return false;
-        };
-        let mut targets: Vec<Arc<Target>> = Vec::new();
-        let mut shown = Vec::new();
-        for discovered in &group.targets {
-            let outcome = self.resolve(index, discovered);
-            if let Ok(target) = &outcome
-                && !targets.iter().any(|t| same(t, target))
-            {
-                targets.push(target.clone());
-            }
-            shown.push(Discovered { discovered: discovered.clone(), outcome });
-        }
-        self.status.set_discovered(job.clone(), group.source.clone(), shown);
-        let key = (job.clone(), group.source);
-        let before = match targets.is_empty() {
-            true => self.sources.remove(&key),
-            false => self.sources.insert(key, targets.clone()),
-        };
-        // Of two sources with one target, the target stays until the last of them lets go.
-        let gone: Vec<Arc<Target>> = before.unwrap_or_default().into_iter().filter(|t| !self.is_wanted(t)).collect();
-        let mut left: Vec<u64> = Vec::new();
-        for target in gone {
-            left.extend(self.tracked.iter().find(|(_, t)| same(&t.target, &target)).map(|(id, _)| *id));
-        }
-        for target in targets {
-            if !self.tracked.values().any(|t| same(&t.target, &target)) {
-                self.track(index, target, &mut left);
-            }
-        }
-        for id in left {
-            self.untrack(id);
-        }
-        self.status.set_targets(self.tracked.values().map(|t| t.target.clone()).collect());
-        true
-    }
-
-    fn resolve(&self, job: usize, discovered: &Labels) -> Result<Arc<Target>, String> {
-        let job = &self.jobs[job];
-        let target = resolve(job, discovered, &self.config.hostname).map_err(|rejected| {
-            self.metrics.target_failed(rejected.reason);
-            rejected.text
-        })?;
-        match &job.unreadable {
-            Some(why) => Err(why.clone()),
-            None => Ok(Arc::new(target)),
-        }
-    }
-
-    fn is_wanted(&self, target: &Target) -> bool {
-        self.sources.values().flatten().any(|t| same(t, target))
-    }
-
-    /// Begins to follow a target. If one of `left` tailed the same path, its logs go on under the new labels.
-    fn track(&mut self, job: usize, target: Arc<Target>, left: &mut Vec<u64>) {
-        let globs =
-            Glob::new(&target.path).and_then(|g| Ok((g, target.exclude.as_deref().map(Glob::new).transpose()?)));
-        let (glob, exclude) = match globs {
-            Ok(globs) => globs,
-            Err(error) => {
-                self.metrics.target_failed("error");
-                tracing::error!(job = %target.job, path = target.path, error, "not a path that can be tailed");
-                return;
-            }
-        };
-        let heir = |id: &u64| {
-            let old = &self.tracked[id].target;
-            (&old.job, &old.path, &old.exclude) == (&target.job, &target.path, &target.exclude)
-        };
-        let id = self.next;
-        self.next += 1;
-        let files = match left.iter().position(heir) {
-            Some(at) => self.tracked.remove(&left.swap_remove(at)).map(|t| t.files).unwrap_or_default(),
-            None => BTreeMap::new(),
-        };
-        for log in files.values() {
-            self.tell(|| Command::Relabel(*log, target.clone()));
-            if let Some(known) = self.logs.get_mut(log) {
-                known.tracked = Some(id);
-            }
-        }
-        let tracked = Tracked {
-            target,
-            job,
-            glob,
-            exclude,
-            files,
-            directories: BTreeSet::new(),
-            dirty: true,
-            said: BTreeSet::new(),
-        };
-        self.tracked.insert(id, tracked);
-    }
-
-    fn untrack(&mut self, id: u64) {
-        let Some(tracked) = self.tracked.remove(&id) else {
-            return;
-        };
-        for log in tracked.files.values() {
-            if let Some(known) = self.logs.get_mut(log) {
-                known.tracked = None;
-            }
-            self.tell(|| Command::Retire(*log));
-        }
-    }
-
     /// A name appeared, changed or went away.
     fn hear(&mut self, path: &Path) -> bool {
         if let (Some(dir), Some(name)) = (path.parent(), path.file_name())
@@ -330,146 +208,6 @@ impl Scout {
             dirty = true;
         }
         dirty
-    }
-
-    fn walk_all(&mut self) {
-        for log in self.logs.keys() {
-            self.tell(|| Command::Look(*log));
-        }
-        self.tracked.values_mut().for_each(|t| t.dirty = true);
-        self.walk_dirty();
-        let mut wanted: BTreeSet<PathBuf> = self.tracked.values().flat_map(|t| t.directories.iter().cloned()).collect();
-        wanted.extend(self.names.keys().cloned());
-        self.watch.retain(&wanted);
-    }
-
-    fn walk_dirty(&mut self) {
-        let dirty: Vec<u64> = self.tracked.iter().filter(|(_, t)| t.dirty).map(|(id, _)| *id).collect();
-        for id in dirty {
-            self.walk(id);
-        }
-    }
-
-    fn walk(&mut self, id: u64) {
-        let Some(tracked) = self.tracked.get_mut(&id) else {
-            return;
-        };
-        tracked.dirty = false;
-        let mut found = tracked.glob.walk();
-        // A directory that is new to the watch may have got a file between the walk and the watch: once more.
-        let mut rounds = 0;
-        while found.directories.iter().fold(false, |new, dir| self.watch.add(dir) | new) && rounds < 64 {
-            found = tracked.glob.walk();
-            rounds += 1;
-        }
-        for (path, error) in &found.errors {
-            if tracked.said.insert(path.clone()) {
-                let (job, path) = (&tracked.target.job, path.display());
-                tracing::warn!(%job, %path, error, "cannot look into a directory of __path__; trying again");
-            }
-        }
-        tracked.said.retain(|path| found.errors.iter().any(|(p, _)| p == path));
-        tracked.directories = found.directories;
-        if let Some(exclude) = &tracked.exclude {
-            found.files.retain(|file| !exclude.matches(file));
-        }
-        // Between a rename and the new file the older generation stands alone; whose it is is known all the same.
-        let lives: BTreeSet<PathBuf> = found.files.iter().chain(tracked.files.keys()).cloned().collect();
-        let elders: BTreeMap<&PathBuf, PathBuf> =
-            found.files.iter().filter_map(|f| Some((f, rotation_of(f, &lives)?))).collect();
-        let olders: BTreeSet<&PathBuf> = elders.values().collect();
-        let mut new = Vec::new();
-        let mut back = Vec::new();
-        for file in found.files.iter().filter(|f| !elders.contains_key(f)) {
-            match tracked.files.get(file) {
-                Some(log) => back.extend(self.logs.get(log).is_some_and(|k| !k.away.is_empty()).then_some(*log)),
-                None => new.push((file.clone(), olders.contains(file))),
-            }
-        }
-        for log in back {
-            self.bring_back(log);
-        }
-        for (path, from_oldest) in new {
-            self.begin(id, path, from_oldest);
-        }
-    }
-
-    fn begin(&mut self, id: u64, path: PathBuf, from_oldest: bool) {
-        let Some(tracked) = self.tracked.get_mut(&id) else {
-            return;
-        };
-        let (target, job) = (tracked.target.clone(), tracked.job);
-        // A log of a target that is gone, not finished yet: it goes on under its new target.
-        let leaving = self.logs.iter_mut().find(|(_, k)| k.tracked.is_none() && k.job == job && k.path == path);
-        if let Some((log, known)) = leaving {
-            known.tracked = Some(id);
-            tracked.files.insert(path, *log);
-            let log = *log;
-            self.tell(|| Command::Relabel(log, target.clone()));
-            return self.bring_back(log);
-        }
-        let log = self.next;
-        self.next += 1;
-        tracked.files.insert(path.clone(), log);
-        // Behind a link, rotation shows where the file is.
-        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
-        let place = real.parent().zip(real.file_name()).map(|(dir, name)| (dir.to_path_buf(), name.to_os_string()));
-        if let Some((dir, name)) = &place {
-            self.watch.add(dir);
-            self.names.entry(dir.clone()).or_default().push((name.clone(), log));
-        }
-        self.logs.insert(log, Known { path: path.clone(), job, tracked: Some(id), place, away: BTreeSet::new() });
-        self.tell(|| Command::Add(Assignment { log, path: path.clone(), target: target.clone(), job, from_oldest }));
-    }
-
-    /// Whether there is something to walk: one of its name may be there already.
-    fn finished(&mut self, reader: usize, log: u64) -> bool {
-        let Some(known) = self.logs.get_mut(&log) else {
-            return false;
-        };
-        if let Some(tracked) = known.tracked.and_then(|id| self.tracked.get_mut(&id)) {
-            tracked.dirty = true;
-        }
-        known.away.insert(reader);
-        if known.away.len() < self.readers.len() {
-            return true;
-        }
-        let known = self.logs.remove(&log).expect("it was just seen");
-        if let Some(tracked) = known.tracked.and_then(|id| self.tracked.get_mut(&id)) {
-            tracked.files.remove(&known.path);
-        }
-        if let Some((dir, _)) = known.place
-            && let Some(logs) = self.names.get_mut(&dir)
-        {
-            logs.retain(|(_, l)| *l != log);
-            if logs.is_empty() {
-                self.names.remove(&dir);
-            }
-        }
-        if self.config.stdin.is_some() {
-            let _ = self.outbox.send(Event::Stop(Duration::from_secs(30)));
-        }
-        true
-    }
-
-    /// Gives a log back to the readers that were done with it: its path is there again.
-    fn bring_back(&mut self, log: u64) {
-        let Some(known) = self.logs.get_mut(&log) else {
-            return;
-        };
-        let away = std::mem::take(&mut known.away);
-        let Some(tracked) = known.tracked.and_then(|id| self.tracked.get(&id)) else {
-            return;
-        };
-        for reader in away {
-            self.readers[reader].send(Command::Add(Assignment {
-                log,
-                path: known.path.clone(),
-                target: tracked.target.clone(),
-                job: known.job,
-                from_oldest: false,
-            }));
-        }
     }
 
     fn read_stdin(&mut self, labels: LabelSet) {
@@ -533,19 +271,4 @@ impl Scout {
             mailbox.send(command());
         }
     }
-}
-
-/// Whether two targets are one to Promtail: it tails a path once per set of labels.
-fn same(a: &Target, b: &Target) -> bool {
-    (&a.job, &a.path, &a.exclude, &a.labels) == (&b.job, &b.path, &b.exclude, &b.labels)
-}
-
-/// The live file among `files` of which `file` is an older generation.
-fn rotation_of(file: &Path, files: &BTreeSet<PathBuf>) -> Option<PathBuf> {
-    let name = file.file_name()?;
-    let text = name.to_str()?;
-    let ends = text.char_indices().filter(|(_, c)| matches!(c, '.' | '-')).map(|(i, _)| &text[..i]);
-    ends.filter(|live| !live.is_empty() && is_rotation(live.as_ref(), name))
-        .map(|live| file.with_file_name(live))
-        .find(|live| files.contains(live))
 }

@@ -1,0 +1,144 @@
+//! How a log comes to a reader: its place in the positions, its file, its first turn.
+
+use std::cmp::Reverse;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Reader;
+use crate::model::{LabelSet, Ledger, Position, Target};
+use crate::positions::{Key, Saved, Slot};
+use crate::scrape::post::Assignment;
+use crate::scrape::status::File;
+use crate::scrape::tailer::{Source, Tailer};
+use crate::tail::{Log, Resume};
+
+impl Reader {
+    pub(super) fn add(&mut self, assignment: Assignment, now: Instant) {
+        let job = &self.jobs[assignment.job];
+        let target = assignment.target.clone();
+        let key = Key {
+            client: self.client.clone(),
+            job: job.name.clone(),
+            path: assignment.path.clone(),
+            labels: target.labels.stable_hash(),
+        };
+        // Its place is taken while an earlier reading of it comes to its end.
+        let Some((slot, saved)) = self.positions.claim(key) else {
+            self.waiting.insert(assignment.log, (assignment, now + Duration::from_secs(1)));
+            return;
+        };
+        let resume = match saved {
+            None if assignment.from_oldest => Resume::Since(SystemTime::UNIX_EPOCH),
+            None => Resume::Since(self.positions.unseen_since()),
+            Some(Saved::At { position, saved }) => Resume::At { position, saved },
+            Some(Saved::Offset(offset)) => Resume::Offset(offset),
+        };
+        let log = match Log::open(&assignment.path, resume, job.options) {
+            Ok(log) => log,
+            Err(error) => {
+                self.positions.release(slot);
+                return self.cannot_open(assignment, &error, now);
+            }
+        };
+        if log.lost_position() {
+            tracing::warn!(
+                path = %assignment.path.display(),
+                "the file that was read last is gone; what had not been read of it is lost"
+            );
+            self.desk.metrics.lost(0, "rotated_away");
+        }
+        let labels = with_filename(&target, &assignment.path);
+        let pipeline = assignment.job * 2 + usize::from(target.defaulted && job.program.is_none());
+        let saved = match saved {
+            Some(Saved::At { position, .. }) => Some(position),
+            _ => None,
+        };
+        let source = Source::File(Box::new(log));
+        self.waiting.remove(&assignment.log);
+        self.begin(assignment.log, assignment.path, source, Some((slot, saved)), target, labels, pipeline, now);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of a tailer, which is made in this one place")]
+    pub(super) fn begin(
+        &mut self,
+        log: u64,
+        path: PathBuf,
+        source: Source,
+        place: Option<(Slot, Option<Position>)>,
+        target: Arc<Target>,
+        labels: LabelSet,
+        pipeline: usize,
+        now: Instant,
+    ) {
+        let tailer = Tailer {
+            id: log,
+            path,
+            source,
+            ledger: Ledger::new(place.and_then(|(_, saved)| saved)),
+            slot: place.map(|(slot, _)| slot),
+            target,
+            labels,
+            pipeline,
+            due: now,
+            interval: self.config.min_poll,
+            blocked: false,
+            drained: false,
+            error: None,
+            retired: None,
+            last_lines: now,
+            lanes: Vec::new(),
+            look_error: None,
+            last_time: 0,
+        };
+        tailer.note_progress();
+        self.status.set_file(self.index, log, file(&tailer, &self.client));
+        self.tailers.insert(log, tailer);
+        self.schedule.push(Reverse((now, log)));
+    }
+
+    pub(super) fn cannot_open(&mut self, assignment: Assignment, error: &std::io::Error, now: Instant) {
+        let known = self.waiting.contains_key(&assignment.log);
+        if error.kind() == std::io::ErrorKind::NotFound {
+            // Renamed or deleted since it was found; if it comes again it is found again.
+            self.waiting.remove(&assignment.log);
+            return self.gone(assignment.log);
+        }
+        if !known {
+            self.desk.metrics.read_error();
+            tracing::warn!(path = %assignment.path.display(), %error, "cannot open a log file; trying again");
+            let waiting = File {
+                path: assignment.path.clone(),
+                client: self.client.clone(),
+                target: assignment.target.clone(),
+                ledger: Ledger::new(None),
+                error: Some(error.to_string()),
+            };
+            self.status.set_file(self.index, assignment.log, waiting);
+        }
+        self.waiting.insert(assignment.log, (assignment, now + self.config.sync_period));
+    }
+
+    pub(super) fn open_waiting(&mut self, now: Instant) {
+        let due: Vec<u64> = self.waiting.iter().filter(|(_, (_, at))| *at <= now).map(|(log, _)| *log).collect();
+        for log in due {
+            if let Some((assignment, _)) = self.waiting.get(&log) {
+                self.add(assignment.clone(), now);
+            }
+        }
+    }
+}
+
+pub(super) fn with_filename(target: &Target, path: &Path) -> LabelSet {
+    target.labels.with("filename", &path.to_string_lossy())
+}
+
+pub(super) fn file(tailer: &Tailer, client: &Arc<str>) -> File {
+    File {
+        path: tailer.path.clone(),
+        client: client.clone(),
+        target: tailer.target.clone(),
+        ledger: tailer.ledger.clone(),
+        error: tailer.error.clone(),
+    }
+}

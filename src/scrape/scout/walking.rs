@@ -1,0 +1,161 @@
+//! From targets to logs: walking globs, and who has which log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Known, Scout};
+use crate::scrape::post::{Assignment, Command, Event};
+use crate::tail::is_rotation;
+
+impl Scout {
+    pub(super) fn walk_all(&mut self) {
+        for log in self.logs.keys() {
+            self.tell(|| Command::Look(*log));
+        }
+        self.tracked.values_mut().for_each(|t| t.dirty = true);
+        self.walk_dirty();
+        let mut wanted: BTreeSet<PathBuf> = self.tracked.values().flat_map(|t| t.directories.iter().cloned()).collect();
+        wanted.extend(self.names.keys().cloned());
+        self.watch.retain(&wanted);
+    }
+
+    pub(super) fn walk_dirty(&mut self) {
+        let dirty: Vec<u64> = self.tracked.iter().filter(|(_, t)| t.dirty).map(|(id, _)| *id).collect();
+        for id in dirty {
+            self.walk(id);
+        }
+    }
+
+    pub(super) fn walk(&mut self, id: u64) {
+        let Some(tracked) = self.tracked.get_mut(&id) else {
+            return;
+        };
+        tracked.dirty = false;
+        let mut found = tracked.glob.walk();
+        // A directory that is new to the watch may have got a file between the walk and the watch: once more.
+        let mut rounds = 0;
+        while found.directories.iter().fold(false, |new, dir| self.watch.add(dir) | new) && rounds < 64 {
+            found = tracked.glob.walk();
+            rounds += 1;
+        }
+        for (path, error) in &found.errors {
+            if tracked.said.insert(path.clone()) {
+                let (job, path) = (&tracked.target.job, path.display());
+                tracing::warn!(%job, %path, error, "cannot look into a directory of __path__; trying again");
+            }
+        }
+        tracked.said.retain(|path| found.errors.iter().any(|(p, _)| p == path));
+        tracked.directories = found.directories;
+        if let Some(exclude) = &tracked.exclude {
+            found.files.retain(|file| !exclude.matches(file));
+        }
+        // Between a rename and the new file the older generation stands alone; whose it is is known all the same.
+        let lives: BTreeSet<PathBuf> = found.files.iter().chain(tracked.files.keys()).cloned().collect();
+        let elders: BTreeMap<&PathBuf, PathBuf> =
+            found.files.iter().filter_map(|f| Some((f, rotation_of(f, &lives)?))).collect();
+        let olders: BTreeSet<&PathBuf> = elders.values().collect();
+        let mut new = Vec::new();
+        let mut back = Vec::new();
+        for file in found.files.iter().filter(|f| !elders.contains_key(f)) {
+            match tracked.files.get(file) {
+                Some(log) => back.extend(self.logs.get(log).is_some_and(|k| !k.away.is_empty()).then_some(*log)),
+                None => new.push((file.clone(), olders.contains(file))),
+            }
+        }
+        for log in back {
+            self.bring_back(log);
+        }
+        for (path, from_oldest) in new {
+            self.begin(id, path, from_oldest);
+        }
+    }
+
+    pub(super) fn begin(&mut self, id: u64, path: PathBuf, from_oldest: bool) {
+        let Some(tracked) = self.tracked.get_mut(&id) else {
+            return;
+        };
+        let (target, job) = (tracked.target.clone(), tracked.job);
+        // A log of a target that is gone, not finished yet: it goes on under its new target.
+        let leaving = self.logs.iter_mut().find(|(_, k)| k.tracked.is_none() && k.job == job && k.path == path);
+        if let Some((log, known)) = leaving {
+            known.tracked = Some(id);
+            tracked.files.insert(path, *log);
+            let log = *log;
+            self.tell(|| Command::Relabel(log, target.clone()));
+            return self.bring_back(log);
+        }
+        let log = self.next;
+        self.next += 1;
+        tracked.files.insert(path.clone(), log);
+        // Behind a link, rotation shows where the file is.
+        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+        let place = real.parent().zip(real.file_name()).map(|(dir, name)| (dir.to_path_buf(), name.to_os_string()));
+        if let Some((dir, name)) = &place {
+            self.watch.add(dir);
+            self.names.entry(dir.clone()).or_default().push((name.clone(), log));
+        }
+        self.logs.insert(log, Known { path: path.clone(), job, tracked: Some(id), place, away: BTreeSet::new() });
+        self.tell(|| Command::Add(Assignment { log, path: path.clone(), target: target.clone(), job, from_oldest }));
+    }
+
+    /// Whether there is something to walk: one of its name may be there already.
+    pub(super) fn finished(&mut self, reader: usize, log: u64) -> bool {
+        let Some(known) = self.logs.get_mut(&log) else {
+            return false;
+        };
+        if let Some(tracked) = known.tracked.and_then(|id| self.tracked.get_mut(&id)) {
+            tracked.dirty = true;
+        }
+        known.away.insert(reader);
+        if known.away.len() < self.readers.len() {
+            return true;
+        }
+        let known = self.logs.remove(&log).expect("it was just seen");
+        if let Some(tracked) = known.tracked.and_then(|id| self.tracked.get_mut(&id)) {
+            tracked.files.remove(&known.path);
+        }
+        if let Some((dir, _)) = known.place
+            && let Some(logs) = self.names.get_mut(&dir)
+        {
+            logs.retain(|(_, l)| *l != log);
+            if logs.is_empty() {
+                self.names.remove(&dir);
+            }
+        }
+        if self.config.stdin.is_some() {
+            let _ = self.outbox.send(Event::Stop(Duration::from_secs(30)));
+        }
+        true
+    }
+
+    /// Gives a log back to the readers that were done with it: its path is there again.
+    pub(super) fn bring_back(&mut self, log: u64) {
+        let Some(known) = self.logs.get_mut(&log) else {
+            return;
+        };
+        let away = std::mem::take(&mut known.away);
+        let Some(tracked) = known.tracked.and_then(|id| self.tracked.get(&id)) else {
+            return;
+        };
+        for reader in away {
+            self.readers[reader].send(Command::Add(Assignment {
+                log,
+                path: known.path.clone(),
+                target: tracked.target.clone(),
+                job: known.job,
+                from_oldest: false,
+            }));
+        }
+    }
+}
+
+/// The live file among `files` of which `file` is an older generation.
+fn rotation_of(file: &Path, files: &BTreeSet<PathBuf>) -> Option<PathBuf> {
+    let name = file.file_name()?;
+    let text = name.to_str()?;
+    let ends = text.char_indices().filter(|(_, c)| matches!(c, '.' | '-')).map(|(i, _)| &text[..i]);
+    ends.filter(|live| !live.is_empty() && is_rotation(live.as_ref(), name))
+        .map(|live| file.with_file_name(live))
+        .find(|live| files.contains(live))
+}

@@ -1,0 +1,248 @@
+//! A scrape on files of its own, and a Loki that is the test itself.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::batch::Limits;
+use crate::model::{Labels, TargetGroup};
+use crate::positions;
+use crate::scrape::*;
+
+/// An entry as Loki would store it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Stored {
+    pub(super) labels: String,
+    pub(super) timestamp: i64,
+    pub(super) line: String,
+}
+
+/// One client's scrape, whose batches come here instead of to Loki.
+pub(super) struct Rig {
+    pub(super) scrape: Option<Scrape>,
+    pub(super) batches: UnboundedReceiver<Batch>,
+    pub(super) stored: Vec<Stored>,
+    /// Batches that Loki has not answered yet.
+    pub(super) unanswered: Vec<Batch>,
+    pub(super) answer: bool,
+}
+
+pub(super) struct Dir(pub(super) tempfile::TempDir);
+
+impl Dir {
+    pub(super) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(super) fn append(&self, name: &str, text: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+        let mut file = OpenOptions::new().create(true).append(true).open(path).expect("opened");
+        file.write_all(text.as_ref()).expect("written");
+    }
+
+    /// Lines `from..to`, numbered.
+    pub(super) fn number(&self, name: &str, from: usize, to: usize) {
+        self.append(name, (from..to).map(|n| format!("line {n} {}\n", "x".repeat(100))).collect::<String>());
+    }
+
+    pub(super) fn positions(&self) -> Arc<Positions> {
+        let config = positions::Config {
+            filename: self.path("positions.yaml"),
+            ignore_invalid_yaml: false,
+            read_only: false,
+            readers: Default::default(),
+        };
+        Arc::new(Positions::open(config).expect("positions"))
+    }
+
+    pub(super) fn scrape(&self, glob: &str, stages: &str) -> Rig {
+        self.scrape_with(glob, stages, |_| {})
+    }
+
+    pub(super) fn scrape_with(&self, glob: &str, stages: &str, change: impl FnOnce(&mut Config)) -> Rig {
+        let (outlet, batches) = outlet("loki");
+        self.start(glob, stages, change, vec![outlet], batches)
+    }
+
+    /// The second client's batches are nobody's: they wait for ever.
+    pub(super) fn scrape_for_two(&self, glob: &str) -> (Rig, UnboundedReceiver<Batch>) {
+        let ((outlet, batches), (other, dead)) = (outlet("loki"), self::outlet("dead"));
+        (self.start(glob, "[]", |_| {}, vec![outlet, other], batches), dead)
+    }
+
+    pub(super) fn start(
+        &self,
+        glob: &str,
+        stages: &str,
+        change: impl FnOnce(&mut Config),
+        outlets: Vec<Outlet>,
+        batches: UnboundedReceiver<Batch>,
+    ) -> Rig {
+        let mut config = Config {
+            hostname: "here".into(),
+            sync_period: Duration::from_secs(1),
+            positions_sync_period: Duration::from_secs(1),
+            min_poll: Duration::from_millis(10),
+            max_poll: Some(Duration::from_millis(20)),
+            replay_window: 64 << 10,
+            rate: None,
+            dry_run: false,
+            stdin: None,
+        };
+        change(&mut config);
+        let stages: Vec<serde_yaml::Value> = serde_yaml::from_str(stages).expect("yaml");
+        let job = Job {
+            name: "job".into(),
+            rules: Rules::compile(&[]).expect("no rules"),
+            program: Some(crate::stages::compile(&stages).expect("stages")),
+            options: tail::Options { grace: Duration::from_millis(50), ..tail::Options::default() },
+            unreadable: None,
+        };
+        let scrape = Scrape::start(config, vec![job], outlets, self.positions(), &Registry::new()).expect("started");
+        let path = self.path(glob).to_str().expect("text").to_string();
+        tell(&scrape, "static", &[&[("app", "a"), ("__path__", &path)]]);
+        Rig { scrape: Some(scrape), batches, stored: Vec::new(), unanswered: Vec::new(), answer: true }
+    }
+}
+
+pub(super) fn outlet(client: &str) -> (Outlet, UnboundedReceiver<Batch>) {
+    let (sender, batches) = unbounded_channel();
+    let batch = batch::Config {
+        batchsize: 1 << 20,
+        batchwait: Duration::from_millis(20),
+        tenant_id: None,
+        external_labels: Labels::new(),
+        limits: Limits::default(),
+    };
+    let books = Books { too_long: Box::new(|_| {}), truncated: Box::new(|_| {}) };
+    (Outlet { client: client.into(), batch, batches: sender, books }, batches)
+}
+
+pub(super) fn tell(scrape: &Scrape, source: &str, targets: &[&[(&str, &str)]]) {
+    let labels = |pairs: &&[(&str, &str)]| pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+    let group = TargetGroup { source: source.into(), targets: targets.iter().map(labels).collect() };
+    scrape.updates()(Update::Group { job: "job".into(), group });
+}
+
+impl Rig {
+    /// Takes what comes until `enough` says so.
+    #[track_caller]
+    pub(super) fn until(&mut self, enough: impl Fn(&[Stored]) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !enough(&self.stored) {
+            assert!(Instant::now() < deadline, "waited in vain; there is: {:?}", self.lines());
+            match self.batches.try_recv() {
+                Ok(batch) => self.take(batch),
+                Err(_) => std::thread::park_timeout(Duration::from_millis(2)),
+            }
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn until_lines(&mut self, want: &[&str]) {
+        self.until(|stored| stored.len() >= want.len());
+        assert_eq!(self.lines(), want);
+    }
+
+    pub(super) fn lines(&self) -> Vec<&str> {
+        self.stored.iter().map(|s| s.line.as_str()).collect()
+    }
+
+    pub(super) fn take(&mut self, batch: Batch) {
+        self.stored.extend(decode(&batch));
+        match self.answer {
+            true => batch.close(),
+            false => self.unanswered.push(batch),
+        }
+        self.wake();
+    }
+
+    pub(super) fn wake(&self) {
+        self.scrape.as_ref().expect("running").waker(0).wake();
+    }
+
+    /// Loki answers all that it has.
+    pub(super) fn answer(&mut self) {
+        self.answer = true;
+        for batch in self.unanswered.drain(..) {
+            batch.close();
+        }
+        self.wake();
+    }
+
+    /// Waits until all there is has been read and answered, stops, and gives what was stored in all.
+    pub(super) fn rest(mut self) -> Vec<Stored> {
+        let report = self.scrape.as_ref().expect("running").report();
+        self.until(|_| {
+            let files: Vec<_> = report.targets().into_iter().flat_map(|t| t.files).collect();
+            !files.is_empty() && files.iter().all(|f| f.lag_bytes == 0 && f.unacknowledged_bytes == 0)
+        });
+        self.stop()
+    }
+
+    /// Stops as a SIGTERM would, and gives what was stored in all.
+    pub(super) fn stop(mut self) -> Vec<Stored> {
+        let scrape = self.scrape.take().expect("running");
+        scrape.stop(Duration::from_secs(5));
+        let waker = scrape.waker(0);
+        while let Some(batch) = self.batches.blocking_recv() {
+            self.stored.extend(decode(&batch));
+            if self.answer {
+                batch.close();
+            }
+            waker.wake_by_ref();
+        }
+        scrape.join();
+        self.stored
+    }
+}
+
+/// With prost, which knows the wire format better than we do.
+pub(super) fn decode(batch: &Batch) -> Vec<Stored> {
+    #[derive(prost::Message)]
+    struct Push {
+        #[prost(message, repeated, tag = "1")]
+        streams: Vec<Stream>,
+    }
+    #[derive(prost::Message)]
+    struct Stream {
+        #[prost(string, tag = "1")]
+        labels: String,
+        #[prost(message, repeated, tag = "2")]
+        entries: Vec<Line>,
+    }
+    #[derive(prost::Message)]
+    struct Line {
+        #[prost(message, optional, tag = "1")]
+        timestamp: Option<Time>,
+        #[prost(string, tag = "2")]
+        line: String,
+    }
+    #[derive(prost::Message)]
+    struct Time {
+        #[prost(int64, tag = "1")]
+        seconds: i64,
+        #[prost(int32, tag = "2")]
+        nanos: i32,
+    }
+    let body = batch.encode(&mut snap::raw::Encoder::new());
+    let plain = snap::raw::Decoder::new().decompress_vec(&body).expect("snappy");
+    let push = <Push as prost::Message>::decode(plain.as_slice()).expect("protobuf");
+    let mut stored = Vec::new();
+    for stream in push.streams {
+        for entry in stream.entries {
+            let time = entry.timestamp.unwrap_or_default();
+            let timestamp = time.seconds * 1_000_000_000 + i64::from(time.nanos);
+            stored.push(Stored { labels: stream.labels.clone(), timestamp, line: entry.line });
+        }
+    }
+    stored
+}

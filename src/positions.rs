@@ -191,6 +191,16 @@ impl Positions {
         Some((slot, saved))
     }
 
+    /// Where another log with the same reader and labels stopped, if that was in the file of this inode: the file has
+    /// been renamed since.
+    pub fn in_file(&self, key: &Key, (device, inode): (u64, u64)) -> Option<Saved> {
+        let state = self.lock();
+        let same = |k: &Key| (&k.client, &k.job, k.labels) == (&key.client, &key.job, key.labels) && k.path != key.path;
+        let file = |r: &Record| (r.position.file.device, r.position.file.inode) == (device, inode);
+        let there = state.records.values().filter_map(|e| Some((e, e.saved.filter(file)?)));
+        there.filter(|(e, _)| same(&e.key)).map(|(_, r)| r).max_by_key(|r| r.position.offset).map(Record::into_saved)
+    }
+
     /// Gives a log's place back.
     pub fn release(&self, slot: Slot) {
         if let Some(entry) = self.lock().records.get_mut(&slot) {

@@ -355,3 +355,34 @@ fn a_client_whose_loki_is_dead_holds_up_no_other() {
     rig.until_lines(&["one", "two"]);
     rig.stop();
 }
+
+#[test]
+fn a_file_renamed_to_a_name_that_the_glob_matches_is_not_read_again() {
+    let dir = Dir::new();
+    dir.append("app.log", "one\ntwo\n");
+    let mut rig = dir.scrape("*.log", "[]");
+    rig.until_lines(&["one", "two"]);
+    fs::rename(dir.path("app.log"), dir.path("app-2026-11-22.log")).expect("renamed");
+    dir.append("app.log", "three\n");
+    rig.until_lines(&["one", "two", "three"]);
+    // It has become a log of its own, which goes on where the other was done with it.
+    let mut is_followed = false;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_followed {
+        assert!(Instant::now() < deadline);
+        let files = rig.scrape.as_ref().expect("running").report().targets().into_iter().flat_map(|t| t.files);
+        is_followed = files.filter(|f| f.path.ends_with("app-2026-11-22.log") && f.read_offset == 8).count() == 1;
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    dir.append("app-2026-11-22.log", "late\n");
+    rig.until_lines(&["one", "two", "three", "late"]);
+    rig.stop();
+    // And so it is after a restart in which it happened again.
+    fs::rename(dir.path("app.log"), dir.path("app-2026-11-23.log")).expect("renamed");
+    dir.append("app-2026-11-23.log", "four\n");
+    dir.append("app.log", "five\n");
+    let stored = dir.scrape("*.log", "[]").rest();
+    let mut lines: Vec<&str> = stored.iter().map(|s| s.line.as_str()).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["five", "four"]);
+}

@@ -12,6 +12,9 @@ use super::siblings::{Sibling, siblings};
 use super::text::Encoding;
 use crate::model::{MAX_LINE, Position};
 
+/// How many generations that were let go are remembered.
+const DRAINED: usize = 8;
+
 /// How the files of a log are to be read.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -75,6 +78,8 @@ pub struct Log {
     gone: Option<Instant>,
     /// Bytes of an overlong line passed over so far.
     skipping: Option<u64>,
+    /// Where the last few generations ended that were read and let go.
+    drained: VecDeque<Position>,
     /// The position to go on from could not be found: what was unread behind it is lost.
     lost_position: bool,
 }
@@ -116,7 +121,16 @@ impl Log {
             }
         }
         generations.push_back(live);
-        Ok(Self { path: path.into(), options, generations, rotated: None, gone: None, skipping: None, lost_position })
+        Ok(Self {
+            path: path.into(),
+            options,
+            generations,
+            rotated: None,
+            gone: None,
+            skipping: None,
+            drained: VecDeque::new(),
+            lost_position,
+        })
     }
 
     pub fn path(&self) -> &Path {
@@ -145,6 +159,16 @@ impl Log {
     pub fn is_live(&self, position: &Position) -> bool {
         let live = self.generations[self.generations.len() - 1].id();
         (live.device, live.inode) == (position.file.device, position.file.inode)
+    }
+
+    /// Whether the file of this inode is one of the generations.
+    pub fn has(&self, (device, inode): (u64, u64)) -> bool {
+        self.generations.iter().any(|g| (g.id().device, g.id().inode) == (device, inode))
+    }
+
+    /// Where reading of the file of this inode ended, if it was one of the generations not long ago.
+    pub fn had(&self, (device, inode): (u64, u64)) -> Option<Position> {
+        self.drained.iter().find(|p| (p.file.device, p.file.inode) == (device, inode)).copied()
     }
 
     /// Bytes on disk that have not been read; for compressed generations the size they have on disk.
@@ -197,8 +221,15 @@ impl Log {
             if self.generations.len() == 1 {
                 return Ok(if self.gone.is_some() { Read::Finished } else { Read::Idle });
             }
-            self.generations.pop_front();
+            self.let_go();
         }
+    }
+
+    fn let_go(&mut self) {
+        if self.drained.len() == DRAINED {
+            self.drained.pop_front();
+        }
+        self.drained.extend(self.generations.pop_front().map(|g| g.position()));
     }
 
     /// Looks at names: was the log rotated, truncated, deleted?

@@ -1,13 +1,14 @@
 //! How a log comes to a reader: its place in the positions, its file, its first turn.
 
 use std::cmp::Reverse;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Reader;
 use crate::model::{LabelSet, Ledger, Position, Target};
-use crate::positions::{Key, Saved, Slot};
+use crate::positions::{Commit, Key, Saved, Slot};
 use crate::scrape::post::Assignment;
 use crate::scrape::status::File;
 use crate::scrape::tailer::{Source, Tailer};
@@ -15,7 +16,8 @@ use crate::tail::{Log, Resume};
 
 impl Reader {
     pub(super) fn add(&mut self, assignment: Assignment, now: Instant) {
-        let job = &self.jobs[assignment.job];
+        let jobs = self.jobs.clone();
+        let job = &jobs[assignment.job];
         let target = assignment.target.clone();
         let key = Key {
             client: self.client.clone(),
@@ -24,10 +26,25 @@ impl Reader {
             labels: target.labels.stable_hash(),
         };
         // Its place is taken while an earlier reading of it comes to its end.
-        let Some((slot, saved)) = self.positions.claim(key) else {
+        let Some((slot, mut saved)) = self.positions.claim(key.clone()) else {
             self.waiting.insert(assignment.log, (assignment, now + Duration::from_secs(1)));
             return;
         };
+        if saved.is_none() {
+            match self.seen_elsewhere(&assignment, &key) {
+                Elsewhere::No => {}
+                Elsewhere::Now => {
+                    self.positions.release(slot);
+                    self.waiting.insert(assignment.log, (assignment, now + Duration::from_secs(1)));
+                    return;
+                }
+                Elsewhere::Until(position) => {
+                    saved = Some(Saved::At { position, saved: SystemTime::now() });
+                    let known = Commit { slot, position, live: true };
+                    self.write(|positions| positions.commit(&[known], SystemTime::now()));
+                }
+            }
+        }
         let resume = match saved {
             None if assignment.from_oldest => Resume::Since(SystemTime::UNIX_EPOCH),
             None => Resume::Since(self.positions.unseen_since()),
@@ -97,6 +114,33 @@ impl Reader {
         self.schedule.push(Reverse((now, log)));
     }
 
+    /// Whether the file that is to be read under a new name was read under another: a program that rotates its own logs
+    /// may give the old one a name that the glob matches.
+    fn seen_elsewhere(&self, assignment: &Assignment, key: &Key) -> Elsewhere {
+        let Ok(meta) = std::fs::metadata(&assignment.path) else {
+            return Elsewhere::No;
+        };
+        let file = (meta.dev(), meta.ino());
+        // The inode first: of thousands of logs hardly one gets past that.
+        for tailer in self.tailers.values().chain(self.ending.values()) {
+            let Source::File(log) = &tailer.source else {
+                continue;
+            };
+            let (now, until) = (log.has(file), log.had(file));
+            if !now && until.is_none()
+                || tailer.target.labels != assignment.target.labels
+                || tailer.path == assignment.path
+            {
+                continue;
+            }
+            return until.filter(|_| !now).map_or(Elsewhere::Now, Elsewhere::Until);
+        }
+        match self.positions.in_file(key, file) {
+            Some(Saved::At { position, .. }) => Elsewhere::Until(position),
+            _ => Elsewhere::No,
+        }
+    }
+
     pub(super) fn cannot_open(&mut self, assignment: Assignment, error: &std::io::Error, now: Instant) {
         let known = self.waiting.contains_key(&assignment.log);
         if error.kind() == std::io::ErrorKind::NotFound {
@@ -127,6 +171,15 @@ impl Reader {
             }
         }
     }
+}
+
+/// Where else a file is read.
+enum Elsewhere {
+    No,
+    /// It is a generation of another log, which is not done with it.
+    Now,
+    /// Another log was done with it here.
+    Until(Position),
 }
 
 pub(super) fn with_filename(target: &Target, path: &Path) -> LabelSet {

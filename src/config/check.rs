@@ -142,6 +142,14 @@ impl Check<'_> {
             return Err(self.error(path, &format!("job {name:?} has no targets: give it one of {kinds}")));
         }
         job.discovery().validate().map_err(self.wrong(path))?;
+        for (i, targets) in job.static_configs.iter().enumerate() {
+            for key in ["__path__", "__path_exclude__"] {
+                if let Some(glob) = targets.labels.get(key).filter(|glob| !glob.is_empty()) {
+                    let at = format!("{path}.static_configs[{i}].labels.{key}");
+                    tail::Glob::new(glob).map_err(self.wrong(&at))?;
+                }
+            }
+        }
         relabel::Rules::compile(&job.relabel_configs).map_err(self.wrong(path))?;
         let program = stages::compile(&job.pipeline_stages);
         let program = program.map_err(|e| self.error(&format!("{path}.pipeline_stages{}", e.path), &e.message))?;

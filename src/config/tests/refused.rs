@@ -180,3 +180,14 @@ fn whoever_forgot_expand_env_is_told() {
     assert!(refused("clients: [{url: 'http://l', batchsize: '${SIZE}'}]").ends_with(hint));
     assert!(!refused("clients: [{url: 'http://l', batchsize: '$SIZE'}]").contains(hint));
 }
+
+#[test]
+fn paths_that_are_no_globs() {
+    for key in ["__path__", "__path_exclude__"] {
+        let job = "scrape_configs:\n- job_name: a\n  static_configs:\n  - labels:\n      __path__: /x\n      __path_exclude__: /y\n";
+        let text = format!("{CLIENT}{job}").replace(&format!("{key}: /"), &format!("{key}: /{{a,"));
+        let said = refused(&text);
+        assert!(said.contains(&format!("static_configs[0].labels.{key}: path")) && said.contains("brace"), "{said}");
+        assert!(said.starts_with("f.yaml:"), "{said}");
+    }
+}

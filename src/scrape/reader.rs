@@ -29,6 +29,10 @@ use crate::tail::Look;
 /// Files are looked at on these beats, so that many of them share a wake-up.
 const BEAT: Duration = Duration::from_millis(50);
 
+/// Of the disk, what deleted generations of a log may hold that are still to be read: a Loki that is away for long must
+/// not fill a node's disk with what its owner has thrown away.
+const PINNED: u64 = 256 << 20;
+
 /// When nothing has come any further for so long, stopping waits no more: Loki is away.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -364,4 +368,13 @@ fn look(tailer: &mut Tailer, metrics: &Metrics, now: Instant) {
         }
     }
     tailer.look_error = None;
+    let lost = log.shed(PINNED);
+    if lost > 0 {
+        metrics.lost(lost, "deleted_too_long_ago");
+        tracing::warn!(
+            path = %tailer.path.display(),
+            bytes = lost,
+            "rotated files that were deleted before Loki took their lines held too much of the disk; these bytes are lost"
+        );
+    }
 }

@@ -260,6 +260,26 @@ impl Log {
         Ok(Look::Same)
     }
 
+    /// Gives up the oldest generations that were deleted, for as long as such hold more than `limit` bytes of the disk;
+    /// gives the bytes that had not been read of them.
+    pub fn shed(&mut self, limit: u64) -> u64 {
+        let held = |g: &Generation| g.metadata().ok().filter(|m| m.nlink() == 0).map_or(0, |m| m.len());
+        let mut pinned: u64 = self.generations.iter().rev().skip(1).map(held).sum();
+        let mut lost = 0;
+        while pinned > limit && self.generations.len() > 1 {
+            let oldest = &self.generations[0];
+            let size = held(oldest);
+            if size == 0 {
+                break; // it has a name, and costs nothing that its owner does not know of
+            }
+            lost += size.saturating_sub(oldest.offset);
+            pinned -= size;
+            self.skipping = None;
+            self.let_go();
+        }
+        lost
+    }
+
     fn lines(&mut self, len: usize, more: bool) -> Read {
         let front = &mut self.generations[0];
         let start = front.position();

@@ -440,3 +440,26 @@ fn a_corrupt_generation_does_not_hold_up_the_younger_ones() {
     }
     assert!(lines.contains(&"live".to_string()));
 }
+
+#[test]
+fn of_deleted_generations_no_more_is_kept_than_may_be() {
+    let mut d = Dir::new();
+    d.append("a.log", "1\n2\n");
+    let mut log = d.open(START);
+    let mut buffer = Vec::new();
+    assert!(matches!(log.read(&mut buffer, 2, d.now).expect("read"), Read::Lines { len: 2, .. }));
+    for n in 3..6 {
+        d.rename("a.log", &format!("a.log.2026112210000{n}"));
+        d.append("a.log", &format!("{n}\n"));
+        assert_eq!(log.look(d.now).expect("looked"), Look::Rotated(1));
+    }
+    assert_eq!(log.shed(0), 0, "what has a name is not ours to judge");
+    for n in 3..5 {
+        fs::remove_file(d.path(&format!("a.log.2026112210000{n}"))).expect("removed");
+    }
+    assert_eq!(log.shed(6), 0);
+    // The first held four bytes, two of them read; the second fits the limit.
+    assert_eq!(log.shed(2), 2);
+    d.wait();
+    assert_eq!(d.read(&mut log), ["3", "4", "5"]);
+}

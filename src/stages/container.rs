@@ -1,11 +1,13 @@
 //! What runs for a pod whose job names no stages: whichever container runtime wrote the line, its wrapping is taken off.
 
+use std::time::Instant;
+
 use super::cri::Cri;
 use super::docker::Docker;
 use super::{Due, Flow, Stage, Surroundings, Work};
 
-pub(super) fn start(_: &Surroundings) -> Box<dyn Stage> {
-    Box::new(Container { cri: Cri::plain(), docker: Docker::default() })
+pub(super) fn start(around: &Surroundings) -> Box<dyn Stage> {
+    Box::new(Container { cri: Cri::plain(around), docker: Docker::default() })
 }
 
 #[derive(Debug)]
@@ -25,6 +27,10 @@ impl Stage for Container {
 
     fn release(&mut self, due: Due, released: &mut Vec<Work<'static>>) {
         self.cri.release(due, released);
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.cri.next_due()
     }
 }
 

@@ -9,13 +9,16 @@
 //!
 //! `2026-11-22T10:00:00.5Z stdout F text` becomes `text` with that time and the label `stream="stdout"`. Parts (`P`) wait
 //! for their final part (`F`), per stream, across a rotation too; the joined line has the time of the final part. A line
-//! that is not of this form passes unchanged.
+//! that is not of this form passes unchanged. Parts whose rest has not come for five minutes, or never will because their
+//! file is gone, are sent as they are.
 
 use std::borrow::Cow;
+use std::time::{Duration, Instant};
 
+use super::clock::Clock;
 use super::options::Options;
 use super::time::Rfc3339;
-use super::{Due, Error, Flow, Recipe, Stage, Value, Work};
+use super::{Due, Error, Flow, Recipe, Stage, Surroundings, Value, Work};
 use crate::model::{LabelMap, LabelSet, MAX_LINE, Reason};
 
 const MAX_PARTIAL_LINES: usize = 100;
@@ -27,7 +30,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let max_lines = if max_lines == 0 { MAX_PARTIAL_LINES } else { max_lines };
     let cut = (truncate && size > 0).then_some(size);
     options.needs_nothing_extracted();
-    Ok(Box::new(move |around| Box::new(Cri::new(max_lines, cut, around.extract))))
+    Ok(Box::new(move |around| Box::new(Cri::new(max_lines, cut, around))))
 }
 
 #[derive(Debug)]
@@ -38,6 +41,9 @@ pub(super) struct Cri {
     time: Rfc3339,
     logs: LabelMap<Log>,
     partials: usize,
+    clock: Clock,
+    /// No partial line comes due before.
+    next_due: Option<Instant>,
 }
 
 /// The two streams of what has one set of labels.
@@ -58,6 +64,8 @@ struct Stream {
 #[derive(Debug)]
 struct Partial {
     work: Work<'static>,
+    /// When its last part came.
+    since: Instant,
     /// It grew beyond what is held of a line, and only waits for its end to be discarded.
     too_long: bool,
 }
@@ -70,16 +78,29 @@ struct Head<'l> {
     content: usize,
 }
 
+/// How long a part waits for the next one. The runtime writes the parts of a line one right after the other; one that
+/// waited for ever would keep the log's position where it is, and after a restart all that came since was sent again.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 const STREAMS: [&str; 2] = ["stdout", "stderr"];
 
 impl Cri {
-    pub fn new(max_partials: usize, cut: Option<usize>, extract: bool) -> Self {
-        Self { max_partials, cut, extract, time: Rfc3339::default(), logs: LabelMap::default(), partials: 0 }
+    pub fn new(max_partials: usize, cut: Option<usize>, around: &Surroundings) -> Self {
+        Self {
+            max_partials,
+            cut,
+            extract: around.extract,
+            time: Rfc3339::default(),
+            logs: LabelMap::default(),
+            partials: 0,
+            clock: around.clock.clone(),
+            next_due: None,
+        }
     }
 
-    /// With Promtail's defaults.
-    pub fn plain() -> Self {
-        Self::new(MAX_PARTIAL_LINES, None, false)
+    /// With Promtail's defaults, and nobody behind it who looks at what it extracts.
+    pub fn plain(around: &Surroundings) -> Self {
+        Self { extract: false, ..Self::new(MAX_PARTIAL_LINES, None, around) }
     }
 
     fn stream(&mut self, labels: &LabelSet, log: u64, stream: usize) -> &mut Stream {
@@ -125,29 +146,35 @@ impl Stage for Cri {
         if overflows {
             self.overflow(released);
         }
+        // The clock is asked for the few lines that are parts.
+        let since = partial.then(|| self.clock.now());
+        if let Some(since) = since {
+            self.next_due.get_or_insert(since + PATIENCE);
+        }
         let stream = self.stream(&work.entry.labels, work.entry.origin.log, index);
         work.entry.timestamp = time.or(stream.last.map(|last| last + 1)).unwrap_or(work.entry.timestamp);
         stream.last = time.or(stream.last.map(|last| last + 1));
         work.entry.labels = stream.labels.clone();
         work.entry.line = skip(work.entry.line, content);
 
-        match (stream.partial.take(), partial) {
-            (None, false) => Flow::Pass(work),
-            (None, true) => {
-                let mut held = Partial { work: work.into_owned(), too_long: false };
+        match (stream.partial.take(), since) {
+            (None, None) => Flow::Pass(work),
+            (None, Some(since)) => {
+                let mut held = Partial { work: work.into_owned(), since, too_long: false };
                 held.shorten(cut);
                 stream.partial = Some(held);
                 self.partials += 1;
                 Flow::Held
             }
-            (Some(mut held), true) => {
+            (Some(mut held), Some(since)) => {
+                held.since = since;
                 held.append(&work);
                 held.shorten(cut);
                 stream.partial = Some(held);
                 work.entry.close();
                 Flow::Held
             }
-            (Some(mut held), false) => {
+            (Some(mut held), None) => {
                 held.append(&work);
                 held.shorten(cut);
                 self.partials -= 1;
@@ -164,16 +191,36 @@ impl Stage for Cri {
     }
 
     fn release(&mut self, due: Due, released: &mut Vec<Work<'static>>) {
-        let Due::Log(log) = due else {
-            return;
-        };
-        // The rest of these will never come: what there is of the line is better than nothing of it.
-        for (_, mut gone) in self.logs.extract_if(|_, l| l.log == log) {
-            for partial in gone.streams.iter_mut().filter_map(|s| s.partial.take()) {
-                self.partials -= 1;
-                released.push(partial.work);
+        let first = released.len();
+        match due {
+            // The rest of these will never come: what there is of the line is better than nothing of it.
+            Due::Log(log) => {
+                for (_, mut gone) in self.logs.extract_if(|_, l| l.log == log) {
+                    released.extend(gone.streams.iter_mut().filter_map(|s| s.partial.take()).map(|p| p.work));
+                }
             }
+            Due::At(now) if self.next_due.is_some_and(|due| due <= now) => {
+                self.next_due = None;
+                for stream in self.logs.values_mut().flat_map(|log| &mut log.streams) {
+                    match &stream.partial {
+                        Some(partial) if partial.since + PATIENCE <= now => {
+                            released.extend(stream.partial.take().map(|p| p.work));
+                        }
+                        Some(partial) => {
+                            let due = partial.since + PATIENCE;
+                            self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
+                        }
+                        None => {}
+                    }
+                }
+            }
+            Due::At(_) => {}
         }
+        self.partials -= released.len() - first;
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.next_due
     }
 }
 
@@ -230,7 +277,9 @@ fn skip(line: Cow<'_, str>, bytes: usize) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Seen, check, table};
+    use std::time::Duration;
+
+    use super::super::testing::{Bench, Seen, check, table};
 
     const T: i64 = 1_709_626_530_000_000_000;
 
@@ -377,6 +426,22 @@ mod tests {
                 ("odd", r#"{a="x", app="x"} odd"#),
             ],
         );
+    }
+
+    #[test]
+    fn a_part_whose_rest_does_not_come_is_let_go_as_it_is() {
+        let mut bench = Bench::of("cri: {}");
+        assert_eq!(bench.outcome(&line(1, "stdout P one ")), "");
+        bench.clock.advance(Duration::from_secs(200));
+        assert_eq!(bench.outcome(&line(2, "stdout P two")), "");
+        bench.clock.advance(Duration::from_secs(200));
+        assert_eq!(bench.due(), "", "a part came not long ago");
+        assert!(bench.pipeline().next_due().is_some_and(|due| due > bench.clock.now()));
+        bench.clock.advance(Duration::from_secs(200));
+        assert_eq!(bench.due(), "{app=\"x\", stream=\"stdout\"} one two");
+        assert_eq!(bench.pipeline().next_due(), None);
+        assert_eq!(bench.outcome(&line(3, "stdout F three")), "{app=\"x\", stream=\"stdout\"} three");
+        bench.end(&mut |_| panic!("nothing is left"));
     }
 
     #[test]

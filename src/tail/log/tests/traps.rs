@@ -1,0 +1,117 @@
+//! What a review found: situations in which a log once lost or doubled lines.
+
+use super::*;
+
+#[test]
+fn a_truncation_found_while_reading_reads_the_copy_first() {
+    let mut d = Dir::new();
+    d.append("a.log", "old 1\n");
+    let mut log = d.open(START);
+    assert_eq!(d.read(&mut log), ["old 1"]);
+    d.append("a.log", "old 2\n");
+    fs::copy(d.path("a.log"), d.path("a.log.1")).expect("copied");
+    OpenOptions::new().write(true).open(d.path("a.log")).expect("opened").set_len(0).expect("truncated");
+    let mut got = d.read(&mut log);
+    d.append("a.log", "new\n");
+    d.wait();
+    got.extend(d.read(&mut log));
+    assert_eq!(got, ["old 2", "new"]);
+}
+
+#[test]
+fn a_generation_rotated_before_its_elder_was_compressed_is_not_skipped() {
+    let mut d = Dir::new();
+    d.append("a.log", "1\n");
+    let mut log = d.open(START);
+    assert_eq!(d.read(&mut log), ["1"]);
+    let resume = d.at(&log);
+    d.append("a.log", "2\n");
+    drop(log);
+    d.rename("a.log", "a.log.20261122-100000");
+    d.append("a.log", "3\n");
+    d.gzip("a.log.20261122-100000");
+    // The kubelet compresses the older one first, so its copy is younger than the last line of the next.
+    let compressed = OpenOptions::new().append(true).open(d.path("a.log.20261122-100000.gz")).expect("opened");
+    compressed.set_modified(SystemTime::now() + Duration::from_secs(5)).expect("set");
+    d.rename("a.log", "a.log.20261122-100001");
+    d.append("a.log", "4\n");
+    let mut log = d.open(resume);
+    d.wait();
+    assert_eq!(d.read(&mut log), ["2", "3", "4"]);
+}
+
+#[test]
+fn a_short_file_written_anew_is_read_from_its_start() {
+    let d = Dir::new();
+    d.append("a.log", "old\n");
+    let mut log = d.open(START);
+    assert_eq!(d.read(&mut log), ["old"]);
+    fs::write(d.path("a.log"), "new 1\nnew 2\nnew 3\n").expect("written");
+    assert_eq!(d.read(&mut log), ["new 1", "new 2", "new 3"]);
+}
+
+#[test]
+fn a_writer_that_takes_its_time_to_reopen_loses_nothing() {
+    let mut d = Dir::new();
+    d.append("a.log", "1\n");
+    let mut log = d.open(START);
+    d.read(&mut log);
+    d.rename("a.log", "a.log.1");
+    d.append("a.log", "");
+    assert_eq!(log.look(d.now).expect("looked"), Look::Rotated(1));
+    d.now += Duration::from_secs(5);
+    assert_eq!(d.read(&mut log), [""; 0]);
+    d.append("a.log.1", "2\n");
+    d.append("a.log", "3\n");
+    assert_eq!(d.read(&mut log), ["2", "3"]);
+}
+
+#[test]
+fn a_corrupt_generation_does_not_hold_up_the_younger_ones() {
+    let mut d = Dir::new();
+    let text: String = (0..20000u64).map(|n| format!("{}\n", n.wrapping_mul(6364136223846793005))).collect();
+    d.append("a.log.1", &text);
+    d.gzip("a.log.1");
+    let mut bytes = fs::read(d.path("a.log.1.gz")).expect("works");
+    let n = bytes.len();
+    bytes[n / 2..n / 2 + 200].fill(0xff);
+    fs::write(d.path("a.log.1.gz"), bytes).expect("works");
+    d.append("a.log", "live\n");
+    let mut log = d.open(Resume::Since(SystemTime::UNIX_EPOCH));
+    d.wait();
+    let mut buffer = Vec::new();
+    let mut lines = Vec::new();
+    for _ in 0..1000 {
+        match log.read(&mut buffer, 65536, d.now) {
+            Ok(Read::Lines { len, .. }) => {
+                lines.extend(String::from_utf8_lossy(&buffer[..len]).lines().map(str::to_string))
+            }
+            Ok(_) => break,
+            Err(_) => {}
+        }
+    }
+    assert!(lines.contains(&"live".to_string()));
+}
+
+#[test]
+fn of_deleted_generations_no_more_is_kept_than_may_be() {
+    let mut d = Dir::new();
+    d.append("a.log", "1\n2\n");
+    let mut log = d.open(START);
+    let mut buffer = Vec::new();
+    assert!(matches!(log.read(&mut buffer, 2, d.now).expect("read"), Read::Lines { len: 2, .. }));
+    for n in 3..6 {
+        d.rename("a.log", &format!("a.log.2026112210000{n}"));
+        d.append("a.log", &format!("{n}\n"));
+        assert_eq!(log.look(d.now).expect("looked"), Look::Rotated(1));
+    }
+    assert_eq!(log.shed(0), 0, "what has a name is not ours to judge");
+    for n in 3..5 {
+        fs::remove_file(d.path(&format!("a.log.2026112210000{n}"))).expect("removed");
+    }
+    assert_eq!(log.shed(6), 0);
+    // The first held four bytes, two of them read; the second fits the limit.
+    assert_eq!(log.shed(2), 2);
+    d.wait();
+    assert_eq!(d.read(&mut log), ["3", "4", "5"]);
+}

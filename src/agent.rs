@@ -173,7 +173,11 @@ fn discover(config: &Config, node: &Arc<str>, registry: &Registry, scrape: &Scra
     for job in &config.scrape_configs {
         let (sender, mut updates) = mpsc::channel::<Update>(64);
         let name = Arc::from(job.job_name.as_str());
-        tasks.push(tokio::spawn(discovery::run(name, job.discovery(), node.clone(), metrics.clone(), sender)));
+        let run = discovery::run(name, job.discovery(), node.clone(), metrics.clone(), sender);
+        tasks.push(tokio::spawn(async {
+            let _vital = Vital;
+            run.await;
+        }));
         let tell = scrape.updates();
         tasks.push(tokio::spawn(async move {
             while let Some(update) = updates.recv().await {

@@ -1,5 +1,6 @@
 //! The words every other module speaks. No files, no sockets, no tasks.
 
+mod clock;
 mod entry;
 mod labels;
 mod ledger;
@@ -8,6 +9,7 @@ mod target;
 pub mod units;
 mod vital;
 
+pub use clock::Clock;
 pub use entry::{AckRef, Entry, MAX_LINE, Origin, Reason, Structured};
 pub use labels::{LabelMap, LabelSet, Labels, is_valid_label_name, quote_go};
 pub use ledger::{Ack, FileId, Fingerprint, Ledger, Position, Progress};

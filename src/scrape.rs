@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use crate::batch::{self, Batch};
 use crate::metrics::{Dropped, Registry};
-use crate::model::{Entry, LabelSet, Report, Update, Vital};
+use crate::model::{Clock, Entry, LabelSet, Report, Update, Vital};
 use crate::positions::Positions;
 use crate::relabel::Rules;
 use crate::stages::{CustomMetrics, Program};
@@ -138,6 +138,7 @@ impl Scrape {
             let bell = Arc::new(Bell::default());
             let mailbox = Arc::new(post::Mailbox::new(bell.clone()));
             let reader = reader::Reader::new(reader::Parts {
+                clock: Clock::default(),
                 index,
                 config: config.clone(),
                 jobs: jobs.clone(),

@@ -7,7 +7,6 @@
 //! on, [`Flow::Discard`] ends it with a reason that is counted, [`Flow::Held`] keeps it (with its acknowledgement) until
 //! the stage releases it.
 
-mod clock;
 mod container;
 mod cri;
 mod decolorize;
@@ -51,7 +50,6 @@ use std::time::Instant;
 
 use serde_yaml::Value as Yaml;
 
-pub use clock::Clock;
 pub use extracted::{Extracted, Key, Value};
 pub use metrics::CustomMetrics;
 pub use pipeline::Pipeline;
@@ -59,7 +57,7 @@ pub use pipeline::Pipeline;
 use options::Options;
 
 use crate::metrics::Dropped;
-use crate::model::{Entry, Reason};
+use crate::model::{Clock, Entry, Reason};
 
 /// An entry on its way through the stages, with what they have extracted from it.
 #[derive(Debug)]
@@ -287,8 +285,8 @@ impl Program {
     }
 
     /// `custom` is for what users count; none if the lines are counted elsewhere.
-    pub fn start(&self, dropped: Dropped, custom: Option<CustomMetrics>) -> Pipeline {
-        Pipeline::new(self, dropped, custom, Clock::default())
+    pub fn start(&self, dropped: Dropped, custom: Option<CustomMetrics>, clock: Clock) -> Pipeline {
+        Pipeline::new(self, dropped, custom, clock)
     }
 }
 

@@ -22,6 +22,7 @@ use super::tailer::{CHUNK, Desk, Exit, Limiter, Source, Tailer, Turn};
 use super::{Config, Job, Outlet};
 use crate::batch::Batcher;
 use crate::metrics::Dropped;
+use crate::model::Clock;
 use crate::positions::Positions;
 use crate::stages::{CustomMetrics, Program};
 use crate::tail::Look;
@@ -38,6 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a reader is made of.
 pub(super) struct Parts {
+    pub clock: Clock,
     pub index: usize,
     pub config: Config,
     pub jobs: Arc<[Job]>,
@@ -52,6 +54,7 @@ pub(super) struct Parts {
 }
 
 pub(super) struct Reader {
+    clock: Clock,
     index: usize,
     config: Config,
     jobs: Arc<[Job]>,
@@ -84,8 +87,9 @@ struct Stop {
 
 impl Reader {
     pub fn new(parts: Parts) -> Self {
-        let Parts { index, config, jobs, outlet, positions, mailbox, scout, metrics, dropped, custom, status } = parts;
-        let program = |p: &Program| p.start(dropped.clone(), custom.clone());
+        let Parts { clock, index, config, jobs, outlet, positions, mailbox, scout, metrics, dropped, custom, status } =
+            parts;
+        let program = |p: &Program| p.start(dropped.clone(), custom.clone(), clock.clone());
         let nothing = Program::nothing();
         let wrapped = Program::container_format();
         let pipelines = jobs.iter().flat_map(|job| match &job.program {
@@ -97,6 +101,7 @@ impl Reader {
             false => Exit::Batches(Batcher::new(outlet.batch)),
         };
         let desk = Desk {
+            clock: clock.clone(),
             buffer: Vec::new(),
             window: config.replay_window,
             pipelines: pipelines.collect(),
@@ -107,6 +112,8 @@ impl Reader {
             metrics,
         };
         Self {
+            started: clock.now(),
+            clock,
             index,
             config,
             jobs,
@@ -123,33 +130,35 @@ impl Reader {
             blocked: BTreeSet::new(),
             ending: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            started: Instant::now(),
             stop: None,
             positions_fail: false,
         }
     }
 
     pub fn run(mut self) {
-        loop {
-            let now = Instant::now();
-            for command in self.mailbox.take() {
-                self.obey(command, now);
-            }
-            self.commit(now);
-            self.unblock(now);
-            self.open_waiting(now);
-            self.read_due(now);
-            self.desk.release_due(now);
-            self.send_due(now);
-            if self.is_done(now) {
-                return self.finish();
-            }
-            let wait = self.next_due(now).saturating_duration_since(Instant::now());
+        while let Some(due) = self.turn() {
+            let wait = due.saturating_duration_since(self.clock.now());
             if !wait.is_zero() {
                 self.mailbox.bell.wait(wait);
                 self.listen();
             }
         }
+        self.finish();
+    }
+
+    /// Does all there is to do now; gives when there will be more. None: it was told to stop, and is done.
+    pub fn turn(&mut self) -> Option<Instant> {
+        let now = self.clock.now();
+        for command in self.mailbox.take() {
+            self.obey(command, now);
+        }
+        self.commit(now);
+        self.unblock(now);
+        self.open_waiting(now);
+        self.read_due(now);
+        self.desk.release_due(now);
+        self.send_due(now);
+        (!self.is_done(now)).then(|| self.next_due(now))
     }
 
     fn obey(&mut self, command: Command, now: Instant) {
@@ -274,7 +283,8 @@ impl Reader {
     fn listen(&mut self) {
         if self.config.stdin.is_some() {
             let logs: Vec<u64> = self.tailers.keys().copied().collect();
-            logs.into_iter().for_each(|log| self.at(log, Instant::now()));
+            let now = self.clock.now();
+            logs.into_iter().for_each(|log| self.at(log, now));
         }
     }
 
@@ -332,7 +342,7 @@ impl Reader {
     }
 
     fn finish(mut self) {
-        self.commit(Instant::now());
+        self.commit(self.clock.now());
         let left: u64 = self.tailers.values().chain(self.ending.values()).map(|t| t.ledger.in_flight()).sum();
         if left > 0 {
             tracing::warn!(client = %self.client, bytes = left, "stopped before Loki had answered; these will be sent again");

@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::print::Printer;
 use super::stdin::Pipe;
 use super::{Books, Rate, metrics::Metrics};
 use crate::batch::{Batcher, Lane, Outcome};
 use crate::metrics::Dropped;
-use crate::model::{AckRef, Entry, LabelSet, Ledger, Origin, Position, Reason, Target};
+use crate::model::{AckRef, Clock, Entry, LabelSet, Ledger, Origin, Position, Reason, Target};
 use crate::positions::Slot;
 use crate::stages::{Due, Pipeline};
 use crate::tail::{Encoding, Log, Read};
@@ -79,6 +79,7 @@ pub(super) enum Turn {
 /// What all tailers of a reader work with.
 #[derive(Debug)]
 pub(super) struct Desk {
+    pub clock: Clock,
     pub buffer: Vec<u8>,
     pub window: u64,
     pub pipelines: Vec<Pipeline>,
@@ -176,11 +177,11 @@ impl Tailer {
             Source::File(log) => (log.encoding(), false),
             Source::Stdin(_) => (Encoding::Utf8, true),
         };
+        let read_time = after(self.last_time, desk.clock.unix_nanos());
         let Desk { buffer, pipelines, exit, rate, dropped, books, .. } = desk;
         let text = encoding.decode(&buffer[..len]);
         let ack = self.ledger.open(len as u64, end);
         let pipeline = &mut pipelines[self.pipeline];
-        let read_time = self.read_time();
         let lanes = &mut self.lanes;
         let mut count = 0;
         for line in lines_of(&text) {
@@ -210,12 +211,6 @@ impl Tailer {
             p.bytes += len as u64;
             p.read_offset = end.offset;
         });
-    }
-
-    /// Unix nanoseconds, later than anything this log was given before, whatever the clock does.
-    fn read_time(&self) -> i64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64);
-        after(self.last_time, now)
     }
 }
 
@@ -314,7 +309,7 @@ fn lines_of(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The time `now`, unless the clock was set back behind `last`.
+/// A time later than anything a log was given before, whatever the clock does.
 fn after(last: i64, now: i64) -> i64 {
     now.max(last + 1)
 }

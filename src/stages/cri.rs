@@ -15,11 +15,10 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-use super::clock::Clock;
 use super::options::Options;
 use super::time::Rfc3339;
 use super::{Due, Error, Flow, Recipe, Stage, Surroundings, Value, Work};
-use crate::model::{LabelMap, LabelSet, MAX_LINE, Reason};
+use crate::model::{Clock, LabelMap, LabelSet, MAX_LINE, Reason};
 
 const MAX_PARTIAL_LINES: usize = 100;
 

@@ -39,9 +39,10 @@ impl Reader {
                     return;
                 }
                 Elsewhere::Until(position) => {
-                    saved = Some(Saved::At { position, saved: SystemTime::now() });
+                    saved = Some(Saved::At { position, saved: self.clock.system_time() });
                     let known = Commit { slot, position, live: true };
-                    self.write(|positions| positions.commit(&[known], SystemTime::now()));
+                    let time = self.clock.system_time();
+                    self.write(|positions| positions.commit(&[known], time));
                 }
             }
         }

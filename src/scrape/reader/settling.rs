@@ -1,6 +1,6 @@
 //! What becomes of a log's lines once they are sent: commits, and the end of a log.
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use super::Reader;
 use crate::model::Position;
@@ -27,7 +27,8 @@ impl Reader {
                 if tailer.is_deleted() {
                     // It speaks of a file that is no more, read to its end: one that takes its name begins anew.
                     let done = Commit { slot, position: Position::default(), live: false };
-                    self.write(|positions| positions.commit(&[done], SystemTime::now()));
+                    let time = self.clock.system_time();
+                    self.write(|positions| positions.commit(&[done], time));
                 }
                 self.positions.release(slot);
             }
@@ -62,7 +63,8 @@ impl Reader {
             if let Some(stop) = &mut self.stop {
                 stop.progress = now;
             }
-            self.write(|positions| positions.commit(&commits, SystemTime::now()));
+            let time = self.clock.system_time();
+            self.write(|positions| positions.commit(&commits, time));
         }
         self.settle_endings();
     }

@@ -1,10 +1,8 @@
-//! The time as the stages see it: that of the machine, or that of a test.
+//! The time as whoever decides by it sees it: that of the machine, or that of a test.
 
 #[cfg(test)]
 use std::sync::{Arc, Mutex, PoisonError};
-#[cfg(test)]
-use std::time::Duration;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
@@ -19,6 +17,10 @@ impl Clock {
             return fixed.lock().unwrap_or_else(PoisonError::into_inner).0;
         }
         Instant::now()
+    }
+
+    pub fn system_time(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_nanos(self.unix_nanos().max(0) as u64)
     }
 
     /// Nanoseconds since 1970.

@@ -98,12 +98,11 @@ impl Reader {
         });
         let exit = match config.dry_run {
             true => Exit::Print(Printer::new(outlet.batch.external_labels.clone())),
-            false => Exit::Batches(Batcher::new(outlet.batch)),
+            false => Exit::Batches(Batcher::new(outlet.batch, clock.clone())),
         };
         let desk = Desk {
             clock: clock.clone(),
             buffer: Vec::new(),
-            window: config.replay_window,
             pipelines: pipelines.collect(),
             exit,
             rate: config.rate.and_then(Limiter::new),

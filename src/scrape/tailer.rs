@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::print::Printer;
 use super::stdin::Pipe;
 use super::{Books, Rate, metrics::Metrics};
-use crate::batch::{Batcher, Lane, Outcome};
+use crate::batch::{Batcher, Outcome, StreamId};
 use crate::metrics::Dropped;
 use crate::model::{AckRef, Clock, Entry, LabelSet, Ledger, Origin, Position, Reason, Target};
 use crate::positions::Slot;
@@ -18,11 +18,11 @@ use crate::tail::{Encoding, Log, Read};
 /// What is read at a time: larger saves nothing, smaller costs calls.
 pub(super) const CHUNK: usize = 64 << 10;
 
-/// What is read of a log to see where its lines go, while somewhere is no room.
+/// What is read of a log to see which streams its lines go to, whose windows may be full.
 const TASTE: usize = 4 << 10;
 
-/// Less room than this in the replay window and reading waits for answers.
-const WORTHWHILE: u64 = 8 << 10;
+/// Streams that are remembered of a log of which nothing is under way.
+const REMEMBERED: usize = 4;
 
 /// How long a file that discovery has let go of may be quiet before it is left alone, and how long it is read at most.
 const FAREWELL: Duration = Duration::from_secs(30);
@@ -51,8 +51,11 @@ pub(super) struct Tailer {
     /// Discovery has let go of it.
     pub retired: Option<Instant>,
     pub last_lines: Instant,
-    /// Where its lines that are in flight went; a stage may send them to several tenants.
-    pub lanes: Vec<Lane>,
+    /// Which streams its lines that are in flight are in; the last ones, if none are.
+    pub streams: Vec<StreamId>,
+    /// Some of it has been read: if it has no streams yet, that is no reason to read little.
+    pub tasted: bool,
+    pub inflow: Inflow,
     pub last_time: i64,
 }
 
@@ -81,7 +84,6 @@ pub(super) enum Turn {
 pub(super) struct Desk {
     pub clock: Clock,
     pub buffer: Vec<u8>,
-    pub window: u64,
     pub pipelines: Vec<Pipeline>,
     pub exit: Exit,
     pub rate: Option<Limiter>,
@@ -99,23 +101,18 @@ pub(super) enum Exit {
 
 impl Tailer {
     pub fn turn(&mut self, desk: &mut Desk, now: Instant) -> std::io::Result<Turn> {
-        let in_flight = self.ledger.in_flight();
-        if in_flight == 0 {
-            self.lanes.truncate(1);
-        }
-        let room = desk.window.saturating_sub(in_flight);
-        if in_flight > 0 && room < WORTHWHILE.min(desk.window) {
-            desk.hurry(&self.lanes);
-            return Ok(Turn::Blocked);
-        }
+        let room = match self.room(desk, now) {
+            Some(room) => room,
+            None => {
+                self.note_inflow(desk, now);
+                return Ok(Turn::Blocked);
+            }
+        };
         let busy = desk.pipelines[self.pipeline].busy_until().is_some_and(|until| now < until);
-        if busy || desk.is_full(&self.lanes) || desk.rate.as_ref().is_some_and(|r| r.must_wait(now)) {
+        if busy || desk.rate.as_ref().is_some_and(|r| r.must_wait(now)) {
             return Ok(Turn::Blocked);
         }
-        // Which lane a new log's lines take shows only once some have been read. So that a lane that is full is not
-        // overrun by many of them, these are few then.
-        let chunk = if self.lanes.is_empty() && desk.has_full_lane() { TASTE } else { CHUNK };
-        let limit = chunk.min(room.max(1) as usize);
+        let limit = room.min(CHUNK);
         let read = match &mut self.source {
             Source::File(log) => log.read(&mut desk.buffer, limit, now)?,
             Source::Stdin(pipe) => pipe.read(&mut desk.buffer),
@@ -140,6 +137,45 @@ impl Tailer {
         }
     }
 
+    /// How much may be read now, if it is worth it: what all the streams that its lines go to have room for.
+    fn room(&mut self, desk: &mut Desk, now: Instant) -> Option<usize> {
+        let Exit::Batches(batcher) = &mut desk.exit else {
+            return Some(CHUNK);
+        };
+        if self.streams.len() > REMEMBERED && self.ledger.in_flight() == 0 {
+            self.streams.drain(..self.streams.len() - REMEMBERED);
+        }
+        let (mut room, mut window) = (usize::MAX, usize::MAX);
+        self.streams.retain(|stream| {
+            let known = batcher.room(*stream, now).zip(batcher.window(*stream));
+            if let Some((free, whole)) = known {
+                (room, window) = (room.min(free), window.min(whole));
+            }
+            known.is_some()
+        });
+        if self.streams.is_empty() {
+            let chunk = if self.tasted { CHUNK } else { TASTE };
+            return (!batcher.has_no_room()).then_some(chunk);
+        }
+        if room < Batcher::worthwhile(window) {
+            self.streams.iter().for_each(|stream| batcher.hurry(*stream));
+            return None;
+        }
+        (!self.streams.iter().any(|stream| batcher.is_full(*stream))).then_some(room)
+    }
+
+    /// Measures how much is written to the log, so that its streams' windows can be what that needs.
+    fn note_inflow(&mut self, desk: &mut Desk, now: Instant) {
+        let (Source::File(log), Exit::Batches(batcher)) = (&self.source, &mut desk.exit) else {
+            return;
+        };
+        if !self.inflow.is_due(now) {
+            return;
+        }
+        let rate = self.inflow.measure(self.ledger.progress().bytes + log.unread(), now);
+        self.streams.iter().for_each(|stream| batcher.suit(*stream, rate));
+    }
+
     fn is_over(&self, retired: Instant, now: Instant) -> bool {
         now >= retired.max(self.last_lines) + FAREWELL || now >= retired + LONGEST_FAREWELL
     }
@@ -147,9 +183,9 @@ impl Tailer {
     /// Lets the stages give back what they hold of this log.
     pub fn end(&mut self, desk: &mut Desk, now: Instant) {
         let Desk { pipelines, exit, rate, dropped, books, .. } = desk;
-        let lanes = &mut self.lanes;
+        let streams = &mut self.streams;
         pipelines[self.pipeline].release(Due::Log(self.id), &mut |entry| {
-            note(lanes, accept(entry, exit, rate, dropped, books, now));
+            note(streams, accept(entry, exit, rate, dropped, books, now));
         });
     }
 
@@ -182,7 +218,7 @@ impl Tailer {
         let text = encoding.decode(&buffer[..len]);
         let ack = self.ledger.open(len as u64, end);
         let pipeline = &mut pipelines[self.pipeline];
-        let lanes = &mut self.lanes;
+        let streams = &mut self.streams;
         let mut count = 0;
         for line in lines_of(&text) {
             let line = if from_stdin { line.trim_end_matches('\r') } else { line };
@@ -201,10 +237,11 @@ impl Tailer {
             };
             count += 1;
             pipeline.run(entry, &mut |entry| {
-                note(lanes, accept(entry, exit, rate, dropped, books, now));
+                note(streams, accept(entry, exit, rate, dropped, books, now));
             });
         }
         ack.close();
+        self.tasted = true;
         self.last_time = read_time + count;
         self.ledger.update_progress(|p| {
             p.lines += count as u64;
@@ -233,33 +270,19 @@ impl Desk {
         };
         stages.into_iter().chain(batches).min()
     }
-
-    pub fn is_full(&self, lanes: &[Lane]) -> bool {
-        matches!(&self.exit, Exit::Batches(batcher) if lanes.iter().any(|lane| batcher.is_full(*lane)))
-    }
-
-    fn has_full_lane(&self) -> bool {
-        matches!(&self.exit, Exit::Batches(batcher) if batcher.has_full_lane())
-    }
-
-    fn hurry(&mut self, lanes: &[Lane]) {
-        if let Exit::Batches(batcher) = &mut self.exit {
-            lanes.iter().for_each(|lane| batcher.hurry(*lane));
-        }
-    }
 }
 
 /// Remembers where an entry went; nearly always where the one before it did.
-fn note(lanes: &mut Vec<Lane>, lane: Option<Lane>) {
-    if let Some(lane) = lane
-        && lanes.last() != Some(&lane)
-        && !lanes.contains(&lane)
+fn note(streams: &mut Vec<StreamId>, stream: Option<StreamId>) {
+    if let Some(stream) = stream
+        && streams.last() != Some(&stream)
+        && !streams.contains(&stream)
     {
-        lanes.push(lane);
+        streams.push(stream);
     }
 }
 
-/// The end of the pipeline: the rate limit, then the batch. Gives the lane the entry took.
+/// The end of the pipeline: the rate limit, then the batch. Gives the stream the entry went to.
 fn accept(
     entry: Entry<'_>,
     exit: &mut Exit,
@@ -267,7 +290,7 @@ fn accept(
     dropped: &Dropped,
     books: &Books,
     now: Instant,
-) -> Option<Lane> {
+) -> Option<StreamId> {
     if let Some(rate) = rate
         && !rate.allows(now)
     {
@@ -282,13 +305,13 @@ fn accept(
         }
     };
     match batcher.add(entry, now) {
-        Outcome::Batched(lane) => Some(lane),
-        Outcome::Truncated(lane, bytes) => {
+        Outcome::Batched(stream) => Some(stream),
+        Outcome::Truncated(stream, bytes) => {
             (books.truncated)(bytes);
-            Some(lane)
+            Some(stream)
         }
-        Outcome::TooLong(entry) => {
-            (books.too_long)(&entry);
+        Outcome::Refused(entry, reason) => {
+            (books.refused)(&entry, &reason);
             entry.close();
             None
         }
@@ -312,6 +335,43 @@ fn lines_of(text: &str) -> impl Iterator<Item = &str> {
 /// A time later than anything a log was given before, whatever the clock does.
 fn after(last: i64, now: i64) -> i64 {
     now.max(last + 1)
+}
+
+/// How much is written to a log, measured while reading waits for answers and when it has caught up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inflow {
+    at: Instant,
+    /// Bytes it had in all then; None: not known yet.
+    total: Option<u64>,
+    /// Bytes a second.
+    rate: f64,
+}
+
+impl Inflow {
+    const EVERY: Duration = Duration::from_millis(200);
+    /// Measured over longer than this it says nothing about now.
+    const LONGEST: Duration = Duration::from_secs(5);
+
+    pub fn new(now: Instant) -> Self {
+        Self { at: now, total: None, rate: 0.0 }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        now >= self.at + Self::EVERY
+    }
+
+    fn measure(&mut self, total: u64, now: Instant) -> f64 {
+        let passed = now.saturating_duration_since(self.at);
+        match self.total {
+            Some(before) if passed <= Self::LONGEST => {
+                let rate = total.saturating_sub(before) as f64 / passed.as_secs_f64().max(0.001);
+                self.rate = if self.rate == 0.0 { rate } else { (self.rate + rate) / 2.0 };
+            }
+            _ => self.rate = 0.0,
+        }
+        (self.at, self.total) = (now, Some(total));
+        self.rate
+    }
 }
 
 /// `limits_config.readline_rate`: governor decides what is dropped; where reading waits instead, a debt is paid by time.
@@ -360,6 +420,19 @@ mod tests {
             last = time;
         }
         assert_eq!(last, 300);
+    }
+
+    #[test]
+    fn what_a_file_grows_by_is_measured_however_it_is_read() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let mut inflow = Inflow::new(start);
+        // What was there before says nothing of what comes.
+        assert_eq!(inflow.measure(50_000_000, at(200)), 0.0);
+        assert_eq!(inflow.measure(50_200_000, at(400)), 1_000_000.0);
+        assert_eq!(inflow.measure(50_400_000, at(600)), 1_000_000.0);
+        assert_eq!(inflow.measure(50_400_000, at(800)), 500_000.0);
+        assert_eq!(inflow.measure(90_400_000, at(60_000)), 0.0);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::model::{LabelSet, Ledger, Position, Target};
 use crate::positions::{Commit, Key, Saved, Slot};
 use crate::scrape::post::Assignment;
 use crate::scrape::status::File;
-use crate::scrape::tailer::{Source, Tailer};
+use crate::scrape::tailer::{Inflow, Source, Tailer};
 use crate::tail::{Log, Resume};
 
 impl Reader {
@@ -105,7 +105,9 @@ impl Reader {
             error: None,
             retired: None,
             last_lines: now,
-            lanes: Vec::new(),
+            streams: Vec::new(),
+            tasted: false,
+            inflow: Inflow::new(now),
             look_error: None,
             last_time: 0,
         };

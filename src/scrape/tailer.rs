@@ -54,6 +54,8 @@ pub(super) struct Tailer {
     /// Where its lines that are in flight went; a stage may send them to several tenants.
     pub lanes: Vec<Lane>,
     pub last_time: i64,
+    /// Of its name and labels: what chance is made of, together with which file and where in it.
+    pub chance: u64,
 }
 
 #[derive(Debug)]
@@ -179,35 +181,40 @@ impl Tailer {
         };
         let read_time = after(self.last_time, desk.clock.unix_nanos());
         let Desk { buffer, pipelines, exit, rate, dropped, books, .. } = desk;
-        let text = encoding.decode(&buffer[..len]);
-        let ack = self.ledger.open(len as u64, end);
+        let bytes = &buffer[..len];
+        let text = encoding.decode(bytes);
+        let chunk = self.ledger.open_chunk(len as u64, end);
+        let file = self.chance ^ start.file.inode.rotate_left(32) ^ start.file.device;
         let pipeline = &mut pipelines[self.pipeline];
         let lanes = &mut self.lanes;
         let mut count = 0;
-        for line in lines_of(&text) {
+        for (at, line) in encoding.lines(bytes, &text) {
             let line = if from_stdin { line.trim_end_matches('\r') } else { line };
             if from_stdin && line.is_empty() {
                 continue;
             }
+            let offset = start.offset + at as u64;
+            chunk.begin_line(offset);
             let entry = Entry {
-                // Of lines without times of their own none has that of another, and their order is kept.
-                timestamp: read_time + count,
+                // Of lines without times of their own none has that of another, their order is kept, and each can be told
+                // from where it begins.
+                timestamp: read_time + at as i64,
                 line: Cow::Borrowed(line),
                 labels: self.labels.clone(),
                 metadata: Vec::new(),
                 tenant: None,
-                origin: Origin { log: self.id, offset: start.offset + count as u64 },
-                ack: AckRef::Chunk(&ack),
+                origin: Origin { log: self.id, file, offset },
+                ack: AckRef::Chunk(&chunk),
             };
             count += 1;
             pipeline.run(entry, &mut |entry| {
                 note(lanes, accept(entry, exit, rate, dropped, books, now));
             });
         }
-        ack.close();
-        self.last_time = read_time + count;
+        chunk.close();
+        self.last_time = read_time + len as i64;
         self.ledger.update_progress(|p| {
-            p.lines += count as u64;
+            p.lines += count;
             p.bytes += len as u64;
             p.read_offset = end.offset;
         });
@@ -295,20 +302,6 @@ fn accept(
     }
 }
 
-/// The lines of a text; a last one without newline is one as well.
-fn lines_of(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let end = memchr::memchr(b'\n', rest.as_bytes());
-        let line = &rest[..end.unwrap_or(rest.len())];
-        rest = &rest[end.map_or(rest.len(), |e| e + 1)..];
-        Some(line)
-    })
-}
-
 /// A time later than anything a log was given before, whatever the clock does.
 fn after(last: i64, now: i64) -> i64 {
     now.max(last + 1)
@@ -360,12 +353,5 @@ mod tests {
             last = time;
         }
         assert_eq!(last, 300);
-    }
-
-    #[test]
-    fn lines_with_and_without_a_last_newline() {
-        assert_eq!(lines_of("a\n\nb\n").collect::<Vec<_>>(), ["a", "", "b"]);
-        assert_eq!(lines_of("a\nb").collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!(lines_of("").count(), 0);
     }
 }

@@ -90,6 +90,7 @@ impl Reader {
         now: Instant,
     ) {
         let tailer = Tailer {
+            chance: labels.stable_hash(),
             id: log,
             path,
             source,

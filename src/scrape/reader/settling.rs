@@ -52,7 +52,7 @@ impl Reader {
             };
             // First the question, then the commit: what settles in between is seen next time.
             let settled = tailer.ledger.is_settled();
-            if let (Some(position), Some(slot), Source::File(file)) =
+            if let (Some((position, _)), Some(slot), Source::File(file)) =
                 (tailer.ledger.take_commit(), tailer.slot, &tailer.source)
             {
                 commits.push(Commit { slot, position, live: file.is_live(&position) });

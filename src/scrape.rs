@@ -14,6 +14,7 @@ mod status;
 mod stdin;
 mod tailer;
 mod targets;
+mod times;
 mod watch;
 
 use std::sync::Arc;

@@ -19,6 +19,7 @@ use super::post::{Assignment, Command, Event, Mailbox};
 use super::print::Printer;
 use super::status::Status;
 use super::tailer::{CHUNK, Desk, Exit, Limiter, Source, Tailer, Turn};
+use super::times::Times;
 use super::{Config, Job, Outlet};
 use crate::batch::Batcher;
 use crate::metrics::Dropped;
@@ -110,6 +111,7 @@ impl Reader {
             dropped,
             books: outlet.books,
             metrics,
+            times: Times::default(),
         };
         Self {
             started: clock.now(),
@@ -157,6 +159,7 @@ impl Reader {
         self.open_waiting(now);
         self.read_due(now);
         self.desk.release_due(now);
+        self.remember();
         self.send_due(now);
         (!self.is_done(now)).then(|| self.next_due(now))
     }

@@ -1,17 +1,19 @@
 //! One log at work: read a chunk, split it, run its lines through the stages, hand them on.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::print::Printer;
 use super::stdin::Pipe;
+use super::times::{Part, Remembered, Times};
 use super::{Books, Rate, metrics::Metrics};
 use crate::batch::{Batcher, Lane, Outcome};
 use crate::metrics::Dropped;
-use crate::model::{AckRef, Clock, Entry, LabelSet, Ledger, Origin, Position, Reason, Target};
-use crate::positions::Slot;
+use crate::model::{AckRef, ChunkAck, Clock, Entry, LabelSet, Ledger, Origin, Position, Reason, Target};
+use crate::positions::{ReadTime, Slot};
 use crate::stages::{Due, Pipeline};
 use crate::tail::{Encoding, Log, Read};
 
@@ -54,6 +56,7 @@ pub(super) struct Tailer {
     /// Where its lines that are in flight went; a stage may send them to several tenants.
     pub lanes: Vec<Lane>,
     pub last_time: i64,
+    pub remembered: Remembered,
     /// Of its name and labels: what chance is made of, together with which file and where in it.
     pub chance: u64,
 }
@@ -90,6 +93,7 @@ pub(super) struct Desk {
     pub dropped: Dropped,
     pub books: Books,
     pub metrics: Metrics,
+    pub times: Times,
 }
 
 /// Where entries go.
@@ -148,9 +152,10 @@ impl Tailer {
 
     /// Lets the stages give back what they hold of this log.
     pub fn end(&mut self, desk: &mut Desk, now: Instant) {
-        let Desk { pipelines, exit, rate, dropped, books, .. } = desk;
+        let Desk { pipelines, exit, rate, dropped, books, times, .. } = desk;
         let lanes = &mut self.lanes;
         pipelines[self.pipeline].release(Due::Log(self.id), &mut |entry| {
+            times.note(&entry);
             note(lanes, accept(entry, exit, rate, dropped, books, now));
         });
     }
@@ -175,17 +180,66 @@ impl Tailer {
     }
 
     fn lines(&mut self, desk: &mut Desk, len: usize, start: Position, end: Position, now: Instant) {
+        let mut at = 0;
+        while at < len {
+            let from = Position { offset: start.offset + at as u64, ..end };
+            let new = |len| {
+                let time = after(self.last_time, desk.clock.unix_nanos());
+                ReadTime { start: from, len: len as u64, time }
+            };
+            let part = match &mut self.source {
+                Source::File(log) if !self.remembered.is_empty() => {
+                    let encoding = log.encoding();
+                    self.remembered.part(&desk.buffer[at..len], from, encoding, |file| log.is_reading(file))
+                }
+                _ => Part::New,
+            };
+            let (part_len, time) = match part {
+                Part::New => (len - at, new(len - at)),
+                Part::Before(len, time) | Part::Of(len, time, _) => (len, time),
+            };
+            let ack = self.chunk(desk, at..at + part_len, from, &time, now);
+            if self.slot.is_some() {
+                match part {
+                    Part::New | Part::Before(..) => desk.times.end(time, ack.slots(), ack.is_held()),
+                    Part::Of(_, _, true) => desk.times.end_written(time, ack.slots()),
+                    Part::Of(_, _, false) => {}
+                }
+            }
+            ack.close();
+            self.last_time = self.last_time.max(time.over());
+            at += part_len;
+        }
+        self.ledger.update_progress(|p| {
+            p.bytes += len as u64;
+            p.read_offset = end.offset;
+        });
+    }
+
+    /// Works on some whole lines that were read at one time.
+    fn chunk(
+        &mut self,
+        desk: &mut Desk,
+        part: Range<usize>,
+        from: Position,
+        time: &ReadTime,
+        now: Instant,
+    ) -> ChunkAck {
         let (encoding, from_stdin) = match &self.source {
             Source::File(log) => (log.encoding(), false),
             Source::Stdin(_) => (Encoding::Utf8, true),
         };
-        let read_time = after(self.last_time, desk.clock.unix_nanos());
-        let Desk { buffer, pipelines, exit, rate, dropped, books, .. } = desk;
-        let bytes = &buffer[..len];
+        let Desk { buffer, pipelines, exit, rate, dropped, books, times, .. } = desk;
+        let bytes = &buffer[part];
         let text = encoding.decode(bytes);
-        let chunk = self.ledger.open_chunk(len as u64, end);
-        let file = self.chance ^ start.file.inode.rotate_left(32) ^ start.file.device;
+        let end = Position { offset: from.offset + bytes.len() as u64, ..from };
+        let chunk = self.ledger.open_chunk(bytes.len() as u64, end);
+        let file = self.chance ^ from.file.inode.rotate_left(32) ^ from.file.device;
         let pipeline = &mut pipelines[self.pipeline];
+        times.begin(self.id, time, pipeline.shows_read_time());
+        // Of lines without times of their own none has that of another, their order is kept, and each is told by where the
+        // line begins.
+        let first = time.time + (from.offset - time.start.offset) as i64;
         let lanes = &mut self.lanes;
         let mut count = 0;
         for (at, line) in encoding.lines(bytes, &text) {
@@ -193,12 +247,10 @@ impl Tailer {
             if from_stdin && line.is_empty() {
                 continue;
             }
-            let offset = start.offset + at as u64;
+            let offset = from.offset + at as u64;
             chunk.begin_line(offset);
             let entry = Entry {
-                // Of lines without times of their own none has that of another, their order is kept, and each can be told
-                // from where it begins.
-                timestamp: read_time + at as i64,
+                timestamp: first + at as i64,
                 line: Cow::Borrowed(line),
                 labels: self.labels.clone(),
                 metadata: Vec::new(),
@@ -208,25 +260,22 @@ impl Tailer {
             };
             count += 1;
             pipeline.run(entry, &mut |entry| {
+                times.note(&entry);
                 note(lanes, accept(entry, exit, rate, dropped, books, now));
             });
         }
-        chunk.close();
-        self.last_time = read_time + len as i64;
-        self.ledger.update_progress(|p| {
-            p.lines += count;
-            p.bytes += len as u64;
-            p.read_offset = end.offset;
-        });
+        self.ledger.update_progress(|p| p.lines += count);
+        chunk
     }
 }
 
 impl Desk {
     /// Lets go what has waited long enough in the stages.
     pub fn release_due(&mut self, now: Instant) {
-        let Desk { pipelines, exit, rate, dropped, books, .. } = self;
+        let Desk { pipelines, exit, rate, dropped, books, times, .. } = self;
         for pipeline in pipelines.iter_mut().filter(|p| p.next_due().is_some_and(|due| due <= now)) {
             pipeline.release(Due::At(now), &mut |entry| {
+                times.note(&entry);
                 accept(entry, exit, rate, dropped, books, now);
             });
         }

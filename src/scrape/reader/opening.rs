@@ -12,6 +12,7 @@ use crate::positions::{Commit, Key, Saved, Slot};
 use crate::scrape::post::Assignment;
 use crate::scrape::status::File;
 use crate::scrape::tailer::{Source, Tailer};
+use crate::scrape::times::Remembered;
 use crate::tail::{Log, Resume};
 
 impl Reader {
@@ -40,7 +41,7 @@ impl Reader {
                 }
                 Elsewhere::Until(position) => {
                     saved = Some(Saved::At { position, saved: self.clock.system_time() });
-                    let known = Commit { slot, position, live: true };
+                    let known = Commit { slot, position, live: true, through: None };
                     let time = self.clock.system_time();
                     self.write(|positions| positions.commit(&[known], time));
                 }
@@ -89,6 +90,7 @@ impl Reader {
         pipeline: usize,
         now: Instant,
     ) {
+        let remembered = Remembered::new(place.map(|(slot, _)| self.positions.read_times(slot)).unwrap_or_default());
         let tailer = Tailer {
             chance: labels.stable_hash(),
             id: log,
@@ -108,7 +110,8 @@ impl Reader {
             last_lines: now,
             lanes: Vec::new(),
             look_error: None,
-            last_time: 0,
+            last_time: remembered.over(),
+            remembered,
         };
         tailer.note_progress();
         self.status.set_file(self.index, log, file(&tailer, &self.client));

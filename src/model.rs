@@ -12,7 +12,7 @@ mod vital;
 pub use clock::Clock;
 pub use entry::{AckRef, Entry, MAX_LINE, Origin, Reason, Structured};
 pub use labels::{LabelMap, LabelSet, Labels, is_valid_label_name, quote_go};
-pub use ledger::{Ack, FileId, Fingerprint, Ledger, Position, Progress};
+pub use ledger::{Ack, ChunkAck, FileId, Fingerprint, Ledger, Position, Progress};
 pub use report::{ClientReport, DiscoveredReport, FileReport, Report, TargetReport};
 pub use target::{Target, TargetGroup, Update, pod};
 pub use vital::Vital;

@@ -8,12 +8,14 @@ mod bell;
 mod metrics;
 mod post;
 mod print;
+mod rates;
 mod reader;
 mod scout;
 mod status;
 mod stdin;
 mod tailer;
 mod targets;
+mod times;
 mod watch;
 
 use std::sync::Arc;

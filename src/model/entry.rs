@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Ack, LabelSet};
+use super::{Ack, ChunkAck, LabelSet};
 
 /// What Loki will store, plus its return address.
 ///
@@ -21,12 +21,15 @@ pub struct Entry<'c> {
     pub ack: AckRef<'c>,
 }
 
-/// Where an entry was read: the same in every run, so what must be decided by chance can be decided by this.
+/// Where an entry was read. What must be decided by chance is decided by file and offset, which are the same when it has to
+/// be read again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// Names the log within its client.
+    /// Names the log within its client and this run.
     pub log: u64,
-    /// Of the chunk it came in, plus its place there.
+    /// Names the file in every run.
+    pub file: u64,
+    /// Of the line in its file.
     pub offset: u64,
 }
 
@@ -44,14 +47,14 @@ pub struct Structured {
 /// An entry's return address: its chunk's, as long as the chunk is being worked on, or its own.
 #[derive(Debug)]
 pub enum AckRef<'c> {
-    Chunk(&'c Ack),
+    Chunk(&'c ChunkAck),
     Own(Ack),
 }
 
 impl AckRef<'_> {
     pub fn get(&self) -> &Ack {
         match self {
-            AckRef::Chunk(ack) => ack,
+            AckRef::Chunk(chunk) => chunk.ack(),
             AckRef::Own(ack) => ack,
         }
     }
@@ -68,10 +71,17 @@ impl Entry<'_> {
             tenant: self.tenant,
             origin: self.origin,
             ack: AckRef::Own(match self.ack {
-                AckRef::Chunk(ack) => ack.share(),
+                AckRef::Chunk(chunk) => chunk.hold(),
                 AckRef::Own(ack) => ack,
             }),
         }
+    }
+
+    /// The line of `other`, which came later, has become part of this one. This one's acknowledgement carries both:
+    /// nothing of it is delivered before all of it is.
+    pub fn take_in(&self, other: Entry<'_>) {
+        self.ack.get().take_in(other.ack.get());
+        other.close();
     }
 
     /// Ends the entry's life in this process: it is delivered, or discarded and counted.

@@ -17,8 +17,10 @@ use opening::{file, with_filename};
 use super::metrics::Metrics;
 use super::post::{Assignment, Command, Event, Mailbox};
 use super::print::Printer;
+use super::rates::Limiter;
 use super::status::Status;
-use super::tailer::{CHUNK, Desk, Exit, Limiter, Source, Tailer, Turn};
+use super::tailer::{CHUNK, Desk, Exit, Source, Tailer, Turn};
+use super::times::Times;
 use super::{Config, Job, Outlet};
 use crate::batch::Batcher;
 use crate::metrics::Dropped;
@@ -109,6 +111,7 @@ impl Reader {
             dropped,
             books: outlet.books,
             metrics,
+            times: Times::default(),
         };
         Self {
             started: clock.now(),
@@ -156,6 +159,7 @@ impl Reader {
         self.open_waiting(now);
         self.read_due(now);
         self.desk.release_due(now);
+        self.remember();
         self.send_due(now);
         (!self.is_done(now)).then(|| self.next_due(now))
     }

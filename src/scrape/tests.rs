@@ -1,5 +1,6 @@
 //! The threads at work on real files.
 
+mod resend;
 mod rig;
 
 use std::fs;

@@ -203,14 +203,13 @@ impl Stream {
 }
 
 impl Block {
-    /// The oldest acknowledgement carries: nothing of the block is delivered before all of it is.
     fn append(&mut self, work: Work<'_>, now: Instant) {
         let line = self.work.entry.line.to_mut();
         line.push('\n');
         line.push_str(&work.entry.line);
         self.lines += 1;
         self.touched = now;
-        work.entry.close();
+        self.work.entry.take_in(work.entry);
     }
 }
 

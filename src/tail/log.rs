@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::generation::{Compression, Generation, file_id};
 use super::siblings::{Sibling, siblings};
 use super::text::Encoding;
-use crate::model::{MAX_LINE, Position};
+use crate::model::{FileId, MAX_LINE, Position};
 
 /// How many generations that were let go are remembered.
 const DRAINED: usize = 8;
@@ -159,6 +159,14 @@ impl Log {
     pub fn is_live(&self, position: &Position) -> bool {
         let live = self.generations[self.generations.len() - 1].id();
         (live.device, live.inode) == (position.file.device, position.file.inode)
+    }
+
+    /// Whether the generation being read is the file that `id` names. A copy is told by its head, as long as the file
+    /// itself is not one of the generations.
+    pub fn is_reading(&mut self, id: &FileId) -> bool {
+        let inode = (id.device, id.inode);
+        let elsewhere = self.generations.iter().skip(1).any(|g| (g.id().device, g.id().inode) == inode);
+        !elsewhere && self.generations[0].is(id).unwrap_or(false)
     }
 
     /// Whether the file of this inode is one of the generations.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Reader;
 use crate::model::Position;
-use crate::positions::{Commit, Positions};
+use crate::positions::{Commit, Positions, ReadTime, Slot};
 use crate::scrape::post::Event;
 use crate::scrape::tailer::Source;
 
@@ -26,13 +26,14 @@ impl Reader {
             if let Some(slot) = tailer.slot {
                 if tailer.is_deleted() {
                     // It speaks of a file that is no more, read to its end: one that takes its name begins anew.
-                    let done = Commit { slot, position: Position::default(), live: false };
+                    let done = Commit { slot, position: Position::default(), live: false, through: Some(i64::MAX) };
                     let time = self.clock.system_time();
                     self.write(|positions| positions.commit(&[done], time));
                 }
                 self.positions.release(slot);
             }
             self.unsettled.remove(&log);
+            self.desk.times.forget(log);
             self.gone(log);
         }
     }
@@ -52,10 +53,11 @@ impl Reader {
             };
             // First the question, then the commit: what settles in between is seen next time.
             let settled = tailer.ledger.is_settled();
-            if let (Some(position), Some(slot), Source::File(file)) =
+            if let (Some((position, slots)), Some(slot), Source::File(file)) =
                 (tailer.ledger.take_commit(), tailer.slot, &tailer.source)
             {
-                commits.push(Commit { slot, position, live: file.is_live(&position) });
+                let through = self.desk.times.committed(*log, slots);
+                commits.push(Commit { slot, position, live: file.is_live(&position), through });
             }
             !settled
         });
@@ -67,6 +69,18 @@ impl Reader {
             self.write(|positions| positions.commit(&commits, time));
         }
         self.settle_endings();
+    }
+
+    /// Writes down the times of reading that entries show which are about to be sent.
+    pub(super) fn remember(&mut self) {
+        let times = self.desk.times.take();
+        if times.is_empty() {
+            return;
+        }
+        let slot = |log: u64| self.tailers.get(&log).or(self.ending.get(&log)).and_then(|tailer| tailer.slot);
+        let times: Vec<(Slot, ReadTime)> =
+            times.into_iter().filter_map(|(log, time)| Some((slot(log)?, time))).collect();
+        self.write(|positions| positions.remember(&times));
     }
 
     pub(super) fn write(&mut self, write: impl FnOnce(&Positions) -> std::io::Result<()>) {

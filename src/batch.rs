@@ -5,61 +5,81 @@
 //! ```
 //!
 //! An entry is written straight into its stream's body; finishing a batch adds the stream heads and compresses once.
+//! Streams that Loki might refuse travel apart ([`Batcher`]), because of what it answers a push with several: 204, and
+//! all is well only with the last of them.
 
 mod batcher;
+mod lane;
+mod stream;
 mod wire;
 
-pub use batcher::{Batcher, Config, Lane, Limits, Outcome};
+pub use batcher::{Batcher, Config, Limits, Outcome};
+pub use stream::StreamId;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use crate::model::{Ack, Entry, LabelMap, LabelSet};
+use crate::model::{Ack, Entry};
+use lane::Traffic;
+use stream::Window;
 
 /// One push being written, or on its way.
 #[derive(Debug)]
 pub struct Batch {
     tenant: Option<Arc<str>>,
+    lane: u64,
+    /// Its lane is that of one stream, which is the last here; where others are, they are small ones of the same log.
+    led: bool,
     streams: Vec<Stream>,
-    index: LabelMap<usize>,
     acks: Vec<Ack>,
     entries: usize,
     bytes: usize,
-    /// Counts the batch as outstanding in its lane for as long as it exists.
-    _outstanding: Option<Outstanding>,
+    traffic: Traffic,
 }
 
 /// The entries of one stream, encoded.
 #[derive(Debug)]
 struct Stream {
-    labels: String,
+    labels: Arc<str>,
     body: Vec<u8>,
     entries: usize,
     bytes: usize,
+    window: Arc<Window>,
+}
+
+impl Drop for Stream {
+    /// Whatever became of its entries, they are in flight no more.
+    fn drop(&mut self) {
+        self.window.give_back(self.bytes + self.entries);
+    }
 }
 
 impl Batch {
-    fn new(tenant: Option<Arc<str>>) -> Self {
-        Self {
-            tenant,
-            streams: Vec::new(),
-            index: LabelMap::default(),
-            acks: Vec::new(),
-            entries: 0,
-            bytes: 0,
-            _outstanding: None,
-        }
+    fn new(tenant: Option<Arc<str>>, lane: u64, traffic: Traffic) -> Self {
+        Self { tenant, lane, led: false, streams: Vec::new(), acks: Vec::new(), entries: 0, bytes: 0, traffic }
     }
 
     pub fn tenant(&self) -> Option<&Arc<str>> {
         self.tenant.as_ref()
     }
 
+    /// What must arrive in the order it was handed out has the same number here; it is never used again for anything
+    /// else.
+    pub fn lane(&self) -> u64 {
+        self.lane
+    }
+
+    /// Whether it is of a stream that Loki might refuse. That is then the last in the push: the one whose refusal Loki's
+    /// answer tells.
+    pub fn is_led(&self) -> bool {
+        self.led
+    }
+
     pub fn entries(&self) -> usize {
         self.entries
     }
 
-    /// Bytes of lines and structured metadata: what `batchsize` limits.
+    /// Bytes of lines and structured metadata: what `batchsize` limits, and what Loki's rate limits count.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -70,7 +90,7 @@ impl Batch {
 
     /// The label strings of its streams, for messages.
     pub fn stream_labels(&self) -> impl Iterator<Item = &str> {
-        self.streams.iter().map(|s| s.labels.as_str())
+        self.streams.iter().map(|s| &*s.labels)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -86,9 +106,14 @@ impl Batch {
         snappy.compress_vec(&plain).expect("a push is far below snappy's 4 GiB")
     }
 
+    /// How long it took from sending it to its answer; where that is long, more has to be under way.
+    pub fn answered_within(&self, round_trip: Duration) {
+        self.traffic.measured(round_trip);
+    }
+
     /// Everything in it is delivered, or discarded and counted.
-    pub fn close(self) {
-        for ack in self.acks {
+    pub fn close(mut self) {
+        for ack in std::mem::take(&mut self.acks) {
             ack.close();
         }
     }
@@ -99,77 +124,62 @@ impl Batch {
         if self.entries < 2 {
             return Err(self);
         }
-        let mut second = Batch::new(self.tenant.clone());
+        let mut second = Batch::new(self.tenant.clone(), self.lane, self.traffic.another());
+        second.led = self.led;
         second.acks = self.acks.iter().map(Ack::send).collect();
-        second._outstanding = self._outstanding.as_ref().map(Outstanding::another);
         second.streams = if self.streams.len() > 1 {
             self.streams.split_off(self.streams.len() / 2)
         } else {
-            let stream = &mut self.streams[0];
-            let keep = stream.entries / 2;
-            let at = wire::skip_entries(&stream.body, keep);
-            let body = stream.body.split_off(at);
-            let bytes = wire::content_bytes(&body);
-            let rest = Stream { labels: stream.labels.clone(), body, entries: stream.entries - keep, bytes };
-            stream.entries = keep;
-            stream.bytes -= bytes;
-            vec![rest]
+            vec![self.streams[0].split()]
         };
         for half in [&mut self, &mut second] {
-            half.index.clear();
             half.entries = half.streams.iter().map(|s| s.entries).sum();
             half.bytes = half.streams.iter().map(|s| s.bytes).sum();
         }
         Ok((self, second))
     }
 
-    fn push(&mut self, entry: Entry<'_>, external: &[(String, String)]) {
-        let stream = match self.index.get(&entry.labels) {
-            Some(stream) => *stream,
-            None => self.add_stream(&entry.labels, external),
-        };
+    /// Appends to its `stream`-th stream; gives the bytes that makes.
+    fn push(&mut self, stream: usize, entry: Entry<'_>) -> usize {
         let stream = &mut self.streams[stream];
         let bytes = wire::entry(&mut stream.body, &entry);
         stream.entries += 1;
         stream.bytes += bytes;
+        // With its newline, so that an empty line counts as well.
+        stream.window.take(bytes + 1);
         self.entries += 1;
         self.bytes += bytes;
         if !self.acks.last().is_some_and(|last| last.same(entry.ack.get())) {
             self.acks.push(entry.ack.get().send());
         }
         entry.close();
+        bytes
     }
 
-    fn add_stream(&mut self, labels: &LabelSet, external: &[(String, String)]) -> usize {
-        let wire = if external.is_empty() {
-            labels.to_string()
-        } else {
-            // An entry's own label wins over an external one of its name.
-            LabelSet::new(external.iter().map(|(n, v)| (n.as_str(), v.as_str())).chain(labels.iter())).to_string()
-        };
-        self.streams.push(Stream { labels: wire, body: Vec::new(), entries: 0, bytes: 0 });
-        self.index.insert(labels.clone(), self.streams.len() - 1);
+    /// Puts the stream at this place last.
+    fn lead(&mut self, place: usize) {
+        self.led = true;
+        let last = self.streams.len() - 1;
+        self.streams.swap(place, last);
+    }
+
+    /// Gives the place of the new stream.
+    fn add_stream(&mut self, labels: Arc<str>, window: Arc<Window>, room: usize) -> usize {
+        self.streams.push(Stream { labels, body: Vec::with_capacity(room), entries: 0, bytes: 0, window });
         self.streams.len() - 1
     }
 }
 
-/// A count of a lane's batches that have not come to their end.
-#[derive(Debug)]
-struct Outstanding(Arc<AtomicUsize>);
-
-impl Outstanding {
-    fn of(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count.clone())
-    }
-
-    fn another(&self) -> Self {
-        Self::of(&self.0)
-    }
-}
-
-impl Drop for Outstanding {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+impl Stream {
+    /// Keeps the older half.
+    fn split(&mut self) -> Stream {
+        let keep = self.entries / 2;
+        let at = wire::skip_entries(&self.body, keep);
+        let body = self.body.split_off(at);
+        let bytes = wire::content_bytes(&body);
+        let entries = self.entries - keep;
+        self.entries = keep;
+        self.bytes -= bytes;
+        Stream { labels: self.labels.clone(), body, entries, bytes, window: self.window.clone() }
     }
 }

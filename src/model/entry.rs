@@ -102,6 +102,8 @@ pub enum Reason {
     RateLimited,
     /// Longer than `max_line_size`, or than the agent will hold.
     LineTooLong,
+    /// Loki can never take it; the name is the one that Loki itself counts it by.
+    Loki(&'static str),
     /// `limits_config.readline_rate`.
     GlobalRateLimiter,
     /// A stage's `drop_counter_reason`, or its default.
@@ -114,6 +116,7 @@ impl Reason {
             Reason::IngesterError => "ingester_error",
             Reason::RateLimited => "rate_limited",
             Reason::LineTooLong => "line_too_long",
+            Reason::Loki(name) => name,
             Reason::GlobalRateLimiter => "global_rate_limiter_drop",
             Reason::Stage(name) => name,
         }

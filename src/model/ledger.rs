@@ -138,6 +138,13 @@ impl Ledger {
         self.lock().in_flight
     }
 
+    /// Bytes that would be sent again after a crash: of the first slot that is on its way and of all behind it. (What is
+    /// merely held, a part of a line that waits for its rest, does not begin it: reading must go on to that rest.)
+    pub fn exposed(&self) -> u64 {
+        let state = self.lock();
+        state.slots.iter().skip_while(|slot| slot.sending == 0).map(|slot| slot.bytes).sum()
+    }
+
     /// Whether every slot that was opened is closed.
     pub fn is_settled(&self) -> bool {
         self.lock().slots.is_empty()
@@ -230,9 +237,10 @@ impl State {
         if !a.is_closed() || !b.is_closed() || (a.is_whole() && !b.is_whole()) {
             return false;
         }
-        let until = a.until.max(b.until);
+        let (until, bytes) = (a.until.max(b.until), a.bytes + b.bytes);
         self.slots.remove(left);
         self.slots[left].until = until;
+        self.slots[left].bytes = bytes;
         true
     }
 }

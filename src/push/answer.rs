@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::backoff::Pace;
+use super::pace::Refusal;
 use crate::model::Reason;
 use reasons::Extent;
 
@@ -96,6 +97,13 @@ pub(super) fn decide(answer: &Result<Answer, Failure>, part: Part) -> Next {
             None => refused(answer, part),
         },
     }
+}
+
+/// The limit that an answer speaks of, if it is one of rate.
+pub(super) fn rate_limit(answer: &Result<Answer, Failure>) -> Option<Refusal> {
+    let body = &answer.as_ref().ok()?.body;
+    let of = reasons::find(body)?.limit()?;
+    Some(Refusal { of, named: reasons::named_limit(body) })
 }
 
 fn rate_limited(answer: &Answer, part: Part) -> Next {

@@ -14,9 +14,9 @@ use tokio::task::JoinHandle;
 
 use super::fake_loki::{FakeLoki, Push, Reply, Wrap};
 use super::{Backoff, Client, Config, Metrics, Status, Stop, TlsConfig, Url};
-use crate::batch::{Batch, Batcher, Lane, Outcome};
+use crate::batch::{Batch, Batcher, Outcome, StreamId};
 use crate::metrics::Registry;
-use crate::model::{AckRef, Entry, LabelSet, Ledger, Origin, Position};
+use crate::model::{AckRef, Clock, Entry, LabelSet, Ledger, Origin, Position};
 
 /// A client at work, and the reader's end of it.
 struct Running {
@@ -56,7 +56,7 @@ fn start(config: &Config) -> Running {
     let (stop, stopped) = watch::channel(Stop::Running);
     let task = tokio::spawn(client.run(receiver, Waker::from(wakes.clone()), stopped));
     Running {
-        batcher: Batcher::new(config.batching(Default::default())),
+        batcher: Batcher::new(config.batching(Default::default()), Clock::standing(0)),
         batches: Some(batches),
         stop,
         task,
@@ -70,7 +70,7 @@ fn start(config: &Config) -> Running {
 
 impl Running {
     /// Adds an entry for each line; `stream` may be `tenant/stream`.
-    fn add(&mut self, stream: &str, lines: &[&str]) -> Vec<Lane> {
+    fn add(&mut self, stream: &str, lines: &[&str]) -> Vec<StreamId> {
         let (tenant, stream) = stream.split_once('/').map_or((None, stream), |(t, s)| (Some(t), s));
         let labels = LabelSet::new([("app", stream)]);
         let mut lanes = Vec::new();

@@ -17,8 +17,9 @@ use opening::{file, with_filename};
 use super::metrics::Metrics;
 use super::post::{Assignment, Command, Event, Mailbox};
 use super::print::Printer;
+use super::rates::Limiter;
 use super::status::Status;
-use super::tailer::{CHUNK, Desk, Exit, Limiter, Source, Tailer, Turn};
+use super::tailer::{CHUNK, Desk, Exit, Source, Tailer, Turn};
 use super::times::Times;
 use super::{Config, Job, Outlet};
 use crate::batch::Batcher;
@@ -99,12 +100,11 @@ impl Reader {
         });
         let exit = match config.dry_run {
             true => Exit::Print(Printer::new(outlet.batch.external_labels.clone())),
-            false => Exit::Batches(Batcher::new(outlet.batch)),
+            false => Exit::Batches(Batcher::new(outlet.batch, clock.clone())),
         };
         let desk = Desk {
             clock: clock.clone(),
             buffer: Vec::new(),
-            window: config.replay_window,
             pipelines: pipelines.collect(),
             exit,
             rate: config.rate.and_then(Limiter::new),

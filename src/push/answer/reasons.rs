@@ -2,6 +2,9 @@
 //!
 //! Only these words are ever repeated in a log: an answer may quote labels, and parts of a line.
 
+use crate::model::units::ByteSize;
+use crate::push::pace::Limit;
+
 /// How much of what was sent a reason is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
@@ -28,12 +31,15 @@ const fn known(needle: &'static str, say: &'static str, extent: Extent) -> Known
     Known { needle, say, extent }
 }
 
+const STREAM_RATE: &str = "per stream rate limit exceeded";
+const INGESTION_RATE: &str = "ingestion rate limit exceeded";
+
 /// In lower case; the wider extent first, for it decides when an answer has two reasons.
 const KNOWN: [Known; 19] = [
     known("client sent an http request to an https server", "it speaks HTTPS there: check url", Extent::Everything),
     known("ingestion blocked", "ingestion is blocked for this tenant", Extent::Everything),
-    known("per stream rate limit exceeded", "per stream rate limit exceeded", Extent::Rate),
-    known("ingestion rate limit exceeded", "ingestion rate limit exceeded", Extent::Rate),
+    known(STREAM_RATE, "per stream rate limit exceeded", Extent::Rate),
+    known(INGESTION_RATE, "ingestion rate limit exceeded", Extent::Rate),
     known("maximum active stream limit exceeded", "maximum active stream limit exceeded", Extent::Rate),
     known("error parsing labels", "a label name that does not parse", Extent::Stream),
     known("at least one label pair is required", "a stream needs at least one label", Extent::Stream),
@@ -82,6 +88,26 @@ pub(super) fn refused_entries(body: &str) -> Option<usize> {
         .sum()
 }
 
+/// The bytes a second that a rate limit is named with: `(limit: 3MB/sec)`, `(limit: 4194304 bytes/sec)`.
+pub(super) fn named_limit(body: &str) -> Option<u64> {
+    let text = without_quoted(body);
+    let (_, rest) = text.split_once("(limit: ")?;
+    let (size, _) = rest.split_once("/sec")?;
+    let size: ByteSize = size.trim_end_matches("bytes").trim().parse().ok()?;
+    (size.0 > 0).then_some(size.0)
+}
+
+impl Known {
+    /// Which limit of rate it is, if it is one whose pace can be kept.
+    pub(super) fn limit(&self) -> Option<Limit> {
+        match self.needle {
+            STREAM_RATE => Some(Limit::Stream),
+            INGESTION_RATE => Some(Limit::Ingestion),
+            _ => None,
+        }
+    }
+}
+
 fn find_in(text: &str) -> Option<&'static Known> {
     KNOWN.iter().find(|known| text.contains(known.needle))
 }
@@ -123,6 +149,19 @@ mod tests {
     fn the_widest_extent_decides() {
         let body = "2 errors like: entry too far behind; 1 errors like: stream has label value too long";
         assert_eq!(find(body).map(|r| r.extent), Some(Extent::Stream));
+    }
+
+    #[test]
+    fn limits_are_named_in_bytes_a_second() {
+        let stream = "entry with timestamp 2024 ignored, reason: 'Per stream rate limit exceeded (limit: 3MB/sec) while \
+                      attempting to ingest for stream '{a=\"(limit: 1MB/sec)\"}' totaling 50KB'";
+        let tenant = "ingestion rate limit exceeded for user fake (limit: 4194304 bytes/sec) while attempting to ingest \
+                      '500' lines totaling '80000' bytes";
+        assert_eq!((find(stream).and_then(Known::limit), named_limit(stream)), (Some(Limit::Stream), Some(3 << 20)));
+        assert_eq!((find(tenant).and_then(Known::limit), named_limit(tenant)), (Some(Limit::Ingestion), Some(4 << 20)));
+        for unclear in ["per stream rate limit exceeded", "(limit: many/sec)", "(limit: 0/sec)", "(limit: 4", ""] {
+            assert_eq!(named_limit(unclear), None, "{unclear}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::Reader;
 use crate::model::{LabelSet, Ledger, Position, Target};
 use crate::positions::{Commit, Key, Saved, Slot};
 use crate::scrape::post::Assignment;
+use crate::scrape::rates::Inflow;
 use crate::scrape::status::File;
 use crate::scrape::tailer::{Source, Tailer};
 use crate::scrape::times::Remembered;
@@ -108,7 +109,9 @@ impl Reader {
             error: None,
             retired: None,
             last_lines: now,
-            lanes: Vec::new(),
+            streams: Vec::new(),
+            tasted: false,
+            inflow: Inflow::new(now),
             look_error: None,
             last_time: remembered.over(),
             remembered,

@@ -33,7 +33,7 @@ struct Machine {
     clock: Clock,
     stages: &'static str,
     /// Bytes that may be sent and not acknowledged: so small that a file is read in many chunks.
-    window: u64,
+    window: usize,
     batchsize: usize,
     stored: BTreeSet<Stored>,
     /// Entries, as often as they were sent.
@@ -72,6 +72,7 @@ impl Machine {
         let positions = self.dir.positions();
         let (mut outlet, batches) = outlet("loki");
         outlet.batch.batchsize = self.batchsize;
+        outlet.batch.replay_window = self.window;
         let stages: Vec<serde_yaml::Value> = serde_yaml::from_str(self.stages).expect("yaml");
         let job = Job {
             name: "job".into(),
@@ -86,7 +87,6 @@ impl Machine {
             positions_sync_period: Duration::from_secs(1),
             min_poll: Duration::from_millis(10),
             max_poll: Some(Duration::from_millis(10)),
-            replay_window: self.window,
             rate: None,
             dry_run: false,
             stdin: None,

@@ -92,7 +92,6 @@ impl Dir {
             positions_sync_period: Duration::from_secs(1),
             min_poll: Duration::from_millis(10),
             max_poll: Some(Duration::from_millis(20)),
-            replay_window: 64 << 10,
             rate: None,
             dry_run: false,
             stdin: None,
@@ -121,8 +120,10 @@ pub(super) fn outlet(client: &str) -> (Outlet, UnboundedReceiver<Batch>) {
         tenant_id: None,
         external_labels: Labels::new(),
         limits: Limits::default(),
+        replay_window: 64 << 10,
+        buffer: 16 << 20,
     };
-    let books = Books { too_long: Box::new(|_| {}), truncated: Box::new(|_| {}) };
+    let books = Books { refused: Box::new(|_, _| {}), truncated: Box::new(|_| {}) };
     (Outlet { client: client.into(), batch, batches: sender, books }, batches)
 }
 

@@ -205,3 +205,115 @@ impl Remembered {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::model::{ChunkAck, LabelSet, Ledger, Origin};
+
+    fn file(inode: u64) -> FileId {
+        FileId { inode, ..FileId::default() }
+    }
+
+    fn time(inode: u64, start: u64, len: u64, time: i64) -> ReadTime {
+        ReadTime { start: Position { file: file(inode), offset: start }, len, time }
+    }
+
+    /// The parts of ten bytes in file 1 from `offset` on, told the way they are read.
+    fn parts(times: Vec<ReadTime>, offset: u64, bytes: &[u8]) -> Vec<Part> {
+        let mut remembered = Remembered::new(times);
+        let (mut at, mut parts) = (0, Vec::new());
+        while at < bytes.len() {
+            let from = Position { file: file(1), offset: offset + at as u64 };
+            let part = remembered.part(&bytes[at..], from, Encoding::Utf8, |known| known.inode == 11);
+            at += match part {
+                Part::New => bytes.len() - at,
+                Part::Before(len, _) | Part::Of(len, ..) => len,
+            };
+            parts.push(part);
+        }
+        parts
+    }
+
+    #[test]
+    fn what_is_read_again_has_the_time_it_had() {
+        let lines = b"aaaa\nbbbb\n";
+        let whole = time(1, 100, 10, 1_000);
+        // The same chunk; from its middle; behind it; a copy of its file; another file.
+        assert_eq!(parts(vec![whole], 100, lines), [Part::Of(10, whole, true)]);
+        assert_eq!(parts(vec![whole], 105, lines), [Part::Of(5, whole, true), Part::New]);
+        assert_eq!(parts(vec![whole], 110, lines), [Part::New]);
+        let copy = time(11, 100, 10, 1_000);
+        assert_eq!(parts(vec![copy], 100, lines), [Part::Of(10, copy, true)]);
+        assert_eq!(parts(vec![time(2, 100, 10, 1_000)], 100, lines), [Part::New]);
+        // Less is read than was then.
+        let long = time(1, 100, 30, 1_000);
+        assert_eq!(parts(vec![long], 110, lines), [Part::Of(10, long, false)]);
+        // One after the other, and what is of older files before them.
+        let (old, one, two) = (time(2, 500, 5, 10), time(1, 100, 5, 1_000), time(1, 105, 5, 2_000));
+        assert_eq!(parts(vec![old, one, two], 100, lines), [Part::Of(5, one, true), Part::Of(5, two, true)]);
+    }
+
+    #[test]
+    fn what_comes_before_a_remembered_chunk_is_before_it_in_time() {
+        let two = time(1, 105, 5, 2_000);
+        assert_eq!(
+            parts(vec![two], 100, b"aaaa\nbbbb\n"),
+            [Part::Before(5, time(1, 100, 5, 1_995)), Part::Of(5, two, true)]
+        );
+    }
+
+    #[test]
+    fn a_time_whose_lines_are_not_there_is_of_something_else() {
+        assert_eq!(parts(vec![time(1, 100, 7, 1_000)], 100, b"aaaa\nbbbb\n"), [Part::New]);
+        assert_eq!(parts(vec![time(1, 107, 7, 1_000)], 100, b"aaaa\nbbbb\n"), [Part::New]);
+        assert_eq!(parts(vec![time(1, 0, u64::MAX, i64::MAX)], 100, b"aaaa\n").len(), 1);
+        assert_eq!(parts(vec![time(1, u64::MAX, u64::MAX, 0)], 100, b"aaaa\n").len(), 1);
+    }
+
+    fn entry(log: u64, timestamp: i64, chunk: &ChunkAck) -> Entry<'_> {
+        Entry {
+            timestamp,
+            line: Cow::Borrowed(""),
+            labels: LabelSet::default(),
+            metadata: Vec::new(),
+            tenant: None,
+            origin: Origin { log, ..Origin::default() },
+            ack: AckRef::Chunk(chunk),
+        }
+    }
+
+    #[test]
+    fn a_time_is_written_once_an_entry_shows_it_and_let_go_once_it_is_committed() {
+        let chunk = Ledger::new(None).open_chunk(10, Position::default());
+        let mut times = Times::default();
+        let all = [time(1, 0, 10, 1_000), time(1, 10, 10, 2_000), time(1, 20, 10, 3_000), time(1, 30, 10, 4_000)];
+        let [own, held, shown, always] = all;
+        times.begin(7, &own, false);
+        times.note(&entry(7, 999, &chunk));
+        times.note(&entry(7, 1_010, &chunk));
+        times.end(own, 1, false);
+        // A line of it is held, and comes out while another log is read.
+        times.begin(7, &held, false);
+        let late = entry(7, 2_009, &chunk).into_owned();
+        times.end(held, 2, true);
+        times.begin(7, &shown, false);
+        times.note(&entry(7, 3_000, &chunk));
+        times.end(shown, 3, false);
+        assert_eq!(times.take(), [(7, shown)]);
+        times.begin(8, &time(2, 0, 10, 2_005), false);
+        times.note(&late);
+        times.note(&late);
+        times.end(time(2, 0, 10, 2_005), 1, false);
+        times.begin(7, &always, true);
+        times.end(always, 4, false);
+        assert_eq!(times.take(), [(7, held), (7, always)]);
+        let committed: Vec<Option<i64>> = (0..5).map(|slots| times.committed(7, slots)).collect();
+        assert_eq!(committed, [None, None, Some(2_000), Some(3_000), Some(4_000)]);
+        assert!(times.logs.is_empty());
+        late.close();
+        chunk.close();
+    }
+}

@@ -11,6 +11,8 @@
 mod batcher;
 mod lane;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use batcher::{Batcher, Config, Limits, Outcome};

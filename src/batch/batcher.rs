@@ -64,10 +64,10 @@ pub struct Batcher {
     clock: Clock,
     external: Vec<(String, String)>,
     /// Their places are used again, so streams and lanes have numbers besides.
-    tenants: Slab<Tenant>,
+    pub(super) tenants: Slab<Tenant>,
     by_tenant: HashMap<Option<Arc<str>>, usize>,
-    streams: Slab<StreamState>,
-    lanes: Slab<LaneState>,
+    pub(super) streams: Slab<StreamState>,
+    pub(super) lanes: Slab<LaneState>,
     /// Logs of which a stream leads a lane: which.
     led: HashMap<u64, usize>,
     /// What was handed out last: entries of one stream tend to follow each other.
@@ -79,7 +79,7 @@ pub struct Batcher {
 }
 
 #[derive(Debug)]
-struct Tenant {
+pub(super) struct Tenant {
     name: Option<Arc<str>>,
     /// The one its streams share.
     lane: usize,

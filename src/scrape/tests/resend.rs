@@ -322,6 +322,7 @@ fn blocks_of_both_streams_whose_lines_come_in_parts() {
         format!("{}{n} ", if first { ">" } else { " " })
     });
     check("[cri: {}, multiline: {firstline: '^>', max_wait_time: 2h}]", &text, true);
+    check("[cri: {}, labeldrop: [stream], multiline: {firstline: '^>', max_wait_time: 2h}]", &text, false);
 }
 
 #[test]

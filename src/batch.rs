@@ -21,7 +21,7 @@ pub use stream::StreamId;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Ack, Entry};
+use crate::model::{Ack, Entry, Reason, Weight};
 use lane::Traffic;
 use stream::Window;
 
@@ -39,6 +39,15 @@ pub struct Batch {
     traffic: Traffic,
 }
 
+/// Entries of a stream that came in one slot of one log, one after the other.
+#[derive(Debug)]
+struct Span {
+    /// Which of the batch's.
+    ack: usize,
+    entries: usize,
+    weight: Weight,
+}
+
 /// The entries of one stream, encoded.
 #[derive(Debug)]
 struct Stream {
@@ -46,6 +55,7 @@ struct Stream {
     body: Vec<u8>,
     entries: usize,
     bytes: usize,
+    spans: Vec<Span>,
     window: Arc<Window>,
 }
 
@@ -113,10 +123,33 @@ impl Batch {
         self.traffic.measured(round_trip);
     }
 
-    /// Everything in it is delivered, or discarded and counted.
-    pub fn close(mut self) {
-        for ack in std::mem::take(&mut self.acks) {
-            ack.close();
+    /// Everything in it is delivered.
+    pub fn close(self) {
+        self.end(0, &Reason::IngesterError);
+    }
+
+    /// Of its entries so many are discarded, and the others delivered. Which ones nobody says, so each log bears its share.
+    pub fn discard(self, entries: usize, reason: &Reason) {
+        self.end(entries, reason);
+    }
+
+    fn end(mut self, discarded: usize, reason: &Reason) {
+        let mut weights = vec![Weight::default(); self.acks.len()];
+        let spans = self.streams.iter().flat_map(|stream| &stream.spans);
+        spans.for_each(|span| weights[span.ack] += span.weight);
+        let (entries, mut sum, mut gone_before) = (self.entries, Weight::default(), Weight::default());
+        for (ack, weight) in std::mem::take(&mut self.acks).into_iter().zip(weights) {
+            // Of the sum, so that what is rounded off here is made up for at the next.
+            sum += weight;
+            let gone_in_all = sum.share(discarded, entries);
+            let gone = gone_in_all - gone_before;
+            gone_before = gone_in_all;
+            ack.close_with(|account| {
+                account.delivered += weight - gone;
+                if gone != Weight::default() {
+                    account.discard(reason, gone);
+                }
+            });
         }
     }
 
@@ -143,6 +176,10 @@ impl Batch {
 
     /// Appends to its `stream`-th stream; gives the bytes that makes.
     fn push(&mut self, stream: usize, entry: Entry<'_>) -> usize {
+        if !self.acks.last().is_some_and(|last| last.same(entry.ack.get())) {
+            self.acks.push(entry.ack.get().send());
+        }
+        let ack = self.acks.len() - 1;
         let stream = &mut self.streams[stream];
         let bytes = wire::entry(&mut stream.body, &entry);
         stream.entries += 1;
@@ -151,8 +188,12 @@ impl Batch {
         stream.window.take(bytes + 1);
         self.entries += 1;
         self.bytes += bytes;
-        if !self.acks.last().is_some_and(|last| last.same(entry.ack.get())) {
-            self.acks.push(entry.ack.get().send());
+        match stream.spans.last_mut() {
+            Some(span) if span.ack == ack => {
+                span.entries += 1;
+                span.weight += entry.weight;
+            }
+            _ => stream.spans.push(Span { ack, entries: 1, weight: entry.weight }),
         }
         entry.close();
         bytes
@@ -167,7 +208,14 @@ impl Batch {
 
     /// Gives the place of the new stream.
     fn add_stream(&mut self, labels: Arc<str>, window: Arc<Window>, room: usize) -> usize {
-        self.streams.push(Stream { labels, body: Vec::with_capacity(room), entries: 0, bytes: 0, window });
+        self.streams.push(Stream {
+            labels,
+            body: Vec::with_capacity(room),
+            entries: 0,
+            bytes: 0,
+            spans: Vec::new(),
+            window,
+        });
         self.streams.len() - 1
     }
 }
@@ -182,6 +230,21 @@ impl Stream {
         let entries = self.entries - keep;
         self.entries = keep;
         self.bytes -= bytes;
-        Stream { labels: self.labels.clone(), body, entries, bytes, window: self.window.clone() }
+        let spans = self.split_spans(keep);
+        Stream { labels: self.labels.clone(), body, entries, bytes, spans, window: self.window.clone() }
+    }
+
+    /// Keeps those of the first entries; one that lies across is parted.
+    fn split_spans(&mut self, mut keep: usize) -> Vec<Span> {
+        let whole = self.spans.iter().take_while(|span| keep.checked_sub(span.entries).map(|k| keep = k).is_some());
+        let at = whole.count();
+        let mut rest = self.spans.split_off(at);
+        if let Some(across) = rest.first_mut().filter(|_| keep > 0) {
+            let weight = across.weight.share(keep, across.entries);
+            self.spans.push(Span { ack: across.ack, entries: keep, weight });
+            across.entries -= keep;
+            across.weight = across.weight - weight;
+        }
+        rest
     }
 }

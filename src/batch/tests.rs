@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Batch, Batcher, Config, Limits, Outcome, StreamId};
-use crate::model::{AckRef, Clock, Entry, LabelSet, Labels, Ledger, Origin, Position, Reason};
+use crate::model::{AckRef, Clock, Entry, LabelSet, Labels, Ledger, Origin, Position, Reason, Weight};
 
 const WINDOW: usize = 64 << 10;
 const NOW: i64 = 1_800_000_000_000_000_000;
@@ -50,6 +50,7 @@ impl Bench {
             metadata: Vec::new(),
             tenant: tenant.map(Arc::from),
             origin: Origin { log, ..Origin::default() },
+            weight: Weight::line(line.len() + 1),
             ack: AckRef::Own(self.ledger.open(line.len() as u64, Position::default())),
         }
     }
@@ -298,4 +299,25 @@ fn an_empty_line_is_under_way_like_any_other() {
     // Forgetting it now would leave its line in nobody's batch.
     bench.batcher.next(bench.now(), false);
     assert!(bench.batcher.room(id, now).is_some());
+}
+
+#[test]
+fn what_a_batch_ends_as_is_written_into_its_logs_accounts() {
+    let mut bench = Bench::new();
+    for n in 0..10 {
+        bench.add(if n % 2 == 0 { "a" } else { "b" }, 1, 9);
+    }
+    let mut sent = bench.send();
+    let (first, second) = sent.remove(0).split().expect("two streams");
+    let (half, quarter) = first.split().expect("five entries");
+    assert_eq!((half.entries(), quarter.entries(), second.entries()), (2, 3, 5));
+    half.close();
+    quarter.discard(3, &Reason::IngesterError);
+    second.discard(2, &Reason::Loki("greater_than_max_sample_age"));
+    let account = bench.ledger.account();
+    let lines = |lines: u64| Weight { lines, bytes: lines * 10 };
+    assert_eq!(account.delivered, lines(5));
+    let age = Reason::Loki("greater_than_max_sample_age");
+    assert_eq!(account.discarded, [(Reason::IngesterError, lines(3)), (age, lines(2))]);
+    assert!(bench.ledger.is_settled());
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Ack, ChunkAck, LabelSet};
+use super::{Ack, ChunkAck, LabelSet, Weight};
 
 /// What Loki will store, plus its return address.
 ///
@@ -18,6 +18,8 @@ pub struct Entry<'c> {
     /// Where it goes instead of the client's `tenant_id`.
     pub tenant: Option<Arc<str>>,
     pub origin: Origin,
+    /// What it is of its file; more than a line if it was joined.
+    pub weight: Weight,
     pub ack: AckRef<'c>,
 }
 
@@ -70,6 +72,7 @@ impl Entry<'_> {
             metadata: self.metadata,
             tenant: self.tenant,
             origin: self.origin,
+            weight: self.weight,
             ack: AckRef::Own(match self.ack {
                 AckRef::Chunk(chunk) => chunk.hold(),
                 AckRef::Own(ack) => ack,
@@ -79,12 +82,25 @@ impl Entry<'_> {
 
     /// The line of `other`, which came later, has become part of this one. This one's acknowledgement carries both:
     /// nothing of it is delivered before all of it is.
-    pub fn take_in(&self, other: Entry<'_>) {
+    pub fn take_in(&mut self, other: Entry<'_>) {
+        self.weight += other.weight;
         self.ack.get().take_in(other.ack.get());
         other.close();
     }
 
-    /// Ends the entry's life in this process: it is delivered, or discarded and counted.
+    /// It has reached its end.
+    pub fn deliver(self) {
+        self.ack.get().account(|account| account.delivered += self.weight);
+        self.close();
+    }
+
+    /// It will not; who calls this counts it besides.
+    pub fn discard(self, reason: &Reason) {
+        self.ack.get().account(|account| account.discard(reason, self.weight));
+        self.close();
+    }
+
+    /// Ends the entry's life here: what becomes of it is written into the account by somebody else.
     pub fn close(self) {
         if let AckRef::Own(ack) = self.ack {
             ack.close();
@@ -102,6 +118,8 @@ pub enum Reason {
     RateLimited,
     /// Longer than `max_line_size`, or than the agent will hold.
     LineTooLong,
+    /// Of standard input, where Promtail passes over them too.
+    EmptyLine,
     /// Loki can never take it; the name is the one that Loki itself counts it by.
     Loki(&'static str),
     /// `limits_config.readline_rate`.
@@ -116,6 +134,7 @@ impl Reason {
             Reason::IngesterError => "ingester_error",
             Reason::RateLimited => "rate_limited",
             Reason::LineTooLong => "line_too_long",
+            Reason::EmptyLine => "empty_line",
             Reason::Loki(name) => name,
             Reason::GlobalRateLimiter => "global_rate_limiter_drop",
             Reason::Stage(name) => name,

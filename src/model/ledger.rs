@@ -17,6 +17,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::Account;
+
 /// The first bytes of a file (decompressed), as a hash: what tells two files with one inode apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint {
@@ -63,6 +65,7 @@ struct State {
     dirty: bool,
     in_flight: u64,
     progress: Progress,
+    account: Account,
 }
 
 #[derive(Debug)]
@@ -99,9 +102,6 @@ pub struct Progress {
     pub unread: u64,
     /// How many generations are open.
     pub generations: u32,
-    /// Lines and bytes read since the start.
-    pub lines: u64,
-    pub bytes: u64,
 }
 
 impl Ledger {
@@ -152,6 +152,14 @@ impl Ledger {
 
     pub fn progress(&self) -> Progress {
         self.lock().progress
+    }
+
+    pub fn account(&self) -> Account {
+        self.lock().account.clone()
+    }
+
+    pub fn update_account(&self, update: impl FnOnce(&mut Account)) {
+        update(&mut self.lock().account);
     }
 
     pub fn update_progress(&self, update: impl FnOnce(&mut Progress)) {
@@ -287,7 +295,13 @@ impl Ack {
 
     /// What this stands for has been delivered, or discarded with a reason.
     pub fn close(self) {
+        self.close_with(|_| {});
+    }
+
+    /// The same; what became of it is written into the log's account.
+    pub fn close_with(self, write: impl FnOnce(&mut Account)) {
         let mut state = self.ledger.lock();
+        write(&mut state.account);
         let slot = state.slot(self.slot());
         slot.holders -= 1;
         let closed = slot.is_closed();
@@ -299,6 +313,11 @@ impl Ack {
         if closed {
             state.closed(self.slot());
         }
+    }
+
+    /// Writes into the log's account.
+    pub fn account(&self, write: impl FnOnce(&mut Account)) {
+        self.ledger.update_account(write);
     }
 
     /// Whether both stand for the same slot of the same ledger.

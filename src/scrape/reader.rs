@@ -384,6 +384,7 @@ fn look(tailer: &mut Tailer, metrics: &Metrics, now: Instant) {
     let lost = log.shed(PINNED);
     if lost > 0 {
         metrics.lost(lost, "deleted_too_long_ago");
+        tailer.ledger.update_account(|account| account.lose("deleted_too_long_ago", lost));
         tracing::warn!(
             path = %tailer.path.display(),
             bytes = lost,

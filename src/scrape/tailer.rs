@@ -13,7 +13,7 @@ use super::times::{Part, Remembered, Times};
 use super::{Books, metrics::Metrics};
 use crate::batch::{Batcher, Outcome, StreamId};
 use crate::metrics::Dropped;
-use crate::model::{AckRef, ChunkAck, Clock, Entry, LabelSet, Ledger, Origin, Position, Reason, Target};
+use crate::model::{AckRef, ChunkAck, Clock, Entry, LabelSet, Ledger, Origin, Position, Reason, Target, Weight};
 use crate::positions::{ReadTime, Slot};
 use crate::stages::{Due, Pipeline};
 use crate::tail::{Encoding, Log, Read};
@@ -134,7 +134,10 @@ impl Tailer {
                 tracing::warn!(path = %self.path.display(), bytes, "a line was too long to be held and is lost");
                 desk.dropped.count(&Reason::LineTooLong);
                 desk.metrics.lost(bytes, "line_too_long");
-                self.ledger.open(bytes, end).close();
+                self.ledger.open(bytes, end).close_with(|account| {
+                    account.read += Weight::line(bytes as usize);
+                    account.discard(&Reason::LineTooLong, Weight::line(bytes as usize));
+                });
                 Ok(Turn::More)
             }
             Read::Passed => Ok(Turn::More),
@@ -183,7 +186,7 @@ impl Tailer {
         if !self.inflow.is_due(now) {
             return;
         }
-        let rate = self.inflow.measure(self.ledger.progress().bytes + log.unread(), now);
+        let rate = self.inflow.measure(self.ledger.account().read.bytes + log.unread(), now);
         self.streams.iter().for_each(|stream| batcher.suit(*stream, rate));
     }
 
@@ -252,10 +255,7 @@ impl Tailer {
             self.last_time = self.last_time.max(time.over());
             at += part_len;
         }
-        self.ledger.update_progress(|p| {
-            p.bytes += len as u64;
-            p.read_offset = end.offset;
-        });
+        self.ledger.update_progress(|p| p.read_offset = end.offset);
     }
 
     /// Works on some whole lines that were read at one time.
@@ -284,9 +284,13 @@ impl Tailer {
         let first = time.time + (from.offset - time.start.offset) as i64;
         let streams = &mut self.streams;
         let mut count = 0;
-        for (at, line) in encoding.lines(bytes, &text) {
+        let mut lines = encoding.lines(bytes, &text).peekable();
+        while let Some((at, line)) = lines.next() {
+            let weight = Weight::line(lines.peek().map_or(bytes.len(), |(next, _)| *next) - at);
+            count += 1;
             let line = if from_stdin { line.trim_end_matches('\r') } else { line };
             if from_stdin && line.is_empty() {
+                self.ledger.update_account(|account| account.discard(&Reason::EmptyLine, weight));
                 continue;
             }
             let offset = from.offset + at as u64;
@@ -298,15 +302,16 @@ impl Tailer {
                 metadata: Vec::new(),
                 tenant: None,
                 origin: Origin { log: self.id, file, offset },
+                weight,
                 ack: AckRef::Chunk(&chunk),
             };
-            count += 1;
             pipeline.run(entry, &mut |entry| {
                 times.note(&entry);
                 note(streams, accept(entry, exit, rate, dropped, books, now));
             });
         }
-        self.ledger.update_progress(|p| p.lines += count);
+        let read = Weight { lines: count, bytes: bytes.len() as u64 };
+        self.ledger.update_account(|account| account.read += read);
         chunk
     }
 }
@@ -373,7 +378,7 @@ fn accept(
         }
         Outcome::Refused(entry, reason) => {
             (books.refused)(&entry, &reason);
-            entry.close();
+            entry.discard(&reason);
             None
         }
     }

@@ -281,6 +281,7 @@ mod tests {
             metadata: Vec::new(),
             tenant: None,
             origin: Origin { log, ..Origin::default() },
+            weight: crate::model::Weight::default(),
             ack: AckRef::Chunk(chunk),
         }
     }

@@ -258,6 +258,7 @@ mod tests {
             metadata: Vec::new(),
             tenant: Some("acme".into()),
             origin: Origin::default(),
+            weight: crate::model::Weight::default(),
             ack: AckRef::Chunk(&ack),
         };
         let parsed = Selector::parse(selector).expect(selector);

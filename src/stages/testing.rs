@@ -101,6 +101,7 @@ impl Bench {
             metadata: Vec::new(),
             tenant: None,
             origin: Origin { log: 1, file: 1, offset: self.offset },
+            weight: crate::model::Weight::default(),
             ack: AckRef::Chunk(&ack),
         };
         self.offset += 1;

@@ -28,6 +28,8 @@ pub(super) struct Rig {
     /// Batches that Loki has not answered yet.
     pub(super) unanswered: Vec<Batch>,
     pub(super) answer: bool,
+    /// Lines that a stage is to hold at the end.
+    pub(super) held: u64,
 }
 
 pub(super) struct Dir(pub(super) tempfile::TempDir);
@@ -108,7 +110,7 @@ impl Dir {
         let scrape = Scrape::start(config, vec![job], outlets, self.positions(), &Registry::new()).expect("started");
         let path = self.path(glob).to_str().expect("text").to_string();
         tell(&scrape, "static", &[&[("app", "a"), ("__path__", &path)]]);
-        Rig { scrape: Some(scrape), batches, stored: Vec::new(), unanswered: Vec::new(), answer: true }
+        Rig { scrape: Some(scrape), batches, stored: Vec::new(), unanswered: Vec::new(), answer: true, held: 0 }
     }
 }
 
@@ -186,6 +188,14 @@ impl Rig {
             let files: Vec<_> = report.targets().into_iter().flat_map(|t| t.files).collect();
             !files.is_empty() && files.iter().all(|f| f.lag_bytes == 0 && f.unacknowledged_bytes == 0)
         });
+        for file in report.targets().into_iter().flat_map(|target| target.files) {
+            let account = file.account;
+            let mut ended = account.delivered;
+            account.discarded.values().for_each(|weight| ended += *weight);
+            assert_eq!(account.under_way.lines, self.held, "{}", file.path);
+            ended += account.under_way;
+            assert_eq!(account.read, ended, "{}", file.path);
+        }
         self.stop()
     }
 

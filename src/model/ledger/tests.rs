@@ -165,6 +165,8 @@ enum Step {
     Held,
     /// It goes into one of the joins that are open, if there is one; `true` completes it.
     TakenIn(usize, bool),
+    /// It completes a join that goes into another: a CRI line of a multiline block.
+    Nested(usize, usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -173,6 +175,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Discarded),
         2 => Just(Step::Held),
         3 => (any::<usize>(), any::<bool>()).prop_map(|(which, ends)| Step::TakenIn(which, ends)),
+        1 => (any::<usize>(), any::<usize>()).prop_map(|(inner, outer)| Step::Nested(inner, outer)),
     ]
 }
 
@@ -241,7 +244,17 @@ proptest! {
                         }
                         model.open.remove(&line);
                     }
-                    Step::Discarded | Step::TakenIn(..) => { model.open.remove(&line); }
+                    Step::Nested(inner, outer) if joins.len() > 1 => {
+                        let (inner, held) = joins.remove(inner % joins.len());
+                        let (outer, block) = &joins[outer % joins.len()];
+                        held.take_in(chunk.ack());
+                        block.take_in(&held);
+                        held.close();
+                        model.open.remove(&model.joins[inner].0);
+                        model.open.remove(&line);
+                        (model.joins[inner].1, model.joins[*outer].1) = (line, line);
+                    }
+                    Step::Discarded | Step::TakenIn(..) | Step::Nested(..) => { model.open.remove(&line); }
                 }
                 if let Some(which) = answered.filter(|_| !flying.is_empty()) {
                     let (line, ack) = flying.swap_remove(which % flying.len());

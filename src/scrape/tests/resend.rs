@@ -308,6 +308,14 @@ fn blocks_of_lines_without_times() {
 }
 
 #[test]
+fn blocks_that_are_cut_and_go_on() {
+    let mut dice = Dice(5);
+    let mut line = |n: usize| format!("{} {n}\n", if n == 0 || dice.roll(9) == 0 { ">" } else { " " });
+    let text: String = (0..150).map(&mut line).collect();
+    check("[multiline: {firstline: '^>', max_lines: 3, max_wait_time: 2h}]", &text, true);
+}
+
+#[test]
 fn blocks_of_both_streams_whose_lines_come_in_parts() {
     let mut firsts = [true; 2];
     let text = cri(200, |dice, n| {
@@ -315,6 +323,7 @@ fn blocks_of_both_streams_whose_lines_come_in_parts() {
         format!("{}{n} ", if first { ">" } else { " " })
     });
     check("[cri: {}, multiline: {firstline: '^>', max_wait_time: 2h}]", &text, true);
+    check("[cri: {}, labeldrop: [stream], multiline: {firstline: '^>', max_wait_time: 2h}]", &text, false);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //! all is well only with the last of them.
 
 mod batcher;
+mod bounds;
 mod lane;
 mod stream;
 #[cfg(test)]
@@ -16,12 +17,14 @@ mod tests;
 mod wire;
 
 pub use batcher::{Batcher, Config, Limits, Outcome};
+pub use bounds::Bound;
 pub use stream::StreamId;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::model::{Ack, Entry, Reason, Weight};
+use bounds::Bounds;
 use lane::Traffic;
 use stream::Window;
 
@@ -37,6 +40,7 @@ pub struct Batch {
     entries: usize,
     bytes: usize,
     traffic: Traffic,
+    bounds: Arc<Bounds>,
 }
 
 /// Entries of a stream that came in one slot of one log, one after the other.
@@ -67,8 +71,8 @@ impl Drop for Stream {
 }
 
 impl Batch {
-    fn new(tenant: Option<Arc<str>>, lane: u64, traffic: Traffic) -> Self {
-        Self { tenant, lane, led: false, streams: Vec::new(), acks: Vec::new(), entries: 0, bytes: 0, traffic }
+    fn new(tenant: Option<Arc<str>>, lane: u64, traffic: Traffic, bounds: Arc<Bounds>) -> Self {
+        Self { tenant, lane, led: false, streams: Vec::new(), acks: Vec::new(), entries: 0, bytes: 0, traffic, bounds }
     }
 
     pub fn tenant(&self) -> Option<&Arc<str>> {
@@ -123,6 +127,11 @@ impl Batch {
         self.traffic.measured(round_trip);
     }
 
+    /// Loki has named a limit: what is beyond it need not be sent.
+    pub fn learn(&self, bound: Bound) {
+        self.bounds.learn(bound, Instant::now());
+    }
+
     /// Everything in it is delivered.
     pub fn close(self) {
         self.end(0, &Reason::IngesterError);
@@ -159,7 +168,7 @@ impl Batch {
         if self.entries < 2 {
             return Err(self);
         }
-        let mut second = Batch::new(self.tenant.clone(), self.lane, self.traffic.another());
+        let mut second = Batch::new(self.tenant.clone(), self.lane, self.traffic.another(), self.bounds.clone());
         second.led = self.led;
         second.acks = self.acks.iter().map(Ack::send).collect();
         second.streams = if self.streams.len() > 1 {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::Batch;
+use super::bounds::Bounds;
 use super::lane::LaneState;
 use super::stream::{Heat, StreamId, StreamState, Window, needed};
 use crate::model::{Clock, Entry, LabelMap, LabelSet, Labels, Reason, is_valid_label_name};
@@ -84,6 +85,7 @@ pub(super) struct Tenant {
     /// The one its streams share.
     lane: usize,
     streams: LabelMap<usize>,
+    bounds: Arc<Bounds>,
 }
 
 impl Batcher {
@@ -123,6 +125,11 @@ impl Batcher {
         let index = self.stream(&entry, now);
         if let Some(reason) = &self.streams[index].refused {
             let reason = reason.clone();
+            return Outcome::Refused(entry, reason);
+        }
+        let stream = &self.streams[index];
+        let clock = || self.clock.unix_nanos();
+        if let Some(reason) = self.tenants[stream.tenant].bounds.refuse(&entry, stream.label_count, now, clock) {
             return Outcome::Refused(entry, reason);
         }
         self.choose_lane(index, &entry);
@@ -311,16 +318,21 @@ impl Batcher {
     }
 
     fn new_tenant(&mut self, name: Option<Arc<str>>) -> usize {
-        let index = self.tenants.insert(Tenant { name: name.clone(), lane: 0, streams: LabelMap::default() });
+        let index = self.tenants.insert(Tenant {
+            name: name.clone(),
+            lane: 0,
+            streams: LabelMap::default(),
+            bounds: Arc::default(),
+        });
         self.tenants[index].lane = self.new_lane(index);
         self.by_tenant.insert(name, index);
         index
     }
 
     fn new_lane(&mut self, tenant: usize) -> usize {
-        let name = self.tenants[tenant].name.clone();
+        let Tenant { name, bounds, .. } = &self.tenants[tenant];
         self.numbers += 2;
-        self.lanes.insert(LaneState::new(name, self.numbers - 1, self.numbers))
+        self.lanes.insert(LaneState::new(name.clone(), bounds.clone(), self.numbers - 1, self.numbers))
     }
 
     fn new_stream(&mut self, tenant: usize, labels: &LabelSet, now: Instant) -> usize {
@@ -333,6 +345,7 @@ impl Batcher {
         let index = self.streams.insert(StreamState {
             labels: labels.clone(),
             wire: all.to_string().into(),
+            label_count: all.len(),
             age: self.ages,
             tenant,
             lane: self.tenants[tenant].lane,

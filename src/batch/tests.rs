@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Batch, Batcher, Config, Limits, Outcome, StreamId};
+use super::{Batch, Batcher, Bound, Config, Limits, Outcome, StreamId};
 use crate::model::{AckRef, Clock, Entry, LabelSet, Labels, Ledger, Origin, Position, Reason, Weight};
 
 const WINDOW: usize = 64 << 10;
@@ -320,4 +320,33 @@ fn what_a_batch_ends_as_is_written_into_its_logs_accounts() {
     let age = Reason::Loki("greater_than_max_sample_age");
     assert_eq!(account.discarded, [(Reason::IngesterError, lines(3)), (age, lines(2))]);
     assert!(bench.ledger.is_settled());
+}
+
+#[test]
+fn what_loki_has_named_as_its_limit_is_not_sent_for_a_minute() {
+    let mut bench = Bench::new();
+    bench.add("a", 1, 300_000);
+    let sent = bench.send();
+    sent[0].learn(Bound::Line(262_144));
+    sent[0].learn(Bound::Age(Duration::from_secs(7 * 86_400)));
+    sent[0].learn(Bound::Labels(1));
+    let refused = |outcome: Outcome<'_>| match outcome {
+        Outcome::Refused(entry, reason) => {
+            Entry::discard(entry, &reason);
+            reason.as_str().to_string()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(bench.try_add("b", 1, 262_145)), "line_too_long");
+    bench.add("b", 1, 262_144);
+    bench.time = NOW - 8 * 24 * 60 * MINUTE;
+    assert_eq!(refused(bench.try_add("b", 1, 10)), "greater_than_max_sample_age");
+    bench.time = NOW - 6 * 24 * 60 * MINUTE;
+    bench.add("b", 1, 10);
+    let two = LabelSet::new([("app", "a"), ("pod", "b")]);
+    let entry = bench.entry(None, &two, 1, "x");
+    assert_eq!(refused(bench.batcher.add(entry, bench.clock.now())), "max_label_names_per_series");
+    // It may have been raised by now: the next one asks.
+    bench.clock.advance(Duration::from_secs(120));
+    bench.add("b", 1, 262_145);
 }

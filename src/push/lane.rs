@@ -162,7 +162,10 @@ impl Lane {
                     } else {
                         taken.refused += refused;
                     }
-                    return Verdict::Discard(refused, reason);
+                    if let Some(bound) = answer::bound(&answer) {
+                        part.learn(bound);
+                    }
+                    return Verdict::Discard(refused, answer::counted(&answer).unwrap_or(reason));
                 }
                 Next::TakeApart { why } if part.streams() == 1 && taken.is_hopeless() => {
                     self.discard(part, part.entries(), body.len(), &Reason::IngesterError, &why, road);

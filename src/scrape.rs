@@ -58,6 +58,8 @@ pub struct Config {
     pub min_poll: Duration,
     /// How seldom at most when none do; None: the longer it is quiet, the less often.
     pub max_poll: Option<Duration>,
+    /// Of the disk, what deleted files may hold that are still to be read.
+    pub deleted_files_limit: u64,
     /// `limits_config.readline_rate`, if enabled.
     pub rate: Option<Rate>,
     /// Entries are printed, not sent.

@@ -4,6 +4,7 @@
 //! looked at again, a batch comes of age, or its bell rings.
 
 mod opening;
+mod pinning;
 mod settling;
 
 use std::cmp::Reverse;
@@ -31,10 +32,6 @@ use crate::tail::Look;
 
 /// Files are looked at on these beats, so that many of them share a wake-up.
 const BEAT: Duration = Duration::from_millis(50);
-
-/// Of the disk, what deleted generations of a log may hold that are still to be read: a Loki that is away for long must
-/// not fill a node's disk with what its owner has thrown away.
-const PINNED: u64 = 256 << 20;
 
 /// When nothing has come any further for so long, stopping waits no more: Loki is away.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -79,6 +76,8 @@ pub(super) struct Reader {
     waiting: BTreeMap<u64, (Assignment, Instant)>,
     started: Instant,
     stop: Option<Stop>,
+    /// What of the disk deleted files hold because they are still to be read, by log.
+    pinned: BTreeMap<u64, u64>,
     positions_fail: bool,
 }
 
@@ -133,6 +132,7 @@ impl Reader {
             ending: BTreeMap::new(),
             waiting: BTreeMap::new(),
             stop: None,
+            pinned: BTreeMap::new(),
             positions_fail: false,
         }
     }
@@ -196,6 +196,7 @@ impl Reader {
                 if let Some(tailer) = self.tailers.get_mut(&log) {
                     look(tailer, &self.desk.metrics, now);
                     self.at(log, now);
+                    self.bound_pinned(log);
                 }
             }
             Command::Stop(within) => {
@@ -381,14 +382,4 @@ fn look(tailer: &mut Tailer, metrics: &Metrics, now: Instant) {
         }
     }
     tailer.look_error = None;
-    let lost = log.shed(PINNED);
-    if lost > 0 {
-        metrics.lost(lost, "deleted_too_long_ago");
-        tailer.ledger.update_account(|account| account.lose("deleted_too_long_ago", lost));
-        tracing::warn!(
-            path = %tailer.path.display(),
-            bytes = lost,
-            "rotated files that were deleted before Loki took their lines held too much of the disk; these bytes are lost"
-        );
-    }
 }

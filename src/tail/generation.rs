@@ -84,6 +84,18 @@ impl Generation {
         Ok(n)
     }
 
+    /// Bytes behind the current offset, decompressed.
+    pub fn remaining(&mut self) -> u64 {
+        if self.is_plain() {
+            return self.metadata().map_or(0, |meta| meta.len().saturating_sub(self.offset));
+        }
+        let (mut buffer, mut at) = (vec![0; 64 << 10], self.offset);
+        while let Ok(n @ 1..) = self.read_at(at, &mut buffer) {
+            at += n as u64;
+        }
+        at - self.offset
+    }
+
     /// Whether this is the file that `id` names, now or before it was renamed, grew or was gzipped.
     pub fn is(&mut self, id: &FileId) -> io::Result<bool> {
         let known = id.fingerprint;

@@ -88,6 +88,7 @@ impl Machine {
             min_poll: Duration::from_millis(10),
             max_poll: Some(Duration::from_millis(10)),
             rate: None,
+            deleted_files_limit: 1 << 30,
             dry_run: false,
             stdin: None,
         };

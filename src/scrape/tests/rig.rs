@@ -95,6 +95,7 @@ impl Dir {
             min_poll: Duration::from_millis(10),
             max_poll: Some(Duration::from_millis(20)),
             rate: None,
+            deleted_files_limit: 1 << 30,
             dry_run: false,
             stdin: None,
         };

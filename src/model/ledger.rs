@@ -10,6 +10,9 @@
 //!   the commit stops at no place that has the first of a tie before it and the last behind it. A place inside a join that
 //!   still grows is not reached, since its first line is still held.
 //!
+//! Joins that overlap each other without end (several streams in one file, all with blocks of many lines) would stop the
+//! commit for ever. Of what is delivered no more than [`TIED`] bytes wait for it; then it stops inside of one.
+//!
 //! What comes behind the last line of a join in the same slot needs no split: it is passed over together with it, or sent
 //! again together with it.
 
@@ -18,6 +21,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Account;
+
+/// Bytes that are delivered and wait for the end of a join, at most. Loki takes no longer line by default.
+const TIED: u64 = 256 << 10;
 
 /// The first bytes of a file (decompressed), as a hash: what tells two files with one inode apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -223,14 +229,15 @@ impl State {
         for left in (at.saturating_sub(2)..=at).rev() {
             while self.merge(left) {}
         }
-        let (mut reach, mut whole) = (0, None);
+        let (mut reach, mut bytes, mut end) = (0, 0, None);
         for (i, slot) in self.slots.iter().enumerate().take_while(|(_, slot)| slot.is_closed()) {
             reach = slot.until.max(reach);
-            if reach <= slot.number {
-                whole = Some(i);
+            bytes += slot.bytes;
+            if reach <= slot.number || bytes > TIED {
+                end = Some(i);
             }
         }
-        if let Some(last) = whole.and_then(|i| self.slots.drain(..=i).next_back()) {
+        if let Some(last) = end.and_then(|i| self.slots.drain(..=i).next_back()) {
             self.committed = Some(last.end);
             self.settled = last.number + 1;
             self.dirty = true;

@@ -26,7 +26,7 @@ const BLOCKS: usize = 10_000;
 const BYTES: usize = 16 * MAX_LINE;
 
 /// Blocks that go on with each other and are sent again together, if any of them has to be.
-const TIED: usize = 64;
+const TIED: usize = 16;
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let firstline = options.regex("firstline")?;

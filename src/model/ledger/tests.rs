@@ -156,6 +156,29 @@ fn joins_that_overlap_hold_each_other() {
     assert_eq!(ledger.committed(), Some(at(40)));
 }
 
+#[test]
+fn joins_that_overlap_without_end_do_not_stop_the_commit_for_ever() {
+    let ledger = Ledger::new(None);
+    let size = 10_000;
+    let mut held: Option<Ack> = None;
+    for n in 0..200 {
+        let (start, end) = (n * size, (n + 1) * size);
+        let chunk = chunk(&ledger, start, end);
+        chunk.begin_line(start);
+        let before = held.replace(chunk.hold());
+        if let Some(before) = before {
+            before.take_in(chunk.ack());
+            before.close();
+        }
+        chunk.close();
+        let committed = ledger.committed().map_or(0, |p| p.offset);
+        assert!(end - committed <= TIED + 2 * size, "{committed} of {end}");
+        assert!(ledger.lock().slots.len() <= 4);
+    }
+    held.into_iter().for_each(Ack::close);
+    assert_eq!(ledger.committed(), Some(at(200 * size)));
+}
+
 /// What becomes of a line.
 #[derive(Clone, Copy, Debug)]
 enum Step {

@@ -95,9 +95,11 @@ pub struct Outlet {
     pub books: Books,
 }
 
+type Refused = Box<dyn Fn(&Entry<'_>, &Reason) + Send>;
+
 /// Where a client counts the entries that cannot be sent, and what `max_line_size` does to them.
 pub struct Books {
-    pub refused: Box<dyn Fn(&Entry<'_>, &Reason) + Send>,
+    pub refused: Refused,
     pub truncated: Box<dyn Fn(usize) + Send>,
 }
 

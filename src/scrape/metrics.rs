@@ -129,13 +129,14 @@ impl Collector for Files {
 fn accounts(status: &Status) -> [MetricFamily; 8] {
     let (mut read, mut delivered, mut discarded, mut under_way) = <(Both, Both, Both, Both)>::default();
     for (client, account) in status.accounts() {
-        let client = ("client", client.to_string());
-        read.push(counter, &[client.clone()], account.read);
-        delivered.push(counter, &[client.clone()], account.delivered);
+        let client = [("client", client.to_string())];
+        read.push(counter, &client, account.read);
+        delivered.push(counter, &client, account.delivered);
         for (reason, weight) in &account.discarded {
-            discarded.push(counter, &[client.clone(), ("reason", reason.as_str().to_string())], *weight);
+            let [client] = client.clone();
+            discarded.push(counter, &[client, ("reason", reason.as_str().to_string())], *weight);
         }
-        under_way.push(gauge, &[client], account.under_way());
+        under_way.push(gauge, &client, account.under_way());
     }
     let of = |name: &str, what: &str, kind: MetricType, both: Both| {
         let name = |unit| match kind {

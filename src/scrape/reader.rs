@@ -99,7 +99,7 @@ impl Reader {
         });
         let exit = match config.dry_run {
             true => Exit::Print(Printer::new(outlet.batch.external_labels.clone())),
-            false => Exit::Batches(Batcher::new(outlet.batch, clock.clone())),
+            false => Exit::Batches(Box::new(Batcher::new(outlet.batch, clock.clone()))),
         };
         let desk = Desk {
             clock: clock.clone(),

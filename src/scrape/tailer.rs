@@ -102,7 +102,7 @@ pub(super) struct Desk {
 /// Where entries go.
 #[derive(Debug)]
 pub(super) enum Exit {
-    Batches(Batcher),
+    Batches(Box<Batcher>),
     Print(Printer),
 }
 

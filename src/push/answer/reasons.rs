@@ -135,7 +135,7 @@ pub(super) fn bound(body: &str, now: SystemTime) -> Option<Bound> {
             let rest = after("oldest acceptable timestamp is: ")?;
             let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-:.".contains(c))).unwrap_or(rest.len());
             let oldest: jiff::Timestamp = rest[..end].to_uppercase().parse().ok()?;
-            let age = now.duration_since(SystemTime::try_from(oldest).ok()?).ok()?;
+            let age = now.duration_since(SystemTime::from(oldest)).ok()?;
             // It speaks of a moment ago; what is that close is for Loki to say.
             Some(Bound::Age(age + Duration::from_secs(60)))
         }

@@ -1,5 +1,6 @@
 //! The threads at work on real files.
 
+mod bounds;
 mod resend;
 mod rig;
 
@@ -388,36 +389,4 @@ fn a_file_renamed_to_a_name_that_the_glob_matches_is_not_read_again() {
     let mut lines: Vec<&str> = stored.iter().map(|s| s.line.as_str()).collect();
     lines.sort_unstable();
     assert_eq!(lines, ["five", "four"]);
-}
-
-#[test]
-fn deleted_files_hold_so_much_of_the_disk_and_the_rest_is_said_to_be_lost() {
-    let dir = Dir::new();
-    let mut rig = dir.scrape_with("*.log", "[]", |config| config.deleted_files_limit = 300_000);
-    rig.answer = false;
-    // The one is small and is spared.
-    dir.number("small.log", 0, 1_000);
-    dir.number("large.log", 0, 5_000);
-    let written = fs::metadata(dir.path("large.log")).expect("there").len();
-    rig.until(|stored| {
-        stored.iter().any(|s| s.labels.contains("small")) && stored.iter().any(|s| s.labels.contains("large"))
-    });
-    fs::remove_file(dir.path("small.log")).expect("removed");
-    fs::remove_file(dir.path("large.log")).expect("removed");
-    let report = rig.scrape.as_ref().expect("running").report();
-    let lost = |name: &str| {
-        let files = report.targets().into_iter().flat_map(|target| target.files);
-        let account = files.filter(|f| f.path.ends_with(name)).map(|f| f.account).next();
-        account.map(|account| (account.read.bytes, account.lost_bytes.values().sum::<u64>()))
-    };
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !lost("large.log").is_some_and(|(read, lost)| read + lost == written && lost > 0) {
-        assert!(Instant::now() < deadline, "{:?} of {written}", lost("large.log"));
-        rig.until(|_| true);
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
-    assert_eq!(lost("small.log").map(|(_, lost)| lost), Some(0));
-    rig.answer();
-    let small = |stored: &[rig::Stored]| stored.iter().filter(|s| s.labels.contains("small")).count();
-    rig.until(|stored| small(stored) == 1_000);
 }

@@ -28,6 +28,8 @@ pub(super) struct Rig {
     /// Batches that Loki has not answered yet.
     pub(super) unanswered: Vec<Batch>,
     pub(super) answer: bool,
+    /// Loki does not answer streams that travel apart.
+    pub(super) ignore_led: bool,
     /// Lines that a stage is to hold at the end.
     pub(super) held: u64,
 }
@@ -111,7 +113,15 @@ impl Dir {
         let scrape = Scrape::start(config, vec![job], outlets, self.positions(), &Registry::new()).expect("started");
         let path = self.path(glob).to_str().expect("text").to_string();
         tell(&scrape, "static", &[&[("app", "a"), ("__path__", &path)]]);
-        Rig { scrape: Some(scrape), batches, stored: Vec::new(), unanswered: Vec::new(), answer: true, held: 0 }
+        Rig {
+            scrape: Some(scrape),
+            batches,
+            stored: Vec::new(),
+            unanswered: Vec::new(),
+            answer: true,
+            ignore_led: false,
+            held: 0,
+        }
     }
 }
 
@@ -162,7 +172,7 @@ impl Rig {
 
     pub(super) fn take(&mut self, batch: Batch) {
         self.stored.extend(decode(&batch));
-        match self.answer {
+        match self.answer && !(self.ignore_led && batch.is_led()) {
             true => batch.close(),
             false => self.unanswered.push(batch),
         }

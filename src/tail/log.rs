@@ -199,9 +199,13 @@ impl Log {
                     None => return Ok(Read::Idle),
                 }
             }
-            let whole = self.options.encoding.whole_lines(bytes);
+            // More was read only for the end of a line that is longer than asked for.
+            let whole = match want > limit {
+                true => self.options.encoding.first_line(bytes).unwrap_or(0),
+                false => self.options.encoding.whole_lines(bytes),
+            };
             if whole > 0 {
-                return Ok(self.lines(whole, n == want));
+                return Ok(self.lines(whole, n == want || want > limit));
             }
             if n == want {
                 if want < MAX_LINE {

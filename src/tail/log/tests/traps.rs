@@ -115,3 +115,17 @@ fn of_deleted_generations_no_more_is_kept_than_may_be() {
     d.wait();
     assert_eq!(d.read(&mut log), ["3", "4", "5"]);
 }
+
+#[test]
+fn what_follows_a_line_that_is_longer_than_asked_for_is_left_for_the_next_time() {
+    let d = Dir::new();
+    let long = "x".repeat(100);
+    d.append("a.log", &format!("{long}\n1\n2\n"));
+    let mut log = d.open(START);
+    let mut buffer = Vec::new();
+    let mut read = || match log.read(&mut buffer, 64, d.now).expect("read") {
+        Read::Lines { len, more, .. } => (len, more),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((read(), read()), ((101, true), (4, false)), "not more than one window and a line are in flight");
+}

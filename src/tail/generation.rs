@@ -78,10 +78,18 @@ impl Generation {
     /// Reads at the current offset, without moving it.
     pub fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.read_at(self.offset, buffer)?;
-        if self.is_short() && n > 0 {
-            self.id.fingerprint = self.fingerprint(FINGERPRINT)?;
+        if n > 0 {
+            self.learn_head()?;
         }
         Ok(n)
+    }
+
+    /// Takes a longer head for its identity, if it has grown one.
+    pub fn learn_head(&mut self) -> io::Result<()> {
+        if self.is_short() {
+            self.id.fingerprint = self.fingerprint(FINGERPRINT)?;
+        }
+        Ok(())
     }
 
     /// Whether this is the file that `id` names, now or before it was renamed, grew or was gzipped.

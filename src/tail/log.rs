@@ -348,6 +348,8 @@ impl Log {
         let older = siblings(&live_path)?;
         let known = self.generations.len();
         let youngest = &mut self.generations[known - 1];
+        // Compressed already, it is known by its head alone, and that may not have been read yet.
+        youngest.learn_head()?;
         let (youngest_id, youngest_meta) = (youngest.id(), youngest.metadata()?);
         let own = |s: &Sibling| (s.meta.dev(), s.meta.ino()) == (youngest_id.device, youngest_id.inode);
         let at = match older.iter().rposition(own) {

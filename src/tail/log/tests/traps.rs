@@ -129,3 +129,17 @@ fn what_follows_a_line_that_is_longer_than_asked_for_is_left_for_the_next_time()
     };
     assert_eq!((read(), read()), ((101, true), (4, false)), "not more than one window and a line are in flight");
 }
+
+#[test]
+fn a_file_that_was_empty_when_it_was_opened_and_is_compressed_when_it_is_looked_at_is_read_once() {
+    let mut d = Dir::new();
+    d.append("a.log", "");
+    let mut log = d.open(START);
+    d.append("a.log", "1\n2\n");
+    d.rename("a.log", "a.log.1");
+    d.gzip("a.log.1");
+    d.append("a.log", "3\n");
+    log.look(d.now).expect("looked");
+    d.wait();
+    assert_eq!(d.read(&mut log), ["1", "2", "3"]);
+}

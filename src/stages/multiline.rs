@@ -140,6 +140,10 @@ impl Stage for Multiline {
                 let blocks = self.streams.values().flatten().filter_map(|s| s.block.as_ref());
                 self.earliest = blocks.map(|block| block.touched + wait).min();
             }
+            Due::Unread(log, now) => {
+                let streams = self.streams.values_mut().flatten().filter(|s| s.log == log);
+                streams.filter_map(|s| s.block.as_mut()).for_each(|block| block.touched = now);
+            }
             Due::Log(log) => {
                 self.end_where(released, |stream, _| stream == log);
                 self.forget(|stream| stream.log == log);

@@ -4,6 +4,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::SystemTime;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -73,6 +74,12 @@ impl Generation {
             Source::Plain(file) => file.metadata(),
             Source::Inflated(inflated) => inflated.file().metadata(),
         }
+    }
+
+    /// When it was last written to. The time of a compressed file says nothing about that.
+    pub fn written(&self) -> SystemTime {
+        let written = self.metadata().and_then(|meta| meta.modified());
+        written.ok().filter(|_| self.is_plain()).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     /// Reads at the current offset, without moving it.

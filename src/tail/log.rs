@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::generation::{Compression, Generation, file_id};
 use super::siblings::{Sibling, siblings};
 use super::text::Encoding;
-use crate::model::{MAX_LINE, Position};
+use crate::model::{FileId, MAX_LINE, Position};
 
 /// How many generations that were let go are remembered.
 const DRAINED: usize = 8;
@@ -78,8 +78,8 @@ pub struct Log {
     gone: Option<Instant>,
     /// Bytes of an overlong line passed over so far.
     skipping: Option<u64>,
-    /// Where the last few generations ended that were read and let go.
-    drained: VecDeque<Position>,
+    /// Where the last few generations ended that were read and let go, and when they were written to last.
+    drained: VecDeque<(Position, SystemTime)>,
     /// The position to go on from could not be found: what was unread behind it is lost.
     lost_position: bool,
 }
@@ -161,6 +161,17 @@ impl Log {
         (live.device, live.inode) == (position.file.device, position.file.inode)
     }
 
+    /// When the file of `position` was last written to: what is younger of the log was written then or later.
+    pub fn written(&self, position: &Position) -> SystemTime {
+        let same = |file: FileId| (file.device, file.inode) == (position.file.device, position.file.inode);
+        if let Some(generation) = self.generations.iter().find(|g| same(g.id())) {
+            return generation.written();
+        }
+        // One that is not remembered any more is older than those that are.
+        let drained = self.drained.iter().find(|(end, _)| same(end.file)).or(self.drained.front());
+        drained.map_or_else(|| self.generations[0].written(), |(_, written)| *written)
+    }
+
     /// Whether the file of this inode is one of the generations.
     pub fn has(&self, (device, inode): (u64, u64)) -> bool {
         self.generations.iter().any(|g| (g.id().device, g.id().inode) == (device, inode))
@@ -168,7 +179,7 @@ impl Log {
 
     /// Where reading of the file of this inode ended, if it was one of the generations not long ago.
     pub fn had(&self, (device, inode): (u64, u64)) -> Option<Position> {
-        self.drained.iter().find(|p| (p.file.device, p.file.inode) == (device, inode)).copied()
+        self.drained.iter().map(|(end, _)| *end).find(|p| (p.file.device, p.file.inode) == (device, inode))
     }
 
     /// Bytes on disk that have not been read; for compressed generations the size they have on disk.
@@ -233,7 +244,7 @@ impl Log {
         if self.drained.len() == DRAINED {
             self.drained.pop_front();
         }
-        self.drained.extend(self.generations.pop_front().map(|g| g.position()));
+        self.drained.extend(self.generations.pop_front().map(|g| (g.position(), g.written())));
     }
 
     /// Looks at names: was the log rotated, truncated, deleted?

@@ -143,3 +143,28 @@ fn a_file_that_was_empty_when_it_was_opened_and_is_compressed_when_it_is_looked_
     d.wait();
     assert_eq!(d.read(&mut log), ["1", "2", "3"]);
 }
+
+#[test]
+fn when_the_file_of_a_position_was_written_to_is_known_after_it_was_let_go() {
+    let mut d = Dir::new();
+    let written = |name: &str, seconds: u64| {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        OpenOptions::new().append(true).open(d.path(name)).expect("opened").set_modified(time).expect("dated");
+        time
+    };
+    d.append("a.log", "1\n");
+    let first = written("a.log", 1_000);
+    let mut log = d.open(START);
+    d.read(&mut log);
+    let position = log.position();
+    d.rename("a.log", "a.log.1");
+    d.append("a.log", "2\n");
+    let second = written("a.log", 2_000);
+    log.look(d.now).expect("looked");
+    assert_eq!(log.written(&position), first);
+    d.wait();
+    assert_eq!(d.read(&mut log), ["2"]);
+    assert_eq!(log.generations(), 1, "the first was let go");
+    assert_eq!(log.written(&position), first);
+    assert_eq!(log.written(&log.position()), second);
+}

@@ -182,6 +182,16 @@ impl Log {
         self.drained.iter().map(|(end, _)| *end).find(|p| (p.file.device, p.file.inode) == (device, inode))
     }
 
+    /// Whether `position` lies behind all of a generation that was read to `end` and let go.
+    pub fn is_past(&self, position: &Position, end: &Position) -> bool {
+        let inode = |p: &Position| (p.file.device, p.file.inode);
+        let place = |p: &Position| self.drained.iter().position(|(d, _)| inode(d) == inode(p));
+        match inode(position) == inode(end) {
+            true => position.offset >= end.offset,
+            false => self.has(inode(position)) || place(position) > place(end),
+        }
+    }
+
     /// Bytes on disk that have not been read; for compressed generations the size they have on disk.
     pub fn unread(&self) -> u64 {
         let size = |g: &Generation| g.metadata().map_or(0, |m| m.len());

@@ -168,3 +168,23 @@ fn when_the_file_of_a_position_was_written_to_is_known_after_it_was_let_go() {
     assert_eq!(log.written(&position), first);
     assert_eq!(log.written(&log.position()), second);
 }
+
+#[test]
+fn what_lies_behind_a_generation_that_was_let_go() {
+    let mut d = Dir::new();
+    d.append("a.log", "1\n2\n");
+    let mut log = d.open(START);
+    let start = log.position();
+    d.read(&mut log);
+    let end = log.position();
+    let within = Position { offset: 2, ..end };
+    d.rename("a.log", "a.log.1");
+    d.append("a.log", "3\n");
+    log.look(d.now).expect("looked");
+    d.wait();
+    assert_eq!(d.read(&mut log), ["3"]);
+    for (position, is_past) in [(start, false), (within, false), (end, true), (log.position(), true)] {
+        assert_eq!(log.is_past(&position, &end), is_past, "{position:?}");
+    }
+    assert!(!log.is_past(&Position::default(), &end), "of a file that nobody knows nothing can be said");
+}

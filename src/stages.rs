@@ -102,6 +102,8 @@ pub enum Due {
     At(Instant),
     /// All that this log has left here: nothing more will come of it.
     Log(u64),
+    /// Nothing of this log: there is more of it that cannot be read now, and what waits for that begins its wait anew.
+    Unread(u64, Instant),
 }
 
 /// The stages of a job, checked and ready to be started, once per client.

@@ -158,7 +158,8 @@ impl Reader {
         self.unblock(now);
         self.open_waiting(now);
         self.read_due(now);
-        self.desk.release_due(now);
+        let unread = || self.blocked.iter().filter_map(|log| Some((*log, self.tailers.get(log)?.pipeline))).collect();
+        self.desk.release_due(now, unread);
         self.remember();
         self.send_due(now);
         (!self.is_done(now)).then(|| self.next_due(now))

@@ -317,10 +317,17 @@ impl Tailer {
 }
 
 impl Desk {
-    /// Lets go what has waited long enough in the stages.
-    pub fn release_due(&mut self, now: Instant) {
+    /// Lets go what has waited long enough in the stages; but not what waits for lines that are there and `unread`: logs,
+    /// and which pipeline theirs is.
+    pub fn release_due(&mut self, now: Instant, unread: impl Fn() -> Vec<(u64, usize)>) {
         let Desk { pipelines, exit, rate, dropped, books, times, .. } = self;
-        for pipeline in pipelines.iter_mut().filter(|p| p.next_due().is_some_and(|due| due <= now)) {
+        for (i, pipeline) in pipelines.iter_mut().enumerate() {
+            if pipeline.next_due().is_none_or(|due| due > now) {
+                continue;
+            }
+            for (log, _) in unread().into_iter().filter(|(_, own)| *own == i) {
+                pipeline.release(Due::Unread(log, now), &mut |_| {});
+            }
             pipeline.release(Due::At(now), &mut |entry| {
                 times.note(&entry);
                 accept(entry, exit, rate, dropped, books, now);

@@ -161,6 +161,10 @@ impl Stage for Multiline {
                 let streams = self.streams.values_mut().flatten();
                 self.earliest = streams.filter_map(|stream| Some(stream.touched(now, wait)? + wait)).min();
             }
+            Due::Unread(log, now) => {
+                let streams = self.streams.values_mut().flatten().filter(|s| s.log == log);
+                streams.filter_map(|s| s.block.as_mut()).for_each(|block| block.touched = now);
+            }
             Due::Log(log) => {
                 self.end_where(released, |stream, _| stream == log);
                 self.forget(|stream| stream.log == log);

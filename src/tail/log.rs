@@ -78,8 +78,8 @@ pub struct Log {
     gone: Option<Instant>,
     /// Bytes of an overlong line passed over so far.
     skipping: Option<u64>,
-    /// Where the last few generations ended that were read and let go.
-    drained: VecDeque<Position>,
+    /// Where the last few generations ended that were read and let go, and when they were written to last.
+    drained: VecDeque<(Position, SystemTime)>,
     /// The live file was deleted, and what is unread of it is given up.
     abandoned: bool,
     /// The position to go on from could not be found: what was unread behind it is lost.
@@ -172,6 +172,17 @@ impl Log {
         !elsewhere && self.generations[0].is(id).unwrap_or(false)
     }
 
+    /// When the file of `position` was last written to: what is younger of the log was written then or later.
+    pub fn written(&self, position: &Position) -> SystemTime {
+        let same = |file: FileId| (file.device, file.inode) == (position.file.device, position.file.inode);
+        if let Some(generation) = self.generations.iter().find(|g| same(g.id())) {
+            return generation.written();
+        }
+        // One that is not remembered any more is older than those that are.
+        let drained = self.drained.iter().find(|(end, _)| same(end.file)).or(self.drained.front());
+        drained.map_or_else(|| self.generations[0].written(), |(_, written)| *written)
+    }
+
     /// Whether the file of this inode is one of the generations.
     pub fn has(&self, (device, inode): (u64, u64)) -> bool {
         self.generations.iter().any(|g| (g.id().device, g.id().inode) == (device, inode))
@@ -179,7 +190,17 @@ impl Log {
 
     /// Where reading of the file of this inode ended, if it was one of the generations not long ago.
     pub fn had(&self, (device, inode): (u64, u64)) -> Option<Position> {
-        self.drained.iter().find(|p| (p.file.device, p.file.inode) == (device, inode)).copied()
+        self.drained.iter().map(|(end, _)| *end).find(|p| (p.file.device, p.file.inode) == (device, inode))
+    }
+
+    /// Whether `position` lies behind all of a generation that was read to `end` and let go.
+    pub fn is_past(&self, position: &Position, end: &Position) -> bool {
+        let inode = |p: &Position| (p.file.device, p.file.inode);
+        let place = |p: &Position| self.drained.iter().position(|(d, _)| inode(d) == inode(p));
+        match inode(position) == inode(end) {
+            true => position.offset >= end.offset,
+            false => self.has(inode(position)) || place(position) > place(end),
+        }
     }
 
     /// Bytes on disk that have not been read; for compressed generations the size they have on disk.
@@ -213,9 +234,13 @@ impl Log {
                     None => return Ok(Read::Idle),
                 }
             }
-            let whole = self.options.encoding.whole_lines(bytes);
+            // More was read only for the end of a line that is longer than asked for.
+            let whole = match want > limit {
+                true => self.options.encoding.first_line(bytes).unwrap_or(0),
+                false => self.options.encoding.whole_lines(bytes),
+            };
             if whole > 0 {
-                return Ok(self.lines(whole, n == want));
+                return Ok(self.lines(whole, n == want || want > limit));
             }
             if n == want {
                 if want < MAX_LINE {
@@ -243,7 +268,7 @@ impl Log {
         if self.drained.len() == DRAINED {
             self.drained.pop_front();
         }
-        self.drained.extend(self.generations.pop_front().map(|g| g.position()));
+        self.drained.extend(self.generations.pop_front().map(|g| (g.position(), g.written())));
     }
 
     /// Looks at names: was the log rotated, truncated, deleted?
@@ -338,6 +363,8 @@ impl Log {
         let older = siblings(&live_path)?;
         let known = self.generations.len();
         let youngest = &mut self.generations[known - 1];
+        // Compressed already, it is known by its head alone, and that may not have been read yet.
+        youngest.learn_head()?;
         let (youngest_id, youngest_meta) = (youngest.id(), youngest.metadata()?);
         let own = |s: &Sibling| (s.meta.dev(), s.meta.ino()) == (youngest_id.device, youngest_id.inode);
         let at = match older.iter().rposition(own) {

@@ -141,7 +141,10 @@ impl Reader {
             {
                 continue;
             }
-            return until.filter(|_| !now).map_or(Elsewhere::Now, Elsewhere::Until);
+            // What was read of it and is on its way may have to be read again.
+            let committed = tailer.ledger.committed();
+            let delivered = |end: &Position| committed.is_some_and(|committed| log.is_past(&committed, end));
+            return until.filter(|end| !now && delivered(end)).map_or(Elsewhere::Now, Elsewhere::Until);
         }
         match self.positions.in_file(key, file) {
             Some(Saved::At { position, .. }) => Elsewhere::Until(position),

@@ -3,16 +3,26 @@
 //! ```yaml
 //! - drop:
 //!     source: level                     # an extracted value, or a list of them
-//!     separator: ;                      # between the values of a list
-//!     value: debug                      # what the values must be, or
-//!     expression: 'debug|trace'         # what must match somewhere in them; without source, in the line
-//!     older_than: 24h                   # the entry's time
-//!     longer_than: 8kb                  # the line, in bytes
-//!     drop_counter_reason: drop_stage   # as what they are counted
+//!     separator: ;                      # default; between the values of a list
+//!     expression: 'debug|trace'         # what must match somewhere in them; without source, in the line (RE2)
+//!     older_than: 24h                   # the entry's time is further back than this
+//!     longer_than: 8kb                  # the line is longer than this, in bytes
+//!     drop_counter_reason: drop_stage   # default; as what they are counted
 //! ```
 //!
-//! All conditions that are given must hold. A source alone drops what has all of these values, whatever they are; with a
-//! value or an expression, values that are missing are left out.
+//! or, instead of `expression`, a text that the values must be:
+//!
+//! ```yaml
+//! - drop:
+//!     source: level
+//!     value: debug
+//! ```
+//!
+//! At least one of `source`, `expression`, `older_than` and `longer_than` is needed, and all that are given must hold.
+//! A source alone drops what has all of these values, whatever they are. With a value or an expression, values that are
+//! missing are left out of the joined text, so that `.*` drops a line that has none of them.
+//!
+//! What is dropped is counted in `logentry_dropped_lines_total{reason="drop_stage"}`, or as `drop_counter_reason` says.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,16 +2,24 @@
 //!
 //! ```yaml
 //! - json:
-//!     expressions:
+//!     expressions:                   # required
 //!       level:                       # the value of the key `level`
 //!       user: context.user.name      # a path, or any other JMESPath expression
 //!       trace: '"trace-id"'          # keys with dashes, dots or blanks are quoted
-//!     source: payload                # an extracted value; default: the line
-//!     drop_malformed: false          # discard what is no JSON object, as `malformed_json`
+//!     source: payload                # an extracted value instead of the line
+//!     drop_malformed: false          # default; discard what is no JSON object
 //! ```
 //!
-//! Texts, numbers and booleans keep their type; lists and objects become JSON text; what is missing is extracted as
-//! null. What is no JSON object extracts nothing.
+//! Texts, numbers and booleans keep their type; a number is a 64-bit float, so that of more than 15 digits the last
+//! ones are lost. Lists and objects become JSON text. What is missing is extracted as null, which makes no label.
+//!
+//! What is no JSON object, or is nested deeper than 128, extracts nothing; with `drop_malformed` it is discarded. A
+//! source that is not extracted changes nothing.
+//!
+//! Plain paths (`a.b.c`) are read in one pass over the text, without building the object: prefer them on busy logs.
+//!
+//! Unlike Promtail: what is discarded is counted, in `logentry_dropped_lines_total{reason="malformed_json"}`; objects
+//! are written with their keys sorted.
 
 use std::borrow::Cow;
 use std::sync::Arc;

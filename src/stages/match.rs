@@ -2,14 +2,26 @@
 //!
 //! ```yaml
 //! - match:
-//!     selector: '{app="web"} |~ `status=5\d\d`'   # LogQL: labels, then line filters
-//!     action: keep                        # or drop
-//!     stages:                             # what runs for the lines that match; not with drop
+//!     selector: '{app="web"} |~ `status=5\d\d`'   # required; LogQL: labels, then line filters
+//!     action: keep                                # default; or drop
+//!     stages:                                     # what runs for lines that match; required with keep, none with drop
 //!       - json: {expressions: {level: }}
-//!     drop_counter_reason: match_stage    # as what dropped lines are counted
+//!       - match:                                  # may be nested
+//!           selector: '{app="web"} |= "healthz"'
+//!           action: drop
+//!           drop_counter_reason: match_stage      # default; as what dropped lines are counted
+//!     pipeline_name: web                          # has no effect; Promtail's for its old metrics
 //! ```
 //!
-//! The labels are those of now, not extracted values; the line is that of now. Lines that do not match pass.
+//! Lines that do not match pass. The labels are those of now, not extracted values; the line is that of now. A label
+//! that is missing is empty. Line filters are `|=`, `!=`, `|~` and `!~`, each with alternatives by `or`; parsers and
+//! label filters of LogQL (`| json`, `| level="error"`) are refused: use stages.
+//!
+//! Before the stages run, the labels of now replace extracted values of the same names.
+//!
+//! Dropped lines are counted in `logentry_dropped_lines_total{reason="match_stage"}`, or as `drop_counter_reason` says.
+//!
+//! Unlike Promtail: strings in back quotes, comments and `or` are understood, and the order of lines is kept.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -2,17 +2,18 @@
 //!
 //! ```yaml
 //! - replace:
-//!     expression: 'password=(\S+)'        # only what stands in a group is replaced
-//!     source: message                     # an extracted value instead of the line
-//!     replace: '{{ .Value | Hash "salt" }}'
+//!     expression: 'password=(\S+)'            # required; only what stands in a group is replaced
+//!     source: message                         # an extracted value instead of the line
+//!     replace: '{{ .Value | Hash "salt" }}'   # nothing at all deletes it
 //! ```
 //!
 //! Every match is replaced, in each the outermost groups; an expression without groups replaces nothing. `replace` is a
-//! template as in the `template` stage, over the extracted values; `.Value` is what the group has matched. Nothing at all
-//! deletes it. What a named group was replaced by becomes an extracted value of that name.
+//! template as in the `template` stage, over the extracted values; `.Value` is what the group has matched. What a named
+//! group was replaced by becomes an extracted value of that name.
 //!
-//! As in Promtail a template that is wrong is no reason not to start: the stage then changes nothing, and a warning says
-//! so. When the template fails for one match, nothing of that line changes.
+//! As in Promtail a template that is wrong is no reason not to start: the stage then changes nothing, and a warning at
+//! start says so. When the template fails for one match, or the result would be longer than 2 MiB, nothing of that line
+//! changes.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -56,7 +56,9 @@ fn the_page_is_what_the_sources_say() {
     let end = page[mark..].find('\n').map_or(page.len(), |end| mark + end + 1);
     let made = format!("{}{}", &page[..end], sections());
     if std::env::var_os(WRITE).is_some() {
-        fs::write(&path, made).expect("docs/stages.md can be written");
+        // At once, for the tests that read it meanwhile.
+        let new = path.with_extension("md.new");
+        fs::write(&new, made).and_then(|()| fs::rename(new, path)).expect("docs/stages.md can be written");
     } else {
         assert!(page == made, "docs/stages.md is behind the sources: {WRITE}=1 cargo test --test stages_docs");
     }

@@ -24,11 +24,12 @@
 //!
 //! What is dropped is counted in `logentry_dropped_lines_total{reason="drop_stage"}`, or as `drop_counter_reason` says.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::options::Options;
-use super::{Clock, Error, Extracted, Flow, Recipe, Stage, Work};
+use super::{Clock, Error, Extracted, Flow, Recipe, Stage, Value, Work};
 use crate::goregex::Regex;
 use crate::model::Reason;
 
@@ -127,7 +128,10 @@ impl Conditions {
     }
 
     /// The values there are; none if one of them is no text.
-    fn joined(&self, extracted: &Extracted<'_>) -> Option<String> {
+    fn joined<'e>(&self, extracted: &'e Extracted<'_>) -> Option<Cow<'e, str>> {
+        if let [source] = &self.sources[..] {
+            return extracted.get(source).map_or(Some(Cow::Borrowed("")), Value::into_text);
+        }
         let mut joined: Option<String> = None;
         for value in self.sources.iter().filter_map(|s| extracted.get(s)) {
             let text = value.into_text()?;
@@ -139,7 +143,7 @@ impl Conditions {
                 }
             }
         }
-        Some(joined.unwrap_or_default())
+        Some(joined.unwrap_or_default().into())
     }
 }
 

@@ -25,13 +25,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::options::Options;
+use super::recycle::recycled;
 use super::{Error, Flow, Recipe, Stage, Value, Work};
 use crate::model::Reason;
 
 mod expression;
 mod paths;
 
-use expression::Expressions;
+use expression::{Expressions, Found};
 
 const MALFORMED: &str = "malformed_json";
 
@@ -59,7 +60,8 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let (names, expressions): (Arc<[_]>, _) = (names.into(), Arc::new(expressions));
     Ok(Box::new(move |_| {
         let (names, expressions) = (names.clone(), expressions.clone());
-        Box::new(Json { names, expressions, source: source.clone(), drop_malformed, malformed: Arc::from(MALFORMED) })
+        let (source, malformed) = (source.clone(), Arc::from(MALFORMED));
+        Box::new(Json { names, expressions, source, drop_malformed, malformed, found: Vec::new() })
     }))
 }
 
@@ -69,6 +71,8 @@ struct Json {
     source: Option<Arc<str>>,
     drop_malformed: bool,
     malformed: Arc<str>,
+    /// Kept for its memory.
+    found: Vec<Found<'static>>,
 }
 
 impl Stage for Json {
@@ -84,29 +88,40 @@ impl Stage for Json {
                 &taken
             }
         };
-        // Of a view of the chunk the values are views as well.
-        let read = match text {
-            Cow::Borrowed(text) => self.expressions.read(text),
-            Cow::Owned(text) => self.expressions.read(text).map(owned),
-        };
-        let values = read.or_else(|| self.expressions.read(&without_lone_surrogates(text)?).map(owned));
-        let Some(values) = values else {
-            return match self.drop_malformed {
-                true => Flow::Discard(work, Reason::Stage(self.malformed.clone())),
-                false => Flow::Pass(work),
-            };
-        };
-        for (name, value) in self.names.iter().zip(values) {
-            if let Some(value) = value {
-                work.extracted.set(name, value);
+        let mut found = recycled(std::mem::take(&mut self.found));
+        let is_object = self.read(text, &mut found);
+        if is_object {
+            for (name, value) in self.names.iter().zip(&mut found) {
+                if let Some(value) = value.take() {
+                    work.extracted.set(name, value);
+                }
             }
         }
-        Flow::Pass(work)
+        self.found = recycled(found);
+        match is_object || !self.drop_malformed {
+            true => Flow::Pass(work),
+            false => Flow::Discard(work, Reason::Stage(self.malformed.clone())),
+        }
     }
 }
 
-fn owned(values: Vec<Option<Value<'_>>>) -> Vec<Option<Value<'static>>> {
-    values.into_iter().map(|v| v.map(Value::into_owned)).collect()
+impl Json {
+    /// Of a view of the chunk the values are views as well.
+    fn read<'c>(&self, text: &Cow<'c, str>, found: &mut Vec<Found<'c>>) -> bool {
+        let read = match text {
+            Cow::Borrowed(text) => self.expressions.read(text, found),
+            Cow::Owned(text) => self.read_and_copy(text, found),
+        };
+        read || without_lone_surrogates(text).is_some_and(|mended| self.read_and_copy(&mended, found))
+    }
+
+    fn read_and_copy(&self, text: &str, found: &mut Vec<Found<'_>>) -> bool {
+        let mut views = Vec::new();
+        let read = self.expressions.read(text, &mut views);
+        found.clear();
+        found.extend(views.into_iter().map(|value| value.map(Value::into_owned)));
+        read
+    }
 }
 
 /// Half a surrogate pair is no text. Go reads U+FFFD there, where `serde_json` refuses the line; none if there is no such

@@ -27,11 +27,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::drop::reason;
+use super::labelling::Known;
 use super::logql::Selector;
 use super::options::Options;
 use super::pipeline::Chain;
 use super::{Due, Error, Flow, Recipe, Stage, Work};
-use crate::model::{Entry, LabelMap, Reason};
+use crate::model::{Entry, Reason};
 
 const REASON: &str = "match_stage";
 
@@ -53,7 +54,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
             Ok(Box::new(move |around| {
                 let chain = Chain::new(&program, around);
                 let then = Then::Run { chain, extract: around.extract };
-                Box::new(Match { selector: selector.clone(), known: LabelMap::default(), then })
+                Box::new(Match { selector: selector.clone(), known: Known::default(), then })
             }))
         }
         "drop" => {
@@ -63,7 +64,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
             options.needs_nothing_extracted();
             Ok(Box::new(move |_| {
                 let then = Then::Drop(reason.clone());
-                Box::new(Match { selector: selector.clone(), known: LabelMap::default(), then })
+                Box::new(Match { selector: selector.clone(), known: Known::default(), then })
             }))
         }
         other => Err(options.fail(format!("unknown action `{other}`: expected keep or drop"))),
@@ -73,7 +74,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
 struct Match {
     selector: Arc<Selector>,
     /// Label sets that were matched before.
-    known: LabelMap<bool>,
+    known: Known<bool>,
     then: Then,
 }
 
@@ -82,9 +83,6 @@ enum Then {
     Drop(Reason),
 }
 
-/// How many label sets are remembered before they are forgotten.
-const REMEMBERED: usize = 10_000;
-
 impl Match {
     fn matches(&mut self, entry: &Entry<'_>) -> bool {
         let labels = match self.known.get(&entry.labels) {
@@ -92,10 +90,7 @@ impl Match {
             None => {
                 let matches = self.selector.matches_labels(entry);
                 if self.selector.ignores_tenant() {
-                    if self.known.len() >= REMEMBERED {
-                        self.known.clear();
-                    }
-                    self.known.insert(entry.labels.clone(), matches);
+                    self.known.insert(&entry.labels, matches);
                 }
                 matches
             }

@@ -18,7 +18,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::gotemplate::{Data, Template};
+use super::gotemplate::{Data, Run, Template};
 use super::options::Options;
 use super::{Error, Flow, Key, Recipe, Stage, Value, Work};
 use crate::goregex::{Captures, Regex};
@@ -78,6 +78,9 @@ impl Replace {
     /// None if nothing changes.
     fn replaced(&self, text: &str, work: &Work<'_>) -> Option<Replaced> {
         let template = self.template.as_ref()?;
+        let data = Data { entry: None, origin: work.entry.origin, read: work.read };
+        // Begun with the first match: most lines have none.
+        let mut run: Option<Run<'_>> = None;
         let mut replaced = Replaced { text: String::new(), named: Vec::new() };
         // What a text was replaced by: a named group is looked up by its text.
         let mut replacements: Vec<(&str, String)> = Vec::new();
@@ -86,8 +89,8 @@ impl Replace {
         for captures in self.expression.inner().captures_iter(text) {
             for group in captures.iter().skip(1).flatten() {
                 let value = group.as_str();
-                let data = Data { value: Some(value), entry: None, origin: work.entry.origin, read: work.read };
-                let replacement = template.render(&work.extracted, data).ok()?;
+                let run = run.get_or_insert_with(|| template.over(&work.extracted, data));
+                let replacement = run.render(Some(value)).ok()?;
                 // A group within another one has gone with it.
                 if group.start() >= at {
                     replaced.text.push_str(&text[at..group.start()]);

@@ -22,13 +22,18 @@ use std::sync::Arc;
 
 use gotmpl::{FuncMap, TemplateError, Value};
 
-use super::call::{Call, Outcome, text};
+use super::call::{Call, Outcome, bounded, cost, text, weigh};
 use super::world::World;
 use super::{moment, show};
 
 /// Inserted where a template asks a time for something, and where it prints a value that Go shows in its own way.
 pub(super) const METHOD: &str = "\u{b7}method";
 pub(super) const SHOW: &str = "\u{b7}show";
+
+/// Inserted where a template can go on without end, and behind `printf`, which is the engine's own and makes a text of any
+/// length.
+pub(super) const TURN: &str = "\u{b7}turn";
+pub(super) const BOUND: &str = "\u{b7}bound";
 
 /// Functions that make what the engine does not show as Go does: times, and fractions.
 pub(super) const SHOWN: [&str; 20] = [
@@ -71,7 +76,12 @@ const fn variadic(name: &'static str, least: usize, run: fn(&Call<'_>) -> Outcom
     Function { name, least, most: usize::MAX, run }
 }
 
-const INSERTED: &[Function] = &[variadic(METHOD, 2, moment::method), function(SHOW, 1, shown)];
+const INSERTED: &[Function] = &[
+    variadic(METHOD, 2, moment::method),
+    function(SHOW, 1, shown),
+    function(TURN, 0, |c| c.world.turn().and(text(""))),
+    function(BOUND, 1, |c| bounded(c.any(0).clone())),
+];
 
 fn all() -> impl Iterator<Item = &'static Function> {
     [
@@ -164,7 +174,17 @@ impl Function {
             let more = if self.most > self.least { " or more" } else { "" };
             return Err(format!("{} takes {}{more} arguments, not {}", self.name, self.least, args.len()));
         }
-        (self.run)(&Call { world, args }).map_err(|message| format!("{}: {message}", self.name))
+        let outcome = || {
+            let weight = args.iter().map(weigh).sum::<Result<usize, String>>()?;
+            world.spend(1 + weight)?;
+            let made = (self.run)(&Call { world, args })?;
+            if let Value::String(text) = &made {
+                world.saw(text);
+            }
+            world.spend(cost(&made))?;
+            Ok(made)
+        };
+        outcome().map_err(|message: String| format!("{}: {message}", self.name))
     }
 }
 

@@ -26,7 +26,7 @@ fn check(rows: &[(&str, &str)]) {
     let extracted = extracted();
     for (text, want) in rows {
         let template = Template::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
-        assert_eq!(template.render(&extracted, Data::default()).as_deref(), Ok(*want), "{text}");
+        assert_eq!(template.over(&extracted, Data::default()).render(None).as_deref(), Ok(*want), "{text}");
     }
 }
 
@@ -320,7 +320,7 @@ fn what_fails_when_it_runs() {
         "{{ define \"x\" }}{{ template \"x\" . }}{{ end }}{{ template \"x\" . }}",
     ] {
         let template = Template::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
-        assert!(template.render(&extracted(), Data::default()).is_err(), "{text}");
+        assert!(template.over(&extracted(), Data::default()).render(None).is_err(), "{text}");
     }
 }
 

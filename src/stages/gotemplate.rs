@@ -12,6 +12,7 @@ mod rewrite;
 mod show;
 #[cfg(test)]
 mod tests;
+mod version;
 mod world;
 
 use std::collections::BTreeMap;

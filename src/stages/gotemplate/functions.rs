@@ -24,7 +24,7 @@ use gotmpl::{FuncMap, TemplateError, Value};
 
 use super::call::{Call, Outcome, bounded, cost, text, weigh};
 use super::world::World;
-use super::{moment, show};
+use super::{moment, show, version};
 
 /// Inserted where a template asks a time for something, and where it prints a value that Go shows in its own way.
 pub(super) const METHOD: &str = "\u{b7}method";
@@ -36,7 +36,7 @@ pub(super) const TURN: &str = "\u{b7}turn";
 pub(super) const BOUND: &str = "\u{b7}bound";
 
 /// Functions that make what the engine does not show as Go does: times, and fractions.
-pub(super) const SHOWN: [&str; 20] = [
+pub(super) const SHOWN: [&str; 21] = [
     "add1f",
     "addf",
     "ceil",
@@ -55,6 +55,7 @@ pub(super) const SHOWN: [&str; 20] = [
     "must_date_modify",
     "now",
     "round",
+    "semver",
     "subf",
     "toDate",
 ];
@@ -83,6 +84,9 @@ const INSERTED: &[Function] = &[
     function(BOUND, 1, |c| bounded(c.any(0).clone())),
 ];
 
+const VERSIONS: &[Function] =
+    &[function("semver", 1, version::parse), function("semverCompare", 2, version::satisfies)];
+
 fn all() -> impl Iterator<Item = &'static Function> {
     [
         strings::FUNCTIONS,
@@ -100,6 +104,7 @@ fn all() -> impl Iterator<Item = &'static Function> {
         printing::FUNCTIONS,
         urls::FUNCTIONS,
         chance::FUNCTIONS,
+        VERSIONS,
         INSERTED,
     ]
     .into_iter()
@@ -136,9 +141,6 @@ const REFUSED: [(&str, &[&str]); 3] = [
     ),
 ];
 
-/// Functions of sprig that are not there yet.
-const NOT_YET: [&str; 2] = ["semver", "semverCompare"];
-
 /// Whether a template may use the function.
 pub(super) fn exists(name: &str) -> Result<(), String> {
     if BUILT_IN.contains(&name) || all().any(|function| function.name == name) {
@@ -146,9 +148,6 @@ pub(super) fn exists(name: &str) -> Result<(), String> {
     }
     if let Some((why, _)) = REFUSED.iter().find(|(_, names)| names.contains(&name)) {
         return Err(format!("function `{name}` is refused: {why}"));
-    }
-    if NOT_YET.contains(&name) {
-        return Err(format!("function `{name}` is not supported by this version of fantail"));
     }
     let hint = all().map(|f| f.name).find(|known| known.eq_ignore_ascii_case(name));
     Err(match hint {

@@ -38,6 +38,3 @@ pub mod config;
 
 // Layer 4.
 pub mod cli;
-
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

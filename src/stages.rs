@@ -18,6 +18,8 @@ mod geoip;
 mod gojson;
 mod golayout;
 mod gotemplate;
+#[cfg(test)]
+mod hostile;
 mod json;
 mod labelallow;
 mod labeldrop;
@@ -33,6 +35,7 @@ mod options;
 mod output;
 mod pack;
 mod pipeline;
+mod recycle;
 mod regex;
 mod replace;
 mod sampling;

@@ -2,15 +2,23 @@
 //!
 //! ```yaml
 //! - cri:
-//!     max_partial_lines: 100              # streams that may wait for the rest of a line at a time
-//!     max_partial_line_size: 0            # bytes; only together with the next
-//!     max_partial_line_size_truncate: false
+//!     max_partial_lines: 100                  # default; streams that may wait for the rest of a line at a time
+//!     max_partial_line_size: 0                # bytes of a joined line, what is more is cut off; only together with
+//!     max_partial_line_size_truncate: false   # this, which is false unless written
 //! ```
 //!
-//! `2026-11-22T10:00:00.5Z stdout F text` becomes `text` with that time and the label `stream="stdout"`. Parts (`P`) wait
-//! for their final part (`F`), per stream, across a rotation too; the joined line has the time of the final part. A line
-//! that is not of this form passes unchanged. Parts whose rest has not come for five minutes, or never will because their
-//! file is gone, are sent as they are.
+//! `2026-11-22T10:00:00.5Z stdout F text` becomes `text` with that time and the label `stream="stdout"`. Extracted are
+//! `time`, `stream`, `flags` and `content`. Options may be left out: `- cri: {}`.
+//!
+//! Parts (`P`) wait for their final part (`F`), per stream, across a rotation too; the joined line has the time of the
+//! final part. When more streams wait than may, all parts that wait are sent as they are. A joined line of more than 2
+//! MiB is discarded, and counted in `logentry_dropped_lines_total{reason="line_too_long"}`.
+//!
+//! A line that is not of this form passes unchanged. A time that cannot be read becomes the last one of its stream plus
+//! a nanosecond.
+//!
+//! Unlike Promtail: parts whose rest has not come for five minutes, or never will because their file is gone, are sent
+//! as they are, and what waits when the agent ends is read again when it starts; none of them is lost.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};

@@ -5,7 +5,11 @@
 //! ```
 //!
 //! `{"log":"text\n","stream":"stdout","time":"2026-11-22T10:00:00.5Z"}` becomes `text\n` (the newline stays, as in
-//! Promtail) with that time and the label `stream="stdout"`. A line that is no JSON object passes unchanged.
+//! Promtail) with that time and the label `stream="stdout"`. Extracted are `output`, `stream` and `timestamp`. There
+//! are no options.
+//!
+//! A line that is no JSON object passes unchanged. A time that cannot be read becomes the last one of its labels plus a
+//! nanosecond. Parts of lines longer than 16 KiB, which Docker splits, are not joined.
 
 use std::borrow::Cow;
 use std::fmt;

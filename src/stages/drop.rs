@@ -3,22 +3,33 @@
 //! ```yaml
 //! - drop:
 //!     source: level                     # an extracted value, or a list of them
-//!     separator: ;                      # between the values of a list
-//!     value: debug                      # what the values must be, or
-//!     expression: 'debug|trace'         # what must match somewhere in them; without source, in the line
-//!     older_than: 24h                   # the entry's time
-//!     longer_than: 8kb                  # the line, in bytes
-//!     drop_counter_reason: drop_stage   # as what they are counted
+//!     separator: ;                      # default; between the values of a list
+//!     expression: 'debug|trace'         # what must match somewhere in them; without source, in the line (RE2)
+//!     older_than: 24h                   # the entry's time is further back than this
+//!     longer_than: 8kb                  # the line is longer than this, in bytes
+//!     drop_counter_reason: drop_stage   # default; as what they are counted
 //! ```
 //!
-//! All conditions that are given must hold. A source alone drops what has all of these values, whatever they are; with a
-//! value or an expression, values that are missing are left out.
+//! or, instead of `expression`, a text that the values must be:
+//!
+//! ```yaml
+//! - drop:
+//!     source: level
+//!     value: debug
+//! ```
+//!
+//! At least one of `source`, `expression`, `older_than` and `longer_than` is needed, and all that are given must hold.
+//! A source alone drops what has all of these values, whatever they are. With a value or an expression, values that are
+//! missing are left out of the joined text, so that `.*` drops a line that has none of them.
+//!
+//! What is dropped is counted in `logentry_dropped_lines_total{reason="drop_stage"}`, or as `drop_counter_reason` says.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::options::Options;
-use super::{Clock, Error, Extracted, Flow, Recipe, Stage, Work};
+use super::{Clock, Error, Extracted, Flow, Recipe, Stage, Value, Work};
 use crate::goregex::Regex;
 use crate::model::Reason;
 
@@ -117,7 +128,10 @@ impl Conditions {
     }
 
     /// The values there are; none if one of them is no text.
-    fn joined(&self, extracted: &Extracted<'_>) -> Option<String> {
+    fn joined<'e>(&self, extracted: &'e Extracted<'_>) -> Option<Cow<'e, str>> {
+        if let [source] = &self.sources[..] {
+            return extracted.get(source).map_or(Some(Cow::Borrowed("")), Value::into_text);
+        }
         let mut joined: Option<String> = None;
         for value in self.sources.iter().filter_map(|s| extracted.get(s)) {
             let text = value.into_text()?;
@@ -129,7 +143,7 @@ impl Conditions {
                 }
             }
         }
-        Some(joined.unwrap_or_default())
+        Some(joined.unwrap_or_default().into())
     }
 }
 

@@ -2,12 +2,20 @@
 //!
 //! ```yaml
 //! - eventlogmessage:
-//!     source: message              # the extracted value with the message
-//!     drop_invalid_labels: false   # leave out keys that are no label names, instead of putting `_` for what is wrong
-//!     overwrite_existing: false    # replace what is extracted already, instead of taking the name `<key>_extracted`
+//!     source: message              # default; the extracted value with the message
+//!     drop_invalid_labels: false   # default; true: keys that are no label names are left out
+//!     overwrite_existing: false    # default; true: what is extracted already is replaced
 //! ```
 //!
-//! An entry whose source is extracted but is no text is discarded, as `eventlogmessage_stage`.
+//! In a key that is no label name, `_` stands for each character that is wrong. A key that is extracted already becomes
+//! `<key>_extracted`.
+//!
+//! Lines of the message end with CR LF; what has no colon is left out. Of a message with more than 1000 keys the first
+//! 1000 are taken.
+//!
+//! A source that is not extracted changes nothing. An entry whose source is no text (a number, null) is discarded.
+//!
+//! Unlike Promtail: what is discarded is counted, in `logentry_dropped_lines_total{reason="eventlogmessage_stage"}`.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -12,6 +12,7 @@ mod rewrite;
 mod show;
 #[cfg(test)]
 mod tests;
+mod version;
 mod world;
 
 use std::collections::BTreeMap;
@@ -35,10 +36,15 @@ pub(super) struct Template {
     world: Arc<World>,
 }
 
+/// A template over the values of one line, to be run once or several times.
+pub(super) struct Run<'t> {
+    template: &'t Template,
+    data: Arc<BTreeMap<Arc<str>, Value>>,
+}
+
 /// What a template is run over, besides what is extracted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Data<'d> {
-    pub value: Option<&'d str>,
     pub entry: Option<&'d str>,
     /// What chance is made of, and what `now` is: a line that is read again comes out the same.
     pub origin: Origin,
@@ -46,6 +52,7 @@ pub(super) struct Data<'d> {
 }
 
 const ROOT: &str = "template";
+const VALUE: &str = "Value";
 
 impl Template {
     /// Everything that is wrong with the text is found here.
@@ -68,37 +75,50 @@ impl Template {
         self.needs.functions.iter().any(|name| functions::is_of_now(name))
     }
 
-    /// An error is one of this execution; what it says may be of the line, and is not for logs.
-    pub fn render(&self, extracted: &Extracted<'_>, data: Data<'_>) -> Result<String, String> {
+    /// What all runs for one line do together is bounded.
+    pub fn over(&self, extracted: &Extracted<'_>, data: Data<'_>) -> Run<'_> {
         self.world.begin(data.origin, data.read);
-        let mut out = Output(String::new());
-        let data = Value::Map(Arc::new(self.data(extracted, data)));
-        self.inner.execute_template_fmt(&mut out, ROOT, &data).map_err(|e| e.to_string())?;
-        Ok(out.0)
-    }
-
-    /// Only what the template may look at.
-    fn data(&self, extracted: &Extracted<'_>, data: Data<'_>) -> BTreeMap<Arc<str>, Value> {
-        let text = |text: &str| Value::String(text.into());
         let mut map = BTreeMap::new();
+        let mut add = |name: &Arc<str>, text: &str| {
+            self.world.saw(text);
+            map.insert(name.clone(), Value::String(text.into()));
+        };
         match &self.needs.names {
+            // Only what the template may look at.
             Some(names) => {
                 for name in names {
-                    map.extend(extracted.text(name).map(|value| (name.clone(), text(&value))));
+                    if let Some(text) = extracted.text(name) {
+                        add(name, &text);
+                    }
                 }
             }
             None => {
                 for (name, value) in extracted.iter() {
-                    map.extend(value.into_text().map(|value| (name.into(), text(&value))));
+                    if let Some(text) = value.into_text() {
+                        add(&name.into(), &text);
+                    }
                 }
             }
         }
-        for (name, value) in [("Value", data.value), ("Entry", data.entry)] {
-            if self.needs.names.as_ref().is_none_or(|names| names.iter().any(|n| **n == *name)) {
-                map.extend(value.map(|value| (name.into(), text(value))));
-            }
+        if let Some(entry) = data.entry.filter(|_| self.needs.name("Entry")) {
+            add(&"Entry".into(), entry);
         }
-        map
+        Run { template: self, data: Arc::new(map) }
+    }
+}
+
+impl Run<'_> {
+    /// `value` is `.Value`. An error is one of this execution; what it says may be of the line, and is not for logs.
+    pub fn render(&mut self, value: Option<&str>) -> Result<String, String> {
+        let Template { inner, needs, world } = self.template;
+        world.spend(1)?;
+        if let Some(value) = value.filter(|_| needs.name(VALUE)) {
+            world.saw(value);
+            Arc::make_mut(&mut self.data).insert(VALUE.into(), Value::String(value.into()));
+        }
+        let mut out = Output(String::new());
+        inner.execute_template_fmt(&mut out, ROOT, &Value::Map(self.data.clone())).map_err(|e| e.to_string())?;
+        Ok(out.0)
     }
 }
 

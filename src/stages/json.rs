@@ -2,28 +2,37 @@
 //!
 //! ```yaml
 //! - json:
-//!     expressions:
+//!     expressions:                   # required
 //!       level:                       # the value of the key `level`
 //!       user: context.user.name      # a path, or any other JMESPath expression
 //!       trace: '"trace-id"'          # keys with dashes, dots or blanks are quoted
-//!     source: payload                # an extracted value; default: the line
-//!     drop_malformed: false          # discard what is no JSON object, as `malformed_json`
+//!     source: payload                # an extracted value instead of the line
+//!     drop_malformed: false          # default; discard what is no JSON object
 //! ```
 //!
-//! Texts, numbers and booleans keep their type; lists and objects become JSON text; what is missing is extracted as
-//! null. What is no JSON object extracts nothing.
+//! Texts, numbers and booleans keep their type; a number is a 64-bit float, so that of more than 15 digits the last
+//! ones are lost. Lists and objects become JSON text. What is missing is extracted as null, which makes no label.
+//!
+//! What is no JSON object, or is nested deeper than 128, extracts nothing; with `drop_malformed` it is discarded. A
+//! source that is not extracted changes nothing.
+//!
+//! Plain paths (`a.b.c`) are read in one pass over the text, without building the object: prefer them on busy logs.
+//!
+//! Unlike Promtail: what is discarded is counted, in `logentry_dropped_lines_total{reason="malformed_json"}`; objects
+//! are written with their keys sorted.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::options::Options;
+use super::recycle::recycled;
 use super::{Error, Flow, Recipe, Stage, Value, Work};
 use crate::model::Reason;
 
 mod expression;
 mod paths;
 
-use expression::Expressions;
+use expression::{Expressions, Found};
 
 const MALFORMED: &str = "malformed_json";
 
@@ -51,7 +60,8 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let (names, expressions): (Arc<[_]>, _) = (names.into(), Arc::new(expressions));
     Ok(Box::new(move |_| {
         let (names, expressions) = (names.clone(), expressions.clone());
-        Box::new(Json { names, expressions, source: source.clone(), drop_malformed, malformed: Arc::from(MALFORMED) })
+        let (source, malformed) = (source.clone(), Arc::from(MALFORMED));
+        Box::new(Json { names, expressions, source, drop_malformed, malformed, found: Vec::new() })
     }))
 }
 
@@ -61,6 +71,8 @@ struct Json {
     source: Option<Arc<str>>,
     drop_malformed: bool,
     malformed: Arc<str>,
+    /// Kept for its memory.
+    found: Vec<Found<'static>>,
 }
 
 impl Stage for Json {
@@ -76,29 +88,40 @@ impl Stage for Json {
                 &taken
             }
         };
-        // Of a view of the chunk the values are views as well.
-        let read = match text {
-            Cow::Borrowed(text) => self.expressions.read(text),
-            Cow::Owned(text) => self.expressions.read(text).map(owned),
-        };
-        let values = read.or_else(|| self.expressions.read(&without_lone_surrogates(text)?).map(owned));
-        let Some(values) = values else {
-            return match self.drop_malformed {
-                true => Flow::Discard(work, Reason::Stage(self.malformed.clone())),
-                false => Flow::Pass(work),
-            };
-        };
-        for (name, value) in self.names.iter().zip(values) {
-            if let Some(value) = value {
-                work.extracted.set(name, value);
+        let mut found = recycled(std::mem::take(&mut self.found));
+        let is_object = self.read(text, &mut found);
+        if is_object {
+            for (name, value) in self.names.iter().zip(&mut found) {
+                if let Some(value) = value.take() {
+                    work.extracted.set(name, value);
+                }
             }
         }
-        Flow::Pass(work)
+        self.found = recycled(found);
+        match is_object || !self.drop_malformed {
+            true => Flow::Pass(work),
+            false => Flow::Discard(work, Reason::Stage(self.malformed.clone())),
+        }
     }
 }
 
-fn owned(values: Vec<Option<Value<'_>>>) -> Vec<Option<Value<'static>>> {
-    values.into_iter().map(|v| v.map(Value::into_owned)).collect()
+impl Json {
+    /// Of a view of the chunk the values are views as well.
+    fn read<'c>(&self, text: &Cow<'c, str>, found: &mut Vec<Found<'c>>) -> bool {
+        let read = match text {
+            Cow::Borrowed(text) => self.expressions.read(text, found),
+            Cow::Owned(text) => self.read_and_copy(text, found),
+        };
+        read || without_lone_surrogates(text).is_some_and(|mended| self.read_and_copy(&mended, found))
+    }
+
+    fn read_and_copy(&self, text: &str, found: &mut Vec<Found<'_>>) -> bool {
+        let mut views = Vec::new();
+        let read = self.expressions.read(text, &mut views);
+        found.clear();
+        found.extend(views.into_iter().map(|value| value.map(Value::into_owned)));
+        read
+    }
 }
 
 /// Half a surrogate pair is no text. Go reads U+FFFD there, where `serde_json` refuses the line; none if there is no such

@@ -6,7 +6,8 @@
 //!     - namespace
 //! ```
 //!
-//! The others go with `filename` and the tenant among them; their values stay extracted.
+//! The others go with `filename` and the tenant (`__tenant_id__`) among them; their values stay extracted. An empty
+//! list is refused.
 
 use std::sync::Arc;
 

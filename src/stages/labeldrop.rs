@@ -6,7 +6,7 @@
 //!     - pod
 //! ```
 //!
-//! Their values stay extracted.
+//! Their values stay extracted. A label that is not there is no mistake; an empty list is refused.
 
 use std::sync::Arc;
 

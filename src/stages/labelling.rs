@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::model::{Entry, LabelMap, LabelSet};
+use crate::model::{Entry, LabelMap, LabelSet, MAX_LINE};
 
 /// To Promtail the tenant of an entry is a label of this name; here it is [`Entry::tenant`], and stages that name the
 /// label mean that.
@@ -22,8 +22,45 @@ pub(super) fn set_tenant(entry: &mut Entry<'_>, tenant: &str) {
     }
 }
 
-/// How many label sets a stage remembers before it forgets them all: a bound, not a promise.
+/// How many label sets a stage remembers, and how long in all, before it forgets them all: a bound, not a promise.
 const REMEMBERED: usize = 10_000;
+const BYTES: usize = 16 * MAX_LINE;
+
+/// What is remembered of label sets.
+#[derive(Debug)]
+pub(super) struct Known<V> {
+    sets: LabelMap<V>,
+    bytes: usize,
+}
+
+impl<V> Default for Known<V> {
+    fn default() -> Self {
+        Self { sets: LabelMap::default(), bytes: 0 }
+    }
+}
+
+impl<V> Known<V> {
+    pub fn get(&self, labels: &LabelSet) -> Option<&V> {
+        self.sets.get(labels)
+    }
+
+    pub fn get_mut(&mut self, labels: &LabelSet) -> Option<&mut V> {
+        self.sets.get_mut(labels)
+    }
+
+    /// Remembers something of a label set of which nothing was known.
+    pub fn insert(&mut self, labels: &LabelSet, value: V) {
+        if self.sets.len() >= REMEMBERED || self.bytes >= BYTES {
+            *self = Self::default();
+        }
+        self.bytes += length(labels);
+        self.sets.insert(labels.clone(), value);
+    }
+}
+
+fn length(labels: &LabelSet) -> usize {
+    labels.iter().map(|(name, value)| name.len() + value.len()).sum()
+}
 
 /// Sets some labels to values that vary from line to line. Each combination is made once, then found again.
 #[derive(Debug)]
@@ -31,6 +68,7 @@ pub(super) struct Setting {
     names: Vec<Box<str>>,
     known: LabelMap<HashMap<Vec<u8>, LabelSet>>,
     count: usize,
+    bytes: usize,
     /// What the values of one line are looked up by; kept for its memory.
     key: Vec<u8>,
 }
@@ -38,7 +76,7 @@ pub(super) struct Setting {
 impl Setting {
     pub fn new<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
         let names = names.into_iter().map(Box::from).collect();
-        Self { names, known: LabelMap::default(), count: 0, key: Vec::new() }
+        Self { names, known: LabelMap::default(), count: 0, bytes: 0, key: Vec::new() }
     }
 
     /// `value` says what the label with that index becomes; none leaves it as it is.
@@ -66,12 +104,13 @@ impl Setting {
         let new = self.names.iter().enumerate().filter_map(|(i, n)| Some((n.clone(), Box::from(&*value(i)?))));
         let all: Vec<(Box<str>, Box<str>)> = old.chain(new).collect();
         let made = Some(LabelSet::new(all)).filter(|made| made != labels).unwrap_or_else(|| labels.clone());
-        if self.count >= REMEMBERED {
+        if self.count >= REMEMBERED || self.bytes >= BYTES {
             self.known.clear();
-            self.count = 0;
+            (self.count, self.bytes) = (0, 0);
         }
         self.known.entry(labels.clone()).or_default().insert(self.key.clone(), made.clone());
         self.count += 1;
+        self.bytes += self.key.len() + length(&made);
         made
     }
 }
@@ -79,7 +118,7 @@ impl Setting {
 /// What label sets become when the change depends on nothing else.
 #[derive(Debug, Default)]
 pub(super) struct Changing {
-    known: LabelMap<LabelSet>,
+    known: Known<LabelSet>,
 }
 
 impl Changing {
@@ -88,10 +127,7 @@ impl Changing {
             return known.clone();
         }
         let made = Some(change(labels)).filter(|made| made != labels).unwrap_or_else(|| labels.clone());
-        if self.known.len() >= REMEMBERED {
-            self.known.clear();
-        }
-        self.known.insert(labels.clone(), made.clone());
+        self.known.insert(labels, made.clone());
         made
     }
 }
@@ -128,5 +164,19 @@ mod tests {
         }
         assert_eq!(setting.count, 1);
         assert_eq!(setting.known.values().map(HashMap::len).sum::<usize>(), 1);
+    }
+
+    #[test]
+    fn values_as_long_as_a_line_are_not_hoarded() {
+        let (mut setting, mut changing) = (Setting::new(["a"]), Changing::default());
+        let (mut most, long) = (0, "x".repeat(MAX_LINE));
+        for i in 0..40 {
+            let made = setting.apply(&LabelSet::default(), |_| Some(format!("{i}{long}").into()));
+            assert_eq!(made.len(), 1);
+            changing.apply(&made, |old| old.without("a"));
+            let kept = setting.known.values().flat_map(HashMap::values).map(length).sum::<usize>();
+            most = most.max(kept + changing.known.sets.keys().map(length).sum::<usize>());
+        }
+        assert!((BYTES..3 * BYTES).contains(&most), "{most} bytes");
     }
 }

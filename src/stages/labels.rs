@@ -7,7 +7,11 @@
 //! ```
 //!
 //! A label that is there already is replaced. What was not extracted, or is null, leaves it as it is; an empty value
-//! makes an empty label. A value that was no UTF-8 in the log makes none.
+//! makes an empty label. Numbers are written without exponent, booleans as `true` and `false`. A value that was no
+//! UTF-8 in the log makes no label. The name `__tenant_id__` sets the tenant.
+//!
+//! Each combination of values is a stream in Loki: take values of which there are few. For others (trace ids, users)
+//! there is `structured_metadata`.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -2,15 +2,28 @@
 //!
 //! ```yaml
 //! - limit:
-//!     rate: 10                     # lines a second
-//!     burst: 20                    # lines at once
-//!     drop: false                  # what is more goes; otherwise it waits, and reading with it
-//!     by_label_name: namespace     # for each value of this label on its own; only together with drop
-//!     max_distinct_labels: 10000   # how many values are kept apart, at least; 10000 is the least there is
+//!     rate: 10                     # required; lines a second
+//!     burst: 20                    # required; lines at once
+//!     drop: false                  # default; true: what is more goes; otherwise it waits, and reading with it
+//!     max_distinct_labels: 10000   # default, and the least there is; how many values are kept apart, at least
 //! ```
 //!
-//! Dropped lines are counted as `ratelimit_drop_stage`, and by label in `logentry_dropped_lines_by_label_total`. Lines
-//! without the label pass.
+//! Or for each value of a label on its own, which must drop:
+//!
+//! ```yaml
+//! - limit:
+//!     rate: 10
+//!     burst: 20
+//!     drop: true
+//!     by_label_name: namespace
+//! ```
+//!
+//! The limit is that of the job for each client. Lines without the label pass.
+//!
+//! Dropped lines are counted in `logentry_dropped_lines_total{reason="ratelimit_drop_stage"}`, and by label in
+//! `logentry_dropped_lines_by_label_total{label_name, label_value}`.
+//!
+//! Unlike Promtail: with two clients, one that waits does not hold up the other.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;

@@ -2,14 +2,17 @@
 //!
 //! ```yaml
 //! - logfmt:
-//!     mapping:
+//!     mapping:               # required
 //!       level:               # the value of the key `level`
 //!       service: app         # of the key `app`
-//!     source: payload        # an extracted value; default: the line
+//!     source: payload        # an extracted value instead of the line
 //! ```
 //!
-//! A key without a value has an empty one; of a key twice the last counts; values in quotes may have the escapes of
-//! JSON. What stands before a mistake in the syntax is extracted, the rest is not.
+//! All values are text. A key without a value has an empty one; of a key twice the last counts; values in quotes may
+//! have the escapes of JSON. What stands before a mistake in the syntax is extracted, the rest is not. A key that is
+//! missing extracts nothing.
+//!
+//! Unlike Promtail: several names may be made of one key.
 
 use std::borrow::Cow;
 use std::sync::Arc;

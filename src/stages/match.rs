@@ -2,24 +2,37 @@
 //!
 //! ```yaml
 //! - match:
-//!     selector: '{app="web"} |~ `status=5\d\d`'   # LogQL: labels, then line filters
-//!     action: keep                        # or drop
-//!     stages:                             # what runs for the lines that match; not with drop
+//!     selector: '{app="web"} |~ `status=5\d\d`'   # required; LogQL: labels, then line filters
+//!     action: keep                                # default; or drop
+//!     stages:                                     # what runs for lines that match; required with keep, none with drop
 //!       - json: {expressions: {level: }}
-//!     drop_counter_reason: match_stage    # as what dropped lines are counted
+//!       - match:                                  # may be nested
+//!           selector: '{app="web"} |= "healthz"'
+//!           action: drop
+//!           drop_counter_reason: match_stage      # default; as what dropped lines are counted
+//!     pipeline_name: web                          # has no effect; Promtail's for its old metrics
 //! ```
 //!
-//! The labels are those of now, not extracted values; the line is that of now. Lines that do not match pass.
+//! Lines that do not match pass. The labels are those of now, not extracted values; the line is that of now. A label
+//! that is missing is empty. Line filters are `|=`, `!=`, `|~` and `!~`, each with alternatives by `or`; parsers and
+//! label filters of LogQL (`| json`, `| level="error"`) are refused: use stages.
+//!
+//! Before the stages run, the labels of now replace extracted values of the same names.
+//!
+//! Dropped lines are counted in `logentry_dropped_lines_total{reason="match_stage"}`, or as `drop_counter_reason` says.
+//!
+//! Unlike Promtail: strings in back quotes, comments and `or` are understood, and the order of lines is kept.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::drop::reason;
+use super::labelling::Known;
 use super::logql::Selector;
 use super::options::Options;
 use super::pipeline::Chain;
 use super::{Due, Error, Flow, Recipe, Stage, Work};
-use crate::model::{Entry, LabelMap, Reason};
+use crate::model::{Entry, Reason};
 
 const REASON: &str = "match_stage";
 
@@ -41,7 +54,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
             Ok(Box::new(move |around| {
                 let chain = Chain::new(&program, around);
                 let then = Then::Run { chain, extract: around.extract };
-                Box::new(Match { selector: selector.clone(), known: LabelMap::default(), then })
+                Box::new(Match { selector: selector.clone(), known: Known::default(), then })
             }))
         }
         "drop" => {
@@ -51,7 +64,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
             options.needs_nothing_extracted();
             Ok(Box::new(move |_| {
                 let then = Then::Drop(reason.clone());
-                Box::new(Match { selector: selector.clone(), known: LabelMap::default(), then })
+                Box::new(Match { selector: selector.clone(), known: Known::default(), then })
             }))
         }
         other => Err(options.fail(format!("unknown action `{other}`: expected keep or drop"))),
@@ -61,7 +74,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
 struct Match {
     selector: Arc<Selector>,
     /// Label sets that were matched before.
-    known: LabelMap<bool>,
+    known: Known<bool>,
     then: Then,
 }
 
@@ -70,9 +83,6 @@ enum Then {
     Drop(Reason),
 }
 
-/// How many label sets are remembered before they are forgotten.
-const REMEMBERED: usize = 10_000;
-
 impl Match {
     fn matches(&mut self, entry: &Entry<'_>) -> bool {
         let labels = match self.known.get(&entry.labels) {
@@ -80,10 +90,7 @@ impl Match {
             None => {
                 let matches = self.selector.matches_labels(entry);
                 if self.selector.ignores_tenant() {
-                    if self.known.len() >= REMEMBERED {
-                        self.known.clear();
-                    }
-                    self.known.insert(entry.labels.clone(), matches);
+                    self.known.insert(&entry.labels, matches);
                 }
                 matches
             }

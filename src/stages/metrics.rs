@@ -3,25 +3,41 @@
 //! ```yaml
 //! - metrics:
 //!     http_requests_total:                 # promtail_custom_http_requests_total
-//!       type: Counter                      # Counter, Gauge or Histogram
+//!       type: Counter                      # required; Counter, Gauge or Histogram
 //!       description: requests by status
-//!       prefix: promtail_custom_           # goes before the name
+//!       prefix: promtail_custom_           # default; goes before the name
 //!       source: status                     # an extracted value; the metric's name if left out
-//!       max_idle_duration: 5m              # a series nothing was counted in for so long goes away
+//!       max_idle_duration: 5m              # default; a series in which nothing was counted for so long goes away
 //!       config:
 //!         value: '200'                     # counts only where the source is this text
-//!         action: inc                      # Counter: inc, add; Gauge: set, inc, dec, add, sub
-//!         match_all: false                 # Counter: counts every line, whatever was extracted
-//!         count_entry_bytes: false         # Counter, with match_all and add: counts bytes
-//!         buckets: [0.1, 1, 10]            # Histogram
+//!         action: inc                      # required; inc or add
+//!     log_bytes_total:
+//!       type: Counter
+//!       config:
+//!         match_all: true                  # counts every line, whatever was extracted; false unless written
+//!         count_entry_bytes: true          # counts bytes, with match_all and add; false unless written
+//!         action: add
+//!     queue_length:
+//!       type: Gauge
+//!       source: queue
+//!       config:
+//!         action: set                      # required; set, inc, dec, add or sub
+//!     response_seconds:
+//!       type: Histogram
+//!       source: took
+//!       config:
+//!         buckets: [0.1, 1, 10]            # 0.005 to 10 if left out
 //! ```
 //!
 //! A series has the labels of the line at this stage, but none that begins with `__`. A value for add, sub, set and a
-//! histogram is a number, a text that is one, a duration (in seconds) or a boolean; what is none changes nothing. What
-//! cannot be counted (a negative amount for a counter) is counted in `fantail_stage_metric_skipped_total`.
+//! histogram is a number, a text that is one, a duration (in seconds) or a boolean; what is none changes nothing. The
+//! line itself always passes.
 //!
 //! Stages of several jobs may have a metric of one name: they count in the same series. With several clients the lines
 //! count as the first of them reads them.
+//!
+//! Unlike Promtail: a negative amount for a counter is skipped, and counted in `fantail_stage_metric_skipped_total`,
+//! instead of ending the process; one name in two jobs, or a tenant, does not make `/metrics` fail.
 
 mod config;
 mod custom;

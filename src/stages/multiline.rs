@@ -2,14 +2,20 @@
 //!
 //! ```yaml
 //! - multiline:
-//!     firstline: '^\d{4}-\d{2}-\d{2}'   # what a block begins with; RE2, found anywhere in the line
-//!     max_lines: 128                    # a block is given on after so many; 0 is without end
-//!     max_wait_time: 3s                 # and when nothing came for so long
+//!     firstline: '^\d{4}-\d{2}-\d{2}'   # required; what a block begins with; RE2, found anywhere in the line
+//!     max_lines: 128                    # default; a block is given on after so many; 0 is without end
+//!     max_wait_time: 3s                 # default; and when nothing came for so long
 //! ```
 //!
-//! A block has the labels, time and extracted values of its first line. Each set of labels of each log is collected on
-//! its own; what comes before the first block passes. What goes on after `max_lines` or `max_wait_time` begins a block
-//! without a first line, with the time of the one before it. A block longer than a line may be is given on in parts.
+//! A block has the labels, time and extracted values of its first line; its lines are joined by newlines. Each set of
+//! labels of each log is collected on its own; what comes before the first block passes. What goes on after `max_lines`
+//! or `max_wait_time` begins a block without a first line, with the time of the one before it.
+//!
+//! Put it behind `cri` or `docker`, which take off what stands before the text.
+//!
+//! Unlike Promtail: a block longer than 2 MiB is given on in parts; so are all blocks when there are more than 10,000,
+//! or more than 32 MiB of them. What is held when its file ends is sent; what is held when the agent ends is read again
+//! when it starts.
 
 use std::time::{Duration, Instant};
 

@@ -2,10 +2,11 @@
 //!
 //! ```yaml
 //! - output:
-//!     source: message
+//!     source: message   # required
 //! ```
 //!
-//! What was not extracted, or is null, leaves the line as it is.
+//! What was not extracted, or is null, leaves the line as it is. An empty text makes an empty line. Numbers are written
+//! without exponent, lists and objects as JSON.
 
 use std::sync::Arc;
 

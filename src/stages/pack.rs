@@ -3,11 +3,13 @@
 //! ```yaml
 //! - pack:
 //!     labels: [pod, container]   # labels go, and other extracted values, into the line
-//!     ingest_timestamp: true     # the entry's time becomes that at which its line was read
+//!     ingest_timestamp: true     # default; the entry's time becomes that at which its line was read
 //! ```
 //!
 //! `{"container":"c","pod":"p","_entry":"the line"}`: `unpack` in a query takes it apart again. What is missing is left
-//! out. (Promtail takes the time of packing; that of reading is the same when a line has to be sent again.)
+//! out. A label set by `static_labels` is not extracted, and stays.
+//!
+//! Unlike Promtail: the time is that of reading, not of packing, which is the same when a line has to be sent again.
 
 use std::sync::Arc;
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Instant;
 
+use super::extracted::Room;
 use super::{Clock, CustomMetrics, Due, Extracted, Flow, Program, Stage, Surroundings, Work};
 use crate::metrics::Dropped;
 use crate::model::Entry;
@@ -12,13 +13,15 @@ pub struct Pipeline {
     chain: Chain,
     extract: bool,
     shows_read_time: bool,
+    /// What the line before has left of its extracted values' memory.
+    room: Room,
 }
 
 impl Pipeline {
     pub(super) fn new(program: &Program, dropped: Dropped, custom: Option<CustomMetrics>, clock: Clock) -> Self {
         let extract = program.extract;
         let chain = Chain::new(program, &Surroundings { extract, dropped, custom, clock });
-        Self { chain, extract, shows_read_time: program.shows_read_time }
+        Self { chain, extract, shows_read_time: program.shows_read_time, room: Room::default() }
     }
 
     /// Runs an entry through all stages; what comes out goes to `sink`.
@@ -26,7 +29,10 @@ impl Pipeline {
         if self.chain.stages.is_empty() {
             return sink(entry);
         }
-        let extracted = if self.extract { Extracted::begin(&entry.labels) } else { Extracted::default() };
+        let extracted = match self.extract {
+            true => Extracted::begin(&entry.labels, std::mem::take(&mut self.room)),
+            false => Extracted::default(),
+        };
         // Empty, it costs nothing; a stage that never holds anything never fills it.
         let mut released = Vec::new();
         let flow = self.chain.run_from(0, Work { read: entry.timestamp, entry, extracted }, &mut released);
@@ -34,8 +40,14 @@ impl Pipeline {
             sink(earlier.entry);
         }
         match flow {
-            Flow::Pass(work) => sink(work.entry),
-            Flow::Discard(work, reason) => self.chain.dropped.discard(work.entry, &reason),
+            Flow::Pass(work) => {
+                self.room = work.extracted.end();
+                sink(work.entry);
+            }
+            Flow::Discard(work, reason) => {
+                self.room = work.extracted.end();
+                self.chain.dropped.discard(work.entry, &reason);
+            }
             Flow::Held => {}
         }
     }

@@ -2,12 +2,16 @@
 //!
 //! ```yaml
 //! - regex:
-//!     expression: '^(?P<level>\w+) (?P<msg>.*)$'   # RE2 syntax; finds the first match anywhere in the text
-//!     source: message                              # an extracted value; default: the line
+//!     expression: '^(?P<level>\w+) (?P<msg>.*)$'   # required; RE2, finds the first match anywhere in the text
+//!     source: message                              # an extracted value instead of the line
 //! ```
 //!
+//! Go's syntax, as RE2 has it: no look-around, no back-references; `(?P<name>…)` or `(?<name>…)`. All values are text.
 //! A group that takes no part in the match is extracted as an empty string. Of two groups with one name the later
-//! counts. Without a match nothing is extracted.
+//! counts.
+//!
+//! Without a match nothing is extracted; neither without the source. No expression takes more than time in proportion
+//! to the length of the line.
 
 use std::sync::Arc;
 

@@ -2,22 +2,23 @@
 //!
 //! ```yaml
 //! - replace:
-//!     expression: 'password=(\S+)'        # only what stands in a group is replaced
-//!     source: message                     # an extracted value instead of the line
-//!     replace: '{{ .Value | Hash "salt" }}'
+//!     expression: 'password=(\S+)'            # required; only what stands in a group is replaced
+//!     source: message                         # an extracted value instead of the line
+//!     replace: '{{ .Value | Hash "salt" }}'   # nothing at all deletes it
 //! ```
 //!
 //! Every match is replaced, in each the outermost groups; an expression without groups replaces nothing. `replace` is a
-//! template as in the `template` stage, over the extracted values; `.Value` is what the group has matched. Nothing at all
-//! deletes it. What a named group was replaced by becomes an extracted value of that name.
+//! template as in the `template` stage, over the extracted values; `.Value` is what the group has matched. What a named
+//! group was replaced by becomes an extracted value of that name.
 //!
-//! As in Promtail a template that is wrong is no reason not to start: the stage then changes nothing, and a warning says
-//! so. When the template fails for one match, nothing of that line changes.
+//! As in Promtail a template that is wrong is no reason not to start: the stage then changes nothing, and a warning at
+//! start says so. When the template fails for one match, or the result would be longer than 2 MiB, nothing of that line
+//! changes.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::gotemplate::{Data, Template};
+use super::gotemplate::{Data, Run, Template};
 use super::options::Options;
 use super::{Error, Flow, Key, Recipe, Stage, Value, Work};
 use crate::goregex::{Captures, Regex};
@@ -81,6 +82,9 @@ impl Replace {
     /// None if nothing changes.
     fn replaced(&self, text: &str, work: &Work<'_>) -> Option<Replaced> {
         let template = self.template.as_ref()?;
+        let data = Data { entry: None, origin: work.entry.origin, read: work.read };
+        // Begun with the first match: most lines have none.
+        let mut run: Option<Run<'_>> = None;
         let mut replaced = Replaced { text: String::new(), named: Vec::new() };
         // What a text was replaced by: a named group is looked up by its text.
         let mut replacements: Vec<(&str, String)> = Vec::new();
@@ -89,8 +93,8 @@ impl Replace {
         for captures in self.expression.inner().captures_iter(text) {
             for group in captures.iter().skip(1).flatten() {
                 let value = group.as_str();
-                let data = Data { value: Some(value), entry: None, origin: work.entry.origin, read: work.read };
-                let replacement = template.render(&work.extracted, data).ok()?;
+                let run = run.get_or_insert_with(|| template.over(&work.extracted, data));
+                let replacement = run.render(Some(value)).ok()?;
                 // A group within another one has gone with it.
                 if group.start() >= at {
                     replaced.text.push_str(&text[at..group.start()]);

@@ -2,11 +2,14 @@
 //!
 //! ```yaml
 //! - sampling:
-//!     rate: 0.1                               # how many pass, from 0 to 1
-//!     drop_counter_reason: sampling_stage     # as what the others are counted
+//!     rate: 0.1                               # how many pass, from 0 to 1; none if left out
+//!     drop_counter_reason: sampling_stage     # default; as what the others are counted
 //! ```
 //!
-//! It is decided by where a line was read, not by a die: a line that has to be sent again passes again.
+//! What goes is counted in `logentry_dropped_lines_total{reason="sampling_stage"}`, or as `drop_counter_reason` says.
+//!
+//! Unlike Promtail: it is decided by where a line was read, not by a die, so a line that has to be sent again passes
+//! again.
 
 use xxhash_rust::xxh3::xxh3_64;
 

@@ -3,9 +3,11 @@
 //! ```yaml
 //! - static_labels:
 //!     cluster: eu-1
+//!     team: platform
 //! ```
 //!
-//! A label that is there already is replaced; an empty value does nothing. The labels are not extracted values.
+//! A label that is there already is replaced; an empty value does nothing. The labels are not extracted values. The
+//! name `__tenant_id__` sets the tenant.
 
 use std::sync::Arc;
 

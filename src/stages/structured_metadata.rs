@@ -1,4 +1,5 @@
-//! `structured_metadata` (once `non_indexed_labels`): extracted values or labels become structured metadata.
+//! `structured_metadata`, or by its old name `non_indexed_labels`: extracted values or labels become structured
+//! metadata.
 //!
 //! ```yaml
 //! - structured_metadata:
@@ -7,6 +8,7 @@
 //! ```
 //!
 //! A label that becomes metadata unchanged is no label any more. What is not extracted, or is null, adds nothing.
+//! Several such stages add up; a name that comes twice is sent twice.
 
 use std::sync::Arc;
 

@@ -2,20 +2,25 @@
 //!
 //! ```yaml
 //! - template:
-//!     source: level                        # the extracted value
-//!     template: '{{ ToLower .Value }}'
+//!     source: level                        # required; the extracted value
+//!     template: '{{ ToLower .Value }}'     # required
 //! ```
 //!
-//! The template sees every extracted value by its name as text, `.Value` (the source's own value) and `.Entry` (the line).
-//! What is not there prints as `<no value>`. An empty result removes the value. When the template fails while it runs,
-//! nothing changes.
+//! The template sees every extracted value by its name as text, `.Value` (the source's own value) and `.Entry` (the
+//! line). What is not there prints as `<no value>`. An empty result removes the value.
 //!
 //! Besides what Go's text/template has, there are Promtail's functions (`ToLower`, `ToUpper`, `Replace`, `Trim`,
 //! `TrimLeft`, `TrimRight`, `TrimPrefix`, `TrimSuffix`, `TrimSpace`, `Hash`, `Sha2Hash`, `regexReplaceAll`,
-//! `regexReplaceAllLiteral`) and sprig's. Those of sprig that read the environment (`env`, `expandenv`), use the network
-//! (`getHostByName`) or make keys and passwords (`genCA`, `htpasswd` and the like) are refused, and `semver` is not there.
-//! Chance (`randAlphaNum`, `uuidv4`, `shuffle` and the like) is made of the place of the line in its log, and `now` is the
-//! time it was read, so that a line that is sent again is the same line.
+//! `regexReplaceAllLiteral`) and sprig's for text, numbers, dates, lists, dictionaries and JSON.
+//!
+//! A template that is wrong is refused at start. When it fails while it runs (a function of the wrong type, an index out
+//! of range), nothing changes. So it is with one that goes on for too long: what it may do for a line is counted, and is
+//! some hundred milliseconds' worth; no text or list of its becomes longer than 2 MiB, or 100,000 items.
+//!
+//! Unlike Promtail: functions that read the environment (`env`, `expandenv`), use the network (`getHostByName`) or make
+//! keys and passwords (`genCA`, `htpasswd`, `encryptAES` and the like) are refused at start. Chance (`randAlphaNum`,
+//! `uuidv4`, `shuffle` and the like) is made of the place of the line in its log, and `now` is the time it was read, so
+//! that a line that is sent again is the same line.
 
 use std::sync::Arc;
 
@@ -48,10 +53,9 @@ struct Templated {
 
 impl Stage for Templated {
     fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+        let data = Data { entry: Some(&work.entry.line), origin: work.entry.origin, read: work.read };
         let value = work.extracted.text(&self.source);
-        let (origin, read) = (work.entry.origin, work.read);
-        let data = Data { value: value.as_deref(), entry: Some(&work.entry.line), origin, read };
-        match self.template.render(&work.extracted, data) {
+        match self.template.over(&work.extracted, data).render(value.as_deref()) {
             Ok(text) if text.is_empty() => work.extracted.remove(Key::from(&self.source)),
             Ok(text) => work.extracted.set(&self.source, Value::from(text)),
             Err(_) => {}

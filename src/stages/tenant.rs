@@ -2,12 +2,13 @@
 //!
 //! ```yaml
 //! - tenant:
-//!     source: customer     # an extracted value; or
-//!     label: namespace     # a label, which stays; or
-//!     value: team-a        # this
+//!     source: customer     # an extracted value
 //! ```
 //!
-//! What is missing or empty changes nothing.
+//! or `label: namespace` (a label, which stays), or `value: team-a` (fixed); exactly one of the three.
+//!
+//! What is missing or empty changes nothing. Each tenant has its own pushes: the entries of a slow one do not hold up
+//! the others.
 
 use std::sync::Arc;
 

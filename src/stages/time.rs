@@ -1,6 +1,7 @@
 //! Times as container runtimes write them, and what to do when one cannot be read.
 
-use crate::model::{LabelMap, LabelSet};
+use super::labelling::Known;
+use crate::model::LabelSet;
 
 /// Reads RFC 3339 with 0 to any number of digits of a fraction, as Go's `RFC3339Nano` does. Unix nanoseconds.
 pub(super) fn rfc3339(text: &str) -> Option<i64> {
@@ -111,13 +112,10 @@ fn zone(b: &[u8]) -> Option<i64> {
 /// Promtail's `fudge`: a time that cannot be read becomes the last one of its stream plus a nanosecond.
 #[derive(Debug, Default)]
 pub(super) struct Fudge {
-    last: LabelMap<i64>,
+    last: Known<i64>,
 }
 
 impl Fudge {
-    /// As many streams as Promtail remembers.
-    const STREAMS: usize = 10_000;
-
     pub fn settle(&mut self, labels: &LabelSet, parsed: Option<i64>, read: i64) -> i64 {
         if let Some(last) = self.last.get_mut(labels) {
             *last = parsed.unwrap_or(*last + 1);
@@ -126,10 +124,7 @@ impl Fudge {
         let Some(time) = parsed else {
             return read;
         };
-        if self.last.len() >= Self::STREAMS {
-            self.last.clear();
-        }
-        self.last.insert(labels.clone(), time);
+        self.last.insert(labels, time);
         time
     }
 }

@@ -2,21 +2,22 @@
 //!
 //! ```yaml
 //! - timestamp:
-//!     source: time                        # the extracted value
-//!     format: RFC3339                     # a name from below, or a layout
+//!     source: time                        # required; the extracted value
+//!     format: RFC3339                     # required; a name from below, or a layout
 //!     fallback_formats: [UnixMs]          # tried in this order when `format` does not fit
 //!     location: Europe/Berlin             # for a layout, when the text names no zone; UTC if left out
-//!     action_on_failure: fudge            # or skip
+//!     action_on_failure: fudge            # default; or skip
 //! ```
 //!
 //! The names are `ANSIC`, `UnixDate`, `RubyDate`, `RFC822`, `RFC822Z`, `RFC850`, `RFC1123`, `RFC1123Z`, `RFC3339`,
-//! `RFC3339Nano` and, for numbers, `Unix` (seconds, perhaps with a fraction), `UnixMs`, `UnixUs`, `UnixNs`. Anything else
-//! is a layout in Go's way: the time `Mon Jan 2 15:04:05 MST 2006`, written as the log writes times. A layout without a
-//! year takes the present one, around New Year the one that is nearer.
+//! `RFC3339Nano` and, for numbers, `Unix` (seconds, perhaps with a fraction), `UnixMs`, `UnixUs`, `UnixNs`. Anything
+//! else is a layout in Go's way: the time `Mon Jan 2 15:04:05 MST 2006`, written as the log writes times. A layout
+//! without a year takes the present one, around New Year the one that is nearer. Time zones are built in.
 //!
-//! When the value is missing or no format fits, `fudge` makes the time the last one of these labels plus a nanosecond, so
-//! that the order is kept; the first of its labels keeps the time it was read, as all do with `skip`. A time before 1678
-//! or after 2261, which Loki has no place for, is one that does not fit.
+//! When the value is missing or no format fits, `fudge` makes the time the last one of these labels plus a nanosecond,
+//! so that the order is kept; the first of its labels keeps the time it had, as all do with `skip`.
+//!
+//! Unlike Promtail: a time before 1678 or after 2261, which Loki has no place for, is one that does not fit.
 
 use std::sync::Arc;
 
@@ -135,7 +136,8 @@ fn unix(text: &str) -> Option<i64> {
     if fraction.is_empty() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let nanos: i64 = format!("{fraction:0<9}")[..9].parse().ok()?;
+    let digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(9);
+    let nanos = digits.fold(0, |nanos, digit| nanos * 10 + i64::from(digit - b'0'));
     seconds.parse::<i64>().ok()?.checked_mul(1_000_000_000)?.checked_add(nanos)
 }
 

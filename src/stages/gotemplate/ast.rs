@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gotmpl::parse::{BranchNode, CommandNode, DefineNode, Expr, ListNode, Node, Number, PipeNode, Pos, SmolStr};
 
-use super::functions::{self, METHOD, SHOW, SHOWN};
+use super::functions::{self, BOUND, METHOD, SHOW, SHOWN, TURN};
 use super::rewrite;
 
 /// What a template may look at.
@@ -29,17 +29,24 @@ impl Needs {
         let mut needs = Self { functions: BTreeSet::new(), names: Some(BTreeSet::new()) };
         let mut bodies: Vec<&mut ListNode> = defines.iter_mut().map(|d| &mut d.body).collect();
         bodies.push(body);
-        let mut fractions = false;
+        let defines = bodies.len() > 1;
+        let (mut fractions, mut loops) = (false, false);
         for list in &mut bodies {
             let mut walk = Walk {
                 needs: &mut needs,
                 variables: vec![SmolStr::new("$")],
                 texts: Vec::new(),
                 loops: 0,
+                looped: false,
                 fractions: false,
             };
             walk.list(list)?;
             fractions |= walk.fractions;
+            loops |= walk.looped;
+        }
+        if defines || loops {
+            needs.functions.insert(TURN.to_string());
+            bodies.iter_mut().for_each(|body| rewrite::count_turns(body));
         }
         if fractions || needs.functions.iter().any(|name| SHOWN.contains(&name.as_str())) {
             needs.functions.extend([METHOD.to_string(), SHOW.to_string()]);
@@ -49,12 +56,21 @@ impl Needs {
     }
 }
 
+impl Needs {
+    /// Whether the template may look at this.
+    pub fn name(&self, name: &str) -> bool {
+        self.names.as_ref().is_none_or(|names| names.contains(name))
+    }
+}
+
 struct Walk<'n> {
     needs: &'n mut Needs,
     variables: Vec<SmolStr>,
     /// Those that hold a list of texts.
     texts: Vec<SmolStr>,
     loops: usize,
+    /// There is some loop.
+    looped: bool,
     fractions: bool,
 }
 
@@ -66,6 +82,7 @@ impl Walk<'_> {
                 Node::Action(action) => self.pipe(&mut action.pipe)?,
                 Node::If(branch) | Node::With(branch) => self.branch(branch)?,
                 Node::Range(branch) => {
+                    self.looped = true;
                     self.loops += 1;
                     self.branch(branch)?;
                     self.loops -= 1;
@@ -110,6 +127,10 @@ impl Walk<'_> {
             let commands: Vec<CommandNode> = pipe.commands.drain(..=at).collect();
             let assignment = PipeNode { pos, decl: vec![variable], commands, is_assign: true };
             pipe.commands.insert(0, CommandNode { pos, args: vec![Expr::Pipe(pos, assignment)] });
+        }
+        if pipe.commands.iter().any(|command| calls(command, &["printf"]).is_some()) {
+            self.needs.functions.insert(BOUND.to_string());
+            rewrite::bound_printf(pipe);
         }
         Ok(())
     }
@@ -196,9 +217,14 @@ fn at(pos: Pos, message: &str) -> String {
     format!("line {}: {message}", pos.line)
 }
 
+/// The engine goes no deeper when it runs, and its parser has no end to `{{else if}}`.
+const DEEPEST: usize = 200;
+
 /// The parser stops at an `{{end}}` too many, drops what follows, and misses none at the end: both are found before.
 pub(super) fn check_ends(text: &str) -> Result<(), String> {
-    let mut depth = 0_usize;
+    // How many levels each open block is worth: an `{{else if}}` is an `{{if}}` within an `{{else}}`.
+    let mut open: Vec<usize> = Vec::new();
+    let mut depth = 0;
     let mut rest = text;
     while let Some(start) = rest.find("{{") {
         let action = &rest[start + 2..];
@@ -206,14 +232,26 @@ pub(super) fn check_ends(text: &str) -> Result<(), String> {
         let body = action.strip_prefix('-').unwrap_or(action).trim_start();
         let word = body.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
         match word {
-            "if" | "range" | "with" | "define" | "block" => depth += 1,
-            "end" => depth = depth.checked_sub(1).ok_or_else(|| format!("line {}: unexpected {{{{end}}}}", line()))?,
-            "else" if depth == 0 => return Err(format!("line {}: unexpected {{{{else}}}}", line())),
+            "if" | "range" | "with" | "define" | "block" => open.push(1),
+            "end" => match open.pop() {
+                Some(levels) => depth -= levels,
+                None => return Err(format!("line {}: unexpected {{{{end}}}}", line())),
+            },
+            "else" => match open.last_mut() {
+                Some(levels) => *levels += 1,
+                None => return Err(format!("line {}: unexpected {{{{else}}}}", line())),
+            },
             _ => {}
+        }
+        if matches!(word, "if" | "range" | "with" | "define" | "block" | "else") {
+            depth += 1;
+        }
+        if depth > DEEPEST {
+            return Err(format!("line {}: nested deeper than {DEEPEST}", line()));
         }
         rest = &action[action_len(action)..];
     }
-    match depth {
+    match open.len() {
         0 => Ok(()),
         open => Err(format!("{open} more {{{{end}}}} needed at the end")),
     }

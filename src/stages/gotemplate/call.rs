@@ -19,6 +19,43 @@ pub(super) type Outcome = Result<Value, String>;
 pub(super) const MAX_TEXT: usize = crate::model::MAX_LINE;
 pub(super) const MAX_LIST: usize = 100_000;
 
+/// Nothing a template works on is nested deeper, or larger when it is written out, in units of [`weigh`].
+const DEEPEST: usize = 200;
+const HEAVIEST: usize = 1 << 20;
+
+/// What it costs to walk through a value. Lists may hold one list many times: each time counts.
+pub(super) fn weigh(value: &Value) -> Result<usize, String> {
+    fn add(value: &Value, depth: usize, weight: &mut usize) -> Result<(), String> {
+        if depth > DEEPEST {
+            return Err(format!("a value is nested deeper than {DEEPEST}"));
+        }
+        *weight += 1;
+        match value {
+            Value::String(text) => *weight += text.len() / 8,
+            Value::List(items) => items.iter().try_for_each(|item| add(item, depth + 1, weight))?,
+            Value::Map(fields) => fields.iter().try_for_each(|(name, field)| {
+                *weight += name.len() / 8;
+                add(field, depth + 1, weight)
+            })?,
+            _ => {}
+        }
+        if *weight > HEAVIEST { Err("a value is too large".into()) } else { Ok(()) }
+    }
+    let mut weight = 0;
+    add(value, 0, &mut weight)?;
+    Ok(weight)
+}
+
+/// What it costs to make a value, of parts that were there.
+pub(super) fn cost(made: &Value) -> usize {
+    match made {
+        Value::String(text) => text.len() / 8,
+        Value::List(items) => items.len(),
+        Value::Map(fields) => fields.len(),
+        _ => 0,
+    }
+}
+
 impl<'a> Call<'a> {
     pub fn any(&self, at: usize) -> &'a Value {
         &self.args[at]
@@ -86,9 +123,13 @@ pub(super) fn expected(what: &str, found: &Value) -> String {
 }
 
 pub(super) fn text(text: impl AsRef<str>) -> Outcome {
-    match text.as_ref() {
-        long if long.len() > MAX_TEXT => Err(format!("a text of {} bytes is too long", long.len())),
-        text => Ok(Value::String(text.into())),
+    bounded(Value::String(text.as_ref().into()))
+}
+
+pub(super) fn bounded(value: Value) -> Outcome {
+    match value {
+        Value::String(long) if long.len() > MAX_TEXT => Err(format!("a text of {} bytes is too long", long.len())),
+        value => Ok(value),
     }
 }
 

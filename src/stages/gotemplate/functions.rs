@@ -22,16 +22,21 @@ use std::sync::Arc;
 
 use gotmpl::{FuncMap, TemplateError, Value};
 
-use super::call::{Call, Outcome, text};
+use super::call::{Call, Outcome, bounded, cost, text, weigh};
 use super::world::World;
-use super::{moment, show};
+use super::{moment, show, version};
 
 /// Inserted where a template asks a time for something, and where it prints a value that Go shows in its own way.
 pub(super) const METHOD: &str = "\u{b7}method";
 pub(super) const SHOW: &str = "\u{b7}show";
 
+/// Inserted where a template can go on without end, and behind `printf`, which is the engine's own and makes a text of any
+/// length.
+pub(super) const TURN: &str = "\u{b7}turn";
+pub(super) const BOUND: &str = "\u{b7}bound";
+
 /// Functions that make what the engine does not show as Go does: times, and fractions.
-pub(super) const SHOWN: [&str; 20] = [
+pub(super) const SHOWN: [&str; 21] = [
     "add1f",
     "addf",
     "ceil",
@@ -50,6 +55,7 @@ pub(super) const SHOWN: [&str; 20] = [
     "must_date_modify",
     "now",
     "round",
+    "semver",
     "subf",
     "toDate",
 ];
@@ -71,7 +77,15 @@ const fn variadic(name: &'static str, least: usize, run: fn(&Call<'_>) -> Outcom
     Function { name, least, most: usize::MAX, run }
 }
 
-const INSERTED: &[Function] = &[variadic(METHOD, 2, moment::method), function(SHOW, 1, shown)];
+const INSERTED: &[Function] = &[
+    variadic(METHOD, 2, moment::method),
+    function(SHOW, 1, shown),
+    function(TURN, 0, |c| c.world.turn().and(text(""))),
+    function(BOUND, 1, |c| bounded(c.any(0).clone())),
+];
+
+const VERSIONS: &[Function] =
+    &[function("semver", 1, version::parse), function("semverCompare", 2, version::satisfies)];
 
 fn all() -> impl Iterator<Item = &'static Function> {
     [
@@ -90,6 +104,7 @@ fn all() -> impl Iterator<Item = &'static Function> {
         printing::FUNCTIONS,
         urls::FUNCTIONS,
         chance::FUNCTIONS,
+        VERSIONS,
         INSERTED,
     ]
     .into_iter()
@@ -131,9 +146,6 @@ const REFUSED: [(&str, &[&str]); 3] = [
     ),
 ];
 
-/// Functions of sprig that are not there yet.
-const NOT_YET: [&str; 2] = ["semver", "semverCompare"];
-
 /// Whether a template may use the function.
 pub(super) fn exists(name: &str) -> Result<(), String> {
     if BUILT_IN.contains(&name) || all().any(|function| function.name == name) {
@@ -141,9 +153,6 @@ pub(super) fn exists(name: &str) -> Result<(), String> {
     }
     if let Some((why, _)) = REFUSED.iter().find(|(_, names)| names.contains(&name)) {
         return Err(format!("function `{name}` is refused: {why}"));
-    }
-    if NOT_YET.contains(&name) {
-        return Err(format!("function `{name}` is not supported by this version of fantail"));
     }
     let hint = all().map(|f| f.name).find(|known| known.eq_ignore_ascii_case(name));
     Err(match hint {
@@ -169,7 +178,17 @@ impl Function {
             let more = if self.most > self.least { " or more" } else { "" };
             return Err(format!("{} takes {}{more} arguments, not {}", self.name, self.least, args.len()));
         }
-        (self.run)(&Call { world, args }).map_err(|message| format!("{}: {message}", self.name))
+        let outcome = || {
+            let weight = args.iter().map(weigh).sum::<Result<usize, String>>()?;
+            world.spend(1 + weight)?;
+            let made = (self.run)(&Call { world, args })?;
+            if let Value::String(text) = &made {
+                world.saw(text);
+            }
+            world.spend(cost(&made))?;
+            Ok(made)
+        };
+        outcome().map_err(|message: String| format!("{}: {message}", self.name))
     }
 }
 

@@ -7,6 +7,7 @@ use gotmpl::Value;
 
 use super::super::golayout::{Layout, RFC3339_NANO, Stamp, Zone};
 use super::call::{Call, Outcome, text};
+use super::version::{self, Version};
 
 /// What can be asked of a time.
 pub(super) const METHODS: [&str; 18] = [
@@ -80,6 +81,9 @@ pub(super) fn json(stamp: &Stamp) -> String {
 /// `·method NAME RECEIVER ARGS…`: a method of a time, or a field of a dictionary that happens to have that name.
 pub(super) fn method(call: &Call<'_>) -> Outcome {
     let (name, receiver) = (call.text(0)?, call.any(1));
+    if let Some(version) = Version::of(receiver).filter(|_| version::METHODS.contains(&name)) {
+        return version::method(call, &version);
+    }
     let Some(stamp) = of(receiver) else {
         return match receiver {
             Value::Map(map) if call.args.len() == 2 => Ok(map.get(name).cloned().unwrap_or(Value::Nil)),

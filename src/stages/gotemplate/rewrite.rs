@@ -1,12 +1,13 @@
 //! What is rewritten in templates that use times or fractions, which the engine knows not or shows in another way:
-//! `$t.Unix` becomes a call, and what is printed is shown first.
+//! `$t.Unix` becomes a call, and what is printed is shown first. In templates that go round in loops, or enter others,
+//! each time round is counted.
 
 use std::sync::Arc;
 
-use gotmpl::parse::{CommandNode, Expr, ListNode, Node, PipeNode, Pos, SmolStr};
+use gotmpl::parse::{ActionNode, CommandNode, Expr, ListNode, Node, PipeNode, Pos, SmolStr};
 
-use super::functions::{METHOD, SHOW};
-use super::moment;
+use super::functions::{BOUND, METHOD, SHOW, TURN};
+use super::{moment, version};
 
 pub(super) fn list(list: &mut ListNode) {
     for node in &mut list.nodes {
@@ -28,6 +29,43 @@ pub(super) fn list(list: &mut ListNode) {
             Node::Text(_) | Node::Break(_) | Node::Continue(_) => {}
         }
     }
+}
+
+/// Counts how often this is entered, and how often the loops within it are.
+pub(super) fn count_turns(list: &mut ListNode) {
+    fn within(list: &mut ListNode) {
+        for node in &mut list.nodes {
+            match node {
+                Node::List(inner) => within(inner),
+                Node::Range(branch) => {
+                    count_turns(&mut branch.body);
+                    branch.else_body.iter_mut().for_each(within);
+                }
+                Node::If(branch) | Node::With(branch) => {
+                    within(&mut branch.body);
+                    branch.else_body.iter_mut().for_each(within);
+                }
+                Node::Define(define) => count_turns(&mut define.body),
+                Node::Action(_) | Node::Template(_) | Node::Text(_) | Node::Break(_) | Node::Continue(_) => {}
+            }
+        }
+    }
+    within(list);
+    let pos = Pos::new(0, 1);
+    let pipe = PipeNode { pos, decl: Vec::new(), commands: vec![call(pos, TURN, [])], is_assign: false };
+    list.nodes.insert(0, Node::Action(ActionNode { pos, pipe }));
+}
+
+/// What `printf` makes is looked at before anything else is made of it.
+pub(super) fn bound_printf(pipe: &mut PipeNode) {
+    let mut commands = Vec::new();
+    for command in pipe.commands.drain(..) {
+        let prints = matches!(command.args.first(), Some(Expr::Identifier(_, name)) if name == "printf");
+        let pos = command.pos;
+        commands.push(command);
+        commands.extend(prints.then(|| call(pos, BOUND, [])));
+    }
+    pipe.commands = commands;
 }
 
 fn pipe(pipe: &mut PipeNode) {
@@ -80,7 +118,8 @@ fn last_method(expr: &Expr) -> Option<(Expr, Arc<str>)> {
     let (Expr::Field(_, fields) | Expr::Variable(_, _, fields) | Expr::Chain(_, _, fields)) = &mut receiver else {
         return None;
     };
-    let method = fields.pop_if(|name| moment::METHODS.contains(&name.as_str()))?;
+    let method =
+        fields.pop_if(|name| moment::METHODS.iter().chain(&version::METHODS).any(|method| *method == name.as_str()))?;
     let bare = fields.is_empty();
     let receiver = match receiver {
         Expr::Field(pos, _) if bare => Expr::Dot(pos),

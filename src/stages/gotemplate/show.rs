@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use gotmpl::Value;
 
 use super::moment;
+use super::version::Version;
 
 /// As `%v` prints it.
 pub(super) fn show(value: &Value) -> Cow<'_, str> {
@@ -30,9 +31,10 @@ fn write(out: &mut String, value: &Value) {
             }
             out.push(']');
         }
-        Value::Map(fields) => match moment::of(value) {
-            Some(stamp) => out.push_str(&moment::show(&stamp)),
-            None => {
+        Value::Map(fields) => match (moment::of(value), Version::of(value)) {
+            (Some(stamp), _) => out.push_str(&moment::show(&stamp)),
+            (None, Some(version)) => out.push_str(&version.to_string()),
+            (None, None) => {
                 out.push_str("map[");
                 for (i, (name, field)) in fields.iter().enumerate() {
                     out.push_str(if i > 0 { " " } else { "" });
@@ -72,6 +74,7 @@ pub(super) fn type_of(value: &Value) -> &'static str {
         Value::String(_) => "string",
         Value::List(_) => "[]interface {}",
         Value::Map(_) if moment::of(value).is_some() => "time.Time",
+        Value::Map(_) if Version::of(value).is_some() => "*semver.Version",
         Value::Map(_) => "map[string]interface {}",
         Value::Function(_) => "func",
     }
@@ -82,6 +85,7 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
         Value::Nil => "invalid",
         Value::List(_) => "slice",
         Value::Map(_) if moment::of(value).is_some() => "struct",
+        Value::Map(_) if Version::of(value).is_some() => "ptr",
         Value::Map(_) => "map",
         other => type_of(other),
     }

@@ -1,7 +1,7 @@
 //! What functions of a template have beyond their arguments: the time, chance, and compiled expressions.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::super::golayout::Zone;
@@ -13,6 +13,10 @@ pub(super) struct World {
     pub local: Zone,
     now: AtomicI64,
     seed: AtomicU64,
+    /// What is left of [`World::WORK`].
+    work: AtomicUsize,
+    /// The longest text there was.
+    longest: AtomicUsize,
     regexes: Mutex<HashMap<String, Regex>>,
 }
 
@@ -20,10 +24,41 @@ impl World {
     /// Expressions may come from a line: no more than these are kept.
     const REGEXES: usize = 64;
 
+    /// What may be done for one line, in units of a few nanoseconds: a template that goes on for longer fails. It is
+    /// counted, not measured, so that a line that is sent again comes out the same.
+    const WORK: usize = 16 << 20;
+
+    /// What it costs to go round a loop, to enter a template, or to compile an expression.
+    const TURN: usize = 100;
+    const COMPILE: usize = 1 << 17;
+    const LONG_PATTERN: usize = 256;
+
     /// Chance is the place of the line and now is when it was read, so that a line that is sent again is the same.
     pub fn begin(&self, origin: Origin, now: i64) {
+        self.work.store(Self::WORK, Ordering::Relaxed);
+        self.longest.store(0, Ordering::Relaxed);
         self.now.store(now, Ordering::Relaxed);
         self.seed.store(origin.file.rotate_left(32) ^ origin.offset, Ordering::Relaxed);
+    }
+
+    pub fn spend(&self, units: usize) -> Result<(), String> {
+        // Only one thread runs a template at a time.
+        match self.work.load(Ordering::Relaxed).checked_sub(units) {
+            Some(left) => {
+                self.work.store(left, Ordering::Relaxed);
+                Ok(())
+            }
+            None => Err("this goes on for too long".into()),
+        }
+    }
+
+    /// Once round a loop. What the engine does there by itself is not seen: the longest text stands for it.
+    pub fn turn(&self) -> Result<(), String> {
+        self.spend(Self::TURN + self.longest.load(Ordering::Relaxed) / 256)
+    }
+
+    pub fn saw(&self, text: &str) {
+        self.longest.fetch_max(text.len(), Ordering::Relaxed);
     }
 
     /// Nanoseconds since 1970.
@@ -39,11 +74,17 @@ impl World {
         mixed ^ (mixed >> 31)
     }
 
-    pub fn regex(&self, pattern: &str) -> Result<Regex, String> {
+    /// The expression, to be matched with `text`.
+    pub fn regex(&self, pattern: &str, text: &str) -> Result<Regex, String> {
+        // Both may come from a line: one of many characters takes its time at each byte of the other.
+        if pattern.len() > Self::LONG_PATTERN {
+            self.spend(pattern.len().saturating_mul(text.len()) / 64)?;
+        }
         let mut regexes = self.regexes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(regex) = regexes.get(pattern) {
             return Ok(regex.clone());
         }
+        self.spend(Self::COMPILE)?;
         let regex = Regex::new(pattern).map_err(|e| e.to_string())?;
         if regexes.len() >= Self::REGEXES {
             regexes.clear();
@@ -55,6 +96,13 @@ impl World {
 
 impl Default for World {
     fn default() -> Self {
-        Self { local: Zone::local(), now: AtomicI64::new(0), seed: AtomicU64::new(0), regexes: Mutex::default() }
+        Self {
+            local: Zone::local(),
+            now: AtomicI64::new(0),
+            seed: AtomicU64::new(0),
+            work: AtomicUsize::new(0),
+            longest: AtomicUsize::new(0),
+            regexes: Mutex::default(),
+        }
     }
 }

@@ -13,8 +13,13 @@ pub(super) enum Expressions {
     Any(Vec<(Ast, String)>),
 }
 
-/// The parser recurses into brackets and prefixes. Nothing that people write comes near this.
+/// The value of an expression; none if it fails.
+pub(super) type Found<'t> = Option<Value<'t>>;
+
+/// The parser recurses into brackets and prefixes, and the interpreter into each step of a chain. Nothing that people write
+/// comes near this.
 const DEEPEST: usize = 200;
+const STEPS: usize = 500;
 
 impl Expressions {
     /// Or which of them is wrong, and why.
@@ -30,21 +35,22 @@ impl Expressions {
         })
     }
 
-    /// A value for each expression that does not fail; none if this is no JSON object.
-    pub fn read<'t>(&self, json: &'t str) -> Option<Vec<Option<Value<'t>>>> {
+    /// Puts a value for each expression into `found`; false if this is no JSON object, and then they mean nothing.
+    pub fn read<'t>(&self, json: &'t str, found: &mut Vec<Found<'t>>) -> bool {
+        found.clear();
         let expressions = match self {
-            Self::Paths(paths) => return Some(paths.read(json)?.into_iter().map(Some).collect()),
+            Self::Paths(paths) => return paths.read(json, found),
             Self::Any(expressions) => expressions,
         };
-        let tree: Rcvar = Arc::new(Variable::from_json(json).ok()?);
-        if !tree.is_object() && !tree.is_null() {
-            return None;
-        }
-        let search = |(ast, text): &(Ast, String)| {
+        let Some(tree) = Variable::from_json(json).ok().filter(|t| t.is_object() || t.is_null()) else {
+            return false;
+        };
+        let tree: Rcvar = Arc::new(tree);
+        found.extend(expressions.iter().map(|(ast, text)| {
             let found = jmespath::interpret(&tree, ast, &mut Context::new(text, &DEFAULT_RUNTIME)).ok()?;
             Some(value(&found))
-        };
-        Some(expressions.iter().map(search).collect())
+        }));
+        true
     }
 }
 
@@ -77,8 +83,9 @@ fn path(ast: &Ast) -> Option<Vec<&str>> {
 }
 
 fn parse(text: &str) -> Result<Ast, String> {
-    let mut depth = 0usize;
+    let (mut depth, mut steps) = (0_usize, 0_usize);
     for byte in text.bytes() {
+        steps += usize::from(matches!(byte, b'.' | b'|' | b'[' | b'&' | b'*'));
         match byte {
             b'(' | b'[' | b'{' | b'!' | b'&' => depth += 1,
             b')' | b']' | b'}' => depth = depth.saturating_sub(1),
@@ -86,6 +93,9 @@ fn parse(text: &str) -> Result<Ast, String> {
         }
         if depth > DEEPEST {
             return Err(format!("a JMESPath expression must not be nested deeper than {DEEPEST}"));
+        }
+        if steps > STEPS {
+            return Err(format!("a JMESPath expression must not have more than {STEPS} steps"));
         }
     }
     // The message, less its drawing of the expression.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::expression::value;
+use super::expression::{Found, value};
 use crate::stages::Value;
 
 /// The paths as a tree of keys.
@@ -34,13 +34,12 @@ impl Paths {
         Self { root, count: paths.len() }
     }
 
-    /// What is found under each path, null where nothing is; none if the text is no JSON object (or null).
-    pub fn read<'t>(&self, json: &'t str) -> Option<Vec<Value<'t>>> {
-        let mut found = vec![Value::Null; self.count];
-        let mut json_text = serde_json::Deserializer::from_str(json);
-        let kind = Reader { node: &self.root, found: &mut found }.deserialize(&mut json_text).ok()?;
-        json_text.end().ok()?;
-        (kind != Kind::Other).then_some(found)
+    /// Puts into `found` what is under each path, null where nothing is; false if the text is no JSON object (or null).
+    pub fn read<'t>(&self, json: &'t str, found: &mut Vec<Found<'t>>) -> bool {
+        found.resize(self.count, Some(Value::Null));
+        let mut text = serde_json::Deserializer::from_str(json);
+        let kind = Reader { node: &self.root, found }.deserialize(&mut text);
+        kind.is_ok_and(|kind| kind != Kind::Other) && text.end().is_ok()
     }
 }
 
@@ -53,16 +52,16 @@ impl Node {
         &mut self.children[at].1
     }
 
-    fn end<'t>(&self, found: &mut [Value<'t>], value: Value<'t>) {
+    fn end<'t>(&self, found: &mut [Found<'t>], value: Value<'t>) {
         if let Some((last, others)) = self.ends.split_last() {
             for i in others {
-                found[*i] = value.clone();
+                found[*i] = Some(value.clone());
             }
-            found[*last] = value;
+            found[*last] = Some(value);
         }
     }
 
-    fn forget(&self, found: &mut [Value<'_>]) {
+    fn forget(&self, found: &mut [Found<'_>]) {
         self.end(found, Value::Null);
         for (_, child) in &self.children {
             child.forget(found);
@@ -70,7 +69,7 @@ impl Node {
     }
 
     /// The same out of a tree in memory.
-    fn pick(&self, found: &mut [Value<'_>], tree: &Variable) {
+    fn pick(&self, found: &mut [Found<'_>], tree: &Variable) {
         self.end(found, value(tree));
         for (key, child) in &self.children {
             child.pick(found, &tree.get_field(key));
@@ -88,7 +87,7 @@ enum Kind {
 
 struct Reader<'r, 't> {
     node: &'r Node,
-    found: &'r mut [Value<'t>],
+    found: &'r mut [Found<'t>],
 }
 
 impl<'t> DeserializeSeed<'t> for Reader<'_, 't> {

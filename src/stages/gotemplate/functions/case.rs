@@ -229,16 +229,15 @@ fn is_punctuation(c: char) -> bool {
 
 /// `HTTP` of `HTTPServer`, `Server` of `ServerError`.
 fn upper_word(of: &str) -> usize {
-    let letters: Vec<(usize, char)> = of.char_indices().collect();
-    let uppers = letters.iter().take_while(|(_, c)| c.is_uppercase()).count();
-    let at = |i: usize| letters.get(i).map_or(of.len(), |(at, _)| *at);
-    let next = letters.get(uppers).map(|(_, c)| *c);
-    match (uppers, next) {
-        (1, Some(c)) if c.is_alphabetic() => {
-            let lowers = letters[1..].iter().take_while(|(_, c)| c.is_alphabetic() && !c.is_uppercase()).count();
-            at(1 + lowers)
+    let uppers = of.find(|c: char| !c.is_uppercase()).unwrap_or(of.len());
+    let (upper, rest) = of.split_at(uppers);
+    let last = upper.chars().next_back().map_or(0, char::len_utf8);
+    match rest.chars().next() {
+        // One letter: it begins the word.
+        Some(next) if next.is_alphabetic() && last == uppers => {
+            uppers + rest.find(|c: char| !c.is_alphabetic() || c.is_uppercase()).unwrap_or(rest.len())
         }
-        (2.., Some(c)) if c.is_alphabetic() => at(uppers - 1),
-        _ => at(uppers),
+        Some(next) if next.is_alphabetic() => uppers - last,
+        _ => uppers,
     }
 }

@@ -22,7 +22,9 @@ fn below(call: &Call<'_>, bound: usize) -> usize {
 }
 
 fn count(call: &Call<'_>) -> Result<usize, String> {
-    usize::try_from(call.int(0)?).ok().filter(|n| *n <= MAX_TEXT).ok_or("no such number of characters".into())
+    let count = usize::try_from(call.int(0)?).ok().filter(|n| *n <= MAX_TEXT).ok_or("no such number of characters")?;
+    call.world.spend(count)?;
+    Ok(count)
 }
 
 fn characters(call: &Call<'_>, among: &str) -> Outcome {
@@ -42,6 +44,7 @@ fn int(call: &Call<'_>) -> Outcome {
 }
 
 fn shuffle(call: &Call<'_>) -> Outcome {
+    call.world.spend(call.text(0)?.len())?;
     let mut letters: Vec<char> = call.text(0)?.chars().collect();
     for i in (1..letters.len()).rev() {
         letters.swap(i, below(call, i + 1));

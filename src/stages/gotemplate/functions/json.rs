@@ -6,6 +6,7 @@ use gotmpl::Value;
 
 use super::super::call::{Outcome, text};
 use super::super::moment;
+use super::super::version::Version;
 use super::{Function, function};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -66,14 +67,16 @@ impl Style {
             Value::List(items) => {
                 self.items(out, "[]", items.iter(), depth, |out, item| self.value(out, item, depth + 1))?;
             }
-            Value::Map(fields) => match moment::of(value) {
-                Some(stamp) => self.text(out, &moment::json(&stamp)),
-                None => self.items(out, "{}", fields.iter(), depth, |out, (name, value)| {
-                    self.text(out, name);
-                    out.push_str(if self.pretty { ": " } else { ":" });
-                    self.value(out, value, depth + 1)
-                })?,
-            },
+            Value::Map(fields) => {
+                match moment::of(value).map(|stamp| moment::json(&stamp)).or_else(|| version(value)) {
+                    Some(text) => self.text(out, &text),
+                    None => self.items(out, "{}", fields.iter(), depth, |out, (name, value)| {
+                        self.text(out, name);
+                        out.push_str(if self.pretty { ": " } else { ":" });
+                        self.value(out, value, depth + 1)
+                    })?,
+                }
+            }
             Value::Function(_) => return Err("a function has no JSON".into()),
         }
         Ok(())
@@ -131,6 +134,10 @@ impl Style {
         }
         out.push('"');
     }
+}
+
+fn version(value: &Value) -> Option<String> {
+    Version::of(value).map(|version| version.to_string())
 }
 
 /// Very large and very small numbers have an exponent, others none.

@@ -54,14 +54,15 @@ fn initial(call: &Call<'_>) -> Outcome {
     list(items[..items.len().saturating_sub(1)].to_vec())
 }
 
-fn is_in(items: &[Value], item: &Value) -> bool {
-    items.iter().any(|other| equal(other, item))
+fn is_in(call: &Call<'_>, items: &[Value], item: &Value) -> Result<bool, String> {
+    call.world.spend(items.len())?;
+    Ok(items.iter().any(|other| equal(other, item)))
 }
 
 fn unique(call: &Call<'_>) -> Outcome {
     let mut unique: Vec<Value> = Vec::new();
     for item in call.list(0)? {
-        if !is_in(&unique, item) {
+        if !is_in(call, &unique, item)? {
             unique.push(item.clone());
         }
     }
@@ -70,13 +71,19 @@ fn unique(call: &Call<'_>) -> Outcome {
 
 fn without(call: &Call<'_>) -> Outcome {
     let omitted = call.rest(1);
-    list(call.list(0)?.iter().filter(|item| !is_in(omitted, item)).cloned().collect())
+    let mut left = Vec::new();
+    for item in call.list(0)? {
+        if !is_in(call, omitted, item)? {
+            left.push(item.clone());
+        }
+    }
+    list(left)
 }
 
 fn has(call: &Call<'_>) -> Outcome {
     match call.any(1) {
         Value::Nil => Ok(Value::Bool(false)),
-        _ => Ok(Value::Bool(is_in(call.list(1)?, call.any(0)))),
+        _ => Ok(Value::Bool(is_in(call, call.list(1)?, call.any(0))?)),
     }
 }
 

@@ -24,22 +24,22 @@ pub(super) const FUNCTIONS: &[Function] = &[
 
 fn matches(call: &Call<'_>) -> Result<bool, String> {
     let (regex, text) = (call.text(0)?, call.text(1)?);
-    Ok(call.world.regex(regex)?.is_match(text))
+    Ok(call.world.regex(regex, text)?.is_match(text))
 }
 
 fn find(call: &Call<'_>) -> Outcome {
-    let regex = call.world.regex(call.text(0)?)?;
+    let regex = call.world.regex(call.text(0)?, call.text(1)?)?;
     text(regex.inner().find(call.text(1)?).map_or("", |found| found.as_str()))
 }
 
 fn find_all(call: &Call<'_>) -> Outcome {
-    let regex = call.world.regex(call.text(0)?)?;
+    let regex = call.world.regex(call.text(0)?, call.text(1)?)?;
     let most = usize::try_from(call.int(2)?).unwrap_or(usize::MAX);
     texts(regex.inner().find_iter(call.text(1)?).take(most).map(|found| found.as_str()))
 }
 
 fn replace(call: &Call<'_>) -> Outcome {
-    let regex = call.world.regex(call.text(0)?)?;
+    let regex = call.world.regex(call.text(0)?, call.text(1)?)?;
     let (within, replacement) = (call.text(1)?, Replacement::new(call.text(2)?));
     let (mut out, mut at) = (String::new(), 0);
     for captures in regex.inner().captures_iter(within) {
@@ -56,7 +56,7 @@ fn replace(call: &Call<'_>) -> Outcome {
 }
 
 fn replace_literal(call: &Call<'_>) -> Outcome {
-    let regex = call.world.regex(call.text(0)?)?;
+    let regex = call.world.regex(call.text(0)?, call.text(1)?)?;
     let (within, replacement) = (call.text(1)?, call.text(2)?);
     if replacement.len().saturating_mul(regex.inner().find_iter(within).count()) > MAX_TEXT {
         return Err("the text would be too long".into());
@@ -67,7 +67,7 @@ fn replace_literal(call: &Call<'_>) -> Outcome {
 /// As Go splits: no more than so many parts, and none before a match of nothing at the beginning.
 fn split(call: &Call<'_>) -> Outcome {
     let (pattern, of, most) = (call.text(0)?, call.text(1)?, call.int(2)?);
-    let regex = call.world.regex(pattern)?;
+    let regex = call.world.regex(pattern, of)?;
     if most == 0 {
         return texts::<&str>([]);
     }

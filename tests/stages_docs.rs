@@ -1,0 +1,140 @@
+//! `docs/stages.md` is what the stages' own files say of themselves, and what they say is true: every stage is there, every
+//! example is accepted, and no option goes unmentioned.
+//!
+//! `FANTAIL_WRITE_DOCS=1 cargo test --test stages_docs` writes it anew.
+
+use std::fs;
+use std::path::Path;
+
+use fantail::stages;
+use serde_yaml::Value as Yaml;
+
+/// The stages of Promtail 3.6, each with the file that documents it.
+const STAGES: [(&str, &str); 26] = [
+    ("cri", "cri"),
+    ("decolorize", "decolorize"),
+    ("docker", "docker"),
+    ("drop", "drop"),
+    ("eventlogmessage", "eventlogmessage"),
+    ("geoip", "geoip"),
+    ("json", "json"),
+    ("labelallow", "labelallow"),
+    ("labeldrop", "labeldrop"),
+    ("labels", "labels"),
+    ("limit", "limit"),
+    ("logfmt", "logfmt"),
+    ("match", "match"),
+    ("metrics", "metrics"),
+    ("multiline", "multiline"),
+    ("non_indexed_labels", "structured_metadata"),
+    ("output", "output"),
+    ("pack", "pack"),
+    ("regex", "regex"),
+    ("replace", "replace"),
+    ("sampling", "sampling"),
+    ("static_labels", "static_labels"),
+    ("structured_metadata", "structured_metadata"),
+    ("template", "template"),
+    ("tenant", "tenant"),
+    ("timestamp", "timestamp"),
+];
+
+/// How a stage asks for an option by name.
+const ASKED: [&str; 11] =
+    ["boolean", "bytes", "duration", "field", "flag", "float", "number", "regex", "required", "stages", "text"];
+
+const WRITE: &str = "FANTAIL_WRITE_DOCS";
+
+/// Behind this line the page is made of the sources; before it, it is written by hand.
+const MARK: &str = "<!-- From here on this is made of the sources:";
+
+#[test]
+fn the_page_is_what_the_sources_say() {
+    let path = root().join("docs/stages.md");
+    let page = fs::read_to_string(&path).expect("docs/stages.md is there");
+    let mark = page.find(MARK).unwrap_or_else(|| panic!("docs/stages.md has lost its line `{MARK}`"));
+    let end = page[mark..].find('\n').map_or(page.len(), |end| mark + end + 1);
+    let made = format!("{}{}", &page[..end], sections());
+    if std::env::var_os(WRITE).is_some() {
+        // At once, for the tests that read it meanwhile.
+        let new = path.with_extension("md.new");
+        fs::write(&new, made).and_then(|()| fs::rename(new, path)).expect("docs/stages.md can be written");
+    } else {
+        assert!(page == made, "docs/stages.md is behind the sources: {WRITE}=1 cargo test --test stages_docs");
+    }
+}
+
+#[test]
+fn every_stage_has_its_place_on_the_page() {
+    let page = fs::read_to_string(root().join("docs/stages.md")).expect("docs/stages.md is there");
+    for (stage, file) in STAGES {
+        assert!(page.contains(&format!("[{stage}](#{file})")), "{stage} is not in the table at the head of the page");
+        assert!(page.contains(&format!("\n## {file}\n")), "{stage} has no section");
+    }
+    let unknown = compile("[no_such_stage: {}]").expect_err("there is none");
+    let known = unknown.message.split_once("supported are: ").map(|(_, names)| names).expect("it names them");
+    assert_eq!(known.split(", ").collect::<Vec<_>>(), STAGES.map(|(stage, _)| stage), "a stage is not documented");
+}
+
+#[test]
+fn every_example_is_accepted() {
+    for (_, file) in STAGES {
+        let examples = examples(file);
+        assert!(!examples.is_empty(), "{file} has no example");
+        for example in examples {
+            match compile(&example) {
+                Ok(program) => assert_eq!(program.warnings(), [""; 0], "{file}:\n{example}"),
+                // The only one that needs a file.
+                Err(e) => assert!(e.message.contains("cannot read `db`"), "{file}: {}: {e}\n{example}", e.path),
+            }
+        }
+    }
+}
+
+/// What a stage asks for by name is what users have to know of.
+#[test]
+fn every_option_is_in_an_example() {
+    for (_, file) in STAGES {
+        let source = fs::read_to_string(root().join(format!("src/stages/{file}.rs"))).expect("it is there");
+        let more = fs::read_to_string(root().join(format!("src/stages/{file}/config.rs"))).unwrap_or_default();
+        let (code, _tests) = source.split_once("#[cfg(test)]").expect("every stage has tests");
+        let code = format!("{code}{more}");
+        let examples = format!("{}\n{}", examples(file).join("\n"), documentation(file));
+        for asked in ASKED {
+            for rest in code.split(&format!("{asked}(\"")).skip(1) {
+                let option = rest.split('"').next().unwrap_or_default();
+                assert!(examples.contains(&format!("{option}:")), "{file}: the option `{option}` is in no example");
+            }
+        }
+    }
+}
+
+fn sections() -> String {
+    let mut files: Vec<&str> = STAGES.iter().map(|(_, file)| *file).collect();
+    files.sort_unstable();
+    files.dedup();
+    files.iter().map(|file| format!("\n## {file}\n\n{}\n", documentation(file))).collect()
+}
+
+/// What a stage's file says of it, beginning with what it does.
+fn documentation(file: &str) -> String {
+    let source = fs::read_to_string(root().join(format!("src/stages/{file}.rs"))).expect("a stage has its file");
+    let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
+    let text: Vec<&str> = lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    text.join("\n").trim_end().to_string()
+}
+
+fn examples(file: &str) -> Vec<String> {
+    let text = documentation(file);
+    let blocks = text.split("```yaml\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap_or_default().to_string()).collect()
+}
+
+fn compile(yaml: &str) -> Result<stages::Program, stages::Error> {
+    let stages: Vec<Yaml> = serde_yaml::from_str(yaml).unwrap_or_else(|e| panic!("{e}\n{yaml}"));
+    stages::compile(&stages)
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

@@ -40,21 +40,14 @@ fn fifty_kills_under_load() {
 fn kills_under_load(kills: usize, habits: Habits) {
     let loki = Loki::with_limits("");
     let tenant = loki.tenant("kills");
+    let proxy = Proxy::start(loki.address(), |_| Deed::Pass);
     let root = Scratch::new("pods");
     let load = Load::start(container_logs::<4>(&root, habits), 120_000);
-    let mut agent = Agent::new(&clients(&tenant), &scrape_configs(&root));
+    let mut agent = Agent::new(&clients(&tenant.by_way_of(&proxy)), &scrape_configs(&root));
 
     for kill in 0..kills {
         agent.start();
-        // A different moment each time: at work for how long, and with what on its way?
-        match kill % 5 {
-            0 => {}
-            1 => agent.wait_for_metric("promtail_read_lines_total", 0.0),
-            2 => agent.wait_for_metric("fantail_unacknowledged_bytes", 0.0),
-            3 => agent.wait_for_metric("promtail_sent_entries_total", 0.0),
-            _ => agent.wait_for_metric("promtail_sent_entries_total", 1000.0),
-        }
-        agent.kill9();
+        die_at_work(&mut agent, &proxy, kill);
     }
     agent.start();
     let logs = load.stop();
@@ -62,6 +55,22 @@ fn kills_under_load(kills: usize, habits: Habits) {
     assert!(rotations >= kills / 2, "only {rotations} rotations in {kills} lives: there was no load");
     verdict::every_line_once(&loki, &tenant, &written(&logs), kills);
     agent.terminate();
+}
+
+/// A different moment each time: at work for how long, and with what on its way?
+pub(crate) fn die_at_work(agent: &mut Agent, proxy: &Proxy, kill: usize) {
+    match kill % 5 {
+        0 => {}
+        1 => agent.wait_for_metric("promtail_read_lines_total", 0.0),
+        2 => agent.wait_for_metric("fantail_unacknowledged_bytes", 0.0),
+        // What Loki has, and the agent does not know of.
+        3 => proxy.hold_an_answer(),
+        _ => {
+            agent.wait_for_metric("promtail_sent_entries_total", 0.0);
+            proxy.hold_an_answer();
+        }
+    }
+    agent.kill9();
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub(crate) struct ContainerLog {
     /// The last part of a line whose first parts are in the file, and all of that line.
     unfinished: Option<(Output, String, String)>,
     habits: Habits,
+    /// So that no two logs have lines of the same lengths.
+    seed: usize,
 }
 
 /// How it grows under load.
@@ -73,6 +75,7 @@ impl ContainerLog {
             size: 0,
             pod_dir,
             dir,
+            seed: name.bytes().map(usize::from).sum(),
             name,
             rotated: Vec::new(),
             last_rotation: SystemTime::UNIX_EPOCH,
@@ -215,9 +218,9 @@ impl Grows for ContainerLog {
                 1 if self.habits.stderr => Output::Stderr,
                 _ => Output::Stdout,
             };
+            let varied = number * 37 + self.seed;
             let long = self.habits.parts && number % LONG_EVERY == LONG_EVERY - 1;
-            let length =
-                if long { PART + number * 37 % (3 * PART) } else { self.habits.line * (50 + number * 37 % 100) / 100 };
+            let length = if long { PART + varied % (3 * PART) } else { self.habits.line * (50 + varied % 100) / 100 };
             let line = padded(format!("line {number} of {} ", self.name), length);
             if long {
                 self.begin_line(&mut text, output, line);

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use prost::Message;
 
+use crate::wait::wait_until;
+
 /// What becomes of a push.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Deed {
@@ -37,6 +39,7 @@ struct State {
     upstream: String,
     script: Box<Script>,
     closed: AtomicBool,
+    hold: AtomicBool,
     seen: Mutex<Seen>,
 }
 
@@ -44,6 +47,7 @@ struct State {
 struct Seen {
     pushes: usize,
     swallowed: usize,
+    held: usize,
     /// Of lines in pushes that Loki has taken, each time they were.
     stored_bytes: u64,
     streams: HashMap<String, Sent>,
@@ -66,6 +70,7 @@ impl Proxy {
             upstream: upstream.to_owned(),
             script: Box::new(script),
             closed: AtomicBool::new(false),
+            hold: AtomicBool::new(false),
             seen: Mutex::default(),
         });
         let serving = state.clone();
@@ -95,6 +100,14 @@ impl Proxy {
 
     pub(crate) fn swallowed(&self) -> usize {
         self.state.seen().swallowed
+    }
+
+    /// Waits for a push that Loki takes, and keeps its answer from the agent until that is no more.
+    #[track_caller]
+    pub(crate) fn hold_an_answer(&self) {
+        let before = self.state.seen().held;
+        self.state.hold.store(true, Ordering::Relaxed);
+        wait_until("a push is stored", Duration::from_secs(30), || self.state.seen().held > before);
     }
 
     /// Bytes of lines that Loki has taken; those it took twice count twice.
@@ -138,6 +151,12 @@ impl State {
             let stored = answer.starts_with(b"HTTP/1.1 2");
             if stored {
                 self.seen().stored_bytes += streams.iter().map(Stream::bytes).sum::<u64>();
+            }
+            if stored && self.hold.swap(false, Ordering::Relaxed) {
+                self.seen().held += 1;
+                // Until it is gone: it does not speak before it is answered.
+                let _ = agent.read(&mut [0]);
+                return Ok(());
             }
             match deed {
                 Deed::Swallow => {

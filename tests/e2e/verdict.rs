@@ -68,14 +68,19 @@ pub(crate) fn wait_for_lines(tenant: &Tenant, written: &[Written]) {
     });
     for Written { stream, lines } in written {
         let selector = stream.selector();
-        wait_for(&selector, WITHIN, || {
+        let wrong = wait_for(&selector, WITHIN, || {
             let found = tenant.streams(&selector)?;
             if found.len() != 1 {
                 let labels: Vec<_> = found.iter().map(|stream| &stream.labels).collect();
                 return Err(format!("one stream is expected, there are {labels:?}"));
             }
-            difference(lines, &found[0].entries).map_or(Ok(()), Err)
+            match difference(lines, &found[0].entries) {
+                Some(why) if found[0].entries.len() < lines.len() => Err(why),
+                // No wait makes lines disappear.
+                wrong => Ok(wrong),
+            }
         });
+        assert_eq!(wrong, None, "{selector}");
     }
 }
 

@@ -6,7 +6,7 @@
 //! agent and Loki and misbehaves. Nothing here sleeps to let something happen: it [waits](wait) for what it wants to
 //! see, and says what it saw instead when that does not come.
 //!
-//! The sentences: [`delivery`] (files to Loki), [`faults`] (what comes between), [`delay`] (how far it may be), [`limits`]
+//! The sentences: [`delivery`] (files to Loki), [`faults`] and [`plain`] (what comes between), [`delay`] (how far it may be), [`limits`]
 //! (what Loki takes later) and [`poison`] (what it takes never), which end in one [`verdict`]; [`kubernetes`] (which pods), [`manifests`] (what is installed),
 //! and [`smoke`], the servers without the agent, which says whether a failure is the world's.
 
@@ -16,6 +16,7 @@ mod faults;
 mod kubernetes;
 mod limits;
 mod manifests;
+mod plain;
 mod poison;
 mod smoke;
 

@@ -63,3 +63,8 @@ fn some_streams_at_ordinary_rates() {
 fn a_hundred_busy_streams() {
     keeps_up::<100>(500, 50_000);
 }
+
+#[test]
+fn one_stream_at_lokis_limit() {
+    keeps_up::<1>(1000, 3_000_000);
+}

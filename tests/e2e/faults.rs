@@ -37,6 +37,11 @@ fn fifty_kills_under_load() {
     kills_under_load(50, Habits { parts: false, ..VARIED });
 }
 
+#[test]
+fn kills_between_the_parts_of_a_line() {
+    kills_under_load(30, VARIED);
+}
+
 fn kills_under_load(kills: usize, habits: Habits) {
     let loki = Loki::with_limits("");
     let tenant = loki.tenant("kills");

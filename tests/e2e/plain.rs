@@ -13,7 +13,7 @@ use crate::proxy::{Deed, Proxy};
 use crate::scratch::Scratch;
 use crate::verdict::{self, Written};
 
-const ROTATE_AT: u64 = 100_000;
+const ROTATE_AT: u64 = 40_000;
 
 /// An application's own log, as logrotate turns it over (`delaycompress`).
 struct PlainLog {

@@ -169,3 +169,24 @@ fn a_dead_client_costs_a_live_one_nothing() {
     proxy.assert_oldest_first();
     agent.terminate();
 }
+
+#[test]
+fn lost_answers_of_a_stream_near_lokis_limit() {
+    // A Loki that makes several streams of one beyond 1.5 MB/s may put what is sent again into another than before, and
+    // shows it twice then: it is by the stream that it knows an entry.
+    let loki = Loki::with_limits("  shard_streams:\n    enabled: false");
+    let tenant = loki.tenant("hot");
+    let proxy = Proxy::start(loki.address(), |nth| if nth % 10 == 9 { Deed::Swallow } else { Deed::Pass });
+    let root = Scratch::new("pods");
+    let hot = Habits { line: 1000, stderr: false, parts: false, rotate_at: 8 << 20 };
+    let load = Load::start(container_logs::<1>(&root, hot), 2_000_000);
+    let mut agent = Agent::new(&clients(&tenant.by_way_of(&proxy)), &scrape_configs(&root));
+    agent.start();
+    wait_until("twenty answers are lost", Duration::from_secs(60), || proxy.swallowed() >= 20);
+    let logs = load.stop();
+
+    wait_until("all is acknowledged", Duration::from_secs(60), || agent.sum("fantail_unacknowledged_bytes") == 0.0);
+    verdict::every_line_once(&loki, &tenant, &written(&logs), proxy.swallowed());
+    proxy.assert_oldest_first();
+    agent.terminate();
+}

@@ -52,6 +52,29 @@ struct Span {
     weight: Weight,
 }
 
+/// Keeps its tables and buffers from push to push.
+#[derive(Debug)]
+pub struct Encoder {
+    snappy: snap::raw::Encoder,
+    plain: Vec<u8>,
+    compressed: Vec<u8>,
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Self { snappy: snap::raw::Encoder::new(), plain: Vec::new(), compressed: Vec::new() }
+    }
+}
+
+impl Encoder {
+    /// Gives back what a push larger than this has taken.
+    pub fn shrink(&mut self, size: usize) {
+        if self.plain.capacity() > size {
+            (self.plain, self.compressed) = (Vec::new(), Vec::new());
+        }
+    }
+}
+
 /// The entries of one stream, encoded.
 #[derive(Debug)]
 struct Stream {
@@ -114,12 +137,18 @@ impl Batch {
     }
 
     /// The body of the push: protobuf, snappy's block format.
-    pub fn encode(&self, snappy: &mut snap::raw::Encoder) -> Vec<u8> {
-        let mut plain = Vec::with_capacity(self.streams.iter().map(|s| s.body.len() + s.labels.len() + 16).sum());
+    pub fn encode<'e>(&self, encoder: &'e mut Encoder) -> &'e [u8] {
+        let Encoder { snappy, plain, compressed } = encoder;
+        plain.clear();
         for stream in &self.streams {
-            wire::stream(&mut plain, &stream.labels, &stream.body);
+            wire::stream(plain, &stream.labels, &stream.body);
         }
-        snappy.compress_vec(&plain).expect("a push is far below snappy's 4 GiB")
+        let most = snap::raw::max_compress_len(plain.len());
+        if compressed.len() < most {
+            compressed.resize(most, 0);
+        }
+        let len = snappy.compress(plain, compressed).expect("a push is far below snappy's 4 GiB");
+        &compressed[..len]
     }
 
     /// How long it took from sending it to its answer; where that is long, more has to be under way.

@@ -83,7 +83,7 @@ impl Client {
                 host: config.host().to_string(),
                 metrics,
                 status: Arc::new(Status::new(config.name(), config.redacted_url())),
-                snappy: Mutex::new(snap::raw::Encoder::new()),
+                encoder: Mutex::default(),
                 paces: Mutex::new(Paces::new(config.rate_limits, config.batchsize)),
                 permits: Semaphore::new(PERMITS),
                 cleared: Notify::new(),

@@ -86,6 +86,7 @@ pub(super) struct Tenant {
     lane: usize,
     streams: LabelMap<usize>,
     bounds: Arc<Bounds>,
+    buffered: Arc<AtomicUsize>,
 }
 
 impl Batcher {
@@ -196,7 +197,12 @@ impl Batcher {
 
     /// Whether this stream should not be given more for now.
     pub fn is_full(&self, id: StreamId) -> bool {
-        let full = |s: &StreamState| self.lanes[s.lane].is_full(self.config.batchsize);
+        let full = |s: &StreamState| {
+            // One that is refused everything must leave room for the others.
+            let share = if self.tenants.len() > 1 { self.config.buffer / 2 } else { self.config.buffer };
+            let buffered = self.tenants[s.tenant].buffered.load(Ordering::Relaxed);
+            buffered >= share || self.lanes[s.lane].is_full(self.config.batchsize)
+        };
         self.has_no_room() || self.known(id).is_some_and(full)
     }
 
@@ -323,6 +329,7 @@ impl Batcher {
             lane: 0,
             streams: LabelMap::default(),
             bounds: Arc::default(),
+            buffered: Arc::default(),
         });
         self.tenants[index].lane = self.new_lane(index);
         self.by_tenant.insert(name, index);
@@ -351,7 +358,7 @@ impl Batcher {
             lane: self.tenants[tenant].lane,
             leads: false,
             at: (0, 0),
-            window: Arc::new(Window::new(self.buffered.clone())),
+            window: Arc::new(Window::new(self.tenants[tenant].buffered.clone(), self.buffered.clone())),
             limit: self.config.replay_window,
             room: 0,
             heat: Heat::new(now),

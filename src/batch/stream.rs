@@ -18,13 +18,14 @@ pub struct StreamId {
 #[derive(Debug)]
 pub(super) struct Window {
     in_flight: AtomicUsize,
-    /// Of all streams of the batcher.
-    buffered: Arc<AtomicUsize>,
+    /// The same of all streams of the tenant, and of the batcher.
+    tenant: Arc<AtomicUsize>,
+    all: Arc<AtomicUsize>,
 }
 
 impl Window {
-    pub fn new(buffered: Arc<AtomicUsize>) -> Self {
-        Self { in_flight: AtomicUsize::new(0), buffered }
+    pub fn new(tenant: Arc<AtomicUsize>, all: Arc<AtomicUsize>) -> Self {
+        Self { in_flight: AtomicUsize::new(0), tenant, all }
     }
 
     pub fn in_flight(&self) -> usize {
@@ -32,13 +33,15 @@ impl Window {
     }
 
     pub fn take(&self, bytes: usize) {
-        self.in_flight.fetch_add(bytes, Ordering::Relaxed);
-        self.buffered.fetch_add(bytes, Ordering::Relaxed);
+        for sum in [&self.in_flight, &*self.tenant, &*self.all] {
+            sum.fetch_add(bytes, Ordering::Relaxed);
+        }
     }
 
     pub fn give_back(&self, bytes: usize) {
-        self.in_flight.fetch_sub(bytes, Ordering::Relaxed);
-        self.buffered.fetch_sub(bytes, Ordering::Relaxed);
+        for sum in [&self.in_flight, &*self.tenant, &*self.all] {
+            sum.fetch_sub(bytes, Ordering::Relaxed);
+        }
     }
 }
 

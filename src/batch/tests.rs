@@ -350,3 +350,20 @@ fn what_loki_has_named_as_its_limit_is_not_sent_for_a_minute() {
     bench.clock.advance(Duration::from_secs(120));
     bench.add("b", 1, 262_145);
 }
+
+#[test]
+fn a_tenant_that_is_refused_everything_leaves_room_for_the_others() {
+    let mut bench = Bench::with(|config| config.buffer = 1 << 20);
+    let mut add = |tenant: &str, stream: u64| {
+        let entry = bench.entry(Some(tenant), &LabelSet::new([("n", stream.to_string())]), stream, "x").into_owned();
+        let entry = Entry { line: "x".repeat(54_000).into(), ..entry };
+        match bench.batcher.add(entry, bench.clock.now()) {
+            Outcome::Batched(id) => (id, bench.batcher.is_full(id)),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (other, _) = add("other", 0);
+    let until_full = (1..100).position(|n| add("refused", n).1).expect("it is full some time");
+    assert_eq!(until_full, 9);
+    assert!(!bench.batcher.is_full(other) && !bench.batcher.has_no_room());
+}

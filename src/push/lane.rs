@@ -15,7 +15,7 @@ use super::metrics::Metrics;
 use super::pace::{Paces, Refusal};
 use super::status::{Say, Status};
 use super::{Stop, Tenant, reached};
-use crate::batch::Batch;
+use crate::batch::{Batch, Encoder};
 use crate::model::Reason;
 use crate::model::units::{ByteSize, GoDuration};
 
@@ -24,6 +24,9 @@ const REFUSED_IN_A_ROW: usize = 64;
 
 /// After so many failures in a row a pause is long, and ends when another lane gets through.
 const LONG: u32 = 4;
+
+/// Of the memory for encoding, what is kept from push to push.
+const KEPT: usize = 256 << 10;
 
 /// What the lanes of a client share.
 #[derive(Debug)]
@@ -34,8 +37,7 @@ pub(super) struct Road {
     pub(super) host: String,
     pub(super) metrics: Metrics,
     pub(super) status: std::sync::Arc<Status>,
-    /// Keeps its table from push to push.
-    pub(super) snappy: Mutex<snap::raw::Encoder>,
+    pub(super) encoder: Mutex<Encoder>,
     pub(super) paces: Mutex<Paces>,
     /// So that many lanes are not as many connections.
     pub(super) permits: Semaphore,
@@ -294,8 +296,10 @@ impl Road {
 
     fn encode(&self, part: &Batch) -> Bytes {
         // An encoder that a panic left behind starts its next block anew all the same.
-        let mut snappy = self.snappy.lock().unwrap_or_else(PoisonError::into_inner);
-        let body = Bytes::from(part.encode(&mut snappy));
+        let mut encoder = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
+        let body = Bytes::copy_from_slice(part.encode(&mut encoder));
+        encoder.shrink(KEPT);
+        drop(encoder);
         self.metrics.encoded(&self.host, body.len());
         body
     }

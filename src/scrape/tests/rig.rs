@@ -255,8 +255,9 @@ pub(super) fn decode(batch: &Batch) -> Vec<Stored> {
         #[prost(int32, tag = "2")]
         nanos: i32,
     }
-    let body = batch.encode(&mut snap::raw::Encoder::new());
-    let plain = snap::raw::Decoder::new().decompress_vec(&body).expect("snappy");
+    let mut encoder = crate::batch::Encoder::default();
+    let body = batch.encode(&mut encoder);
+    let plain = snap::raw::Decoder::new().decompress_vec(body).expect("snappy");
     let push = <Push as prost::Message>::decode(plain.as_slice()).expect("protobuf");
     let mut stored = Vec::new();
     for stream in push.streams {

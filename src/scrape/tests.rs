@@ -1,5 +1,6 @@
 //! The threads at work on real files.
 
+mod model;
 mod rig;
 
 use std::fs;

@@ -346,7 +346,8 @@ impl Reader {
         (read && sent) || now >= stop.deadline || now >= stop.progress + PATIENCE
     }
 
-    fn finish(mut self) {
+    /// Writes down how far the last answers came.
+    pub fn finish(mut self) {
         self.commit(self.clock.now());
         let left: u64 = self.tailers.values().chain(self.ending.values()).map(|t| t.ledger.in_flight()).sum();
         if left > 0 {

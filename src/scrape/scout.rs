@@ -272,3 +272,23 @@ impl Scout {
         }
     }
 }
+
+/// For a test that is its ears and its clock.
+#[cfg(test)]
+impl Scout {
+    pub fn deaf(mut self) -> Self {
+        self.watch = Watch::deaf();
+        self
+    }
+
+    /// Takes all that it was told, and walks where there is something to walk.
+    pub fn step(&mut self) {
+        let mut walk = false;
+        while let Ok(event) = self.inbox.try_recv() {
+            walk |= self.take(event);
+        }
+        if walk {
+            self.walk_dirty();
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod resend;
+mod model;
 mod rig;
 
 use std::fs;

@@ -13,7 +13,7 @@ use crate::positions;
 use crate::scrape::*;
 
 /// An entry as Loki would store it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Stored {
     pub(super) labels: String,
     pub(super) timestamp: i64,

@@ -1,0 +1,134 @@
+//! Every line once, whatever happens: random histories of files, agents and Lokis, played against the real code.
+//!
+//! The files are real, the reader, its ledgers, stages, batches and positions are those that ship; only the time is a
+//! test's, and Loki is a set. A history that fails is made as short as it can be, and printed with its seed.
+
+mod agent;
+mod chance;
+mod disk;
+mod found;
+mod history;
+mod loki;
+mod verdict;
+mod writer;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use chance::Chance;
+use history::{Check, History};
+
+/// Lines without times of their own are the same to the last bit when they are sent again after a crash.
+const PLAIN_RESENDS_ARE_IDENTICAL: bool = false;
+
+/// Things that happen in a history.
+const STEPS: u64 = 60;
+
+/// So many that fail are enough to see what they have in common.
+const ENOUGH: usize = 8;
+
+#[test]
+fn three_thousand_histories_in_which_every_line_arrives_once() {
+    let seeds = number("FANTAIL_SEEDS").unwrap_or(3_000);
+    let next = AtomicU64::new(0);
+    let failed: Mutex<Vec<(u64, String)>> = Mutex::default();
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while failed.lock().expect("not poisoned").len() < ENOUGH {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds {
+                        break;
+                    }
+                    if let Err((wrong, _)) = play(seed, &all_steps()) {
+                        failed.lock().expect("not poisoned").push((seed, wrong));
+                    }
+                }
+            });
+        }
+    });
+    let mut failed = failed.into_inner().expect("not poisoned");
+    failed.sort();
+    let Some((first, _)) = failed.first() else {
+        return;
+    };
+    for (seed, wrong) in &failed {
+        eprintln!("seed {seed}: {wrong}");
+    }
+    explain(*first);
+}
+
+#[test]
+fn one_history() {
+    let seed = number("FANTAIL_SEED").unwrap_or(1);
+    if play(seed, &all_steps()).is_err() {
+        explain(seed);
+    }
+}
+
+fn all_steps() -> Vec<u64> {
+    (0..STEPS).collect()
+}
+
+/// Plays those steps of a history; gives what went wrong, and all that happened until then.
+fn play(seed: u64, steps: &[u64]) -> Result<(), (String, Vec<String>)> {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let played = catch_unwind(AssertUnwindSafe(|| -> Check {
+        let dir = directory();
+        let mut history = History::begin(seed, dir.path(), told.clone());
+        let mut check = Ok(());
+        for step in steps {
+            check = check.and_then(|()| history.step(Chance::new(seed, *step)));
+        }
+        check = check.and_then(|()| history.end(Chance::new(seed, STEPS)));
+        if check.is_err() {
+            history.tell_positions();
+        }
+        check
+    }));
+    let wrong = match played {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(wrong)) => wrong,
+        Err(panic) => match panic.downcast::<String>() {
+            Ok(text) => format!("panic: {text}"),
+            Err(panic) => format!("panic: {:?}", panic.downcast_ref::<&str>()),
+        },
+    };
+    Err((wrong, std::mem::take(&mut told.lock().expect("not poisoned"))))
+}
+
+/// Leaves out of a failing history what it fails without, and says the rest.
+fn explain(seed: u64) {
+    let mut steps = all_steps();
+    let mut failure = play(seed, &steps).expect_err("it failed before");
+    let mut at = steps.len();
+    while at > 0 {
+        at -= 1;
+        let mut fewer = steps.clone();
+        fewer.remove(at);
+        if let Err(again) = play(seed, &fewer) {
+            (steps, failure) = (fewer, again);
+        }
+    }
+    let (wrong, told) = failure;
+    panic!(
+        "{wrong}\n\nThe shortest history of seed {seed} in which that happens:\n  {}\n\n\
+         To play it again: FANTAIL_SEED={seed} cargo test --lib one_history -- --nocapture\n",
+        told.join("\n  ")
+    );
+}
+
+/// In memory where there is such a place: histories are about order, not about disks.
+fn directory() -> tempfile::TempDir {
+    match Path::new("/dev/shm").is_dir() {
+        true => tempfile::tempdir_in("/dev/shm").expect("a directory"),
+        false => tempfile::tempdir().expect("a directory"),
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}

@@ -1,0 +1,195 @@
+//! An agent without threads: the scout and the readers, each told when it is its turn.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use super::disk::Disk;
+use super::loki::Road;
+use super::writer::Format;
+use crate::batch::Limits;
+use crate::metrics::{Dropped, Registry};
+use crate::model::{Labels, TargetGroup, Update};
+use crate::positions::{self, Positions};
+use crate::scrape::bell::Bell;
+use crate::scrape::metrics::Metrics;
+use crate::scrape::post::{Event, Mailbox};
+use crate::scrape::reader::{Parts, Reader};
+use crate::scrape::scout::Scout;
+use crate::scrape::status::Status;
+use crate::scrape::watch::Heard;
+use crate::scrape::*;
+
+/// What a history is played with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub clients: usize,
+    pub window: u64,
+    pub batchsize: usize,
+}
+
+pub(super) struct Agent {
+    scout: Scout,
+    events: Sender<Event>,
+    /// None once it has stopped.
+    readers: Vec<Option<Reader>>,
+    pub roads: Vec<Road>,
+    positions: Arc<Positions>,
+    status: Arc<Status>,
+}
+
+/// Regular expressions are compiled once for all histories.
+static JOBS: LazyLock<Arc<[Job]>> = LazyLock::new(|| {
+    let job = |format: &Format| {
+        let stages: Vec<serde_yaml::Value> = serde_yaml::from_str(format.stages()).expect("yaml");
+        Job {
+            name: format.job().into(),
+            rules: Rules::compile(&[]).expect("no rules"),
+            program: Some(crate::stages::compile(&stages).expect("stages")),
+            options: tail::Options::default(),
+            unreadable: None,
+        }
+    };
+    Format::ALL.iter().map(job).collect()
+});
+
+impl Agent {
+    pub fn start(disk: &Disk, home: &Path, settings: Settings) -> Self {
+        let filename = home.join("positions.yaml");
+        let config =
+            positions::Config { filename, ignore_invalid_yaml: false, read_only: false, readers: Default::default() };
+        let positions = Arc::new(Positions::open(config).expect("positions"));
+        let config = Config {
+            hostname: "here".into(),
+            sync_period: Duration::from_secs(10),
+            positions_sync_period: Duration::from_secs(10),
+            min_poll: Duration::from_millis(250),
+            max_poll: None,
+            replay_window: settings.window,
+            rate: None,
+            dry_run: false,
+            stdin: None,
+        };
+        let (events, inbox) = mpsc::channel();
+        let (registry, status) = (Registry::new(), Arc::new(Status::default()));
+        let (metrics, dropped) = (Metrics::register(&registry, status.clone()), Dropped::register(&registry));
+        let (mut readers, mut roads, mut mailboxes) = (Vec::new(), Vec::new(), Vec::new());
+        for index in 0..settings.clients {
+            let (batches, road) = tokio::sync::mpsc::unbounded_channel();
+            let mailbox = Arc::new(Mailbox::new(Arc::new(Bell::default())));
+            let parts = Parts {
+                clock: disk.clock.clone(),
+                index,
+                config: config.clone(),
+                jobs: JOBS.clone(),
+                outlet: outlet(index, settings.batchsize, batches),
+                positions: positions.clone(),
+                mailbox: mailbox.clone(),
+                scout: events.clone(),
+                metrics: metrics.clone(),
+                dropped: dropped.clone(),
+                custom: None,
+                status: status.clone(),
+            };
+            readers.push(Some(Reader::new(parts)));
+            roads.push(Road::new(road));
+            mailboxes.push(mailbox);
+        }
+        let inbox = (events.clone(), inbox);
+        let scout =
+            Scout::new(config, JOBS.clone(), mailboxes, positions.clone(), metrics, status.clone(), inbox).deaf();
+        for format in Format::ALL {
+            let glob = disk.root.join(format.job()).join("*/*.log").display().to_string();
+            let target = Labels::from([("app".into(), "a".into()), ("__path__".into(), glob)]);
+            let group = TargetGroup { source: "static".into(), targets: vec![target] };
+            let _ = events.send(Event::Update(Update::Group { job: format.job().into(), group }));
+        }
+        Self { scout, events, readers, roads, positions, status }
+    }
+
+    /// Names changed: those it hears of, or so many that it looks everywhere.
+    pub fn hear(&mut self, disk: &mut Disk, everywhere: bool) {
+        let names = std::mem::take(&mut disk.unheard);
+        let heard = if everywhere { Heard::Everything } else { Heard::Names(names.into_iter().collect()) };
+        let _ = self.events.send(Event::Heard(heard));
+        self.scout.step();
+    }
+
+    /// One turn of each reader; gives when there will be more to do.
+    pub fn turn(&mut self, now: Instant) -> Instant {
+        let mut due = now + Duration::from_secs(1);
+        for (place, road) in self.readers.iter_mut().zip(&mut self.roads) {
+            match place.as_mut().map(Reader::turn) {
+                Some(Some(next)) => due = due.min(next),
+                Some(None) => {
+                    if let Some(reader) = place.take() {
+                        reader.finish();
+                    }
+                }
+                None => {}
+            }
+            road.fill();
+        }
+        self.scout.step();
+        due
+    }
+
+    pub fn tell_to_stop(&mut self) {
+        let _ = self.events.send(Event::Stop(Duration::from_secs(20)));
+        self.scout.step();
+    }
+
+    pub fn has_stopped(&self) -> bool {
+        self.readers.iter().all(Option::is_none)
+    }
+
+    pub fn sync(&self) {
+        self.positions.sync().expect("positions are written");
+    }
+
+    /// Whether all that was read has been answered.
+    pub fn is_settled(&self) -> bool {
+        let all_answered = self.status.unacknowledged().values().all(|bytes| *bytes == 0);
+        all_answered && self.status.files().iter().all(|file| file.ledger.is_settled())
+    }
+
+    pub fn troubles(&self) -> Vec<String> {
+        let files = self.status.files();
+        files.iter().filter_map(|f| Some(format!("{}: {}", f.path.display(), f.error.as_ref()?))).collect()
+    }
+}
+
+fn outlet(index: usize, batchsize: usize, batches: tokio::sync::mpsc::UnboundedSender<Batch>) -> Outlet {
+    let batch = batch::Config {
+        batchsize,
+        batchwait: Duration::from_millis(200),
+        tenant_id: None,
+        external_labels: Labels::new(),
+        limits: Limits::default(),
+    };
+    let books = Books { too_long: Box::new(|_| {}), truncated: Box::new(|_| {}) };
+    Outlet { client: format!("client {index}").into(), batch, batches, books }
+}
+
+/// The offsets that a journal says last: by log, inode and, where the same file may begin again, its head.
+pub(super) fn positions(home: &Path, begins_again: impl Fn(u64) -> bool) -> HashMap<String, u64> {
+    let text = fs::read_to_string(home.join("positions.yaml.journal")).unwrap_or_default();
+    let (mut logs, mut offsets) = (HashMap::new(), HashMap::new());
+    for line in text.lines() {
+        let fields: Vec<&str> = line.split(' ').collect();
+        match fields[..] {
+            ["k", slot, _, _, ..] => drop(logs.insert(slot, fields[3..fields.len() - 1].join(" "))),
+            ["p", slot, _, inode, length, head, offset, _, _, sum] if sum.len() == 8 => {
+                let head = if begins_again(inode.parse().unwrap_or(0)) { [length, head] } else { ["", ""] };
+                let log = logs.get(slot).map_or("?", |l| l);
+                let place = format!("{log} inode {inode} {}", head.join(" "));
+                offsets.insert(place, offset.parse().unwrap_or(0));
+            }
+            _ => {}
+        }
+    }
+    offsets
+}

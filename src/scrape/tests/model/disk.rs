@@ -1,0 +1,159 @@
+//! The files of a history, real ones, and what is known of them: which line stands where.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::model::Clock;
+
+/// A line as somebody wrote it, perhaps in several parts.
+pub(super) struct Line {
+    /// What Loki is to store.
+    pub text: String,
+    pub parts: u8,
+    pub writer: usize,
+    /// Its stages and its times promise that it is the same to the last bit when it is sent again.
+    pub identical: bool,
+    /// Its file gets a name that the glob matches: what is sent again is sent under that.
+    pub renamed: bool,
+    /// It was copied and cut away before anybody can be sure to have seen it: it may never come, or late.
+    pub raced: bool,
+}
+
+/// What is in a file, whatever its name.
+#[derive(Default)]
+pub(super) struct File {
+    /// Lines and which part of them, in order.
+    pub holds: Vec<(usize, u8)>,
+    /// The agent that runs has looked at it, so it has it open for as long as it needs it.
+    pub seen: bool,
+    pub size: u64,
+}
+
+pub(super) struct Disk {
+    pub root: PathBuf,
+    pub clock: Clock,
+    pub lines: Vec<Line>,
+    pub files: Vec<File>,
+    pub names: BTreeMap<PathBuf, usize>,
+    /// Names that changed and that the scout has not been told of.
+    pub unheard: BTreeSet<PathBuf>,
+}
+
+impl Disk {
+    pub fn new(root: PathBuf, clock: Clock) -> Self {
+        let (lines, files) = (Vec::new(), Vec::new());
+        Self { root, clock, lines, files, names: BTreeMap::new(), unheard: BTreeSet::new() }
+    }
+
+    pub fn file(&self, path: &Path) -> &File {
+        &self.files[self.names[path]]
+    }
+
+    pub fn create(&mut self, path: &Path) {
+        fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+        assert!(!self.names.contains_key(path), "{} is there already", path.display());
+        fs::File::create(path).expect("created").set_modified(self.clock.system_time()).expect("dated");
+        self.names.insert(path.into(), self.files.len());
+        self.files.push(File::default());
+        self.unheard.insert(path.into());
+    }
+
+    pub fn append(&mut self, path: &Path, bytes: &[u8], line: (usize, u8)) {
+        let mut file = OpenOptions::new().append(true).open(path).expect("opened");
+        file.write_all(bytes).expect("written");
+        file.set_modified(self.clock.system_time()).expect("dated");
+        let known = &mut self.files[self.names[path]];
+        known.holds.push(line);
+        known.size += bytes.len() as u64;
+    }
+
+    pub fn rename(&mut self, from: &Path, to: &Path) {
+        fs::rename(from, to).expect("renamed");
+        let file = self.names.remove(from).expect("known");
+        assert!(self.names.insert(to.into(), file).is_none(), "{} is there already", to.display());
+        self.unheard.extend([from.to_path_buf(), to.to_path_buf()]);
+    }
+
+    pub fn remove(&mut self, path: &Path) {
+        fs::remove_file(path).expect("removed");
+        self.names.remove(path).expect("known");
+        self.unheard.insert(path.into());
+    }
+
+    /// Compresses a file beside itself and takes its place; `keep_time` as gzip does and the kubelet does not.
+    pub fn gzip(&mut self, path: &Path, keep_time: bool) {
+        let (packed, temporary) = (added(path, ".gz"), added(path, ".tmp"));
+        let plain = fs::read(path).expect("read");
+        let before = fs::metadata(path).expect("it is there").modified().expect("a time");
+        let file = fs::File::create(&temporary).expect("created");
+        let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+        encoder.write_all(&plain).expect("written");
+        let file = encoder.finish().expect("written");
+        file.set_modified(if keep_time { before } else { self.clock.system_time() }).expect("dated");
+        fs::rename(&temporary, &packed).expect("renamed");
+        let seen = self.file(path).seen;
+        self.copied(path, &packed, seen);
+        self.remove(path);
+    }
+
+    /// Copies a file, as copytruncate does before it cuts it.
+    pub fn copy(&mut self, from: &Path, to: &Path) {
+        fs::copy(from, to).expect("copied");
+        let file = OpenOptions::new().write(true).open(to).expect("opened");
+        file.set_modified(self.clock.system_time()).expect("dated");
+        self.copied(from, to, false);
+    }
+
+    pub fn truncate(&mut self, path: &Path) {
+        let file = OpenOptions::new().write(true).open(path).expect("opened");
+        file.set_len(0).expect("cut");
+        file.set_modified(self.clock.system_time()).expect("dated");
+        let known = &mut self.files[self.names[path]];
+        known.holds.clear();
+        known.size = 0;
+    }
+
+    fn copied(&mut self, from: &Path, to: &Path, seen: bool) {
+        let File { holds, size, .. } = self.file(from);
+        let copy = File { holds: holds.clone(), seen, size: *size };
+        self.names.insert(to.into(), self.files.len());
+        self.files.push(copy);
+        self.unheard.insert(to.into());
+    }
+
+    /// The next line of who wrote this one, that is not gone.
+    pub fn after(&self, line: usize, gone: &BTreeSet<usize>) -> Option<usize> {
+        let writer = self.lines[line].writer;
+        (line + 1..self.lines.len()).find(|next| self.lines[*next].writer == writer && !gone.contains(next))
+    }
+
+    /// The agent has looked everywhere.
+    pub fn all_seen(&mut self) {
+        for file in self.names.values() {
+            self.files[*file].seen = true;
+        }
+    }
+
+    /// The agent is gone, and with it what it had open.
+    pub fn none_seen(&mut self) {
+        self.files.iter_mut().for_each(|file| file.seen = false);
+    }
+
+    /// The lines of which a part stands nowhere any more where an agent could find it.
+    pub fn gone(&self) -> Vec<usize> {
+        let named: HashSet<usize> = self.names.values().copied().collect();
+        let within_reach = |(n, file): (usize, &'_ File)| file.seen || named.contains(&n);
+        let files = self.files.iter().enumerate().filter(|f| within_reach((f.0, f.1)));
+        let there: HashSet<(usize, u8)> = files.flat_map(|(_, file)| file.holds.iter().copied()).collect();
+        let whole = |line: usize| (0..self.lines[line].parts).all(|part| there.contains(&(line, part)));
+        (0..self.lines.len()).filter(|line| !whole(*line)).collect()
+    }
+}
+
+pub(super) fn added(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

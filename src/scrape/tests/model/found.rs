@@ -1,0 +1,129 @@
+//! What the histories have found, as short stories.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::agent::{Agent, Settings};
+use super::directory;
+use super::disk::Disk;
+use crate::model::Clock;
+use crate::scrape::tests::rig::decode;
+
+const SETTINGS: Settings = Settings { clients: 1, window: 64 << 10, batchsize: 1 << 20 };
+
+struct Story {
+    dir: tempfile::TempDir,
+    disk: Disk,
+    agent: Agent,
+    /// Whether Loki is there.
+    answers: bool,
+    stored: Vec<String>,
+}
+
+impl Story {
+    fn begin() -> Self {
+        let dir = directory();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        let disk = Disk::new(dir.path().into(), Clock::standing(now.as_nanos() as i64));
+        fs::create_dir_all(dir.path().join("plain/app")).expect("made");
+        fs::create_dir_all(dir.path().join("cri/app")).expect("made");
+        let agent = Agent::start(&disk, dir.path(), SETTINGS);
+        Self { dir, disk, agent, answers: true, stored: Vec::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn append(&self, name: &str, text: &str) {
+        let mut file = OpenOptions::new().create(true).append(true).open(self.path(name)).expect("opened");
+        file.write_all(text.as_bytes()).expect("written");
+        file.set_modified(self.disk.clock.system_time()).expect("dated");
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.path(from), self.path(to)).expect("renamed");
+    }
+
+    /// So many seconds pass, and the agent looks and reads.
+    fn pass(&mut self, seconds: u64) {
+        self.agent.hear(&mut self.disk, true);
+        for _ in 0..seconds {
+            self.disk.clock.advance(Duration::from_secs(1));
+            for _ in 0..3 {
+                self.agent.turn(self.disk.clock.now());
+                if self.answers {
+                    self.answer();
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self) {
+        for batch in self.agent.roads[0].take() {
+            self.stored.extend(decode(&batch).into_iter().map(|entry| entry.line));
+            batch.close();
+        }
+    }
+
+    fn crash_and_start(&mut self) {
+        self.agent = Agent::start(&self.disk, self.dir.path(), SETTINGS);
+    }
+}
+
+#[test]
+fn a_file_that_got_another_name_of_the_glob_unacknowledged_is_sent_after_a_crash() {
+    let mut story = Story::begin();
+    story.append("plain/app/app.log", "one\n");
+    story.answers = false;
+    story.pass(2);
+    story.rename("plain/app/app.log", "plain/app/app-2026.log");
+    story.append("plain/app/app.log", "two\n");
+    // The one log has read it to its end and let it go; the other asks where to go on.
+    story.pass(5);
+    story.crash_and_start();
+    story.answers = true;
+    story.pass(5);
+    story.stored.sort();
+    assert_eq!(story.stored, ["one", "two"]);
+}
+
+#[test]
+fn what_was_written_before_a_late_answer_is_found_although_the_file_of_the_answer_is_gone() {
+    let mut story = Story::begin();
+    story.append("plain/app/app.log", "one\n");
+    story.answers = false;
+    story.pass(2);
+    story.rename("plain/app/app.log", "plain/app/app.log.1");
+    story.append("plain/app/app.log", "two\n");
+    story.pass(0);
+    story.disk.clock.advance(Duration::from_secs(120));
+    // The answer to the first line comes long after the second was written.
+    story.answer();
+    story.agent.turn(story.disk.clock.now());
+    fs::remove_file(story.path("plain/app/app.log.1")).expect("removed");
+    story.rename("plain/app/app.log", "plain/app/app.log.1");
+    story.append("plain/app/app.log", "three\n");
+    story.crash_and_start();
+    story.answers = true;
+    story.pass(5);
+    assert_eq!(story.stored, ["one", "two", "three"]);
+}
+
+#[test]
+fn a_line_half_of_which_was_read_when_loki_went_away_arrives_whole() {
+    let mut story = Story::begin();
+    let filler = "x".repeat(SETTINGS.window as usize);
+    story.answers = false;
+    story.append("cri/app/0.log", &format!("2026-11-22T10:00:00Z stdout F {filler}\n"));
+    story.append("cri/app/0.log", "2026-11-22T10:00:01Z stderr P one \n");
+    story.append("cri/app/0.log", &format!("2026-11-22T10:00:02Z stdout F {filler}\n"));
+    story.append("cri/app/0.log", "2026-11-22T10:00:03Z stderr F line\n");
+    story.pass(1_000);
+    story.answers = true;
+    story.pass(5);
+    story.stored.retain(|line| line.len() < 100);
+    assert_eq!(story.stored, ["one line"]);
+}

@@ -1,0 +1,375 @@
+//! One history: what happens in it.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::agent::{Agent, Settings};
+use super::chance::Chance;
+use super::disk::Disk;
+use super::loki::{Answer, Loki};
+use super::verdict::within_window;
+use super::writer::{Manner, Writer};
+use crate::model::Clock;
+
+/// What Loki does for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mood {
+    Well,
+    /// It answers nothing.
+    Away,
+    /// It answers some pushes, one way or another.
+    Odd,
+}
+
+pub(super) struct History {
+    pub disk: Disk,
+    pub settings: Settings,
+    pub writers: Vec<Writer>,
+    pub agent: Option<Agent>,
+    pub lokis: Vec<Loki>,
+    pub moods: Vec<Mood>,
+    /// Of each client the lines that cannot be had any more: their file is gone, and nobody had seen it.
+    pub lost: Vec<BTreeSet<usize>>,
+    /// Lines that have lost their end, while nothing was written behind them.
+    pub torn: BTreeSet<(usize, usize)>,
+    /// Where positions are, and what they said last.
+    pub home: PathBuf,
+    pub offsets: HashMap<String, u64>,
+    pub truncated: HashSet<u64>,
+    /// How much of the journal is on the disk for good.
+    pub durable: u64,
+    /// When the agent looked everywhere.
+    pub looked: Instant,
+    pub told: Arc<Mutex<Vec<String>>>,
+}
+
+pub(super) type Check = Result<(), String>;
+
+impl History {
+    pub fn begin(seed: u64, root: &Path, told: Arc<Mutex<Vec<String>>>) -> Self {
+        let mut chance = Chance::new(seed, u64::MAX);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        // No file is older than the first start.
+        let clock = Clock::standing(now.as_nanos() as i64 + 1_000_000_000);
+        let mut disk = Disk::new(root.join("logs"), clock);
+        let settings = Settings {
+            clients: 1 + usize::from(chance.one_in(4)),
+            window: chance.pick(&[1 << 10, 4 << 10, 64 << 10]),
+            batchsize: chance.pick(&[1 << 10, 8 << 10, 1 << 20]),
+        };
+        let writers: Vec<Writer> = (0..1 + chance.below(3)).map(|id| Writer::new(id, &mut disk, &mut chance)).collect();
+        let home = root.join("home");
+        fs::create_dir_all(&home).expect("made");
+        // A second client's Loki is dead, all the time.
+        let moods = (0..settings.clients).map(|client| if client == 0 { Mood::Well } else { Mood::Away }).collect();
+        let mut history = Self {
+            disk,
+            settings,
+            writers,
+            agent: None,
+            lokis: (0..settings.clients).map(|_| Loki::default()).collect(),
+            moods,
+            lost: vec![BTreeSet::new(); settings.clients],
+            torn: BTreeSet::new(),
+            home,
+            offsets: HashMap::new(),
+            truncated: HashSet::new(),
+            durable: 0,
+            looked: Instant::now(),
+            told,
+        };
+        history.tell(format!("{settings:?}"));
+        for (id, writer) in history.writers.iter().enumerate() {
+            history.tell(format!("writer {id}: {:?} {:?} {}", writer.format, writer.manner, writer.live.display()));
+        }
+        // What is rotated away before the very first start is none of ours.
+        history.start();
+        history
+    }
+
+    pub fn tell(&self, what: String) {
+        self.told.lock().expect("not poisoned").push(what);
+    }
+
+    pub fn tell_positions(&self) {
+        let journal = fs::read_to_string(self.journal()).unwrap_or_default();
+        self.tell(format!("the journal says: {}", journal.replace('\n', "\n    ")));
+        for name in self.disk.names.keys() {
+            self.tell(format!("{}: inode {}, {} bytes", name.display(), inode(name), size(name)));
+        }
+    }
+
+    /// Something happens.
+    pub fn step(&mut self, mut chance: Chance) -> Check {
+        let writer = chance.below(self.writers.len());
+        match chance.below(100) {
+            0..30 => self.write(writer, &mut chance),
+            30..50 => {
+                let time = Duration::from_millis(chance.pick(&[0, 60, 300, 1_100]));
+                self.tell(format!("{time:?} pass"));
+                self.pass(time, &mut chance)?;
+            }
+            50..58 => self.look(false, &mut chance)?,
+            58..61 => self.look(true, &mut chance)?,
+            61..72 => self.rotate(writer, &mut chance),
+            72..77 => self.change_mood(&mut chance),
+            77..83 => self.answer(&mut chance)?,
+            83..87 => self.crash(&mut chance),
+            87..89 => self.stop(&mut chance)?,
+            89..91 => self.sync(),
+            91..93 => self.rest(&mut chance)?,
+            93 => self.delete_oldest(writer),
+            94 => self.restart_container(writer, &mut chance),
+            95 => self.delete_all(writer),
+            96 => self.write_late(writer, &mut chance),
+            _ if self.agent.is_none() => self.start(),
+            _ => self.write(writer, &mut chance),
+        }
+        self.forfeit();
+        self.check()
+    }
+
+    fn write(&mut self, writer: usize, chance: &mut Chance) {
+        let own = &mut self.writers[writer];
+        if own.raced && self.agent.is_some() {
+            return; // what copytruncate does to who reads and writes meanwhile is its own
+        }
+        let first = self.disk.lines.len();
+        for _ in 0..1 + chance.below(8) {
+            own.write(&mut self.disk, chance);
+        }
+        self.tell(format!("writer {writer} writes lines from {first} to before {}", self.disk.lines.len()));
+    }
+
+    fn rotate(&mut self, writer: usize, chance: &mut Chance) {
+        let own = &mut self.writers[writer];
+        if own.raced && self.agent.is_some() {
+            return;
+        }
+        if own.manner == Manner::Copied {
+            self.truncated.insert(inode(&own.live));
+            self.race(writer);
+        }
+        let own = &mut self.writers[writer];
+        own.rotate(&mut self.disk, chance);
+        self.tell(format!("writer {writer} rotates"));
+    }
+
+    fn delete_oldest(&mut self, writer: usize) {
+        let own = &mut self.writers[writer];
+        if !own.old.is_empty() {
+            let oldest = own.old.remove(0);
+            self.disk.remove(&oldest);
+            self.tell(format!("{} is deleted", oldest.display()));
+        }
+    }
+
+    fn restart_container(&mut self, writer: usize, _: &mut Chance) {
+        if self.writers[writer].manner == Manner::Kubelet {
+            self.writers[writer].restart(&mut self.disk);
+            self.tell(format!("the container of writer {writer} is started again"));
+        }
+    }
+
+    fn delete_all(&mut self, writer: usize) {
+        self.writers[writer].delete_all(&mut self.disk);
+        self.tell(format!("all that writer {writer} wrote is deleted"));
+    }
+
+    /// Into a file that has been renamed, right after that.
+    fn write_late(&mut self, writer: usize, chance: &mut Chance) {
+        let own = &mut self.writers[writer];
+        if let Manner::Renamed = own.manner {
+            own.rotate_and_write_late(&mut self.disk, chance);
+            self.tell(format!("writer {writer} rotates and writes to the old file once more"));
+        }
+    }
+
+    fn change_mood(&mut self, chance: &mut Chance) {
+        self.moods[0] = chance.pick(&[Mood::Well, Mood::Well, Mood::Away, Mood::Odd]);
+        self.tell(format!("Loki is {:?}", self.moods[0]));
+    }
+
+    fn answer(&mut self, chance: &mut Chance) -> Check {
+        let Some(agent) = &mut self.agent else {
+            return Ok(());
+        };
+        let road = &mut agent.roads[0];
+        if road.lanes() == 0 {
+            return Ok(());
+        }
+        let lane = chance.below(road.lanes());
+        let answer = any_answer(chance);
+        if road.answer(lane, answer, &mut self.lokis[0], &self.disk.lines)? {
+            self.tell(format!("lane {lane}: {answer:?}"));
+        }
+        Ok(())
+    }
+
+    pub fn start(&mut self) {
+        self.disk.none_seen();
+        self.disk.clock.advance(Duration::from_millis(100));
+        self.agent = Some(Agent::start(&self.disk, &self.home, self.settings));
+        self.durable = size(&self.journal());
+        self.looked = self.disk.clock.now();
+        self.tell("the agent starts".into());
+    }
+
+    /// kill -9, with what is on its way given up; what Loki did with it nobody will know.
+    fn crash(&mut self, chance: &mut Chance) {
+        let Some(mut agent) = self.agent.take() else {
+            return self.start();
+        };
+        let mut stored = Vec::new();
+        for (client, road) in agent.roads.iter_mut().enumerate() {
+            for lane in 0..road.lanes() {
+                if self.moods[client] != Mood::Away && chance.one_in(3) {
+                    let was = road.answer(lane, Answer::Lost, &mut self.lokis[client], &self.disk.lines);
+                    stored.extend(was.unwrap_or_default().then_some(lane));
+                }
+            }
+        }
+        drop(agent);
+        self.gone();
+        let unsynced = size(&self.journal()).saturating_sub(self.durable);
+        let torn = if chance.one_in(3) { unsynced.min(1 + chance.below(200) as u64) } else { 0 };
+        cut(&self.journal(), torn);
+        self.tell(format!("crash; stored without an answer: {stored:?}; journal torn by {torn} bytes"));
+        if torn > 0 {
+            self.offsets.clear();
+        }
+    }
+
+    pub fn stop(&mut self, chance: &mut Chance) -> Check {
+        let Some(agent) = &mut self.agent else {
+            self.start();
+            return Ok(());
+        };
+        self.disk.unheard.clear();
+        agent.tell_to_stop();
+        self.tell("the agent is told to stop".into());
+        for _ in 0..200 {
+            self.turn(chance)?;
+            if self.agent.as_ref().is_none_or(Agent::has_stopped) {
+                break;
+            }
+            self.disk.clock.advance(Duration::from_millis(200));
+        }
+        let agent = self.agent.take().expect("it runs");
+        if !agent.has_stopped() {
+            return Err("it does not stop".into());
+        }
+        agent.sync();
+        drop(agent);
+        self.gone();
+        self.tell("the agent has stopped".into());
+        Ok(())
+    }
+
+    /// The agent's memory is gone.
+    fn gone(&mut self) {
+        self.lokis.iter_mut().for_each(|loki| loki.interrupted = true);
+        self.disk.none_seen();
+        self.disk.unheard.clear();
+        self.writers.iter_mut().for_each(|writer| writer.raced = false);
+    }
+
+    fn sync(&mut self) {
+        if let Some(agent) = &self.agent {
+            agent.sync();
+            self.durable = size(&self.journal());
+            self.tell("positions are synced".into());
+        }
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.home.join("positions.yaml.journal")
+    }
+
+    /// Nothing happens for longer; lines that were begun are finished, as nobody takes minutes for that.
+    fn rest(&mut self, chance: &mut Chance) -> Check {
+        for writer in &mut self.writers {
+            let live = writer.live.clone();
+            writer.complete(&live, &mut self.disk);
+        }
+        let time = Duration::from_secs(chance.pick(&[4, 70, 400]));
+        self.tell(format!("{time:?} of silence"));
+        for _ in 0..12 {
+            self.pass(time / 12, chance)?;
+        }
+        Ok(())
+    }
+
+    /// Time passes, and the agent does what is due.
+    pub fn pass(&mut self, time: Duration, chance: &mut Chance) -> Check {
+        self.disk.clock.advance(time);
+        // The scout's safety net.
+        if self.agent.is_some() && self.disk.clock.now() >= self.looked + Duration::from_secs(60) {
+            self.look(true, chance)?;
+        }
+        for _ in 0..3 {
+            self.turn(chance)?;
+        }
+        Ok(())
+    }
+
+    /// The agent hears of the names that changed, and looks.
+    pub fn look(&mut self, everywhere: bool, chance: &mut Chance) -> Check {
+        let Some(agent) = &mut self.agent else {
+            self.start();
+            return Ok(());
+        };
+        agent.hear(&mut self.disk, everywhere);
+        self.turn(chance)?;
+        self.turn(chance)?;
+        self.disk.all_seen();
+        self.looked = self.disk.clock.now();
+        self.writers.iter_mut().for_each(|writer| writer.raced = false);
+        self.tell(format!("the agent looks{}", if everywhere { " everywhere" } else { "" }));
+        Ok(())
+    }
+
+    /// The readers have a turn, and Loki answers as it does for now.
+    fn turn(&mut self, chance: &mut Chance) -> Check {
+        let Some(agent) = &mut self.agent else {
+            return Ok(());
+        };
+        agent.turn(self.disk.clock.now());
+        for (client, road) in agent.roads.iter_mut().enumerate() {
+            within_window(self.settings, client, road)?;
+            for lane in 0..road.lanes() {
+                let (loki, lines) = (&mut self.lokis[client], &self.disk.lines);
+                match self.moods[client] {
+                    Mood::Well => while road.answer(lane, Answer::Stored, loki, lines)? {},
+                    Mood::Odd if chance.one_in(2) => drop(road.answer(lane, any_answer(chance), loki, lines)?),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn any_answer(chance: &mut Chance) -> Answer {
+    chance.pick(&[Answer::Stored, Answer::Stored, Answer::Lost, Answer::Refused, Answer::Halved])
+}
+
+fn size(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |meta| meta.len())
+}
+
+/// Takes the last bytes of a file away, as a power cut may.
+fn cut(path: &Path, bytes: u64) {
+    if bytes > 0 {
+        let file = fs::OpenOptions::new().write(true).open(path).expect("opened");
+        file.set_len(size(path) - bytes).expect("cut");
+    }
+}
+
+fn inode(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).map_or(0, |meta| meta.ino())
+}

@@ -1,0 +1,165 @@
+//! A Loki that remembers: what was stored, whether it was stored twice, whether it came in order.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::PLAIN_RESENDS_ARE_IDENTICAL;
+use super::disk::Line;
+use crate::batch::Batch;
+use crate::scrape::tests::rig::{Stored, decode};
+
+type Tenant = Option<Arc<str>>;
+type Entry = (Tenant, Stored);
+
+/// What one client's Loki holds; it outlives the agents.
+#[derive(Default)]
+pub(super) struct Loki {
+    entries: HashSet<Entry>,
+    /// Where each line went.
+    pub lines: HashMap<usize, Vec<Entry>>,
+    /// Of each stream the line and the time that came last.
+    heads: HashMap<(Tenant, String), (usize, i64)>,
+    /// Entries that hold what nobody wrote as it stands there, with the line they begin with.
+    pub torn: Vec<(usize, Entry)>,
+    /// Agents have died, or were stopped with answers outstanding.
+    pub interrupted: bool,
+    /// How often something was stored, or would have been if it had not been there already.
+    pub pushes: usize,
+}
+
+/// What Loki says to a push, and what of that arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Stored,
+    /// Stored; the answer never arrives, and the push is sent again.
+    Lost,
+    /// 429, 5xx: nothing is stored, and the push is sent again.
+    Refused,
+    /// Refused as a whole; its older half is stored when it comes alone.
+    Halved,
+}
+
+/// The pushes of a client that are on their way, a lane per tenant, oldest first.
+pub(super) struct Road {
+    pub batches: UnboundedReceiver<Batch>,
+    lanes: Vec<(Tenant, VecDeque<Batch>)>,
+}
+
+impl Road {
+    pub fn new(batches: UnboundedReceiver<Batch>) -> Self {
+        Self { batches, lanes: Vec::new() }
+    }
+
+    /// Takes what the reader hands out.
+    pub fn fill(&mut self) {
+        while let Ok(batch) = self.batches.try_recv() {
+            let tenant = batch.tenant().cloned();
+            match self.lanes.iter_mut().find(|(name, _)| *name == tenant) {
+                Some((_, lane)) => lane.push_back(batch),
+                None => self.lanes.push((tenant, VecDeque::from([batch]))),
+            }
+        }
+    }
+
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// All that is on its way, for a test that answers itself.
+    pub fn take(&mut self) -> Vec<Batch> {
+        self.lanes.iter_mut().flat_map(|(_, lane)| lane.drain(..)).collect()
+    }
+
+    /// Bytes on their way per file, and the longest entry among them.
+    pub fn in_flight(&self) -> (HashMap<String, usize>, usize) {
+        let (mut sums, mut longest) = (HashMap::new(), 0);
+        for entry in self.lanes.iter().flat_map(|(_, lane)| lane).flat_map(decode) {
+            let file = entry.labels.split("filename=").nth(1).and_then(|f| f.split('"').nth(1)).unwrap_or_default();
+            longest = longest.max(entry.line.len());
+            *sums.entry(file.to_string()).or_default() += entry.line.len();
+        }
+        (sums, longest)
+    }
+
+    /// Loki answers the oldest push of a lane; gives whether there was one.
+    pub fn answer(&mut self, lane: usize, answer: Answer, loki: &mut Loki, written: &[Line]) -> Result<bool, String> {
+        let (tenant, lane) = &mut self.lanes[lane];
+        let Some(batch) = lane.pop_front() else {
+            return Ok(false);
+        };
+        match answer {
+            Answer::Stored => {
+                loki.store(tenant, &batch, written)?;
+                batch.close();
+            }
+            Answer::Lost => {
+                loki.store(tenant, &batch, written)?;
+                lane.push_front(batch);
+            }
+            Answer::Refused => lane.push_front(batch),
+            Answer::Halved => match batch.split() {
+                Ok((older, younger)) => {
+                    lane.push_front(younger);
+                    loki.store(tenant, &older, written)?;
+                    older.close();
+                }
+                Err(single) => lane.push_front(single),
+            },
+        }
+        Ok(true)
+    }
+}
+
+impl Loki {
+    pub fn has(&self, line: usize) -> bool {
+        self.lines.contains_key(&line)
+    }
+
+    fn store(&mut self, tenant: &Tenant, batch: &Batch, written: &[Line]) -> Result<(), String> {
+        self.pushes += 1;
+        for entry in decode(batch) {
+            let stream = (tenant.clone(), entry.labels.clone());
+            let entry = (tenant.clone(), entry);
+            if self.entries.contains(&entry) {
+                continue; // folded
+            }
+            self.entries.insert(entry.clone());
+            let time = entry.1.timestamp;
+            for (at, text) in entry.1.line.split('\n').enumerate() {
+                let line = number(text).ok_or_else(|| format!("stored what nobody wrote: {:?}", entry.1))?;
+                if written.get(line).is_none_or(|l| l.text != text) {
+                    self.torn.push((line, entry.clone()));
+                    continue;
+                }
+                let before = self.lines.entry(line).or_default();
+                before.push(entry.clone());
+                let again = before.len() > 1;
+                // It got the label of its new name.
+                let renamed = written[line].renamed && before.iter().any(|b| b.1.labels != before[0].1.labels);
+                let may_differ = renamed || !written[line].identical && !PLAIN_RESENDS_ARE_IDENTICAL;
+                if again && !(may_differ && self.interrupted) {
+                    return Err(format!("line {line} is stored twice: {before:?}"));
+                }
+                let head = self.heads.get(&stream).copied();
+                if let Some((last, then)) = head
+                    && !again
+                    && !written[line].raced
+                    && (line < last || at == 0 && time < then)
+                {
+                    return Err(format!("line {line} ({time}) came after line {last} ({then}) in {stream:?}"));
+                }
+                if head.is_none_or(|(last, _)| line > last) {
+                    self.heads.insert(stream.clone(), (line, time));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which line a text says it is.
+fn number(text: &str) -> Option<usize> {
+    text.trim_start().strip_prefix('<')?.split_once(':')?.0.parse().ok()
+}

@@ -1,0 +1,294 @@
+//! Who writes logs and rotates them, each in the manner of somebody real.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::chance::Chance;
+use super::disk::{Disk, Line, added};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Plain,
+    Cri,
+    Multiline,
+    /// CRI lines of two tenants.
+    Tenants,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// `0.log.<time>`, all but the newest compressed; `1.log` after a restart.
+    Kubelet,
+    /// logrotate's `app.log.1`, `.2.gz`; what is compressed at once and what a rotation later.
+    Numbered { delay: bool, compress: bool },
+    /// logrotate's copytruncate.
+    Copied,
+    /// logrotate's dateext.
+    Dated { compress: bool },
+    /// A program that gives its old log a name that the glob matches.
+    Renamed,
+}
+
+/// How many rotated files are kept.
+const KEPT: usize = 4;
+
+pub(super) struct Writer {
+    pub format: Format,
+    pub manner: Manner,
+    pub live: PathBuf,
+    dir: PathBuf,
+    id: usize,
+    /// Rotated files, oldest first.
+    pub old: Vec<PathBuf>,
+    restarts: usize,
+    /// A line whose rest is still to be written: its parts, and how many of them there are already.
+    pending: Option<(usize, Vec<String>, u8)>,
+    /// It has been cut, and an agent that runs has not seen that yet: whoever writes now races with copytruncate.
+    pub raced: bool,
+}
+
+impl Format {
+    pub const ALL: [Format; 4] = [Format::Plain, Format::Cri, Format::Multiline, Format::Tenants];
+
+    pub fn job(self) -> &'static str {
+        match self {
+            Format::Plain => "plain",
+            Format::Cri => "cri",
+            Format::Multiline => "multiline",
+            Format::Tenants => "tenants",
+        }
+    }
+
+    pub fn stages(self) -> &'static str {
+        match self {
+            Format::Plain => "[]",
+            Format::Cri => "[{cri: {}}]",
+            Format::Multiline => "[{multiline: {firstline: '^<'}}]",
+            Format::Tenants => "[{cri: {}}, {regex: {expression: '^<[^>]*(?P<team>[ab])>'}}, {tenant: {source: team}}]",
+        }
+    }
+}
+
+impl Writer {
+    pub fn new(id: usize, disk: &mut Disk, chance: &mut Chance) -> Self {
+        let format = chance.pick(&Format::ALL);
+        let manner = match chance.below(7) {
+            0 | 1 => Manner::Kubelet,
+            2 | 3 => Manner::Numbered { delay: chance.one_in(2), compress: !chance.one_in(4) },
+            4 => Manner::Copied,
+            5 => Manner::Dated { compress: chance.one_in(2) },
+            _ => Manner::Renamed,
+        };
+        let dir = disk.root.join(format.job()).join(format!("w{id}"));
+        let live = dir.join(if manner == Manner::Kubelet { "0.log" } else { "app.log" });
+        disk.create(&live);
+        Self { format, manner, live, dir, id, old: Vec::new(), restarts: 0, pending: None, raced: false }
+    }
+
+    /// Writes one line, or a part of one.
+    pub fn write(&mut self, disk: &mut Disk, chance: &mut Chance) {
+        let live = self.live.clone();
+        self.write_to(&live, disk, chance);
+    }
+
+    pub fn write_to(&mut self, path: &Path, disk: &mut Disk, chance: &mut Chance) {
+        if self.pending.is_none() {
+            self.begin_line(disk, chance);
+        }
+        self.write_part(path, disk);
+        if chance.one_in(3) {
+            self.complete(path, disk);
+        }
+    }
+
+    /// Writes the rest of a line that was begun.
+    pub fn complete(&mut self, path: &Path, disk: &mut Disk) {
+        while self.pending.is_some() {
+            self.write_part(path, disk);
+        }
+    }
+
+    fn begin_line(&mut self, disk: &mut Disk, chance: &mut Chance) {
+        let number = disk.lines.len();
+        let length = if chance.one_in(12) { 600 + chance.below(2_500) } else { chance.below(120) };
+        let indent = if self.format == Format::Multiline && chance.one_in(2) { " " } else { "" };
+        let team = chance.pick(&["a", "b"]);
+        let cri = matches!(self.format, Format::Cri | Format::Tenants);
+        let count = if cri && chance.one_in(4) { 2 + chance.below(3) } else { 1 };
+        let part = format!("{indent}<{number}:{}{team}> {}|", self.id, "x".repeat(length / count));
+        let parts = vec![part; count];
+        disk.lines.push(Line {
+            text: parts.concat(),
+            parts: count as u8,
+            writer: self.id,
+            identical: cri,
+            renamed: self.manner == Manner::Renamed,
+            raced: false,
+        });
+        self.pending = Some((number, parts, 0));
+    }
+
+    fn write_part(&mut self, path: &Path, disk: &mut Disk) {
+        let Some((number, parts, at)) = &mut self.pending else {
+            return;
+        };
+        let text = &parts[*at as usize];
+        let is_last = *at as usize + 1 == parts.len();
+        let bytes = match self.format {
+            Format::Plain | Format::Multiline => format!("{text}\n"),
+            Format::Cri | Format::Tenants => {
+                let flag = if is_last { "F" } else { "P" };
+                // Each line has a time of its own, as the nanoseconds of a runtime's clock nearly always are.
+                let time = disk.clock.unix_nanos() + *number as i64;
+                format!("{} stdout {flag} {text}\n", rfc3339(time))
+            }
+        };
+        let part = (*number, *at);
+        *at += 1;
+        if is_last {
+            self.pending = None;
+        }
+        disk.append(path, bytes.as_bytes(), part);
+    }
+
+    /// Rotates as it does.
+    pub fn rotate(&mut self, disk: &mut Disk, chance: &mut Chance) {
+        // Names with a time in them differ.
+        disk.clock.advance(Duration::from_millis(1_001));
+        match self.manner {
+            Manner::Kubelet => {
+                let rotated = added(&self.live, &format!(".{}", stamp(disk.clock.unix_nanos())));
+                self.compress_all(disk, false);
+                self.give_up_oldest(disk);
+                disk.rename(&self.live, &rotated);
+                self.old.push(rotated);
+                disk.create(&self.live);
+            }
+            Manner::Numbered { delay, compress } => {
+                self.give_up_oldest(disk);
+                self.renumber(disk);
+                let rotated = added(&self.live, ".1");
+                if compress && delay {
+                    self.compress_all(disk, true);
+                }
+                disk.rename(&self.live, &rotated);
+                self.old.push(rotated.clone());
+                // Who writes has not noticed yet.
+                if chance.one_in(3) {
+                    self.write_to(&rotated, disk, chance);
+                }
+                disk.create(&self.live);
+                if compress && !delay {
+                    self.compress_all(disk, true);
+                }
+            }
+            Manner::Copied => {
+                self.give_up_oldest(disk);
+                self.renumber(disk);
+                let copy = added(&self.live, ".1");
+                disk.copy(&self.live, &copy);
+                disk.truncate(&self.live);
+                self.old.push(copy);
+                self.raced = true;
+            }
+            Manner::Dated { compress } => {
+                self.give_up_oldest(disk);
+                let rotated = added(&self.live, &format!("-{}", stamp(disk.clock.unix_nanos())));
+                disk.rename(&self.live, &rotated);
+                self.old.push(rotated);
+                disk.create(&self.live);
+                if compress {
+                    self.compress_all(disk, true);
+                }
+            }
+            Manner::Renamed => {
+                self.give_up_oldest(disk);
+                let rotated = self.dir.join(format!("app-at-{}.log", stamp(disk.clock.unix_nanos())));
+                disk.rename(&self.live, &rotated);
+                self.old.push(rotated);
+                disk.create(&self.live);
+            }
+        }
+    }
+
+    /// Rotates, and writes to the old file once more before anybody can have noticed.
+    pub fn rotate_and_write_late(&mut self, disk: &mut Disk, chance: &mut Chance) {
+        self.rotate(disk, chance);
+        if let Some(newest) = self.old.last().cloned() {
+            self.write_to(&newest, disk, chance);
+            self.complete(&newest, disk);
+        }
+    }
+
+    /// Its container is started again, and gets a log of its own.
+    pub fn restart(&mut self, disk: &mut Disk) {
+        self.complete(&self.live.clone(), disk);
+        self.restarts += 1;
+        self.live = self.dir.join(format!("{}.log", self.restarts));
+        self.old.clear();
+        disk.create(&self.live);
+    }
+
+    /// All that it wrote is deleted, and it begins anew.
+    pub fn delete_all(&mut self, disk: &mut Disk) {
+        self.complete(&self.live.clone(), disk);
+        let names: Vec<PathBuf> = disk.names.keys().filter(|name| name.starts_with(&self.dir)).cloned().collect();
+        names.iter().for_each(|name| disk.remove(name));
+        self.old.clear();
+        disk.create(&self.live);
+    }
+
+    fn give_up_oldest(&mut self, disk: &mut Disk) {
+        if self.old.len() >= KEPT {
+            disk.remove(&self.old.remove(0));
+        }
+    }
+
+    /// `.1` becomes `.2` and so on, the oldest first.
+    fn renumber(&mut self, disk: &mut Disk) {
+        let count = self.old.len();
+        for (at, name) in self.old.iter_mut().enumerate() {
+            let packed = name.extension().is_some_and(|e| e == "gz");
+            let to = added(&self.live, &format!(".{}{}", count + 1 - at, if packed { ".gz" } else { "" }));
+            disk.rename(name, &to);
+            *name = to;
+        }
+    }
+
+    fn compress_all(&mut self, disk: &mut Disk, keep_time: bool) {
+        for name in &mut self.old {
+            if name.extension().is_none_or(|e| e != "gz") {
+                disk.gzip(name, keep_time);
+                *name = added(name, ".gz");
+            }
+        }
+    }
+}
+
+fn rfc3339(nanos: i64) -> String {
+    let (date, clock) = (date(nanos), nanos.rem_euclid(86_400_000_000_000));
+    let (seconds, fraction) = (clock / 1_000_000_000, clock % 1_000_000_000);
+    let (y, m, d) = date;
+    format!("{y}-{m:02}-{d:02}T{:02}:{:02}:{:02}.{fraction:09}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// As rotated files carry it.
+fn stamp(nanos: i64) -> String {
+    let text = rfc3339(nanos);
+    format!("{}-{}", text[..10].replace('-', ""), text[11..19].replace(':', ""))
+}
+
+/// Year, month and day since 1970, counted in years that begin in March.
+fn date(nanos: i64) -> (i64, i64, i64) {
+    let days = nanos.div_euclid(86_400_000_000_000) + 719_468;
+    let day_of_era = days % 146_097;
+    let year = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let in_january_or_february = i64::from(month >= 10);
+    (
+        year + days / 146_097 * 400 + in_january_or_february,
+        if month < 10 { month + 3 } else { month - 9 },
+        day_of_year - (153 * month + 2) / 5 + 1,
+    )
+}

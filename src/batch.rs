@@ -9,17 +9,22 @@
 //! all is well only with the last of them.
 
 mod batcher;
+mod bounds;
 mod lane;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use batcher::{Batcher, Config, Limits, Outcome};
+pub use bounds::Bound;
 pub use stream::StreamId;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::model::{Ack, Entry};
+use crate::model::{Ack, Entry, Reason, Weight};
+use bounds::Bounds;
 use lane::Traffic;
 use stream::Window;
 
@@ -35,6 +40,16 @@ pub struct Batch {
     entries: usize,
     bytes: usize,
     traffic: Traffic,
+    bounds: Arc<Bounds>,
+}
+
+/// Entries of a stream that came in one slot of one log, one after the other.
+#[derive(Debug)]
+struct Span {
+    /// Which of the batch's.
+    ack: usize,
+    entries: usize,
+    weight: Weight,
 }
 
 /// The entries of one stream, encoded.
@@ -44,6 +59,7 @@ struct Stream {
     body: Vec<u8>,
     entries: usize,
     bytes: usize,
+    spans: Vec<Span>,
     window: Arc<Window>,
 }
 
@@ -55,8 +71,8 @@ impl Drop for Stream {
 }
 
 impl Batch {
-    fn new(tenant: Option<Arc<str>>, lane: u64, traffic: Traffic) -> Self {
-        Self { tenant, lane, led: false, streams: Vec::new(), acks: Vec::new(), entries: 0, bytes: 0, traffic }
+    fn new(tenant: Option<Arc<str>>, lane: u64, traffic: Traffic, bounds: Arc<Bounds>) -> Self {
+        Self { tenant, lane, led: false, streams: Vec::new(), acks: Vec::new(), entries: 0, bytes: 0, traffic, bounds }
     }
 
     pub fn tenant(&self) -> Option<&Arc<str>> {
@@ -111,10 +127,38 @@ impl Batch {
         self.traffic.measured(round_trip);
     }
 
-    /// Everything in it is delivered, or discarded and counted.
-    pub fn close(mut self) {
-        for ack in std::mem::take(&mut self.acks) {
-            ack.close();
+    /// Loki has named a limit: what is beyond it need not be sent.
+    pub fn learn(&self, bound: Bound) {
+        self.bounds.learn(bound, Instant::now());
+    }
+
+    /// Everything in it is delivered.
+    pub fn close(self) {
+        self.end(0, &Reason::IngesterError);
+    }
+
+    /// Of its entries so many are discarded, and the others delivered. Which ones nobody says, so each log bears its share.
+    pub fn discard(self, entries: usize, reason: &Reason) {
+        self.end(entries, reason);
+    }
+
+    fn end(mut self, discarded: usize, reason: &Reason) {
+        let mut weights = vec![Weight::default(); self.acks.len()];
+        let spans = self.streams.iter().flat_map(|stream| &stream.spans);
+        spans.for_each(|span| weights[span.ack] += span.weight);
+        let (entries, mut sum, mut gone_before) = (self.entries, Weight::default(), Weight::default());
+        for (ack, weight) in std::mem::take(&mut self.acks).into_iter().zip(weights) {
+            // Of the sum, so that what is rounded off here is made up for at the next.
+            sum += weight;
+            let gone_in_all = sum.share(discarded, entries);
+            let gone = gone_in_all - gone_before;
+            gone_before = gone_in_all;
+            ack.close_with(|account| {
+                account.delivered += weight - gone;
+                if gone != Weight::default() {
+                    account.discard(reason, gone);
+                }
+            });
         }
     }
 
@@ -124,7 +168,7 @@ impl Batch {
         if self.entries < 2 {
             return Err(self);
         }
-        let mut second = Batch::new(self.tenant.clone(), self.lane, self.traffic.another());
+        let mut second = Batch::new(self.tenant.clone(), self.lane, self.traffic.another(), self.bounds.clone());
         second.led = self.led;
         second.acks = self.acks.iter().map(Ack::send).collect();
         second.streams = if self.streams.len() > 1 {
@@ -141,6 +185,10 @@ impl Batch {
 
     /// Appends to its `stream`-th stream; gives the bytes that makes.
     fn push(&mut self, stream: usize, entry: Entry<'_>) -> usize {
+        if !self.acks.last().is_some_and(|last| last.same(entry.ack.get())) {
+            self.acks.push(entry.ack.get().send());
+        }
+        let ack = self.acks.len() - 1;
         let stream = &mut self.streams[stream];
         let bytes = wire::entry(&mut stream.body, &entry);
         stream.entries += 1;
@@ -149,8 +197,12 @@ impl Batch {
         stream.window.take(bytes + 1);
         self.entries += 1;
         self.bytes += bytes;
-        if !self.acks.last().is_some_and(|last| last.same(entry.ack.get())) {
-            self.acks.push(entry.ack.get().send());
+        match stream.spans.last_mut() {
+            Some(span) if span.ack == ack => {
+                span.entries += 1;
+                span.weight += entry.weight;
+            }
+            _ => stream.spans.push(Span { ack, entries: 1, weight: entry.weight }),
         }
         entry.close();
         bytes
@@ -165,7 +217,14 @@ impl Batch {
 
     /// Gives the place of the new stream.
     fn add_stream(&mut self, labels: Arc<str>, window: Arc<Window>, room: usize) -> usize {
-        self.streams.push(Stream { labels, body: Vec::with_capacity(room), entries: 0, bytes: 0, window });
+        self.streams.push(Stream {
+            labels,
+            body: Vec::with_capacity(room),
+            entries: 0,
+            bytes: 0,
+            spans: Vec::new(),
+            window,
+        });
         self.streams.len() - 1
     }
 }
@@ -180,6 +239,21 @@ impl Stream {
         let entries = self.entries - keep;
         self.entries = keep;
         self.bytes -= bytes;
-        Stream { labels: self.labels.clone(), body, entries, bytes, window: self.window.clone() }
+        let spans = self.split_spans(keep);
+        Stream { labels: self.labels.clone(), body, entries, bytes, spans, window: self.window.clone() }
+    }
+
+    /// Keeps those of the first entries; one that lies across is parted.
+    fn split_spans(&mut self, mut keep: usize) -> Vec<Span> {
+        let whole = self.spans.iter().take_while(|span| keep.checked_sub(span.entries).map(|k| keep = k).is_some());
+        let at = whole.count();
+        let mut rest = self.spans.split_off(at);
+        if let Some(across) = rest.first_mut().filter(|_| keep > 0) {
+            let weight = across.weight.share(keep, across.entries);
+            self.spans.push(Span { ack: across.ack, entries: keep, weight });
+            across.entries -= keep;
+            across.weight = across.weight - weight;
+        }
+        rest
     }
 }

@@ -8,12 +8,14 @@ mod bell;
 mod metrics;
 mod post;
 mod print;
+mod rates;
 mod reader;
 mod scout;
 mod status;
 mod stdin;
 mod tailer;
 mod targets;
+mod times;
 mod watch;
 
 use std::sync::Arc;
@@ -56,6 +58,8 @@ pub struct Config {
     pub min_poll: Duration,
     /// How seldom at most when none do; None: the longer it is quiet, the less often.
     pub max_poll: Option<Duration>,
+    /// Of the disk, what deleted files may hold that are still to be read.
+    pub deleted_files_limit: u64,
     /// `limits_config.readline_rate`, if enabled.
     pub rate: Option<Rate>,
     /// Entries are printed, not sent.
@@ -91,9 +95,11 @@ pub struct Outlet {
     pub books: Books,
 }
 
+type Refused = Box<dyn Fn(&Entry<'_>, &Reason) + Send>;
+
 /// Where a client counts the entries that cannot be sent, and what `max_line_size` does to them.
 pub struct Books {
-    pub refused: Box<dyn Fn(&Entry<'_>, &Reason) + Send>,
+    pub refused: Refused,
     pub truncated: Box<dyn Fn(usize) + Send>,
 }
 

@@ -79,6 +79,7 @@ pub(super) fn scrape(config: &Config, options: Options, hostname: String) -> scr
         positions_sync_period: config.positions.sync_period.0,
         min_poll: watch.min_poll_frequency.0,
         max_poll: explicit.then_some(watch.max_poll_frequency.0),
+        deleted_files_limit: config.target_config.deleted_files_limit.0,
         rate: rate(&config.limits_config),
         dry_run: options.dry_run,
     }

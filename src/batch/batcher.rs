@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::Batch;
+use super::bounds::Bounds;
 use super::lane::LaneState;
 use super::stream::{Heat, StreamId, StreamState, Window, needed};
 use crate::model::{Clock, Entry, LabelMap, LabelSet, Labels, Reason, is_valid_label_name};
@@ -64,10 +65,10 @@ pub struct Batcher {
     clock: Clock,
     external: Vec<(String, String)>,
     /// Their places are used again, so streams and lanes have numbers besides.
-    tenants: Slab<Tenant>,
+    pub(super) tenants: Slab<Tenant>,
     by_tenant: HashMap<Option<Arc<str>>, usize>,
-    streams: Slab<StreamState>,
-    lanes: Slab<LaneState>,
+    pub(super) streams: Slab<StreamState>,
+    pub(super) lanes: Slab<LaneState>,
     /// Logs of which a stream leads a lane: which.
     led: HashMap<u64, usize>,
     /// What was handed out last: entries of one stream tend to follow each other.
@@ -79,11 +80,12 @@ pub struct Batcher {
 }
 
 #[derive(Debug)]
-struct Tenant {
+pub(super) struct Tenant {
     name: Option<Arc<str>>,
     /// The one its streams share.
     lane: usize,
     streams: LabelMap<usize>,
+    bounds: Arc<Bounds>,
 }
 
 impl Batcher {
@@ -123,6 +125,11 @@ impl Batcher {
         let index = self.stream(&entry, now);
         if let Some(reason) = &self.streams[index].refused {
             let reason = reason.clone();
+            return Outcome::Refused(entry, reason);
+        }
+        let stream = &self.streams[index];
+        let clock = || self.clock.unix_nanos();
+        if let Some(reason) = self.tenants[stream.tenant].bounds.refuse(&entry, stream.label_count, now, clock) {
             return Outcome::Refused(entry, reason);
         }
         self.choose_lane(index, &entry);
@@ -311,16 +318,21 @@ impl Batcher {
     }
 
     fn new_tenant(&mut self, name: Option<Arc<str>>) -> usize {
-        let index = self.tenants.insert(Tenant { name: name.clone(), lane: 0, streams: LabelMap::default() });
+        let index = self.tenants.insert(Tenant {
+            name: name.clone(),
+            lane: 0,
+            streams: LabelMap::default(),
+            bounds: Arc::default(),
+        });
         self.tenants[index].lane = self.new_lane(index);
         self.by_tenant.insert(name, index);
         index
     }
 
     fn new_lane(&mut self, tenant: usize) -> usize {
-        let name = self.tenants[tenant].name.clone();
+        let Tenant { name, bounds, .. } = &self.tenants[tenant];
         self.numbers += 2;
-        self.lanes.insert(LaneState::new(name, self.numbers - 1, self.numbers))
+        self.lanes.insert(LaneState::new(name.clone(), bounds.clone(), self.numbers - 1, self.numbers))
     }
 
     fn new_stream(&mut self, tenant: usize, labels: &LabelSet, now: Instant) -> usize {
@@ -333,6 +345,7 @@ impl Batcher {
         let index = self.streams.insert(StreamState {
             labels: labels.clone(),
             wire: all.to_string().into(),
+            label_count: all.len(),
             age: self.ages,
             tenant,
             lane: self.tenants[tenant].lane,

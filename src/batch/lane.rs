@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Batch;
+use super::bounds::Bounds;
 
 /// Batches of a lane that may be on their way or waiting: one goes out while the next is compressed.
 const MAX_OUTSTANDING: usize = 2;
@@ -28,6 +29,7 @@ pub(super) struct LaneState {
     urgent: bool,
     full: VecDeque<Batch>,
     road: Arc<Road>,
+    bounds: Arc<Bounds>,
 }
 
 /// What a lane knows of its batches once they are gone.
@@ -47,10 +49,21 @@ pub(super) struct Traffic {
 
 impl LaneState {
     /// `batch` names the first batch.
-    pub fn new(tenant: Option<Arc<str>>, number: u64, batch: u64) -> Self {
+    pub fn new(tenant: Option<Arc<str>>, bounds: Arc<Bounds>, number: u64, batch: u64) -> Self {
         let road = Arc::new(Road::default());
-        let open = Batch::new(tenant.clone(), number, Traffic { road: road.clone(), counted: false });
-        Self { tenant, number, leader: None, open, batch, opened: None, urgent: false, full: VecDeque::new(), road }
+        let open = Batch::new(tenant.clone(), number, Traffic { road: road.clone(), counted: false }, bounds.clone());
+        Self {
+            tenant,
+            number,
+            leader: None,
+            open,
+            batch,
+            opened: None,
+            urgent: false,
+            full: VecDeque::new(),
+            road,
+            bounds,
+        }
     }
 
     pub fn is_full(&self, batchsize: usize) -> bool {
@@ -82,7 +95,7 @@ impl LaneState {
     /// `batch` names the next one.
     pub fn cut(&mut self, batch: u64) {
         let traffic = Traffic { road: self.road.clone(), counted: false };
-        let next = Batch::new(self.tenant.clone(), self.number, traffic);
+        let next = Batch::new(self.tenant.clone(), self.number, traffic, self.bounds.clone());
         let mut full = std::mem::replace(&mut self.open, next);
         if let Some(place) = self.leader.take() {
             full.lead(place);

@@ -47,6 +47,7 @@ pub(super) struct StreamState {
     pub labels: LabelSet,
     /// As Loki is told, with the external ones.
     pub wire: Arc<str>,
+    pub label_count: usize,
     pub age: u32,
     pub tenant: usize,
     /// Which of the batcher's lanes it takes.

@@ -63,6 +63,8 @@ pub(super) struct Lane {
 /// What is left to do with a part.
 enum Verdict {
     Close,
+    /// So many of its entries, and the others are delivered.
+    Discard(usize, Reason),
     Halve(Cow<'static, str>),
     GiveUp,
 }
@@ -96,12 +98,13 @@ impl Lane {
             taken.turn_to(&part);
             match self.send(&part, road, &mut taken, &mut stop).await {
                 Verdict::Close => part.close(),
+                Verdict::Discard(entries, reason) => part.discard(entries, &reason),
                 Verdict::Halve(why) => match part.split() {
                     Ok((first, second)) => parts.extend([second, first]),
                     // `Halve` is said of more than one entry, and those can be parted.
                     Err(single) => {
                         self.discard(&single, single.entries(), single.bytes(), &Reason::IngesterError, &why, road);
-                        single.close();
+                        single.discard(1, &Reason::IngesterError);
                     }
                 },
                 Verdict::GiveUp => {
@@ -159,11 +162,14 @@ impl Lane {
                     } else {
                         taken.refused += refused;
                     }
-                    return Verdict::Close;
+                    if let Some(bound) = answer::bound(&answer) {
+                        part.learn(bound);
+                    }
+                    return Verdict::Discard(refused, answer::counted(&answer).unwrap_or(reason));
                 }
                 Next::TakeApart { why } if part.streams() == 1 && taken.is_hopeless() => {
                     self.discard(part, part.entries(), body.len(), &Reason::IngesterError, &why, road);
-                    return Verdict::Close;
+                    return Verdict::Discard(part.entries(), Reason::IngesterError);
                 }
                 Next::Halve { why } | Next::TakeApart { why } => return Verdict::Halve(why),
                 Next::Again { pace, at_least, why } => {
@@ -176,7 +182,7 @@ impl Lane {
                         let reason = last_reason(&answer);
                         let why = format!("{why}, after max_retries attempts");
                         self.discard(part, part.entries(), body.len(), &reason, &why, road);
-                        return Verdict::Close;
+                        return Verdict::Discard(part.entries(), reason);
                     }
                     let pause = road.backoff.pause(self.failures, pace, at_least, chance());
                     // A limit does not go away because others are below theirs, and a short pause is worth its while.

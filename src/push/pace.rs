@@ -64,7 +64,7 @@ impl RateLimits {
 
     pub(super) fn validate(&self) -> Result<(), Error> {
         let too_small = |key: &str, bytes: Option<f64>| match bytes {
-            Some(bytes) if !(bytes >= f64::from(LEAST)) => Err(Error::new(
+            Some(bytes) if bytes.is_nan() || bytes < f64::from(LEAST) => Err(Error::new(
                 key,
                 format!("must be at least {}; leave it out for Loki's default", ByteSize(LEAST.into())),
             )),

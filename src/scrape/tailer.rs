@@ -1,17 +1,20 @@
 //! One log at work: read a chunk, split it, run its lines through the stages, hand them on.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::print::Printer;
+use super::rates::{Inflow, Limiter};
 use super::stdin::Pipe;
-use super::{Books, Rate, metrics::Metrics};
+use super::times::{Part, Remembered, Times};
+use super::{Books, metrics::Metrics};
 use crate::batch::{Batcher, Outcome, StreamId};
 use crate::metrics::Dropped;
-use crate::model::{AckRef, Clock, Entry, LabelSet, Ledger, Origin, Position, Reason, Target};
-use crate::positions::Slot;
+use crate::model::{AckRef, ChunkAck, Clock, Entry, LabelSet, Ledger, Origin, Position, Reason, Target, Weight};
+use crate::positions::{ReadTime, Slot};
 use crate::stages::{Due, Pipeline};
 use crate::tail::{Encoding, Log, Read};
 
@@ -57,6 +60,9 @@ pub(super) struct Tailer {
     pub tasted: bool,
     pub inflow: Inflow,
     pub last_time: i64,
+    pub remembered: Remembered,
+    /// Of its name and labels: what chance is made of, together with which file and where in it.
+    pub chance: u64,
 }
 
 #[derive(Debug)]
@@ -90,12 +96,13 @@ pub(super) struct Desk {
     pub dropped: Dropped,
     pub books: Books,
     pub metrics: Metrics,
+    pub times: Times,
 }
 
 /// Where entries go.
 #[derive(Debug)]
 pub(super) enum Exit {
-    Batches(Batcher),
+    Batches(Box<Batcher>),
     Print(Printer),
 }
 
@@ -127,7 +134,10 @@ impl Tailer {
                 tracing::warn!(path = %self.path.display(), bytes, "a line was too long to be held and is lost");
                 desk.dropped.count(&Reason::LineTooLong);
                 desk.metrics.lost(bytes, "line_too_long");
-                self.ledger.open(bytes, end).close();
+                self.ledger.open(bytes, end).close_with(|account| {
+                    account.read += Weight::line(bytes as usize);
+                    account.discard(&Reason::LineTooLong, Weight::line(bytes as usize));
+                });
                 Ok(Turn::More)
             }
             Read::Passed => Ok(Turn::More),
@@ -145,14 +155,18 @@ impl Tailer {
         if self.streams.len() > REMEMBERED && self.ledger.in_flight() == 0 {
             self.streams.drain(..self.streams.len() - REMEMBERED);
         }
-        let (mut room, mut window) = (usize::MAX, usize::MAX);
+        let (mut room, mut window, mut largest) = (usize::MAX, usize::MAX, 0);
         self.streams.retain(|stream| {
             let known = batcher.room(*stream, now).zip(batcher.window(*stream));
             if let Some((free, whole)) = known {
-                (room, window) = (room.min(free), window.min(whole));
+                (room, window, largest) = (room.min(free), window.min(whole), largest.max(whole));
             }
             known.is_some()
         });
+        // What one stream has delivered cannot be committed while another's is on its way before it: it would be sent
+        // again just the same.
+        let uncommitted = usize::try_from(self.ledger.exposed()).unwrap_or(usize::MAX);
+        let room = room.min(largest.saturating_sub(uncommitted));
         if self.streams.is_empty() {
             let chunk = if self.tasted { CHUNK } else { TASTE };
             return (!batcher.has_no_room()).then_some(chunk);
@@ -172,7 +186,7 @@ impl Tailer {
         if !self.inflow.is_due(now) {
             return;
         }
-        let rate = self.inflow.measure(self.ledger.progress().bytes + log.unread(), now);
+        let rate = self.inflow.measure(self.ledger.account().read.bytes + log.unread(), now);
         self.streams.iter().for_each(|stream| batcher.suit(*stream, rate));
     }
 
@@ -182,9 +196,10 @@ impl Tailer {
 
     /// Lets the stages give back what they hold of this log.
     pub fn end(&mut self, desk: &mut Desk, now: Instant) {
-        let Desk { pipelines, exit, rate, dropped, books, .. } = desk;
+        let Desk { pipelines, exit, rate, dropped, books, times, .. } = desk;
         let streams = &mut self.streams;
         pipelines[self.pipeline].release(Due::Log(self.id), &mut |entry| {
+            times.note(&entry);
             note(streams, accept(entry, exit, rate, dropped, books, now));
         });
     }
@@ -209,54 +224,112 @@ impl Tailer {
     }
 
     fn lines(&mut self, desk: &mut Desk, len: usize, start: Position, end: Position, now: Instant) {
+        let mut at = 0;
+        while at < len {
+            let from = Position { offset: start.offset + at as u64, ..end };
+            let new = |len| {
+                let time = after(self.last_time, desk.clock.unix_nanos());
+                ReadTime { start: from, len: len as u64, time }
+            };
+            let part = match &mut self.source {
+                Source::File(log) if !self.remembered.is_empty() => {
+                    let encoding = log.encoding();
+                    self.remembered.part(&desk.buffer[at..len], from, encoding, |file| log.is_reading(file))
+                }
+                _ => Part::New,
+            };
+            let (part_len, time) = match part {
+                Part::New => (len - at, new(len - at)),
+                Part::Before(len, time) | Part::Of(len, time, _) => (len, time),
+            };
+            let ack = self.chunk(desk, at..at + part_len, from, &time, now);
+            if self.slot.is_some() {
+                match part {
+                    Part::New | Part::Before(..) => desk.times.end(time, ack.slots(), ack.is_held()),
+                    Part::Of(_, _, true) => desk.times.end_written(time, ack.slots()),
+                    Part::Of(_, _, false) => {}
+                }
+            }
+            ack.close();
+            self.tasted = true;
+            self.last_time = self.last_time.max(time.over());
+            at += part_len;
+        }
+        self.ledger.update_progress(|p| p.read_offset = end.offset);
+    }
+
+    /// Works on some whole lines that were read at one time.
+    fn chunk(
+        &mut self,
+        desk: &mut Desk,
+        part: Range<usize>,
+        from: Position,
+        time: &ReadTime,
+        now: Instant,
+    ) -> ChunkAck {
         let (encoding, from_stdin) = match &self.source {
             Source::File(log) => (log.encoding(), false),
             Source::Stdin(_) => (Encoding::Utf8, true),
         };
-        let read_time = after(self.last_time, desk.clock.unix_nanos());
-        let Desk { buffer, pipelines, exit, rate, dropped, books, .. } = desk;
-        let text = encoding.decode(&buffer[..len]);
-        let ack = self.ledger.open(len as u64, end);
+        let Desk { buffer, pipelines, exit, rate, dropped, books, times, .. } = desk;
+        let bytes = &buffer[part];
+        let text = encoding.decode(bytes);
+        let end = Position { offset: from.offset + bytes.len() as u64, ..from };
+        let chunk = self.ledger.open_chunk(bytes.len() as u64, end);
+        let file = self.chance ^ from.file.inode.rotate_left(32) ^ from.file.device;
         let pipeline = &mut pipelines[self.pipeline];
+        times.begin(self.id, time, pipeline.shows_read_time());
+        // Of lines without times of their own none has that of another, their order is kept, and each is told by where the
+        // line begins.
+        let first = time.time + (from.offset - time.start.offset) as i64;
         let streams = &mut self.streams;
         let mut count = 0;
-        for line in lines_of(&text) {
+        let mut lines = encoding.lines(bytes, &text).peekable();
+        while let Some((at, line)) = lines.next() {
+            let weight = Weight::line(lines.peek().map_or(bytes.len(), |(next, _)| *next) - at);
+            count += 1;
             let line = if from_stdin { line.trim_end_matches('\r') } else { line };
             if from_stdin && line.is_empty() {
+                self.ledger.update_account(|account| account.discard(&Reason::EmptyLine, weight));
                 continue;
             }
+            let offset = from.offset + at as u64;
+            chunk.begin_line(offset);
             let entry = Entry {
-                // Of lines without times of their own none has that of another, and their order is kept.
-                timestamp: read_time + count,
+                timestamp: first + at as i64,
                 line: Cow::Borrowed(line),
                 labels: self.labels.clone(),
                 metadata: Vec::new(),
                 tenant: None,
-                origin: Origin { log: self.id, offset: start.offset + count as u64 },
-                ack: AckRef::Chunk(&ack),
+                origin: Origin { log: self.id, file, offset },
+                weight,
+                ack: AckRef::Chunk(&chunk),
             };
-            count += 1;
             pipeline.run(entry, &mut |entry| {
+                times.note(&entry);
                 note(streams, accept(entry, exit, rate, dropped, books, now));
             });
         }
-        ack.close();
-        self.tasted = true;
-        self.last_time = read_time + count;
-        self.ledger.update_progress(|p| {
-            p.lines += count as u64;
-            p.bytes += len as u64;
-            p.read_offset = end.offset;
-        });
+        let read = Weight { lines: count, bytes: bytes.len() as u64 };
+        self.ledger.update_account(|account| account.read += read);
+        chunk
     }
 }
 
 impl Desk {
-    /// Lets go what has waited long enough in the stages.
-    pub fn release_due(&mut self, now: Instant) {
-        let Desk { pipelines, exit, rate, dropped, books, .. } = self;
-        for pipeline in pipelines.iter_mut().filter(|p| p.next_due().is_some_and(|due| due <= now)) {
+    /// Lets go what has waited long enough in the stages; but not what waits for lines that are there and `unread`: logs,
+    /// and which pipeline theirs is.
+    pub fn release_due(&mut self, now: Instant, unread: impl Fn() -> Vec<(u64, usize)>) {
+        let Desk { pipelines, exit, rate, dropped, books, times, .. } = self;
+        for (i, pipeline) in pipelines.iter_mut().enumerate() {
+            if pipeline.next_due().is_none_or(|due| due > now) {
+                continue;
+            }
+            for (log, _) in unread().into_iter().filter(|(_, own)| *own == i) {
+                pipeline.release(Due::Unread(log, now), &mut |_| {});
+            }
             pipeline.release(Due::At(now), &mut |entry| {
+                times.note(&entry);
                 accept(entry, exit, rate, dropped, books, now);
             });
         }
@@ -312,98 +385,15 @@ fn accept(
         }
         Outcome::Refused(entry, reason) => {
             (books.refused)(&entry, &reason);
-            entry.close();
+            entry.discard(&reason);
             None
         }
     }
 }
 
-/// The lines of a text; a last one without newline is one as well.
-fn lines_of(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let end = memchr::memchr(b'\n', rest.as_bytes());
-        let line = &rest[..end.unwrap_or(rest.len())];
-        rest = &rest[end.map_or(rest.len(), |e| e + 1)..];
-        Some(line)
-    })
-}
-
 /// A time later than anything a log was given before, whatever the clock does.
 fn after(last: i64, now: i64) -> i64 {
     now.max(last + 1)
-}
-
-/// How much is written to a log, measured while reading waits for answers and when it has caught up.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Inflow {
-    at: Instant,
-    /// Bytes it had in all then; None: not known yet.
-    total: Option<u64>,
-    /// Bytes a second.
-    rate: f64,
-}
-
-impl Inflow {
-    const EVERY: Duration = Duration::from_millis(200);
-    /// Measured over longer than this it says nothing about now.
-    const LONGEST: Duration = Duration::from_secs(5);
-
-    pub fn new(now: Instant) -> Self {
-        Self { at: now, total: None, rate: 0.0 }
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        now >= self.at + Self::EVERY
-    }
-
-    fn measure(&mut self, total: u64, now: Instant) -> f64 {
-        let passed = now.saturating_duration_since(self.at);
-        match self.total {
-            Some(before) if passed <= Self::LONGEST => {
-                let rate = total.saturating_sub(before) as f64 / passed.as_secs_f64().max(0.001);
-                self.rate = if self.rate == 0.0 { rate } else { (self.rate + rate) / 2.0 };
-            }
-            _ => self.rate = 0.0,
-        }
-        (self.at, self.total) = (now, Some(total));
-        self.rate
-    }
-}
-
-/// `limits_config.readline_rate`: governor decides what is dropped; where reading waits instead, a debt is paid by time.
-#[derive(Debug)]
-pub(super) struct Limiter {
-    rate: Rate,
-    bucket: governor::DefaultDirectRateLimiter,
-    paid_until: Option<Instant>,
-}
-
-impl Limiter {
-    pub fn new(rate: Rate) -> Option<Self> {
-        let period = Duration::try_from_secs_f64(1.0 / rate.lines_per_second).ok()?;
-        let burst = std::num::NonZeroU32::new(rate.burst)?;
-        let quota = governor::Quota::with_period(period)?.allow_burst(burst);
-        Some(Self { rate, bucket: governor::RateLimiter::direct(quota), paid_until: None })
-    }
-
-    fn allows(&mut self, now: Instant) -> bool {
-        if self.rate.drop {
-            return self.bucket.check().is_ok();
-        }
-        let line = Duration::from_secs_f64(1.0 / self.rate.lines_per_second);
-        self.paid_until = Some(self.paid_until.map_or(now, |p| p.max(now)) + line);
-        true
-    }
-
-    /// Whether the lines that were let through are still to be paid for, beyond the burst.
-    fn must_wait(&self, now: Instant) -> bool {
-        let credit = Duration::from_secs_f64(f64::from(self.rate.burst) / self.rate.lines_per_second);
-        !self.rate.drop && self.paid_until.is_some_and(|p| p > now + credit)
-    }
 }
 
 #[cfg(test)]
@@ -420,25 +410,5 @@ mod tests {
             last = time;
         }
         assert_eq!(last, 300);
-    }
-
-    #[test]
-    fn what_a_file_grows_by_is_measured_however_it_is_read() {
-        let start = Instant::now();
-        let at = |ms: u64| start + Duration::from_millis(ms);
-        let mut inflow = Inflow::new(start);
-        // What was there before says nothing of what comes.
-        assert_eq!(inflow.measure(50_000_000, at(200)), 0.0);
-        assert_eq!(inflow.measure(50_200_000, at(400)), 1_000_000.0);
-        assert_eq!(inflow.measure(50_400_000, at(600)), 1_000_000.0);
-        assert_eq!(inflow.measure(50_400_000, at(800)), 500_000.0);
-        assert_eq!(inflow.measure(90_400_000, at(60_000)), 0.0);
-    }
-
-    #[test]
-    fn lines_with_and_without_a_last_newline() {
-        assert_eq!(lines_of("a\n\nb\n").collect::<Vec<_>>(), ["a", "", "b"]);
-        assert_eq!(lines_of("a\nb").collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!(lines_of("").count(), 0);
     }
 }

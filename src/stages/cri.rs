@@ -177,21 +177,20 @@ impl Stage for Cri {
                 held.since = since;
                 held.append(&work);
                 held.shorten(cut);
+                held.work.entry.take_in(work.entry);
                 stream.partial = Some(held);
-                work.entry.close();
                 Flow::Held
             }
             (Some(mut held), None) => {
                 held.append(&work);
                 held.shorten(cut);
                 self.partials -= 1;
-                // The oldest acknowledgement carries: nothing of the line is delivered before all of it is.
                 let mut joined = held.work;
                 joined.entry.timestamp = work.entry.timestamp;
                 joined.entry.labels = work.entry.labels.clone();
                 joined.entry.metadata = std::mem::take(&mut work.entry.metadata);
                 joined.extracted = std::mem::take(&mut work.extracted).into_owned();
-                work.entry.close();
+                joined.entry.take_in(work.entry);
                 if held.too_long { Flow::Discard(joined, Reason::LineTooLong) } else { Flow::Pass(joined) }
             }
         }
@@ -222,6 +221,10 @@ impl Stage for Cri {
                 }
             }
             Due::At(_) => {}
+            Due::Unread(log, now) => {
+                let streams = self.logs.values_mut().filter(|l| l.log == log).flat_map(|l| &mut l.streams);
+                streams.filter_map(|s| s.partial.as_mut()).for_each(|partial| partial.since = now);
+            }
         }
         self.partials -= released.len() - first;
     }
@@ -286,6 +289,7 @@ fn skip(line: Cow<'_, str>, bytes: usize) -> Cow<'_, str> {
 mod tests {
     use std::time::Duration;
 
+    use super::super::Due;
     use super::super::testing::{Bench, Seen, check, table};
 
     const T: i64 = 1_709_626_530_000_000_000;
@@ -448,6 +452,20 @@ mod tests {
         assert_eq!(bench.due(), "{app=\"x\", stream=\"stdout\"} one two");
         assert_eq!(bench.pipeline().next_due(), None);
         assert_eq!(bench.outcome(&line(3, "stdout F three")), "{app=\"x\", stream=\"stdout\"} three");
+        bench.end(&mut |_| panic!("nothing is left"));
+    }
+
+    #[test]
+    fn a_part_waits_as_long_as_its_rest_is_there_and_cannot_be_read() {
+        let mut bench = Bench::of("cri: {}");
+        assert_eq!(bench.outcome(&line(1, "stdout P one ")), "");
+        for _ in 0..5 {
+            bench.clock.advance(Duration::from_secs(200));
+            assert_eq!(bench.release(Due::Unread(1, bench.clock.now())), "");
+            assert_eq!(bench.due(), "", "Loki is away, and the file is not read");
+        }
+        assert!(bench.pipeline().next_due().is_some_and(|due| due > bench.clock.now()));
+        assert_eq!(bench.outcome(&line(2, "stdout F two")), "{app=\"x\", stream=\"stdout\"} one two");
         bench.end(&mut |_| panic!("nothing is left"));
     }
 

@@ -70,6 +70,11 @@ impl Template {
         Ok(Self { inner, needs, world })
     }
 
+    /// Whether what comes out may depend on when the line was read.
+    pub fn shows_read_time(&self) -> bool {
+        self.needs.functions.iter().any(|name| functions::is_of_now(name))
+    }
+
     /// What all runs for one line do together is bounded.
     pub fn over(&self, extracted: &Extracted<'_>, data: Data<'_>) -> Run<'_> {
         self.world.begin(data.origin, data.read);

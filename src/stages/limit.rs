@@ -161,6 +161,7 @@ impl Stage for Waiting {
                 }
             }
             // Its last lines are not worth losing for a second's rate.
+            Due::Unread(..) => {}
             Due::Log(log) => {
                 let (gone, stay) = self.waiting.drain(..).partition(|work| work.entry.origin.log == log);
                 self.waiting = stay;

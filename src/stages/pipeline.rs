@@ -12,6 +12,7 @@ use crate::model::Entry;
 pub struct Pipeline {
     chain: Chain,
     extract: bool,
+    shows_read_time: bool,
     /// What the line before has left of its extracted values' memory.
     room: Room,
 }
@@ -20,7 +21,7 @@ impl Pipeline {
     pub(super) fn new(program: &Program, dropped: Dropped, custom: Option<CustomMetrics>, clock: Clock) -> Self {
         let extract = program.extract;
         let chain = Chain::new(program, &Surroundings { extract, dropped, custom, clock });
-        Self { chain, extract, room: Room::default() }
+        Self { chain, extract, shows_read_time: program.shows_read_time, room: Room::default() }
     }
 
     /// Runs an entry through all stages; what comes out goes to `sink`.
@@ -58,6 +59,11 @@ impl Pipeline {
         for work in released {
             sink(work.entry);
         }
+    }
+
+    /// Whether an entry may show when its line was read even if it has a time of its own.
+    pub fn shows_read_time(&self) -> bool {
+        self.shows_read_time
     }
 
     /// When something that is held comes due.

@@ -4,6 +4,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::SystemTime;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -75,13 +76,39 @@ impl Generation {
         }
     }
 
+    /// When it was last written to. The time of a compressed file says nothing about that.
+    pub fn written(&self) -> SystemTime {
+        let written = self.metadata().and_then(|meta| meta.modified());
+        written.ok().filter(|_| self.is_plain()).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
     /// Reads at the current offset, without moving it.
     pub fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.read_at(self.offset, buffer)?;
-        if self.is_short() && n > 0 {
-            self.id.fingerprint = self.fingerprint(FINGERPRINT)?;
+        if n > 0 {
+            self.learn_head()?;
         }
         Ok(n)
+    }
+
+    /// Bytes behind the current offset, decompressed.
+    pub fn remaining(&mut self) -> u64 {
+        if self.is_plain() {
+            return self.metadata().map_or(0, |meta| meta.len().saturating_sub(self.offset));
+        }
+        let (mut buffer, mut at) = (vec![0; 64 << 10], self.offset);
+        while let Ok(n @ 1..) = self.read_at(at, &mut buffer) {
+            at += n as u64;
+        }
+        at - self.offset
+    }
+
+    /// Takes a longer head for its identity, if it has grown one.
+    pub fn learn_head(&mut self) -> io::Result<()> {
+        if self.is_short() {
+            self.id.fingerprint = self.fingerprint(FINGERPRINT)?;
+        }
+        Ok(())
     }
 
     /// Whether this is the file that `id` names, now or before it was renamed, grew or was gzipped.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::generation::{Compression, Generation, file_id};
 use super::siblings::{Sibling, siblings};
 use super::text::Encoding;
-use crate::model::{MAX_LINE, Position};
+use crate::model::{FileId, MAX_LINE, Position};
 
 /// How many generations that were let go are remembered.
 const DRAINED: usize = 8;
@@ -78,8 +78,10 @@ pub struct Log {
     gone: Option<Instant>,
     /// Bytes of an overlong line passed over so far.
     skipping: Option<u64>,
-    /// Where the last few generations ended that were read and let go.
-    drained: VecDeque<Position>,
+    /// Where the last few generations ended that were read and let go, and when they were written to last.
+    drained: VecDeque<(Position, SystemTime)>,
+    /// The live file was deleted, and what is unread of it is given up.
+    abandoned: bool,
     /// The position to go on from could not be found: what was unread behind it is lost.
     lost_position: bool,
 }
@@ -130,6 +132,7 @@ impl Log {
             skipping: None,
             drained: VecDeque::new(),
             lost_position,
+            abandoned: false,
         })
     }
 
@@ -161,6 +164,25 @@ impl Log {
         (live.device, live.inode) == (position.file.device, position.file.inode)
     }
 
+    /// Whether the generation being read is the file that `id` names. A copy is told by its head, as long as the file
+    /// itself is not one of the generations.
+    pub fn is_reading(&mut self, id: &FileId) -> bool {
+        let inode = (id.device, id.inode);
+        let elsewhere = self.generations.iter().skip(1).any(|g| (g.id().device, g.id().inode) == inode);
+        !elsewhere && self.generations[0].is(id).unwrap_or(false)
+    }
+
+    /// When the file of `position` was last written to: what is younger of the log was written then or later.
+    pub fn written(&self, position: &Position) -> SystemTime {
+        let same = |file: FileId| (file.device, file.inode) == (position.file.device, position.file.inode);
+        if let Some(generation) = self.generations.iter().find(|g| same(g.id())) {
+            return generation.written();
+        }
+        // One that is not remembered any more is older than those that are.
+        let drained = self.drained.iter().find(|(end, _)| same(end.file)).or(self.drained.front());
+        drained.map_or_else(|| self.generations[0].written(), |(_, written)| *written)
+    }
+
     /// Whether the file of this inode is one of the generations.
     pub fn has(&self, (device, inode): (u64, u64)) -> bool {
         self.generations.iter().any(|g| (g.id().device, g.id().inode) == (device, inode))
@@ -168,7 +190,17 @@ impl Log {
 
     /// Where reading of the file of this inode ended, if it was one of the generations not long ago.
     pub fn had(&self, (device, inode): (u64, u64)) -> Option<Position> {
-        self.drained.iter().find(|p| (p.file.device, p.file.inode) == (device, inode)).copied()
+        self.drained.iter().map(|(end, _)| *end).find(|p| (p.file.device, p.file.inode) == (device, inode))
+    }
+
+    /// Whether `position` lies behind all of a generation that was read to `end` and let go.
+    pub fn is_past(&self, position: &Position, end: &Position) -> bool {
+        let inode = |p: &Position| (p.file.device, p.file.inode);
+        let place = |p: &Position| self.drained.iter().position(|(d, _)| inode(d) == inode(p));
+        match inode(position) == inode(end) {
+            true => position.offset >= end.offset,
+            false => self.has(inode(position)) || place(position) > place(end),
+        }
     }
 
     /// Bytes on disk that have not been read; for compressed generations the size they have on disk.
@@ -180,6 +212,9 @@ impl Log {
     /// Reads whole lines into the front of `buffer`: about `limit` bytes, or one line if that is longer.
     pub fn read(&mut self, buffer: &mut Vec<u8>, limit: usize, now: Instant) -> io::Result<Read> {
         let mut want = limit;
+        if self.abandoned {
+            return Ok(Read::Finished);
+        }
         loop {
             if buffer.len() < want {
                 buffer.resize(want, 0);
@@ -199,9 +234,13 @@ impl Log {
                     None => return Ok(Read::Idle),
                 }
             }
-            let whole = self.options.encoding.whole_lines(bytes);
+            // More was read only for the end of a line that is longer than asked for.
+            let whole = match want > limit {
+                true => self.options.encoding.first_line(bytes).unwrap_or(0),
+                false => self.options.encoding.whole_lines(bytes),
+            };
             if whole > 0 {
-                return Ok(self.lines(whole, n == want));
+                return Ok(self.lines(whole, n == want || want > limit));
             }
             if n == want {
                 if want < MAX_LINE {
@@ -229,7 +268,7 @@ impl Log {
         if self.drained.len() == DRAINED {
             self.drained.pop_front();
         }
-        self.drained.extend(self.generations.pop_front().map(|g| g.position()));
+        self.drained.extend(self.generations.pop_front().map(|g| (g.position(), g.written())));
     }
 
     /// Looks at names: was the log rotated, truncated, deleted?
@@ -258,26 +297,6 @@ impl Log {
             return self.truncate();
         }
         Ok(Look::Same)
-    }
-
-    /// Gives up the oldest generations that were deleted, for as long as such hold more than `limit` bytes of the disk;
-    /// gives the bytes that had not been read of them.
-    pub fn shed(&mut self, limit: u64) -> u64 {
-        let held = |g: &Generation| g.metadata().ok().filter(|m| m.nlink() == 0).map_or(0, |m| m.len());
-        let mut pinned: u64 = self.generations.iter().rev().skip(1).map(held).sum();
-        let mut lost = 0;
-        while pinned > limit && self.generations.len() > 1 {
-            let oldest = &self.generations[0];
-            let size = held(oldest);
-            if size == 0 {
-                break; // it has a name, and costs nothing that its owner does not know of
-            }
-            lost += size.saturating_sub(oldest.offset);
-            pinned -= size;
-            self.skipping = None;
-            self.let_go();
-        }
-        lost
     }
 
     fn lines(&mut self, len: usize, more: bool) -> Read {
@@ -344,6 +363,8 @@ impl Log {
         let older = siblings(&live_path)?;
         let known = self.generations.len();
         let youngest = &mut self.generations[known - 1];
+        // Compressed already, it is known by its head alone, and that may not have been read yet.
+        youngest.learn_head()?;
         let (youngest_id, youngest_meta) = (youngest.id(), youngest.metadata()?);
         let own = |s: &Sibling| (s.meta.dev(), s.meta.ino()) == (youngest_id.device, youngest_id.inode);
         let at = match older.iter().rposition(own) {
@@ -425,5 +446,6 @@ fn open_sibling(sibling: &Sibling) -> Option<Generation> {
     Generation::open(&sibling.path, sibling.compression).ok()
 }
 
+mod pinned;
 #[cfg(test)]
 mod tests;

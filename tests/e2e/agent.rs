@@ -90,6 +90,15 @@ impl Agent {
         }
     }
 
+    /// Whether it has this file open, by the name that it has now, or had when it was deleted.
+    pub(crate) fn holds(&self, file: &Path) -> bool {
+        let process = self.process.as_ref().expect("the agent runs");
+        let open = fs::read_dir(format!("/proc/{}/fd", process.id())).expect("the agent runs");
+        let names = open.flatten().filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+        let deleted = format!("{} (deleted)", file.display());
+        names.into_iter().any(|name| name == file || name.as_os_str() == deleted.as_str())
+    }
+
     /// The series of this metric, added up.
     pub(crate) fn sum(&self, name: &str) -> f64 {
         sum(&self.metrics(), name)

@@ -8,7 +8,7 @@ use crate::pods::ContainerLog;
 use crate::scratch::Scratch;
 use crate::servers::free_port;
 
-fn scrape_configs(root: &Path) -> String {
+pub(crate) fn scrape_configs(root: &Path) -> String {
     let root = root.display();
     format!(
         "\
@@ -25,7 +25,7 @@ scrape_configs:
     )
 }
 
-fn container_log(root: &Path, pod: &str) -> ContainerLog {
+pub(crate) fn container_log(root: &Path, pod: &str) -> ContainerLog {
     ContainerLog::create(root, "default", pod, "5d3f2a10", "web")
 }
 

@@ -9,6 +9,7 @@ use reqwest::Client;
 use serde_json::Value;
 
 use crate::http::{self, Answer};
+use crate::proxy::Proxy;
 use crate::scratch::Scratch;
 use crate::servers::{self, Server};
 use crate::wait::wait_for;
@@ -16,8 +17,9 @@ use crate::wait::wait_for;
 pub(crate) struct Loki {
     url: String,
     client: Client,
-    _server: Server,
-    _dir: Scratch,
+    /// None while it is down.
+    server: Option<Server>,
+    dir: Scratch,
 }
 
 /// Whoever has a tenant of their own sees only what they wrote, in a Loki that all tests share.
@@ -36,31 +38,80 @@ pub(crate) struct Stream {
 /// Timestamp in nanoseconds, and line.
 pub(crate) type Entry = (i64, String);
 
+/// What tells streams apart here: which file, and which of a container's two outputs (none for plain files).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct StreamName {
+    pub(crate) filename: String,
+    pub(crate) output: String,
+}
+
+impl StreamName {
+    fn of<'v>(label: impl Fn(&str) -> Option<&'v str>) -> StreamName {
+        let label = |name| label(name).unwrap_or_default().to_owned();
+        StreamName { filename: label("filename"), output: label("stream") }
+    }
+
+    pub(crate) fn selector(&self) -> String {
+        format!("{{filename={:?}, stream={:?}}}", self.filename, self.output)
+    }
+}
+
+/// What Loki itself adds to a stream of more than 1.5 MB/s, which it makes several.
+const SHARD: &str = "__stream_shard__";
+
 /// What Loki itself adds to every stream that has none, so it matches all of them.
 pub(crate) const EVERYTHING: &str = r#"{service_name=~".+"}"#;
 
 impl Loki {
-    /// The one that tests share: it takes Loki about 17 s to be ready.
+    /// The one that tests share which look at lines only.
     pub(crate) fn shared() -> &'static Loki {
         static SHARED: OnceLock<Loki> = OnceLock::new();
-        SHARED.get_or_init(|| servers::with_free_ports(|| Loki::start_on(servers::free_port())))
+        SHARED.get_or_init(|| Loki::with_limits(""))
+    }
+
+    /// One for a test alone: to flush, to kill, to count in. `limits` is added to its `limits_config`; what it does
+    /// not name is at Loki's default.
+    pub(crate) fn with_limits(limits: &str) -> Loki {
+        servers::with_free_ports(|| Loki::new(servers::free_port(), limits))
     }
 
     pub(crate) fn start_on(port: u16) -> Result<Loki, String> {
-        let dir = Scratch::new("loki");
-        let config = dir.join("loki.yaml");
-        fs::write(&config, configuration(port, &dir.display().to_string())).expect("the configuration is written");
+        Loki::new(port, "")
+    }
 
+    fn new(port: u16, limits: &str) -> Result<Loki, String> {
+        let dir = Scratch::new("loki");
+        let text = configuration(port, &dir.display().to_string(), limits);
+        fs::write(dir.join("loki.yaml"), text).expect("the configuration is written");
         let url = format!("http://127.0.0.1:{port}");
-        let client = http::client(None);
+        let mut loki = Loki { url, client: http::client(None), server: None, dir };
+        loki.start()?;
+        Ok(loki)
+    }
+
+    /// Starts it, again if it ran before: same port, same data.
+    fn start(&mut self) -> Result<(), String> {
         let ready = || {
-            let answer = http::send(client.get(format!("{url}/ready")));
+            let answer = http::send(self.client.get(format!("{}/ready", self.url)));
             answer.is_ok_and(|answer| answer.status == 200)
         };
         let binary = servers::binary("FANTAIL_E2E_LOKI");
-        let argument = format!("-config.file={}", config.display());
-        let server = Server::start(&binary, [argument], dir.join("loki.log"), ready)?;
-        Ok(Loki { url, client, _server: server, _dir: dir })
+        let argument = format!("-config.file={}", self.dir.join("loki.yaml").display());
+        self.server = Some(Server::start(&binary, [argument], self.dir.join("loki.log"), ready)?);
+        Ok(())
+    }
+
+    /// As by kill -9: it says goodbye to nobody, and finds what it had taken in its write-ahead log.
+    pub(crate) fn kill(&mut self) {
+        self.server = None;
+    }
+
+    pub(crate) fn start_again(&mut self) {
+        self.start().unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.url.strip_prefix("http://").expect("a URL of our own")
     }
 
     pub(crate) fn tenant(&self, id: &str) -> Tenant {
@@ -86,8 +137,18 @@ impl Tenant {
 
     /// An agent's `clients`.
     pub(crate) fn clients(&self) -> String {
+        format!("clients:\n{}", self.client())
+    }
+
+    /// An item of an agent's `clients`, whose block it may be continued in.
+    pub(crate) fn client(&self) -> String {
         let (url, id) = (self.push_url(), &self.id);
-        format!("clients:\n  - url: {url}\n    tenant_id: {id}\n")
+        format!("  - url: {url}\n    tenant_id: {id}\n")
+    }
+
+    /// The same tenant by another way, through a proxy.
+    pub(crate) fn by_way_of(&self, proxy: &Proxy) -> Tenant {
+        Tenant::new(&proxy.url(), &self.id)
     }
 
     /// Pushes `body` in Loki's JSON, without an agent.
@@ -109,18 +170,31 @@ impl Tenant {
                 ("direction", "forward"),
             ],
         )?;
-        found.iter().map(stream).collect()
+        let mut streams = BTreeMap::new();
+        for value in &found {
+            let Stream { labels, entries } = stream(value)?;
+            streams.entry(labels).or_insert_with(Vec::new).extend(entries);
+        }
+        let sorted = streams.into_iter().map(|(labels, mut entries)| {
+            entries.sort_by_key(|(time, _)| *time);
+            Stream { labels, entries }
+        });
+        Ok(sorted.collect())
     }
 
     /// How many entries of the last hour `selector` selects, as a dashboard counts them.
     pub(crate) fn count_over_time(&self, selector: &str) -> Result<u64, String> {
         let query = format!("sum(count_over_time({selector}[1h]))");
         let found = self.get("query", &[("query", &query)])?;
-        let Some(sample) = found.first() else {
-            return Ok(0);
-        };
-        let count = sample["value"][1].as_str().and_then(|n| n.parse().ok());
-        count.ok_or_else(|| format!("not a sample: {sample}"))
+        found.first().map_or(Ok(0), sample)
+    }
+
+    /// Of the last hour, what `function` (`count_over_time`, `bytes_over_time`) says of each stream that is of a file.
+    pub(crate) fn over_time(&self, function: &str) -> Result<BTreeMap<StreamName, u64>, String> {
+        let query = format!("sum by (filename, stream) ({function}({{filename=~\".+\"}}[1h]))");
+        let found = self.get("query", &[("query", &query)])?;
+        let named = |of: &Value| Ok((StreamName::of(|label| of["metric"][label].as_str()), sample(of)?));
+        found.iter().map(named).collect()
     }
 
     pub(crate) fn streams(&self, selector: &str) -> Result<Vec<Stream>, String> {
@@ -170,12 +244,17 @@ pub(crate) fn nanoseconds(time: SystemTime) -> i64 {
     i64::try_from(since).expect("the clock is before 2262")
 }
 
+fn sample(value: &Value) -> Result<u64, String> {
+    let count = value["value"][1].as_str().and_then(|n| n.parse().ok());
+    count.ok_or_else(|| format!("not a sample: {value}"))
+}
+
 fn stream(value: &Value) -> Result<Stream, String> {
     let labels = value["stream"].as_object().into_iter().flatten();
     let entries = value["values"].as_array().into_iter().flatten();
     Ok(Stream {
         labels: labels
-            .filter(|(name, _)| *name != "service_name")
+            .filter(|(name, _)| !["service_name", SHARD].contains(&name.as_str()))
             .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
             .collect(),
         entries: entries
@@ -203,8 +282,9 @@ fn difference(written: &[Entry], found: &[Entry]) -> String {
     )
 }
 
-/// Limits on what is written are Loki's defaults; only those on reading it back are lifted.
-fn configuration(port: u16, dir: &str) -> String {
+/// Limits on what is written are Loki's defaults, but for `limits`; only those on reading it back are lifted. And it does
+/// not take the time to look for other Lokis: ready within a second instead of 17.
+fn configuration(port: u16, dir: &str, limits: &str) -> String {
     format!(
         r#"
 auth_enabled: true
@@ -240,6 +320,15 @@ schema_config:
 limits_config:
   max_entries_limit_per_query: 20000000
   max_query_length: 0s
+{limits}
+ingester:
+  lifecycler:
+    min_ready_duration: 0s
+    final_sleep: 0s
+frontend:
+  scheduler_dns_lookup_period: 500ms
+frontend_worker:
+  dns_lookup_duration: 500ms
 ingester_client:
   grpc_client_config:
     max_recv_msg_size: 268435456

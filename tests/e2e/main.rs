@@ -2,23 +2,33 @@
 //! those servers and runs this.
 //!
 //! The world: [`loki`] and [`apiserver`] are [`servers`] of their own; [`kube`] creates pods, [`pods`] writes
-//! their log files as a kubelet does, [`agent`] runs the binary. Nothing here sleeps to let something happen:
-//! it [waits](wait) for what it wants to see, and says what it saw instead when that does not come.
+//! their log files as a kubelet does, under [`load`] if need be, [`agent`] runs the binary; a [`proxy`] stands between
+//! agent and Loki and misbehaves. Nothing here sleeps to let something happen: it [waits](wait) for what it wants to
+//! see, and says what it saw instead when that does not come.
 //!
-//! The sentences: [`delivery`] (files to Loki), [`kubernetes`] (which pods), [`manifests`] (what is installed),
+//! The sentences: [`delivery`] (files to Loki), [`faults`] and [`plain`] (what comes between), [`delay`] (how far it may be), [`limits`]
+//! (what Loki takes later) and [`poison`] (what it takes never), which end in one [`verdict`]; [`kubernetes`] (which pods), [`manifests`] (what is installed),
 //! and [`smoke`], the servers without the agent, which says whether a failure is the world's.
 
+mod delay;
 mod delivery;
+mod faults;
 mod kubernetes;
+mod limits;
 mod manifests;
+mod plain;
+mod poison;
 mod smoke;
 
 mod agent;
 mod apiserver;
 mod http;
 mod kube;
+mod load;
 mod loki;
 mod pods;
+mod proxy;
 mod scratch;
 mod servers;
+mod verdict;
 mod wait;

@@ -1,15 +1,25 @@
 //! Log files of containers as the kubelet and containerd lay them out and rotate them.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
 
-use crate::loki::{Entry, nanoseconds};
+use crate::load::Grows;
+use crate::loki::{Entry, StreamName, nanoseconds};
+use crate::verdict::Written;
+
+/// What containerd cuts long lines into.
+const PART: usize = 16 << 10;
+
+/// Of so many lines one is longer than containerd leaves whole, if any is.
+const LONG_EVERY: usize = 200;
 
 /// One container's log. The pod's directory goes when this is dropped, as it does when a pod is gone.
 pub(crate) struct ContainerLog {
@@ -17,10 +27,38 @@ pub(crate) struct ContainerLog {
     dir: PathBuf,
     name: String,
     live: File,
-    newest_rotated: Option<PathBuf>,
+    /// Of the live file.
+    size: u64,
+    /// Oldest first; all but the last are compressed.
+    rotated: Vec<PathBuf>,
     last_rotation: SystemTime,
     last_time: i64,
-    written: Vec<Entry>,
+    stdout: Vec<Entry>,
+    stderr: Vec<Entry>,
+    /// The last part of a line whose first parts are in the file, and all of that line.
+    unfinished: Option<(Output, String, String)>,
+    habits: Habits,
+    /// So that no two logs have lines of the same lengths.
+    seed: usize,
+}
+
+/// How it grows under load.
+#[derive(Clone, Copy)]
+pub(crate) struct Habits {
+    /// About as long are its lines.
+    pub(crate) line: usize,
+    /// Whether every other line is stderr's.
+    pub(crate) stderr: bool,
+    /// Whether it has lines that come in parts, with time and perhaps a rotation between these.
+    pub(crate) parts: bool,
+    /// What the live file may hold before it is rotated.
+    pub(crate) rotate_at: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    Stdout,
+    Stderr,
 }
 
 impl ContainerLog {
@@ -34,35 +72,47 @@ impl ContainerLog {
         });
         ContainerLog {
             live: live(&dir),
+            size: 0,
             pod_dir,
             dir,
+            seed: name.bytes().map(usize::from).sum(),
             name,
-            newest_rotated: None,
+            rotated: Vec::new(),
             last_rotation: SystemTime::UNIX_EPOCH,
             last_time: 0,
-            written: Vec::new(),
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            unfinished: None,
+            habits: Habits { line: 100, stderr: false, parts: false, rotate_at: u64::MAX },
         }
+    }
+
+    pub(crate) fn with_habits(mut self, habits: Habits) -> Self {
+        self.habits = habits;
+        self
     }
 
     /// Writes `count` lines that say `what`, each unlike any other.
     pub(crate) fn write(&mut self, what: &str, count: usize) {
         let mut text = String::new();
         for _ in 0..count {
-            self.last_time = nanoseconds(SystemTime::now()).max(self.last_time + 1);
-            let number = self.written.len();
-            let line = format!("{what}, line {number} of {}", self.name);
-            let time = Timestamp::from_nanosecond(self.last_time.into()).expect("it is now");
-            text.push_str(&format!("{time} stdout F {line}\n"));
-            self.written.push((self.last_time, line));
+            let line = format!("{what}, line {} of {}", self.count(), self.name);
+            self.line(&mut text, Output::Stdout, line);
         }
-        let done = self.live.write_all(text.as_bytes());
-        done.expect("the log is written");
+        self.append(&text);
+    }
+
+    /// Writes a line that nobody will see again: no verdict asks for it.
+    pub(crate) fn say_poison(&mut self, time: SystemTime, line: &str) {
+        let mut text = String::new();
+        parts(&mut text, stamp(nanoseconds(time)), Output::Stdout, line);
+        self.append(&text);
     }
 
     /// As the kubelet does: the one rotated before this is compressed, the live file renamed, a new one begun.
     pub(crate) fn rotate(&mut self) {
-        if let Some(rotated) = self.newest_rotated.take() {
-            compress(&rotated).expect("the rotated log is compressed");
+        if let Some(rotated) = self.rotated.last_mut() {
+            *rotated = compress(rotated).expect("the rotated log is compressed");
         }
         // Names are to the second, and the kubelet rotates a log every ten seconds at most.
         let second = Duration::from_secs(1);
@@ -70,14 +120,135 @@ impl ContainerLog {
         let time = Timestamp::try_from(self.last_rotation).expect("it is now");
         let name = format!("0.log.{}", time.strftime("%Y%m%d-%H%M%S"));
         let rotated = self.dir.join(name);
-        fs::rename(self.dir.join("0.log"), &rotated).expect("the live log is there");
+        fs::rename(self.path(), &rotated).expect("the live log is there");
         self.live = live(&self.dir);
-        self.newest_rotated = Some(rotated);
+        self.size = 0;
+        self.rotated.push(rotated);
+    }
+
+    /// As the kubelet does when there are too many of them.
+    pub(crate) fn delete_oldest(&mut self) {
+        let oldest = self.rotated.remove(0);
+        fs::remove_file(&oldest).unwrap_or_else(|e| panic!("{}: {e}", oldest.display()));
+    }
+
+    /// Oldest first.
+    pub(crate) fn rotated(&self) -> &[PathBuf] {
+        &self.rotated
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.join("0.log")
     }
 
     /// All that was ever written, whatever file it is in by now.
     pub(crate) fn written(&self) -> Vec<Entry> {
-        self.written.clone()
+        [self.stdout.as_slice(), self.stderr.as_slice()].concat()
+    }
+
+    /// The same, by stream.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = Written> {
+        let outputs = [(Output::Stdout, &self.stdout), (Output::Stderr, &self.stderr)];
+        let written = outputs.into_iter().filter(|(_, entries)| !entries.is_empty());
+        written.map(|(output, entries)| Written {
+            stream: StreamName { filename: self.path().display().to_string(), output: output.word().to_owned() },
+            lines: entries.iter().map(|(time, line)| (Some(*time), line.clone())).collect(),
+        })
+    }
+
+    fn count(&self) -> usize {
+        self.stdout.len() + self.stderr.len()
+    }
+
+    fn line(&mut self, text: &mut String, output: Output, line: String) {
+        let time = self.now();
+        parts(text, stamp(time), output, &line);
+        self.wrote(output, time, line);
+    }
+
+    /// Writes all of a line but its last part, which is for [`ContainerLog::finish_line`].
+    fn begin_line(&mut self, text: &mut String, output: Output, line: String) {
+        let (first, last) = line.split_at(line.len() / PART * PART);
+        let stamp = stamp(self.now());
+        for part in chunks(first) {
+            let _ = writeln!(text, "{stamp} {} P {part}", output.word());
+        }
+        self.unfinished = Some((output, last.to_owned(), line));
+    }
+
+    /// Gives its length.
+    fn finish_line(&mut self, text: &mut String) -> usize {
+        let Some((output, last, line)) = self.unfinished.take() else {
+            return 0;
+        };
+        let (time, length) = (self.now(), line.len());
+        let _ = writeln!(text, "{} {} F {last}", stamp(time), output.word());
+        self.wrote(output, time, line);
+        length
+    }
+
+    fn wrote(&mut self, output: Output, time: i64, line: String) {
+        let written = match output {
+            Output::Stdout => &mut self.stdout,
+            Output::Stderr => &mut self.stderr,
+        };
+        written.push((time, line));
+    }
+
+    /// Later than the line before.
+    fn now(&mut self) -> i64 {
+        self.last_time = nanoseconds(SystemTime::now()).max(self.last_time + 1);
+        self.last_time
+    }
+
+    fn append(&mut self, text: &str) {
+        let done = self.live.write_all(text.as_bytes());
+        done.expect("the log is written");
+        self.size += text.len() as u64;
+    }
+}
+
+impl Grows for ContainerLog {
+    fn grow(&mut self, bytes: usize) -> usize {
+        let mut text = String::new();
+        let mut grown = self.finish_line(&mut text);
+        while grown < bytes && self.unfinished.is_none() {
+            let number = self.count();
+            let output = match number % 2 {
+                1 if self.habits.stderr => Output::Stderr,
+                _ => Output::Stdout,
+            };
+            let varied = number * 37 + self.seed;
+            let long = self.habits.parts && number % LONG_EVERY == LONG_EVERY - 1;
+            let length = if long { PART + varied % (3 * PART) } else { self.habits.line * (50 + varied % 100) / 100 };
+            let line = padded(format!("line {number} of {} ", self.name), length);
+            if long {
+                self.begin_line(&mut text, output, line);
+            } else {
+                grown += line.len();
+                self.line(&mut text, output, line);
+            }
+        }
+        self.append(&text);
+        if self.size >= self.habits.rotate_at {
+            self.rotate();
+        }
+        grown
+    }
+
+    fn finish(&mut self) {
+        let mut text = String::new();
+        self.finish_line(&mut text);
+        self.append(&text);
+    }
+}
+
+impl Output {
+    fn word(self) -> &'static str {
+        match self {
+            Output::Stdout => "stdout",
+            Output::Stderr => "stderr",
+        }
     }
 }
 
@@ -87,17 +258,51 @@ impl Drop for ContainerLog {
     }
 }
 
+/// To this length, and not with the same all the time.
+pub(crate) fn padded(mut line: String, length: usize) -> String {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    let text = TEXT.get_or_init(|| {
+        let words = (0..60_000_u64).map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 44);
+        words.fold(String::new(), |text, word| text + &format!("{word:x} "))
+    });
+    let pad = length.saturating_sub(line.len());
+    let from = (line.len() + length) * 31 % (text.len() - pad);
+    line.push_str(&text[from..from + pad]);
+    line
+}
+
+fn stamp(nanoseconds: i64) -> Timestamp {
+    Timestamp::from_nanosecond(nanoseconds.into()).expect("it is about now")
+}
+
+fn parts(text: &mut String, stamp: Timestamp, output: Output, line: &str) {
+    let parts = chunks(line);
+    let last = parts.len() - 1;
+    for (nth, part) in parts.into_iter().enumerate() {
+        let flag = if nth == last { "F" } else { "P" };
+        let _ = writeln!(text, "{stamp} {} {flag} {part}", output.word());
+    }
+}
+
+/// Of at most a part's size; one at least. The lines of these tests are ASCII.
+fn chunks(line: &str) -> Vec<&str> {
+    let cuts = (0..line.len().max(1)).step_by(PART);
+    cuts.map(|at| &line[at..line.len().min(at + PART)]).collect()
+}
+
 fn live(dir: &Path) -> File {
     let path = dir.join("0.log");
     File::create_new(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// Written beside and renamed, then the plain one removed: for a moment both are there.
-fn compress(plain: &Path) -> io::Result<()> {
+pub(crate) fn compress(plain: &Path) -> io::Result<PathBuf> {
     let beside = plain.with_added_extension("tmp");
+    let compressed = plain.with_added_extension("gz");
     let mut gzip = GzEncoder::new(File::create_new(&beside)?, Compression::default());
     io::copy(&mut File::open(plain)?, &mut gzip)?;
     gzip.finish()?;
-    fs::rename(&beside, plain.with_added_extension("gz"))?;
-    fs::remove_file(plain)
+    fs::rename(&beside, &compressed)?;
+    fs::remove_file(plain)?;
+    Ok(compressed)
 }

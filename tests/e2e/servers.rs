@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::wait::wait_for;
 
-/// Loki takes about 17 s by itself; this is for a machine that is busy with other things too.
+/// They take seconds; this is for a machine that is busy with other things too.
 const READY_WITHIN: Duration = Duration::from_secs(180);
 
 pub(crate) struct Server {

@@ -1,12 +1,15 @@
 //! What becomes of a log's lines once they are sent: commits, and the end of a log.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Reader;
 use crate::model::Position;
-use crate::positions::{Commit, Positions};
+use crate::positions::{Commit, Positions, ReadTime, Slot};
 use crate::scrape::post::Event;
 use crate::scrape::tailer::Source;
+
+/// For so long a log may have been rotated without anybody having heard of it.
+const UNHEARD: Duration = Duration::from_secs(60);
 
 impl Reader {
     /// Nothing more will come of this log; its last lines are on their way.
@@ -23,21 +26,23 @@ impl Reader {
             self.ending.iter().filter(|(_, t)| t.ledger.is_settled()).map(|(log, _)| *log).collect();
         for log in settled {
             let tailer = self.ending.remove(&log).expect("it was just seen");
-            if let Some(slot) = tailer.slot {
+            if let (Some(slot), Source::File(file)) = (tailer.slot, &tailer.source) {
+                let written = file.written(&file.position());
                 if tailer.is_deleted() {
                     // It speaks of a file that is no more, read to its end: one that takes its name begins anew.
-                    let done = Commit { slot, position: Position::default(), live: false };
-                    let time = self.clock.system_time();
-                    self.write(|positions| positions.commit(&[done], time));
+                    let done = Commit { slot, position: Position::default(), live: false, through: Some(i64::MAX) };
+                    self.write(|positions| positions.commit(&[done], written));
                 }
                 self.positions.release(slot);
             }
             self.unsettled.remove(&log);
+            self.desk.times.forget(log);
             self.gone(log);
         }
     }
 
     pub(super) fn gone(&mut self, log: u64) {
+        self.pinned.remove(&log);
         self.status.remove_file(self.index, log);
         let _ = self.scout.send(Event::Finished { reader: self.index, log });
     }
@@ -52,10 +57,12 @@ impl Reader {
             };
             // First the question, then the commit: what settles in between is seen next time.
             let settled = tailer.ledger.is_settled();
-            if let (Some(position), Some(slot), Source::File(file)) =
+            if let (Some((position, slots)), Some(slot), Source::File(file)) =
                 (tailer.ledger.take_commit(), tailer.slot, &tailer.source)
             {
-                commits.push(Commit { slot, position, live: file.is_live(&position) });
+                let through = self.desk.times.committed(*log, slots);
+                let live = file.is_live(&position);
+                commits.push((Commit { slot, position, live, through }, file.written(&position)));
             }
             !settled
         });
@@ -63,10 +70,29 @@ impl Reader {
             if let Some(stop) = &mut self.stop {
                 stop.progress = now;
             }
-            let time = self.clock.system_time();
-            self.write(|positions| positions.commit(&commits, time));
+            // If the file is gone at the next start, what was written since then is younger and still to be read; and that
+            // is not what was written since these answers came.
+            let (live, older): (Vec<_>, Vec<_>) = commits.into_iter().partition(|(commit, _)| commit.live);
+            let live: Vec<Commit> = live.into_iter().map(|(commit, _)| commit).collect();
+            let unheard = self.clock.system_time() - UNHEARD;
+            self.write(|positions| positions.commit(&live, unheard));
+            for (commit, written) in older {
+                self.write(|positions| positions.commit(&[commit], written));
+            }
         }
         self.settle_endings();
+    }
+
+    /// Writes down the times of reading that entries show which are about to be sent.
+    pub(super) fn remember(&mut self) {
+        let times = self.desk.times.take();
+        if times.is_empty() {
+            return;
+        }
+        let slot = |log: u64| self.tailers.get(&log).or(self.ending.get(&log)).and_then(|tailer| tailer.slot);
+        let times: Vec<(Slot, ReadTime)> =
+            times.into_iter().filter_map(|(log, time)| Some((slot(log)?, time))).collect();
+        self.write(|positions| positions.remember(&times));
     }
 
     pub(super) fn write(&mut self, write: impl FnOnce(&Positions) -> std::io::Result<()>) {

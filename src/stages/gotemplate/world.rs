@@ -38,7 +38,7 @@ impl World {
         self.work.store(Self::WORK, Ordering::Relaxed);
         self.longest.store(0, Ordering::Relaxed);
         self.now.store(now, Ordering::Relaxed);
-        self.seed.store(origin.log.rotate_left(32) ^ origin.offset, Ordering::Relaxed);
+        self.seed.store(origin.file.rotate_left(32) ^ origin.offset, Ordering::Relaxed);
     }
 
     pub fn spend(&self, units: usize) -> Result<(), String> {

@@ -115,3 +115,94 @@ fn of_deleted_generations_no_more_is_kept_than_may_be() {
     d.wait();
     assert_eq!(d.read(&mut log), ["3", "4", "5"]);
 }
+
+#[test]
+fn what_is_given_up_of_a_deleted_log_is_counted_to_the_byte() {
+    let d = Dir::new();
+    d.append("a.log", "1\n2\n3\n");
+    let mut log = d.open(START);
+    let mut buffer = Vec::new();
+    assert!(matches!(log.read(&mut buffer, 2, d.now).expect("read"), Read::Lines { len: 2, .. }));
+    assert_eq!(log.pinned(), 0);
+    fs::remove_file(d.path("a.log")).expect("removed");
+    assert_eq!(log.look(d.now).expect("looked"), Look::Gone);
+    assert_eq!(log.pinned(), 6);
+    assert_eq!(log.shed(6), 0);
+    assert_eq!(log.shed(5), 4);
+    // It is said once, and nothing is read of it any more.
+    assert_eq!(log.shed(0), 0);
+    assert!(matches!(log.read(&mut buffer, 2, d.now).expect("read"), Read::Finished));
+}
+
+#[test]
+fn what_follows_a_line_that_is_longer_than_asked_for_is_left_for_the_next_time() {
+    let d = Dir::new();
+    let long = "x".repeat(100);
+    d.append("a.log", &format!("{long}\n1\n2\n"));
+    let mut log = d.open(START);
+    let mut buffer = Vec::new();
+    let mut read = || match log.read(&mut buffer, 64, d.now).expect("read") {
+        Read::Lines { len, more, .. } => (len, more),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((read(), read()), ((101, true), (4, false)), "not more than one window and a line are in flight");
+}
+
+#[test]
+fn a_file_that_was_empty_when_it_was_opened_and_is_compressed_when_it_is_looked_at_is_read_once() {
+    let mut d = Dir::new();
+    d.append("a.log", "");
+    let mut log = d.open(START);
+    d.append("a.log", "1\n2\n");
+    d.rename("a.log", "a.log.1");
+    d.gzip("a.log.1");
+    d.append("a.log", "3\n");
+    log.look(d.now).expect("looked");
+    d.wait();
+    assert_eq!(d.read(&mut log), ["1", "2", "3"]);
+}
+
+#[test]
+fn when_the_file_of_a_position_was_written_to_is_known_after_it_was_let_go() {
+    let mut d = Dir::new();
+    let written = |name: &str, seconds: u64| {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        OpenOptions::new().append(true).open(d.path(name)).expect("opened").set_modified(time).expect("dated");
+        time
+    };
+    d.append("a.log", "1\n");
+    let first = written("a.log", 1_000);
+    let mut log = d.open(START);
+    d.read(&mut log);
+    let position = log.position();
+    d.rename("a.log", "a.log.1");
+    d.append("a.log", "2\n");
+    let second = written("a.log", 2_000);
+    log.look(d.now).expect("looked");
+    assert_eq!(log.written(&position), first);
+    d.wait();
+    assert_eq!(d.read(&mut log), ["2"]);
+    assert_eq!(log.generations(), 1, "the first was let go");
+    assert_eq!(log.written(&position), first);
+    assert_eq!(log.written(&log.position()), second);
+}
+
+#[test]
+fn what_lies_behind_a_generation_that_was_let_go() {
+    let mut d = Dir::new();
+    d.append("a.log", "1\n2\n");
+    let mut log = d.open(START);
+    let start = log.position();
+    d.read(&mut log);
+    let end = log.position();
+    let within = Position { offset: 2, ..end };
+    d.rename("a.log", "a.log.1");
+    d.append("a.log", "3\n");
+    log.look(d.now).expect("looked");
+    d.wait();
+    assert_eq!(d.read(&mut log), ["3"]);
+    for (position, is_past) in [(start, false), (within, false), (end, true), (log.position(), true)] {
+        assert_eq!(log.is_past(&position, &end), is_past, "{position:?}");
+    }
+    assert!(!log.is_past(&Position::default(), &end), "of a file that nobody knows nothing can be said");
+}

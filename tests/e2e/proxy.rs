@@ -1,0 +1,291 @@
+//! What stands between the agent and Loki, and does not always do what it should.
+//!
+//! It also reads along: which bytes Loki has taken, and whether anything was sent out of order.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
+
+use prost::Message;
+
+use crate::wait::wait_until;
+
+/// What becomes of a push.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Deed {
+    Pass,
+    /// Its answer comes so much later than it would.
+    PassIn(Duration),
+    /// Loki gets it and answers; the agent finds its connection closed.
+    Swallow,
+    /// Loki does not hear of it.
+    Answer(u16),
+    /// The connection is closed, and Loki does not hear of it.
+    HangUp,
+}
+
+type Script = dyn Fn(usize) -> Deed + Send + Sync;
+
+pub(crate) struct Proxy {
+    port: u16,
+    state: Arc<State>,
+}
+
+struct State {
+    upstream: String,
+    script: Box<Script>,
+    closed: AtomicBool,
+    hold: AtomicBool,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    pushes: usize,
+    swallowed: usize,
+    held: usize,
+    /// Of lines in pushes that Loki has taken, each time they were.
+    stored_bytes: u64,
+    streams: HashMap<String, Sent>,
+    out_of_order: Option<String>,
+}
+
+/// The timestamps that were sent of a stream, whatever became of them.
+#[derive(Default)]
+struct Sent {
+    times: HashSet<i64>,
+    newest: i64,
+}
+
+impl Proxy {
+    /// Between agents and the server at `upstream` (host and port). `script` says what becomes of the nth push, from 0.
+    pub(crate) fn start(upstream: &str, script: impl Fn(usize) -> Deed + Send + Sync + 'static) -> Proxy {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        let state = Arc::new(State {
+            upstream: upstream.to_owned(),
+            script: Box::new(script),
+            closed: AtomicBool::new(false),
+            hold: AtomicBool::new(false),
+            seen: Mutex::default(),
+        });
+        let serving = state.clone();
+        thread::spawn(move || {
+            for agent in listener.incoming().flatten() {
+                if serving.closed.load(Ordering::Relaxed) {
+                    return;
+                }
+                let serving = serving.clone();
+                thread::spawn(move || {
+                    // Whatever goes wrong here closes the connection, and is the agent's to cope with.
+                    let _ = serving.serve(&agent);
+                    let _ = agent.shutdown(Shutdown::Both);
+                });
+            }
+        });
+        Proxy { port, state }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn pushes(&self) -> usize {
+        self.state.seen().pushes
+    }
+
+    pub(crate) fn swallowed(&self) -> usize {
+        self.state.seen().swallowed
+    }
+
+    /// Waits for a push that Loki takes, and keeps its answer from the agent until that is no more.
+    #[track_caller]
+    pub(crate) fn hold_an_answer(&self) {
+        let before = self.state.seen().held;
+        self.state.hold.store(true, Ordering::Relaxed);
+        wait_until("a push is stored", Duration::from_secs(30), || self.state.seen().held > before);
+    }
+
+    /// Bytes of lines that Loki has taken; those it took twice count twice.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        self.state.seen().stored_bytes
+    }
+
+    /// Within a stream a line goes out for the first time only after all that are older have.
+    #[track_caller]
+    pub(crate) fn assert_oldest_first(&self) {
+        if let Some(what) = &self.state.seen().out_of_order {
+            panic!("sent out of order: {what}");
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.state.closed.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+    }
+}
+
+impl State {
+    fn serve(&self, mut agent: &TcpStream) -> io::Result<()> {
+        agent.set_nodelay(true)?;
+        while let Some(request) = Request::read(agent)? {
+            let (streams, nth) = (request.streams()?, self.count());
+            self.seen().sent(&streams);
+            let deed = (self.script)(nth);
+            match deed {
+                Deed::HangUp => return Ok(()),
+                Deed::Answer(status) => {
+                    let answer = format!("HTTP/1.1 {status} by the proxy\r\nContent-Length: 0\r\n\r\n");
+                    agent.write_all(answer.as_bytes())?;
+                    continue;
+                }
+                Deed::Pass | Deed::PassIn(_) | Deed::Swallow => {}
+            }
+            let answer = self.forward(&request)?;
+            let stored = answer.starts_with(b"HTTP/1.1 2");
+            if stored {
+                self.seen().stored_bytes += streams.iter().map(Stream::bytes).sum::<u64>();
+            }
+            if stored && self.hold.swap(false, Ordering::Relaxed) {
+                self.seen().held += 1;
+                // Until it is gone: it does not speak before it is answered.
+                let _ = agent.read(&mut [0]);
+                return Ok(());
+            }
+            match deed {
+                Deed::Swallow => {
+                    self.seen().swallowed += usize::from(stored);
+                    return Ok(());
+                }
+                Deed::PassIn(delay) => thread::sleep(delay),
+                _ => {}
+            }
+            agent.write_all(&answer)?;
+        }
+        Ok(())
+    }
+
+    /// The answer is read to the end of the connection, and says of its own length what Loki said of it.
+    fn forward(&self, request: &Request) -> io::Result<Vec<u8>> {
+        let mut loki = TcpStream::connect(&self.upstream)?;
+        loki.set_nodelay(true)?;
+        let head = request.head.strip_suffix("\r\n").unwrap_or(&request.head);
+        loki.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes())?;
+        loki.write_all(&request.body)?;
+        let mut answer = Vec::new();
+        loki.read_to_end(&mut answer)?;
+        let end = answer.windows(4).position(|w| w == b"\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+        let head = String::from_utf8_lossy(&answer[..end]).replace("\r\nConnection: close", "");
+        Ok([head.as_bytes(), &answer[end..]].concat())
+    }
+
+    fn count(&self) -> usize {
+        let mut seen = self.seen();
+        seen.pushes += 1;
+        seen.pushes - 1
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().expect("nobody panics under the lock")
+    }
+}
+
+impl Seen {
+    fn sent(&mut self, streams: &[Stream]) {
+        for stream in streams {
+            let sent = self.streams.entry(stream.labels.clone()).or_default();
+            for time in stream.entries.iter().map(Entry::nanoseconds) {
+                let first = sent.times.insert(time);
+                if first && time < sent.newest && self.out_of_order.is_none() {
+                    let pushes = self.pushes;
+                    let newest = sent.newest;
+                    self.out_of_order =
+                        Some(format!("{}: {time} for the first time after {newest}, push {pushes}", stream.labels));
+                }
+                sent.newest = sent.newest.max(time);
+            }
+        }
+    }
+}
+
+struct Request {
+    /// The request line and headers, with the empty line behind them.
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Request {
+    /// None when there is no further one.
+    fn read(mut agent: &TcpStream) -> io::Result<Option<Request>> {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            if agent.read(&mut byte)? == 0 {
+                return Ok(None);
+            }
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let length = head.lines().filter_map(|line| line.split_once(": "));
+        let mut length = length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+        let length = length.next().and_then(|(_, length)| length.parse().ok()).unwrap_or(0);
+        let mut body = vec![0; length];
+        agent.read_exact(&mut body)?;
+        Ok(Some(Request { head, body }))
+    }
+
+    fn streams(&self) -> io::Result<Vec<Stream>> {
+        let plain = snap::raw::Decoder::new().decompress_vec(&self.body).map_err(io::Error::other)?;
+        let push = PushRequest::decode(plain.as_slice()).map_err(io::Error::other)?;
+        Ok(push.streams)
+    }
+}
+
+#[derive(Message)]
+struct PushRequest {
+    #[prost(message, repeated, tag = "1")]
+    streams: Vec<Stream>,
+}
+
+#[derive(Message)]
+struct Stream {
+    #[prost(string, tag = "1")]
+    labels: String,
+    #[prost(message, repeated, tag = "2")]
+    entries: Vec<Entry>,
+}
+
+#[derive(Message)]
+struct Entry {
+    #[prost(message, optional, tag = "1")]
+    timestamp: Option<Timestamp>,
+    #[prost(bytes = "vec", tag = "2")]
+    line: Vec<u8>,
+}
+
+#[derive(Message)]
+struct Timestamp {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
+    #[prost(int32, tag = "2")]
+    nanos: i32,
+}
+
+impl Stream {
+    fn bytes(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.line.len() as u64).sum()
+    }
+}
+
+impl Entry {
+    fn nanoseconds(&self) -> i64 {
+        let time = self.timestamp.as_ref();
+        time.map_or(0, |time| time.seconds * 1_000_000_000 + i64::from(time.nanos))
+    }
+}

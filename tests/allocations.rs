@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use allocation_counter::measure;
 use fantail::metrics::{Dropped, Registry};
-use fantail::model::{Ack, AckRef, Clock, Entry, LabelSet, Ledger, Origin, Position};
+use fantail::model::{AckRef, ChunkAck, Clock, Entry, LabelSet, Ledger, Origin, Position, Weight};
 use fantail::stages::{self, Pipeline};
 
 /// What every node runs, and the usual stages behind it.
@@ -72,7 +72,7 @@ fn check(yaml: &str, lines: &[String]) {
     let labels = LabelSet::new([("app", "x"), ("namespace", "test")]);
     let mut passed = 0;
     let mut chunk = |lines: &[String]| {
-        let ack = ledger.open(1, Position::default());
+        let ack = ledger.open_chunk(1, Position { offset: lines.len() as u64, ..Position::default() });
         run(&mut pipeline, lines, &labels, &ack, &mut passed);
         ack.close();
     };
@@ -83,15 +83,17 @@ fn check(yaml: &str, lines: &[String]) {
     assert_eq!(many, few, "{yaml}: allocations for {} lines, and for 10", lines.len());
 }
 
-fn run(pipeline: &mut Pipeline, lines: &[String], labels: &LabelSet, ack: &Ack, passed: &mut usize) {
+fn run(pipeline: &mut Pipeline, lines: &[String], labels: &LabelSet, ack: &ChunkAck, passed: &mut usize) {
     for (i, line) in lines.iter().enumerate() {
+        ack.begin_line(i as u64);
         let entry = Entry {
             timestamp: 1_770_000_000_000_000_000,
             line: Cow::Borrowed(line),
             labels: labels.clone(),
             metadata: Vec::new(),
             tenant: None,
-            origin: Origin { log: 1, offset: i as u64 },
+            origin: Origin { log: 1, file: 1, offset: i as u64 },
+            weight: Weight::default(),
             ack: AckRef::Chunk(ack),
         };
         pipeline.run(entry, &mut |entry| {

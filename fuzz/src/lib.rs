@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use fantail::metrics::{Dropped, Registry};
-use fantail::model::{AckRef, Clock, Entry, LabelSet, Ledger, Origin, Position};
+use fantail::model::{AckRef, Clock, Entry, LabelSet, Ledger, Origin, Position, Weight};
 use fantail::stages::{self, CustomMetrics, Due, Program};
 use serde_yaml::Value as Yaml;
 
@@ -21,15 +21,18 @@ pub fn feed(program: &Program, data: &str) {
     let mut pipeline = program.start(Dropped::register(&registry), Some(custom), Clock::default());
     let ledger = Ledger::new(None);
     let labels = LabelSet::new([("app", "x"), ("filename", "/var/log/x.log")]);
-    let ack = ledger.open(data.len() as u64, Position::default());
+    let end = Position { offset: data.split('\n').count() as u64, ..Position::default() };
+    let ack = ledger.open_chunk(data.len() as u64, end);
     for (i, line) in data.split('\n').enumerate() {
+        ack.begin_line(i as u64);
         let entry = Entry {
             timestamp: 1_770_000_000_000_000_000 + i as i64,
             line: Cow::Borrowed(line),
             labels: labels.clone(),
             metadata: Vec::new(),
             tenant: None,
-            origin: Origin { log: 1, offset: i as u64 },
+            origin: Origin { log: 1, file: 1, offset: i as u64 },
+            weight: Weight::default(),
             ack: AckRef::Chunk(&ack),
         };
         pipeline.run(entry, &mut Entry::close);

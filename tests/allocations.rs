@@ -72,7 +72,7 @@ fn check(yaml: &str, lines: &[String]) {
     let labels = LabelSet::new([("app", "x"), ("namespace", "test")]);
     let mut passed = 0;
     let mut chunk = |lines: &[String]| {
-        let ack = ledger.open_chunk(1, Position::default());
+        let ack = ledger.open_chunk(1, Position { offset: lines.len() as u64, ..Position::default() });
         run(&mut pipeline, lines, &labels, &ack, &mut passed);
         ack.close();
     };
@@ -85,6 +85,7 @@ fn check(yaml: &str, lines: &[String]) {
 
 fn run(pipeline: &mut Pipeline, lines: &[String], labels: &LabelSet, ack: &ChunkAck, passed: &mut usize) {
     for (i, line) in lines.iter().enumerate() {
+        ack.begin_line(i as u64);
         let entry = Entry {
             timestamp: 1_770_000_000_000_000_000,
             line: Cow::Borrowed(line),
@@ -92,7 +93,7 @@ fn run(pipeline: &mut Pipeline, lines: &[String], labels: &LabelSet, ack: &Chunk
             metadata: Vec::new(),
             tenant: None,
             origin: Origin { log: 1, file: 1, offset: i as u64 },
-            weight: Weight::line(line.len()),
+            weight: Weight::default(),
             ack: AckRef::Chunk(ack),
         };
         pipeline.run(entry, &mut |entry| {

@@ -175,6 +175,11 @@ impl Batcher {
         Some(if moves && in_flight > 0 { 0 } else { stream.limit.saturating_sub(in_flight) })
     }
 
+    /// What may be in flight of a stream that is not known.
+    pub fn replay_window(&self) -> usize {
+        self.config.replay_window
+    }
+
     /// What may be in flight of this stream.
     pub fn window(&self, id: StreamId) -> Option<usize> {
         self.known(id).map(|stream| stream.limit)

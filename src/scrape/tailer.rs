@@ -169,7 +169,7 @@ impl Tailer {
         let room = room.min(largest.saturating_sub(uncommitted));
         if self.streams.is_empty() {
             let chunk = if self.tasted { CHUNK } else { TASTE };
-            return (!batcher.has_no_room()).then_some(chunk);
+            return (!batcher.has_no_room()).then_some(chunk.min(batcher.replay_window()));
         }
         if room < Batcher::worthwhile(window) {
             self.streams.iter().for_each(|stream| batcher.hurry(*stream));

@@ -1,8 +1,8 @@
 //! The threads at work on real files.
 
 mod bounds;
-mod resend;
 mod model;
+mod resend;
 mod rig;
 
 use std::fs;

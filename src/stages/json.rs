@@ -89,7 +89,13 @@ impl Stage for Json {
             }
         };
         let mut found = recycled(std::mem::take(&mut self.found));
-        let is_object = self.read(text, &mut found);
+        // Of a view of the chunk the values are views as well.
+        let read = match text {
+            Cow::Borrowed(text) => self.expressions.read(text, &mut found),
+            Cow::Owned(text) => self.read_and_copy(text, &mut found),
+        };
+        let is_object =
+            read || without_lone_surrogates(text).is_some_and(|mended| self.read_and_copy(&mended, &mut found));
         if is_object {
             for (name, value) in self.names.iter().zip(&mut found) {
                 if let Some(value) = value.take() {
@@ -106,15 +112,6 @@ impl Stage for Json {
 }
 
 impl Json {
-    /// Of a view of the chunk the values are views as well.
-    fn read<'c>(&self, text: &Cow<'c, str>, found: &mut Vec<Found<'c>>) -> bool {
-        let read = match text {
-            Cow::Borrowed(text) => self.expressions.read(text, found),
-            Cow::Owned(text) => self.read_and_copy(text, found),
-        };
-        read || without_lone_surrogates(text).is_some_and(|mended| self.read_and_copy(&mended, found))
-    }
-
     fn read_and_copy(&self, text: &str, found: &mut Vec<Found<'_>>) -> bool {
         let mut views = Vec::new();
         let read = self.expressions.read(text, &mut views);

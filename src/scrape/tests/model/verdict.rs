@@ -12,7 +12,7 @@ use super::loki::{Loki, Road};
 /// What of a log may be on its way without an answer: the window, the line that did not fit into it any more, and what a
 /// stage held back and let go with it.
 fn most_in_flight(settings: Settings, longest: usize) -> usize {
-    settings.window as usize + 2 * longest
+    settings.window + 2 * longest
 }
 
 pub(super) fn within_window(settings: Settings, client: usize, road: &Road) -> Check {

@@ -168,7 +168,9 @@ impl Log {
     /// itself is not one of the generations.
     pub fn is_reading(&mut self, id: &FileId) -> bool {
         let inode = (id.device, id.inode);
-        let elsewhere = self.generations.iter().skip(1).any(|g| (g.id().device, g.id().inode) == inode);
+        // Not by its inode alone: that of a file which was compressed goes to the next one that is created.
+        let mut younger = self.generations.iter_mut().skip(1);
+        let elsewhere = younger.any(|g| (g.id().device, g.id().inode) == inode && g.is(id).unwrap_or(false));
         !elsewhere && self.generations[0].is(id).unwrap_or(false)
     }
 

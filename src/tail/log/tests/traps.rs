@@ -206,3 +206,15 @@ fn what_lies_behind_a_generation_that_was_let_go() {
     }
     assert!(!log.is_past(&Position::default(), &end), "of a file that nobody knows nothing can be said");
 }
+
+#[test]
+fn a_file_that_was_compressed_is_known_though_another_has_its_inode_now() {
+    let d = Dir::new();
+    d.append("a.log.1", "old 1\nold 2\n");
+    let old = Generation::open(&d.path("a.log.1"), None).expect("opened").id();
+    d.gzip("a.log.1");
+    d.append("a.log", "new\n");
+    let mut log = d.open(Resume::Since(SystemTime::UNIX_EPOCH));
+    let live = fs::metadata(d.path("a.log")).expect("it is there");
+    assert!(log.is_reading(&FileId { inode: live.ino(), ..old }));
+}

@@ -114,3 +114,12 @@ fn a_label_that_is_too_long() {
 fn a_line_without_labels() {
     neighbours_arrive("no-labels", SystemTime::now(), "no labels");
 }
+
+#[test]
+fn a_line_without_labels_that_loki_gives_one() {
+    let loki = Loki::with_limits("");
+    let tenant = loki.tenant("no-labels");
+    assert_eq!(among_neighbours(&loki, &tenant, SystemTime::now(), "no labels"), 0);
+    let given = r#"{service_name="unknown_service", filename=""}"#;
+    assert_eq!(tenant.count_over_time(given), Ok(POISONS as u64));
+}

@@ -408,12 +408,9 @@ impl Batcher {
     }
 }
 
-/// What Loki can never take, under the name Loki counts it by: it would refuse the whole push, or drop it and say
-/// nothing.
+/// What Loki can never take, under the name Loki counts it by: it would refuse the whole push. (A stream without labels
+/// it takes, and calls it `unknown_service`, unless it is configured not to; then it says so.)
 fn never_taken(labels: &LabelSet) -> Option<Reason> {
-    if labels.is_empty() {
-        return Some(Reason::Loki("missing_labels"));
-    }
     let valid = labels.iter().all(|(name, _)| is_valid_label_name(name));
     (!valid).then_some(Reason::Loki("invalid_labels"))
 }

@@ -254,11 +254,9 @@ fn all_batches_together_hold_what_they_may_and_no_more_windows_grow_then() {
 #[test]
 fn what_loki_can_never_take_does_not_leave() {
     let mut bench = Bench::new();
-    for (labels, reason) in [
-        (LabelSet::default(), "missing_labels"),
-        (LabelSet::new([("a-b", "c")]), "invalid_labels"),
-        (LabelSet::new([("", "c")]), "invalid_labels"),
-    ] {
+    for (labels, reason) in
+        [(LabelSet::new([("a-b", "c")]), "invalid_labels"), (LabelSet::new([("", "c")]), "invalid_labels")]
+    {
         let entry = bench.entry(None, &labels, 1, "line");
         match bench.batcher.add(entry, bench.clock.now()) {
             Outcome::Refused(_, given) => assert_eq!(given, Reason::Loki(reason)),
@@ -266,8 +264,7 @@ fn what_loki_can_never_take_does_not_leave() {
         }
     }
     assert!(bench.send().is_empty());
-    // With an external label there is one.
-    let mut bench = Bench::with(|config| config.external_labels = Labels::from([("cluster".into(), "c".into())]));
+    // Without labels it is for Loki to say.
     let entry = bench.entry(None, &LabelSet::default(), 1, "line");
     assert!(matches!(bench.batcher.add(entry, bench.clock.now()), Outcome::Batched(_)));
 }

@@ -128,6 +128,9 @@ impl Tailer {
             Read::Lines { len, start, end, more } => {
                 self.last_lines = now;
                 self.lines(desk, len, start, end, now);
+                if !more {
+                    self.note_inflow(desk, now);
+                }
                 Ok(if more { Turn::More } else { Turn::Lines })
             }
             Read::Skipped { bytes, end } => {
@@ -180,13 +183,15 @@ impl Tailer {
 
     /// Measures how much is written to the log, so that its streams' windows can be what that needs.
     fn note_inflow(&mut self, desk: &mut Desk, now: Instant) {
-        let (Source::File(log), Exit::Batches(batcher)) = (&self.source, &mut desk.exit) else {
-            return;
-        };
         if !self.inflow.is_due(now) {
             return;
         }
-        let rate = self.inflow.measure(self.ledger.account().read.bytes + log.unread(), now);
+        self.note_progress();
+        let Exit::Batches(batcher) = &mut desk.exit else {
+            return;
+        };
+        let written = self.ledger.account().read.bytes + self.ledger.progress().unread;
+        let rate = self.inflow.measure(written, now);
         self.streams.iter().for_each(|stream| batcher.suit(*stream, rate));
     }
 

@@ -5,61 +5,97 @@
 //! ```
 //!
 //! An entry is written straight into its stream's body; finishing a batch adds the stream heads and compresses once.
+//! Streams that Loki might refuse travel apart ([`Batcher`]), because of what it answers a push with several: 204, and
+//! all is well only with the last of them.
 
 mod batcher;
+mod bounds;
+mod lane;
+mod stream;
+#[cfg(test)]
+mod tests;
 mod wire;
 
-pub use batcher::{Batcher, Config, Lane, Limits, Outcome};
+pub use batcher::{Batcher, Config, Limits, Outcome};
+pub use bounds::Bound;
+pub use stream::StreamId;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use crate::model::{Ack, Entry, LabelMap, LabelSet};
+use crate::model::{Ack, Entry, Reason, Weight};
+use bounds::Bounds;
+use lane::Traffic;
+use stream::Window;
 
 /// One push being written, or on its way.
 #[derive(Debug)]
 pub struct Batch {
     tenant: Option<Arc<str>>,
+    lane: u64,
+    /// Its lane is that of one stream, which is the last here; where others are, they are small ones of the same log.
+    led: bool,
     streams: Vec<Stream>,
-    index: LabelMap<usize>,
     acks: Vec<Ack>,
     entries: usize,
     bytes: usize,
-    /// Counts the batch as outstanding in its lane for as long as it exists.
-    _outstanding: Option<Outstanding>,
+    traffic: Traffic,
+    bounds: Arc<Bounds>,
+}
+
+/// Entries of a stream that came in one slot of one log, one after the other.
+#[derive(Debug)]
+struct Span {
+    /// Which of the batch's.
+    ack: usize,
+    entries: usize,
+    weight: Weight,
 }
 
 /// The entries of one stream, encoded.
 #[derive(Debug)]
 struct Stream {
-    labels: String,
+    labels: Arc<str>,
     body: Vec<u8>,
     entries: usize,
     bytes: usize,
+    spans: Vec<Span>,
+    window: Arc<Window>,
+}
+
+impl Drop for Stream {
+    /// Whatever became of its entries, they are in flight no more.
+    fn drop(&mut self) {
+        self.window.give_back(self.bytes + self.entries);
+    }
 }
 
 impl Batch {
-    fn new(tenant: Option<Arc<str>>) -> Self {
-        Self {
-            tenant,
-            streams: Vec::new(),
-            index: LabelMap::default(),
-            acks: Vec::new(),
-            entries: 0,
-            bytes: 0,
-            _outstanding: None,
-        }
+    fn new(tenant: Option<Arc<str>>, lane: u64, traffic: Traffic, bounds: Arc<Bounds>) -> Self {
+        Self { tenant, lane, led: false, streams: Vec::new(), acks: Vec::new(), entries: 0, bytes: 0, traffic, bounds }
     }
 
     pub fn tenant(&self) -> Option<&Arc<str>> {
         self.tenant.as_ref()
     }
 
+    /// What must arrive in the order it was handed out has the same number here; it is never used again for anything
+    /// else.
+    pub fn lane(&self) -> u64 {
+        self.lane
+    }
+
+    /// Whether it is of a stream that Loki might refuse. That is then the last in the push: the one whose refusal Loki's
+    /// answer tells.
+    pub fn is_led(&self) -> bool {
+        self.led
+    }
+
     pub fn entries(&self) -> usize {
         self.entries
     }
 
-    /// Bytes of lines and structured metadata: what `batchsize` limits.
+    /// Bytes of lines and structured metadata: what `batchsize` limits, and what Loki's rate limits count.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -70,7 +106,7 @@ impl Batch {
 
     /// The label strings of its streams, for messages.
     pub fn stream_labels(&self) -> impl Iterator<Item = &str> {
-        self.streams.iter().map(|s| s.labels.as_str())
+        self.streams.iter().map(|s| &*s.labels)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -86,10 +122,43 @@ impl Batch {
         snappy.compress_vec(&plain).expect("a push is far below snappy's 4 GiB")
     }
 
-    /// Everything in it is delivered, or discarded and counted.
+    /// How long it took from sending it to its answer; where that is long, more has to be under way.
+    pub fn answered_within(&self, round_trip: Duration) {
+        self.traffic.measured(round_trip);
+    }
+
+    /// Loki has named a limit: what is beyond it need not be sent.
+    pub fn learn(&self, bound: Bound) {
+        self.bounds.learn(bound, Instant::now());
+    }
+
+    /// Everything in it is delivered.
     pub fn close(self) {
-        for ack in self.acks {
-            ack.close();
+        self.end(0, &Reason::IngesterError);
+    }
+
+    /// Of its entries so many are discarded, and the others delivered. Which ones nobody says, so each log bears its share.
+    pub fn discard(self, entries: usize, reason: &Reason) {
+        self.end(entries, reason);
+    }
+
+    fn end(mut self, discarded: usize, reason: &Reason) {
+        let mut weights = vec![Weight::default(); self.acks.len()];
+        let spans = self.streams.iter().flat_map(|stream| &stream.spans);
+        spans.for_each(|span| weights[span.ack] += span.weight);
+        let (entries, mut sum, mut gone_before) = (self.entries, Weight::default(), Weight::default());
+        for (ack, weight) in std::mem::take(&mut self.acks).into_iter().zip(weights) {
+            // Of the sum, so that what is rounded off here is made up for at the next.
+            sum += weight;
+            let gone_in_all = sum.share(discarded, entries);
+            let gone = gone_in_all - gone_before;
+            gone_before = gone_in_all;
+            ack.close_with(|account| {
+                account.delivered += weight - gone;
+                if gone != Weight::default() {
+                    account.discard(reason, gone);
+                }
+            });
         }
     }
 
@@ -99,77 +168,92 @@ impl Batch {
         if self.entries < 2 {
             return Err(self);
         }
-        let mut second = Batch::new(self.tenant.clone());
+        let mut second = Batch::new(self.tenant.clone(), self.lane, self.traffic.another(), self.bounds.clone());
+        second.led = self.led;
         second.acks = self.acks.iter().map(Ack::send).collect();
-        second._outstanding = self._outstanding.as_ref().map(Outstanding::another);
         second.streams = if self.streams.len() > 1 {
             self.streams.split_off(self.streams.len() / 2)
         } else {
-            let stream = &mut self.streams[0];
-            let keep = stream.entries / 2;
-            let at = wire::skip_entries(&stream.body, keep);
-            let body = stream.body.split_off(at);
-            let bytes = wire::content_bytes(&body);
-            let rest = Stream { labels: stream.labels.clone(), body, entries: stream.entries - keep, bytes };
-            stream.entries = keep;
-            stream.bytes -= bytes;
-            vec![rest]
+            vec![self.streams[0].split()]
         };
         for half in [&mut self, &mut second] {
-            half.index.clear();
             half.entries = half.streams.iter().map(|s| s.entries).sum();
             half.bytes = half.streams.iter().map(|s| s.bytes).sum();
         }
         Ok((self, second))
     }
 
-    fn push(&mut self, entry: Entry<'_>, external: &[(String, String)]) {
-        let stream = match self.index.get(&entry.labels) {
-            Some(stream) => *stream,
-            None => self.add_stream(&entry.labels, external),
-        };
+    /// Appends to its `stream`-th stream; gives the bytes that makes.
+    fn push(&mut self, stream: usize, entry: Entry<'_>) -> usize {
+        if !self.acks.last().is_some_and(|last| last.same(entry.ack.get())) {
+            self.acks.push(entry.ack.get().send());
+        }
+        let ack = self.acks.len() - 1;
         let stream = &mut self.streams[stream];
         let bytes = wire::entry(&mut stream.body, &entry);
         stream.entries += 1;
         stream.bytes += bytes;
+        // With its newline, so that an empty line counts as well.
+        stream.window.take(bytes + 1);
         self.entries += 1;
         self.bytes += bytes;
-        if !self.acks.last().is_some_and(|last| last.same(entry.ack.get())) {
-            self.acks.push(entry.ack.get().send());
+        match stream.spans.last_mut() {
+            Some(span) if span.ack == ack => {
+                span.entries += 1;
+                span.weight += entry.weight;
+            }
+            _ => stream.spans.push(Span { ack, entries: 1, weight: entry.weight }),
         }
         entry.close();
+        bytes
     }
 
-    fn add_stream(&mut self, labels: &LabelSet, external: &[(String, String)]) -> usize {
-        let wire = if external.is_empty() {
-            labels.to_string()
-        } else {
-            // An entry's own label wins over an external one of its name.
-            LabelSet::new(external.iter().map(|(n, v)| (n.as_str(), v.as_str())).chain(labels.iter())).to_string()
-        };
-        self.streams.push(Stream { labels: wire, body: Vec::new(), entries: 0, bytes: 0 });
-        self.index.insert(labels.clone(), self.streams.len() - 1);
+    /// Puts the stream at this place last.
+    fn lead(&mut self, place: usize) {
+        self.led = true;
+        let last = self.streams.len() - 1;
+        self.streams.swap(place, last);
+    }
+
+    /// Gives the place of the new stream.
+    fn add_stream(&mut self, labels: Arc<str>, window: Arc<Window>, room: usize) -> usize {
+        self.streams.push(Stream {
+            labels,
+            body: Vec::with_capacity(room),
+            entries: 0,
+            bytes: 0,
+            spans: Vec::new(),
+            window,
+        });
         self.streams.len() - 1
     }
 }
 
-/// A count of a lane's batches that have not come to their end.
-#[derive(Debug)]
-struct Outstanding(Arc<AtomicUsize>);
-
-impl Outstanding {
-    fn of(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count.clone())
+impl Stream {
+    /// Keeps the older half.
+    fn split(&mut self) -> Stream {
+        let keep = self.entries / 2;
+        let at = wire::skip_entries(&self.body, keep);
+        let body = self.body.split_off(at);
+        let bytes = wire::content_bytes(&body);
+        let entries = self.entries - keep;
+        self.entries = keep;
+        self.bytes -= bytes;
+        let spans = self.split_spans(keep);
+        Stream { labels: self.labels.clone(), body, entries, bytes, spans, window: self.window.clone() }
     }
 
-    fn another(&self) -> Self {
-        Self::of(&self.0)
-    }
-}
-
-impl Drop for Outstanding {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    /// Keeps those of the first entries; one that lies across is parted.
+    fn split_spans(&mut self, mut keep: usize) -> Vec<Span> {
+        let whole = self.spans.iter().take_while(|span| keep.checked_sub(span.entries).map(|k| keep = k).is_some());
+        let at = whole.count();
+        let mut rest = self.spans.split_off(at);
+        if let Some(across) = rest.first_mut().filter(|_| keep > 0) {
+            let weight = across.weight.share(keep, across.entries);
+            self.spans.push(Span { ack: across.ack, entries: keep, weight });
+            across.entries -= keep;
+            across.weight = across.weight - weight;
+        }
+        rest
     }
 }

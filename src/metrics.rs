@@ -43,7 +43,7 @@ impl Dropped {
     /// Counts the entry under `reason` and ends its life.
     pub fn discard(&self, entry: Entry<'_>, reason: &Reason) {
         self.lines.with_label_values(&[reason.as_str()]).inc();
-        entry.close();
+        entry.discard(reason);
     }
 
     /// Counts an entry that is discarded because of this label, besides its reason.

@@ -1,5 +1,6 @@
 //! The words every other module speaks. No files, no sockets, no tasks.
 
+mod account;
 mod clock;
 mod entry;
 mod labels;
@@ -9,10 +10,11 @@ mod target;
 pub mod units;
 mod vital;
 
+pub use account::{Account, Weight};
 pub use clock::Clock;
 pub use entry::{AckRef, Entry, MAX_LINE, Origin, Reason, Structured};
 pub use labels::{LabelMap, LabelSet, Labels, is_valid_label_name, quote_go};
-pub use ledger::{Ack, FileId, Fingerprint, Ledger, Position, Progress};
-pub use report::{ClientReport, DiscoveredReport, FileReport, Report, TargetReport};
+pub use ledger::{Ack, ChunkAck, FileId, Fingerprint, Ledger, Position, Progress};
+pub use report::{AccountReport, ClientReport, DiscoveredReport, FileReport, Report, TargetReport};
 pub use target::{Target, TargetGroup, Update, pod};
 pub use vital::Vital;

@@ -6,6 +6,7 @@
 //! (so that a person can go back to Promtail).
 
 mod journal;
+mod read_time;
 mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,8 +16,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use journal::Journal;
 pub use journal::Record;
+use journal::{Journal, Known};
+pub use read_time::ReadTime;
+use read_time::ReadTimes;
 
 use crate::model::Position;
 
@@ -76,6 +79,8 @@ pub struct Commit {
     pub position: Position,
     /// Whether the position is in the file that has the log's name now.
     pub live: bool,
+    /// The last of the read times that lies wholly behind it.
+    pub through: Option<i64>,
 }
 
 /// Why positions cannot be read. It stops the start: going on would send everything again, or skip it.
@@ -115,6 +120,7 @@ struct State {
 struct Entry {
     key: Key,
     saved: Option<Record>,
+    times: ReadTimes,
     in_use: bool,
 }
 
@@ -135,9 +141,9 @@ impl Positions {
             next: 0,
             foreign: BTreeMap::new(),
         };
-        for (key, record) in read.records {
+        for Known { key, record, times, .. } in read.known.into_values() {
             let slot = state.slot(key);
-            state.records.entry(slot).and_modify(|e| e.saved = Some(record));
+            state.records.entry(slot).and_modify(|e| (e.saved, e.times) = (record, times));
         }
         // A yaml that we did not write is Promtail's, and newer where it says something else than we would.
         let (written_here, ours) = (read.yaml_hash == Some(foreign.hash), state.yaml());
@@ -177,18 +183,44 @@ impl Positions {
         if known.is_some_and(|slot| state.records[&slot].in_use) {
             return None;
         }
-        let mut saved = known.and_then(|slot| state.records[&slot].saved).map(Record::into_saved);
         // Labels, a job's name or a client's address changed: what was delivered before is not sent again. To Promtail
         // a position is the path's, whoever reads it.
         let same_log = |e: &&Entry| (&e.key.client, &e.key.job, &e.key.path) == (&key.client, &key.job, &key.path);
         let same_path = |e: &&Entry| e.key.path == key.path && !self.config.readers.contains(&e.key.reader());
-        saved = saved.or_else(|| state.orphan(same_log)).or_else(|| state.orphan(same_path));
+        let known = known.map(|slot| &state.records[&slot]).filter(|e| e.saved.is_some());
+        let before = known.or_else(|| state.orphan(same_log)).or_else(|| state.orphan(same_path));
+        let mut saved = before.and_then(|e| e.saved).map(Record::into_saved);
+        let times = before.map(|e| e.times.clone()).unwrap_or_default();
         if let Some(offset) = state.foreign.get(&path).and_then(|o| o.parse().ok()) {
             saved = Some(Saved::Offset(offset));
         }
         let slot = state.slot(key);
-        state.records.entry(slot).and_modify(|e| e.in_use = true);
+        state.records.entry(slot).and_modify(|e| {
+            e.in_use = true;
+            if e.times.is_empty() {
+                e.times = times;
+            }
+        });
         Some((slot, saved))
+    }
+
+    /// The read times of a log that are not behind its position, oldest first.
+    pub fn read_times(&self, slot: Slot) -> Vec<ReadTime> {
+        self.lock().records.get(&slot).map(|e| e.times.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// Writes down when chunks were read, before anything of them is sent. What cannot be written now is written with the
+    /// next call that can.
+    pub fn remember(&self, times: &[(Slot, ReadTime)]) -> io::Result<()> {
+        let mut state = self.lock();
+        let mut lines = Vec::with_capacity(times.len());
+        for (slot, time) in times {
+            if let Some(entry) = state.records.get_mut(slot) {
+                entry.times.add(*time);
+                lines.push(journal::Line::ReadTime(slot.0, *time));
+            }
+        }
+        state.append(&lines)
     }
 
     /// Where another log with the same reader and labels stopped, if that was in the file of this inode: the file has
@@ -219,11 +251,12 @@ impl Positions {
                 continue;
             };
             entry.saved = Some(record);
+            entry.times.let_go(&commit.position, commit.through);
             if any_foreign {
                 let path = entry.key.path.to_string_lossy().into_owned();
                 state.foreign.remove(&path);
             }
-            lines.push(journal::Line::Position(commit.slot.0, record));
+            lines.push(journal::Line::Position(commit.slot.0, record, commit.through));
         }
         state.append(&lines)
     }
@@ -266,7 +299,7 @@ impl State {
         let slot = Slot(self.next);
         self.next += 1;
         self.slots.insert(key.clone(), slot);
-        self.records.insert(slot, Entry { key, saved: None, in_use: false });
+        self.records.insert(slot, Entry { key, saved: None, times: ReadTimes::default(), in_use: false });
         slot
     }
 
@@ -275,10 +308,10 @@ impl State {
             let all = self.records_to_write();
             return self.journal.rewrite(&all);
         }
-        // A position is written with its key the first time.
+        // What is said of a log comes with its key the first time.
         let mut keyed = Vec::with_capacity(lines.len());
         for line in lines {
-            if let journal::Line::Position(slot, _) = line
+            if let journal::Line::Position(slot, ..) | journal::Line::ReadTime(slot, _) = line
                 && self.journal.introduce(*slot)
             {
                 keyed.push(journal::Line::Key(*slot, &self.records[&Slot(*slot)].key));
@@ -288,14 +321,21 @@ impl State {
         self.journal.append(&keyed)
     }
 
-    fn records_to_write(&self) -> Vec<(u32, Key, Record)> {
-        self.records.iter().filter_map(|(slot, e)| Some((slot.0, e.key.clone(), e.saved?))).collect()
+    fn records_to_write(&self) -> Vec<Known> {
+        let worth = self.records.iter().filter(|(_, e)| e.saved.is_some() || !e.times.is_empty());
+        let known = |(slot, e): (&Slot, &Entry)| Known {
+            slot: slot.0,
+            key: e.key.clone(),
+            record: e.saved,
+            times: e.times.clone(),
+        };
+        worth.map(known).collect()
     }
 
     /// The newest position of a log that nobody reads (yet).
-    fn orphan(&self, which: impl Fn(&&Entry) -> bool) -> Option<Saved> {
-        let records = self.records.values().filter(|e| !e.in_use && which(e)).filter_map(|e| e.saved);
-        records.max_by_key(|r| r.saved).map(Record::into_saved)
+    fn orphan(&self, which: impl Fn(&&Entry) -> bool) -> Option<&Entry> {
+        let records = self.records.values().filter(|e| !e.in_use && which(e));
+        records.filter(|e| e.saved.is_some()).max_by_key(|e| e.saved.map(|r| r.saved))
     }
 
     fn knows(&self, path: &str) -> bool {

@@ -1,7 +1,7 @@
 //! Hands batches to Loki until Loki says yes.
 //!
-//! A [`Client`] is one entry of `clients`. It has a lane per tenant, which sends one batch at a time, oldest first; a
-//! lane that does not get through holds up no other. What an answer means is decided in `answer`, how long to wait in
+//! A [`Client`] is one entry of `clients`. What must arrive in order travels in one lane ([`Batch::lane`]), one batch at a
+//! time, oldest first; a lane that does not get through holds up no other. What an answer means is decided in `answer`, how long to wait in
 //! `backoff`; a batch is closed when all of it is delivered, or discarded and counted, and dropped in silence when time
 //! runs out, so that it is read from disk and sent again at the next start.
 
@@ -17,6 +17,7 @@ mod lane;
 mod metrics;
 mod nullable;
 mod oauth2;
+mod pace;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use config::{Config, Error};
 pub use headers::Header;
 pub use metrics::Metrics;
 pub use oauth2::OAuth2;
+pub use pace::RateLimits;
 pub use status::Status;
 pub use tls::Config as TlsConfig;
 pub use url::Url;
@@ -39,11 +41,15 @@ use std::task::Waker;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use crate::batch::Batch;
 use client::Endpoint;
 use lane::{Fate, Lane, Road};
+use pace::Paces;
+
+/// Pushes of a client that may be on the wire at once.
+const PERMITS: usize = 16;
 
 type Tenant = Option<Arc<str>>;
 
@@ -78,6 +84,9 @@ impl Client {
                 metrics,
                 status: Arc::new(Status::new(config.name(), config.redacted_url())),
                 snappy: Mutex::new(snap::raw::Encoder::new()),
+                paces: Mutex::new(Paces::new(config.rate_limits, config.batchsize)),
+                permits: Semaphore::new(PERMITS),
+                cleared: Notify::new(),
             },
         })
     }
@@ -131,9 +140,9 @@ impl Client {
     }
 }
 
-/// Who is on the way, and what waits behind. A tenant that has nothing to send costs nothing.
+/// Who is on the way, and what waits behind. A lane that has nothing to send costs nothing.
 #[derive(Debug, Default)]
-struct Lanes(HashMap<Tenant, Queue>);
+struct Lanes(HashMap<u64, Queue>);
 
 #[derive(Debug)]
 enum Queue {
@@ -146,11 +155,10 @@ enum Queue {
 impl Lanes {
     /// What to send now that `batch` is there.
     fn arrived(&mut self, batch: Batch, wake: &Waker) -> Option<(Lane, Batch)> {
-        match self.0.get_mut(&batch.tenant().cloned()) {
+        match self.0.get_mut(&batch.lane()) {
             None => {
-                let tenant = batch.tenant().cloned();
-                self.0.insert(tenant.clone(), Queue::Waiting(VecDeque::new()));
-                Some((Lane::new(tenant), batch))
+                self.0.insert(batch.lane(), Queue::Waiting(VecDeque::new()));
+                Some((Lane::new(batch.lane(), batch.tenant().cloned()), batch))
             }
             Some(Queue::Waiting(queue)) => {
                 queue.push_back(batch);
@@ -167,14 +175,14 @@ impl Lanes {
     /// What to send now that `lane` has come to the end of a batch.
     fn finished(&mut self, lane: Lane, fate: Fate, wake: &Waker) -> Option<(Lane, Batch)> {
         if fate == Fate::GivenUp {
-            self.0.insert(lane.tenant, Queue::Closed);
+            self.0.insert(lane.number, Queue::Closed);
             wake.wake_by_ref();
             return None;
         }
-        match self.0.get_mut(&lane.tenant) {
+        match self.0.get_mut(&lane.number) {
             Some(Queue::Waiting(queue)) if !queue.is_empty() => queue.pop_front().map(|batch| (lane, batch)),
             _ => {
-                self.0.remove(&lane.tenant);
+                self.0.remove(&lane.number);
                 None
             }
         }

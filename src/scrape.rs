@@ -8,12 +8,14 @@ mod bell;
 mod metrics;
 mod post;
 mod print;
+mod rates;
 mod reader;
 mod scout;
 mod status;
 mod stdin;
 mod tailer;
 mod targets;
+mod times;
 mod watch;
 
 use std::sync::Arc;
@@ -24,7 +26,7 @@ use std::time::Duration;
 
 use crate::batch::{self, Batch};
 use crate::metrics::{Dropped, Registry};
-use crate::model::{Clock, Entry, LabelSet, Report, Update, Vital};
+use crate::model::{Clock, Entry, LabelSet, Reason, Report, Update, Vital};
 use crate::positions::Positions;
 use crate::relabel::Rules;
 use crate::stages::{CustomMetrics, Program};
@@ -56,8 +58,8 @@ pub struct Config {
     pub min_poll: Duration,
     /// How seldom at most when none do; None: the longer it is quiet, the less often.
     pub max_poll: Option<Duration>,
-    /// Bytes of a log that may be sent and not yet acknowledged.
-    pub replay_window: u64,
+    /// Of the disk, what deleted files may hold that are still to be read.
+    pub deleted_files_limit: u64,
     /// `limits_config.readline_rate`, if enabled.
     pub rate: Option<Rate>,
     /// Entries are printed, not sent.
@@ -93,9 +95,11 @@ pub struct Outlet {
     pub books: Books,
 }
 
-/// Where a client counts what `max_line_size` does to its entries.
+type Refused = Box<dyn Fn(&Entry<'_>, &Reason) + Send>;
+
+/// Where a client counts the entries that cannot be sent, and what `max_line_size` does to them.
 pub struct Books {
-    pub too_long: Box<dyn Fn(&Entry<'_>) + Send>,
+    pub refused: Refused,
     pub truncated: Box<dyn Fn(usize) + Send>,
 }
 

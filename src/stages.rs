@@ -112,6 +112,8 @@ pub struct Program {
     warnings: Vec<String>,
     /// Some stage may look at what is extracted.
     extract: bool,
+    /// Some stage may write when a line was read into what comes out.
+    shows_read_time: bool,
 }
 
 /// Makes a stage; everything that can be wrong with it was wrong before.
@@ -252,7 +254,7 @@ fn unknown(name: &str) -> String {
 impl Program {
     /// `path` is where the list stands: empty, or that of a stage's option.
     fn compile(stages: &[Yaml], path: &str) -> Result<Self, Error> {
-        let mut program = Program { recipes: Vec::new(), warnings: Vec::new(), extract: false };
+        let mut program = Self::nothing();
         for (i, item) in stages.iter().enumerate() {
             let path = format!("{path}[{i}]");
             let (name, value) = only_key(item).map_err(|message| Error { path: path.clone(), message })?;
@@ -262,6 +264,7 @@ impl Program {
             let mut options = Options::new(value, format!("{path}.{name}"));
             program.recipes.push(stage.compile(&mut options)?);
             program.extract |= options.reads_extracted();
+            program.shows_read_time |= options.may_show_read_time();
             program.warnings.extend(options.finish()?);
         }
         Ok(program)
@@ -269,7 +272,7 @@ impl Program {
 
     /// What runs for a pod when its job names no stages: the container runtime's own format is taken off.
     pub fn container_format() -> Self {
-        Self { recipes: vec![Box::new(container::start)], warnings: Vec::new(), extract: false }
+        Self { recipes: vec![Box::new(container::start)], ..Self::nothing() }
     }
 
     fn is_empty(&self) -> bool {
@@ -278,7 +281,7 @@ impl Program {
 
     /// Lines become entries as they are.
     pub fn nothing() -> Self {
-        Self { recipes: Vec::new(), warnings: Vec::new(), extract: false }
+        Self { recipes: Vec::new(), warnings: Vec::new(), extract: false, shows_read_time: false }
     }
 
     /// Options that are written in the config and mean nothing.

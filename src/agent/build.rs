@@ -7,15 +7,12 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::Options;
 use crate::batch::{self, Batch};
 use crate::config::{Config, Decompression, FileWatchConfig, LimitsConfig, ScrapeConfig};
-use crate::model::{LabelSet, Labels, Reason};
+use crate::model::{LabelSet, Labels};
 use crate::relabel::Rules;
 use crate::scrape::{self, Books, Job, Outlet, Rate};
 use crate::stages;
 use crate::tail::{self, Compression, Encoding};
 use crate::{positions, push};
-
-/// Of a stream what may be sent and not acknowledged: the measure of what can be counted twice for a while.
-const REPLAY_WINDOW: u64 = 64 << 10;
 
 pub(super) fn positions(config: &Config, options: Options) -> positions::Config {
     positions::Config {
@@ -82,7 +79,7 @@ pub(super) fn scrape(config: &Config, options: Options, hostname: String) -> scr
         positions_sync_period: config.positions.sync_period.0,
         min_poll: watch.min_poll_frequency.0,
         max_poll: explicit.then_some(watch.max_poll_frequency.0),
-        replay_window: REPLAY_WINDOW,
+        deleted_files_limit: config.target_config.deleted_files_limit.0,
         rate: rate(&config.limits_config),
         dry_run: options.dry_run,
     }
@@ -122,9 +119,9 @@ pub(super) fn outlet(
     let (drops, cuts) = (metrics.clone(), metrics.clone());
     let (drop_host, default_tenant) = (host.clone(), tenant.clone());
     let books = Books {
-        too_long: Box::new(move |entry| {
+        refused: Box::new(move |entry, reason| {
             let tenant = entry.tenant.as_deref().unwrap_or(&default_tenant);
-            drops.dropped(&drop_host, tenant, &Reason::LineTooLong, 1, entry.line.len());
+            drops.dropped(&drop_host, tenant, reason, 1, entry.line.len());
         }),
         truncated: Box::new(move |bytes| cuts.truncated(&host, &tenant, bytes)),
     };
@@ -134,7 +131,7 @@ pub(super) fn outlet(
 /// For a dry run: the first client's labels, and nowhere to send to.
 pub(super) fn printing(config: &Config) -> Outlet {
     let (batches, _) = unbounded_channel();
-    let books = Books { too_long: Box::new(|_| {}), truncated: Box::new(|_| {}) };
+    let books = Books { refused: Box::new(|_, _| {}), truncated: Box::new(|_| {}) };
     let batch = match config.clients.first() {
         Some(client) => client.batching(limits(config)),
         None => push::Config::default().batching(limits(config)),

@@ -1,15 +1,29 @@
-//! When a batch is full, old or urgent enough to go.
+//! Which entries go together, and when a batch is full, old or urgent enough to go.
+//!
+//! Each tenant has a lane that its streams share. A stream that sends much, that is catching up, or whose entries may be
+//! too far behind leads a lane of its own, and goes back when it has calmed down. (Of a push with several streams Loki
+//! answers 204 even where it dropped entries of one of them, unless that is the last.) What its log says beside it, on
+//! stderr for instance, follows it, in front in each push: the log waits for both.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Batch, Outstanding};
-use crate::model::{Entry, Labels};
+use slab::Slab;
 
-/// Batches of a lane that may be on their way or waiting: one goes out while the next is compressed.
-const MAX_OUTSTANDING: usize = 2;
+use super::Batch;
+use super::bounds::Bounds;
+use super::lane::LaneState;
+use super::stream::{Heat, StreamId, StreamState, Window, needed};
+use crate::model::{Clock, Entry, LabelMap, LabelSet, Labels, Reason, is_valid_label_name};
+
+/// Loki drops what is more than an hour behind its stream's head. What is half of that behind travels alone.
+const BEHIND: i64 = 30 * 60 * 1_000_000_000;
+
+/// What has nothing on its way and was not heard of for so long is forgotten.
+const FORGET: Duration = Duration::from_secs(300);
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// What of a client's config batching needs.
 #[derive(Clone, Debug)]
@@ -19,6 +33,10 @@ pub struct Config {
     pub tenant_id: Option<Arc<str>>,
     pub external_labels: Labels,
     pub limits: Limits,
+    /// Bytes of a stream that may be sent and not acknowledged, while it keeps up with its file.
+    pub replay_window: usize,
+    /// Bytes of all streams that may be.
+    pub buffer: usize,
 }
 
 /// `limits_config.max_line_size`, applied to the line as the pipeline left it.
@@ -32,43 +50,67 @@ pub struct Limits {
 /// What became of an entry that was added.
 #[derive(Debug)]
 pub enum Outcome<'c> {
-    /// It travels in this lane.
-    Batched(Lane),
+    /// It travels with this stream.
+    Batched(StreamId),
     /// The same, less so many bytes.
-    Truncated(Lane, usize),
-    /// It is longer than `max_line_size`.
-    TooLong(Entry<'c>),
+    Truncated(StreamId, usize),
+    /// It cannot be sent.
+    Refused(Entry<'c>, Reason),
 }
 
-/// Names a lane of a [`Batcher`]: one per tenant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lane(usize);
-
-/// Collects the entries of one client into batches, a lane per tenant.
+/// Collects the entries of one client into batches.
 #[derive(Debug)]
 pub struct Batcher {
     config: Config,
+    clock: Clock,
     external: Vec<(String, String)>,
-    lanes: Vec<LaneState>,
+    /// Their places are used again, so streams and lanes have numbers besides.
+    pub(super) tenants: Slab<Tenant>,
     by_tenant: HashMap<Option<Arc<str>>, usize>,
-    /// The lane used last: entries of one tenant tend to follow each other.
+    pub(super) streams: Slab<StreamState>,
+    pub(super) lanes: Slab<LaneState>,
+    /// Logs of which a stream leads a lane: which.
+    led: HashMap<u64, usize>,
+    /// What was handed out last: entries of one stream tend to follow each other.
     last: usize,
+    numbers: u64,
+    ages: u32,
+    buffered: Arc<AtomicUsize>,
+    swept: Instant,
 }
 
 #[derive(Debug)]
-struct LaneState {
-    open: Batch,
-    opened: Option<Instant>,
-    /// Someone cannot go on before this batch has been answered.
-    urgent: bool,
-    full: Vec<Batch>,
-    outstanding: Arc<AtomicUsize>,
+pub(super) struct Tenant {
+    name: Option<Arc<str>>,
+    /// The one its streams share.
+    lane: usize,
+    streams: LabelMap<usize>,
+    bounds: Arc<Bounds>,
 }
 
 impl Batcher {
-    pub fn new(config: Config) -> Self {
+    /// Less room than this in a stream's window is not worth reading for: pushes are to be few.
+    pub fn worthwhile(window: usize) -> usize {
+        window / 2
+    }
+
+    pub fn new(config: Config, clock: Clock) -> Self {
         let external = config.external_labels.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
-        Self { config, external, lanes: Vec::new(), by_tenant: HashMap::new(), last: 0 }
+        Self {
+            swept: clock.now(),
+            config,
+            clock,
+            external,
+            tenants: Slab::new(),
+            by_tenant: HashMap::new(),
+            streams: Slab::new(),
+            lanes: Slab::new(),
+            led: HashMap::new(),
+            last: 0,
+            numbers: 0,
+            ages: 0,
+            buffered: Arc::default(),
+        }
     }
 
     pub fn add<'c>(&mut self, mut entry: Entry<'c>, now: Instant) -> Outcome<'c> {
@@ -76,116 +118,292 @@ impl Batcher {
         let limit = self.config.limits.max_line_size;
         if limit > 0 && entry.line.len() > limit {
             if !self.config.limits.truncate {
-                return Outcome::TooLong(entry);
+                return Outcome::Refused(entry, Reason::LineTooLong);
             }
             cut = entry.line.len() - truncate(&mut entry, limit);
         }
-        let lane = self.lane(entry.tenant.as_ref());
-        let state = &mut self.lanes[lane.0];
-        if !state.open.is_empty() && state.open.bytes() + entry.line.len() > self.config.batchsize {
-            state.cut();
+        let index = self.stream(&entry, now);
+        if let Some(reason) = &self.streams[index].refused {
+            let reason = reason.clone();
+            return Outcome::Refused(entry, reason);
         }
-        if state.open.is_empty() {
-            state.opened = Some(now);
+        let stream = &self.streams[index];
+        let clock = || self.clock.unix_nanos();
+        if let Some(reason) = self.tenants[stream.tenant].bounds.refuse(&entry, stream.label_count, now, clock) {
+            return Outcome::Refused(entry, reason);
         }
-        state.open.push(entry, &self.external);
-        if cut > 0 { Outcome::Truncated(lane, cut) } else { Outcome::Batched(lane) }
+        self.choose_lane(index, &entry);
+        let stream = &mut self.streams[index];
+        let lane = &mut self.lanes[stream.lane];
+        if !lane.open.is_empty() && lane.open.bytes() + entry.line.len() > self.config.batchsize {
+            self.numbers += 1;
+            lane.cut(self.numbers);
+        }
+        lane.open_at(now);
+        if stream.at.0 != lane.batch {
+            let place = lane.open.add_stream(stream.wire.clone(), stream.window.clone(), stream.room);
+            stream.at = (lane.batch, place);
+            if stream.leads {
+                lane.leader = Some(place);
+            }
+            stream.room = 0;
+        }
+        stream.newest = stream.newest.max(entry.timestamp);
+        stream.touched = now;
+        let bytes = lane.open.push(stream.at.1, entry);
+        stream.heat.add(bytes);
+        // Entries are a little longer encoded: 16 bytes or so each.
+        stream.room = (stream.room + bytes + 24).min(self.config.batchsize);
+        let id = StreamId { index, age: stream.age };
+        let left = stream.limit.saturating_sub(stream.window.in_flight());
+        if left < Self::worthwhile(stream.limit) && stream.leads {
+            lane.hurry();
+        }
+        if cut > 0 { Outcome::Truncated(id, cut) } else { Outcome::Batched(id) }
     }
 
-    /// Whether a lane should not be given more for now.
-    pub fn is_full(&self, lane: Lane) -> bool {
-        self.lanes[lane.0].is_full(self.config.batchsize)
+    /// How many bytes more of this stream may be read now; None: it is not known (any more).
+    pub fn room(&mut self, id: StreamId, now: Instant) -> Option<usize> {
+        let window = self.config.replay_window;
+        self.known(id)?;
+        let stream = &mut self.streams[id.index];
+        stream.heat.cool(now, window);
+        let in_flight = stream.window.in_flight();
+        // It changes lanes when nothing of it is under way: what comes later must not arrive earlier.
+        let moves = !stream.leads && stream.heat.is_hot(window);
+        Some(if moves && in_flight > 0 { 0 } else { stream.limit.saturating_sub(in_flight) })
     }
 
-    /// Whether that is so of any lane.
-    pub fn has_full_lane(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.is_full(self.config.batchsize))
+    /// What may be in flight of this stream.
+    pub fn window(&self, id: StreamId) -> Option<usize> {
+        self.known(id).map(|stream| stream.limit)
     }
 
-    /// Somebody whose entries are in this lane cannot read on before they are answered: do not wait for `batchwait`.
-    pub fn hurry(&mut self, lane: Lane) {
-        self.lanes[lane.0].urgent = true;
+    /// `rate` is what is written to a file of this stream, in bytes a second. While that is more than can be acknowledged
+    /// because of the round trip, more may be in flight.
+    pub fn suit(&mut self, id: StreamId, rate: f64) {
+        let Some(stream) = self.known(id) else {
+            return;
+        };
+        let round_trip = self.lanes[stream.lane].round_trip();
+        let base = self.config.replay_window;
+        let most = self.config.batchsize.max(base);
+        let spare = self.buffered.load(Ordering::Relaxed) < self.config.buffer / 2;
+        let stream = &mut self.streams[id.index];
+        let wanted = needed(rate, round_trip).clamp(base, most);
+        stream.limit = if spare { wanted } else { wanted.min(stream.limit) };
+    }
+
+    /// Whether this stream should not be given more for now.
+    pub fn is_full(&self, id: StreamId) -> bool {
+        let full = |s: &StreamState| self.lanes[s.lane].is_full(self.config.batchsize);
+        self.has_no_room() || self.known(id).is_some_and(full)
+    }
+
+    /// Whether the batches hold as much as they may.
+    pub fn has_no_room(&self) -> bool {
+        self.buffered.load(Ordering::Relaxed) >= self.config.buffer
+    }
+
+    /// Somebody cannot read on before the entries of this stream are answered: do not wait for `batchwait`.
+    pub fn hurry(&mut self, id: StreamId) {
+        if let Some(lane) = self.known(id).map(|stream| stream.lane) {
+            self.lanes[lane].hurry();
+        }
     }
 
     /// The next batch that is due and has room on the way. `flush` makes every batch due.
     pub fn next(&mut self, now: Instant, flush: bool) -> Option<Batch> {
-        let wait = self.config.batchwait;
-        self.lanes.iter_mut().find_map(|lane| lane.next(now, wait, flush))
+        if now.saturating_duration_since(self.swept) >= SWEEP {
+            self.sweep(now);
+        }
+        // What there is no room for any more must go, or nothing would ever come back.
+        let flush = flush || self.has_no_room();
+        for (_, lane) in self.lanes.iter_mut() {
+            if lane.is_due(now, self.config.batchwait, flush) {
+                self.numbers += 1;
+                lane.cut(self.numbers);
+            }
+            if let Some(batch) = lane.next() {
+                return Some(batch);
+            }
+        }
+        None
     }
 
     /// When the next open batch comes of age.
     pub fn next_due(&self) -> Option<Instant> {
-        self.lanes
-            .iter()
-            .filter(|lane| !lane.open.is_empty() && lane.has_room())
-            .filter_map(|lane| lane.opened)
-            .min()
-            .map(|opened| opened + self.config.batchwait)
+        self.lanes.iter().filter_map(|(_, lane)| lane.due(self.config.batchwait)).min()
     }
 
     /// Whether nothing waits here to be sent.
     pub fn is_empty(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.open.is_empty() && lane.full.is_empty())
+        self.lanes.iter().all(|(_, lane)| lane.is_empty())
     }
 
     /// Batches that were handed out and have not come to their end.
     pub fn outstanding(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.outstanding.load(Ordering::Relaxed)).sum()
+        self.lanes.iter().map(|(_, lane)| lane.outstanding()).sum()
     }
 
-    fn lane(&mut self, tenant: Option<&Arc<str>>) -> Lane {
-        let tenant = tenant.or(self.config.tenant_id.as_ref());
-        if self.lanes.get(self.last).is_some_and(|lane| lane.open.tenant() == tenant) {
-            return Lane(self.last);
+    fn known(&self, id: StreamId) -> Option<&StreamState> {
+        self.streams.get(id.index).filter(|stream| stream.age == id.age)
+    }
+
+    /// The place of the entry's stream.
+    fn stream(&mut self, entry: &Entry<'_>, now: Instant) -> usize {
+        let name = entry.tenant.as_ref().or(self.config.tenant_id.as_ref());
+        let last = self.streams.get(self.last).filter(|last| self.tenants[last.tenant].name.as_ref() == name);
+        let tenant = match last {
+            Some(last) if last.labels == entry.labels => return self.last,
+            Some(last) => last.tenant,
+            None => match self.by_tenant.get(&name.cloned()) {
+                Some(tenant) => *tenant,
+                None => self.new_tenant(name.cloned()),
+            },
+        };
+        self.last = match self.tenants[tenant].streams.get(&entry.labels) {
+            Some(stream) => *stream,
+            None => self.new_stream(tenant, &entry.labels, now),
+        };
+        self.last
+    }
+
+    /// Whoever is hot, or may be too far behind what Loki has of it, leads a lane.
+    fn choose_lane(&mut self, index: usize, entry: &Entry<'_>) {
+        let window = self.config.replay_window;
+        let stream = &mut self.streams[index];
+        // Of a stream that is new here nobody knows how far Loki is with it.
+        let is_new = stream.newest == i64::MIN;
+        let head = if is_new { self.clock.unix_nanos() } else { stream.newest };
+        let is_late = entry.timestamp < head.saturating_sub(BEHIND);
+        if is_late {
+            stream.heat.ignite(window);
         }
-        let lanes = &mut self.lanes;
-        let lane = *self.by_tenant.entry(tenant.cloned()).or_insert_with(|| {
-            lanes.push(LaneState {
-                open: Batch::new(tenant.cloned()),
-                opened: None,
-                urgent: false,
-                full: Vec::new(),
-                outstanding: Arc::default(),
-            });
-            lanes.len() - 1
+        let is_idle = stream.window.in_flight() == 0;
+        match (stream.leads, stream.heat.is_hot(window)) {
+            (true, _) if is_idle && stream.heat.is_cold(window) => {
+                let lane = stream.lane;
+                self.dissolve(lane);
+            }
+            (false, true) if is_idle || is_late => {
+                let tenant = stream.tenant;
+                let lane = self.new_lane(tenant);
+                let stream = &mut self.streams[index];
+                (stream.lane, stream.leads) = (lane, true);
+                self.led.insert(entry.origin.log, lane);
+            }
+            (false, false) if is_idle && !self.led.is_empty() => {
+                if let Some(lane) = self.led.get(&entry.origin.log)
+                    && self.lanes[*lane].tenant == self.lanes[stream.lane].tenant
+                {
+                    stream.lane = *lane;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The leader has calmed down: all go back to the lane that they shared before. Not while anything is under way here.
+    fn dissolve(&mut self, lane: usize) {
+        if !self.lanes[lane].is_empty() || self.lanes[lane].outstanding() > 0 {
+            return;
+        }
+        for (_, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.lane == lane) {
+            stream.lane = self.tenants[stream.tenant].lane;
+            stream.leads = false;
+        }
+        self.led.retain(|_, led| *led != lane);
+        self.lanes.remove(lane);
+    }
+
+    fn new_tenant(&mut self, name: Option<Arc<str>>) -> usize {
+        let index = self.tenants.insert(Tenant {
+            name: name.clone(),
+            lane: 0,
+            streams: LabelMap::default(),
+            bounds: Arc::default(),
         });
-        self.last = lane;
-        Lane(lane)
+        self.tenants[index].lane = self.new_lane(index);
+        self.by_tenant.insert(name, index);
+        index
+    }
+
+    fn new_lane(&mut self, tenant: usize) -> usize {
+        let Tenant { name, bounds, .. } = &self.tenants[tenant];
+        self.numbers += 2;
+        self.lanes.insert(LaneState::new(name.clone(), bounds.clone(), self.numbers - 1, self.numbers))
+    }
+
+    fn new_stream(&mut self, tenant: usize, labels: &LabelSet, now: Instant) -> usize {
+        // An entry's own label wins over an external one of its name.
+        let all = match self.external.is_empty() {
+            true => labels.clone(),
+            false => LabelSet::new(self.external.iter().map(|(n, v)| (n.as_str(), v.as_str())).chain(labels.iter())),
+        };
+        self.ages = self.ages.wrapping_add(1);
+        let index = self.streams.insert(StreamState {
+            labels: labels.clone(),
+            wire: all.to_string().into(),
+            label_count: all.len(),
+            age: self.ages,
+            tenant,
+            lane: self.tenants[tenant].lane,
+            leads: false,
+            at: (0, 0),
+            window: Arc::new(Window::new(self.buffered.clone())),
+            limit: self.config.replay_window,
+            room: 0,
+            heat: Heat::new(now),
+            newest: i64::MIN,
+            refused: never_taken(&all),
+            touched: now,
+        });
+        self.tenants[tenant].streams.insert(labels.clone(), index);
+        index
+    }
+
+    /// Forgets who was not heard of for long: labels and tenants made of what lines say must not add up.
+    fn sweep(&mut self, now: Instant) {
+        self.swept = now;
+        let window = self.config.replay_window;
+        let mut calm = Vec::new();
+        for (_, stream) in &mut self.streams {
+            stream.heat.cool(now, window);
+            if stream.leads && stream.heat.is_cold(window) {
+                calm.push(stream.lane);
+            }
+        }
+        calm.into_iter().for_each(|lane| self.dissolve(lane));
+        let Self { streams, tenants, lanes, by_tenant, .. } = self;
+        streams.retain(|_, stream| {
+            let tenant = &mut tenants[stream.tenant];
+            let idle = stream.window.in_flight() == 0 && stream.lane == tenant.lane;
+            let forget = idle && now.saturating_duration_since(stream.touched) >= FORGET;
+            if forget {
+                tenant.streams.remove(&stream.labels);
+            }
+            !forget
+        });
+        tenants.retain(|_, tenant| {
+            let keep = !tenant.streams.is_empty() || lanes[tenant.lane].outstanding() > 0;
+            if !keep {
+                lanes.remove(tenant.lane);
+                by_tenant.remove(&tenant.name);
+            }
+            keep
+        });
     }
 }
 
-impl LaneState {
-    fn is_full(&self, batchsize: usize) -> bool {
-        let waiting = self.full.len() + self.outstanding.load(Ordering::Relaxed);
-        waiting >= MAX_OUTSTANDING && (!self.full.is_empty() || self.open.bytes() >= batchsize)
+/// What Loki can never take, under the name Loki counts it by: it would refuse the whole push, or drop it and say
+/// nothing.
+fn never_taken(labels: &LabelSet) -> Option<Reason> {
+    if labels.is_empty() {
+        return Some(Reason::Loki("missing_labels"));
     }
-
-    fn has_room(&self) -> bool {
-        self.outstanding.load(Ordering::Relaxed) < MAX_OUTSTANDING
-    }
-
-    fn cut(&mut self) {
-        let tenant = self.open.tenant().cloned();
-        self.full.push(std::mem::replace(&mut self.open, Batch::new(tenant)));
-        self.opened = None;
-        self.urgent = false;
-    }
-
-    fn next(&mut self, now: Instant, wait: Duration, flush: bool) -> Option<Batch> {
-        if !self.has_room() {
-            return None;
-        }
-        let due = self.urgent || flush || self.opened.is_some_and(|opened| now >= opened + wait);
-        if self.full.is_empty() && due && !self.open.is_empty() {
-            self.cut();
-        }
-        if self.full.is_empty() {
-            return None;
-        }
-        let mut batch = self.full.remove(0);
-        batch._outstanding = Some(Outstanding::of(&self.outstanding));
-        Some(batch)
-    }
+    let valid = labels.iter().all(|(name, _)| is_valid_label_name(name));
+    (!valid).then_some(Reason::Loki("invalid_labels"))
 }
 
 /// Cuts the line to at most `limit` bytes at a character's boundary; gives what is left.

@@ -70,11 +70,13 @@ pub struct TargetConfig {
     /// Lines come from standard input and nowhere else.
     #[serde(deserialize_with = "units::bool")]
     pub stdin: bool,
+    /// Of the disk, what deleted files may hold that are still to be read, per client.
+    pub deleted_files_limit: ByteSize,
 }
 
 impl Default for TargetConfig {
     fn default() -> Self {
-        Self { sync_period: GoDuration(Duration::from_secs(10)), stdin: false }
+        Self { sync_period: GoDuration(Duration::from_secs(10)), stdin: false, deleted_files_limit: ByteSize(1 << 30) }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Ack, LabelSet};
+use super::{Ack, ChunkAck, LabelSet, Weight};
 
 /// What Loki will store, plus its return address.
 ///
@@ -18,15 +18,20 @@ pub struct Entry<'c> {
     /// Where it goes instead of the client's `tenant_id`.
     pub tenant: Option<Arc<str>>,
     pub origin: Origin,
+    /// What it is of its file; more than a line if it was joined.
+    pub weight: Weight,
     pub ack: AckRef<'c>,
 }
 
-/// Where an entry was read: the same in every run, so what must be decided by chance can be decided by this.
+/// Where an entry was read. What must be decided by chance is decided by file and offset, which are the same when it has to
+/// be read again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// Names the log within its client.
+    /// Names the log within its client and this run.
     pub log: u64,
-    /// Of the chunk it came in, plus its place there.
+    /// Names the file in every run.
+    pub file: u64,
+    /// Of the line in its file.
     pub offset: u64,
 }
 
@@ -44,14 +49,14 @@ pub struct Structured {
 /// An entry's return address: its chunk's, as long as the chunk is being worked on, or its own.
 #[derive(Debug)]
 pub enum AckRef<'c> {
-    Chunk(&'c Ack),
+    Chunk(&'c ChunkAck),
     Own(Ack),
 }
 
 impl AckRef<'_> {
     pub fn get(&self) -> &Ack {
         match self {
-            AckRef::Chunk(ack) => ack,
+            AckRef::Chunk(chunk) => chunk.ack(),
             AckRef::Own(ack) => ack,
         }
     }
@@ -67,14 +72,35 @@ impl Entry<'_> {
             metadata: self.metadata,
             tenant: self.tenant,
             origin: self.origin,
+            weight: self.weight,
             ack: AckRef::Own(match self.ack {
-                AckRef::Chunk(ack) => ack.share(),
+                AckRef::Chunk(chunk) => chunk.hold(),
                 AckRef::Own(ack) => ack,
             }),
         }
     }
 
-    /// Ends the entry's life in this process: it is delivered, or discarded and counted.
+    /// The line of `other`, which came later, has become part of this one. This one's acknowledgement carries both:
+    /// nothing of it is delivered before all of it is.
+    pub fn take_in(&mut self, other: Entry<'_>) {
+        self.weight += other.weight;
+        self.ack.get().take_in(other.ack.get());
+        other.close();
+    }
+
+    /// It has reached its end.
+    pub fn deliver(self) {
+        self.ack.get().account(|account| account.delivered += self.weight);
+        self.close();
+    }
+
+    /// It will not; who calls this counts it besides.
+    pub fn discard(self, reason: &Reason) {
+        self.ack.get().account(|account| account.discard(reason, self.weight));
+        self.close();
+    }
+
+    /// Ends the entry's life here: what becomes of it is written into the account by somebody else.
     pub fn close(self) {
         if let AckRef::Own(ack) = self.ack {
             ack.close();
@@ -92,6 +118,10 @@ pub enum Reason {
     RateLimited,
     /// Longer than `max_line_size`, or than the agent will hold.
     LineTooLong,
+    /// Of standard input, where Promtail passes over them too.
+    EmptyLine,
+    /// Loki can never take it; the name is the one that Loki itself counts it by.
+    Loki(&'static str),
     /// `limits_config.readline_rate`.
     GlobalRateLimiter,
     /// A stage's `drop_counter_reason`, or its default.
@@ -104,6 +134,8 @@ impl Reason {
             Reason::IngesterError => "ingester_error",
             Reason::RateLimited => "rate_limited",
             Reason::LineTooLong => "line_too_long",
+            Reason::EmptyLine => "empty_line",
+            Reason::Loki(name) => name,
             Reason::GlobalRateLimiter => "global_rate_limiter_drop",
             Reason::Stage(name) => name,
         }

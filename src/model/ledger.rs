@@ -1,7 +1,29 @@
 //! Which part of a log has been delivered: a window of slots, closed out of order, committed in order.
+//!
+//! What is sent again after a crash must come out as it did before. Reading goes on at the committed position with stages
+//! that know nothing, so that position must be one at which they held nothing then: the start of a line that is inside no
+//! join. Two rules see to it:
+//!
+//! - *A slot splits where a line is held.* The chunk's slot ends before the line, a new one begins with it, and whoever
+//!   holds the line has the new one. So a line that is held stops the commit right before itself, not before its chunk.
+//! - *A join is committed whole or not at all.* Who takes a line in ties its own slot to that line's ([`Ack::take_in`]);
+//!   the commit stops at no place that has the first of a tie before it and the last behind it. A place inside a join that
+//!   still grows is not reached, since its first line is still held.
+//!
+//! Joins that overlap each other without end (several streams in one file, all with blocks of many lines) would stop the
+//! commit for ever. Of what is delivered no more than [`TIED`] bytes wait for it; then it stops inside of one.
+//!
+//! What comes behind the last line of a join in the same slot needs no split: it is passed over together with it, or sent
+//! again together with it.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Account;
+
+/// Bytes that are delivered and wait for the end of a join, at most. Loki takes no longer line by default.
+const TIED: u64 = 256 << 10;
 
 /// The first bytes of a file (decompressed), as a hash: what tells two files with one inode apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +51,7 @@ pub struct Position {
 /// The in-flight window of one log for one client.
 ///
 /// A slot is opened per chunk and closed once everybody who holds an [`Ack`] for it has said so. The committed position
-/// is the end of the longest closed run from the left. *Silence is not consent*: an `Ack` dropped without [`Ack::close`]
+/// is the end of the longest closed run from the left that cuts no join. *Silence is not consent*: an `Ack` dropped without [`Ack::close`]
 /// (a panic, a shutdown) leaves its slot open for ever, so forgetting can resend but cannot lose.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -38,15 +60,18 @@ pub struct Ledger {
 
 #[derive(Debug, Default)]
 struct State {
-    /// In the order they were opened. A run of closed ones behind an open one is kept as its last: however long one
-    /// part of a line waits for its rest, what comes after it costs nothing here.
+    /// In the order they were opened. Of a run of closed ones behind an open one no more is kept than two: however long
+    /// one part of a line waits for its rest, what comes after it costs nothing here.
     slots: VecDeque<Slot>,
     opened: u64,
     committed: Option<Position>,
+    /// How many slots lie behind `committed`.
+    settled: u64,
     /// Whether `committed` moved since it was last taken for the journal.
     dirty: bool,
     in_flight: u64,
     progress: Progress,
+    account: Account,
 }
 
 #[derive(Debug)]
@@ -57,6 +82,19 @@ struct Slot {
     holders: u32,
     /// Those of the holders that are pushes on their way.
     sending: u32,
+    /// The last slot that has a line of a join that begins here; its own number if there is none.
+    until: u64,
+}
+
+impl Slot {
+    fn is_closed(&self) -> bool {
+        self.holders == 0
+    }
+
+    /// Whether nothing that begins here reaches beyond its end.
+    fn is_whole(&self) -> bool {
+        self.until <= self.number
+    }
 }
 
 /// What a person wants to know of a log, kept here because everybody who works on it holds the ledger.
@@ -70,9 +108,6 @@ pub struct Progress {
     pub unread: u64,
     /// How many generations are open.
     pub generations: u32,
-    /// Lines and bytes read since the start.
-    pub lines: u64,
-    pub bytes: u64,
 }
 
 impl Ledger {
@@ -82,12 +117,14 @@ impl Ledger {
 
     /// Opens a slot that ends at `end`; the returned `Ack` is its first holder.
     pub fn open(self: &Arc<Self>, bytes: u64, end: Position) -> Ack {
-        let mut state = self.lock();
-        let number = state.opened;
-        state.opened += 1;
-        state.slots.push_back(Slot { number, end, bytes, holders: 1, sending: 0 });
-        drop(state);
-        Ack { ledger: self.clone(), slot: number, sending: false }
+        let slot = self.lock().open(bytes, end, 1);
+        self.ack(slot, false)
+    }
+
+    /// The same for a chunk whose lines are now worked on one after the other. Nothing else is opened meanwhile.
+    pub fn open_chunk(self: &Arc<Self>, bytes: u64, end: Position) -> ChunkAck {
+        let line = AtomicU64::new(end.offset.saturating_sub(bytes));
+        ChunkAck { ack: self.open(bytes, end), line, held: AtomicBool::new(false) }
     }
 
     /// Up to where everything is delivered or discarded.
@@ -95,15 +132,23 @@ impl Ledger {
         self.lock().committed
     }
 
-    /// The committed position, if it moved since the last call.
-    pub fn take_commit(&self) -> Option<Position> {
+    /// The committed position and how many slots lie behind it, if it moved since the last call.
+    pub fn take_commit(&self) -> Option<(Position, u64)> {
         let mut state = self.lock();
-        std::mem::take(&mut state.dirty).then_some(state.committed).flatten()
+        let settled = state.settled;
+        std::mem::take(&mut state.dirty).then_some(state.committed).flatten().map(|position| (position, settled))
     }
 
     /// Bytes handed to pushes that have not been answered.
     pub fn in_flight(&self) -> u64 {
         self.lock().in_flight
+    }
+
+    /// Bytes that would be sent again after a crash: of the first slot that is on its way and of all behind it. (What is
+    /// merely held, a part of a line that waits for its rest, does not begin it: reading must go on to that rest.)
+    pub fn exposed(&self) -> u64 {
+        let state = self.lock();
+        state.slots.iter().skip_while(|slot| slot.sending == 0).map(|slot| slot.bytes).sum()
     }
 
     /// Whether every slot that was opened is closed.
@@ -115,8 +160,20 @@ impl Ledger {
         self.lock().progress
     }
 
+    pub fn account(&self) -> Account {
+        self.lock().account.clone()
+    }
+
+    pub fn update_account(&self, update: impl FnOnce(&mut Account)) {
+        update(&mut self.lock().account);
+    }
+
     pub fn update_progress(&self, update: impl FnOnce(&mut Progress)) {
         update(&mut self.lock().progress);
+    }
+
+    fn ack(self: &Arc<Self>, slot: u64, sending: bool) -> Ack {
+        Ack { ledger: self.clone(), slot: AtomicU64::new(slot), sending }
     }
 
     // A panic elsewhere cannot leave the state half changed: no call out of this module is made under the lock
@@ -137,20 +194,69 @@ impl State {
         &mut self.slots[index]
     }
 
+    fn open(&mut self, bytes: u64, end: Position, holders: u32) -> u64 {
+        let number = self.opened;
+        self.opened += 1;
+        self.slots.push_back(Slot { number, end, bytes, holders, sending: 0, until: number });
+        number
+    }
+
+    /// Parts the youngest slot at `offset`; the one who splits it holds the new one from now on, and the other no more.
+    /// Gives the new one, or the slot itself if it begins there.
+    fn split(&mut self, number: u64, offset: u64) -> u64 {
+        let slot = self.slot(number);
+        let (end, rest) = (slot.end, slot.end.offset.saturating_sub(offset));
+        if rest == 0 || rest >= slot.bytes {
+            return number;
+        }
+        slot.bytes -= rest;
+        slot.end.offset = offset;
+        slot.holders -= 1;
+        let (sending, closed) = (slot.sending > 0, slot.is_closed());
+        if sending {
+            self.in_flight -= rest;
+        }
+        let new = self.open(rest, end, 1);
+        if closed {
+            self.closed(number);
+        }
+        new
+    }
+
     /// The slot lost its last holder.
     fn closed(&mut self, number: u64) {
         let at = self.index(number);
-        let is_closed = |slot: Option<&Slot>| slot.is_some_and(|s| s.holders == 0);
-        if is_closed(self.slots.get(at + 1)) {
-            self.slots.remove(at);
+        for left in (at.saturating_sub(2)..=at).rev() {
+            while self.merge(left) {}
         }
-        if at > 0 && is_closed(self.slots.get(at - 1)) {
-            self.slots.remove(at - 1);
+        let (mut reach, mut bytes, mut end) = (0, 0, None);
+        for (i, slot) in self.slots.iter().enumerate().take_while(|(_, slot)| slot.is_closed()) {
+            reach = slot.until.max(reach);
+            bytes += slot.bytes;
+            if reach <= slot.number || bytes > TIED {
+                end = Some(i);
+            }
         }
-        while is_closed(self.slots.front()) {
-            self.committed = self.slots.pop_front().map(|slot| slot.end);
+        if let Some(last) = end.and_then(|i| self.slots.drain(..=i).next_back()) {
+            self.committed = Some(last.end);
+            self.settled = last.number + 1;
             self.dirty = true;
         }
+    }
+
+    /// Makes one of two closed neighbours, unless a commit could stop between them and not behind them.
+    fn merge(&mut self, left: usize) -> bool {
+        let (Some(a), Some(b)) = (self.slots.get(left), self.slots.get(left + 1)) else {
+            return false;
+        };
+        if !a.is_closed() || !b.is_closed() || (a.is_whole() && !b.is_whole()) {
+            return false;
+        }
+        let (until, bytes) = (a.until.max(b.until), a.bytes + b.bytes);
+        self.slots.remove(left);
+        self.slots[left].until = until;
+        self.slots[left].bytes = bytes;
+        true
     }
 }
 
@@ -159,124 +265,126 @@ impl State {
 #[must_use = "an Ack that is dropped leaves its slot open: what it stands for will be sent again"]
 pub struct Ack {
     ledger: Arc<Ledger>,
-    slot: u64,
+    /// Changes for that of a chunk alone, which is shared with nobody then.
+    slot: AtomicU64,
     sending: bool,
 }
 
 impl Ack {
     /// One more holder of the same slot.
     pub fn share(&self) -> Ack {
-        self.ledger.lock().slot(self.slot).holders += 1;
-        Ack { ledger: self.ledger.clone(), slot: self.slot, sending: false }
+        self.ledger.lock().slot(self.slot()).holders += 1;
+        self.ledger.ack(self.slot(), false)
+    }
+
+    /// A line that `last` stands for has become part of what this stands for: what is committed has both behind it, or
+    /// neither.
+    pub fn take_in(&self, last: &Ack) {
+        let (first, last) = (self.slot(), last.slot());
+        if last > first {
+            let mut state = self.ledger.lock();
+            let slot = state.slot(first);
+            slot.until = slot.until.max(last);
+        }
     }
 
     /// One more holder: a push that is on its way with it, whose bytes count as in flight until it is closed.
     pub fn send(&self) -> Ack {
         let mut state = self.ledger.lock();
-        let slot = state.slot(self.slot);
+        let slot = state.slot(self.slot());
         slot.holders += 1;
         slot.sending += 1;
         let first = (slot.sending == 1).then_some(slot.bytes);
         state.in_flight += first.unwrap_or(0);
         drop(state);
-        Ack { ledger: self.ledger.clone(), slot: self.slot, sending: true }
+        self.ledger.ack(self.slot(), true)
     }
 
     /// What this stands for has been delivered, or discarded with a reason.
     pub fn close(self) {
+        self.close_with(|_| {});
+    }
+
+    /// The same; what became of it is written into the log's account.
+    pub fn close_with(self, write: impl FnOnce(&mut Account)) {
         let mut state = self.ledger.lock();
-        let slot = state.slot(self.slot);
+        write(&mut state.account);
+        let slot = state.slot(self.slot());
         slot.holders -= 1;
-        let closed = slot.holders == 0;
+        let closed = slot.is_closed();
         if self.sending {
             slot.sending -= 1;
             let last = (slot.sending == 0).then_some(slot.bytes);
             state.in_flight -= last.unwrap_or(0);
         }
         if closed {
-            state.closed(self.slot);
+            state.closed(self.slot());
         }
+    }
+
+    /// Writes into the log's account.
+    pub fn account(&self, write: impl FnOnce(&mut Account)) {
+        self.ledger.update_account(write);
     }
 
     /// Whether both stand for the same slot of the same ledger.
     pub fn same(&self, other: &Ack) -> bool {
-        self.slot == other.slot && Arc::ptr_eq(&self.ledger, &other.ledger)
+        self.slot() == other.slot() && Arc::ptr_eq(&self.ledger, &other.ledger)
+    }
+
+    fn slot(&self) -> u64 {
+        self.slot.load(Ordering::Relaxed)
+    }
+}
+
+/// An [`Ack`] for a chunk while its lines are worked on, one after the other and by one thread: that its fields are
+/// atomic only lets them change behind a shared reference.
+#[derive(Debug)]
+#[must_use = "an Ack that is dropped leaves its slot open: what it stands for will be sent again"]
+pub struct ChunkAck {
+    ack: Ack,
+    /// Where in the file the line begins that is being worked on.
+    line: AtomicU64,
+    held: AtomicBool,
+}
+
+impl ChunkAck {
+    /// The line that begins at this offset of the file is worked on from now on.
+    pub fn begin_line(&self, offset: u64) {
+        self.line.store(offset, Ordering::Relaxed);
+    }
+
+    /// For who keeps the line that is being worked on beyond its chunk: what came before it in the chunk is on its own.
+    pub fn hold(&self) -> Ack {
+        let mut state = self.ack.ledger.lock();
+        let slot = state.split(self.ack.slot(), self.line.load(Ordering::Relaxed));
+        state.slot(slot).holders += 1;
+        drop(state);
+        self.ack.slot.store(slot, Ordering::Relaxed);
+        self.held.store(true, Ordering::Relaxed);
+        self.ack.ledger.ack(slot, false)
+    }
+
+    /// That of the line that is being worked on.
+    pub fn ack(&self) -> &Ack {
+        &self.ack
+    }
+
+    /// Whether any of its lines was held.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// How many slots a commit has behind it that has all of the chunk behind it.
+    pub fn slots(&self) -> u64 {
+        self.ack.slot() + 1
+    }
+
+    /// All lines are worked on.
+    pub fn close(self) {
+        self.ack.close();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(offset: u64) -> Position {
-        Position { offset, ..Position::default() }
-    }
-
-    #[test]
-    fn commits_the_longest_closed_run_from_the_left() {
-        let ledger = Ledger::new(None);
-        let (a, b, c) = (ledger.open(10, at(10)), ledger.open(10, at(20)), ledger.open(10, at(30)));
-        b.close();
-        assert_eq!(ledger.take_commit(), None);
-        a.close();
-        assert_eq!(ledger.take_commit(), Some(at(20)));
-        assert_eq!(ledger.take_commit(), None);
-        c.close();
-        assert_eq!(ledger.committed(), Some(at(30)));
-        assert!(ledger.is_settled());
-    }
-
-    #[test]
-    fn a_slot_closes_with_its_last_holder() {
-        let ledger = Ledger::new(None);
-        let chunk = ledger.open(10, at(10));
-        let push = chunk.send();
-        chunk.close();
-        assert_eq!(ledger.committed(), None);
-        push.close();
-        assert_eq!(ledger.committed(), Some(at(10)));
-    }
-
-    #[test]
-    fn what_is_closed_behind_an_open_slot_takes_no_room() {
-        let ledger = Ledger::new(None);
-        let held = ledger.open(1, at(1));
-        let mut open: Vec<Ack> = (2..1_000).map(|n| ledger.open(1, at(n))).collect();
-        // In an order that has nothing to do with theirs.
-        while !open.is_empty() {
-            open.swap_remove(open.len() * 7 / 11).close();
-        }
-        assert_eq!(ledger.lock().slots.len(), 2);
-        assert_eq!(ledger.committed(), None);
-        held.close();
-        assert_eq!(ledger.committed(), Some(at(999)));
-        assert!(ledger.is_settled());
-    }
-
-    #[test]
-    fn silence_is_not_consent() {
-        let ledger = Ledger::new(None);
-        drop(ledger.open(10, at(10)));
-        ledger.open(10, at(20)).close();
-        assert_eq!(ledger.committed(), None);
-        assert!(!ledger.is_settled());
-    }
-
-    #[test]
-    fn in_flight_counts_what_pushes_carry_once_per_slot() {
-        let ledger = Ledger::new(None);
-        let chunk = ledger.open(64, at(64));
-        let (one, two) = (chunk.send(), chunk.send());
-        let held = chunk.share();
-        chunk.close();
-        assert_eq!(ledger.in_flight(), 64);
-        one.close();
-        assert_eq!(ledger.in_flight(), 64);
-        two.close();
-        // A part of a line that waits for its rest is not in flight: it must not stop the reading of that rest.
-        assert_eq!(ledger.in_flight(), 0);
-        assert_eq!(ledger.committed(), None);
-        held.close();
-        assert_eq!(ledger.committed(), Some(at(64)));
-    }
-}
+mod tests;

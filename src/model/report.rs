@@ -1,8 +1,10 @@
 //! What `/targets`, `/service-discovery` and `/ready` show: plain data, collected when somebody looks.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use super::Labels;
+use super::{Account, Labels, Weight};
 
 /// Whoever knows the state of the targets; the server asks it at each request.
 pub trait Report: Send + Sync {
@@ -36,9 +38,38 @@ pub struct FileReport {
     pub unacknowledged_bytes: u64,
     /// Open generations, the live file among them.
     pub generations: u32,
-    pub lines: u64,
+    pub account: AccountReport,
     /// What keeps it from being read, if anything does.
     pub error: Option<String>,
+}
+
+/// What became of what was read since the agent began: read is delivered, discarded and under way, in lines and in bytes
+/// of the file.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct AccountReport {
+    pub read: Weight,
+    pub delivered: Weight,
+    /// By reason.
+    pub discarded: BTreeMap<String, Weight>,
+    pub under_way: Weight,
+    /// Bytes that were never read and never will be, by reason.
+    pub lost_bytes: BTreeMap<&'static str, u64>,
+}
+
+impl From<&Account> for AccountReport {
+    fn from(account: &Account) -> Self {
+        Self {
+            read: account.read,
+            delivered: account.delivered,
+            discarded: account
+                .discarded
+                .iter()
+                .map(|(reason, weight)| (reason.as_str().to_string(), *weight))
+                .collect(),
+            under_way: account.under_way(),
+            lost_bytes: account.lost.iter().copied().collect(),
+        }
+    }
 }
 
 /// One discovered target and what relabelling made of it.

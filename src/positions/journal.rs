@@ -3,13 +3,17 @@
 //! ```text
 //! fantail-positions 1
 //! k <slot> <labels hash> <client> <job> <path> <checksum>        what a slot stands for (names as JSON strings)
-//! p <slot> <device> <inode> <head length> <head hash> <offset> <live> <unix ms> <checksum>
+//! p <slot> <device> <inode> <head length> <head hash> <offset> <live> <unix ms> [<read time>] <checksum>
+//!                                                                read times of the slot up to that one are done with
+//! r <slot> <device> <inode> <head length> <head hash> <offset> <length> <read time, unix ns> <checksum>
 //! y <hash> <checksum>                                            of the positions.yaml that was written last
 //! a <unix ms> <checksum>                                         the agent was at work then
 //! ```
+//!
+//! What a kind of line does not know, and fields that were added to one, are passed over: by older versions too.
 
-use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::{self, Write as _};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,6 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::read_time::{ReadTime, ReadTimes};
 use super::{Key, Saved, yaml};
 use crate::model::{FileId, Fingerprint, Position};
 
@@ -45,15 +50,27 @@ impl Record {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Line<'k> {
     Key(u32, &'k Key),
-    Position(u32, Record),
+    /// With the read time up to which all are behind it, if that is known.
+    Position(u32, Record, Option<i64>),
+    ReadTime(u32, ReadTime),
     Yaml(u64),
     Alive(SystemTime),
+}
+
+/// What there is to say of a log.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub slot: u32,
+    pub key: Key,
+    pub record: Option<Record>,
+    pub times: ReadTimes,
 }
 
 /// What a journal says.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
-    pub records: Vec<(Key, Record)>,
+    /// By slot.
+    pub known: BTreeMap<u32, Known>,
     pub yaml_hash: Option<u64>,
     pub alive: Option<SystemTime>,
 }
@@ -85,28 +102,17 @@ pub(super) fn read(path: &Path) -> Result<Contents, String> {
         _ if bytes.len() < HEADER.len() + 2 => return Ok(Contents::default()),
         _ => return Err("it is not a journal of fantail: remove it to go on from positions.yaml".into()),
     }
-    let mut keys: HashMap<u32, Key> = HashMap::new();
-    let mut records: HashMap<u32, Record> = HashMap::new();
     let mut contents = Contents::default();
     for line in lines {
         let Some(fields) = std::str::from_utf8(line).ok().and_then(checked) else {
             continue;
         };
-        let _ = parse(fields, &mut keys, &mut records, &mut contents);
+        let _ = parse(fields, &mut contents);
     }
-    let mut known: Vec<(u32, Key, Record)> =
-        records.into_iter().filter_map(|(slot, record)| Some((slot, keys.remove(&slot)?, record))).collect();
-    known.sort_by_key(|(slot, ..)| *slot);
-    contents.records = known.into_iter().map(|(_, key, record)| (key, record)).collect();
     Ok(contents)
 }
 
-fn parse(
-    line: &str,
-    keys: &mut HashMap<u32, Key>,
-    records: &mut HashMap<u32, Record>,
-    contents: &mut Contents,
-) -> Option<()> {
+fn parse(line: &str, contents: &mut Contents) -> Option<()> {
     let (kind, rest) = line.split_once(' ')?;
     let mut fields = rest.split(' ');
     let mut number = || fields.next()?.parse::<u64>().ok();
@@ -115,17 +121,23 @@ fn parse(
             let (slot, labels) = (number()? as u32, number()?);
             let names = rest.splitn(3, ' ').nth(2)?;
             let (client, job, path): (String, String, String) = serde_json::from_str(names).ok()?;
-            records.remove(&slot);
-            keys.insert(slot, Key { client: Arc::from(client), job: Arc::from(job), path: path.into(), labels });
+            let key = Key { client: Arc::from(client), job: Arc::from(job), path: path.into(), labels };
+            contents.known.insert(slot, Known { slot, key, record: None, times: ReadTimes::default() });
         }
-        "p" => {
-            let slot = number()? as u32;
+        "p" | "r" => {
+            // Without its key it says nothing.
+            let known = contents.known.get_mut(&(number()? as u32))?;
             let (device, inode) = (number()?, number()?);
             let fingerprint = Fingerprint { len: u16::try_from(number()?).ok()?, hash: number()? };
-            let (offset, live) = (number()?, number()? == 1);
-            let saved = UNIX_EPOCH + Duration::from_millis(number()?);
-            let position = Position { file: FileId { device, inode, fingerprint }, offset };
-            records.insert(slot, Record { position, live, saved });
+            let position = Position { file: FileId { device, inode, fingerprint }, offset: number()? };
+            if kind == "r" {
+                let (len, time) = (number()?, number()?.try_into().ok()?);
+                known.times.add(ReadTime { start: position, len, time });
+                return Some(());
+            }
+            let (live, saved) = (number()? == 1, UNIX_EPOCH + Duration::from_millis(number()?));
+            known.record = Some(Record { position, live, saved });
+            known.times.let_go(&position, number().and_then(|time| time.try_into().ok()));
         }
         "y" => contents.yaml_hash = Some(number()?),
         "a" => contents.alive = Some(UNIX_EPOCH + Duration::from_millis(number()?)),
@@ -173,8 +185,8 @@ impl Journal {
     }
 
     /// Begins a run with a clean file; if that cannot be written now, the first append tries again.
-    pub fn restart(&mut self, records: &[(u32, Key, Record)]) {
-        let _ = self.rewrite(records);
+    pub fn restart(&mut self, known: &[Known]) {
+        let _ = self.rewrite(known);
     }
 
     pub fn must_rewrite(&self) -> bool {
@@ -222,16 +234,19 @@ impl Journal {
     }
 
     /// Replaces the file by one that says only what holds now.
-    pub fn rewrite(&mut self, records: &[(u32, Key, Record)]) -> io::Result<()> {
+    pub fn rewrite(&mut self, known: &[Known]) -> io::Result<()> {
         if self.read_only {
             return Ok(());
         }
         self.rewrite = true;
         let mut text = format!("{HEADER}{VERSION}\n");
         write_line(&mut text, &Line::Alive(SystemTime::now()));
-        for (slot, key, record) in records {
+        for Known { slot, key, record, times } in known {
             write_line(&mut text, &Line::Key(*slot, key));
-            write_line(&mut text, &Line::Position(*slot, *record));
+            if let Some(record) = record {
+                write_line(&mut text, &Line::Position(*slot, *record, None));
+            }
+            times.iter().for_each(|time| write_line(&mut text, &Line::ReadTime(*slot, *time)));
         }
         if let Some(hash) = self.yaml_hash {
             write_line(&mut text, &Line::Yaml(hash));
@@ -245,7 +260,7 @@ impl Journal {
             // Of the rename itself; not every file system can.
             let _ = File::open(dir).and_then(|dir| dir.sync_all());
         }
-        self.introduced = records.iter().map(|(slot, ..)| *slot).collect();
+        self.introduced = known.iter().map(|known| known.slot).collect();
         self.file = Some(file);
         self.size = text.len() as u64;
         self.rewrite = false;
@@ -276,18 +291,13 @@ fn write_line(text: &mut String, line: &Line<'_>) {
             let names = serde_json::to_string(&names).expect("strings are JSON");
             write!(text, "k {slot} {} {names}", key.labels)
         }
-        Line::Position(slot, record) => {
-            let Position { file, offset } = record.position;
+        Line::Position(slot, record, through) => {
             let saved = millis(record.saved);
-            write!(
-                text,
-                "p {slot} {} {} {} {} {offset} {} {saved}",
-                file.device,
-                file.inode,
-                file.fingerprint.len,
-                file.fingerprint.hash,
-                u8::from(record.live)
-            )
+            write!(text, "p {slot} {} {} {saved}", Place(&record.position), u8::from(record.live))
+                .and_then(|()| through.map_or(Ok(()), |time| write!(text, " {time}")))
+        }
+        Line::ReadTime(slot, ReadTime { start, len, time }) => {
+            write!(text, "r {slot} {} {len} {}", Place(start), time.max(&0))
         }
         Line::Yaml(hash) => write!(text, "y {hash}"),
         Line::Alive(at) => write!(text, "a {}", millis(*at)),
@@ -295,6 +305,17 @@ fn write_line(text: &mut String, line: &Line<'_>) {
     written.expect("writing to a string");
     let sum = checksum(&text[start..]);
     writeln!(text, " {sum:08x}").expect("writing to a string");
+}
+
+/// The fields that say where something is.
+struct Place<'p>(&'p Position);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Position { file, offset } = self.0;
+        let Fingerprint { len, hash } = file.fingerprint;
+        write!(f, "{} {} {len} {hash} {offset}", file.device, file.inode)
+    }
 }
 
 fn millis(time: SystemTime) -> u128 {

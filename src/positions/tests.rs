@@ -37,7 +37,7 @@ fn claim(positions: &Positions, path: &str) -> (Slot, Option<Saved>) {
 }
 
 fn commit(positions: &Positions, slot: Slot, offset: u64, live: bool) {
-    positions.commit(&[Commit { slot, position: at(offset), live }], then()).expect("written");
+    positions.commit(&[Commit { slot, position: at(offset), live, through: None }], then()).expect("written");
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_directory_that_comes_back_gets_everything() {
     let sub = base.path().join("later");
     let positions = Positions::open(config(&sub)).expect("an absent directory is no error at the start");
     let (slot, _) = claim(&positions, "/a.log");
-    let lost = positions.commit(&[Commit { slot, position: at(5), live: true }], then());
+    let lost = positions.commit(&[Commit { slot, position: at(5), live: true, through: None }], then());
     assert!(lost.is_err());
     std::fs::create_dir(&sub).expect("made");
     let (other, _) = claim(&positions, "/b.log");
@@ -252,4 +252,102 @@ fn a_long_journal_is_written_anew() {
     assert!(size() < 1 << 10, "{}", size());
     drop(positions);
     assert_eq!(claim(&open(dir.path()), "/a.log").1, Some(Saved::At { position: at(29_999), saved: then() }));
+}
+
+fn time(start: u64, len: u64, time: i64) -> ReadTime {
+    ReadTime { start: at(start), len, time }
+}
+
+#[test]
+fn read_times_outlive_the_process_until_they_are_behind_the_position() {
+    let dir = dir();
+    let (one, two, three) = (time(0, 10, 1_000), time(10, 10, 2_000), time(20, 10, 3_000));
+    {
+        let positions = open(dir.path());
+        let (slot, _) = claim(&positions, "/a.log");
+        positions.remember(&[(slot, one), (slot, two)]).expect("written");
+    }
+    // Nothing was committed, and still it is known.
+    let positions = open(dir.path());
+    let (slot, saved) = claim(&positions, "/a.log");
+    assert_eq!((saved, positions.read_times(slot)), (None, vec![one, two]));
+    commit(&positions, slot, 15, true);
+    positions.remember(&[(slot, three)]).expect("written");
+    assert_eq!(positions.read_times(slot), [two, three], "half of it is to be read again");
+    drop(positions);
+    let positions = open(dir.path());
+    let (slot, _) = claim(&positions, "/a.log");
+    assert_eq!(positions.read_times(slot), [two, three]);
+    // The position moves to another file: who commits says what is behind it.
+    let file = FileId { inode: 3, ..at(0).file };
+    let next = Commit { slot, position: Position { file, offset: 5 }, live: true, through: None };
+    positions.commit(&[next], then()).expect("written");
+    assert_eq!(positions.read_times(slot), [two, three]);
+    positions.commit(&[Commit { through: Some(2_000), ..next }], then()).expect("written");
+    assert_eq!(positions.read_times(slot), [three]);
+    drop(positions);
+    let positions = open(dir.path());
+    let (slot, _) = claim(&positions, "/a.log");
+    assert_eq!(positions.read_times(slot), [three]);
+}
+
+#[test]
+fn a_journal_cut_anywhere_is_one_of_an_earlier_moment() {
+    let dir = dir();
+    let journal = journal::path(&dir.path().join("positions.yaml"));
+    let written = || std::fs::read(&journal).expect("read");
+    let mut moments = Vec::new();
+    {
+        let positions = open(dir.path());
+        let (slot, _) = claim(&positions, "/a.log");
+        moments.push(written());
+        for n in 0..4 {
+            positions.remember(&[(slot, time(n * 10, 10, 1_000 + n as i64))]).expect("written");
+            moments.push(written());
+            commit(&positions, slot, n * 10 + 5, true);
+            moments.push(written());
+        }
+    }
+    // Read only: what is opened is not written anew, which takes its time.
+    let reading = || Positions::open(Config { read_only: true, ..config(dir.path()) });
+    let known = |bytes: &[u8]| {
+        std::fs::write(&journal, bytes).expect("written");
+        let positions = reading().expect("opened");
+        let (slot, saved) = claim(&positions, "/a.log");
+        (saved, positions.read_times(slot))
+    };
+    let whole = moments.last().expect("some").clone();
+    for cut in moments[0].len()..=whole.len() {
+        // The newline alone may be missing.
+        let moment = moments.iter().rfind(|m| m.len() <= cut + 1).expect("the first");
+        assert_eq!(known(&whole[..cut]), known(moment), "cut at {cut}");
+    }
+    for i in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[i] ^= 0x55;
+        std::fs::write(&journal, &damaged).expect("written");
+        let _ = reading().map(|p| p.known());
+    }
+}
+
+#[test]
+fn an_older_version_and_its_journal_get_along() {
+    let dir = dir();
+    {
+        let positions = open(dir.path());
+        let (slot, _) = claim(&positions, "/a.log");
+        positions.remember(&[(slot, time(0, 10, 1_000)), (slot, time(10, 10, 2_000))]).expect("written");
+        commit(&positions, slot, 10, true);
+        let commit = Commit { slot, position: at(12), live: true, through: Some(1_000) };
+        positions.commit(&[commit], then()).expect("written");
+    }
+    let journal = journal::path(&dir.path().join("positions.yaml"));
+    let text = std::fs::read_to_string(&journal).expect("read");
+    assert!(text.starts_with("fantail-positions 1\n"), "{text}");
+    // One that had no read times wrote `p` without the last field, and knows no `r`: what is left without these.
+    let lines = text.lines().filter(|line| !line.starts_with("r ")).map(|line| format!("{line}\n"));
+    std::fs::write(&journal, lines.collect::<String>()).expect("written");
+    let positions = open(dir.path());
+    let (slot, saved) = claim(&positions, "/a.log");
+    assert_eq!((saved, positions.read_times(slot)), (Some(Saved::At { position: at(12), saved: then() }), vec![]));
 }

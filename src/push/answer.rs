@@ -6,9 +6,11 @@
 mod reasons;
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::backoff::Pace;
+use super::pace::Refusal;
+use crate::batch::Bound;
 use crate::model::Reason;
 use reasons::Extent;
 
@@ -96,6 +98,24 @@ pub(super) fn decide(answer: &Result<Answer, Failure>, part: Part) -> Next {
             None => refused(answer, part),
         },
     }
+}
+
+/// What Loki counts the refused entries as.
+pub(super) fn counted(answer: &Result<Answer, Failure>) -> Option<Reason> {
+    let body = &answer.as_ref().ok()?.body;
+    reasons::find(body).map(|reason| Reason::Loki(reason.counted))
+}
+
+/// A limit of entries that it names.
+pub(super) fn bound(answer: &Result<Answer, Failure>) -> Option<Bound> {
+    reasons::bound(&answer.as_ref().ok()?.body, SystemTime::now())
+}
+
+/// The limit that an answer speaks of, if it is one of rate.
+pub(super) fn rate_limit(answer: &Result<Answer, Failure>) -> Option<Refusal> {
+    let body = &answer.as_ref().ok()?.body;
+    let of = reasons::find(body)?.limit()?;
+    Some(Refusal { of, named: reasons::named_limit(body) })
 }
 
 fn rate_limited(answer: &Answer, part: Part) -> Next {

@@ -13,14 +13,17 @@ use super::backoff::Backoff;
 use super::client::Proxy;
 use super::headers::{self, Header};
 use super::oauth2::OAuth2;
+use super::pace::RateLimits;
 use super::url::Url;
 use super::{nullable, tls};
 use crate::batch;
-use crate::model::units::{self, GoDuration, Secret};
+use crate::model::units::{self, ByteSize, GoDuration, Secret};
 use crate::model::{Labels, is_valid_label_name};
 
 pub(super) const BATCHWAIT: GoDuration = GoDuration(Duration::from_secs(1));
 pub(super) const BATCHSIZE: usize = 1 << 20;
+pub(super) const REPLAY_WINDOW: ByteSize = ByteSize(64 << 10);
+pub(super) const BUFFER_SIZE: ByteSize = ByteSize(16 << 20);
 pub(super) const TIMEOUT: GoDuration = GoDuration(Duration::from_secs(10));
 
 /// Where entries go, as whom, and how many at once.
@@ -47,6 +50,16 @@ pub struct Config {
     pub drop_rate_limited_batches: bool,
     #[serde(deserialize_with = "units::or_default")]
     pub backoff_config: Backoff,
+
+    /// Bytes of a stream that may be sent and not acknowledged: what a crash or a lost answer sends again at most. It grows
+    /// with the round trip, up to `batchsize`, while a stream could not keep up otherwise.
+    #[serde(deserialize_with = "nullable::replay_window")]
+    pub replay_window: ByteSize,
+    /// Bytes of lines held in memory for this client; when so many wait for Loki, files are not read on.
+    #[serde(deserialize_with = "nullable::buffer_size")]
+    pub buffer_size: ByteSize,
+    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "RateLimits::is_default")]
+    pub rate_limits: RateLimits,
 
     #[serde(skip_serializing_if = "Option::is_none")]
     pub basic_auth: Option<BasicAuth>,
@@ -91,6 +104,9 @@ impl Default for Config {
             headers: BTreeMap::new(),
             drop_rate_limited_batches: false,
             backoff_config: Backoff::default(),
+            replay_window: REPLAY_WINDOW,
+            buffer_size: BUFFER_SIZE,
+            rate_limits: RateLimits::default(),
             basic_auth: None,
             authorization: None,
             oauth2: None,
@@ -140,8 +156,19 @@ impl Config {
         self.check_target()?;
         self.check_authentication()?;
         self.tls_config.validate().map_err(|e| e.within("tls_config"))?;
+        self.rate_limits.validate().map_err(|e| e.within("rate_limits"))?;
+        self.check_sizes()?;
         self.proxy().validate()?;
         headers::validate(&self.headers, &self.http_headers)
+    }
+
+    fn check_sizes(&self) -> Result<(), Error> {
+        let least = |key: &str, size: ByteSize, least: u64| match size.0 < least {
+            true => Err(Error::new(key, format!("must be at least {}", ByteSize(least)))),
+            false => Ok(()),
+        };
+        least("replay_window", self.replay_window, 4 << 10)?;
+        least("buffer_size", self.buffer_size, self.replay_window.0.max(1 << 20))
     }
 
     /// What works, but perhaps not as it was meant.
@@ -199,6 +226,8 @@ impl Config {
             tenant_id: (!self.tenant_id.is_empty()).then(|| Arc::from(self.tenant_id.as_str())),
             external_labels: self.external_labels.clone(),
             limits,
+            replay_window: self.replay_window.0 as usize,
+            buffer: self.buffer_size.0 as usize,
         }
     }
 

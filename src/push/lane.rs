@@ -1,25 +1,29 @@
-//! One tenant's way to Loki: a batch at a time, oldest first, until it is settled.
+//! One way to Loki, for a tenant or for a stream of it: a batch at a time, oldest first, until it is settled.
 
 use std::borrow::Cow;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::answer::{self, Answer, Failure, Next, Part};
 use super::backoff::{Backoff, Pace, chance};
 use super::client::Endpoint;
 use super::metrics::Metrics;
+use super::pace::{Paces, Refusal};
 use super::status::{Say, Status};
 use super::{Stop, Tenant, reached};
 use crate::batch::Batch;
 use crate::model::Reason;
-use crate::model::units::GoDuration;
+use crate::model::units::{ByteSize, GoDuration};
 
 /// When so many entries of a stream are refused one by one and none is taken, what is wrong is the stream.
 const REFUSED_IN_A_ROW: usize = 64;
+
+/// After so many failures in a row a pause is long, and ends when another lane gets through.
+const LONG: u32 = 4;
 
 /// What the lanes of a client share.
 #[derive(Debug)]
@@ -32,6 +36,11 @@ pub(super) struct Road {
     pub(super) status: std::sync::Arc<Status>,
     /// Keeps its table from push to push.
     pub(super) snappy: Mutex<snap::raw::Encoder>,
+    pub(super) paces: Mutex<Paces>,
+    /// So that many lanes are not as many connections.
+    pub(super) permits: Semaphore,
+    /// Loki answers again: no need to sit out a pause.
+    pub(super) cleared: Notify,
 }
 
 /// What became of a batch.
@@ -45,6 +54,7 @@ pub(super) enum Fate {
 
 #[derive(Debug)]
 pub(super) struct Lane {
+    pub(super) number: u64,
     pub(super) tenant: Tenant,
     /// In a row, over all parts of a batch: a refused half is no reason to knock faster.
     failures: u32,
@@ -53,6 +63,8 @@ pub(super) struct Lane {
 /// What is left to do with a part.
 enum Verdict {
     Close,
+    /// So many of its entries, and the others are delivered.
+    Discard(usize, Reason),
     Halve(Cow<'static, str>),
     GiveUp,
 }
@@ -66,8 +78,8 @@ struct Taken {
 }
 
 impl Lane {
-    pub(super) fn new(tenant: Tenant) -> Self {
-        Self { tenant, failures: 0 }
+    pub(super) fn new(number: u64, tenant: Tenant) -> Self {
+        Self { number, tenant, failures: 0 }
     }
 
     /// Sends `batch`, in smaller and smaller parts where it is refused, until each entry's fate is known. `wake` hears
@@ -86,12 +98,13 @@ impl Lane {
             taken.turn_to(&part);
             match self.send(&part, road, &mut taken, &mut stop).await {
                 Verdict::Close => part.close(),
+                Verdict::Discard(entries, reason) => part.discard(entries, &reason),
                 Verdict::Halve(why) => match part.split() {
                     Ok((first, second)) => parts.extend([second, first]),
                     // `Halve` is said of more than one entry, and those can be parted.
                     Err(single) => {
                         self.discard(&single, single.entries(), single.bytes(), &Reason::IngesterError, &why, road);
-                        single.close();
+                        single.discard(1, &Reason::IngesterError);
                     }
                 },
                 Verdict::GiveUp => {
@@ -117,7 +130,11 @@ impl Lane {
         let mut attempt = 0;
         loop {
             attempt += 1;
+            let apart = part.is_led().then_some(self.number);
+            self.keep_pace(part, apart, road).await;
+            let asked = Instant::now();
             let answer = self.ask(&body, road).await;
+            let round_trip = asked.elapsed();
             let asked = Part {
                 streams: part.streams(),
                 entries: part.entries(),
@@ -128,12 +145,15 @@ impl Lane {
             match answer::decide(&answer, asked) {
                 Next::Done => {
                     self.answered(road);
+                    part.answered_within(round_trip);
+                    road.paces().accepted(&self.tenant, apart, Instant::now());
                     taken.stored = true;
                     road.metrics.sent(&road.host, part.entries(), body.len());
                     return Verdict::Close;
                 }
                 Next::DoneBut { refused, reason, why } => {
                     self.answered(road);
+                    part.answered_within(round_trip);
                     let bytes = body.len() * refused / part.entries().max(1);
                     self.discard(part, refused, bytes, &reason, &why, road);
                     if refused < part.entries() {
@@ -142,23 +162,32 @@ impl Lane {
                     } else {
                         taken.refused += refused;
                     }
-                    return Verdict::Close;
+                    if let Some(bound) = answer::bound(&answer) {
+                        part.learn(bound);
+                    }
+                    return Verdict::Discard(refused, answer::counted(&answer).unwrap_or(reason));
                 }
                 Next::TakeApart { why } if part.streams() == 1 && taken.is_hopeless() => {
                     self.discard(part, part.entries(), body.len(), &Reason::IngesterError, &why, road);
-                    return Verdict::Close;
+                    return Verdict::Discard(part.entries(), Reason::IngesterError);
                 }
                 Next::Halve { why } | Next::TakeApart { why } => return Verdict::Halve(why),
                 Next::Again { pace, at_least, why } => {
+                    let limited = answer::rate_limit(&answer);
+                    if let Some(refusal) = limited {
+                        self.slow_down(refusal, apart, road);
+                    }
                     self.failed(pace, &why, road);
                     if road.backoff.attempts().is_some_and(|attempts| attempt >= attempts) {
                         let reason = last_reason(&answer);
                         let why = format!("{why}, after max_retries attempts");
                         self.discard(part, part.entries(), body.len(), &reason, &why, road);
-                        return Verdict::Close;
+                        return Verdict::Discard(part.entries(), reason);
                     }
                     let pause = road.backoff.pause(self.failures, pace, at_least, chance());
-                    if !rest(pause, stop).await {
+                    // A limit does not go away because others are below theirs, and a short pause is worth its while.
+                    let cleared = (limited.is_none() && self.failures >= LONG).then_some(&road.cleared);
+                    if !rest(pause, cleared, stop).await {
                         return Verdict::GiveUp;
                     }
                     road.metrics.retried(&road.host, self.tenant());
@@ -168,11 +197,30 @@ impl Lane {
     }
 
     async fn ask(&self, body: &Bytes, road: &Road) -> Result<Answer, Failure> {
+        let permit = road.permits.acquire().await;
         let started = Instant::now();
         let answer = road.endpoint.push(self.tenant.as_deref(), body.clone()).await;
+        drop(permit);
         let status = answer.as_ref().ok().map(|answer| answer.status);
         road.metrics.requested(&road.host, status, started.elapsed().as_secs_f64());
         answer
+    }
+
+    /// Waits until Loki's limits let the part through, as far as they are known.
+    async fn keep_pace(&self, part: &Batch, apart: Option<u64>, road: &Road) {
+        loop {
+            let wait = road.paces().charge(&self.tenant, apart, part.bytes(), Instant::now());
+            match wait {
+                None => return,
+                Some(wait) => tokio::time::sleep(wait).await,
+            }
+        }
+    }
+
+    fn slow_down(&self, refusal: Refusal, apart: Option<u64>, road: &Road) {
+        let rate = road.paces().refused(&self.tenant, apart, refusal, Instant::now());
+        let (client, tenant) = (road.status.name(), self.tenant());
+        tracing::debug!(client, tenant, limit = ?refusal.of, rate = %ByteSize(rate.into()), "sending slower");
     }
 
     fn failed(&mut self, pace: Pace, why: &str, road: &Road) {
@@ -201,7 +249,9 @@ impl Lane {
 
     /// Loki has spoken about the entries, so the way to it is open.
     fn answered(&mut self, road: &Road) {
-        self.failures = 0;
+        if std::mem::take(&mut self.failures) > 0 {
+            road.cleared.notify_waiters();
+        }
         if let Some((lasted, attempts)) = road.status.answered(&self.tenant, Instant::now()) {
             let lasted = GoDuration(Duration::from_millis(lasted.as_millis() as u64));
             tracing::info!(client = road.status.name(), host = road.host, tenant = self.tenant(), %lasted, attempts,
@@ -237,6 +287,11 @@ impl Lane {
 }
 
 impl Road {
+    // Nothing is called under the lock that could leave them half changed.
+    fn paces(&self) -> MutexGuard<'_, Paces> {
+        self.paces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn encode(&self, part: &Batch) -> Bytes {
         // An encoder that a panic left behind starts its next block anew all the same.
         let mut snappy = self.snappy.lock().unwrap_or_else(PoisonError::into_inner);
@@ -268,10 +323,17 @@ fn last_reason(answer: &Result<Answer, Failure>) -> Reason {
 }
 
 /// False when there is to be no further attempt.
-async fn rest(pause: Duration, stop: &mut watch::Receiver<Stop>) -> bool {
+async fn rest(pause: Duration, cleared: Option<&Notify>, stop: &mut watch::Receiver<Stop>) -> bool {
+    let cleared = async {
+        match cleared {
+            Some(cleared) => cleared.notified().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         biased;
         () = reached(stop, Stop::Drain) => false,
+        () = cleared => true,
         () = tokio::time::sleep(pause) => true,
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer};
 
 use super::{backoff, config};
-use crate::model::units::{self, GoDuration};
+use crate::model::units::{self, ByteSize, GoDuration};
 
 macro_rules! nullable {
     ($($field:ident: $type:ty = $default:expr;)*) => {$(
@@ -16,6 +16,8 @@ macro_rules! nullable {
 nullable! {
     batchwait: GoDuration = config::BATCHWAIT;
     batchsize: usize = config::BATCHSIZE;
+    replay_window: ByteSize = config::REPLAY_WINDOW;
+    buffer_size: ByteSize = config::BUFFER_SIZE;
     timeout: GoDuration = config::TIMEOUT;
     min_period: GoDuration = backoff::MIN_PERIOD;
     max_period: GoDuration = backoff::MAX_PERIOD;

@@ -14,9 +14,9 @@ use tokio::task::JoinHandle;
 
 use super::fake_loki::{FakeLoki, Push, Reply, Wrap};
 use super::{Backoff, Client, Config, Metrics, Status, Stop, TlsConfig, Url};
-use crate::batch::{Batch, Batcher, Lane, Outcome};
+use crate::batch::{Batch, Batcher, Outcome, StreamId};
 use crate::metrics::Registry;
-use crate::model::{AckRef, Entry, LabelSet, Ledger, Origin, Position};
+use crate::model::{AckRef, Clock, Entry, LabelSet, Ledger, Origin, Position, Weight};
 
 /// A client at work, and the reader's end of it.
 struct Running {
@@ -56,7 +56,7 @@ fn start(config: &Config) -> Running {
     let (stop, stopped) = watch::channel(Stop::Running);
     let task = tokio::spawn(client.run(receiver, Waker::from(wakes.clone()), stopped));
     Running {
-        batcher: Batcher::new(config.batching(Default::default())),
+        batcher: Batcher::new(config.batching(Default::default()), Clock::standing(0)),
         batches: Some(batches),
         stop,
         task,
@@ -70,7 +70,7 @@ fn start(config: &Config) -> Running {
 
 impl Running {
     /// Adds an entry for each line; `stream` may be `tenant/stream`.
-    fn add(&mut self, stream: &str, lines: &[&str]) -> Vec<Lane> {
+    fn add(&mut self, stream: &str, lines: &[&str]) -> Vec<StreamId> {
         let (tenant, stream) = stream.split_once('/').map_or((None, stream), |(t, s)| (Some(t), s));
         let labels = LabelSet::new([("app", stream)]);
         let mut lanes = Vec::new();
@@ -84,6 +84,7 @@ impl Running {
                 metadata: Vec::new(),
                 tenant: tenant.map(Arc::from),
                 origin: Origin::default(),
+                weight: Weight::line(line.len()),
                 ack: AckRef::Own(self.ledger.open(line.len() as u64, end)),
             };
             match self.batcher.add(entry, Instant::now()) {
@@ -110,6 +111,10 @@ impl Running {
     async fn settled(&self) {
         until("everything is settled", || self.ledger.is_settled()).await;
         assert_eq!(self.ledger.committed().map(|p| p.offset), Some(self.end));
+        let account = self.ledger.account();
+        let mut ended = account.delivered;
+        ended += account.discarded_in_all();
+        assert_eq!(ended.bytes, self.end, "every byte is accounted for");
         until("the lanes have room", || self.batcher.outstanding() == 0).await;
     }
 

@@ -11,6 +11,7 @@ use prometheus::{IntCounter, IntCounterVec, Opts};
 
 use super::status::Status;
 use crate::metrics::{Registry, register};
+use crate::model::Weight;
 
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
@@ -90,11 +91,12 @@ impl Collector for Files {
             read_bytes.push(gauge(&path, progress.read_offset as f64));
             file_bytes.push(gauge(&path, progress.size as f64));
             lag_bytes.push(gauge(&path, progress.unread as f64));
-            read_lines.push(counter(&path, progress.lines as f64));
+            read_lines.push(counter(&path, file.ledger.account().read.lines as f64));
         }
         let unacknowledged = self.status.unacknowledged();
         let unacknowledged =
             unacknowledged.iter().map(|(client, n)| gauge(&[("client", client.to_string())], *n as f64));
+        let accounts = accounts(&self.status);
         let families = [
             family(READ_BYTES.0, READ_BYTES.1, MetricType::GAUGE, read_bytes),
             family("promtail_file_bytes_total", "Number of bytes total", MetricType::GAUGE, file_bytes),
@@ -119,7 +121,54 @@ impl Collector for Files {
                 vec![gauge(&[], self.status.target_count() as f64)],
             ),
         ];
-        families.into_iter().filter(|f| !f.get_metric().is_empty()).collect()
+        families.into_iter().chain(accounts).filter(|f| !f.get_metric().is_empty()).collect()
+    }
+}
+
+/// Every line that was read is delivered, discarded, or under way.
+fn accounts(status: &Status) -> [MetricFamily; 8] {
+    let (mut read, mut delivered, mut discarded, mut under_way) = <(Both, Both, Both, Both)>::default();
+    for (client, account) in status.accounts() {
+        let client = [("client", client.to_string())];
+        read.push(counter, &client, account.read);
+        delivered.push(counter, &client, account.delivered);
+        for (reason, weight) in &account.discarded {
+            let [client] = client.clone();
+            discarded.push(counter, &[client, ("reason", reason.as_str().to_string())], *weight);
+        }
+        under_way.push(gauge, &client, account.under_way());
+    }
+    let of = |name: &str, what: &str, kind: MetricType, both: Both| {
+        let name = |unit| match kind {
+            MetricType::COUNTER => format!("fantail_{name}_{unit}_total"),
+            _ => format!("fantail_{name}_{unit}"),
+        };
+        [
+            family(&name("lines"), &format!("Lines {what}"), kind, both.lines),
+            family(&name("bytes"), &format!("Bytes of log files {what}"), kind, both.bytes),
+        ]
+    };
+    let [a, b] = of("read", "read: delivered, discarded and under way together", MetricType::COUNTER, read);
+    let [c, d] = of("delivered", "that Loki has stored", MetricType::COUNTER, delivered);
+    let [e, f] =
+        of("discarded", "that were not to be sent, or that Loki can never take", MetricType::COUNTER, discarded);
+    let [g, h] = of("under_way", "read, and neither delivered nor discarded yet", MetricType::GAUGE, under_way);
+    [a, b, c, d, e, f, g, h]
+}
+
+type Sample = fn(&[(&str, String)], f64) -> Metric;
+
+/// The samples of two families.
+#[derive(Default)]
+struct Both {
+    lines: Vec<Metric>,
+    bytes: Vec<Metric>,
+}
+
+impl Both {
+    fn push(&mut self, sample: Sample, labels: &[(&str, String)], weight: Weight) {
+        self.lines.push(sample(labels, weight.lines as f64));
+        self.bytes.push(sample(labels, weight.bytes as f64));
     }
 }
 

@@ -32,6 +32,6 @@ impl Printer {
         line.push('\n');
         // One write a line: what is printed is whole, whatever ends the process. A closed pipe ends nothing here.
         let _ = std::io::stdout().lock().write_all(line.as_bytes());
-        entry.close();
+        entry.deliver();
     }
 }

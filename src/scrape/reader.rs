@@ -4,6 +4,7 @@
 //! looked at again, a batch comes of age, or its bell rings.
 
 mod opening;
+mod pinning;
 mod settling;
 
 use std::cmp::Reverse;
@@ -17,8 +18,10 @@ use opening::{file, with_filename};
 use super::metrics::Metrics;
 use super::post::{Assignment, Command, Event, Mailbox};
 use super::print::Printer;
+use super::rates::Limiter;
 use super::status::Status;
-use super::tailer::{CHUNK, Desk, Exit, Limiter, Source, Tailer, Turn};
+use super::tailer::{CHUNK, Desk, Exit, Source, Tailer, Turn};
+use super::times::Times;
 use super::{Config, Job, Outlet};
 use crate::batch::Batcher;
 use crate::metrics::Dropped;
@@ -29,10 +32,6 @@ use crate::tail::Look;
 
 /// Files are looked at on these beats, so that many of them share a wake-up.
 const BEAT: Duration = Duration::from_millis(50);
-
-/// Of the disk, what deleted generations of a log may hold that are still to be read: a Loki that is away for long must
-/// not fill a node's disk with what its owner has thrown away.
-const PINNED: u64 = 256 << 20;
 
 /// When nothing has come any further for so long, stopping waits no more: Loki is away.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -77,6 +76,8 @@ pub(super) struct Reader {
     waiting: BTreeMap<u64, (Assignment, Instant)>,
     started: Instant,
     stop: Option<Stop>,
+    /// What of the disk deleted files hold because they are still to be read, by log.
+    pinned: BTreeMap<u64, u64>,
     positions_fail: bool,
 }
 
@@ -98,18 +99,18 @@ impl Reader {
         });
         let exit = match config.dry_run {
             true => Exit::Print(Printer::new(outlet.batch.external_labels.clone())),
-            false => Exit::Batches(Batcher::new(outlet.batch)),
+            false => Exit::Batches(Box::new(Batcher::new(outlet.batch, clock.clone()))),
         };
         let desk = Desk {
             clock: clock.clone(),
             buffer: Vec::new(),
-            window: config.replay_window,
             pipelines: pipelines.collect(),
             exit,
             rate: config.rate.and_then(Limiter::new),
             dropped,
             books: outlet.books,
             metrics,
+            times: Times::default(),
         };
         Self {
             started: clock.now(),
@@ -131,6 +132,7 @@ impl Reader {
             ending: BTreeMap::new(),
             waiting: BTreeMap::new(),
             stop: None,
+            pinned: BTreeMap::new(),
             positions_fail: false,
         }
     }
@@ -158,6 +160,7 @@ impl Reader {
         self.read_due(now);
         let unread = || self.blocked.iter().filter_map(|log| Some((*log, self.tailers.get(log)?.pipeline))).collect();
         self.desk.release_due(now, unread);
+        self.remember();
         self.send_due(now);
         (!self.is_done(now)).then(|| self.next_due(now))
     }
@@ -194,6 +197,7 @@ impl Reader {
                 if let Some(tailer) = self.tailers.get_mut(&log) {
                     look(tailer, &self.desk.metrics, now);
                     self.at(log, now);
+                    self.bound_pinned(log);
                 }
             }
             Command::Stop(within) => {
@@ -380,13 +384,4 @@ fn look(tailer: &mut Tailer, metrics: &Metrics, now: Instant) {
         }
     }
     tailer.look_error = None;
-    let lost = log.shed(PINNED);
-    if lost > 0 {
-        metrics.lost(lost, "deleted_too_long_ago");
-        tracing::warn!(
-            path = %tailer.path.display(),
-            bytes = lost,
-            "rotated files that were deleted before Loki took their lines held too much of the disk; these bytes are lost"
-        );
-    }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::model::{ClientReport, DiscoveredReport, FileReport, Labels, Ledger, Report, Target, TargetReport};
+use crate::model::{
+    Account, AccountReport, ClientReport, DiscoveredReport, FileReport, Labels, Ledger, Report, Target, TargetReport,
+};
 
 /// The state of the targets, as the scout and the readers tell it.
 #[derive(Debug, Default)]
@@ -18,6 +20,8 @@ struct Shared {
     discovered: BTreeMap<(Arc<str>, String), Vec<Discovered>>,
     targets: Vec<Arc<Target>>,
     files: BTreeMap<(usize, u64), File>,
+    /// By client: what became of files that are read no more.
+    gone: BTreeMap<Arc<str>, Account>,
 }
 
 #[derive(Clone, Debug)]
@@ -62,7 +66,10 @@ impl Status {
     }
 
     pub fn remove_file(&self, client: usize, log: u64) {
-        self.lock().files.remove(&(client, log));
+        let mut shared = self.lock();
+        if let Some(file) = shared.files.remove(&(client, log)) {
+            shared.gone.entry(file.client).or_default().add(&file.ledger.account());
+        }
     }
 
     pub fn target_count(&self) -> usize {
@@ -81,6 +88,16 @@ impl Status {
             *sums.entry(file.client.clone()).or_default() += file.ledger.in_flight();
         }
         sums
+    }
+
+    /// By client, over all files there were.
+    pub fn accounts(&self) -> BTreeMap<Arc<str>, Account> {
+        let shared = self.lock();
+        let mut accounts = shared.gone.clone();
+        for file in shared.files.values() {
+            accounts.entry(file.client.clone()).or_default().add(&file.ledger.account());
+        }
+        accounts
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -149,7 +166,7 @@ fn report(file: &File) -> FileReport {
         lag_bytes: progress.unread,
         unacknowledged_bytes: file.ledger.in_flight(),
         generations: progress.generations,
-        lines: progress.lines,
+        account: AccountReport::from(&file.ledger.account()),
         error: file.error.clone(),
     }
 }

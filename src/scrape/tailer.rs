@@ -1,28 +1,31 @@
 //! One log at work: read a chunk, split it, run its lines through the stages, hand them on.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::print::Printer;
+use super::rates::{Inflow, Limiter};
 use super::stdin::Pipe;
-use super::{Books, Rate, metrics::Metrics};
-use crate::batch::{Batcher, Lane, Outcome};
+use super::times::{Part, Remembered, Times};
+use super::{Books, metrics::Metrics};
+use crate::batch::{Batcher, Outcome, StreamId};
 use crate::metrics::Dropped;
-use crate::model::{AckRef, Clock, Entry, LabelSet, Ledger, Origin, Position, Reason, Target};
-use crate::positions::Slot;
+use crate::model::{AckRef, ChunkAck, Clock, Entry, LabelSet, Ledger, Origin, Position, Reason, Target, Weight};
+use crate::positions::{ReadTime, Slot};
 use crate::stages::{Due, Pipeline};
 use crate::tail::{Encoding, Log, Read};
 
 /// What is read at a time: larger saves nothing, smaller costs calls.
 pub(super) const CHUNK: usize = 64 << 10;
 
-/// What is read of a log to see where its lines go, while somewhere is no room.
+/// What is read of a log to see which streams its lines go to, whose windows may be full.
 const TASTE: usize = 4 << 10;
 
-/// Less room than this in the replay window and reading waits for answers.
-const WORTHWHILE: u64 = 8 << 10;
+/// Streams that are remembered of a log of which nothing is under way.
+const REMEMBERED: usize = 4;
 
 /// How long a file that discovery has let go of may be quiet before it is left alone, and how long it is read at most.
 const FAREWELL: Duration = Duration::from_secs(30);
@@ -51,9 +54,15 @@ pub(super) struct Tailer {
     /// Discovery has let go of it.
     pub retired: Option<Instant>,
     pub last_lines: Instant,
-    /// Where its lines that are in flight went; a stage may send them to several tenants.
-    pub lanes: Vec<Lane>,
+    /// Which streams its lines that are in flight are in; the last ones, if none are.
+    pub streams: Vec<StreamId>,
+    /// Some of it has been read: if it has no streams yet, that is no reason to read little.
+    pub tasted: bool,
+    pub inflow: Inflow,
     pub last_time: i64,
+    pub remembered: Remembered,
+    /// Of its name and labels: what chance is made of, together with which file and where in it.
+    pub chance: u64,
 }
 
 #[derive(Debug)]
@@ -81,41 +90,36 @@ pub(super) enum Turn {
 pub(super) struct Desk {
     pub clock: Clock,
     pub buffer: Vec<u8>,
-    pub window: u64,
     pub pipelines: Vec<Pipeline>,
     pub exit: Exit,
     pub rate: Option<Limiter>,
     pub dropped: Dropped,
     pub books: Books,
     pub metrics: Metrics,
+    pub times: Times,
 }
 
 /// Where entries go.
 #[derive(Debug)]
 pub(super) enum Exit {
-    Batches(Batcher),
+    Batches(Box<Batcher>),
     Print(Printer),
 }
 
 impl Tailer {
     pub fn turn(&mut self, desk: &mut Desk, now: Instant) -> std::io::Result<Turn> {
-        let in_flight = self.ledger.in_flight();
-        if in_flight == 0 {
-            self.lanes.truncate(1);
-        }
-        let room = desk.window.saturating_sub(in_flight);
-        if in_flight > 0 && room < WORTHWHILE.min(desk.window) {
-            desk.hurry(&self.lanes);
-            return Ok(Turn::Blocked);
-        }
+        let room = match self.room(desk, now) {
+            Some(room) => room,
+            None => {
+                self.note_inflow(desk, now);
+                return Ok(Turn::Blocked);
+            }
+        };
         let busy = desk.pipelines[self.pipeline].busy_until().is_some_and(|until| now < until);
-        if busy || desk.is_full(&self.lanes) || desk.rate.as_ref().is_some_and(|r| r.must_wait(now)) {
+        if busy || desk.rate.as_ref().is_some_and(|r| r.must_wait(now)) {
             return Ok(Turn::Blocked);
         }
-        // Which lane a new log's lines take shows only once some have been read. So that a lane that is full is not
-        // overrun by many of them, these are few then.
-        let chunk = if self.lanes.is_empty() && desk.has_full_lane() { TASTE } else { CHUNK };
-        let limit = chunk.min(room.max(1) as usize);
+        let limit = room.min(CHUNK);
         let read = match &mut self.source {
             Source::File(log) => log.read(&mut desk.buffer, limit, now)?,
             Source::Stdin(pipe) => pipe.read(&mut desk.buffer),
@@ -130,7 +134,10 @@ impl Tailer {
                 tracing::warn!(path = %self.path.display(), bytes, "a line was too long to be held and is lost");
                 desk.dropped.count(&Reason::LineTooLong);
                 desk.metrics.lost(bytes, "line_too_long");
-                self.ledger.open(bytes, end).close();
+                self.ledger.open(bytes, end).close_with(|account| {
+                    account.read += Weight::line(bytes as usize);
+                    account.discard(&Reason::LineTooLong, Weight::line(bytes as usize));
+                });
                 Ok(Turn::More)
             }
             Read::Passed => Ok(Turn::More),
@@ -140,16 +147,60 @@ impl Tailer {
         }
     }
 
+    /// How much may be read now, if it is worth it: what all the streams that its lines go to have room for.
+    fn room(&mut self, desk: &mut Desk, now: Instant) -> Option<usize> {
+        let Exit::Batches(batcher) = &mut desk.exit else {
+            return Some(CHUNK);
+        };
+        if self.streams.len() > REMEMBERED && self.ledger.in_flight() == 0 {
+            self.streams.drain(..self.streams.len() - REMEMBERED);
+        }
+        let (mut room, mut window, mut largest) = (usize::MAX, usize::MAX, 0);
+        self.streams.retain(|stream| {
+            let known = batcher.room(*stream, now).zip(batcher.window(*stream));
+            if let Some((free, whole)) = known {
+                (room, window, largest) = (room.min(free), window.min(whole), largest.max(whole));
+            }
+            known.is_some()
+        });
+        // What one stream has delivered cannot be committed while another's is on its way before it: it would be sent
+        // again just the same.
+        let uncommitted = usize::try_from(self.ledger.exposed()).unwrap_or(usize::MAX);
+        let room = room.min(largest.saturating_sub(uncommitted));
+        if self.streams.is_empty() {
+            let chunk = if self.tasted { CHUNK } else { TASTE };
+            return (!batcher.has_no_room()).then_some(chunk);
+        }
+        if room < Batcher::worthwhile(window) {
+            self.streams.iter().for_each(|stream| batcher.hurry(*stream));
+            return None;
+        }
+        (!self.streams.iter().any(|stream| batcher.is_full(*stream))).then_some(room)
+    }
+
+    /// Measures how much is written to the log, so that its streams' windows can be what that needs.
+    fn note_inflow(&mut self, desk: &mut Desk, now: Instant) {
+        let (Source::File(log), Exit::Batches(batcher)) = (&self.source, &mut desk.exit) else {
+            return;
+        };
+        if !self.inflow.is_due(now) {
+            return;
+        }
+        let rate = self.inflow.measure(self.ledger.account().read.bytes + log.unread(), now);
+        self.streams.iter().for_each(|stream| batcher.suit(*stream, rate));
+    }
+
     fn is_over(&self, retired: Instant, now: Instant) -> bool {
         now >= retired.max(self.last_lines) + FAREWELL || now >= retired + LONGEST_FAREWELL
     }
 
     /// Lets the stages give back what they hold of this log.
     pub fn end(&mut self, desk: &mut Desk, now: Instant) {
-        let Desk { pipelines, exit, rate, dropped, books, .. } = desk;
-        let lanes = &mut self.lanes;
+        let Desk { pipelines, exit, rate, dropped, books, times, .. } = desk;
+        let streams = &mut self.streams;
         pipelines[self.pipeline].release(Due::Log(self.id), &mut |entry| {
-            note(lanes, accept(entry, exit, rate, dropped, books, now));
+            times.note(&entry);
+            note(streams, accept(entry, exit, rate, dropped, books, now));
         });
     }
 
@@ -173,44 +224,95 @@ impl Tailer {
     }
 
     fn lines(&mut self, desk: &mut Desk, len: usize, start: Position, end: Position, now: Instant) {
+        let mut at = 0;
+        while at < len {
+            let from = Position { offset: start.offset + at as u64, ..end };
+            let new = |len| {
+                let time = after(self.last_time, desk.clock.unix_nanos());
+                ReadTime { start: from, len: len as u64, time }
+            };
+            let part = match &mut self.source {
+                Source::File(log) if !self.remembered.is_empty() => {
+                    let encoding = log.encoding();
+                    self.remembered.part(&desk.buffer[at..len], from, encoding, |file| log.is_reading(file))
+                }
+                _ => Part::New,
+            };
+            let (part_len, time) = match part {
+                Part::New => (len - at, new(len - at)),
+                Part::Before(len, time) | Part::Of(len, time, _) => (len, time),
+            };
+            let ack = self.chunk(desk, at..at + part_len, from, &time, now);
+            if self.slot.is_some() {
+                match part {
+                    Part::New | Part::Before(..) => desk.times.end(time, ack.slots(), ack.is_held()),
+                    Part::Of(_, _, true) => desk.times.end_written(time, ack.slots()),
+                    Part::Of(_, _, false) => {}
+                }
+            }
+            ack.close();
+            self.tasted = true;
+            self.last_time = self.last_time.max(time.over());
+            at += part_len;
+        }
+        self.ledger.update_progress(|p| p.read_offset = end.offset);
+    }
+
+    /// Works on some whole lines that were read at one time.
+    fn chunk(
+        &mut self,
+        desk: &mut Desk,
+        part: Range<usize>,
+        from: Position,
+        time: &ReadTime,
+        now: Instant,
+    ) -> ChunkAck {
         let (encoding, from_stdin) = match &self.source {
             Source::File(log) => (log.encoding(), false),
             Source::Stdin(_) => (Encoding::Utf8, true),
         };
-        let read_time = after(self.last_time, desk.clock.unix_nanos());
-        let Desk { buffer, pipelines, exit, rate, dropped, books, .. } = desk;
-        let text = encoding.decode(&buffer[..len]);
-        let ack = self.ledger.open(len as u64, end);
+        let Desk { buffer, pipelines, exit, rate, dropped, books, times, .. } = desk;
+        let bytes = &buffer[part];
+        let text = encoding.decode(bytes);
+        let end = Position { offset: from.offset + bytes.len() as u64, ..from };
+        let chunk = self.ledger.open_chunk(bytes.len() as u64, end);
+        let file = self.chance ^ from.file.inode.rotate_left(32) ^ from.file.device;
         let pipeline = &mut pipelines[self.pipeline];
-        let lanes = &mut self.lanes;
+        times.begin(self.id, time, pipeline.shows_read_time());
+        // Of lines without times of their own none has that of another, their order is kept, and each is told by where the
+        // line begins.
+        let first = time.time + (from.offset - time.start.offset) as i64;
+        let streams = &mut self.streams;
         let mut count = 0;
-        for line in lines_of(&text) {
+        let mut lines = encoding.lines(bytes, &text).peekable();
+        while let Some((at, line)) = lines.next() {
+            let weight = Weight::line(lines.peek().map_or(bytes.len(), |(next, _)| *next) - at);
+            count += 1;
             let line = if from_stdin { line.trim_end_matches('\r') } else { line };
             if from_stdin && line.is_empty() {
+                self.ledger.update_account(|account| account.discard(&Reason::EmptyLine, weight));
                 continue;
             }
+            let offset = from.offset + at as u64;
+            chunk.begin_line(offset);
             let entry = Entry {
-                // Of lines without times of their own none has that of another, and their order is kept.
-                timestamp: read_time + count,
+                timestamp: first + at as i64,
                 line: Cow::Borrowed(line),
                 labels: self.labels.clone(),
                 metadata: Vec::new(),
                 tenant: None,
-                origin: Origin { log: self.id, offset: start.offset + count as u64 },
-                ack: AckRef::Chunk(&ack),
+                origin: Origin { log: self.id, file, offset },
+                weight,
+                ack: AckRef::Chunk(&chunk),
             };
-            count += 1;
             pipeline.run(entry, &mut |entry| {
-                note(lanes, accept(entry, exit, rate, dropped, books, now));
+                times.note(&entry);
+                note(streams, accept(entry, exit, rate, dropped, books, now));
             });
         }
-        ack.close();
-        self.last_time = read_time + count;
-        self.ledger.update_progress(|p| {
-            p.lines += count as u64;
-            p.bytes += len as u64;
-            p.read_offset = end.offset;
-        });
+        let read = Weight { lines: count, bytes: bytes.len() as u64 };
+        self.ledger.update_account(|account| account.read += read);
+        chunk
     }
 }
 
@@ -218,7 +320,7 @@ impl Desk {
     /// Lets go what has waited long enough in the stages; but not what waits for lines that are there and `unread`: logs,
     /// and which pipeline theirs is.
     pub fn release_due(&mut self, now: Instant, unread: impl Fn() -> Vec<(u64, usize)>) {
-        let Desk { pipelines, exit, rate, dropped, books, .. } = self;
+        let Desk { pipelines, exit, rate, dropped, books, times, .. } = self;
         for (i, pipeline) in pipelines.iter_mut().enumerate() {
             if pipeline.next_due().is_none_or(|due| due > now) {
                 continue;
@@ -227,6 +329,7 @@ impl Desk {
                 pipeline.release(Due::Unread(log, now), &mut |_| {});
             }
             pipeline.release(Due::At(now), &mut |entry| {
+                times.note(&entry);
                 accept(entry, exit, rate, dropped, books, now);
             });
         }
@@ -240,33 +343,19 @@ impl Desk {
         };
         stages.into_iter().chain(batches).min()
     }
-
-    pub fn is_full(&self, lanes: &[Lane]) -> bool {
-        matches!(&self.exit, Exit::Batches(batcher) if lanes.iter().any(|lane| batcher.is_full(*lane)))
-    }
-
-    fn has_full_lane(&self) -> bool {
-        matches!(&self.exit, Exit::Batches(batcher) if batcher.has_full_lane())
-    }
-
-    fn hurry(&mut self, lanes: &[Lane]) {
-        if let Exit::Batches(batcher) = &mut self.exit {
-            lanes.iter().for_each(|lane| batcher.hurry(*lane));
-        }
-    }
 }
 
 /// Remembers where an entry went; nearly always where the one before it did.
-fn note(lanes: &mut Vec<Lane>, lane: Option<Lane>) {
-    if let Some(lane) = lane
-        && lanes.last() != Some(&lane)
-        && !lanes.contains(&lane)
+fn note(streams: &mut Vec<StreamId>, stream: Option<StreamId>) {
+    if let Some(stream) = stream
+        && streams.last() != Some(&stream)
+        && !streams.contains(&stream)
     {
-        lanes.push(lane);
+        streams.push(stream);
     }
 }
 
-/// The end of the pipeline: the rate limit, then the batch. Gives the lane the entry took.
+/// The end of the pipeline: the rate limit, then the batch. Gives the stream the entry went to.
 fn accept(
     entry: Entry<'_>,
     exit: &mut Exit,
@@ -274,7 +363,7 @@ fn accept(
     dropped: &Dropped,
     books: &Books,
     now: Instant,
-) -> Option<Lane> {
+) -> Option<StreamId> {
     if let Some(rate) = rate
         && !rate.allows(now)
     {
@@ -289,68 +378,22 @@ fn accept(
         }
     };
     match batcher.add(entry, now) {
-        Outcome::Batched(lane) => Some(lane),
-        Outcome::Truncated(lane, bytes) => {
+        Outcome::Batched(stream) => Some(stream),
+        Outcome::Truncated(stream, bytes) => {
             (books.truncated)(bytes);
-            Some(lane)
+            Some(stream)
         }
-        Outcome::TooLong(entry) => {
-            (books.too_long)(&entry);
-            entry.close();
+        Outcome::Refused(entry, reason) => {
+            (books.refused)(&entry, &reason);
+            entry.discard(&reason);
             None
         }
     }
 }
 
-/// The lines of a text; a last one without newline is one as well.
-fn lines_of(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let end = memchr::memchr(b'\n', rest.as_bytes());
-        let line = &rest[..end.unwrap_or(rest.len())];
-        rest = &rest[end.map_or(rest.len(), |e| e + 1)..];
-        Some(line)
-    })
-}
-
 /// A time later than anything a log was given before, whatever the clock does.
 fn after(last: i64, now: i64) -> i64 {
     now.max(last + 1)
-}
-
-/// `limits_config.readline_rate`: governor decides what is dropped; where reading waits instead, a debt is paid by time.
-#[derive(Debug)]
-pub(super) struct Limiter {
-    rate: Rate,
-    bucket: governor::DefaultDirectRateLimiter,
-    paid_until: Option<Instant>,
-}
-
-impl Limiter {
-    pub fn new(rate: Rate) -> Option<Self> {
-        let period = Duration::try_from_secs_f64(1.0 / rate.lines_per_second).ok()?;
-        let burst = std::num::NonZeroU32::new(rate.burst)?;
-        let quota = governor::Quota::with_period(period)?.allow_burst(burst);
-        Some(Self { rate, bucket: governor::RateLimiter::direct(quota), paid_until: None })
-    }
-
-    fn allows(&mut self, now: Instant) -> bool {
-        if self.rate.drop {
-            return self.bucket.check().is_ok();
-        }
-        let line = Duration::from_secs_f64(1.0 / self.rate.lines_per_second);
-        self.paid_until = Some(self.paid_until.map_or(now, |p| p.max(now)) + line);
-        true
-    }
-
-    /// Whether the lines that were let through are still to be paid for, beyond the burst.
-    fn must_wait(&self, now: Instant) -> bool {
-        let credit = Duration::from_secs_f64(f64::from(self.rate.burst) / self.rate.lines_per_second);
-        !self.rate.drop && self.paid_until.is_some_and(|p| p > now + credit)
-    }
 }
 
 #[cfg(test)]
@@ -367,12 +410,5 @@ mod tests {
             last = time;
         }
         assert_eq!(last, 300);
-    }
-
-    #[test]
-    fn lines_with_and_without_a_last_newline() {
-        assert_eq!(lines_of("a\n\nb\n").collect::<Vec<_>>(), ["a", "", "b"]);
-        assert_eq!(lines_of("a\nb").collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!(lines_of("").count(), 0);
     }
 }

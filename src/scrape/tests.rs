@@ -1,6 +1,8 @@
 //! The threads at work on real files.
 
+mod bounds;
 mod model;
+mod resend;
 mod rig;
 
 use std::fs;
@@ -114,7 +116,9 @@ fn the_parts_of_a_line_are_joined_across_a_rotation() {
 fn a_stop_in_the_middle_of_a_joined_line_sends_it_once_and_whole() {
     let dir = Dir::new();
     dir.append("0.log", "2026-11-22T10:00:00.1Z stdout P one \n2026-11-22T10:00:00.2Z stderr F other\n");
-    let stored = dir.scrape("*.log", "[{cri: {}}]").rest();
+    let mut rig = dir.scrape("*.log", "[{cri: {}}]");
+    rig.held = 1;
+    let stored = rig.rest();
     assert_eq!(stored.iter().map(|s| s.line.as_str()).collect::<Vec<_>>(), ["other"]);
     dir.append("0.log", "2026-11-22T10:00:00.3Z stdout F line\n");
     let again = dir.scrape("*.log", "[{cri: {}}]").rest();

@@ -119,16 +119,26 @@ fn write_target(page: &mut Html, target: &TargetReport) {
         return;
     }
     page.markup("<table>\n<tr><th>file</th><th>client</th><th>behind</th><th>unacknowledged</th>")
-        .markup("<th>read to</th><th>acknowledged to</th><th>size</th><th>generations</th><th>lines</th>")
+        .markup("<th>read to</th><th>acknowledged to</th><th>size</th><th>generations</th><th>lines read</th>")
+        .markup("<th>delivered</th><th>discarded</th><th>lost</th>")
         .markup("<th>error</th></tr>\n");
     for file in &target.files {
         page.markup("<tr><td><code>").text(&file.path).markup("</code></td>").element("td", &file.client);
         page.number(Bytes(file.lag_bytes)).number(Bytes(file.unacknowledged_bytes));
         page.number(file.read_offset).number(file.committed_offset).number(file.size);
-        page.number(file.generations).number(file.lines);
+        page.number(file.generations).number(file.account.read.lines);
+        page.number(file.account.delivered.lines).number(discarded(file)).number(Bytes(lost(file)));
         page.markup("<td class=\"bad\">").text(file.error.as_deref().unwrap_or("")).markup("</td></tr>\n");
     }
     page.markup("</table>\n");
+}
+
+fn discarded(file: &FileReport) -> u64 {
+    file.account.discarded.values().map(|weight| weight.lines).sum()
+}
+
+fn lost(file: &FileReport) -> u64 {
+    file.account.lost_bytes.values().sum()
 }
 
 fn is_well(client: &ClientReport) -> bool {
@@ -200,7 +210,7 @@ mod tests {
             lag_bytes,
             unacknowledged_bytes: 5,
             generations: 1,
-            lines: 3,
+            account: Default::default(),
             error: error.map(Into::into),
         }
     }

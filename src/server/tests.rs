@@ -32,7 +32,7 @@ fn file(error: Option<&str>) -> FileReport {
         lag_bytes: 0,
         unacknowledged_bytes: 0,
         generations: 1,
-        lines: 1,
+        account: Default::default(),
         error: error.map(Into::into),
     }
 }

@@ -169,21 +169,20 @@ impl Stage for Cri {
                 held.since = since;
                 held.append(&work);
                 held.shorten(cut);
+                held.work.entry.take_in(work.entry);
                 stream.partial = Some(held);
-                work.entry.close();
                 Flow::Held
             }
             (Some(mut held), None) => {
                 held.append(&work);
                 held.shorten(cut);
                 self.partials -= 1;
-                // The oldest acknowledgement carries: nothing of the line is delivered before all of it is.
                 let mut joined = held.work;
                 joined.entry.timestamp = work.entry.timestamp;
                 joined.entry.labels = work.entry.labels.clone();
                 joined.entry.metadata = std::mem::take(&mut work.entry.metadata);
                 joined.extracted = std::mem::take(&mut work.extracted).into_owned();
-                work.entry.close();
+                joined.entry.take_in(work.entry);
                 if held.too_long { Flow::Discard(joined, Reason::LineTooLong) } else { Flow::Pass(joined) }
             }
         }

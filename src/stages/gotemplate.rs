@@ -63,6 +63,11 @@ impl Template {
         Ok(Self { inner, needs, world })
     }
 
+    /// Whether what comes out may depend on when the line was read.
+    pub fn shows_read_time(&self) -> bool {
+        self.needs.functions.iter().any(|name| functions::is_of_now(name))
+    }
+
     /// An error is one of this execution; what it says may be of the line, and is not for logs.
     pub fn render(&self, extracted: &Extracted<'_>, data: Data<'_>) -> Result<String, String> {
         self.world.begin(data.origin, data.read);

@@ -250,7 +250,7 @@ mod tests {
 
     /// Whether a line of `{app="web", empty="", dir="C:\\x"}` for the tenant `acme` is selected.
     fn selects(selector: &str, line: &str) -> bool {
-        let ack = Ledger::new(None).open(1, Position::default());
+        let ack = Ledger::new(None).open_chunk(1, Position::default());
         let entry = Entry {
             timestamp: 0,
             line: Cow::Borrowed(line),
@@ -258,6 +258,7 @@ mod tests {
             metadata: Vec::new(),
             tenant: Some("acme".into()),
             origin: Origin::default(),
+            weight: crate::model::Weight::default(),
             ack: AckRef::Chunk(&ack),
         };
         let parsed = Selector::parse(selector).expect(selector);

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use super::options::Options;
 use super::{Clock, Due, Error, Extracted, Flow, Recipe, Stage, Work};
 use crate::goregex::Regex;
-use crate::model::{LabelMap, MAX_LINE, Structured};
+use crate::model::{Ack, Entry, LabelMap, MAX_LINE, Structured};
 
 const MAX_LINES: u64 = 128;
 const MAX_WAIT: Duration = Duration::from_secs(3);
@@ -24,6 +24,9 @@ const MAX_WAIT: Duration = Duration::from_secs(3);
 /// All blocks are given on when they are more than this, or longer in all.
 const BLOCKS: usize = 10_000;
 const BYTES: usize = 16 * MAX_LINE;
+
+/// Blocks that go on with each other and are sent again together, if any of them has to be.
+const TIED: usize = 16;
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let firstline = options.regex("firstline")?;
@@ -62,6 +65,7 @@ struct Stream {
     block: Option<Block>,
     /// Of the block before, for lines that go on with it.
     start: Option<Start>,
+    tie: Option<Tie>,
 }
 
 struct Block {
@@ -69,6 +73,14 @@ struct Block {
     lines: usize,
     /// When its last line came.
     touched: Instant,
+}
+
+/// Keeps the log's position before a block that was cut until it is known whether lines go on with it: read again without
+/// it, these would be no block.
+struct Tie {
+    ack: Option<Ack>,
+    blocks: usize,
+    since: Instant,
 }
 
 struct Start {
@@ -89,19 +101,24 @@ impl Stage for Multiline {
             None => {
                 self.make_room(released);
                 let streams = self.streams.entry(work.entry.labels.clone()).or_default();
-                streams.push(Stream { log, block: None, start: None });
+                streams.push(Stream { log, block: None, start: None, tie: None });
                 (streams.last_mut().expect("it was just put there"), work.entry.line.len())
             }
             Some(stream) => (stream, work.entry.line.len()),
         };
-        let ends = stream.block.as_ref().is_some_and(|block| {
-            first || now >= block.touched + self.max_wait || block.work.entry.line.len() + length >= MAX_LINE
-        });
-        if ends {
+        let late = stream.block.as_ref().is_some_and(|block| now >= block.touched + self.max_wait);
+        let too_long = stream.block.as_ref().is_some_and(|block| block.work.entry.line.len() + length >= MAX_LINE);
+        if stream.block.is_some() && (first || late || too_long) {
             let block = stream.end().expect("there is one");
             self.blocks -= 1;
             self.bytes -= block.entry.line.len();
+            if !late {
+                stream.tie(&block.entry, now);
+            }
             released.push(block);
+        }
+        if first || late {
+            stream.tie = None;
         }
         let before = stream.block.as_ref().map_or(0, |b| b.work.entry.line.len());
         match &mut stream.block {
@@ -109,7 +126,10 @@ impl Stage for Multiline {
             None => {
                 let mut work = work.into_owned();
                 match &stream.start {
-                    Some(start) if !first => start.give_to(&mut work),
+                    Some(start) if !first => {
+                        start.give_to(&mut work);
+                        stream.tie.iter().for_each(|tie| tie.reach(&work.entry));
+                    }
                     _ => stream.start = None,
                 }
                 stream.block = Some(Block { work, lines: 1, touched: now });
@@ -123,6 +143,7 @@ impl Stage for Multiline {
             let block = stream.end().expect("there is one");
             self.blocks -= 1;
             self.bytes -= block.entry.line.len();
+            stream.tie(&block.entry, now);
             return Flow::Pass(block);
         }
         if self.blocks > BLOCKS || self.bytes > BYTES {
@@ -137,8 +158,8 @@ impl Stage for Multiline {
             Due::At(now) => {
                 let wait = self.max_wait;
                 self.end_where(released, |_, block| block.touched + wait <= now);
-                let blocks = self.streams.values().flatten().filter_map(|s| s.block.as_ref());
-                self.earliest = blocks.map(|block| block.touched + wait).min();
+                let streams = self.streams.values_mut().flatten();
+                self.earliest = streams.filter_map(|stream| Some(stream.touched(now, wait)? + wait)).min();
             }
             Due::Unread(log, now) => {
                 let streams = self.streams.values_mut().flatten().filter(|s| s.log == log);
@@ -165,13 +186,11 @@ impl Multiline {
                 let block = stream.end().expect("there is one");
                 self.blocks -= 1;
                 self.bytes -= block.entry.line.len();
+                stream.tie = None;
                 released.push(block);
             }
         }
         released[before..].sort_by_key(|work| (work.entry.origin.log, work.entry.origin.offset));
-        if self.blocks == 0 {
-            self.earliest = None;
-        }
     }
 
     /// Streams without a block only remember how the last one began: that may be forgotten.
@@ -204,17 +223,47 @@ impl Stream {
         });
         Some(work)
     }
+
+    /// A block was cut, and lines may go on with it.
+    fn tie(&mut self, block: &Entry<'_>, now: Instant) {
+        match &mut self.tie {
+            Some(tie) if tie.blocks < TIED => (tie.blocks, tie.since) = (tie.blocks + 1, now),
+            _ => self.tie = Some(Tie { ack: Some(block.ack.get().share()), blocks: 1, since: now }),
+        }
+    }
+
+    /// When something last came of what it waits for, if it waits: after a cut not longer than for a block.
+    fn touched(&mut self, now: Instant, wait: Duration) -> Option<Instant> {
+        if let Some(block) = &self.block {
+            return Some(block.touched);
+        }
+        self.tie = self.tie.take().filter(|tie| tie.since + wait > now);
+        self.tie.as_ref().map(|tie| tie.since)
+    }
+}
+
+impl Tie {
+    /// What goes on with the block is committed with it.
+    fn reach(&self, on: &Entry<'_>) {
+        self.ack.iter().for_each(|ack| ack.take_in(on.ack.get()));
+    }
+}
+
+impl Drop for Tie {
+    /// It stands for nothing that is to be delivered: to forget it can lose nothing.
+    fn drop(&mut self) {
+        self.ack.take().into_iter().for_each(Ack::close);
+    }
 }
 
 impl Block {
-    /// The oldest acknowledgement carries: nothing of the block is delivered before all of it is.
     fn append(&mut self, work: Work<'_>, now: Instant) {
         let line = self.work.entry.line.to_mut();
         line.push('\n');
         line.push_str(&work.entry.line);
         self.lines += 1;
         self.touched = now;
-        work.entry.close();
+        self.work.entry.take_in(work.entry);
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) struct Options<'y> {
     asked: RefCell<Vec<&'static str>>,
     whole: Cell<bool>,
     blind: Cell<bool>,
+    timely: Cell<bool>,
     warnings: RefCell<Vec<String>>,
 }
 
@@ -33,8 +34,15 @@ pub(super) struct Field<'y> {
 impl<'y> Options<'y> {
     /// `path` is where in the list of stages this is, for messages.
     pub fn new(value: &'y Yaml, path: String) -> Self {
-        let (whole, blind) = (Cell::new(false), Cell::new(false));
-        Self { value, path, asked: RefCell::default(), whole, blind, warnings: RefCell::default() }
+        Self {
+            value,
+            path,
+            asked: RefCell::default(),
+            whole: Cell::default(),
+            blind: Cell::default(),
+            timely: Cell::default(),
+            warnings: RefCell::default(),
+        }
     }
 
     /// All of it as one value, for stages whose options are a list or a mapping of names.
@@ -144,6 +152,9 @@ impl<'y> Options<'y> {
         };
         let mut program = Program::compile(list, &field.path)?;
         self.warnings.borrow_mut().append(&mut program.warnings);
+        if program.shows_read_time {
+            self.shows_read_time();
+        }
         Ok(Some(program))
     }
 
@@ -154,6 +165,16 @@ impl<'y> Options<'y> {
 
     pub fn reads_extracted(&self) -> bool {
         !self.blind.get()
+    }
+
+    /// A stage that, with these options, may write when a line was read into what comes out says so: that time is then
+    /// remembered for each line, whatever time the line has.
+    pub fn shows_read_time(&self) {
+        self.timely.set(true);
+    }
+
+    pub fn may_show_read_time(&self) -> bool {
+        self.timely.get()
     }
 
     /// Something that works, and is hardly meant.

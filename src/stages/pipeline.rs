@@ -11,12 +11,14 @@ use crate::model::Entry;
 pub struct Pipeline {
     chain: Chain,
     extract: bool,
+    shows_read_time: bool,
 }
 
 impl Pipeline {
     pub(super) fn new(program: &Program, dropped: Dropped, custom: Option<CustomMetrics>, clock: Clock) -> Self {
         let extract = program.extract;
-        Self { chain: Chain::new(program, &Surroundings { extract, dropped, custom, clock }), extract }
+        let chain = Chain::new(program, &Surroundings { extract, dropped, custom, clock });
+        Self { chain, extract, shows_read_time: program.shows_read_time }
     }
 
     /// Runs an entry through all stages; what comes out goes to `sink`.
@@ -45,6 +47,11 @@ impl Pipeline {
         for work in released {
             sink(work.entry);
         }
+    }
+
+    /// Whether an entry may show when its line was read even if it has a time of its own.
+    pub fn shows_read_time(&self) -> bool {
+        self.shows_read_time
     }
 
     /// When something that is held comes due.

@@ -27,8 +27,12 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let expression = options.regex("expression")?;
     let source: Option<Arc<str>> = options.source()?.map(Into::into);
     let text = options.text("replace")?.unwrap_or_default().to_string();
-    if let Err(message) = Template::parse(&text) {
-        options.warn(format!("the template of `replace` is wrong, so nothing is replaced: {message}"));
+    match Template::parse(&text) {
+        Ok(template) if template.shows_read_time() => options.shows_read_time(),
+        Ok(_) => {}
+        Err(message) => {
+            options.warn(format!("the template of `replace` is wrong, so nothing is replaced: {message}"));
+        }
     }
     let names: Arc<[Option<Key>]> = expression.group_names().map(|n| n.map(|n| Key::from(n.to_string()))).collect();
     Ok(Box::new(move |_| {

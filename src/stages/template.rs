@@ -26,8 +26,13 @@ use super::{Error, Flow, Key, Recipe, Stage, Value, Work};
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let source: Arc<str> = options.required("source")?.into();
     let text = options.required("template")?.to_string();
-    if let (Err(message), Some(field)) = (Template::parse(&text), options.field("template")?) {
-        return Err(field.fail(message));
+    match Template::parse(&text) {
+        Ok(template) if template.shows_read_time() => options.shows_read_time(),
+        Ok(_) => {}
+        Err(message) => {
+            let field = options.field("template")?.expect("it is required");
+            return Err(field.fail(message));
+        }
     }
     Ok(Box::new(move |_| {
         let template = Template::parse(&text).expect("it was parsed before");

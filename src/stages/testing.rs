@@ -93,14 +93,15 @@ impl Bench {
 
     pub fn run(&mut self, line: &str, sink: &mut dyn FnMut(&Entry<'_>)) {
         let end = Position { offset: self.offset + 1, ..Position::default() };
-        let ack = self.ledger.open(line.len() as u64, end);
+        let ack = self.ledger.open_chunk(line.len() as u64, end);
         let entry = Entry {
             timestamp: Seen::READ,
             line: Cow::Borrowed(line),
             labels: self.labels.clone(),
             metadata: Vec::new(),
             tenant: None,
-            origin: Origin { log: 1, offset: self.offset },
+            origin: Origin { log: 1, file: 1, offset: self.offset },
+            weight: crate::model::Weight::default(),
             ack: AckRef::Chunk(&ack),
         };
         self.offset += 1;

@@ -91,6 +91,18 @@ impl Generation {
         Ok(n)
     }
 
+    /// Bytes behind the current offset, decompressed.
+    pub fn remaining(&mut self) -> u64 {
+        if self.is_plain() {
+            return self.metadata().map_or(0, |meta| meta.len().saturating_sub(self.offset));
+        }
+        let (mut buffer, mut at) = (vec![0; 64 << 10], self.offset);
+        while let Ok(n @ 1..) = self.read_at(at, &mut buffer) {
+            at += n as u64;
+        }
+        at - self.offset
+    }
+
     /// Takes a longer head for its identity, if it has grown one.
     pub fn learn_head(&mut self) -> io::Result<()> {
         if self.is_short() {

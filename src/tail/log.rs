@@ -80,6 +80,8 @@ pub struct Log {
     skipping: Option<u64>,
     /// Where the last few generations ended that were read and let go, and when they were written to last.
     drained: VecDeque<(Position, SystemTime)>,
+    /// The live file was deleted, and what is unread of it is given up.
+    abandoned: bool,
     /// The position to go on from could not be found: what was unread behind it is lost.
     lost_position: bool,
 }
@@ -130,6 +132,7 @@ impl Log {
             skipping: None,
             drained: VecDeque::new(),
             lost_position,
+            abandoned: false,
         })
     }
 
@@ -159,6 +162,14 @@ impl Log {
     pub fn is_live(&self, position: &Position) -> bool {
         let live = self.generations[self.generations.len() - 1].id();
         (live.device, live.inode) == (position.file.device, position.file.inode)
+    }
+
+    /// Whether the generation being read is the file that `id` names. A copy is told by its head, as long as the file
+    /// itself is not one of the generations.
+    pub fn is_reading(&mut self, id: &FileId) -> bool {
+        let inode = (id.device, id.inode);
+        let elsewhere = self.generations.iter().skip(1).any(|g| (g.id().device, g.id().inode) == inode);
+        !elsewhere && self.generations[0].is(id).unwrap_or(false)
     }
 
     /// When the file of `position` was last written to: what is younger of the log was written then or later.
@@ -201,6 +212,9 @@ impl Log {
     /// Reads whole lines into the front of `buffer`: about `limit` bytes, or one line if that is longer.
     pub fn read(&mut self, buffer: &mut Vec<u8>, limit: usize, now: Instant) -> io::Result<Read> {
         let mut want = limit;
+        if self.abandoned {
+            return Ok(Read::Finished);
+        }
         loop {
             if buffer.len() < want {
                 buffer.resize(want, 0);
@@ -283,26 +297,6 @@ impl Log {
             return self.truncate();
         }
         Ok(Look::Same)
-    }
-
-    /// Gives up the oldest generations that were deleted, for as long as such hold more than `limit` bytes of the disk;
-    /// gives the bytes that had not been read of them.
-    pub fn shed(&mut self, limit: u64) -> u64 {
-        let held = |g: &Generation| g.metadata().ok().filter(|m| m.nlink() == 0).map_or(0, |m| m.len());
-        let mut pinned: u64 = self.generations.iter().rev().skip(1).map(held).sum();
-        let mut lost = 0;
-        while pinned > limit && self.generations.len() > 1 {
-            let oldest = &self.generations[0];
-            let size = held(oldest);
-            if size == 0 {
-                break; // it has a name, and costs nothing that its owner does not know of
-            }
-            lost += size.saturating_sub(oldest.offset);
-            pinned -= size;
-            self.skipping = None;
-            self.let_go();
-        }
-        lost
     }
 
     fn lines(&mut self, len: usize, more: bool) -> Read {
@@ -452,5 +446,6 @@ fn open_sibling(sibling: &Sibling) -> Option<Generation> {
     Generation::open(&sibling.path, sibling.compression).ok()
 }
 
+mod pinned;
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,13 @@ impl Encoding {
         }
     }
 
+    /// The lines of what `bytes` were decoded to, each with where it begins in these; a last one without newline is one as
+    /// well.
+    pub fn lines<'t>(self, bytes: &'t [u8], text: &'t Cow<'t, str>) -> Lines<'t> {
+        let lockstep = matches!(text, Cow::Owned(_)).then_some((self, bytes));
+        Lines { rest: text, at: 0, lockstep }
+    }
+
     /// The length of the whole lines at the start of `bytes`; 0 if there is none.
     pub fn whole_lines(self, bytes: &[u8]) -> usize {
         let newline: [u8; 2] = match self.wide_newline() {
@@ -63,9 +70,64 @@ impl Encoding {
     }
 }
 
+/// See [`Encoding::lines`].
+#[derive(Debug)]
+pub struct Lines<'t> {
+    rest: &'t str,
+    at: usize,
+    /// Where decoding changed lengths: what is left of the bytes.
+    lockstep: Option<(Encoding, &'t [u8])>,
+}
+
+impl<'t> Iterator for Lines<'t> {
+    type Item = (usize, &'t str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let at = self.at;
+        let end = memchr::memchr(b'\n', self.rest.as_bytes());
+        let (line, length) = end.map_or((self.rest, self.rest.len()), |end| (&self.rest[..end], end + 1));
+        self.rest = &self.rest[length..];
+        self.at += match &mut self.lockstep {
+            None => length,
+            // A newline that decoding swallowed leaves this behind, never ahead: sent twice then, not lost.
+            Some((encoding, bytes)) => {
+                let length = encoding.first_line(bytes).unwrap_or(0);
+                *bytes = &bytes[length..];
+                length
+            }
+        };
+        Some((at, line))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn lines(encoding: Encoding, bytes: &[u8]) -> Vec<(usize, String)> {
+        let text = encoding.decode(bytes);
+        encoding.lines(bytes, &text).map(|(at, line)| (at, line.to_string())).collect()
+    }
+
+    #[test]
+    fn lines_say_where_they_begin_in_the_file() {
+        let utf16 = Encoding::new("utf-16le").expect("known");
+        let wide: Vec<u8> = "é\n\nz".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (encoding, bytes, want) in [
+            (Encoding::Utf8, b"a\n\nb\n".as_slice(), vec![(0, "a"), (2, ""), (3, "b")]),
+            (Encoding::Utf8, b"a\nb", vec![(0, "a"), (2, "b")]),
+            (Encoding::Utf8, b"", vec![]),
+            (Encoding::Utf8, b"\xff\xff\nb\n\xff", vec![(0, "\u{fffd}\u{fffd}"), (3, "b"), (5, "\u{fffd}")]),
+            (Encoding::new("latin1").expect("known"), b"\xe9\n\xe9\n", vec![(0, "é"), (2, "é")]),
+            (utf16, &wide, vec![(0, "é"), (4, ""), (6, "z")]),
+        ] {
+            let want: Vec<(usize, String)> = want.into_iter().map(|(at, line)| (at, line.to_string())).collect();
+            assert_eq!(lines(encoding, bytes), want, "{bytes:?}");
+        }
+    }
 
     #[test]
     fn whole_lines_end_at_the_last_newline() {

@@ -2,6 +2,12 @@
 //!
 //! Only these words are ever repeated in a log: an answer may quote labels, and parts of a line.
 
+use std::time::{Duration, SystemTime};
+
+use crate::batch::Bound;
+use crate::model::units::ByteSize;
+use crate::push::pace::Limit;
+
 /// How much of what was sent a reason is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
@@ -22,33 +28,58 @@ pub(super) struct Known {
     needle: &'static str,
     pub(super) say: &'static str,
     pub(super) extent: Extent,
+    /// What Loki itself counts it as (`loki_discarded_samples_total{reason}`).
+    pub(super) counted: &'static str,
 }
 
-const fn known(needle: &'static str, say: &'static str, extent: Extent) -> Known {
-    Known { needle, say, extent }
+const fn known(needle: &'static str, say: &'static str, extent: Extent, counted: &'static str) -> Known {
+    Known { needle, say, extent, counted }
 }
+
+const STREAM_RATE: &str = "per stream rate limit exceeded";
+const INGESTION_RATE: &str = "ingestion rate limit exceeded";
 
 /// In lower case; the wider extent first, for it decides when an answer has two reasons.
 const KNOWN: [Known; 19] = [
-    known("client sent an http request to an https server", "it speaks HTTPS there: check url", Extent::Everything),
-    known("ingestion blocked", "ingestion is blocked for this tenant", Extent::Everything),
-    known("per stream rate limit exceeded", "per stream rate limit exceeded", Extent::Rate),
-    known("ingestion rate limit exceeded", "ingestion rate limit exceeded", Extent::Rate),
-    known("maximum active stream limit exceeded", "maximum active stream limit exceeded", Extent::Rate),
-    known("error parsing labels", "a label name that does not parse", Extent::Stream),
-    known("at least one label pair is required", "a stream needs at least one label", Extent::Stream),
-    known("label names; limit", "too many label names", Extent::Stream),
-    known("label name too long", "label name too long", Extent::Stream),
-    known("label value too long", "label value too long", Extent::Stream),
-    known("duplicate label name", "duplicate label name", Extent::Stream),
-    known("structured metadata too large", "structured metadata too large", Extent::Unclear),
-    known("too many structured metadata labels", "too many structured metadata labels", Extent::Unclear),
-    known("includes structured metadata", "structured metadata is not allowed", Extent::Unclear),
-    known("entry too far behind", "entry too far behind", Extent::Entry),
-    known("entry out of order", "entry out of order", Extent::Entry),
-    known("has timestamp too old", "timestamp too old", Extent::Entry),
-    known("has timestamp too new", "timestamp too new", Extent::Entry),
-    known("max entry size", "line over Loki's max entry size", Extent::Entry),
+    known(
+        "client sent an http request to an https server",
+        "it speaks HTTPS there: check url",
+        Extent::Everything,
+        "unknown",
+    ),
+    known("ingestion blocked", "ingestion is blocked for this tenant", Extent::Everything, "blocked_ingestion"),
+    known(STREAM_RATE, "per stream rate limit exceeded", Extent::Rate, "per_stream_rate_limit"),
+    known(INGESTION_RATE, "ingestion rate limit exceeded", Extent::Rate, "rate_limited"),
+    known("maximum active stream limit exceeded", "maximum active stream limit exceeded", Extent::Rate, "stream_limit"),
+    known("error parsing labels", "a label name that does not parse", Extent::Stream, "invalid_labels"),
+    known("at least one label pair is required", "a stream needs at least one label", Extent::Stream, "missing_labels"),
+    known("label names; limit", "too many label names", Extent::Stream, "max_label_names_per_series"),
+    known("label name too long", "label name too long", Extent::Stream, "label_name_too_long"),
+    known("label value too long", "label value too long", Extent::Stream, "label_value_too_long"),
+    known("duplicate label name", "duplicate label name", Extent::Stream, "duplicate_label_names"),
+    known(
+        "structured metadata too large",
+        "structured metadata too large",
+        Extent::Unclear,
+        "structured_metadata_too_large",
+    ),
+    known(
+        "too many structured metadata labels",
+        "too many structured metadata labels",
+        Extent::Unclear,
+        "structured_metadata_too_many",
+    ),
+    known(
+        "includes structured metadata",
+        "structured metadata is not allowed",
+        Extent::Unclear,
+        "disallowed_structured_metadata",
+    ),
+    known("entry too far behind", "entry too far behind", Extent::Entry, "too_far_behind"),
+    known("entry out of order", "entry out of order", Extent::Entry, "out_of_order"),
+    known("has timestamp too old", "timestamp too old", Extent::Entry, "greater_than_max_sample_age"),
+    known("has timestamp too new", "timestamp too new", Extent::Entry, "too_far_in_future"),
+    known("max entry size", "line over Loki's max entry size", Extent::Entry, "line_too_long"),
 ];
 
 /// The reason with the widest extent.
@@ -80,6 +111,52 @@ pub(super) fn refused_entries(body: &str) -> Option<usize> {
             }
         })
         .sum()
+}
+
+/// The bytes a second that a rate limit is named with: `(limit: 3MB/sec)`, `(limit: 4194304 bytes/sec)`.
+pub(super) fn named_limit(body: &str) -> Option<u64> {
+    let text = without_quoted(body);
+    let (_, rest) = text.split_once("(limit: ")?;
+    let (size, _) = rest.split_once("/sec")?;
+    let size: ByteSize = size.trim_end_matches("bytes").trim().parse().ok()?;
+    (size.0 > 0).then_some(size.0)
+}
+
+/// A limit that a refusal names, and that holds for other entries as well.
+pub(super) fn bound(body: &str, now: SystemTime) -> Option<Bound> {
+    let text = without_quoted(body);
+    let after = |words: &str| text.split_once(words).map(|(_, rest)| rest);
+    match find_in(&text)?.counted {
+        "line_too_long" => {
+            let (size, _) = after("max entry size '")?.split_once('\'')?;
+            size.parse().ok().filter(|bytes| *bytes > 0).map(Bound::Line)
+        }
+        "greater_than_max_sample_age" => {
+            let rest = after("oldest acceptable timestamp is: ")?;
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-:.".contains(c))).unwrap_or(rest.len());
+            let oldest: jiff::Timestamp = rest[..end].to_uppercase().parse().ok()?;
+            let age = now.duration_since(SystemTime::from(oldest)).ok()?;
+            // It speaks of a moment ago; what is that close is for Loki to say.
+            Some(Bound::Age(age + Duration::from_secs(60)))
+        }
+        "max_label_names_per_series" => {
+            let rest = after("label names; limit ")?;
+            let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+            rest[..end].parse().ok().filter(|count| *count > 0).map(Bound::Labels)
+        }
+        _ => None,
+    }
+}
+
+impl Known {
+    /// Which limit of rate it is, if it is one whose pace can be kept.
+    pub(super) fn limit(&self) -> Option<Limit> {
+        match self.needle {
+            STREAM_RATE => Some(Limit::Stream),
+            INGESTION_RATE => Some(Limit::Ingestion),
+            _ => None,
+        }
+    }
 }
 
 fn find_in(text: &str) -> Option<&'static Known> {
@@ -123,6 +200,42 @@ mod tests {
     fn the_widest_extent_decides() {
         let body = "2 errors like: entry too far behind; 1 errors like: stream has label value too long";
         assert_eq!(find(body).map(|r| r.extent), Some(Extent::Stream));
+    }
+
+    #[test]
+    fn limits_are_named_in_bytes_a_second() {
+        let stream = "entry with timestamp 2024 ignored, reason: 'Per stream rate limit exceeded (limit: 3MB/sec) while \
+                      attempting to ingest for stream '{a=\"(limit: 1MB/sec)\"}' totaling 50KB'";
+        let tenant = "ingestion rate limit exceeded for user fake (limit: 4194304 bytes/sec) while attempting to ingest \
+                      '500' lines totaling '80000' bytes";
+        assert_eq!((find(stream).and_then(Known::limit), named_limit(stream)), (Some(Limit::Stream), Some(3 << 20)));
+        assert_eq!((find(tenant).and_then(Known::limit), named_limit(tenant)), (Some(Limit::Ingestion), Some(4 << 20)));
+        for unclear in ["per stream rate limit exceeded", "(limit: many/sec)", "(limit: 0/sec)", "(limit: 4", ""] {
+            assert_eq!(named_limit(unclear), None, "{unclear}");
+        }
+    }
+
+    #[test]
+    fn limits_of_entries_are_learned_from_what_names_them() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let old = "entry for stream '{a=\"b\"}' has timestamp too old: 2025-06-02T16:14:42Z, oldest acceptable timestamp is: \
+                   2027-01-08T08:00:00Z";
+        let long = "Max entry size '262144' bytes exceeded for stream '{a=\"Max entry size '1' bytes\"}' while adding an entry \
+                    with length '415746' bytes";
+        let names = "entry for stream '{a=\"b\"}' has 16 label names; limit 15";
+        assert_eq!(bound(old, now), Some(Bound::Age(Duration::from_secs(7 * 86_400 + 60))));
+        assert_eq!(bound(long, now), Some(Bound::Line(262_144)));
+        assert_eq!(bound(names, now), Some(Bound::Labels(15)));
+        for unclear in [
+            "max entry size exceeded",
+            "max entry size '0' bytes exceeded",
+            "has timestamp too old: 2025, oldest acceptable timestamp is: yesterday",
+            "has timestamp too old, oldest acceptable timestamp is: 2090-01-01T00:00:00Z",
+            "has 16 label names; limit many",
+            "entry too far behind",
+        ] {
+            assert_eq!(bound(unclear, now), None, "{unclear}");
+        }
     }
 
     #[test]

@@ -10,8 +10,10 @@ use super::Reader;
 use crate::model::{LabelSet, Ledger, Position, Target};
 use crate::positions::{Commit, Key, Saved, Slot};
 use crate::scrape::post::Assignment;
+use crate::scrape::rates::Inflow;
 use crate::scrape::status::File;
 use crate::scrape::tailer::{Source, Tailer};
+use crate::scrape::times::Remembered;
 use crate::tail::{Log, Resume};
 
 impl Reader {
@@ -40,7 +42,7 @@ impl Reader {
                 }
                 Elsewhere::Until(position) => {
                     saved = Some(Saved::At { position, saved: self.clock.system_time() });
-                    let known = Commit { slot, position, live: true };
+                    let known = Commit { slot, position, live: true, through: None };
                     let time = self.clock.system_time();
                     self.write(|positions| positions.commit(&[known], time));
                 }
@@ -89,7 +91,9 @@ impl Reader {
         pipeline: usize,
         now: Instant,
     ) {
+        let remembered = Remembered::new(place.map(|(slot, _)| self.positions.read_times(slot)).unwrap_or_default());
         let tailer = Tailer {
+            chance: labels.stable_hash(),
             id: log,
             path,
             source,
@@ -105,9 +109,12 @@ impl Reader {
             error: None,
             retired: None,
             last_lines: now,
-            lanes: Vec::new(),
+            streams: Vec::new(),
+            tasted: false,
+            inflow: Inflow::new(now),
             look_error: None,
-            last_time: 0,
+            last_time: remembered.over(),
+            remembered,
         };
         tailer.note_progress();
         self.status.set_file(self.index, log, file(&tailer, &self.client));

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Reader;
 use crate::model::Position;
-use crate::positions::{Commit, Positions};
+use crate::positions::{Commit, Positions, ReadTime, Slot};
 use crate::scrape::post::Event;
 use crate::scrape::tailer::Source;
 
@@ -30,17 +30,19 @@ impl Reader {
                 let written = file.written(&file.position());
                 if tailer.is_deleted() {
                     // It speaks of a file that is no more, read to its end: one that takes its name begins anew.
-                    let done = Commit { slot, position: Position::default(), live: false };
+                    let done = Commit { slot, position: Position::default(), live: false, through: Some(i64::MAX) };
                     self.write(|positions| positions.commit(&[done], written));
                 }
                 self.positions.release(slot);
             }
             self.unsettled.remove(&log);
+            self.desk.times.forget(log);
             self.gone(log);
         }
     }
 
     pub(super) fn gone(&mut self, log: u64) {
+        self.pinned.remove(&log);
         self.status.remove_file(self.index, log);
         let _ = self.scout.send(Event::Finished { reader: self.index, log });
     }
@@ -55,11 +57,12 @@ impl Reader {
             };
             // First the question, then the commit: what settles in between is seen next time.
             let settled = tailer.ledger.is_settled();
-            if let (Some(position), Some(slot), Source::File(file)) =
+            if let (Some((position, slots)), Some(slot), Source::File(file)) =
                 (tailer.ledger.take_commit(), tailer.slot, &tailer.source)
             {
+                let through = self.desk.times.committed(*log, slots);
                 let live = file.is_live(&position);
-                commits.push((Commit { slot, position, live }, file.written(&position)));
+                commits.push((Commit { slot, position, live, through }, file.written(&position)));
             }
             !settled
         });
@@ -78,6 +81,18 @@ impl Reader {
             }
         }
         self.settle_endings();
+    }
+
+    /// Writes down the times of reading that entries show which are about to be sent.
+    pub(super) fn remember(&mut self) {
+        let times = self.desk.times.take();
+        if times.is_empty() {
+            return;
+        }
+        let slot = |log: u64| self.tailers.get(&log).or(self.ending.get(&log)).and_then(|tailer| tailer.slot);
+        let times: Vec<(Slot, ReadTime)> =
+            times.into_iter().filter_map(|(log, time)| Some((slot(log)?, time))).collect();
+        self.write(|positions| positions.remember(&times));
     }
 
     pub(super) fn write(&mut self, write: impl FnOnce(&Positions) -> std::io::Result<()>) {

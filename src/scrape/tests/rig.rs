@@ -28,6 +28,10 @@ pub(super) struct Rig {
     /// Batches that Loki has not answered yet.
     pub(super) unanswered: Vec<Batch>,
     pub(super) answer: bool,
+    /// Loki does not answer streams that travel apart.
+    pub(super) ignore_led: bool,
+    /// Lines that a stage is to hold at the end.
+    pub(super) held: u64,
 }
 
 pub(super) struct Dir(pub(super) tempfile::TempDir);
@@ -92,8 +96,8 @@ impl Dir {
             positions_sync_period: Duration::from_secs(1),
             min_poll: Duration::from_millis(10),
             max_poll: Some(Duration::from_millis(20)),
-            replay_window: 64 << 10,
             rate: None,
+            deleted_files_limit: 1 << 30,
             dry_run: false,
             stdin: None,
         };
@@ -109,7 +113,15 @@ impl Dir {
         let scrape = Scrape::start(config, vec![job], outlets, self.positions(), &Registry::new()).expect("started");
         let path = self.path(glob).to_str().expect("text").to_string();
         tell(&scrape, "static", &[&[("app", "a"), ("__path__", &path)]]);
-        Rig { scrape: Some(scrape), batches, stored: Vec::new(), unanswered: Vec::new(), answer: true }
+        Rig {
+            scrape: Some(scrape),
+            batches,
+            stored: Vec::new(),
+            unanswered: Vec::new(),
+            answer: true,
+            ignore_led: false,
+            held: 0,
+        }
     }
 }
 
@@ -121,8 +133,10 @@ pub(super) fn outlet(client: &str) -> (Outlet, UnboundedReceiver<Batch>) {
         tenant_id: None,
         external_labels: Labels::new(),
         limits: Limits::default(),
+        replay_window: 64 << 10,
+        buffer: 16 << 20,
     };
-    let books = Books { too_long: Box::new(|_| {}), truncated: Box::new(|_| {}) };
+    let books = Books { refused: Box::new(|_, _| {}), truncated: Box::new(|_| {}) };
     (Outlet { client: client.into(), batch, batches: sender, books }, batches)
 }
 
@@ -158,7 +172,7 @@ impl Rig {
 
     pub(super) fn take(&mut self, batch: Batch) {
         self.stored.extend(decode(&batch));
-        match self.answer {
+        match self.answer && !(self.ignore_led && batch.is_led()) {
             true => batch.close(),
             false => self.unanswered.push(batch),
         }
@@ -185,6 +199,14 @@ impl Rig {
             let files: Vec<_> = report.targets().into_iter().flat_map(|t| t.files).collect();
             !files.is_empty() && files.iter().all(|f| f.lag_bytes == 0 && f.unacknowledged_bytes == 0)
         });
+        for file in report.targets().into_iter().flat_map(|target| target.files) {
+            let account = file.account;
+            let mut ended = account.delivered;
+            account.discarded.values().for_each(|weight| ended += *weight);
+            assert_eq!(account.under_way.lines, self.held, "{}", file.path);
+            ended += account.under_way;
+            assert_eq!(account.read, ended, "{}", file.path);
+        }
         self.stop()
     }
 

@@ -96,6 +96,11 @@ fn all() -> impl Iterator<Item = &'static Function> {
     .flatten()
 }
 
+/// Whether what a function gives may depend on the time.
+pub(super) fn is_of_now(name: &str) -> bool {
+    dates::OF_NOW.contains(&name)
+}
+
 /// What the engine has by itself. Its `slice` is for bytes of text too, but sprig's, which is for lists, goes before.
 const BUILT_IN: [&str; 13] = ["and", "call", "eq", "ge", "gt", "index", "le", "len", "lt", "ne", "not", "or", "printf"];
 

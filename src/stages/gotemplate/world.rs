@@ -23,7 +23,7 @@ impl World {
     /// Chance is the place of the line and now is when it was read, so that a line that is sent again is the same.
     pub fn begin(&self, origin: Origin, now: i64) {
         self.now.store(now, Ordering::Relaxed);
-        self.seed.store(origin.log.rotate_left(32) ^ origin.offset, Ordering::Relaxed);
+        self.seed.store(origin.file.rotate_left(32) ^ origin.offset, Ordering::Relaxed);
     }
 
     /// Nanoseconds since 1970.

@@ -27,7 +27,7 @@ use crate::scrape::*;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub clients: usize,
-    pub window: u64,
+    pub window: usize,
     pub batchsize: usize,
 }
 
@@ -68,7 +68,7 @@ impl Agent {
             positions_sync_period: Duration::from_secs(10),
             min_poll: Duration::from_millis(250),
             max_poll: None,
-            replay_window: settings.window,
+            deleted_files_limit: 1 << 30,
             rate: None,
             dry_run: false,
             stdin: None,
@@ -85,7 +85,7 @@ impl Agent {
                 index,
                 config: config.clone(),
                 jobs: JOBS.clone(),
-                outlet: outlet(index, settings.batchsize, batches),
+                outlet: outlet(index, settings, batches),
                 positions: positions.clone(),
                 mailbox: mailbox.clone(),
                 scout: events.clone(),
@@ -162,15 +162,17 @@ impl Agent {
     }
 }
 
-fn outlet(index: usize, batchsize: usize, batches: tokio::sync::mpsc::UnboundedSender<Batch>) -> Outlet {
+fn outlet(index: usize, settings: Settings, batches: tokio::sync::mpsc::UnboundedSender<Batch>) -> Outlet {
     let batch = batch::Config {
-        batchsize,
+        batchsize: settings.batchsize,
         batchwait: Duration::from_millis(200),
         tenant_id: None,
         external_labels: Labels::new(),
         limits: Limits::default(),
+        replay_window: settings.window,
+        buffer: 16 << 20,
     };
-    let books = Books { too_long: Box::new(|_| {}), truncated: Box::new(|_| {}) };
+    let books = Books { refused: Box::new(|_, _| {}), truncated: Box::new(|_| {}) };
     Outlet { client: format!("client {index}").into(), batch, batches, books }
 }
 

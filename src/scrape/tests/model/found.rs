@@ -115,7 +115,7 @@ fn what_was_written_before_a_late_answer_is_found_although_the_file_of_the_answe
 #[test]
 fn a_line_half_of_which_was_read_when_loki_went_away_arrives_whole() {
     let mut story = Story::begin();
-    let filler = "x".repeat(SETTINGS.window as usize);
+    let filler = "x".repeat(SETTINGS.window);
     story.answers = false;
     story.append("cri/app/0.log", &format!("2026-11-22T10:00:00Z stdout F {filler}\n"));
     story.append("cri/app/0.log", "2026-11-22T10:00:01Z stderr P one \n");

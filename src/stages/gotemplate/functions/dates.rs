@@ -29,6 +29,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("durationRound", 1, round),
 ];
 
+/// Those that may look at the clock.
+pub(super) const OF_NOW: &[&str] =
+    &["now", "date", "dateInZone", "date_in_zone", "htmlDate", "htmlDateInZone", "ago", "durationRound"];
+
 fn now(call: &Call<'_>) -> Stamp {
     Stamp::from_unix_nanos(call.world.now(), call.world.local.clone())
 }

@@ -117,6 +117,24 @@ fn of_deleted_generations_no_more_is_kept_than_may_be() {
 }
 
 #[test]
+fn what_is_given_up_of_a_deleted_log_is_counted_to_the_byte() {
+    let d = Dir::new();
+    d.append("a.log", "1\n2\n3\n");
+    let mut log = d.open(START);
+    let mut buffer = Vec::new();
+    assert!(matches!(log.read(&mut buffer, 2, d.now).expect("read"), Read::Lines { len: 2, .. }));
+    assert_eq!(log.pinned(), 0);
+    fs::remove_file(d.path("a.log")).expect("removed");
+    assert_eq!(log.look(d.now).expect("looked"), Look::Gone);
+    assert_eq!(log.pinned(), 6);
+    assert_eq!(log.shed(6), 0);
+    assert_eq!(log.shed(5), 4);
+    // It is said once, and nothing is read of it any more.
+    assert_eq!(log.shed(0), 0);
+    assert!(matches!(log.read(&mut buffer, 2, d.now).expect("read"), Read::Finished));
+}
+
+#[test]
 fn what_follows_a_line_that_is_longer_than_asked_for_is_left_for_the_next_time() {
     let d = Dir::new();
     let long = "x".repeat(100);

@@ -1,0 +1,162 @@
+//! What must arrive in order goes one batch after the other: a lane.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::Batch;
+use super::bounds::Bounds;
+
+/// Batches of a lane that may be on their way or waiting: one goes out while the next is compressed.
+const MAX_OUTSTANDING: usize = 2;
+
+/// A round trip longer than this is no distance, but trouble: nothing is gained by having more under way.
+const LONGEST: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct LaneState {
+    pub tenant: Option<Arc<str>>,
+    /// For those who take the batches; never used again.
+    pub number: u64,
+    /// Where its leader is in the open batch.
+    pub leader: Option<usize>,
+    pub open: Batch,
+    /// Names the open batch.
+    pub batch: u64,
+    opened: Option<Instant>,
+    /// Someone cannot go on before this batch has been answered.
+    urgent: bool,
+    full: VecDeque<Batch>,
+    road: Arc<Road>,
+    bounds: Arc<Bounds>,
+}
+
+/// What a lane knows of its batches once they are gone.
+#[derive(Debug, Default)]
+struct Road {
+    outstanding: AtomicUsize,
+    /// Smoothed, in microseconds.
+    round_trip: AtomicU64,
+}
+
+/// A batch's tie to its lane: counts it as outstanding for as long as it exists, once it was handed out.
+#[derive(Debug)]
+pub(super) struct Traffic {
+    road: Arc<Road>,
+    counted: bool,
+}
+
+impl LaneState {
+    /// `batch` names the first batch.
+    pub fn new(tenant: Option<Arc<str>>, bounds: Arc<Bounds>, number: u64, batch: u64) -> Self {
+        let road = Arc::new(Road::default());
+        let open = Batch::new(tenant.clone(), number, Traffic { road: road.clone(), counted: false }, bounds.clone());
+        Self {
+            tenant,
+            number,
+            leader: None,
+            open,
+            batch,
+            opened: None,
+            urgent: false,
+            full: VecDeque::new(),
+            road,
+            bounds,
+        }
+    }
+
+    pub fn is_full(&self, batchsize: usize) -> bool {
+        let waiting = self.full.len() + self.outstanding();
+        waiting >= MAX_OUTSTANDING && (!self.full.is_empty() || self.open.bytes() >= batchsize)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.full.is_empty()
+    }
+
+    pub fn outstanding(&self) -> usize {
+        self.road.outstanding.load(Ordering::Relaxed)
+    }
+
+    pub fn round_trip(&self) -> Duration {
+        Duration::from_micros(self.road.round_trip.load(Ordering::Relaxed))
+    }
+
+    /// What comes later is in no hurry because of this.
+    pub fn hurry(&mut self) {
+        self.urgent |= !self.open.is_empty();
+    }
+
+    pub fn open_at(&mut self, now: Instant) {
+        self.opened.get_or_insert(now);
+    }
+
+    /// `batch` names the next one.
+    pub fn cut(&mut self, batch: u64) {
+        let traffic = Traffic { road: self.road.clone(), counted: false };
+        let next = Batch::new(self.tenant.clone(), self.number, traffic, self.bounds.clone());
+        let mut full = std::mem::replace(&mut self.open, next);
+        if let Some(place) = self.leader.take() {
+            full.lead(place);
+        }
+        self.full.push_back(full);
+        self.batch = batch;
+        self.opened = None;
+        self.urgent = false;
+    }
+
+    /// Whether the open batch should go, although it is not full.
+    pub fn is_due(&self, now: Instant, wait: Duration, flush: bool) -> bool {
+        let due = self.urgent || flush || self.opened.is_some_and(|opened| now >= opened + wait);
+        due && self.full.is_empty() && !self.open.is_empty() && self.has_room()
+    }
+
+    /// When the open batch comes of age.
+    pub fn due(&self, wait: Duration) -> Option<Instant> {
+        self.opened.filter(|_| self.has_room()).map(|opened| opened + wait)
+    }
+
+    pub fn next(&mut self) -> Option<Batch> {
+        if !self.has_room() {
+            return None;
+        }
+        let mut batch = self.full.pop_front()?;
+        batch.traffic.count();
+        Some(batch)
+    }
+
+    fn has_room(&self) -> bool {
+        self.outstanding() < MAX_OUTSTANDING
+    }
+}
+
+impl Traffic {
+    fn count(&mut self) {
+        self.counted = true;
+        self.road.outstanding.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn another(&self) -> Self {
+        let mut other = Self { road: self.road.clone(), counted: false };
+        if self.counted {
+            other.count();
+        }
+        other
+    }
+
+    pub fn measured(&self, round_trip: Duration) {
+        let new = round_trip.min(LONGEST).as_micros() as u64;
+        let old = self.road.round_trip.load(Ordering::Relaxed);
+        let smooth = if old == 0 { new } else { (3 * old + new) / 4 };
+        self.road.round_trip.store(smooth, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        if self.counted {
+            self.road.outstanding.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What a batcher remembers of a stream: how much of it is on the way, and whether it should travel apart.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::model::{LabelSet, Reason};
+
+/// Names a stream of a [`Batcher`](super::Batcher).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamId {
+    pub(super) index: usize,
+    /// Tells it from one that had its place before.
+    pub(super) age: u32,
+}
+
+/// What of a stream is sent, or about to be, and not answered. Shared with its batches.
+#[derive(Debug)]
+pub(super) struct Window {
+    in_flight: AtomicUsize,
+    /// Of all streams of the batcher.
+    buffered: Arc<AtomicUsize>,
+}
+
+impl Window {
+    pub fn new(buffered: Arc<AtomicUsize>) -> Self {
+        Self { in_flight: AtomicUsize::new(0), buffered }
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    pub fn take(&self, bytes: usize) {
+        self.in_flight.fetch_add(bytes, Ordering::Relaxed);
+        self.buffered.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn give_back(&self, bytes: usize) {
+        self.in_flight.fetch_sub(bytes, Ordering::Relaxed);
+        self.buffered.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct StreamState {
+    pub labels: LabelSet,
+    /// As Loki is told, with the external ones.
+    pub wire: Arc<str>,
+    pub label_count: usize,
+    pub age: u32,
+    pub tenant: usize,
+    /// Which of the batcher's lanes it takes.
+    pub lane: usize,
+    /// That lane is its own.
+    pub leads: bool,
+    /// Its place in an open batch: which, and where in that.
+    pub at: (u64, usize),
+    pub window: Arc<Window>,
+    /// How much may be in flight.
+    pub limit: usize,
+    /// Of the last batch, to make the next as large at once.
+    pub room: usize,
+    pub heat: Heat,
+    /// The youngest timestamp it was given.
+    pub newest: i64,
+    /// Why Loki can never take it.
+    pub refused: Option<Reason>,
+    pub touched: Instant,
+}
+
+/// How much a stream sends: a bucket that runs dry at `window` bytes a second. What overflows it travels apart.
+///
+/// Loki's own limits are further away (3 MB/s by default), but may be set lower, and of a stream that is catching up
+/// nobody knows what it was sent before the agent began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heat {
+    level: f64,
+    at: Instant,
+}
+
+impl Heat {
+    pub fn new(now: Instant) -> Self {
+        Self { level: 0.0, at: now }
+    }
+
+    pub fn add(&mut self, bytes: usize) {
+        self.level += bytes as f64;
+    }
+
+    /// Makes it travel apart for a while.
+    pub fn ignite(&mut self, window: usize) {
+        self.level = self.level.max(window as f64 * 8.0);
+    }
+
+    pub fn cool(&mut self, now: Instant, window: usize) {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        // However much it sent, after ten quiet seconds it is one of many again.
+        self.level = (self.level.min(window as f64 * 10.0) - passed * window as f64).max(0.0);
+        self.at = now;
+    }
+
+    pub fn is_hot(&self, window: usize) -> bool {
+        self.level > window as f64
+    }
+
+    pub fn is_cold(&self, window: usize) -> bool {
+        self.level < window as f64 / 4.0
+    }
+}
+
+/// What a stream may have in flight so that a round trip does not hold it back: three times what it writes in one, since
+/// a batch waits for the one before it, and a stream that has fallen behind is to catch up.
+pub(super) fn needed(rate: f64, round_trip: Duration) -> usize {
+    (3.0 * rate * round_trip.as_secs_f64()) as usize
+}

@@ -1,0 +1,352 @@
+//! Which lane a stream takes, how much of it may be under way, and what is forgotten.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Batch, Batcher, Bound, Config, Limits, Outcome, StreamId};
+use crate::model::{AckRef, Clock, Entry, LabelSet, Labels, Ledger, Origin, Position, Reason, Weight};
+
+const WINDOW: usize = 64 << 10;
+const NOW: i64 = 1_800_000_000_000_000_000;
+const MINUTE: i64 = 60_000_000_000;
+
+struct Bench {
+    batcher: Batcher,
+    ledger: Arc<Ledger>,
+    clock: Clock,
+    /// Of the next line of each.
+    time: i64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config {
+            batchsize: 1 << 20,
+            batchwait: Duration::from_secs(1),
+            tenant_id: None,
+            external_labels: Labels::new(),
+            limits: Limits::default(),
+            replay_window: WINDOW,
+            buffer: 16 << 20,
+        };
+        change(&mut config);
+        let clock = Clock::standing(NOW);
+        Self { batcher: Batcher::new(config, clock.clone()), ledger: Ledger::new(None), clock, time: NOW }
+    }
+
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn entry<'c>(&self, tenant: Option<&str>, labels: &LabelSet, log: u64, line: &'c str) -> Entry<'c> {
+        Entry {
+            timestamp: self.time,
+            line: line.into(),
+            labels: labels.clone(),
+            metadata: Vec::new(),
+            tenant: tenant.map(Arc::from),
+            origin: Origin { log, ..Origin::default() },
+            weight: Weight::line(line.len() + 1),
+            ack: AckRef::Own(self.ledger.open(line.len() as u64, Position::default())),
+        }
+    }
+
+    fn try_add(&mut self, stream: &str, log: u64, bytes: usize) -> Outcome<'static> {
+        let labels = LabelSet::new([("app", stream)]);
+        let entry = self.entry(None, &labels, log, &"x".repeat(bytes)).into_owned();
+        self.batcher.add(entry, self.clock.now())
+    }
+
+    /// A line of so many bytes.
+    fn add(&mut self, stream: &str, log: u64, bytes: usize) -> StreamId {
+        match self.try_add(stream, log, bytes) {
+            Outcome::Batched(id) => id,
+            other => panic!("not batched: {other:?}"),
+        }
+    }
+
+    /// All that is there, each batch as the streams in it, and how long each was answered after.
+    fn send(&mut self) -> Vec<Batch> {
+        let now = self.now();
+        std::iter::from_fn(|| self.batcher.next(now, true)).collect()
+    }
+
+    /// Adds this much in a second, and Loki answers each batch; gives how they were made up.
+    fn stream_a_second(&mut self, streams: &[(&str, u64, usize)]) -> Vec<Vec<String>> {
+        let mut seen = Vec::new();
+        for _ in 0..10 {
+            self.clock.advance(Duration::from_millis(100));
+            self.time += MINUTE / 600;
+            for (stream, log, bytes) in streams {
+                let id = self.add(stream, *log, bytes / 10);
+                let now = self.now();
+                self.batcher.room(id, now);
+            }
+            for batch in self.send() {
+                seen.push(batch.stream_labels().map(str::to_string).collect());
+                batch.close();
+            }
+        }
+        seen
+    }
+}
+
+fn labels(streams: &[&str]) -> Vec<String> {
+    streams.iter().map(|s| format!("{{app=\"{s}\"}}")).collect()
+}
+
+#[test]
+fn streams_that_say_little_share_a_push() {
+    let mut bench = Bench::new();
+    for _ in 0..30 {
+        let seen = bench.stream_a_second(&[("a", 1, 20_000), ("b", 2, 20_000), ("c", 3, 50_000)]);
+        assert_eq!(seen, vec![labels(&["a", "b", "c"]); 10]);
+    }
+}
+
+#[test]
+fn a_stream_that_says_much_travels_apart_until_it_has_calmed_down() {
+    let mut bench = Bench::new();
+    bench.stream_a_second(&[("quiet", 1, 1_000), ("loud", 2, 200_000)]);
+    let seen = bench.stream_a_second(&[("quiet", 1, 1_000), ("loud", 2, 200_000)]);
+    assert!(seen.contains(&labels(&["loud"])) && seen.contains(&labels(&["quiet"])), "{seen:?}");
+    assert!(!seen.iter().any(|push| push.len() > 1), "{seen:?}");
+    for _ in 0..15 {
+        bench.stream_a_second(&[("quiet", 1, 1_000), ("loud", 2, 1_000)]);
+    }
+    let seen = bench.stream_a_second(&[("quiet", 1, 1_000), ("loud", 2, 1_000)]);
+    assert_eq!(seen, vec![labels(&["quiet", "loud"]); 10]);
+}
+
+#[test]
+fn the_rest_of_its_log_goes_in_front_of_a_stream_that_travels_apart() {
+    let mut bench = Bench::new();
+    let streams = [("out", 1, 200_000), ("err", 1, 1_000), ("other", 2, 1_000)];
+    bench.stream_a_second(&streams);
+    bench.stream_a_second(&streams);
+    let seen = bench.stream_a_second(&streams);
+    assert!(seen.contains(&labels(&["err", "out"])) && seen.contains(&labels(&["other"])), "{seen:?}");
+    assert!(seen.iter().all(|push| push.len() < 3 && push.first() != Some(&labels(&["out"])[0]) || push.len() == 1));
+}
+
+#[test]
+fn two_loud_streams_of_a_log_travel_apart_from_each_other() {
+    let mut bench = Bench::new();
+    let streams = [("out", 1, 200_000), ("err", 1, 200_000)];
+    bench.stream_a_second(&streams);
+    bench.stream_a_second(&streams);
+    let seen = bench.stream_a_second(&streams);
+    assert!(seen.iter().all(|push| push.len() == 1), "{seen:?}");
+}
+
+#[test]
+fn a_stream_changes_lanes_only_when_nothing_of_it_is_under_way() {
+    let mut bench = Bench::new();
+    let id = bench.add("a", 1, 60_000);
+    let first = bench.send();
+    bench.add("a", 1, 60_000);
+    let now = bench.now();
+    // Hot, with something under way: no more of it is to be read.
+    assert_eq!(bench.batcher.room(id, now), Some(0));
+    let second = bench.send();
+    let lanes: Vec<u64> = first.iter().chain(&second).map(Batch::lane).collect();
+    assert_eq!(lanes.len(), 2);
+    assert_eq!(lanes[0], lanes[1]);
+    first.into_iter().chain(second).for_each(Batch::close);
+    assert_eq!(bench.batcher.room(id, now), Some(WINDOW));
+    bench.add("a", 1, 100);
+    let third = bench.send();
+    assert_ne!(third[0].lane(), lanes[0]);
+    assert!(third[0].is_led());
+}
+
+#[test]
+fn what_may_be_too_far_behind_travels_apart() {
+    let mut bench = Bench::new();
+    bench.add("new", 1, 10);
+    // The first that is known of a stream is an hour old: Loki may have younger ones of it.
+    bench.time = NOW - 60 * MINUTE;
+    bench.add("old", 2, 10);
+    bench.time = NOW - 10 * MINUTE;
+    bench.add("recent", 3, 10);
+    let pushes: Vec<Vec<String>> =
+        bench.send().iter().map(|b| b.stream_labels().map(str::to_string).collect()).collect();
+    assert_eq!(pushes, [labels(&["new", "recent"]), labels(&["old"])]);
+    // Another log has older lines of a stream than what was sent.
+    bench.time = NOW - 40 * MINUTE;
+    bench.add("new", 4, 10);
+    bench.add("recent", 3, 10);
+    let led: Vec<bool> = bench.send().iter().map(Batch::is_led).collect();
+    assert_eq!(led, [false, true]);
+}
+
+#[test]
+fn room_is_what_is_not_under_way_whoever_fills_it() {
+    let mut bench = Bench::new();
+    let id = bench.add("a", 1, 10_000);
+    bench.add("a", 2, 10_000);
+    let now = bench.now();
+    assert_eq!(bench.batcher.room(id, now), Some(WINDOW - 20_002));
+    let mut sent = bench.send();
+    assert_eq!(bench.batcher.room(id, now), Some(WINDOW - 20_002));
+    // Halves give back what they carry, however they end.
+    let (first, second) = sent.remove(0).split().expect("two entries");
+    first.close();
+    assert_eq!(bench.batcher.room(id, now), Some(WINDOW - 10_001));
+    drop(second);
+    assert_eq!(bench.batcher.room(id, now), Some(WINDOW));
+}
+
+#[test]
+fn a_window_grows_with_the_round_trip_and_only_for_who_needs_it() {
+    let mut bench = Bench::new();
+    let (fast, slow) = (bench.add("fast", 1, 100), bench.add("slow", 2, 100));
+    for batch in bench.send() {
+        batch.answered_within(Duration::from_millis(100));
+        batch.close();
+    }
+    bench.batcher.suit(fast, 3e6);
+    bench.batcher.suit(slow, 50e3);
+    assert_eq!((bench.batcher.window(fast), bench.batcher.window(slow)), (Some(900_000), Some(WINDOW)));
+    // It has caught up, and little is written now.
+    bench.batcher.suit(fast, 10e3);
+    assert_eq!(bench.batcher.window(fast), Some(WINDOW));
+    bench.batcher.suit(fast, 1e9);
+    assert_eq!(bench.batcher.window(fast), Some(1 << 20));
+}
+
+#[test]
+fn an_outage_is_no_round_trip() {
+    let mut bench = Bench::new();
+    let id = bench.add("a", 1, 100);
+    for batch in bench.send() {
+        batch.answered_within(Duration::from_secs(600));
+        batch.close();
+    }
+    bench.batcher.suit(id, 10_000.0);
+    assert_eq!(bench.batcher.window(id), Some(WINDOW));
+}
+
+#[test]
+fn all_batches_together_hold_what_they_may_and_no_more_windows_grow_then() {
+    let mut bench = Bench::with(|config| config.buffer = 1 << 20);
+    let id = bench.add("a", 1, 100);
+    for batch in bench.send() {
+        batch.answered_within(Duration::from_millis(100));
+        batch.close();
+    }
+    for n in 0..20 {
+        assert!(!bench.batcher.has_no_room(), "{n}");
+        bench.add(&format!("s{n}"), n, 54_000);
+    }
+    assert!(bench.batcher.has_no_room());
+    assert!(bench.batcher.is_full(id));
+    bench.batcher.suit(id, 3e6);
+    assert_eq!(bench.batcher.window(id), Some(WINDOW));
+    bench.send().into_iter().for_each(Batch::close);
+    assert!(!bench.batcher.has_no_room());
+}
+
+#[test]
+fn what_loki_can_never_take_does_not_leave() {
+    let mut bench = Bench::new();
+    for (labels, reason) in [
+        (LabelSet::default(), "missing_labels"),
+        (LabelSet::new([("a-b", "c")]), "invalid_labels"),
+        (LabelSet::new([("", "c")]), "invalid_labels"),
+    ] {
+        let entry = bench.entry(None, &labels, 1, "line");
+        match bench.batcher.add(entry, bench.clock.now()) {
+            Outcome::Refused(_, given) => assert_eq!(given, Reason::Loki(reason)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(bench.send().is_empty());
+    // With an external label there is one.
+    let mut bench = Bench::with(|config| config.external_labels = Labels::from([("cluster".into(), "c".into())]));
+    let entry = bench.entry(None, &LabelSet::default(), 1, "line");
+    assert!(matches!(bench.batcher.add(entry, bench.clock.now()), Outcome::Batched(_)));
+}
+
+#[test]
+fn streams_and_tenants_made_of_what_lines_say_do_not_add_up() {
+    let mut bench = Bench::new();
+    for n in 0..500 {
+        let labels = LabelSet::new([("request", n.to_string())]);
+        let tenant = format!("tenant-{}", n % 100);
+        let entry = bench.entry(Some(&tenant), &labels, n, "line");
+        bench.batcher.add(entry, bench.clock.now());
+    }
+    bench.send().into_iter().for_each(Batch::close);
+    assert_eq!((bench.batcher.streams.len(), bench.batcher.tenants.len()), (500, 100));
+    bench.clock.advance(Duration::from_secs(301));
+    bench.add("alive", 1, 10);
+    bench.send();
+    assert_eq!((bench.batcher.streams.len(), bench.batcher.tenants.len(), bench.batcher.lanes.len()), (1, 1, 1));
+}
+
+#[test]
+fn an_empty_line_is_under_way_like_any_other() {
+    let mut bench = Bench::new();
+    let id = bench.add("a", 1, 0);
+    let now = bench.now();
+    assert_eq!(bench.batcher.room(id, now), Some(WINDOW - 1));
+    bench.clock.advance(Duration::from_secs(400));
+    // Forgetting it now would leave its line in nobody's batch.
+    bench.batcher.next(bench.now(), false);
+    assert!(bench.batcher.room(id, now).is_some());
+}
+
+#[test]
+fn what_a_batch_ends_as_is_written_into_its_logs_accounts() {
+    let mut bench = Bench::new();
+    for n in 0..10 {
+        bench.add(if n % 2 == 0 { "a" } else { "b" }, 1, 9);
+    }
+    let mut sent = bench.send();
+    let (first, second) = sent.remove(0).split().expect("two streams");
+    let (half, quarter) = first.split().expect("five entries");
+    assert_eq!((half.entries(), quarter.entries(), second.entries()), (2, 3, 5));
+    half.close();
+    quarter.discard(3, &Reason::IngesterError);
+    second.discard(2, &Reason::Loki("greater_than_max_sample_age"));
+    let account = bench.ledger.account();
+    let lines = |lines: u64| Weight { lines, bytes: lines * 10 };
+    assert_eq!(account.delivered, lines(5));
+    let age = Reason::Loki("greater_than_max_sample_age");
+    assert_eq!(account.discarded, [(Reason::IngesterError, lines(3)), (age, lines(2))]);
+    assert!(bench.ledger.is_settled());
+}
+
+#[test]
+fn what_loki_has_named_as_its_limit_is_not_sent_for_a_minute() {
+    let mut bench = Bench::new();
+    bench.add("a", 1, 300_000);
+    let sent = bench.send();
+    sent[0].learn(Bound::Line(262_144));
+    sent[0].learn(Bound::Age(Duration::from_secs(7 * 86_400)));
+    sent[0].learn(Bound::Labels(1));
+    let refused = |outcome: Outcome<'_>| match outcome {
+        Outcome::Refused(entry, reason) => {
+            Entry::discard(entry, &reason);
+            reason.as_str().to_string()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(bench.try_add("b", 1, 262_145)), "line_too_long");
+    bench.add("b", 1, 262_144);
+    bench.time = NOW - 8 * 24 * 60 * MINUTE;
+    assert_eq!(refused(bench.try_add("b", 1, 10)), "greater_than_max_sample_age");
+    bench.time = NOW - 6 * 24 * 60 * MINUTE;
+    bench.add("b", 1, 10);
+    let two = LabelSet::new([("app", "a"), ("pod", "b")]);
+    let entry = bench.entry(None, &two, 1, "x");
+    assert_eq!(refused(bench.batcher.add(entry, bench.clock.now())), "max_label_names_per_series");
+    // It may have been raised by now: the next one asks.
+    bench.clock.advance(Duration::from_secs(120));
+    bench.add("b", 1, 262_145);
+}

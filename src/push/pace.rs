@@ -1,0 +1,480 @@
+//! How fast Loki takes what it is sent: `rate_limits` of a client.
+//!
+//! ```yaml
+//! clients:
+//!   - url: http://loki:3100/loki/api/v1/push
+//!     rate_limits:                            # Loki's own names, as in its limits_config
+//!       per_stream_rate_limit: 3MB            # what one stream may send a second
+//!       per_stream_rate_limit_burst: 15MB
+//!       ingestion_rate_mb: 4                  # what a tenant may
+//!       ingestion_burst_size_mb: 6
+//! ```
+//!
+//! What is written there is kept to. What is not begins at Loki's default, and follows what Loki does: where it takes more
+//! (many raise these limits, and a node that stays below them for nothing falls behind its files), so much is sent from
+//! then on; where it answers 429, what it names in the answer, and less while it goes on to refuse, since a tenant's limit
+//! is shared with every other agent.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use governor::clock::{Clock, MonotonicClock};
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use serde::{Deserialize, Serialize};
+
+use super::config::Error;
+use crate::model::units::ByteSize;
+
+const MIB: u32 = 1 << 20;
+const STREAM: Terms = Terms { rate: 3 * MIB, burst: 15 * MIB };
+const INGESTION: Terms = Terms { rate: 4 * MIB, burst: 6 * MIB };
+
+/// However often it is refused, so much a second is tried.
+const LEAST: u32 = 16 << 10;
+
+/// How long a limit that Loki has named is taken as true.
+const TRUE_FOR: Duration = Duration::from_secs(600);
+/// How often more is tried again, up to what it named.
+const RECOVERY: Duration = Duration::from_secs(10);
+
+/// Beyond so many streams or tenants those are forgotten that had nothing to send lately.
+const MANY: usize = 256;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateLimits {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_stream_rate_limit: Option<ByteSize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_stream_rate_limit_burst: Option<ByteSize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingestion_rate_mb: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingestion_burst_size_mb: Option<f64>,
+}
+
+impl RateLimits {
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        let too_small = |key: &str, bytes: Option<f64>| match bytes {
+            Some(bytes) if bytes.is_nan() || bytes < f64::from(LEAST) => Err(Error::new(
+                key,
+                format!("must be at least {}; leave it out for Loki's default", ByteSize(LEAST.into())),
+            )),
+            _ => Ok(()),
+        };
+        let size = |size: Option<ByteSize>| size.map(|s| s.0 as f64);
+        let mb = |mb: Option<f64>| mb.map(|mb| mb * f64::from(MIB));
+        too_small("per_stream_rate_limit", size(self.per_stream_rate_limit))?;
+        too_small("per_stream_rate_limit_burst", size(self.per_stream_rate_limit_burst))?;
+        too_small("ingestion_rate_mb", mb(self.ingestion_rate_mb))?;
+        too_small("ingestion_burst_size_mb", mb(self.ingestion_burst_size_mb))
+    }
+
+    fn stream(&self) -> (Terms, bool) {
+        let size = |size: Option<ByteSize>| size.map(|s| s.0 as f64);
+        STREAM.or(size(self.per_stream_rate_limit), size(self.per_stream_rate_limit_burst))
+    }
+
+    fn ingestion(&self) -> (Terms, bool) {
+        let mb = |mb: Option<f64>| mb.map(|mb| mb * f64::from(MIB));
+        INGESTION.or(mb(self.ingestion_rate_mb), mb(self.ingestion_burst_size_mb))
+    }
+}
+
+/// Which of Loki's limits an answer speaks of, and the bytes a second it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) of: Limit,
+    pub(super) named: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limit {
+    Stream,
+    Ingestion,
+}
+
+/// Bytes a second, and how many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Terms {
+    rate: u32,
+    burst: u32,
+}
+
+impl Terms {
+    /// What the user wrote, and whether that was the rate.
+    fn or(self, rate: Option<f64>, burst: Option<f64>) -> (Terms, bool) {
+        let bytes = |n: f64| n.min(f64::from(u32::MAX / 2)) as u32;
+        // A burst that is not named is in proportion.
+        let scaled = rate.map(|rate| rate * f64::from(self.burst) / f64::from(self.rate));
+        let terms = Terms { rate: rate.map_or(self.rate, bytes), burst: burst.or(scaled).map_or(self.burst, bytes) };
+        (terms, rate.is_some())
+    }
+
+    fn doubled(self) -> Terms {
+        let most = u32::MAX / 2;
+        Terms { rate: self.rate.saturating_mul(2).min(most), burst: self.burst.saturating_mul(2).min(most) }
+    }
+}
+
+/// The paces of a client's tenants and of the streams that travel alone.
+#[derive(Debug)]
+pub(super) struct Paces<C: Clock = MonotonicClock> {
+    limits: RateLimits,
+    /// The most that a push can carry.
+    batchsize: u32,
+    clock: C,
+    tenants: HashMap<Option<Arc<str>>, Tenant<C>>,
+}
+
+#[derive(Debug)]
+struct Tenant<C: Clock> {
+    ingestion: Pace,
+    stream: Pace,
+    bucket: Bucket<C>,
+    /// By lane: of those that carry one stream alone.
+    streams: HashMap<u64, Bucket<C>>,
+    touched: Instant,
+}
+
+/// What Loki is believed to take, and why.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    terms: Terms,
+    /// The user said so.
+    fixed: bool,
+    /// What Loki named, or would be its default; and when it last refused.
+    refused: Option<(Terms, Instant)>,
+    /// When it was first refused in this row.
+    since: Option<Instant>,
+    recovered: Instant,
+}
+
+/// governor's bucket, made with these terms.
+#[derive(Debug)]
+struct Bucket<C: Clock> {
+    terms: Terms,
+    limiter: RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>,
+    /// More was sent than the terms allow, to see whether Loki takes it.
+    probing: bool,
+    touched: Instant,
+}
+
+impl Paces {
+    pub(super) fn new(limits: RateLimits, batchsize: usize) -> Self {
+        Self::with_clock(limits, batchsize, MonotonicClock)
+    }
+}
+
+impl<C: Clock + Clone> Paces<C> {
+    fn with_clock(limits: RateLimits, batchsize: usize, clock: C) -> Self {
+        let batchsize = u32::try_from(batchsize).unwrap_or(u32::MAX / 2);
+        Self { limits, batchsize, clock, tenants: HashMap::new() }
+    }
+
+    /// How long to wait before so many bytes may go. When that is nothing, they have been charged. `lane`: of a push that
+    /// carries one stream alone.
+    pub(super) fn charge(
+        &mut self,
+        tenant: &Option<Arc<str>>,
+        lane: Option<u64>,
+        bytes: usize,
+        now: Instant,
+    ) -> Option<Duration> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.make_room(now);
+        let (clock, batchsize) = (self.clock.clone(), self.batchsize);
+        let tenant = self.tenant(tenant, now);
+        if let Some(lane) = lane {
+            let pace = tenant.stream;
+            let bucket = tenant.streams.entry(lane).or_insert_with(|| Bucket::new(pace.terms, batchsize, &clock, now));
+            if let Some(wait) = bucket.charge(&pace, bytes, batchsize, &clock, now) {
+                return Some(wait);
+            }
+        }
+        let pace = tenant.ingestion;
+        tenant.bucket.charge(&pace, bytes, batchsize, &clock, now)
+    }
+
+    /// The push was taken.
+    pub(super) fn accepted(&mut self, tenant: &Option<Arc<str>>, lane: Option<u64>, now: Instant) {
+        let tenant = self.tenant(tenant, now);
+        tenant.ingestion.accepted(&mut tenant.bucket.probing, now);
+        if let Some(bucket) = lane.and_then(|lane| tenant.streams.get_mut(&lane)) {
+            tenant.stream.accepted(&mut bucket.probing, now);
+        }
+    }
+
+    /// The push was refused because of a limit; gives the bytes a second that are sent from now on.
+    pub(super) fn refused(
+        &mut self,
+        tenant: &Option<Arc<str>>,
+        lane: Option<u64>,
+        refusal: Refusal,
+        now: Instant,
+    ) -> u32 {
+        let (clock, batchsize) = (self.clock.clone(), self.batchsize);
+        let tenant = self.tenant(tenant, now);
+        let (pace, bucket, default) = match refusal.of {
+            Limit::Stream => {
+                let bucket = lane.and_then(|lane| tenant.streams.get_mut(&lane));
+                (&mut tenant.stream, bucket, STREAM)
+            }
+            Limit::Ingestion => (&mut tenant.ingestion, Some(&mut tenant.bucket), INGESTION),
+        };
+        pace.refused(refusal.named, default, now);
+        if let Some(bucket) = bucket {
+            // Loki's bucket is empty now, so this one is.
+            *bucket = Bucket::new(pace.terms, batchsize, &clock, now);
+            bucket.drain();
+        }
+        pace.terms.rate
+    }
+
+    fn tenant(&mut self, name: &Option<Arc<str>>, now: Instant) -> &mut Tenant<C> {
+        let Self { limits, batchsize, clock, tenants } = self;
+        let tenant = tenants.entry(name.clone()).or_insert_with(|| {
+            let pace = |(terms, fixed)| Pace { terms, fixed, refused: None, since: None, recovered: now };
+            let ingestion = pace(limits.ingestion());
+            let bucket = Bucket::new(ingestion.terms, *batchsize, clock, now);
+            Tenant { ingestion, stream: pace(limits.stream()), bucket, streams: HashMap::new(), touched: now }
+        });
+        tenant.touched = now;
+        tenant
+    }
+
+    fn make_room(&mut self, now: Instant) {
+        let recent = |touched: Instant| now.saturating_duration_since(touched) < TRUE_FOR;
+        if self.tenants.len() > MANY {
+            self.tenants.retain(|_, tenant| recent(tenant.touched));
+        }
+        for tenant in self.tenants.values_mut().filter(|tenant| tenant.streams.len() > MANY) {
+            tenant.streams.retain(|_, bucket| now.saturating_duration_since(bucket.touched) < RECOVERY);
+        }
+    }
+}
+
+impl Pace {
+    fn may_probe(&self, now: Instant) -> bool {
+        !self.fixed && self.refused.is_none_or(|(_, at)| now.saturating_duration_since(at) >= TRUE_FOR)
+    }
+
+    fn accepted(&mut self, probing: &mut bool, now: Instant) {
+        if std::mem::take(probing) && self.may_probe(now) {
+            self.terms = self.terms.doubled();
+            self.refused = None;
+        } else if let Some((named, at)) = self.refused
+            && self.terms.rate < named.rate
+            && now.saturating_duration_since(at.max(self.recovered)) >= RECOVERY
+        {
+            self.terms.rate = (self.terms.rate / 4 * 5).min(named.rate);
+            self.recovered = now;
+        }
+    }
+
+    fn refused(&mut self, named: Option<u64>, default: Terms, now: Instant) {
+        let named = named.map_or(default.rate, |n| u32::try_from(n).unwrap_or(u32::MAX / 2)).max(LEAST);
+        let again = self.refused.is_some_and(|(_, at)| now.saturating_duration_since(at) < TRUE_FOR);
+        // Those that were on the way at the first refusal are no second one.
+        if again && self.since.is_some_and(|at| now.saturating_duration_since(at) < Duration::from_secs(1)) {
+            return;
+        }
+        let rate = if again { (self.terms.rate / 4 * 3).max(LEAST) } else { named.min(self.terms.rate) };
+        let rate = rate.min(named);
+        self.terms = Terms { rate, burst: rate };
+        self.refused = Some((Terms { rate: named, burst: named }, now));
+        self.since = Some(now);
+        self.recovered = now;
+    }
+}
+
+impl<C: Clock + Clone> Bucket<C> {
+    fn new(terms: Terms, batchsize: u32, clock: &C, now: Instant) -> Self {
+        let rate = NonZeroU32::new(terms.rate).unwrap_or(NonZeroU32::MIN);
+        // Whatever the burst is, a whole push has to fit through.
+        let burst = NonZeroU32::new(terms.burst.max(batchsize)).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(rate).allow_burst(burst);
+        Self { terms, limiter: RateLimiter::direct_with_clock(quota, clock.clone()), probing: false, touched: now }
+    }
+
+    fn drain(&mut self) {
+        let all = NonZeroU32::new(self.terms.burst).unwrap_or(NonZeroU32::MIN);
+        let _ = self.limiter.check_n(all);
+    }
+
+    fn charge(&mut self, pace: &Pace, bytes: u32, batchsize: u32, clock: &C, now: Instant) -> Option<Duration> {
+        if self.terms != pace.terms {
+            *self = Self::new(pace.terms, batchsize, clock, now);
+            if pace.refused.is_some() {
+                self.drain();
+            }
+        }
+        self.touched = now;
+        let bytes = NonZeroU32::new(bytes.min(self.terms.burst.max(batchsize))).unwrap_or(NonZeroU32::MIN);
+        match self.limiter.check_n(bytes) {
+            Ok(Err(_)) if pace.may_probe(now) => {
+                self.probing = true;
+                None
+            }
+            Ok(Err(early)) => Some(early.wait_time_from(clock.now()).max(Duration::from_millis(1))),
+            Ok(Ok(())) | Err(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use governor::clock::FakeRelativeClock;
+
+    struct World {
+        paces: Paces<FakeRelativeClock>,
+        clock: FakeRelativeClock,
+        start: Instant,
+        passed: Duration,
+    }
+
+    impl World {
+        fn new(limits: &str) -> Self {
+            let limits = serde_yaml::from_str(limits).expect(limits);
+            let clock = FakeRelativeClock::default();
+            let paces = Paces::with_clock(limits, 1 << 20, clock.clone());
+            Self { paces, clock, start: Instant::now(), passed: Duration::ZERO }
+        }
+
+        fn now(&self) -> Instant {
+            self.start + self.passed
+        }
+
+        fn pass(&mut self, time: Duration) {
+            self.clock.advance(time);
+            self.passed += time;
+        }
+
+        /// MiB that stream 1 gets through in so many seconds, where Loki takes all.
+        fn sends(&mut self, seconds: u64) -> f64 {
+            let (end, mut sent) = (self.passed + Duration::from_secs(seconds), 0);
+            while self.passed < end {
+                match self.paces.charge(&None, Some(1), 64 << 10, self.now()) {
+                    None => {
+                        sent += 64 << 10;
+                        let now = self.now();
+                        self.paces.accepted(&None, Some(1), now);
+                        self.pass(Duration::from_millis(1));
+                    }
+                    Some(wait) => self.pass(wait.min(end - self.passed)),
+                }
+            }
+            f64::from(sent) / f64::from(MIB)
+        }
+
+        fn refused(&mut self, of: Limit, named: Option<u64>) -> u32 {
+            let now = self.now();
+            self.paces.refused(&None, Some(1), Refusal { of, named }, now)
+        }
+    }
+
+    #[test]
+    fn what_the_user_wrote_is_kept_to() {
+        let mut world =
+            World::new("{per_stream_rate_limit: 1MB, per_stream_rate_limit_burst: 2MB, ingestion_rate_mb: 100}");
+        let sent = world.sends(10);
+        assert!((11.9..=12.1).contains(&sent), "{sent} MiB in 10 s at 1 MiB/s with a burst of 2 MiB");
+        let mut world = World::new("{ingestion_rate_mb: 2, per_stream_rate_limit: 100MB}");
+        let sent = world.sends(10);
+        assert!((22.9..=23.1).contains(&sent), "{sent} MiB in 10 s at 2 MiB/s with a burst in proportion, 3 MiB");
+    }
+
+    #[test]
+    fn where_loki_takes_more_more_is_sent() {
+        let mut world = World::new("{}");
+        // 62.5 MiB/s is what this test's world can send at most.
+        assert!(world.sends(5) > 250.0);
+    }
+
+    #[test]
+    fn a_refusal_sets_the_pace_to_what_it_names() {
+        let mut world = World::new("{}");
+        world.sends(1);
+        assert_eq!(world.refused(Limit::Stream, Some(1 << 20)), 1 << 20);
+        let sent = world.sends(10);
+        assert!((9.8..=11.0).contains(&sent), "{sent} MiB in 10 s at 1 MiB/s");
+        // Another stream of the tenant has the same limit, from its beginning.
+        let now = world.now();
+        let mut other = 0;
+        while world.paces.charge(&None, Some(2), 64 << 10, now).is_none() {
+            other += 64 << 10;
+        }
+        assert!(other <= 1 << 20, "{other}");
+    }
+
+    #[test]
+    fn a_refusal_that_names_nothing_means_the_default() {
+        let mut world = World::new("{}");
+        world.sends(1);
+        assert_eq!(world.refused(Limit::Ingestion, None), 4 << 20);
+        let sent = world.sends(10);
+        assert!((39.0..=42.0).contains(&sent), "{sent} MiB in 10 s at 4 MiB/s");
+    }
+
+    #[test]
+    fn a_limit_that_is_shared_is_approached_from_below() {
+        let mut world = World::new("{}");
+        let full = world.refused(Limit::Ingestion, Some(4 << 20));
+        // The answers of what was under way say nothing new.
+        assert_eq!(world.refused(Limit::Ingestion, Some(4 << 20)), full);
+        world.pass(Duration::from_secs(2));
+        assert_eq!(world.refused(Limit::Ingestion, Some(4 << 20)), full / 4 * 3);
+        for _ in 0..100 {
+            world.pass(Duration::from_secs(2));
+            world.refused(Limit::Ingestion, Some(4 << 20));
+        }
+        assert_eq!(world.refused(Limit::Ingestion, Some(4 << 20)), LEAST);
+        world.sends(300);
+        assert_eq!(world.paces.tenant(&None, world.start).ingestion.terms.rate, full);
+    }
+
+    #[test]
+    fn a_named_limit_is_believed_for_a_while() {
+        let mut world = World::new("{}");
+        world.refused(Limit::Stream, Some(1 << 20));
+        assert!(world.sends(10) < 11.5);
+        world.pass(TRUE_FOR);
+        assert!(world.sends(10) > 100.0);
+    }
+
+    #[test]
+    fn tenants_and_streams_made_of_lines_do_not_add_up() {
+        let mut world = World::new("{}");
+        for n in 0..10 * MANY as u64 {
+            let (tenant, now) = (Some(Arc::from(n.to_string())), world.now());
+            world.paces.charge(&tenant, None, 100, now);
+            world.paces.charge(&None, Some(n), 100, now);
+            world.pass(Duration::from_secs(3));
+        }
+        assert!(world.paces.tenants.len() <= MANY + 1, "{}", world.paces.tenants.len());
+        assert!(world.paces.tenants[&None].streams.len() <= MANY + 1);
+    }
+
+    #[test]
+    fn what_would_never_get_through_is_refused() {
+        for limits in [
+            "{per_stream_rate_limit: 1KB}",
+            "{ingestion_rate_mb: 0}",
+            "{ingestion_rate_mb: .nan}",
+            "{ingestion_burst_size_mb: -1}",
+        ] {
+            let limits: RateLimits = serde_yaml::from_str(limits).expect(limits);
+            assert!(limits.validate().is_err(), "{limits:?}");
+        }
+        assert_eq!(RateLimits::default().validate(), Ok(()));
+    }
+}

@@ -1,0 +1,67 @@
+//! What one log may cost the others, and the node.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use super::rig::{self, Dir};
+use crate::model::Report;
+
+#[test]
+fn deleted_files_hold_so_much_of_the_disk_and_the_rest_is_said_to_be_lost() {
+    let dir = Dir::new();
+    let mut rig = dir.scrape_with("*.log", "[]", |config| config.deleted_files_limit = 300_000);
+    rig.answer = false;
+    // The one is small and is spared.
+    dir.number("small.log", 0, 1_000);
+    dir.number("large.log", 0, 5_000);
+    let written = fs::metadata(dir.path("large.log")).expect("there").len();
+    rig.until(|stored| {
+        stored.iter().any(|s| s.labels.contains("small")) && stored.iter().any(|s| s.labels.contains("large"))
+    });
+    fs::remove_file(dir.path("small.log")).expect("removed");
+    fs::remove_file(dir.path("large.log")).expect("removed");
+    let report = rig.scrape.as_ref().expect("running").report();
+    let lost = |name: &str| {
+        let files = report.targets().into_iter().flat_map(|target| target.files);
+        let account = files.filter(|f| f.path.ends_with(name)).map(|f| f.account).next();
+        account.map(|account| (account.read.bytes, account.lost_bytes.values().sum::<u64>()))
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !lost("large.log").is_some_and(|(read, lost)| read + lost == written && lost > 0) {
+        assert!(Instant::now() < deadline, "{:?} of {written}", lost("large.log"));
+        rig.until(|_| true);
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    assert_eq!(lost("small.log").map(|(_, lost)| lost), Some(0));
+    rig.answer();
+    let small = |stored: &[rig::Stored]| stored.iter().filter(|s| s.labels.contains("small")).count();
+    rig.until(|stored| small(stored) == 1_000);
+}
+
+#[test]
+fn a_loud_log_costs_quiet_ones_nothing() {
+    let dir = Dir::new();
+    dir.number("loud.log", 0, 20_000);
+    for n in 0..9 {
+        dir.append(&format!("quiet-{n}.log"), "first\n");
+    }
+    let mut rig = dir.scrape("*.log", "[]");
+    rig.ignore_led = true;
+    let quiet = |stored: &[rig::Stored]| stored.iter().filter(|s| s.labels.contains("quiet")).count();
+    rig.until(|stored| quiet(stored) == 9);
+    // What the loud one sends by now is never answered; its window is full, and nobody else's is.
+    let loud = |stored: &[rig::Stored]| {
+        stored.iter().filter(|s| s.labels.contains("loud")).map(|s| s.line.len()).sum::<usize>()
+    };
+    rig.until(|stored| loud(stored) > 100_000);
+    for round in 2..20 {
+        for n in 0..9 {
+            dir.append(&format!("quiet-{n}.log"), format!("{round}\n"));
+        }
+        rig.until(|stored| quiet(stored) == 9 * round);
+    }
+    assert!(loud(&rig.stored) < 300_000, "one window and what was answered before: {}", loud(&rig.stored));
+    rig.ignore_led = false;
+    rig.answer();
+    rig.until(|stored| loud(stored) > 2_000_000);
+}

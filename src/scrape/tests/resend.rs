@@ -1,0 +1,358 @@
+//! A reader that is killed again and again, turn by turn on a clock of its own: what it sends again must be the same.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::rig::{Dir, Stored, decode, outlet};
+use crate::batch::Batch;
+use crate::metrics::{Dropped, Registry};
+use crate::model::{Clock, LabelSet, Target};
+use crate::positions::Positions;
+use crate::relabel::Rules;
+use crate::scrape::metrics::Metrics;
+use crate::scrape::post::{Assignment, Command, Mailbox};
+use crate::scrape::reader::{Parts, Reader};
+use crate::scrape::status::Status;
+use crate::scrape::{Bell, Config, Job, tail};
+
+const BEGIN: i64 = 1_795_000_000_000_000_000;
+const TURN: Duration = Duration::from_millis(20);
+
+/// Ways to be killed, for each check.
+const SEEDS: u64 = 8;
+
+/// A machine that outlives its agent: files, a clock, and what Loki has stored.
+struct Machine {
+    dir: Dir,
+    clock: Clock,
+    stages: &'static str,
+    /// Bytes that may be sent and not acknowledged: so small that a file is read in many chunks.
+    window: usize,
+    batchsize: usize,
+    stored: BTreeSet<Stored>,
+    /// Entries, as often as they were sent.
+    sent: usize,
+    /// How often an agent began.
+    runs: usize,
+}
+
+/// An agent at work.
+struct Run {
+    reader: Reader,
+    mailbox: Arc<Mailbox>,
+    positions: Arc<Positions>,
+    batches: UnboundedReceiver<Batch>,
+    unanswered: Vec<Batch>,
+    /// The scout's, which nobody reads.
+    _events: mpsc::Receiver<crate::scrape::post::Event>,
+}
+
+impl Machine {
+    fn new(stages: &'static str) -> Self {
+        Self {
+            dir: Dir::new(),
+            clock: Clock::standing(BEGIN),
+            stages,
+            window: 300,
+            batchsize: 150,
+            stored: BTreeSet::new(),
+            sent: 0,
+            runs: 0,
+        }
+    }
+
+    fn start(&mut self) -> Run {
+        self.runs += 1;
+        let positions = self.dir.positions();
+        let (mut outlet, batches) = outlet("loki");
+        outlet.batch.batchsize = self.batchsize;
+        outlet.batch.replay_window = self.window;
+        let stages: Vec<serde_yaml::Value> = serde_yaml::from_str(self.stages).expect("yaml");
+        let job = Job {
+            name: "job".into(),
+            rules: Rules::compile(&[]).expect("no rules"),
+            program: Some(crate::stages::compile(&stages).expect("stages")),
+            options: tail::Options { grace: Duration::from_millis(50), ..tail::Options::default() },
+            unreadable: None,
+        };
+        let config = Config {
+            hostname: "here".into(),
+            sync_period: Duration::from_secs(1),
+            positions_sync_period: Duration::from_secs(1),
+            min_poll: Duration::from_millis(10),
+            max_poll: Some(Duration::from_millis(10)),
+            rate: None,
+            deleted_files_limit: 1 << 30,
+            dry_run: false,
+            stdin: None,
+        };
+        let (registry, status) = (Registry::new(), Arc::new(Status::default()));
+        let mailbox = Arc::new(Mailbox::new(Arc::new(Bell::default())));
+        let (scout, events) = mpsc::channel();
+        let reader = Reader::new(Parts {
+            clock: self.clock.clone(),
+            index: 0,
+            config,
+            jobs: [job].into(),
+            outlet,
+            positions: positions.clone(),
+            mailbox: mailbox.clone(),
+            scout,
+            metrics: Metrics::register(&registry, status.clone()),
+            dropped: Dropped::register(&registry),
+            custom: None,
+            status,
+        });
+        let path = self.dir.path("0.log");
+        let target = Target {
+            job: "job".into(),
+            discovered: Default::default(),
+            labels: LabelSet::new([("app", "a")]),
+            path: path.display().to_string(),
+            exclude: None,
+            defaulted: false,
+        };
+        // The log's number is another in each run, as it is in life.
+        let log = 10 + self.runs as u64;
+        let assignment = Assignment { log, path, target: target.into(), job: 0, from_oldest: false };
+        mailbox.send(Command::Add(assignment));
+        Run { reader, mailbox, positions, batches, unanswered: Vec::new(), _events: events }
+    }
+
+    /// One turn of the reader; Loki stores what it is sent, whether the answer arrives or not.
+    fn turn(&mut self, run: &mut Run) {
+        run.reader.turn();
+        self.clock.advance(TURN);
+        while let Ok(batch) = run.batches.try_recv() {
+            self.sent += batch.entries();
+            self.stored.extend(decode(&batch));
+            run.unanswered.push(batch);
+        }
+    }
+
+    /// Runs until nothing comes any more, everything answered; then lets go what the stages hold.
+    fn finish(&mut self) {
+        let mut run = self.start();
+        for wait in [Duration::ZERO, Duration::from_secs(20_000)] {
+            self.clock.advance(wait);
+            // So long that a renamed file is let go.
+            let mut quiet = 0;
+            while quiet < 20 {
+                self.turn(&mut run);
+                quiet = if run.unanswered.is_empty() { quiet + 1 } else { 0 };
+                run.unanswered.drain(..).for_each(Batch::close);
+            }
+        }
+        // And what an agent finds after that.
+        let before = self.stored.len();
+        drop(run);
+        let mut run = self.start();
+        (0..20).for_each(|_| self.turn(&mut run));
+        assert!(run.unanswered.is_empty(), "all was delivered, and still something was sent again");
+        assert_eq!(self.stored.len(), before);
+    }
+
+    fn rotate(&self, run: &Run) {
+        fs::rename(self.dir.path("0.log"), self.dir.path("0.log.20261122-100000")).expect("renamed");
+        self.dir.append("0.log", "");
+        run.mailbox.send(Command::Look(10 + self.runs as u64));
+    }
+
+    fn compress(&self) {
+        let plain = self.dir.path("0.log.20261122-100000");
+        let file = fs::File::create(self.dir.path("0.log.20261122-100000.gz")).expect("created");
+        let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+        encoder.write_all(&fs::read(&plain).expect("read")).expect("written");
+        encoder.finish().expect("written");
+        fs::remove_file(plain).expect("removed");
+    }
+}
+
+/// Numbers that are the same for a seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) as usize) % sides
+    }
+}
+
+/// What an agent that nobody disturbs stores of the file.
+fn undisturbed(stages: &'static str, text: &str) -> BTreeSet<Stored> {
+    let mut machine = Machine::new(stages);
+    machine.dir.append("0.log", text);
+    machine.finish();
+    machine.stored
+}
+
+/// Labels (less `filename`, which has the directory) and line of each entry, in order. One that is there twice was stored
+/// under two times.
+fn parts(stored: &BTreeSet<Stored>) -> Vec<(&str, &str)> {
+    let mut parts: Vec<(&str, &str)> = Vec::new();
+    for entry in stored {
+        let stream = entry.labels.split_once("stream=").map_or("", |(_, stream)| stream);
+        parts.push((stream, &entry.line));
+    }
+    parts.sort_unstable();
+    parts
+}
+
+/// Kills agents at all kinds of moments while the file grows, and perhaps rotates, and holds what Loki stored in all
+/// against what is stored when nobody disturbs.
+#[track_caller]
+fn check(stages: &'static str, text: &str, rotates: bool) {
+    let undisturbed = undisturbed(stages, text);
+    let want = parts(&undisturbed);
+    let mut again = 0;
+    for seed in 0..SEEDS {
+        let mut dice = Dice(seed);
+        let mut machine = Machine::new(stages);
+        machine.window = [120, 300, 900][dice.roll(3)];
+        machine.batchsize = [1, 100, 400][dice.roll(3)];
+        let mut rest = text;
+        let mut rotated = 0;
+        while !rest.is_empty() {
+            let mut run = machine.start();
+            for _ in 0..1 + dice.roll(8) {
+                if dice.roll(2) == 0 {
+                    let (now, later) = rest.split_at(dice.roll(400).min(rest.len()));
+                    machine.dir.append("0.log", now);
+                    rest = later;
+                }
+                // At the end of a line, as the kubelet does.
+                let whole = rest.len() < text.len() && text[..text.len() - rest.len()].ends_with('\n');
+                if rotates && rotated == 0 && whole && rest.len() < text.len() / 2 {
+                    rotated = 1;
+                    machine.rotate(&run);
+                }
+                machine.turn(&mut run);
+                for _ in 0..dice.roll(4) {
+                    if !run.unanswered.is_empty() {
+                        let batch = run.unanswered.swap_remove(dice.roll(run.unanswered.len()));
+                        batch.close();
+                    }
+                }
+                if dice.roll(16) == 0 {
+                    run.positions.sync().expect("written");
+                }
+            }
+            // Killed: what it had in memory is gone.
+            drop(run);
+            if rotated == 1 && dice.roll(2) == 0 {
+                rotated = 2;
+                machine.compress();
+            }
+        }
+        machine.finish();
+        assert_eq!(parts(&machine.stored), want, "seed {seed}, {} runs", machine.runs);
+        again += machine.sent - machine.stored.len();
+    }
+    assert!(again > 0, "nothing was sent twice: this tested nothing");
+}
+
+/// A day in the life of a program: lines of both streams in turn, in parts or whole.
+fn cri(lines: usize, mut line: impl FnMut(&mut Dice, usize) -> String) -> String {
+    let mut dice = Dice(7);
+    let mut text = String::new();
+    for n in 0..lines {
+        let stream = ["stdout", "stderr"][dice.roll(2)];
+        let flag = if dice.roll(3) == 0 && n + 6 < lines { "P" } else { "F" };
+        let content = line(&mut dice, n);
+        text += &format!("2026-11-22T10:00:{:02}.{n:09}Z {stream} {flag} {content}\n", n / 10 % 60);
+    }
+    text
+}
+
+#[test]
+fn lines_without_times_of_their_own() {
+    let text: String = (0..120).map(|n| format!("line {n} {}\n", "x".repeat(n * 7 % 60))).collect();
+    check("[]", &text, false);
+    check("[]", &text, true);
+}
+
+#[test]
+fn lines_some_of_which_have_times_of_their_own() {
+    let line = |n: usize| match n % 7 {
+        0 => format!("odd {n}\n"),
+        _ => format!("2026-11-22T10:00:00.{n:09}Z stdout F line {n}\n"),
+    };
+    let text: String = (0..120).map(line).collect();
+    check("[cri: {}]", &text, true);
+}
+
+#[test]
+fn parts_of_both_streams() {
+    let text = cri(150, |_, n| format!("part {n} "));
+    check("[cri: {}]", &text, false);
+    check("[cri: {}]", &text, true);
+}
+
+#[test]
+fn blocks_of_lines_without_times() {
+    for width in [1, 70] {
+        let mut dice = Dice(3);
+        let mut line = |n: usize| {
+            let mark = if n == 0 || dice.roll(4) == 0 { ">" } else { " " };
+            format!("{mark} {n} {}\n", "x".repeat(width))
+        };
+        let text: String = (0..120).map(&mut line).collect();
+        check("[multiline: {firstline: '^>', max_wait_time: 2h}]", &text, width > 1);
+    }
+}
+
+#[test]
+fn blocks_that_are_cut_and_go_on() {
+    let mut dice = Dice(5);
+    let mut line = |n: usize| format!("{} {n}\n", if n == 0 || dice.roll(9) == 0 { ">" } else { " " });
+    let text: String = (0..150).map(&mut line).collect();
+    check("[multiline: {firstline: '^>', max_lines: 3, max_wait_time: 2h}]", &text, true);
+}
+
+#[test]
+fn blocks_of_both_streams_whose_lines_come_in_parts() {
+    let mut firsts = [true; 2];
+    let text = cri(200, |dice, n| {
+        let first = dice.roll(4) == 0 || std::mem::take(&mut firsts[n % 2]);
+        format!("{}{n} ", if first { ">" } else { " " })
+    });
+    check("[cri: {}, multiline: {firstline: '^>', max_wait_time: 2h}]", &text, true);
+    check("[cri: {}, labeldrop: [stream], multiline: {firstline: '^>', max_wait_time: 2h}]", &text, false);
+}
+
+#[test]
+fn bytes_that_are_no_text_and_chance_and_the_time() {
+    let text: String = (0..100).map(|n| format!("n={n} ü\u{fffd}\n")).collect();
+    let stages = "[sampling: {rate: 0.5}, regex: {expression: 'n=(?P<n>.)'}, timestamp: {source: n, format: Unix}, \
+                  template: {source: t, template: '{{ .Entry }} {{ now.UnixNano }} {{ uuidv4 }}'}, output: {source: t}]";
+    let mut machine = Machine::new(stages);
+    machine.dir.append("0.log", &text);
+    let mut twice = machine.start();
+    (0..6).for_each(|_| machine.turn(&mut twice));
+    drop(twice);
+    assert!(!machine.stored.is_empty());
+    machine.finish();
+    let numbers: BTreeSet<&str> = machine.stored.iter().filter_map(|s| s.line.split(' ').next()).collect();
+    assert!(machine.sent > machine.stored.len());
+    assert_eq!(numbers.len(), machine.stored.len(), "each line came out the same way each time");
+}
+
+#[test]
+fn where_all_lines_have_times_nothing_is_remembered() {
+    let mut machine = Machine::new("[cri: {}]");
+    machine.dir.append("0.log", cri(150, |_, n| format!("part {n} ")));
+    let mut run = machine.start();
+    for _ in 0..200 {
+        machine.turn(&mut run);
+        run.unanswered.drain(..).for_each(Batch::close);
+    }
+    assert!(machine.stored.len() > 50);
+    let journal = fs::read_to_string(machine.dir.path("positions.yaml.journal")).expect("read");
+    assert!(!journal.lines().any(|line| line.starts_with("r ")), "{journal}");
+}

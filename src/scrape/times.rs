@@ -1,0 +1,320 @@
+//! Times of reading: what lines without a time of their own are given, and which of these have to be remembered so that
+//! such a line is the same when it has to be sent again.
+//!
+//! A chunk's time needs to be remembered once an entry with a time out of that chunk has come through the stages, and has
+//! to be before that entry is sent. Where all lines have times of their own nothing is ever written.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+
+use crate::model::{AckRef, Entry, FileId, Position};
+use crate::positions::ReadTime;
+use crate::tail::Encoding;
+
+/// The chunks of all logs of a reader that are not committed and may matter.
+#[derive(Debug, Default)]
+pub(super) struct Times {
+    /// The chunk being worked on: its log and its times.
+    log: u64,
+    now: Range<i64>,
+    needed: bool,
+    logs: HashMap<u64, VecDeque<Chunk>>,
+    /// To be written down before anything more is sent.
+    unwritten: Vec<(u64, ReadTime)>,
+}
+
+/// A chunk that was worked on: it is needed, or a line of it is held by a stage.
+#[derive(Debug)]
+struct Chunk {
+    time: ReadTime,
+    /// How many slots of its ledger are closed when it is done with.
+    slots: u64,
+    needed: bool,
+}
+
+impl Times {
+    /// A chunk is worked on from now on; `needed` says that its lines show when they were read whatever time they have.
+    pub fn begin(&mut self, log: u64, time: &ReadTime, needed: bool) {
+        self.log = log;
+        self.now = time.time..time.over();
+        self.needed = needed;
+    }
+
+    /// An entry has come through the stages.
+    pub fn note(&mut self, entry: &Entry<'_>) {
+        match entry.ack {
+            AckRef::Chunk(_) => self.needed |= self.now.contains(&entry.timestamp),
+            AckRef::Own(_) => self.note_held(entry),
+        }
+    }
+
+    /// The chunk is worked on; `held` says that lines of it are not through the stages.
+    pub fn end(&mut self, time: ReadTime, slots: u64, held: bool) {
+        self.now = 0..0;
+        let needed = self.needed;
+        if needed {
+            self.unwritten.push((self.log, time));
+        }
+        if needed || held {
+            self.logs.entry(self.log).or_default().push_back(Chunk { time, slots, needed });
+        }
+    }
+
+    /// The same for a chunk whose time is written down already.
+    pub fn end_written(&mut self, time: ReadTime, slots: u64) {
+        self.now = 0..0;
+        self.logs.entry(self.log).or_default().push_back(Chunk { time, slots, needed: true });
+    }
+
+    /// So many slots of a log are behind its position: gives the last time that is.
+    pub fn committed(&mut self, log: u64, slots: u64) -> Option<i64> {
+        let chunks = self.logs.get_mut(&log)?;
+        let mut through = None;
+        while let Some(chunk) = chunks.pop_front_if(|chunk| chunk.slots <= slots) {
+            if chunk.needed {
+                through = Some(chunk.time.time);
+            }
+        }
+        if chunks.is_empty() {
+            self.logs.remove(&log);
+        }
+        through
+    }
+
+    pub fn forget(&mut self, log: u64) {
+        self.logs.remove(&log);
+    }
+
+    /// What is to be written down.
+    pub fn take(&mut self) -> Vec<(u64, ReadTime)> {
+        std::mem::take(&mut self.unwritten)
+    }
+
+    /// It may be of an earlier chunk, and of another log than the one being worked on.
+    fn note_held(&mut self, entry: &Entry<'_>) {
+        let log = entry.origin.log;
+        if log == self.log && self.now.contains(&entry.timestamp) {
+            self.needed = true;
+            return;
+        }
+        let Some(chunks) = self.logs.get_mut(&log) else {
+            return;
+        };
+        // The time tells the chunk: those of a log do not overlap.
+        let after = chunks.partition_point(|chunk| chunk.time.time <= entry.timestamp);
+        let Some(chunk) = after.checked_sub(1).and_then(|i| chunks.get_mut(i)) else {
+            return;
+        };
+        if !chunk.needed && entry.timestamp < chunk.time.over() {
+            chunk.needed = true;
+            self.unwritten.push((log, chunk.time));
+        }
+    }
+}
+
+/// The times that an earlier run left, until reading has passed them.
+#[derive(Debug, Default)]
+pub(super) struct Remembered {
+    times: VecDeque<ReadTime>,
+    /// What was found of the file being read: whether it is the one that such a time names.
+    reading: FileId,
+    judged: Vec<(FileId, bool)>,
+}
+
+/// Some of what was read, and its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Nothing is remembered of all that is there.
+    New,
+    /// So many bytes lie before what is remembered, and were not worth remembering, or it failed: their time is this.
+    Before(usize, ReadTime),
+    /// So many bytes lie in a chunk that was remembered, the last of these being the end of it or not.
+    Of(usize, ReadTime, bool),
+}
+
+impl Remembered {
+    pub fn new(times: Vec<ReadTime>) -> Self {
+        Self { times: times.into(), ..Self::default() }
+    }
+
+    /// Later than all that was given.
+    pub fn over(&self) -> i64 {
+        self.times.iter().map(ReadTime::over).max().unwrap_or(0)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
+    /// What the time is of the first of `bytes`, which are whole lines and stand at `from`. `is` tells whether the file
+    /// being read is the one that a remembered time names.
+    pub fn part(
+        &mut self,
+        bytes: &[u8],
+        from: Position,
+        encoding: Encoding,
+        mut is: impl FnMut(&FileId) -> bool,
+    ) -> Part {
+        if self.reading != from.file {
+            self.reading = from.file;
+            self.judged.clear();
+        }
+        let mut at = 0;
+        while let Some(time) = self.times.get(at).copied() {
+            if !self.judge(time.start.file, &mut is) {
+                at += 1;
+                continue;
+            }
+            if time.end() <= from.offset {
+                self.times.drain(..=at);
+                at = 0;
+                continue;
+            }
+            let ahead = time.start.offset.saturating_sub(from.offset);
+            let until = if ahead > 0 { ahead } else { time.end() - from.offset };
+            let len = usize::try_from(until).unwrap_or(usize::MAX).min(bytes.len());
+            if len < bytes.len() && encoding.whole_lines(&bytes[..len]) != len {
+                // No line begins where one should: this is not what was read then.
+                self.times.remove(at);
+                continue;
+            }
+            // Files are read one after the other: what is before it is of those that are done with.
+            self.times.drain(..at);
+            if ahead > 0 {
+                let earlier = time.time.saturating_sub_unsigned(ahead);
+                return Part::Before(len, ReadTime { start: from, len: len as u64, time: earlier });
+            }
+            let whole = len as u64 == until;
+            if whole {
+                self.times.pop_front();
+            }
+            return Part::Of(len, time, whole);
+        }
+        Part::New
+    }
+
+    fn judge(&mut self, file: FileId, is: &mut impl FnMut(&FileId) -> bool) -> bool {
+        if file == self.reading {
+            return true;
+        }
+        if let Some((_, known)) = self.judged.iter().find(|(judged, _)| *judged == file) {
+            return *known;
+        }
+        let found = is(&file);
+        self.judged.push((file, found));
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::model::{ChunkAck, LabelSet, Ledger, Origin};
+
+    fn file(inode: u64) -> FileId {
+        FileId { inode, ..FileId::default() }
+    }
+
+    fn time(inode: u64, start: u64, len: u64, time: i64) -> ReadTime {
+        ReadTime { start: Position { file: file(inode), offset: start }, len, time }
+    }
+
+    /// The parts of ten bytes in file 1 from `offset` on, told the way they are read.
+    fn parts(times: Vec<ReadTime>, offset: u64, bytes: &[u8]) -> Vec<Part> {
+        let mut remembered = Remembered::new(times);
+        let (mut at, mut parts) = (0, Vec::new());
+        while at < bytes.len() {
+            let from = Position { file: file(1), offset: offset + at as u64 };
+            let part = remembered.part(&bytes[at..], from, Encoding::Utf8, |known| known.inode == 11);
+            at += match part {
+                Part::New => bytes.len() - at,
+                Part::Before(len, _) | Part::Of(len, ..) => len,
+            };
+            parts.push(part);
+        }
+        parts
+    }
+
+    #[test]
+    fn what_is_read_again_has_the_time_it_had() {
+        let lines = b"aaaa\nbbbb\n";
+        let whole = time(1, 100, 10, 1_000);
+        // The same chunk; from its middle; behind it; a copy of its file; another file.
+        assert_eq!(parts(vec![whole], 100, lines), [Part::Of(10, whole, true)]);
+        assert_eq!(parts(vec![whole], 105, lines), [Part::Of(5, whole, true), Part::New]);
+        assert_eq!(parts(vec![whole], 110, lines), [Part::New]);
+        let copy = time(11, 100, 10, 1_000);
+        assert_eq!(parts(vec![copy], 100, lines), [Part::Of(10, copy, true)]);
+        assert_eq!(parts(vec![time(2, 100, 10, 1_000)], 100, lines), [Part::New]);
+        // Less is read than was then.
+        let long = time(1, 100, 30, 1_000);
+        assert_eq!(parts(vec![long], 110, lines), [Part::Of(10, long, false)]);
+        // One after the other, and what is of older files before them.
+        let (old, one, two) = (time(2, 500, 5, 10), time(1, 100, 5, 1_000), time(1, 105, 5, 2_000));
+        assert_eq!(parts(vec![old, one, two], 100, lines), [Part::Of(5, one, true), Part::Of(5, two, true)]);
+    }
+
+    #[test]
+    fn what_comes_before_a_remembered_chunk_is_before_it_in_time() {
+        let two = time(1, 105, 5, 2_000);
+        assert_eq!(
+            parts(vec![two], 100, b"aaaa\nbbbb\n"),
+            [Part::Before(5, time(1, 100, 5, 1_995)), Part::Of(5, two, true)]
+        );
+    }
+
+    #[test]
+    fn a_time_whose_lines_are_not_there_is_of_something_else() {
+        assert_eq!(parts(vec![time(1, 100, 7, 1_000)], 100, b"aaaa\nbbbb\n"), [Part::New]);
+        assert_eq!(parts(vec![time(1, 107, 7, 1_000)], 100, b"aaaa\nbbbb\n"), [Part::New]);
+        assert_eq!(parts(vec![time(1, 0, u64::MAX, i64::MAX)], 100, b"aaaa\n").len(), 1);
+        assert_eq!(parts(vec![time(1, u64::MAX, u64::MAX, 0)], 100, b"aaaa\n").len(), 1);
+    }
+
+    fn entry(log: u64, timestamp: i64, chunk: &ChunkAck) -> Entry<'_> {
+        Entry {
+            timestamp,
+            line: Cow::Borrowed(""),
+            labels: LabelSet::default(),
+            metadata: Vec::new(),
+            tenant: None,
+            origin: Origin { log, ..Origin::default() },
+            weight: crate::model::Weight::default(),
+            ack: AckRef::Chunk(chunk),
+        }
+    }
+
+    #[test]
+    fn a_time_is_written_once_an_entry_shows_it_and_let_go_once_it_is_committed() {
+        let chunk = Ledger::new(None).open_chunk(10, Position::default());
+        let mut times = Times::default();
+        let all = [time(1, 0, 10, 1_000), time(1, 10, 10, 2_000), time(1, 20, 10, 3_000), time(1, 30, 10, 4_000)];
+        let [own, held, shown, always] = all;
+        times.begin(7, &own, false);
+        times.note(&entry(7, 999, &chunk));
+        times.note(&entry(7, 1_010, &chunk));
+        times.end(own, 1, false);
+        // A line of it is held, and comes out while another log is read.
+        times.begin(7, &held, false);
+        let late = entry(7, 2_009, &chunk).into_owned();
+        times.end(held, 2, true);
+        times.begin(7, &shown, false);
+        times.note(&entry(7, 3_000, &chunk));
+        times.end(shown, 3, false);
+        assert_eq!(times.take(), [(7, shown)]);
+        times.begin(8, &time(2, 0, 10, 2_005), false);
+        times.note(&late);
+        times.note(&late);
+        times.end(time(2, 0, 10, 2_005), 1, false);
+        times.begin(7, &always, true);
+        times.end(always, 4, false);
+        assert_eq!(times.take(), [(7, held), (7, always)]);
+        let committed: Vec<Option<i64>> = (0..5).map(|slots| times.committed(7, slots)).collect();
+        assert_eq!(committed, [None, None, Some(2_000), Some(3_000), Some(4_000)]);
+        assert!(times.logs.is_empty());
+        late.close();
+        chunk.close();
+    }
+}

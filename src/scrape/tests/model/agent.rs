@@ -85,7 +85,7 @@ impl Agent {
                 index,
                 config: config.clone(),
                 jobs: JOBS.clone(),
-                outlet: outlet(index, (settings.batchsize, settings.window), batches),
+                outlet: outlet(index, settings, batches),
                 positions: positions.clone(),
                 mailbox: mailbox.clone(),
                 scout: events.clone(),
@@ -162,18 +162,14 @@ impl Agent {
     }
 }
 
-fn outlet(
-    index: usize,
-    (batchsize, replay_window): (usize, usize),
-    batches: tokio::sync::mpsc::UnboundedSender<Batch>,
-) -> Outlet {
+fn outlet(index: usize, settings: Settings, batches: tokio::sync::mpsc::UnboundedSender<Batch>) -> Outlet {
     let batch = batch::Config {
-        batchsize,
+        batchsize: settings.batchsize,
         batchwait: Duration::from_millis(200),
         tenant_id: None,
         external_labels: Labels::new(),
         limits: Limits::default(),
-        replay_window,
+        replay_window: settings.window,
         buffer: 16 << 20,
     };
     let books = Books { refused: Box::new(|_, _| {}), truncated: Box::new(|_| {}) };

@@ -239,6 +239,7 @@ impl History {
         cut(&self.journal(), torn);
         self.tell(format!("crash; stored without an answer: {stored:?}; journal torn by {torn} bytes"));
         if torn > 0 {
+            self.lokis.iter_mut().for_each(|loki| loki.forgot = true);
             self.offsets.clear();
         }
     }

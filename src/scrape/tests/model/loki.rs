@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::PLAIN_RESENDS_ARE_IDENTICAL;
+use super::STRICT;
 use super::disk::Line;
 use crate::batch::Batch;
 use crate::scrape::tests::rig::{Stored, decode};
@@ -25,6 +25,8 @@ pub(super) struct Loki {
     pub torn: Vec<(usize, Entry)>,
     /// Agents have died, or were stopped with answers outstanding.
     pub interrupted: bool,
+    /// A power cut took read times with it, which are what lines without times of their own are stored under.
+    pub forgot: bool,
     /// How often something was stored, or would have been if it had not been there already.
     pub pushes: usize,
 }
@@ -41,10 +43,10 @@ pub(super) enum Answer {
     Halved,
 }
 
-/// The pushes of a client that are on their way, a lane per tenant, oldest first.
+/// The pushes of a client that are on their way, oldest first in each lane.
 pub(super) struct Road {
     pub batches: UnboundedReceiver<Batch>,
-    lanes: Vec<(Tenant, VecDeque<Batch>)>,
+    lanes: Vec<(u64, VecDeque<Batch>)>,
 }
 
 impl Road {
@@ -55,10 +57,9 @@ impl Road {
     /// Takes what the reader hands out.
     pub fn fill(&mut self) {
         while let Ok(batch) = self.batches.try_recv() {
-            let tenant = batch.tenant().cloned();
-            match self.lanes.iter_mut().find(|(name, _)| *name == tenant) {
+            match self.lanes.iter_mut().find(|(number, _)| *number == batch.lane()) {
                 Some((_, lane)) => lane.push_back(batch),
-                None => self.lanes.push((tenant, VecDeque::from([batch]))),
+                None => self.lanes.push((batch.lane(), VecDeque::from([batch]))),
             }
         }
     }
@@ -72,37 +73,38 @@ impl Road {
         self.lanes.iter_mut().flat_map(|(_, lane)| lane.drain(..)).collect()
     }
 
-    /// Bytes on their way per file, and the longest entry among them.
-    pub fn in_flight(&self) -> (HashMap<String, usize>, usize) {
+    /// Bytes on their way per stream, and the longest entry among them.
+    pub fn in_flight(&self) -> (HashMap<(Tenant, String), usize>, usize) {
         let (mut sums, mut longest) = (HashMap::new(), 0);
-        for entry in self.lanes.iter().flat_map(|(_, lane)| lane).flat_map(decode) {
-            let file = entry.labels.split("filename=").nth(1).and_then(|f| f.split('"').nth(1)).unwrap_or_default();
-            longest = longest.max(entry.line.len());
-            *sums.entry(file.to_string()).or_default() += entry.line.len();
+        for batch in self.lanes.iter().flat_map(|(_, lane)| lane) {
+            for entry in decode(batch) {
+                longest = longest.max(entry.line.len());
+                *sums.entry((batch.tenant().cloned(), entry.labels)).or_default() += entry.line.len();
+            }
         }
         (sums, longest)
     }
 
     /// Loki answers the oldest push of a lane; gives whether there was one.
     pub fn answer(&mut self, lane: usize, answer: Answer, loki: &mut Loki, written: &[Line]) -> Result<bool, String> {
-        let (tenant, lane) = &mut self.lanes[lane];
+        let (_, lane) = &mut self.lanes[lane];
         let Some(batch) = lane.pop_front() else {
             return Ok(false);
         };
         match answer {
             Answer::Stored => {
-                loki.store(tenant, &batch, written)?;
+                loki.store(&batch, written)?;
                 batch.close();
             }
             Answer::Lost => {
-                loki.store(tenant, &batch, written)?;
+                loki.store(&batch, written)?;
                 lane.push_front(batch);
             }
             Answer::Refused => lane.push_front(batch),
             Answer::Halved => match batch.split() {
                 Ok((older, younger)) => {
                     lane.push_front(younger);
-                    loki.store(tenant, &older, written)?;
+                    loki.store(&older, written)?;
                     older.close();
                 }
                 Err(single) => lane.push_front(single),
@@ -117,11 +119,11 @@ impl Loki {
         self.lines.contains_key(&line)
     }
 
-    fn store(&mut self, tenant: &Tenant, batch: &Batch, written: &[Line]) -> Result<(), String> {
+    fn store(&mut self, batch: &Batch, written: &[Line]) -> Result<(), String> {
         self.pushes += 1;
         for entry in decode(batch) {
-            let stream = (tenant.clone(), entry.labels.clone());
-            let entry = (tenant.clone(), entry);
+            let stream = (batch.tenant().cloned(), entry.labels.clone());
+            let entry = (batch.tenant().cloned(), entry);
             if self.entries.contains(&entry) {
                 continue; // folded
             }
@@ -138,7 +140,7 @@ impl Loki {
                 let again = before.len() > 1;
                 // It got the label of its new name.
                 let renamed = written[line].renamed && before.iter().any(|b| b.1.labels != before[0].1.labels);
-                let may_differ = renamed || !written[line].identical && !PLAIN_RESENDS_ARE_IDENTICAL;
+                let may_differ = renamed || !written[line].identical && (self.forgot || !*STRICT);
                 if again && !(may_differ && self.interrupted) {
                     return Err(format!("line {line} is stored twice: {before:?}"));
                 }

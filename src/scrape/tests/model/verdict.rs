@@ -3,23 +3,24 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::PLAIN_RESENDS_ARE_IDENTICAL;
+use super::STRICT;
 use super::agent::{Agent, Settings, positions};
 use super::chance::Chance;
 use super::history::{Check, History, Mood};
 use super::loki::{Loki, Road};
 
-/// What of a log may be on its way without an answer: the window, the line that did not fit into it any more, and what a
-/// stage held back and let go with it.
+/// What of a stream may be on its way without an answer: the window, which grows up to a batch, the line that did not fit
+/// into it any more, and what a stage held back and let go with it.
 fn most_in_flight(settings: Settings, longest: usize) -> usize {
-    settings.window + 2 * longest
+    let window = settings.window.max(settings.batchsize);
+    if *STRICT { window + 2 * longest } else { 2 * window + 2 * longest }
 }
 
 pub(super) fn within_window(settings: Settings, client: usize, road: &Road) -> Check {
     let (sums, longest) = road.in_flight();
     match sums.iter().find(|(_, bytes)| **bytes > most_in_flight(settings, longest)) {
-        Some((file, bytes)) => Err(format!(
-            "client {client}: {bytes} bytes of {file} are on their way, and the longest entry has {longest}"
+        Some((stream, bytes)) => Err(format!(
+            "client {client}: {bytes} bytes of {stream:?} are on their way, and the longest entry has {longest}"
         )),
         None => Ok(()),
     }
@@ -107,7 +108,7 @@ impl History {
         self.rest_is_silence(&mut chance)?;
         // Torn lines are those of which a part is lost.
         for (loki, lost) in self.lokis.iter().zip(&self.lost) {
-            if !PLAIN_RESENDS_ARE_IDENTICAL && loki.interrupted {
+            if !*STRICT && loki.interrupted {
                 continue; // parts of a line that was joined come again without the others
             }
             if let Some((line, entry)) = loki.torn.iter().find(|(line, _)| !lost.contains(line)) {

@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
         let matches = regex.is_match(&text);
         assert_eq!(regex.captures_read(&mut locations, &text), matches);
         if let Some(captures) = regex.captures(&text) {
-            assert_eq!(captures.len(), groups);
+            assert!(captures.len() <= groups);
             let mut out = String::new();
             replacement.expand(&regex, &captures, &mut out);
         }

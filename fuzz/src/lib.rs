@@ -35,10 +35,10 @@ pub fn feed(program: &Program, data: &str) {
             weight: Weight::default(),
             ack: AckRef::Chunk(&ack),
         };
-        pipeline.run(entry, &mut Entry::close);
+        pipeline.run(entry, &mut |entry| entry.close());
     }
     ack.close();
-    pipeline.release(Due::Log(1), &mut Entry::close);
+    pipeline.release(Due::Log(1), &mut |entry| entry.close());
     assert!(ledger.is_settled(), "a line was neither delivered nor discarded");
 }
 

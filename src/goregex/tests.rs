@@ -357,3 +357,15 @@ proptest! {
         prop_assert!(!regex.is_match(&longer));
     }
 }
+
+#[test]
+fn a_group_that_is_repeated_no_times_keeps_its_place() {
+    let regex = Regex::new("x(?P<a>a){0}(?P<b>b)(?P<c>c){0}").expect("Go takes it");
+    assert_eq!(regex.group_names().collect::<Vec<_>>(), [None, Some("a"), Some("b"), Some("c")]);
+    let captures = regex.captures("xb").expect("it matches");
+    let [a, b, c] = ["a", "b", "c"].map(|name| regex.named(&captures, name));
+    assert_eq!((a, b, c), (None, Some("b"), None));
+    let mut found = regex.capture_locations();
+    assert!(regex.captures_read(&mut found, "xb"));
+    assert_eq!((found.get(1), found.get(2), found.get(3)), (None, Some((1, 2)), None));
+}

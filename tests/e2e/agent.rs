@@ -6,6 +6,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use reqwest::Client;
+use serde_json::Value;
 
 use crate::http;
 use crate::scratch::Scratch;
@@ -102,6 +103,40 @@ impl Agent {
     /// The series of this metric, added up.
     pub(crate) fn sum(&self, name: &str) -> f64 {
         sum(&self.metrics(), name)
+    }
+
+    /// Waits until all that it has read is delivered or discarded, and holds its books to that: to the line and the byte,
+    /// for each client and for each file.
+    #[track_caller]
+    pub(crate) fn assert_accounts_add_up(&self) {
+        wait_until("nothing is under way", Duration::from_secs(60), || self.sum("fantail_under_way_lines") == 0.0);
+        let metrics = self.metrics();
+        for unit in ["lines", "bytes"] {
+            let [read, delivered, discarded] =
+                ["read", "delivered", "discarded"].map(|what| sum(&metrics, &format!("fantail_{what}_{unit}_total")));
+            assert!(read > 0.0, "{unit} are read");
+            assert_eq!(
+                read,
+                delivered + discarded,
+                "{unit}: {delivered} delivered and {discarded} discarded of {read}"
+            );
+        }
+        let targets: Value =
+            serde_json::from_str(&self.get("/targets?format=json").expect("the agent answers")).expect("JSON");
+        let files = targets["targets"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .flat_map(|t| t["files"].as_array().into_iter().flatten());
+        for file in files {
+            let account = &file["account"];
+            let discarded = account["discarded"].as_object().into_iter().flatten();
+            for unit in ["lines", "bytes"] {
+                let of = |weight: &Value| weight[unit].as_u64().unwrap_or_default();
+                let discarded: u64 = discarded.clone().map(|(_, weight)| of(weight)).sum();
+                assert_eq!(of(&account["read"]), of(&account["delivered"]) + discarded, "{unit}: {file}");
+            }
+        }
     }
 
     fn metrics(&self) -> String {

@@ -51,6 +51,7 @@ fn keeps_up<const N: usize>(line: usize, rate: u64) {
     assert!(worst <= BEHIND * all, "{worst} bytes behind, what is written in {seconds:.1} s");
     verdict::every_line_once(&loki, &tenant, &written(&logs), 0);
     proxy.assert_oldest_first();
+    agent.assert_accounts_add_up();
     agent.terminate();
 }
 

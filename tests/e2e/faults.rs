@@ -59,6 +59,7 @@ fn kills_under_load(kills: usize, habits: Habits) {
     let rotations: usize = logs.iter().map(|log| log.rotated().len()).sum();
     assert!(rotations >= kills / 2, "only {rotations} rotations in {kills} lives: there was no load");
     verdict::every_line_once(&loki, &tenant, &written(&logs), kills);
+    agent.assert_accounts_add_up();
     agent.terminate();
 }
 
@@ -97,6 +98,7 @@ fn answers_that_get_lost() {
     wait_until("all is acknowledged", Duration::from_secs(60), || agent.sum("fantail_unacknowledged_bytes") == 0.0);
     verdict::every_line_once(&loki, &tenant, &written(&logs), proxy.swallowed());
     proxy.assert_oldest_first();
+    agent.assert_accounts_add_up();
     agent.terminate();
 }
 
@@ -131,6 +133,7 @@ fn an_outage_of_three_rotations() {
 
     verdict::every_line_once(&loki, &tenant, &written(&logs), 1);
     assert_eq!(agent.sum("fantail_lost_bytes_total"), 0.0);
+    agent.assert_accounts_add_up();
     agent.terminate();
 }
 
@@ -167,6 +170,7 @@ fn a_dead_client_costs_a_live_one_nothing() {
     verdict::every_line_once(&loki, &live, &written(&logs), 0);
     verdict::every_line_once(&loki, &dead, &written(&logs), 0);
     proxy.assert_oldest_first();
+    agent.assert_accounts_add_up();
     agent.terminate();
 }
 
@@ -188,5 +192,6 @@ fn lost_answers_of_a_stream_near_lokis_limit() {
     wait_until("all is acknowledged", Duration::from_secs(60), || agent.sum("fantail_unacknowledged_bytes") == 0.0);
     verdict::every_line_once(&loki, &tenant, &written(&logs), proxy.swallowed());
     proxy.assert_oldest_first();
+    agent.assert_accounts_add_up();
     agent.terminate();
 }

@@ -31,6 +31,7 @@ fn a_tenant_over_its_limit_gets_everything_later() {
 
     verdict::every_line_once(&loki, &tenant, &written(&logs), 0);
     assert_eq!(agent.sum("promtail_dropped_entries_total"), 0.0);
+    agent.assert_accounts_add_up();
     agent.terminate();
 }
 
@@ -50,6 +51,7 @@ fn a_stream_over_its_limit_gets_everything_later() {
     let pushes = agent.sum("promtail_batch_retries_total") as usize + 100;
     verdict::every_line_once(&loki, &tenant, &written(&logs), pushes);
     assert_eq!(agent.sum("promtail_dropped_entries_total"), 0.0);
+    agent.assert_accounts_add_up();
     agent.terminate();
 }
 
@@ -79,6 +81,7 @@ fn a_stream_over_its_limit_costs_its_neighbours_nothing() {
     let pushes = proxy.pushes();
     verdict::every_line_once(&loki, &tenant, &written(&logs), pushes);
     proxy.assert_oldest_first();
+    agent.assert_accounts_add_up();
     agent.terminate();
 }
 

@@ -110,5 +110,6 @@ fn twenty_kills_under_load() {
     assert!(rotations >= KILLS / 2, "only {rotations} rotations in {KILLS} lives: there was no load");
     let written: Vec<Written> = logs.iter().map(PlainLog::written).collect();
     verdict::every_line_once(&loki, &tenant, &written, KILLS);
+    agent.assert_accounts_add_up();
     agent.terminate();
 }

@@ -79,6 +79,7 @@ fn among_neighbours(loki: &Loki, tenant: &Tenant, time: SystemTime, line: &str) 
     let streams = tenant.streams(r#"{filename=~".+"}"#).expect("Loki answers");
     assert!(streams.iter().all(|stream| stream.labels["a_team"] == "red"), "{:?}", streams[0].labels);
     let dropped = agent.sum("promtail_dropped_entries_total");
+    agent.assert_accounts_add_up();
     agent.terminate();
     dropped as usize
 }

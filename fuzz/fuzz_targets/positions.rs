@@ -29,7 +29,8 @@ fuzz_target!(|data: &[u8]| {
     let key = |path: &str| Key { client: "c".into(), job: "j".into(), path: path.into(), labels: 1 };
     for path in ["/a", "/b"] {
         if let Some((slot, _)) = positions.claim(key(path)) {
-            let commit = Commit { slot, position: Position { offset: 7, ..Position::default() }, live: true };
+            let commit =
+                Commit { slot, position: Position { offset: 7, ..Position::default() }, through: None, live: true };
             positions.commit(&[commit], SystemTime::now()).expect("it can be written");
             positions.release(slot);
         }

@@ -351,3 +351,16 @@ fn an_older_version_and_its_journal_get_along() {
     let (slot, saved) = claim(&positions, "/a.log");
     assert_eq!((saved, positions.read_times(slot)), (Some(Saved::At { position: at(12), saved: then() }), vec![]));
 }
+
+#[test]
+fn what_promtail_wrote_is_written_back_whatever_it_is() {
+    let dir = dir();
+    let path = dir.path().join("positions.yaml");
+    let text = "positions:\n  cursor-a: 'x\"12\" \\ y'\n  cursor-b: \"tab\\tline\\n\"\n";
+    std::fs::write(&path, text).expect("written");
+    for _ in 0..2 {
+        open(dir.path()).sync().expect("synced");
+    }
+    let yaml = |text: &str| serde_yaml::from_str::<serde_yaml::Value>(text).expect("yaml");
+    assert_eq!(yaml(&std::fs::read_to_string(&path).expect("read")), yaml(text));
+}

@@ -49,9 +49,9 @@ pub(super) fn write(path: &Path, positions: &BTreeMap<String, String>) -> io::Re
     for (key, value) in positions {
         text.push_str("  ");
         text.push_str(&plain_or_quoted(key));
-        text.push_str(": \"");
-        text.push_str(value);
-        text.push_str("\"\n");
+        text.push_str(": ");
+        text.push_str(&quoted(value));
+        text.push('\n');
     }
     let hash = xxh3_64(text.as_bytes());
     if fs::read(path).is_ok_and(|now| now == text.as_bytes()) {
@@ -77,6 +77,10 @@ fn plain_or_quoted(key: &str) -> String {
     if key.starts_with(|c: char| c == '/' || c.is_ascii_alphabetic()) && key.chars().all(plain) {
         return key.to_string();
     }
-    // YAML's double-quoted style is a superset of JSON's strings.
-    serde_json::to_string(key).expect("a string is JSON")
+    quoted(key)
+}
+
+/// YAML's double-quoted style is a superset of JSON's strings.
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("a string is JSON")
 }

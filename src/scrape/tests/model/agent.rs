@@ -184,7 +184,7 @@ pub(super) fn positions(home: &Path, begins_again: impl Fn(u64) -> bool) -> Hash
         let fields: Vec<&str> = line.split(' ').collect();
         match fields[..] {
             ["k", slot, _, _, ..] => drop(logs.insert(slot, fields[3..fields.len() - 1].join(" "))),
-            ["p", slot, _, inode, length, head, offset, _, _, sum] if sum.len() == 8 => {
+            ["p", slot, _, inode, length, head, offset, .., sum] if sum.len() == 8 => {
                 let head = if begins_again(inode.parse().unwrap_or(0)) { [length, head] } else { ["", ""] };
                 let log = logs.get(slot).map_or("?", |l| l);
                 let place = format!("{log} inode {inode} {}", head.join(" "));

@@ -371,7 +371,10 @@ impl Log {
         let own = |s: &Sibling| (s.meta.dev(), s.meta.ino()) == (youngest_id.device, youngest_id.inode);
         let at = match older.iter().rposition(own) {
             Some(at) => Some(at),
-            None => find(&older, &Position { file: youngest_id, offset: 0 })?.map(|(at, _)| at),
+            None => match find(&older, &Position { file: youngest_id, offset: 0 })? {
+                Some((at, _)) => Some(at),
+                None => self.last_known(&older)?,
+            },
         };
         let since = youngest_meta.modified()?;
         match at {
@@ -381,6 +384,25 @@ impl Log {
         self.generations.push_back(live);
         self.rotated = Some(now);
         Ok(Look::Rotated(self.generations.len() - known))
+    }
+
+    /// The youngest of `older` that was a generation before, for when the youngest of the generations is not among them:
+    /// what is empty is not known any more once it is compressed. What was compressed last is not what was written last.
+    fn last_known(&mut self, older: &[Sibling]) -> io::Result<Option<usize>> {
+        for generation in &mut self.generations {
+            generation.learn_head()?;
+        }
+        let drained = self.drained.iter().map(|(end, _)| end.file);
+        let known: Vec<FileId> = self.generations.iter().map(Generation::id).chain(drained).collect();
+        // The whole head has to be the same: what is passed over is lost, what is read again is only there twice.
+        let is_known = |sibling: &Sibling| {
+            let Some(id) = open_sibling(sibling).map(|g| g.id()).filter(|id| id.fingerprint.len > 0) else {
+                return false;
+            };
+            let same_file = |k: &FileId| sibling.compression.is_some() || (k.device, k.inode) == (id.device, id.inode);
+            known.iter().any(|k| k.fingerprint == id.fingerprint && same_file(k))
+        };
+        Ok(older.iter().rposition(is_known))
     }
 
     /// The live file starts again. What was not read of it may be in the copy that copytruncate makes.

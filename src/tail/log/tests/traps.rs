@@ -218,3 +218,24 @@ fn a_file_that_was_compressed_is_known_though_another_has_its_inode_now() {
     let live = fs::metadata(d.path("a.log")).expect("it is there");
     assert!(log.is_reading(&FileId { inode: live.ino(), ..old }));
 }
+
+#[test]
+fn what_was_read_is_not_read_again_when_an_empty_file_after_it_was_compressed_too() {
+    let mut d = Dir::new();
+    d.append("a.log", "1\n");
+    let mut log = d.open(START);
+    d.rename("a.log", "a.log.20261122-100000");
+    d.append("a.log", "");
+    assert_eq!(log.look(d.now).expect("looked"), Look::Rotated(1));
+    d.wait();
+    assert_eq!(d.read(&mut log), ["1"]);
+    // The kubelet gives what it compresses the time of that, so that all of it looks new.
+    d.gzip("a.log.20261122-100000");
+    d.rename("a.log", "a.log.20261122-100001");
+    d.append("a.log.20261122-100002", "2\n");
+    d.gzip("a.log.20261122-100001");
+    d.append("a.log", "3\n");
+    assert_eq!(log.look(d.now).expect("looked"), Look::Rotated(3));
+    d.wait();
+    assert_eq!(d.read(&mut log), ["2", "3"]);
+}

@@ -180,11 +180,16 @@ fn outlet(index: usize, settings: Settings, batches: tokio::sync::mpsc::Unbounde
 pub(super) fn positions(home: &Path, begins_again: impl Fn(u64) -> bool) -> HashMap<String, u64> {
     let text = fs::read_to_string(home.join("positions.yaml.journal")).unwrap_or_default();
     let (mut logs, mut offsets) = (HashMap::new(), HashMap::new());
-    for line in text.lines() {
+    // Of a torn line what is left may look like a whole one.
+    let is_whole = |line: &str| {
+        let (fields, sum) = line.rsplit_once(' ').unwrap_or_default();
+        u32::from_str_radix(sum, 16) == Ok(xxhash_rust::xxh3::xxh3_64(fields.as_bytes()) as u32)
+    };
+    for line in text.lines().filter(|line| is_whole(line)) {
         let fields: Vec<&str> = line.split(' ').collect();
         match fields[..] {
             ["k", slot, _, _, ..] => drop(logs.insert(slot, fields[3..fields.len() - 1].join(" "))),
-            ["p", slot, _, inode, length, head, offset, .., sum] if sum.len() == 8 => {
+            ["p", slot, _, inode, length, head, offset, ..] => {
                 let head = if begins_again(inode.parse().unwrap_or(0)) { [length, head] } else { ["", ""] };
                 let log = logs.get(slot).map_or("?", |l| l);
                 let place = format!("{log} inode {inode} {}", head.join(" "));

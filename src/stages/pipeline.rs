@@ -97,13 +97,15 @@ impl Chain {
 
     fn run_from<'c>(&mut self, first: usize, mut work: Work<'c>, released: &mut Vec<Work<'static>>) -> Flow<'c> {
         let mut held = Vec::new();
+        let last = self.stages.len().saturating_sub(1);
         for i in first..self.stages.len() {
             let flow = self.stages[i].process(work, &mut held);
             for earlier in held.drain(..) {
                 self.go_on(i + 1, earlier, released);
             }
             match flow {
-                Flow::Pass(on) => work = on,
+                // What the last one says is given on as it is: an entry is large enough to be worth not moving twice.
+                Flow::Pass(on) if i < last => work = on,
                 end => return end,
             }
         }

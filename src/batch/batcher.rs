@@ -357,7 +357,7 @@ impl Batcher {
         let index = self.streams.insert(StreamState {
             labels: labels.clone(),
             wire: all.to_string().into(),
-            label_count: all.len(),
+            label_count: counted(&all),
             age: self.ages,
             tenant,
             lane: self.tenants[tenant].lane,
@@ -413,6 +413,11 @@ impl Batcher {
 fn never_taken(labels: &LabelSet) -> Option<Reason> {
     let valid = labels.iter().all(|(name, _)| is_valid_label_name(name));
     (!valid).then_some(Reason::Loki("invalid_labels"))
+}
+
+/// How many labels Loki counts: not those without a value, and not the one that it may have added itself.
+fn counted(labels: &LabelSet) -> usize {
+    labels.iter().filter(|(name, value)| *name != "service_name" && !value.is_empty()).count()
 }
 
 /// Cuts the line to at most `limit` bytes at a character's boundary; gives what is left.

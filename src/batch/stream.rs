@@ -50,6 +50,7 @@ pub(super) struct StreamState {
     pub labels: LabelSet,
     /// As Loki is told, with the external ones.
     pub wire: Arc<str>,
+    /// As Loki counts them.
     pub label_count: usize,
     pub age: u32,
     pub tenant: usize,

@@ -343,6 +343,10 @@ fn what_loki_has_named_as_its_limit_is_not_sent_for_a_minute() {
     let two = LabelSet::new([("app", "a"), ("pod", "b")]);
     let entry = bench.entry(None, &two, 1, "x");
     assert_eq!(refused(bench.batcher.add(entry, bench.clock.now())), "max_label_names_per_series");
+    // Loki counts neither the one that it gives to a stream without it, nor what is empty.
+    let one = LabelSet::new([("app", "a"), ("service_name", "b"), ("pod", "")]);
+    let entry = bench.entry(None, &one, 1, "x");
+    assert!(matches!(bench.batcher.add(entry, bench.clock.now()), Outcome::Batched(_)));
     // It may have been raised by now: the next one asks.
     bench.clock.advance(Duration::from_secs(120));
     bench.add("b", 1, 262_145);

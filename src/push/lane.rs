@@ -210,8 +210,18 @@ impl Lane {
 
     /// Waits until Loki's limits let the part through, as far as they are known.
     async fn keep_pace(&self, part: &Batch, apart: Option<u64>, road: &Road) {
+        // Its own limit first, which it waits for alone. Each is charged once, however long the other takes.
+        if apart.is_some() {
+            self.pay(part, apart, road).await;
+        }
+        let turn = road.paces().turn(&self.tenant, Instant::now());
+        let _turn = turn.lock().await;
+        self.pay(part, None, road).await;
+    }
+
+    async fn pay(&self, part: &Batch, lane: Option<u64>, road: &Road) {
         loop {
-            let wait = road.paces().charge(&self.tenant, apart, part.bytes(), Instant::now());
+            let wait = road.paces().charge(&self.tenant, lane, part.bytes(), Instant::now());
             match wait {
                 None => return,
                 Some(wait) => tokio::time::sleep(wait).await,

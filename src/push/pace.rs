@@ -137,20 +137,25 @@ pub(super) struct Paces<C: Clock = MonotonicClock> {
 
 #[derive(Debug)]
 struct Tenant<C: Clock> {
-    ingestion: Pace,
-    stream: Pace,
     bucket: Bucket<C>,
+    /// Where streams begin that were not refused yet themselves.
+    stream: Pace,
     /// By lane: of those that carry one stream alone.
     streams: HashMap<u64, Bucket<C>>,
+    turn: Arc<Turn>,
     touched: Instant,
 }
+
+/// Whose push is next of those that share a limit. They are let through as they came: a large one would never find room
+/// among many small ones.
+pub(super) type Turn = tokio::sync::Mutex<()>;
 
 /// What Loki is believed to take, and why.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     terms: Terms,
-    /// The user said so.
-    fixed: bool,
+    /// What the user wrote.
+    fixed: Option<Terms>,
     /// What Loki named, or would be its default; and when it last refused.
     refused: Option<(Terms, Instant)>,
     /// When it was first refused in this row.
@@ -161,7 +166,10 @@ struct Pace {
 /// governor's bucket, made with these terms.
 #[derive(Debug)]
 struct Bucket<C: Clock> {
+    pace: Pace,
     terms: Terms,
+    /// All that it can hold.
+    size: u32,
     limiter: RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>,
     /// More was sent than the terms allow, to see whether Loki takes it.
     probing: bool,
@@ -180,8 +188,8 @@ impl<C: Clock + Clone> Paces<C> {
         Self { limits, batchsize, clock, tenants: HashMap::new() }
     }
 
-    /// How long to wait before so many bytes may go. When that is nothing, they have been charged. `lane`: of a push that
-    /// carries one stream alone.
+    /// How long to wait before so many bytes may go, either because of the tenant's limit or, with the lane of a push that
+    /// carries one stream alone, because of that stream's. When that is nothing, they have been charged.
     pub(super) fn charge(
         &mut self,
         tenant: &Option<Arc<str>>,
@@ -191,25 +199,31 @@ impl<C: Clock + Clone> Paces<C> {
     ) -> Option<Duration> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.make_room(now);
-        let (clock, batchsize) = (self.clock.clone(), self.batchsize);
+        let (clock, batchsize, limits) = (self.clock.clone(), self.batchsize, self.limits);
         let tenant = self.tenant(tenant, now);
-        if let Some(lane) = lane {
-            let pace = tenant.stream;
-            let bucket = tenant.streams.entry(lane).or_insert_with(|| Bucket::new(pace.terms, batchsize, &clock, now));
-            if let Some(wait) = bucket.charge(&pace, bytes, batchsize, &clock, now) {
-                return Some(wait);
-            }
-        }
-        let pace = tenant.ingestion;
-        tenant.bucket.charge(&pace, bytes, batchsize, &clock, now)
+        let bucket = match lane {
+            None => &mut tenant.bucket,
+            Some(lane) => tenant.streams.entry(lane).or_insert_with(|| {
+                if tenant.stream.is_outdated(now) {
+                    tenant.stream = Pace::new(limits.stream(), now);
+                }
+                Bucket::new(tenant.stream, batchsize, &clock, now)
+            }),
+        };
+        bucket.charge(bytes, batchsize, &clock, now)
+    }
+
+    /// To be held while waiting for the tenant's limit.
+    pub(super) fn turn(&mut self, tenant: &Option<Arc<str>>, now: Instant) -> Arc<Turn> {
+        self.tenant(tenant, now).turn.clone()
     }
 
     /// The push was taken.
     pub(super) fn accepted(&mut self, tenant: &Option<Arc<str>>, lane: Option<u64>, now: Instant) {
         let tenant = self.tenant(tenant, now);
-        tenant.ingestion.accepted(&mut tenant.bucket.probing, now);
+        tenant.bucket.accepted(now);
         if let Some(bucket) = lane.and_then(|lane| tenant.streams.get_mut(&lane)) {
-            tenant.stream.accepted(&mut bucket.probing, now);
+            bucket.accepted(now);
         }
     }
 
@@ -223,29 +237,32 @@ impl<C: Clock + Clone> Paces<C> {
     ) -> u32 {
         let (clock, batchsize) = (self.clock.clone(), self.batchsize);
         let tenant = self.tenant(tenant, now);
-        let (pace, bucket, default) = match refusal.of {
+        let bucket = match refusal.of {
+            Limit::Ingestion => &mut tenant.bucket,
             Limit::Stream => {
-                let bucket = lane.and_then(|lane| tenant.streams.get_mut(&lane));
-                (&mut tenant.stream, bucket, STREAM)
+                // What it names holds for all streams. That one is refused again and again, because others send to it as
+                // well, is no reason for the rest to be slow.
+                tenant.stream.named(refusal.named, STREAM, now);
+                match lane.and_then(|lane| tenant.streams.get_mut(&lane)) {
+                    Some(bucket) => bucket,
+                    None => return tenant.stream.terms.rate,
+                }
             }
-            Limit::Ingestion => (&mut tenant.ingestion, Some(&mut tenant.bucket), INGESTION),
         };
-        pace.refused(refusal.named, default, now);
-        if let Some(bucket) = bucket {
-            // Loki's bucket is empty now, so this one is.
-            *bucket = Bucket::new(pace.terms, batchsize, &clock, now);
-            bucket.drain();
-        }
-        pace.terms.rate
+        let default = if refusal.of == Limit::Stream { STREAM } else { INGESTION };
+        bucket.pace.refused(refusal.named, default, now);
+        // Loki's bucket is empty now, so this one is.
+        *bucket = Bucket::new(bucket.pace, batchsize, &clock, now);
+        bucket.drain();
+        bucket.terms.rate
     }
 
     fn tenant(&mut self, name: &Option<Arc<str>>, now: Instant) -> &mut Tenant<C> {
         let Self { limits, batchsize, clock, tenants } = self;
         let tenant = tenants.entry(name.clone()).or_insert_with(|| {
-            let pace = |(terms, fixed)| Pace { terms, fixed, refused: None, since: None, recovered: now };
-            let ingestion = pace(limits.ingestion());
-            let bucket = Bucket::new(ingestion.terms, *batchsize, clock, now);
-            Tenant { ingestion, stream: pace(limits.stream()), bucket, streams: HashMap::new(), touched: now }
+            let bucket = Bucket::new(Pace::new(limits.ingestion(), now), *batchsize, clock, now);
+            let stream = Pace::new(limits.stream(), now);
+            Tenant { bucket, stream, streams: HashMap::new(), turn: Arc::default(), touched: now }
         });
         tenant.touched = now;
         tenant
@@ -263,13 +280,25 @@ impl<C: Clock + Clone> Paces<C> {
 }
 
 impl Pace {
-    fn may_probe(&self, now: Instant) -> bool {
-        !self.fixed && self.refused.is_none_or(|(_, at)| now.saturating_duration_since(at) >= TRUE_FOR)
+    fn new((terms, fixed): (Terms, bool), now: Instant) -> Self {
+        Self { terms, fixed: fixed.then_some(terms), refused: None, since: None, recovered: now }
     }
 
-    fn accepted(&mut self, probing: &mut bool, now: Instant) {
-        if std::mem::take(probing) && self.may_probe(now) {
+    fn may_probe(&self, now: Instant) -> bool {
+        self.fixed.is_none() && (self.refused.is_none() || self.is_outdated(now))
+    }
+
+    /// Whether a limit was named so long ago that it may be another by now.
+    fn is_outdated(&self, now: Instant) -> bool {
+        self.refused.is_some_and(|(_, at)| now.saturating_duration_since(at) >= TRUE_FOR)
+    }
+
+    fn accepted(&mut self, probing: bool, now: Instant) {
+        if probing && self.may_probe(now) {
             self.terms = self.terms.doubled();
+            self.refused = None;
+        } else if let Some(fixed) = self.fixed.filter(|_| self.is_outdated(now)) {
+            self.terms = fixed;
             self.refused = None;
         } else if let Some((named, at)) = self.refused
             && self.terms.rate < named.rate
@@ -281,46 +310,65 @@ impl Pace {
     }
 
     fn refused(&mut self, named: Option<u64>, default: Terms, now: Instant) {
-        let named = named.map_or(default.rate, |n| u32::try_from(n).unwrap_or(u32::MAX / 2)).max(LEAST);
-        let again = self.refused.is_some_and(|(_, at)| now.saturating_duration_since(at) < TRUE_FOR);
+        let again = self.refused.is_some() && !self.is_outdated(now);
         // Those that were on the way at the first refusal are no second one.
         if again && self.since.is_some_and(|at| now.saturating_duration_since(at) < Duration::from_secs(1)) {
             return;
         }
-        let rate = if again { (self.terms.rate / 4 * 3).max(LEAST) } else { named.min(self.terms.rate) };
-        let rate = rate.min(named);
+        let slower = (self.terms.rate / 4 * 3).max(LEAST);
+        self.named(named, default, now);
+        if again {
+            self.terms.rate = slower.min(self.terms.rate);
+            self.terms.burst = self.terms.rate;
+        }
+        self.since = Some(now);
+    }
+
+    /// No more than this from now on.
+    fn named(&mut self, named: Option<u64>, default: Terms, now: Instant) {
+        let named = named.map_or(default.rate, |n| u32::try_from(n).unwrap_or(u32::MAX / 2)).max(LEAST);
+        let rate = named.min(self.terms.rate);
         self.terms = Terms { rate, burst: rate };
         self.refused = Some((Terms { rate: named, burst: named }, now));
-        self.since = Some(now);
         self.recovered = now;
     }
 }
 
+/// Bytes that governor counts as one: it knows whole nanoseconds only, which are few for each byte of a high rate.
+const CELL: u32 = 64;
+
+fn cells(bytes: u32) -> NonZeroU32 {
+    NonZeroU32::new(bytes.div_ceil(CELL)).unwrap_or(NonZeroU32::MIN)
+}
+
 impl<C: Clock + Clone> Bucket<C> {
-    fn new(terms: Terms, batchsize: u32, clock: &C, now: Instant) -> Self {
-        let rate = NonZeroU32::new(terms.rate).unwrap_or(NonZeroU32::MIN);
+    fn new(pace: Pace, batchsize: u32, clock: &C, now: Instant) -> Self {
+        let terms = pace.terms;
         // Whatever the burst is, a whole push has to fit through.
-        let burst = NonZeroU32::new(terms.burst.max(batchsize)).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_second(rate).allow_burst(burst);
-        Self { terms, limiter: RateLimiter::direct_with_clock(quota, clock.clone()), probing: false, touched: now }
+        let size = terms.burst.max(batchsize);
+        let quota = Quota::per_second(cells(terms.rate)).allow_burst(cells(size));
+        let limiter = RateLimiter::direct_with_clock(quota, clock.clone());
+        Self { pace, terms, size, limiter, probing: false, touched: now }
     }
 
     fn drain(&mut self) {
-        let all = NonZeroU32::new(self.terms.burst).unwrap_or(NonZeroU32::MIN);
-        let _ = self.limiter.check_n(all);
+        let _ = self.limiter.check_n(cells(self.size));
     }
 
-    fn charge(&mut self, pace: &Pace, bytes: u32, batchsize: u32, clock: &C, now: Instant) -> Option<Duration> {
-        if self.terms != pace.terms {
-            *self = Self::new(pace.terms, batchsize, clock, now);
-            if pace.refused.is_some() {
+    fn accepted(&mut self, now: Instant) {
+        self.pace.accepted(std::mem::take(&mut self.probing), now);
+    }
+
+    fn charge(&mut self, bytes: u32, batchsize: u32, clock: &C, now: Instant) -> Option<Duration> {
+        if self.terms != self.pace.terms {
+            *self = Self::new(self.pace, batchsize, clock, now);
+            if self.pace.refused.is_some() {
                 self.drain();
             }
         }
         self.touched = now;
-        let bytes = NonZeroU32::new(bytes.min(self.terms.burst.max(batchsize))).unwrap_or(NonZeroU32::MIN);
-        match self.limiter.check_n(bytes) {
-            Ok(Err(_)) if pace.may_probe(now) => {
+        match self.limiter.check_n(cells(bytes.min(self.size))) {
+            Ok(Err(_)) if self.pace.may_probe(now) => {
                 self.probing = true;
                 None
             }
@@ -362,9 +410,13 @@ mod tests {
         /// MiB that stream 1 gets through in so many seconds, where Loki takes all.
         fn sends(&mut self, seconds: u64) -> f64 {
             let (end, mut sent) = (self.passed + Duration::from_secs(seconds), 0);
+            let mut unpaid = vec![None, Some(1)];
             while self.passed < end {
-                match self.paces.charge(&None, Some(1), 64 << 10, self.now()) {
+                let of = *unpaid.last().expect("it is refilled");
+                match self.paces.charge(&None, of, 64 << 10, self.now()) {
+                    None if of.is_some() => drop(unpaid.pop()),
                     None => {
+                        unpaid.push(Some(1));
                         sent += 64 << 10;
                         let now = self.now();
                         self.paces.accepted(&None, Some(1), now);
@@ -439,7 +491,55 @@ mod tests {
         }
         assert_eq!(world.refused(Limit::Ingestion, Some(4 << 20)), LEAST);
         world.sends(300);
-        assert_eq!(world.paces.tenant(&None, world.start).ingestion.terms.rate, full);
+        assert_eq!(world.paces.tenant(&None, world.start).bucket.pace.terms.rate, full);
+    }
+
+    #[test]
+    fn a_stream_that_is_refused_again_and_again_does_not_slow_down_the_others() {
+        let mut world = World::new("{}");
+        world.sends(1);
+        for _ in 0..100 {
+            let now = world.now();
+            let refusal = Refusal { of: Limit::Stream, named: Some(3 << 20) };
+            world.paces.charge(&None, Some(2), 64 << 10, now);
+            world.paces.refused(&None, Some(2), refusal, now);
+            world.pass(Duration::from_secs(2));
+        }
+        assert_eq!(world.paces.tenants[&None].streams[&2].pace.terms.rate, LEAST);
+        assert_eq!(world.paces.tenants[&None].stream.terms.rate, 3 << 20);
+        assert!(world.sends(10) > 25.0);
+    }
+
+    #[test]
+    fn after_a_refusal_nothing_is_left_of_the_burst() {
+        let mut world = World::new("{}");
+        world.refused(Limit::Ingestion, Some(256 << 10));
+        let now = world.now();
+        let wait = world.paces.charge(&None, None, 1 << 20, now).expect("the bucket is empty");
+        assert!(wait > Duration::from_millis(3_900), "{wait:?}");
+    }
+
+    #[test]
+    fn what_the_user_wrote_holds_again_when_a_refusal_is_long_ago() {
+        let mut world = World::new("{per_stream_rate_limit: 100MB, ingestion_rate_mb: 10}");
+        world.refused(Limit::Ingestion, Some(1 << 20));
+        assert!(world.sends(10) < 11.0);
+        world.pass(TRUE_FOR);
+        assert!(world.sends(10) > 95.0);
+    }
+
+    #[test]
+    fn high_rates_are_kept_to_as_well() {
+        let mut world = World::new("{ingestion_rate_mb: 200, ingestion_burst_size_mb: 1}");
+        let (mut sent, end) = (0, Duration::from_secs(10));
+        while world.passed < end {
+            let now = world.now();
+            match world.paces.charge(&None, None, 1 << 20, now) {
+                None => sent += 1,
+                Some(wait) => world.pass(wait),
+            }
+        }
+        assert!((1_990..=2_010).contains(&sent), "{sent} MiB in 10 s at 200 MiB/s");
     }
 
     #[test]

@@ -40,14 +40,18 @@ fn keeps_up<const N: usize>(line: usize, rate: u64) {
     let first = proxy.stored_bytes();
     let all = N as u64 * rate;
     let load = Load::start(logs, rate);
-    let mut worst = 0;
+    let (mut worst, mut under_way) = (0, 0.0);
     wait_for("the load", Duration::from_secs(10 * SECONDS), || {
         let written = load.written();
         worst = worst.max(written.saturating_sub(proxy.stored_bytes() - first));
+        under_way = agent.sum("fantail_unacknowledged_bytes").max(under_way);
         if written >= SECONDS * all { Ok(()) } else { Err(format!("{written} bytes written")) }
     });
     let logs = load.stop();
     let seconds = worst as f64 / all as f64;
+    eprintln!(
+        "{N} streams of {rate} bytes a second: {worst} bytes, {seconds:.2} s behind at worst, {under_way} under way at most"
+    );
     assert!(worst <= BEHIND * all, "{worst} bytes behind, what is written in {seconds:.1} s");
     verdict::every_line_once(&loki, &tenant, &written(&logs), 0);
     proxy.assert_oldest_first();

@@ -201,6 +201,8 @@ impl Batch {
         second.led = self.led;
         second.acks = self.acks.iter().map(Ack::send).collect();
         second.streams = if self.streams.len() > 1 {
+            // Who leads is the last.
+            self.led = false;
             self.streams.split_off(self.streams.len() / 2)
         } else {
             vec![self.streams[0].split()]

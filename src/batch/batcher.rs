@@ -21,9 +21,15 @@ use crate::model::{Clock, Entry, LabelMap, LabelSet, Labels, Reason, is_valid_la
 /// Loki drops what is more than an hour behind its stream's head. What is half of that behind travels alone.
 const BEHIND: i64 = 30 * 60 * 1_000_000_000;
 
+/// What sends more than this a second travels alone, however large the window: it is far below what Loki takes of a
+/// stream.
+const MUCH: usize = 64 << 10;
+
 /// What has nothing on its way and was not heard of for so long is forgotten.
 const FORGET: Duration = Duration::from_secs(300);
 const SWEEP: Duration = Duration::from_secs(10);
+/// Of more streams than this, a sweep forgets all that have nothing on their way.
+const MANY: usize = 10_000;
 
 /// What of a client's config batching needs.
 #[derive(Clone, Debug)]
@@ -165,7 +171,7 @@ impl Batcher {
 
     /// How many bytes more of this stream may be read now; None: it is not known (any more).
     pub fn room(&mut self, id: StreamId, now: Instant) -> Option<usize> {
-        let window = self.config.replay_window;
+        let window = self.much();
         self.known(id)?;
         let stream = &mut self.streams[id.index];
         stream.heat.cool(now, window);
@@ -257,6 +263,11 @@ impl Batcher {
         self.lanes.iter().map(|(_, lane)| lane.outstanding()).sum()
     }
 
+    /// Bytes a second that are too much for a shared lane.
+    fn much(&self) -> usize {
+        self.config.replay_window.min(MUCH)
+    }
+
     fn known(&self, id: StreamId) -> Option<&StreamState> {
         self.streams.get(id.index).filter(|stream| stream.age == id.age)
     }
@@ -282,7 +293,7 @@ impl Batcher {
 
     /// Whoever is hot, or may be too far behind what Loki has of it, leads a lane.
     fn choose_lane(&mut self, index: usize, entry: &Entry<'_>) {
-        let window = self.config.replay_window;
+        let window = self.much();
         let stream = &mut self.streams[index];
         // Of a stream that is new here nobody knows how far Loki is with it.
         let is_new = stream.newest == i64::MIN;
@@ -378,7 +389,7 @@ impl Batcher {
     /// Forgets who was not heard of for long: labels and tenants made of what lines say must not add up.
     fn sweep(&mut self, now: Instant) {
         self.swept = now;
-        let window = self.config.replay_window;
+        let window = self.much();
         let mut calm = Vec::new();
         for (_, stream) in &mut self.streams {
             stream.heat.cool(now, window);
@@ -388,10 +399,11 @@ impl Batcher {
         }
         calm.into_iter().for_each(|lane| self.dissolve(lane));
         let Self { streams, tenants, lanes, by_tenant, .. } = self;
+        let silence = if streams.len() > MANY { Duration::ZERO } else { FORGET };
         streams.retain(|_, stream| {
             let tenant = &mut tenants[stream.tenant];
             let idle = stream.window.in_flight() == 0 && stream.lane == tenant.lane;
-            let forget = idle && now.saturating_duration_since(stream.touched) >= FORGET;
+            let forget = idle && now.saturating_duration_since(stream.touched) >= silence;
             if forget {
                 tenant.streams.remove(&stream.labels);
             }

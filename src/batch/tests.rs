@@ -123,6 +123,14 @@ fn a_stream_that_says_much_travels_apart_until_it_has_calmed_down() {
 }
 
 #[test]
+fn a_large_window_does_not_let_loud_streams_share_a_push() {
+    let mut bench = Bench::with(|config| config.replay_window = 16 << 20);
+    bench.stream_a_second(&[("quiet", 1, 1_000), ("loud", 2, 4_000_000)]);
+    let seen = bench.stream_a_second(&[("quiet", 1, 1_000), ("loud", 2, 4_000_000)]);
+    assert!(!seen.iter().any(|push| push.len() > 1), "{seen:?}");
+}
+
+#[test]
 fn the_rest_of_its_log_goes_in_front_of_a_stream_that_travels_apart() {
     let mut bench = Bench::new();
     let streams = [("out", 1, 200_000), ("err", 1, 1_000), ("other", 2, 1_000)];
@@ -284,6 +292,35 @@ fn streams_and_tenants_made_of_what_lines_say_do_not_add_up() {
     bench.add("alive", 1, 10);
     bench.send();
     assert_eq!((bench.batcher.streams.len(), bench.batcher.tenants.len(), bench.batcher.lanes.len()), (1, 1, 1));
+}
+
+#[test]
+fn so_many_streams_are_not_remembered_for_minutes() {
+    let mut bench = Bench::new();
+    for n in 0..20_000 {
+        bench.add(&n.to_string(), 1, 10);
+        if n % 1_000 == 999 {
+            bench.send().into_iter().for_each(Batch::close);
+        }
+    }
+    let id = bench.add("under way", 1, 10);
+    bench.clock.advance(Duration::from_secs(11));
+    bench.send();
+    assert_eq!(bench.batcher.streams.len(), 1);
+    assert!(bench.batcher.room(id, bench.now()).is_some());
+}
+
+#[test]
+fn the_half_of_a_push_that_its_leader_is_not_in_is_not_led() {
+    let mut bench = Bench::new();
+    let streams = [("out", 1, 200_000), ("err", 1, 1_000)];
+    bench.stream_a_second(&streams);
+    bench.stream_a_second(&streams);
+    bench.add("out", 1, 10);
+    bench.add("err", 1, 10);
+    let led = bench.send().pop().expect("a push");
+    let (err, out) = led.split().expect("two streams");
+    assert_eq!((err.is_led(), out.is_led()), (false, true));
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! One way to Loki, for a tenant or for a stream of it: a batch at a time, oldest first, until it is settled.
 
 use std::borrow::Cow;
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::answer::{self, Answer, Failure, Next, Part};
@@ -60,6 +62,8 @@ pub(super) struct Lane {
     pub(super) tenant: Tenant,
     /// In a row, over all parts of a batch: a refused half is no reason to knock faster.
     failures: u32,
+    /// How many there were when a pause was last cut short, in vain.
+    hoped: u32,
 }
 
 /// What is left to do with a part.
@@ -81,7 +85,7 @@ struct Taken {
 
 impl Lane {
     pub(super) fn new(number: u64, tenant: Tenant) -> Self {
-        Self { number, tenant, failures: 0 }
+        Self { number, tenant, failures: 0, hoped: 0 }
     }
 
     /// Sends `batch`, in smaller and smaller parts where it is refused, until each entry's fate is known. `wake` hears
@@ -134,6 +138,9 @@ impl Lane {
             attempt += 1;
             let apart = part.is_led().then_some(self.number);
             self.keep_pace(part, apart, road).await;
+            let mut cleared = std::pin::pin!(road.cleared.notified());
+            // Who gets through while this is being asked counts as well: it may fail only after that.
+            cleared.as_mut().enable();
             let asked = Instant::now();
             let answer = self.ask(&body, road).await;
             let round_trip = asked.elapsed();
@@ -188,9 +195,13 @@ impl Lane {
                     }
                     let pause = road.backoff.pause(self.failures, pace, at_least, chance());
                     // A limit does not go away because others are below theirs, and a short pause is worth its while.
-                    let cleared = (limited.is_none() && self.failures >= LONG).then_some(&road.cleared);
-                    if !rest(pause, cleared, stop).await {
-                        return Verdict::GiveUp;
+                    // But what fails although others get through is not asked the faster for each of them.
+                    let is_long = self.failures >= self.hoped + LONG;
+                    let cleared = (limited.is_none() && at_least.is_none() && is_long).then_some(cleared);
+                    match rest(pause, cleared, stop).await {
+                        Rest::Over => {}
+                        Rest::Cleared => self.hoped = self.failures,
+                        Rest::Stopped => return Verdict::GiveUp,
                     }
                     road.metrics.retried(&road.host, self.tenant());
                 }
@@ -261,9 +272,8 @@ impl Lane {
 
     /// Loki has spoken about the entries, so the way to it is open.
     fn answered(&mut self, road: &Road) {
-        if std::mem::take(&mut self.failures) > 0 {
-            road.cleared.notify_waiters();
-        }
+        (self.failures, self.hoped) = (0, 0);
+        road.cleared.notify_waiters();
         if let Some((lasted, attempts)) = road.status.answered(&self.tenant, Instant::now()) {
             let lasted = GoDuration(Duration::from_millis(lasted.as_millis() as u64));
             tracing::info!(client = road.status.name(), host = road.host, tenant = self.tenant(), %lasted, attempts,
@@ -336,18 +346,25 @@ fn last_reason(answer: &Result<Answer, Failure>) -> Reason {
     }
 }
 
-/// False when there is to be no further attempt.
-async fn rest(pause: Duration, cleared: Option<&Notify>, stop: &mut watch::Receiver<Stop>) -> bool {
+/// How a pause ended.
+enum Rest {
+    Over,
+    Cleared,
+    /// There is to be no further attempt.
+    Stopped,
+}
+
+async fn rest(pause: Duration, cleared: Option<Pin<&mut Notified<'_>>>, stop: &mut watch::Receiver<Stop>) -> Rest {
     let cleared = async {
         match cleared {
-            Some(cleared) => cleared.notified().await,
+            Some(cleared) => cleared.await,
             None => std::future::pending().await,
         }
     };
     tokio::select! {
         biased;
-        () = reached(stop, Stop::Drain) => false,
-        () = cleared => true,
-        () = tokio::time::sleep(pause) => true,
+        () = reached(stop, Stop::Drain) => Rest::Stopped,
+        () = cleared => Rest::Cleared,
+        () = tokio::time::sleep(pause) => Rest::Over,
     }
 }

@@ -24,7 +24,7 @@ pub(super) const CHUNK: usize = 64 << 10;
 /// What is read of a log to see which streams its lines go to, whose windows may be full.
 const TASTE: usize = 4 << 10;
 
-/// Streams that are remembered of a log of which nothing is under way.
+/// Streams that are remembered of a log though nothing of them is under way.
 const REMEMBERED: usize = 4;
 
 /// How long a file that discovery has let go of may be quiet before it is left alone, and how long it is read at most.
@@ -54,7 +54,7 @@ pub(super) struct Tailer {
     /// Discovery has let go of it.
     pub retired: Option<Instant>,
     pub last_lines: Instant,
-    /// Which streams its lines that are in flight are in; the last ones, if none are.
+    /// Which streams its lines that are in flight are in, and the last ones that it had.
     pub streams: Vec<StreamId>,
     /// Some of it has been read: if it has no streams yet, that is no reason to read little.
     pub tasted: bool,
@@ -155,17 +155,10 @@ impl Tailer {
         let Exit::Batches(batcher) = &mut desk.exit else {
             return Some(CHUNK);
         };
-        if self.streams.len() > REMEMBERED && self.ledger.in_flight() == 0 {
-            self.streams.drain(..self.streams.len() - REMEMBERED);
-        }
-        let (mut room, mut window, mut largest) = (usize::MAX, usize::MAX, 0);
-        self.streams.retain(|stream| {
-            let known = batcher.room(*stream, now).zip(batcher.window(*stream));
-            if let Some((free, whole)) = known {
-                (room, window, largest) = (room.min(free), window.min(whole), largest.max(whole));
-            }
-            known.is_some()
-        });
+        let were_known = !self.streams.is_empty();
+        let (room, window, largest) = room_of(&mut self.streams, batcher, now);
+        // Forgotten here, they may be others' meanwhile, and full.
+        self.tasted &= !(were_known && self.streams.is_empty());
         // What one stream has delivered cannot be committed while another's is on its way before it: it would be sent
         // again just the same.
         let uncommitted = usize::try_from(self.ledger.exposed()).unwrap_or(usize::MAX);
@@ -350,6 +343,22 @@ impl Desk {
     }
 }
 
+/// What there is room for in all of these streams, and the smallest and the largest of their windows.
+fn room_of(streams: &mut Vec<StreamId>, batcher: &mut Batcher, now: Instant) -> (usize, usize, usize) {
+    let (mut room, mut window, mut largest) = (usize::MAX, usize::MAX, 0);
+    let mut younger = streams.len();
+    streams.retain(|stream| {
+        younger -= 1;
+        let known = batcher.room(*stream, now).zip(batcher.window(*stream));
+        if let Some((free, whole)) = known {
+            (room, window, largest) = (room.min(free), window.min(whole), largest.max(whole));
+        }
+        // One with nothing on its way has all the room there can be.
+        known.is_some_and(|(free, whole)| free < whole || younger < REMEMBERED)
+    });
+    (room, window, largest)
+}
+
 /// Remembers where an entry went; nearly always where the one before it did.
 fn note(streams: &mut Vec<StreamId>, stream: Option<StreamId>) {
     if let Some(stream) = stream
@@ -404,6 +413,51 @@ fn after(last: i64, now: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::{self, Batch, Limits};
+    use crate::model::{AckRef, Labels};
+
+    #[test]
+    fn of_a_log_with_a_stream_for_each_line_those_are_remembered_that_are_under_way() {
+        let clock = Clock::standing(0);
+        let config = batch::Config {
+            batchsize: 1 << 20,
+            batchwait: Duration::from_secs(1),
+            tenant_id: None,
+            external_labels: Labels::new(),
+            limits: Limits::default(),
+            replay_window: 64 << 10,
+            buffer: 1 << 20,
+        };
+        let (mut batcher, ledger) = (Batcher::new(config, clock.clone()), Ledger::new(None));
+        let mut streams = Vec::new();
+        let add = |batcher: &mut Batcher, streams: &mut Vec<StreamId>, n: usize| {
+            let entry = Entry {
+                timestamp: 0,
+                line: "line".into(),
+                labels: LabelSet::new([("request", n.to_string())]),
+                metadata: Vec::new(),
+                tenant: None,
+                origin: Origin::default(),
+                weight: Weight::line(5),
+                ack: AckRef::Own(ledger.open(5, Position::default())),
+            };
+            match batcher.add(entry, clock.now()) {
+                Outcome::Batched(id) => note(streams, Some(id)),
+                other => panic!("{other:?}"),
+            }
+        };
+        (0..100).for_each(|n| add(&mut batcher, &mut streams, n));
+        let sent: Vec<Batch> = std::iter::from_fn(|| batcher.next(clock.now(), true)).collect();
+        (100..150).for_each(|n| add(&mut batcher, &mut streams, n));
+        room_of(&mut streams, &mut batcher, clock.now());
+        assert_eq!(streams.len(), 150);
+        sent.into_iter().for_each(Batch::close);
+        room_of(&mut streams, &mut batcher, clock.now());
+        assert_eq!(streams.len(), 50);
+        std::iter::from_fn(|| batcher.next(clock.now(), true)).for_each(Batch::close);
+        assert_eq!(room_of(&mut streams, &mut batcher, clock.now()), (64 << 10, 64 << 10, 64 << 10));
+        assert_eq!(streams.len(), REMEMBERED);
+    }
 
     #[test]
     fn a_clock_that_jumps_does_not_turn_lines_around() {

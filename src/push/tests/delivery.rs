@@ -287,3 +287,21 @@ async fn only_redirects_that_keep_the_push_are_followed() {
         assert!(methods, "{status} {follow}");
     }
 }
+
+#[tokio::test]
+async fn who_waits_long_hears_of_whoever_gets_through() {
+    let loki = FakeLoki::start(|push, before| match has(push, "late") || before > 8 {
+        true => Reply::Status(204),
+        false => Reply::Status(500),
+    });
+    let mut config = config(&loki, "");
+    config.backoff_config = serde_yaml::from_str("{min_period: 5ms, max_period: 10m}").expect("a backoff");
+    let mut running = start(&config);
+    running.push("a/one", &["early"]);
+    until("pauses are long", || loki.pushes().len() > 8).await;
+    let began = Instant::now();
+    // Of another tenant, whose lane never failed.
+    running.push("b/two", &["late"]);
+    running.settled().await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}

@@ -239,7 +239,7 @@ impl Tailer {
             let part = match &mut self.source {
                 Source::File(log) if !self.remembered.is_empty() => {
                     let encoding = log.encoding();
-                    self.remembered.part(&desk.buffer[at..len], from, encoding, |file| log.is_reading(file))
+                    self.remembered.part(&desk.buffer[at..len], from, encoding, log.as_mut())
                 }
                 _ => Part::New,
             };

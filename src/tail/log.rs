@@ -174,6 +174,12 @@ impl Log {
         !elsewhere && self.generations[0].is(id).unwrap_or(false)
     }
 
+    /// How many bytes lie between the beginning of the generation being read and that of the younger one that `id` names.
+    pub fn ahead(&mut self, id: &FileId) -> Option<u64> {
+        let at = (1..self.generations.len()).find(|at| self.generations[*at].is(id).unwrap_or(false))?;
+        Some(self.generations.iter_mut().take(at).map(|g| g.offset + g.remaining()).sum())
+    }
+
     /// When the file of `position` was last written to: what is younger of the log was written then or later.
     pub fn written(&self, position: &Position) -> SystemTime {
         let same = |file: FileId| (file.device, file.inode) == (position.file.device, position.file.inode);

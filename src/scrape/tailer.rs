@@ -209,6 +209,11 @@ impl Tailer {
         });
     }
 
+    /// Whether there are lines that it has not come to yet: in a younger file, or it waits for answers.
+    pub fn has_unread(&self) -> bool {
+        self.blocked || matches!(&self.source, Source::File(log) if log.goes_on())
+    }
+
     /// Whether its file has no name any more.
     pub fn is_deleted(&self) -> bool {
         matches!(&self.source, Source::File(log) if log.is_deleted())

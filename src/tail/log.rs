@@ -153,6 +153,11 @@ impl Log {
         self.generations.len()
     }
 
+    /// Whether lines are known of that come after all of the generation being read.
+    pub fn goes_on(&self) -> bool {
+        self.generations.iter().skip(1).any(|g| g.metadata().is_ok_and(|meta| meta.len() > 0))
+    }
+
     /// Of the next byte to read.
     pub fn position(&self) -> Position {
         self.generations[0].position()

@@ -152,3 +152,14 @@ fn what_went_on_with_a_block_keeps_its_place_before_a_younger_file_after_a_crash
     assert_eq!(story.stored, ["<one", " more", "<two", "<three"]);
     assert!(story.times.is_sorted(), "{:?}", story.times);
 }
+
+#[test]
+fn a_block_that_goes_on_in_a_younger_file_is_not_cut_while_the_older_one_is_waited_for() {
+    let mut story = Story::begin();
+    story.append("multiline/app/app.log", "<one\n");
+    story.pass(3);
+    story.rename("multiline/app/app.log", "multiline/app/app.log.1");
+    story.append("multiline/app/app.log", " more\n<two\n");
+    story.pass(10);
+    assert_eq!(story.stored, ["<one\n more", "<two"]);
+}

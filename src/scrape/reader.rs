@@ -158,7 +158,7 @@ impl Reader {
         self.unblock(now);
         self.open_waiting(now);
         self.read_due(now);
-        let unread = || self.blocked.iter().filter_map(|log| Some((*log, self.tailers.get(log)?.pipeline))).collect();
+        let unread = || self.tailers.values().filter(|t| t.has_unread()).map(|t| (t.id, t.pipeline)).collect();
         self.desk.release_due(now, unread);
         self.remember();
         self.send_due(now);

@@ -202,6 +202,11 @@ impl Tailer {
         });
     }
 
+    /// Whether there are lines that it has not come to yet: in a younger file, or it waits for answers.
+    pub fn has_unread(&self) -> bool {
+        self.blocked || matches!(&self.source, Source::File(log) if log.goes_on())
+    }
+
     /// Whether its file has no name any more.
     pub fn is_deleted(&self) -> bool {
         matches!(&self.source, Source::File(log) if log.is_deleted())
@@ -232,7 +237,7 @@ impl Tailer {
             let part = match &mut self.source {
                 Source::File(log) if !self.remembered.is_empty() => {
                     let encoding = log.encoding();
-                    self.remembered.part(&desk.buffer[at..len], from, encoding, |file| log.is_reading(file))
+                    self.remembered.part(&desk.buffer[at..len], from, encoding, log.as_mut())
                 }
                 _ => Part::New,
             };

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::model::{AckRef, Entry, FileId, Position};
 use crate::positions::ReadTime;
-use crate::tail::Encoding;
+use crate::tail::{Encoding, Log};
 
 /// The chunks of all logs of a reader that are not committed and may matter.
 #[derive(Debug, Default)]
@@ -119,6 +119,26 @@ pub(super) struct Remembered {
     /// What was found of the file being read: whether it is the one that such a time names.
     reading: FileId,
     judged: Vec<(FileId, bool)>,
+    /// What the time is of the beginning of that file, so that all of it is before what is remembered of a younger one.
+    before: Option<Option<i64>>,
+}
+
+/// The files of a log, as far as these are told apart here.
+pub(super) trait Files {
+    /// Whether the file being read is the one that is named.
+    fn is_reading(&mut self, file: &FileId) -> bool;
+    /// How many bytes lie between the beginning of the file being read and that of a younger one.
+    fn ahead(&mut self, file: &FileId) -> Option<u64>;
+}
+
+impl Files for Log {
+    fn is_reading(&mut self, file: &FileId) -> bool {
+        Log::is_reading(self, file)
+    }
+
+    fn ahead(&mut self, file: &FileId) -> Option<u64> {
+        Log::ahead(self, file)
+    }
 }
 
 /// Some of what was read, and its time.
@@ -146,22 +166,16 @@ impl Remembered {
         self.times.is_empty()
     }
 
-    /// What the time is of the first of `bytes`, which are whole lines and stand at `from`. `is` tells whether the file
-    /// being read is the one that a remembered time names.
-    pub fn part(
-        &mut self,
-        bytes: &[u8],
-        from: Position,
-        encoding: Encoding,
-        mut is: impl FnMut(&FileId) -> bool,
-    ) -> Part {
+    /// What the time is of the first of `bytes`, which are whole lines and stand at `from`.
+    pub fn part(&mut self, bytes: &[u8], from: Position, encoding: Encoding, files: &mut impl Files) -> Part {
         if self.reading != from.file {
             self.reading = from.file;
             self.judged.clear();
+            self.before = None;
         }
         let mut at = 0;
         while let Some(time) = self.times.get(at).copied() {
-            if !self.judge(time.start.file, &mut is) {
+            if !self.judge(time.start.file, files) {
                 at += 1;
                 continue;
             }
@@ -190,17 +204,33 @@ impl Remembered {
             }
             return Part::Of(len, time, whole);
         }
-        Part::New
+        match self.before_younger(files) {
+            Some(time) => {
+                let (len, time) = (bytes.len(), time.saturating_add_unsigned(from.offset));
+                Part::Before(len, ReadTime { start: from, len: len as u64, time })
+            }
+            None => Part::New,
+        }
     }
 
-    fn judge(&mut self, file: FileId, is: &mut impl FnMut(&FileId) -> bool) -> bool {
+    fn before_younger(&mut self, files: &mut impl Files) -> Option<i64> {
+        if let Some(before) = self.before {
+            return before;
+        }
+        let mut ahead = self.times.iter().filter_map(|time| Some((time.time, files.ahead(&time.start.file)?)));
+        let before = ahead.next().map(|(time, ahead)| time.saturating_sub_unsigned(ahead));
+        self.before = Some(before);
+        before
+    }
+
+    fn judge(&mut self, file: FileId, files: &mut impl Files) -> bool {
         if file == self.reading {
             return true;
         }
         if let Some((_, known)) = self.judged.iter().find(|(judged, _)| *judged == file) {
             return *known;
         }
-        let found = is(&file);
+        let found = files.is_reading(&file);
         self.judged.push((file, found));
         found
     }
@@ -221,13 +251,26 @@ mod tests {
         ReadTime { start: Position { file: file(inode), offset: start }, len, time }
     }
 
+    /// File 1 is read, which was file 11 once; file 2 begins a thousand bytes after it did.
+    struct Two;
+
+    impl Files for Two {
+        fn is_reading(&mut self, file: &FileId) -> bool {
+            file.inode == 11
+        }
+
+        fn ahead(&mut self, file: &FileId) -> Option<u64> {
+            (file.inode == 2).then_some(1_000)
+        }
+    }
+
     /// The parts of ten bytes in file 1 from `offset` on, told the way they are read.
     fn parts(times: Vec<ReadTime>, offset: u64, bytes: &[u8]) -> Vec<Part> {
         let mut remembered = Remembered::new(times);
         let (mut at, mut parts) = (0, Vec::new());
         while at < bytes.len() {
             let from = Position { file: file(1), offset: offset + at as u64 };
-            let part = remembered.part(&bytes[at..], from, Encoding::Utf8, |known| known.inode == 11);
+            let part = remembered.part(&bytes[at..], from, Encoding::Utf8, &mut Two);
             at += match part {
                 Part::New => bytes.len() - at,
                 Part::Before(len, _) | Part::Of(len, ..) => len,
@@ -247,12 +290,12 @@ mod tests {
         assert_eq!(parts(vec![whole], 110, lines), [Part::New]);
         let copy = time(11, 100, 10, 1_000);
         assert_eq!(parts(vec![copy], 100, lines), [Part::Of(10, copy, true)]);
-        assert_eq!(parts(vec![time(2, 100, 10, 1_000)], 100, lines), [Part::New]);
+        assert_eq!(parts(vec![time(3, 100, 10, 1_000)], 100, lines), [Part::New]);
         // Less is read than was then.
         let long = time(1, 100, 30, 1_000);
         assert_eq!(parts(vec![long], 110, lines), [Part::Of(10, long, false)]);
         // One after the other, and what is of older files before them.
-        let (old, one, two) = (time(2, 500, 5, 10), time(1, 100, 5, 1_000), time(1, 105, 5, 2_000));
+        let (old, one, two) = (time(3, 500, 5, 10), time(1, 100, 5, 1_000), time(1, 105, 5, 2_000));
         assert_eq!(parts(vec![old, one, two], 100, lines), [Part::Of(5, one, true), Part::Of(5, two, true)]);
     }
 
@@ -262,6 +305,18 @@ mod tests {
         assert_eq!(
             parts(vec![two], 100, b"aaaa\nbbbb\n"),
             [Part::Before(5, time(1, 100, 5, 1_995)), Part::Of(5, two, true)]
+        );
+    }
+
+    #[test]
+    fn what_comes_before_a_file_of_which_something_is_remembered_is_before_that_in_time() {
+        let younger = time(2, 0, 5, 5_000);
+        assert_eq!(parts(vec![younger], 100, b"aaaa\nbbbb\n"), [Part::Before(10, time(1, 100, 10, 4_100))]);
+        // What is remembered of the file itself is less than was read of it.
+        let own = time(1, 100, 5, 3_000);
+        assert_eq!(
+            parts(vec![own, younger], 100, b"aaaa\nbbbb\n"),
+            [Part::Of(5, own, true), Part::Before(5, time(1, 105, 5, 4_105))]
         );
     }
 

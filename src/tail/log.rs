@@ -153,6 +153,11 @@ impl Log {
         self.generations.len()
     }
 
+    /// Whether lines are known of that come after all of the generation being read.
+    pub fn goes_on(&self) -> bool {
+        self.generations.iter().skip(1).any(|g| g.metadata().is_ok_and(|meta| meta.len() > 0))
+    }
+
     /// Of the next byte to read.
     pub fn position(&self) -> Position {
         self.generations[0].position()
@@ -172,6 +177,12 @@ impl Log {
         let mut younger = self.generations.iter_mut().skip(1);
         let elsewhere = younger.any(|g| (g.id().device, g.id().inode) == inode && g.is(id).unwrap_or(false));
         !elsewhere && self.generations[0].is(id).unwrap_or(false)
+    }
+
+    /// How many bytes lie between the beginning of the generation being read and that of the younger one that `id` names.
+    pub fn ahead(&mut self, id: &FileId) -> Option<u64> {
+        let at = (1..self.generations.len()).find(|at| self.generations[*at].is(id).unwrap_or(false))?;
+        Some(self.generations.iter_mut().take(at).map(|g| g.offset + g.remaining()).sum())
     }
 
     /// When the file of `position` was last written to: what is younger of the log was written then or later.

@@ -20,6 +20,8 @@ struct Story {
     /// Whether Loki is there.
     answers: bool,
     stored: Vec<String>,
+    /// When each of these was.
+    times: Vec<i64>,
 }
 
 impl Story {
@@ -29,8 +31,9 @@ impl Story {
         let disk = Disk::new(dir.path().into(), Clock::standing(now.as_nanos() as i64));
         fs::create_dir_all(dir.path().join("plain/app")).expect("made");
         fs::create_dir_all(dir.path().join("cri/app")).expect("made");
+        fs::create_dir_all(dir.path().join("multiline/app")).expect("made");
         let agent = Agent::start(&disk, dir.path(), SETTINGS);
-        Self { dir, disk, agent, answers: true, stored: Vec::new() }
+        Self { dir, disk, agent, answers: true, stored: Vec::new(), times: Vec::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -63,7 +66,10 @@ impl Story {
 
     fn answer(&mut self) {
         for batch in self.agent.roads[0].take() {
-            self.stored.extend(decode(&batch).into_iter().map(|entry| entry.line));
+            for entry in decode(&batch) {
+                self.stored.push(entry.line);
+                self.times.push(entry.timestamp);
+            }
             batch.close();
         }
     }
@@ -126,4 +132,34 @@ fn a_line_half_of_which_was_read_when_loki_went_away_arrives_whole() {
     story.pass(5);
     story.stored.retain(|line| line.len() < 100);
     assert_eq!(story.stored, ["one line"]);
+}
+
+#[test]
+fn what_went_on_with_a_block_keeps_its_place_before_a_younger_file_after_a_crash() {
+    let mut story = Story::begin();
+    story.append("multiline/app/app.log", "<one\n");
+    story.pass(10);
+    story.answers = false;
+    // It is sent with the time of the block, so that nobody needs to know when it was read itself.
+    story.append("multiline/app/app.log", " more\n");
+    story.pass(1);
+    story.rename("multiline/app/app.log", "multiline/app/app.log.1");
+    story.append("multiline/app/app.log", "<two\n<three\n");
+    story.pass(2);
+    story.crash_and_start();
+    story.answers = true;
+    story.pass(10);
+    assert_eq!(story.stored, ["<one", " more", "<two", "<three"]);
+    assert!(story.times.is_sorted(), "{:?}", story.times);
+}
+
+#[test]
+fn a_block_that_goes_on_in_a_younger_file_is_not_cut_while_the_older_one_is_waited_for() {
+    let mut story = Story::begin();
+    story.append("multiline/app/app.log", "<one\n");
+    story.pass(3);
+    story.rename("multiline/app/app.log", "multiline/app/app.log.1");
+    story.append("multiline/app/app.log", " more\n<two\n");
+    story.pass(10);
+    assert_eq!(story.stored, ["<one\n more", "<two"]);
 }

@@ -209,8 +209,11 @@ impl Batcher {
     /// Whether this stream should not be given more for now.
     pub fn is_full(&self, id: StreamId) -> bool {
         let full = |s: &StreamState| {
-            // One that is refused everything must leave room for the others.
-            let share = if self.tenants.len() > 1 { self.config.buffer / 2 } else { self.config.buffer };
+            // One that is refused everything must leave room for the others, however many such there are: each may have as
+            // much as it leaves.
+            let others = self.tenants.len() > 1;
+            let left = self.config.buffer.saturating_sub(self.buffered.load(Ordering::Relaxed));
+            let share = if others { left } else { self.config.buffer };
             let buffered = self.tenants[s.tenant].buffered.load(Ordering::Relaxed);
             buffered >= share || self.lanes[s.lane].is_full(self.config.batchsize)
         };

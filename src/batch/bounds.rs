@@ -3,6 +3,7 @@
 //! Its limits are not guessed: a default that was raised would cost lines. What it names in a refusal is believed for a
 //! minute, so a limit that is raised is noticed by the next entry after that.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,11 @@ pub enum Bound {
 
 /// Of a tenant; shared with its batches, which hear of it.
 #[derive(Debug, Default)]
-pub(super) struct Bounds(Mutex<State>);
+pub(super) struct Bounds {
+    /// Nearly always nothing was ever refused, and each entry asks.
+    any: AtomicBool,
+    state: Mutex<State>,
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
@@ -41,6 +46,7 @@ impl Bounds {
             Bound::Age(age) => state.age = Some((age, until)),
             Bound::Labels(count) => state.labels = Some((count, until)),
         }
+        self.any.store(true, Ordering::Relaxed);
     }
 
     /// Why Loki will not take it. `unix_nanos` is the time.
@@ -51,6 +57,9 @@ impl Bounds {
         now: Instant,
         unix_nanos: impl FnOnce() -> i64,
     ) -> Option<Reason> {
+        if !self.any.load(Ordering::Relaxed) {
+            return None;
+        }
         let state = *self.lock();
         fn holds<T>(bound: Option<(T, Instant)>, now: Instant) -> Option<T> {
             bound.filter(|(_, until)| now < *until).map(|(bound, _)| bound)
@@ -68,6 +77,6 @@ impl Bounds {
 
     // Nothing is called under the lock.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

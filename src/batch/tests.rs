@@ -403,5 +403,8 @@ fn a_tenant_that_is_refused_everything_leaves_room_for_the_others() {
     let (other, _) = add("other", 0);
     let until_full = (1..100).position(|n| add("refused", n).1).expect("it is full some time");
     assert_eq!(until_full, 9);
+    // Another like it takes half of what is left.
+    let until_full = (100..200).position(|n| add("refused too", n).1).expect("it is full some time");
+    assert_eq!(until_full, 4);
     assert!(!bench.batcher.is_full(other) && !bench.batcher.has_no_room());
 }

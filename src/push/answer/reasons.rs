@@ -133,7 +133,7 @@ pub(super) fn bound(body: &str, now: SystemTime) -> Option<Bound> {
         }
         "greater_than_max_sample_age" => {
             let rest = after("oldest acceptable timestamp is: ")?;
-            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-:.".contains(c))).unwrap_or(rest.len());
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-:.+".contains(c))).unwrap_or(rest.len());
             let oldest: jiff::Timestamp = rest[..end].to_uppercase().parse().ok()?;
             let age = now.duration_since(SystemTime::from(oldest)).ok()?;
             // It speaks of a moment ago; what is that close is for Loki to say.
@@ -224,6 +224,9 @@ mod tests {
                     with length '415746' bytes";
         let names = "entry for stream '{a=\"b\"}' has 16 label names; limit 15";
         assert_eq!(bound(old, now), Some(Bound::Age(Duration::from_secs(7 * 86_400 + 60))));
+        // A Loki that knows another time than UTC.
+        let there = old.replace("08:00:00Z", "09:30:00+01:30");
+        assert_eq!(bound(&there, now), Some(Bound::Age(Duration::from_secs(7 * 86_400 + 60))));
         assert_eq!(bound(long, now), Some(Bound::Line(262_144)));
         assert_eq!(bound(names, now), Some(Bound::Labels(15)));
         for unclear in [

@@ -6,7 +6,7 @@ use super::Reader;
 use crate::model::Position;
 use crate::positions::{Commit, Positions, ReadTime, Slot};
 use crate::scrape::post::Event;
-use crate::scrape::tailer::Source;
+use crate::scrape::tailer::{Source, Tailer};
 
 /// For so long a log may have been rotated without anybody having heard of it.
 const UNHEARD: Duration = Duration::from_secs(60);
@@ -22,8 +22,9 @@ impl Reader {
     }
 
     pub(super) fn settle_endings(&mut self) {
-        let settled: Vec<u64> =
-            self.ending.iter().filter(|(_, t)| t.ledger.is_settled()).map(|(log, _)| *log).collect();
+        // What is among the unsettled may have a last commit that is not written down.
+        let settled = |log: &u64, tailer: &Tailer| tailer.ledger.is_settled() && !self.unsettled.contains(log);
+        let settled: Vec<u64> = self.ending.iter().filter(|(log, t)| settled(log, t)).map(|(log, _)| *log).collect();
         for log in settled {
             let tailer = self.ending.remove(&log).expect("it was just seen");
             if let (Some(slot), Source::File(file)) = (tailer.slot, &tailer.source) {
@@ -35,7 +36,6 @@ impl Reader {
                 }
                 self.positions.release(slot);
             }
-            self.unsettled.remove(&log);
             self.desk.times.forget(log);
             self.gone(log);
         }

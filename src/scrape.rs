@@ -5,6 +5,7 @@
 //! costs the others nothing.
 
 mod bell;
+mod desk;
 mod metrics;
 mod post;
 mod print;

@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 
 use opening::{file, with_filename};
 
+use super::desk::{Desk, Exit};
 use super::metrics::Metrics;
 use super::post::{Assignment, Command, Event, Mailbox};
 use super::print::Printer;
 use super::rates::Limiter;
 use super::status::Status;
-use super::tailer::{CHUNK, Desk, Exit, Source, Tailer, Turn};
+use super::tailer::{CHUNK, Source, Tailer, Turn};
 use super::times::Times;
 use super::{Config, Job, Outlet};
 use crate::batch::Batcher;

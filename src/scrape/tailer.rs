@@ -6,16 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::print::Printer;
-use super::rates::{Inflow, Limiter};
+use super::desk::{Desk, Exit, accept};
+use super::rates::Inflow;
 use super::stdin::Pipe;
-use super::times::{Part, Remembered, Times};
-use super::{Books, metrics::Metrics};
-use crate::batch::{Batcher, Outcome, StreamId};
-use crate::metrics::Dropped;
-use crate::model::{AckRef, ChunkAck, Clock, Entry, LabelSet, Ledger, Origin, Position, Reason, Target, Weight};
+use super::times::{Part, Remembered};
+use crate::batch::{Batcher, StreamId};
+use crate::model::{AckRef, ChunkAck, Entry, LabelSet, Ledger, Origin, Position, Reason, Target, Weight};
 use crate::positions::{ReadTime, Slot};
-use crate::stages::{Due, Pipeline};
+use crate::stages::Due;
 use crate::tail::{Encoding, Log, Read};
 
 /// What is read at a time: larger saves nothing, smaller costs calls.
@@ -83,27 +81,6 @@ pub(super) enum Turn {
     Blocked,
     /// Nothing will come any more.
     Finished,
-}
-
-/// What all tailers of a reader work with.
-#[derive(Debug)]
-pub(super) struct Desk {
-    pub clock: Clock,
-    pub buffer: Vec<u8>,
-    pub pipelines: Vec<Pipeline>,
-    pub exit: Exit,
-    pub rate: Option<Limiter>,
-    pub dropped: Dropped,
-    pub books: Books,
-    pub metrics: Metrics,
-    pub times: Times,
-}
-
-/// Where entries go.
-#[derive(Debug)]
-pub(super) enum Exit {
-    Batches(Box<Batcher>),
-    Print(Printer),
 }
 
 impl Tailer {
@@ -319,35 +296,6 @@ impl Tailer {
     }
 }
 
-impl Desk {
-    /// Lets go what has waited long enough in the stages; but not what waits for lines that are there and `unread`: logs,
-    /// and which pipeline theirs is.
-    pub fn release_due(&mut self, now: Instant, unread: impl Fn() -> Vec<(u64, usize)>) {
-        let Desk { pipelines, exit, rate, dropped, books, times, .. } = self;
-        for (i, pipeline) in pipelines.iter_mut().enumerate() {
-            if pipeline.next_due().is_none_or(|due| due > now) {
-                continue;
-            }
-            for (log, _) in unread().into_iter().filter(|(_, own)| *own == i) {
-                pipeline.release(Due::Unread(log, now), &mut |_| {});
-            }
-            pipeline.release(Due::At(now), &mut |entry| {
-                times.note(&entry);
-                accept(entry, exit, rate, dropped, books, now);
-            });
-        }
-    }
-
-    pub fn next_due(&self) -> Option<Instant> {
-        let stages = self.pipelines.iter().filter_map(Pipeline::next_due).min();
-        let batches = match &self.exit {
-            Exit::Batches(batcher) => batcher.next_due(),
-            Exit::Print(_) => None,
-        };
-        stages.into_iter().chain(batches).min()
-    }
-}
-
 /// What there is room for in all of these streams, and the smallest and the largest of their windows.
 fn room_of(streams: &mut Vec<StreamId>, batcher: &mut Batcher, now: Instant) -> (usize, usize, usize) {
     let (mut room, mut window, mut largest) = (usize::MAX, usize::MAX, 0);
@@ -374,42 +322,6 @@ fn note(streams: &mut Vec<StreamId>, stream: Option<StreamId>) {
     }
 }
 
-/// The end of the pipeline: the rate limit, then the batch. Gives the stream the entry went to.
-fn accept(
-    entry: Entry<'_>,
-    exit: &mut Exit,
-    rate: &mut Option<Limiter>,
-    dropped: &Dropped,
-    books: &Books,
-    now: Instant,
-) -> Option<StreamId> {
-    if let Some(rate) = rate
-        && !rate.allows(now)
-    {
-        dropped.discard(entry, &Reason::GlobalRateLimiter);
-        return None;
-    }
-    let batcher = match exit {
-        Exit::Batches(batcher) => batcher,
-        Exit::Print(printer) => {
-            printer.print(entry);
-            return None;
-        }
-    };
-    match batcher.add(entry, now) {
-        Outcome::Batched(stream) => Some(stream),
-        Outcome::Truncated(stream, bytes) => {
-            (books.truncated)(bytes);
-            Some(stream)
-        }
-        Outcome::Refused(entry, reason) => {
-            (books.refused)(&entry, &reason);
-            entry.discard(&reason);
-            None
-        }
-    }
-}
-
 /// A time later than anything a log was given before, whatever the clock does.
 fn after(last: i64, now: i64) -> i64 {
     now.max(last + 1)
@@ -418,7 +330,9 @@ fn after(last: i64, now: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::Outcome;
     use crate::batch::{self, Batch, Limits};
+    use crate::model::Clock;
     use crate::model::{AckRef, Labels};
 
     #[test]

@@ -305,6 +305,7 @@ impl State {
 
     fn append(&mut self, lines: &[journal::Line<'_>]) -> io::Result<()> {
         if self.journal.must_rewrite() {
+            lines.iter().for_each(|line| self.journal.note(line));
             let all = self.records_to_write();
             return self.journal.rewrite(&all);
         }

@@ -276,7 +276,8 @@ impl Journal {
         }
     }
 
-    fn note(&mut self, line: &Line<'_>) {
+    /// What holds of the journal as a whole, for when it is written anew.
+    pub fn note(&mut self, line: &Line<'_>) {
         if let Line::Yaml(hash) = line {
             self.yaml_hash = Some(*hash);
         }

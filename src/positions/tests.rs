@@ -364,3 +364,21 @@ fn what_promtail_wrote_is_written_back_whatever_it_is() {
     let yaml = |text: &str| serde_yaml::from_str::<serde_yaml::Value>(text).expect("yaml");
     assert_eq!(yaml(&std::fs::read_to_string(&path).expect("read")), yaml(text));
 }
+
+#[test]
+fn a_journal_written_anew_in_a_sync_knows_the_yaml_of_that_sync() {
+    let dir = dir();
+    {
+        let positions = open(dir.path());
+        let (slot, _) = claim(&positions, "/a.log");
+        commit(&positions, slot, 10, true);
+        // Of a log that vanished nothing is kept, for which the journal is written anew.
+        let (vanished, _) = claim(&positions, "/no/such.log");
+        positions.release(vanished);
+        positions.sync().expect("synced");
+        commit(&positions, slot, 20, true);
+    }
+    // Or the yaml is taken for Promtail's, and newer.
+    let (_, saved) = claim(&open(dir.path()), "/a.log");
+    assert_eq!(saved, Some(Saved::At { position: at(20), saved: then() }));
+}

@@ -15,14 +15,10 @@ mod writer;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 
 use chance::Chance;
 use history::{Check, History};
-
-/// Whether lines without times of their own, and blocks of them, have to be the same to the last bit when they are sent
-/// again after a crash, and the window has to be kept to the line: what is being worked on, asked for by a variable.
-static STRICT: LazyLock<bool> = LazyLock::new(|| std::env::var_os("FANTAIL_STRICT").is_some());
 
 /// Things that happen in a history.
 const STEPS: u64 = 60;

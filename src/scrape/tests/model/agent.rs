@@ -59,8 +59,10 @@ static JOBS: LazyLock<Arc<[Job]>> = LazyLock::new(|| {
 impl Agent {
     pub fn start(disk: &Disk, home: &Path, settings: Settings) -> Self {
         let filename = home.join("positions.yaml");
-        let config =
-            positions::Config { filename, ignore_invalid_yaml: false, read_only: false, readers: Default::default() };
+        let clients: Vec<Arc<str>> = (0..settings.clients).map(|client| format!("client {client}").into()).collect();
+        let jobs = Format::ALL.map(|format| Arc::from(format.job()));
+        let readers = clients.iter().flat_map(|client| jobs.clone().map(|job| (client.clone(), job))).collect();
+        let config = positions::Config { filename, ignore_invalid_yaml: false, read_only: false, readers };
         let positions = Arc::new(Positions::open(config).expect("positions"));
         let config = Config {
             hostname: "here".into(),
@@ -180,16 +182,12 @@ fn outlet(index: usize, settings: Settings, batches: tokio::sync::mpsc::Unbounde
 pub(super) fn positions(home: &Path, begins_again: impl Fn(u64) -> bool) -> HashMap<String, u64> {
     let text = fs::read_to_string(home.join("positions.yaml.journal")).unwrap_or_default();
     let (mut logs, mut offsets) = (HashMap::new(), HashMap::new());
-    // Of a torn line what is left may look like a whole one.
-    let is_whole = |line: &str| {
-        let (fields, sum) = line.rsplit_once(' ').unwrap_or_default();
-        u32::from_str_radix(sum, 16) == Ok(xxhash_rust::xxh3::xxh3_64(fields.as_bytes()) as u32)
-    };
-    for line in text.lines().filter(|line| is_whole(line)) {
+    // One that was torn says nothing.
+    for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
         let fields: Vec<&str> = line.split(' ').collect();
         match fields[..] {
             ["k", slot, _, _, ..] => drop(logs.insert(slot, fields[3..fields.len() - 1].join(" "))),
-            ["p", slot, _, inode, length, head, offset, ..] => {
+            ["p", slot, _, inode, length, head, offset, _, _, ..] => {
                 let head = if begins_again(inode.parse().unwrap_or(0)) { [length, head] } else { ["", ""] };
                 let log = logs.get(slot).map_or("?", |l| l);
                 let place = format!("{log} inode {inode} {}", head.join(" "));

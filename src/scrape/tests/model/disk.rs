@@ -13,12 +13,17 @@ pub(super) struct Line {
     pub text: String,
     pub parts: u8,
     pub writer: usize,
+    /// The log it was written to, by the name that it had then; and when that was, in Unix nanoseconds.
+    pub log: PathBuf,
+    pub begun: i64,
     /// Its stages and its times promise that it is the same to the last bit when it is sent again.
     pub identical: bool,
     /// Its file gets a name that the glob matches: what is sent again is sent under that.
     pub renamed: bool,
     /// It was copied and cut away before anybody can be sure to have seen it: it may never come, or late.
     pub raced: bool,
+    /// An agent that starts finds it nowhere any more, at least not whole.
+    pub gone: bool,
 }
 
 /// What is in a file, whatever its name.
@@ -127,6 +132,19 @@ impl Disk {
     pub fn after(&self, line: usize, gone: &BTreeSet<usize>) -> Option<usize> {
         let writer = self.lines[line].writer;
         (line + 1..self.lines.len()).find(|next| self.lines[*next].writer == writer && !gone.contains(next))
+    }
+
+    /// The lines that are one block with this one, as far as they are written: what begins it comes first.
+    pub fn block(&self, line: usize) -> Vec<usize> {
+        let own = &self.lines[line];
+        let same_log = |n: &usize| self.lines[*n].writer == own.writer && self.lines[*n].log == own.log;
+        let goes_on = |n: &usize| self.lines[*n].text.starts_with(' ');
+        let mut block: Vec<usize> = (0..=line).rev().filter(same_log).collect();
+        let begin = block.iter().position(|n| !goes_on(n)).unwrap_or(block.len() - 1);
+        block.truncate(begin + 1);
+        block.reverse();
+        block.extend((line + 1..self.lines.len()).filter(same_log).take_while(goes_on));
+        block
     }
 
     /// The agent has looked everywhere.

@@ -163,3 +163,22 @@ fn a_block_that_goes_on_in_a_younger_file_is_not_cut_while_the_older_one_is_wait
     story.pass(10);
     assert_eq!(story.stored, ["<one\n more", "<two"]);
 }
+
+#[test]
+fn what_was_copied_and_cut_before_anything_of_it_was_committed_comes_again_at_the_same_times() {
+    for goes_on in ["", "three\n"] {
+        let mut story = Story::begin();
+        story.append("plain/app/app.log", "one\ntwo\n");
+        story.answers = false;
+        story.pass(2);
+        let unanswered = story.agent.roads[0].take();
+        let sent: Vec<i64> = unanswered.iter().flat_map(decode).map(|entry| entry.timestamp).collect();
+        fs::copy(story.path("plain/app/app.log"), story.path("plain/app/app.log.1")).expect("copied");
+        fs::write(story.path("plain/app/app.log"), goes_on).expect("cut");
+        story.crash_and_start();
+        story.answers = true;
+        story.pass(5);
+        assert_eq!(story.stored.join("\n"), format!("one\ntwo\n{goes_on}").trim_end());
+        assert_eq!((story.times[..2].to_vec(), sent.len()), (sent, 2));
+    }
+}

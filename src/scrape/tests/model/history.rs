@@ -203,7 +203,7 @@ impl History {
         }
         let lane = chance.below(road.lanes());
         let answer = any_answer(chance);
-        if road.answer(lane, answer, &mut self.lokis[0], &self.disk.lines)? {
+        if road.answer(lane, answer, &mut self.lokis[0], &self.disk)? {
             self.tell(format!("lane {lane}: {answer:?}"));
         }
         Ok(())
@@ -227,7 +227,7 @@ impl History {
         for (client, road) in agent.roads.iter_mut().enumerate() {
             for lane in 0..road.lanes() {
                 if self.moods[client] != Mood::Away && chance.one_in(3) {
-                    let was = road.answer(lane, Answer::Lost, &mut self.lokis[client], &self.disk.lines);
+                    let was = road.answer(lane, Answer::Lost, &mut self.lokis[client], &self.disk);
                     stored.extend(was.unwrap_or_default().then_some(lane));
                 }
             }
@@ -342,10 +342,10 @@ impl History {
         for (client, road) in agent.roads.iter_mut().enumerate() {
             within_window(self.settings, client, road)?;
             for lane in 0..road.lanes() {
-                let (loki, lines) = (&mut self.lokis[client], &self.disk.lines);
+                let (loki, disk) = (&mut self.lokis[client], &self.disk);
                 match self.moods[client] {
-                    Mood::Well => while road.answer(lane, Answer::Stored, loki, lines)? {},
-                    Mood::Odd if chance.one_in(2) => drop(road.answer(lane, any_answer(chance), loki, lines)?),
+                    Mood::Well => while road.answer(lane, Answer::Stored, loki, disk)? {},
+                    Mood::Odd if chance.one_in(2) => drop(road.answer(lane, any_answer(chance), loki, disk)?),
                     _ => {}
                 }
             }

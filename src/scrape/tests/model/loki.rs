@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::STRICT;
-use super::disk::Line;
+use super::disk::Disk;
 use crate::batch::Batch;
 use crate::scrape::tests::rig::{Stored, decode};
+
+/// How long a block is waited for to go on.
+const MAX_WAIT: i64 = 3_000_000_000;
 
 type Tenant = Option<Arc<str>>;
 type Entry = (Tenant, Stored);
@@ -27,6 +29,8 @@ pub(super) struct Loki {
     pub interrupted: bool,
     /// A power cut took read times with it, which are what lines without times of their own are stored under.
     pub forgot: bool,
+    /// What entries ended with that were stored long enough after it that nobody had to wait for what goes on with it.
+    waited: HashSet<usize>,
     /// How often something was stored, or would have been if it had not been there already.
     pub pushes: usize,
 }
@@ -86,25 +90,25 @@ impl Road {
     }
 
     /// Loki answers the oldest push of a lane; gives whether there was one.
-    pub fn answer(&mut self, lane: usize, answer: Answer, loki: &mut Loki, written: &[Line]) -> Result<bool, String> {
+    pub fn answer(&mut self, lane: usize, answer: Answer, loki: &mut Loki, disk: &Disk) -> Result<bool, String> {
         let (_, lane) = &mut self.lanes[lane];
         let Some(batch) = lane.pop_front() else {
             return Ok(false);
         };
         match answer {
             Answer::Stored => {
-                loki.store(&batch, written)?;
+                loki.store(&batch, disk)?;
                 batch.close();
             }
             Answer::Lost => {
-                loki.store(&batch, written)?;
+                loki.store(&batch, disk)?;
                 lane.push_front(batch);
             }
             Answer::Refused => lane.push_front(batch),
             Answer::Halved => match batch.split() {
                 Ok((older, younger)) => {
                     lane.push_front(younger);
-                    loki.store(&older, written)?;
+                    loki.store(&older, disk)?;
                     older.close();
                 }
                 Err(single) => lane.push_front(single),
@@ -119,8 +123,9 @@ impl Loki {
         self.lines.contains_key(&line)
     }
 
-    fn store(&mut self, batch: &Batch, written: &[Line]) -> Result<(), String> {
+    fn store(&mut self, batch: &Batch, disk: &Disk) -> Result<(), String> {
         self.pushes += 1;
+        let written = &disk.lines;
         for entry in decode(batch) {
             let stream = (batch.tenant().cloned(), entry.labels.clone());
             let entry = (batch.tenant().cloned(), entry);
@@ -129,20 +134,19 @@ impl Loki {
             }
             self.entries.insert(entry.clone());
             let time = entry.1.timestamp;
+            self.note_end(&entry.1.line, disk);
             for (at, text) in entry.1.line.split('\n').enumerate() {
                 let line = number(text).ok_or_else(|| format!("stored what nobody wrote: {:?}", entry.1))?;
                 if written.get(line).is_none_or(|l| l.text != text) {
                     self.torn.push((line, entry.clone()));
                     continue;
                 }
-                let before = self.lines.entry(line).or_default();
-                before.push(entry.clone());
-                let again = before.len() > 1;
-                // It got the label of its new name.
-                let renamed = written[line].renamed && before.iter().any(|b| b.1.labels != before[0].1.labels);
-                let may_differ = renamed || !written[line].identical && (self.forgot || !*STRICT);
-                if again && !(may_differ && self.interrupted) {
-                    return Err(format!("line {line} is stored twice: {before:?}"));
+                let again = self.has(line);
+                let may_differ = again && self.may_differ(line, &entry, disk);
+                let all = self.lines.entry(line).or_default();
+                all.push(entry.clone());
+                if again && !may_differ {
+                    return Err(format!("line {line} is stored twice: {all:?}"));
                 }
                 let head = self.heads.get(&stream).copied();
                 if let Some((last, then)) = head
@@ -158,6 +162,31 @@ impl Loki {
             }
         }
         Ok(())
+    }
+
+    fn note_end(&mut self, entry: &str, disk: &Disk) {
+        let last = entry.rsplit('\n').next().and_then(number);
+        let begun = last.and_then(|last| Some(disk.lines.get(last)?.begun));
+        if begun.is_some_and(|begun| disk.clock.unix_nanos() >= begun + MAX_WAIT) {
+            self.waited.extend(last);
+        }
+    }
+
+    /// Whether a line that is stored already may come again without being the same: what ARCHITECTURE.md lists.
+    fn may_differ(&self, line: usize, entry: &Entry, disk: &Disk) -> bool {
+        let own = &disk.lines[line];
+        // It got the label of its new name.
+        let renamed = own.renamed && self.lines[&line].iter().any(|before| before.1.labels != entry.1.labels);
+        let no_time = !own.identical && self.forgot;
+        self.interrupted && (renamed || no_time || self.was_cut(line, disk))
+    }
+
+    /// Whether the block of a line can have another shape when it is sent again: it was given on before the rest of it
+    /// came, or its beginning is gone, or was until a copy was found.
+    fn was_cut(&self, line: usize, disk: &Disk) -> bool {
+        let block = disk.block(line);
+        let (_, cuts) = block.split_last().expect("the line itself");
+        cuts.iter().any(|end| self.waited.contains(end) || disk.lines[*end].gone || disk.lines[*end].raced)
     }
 }
 

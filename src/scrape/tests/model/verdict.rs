@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::STRICT;
 use super::agent::{Agent, Settings, positions};
 use super::chance::Chance;
 use super::history::{Check, History, Mood};
@@ -12,8 +11,7 @@ use super::loki::{Loki, Road};
 /// What of a stream may be on its way without an answer: the window, which grows up to a batch, the line that did not fit
 /// into it any more, and what a stage held back and let go with it.
 fn most_in_flight(settings: Settings, longest: usize) -> usize {
-    let window = settings.window.max(settings.batchsize);
-    if *STRICT { window + 2 * longest } else { 2 * window + 2 * longest }
+    settings.window.max(settings.batchsize) + 2 * longest
 }
 
 pub(super) fn within_window(settings: Settings, client: usize, road: &Road) -> Check {
@@ -44,6 +42,7 @@ impl History {
     /// What cannot be had any more is not asked for.
     pub fn forfeit(&mut self) {
         let gone: BTreeSet<usize> = self.disk.gone().into_iter().collect();
+        gone.iter().for_each(|line| self.disk.lines[*line].gone = true);
         for (client, (lost, loki)) in self.lost.iter_mut().zip(&self.lokis).enumerate() {
             let unstored = gone.iter().filter(|line| !loki.has(**line) && !lost.contains(line));
             let (parts, whole): (Vec<usize>, Vec<usize>) = unstored.partition(|line| self.disk.lines[**line].parts > 1);
@@ -67,10 +66,13 @@ impl History {
             return;
         }
         let holds = self.disk.file(&self.writers[writer].live).holds.clone();
-        for (lost, loki) in self.lost.iter_mut().zip(&self.lokis) {
+        // The end of a line may be lost whose beginning is not.
+        let ends_one = holds.first().is_some_and(|(_, part)| *part > 0) && !self.writers[writer].is_within_a_line();
+        for (client, (lost, loki)) in self.lost.iter_mut().zip(&self.lokis).enumerate() {
             if !holds.iter().any(|(line, _)| loki.has(*line)) {
                 lost.extend(holds.iter().map(|(line, _)| *line));
                 holds.iter().for_each(|(line, _)| self.disk.lines[*line].raced = true);
+                self.torn.extend(holds.last().filter(|_| ends_one).map(|(line, _)| (client, *line)));
             }
         }
     }
@@ -108,9 +110,6 @@ impl History {
         self.rest_is_silence(&mut chance)?;
         // Torn lines are those of which a part is lost.
         for (loki, lost) in self.lokis.iter().zip(&self.lost) {
-            if !*STRICT && loki.interrupted {
-                continue; // parts of a line that was joined come again without the others
-            }
             if let Some((line, entry)) = loki.torn.iter().find(|(line, _)| !lost.contains(line)) {
                 return Err(format!("line {line} is stored torn: {entry:?}"));
             }

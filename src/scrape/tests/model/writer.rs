@@ -108,6 +108,10 @@ impl Writer {
         }
     }
 
+    pub fn is_within_a_line(&self) -> bool {
+        self.pending.is_some()
+    }
+
     fn begin_line(&mut self, disk: &mut Disk, chance: &mut Chance) {
         let number = disk.lines.len();
         let length = if chance.one_in(12) { 600 + chance.below(2_500) } else { chance.below(120) };
@@ -121,9 +125,12 @@ impl Writer {
             text: parts.concat(),
             parts: count as u8,
             writer: self.id,
+            log: self.live.clone(),
+            begun: disk.clock.unix_nanos(),
             identical: cri,
             renamed: self.manner == Manner::Renamed,
             raced: false,
+            gone: false,
         });
         self.pending = Some((number, parts, 0));
     }
@@ -202,6 +209,8 @@ impl Writer {
                 }
             }
             Manner::Renamed => {
+                // It does so itself, and between two lines.
+                self.complete(&self.live.clone(), disk);
                 self.give_up_oldest(disk);
                 let rotated = self.dir.join(format!("app-at-{}.log", stamp(disk.clock.unix_nanos())));
                 disk.rename(&self.live, &rotated);

@@ -442,19 +442,34 @@ fn holds(live: &mut Generation, position: &Position) -> io::Result<bool> {
         && (!live.is_plain() || position.offset <= live.metadata()?.len()))
 }
 
-/// The generation that `position` names: by its inode, or, if it was compressed or copied meanwhile, by its head.
+/// How a generation is known again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Inode,
+    /// It was compressed or copied, and is no longer than it was.
+    WholeHead,
+    /// It was compressed or copied, perhaps after it had grown.
+    Head,
+}
+
+/// The generation that `position` names: by its inode, or, if it was compressed or copied meanwhile, by its head; rather by
+/// one that is the same to its end, since short files may begin alike.
 fn find(older: &[Sibling], position: &Position) -> io::Result<Option<(usize, Generation)>> {
     let file = position.file;
     let same_inode = |s: &Sibling| (s.meta.dev(), s.meta.ino()) == (file.device, file.inode);
-    for by_inode in [true, false] {
+    for by in [By::Inode, By::WholeHead, By::Head] {
         for (at, sibling) in older.iter().enumerate().rev() {
-            if same_inode(sibling) != by_inode || (!by_inode && file.fingerprint.len == 0) {
+            if same_inode(sibling) != (by == By::Inode) || (by != By::Inode && file.fingerprint.len == 0) {
                 continue;
             }
             let Some(mut generation) = open_sibling(sibling) else {
                 continue;
             };
-            if generation.is(&file)? {
+            let is_it = match by {
+                By::WholeHead => generation.id().fingerprint == file.fingerprint,
+                By::Inode | By::Head => generation.is(&file)?,
+            };
+            if is_it {
                 return Ok(Some((at, generation)));
             }
         }

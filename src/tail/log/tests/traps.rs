@@ -239,3 +239,20 @@ fn what_was_read_is_not_read_again_when_an_empty_file_after_it_was_compressed_to
     d.wait();
     assert_eq!(d.read(&mut log), ["2", "3"]);
 }
+
+#[test]
+fn of_two_compressed_files_that_begin_alike_the_one_that_ends_there_is_it() {
+    let mut d = Dir::new();
+    d.append("a.log", "1\n");
+    let mut log = d.open(START);
+    assert_eq!(d.read(&mut log), ["1"]);
+    // Twice between two looks, and the second begins as the first does.
+    d.rename("a.log", "a.log.2");
+    d.gzip("a.log.2");
+    d.append("a.log.1", "1\n2\n3\n");
+    d.gzip("a.log.1");
+    d.append("a.log", "4\n");
+    log.look(d.now).expect("looked");
+    d.wait();
+    assert_eq!(d.read(&mut log), ["1", "2", "3", "4"]);
+}

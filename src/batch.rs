@@ -4,12 +4,15 @@
 //! PushRequest { repeated Stream { 1: labels, 2: repeated Entry { 1: Timestamp { 1: s, 2: ns }, 2: line, 3: metadata } } }
 //! ```
 //!
-//! An entry is written straight into its stream's body; finishing a batch adds the stream heads and compresses once.
+//! An entry is written straight into its stream's body; finishing a batch adds the stream heads and compresses once, while
+//! all of it is still in the processor's cache. What waits for its answer is no larger than what is sent.
 //! Streams that Loki might refuse travel apart ([`Batcher`]), because of what it answers a push with several: 204, and
 //! all is well only with the last of them.
 
 mod batcher;
 mod bounds;
+mod draft;
+mod encoder;
 mod lane;
 mod stream;
 #[cfg(test)]
@@ -18,17 +21,18 @@ mod wire;
 
 pub use batcher::{Batcher, Config, Limits, Outcome};
 pub use bounds::Bound;
+use encoder::Encoder;
 pub use stream::StreamId;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::model::{Ack, Entry, Reason, Weight};
+use crate::model::{Ack, Reason, Weight};
 use bounds::Bounds;
 use lane::Traffic;
 use stream::Window;
 
-/// One push being written, or on its way.
+/// One push, ready to be sent.
 #[derive(Debug)]
 pub struct Batch {
     tenant: Option<Arc<str>>,
@@ -41,6 +45,7 @@ pub struct Batch {
     bytes: usize,
     traffic: Traffic,
     bounds: Arc<Bounds>,
+    body: Arc<[u8]>,
 }
 
 /// Entries of a stream that came in one slot of one log, one after the other.
@@ -52,34 +57,10 @@ struct Span {
     weight: Weight,
 }
 
-/// Keeps its tables and buffers from push to push.
-#[derive(Debug)]
-pub struct Encoder {
-    snappy: snap::raw::Encoder,
-    plain: Vec<u8>,
-    compressed: Vec<u8>,
-}
-
-impl Default for Encoder {
-    fn default() -> Self {
-        Self { snappy: snap::raw::Encoder::new(), plain: Vec::new(), compressed: Vec::new() }
-    }
-}
-
-impl Encoder {
-    /// Gives back what a push larger than this has taken.
-    pub fn shrink(&mut self, size: usize) {
-        if self.plain.capacity() > size {
-            (self.plain, self.compressed) = (Vec::new(), Vec::new());
-        }
-    }
-}
-
-/// The entries of one stream, encoded.
+/// What a push has of one stream.
 #[derive(Debug)]
 struct Stream {
     labels: Arc<str>,
-    body: Vec<u8>,
     entries: usize,
     bytes: usize,
     spans: Vec<Span>,
@@ -94,10 +75,6 @@ impl Drop for Stream {
 }
 
 impl Batch {
-    fn new(tenant: Option<Arc<str>>, lane: u64, traffic: Traffic, bounds: Arc<Bounds>) -> Self {
-        Self { tenant, lane, led: false, streams: Vec::new(), acks: Vec::new(), entries: 0, bytes: 0, traffic, bounds }
-    }
-
     pub fn tenant(&self) -> Option<&Arc<str>> {
         self.tenant.as_ref()
     }
@@ -132,23 +109,9 @@ impl Batch {
         self.streams.iter().map(|s| &*s.labels)
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.entries == 0
-    }
-
     /// The body of the push: protobuf, snappy's block format.
-    pub fn encode<'e>(&self, encoder: &'e mut Encoder) -> &'e [u8] {
-        let Encoder { snappy, plain, compressed } = encoder;
-        plain.clear();
-        for stream in &self.streams {
-            wire::stream(plain, &stream.labels, &stream.body);
-        }
-        let most = snap::raw::max_compress_len(plain.len());
-        if compressed.len() < most {
-            compressed.resize(most, 0);
-        }
-        let len = snappy.compress(plain, compressed).expect("a push is far below snappy's 4 GiB");
-        &compressed[..len]
+    pub fn body(&self) -> &Arc<[u8]> {
+        &self.body
     }
 
     /// How long it took from sending it to its answer; where that is long, more has to be under way.
@@ -197,81 +160,49 @@ impl Batch {
         if self.entries < 2 {
             return Err(self);
         }
-        let mut second = Batch::new(self.tenant.clone(), self.lane, self.traffic.another(), self.bounds.clone());
-        second.led = self.led;
-        second.acks = self.acks.iter().map(Ack::send).collect();
-        second.streams = if self.streams.len() > 1 {
-            // Who leads is the last.
-            self.led = false;
-            self.streams.split_off(self.streams.len() / 2)
+        let mut encoder = Encoder::default();
+        let plain = encoder::decode(&self.body);
+        let mut bodies = wire::bodies(&plain);
+        let mut leads_both = self.led;
+        let (younger, younger_bodies) = if self.streams.len() > 1 {
+            let half = self.streams.len() / 2;
+            leads_both = false;
+            (self.streams.split_off(half), bodies.split_off(half))
         } else {
-            vec![self.streams[0].split()]
+            let keep = self.streams[0].entries / 2;
+            let (first, second) = bodies[0].split_at(wire::skip_entries(bodies[0], keep));
+            bodies[0] = first;
+            (vec![self.streams[0].split(keep, wire::content_bytes(second))], vec![second])
         };
-        for half in [&mut self, &mut second] {
-            half.entries = half.streams.iter().map(|s| s.entries).sum();
-            half.bytes = half.streams.iter().map(|s| s.bytes).sum();
-        }
+        let second = Batch {
+            tenant: self.tenant.clone(),
+            lane: self.lane,
+            led: self.led,
+            acks: self.acks.iter().map(Ack::send).collect(),
+            entries: younger.iter().map(|s| s.entries).sum(),
+            bytes: younger.iter().map(|s| s.bytes).sum(),
+            traffic: self.traffic.another(),
+            bounds: self.bounds.clone(),
+            body: encoder.encode(younger.iter().map(|s| &*s.labels).zip(younger_bodies)),
+            streams: younger,
+        };
+        // Who leads is the last.
+        self.led = leads_both;
+        self.entries -= second.entries;
+        self.bytes -= second.bytes;
+        self.body = encoder.encode(self.streams.iter().map(|s| &*s.labels).zip(bodies));
         Ok((self, second))
-    }
-
-    /// Appends to its `stream`-th stream; gives the bytes that makes.
-    fn push(&mut self, stream: usize, entry: Entry<'_>) -> usize {
-        if !self.acks.last().is_some_and(|last| last.same(entry.ack.get())) {
-            self.acks.push(entry.ack.get().send());
-        }
-        let ack = self.acks.len() - 1;
-        let stream = &mut self.streams[stream];
-        let bytes = wire::entry(&mut stream.body, &entry);
-        stream.entries += 1;
-        stream.bytes += bytes;
-        // With its newline, so that an empty line counts as well.
-        stream.window.take(bytes + 1);
-        self.entries += 1;
-        self.bytes += bytes;
-        match stream.spans.last_mut() {
-            Some(span) if span.ack == ack => {
-                span.entries += 1;
-                span.weight += entry.weight;
-            }
-            _ => stream.spans.push(Span { ack, entries: 1, weight: entry.weight }),
-        }
-        entry.close();
-        bytes
-    }
-
-    /// Puts the stream at this place last.
-    fn lead(&mut self, place: usize) {
-        self.led = true;
-        let last = self.streams.len() - 1;
-        self.streams.swap(place, last);
-    }
-
-    /// Gives the place of the new stream.
-    fn add_stream(&mut self, labels: Arc<str>, window: Arc<Window>, room: usize) -> usize {
-        self.streams.push(Stream {
-            labels,
-            body: Vec::with_capacity(room),
-            entries: 0,
-            bytes: 0,
-            spans: Vec::new(),
-            window,
-        });
-        self.streams.len() - 1
     }
 }
 
 impl Stream {
-    /// Keeps the older half.
-    fn split(&mut self) -> Stream {
-        let keep = self.entries / 2;
-        let at = wire::skip_entries(&self.body, keep);
-        let body = self.body.split_off(at);
-        let bytes = wire::content_bytes(&body);
+    /// Keeps the first entries; what is split off has so many bytes.
+    fn split(&mut self, keep: usize, bytes: usize) -> Stream {
         let entries = self.entries - keep;
         self.entries = keep;
         self.bytes -= bytes;
         let spans = self.split_spans(keep);
-        Stream { labels: self.labels.clone(), body, entries, bytes, spans, window: self.window.clone() }
+        Stream { labels: self.labels.clone(), entries, bytes, spans, window: self.window.clone() }
     }
 
     /// Keeps those of the first entries; one that lies across is parted.

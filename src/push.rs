@@ -73,17 +73,15 @@ impl Client {
     /// Fails where the config is wrong, or names certificates that cannot be read.
     pub fn new(config: &Config, metrics: Metrics) -> Result<Self, Error> {
         let endpoint = Endpoint::new(config)?;
-        metrics.announce_host(config.host());
-        metrics.announce_tenant(config.host(), &config.tenant_id);
+        let metrics = metrics.of(config.host());
+        metrics.announce_tenant(&config.tenant_id);
         Ok(Self {
             road: Road {
                 endpoint,
                 backoff: config.backoff_config,
                 drop_rate_limited: config.drop_rate_limited_batches,
-                host: config.host().to_string(),
                 metrics,
                 status: Arc::new(Status::new(config.name(), config.redacted_url())),
-                encoder: Mutex::default(),
                 paces: Mutex::new(Paces::new(config.rate_limits, config.batchsize)),
                 permits: Semaphore::new(PERMITS),
                 cleared: Notify::new(),
@@ -97,7 +95,7 @@ impl Client {
 
     /// Delivers `batches` until there are no more, or until [`Stop::Abort`]. Whenever a batch is no more (and has made
     /// room in its lane of the batcher), `wake` is woken.
-    pub async fn run(self, mut batches: mpsc::UnboundedReceiver<Batch>, wake: Waker, stop: watch::Receiver<Stop>) {
+    pub async fn run(self, mut batches: mpsc::UnboundedReceiver<Vec<Batch>>, wake: Waker, stop: watch::Receiver<Stop>) {
         {
             let deliver = self.deliver(&mut batches, &wake, &stop);
             let mut stop = stop.clone();
@@ -111,30 +109,46 @@ impl Client {
         wake.wake();
     }
 
-    async fn deliver(&self, batches: &mut mpsc::UnboundedReceiver<Batch>, wake: &Waker, stop: &watch::Receiver<Stop>) {
+    async fn deliver(
+        &self,
+        batches: &mut mpsc::UnboundedReceiver<Vec<Batch>>,
+        wake: &Waker,
+        stop: &watch::Receiver<Stop>,
+    ) {
         let mut lanes = Lanes::default();
         let mut busy = FuturesUnordered::new();
+        // The client's own was announced at the start.
+        let mut announced = None;
         let mut open = true;
         while open || !busy.is_empty() {
-            let next = tokio::select! {
-                batch = batches.recv(), if open => match batch {
-                    Some(batch) => {
-                        self.road.metrics.announce_tenant(&self.road.host, batch.tenant().map_or("", |t| t));
-                        lanes.arrived(batch, wake)
+            tokio::select! {
+                arrived = batches.recv(), if open => match arrived {
+                    Some(arrived) => {
+                        self.announce(&mut announced, &arrived);
+                        let next = arrived.into_iter().filter_map(|batch| lanes.arrived(batch, wake));
+                        busy.extend(next.map(|(lane, batch)| self.go(lane, batch, wake, stop)));
                     }
-                    None => {
-                        open = false;
-                        None
-                    }
+                    None => open = false,
                 },
-                Some((lane, fate)) = busy.next() => lanes.finished(lane, fate, wake),
-            };
-            if let Some((mut lane, batch)) = next {
-                let stop = stop.clone();
-                busy.push(async move {
-                    let fate = lane.deliver(batch, &self.road, wake, stop).await;
-                    (lane, fate)
-                });
+                Some((lane, fate)) = busy.next() => {
+                    let next = lanes.finished(lane, fate, wake);
+                    busy.extend(next.map(|(lane, batch)| self.go(lane, batch, wake, stop)));
+                }
+            }
+        }
+    }
+
+    async fn go(&self, mut lane: Lane, batch: Batch, wake: &Waker, stop: &watch::Receiver<Stop>) -> (Lane, Fate) {
+        let fate = lane.deliver(batch, &self.road, wake, stop.clone()).await;
+        (lane, fate)
+    }
+
+    /// Counters of a tenant are there, at zero, from its first batch on; nearly always it is that of the one before.
+    fn announce(&self, last: &mut Tenant, batches: &[Batch]) {
+        for batch in batches.iter().filter(|batch| batch.tenant().is_some()) {
+            if batch.tenant() != last.as_ref() {
+                *last = batch.tenant().cloned();
+                self.road.metrics.announce_tenant(last.as_deref().unwrap_or_default());
             }
         }
     }

@@ -92,7 +92,8 @@ pub struct Rate {
 pub struct Outlet {
     pub client: Arc<str>,
     pub batch: batch::Config,
-    pub batches: tokio::sync::mpsc::UnboundedSender<Batch>,
+    /// What is ready at a time goes at a time, so that it wakes its receiver once.
+    pub batches: tokio::sync::mpsc::UnboundedSender<Vec<Batch>>,
     pub books: Books,
 }
 

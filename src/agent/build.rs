@@ -111,7 +111,7 @@ fn stdin_labels(config: &Config, hostname: &str) -> LabelSet {
 pub(super) fn outlet(
     config: &Config,
     client: &push::Config,
-    batches: UnboundedSender<Batch>,
+    batches: UnboundedSender<Vec<Batch>>,
     metrics: &push::Metrics,
 ) -> Outlet {
     let batch = client.batching(limits(config));

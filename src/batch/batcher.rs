@@ -7,15 +7,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 
 use super::Batch;
 use super::bounds::Bounds;
+use super::encoder::Encoder;
 use super::lane::LaneState;
-use super::stream::{Heat, StreamId, StreamState, Window, needed};
+use super::stream::{Heat, InFlight, StreamId, StreamState, Window, needed};
 use crate::model::{Clock, Entry, LabelMap, LabelSet, Labels, Reason, is_valid_label_name};
 
 /// Loki drops what is more than an hour behind its stream's head. What is half of that behind travels alone.
@@ -55,13 +55,13 @@ pub struct Limits {
 
 /// What became of an entry that was added.
 #[derive(Debug)]
-pub enum Outcome<'c> {
+pub enum Outcome {
     /// It travels with this stream.
     Batched(StreamId),
     /// The same, less so many bytes.
     Truncated(StreamId, usize),
     /// It cannot be sent.
-    Refused(Entry<'c>, Reason),
+    Refused(Reason),
 }
 
 /// Collects the entries of one client into batches.
@@ -81,7 +81,8 @@ pub struct Batcher {
     last: usize,
     numbers: u64,
     ages: u32,
-    buffered: Arc<AtomicUsize>,
+    buffered: InFlight,
+    encoder: Encoder,
     swept: Instant,
 }
 
@@ -92,7 +93,7 @@ pub(super) struct Tenant {
     lane: usize,
     streams: LabelMap<usize>,
     bounds: Arc<Bounds>,
-    buffered: Arc<AtomicUsize>,
+    buffered: InFlight,
 }
 
 impl Batcher {
@@ -116,39 +117,41 @@ impl Batcher {
             last: 0,
             numbers: 0,
             ages: 0,
-            buffered: Arc::default(),
+            buffered: InFlight::default(),
+            encoder: Encoder::default(),
         }
     }
 
-    pub fn add<'c>(&mut self, mut entry: Entry<'c>, now: Instant) -> Outcome<'c> {
+    /// The entry is none of the batcher's afterwards; whoever gave it closes it.
+    pub fn add(&mut self, entry: &mut Entry<'_>, now: Instant) -> Outcome {
         let mut cut = 0;
         let limit = self.config.limits.max_line_size;
         if limit > 0 && entry.line.len() > limit {
             if !self.config.limits.truncate {
-                return Outcome::Refused(entry, Reason::LineTooLong);
+                return Outcome::Refused(Reason::LineTooLong);
             }
-            cut = entry.line.len() - truncate(&mut entry, limit);
+            cut = entry.line.len() - truncate(entry, limit);
         }
-        let index = self.stream(&entry, now);
+        let index = self.stream(entry, now);
         if let Some(reason) = &self.streams[index].refused {
-            let reason = reason.clone();
-            return Outcome::Refused(entry, reason);
+            return Outcome::Refused(reason.clone());
         }
         let stream = &self.streams[index];
         let clock = || self.clock.unix_nanos();
-        if let Some(reason) = self.tenants[stream.tenant].bounds.refuse(&entry, stream.label_count, now, clock) {
-            return Outcome::Refused(entry, reason);
+        if let Some(reason) = self.tenants[stream.tenant].bounds.refuse(entry, stream.label_count, now, clock) {
+            return Outcome::Refused(reason);
         }
-        self.choose_lane(index, &entry);
+        self.choose_lane(index, entry);
         let stream = &mut self.streams[index];
         let lane = &mut self.lanes[stream.lane];
         if !lane.open.is_empty() && lane.open.bytes() + entry.line.len() > self.config.batchsize {
             self.numbers += 1;
-            lane.cut(self.numbers);
+            lane.cut(self.numbers, &mut self.encoder);
         }
         lane.open_at(now);
         if stream.at.0 != lane.batch {
-            let place = lane.open.add_stream(stream.wire.clone(), stream.window.clone(), stream.room);
+            let place =
+                lane.open.add_stream(stream.wire.clone(), stream.window.clone(), self.encoder.buffer(stream.room));
             stream.at = (lane.batch, place);
             if stream.leads {
                 lane.leader = Some(place);
@@ -158,11 +161,15 @@ impl Batcher {
         stream.newest = stream.newest.max(entry.timestamp);
         stream.touched = now;
         let bytes = lane.open.push(stream.at.1, entry);
+        // With its newline, so that an empty line counts as well.
+        for sum in [&mut stream.in_flight, &mut self.tenants[stream.tenant].buffered, &mut self.buffered] {
+            sum.take(bytes + 1);
+        }
         stream.heat.add(bytes);
         // Entries are a little longer encoded: 16 bytes or so each.
         stream.room = (stream.room + bytes + 24).min(self.config.batchsize);
         let id = StreamId { index, age: stream.age };
-        let left = stream.limit.saturating_sub(stream.window.in_flight());
+        let left = stream.limit.saturating_sub(stream.in_flight.bytes());
         if left < Self::worthwhile(stream.limit) && stream.leads {
             lane.hurry();
         }
@@ -175,7 +182,7 @@ impl Batcher {
         self.known(id)?;
         let stream = &mut self.streams[id.index];
         stream.heat.cool(now, window);
-        let in_flight = stream.window.in_flight();
+        let in_flight = stream.in_flight.bytes();
         // It changes lanes when nothing of it is under way: what comes later must not arrive earlier.
         let moves = !stream.leads && stream.heat.is_hot(window);
         Some(if moves && in_flight > 0 { 0 } else { stream.limit.saturating_sub(in_flight) })
@@ -200,7 +207,7 @@ impl Batcher {
         let round_trip = self.lanes[stream.lane].round_trip();
         let base = self.config.replay_window;
         let most = self.config.batchsize.max(base);
-        let spare = self.buffered.load(Ordering::Relaxed) < self.config.buffer / 2;
+        let spare = self.buffered.bytes() < self.config.buffer / 2;
         let stream = &mut self.streams[id.index];
         let wanted = needed(rate, round_trip).clamp(base, most);
         stream.limit = if spare { wanted } else { wanted.min(stream.limit) };
@@ -212,9 +219,9 @@ impl Batcher {
             // One that is refused everything must leave room for the others, however many such there are: each may have as
             // much as it leaves.
             let others = self.tenants.len() > 1;
-            let left = self.config.buffer.saturating_sub(self.buffered.load(Ordering::Relaxed));
+            let left = self.config.buffer.saturating_sub(self.buffered.bytes());
             let share = if others { left } else { self.config.buffer };
-            let buffered = self.tenants[s.tenant].buffered.load(Ordering::Relaxed);
+            let buffered = self.tenants[s.tenant].buffered.bytes();
             buffered >= share || self.lanes[s.lane].is_full(self.config.batchsize)
         };
         self.has_no_room() || self.known(id).is_some_and(full)
@@ -222,13 +229,27 @@ impl Batcher {
 
     /// Whether the batches hold as much as they may.
     pub fn has_no_room(&self) -> bool {
-        self.buffered.load(Ordering::Relaxed) >= self.config.buffer
+        self.buffered.bytes() >= self.config.buffer
     }
 
     /// Somebody cannot read on before the entries of this stream are answered: do not wait for `batchwait`.
     pub fn hurry(&mut self, id: StreamId) {
         if let Some(lane) = self.known(id).map(|stream| stream.lane) {
             self.lanes[lane].hurry();
+        }
+    }
+
+    /// Those of these streams that lead a lane and are in a hurry have their batches encoded now, while they are in the
+    /// processor's cache.
+    pub fn seal(&mut self, streams: &[StreamId], now: Instant) {
+        for id in streams {
+            let lane = self.known(*id).filter(|stream| stream.leads).map(|stream| stream.lane);
+            if let Some(lane) = lane.map(|lane| &mut self.lanes[lane])
+                && lane.is_due(now, self.config.batchwait, false)
+            {
+                self.numbers += 1;
+                lane.cut(self.numbers, &mut self.encoder);
+            }
         }
     }
 
@@ -242,7 +263,7 @@ impl Batcher {
         for (_, lane) in self.lanes.iter_mut() {
             if lane.is_due(now, self.config.batchwait, flush) {
                 self.numbers += 1;
-                lane.cut(self.numbers);
+                lane.cut(self.numbers, &mut self.encoder);
             }
             if let Some(batch) = lane.next() {
                 return Some(batch);
@@ -305,7 +326,7 @@ impl Batcher {
         if is_late {
             stream.heat.ignite(window);
         }
-        let is_idle = stream.window.in_flight() == 0;
+        let is_idle = stream.in_flight.bytes() == 0;
         match (stream.leads, stream.heat.is_hot(window)) {
             (true, _) if is_idle && stream.heat.is_cold(window) => {
                 let lane = stream.lane;
@@ -348,7 +369,7 @@ impl Batcher {
             lane: 0,
             streams: LabelMap::default(),
             bounds: Arc::default(),
-            buffered: Arc::default(),
+            buffered: InFlight::default(),
         });
         self.tenants[index].lane = self.new_lane(index);
         self.by_tenant.insert(name, index);
@@ -368,6 +389,7 @@ impl Batcher {
             false => LabelSet::new(self.external.iter().map(|(n, v)| (n.as_str(), v.as_str())).chain(labels.iter())),
         };
         self.ages = self.ages.wrapping_add(1);
+        let in_flight = InFlight::default();
         let index = self.streams.insert(StreamState {
             labels: labels.clone(),
             wire: all.to_string().into(),
@@ -377,7 +399,8 @@ impl Batcher {
             lane: self.tenants[tenant].lane,
             leads: false,
             at: (0, 0),
-            window: Arc::new(Window::new(self.tenants[tenant].buffered.clone(), self.buffered.clone())),
+            window: Arc::new(Window::new(&in_flight, &self.tenants[tenant].buffered, &self.buffered)),
+            in_flight,
             limit: self.config.replay_window,
             room: 0,
             heat: Heat::new(now),
@@ -405,7 +428,7 @@ impl Batcher {
         let silence = if streams.len() > MANY { Duration::ZERO } else { FORGET };
         streams.retain(|_, stream| {
             let tenant = &mut tenants[stream.tenant];
-            let idle = stream.window.in_flight() == 0 && stream.lane == tenant.lane;
+            let idle = stream.in_flight.bytes() == 0 && stream.lane == tenant.lane;
             let forget = idle && now.saturating_duration_since(stream.touched) >= silence;
             if forget {
                 tenant.streams.remove(&stream.labels);

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::Batch;
 use super::bounds::Bounds;
+use super::draft::Draft;
+use super::encoder::Encoder;
 
 /// Batches of a lane that may be on their way or waiting: one goes out while the next is compressed.
 const MAX_OUTSTANDING: usize = 2;
@@ -21,7 +23,7 @@ pub(super) struct LaneState {
     pub number: u64,
     /// Where its leader is in the open batch.
     pub leader: Option<usize>,
-    pub open: Batch,
+    pub open: Draft,
     /// Names the open batch.
     pub batch: u64,
     opened: Option<Instant>,
@@ -50,18 +52,16 @@ pub(super) struct Traffic {
 impl LaneState {
     /// `batch` names the first batch.
     pub fn new(tenant: Option<Arc<str>>, bounds: Arc<Bounds>, number: u64, batch: u64) -> Self {
-        let road = Arc::new(Road::default());
-        let open = Batch::new(tenant.clone(), number, Traffic { road: road.clone(), counted: false }, bounds.clone());
         Self {
             tenant,
             number,
             leader: None,
-            open,
+            open: Draft::default(),
             batch,
             opened: None,
             urgent: false,
             full: VecDeque::new(),
-            road,
+            road: Arc::default(),
             bounds,
         }
     }
@@ -93,14 +93,10 @@ impl LaneState {
     }
 
     /// `batch` names the next one.
-    pub fn cut(&mut self, batch: u64) {
+    pub fn cut(&mut self, batch: u64, encoder: &mut Encoder) {
         let traffic = Traffic { road: self.road.clone(), counted: false };
-        let next = Batch::new(self.tenant.clone(), self.number, traffic, self.bounds.clone());
-        let mut full = std::mem::replace(&mut self.open, next);
-        if let Some(place) = self.leader.take() {
-            full.lead(place);
-        }
-        self.full.push_back(full);
+        let of = (self.tenant.clone(), self.number);
+        self.full.push_back(self.open.seal(self.leader.take(), of, traffic, self.bounds.clone(), encoder));
         self.batch = batch;
         self.opened = None;
         self.urgent = false;

@@ -14,33 +14,42 @@ pub struct StreamId {
     pub(super) age: u32,
 }
 
-/// What of a stream is sent, or about to be, and not answered. Shared with its batches.
+/// Bytes that are sent, or about to be, and not answered. One thread takes them, for each entry; others give them back, for
+/// each push.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    taken: usize,
+    given_back: Arc<AtomicUsize>,
+}
+
+impl InFlight {
+    pub fn take(&mut self, bytes: usize) {
+        self.taken = self.taken.wrapping_add(bytes);
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.taken.wrapping_sub(self.given_back.load(Ordering::Relaxed))
+    }
+}
+
+/// Where a push gives back what it has of a stream.
 #[derive(Debug)]
 pub(super) struct Window {
-    in_flight: AtomicUsize,
+    stream: Arc<AtomicUsize>,
     /// The same of all streams of the tenant, and of the batcher.
     tenant: Arc<AtomicUsize>,
     all: Arc<AtomicUsize>,
 }
 
 impl Window {
-    pub fn new(tenant: Arc<AtomicUsize>, all: Arc<AtomicUsize>) -> Self {
-        Self { in_flight: AtomicUsize::new(0), tenant, all }
-    }
-
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    pub fn take(&self, bytes: usize) {
-        for sum in [&self.in_flight, &*self.tenant, &*self.all] {
-            sum.fetch_add(bytes, Ordering::Relaxed);
-        }
+    pub fn new(stream: &InFlight, tenant: &InFlight, all: &InFlight) -> Self {
+        let [stream, tenant, all] = [stream, tenant, all].map(|in_flight| in_flight.given_back.clone());
+        Self { stream, tenant, all }
     }
 
     pub fn give_back(&self, bytes: usize) {
-        for sum in [&self.in_flight, &*self.tenant, &*self.all] {
-            sum.fetch_sub(bytes, Ordering::Relaxed);
+        for sum in [&self.stream, &self.tenant, &self.all] {
+            sum.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 }
@@ -60,6 +69,7 @@ pub(super) struct StreamState {
     pub leads: bool,
     /// Its place in an open batch: which, and where in that.
     pub at: (u64, usize),
+    pub in_flight: InFlight,
     pub window: Arc<Window>,
     /// How much may be in flight.
     pub limit: usize,

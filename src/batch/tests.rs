@@ -55,10 +55,19 @@ impl Bench {
         }
     }
 
-    fn try_add(&mut self, stream: &str, log: u64, bytes: usize) -> Outcome<'static> {
+    fn try_add(&mut self, stream: &str, log: u64, bytes: usize) -> Outcome {
         let labels = LabelSet::new([("app", stream)]);
         let entry = self.entry(None, &labels, log, &"x".repeat(bytes)).into_owned();
-        self.batcher.add(entry, self.clock.now())
+        self.add_entry(entry)
+    }
+
+    fn add_entry(&mut self, mut entry: Entry<'_>) -> Outcome {
+        let outcome = self.batcher.add(&mut entry, self.clock.now());
+        match &outcome {
+            Outcome::Refused(reason) => entry.discard(reason),
+            _ => entry.close(),
+        }
+        outcome
     }
 
     /// A line of so many bytes.
@@ -266,15 +275,15 @@ fn what_loki_can_never_take_does_not_leave() {
         [(LabelSet::new([("a-b", "c")]), "invalid_labels"), (LabelSet::new([("", "c")]), "invalid_labels")]
     {
         let entry = bench.entry(None, &labels, 1, "line");
-        match bench.batcher.add(entry, bench.clock.now()) {
-            Outcome::Refused(_, given) => assert_eq!(given, Reason::Loki(reason)),
+        match bench.add_entry(entry) {
+            Outcome::Refused(given) => assert_eq!(given, Reason::Loki(reason)),
             other => panic!("{other:?}"),
         }
     }
     assert!(bench.send().is_empty());
     // Without labels it is for Loki to say.
     let entry = bench.entry(None, &LabelSet::default(), 1, "line");
-    assert!(matches!(bench.batcher.add(entry, bench.clock.now()), Outcome::Batched(_)));
+    assert!(matches!(bench.add_entry(entry), Outcome::Batched(_)));
 }
 
 #[test]
@@ -284,7 +293,7 @@ fn streams_and_tenants_made_of_what_lines_say_do_not_add_up() {
         let labels = LabelSet::new([("request", n.to_string())]);
         let tenant = format!("tenant-{}", n % 100);
         let entry = bench.entry(Some(&tenant), &labels, n, "line");
-        bench.batcher.add(entry, bench.clock.now());
+        bench.add_entry(entry);
     }
     bench.send().into_iter().for_each(Batch::close);
     assert_eq!((bench.batcher.streams.len(), bench.batcher.tenants.len()), (500, 100));
@@ -364,11 +373,8 @@ fn what_loki_has_named_as_its_limit_is_not_sent_for_a_minute() {
     sent[0].learn(Bound::Line(262_144));
     sent[0].learn(Bound::Age(Duration::from_secs(7 * 86_400)));
     sent[0].learn(Bound::Labels(1));
-    let refused = |outcome: Outcome<'_>| match outcome {
-        Outcome::Refused(entry, reason) => {
-            Entry::discard(entry, &reason);
-            reason.as_str().to_string()
-        }
+    let refused = |outcome: Outcome| match outcome {
+        Outcome::Refused(reason) => reason.as_str().to_string(),
         other => panic!("{other:?}"),
     };
     assert_eq!(refused(bench.try_add("b", 1, 262_145)), "line_too_long");
@@ -379,11 +385,11 @@ fn what_loki_has_named_as_its_limit_is_not_sent_for_a_minute() {
     bench.add("b", 1, 10);
     let two = LabelSet::new([("app", "a"), ("pod", "b")]);
     let entry = bench.entry(None, &two, 1, "x");
-    assert_eq!(refused(bench.batcher.add(entry, bench.clock.now())), "max_label_names_per_series");
+    assert_eq!(refused(bench.add_entry(entry)), "max_label_names_per_series");
     // Loki counts neither the one that it gives to a stream without it, nor what is empty.
     let one = LabelSet::new([("app", "a"), ("service_name", "b"), ("pod", "")]);
     let entry = bench.entry(None, &one, 1, "x");
-    assert!(matches!(bench.batcher.add(entry, bench.clock.now()), Outcome::Batched(_)));
+    assert!(matches!(bench.add_entry(entry), Outcome::Batched(_)));
     // It may have been raised by now: the next one asks.
     bench.clock.advance(Duration::from_secs(120));
     bench.add("b", 1, 262_145);
@@ -395,7 +401,7 @@ fn a_tenant_that_is_refused_everything_leaves_room_for_the_others() {
     let mut add = |tenant: &str, stream: u64| {
         let entry = bench.entry(Some(tenant), &LabelSet::new([("n", stream.to_string())]), stream, "x").into_owned();
         let entry = Entry { line: "x".repeat(54_000).into(), ..entry };
-        match bench.batcher.add(entry, bench.clock.now()) {
+        match bench.add_entry(entry) {
             Outcome::Batched(id) => (id, bench.batcher.is_full(id)),
             other => panic!("{other:?}"),
         }

@@ -46,6 +46,19 @@ pub(super) fn entry(out: &mut Vec<u8>, entry: &Entry<'_>) -> usize {
     line.len() + metadata_len
 }
 
+/// Of each stream in a push its entries, as they were given to [`stream`].
+pub(super) fn bodies(push: &[u8]) -> Vec<&[u8]> {
+    let (mut bodies, mut at) = (Vec::new(), 0);
+    while at < push.len() {
+        let (len, head) = read_varint(&push[at + 1..]);
+        let start = at + 1 + head;
+        at = start + len as usize;
+        let (labels, head) = read_varint(&push[start + 1..]);
+        bodies.push(&push[start + 1 + head + labels as usize..at]);
+    }
+    bodies
+}
+
 /// Where the entry after the first `count` begins.
 pub(super) fn skip_entries(body: &[u8], count: usize) -> usize {
     let mut at = 0;

@@ -13,11 +13,11 @@ use tokio::sync::{Notify, Semaphore, watch};
 use super::answer::{self, Answer, Failure, Next, Part};
 use super::backoff::{Backoff, Pace, chance};
 use super::client::Endpoint;
-use super::metrics::Metrics;
+use super::metrics::OfHost;
 use super::pace::{Paces, Refusal};
 use super::status::{Say, Status};
 use super::{Stop, Tenant, reached};
-use crate::batch::{Batch, Encoder};
+use crate::batch::Batch;
 use crate::model::Reason;
 use crate::model::units::{ByteSize, GoDuration};
 
@@ -27,19 +27,14 @@ const REFUSED_IN_A_ROW: usize = 64;
 /// After so many failures in a row a pause is long, and ends when another lane gets through.
 const LONG: u32 = 4;
 
-/// Of the memory for encoding, what is kept from push to push.
-const KEPT: usize = 256 << 10;
-
 /// What the lanes of a client share.
 #[derive(Debug)]
 pub(super) struct Road {
     pub(super) endpoint: Endpoint,
     pub(super) backoff: Backoff,
     pub(super) drop_rate_limited: bool,
-    pub(super) host: String,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: OfHost,
     pub(super) status: std::sync::Arc<Status>,
-    pub(super) encoder: Mutex<Encoder>,
     pub(super) paces: Mutex<Paces>,
     /// So that many lanes are not as many connections.
     pub(super) permits: Semaphore,
@@ -132,7 +127,8 @@ impl Lane {
         taken: &mut Taken,
         stop: &mut watch::Receiver<Stop>,
     ) -> Verdict {
-        let body = road.encode(part);
+        let body = Bytes::from_owner(part.body().clone());
+        road.metrics.encoded(body.len());
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -157,7 +153,7 @@ impl Lane {
                     part.answered_within(round_trip);
                     road.paces().accepted(&self.tenant, apart, Instant::now());
                     taken.stored = true;
-                    road.metrics.sent(&road.host, part.entries(), body.len());
+                    road.metrics.sent(part.entries(), body.len());
                     return Verdict::Close;
                 }
                 Next::DoneBut { refused, reason, why } => {
@@ -167,7 +163,7 @@ impl Lane {
                     self.discard(part, refused, bytes, &reason, &why, road);
                     if refused < part.entries() {
                         taken.stored = true;
-                        road.metrics.sent(&road.host, part.entries() - refused, body.len() - bytes);
+                        road.metrics.sent(part.entries() - refused, body.len() - bytes);
                     } else {
                         taken.refused += refused;
                     }
@@ -203,7 +199,7 @@ impl Lane {
                         Rest::Cleared => self.hoped = self.failures,
                         Rest::Stopped => return Verdict::GiveUp,
                     }
-                    road.metrics.retried(&road.host, self.tenant());
+                    road.metrics.retried(self.tenant());
                 }
             }
         }
@@ -215,7 +211,7 @@ impl Lane {
         let answer = road.endpoint.push(self.tenant.as_deref(), body.clone()).await;
         drop(permit);
         let status = answer.as_ref().ok().map(|answer| answer.status);
-        road.metrics.requested(&road.host, status, started.elapsed().as_secs_f64());
+        road.metrics.requested(status, started.elapsed().as_secs_f64());
         answer
     }
 
@@ -248,7 +244,7 @@ impl Lane {
 
     fn failed(&mut self, pace: Pace, why: &str, road: &Road) {
         self.failures = self.failures.saturating_add(1);
-        let (client, host, tenant) = (road.status.name(), &road.host, self.tenant());
+        let (client, host, tenant) = (road.status.name(), &road.metrics.host, self.tenant());
         match (road.status.failed(&self.tenant, pace, why, Instant::now()), pace) {
             (Say::Nothing, _) => {}
             (Say::First, Pace::Backoff) => {
@@ -276,13 +272,13 @@ impl Lane {
         road.cleared.notify_waiters();
         if let Some((lasted, attempts)) = road.status.answered(&self.tenant, Instant::now()) {
             let lasted = GoDuration(Duration::from_millis(lasted.as_millis() as u64));
-            tracing::info!(client = road.status.name(), host = road.host, tenant = self.tenant(), %lasted, attempts,
+            tracing::info!(client = road.status.name(), host = road.metrics.host, tenant = self.tenant(), %lasted, attempts,
                 "pushes succeed again");
         }
     }
 
     fn discard(&self, part: &Batch, entries: usize, bytes: usize, reason: &Reason, why: &str, road: &Road) {
-        road.metrics.dropped(&road.host, self.tenant(), reason, entries, bytes);
+        road.metrics.dropped(self.tenant(), reason, entries, bytes);
         let stream = match part.streams() {
             1 => part.stream_labels().next().unwrap_or_default().to_string(),
             streams => format!("{streams} streams"),
@@ -292,7 +288,7 @@ impl Lane {
             let client = road.status.name();
             tracing::warn!(
                 client,
-                host = road.host,
+                host = road.metrics.host,
                 tenant = self.tenant(),
                 stream,
                 entries,
@@ -312,16 +308,6 @@ impl Road {
     // Nothing is called under the lock that could leave them half changed.
     fn paces(&self) -> MutexGuard<'_, Paces> {
         self.paces.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn encode(&self, part: &Batch) -> Bytes {
-        // An encoder that a panic left behind starts its next block anew all the same.
-        let mut encoder = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
-        let body = Bytes::copy_from_slice(part.encode(&mut encoder));
-        encoder.shrink(KEPT);
-        drop(encoder);
-        self.metrics.encoded(&self.host, body.len());
-        body
     }
 }
 

@@ -1,6 +1,6 @@
 //! What pushing counts, under Promtail's names.
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts};
 
 use crate::metrics::{Registry, register};
 use crate::model::Reason;
@@ -64,39 +64,60 @@ impl Metrics {
         self.mutated_bytes.with_label_values(&labels).inc_by(bytes as u64);
     }
 
-    /// Makes a host's counters appear, at zero.
-    pub(super) fn announce_host(&self, host: &str) {
-        for counter in [&self.encoded_bytes, &self.sent_bytes, &self.sent_entries] {
-            counter.with_label_values(&[host]);
+    /// Of one client, whose counters appear at zero.
+    pub(super) fn of(&self, host: &str) -> OfHost {
+        OfHost {
+            encoded_bytes: self.encoded_bytes.with_label_values(&[host]),
+            sent_bytes: self.sent_bytes.with_label_values(&[host]),
+            sent_entries: self.sent_entries.with_label_values(&[host]),
+            host: host.to_string(),
+            all: self.clone(),
         }
     }
+}
 
+/// What one client counts. What each push does is looked up once.
+#[derive(Debug)]
+pub(super) struct OfHost {
+    pub(super) host: String,
+    all: Metrics,
+    encoded_bytes: IntCounter,
+    sent_bytes: IntCounter,
+    sent_entries: IntCounter,
+}
+
+impl OfHost {
     /// Makes a tenant's counters appear, at zero.
-    pub(super) fn announce_tenant(&self, host: &str, tenant: &str) {
+    pub(super) fn announce_tenant(&self, tenant: &str) {
+        let Metrics { dropped_bytes, dropped_entries, mutated_bytes, mutated_entries, .. } = &self.all;
         for reason in DROP_REASONS {
-            for counter in [&self.dropped_bytes, &self.dropped_entries, &self.mutated_bytes, &self.mutated_entries] {
-                counter.with_label_values(&[host, tenant, reason]);
+            for counter in [dropped_bytes, dropped_entries, mutated_bytes, mutated_entries] {
+                counter.with_label_values(&[self.host.as_str(), tenant, reason]);
             }
         }
-        self.batch_retries.with_label_values(&[host, tenant]);
+        self.all.batch_retries.with_label_values(&[self.host.as_str(), tenant]);
     }
 
-    pub(super) fn encoded(&self, host: &str, bytes: usize) {
-        self.encoded_bytes.with_label_values(&[host]).inc_by(bytes as u64);
+    pub(super) fn dropped(&self, tenant: &str, reason: &Reason, entries: usize, bytes: usize) {
+        self.all.dropped(&self.host, tenant, reason, entries, bytes);
     }
 
-    pub(super) fn sent(&self, host: &str, entries: usize, bytes: usize) {
-        self.sent_entries.with_label_values(&[host]).inc_by(entries as u64);
-        self.sent_bytes.with_label_values(&[host]).inc_by(bytes as u64);
+    pub(super) fn encoded(&self, bytes: usize) {
+        self.encoded_bytes.inc_by(bytes as u64);
     }
 
-    pub(super) fn retried(&self, host: &str, tenant: &str) {
-        self.batch_retries.with_label_values(&[host, tenant]).inc();
+    pub(super) fn sent(&self, entries: usize, bytes: usize) {
+        self.sent_entries.inc_by(entries as u64);
+        self.sent_bytes.inc_by(bytes as u64);
+    }
+
+    pub(super) fn retried(&self, tenant: &str) {
+        self.all.batch_retries.with_label_values(&[self.host.as_str(), tenant]).inc();
     }
 
     /// `status`: None when there was no answer. (Promtail said `-1`, which its own alert does not look for.)
-    pub(super) fn requested(&self, host: &str, status: Option<u16>, seconds: f64) {
+    pub(super) fn requested(&self, status: Option<u16>, seconds: f64) {
         let status = status.map_or("failed".to_string(), |status| status.to_string());
-        self.request_duration.with_label_values(&[status.as_str(), host]).observe(seconds);
+        self.all.request_duration.with_label_values(&[status.as_str(), &self.host]).observe(seconds);
     }
 }

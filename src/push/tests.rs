@@ -21,7 +21,7 @@ use crate::model::{AckRef, Clock, Entry, LabelSet, Ledger, Origin, Position, Wei
 /// A client at work, and the reader's end of it.
 struct Running {
     batcher: Batcher,
-    batches: Option<mpsc::UnboundedSender<Batch>>,
+    batches: Option<mpsc::UnboundedSender<Vec<Batch>>>,
     stop: watch::Sender<Stop>,
     task: JoinHandle<()>,
     ledger: Arc<Ledger>,
@@ -77,7 +77,7 @@ impl Running {
         for line in lines {
             self.end += line.len() as u64;
             let end = Position { offset: self.end, ..Position::default() };
-            let entry = Entry {
+            let mut entry = Entry {
                 timestamp: self.end as i64,
                 line: (*line).into(),
                 labels: labels.clone(),
@@ -87,10 +87,11 @@ impl Running {
                 weight: Weight::line(line.len()),
                 ack: AckRef::Own(self.ledger.open(line.len() as u64, end)),
             };
-            match self.batcher.add(entry, Instant::now()) {
+            match self.batcher.add(&mut entry, Instant::now()) {
                 Outcome::Batched(lane) => lanes.push(lane),
                 other => panic!("not batched: {other:?}"),
             }
+            entry.close();
         }
         lanes
     }
@@ -98,7 +99,7 @@ impl Running {
     /// Hands every batch over that there is room for.
     fn flush(&mut self) {
         while let Some(batch) = self.batcher.next(Instant::now(), true) {
-            self.batches.as_ref().expect("not finished").send(batch).expect("a running client");
+            self.batches.as_ref().expect("not finished").send(vec![batch]).expect("a running client");
         }
     }
 

@@ -63,7 +63,7 @@ impl Desk {
 
 /// The end of the pipeline: the rate limit, then the batch. Gives the stream the entry went to.
 pub(super) fn accept(
-    entry: Entry<'_>,
+    mut entry: Entry<'_>,
     exit: &mut Exit,
     rate: &mut Option<Limiter>,
     dropped: &Dropped,
@@ -83,16 +83,18 @@ pub(super) fn accept(
             return None;
         }
     };
-    match batcher.add(entry, now) {
-        Outcome::Batched(stream) => Some(stream),
+    let stream = match batcher.add(&mut entry, now) {
+        Outcome::Batched(stream) => stream,
         Outcome::Truncated(stream, bytes) => {
             (books.truncated)(bytes);
-            Some(stream)
+            stream
         }
-        Outcome::Refused(entry, reason) => {
+        Outcome::Refused(reason) => {
             (books.refused)(&entry, &reason);
             entry.discard(&reason);
-            None
+            return None;
         }
-    }
+    };
+    entry.close();
+    Some(stream)
 }

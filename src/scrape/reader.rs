@@ -34,6 +34,10 @@ use crate::tail::Look;
 /// Files are looked at on these beats, so that many of them share a wake-up.
 const BEAT: Duration = Duration::from_millis(50);
 
+/// Who waits does not begin again sooner: answers come in flocks, and each turn that deals with more of them at once
+/// saves a wake-up of this thread, a write to the journal and a wake-up of the client.
+const SPACING: Duration = Duration::from_micros(1000);
+
 /// When nothing has come any further for so long, stopping waits no more: Loki is away.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -59,7 +63,7 @@ pub(super) struct Reader {
     config: Config,
     jobs: Arc<[Job]>,
     client: Arc<str>,
-    batches: tokio::sync::mpsc::UnboundedSender<crate::batch::Batch>,
+    batches: tokio::sync::mpsc::UnboundedSender<Vec<crate::batch::Batch>>,
     positions: Arc<Positions>,
     mailbox: Arc<Mailbox>,
     scout: Sender<Event>,
@@ -139,10 +143,18 @@ impl Reader {
     }
 
     pub fn run(mut self) {
-        while let Some(due) = self.turn() {
+        loop {
+            let begun = self.clock.now();
+            let Some(due) = self.turn() else {
+                break;
+            };
             let wait = due.saturating_duration_since(self.clock.now());
             if !wait.is_zero() {
                 self.mailbox.bell.wait(wait);
+                let early = (begun + SPACING).saturating_duration_since(self.clock.now());
+                if !early.is_zero() {
+                    std::thread::sleep(early);
+                }
                 self.listen();
             }
         }
@@ -299,9 +311,10 @@ impl Reader {
         let Exit::Batches(batcher) = &mut self.desk.exit else {
             return;
         };
-        while let Some(batch) = batcher.next(now, flush) {
-            // Whoever was to take it is gone: silence, it will be read and sent again.
-            let _ = self.batches.send(batch);
+        let ready: Vec<_> = std::iter::from_fn(|| batcher.next(now, flush)).collect();
+        if !ready.is_empty() {
+            // Whoever was to take them is gone: silence, they will be read and sent again.
+            let _ = self.batches.send(ready);
         }
     }
 

@@ -105,6 +105,9 @@ impl Tailer {
             Read::Lines { len, start, end, more } => {
                 self.last_lines = now;
                 self.lines(desk, len, start, end, now);
+                if let Exit::Batches(batcher) = &mut desk.exit {
+                    batcher.seal(&self.streams, now);
+                }
                 if !more {
                     self.note_inflow(desk, now);
                 }
@@ -350,7 +353,7 @@ mod tests {
         let (mut batcher, ledger) = (Batcher::new(config, clock.clone()), Ledger::new(None));
         let mut streams = Vec::new();
         let add = |batcher: &mut Batcher, streams: &mut Vec<StreamId>, n: usize| {
-            let entry = Entry {
+            let mut entry = Entry {
                 timestamp: 0,
                 line: "line".into(),
                 labels: LabelSet::new([("request", n.to_string())]),
@@ -360,10 +363,11 @@ mod tests {
                 weight: Weight::line(5),
                 ack: AckRef::Own(ledger.open(5, Position::default())),
             };
-            match batcher.add(entry, clock.now()) {
+            match batcher.add(&mut entry, clock.now()) {
                 Outcome::Batched(id) => note(streams, Some(id)),
                 other => panic!("{other:?}"),
             }
+            entry.close();
         };
         (0..100).for_each(|n| add(&mut batcher, &mut streams, n));
         let sent: Vec<Batch> = std::iter::from_fn(|| batcher.next(clock.now(), true)).collect();

@@ -324,7 +324,7 @@ fn a_stop_does_not_wait_for_files_that_are_written_to_all_the_time() {
         });
         let begun = Instant::now();
         scrape.stop(Duration::from_secs(20));
-        while let Some(batch) = rig.batches.blocking_recv() {
+        for batch in std::iter::from_fn(|| rig.batches.blocking_recv()).flatten() {
             // A Loki that takes its time.
             std::thread::park_timeout(Duration::from_millis(100));
             batch.close();
@@ -351,8 +351,8 @@ fn a_client_whose_loki_is_dead_holds_up_no_other() {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !first_is_done(&rig) {
         assert!(Instant::now() < deadline);
-        while let Ok(batch) = rig.batches.try_recv() {
-            rig.take(batch);
+        while let Ok(batches) = rig.batches.try_recv() {
+            batches.into_iter().for_each(|batch| rig.take(batch));
         }
         std::thread::park_timeout(Duration::from_millis(5));
     }

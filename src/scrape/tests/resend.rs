@@ -47,7 +47,7 @@ struct Run {
     reader: Reader,
     mailbox: Arc<Mailbox>,
     positions: Arc<Positions>,
-    batches: UnboundedReceiver<Batch>,
+    batches: UnboundedReceiver<Vec<Batch>>,
     unanswered: Vec<Batch>,
     /// The scout's, which nobody reads.
     _events: mpsc::Receiver<crate::scrape::post::Event>,
@@ -129,7 +129,7 @@ impl Machine {
     fn turn(&mut self, run: &mut Run) {
         run.reader.turn();
         self.clock.advance(TURN);
-        while let Ok(batch) = run.batches.try_recv() {
+        for batch in std::iter::from_fn(|| run.batches.try_recv().ok()).flatten() {
             self.sent += batch.entries();
             self.stored.extend(decode(&batch));
             run.unanswered.push(batch);

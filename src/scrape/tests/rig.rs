@@ -23,7 +23,7 @@ pub(super) struct Stored {
 /// One client's scrape, whose batches come here instead of to Loki.
 pub(super) struct Rig {
     pub(super) scrape: Option<Scrape>,
-    pub(super) batches: UnboundedReceiver<Batch>,
+    pub(super) batches: UnboundedReceiver<Vec<Batch>>,
     pub(super) stored: Vec<Stored>,
     /// Batches that Loki has not answered yet.
     pub(super) unanswered: Vec<Batch>,
@@ -77,7 +77,7 @@ impl Dir {
     }
 
     /// The second client's batches are nobody's: they wait for ever.
-    pub(super) fn scrape_for_two(&self, glob: &str) -> (Rig, UnboundedReceiver<Batch>) {
+    pub(super) fn scrape_for_two(&self, glob: &str) -> (Rig, UnboundedReceiver<Vec<Batch>>) {
         let ((outlet, batches), (other, dead)) = (outlet("loki"), self::outlet("dead"));
         (self.start(glob, "[]", |_| {}, vec![outlet, other], batches), dead)
     }
@@ -88,7 +88,7 @@ impl Dir {
         stages: &str,
         change: impl FnOnce(&mut Config),
         outlets: Vec<Outlet>,
-        batches: UnboundedReceiver<Batch>,
+        batches: UnboundedReceiver<Vec<Batch>>,
     ) -> Rig {
         let mut config = Config {
             hostname: "here".into(),
@@ -125,7 +125,7 @@ impl Dir {
     }
 }
 
-pub(super) fn outlet(client: &str) -> (Outlet, UnboundedReceiver<Batch>) {
+pub(super) fn outlet(client: &str) -> (Outlet, UnboundedReceiver<Vec<Batch>>) {
     let (sender, batches) = unbounded_channel();
     let batch = batch::Config {
         batchsize: 1 << 20,
@@ -154,7 +154,7 @@ impl Rig {
         while !enough(&self.stored) {
             assert!(Instant::now() < deadline, "waited in vain; there is: {:?}", self.lines());
             match self.batches.try_recv() {
-                Ok(batch) => self.take(batch),
+                Ok(batches) => batches.into_iter().for_each(|batch| self.take(batch)),
                 Err(_) => std::thread::park_timeout(Duration::from_millis(2)),
             }
         }
@@ -215,7 +215,7 @@ impl Rig {
         let scrape = self.scrape.take().expect("running");
         scrape.stop(Duration::from_secs(5));
         let waker = scrape.waker(0);
-        while let Some(batch) = self.batches.blocking_recv() {
+        for batch in std::iter::from_fn(|| self.batches.blocking_recv()).flatten() {
             self.stored.extend(decode(&batch));
             if self.answer {
                 batch.close();
@@ -255,8 +255,7 @@ pub(super) fn decode(batch: &Batch) -> Vec<Stored> {
         #[prost(int32, tag = "2")]
         nanos: i32,
     }
-    let mut encoder = crate::batch::Encoder::default();
-    let body = batch.encode(&mut encoder);
+    let body = batch.body();
     let plain = snap::raw::Decoder::new().decompress_vec(body).expect("snappy");
     let push = <Push as prost::Message>::decode(plain.as_slice()).expect("protobuf");
     let mut stored = Vec::new();

@@ -164,7 +164,7 @@ impl Agent {
     }
 }
 
-fn outlet(index: usize, settings: Settings, batches: tokio::sync::mpsc::UnboundedSender<Batch>) -> Outlet {
+fn outlet(index: usize, settings: Settings, batches: tokio::sync::mpsc::UnboundedSender<Vec<Batch>>) -> Outlet {
     let batch = batch::Config {
         batchsize: settings.batchsize,
         batchwait: Duration::from_millis(200),

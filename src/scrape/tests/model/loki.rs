@@ -49,18 +49,18 @@ pub(super) enum Answer {
 
 /// The pushes of a client that are on their way, oldest first in each lane.
 pub(super) struct Road {
-    pub batches: UnboundedReceiver<Batch>,
+    pub batches: UnboundedReceiver<Vec<Batch>>,
     lanes: Vec<(u64, VecDeque<Batch>)>,
 }
 
 impl Road {
-    pub fn new(batches: UnboundedReceiver<Batch>) -> Self {
+    pub fn new(batches: UnboundedReceiver<Vec<Batch>>) -> Self {
         Self { batches, lanes: Vec::new() }
     }
 
     /// Takes what the reader hands out.
     pub fn fill(&mut self) {
-        while let Ok(batch) = self.batches.try_recv() {
+        for batch in std::iter::from_fn(|| self.batches.try_recv().ok()).flatten() {
             match self.lanes.iter_mut().find(|(number, _)| *number == batch.lane()) {
                 Some((_, lane)) => lane.push_back(batch),
                 None => self.lanes.push((batch.lane(), VecDeque::from([batch]))),

@@ -40,8 +40,8 @@ impl Dropped {
         }
     }
 
-    /// Counts the entry under `reason` and ends its life.
-    pub fn discard(&self, entry: Entry<'_>, reason: &Reason) {
+    /// Counts the entry under `reason`, here and in its log's account.
+    pub fn discard(&self, entry: &Entry<'_>, reason: &Reason) {
         self.lines.with_label_values(&[reason.as_str()]).inc();
         entry.discard(reason);
     }

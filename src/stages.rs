@@ -3,9 +3,9 @@
 //! A new stage is one file, `stages/<name>.rs` (its YAML in `//!`, its options, the stage, its table of tests), and a line
 //! in [`Name`]; the compiler asks for the rest.
 //!
-//! A stage takes an entry by value and says what became of it, so that none can be forgotten: [`Flow::Pass`] gives it
-//! on, [`Flow::Discard`] ends it with a reason that is counted, [`Flow::Held`] keeps it (with its acknowledgement) until
-//! the stage releases it.
+//! A stage is lent an entry and says what became of it: [`Flow::Pass`] gives it on, [`Flow::Discard`] ends it with a reason
+//! that is counted, [`Flow::Held`] proves that the stage has it (with its acknowledgement) until it releases it. So none
+//! can be forgotten, and none is moved about in memory from stage to stage.
 
 mod container;
 mod cri;
@@ -47,6 +47,7 @@ mod tenant;
 mod testing;
 mod time;
 mod timestamp;
+mod work;
 
 use std::fmt;
 use std::time::Instant;
@@ -56,33 +57,26 @@ use serde_yaml::Value as Yaml;
 pub use extracted::{Extracted, Key, Value};
 pub use metrics::CustomMetrics;
 pub use pipeline::Pipeline;
+pub use work::{Kept, Work};
 
 use options::Options;
 
 use crate::metrics::Dropped;
-use crate::model::{Clock, Entry, Reason};
-
-/// An entry on its way through the stages, with what they have extracted from it.
-#[derive(Debug)]
-pub struct Work<'c> {
-    pub entry: Entry<'c>,
-    pub extracted: Extracted<'c>,
-    /// When its line was read, whatever time the entry has by now. Unix nanoseconds.
-    pub read: i64,
-}
+use crate::model::{Clock, Reason};
 
 /// What became of an entry in a stage.
 #[derive(Debug)]
-pub enum Flow<'c> {
-    Pass(Work<'c>),
-    Discard(Work<'c>, Reason),
-    Held,
+pub enum Flow {
+    Pass,
+    Discard(Reason),
+    /// The stage has it, and releases it later.
+    Held(Kept),
 }
 
 /// One stage at work, for all logs of a job.
 pub trait Stage: Send {
     /// Works on one entry. Entries that were held and are complete now go to `released`; they go on before this one.
-    fn process<'c>(&mut self, work: Work<'c>, released: &mut Vec<Work<'static>>) -> Flow<'c>;
+    fn process(&mut self, work: &mut Work<'_>, released: &mut Vec<Work<'static>>) -> Flow;
 
     /// Gives back what is held and due, in order.
     fn release(&mut self, _due: Due, _released: &mut Vec<Work<'static>>) {}
@@ -315,11 +309,5 @@ fn only_key(item: &Yaml) -> Result<(&str, &Yaml), String> {
 impl fmt::Debug for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Program({} stages)", self.recipes.len())
-    }
-}
-
-impl Work<'_> {
-    pub fn into_owned(self) -> Work<'static> {
-        Work { entry: self.entry.into_owned(), extracted: self.extracted.into_owned(), read: self.read }
     }
 }

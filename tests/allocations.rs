@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use allocation_counter::measure;
 use fantail::metrics::{Dropped, Registry};
 use fantail::model::{AckRef, ChunkAck, Clock, Entry, LabelSet, Ledger, Origin, Position, Weight};
-use fantail::stages::{self, Pipeline};
+use fantail::stages::{self, Pipeline, Work};
 
 /// What every node runs, and the usual stages behind it.
 const USUAL: &str = "
@@ -84,21 +84,19 @@ fn check(yaml: &str, lines: &[String]) {
 }
 
 fn run(pipeline: &mut Pipeline, lines: &[String], labels: &LabelSet, ack: &ChunkAck, passed: &mut usize) {
+    let mut work = Work::new(Entry {
+        timestamp: 0,
+        line: Cow::Borrowed(""),
+        labels: labels.clone(),
+        metadata: Vec::new(),
+        tenant: None,
+        origin: Origin { log: 1, file: 1, offset: 0 },
+        weight: Weight::default(),
+        ack: AckRef::Chunk(ack),
+    });
     for (i, line) in lines.iter().enumerate() {
         ack.begin_line(i as u64);
-        let entry = Entry {
-            timestamp: 1_770_000_000_000_000_000,
-            line: Cow::Borrowed(line),
-            labels: labels.clone(),
-            metadata: Vec::new(),
-            tenant: None,
-            origin: Origin { log: 1, file: 1, offset: i as u64 },
-            weight: Weight::default(),
-            ack: AckRef::Chunk(ack),
-        };
-        pipeline.run(entry, &mut |entry| {
-            *passed += 1;
-            entry.close();
-        });
+        work.entry.begin(1_770_000_000_000_000_000, line, labels, i as u64, Weight::default());
+        pipeline.run(&mut work, &mut |_| *passed += 1);
     }
 }

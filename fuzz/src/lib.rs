@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use fantail::metrics::{Dropped, Registry};
 use fantail::model::{AckRef, Clock, Entry, LabelSet, Ledger, Origin, Position, Weight};
-use fantail::stages::{self, CustomMetrics, Due, Program};
+use fantail::stages::{self, CustomMetrics, Due, Program, Work};
 use serde_yaml::Value as Yaml;
 
 /// The stages that are written, if they are any.
@@ -35,10 +35,10 @@ pub fn feed(program: &Program, data: &str) {
             weight: Weight::default(),
             ack: AckRef::Chunk(&ack),
         };
-        pipeline.run(entry, &mut |entry| entry.close());
+        pipeline.run(&mut Work::new(entry), &mut |_| {});
     }
     ack.close();
-    pipeline.release(Due::Log(1), &mut |entry| entry.close());
+    pipeline.release(Due::Log(1), &mut |_| {});
     assert!(ledger.is_settled(), "a line was neither delivered nor discarded");
 }
 

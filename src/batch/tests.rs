@@ -57,7 +57,8 @@ impl Bench {
 
     fn try_add(&mut self, stream: &str, log: u64, bytes: usize) -> Outcome {
         let labels = LabelSet::new([("app", stream)]);
-        let entry = self.entry(None, &labels, log, &"x".repeat(bytes)).into_owned();
+        let line = "x".repeat(bytes);
+        let entry = self.entry(None, &labels, log, &line);
         self.add_entry(entry)
     }
 
@@ -399,7 +400,7 @@ fn what_loki_has_named_as_its_limit_is_not_sent_for_a_minute() {
 fn a_tenant_that_is_refused_everything_leaves_room_for_the_others() {
     let mut bench = Bench::with(|config| config.buffer = 1 << 20);
     let mut add = |tenant: &str, stream: u64| {
-        let entry = bench.entry(Some(tenant), &LabelSet::new([("n", stream.to_string())]), stream, "x").into_owned();
+        let entry = bench.entry(Some(tenant), &LabelSet::new([("n", stream.to_string())]), stream, "x");
         let entry = Entry { line: "x".repeat(54_000).into(), ..entry };
         match bench.add_entry(entry) {
             Outcome::Batched(id) => (id, bench.batcher.is_full(id)),

@@ -60,47 +60,48 @@ impl AckRef<'_> {
             AckRef::Own(ack) => ack,
         }
     }
+
+    /// For who keeps the entry: one more, of its own.
+    pub fn hold(&self) -> AckRef<'static> {
+        AckRef::Own(match self {
+            AckRef::Chunk(chunk) => chunk.hold(),
+            AckRef::Own(ack) => ack.share(),
+        })
+    }
 }
 
-impl Entry<'_> {
-    /// The entry on its own feet, to be kept beyond its chunk.
-    pub fn into_owned(self) -> Entry<'static> {
-        Entry {
-            timestamp: self.timestamp,
-            line: Cow::Owned(self.line.into_owned()),
-            labels: self.labels,
-            metadata: self.metadata,
-            tenant: self.tenant,
-            origin: self.origin,
-            weight: self.weight,
-            ack: AckRef::Own(match self.ack {
-                AckRef::Chunk(chunk) => chunk.hold(),
-                AckRef::Own(ack) => ack,
-            }),
+impl<'c> Entry<'c> {
+    /// Makes it the next line of its chunk, which begins at `offset` of the file.
+    pub fn begin(&mut self, timestamp: i64, line: &'c str, labels: &LabelSet, offset: u64, weight: Weight) {
+        self.timestamp = timestamp;
+        self.line = Cow::Borrowed(line);
+        if !self.labels.same(labels) {
+            self.labels = labels.clone();
         }
+        self.metadata.clear();
+        self.tenant = None;
+        self.origin.offset = offset;
+        self.weight = weight;
     }
 
     /// The line of `other`, which came later, has become part of this one. This one's acknowledgement carries both:
     /// nothing of it is delivered before all of it is.
-    pub fn take_in(&mut self, other: Entry<'_>) {
+    pub fn take_in(&mut self, other: &Entry<'_>) {
         self.weight += other.weight;
         self.ack.get().take_in(other.ack.get());
-        other.close();
     }
 
     /// It has reached its end.
-    pub fn deliver(self) {
+    pub fn deliver(&self) {
         self.ack.get().account(|account| account.delivered += self.weight);
-        self.close();
     }
 
     /// It will not; who calls this counts it besides.
-    pub fn discard(self, reason: &Reason) {
+    pub fn discard(&self, reason: &Reason) {
         self.ack.get().account(|account| account.discard(reason, self.weight));
-        self.close();
     }
 
-    /// Ends the entry's life here: what becomes of it is written into the account by somebody else.
+    /// What was to become of it has. (That of its chunk is closed when all lines of that are worked on.)
     pub fn close(self) {
         if let AckRef::Own(ack) = self.ack {
             ack.close();

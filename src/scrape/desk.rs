@@ -45,7 +45,7 @@ impl Desk {
                 pipeline.release(Due::Unread(log, now), &mut |_| {});
             }
             pipeline.release(Due::At(now), &mut |entry| {
-                times.note(&entry);
+                times.note(entry);
                 accept(entry, exit, rate, dropped, books, now);
             });
         }
@@ -63,7 +63,7 @@ impl Desk {
 
 /// The end of the pipeline: the rate limit, then the batch. Gives the stream the entry went to.
 pub(super) fn accept(
-    mut entry: Entry<'_>,
+    entry: &mut Entry<'_>,
     exit: &mut Exit,
     rate: &mut Option<Limiter>,
     dropped: &Dropped,
@@ -83,18 +83,16 @@ pub(super) fn accept(
             return None;
         }
     };
-    let stream = match batcher.add(&mut entry, now) {
-        Outcome::Batched(stream) => stream,
+    match batcher.add(entry, now) {
+        Outcome::Batched(stream) => Some(stream),
         Outcome::Truncated(stream, bytes) => {
             (books.truncated)(bytes);
-            stream
+            Some(stream)
         }
         Outcome::Refused(reason) => {
-            (books.refused)(&entry, &reason);
+            (books.refused)(entry, &reason);
             entry.discard(&reason);
-            return None;
+            None
         }
-    };
-    entry.close();
-    Some(stream)
+    }
 }

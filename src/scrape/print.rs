@@ -17,7 +17,7 @@ impl Printer {
     }
 
     /// `timestamp<TAB>labels<TAB>line`.
-    pub fn print(&self, entry: Entry<'_>) {
+    pub fn print(&self, entry: &Entry<'_>) {
         let mut labels = entry.labels.clone();
         for (name, value) in &self.external {
             if labels.get(name).is_none() {

@@ -13,7 +13,7 @@ use super::times::{Part, Remembered};
 use crate::batch::{Batcher, StreamId};
 use crate::model::{AckRef, ChunkAck, Entry, LabelSet, Ledger, Origin, Position, Reason, Target, Weight};
 use crate::positions::{ReadTime, Slot};
-use crate::stages::Due;
+use crate::stages::{Due, Work};
 use crate::tail::{Encoding, Log, Read};
 
 /// What is read at a time: larger saves nothing, smaller costs calls.
@@ -177,7 +177,7 @@ impl Tailer {
         let Desk { pipelines, exit, rate, dropped, books, times, .. } = desk;
         let streams = &mut self.streams;
         pipelines[self.pipeline].release(Due::Log(self.id), &mut |entry| {
-            times.note(&entry);
+            times.note(entry);
             note(streams, accept(entry, exit, rate, dropped, books, now));
         });
     }
@@ -267,6 +267,16 @@ impl Tailer {
         let first = time.time + (from.offset - time.start.offset) as i64;
         let streams = &mut self.streams;
         let mut count = 0;
+        let mut work = Work::new(Entry {
+            timestamp: first,
+            line: Cow::Borrowed(""),
+            labels: self.labels.clone(),
+            metadata: Vec::new(),
+            tenant: None,
+            origin: Origin { log: self.id, file, offset: from.offset },
+            weight: Weight::default(),
+            ack: AckRef::Chunk(&chunk),
+        });
         let mut lines = encoding.lines(bytes, &text).peekable();
         while let Some((at, line)) = lines.next() {
             let weight = Weight::line(lines.peek().map_or(bytes.len(), |(next, _)| *next) - at);
@@ -278,23 +288,15 @@ impl Tailer {
             }
             let offset = from.offset + at as u64;
             chunk.begin_line(offset);
-            let entry = Entry {
-                timestamp: first + at as i64,
-                line: Cow::Borrowed(line),
-                labels: self.labels.clone(),
-                metadata: Vec::new(),
-                tenant: None,
-                origin: Origin { log: self.id, file, offset },
-                weight,
-                ack: AckRef::Chunk(&chunk),
-            };
-            pipeline.run(entry, &mut |entry| {
-                times.note(&entry);
+            work.entry.begin(first + at as i64, line, &self.labels, offset, weight);
+            pipeline.run(&mut work, &mut |entry| {
+                times.note(entry);
                 note(streams, accept(entry, exit, rate, dropped, books, now));
             });
         }
         let read = Weight { lines: count, bytes: bytes.len() as u64 };
         self.ledger.update_account(|account| account.read += read);
+        drop(work);
         chunk
     }
 }

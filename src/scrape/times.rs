@@ -353,7 +353,7 @@ mod tests {
         times.end(own, 1, false);
         // A line of it is held, and comes out while another log is read.
         times.begin(7, &held, false);
-        let late = entry(7, 2_009, &chunk).into_owned();
+        let late = Entry { ack: AckRef::Chunk(&chunk).hold(), ..entry(7, 2_009, &chunk) };
         times.end(held, 2, true);
         times.begin(7, &shown, false);
         times.note(&entry(7, 3_000, &chunk));

@@ -17,7 +17,7 @@ struct Container {
 }
 
 impl Stage for Container {
-    fn process<'c>(&mut self, work: Work<'c>, released: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, released: &mut Vec<Work<'static>>) -> Flow {
         // No time begins with a brace, and no JSON object with a digit.
         match work.entry.line.starts_with('{') {
             true => self.docker.process(work, released),

@@ -23,9 +23,12 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
+use slab::Slab;
+
 use super::options::Options;
 use super::time::Rfc3339;
 use super::{Due, Error, Flow, Recipe, Stage, Surroundings, Value, Work};
+use crate::metrics::Dropped;
 use crate::model::{Clock, LabelMap, LabelSet, MAX_LINE, Reason};
 
 const MAX_PARTIAL_LINES: usize = 100;
@@ -46,7 +49,12 @@ pub(super) struct Cri {
     cut: Option<usize>,
     extract: bool,
     time: Rfc3339,
-    logs: LabelMap<Log>,
+    logs: Slab<Log>,
+    /// Where each is by the labels of its lines.
+    by_labels: LabelMap<usize>,
+    /// Where that of the last line is: that of the next, nearly always.
+    last: usize,
+    dropped: Dropped,
     partials: usize,
     clock: Clock,
     /// No partial line comes due before.
@@ -56,6 +64,7 @@ pub(super) struct Cri {
 /// The two streams of what has one set of labels.
 #[derive(Debug)]
 struct Log {
+    labels: LabelSet,
     log: u64,
     streams: [Stream; 2],
 }
@@ -98,7 +107,10 @@ impl Cri {
             cut,
             extract: around.extract,
             time: Rfc3339::default(),
-            logs: LabelMap::default(),
+            logs: Slab::new(),
+            by_labels: LabelMap::default(),
+            last: 0,
+            dropped: around.dropped.clone(),
             partials: 0,
             clock: around.clock.clone(),
             next_due: None,
@@ -111,18 +123,23 @@ impl Cri {
     }
 
     fn stream(&mut self, labels: &LabelSet, log: u64, stream: usize) -> &mut Stream {
-        // An entry of the map needs a key of its own: a clone that is a reference count, where a second look would cost
-        // more.
-        let known = self.logs.entry(labels.clone()).or_insert_with(|| {
-            let new = |name| Stream { labels: labels.with("stream", name), last: None, partial: None };
-            Log { log, streams: STREAMS.map(new) }
-        });
-        &mut known.streams[stream]
+        if !self.logs.get(self.last).is_some_and(|last| last.labels.same(labels)) {
+            self.last = match self.by_labels.get(labels) {
+                Some(known) => *known,
+                None => {
+                    let new = |name| Stream { labels: labels.with("stream", name), last: None, partial: None };
+                    let place = self.logs.insert(Log { labels: labels.clone(), log, streams: STREAMS.map(new) });
+                    self.by_labels.insert(labels.clone(), place);
+                    place
+                }
+            };
+        }
+        &mut self.logs[self.last].streams[stream]
     }
 
     /// All partial lines are let go as they are: more streams wait than may.
     fn overflow(&mut self, released: &mut Vec<Work<'static>>) {
-        for stream in self.logs.values_mut().flat_map(|log| &mut log.streams) {
+        for stream in self.logs.iter_mut().flat_map(|(_, log)| &mut log.streams) {
             released.extend(stream.partial.take().map(|p| p.work));
         }
         released.sort_by_key(|work| (work.entry.origin.log, work.entry.origin.offset));
@@ -131,12 +148,12 @@ impl Cri {
 }
 
 impl Stage for Cri {
-    fn process<'c>(&mut self, mut work: Work<'c>, released: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, released: &mut Vec<Work<'static>>) -> Flow {
         if self.extract {
             work.extracted.begin_again(&work.entry);
         }
         let Some(head) = Head::read(&work.entry.line) else {
-            return Flow::Pass(work);
+            return Flow::Pass;
         };
         let (time, partial, content, index) =
             (self.time.parse(head.time), head.flags == "P", head.content, head.stream);
@@ -162,27 +179,28 @@ impl Stage for Cri {
         work.entry.timestamp = time.or(stream.last.map(|last| last + 1)).unwrap_or(work.entry.timestamp);
         stream.last = time.or(stream.last.map(|last| last + 1));
         work.entry.labels = stream.labels.clone();
-        work.entry.line = skip(work.entry.line, content);
+        work.entry.line = skip(std::mem::take(&mut work.entry.line), content);
 
         match (stream.partial.take(), since) {
-            (None, None) => Flow::Pass(work),
+            (None, None) => Flow::Pass,
             (None, Some(since)) => {
-                let mut held = Partial { work: work.into_owned(), since, too_long: false };
+                let (work, kept) = work.keep();
+                let mut held = Partial { work, since, too_long: false };
                 held.shorten(cut);
                 stream.partial = Some(held);
                 self.partials += 1;
-                Flow::Held
+                Flow::Held(kept)
             }
             (Some(mut held), Some(since)) => {
                 held.since = since;
-                held.append(&work);
+                held.append(work);
                 held.shorten(cut);
-                held.work.entry.take_in(work.entry);
+                let kept = held.work.take_in(work);
                 stream.partial = Some(held);
-                Flow::Held
+                Flow::Held(kept)
             }
             (Some(mut held), None) => {
-                held.append(&work);
+                held.append(work);
                 held.shorten(cut);
                 self.partials -= 1;
                 let mut joined = held.work;
@@ -190,8 +208,14 @@ impl Stage for Cri {
                 joined.entry.labels = work.entry.labels.clone();
                 joined.entry.metadata = std::mem::take(&mut work.entry.metadata);
                 joined.extracted = std::mem::take(&mut work.extracted).into_owned();
-                joined.entry.take_in(work.entry);
-                if held.too_long { Flow::Discard(joined, Reason::LineTooLong) } else { Flow::Pass(joined) }
+                let kept = joined.take_in(work);
+                if held.too_long {
+                    self.dropped.discard(&joined.entry, &Reason::LineTooLong);
+                    joined.entry.close();
+                } else {
+                    released.push(joined);
+                }
+                Flow::Held(kept)
             }
         }
     }
@@ -201,13 +225,18 @@ impl Stage for Cri {
         match due {
             // The rest of these will never come: what there is of the line is better than nothing of it.
             Due::Log(log) => {
-                for (_, mut gone) in self.logs.extract_if(|_, l| l.log == log) {
-                    released.extend(gone.streams.iter_mut().filter_map(|s| s.partial.take()).map(|p| p.work));
-                }
+                let by_labels = &mut self.by_labels;
+                self.logs.retain(|_, l| {
+                    if l.log == log {
+                        by_labels.remove(&l.labels);
+                        released.extend(l.streams.iter_mut().filter_map(|s| s.partial.take()).map(|p| p.work));
+                    }
+                    l.log != log
+                });
             }
             Due::At(now) if self.next_due.is_some_and(|due| due <= now) => {
                 self.next_due = None;
-                for stream in self.logs.values_mut().flat_map(|log| &mut log.streams) {
+                for stream in self.logs.iter_mut().flat_map(|(_, log)| &mut log.streams) {
                     match &stream.partial {
                         Some(partial) if partial.since + PATIENCE <= now => {
                             released.extend(stream.partial.take().map(|p| p.work));
@@ -222,7 +251,7 @@ impl Stage for Cri {
             }
             Due::At(_) => {}
             Due::Unread(log, now) => {
-                let streams = self.logs.values_mut().filter(|l| l.log == log).flat_map(|l| &mut l.streams);
+                let streams = self.logs.iter_mut().filter(|(_, l)| l.log == log).flat_map(|(_, l)| &mut l.streams);
                 streams.filter_map(|s| s.partial.as_mut()).for_each(|partial| partial.since = now);
             }
         }

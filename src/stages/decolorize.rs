@@ -30,13 +30,13 @@ struct Decolorize {
 }
 
 impl Stage for Decolorize {
-    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         // ESC, or the second byte of CSI: most lines have neither.
         if memchr2_iter(0x1b, 0x9b, work.entry.line.as_bytes()).next().is_some() {
             let plain = self.sequence.inner().replace_all(&work.entry.line, "").into_owned();
             work.entry.line = plain.into();
         }
-        Flow::Pass(work)
+        Flow::Pass
     }
 }
 

@@ -41,7 +41,7 @@ impl Default for Docker {
 }
 
 impl Stage for Docker {
-    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         // The fields borrow from the line they replace, so the line is kept aside meanwhile.
         let line = std::mem::take(&mut work.entry.line);
         let fields = match &line {
@@ -60,7 +60,7 @@ impl Stage for Docker {
         let time = fields.time.as_deref().and_then(rfc3339);
         work.entry.timestamp = self.fudge.settle(&work.entry.labels, time, work.entry.timestamp);
         work.entry.line = fields.log.unwrap_or(line);
-        Flow::Pass(work)
+        Flow::Pass
     }
 }
 

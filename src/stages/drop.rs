@@ -100,12 +100,8 @@ enum Test {
 }
 
 impl Stage for Drop {
-    fn process<'c>(&mut self, work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
-        if self.conditions.hold(&work, &self.clock) {
-            Flow::Discard(work, self.reason.clone())
-        } else {
-            Flow::Pass(work)
-        }
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
+        if self.conditions.hold(&work, &self.clock) { Flow::Discard(self.reason.clone()) } else { Flow::Pass }
     }
 }
 

@@ -47,11 +47,11 @@ struct EventLogMessage {
 }
 
 impl Stage for EventLogMessage {
-    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         let message = match work.extracted.get(&self.source) {
-            None => return Flow::Pass(work),
+            None => return Flow::Pass,
             Some(Value::Text(message)) => message.into_owned(),
-            Some(_) => return Flow::Discard(work, self.reason.clone()),
+            Some(_) => return Flow::Discard(self.reason.clone()),
         };
         let pairs = message.split("\r\n").filter_map(|line| line.split_once(':'));
         for (key, value) in pairs.take(KEYS) {
@@ -65,7 +65,7 @@ impl Stage for EventLogMessage {
             }
             work.extracted.set(Key::from(key.into_owned()), Value::from(value.trim().to_string()));
         }
-        Flow::Pass(work)
+        Flow::Pass
     }
 }
 

@@ -5,7 +5,6 @@ use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use super::labelling::TENANT;
-use super::recycle::recycled;
 use crate::model::units::GoDuration;
 use crate::model::{Entry, LabelSet};
 
@@ -16,10 +15,6 @@ pub struct Extracted<'c> {
     own: Vec<(Key, Option<Value<'c>>)>,
     labels: Option<LabelSet>,
 }
-
-/// The memory of an [`Extracted`], without anything in it.
-#[derive(Debug, Default)]
-pub struct Room(Vec<(Key, Option<Value<'static>>)>);
 
 /// An extracted value, typed as JSON typed it.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,13 +34,11 @@ pub enum Key {
 
 impl<'c> Extracted<'c> {
     /// What the pipeline begins with: every label is an extracted value.
-    pub fn begin(labels: &LabelSet, room: Room) -> Self {
-        Self { own: recycled(room.0), labels: Some(labels.clone()) }
-    }
-
-    /// What the next line can use again.
-    pub fn end(self) -> Room {
-        Room(recycled(self.own))
+    pub fn begin(&mut self, labels: &LabelSet) {
+        self.own.clear();
+        if !self.labels.as_ref().is_some_and(|before| before.same(labels)) {
+            self.labels = Some(labels.clone());
+        }
     }
 
     /// What a pipeline within the pipeline begins with: the labels of now hide what was extracted under their names.
@@ -243,7 +236,8 @@ mod tests {
 
     #[test]
     fn labels_stand_behind_until_hidden() {
-        let mut extracted = Extracted::begin(&LabelSet::new([("a", "1"), ("b", "2")]), Room::default());
+        let mut extracted = Extracted::default();
+        extracted.begin(&LabelSet::new([("a", "1"), ("b", "2")]));
         extracted.set("b", Value::Null);
         assert_eq!(extracted.text("a").as_deref(), Some("1"));
         assert_eq!((extracted.contains("b"), extracted.text("b")), (true, None));

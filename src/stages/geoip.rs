@@ -98,7 +98,7 @@ struct Geoip {
 type Values<'d> = Vec<Option<Cow<'d, str>>>;
 
 impl Stage for Geoip {
-    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         let address = self.source.as_ref().and_then(|source| work.extracted.text(source)?.parse::<IpAddr>().ok());
         let values = address.and_then(|address| match self.kind {
             Kind::City => city(&self.database, address),
@@ -108,7 +108,7 @@ impl Stage for Geoip {
             let value = |i: usize| values[i].clone().filter(|v| !v.is_empty());
             work.entry.labels = self.setting.apply(&work.entry.labels, value);
         }
-        Flow::Pass(work)
+        Flow::Pass
     }
 }
 

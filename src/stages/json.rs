@@ -76,13 +76,13 @@ struct Json {
 }
 
 impl Stage for Json {
-    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         let taken;
         let text = match &self.source {
             None => &work.entry.line,
             Some(source) => {
                 let Some(text) = work.extracted.text_for_line(source) else {
-                    return Flow::Pass(work);
+                    return Flow::Pass;
                 };
                 taken = text;
                 &taken
@@ -105,8 +105,8 @@ impl Stage for Json {
         }
         self.found = recycled(found);
         match is_object || !self.drop_malformed {
-            true => Flow::Pass(work),
-            false => Flow::Discard(work, Reason::Stage(self.malformed.clone())),
+            true => Flow::Pass,
+            false => Flow::Discard(Reason::Stage(self.malformed.clone())),
         }
     }
 }

@@ -42,14 +42,14 @@ struct LabelDrop {
 }
 
 impl Stage for LabelDrop {
-    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         let stays = |name: &str| !self.names.iter().any(|n| **n == *name);
         work.entry.labels =
             self.sets.apply(&work.entry.labels, |old| LabelSet::new(old.iter().filter(|(name, _)| stays(name))));
         if self.tenant {
             work.entry.tenant = None;
         }
-        Flow::Pass(work)
+        Flow::Pass
     }
 }
 

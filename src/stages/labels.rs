@@ -61,7 +61,7 @@ struct Labels {
 }
 
 impl Stage for Labels {
-    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         let (entry, extracted) = (&work.entry, &work.extracted);
         let value = |i: usize| extracted.text(&self.labels[i].source).filter(|text| !was_no_text(text, &entry.line));
         let (tenant, labels) = match self.tenant {
@@ -73,7 +73,7 @@ impl Stage for Labels {
         if let Some(tenant) = tenant {
             set_tenant(&mut work.entry, &tenant);
         }
-        Flow::Pass(work)
+        Flow::Pass
     }
 }
 

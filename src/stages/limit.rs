@@ -111,10 +111,10 @@ struct Dropping {
 }
 
 impl Stage for Dropping {
-    fn process<'c>(&mut self, work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, _: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         match self.bucket.check() {
-            Ok(()) => Flow::Pass(work),
-            Err(_) => Flow::Discard(work, self.reason.clone()),
+            Ok(()) => Flow::Pass,
+            Err(_) => Flow::Discard(self.reason.clone()),
         }
     }
 }
@@ -141,12 +141,13 @@ impl Waiting {
 }
 
 impl Stage for Waiting {
-    fn process<'c>(&mut self, work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         if self.waiting.is_empty() && self.admits() {
-            return Flow::Pass(work);
+            return Flow::Pass;
         }
-        self.waiting.push_back(work.into_owned());
-        Flow::Held
+        let (work, kept) = work.keep();
+        self.waiting.push_back(work);
+        Flow::Held(kept)
     }
 
     fn release(&mut self, due: Due, released: &mut Vec<Work<'static>>) {
@@ -217,16 +218,16 @@ impl ByLabel {
 }
 
 impl Stage for ByLabel {
-    fn process<'c>(&mut self, work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         let name = self.name.clone();
         let Some(value) = label(&work.entry, &name) else {
-            return Flow::Pass(work);
+            return Flow::Pass;
         };
         if self.admits(value) {
-            return Flow::Pass(work);
+            return Flow::Pass;
         }
         self.dropped.count_by_label(&name, value);
-        Flow::Discard(work, self.reason.clone())
+        Flow::Discard(self.reason.clone())
     }
 }
 

@@ -43,13 +43,13 @@ struct Logfmt {
 }
 
 impl Stage for Logfmt {
-    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         let taken;
         let text = match &self.source {
             None => &work.entry.line,
             Some(source) => {
                 let Some(text) = work.extracted.text_for_line(source) else {
-                    return Flow::Pass(work);
+                    return Flow::Pass;
                 };
                 taken = text;
                 &taken
@@ -59,7 +59,7 @@ impl Stage for Logfmt {
             Cow::Borrowed(text) => self.extract(text, |value| value, &mut work.extracted),
             Cow::Owned(text) => self.extract(text, |value| Cow::Owned(value.into_owned()), &mut work.extracted),
         }
-        Flow::Pass(work)
+        Flow::Pass
     }
 }
 

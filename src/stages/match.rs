@@ -100,12 +100,12 @@ impl Match {
 }
 
 impl Stage for Match {
-    fn process<'c>(&mut self, mut work: Work<'c>, released: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, released: &mut Vec<Work<'static>>) -> Flow {
         if !self.matches(&work.entry) {
-            return Flow::Pass(work);
+            return Flow::Pass;
         }
         match &mut self.then {
-            Then::Drop(reason) => Flow::Discard(work, reason.clone()),
+            Then::Drop(reason) => Flow::Discard(reason.clone()),
             Then::Run { chain, extract } => {
                 if *extract {
                     work.extracted.begin_again(&work.entry);

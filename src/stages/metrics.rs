@@ -71,14 +71,14 @@ struct Metrics {
 }
 
 impl Stage for Metrics {
-    fn process<'c>(&mut self, work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         let now = self.clock.now();
         for (meter, family) in self.meters.iter().zip(&self.families) {
             if let Some(amount) = meter.measure(&work) {
                 family.record(&work.entry.labels, meter.action, amount, now);
             }
         }
-        Flow::Pass(work)
+        Flow::Pass
     }
 }
 

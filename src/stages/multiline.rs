@@ -20,7 +20,7 @@
 use std::time::{Duration, Instant};
 
 use super::options::Options;
-use super::{Clock, Due, Error, Extracted, Flow, Recipe, Stage, Work};
+use super::{Clock, Due, Error, Extracted, Flow, Kept, Recipe, Stage, Work};
 use crate::goregex::Regex;
 use crate::model::{Ack, Entry, LabelMap, MAX_LINE, Structured};
 
@@ -96,14 +96,14 @@ struct Start {
 }
 
 impl Stage for Multiline {
-    fn process<'c>(&mut self, work: Work<'c>, released: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, released: &mut Vec<Work<'static>>) -> Flow {
         let first = self.firstline.is_match(&work.entry.line);
         let log = work.entry.origin.log;
         let known = self.streams.get_mut(&work.entry.labels);
         let found = known.and_then(|streams| streams.iter_mut().find(|s| s.log == log));
         let now = self.clock.now();
         let (stream, length) = match found {
-            None if !first => return Flow::Pass(work),
+            None if !first => return Flow::Pass,
             None => {
                 self.make_room(released);
                 let streams = self.streams.entry(work.entry.labels.clone()).or_default();
@@ -127,10 +127,10 @@ impl Stage for Multiline {
             stream.tie = None;
         }
         let before = stream.block.as_ref().map_or(0, |b| b.work.entry.line.len());
-        match &mut stream.block {
+        let kept = match &mut stream.block {
             Some(block) => block.append(work, now),
             None => {
-                let mut work = work.into_owned();
+                let (mut work, kept) = work.keep();
                 match &stream.start {
                     Some(start) if !first => {
                         start.give_to(&mut work);
@@ -140,8 +140,9 @@ impl Stage for Multiline {
                 }
                 stream.block = Some(Block { work, lines: 1, touched: now });
                 self.blocks += 1;
+                kept
             }
-        }
+        };
         let block = stream.block.as_ref().expect("it was just put there");
         self.bytes += block.work.entry.line.len() - before;
         self.earliest = Some(self.earliest.map_or(now + self.max_wait, |e| e.min(now + self.max_wait)));
@@ -150,12 +151,13 @@ impl Stage for Multiline {
             self.blocks -= 1;
             self.bytes -= block.entry.line.len();
             stream.tie(&block.entry, now);
-            return Flow::Pass(block);
+            released.push(block);
+            return Flow::Held(kept);
         }
         if self.blocks > BLOCKS || self.bytes > BYTES {
             self.end_where(released, |_, _| true);
         }
-        Flow::Held
+        Flow::Held(kept)
     }
 
     fn release(&mut self, due: Due, released: &mut Vec<Work<'static>>) {
@@ -263,13 +265,13 @@ impl Drop for Tie {
 }
 
 impl Block {
-    fn append(&mut self, work: Work<'_>, now: Instant) {
+    fn append(&mut self, work: &Work<'_>, now: Instant) -> Kept {
         let line = self.work.entry.line.to_mut();
         line.push('\n');
         line.push_str(&work.entry.line);
         self.lines += 1;
         self.touched = now;
-        self.work.entry.take_in(work.entry);
+        self.work.take_in(work)
     }
 }
 

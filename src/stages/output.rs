@@ -24,11 +24,11 @@ struct Output {
 }
 
 impl Stage for Output {
-    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         if let Some(text) = work.extracted.text_for_line(&self.source) {
             work.entry.line = text;
         }
-        Flow::Pass(work)
+        Flow::Pass
     }
 }
 

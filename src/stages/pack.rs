@@ -43,7 +43,7 @@ struct Pack {
 }
 
 impl Stage for Pack {
-    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         let mut json = String::with_capacity(work.entry.line.len() + 64);
         json.push('{');
         for (name, sets) in self.names.iter().zip(&mut self.sets) {
@@ -66,7 +66,7 @@ impl Stage for Pack {
         if self.ingest {
             work.entry.timestamp = work.read;
         }
-        Flow::Pass(work)
+        Flow::Pass
     }
 }
 

@@ -3,62 +3,49 @@
 use std::fmt;
 use std::time::Instant;
 
-use super::extracted::Room;
-use super::{Clock, CustomMetrics, Due, Extracted, Flow, Program, Stage, Surroundings, Work};
+use super::{CustomMetrics, Due, Flow, Program, Stage, Surroundings, Work};
 use crate::metrics::Dropped;
-use crate::model::Entry;
+use crate::model::{Clock, Entry};
 
 /// The stages of a job at work for one client.
 pub struct Pipeline {
     chain: Chain,
     extract: bool,
     shows_read_time: bool,
-    /// What the line before has left of its extracted values' memory.
-    room: Room,
 }
 
 impl Pipeline {
     pub(super) fn new(program: &Program, dropped: Dropped, custom: Option<CustomMetrics>, clock: Clock) -> Self {
         let extract = program.extract;
         let chain = Chain::new(program, &Surroundings { extract, dropped, custom, clock });
-        Self { chain, extract, shows_read_time: program.shows_read_time, room: Room::default() }
+        Self { chain, extract, shows_read_time: program.shows_read_time }
     }
 
-    /// Runs an entry through all stages; what comes out goes to `sink`.
-    pub fn run<'c>(&mut self, entry: Entry<'c>, sink: &mut dyn FnMut(Entry<'_>)) {
+    /// Runs an entry through all stages; what comes out is lent to `sink`.
+    pub fn run(&mut self, work: &mut Work<'_>, sink: &mut dyn FnMut(&mut Entry<'_>)) {
         if self.chain.stages.is_empty() {
-            return sink(entry);
+            return sink(&mut work.entry);
         }
-        let extracted = match self.extract {
-            true => Extracted::begin(&entry.labels, std::mem::take(&mut self.room)),
-            false => Extracted::default(),
-        };
+        work.read = work.entry.timestamp;
+        if self.extract {
+            work.extracted.begin(&work.entry.labels);
+        }
         // Empty, it costs nothing; a stage that never holds anything never fills it.
         let mut released = Vec::new();
-        let flow = self.chain.run_from(0, Work { read: entry.timestamp, entry, extracted }, &mut released);
-        for earlier in released {
-            sink(earlier.entry);
-        }
+        let flow = self.chain.run_from(0, work, &mut released);
+        give(released, sink);
         match flow {
-            Flow::Pass(work) => {
-                self.room = work.extracted.end();
-                sink(work.entry);
-            }
-            Flow::Discard(work, reason) => {
-                self.room = work.extracted.end();
-                self.chain.dropped.discard(work.entry, &reason);
-            }
-            Flow::Held => {}
+            Flow::Pass => sink(&mut work.entry),
+            Flow::Discard(reason) => self.chain.dropped.discard(&work.entry, &reason),
+            Flow::Held(_) => {}
         }
     }
 
     /// Lets go what the stages hold and is due.
-    pub fn release(&mut self, due: Due, sink: &mut dyn FnMut(Entry<'_>)) {
+    pub fn release(&mut self, due: Due, sink: &mut dyn FnMut(&mut Entry<'_>)) {
         let mut released = Vec::new();
         self.chain.release(due, &mut released);
-        for work in released {
-            sink(work.entry);
-        }
+        give(released, sink);
     }
 
     /// Whether an entry may show when its line was read even if it has a time of its own.
@@ -95,35 +82,40 @@ impl Chain {
         Self { stages: program.recipes.iter().map(|make| make(around)).collect(), dropped: around.dropped.clone() }
     }
 
-    fn run_from<'c>(&mut self, first: usize, mut work: Work<'c>, released: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn run_from(&mut self, first: usize, work: &mut Work<'_>, released: &mut Vec<Work<'static>>) -> Flow {
         let mut held = Vec::new();
-        let last = self.stages.len().saturating_sub(1);
         for i in first..self.stages.len() {
             let flow = self.stages[i].process(work, &mut held);
             for earlier in held.drain(..) {
                 self.go_on(i + 1, earlier, released);
             }
-            match flow {
-                // What the last one says is given on as it is: an entry is large enough to be worth not moving twice.
-                Flow::Pass(on) if i < last => work = on,
-                end => return end,
+            if !matches!(flow, Flow::Pass) {
+                return flow;
             }
         }
-        Flow::Pass(work)
+        Flow::Pass
     }
 
     /// Runs what was released by one stage through those after it.
-    fn go_on(&mut self, first: usize, work: Work<'static>, released: &mut Vec<Work<'static>>) {
-        match self.run_from(first, work, released) {
-            Flow::Pass(work) => released.push(work),
-            Flow::Discard(work, reason) => self.dropped.discard(work.entry, &reason),
-            Flow::Held => {}
+    fn go_on(&mut self, first: usize, mut work: Work<'static>, released: &mut Vec<Work<'static>>) {
+        match self.run_from(first, &mut work, released) {
+            Flow::Pass => return released.push(work),
+            Flow::Discard(reason) => self.dropped.discard(&work.entry, &reason),
+            Flow::Held(_) => {}
         }
+        work.entry.close();
+    }
+}
+
+fn give(released: Vec<Work<'static>>, sink: &mut dyn FnMut(&mut Entry<'_>)) {
+    for mut work in released {
+        sink(&mut work.entry);
+        work.entry.close();
     }
 }
 
 impl Stage for Chain {
-    fn process<'c>(&mut self, work: Work<'c>, released: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, released: &mut Vec<Work<'static>>) -> Flow {
         self.run_from(0, work, released)
     }
 

@@ -44,13 +44,13 @@ struct Matching {
 }
 
 impl Stage for Matching {
-    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         let taken;
         let text = match &self.source {
             None => &work.entry.line,
             Some(source) => {
                 let Some(text) = work.extracted.text_for_line(source) else {
-                    return Flow::Pass(work);
+                    return Flow::Pass;
                 };
                 taken = text;
                 &taken
@@ -62,7 +62,7 @@ impl Stage for Matching {
                 work.extracted.set(name, Value::part(text, start..end));
             }
         }
-        Flow::Pass(work)
+        Flow::Pass
     }
 }
 

@@ -59,7 +59,7 @@ struct Replaced {
 }
 
 impl Stage for Replace {
-    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         let text = match &self.source {
             Some(source) => work.extracted.text(source),
             None => Some(Cow::Borrowed(&*work.entry.line)),
@@ -74,7 +74,7 @@ impl Stage for Replace {
                 work.extracted.set(name, Value::from(value));
             }
         }
-        Flow::Pass(work)
+        Flow::Pass
     }
 }
 

@@ -40,8 +40,8 @@ struct Sampling {
 }
 
 impl Stage for Sampling {
-    fn process<'c>(&mut self, work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
-        if draw(work.entry.origin) < self.rate { Flow::Pass(work) } else { Flow::Discard(work, self.reason.clone()) }
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
+        if draw(work.entry.origin) < self.rate { Flow::Pass } else { Flow::Discard(self.reason.clone()) }
     }
 }
 

@@ -48,7 +48,7 @@ struct StaticLabels {
 }
 
 impl Stage for StaticLabels {
-    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         let with = |old: &LabelSet| {
             let more = self.labels.iter().map(|(name, value)| (&**name, &**value));
             LabelSet::new(old.iter().chain(more))
@@ -57,7 +57,7 @@ impl Stage for StaticLabels {
         if let Some(tenant) = &self.tenant {
             set_tenant(&mut work.entry, tenant);
         }
-        Flow::Pass(work)
+        Flow::Pass
     }
 }
 

@@ -34,7 +34,7 @@ struct Metadata {
 }
 
 impl Stage for Metadata {
-    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         for (Made { name, source }, moved) in self.pairs.iter().zip(&mut self.moved) {
             let of_label = label(&work.entry, source);
             let value = match work.extracted.get(source) {
@@ -53,7 +53,7 @@ impl Stage for Metadata {
             }
             work.entry.metadata.push(Structured { name: name.to_string(), value });
         }
-        Flow::Pass(work)
+        Flow::Pass
     }
 }
 

@@ -52,7 +52,7 @@ struct Templated {
 }
 
 impl Stage for Templated {
-    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         let data = Data { entry: Some(&work.entry.line), origin: work.entry.origin, read: work.read };
         let value = work.extracted.text(&self.source);
         match self.template.over(&work.extracted, data).render(value.as_deref()) {
@@ -60,7 +60,7 @@ impl Stage for Templated {
             Ok(text) => work.extracted.set(&self.source, Value::from(text)),
             Err(_) => {}
         }
-        Flow::Pass(work)
+        Flow::Pass
     }
 }
 

@@ -43,7 +43,7 @@ struct Tenant {
 }
 
 impl Stage for Tenant {
-    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         match &self.from {
             From::Value(tenant) => work.entry.tenant = Some(tenant.clone()),
             From::Source(source) => {
@@ -58,7 +58,7 @@ impl Stage for Tenant {
                 }
             }
         }
-        Flow::Pass(work)
+        Flow::Pass
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_yaml::Value as Yaml;
 
-use super::{Clock, CustomMetrics, Due, Error, Pipeline, Program, compile};
+use super::{Clock, CustomMetrics, Due, Error, Pipeline, Program, Work, compile};
 use crate::metrics::{Dropped, Registry};
 use crate::model::{AckRef, Entry, LabelSet, Ledger, Origin, Position};
 
@@ -105,10 +105,7 @@ impl Bench {
             ack: AckRef::Chunk(&ack),
         };
         self.offset += 1;
-        self.pipeline.run(entry, &mut |entry| {
-            sink(&entry);
-            entry.close();
-        });
+        self.pipeline.run(&mut Work::new(entry), &mut |entry| sink(entry));
         ack.close();
     }
 
@@ -122,10 +119,7 @@ impl Bench {
     /// What is let go, written as in [`table`].
     pub fn release(&mut self, due: Due) -> String {
         let mut outcome = Vec::new();
-        self.pipeline.release(due, &mut |entry| {
-            outcome.push(write(&entry));
-            entry.close();
-        });
+        self.pipeline.release(due, &mut |entry| outcome.push(write(entry)));
         outcome.join(" / ")
     }
 
@@ -154,10 +148,7 @@ impl Bench {
 
     /// The log ends. Whatever became of its lines, each of them came to its end.
     pub fn end(mut self, sink: &mut dyn FnMut(&Entry<'_>)) {
-        self.pipeline.release(Due::Log(1), &mut |entry| {
-            sink(&entry);
-            entry.close();
-        });
+        self.pipeline.release(Due::Log(1), &mut |entry| sink(entry));
         assert!(self.ledger.is_settled(), "something was neither delivered nor discarded");
     }
 }

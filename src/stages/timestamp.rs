@@ -75,7 +75,7 @@ struct Timestamp {
 }
 
 impl Stage for Timestamp {
-    fn process<'c>(&mut self, mut work: Work<'c>, _: &mut Vec<Work<'static>>) -> Flow<'c> {
+    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         let text = work.extracted.text(&self.source);
         let parsed = text.and_then(|text| self.formats.iter().find_map(|f| f.parse(&text, &self.zones, work.read)));
         let entry = &mut work.entry;
@@ -83,7 +83,7 @@ impl Stage for Timestamp {
             Some(fudge) => fudge.settle(&entry.labels, parsed, entry.timestamp),
             None => parsed.unwrap_or(entry.timestamp),
         };
-        Flow::Pass(work)
+        Flow::Pass
     }
 }
 

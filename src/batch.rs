@@ -135,6 +135,9 @@ impl Batch {
     }
 
     fn end(mut self, discarded: usize, reason: &Reason) {
+        if discarded > 0 {
+            self.traffic.refused();
+        }
         let mut weights = vec![Weight::default(); self.acks.len()];
         let spans = self.streams.iter().flat_map(|stream| &stream.spans);
         spans.for_each(|span| weights[span.ack] += span.weight);

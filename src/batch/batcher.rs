@@ -1,9 +1,6 @@
 //! Which entries go together, and when a batch is full, old or urgent enough to go.
-//!
-//! Each tenant has a lane that its streams share. A stream that sends much, that is catching up, or whose entries may be
-//! too far behind leads a lane of its own, and goes back when it has calmed down. (Of a push with several streams Loki
-//! answers 204 even where it dropped entries of one of them, unless that is the last.) What its log says beside it, on
-//! stderr for instance, follows it, in front in each push: the log waits for both.
+
+mod leading;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,9 +14,6 @@ use super::encoder::Encoder;
 use super::lane::LaneState;
 use super::stream::{Heat, InFlight, StreamId, StreamState, Window, needed};
 use crate::model::{Clock, Entry, LabelMap, LabelSet, Labels, Reason, is_valid_label_name};
-
-/// Loki drops what is more than an hour behind its stream's head. What is half of that behind travels alone.
-const BEHIND: i64 = 30 * 60 * 1_000_000_000;
 
 /// What sends more than this a second travels alone, however large the window: it is far below what Loki takes of a
 /// stream.
@@ -180,12 +174,12 @@ impl Batcher {
     pub fn room(&mut self, id: StreamId, now: Instant) -> Option<usize> {
         let window = self.much();
         self.known(id)?;
-        let stream = &mut self.streams[id.index];
-        stream.heat.cool(now, window);
+        self.streams[id.index].heat.cool(now, window);
+        let stream = &self.streams[id.index];
         let in_flight = stream.in_flight.bytes();
         // It changes lanes when nothing of it is under way: what comes later must not arrive earlier.
-        let moves = !stream.leads && stream.heat.is_hot(window);
-        Some(if moves && in_flight > 0 { 0 } else { stream.limit.saturating_sub(in_flight) })
+        let moves = in_flight > 0 && self.is_to_lead(stream);
+        Some(if moves { 0 } else { stream.limit.saturating_sub(in_flight) })
     }
 
     /// What may be in flight of a stream that is not known.
@@ -313,54 +307,6 @@ impl Batcher {
             None => self.new_stream(tenant, &entry.labels, now),
         };
         self.last
-    }
-
-    /// Whoever is hot, or may be too far behind what Loki has of it, leads a lane.
-    fn choose_lane(&mut self, index: usize, entry: &Entry<'_>) {
-        let window = self.much();
-        let stream = &mut self.streams[index];
-        // Of a stream that is new here nobody knows how far Loki is with it.
-        let is_new = stream.newest == i64::MIN;
-        let head = if is_new { self.clock.unix_nanos() } else { stream.newest };
-        let is_late = entry.timestamp < head.saturating_sub(BEHIND);
-        if is_late {
-            stream.heat.ignite(window);
-        }
-        let is_idle = stream.in_flight.bytes() == 0;
-        match (stream.leads, stream.heat.is_hot(window)) {
-            (true, _) if is_idle && stream.heat.is_cold(window) => {
-                let lane = stream.lane;
-                self.dissolve(lane);
-            }
-            (false, true) if is_idle || is_late => {
-                let tenant = stream.tenant;
-                let lane = self.new_lane(tenant);
-                let stream = &mut self.streams[index];
-                (stream.lane, stream.leads) = (lane, true);
-                self.led.insert(entry.origin.log, lane);
-            }
-            (false, false) if is_idle && !self.led.is_empty() => {
-                if let Some(lane) = self.led.get(&entry.origin.log)
-                    && self.lanes[*lane].tenant == self.lanes[stream.lane].tenant
-                {
-                    stream.lane = *lane;
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// The leader has calmed down: all go back to the lane that they shared before. Not while anything is under way here.
-    fn dissolve(&mut self, lane: usize) {
-        if !self.lanes[lane].is_empty() || self.lanes[lane].outstanding() > 0 {
-            return;
-        }
-        for (_, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.lane == lane) {
-            stream.lane = self.tenants[stream.tenant].lane;
-            stream.leads = false;
-        }
-        self.led.retain(|_, led| *led != lane);
-        self.lanes.remove(lane);
     }
 
     fn new_tenant(&mut self, name: Option<Arc<str>>) -> usize {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Batch;
@@ -21,6 +21,8 @@ pub(super) struct LaneState {
     pub tenant: Option<Arc<str>>,
     /// For those who take the batches; never used again.
     pub number: u64,
+    /// Which stream leads it, if it is not shared.
+    pub led_by: Option<usize>,
     /// Where its leader is in the open batch.
     pub leader: Option<usize>,
     pub open: Draft,
@@ -40,6 +42,8 @@ struct Road {
     outstanding: AtomicUsize,
     /// Smoothed, in microseconds.
     round_trip: AtomicU64,
+    /// Loki has refused entries.
+    refused: AtomicBool,
 }
 
 /// A batch's tie to its lane: counts it as outstanding for as long as it exists, once it was handed out.
@@ -55,6 +59,7 @@ impl LaneState {
         Self {
             tenant,
             number,
+            led_by: None,
             leader: None,
             open: Draft::default(),
             batch,
@@ -77,6 +82,11 @@ impl LaneState {
 
     pub fn outstanding(&self) -> usize {
         self.road.outstanding.load(Ordering::Relaxed)
+    }
+
+    /// Whether Loki has ever refused entries that came this way.
+    pub fn was_refused(&self) -> bool {
+        self.road.refused.load(Ordering::Relaxed)
     }
 
     pub fn round_trip(&self) -> Duration {
@@ -139,6 +149,10 @@ impl Traffic {
             other.count();
         }
         other
+    }
+
+    pub fn refused(&self) {
+        self.road.refused.store(true, Ordering::Relaxed);
     }
 
     pub fn measured(&self, round_trip: Duration) {

@@ -90,16 +90,19 @@ pub(super) struct StreamState {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Heat {
     level: f64,
+    /// Bytes of late, as many as Loki's own limit for bursts looks back: half of them are forgotten every five seconds.
+    recent: f64,
     at: Instant,
 }
 
 impl Heat {
     pub fn new(now: Instant) -> Self {
-        Self { level: 0.0, at: now }
+        Self { level: 0.0, recent: 0.0, at: now }
     }
 
     pub fn add(&mut self, bytes: usize) {
         self.level += bytes as f64;
+        self.recent += bytes as f64;
     }
 
     /// Makes it travel apart for a while.
@@ -111,7 +114,12 @@ impl Heat {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         // However much it sent, after ten quiet seconds it is one of many again.
         self.level = (self.level.min(window as f64 * 10.0) - passed * window as f64).max(0.0);
+        self.recent *= (-passed / 5.0).exp2();
         self.at = now;
+    }
+
+    pub fn recent(&self) -> f64 {
+        self.recent
     }
 
     pub fn is_hot(&self, window: usize) -> bool {

@@ -162,6 +162,40 @@ fn two_loud_streams_of_a_log_travel_apart_from_each_other() {
 }
 
 #[test]
+fn a_loud_stream_follows_one_of_its_log_that_says_much_more() {
+    let mut bench = Bench::new();
+    let streams = [("err", 1, 200_000), ("out", 1, 2_000_000), ("other", 2, 2_000_000)];
+    bench.stream_a_second(&streams);
+    bench.stream_a_second(&streams);
+    let seen = bench.stream_a_second(&streams);
+    assert!(seen.iter().all(|push| *push == labels(&["err", "out"]) || *push == labels(&["other"])), "{seen:?}");
+    // It says as much now: Loki is to be asked about each of them.
+    let streams = [("err", 1, 2_000_000), ("out", 1, 2_000_000)];
+    (0..12).for_each(|_| drop(bench.stream_a_second(&streams)));
+    let seen = bench.stream_a_second(&streams);
+    assert!(seen.iter().all(|push| push.len() == 1), "{seen:?}");
+    // And now it is the louder one.
+    let streams = [("err", 1, 8_000_000), ("out", 1, 200_000)];
+    (0..12).for_each(|_| drop(bench.stream_a_second(&streams)));
+    let seen = bench.stream_a_second(&streams);
+    assert!(seen.iter().all(|push| *push == labels(&["out", "err"])), "{seen:?}");
+}
+
+#[test]
+fn who_led_and_was_refused_something_goes_on_to_lead() {
+    let mut bench = Bench::new();
+    let streams = [("err", 1, 200_000), ("out", 1, 200_000)];
+    bench.stream_a_second(&streams);
+    bench.stream_a_second(&streams);
+    bench.add("err", 1, 100);
+    bench.send().into_iter().for_each(|push| push.discard(1, &Reason::Loki("rate_limited")));
+    let streams = [("err", 1, 200_000), ("out", 1, 4_000_000)];
+    bench.stream_a_second(&streams);
+    let seen = bench.stream_a_second(&streams);
+    assert!(seen.iter().all(|push| push.len() == 1), "{seen:?}");
+}
+
+#[test]
 fn a_stream_changes_lanes_only_when_nothing_of_it_is_under_way() {
     let mut bench = Bench::new();
     let id = bench.add("a", 1, 60_000);

@@ -1,0 +1,118 @@
+//! Which lane a stream takes.
+//!
+//! Each tenant has a lane that its streams share. A stream that sends much, that is catching up, or whose entries may be
+//! too far behind leads a lane of its own, and goes back when it has calmed down. (Of a push with several streams Loki
+//! answers 204 even where it dropped entries of one of them, unless that is the last.)
+//!
+//! What its log says beside it, on stderr or at another level, follows it, in front in each push: the log waits for both.
+//! That is for streams that say little, and for those that say much less than the leader: a limit that such a one meets,
+//! which nobody would be told of, the leader has met long before, and Loki tells of that.
+
+use super::super::stream::StreamState;
+use super::Batcher;
+use crate::model::Entry;
+
+/// Loki drops what is more than an hour behind its stream's head. What is half of that behind leads.
+const BEHIND: i64 = 30 * 60 * 1_000_000_000;
+
+/// A stream that says so many times less than the leader may follow it, however much that is. Less than the leader would do,
+/// if streams were even.
+const LESS: f64 = 1.5;
+
+impl Batcher {
+    pub(super) fn choose_lane(&mut self, index: usize, entry: &Entry<'_>) {
+        let window = self.much();
+        let stream = &mut self.streams[index];
+        // Of a stream that is new here nobody knows how far Loki is with it.
+        let is_new = stream.newest == i64::MIN;
+        let head = if is_new { self.clock.unix_nanos() } else { stream.newest };
+        let is_late = entry.timestamp < head.saturating_sub(BEHIND);
+        if is_late {
+            stream.heat.ignite(window);
+        }
+        let is_idle = stream.in_flight.bytes() == 0;
+        if !is_idle && !(is_late && !stream.leads) {
+            return;
+        }
+        let log = entry.origin.log;
+        match (self.streams[index].leads, self.streams[index].heat.is_hot(window)) {
+            (true, _) if self.streams[index].heat.is_cold(window) => self.dissolve(self.streams[index].lane),
+            (true, _) => self.give_way(index, log),
+            (false, true) if is_late => self.lead(index, log),
+            (false, true) => match self.leader_lane(index, log).filter(|lane| self.is_minor(index, *lane)) {
+                Some(lane) => self.streams[index].lane = lane,
+                None => self.lead(index, log),
+            },
+            (false, false) if !self.led.is_empty() => {
+                if let Some(lane) = self.leader_lane(index, log) {
+                    self.streams[index].lane = lane;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether it says so much that it is to lead a lane, and does not.
+    pub(super) fn is_to_lead(&self, stream: &StreamState) -> bool {
+        let follows = || {
+            let leader = self.lanes[stream.lane].led_by.map(|leader| &self.streams[leader]);
+            leader.is_some_and(|leader| is_minor(stream, leader))
+        };
+        !stream.leads && stream.heat.is_hot(self.much()) && !follows()
+    }
+
+    /// The leader has calmed down: all go back to the lane that they shared before. Not while anything is under way here.
+    pub(super) fn dissolve(&mut self, lane: usize) {
+        if !self.lanes[lane].is_empty() || self.lanes[lane].outstanding() > 0 {
+            return;
+        }
+        for (_, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.lane == lane) {
+            stream.lane = self.tenants[stream.tenant].lane;
+            stream.leads = false;
+        }
+        self.led.retain(|_, led| *led != lane);
+        self.lanes.remove(lane);
+    }
+
+    fn lead(&mut self, index: usize, log: u64) {
+        let lane = self.new_lane(self.streams[index].tenant);
+        self.lanes[lane].led_by = Some(index);
+        (self.streams[index].lane, self.streams[index].leads) = (lane, true);
+        if self.leader_lane(index, log).is_none_or(|first| !self.is_minor(index, first)) {
+            self.led.insert(log, lane);
+        }
+    }
+
+    /// Of the leaders of a log one is enough, if the others say much less; and if Loki has refused nothing of theirs, which
+    /// it would not tell any more.
+    fn give_way(&mut self, index: usize, log: u64) {
+        let lane = self.streams[index].lane;
+        let Some(first) = self.leader_lane(index, log).filter(|first| *first != lane) else {
+            return;
+        };
+        if self.is_minor(index, first) && !self.lanes[lane].was_refused() {
+            self.dissolve(lane);
+            if !self.streams[index].leads {
+                self.streams[index].lane = first;
+            }
+        } else if self.lanes[first].led_by.is_some_and(|other| is_minor(&self.streams[other], &self.streams[index])) {
+            self.led.insert(log, lane);
+        }
+    }
+
+    /// The lane that this log's streams follow, if it is one of this stream's tenant.
+    fn leader_lane(&self, index: usize, log: u64) -> Option<usize> {
+        let tenant = self.streams[index].tenant;
+        let of_tenant = |lane: &usize| self.lanes[*lane].led_by.is_some_and(|l| self.streams[l].tenant == tenant);
+        self.led.get(&log).copied().filter(of_tenant)
+    }
+
+    fn is_minor(&self, index: usize, lane: usize) -> bool {
+        let leader = self.lanes[lane].led_by;
+        leader.is_some_and(|leader| is_minor(&self.streams[index], &self.streams[leader]))
+    }
+}
+
+fn is_minor(stream: &StreamState, leader: &StreamState) -> bool {
+    stream.heat.recent() * LESS <= leader.heat.recent()
+}

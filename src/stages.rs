@@ -35,6 +35,7 @@ mod options;
 mod output;
 mod pack;
 mod pipeline;
+mod reads;
 mod recycle;
 mod regex;
 mod replace;
@@ -60,6 +61,7 @@ pub use pipeline::Pipeline;
 pub use work::{Kept, Work};
 
 use options::Options;
+use reads::Reads;
 
 use crate::metrics::Dropped;
 use crate::model::{Clock, Reason};
@@ -107,8 +109,8 @@ pub enum Due {
 pub struct Program {
     recipes: Vec<Recipe>,
     warnings: Vec<String>,
-    /// Some stage may look at what is extracted.
-    extract: bool,
+    /// Which extracted values some stage may look at.
+    reads: Reads,
     /// Some stage may write when a line was read into what comes out.
     shows_read_time: bool,
 }
@@ -119,8 +121,8 @@ type Recipe = Box<dyn Fn(&Surroundings) -> Box<dyn Stage> + Send + Sync>;
 /// What a stage may know of the world around it.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
-    /// Some other stage may look at what is extracted.
-    pub extract: bool,
+    /// Which extracted values some stage may look at.
+    reads: Reads,
     /// The door for what is discarded after it was held.
     pub dropped: Dropped,
     /// Where users count; none if the same lines are counted in another pipeline.
@@ -260,7 +262,7 @@ impl Program {
             };
             let mut options = Options::new(value, format!("{path}.{name}"));
             program.recipes.push(stage.compile(&mut options)?);
-            program.extract |= options.reads_extracted();
+            program.reads.add(options.what_it_reads());
             program.shows_read_time |= options.may_show_read_time();
             program.warnings.extend(options.finish()?);
         }
@@ -278,7 +280,7 @@ impl Program {
 
     /// Lines become entries as they are.
     pub fn nothing() -> Self {
-        Self { recipes: Vec::new(), warnings: Vec::new(), extract: false, shows_read_time: false }
+        Self { recipes: Vec::new(), warnings: Vec::new(), reads: Reads::nothing(), shows_read_time: false }
     }
 
     /// Options that are written in the config and mean nothing.

@@ -14,7 +14,7 @@ pub struct Entry<'c> {
     pub timestamp: i64,
     pub line: Cow<'c, str>,
     pub labels: LabelSet,
-    pub metadata: Vec<Structured>,
+    pub metadata: Vec<Structured<'c>>,
     /// Where it goes instead of the client's `tenant_id`.
     pub tenant: Option<Arc<str>>,
     pub origin: Origin,
@@ -39,11 +39,17 @@ pub struct Origin {
 /// written as one or joined from parts. Loki takes 256 KiB by default.
 pub const MAX_LINE: usize = 2 << 20;
 
-/// A pair of structured metadata.
+/// A pair of structured metadata; the value may be a view into the chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Structured {
-    pub name: String,
-    pub value: String,
+pub struct Structured<'c> {
+    pub name: Arc<str>,
+    pub value: Cow<'c, str>,
+}
+
+impl Structured<'_> {
+    pub fn into_owned(self) -> Structured<'static> {
+        Structured { name: self.name, value: Cow::Owned(self.value.into_owned()) }
+    }
 }
 
 /// An entry's return address: its chunk's, as long as the chunk is being worked on, or its own.

@@ -36,7 +36,7 @@ const BEAT: Duration = Duration::from_millis(50);
 
 /// Who waits does not begin again sooner: answers come in flocks, and each turn that deals with more of them at once
 /// saves a wake-up of this thread, a write to the journal and a wake-up of the client.
-const SPACING: Duration = Duration::from_micros(1000);
+const SPACING: Duration = Duration::from_micros(250);
 
 /// When nothing has come any further for so long, stopping waits no more: Loki is away.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -26,10 +26,11 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::options::Options;
+use super::reads::Reads;
 use super::time::Rfc3339;
 use super::{Due, Error, Flow, Recipe, Stage, Surroundings, Value, Work};
 use crate::metrics::Dropped;
-use crate::model::{Clock, LabelMap, LabelSet, MAX_LINE, Reason};
+use crate::model::{Clock, LabelMap, LabelSet, MAX_LINE, Reason, Structured};
 
 const MAX_PARTIAL_LINES: usize = 100;
 
@@ -48,6 +49,8 @@ pub(super) struct Cri {
     max_partials: usize,
     cut: Option<usize>,
     extract: bool,
+    /// Which of what it extracts is looked at.
+    wanted: Wanted,
     time: Rfc3339,
     logs: Slab<Log>,
     /// Where each is by the labels of its lines.
@@ -59,6 +62,21 @@ pub(super) struct Cri {
     clock: Clock,
     /// No partial line comes due before.
     next_due: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    time: bool,
+    stream: bool,
+    flags: bool,
+    content: bool,
+}
+
+impl Wanted {
+    fn of(reads: &Reads) -> Self {
+        let [time, stream, flags, content] = ["time", "stream", "flags", "content"].map(|name| reads.contains(name));
+        Self { time, stream, flags, content }
+    }
 }
 
 /// The two streams of what has one set of labels.
@@ -105,7 +123,8 @@ impl Cri {
         Self {
             max_partials,
             cut,
-            extract: around.extract,
+            extract: !around.reads.is_nothing(),
+            wanted: Wanted::of(&around.reads),
             time: Rfc3339::default(),
             logs: Slab::new(),
             by_labels: LabelMap::default(),
@@ -160,10 +179,18 @@ impl Stage for Cri {
         if self.extract {
             let line = &work.entry.line;
             let flags = head.time.len() + STREAMS[index].len() + 2;
-            work.extracted.set("time", Value::part(line, 0..head.time.len()));
-            work.extracted.set("stream", Value::Text(Cow::Borrowed(STREAMS[index])));
-            work.extracted.set("flags", Value::part(line, flags..content - 1));
-            work.extracted.set("content", Value::part(line, content..line.len()));
+            if self.wanted.time {
+                work.extracted.set("time", Value::part(line, 0..head.time.len()));
+            }
+            if self.wanted.stream {
+                work.extracted.set("stream", Value::Text(Cow::Borrowed(STREAMS[index])));
+            }
+            if self.wanted.flags {
+                work.extracted.set("flags", Value::part(line, flags..content - 1));
+            }
+            if self.wanted.content {
+                work.extracted.set("content", Value::part(line, content..line.len()));
+            }
         }
         let cut = self.cut;
         let overflows = partial && self.partials >= self.max_partials;
@@ -206,7 +233,7 @@ impl Stage for Cri {
                 let mut joined = held.work;
                 joined.entry.timestamp = work.entry.timestamp;
                 joined.entry.labels = work.entry.labels.clone();
-                joined.entry.metadata = std::mem::take(&mut work.entry.metadata);
+                joined.entry.metadata = work.entry.metadata.drain(..).map(Structured::into_owned).collect();
                 joined.extracted = std::mem::take(&mut work.extracted).into_owned();
                 let kept = joined.take_in(work);
                 if held.too_long {

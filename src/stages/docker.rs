@@ -24,7 +24,7 @@ use super::{Error, Flow, Recipe, Stage, Value, Work};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     options.needs_nothing_extracted();
-    Ok(Box::new(|around| Box::new(Docker { extract: around.extract, ..Docker::default() })))
+    Ok(Box::new(|around| Box::new(Docker { extract: !around.reads.is_nothing(), ..Docker::default() })))
 }
 
 #[derive(Debug)]

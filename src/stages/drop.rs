@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::options::Options;
+use super::reads::Reads;
 use super::{Clock, Error, Extracted, Flow, Recipe, Stage, Value, Work};
 use crate::goregex::Regex;
 use crate::model::Reason;
@@ -53,9 +54,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
         let message = "at least one of `source`, `expression`, `older_than` and `longer_than` is required";
         return Err(options.fail(message.into()));
     }
-    if sources.is_empty() {
-        options.needs_nothing_extracted();
-    }
+    options.reads(Reads::these(sources.iter().map(|source| &**source)));
     let conditions = Arc::new(Conditions { sources, separator, text, older_than, longer_than });
     let reason = reason(options, REASON)?;
     Ok(Box::new(move |around| {

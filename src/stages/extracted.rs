@@ -71,9 +71,13 @@ impl<'c> Extracted<'c> {
 
     /// The same, on its own feet: a view of the chunk stays one.
     pub fn text_for_line(&self, name: &str) -> Option<Cow<'c, str>> {
+        self.get_for_line(name)?.into_text()
+    }
+
+    pub fn get_for_line(&self, name: &str) -> Option<Value<'c>> {
         match self.own.iter().find(|(key, _)| **key == *name) {
-            Some((_, value)) => value.clone()?.into_text(),
-            None => self.labels.as_ref()?.get(name).map(|v| Cow::Owned(v.to_string())),
+            Some((_, value)) => value.clone(),
+            None => self.labels.as_ref()?.get(name).map(|v| Value::from(v.to_string())),
         }
     }
 

@@ -25,6 +25,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::options::Options;
+use super::reads::Reads;
 use super::recycle::recycled;
 use super::{Error, Flow, Recipe, Stage, Value, Work};
 use crate::model::Reason;
@@ -54,9 +55,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     })?;
     let source: Option<Arc<str>> = options.source()?.map(Arc::from);
     let drop_malformed = options.strict_boolean("drop_malformed")?.unwrap_or(false);
-    if source.is_none() {
-        options.needs_nothing_extracted();
-    }
+    options.reads(Reads::these(source.as_deref()));
     let (names, expressions): (Arc<[_]>, _) = (names.into(), Arc::new(expressions));
     Ok(Box::new(move |_| {
         let (names, expressions) = (names.clone(), expressions.clone());

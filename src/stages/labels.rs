@@ -18,11 +18,13 @@ use std::sync::Arc;
 
 use super::labelling::{Setting, TENANT, set_tenant};
 use super::options::Options;
+use super::reads::Reads;
 use super::{Error, Flow, Recipe, Stage, Work};
 use crate::model::is_valid_label_name;
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let labels: Arc<[Made]> = made(options)?.into();
+    options.reads(Reads::these(labels.iter().map(|l| &*l.source)));
     let tenant = labels.iter().position(|l| *l.name == *TENANT);
     Ok(Box::new(move |_| {
         let setting = Setting::new(labels.iter().map(|l| &*l.name));

@@ -18,6 +18,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::options::Options;
+use super::reads::Reads;
 use super::{Error, Extracted, Flow, Recipe, Stage, Value, Work};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
@@ -29,9 +30,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let mapping: Arc<[(Arc<str>, Box<str>)]> =
         pairs.into_iter().map(|(name, key)| (Arc::from(name), key.unwrap_or(name).into())).collect();
     let source: Option<Arc<str>> = options.source()?.map(Arc::from);
-    if source.is_none() {
-        options.needs_nothing_extracted();
-    }
+    options.reads(Reads::these(source.as_deref()));
     Ok(Box::new(move |_| Box::new(Logfmt { mapping: mapping.clone(), source: source.clone() })))
 }
 

@@ -48,12 +48,10 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     match options.text("action")?.unwrap_or("keep") {
         "keep" | "" => {
             let program = stages.ok_or_else(|| options.fail("`stages` are required where `action` is keep".into()))?;
-            if !program.extract {
-                options.needs_nothing_extracted();
-            }
+            options.reads(program.reads.clone());
             Ok(Box::new(move |around| {
                 let chain = Chain::new(&program, around);
-                let then = Then::Run { chain, extract: around.extract };
+                let then = Then::Run { chain, extract: !around.reads.is_nothing() };
                 Box::new(Match { selector: selector.clone(), known: Known::default(), then })
             }))
         }
@@ -236,7 +234,7 @@ mod tests {
             ("[drop: {source: a}]", true),
             ("[json: {expressions: {a: }, source: b}]", true),
         ] {
-            assert_eq!(parse(yaml).expect(yaml).extract, extract, "{yaml}");
+            assert_eq!(!parse(yaml).expect(yaml).reads.is_nothing(), extract, "{yaml}");
         }
     }
 

@@ -91,7 +91,7 @@ struct Tie {
 
 struct Start {
     timestamp: i64,
-    metadata: Vec<Structured>,
+    metadata: Vec<Structured<'static>>,
     extracted: Extracted<'static>,
 }
 

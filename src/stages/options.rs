@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_yaml::{Mapping, Value as Yaml};
 
+use super::reads::Reads;
 use super::{Error, Program};
 use crate::goregex::Regex;
 use crate::model::units::{ByteSize, GoDuration};
@@ -19,7 +20,7 @@ pub(super) struct Options<'y> {
     path: String,
     asked: RefCell<Vec<&'static str>>,
     whole: Cell<bool>,
-    blind: Cell<bool>,
+    reads: RefCell<Reads>,
     timely: Cell<bool>,
     warnings: RefCell<Vec<String>>,
 }
@@ -39,7 +40,7 @@ impl<'y> Options<'y> {
             path,
             asked: RefCell::default(),
             whole: Cell::default(),
-            blind: Cell::default(),
+            reads: RefCell::new(Reads::All),
             timely: Cell::default(),
             warnings: RefCell::default(),
         }
@@ -160,11 +161,16 @@ impl<'y> Options<'y> {
 
     /// A stage that, with these options, never looks at extracted values says so: they cost, and perhaps nobody does.
     pub fn needs_nothing_extracted(&self) {
-        self.blind.set(true);
+        self.reads(Reads::nothing());
     }
 
-    pub fn reads_extracted(&self) -> bool {
-        !self.blind.get()
+    /// The same of one that, with these options, looks at these values only. Who says nothing may look at all.
+    pub fn reads(&self, reads: Reads) {
+        *self.reads.borrow_mut() = reads;
+    }
+
+    pub fn what_it_reads(&self) -> Reads {
+        self.reads.borrow().clone()
     }
 
     /// A stage that, with these options, may write when a line was read into what comes out says so: that time is then

@@ -11,10 +11,12 @@
 use std::sync::Arc;
 
 use super::options::Options;
+use super::reads::Reads;
 use super::{Error, Flow, Recipe, Stage, Work};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let source: Arc<str> = options.required("source")?.into();
+    options.reads(Reads::these([&*source]));
     Ok(Box::new(move |_| Box::new(Output { source: source.clone() })))
 }
 

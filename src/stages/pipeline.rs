@@ -16,8 +16,9 @@ pub struct Pipeline {
 
 impl Pipeline {
     pub(super) fn new(program: &Program, dropped: Dropped, custom: Option<CustomMetrics>, clock: Clock) -> Self {
-        let extract = program.extract;
-        let chain = Chain::new(program, &Surroundings { extract, dropped, custom, clock });
+        let reads = program.reads.clone();
+        let extract = !reads.is_nothing();
+        let chain = Chain::new(program, &Surroundings { reads, dropped, custom, clock });
         Self { chain, extract, shows_read_time: program.shows_read_time }
     }
 
@@ -86,8 +87,8 @@ impl Chain {
         let mut held = Vec::new();
         for i in first..self.stages.len() {
             let flow = self.stages[i].process(work, &mut held);
-            for earlier in held.drain(..) {
-                self.go_on(i + 1, earlier, released);
+            if !held.is_empty() {
+                held.drain(..).for_each(|earlier| self.go_on(i + 1, earlier, released));
             }
             if !matches!(flow, Flow::Pass) {
                 return flow;

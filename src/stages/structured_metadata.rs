@@ -10,16 +10,19 @@
 //! A label that becomes metadata unchanged is no label any more. What is not extracted, or is null, adds nothing.
 //! Several such stages add up; a name that comes twice is sent twice.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::labelling::{Changing, TENANT, label};
 use super::labels::{self, Made};
 use super::options::Options;
+use super::reads::Reads;
 use super::{Error, Flow, Recipe, Stage, Work};
 use crate::model::{LabelSet, Structured};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let pairs: Arc<[Made]> = labels::made(options)?.into();
+    options.reads(Reads::these(pairs.iter().map(|pair| &*pair.source)));
     Ok(Box::new(move |_| {
         let moved = pairs.iter().map(|_| Changing::default()).collect();
         Box::new(Metadata { pairs: pairs.clone(), moved })
@@ -37,21 +40,20 @@ impl Stage for Metadata {
     fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         for (Made { name, source }, moved) in self.pairs.iter().zip(&mut self.moved) {
             let of_label = label(&work.entry, source);
-            let value = match work.extracted.get(source) {
+            let value = match work.extracted.get_for_line(source) {
                 Some(value) => value.into_text(),
-                None => of_label.map(Into::into),
+                None => of_label.map(|value| Cow::Owned(value.to_string())),
             };
             let Some(value) = value.filter(|v| !labels::was_no_text(v, &work.entry.line)) else {
                 continue;
             };
             let moves = of_label == Some(&*value);
-            let value = value.into_owned();
             if moves && **source == *TENANT {
                 work.entry.tenant = None;
             } else if moves {
                 work.entry.labels = moved.apply(&work.entry.labels, |old: &LabelSet| old.without(source));
             }
-            work.entry.metadata.push(Structured { name: name.to_string(), value });
+            work.entry.metadata.push(Structured { name: name.clone(), value });
         }
         Flow::Pass
     }

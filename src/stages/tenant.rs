@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::labelling::{label, set_tenant};
 use super::options::Options;
+use super::reads::Reads;
 use super::{Error, Flow, Recipe, Stage, Work};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
@@ -24,9 +25,10 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
         (None, None, Some(value)) => From::Value(value),
         _ => return Err(options.fail("exactly one of `source`, `label` and `value` is required".into())),
     };
-    if !matches!(from, From::Source(_)) {
-        options.needs_nothing_extracted();
-    }
+    options.reads(match &from {
+        From::Source(source) => Reads::these([&**source]),
+        From::Label(_) | From::Value(_) => Reads::nothing(),
+    });
     Ok(Box::new(move |_| Box::new(Tenant { from: from.clone() })))
 }
 

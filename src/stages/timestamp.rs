@@ -23,11 +23,13 @@ use std::sync::Arc;
 
 use super::golayout::{Layout, Place, Zone, Zones};
 use super::options::Options;
-use super::time::{Fudge, rfc3339};
+use super::reads::Reads;
+use super::time::{Fudge, Rfc3339, rfc3339};
 use super::{Error, Flow, Recipe, Stage, Work};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let source: Arc<str> = options.required("source")?.into();
+    options.reads(Reads::these([&*source]));
     let mut formats = vec![Format::of(options.required("format")?)];
     if let Some(field) = options.field("fallback_formats")? {
         formats.extend(field.list()?.into_iter().map(Format::of));
@@ -51,6 +53,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
             formats: formats.clone(),
             zones: zones.clone(),
             fudge: fudge.then(Fudge::default),
+            rfc3339: Rfc3339::default(),
         })
     }))
 }
@@ -72,12 +75,18 @@ struct Timestamp {
     formats: Arc<[Format]>,
     zones: Zones,
     fudge: Option<Fudge>,
+    rfc3339: Rfc3339,
 }
 
 impl Stage for Timestamp {
     fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         let text = work.extracted.text(&self.source);
-        let parsed = text.and_then(|text| self.formats.iter().find_map(|f| f.parse(&text, &self.zones, work.read)));
+        let rfc3339 = &mut self.rfc3339;
+        let mut parse = |format: &Format, text: &str| match format {
+            Format::Rfc3339 => rfc3339.parse(text),
+            format => format.parse(text, &self.zones, work.read),
+        };
+        let parsed = text.and_then(|text| self.formats.iter().find_map(|format| parse(format, &text)));
         let entry = &mut work.entry;
         entry.timestamp = match &mut self.fudge {
             Some(fudge) => fudge.settle(&entry.labels, parsed, entry.timestamp),

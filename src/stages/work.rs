@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::Extracted;
-use crate::model::Entry;
+use crate::model::{Entry, Structured};
 
 /// An entry, with what the stages have extracted from it.
 ///
@@ -35,7 +35,7 @@ impl<'c> Work<'c> {
             timestamp: entry.timestamp,
             line: Cow::Owned(std::mem::take(&mut entry.line).into_owned()),
             labels: entry.labels.clone(),
-            metadata: std::mem::take(&mut entry.metadata),
+            metadata: entry.metadata.drain(..).map(Structured::into_owned).collect(),
             tenant: entry.tenant.take(),
             origin: entry.origin,
             weight: entry.weight,

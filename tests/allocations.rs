@@ -43,6 +43,7 @@ fn neither_do_the_other_stages_that_need_not() {
         "timestamp: {source: b, format: Unix}",
         "eventlogmessage: {}",
         "multiline: {firstline: '^never'}",
+        "structured_metadata: {b: }",
     ] {
         check(
             &format!("[{cri}, {{{more}}}]"),

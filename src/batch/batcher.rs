@@ -19,6 +19,9 @@ use crate::model::{Clock, Entry, LabelMap, LabelSet, Labels, Reason, is_valid_la
 /// stream.
 const MUCH: usize = 64 << 10;
 
+/// A window with less than this part of it left is filled: the next line may be longer than that.
+const FILLED: usize = 16;
+
 /// What has nothing on its way and was not heard of for so long is forgotten.
 const FORGET: Duration = Duration::from_secs(300);
 const SWEEP: Duration = Duration::from_secs(10);
@@ -78,6 +81,8 @@ pub struct Batcher {
     buffered: InFlight,
     encoder: Encoder,
     swept: Instant,
+    /// A stream has used up its window.
+    filled: bool,
 }
 
 #[derive(Debug)]
@@ -100,6 +105,7 @@ impl Batcher {
         let external = config.external_labels.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
         Self {
             swept: clock.now(),
+            filled: false,
             config,
             clock,
             external,
@@ -167,7 +173,13 @@ impl Batcher {
         if left < Self::worthwhile(stream.limit) && stream.leads {
             lane.hurry();
         }
+        self.filled |= left < stream.limit / FILLED;
         if cut > 0 { Outcome::Truncated(id, cut) } else { Outcome::Batched(id) }
+    }
+
+    /// Whether a stream was given all that its window holds, since this was last asked.
+    pub fn take_filled(&mut self) -> bool {
+        std::mem::take(&mut self.filled)
     }
 
     /// How many bytes more of this stream may be read now; None: it is not known (any more).

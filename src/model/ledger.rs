@@ -223,6 +223,17 @@ impl State {
         new
     }
 
+    /// Takes off the youngest slot what begins at `offset`.
+    fn shorten(&mut self, number: u64, offset: u64) {
+        let slot = self.slot(number);
+        let rest = slot.end.offset.saturating_sub(offset);
+        slot.bytes -= rest;
+        slot.end.offset = offset;
+        if slot.sending > 0 {
+            self.in_flight -= rest;
+        }
+    }
+
     /// The slot lost its last holder.
     fn closed(&mut self, number: u64) {
         let at = self.index(number);
@@ -363,6 +374,11 @@ impl ChunkAck {
         self.ack.slot.store(slot, Ordering::Relaxed);
         self.held.store(true, Ordering::Relaxed);
         self.ack.ledger.ack(slot, false)
+    }
+
+    /// The chunk ends here, before its end: what is left of it will be read again.
+    pub fn end_at(&self, offset: u64) {
+        self.ack.ledger.lock().shorten(self.ack.slot(), offset);
     }
 
     /// That of the line that is being worked on.

@@ -32,6 +32,16 @@ pub(super) enum Exit {
     Print(Printer),
 }
 
+impl Exit {
+    /// Whether a stream has no more room since this was last asked.
+    pub fn is_filled(&mut self) -> bool {
+        match self {
+            Exit::Batches(batcher) => batcher.take_filled(),
+            Exit::Print(_) => false,
+        }
+    }
+}
+
 impl Desk {
     /// Lets go what has waited long enough in the stages; but not what waits for lines that are there and `unread`: logs,
     /// and which pipeline theirs is.

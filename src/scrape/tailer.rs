@@ -1,7 +1,7 @@
 //! One log at work: read a chunk, split it, run its lines through the stages, hand them on.
 
-use std::borrow::Cow;
-use std::ops::Range;
+mod chunk;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use super::desk::{Desk, Exit, accept};
 use super::rates::Inflow;
 use super::stdin::Pipe;
-use super::times::{Part, Remembered};
+use super::times::Remembered;
 use crate::batch::{Batcher, StreamId};
-use crate::model::{AckRef, ChunkAck, Entry, LabelSet, Ledger, Origin, Position, Reason, Target, Weight};
-use crate::positions::{ReadTime, Slot};
-use crate::stages::{Due, Work};
-use crate::tail::{Encoding, Log, Read};
+use crate::model::{LabelSet, Ledger, Reason, Target, Weight};
+use crate::positions::Slot;
+use crate::stages::Due;
+use crate::tail::{Log, Read};
 
 /// What is read at a time: larger saves nothing, smaller costs calls.
-pub(super) const CHUNK: usize = 64 << 10;
+pub(super) const CHUNK: usize = 128 << 10;
 
 /// What is read of a log to see which streams its lines go to, whose windows may be full.
 const TASTE: usize = 4 << 10;
@@ -69,6 +69,14 @@ pub(super) enum Source {
     Stdin(Pipe),
 }
 
+/// How much of a log may be read.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    bytes: usize,
+    /// Nothing of it is under way.
+    is_whole: bool,
+}
+
 /// What a turn came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -96,7 +104,9 @@ impl Tailer {
         if busy || desk.rate.as_ref().is_some_and(|r| r.must_wait(now)) {
             return Ok(Turn::Blocked);
         }
-        let limit = room.min(CHUNK);
+        // How much of it is one stream's is seen when it is worked on, which stops where one has no more room.
+        let stops = room.is_whole && self.remembered.is_empty() && matches!(self.source, Source::File(_));
+        let limit = if stops { 2 * room.bytes } else { room.bytes }.min(CHUNK);
         let read = match &mut self.source {
             Source::File(log) => log.read(&mut desk.buffer, limit, now)?,
             Source::Stdin(pipe) => pipe.read(&mut desk.buffer),
@@ -104,7 +114,11 @@ impl Tailer {
         match read {
             Read::Lines { len, start, end, more } => {
                 self.last_lines = now;
-                self.lines(desk, len, start, end, now);
+                let worked = self.lines(desk, len, start, end, stops, now);
+                let more = more || worked < len;
+                if let Source::File(log) = &mut self.source {
+                    log.go_back(len - worked);
+                }
                 if let Exit::Batches(batcher) = &mut desk.exit {
                     batcher.seal(&self.streams, now);
                 }
@@ -131,9 +145,9 @@ impl Tailer {
     }
 
     /// How much may be read now, if it is worth it: what all the streams that its lines go to have room for.
-    fn room(&mut self, desk: &mut Desk, now: Instant) -> Option<usize> {
+    fn room(&mut self, desk: &mut Desk, now: Instant) -> Option<Room> {
         let Exit::Batches(batcher) = &mut desk.exit else {
-            return Some(CHUNK);
+            return Some(Room { bytes: CHUNK, is_whole: false });
         };
         let were_known = !self.streams.is_empty();
         let (room, window, largest) = room_of(&mut self.streams, batcher, now);
@@ -145,13 +159,15 @@ impl Tailer {
         let room = room.min(largest.saturating_sub(uncommitted));
         if self.streams.is_empty() {
             let chunk = if self.tasted { CHUNK } else { TASTE };
-            return (!batcher.has_no_room()).then_some(chunk.min(batcher.replay_window()));
+            let bytes = chunk.min(batcher.replay_window());
+            return (!batcher.has_no_room()).then_some(Room { bytes, is_whole: false });
         }
         if room < Batcher::worthwhile(window) {
             self.streams.iter().for_each(|stream| batcher.hurry(*stream));
             return None;
         }
-        (!self.streams.iter().any(|stream| batcher.is_full(*stream))).then_some(room)
+        let is_whole = uncommitted == 0 && room == window;
+        (!self.streams.iter().any(|stream| batcher.is_full(*stream))).then_some(Room { bytes: room, is_whole })
     }
 
     /// Measures how much is written to the log, so that its streams' windows can be what that needs.
@@ -205,100 +221,6 @@ impl Tailer {
             p.generations = generations;
         });
     }
-
-    fn lines(&mut self, desk: &mut Desk, len: usize, start: Position, end: Position, now: Instant) {
-        let mut at = 0;
-        while at < len {
-            let from = Position { offset: start.offset + at as u64, ..end };
-            let new = |len| {
-                let time = after(self.last_time, desk.clock.unix_nanos());
-                ReadTime { start: from, len: len as u64, time }
-            };
-            let part = match &mut self.source {
-                Source::File(log) if !self.remembered.is_empty() => {
-                    let encoding = log.encoding();
-                    self.remembered.part(&desk.buffer[at..len], from, encoding, log.as_mut())
-                }
-                _ => Part::New,
-            };
-            let (part_len, time) = match part {
-                Part::New => (len - at, new(len - at)),
-                Part::Before(len, time) | Part::Of(len, time, _) => (len, time),
-            };
-            let ack = self.chunk(desk, at..at + part_len, from, &time, now);
-            if self.slot.is_some() {
-                match part {
-                    Part::New | Part::Before(..) => desk.times.end(time, ack.slots(), ack.is_held()),
-                    Part::Of(_, _, true) => desk.times.end_written(time, ack.slots()),
-                    Part::Of(_, _, false) => {}
-                }
-            }
-            ack.close();
-            self.tasted = true;
-            self.last_time = self.last_time.max(time.over());
-            at += part_len;
-        }
-        self.ledger.update_progress(|p| p.read_offset = end.offset);
-    }
-
-    /// Works on some whole lines that were read at one time.
-    fn chunk(
-        &mut self,
-        desk: &mut Desk,
-        part: Range<usize>,
-        from: Position,
-        time: &ReadTime,
-        now: Instant,
-    ) -> ChunkAck {
-        let (encoding, from_stdin) = match &self.source {
-            Source::File(log) => (log.encoding(), false),
-            Source::Stdin(_) => (Encoding::Utf8, true),
-        };
-        let Desk { buffer, pipelines, exit, rate, dropped, books, times, .. } = desk;
-        let bytes = &buffer[part];
-        let text = encoding.decode(bytes);
-        let end = Position { offset: from.offset + bytes.len() as u64, ..from };
-        let chunk = self.ledger.open_chunk(bytes.len() as u64, end);
-        let file = self.chance ^ from.file.inode.rotate_left(32) ^ from.file.device;
-        let pipeline = &mut pipelines[self.pipeline];
-        times.begin(self.id, time, pipeline.shows_read_time());
-        // Of lines without times of their own none has that of another, their order is kept, and each is told by where the
-        // line begins.
-        let first = time.time + (from.offset - time.start.offset) as i64;
-        let streams = &mut self.streams;
-        let mut count = 0;
-        let mut work = Work::new(Entry {
-            timestamp: first,
-            line: Cow::Borrowed(""),
-            labels: self.labels.clone(),
-            metadata: Vec::new(),
-            tenant: None,
-            origin: Origin { log: self.id, file, offset: from.offset },
-            weight: Weight::default(),
-            ack: AckRef::Chunk(&chunk),
-        });
-        let mut lines = encoding.lines(bytes, &text).peekable();
-        while let Some((at, line)) = lines.next() {
-            let weight = Weight::line(lines.peek().map_or(bytes.len(), |(next, _)| *next) - at);
-            count += 1;
-            let line = if from_stdin { line.trim_end_matches('\r') } else { line };
-            if from_stdin && line.is_empty() {
-                self.ledger.update_account(|account| account.discard(&Reason::EmptyLine, weight));
-                continue;
-            }
-            let offset = from.offset + at as u64;
-            chunk.begin_line(offset);
-            work.entry.begin(first + at as i64, line, &self.labels, offset, weight);
-            pipeline.run(&mut work, &mut |entry| {
-                times.note(entry);
-                note(streams, accept(entry, exit, rate, dropped, books, now));
-            });
-        }
-        let read = Weight { lines: count, bytes: bytes.len() as u64 };
-        self.ledger.update_account(|account| account.read += read);
-        drop(work);
-        chunk
-    }
 }
 
 /// What there is room for in all of these streams, and the smallest and the largest of their windows.
@@ -327,18 +249,12 @@ fn note(streams: &mut Vec<StreamId>, stream: Option<StreamId>) {
     }
 }
 
-/// A time later than anything a log was given before, whatever the clock does.
-fn after(last: i64, now: i64) -> i64 {
-    now.max(last + 1)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::chunk::after;
     use super::*;
-    use crate::batch::Outcome;
-    use crate::batch::{self, Batch, Limits};
-    use crate::model::Clock;
-    use crate::model::{AckRef, Labels};
+    use crate::batch::{self, Batch, Limits, Outcome};
+    use crate::model::{AckRef, Clock, Entry, Labels, Origin, Position};
 
     #[test]
     fn of_a_log_with_a_stream_for_each_line_those_are_remembered_that_are_under_way() {

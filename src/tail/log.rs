@@ -284,6 +284,11 @@ impl Log {
         self.drained.extend(self.generations.pop_front().map(|g| (g.position(), g.written())));
     }
 
+    /// The last bytes that were read will be read again.
+    pub fn go_back(&mut self, bytes: usize) {
+        self.generations[0].offset -= bytes as u64;
+    }
+
     /// Looks at names: was the log rotated, truncated, deleted?
     pub fn look(&mut self, now: Instant) -> io::Result<Look> {
         let meta = match fs::metadata(&self.path) {

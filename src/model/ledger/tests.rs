@@ -34,6 +34,25 @@ fn a_slot_closes_with_its_last_holder() {
 }
 
 #[test]
+fn a_chunk_may_end_before_its_end() {
+    let ledger = Ledger::new(None);
+    let chunk = ledger.open_chunk(100, at(100));
+    let first = chunk.ack().send();
+    chunk.begin_line(60);
+    let held = chunk.hold();
+    let second = held.send();
+    chunk.end_at(80);
+    assert_eq!((ledger.in_flight(), ledger.exposed()), (80, 80));
+    chunk.close();
+    first.close();
+    assert_eq!(ledger.committed(), Some(at(60)));
+    held.close();
+    second.close();
+    assert_eq!((ledger.committed(), ledger.in_flight()), (Some(at(80)), 0));
+    assert!(ledger.is_settled());
+}
+
+#[test]
 fn what_is_closed_behind_an_open_slot_takes_no_room() {
     let ledger = Ledger::new(None);
     let held = ledger.open(1, at(1));

@@ -344,6 +344,39 @@ fn bytes_that_are_no_text_and_chance_and_the_time() {
 }
 
 #[test]
+fn a_chunk_goes_on_until_a_streams_window_is_full() {
+    let line = |n: usize| {
+        let stream = if n.is_multiple_of(3) { "stderr" } else { "stdout" };
+        format!("2026-11-22T10:00:{:02}.{n:09}Z {stream} F line {n} {}\n", n / 50 % 60, "x".repeat(60))
+    };
+    let text: String = (0..2_000).map(line).collect();
+    for (stages, lines) in [("[cri: {}]", 2_000), ("[]", 2_000), ("[cri: {}, drop: {expression: '7 x'}]", 1_800)] {
+        let mut machine = Machine::new(stages);
+        (machine.window, machine.batchsize) = (4_096, 1 << 20);
+        machine.dir.append("0.log", &text);
+        let mut run = machine.start();
+        let (mut of_stream, mut of_all) = (0, 0);
+        for _ in 0..200 {
+            machine.turn(&mut run);
+            let mut bytes = std::collections::BTreeMap::<String, usize>::new();
+            let sent: Vec<Stored> = run.unanswered.iter().flat_map(decode).collect();
+            sent.iter().for_each(|entry| *bytes.entry(entry.labels.clone()).or_default() += entry.line.len());
+            of_stream = of_stream.max(bytes.values().copied().max().unwrap_or(0));
+            of_all = of_all.max(bytes.values().sum());
+            run.unanswered.drain(..).for_each(Batch::close);
+        }
+        let longest = line(1_999).len();
+        assert!(of_stream <= 4_096 + longest, "{stages}: {of_stream} of a stream");
+        // What the two have together is more than the window of one.
+        assert_eq!(of_all > 4_096 + longest, stages != "[]", "{stages}: {of_all} of all");
+        assert_eq!(machine.stored.len(), lines, "{stages}");
+        drop(run);
+        machine.finish();
+        assert_eq!(machine.sent, machine.stored.len(), "{stages}: nothing was sent twice");
+    }
+}
+
+#[test]
 fn where_all_lines_have_times_nothing_is_remembered() {
     let mut machine = Machine::new("[cri: {}]");
     machine.dir.append("0.log", cri(150, |_, n| format!("part {n} ")));

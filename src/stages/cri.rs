@@ -176,6 +176,10 @@ impl Stage for Cri {
         };
         let (time, partial, content, index) =
             (self.time.parse(head.time), head.flags == "P", head.content, head.stream);
+        // No time that can be read has a blank in it.
+        if time.is_none() && head.time.bytes().any(|b| is_blank(&b)) {
+            return Flow::Pass;
+        }
         if self.extract {
             let line = &work.entry.line;
             let flags = head.time.len() + STREAMS[index].len() + 2;
@@ -311,7 +315,8 @@ impl Partial {
 }
 
 impl<'l> Head<'l> {
-    /// `<time> <stdout|stderr> <flags> <content>`, each by its place.
+    /// `<time> <stdout|stderr> <flags> <content>`, each by its place; what stands for the time is only that if it has no
+    /// blank in it.
     fn read(line: &'l str) -> Option<Self> {
         let bytes = line.as_bytes();
         let time = memchr::memchr(b' ', bytes)?;
@@ -322,12 +327,15 @@ impl<'l> Head<'l> {
         };
         let flags = time + 8;
         let space = flags + memchr::memchr(b' ', &bytes[flags..])?;
-        let blank = |b: &u8| matches!(b, b'\t' | b'\n' | 0x0c | b'\r');
-        if time == 0 || space == flags || bytes[..time].iter().any(blank) || bytes[flags..space].iter().any(blank) {
+        if time == 0 || space == flags || bytes[flags..space].iter().any(is_blank) {
             return None;
         }
         Some(Self { time: &line[..time], stream, flags: &line[flags..space], content: space + 1 })
     }
+}
+
+fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b'\t' | b'\n' | 0x0c | b'\r')
 }
 
 /// The line less its first bytes.

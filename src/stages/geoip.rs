@@ -143,7 +143,9 @@ fn asn(database: &Reader<Vec<u8>>, address: IpAddr) -> Option<Values<'_>> {
 mod tests {
     use std::io::Write;
 
-    use super::super::testing::{parse, refused, table};
+    use proptest::prelude::*;
+
+    use super::super::testing::{Bench, parse, refused, table};
 
     /// A value of a database.
     enum Item {
@@ -303,5 +305,55 @@ mod tests {
                  geoip_autonomous_system_organization=\"Example\"} 1.2.3.4",
             )],
         );
+    }
+
+    /// A record of each kind of value, nested as those that are read.
+    fn everything() -> Item {
+        let names = || named("somewhere");
+        let location =
+            [("latitude", Item::Number(1.5)), ("longitude", Item::Number(-0.5)), ("time_zone", Item::Text("UTC"))];
+        Item::Map(vec![
+            ("city", names()),
+            ("location", Item::Map(location.into())),
+            ("subdivisions", Item::List(vec![names(), names()])),
+            ("autonomous_system_number", Item::Whole(7)),
+        ])
+    }
+
+    #[test]
+    fn values_that_are_no_addresses() {
+        let file = database("GeoLite2-City", everything());
+        let mut bench = Bench::of(&stages(&file, "city"));
+        let huge = "1".repeat(2 << 20);
+        for line in
+            ["", "1.2.3.4.5", "::ffff:1.2.3.4", "1.2.3.4%eth0", "[::1]", "0x01020304", "::1/128", "\u{fffd}", &huge]
+        {
+            let mut lines = 0;
+            bench.run(line, &mut |_| lines += 1);
+            assert_eq!(lines, 1, "{line:.20}");
+        }
+        bench.end(&mut |_| {});
+    }
+
+    proptest! {
+        #[test]
+        fn a_broken_database_is_refused_or_says_nothing(breaks in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+            let whole = database("GeoLite2-City", everything());
+            let mut bytes = std::fs::read(whole.path()).expect("read");
+            breaks.iter().for_each(|(at, byte)| *at.get_mut(&mut bytes) = *byte);
+            let mut file = tempfile::NamedTempFile::new().expect("a file");
+            file.write_all(&bytes).expect("written");
+            for kind in ["city", "asn"] {
+                if let Ok(program) = parse(&stages(&file, kind)) {
+                    let mut bench = Bench::new(&program);
+                    for line in ["1.2.3.4", "192.0.2.1", "2001:db8::1"] {
+                        let mut lines = 0;
+                        bench.run(line, &mut |_| lines += 1);
+                        prop_assert_eq!(lines, 1);
+                    }
+                    bench.end(&mut |_| {});
+                }
+            }
+        }
     }
 }

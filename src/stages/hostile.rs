@@ -191,6 +191,20 @@ fn huge(bytes: usize) -> Vec<String> {
     lines
 }
 
+/// As long as lines may be: what a stage does with them may only grow with their length.
+#[test]
+fn lines_as_long_as_they_may_be() {
+    for unit in ["a", "\"", "{", "k=1 ", "é", "9", "k: v\r\n"] {
+        let line = [unit.repeat(MAX_LINE / unit.len())];
+        let options = |stage: &str| PIPELINES.iter().find(|(name, _)| *name == stage).expect("it is there").1;
+        for stage in
+            ["cri", "docker", "json", "logfmt", "eventlogmessage", "decolorize", "regex", "labels", "pack", "drop"]
+        {
+            survive(&pipeline(stage, options(stage)), &line);
+        }
+    }
+}
+
 #[test]
 fn expressions_that_look_endless() {
     let line = format!("{}!", "a".repeat(1 << 18));

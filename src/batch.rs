@@ -157,11 +157,11 @@ impl Batch {
         }
     }
 
-    /// Two smaller batches with the same entries in the same order, for an answer that refused the whole; None when it
-    /// holds a single entry. Streams are parted first, so that a refused one costs its neighbours nothing.
-    pub fn split(mut self) -> Result<(Batch, Batch), Batch> {
+    /// Two smaller batches with the same entries in the same order, for an answer that refused the whole; itself alone when
+    /// it holds a single entry. Streams are parted first, so that a refused one costs its neighbours nothing.
+    pub fn split(mut self) -> (Batch, Option<Batch>) {
         if self.entries < 2 {
-            return Err(self);
+            return (self, None);
         }
         let mut encoder = Encoder::default();
         let plain = encoder::decode(&self.body);
@@ -194,7 +194,7 @@ impl Batch {
         self.entries -= second.entries;
         self.bytes -= second.bytes;
         self.body = encoder.encode(self.streams.iter().map(|s| &*s.labels).zip(bodies));
-        Ok((self, second))
+        (self, Some(second))
     }
 }
 

@@ -105,6 +105,11 @@ impl Bench {
     }
 }
 
+fn halves(batch: Batch) -> (Batch, Batch) {
+    let (first, second) = batch.split();
+    (first, second.expect("more than one entry"))
+}
+
 fn labels(streams: &[&str]) -> Vec<String> {
     streams.iter().map(|s| format!("{{app=\"{s}\"}}")).collect()
 }
@@ -246,7 +251,7 @@ fn room_is_what_is_not_under_way_whoever_fills_it() {
     let mut sent = bench.send();
     assert_eq!(bench.batcher.room(id, now), Some(WINDOW - 20_002));
     // Halves give back what they carry, however they end.
-    let (first, second) = sent.remove(0).split().expect("two entries");
+    let (first, second) = halves(sent.remove(0));
     first.close();
     assert_eq!(bench.batcher.room(id, now), Some(WINDOW - 10_001));
     drop(second);
@@ -363,7 +368,7 @@ fn the_half_of_a_push_that_its_leader_is_not_in_is_not_led() {
     bench.add("out", 1, 10);
     bench.add("err", 1, 10);
     let led = bench.send().pop().expect("a push");
-    let (err, out) = led.split().expect("two streams");
+    let (err, out) = halves(led);
     assert_eq!((err.is_led(), out.is_led()), (false, true));
 }
 
@@ -386,8 +391,8 @@ fn what_a_batch_ends_as_is_written_into_its_logs_accounts() {
         bench.add(if n % 2 == 0 { "a" } else { "b" }, 1, 9);
     }
     let mut sent = bench.send();
-    let (first, second) = sent.remove(0).split().expect("two streams");
-    let (half, quarter) = first.split().expect("five entries");
+    let (first, second) = halves(sent.remove(0));
+    let (half, quarter) = halves(first);
     assert_eq!((half.entries(), quarter.entries(), second.entries()), (2, 3, 5));
     half.close();
     quarter.discard(3, &Reason::IngesterError);

@@ -101,9 +101,9 @@ impl Lane {
                 Verdict::Close => part.close(),
                 Verdict::Discard(entries, reason) => part.discard(entries, &reason),
                 Verdict::Halve(why) => match part.split() {
-                    Ok((first, second)) => parts.extend([second, first]),
+                    (first, Some(second)) => parts.extend([second, first]),
                     // `Halve` is said of more than one entry, and those can be parted.
-                    Err(single) => {
+                    (single, None) => {
                         self.discard(&single, single.entries(), single.bytes(), &Reason::IngesterError, &why, road);
                         single.discard(1, &Reason::IngesterError);
                     }

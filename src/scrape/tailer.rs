@@ -56,6 +56,8 @@ pub(super) struct Tailer {
     pub streams: Vec<StreamId>,
     /// Some of it has been read: if it has no streams yet, that is no reason to read little.
     pub tasted: bool,
+    /// How far a chunk comes before a window is full, as far as the last one tells.
+    pub reach: usize,
     pub inflow: Inflow,
     pub last_time: i64,
     pub remembered: Remembered,
@@ -106,7 +108,7 @@ impl Tailer {
         }
         // How much of it is one stream's is seen when it is worked on, which stops where one has no more room.
         let stops = room.is_whole && self.remembered.is_empty() && matches!(self.source, Source::File(_));
-        let limit = if stops { 2 * room.bytes } else { room.bytes }.min(CHUNK);
+        let limit = if stops { self.reach.clamp(room.bytes, 2 * room.bytes) } else { room.bytes }.min(CHUNK);
         let read = match &mut self.source {
             Source::File(log) => log.read(&mut desk.buffer, limit, now)?,
             Source::Stdin(pipe) => pipe.read(&mut desk.buffer),
@@ -116,6 +118,9 @@ impl Tailer {
                 self.last_lines = now;
                 let worked = self.lines(desk, len, start, end, stops, now);
                 let more = more || worked < len;
+                if stops {
+                    self.reach = if worked < len { worked + worked / 16 } else { 2 * len };
+                }
                 if let Source::File(log) = &mut self.source {
                     log.go_back(len - worked);
                 }

@@ -100,7 +100,7 @@ enum Test {
 
 impl Stage for Drop {
     fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
-        if self.conditions.hold(&work, &self.clock) { Flow::Discard(self.reason.clone()) } else { Flow::Pass }
+        if self.conditions.hold(work, &self.clock) { Flow::Discard(self.reason.clone()) } else { Flow::Pass }
     }
 }
 

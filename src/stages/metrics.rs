@@ -74,7 +74,7 @@ impl Stage for Metrics {
     fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         let now = self.clock.now();
         for (meter, family) in self.meters.iter().zip(&self.families) {
-            if let Some(amount) = meter.measure(&work) {
+            if let Some(amount) = meter.measure(work) {
                 family.record(&work.entry.labels, meter.action, amount, now);
             }
         }

@@ -64,7 +64,7 @@ impl Stage for Replace {
             Some(source) => work.extracted.text(source),
             None => Some(Cow::Borrowed(&*work.entry.line)),
         };
-        let replaced = text.and_then(|text| self.replaced(&text, &work));
+        let replaced = text.and_then(|text| self.replaced(&text, work));
         if let Some(Replaced { text, named }) = replaced {
             match &self.source {
                 Some(source) => work.extracted.set(source, Value::from(text)),

@@ -31,12 +31,14 @@ impl Batcher {
             stream.heat.ignite(window);
         }
         let is_idle = stream.in_flight.bytes() == 0;
-        if !is_idle && !(is_late && !stream.leads) {
+        // With an entry that is late a stream does not wait for that, unless it leads already.
+        if !is_idle && (!is_late || stream.leads) {
             return;
         }
         let log = entry.origin.log;
         match (self.streams[index].leads, self.streams[index].heat.is_hot(window)) {
             (true, _) if self.streams[index].heat.is_cold(window) => self.dissolve(self.streams[index].lane),
+            (true, _) if is_late => {}
             (true, _) => self.give_way(index, log),
             (false, true) if is_late => self.lead(index, log),
             (false, true) => match self.leader_lane(index, log).filter(|lane| self.is_minor(index, *lane)) {

@@ -12,7 +12,7 @@ use crate::positions::{Commit, Key, Saved, Slot};
 use crate::scrape::post::Assignment;
 use crate::scrape::rates::Inflow;
 use crate::scrape::status::File;
-use crate::scrape::tailer::{Source, Tailer};
+use crate::scrape::tailer::{CHUNK, Source, Tailer};
 use crate::scrape::times::Remembered;
 use crate::tail::{Log, Resume};
 
@@ -111,6 +111,7 @@ impl Reader {
             last_lines: now,
             streams: Vec::new(),
             tasted: false,
+            reach: CHUNK,
             inflow: Inflow::new(now),
             look_error: None,
             last_time: remembered.over(),

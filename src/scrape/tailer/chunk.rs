@@ -99,6 +99,8 @@ impl Tailer {
             weight: Weight::default(),
             ack: AckRef::Chunk(&chunk),
         });
+        // Whatever filled a window before is not this chunk's.
+        exit.is_filled();
         let mut lines = encoding.lines(bytes, &text).peekable();
         while let Some((at, line)) = lines.next() {
             let weight = Weight::line(lines.peek().map_or(bytes.len(), |(next, _)| *next) - at);

@@ -106,12 +106,12 @@ impl Road {
             }
             Answer::Refused => lane.push_front(batch),
             Answer::Halved => match batch.split() {
-                Ok((older, younger)) => {
+                (older, Some(younger)) => {
                     lane.push_front(younger);
                     loki.store(&older, disk)?;
                     older.close();
                 }
-                Err(single) => lane.push_front(single),
+                (single, None) => lane.push_front(single),
             },
         }
         Ok(true)

@@ -25,6 +25,7 @@ use maxminddb::geoip2::{Asn, City};
 
 use super::labelling::Setting;
 use super::options::Options;
+use super::reads::Reads;
 use super::{Error, Flow, Recipe, Stage, Work};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
@@ -35,6 +36,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
         other => return Err(options.fail(format!("unknown `db_type` {other:?}: use city or asn"))),
     };
     let source: Option<Arc<str>> = options.source()?.map(Into::into);
+    options.reads(Reads::these(source.as_deref()));
     let database = Reader::open_readfile(path).map_err(|e| options.fail(format!("cannot read `db` {path}: {e}")))?;
     if source.is_none() {
         options.warn("without `source` there is no address to look up: no label is set".into());

@@ -16,12 +16,14 @@
 use std::sync::Arc;
 
 use super::options::Options;
+use super::reads::Reads;
 use super::{Error, Flow, Recipe, Stage, Value, Work};
 use crate::goregex::{CaptureLocations, Regex};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let expression = options.regex("expression")?;
     let source: Option<Arc<str>> = options.source()?.map(Arc::from);
+    options.reads(Reads::these(source.as_deref()));
     let names = expression.group_names().enumerate().filter_map(|(i, name)| Some((i, Arc::from(name?))));
     let groups: Arc<[(usize, Arc<str>)]> = names.collect();
     Ok(Box::new(move |_| {

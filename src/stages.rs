@@ -1,7 +1,7 @@
 //! Stages change lines into entries: what `pipeline_stages` of a Promtail config says.
 //!
 //! A new stage is one file, `stages/<name>.rs` (its YAML in `//!`, its options, the stage, its table of tests), and a line
-//! in [`Name`]; the compiler asks for the rest.
+//! in `Name`; the compiler asks for the rest.
 //!
 //! A stage is lent an entry and says what became of it: [`Flow::Pass`] gives it on, [`Flow::Discard`] ends it with a reason
 //! that is counted, [`Flow::Held`] proves that the stage has it (with its acknowledgement) until it releases it. So none

@@ -119,6 +119,11 @@ impl Batch {
         self.traffic.measured(round_trip);
     }
 
+    /// Loki has refused some of it because of its stream's limit of rate; it is sent again.
+    pub fn limited(&self) {
+        self.traffic.refused();
+    }
+
     /// Loki has named a limit: what is beyond it need not be sent.
     pub fn learn(&self, bound: Bound) {
         self.bounds.learn(bound, Instant::now());

@@ -19,9 +19,6 @@ use crate::model::{Clock, Entry, LabelMap, LabelSet, Labels, Reason, is_valid_la
 /// stream.
 const MUCH: usize = 64 << 10;
 
-/// A window with less than this part of it left is filled: the next line may be longer than that.
-const FILLED: usize = 16;
-
 /// What has nothing on its way and was not heard of for so long is forgotten.
 const FORGET: Duration = Duration::from_secs(300);
 const SWEEP: Duration = Duration::from_secs(10);
@@ -81,8 +78,8 @@ pub struct Batcher {
     buffered: InFlight,
     encoder: Encoder,
     swept: Instant,
-    /// A stream has used up its window.
-    filled: bool,
+    /// What the fullest of the streams has left that were given something since the chunk began.
+    left: usize,
 }
 
 #[derive(Debug)]
@@ -105,7 +102,7 @@ impl Batcher {
         let external = config.external_labels.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
         Self {
             swept: clock.now(),
-            filled: false,
+            left: usize::MAX,
             config,
             clock,
             external,
@@ -173,13 +170,18 @@ impl Batcher {
         if left < Self::worthwhile(stream.limit) && stream.leads {
             lane.hurry();
         }
-        self.filled |= left < stream.limit / FILLED;
+        self.left = self.left.min(left);
         if cut > 0 { Outcome::Truncated(id, cut) } else { Outcome::Batched(id) }
     }
 
-    /// Whether a stream was given all that its window holds, since this was last asked.
-    pub fn take_filled(&mut self) -> bool {
-        std::mem::take(&mut self.filled)
+    /// How much there is room for in each of the streams that were given something since the chunk began.
+    pub fn left(&self) -> usize {
+        self.left
+    }
+
+    /// What was given to streams before is not this chunk's.
+    pub fn begin_chunk(&mut self) {
+        self.left = usize::MAX;
     }
 
     /// How many bytes more of this stream may be read now; None: it is not known (any more).
@@ -377,7 +379,8 @@ impl Batcher {
         let mut calm = Vec::new();
         for (_, stream) in &mut self.streams {
             stream.heat.cool(now, window);
-            if stream.leads && stream.heat.is_cold(window) {
+            // With something under way elsewhere it came here in a hurry: what is given to it next must not overtake that.
+            if stream.leads && stream.heat.is_cold(window) && stream.in_flight.bytes() == 0 {
                 calm.push(stream.lane);
             }
         }
@@ -386,7 +389,7 @@ impl Batcher {
         let silence = if streams.len() > MANY { Duration::ZERO } else { FORGET };
         streams.retain(|_, stream| {
             let tenant = &mut tenants[stream.tenant];
-            let idle = stream.in_flight.bytes() == 0 && stream.lane == tenant.lane;
+            let idle = stream.in_flight.bytes() == 0 && !stream.leads;
             let forget = idle && now.saturating_duration_since(stream.touched) >= silence;
             if forget {
                 tenant.streams.remove(&stream.labels);

@@ -90,19 +90,19 @@ pub(super) struct StreamState {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Heat {
     level: f64,
-    /// Bytes of late, as many as Loki's own limit for bursts looks back: half of them are forgotten every five seconds.
-    recent: f64,
+    /// Bytes of late; see [`HALVES`].
+    recent: [f64; 2],
     at: Instant,
 }
 
 impl Heat {
     pub fn new(now: Instant) -> Self {
-        Self { level: 0.0, recent: 0.0, at: now }
+        Self { level: 0.0, recent: [0.0; 2], at: now }
     }
 
     pub fn add(&mut self, bytes: usize) {
         self.level += bytes as f64;
-        self.recent += bytes as f64;
+        self.recent.iter_mut().for_each(|recent| *recent += bytes as f64);
     }
 
     /// Makes it travel apart for a while.
@@ -114,12 +114,15 @@ impl Heat {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         // However much it sent, after ten quiet seconds it is one of many again.
         self.level = (self.level.min(window as f64 * 10.0) - passed * window as f64).max(0.0);
-        self.recent *= (-passed / 5.0).exp2();
+        self.recent = forgotten(self.recent, passed);
         self.at = now;
     }
 
-    pub fn recent(&self) -> f64 {
-        self.recent
+    /// Whether it sends so many times less than the other: in all that Loki's limits look back, and at this moment as well.
+    pub fn is_less(&self, times: f64, than: &Heat) -> bool {
+        let at = self.at.max(than.at);
+        let recent = |heat: &Heat| forgotten(heat.recent, (at - heat.at).as_secs_f64());
+        recent(self).into_iter().zip(recent(than)).all(|(own, other)| own * times <= other)
     }
 
     pub fn is_hot(&self, window: usize) -> bool {
@@ -129,6 +132,15 @@ impl Heat {
     pub fn is_cold(&self, window: usize) -> bool {
         self.level < window as f64 / 4.0
     }
+}
+
+/// After so many seconds half of what was sent is forgotten: as long as Loki's limit for bursts looks back by default, and no
+/// longer than it does where it is set low.
+const HALVES: [f64; 2] = [5.0, 1.0];
+
+fn forgotten(recent: [f64; 2], passed: f64) -> [f64; 2] {
+    let [long, short] = recent;
+    [long * (-passed / HALVES[0]).exp2(), short * (-passed / HALVES[1]).exp2()]
 }
 
 /// What a stream may have in flight so that a round trip does not hold it back: three times what it writes in one, since

@@ -316,3 +316,17 @@ fn a_tenant_that_is_refused_everything_leaves_room_for_the_others() {
     assert_eq!(until_full, 4);
     assert!(!bench.batcher.is_full(other) && !bench.batcher.has_no_room());
 }
+
+#[test]
+fn those_that_follow_are_forgotten_too() {
+    let mut bench = Bench::new();
+    for n in 0..600 {
+        bench.stream_a_second(&[("out", 1, 200_000)]);
+        if n < 200 {
+            let entry = bench.entry(None, &LabelSet::new([("request", n.to_string())]), 1, "line");
+            bench.add_entry(entry);
+            bench.send().into_iter().for_each(Batch::close);
+        }
+    }
+    assert_eq!(bench.batcher.streams.len(), 1);
+}

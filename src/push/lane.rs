@@ -14,7 +14,7 @@ use super::answer::{self, Answer, Failure, Next, Part};
 use super::backoff::{Backoff, Pace, chance};
 use super::client::Endpoint;
 use super::metrics::OfHost;
-use super::pace::{Paces, Refusal};
+use super::pace::{Limit, Paces, Refusal};
 use super::status::{Say, Status};
 use super::{Stop, Tenant, reached};
 use crate::batch::Batch;
@@ -180,6 +180,9 @@ impl Lane {
                 Next::Again { pace, at_least, why } => {
                     let limited = answer::rate_limit(&answer);
                     if let Some(refusal) = limited {
+                        if refusal.of == Limit::Stream {
+                            part.limited();
+                        }
                         self.slow_down(refusal, apart, road);
                     }
                     self.failed(pace, &why, road);

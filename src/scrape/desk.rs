@@ -33,11 +33,18 @@ pub(super) enum Exit {
 }
 
 impl Exit {
-    /// Whether a stream has no more room since this was last asked.
-    pub fn is_filled(&mut self) -> bool {
+    /// What was given to streams before is not this chunk's.
+    pub fn begin_chunk(&mut self) {
+        if let Exit::Batches(batcher) = self {
+            batcher.begin_chunk();
+        }
+    }
+
+    /// Whether there is room for a line of this length wherever the chunk's lines went so far.
+    pub fn has_room_for(&self, line: usize) -> bool {
         match self {
-            Exit::Batches(batcher) => batcher.take_filled(),
-            Exit::Print(_) => false,
+            Exit::Batches(batcher) => line < batcher.left(),
+            Exit::Print(_) => true,
         }
     }
 }

@@ -116,5 +116,5 @@ impl Batcher {
 }
 
 fn is_minor(stream: &StreamState, leader: &StreamState) -> bool {
-    stream.heat.recent() * LESS <= leader.heat.recent()
+    stream.heat.is_less(LESS, &leader.heat)
 }

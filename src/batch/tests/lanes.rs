@@ -141,3 +141,62 @@ fn the_half_of_a_push_that_its_leader_is_not_in_is_not_led() {
     let (err, out) = halves(led);
     assert_eq!((err.is_led(), out.is_led()), (false, true));
 }
+
+#[test]
+fn who_led_and_met_its_limit_goes_on_to_lead() {
+    let mut bench = Bench::new();
+    let streams = [("err", 1, 200_000), ("out", 1, 200_000)];
+    (0..2).for_each(|_| drop(bench.stream_a_second(&streams)));
+    bench.add("err", 1, 100);
+    // 429: it is sent again, and taken.
+    bench.send().into_iter().for_each(|push| {
+        push.limited();
+        push.close();
+    });
+    let streams = [("err", 1, 200_000), ("out", 1, 4_000_000)];
+    bench.stream_a_second(&streams);
+    let seen = bench.stream_a_second(&streams);
+    assert!(seen.iter().all(|push| push.len() == 1), "{seen:?}");
+}
+
+#[test]
+fn of_who_follows_nothing_is_refused_that_nobody_is_told_of() {
+    // Loki's limit and its burst, what `out` says a second, what `err` says in a second and for how many tenths of one.
+    for (rate, burst, out, err, tenths) in [
+        (3e6, 15e6, 2_900_000, 14_000_000, 10),
+        (3e6, 15e6, 2_900_000, 7_000_000, 20),
+        (3e6, 6e6, 2_900_000, 10_000_000, 10),
+        (5e6, 10e6, 4_900_000, 20_000_000, 10),
+        (1e6, 2e6, 950_000, 4_000_000, 10),
+        (3e6, 3e6, 2_900_000, 6_000_000, 10),
+    ] {
+        let mut bench = Bench::new();
+        // What Loki would take of each now.
+        let mut tokens = std::collections::BTreeMap::<String, f64>::new();
+        for tenth in 0..250 {
+            bench.clock.advance(Duration::from_millis(100));
+            bench.time += MINUTE / 600;
+            let err = if (200..200 + tenths).contains(&tenth) { err / 10 } else { 100 };
+            for (stream, bytes) in [("out", out / 10), ("err", err)] {
+                for at in (0..bytes).step_by(60_000) {
+                    let id = bench.add(stream, 1, (bytes - at).min(60_000));
+                    bench.add("out", 1, 10);
+                    let now = bench.now();
+                    bench.batcher.room(id, now);
+                    for batch in bench.send() {
+                        let last = batch.streams() - 1;
+                        for (i, labels) in batch.stream_labels().enumerate() {
+                            let size = if labels.contains(stream) { (bytes - at).min(60_000) } else { 10 };
+                            let left = tokens.entry(labels.to_string()).or_insert(burst);
+                            let taken = *left >= size as f64;
+                            assert!(taken || i == last, "{labels} at {rate} and {burst}");
+                            *left -= if taken { size as f64 } else { 0.0 };
+                        }
+                        batch.close();
+                    }
+                }
+            }
+            tokens.values_mut().for_each(|left| *left = (*left + rate / 10.0).min(burst));
+        }
+    }
+}

@@ -99,8 +99,7 @@ impl Tailer {
             weight: Weight::default(),
             ack: AckRef::Chunk(&chunk),
         });
-        // Whatever filled a window before is not this chunk's.
-        exit.is_filled();
+        exit.begin_chunk();
         let mut lines = encoding.lines(bytes, &text).peekable();
         while let Some((at, line)) = lines.next() {
             let weight = Weight::line(lines.peek().map_or(bytes.len(), |(next, _)| *next) - at);
@@ -118,8 +117,8 @@ impl Tailer {
                 note(streams, accept(entry, exit, rate, dropped, books, now));
             });
             if stops
-                && exit.is_filled()
-                && let Some((next, _)) = lines.peek()
+                && let Some((next, line)) = lines.peek()
+                && !exit.has_room_for(line.len())
             {
                 worked = *next;
                 break;

@@ -377,6 +377,25 @@ fn a_chunk_goes_on_until_a_streams_window_is_full() {
 }
 
 #[test]
+fn long_lines_do_not_make_more_of_a_window() {
+    for len in [20_000, 25_000, 29_000, 31_000, 59_000] {
+        let mut machine = Machine::new("[]");
+        (machine.window, machine.batchsize) = (64 << 10, 1 << 20);
+        machine.dir.append("0.log", (0..60).map(|n| format!("{n:03}{}\n", "x".repeat(len))).collect::<String>());
+        let mut run = machine.start();
+        for _ in 0..300 {
+            machine.turn(&mut run);
+            let sent: usize = run.unanswered.iter().map(Batch::bytes).sum();
+            assert!(sent <= 64 << 10, "{sent} bytes, of lines of {len}");
+            run.unanswered.drain(..).for_each(Batch::close);
+        }
+        assert_eq!(machine.stored.len(), 60, "lines of {len}");
+        drop(run);
+        machine.finish();
+    }
+}
+
+#[test]
 fn where_all_lines_have_times_nothing_is_remembered() {
     let mut machine = Machine::new("[cri: {}]");
     machine.dir.append("0.log", cri(150, |_, n| format!("part {n} ")));

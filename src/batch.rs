@@ -100,6 +100,11 @@ impl Batch {
         self.bytes
     }
 
+    /// The bytes of its last stream: the leader's, if it is led.
+    pub fn last_stream_bytes(&self) -> usize {
+        self.streams.last().map_or(0, |stream| stream.bytes)
+    }
+
     pub fn streams(&self) -> usize {
         self.streams.len()
     }
@@ -173,7 +178,8 @@ impl Batch {
         let mut bodies = wire::bodies(&plain);
         let mut leads_both = self.led;
         let (younger, younger_bodies) = if self.streams.len() > 1 {
-            let half = self.streams.len() / 2;
+            // Of what rides in front of a leader each is alone then, or still in front of it.
+            let half = if self.led { 1 } else { self.streams.len() / 2 };
             leads_both = false;
             (self.streams.split_off(half), bodies.split_off(half))
         } else {

@@ -28,7 +28,8 @@ impl InFlight {
     }
 
     pub fn bytes(&self) -> usize {
-        self.taken.wrapping_sub(self.given_back.load(Ordering::Relaxed))
+        // What was written before it was given back (a refusal) is seen by who sees that.
+        self.taken.wrapping_sub(self.given_back.load(Ordering::Acquire))
     }
 }
 
@@ -49,7 +50,7 @@ impl Window {
 
     pub fn give_back(&self, bytes: usize) {
         for sum in [&self.stream, &self.tenant, &self.all] {
-            sum.fetch_add(bytes, Ordering::Relaxed);
+            sum.fetch_add(bytes, Ordering::Release);
         }
     }
 }

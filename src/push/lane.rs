@@ -231,7 +231,8 @@ impl Lane {
 
     async fn pay(&self, part: &Batch, lane: Option<u64>, road: &Road) {
         loop {
-            let wait = road.paces().charge(&self.tenant, lane, part.bytes(), Instant::now());
+            let bytes = if lane.is_some() { part.last_stream_bytes() } else { part.bytes() };
+            let wait = road.paces().charge(&self.tenant, lane, bytes, Instant::now());
             match wait {
                 None => return,
                 Some(wait) => tokio::time::sleep(wait).await,

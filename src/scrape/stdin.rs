@@ -5,11 +5,13 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex};
 
 use super::bell::Bell;
-use super::tailer::CHUNK;
 use crate::model::{MAX_LINE, Position};
 use crate::tail::Read;
 
 /// What was read of standard input and not yet by this client.
+/// What is read at a time: no more than may be under way of a stream.
+const READ: usize = 64 << 10;
+
 #[derive(Debug)]
 pub(super) struct Pipe {
     chunks: Mutex<Receiver<Arc<[u8]>>>,
@@ -58,7 +60,7 @@ pub(super) fn start(bells: Vec<Arc<Bell>>) -> std::io::Result<Vec<Pipe>> {
     }
     std::thread::Builder::new().name("stdin".into()).spawn(move || {
         let mut input = std::io::stdin().lock();
-        let mut buffer = vec![0; CHUNK];
+        let mut buffer = vec![0; READ];
         loop {
             let n = match input.read(&mut buffer) {
                 Ok(0) => break,

@@ -14,7 +14,7 @@ use crate::batch::{Batcher, StreamId};
 use crate::model::{LabelSet, Ledger, Reason, Target, Weight};
 use crate::positions::Slot;
 use crate::stages::Due;
-use crate::tail::{Log, Read};
+use crate::tail::{Encoding, Log, Read};
 
 /// What is read at a time: larger saves nothing, smaller costs calls.
 pub(super) const CHUNK: usize = 128 << 10;
@@ -107,7 +107,9 @@ impl Tailer {
             return Ok(Turn::Blocked);
         }
         // How much of it is one stream's is seen when it is worked on, which stops where one has no more room.
-        let stops = room.is_whole && self.remembered.is_empty() && matches!(self.source, Source::File(_));
+        // (Not where decoding may lose sight of where in the file a line is.)
+        let told = matches!(&self.source, Source::File(log) if matches!(log.encoding(), Encoding::Utf8));
+        let stops = room.is_whole && told && self.remembered.is_empty();
         let limit = if stops { self.reach.clamp(room.bytes, 2 * room.bytes) } else { room.bytes }.min(CHUNK);
         let read = match &mut self.source {
             Source::File(log) => log.read(&mut desk.buffer, limit, now)?,

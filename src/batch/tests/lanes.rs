@@ -130,6 +130,22 @@ fn what_may_be_too_far_behind_travels_apart() {
 }
 
 #[test]
+fn those_in_front_of_a_leader_are_parted_one_by_one() {
+    let mut bench = Bench::new();
+    let streams = [("out", 1, 400_000), ("err", 1, 100_000), ("warn", 1, 100_000)];
+    (0..3).for_each(|_| drop(bench.stream_a_second(&streams)));
+    streams.iter().for_each(|(stream, log, _)| drop(bench.add(stream, *log, 100)));
+    let led = bench.send().pop().expect("a push");
+    assert_eq!((led.streams(), led.is_led()), (3, true));
+    let (first, rest) = halves(led);
+    assert_eq!((first.streams(), first.is_led()), (1, false));
+    assert_eq!((rest.streams(), rest.is_led(), rest.last_stream_bytes()), (2, true, 100));
+    let (second, out) = halves(rest);
+    assert_eq!((second.is_led(), out.is_led()), (false, true));
+    assert_eq!(out.stream_labels().collect::<Vec<_>>(), labels(&["out"]));
+}
+
+#[test]
 fn the_half_of_a_push_that_its_leader_is_not_in_is_not_led() {
     let mut bench = Bench::new();
     let streams = [("out", 1, 200_000), ("err", 1, 1_000)];

@@ -396,3 +396,21 @@ proptest! {
         }
     }
 }
+
+/// Promtail starts with these, so a config that has them has to start here.
+#[test]
+fn stages_that_do_nothing_are_warned_about() {
+    for yaml in [
+        "labels:",
+        "labels: {}",
+        "structured_metadata:",
+        "metrics:",
+        "metrics: {}",
+        "template: {source: a}",
+        "multiline: {firstline: ''}",
+    ] {
+        let program = parse(yaml).unwrap_or_else(|e| panic!("{yaml}: {e}"));
+        assert_eq!(program.warnings().len(), 1, "{yaml}: {:?}", program.warnings());
+        assert!(survive(yaml, &["a line".into()]) > 0, "{yaml}");
+    }
+}

@@ -43,8 +43,8 @@ pub(super) struct Made {
 pub(super) fn made(options: &Options<'_>) -> Result<Vec<Made>, Error> {
     let whole = options.whole();
     let pairs = whole.pairs()?;
-    if whole.is_null() {
-        return Err(whole.fail("expected a mapping from names to extracted values, found nothing".into()));
+    if pairs.is_empty() {
+        options.warn("without a name this stage does nothing".into());
     }
     if let Some((name, _)) = pairs.iter().find(|(name, _)| !is_valid_label_name(name)) {
         let rule = "use letters, digits and underscores only, and no digit first";
@@ -138,7 +138,6 @@ mod tests {
             ("labels: {a: [b]}", "[0].labels.a", "expected a string, found a list"),
             ("labels: {1: b}", "[0].labels", "expected a name, found a number"),
             ("labels: [a]", "[0].labels", "expected a mapping, found a list"),
-            ("labels:", "[0].labels", "found nothing"),
         ]);
         table("labels: {}", &[("l", r#"{app="x"} l"#)]);
     }

@@ -35,7 +35,13 @@ const BYTES: usize = 16 * MAX_LINE;
 const TIED: usize = 16;
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
-    let firstline = options.regex("firstline")?;
+    let Some(field) = options.field("firstline")? else {
+        return Err(options.fail("`firstline` is required".into()));
+    };
+    let firstline = field.regex()?;
+    if field.text()?.is_empty() {
+        options.warn("with an empty `firstline` each line is a block of its own".into());
+    }
     let max_lines = options.number("max_lines")?.unwrap_or(MAX_LINES) as usize;
     let max_wait = options.duration("max_wait_time")?.unwrap_or(MAX_WAIT);
     options.needs_nothing_extracted();

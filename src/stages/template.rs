@@ -3,7 +3,7 @@
 //! ```yaml
 //! - template:
 //!     source: level                        # required; the extracted value
-//!     template: '{{ ToLower .Value }}'     # required
+//!     template: '{{ ToLower .Value }}'     # without it the value is removed
 //! ```
 //!
 //! The template sees every extracted value by its name as text, `.Value` (the source's own value) and `.Entry` (the
@@ -30,12 +30,15 @@ use super::{Error, Flow, Key, Recipe, Stage, Value, Work};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let source: Arc<str> = options.required("source")?.into();
-    let text = options.required("template")?.to_string();
+    let text = options.text("template")?.unwrap_or_default().to_string();
+    if text.is_empty() {
+        options.warn(format!("without `template` this stage only removes the extracted value `{source}`"));
+    }
     match Template::parse(&text) {
         Ok(template) if template.shows_read_time() => options.shows_read_time(),
         Ok(_) => {}
         Err(message) => {
-            let field = options.field("template")?.expect("it is required");
+            let field = options.field("template")?.expect("an empty one is a template");
             return Err(field.fail(message));
         }
     }
@@ -66,19 +69,26 @@ impl Stage for Templated {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{refused, table};
+    use super::super::testing::{parse, refused, table};
 
     #[test]
     fn what_is_refused() {
         refused(&[
             ("template: {template: x}", "[0].template", "`source` is required"),
-            ("template: {source: a}", "[0].template", "`template` is required"),
             ("template: {source: a, template: 1}", "[0].template.template", "expected a string"),
             ("template: {source: a, template: '{{ .Value '}", "[0].template.template", "unclosed"),
             ("template: {source: a, template: '{{ if .Value }}'}", "[0].template.template", "{{end}}"),
             ("template: {source: a, template: '{{ .Value | toSlug }}'}", "[0].template.template", "toSlug"),
             ("template: {source: a, template: '{{ env \"HOME\" }}'}", "[0].template.template", "expand-env"),
         ]);
+    }
+
+    #[test]
+    fn without_a_template_the_value_goes() {
+        for yaml in ["template: {source: a}", "template: {source: a, template: ''}"] {
+            assert!(parse(yaml).expect(yaml).warnings()[0].contains("removes the extracted value `a`"));
+        }
+        table("[regex: {expression: '(?P<a>.)'}, template: {source: a}, labels: {a: }]", &[("x", r#"{app="x"} x"#)]);
     }
 
     #[test]

@@ -26,7 +26,6 @@ fn what_is_refused() {
     let m = "[0].metrics.m";
     let metric = |rest: &str| format!("metrics: {{m: {{{rest}}}}}");
     for (yaml, path, message) in [
-        ("metrics:".into(), "[0].metrics", "found nothing"),
         ("metrics: [m]".into(), "[0].metrics", "expected a mapping"),
         (
             "metrics: {'my-metric': {type: Gauge, config: {action: set}}}".into(),

@@ -337,10 +337,6 @@ impl<'y> Field<'y> {
         Regex::new(&pattern).map_err(|e| self.fail(e.to_string()))
     }
 
-    pub fn is_null(&self) -> bool {
-        self.value.is_null()
-    }
-
     pub fn is_list(&self) -> bool {
         self.value.is_sequence()
     }

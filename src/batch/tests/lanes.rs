@@ -134,7 +134,9 @@ fn those_in_front_of_a_leader_are_parted_one_by_one() {
     let mut bench = Bench::new();
     let streams = [("out", 1, 400_000), ("err", 1, 100_000), ("warn", 1, 100_000)];
     (0..3).for_each(|_| drop(bench.stream_a_second(&streams)));
-    streams.iter().for_each(|(stream, log, _)| drop(bench.add(stream, *log, 100)));
+    for (stream, log, _) in streams {
+        bench.add(stream, log, 100);
+    }
     let led = bench.send().pop().expect("a push");
     assert_eq!((led.streams(), led.is_led()), (3, true));
     let (first, rest) = halves(led);

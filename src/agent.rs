@@ -60,7 +60,7 @@ pub fn run(config: Config, options: Options) -> Result<(), Error> {
     result
 }
 
-/// One worker beside the readers: what is left to do here is compressing, waiting and answering.
+/// One worker beside the readers: what is left to do here is sending, waiting and answering.
 fn runtime() -> std::io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(1).thread_name("loop").enable_all().build()
 }

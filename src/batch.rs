@@ -14,6 +14,7 @@ mod bounds;
 mod draft;
 mod encoder;
 mod lane;
+mod road;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::{Ack, Reason, Weight};
 use bounds::Bounds;
-use lane::Traffic;
+use road::Traffic;
 use stream::Window;
 
 /// One push, ready to be sent.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::bounds::Bounds;
 use super::encoder::Encoder;
-use super::lane::Traffic;
+use super::road::Traffic;
 use super::stream::Window;
 use super::{Batch, Span, Stream, wire};
 use crate::model::{Ack, Entry};

@@ -2,19 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Batch;
 use super::bounds::Bounds;
 use super::draft::Draft;
 use super::encoder::Encoder;
+use super::road::{Road, Traffic};
 
-/// Batches of a lane that may be on their way or waiting: one goes out while the next is compressed.
+/// Batches of a lane that may be on their way or waiting: one goes out while the next is filled.
 const MAX_OUTSTANDING: usize = 2;
-
-/// A round trip longer than this is no distance, but trouble: nothing is gained by having more under way.
-const LONGEST: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct LaneState {
@@ -34,23 +31,6 @@ pub(super) struct LaneState {
     full: VecDeque<Batch>,
     road: Arc<Road>,
     bounds: Arc<Bounds>,
-}
-
-/// What a lane knows of its batches once they are gone.
-#[derive(Debug, Default)]
-struct Road {
-    outstanding: AtomicUsize,
-    /// Smoothed, in microseconds.
-    round_trip: AtomicU64,
-    /// Loki has refused entries.
-    refused: AtomicBool,
-}
-
-/// A batch's tie to its lane: counts it as outstanding for as long as it exists, once it was handed out.
-#[derive(Debug)]
-pub(super) struct Traffic {
-    road: Arc<Road>,
-    counted: bool,
 }
 
 impl LaneState {
@@ -81,16 +61,16 @@ impl LaneState {
     }
 
     pub fn outstanding(&self) -> usize {
-        self.road.outstanding.load(Ordering::Relaxed)
+        self.road.outstanding()
     }
 
     /// Whether Loki has ever refused entries that came this way.
     pub fn was_refused(&self) -> bool {
-        self.road.refused.load(Ordering::Relaxed)
+        self.road.was_refused()
     }
 
     pub fn round_trip(&self) -> Duration {
-        Duration::from_micros(self.road.round_trip.load(Ordering::Relaxed))
+        self.road.round_trip()
     }
 
     /// What comes later is in no hurry because of this.
@@ -104,7 +84,7 @@ impl LaneState {
 
     /// `batch` names the next one.
     pub fn cut(&mut self, batch: u64, encoder: &mut Encoder) {
-        let traffic = Traffic { road: self.road.clone(), counted: false };
+        let traffic = Traffic::new(self.road.clone());
         let of = (self.tenant.clone(), self.number);
         self.full.push_back(self.open.seal(self.leader.take(), of, traffic, self.bounds.clone(), encoder));
         self.batch = batch;
@@ -134,39 +114,5 @@ impl LaneState {
 
     fn has_room(&self) -> bool {
         self.outstanding() < MAX_OUTSTANDING
-    }
-}
-
-impl Traffic {
-    fn count(&mut self) {
-        self.counted = true;
-        self.road.outstanding.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub fn another(&self) -> Self {
-        let mut other = Self { road: self.road.clone(), counted: false };
-        if self.counted {
-            other.count();
-        }
-        other
-    }
-
-    pub fn refused(&self) {
-        self.road.refused.store(true, Ordering::Relaxed);
-    }
-
-    pub fn measured(&self, round_trip: Duration) {
-        let new = round_trip.min(LONGEST).as_micros() as u64;
-        let old = self.road.round_trip.load(Ordering::Relaxed);
-        let smooth = if old == 0 { new } else { (3 * old + new) / 4 };
-        self.road.round_trip.store(smooth, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Traffic {
-    fn drop(&mut self) {
-        if self.counted {
-            self.road.outstanding.fetch_sub(1, Ordering::Relaxed);
-        }
     }
 }

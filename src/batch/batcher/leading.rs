@@ -15,8 +15,8 @@ use crate::model::Entry;
 /// Loki drops what is more than an hour behind its stream's head. What is half of that behind leads.
 const BEHIND: i64 = 30 * 60 * 1_000_000_000;
 
-/// A stream that says so many times less than the leader may follow it, however much that is. Less than the leader would do,
-/// if streams were even.
+/// A stream that says so many times less than the leader may follow it, however much that is. (Anything above 1 would do if
+/// streams said the same each second.)
 const LESS: f64 = 1.5;
 
 impl Batcher {

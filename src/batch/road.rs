@@ -1,0 +1,77 @@
+//! What becomes of batches that were handed out, as far as their lane is to know.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// A round trip longer than this is no distance, but trouble: nothing is gained by having more under way.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// What a lane knows of its batches once they are gone.
+#[derive(Debug, Default)]
+pub(super) struct Road {
+    outstanding: AtomicUsize,
+    /// Smoothed, in microseconds.
+    round_trip: AtomicU64,
+    /// Loki has refused entries.
+    refused: AtomicBool,
+}
+
+/// A batch's tie to its lane: counts it as outstanding for as long as it exists, once it was handed out.
+#[derive(Debug)]
+pub(super) struct Traffic {
+    road: Arc<Road>,
+    counted: bool,
+}
+
+impl Road {
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.load(Ordering::Relaxed)
+    }
+
+    pub fn round_trip(&self) -> Duration {
+        Duration::from_micros(self.round_trip.load(Ordering::Relaxed))
+    }
+
+    pub fn was_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+impl Traffic {
+    pub fn new(road: Arc<Road>) -> Self {
+        Self { road, counted: false }
+    }
+
+    pub fn count(&mut self) {
+        self.counted = true;
+        self.road.outstanding.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn another(&self) -> Self {
+        let mut other = Self { road: self.road.clone(), counted: false };
+        if self.counted {
+            other.count();
+        }
+        other
+    }
+
+    pub fn refused(&self) {
+        self.road.refused.store(true, Ordering::Relaxed);
+    }
+
+    pub fn measured(&self, round_trip: Duration) {
+        let new = round_trip.min(LONGEST).as_micros() as u64;
+        let old = self.road.round_trip.load(Ordering::Relaxed);
+        let smooth = if old == 0 { new } else { (3 * old + new) / 4 };
+        self.road.round_trip.store(smooth, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        if self.counted {
+            self.road.outstanding.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

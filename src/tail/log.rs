@@ -122,7 +122,7 @@ impl Log {
                 }
             }
         }
-        generations.push_back(live);
+        add_live(&mut generations, 0, live);
         Ok(Self {
             path: path.into(),
             options,
@@ -277,7 +277,7 @@ impl Log {
             Some(at) => open_younger(&older[at + 1..], since, &mut self.generations),
             None => open_younger(&older, since, &mut self.generations),
         }
-        self.generations.push_back(live);
+        add_live(&mut self.generations, known, live);
         self.rotated = Some(now);
         Ok(Look::Rotated(self.generations.len() - known))
     }
@@ -373,6 +373,15 @@ fn open_younger<'s>(
         if sibling.meta.modified().is_ok_and(|m| m >= since) && !generations.iter().any(known) {
             generations.extend(open_sibling(sibling));
         }
+    }
+}
+
+/// The live file is opened before its siblings are listed. Renamed in between it is one of them, which were added after the
+/// first `known` generations, and is not to be read twice; the next look finds what has its name now.
+fn add_live(generations: &mut VecDeque<Generation>, known: usize, live: Generation) {
+    let inode = |g: &Generation| (g.id().device, g.id().inode);
+    if !generations.iter().skip(known).any(|g| inode(g) == inode(&live)) {
+        generations.push_back(live);
     }
 }
 

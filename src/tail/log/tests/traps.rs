@@ -19,6 +19,22 @@ fn a_truncation_found_while_reading_reads_the_copy_first() {
 }
 
 #[test]
+fn a_live_file_that_is_renamed_before_its_siblings_are_listed_is_one_generation() {
+    let d = Dir::new();
+    d.append("a.log", "1\n");
+    let path = d.path("a.log");
+    let live = Generation::open(&path, None).expect("opened");
+    d.rename("a.log", "a.log.20261122-100000");
+    d.append("a.log", "2\n");
+    let mut generations = VecDeque::new();
+    open_younger(&siblings(&path).expect("listed"), SystemTime::UNIX_EPOCH, &mut generations);
+    add_live(&mut generations, 0, live);
+    assert_eq!(generations.len(), 1);
+    add_live(&mut generations, 0, Generation::open(&path, None).expect("opened"));
+    assert_eq!(generations.len(), 2);
+}
+
+#[test]
 fn a_generation_rotated_before_its_elder_was_compressed_is_not_skipped() {
     let mut d = Dir::new();
     d.append("a.log", "1\n");

@@ -23,8 +23,9 @@ mod wire;
 pub use batcher::{Batcher, Config, Limits, Outcome};
 pub use bounds::Bound;
 use encoder::Encoder;
-pub use stream::StreamId;
+pub use stream::{StreamId, StreamKey};
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,9 @@ use crate::model::{Ack, Reason, Weight};
 use bounds::Bounds;
 use road::Traffic;
 use stream::Window;
+
+/// Bytes of memory that a batch takes beside its body, roughly.
+const APART_OVERHEAD: usize = 512;
 
 /// One push, ready to be sent.
 #[derive(Debug)]
@@ -66,12 +70,17 @@ struct Stream {
     bytes: usize,
     spans: Vec<Span>,
     window: Arc<Window>,
+    /// Set once it is sent apart from its lane: the bytes of memory that its window counts it with.
+    apart: Option<usize>,
 }
 
 impl Drop for Stream {
     /// Whatever became of its entries, they are in flight no more.
     fn drop(&mut self) {
-        self.window.give_back(self.bytes + self.entries);
+        match self.apart {
+            None => self.window.give_back(self.bytes + self.entries),
+            Some(held) => self.window.give_back_apart(self.bytes + self.entries, held),
+        }
     }
 }
 
@@ -115,6 +124,16 @@ impl Batch {
         self.streams.iter().map(|s| &*s.labels)
     }
 
+    /// Names its streams, in the order in which they are in the push.
+    pub fn stream_keys(&self) -> impl Iterator<Item = StreamKey> {
+        self.streams.iter().map(|s| s.window.key())
+    }
+
+    /// The place of a stream of which Loki has stored something before; the first stream if there is none.
+    pub fn proven_stream(&self) -> usize {
+        self.streams.iter().position(|s| s.window.is_proven()).unwrap_or(0)
+    }
+
     /// The body of the push: protobuf, snappy's block format.
     pub fn body(&self) -> &Arc<[u8]> {
         &self.body
@@ -137,6 +156,7 @@ impl Batch {
 
     /// Everything in it is delivered.
     pub fn close(self) {
+        self.streams.iter().for_each(|s| s.window.prove());
         self.end(0, &Reason::IngesterError);
     }
 
@@ -168,45 +188,129 @@ impl Batch {
         }
     }
 
+    /// Sends it apart from its lane from now on: the lane does not wait for it, and its bytes no longer count against
+    /// those of the tenant's other streams.
+    pub fn set_apart(&mut self) {
+        self.traffic.leave();
+        let each = (self.body.len() + APART_OVERHEAD).div_ceil(self.streams.len().max(1));
+        for stream in self.streams.iter_mut().filter(|stream| stream.apart.is_none()) {
+            stream.window.set_apart(stream.bytes + stream.entries, each);
+            stream.apart = Some(each);
+        }
+    }
+
     /// Two smaller batches with the same entries in the same order, for an answer that refused the whole; itself alone when
     /// it holds a single entry. Streams are parted first, so that a refused one costs its neighbours nothing.
-    pub fn split(mut self) -> (Batch, Option<Batch>) {
-        if self.entries < 2 {
-            return (self, None);
+    pub fn split(self) -> (Batch, Option<Batch>) {
+        let half = self.entries / 2;
+        match self.streams.len() {
+            1 => self.split_entries(half),
+            // Of what rides in front of a leader each is alone then, or still in front of it.
+            streams => {
+                let half = if self.led { 1 } else { streams / 2 };
+                let mut halves = self.regroup(|place, _| usize::from(place >= half)).into_iter();
+                let first = halves.next().expect("a batch has streams");
+                (first, halves.next())
+            }
+        }
+    }
+
+    /// The first entry of a batch of one stream, and the others.
+    pub fn split_first_entry(self) -> (Batch, Option<Batch>) {
+        self.split_entries(1)
+    }
+
+    /// The stream at this place, and the others.
+    pub fn split_stream(self, place: usize) -> (Batch, Option<Batch>) {
+        let mut parts = self.regroup(|at, _| usize::from(at != place)).into_iter();
+        let first = parts.next().expect("a batch has streams");
+        (first, parts.next())
+    }
+
+    /// Parts the streams that `is_apart` names from the others, which come first: each has a batch of its own.
+    pub fn take_apart(self, is_apart: impl Fn(StreamKey) -> bool) -> (Option<Batch>, Vec<Batch>) {
+        if !self.stream_keys().any(&is_apart) {
+            return (Some(self), Vec::new());
+        }
+        let all_apart = self.stream_keys().all(&is_apart);
+        let mut parts = self.regroup(|place, key| if is_apart(key) { place + 1 } else { 0 });
+        let rest = (!all_apart).then(|| parts.remove(0));
+        (rest, parts)
+    }
+
+    /// Batches of the streams for which `group` says the same number, in the order of these numbers. `group` is asked with
+    /// the stream's place and its key.
+    fn regroup(mut self, group: impl Fn(usize, StreamKey) -> usize) -> Vec<Batch> {
+        let groups: Vec<usize> = self.stream_keys().enumerate().map(|(place, key)| group(place, key)).collect();
+        if groups.windows(2).all(|pair| pair[0] == pair[1]) {
+            return vec![self];
+        }
+        let plain = encoder::decode(&self.body);
+        let bodies = wire::bodies(&plain);
+        let leader = self.led.then(|| groups.last().copied()).flatten();
+        let mut sorted: BTreeMap<usize, (Vec<Stream>, Vec<&[u8]>)> = BTreeMap::new();
+        for ((group, stream), body) in groups.into_iter().zip(std::mem::take(&mut self.streams)).zip(bodies) {
+            let (streams, bodies) = sorted.entry(group).or_default();
+            streams.push(stream);
+            bodies.push(body);
         }
         let mut encoder = Encoder::default();
+        let parts = sorted.into_iter().map(|(group, (streams, bodies))| {
+            let body = encoder.encode(streams.iter().map(|s| &*s.labels).zip(bodies));
+            self.with(leader == Some(group), streams, body)
+        });
+        let parts = parts.collect();
+        self.hand_over();
+        parts
+    }
+
+    /// The first entries of a batch of one stream, and the others.
+    fn split_entries(mut self, keep: usize) -> (Batch, Option<Batch>) {
+        if self.entries <= keep || keep == 0 || self.streams.len() != 1 {
+            return (self, None);
+        }
         let plain = encoder::decode(&self.body);
-        let mut bodies = wire::bodies(&plain);
-        let mut leads_both = self.led;
-        let (younger, younger_bodies) = if self.streams.len() > 1 {
-            // Of what rides in front of a leader each is alone then, or still in front of it.
-            let half = if self.led { 1 } else { self.streams.len() / 2 };
-            leads_both = false;
-            (self.streams.split_off(half), bodies.split_off(half))
-        } else {
-            let keep = self.streams[0].entries / 2;
-            let (first, second) = bodies[0].split_at(wire::skip_entries(bodies[0], keep));
-            bodies[0] = first;
-            (vec![self.streams[0].split(keep, wire::content_bytes(second))], vec![second])
+        let bodies = wire::bodies(&plain);
+        let (first, second) = bodies[0].split_at(wire::skip_entries(bodies[0], keep));
+        let mut older = std::mem::take(&mut self.streams);
+        let younger = vec![older[0].split(keep, wire::content_bytes(second))];
+        let mut encoder = Encoder::default();
+        let mut part = |streams: Vec<Stream>, entries| {
+            let body = encoder.encode(std::iter::once((&*streams[0].labels, entries)));
+            self.with(self.led, streams, body)
         };
-        let second = Batch {
+        let parts = (part(older, first), Some(part(younger, second)));
+        self.hand_over();
+        parts
+    }
+
+    /// A batch of the same lane with these of its streams. It holds the acks of their entries alone: what becomes of it is
+    /// nothing to the other logs.
+    fn with(&self, led: bool, mut streams: Vec<Stream>, body: Arc<[u8]>) -> Batch {
+        let (mut acks, mut places) = (Vec::new(), vec![None; self.acks.len()]);
+        for span in streams.iter_mut().flat_map(|stream| &mut stream.spans) {
+            span.ack = *places[span.ack].get_or_insert_with(|| {
+                acks.push(self.acks[span.ack].send());
+                acks.len() - 1
+            });
+        }
+        Batch {
             tenant: self.tenant.clone(),
             lane: self.lane,
-            led: self.led,
-            acks: self.acks.iter().map(Ack::send).collect(),
-            entries: younger.iter().map(|s| s.entries).sum(),
-            bytes: younger.iter().map(|s| s.bytes).sum(),
+            led,
+            acks,
+            entries: streams.iter().map(|s| s.entries).sum(),
+            bytes: streams.iter().map(|s| s.bytes).sum(),
             traffic: self.traffic.another(),
             bounds: self.bounds.clone(),
-            body: encoder.encode(younger.iter().map(|s| &*s.labels).zip(younger_bodies)),
-            streams: younger,
-        };
-        // Who leads is the last.
-        self.led = leads_both;
-        self.entries -= second.entries;
-        self.bytes -= second.bytes;
-        self.body = encoder.encode(self.streams.iter().map(|s| &*s.labels).zip(bodies));
-        (self, Some(second))
+            body,
+            streams,
+        }
+    }
+
+    /// All its entries are in other batches now, which have acks of their own.
+    fn hand_over(self) {
+        self.acks.into_iter().for_each(Ack::close);
     }
 }
 
@@ -217,7 +321,13 @@ impl Stream {
         self.entries = keep;
         self.bytes -= bytes;
         let spans = self.split_spans(keep);
-        Stream { labels: self.labels.clone(), entries, bytes, spans, window: self.window.clone() }
+        // Of what it is counted with, each half has half.
+        let apart = self.apart.map(|held| held / 2);
+        if let (Some(held), Some(other)) = (&mut self.apart, apart) {
+            *held -= other;
+            self.window.split_apart();
+        }
+        Stream { labels: self.labels.clone(), entries, bytes, spans, window: self.window.clone(), apart }
     }
 
     /// Keeps those of the first entries; one that lies across is parted.

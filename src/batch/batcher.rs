@@ -4,6 +4,7 @@ mod leading;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -24,6 +25,9 @@ const FORGET: Duration = Duration::from_secs(300);
 const SWEEP: Duration = Duration::from_secs(10);
 /// Of more streams than this, a sweep forgets all that have nothing on their way.
 const MANY: usize = 10_000;
+
+/// Of the buffer's size this part may be taken, beside it, by what Loki refuses for now.
+const APART_SHARE: usize = 4;
 
 /// What of a client's config batching needs.
 #[derive(Clone, Debug)]
@@ -76,6 +80,8 @@ pub struct Batcher {
     numbers: u64,
     ages: u32,
     buffered: InFlight,
+    /// Bytes of memory that pushes take which are sent apart from their lanes.
+    held_apart: Arc<AtomicUsize>,
     encoder: Encoder,
     swept: Instant,
     /// What the fullest of the streams has left that were given something since the chunk began.
@@ -115,6 +121,7 @@ impl Batcher {
             numbers: 0,
             ages: 0,
             buffered: InFlight::default(),
+            held_apart: Arc::default(),
             encoder: Encoder::default(),
         }
     }
@@ -235,9 +242,18 @@ impl Batcher {
         self.has_no_room() || self.known(id).is_some_and(full)
     }
 
-    /// Whether the batches hold as much as they may.
+    /// Whether the batches hold as much as they may. What Loki refuses for now has a share of its own, beside that of the
+    /// others; what exceeds that share counts against theirs.
     pub fn has_no_room(&self) -> bool {
-        self.buffered.bytes() >= self.config.buffer
+        let apart = self.held_apart.load(Ordering::Relaxed).saturating_sub(self.config.buffer / APART_SHARE);
+        self.buffered.bytes() + apart >= self.config.buffer
+    }
+
+    /// How many bytes of a log may be sent and not committed, if Loki refuses one of its streams for now: the others go on
+    /// for so long. None: it refuses none of these.
+    pub fn room_beside_refused(&self, streams: &[StreamId]) -> Option<usize> {
+        let refused = |id: &StreamId| self.known(*id).is_some_and(|stream| stream.window.is_apart());
+        streams.iter().any(refused).then_some(self.config.batchsize)
     }
 
     /// Somebody cannot read on before the entries of this stream are answered: do not wait for `batchwait`.
@@ -359,7 +375,7 @@ impl Batcher {
             lane: self.tenants[tenant].lane,
             leads: false,
             at: (0, 0),
-            window: Arc::new(Window::new(&in_flight, &self.tenants[tenant].buffered, &self.buffered)),
+            window: Arc::new(Window::new(&in_flight, &self.tenants[tenant].buffered, &self.buffered, &self.held_apart)),
             in_flight,
             limit: self.config.replay_window,
             room: 0,

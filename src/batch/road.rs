@@ -56,6 +56,13 @@ impl Traffic {
         other
     }
 
+    /// The lane no longer waits for it.
+    pub fn leave(&mut self) {
+        if std::mem::take(&mut self.counted) {
+            self.road.outstanding.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     pub fn refused(&self) {
         self.road.refused.store(true, Ordering::Relaxed);
     }
@@ -70,8 +77,6 @@ impl Traffic {
 
 impl Drop for Traffic {
     fn drop(&mut self) {
-        if self.counted {
-            self.road.outstanding.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.leave();
     }
 }

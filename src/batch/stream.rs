@@ -1,7 +1,7 @@
 //! What a batcher remembers of a stream: how much of it is on the way, and whether it should travel apart.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::model::{LabelSet, Reason};
@@ -33,25 +33,77 @@ impl InFlight {
     }
 }
 
-/// Where a push gives back what it has of a stream.
+/// Names a stream to those who send its batches, for as long as one of these exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamKey(usize);
+
+/// Where a push gives back what it has of a stream, and what those who send it tell the batcher of it.
 #[derive(Debug)]
 pub(super) struct Window {
     stream: Arc<AtomicUsize>,
     /// The same of all streams of the tenant, and of the batcher.
     tenant: Arc<AtomicUsize>,
     all: Arc<AtomicUsize>,
+    /// Pushes of the stream that are sent apart from their lane, because Loki refuses it for now.
+    apart: AtomicUsize,
+    /// Bytes of memory that such pushes of all streams take.
+    held_apart: Arc<AtomicUsize>,
+    /// Loki has stored entries of the stream.
+    proven: AtomicBool,
 }
 
 impl Window {
-    pub fn new(stream: &InFlight, tenant: &InFlight, all: &InFlight) -> Self {
+    pub fn new(stream: &InFlight, tenant: &InFlight, all: &InFlight, held_apart: &Arc<AtomicUsize>) -> Self {
         let [stream, tenant, all] = [stream, tenant, all].map(|in_flight| in_flight.given_back.clone());
-        Self { stream, tenant, all }
+        Self {
+            stream,
+            tenant,
+            all,
+            apart: AtomicUsize::new(0),
+            held_apart: held_apart.clone(),
+            proven: AtomicBool::new(false),
+        }
+    }
+
+    pub fn key(self: &Arc<Self>) -> StreamKey {
+        StreamKey(Arc::as_ptr(self).addr())
     }
 
     pub fn give_back(&self, bytes: usize) {
         for sum in [&self.stream, &self.tenant, &self.all] {
             sum.fetch_add(bytes, Ordering::Release);
         }
+    }
+
+    /// Of a push with so many bytes of the stream its lane does not wait any more; in memory it takes `held` bytes.
+    pub fn set_apart(&self, bytes: usize, held: usize) {
+        self.apart.fetch_add(1, Ordering::Relaxed);
+        self.held_apart.fetch_add(held, Ordering::Relaxed);
+        for sum in [&self.tenant, &self.all] {
+            sum.fetch_add(bytes, Ordering::Release);
+        }
+    }
+
+    pub fn split_apart(&self) {
+        self.apart.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn give_back_apart(&self, bytes: usize, held: usize) {
+        self.held_apart.fetch_sub(held, Ordering::Relaxed);
+        self.apart.fetch_sub(1, Ordering::Relaxed);
+        self.stream.fetch_add(bytes, Ordering::Release);
+    }
+
+    pub fn is_apart(&self) -> bool {
+        self.apart.load(Ordering::Relaxed) > 0
+    }
+
+    pub fn prove(&self) {
+        self.proven.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::Relaxed)
     }
 }
 

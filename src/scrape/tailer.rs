@@ -163,7 +163,8 @@ impl Tailer {
         // What one stream has delivered cannot be committed while another's is on its way before it: it would be sent
         // again just the same.
         let uncommitted = usize::try_from(self.ledger.exposed()).unwrap_or(usize::MAX);
-        let room = room.min(largest.saturating_sub(uncommitted));
+        let exposed = batcher.room_beside_refused(&self.streams).map_or(largest, |beside| beside.max(largest));
+        let room = room.min(exposed.saturating_sub(uncommitted));
         if self.streams.is_empty() {
             let chunk = if self.tasted { CHUNK } else { TASTE };
             let bytes = chunk.min(batcher.replay_window());

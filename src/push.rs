@@ -1,11 +1,14 @@
 //! Hands batches to Loki until Loki says yes.
 //!
 //! A [`Client`] is one entry of `clients`. What must arrive in order travels in one lane ([`Batch::lane`]), one batch at a
-//! time, oldest first; a lane that does not get through holds up no other. What an answer means is decided in `answer`, how long to wait in
-//! `backoff`; a batch is closed when all of it is delivered, or discarded and counted, and dropped in silence when time
-//! runs out, so that it is read from disk and sent again at the next start.
+//! time, oldest first; a lane that does not get through holds up no other. A stream that Loki refuses while it takes others
+//! leaves its lane and is sent `apart`. What an answer means is decided in `answer`, what of a batch is asked about next in
+//! `parts`, how long to wait in `backoff`, and `probe` sees that lines flow again soon after an outage. A batch is closed when
+//! all of it is delivered, or discarded and counted, and dropped in silence when time runs out, so that it is read from disk
+//! and sent again at the next start.
 
 mod answer;
+mod apart;
 mod auth;
 mod backoff;
 mod client;
@@ -18,6 +21,9 @@ mod metrics;
 mod nullable;
 mod oauth2;
 mod pace;
+mod parts;
+mod probe;
+mod say;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -35,7 +41,7 @@ pub use status::Status;
 pub use tls::Config as TlsConfig;
 pub use url::Url;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
@@ -43,10 +49,13 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, StreamKey};
+use apart::{Apart, Queue};
 use client::Endpoint;
-use lane::{Fate, Lane, Road};
+use lane::{Fate, Lane, Place, Road};
 use pace::Paces;
+use parts::Part;
+use probe::Probe;
 
 /// Pushes of a client that may be on the wire at once.
 const PERMITS: usize = 16;
@@ -84,6 +93,8 @@ impl Client {
                 status: Arc::new(Status::new(config.name(), config.redacted_url())),
                 paces: Mutex::new(Paces::new(config.rate_limits, config.batchsize)),
                 permits: Semaphore::new(PERMITS),
+                probe: Probe::new(config.backoff_config.min_period.0),
+                apart: Apart::default(),
                 cleared: Notify::new(),
             },
         })
@@ -125,22 +136,45 @@ impl Client {
                 arrived = batches.recv(), if open => match arrived {
                     Some(arrived) => {
                         self.announce(&mut announced, &arrived);
-                        let next = arrived.into_iter().filter_map(|batch| lanes.arrived(batch, wake));
-                        busy.extend(next.map(|(lane, batch)| self.go(lane, batch, wake, stop)));
+                        let begun = arrived.into_iter().filter_map(|batch| lanes.arrived(batch, wake));
+                        busy.extend(begun.map(|lane| self.go(lane, wake, stop)));
                     }
                     None => open = false,
                 },
+                () = self.road.apart.is_new.notified() => {
+                    while let Some((key, queue)) = self.road.apart.take_new() {
+                        let tenant = queue.tenant();
+                        busy.push(self.go(Lane::new(Place::Apart(key), tenant, queue), wake, stop));
+                    }
+                }
                 Some((lane, fate)) = busy.next() => {
-                    let next = lanes.finished(lane, fate, wake);
-                    busy.extend(next.map(|(lane, batch)| self.go(lane, batch, wake, stop)));
+                    let again = match lane.place {
+                        Place::Lane(number) => lanes.finished(number, lane, fate),
+                        Place::Apart(key) => self.finished_apart(key, lane, fate),
+                    };
+                    wake.wake_by_ref();
+                    busy.extend(again.map(|lane| self.go(lane, wake, stop)));
                 }
             }
         }
     }
 
-    async fn go(&self, mut lane: Lane, batch: Batch, wake: &Waker, stop: &watch::Receiver<Stop>) -> (Lane, Fate) {
-        let fate = lane.deliver(batch, &self.road, wake, stop.clone()).await;
+    async fn go(&self, mut lane: Lane, wake: &Waker, stop: &watch::Receiver<Stop>) -> (Lane, Fate) {
+        let fate = lane.run(&self.road, wake, stop.clone()).await;
         (lane, fate)
+    }
+
+    /// The lane of a stream that was set apart has come to its end; gives it back if there is more for it.
+    fn finished_apart(&self, key: StreamKey, lane: Lane, fate: Fate) -> Option<Lane> {
+        // What was given up stays known: nothing of the stream may overtake it.
+        if fate == Fate::GivenUp {
+            return None;
+        }
+        if !self.road.apart.remove_if_empty(key) {
+            return Some(lane);
+        }
+        self.road.say_taken(key);
+        None
     }
 
     /// Counters of a tenant are there, at zero, from its first batch on; nearly always it is that of the one before.
@@ -154,52 +188,38 @@ impl Client {
     }
 }
 
-/// Who is on the way, and what waits behind. A lane that has nothing to send costs nothing.
+/// The batcher's lanes that have something to send, and those that were given up. Others cost nothing.
 #[derive(Debug, Default)]
-struct Lanes(HashMap<u64, Queue>);
-
-#[derive(Debug)]
-enum Queue {
-    /// Behind the batch that is on its way. Bounded by the batcher, which hands out two per lane.
-    Waiting(VecDeque<Batch>),
-    /// Nothing may overtake what was given up.
-    Closed,
-}
+struct Lanes(HashMap<u64, Arc<Queue>>);
 
 impl Lanes {
-    /// What to send now that `batch` is there.
-    fn arrived(&mut self, batch: Batch, wake: &Waker) -> Option<(Lane, Batch)> {
-        match self.0.get_mut(&batch.lane()) {
-            None => {
-                self.0.insert(batch.lane(), Queue::Waiting(VecDeque::new()));
-                Some((Lane::new(batch.lane(), batch.tenant().cloned()), batch))
-            }
-            Some(Queue::Waiting(queue)) => {
-                queue.push_back(batch);
-                None
-            }
-            Some(Queue::Closed) => {
-                drop(batch);
-                wake.wake_by_ref();
-                None
-            }
-        }
-    }
-
-    /// What to send now that `lane` has come to the end of a batch.
-    fn finished(&mut self, lane: Lane, fate: Fate, wake: &Waker) -> Option<(Lane, Batch)> {
-        if fate == Fate::GivenUp {
-            self.0.insert(lane.number, Queue::Closed);
+    /// Gives the lane of the batch, if it is to begin. What waits for one is bounded by the batcher, which hands out two
+    /// batches per lane.
+    fn arrived(&mut self, batch: Batch, wake: &Waker) -> Option<Lane> {
+        let (number, tenant) = (batch.lane(), batch.tenant().cloned());
+        if let Some(queue) = self.0.get(&number) {
+            queue.push(Part::new(batch));
+            // It was dropped if the lane was given up.
             wake.wake_by_ref();
             return None;
         }
-        match self.0.get_mut(&lane.number) {
-            Some(Queue::Waiting(queue)) if !queue.is_empty() => queue.pop_front().map(|batch| (lane, batch)),
-            _ => {
-                self.0.remove(&lane.number);
-                None
-            }
+        let queue = Arc::new(Queue::default());
+        queue.push(Part::new(batch));
+        self.0.insert(number, queue.clone());
+        Some(Lane::new(Place::Lane(number), tenant, queue))
+    }
+
+    /// Gives the lane back if there is more for it to send.
+    fn finished(&mut self, number: u64, lane: Lane, fate: Fate) -> Option<Lane> {
+        // Nothing may overtake what was given up: its queue stays, and takes nothing.
+        if fate == Fate::GivenUp {
+            return None;
         }
+        if !lane.queue().is_empty() {
+            return Some(lane);
+        }
+        self.0.remove(&number);
+        None
     }
 }
 

@@ -121,6 +121,8 @@ impl<'c> Entry<'c> {
 pub enum Reason {
     /// Loki can never store it, or `max_retries` of the config ran out.
     IngesterError,
+    /// Loki takes no more streams, and `drop_rate_limited_batches` is set.
+    StreamLimited,
     /// 429 with `drop_rate_limited_batches`.
     RateLimited,
     /// Longer than `max_line_size`, or than the agent will hold.
@@ -139,6 +141,7 @@ impl Reason {
     pub fn as_str(&self) -> &str {
         match self {
             Reason::IngesterError => "ingester_error",
+            Reason::StreamLimited => "stream_limited",
             Reason::RateLimited => "rate_limited",
             Reason::LineTooLong => "line_too_long",
             Reason::EmptyLine => "empty_line",

@@ -12,7 +12,7 @@ use super::backoff::Pace;
 use super::pace::Refusal;
 use crate::batch::Bound;
 use crate::model::Reason;
-use reasons::Extent;
+use reasons::{Extent, Known};
 
 /// A 429 again and again may mean that the push is larger than the limit's burst, and would be refused for ever.
 const PATIENCE_WITH_SIZE: u32 = 4;
@@ -43,7 +43,7 @@ pub(super) enum Failure {
 
 /// What is being asked about.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Part {
+pub(super) struct Asked {
     pub(super) streams: usize,
     pub(super) entries: usize,
     pub(super) bytes: usize,
@@ -58,52 +58,94 @@ pub(super) enum Next {
     /// Everything is stored.
     Done,
     /// Everything is stored but some entries that never will be.
-    DoneBut {
-        refused: usize,
-        reason: Reason,
-        why: Cow<'static, str>,
-    },
+    DoneBut { refused: usize, reason: Reason, why: Cow<'static, str> },
     /// It is too much at once: send each half. There is more than one entry.
-    Halve {
-        why: Cow<'static, str>,
-    },
+    Halve { why: Cow<'static, str> },
     /// Something in it is refused: send each half to find out what. There is more than one entry.
-    TakeApart {
-        why: Cow<'static, str>,
-    },
-    Again {
-        pace: Pace,
-        at_least: Option<Duration>,
-        why: Cow<'static, str>,
-    },
+    TakeApart { why: Cow<'static, str> },
+    /// Nothing of it is known to be stored, or to be refused for good: ask again.
+    Again { scope: Scope, pace: Pace, at_least: Option<Duration>, why: Cow<'static, str> },
 }
 
-pub(super) fn decide(answer: &Result<Answer, Failure>, part: Part) -> Next {
+/// What a refusal that may pass is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Whatever is sent this way: there is no answer, a password is wrong, a limit of rate is met.
+    Way,
+    /// Some of the streams: the others are stored.
+    Streams,
+    /// The answer does not say it: perhaps everything, perhaps one stream. What becomes of the other streams tells.
+    Unknown,
+    /// As `Unknown`; it may be a single entry as well.
+    Entries,
+}
+
+pub(super) fn decide(answer: &Result<Answer, Failure>, part: Asked) -> Next {
     let answer = match answer {
         Ok(answer) => answer,
-        Err(Failure::Unreachable(why)) => return again(Pace::Backoff, None, why.clone()),
-        Err(Failure::NotSent(why)) => return again(Pace::Slow, None, why.clone()),
+        Err(Failure::Unreachable(why)) => return again(Scope::Way, Pace::Backoff, None, why.clone()),
+        Err(Failure::NotSent(why)) => return again(Scope::Way, Pace::Slow, None, why.clone()),
         Err(Failure::TenantName) => {
             return discard(part, Reason::IngesterError, "the tenant's name cannot be sent in a header");
         }
     };
-    match answer.status {
-        200..=299 => Next::Done,
+    let status = answer.status;
+    let wait = answer.retry_after;
+    match status {
+        200 | 204 if !answer.is_html => return Next::Done,
+        200 | 204 => return again(Scope::Way, Pace::Slow, wait, format!("status {status}, {NOT_LOKI}")),
+        _ => {}
+    }
+    if let Some(reason) = reasons::find(&answer.body).filter(|reason| reason.extent == Extent::Refused) {
+        return refused_for_now(answer, part, reason);
+    }
+    match status {
+        260 => again(Scope::Streams, Pace::Slow, wait, "status 260, ingestion is blocked"),
+        201..=299 => again(Scope::Way, Pace::Slow, wait, format!("status {status}, {NOT_LOKI}")),
         429 => rate_limited(answer, part),
         413 if part.entries > 1 => Next::Halve { why: "413, the push is too large".into() },
         413 => discard(part, Reason::IngesterError, "413, the entry is too large"),
-        408 | 425 | 499 | 500.. => again(Pace::Backoff, answer.retry_after, format!("status {}", answer.status)),
+        408 | 425 | 499 | 500.. => again(Scope::Unknown, Pace::Backoff, wait, format!("status {status}")),
         status => match needs_a_person(status, answer) {
-            Some(advice) => again(Pace::Slow, answer.retry_after, format!("status {status}, {advice}")),
+            Some((scope, advice)) => again(scope, Pace::Slow, wait, format!("status {status}, {advice}")),
             None => refused(answer, part),
         },
     }
+}
+
+/// Said of an answer that Loki never gives to a push.
+const NOT_LOKI: &str =
+    "which is not Loki's answer to a push: check url, and what is in front of Loki (a proxy, a sign-in page)";
+
+/// Some streams are refused until something changes in Loki: a block, or a limit of streams. It stores the others.
+fn refused_for_now(answer: &Answer, part: Asked, reason: &Known) -> Next {
+    let why = format!("status {}, {}", answer.status, reason.say);
+    let is_limit = reason.counted == "stream_limit";
+    if is_limit && part.drop_rate_limited {
+        return match part.streams {
+            1 => discard(part, Reason::StreamLimited, why),
+            _ => Next::TakeApart { why: why.into() },
+        };
+    }
+    let pace = if is_limit { Pace::Backoff } else { Pace::Slow };
+    again(Scope::Streams, pace, answer.retry_after, why)
 }
 
 /// What Loki counts the refused entries as.
 pub(super) fn counted(answer: &Result<Answer, Failure>) -> Option<Reason> {
     let body = &answer.as_ref().ok()?.body;
     reasons::find(body).map(|reason| Reason::Loki(reason.counted))
+}
+
+/// What kind of refusal it is, for a counter: Loki's word for it, or its status.
+pub(super) fn kind(answer: &Result<Answer, Failure>) -> Cow<'static, str> {
+    match answer {
+        Ok(answer) => match reasons::find(&answer.body) {
+            Some(reason) => reason.counted.into(),
+            None => format!("status_{}", answer.status).into(),
+        },
+        Err(_) => "failed".into(),
+    }
 }
 
 /// A limit of entries that it names.
@@ -118,7 +160,7 @@ pub(super) fn rate_limit(answer: &Result<Answer, Failure>) -> Option<Refusal> {
     Some(Refusal { of, named: reasons::named_limit(body) })
 }
 
-fn rate_limited(answer: &Answer, part: Part) -> Next {
+fn rate_limited(answer: &Answer, part: Asked) -> Next {
     let reason = reasons::find(&answer.body);
     let why = reason.map_or("status 429".into(), |r| format!("status 429, {}", r.say));
     if part.drop_rate_limited {
@@ -130,45 +172,53 @@ fn rate_limited(answer: &Answer, part: Part) -> Next {
     if part.attempt >= PATIENCE_WITH_SIZE && halves {
         return Next::Halve { why: why.into() };
     }
-    again(Pace::Backoff, answer.retry_after, why)
+    again(Scope::Way, Pace::Backoff, answer.retry_after, why)
 }
 
 /// Statuses about who asks, where and how, not about what is sent; and what to look at.
-fn needs_a_person(status: u16, answer: &Answer) -> Option<&'static str> {
-    Some(match status {
+fn needs_a_person(status: u16, answer: &Answer) -> Option<(Scope, &'static str)> {
+    let way = |advice| Some((Scope::Way, advice));
+    match status {
         0..=199 | 300..=399 => {
-            "a redirect that a push cannot follow (only 307 and 308 can be): put the final address into url"
+            way("a redirect that a push cannot follow (only 307 and 308 can be): put the final address into url")
         }
-        401 => "unauthorized: check basic_auth, authorization, bearer_token or oauth2, and tenant_id",
-        402 | 403 => "forbidden: check the credentials and the tenant_id of this client",
-        404 | 410 => "not found: check the path of url, Loki's is /loki/api/v1/push",
+        401 => way("unauthorized: check basic_auth, authorization, bearer_token or oauth2, and tenant_id"),
+        // A firewall for web applications refuses single pushes with it, for what their lines say.
+        402 | 403 => Some((Scope::Unknown, "forbidden: check the credentials and the tenant_id of this client")),
+        404 | 410 => way("not found: check the path of url, Loki's is /loki/api/v1/push"),
         405 | 411 | 415 | 421 | 426 | 451 => {
-            "the server takes no pushes there: check url, Loki's path is /loki/api/v1/push"
+            way("the server takes no pushes there: check url, Loki's path is /loki/api/v1/push")
         }
-        407 => "the proxy wants credentials: check proxy_url",
-        _ if answer.is_html => {
-            "a web page instead of Loki's answer: check url, its scheme, and what is in front of Loki"
-        }
-        _ => return reasons::find(&answer.body).filter(|r| r.extent == Extent::Everything).map(|r| r.say),
-    })
+        407 => way("the proxy wants credentials: check proxy_url"),
+        _ if answer.is_html => Some((
+            Scope::Unknown,
+            "a web page instead of Loki's answer: check url, its scheme, and what is in front of Loki",
+        )),
+        _ => reasons::find(&answer.body).filter(|r| r.extent == Extent::Everything).map(|r| (Scope::Way, r.say)),
+    }
 }
 
 /// 400, 422 and their like: something in it was refused, and what else is in it may be stored or not.
-fn refused(answer: &Answer, part: Part) -> Next {
-    let reason = reasons::find(&answer.body);
-    let why = match reason {
-        Some(reason) => format!("status {}, {}", answer.status, reason.say),
-        None => format!("status {}", answer.status),
+fn refused(answer: &Answer, part: Asked) -> Next {
+    let status = answer.status;
+    let Some(reason) = reasons::find(&answer.body) else {
+        return again(
+            Scope::Entries,
+            Pace::Slow,
+            answer.retry_after,
+            format!("status {status}, without a reason that Loki is known to give: check what is in front of Loki"),
+        );
     };
+    let why = format!("status {status}, {}", reason.say);
     // Only of a stream that travels alone does the answer say the whole truth (and not even whether the others are
     // stored: one label name that does not parse refuses the whole push).
     if part.streams > 1 {
         return Next::TakeApart { why: why.into() };
     }
-    match reason.map(|r| r.extent) {
+    match reason.extent {
         // Ignored entries that were merely too many are wanted again.
-        Some(Extent::Rate) => return rate_limited(answer, part),
-        Some(Extent::Stream) => return discard(part, Reason::IngesterError, why),
+        Extent::Rate => return rate_limited(answer, part),
+        Extent::Stream => return discard(part, Reason::IngesterError, why),
         _ => {}
     }
     match reasons::refused_entries(&answer.body) {
@@ -181,11 +231,11 @@ fn refused(answer: &Answer, part: Part) -> Next {
     }
 }
 
-fn again(pace: Pace, at_least: Option<Duration>, why: impl Into<Cow<'static, str>>) -> Next {
-    Next::Again { pace, at_least, why: why.into() }
+fn again(scope: Scope, pace: Pace, at_least: Option<Duration>, why: impl Into<Cow<'static, str>>) -> Next {
+    Next::Again { scope, pace, at_least, why: why.into() }
 }
 
-fn discard(part: Part, reason: Reason, why: impl Into<Cow<'static, str>>) -> Next {
+fn discard(part: Asked, reason: Reason, why: impl Into<Cow<'static, str>>) -> Next {
     Next::DoneBut { refused: part.entries, reason, why: why.into() }
 }
 
@@ -204,53 +254,72 @@ pub(super) fn retry_after(value: &str, now: std::time::SystemTime) -> Option<Dur
 mod tests {
     use super::*;
 
-    const STREAM: Part = Part { streams: 1, entries: 300, bytes: 20_000, attempt: 1, drop_rate_limited: false };
-    const STREAMS: Part = Part { streams: 3, ..STREAM };
-    const ENTRY: Part = Part { entries: 1, ..STREAM };
+    const STREAM: Asked = Asked { streams: 1, entries: 300, bytes: 20_000, attempt: 1, drop_rate_limited: false };
+    const STREAMS: Asked = Asked { streams: 3, ..STREAM };
+    const ENTRY: Asked = Asked { entries: 1, ..STREAM };
 
     fn answer(status: u16, body: &str) -> Result<Answer, Failure> {
         Ok(Answer { status, body: body.to_string(), ..Answer::default() })
     }
 
     /// The decision in a word.
-    fn word(answer: &Result<Answer, Failure>, part: Part) -> String {
+    fn word(answer: &Result<Answer, Failure>, part: Asked) -> String {
         match decide(answer, part) {
             Next::Done => "done".into(),
             Next::DoneBut { refused, reason, .. } => format!("less {refused} {}", reason.as_str()),
             Next::Halve { .. } => "halve".into(),
             Next::TakeApart { .. } => "apart".into(),
-            Next::Again { pace: Pace::Backoff, .. } => "again".into(),
-            Next::Again { pace: Pace::Slow, .. } => "slowly".into(),
+            Next::Again { scope, pace, .. } => {
+                let scope = match scope {
+                    Scope::Way => "",
+                    Scope::Streams => ", by stream",
+                    Scope::Unknown => ", streams in doubt",
+                    Scope::Entries => ", entries in doubt",
+                };
+                format!("{}{scope}", if pace == Pace::Slow { "slowly" } else { "again" })
+            }
         }
     }
 
     #[test]
     fn by_status() {
-        for (status, streams, stream, entry) in [
-            (200, "done", "done", "done"),
-            (204, "done", "done", "done"),
-            (301, "slowly", "slowly", "slowly"),
-            (308, "slowly", "slowly", "slowly"),
-            (400, "apart", "apart", "less 1 ingester_error"),
-            (401, "slowly", "slowly", "slowly"),
-            (403, "slowly", "slowly", "slowly"),
-            (404, "slowly", "slowly", "slowly"),
-            (405, "slowly", "slowly", "slowly"),
-            (407, "slowly", "slowly", "slowly"),
-            (408, "again", "again", "again"),
-            (413, "halve", "halve", "less 1 ingester_error"),
-            (415, "slowly", "slowly", "slowly"),
-            (422, "apart", "apart", "less 1 ingester_error"),
-            (429, "again", "again", "again"),
-            (431, "apart", "apart", "less 1 ingester_error"),
-            (500, "again", "again", "again"),
-            (503, "again", "again", "again"),
-            (599, "again", "again", "again"),
+        for (status, expected) in [
+            (200, "done"),
+            (201, "slowly"),
+            (202, "slowly"),
+            (204, "done"),
+            (206, "slowly"),
+            (260, "slowly, by stream"),
+            (299, "slowly"),
+            (301, "slowly"),
+            (308, "slowly"),
+            (400, "slowly, entries in doubt"),
+            (401, "slowly"),
+            (402, "slowly, streams in doubt"),
+            (403, "slowly, streams in doubt"),
+            (404, "slowly"),
+            (405, "slowly"),
+            (406, "slowly, entries in doubt"),
+            (407, "slowly"),
+            (408, "again, streams in doubt"),
+            (409, "slowly, entries in doubt"),
+            (410, "slowly"),
+            (412, "slowly, entries in doubt"),
+            (415, "slowly"),
+            (422, "slowly, entries in doubt"),
+            (429, "again"),
+            (431, "slowly, entries in doubt"),
+            (500, "again, streams in doubt"),
+            (503, "again, streams in doubt"),
+            (599, "again, streams in doubt"),
         ] {
             let answer = answer(status, "");
-            let words = [STREAMS, STREAM, ENTRY].map(|part| word(&answer, part));
-            assert_eq!(words, [streams, stream, entry], "{status}");
+            for part in [STREAMS, STREAM, ENTRY] {
+                assert_eq!(word(&answer, part), expected, "{status} {part:?}");
+            }
         }
+        let words = [STREAMS, STREAM, ENTRY].map(|part| word(&answer(413, ""), part));
+        assert_eq!(words, ["halve", "halve", "less 1 ingester_error"]);
     }
 
     #[test]
@@ -281,10 +350,14 @@ mod tests {
             ("one", "entry for stream '{a=\"b\"}' has timestamp too new: 2026-01-01", "less 1 ingester_error"),
             ("the whole stream", names, "less 300 ingester_error"),
             ("too much, under 400", rate, "again"),
-            ("unknown", "no", "apart"),
+            ("unknown", "no", "slowly, entries in doubt"),
             ("known and unknown", "entry too far behind; 3 errors like: no", "apart"),
             ("scheme", "Client sent an HTTP request to an HTTPS server.\n", "slowly"),
-            ("blocked", "ingestion blocked for user fake until '2026-01-01' with status code '400'", "slowly"),
+            (
+                "blocked",
+                "ingestion blocked for user fake until '2026-01-01' with status code '400'",
+                "slowly, by stream",
+            ),
         ] {
             assert_eq!(word(&answer(400, body), STREAM), expected, "{name}");
         }
@@ -295,24 +368,50 @@ mod tests {
     #[test]
     fn a_web_page_is_not_lokis_word() {
         let page = Ok(Answer { status: 400, is_html: true, body: "<html>".into(), ..Answer::default() });
-        assert_eq!(word(&page, ENTRY), "slowly");
+        assert_eq!(word(&page, ENTRY), "slowly, streams in doubt");
+        for status in [200, 204] {
+            let page = Ok(Answer { status, is_html: true, body: "<html>".into(), ..Answer::default() });
+            assert_eq!(word(&page, ENTRY), "slowly", "{status}");
+        }
+    }
+
+    #[test]
+    fn what_loki_refuses_of_a_stream_for_now_is_a_matter_of_that_stream_whatever_the_status() {
+        let blocked =
+            "ingestion blocked for user fake (policy 'chatty') until '2026-12-01T00:00:00Z' with status code '260'";
+        let limit = "maximum active stream limit exceeded when trying to create stream {a=\"b\"}, reduce the number of \
+                     active streams (reduce labels or reduce label values), or contact your Loki administrator";
+        let dropping = Asked { drop_rate_limited: true, ..STREAM };
+        for status in [260, 400, 403, 429, 503] {
+            for part in [STREAMS, STREAM, ENTRY, dropping] {
+                assert_eq!(word(&answer(status, blocked), part), "slowly, by stream", "{status}");
+            }
+            for (part, expected) in [
+                (STREAMS, "again, by stream"),
+                (STREAM, "again, by stream"),
+                (dropping, "less 300 stream_limited"),
+                (Asked { streams: 2, ..dropping }, "apart"),
+            ] {
+                assert_eq!(word(&answer(status, limit), part), expected, "{status} {part:?}");
+            }
+        }
     }
 
     #[test]
     fn rate_limits() {
         let listed = "total ignored: 97 out of 300 for stream: {a=\"b\"}";
-        let dropping = Part { drop_rate_limited: true, ..STREAM };
+        let dropping = Asked { drop_rate_limited: true, ..STREAM };
         for (part, body, expected) in [
             (dropping, listed, "less 97 rate_limited"),
             (dropping, "ingestion rate limit exceeded", "less 300 rate_limited"),
-            (Part { streams: 2, ..dropping }, listed, "less 300 rate_limited"),
+            (Asked { streams: 2, ..dropping }, listed, "less 300 rate_limited"),
             (STREAM, listed, "again"),
             // A push that is over the burst would never get through.
-            (Part { attempt: 4, bytes: 1 << 20, ..STREAM }, listed, "halve"),
-            (Part { attempt: 3, bytes: 1 << 20, ..STREAM }, listed, "again"),
-            (Part { attempt: 9, ..STREAM }, listed, "again"),
-            (Part { attempt: 4, ..STREAMS }, listed, "halve"),
-            (Part { attempt: 9, bytes: 1 << 20, ..ENTRY }, listed, "again"),
+            (Asked { attempt: 4, bytes: 1 << 20, ..STREAM }, listed, "halve"),
+            (Asked { attempt: 3, bytes: 1 << 20, ..STREAM }, listed, "again"),
+            (Asked { attempt: 9, ..STREAM }, listed, "again"),
+            (Asked { attempt: 4, ..STREAMS }, listed, "halve"),
+            (Asked { attempt: 9, bytes: 1 << 20, ..ENTRY }, listed, "again"),
         ] {
             assert_eq!(word(&answer(429, body), part), expected, "{part:?} {body}");
         }

@@ -13,8 +13,10 @@ use crate::model::units::GoDuration;
 const SLOW_CAP: Duration = Duration::from_secs(60);
 /// What needs a person starts this many doublings later: nobody mends it within a second.
 const SLOW_START: u32 = 3;
-/// A `Retry-After` beyond this is a mistake of the server's.
-const RETRY_AFTER_CAP: Duration = Duration::from_secs(600);
+/// A `Retry-After` beyond this is not waited for: a limit or an outage is over sooner, and lines are to flow soon after it.
+const RETRY_AFTER_CAP: Duration = Duration::from_secs(30);
+/// A stream that Loki refuses while it takes others is tried this often at least.
+const APART_CAP: Duration = Duration::from_secs(60);
 
 /// `backoff_config`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -56,7 +58,13 @@ impl Backoff {
         };
         let low = self.min_period.0.as_secs_f64() * 2f64.powi(doublings.min(32) as i32);
         let pause = Duration::from_secs_f64((low * (1.0 + chance)).min(cap.as_secs_f64()));
-        pause.max(at_least.unwrap_or_default().min(RETRY_AFTER_CAP))
+        // Those who were told the same number of seconds do not come back as one.
+        pause.max(at_least.unwrap_or_default().min(RETRY_AFTER_CAP).mul_f64(1.0 + chance / 5.0))
+    }
+
+    /// The same for a stream that is sent apart from its lane.
+    pub(super) fn pause_apart(&self, failures: u32, pace: Pace, at_least: Option<Duration>, chance: f64) -> Duration {
+        self.pause(failures, pace, at_least, chance).min(APART_CAP)
     }
 
     /// The number of attempts a batch has, if there is an end to them.
@@ -104,7 +112,7 @@ mod tests {
     #[test]
     fn retry_after_is_a_lower_bound_with_a_cap() {
         let backoff = Backoff::default();
-        for (failures, asked, secs) in [(1, 30, 30), (8, 30, 64), (1, 86_400, 600)] {
+        for (failures, asked, secs) in [(1, 20, 20), (8, 20, 64), (1, 86_400, 30)] {
             assert_eq!(backoff.pause(failures, Pace::Backoff, Some(asked * SECOND), 0.0), secs * SECOND);
         }
     }

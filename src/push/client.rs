@@ -263,7 +263,7 @@ async fn read(mut response: reqwest::Response) -> reqwest::Result<Answer> {
     let mut answer = Answer {
         status: response.status().as_u16(),
         retry_after: header("retry-after").and_then(|value| retry_after(value, SystemTime::now())),
-        is_html: header("content-type").is_some_and(|value| value.starts_with("text/html")),
+        is_html: header("content-type").is_some_and(is_html),
         body: String::new(),
     };
     let mut body = Vec::new();
@@ -277,7 +277,15 @@ async fn read(mut response: reqwest::Response) -> reqwest::Result<Answer> {
         }
     }
     answer.body = String::from_utf8_lossy(&body).into_owned();
+    // Loki's answers are text or JSON; some proxies send their pages without saying what they are.
+    answer.is_html |= answer.body.trim_start_matches('\u{feff}').trim_start().starts_with('<');
     Ok(answer)
+}
+
+/// `text/html` or `application/xhtml+xml`, with whatever parameters.
+fn is_html(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("text/html") || kind.eq_ignore_ascii_case("application/xhtml+xml")
 }
 
 /// The whole chain of causes in a line, without the URL.

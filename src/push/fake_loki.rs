@@ -132,7 +132,7 @@ impl FakeLoki {
                     return Ok(());
                 }
             };
-            if (200..300).contains(&status) {
+            if status == 204 || (status == 200 && body.is_empty()) {
                 self.store(&push);
             }
             let length = if status == 204 { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };

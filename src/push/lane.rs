@@ -1,31 +1,27 @@
-//! One way to Loki, for a tenant or for a stream of it: a batch at a time, oldest first, until it is settled.
+//! One way to Loki, for a tenant or for a stream of it: a push at a time, oldest first, until each entry's fate is known.
 
-use std::borrow::Cow;
-use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, Semaphore, watch};
 
-use super::answer::{self, Answer, Failure, Next, Part};
+use super::answer::{self, Answer, Asked, Failure, Next, Scope};
+use super::apart::{Apart, Queue};
 use super::backoff::{Backoff, Pace, chance};
 use super::client::Endpoint;
 use super::metrics::OfHost;
 use super::pace::{Limit, Paces, Refusal};
-use super::status::{Say, Status};
+use super::parts::{Part, Parts, Step};
+use super::probe::Probe;
+use super::status::Status;
 use super::{Stop, Tenant, reached};
-use crate::batch::Batch;
+use crate::batch::{Batch, StreamKey};
 use crate::model::Reason;
-use crate::model::units::{ByteSize, GoDuration};
 
 /// When so many entries of a stream are refused one by one and none is taken, what is wrong is the stream.
 const REFUSED_IN_A_ROW: usize = 64;
-
-/// After so many failures in a row a pause is long, and ends when another lane gets through.
-const LONG: u32 = 4;
 
 /// What the lanes of a client share.
 #[derive(Debug)]
@@ -34,44 +30,65 @@ pub(super) struct Road {
     pub(super) backoff: Backoff,
     pub(super) drop_rate_limited: bool,
     pub(super) metrics: OfHost,
-    pub(super) status: std::sync::Arc<Status>,
+    pub(super) status: Arc<Status>,
     pub(super) paces: Mutex<Paces>,
     /// So that many lanes are not as many connections.
     pub(super) permits: Semaphore,
-    /// Loki answers again: no need to sit out a pause.
+    pub(super) probe: Probe,
+    pub(super) apart: Apart,
+    /// A lane that was in trouble gets through: no need to sit out a pause.
     pub(super) cleared: Notify,
 }
 
-/// What became of a batch.
+/// What became of a lane's batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// All of it is delivered, or discarded and counted.
+    /// All of them are delivered, or discarded and counted, or wait apart.
     Settled,
     /// There is no time left to try again; what is not settled will be read from disk at the next start.
     GivenUp,
 }
 
+/// Which lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// One of the batcher's.
+    Lane(u64),
+    /// That of a stream which is set apart.
+    Apart(StreamKey),
+}
+
 #[derive(Debug)]
 pub(super) struct Lane {
-    pub(super) number: u64,
+    pub(super) place: Place,
     pub(super) tenant: Tenant,
-    /// In a row, over all parts of a batch: a refused half is no reason to knock faster.
+    queue: Arc<Queue>,
+    parts: Parts,
+    taken: Taken,
+    /// Attempts in a row, each in its turn, that did not get through.
     failures: u32,
-    /// How many there were when a pause was last cut short, in vain.
+    /// How many there were when a pause was last cut short because others got through, in vain.
     hoped: u32,
+    /// When the next attempt is due. One that comes earlier is a probe, which makes no pause longer.
+    due: Option<Instant>,
 }
 
-/// What is left to do with a part.
-enum Verdict {
-    Close,
-    /// So many of its entries, and the others are delivered.
-    Discard(usize, Reason),
-    Halve(Cow<'static, str>),
-    GiveUp,
+/// What comes after an attempt.
+enum After {
+    Next,
+    Pause(Pause),
 }
 
-/// How the stream that is being taken apart fares.
-#[derive(Default)]
+#[derive(Clone, Copy)]
+struct Pause {
+    /// It may be cut short when another lane gets through.
+    by_others: bool,
+    /// It may be cut short by a probe.
+    by_probe: bool,
+}
+
+/// How the stream that is being taken to pieces fares.
+#[derive(Debug, Default)]
 struct Taken {
     stream: String,
     stored: bool,
@@ -79,133 +96,225 @@ struct Taken {
 }
 
 impl Lane {
-    pub(super) fn new(number: u64, tenant: Tenant) -> Self {
-        Self { number, tenant, failures: 0, hoped: 0 }
+    pub(super) fn new(place: Place, tenant: Tenant, queue: Arc<Queue>) -> Self {
+        let apart = matches!(place, Place::Apart(_));
+        let (parts, taken) = (Parts::new(apart), Taken::default());
+        Self { place, tenant, queue, parts, taken, failures: 0, hoped: 0, due: None }
     }
 
-    /// Sends `batch`, in smaller and smaller parts where it is refused, until each entry's fate is known. `wake` hears
-    /// of each part that is no more.
-    pub(super) async fn deliver(
-        &mut self,
-        batch: Batch,
-        road: &Road,
-        wake: &Waker,
-        mut stop: watch::Receiver<Stop>,
-    ) -> Fate {
-        // A stack, so that the older half goes first and all of it before the younger.
-        let mut parts = vec![batch];
-        let mut taken = Taken::default();
-        while let Some(part) = parts.pop() {
-            taken.turn_to(&part);
-            match self.send(&part, road, &mut taken, &mut stop).await {
-                Verdict::Close => part.close(),
-                Verdict::Discard(entries, reason) => part.discard(entries, &reason),
-                Verdict::Halve(why) => match part.split() {
-                    (first, Some(second)) => parts.extend([second, first]),
-                    // `Halve` is said of more than one entry, and those can be parted.
-                    (single, None) => {
-                        self.discard(&single, single.entries(), single.bytes(), &Reason::IngesterError, &why, road);
-                        single.discard(1, &Reason::IngesterError);
-                    }
-                },
-                Verdict::GiveUp => {
-                    drop((part, parts));
-                    wake.wake_by_ref();
-                    return Fate::GivenUp;
-                }
+    pub(super) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Delivers what waits for the lane, until nothing does. `wake` hears of each part that is no more.
+    pub(super) async fn run(&mut self, road: &Road, wake: &Waker, mut stop: watch::Receiver<Stop>) -> Fate {
+        if self.is_apart() && self.failures == 0 {
+            // It was refused just now.
+            self.put_off(Pace::Backoff, None, road);
+            let cleared = road.apart.cleared.notified();
+            let pause = Pause { by_others: true, by_probe: false };
+            if self.rest(pause, cleared, road, &mut stop).await == Rest::Stopped {
+                return self.give_up(wake);
             }
+        }
+        while let Some(part) = self.next_part(road) {
+            let notify = if self.is_apart() { &road.apart.cleared } else { &road.cleared };
+            let mut cleared = Box::pin(notify.notified());
+            // Who gets through while this is being asked counts as well: it may fail only after that.
+            cleared.as_mut().enable();
+            let after = self.attempt(part, road).await;
             wake.wake_by_ref();
+            if let After::Pause(pause) = after
+                && self.rest(pause, cleared, road, &mut stop).await == Rest::Stopped
+            {
+                return self.give_up(wake);
+            }
         }
         Fate::Settled
     }
 
-    /// Sends one part until there is an answer that says what became of it.
-    async fn send(
-        &mut self,
-        part: &Batch,
-        road: &Road,
-        taken: &mut Taken,
-        stop: &mut watch::Receiver<Stop>,
-    ) -> Verdict {
-        let body = Bytes::from_owner(part.body().clone());
-        road.metrics.encoded(body.len());
-        let mut attempt = 0;
+    /// What to ask about now.
+    fn next_part(&mut self, road: &Road) -> Option<Part> {
         loop {
-            attempt += 1;
-            let apart = part.is_led().then_some(self.number);
-            self.keep_pace(part, apart, road).await;
-            let mut cleared = std::pin::pin!(road.cleared.notified());
-            // Who gets through while this is being asked counts as well: it may fail only after that.
-            cleared.as_mut().enable();
-            let asked = Instant::now();
-            let answer = self.ask(&body, road).await;
-            let round_trip = asked.elapsed();
-            let asked = Part {
-                streams: part.streams(),
-                entries: part.entries(),
-                bytes: part.bytes(),
-                attempt,
-                drop_rate_limited: road.drop_rate_limited,
-            };
-            match answer::decide(&answer, asked) {
-                Next::Done => {
-                    self.answered(road);
-                    part.answered_within(round_trip);
-                    road.paces().accepted(&self.tenant, apart, Instant::now());
-                    taken.stored = true;
-                    road.metrics.sent(part.entries(), body.len());
-                    return Verdict::Close;
-                }
-                Next::DoneBut { refused, reason, why } => {
-                    self.answered(road);
-                    part.answered_within(round_trip);
-                    let bytes = body.len() * refused / part.entries().max(1);
-                    self.discard(part, refused, bytes, &reason, &why, road);
-                    if refused < part.entries() {
-                        taken.stored = true;
-                        road.metrics.sent(part.entries() - refused, body.len() - bytes);
-                    } else {
-                        taken.refused += refused;
-                    }
-                    if let Some(bound) = answer::bound(&answer) {
-                        part.learn(bound);
-                    }
-                    return Verdict::Discard(refused, answer::counted(&answer).unwrap_or(reason));
-                }
-                Next::TakeApart { why } if part.streams() == 1 && taken.is_hopeless() => {
-                    self.discard(part, part.entries(), body.len(), &Reason::IngesterError, &why, road);
-                    return Verdict::Discard(part.entries(), Reason::IngesterError);
-                }
-                Next::Halve { why } | Next::TakeApart { why } => return Verdict::Halve(why),
-                Next::Again { pace, at_least, why } => {
-                    let limited = answer::rate_limit(&answer);
-                    if let Some(refusal) = limited {
-                        if refusal.of == Limit::Stream {
-                            part.limited();
-                        }
-                        self.slow_down(refusal, apart, road);
-                    }
-                    self.failed(pace, &why, road);
-                    if road.backoff.attempts().is_some_and(|attempts| attempt >= attempts) {
-                        let reason = last_reason(&answer);
-                        let why = format!("{why}, after max_retries attempts");
-                        self.discard(part, part.entries(), body.len(), &reason, &why, road);
-                        return Verdict::Discard(part.entries(), reason);
-                    }
-                    let pause = road.backoff.pause(self.failures, pace, at_least, chance());
-                    // A limit does not go away because others are below theirs, and a short pause is worth its while.
-                    // But what fails although others get through is not asked the faster for each of them.
-                    let is_long = self.failures >= self.hoped + LONG;
-                    let cleared = (limited.is_none() && at_least.is_none() && is_long).then_some(cleared);
-                    match rest(pause, cleared, stop).await {
-                        Rest::Over => {}
-                        Rest::Cleared => self.hoped = self.failures,
-                        Rest::Stopped => return Verdict::GiveUp,
-                    }
-                    road.metrics.retried(self.tenant());
+            if self.parts.is_in_doubt() {
+                while let Some(part) = self.queue.pop() {
+                    self.parts.push_probe(part);
                 }
             }
+            match self.parts.next() {
+                Some(part) if self.is_apart() => return Some(part),
+                Some(mut part) => {
+                    if let Some(batch) = road.apart.sort(part.batch) {
+                        part.batch = batch;
+                        return Some(part);
+                    }
+                }
+                None => self.parts.push(self.queue.pop()?),
+            }
         }
+    }
+
+    /// Sends one part, and deals with the answer.
+    async fn attempt(&mut self, mut part: Part, road: &Road) -> After {
+        let body = Bytes::from_owner(part.batch.body().clone());
+        if part.is_new() {
+            road.metrics.encoded(body.len());
+        }
+        let turn = if self.is_apart() { Some(road.apart.turn().await) } else { None };
+        let alone = self.leader(&part.batch);
+        self.keep_pace(&part.batch, alone, road).await;
+        let in_turn = self.due.is_none_or(|due| Instant::now() >= due);
+        part.begin(in_turn);
+        road.probe.attempted();
+        let asked = Instant::now();
+        let answer = self.ask(&body, road).await;
+        let round_trip = asked.elapsed();
+        let batch = &part.batch;
+        let about = Asked {
+            streams: batch.streams(),
+            entries: batch.entries(),
+            bytes: batch.bytes(),
+            attempt: part.attempts(),
+            drop_rate_limited: road.drop_rate_limited,
+        };
+        self.taken.turn_to(batch);
+        let next = answer::decide(&answer, about);
+        if let Some(turn) = turn {
+            turn.ended(matches!(next, Next::Done | Next::DoneBut { .. }));
+        }
+        match next {
+            Next::Done => {
+                self.answered(road);
+                batch.answered_within(round_trip);
+                road.paces().accepted(&self.tenant, alone, Instant::now());
+                self.taken.stored = true;
+                road.metrics.sent(batch.entries(), body.len());
+                self.parts.stored(batch);
+                part.batch.close();
+            }
+            Next::DoneBut { refused, reason, why } => {
+                self.answered(road);
+                batch.answered_within(round_trip);
+                let bytes = body.len() * refused / batch.entries().max(1);
+                road.discard(batch, refused, bytes, &reason, &why);
+                if refused < batch.entries() {
+                    self.taken.stored = true;
+                    road.metrics.sent(batch.entries() - refused, body.len() - bytes);
+                    self.parts.stored(batch);
+                } else {
+                    self.taken.refused += refused;
+                }
+                if let Some(bound) = answer::bound(&answer) {
+                    batch.learn(bound);
+                }
+                part.batch.discard(refused, &answer::counted(&answer).unwrap_or(reason));
+            }
+            Next::TakeApart { why } if about.streams == 1 && self.taken.is_hopeless() => {
+                let reason = answer::counted(&answer).unwrap_or(Reason::IngesterError);
+                self.discard(part, reason, &why, road);
+            }
+            Next::Halve { why } | Next::TakeApart { why } => {
+                // Both are said of more than one entry, and those can be parted.
+                if let Some(single) = self.parts.halve(part) {
+                    self.discard(single, Reason::IngesterError, &why, road);
+                }
+            }
+            Next::Again { scope, pace, at_least, why } => {
+                let limited = answer::rate_limit(&answer);
+                if let Some(refusal) = limited {
+                    if refusal.of == Limit::Stream {
+                        batch.limited();
+                    }
+                    self.slow_down(refusal, alone, road);
+                }
+                if road.backoff.attempts().is_some_and(|attempts| part.attempts() >= attempts) {
+                    self.failed(pace, &why, road);
+                    let why = format!("{why}, after max_retries attempts");
+                    self.discard(part, last_reason(&answer), &why, road);
+                    return After::Next;
+                }
+                return self.refused(part, &answer, (scope, pace, at_least, &why), in_turn, road);
+            }
+        }
+        After::Next
+    }
+
+    /// The part is to be asked about again, or some of it is.
+    fn refused(
+        &mut self,
+        part: Part,
+        answer: &Result<Answer, Failure>,
+        (scope, pace, at_least, why): (Scope, Pace, Option<Duration>, &str),
+        in_turn: bool,
+        road: &Road,
+    ) -> After {
+        if scope != Scope::Way {
+            road.metrics.refused(&answer::kind(answer));
+        }
+        let stream = part.batch.stream_labels().next().map(str::to_string);
+        let wait = match self.parts.refused(part, scope, pace == Pace::Backoff) {
+            Step::Next => false,
+            Step::Pause => true,
+            Step::SetApart(part) => {
+                self.say_apart(&part.batch, why, road);
+                road.apart.add(part);
+                false
+            }
+            Step::Discard(part) => {
+                self.discard(part, Reason::IngesterError, why, road);
+                false
+            }
+        };
+        if !wait {
+            return After::Next;
+        }
+        if in_turn || at_least.is_some() {
+            self.put_off(pace, at_least, road);
+        }
+        match self.place {
+            Place::Lane(_) => self.failed(pace, why, road),
+            Place::Apart(key) => {
+                road.say_still_refused(key, &self.tenant, &stream.unwrap_or_default(), why);
+            }
+        }
+        road.metrics.retried(self.tenant());
+        // A limit does not go away because others are below theirs, and who asks for a pause is to have it.
+        let may_be_early = answer::rate_limit(answer).is_none() && at_least.is_none();
+        // What fails although others get through is not asked the faster for each of them.
+        let by_others = may_be_early && (self.failures > self.hoped || self.is_apart());
+        After::Pause(Pause { by_others, by_probe: may_be_early && pace == Pace::Backoff && !self.is_apart() })
+    }
+
+    /// The next attempt is due after a pause that grows with each failure.
+    fn put_off(&mut self, pace: Pace, at_least: Option<Duration>, road: &Road) {
+        self.failures = self.failures.saturating_add(1);
+        let pause = match self.place {
+            Place::Lane(_) => road.backoff.pause(self.failures, pace, at_least, chance()),
+            Place::Apart(_) => road.backoff.pause_apart(self.failures, pace, at_least, chance()),
+        };
+        self.due = Some(Instant::now() + pause);
+    }
+
+    async fn rest(
+        &mut self,
+        pause: Pause,
+        cleared: impl Future<Output = ()>,
+        road: &Road,
+        stop: &mut watch::Receiver<Stop>,
+    ) -> Rest {
+        let due = self.due.unwrap_or_else(Instant::now);
+        let rest = tokio::select! {
+            biased;
+            () = reached(stop, Stop::Drain) => Rest::Stopped,
+            () = cleared, if pause.by_others => Rest::Cleared,
+            () = self.queue.filled(), if self.parts.is_in_doubt() => Rest::Over,
+            () = tokio::time::sleep_until(due.into()) => Rest::Over,
+            () = road.probe.turn(), if pause.by_probe => Rest::Over,
+        };
+        if rest == Rest::Cleared {
+            self.hoped = self.failures;
+        }
+        rest
     }
 
     async fn ask(&self, body: &Bytes, road: &Road) -> Result<Answer, Failure> {
@@ -219,10 +328,10 @@ impl Lane {
     }
 
     /// Waits until Loki's limits let the part through, as far as they are known.
-    async fn keep_pace(&self, part: &Batch, apart: Option<u64>, road: &Road) {
+    async fn keep_pace(&self, part: &Batch, alone: Option<u64>, road: &Road) {
         // Its own limit first, which it waits for alone. Each is charged once, however long the other takes.
-        if apart.is_some() {
-            self.pay(part, apart, road).await;
+        if alone.is_some() {
+            self.pay(part, alone, road).await;
         }
         let turn = road.paces().turn(&self.tenant, Instant::now());
         let _turn = turn.lock().await;
@@ -240,67 +349,58 @@ impl Lane {
         }
     }
 
-    fn slow_down(&self, refusal: Refusal, apart: Option<u64>, road: &Road) {
-        let rate = road.paces().refused(&self.tenant, apart, refusal, Instant::now());
-        let (client, tenant) = (road.status.name(), self.tenant());
-        tracing::debug!(client, tenant, limit = ?refusal.of, rate = %ByteSize(rate.into()), "sending slower");
+    fn slow_down(&self, refusal: Refusal, alone: Option<u64>, road: &Road) {
+        let rate = road.paces().refused(&self.tenant, alone, refusal, Instant::now());
+        road.say_slower(self.tenant(), refusal.of, rate);
     }
 
-    fn failed(&mut self, pace: Pace, why: &str, road: &Road) {
-        self.failures = self.failures.saturating_add(1);
-        let (client, host, tenant) = (road.status.name(), &road.metrics.host, self.tenant());
-        match (road.status.failed(&self.tenant, pace, why, Instant::now()), pace) {
-            (Say::Nothing, _) => {}
-            (Say::First, Pace::Backoff) => {
-                tracing::warn!(client, host, tenant, error = why, "pushes fail and are tried again");
-            }
-            (Say::First, Pace::Slow) => {
-                tracing::error!(
-                    client,
-                    host,
-                    tenant,
-                    error = why,
-                    "pushes fail until somebody acts; they are tried again, slowly"
-                );
-            }
-            (Say::Reminder { since, attempts }, _) => {
-                let since = GoDuration(Duration::from_secs(since.as_secs()));
-                tracing::warn!(client, host, tenant, %since, attempts, error = why, "pushes still fail");
-            }
-        }
+    fn failed(&self, pace: Pace, why: &str, road: &Road) {
+        road.say_failed(&self.tenant, self.place, pace, why);
     }
 
     /// Loki has spoken about the entries, so the way to it is open.
     fn answered(&mut self, road: &Road) {
-        (self.failures, self.hoped) = (0, 0);
+        let was_failing = std::mem::take(&mut self.failures) > 0;
+        (self.hoped, self.due) = (0, None);
         road.cleared.notify_waiters();
-        if let Some((lasted, attempts)) = road.status.answered(&self.tenant, Instant::now()) {
-            let lasted = GoDuration(Duration::from_millis(lasted.as_millis() as u64));
-            tracing::info!(client = road.status.name(), host = road.metrics.host, tenant = self.tenant(), %lasted, attempts,
-                "pushes succeed again");
+        match self.place {
+            Place::Lane(_) => road.say_answered(&self.tenant, self.place),
+            Place::Apart(_) if was_failing => road.apart.cleared.notify_waiters(),
+            Place::Apart(_) => {}
         }
     }
 
-    fn discard(&self, part: &Batch, entries: usize, bytes: usize, reason: &Reason, why: &str, road: &Road) {
-        road.metrics.dropped(self.tenant(), reason, entries, bytes);
-        let stream = match part.streams() {
-            1 => part.stream_labels().next().unwrap_or_default().to_string(),
-            streams => format!("{streams} streams"),
-        };
-        let entries = road.status.discarded(&stream, why, entries, Instant::now());
-        if entries > 0 {
-            let client = road.status.name();
-            tracing::warn!(
-                client,
-                host = road.metrics.host,
-                tenant = self.tenant(),
-                stream,
-                entries,
-                reason = reason.as_str(),
-                error = why,
-                "entries discarded"
-            );
+    fn say_apart(&self, batch: &Batch, why: &str, road: &Road) {
+        if let Some(key) = batch.stream_keys().next() {
+            road.say_set_apart(key, &self.tenant, batch, why);
         }
+    }
+
+    fn discard(&self, part: Part, reason: Reason, why: &str, road: &Road) {
+        let batch = part.batch;
+        let entries = batch.entries();
+        road.discard(&batch, entries, batch.body().len(), &reason, why);
+        batch.discard(entries, &reason);
+    }
+
+    /// Nothing may overtake what is given up.
+    fn give_up(&mut self, wake: &Waker) -> Fate {
+        self.queue.close();
+        self.parts = Parts::new(self.is_apart());
+        wake.wake_by_ref();
+        Fate::GivenUp
+    }
+
+    /// Whose limit of rate a batch meets besides that of its tenant: that of the stream that leads the lane.
+    fn leader(&self, batch: &Batch) -> Option<u64> {
+        match self.place {
+            Place::Lane(number) if batch.is_led() => Some(number),
+            _ => None,
+        }
+    }
+
+    fn is_apart(&self) -> bool {
+        matches!(self.place, Place::Apart(_))
     }
 
     fn tenant(&self) -> &str {
@@ -337,24 +437,10 @@ fn last_reason(answer: &Result<Answer, Failure>) -> Reason {
 }
 
 /// How a pause ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rest {
     Over,
     Cleared,
     /// There is to be no further attempt.
     Stopped,
-}
-
-async fn rest(pause: Duration, cleared: Option<Pin<&mut Notified<'_>>>, stop: &mut watch::Receiver<Stop>) -> Rest {
-    let cleared = async {
-        match cleared {
-            Some(cleared) => cleared.await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        biased;
-        () = reached(stop, Stop::Drain) => Rest::Stopped,
-        () = cleared => Rest::Cleared,
-        () = tokio::time::sleep(pause) => Rest::Over,
-    }
 }

@@ -1,6 +1,6 @@
 //! What pushing counts, under Promtail's names.
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
 use crate::metrics::{Registry, register};
 use crate::model::Reason;
@@ -20,6 +20,8 @@ pub struct Metrics {
     mutated_entries: IntCounterVec,
     batch_retries: IntCounterVec,
     request_duration: HistogramVec,
+    refused_pushes: IntCounterVec,
+    refused_streams: IntGaugeVec,
 }
 
 impl Metrics {
@@ -36,6 +38,21 @@ impl Metrics {
             dropped_entries: counter("promtail_dropped_entries_total", "Entries given up, by reason.", &by_reason),
             mutated_bytes: counter("promtail_mutated_bytes_total", "Bytes cut from entries.", &by_reason),
             mutated_entries: counter("promtail_mutated_entries_total", "Entries that were cut.", &by_reason),
+            refused_pushes: counter(
+                "fantail_refused_pushes_total",
+                "Pushes that were refused for now because of what is in them; they are tried again. The reason is Loki's word, or the status.",
+                &["host", "reason"],
+            ),
+            refused_streams: register(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "fantail_refused_streams",
+                        "Streams that Loki refuses while it takes others. Their lines wait in their files.",
+                    ),
+                    &["host"],
+                ),
+            ),
             batch_retries: counter("promtail_batch_retries_total", "Pushes sent again.", &["host", "tenant"]),
             request_duration: register(
                 registry,
@@ -70,6 +87,7 @@ impl Metrics {
             encoded_bytes: self.encoded_bytes.with_label_values(&[host]),
             sent_bytes: self.sent_bytes.with_label_values(&[host]),
             sent_entries: self.sent_entries.with_label_values(&[host]),
+            refused_streams: self.refused_streams.with_label_values(&[host]),
             host: host.to_string(),
             all: self.clone(),
         }
@@ -84,6 +102,7 @@ pub(super) struct OfHost {
     encoded_bytes: IntCounter,
     sent_bytes: IntCounter,
     sent_entries: IntCounter,
+    refused_streams: IntGauge,
 }
 
 impl OfHost {
@@ -109,6 +128,16 @@ impl OfHost {
     pub(super) fn sent(&self, entries: usize, bytes: usize) {
         self.sent_entries.inc_by(entries as u64);
         self.sent_bytes.inc_by(bytes as u64);
+    }
+
+    /// A push was refused for now; `reason` is one of a few hundred at most.
+    pub(super) fn refused(&self, reason: &str) {
+        self.all.refused_pushes.with_label_values(&[self.host.as_str(), reason]).inc();
+    }
+
+    /// So many streams are refused while others are taken.
+    pub(super) fn refused_streams(&self, streams: usize) {
+        self.refused_streams.set(i64::try_from(streams).unwrap_or(i64::MAX));
     }
 
     pub(super) fn retried(&self, tenant: &str) {

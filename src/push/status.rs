@@ -1,14 +1,16 @@
 //! How a client fares: for the pages, and for a log that says what changed and not what goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::backoff::Pace;
+use super::lane::Place;
+use crate::batch::StreamKey;
 use crate::model::ClientReport;
 use crate::model::units::GoDuration;
 
-/// What goes on is said again this often.
+/// What goes on is said again this often. What comes back within it is taken for the same.
 const REMINDER: Duration = Duration::from_secs(60);
 
 /// Kinds of discards that are remembered, to say each once a minute.
@@ -26,8 +28,11 @@ pub struct Status {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The lanes that do not get through.
+    /// The tenants of which a lane does not get through, or did not a moment ago.
     troubles: BTreeMap<Tenant, Trouble>,
+    /// The streams that are refused while others are taken, and those who were told of it.
+    apart: HashMap<StreamKey, (Tenant, String)>,
+    refusals: BTreeMap<Tenant, Refusal>,
     last_error: Option<String>,
     discards: BTreeMap<(String, String), Discards>,
 }
@@ -37,9 +42,22 @@ struct Trouble {
     since: Instant,
     attempts: u64,
     why: String,
+    /// When the log last spoke of it.
     said: Instant,
     /// Whether it has been said that a person is needed.
     asked: bool,
+    /// Whether its beginning has been said, so that its end is to be.
+    is_told: bool,
+    /// The lanes that do not get through; none: it is over.
+    lanes: BTreeSet<Place>,
+}
+
+/// Streams of a tenant are refused.
+#[derive(Debug)]
+struct Refusal {
+    since: Instant,
+    said: Instant,
+    streams: usize,
 }
 
 #[derive(Debug)]
@@ -73,33 +91,100 @@ impl Status {
         &self.name
     }
 
-    pub(super) fn failed(&self, tenant: &Tenant, pace: Pace, why: &str, now: Instant) -> Say {
+    /// A lane of the tenant did not get through.
+    pub(super) fn failed(&self, tenant: &Tenant, place: Place, pace: Pace, why: &str, now: Instant) -> Say {
         let mut state = self.lock();
         state.last_error = Some(why.to_string());
         let needs_person = pace == Pace::Slow;
+        let quiet = |trouble: &Trouble| now.duration_since(trouble.said) >= REMINDER;
+        // What is over is forgotten once it would be said again.
+        state.troubles.retain(|_, trouble| !trouble.lanes.is_empty() || !quiet(trouble));
         let Some(trouble) = state.troubles.get_mut(tenant) else {
-            let trouble = Trouble { since: now, attempts: 1, why: why.to_string(), said: now, asked: needs_person };
+            let (why, asked, lanes) = (why.to_string(), needs_person, BTreeSet::from([place]));
+            let trouble = Trouble { since: now, attempts: 1, why, said: now, asked, is_told: true, lanes };
             state.troubles.insert(tenant.clone(), trouble);
             return Say::First;
         };
         trouble.attempts += 1;
         trouble.why = why.to_string();
-        if needs_person && !trouble.asked {
-            trouble.asked = true;
-            trouble.said = now;
-            return Say::First;
-        }
-        if now.duration_since(trouble.said) < REMINDER {
-            return Say::Nothing;
-        }
-        trouble.said = now;
-        Say::Reminder { since: now.duration_since(trouble.since), attempts: trouble.attempts }
+        trouble.lanes.insert(place);
+        let say = match (needs_person && !trouble.asked, quiet(trouble)) {
+            (true, _) => Say::First,
+            (_, true) => Say::Reminder { since: now.duration_since(trouble.since), attempts: trouble.attempts },
+            _ => return Say::Nothing,
+        };
+        trouble.asked |= needs_person;
+        (trouble.said, trouble.is_told) = (now, true);
+        say
     }
 
-    /// How long it lasted and how many attempts it took, if there was trouble.
-    pub(super) fn answered(&self, tenant: &Tenant, now: Instant) -> Option<(Duration, u64)> {
-        let trouble = self.lock().troubles.remove(tenant)?;
+    /// A lane got through. How long the trouble lasted and how many attempts it took, if that was the last of its tenant's
+    /// lanes that did not. What comes back within a minute is the same trouble, and is not said again before that.
+    pub(super) fn answered(&self, tenant: &Tenant, place: Place, now: Instant) -> Option<(Duration, u64)> {
+        let mut state = self.lock();
+        if state.troubles.is_empty() {
+            return None;
+        }
+        let trouble = state.troubles.get_mut(tenant)?;
+        if !trouble.lanes.remove(&place) || !trouble.lanes.is_empty() || !trouble.is_told {
+            return None;
+        }
+        (trouble.said, trouble.is_told, trouble.asked) = (now, false, false);
         Some((now.duration_since(trouble.since), trouble.attempts))
+    }
+
+    /// A stream is refused while others are taken. How many of its tenant there are, if that is to be said now; or 0.
+    pub(super) fn set_apart(&self, key: StreamKey, tenant: &Tenant, why: &str, now: Instant) -> usize {
+        let mut state = self.lock();
+        let text = format!("stream refused: {why}");
+        state.last_error = Some(text);
+        let is_new = state.apart.insert(key, (tenant.clone(), why.to_string())).is_none();
+        let refusal = state.refusals.entry(tenant.clone());
+        let refusal = refusal.or_insert(Refusal { since: now, said: now, streams: 0 });
+        refusal.streams += usize::from(is_new);
+        let is_first = refusal.streams == 1 && is_new && refusal.said == now;
+        if !is_first && now.duration_since(refusal.said) < REMINDER {
+            return 0;
+        }
+        refusal.said = now;
+        refusal.streams
+    }
+
+    /// A stream that is set apart was refused again. How many of its tenant there are, if that is to be said again; or 0.
+    pub(super) fn still_refused(&self, key: StreamKey, why: &str, now: Instant) -> usize {
+        let mut state = self.lock();
+        let State { apart, refusals, .. } = &mut *state;
+        let Some((tenant, known)) = apart.get_mut(&key) else {
+            return 0;
+        };
+        if known != why {
+            *known = why.to_string();
+        }
+        match refusals.get_mut(tenant) {
+            Some(refusal) if now.duration_since(refusal.said) >= REMINDER => {
+                refusal.said = now;
+                refusal.streams
+            }
+            _ => 0,
+        }
+    }
+
+    /// A stream is no longer set apart; gives the tenant, and how long it lasted, if it was the last one of it.
+    pub(super) fn taken(&self, key: StreamKey, now: Instant) -> Option<(Tenant, Duration)> {
+        let mut state = self.lock();
+        let (tenant, _) = state.apart.remove(&key)?;
+        let refusal = state.refusals.get_mut(&tenant)?;
+        refusal.streams -= 1;
+        if refusal.streams > 0 {
+            return None;
+        }
+        let lasted = now.duration_since(refusal.since);
+        state.refusals.remove(&tenant);
+        Some((tenant, lasted))
+    }
+
+    pub(super) fn refused_streams(&self) -> usize {
+        self.lock().apart.len()
     }
 
     /// How many discarded entries of this stream to speak of now; 0: it was said less than a minute ago.
@@ -131,16 +216,21 @@ impl Status {
 
     fn report_at(&self, now: Instant) -> ClientReport {
         let state = self.lock();
-        let troubles = state.troubles.iter().map(|(tenant, trouble)| {
-            let since = GoDuration(Duration::from_secs(now.duration_since(trouble.since).as_secs()));
-            let tenant = tenant.as_ref().map_or(String::new(), |tenant| format!("tenant {tenant} "));
-            format!("{tenant}failing for {since}: {}", trouble.why)
+        let of = |tenant: &Tenant| tenant.as_ref().map_or(String::new(), |tenant| format!("tenant {tenant} "));
+        let since = |at: Instant| GoDuration(Duration::from_secs(now.duration_since(at).as_secs()));
+        let failing = state.troubles.iter().filter(|(_, trouble)| !trouble.lanes.is_empty());
+        let failing =
+            failing.map(|(t, trouble)| format!("{}failing for {}: {}", of(t), since(trouble.since), trouble.why));
+        let refused = state.refusals.iter().map(|(tenant, refusal)| {
+            let (streams, why) = (refusal.streams, state.why_refused(tenant));
+            let streams = if streams == 1 { "1 stream".to_string() } else { format!("{streams} streams") };
+            format!("{}{streams} refused for {}: {why}", of(tenant), since(refusal.since))
         });
-        let troubles: Vec<String> = troubles.collect();
+        let all: Vec<String> = failing.chain(refused).collect();
         ClientReport {
             name: self.name.clone(),
             url: self.url.clone(),
-            state: if troubles.is_empty() { "ok".to_string() } else { troubles.join("; ") },
+            state: if all.is_empty() { "ok".to_string() } else { all.join("; ") },
             last_error: state.last_error.clone(),
         }
     }
@@ -151,11 +241,20 @@ impl Status {
     }
 }
 
+impl State {
+    /// The reasons for which streams of this tenant are refused, each once.
+    fn why_refused(&self, tenant: &Tenant) -> String {
+        let whys = self.apart.values().filter(|(of, _)| of == tenant).map(|(_, why)| why.as_str());
+        whys.collect::<BTreeSet<_>>().into_iter().take(3).collect::<Vec<_>>().join(", ")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const LANE: Place = Place::Lane(1);
 
     fn status() -> Status {
         Status::new("c".into(), "http://loki/p".into())
@@ -164,7 +263,7 @@ mod tests {
     #[test]
     fn says_the_beginning_a_reminder_and_the_end() {
         let (status, start) = (status(), Instant::now());
-        let failed = |at: u32, pace| status.failed(&None, pace, "refused", start + at * SECOND);
+        let failed = |at: u32, pace| status.failed(&None, LANE, pace, "refused", start + at * SECOND);
         assert_eq!(failed(0, Pace::Backoff), Say::First);
         assert_eq!(failed(30, Pace::Backoff), Say::Nothing);
         assert_eq!(failed(61, Pace::Backoff), Say::Reminder { since: 61 * SECOND, attempts: 3 });
@@ -172,8 +271,37 @@ mod tests {
         // A wrong password behind a restarted Loki is news.
         assert_eq!(failed(63, Pace::Slow), Say::First);
         assert_eq!(failed(64, Pace::Slow), Say::Nothing);
-        assert_eq!(status.answered(&None, start + 70 * SECOND), Some((70 * SECOND, 6)));
-        assert_eq!(status.answered(&None, start + 71 * SECOND), None);
+        assert_eq!(status.answered(&None, LANE, start + 70 * SECOND), Some((70 * SECOND, 6)));
+        assert_eq!(status.answered(&None, LANE, start + 71 * SECOND), None);
+    }
+
+    #[test]
+    fn trouble_that_comes_and_goes_is_said_once_a_minute() {
+        let (status, start) = (status(), Instant::now());
+        let failed = |at: u32| status.failed(&None, LANE, Pace::Backoff, "refused", start + at * SECOND);
+        let answered = |at: u32| status.answered(&None, LANE, start + at * SECOND).is_some();
+        assert_eq!((failed(0), answered(1)), (Say::First, true));
+        for at in (2..60).step_by(2) {
+            assert_eq!((failed(at), answered(at + 1)), (Say::Nothing, false), "{at}");
+            assert_eq!(status.report_at(start + at * SECOND).state, "ok");
+        }
+        assert_eq!(failed(61), Say::First);
+        assert!(answered(62));
+        // After a quiet minute it is another trouble.
+        assert_eq!((failed(130), answered(131)), (Say::First, true));
+    }
+
+    #[test]
+    fn another_lane_that_gets_through_ends_nothing() {
+        let (status, start) = (status(), Instant::now());
+        let other = Place::Lane(2);
+        assert_eq!(status.failed(&None, LANE, Pace::Backoff, "refused", start), Say::First);
+        assert_eq!(status.failed(&None, other, Pace::Backoff, "refused", start), Say::Nothing);
+        for n in 1..10 {
+            assert_eq!(status.answered(&None, other, start + n * SECOND), None);
+            assert_eq!(status.report_at(start + n * SECOND).state, format!("failing for {n}s: refused"));
+        }
+        assert_eq!(status.answered(&None, LANE, start + 10 * SECOND), Some((10 * SECOND, 2)));
     }
 
     #[test]
@@ -181,10 +309,10 @@ mod tests {
         let (status, start) = (status(), Instant::now());
         assert_eq!(status.report_at(start).state, "ok");
         let tenant = Some(Arc::from("a"));
-        status.failed(&tenant, Pace::Backoff, "status 500", start);
+        status.failed(&tenant, LANE, Pace::Backoff, "status 500", start);
         let report = status.report_at(start + 90 * SECOND);
         assert_eq!(report.state, "tenant a failing for 1m30s: status 500");
-        status.answered(&tenant, start);
+        status.answered(&tenant, LANE, start);
         let report = status.report_at(start);
         assert_eq!((report.state.as_str(), report.last_error.as_deref()), ("ok", Some("status 500")));
     }

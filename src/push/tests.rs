@@ -3,6 +3,8 @@
 mod authentication;
 mod certificates;
 mod delivery;
+mod recovery;
+mod refusals;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

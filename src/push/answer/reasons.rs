@@ -19,6 +19,8 @@ pub(super) enum Extent {
     Stream,
     /// Entries that are wanted later.
     Rate,
+    /// Streams that Loki refuses until something changes there. It stores the others.
+    Refused,
     /// Whatever is sent there, until a person changes it.
     Everything,
 }
@@ -47,10 +49,20 @@ const KNOWN: [Known; 19] = [
         Extent::Everything,
         "unknown",
     ),
-    known("ingestion blocked", "ingestion is blocked for this tenant", Extent::Everything, "blocked_ingestion"),
+    known(
+        "ingestion blocked",
+        "ingestion is blocked for this tenant or policy (block_ingestion_until in Loki's limits)",
+        Extent::Refused,
+        "blocked_ingestion",
+    ),
+    known(
+        "maximum active stream limit exceeded",
+        "maximum active stream limit exceeded (max_streams_per_user in Loki's limits): use fewer labels, or raise it",
+        Extent::Refused,
+        "stream_limit",
+    ),
     known(STREAM_RATE, "per stream rate limit exceeded", Extent::Rate, "per_stream_rate_limit"),
     known(INGESTION_RATE, "ingestion rate limit exceeded", Extent::Rate, "rate_limited"),
-    known("maximum active stream limit exceeded", "maximum active stream limit exceeded", Extent::Rate, "stream_limit"),
     known("error parsing labels", "a label name that does not parse", Extent::Stream, "invalid_labels"),
     known("at least one label pair is required", "a stream needs at least one label", Extent::Stream, "missing_labels"),
     known("label names; limit", "too many label names", Extent::Stream, "max_label_names_per_series"),

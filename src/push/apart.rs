@@ -1,0 +1,164 @@
+//! Streams that Loki refuses while it takes others: each is sent on its own, slowly, and its lane goes on without it.
+//!
+//! What comes of such a stream later waits behind what was refused, so that it arrives in order. All such streams of a client
+//! together are asked about once a second at most while they are refused, however many there are; once one of them is taken,
+//! the others are tried at once.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::Tenant;
+use super::parts::Part;
+use crate::batch::{Batch, StreamKey};
+
+/// Between two attempts while they are in vain.
+const SPACING: Duration = Duration::from_secs(1);
+
+/// Batches that wait for a lane.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    parts: VecDeque<Part>,
+    /// What came before was given up, and nothing may overtake it.
+    is_closed: bool,
+}
+
+impl Queue {
+    pub(super) fn push(&self, part: Part) {
+        let mut waiting = lock(&self.waiting);
+        if !waiting.is_closed {
+            waiting.parts.push_back(part);
+        }
+        drop(waiting);
+        self.arrived.notify_one();
+    }
+
+    pub(super) fn pop(&self) -> Option<Part> {
+        lock(&self.waiting).parts.pop_front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.waiting).parts.is_empty()
+    }
+
+    /// Waits until there is something.
+    pub(super) async fn filled(&self) {
+        while self.is_empty() {
+            self.arrived.notified().await;
+        }
+    }
+
+    /// That of the batches, which are all of one.
+    pub(super) fn tenant(&self) -> Tenant {
+        lock(&self.waiting).parts.front().and_then(|part| part.batch.tenant().cloned())
+    }
+
+    pub(super) fn close(&self) {
+        let mut waiting = lock(&self.waiting);
+        waiting.is_closed = true;
+        waiting.parts.clear();
+    }
+}
+
+type NewStreams = Vec<(StreamKey, Arc<Queue>)>;
+
+/// The streams of a client that are set apart.
+#[derive(Debug, Default)]
+pub(super) struct Apart {
+    streams: Mutex<HashMap<StreamKey, Arc<Queue>>>,
+    /// How many there are: nearly always none, and each push asks.
+    count: AtomicUsize,
+    /// Those that have no lane of their own yet.
+    new: Mutex<NewStreams>,
+    pub(super) is_new: Notify,
+    /// Whose attempt is next, and not before when.
+    turn: tokio::sync::Mutex<Option<Instant>>,
+    /// One of them was taken: the others may be as well.
+    pub(super) cleared: Notify,
+}
+
+impl Apart {
+    /// The stream's part, which has no other, is sent apart from now on, and so are those that follow.
+    pub(super) fn add(&self, mut part: Part) {
+        let Some(key) = part.batch.stream_keys().next() else {
+            return;
+        };
+        part.batch.set_apart();
+        let mut streams = lock(&self.streams);
+        if let Some(queue) = streams.get(&key) {
+            queue.push(part);
+            return;
+        }
+        let queue = Arc::<Queue>::default();
+        queue.push(part);
+        streams.insert(key, queue.clone());
+        self.count.store(streams.len(), Ordering::Relaxed);
+        drop(streams);
+        lock(&self.new).push((key, queue));
+        self.is_new.notify_one();
+    }
+
+    /// What of a batch is not of a stream that is set apart; such streams' entries queue behind what was refused of them.
+    pub(super) fn sort(&self, batch: Batch) -> Option<Batch> {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return Some(batch);
+        }
+        let (rest, apart) = {
+            let streams = lock(&self.streams);
+            batch.take_apart(|key| streams.contains_key(&key))
+        };
+        apart.into_iter().for_each(|batch| self.add(Part::new(batch)));
+        rest
+    }
+
+    pub(super) fn take_new(&self) -> Option<(StreamKey, Arc<Queue>)> {
+        lock(&self.new).pop()
+    }
+
+    /// Nothing is left of the stream here; it takes its old lane again. False: something has come meanwhile.
+    pub(super) fn remove_if_empty(&self, key: StreamKey) -> bool {
+        let mut streams = lock(&self.streams);
+        let is_empty = streams.get(&key).is_none_or(|queue| queue.is_empty());
+        if is_empty {
+            streams.remove(&key);
+            self.count.store(streams.len(), Ordering::Relaxed);
+        }
+        is_empty
+    }
+
+    /// Waits for the turn to ask about a stream that is set apart. What is returned says what came of it.
+    pub(super) async fn turn(&self) -> Turn<'_> {
+        let next = self.turn.lock().await;
+        if let Some(at) = *next {
+            tokio::time::sleep_until(at).await;
+        }
+        Turn { next }
+    }
+}
+
+/// The right to ask once.
+#[derive(Debug)]
+pub(super) struct Turn<'t> {
+    next: tokio::sync::MutexGuard<'t, Option<Instant>>,
+}
+
+impl Turn<'_> {
+    pub(super) fn ended(mut self, is_stored: bool) {
+        *self.next = (!is_stored).then(|| Instant::now() + SPACING);
+    }
+}
+
+// Nothing is called under these locks that could leave them half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,265 @@
+//! What is left of the batches of a lane, and in which order it is asked about.
+//!
+//! A push carries several streams, and an answer that refuses it says seldom which of them it is about. So a push that is
+//! refused is sent again in smaller parts until the streams that are refused are known. Three rules keep this cheap and safe:
+//!
+//! - *Nothing is parted at full speed on suspicion.* A server that fails answers each part as it answered the whole. Only once
+//!   a part was stored is it known that the refusals are about what is sent; until then each pause is followed by one attempt, with
+//!   less and less.
+//! - *A stream is sent oldest first.* Parts of one stream keep their order; what is set apart takes its younger parts along.
+//! - *Only an entry that is refused alone, while others of its stream are stored, and then once more, is discarded*, if the
+//!   answer gives no reason that Loki is known to give. Whatever else is refused waits.
+
+use std::collections::{HashSet, VecDeque};
+
+use super::answer::Scope;
+use crate::batch::{Batch, StreamKey};
+
+/// After so many refusals in a row it is no longer believed that they are about what is sent.
+const DOUBT: u32 = 16;
+
+/// How many single entries are tried of a stream of which nothing is stored.
+const MOST_SINGLE: usize = 64;
+
+/// How often an entry is asked about alone, after others of its stream were stored, before it is discarded.
+const STRIKES: u32 = 3;
+
+/// Some streams, or some entries of one stream.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) batch: Batch,
+    /// How often it was sent in turn, it or what it is a part of. Attempts that come before their turn are not counted.
+    attempts: u32,
+    /// How often it was refused, a single entry, though others of its stream were stored.
+    strikes: u32,
+    /// Others of its stream were stored while it was refused.
+    is_odd: bool,
+    is_new: bool,
+}
+
+/// What to do about a part that was refused.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Ask about the next part at once.
+    Next,
+    /// Ask about the next part after a pause.
+    Pause,
+    /// This stream is refused, others are not: it is to wait on its own.
+    SetApart(Part),
+    /// Nobody will ever take this entry.
+    Discard(Part),
+}
+
+impl Part {
+    pub(super) fn new(batch: Batch) -> Self {
+        Self { batch, attempts: 0, strikes: 0, is_odd: false, is_new: true }
+    }
+
+    /// Whether it was never sent as it is.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    pub(super) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// It is sent now.
+    pub(super) fn begin(&mut self, in_turn: bool) {
+        self.is_new = false;
+        self.attempts += u32::from(in_turn);
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    queue: VecDeque<Part>,
+    /// Single entries of a stream that were refused alone, oldest first. The stream's other entries are tried meanwhile.
+    held: Vec<Part>,
+    /// Whether refusals are being looked into; until nothing is left.
+    is_troubled: bool,
+    /// Whether anything was stored since the first of these refusals.
+    stored: bool,
+    /// Of which streams.
+    stored_streams: HashSet<StreamKey>,
+    /// Refusals since something was stored.
+    in_a_row: u32,
+    /// This lane is that of one stream that is set apart: it waits here, and nowhere else.
+    apart: bool,
+}
+
+impl Parts {
+    pub(super) fn new(apart: bool) -> Self {
+        Self { apart, ..Self::default() }
+    }
+
+    pub(super) fn push(&mut self, part: Part) {
+        self.queue.push_back(part);
+    }
+
+    /// A batch that was waiting behind the others, to be asked about before them: what its answer is shows whether it is
+    /// their streams that are refused. Of those it takes its place behind.
+    pub(super) fn push_probe(&mut self, part: Part) {
+        let all = self.queue.iter().chain(&self.held);
+        let waiting: HashSet<StreamKey> = all.flat_map(|part| part.batch.stream_keys()).collect();
+        let (probe, behind) = part.batch.take_apart(|key| waiting.contains(&key));
+        if let Some(batch) = probe {
+            self.queue.push_front(Part::new(batch));
+        }
+        behind.into_iter().for_each(|batch| self.push(Part::new(batch)));
+    }
+
+    /// What to ask about now. `None`: nothing is left.
+    pub(super) fn next(&mut self) -> Option<Part> {
+        if self.queue.is_empty() && !self.held.is_empty() {
+            self.queue.extend(std::mem::take(&mut self.held));
+        }
+        let part = self.queue.pop_front();
+        if part.is_none() {
+            self.is_troubled = false;
+            self.in_a_row = 0;
+            self.stored_streams.clear();
+        }
+        part
+    }
+
+    /// Whether a part was refused, and nothing was stored since: another batch might show why.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.is_troubled && !self.stored
+    }
+
+    /// The part was stored, all of it or the most.
+    pub(super) fn stored(&mut self, batch: &Batch) {
+        if self.is_troubled {
+            self.stored_streams.extend(batch.stream_keys());
+        }
+        self.stored = true;
+        self.in_a_row = 0;
+    }
+
+    /// It is to be asked about again, as it is.
+    pub(super) fn again(&mut self, part: Part) {
+        self.queue.push_front(part);
+    }
+
+    /// It is too much, or something in it is refused for good: each half is asked about. It comes back if it cannot be halved.
+    pub(super) fn halve(&mut self, part: Part) -> Option<Part> {
+        if part.batch.entries() < 2 {
+            return Some(part);
+        }
+        self.narrow(part, Batch::split);
+        None
+    }
+
+    /// The part was refused for now.
+    pub(super) fn refused(&mut self, part: Part, scope: Scope, is_overload: bool) -> Step {
+        let single = part.batch.streams() == 1;
+        match scope {
+            Scope::Way => {
+                self.stored = false;
+                self.again(part);
+                return Step::Pause;
+            }
+            Scope::Streams if single => return self.wait_apart(part),
+            Scope::Streams => return self.halve_or_again(part, Step::Next),
+            Scope::Unknown | Scope::Entries => {}
+        }
+        let first = !std::mem::replace(&mut self.is_troubled, true);
+        self.in_a_row = if first { 1 } else { self.in_a_row + 1 };
+        self.stored &= !first && self.in_a_row < DOUBT;
+        let is_proven = self.stored;
+        if !single {
+            return match (is_proven, is_overload && first) {
+                (true, _) => self.halve_or_again(part, Step::Next),
+                // What is overloaded for a moment takes all of it the next time.
+                (false, true) => {
+                    self.again(part);
+                    Step::Pause
+                }
+                (false, false) => {
+                    let proven = part.batch.proven_stream();
+                    self.narrow(part, |batch| batch.split_stream(proven));
+                    if first { Step::Next } else { Step::Pause }
+                }
+            };
+        }
+        if is_proven && !self.apart {
+            let key = part.batch.stream_keys().next();
+            let is_odd = part.is_odd || key.is_some_and(|key| self.stored_streams.contains(&key));
+            return Step::SetApart(Part { is_odd, ..part });
+        }
+        let others = !self.apart && self.queue.iter().any(|other| !is_same_stream(other, &part));
+        if scope == Scope::Entries && !others { self.refused_entries(part, first) } else { self.rotate(part) }
+    }
+
+    /// A part of one stream, whose refusal may be about one of its entries.
+    fn refused_entries(&mut self, mut part: Part, first: bool) -> Step {
+        if part.batch.entries() > 1 {
+            if self.stored {
+                return self.halve_or_again(part, Step::Next);
+            }
+            if self.singles() < MOST_SINGLE {
+                self.narrow(part, Batch::split_first_entry);
+                return if first { Step::Next } else { Step::Pause };
+            }
+            return self.rotate(part);
+        }
+        part.is_odd |= self.stored;
+        part.strikes += u32::from(part.is_odd);
+        if part.strikes >= STRIKES {
+            return Step::Discard(part);
+        }
+        // Not at once twice in a row: what is wrong for a moment is to pass.
+        let step = if part.strikes == 1 { Step::Next } else { Step::Pause };
+        self.held.push(part);
+        step
+    }
+
+    fn singles(&self) -> usize {
+        self.held.len() + self.queue.iter().filter(|part| part.batch.entries() == 1).count()
+    }
+
+    fn wait_apart(&mut self, part: Part) -> Step {
+        if self.apart {
+            self.again(part);
+            return Step::Pause;
+        }
+        Step::SetApart(part)
+    }
+
+    fn halve_or_again(&mut self, part: Part, step: Step) -> Step {
+        match self.halve(part) {
+            None => step,
+            Some(part) => {
+                self.again(part);
+                Step::Pause
+            }
+        }
+    }
+
+    /// Asks about the first of two smaller parts next, then about the other.
+    fn narrow(&mut self, part: Part, split: impl FnOnce(Batch) -> (Batch, Option<Batch>)) {
+        let (attempts, is_odd) = (part.attempts, part.is_odd);
+        let (first, rest) = split(part.batch);
+        for batch in [rest, Some(first)].into_iter().flatten() {
+            self.queue.push_front(Part { attempts, is_odd, ..Part::new(batch) });
+        }
+    }
+
+    /// The other streams are tried before this one is again.
+    fn rotate(&mut self, part: Part) -> Step {
+        let (own, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.queue).into_iter().partition(|other| is_same_stream(other, &part));
+        self.queue = others.into();
+        // What is held of a stream is older than the rest of it.
+        self.queue.extend(std::mem::take(&mut self.held));
+        self.queue.push_back(part);
+        self.queue.extend(own);
+        Step::Pause
+    }
+}
+
+/// Whether a part is of one stream, and that is the stream of `of`, which has one.
+fn is_same_stream(part: &Part, of: &Part) -> bool {
+    part.batch.streams() == 1 && part.batch.stream_keys().next() == of.batch.stream_keys().next()
+}

@@ -1,0 +1,43 @@
+//! What happens when Loki comes back.
+
+use super::*;
+
+#[tokio::test]
+async fn a_wait_that_is_asked_for_has_an_end() {
+    let config = Config::default();
+    let pause =
+        config.backoff_config.pause(1, super::super::backoff::Pace::Backoff, Some(Duration::from_secs(86_400)), 0.99);
+    assert!(pause <= Duration::from_secs(36), "{pause:?}");
+}
+
+/// The pauses have grown to minutes; a probe finds the way open long before.
+#[tokio::test]
+async fn after_a_long_outage_lines_flow_within_seconds() {
+    let loki = FakeLoki::start(|_, before| if before < 4 { Reply::Reset } else { Reply::Status(204) });
+    let mut config = config(&loki, "");
+    config.backoff_config = serde_yaml::from_str("{min_period: 10ms, max_period: 10m}").expect("a backoff");
+    let mut running = start(&config);
+    running.push("a", &["one"]);
+    running.push("other/b", &["two"]);
+    until("the first attempts are made", || loki.pushes().len() >= 4).await;
+    let began = Instant::now();
+    running.settled().await;
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}
+
+/// `max_retries` counts what the backoff makes due, so that it lasts as long as in Promtail.
+#[tokio::test]
+async fn what_two_lanes_say_of_one_tenant_does_not_flap() {
+    let loki = FakeLoki::start(|push, _| match push.header("x-scope-orgid") {
+        Some("angry") => Reply::Status(500),
+        _ => Reply::Status(204),
+    });
+    let mut running = start(&config(&loki, ""));
+    running.push("angry/a", &["n"]);
+    until("it fails", || running.status.report().state.starts_with("tenant angry failing")).await;
+    for n in 0..20 {
+        running.push("well/a", &[&format!("w{n}")]);
+        until("the push is stored", || loki.stored().len() == n + 1).await;
+        assert!(running.status.report().state.starts_with("tenant angry failing for"));
+    }
+}

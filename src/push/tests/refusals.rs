@@ -1,0 +1,255 @@
+//! What Loki refuses of one stream, and what becomes of the others meanwhile.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
+use super::*;
+
+fn full(status: u16, body: &str) -> Reply {
+    Reply::Full { status, headers: "", body: body.to_string() }
+}
+
+fn names(push: &Push, word: &str) -> bool {
+    push.streams.iter().any(|(labels, _)| labels.contains(word))
+}
+
+fn has_line(push: &Push, word: &str) -> bool {
+    push.lines().iter().any(|line| line.contains(word))
+}
+
+/// A config whose streams that are set apart are tried again soon.
+fn soon(loki: &FakeLoki) -> Config {
+    config(loki, "")
+}
+
+const LIMIT: &str = "maximum active stream limit exceeded when trying to create stream {app=\"x\"}, reduce the number of \
+                     active streams (reduce labels or reduce label values)";
+const BLOCKED: &str =
+    "ingestion blocked for user fake (policy 'p') until '2027-01-01T00:00:00Z' with status code '260'";
+
+/// Each way in which Loki, or what stands before it, refuses some streams and takes the others.
+const REFUSALS: [(u16, &str); 7] = [
+    (429, LIMIT),
+    (260, BLOCKED),
+    (260, "a text of tomorrow's Loki"),
+    (500, "internal error"),
+    (400, "no reason that anybody knows"),
+    (403, "<html>blocked by the firewall</html>"),
+    (422, "unprocessable"),
+];
+
+#[tokio::test]
+async fn streams_that_are_refused_hold_up_no_other_and_lose_nothing() {
+    for (status, body) in REFUSALS {
+        let well = Arc::new(AtomicBool::new(false));
+        let switch = well.clone();
+        let loki = FakeLoki::start(move |push, _| match names(push, "bad") && !switch.load(Ordering::Relaxed) {
+            true => full(status, body),
+            false => Reply::Status(204),
+        });
+        let mut running = start(&soon(&loki));
+        // As many as one likes, among them the first and the last.
+        for n in 0..20 {
+            running.add(&format!("bad-{n}"), &["refused 0", "refused 1"]);
+            running.add(&format!("good-{n}"), &["taken"]);
+        }
+        running.add("bad-last", &["refused 0"]);
+        running.flush();
+        let good = |loki: &FakeLoki| loki.stored().iter().filter(|line| *line == "taken").count();
+        until("what is not refused is stored", || good(&loki) >= 20).await;
+        until("the lane does not wait for it", || running.batcher.outstanding() == 0).await;
+        assert_eq!(running.status.refused_streams(), 21, "{status} {body}");
+        let state = running.status.report().state;
+        assert!(state.contains("21 streams refused for"), "{state}");
+        // What comes of them later waits behind, and the others go on at once.
+        for round in 1..10 {
+            running.add("bad-3", &[&format!("refused {}", round + 1)]);
+            running.push("good-3", &["taken"]);
+            until("the good one is stored", || good(&loki) >= 20 + round).await;
+        }
+        assert_eq!(loki.stored().iter().filter(|line| line.contains("refused")).count(), 0);
+
+        well.store(true, Ordering::Relaxed);
+        running.settled().await;
+        until("no stream is set apart", || running.status.refused_streams() == 0).await;
+        let of_third = loki.pushes().into_iter().filter(|push| names(push, "\"bad-3\"")).next_back().expect("a push");
+        assert_eq!(of_third.lines().last(), Some(&"refused 10"));
+        let mut refused: Vec<String> = loki.stored();
+        refused.retain(|line| line.contains("refused"));
+        assert_eq!(refused.len(), 20 * 2 + 1 + 9, "{status} {body}");
+        assert_eq!(running.dropped("ingester_error"), 0, "{status} {body}");
+        assert_eq!(running.status.report().state, "ok");
+        // It takes its old lane again.
+        running.push("bad-3", &["taken"]);
+        running.settled().await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_refused_arrives_in_order() {
+    let well = Arc::new(AtomicBool::new(false));
+    let switch = well.clone();
+    let loki = FakeLoki::start(move |push, _| match names(push, "bad") && !switch.load(Ordering::Relaxed) {
+        true => full(429, LIMIT),
+        false => Reply::Status(204),
+    });
+    let mut running = start(&soon(&loki));
+    for n in 0..30 {
+        running.add("bad", &[&format!("line {n:02}")]);
+        running.push("good", &["taken"]);
+        until("the good one is stored", || loki.stored().len() > n).await;
+    }
+    well.store(true, Ordering::Relaxed);
+    running.settled().await;
+    let mut lines = loki.stored();
+    lines.retain(|line| line.starts_with("line"));
+    assert_eq!(lines, (0..30).map(|n| format!("line {n:02}")).collect::<Vec<_>>());
+}
+
+/// A Loki with `max_streams_per_user`: it stores what it knows of a push, and says 429 if there was more.
+#[tokio::test]
+async fn a_loki_that_stores_the_streams_it_knows_gets_each_of_their_entries() {
+    let known = Arc::new(Mutex::new(HashSet::<String>::new()));
+    let stored = Arc::new(Mutex::new(HashSet::<(String, String)>::new()));
+    let (streams, lines) = (known.clone(), stored.clone());
+    let loki = FakeLoki::start(move |push, _| {
+        let (mut known, mut stored) = (streams.lock().expect("a lock"), lines.lock().expect("a lock"));
+        let mut over = false;
+        for (labels, lines) in &push.streams {
+            if known.len() < 4 {
+                known.insert(labels.clone());
+            }
+            match known.contains(labels) {
+                true => stored.extend(lines.iter().map(|line| (labels.clone(), line.clone()))),
+                false => over = true,
+            }
+        }
+        if over { full(429, LIMIT) } else { Reply::Status(204) }
+    });
+    let mut running = start(&soon(&loki));
+    (0..4).for_each(|n| {
+        running.add(&format!("known-{n}"), &["first"]);
+    });
+    running.flush();
+    until("four streams are known", || known.lock().expect("a lock").len() == 4).await;
+    (0..40).for_each(|n| {
+        running.add(&format!("new-{n}"), &["refused"]);
+    });
+    for round in 0..20 {
+        (0..4).for_each(|n| {
+            running.add(&format!("known-{n}"), &[&format!("round {round}")]);
+        });
+        until("the known ones are stored", || {
+            running.flush();
+            stored.lock().expect("a lock").len() == 4 * (round + 2)
+        })
+        .await;
+    }
+    assert_eq!(running.status.refused_streams(), 40);
+    assert_eq!((running.dropped("ingester_error"), running.dropped("rate_limited")), (0, 0));
+}
+
+#[tokio::test]
+async fn on_request_what_is_over_the_limit_of_streams_is_discarded_and_nothing_else() {
+    let loki = FakeLoki::start(|push, _| match names(push, "bad") {
+        true => full(429, LIMIT),
+        false => Reply::Status(204),
+    });
+    let mut running = start(&config(&loki, "drop_rate_limited_batches: true"));
+    running.add("bad", &["one", "two"]);
+    running.push("good", &["three"]);
+    running.settled().await;
+    assert_eq!((running.sent(), running.dropped("stream_limited"), running.dropped("rate_limited")), (1, 2, 0));
+}
+
+/// Lines of one log in several streams: the position waits for the one that is refused, the others' lines do not.
+#[tokio::test]
+async fn what_is_set_apart_holds_the_acks_of_its_own_entries_alone() {
+    let loki = FakeLoki::start(|push, _| match names(push, "bad") {
+        true => full(260, BLOCKED),
+        false => Reply::Status(204),
+    });
+    let mut running = start(&soon(&loki));
+    running.add("good", &["one"]);
+    running.add("bad", &["two"]);
+    running.add("good", &["three"]);
+    running.flush();
+    until("the good ones are stored", || loki.stored().iter().filter(|line| *line != "two").count() >= 2).await;
+    until("the first is committed", || running.ledger.committed().is_some()).await;
+    assert_eq!(running.ledger.committed().map(|p| p.offset), Some(3), "up to the line that is refused");
+}
+
+#[tokio::test]
+async fn an_answer_nobody_knows_to_everything_discards_nothing() {
+    for status in [400, 403, 406, 409, 412, 422, 431, 500] {
+        let refusals = 12;
+        let loki = FakeLoki::start(move |_, before| match before < refusals {
+            true => full(status, "bad request"),
+            false => Reply::Status(204),
+        });
+        let mut running = start(&soon(&loki));
+        for n in 0..30 {
+            running.add(&format!("stream-{n}"), &["one", "two", "three"]);
+        }
+        running.flush();
+        running.settled().await;
+        assert_eq!((running.sent(), running.dropped("ingester_error")), (90, 0), "{status}");
+        assert!(loki.pushes().len() < 90, "{status}: {}", loki.pushes().len());
+    }
+}
+
+#[tokio::test]
+async fn a_single_line_that_is_refused_without_a_reason_is_found_behind_all_others() {
+    for (poison, lines) in [(0, 300), (299, 300), (150, 300), (0, 2)] {
+        let loki = FakeLoki::start(|push, _| match has_line(push, "poison") {
+            true => full(400, "no, and no reason either"),
+            false => Reply::Status(204),
+        });
+        let mut running = start(&soon(&loki));
+        let text: Vec<String> =
+            (0..lines).map(|n| if n == poison { "poison".to_string() } else { format!("line {n}") }).collect();
+        running.push("only", &text.iter().map(String::as_str).collect::<Vec<_>>());
+        running.settled().await;
+        assert_eq!((running.sent(), running.dropped("ingester_error")), (lines as u64 - 1, 1), "{poison} of {lines}");
+        assert!(loki.pushes().len() < 60, "{}", loki.pushes().len());
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_refused_whole_without_a_reason_is_not_taken_to_pieces() {
+    let loki = FakeLoki::start(|push, _| match names(push, "bad") {
+        true => full(400, "a reason of tomorrow's Loki"),
+        false => Reply::Status(204),
+    });
+    let mut running = start(&soon(&loki));
+    let lines: Vec<String> = (0..2000).map(|n| format!("line {n}")).collect();
+    running.add("bad", &lines.iter().map(String::as_str).collect::<Vec<_>>());
+    running.push("good", &["fine"]);
+    until("the good one is stored", || loki.stored() == ["fine"]).await;
+    until("it is set apart", || running.status.refused_streams() == 1).await;
+    assert_eq!(running.dropped("ingester_error"), 0);
+    assert!(loki.pushes().len() < 20, "{}", loki.pushes().len());
+}
+
+#[tokio::test]
+async fn a_page_instead_of_lokis_answer_is_no_delivery() {
+    for (status, headers, body) in [
+        (200, "Content-Type: text/html; charset=utf-8\r\n", "<html>sign in</html>"),
+        (200, "", "\r\n  <!DOCTYPE html><html>sign in</html>"),
+        (200, "Content-Type: application/xhtml+xml\r\n", "<x/>"),
+        (202, "", "accepted, perhaps"),
+        (206, "", ""),
+    ] {
+        let loki = FakeLoki::start(move |_, before| match before {
+            0..3 => Reply::Full { status, headers, body: body.to_string() },
+            _ => Reply::Status(204),
+        });
+        let mut running = start(&soon(&loki));
+        running.push("a", &["one"]);
+        until("it is refused", || running.status.report().state.contains("not Loki's answer")).await;
+        assert_eq!(running.ledger.committed(), None, "{status} {body}");
+        running.settled().await;
+        assert_eq!(running.sent(), 1);
+    }
+}

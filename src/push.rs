@@ -94,7 +94,7 @@ impl Client {
                 paces: Mutex::new(Paces::new(config.rate_limits, config.batchsize)),
                 permits: Semaphore::new(PERMITS),
                 probe: Probe::new(config.backoff_config.min_period.0),
-                apart: Apart::default(),
+                apart: Apart::new(config.backoff_config.min_period.0),
                 cleared: Notify::new(),
             },
         })

@@ -1,8 +1,8 @@
 //! Streams that Loki refuses while it takes others: each is sent on its own, slowly, and its lane goes on without it.
 //!
 //! What comes of such a stream later waits behind what was refused, so that it arrives in order. All such streams of a client
-//! together are asked about once a second at most while they are refused, however many there are; once one of them is taken,
-//! the others are tried at once.
+//! together are asked about once a second at most (twice `min_period`) while they are refused, however many there are; once one of
+//! them is taken, the others are tried at once.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,9 +15,6 @@ use tokio::time::Instant;
 use super::Tenant;
 use super::parts::Part;
 use crate::batch::{Batch, StreamKey};
-
-/// Between two attempts while they are in vain.
-const SPACING: Duration = Duration::from_secs(1);
 
 /// Batches that wait for a lane.
 #[derive(Debug, Default)]
@@ -73,8 +70,10 @@ impl Queue {
 type NewStreams = Vec<(StreamKey, Arc<Queue>)>;
 
 /// The streams of a client that are set apart.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Apart {
+    /// Between two attempts while they are in vain.
+    spacing: Duration,
     streams: Mutex<HashMap<StreamKey, Arc<Queue>>>,
     /// How many there are: nearly always none, and each push asks.
     count: AtomicUsize,
@@ -88,6 +87,19 @@ pub(super) struct Apart {
 }
 
 impl Apart {
+    /// `min_period` is the user's shortest pause.
+    pub(super) fn new(min_period: Duration) -> Self {
+        Self {
+            spacing: min_period * 2,
+            streams: Mutex::default(),
+            count: AtomicUsize::new(0),
+            new: Mutex::default(),
+            is_new: Notify::new(),
+            turn: tokio::sync::Mutex::default(),
+            cleared: Notify::new(),
+        }
+    }
+
     /// The stream's part, which has no other, is sent apart from now on, and so are those that follow.
     pub(super) fn add(&self, mut part: Part) {
         let Some(key) = part.batch.stream_keys().next() else {
@@ -142,7 +154,7 @@ impl Apart {
         if let Some(at) = *next {
             tokio::time::sleep_until(at).await;
         }
-        Turn { next }
+        Turn { next, spacing: self.spacing }
     }
 }
 
@@ -150,11 +162,12 @@ impl Apart {
 #[derive(Debug)]
 pub(super) struct Turn<'t> {
     next: tokio::sync::MutexGuard<'t, Option<Instant>>,
+    spacing: Duration,
 }
 
 impl Turn<'_> {
     pub(super) fn ended(mut self, is_stored: bool) {
-        *self.next = (!is_stored).then(|| Instant::now() + SPACING);
+        *self.next = (!is_stored).then(|| Instant::now() + self.spacing);
     }
 }
 

@@ -56,6 +56,9 @@ impl StreamName {
     }
 }
 
+/// The limits of single tenants, which Loki reads again each second.
+const RUNTIME: &str = "runtime.yaml";
+
 /// What Loki itself adds to a stream of more than 1.5 MB/s, which it makes several.
 const SHARD: &str = "__stream_shard__";
 
@@ -83,6 +86,7 @@ impl Loki {
         let dir = Scratch::new("loki");
         let text = configuration(port, &dir.display().to_string(), limits);
         fs::write(dir.join("loki.yaml"), text).expect("the configuration is written");
+        fs::write(dir.join(RUNTIME), "overrides: {}\n").expect("the limits of tenants are written");
         let url = format!("http://127.0.0.1:{port}");
         let mut loki = Loki { url, client: http::client(None), server: None, dir };
         loki.start()?;
@@ -116,6 +120,27 @@ impl Loki {
 
     pub(crate) fn tenant(&self, id: &str) -> Tenant {
         Tenant::new(&self.url, id)
+    }
+
+    /// Gives one tenant other limits than the configuration's, and waits until they hold. `limits` is YAML in block style,
+    /// without indentation; what it does not name is as configured.
+    pub(crate) fn set_limits(&self, tenant: &str, limits: &str) {
+        let limits: String = limits.lines().map(|line| format!("    {line}\n")).collect();
+        // No two texts are the same, so each has another hash.
+        let different = nanoseconds(SystemTime::now()) % 1_000_000_000 + 1_000_000;
+        let text = format!("overrides:\n  {tenant}:\n{limits}    max_query_series: {different}\n");
+        let before = self.hash_of_limits().expect("Loki answers");
+        fs::write(self.dir.join(RUNTIME), text).expect("the limits are written");
+        wait_for("the limits hold", Duration::from_secs(20), || {
+            if self.hash_of_limits()? == before { Err("they are the old ones".to_owned()) } else { Ok(()) }
+        });
+    }
+
+    /// That of the limits of single tenants, as Loki has read them.
+    fn hash_of_limits(&self) -> Result<String, String> {
+        let metrics = http::send(self.client.get(format!("{}/metrics", self.url)))?.body;
+        let hash = metrics.lines().find(|line| line.starts_with("loki_runtime_config_hash{"));
+        hash.map(str::to_owned).ok_or_else(|| "no loki_runtime_config_hash".to_owned())
     }
 
     /// Writes what is in memory to chunks, as Loki does by itself later on.
@@ -317,6 +342,9 @@ schema_config:
       index:
         prefix: index_
         period: 24h
+runtime_config:
+  file: {dir}/{RUNTIME}
+  period: 1s
 limits_config:
   max_entries_limit_per_query: 20000000
   max_query_length: 0s

@@ -73,7 +73,7 @@ async fn streams_that_are_refused_hold_up_no_other_and_lose_nothing() {
         well.store(true, Ordering::Relaxed);
         running.settled().await;
         until("no stream is set apart", || running.status.refused_streams() == 0).await;
-        let of_third = loki.pushes().into_iter().filter(|push| names(push, "\"bad-3\"")).next_back().expect("a push");
+        let of_third = loki.pushes().into_iter().rfind(|push| names(push, "\"bad-3\"")).expect("a push");
         assert_eq!(of_third.lines().last(), Some(&"refused 10"));
         let mut refused: Vec<String> = loki.stored();
         refused.retain(|line| line.contains("refused"));
@@ -251,5 +251,49 @@ async fn a_page_instead_of_lokis_answer_is_no_delivery() {
         assert_eq!(running.ledger.committed(), None, "{status} {body}");
         running.settled().await;
         assert_eq!(running.sent(), 1);
+    }
+}
+
+/// Whatever the answers are, and whatever was parted and set apart because of them.
+#[tokio::test]
+async fn answers_at_random_lose_nothing_and_turn_nothing_around() {
+    for seed in 1..8_u64 {
+        let loki = FakeLoki::start(move |push, before| {
+            // A third of the answers is a success; which ones depends on the streams as well.
+            let streams = push.streams.iter().map(|(labels, _)| labels.len()).sum::<usize>();
+            let mixed = (before as u64 + 1).wrapping_mul(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+            match (mixed + streams as u64) % 9 {
+                0 => Reply::Status(500),
+                1 => full(429, LIMIT),
+                2 => full(260, BLOCKED),
+                3 => Reply::Status(403),
+                4 => Reply::Reset,
+                5 => full(429, "ingestion rate limit exceeded"),
+                _ => Reply::Status(204),
+            }
+        });
+        let mut running = start(&soon(&loki));
+        for round in 0..10 {
+            for stream in 0..8 {
+                running.add(&format!("stream-{stream}"), &[&format!("{stream} {round:02}")]);
+            }
+            until("there is room", || {
+                running.flush();
+                running.batcher.is_empty()
+            })
+            .await;
+        }
+        running.settled().await;
+        assert_eq!((running.sent(), running.dropped("ingester_error")), (80, 0), "seed {seed}");
+        let mut seen: Vec<String> = loki.stored();
+        for stream in 0..8 {
+            let of = seen.iter().filter(|line| line.starts_with(&format!("{stream} ")));
+            let expected: Vec<String> = (0..10).map(|round| format!("{stream} {round:02}")).collect();
+            assert_eq!(of.cloned().collect::<Vec<_>>(), expected, "seed {seed}");
+        }
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), 80);
+        assert_eq!(running.status.refused_streams(), 0);
     }
 }

@@ -355,7 +355,7 @@ impl History {
 }
 
 fn any_answer(chance: &mut Chance) -> Answer {
-    chance.pick(&[Answer::Stored, Answer::Stored, Answer::Lost, Answer::Refused, Answer::Halved])
+    chance.pick(&[Answer::Stored, Answer::Stored, Answer::Lost, Answer::Refused, Answer::Halved, Answer::Apart])
 }
 
 fn size(path: &Path) -> u64 {

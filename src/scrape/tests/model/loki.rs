@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::disk::Disk;
-use crate::batch::Batch;
+use crate::batch::{Batch, StreamKey};
 use crate::scrape::tests::rig::{Stored, decode};
 
 /// How long a block is waited for to go on.
@@ -45,12 +45,21 @@ pub(super) enum Answer {
     Refused,
     /// Refused as a whole; its older half is stored when it comes alone.
     Halved,
+    /// One of its streams is refused, and sent apart from now on; the others are asked about again.
+    Apart,
 }
 
 /// The pushes of a client that are on their way, oldest first in each lane.
 pub(super) struct Road {
     pub batches: UnboundedReceiver<Vec<Batch>>,
-    lanes: Vec<(u64, VecDeque<Batch>)>,
+    lanes: Vec<(Lane, VecDeque<Batch>)>,
+}
+
+/// As the client knows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    Shared(u64),
+    Apart(StreamKey),
 }
 
 impl Road {
@@ -60,12 +69,40 @@ impl Road {
 
     /// Takes what the reader hands out.
     pub fn fill(&mut self) {
-        for batch in std::iter::from_fn(|| self.batches.try_recv().ok()).flatten() {
-            match self.lanes.iter_mut().find(|(number, _)| *number == batch.lane()) {
-                Some((_, lane)) => lane.push_back(batch),
-                None => self.lanes.push((batch.lane(), VecDeque::from([batch]))),
-            }
+        let batches: Vec<Batch> = std::iter::from_fn(|| self.batches.try_recv().ok()).flatten().collect();
+        for batch in batches {
+            self.lane(Lane::Shared(batch.lane())).push_back(batch);
         }
+    }
+
+    fn lane(&mut self, lane: Lane) -> &mut VecDeque<Batch> {
+        let at = self.lanes.iter().position(|(other, _)| *other == lane).unwrap_or_else(|| {
+            self.lanes.push((lane, VecDeque::new()));
+            self.lanes.len() - 1
+        });
+        &mut self.lanes[at].1
+    }
+
+    /// What is of a stream that is sent apart goes there; gives the rest.
+    fn sort(&mut self, batch: Batch) -> Option<Batch> {
+        let apart: Vec<StreamKey> = self
+            .lanes
+            .iter()
+            .filter(|(_, waiting)| !waiting.is_empty())
+            .filter_map(|(lane, _)| match lane {
+                Lane::Apart(key) => Some(*key),
+                Lane::Shared(_) => None,
+            })
+            .collect();
+        let (rest, parts) = batch.take_apart(|key| apart.contains(&key));
+        parts.into_iter().for_each(|part| self.set_apart(part));
+        rest
+    }
+
+    fn set_apart(&mut self, mut batch: Batch) {
+        batch.set_apart();
+        let key = batch.stream_keys().next().expect("a batch has a stream");
+        self.lane(Lane::Apart(key)).push_back(batch);
     }
 
     pub fn lanes(&self) -> usize {
@@ -91,10 +128,27 @@ impl Road {
 
     /// Loki answers the oldest push of a lane; gives whether there was one.
     pub fn answer(&mut self, lane: usize, answer: Answer, loki: &mut Loki, disk: &Disk) -> Result<bool, String> {
-        let (_, lane) = &mut self.lanes[lane];
-        let Some(batch) = lane.pop_front() else {
+        let of = self.lanes[lane].0;
+        let Some(mut batch) = self.lanes[lane].1.pop_front() else {
             return Ok(false);
         };
+        if let Lane::Shared(_) = of {
+            match self.sort(batch) {
+                Some(rest) => batch = rest,
+                None => return Ok(true),
+            }
+        }
+        if let (Lane::Shared(_), Answer::Apart) = (of, answer) {
+            let nth = loki.pushes % batch.streams();
+            let key = batch.stream_keys().nth(nth);
+            let (rest, parts) = batch.take_apart(|other| Some(other) == key);
+            parts.into_iter().for_each(|part| self.set_apart(part));
+            if let Some(rest) = rest {
+                self.lanes[lane].1.push_front(rest);
+            }
+            return Ok(true);
+        }
+        let lane = &mut self.lanes[lane].1;
         match answer {
             Answer::Stored => {
                 loki.store(&batch, disk)?;
@@ -104,7 +158,7 @@ impl Road {
                 loki.store(&batch, disk)?;
                 lane.push_front(batch);
             }
-            Answer::Refused => lane.push_front(batch),
+            Answer::Refused | Answer::Apart => lane.push_front(batch),
             Answer::Halved => match batch.split() {
                 (older, Some(younger)) => {
                     lane.push_front(younger);

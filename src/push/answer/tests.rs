@@ -1,0 +1,172 @@
+use super::*;
+
+const STREAM: Asked = Asked { streams: 1, entries: 300, bytes: 20_000, attempt: 1, drop_rate_limited: false };
+const STREAMS: Asked = Asked { streams: 3, ..STREAM };
+const ENTRY: Asked = Asked { entries: 1, ..STREAM };
+
+fn answer(status: u16, body: &str) -> Result<Answer, Failure> {
+    Ok(Answer { status, body: body.to_string(), ..Answer::default() })
+}
+
+/// The decision in a word, with the reason of what is discarded.
+fn word(answer: &Result<Answer, Failure>, part: Asked) -> String {
+    match decide(answer, part) {
+        Next::Done => "done".into(),
+        Next::DoneBut { refused, reason, .. } => format!("less {refused} {}", reason.as_str()),
+        _ => super::table::word_of(answer, part).0,
+    }
+}
+
+#[test]
+fn by_status() {
+    for (status, expected) in [
+        (200, "done"),
+        (201, "slowly"),
+        (202, "slowly"),
+        (204, "done"),
+        (206, "slowly"),
+        (260, "slowly, by stream"),
+        (299, "slowly"),
+        (301, "slowly"),
+        (308, "slowly"),
+        (400, "slowly, entries in doubt"),
+        (401, "slowly"),
+        (402, "slowly, streams in doubt"),
+        (403, "slowly, streams in doubt"),
+        (404, "slowly"),
+        (405, "slowly"),
+        (406, "slowly, entries in doubt"),
+        (407, "slowly"),
+        (408, "again, streams in doubt"),
+        (409, "slowly, entries in doubt"),
+        (410, "slowly"),
+        (412, "slowly, entries in doubt"),
+        (415, "slowly"),
+        (422, "slowly, entries in doubt"),
+        (429, "again"),
+        (431, "slowly, entries in doubt"),
+        (500, "again, streams in doubt"),
+        (503, "again, streams in doubt"),
+        (599, "again, streams in doubt"),
+    ] {
+        let answer = answer(status, "");
+        for part in [STREAMS, STREAM, ENTRY] {
+            assert_eq!(word(&answer, part), expected, "{status} {part:?}");
+        }
+    }
+    let words = [STREAMS, STREAM, ENTRY].map(|part| word(&answer(413, ""), part));
+    assert_eq!(words, ["halve", "halve", "less 1 ingester_error"]);
+}
+
+#[test]
+fn without_an_answer() {
+    for (failure, expected) in [
+        (Failure::Unreachable("connection refused".into()), "again"),
+        (Failure::NotSent("password_file: gone".into()), "slowly"),
+        (Failure::TenantName, "less 300 ingester_error"),
+    ] {
+        assert_eq!(word(&Err(failure.clone()), STREAMS), expected, "{failure:?}");
+    }
+}
+
+#[test]
+fn a_refusal_by_its_body() {
+    let behind = "entry with timestamp 2024-01-18 21:45:57 ignored, reason: 'entry too far behind, oldest \
+                  acceptable timestamp is: 2024-01-19T08:46:25Z',\n\
+                  total ignored: 7 out of 300 for stream: {a=\"b\"}";
+    let old = "9 errors like: entry for stream '{a=\"x; y\"}' has timestamp too old: 2025-06-02T16:14:42Z, oldest \
+               acceptable timestamp is: 2026-05-22T18:18:05Z; 11 errors like: Max entry size '262144' bytes \
+               exceeded for stream '{a=\"x; y\"}' while adding an entry with length '415746' bytes";
+    let rate = "entry with timestamp 2024-01-18 ignored, reason: 'Per stream rate limit exceeded (limit: 3MB/sec) \
+                while attempting to ingest for stream',\ntotal ignored: 97 out of 300 for stream: {a=\"b\"}";
+    let names = "entry for stream '{a=\"total ignored: 1 out of 1\"}' has 16 label names; limit 15";
+    for (name, body, expected) in [
+        ("listed", behind, "less 7 ingester_error"),
+        ("grouped", old, "less 20 ingester_error"),
+        ("one", "entry for stream '{a=\"b\"}' has timestamp too new: 2026-01-01", "less 1 ingester_error"),
+        ("the whole stream", names, "less 300 ingester_error"),
+        ("too much, under 400", rate, "again"),
+        ("unknown", "no", "slowly, entries in doubt"),
+        ("known and unknown", "entry too far behind; 3 errors like: no", "apart"),
+        ("scheme", "Client sent an HTTP request to an HTTPS server.\n", "slowly"),
+        ("blocked", "ingestion blocked for user fake until '2026-01-01' with status code '400'", "slowly, by stream"),
+    ] {
+        assert_eq!(word(&answer(400, body), STREAM), expected, "{name}");
+    }
+    // Among other streams it may be about one of them, and an answer about two is cut short.
+    assert_eq!(word(&answer(400, behind), STREAMS), "apart");
+}
+
+#[test]
+fn a_web_page_is_not_lokis_word() {
+    let page = Ok(Answer { status: 400, is_html: true, body: "<html>".into(), ..Answer::default() });
+    assert_eq!(word(&page, ENTRY), "slowly, streams in doubt");
+    for status in [200, 204] {
+        let page = Ok(Answer { status, is_html: true, body: "<html>".into(), ..Answer::default() });
+        assert_eq!(word(&page, ENTRY), "slowly", "{status}");
+    }
+}
+
+#[test]
+fn what_loki_refuses_of_a_stream_for_now_is_a_matter_of_that_stream_whatever_the_status() {
+    let blocked =
+        "ingestion blocked for user fake (policy 'chatty') until '2026-12-01T00:00:00Z' with status code '260'";
+    let limit = "maximum active stream limit exceeded when trying to create stream {a=\"b\"}, reduce the number of \
+                 active streams (reduce labels or reduce label values), or contact your Loki administrator";
+    let dropping = Asked { drop_rate_limited: true, ..STREAM };
+    for status in [260, 400, 403, 429, 503] {
+        for part in [STREAMS, STREAM, ENTRY, dropping] {
+            assert_eq!(word(&answer(status, blocked), part), "slowly, by stream", "{status}");
+        }
+        for (part, expected) in [
+            (STREAMS, "again, by stream"),
+            (STREAM, "again, by stream"),
+            (dropping, "less 300 stream_limited"),
+            (Asked { streams: 2, ..dropping }, "apart"),
+        ] {
+            assert_eq!(word(&answer(status, limit), part), expected, "{status} {part:?}");
+        }
+    }
+}
+
+#[test]
+fn rate_limits() {
+    let listed = "total ignored: 97 out of 300 for stream: {a=\"b\"}";
+    let dropping = Asked { drop_rate_limited: true, ..STREAM };
+    for (part, body, expected) in [
+        (dropping, listed, "less 97 rate_limited"),
+        (dropping, "ingestion rate limit exceeded", "less 300 rate_limited"),
+        (Asked { streams: 2, ..dropping }, listed, "less 300 rate_limited"),
+        (STREAM, listed, "again"),
+        // A push that is over the burst would never get through.
+        (Asked { attempt: 4, bytes: 1 << 20, ..STREAM }, listed, "halve"),
+        (Asked { attempt: 3, bytes: 1 << 20, ..STREAM }, listed, "again"),
+        (Asked { attempt: 9, ..STREAM }, listed, "again"),
+        (Asked { attempt: 4, ..STREAMS }, listed, "halve"),
+        (Asked { attempt: 9, bytes: 1 << 20, ..ENTRY }, listed, "again"),
+    ] {
+        assert_eq!(word(&answer(429, body), part), expected, "{part:?} {body}");
+    }
+}
+
+#[test]
+fn what_is_said_quotes_no_line() {
+    let body = "error parsing 'password=hunter2': entry too far behind";
+    let Next::TakeApart { why } = decide(&answer(400, body), STREAMS) else { panic!("not taken apart") };
+    assert_eq!(why, "status 400, entry too far behind");
+}
+
+#[test]
+fn retry_after_is_seconds_or_a_date() {
+    let now = std::time::UNIX_EPOCH + Duration::from_secs(784_111_767);
+    for (value, secs) in [
+        ("120", Some(120)),
+        (" 0 ", Some(0)),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", Some(10)),
+        ("Sun, 06 Nov 1994 08:49:20 GMT", Some(0)),
+        ("-1", None),
+        ("soon", None),
+    ] {
+        assert_eq!(retry_after(value, now), secs.map(Duration::from_secs), "{value}");
+    }
+}

@@ -48,7 +48,7 @@ async fn main() {
         let client = Client::new(&config, metrics.clone()).expect("a client");
         tokio::spawn(agent(
             client,
-            Batcher::new(config.batching(Default::default()), Clock::standing(0)),
+            Batcher::new(config.batching(Default::default()), Clock::default()),
             stopped.clone(),
             flowing.clone(),
         ));

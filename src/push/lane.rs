@@ -69,6 +69,8 @@ pub(super) struct Lane {
     failures: u32,
     /// How many there were when a pause was last cut short because others got through, in vain.
     hoped: u32,
+    /// Whether a lane of a stream that is set apart has waited before its first attempt.
+    has_begun: bool,
     /// When the next attempt is due. One that comes earlier is a probe, which makes no pause longer.
     due: Option<Instant>,
 }
@@ -79,11 +81,14 @@ enum After {
     Pause(Pause),
 }
 
+/// What may cut a pause short.
 #[derive(Clone, Copy)]
 struct Pause {
-    /// It may be cut short when another lane gets through.
+    /// Another lane gets through.
     by_others: bool,
-    /// It may be cut short by a probe.
+    /// Another stream that was set apart is taken.
+    by_apart: bool,
+    /// It is this lane's turn to send a probe.
     by_probe: bool,
 }
 
@@ -99,7 +104,7 @@ impl Lane {
     pub(super) fn new(place: Place, tenant: Tenant, queue: Arc<Queue>) -> Self {
         let apart = matches!(place, Place::Apart(_));
         let (parts, taken) = (Parts::new(apart), Taken::default());
-        Self { place, tenant, queue, parts, taken, failures: 0, hoped: 0, due: None }
+        Self { place, tenant, queue, parts, taken, failures: 0, hoped: 0, has_begun: false, due: None }
     }
 
     pub(super) fn queue(&self) -> &Queue {
@@ -108,24 +113,25 @@ impl Lane {
 
     /// Delivers what waits for the lane, until nothing does. `wake` hears of each part that is no more.
     pub(super) async fn run(&mut self, road: &Road, wake: &Waker, mut stop: watch::Receiver<Stop>) -> Fate {
-        if self.is_apart() && self.failures == 0 {
+        if self.is_apart() && !std::mem::replace(&mut self.has_begun, true) {
             // It was refused just now.
             self.put_off(Pace::Backoff, None, road);
-            let cleared = road.apart.cleared.notified();
-            let pause = Pause { by_others: true, by_probe: false };
-            if self.rest(pause, cleared, road, &mut stop).await == Rest::Stopped {
+            let pause = Pause { by_others: false, by_apart: true, by_probe: false };
+            let (others, apart) = (road.cleared.notified(), road.apart.cleared.notified());
+            if self.rest(pause, others, apart, road, &mut stop).await == Rest::Stopped {
                 return self.give_up(wake);
             }
         }
         while let Some(part) = self.next_part(road) {
-            let notify = if self.is_apart() { &road.apart.cleared } else { &road.cleared };
-            let mut cleared = Box::pin(notify.notified());
+            let mut others = Box::pin(road.cleared.notified());
+            let mut apart = Box::pin(road.apart.cleared.notified());
             // Who gets through while this is being asked counts as well: it may fail only after that.
-            cleared.as_mut().enable();
+            others.as_mut().enable();
+            apart.as_mut().enable();
             let after = self.attempt(part, road).await;
             wake.wake_by_ref();
             if let After::Pause(pause) = after
-                && self.rest(pause, cleared, road, &mut stop).await == Rest::Stopped
+                && self.rest(pause, others, apart, road, &mut stop).await == Rest::Stopped
             {
                 return self.give_up(wake);
             }
@@ -165,7 +171,9 @@ impl Lane {
         self.keep_pace(&part.batch, alone, road).await;
         let in_turn = self.due.is_none_or(|due| Instant::now() >= due);
         part.begin(in_turn);
-        road.probe.attempted();
+        if self.failures > 0 && !self.is_apart() {
+            road.probe.attempted();
+        }
         let asked = Instant::now();
         let answer = self.ask(&body, road).await;
         let round_trip = asked.elapsed();
@@ -280,9 +288,13 @@ impl Lane {
         road.metrics.retried(self.tenant());
         // A limit does not go away because others are below theirs, and who asks for a pause is to have it.
         let may_be_early = answer::rate_limit(answer).is_none() && at_least.is_none();
-        // What fails although others get through is not asked the faster for each of them.
-        let by_others = may_be_early && (self.failures > self.hoped || self.is_apart());
-        After::Pause(Pause { by_others, by_probe: may_be_early && pace == Pace::Backoff && !self.is_apart() })
+        let (is_apart, is_way) = (self.is_apart(), scope == Scope::Way);
+        After::Pause(Pause {
+            // What fails although others get through is not asked the faster for each of them.
+            by_others: may_be_early && self.failures > self.hoped && (is_way || !is_apart),
+            by_apart: may_be_early && is_apart,
+            by_probe: may_be_early && !is_apart && pace == Pace::Backoff,
+        })
     }
 
     /// The next attempt is due after a pause that grows with each failure.
@@ -298,7 +310,8 @@ impl Lane {
     async fn rest(
         &mut self,
         pause: Pause,
-        cleared: impl Future<Output = ()>,
+        others: impl Future<Output = ()>,
+        apart: impl Future<Output = ()>,
         road: &Road,
         stop: &mut watch::Receiver<Stop>,
     ) -> Rest {
@@ -306,7 +319,8 @@ impl Lane {
         let rest = tokio::select! {
             biased;
             () = reached(stop, Stop::Drain) => Rest::Stopped,
-            () = cleared, if pause.by_others => Rest::Cleared,
+            () = others, if pause.by_others => Rest::Cleared,
+            () = apart, if pause.by_apart => Rest::Over,
             () = self.queue.filled(), if self.parts.is_in_doubt() => Rest::Over,
             () = tokio::time::sleep_until(due.into()) => Rest::Over,
             () = road.probe.turn(), if pause.by_probe => Rest::Over,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::backoff::chance;
 
-/// From the last attempt of any lane to the next probe: between this and twice this.
+/// From the last attempt of any lane that does not get through to the next probe: between this and twice this.
 const SHORTEST: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Probe {
         }
     }
 
-    /// A push is sent, by whomever.
+    /// A lane that did not get through sends a push.
     pub(super) fn attempted(&self) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }

@@ -25,7 +25,53 @@ async fn after_a_long_outage_lines_flow_within_seconds() {
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 }
 
+/// Streams that are refused are asked about all the time; that is no reason not to look whether another tenant's way is open.
+#[tokio::test]
+async fn streams_that_are_refused_keep_nobody_from_recovering() {
+    let failures = Arc::new(AtomicUsize::new(0));
+    let count = failures.clone();
+    let loki = FakeLoki::start(move |push, _| match push.header("x-scope-orgid") {
+        Some("away") if count.fetch_add(1, Ordering::Relaxed) < 6 => Reply::Status(503),
+        _ if push.streams.iter().any(|(labels, _)| labels.contains("bad")) => Reply::Status(260),
+        _ => Reply::Status(204),
+    });
+    let mut config = config(&loki, "");
+    config.backoff_config = serde_yaml::from_str("{min_period: 10ms, max_period: 10m}").expect("a backoff");
+    let mut running = start(&config);
+    running.add("well/bad", &["refused"]);
+    running.push("well/good", &["taken"]);
+    until("it is set apart", || running.status.refused_streams() == 1).await;
+    running.push("away/a", &["late"]);
+    until("the pauses grow", || failures.load(Ordering::Relaxed) >= 6).await;
+    let began = Instant::now();
+    until("the other tenant's line is stored", || loki.stored().iter().any(|line| line == "late")).await;
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}
+
 /// `max_retries` counts what the backoff makes due, so that it lasts as long as in Promtail.
+#[tokio::test]
+async fn attempts_before_their_turn_do_not_use_up_max_retries() {
+    let loki = FakeLoki::start(|push, _| match push.header("x-scope-orgid") {
+        Some("a") => Reply::Status(500),
+        _ => Reply::Status(204),
+    });
+    let mut config = config(&loki, "");
+    config.backoff_config =
+        serde_yaml::from_str("{min_period: 400ms, max_period: 10m, max_retries: 2}").expect("a backoff");
+    let mut running = start(&config);
+    let began = Instant::now();
+    running.push("a/one", &["one"]);
+    let of_a = |loki: &FakeLoki| loki.pushes().iter().filter(|push| push.header("x-scope-orgid") == Some("a")).count();
+    until("it is refused", || of_a(&loki) == 1).await;
+    // Another tenant gets through, so this one is asked about at once.
+    running.push("b/two", &["two"]);
+    until("it is asked about again", || of_a(&loki) == 2).await;
+    assert_eq!(running.dropped("ingester_error"), 0);
+    running.settled().await;
+    assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
+    assert_eq!((of_a(&loki), running.dropped("ingester_error")), (3, 1));
+}
+
 #[tokio::test]
 async fn what_two_lanes_say_of_one_tenant_does_not_flap() {
     let loki = FakeLoki::start(|push, _| match push.header("x-scope-orgid") {

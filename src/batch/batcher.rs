@@ -79,9 +79,9 @@ pub struct Batcher {
     last: usize,
     numbers: u64,
     ages: u32,
-    buffered: InFlight,
+    pub(super) buffered: InFlight,
     /// Bytes of memory that pushes take which are sent apart from their lanes.
-    held_apart: Arc<AtomicUsize>,
+    pub(super) held_apart: Arc<AtomicUsize>,
     encoder: Encoder,
     swept: Instant,
     /// What the fullest of the streams has left that were given something since the chunk began.

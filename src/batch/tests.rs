@@ -1,5 +1,6 @@
 //! How much of a stream may be under way, what is refused, and what is forgotten.
 
+mod apart;
 mod lanes;
 
 use std::sync::Arc;

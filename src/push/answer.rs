@@ -180,7 +180,7 @@ fn needs_a_person(status: u16, answer: &Answer) -> Option<(Scope, &'static str)>
     let way = |advice| Some((Scope::Way, advice));
     match status {
         0..=199 | 300..=399 => {
-            way("a redirect that a push cannot follow (only 307 and 308 can be): put the final address into url")
+            way("a redirect that is not followed (307 and 308 are, to the same host): put the final address into url")
         }
         401 => way("unauthorized: check basic_auth, authorization, bearer_token or oauth2, and tenant_id"),
         // A firewall for web applications refuses single pushes with it, for what their lines say.

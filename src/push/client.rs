@@ -175,7 +175,8 @@ impl Make {
                     307 | 308 if follow && attempt.previous().len() > MAX_REDIRECTS => {
                         attempt.error("too many redirects")
                     }
-                    307 | 308 if follow => attempt.follow(),
+                    // What is pushed, and the headers that say who pushes it, are for the host of the config alone.
+                    307 | 308 if follow && stays(attempt.previous(), attempt.url()) => attempt.follow(),
                     // The others would turn the push into a GET, which delivers nothing.
                     _ => attempt.stop(),
                 }
@@ -188,6 +189,15 @@ impl Make {
         }
         builder.build().map_err(|e| Error::new("url", format!("cannot set up HTTP: {}", in_words(e))))
     }
+}
+
+/// Whether a redirect leads to where the push was meant to go: the same host, and the same port unless it is HTTPS there.
+fn stays(previous: &[ParsedUrl], to: &ParsedUrl) -> bool {
+    previous.first().is_some_and(|from| {
+        let is_upgrade = from.scheme() == "http" && to.scheme() == "https";
+        let same_port = from.port_or_known_default() == to.port_or_known_default();
+        from.host() == to.host() && (is_upgrade || (from.scheme() == to.scheme() && same_port))
+    })
 }
 
 /// The proxy settings of a client or of its token server.

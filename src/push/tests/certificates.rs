@@ -103,6 +103,29 @@ async fn a_certificate_that_is_its_own_ca_is_taken_as_go_takes_it() {
     assert!(outcome(&loki, "127.0.0.1", tls).await.contains("not valid for"));
 }
 
+/// Also where it is the very certificate that the user wrote down.
+#[tokio::test]
+async fn a_certificate_out_of_its_time_is_refused() {
+    for (is_ca, years, is_taken) in [
+        (true, (2020, 2021), false),
+        (false, (2020, 2021), false),
+        (true, (2090, 2091), false),
+        (true, (2020, 2090), true),
+        (false, (2020, 2090), true),
+    ] {
+        let mut params = CertificateParams::new(["localhost".to_string()]).expect("a name");
+        params.is_ca = if is_ca { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
+        params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
+        params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
+        let key = KeyPair::generate().expect("a key");
+        let cert = params.self_signed(&key).expect("signed").pem();
+        let loki = loki_with(&(cert.clone(), key.serialize_pem()), None);
+        let why = outcome(&loki, "localhost", TlsConfig { ca: cert, ..Default::default() }).await;
+        assert_eq!(why.is_empty(), is_taken, "{is_ca} {years:?}: {why}");
+        assert_eq!(loki.pushes().is_empty(), !is_taken, "{is_ca} {years:?}");
+    }
+}
+
 #[tokio::test]
 async fn client_certificates_and_their_rotation() {
     let (servers, clients, strangers) = (ca("servers"), ca("clients"), ca("strangers"));

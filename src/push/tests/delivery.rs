@@ -272,6 +272,21 @@ async fn only_redirects_that_keep_the_push_are_followed() {
     }
 }
 
+/// The lines, the tenant and the configured headers are for the host that the config names.
+#[tokio::test]
+async fn a_redirect_to_another_host_is_not_followed() {
+    let other = FakeLoki::start(|_, _| Reply::Status(204));
+    for host in ["127.0.0.1", "localhost", "127.0.0.2"] {
+        // Another port of the same host is another's as well.
+        let location = format!("Location: http://{host}:{}/there\r\n", other.port).leak();
+        let loki = FakeLoki::start(|_, _| full(307, location, ""));
+        let mut running = start(&config(&loki, "tenant_id: acme\nheaders: {X-Key: secret}"));
+        running.push("a", &["one"]);
+        until("it is refused", || running.status.report().state.contains("a redirect that is not followed")).await;
+        assert!(other.pushes().is_empty(), "{host}");
+    }
+}
+
 #[tokio::test]
 async fn who_waits_long_hears_of_whoever_gets_through() {
     let loki = FakeLoki::start(|push, before| match has(push, "late") || before > 8 {

@@ -65,15 +65,17 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let certificate = ParsedCertificate::try_from(end_entity)?;
+        let store = self.roots.store();
+        if store.is_empty() {
+            return Err(CertificateError::Other(OtherError(Arc::new(NoRoots))).into());
+        }
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        let signed = verify_server_cert_signed_by_trust_anchor(&certificate, store, intermediates, now, algorithms);
         // `openssl req -x509` makes a CA of what is used as a server's certificate. Go takes it where it is itself the
-        // CA that is trusted, and so do we: it is the very certificate the user wrote down.
-        if !self.roots.pinned.contains(end_entity) {
-            let store = self.roots.store();
-            if store.is_empty() {
-                return Err(CertificateError::Other(OtherError(Arc::new(NoRoots))).into());
-            }
-            let algorithms = self.provider.signature_verification_algorithms.all;
-            verify_server_cert_signed_by_trust_anchor(&certificate, store, intermediates, now, algorithms)?;
+        // CA that is trusted, and so do we: it is the very certificate the user wrote down. Its dates hold all the same.
+        match signed {
+            Err(error) if is_out_of_date(&error) || !self.roots.pinned.contains(end_entity) => return Err(error),
+            _ => {}
         }
         verify_server_name(&certificate, self.name.as_ref().unwrap_or(dialled))?;
         Ok(ServerCertVerified::assertion())
@@ -100,6 +102,15 @@ impl ServerCertVerifier for Verifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// Whether the certificate, or one that signed it, has expired or is not valid yet.
+fn is_out_of_date(error: &Error) -> bool {
+    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    matches!(
+        error,
+        Error::InvalidCertificate(Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
+    )
 }
 
 /// `insecure_skip_verify`: asks only that the server holds the key of the certificate it shows.

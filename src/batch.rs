@@ -70,6 +70,8 @@ struct Stream {
     bytes: usize,
     spans: Vec<Span>,
     window: Arc<Window>,
+    /// Bytes of memory that it takes beside its entries, roughly.
+    cost: usize,
     /// Set once it is sent apart from its lane: the bytes of memory that its window counts it with.
     apart: Option<usize>,
 }
@@ -78,7 +80,7 @@ impl Drop for Stream {
     /// Whatever became of its entries, they are in flight no more.
     fn drop(&mut self) {
         match self.apart {
-            None => self.window.give_back(self.bytes + self.entries),
+            None => self.window.give_back(self.bytes + self.entries, self.cost),
             Some(held) => self.window.give_back_apart(self.bytes + self.entries, held),
         }
     }
@@ -194,7 +196,7 @@ impl Batch {
         self.traffic.leave();
         let each = (self.body.len() + APART_OVERHEAD).div_ceil(self.streams.len().max(1));
         for stream in self.streams.iter_mut().filter(|stream| stream.apart.is_none()) {
-            stream.window.set_apart(stream.bytes + stream.entries, each);
+            stream.window.set_apart(stream.bytes + stream.entries + stream.cost, each);
             stream.apart = Some(each);
         }
     }
@@ -327,7 +329,9 @@ impl Stream {
             *held -= other;
             self.window.split_apart();
         }
-        Stream { labels: self.labels.clone(), entries, bytes, spans, window: self.window.clone(), apart }
+        let cost = self.cost / 2;
+        self.cost -= cost;
+        Stream { labels: self.labels.clone(), entries, bytes, spans, window: self.window.clone(), cost, apart }
     }
 
     /// Keeps those of the first entries; one that lies across is parted.

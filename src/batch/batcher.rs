@@ -23,8 +23,16 @@ const MUCH: usize = 64 << 10;
 /// What has nothing on its way and was not heard of for so long is forgotten.
 const FORGET: Duration = Duration::from_secs(300);
 const SWEEP: Duration = Duration::from_secs(10);
-/// Of more streams than this, a sweep forgets all that have nothing on their way.
-const MANY: usize = 10_000;
+
+/// Bytes of memory that a stream takes beside its labels, and a push beside its streams: where labels or tenants are made of
+/// what lines say, these are far more than the lines.
+const STREAM_COST: usize = 640;
+const BATCH_COST: usize = 4096;
+const TENANT_COST: usize = 1024;
+
+/// Of the buffer's size streams that are known may take this part beside it, before those are forgotten that have nothing
+/// on their way.
+const KNOWN_SHARE: usize = 2;
 
 /// Of the buffer's size this part may be taken, beside it, by what Loki refuses for now.
 const APART_SHARE: usize = 4;
@@ -84,6 +92,10 @@ pub struct Batcher {
     pub(super) held_apart: Arc<AtomicUsize>,
     encoder: Encoder,
     swept: Instant,
+    /// What all streams take that are known.
+    cost: usize,
+    /// A sweep is due when they take so much.
+    sweep_at: usize,
     /// What the fullest of the streams has left that were given something since the chunk began.
     left: usize,
 }
@@ -108,6 +120,8 @@ impl Batcher {
         let external = config.external_labels.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
         Self {
             swept: clock.now(),
+            cost: 0,
+            sweep_at: config.buffer / KNOWN_SHARE,
             left: usize::MAX,
             config,
             clock,
@@ -154,8 +168,12 @@ impl Batcher {
         }
         lane.open_at(now);
         if stream.at.0 != lane.batch {
-            let place =
-                lane.open.add_stream(stream.wire.clone(), stream.window.clone(), self.encoder.buffer(stream.room));
+            let cost = stream.cost + if lane.open.is_empty() { BATCH_COST } else { 0 };
+            for sum in [&mut self.tenants[stream.tenant].buffered, &mut self.buffered] {
+                sum.take(cost);
+            }
+            let body = self.encoder.buffer(stream.room);
+            let place = lane.open.add_stream(stream.wire.clone(), stream.window.clone(), cost, body);
             stream.at = (lane.batch, place);
             if stream.leads {
                 lane.leader = Some(place);
@@ -280,7 +298,7 @@ impl Batcher {
     /// The next batch that is due and has room on the way. `flush` makes every batch due.
     pub fn next(&mut self, now: Instant, flush: bool) -> Option<Batch> {
         if now.saturating_duration_since(self.swept) >= SWEEP {
-            self.sweep(now);
+            self.sweep(now, FORGET);
         }
         // What there is no room for any more must go, or nothing would ever come back.
         let flush = flush || self.has_no_room();
@@ -322,6 +340,10 @@ impl Batcher {
 
     /// The place of the entry's stream.
     fn stream(&mut self, entry: &Entry<'_>, now: Instant) -> usize {
+        if self.cost + self.tenants.len() * TENANT_COST > self.sweep_at {
+            // Too many: whoever has nothing on its way is forgotten.
+            self.sweep(now, Duration::ZERO);
+        }
         let name = entry.tenant.as_ref().or(self.config.tenant_id.as_ref());
         let last = self.streams.get(self.last).filter(|last| self.tenants[last.tenant].name.as_ref() == name);
         let tenant = match last {
@@ -366,9 +388,14 @@ impl Batcher {
         };
         self.ages = self.ages.wrapping_add(1);
         let in_flight = InFlight::default();
+        let wire: Arc<str> = all.to_string().into();
+        // The labels are kept as pairs, as the text that Loki gets, and as the key to find them by.
+        let cost = STREAM_COST + 3 * wire.len();
+        self.cost += cost;
         let index = self.streams.insert(StreamState {
             labels: labels.clone(),
-            wire: all.to_string().into(),
+            wire,
+            cost,
             label_count: counted(&all),
             age: self.ages,
             tenant,
@@ -389,7 +416,7 @@ impl Batcher {
     }
 
     /// Forgets who was not heard of for long: labels and tenants made of what lines say must not add up.
-    fn sweep(&mut self, now: Instant) {
+    fn sweep(&mut self, now: Instant, silence: Duration) {
         self.swept = now;
         let window = self.much();
         let mut calm = Vec::new();
@@ -401,14 +428,14 @@ impl Batcher {
             }
         }
         calm.into_iter().for_each(|lane| self.dissolve(lane));
-        let Self { streams, tenants, lanes, by_tenant, .. } = self;
-        let silence = if streams.len() > MANY { Duration::ZERO } else { FORGET };
+        let Self { streams, tenants, lanes, by_tenant, cost, sweep_at, .. } = self;
         streams.retain(|_, stream| {
             let tenant = &mut tenants[stream.tenant];
             let idle = stream.in_flight.bytes() == 0 && !stream.leads;
             let forget = idle && now.saturating_duration_since(stream.touched) >= silence;
             if forget {
                 tenant.streams.remove(&stream.labels);
+                *cost -= stream.cost;
             }
             !forget
         });
@@ -420,6 +447,9 @@ impl Batcher {
             }
             keep
         });
+        // What is left is on its way. Not before twice as much is known is it worth looking again.
+        let left = *cost + tenants.len() * TENANT_COST;
+        *sweep_at = (self.config.buffer / KNOWN_SHARE).max(left * 2);
     }
 }
 

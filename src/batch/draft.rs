@@ -54,9 +54,9 @@ impl Draft {
     }
 
     /// Gives the place of the new stream.
-    pub fn add_stream(&mut self, labels: Arc<str>, window: Arc<Window>, body: Vec<u8>) -> usize {
+    pub fn add_stream(&mut self, labels: Arc<str>, window: Arc<Window>, cost: usize, body: Vec<u8>) -> usize {
         self.bodies.push(body);
-        self.streams.push(Stream { labels, entries: 0, bytes: 0, spans: Vec::new(), window, apart: None });
+        self.streams.push(Stream { labels, entries: 0, bytes: 0, spans: Vec::new(), window, cost, apart: None });
         self.streams.len() - 1
     }
 

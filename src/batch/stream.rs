@@ -69,9 +69,11 @@ impl Window {
         StreamKey(Arc::as_ptr(self).addr())
     }
 
-    pub fn give_back(&self, bytes: usize) {
-        for sum in [&self.stream, &self.tenant, &self.all] {
-            sum.fetch_add(bytes, Ordering::Release);
+    /// So many bytes of entries, and of memory beside them.
+    pub fn give_back(&self, bytes: usize, cost: usize) {
+        self.stream.fetch_add(bytes, Ordering::Release);
+        for sum in [&self.tenant, &self.all] {
+            sum.fetch_add(bytes + cost, Ordering::Release);
         }
     }
 
@@ -131,6 +133,8 @@ pub(super) struct StreamState {
     pub heat: Heat,
     /// The youngest timestamp it was given.
     pub newest: i64,
+    /// Bytes of memory that it takes, roughly.
+    pub cost: usize,
     /// Why Loki can never take it.
     pub refused: Option<Reason>,
     pub touched: Instant,

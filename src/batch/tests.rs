@@ -228,11 +228,44 @@ fn so_many_streams_are_not_remembered_for_minutes() {
             bench.send().into_iter().for_each(Batch::close);
         }
     }
+    // What they take is bounded at every moment, not only when it is time to look.
+    assert!(bench.batcher.streams.len() < 10_000, "{}", bench.batcher.streams.len());
     let id = bench.add("under way", 1, 10);
-    bench.clock.advance(Duration::from_secs(11));
     bench.send();
-    assert_eq!(bench.batcher.streams.len(), 1);
     assert!(bench.batcher.room(id, bench.now()).is_some());
+}
+
+/// Labels that are long, streams that are under way, and tenants: all count as what they cost.
+#[test]
+fn streams_count_against_the_buffer_as_what_they_cost() {
+    for (tenants, long) in [(1, 10), (1, 2000), (5000, 10)] {
+        let mut bench = Bench::with(|config| config.buffer = 4 << 20);
+        let mut sent = Vec::new();
+        let mut under_way = 0;
+        while !bench.batcher.has_no_room() {
+            let labels = LabelSet::new([("request", format!("{under_way}{}", "x".repeat(long)))]);
+            let entry = bench.entry(Some(&(under_way % tenants).to_string()), &labels, 1, "x");
+            assert!(matches!(bench.add_entry(entry), Outcome::Batched(_)));
+            under_way += 1;
+            sent.extend(bench.send());
+        }
+        let most = (4 << 20) / (640 + 3 * long);
+        assert!(under_way < most && under_way > most / 20, "{under_way} of {tenants} tenants, labels of {long}");
+        sent.into_iter().for_each(Batch::close);
+        while !bench.batcher.is_empty() {
+            bench.send().into_iter().for_each(Batch::close);
+        }
+        assert_eq!(bench.batcher.buffered.bytes(), 0);
+        // With nothing under way they are forgotten once they take half of the buffer, or twice what was under way last.
+        for n in 0..20_000 {
+            let labels = LabelSet::new([("request", format!("{n}{}", "x".repeat(long)))]);
+            let entry = bench.entry(Some(&(n % tenants).to_string()), &labels, 1, "x");
+            bench.add_entry(entry);
+            bench.send().into_iter().for_each(Batch::close);
+            assert!(bench.batcher.streams.len() < (8 << 20) / (640 + 3 * long) + 2);
+            assert!(bench.batcher.tenants.len() <= bench.batcher.streams.len() + 1);
+        }
+    }
 }
 
 #[test]
@@ -303,7 +336,7 @@ fn a_tenant_that_is_refused_everything_leaves_room_for_the_others() {
     let mut bench = Bench::with(|config| config.buffer = 1 << 20);
     let mut add = |tenant: &str, stream: u64| {
         let entry = bench.entry(Some(tenant), &LabelSet::new([("n", stream.to_string())]), stream, "x");
-        let entry = Entry { line: "x".repeat(54_000).into(), ..entry };
+        let entry = Entry { line: "x".repeat(53_000).into(), ..entry };
         match bench.add_entry(entry) {
             Outcome::Batched(id) => (id, bench.batcher.is_full(id)),
             other => panic!("{other:?}"),

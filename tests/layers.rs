@@ -86,6 +86,27 @@ fn every_crate_stays_at_home() {
     assert!(strays.is_empty(), "a third-party crate is used in its home only:\n  {}", strays.join("\n  "));
 }
 
+/// A thread or task of ours that panics ends the process (`model::vital`), or hands its panic on: none ends in silence while
+/// the agent looks well.
+#[test]
+fn whatever_is_started_is_vital() {
+    let mut silent = Vec::new();
+    let mut found = 0;
+    for source in sources().iter().filter(|source| !source.is_test) {
+        let code = without_test_modules(&source.code);
+        for (at, start) in [".spawn(", "::spawn(", "::spawn_blocking("].iter().flat_map(|s| code.match_indices(s)) {
+            found += 1;
+            let what_follows: String =
+                code[at..].chars().take(if start.ends_with("_blocking(") { 600 } else { 150 }).collect();
+            if !what_follows.contains("_vital = Vital") && !what_follows.contains("resume_unwind") {
+                silent.push(format!("{}: {}", source.path.display(), what_follows.lines().next().unwrap_or_default()));
+            }
+        }
+    }
+    assert!(found > 5, "the search finds nothing any more");
+    assert!(silent.is_empty(), "begin it with `let _vital = Vital;`:\n  {}", silent.join("\n  "));
+}
+
 struct Source {
     path: PathBuf,
     /// The first part of its module path.

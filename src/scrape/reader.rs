@@ -10,14 +10,13 @@ mod settling;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use opening::{file, with_filename};
 
 use super::desk::{Desk, Exit};
 use super::metrics::Metrics;
-use super::post::{Assignment, Command, Event, Mailbox};
+use super::post::{Assignment, Command, Event, Inbox, Mailbox};
 use super::print::Printer;
 use super::rates::Limiter;
 use super::status::Status;
@@ -28,7 +27,7 @@ use crate::batch::Batcher;
 use crate::metrics::Dropped;
 use crate::model::Clock;
 use crate::positions::Positions;
-use crate::stages::{CustomMetrics, Program};
+use crate::stages::{CustomMetrics, Pipeline, Program};
 use crate::tail::Look;
 
 /// Files are looked at on these beats, so that many of them share a wake-up.
@@ -50,7 +49,7 @@ pub(super) struct Parts {
     pub outlet: Outlet,
     pub positions: Arc<Positions>,
     pub mailbox: Arc<Mailbox>,
-    pub scout: Sender<Event>,
+    pub scout: Arc<Inbox>,
     pub metrics: Metrics,
     pub dropped: Dropped,
     pub custom: Option<CustomMetrics>,
@@ -66,7 +65,7 @@ pub(super) struct Reader {
     batches: tokio::sync::mpsc::UnboundedSender<Vec<crate::batch::Batch>>,
     positions: Arc<Positions>,
     mailbox: Arc<Mailbox>,
-    scout: Sender<Event>,
+    scout: Arc<Inbox>,
     status: Arc<Status>,
     desk: Desk,
     tailers: BTreeMap<u64, Tailer>,
@@ -98,10 +97,15 @@ impl Reader {
         let program = |p: &Program| p.start(dropped.clone(), custom.clone(), clock.clone());
         let nothing = Program::nothing();
         let wrapped = Program::container_format();
-        let pipelines = jobs.iter().flat_map(|job| match &job.program {
+        let of_job = |job: &Job| match &job.program {
             Some(own) => [program(own), program(&nothing)],
             None => [program(&nothing), program(&wrapped)],
-        });
+        };
+        let mut pipelines: Vec<Pipeline> = jobs.iter().flat_map(of_job).collect();
+        // Standard input needs no job.
+        if pipelines.is_empty() {
+            pipelines.push(program(&nothing));
+        }
         let exit = match config.dry_run {
             true => Exit::Print(Printer::new(outlet.batch.external_labels.clone())),
             false => Exit::Batches(Box::new(Batcher::new(outlet.batch, clock.clone()))),
@@ -109,7 +113,7 @@ impl Reader {
         let desk = Desk {
             clock: clock.clone(),
             buffer: Vec::new(),
-            pipelines: pipelines.collect(),
+            pipelines,
             exit,
             rate: config.rate.and_then(Limiter::new),
             dropped,
@@ -367,7 +371,7 @@ impl Reader {
         if left > 0 {
             tracing::warn!(client = %self.client, bytes = left, "stopped before Loki had answered; these will be sent again");
         }
-        let _ = self.scout.send(Event::Stopped { reader: self.index });
+        self.scout.send(Event::Stopped { reader: self.index });
     }
 }
 

@@ -6,12 +6,11 @@ mod walking;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::metrics::Metrics;
-use super::post::{Command, Event, Mailbox};
+use super::post::{Command, Event, Inbox, Mailbox};
 use super::status::Status;
 use super::watch::{Heard, Watch};
 use super::{Config, Job, stdin};
@@ -35,8 +34,7 @@ pub(super) struct Scout {
     positions: Arc<Positions>,
     metrics: Metrics,
     status: Arc<Status>,
-    inbox: Receiver<Event>,
-    outbox: Sender<Event>,
+    inbox: Arc<Inbox>,
     watch: Watch,
     /// Which targets each source of each job has.
     sources: HashMap<(Arc<str>, String), Vec<Arc<Target>>>,
@@ -84,12 +82,10 @@ impl Scout {
         positions: Arc<Positions>,
         metrics: Metrics,
         status: Arc<Status>,
-        (outbox, inbox): (mpsc::Sender<Event>, Receiver<Event>),
+        inbox: Arc<Inbox>,
     ) -> Self {
-        let heard = outbox.clone();
-        let watch = Watch::new(move |what| {
-            let _ = heard.send(Event::Heard(what));
-        });
+        let heard = inbox.clone();
+        let watch = Watch::new(move |what| heard.send(Event::Heard(what)));
         let unsynced = jobs.iter().map(|job| job.name.clone()).collect();
         Self {
             config,
@@ -99,7 +95,6 @@ impl Scout {
             metrics,
             status,
             inbox,
-            outbox,
             watch,
             sources: HashMap::new(),
             tracked: BTreeMap::new(),
@@ -144,18 +139,17 @@ impl Scout {
                 until = until.min(started + SUMMARY);
             }
             let wait = walk_at.map_or(until, |at| at.min(until)).saturating_duration_since(now);
-            match self.inbox.recv_timeout(wait) {
-                Ok(Event::Stopped { reader }) => {
+            match self.inbox.next(wait) {
+                Some(Event::Stopped { reader }) => {
                     tracing::debug!(reader, "stopped");
                     running -= 1;
                 }
-                Ok(event) => {
+                Some(event) => {
                     if self.take(event) {
                         walk_at.get_or_insert(Instant::now() + BURST);
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+                None => {}
             }
         }
         self.sync_positions();
@@ -257,7 +251,9 @@ impl Scout {
         if !waiting.is_empty() {
             tracing::warn!(jobs = waiting.join(", "), "discovery has not told everything yet; going on without");
         }
-        for job in self.jobs.iter() {
+        // Standard input is what there is then.
+        let jobs = if self.config.stdin.is_some() { &[] } else { &self.jobs[..] };
+        for job in jobs {
             let of_job = || self.tracked.values().filter(|t| t.target.job == job.name);
             let targets = of_job().count();
             let files: usize = of_job().map(|t| t.files.len()).sum();
@@ -284,7 +280,7 @@ impl Scout {
     /// Takes all that it was told, and walks where there is something to walk.
     pub fn step(&mut self) {
         let mut walk = false;
-        while let Ok(event) = self.inbox.try_recv() {
+        while let Some(event) = self.inbox.next(Duration::ZERO) {
             walk |= self.take(event);
         }
         if walk {

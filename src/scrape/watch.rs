@@ -7,7 +7,7 @@ use notify::event::Flag;
 use notify::{Config, ErrorKind, Event, EventKindMask, RecommendedWatcher, RecursiveMode, Watcher};
 
 /// What was heard.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Heard {
     Names(Vec<PathBuf>),
     /// Some of it got lost: look everywhere.

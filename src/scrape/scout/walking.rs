@@ -124,7 +124,7 @@ impl Scout {
             }
         }
         if self.config.stdin.is_some() {
-            let _ = self.outbox.send(Event::Stop(Duration::from_secs(30)));
+            self.inbox.send(Event::Stop(Duration::from_secs(30)));
         }
         true
     }

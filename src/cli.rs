@@ -35,12 +35,6 @@ fn run(flags: &Flags) -> ExitCode {
         say(format_args!("{}\n  platform: {}", version(), platform()));
         return ExitCode::SUCCESS;
     }
-    if flags.on("inspect") {
-        complain(
-            "-inspect is not supported: use -dry-run, which prints what becomes of each line, and -stdin to feed it",
-        );
-        return ExitCode::from(2);
-    }
     if flags.on("check-syntax") && flags.text("config.file").trim().is_empty() {
         complain("Invalid config file: -check-syntax needs -config.file");
         return ExitCode::FAILURE;

@@ -4,6 +4,7 @@ mod bounds;
 mod model;
 mod resend;
 mod rig;
+mod series;
 
 use std::fs;
 use std::path::Path;

@@ -164,6 +164,30 @@ async fn metrics_are_text_and_name_the_build() {
 }
 
 #[tokio::test]
+async fn a_series_that_two_collectors_have_is_there_once() {
+    /// A family made by hand, as those of files and of users are.
+    struct ByHand(prometheus::IntCounter);
+    impl prometheus::core::Collector for ByHand {
+        fn desc(&self) -> Vec<&prometheus::core::Desc> {
+            self.0.desc()
+        }
+        fn collect(&self) -> Vec<prometheus::proto::MetricFamily> {
+            let mut families = self.0.collect();
+            families.iter_mut().for_each(|family| family.set_name("twice_total".into()));
+            families
+        }
+    }
+    let registry = Registry::new();
+    for name in ["a_total", "b_total"] {
+        let counter = prometheus::IntCounter::new(name, "x").expect("a counter");
+        registry.register(Box::new(ByHand(counter))).expect("a metric of another name");
+    }
+    let server = start_with("", vec![], registry).await;
+    let (_, answer) = server.status("/metrics").await;
+    assert_eq!(answer.lines().filter(|line| line.starts_with("twice_total ")).count(), 1, "{answer}");
+}
+
+#[tokio::test]
 async fn reload_is_refused_in_words_where_it_was_asked_for() {
     let server = start("enable_runtime_reload: true", vec![]).await;
     let (status, answer) = server.status("/reload").await;

@@ -128,7 +128,8 @@ async fn pushes_at_once(fails: usize, first: usize, expires_in: u64) -> (usize, 
         Reply::Status(if number.is_some_and(|number: usize| number >= first) { 204 } else { 401 })
     });
     let url = tokens.url();
-    let mut running = start(&config(&loki, &format!("oauth2: {{client_id: id, client_secret: s, token_url: '{url}'}}")));
+    let mut running =
+        start(&config(&loki, &format!("oauth2: {{client_id: id, client_secret: s, token_url: '{url}'}}")));
     for tenant in 0..LANES {
         running.push(&format!("{tenant}/a"), &["line"]);
     }

@@ -5,6 +5,7 @@
 //! costs the others nothing.
 
 mod bell;
+mod budget;
 mod desk;
 mod metrics;
 mod post;
@@ -17,6 +18,7 @@ mod stdin;
 mod tailer;
 mod targets;
 mod times;
+mod unread;
 mod watch;
 
 use std::sync::Arc;
@@ -44,6 +46,8 @@ pub struct Job {
     /// None: the config has no `pipeline_stages`; a pod without `__path__` then has its container format taken off.
     pub program: Option<Program>,
     pub options: tail::Options,
+    /// How long a file that was found is left alone at first.
+    pub initial_delay: Duration,
     /// Set when its files cannot be read at all, and why: its targets are shown with it, and left alone.
     pub unreadable: Option<String>,
 }

@@ -1,6 +1,7 @@
 //! From what the user wrote to what runs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -54,7 +55,10 @@ fn job(config: &ScrapeConfig) -> Result<Job, String> {
         None
     });
     let options = tail::Options { encoding, compression, ..tail::Options::default() };
-    Ok(Job { name: config.job_name.as_str().into(), rules, program, options, unreadable })
+    // Who compresses a file needs a while to be done with it.
+    let initial_delay =
+        if config.decompression.enabled { config.decompression.initial_delay.0 } else { Duration::ZERO };
+    Ok(Job { name: config.job_name.as_str().into(), rules, program, options, initial_delay, unreadable })
 }
 
 fn compression(config: &Decompression) -> Result<Option<Compression>, String> {

@@ -3,9 +3,11 @@
 //! It never waits for one log: whoever has nothing, or waits for answers, is passed over. It sleeps until a file is to be
 //! looked at again, a batch comes of age, or its bell rings.
 
+mod looking;
 mod opening;
 mod pinning;
 mod settling;
+mod waiting;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -13,10 +15,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opening::{file, with_filename};
+use waiting::{Waiting, advice};
 
+use super::budget::Budget;
 use super::desk::{Desk, Exit};
 use super::metrics::Metrics;
-use super::post::{Assignment, Command, Event, Inbox, Mailbox};
+use super::post::{Command, Event, Inbox, Mailbox};
 use super::print::Printer;
 use super::rates::Limiter;
 use super::status::Status;
@@ -28,7 +32,6 @@ use crate::metrics::Dropped;
 use crate::model::Clock;
 use crate::positions::Positions;
 use crate::stages::{CustomMetrics, Pipeline, Program};
-use crate::tail::Look;
 
 /// Files are looked at on these beats, so that many of them share a wake-up.
 const BEAT: Duration = Duration::from_millis(50);
@@ -77,12 +80,13 @@ pub(super) struct Reader {
     /// Read to their end, waiting for the last answers.
     ending: BTreeMap<u64, Tailer>,
     /// Files that could not be opened, to be tried again.
-    waiting: BTreeMap<u64, (Assignment, Instant)>,
+    waiting: BTreeMap<u64, Waiting>,
     started: Instant,
     stop: Option<Stop>,
     /// What of the disk deleted files hold because they are still to be read, by log.
     pinned: BTreeMap<u64, u64>,
     positions_fail: bool,
+    budget: Budget,
 }
 
 struct Stop {
@@ -123,6 +127,7 @@ impl Reader {
         };
         Self {
             started: clock.now(),
+            budget: Budget::new(clock.now()),
             clock,
             index,
             config,
@@ -184,14 +189,17 @@ impl Reader {
 
     fn obey(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Add(assignment) => self.add(assignment, now),
+            Command::Add(assignment) => match self.jobs[assignment.job].initial_delay {
+                Duration::ZERO => self.add(assignment, now),
+                delay => self.delay(assignment, delay, now),
+            },
             Command::Stdin(log, pipe, target) => {
                 let labels = target.labels.clone();
                 self.begin(log, "stdin".into(), Source::Stdin(pipe), None, target, labels, 0, now);
             }
             Command::Relabel(log, target) => {
-                if let Some((assignment, _)) = self.waiting.get_mut(&log) {
-                    assignment.target = target.clone();
+                if let Some(waiting) = self.waiting.get_mut(&log) {
+                    waiting.assignment.target = target.clone();
                 }
                 if let Some(tailer) = self.tailers.get_mut(&log) {
                     // What the stages hold of it belongs to the old labels.
@@ -210,13 +218,7 @@ impl Reader {
                     tailer.retired = Some(now);
                 }
             }
-            Command::Look(log) => {
-                if let Some(tailer) = self.tailers.get_mut(&log) {
-                    look(tailer, &self.desk.metrics, now);
-                    self.at(log, now);
-                    self.bound_pinned(log);
-                }
-            }
+            Command::Look(log) => self.look(log, now),
             Command::Stop(within) => {
                 self.stop = Some(Stop { deadline: now + within, progress: now });
                 // One more look at every file: what was written before the signal goes along.
@@ -241,8 +243,10 @@ impl Reader {
             let turn = match tailer.turn(&mut self.desk, now) {
                 Ok(turn) => {
                     if tailer.error.take().is_some() {
-                        tracing::info!(path = %tailer.path.display(), "reading again");
-                        self.status.set_error(self.index, log, None);
+                        if self.budget.allows(now) {
+                            tracing::info!(path = %tailer.path.display(), "reading again");
+                        }
+                        self.status.set_error(self.index, log, tailer.trouble());
                     }
                     turn
                 }
@@ -250,7 +254,10 @@ impl Reader {
                     self.desk.metrics.read_error();
                     let text = error.to_string();
                     if tailer.error.as_ref() != Some(&text) {
-                        tracing::warn!(path = %tailer.path.display(), %error, "cannot read a log file; trying again");
+                        if self.budget.allows(now) {
+                            let (path, advice) = (tailer.path.display(), advice(&error));
+                            tracing::warn!(%path, %error, advice, "cannot read a log file; trying again");
+                        }
                         self.status.set_error(self.index, log, Some(text.clone()));
                         tailer.error = Some(text);
                     }
@@ -379,27 +386,4 @@ impl Reader {
 fn beat(started: Instant, at: Instant) -> Instant {
     let beats = at.saturating_duration_since(started).as_millis().div_ceil(BEAT.as_millis());
     started + BEAT * beats as u32
-}
-
-fn look(tailer: &mut Tailer, metrics: &Metrics, now: Instant) {
-    let Source::File(log) = &mut tailer.source else {
-        return;
-    };
-    match log.look(now) {
-        Ok(Look::Same | Look::Gone) => {}
-        Ok(Look::Rotated(generations)) => {
-            tracing::debug!(path = %tailer.path.display(), generations, "rotated");
-        }
-        Ok(Look::Truncated) => tracing::info!(path = %tailer.path.display(), "truncated; reading from its start"),
-        Err(error) => {
-            metrics.read_error();
-            let text = error.to_string();
-            if tailer.look_error.as_ref() != Some(&text) {
-                tracing::warn!(path = %tailer.path.display(), error = text, "cannot open what a log was rotated to; trying again");
-                tailer.look_error = Some(text);
-            }
-            return;
-        }
-    }
-    tailer.look_error = None;
 }

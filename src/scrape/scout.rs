@@ -1,5 +1,6 @@
 //! The thread that decides which logs exist: relabelling, globs, names heard of.
 
+mod telling;
 mod tracking;
 mod walking;
 
@@ -9,9 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::budget::Budget;
 use super::metrics::Metrics;
 use super::post::{Command, Event, Inbox, Mailbox};
 use super::status::Status;
+use super::unread::Unread;
 use super::watch::{Heard, Watch};
 use super::{Config, Job, stdin};
 use crate::model::{LabelSet, Labels, Target, Update};
@@ -23,6 +26,9 @@ const BURST: Duration = Duration::from_millis(50);
 
 /// With names being heard of, walking all globs is a safety net: every so many sync periods.
 const SAFETY_NET: u32 = 6;
+
+/// A pod may be known before it has a log; when it has none for so long, that is said.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The summary of what was found is not held back longer for a slow discovery.
 const SUMMARY: Duration = Duration::from_secs(5);
@@ -46,6 +52,7 @@ pub(super) struct Scout {
     unsynced: BTreeSet<Arc<str>>,
     summarised: bool,
     positions_fail: bool,
+    budget: Budget,
 }
 
 /// A target that is tailed.
@@ -58,7 +65,10 @@ struct Tracked {
     files: BTreeMap<PathBuf, u64>,
     directories: BTreeSet<PathBuf>,
     dirty: bool,
-    said: BTreeSet<PathBuf>,
+    unread: Arc<Unread>,
+    /// Since when it has had no file, if it has none; and whether that was said.
+    empty: Option<Instant>,
+    empty_said: bool,
 }
 
 /// A log that readers have.
@@ -104,6 +114,7 @@ impl Scout {
             unsynced,
             summarised: false,
             positions_fail: false,
+            budget: Budget::new(Instant::now()),
         }
     }
 
@@ -115,6 +126,7 @@ impl Scout {
         let mut walk_at: Option<Instant> = None;
         let mut full_walk = started + self.config.sync_period;
         let mut sync_positions = started + self.config.positions_sync_period;
+        let mut say_empty = started + PATIENCE;
         let mut running = self.readers.len();
         while running > 0 {
             let now = Instant::now();
@@ -131,25 +143,26 @@ impl Scout {
                 sync_positions = now + self.config.positions_sync_period;
                 self.sync_positions();
             }
+            if now >= say_empty {
+                say_empty = now + PATIENCE;
+                self.say_empty(|tracked, since| tracked.is_of_pod() && now < since + PATIENCE);
+            }
             if !self.summarised && (self.unsynced.is_empty() && walk_at.is_none() || now >= started + SUMMARY) {
                 self.summarise();
             }
-            let mut until = full_walk.min(sync_positions);
+            let mut until = full_walk.min(sync_positions).min(say_empty);
             if !self.summarised {
                 until = until.min(started + SUMMARY);
             }
             let wait = walk_at.map_or(until, |at| at.min(until)).saturating_duration_since(now);
-            match self.inbox.next(wait) {
-                Some(Event::Stopped { reader }) => {
-                    tracing::debug!(reader, "stopped");
-                    running -= 1;
-                }
-                Some(event) => {
-                    if self.take(event) {
-                        walk_at.get_or_insert(Instant::now() + BURST);
-                    }
-                }
-                None => {}
+            let Some(event) = self.inbox.next(wait) else {
+                continue;
+            };
+            if let Event::Stopped { reader } = event {
+                tracing::debug!(reader, "stopped");
+                running -= 1;
+            } else if self.take(event) {
+                walk_at.get_or_insert(Instant::now() + BURST);
             }
         }
         self.sync_positions();
@@ -228,7 +241,7 @@ impl Scout {
         for (mailbox, pipe) in self.readers.iter().zip(pipes) {
             mailbox.send(Command::Stdin(log, pipe, target.clone()));
         }
-        self.status.set_targets(vec![target]);
+        self.status.set_targets(vec![(target, Arc::default())]);
         self.unsynced.clear();
     }
 
@@ -260,6 +273,7 @@ impl Scout {
             let defaulted = of_job().filter(|t| t.target.defaulted).count();
             tracing::info!(job = %job.name, targets, files, pod_defaults = defaulted, "found");
         }
+        self.say_empty(|tracked, _| tracked.is_of_pod());
     }
 
     fn tell(&self, command: impl Fn() -> Command) {

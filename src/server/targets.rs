@@ -9,6 +9,9 @@ use serde::Serialize;
 use super::html::Html;
 use crate::model::{ClientReport, FileReport, LabelSet, Report, TargetReport};
 
+/// So many are shown of a target on the page; JSON has them all.
+const NOT_READ: usize = 50;
+
 #[derive(Serialize)]
 pub(super) struct Targets {
     summary: Summary,
@@ -115,14 +118,40 @@ fn write_target(page: &mut Html, target: &TargetReport) {
     page.markup("<h2>").text(&target.job).markup(" <code>").text(&target.path).markup("</code></h2>\n<code>");
     page.text(LabelSet::from(&target.labels)).markup("</code>\n");
     if target.files.is_empty() {
-        page.markup("<p class=\"bad\">no file matches</p>\n");
+        let why = target.nothing.as_deref().unwrap_or("no file matches");
+        page.markup("<p class=\"bad\">nothing is read: ").text(why).markup("</p>\n");
+    } else {
+        write_files(page, &target.files);
+    }
+    write_not_read(page, target);
+}
+
+/// What nobody meant stands out by its reason alone: most of it is as it should be.
+fn write_not_read(page: &mut Html, target: &TargetReport) {
+    if target.not_read.is_empty() {
         return;
     }
+    page.markup("<table>\n<tr><th>not read as a log of its own</th><th>reason</th></tr>\n");
+    for file in target.not_read.iter().take(NOT_READ) {
+        page.markup("<tr><td><code>")
+            .text(&file.path)
+            .markup("</code></td>")
+            .element("td", &file.reason)
+            .markup("</tr>\n");
+    }
+    page.markup("</table>\n");
+    let more = target.not_read.len().saturating_sub(NOT_READ) + target.not_read_more;
+    if more > 0 {
+        page.element("p", format_args!("and {more} more"));
+    }
+}
+
+fn write_files(page: &mut Html, files: &[FileReport]) {
     page.markup("<table>\n<tr><th>file</th><th>client</th><th>behind</th><th>unacknowledged</th>")
         .markup("<th>read to</th><th>acknowledged to</th><th>size</th><th>generations</th><th>lines read</th>")
         .markup("<th>delivered</th><th>discarded</th><th>lost</th>")
         .markup("<th>error</th></tr>\n");
-    for file in &target.files {
+    for file in files {
         page.markup("<tr><td><code>").text(&file.path).markup("</code></td>").element("td", &file.client);
         page.number(Bytes(file.lag_bytes)).number(Bytes(file.unacknowledged_bytes));
         page.number(file.read_offset).number(file.committed_offset).number(file.size);
@@ -162,6 +191,7 @@ fn contains(target: &TargetReport, text: &str) -> bool {
         || has(&target.path)
         || has(&LabelSet::from(&target.labels).to_string())
         || target.files.iter().any(|file| has(&file.path))
+        || target.not_read.iter().any(|file| has(&file.path))
 }
 
 /// Bytes for people: `0`, `812 B`, `4.2 MiB`.
@@ -184,7 +214,7 @@ impl fmt::Display for Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DiscoveredReport, Labels};
+    use crate::model::{DiscoveredReport, Labels, NotReadReport};
 
     struct Fixed(Vec<TargetReport>, Vec<ClientReport>);
 
@@ -217,7 +247,34 @@ mod tests {
 
     fn target(job: &str, files: Vec<FileReport>) -> TargetReport {
         let labels = Labels::from([("app".into(), format!("<{job}>"))]);
-        TargetReport { job: job.into(), path: format!("/var/log/{job}/*.log"), labels, files }
+        TargetReport {
+            job: job.into(),
+            path: format!("/var/log/{job}/*.log"),
+            labels,
+            nothing: files.is_empty().then(|| "there is no <directory>".into()),
+            files,
+            not_read: (0..60).map(|n| not_read(&format!("/pipe-{n}"))).collect(),
+            not_read_more: 7,
+        }
+    }
+
+    fn not_read(path: &str) -> NotReadReport {
+        NotReadReport { path: path.into(), reason: "it is <not> a regular file".into() }
+    }
+
+    #[test]
+    fn what_is_not_read_is_shown_with_its_reason() {
+        let targets = Targets::collect(&some(), "pipe-7");
+        assert_eq!(targets.targets.len(), 4);
+        let page = targets.html("");
+        for part in
+            ["nothing is read: there is no &lt;directory&gt;", "/pipe-7</code>", "it is &lt;not&gt; a", "and 17 more"]
+        {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        let json = serde_json::to_value(&targets).expect("JSON");
+        assert_eq!(json["targets"][1]["nothing"], "there is no <directory>");
+        assert_eq!(json["targets"][1]["not_read"][59]["path"], "/pipe-59");
     }
 
     fn client(name: &str, state: &str) -> ClientReport {

@@ -12,7 +12,15 @@ struct Fixed(Vec<FileReport>);
 impl Report for Fixed {
     fn targets(&self) -> Vec<TargetReport> {
         let labels = Labels::from([("app".into(), "<b>".into())]);
-        vec![TargetReport { job: "pods".into(), path: "/var/log/*.log".into(), labels, files: self.0.clone() }]
+        vec![TargetReport {
+            job: "pods".into(),
+            path: "/var/log/*.log".into(),
+            labels,
+            files: self.0.clone(),
+            nothing: None,
+            not_read: Vec::new(),
+            not_read_more: 0,
+        }]
     }
     fn discovered(&self) -> Vec<DiscoveredReport> {
         Vec::new()

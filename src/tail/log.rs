@@ -371,7 +371,14 @@ fn open_younger<'s>(
     for sibling in older {
         let known = |g: &Generation| (g.id().device, g.id().inode) == (sibling.meta.dev(), sibling.meta.ino());
         if sibling.meta.modified().is_ok_and(|m| m >= since) && !generations.iter().any(known) {
-            generations.extend(open_sibling(sibling));
+            match Generation::open(&sibling.path, sibling.compression) {
+                Ok(generation) => generations.push_back(generation),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // renamed or deleted since
+                Err(error) => {
+                    let (path, bytes) = (sibling.path.display(), sibling.meta.len());
+                    tracing::warn!(%path, bytes, %error, "cannot open an older file of a log: what is unread of it is lost");
+                }
+            }
         }
     }
 }
@@ -385,7 +392,7 @@ fn add_live(generations: &mut VecDeque<Generation>, known: usize, live: Generati
     }
 }
 
-/// None if it is gone since, or cannot be read: what it held is then lost, and the metrics of the reader say so.
+/// None if it is gone since, or cannot be read.
 fn open_sibling(sibling: &Sibling) -> Option<Generation> {
     Generation::open(&sibling.path, sibling.compression).ok()
 }

@@ -1,6 +1,7 @@
 //! The program as a user starts it, against a Loki that does as it is told.
 
 mod rig;
+mod saying;
 mod stdin;
 mod stopping;
 

@@ -129,6 +129,7 @@ pub(super) fn job(name: &str, stages: &str) -> Job {
         rules: Rules::compile(&[]).expect("no rules"),
         program: Some(crate::stages::compile(&stages).expect("stages")),
         options: tail::Options { grace: Duration::from_millis(50), ..tail::Options::default() },
+        initial_delay: Duration::ZERO,
         unreadable: None,
     }
 }

@@ -5,6 +5,7 @@ mod model;
 mod resend;
 mod rig;
 mod series;
+mod waiting;
 
 use std::fs;
 use std::path::Path;

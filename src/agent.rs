@@ -221,6 +221,9 @@ fn summarise(
         http = address,
         "starting"
     );
+    if config.scrape_configs.is_empty() && !options.stdin {
+        tracing::warn!("there are no scrape_configs: nothing is read; add a job to the config file, or feed -stdin");
+    }
     let file = positions.filename().display();
     tracing::info!(%file, known = positions.known(), read_only = options.dry_run, "positions");
     for client in &config.clients {

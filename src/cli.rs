@@ -46,7 +46,10 @@ fn run(flags: &Flags) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let warnings: Vec<_> = flags.warnings().into_iter().chain(warnings).collect();
+    let mut warnings: Vec<_> = flags.warnings().into_iter().chain(warnings).collect();
+    if loaded.config.clients.is_empty() && !flags.text("client.external-labels").is_empty() {
+        warnings.push("-client.external-labels: ignored: there is no client that they could belong to".to_string());
+    }
     if flags.on("print-config-stderr") {
         let config = loaded.config.to_masked_yaml();
         complain(format_args!("---\n# Loki Config\n# {}\n{}", version(), config.trim_end()));

@@ -375,8 +375,14 @@ impl Reader {
     pub fn finish(mut self) {
         self.commit(self.clock.now());
         let left: u64 = self.tailers.values().chain(self.ending.values()).map(|t| t.ledger.in_flight()).sum();
-        if left > 0 {
-            tracing::warn!(client = %self.client, bytes = left, "stopped before Loki had answered; these will be sent again");
+        let client = &self.client;
+        match self.config.stdin {
+            _ if left == 0 => {}
+            None => tracing::warn!(%client, bytes = left, "stopped before Loki had answered; these will be sent again"),
+            // There is no file to read them from again.
+            Some(_) => {
+                tracing::error!(%client, bytes = left, "stopped before Loki had answered; what it did not take is lost")
+            }
         }
         self.scout.send(Event::Stopped { reader: self.index });
     }

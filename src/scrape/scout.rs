@@ -271,7 +271,9 @@ impl Scout {
             let targets = of_job().count();
             let files: usize = of_job().map(|t| t.files.len()).sum();
             let defaulted = of_job().filter(|t| t.target.defaulted).count();
-            tracing::info!(job = %job.name, targets, files, pod_defaults = defaulted, "found");
+            // Where there are more of these than targets, rules drop them: /service-discovery says which.
+            let discovered = self.status.discovered_of(&job.name);
+            tracing::info!(job = %job.name, discovered, targets, files, pod_defaults = defaulted, "found");
         }
         self.say_empty(|tracked, _| tracked.is_of_pod());
     }

@@ -52,6 +52,11 @@ impl Status {
         }
     }
 
+    /// How many targets discovery told of, wanted or not.
+    pub fn discovered_of(&self, job: &Arc<str>) -> usize {
+        self.lock().discovered.iter().filter(|((of, _), _)| of == job).map(|(_, targets)| targets.len()).sum()
+    }
+
     /// Why targets of this source are not tailed.
     pub fn rejections(&self, job: &Arc<str>, source: &str) -> BTreeSet<String> {
         let shared = self.lock();

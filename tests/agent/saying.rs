@@ -151,3 +151,13 @@ fn a_target_of_which_nothing_is_read_is_said_once_with_what_is_wrong() {
     let discovered = page(&rig, "/service-discovery").to_string();
     assert!(discovered.contains("its group names no targets") && discovered.contains("__paths__"), "{discovered}");
 }
+
+#[test]
+fn a_config_without_jobs_is_said_to_read_nothing() {
+    let (loki, mut rig) = (Loki::answering(204), Rig::new());
+    let config = configure(&rig, &loki, "");
+    rig.start(&config);
+    wait_until("it is said", SOON, || rig.said().contains("there are no scrape_configs: nothing is read"));
+    rig.signal("-TERM");
+    assert_eq!(rig.ended(SOON), Some(0));
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::rig::{Loki, Rig};
+use crate::rig::{Loki, Rig, SOON, wait_until};
 
 #[test]
 fn standard_input_goes_to_loki_and_the_agent_ends_with_it() {
@@ -80,4 +80,42 @@ fn standard_input_needs_no_config() {
             }
         }
     }
+}
+
+#[test]
+fn what_loki_has_not_taken_when_somebody_stops_it_is_said_to_be_lost() {
+    let loki = Loki::start(None);
+    let mut agent = Command::new(env!("CARGO_BIN_EXE_fantail"))
+        .args(["-stdin", "-server.disable", "-client.url", &loki.url])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    agent.stdin.take().expect("piped").write_all(b"hi\n").expect("written");
+    wait_until("a push is on its way", SOON, || loki.requests() > 0);
+    let pid = agent.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+    let output = agent.wait_with_output().expect("ended");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("what it did not take is lost") && !said.contains("sent again"), "{said}");
+}
+
+#[test]
+fn keys_of_the_job_that_standard_input_does_not_use_are_named() {
+    let (loki, rig) = (Loki::answering(204), Rig::new());
+    let config = rig.config(&loki.url, "");
+    let text = fs::read_to_string(&config).expect("read");
+    fs::write(&config, text + "    encoding: latin1\n    relabel_configs: [{action: labeldrop, regex: x}]\n")
+        .expect("written");
+    let mut agent = Command::new(env!("CARGO_BIN_EXE_fantail"))
+        .args(["-stdin", &format!("-config.file={}", config.display())])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    agent.stdin.take().expect("piped").write_all(b"hi\n").expect("written");
+    let output = agent.wait_with_output().expect("ended");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("unused=\"relabel_configs, encoding\""), "{said}");
+    assert_eq!(loki.stored(), ["{job=\"logs\"} hi"]);
 }

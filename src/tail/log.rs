@@ -368,18 +368,21 @@ fn open_younger<'s>(
     since: SystemTime,
     generations: &mut VecDeque<Generation>,
 ) {
+    let mut failed: Vec<(&Sibling, io::Error)> = Vec::new();
     for sibling in older {
         let known = |g: &Generation| (g.id().device, g.id().inode) == (sibling.meta.dev(), sibling.meta.ino());
         if sibling.meta.modified().is_ok_and(|m| m >= since) && !generations.iter().any(known) {
             match Generation::open(&sibling.path, sibling.compression) {
                 Ok(generation) => generations.push_back(generation),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {} // renamed or deleted since
-                Err(error) => {
-                    let (path, bytes) = (sibling.path.display(), sibling.meta.len());
-                    tracing::warn!(%path, bytes, %error, "cannot open an older file of a log: what is unread of it is lost");
-                }
+                Err(error) => failed.push((sibling, error)),
             }
         }
+    }
+    if let Some((sibling, error)) = failed.first() {
+        let (path, files, bytes) =
+            (sibling.path.display(), failed.len(), failed.iter().map(|(s, _)| s.meta.len()).sum::<u64>());
+        tracing::warn!(%path, files, bytes, %error, "cannot open older files of a log: what is unread of them is lost");
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line: flags, the config they name, the log, and then the agent.
 
+mod descriptors;
 mod flags;
 mod help;
 mod logging;
@@ -77,6 +78,7 @@ fn start(flags: &Flags, config: Config, warnings: &[String]) -> ExitCode {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    descriptors::raise();
     // Whoever comes first decides for the whole process; nobody else installs one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let options = agent::Options { dry_run: flags.on("dry-run"), stdin: config.target_config.stdin };

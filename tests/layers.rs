@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 5] = [
 const NEIGHBOURS: [(&str, &str); 3] = [("metrics", "model"), ("agent", "config"), ("main", "cli")];
 
 /// Where a crate may be used. One that is not listed is free.
-const HOMES: [(&str, &[&str]); 15] = [
+const HOMES: [(&str, &[&str]); 16] = [
     ("axum", &["server"]),
     ("clap", &["cli"]),
     ("flate2", &["tail"]),
@@ -28,6 +28,7 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("notify", &["scrape"]),
     ("regex", &["goregex"]),
     ("reqwest", &["push"]),
+    ("rustix", &["cli"]),
     // Stages and discovery read parts of a config whose shape only they know; positions are a YAML file of their own.
     ("serde_yaml", &["config", "stages", "discovery", "positions"]),
     ("sha2", &["stages"]),

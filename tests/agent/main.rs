@@ -145,3 +145,20 @@ fn a_file_without_permission_is_said_and_its_neighbour_is_read() {
     fs::set_permissions(rig.path("logs/secret.log"), open(0o644)).expect("set");
     wait_until("it is read once it may be", SOON, || loki.stored().len() == 2);
 }
+
+#[test]
+fn more_files_than_the_limit_of_open_ones_are_read_where_the_limit_can_be_raised() {
+    let (loki, mut rig) = (Loki::answering(204), Rig::new());
+    for n in 0..200 {
+        rig.write(&format!("logs/{n}.log"), "line\n");
+    }
+    let config = rig.config(&loki.url, "");
+    let program = env!("CARGO_BIN_EXE_fantail");
+    rig.start_as(
+        Command::new("sh")
+            .args(["-c", "ulimit -Sn 64; exec \"$0\" \"$1\"", program])
+            .arg(format!("-config.file={}", config.display())),
+    );
+    wait_until("all are read", SOON, || loki.stored().len() == 200);
+    assert!(!rig.said().contains("open files"), "{}", rig.said());
+}

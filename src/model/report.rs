@@ -96,6 +96,8 @@ pub struct DiscoveredReport {
     pub path: Option<String>,
     /// Why it is not tailed: the rule that dropped it, by number and text, or `no __path__` and the like.
     pub dropped: Option<String>,
+    /// Nobody can have meant that: it lacks something, or is written wrong.
+    pub is_mistake: bool,
 }
 
 /// One client and how it fares.

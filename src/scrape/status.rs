@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::targets::Rejected;
 use super::unread::{Unread, Why};
 use crate::model::{
     Account, AccountReport, ClientReport, DiscoveredReport, FileReport, Labels, Ledger, NotReadReport, Report, Target,
@@ -29,7 +30,7 @@ struct Shared {
 #[derive(Clone, Debug)]
 pub(super) struct Discovered {
     pub discovered: Labels,
-    pub outcome: Result<Arc<Target>, String>,
+    pub outcome: Result<Arc<Target>, Rejected>,
 }
 
 /// One log that one client reads.
@@ -61,7 +62,7 @@ impl Status {
     pub fn rejections(&self, job: &Arc<str>, source: &str) -> BTreeSet<String> {
         let shared = self.lock();
         let known = shared.discovered.get(&(job.clone(), source.to_string()));
-        known.into_iter().flatten().filter_map(|one| one.outcome.as_ref().err().cloned()).collect()
+        known.into_iter().flatten().filter_map(|one| Some(one.outcome.as_ref().err()?.text.clone())).collect()
     }
 
     /// All targets that are tailed, each with what of it is not read.
@@ -158,7 +159,8 @@ impl Report for Status {
                 discovered: one.discovered.clone(),
                 labels: one.outcome.as_ref().ok().map(|t| t.labels.to_map()),
                 path: one.outcome.as_ref().ok().map(|t| t.path.clone()),
-                dropped: one.outcome.as_ref().err().cloned(),
+                dropped: one.outcome.as_ref().err().map(|rejected| rejected.text.clone()),
+                is_mistake: one.outcome.as_ref().is_err_and(Rejected::is_mistake),
             })
         });
         all.collect()

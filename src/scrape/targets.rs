@@ -7,6 +7,9 @@ use crate::model::{LabelSet, Labels, NO_TARGETS, Target, is_valid_label_name, po
 use crate::relabel::Verdict;
 use crate::tail::Glob;
 
+/// Its job cannot read files as the config says.
+pub(super) const UNREADABLE: &str = "unreadable";
+
 /// Why a discovered target is not tailed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rejected {
@@ -18,7 +21,7 @@ pub(super) struct Rejected {
 impl Rejected {
     /// Nobody meant it to be so: a rule that drops, or another host's targets, are as they should be.
     pub fn is_mistake(&self) -> bool {
-        matches!(self.reason, "no_path" | "no_targets" | "error")
+        matches!(self.reason, "no_path" | "no_targets" | "error" | UNREADABLE)
     }
 }
 

@@ -1,5 +1,7 @@
 //! `/targets`: what is tailed, how far, and what stands in the way; the worst first.
 
+mod mistakes;
+
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,6 +10,7 @@ use serde::Serialize;
 
 use super::html::Html;
 use crate::model::{ClientReport, FileReport, LabelSet, Report, TargetReport};
+use mistakes::Mistake;
 
 /// So many are shown of a target on the page; JSON has them all.
 const NOT_READ: usize = 50;
@@ -16,6 +19,7 @@ const NOT_READ: usize = 50;
 pub(super) struct Targets {
     summary: Summary,
     clients: Vec<ClientReport>,
+    mistakes: Vec<Mistake>,
     targets: Vec<TargetReport>,
 }
 
@@ -44,13 +48,14 @@ impl Targets {
             target.files.sort_by_cached_key(|file| (Reverse(trouble(file)), file.path.clone(), file.client.clone()));
         }
         targets.sort_by_cached_key(|target| (Reverse(worst(target)), target.job.clone(), target.path.clone()));
-        Self { summary, clients, targets }
+        Self { summary, clients, mistakes: mistakes::collect(report.discovered()), targets }
     }
 
     pub(super) fn html(&self, text: &str) -> String {
         let mut page = Html::page("targets");
         self.summary.write(&mut page);
         self.write_clients(&mut page);
+        mistakes::write(&mut page, &self.mistakes);
         page.search_box(text);
         if self.targets.len() != self.summary.targets {
             page.element("p", format_args!("{} of {} targets:", self.targets.len(), self.summary.targets));

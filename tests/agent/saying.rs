@@ -148,6 +148,10 @@ fn a_target_of_which_nothing_is_read_is_said_once_with_what_is_wrong() {
         assert_eq!(lines.len(), 1, "{job}, {words:?}: {said}");
     }
     assert!(not_read(&rig, "~/app.log").0.starts_with("~ is not replaced"));
+    let mistakes = page(&rig, "/targets")["mistakes"].to_string();
+    for words in ["its group names no targets", "is __paths__ meant to be it?", "sd.yml:1"] {
+        assert!(mistakes.contains(words), "{words}: {mistakes}");
+    }
     let discovered = page(&rig, "/service-discovery").to_string();
     assert!(discovered.contains("its group names no targets") && discovered.contains("__paths__"), "{discovered}");
 }

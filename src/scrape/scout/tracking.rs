@@ -7,7 +7,7 @@ use super::{Scout, Tracked};
 use crate::model::{Labels, Target, TargetGroup};
 use crate::scrape::post::Command;
 use crate::scrape::status::Discovered;
-use crate::scrape::targets::{Rejected, resolve};
+use crate::scrape::targets::{Rejected, UNREADABLE, resolve};
 use crate::tail::Glob;
 
 impl Scout {
@@ -19,12 +19,14 @@ impl Scout {
         let mut shown = Vec::new();
         let mut mistakes: BTreeMap<String, usize> = BTreeMap::new();
         for discovered in &group.targets {
-            let outcome = self.resolve(index, discovered).map_err(|rejected| {
-                if rejected.is_mistake() {
-                    *mistakes.entry(rejected.text.clone()).or_default() += 1;
-                }
-                rejected.text
-            });
+            let outcome = self.resolve(index, discovered);
+            // That of the job was said at the start.
+            if let Err(rejected) = outcome.as_ref()
+                && rejected.is_mistake()
+                && rejected.reason != UNREADABLE
+            {
+                *mistakes.entry(rejected.text.clone()).or_default() += 1;
+            }
             if let Ok(target) = &outcome
                 && !targets.iter().any(|t| same(t, target))
             {
@@ -62,7 +64,7 @@ impl Scout {
         let target = resolve(job, discovered, &self.config.hostname)
             .inspect_err(|rejected| self.metrics.target_failed(rejected.reason))?;
         match &job.unreadable {
-            Some(why) => Err(Rejected { reason: "unreadable", text: why.clone() }),
+            Some(why) => Err(Rejected { reason: UNREADABLE, text: why.clone() }),
             None => Ok(Arc::new(target)),
         }
     }

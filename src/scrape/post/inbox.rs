@@ -34,6 +34,8 @@ struct Told {
     names: BTreeSet<PathBuf>,
     everything: bool,
     stopped: BTreeSet<usize>,
+    /// Whether names are next, if there are updates as well.
+    names_next: bool,
 }
 
 impl Default for Inbox {
@@ -94,24 +96,31 @@ impl Told {
         self.names = BTreeSet::new();
     }
 
-    /// That a reader has stopped comes last: it may have told something before that.
+    /// First what comes to an end by itself, so that it is heard whatever else goes on; a reader has stopped when all that
+    /// it told before is taken. Then discovery and the watch in turn: both may never be silent.
     fn next(&mut self) -> Option<Event> {
         if let Some(within) = self.stop.take() {
             return Some(Event::Stop(within));
         }
-        if let Some(update) = self.updates.pop_front() {
-            return Some(Event::Update(update));
-        }
         if let Some((reader, log)) = self.finished.pop_first() {
             return Some(Event::Finished { reader, log });
         }
+        if let Some(reader) = self.stopped.pop_first() {
+            return Some(Event::Stopped { reader });
+        }
+        self.names_next = !self.names_next;
+        match self.names_next {
+            true => self.heard().or_else(|| self.updates.pop_front().map(Event::Update)),
+            false => self.updates.pop_front().map(Event::Update).or_else(|| self.heard()),
+        }
+    }
+
+    fn heard(&mut self) -> Option<Event> {
         if std::mem::take(&mut self.everything) {
             return Some(Event::Heard(Heard::Everything));
         }
-        if !self.names.is_empty() {
-            return Some(Event::Heard(Heard::Names(std::mem::take(&mut self.names).into_iter().collect())));
-        }
-        self.stopped.pop_first().map(|reader| Event::Stopped { reader })
+        let names = std::mem::take(&mut self.names);
+        (!names.is_empty()).then(|| Event::Heard(Heard::Names(names.into_iter().collect())))
     }
 }
 
@@ -175,6 +184,24 @@ mod tests {
     fn names_sorted(count: usize) -> Event {
         let sorted: BTreeSet<PathBuf> = (0..count).map(|n| format!("/logs/{n}").into()).collect();
         Event::Heard(Heard::Names(sorted.into_iter().collect()))
+    }
+
+    #[test]
+    fn who_is_never_silent_keeps_nobody_from_being_heard() {
+        let inbox = Inbox::default();
+        let update = || Event::Update(Update::Synced { job: "job".into() });
+        inbox.send(Event::Stopped { reader: 0 });
+        inbox.send(Event::Finished { reader: 0, log: 1 });
+        let mut taken = Vec::new();
+        for n in 0..6 {
+            inbox.send(names(n..n + 1));
+            inbox.send(update());
+            taken.extend(inbox.next(Duration::ZERO));
+        }
+        assert_eq!(taken[..2], [Event::Finished { reader: 0, log: 1 }, Event::Stopped { reader: 0 }]);
+        let updates = taken.iter().filter(|event| **event == update()).count();
+        let heard = taken.iter().filter(|event| matches!(event, Event::Heard(_))).count();
+        assert_eq!((updates, heard), (2, 2), "{taken:?}");
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ mod descriptors;
 mod flags;
 mod help;
 mod logging;
+mod panics;
 mod table;
 
 use std::fmt;
@@ -72,6 +73,7 @@ fn load(request: &Request) -> Result<(Loaded, config::Warnings), config::Error> 
 
 fn start(flags: &Flags, config: Config, warnings: &[String]) -> ExitCode {
     logging::install(config.server.log_level, config.server.log_format);
+    panics::install();
     if flags.on("log-config-reverse-order") {
         config.to_masked_yaml().lines().rev().for_each(|line| tracing::info!("{line}"));
     }

@@ -86,7 +86,15 @@ impl Agent {
         let jobs = build::jobs(&config).map_err(Error)?;
         let listening = match config.server.disable {
             true => None,
-            false => Some(server::Server::bind(&config.server).await.map_err(|e| Error(e.to_string()))?),
+            false => match server::Server::bind(&config.server).await {
+                Ok(server) => Some(server),
+                // Who tries something out beside an agent that runs has lines to look at, and needs no pages.
+                Err(error) if options.dry_run || options.stdin => {
+                    tracing::warn!(%error, "this run has no pages and no metrics");
+                    None
+                }
+                Err(error) => return Err(Error(error.to_string())),
+            },
         };
 
         let push_metrics = push::Metrics::register(&registry);
@@ -125,7 +133,11 @@ impl Agent {
             let serving = server.run(state, async {
                 let _ = stopped.await;
             });
-            (tokio::spawn(serving), stop)
+            let task = tokio::spawn(async {
+                let _vital = Vital;
+                serving.await;
+            });
+            (task, stop)
         });
         let discovery = match options.stdin {
             true => Vec::new(),
@@ -158,9 +170,13 @@ impl Agent {
             let _ = push.await;
         }
         self.scrape.join();
-        if let Some((server, stop)) = self.server {
+        if let Some((mut server, stop)) = self.server {
+            // It lets requests under way finish, within its own grace; whoever cannot wait so long asks again.
             drop(stop);
-            server.abort();
+            tokio::select! {
+                _ = &mut server => {}
+                () = shutdown() => server.abort(),
+            }
         }
         tracing::info!("stopped");
     }
@@ -178,10 +194,11 @@ fn discover(config: &Config, node: &Arc<str>, registry: &Registry, scrape: &Scra
             let _vital = Vital;
             run.await;
         }));
-        let tell = scrape.updates();
+        let scout = scrape.updates();
         tasks.push(tokio::spawn(async move {
+            let _vital = Vital;
             while let Some(update) = updates.recv().await {
-                tell(update);
+                scout.tell(update).await;
             }
         }));
     }
@@ -204,6 +221,9 @@ fn summarise(
         http = address,
         "starting"
     );
+    if config.scrape_configs.is_empty() && !options.stdin {
+        tracing::warn!("there are no scrape_configs: nothing is read; add a job to the config file, or feed -stdin");
+    }
     let file = positions.filename().display();
     tracing::info!(%file, known = positions.known(), read_only = options.dry_run, "positions");
     for client in &config.clients {

@@ -1,8 +1,10 @@
 //! The command line: flags, the config they name, the log, and then the agent.
 
+mod descriptors;
 mod flags;
 mod help;
 mod logging;
+mod panics;
 mod table;
 
 use std::fmt;
@@ -35,12 +37,6 @@ fn run(flags: &Flags) -> ExitCode {
         say(format_args!("{}\n  platform: {}", version(), platform()));
         return ExitCode::SUCCESS;
     }
-    if flags.on("inspect") {
-        complain(
-            "-inspect is not supported: use -dry-run, which prints what becomes of each line, and -stdin to feed it",
-        );
-        return ExitCode::from(2);
-    }
     if flags.on("check-syntax") && flags.text("config.file").trim().is_empty() {
         complain("Invalid config file: -check-syntax needs -config.file");
         return ExitCode::FAILURE;
@@ -52,7 +48,10 @@ fn run(flags: &Flags) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let warnings: Vec<_> = flags.warnings().into_iter().chain(warnings).collect();
+    let mut warnings: Vec<_> = flags.warnings().into_iter().chain(warnings).collect();
+    if loaded.config.clients.is_empty() && !flags.text("client.external-labels").is_empty() {
+        warnings.push("-client.external-labels: ignored: there is no client that they could belong to".to_string());
+    }
     if flags.on("print-config-stderr") {
         let config = loaded.config.to_masked_yaml();
         complain(format_args!("---\n# Loki Config\n# {}\n{}", version(), config.trim_end()));
@@ -74,12 +73,14 @@ fn load(request: &Request) -> Result<(Loaded, config::Warnings), config::Error> 
 
 fn start(flags: &Flags, config: Config, warnings: &[String]) -> ExitCode {
     logging::install(config.server.log_level, config.server.log_format);
+    panics::install();
     if flags.on("log-config-reverse-order") {
         config.to_masked_yaml().lines().rev().for_each(|line| tracing::info!("{line}"));
     }
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    descriptors::raise();
     // Whoever comes first decides for the whole process; nobody else installs one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let options = agent::Options { dry_run: flags.on("dry-run"), stdin: config.target_config.stdin };

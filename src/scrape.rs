@@ -5,6 +5,7 @@
 //! costs the others nothing.
 
 mod bell;
+mod budget;
 mod desk;
 mod metrics;
 mod post;
@@ -17,23 +18,24 @@ mod stdin;
 mod tailer;
 mod targets;
 mod times;
+mod unread;
 mod watch;
 
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::batch::{self, Batch};
 use crate::metrics::{Dropped, Registry};
-use crate::model::{Clock, Entry, LabelSet, Reason, Report, Update, Vital};
+use crate::model::{Clock, Entry, LabelSet, Reason, Report, Vital};
 use crate::positions::Positions;
 use crate::relabel::Rules;
 use crate::stages::{CustomMetrics, Program};
 use crate::tail;
 
 use bell::Bell;
+pub use post::Updates;
 use status::Status;
 
 /// One `scrape_configs` entry, checked and ready to run.
@@ -44,6 +46,8 @@ pub struct Job {
     /// None: the config has no `pipeline_stages`; a pod without `__path__` then has its container format taken off.
     pub program: Option<Program>,
     pub options: tail::Options,
+    /// How long a file that was found is left alone at first.
+    pub initial_delay: Duration,
     /// Set when its files cannot be read at all, and why: its targets are shown with it, and left alone.
     pub unreadable: Option<String>,
 }
@@ -114,7 +118,7 @@ impl std::fmt::Debug for Books {
 /// The threads that find and read logs.
 #[derive(Debug)]
 pub struct Scrape {
-    events: mpsc::Sender<post::Event>,
+    inbox: Arc<post::Inbox>,
     status: Arc<Status>,
     wakers: Vec<Waker>,
     threads: Vec<JoinHandle<()>>,
@@ -130,7 +134,7 @@ impl Scrape {
         positions: Arc<Positions>,
         registry: &Registry,
     ) -> std::io::Result<Self> {
-        let (events, inbox) = mpsc::channel();
+        let inbox = Arc::new(post::Inbox::default());
         let (end, ended) = tokio::sync::watch::channel(false);
         let status = Arc::new(Status::default());
         let metrics = metrics::Metrics::register(registry, status.clone());
@@ -151,7 +155,7 @@ impl Scrape {
                 outlet,
                 positions: positions.clone(),
                 mailbox: mailbox.clone(),
-                scout: events.clone(),
+                scout: inbox.clone(),
                 metrics: metrics.clone(),
                 dropped: dropped.clone(),
                 // All clients are given the same lines; users count them once.
@@ -165,14 +169,13 @@ impl Scrape {
                 reader.run();
             })?);
         }
-        let scout =
-            scout::Scout::new(config, jobs, readers, positions, metrics, status.clone(), (events.clone(), inbox));
+        let scout = scout::Scout::new(config, jobs, readers, positions, metrics, status.clone(), inbox.clone());
         threads.push(std::thread::Builder::new().name("scout".into()).spawn(move || {
             let _vital = Vital;
             scout.run();
             let _ = end.send(true);
         })?);
-        Ok(Self { events, status, wakers, threads, ended })
+        Ok(Self { inbox, status, wakers, threads, ended })
     }
 
     /// Wakes the reader of client `i`: its batches have come further.
@@ -181,11 +184,8 @@ impl Scrape {
     }
 
     /// Where discovery's updates go.
-    pub fn updates(&self) -> impl Fn(Update) + Send + use<> {
-        let events = self.events.clone();
-        move |update| {
-            let _ = events.send(post::Event::Update(update));
-        }
+    pub fn updates(&self) -> Updates {
+        Updates(self.inbox.clone())
     }
 
     pub fn report(&self) -> Arc<impl Report + use<>> {
@@ -195,7 +195,7 @@ impl Scrape {
     /// Reads what there is to its end, waits until it is delivered (as long as there is progress, at most `within`), and
     /// stops.
     pub fn stop(&self, within: Duration) {
-        let _ = self.events.send(post::Event::Stop(within));
+        self.inbox.send(post::Event::Stop(within));
     }
 
     /// Resolves when all has stopped, because it was told to or because standard input ended.

@@ -40,9 +40,6 @@ fn a_wrong_command_line_is_2() {
         assert!(said.err.starts_with(want), "{}", said.err);
         assert!(said.err.ends_with("\nRun with -help to get list of available parameters\n"), "{}", said.err);
     }
-    let said = said("-inspect -config.file=@", CONFIG);
-    assert_eq!(said.code, 2);
-    assert!(said.err.contains("-inspect is not supported: use -dry-run"), "{}", said.err);
 }
 
 #[test]
@@ -83,6 +80,8 @@ fn check_syntax() {
         warned.err
     );
     assert!(warned.err.contains("promtail.yaml:2:7: wal.enabled: ignored"), "{}", warned.err);
+    let inspected = said("-check-syntax -config.file @ --inspect", CONFIG);
+    assert!(inspected.code == 0 && inspected.err.contains("warning: -inspect: ignored"), "{}", inspected.err);
 }
 
 #[test]

@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 5] = [
 const NEIGHBOURS: [(&str, &str); 3] = [("metrics", "model"), ("agent", "config"), ("main", "cli")];
 
 /// Where a crate may be used. One that is not listed is free.
-const HOMES: [(&str, &[&str]); 15] = [
+const HOMES: [(&str, &[&str]); 16] = [
     ("axum", &["server"]),
     ("clap", &["cli"]),
     ("flate2", &["tail"]),
@@ -28,6 +28,7 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("notify", &["scrape"]),
     ("regex", &["goregex"]),
     ("reqwest", &["push"]),
+    ("rustix", &["cli"]),
     // Stages and discovery read parts of a config whose shape only they know; positions are a YAML file of their own.
     ("serde_yaml", &["config", "stages", "discovery", "positions"]),
     ("sha2", &["stages"]),
@@ -84,6 +85,27 @@ fn every_crate_stays_at_home() {
         }
     }
     assert!(strays.is_empty(), "a third-party crate is used in its home only:\n  {}", strays.join("\n  "));
+}
+
+/// A thread or task of ours that panics ends the process (`model::vital`), or hands its panic on: none ends in silence while
+/// the agent looks well.
+#[test]
+fn whatever_is_started_is_vital() {
+    let mut silent = Vec::new();
+    let mut found = 0;
+    for source in sources().iter().filter(|source| !source.is_test) {
+        let code = without_test_modules(&source.code);
+        for (at, start) in [".spawn(", "::spawn(", "::spawn_blocking("].iter().flat_map(|s| code.match_indices(s)) {
+            found += 1;
+            let what_follows: String =
+                code[at..].chars().take(if start.ends_with("_blocking(") { 600 } else { 150 }).collect();
+            if !what_follows.contains("_vital = Vital") && !what_follows.contains("resume_unwind") {
+                silent.push(format!("{}: {}", source.path.display(), what_follows.lines().next().unwrap_or_default()));
+            }
+        }
+    }
+    assert!(found > 5, "the search finds nothing any more");
+    assert!(silent.is_empty(), "begin it with `let _vital = Vital;`:\n  {}", silent.join("\n  "));
 }
 
 struct Source {

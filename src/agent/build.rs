@@ -1,12 +1,13 @@
 //! From what the user wrote to what runs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::Options;
 use crate::batch::{self, Batch};
-use crate::config::{Config, Decompression, FileWatchConfig, LimitsConfig, ScrapeConfig};
+use crate::config::{Config, Decompression, LimitsConfig, ScrapeConfig};
 use crate::model::{LabelSet, Labels};
 use crate::relabel::Rules;
 use crate::scrape::{self, Books, Job, Outlet, Rate};
@@ -54,7 +55,10 @@ fn job(config: &ScrapeConfig) -> Result<Job, String> {
         None
     });
     let options = tail::Options { encoding, compression, ..tail::Options::default() };
-    Ok(Job { name: config.job_name.as_str().into(), rules, program, options, unreadable })
+    // Who compresses a file needs a while to be done with it.
+    let initial_delay =
+        if config.decompression.enabled { config.decompression.initial_delay.0 } else { Duration::ZERO };
+    Ok(Job { name: config.job_name.as_str().into(), rules, program, options, initial_delay, unreadable })
 }
 
 fn compression(config: &Decompression) -> Result<Option<Compression>, String> {
@@ -70,15 +74,13 @@ fn compression(config: &Decompression) -> Result<Option<Compression>, String> {
 
 pub(super) fn scrape(config: &Config, options: Options, hostname: String) -> scrape::Config {
     let watch = &config.global.file_watch_config;
-    let default = FileWatchConfig::default();
-    let explicit = watch.max_poll_frequency != default.max_poll_frequency;
     scrape::Config {
         stdin: options.stdin.then(|| stdin_labels(config, &hostname)),
         hostname,
         sync_period: config.target_config.sync_period.0,
         positions_sync_period: config.positions.sync_period.0,
         min_poll: watch.min_poll_frequency.0,
-        max_poll: explicit.then_some(watch.max_poll_frequency.0),
+        max_poll: watch.max_poll_frequency.map(|most| most.0),
         deleted_files_limit: config.target_config.deleted_files_limit.0,
         rate: rate(&config.limits_config),
         dry_run: options.dry_run,
@@ -103,6 +105,18 @@ fn stdin_labels(config: &Config, hostname: &str) -> LabelSet {
             job = job.job_name,
             "standard input takes the first job's labels and stages; the other jobs are not run"
         );
+    }
+    let unused = [
+        ("relabel_configs", !job.relabel_configs.is_empty()),
+        ("kubernetes_sd_configs", !job.kubernetes_sd_configs.is_empty()),
+        ("file_sd_configs", !job.file_sd_configs.is_empty()),
+        ("encoding", !job.encoding.is_empty()),
+        ("decompression", job.decompression.enabled),
+    ];
+    let unused: Vec<&str> = unused.into_iter().filter(|(_, is_written)| *is_written).map(|(key, _)| key).collect();
+    if !unused.is_empty() {
+        let (job, unused) = (&job.job_name, unused.join(", "));
+        tracing::warn!(job, unused, "standard input takes the labels of static_configs and the stages, and is UTF-8");
     }
     let all: Labels = job.static_configs.iter().flat_map(|c| c.labels.clone()).collect();
     LabelSet::new(all.into_iter().filter(|(name, _)| !name.starts_with("__")))

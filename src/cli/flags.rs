@@ -94,7 +94,11 @@ impl Flags {
                 self.rest.join(" ")
             )
         });
-        ignored.chain(rest).collect()
+        let inspect = self.on("inspect").then(|| {
+            "-inspect: ignored: what each stage does is not shown; -dry-run prints what becomes of each line"
+                .to_string()
+        });
+        ignored.chain(inspect).chain(rest).collect()
     }
 }
 

@@ -85,7 +85,7 @@ pub(crate) const GROUPS: &[Group] = &[
                 Sets("target_config.stdin"),
                 "read lines from standard input, through the first job",
             ),
-            flag("inspect", Bool, "false", Program, "not supported: use -dry-run"),
+            flag("inspect", Bool, "false", Program, "ignored: -dry-run prints what becomes of each line"),
             flag("version", Bool, "false", Program, "print the version and exit"),
             flag("help", Bool, "false", Program, "print this and exit"),
         ],

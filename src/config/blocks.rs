@@ -92,13 +92,14 @@ pub struct GlobalConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct FileWatchConfig {
     pub min_poll_frequency: GoDuration,
-    pub max_poll_frequency: GoDuration,
+    /// None: the longer a file is quiet, the less often.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_poll_frequency: Option<GoDuration>,
 }
 
 impl Default for FileWatchConfig {
     fn default() -> Self {
-        let period = GoDuration(Duration::from_millis(250));
-        Self { min_poll_frequency: period, max_poll_frequency: period }
+        Self { min_poll_frequency: GoDuration(Duration::from_millis(250)), max_poll_frequency: None }
     }
 }
 

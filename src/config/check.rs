@@ -46,16 +46,18 @@ impl Check<'_> {
             ("positions.sync_period", config.positions.sync_period),
             ("target_config.sync_period", config.target_config.sync_period),
             ("global.file_watch_config.min_poll_frequency", watch.min_poll_frequency),
-            ("global.file_watch_config.max_poll_frequency", watch.max_poll_frequency),
+            (
+                "global.file_watch_config.max_poll_frequency",
+                watch.max_poll_frequency.unwrap_or(watch.min_poll_frequency),
+            ),
         ] {
             if period.0 == Duration::ZERO {
                 return Err(self.error(path, "must be longer than 0"));
             }
         }
-        if watch.min_poll_frequency > watch.max_poll_frequency {
+        if let Some(most) = watch.max_poll_frequency.filter(|most| watch.min_poll_frequency > *most) {
             let path = "global.file_watch_config.min_poll_frequency";
-            let message =
-                format!("{} is longer than max_poll_frequency, {}", watch.min_poll_frequency, watch.max_poll_frequency);
+            let message = format!("{} is longer than max_poll_frequency, {most}", watch.min_poll_frequency);
             return Err(self.error(path, &message));
         }
         Ok(())

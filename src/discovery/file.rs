@@ -79,8 +79,11 @@ pub(super) async fn run(config: Config, mut known: Known, metrics: Metrics, unli
             let groups = files.look(all);
             (files, groups)
         });
-        let Ok((back, groups)) = looked.await else {
-            return; // the runtime is shutting down
+        let (back, groups) = match looked.await {
+            Ok(looked) => looked,
+            // As if it had happened here: whoever runs this knows what it is worth.
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => return, // the runtime is shutting down
         };
         files = back;
         if let Some(groups) = groups {

@@ -20,6 +20,19 @@ pub struct TargetReport {
     pub path: String,
     pub labels: Labels,
     pub files: Vec<FileReport>,
+    /// Why no file is read of it, if none is.
+    pub nothing: Option<String>,
+    /// What its path matches and is not read as a log of its own; the first thousand of it.
+    pub not_read: Vec<NotReadReport>,
+    /// How many more there are.
+    pub not_read_more: usize,
+}
+
+/// Something that a path matches and that is not read as a log.
+#[derive(Clone, Debug, Serialize)]
+pub struct NotReadReport {
+    pub path: String,
+    pub reason: String,
 }
 
 /// One log of a target, for one client.
@@ -83,6 +96,8 @@ pub struct DiscoveredReport {
     pub path: Option<String>,
     /// Why it is not tailed: the rule that dropped it, by number and text, or `no __path__` and the like.
     pub dropped: Option<String>,
+    /// Nobody can have meant that: it lacks something, or is written wrong.
+    pub is_mistake: bool,
 }
 
 /// One client and how it fares.

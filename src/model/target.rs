@@ -13,6 +13,9 @@ pub struct TargetGroup {
     pub targets: Vec<Labels>,
 }
 
+/// The label that stands for a group of which nothing can come, since it names no targets: told so that it can be shown.
+pub const NO_TARGETS: &str = "__meta_fantail_no_targets";
+
 /// What discovery tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Update {

@@ -119,26 +119,30 @@ impl Auth {
         Ok(Auth::None)
     }
 
-    pub(super) async fn credential(&self) -> Result<Credential, String> {
-        let (kind, token, from) = match self {
-            Auth::None => return Ok(Credential::None),
+    /// What goes with the next request, and the number of the token in it, if it was fetched.
+    pub(super) async fn credential(&self) -> Result<(Credential, Option<u64>), String> {
+        let (kind, token, from, number) = match self {
+            Auth::None => return Ok((Credential::None, None)),
             Auth::Basic { user, password } => {
-                return Ok(Credential::Basic { user: user.read()?, password: password.read()? });
+                return Ok((Credential::Basic { user: user.read()?, password: password.read()? }, None));
             }
             // A type without credentials sends no header, as in Prometheus.
-            Auth::Token { token, .. } if token.is_unset() => return Ok(Credential::None),
-            Auth::Token { kind, token } => (kind.as_str(), token.read()?, token.key),
-            Auth::OAuth2(tokens) => ("Bearer", tokens.current().await?, "oauth2"),
+            Auth::Token { token, .. } if token.is_unset() => return Ok((Credential::None, None)),
+            Auth::Token { kind, token } => (kind.as_str(), token.read()?, token.key, None),
+            Auth::OAuth2(tokens) => {
+                let token = tokens.current().await?;
+                ("Bearer", token.secret, "oauth2", Some(token.number))
+            }
         };
         headers::value(&format!("{kind} {}", token.expose()))
-            .map(Credential::Header)
+            .map(|value| (Credential::Header(value), number))
             .ok_or_else(|| format!("{from}: has characters that no header can carry"))
     }
 
-    /// The server took offence at what was sent: what is remembered of it is no good.
-    pub(super) fn refused(&self) {
-        if let Auth::OAuth2(tokens) = self {
-            tokens.forget();
+    /// The server took offence at what was sent: a token of this number is no good any more.
+    pub(super) fn refused(&self, number: Option<u64>) {
+        if let (Auth::OAuth2(tokens), Some(number)) = (self, number) {
+            tokens.refused(number);
         }
     }
 }

@@ -58,10 +58,10 @@ impl Endpoint {
         let tenant = tenant.filter(|tenant| !tenant.is_empty());
         let tenant = tenant.map(|tenant| headers::value(tenant).ok_or(Failure::TenantName)).transpose()?;
         let headers = self.headers.of(tenant).map_err(Failure::NotSent)?;
-        let credential = self.auth.credential().await.map_err(Failure::NotSent)?;
+        let (credential, token) = self.auth.credential().await.map_err(Failure::NotSent)?;
         let answer = self.connection.post(&self.url, headers, credential, body).await.map_err(Failure::Unreachable)?;
         if answer.status == 401 {
-            self.auth.refused();
+            self.auth.refused(token);
         }
         Ok(answer)
     }

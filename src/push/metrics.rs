@@ -1,5 +1,8 @@
 //! What pushing counts, under Promtail's names.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
 use crate::metrics::{Registry, register};
@@ -7,6 +10,12 @@ use crate::model::Reason;
 
 /// The reasons Promtail's dashboards expect to find at zero.
 const DROP_REASONS: [&str; 4] = ["ingester_error", "rate_limited", "stream_limited", "line_too_long"];
+
+/// Tenants that have series of their own: those of the clients, and the first that come out of log lines.
+const TENANTS: usize = 100;
+
+/// What all other tenants are counted as. No tenant of Loki may be called so.
+const OTHERS: &str = "<others>";
 
 /// Of all clients; each has its `host`.
 #[derive(Clone, Debug)]
@@ -22,6 +31,35 @@ pub struct Metrics {
     request_duration: HistogramVec,
     refused_pushes: IntCounterVec,
     refused_streams: IntGaugeVec,
+    tenants: Arc<Mutex<Tenants>>,
+}
+
+/// A tenant may be anything that a line says, and a series is never forgotten.
+#[derive(Debug, Default)]
+struct Tenants {
+    known: HashSet<String>,
+    overflows: bool,
+}
+
+impl Tenants {
+    /// What a tenant is counted as.
+    fn label<'t>(&mut self, tenant: &'t str) -> &'t str {
+        if self.known.contains(tenant) {
+            return tenant;
+        }
+        if self.known.len() < TENANTS {
+            self.known.insert(tenant.to_string());
+            return tenant;
+        }
+        if !std::mem::replace(&mut self.overflows, true) {
+            tracing::warn!(
+                tenants = TENANTS,
+                counted_as = OTHERS,
+                "more tenants than have metrics of their own; the others are counted together, and delivered like any"
+            );
+        }
+        OTHERS
+    }
 }
 
 impl Metrics {
@@ -64,19 +102,24 @@ impl Metrics {
                     &["status_code", "host"],
                 ),
             ),
+            tenants: Arc::default(),
         }
+    }
+
+    fn tenant<'t>(&self, tenant: &'t str) -> &'t str {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner).label(tenant)
     }
 
     /// An entry that was given up before it was sent (`line_too_long`), and its bytes.
     pub fn dropped(&self, host: &str, tenant: &str, reason: &Reason, entries: usize, bytes: usize) {
-        let labels = [host, tenant, reason.as_str()];
+        let labels = [host, self.tenant(tenant), reason.as_str()];
         self.dropped_entries.with_label_values(&labels).inc_by(entries as u64);
         self.dropped_bytes.with_label_values(&labels).inc_by(bytes as u64);
     }
 
     /// An entry that was cut to `max_line_size`, and by how much.
     pub fn truncated(&self, host: &str, tenant: &str, bytes: usize) {
-        let labels = [host, tenant, Reason::LineTooLong.as_str()];
+        let labels = [host, self.tenant(tenant), Reason::LineTooLong.as_str()];
         self.mutated_entries.with_label_values(&labels).inc();
         self.mutated_bytes.with_label_values(&labels).inc_by(bytes as u64);
     }
@@ -108,6 +151,7 @@ pub(super) struct OfHost {
 impl OfHost {
     /// Makes a tenant's counters appear, at zero.
     pub(super) fn announce_tenant(&self, tenant: &str) {
+        let tenant = self.all.tenant(tenant);
         let Metrics { dropped_bytes, dropped_entries, mutated_bytes, mutated_entries, .. } = &self.all;
         for reason in DROP_REASONS {
             for counter in [dropped_bytes, dropped_entries, mutated_bytes, mutated_entries] {
@@ -141,12 +185,47 @@ impl OfHost {
     }
 
     pub(super) fn retried(&self, tenant: &str) {
-        self.all.batch_retries.with_label_values(&[self.host.as_str(), tenant]).inc();
+        self.all.batch_retries.with_label_values(&[self.host.as_str(), self.all.tenant(tenant)]).inc();
     }
 
     /// `status`: None when there was no answer. (Promtail said `-1`, which its own alert does not look for.)
     pub(super) fn requested(&self, status: Option<u16>, seconds: f64) {
         let status = status.map_or("failed".to_string(), |status| status.to_string());
         self.all.request_duration.with_label_values(&[status.as_str(), &self.host]).observe(seconds);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenants_without_end_make_no_series_without_end() {
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry);
+        let of = metrics.of("loki");
+        of.announce_tenant("mine");
+        for n in 0..10 * TENANTS {
+            let tenant = format!("from a line {n}");
+            of.announce_tenant(&tenant);
+            of.retried(&tenant);
+            of.dropped(&tenant, &Reason::RateLimited, 1, 10);
+            metrics.dropped("loki", &tenant, &Reason::LineTooLong, 1, 10);
+            metrics.truncated("loki", &tenant, 10);
+        }
+        of.dropped("mine", &Reason::RateLimited, 7, 70);
+        let mut entries = std::collections::BTreeMap::new();
+        for family in registry.gather() {
+            let most = TENANTS + 1;
+            let reasons = if family.name() == "promtail_batch_retries_total" { 1 } else { DROP_REASONS.len() };
+            assert!(family.get_metric().len() <= most * reasons, "{}: {}", family.name(), family.get_metric().len());
+            for series in family.get_metric().iter().filter(|_| family.name() == "promtail_dropped_entries_total") {
+                let tenant = series.get_label().iter().find(|l| l.name() == "tenant").map(|l| l.value().to_string());
+                *entries.entry(tenant.unwrap_or_default()).or_insert(0.0) += series.get_counter().get_value();
+            }
+        }
+        assert_eq!((entries["mine"], entries["from a line 0"]), (7.0, 2.0));
+        // Nothing is lost of what is counted together.
+        assert_eq!(entries[OTHERS], (2 * (10 * TENANTS - (TENANTS - 1))) as f64);
     }
 }

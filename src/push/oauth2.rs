@@ -14,10 +14,17 @@ use super::tls;
 use super::url::Url;
 use crate::model::units::{self, Secret};
 
-/// A token is renewed this long before it ends, so that none ends on its way.
+/// A token is renewed this long before it ends (or at half of its life), so that none ends on its way.
 const MARGIN: Duration = Duration::from_secs(10);
 /// For a server that does not say how long its token lasts.
 const UNKNOWN_LIFE: Duration = Duration::from_secs(300);
+
+/// How long the token server is left alone after it gave no token: at first, and at most.
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A Loki that refuses one token after the other is not helped by more of them: it gets a new one so often at most.
+const RENEWAL: Duration = Duration::from_secs(10);
 
 /// `oauth2` of a client.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -116,6 +123,7 @@ impl OAuth2 {
             client_id: self.client_id.clone(),
             secret: Source::new("oauth2.client_secret", self.client_secret.clone(), &self.client_secret_file),
             state: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
         })
     }
 
@@ -129,7 +137,7 @@ impl OAuth2 {
     }
 }
 
-/// The token in use, and the way to the next.
+/// The token in use, and the way to the next. Whoever needs one shares it: the server is asked once, not by each lane.
 #[derive(Debug)]
 pub(super) struct Tokens {
     connection: Connection,
@@ -138,12 +146,35 @@ pub(super) struct Tokens {
     client_id: String,
     secret: Source,
     state: Mutex<State>,
+    /// Held by who asks the server; the others wait for what comes of it.
+    turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    token: Option<(Secret, Instant)>,
+    token: Option<Token>,
+    /// How many tokens there were.
+    count: u64,
+    failure: Option<Failure>,
+    /// No token is thrown away before, because Loki refused the one before it.
+    renewal: Option<Instant>,
     style: Style,
+}
+
+/// A token, and which one it is.
+#[derive(Clone, Debug)]
+pub(super) struct Token {
+    pub(super) secret: Secret,
+    pub(super) number: u64,
+    end: Instant,
+}
+
+/// Why there is no token, and how long nobody asks again.
+#[derive(Clone, Debug)]
+struct Failure {
+    why: String,
+    pause: Duration,
+    until: Instant,
 }
 
 /// How the client names itself: servers differ, so both ways are tried, as Go's library does.
@@ -157,11 +188,53 @@ enum Style {
 
 impl Tokens {
     /// A token that lasts for the next request.
-    pub(super) async fn current(&self) -> Result<Secret, String> {
-        let now = Instant::now();
-        if let Some((token, _)) = self.lock().token.as_ref().filter(|(_, end)| now < *end) {
-            return Ok(token.clone());
+    pub(super) async fn current(&self) -> Result<Token, String> {
+        let count = {
+            let state = self.lock();
+            if let Some(known) = state.known(Instant::now()) {
+                return known;
+            }
+            state.count
+        };
+        let _turn = self.turn.lock().await;
+        let asked = Instant::now();
+        {
+            let state = self.lock();
+            // Who had the turn before has most likely found out; a token that is as new as that is good, however short it lasts.
+            let fetched = state.token.clone().filter(|_| state.count > count).map(Ok);
+            if let Some(known) = fetched.or_else(|| state.known(asked)) {
+                return known;
+            }
         }
+        let fetched = self.fetch().await;
+        let mut state = self.lock();
+        match fetched {
+            Ok((secret, life, style)) => {
+                let token = Token { secret, number: state.count, end: asked + (life - MARGIN.min(life / 2)) };
+                (state.count, state.style, state.failure) = (state.count + 1, style, None);
+                state.token = Some(token.clone());
+                Ok(token)
+            }
+            Err(why) => {
+                let pause = state.failure.as_ref().map_or(PAUSE, |before| (before.pause * 2).min(LONGEST_PAUSE));
+                state.failure = Some(Failure { why: why.clone(), pause, until: Instant::now() + pause });
+                Err(why)
+            }
+        }
+    }
+
+    /// Loki refused this token. Several pushes may hear so of one and the same.
+    pub(super) fn refused(&self, number: u64) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let is_current = state.token.as_ref().is_some_and(|token| token.number == number);
+        if is_current && state.renewal.is_none_or(|at| at <= now) {
+            state.token = None;
+            state.renewal = Some(now + RENEWAL);
+        }
+    }
+
+    async fn fetch(&self) -> Result<(Secret, Duration, Style), String> {
         let secret = self.secret.read()?;
         let style = self.lock().style;
         let (answer, style) = match style {
@@ -178,12 +251,7 @@ impl Tokens {
             ));
         }
         let (token, life) = parse(&answer.body)?;
-        *self.lock() = State { token: Some((token.clone(), now + life.saturating_sub(MARGIN))), style };
-        Ok(token)
-    }
-
-    pub(super) fn forget(&self) {
-        self.lock().token = None;
+        Ok((token, life, style))
     }
 
     async fn ask(&self, style: Style, secret: &Secret) -> Result<Answer, String> {
@@ -205,9 +273,20 @@ impl Tokens {
         answer.map_err(|why| format!("oauth2.token_url: {why}"))
     }
 
-    // The state is two values that are set at once; a panic elsewhere cannot leave them half changed.
+    // What belongs together is set at once; a panic elsewhere cannot leave it half changed.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// A token that lasts, or why there is none now.
+    fn known(&self, now: Instant) -> Option<Result<Token, String>> {
+        if let Some(token) = self.token.as_ref().filter(|token| now < token.end) {
+            return Some(Ok(token.clone()));
+        }
+        let failure = self.failure.as_ref().filter(|failure| now < failure.until)?;
+        Some(Err(failure.why.clone()))
     }
 }
 

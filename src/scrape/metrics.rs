@@ -2,7 +2,7 @@
 //!
 //! The series per file are made when they are asked for: 5,000 idle files cost nothing here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
@@ -81,130 +81,152 @@ impl Collector for Files {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let files = self.status.files();
-        let mut read_bytes = Vec::new();
-        let mut read_lines = Vec::new();
-        let mut file_bytes = Vec::new();
-        let mut lag_bytes = Vec::new();
+        // Two targets may read one file. The offset of a path is that of the slower one, so that what is behind shows.
+        let mut read_bytes = Samples::new(MetricType::GAUGE, Equal::Least);
+        let mut file_bytes = Samples::new(MetricType::GAUGE, Equal::Most);
+        let mut lag_bytes = Samples::new(MetricType::GAUGE, Equal::Most);
+        let mut read_lines = Samples::new(MetricType::COUNTER, Equal::Sum);
         for file in &files {
             let path = [("path", file.path.display().to_string())];
             let progress = file.ledger.progress();
-            read_bytes.push(gauge(&path, progress.read_offset as f64));
-            file_bytes.push(gauge(&path, progress.size as f64));
-            lag_bytes.push(gauge(&path, progress.unread as f64));
-            read_lines.push(counter(&path, file.ledger.account().read.lines as f64));
+            read_bytes.add(&path, progress.read_offset as f64);
+            file_bytes.add(&path, progress.size as f64);
+            lag_bytes.add(&path, progress.unread as f64);
+            read_lines.add(&path, file.ledger.account().read.lines as f64);
         }
-        let unacknowledged = self.status.unacknowledged();
-        let unacknowledged =
-            unacknowledged.iter().map(|(client, n)| gauge(&[("client", client.to_string())], *n as f64));
-        let accounts = accounts(&self.status);
+        let mut unacknowledged = Samples::new(MetricType::GAUGE, Equal::Sum);
+        for (client, bytes) in self.status.unacknowledged() {
+            unacknowledged.add(&[("client", client.to_string())], bytes as f64);
+        }
+        let mut active_files = Samples::new(MetricType::GAUGE, Equal::Sum);
+        active_files.add(&[], files.len() as f64);
+        let mut active_targets = Samples::new(MetricType::GAUGE, Equal::Sum);
+        active_targets.add(&[], self.status.target_count() as f64);
         let families = [
-            family(READ_BYTES.0, READ_BYTES.1, MetricType::GAUGE, read_bytes),
-            family("promtail_file_bytes_total", "Number of bytes total", MetricType::GAUGE, file_bytes),
-            family("promtail_read_lines_total", "Number of lines read", MetricType::COUNTER, read_lines),
-            family("fantail_lag_bytes", "Bytes on disk that have not been read", MetricType::GAUGE, lag_bytes),
-            family(
-                "fantail_unacknowledged_bytes",
-                "Bytes read that Loki has not acknowledged",
-                MetricType::GAUGE,
-                unacknowledged.collect(),
-            ),
-            family(
-                "promtail_files_active_total",
-                "Number of active files",
-                MetricType::GAUGE,
-                vec![gauge(&[], files.len() as f64)],
-            ),
-            family(
-                "promtail_targets_active_total",
-                "Number of active total",
-                MetricType::GAUGE,
-                vec![gauge(&[], self.status.target_count() as f64)],
-            ),
+            read_bytes.family(READ_BYTES.0, READ_BYTES.1),
+            file_bytes.family("promtail_file_bytes_total", "Number of bytes total"),
+            read_lines.family("promtail_read_lines_total", "Number of lines read"),
+            lag_bytes.family("fantail_lag_bytes", "Bytes on disk that have not been read"),
+            unacknowledged.family("fantail_unacknowledged_bytes", "Bytes read that Loki has not acknowledged"),
+            active_files.family("promtail_files_active_total", "Number of active files"),
+            active_targets.family("promtail_targets_active_total", "Number of active total"),
         ];
-        families.into_iter().chain(accounts).filter(|f| !f.get_metric().is_empty()).collect()
+        families.into_iter().chain(accounts(&self.status)).filter(|f| !f.get_metric().is_empty()).collect()
     }
 }
 
 /// Every line that was read is delivered, discarded, or under way.
 fn accounts(status: &Status) -> [MetricFamily; 8] {
-    let (mut read, mut delivered, mut discarded, mut under_way) = <(Both, Both, Both, Both)>::default();
+    let mut read = Both::new(MetricType::COUNTER);
+    let mut delivered = Both::new(MetricType::COUNTER);
+    let mut discarded = Both::new(MetricType::COUNTER);
+    let mut under_way = Both::new(MetricType::GAUGE);
     for (client, account) in status.accounts() {
         let client = [("client", client.to_string())];
-        read.push(counter, &client, account.read);
-        delivered.push(counter, &client, account.delivered);
+        read.add(&client, account.read);
+        delivered.add(&client, account.delivered);
         for (reason, weight) in &account.discarded {
             let [client] = client.clone();
-            discarded.push(counter, &[client, ("reason", reason.as_str().to_string())], *weight);
+            discarded.add(&[client, ("reason", reason.as_str().to_string())], *weight);
         }
-        under_way.push(gauge, &client, account.under_way());
+        under_way.add(&client, account.under_way());
     }
-    let of = |name: &str, what: &str, kind: MetricType, both: Both| {
-        let name = |unit| match kind {
+    let [a, b] = read.families("read", "read: delivered, discarded and under way together");
+    let [c, d] = delivered.families("delivered", "that Loki has stored");
+    let [e, f] = discarded.families("discarded", "that were not to be sent, or that Loki can never take");
+    let [g, h] = under_way.families("under_way", "read, and neither delivered nor discarded yet");
+    [a, b, c, d, e, f, g, h]
+}
+
+/// What becomes of two samples with equal labels.
+#[derive(Clone, Copy, Debug)]
+enum Equal {
+    Sum,
+    Least,
+    Most,
+}
+
+/// The samples of one family. Each set of labels is there once, whatever is added: a series that is there twice would cost
+/// whoever scrapes all the others.
+#[derive(Debug)]
+struct Samples {
+    kind: MetricType,
+    equal: Equal,
+    values: BTreeMap<Vec<(&'static str, String)>, f64>,
+}
+
+impl Samples {
+    fn new(kind: MetricType, equal: Equal) -> Self {
+        Self { kind, equal, values: BTreeMap::new() }
+    }
+
+    fn add(&mut self, labels: &[(&'static str, String)], value: f64) {
+        let equal = self.equal;
+        let join = |known: &mut f64| match equal {
+            Equal::Sum => *known += value,
+            Equal::Least => *known = known.min(value),
+            Equal::Most => *known = known.max(value),
+        };
+        self.values.entry(labels.to_vec()).and_modify(join).or_insert(value);
+    }
+
+    fn family(self, name: &str, help: &str) -> MetricFamily {
+        let mut family = MetricFamily::default();
+        family.set_name(name.into());
+        family.set_help(help.into());
+        family.set_field_type(self.kind);
+        family.set_metric(self.values.into_iter().map(|(labels, value)| sample(self.kind, labels, value)).collect());
+        family
+    }
+}
+
+/// The same in lines and in bytes.
+#[derive(Debug)]
+struct Both {
+    kind: MetricType,
+    lines: Samples,
+    bytes: Samples,
+}
+
+impl Both {
+    fn new(kind: MetricType) -> Self {
+        Self { kind, lines: Samples::new(kind, Equal::Sum), bytes: Samples::new(kind, Equal::Sum) }
+    }
+
+    fn add(&mut self, labels: &[(&'static str, String)], weight: Weight) {
+        self.lines.add(labels, weight.lines as f64);
+        self.bytes.add(labels, weight.bytes as f64);
+    }
+
+    fn families(self, name: &str, what: &str) -> [MetricFamily; 2] {
+        let name = |unit| match self.kind {
             MetricType::COUNTER => format!("fantail_{name}_{unit}_total"),
             _ => format!("fantail_{name}_{unit}"),
         };
         [
-            family(&name("lines"), &format!("Lines {what}"), kind, both.lines),
-            family(&name("bytes"), &format!("Bytes of log files {what}"), kind, both.bytes),
+            self.lines.family(&name("lines"), &format!("Lines {what}")),
+            self.bytes.family(&name("bytes"), &format!("Bytes of log files {what}")),
         ]
-    };
-    let [a, b] = of("read", "read: delivered, discarded and under way together", MetricType::COUNTER, read);
-    let [c, d] = of("delivered", "that Loki has stored", MetricType::COUNTER, delivered);
-    let [e, f] =
-        of("discarded", "that were not to be sent, or that Loki can never take", MetricType::COUNTER, discarded);
-    let [g, h] = of("under_way", "read, and neither delivered nor discarded yet", MetricType::GAUGE, under_way);
-    [a, b, c, d, e, f, g, h]
-}
-
-type Sample = fn(&[(&str, String)], f64) -> Metric;
-
-/// The samples of two families.
-#[derive(Default)]
-struct Both {
-    lines: Vec<Metric>,
-    bytes: Vec<Metric>,
-}
-
-impl Both {
-    fn push(&mut self, sample: Sample, labels: &[(&str, String)], weight: Weight) {
-        self.lines.push(sample(labels, weight.lines as f64));
-        self.bytes.push(sample(labels, weight.bytes as f64));
     }
 }
 
-fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
-    let mut family = MetricFamily::default();
-    family.set_name(name.into());
-    family.set_help(help.into());
-    family.set_field_type(kind);
-    family.set_metric(metrics);
-    family
-}
-
-fn gauge(labels: &[(&str, String)], value: f64) -> Metric {
-    let mut gauge = Gauge::default();
-    gauge.set_value(value);
-    let mut metric = labelled(labels);
-    metric.set_gauge(gauge);
-    metric
-}
-
-fn counter(labels: &[(&str, String)], value: f64) -> Metric {
-    let mut counter = Counter::default();
-    counter.set_value(value);
-    let mut metric = labelled(labels);
-    metric.set_counter(counter);
-    metric
-}
-
-fn labelled(labels: &[(&str, String)]) -> Metric {
+fn sample(kind: MetricType, labels: Vec<(&'static str, String)>, value: f64) -> Metric {
     let mut metric = Metric::default();
-    let pair = |(name, value): &(&str, String)| {
+    let pair = |(name, value): (&str, String)| {
         let mut pair = LabelPair::default();
-        pair.set_name((*name).into());
-        pair.set_value(value.clone());
+        pair.set_name(name.into());
+        pair.set_value(value);
         pair
     };
-    metric.set_label(labels.iter().map(pair).collect());
+    metric.set_label(labels.into_iter().map(pair).collect());
+    if kind == MetricType::COUNTER {
+        let mut counter = Counter::default();
+        counter.set_value(value);
+        metric.set_counter(counter);
+    } else {
+        let mut gauge = Gauge::default();
+        gauge.set_value(value);
+        metric.set_gauge(gauge);
+    }
     metric
 }

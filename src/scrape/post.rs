@@ -1,16 +1,23 @@
-//! What the threads of a scrape tell each other.
+//! What the threads of a scrape tell each other. Nobody here waits for another thread, and nothing grows while one of them
+//! is busy: what is told twice is kept once, and only what was told last of a thing is kept.
+
+mod inbox;
+mod mailbox;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::bell::Bell;
 use super::stdin::Pipe;
 use super::watch::Heard;
 use crate::model::{Target, Update};
 
+pub(super) use inbox::Inbox;
+pub use inbox::Updates;
+pub(super) use mailbox::Mailbox;
+
 /// What the scout is told.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Event {
     Update(Update),
     Heard(Heard),
@@ -50,26 +57,4 @@ pub(super) struct Assignment {
     pub job: usize,
     /// Its older generations match the glob as well, and are read first when nothing is known of it.
     pub from_oldest: bool,
-}
-
-/// Where commands wait until the reader comes to them.
-#[derive(Debug)]
-pub(super) struct Mailbox {
-    commands: Mutex<Vec<Command>>,
-    pub bell: Arc<Bell>,
-}
-
-impl Mailbox {
-    pub fn new(bell: Arc<Bell>) -> Self {
-        Self { commands: Mutex::default(), bell }
-    }
-
-    pub fn send(&self, command: Command) {
-        self.commands.lock().unwrap_or_else(PoisonError::into_inner).push(command);
-        self.bell.ring();
-    }
-
-    pub fn take(&self) -> Vec<Command> {
-        std::mem::take(&mut self.commands.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }

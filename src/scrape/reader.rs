@@ -3,21 +3,24 @@
 //! It never waits for one log: whoever has nothing, or waits for answers, is passed over. It sleeps until a file is to be
 //! looked at again, a batch comes of age, or its bell rings.
 
+mod looking;
 mod opening;
 mod pinning;
 mod settling;
+mod waiting;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use opening::{file, with_filename};
+use waiting::{Waiting, advice};
 
+use super::budget::Budget;
 use super::desk::{Desk, Exit};
 use super::metrics::Metrics;
-use super::post::{Assignment, Command, Event, Mailbox};
+use super::post::{Command, Event, Inbox, Mailbox};
 use super::print::Printer;
 use super::rates::Limiter;
 use super::status::Status;
@@ -28,8 +31,7 @@ use crate::batch::Batcher;
 use crate::metrics::Dropped;
 use crate::model::Clock;
 use crate::positions::Positions;
-use crate::stages::{CustomMetrics, Program};
-use crate::tail::Look;
+use crate::stages::{CustomMetrics, Pipeline, Program};
 
 /// Files are looked at on these beats, so that many of them share a wake-up.
 const BEAT: Duration = Duration::from_millis(50);
@@ -50,7 +52,7 @@ pub(super) struct Parts {
     pub outlet: Outlet,
     pub positions: Arc<Positions>,
     pub mailbox: Arc<Mailbox>,
-    pub scout: Sender<Event>,
+    pub scout: Arc<Inbox>,
     pub metrics: Metrics,
     pub dropped: Dropped,
     pub custom: Option<CustomMetrics>,
@@ -66,7 +68,7 @@ pub(super) struct Reader {
     batches: tokio::sync::mpsc::UnboundedSender<Vec<crate::batch::Batch>>,
     positions: Arc<Positions>,
     mailbox: Arc<Mailbox>,
-    scout: Sender<Event>,
+    scout: Arc<Inbox>,
     status: Arc<Status>,
     desk: Desk,
     tailers: BTreeMap<u64, Tailer>,
@@ -78,12 +80,13 @@ pub(super) struct Reader {
     /// Read to their end, waiting for the last answers.
     ending: BTreeMap<u64, Tailer>,
     /// Files that could not be opened, to be tried again.
-    waiting: BTreeMap<u64, (Assignment, Instant)>,
+    waiting: BTreeMap<u64, Waiting>,
     started: Instant,
     stop: Option<Stop>,
     /// What of the disk deleted files hold because they are still to be read, by log.
     pinned: BTreeMap<u64, u64>,
     positions_fail: bool,
+    budget: Budget,
 }
 
 struct Stop {
@@ -98,10 +101,15 @@ impl Reader {
         let program = |p: &Program| p.start(dropped.clone(), custom.clone(), clock.clone());
         let nothing = Program::nothing();
         let wrapped = Program::container_format();
-        let pipelines = jobs.iter().flat_map(|job| match &job.program {
+        let of_job = |job: &Job| match &job.program {
             Some(own) => [program(own), program(&nothing)],
             None => [program(&nothing), program(&wrapped)],
-        });
+        };
+        let mut pipelines: Vec<Pipeline> = jobs.iter().flat_map(of_job).collect();
+        // Standard input needs no job.
+        if pipelines.is_empty() {
+            pipelines.push(program(&nothing));
+        }
         let exit = match config.dry_run {
             true => Exit::Print(Printer::new(outlet.batch.external_labels.clone())),
             false => Exit::Batches(Box::new(Batcher::new(outlet.batch, clock.clone()))),
@@ -109,7 +117,7 @@ impl Reader {
         let desk = Desk {
             clock: clock.clone(),
             buffer: Vec::new(),
-            pipelines: pipelines.collect(),
+            pipelines,
             exit,
             rate: config.rate.and_then(Limiter::new),
             dropped,
@@ -119,6 +127,7 @@ impl Reader {
         };
         Self {
             started: clock.now(),
+            budget: Budget::new(clock.now()),
             clock,
             index,
             config,
@@ -180,14 +189,17 @@ impl Reader {
 
     fn obey(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Add(assignment) => self.add(assignment, now),
+            Command::Add(assignment) => match self.jobs[assignment.job].initial_delay {
+                Duration::ZERO => self.add(assignment, now),
+                delay => self.delay(assignment, delay, now),
+            },
             Command::Stdin(log, pipe, target) => {
                 let labels = target.labels.clone();
                 self.begin(log, "stdin".into(), Source::Stdin(pipe), None, target, labels, 0, now);
             }
             Command::Relabel(log, target) => {
-                if let Some((assignment, _)) = self.waiting.get_mut(&log) {
-                    assignment.target = target.clone();
+                if let Some(waiting) = self.waiting.get_mut(&log) {
+                    waiting.assignment.target = target.clone();
                 }
                 if let Some(tailer) = self.tailers.get_mut(&log) {
                     // What the stages hold of it belongs to the old labels.
@@ -206,13 +218,7 @@ impl Reader {
                     tailer.retired = Some(now);
                 }
             }
-            Command::Look(log) => {
-                if let Some(tailer) = self.tailers.get_mut(&log) {
-                    look(tailer, &self.desk.metrics, now);
-                    self.at(log, now);
-                    self.bound_pinned(log);
-                }
-            }
+            Command::Look(log) => self.look(log, now),
             Command::Stop(within) => {
                 self.stop = Some(Stop { deadline: now + within, progress: now });
                 // One more look at every file: what was written before the signal goes along.
@@ -237,8 +243,10 @@ impl Reader {
             let turn = match tailer.turn(&mut self.desk, now) {
                 Ok(turn) => {
                     if tailer.error.take().is_some() {
-                        tracing::info!(path = %tailer.path.display(), "reading again");
-                        self.status.set_error(self.index, log, None);
+                        if self.budget.allows(now) {
+                            tracing::info!(path = %tailer.path.display(), "reading again");
+                        }
+                        self.status.set_error(self.index, log, tailer.trouble());
                     }
                     turn
                 }
@@ -246,7 +254,10 @@ impl Reader {
                     self.desk.metrics.read_error();
                     let text = error.to_string();
                     if tailer.error.as_ref() != Some(&text) {
-                        tracing::warn!(path = %tailer.path.display(), %error, "cannot read a log file; trying again");
+                        if self.budget.allows(now) {
+                            let (path, advice) = (tailer.path.display(), advice(&error));
+                            tracing::warn!(%path, %error, advice, "cannot read a log file; trying again");
+                        }
                         self.status.set_error(self.index, log, Some(text.clone()));
                         tailer.error = Some(text);
                     }
@@ -364,10 +375,16 @@ impl Reader {
     pub fn finish(mut self) {
         self.commit(self.clock.now());
         let left: u64 = self.tailers.values().chain(self.ending.values()).map(|t| t.ledger.in_flight()).sum();
-        if left > 0 {
-            tracing::warn!(client = %self.client, bytes = left, "stopped before Loki had answered; these will be sent again");
+        let client = &self.client;
+        match self.config.stdin {
+            _ if left == 0 => {}
+            None => tracing::warn!(%client, bytes = left, "stopped before Loki had answered; these will be sent again"),
+            // There is no file to read them from again.
+            Some(_) => {
+                tracing::error!(%client, bytes = left, "stopped before Loki had answered; what it did not take is lost")
+            }
         }
-        let _ = self.scout.send(Event::Stopped { reader: self.index });
+        self.scout.send(Event::Stopped { reader: self.index });
     }
 }
 
@@ -375,27 +392,4 @@ impl Reader {
 fn beat(started: Instant, at: Instant) -> Instant {
     let beats = at.saturating_duration_since(started).as_millis().div_ceil(BEAT.as_millis());
     started + BEAT * beats as u32
-}
-
-fn look(tailer: &mut Tailer, metrics: &Metrics, now: Instant) {
-    let Source::File(log) = &mut tailer.source else {
-        return;
-    };
-    match log.look(now) {
-        Ok(Look::Same | Look::Gone) => {}
-        Ok(Look::Rotated(generations)) => {
-            tracing::debug!(path = %tailer.path.display(), generations, "rotated");
-        }
-        Ok(Look::Truncated) => tracing::info!(path = %tailer.path.display(), "truncated; reading from its start"),
-        Err(error) => {
-            metrics.read_error();
-            let text = error.to_string();
-            if tailer.look_error.as_ref() != Some(&text) {
-                tracing::warn!(path = %tailer.path.display(), error = text, "cannot open what a log was rotated to; trying again");
-                tailer.look_error = Some(text);
-            }
-            return;
-        }
-    }
-    tailer.look_error = None;
 }

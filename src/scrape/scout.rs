@@ -1,18 +1,20 @@
 //! The thread that decides which logs exist: relabelling, globs, names heard of.
 
+mod telling;
 mod tracking;
 mod walking;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::budget::Budget;
 use super::metrics::Metrics;
-use super::post::{Command, Event, Mailbox};
+use super::post::{Command, Event, Inbox, Mailbox};
 use super::status::Status;
+use super::unread::Unread;
 use super::watch::{Heard, Watch};
 use super::{Config, Job, stdin};
 use crate::model::{LabelSet, Labels, Target, Update};
@@ -25,6 +27,9 @@ const BURST: Duration = Duration::from_millis(50);
 /// With names being heard of, walking all globs is a safety net: every so many sync periods.
 const SAFETY_NET: u32 = 6;
 
+/// A pod may be known before it has a log; when it has none for so long, that is said.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The summary of what was found is not held back longer for a slow discovery.
 const SUMMARY: Duration = Duration::from_secs(5);
 
@@ -35,8 +40,7 @@ pub(super) struct Scout {
     positions: Arc<Positions>,
     metrics: Metrics,
     status: Arc<Status>,
-    inbox: Receiver<Event>,
-    outbox: Sender<Event>,
+    inbox: Arc<Inbox>,
     watch: Watch,
     /// Which targets each source of each job has.
     sources: HashMap<(Arc<str>, String), Vec<Arc<Target>>>,
@@ -48,6 +52,7 @@ pub(super) struct Scout {
     unsynced: BTreeSet<Arc<str>>,
     summarised: bool,
     positions_fail: bool,
+    budget: Budget,
 }
 
 /// A target that is tailed.
@@ -60,7 +65,10 @@ struct Tracked {
     files: BTreeMap<PathBuf, u64>,
     directories: BTreeSet<PathBuf>,
     dirty: bool,
-    said: BTreeSet<PathBuf>,
+    unread: Arc<Unread>,
+    /// Since when it has had no file, if it has none; and whether that was said.
+    empty: Option<Instant>,
+    empty_said: bool,
 }
 
 /// A log that readers have.
@@ -84,12 +92,10 @@ impl Scout {
         positions: Arc<Positions>,
         metrics: Metrics,
         status: Arc<Status>,
-        (outbox, inbox): (mpsc::Sender<Event>, Receiver<Event>),
+        inbox: Arc<Inbox>,
     ) -> Self {
-        let heard = outbox.clone();
-        let watch = Watch::new(move |what| {
-            let _ = heard.send(Event::Heard(what));
-        });
+        let heard = inbox.clone();
+        let watch = Watch::new(move |what| heard.send(Event::Heard(what)));
         let unsynced = jobs.iter().map(|job| job.name.clone()).collect();
         Self {
             config,
@@ -99,7 +105,6 @@ impl Scout {
             metrics,
             status,
             inbox,
-            outbox,
             watch,
             sources: HashMap::new(),
             tracked: BTreeMap::new(),
@@ -109,6 +114,7 @@ impl Scout {
             unsynced,
             summarised: false,
             positions_fail: false,
+            budget: Budget::new(Instant::now()),
         }
     }
 
@@ -120,6 +126,7 @@ impl Scout {
         let mut walk_at: Option<Instant> = None;
         let mut full_walk = started + self.config.sync_period;
         let mut sync_positions = started + self.config.positions_sync_period;
+        let mut say_empty = started + PATIENCE;
         let mut running = self.readers.len();
         while running > 0 {
             let now = Instant::now();
@@ -136,26 +143,26 @@ impl Scout {
                 sync_positions = now + self.config.positions_sync_period;
                 self.sync_positions();
             }
+            if now >= say_empty {
+                say_empty = now + PATIENCE;
+                self.say_empty(|tracked, since| tracked.is_of_pod() && now < since + PATIENCE);
+            }
             if !self.summarised && (self.unsynced.is_empty() && walk_at.is_none() || now >= started + SUMMARY) {
                 self.summarise();
             }
-            let mut until = full_walk.min(sync_positions);
+            let mut until = full_walk.min(sync_positions).min(say_empty);
             if !self.summarised {
                 until = until.min(started + SUMMARY);
             }
             let wait = walk_at.map_or(until, |at| at.min(until)).saturating_duration_since(now);
-            match self.inbox.recv_timeout(wait) {
-                Ok(Event::Stopped { reader }) => {
-                    tracing::debug!(reader, "stopped");
-                    running -= 1;
-                }
-                Ok(event) => {
-                    if self.take(event) {
-                        walk_at.get_or_insert(Instant::now() + BURST);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+            let Some(event) = self.inbox.next(wait) else {
+                continue;
+            };
+            if let Event::Stopped { reader } = event {
+                tracing::debug!(reader, "stopped");
+                running -= 1;
+            } else if self.take(event) {
+                walk_at.get_or_insert(Instant::now() + BURST);
             }
         }
         self.sync_positions();
@@ -234,7 +241,7 @@ impl Scout {
         for (mailbox, pipe) in self.readers.iter().zip(pipes) {
             mailbox.send(Command::Stdin(log, pipe, target.clone()));
         }
-        self.status.set_targets(vec![target]);
+        self.status.set_targets(vec![(target, Arc::default())]);
         self.unsynced.clear();
     }
 
@@ -257,13 +264,18 @@ impl Scout {
         if !waiting.is_empty() {
             tracing::warn!(jobs = waiting.join(", "), "discovery has not told everything yet; going on without");
         }
-        for job in self.jobs.iter() {
+        // Standard input is what there is then.
+        let jobs = if self.config.stdin.is_some() { &[] } else { &self.jobs[..] };
+        for job in jobs {
             let of_job = || self.tracked.values().filter(|t| t.target.job == job.name);
             let targets = of_job().count();
             let files: usize = of_job().map(|t| t.files.len()).sum();
             let defaulted = of_job().filter(|t| t.target.defaulted).count();
-            tracing::info!(job = %job.name, targets, files, pod_defaults = defaulted, "found");
+            // Where there are more of these than targets, rules drop them: /service-discovery says which.
+            let discovered = self.status.discovered_of(&job.name);
+            tracing::info!(job = %job.name, discovered, targets, files, pod_defaults = defaulted, "found");
         }
+        self.say_empty(|tracked, _| tracked.is_of_pod());
     }
 
     fn tell(&self, command: impl Fn() -> Command) {
@@ -284,7 +296,7 @@ impl Scout {
     /// Takes all that it was told, and walks where there is something to walk.
     pub fn step(&mut self) {
         let mut walk = false;
-        while let Ok(event) = self.inbox.try_recv() {
+        while let Some(event) = self.inbox.next(Duration::ZERO) {
             walk |= self.take(event);
         }
         if walk {

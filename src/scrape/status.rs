@@ -1,11 +1,14 @@
 //! What is tailed and how far: collected when somebody looks, kept nowhere twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::targets::Rejected;
+use super::unread::{Unread, Why};
 use crate::model::{
-    Account, AccountReport, ClientReport, DiscoveredReport, FileReport, Labels, Ledger, Report, Target, TargetReport,
+    Account, AccountReport, ClientReport, DiscoveredReport, FileReport, Labels, Ledger, NotReadReport, Report, Target,
+    TargetReport,
 };
 
 /// The state of the targets, as the scout and the readers tell it.
@@ -18,7 +21,7 @@ pub(super) struct Status {
 struct Shared {
     /// By job and source.
     discovered: BTreeMap<(Arc<str>, String), Vec<Discovered>>,
-    targets: Vec<Arc<Target>>,
+    targets: Vec<(Arc<Target>, Arc<Unread>)>,
     files: BTreeMap<(usize, u64), File>,
     /// By client: what became of files that are read no more.
     gone: BTreeMap<Arc<str>, Account>,
@@ -27,7 +30,7 @@ struct Shared {
 #[derive(Clone, Debug)]
 pub(super) struct Discovered {
     pub discovered: Labels,
-    pub outcome: Result<Arc<Target>, String>,
+    pub outcome: Result<Arc<Target>, Rejected>,
 }
 
 /// One log that one client reads.
@@ -50,8 +53,27 @@ impl Status {
         }
     }
 
-    pub fn set_targets(&self, targets: Vec<Arc<Target>>) {
+    /// How many targets discovery told of, wanted or not.
+    pub fn discovered_of(&self, job: &Arc<str>) -> usize {
+        self.lock().discovered.iter().filter(|((of, _), _)| of == job).map(|(_, targets)| targets.len()).sum()
+    }
+
+    /// Why targets of this source are not tailed.
+    pub fn rejections(&self, job: &Arc<str>, source: &str) -> BTreeSet<String> {
+        let shared = self.lock();
+        let known = shared.discovered.get(&(job.clone(), source.to_string()));
+        known.into_iter().flatten().filter_map(|one| Some(one.outcome.as_ref().err()?.text.clone())).collect()
+    }
+
+    /// All targets that are tailed, each with what of it is not read.
+    pub fn set_targets(&self, targets: Vec<(Arc<Target>, Arc<Unread>)>) {
         self.lock().targets = targets;
+    }
+
+    pub fn set_unread(&self, target: &Arc<Target>, unread: Arc<Unread>) {
+        if let Some((_, known)) = self.lock().targets.iter_mut().find(|(known, _)| Arc::ptr_eq(known, target)) {
+            *known = unread;
+        }
     }
 
     /// `client` and `log` name the file.
@@ -112,24 +134,17 @@ impl Report for Status {
         for file in shared.files.values() {
             files.entry(Arc::as_ptr(&file.target)).or_default().push(report(file));
         }
-        let listed = shared.targets.iter().map(|target| TargetReport {
-            job: target.job.to_string(),
-            path: target.path.clone(),
-            labels: target.labels.to_map(),
-            files: files.remove(&Arc::as_ptr(target)).unwrap_or_default(),
-        });
+        let listed = shared
+            .targets
+            .iter()
+            .map(|(target, unread)| report_of(target, files.remove(&Arc::as_ptr(target)).unwrap_or_default(), unread));
         let mut reports: Vec<TargetReport> = listed.collect();
         // Targets that discovery has let go of, whose files are still being finished.
         let leaving = shared.files.values().filter(|f| files.contains_key(&Arc::as_ptr(&f.target)));
         let leaving: Vec<Arc<Target>> = leaving.map(|f| f.target.clone()).collect();
         for target in leaving {
             if let Some(files) = files.remove(&Arc::as_ptr(&target)) {
-                reports.push(TargetReport {
-                    job: target.job.to_string(),
-                    path: target.path.clone(),
-                    labels: target.labels.to_map(),
-                    files,
-                });
+                reports.push(report_of(&target, files, &Unread::default()));
             }
         }
         reports
@@ -144,7 +159,8 @@ impl Report for Status {
                 discovered: one.discovered.clone(),
                 labels: one.outcome.as_ref().ok().map(|t| t.labels.to_map()),
                 path: one.outcome.as_ref().ok().map(|t| t.path.clone()),
-                dropped: one.outcome.as_ref().err().cloned(),
+                dropped: one.outcome.as_ref().err().map(|rejected| rejected.text.clone()),
+                is_mistake: one.outcome.as_ref().is_err_and(Rejected::is_mistake),
             })
         });
         all.collect()
@@ -152,6 +168,20 @@ impl Report for Status {
 
     fn clients(&self) -> Vec<ClientReport> {
         Vec::new()
+    }
+}
+
+fn report_of(target: &Target, files: Vec<FileReport>, unread: &Unread) -> TargetReport {
+    let not_read =
+        |(path, why): (&PathBuf, &Why)| NotReadReport { path: path.display().to_string(), reason: why.to_string() };
+    TargetReport {
+        job: target.job.to_string(),
+        path: target.path.clone(),
+        labels: target.labels.to_map(),
+        nothing: unread.nothing.clone().filter(|_| files.is_empty()),
+        files,
+        not_read: unread.files.iter().map(not_read).collect(),
+        not_read_more: unread.more,
     }
 }
 

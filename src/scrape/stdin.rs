@@ -5,13 +5,13 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex};
 
 use super::bell::Bell;
-use crate::model::{MAX_LINE, Position};
+use crate::model::{MAX_LINE, Position, Vital};
 use crate::tail::Read;
 
-/// What was read of standard input and not yet by this client.
 /// What is read at a time: no more than may be under way of a stream.
 const READ: usize = 64 << 10;
 
+/// What was read of standard input and not yet by this client.
 #[derive(Debug)]
 pub(super) struct Pipe {
     chunks: Mutex<Receiver<Arc<[u8]>>>,
@@ -59,6 +59,8 @@ pub(super) fn start(bells: Vec<Arc<Bell>>) -> std::io::Result<Vec<Pipe>> {
         pipes.push(Pipe { chunks: Mutex::new(receiver), pending: Vec::new(), ended: false, offset: 0 });
     }
     std::thread::Builder::new().name("stdin".into()).spawn(move || {
+        // Its end ends the agent, so it must not look like that when it is not.
+        let _vital = Vital;
         let mut input = std::io::stdin().lock();
         let mut buffer = vec![0; READ];
         loop {

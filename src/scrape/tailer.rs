@@ -196,6 +196,11 @@ impl Tailer {
         now >= retired.max(self.last_lines) + FAREWELL || now >= retired + LONGEST_FAREWELL
     }
 
+    /// What keeps it, or what comes after it, from being read.
+    pub fn trouble(&self) -> Option<String> {
+        self.error.clone().or_else(|| self.look_error.clone())
+    }
+
     /// Lets the stages give back what they hold of this log.
     pub fn end(&mut self, desk: &mut Desk, now: Instant) {
         let Desk { pipelines, exit, rate, dropped, books, times, .. } = desk;

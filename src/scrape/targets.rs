@@ -3,8 +3,12 @@
 use std::fmt;
 
 use super::Job;
-use crate::model::{LabelSet, Labels, Target, is_valid_label_name, pod};
+use crate::model::{LabelSet, Labels, NO_TARGETS, Target, is_valid_label_name, pod};
 use crate::relabel::Verdict;
+use crate::tail::Glob;
+
+/// Its job cannot read files as the config says.
+pub(super) const UNREADABLE: &str = "unreadable";
 
 /// Why a discovered target is not tailed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +16,13 @@ pub(super) struct Rejected {
     /// As `promtail_targets_failed_total{reason}` says it.
     pub reason: &'static str,
     pub text: String,
+}
+
+impl Rejected {
+    /// Nobody meant it to be so: a rule that drops, or another host's targets, are as they should be.
+    pub fn is_mistake(&self) -> bool {
+        matches!(self.reason, "no_path" | "no_targets" | "error" | UNREADABLE)
+    }
 }
 
 impl fmt::Display for Rejected {
@@ -22,6 +33,9 @@ impl fmt::Display for Rejected {
 
 pub(super) fn resolve(job: &Job, discovered: &Labels, hostname: &str) -> Result<Target, Rejected> {
     let reject = |reason, text: String| Err(Rejected { reason, text });
+    if discovered.contains_key(NO_TARGETS) {
+        return reject("no_targets", "its group names no targets: write targets: [localhost]".into());
+    }
     let mut labels = discovered.clone();
     if let Verdict::Drop { rule } = job.rules.apply(&mut labels) {
         return reject("dropped", job.rules.describe(rule));
@@ -32,9 +46,17 @@ pub(super) fn resolve(job: &Job, discovered: &Labels, hostname: &str) -> Result<
     let explicit = labels.get("__path__").filter(|p| !p.is_empty()).cloned();
     let defaulted = explicit.is_none();
     let Some(path) = explicit.or_else(|| default_path(discovered)) else {
-        return reject("no_path", "no __path__ label: set it in static_configs or by a relabel rule".into());
+        // Those of discovery are no attempts at it.
+        let is_near = |name: &&String| name.contains("path") && !name.starts_with("__meta_") && *name != "__path__";
+        let near = labels.keys().find(is_near).map(|near| format!("; is {near} meant to be it?")).unwrap_or_default();
+        return reject("no_path", format!("no __path__ label: set it in static_configs or by a relabel rule{near}"));
     };
     let exclude = labels.get("__path_exclude__").filter(|p| !p.is_empty()).cloned();
+    for (name, glob) in [("__path__", Some(&path)), ("__path_exclude__", exclude.as_ref())] {
+        if let Some(Err(error)) = glob.map(|glob| Glob::new(glob)) {
+            return reject("error", format!("{name}: {error}"));
+        }
+    }
     labels.retain(|name, value| !name.starts_with("__") && !value.is_empty());
     if defaulted && labels.is_empty() {
         labels = default_labels(discovered);

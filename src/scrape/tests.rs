@@ -4,6 +4,8 @@ mod bounds;
 mod model;
 mod resend;
 mod rig;
+mod series;
+mod waiting;
 
 use std::fs;
 use std::path::Path;

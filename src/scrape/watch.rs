@@ -7,7 +7,7 @@ use notify::event::Flag;
 use notify::{Config, ErrorKind, Event, EventKindMask, RecommendedWatcher, RecursiveMode, Watcher};
 
 /// What was heard.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Heard {
     Names(Vec<PathBuf>),
     /// Some of it got lost: look everywhere.
@@ -19,6 +19,8 @@ pub(super) enum Heard {
 pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
     directories: BTreeSet<PathBuf>,
+    /// Some directory cannot be listened to.
+    is_deaf_somewhere: bool,
 }
 
 impl Watch {
@@ -42,18 +44,18 @@ impl Watch {
                 None
             }
         };
-        Self { watcher, directories: BTreeSet::new() }
+        Self { watcher, directories: BTreeSet::new(), is_deaf_somewhere: false }
     }
 
     /// Hears of nothing by itself.
     #[cfg(test)]
     pub fn deaf() -> Self {
-        Self { watcher: None, directories: BTreeSet::new() }
+        Self { watcher: None, directories: BTreeSet::new(), is_deaf_somewhere: false }
     }
 
-    /// Whether names are heard of without looking.
+    /// Whether all names are heard of without looking.
     pub fn is_working(&self) -> bool {
-        self.watcher.is_some()
+        self.watcher.is_some() && !self.is_deaf_somewhere
     }
 
     /// Listens to `directory` as well; whether that is new.
@@ -74,6 +76,12 @@ impl Watch {
                          (raise fs.inotify.max_user_watches)"
                     );
                     self.watcher = None;
+                } else if !is_absent(&error) && !std::mem::replace(&mut self.is_deaf_somewhere, true) {
+                    tracing::warn!(
+                        directory = %directory.display(),
+                        %error,
+                        "cannot watch a directory; new files are found every target_config.sync_period instead"
+                    );
                 }
                 false
             }
@@ -95,5 +103,34 @@ impl Watch {
         {
             let _ = watcher.unwatch(directory);
         }
+    }
+}
+
+/// It went away since it was found, or has never been there.
+fn is_absent(error: &notify::Error) -> bool {
+    match &error.kind {
+        ErrorKind::PathNotFound => true,
+        ErrorKind::Io(error) => {
+            matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_cannot_be_watched_is_looked_at_more_often_and_one_that_is_gone_is_not() {
+        let mut watch = Watch::new(|_| {});
+        let dir = tempfile::tempdir().expect("a directory");
+        assert!(watch.add(dir.path()) && !watch.add(dir.path()));
+        assert!(!watch.add(&dir.path().join("gone")) && watch.is_working());
+        std::os::unix::fs::symlink("round", dir.path().join("round")).expect("linked");
+        assert!(!watch.add(&dir.path().join("round")));
+        assert!(!watch.is_working());
+        // The others are heard of all the same.
+        assert!(!watch.add(dir.path()));
     }
 }

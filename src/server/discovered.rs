@@ -150,6 +150,7 @@ mod tests {
     fn pod(name: &str, dropped: Option<&str>) -> DiscoveredReport {
         let labels = |key: &str| Labels::from([(key.to_string(), name.to_string())]);
         DiscoveredReport {
+            is_mistake: false,
             job: "pods".into(),
             source: format!("pod/shop/{name}"),
             discovered: labels("__meta_kubernetes_pod_name"),

@@ -72,10 +72,13 @@ async fn ready(extract::State(shared): Known) -> Response {
     "Ready\n".into_response()
 }
 
-/// Never an error: one family that cannot be written must not blind whoever looks at the others.
+/// Never an error: one family that cannot be written must not blind whoever looks at the others. Nor may a series that is
+/// there twice: Prometheus takes nothing of such a page.
 async fn metrics(extract::State(shared): Known) -> Response {
     let (encoder, mut text) = (TextEncoder::new(), String::with_capacity(32 << 10));
-    for family in shared.state.registry.gather() {
+    for mut family in shared.state.registry.gather() {
+        // Two collectors may have one name, a user's metric for instance. Equal labels stand side by side here.
+        family.mut_metric().dedup_by(|second, first| first.get_label() == second.get_label());
         let whole = text.len();
         if encoder.encode_utf8(&[family], &mut text).is_err() {
             text.truncate(whole);

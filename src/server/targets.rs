@@ -1,5 +1,7 @@
 //! `/targets`: what is tailed, how far, and what stands in the way; the worst first.
 
+mod mistakes;
+
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,11 +10,16 @@ use serde::Serialize;
 
 use super::html::Html;
 use crate::model::{ClientReport, FileReport, LabelSet, Report, TargetReport};
+use mistakes::Mistake;
+
+/// So many are shown of a target on the page; JSON has them all.
+const NOT_READ: usize = 50;
 
 #[derive(Serialize)]
 pub(super) struct Targets {
     summary: Summary,
     clients: Vec<ClientReport>,
+    mistakes: Vec<Mistake>,
     targets: Vec<TargetReport>,
 }
 
@@ -41,13 +48,14 @@ impl Targets {
             target.files.sort_by_cached_key(|file| (Reverse(trouble(file)), file.path.clone(), file.client.clone()));
         }
         targets.sort_by_cached_key(|target| (Reverse(worst(target)), target.job.clone(), target.path.clone()));
-        Self { summary, clients, targets }
+        Self { summary, clients, mistakes: mistakes::collect(report.discovered()), targets }
     }
 
     pub(super) fn html(&self, text: &str) -> String {
         let mut page = Html::page("targets");
         self.summary.write(&mut page);
         self.write_clients(&mut page);
+        mistakes::write(&mut page, &self.mistakes);
         page.search_box(text);
         if self.targets.len() != self.summary.targets {
             page.element("p", format_args!("{} of {} targets:", self.targets.len(), self.summary.targets));
@@ -115,14 +123,40 @@ fn write_target(page: &mut Html, target: &TargetReport) {
     page.markup("<h2>").text(&target.job).markup(" <code>").text(&target.path).markup("</code></h2>\n<code>");
     page.text(LabelSet::from(&target.labels)).markup("</code>\n");
     if target.files.is_empty() {
-        page.markup("<p class=\"bad\">no file matches</p>\n");
+        let why = target.nothing.as_deref().unwrap_or("no file matches");
+        page.markup("<p class=\"bad\">nothing is read: ").text(why).markup("</p>\n");
+    } else {
+        write_files(page, &target.files);
+    }
+    write_not_read(page, target);
+}
+
+/// What nobody meant stands out by its reason alone: most of it is as it should be.
+fn write_not_read(page: &mut Html, target: &TargetReport) {
+    if target.not_read.is_empty() {
         return;
     }
+    page.markup("<table>\n<tr><th>not read as a log of its own</th><th>reason</th></tr>\n");
+    for file in target.not_read.iter().take(NOT_READ) {
+        page.markup("<tr><td><code>")
+            .text(&file.path)
+            .markup("</code></td>")
+            .element("td", &file.reason)
+            .markup("</tr>\n");
+    }
+    page.markup("</table>\n");
+    let more = target.not_read.len().saturating_sub(NOT_READ) + target.not_read_more;
+    if more > 0 {
+        page.element("p", format_args!("and {more} more"));
+    }
+}
+
+fn write_files(page: &mut Html, files: &[FileReport]) {
     page.markup("<table>\n<tr><th>file</th><th>client</th><th>behind</th><th>unacknowledged</th>")
         .markup("<th>read to</th><th>acknowledged to</th><th>size</th><th>generations</th><th>lines read</th>")
         .markup("<th>delivered</th><th>discarded</th><th>lost</th>")
         .markup("<th>error</th></tr>\n");
-    for file in &target.files {
+    for file in files {
         page.markup("<tr><td><code>").text(&file.path).markup("</code></td>").element("td", &file.client);
         page.number(Bytes(file.lag_bytes)).number(Bytes(file.unacknowledged_bytes));
         page.number(file.read_offset).number(file.committed_offset).number(file.size);
@@ -162,6 +196,7 @@ fn contains(target: &TargetReport, text: &str) -> bool {
         || has(&target.path)
         || has(&LabelSet::from(&target.labels).to_string())
         || target.files.iter().any(|file| has(&file.path))
+        || target.not_read.iter().any(|file| has(&file.path))
 }
 
 /// Bytes for people: `0`, `812 B`, `4.2 MiB`.
@@ -184,7 +219,7 @@ impl fmt::Display for Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DiscoveredReport, Labels};
+    use crate::model::{DiscoveredReport, Labels, NotReadReport};
 
     struct Fixed(Vec<TargetReport>, Vec<ClientReport>);
 
@@ -217,7 +252,34 @@ mod tests {
 
     fn target(job: &str, files: Vec<FileReport>) -> TargetReport {
         let labels = Labels::from([("app".into(), format!("<{job}>"))]);
-        TargetReport { job: job.into(), path: format!("/var/log/{job}/*.log"), labels, files }
+        TargetReport {
+            job: job.into(),
+            path: format!("/var/log/{job}/*.log"),
+            labels,
+            nothing: files.is_empty().then(|| "there is no <directory>".into()),
+            files,
+            not_read: (0..60).map(|n| not_read(&format!("/pipe-{n}"))).collect(),
+            not_read_more: 7,
+        }
+    }
+
+    fn not_read(path: &str) -> NotReadReport {
+        NotReadReport { path: path.into(), reason: "it is <not> a regular file".into() }
+    }
+
+    #[test]
+    fn what_is_not_read_is_shown_with_its_reason() {
+        let targets = Targets::collect(&some(), "pipe-7");
+        assert_eq!(targets.targets.len(), 4);
+        let page = targets.html("");
+        for part in
+            ["nothing is read: there is no &lt;directory&gt;", "/pipe-7</code>", "it is &lt;not&gt; a", "and 17 more"]
+        {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        let json = serde_json::to_value(&targets).expect("JSON");
+        assert_eq!(json["targets"][1]["nothing"], "there is no <directory>");
+        assert_eq!(json["targets"][1]["not_read"][59]["path"], "/pipe-59");
     }
 
     fn client(name: &str, state: &str) -> ClientReport {

@@ -12,7 +12,15 @@ struct Fixed(Vec<FileReport>);
 impl Report for Fixed {
     fn targets(&self) -> Vec<TargetReport> {
         let labels = Labels::from([("app".into(), "<b>".into())]);
-        vec![TargetReport { job: "pods".into(), path: "/var/log/*.log".into(), labels, files: self.0.clone() }]
+        vec![TargetReport {
+            job: "pods".into(),
+            path: "/var/log/*.log".into(),
+            labels,
+            files: self.0.clone(),
+            nothing: None,
+            not_read: Vec::new(),
+            not_read_more: 0,
+        }]
     }
     fn discovered(&self) -> Vec<DiscoveredReport> {
         Vec::new()
@@ -161,6 +169,30 @@ async fn metrics_are_text_and_name_the_build() {
     }
     let off = start("register_instrumentation: false", vec![]).await;
     assert_eq!(off.status("/metrics").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_series_that_two_collectors_have_is_there_once() {
+    /// A family made by hand, as those of files and of users are.
+    struct ByHand(prometheus::IntCounter);
+    impl prometheus::core::Collector for ByHand {
+        fn desc(&self) -> Vec<&prometheus::core::Desc> {
+            self.0.desc()
+        }
+        fn collect(&self) -> Vec<prometheus::proto::MetricFamily> {
+            let mut families = self.0.collect();
+            families.iter_mut().for_each(|family| family.set_name("twice_total".into()));
+            families
+        }
+    }
+    let registry = Registry::new();
+    for name in ["a_total", "b_total"] {
+        let counter = prometheus::IntCounter::new(name, "x").expect("a counter");
+        registry.register(Box::new(ByHand(counter))).expect("a metric of another name");
+    }
+    let server = start_with("", vec![], registry).await;
+    let (_, answer) = server.status("/metrics").await;
+    assert_eq!(answer.lines().filter(|line| line.starts_with("twice_total ")).count(), 1, "{answer}");
 }
 
 #[tokio::test]

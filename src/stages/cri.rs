@@ -21,6 +21,7 @@
 //! as they are, and what waits when the agent ends is read again when it starts; none of them is lost.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -33,6 +34,9 @@ use crate::metrics::Dropped;
 use crate::model::{Clock, LabelMap, LabelSet, MAX_LINE, Reason, Structured};
 
 const MAX_PARTIAL_LINES: usize = 100;
+
+/// Sets of labels that are remembered of a log. One has one, unless an earlier stage made labels of what its lines say.
+const MAX_LABEL_SETS: usize = 64;
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let max_lines = options.number("max_partial_lines")?.unwrap_or(0) as usize;
@@ -55,6 +59,10 @@ pub(super) struct Cri {
     logs: Slab<Log>,
     /// Where each is by the labels of its lines.
     by_labels: LabelMap<usize>,
+    /// How many there are of each log.
+    of_log: HashMap<u64, usize>,
+    /// Counts the lookups, so that what was not asked for long is known.
+    lookups: u64,
     /// Where that of the last line is: that of the next, nearly always.
     last: usize,
     dropped: Dropped,
@@ -84,6 +92,7 @@ impl Wanted {
 struct Log {
     labels: LabelSet,
     log: u64,
+    looked_up: u64,
     streams: [Stream; 2],
 }
 
@@ -128,6 +137,8 @@ impl Cri {
             time: Rfc3339::default(),
             logs: Slab::new(),
             by_labels: LabelMap::default(),
+            of_log: HashMap::new(),
+            lookups: 0,
             last: 0,
             dropped: around.dropped.clone(),
             partials: 0,
@@ -143,17 +154,47 @@ impl Cri {
 
     fn stream(&mut self, labels: &LabelSet, log: u64, stream: usize) -> &mut Stream {
         if !self.logs.get(self.last).is_some_and(|last| last.labels.same(labels)) {
+            self.lookups += 1;
             self.last = match self.by_labels.get(labels) {
                 Some(known) => *known,
                 None => {
+                    if self.of_log.get(&log).is_some_and(|count| *count >= MAX_LABEL_SETS) {
+                        self.forget_half(log);
+                    }
                     let new = |name| Stream { labels: labels.with("stream", name), last: None, partial: None };
-                    let place = self.logs.insert(Log { labels: labels.clone(), log, streams: STREAMS.map(new) });
+                    let (labels_of, streams) = (labels.clone(), STREAMS.map(new));
+                    let place = self.logs.insert(Log { labels: labels_of, log, looked_up: 0, streams });
                     self.by_labels.insert(labels.clone(), place);
+                    *self.of_log.entry(log).or_default() += 1;
                     place
                 }
             };
+            self.logs[self.last].looked_up = self.lookups;
         }
         &mut self.logs[self.last].streams[stream]
+    }
+
+    /// Forgets those sets of labels of a log that were not seen for longest, but not where a part waits: of these there are
+    /// `max_partial_lines`. What is forgotten is the last time, which only a line whose own cannot be read asks for.
+    fn forget_half(&mut self, log: u64) {
+        let idle = |l: &Log| l.log == log && l.streams.iter().all(|stream| stream.partial.is_none());
+        let mut seen: Vec<u64> = self.logs.iter().filter(|(_, l)| idle(l)).map(|(_, l)| l.looked_up).collect();
+        seen.sort_unstable();
+        let Some(limit) = seen.get(seen.len() / 2).copied() else {
+            return;
+        };
+        let before = self.logs.len();
+        let by_labels = &mut self.by_labels;
+        self.logs.retain(|_, l| {
+            let stays = !idle(l) || l.looked_up > limit;
+            if !stays {
+                by_labels.remove(&l.labels);
+            }
+            stays
+        });
+        if let Some(count) = self.of_log.get_mut(&log) {
+            *count -= before - self.logs.len();
+        }
     }
 
     /// All partial lines are let go as they are: more streams wait than may.
@@ -256,6 +297,7 @@ impl Stage for Cri {
         match due {
             // The rest of these will never come: what there is of the line is better than nothing of it.
             Due::Log(log) => {
+                self.of_log.remove(&log);
                 let by_labels = &mut self.by_labels;
                 self.logs.retain(|_, l| {
                     if l.log == log {

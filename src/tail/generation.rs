@@ -144,7 +144,8 @@ impl Generation {
 
     fn fingerprint(&mut self, len: usize) -> io::Result<Fingerprint> {
         let mut head = [0; FINGERPRINT];
-        let mut have = 0;
+        // A journal may come from a version that looked at more.
+        let (len, mut have) = (len.min(FINGERPRINT), 0);
         while have < len {
             match self.read_at(have as u64, &mut head[have..len])? {
                 0 => break,

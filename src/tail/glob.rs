@@ -1,45 +1,45 @@
 //! Which files a `__path__` means, and which directories have to be watched to notice new ones.
 
-use std::collections::BTreeSet;
+mod braces;
+mod reason;
+mod walk;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use fast_glob::glob_match;
 
-/// As deep as `**` goes: far beyond any real tree, short of a loop of links.
-const MAX_DEPTH: usize = 32;
+use braces::expand;
+pub use walk::{Skip, Walk};
 
 /// A path with doublestar's wildcards: `*`, `**`, `?`, `[…]`, `{a,b}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
+    /// As it was written.
+    text: String,
     path: PathBuf,
     /// Alternatives, each split at its slashes.
     patterns: Vec<Vec<String>>,
 }
 
-/// What a walk found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Walk {
-    pub files: BTreeSet<PathBuf>,
-    /// Directories in which a new name could be a match, or lead to one.
-    pub directories: BTreeSet<PathBuf>,
-    /// What could not be looked into, and why.
-    pub errors: Vec<(PathBuf, String)>,
-}
-
 impl Glob {
-    /// `path` is absolute, or made so from the working directory.
+    /// `path` is absolute, or made so from the working directory; so is each of its alternatives.
     pub fn new(path: &str) -> Result<Self, String> {
         if path.is_empty() {
             return Err("the path is empty".into());
         }
-        let absolute = std::path::absolute(path).map_err(|e| format!("path {path:?}: {e}"))?;
-        let text = absolute.to_str().ok_or_else(|| format!("path {path:?} is not text"))?;
-        let patterns: Vec<Vec<String>> = expand_braces(text).iter().map(|p| components(p)).collect();
+        let absolute = |path: &str| {
+            let absolute = std::path::absolute(path).map_err(|e| format!("path {path:?}: {e}"))?;
+            absolute.into_os_string().into_string().map_err(|_| format!("path {path:?} is not text"))
+        };
+        let mut patterns = Vec::new();
+        for alternative in expand(path)?.iter().filter(|alternative| !alternative.is_empty()) {
+            patterns.push(components(&absolute(alternative)?));
+        }
         for component in patterns.iter().flatten() {
             fast_glob::validate(component).map_err(|e| format!("path {path:?}: {component:?}: {e}"))?;
         }
-        Ok(Self { path: absolute, patterns })
+        Ok(Self { text: path.into(), path: absolute(path)?.into(), patterns })
     }
 
     /// Whether `path` is the path as written, or matches it.
@@ -69,87 +69,9 @@ impl Glob {
             return walk;
         }
         for pattern in &self.patterns {
-            descend(Path::new("/"), pattern, 0, &mut walk);
+            walk.descend(Path::new("/"), pattern, 0);
         }
         walk
-    }
-}
-
-fn descend(dir: &Path, pattern: &[String], depth: usize, walk: &mut Walk) {
-    let Some((component, rest)) = pattern.split_first() else {
-        return;
-    };
-    if component == "**" {
-        // None included: `a/**/b` matches `a/b`.
-        if rest.is_empty() {
-            for_each(dir, walk, |path, is_dir, walk| {
-                if is_dir && depth < MAX_DEPTH {
-                    descend(&path, pattern, depth + 1, walk);
-                } else if !is_dir {
-                    walk.files.insert(path);
-                }
-            });
-            return;
-        }
-        descend(dir, rest, depth, walk);
-        for_each(dir, walk, |path, is_dir, walk| {
-            if is_dir && depth < MAX_DEPTH {
-                descend(&path, pattern, depth + 1, walk);
-            }
-        });
-        return;
-    }
-    if !is_wild(component) {
-        let path = dir.join(unescape(component));
-        match fs::metadata(&path) {
-            Ok(meta) if rest.is_empty() && meta.is_file() => {
-                walk.directories.insert(dir.into());
-                walk.files.insert(path);
-            }
-            Ok(meta) if meta.is_dir() && !rest.is_empty() => descend(&path, rest, depth, walk),
-            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => walk.errors.push((path, e.to_string())),
-            // It may come: its parent is where that would show.
-            _ => {
-                walk.directories.insert(dir.into());
-            }
-        }
-        return;
-    }
-    for_each(dir, walk, |path, is_dir, walk| {
-        let matches = path.file_name().is_some_and(|n| matches_name(component, n.as_encoded_bytes()));
-        if matches && rest.is_empty() && !is_dir {
-            walk.files.insert(path);
-        } else if matches && is_dir && !rest.is_empty() {
-            descend(&path, rest, depth, walk);
-        }
-    });
-}
-
-/// Calls `f` for each name in `dir`, links followed; anything but directories and regular files is left out.
-fn for_each(dir: &Path, walk: &mut Walk, mut f: impl FnMut(PathBuf, bool, &mut Walk)) {
-    walk.directories.insert(dir.into());
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(e) => {
-            if e.kind() != std::io::ErrorKind::NotFound {
-                walk.errors.push((dir.into(), e.to_string()));
-            }
-            return;
-        }
-    };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let kind = match entry.file_type() {
-            Ok(kind) if kind.is_symlink() => match fs::metadata(&path) {
-                Ok(meta) => meta.file_type(),
-                Err(_) => continue, // a link to nothing
-            },
-            Ok(kind) => kind,
-            Err(_) => continue,
-        };
-        if kind.is_dir() || kind.is_file() {
-            f(path, kind.is_dir(), walk);
-        }
     }
 }
 
@@ -181,58 +103,6 @@ fn unescape(component: &str) -> String {
 
 fn components(pattern: &str) -> Vec<String> {
     pattern.split('/').filter(|c| !c.is_empty()).map(str::to_string).collect()
-}
-
-/// `{a/b,c}` reaches across slashes, so such braces are written out before the pattern is split at them.
-fn expand_braces(pattern: &str) -> Vec<String> {
-    let Some((start, end)) = braces_with_slash(pattern) else {
-        return vec![pattern.to_string()];
-    };
-    let (head, tail) = (&pattern[..start], &pattern[end + 1..]);
-    let mut out = Vec::new();
-    for alternative in split_top_level(&pattern[start + 1..end]) {
-        out.extend(expand_braces(&format!("{head}{alternative}{tail}")));
-    }
-    out
-}
-
-fn braces_with_slash(pattern: &str) -> Option<(usize, usize)> {
-    let (mut open, mut depth) = (0, 0);
-    for (i, c) in pattern.char_indices() {
-        match c {
-            '{' => {
-                if depth == 0 {
-                    open = i;
-                }
-                depth += 1;
-            }
-            '}' if depth > 0 => {
-                depth -= 1;
-                if depth == 0 && pattern[open..i].contains('/') {
-                    return Some((open, i));
-                }
-            }
-            _ => {}
-        }
-    }
-    None
-}
-
-fn split_top_level(inner: &str) -> Vec<&str> {
-    let (mut depth, mut start, mut out) = (0, 0, Vec::new());
-    for (i, c) in inner.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            ',' if depth == 0 => {
-                out.push(&inner[start..i]);
-                start = i + 1;
-            }
-            _ => {}
-        }
-    }
-    out.push(&inner[start..]);
-    out
 }
 
 #[cfg(test)]
@@ -285,12 +155,59 @@ mod tests {
             ("odd[1].log", &["odd[1].log"]),
             ("!bang.*", &["!bang.log"]),
             ("app-1.log,app-12.log", &[]),
+            ("{app-1.log,a/mid.log,none/x.log}", &["a/mid.log", "app-1.log"]),
+            ("{a/{mid,none},nginx/{access,err[{o]r}}.*", &["a/mid.log", "nginx/access.log", "nginx/error.txt"]),
             ("none/*.log", &[]),
             ("a", &[]),
             ("nginx/**", &["nginx/access.log", "nginx/error.txt"]),
         ] {
             assert_eq!(found(dir.path(), pattern), files, "{pattern}");
         }
+    }
+
+    #[test]
+    fn paths_in_braces_are_paths_of_their_own() {
+        let dir = tree(&["a.log", "b/c.log", "d/e.txt", "{x,y}/f.log"]);
+        let base = dir.path().display();
+        let glob = Glob::new(&format!("{{{base}/a.log,{base}/b/*.log,{base}/none/**}}")).expect("a glob");
+        let files = glob.walk().files;
+        assert_eq!(files, ["a.log", "b/c.log"].map(|f| dir.path().join(f)).into());
+        assert!(files.iter().all(|file| glob.matches(file) && glob.may_lead_to(file)));
+        assert!(!glob.matches(&dir.path().join("d/e.txt")));
+        // Braces that are escaped are characters, with a slash between them or not.
+        assert_eq!(found(dir.path(), r"\{x,y\}/*.log"), ["{x,y}/f.log"]);
+        let many = "{/a,/b}".repeat(11);
+        assert!(Glob::new(&many).is_err_and(|e| e.contains("alternatives")));
+        for odd in ["{/a", "/a/{b,c/d", "/{a/b}c}", "[{/]", "{/a,}"] {
+            // Whatever it means, it is said or walked, and ends.
+            if let Ok(glob) = Glob::new(odd) {
+                glob.walk();
+            }
+        }
+    }
+
+    #[test]
+    fn what_matches_and_is_no_file_is_told() {
+        let dir = tree(&["logs/a.log", "logs/folder.log/x.txt"]);
+        let at = |name: &str| dir.path().join("logs").join(name);
+        std::os::unix::fs::symlink("gone", at("broken.log")).expect("linked");
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket.log")).expect("bound");
+        let _other = std::os::unix::net::UnixListener::bind(at("socket.txt")).expect("bound");
+        std::os::unix::fs::symlink("round.log", at("round.log")).expect("linked");
+        let all = [
+            (at("broken.log"), Skip::BrokenLink),
+            (at("folder.log"), Skip::Directory),
+            (at("round.log"), Skip::Unreachable),
+            (at("socket.log"), Skip::Special),
+        ];
+        let walk = |pattern: &str| Glob::new(&format!("{}/{pattern}", dir.path().display())).expect("a glob").walk();
+        assert_eq!(walk("logs/*.log").skipped, all.clone().into());
+        for (path, skip) in all.into_iter().filter(|(_, skip)| *skip != Skip::Unreachable) {
+            let name = path.strip_prefix(dir.path()).expect("inside").display().to_string();
+            assert_eq!(walk(&name).skipped, [(path, skip)].into(), "as it is written");
+        }
+        assert!(walk("logs/**/*.txt").skipped.keys().eq([&at("socket.txt")]), "a folder on the way is none");
+        assert!(walk("none/*.log").skipped.is_empty());
     }
 
     #[test]

@@ -48,6 +48,10 @@ impl Inflated {
                 return Ok(have);
             }
         }
+        if self.at < offset {
+            // What is passed over is not kept, so that what was before it ends elsewhere.
+            self.recent.clear();
+        }
         while self.at < offset {
             let skip = ((offset - self.at) as usize).min(buffer.len());
             match self.inflate(&mut buffer[..skip])? {
@@ -133,5 +137,23 @@ mod tests {
         let mut buffer = vec![0; 20_000];
         let n = Inflated::new(file, Compression::Gzip).read_at(0, &mut buffer).expect("read");
         assert!((4_000..5_000).contains(&n), "{n}");
+    }
+
+    #[test]
+    fn what_was_read_before_a_jump_beyond_the_end_is_not_taken_for_what_comes_after_it() {
+        let text: Vec<u8> = (0..9_000u32).map(|n| (n % 251) as u8).collect();
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(&text).expect("to memory");
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        file.write_all(&encoder.finish().expect("to memory")).expect("written");
+        let mut inflated = Inflated::new(file, Compression::Gzip);
+        let mut buffer = vec![0; 1_000];
+        assert_eq!(inflated.read_at(0, &mut buffer).expect("read"), 1_000);
+        assert_eq!(inflated.read_at(20_000, &mut buffer).expect("read"), 0, "it is not there yet");
+        for offset in [8_500, 8_100, 0] {
+            let n = inflated.read_at(offset, &mut buffer).expect("read");
+            assert_eq!(&buffer[..n], &text[offset as usize..(offset as usize + n)], "at {offset}");
+            assert!(n > 0, "at {offset}");
+        }
     }
 }

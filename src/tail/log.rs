@@ -368,11 +368,21 @@ fn open_younger<'s>(
     since: SystemTime,
     generations: &mut VecDeque<Generation>,
 ) {
+    let mut failed: Vec<(&Sibling, io::Error)> = Vec::new();
     for sibling in older {
         let known = |g: &Generation| (g.id().device, g.id().inode) == (sibling.meta.dev(), sibling.meta.ino());
         if sibling.meta.modified().is_ok_and(|m| m >= since) && !generations.iter().any(known) {
-            generations.extend(open_sibling(sibling));
+            match Generation::open(&sibling.path, sibling.compression) {
+                Ok(generation) => generations.push_back(generation),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // renamed or deleted since
+                Err(error) => failed.push((sibling, error)),
+            }
         }
+    }
+    if let Some((sibling, error)) = failed.first() {
+        let (path, files, bytes) =
+            (sibling.path.display(), failed.len(), failed.iter().map(|(s, _)| s.meta.len()).sum::<u64>());
+        tracing::warn!(%path, files, bytes, %error, "cannot open older files of a log: what is unread of them is lost");
     }
 }
 
@@ -385,7 +395,7 @@ fn add_live(generations: &mut VecDeque<Generation>, known: usize, live: Generati
     }
 }
 
-/// None if it is gone since, or cannot be read: what it held is then lost, and the metrics of the reader say so.
+/// None if it is gone since, or cannot be read.
 fn open_sibling(sibling: &Sibling) -> Option<Generation> {
     Generation::open(&sibling.path, sibling.compression).ok()
 }

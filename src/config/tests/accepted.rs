@@ -46,7 +46,7 @@ wal: {enabled: false, dir: /w, cleanSegmentsOlderThan: 1h, watchConfig: {minRead
     );
     assert_eq!(warnings, [""; 0]);
     let second = GoDuration(std::time::Duration::from_secs(1));
-    assert_eq!(config.global.file_watch_config.max_poll_frequency, second);
+    assert_eq!(config.global.file_watch_config.max_poll_frequency, Some(second));
     assert_eq!((config.positions.filename.as_str(), config.positions.sync_period), ("/p/p.yaml", second));
     assert!(config.positions.ignore_invalid_yaml);
     let limits = &config.limits_config;

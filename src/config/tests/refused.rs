@@ -58,7 +58,7 @@ fn wrong_values_are_refused() {
             "longer than 0",
         ),
         (
-            "global: {file_watch_config: {min_poll_frequency: 1s}}",
+            "global: {file_watch_config: {min_poll_frequency: 1s, max_poll_frequency: 250ms}}",
             "f.yaml:1:30: global.file_watch_config.min_poll_frequency: ",
             "longer than max_poll_frequency",
         ),

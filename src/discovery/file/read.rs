@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use tracing::{info, warn};
 
 use crate::discovery::{Metrics, StaticConfig};
-use crate::model::TargetGroup;
+use crate::model::{NO_TARGETS, TargetGroup};
 
 /// A list of targets is small; what is larger is some other file.
 const LARGEST: u64 = 16 << 20;
@@ -33,6 +33,7 @@ struct File {
     stamp: Option<Stamp>,
     /// The last good content.
     groups: Vec<TargetGroup>,
+    is_empty: bool,
     trouble: Option<String>,
 }
 
@@ -101,6 +102,10 @@ impl File {
         };
         match content {
             Ok(groups) => {
+                let was_empty = std::mem::replace(&mut self.is_empty, groups.is_empty());
+                if self.is_empty && !was_empty {
+                    info!(job, file = path, "a file of file_sd_configs names no targets");
+                }
                 self.groups = groups;
                 transition(&mut self.trouble, None, job, path);
                 true
@@ -147,6 +152,12 @@ fn read(path: &str, len: u64) -> Result<Vec<TargetGroup>, String> {
     for (i, config) in configs.unwrap_or_default().into_iter().enumerate() {
         config.validate().map_err(|e| format!("group {i}: {e}"))?;
         let mut targets = config.named_targets();
+        // Without addresses there are no targets, as in Prometheus; only that it is shown that somebody may have meant some.
+        if targets.is_empty() {
+            let mut labels = config.labels.clone();
+            labels.insert(NO_TARGETS.to_string(), "true".to_string());
+            targets.push(labels);
+        }
         for labels in &mut targets {
             labels.insert("__meta_filepath".to_string(), path.to_string());
         }
@@ -276,6 +287,19 @@ mod tests {
         assert_eq!(scene.look(false), Some(vec!["a.yml:0=w".to_string()]));
         scene.write("a.yml", "");
         assert_eq!(scene.look(false), Some(vec![]), "an empty file is a list of nothing");
+    }
+
+    #[test]
+    fn a_group_without_targets_is_told_as_one() {
+        let mut scene = Scene::new("*.yml");
+        scene.write("a.yml", "- labels: {__path__: /a}\n- {targets: [], labels: {__path__: /b}}\n- targets: [x]");
+        let groups = scene.files.look(true).expect("it was read");
+        let named: Vec<bool> = groups.iter().map(|g| g.targets.iter().any(|t| !t.contains_key(NO_TARGETS))).collect();
+        assert_eq!(named, [false, false, true]);
+        assert!(
+            groups.iter().all(|group| group.targets.len() == 1 && group.targets[0].contains_key("__meta_filepath"))
+        );
+        assert!(groups[..2].iter().all(|group| !group.targets[0].contains_key("__address__")));
     }
 
     #[test]

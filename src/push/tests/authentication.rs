@@ -110,6 +110,54 @@ async fn oauth2_fetches_a_token_keeps_it_and_renews_it_when_it_is_refused() {
     assert_eq!(tokens.pushes().len(), 3);
 }
 
+const LANES: usize = 12;
+
+/// A token server that fails as often as `fails` says and numbers its tokens, a Loki that takes tokens from number `first`
+/// on, and a client with a push for each of many tenants at once. Gives how many requests both got until all was settled.
+async fn pushes_at_once(fails: usize, first: usize, expires_in: u64) -> (usize, usize) {
+    let tokens = FakeLoki::start(move |_, before| match before.checked_sub(fails) {
+        Some(number) => Reply::Full {
+            status: 200,
+            headers: "",
+            body: format!(r#"{{"access_token":"{number}","expires_in":{expires_in}}}"#),
+        },
+        None => Reply::Status(500),
+    });
+    let loki = FakeLoki::start(move |push, _| {
+        let number = push.header("authorization").and_then(|value| value.strip_prefix("Bearer ")?.parse().ok());
+        Reply::Status(if number.is_some_and(|number: usize| number >= first) { 204 } else { 401 })
+    });
+    let url = tokens.url();
+    let mut running =
+        start(&config(&loki, &format!("oauth2: {{client_id: id, client_secret: s, token_url: '{url}'}}")));
+    for tenant in 0..LANES {
+        running.push(&format!("{tenant}/a"), &["line"]);
+    }
+    running.settled().await;
+    assert_eq!(loki.stored().len(), LANES);
+    (tokens.pushes().len(), loki.pushes().len())
+}
+
+#[tokio::test]
+async fn many_pushes_at_once_share_one_token() {
+    assert_eq!(pushes_at_once(0, 0, 3600).await, (1, LANES));
+    // One that is nearly over when it comes is good for those who waited for it.
+    assert_eq!(pushes_at_once(0, 0, 0).await, (1, LANES));
+}
+
+#[tokio::test]
+async fn many_pushes_that_are_refused_at_once_renew_the_token_once() {
+    let (tokens, pushes) = pushes_at_once(0, 1, 3600).await;
+    assert_eq!(tokens, 2);
+    assert!((LANES + 1..=2 * LANES).contains(&pushes), "{pushes}");
+}
+
+#[tokio::test]
+async fn a_token_server_that_fails_is_asked_again_after_a_pause_not_by_each_push() {
+    // By header and by form; then, although each push tries every few milliseconds, a second later.
+    assert_eq!(pushes_at_once(2, 0, 3600).await, (3, LANES));
+}
+
 #[tokio::test]
 async fn a_proxy_is_used_where_it_is_set_and_not_where_no_proxy_says() {
     let loki = FakeLoki::start(|_, _| Reply::Status(204));

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::Reader;
 use crate::model::{LabelSet, Ledger, Position, Target};
@@ -29,16 +29,14 @@ impl Reader {
         };
         // Its place is taken while an earlier reading of it comes to its end.
         let Some((slot, mut saved)) = self.positions.claim(key.clone()) else {
-            self.waiting.insert(assignment.log, (assignment, now + Duration::from_secs(1)));
-            return;
+            return self.wait(assignment, now, "an earlier reading of it waits for Loki's answers");
         };
         if saved.is_none() {
             match self.seen_elsewhere(&assignment, &key) {
                 Elsewhere::No => {}
                 Elsewhere::Now => {
                     self.positions.release(slot);
-                    self.waiting.insert(assignment.log, (assignment, now + Duration::from_secs(1)));
-                    return;
+                    return self.wait(assignment, now, "it is read under another name that the path matches as well");
                 }
                 Elsewhere::Until(position) => {
                     saved = Some(Saved::At { position, saved: self.clock.system_time() });
@@ -75,7 +73,7 @@ impl Reader {
             _ => None,
         };
         let source = Source::File(Box::new(log));
-        self.waiting.remove(&assignment.log);
+        self.waits_no_more(assignment.log, now);
         self.begin(assignment.log, assignment.path, source, Some((slot, saved)), target, labels, pipeline, now);
     }
 
@@ -152,37 +150,6 @@ impl Reader {
             _ => Elsewhere::No,
         }
     }
-
-    pub(super) fn cannot_open(&mut self, assignment: Assignment, error: &std::io::Error, now: Instant) {
-        let known = self.waiting.contains_key(&assignment.log);
-        if error.kind() == std::io::ErrorKind::NotFound {
-            // Renamed or deleted since it was found; if it comes again it is found again.
-            self.waiting.remove(&assignment.log);
-            return self.gone(assignment.log);
-        }
-        if !known {
-            self.desk.metrics.read_error();
-            tracing::warn!(path = %assignment.path.display(), %error, "cannot open a log file; trying again");
-            let waiting = File {
-                path: assignment.path.clone(),
-                client: self.client.clone(),
-                target: assignment.target.clone(),
-                ledger: Ledger::new(None),
-                error: Some(error.to_string()),
-            };
-            self.status.set_file(self.index, assignment.log, waiting);
-        }
-        self.waiting.insert(assignment.log, (assignment, now + self.config.sync_period));
-    }
-
-    pub(super) fn open_waiting(&mut self, now: Instant) {
-        let due: Vec<u64> = self.waiting.iter().filter(|(_, (_, at))| *at <= now).map(|(log, _)| *log).collect();
-        for log in due {
-            if let Some((assignment, _)) = self.waiting.get(&log) {
-                self.add(assignment.clone(), now);
-            }
-        }
-    }
 }
 
 /// Where else a file is read.
@@ -204,6 +171,6 @@ pub(super) fn file(tailer: &Tailer, client: &Arc<str>) -> File {
         client: client.clone(),
         target: tailer.target.clone(),
         ledger: tailer.ledger.clone(),
-        error: tailer.error.clone(),
+        error: tailer.trouble(),
     }
 }

@@ -44,7 +44,7 @@ impl Reader {
     pub(super) fn gone(&mut self, log: u64) {
         self.pinned.remove(&log);
         self.status.remove_file(self.index, log);
-        let _ = self.scout.send(Event::Finished { reader: self.index, log });
+        self.scout.send(Event::Finished { reader: self.index, log });
     }
 
     /// Writes down how far answers have come, before anything more is sent.

@@ -7,7 +7,7 @@ use super::{Scout, Tracked};
 use crate::model::{Labels, Target, TargetGroup};
 use crate::scrape::post::Command;
 use crate::scrape::status::Discovered;
-use crate::scrape::targets::resolve;
+use crate::scrape::targets::{Rejected, UNREADABLE, resolve};
 use crate::tail::Glob;
 
 impl Scout {
@@ -17,8 +17,16 @@ impl Scout {
         };
         let mut targets: Vec<Arc<Target>> = Vec::new();
         let mut shown = Vec::new();
+        let mut mistakes: BTreeMap<String, usize> = BTreeMap::new();
         for discovered in &group.targets {
             let outcome = self.resolve(index, discovered);
+            // That of the job was said at the start.
+            if let Err(rejected) = outcome.as_ref()
+                && rejected.is_mistake()
+                && rejected.reason != UNREADABLE
+            {
+                *mistakes.entry(rejected.text.clone()).or_default() += 1;
+            }
             if let Ok(target) = &outcome
                 && !targets.iter().any(|t| same(t, target))
             {
@@ -26,6 +34,7 @@ impl Scout {
             }
             shown.push(Discovered { discovered: discovered.clone(), outcome });
         }
+        self.say_mistakes(job, &group.source, mistakes);
         self.status.set_discovered(job.clone(), group.source.clone(), shown);
         let key = (job.clone(), group.source);
         let before = match targets.is_empty() {
@@ -46,18 +55,16 @@ impl Scout {
         for id in left {
             self.untrack(id);
         }
-        self.status.set_targets(self.tracked.values().map(|t| t.target.clone()).collect());
+        self.status.set_targets(self.tracked.values().map(|t| (t.target.clone(), t.unread.clone())).collect());
         true
     }
 
-    pub(super) fn resolve(&self, job: usize, discovered: &Labels) -> Result<Arc<Target>, String> {
+    pub(super) fn resolve(&self, job: usize, discovered: &Labels) -> Result<Arc<Target>, Rejected> {
         let job = &self.jobs[job];
-        let target = resolve(job, discovered, &self.config.hostname).map_err(|rejected| {
-            self.metrics.target_failed(rejected.reason);
-            rejected.text
-        })?;
+        let target = resolve(job, discovered, &self.config.hostname)
+            .inspect_err(|rejected| self.metrics.target_failed(rejected.reason))?;
         match &job.unreadable {
-            Some(why) => Err(why.clone()),
+            Some(why) => Err(Rejected { reason: UNREADABLE, text: why.clone() }),
             None => Ok(Arc::new(target)),
         }
     }
@@ -102,7 +109,9 @@ impl Scout {
             files,
             directories: BTreeSet::new(),
             dirty: true,
-            said: BTreeSet::new(),
+            unread: Arc::default(),
+            empty: None,
+            empty_said: false,
         };
         self.tracked.insert(id, tracked);
     }

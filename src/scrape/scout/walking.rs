@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Known, Scout};
 use crate::scrape::post::{Assignment, Command, Event};
+use crate::scrape::unread::{Unread, Why};
 use crate::tail::is_rotation;
 
 impl Scout {
@@ -39,17 +40,20 @@ impl Scout {
             found = tracked.glob.walk();
             rounds += 1;
         }
-        for (path, error) in &found.errors {
-            if tracked.said.insert(path.clone()) {
-                let (job, path) = (&tracked.target.job, path.display());
-                tracing::warn!(%job, %path, error, "cannot look into a directory of __path__; trying again");
-            }
-        }
-        tracked.said.retain(|path| found.errors.iter().any(|(p, _)| p == path));
+        let mut unread = Unread::default();
+        found.errors.iter().for_each(|(path, error)| unread.add(path, Why::Denied(error.clone())));
         tracked.directories = found.directories;
         if let Some(exclude) = &tracked.exclude {
-            found.files.retain(|file| !exclude.matches(file));
+            found.skipped.retain(|path, _| !exclude.matches(path));
+            found.files.retain(|file| {
+                let excluded = exclude.matches(file);
+                if excluded {
+                    unread.add(file, Why::Excluded);
+                }
+                !excluded
+            });
         }
+        found.skipped.iter().for_each(|(path, skip)| unread.add(path, Why::Skipped(*skip)));
         // Between a rename and the new file the older generation stands alone; whose it is is known all the same.
         let lives: BTreeSet<PathBuf> = found.files.iter().chain(tracked.files.keys()).cloned().collect();
         let elders: BTreeMap<&PathBuf, PathBuf> =
@@ -66,9 +70,11 @@ impl Scout {
         for log in back {
             self.bring_back(log);
         }
+        elders.iter().for_each(|(file, live)| unread.add(file, Why::Older(live.clone())));
         for (path, from_oldest) in new {
             self.begin(id, path, from_oldest);
         }
+        self.note_unread(id, unread);
     }
 
     pub(super) fn begin(&mut self, id: u64, path: PathBuf, from_oldest: bool) {
@@ -124,7 +130,7 @@ impl Scout {
             }
         }
         if self.config.stdin.is_some() {
-            let _ = self.outbox.send(Event::Stop(Duration::from_secs(30)));
+            self.inbox.send(Event::Stop(Duration::from_secs(30)));
         }
         true
     }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -49,8 +48,6 @@ struct Run {
     positions: Arc<Positions>,
     batches: UnboundedReceiver<Vec<Batch>>,
     unanswered: Vec<Batch>,
-    /// The scout's, which nobody reads.
-    _events: mpsc::Receiver<crate::scrape::post::Event>,
 }
 
 impl Machine {
@@ -79,6 +76,7 @@ impl Machine {
             rules: Rules::compile(&[]).expect("no rules"),
             program: Some(crate::stages::compile(&stages).expect("stages")),
             options: tail::Options { grace: Duration::from_millis(50), ..tail::Options::default() },
+            initial_delay: Duration::ZERO,
             unreadable: None,
         };
         let config = Config {
@@ -94,7 +92,6 @@ impl Machine {
         };
         let (registry, status) = (Registry::new(), Arc::new(Status::default()));
         let mailbox = Arc::new(Mailbox::new(Arc::new(Bell::default())));
-        let (scout, events) = mpsc::channel();
         let reader = Reader::new(Parts {
             clock: self.clock.clone(),
             index: 0,
@@ -103,7 +100,7 @@ impl Machine {
             outlet,
             positions: positions.clone(),
             mailbox: mailbox.clone(),
-            scout,
+            scout: Default::default(),
             metrics: Metrics::register(&registry, status.clone()),
             dropped: Dropped::register(&registry),
             custom: None,
@@ -122,7 +119,7 @@ impl Machine {
         let log = 10 + self.runs as u64;
         let assignment = Assignment { log, path, target: target.into(), job: 0, from_oldest: false };
         mailbox.send(Command::Add(assignment));
-        Run { reader, mailbox, positions, batches, unanswered: Vec::new(), _events: events }
+        Run { reader, mailbox, positions, batches, unanswered: Vec::new() }
     }
 
     /// One turn of the reader; Loki stores what it is sent, whether the answer arrives or not.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::batch::Limits;
-use crate::model::{Labels, TargetGroup};
+use crate::model::{Labels, TargetGroup, Update};
 use crate::positions;
 use crate::scrape::*;
 
@@ -90,27 +90,10 @@ impl Dir {
         outlets: Vec<Outlet>,
         batches: UnboundedReceiver<Vec<Batch>>,
     ) -> Rig {
-        let mut config = Config {
-            hostname: "here".into(),
-            sync_period: Duration::from_secs(1),
-            positions_sync_period: Duration::from_secs(1),
-            min_poll: Duration::from_millis(10),
-            max_poll: Some(Duration::from_millis(20)),
-            rate: None,
-            deleted_files_limit: 1 << 30,
-            dry_run: false,
-            stdin: None,
-        };
+        let mut config = config();
         change(&mut config);
-        let stages: Vec<serde_yaml::Value> = serde_yaml::from_str(stages).expect("yaml");
-        let job = Job {
-            name: "job".into(),
-            rules: Rules::compile(&[]).expect("no rules"),
-            program: Some(crate::stages::compile(&stages).expect("stages")),
-            options: tail::Options { grace: Duration::from_millis(50), ..tail::Options::default() },
-            unreadable: None,
-        };
-        let scrape = Scrape::start(config, vec![job], outlets, self.positions(), &Registry::new()).expect("started");
+        let jobs = vec![job("job", stages)];
+        let scrape = Scrape::start(config, jobs, outlets, self.positions(), &Registry::new()).expect("started");
         let path = self.path(glob).to_str().expect("text").to_string();
         tell(&scrape, "static", &[&[("app", "a"), ("__path__", &path)]]);
         Rig {
@@ -122,6 +105,32 @@ impl Dir {
             ignore_led: false,
             held: 0,
         }
+    }
+}
+
+pub(super) fn config() -> Config {
+    Config {
+        hostname: "here".into(),
+        sync_period: Duration::from_secs(1),
+        positions_sync_period: Duration::from_secs(1),
+        min_poll: Duration::from_millis(10),
+        max_poll: Some(Duration::from_millis(20)),
+        rate: None,
+        deleted_files_limit: 1 << 30,
+        dry_run: false,
+        stdin: None,
+    }
+}
+
+pub(super) fn job(name: &str, stages: &str) -> Job {
+    let stages: Vec<serde_yaml::Value> = serde_yaml::from_str(stages).expect("yaml");
+    Job {
+        name: name.into(),
+        rules: Rules::compile(&[]).expect("no rules"),
+        program: Some(crate::stages::compile(&stages).expect("stages")),
+        options: tail::Options { grace: Duration::from_millis(50), ..tail::Options::default() },
+        initial_delay: Duration::ZERO,
+        unreadable: None,
     }
 }
 
@@ -141,9 +150,13 @@ pub(super) fn outlet(client: &str) -> (Outlet, UnboundedReceiver<Vec<Batch>>) {
 }
 
 pub(super) fn tell(scrape: &Scrape, source: &str, targets: &[&[(&str, &str)]]) {
+    tell_job(scrape, "job", source, targets);
+}
+
+pub(super) fn tell_job(scrape: &Scrape, job: &str, source: &str, targets: &[&[(&str, &str)]]) {
     let labels = |pairs: &&[(&str, &str)]| pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
     let group = TargetGroup { source: source.into(), targets: targets.iter().map(labels).collect() };
-    scrape.updates()(Update::Group { job: "job".into(), group });
+    scrape.inbox.send(post::Event::Update(Update::Group { job: job.into(), group }));
 }
 
 impl Rig {

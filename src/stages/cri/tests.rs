@@ -1,7 +1,11 @@
 use std::time::Duration;
 
-use super::super::Due;
+use super::super::reads::Reads;
 use super::super::testing::{Bench, Seen, check, table};
+use super::super::{Due, Stage, Surroundings};
+use super::{Cri, MAX_LABEL_SETS};
+use crate::metrics::{Dropped, Registry};
+use crate::model::{Clock, LabelSet};
 
 const T: i64 = 1_709_626_530_000_000_000;
 
@@ -178,4 +182,42 @@ fn sizes_are_numbers() {
         (error.path.as_str(), error.message.as_str()),
         ("[0].cri.max_partial_line_size", "expected a whole number, found \"16kb\"")
     );
+}
+
+#[test]
+fn labels_that_are_another_for_each_line_are_not_all_remembered() {
+    let labels = |n: usize| LabelSet::new([("app", format!("{n}"))]);
+    let mut cri = Cri::plain(&Surroundings {
+        reads: Reads::nothing(),
+        dropped: Dropped::register(&Registry::new()),
+        custom: None,
+        clock: Clock::standing(0),
+    });
+    cri.stream(&labels(0), 2, 0).last = Some(7);
+    for n in 1..20 * MAX_LABEL_SETS {
+        cri.stream(&labels(n), 1, 0).last = Some(n as i64);
+        assert!(cri.logs.len() <= MAX_LABEL_SETS + 1 && cri.by_labels.len() == cri.logs.len(), "{n}");
+        assert_eq!(cri.of_log.values().sum::<usize>(), cri.logs.len());
+        // Those that were just here are known, and so is the other log's.
+        assert_eq!(cri.stream(&labels(n.saturating_sub(9).max(1)), 1, 0).last, Some(n.saturating_sub(9).max(1) as i64));
+    }
+    assert_eq!(cri.stream(&labels(0), 2, 0).last, Some(7));
+    for log in [1, 2] {
+        cri.release(Due::Log(log), &mut Vec::new());
+    }
+    assert!(cri.logs.is_empty() && cri.by_labels.is_empty() && cri.of_log.is_empty());
+}
+
+#[test]
+fn a_part_is_not_forgotten_however_many_labels_come_after_it() {
+    let mut bench = Bench::of("cri: {}");
+    let labels = |n: usize| LabelSet::new([("app", format!("{n}"))]);
+    bench.labels = labels(0);
+    assert_eq!(bench.outcome(&line(0, "stdout P begin ")), "");
+    for n in 1..3 * MAX_LABEL_SETS {
+        bench.labels = labels(n);
+        assert_eq!(bench.outcome(&line(n as i64, "stdout F x")), format!("{{app=\"{n}\", stream=\"stdout\"}} x"));
+    }
+    bench.labels = labels(0);
+    assert_eq!(bench.outcome(&line(0, "stdout F end")), "{app=\"0\", stream=\"stdout\"} begin end");
 }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,7 @@ use crate::model::{Labels, TargetGroup, Update};
 use crate::positions::{self, Positions};
 use crate::scrape::bell::Bell;
 use crate::scrape::metrics::Metrics;
-use crate::scrape::post::{Event, Mailbox};
+use crate::scrape::post::{Event, Inbox, Mailbox};
 use crate::scrape::reader::{Parts, Reader};
 use crate::scrape::scout::Scout;
 use crate::scrape::status::Status;
@@ -33,7 +32,7 @@ pub(super) struct Settings {
 
 pub(super) struct Agent {
     scout: Scout,
-    events: Sender<Event>,
+    inbox: Arc<Inbox>,
     /// None once it has stopped.
     readers: Vec<Option<Reader>>,
     pub roads: Vec<Road>,
@@ -50,6 +49,7 @@ static JOBS: LazyLock<Arc<[Job]>> = LazyLock::new(|| {
             rules: Rules::compile(&[]).expect("no rules"),
             program: Some(crate::stages::compile(&stages).expect("stages")),
             options: tail::Options::default(),
+            initial_delay: Duration::ZERO,
             unreadable: None,
         }
     };
@@ -75,7 +75,7 @@ impl Agent {
             dry_run: false,
             stdin: None,
         };
-        let (events, inbox) = mpsc::channel();
+        let inbox = Arc::new(Inbox::default());
         let (registry, status) = (Registry::new(), Arc::new(Status::default()));
         let (metrics, dropped) = (Metrics::register(&registry, status.clone()), Dropped::register(&registry));
         let (mut readers, mut roads, mut mailboxes) = (Vec::new(), Vec::new(), Vec::new());
@@ -90,7 +90,7 @@ impl Agent {
                 outlet: outlet(index, settings, batches),
                 positions: positions.clone(),
                 mailbox: mailbox.clone(),
-                scout: events.clone(),
+                scout: inbox.clone(),
                 metrics: metrics.clone(),
                 dropped: dropped.clone(),
                 custom: None,
@@ -100,23 +100,23 @@ impl Agent {
             roads.push(Road::new(road));
             mailboxes.push(mailbox);
         }
-        let inbox = (events.clone(), inbox);
+        let told = inbox.clone();
         let scout =
-            Scout::new(config, JOBS.clone(), mailboxes, positions.clone(), metrics, status.clone(), inbox).deaf();
+            Scout::new(config, JOBS.clone(), mailboxes, positions.clone(), metrics, status.clone(), told).deaf();
         for format in Format::ALL {
             let glob = disk.root.join(format.job()).join("*/*.log").display().to_string();
             let target = Labels::from([("app".into(), "a".into()), ("__path__".into(), glob)]);
             let group = TargetGroup { source: "static".into(), targets: vec![target] };
-            let _ = events.send(Event::Update(Update::Group { job: format.job().into(), group }));
+            inbox.send(Event::Update(Update::Group { job: format.job().into(), group }));
         }
-        Self { scout, events, readers, roads, positions, status }
+        Self { scout, inbox, readers, roads, positions, status }
     }
 
     /// Names changed: those it hears of, or so many that it looks everywhere.
     pub fn hear(&mut self, disk: &mut Disk, everywhere: bool) {
         let names = std::mem::take(&mut disk.unheard);
         let heard = if everywhere { Heard::Everything } else { Heard::Names(names.into_iter().collect()) };
-        let _ = self.events.send(Event::Heard(heard));
+        self.inbox.send(Event::Heard(heard));
         self.scout.step();
     }
 
@@ -140,7 +140,7 @@ impl Agent {
     }
 
     pub fn tell_to_stop(&mut self) {
-        let _ = self.events.send(Event::Stop(Duration::from_secs(20)));
+        self.inbox.send(Event::Stop(Duration::from_secs(20)));
         self.scout.step();
     }
 

@@ -272,3 +272,17 @@ fn of_two_compressed_files_that_begin_alike_the_one_that_ends_there_is_it() {
     d.wait();
     assert_eq!(d.read(&mut log), ["1", "2", "3", "4"]);
 }
+
+#[test]
+fn a_position_of_a_version_that_looked_at_longer_heads_is_one_of_an_unknown_file() {
+    let d = Dir::new();
+    d.append("a.log", &("x".repeat(5_000) + "\n"));
+    let mut id = Generation::open(&d.path("a.log"), None).expect("opened").id();
+    for len in [1025, 4096, u16::MAX] {
+        id.fingerprint.len = len;
+        let position = Position { file: id, offset: 3 };
+        let mut log = d.open(Resume::At { position, saved: SystemTime::UNIX_EPOCH });
+        assert!(log.lost_position() && !log.is_reading(&id), "{len}");
+        assert_eq!(d.read(&mut log).len(), 1, "{len}");
+    }
+}

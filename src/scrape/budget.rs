@@ -1,0 +1,59 @@
+//! How many lines of the agent's own log may be spent on files: of five thousand that cannot be read, a few are named.
+
+use std::time::{Duration, Instant};
+
+/// Lines within a period. The pages name every file; the log says how many it did not.
+const LINES: u32 = 20;
+const PERIOD: Duration = Duration::from_secs(600);
+
+#[derive(Debug)]
+pub(super) struct Budget {
+    begun: Instant,
+    spent: u32,
+    held_back: u64,
+}
+
+impl Budget {
+    pub fn new(now: Instant) -> Self {
+        Self { begun: now, spent: 0, held_back: 0 }
+    }
+
+    /// Whether one more line may be written; the last one says that there will be no more for a while.
+    pub fn allows(&mut self, now: Instant) -> bool {
+        if now >= self.begun + PERIOD {
+            let held_back = self.held_back;
+            *self = Self::new(now);
+            if held_back > 0 {
+                tracing::warn!(
+                    lines = held_back,
+                    "so many lines about files were not written in the last minutes; see /targets"
+                );
+            }
+        }
+        if self.spent < LINES {
+            self.spent += 1;
+            return true;
+        }
+        if self.held_back == 0 {
+            tracing::warn!("no more lines about single files for the next ten minutes; see /targets");
+        }
+        self.held_back += 1;
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_lines_in_ten_minutes() {
+        let begun = Instant::now();
+        let mut budget = Budget::new(begun);
+        let allowed = |budget: &mut Budget, now| (0..5_000).filter(|_| budget.allows(now)).count();
+        assert_eq!(allowed(&mut budget, begun), LINES as usize);
+        assert_eq!(allowed(&mut budget, begun + PERIOD - Duration::from_secs(1)), 0);
+        assert_eq!(budget.held_back, 10_000 - u64::from(LINES));
+        assert_eq!(allowed(&mut budget, begun + PERIOD), LINES as usize);
+    }
+}

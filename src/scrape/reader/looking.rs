@@ -1,0 +1,44 @@
+//! What became of a log's name: was it rotated, cut, deleted?
+
+use std::time::Instant;
+
+use super::Reader;
+use super::waiting::advice;
+use crate::scrape::tailer::Source;
+use crate::tail::Look;
+
+impl Reader {
+    pub(super) fn look(&mut self, log: u64, now: Instant) {
+        let Some(tailer) = self.tailers.get_mut(&log) else {
+            return;
+        };
+        if let Source::File(file) = &mut tailer.source {
+            let failed = match file.look(now) {
+                Ok(Look::Same | Look::Gone) => None,
+                Ok(Look::Rotated(generations)) => {
+                    tracing::debug!(path = %tailer.path.display(), generations, "rotated");
+                    None
+                }
+                Ok(Look::Truncated) => {
+                    tracing::info!(path = %tailer.path.display(), "truncated; reading from its start");
+                    None
+                }
+                Err(error) => {
+                    self.desk.metrics.read_error();
+                    Some(error)
+                }
+            };
+            let text = failed.as_ref().map(ToString::to_string);
+            if tailer.look_error != text {
+                if let Some(error) = failed.filter(|_| self.budget.allows(now)) {
+                    let (path, advice) = (tailer.path.display(), advice(&error));
+                    tracing::warn!(%path, %error, advice, "cannot open what a log was rotated to; trying again");
+                }
+                tailer.look_error = text;
+                self.status.set_error(self.index, log, tailer.trouble());
+            }
+        }
+        self.at(log, now);
+        self.bound_pinned(log);
+    }
+}

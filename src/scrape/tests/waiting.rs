@@ -1,0 +1,128 @@
+//! Files that are not read yet, on a clock of the test's own.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::rig::{self, Dir, decode};
+use crate::batch::Batch;
+use crate::metrics::{Dropped, Registry};
+use crate::model::{Clock, LabelSet, Report, Target};
+use crate::scrape::metrics::Metrics;
+use crate::scrape::post::{Assignment, Command, Mailbox};
+use crate::scrape::reader::{Parts, Reader};
+use crate::scrape::status::Status;
+
+struct Scene {
+    dir: Dir,
+    clock: Clock,
+    reader: Reader,
+    mailbox: Arc<Mailbox>,
+    batches: UnboundedReceiver<Vec<Batch>>,
+    target: Arc<Target>,
+    status: Arc<Status>,
+    logs: u64,
+}
+
+impl Scene {
+    fn new(initial_delay: Duration) -> Self {
+        let (dir, clock, registry) = (Dir::new(), Clock::standing(1), Registry::new());
+        let (status, mailbox) = (Arc::new(Status::default()), Arc::new(Mailbox::new(Arc::default())));
+        let (outlet, batches) = rig::outlet("loki");
+        let mut job = rig::job("job", "[]");
+        job.initial_delay = initial_delay;
+        let target = Arc::new(Target {
+            job: "job".into(),
+            discovered: Default::default(),
+            labels: LabelSet::new([("app", "a")]),
+            path: dir.path("*.log").display().to_string(),
+            exclude: None,
+            defaulted: false,
+        });
+        status.set_targets(vec![(target.clone(), Arc::default())]);
+        let reader = Reader::new(Parts {
+            clock: clock.clone(),
+            index: 0,
+            config: rig::config(),
+            jobs: [job].into(),
+            outlet,
+            positions: dir.positions(),
+            mailbox: mailbox.clone(),
+            scout: Default::default(),
+            metrics: Metrics::register(&registry, status.clone()),
+            dropped: Dropped::register(&registry),
+            custom: None,
+            status: status.clone(),
+        });
+        Self { dir, clock, reader, mailbox, batches, target, status, logs: 0 }
+    }
+
+    fn add(&mut self, name: &str) {
+        self.logs += 1;
+        let (log, path, target) = (self.logs, self.dir.path(name), self.target.clone());
+        self.mailbox.send(Command::Add(Assignment { log, path, target, job: 0, from_oldest: false }));
+    }
+
+    /// The lines that come while so much time passes.
+    fn lines(&mut self, passes: Duration) -> Vec<String> {
+        let mut lines = Vec::new();
+        let steps = 1 + passes.as_millis() / 100;
+        for _ in 0..steps {
+            self.reader.turn();
+            self.clock.advance(Duration::from_millis(100));
+            for batch in std::iter::from_fn(|| self.batches.try_recv().ok()).flatten() {
+                lines.extend(decode(&batch).into_iter().map(|stored| stored.line));
+                batch.close();
+            }
+        }
+        lines
+    }
+
+    /// Why each file is not read, if it is not.
+    fn errors(&self) -> Vec<(PathBuf, Option<String>)> {
+        let files = self.status.targets().into_iter().flat_map(|target| target.files);
+        files.map(|file| (file.path.into(), file.error)).collect()
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_file_is_left_alone_for_as_long_as_its_job_says() {
+    let mut scene = Scene::new(60 * SECOND);
+    scene.dir.append("a.log", "one\n");
+    scene.add("a.log");
+    assert_eq!(scene.lines(59 * SECOND), [""; 0]);
+    // One that is gone by then was never there.
+    scene.dir.append("b.log", "two\n");
+    scene.add("b.log");
+    assert_eq!(scene.lines(2 * SECOND), ["one"]);
+    scene.mailbox.send(Command::Retire(2));
+    assert_eq!(scene.lines(100 * SECOND), [""; 0]);
+}
+
+#[test]
+fn a_file_with_two_names_is_read_once_and_the_other_name_says_why_it_is_not() {
+    let mut scene = Scene::new(Duration::ZERO);
+    scene.dir.append("a.log", "one\n");
+    fs::hard_link(scene.dir.path("a.log"), scene.dir.path("b.log")).expect("linked");
+    scene.add("a.log");
+    assert_eq!(scene.lines(SECOND), ["one"]);
+    scene.add("b.log");
+    assert_eq!(scene.lines(3 * SECOND), [""; 0]);
+    let (a, b) = (scene.dir.path("a.log"), scene.dir.path("b.log"));
+    assert_eq!(scene.errors(), [(a.clone(), None)], "what is over soon is not spoken of");
+    assert_eq!(scene.lines(10 * SECOND), [""; 0]);
+    let errors = scene.errors();
+    let why = errors.iter().find(|(path, _)| *path == b).and_then(|(_, why)| why.clone());
+    assert!(why.is_some_and(|why| why.contains("under another name")), "{errors:?}");
+    // The first name goes, and with it what kept the second one waiting.
+    fs::remove_file(&a).expect("removed");
+    scene.mailbox.send(Command::Look(1));
+    scene.dir.append("b.log", "two\n");
+    assert_eq!(scene.lines(120 * SECOND), ["two"]);
+    assert!(scene.errors().iter().all(|(_, why)| why.is_none()), "{:?}", scene.errors());
+}

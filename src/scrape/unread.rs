@@ -1,0 +1,168 @@
+//! What of a target is not read, and why: for the pages, and for a log that says what begins and what is over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::tail::Skip;
+
+/// Names in one line of the log.
+const NAMED: usize = 3;
+
+/// Files of a target that are remembered as not read; what is more is only counted.
+const REMEMBERED: usize = 1000;
+
+/// Why something that a path matches is not read as a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    Skipped(Skip),
+    /// A directory that cannot be looked into, or a file that cannot be asked for, and what the system says.
+    Denied(String),
+    Excluded,
+    /// It is read as an older generation of that log, which is there or is being finished.
+    Older(PathBuf),
+}
+
+impl Why {
+    /// What is alike is said in one line.
+    fn kind(&self) -> u8 {
+        match self {
+            Why::Denied(_) => 0,
+            Why::Skipped(Skip::Unreachable) => 1,
+            Why::Skipped(Skip::Special) => 2,
+            Why::Skipped(Skip::BrokenLink) => 3,
+            Why::Skipped(Skip::Directory) => 4,
+            Why::Excluded => 5,
+            Why::Older(_) => 6,
+        }
+    }
+
+    /// Nobody meant it to be so.
+    fn is_trouble(&self) -> bool {
+        self.kind() < 3
+    }
+
+    /// Each rotation makes a new name: that there are such is said, not each of them.
+    fn is_routine(&self) -> bool {
+        matches!(self, Why::Excluded | Why::Older(_))
+    }
+
+    fn advice(&self) -> &'static str {
+        match self {
+            Why::Denied(_) | Why::Skipped(Skip::Unreachable) => "let the agent's user look into it; it is tried again",
+            Why::Skipped(Skip::Special) => "only regular files can be read; exclude it with __path_exclude__",
+            Why::Skipped(Skip::BrokenLink) => "it is read once what the link names is there",
+            Why::Skipped(Skip::Directory) => "add /*.log for the files in it, or /**/*.log for those further down",
+            Why::Excluded => "nothing, if __path_exclude__ is meant so",
+            Why::Older(_) => {
+                "nothing, if it was rotated; a log of its own needs a name that does not look so, or a job of its own"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::Skipped(Skip::Directory) => f.write_str("it is a directory"),
+            Why::Skipped(Skip::Special) => f.write_str("it is not a regular file"),
+            Why::Skipped(Skip::BrokenLink) => f.write_str("it is a link to nothing"),
+            Why::Skipped(Skip::Unreachable) => f.write_str("it is a link that cannot be followed"),
+            Why::Denied(error) => f.write_str(error),
+            Why::Excluded => f.write_str("excluded by __path_exclude__"),
+            Why::Older(live) => write!(f, "read as an older generation of {}", live.display()),
+        }
+    }
+}
+
+/// All of one target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Unread {
+    pub files: BTreeMap<PathBuf, Why>,
+    /// How many there are beyond those.
+    pub more: usize,
+    /// Why no file at all is read, if none is.
+    pub nothing: Option<String>,
+}
+
+/// A line for the log.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    pub is_trouble: bool,
+    pub reason: String,
+    pub files: String,
+    pub count: usize,
+    pub advice: &'static str,
+}
+
+impl Unread {
+    pub fn add(&mut self, path: &Path, why: Why) {
+        if self.files.len() < REMEMBERED {
+            self.files.insert(path.into(), why);
+        } else if !self.files.contains_key(path) {
+            self.more += 1;
+        }
+    }
+
+    /// What is to be said of what was not so `before`: a line for each reason.
+    pub fn news(&self, before: &Self) -> Vec<Line> {
+        let was: BTreeSet<u8> = before.files.values().map(Why::kind).collect();
+        let mut new: BTreeMap<u8, Vec<(&PathBuf, &Why)>> = BTreeMap::new();
+        for (path, why) in &self.files {
+            let is_known = match why.is_routine() {
+                true => was.contains(&why.kind()),
+                false => before.files.get(path).is_some_and(|known| known.kind() == why.kind()),
+            };
+            if !is_known {
+                new.entry(why.kind()).or_default().push((path, why));
+            }
+        }
+        let line = |files: Vec<(&PathBuf, &Why)>| {
+            let (_, why) = files.first()?;
+            let names: Vec<String> = files.iter().take(NAMED).map(|(path, _)| path.display().to_string()).collect();
+            let rest = files.len().saturating_sub(NAMED);
+            let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+            Some(Line {
+                is_trouble: why.is_trouble(),
+                reason: why.to_string(),
+                files: names.join(", ") + &rest,
+                count: files.len(),
+                advice: why.advice(),
+            })
+        };
+        new.into_values().filter_map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unread(files: &[(&str, Why)]) -> Unread {
+        let mut unread = Unread::default();
+        files.iter().for_each(|(path, why)| unread.add(Path::new(path), why.clone()));
+        unread
+    }
+
+    fn said(now: &Unread, before: &Unread) -> Vec<String> {
+        now.news(before).into_iter().map(|line| format!("{}: {}", line.files, line.reason)).collect()
+    }
+
+    #[test]
+    fn what_begins_is_said_once_and_what_is_routine_for_all_of_its_kind() {
+        let (special, older) = (|| Why::Skipped(Skip::Special), || Why::Older("/a".into()));
+        let none = Unread::default();
+        let one = unread(&[("/p", special()), ("/a.1", older())]);
+        assert_eq!(said(&one, &none), ["/p: it is not a regular file", "/a.1: read as an older generation of /a"]);
+        assert_eq!(said(&one, &one), [""; 0], "each sync finds the same");
+        let two = unread(&[("/p", special()), ("/q", special()), ("/a.1", older()), ("/a.2", older())]);
+        assert_eq!(said(&two, &one), ["/q: it is not a regular file"], "another one, and another rotation");
+        assert_eq!(said(&unread(&[("/p", Why::Excluded)]), &two), ["/p: excluded by __path_exclude__"]);
+        assert_eq!(said(&two, &none).len(), 2, "it was over, and begins again");
+        let many: Vec<(String, Why)> = (0..5_000).map(|n| (format!("/{n:04}"), special())).collect();
+        let many: Vec<(&str, Why)> = many.iter().map(|(path, why)| (path.as_str(), why.clone())).collect();
+        let many = unread(&many);
+        assert_eq!((many.files.len(), many.more), (REMEMBERED, 4_000));
+        assert_eq!(said(&many, &none), ["/0000, /0001, /0002 and 997 more: it is not a regular file"]);
+    }
+}

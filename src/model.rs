@@ -3,6 +3,7 @@
 mod account;
 mod clock;
 mod entry;
+pub mod gonumber;
 mod labels;
 mod ledger;
 mod report;

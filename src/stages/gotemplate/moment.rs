@@ -73,6 +73,17 @@ pub(super) fn show(stamp: &Stamp) -> String {
     Layout::compile("2006-01-02 15:04:05.999999999 -0700 MST").format(stamp, &stamp.zone)
 }
 
+/// As `%#v` prints a time.
+pub(super) fn go_source(stamp: &Stamp) -> String {
+    let zone = match &stamp.zone {
+        Zone::Utc => "time.UTC".to_string(),
+        Zone::Place(_) => "time.Local".to_string(),
+        Zone::Fixed(name, _) => format!("time.Location({name:?})"),
+    };
+    let date = Layout::compile("2006, time.January, 2, 15, 4, 5").format(stamp, &stamp.zone);
+    format!("time.Date({}, {}, {zone})", date.replace(", 0", ", ").replace(", ,", ", 0,"), stamp.nanos)
+}
+
 /// As Go writes a time in JSON.
 pub(super) fn json(stamp: &Stamp) -> String {
     Layout::compile(RFC3339_NANO).format(stamp, &stamp.zone)

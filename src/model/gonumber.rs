@@ -71,6 +71,86 @@ pub fn parse_uint(text: &str, base: u32) -> Result<u64, NoNumber<u64>> {
     u64::from_str_radix(digits, radix).map_err(|_| NoNumber::Range(u64::MAX))
 }
 
+/// `time.ParseDuration`: nanoseconds.
+pub fn parse_duration(text: &str) -> Result<i64, NoNumber<i64>> {
+    /// What an `i64` holds, and one more: the smallest negative one.
+    const MOST: u64 = 1 << 63;
+    let (negative, mut rest) = sign(text);
+    let range = NoNumber::Range(if negative { i64::MIN } else { i64::MAX });
+    if rest == "0" {
+        return Ok(0);
+    }
+    if rest.is_empty() {
+        return Err(NoNumber::Syntax);
+    }
+    let digits = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let mut sum = 0_u64;
+    while !rest.is_empty() {
+        let (whole, behind) = rest.split_at(digits(rest));
+        let (fraction, behind) = match behind.strip_prefix('.') {
+            Some(behind) => behind.split_at(digits(behind)),
+            None => ("", behind),
+        };
+        if whole.is_empty() && fraction.is_empty() {
+            return Err(NoNumber::Syntax);
+        }
+        let unit = behind.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(behind.len());
+        let nanos: u64 = match &behind[..unit] {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return Err(NoNumber::Syntax),
+        };
+        rest = &behind[unit..];
+        let whole = whole
+            .bytes()
+            .try_fold(0_u64, |n, digit| n.checked_mul(10)?.checked_add(u64::from(digit - b'0')).filter(|n| *n <= MOST));
+        let part = whole.and_then(|whole| {
+            // Of a fraction as many digits count as fit.
+            let (mut numerator, mut scale) = (0_u64, 1.0);
+            for digit in fraction.bytes() {
+                match numerator.checked_mul(10).and_then(|n| n.checked_add(u64::from(digit - b'0'))) {
+                    Some(next) if next <= MOST => (numerator, scale) = (next, scale * 10.0),
+                    _ => break,
+                }
+            }
+            whole.checked_mul(nanos)?.checked_add((numerator as f64 * (nanos as f64 / scale)) as u64)
+        });
+        sum = part.and_then(|part| sum.checked_add(part)).filter(|sum| *sum <= MOST).ok_or(range)?;
+    }
+    match negative {
+        true => 0_i64.checked_sub_unsigned(sum).ok_or(range),
+        false => i64::try_from(sum).map_err(|_| range),
+    }
+}
+
+/// An integer as YAML 1.1 has it, where Promtail's reader finds one without quotes: `0x1F`, `010` (octal), `1_000`.
+pub fn parse_yaml_int(text: &str) -> Option<i128> {
+    let (negative, digits) = sign(text);
+    if !digits.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let size = i128::from(parse_uint(&digits.replace('_', ""), 0).ok()?);
+    Some(if negative { -size } else { size })
+}
+
+/// A number as YAML 1.1 has it: an integer, a decimal (`09` is one), `.inf` or `.nan`.
+pub fn parse_yaml_float(text: &str) -> Option<f64> {
+    if let Some(integer) = parse_yaml_int(text) {
+        return Some(integer as f64);
+    }
+    let (negative, body) = sign(text);
+    let value = match body {
+        ".inf" | ".Inf" | ".INF" => f64::INFINITY,
+        ".nan" | ".NaN" | ".NAN" if body.len() == text.len() => f64::NAN,
+        _ => decimal(&body.replace('_', "")).filter(|value| value.is_finite() && !body.starts_with('_'))?,
+    };
+    Some(if negative { -value } else { value })
+}
+
 /// `strconv.ParseBool`.
 pub fn parse_bool(text: &str) -> Option<bool> {
     match text {
@@ -308,6 +388,73 @@ mod tests {
         assert_eq!(parse_int("8", 8), Err(Syntax));
         assert_eq!(parse_uint("+1", 0), Err(Syntax));
         assert_eq!(parse_uint("18446744073709551616", 10), Err(Range(u64::MAX)));
+        for (text, int, float) in [
+            ("0x1F", Some(31), Some(31.0)),
+            ("010", Some(8), Some(8.0)),
+            ("-1_000", Some(-1000), Some(-1000.0)),
+            ("09", None, Some(9.0)),
+            ("1_0.5", None, Some(10.5)),
+            (".5", None, Some(0.5)),
+            ("+.inf", None, Some(f64::INFINITY)),
+            ("-.Inf", None, Some(-f64::INFINITY)),
+            ("1e3", None, Some(1000.0)),
+            ("18446744073709551615", Some(u64::MAX.into()), Some(u64::MAX as f64)),
+            ("inf", None, None),
+            ("1e999", None, None),
+            ("many", None, None),
+            ("", None, None),
+            ("-", None, None),
+            ("+-1", None, None),
+            ("_1", None, None),
+            ("0x", None, None),
+            ("1 ", None, None),
+        ] {
+            assert_eq!((parse_yaml_int(text), parse_yaml_float(text)), (int, float), "{text:?}");
+        }
+        assert!(parse_yaml_float(".nan").is_some_and(f64::is_nan));
         assert_eq!((NoNumber::Range(7).value(0), NoNumber::Syntax.value(0)), (7, 0));
+    }
+
+    /// What Go 1.26 says.
+    #[test]
+    fn durations() {
+        use NoNumber::{Range, Syntax};
+        const S: i64 = 1_000_000_000;
+        for (text, want) in [
+            ("1.5s", Ok(S * 3 / 2)),
+            ("-1.5s", Ok(-S * 3 / 2)),
+            ("+2m", Ok(120 * S)),
+            ("1h30m", Ok(5400 * S)),
+            ("0", Ok(0)),
+            ("-0", Ok(0)),
+            ("+0", Ok(0)),
+            (".5s", Ok(S / 2)),
+            ("1.s", Ok(S)),
+            ("1µs", Ok(1000)),
+            ("1μs", Ok(1000)),
+            ("1.9ns", Ok(1)),
+            ("0.3333333333333333333333h", Ok(1_200_000_000_000)),
+            ("1.0000000001s", Ok(S)),
+            ("9223372036854775807ns", Ok(i64::MAX)),
+            ("9223372036854775808ns", Err(Range(i64::MAX))),
+            ("-9223372036854775808ns", Ok(i64::MIN)),
+            ("3000000h", Err(Range(i64::MAX))),
+            ("99999999999999999999s", Err(Range(i64::MAX))),
+            ("", Err(Syntax)),
+            ("-", Err(Syntax)),
+            ("1", Err(Syntax)),
+            (".s", Err(Syntax)),
+            ("s", Err(Syntax)),
+            ("1d", Err(Syntax)),
+            ("1 s", Err(Syntax)),
+            (" 1s", Err(Syntax)),
+            ("1h-5m", Err(Syntax)),
+            ("0x10s", Err(Syntax)),
+            ("1_0s", Err(Syntax)),
+            ("1e3s", Err(Syntax)),
+            ("1.5.5s", Err(Syntax)),
+        ] {
+            assert_eq!(parse_duration(text), want, "{text:?}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::super::super::golayout::{Layout, Place, Stamp, Zone, Zones};
 use super::super::call::{Call, Outcome, expected, text};
 use super::super::moment;
 use super::{Function, function};
+use crate::model::gonumber::{parse_duration, parse_int};
 use crate::model::units::GoDuration;
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -82,11 +83,11 @@ fn ago(call: &Call<'_>) -> Outcome {
 
 fn duration(call: &Call<'_>) -> Outcome {
     let seconds = match call.any(0) {
-        Value::String(text) => text.parse().unwrap_or(0),
+        Value::String(text) => parse_int(text, 10).unwrap_or_else(|e| e.value(0)),
         Value::Int(seconds) => *seconds,
         _ => 0,
     };
-    text(show(i128::from(seconds) * NANOS))
+    text(show(seconds.wrapping_mul(NANOS as i64).into()))
 }
 
 /// The largest unit there is a whole one of.
@@ -110,12 +111,7 @@ fn between(earlier: &Stamp, later: &Stamp) -> i128 {
 
 /// A Go duration, which may be negative.
 fn nanos_of(text: &str) -> Option<i128> {
-    let (sign, amount) = match text.strip_prefix('-') {
-        Some(amount) => (-1, amount),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let GoDuration(duration) = amount.parse().ok()?;
-    Some(sign * i128::try_from(duration.as_nanos()).ok()?)
+    parse_duration(text).map(i128::from).ok()
 }
 
 fn show(nanos: i128) -> String {

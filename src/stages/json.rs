@@ -122,7 +122,7 @@ impl Json {
 
 /// Half a surrogate pair is no text. Go reads U+FFFD there, where `serde_json` refuses the line; none if there is no such
 /// escape in it.
-fn without_lone_surrogates(json: &str) -> Option<String> {
+pub(super) fn without_lone_surrogates(json: &str) -> Option<String> {
     let unit = |at: usize| {
         let hex = json.get(at..at + 6)?.strip_prefix("\\u")?;
         u16::from_str_radix(hex, 16).ok()

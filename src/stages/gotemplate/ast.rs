@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gotmpl::parse::{BranchNode, CommandNode, DefineNode, Expr, ListNode, Node, Number, PipeNode, Pos, SmolStr};
 
 use super::functions::{self, METHOD, SHOW, SHOWN, TELL_TYPES, TURN, TYPED, type_made_by};
-use super::rewrite;
+use super::{moment, rewrite};
 
 /// What a template may look at.
 #[derive(Debug)]
@@ -135,15 +135,12 @@ impl Walk<'_> {
         let mut commands: Vec<CommandNode> = Vec::new();
         for mut command in pipe.commands.drain(..) {
             if let Some((pos, _)) = calls(&command, &TELL_TYPES) {
-                for arg in command.args.iter_mut().skip(1) {
-                    if let Some(of) = self.type_of(arg) {
-                        rewrite::with_type(arg, of);
-                        self.needs.functions.insert(TYPED.to_string());
-                    }
-                }
+                command.args.iter_mut().skip(1).for_each(|arg| self.name_type(arg));
                 if let Some(of) = self.type_of_pipe(&commands) {
                     commands.push(rewrite::typing(pos, of));
                     self.needs.functions.insert(TYPED.to_string());
+                } else if let Some(last) = commands.last_mut() {
+                    self.name_types_within(last);
                 }
             }
             commands.push(command);
@@ -151,9 +148,34 @@ impl Walk<'_> {
         pipe.commands = commands;
     }
 
+    fn name_type(&mut self, arg: &mut Expr) {
+        if let Some(of) = self.type_of(arg) {
+            rewrite::with_type(arg, of);
+            self.needs.functions.insert(TYPED.to_string());
+        } else if let Expr::Pipe(_, pipe) = arg
+            && let Some(last) = pipe.commands.last_mut()
+        {
+            self.name_types_within(last);
+        }
+    }
+
+    /// What these functions make is made of their arguments as they are, or is one of them.
+    fn name_types_within(&mut self, command: &mut CommandNode) {
+        if calls(command, &["coalesce", "default", "dict", "list", "ternary", "tuple"]).is_some() {
+            command.args.iter_mut().skip(1).for_each(|arg| self.name_type(arg));
+        } else if calls(command, &["first", "index", "last"]).is_some()
+            && let Some(Expr::Pipe(_, pipe)) = command.args.get_mut(1)
+            && let Some(last) = pipe.commands.last_mut().filter(|last| calls(last, &["list", "tuple"]).is_some())
+        {
+            self.name_types_within(last);
+        }
+    }
+
     /// The type that Go has for what the last of these commands makes, if it is one that the engine has not.
     fn type_of_pipe(&self, commands: &[CommandNode]) -> Option<&'static str> {
         match &commands.last()?.args[..] {
+            // A part of a list is of its type.
+            [Expr::Identifier(_, name), list, ..] if name == "slice" || name == "mustSlice" => self.type_of(list),
             [Expr::Identifier(_, name), ..] => type_made_by(name),
             [alone] if commands.len() == 1 => self.type_of(alone),
             _ => None,
@@ -168,8 +190,7 @@ impl Walk<'_> {
                 self.types.iter().find(|(known, _)| known == name).map(|(_, of)| *of)
             }
             Expr::Variable(_, _, fields) | Expr::Chain(_, _, fields) | Expr::Field(_, fields) => {
-                let method = fields.last()?;
-                ["Unix", "UnixMicro", "UnixMilli", "UnixNano"].contains(&method.as_str()).then_some("int64")
+                moment::type_of_method(fields.last()?)
             }
             _ => None,
         }

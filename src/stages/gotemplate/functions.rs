@@ -36,8 +36,9 @@ pub(super) const TURN: &str = "\u{b7}turn";
 /// Inserted where a function is asked for the type of what another one made, or may say it.
 pub(super) const TYPED: &str = "\u{b7}typed";
 
-/// Functions that tell their arguments' types.
-pub(super) const TELL_TYPES: [&str; 6] = ["kindIs", "kindOf", "printf", "typeIs", "typeIsLike", "typeOf"];
+/// Functions that tell their arguments' types, or depend on them.
+pub(super) const TELL_TYPES: [&str; 8] =
+    ["duration", "durationRound", "kindIs", "kindOf", "printf", "typeIs", "typeIsLike", "typeOf"];
 
 /// What functions make that Go has a type of its own for.
 pub(super) fn type_made_by(name: &str) -> Option<&'static str> {
@@ -46,6 +47,7 @@ pub(super) fn type_made_by(name: &str) -> Option<&'static str> {
         "keys" | "mustRegexFindAll" | "mustRegexSplit" | "regexFindAll" | "regexSplit" | "sortAlpha" | "splitList"
         | "toStrings" => "[]string",
         "until" | "untilStep" => "[]int",
+        "chunk" | "mustChunk" => "[][]interface {}",
         "split" | "splitn" => "map[string]string",
         _ => return None,
     })

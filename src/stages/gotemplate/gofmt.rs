@@ -142,6 +142,13 @@ impl Printer {
 
     fn value(&mut self, value: &Value, verb: char) {
         match untyped(value) {
+            // Months and days of the week are numbers that print as names.
+            Value::String(name) if matches!(verb, 'd' | 'b' | 'o' | 'O' | 'c' | 'U') => {
+                match moment::number_of(type_of(value), name) {
+                    Some(number) => self.integer(number, false, verb),
+                    None => self.bad(value, verb),
+                }
+            }
             Value::Nil => self.put(if self.flags.sharp_v { "interface {}(nil)" } else { "<nil>" }),
             Value::Bool(b) if matches!(verb, 't' | 'v') => self.pad(if *b { "true" } else { "false" }),
             Value::Int(n) if number::is_integer_verb(verb) => self.integer(n.unsigned_abs(), *n < 0, verb),

@@ -66,7 +66,8 @@ pub(super) fn float(n: f64) -> String {
 }
 
 /// Types that the engine has no values of: where one counts, the value is in an envelope with its name.
-pub(super) const TYPES: [&str; 4] = ["int64", "[]string", "[]int", "map[string]string"];
+pub(super) const TYPES: [&str; 7] =
+    ["int64", "[]string", "[]int", "[][]interface {}", "map[string]string", "time.Month", "time.Weekday"];
 
 const TYPED: &str = "\u{0}typed";
 
@@ -103,6 +104,7 @@ pub(super) fn type_of(value: &Value) -> &'static str {
             Value::Int(_) => of == "int64",
             Value::List(_) => of.starts_with("[]"),
             Value::Map(_) => of.starts_with("map"),
+            Value::String(name) => moment::number_of(of, name).is_some(),
             _ => false,
         };
         return if fits { of } else { type_of(value) };
@@ -126,6 +128,8 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
     let of = type_of(value);
     match untyped(value) {
         Value::Nil => "invalid",
+        // Months and days of the week.
+        Value::String(_) if of != "string" => "int",
         Value::List(_) => "slice",
         Value::Map(_) if moment::of(value).is_some() => "struct",
         Value::Map(_) if Version::of(value).is_some() => "ptr",
@@ -135,7 +139,7 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
 }
 
 pub(super) fn is_empty(value: &Value) -> bool {
-    !value.is_truthy()
+    !untyped(value).is_truthy()
 }
 
 /// Whether both are the same through and through.

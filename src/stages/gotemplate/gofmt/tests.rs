@@ -217,6 +217,37 @@ fn as_go_prints() {
     ]);
 }
 
+/// Types that the engine has no values of, through functions that give on what they are given.
+#[test]
+fn types_that_functions_make() {
+    check(&[
+        (
+            r#"{{ printf "%T" (default 0 .n) }} {{ printf "%T" (default (int64 1) .nope) }} {{ printf "%T" (first (list (add 1 2))) }} {{ printf "%T" (index (list 1 (mul 2 3)) 1) }} {{ printf "%s" (default (add 1 2) .nope) }}"#,
+            "string int64 int64 int64 %!s(int64=3)",
+        ),
+        (
+            r#"{{ printf "%T" (ternary (add 1 2) 0 true) }} {{ printf "%s" (coalesce .nope 0 (add 1 2)) }} {{ printf "%T" (coalesce (int64 0) (int 7)) }} {{ printf "%T" (default (int64 1) (int64 0)) }} {{ printf "%T" (default "x" (splitList "," "")) }}"#,
+            "int64 %!s(int64=3) int int64 []string",
+        ),
+        (
+            r#"{{ list (add 1 2) "a" | printf "%d" }} {{ list (add 1 2) | printf "%s" }} {{ printf "%s" (dict "a" (int64 1)) }} {{ printf "%v %d" (list (list (add 1 2))) (list (list (add 1 2))) }} {{ typeOf (list (add 1 2)) }}"#,
+            "[3 %!d(string=a)] [%!s(int64=3)] map[a:%!s(int64=1)] [[3]] [[3]] []interface {}",
+        ),
+        (
+            r#"{{ $t := toDate "2006-01-02" "2024-07-04" }}{{ printf "%T %v %d %02d %s %q %x" $t.Month $t.Month $t.Month $t.Month $t.Month $t.Month $t.Month }} {{ printf "%T %d %v" $t.Weekday $t.Weekday $t.Weekday }} {{ printf "%d" $t.UnixNano }} {{ kindOf $t.Month }} {{ typeOf $t.Weekday }} {{ printf "%5v|%-5v|" $t.Month $t.Weekday }}"#,
+            r#"time.Month July 7 07 July "July" 4a756c79 time.Weekday 4 Thursday 1720051200000000000 int time.Weekday  July|Thursday|"#,
+        ),
+        (
+            r#"{{ duration 95 }} {{ duration (int64 95) }} {{ duration "95" }} {{ duration (add 90 5) }} {{ duration 1.5 }} {{ durationRound (int64 95000000000) }} {{ durationRound 95000000000 }} {{ int64 3600 | duration }} {{ $n := mul 60 60 }}{{ duration $n }} {{ duration nil }}"#,
+            "0s 1m35s 1m35s 1m35s 0s 1m 0s 1h0m0s 1h0m0s 0s",
+        ),
+        (
+            r#"{{ printf "%T %T" (chunk 1 (list 1)) (slice (until 3) 1) }} {{ printf "%v" (chunk 2 (list 1 2 3)) }} {{ printf "%#v" (slice (splitList "," .csv) 1) }} {{ $d := dict "Month" "5" "Unix" "x" }}{{ printf "%T %T %d" $d.Month $d.Unix $d.Month }}"#,
+            r#"[][]interface {} []int [[1 2] [3]] []string{"a", "c", "a"} string string %!d(string=5)"#,
+        ),
+    ]);
+}
+
 #[test]
 fn what_is_too_long_fails() {
     use super::sprintf;

@@ -151,8 +151,8 @@ mod tests {
     #[test]
     fn an_error_says_which_config_it_is_in() {
         let mut wrong = config("/x");
-        wrong.static_configs[1].labels.insert("a-b".to_string(), "c".to_string());
-        assert!(wrong.validate().is_err_and(|e| e.starts_with("static_configs[1].labels: \"a-b\"")));
+        wrong.static_configs[1].labels.insert(String::new(), "c".to_string());
+        assert!(wrong.validate().is_err_and(|e| e.starts_with("static_configs[1].labels: \"\"")));
         let mut wrong = config("/x");
         wrong.kubernetes.push(kubernetes::Config::default());
         assert!(wrong.validate().is_err_and(|e| e.starts_with("kubernetes_sd_configs[0].role: ")));

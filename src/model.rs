@@ -3,6 +3,7 @@
 mod account;
 mod clock;
 mod entry;
+pub mod gonumber;
 mod labels;
 mod ledger;
 mod report;
@@ -13,7 +14,7 @@ mod vital;
 pub use account::{Account, Weight};
 pub use clock::Clock;
 pub use entry::{AckRef, Entry, MAX_LINE, Origin, Reason, Structured};
-pub use labels::{LabelMap, LabelSet, Labels, is_valid_label_name, quote_go};
+pub use labels::{LabelMap, LabelSet, Labels, is_valid_label_name, loki_label_name, quote_go};
 pub use ledger::{Ack, ChunkAck, FileId, Fingerprint, Ledger, Position, Progress};
 pub use report::{AccountReport, ClientReport, DiscoveredReport, FileReport, NotReadReport, Report, TargetReport};
 pub use target::{NO_TARGETS, Target, TargetGroup, Update, pod};

@@ -53,7 +53,7 @@ mod work;
 use std::fmt;
 use std::time::Instant;
 
-use serde_yaml::Value as Yaml;
+use serde_yaml::{Mapping, Value as Yaml};
 
 pub use extracted::{Extracted, Key, Value};
 pub use metrics::CustomMetrics;
@@ -113,6 +113,8 @@ pub struct Program {
     reads: Reads,
     /// Some stage may write when a line was read into what comes out.
     shows_read_time: bool,
+    /// Some stage may make labels with names that Loki cannot parse, and that are changed in the end.
+    mends_names: bool,
 }
 
 /// Makes a stage; everything that can be wrong with it was wrong before.
@@ -256,6 +258,11 @@ impl Program {
         let mut program = Self::nothing();
         for (i, item) in stages.iter().enumerate() {
             let path = format!("{path}[{i}]");
+            if item.as_mapping().is_some_and(Mapping::is_empty) {
+                program.warnings.push(format!("pipeline_stages{path}: an empty stage does nothing"));
+                program.recipes.push(Box::new(|_| Box::new(Nothing)));
+                continue;
+            }
             let (name, value) = only_key(item).map_err(|message| Error { path: path.clone(), message })?;
             let Some((_, stage)) = Name::ALL.iter().find(|(n, _)| *n == name) else {
                 return Err(Error { path, message: unknown(name) });
@@ -264,6 +271,7 @@ impl Program {
             program.recipes.push(stage.compile(&mut options)?);
             program.reads.add(options.what_it_reads());
             program.shows_read_time |= options.may_show_read_time();
+            program.mends_names |= options.may_mend_names();
             program.warnings.extend(options.finish()?);
         }
         Ok(program)
@@ -280,7 +288,13 @@ impl Program {
 
     /// Lines become entries as they are.
     pub fn nothing() -> Self {
-        Self { recipes: Vec::new(), warnings: Vec::new(), reads: Reads::nothing(), shows_read_time: false }
+        Self {
+            recipes: Vec::new(),
+            warnings: Vec::new(),
+            reads: Reads::nothing(),
+            shows_read_time: false,
+            mends_names: false,
+        }
     }
 
     /// Options that are written in the config and mean nothing.
@@ -291,6 +305,15 @@ impl Program {
     /// `custom` is for what users count; none if the lines are counted elsewhere.
     pub fn start(&self, dropped: Dropped, custom: Option<CustomMetrics>, clock: Clock) -> Pipeline {
         Pipeline::new(self, dropped, custom, clock)
+    }
+}
+
+/// What an empty mapping is as a stage.
+struct Nothing;
+
+impl Stage for Nothing {
+    fn process(&mut self, _: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
+        Flow::Pass
     }
 }
 

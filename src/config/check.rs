@@ -145,6 +145,7 @@ impl Check<'_> {
         }
         job.discovery().validate().map_err(self.wrong(path))?;
         for (i, targets) in job.static_configs.iter().enumerate() {
+            self.warn_all(&format!("{path}.static_configs[{i}]"), targets.warnings());
             for key in ["__path__", "__path_exclude__"] {
                 if let Some(glob) = targets.labels.get(key).filter(|glob| !glob.is_empty()) {
                     let at = format!("{path}.static_configs[{i}].labels.{key}");

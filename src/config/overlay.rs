@@ -4,6 +4,8 @@ use super::error::Error;
 use super::scrape::unsupported;
 use super::yaml::{Content, Document, Node, Origin, Path};
 use super::{Request, Scalar, Setting};
+use crate::model::loki_label_name;
+use crate::push;
 
 /// Returns what a person should know of it.
 pub(super) fn apply(document: &mut Document, request: &Request) -> Result<Vec<Error>, Error> {
@@ -11,9 +13,19 @@ pub(super) fn apply(document: &mut Document, request: &Request) -> Result<Vec<Er
     for setting in &request.settings {
         set(document.root_mut(), setting);
     }
-    warnings.extend(adopt_client(document, &request.settings));
+    let common = common_labels(document, request);
+    warnings.extend(adopt_client(document, &request.settings)?);
+    let mut renamed = Vec::new();
     if let Some(Content::List(clients)) = document.root_mut().get_mut("clients").map(|node| &mut node.content) {
-        clients.iter_mut().for_each(|client| add_labels(client, request));
+        for (i, client) in clients.iter_mut().enumerate() {
+            add_labels(client, &common);
+            renamed.extend(rename_labels(client).into_iter().map(|change| (i, change)));
+        }
+    }
+    for (i, (name, taken)) in renamed {
+        let path = Path::from(format!("clients[{i}].external_labels").as_str());
+        let message = format!("Loki cannot parse the label name {name:?}: the label is called {taken:?}");
+        warnings.push(document.note(&path, message));
     }
     refuse_unsupported(document)?;
     Ok(warnings)
@@ -48,52 +60,107 @@ fn entry<'n>(node: &'n mut Node, key: &str, flag: &'static str) -> Option<&'n mu
     Some(&mut entries[i].1)
 }
 
-/// Makes the `client` block, which `-client.*` sets, the last of `clients`.
-fn adopt_client(document: &mut Document, settings: &[Setting]) -> Vec<Error> {
-    let deprecated =
-        document.note(&Path::key("client"), "the client block is deprecated: move it into the list `clients`");
-    let Content::Map(entries) = &mut document.root_mut().content else { return Vec::new() };
-    let Some(i) = entries.iter().position(|(key, _)| key == "client") else { return Vec::new() };
-    let (_, client) = entries.remove(i);
+/// Makes the `client` block, which `-client.*` sets, the last of `clients`. One without a URL beside others is none: its
+/// labels are all that counts of it.
+fn adopt_client(document: &mut Document, settings: &[Setting]) -> Result<Vec<Error>, Error> {
+    const DEPRECATED: &str = "the client block is deprecated: move it into the list `clients`";
+    const WITHOUT_URL: &str = "the client block is deprecated, and this one has no url: its external_labels are added to \
+                               every client, the rest of it has no effect; move the labels into the list `clients`";
+    let root = document.root_mut();
+    let others = match root.get_mut("clients").map(|clients| &clients.content) {
+        Some(Content::List(clients)) => !clients.is_empty(),
+        _ => false,
+    };
+    let Some(client) = root.get_mut("client").filter(|client| client.content != Content::Null) else {
+        remove(root, "client");
+        return Ok(Vec::new());
+    };
     let written = matches!(client.origin, Origin::File(_));
+    let has_url = client.get_mut("url").is_some_and(|url| url.content != Content::Null && !url.raw.is_empty());
     let flags: Vec<_> = settings.iter().filter(|s| s.key.starts_with("client.")).map(|s| s.flag).collect();
-    if client.content == Content::Null {
-        return Vec::new();
-    }
     if !written && !flags.contains(&"client.url") {
+        remove(root, "client");
         let flags: Vec<_> = flags.iter().map(|flag| format!("-{flag}")).collect();
-        return vec![Error::plain(format!(
+        return Ok(vec![Error::plain(format!(
             "{} has no effect: it configures the client of -client.url, and there is none; \
              set it in the clients of the config file",
             flags.join(", ")
-        ))];
+        ))]);
     }
+    if others && !has_url {
+        // A mistake in it is one nevertheless.
+        document.check::<push::Config>(&Path::key("client"))?;
+        let note = document.note(&Path::key("client"), WITHOUT_URL);
+        remove(document.root_mut(), "client");
+        return Ok(vec![note]);
+    }
+    let note = document.note(&Path::key("client"), DEPRECATED);
     let root = document.root_mut();
+    let client = remove(root, "client");
     if let Some(clients) = entry(root, "clients", "client.url") {
         if clients.content == Content::Null {
             clients.content = Content::List(Vec::new());
         }
         if let Content::List(clients) = &mut clients.content {
-            clients.push(client);
+            clients.extend(client);
         }
     }
-    if written { vec![deprecated] } else { Vec::new() }
+    Ok(if written { vec![note] } else { Vec::new() })
 }
 
-/// `-client.external-labels`; the file's win.
-fn add_labels(client: &mut Node, request: &Request) {
+fn remove(root: &mut Node, key: &str) -> Option<Node> {
+    let Content::Map(entries) = &mut root.content else { return None };
+    let i = entries.iter().position(|(name, _)| name == key)?;
+    Some(entries.remove(i).1)
+}
+
+/// What every client has as well: `-client.external-labels`, and those of the `client` block, which the flag replaces.
+fn common_labels(document: &mut Document, request: &Request) -> Vec<(String, Node)> {
     const FLAG: &str = "client.external-labels";
-    if request.external_labels.is_empty() {
+    let text = |value: &str| Node { content: Content::Text, raw: value.to_string(), origin: Origin::Flag(FLAG) };
+    let flags = request.external_labels.iter().map(|(name, value)| (name.clone(), text(value)));
+    let mut common: Vec<(String, Node)> = flags.collect();
+    let Some(client) = document.root_mut().get_mut("client") else { return common };
+    if let Some(labels) = client.get_mut("external_labels")
+        && let Content::Map(labels) = &mut labels.content
+    {
+        labels.retain(|(name, _)| !common.iter().any(|(flag, _)| flag == name));
+        common.extend(labels.iter().cloned());
+    }
+    common
+}
+
+/// Those that the client does not have itself.
+fn add_labels(client: &mut Node, common: &[(String, Node)]) {
+    if common.is_empty() {
         return;
     }
-    let Some(labels) = entry(client, "external_labels", FLAG) else { return };
-    for (name, value) in &request.external_labels {
-        if let Some(label) = entry(labels, name, FLAG)
-            && label.origin == Origin::Flag(FLAG)
-        {
-            *label = Node { content: Content::Text, raw: value.clone(), origin: Origin::Flag(FLAG) };
+    let Some(labels) = entry(client, "external_labels", "client.external-labels") else { return };
+    if labels.content == Content::Null {
+        labels.content = Content::Map(Vec::new());
+    }
+    let Content::Map(labels) = &mut labels.content else { return };
+    for (name, value) in common {
+        if !labels.iter().any(|(own, _)| own == name) {
+            labels.push((name.clone(), value.clone()));
         }
     }
+}
+
+/// Gives external labels names that Loki can parse; returns what was changed to what.
+fn rename_labels(client: &mut Node) -> Vec<(String, String)> {
+    let Some(labels) = client.get_mut("external_labels") else { return Vec::new() };
+    let Content::Map(labels) = &mut labels.content else { return Vec::new() };
+    let mut renamed = Vec::new();
+    for i in 0..labels.len() {
+        let (name, taken) = (labels[i].0.clone(), loki_label_name(&labels[i].0).into_owned());
+        // A label without a name is refused later, and one that is there already stays.
+        if taken != name && !name.is_empty() && !labels.iter().any(|(other, _)| *other == taken) {
+            labels[i].0.clone_from(&taken);
+            renamed.push((name, taken));
+        }
+    }
+    renamed
 }
 
 /// Says of the first kind of target that fantail has not what to do instead of it; one without a value is none.

@@ -58,6 +58,17 @@ impl Document {
         })
     }
 
+    /// Whether what stands at `path` can be read as such a block.
+    pub(super) fn check<T: DeserializeOwned>(&self, path: &Path) -> Result<(), Error> {
+        let (node, _) = self.root.nearest(path);
+        read::from_node::<T>(node).map(drop).map_err(|e| {
+            let within = e.path();
+            let path = path.join(within.steps());
+            let message = e.message(&path);
+            self.error(&path, message)
+        })
+    }
+
     /// A complaint about `path`; about its nearest parent where `path` itself is not written down.
     pub(super) fn error(&self, path: &Path, message: impl fmt::Display) -> Error {
         self.note(path, message).with_hint(self.hint)

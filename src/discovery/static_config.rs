@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Labels, is_valid_label_name, units};
+use crate::model::{Labels, loki_label_name, units};
 
 /// Targets with labels in common; a file of `file_sd_configs` is a list of these as well.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,12 +23,21 @@ pub struct StaticConfig {
 
 impl StaticConfig {
     pub fn validate(&self) -> Result<(), String> {
-        match self.labels.keys().find(|name| !is_valid_label_name(name)) {
-            Some(name) => Err(format!(
-                "labels: {name:?} is not a label name that Loki takes: use letters, digits and _, not beginning with a digit"
-            )),
-            None => Ok(()),
+        match self.labels.contains_key("") {
+            true => Err("labels: \"\" is no label name".into()),
+            false => Ok(()),
         }
+    }
+
+    /// Names that are changed before Loki hears of them, as those are that relabelling makes.
+    pub fn warnings(&self) -> Vec<String> {
+        let changed =
+            self.labels.keys().map(|name| (name, loki_label_name(name))).filter(|(name, taken)| *name != taken);
+        changed
+            .map(|(name, taken)| {
+                format!("labels: Loki cannot parse the label name {name:?}: the label is called {taken:?}")
+            })
+            .collect()
     }
 
     /// Each target's labels; one target, `localhost`, if none is named.
@@ -87,7 +96,15 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         assert!(serde_yaml::from_str::<StaticConfig>("target: [a]").is_err_and(|e| e.to_string().contains("target")));
-        assert!(parse("labels: {a-b: c}").validate().is_err_and(|e| e.contains("\"a-b\"")));
+        assert!(parse("labels: {'': c}").validate().is_err_and(|e| e.contains("\"\"")));
+        let dashed = parse("labels: {a-b: c, é: d, ok: e}");
+        assert_eq!(dashed.validate(), Ok(()));
+        assert_eq!(
+            dashed.warnings(),
+            [("a-b", "a_b"), ("é", "_")].map(|(name, taken)| {
+                format!("labels: Loki cannot parse the label name {name:?}: the label is called {taken:?}")
+            })
+        );
         assert_eq!(parse("labels: {__path__: c}").validate(), Ok(()));
     }
 }

@@ -1,5 +1,6 @@
 //! Labels: a map while they are being decided, a `LabelSet` once they are.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -150,6 +151,20 @@ pub fn is_valid_label_name(name: &str) -> bool {
     !bytes.is_empty() && !bytes[0].is_ascii_digit() && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
 }
 
+/// The name under which Loki takes a label: it refuses a whole push for one that it cannot parse. Other characters than
+/// letters, digits and `_` become `_`, and a digit does not stand first.
+pub fn loki_label_name(name: &str) -> Cow<'_, str> {
+    if is_valid_label_name(name) {
+        return Cow::Borrowed(name);
+    }
+    let fix = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
+    let mut fixed: String = name.chars().map(fix).collect();
+    if fixed.is_empty() || fixed.starts_with(|c: char| c.is_ascii_digit()) {
+        fixed.insert(0, '_');
+    }
+    Cow::Owned(fixed)
+}
+
 /// Appends `value` in double quotes with the escapes of a Go string literal, which is what Loki reads.
 pub fn quote_go(out: &mut String, value: &str) {
     use std::fmt::Write;
@@ -191,6 +206,22 @@ mod tests {
     #[test]
     fn names_and_values_do_not_run_together_in_the_hash() {
         assert_ne!(LabelSet::new([("ab", "c")]).stable_hash(), LabelSet::new([("a", "bc")]).stable_hash());
+    }
+
+    #[test]
+    fn names_as_loki_takes_them() {
+        for (name, want) in [
+            ("app", "app"),
+            ("a-b", "a_b"),
+            ("a.b/c d", "a_b_c_d"),
+            ("1a", "_1a"),
+            ("é", "_"),
+            ("a:b", "a_b"),
+            ("a\"b\n", "a_b_"),
+            ("", "_"),
+        ] {
+            assert_eq!(loki_label_name(name), want, "{name:?}");
+        }
     }
 
     #[test]

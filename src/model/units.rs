@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::gonumber::{NoNumber, parse_duration, parse_float, parse_yaml_int};
+
 /// A Go duration: `1s`, `500ms`, `1h30m`; a number needs a unit, days are not one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GoDuration(pub Duration);
@@ -15,41 +17,16 @@ impl FromStr for GoDuration {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let invalid =
-            || format!("invalid duration {text:?}: expected a number with a unit such as 500ms, 10s, 5m or 1h30m");
-        let body = text.strip_prefix('+').unwrap_or(text);
-        if body == "0" {
-            return Ok(Self(Duration::ZERO));
+        match parse_duration(text) {
+            Ok(nanos) => match u64::try_from(nanos) {
+                Ok(nanos) => Ok(Self(Duration::from_nanos(nanos))),
+                Err(_) => Err(format!("invalid duration {text:?}: must not be negative")),
+            },
+            Err(NoNumber::Range(_)) => Err(format!("invalid duration {text:?}: too long")),
+            Err(NoNumber::Syntax) => {
+                Err(format!("invalid duration {text:?}: expected a number with a unit such as 500ms, 10s, 5m or 1h30m"))
+            }
         }
-        if body.starts_with('-') {
-            return Err(format!("invalid duration {text:?}: must not be negative"));
-        }
-        let mut rest = body;
-        let mut nanos = 0f64;
-        if rest.is_empty() {
-            return Err(invalid());
-        }
-        while !rest.is_empty() {
-            let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(invalid)?;
-            let value: f64 = rest[..number].parse().map_err(|_| invalid())?;
-            rest = &rest[number..];
-            let unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-            nanos += value
-                * match &rest[..unit] {
-                    "ns" => 1.0,
-                    "us" | "µs" | "μs" => 1e3,
-                    "ms" => 1e6,
-                    "s" => 1e9,
-                    "m" => 60e9,
-                    "h" => 3600e9,
-                    _ => return Err(invalid()),
-                };
-            rest = &rest[unit..];
-        }
-        if nanos > i64::MAX as f64 {
-            return Err(format!("invalid duration {text:?}: too long"));
-        }
-        Ok(Self(Duration::from_nanos(nanos.round() as u64)))
     }
 }
 
@@ -134,18 +111,27 @@ impl FromStr for ByteSize {
     fn from_str(text: &str) -> Result<Self, String> {
         let invalid = || format!("invalid size {text:?}: expected a number of bytes or for instance 256kb, 2MB");
         let trimmed = text.trim();
+        if text.is_empty() {
+            return Ok(Self(0));
+        }
+        // Without quotes `1_000` and `0x400` are numbers already where Promtail reads them.
+        if let Some(bytes) = parse_yaml_int(trimmed).filter(|_| !trimmed.bytes().all(|b| b.is_ascii_digit())) {
+            return u64::try_from(bytes).map(Self).map_err(|_| invalid());
+        }
         let split = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ',').unwrap_or(trimmed.len());
-        let number: f64 = trimmed[..split].replace(',', "").parse().map_err(|_| invalid())?;
+        let number = parse_float(&trimmed[..split].replace(',', "")).map_err(|_| invalid())?;
         let shift = match trimmed[split..].trim().to_ascii_lowercase().as_str() {
-            "" | "b" => 0,
+            "" | "b" | "byte" | "bytes" => 0,
             "k" | "kb" | "kib" | "ki" => 10,
             "m" | "mb" | "mib" | "mi" => 20,
             "g" | "gb" | "gib" | "gi" => 30,
             "t" | "tb" | "tib" | "ti" => 40,
+            "p" | "pb" | "pib" | "pi" => 50,
+            "e" | "eb" | "eib" | "ei" => 60,
             _ => return Err(invalid()),
         };
         let bytes = number * (1u64 << shift) as f64;
-        if bytes > i64::MAX as f64 {
+        if bytes >= i64::MAX as f64 {
             return Err(invalid());
         }
         Ok(Self(bytes as u64))
@@ -325,12 +311,24 @@ mod tests {
 
     #[test]
     fn byte_sizes() {
-        for (text, bytes) in
-            [("256kb", 262_144), ("2M", 2 << 20), ("5b", 5), ("1024", 1024), ("1.5KiB", 1536), ("0", 0)]
-        {
+        for (text, bytes) in [
+            ("256kb", 262_144),
+            ("2M", 2 << 20),
+            ("5b", 5),
+            ("1024", 1024),
+            ("1.5KiB", 1536),
+            ("0", 0),
+            ("", 0),
+            ("1_000", 1000),
+            ("0x400", 1024),
+            ("010", 10),
+            ("1byte", 1),
+            ("1PB", 1 << 50),
+            ("2eb", 2 << 60),
+        ] {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
         }
-        for bad in ["", "12 elephants", "kb", "-1"] {
+        for bad in [" ", "12 elephants", "kb", "-1", "8eb", "1_0k", "0x", "1e3"] {
             assert!(bad.parse::<ByteSize>().is_err(), "{bad}");
         }
     }

@@ -6,14 +6,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::units;
 
-/// Kept as written: what is pushed to, and what the `host` label says, is the user's spelling. Shown without its user,
+/// Kept as written, but for its scheme, which is in small letters: what is pushed to, and what the `host` label says, is
+/// the user's spelling. Shown without its user,
 /// password and query, where secrets are put.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Url(String);
 
 impl Url {
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        let mut text = text.into();
+        if let Some(end) = text.find("://") {
+            text[..end].make_ascii_lowercase();
+        }
+        Self(text)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -74,13 +79,28 @@ impl Serialize for Url {
 
 impl<'de> Deserialize<'de> for Url {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        units::string(deserializer).map(Self)
+        units::string(deserializer).map(Self::new)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scheme_in_capitals_is_the_same() {
+        for (written, read) in [
+            ("HTTP://LOKI:3100/Push", "http://LOKI:3100/Push"),
+            ("hTTps://U:P@Loki/?A=B", "https://U:P@Loki/?A=B"),
+            ("Ftp://x", "ftp://x"),
+            ("LOKI:3100/x", "LOKI:3100/x"),
+            ("", ""),
+        ] {
+            assert_eq!(Url::new(written).expose(), read);
+            let url: Url = serde_yaml::from_str(&format!("{written:?}")).expect(written);
+            assert_eq!(url.expose(), read);
+        }
+    }
 
     #[test]
     fn shows_where_and_not_who() {

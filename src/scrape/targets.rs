@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Job;
-use crate::model::{LabelSet, Labels, NO_TARGETS, Target, is_valid_label_name, pod};
+use crate::model::{LabelSet, Labels, NO_TARGETS, Target, loki_label_name, pod};
 use crate::relabel::Verdict;
 use crate::tail::Glob;
 
@@ -61,7 +61,7 @@ pub(super) fn resolve(job: &Job, discovered: &Labels, hostname: &str) -> Result<
     if defaulted && labels.is_empty() {
         labels = default_labels(discovered);
     }
-    let labels = LabelSet::new(labels.into_iter().map(|(name, value)| (loki_name(name), value)));
+    let labels = LabelSet::new(labels.into_iter().map(|(name, value)| (loki_label_name(&name).into_owned(), value)));
     Ok(Target { job: job.name.clone(), discovered: discovered.clone(), labels, path, exclude, defaulted })
 }
 
@@ -88,17 +88,4 @@ fn default_labels(discovered: &Labels) -> Labels {
         ("job", Some(job.as_str())),
     ];
     pairs.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?.to_string()))).collect()
-}
-
-/// One name that Loki cannot parse and it refuses the whole push, so none leaves the agent.
-fn loki_name(name: String) -> String {
-    if is_valid_label_name(&name) {
-        return name;
-    }
-    let fix = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
-    let mut fixed: String = name.chars().map(fix).collect();
-    if fixed.starts_with(|c: char| c.is_ascii_digit()) {
-        fixed.insert(0, '_');
-    }
-    fixed
 }

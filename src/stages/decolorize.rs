@@ -20,6 +20,7 @@ const SEQUENCE: &str = concat!(
 );
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+    options.has_no_options();
     options.needs_nothing_extracted();
     let sequence = Regex::new(SEQUENCE).expect("a constant");
     Ok(Box::new(move |_| Box::new(Decolorize { sequence: sequence.clone() })))
@@ -42,7 +43,7 @@ impl Stage for Decolorize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{refused, table};
+    use super::super::testing::table;
 
     #[test]
     fn sequences_go() {
@@ -63,8 +64,10 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_or_nothing() {
-        refused(&[("decolorize: true", "[0].decolorize", "expected a mapping of options, found a boolean")]);
+    fn what_stands_there_does_not_matter() {
+        for yaml in ["decolorize:", "decolorize: true", "decolorize: []", "decolorize: {a: b}"] {
+            table(yaml, &[("\u{1b}[31mred", "{app=\"x\"} red")]);
+        }
     }
 
     #[test]

@@ -8,21 +8,29 @@
 //! Promtail) with that time and the label `stream="stdout"`. Extracted are `output`, `stream` and `timestamp`. There
 //! are no options.
 //!
+//! A `log` that is a number or a boolean is the line as text, one that is an object or a list as JSON; without one, or
+//! with null, the line stays whole. `stream` and `time` are read alike.
+//!
 //! A line that is no JSON object passes unchanged. A time that cannot be read becomes the last one of its labels plus a
 //! nanosecond. Parts of lines longer than 16 KiB, which Docker splits, are not joined.
 
 use std::borrow::Cow;
 use std::fmt;
 
+use jmespath::Variable;
 use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use super::gojson;
+use super::json::without_lone_surrogates;
 use super::labelling::Setting;
 use super::options::Options;
 use super::time::{Fudge, rfc3339};
 use super::{Error, Flow, Recipe, Stage, Value, Work};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+    options.has_no_options();
     options.needs_nothing_extracted();
     Ok(Box::new(|around| Box::new(Docker { extract: !around.reads.is_nothing(), ..Docker::default() })))
 }
@@ -74,7 +82,11 @@ struct Fields<'l> {
 impl<'l> Fields<'l> {
     /// Without any, if the line is no JSON object.
     fn read(line: &'l str) -> Self {
-        serde_json::from_str(line).unwrap_or_default()
+        serde_json::from_str(line).unwrap_or_else(|_| {
+            let mended = without_lone_surrogates(line);
+            let fields = mended.as_deref().and_then(|mended| serde_json::from_str::<Fields<'_>>(mended).ok());
+            fields.map(Fields::into_owned).unwrap_or_default()
+        })
     }
 
     fn into_owned<'o>(self) -> Fields<'o> {
@@ -113,7 +125,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
     }
 }
 
-/// A scalar as text; null, lists and objects are none.
+/// A value as text: a list or an object as JSON. Null is none.
 struct Text<'l>(Option<Cow<'l, str>>);
 
 impl<'de> Deserialize<'de> for Text<'de> {
@@ -146,17 +158,21 @@ impl<'de> Deserialize<'de> for Text<'de> {
             fn visit_unit<E>(self) -> Result<Text<'de>, E> {
                 Ok(Text(None))
             }
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Text<'de>, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Text(None))
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, seq: A) -> Result<Text<'de>, A::Error> {
+                Variable::deserialize(SeqAccessDeserializer::new(seq)).map(|list| json(&list))
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Text<'de>, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Text(None))
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Text<'de>, A::Error> {
+                Variable::deserialize(MapAccessDeserializer::new(map)).map(|object| json(&object))
             }
         }
         deserializer.deserialize_any(Scalar)
     }
+}
+
+fn json<'l>(value: &Variable) -> Text<'l> {
+    let mut text = String::new();
+    gojson::write(&mut text, value);
+    Text(Some(Cow::Owned(text)))
 }
 
 fn float<'l>(v: f64) -> Text<'l> {
@@ -192,6 +208,27 @@ mod tests {
             (r#"{"log":"a","log":"b","stream":null}"#, seen(-1, None, "b")),
             (r#"{"log":7.50,"stream":true}"#, seen(-1, Some("true"), "7.5")),
             (r#"{"log":"bad time","stream":"stdout","time":"17/May/2024"}"#, seen(-1, Some("stdout"), "bad time")),
+            (r#"{"log":5,"log":"a"}"#, seen(-1, None, "a")),
+            (r#"{"log":false}"#, seen(-1, None, "false")),
+            (r#"{"log":1e21}"#, seen(-1, None, "1000000000000000000000")),
+            (r#"{"log":12345678901234567890}"#, seen(-1, None, "12345678901234567000")),
+            (r#"{"log":-0}"#, seen(-1, None, "-0")),
+            (r#"{"log":0.0000001}"#, seen(-1, None, "0.0000001")),
+            (r#"{"log":""}"#, seen(-1, None, "")),
+            (r#"{"log":{"a":1.0,"k":"<&>"}}"#, seen(-1, None, r#"{"a":1,"k":"\u003c\u0026\u003e"}"#)),
+            (r#"{"log":[null,1.0,{"b":[true]}]}"#, seen(-1, None, r#"[null,1,{"b":[true]}]"#)),
+            (r#"{"log":{}}"#, seen(-1, None, "{}")),
+            (r#"{"log":[]}"#, seen(-1, None, "[]")),
+            (r#"{"log":"x","stream":{"a":1}}"#, seen(-1, Some("{\"a\":1}"), "x")),
+            (r#"{"log":"x","stream":["a"]}"#, seen(-1, Some("[\"a\"]"), "x")),
+            (r#"{"log":"x","stream":5,"time":1715927416}"#, seen(-1, Some("5"), "x")),
+            (r#"{"log":"x\ud800","stream":""}"#, seen(-1, Some(""), "x\u{fffd}")),
+            // Without a line of its own it stays whole; stream and time count.
+            (
+                r#"{"log":null,"stream":"o","time":"2024-05-17T06:30:00Z"}"#,
+                seen(0, Some("o"), r#"{"log":null,"stream":"o","time":"2024-05-17T06:30:00Z"}"#),
+            ),
+            (r#"{"LOG":"x","stream":"o"}"#, seen(-1, Some("o"), r#"{"LOG":"x","stream":"o"}"#)),
         ] {
             check("docker: {}", &[line.to_string()], &[want]);
         }

@@ -5,8 +5,8 @@ use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use super::labelling::TENANT;
-use crate::model::units::GoDuration;
-use crate::model::{Entry, LabelSet};
+use crate::model::gonumber::{parse_duration, parse_float};
+use crate::model::{Entry, LabelSet, loki_label_name};
 
 /// What was extracted from an entry: names and values, and behind them the labels it had when the pipeline began.
 #[derive(Clone, Debug, Default)]
@@ -60,8 +60,17 @@ impl<'c> Extracted<'c> {
     pub fn get(&self, name: &str) -> Option<Value<'_>> {
         match self.own.iter().find(|(key, _)| **key == *name) {
             Some((_, value)) => value.as_ref().map(Value::borrowed),
-            None => self.labels.as_ref()?.get(name).map(|v| Value::Text(Cow::Borrowed(v))),
+            None => self.label(name).map(|v| Value::Text(Cow::Borrowed(v))),
         }
+    }
+
+    /// A label by its name, or by the name it had before it was made one that Loki takes.
+    fn label(&self, name: &str) -> Option<&str> {
+        let labels = self.labels.as_ref()?;
+        labels.get(name).or_else(|| match loki_label_name(name) {
+            Cow::Owned(taken) if !name.is_empty() => labels.get(taken.as_str()),
+            _ => None,
+        })
     }
 
     /// The value as text, if it has any: what is not extracted, null, has none.
@@ -77,7 +86,7 @@ impl<'c> Extracted<'c> {
     pub fn get_for_line(&self, name: &str) -> Option<Value<'c>> {
         match self.own.iter().find(|(key, _)| **key == *name) {
             Some((_, value)) => value.clone(),
-            None => self.labels.as_ref()?.get(name).map(|v| Value::from(v.to_string())),
+            None => self.label(name).map(|v| Value::from(v.to_string())),
         }
     }
 
@@ -147,10 +156,7 @@ impl<'c> Value<'c> {
     /// As Promtail reads values where a number is wanted; a text may be a duration, which counts in seconds.
     pub fn as_number(&self) -> Option<f64> {
         match self {
-            Value::Text(text) => match text.parse() {
-                Ok(number) => Some(number),
-                Err(_) => text.parse().ok().map(|d: GoDuration| d.0.as_secs_f64()),
-            },
+            Value::Text(text) => parse_float(text).or_else(|_| parse_duration(text).map(seconds)).ok(),
             Value::Number(n) => Some(*n),
             Value::Bool(b) => Some(f64::from(*b)),
             Value::Null => None,
@@ -165,6 +171,11 @@ impl<'c> Value<'c> {
             Value::Null => Value::Null,
         }
     }
+}
+
+/// As Go counts the seconds of a duration: the whole ones, and what is left of them.
+fn seconds(nanos: i64) -> f64 {
+    (nanos / 1_000_000_000) as f64 + (nanos % 1_000_000_000) as f64 / 1e9
 }
 
 impl From<String> for Value<'_> {
@@ -229,6 +240,19 @@ mod tests {
             (Value::Text("100ms".into()), Some(0.1)),
             (Value::Text("1e3".into()), Some(1000.0)),
             (Value::Text("-7".into()), Some(-7.0)),
+            (Value::Text("0x1F".into()), None),
+            (Value::Text("0x1p-2".into()), Some(0.25)),
+            (Value::Text("1_000".into()), Some(1000.0)),
+            (Value::Text("1_".into()), None),
+            (Value::Text("Infinity".into()), Some(f64::INFINITY)),
+            (Value::Text("-inf".into()), Some(f64::NEG_INFINITY)),
+            (Value::Text("+nan".into()), None),
+            (Value::Text("1e400".into()), None),
+            (Value::Text("-1.5s".into()), Some(-1.5)),
+            (Value::Text("-0s".into()), Some(0.0)),
+            (Value::Text("1h-5m".into()), None),
+            (Value::Text("9223372036854775808ns".into()), None),
+            (Value::Text(" 1".into()), None),
             (Value::Text("seven".into()), None),
             (Value::Text("".into()), None),
             (Value::Bool(true), Some(1.0)),
@@ -241,6 +265,9 @@ mod tests {
     #[test]
     fn labels_stand_behind_until_hidden() {
         let mut extracted = Extracted::default();
+        extracted.begin(&LabelSet::new([("a", "1"), ("b", "2"), ("c_d", "3"), ("_", "4")]));
+        // It was `c-d` before it became a label that Loki takes.
+        assert_eq!((extracted.text("c-d").as_deref(), extracted.text("")), (Some("3"), None));
         extracted.begin(&LabelSet::new([("a", "1"), ("b", "2")]));
         extracted.set("b", Value::Null);
         assert_eq!(extracted.text("a").as_deref(), Some("1"));

@@ -7,6 +7,7 @@
 mod ast;
 mod call;
 mod functions;
+mod gofmt;
 mod moment;
 mod rewrite;
 mod show;

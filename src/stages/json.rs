@@ -31,6 +31,7 @@ use super::{Error, Flow, Recipe, Stage, Value, Work};
 use crate::model::Reason;
 
 mod expression;
+mod functions;
 mod paths;
 
 use expression::{Expressions, Found};
@@ -122,7 +123,7 @@ impl Json {
 
 /// Half a surrogate pair is no text. Go reads U+FFFD there, where `serde_json` refuses the line; none if there is no such
 /// escape in it.
-fn without_lone_surrogates(json: &str) -> Option<String> {
+pub(super) fn without_lone_surrogates(json: &str) -> Option<String> {
     let unit = |at: usize| {
         let hex = json.get(at..at + 6)?.strip_prefix("\\u")?;
         u16::from_str_radix(hex, 16).ok()
@@ -198,7 +199,6 @@ mod tests {
             ("9007199254740993", "9007199254740992"),
             ("0.30000000000000004", "0.30000000000000004"),
             ("true", "true"),
-            ("null", "null"),
             (r#"["<b>",{"z":1.0,"a":null}]"#, r#"["\u003cb\u003e",{"a":null,"z":1}]"#),
             ("{}", "{}"),
         ] {
@@ -226,6 +226,52 @@ mod tests {
             check(expression, json, want);
         }
         check("a || b", "[]", "null");
+    }
+
+    /// What Promtail 3.6.15 makes of these.
+    #[test]
+    fn numbers_of_texts_and_texts_of_numbers() {
+        for (text, want) in [
+            ("0x1F", "null"),
+            ("0x1p-2", "0.25"),
+            ("1_000", "1000"),
+            ("1_", "null"),
+            ("Infinity", "+Inf"),
+            ("-Inf", "-Inf"),
+            ("nan", "NaN"),
+            ("+nan", "null"),
+            ("1e400", "null"),
+            ("1e-400", "0"),
+            ("5.", "5"),
+            (".5", "0.5"),
+            ("+5", "5"),
+            ("07", "7"),
+            (" 5", "null"),
+            ("", "null"),
+            ("true", "null"),
+            ("[1]", "null"),
+        ] {
+            check("to_number(s)", &format!("{{\"s\":{text:?}}}"), want);
+        }
+        for (value, want) in [
+            ("1.50", "1.5"),
+            ("1.0", "1"),
+            ("1e20", "100000000000000000000"),
+            ("1e21", "1e+21"),
+            ("1e-7", "1e-7"),
+            ("-0", "-0"),
+            ("12345678901234567890", "12345678901234567000"),
+            ("[1,2.0]", "[1,2]"),
+            ("{\"a\":\"<\"}", "{\"a\":\"\\u003c\"}"),
+            ("true", "true"),
+            ("\"s\"", "s"),
+        ] {
+            check("to_string(v)", &format!("{{\"v\":{value}}}"), want);
+        }
+        check("avg(l)", r#"{"l":[1,2,6]}"#, "3");
+        check("avg(l)", r#"{"l":[]}"#, "NaN");
+        check("avg(l)", r#"{"l":["a"]}"#, "null");
+        check("to_number(s) > `5`", r#"{"s":"0x1p4"}"#, "true");
     }
 
     #[test]

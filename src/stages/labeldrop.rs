@@ -6,14 +6,15 @@
 //!     - pod
 //! ```
 //!
-//! Their values stay extracted. A label that is not there is no mistake; an empty list is refused.
+//! A name that Loki cannot parse stands for what it was changed to as well (`my-team` for `my_team`). Their values stay
+//! extracted. A label that is not there is no mistake; an empty list is refused.
 
 use std::sync::Arc;
 
 use super::labelling::{Changing, TENANT};
 use super::options::Options;
 use super::{Error, Flow, Recipe, Stage, Work};
-use crate::model::LabelSet;
+use crate::model::{LabelSet, loki_label_name};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let names = names(options)?;
@@ -31,7 +32,8 @@ pub(super) fn names(options: &Options<'_>) -> Result<Arc<[Box<str>]>, Error> {
         return Err(whole.fail("expected a list of label names, found nothing".into()));
     }
     options.needs_nothing_extracted();
-    Ok(names.into_iter().map(Box::from).collect())
+    let both = |name: &str| [Box::from(name), loki_label_name(name).into()];
+    Ok(names.into_iter().filter(|name| !name.is_empty()).flat_map(both).collect())
 }
 
 #[derive(Debug)]

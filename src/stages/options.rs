@@ -3,6 +3,8 @@
 //! Promtail decodes the options of some stages strictly (a number is no text) and of others weakly (it is); the getters
 //! that begin with `weak_`, and [`Options::number`], [`Options::boolean`] and [`Options::float`], are the weak ones.
 
+mod field;
+
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
@@ -11,7 +13,11 @@ use serde_yaml::{Mapping, Value as Yaml};
 use super::reads::Reads;
 use super::{Error, Program};
 use crate::goregex::Regex;
+use crate::model::gonumber::{parse_bool, parse_float, parse_int, parse_yaml_float};
 use crate::model::units::{ByteSize, GoDuration};
+
+pub(super) use field::Field;
+use field::kind;
 
 /// What stands behind a stage's name.
 #[derive(Debug)]
@@ -22,14 +28,8 @@ pub(super) struct Options<'y> {
     whole: Cell<bool>,
     reads: RefCell<Reads>,
     timely: Cell<bool>,
+    mends: Cell<bool>,
     warnings: RefCell<Vec<String>>,
-}
-
-/// One value and where it stands.
-#[derive(Debug)]
-pub(super) struct Field<'y> {
-    value: &'y Yaml,
-    path: String,
 }
 
 impl<'y> Options<'y> {
@@ -42,6 +42,7 @@ impl<'y> Options<'y> {
             whole: Cell::default(),
             reads: RefCell::new(Reads::All),
             timely: Cell::default(),
+            mends: Cell::default(),
             warnings: RefCell::default(),
         }
     }
@@ -50,6 +51,14 @@ impl<'y> Options<'y> {
     pub fn whole(&self) -> Field<'y> {
         self.whole.set(true);
         Field { value: self.value, path: self.path.clone() }
+    }
+
+    /// For stages that Promtail does not even ask for options: whatever stands there is no mistake.
+    pub fn has_no_options(&self) {
+        if !matches!(self.value, Yaml::Null | Yaml::Mapping(_)) {
+            self.whole.set(true);
+            self.warn(format!("this stage has no options: {} is ignored", kind(self.value)));
+        }
     }
 
     /// An option that is there and not null.
@@ -90,21 +99,48 @@ impl<'y> Options<'y> {
         self.field(key)?.map(|f| f.weak_text()).transpose()
     }
 
-    /// A whole number, also when it is written as a string.
+    /// A whole number from 0, also when it is written as a string, which may have a prefix (`0x10`, `010`) or
+    /// underscores. A fraction is cut off; the empty string is 0, and so is false.
     pub fn number(&self, key: &'static str) -> Result<Option<u64>, Error> {
-        self.weak(key, "a whole number", |text| text.parse().ok())
+        self.weak(key, "a whole number", |value| match value {
+            Yaml::Number(n) => n.as_u64().or_else(|| n.as_f64().filter(|f| (0.0..1e18).contains(f)).map(|f| f as u64)),
+            Yaml::Bool(b) => Some(u64::from(*b)),
+            Yaml::String(text) if text.is_empty() => Some(0),
+            // Without quotes it is a number for Promtail.
+            Yaml::String(text) => match parse_int(text, 0) {
+                Ok(number) => u64::try_from(number).ok(),
+                Err(_) if text.starts_with(|c: char| c.is_ascii_digit()) && !text.contains(['e', 'E', '.']) => {
+                    parse_yaml_float(text).map(|f| f as u64)
+                }
+                Err(_) => None,
+            },
+            _ => None,
+        })
     }
 
-    /// A number, also when it is written as a string.
+    /// A number, also when it is written as a string. It may be infinite.
     pub fn float(&self, key: &'static str) -> Result<Option<f64>, Error> {
-        self.weak(key, "a number", |text| text.parse().ok().filter(|f: &f64| f.is_finite()))
+        let number = |value: &Yaml| match value {
+            Yaml::Number(n) => n.as_f64(),
+            Yaml::Bool(b) => Some(f64::from(*b)),
+            Yaml::String(text) if text.is_empty() => Some(0.0),
+            Yaml::String(text) => parse_float(text).ok(),
+            _ => None,
+        };
+        self.weak(key, "a number", |value| number(value).filter(|n| !n.is_nan()))
     }
 
     /// A boolean, also when it is written as a string or a number.
     pub fn boolean(&self, key: &'static str) -> Result<Option<bool>, Error> {
-        self.weak(key, "true or false", |text| match text {
-            "true" | "True" | "TRUE" | "t" | "T" | "1" | "yes" | "on" => Some(true),
-            "false" | "False" | "FALSE" | "f" | "F" | "0" | "no" | "off" | "" => Some(false),
+        self.weak(key, "true or false", |value| match value {
+            Yaml::Bool(b) => Some(*b),
+            Yaml::Number(n) => n.as_f64().map(|n| n != 0.0),
+            // YAML 1.1's words, which Promtail has as booleans when they stand without quotes.
+            Yaml::String(text) => match text.to_ascii_lowercase().as_str() {
+                "y" | "yes" | "on" => Some(true),
+                "n" | "no" | "off" | "" => Some(false),
+                _ => parse_bool(text),
+            },
             _ => None,
         })
     }
@@ -156,6 +192,9 @@ impl<'y> Options<'y> {
         if program.shows_read_time {
             self.shows_read_time();
         }
+        if program.mends_names {
+            self.mends_names();
+        }
         Ok(Some(program))
     }
 
@@ -181,6 +220,15 @@ impl<'y> Options<'y> {
 
     pub fn may_show_read_time(&self) -> bool {
         self.timely.get()
+    }
+
+    /// A stage that, with these options, makes labels with names that Loki cannot parse says so.
+    pub fn mends_names(&self) {
+        self.mends.set(true);
+    }
+
+    pub fn may_mend_names(&self) -> bool {
+        self.mends.get()
     }
 
     /// Something that works, and is hardly meant.
@@ -212,17 +260,22 @@ impl<'y> Options<'y> {
         Ok(self.warnings.take())
     }
 
-    fn weak<T>(&self, key: &'static str, expected: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Error> {
+    fn weak<T>(
+        &self,
+        key: &'static str,
+        expected: &str,
+        read: impl Fn(&Yaml) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
         let Some(field) = self.field(key)? else {
             return Ok(None);
         };
-        let text = match field.value {
-            Yaml::String(text) => text.clone(),
-            Yaml::Number(n) => n.to_string(),
+        let found = match field.value {
+            Yaml::String(text) => format!("{text:?}"),
+            Yaml::Number(n) => format!("{n}"),
             Yaml::Bool(b) => b.to_string(),
-            other => return Err(field.fail(format!("expected {expected}, found {}", kind(other)))),
+            other => kind(other).to_string(),
         };
-        read(text.trim()).map(Some).ok_or_else(|| field.fail(format!("expected {expected}, found {text:?}")))
+        read(field.value).map(Some).ok_or_else(|| field.fail(format!("expected {expected}, found {found}")))
     }
 
     fn mapping(&self) -> Result<Option<&'y Mapping>, Error> {
@@ -231,133 +284,6 @@ impl<'y> Options<'y> {
             Yaml::Mapping(map) => Ok(Some(map)),
             other => Err(self.fail(format!("expected a mapping of options, found {}", kind(other)))),
         }
-    }
-}
-
-impl<'y> Field<'y> {
-    pub fn text(&self) -> Result<&'y str, Error> {
-        match self.value {
-            Yaml::String(text) => Ok(text),
-            Yaml::Bool(_) | Yaml::Number(_) => {
-                Err(self.fail(format!("expected a string, found {}: write it in quotes", kind(self.value))))
-            }
-            other => Err(self.fail(format!("expected a string, found {}", kind(other)))),
-        }
-    }
-
-    /// As mapstructure writes scalars: a boolean is 1 or 0.
-    pub fn weak_text(&self) -> Result<String, Error> {
-        match self.value {
-            Yaml::String(text) => Ok(text.clone()),
-            Yaml::Number(n) => Ok(n.as_f64().filter(|_| n.is_f64()).map_or_else(|| n.to_string(), |f| f.to_string())),
-            Yaml::Bool(b) => Ok(if *b { "1" } else { "0" }.into()),
-            other => Err(self.fail(format!("expected a string, found {}", kind(other)))),
-        }
-    }
-
-    /// A mapping as options of their own; what they warn of is given back by [`Options::finish`].
-    pub fn options(&self) -> Options<'y> {
-        Options::new(self.value, self.path.clone())
-    }
-
-    /// A mapping from names to whatever stands there; none if it is null.
-    pub fn entries(&self) -> Result<Vec<(&'y str, Field<'y>)>, Error> {
-        let map = match self.value {
-            Yaml::Null => return Ok(Vec::new()),
-            Yaml::Mapping(map) => map,
-            other => return Err(self.fail(format!("expected a mapping, found {}", kind(other)))),
-        };
-        let entry = |(key, value): (&'y Yaml, &'y Yaml)| match key {
-            Yaml::String(name) => Ok((name.as_str(), Field { value, path: format!("{}.{name}", self.path) })),
-            other => Err(self.fail(format!("expected a name, found {}: write it in quotes", kind(other)))),
-        };
-        map.iter().map(entry).collect()
-    }
-
-    /// A list of numbers.
-    pub fn numbers(&self) -> Result<Vec<f64>, Error> {
-        let Yaml::Sequence(items) = self.value else {
-            return Err(self.fail(format!("expected a list of numbers, found {}", kind(self.value))));
-        };
-        let number = |item: Field<'_>| match item.value {
-            Yaml::Number(n) => Ok(n.as_f64().unwrap_or_default()),
-            other => Err(item.fail(format!("expected a number, found {}", kind(other)))),
-        };
-        self.items(items).map(number).collect()
-    }
-
-    /// A list of strings; none if it is null.
-    pub fn list(&self) -> Result<Vec<&'y str>, Error> {
-        match self.value {
-            Yaml::Null => Ok(Vec::new()),
-            Yaml::Sequence(items) => self.items(items).map(|item| item.text()).collect(),
-            other => Err(self.fail(format!("expected a list of strings, found {}", kind(other)))),
-        }
-    }
-
-    /// A list of strings, or one alone.
-    pub fn weak_list(&self) -> Result<Vec<String>, Error> {
-        match self.value {
-            Yaml::Sequence(items) => self.items(items).map(|item| item.weak_text()).collect(),
-            Yaml::Mapping(map) if map.is_empty() => Ok(Vec::new()),
-            _ => Ok(vec![self.weak_text()?]),
-        }
-    }
-
-    /// A mapping from names to strings; null and the empty string are none.
-    pub fn pairs(&self) -> Result<Vec<(&'y str, Option<&'y str>)>, Error> {
-        let map = match self.value {
-            Yaml::Null => return Ok(Vec::new()),
-            Yaml::Mapping(map) => map,
-            other => return Err(self.fail(format!("expected a mapping, found {}", kind(other)))),
-        };
-        let mut pairs = Vec::with_capacity(map.len());
-        for (key, value) in map {
-            let name = match key {
-                Yaml::String(name) => name.as_str(),
-                // What a YAML 1.1 reader makes of the key `y` as well.
-                Yaml::Bool(b) => {
-                    if *b {
-                        "true"
-                    } else {
-                        "false"
-                    }
-                }
-                other => return Err(self.fail(format!("expected a name, found {}: write it in quotes", kind(other)))),
-            };
-            let field = Field { value, path: format!("{}.{name}", self.path) };
-            let text = if value.is_null() { "" } else { field.text()? };
-            pairs.push((name, Some(text).filter(|t| !t.is_empty())));
-        }
-        Ok(pairs)
-    }
-
-    pub fn regex(&self) -> Result<Regex, Error> {
-        let pattern = self.weak_text()?;
-        Regex::new(&pattern).map_err(|e| self.fail(e.to_string()))
-    }
-
-    pub fn is_list(&self) -> bool {
-        self.value.is_sequence()
-    }
-
-    pub fn fail(&self, message: String) -> Error {
-        Error { path: self.path.clone(), message }
-    }
-
-    fn items(&self, items: &'y [Yaml]) -> impl Iterator<Item = Field<'y>> {
-        items.iter().enumerate().map(|(i, value)| Field { value, path: format!("{}[{i}]", self.path) })
-    }
-}
-
-fn kind(value: &Yaml) -> &'static str {
-    match value {
-        Yaml::Null => "nothing",
-        Yaml::Bool(_) => "a boolean",
-        Yaml::Number(_) => "a number",
-        Yaml::String(_) => "a string",
-        Yaml::Sequence(_) => "a list",
-        Yaml::Mapping(_) | Yaml::Tagged(_) => "a mapping",
     }
 }
 
@@ -383,6 +309,74 @@ mod tests {
     }
 
     #[test]
+    fn stages_without_options_and_empty_ones() {
+        let warnings = |yaml: &str| parse(yaml).map(|program| program.warnings().to_vec()).map_err(|e| e.message);
+        let stages = [
+            "cri: ",
+            "cri: {}",
+            "docker: ",
+            "decolorize: ",
+            "labels: ",
+            "static_labels: ",
+            "structured_metadata: {}",
+            "pack: ",
+            "sampling: ",
+            "eventlogmessage: ",
+        ];
+        for yaml in stages {
+            assert!(warnings(yaml).is_ok(), "{yaml}");
+        }
+        for (yaml, warning) in [
+            ("docker: x", "[0].docker: this stage has no options: a string is ignored"),
+            ("docker: []", "[0].docker: this stage has no options: a list is ignored"),
+            ("decolorize: 5", "[0].decolorize: this stage has no options: a number is ignored"),
+            ("[{}, cri: ]", "[0]: an empty stage does nothing"),
+            ("match: {selector: '{a=\"b\"}', stages: [{}]}", "[0].match.stages[0]: an empty stage does nothing"),
+        ] {
+            assert_eq!(warnings(yaml), Ok(vec![format!("pipeline_stages{warning}")]), "{yaml}");
+        }
+        table("[{}, static_labels: {a: b}, {}]", &[("x", "{a=\"b\", app=\"x\"} x")]);
+        table("match: {selector: '{app=\"x\"}', stages: [{}]}", &[("x", "{app=\"x\"} x")]);
+    }
+
+    #[test]
+    fn numbers_in_all_their_forms() {
+        let lines = |count: usize| vec!["x"; count];
+        // How many lines of twenty a burst lets pass.
+        for (burst, passed) in [
+            ("0x10", 16),
+            ("'0x10'", 16),
+            ("1_0", 10),
+            ("'1_0'", 10),
+            ("010", 8),
+            ("'010'", 8),
+            ("0b11", 3),
+            ("'0o7'", 7),
+            ("09", 9),
+            ("1e1", 10),
+            ("1.5", 1),
+            ("true", 1),
+            ("'+5'", 5),
+        ] {
+            let yaml = format!("limit: {{rate: '0x1p-20', burst: {burst}, drop: 1.5}}");
+            let mut bench = super::super::testing::Bench::of(&yaml);
+            let mut seen = 0;
+            lines(20).into_iter().for_each(|line| bench.run(line, &mut |_| seen += 1));
+            assert_eq!(seen, passed, "{burst}");
+        }
+        for yaml in ["sampling: {rate: ''}", "limit: {rate: .inf, burst: 1}", "limit: {rate: 'Inf', burst: 1}"] {
+            assert!(parse(yaml).is_ok(), "{yaml}");
+        }
+        for number in ["'0x1p2'", "'1e1'", "'1.5'", "' 5'", "many", "-5", "[1]", "'08x'"] {
+            refused(&[(&format!("cri: {{max_partial_lines: {number}}}"), "[0].cri.max_partial_lines", "whole number")]);
+        }
+        for number in ["'0x10'", "nan", "' 5'", "'1e400'", "'+nan'", "{}"] {
+            refused(&[(&format!("sampling: {{rate: {number}}}"), "[0].sampling.rate", "a number")]);
+        }
+        refused(&[("limit: {rate: 1, burst: 1, drop: '2'}", "[0].limit.drop", "true or false")]);
+    }
+
+    #[test]
     fn lists_of_stages() {
         refused(&[
             (
@@ -392,8 +386,15 @@ mod tests {
             ),
             ("[cri]", "[0]", "write `cri: {}`"),
             ("[[cri]]", "[0]", "a mapping with one key"),
-            ("[{}]", "[0]", "this one has 0"),
             ("[jsn: {}]", "[0]", "unknown stage type `jsn`"),
+            ("[~]", "[0]", "a mapping with one key"),
+            ("['']", "[0]", "a pipeline stage is a mapping"),
+            ("[5]", "[0]", "a mapping with one key"),
+            ("[{~: x}]", "[0]", "name is a string"),
+            ("[cri: '']", "[0].cri", "found a string"),
+            ("[json: ]", "[0].json", "`expressions`"),
+            ("[output: ]", "[0].output", "`source` is required"),
+            ("[match: {selector: '{a=\"b\"}', stages: []}]", "[0].match", "stages"),
             ("[JSON: {expressions: {a: }}]", "[0]", "stage names are lower case: `json`"),
             ("[match: {selector: '{a=\"b\"}', stages: [{jsn: }]}]", "[0].match.stages[0]", "unknown stage type `jsn`"),
         ]);

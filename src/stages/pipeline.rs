@@ -3,23 +3,30 @@
 use std::fmt;
 use std::time::Instant;
 
+use super::labelling::Changing;
 use super::{CustomMetrics, Due, Flow, Program, Stage, Surroundings, Work};
 use crate::metrics::Dropped;
-use crate::model::{Clock, Entry};
+use crate::model::{Clock, Entry, LabelSet, loki_label_name};
 
 /// The stages of a job at work for one client.
 pub struct Pipeline {
     chain: Chain,
     extract: bool,
     shows_read_time: bool,
+    mend: Option<Mend>,
 }
+
+/// Gives labels the names under which Loki takes them.
+#[derive(Default)]
+struct Mend(Changing);
 
 impl Pipeline {
     pub(super) fn new(program: &Program, dropped: Dropped, custom: Option<CustomMetrics>, clock: Clock) -> Self {
         let reads = program.reads.clone();
         let extract = !reads.is_nothing();
         let chain = Chain::new(program, &Surroundings { reads, dropped, custom, clock });
-        Self { chain, extract, shows_read_time: program.shows_read_time }
+        let mend = program.mends_names.then(Mend::default);
+        Self { chain, extract, shows_read_time: program.shows_read_time, mend }
     }
 
     /// Runs an entry through all stages; what comes out is lent to `sink`.
@@ -34,6 +41,12 @@ impl Pipeline {
         // Empty, it costs nothing; a stage that never holds anything never fills it.
         let mut released = Vec::new();
         let flow = self.chain.run_from(0, work, &mut released);
+        if let Some(mend) = &mut self.mend {
+            released.iter_mut().for_each(|work| mend.names(&mut work.entry));
+            if matches!(flow, Flow::Pass) {
+                mend.names(&mut work.entry);
+            }
+        }
         give(released, sink);
         match flow {
             Flow::Pass => sink(&mut work.entry),
@@ -46,6 +59,9 @@ impl Pipeline {
     pub fn release(&mut self, due: Due, sink: &mut dyn FnMut(&mut Entry<'_>)) {
         let mut released = Vec::new();
         self.chain.release(due, &mut released);
+        if let Some(mend) = &mut self.mend {
+            released.iter_mut().for_each(|work| mend.names(&mut work.entry));
+        }
         give(released, sink);
     }
 
@@ -68,6 +84,13 @@ impl Pipeline {
 impl fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pipeline({} stages)", self.chain.stages.len())
+    }
+}
+
+impl Mend {
+    fn names(&mut self, entry: &mut Entry<'_>) {
+        let mended = |old: &LabelSet| LabelSet::new(old.iter().map(|(name, value)| (loki_label_name(name), value)));
+        entry.labels = self.0.apply(&entry.labels, mended);
     }
 }
 

@@ -6,7 +6,7 @@
 //!     team: platform
 //! ```
 //!
-//! A label that is there already is replaced; an empty value does nothing. The labels are not extracted values. The
+//! A name that Loki cannot parse is changed behind the last stage (`my-team` to `my_team`), and said. A label that is there already is replaced; an empty value does nothing. The labels are not extracted values. The
 //! name `__tenant_id__` sets the tenant.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::labelling::{Changing, TENANT, set_tenant};
 use super::options::Options;
 use super::{Error, Flow, Recipe, Stage, Work};
-use crate::model::{LabelSet, is_valid_label_name};
+use crate::model::{LabelSet, loki_label_name};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let whole = options.whole();
@@ -24,10 +24,12 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
         match (name, value) {
             (_, None) => {}
             (TENANT, Some(value)) => tenant = Some(value.into()),
+            ("", Some(_)) => return Err(whole.fail("a label has no name".into())),
             (_, Some(value)) => {
-                if !is_valid_label_name(name) {
-                    options
-                        .warn(format!("Loki refuses what has a label `{name}`; use letters, digits and underscores"));
+                let taken = loki_label_name(name);
+                if *taken != *name {
+                    options.warn(format!("Loki cannot parse the label name `{name}`: the label is called `{taken}`"));
+                    options.mends_names();
                 }
                 labels.push((name.into(), value.into()));
             }
@@ -89,7 +91,15 @@ mod tests {
     #[test]
     fn a_name_that_loki_refuses_is_warned_of() {
         let program = parse("static_labels: {my-label: a, b: c}").expect("a stage");
-        let warning = "pipeline_stages[0].static_labels: Loki refuses what has a label `my-label`; use letters, digits and underscores";
+        let warning = "pipeline_stages[0].static_labels: Loki cannot parse the label name `my-label`: the label is called `my_label`";
         assert_eq!(program.warnings(), [warning]);
+        table("static_labels: {my-label: a, b: c}", &[("l", r#"{app="x", b="c", my_label="a"} l"#)]);
+        table("[static_labels: {my-label: a, b.c: d}, labeldrop: [my-label]]", &[("l", r#"{app="x", b_c="d"} l"#)]);
+        table("[static_labels: {my-label: a}, labelallow: [my-label]]", &[("l", r#"{my_label="a"} l"#)]);
+        table(
+            "[match: {selector: '{app=\"x\"}', stages: [{static_labels: {my-label: a}}]}]",
+            &[("l", r#"{app="x", my_label="a"} l"#)],
+        );
+        refused(&[("static_labels: {'': a}", "[0].static_labels", "no name")]);
     }
 }

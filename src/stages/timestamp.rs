@@ -26,6 +26,7 @@ use super::options::Options;
 use super::reads::Reads;
 use super::time::{Fudge, Rfc3339, rfc3339};
 use super::{Error, Flow, Recipe, Stage, Work};
+use crate::model::gonumber::parse_int;
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
     let source: Arc<str> = options.required("source")?.into();
@@ -131,7 +132,7 @@ impl Format {
         match self {
             Format::Rfc3339 => rfc3339(text),
             Format::Unix => unix(text),
-            Format::Units(nanos) => text.parse::<i64>().ok()?.checked_mul(*nanos),
+            Format::Units(nanos) => parse_int(text, 10).ok()?.checked_mul(*nanos),
             Format::Named(layout, zones) => layout.parse(text, zones)?.unix_nanos(),
             Format::Layout(layout) => layout.parse(text, zones)?.unix_nanos(),
             Format::WithoutYear(layout) => layout.parse_near(text, zones, read.div_euclid(1_000_000_000))?.unix_nanos(),
@@ -140,14 +141,19 @@ impl Format {
 }
 
 /// `1700000000` or `1700000000.25`. The fraction counts forwards, also before 1970.
+///
+/// It is a number of its own, with a sign if it has one, and its sign counts as a digit: `123.-5` is 50 milliseconds
+/// before 123.
 fn unix(text: &str) -> Option<i64> {
-    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    if fraction.is_empty() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(9);
-    let nanos = digits.fold(0, |nanos, digit| nanos * 10 + i64::from(digit - b'0'));
-    seconds.parse::<i64>().ok()?.checked_mul(1_000_000_000)?.checked_add(nanos)
+    let (seconds, nanos) = match text.split_once('.') {
+        None => (text, 0),
+        Some((seconds, fraction)) => {
+            let digits = i32::try_from(fraction.len()).ok()?;
+            let part = parse_int(fraction, 10).ok()? as f64 * 10_f64.powi(9_i32.checked_sub(digits)?);
+            (seconds, part as i64)
+        }
+    };
+    parse_int(seconds, 10).ok()?.checked_mul(1_000_000_000)?.checked_add(nanos)
 }
 
 #[cfg(test)]
@@ -197,6 +203,30 @@ mod tests {
             ("Unix", "1700000000.0000000019", Some(T + 1)),
             ("Unix", "-1.5", Some(-500_000_000)),
             ("Unix", "1700000000.", None),
+            ("Unix", "123.-5", Some(122_950_000_000)),
+            ("Unix", "123.+5", Some(123_050_000_000)),
+            ("Unix", "-1.-5", Some(-1_050_000_000)),
+            ("Unix", "0.-5", Some(-50_000_000)),
+            ("Unix", "-0.5", Some(500_000_000)),
+            ("Unix", "1.-", None),
+            ("Unix", "1.+", None),
+            ("Unix", "1.1-2", None),
+            ("Unix", "1.0_1", None),
+            ("Unix", "1_000", None),
+            ("Unix", "0x10", None),
+            ("Unix", "--5", None),
+            ("Unix", "+5.5", Some(5_500_000_000)),
+            ("Unix", "1700000000.12345678901234567890", None),
+            ("Unix", "1700000000.123456789012345678", Some(T + 123_456_789)),
+            ("Unix", "1700000000.-999999999999", Some(T - 99_999_999)),
+            ("Unix", "1700000000.-0", Some(T)),
+            ("Unix", "inf", None),
+            ("UnixMs", "-5", Some(-5_000_000)),
+            ("UnixMs", "+5", Some(5_000_000)),
+            ("UnixMs", "1.-5", None),
+            ("UnixMs", "1_000", None),
+            ("UnixUs", "0x10", None),
+            ("UnixNs", "1e3", None),
             ("Unix", "1.2.3", None),
             ("Unix", ".5", None),
             ("Unix", "1.7e9", None),

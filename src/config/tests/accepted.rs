@@ -94,6 +94,74 @@ fn blocks_without_a_value_are_their_defaults() {
 }
 
 #[test]
+fn a_client_block_without_a_url_gives_its_labels_to_all_clients() {
+    let clients = "clients:\n- {url: 'http://a', external_labels: {k: own}}\n- {url: 'http://b', tenant_id: second}\n";
+    for block in [
+        "client: {external_labels: {x: y, k: common}, tenant_id: t, batchwait: 5s}\n",
+        "client: {url: '', external_labels: {x: y, k: common}}\n",
+        "client: {url: , external_labels: {x: y, k: common}}\n",
+    ] {
+        let (config, warnings) = accepted(&format!("{block}{clients}"));
+        let labels: Vec<_> =
+            config.clients.iter().map(|c| (&*c.external_labels["x"], &*c.external_labels["k"])).collect();
+        assert_eq!(labels, [("y", "own"), ("y", "common")], "{block}");
+        let tenants: Vec<_> = config.clients.iter().map(|c| c.tenant_id.as_str()).collect();
+        assert_eq!(tenants, ["", "second"], "{block}");
+        assert!(
+            warnings[0].contains("client: the client block is deprecated, and this one has no url"),
+            "{warnings:?}"
+        );
+    }
+    // One that has a URL is a client too.
+    let (config, _) = accepted(&format!("client: {{url: 'http://c', external_labels: {{x: y}}}}\n{clients}"));
+    assert_eq!(config.clients.len(), 3);
+    assert!(config.clients.iter().all(|c| c.external_labels["x"] == "y"));
+    // What sets nothing changes nothing, and one alone is a client that lacks its URL.
+    for block in ["client:\n", "client: {}\n", "client: {external_labels: }\n"] {
+        assert_eq!(accepted(&format!("{block}{clients}")).0.clients.len(), 2, "{block}");
+    }
+    assert!(refused("client: {external_labels: {x: y}}\n").contains("url"));
+    assert!(refused(&format!("{clients}client: {{batchwit: 1s}}\n")).contains("batchwit"));
+}
+
+#[test]
+fn label_names_that_loki_cannot_parse_are_changed() {
+    let job = "scrape_configs:\n- job_name: j\n  static_configs: [{targets: [x], labels: {my-app: a, __path__: /x}}]\n";
+    let (config, warnings) =
+        accepted(&format!("clients: [{{url: 'http://a', external_labels: {{a-b: '1', é: '3', c.d: '4'}}}}]\n{job}"));
+    let labels: Vec<_> = config.clients[0].external_labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    assert_eq!(labels, [("_", "3"), ("a_b", "1"), ("c_d", "4")]);
+    // One that would take another's name stays as it is, and is refused.
+    assert!(refused("clients: [{url: 'http://a', external_labels: {a-b: '1', a_b: '2'}}]\n").contains("a-b"));
+    assert!(
+        warnings.iter().any(|w| w.contains("clients[0].external_labels: Loki cannot parse the label name \"c.d\""))
+    );
+    assert!(warnings.iter().any(|w| w.contains("\"my-app\": the label is called \"my_app\"")), "{warnings:?}");
+}
+
+#[test]
+fn a_scheme_in_capitals() {
+    let (config, _) = accepted(
+        "clients: [{url: 'HTTP://LOKI:3100/Push', proxy_url: 'HTTP://p:1', oauth2: {client_id: i, client_secret: s, token_url: 'HTTPS://t/T'}}]",
+    );
+    assert_eq!(config.clients[0].redacted_url(), "http://LOKI:3100/Push");
+    assert_eq!(config.clients[0].host(), "LOKI:3100");
+}
+
+#[test]
+fn numbers_in_the_forms_of_yaml_1_1() {
+    let (config, _) = accepted(
+        "clients: [{url: 'http://a', batchsize: 0x100000}, {url: 'http://b', batchsize: 1e6}, {url: 'http://c', batchsize: 1_048_576}]\n\
+         limits_config: {readline_rate: 1_000.5, readline_burst: 010, max_line_size: 0x400}\n",
+    );
+    assert_eq!(config.clients.iter().map(|c| c.batchsize).collect::<Vec<_>>(), [1 << 20, 1_000_000, 1 << 20]);
+    let limits = &config.limits_config;
+    assert_eq!((limits.readline_rate, limits.readline_burst, limits.max_line_size.0), (1000.5, 8, 1024));
+    let (config, _) = accepted("clients: [{url: 'http://a'}]\nlimits_config: {readline_rate: , readline_burst: ~}\n");
+    assert_eq!((config.limits_config.readline_rate, config.limits_config.readline_burst), (0.0, 0));
+}
+
+#[test]
 fn the_client_block_is_the_last_client() {
     let (config, _) = accepted(&format!("client: {{url: 'http://old'}}\n{CLIENT}"));
     assert_eq!(config.clients.len(), 2);

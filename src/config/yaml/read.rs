@@ -13,6 +13,7 @@ use super::path::{Path, Step};
 use super::tree::{Content, Node};
 use crate::config::nearest::nearest;
 use crate::config::secrets;
+use crate::model::gonumber::{parse_yaml_float, parse_yaml_int};
 
 pub(super) fn from_node<'de, T: Deserialize<'de>>(node: &'de Node) -> Result<T, Error> {
     T::deserialize(Read(node))
@@ -145,10 +146,14 @@ struct Read<'de>(&'de Node);
 macro_rules! numbers {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            match (&self.0.content, integer(&self.0.raw)) {
-                (Content::Text, Some(Ok(v))) => visitor.visit_u64(v),
-                (Content::Text, Some(Err(v))) => visitor.visit_i64(v),
-                _ => self.deserialize_any(visitor),
+            match integer(self.0) {
+                // As in Go: what is not there is 0.
+                _ if self.0.content == Content::Null => visitor.visit_u64(0),
+                Some(v) => match u64::try_from(v) {
+                    Ok(v) => visitor.visit_u64(v),
+                    Err(_) => visitor.visit_i64(i64::try_from(v).unwrap_or(i64::MIN)),
+                },
+                None => self.deserialize_any(visitor),
             }
         }
     )*};
@@ -238,32 +243,30 @@ impl<'de> Deserializer<'de> for Read<'de> {
         deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
     }
 
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match (&self.0.content, parse_yaml_float(&self.0.raw)) {
+            (Content::Null, _) => visitor.visit_f64(0.0),
+            (Content::Text, Some(v)) => visitor.visit_f64(v),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     forward_to_deserialize_any! {
-        bool i128 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
+        bool i128 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
     }
 }
 
-/// `1_000`, `010` (octal), `0b11`; Err holds a negative one.
-fn integer(raw: &str) -> Option<Result<u64, i64>> {
-    let digits = raw.replace('_', "");
-    let (negative, digits) = match digits.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, digits.strip_prefix('+').unwrap_or(&digits)),
+/// A whole number in the forms of YAML 1.1 (`1_000`, `010`), or a number whose fraction is cut off: `1e6`, `1.5`, `09`.
+fn integer(node: &Node) -> Option<i128> {
+    let number = match node.content {
+        Content::Text => match parse_yaml_int(&node.raw) {
+            Some(integer) => return Some(integer),
+            None => parse_yaml_float(&node.raw)?,
+        },
+        Content::Float(number) => number,
+        _ => return None,
     };
-    let (radix, digits) = match digits.as_bytes() {
-        [b'0', b'b', ..] => (2, &digits[2..]),
-        [b'0', b'x', ..] => (16, &digits[2..]),
-        [b'0', b'o', ..] => (8, &digits[2..]),
-        [b'0', _, ..] => (8, &digits[1..]),
-        _ => (10, digits),
-    };
-    if !digits.starts_with(|c: char| c.is_digit(radix)) {
-        return None;
-    }
-    match negative {
-        true => i64::from_str_radix(&format!("-{digits}"), radix).ok().map(Err),
-        false => u64::from_str_radix(digits, radix).ok().map(Ok),
-    }
+    (-9e18..9e18).contains(&number).then_some(number as i128)
 }
 
 struct Items<'de> {
@@ -308,21 +311,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn integers_of_yaml_1_1() {
-        for (raw, want) in [
-            ("1_000", Some(Ok(1000))),
-            ("010", Some(Ok(8))),
-            ("-1_0", Some(Err(-10))),
-            ("0b11", Some(Ok(3))),
-            ("9", Some(Ok(9))),
-            ("09", None),
-            ("many", None),
-            ("", None),
-            ("-", None),
-            ("+-1", None),
-            ("1e3", None),
+    fn numbers_of_yaml_1_1() {
+        #[derive(Debug, Deserialize)]
+        struct Numbers {
+            #[serde(default)]
+            whole: u64,
+            #[serde(default)]
+            signed: i64,
+            #[serde(default)]
+            float: f64,
+        }
+        let read = |yaml: &str| {
+            let node = super::super::tree::build(yaml).unwrap_or_else(|e| panic!("{yaml}: {}", e.message));
+            from_node::<Numbers>(&node).map(|n| (n.whole, n.signed, n.float)).map_err(|e| e.to_string())
+        };
+        for (yaml, want) in [
+            ("whole: 1_000", (1000, 0, 0.0)),
+            ("whole: 010", (8, 0, 0.0)),
+            ("whole: 0x1F", (31, 0, 0.0)),
+            ("whole: 0b11", (3, 0, 0.0)),
+            ("whole: 0o17", (15, 0, 0.0)),
+            ("whole: 09", (9, 0, 0.0)),
+            ("whole: 1e6", (1_000_000, 0, 0.0)),
+            ("whole: 1.5", (1, 0, 0.0)),
+            ("whole: 1_0.5", (10, 0, 0.0)),
+            ("signed: -1_0", (0, -10, 0.0)),
+            ("signed: -1.5", (0, -1, 0.0)),
+            ("float: 1_000", (0, 0, 1000.0)),
+            ("float: 010", (0, 0, 8.0)),
+            ("float: 09", (0, 0, 9.0)),
+            ("float: 1_0.5", (0, 0, 10.5)),
+            ("float: .5", (0, 0, 0.5)),
+            ("float: 7", (0, 0, 7.0)),
         ] {
-            assert_eq!(integer(raw), want, "{raw}");
+            assert_eq!(read(yaml), Ok(want), "{yaml}");
+        }
+        for yaml in ["whole: many", "whole: -1", "whole: .inf", "whole: 1e30", "whole: 0x", "whole: ''", "float: abc"] {
+            assert!(read(yaml).is_err(), "{yaml}");
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use gotmpl::parse::{BranchNode, CommandNode, DefineNode, Expr, ListNode, Node, Number, PipeNode, Pos, SmolStr};
 
-use super::functions::{self, BOUND, METHOD, SHOW, SHOWN, TURN};
-use super::rewrite;
+use super::functions::{self, METHOD, SHOW, SHOWN, TELL_TYPES, TURN, TYPED, type_made_by};
+use super::{moment, rewrite};
 
 /// What a template may look at.
 #[derive(Debug)]
@@ -18,10 +18,6 @@ pub(super) struct Needs {
 
 /// Functions that change their first argument.
 const MUTATING: [&str; 6] = ["set", "unset", "merge", "mustMerge", "mergeOverwrite", "mustMergeOverwrite"];
-
-/// Functions that give a list of texts. When such a list is in a variable, sprig's `sortAlpha` sorts it there.
-const TEXTS: [&str; 8] =
-    ["keys", "mustRegexFindAll", "mustRegexSplit", "regexFindAll", "regexSplit", "sortAlpha", "splitList", "toStrings"];
 
 impl Needs {
     /// Reads a parsed template, and rewrites it where Go does what the engine does not.
@@ -35,7 +31,7 @@ impl Needs {
             let mut walk = Walk {
                 needs: &mut needs,
                 variables: vec![SmolStr::new("$")],
-                texts: Vec::new(),
+                types: Vec::new(),
                 loops: 0,
                 looped: false,
                 fractions: false,
@@ -66,8 +62,9 @@ impl Needs {
 struct Walk<'n> {
     needs: &'n mut Needs,
     variables: Vec<SmolStr>,
-    /// Those that hold a list of texts.
-    texts: Vec<SmolStr>,
+    /// Those that hold what Go has a type of its own for. When a list of texts is in a variable, sprig's `sortAlpha` sorts
+    /// it there.
+    types: Vec<(SmolStr, &'static str)>,
     loops: usize,
     /// There is some loop.
     looped: bool,
@@ -118,8 +115,9 @@ impl Walk<'_> {
             self.variables.extend(pipe.decl.iter().cloned());
         }
         if let [variable] = &pipe.decl[..] {
-            self.texts.retain(|name| name != variable);
-            self.texts.extend(pipe.commands.last().filter(|c| calls(c, &TEXTS).is_some()).map(|_| variable.clone()));
+            let of = self.type_of_pipe(&pipe.commands);
+            self.types.retain(|(name, _)| name != variable);
+            self.types.extend(of.map(|of| (variable.clone(), of)));
         }
         // `set $d "k" .v` changes a dictionary in place, and values here are values: it becomes an assignment to `$d`.
         if let Some((at, variable)) = mutation(&pipe.commands)?.or_else(|| self.sorting(&pipe.commands)) {
@@ -128,11 +126,74 @@ impl Walk<'_> {
             let assignment = PipeNode { pos, decl: vec![variable], commands, is_assign: true };
             pipe.commands.insert(0, CommandNode { pos, args: vec![Expr::Pipe(pos, assignment)] });
         }
-        if pipe.commands.iter().any(|command| calls(command, &["printf"]).is_some()) {
-            self.needs.functions.insert(BOUND.to_string());
-            rewrite::bound_printf(pipe);
-        }
+        self.name_types(pipe);
         Ok(())
+    }
+
+    /// Where a function tells types, those it would not know come with the arguments.
+    fn name_types(&mut self, pipe: &mut PipeNode) {
+        let mut commands: Vec<CommandNode> = Vec::new();
+        for mut command in pipe.commands.drain(..) {
+            if let Some((pos, _)) = calls(&command, &TELL_TYPES) {
+                command.args.iter_mut().skip(1).for_each(|arg| self.name_type(arg));
+                if let Some(of) = self.type_of_pipe(&commands) {
+                    commands.push(rewrite::typing(pos, of));
+                    self.needs.functions.insert(TYPED.to_string());
+                } else if let Some(last) = commands.last_mut() {
+                    self.name_types_within(last);
+                }
+            }
+            commands.push(command);
+        }
+        pipe.commands = commands;
+    }
+
+    fn name_type(&mut self, arg: &mut Expr) {
+        if let Some(of) = self.type_of(arg) {
+            rewrite::with_type(arg, of);
+            self.needs.functions.insert(TYPED.to_string());
+        } else if let Expr::Pipe(_, pipe) = arg
+            && let Some(last) = pipe.commands.last_mut()
+        {
+            self.name_types_within(last);
+        }
+    }
+
+    /// What these functions make is made of their arguments as they are, or is one of them.
+    fn name_types_within(&mut self, command: &mut CommandNode) {
+        if calls(command, &["coalesce", "default", "dict", "list", "ternary", "tuple"]).is_some() {
+            command.args.iter_mut().skip(1).for_each(|arg| self.name_type(arg));
+        } else if calls(command, &["first", "index", "last"]).is_some()
+            && let Some(Expr::Pipe(_, pipe)) = command.args.get_mut(1)
+            && let Some(last) = pipe.commands.last_mut().filter(|last| calls(last, &["list", "tuple"]).is_some())
+        {
+            self.name_types_within(last);
+        }
+    }
+
+    /// The type that Go has for what the last of these commands makes, if it is one that the engine has not.
+    fn type_of_pipe(&self, commands: &[CommandNode]) -> Option<&'static str> {
+        match &commands.last()?.args[..] {
+            // A part of a list is of its type.
+            [Expr::Identifier(_, name), list, ..] if name == "slice" || name == "mustSlice" => self.type_of(list),
+            [Expr::Identifier(_, name), ..] => type_made_by(name),
+            [alone] if commands.len() == 1 => self.type_of(alone),
+            _ => None,
+        }
+    }
+
+    fn type_of(&self, expr: &Expr) -> Option<&'static str> {
+        match expr {
+            Expr::Identifier(_, name) => type_made_by(name),
+            Expr::Pipe(_, pipe) => self.type_of_pipe(&pipe.commands),
+            Expr::Variable(_, name, fields) if fields.is_empty() => {
+                self.types.iter().find(|(known, _)| known == name).map(|(_, of)| *of)
+            }
+            Expr::Variable(_, _, fields) | Expr::Chain(_, _, fields) | Expr::Field(_, fields) => {
+                moment::type_of_method(fields.last()?)
+            }
+            _ => None,
+        }
     }
 
     fn expr(&mut self, expr: &mut Expr) -> Result<(), String> {
@@ -165,7 +226,9 @@ impl Walk<'_> {
                 _ => return None,
             };
             match list {
-                Expr::Variable(_, name, fields) if fields.is_empty() && self.texts.contains(name) => {
+                Expr::Variable(_, name, fields)
+                    if fields.is_empty() && self.types.iter().any(|(n, of)| n == name && *of == "[]string") =>
+                {
                     Some((i, name.clone()))
                 }
                 _ => None,

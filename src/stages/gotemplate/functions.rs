@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use gotmpl::{FuncMap, TemplateError, Value};
 
-use super::call::{Call, Outcome, bounded, cost, text, weigh};
+use super::call::{Call, Outcome, cost, text, weigh};
 use super::world::World;
 use super::{moment, show, version};
 
@@ -30,10 +30,28 @@ use super::{moment, show, version};
 pub(super) const METHOD: &str = "\u{b7}method";
 pub(super) const SHOW: &str = "\u{b7}show";
 
-/// Inserted where a template can go on without end, and behind `printf`, which is the engine's own and makes a text of any
-/// length.
+/// Inserted where a template can go on without end.
 pub(super) const TURN: &str = "\u{b7}turn";
-pub(super) const BOUND: &str = "\u{b7}bound";
+
+/// Inserted where a function is asked for the type of what another one made, or may say it.
+pub(super) const TYPED: &str = "\u{b7}typed";
+
+/// Functions that tell their arguments' types, or depend on them.
+pub(super) const TELL_TYPES: [&str; 8] =
+    ["duration", "durationRound", "kindIs", "kindOf", "printf", "typeIs", "typeIsLike", "typeOf"];
+
+/// What functions make that Go has a type of its own for.
+pub(super) fn type_made_by(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "add" | "add1" | "biggest" | "div" | "int64" | "max" | "min" | "mod" | "mul" | "sub" | "toDecimal" => "int64",
+        "keys" | "mustRegexFindAll" | "mustRegexSplit" | "regexFindAll" | "regexSplit" | "sortAlpha" | "splitList"
+        | "toStrings" => "[]string",
+        "until" | "untilStep" => "[]int",
+        "chunk" | "mustChunk" => "[][]interface {}",
+        "split" | "splitn" => "map[string]string",
+        _ => return None,
+    })
+}
 
 /// Functions that make what the engine does not show as Go does: times, and fractions.
 pub(super) const SHOWN: [&str; 21] = [
@@ -81,7 +99,7 @@ const INSERTED: &[Function] = &[
     variadic(METHOD, 2, moment::method),
     function(SHOW, 1, shown),
     function(TURN, 0, |c| c.world.turn().and(text(""))),
-    function(BOUND, 1, |c| bounded(c.any(0).clone())),
+    function(TYPED, 2, |c| Ok(show::typed(c.text(0)?, c.any(1)))),
 ];
 
 const VERSIONS: &[Function] =
@@ -117,7 +135,7 @@ pub(super) fn is_of_now(name: &str) -> bool {
 }
 
 /// What the engine has by itself. Its `slice` is for bytes of text too, but sprig's, which is for lists, goes before.
-const BUILT_IN: [&str; 13] = ["and", "call", "eq", "ge", "gt", "index", "le", "len", "lt", "ne", "not", "or", "printf"];
+const BUILT_IN: [&str; 12] = ["and", "call", "eq", "ge", "gt", "index", "le", "len", "lt", "ne", "not", "or"];
 
 /// Functions of sprig that reach beyond the entry, or make keys and passwords, and why they are refused.
 const REFUSED: [(&str, &[&str]); 3] = [

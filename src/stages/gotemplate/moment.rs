@@ -68,9 +68,40 @@ pub(super) fn of(value: &Value) -> Option<Stamp> {
     Some(Stamp { seconds: *seconds, nanos: *nanos as u32, zone })
 }
 
+/// What Go has a type of its own for.
+pub(super) fn type_of_method(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "Unix" | "UnixMicro" | "UnixMilli" | "UnixNano" => "int64",
+        "Month" => "time.Month",
+        "Weekday" => "time.Weekday",
+        _ => return None,
+    })
+}
+
+/// The number that a month or a day of the week is in Go, by its type and its name.
+pub(super) fn number_of(of: &str, name: &str) -> Option<u64> {
+    let names = match of {
+        "time.Month" => "none January February March April May June July August September October November December",
+        "time.Weekday" => "Sunday Monday Tuesday Wednesday Thursday Friday Saturday",
+        _ => return None,
+    };
+    names.split(' ').zip(0..).find(|(known, _)| *known == name && name != "none").map(|(_, number)| number)
+}
+
 /// As Go prints a time.
 pub(super) fn show(stamp: &Stamp) -> String {
     Layout::compile("2006-01-02 15:04:05.999999999 -0700 MST").format(stamp, &stamp.zone)
+}
+
+/// As `%#v` prints a time.
+pub(super) fn go_source(stamp: &Stamp) -> String {
+    let zone = match &stamp.zone {
+        Zone::Utc => "time.UTC".to_string(),
+        Zone::Place(_) => "time.Local".to_string(),
+        Zone::Fixed(name, _) => format!("time.Location({name:?})"),
+    };
+    let date = Layout::compile("2006, time.January, 2, 15, 4, 5").format(stamp, &stamp.zone);
+    format!("time.Date({}, {}, {zone})", date.replace(", 0", ", ").replace(", ,", ", 0,"), stamp.nanos)
 }
 
 /// As Go writes a time in JSON.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use gotmpl::parse::{ActionNode, CommandNode, Expr, ListNode, Node, PipeNode, Pos, SmolStr};
 
-use super::functions::{BOUND, METHOD, SHOW, TURN};
+use super::functions::{METHOD, SHOW, TURN, TYPED};
 use super::{moment, version};
 
 pub(super) fn list(list: &mut ListNode) {
@@ -56,16 +56,16 @@ pub(super) fn count_turns(list: &mut ListNode) {
     list.nodes.insert(0, Node::Action(ActionNode { pos, pipe }));
 }
 
-/// What `printf` makes is looked at before anything else is made of it.
-pub(super) fn bound_printf(pipe: &mut PipeNode) {
-    let mut commands = Vec::new();
-    for command in pipe.commands.drain(..) {
-        let prints = matches!(command.args.first(), Some(Expr::Identifier(_, name)) if name == "printf");
-        let pos = command.pos;
-        commands.push(command);
-        commands.extend(prints.then(|| call(pos, BOUND, [])));
-    }
-    pipe.commands = commands;
+/// `X` becomes `(·typed "int64" X)`.
+pub(super) fn with_type(arg: &mut Expr, of: &str) {
+    let pos = arg.pos();
+    let value = std::mem::replace(arg, Expr::Nil(pos));
+    *arg = nested(pos, TYPED, [Expr::String(pos, of.into()), value]);
+}
+
+/// What is piped into this comes out with its type.
+pub(super) fn typing(pos: Pos, of: &str) -> CommandNode {
+    call(pos, TYPED, [Expr::String(pos, of.into())])
 }
 
 fn pipe(pipe: &mut PipeNode) {
@@ -78,18 +78,6 @@ fn pipe(pipe: &mut PipeNode) {
             command.args.splice(0..1, call(pos, METHOD, [Expr::String(pos, method), receiver]).args);
         }
         command.args.iter_mut().for_each(expr);
-        let written = command.args.len();
-        for shown in shown_by_printf(&command) {
-            match command.args.get_mut(shown) {
-                Some(arg) => {
-                    let pos = arg.pos();
-                    let value = std::mem::replace(arg, Expr::Nil(pos));
-                    *arg = nested(pos, SHOW, [value]);
-                }
-                None if i > 0 && shown == written => commands.push(call(command.pos, SHOW, [])),
-                None => {}
-            }
-        }
         commands.push(command);
     }
     pipe.commands = commands;
@@ -127,30 +115,6 @@ fn last_method(expr: &Expr) -> Option<(Expr, Arc<str>)> {
         other => other,
     };
     Some((receiver, method.as_str().into()))
-}
-
-/// The arguments, by their place in the command, that `printf` prints as text in a format that is written out.
-fn shown_by_printf(command: &CommandNode) -> Vec<usize> {
-    let [Expr::Identifier(_, name), Expr::String(_, format), ..] = &command.args[..] else {
-        return Vec::new();
-    };
-    let (mut shown, mut next) = (Vec::new(), 2);
-    let mut rest = &**format;
-    while let Some(percent) = rest.find('%').filter(|_| name == "printf") {
-        let verb = rest[percent + 1..].trim_start_matches(|c: char| c.is_ascii_digit() || "+-# .".contains(c));
-        match verb.chars().next() {
-            Some('%') => {}
-            Some('v' | 's' | 'q') => {
-                shown.push(next);
-                next += 1;
-            }
-            // Arguments named by number, or widths that are arguments: left to the engine.
-            Some('[' | '*') | None => return Vec::new(),
-            Some(_) => next += 1,
-        }
-        rest = verb.get(1..).unwrap_or_default();
-    }
-    shown
 }
 
 fn call<const N: usize>(pos: Pos, name: &str, args: [Expr; N]) -> CommandNode {

@@ -1,6 +1,8 @@
 //! Values as Go shows them, names their types, and calls them empty.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gotmpl::Value;
 
@@ -20,7 +22,7 @@ pub(super) fn show(value: &Value) -> Cow<'_, str> {
 }
 
 fn write(out: &mut String, value: &Value) {
-    match value {
+    match untyped(value) {
         Value::String(text) => out.push_str(text),
         Value::Float(n) => out.push_str(&float(*n)),
         Value::List(items) => {
@@ -51,7 +53,7 @@ fn write(out: &mut String, value: &Value) {
 }
 
 /// As few digits as tell it from other numbers; an exponent from 1e+06 upwards, and below 0.0001.
-fn float(n: f64) -> String {
+pub(super) fn float(n: f64) -> String {
     if !n.is_finite() {
         return if n.is_nan() { "NaN".into() } else { format!("{n:+}").replace("inf", "Inf") };
     }
@@ -63,13 +65,55 @@ fn float(n: f64) -> String {
     }
 }
 
+/// Types that the engine has no values of: where one counts, the value is in an envelope with its name.
+pub(super) const TYPES: [&str; 7] =
+    ["int64", "[]string", "[]int", "[][]interface {}", "map[string]string", "time.Month", "time.Weekday"];
+
+const TYPED: &str = "\u{0}typed";
+
+/// The value in an envelope that says which of [`TYPES`] it has.
+pub(super) fn typed(of: &str, value: &Value) -> Value {
+    let place = TYPES.iter().position(|known| *known == of).unwrap_or(0) as i64;
+    let content = Value::List([Value::Int(place), value.clone()].into());
+    Value::Map(Arc::new(BTreeMap::from([(TYPED.into(), content)])))
+}
+
+fn envelope(value: &Value) -> Option<(&'static str, &Value)> {
+    match value {
+        Value::Map(fields) => match fields.get(TYPED)? {
+            Value::List(content) => match &**content {
+                [Value::Int(place), value] => Some((TYPES.get(usize::try_from(*place).ok()?)?, value)),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The value itself, without an envelope.
+pub(super) fn untyped(value: &Value) -> &Value {
+    envelope(value).map_or(value, |(_, value)| value)
+}
+
 /// As `%T` prints it.
 pub(super) fn type_of(value: &Value) -> &'static str {
+    if let Some((of, value)) = envelope(value) {
+        // A value of another kind is one that the template was not seen to make.
+        let fits = match value {
+            Value::Int(_) => of == "int64",
+            Value::List(_) => of.starts_with("[]"),
+            Value::Map(_) => of.starts_with("map"),
+            Value::String(name) => moment::number_of(of, name).is_some(),
+            _ => false,
+        };
+        return if fits { of } else { type_of(value) };
+    }
     match value {
         Value::Nil => "<nil>",
         Value::Bool(_) => "bool",
         Value::Int(_) => "int",
-        Value::Uint(_) => "uint",
+        Value::Uint(_) => "uint64",
         Value::Float(_) => "float64",
         Value::String(_) => "string",
         Value::List(_) => "[]interface {}",
@@ -81,18 +125,21 @@ pub(super) fn type_of(value: &Value) -> &'static str {
 }
 
 pub(super) fn kind_of(value: &Value) -> &'static str {
-    match value {
+    let of = type_of(value);
+    match untyped(value) {
         Value::Nil => "invalid",
+        // Months and days of the week.
+        Value::String(_) if of != "string" => "int",
         Value::List(_) => "slice",
         Value::Map(_) if moment::of(value).is_some() => "struct",
         Value::Map(_) if Version::of(value).is_some() => "ptr",
         Value::Map(_) => "map",
-        other => type_of(other),
+        _ => of,
     }
 }
 
 pub(super) fn is_empty(value: &Value) -> bool {
-    !value.is_truthy()
+    !untyped(value).is_truthy()
 }
 
 /// Whether both are the same through and through.

@@ -22,7 +22,7 @@ fn extracted() -> Extracted<'static> {
     extracted
 }
 
-fn check(rows: &[(&str, &str)]) {
+pub(in crate::stages::gotemplate) fn check(rows: &[(&str, &str)]) {
     let extracted = extracted();
     for (text, want) in rows {
         let template = Template::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use jmespath::ast::Ast;
-use jmespath::{Context, DEFAULT_RUNTIME, Rcvar, Variable};
+use jmespath::{Context, Rcvar, Variable};
 
+use super::functions::RUNTIME;
 use super::paths::Paths;
 use crate::stages::{Value, gojson};
 
@@ -47,7 +48,7 @@ impl Expressions {
         };
         let tree: Rcvar = Arc::new(tree);
         found.extend(expressions.iter().map(|(ast, text)| {
-            let found = jmespath::interpret(&tree, ast, &mut Context::new(text, &DEFAULT_RUNTIME)).ok()?;
+            let found = jmespath::interpret(&tree, ast, &mut Context::new(text, &RUNTIME)).ok()?;
             Some(value(&found))
         }));
         true

@@ -110,8 +110,8 @@ impl Family {
     const MAX_SERIES: usize = 50_000;
 
     pub fn record(&self, labels: &LabelSet, action: Action, amount: f64, now: Instant) {
-        // A counter never falls, and once it is no number it would stay so.
-        if self.spec.kind == Kind::Counter && !(amount >= 0.0 && amount.is_finite()) {
+        // A counter never falls. That it may become infinite, or no number for good, is how Promtail counts.
+        if self.spec.kind == Kind::Counter && amount < 0.0 {
             return self.skip("negative");
         }
         let labels = self.shown(labels);
@@ -138,7 +138,8 @@ impl Family {
             Action::Observe => {
                 series.number += amount;
                 if let Kind::Histogram(bounds) = &self.spec.kind {
-                    series.counts[bounds.partition_point(|bound| *bound < amount)] += 1;
+                    // What is no number is above all bounds.
+                    series.counts[bounds.partition_point(|bound| *bound < amount || amount.is_nan())] += 1;
                 }
             }
         }

@@ -67,8 +67,11 @@ fn counters() {
         ("action: inc, match_all: true", &["", "x"], Some("2")),
         ("action: add, match_all: true, count_entry_bytes: true", &["12345", "é", ""], Some("7")),
         ("action: add, match_all: true", &["5"], None),
-        // Neither of these is an amount a counter could rise by.
-        ("action: add", &["v=3", "v=-1", "v=NaN", "v=inf"], Some("3")),
+        // A counter cannot fall.
+        ("action: add", &["v=3", "v=-1", "v=-1s", "v=-inf"], Some("3")),
+        ("action: add", &["v=0x1p4", "v=1_000", "v=0x1F", "v=1e400", "v=1__0"], Some("1016")),
+        ("action: add", &["v=3", "v=Infinity"], Some("inf")),
+        ("action: add", &["v=3", "v=nan", "v=1"], Some("NaN")),
     ] {
         let yaml = format!("[{VALUE}, {{metrics: {{m: {{type: counter, source: v, config: {{{config}}}}}}}}}]");
         let metric = want.map(|n| format!("promtail_custom_m{{app=\"x\"}} {n}"));
@@ -82,9 +85,9 @@ fn counters() {
 
 #[test]
 fn gauges() {
-    for (action, want) in [("set", "-1.5"), ("inc", "4"), ("dec", "-4"), ("add", "3.5"), ("SUB", "-3.5")] {
+    for (action, want) in [("set", "-1.5"), ("inc", "5"), ("dec", "-5"), ("add", "3.5"), ("SUB", "-3.5")] {
         let yaml = format!("[{VALUE}, {{metrics: {{m: {{type: Gauge, source: v, config: {{action: {action}}}}}}}}}]");
-        let shown = shown(&yaml, &["v=3", "v=2s", "v=text", "v=-1.5", "w=1"]);
+        let shown = shown(&yaml, &["v=3", "v=2s", "v=text", "v=0x10", "v=-1500ms", "w=1"]);
         assert_eq!(shown, [format!("promtail_custom_m{{app=\"x\"}} {want}")], "{action}");
     }
 }
@@ -102,6 +105,16 @@ fn histograms() {
             "promtail_custom_m_bucket{app=\"x\",le=\"+Inf\"} 4",
             "promtail_custom_m_sum{app=\"x\"} 101.5",
             "promtail_custom_m_count{app=\"x\"} 4",
+        ]
+    );
+    assert_eq!(
+        shown(&stage("{buckets: [.5, 010, 09, 1_0]}"), &["v=nan", "v=0x1p3", "v=8.5", "v=-inf", "v=1_0"])[..5],
+        [
+            "promtail_custom_m_bucket{app=\"x\",le=\"0.5\"} 1",
+            "promtail_custom_m_bucket{app=\"x\",le=\"8\"} 2",
+            "promtail_custom_m_bucket{app=\"x\",le=\"9\"} 3",
+            "promtail_custom_m_bucket{app=\"x\",le=\"10\"} 4",
+            "promtail_custom_m_bucket{app=\"x\",le=\"+Inf\"} 5",
         ]
     );
     let default = shown(&stage("{value: 1s}"), &lines);

@@ -7,7 +7,9 @@ use gotmpl::Value;
 use super::super::super::golayout::{Layout, Place, Stamp, Zone, Zones};
 use super::super::call::{Call, Outcome, expected, text};
 use super::super::moment;
+use super::super::show::{type_of, untyped};
 use super::{Function, function};
+use crate::model::gonumber::{parse_duration, parse_int};
 use crate::model::units::GoDuration;
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -81,20 +83,21 @@ fn ago(call: &Call<'_>) -> Outcome {
 }
 
 fn duration(call: &Call<'_>) -> Outcome {
-    let seconds = match call.any(0) {
-        Value::String(text) => text.parse().unwrap_or(0),
-        Value::Int(seconds) => *seconds,
+    // Only an `int64` counts: 95 as it stands in a template is an `int`.
+    let seconds = match (call.any(0), untyped(call.any(0))) {
+        (Value::String(text), _) => parse_int(text, 10).unwrap_or_else(|e| e.value(0)),
+        (of, Value::Int(seconds)) if type_of(of) == "int64" => *seconds,
         _ => 0,
     };
-    text(show(i128::from(seconds) * NANOS))
+    text(show(seconds.wrapping_mul(NANOS as i64).into()))
 }
 
 /// The largest unit there is a whole one of.
 fn round(call: &Call<'_>) -> Outcome {
-    let nanos = match call.any(0) {
-        Value::String(text) => nanos_of(text).unwrap_or(0),
-        Value::Int(nanos) => i128::from(*nanos),
-        value => moment::of(value).map_or(0, |stamp| between(&stamp, &now(call))),
+    let nanos = match (call.any(0), untyped(call.any(0))) {
+        (Value::String(text), _) => nanos_of(text).unwrap_or(0),
+        (of, Value::Int(nanos)) if type_of(of) == "int64" => i128::from(*nanos),
+        (_, value) => moment::of(value).map_or(0, |stamp| between(&stamp, &now(call))),
     };
     let units = [("y", 365 * 86_400), ("mo", 30 * 86_400), ("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
     let fits = units.iter().find(|(_, seconds)| nanos.abs() > seconds * NANOS);
@@ -110,12 +113,7 @@ fn between(earlier: &Stamp, later: &Stamp) -> i128 {
 
 /// A Go duration, which may be negative.
 fn nanos_of(text: &str) -> Option<i128> {
-    let (sign, amount) = match text.strip_prefix('-') {
-        Some(amount) => (-1, amount),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let GoDuration(duration) = amount.parse().ok()?;
-    Some(sign * i128::try_from(duration.as_nanos()).ok()?)
+    parse_duration(text).map(i128::from).ok()
 }
 
 fn show(nanos: i128) -> String {

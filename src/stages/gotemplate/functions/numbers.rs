@@ -6,13 +6,14 @@ use super::super::call::{Call, MAX_LIST, Outcome, list, text};
 use super::super::show::show;
 use super::decimal::Decimal;
 use super::{Function, function, variadic};
+use crate::model::gonumber::{parse_float, parse_int};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    function("atoi", 1, |c| Ok(Value::Int(c.text(0)?.parse().unwrap_or(0)))),
+    function("atoi", 1, |c| Ok(Value::Int(parse_int(c.text(0)?, 10).unwrap_or_else(|e| e.value(0))))),
     function("int", 1, |c| Ok(Value::Int(int_of(c.any(0))))),
     function("int64", 1, |c| Ok(Value::Int(int_of(c.any(0))))),
     function("float64", 1, |c| Ok(Value::Float(float_of(c.any(0))))),
-    function("toDecimal", 1, |c| Ok(Value::Int(i64::from_str_radix(&show(c.any(0)), 8).unwrap_or(0)))),
+    function("toDecimal", 1, |c| Ok(Value::Int(parse_int(&show(c.any(0)), 8).unwrap_or(0)))),
     function("add1", 1, |c| Ok(Value::Int(int_of(c.any(0)).wrapping_add(1)))),
     variadic("add", 0, |c| Ok(Value::Int(c.rest(0).iter().map(int_of).fold(0, i64::wrapping_add)))),
     function("sub", 2, |c| Ok(Value::Int(int_of(c.any(0)).wrapping_sub(int_of(c.any(1)))))),
@@ -41,9 +42,9 @@ pub(super) fn int_of(value: &Value) -> i64 {
     match value {
         Value::Int(n) => *n,
         Value::Uint(n) => *n as i64,
-        Value::Float(n) => *n as i64,
+        Value::Float(n) => whole(*n),
         Value::Bool(b) => i64::from(*b),
-        Value::String(text) => parse_int(text).unwrap_or(0),
+        Value::String(text) => parse_int(without_zeros(text), 0).unwrap_or(0),
         _ => 0,
     }
 }
@@ -54,38 +55,21 @@ pub(super) fn float_of(value: &Value) -> f64 {
         Value::Uint(n) => *n as f64,
         Value::Float(n) => *n,
         Value::Bool(b) => f64::from(*b),
-        Value::String(text) => text.parse().unwrap_or(0.0),
+        Value::String(text) => parse_float(text).unwrap_or(0.0),
         _ => 0.0,
     }
 }
 
-/// As Go reads a literal: `0x1f`, `0b1`, `017`, `1_000`; also `12.0`, but not `12.5`.
-fn parse_int(text: &str) -> Option<i64> {
-    let whole = match text.split_once('.') {
-        Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|b| b == b'0') => whole,
-        Some(_) => return None,
-        None => text,
-    };
-    let (sign, digits) = match whole.strip_prefix(['+', '-']) {
-        Some(digits) => (&whole[..1], digits),
-        None => ("", whole),
-    };
-    let lower = digits.to_ascii_lowercase();
-    let (radix, digits) = if let Some(hex) = lower.strip_prefix("0x") {
-        (16, hex)
-    } else if let Some(binary) = lower.strip_prefix("0b") {
-        (2, binary)
-    } else if let Some(octal) = lower.strip_prefix("0o") {
-        (8, octal)
-    } else if lower.len() > 1 && lower.starts_with('0') {
-        (8, &lower[1..])
-    } else {
-        (10, &*lower)
-    };
-    if digits.starts_with(['+', '-']) {
-        return None;
-    }
-    i64::from_str_radix(&format!("{sign}{}", digits.replace('_', "")), radix).ok()
+/// `12.0` is a whole number too, `12.5` is none.
+fn without_zeros(text: &str) -> &str {
+    let whole = text.trim_end_matches('0').strip_suffix('.');
+    whole.filter(|whole| whole.len() + 1 < text.len()).unwrap_or(text)
+}
+
+/// As the processor does it for Go: what is no 64-bit integer becomes the smallest one.
+fn whole(number: f64) -> i64 {
+    const BOUND: f64 = 9_223_372_036_854_775_808.0;
+    if (-BOUND..BOUND).contains(&number) { number as i64 } else { i64::MIN }
 }
 
 fn divide(call: &Call<'_>, by: fn(i64, i64) -> i64) -> Outcome {
@@ -155,4 +139,64 @@ fn seq(call: &Call<'_>) -> Outcome {
         _ => Vec::new(),
     };
     text(numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::tests::check;
+
+    /// Numbers in the forms of Go's literals, as texts and in templates.
+    #[test]
+    fn forms_of_numbers() {
+        check(&[
+            (
+                r#"{{ atoi "0x1F" }} {{ atoi "1_000" }} {{ atoi "+5" }} {{ atoi "-5" }} {{ atoi "99999999999999999999" }} {{ atoi "-99999999999999999999" }} {{ atoi "5.0" }} {{ atoi " 5" }} {{ atoi "017" }} {{ atoi "" }}"#,
+                "0 0 5 -5 9223372036854775807 -9223372036854775808 0 0 17 0",
+            ),
+            (
+                r#"{{ int "0x1F" }} {{ int64 "0X1f" }} {{ int "0b101" }} {{ int "0o17" }} {{ int "017" }} {{ int "0_7" }} {{ int "1_000" }} {{ int "1__0" }} {{ int "_1" }} {{ int "1_" }} {{ int "08" }} {{ int "-0x10" }} {{ int "+0x10" }}"#,
+                "31 31 5 15 15 7 1000 0 0 0 0 -16 16",
+            ),
+            (
+                r#"{{ int "12.0" }} {{ int "12.00" }} {{ int "12." }} {{ int ".0" }} {{ int "0.0" }} {{ int "1.0.0" }} {{ int "12.50" }} {{ int "100" }} {{ int "0x10.0" }} {{ int "1e3" }} {{ int "inf" }} {{ int " 5" }} {{ int "" }} {{ int "00" }}"#,
+                "12 12 0 0 0 0 0 100 16 0 0 0 0 0",
+            ),
+            (
+                r#"{{ int64 "9223372036854775807" }} {{ int64 "9223372036854775808" }} {{ int64 1e30 }} {{ int64 -1e30 }} {{ int64 (float64 "nan") }} {{ int64 (float64 "inf") }} {{ int 1.9 }} {{ int -1.9 }} {{ int nil }} {{ int true }} {{ int (list) }}"#,
+                "9223372036854775807 0 -9223372036854775808 -9223372036854775808 -9223372036854775808 -9223372036854775808 1 -1 0 1 0",
+            ),
+            (
+                r#"{{ float64 "0x1p-2" }} {{ float64 "0x1F" }} {{ float64 "1_000" }} {{ float64 "1_0.5" }} {{ float64 "inf" }} {{ float64 "-Infinity" }} {{ float64 "nan" }} {{ float64 "+nan" }} {{ float64 "1e400" }} {{ float64 "1e-400" }} {{ float64 "1." }} {{ float64 ".5" }} {{ float64 " 1" }} {{ float64 "0b1" }} {{ float64 "" }} {{ float64 true }} {{ float64 nil }}"#,
+                "0.25 0 1000 10.5 +Inf -Inf NaN 0 0 0 1 0.5 0 0 0 1 0",
+            ),
+            (
+                r#"{{ toDecimal "777" }} {{ toDecimal "8" }} {{ toDecimal "0777" }} {{ toDecimal "-17" }} {{ toDecimal "1_0" }} {{ toDecimal 777 }} {{ toDecimal "0o17" }} {{ toDecimal "" }} {{ toDecimal "1777777777777777777777" }}"#,
+                "511 0 511 -15 0 511 0 0 0",
+            ),
+            (
+                r#"{{ add "0x10" "010" "1_0" "0b1" }} {{ add 1.9 "2.0" }} {{ sub "0x10" "1" }} {{ mul "0x10" "2" }} {{ div "0x10" "0b10" }} {{ mod "0x11" "0x10" }} {{ max "0x10" 5 }} {{ min "0x10" 5 }} {{ add1 "0xf" }} {{ mul 9223372036854775807 2 }}"#,
+                "35 3 15 32 8 1 16 5 16 -2",
+            ),
+            (
+                r#"{{ addf "0x1p-2" "0.25" }} {{ mulf "1_0" "2" }} {{ divf "0x1p4" 3 }} {{ subf "1e1" "0x1p0" }} {{ maxf "0x1p4" 3 }} {{ minf "inf" 3 }} {{ floor "0x1.8p1" }} {{ ceil "1_0.2" }} {{ round "0x1.921fb54442d18p+1" 2 }} {{ add1f "0x1p0" }}"#,
+                "0.5 20 5.333333333333333 9 16 3 3 11 3.14 2",
+            ),
+            (
+                r#"{{ duration "95" }} {{ duration "0x10" }} {{ duration "1_0" }} {{ duration "-5" }} {{ duration "+5" }} {{ duration "99999999999999999999" }} {{ duration "1.5" }} {{ durationRound "1_0s" }} {{ durationRound "0x10h" }} {{ durationRound "-90m" }} {{ durationRound ".5h" }}"#,
+                "1m35s 0s 0s -5s 5s -1s 0s 0s 0s 1h 30m",
+            ),
+            (
+                r#"{{ seq 0x3 }} {{ until 0b11 }} {{ eq 0x10 16 }} {{ lt 1_0 11 }} {{ index (list "a" "b") 0x1 }} {{ slice (list 1 2 3) 0b1 }} {{ substr 0 0x2 "abc" }} {{ trunc 0b10 "abc" }} {{ repeat 0x2 "ab" }} {{ 0x1F }} {{ 1_000 }} {{ 0x1p-2 }} {{ 'a' }} {{ -0x10 }} {{ +5 }} {{ 1e2 }} {{ .5 }}"#,
+                "1 2 3 [0 1 2] true true b [2 3] ab ab abab 31 1000 0.25 97 -16 5 100 0.5",
+            ),
+            (
+                r#"{{ ternary 1 2 (gt (int "0x10") 15) }} {{ int64 "0x7fffffffffffffff" }} {{ int64 "0xffffffffffffffff" }}"#,
+                "1 9223372036854775807 0",
+            ),
+            (
+                r#"{{ dateModify "1_0s" (toDate "2006" "2024") }} {{ dateModify "0x1h" (toDate "2006" "2024") }} {{ dateModify "-1h" (toDate "2006" "2024") }} {{ dateModify ".5h" (toDate "2006" "2024") }} {{ dateModify "+1h" (toDate "2006" "2024") }}"#,
+                "2024-01-01 00:00:00 +0000 UTC 2024-01-01 00:00:00 +0000 UTC 2023-12-31 23:00:00 +0000 UTC 2024-01-01 00:30:00 +0000 UTC 2024-01-01 01:00:00 +0000 UTC",
+            ),
+        ]);
+    }
 }

@@ -3,12 +3,14 @@
 use gotmpl::Value;
 
 use super::super::call::{Call, text};
+use super::super::gofmt;
 use super::super::show::show;
 use super::{Function, variadic};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     variadic("print", 0, |c| text(print(c))),
     variadic("println", 0, |c| text(c.rest(0).iter().map(|v| show(v)).collect::<Vec<_>>().join(" ") + "\n")),
+    variadic("printf", 1, |c| text(gofmt::sprintf(c.text(0)?, c.rest(1))?)),
     variadic("html", 1, |c| text(gotmpl::html_escape(&one(c)))),
     variadic("js", 1, |c| text(gotmpl::js_escape(&one(c)))),
     variadic("urlquery", 1, |c| text(gotmpl::url_encode(&one(c)))),

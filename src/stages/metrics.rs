@@ -36,6 +36,9 @@
 //! Stages of several jobs may have a metric of one name: they count in the same series. With several clients the lines
 //! count as the first of them reads them.
 //!
+//! A metric shows at most 50,000 samples: so many series of a counter or a gauge, fewer of a histogram, which has a sample for
+//! each bucket and three more. Values of further label sets are skipped, and counted in `fantail_stage_metric_skipped_total`.
+//!
 //! Unlike Promtail: a negative amount for a counter is skipped, and counted in `fantail_stage_metric_skipped_total`,
 //! instead of ending the process; one name in two jobs, or a tenant, does not make `/metrics` fail.
 

@@ -46,7 +46,14 @@ pub(super) enum Kind {
 pub(super) struct Family {
     spec: Spec,
     skipped: IntCounterVec,
-    series: Mutex<LabelMap<Series>>,
+    series: Mutex<AllSeries>,
+}
+
+#[derive(Debug, Default)]
+struct AllSeries {
+    by_labels: LabelMap<Series>,
+    /// When it was last looked for idle ones because there were too many.
+    swept: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -106,8 +113,11 @@ impl Collector for CustomMetrics {
 }
 
 impl Family {
-    /// Series of one name: a label with a value per line must not take all memory.
-    const MAX_SERIES: usize = 50_000;
+    /// Samples of one name that `/metrics` shows: a label with a value per line must not take all memory. A histogram has one
+    /// for each bucket, and three more.
+    const MAX_SAMPLES: usize = 50_000;
+    /// Looking for idle series takes a while, and nothing has become idle since a moment ago.
+    const SWEEP: Duration = Duration::from_secs(1);
 
     pub fn record(&self, labels: &LabelSet, action: Action, amount: f64, now: Instant) {
         // A counter never falls. That it may become infinite, or no number for good, is how Promtail counts.
@@ -116,11 +126,14 @@ impl Family {
         }
         let labels = self.shown(labels);
         let mut all = lock(&self.series);
+        let AllSeries { by_labels: all, swept } = &mut *all;
         if !all.contains_key(&*labels) {
-            if all.len() >= Self::MAX_SERIES {
+            let is_full = all.len() >= self.max_series();
+            if is_full && swept.is_none_or(|at| now.saturating_duration_since(at) >= Self::SWEEP) {
+                *swept = Some(now);
                 all.retain(|_, series| !self.is_idle(series, now));
             }
-            if all.len() >= Self::MAX_SERIES {
+            if all.len() >= self.max_series() {
                 return self.skip("too_many_series");
             }
             let counts = match &self.spec.kind {
@@ -145,6 +158,13 @@ impl Family {
         }
     }
 
+    fn max_series(&self) -> usize {
+        match &self.spec.kind {
+            Kind::Counter | Kind::Gauge => Self::MAX_SAMPLES,
+            Kind::Histogram(bounds) => Self::MAX_SAMPLES / (bounds.len() + 3),
+        }
+    }
+
     fn skip(&self, reason: &str) {
         self.skipped.with_label_values(&[self.spec.name.as_str(), reason]).inc();
     }
@@ -165,6 +185,7 @@ impl Family {
 
     fn collect(&self, now: Instant) -> MetricFamily {
         let mut all = lock(&self.series);
+        let all = &mut all.by_labels;
         all.retain(|_, series| !self.is_idle(series, now));
         let mut family = MetricFamily::default();
         family.set_name(self.spec.name.clone());

@@ -177,3 +177,37 @@ fn what_is_idle_goes_away() {
     assert_eq!(text(&bench.registry), ["promtail_custom_long{app=\"x\"} 2", "promtail_custom_short{app=\"x\"} 1"]);
     bench.end(&mut |_| {});
 }
+
+/// A label with a value per line takes no more memory than so many samples; what is idle makes room.
+#[test]
+fn series_are_bounded_by_the_samples_they_show() {
+    for (kind, most) in [
+        ("Histogram, source: v, config: {buckets: [1, 2, 3, 4, 5, 6, 7]}", 5_000),
+        ("Gauge, source: v, config: {action: set}", 50_000),
+    ] {
+        let yaml = format!(
+            "[{{regex: {{expression: '^(?P<u>.*)=(?P<v>.*)$'}}}}, {{labels: {{u: }}}}, \
+             {{metrics: {{m: {{type: {kind}, max_idle_duration: 10s}}}}}}, {{labeldrop: [u]}}]"
+        );
+        let mut bench = Bench::of(&yaml);
+        let series = |bench: &Bench| {
+            let text = text(&bench.registry);
+            let shown = text.iter().filter(|line| line.starts_with("promtail_custom_m")).count();
+            let skipped =
+                text.iter().find_map(|line| line.strip_prefix("fantail_stage_metric_skipped_total")?.split_once("} "));
+            (shown, skipped.map_or(0, |(_, count)| count.parse().expect("a count")))
+        };
+        for n in 0..most + 100 {
+            bench.outcome(&format!("u{n}=1"));
+        }
+        let (shown, skipped) = series(&bench);
+        assert!((most..=50_000).contains(&shown), "{shown}");
+        assert_eq!(skipped, 100, "{kind}");
+        // One that is known is counted all the same.
+        bench.outcome("u0=5");
+        assert_eq!(series(&bench).1, 100);
+        bench.clock.advance(Duration::from_secs(11));
+        bench.outcome("new=1");
+        assert_eq!(series(&bench), (shown / most, 100));
+    }
+}

@@ -34,6 +34,7 @@ impl Needs {
                 types: Vec::new(),
                 loops: 0,
                 looped: false,
+                dot: None,
                 fractions: false,
             };
             walk.list(list)?;
@@ -59,12 +60,16 @@ impl Needs {
     }
 }
 
+/// A type that Go has and the engine has not, if it is one.
+type Type = Option<&'static str>;
+
 struct Walk<'n> {
     needs: &'n mut Needs,
     variables: Vec<SmolStr>,
     /// Those that hold what Go has a type of its own for. When a list of texts is in a variable, sprig's `sortAlpha` sorts
     /// it there.
     types: Vec<(SmolStr, &'static str)>,
+    dot: Type,
     loops: usize,
     /// There is some loop.
     looped: bool,
@@ -77,11 +82,12 @@ impl Walk<'_> {
             match node {
                 Node::List(list) => self.list(list)?,
                 Node::Action(action) => self.pipe(&mut action.pipe)?,
-                Node::If(branch) | Node::With(branch) => self.branch(branch)?,
+                Node::If(branch) => self.branch(branch, |_, dot| dot)?,
+                Node::With(branch) => self.branch(branch, |of, _| of)?,
                 Node::Range(branch) => {
                     self.looped = true;
                     self.loops += 1;
-                    self.branch(branch)?;
+                    self.branch(branch, |_, _| None)?;
                     self.loops -= 1;
                 }
                 Node::Template(template) => template.pipe.as_mut().map_or(Ok(()), |pipe| self.pipe(pipe))?,
@@ -96,10 +102,14 @@ impl Walk<'_> {
     }
 
     /// What is declared in a branch is gone behind it.
-    fn branch(&mut self, branch: &mut BranchNode) -> Result<(), String> {
+    /// `dot` says of which type the dot is in its body, of what stands behind its name and of what the dot was before.
+    fn branch(&mut self, branch: &mut BranchNode, dot: fn(Type, Type) -> Type) -> Result<(), String> {
         let known = self.variables.len();
         self.pipe(&mut branch.pipe)?;
+        let before = self.dot;
+        self.dot = dot(self.type_of_pipe(&branch.pipe.commands), before);
         self.list(&mut branch.body)?;
+        self.dot = before;
         branch.else_body.as_mut().map_or(Ok(()), |body| self.list(body))?;
         self.variables.truncate(known);
         Ok(())
@@ -172,7 +182,7 @@ impl Walk<'_> {
     }
 
     /// The type that Go has for what the last of these commands makes, if it is one that the engine has not.
-    fn type_of_pipe(&self, commands: &[CommandNode]) -> Option<&'static str> {
+    fn type_of_pipe(&self, commands: &[CommandNode]) -> Type {
         match &commands.last()?.args[..] {
             // A part of a list is of its type.
             [Expr::Identifier(_, name), list, ..] if name == "slice" || name == "mustSlice" => self.type_of(list),
@@ -182,9 +192,10 @@ impl Walk<'_> {
         }
     }
 
-    fn type_of(&self, expr: &Expr) -> Option<&'static str> {
+    fn type_of(&self, expr: &Expr) -> Type {
         match expr {
             Expr::Identifier(_, name) => type_made_by(name),
+            Expr::Dot(_) => self.dot,
             Expr::Pipe(_, pipe) => self.type_of_pipe(&pipe.commands),
             Expr::Variable(_, name, fields) if fields.is_empty() => {
                 self.types.iter().find(|(known, _)| known == name).map(|(_, of)| *of)

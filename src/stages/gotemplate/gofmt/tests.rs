@@ -222,6 +222,18 @@ fn as_go_prints() {
 fn types_that_functions_make() {
     check(&[
         (
+            r#"{{ with add 1 2 }}{{ printf "%s %T" . . }}{{ end }} {{ with $y := mul 2 3 }}{{ printf "%T %T" $y . }}{{ end }} {{ with "x" }}{{ printf "%T" . }}{{ end }} {{ with add 0 0 }}{{ else }}{{ printf "%T" .a }}{{ end }}"#,
+            "%!s(int64=3) int64 int64 int64 string string",
+        ),
+        (
+            r#"{{ with add 1 2 }}{{ if true }}{{ printf "%T" . }}{{ end }}{{ range until 2 }}{{ printf "%T" . }}{{ end }}{{ with 5 }}{{ printf "%T" . }}{{ end }}{{ printf "%T" . }}{{ . | printf "%d %s" 1 }}{{ end }} {{ range splitList "," .csv }}{{ printf "%T" . }}{{ end }}"#,
+            "int64intintintint641 %!s(int64=3) stringstringstringstring",
+        ),
+        (
+            r#"{{ with splitList "," .csv }}{{ printf "%T %#v" . (first .) }}{{ len . }}{{ end }} {{ range $i, $e := list (add 1 2) }}{{ $e }}{{ end }} {{ with (dict "a" 1) }}{{ printf "%T %d" . .a }}{{ end }}"#,
+            r#"[]string "b"4 3 map[string]interface {} 1"#,
+        ),
+        (
             r#"{{ printf "%T" (default 0 .n) }} {{ printf "%T" (default (int64 1) .nope) }} {{ printf "%T" (first (list (add 1 2))) }} {{ printf "%T" (index (list 1 (mul 2 3)) 1) }} {{ printf "%s" (default (add 1 2) .nope) }}"#,
             "string int64 int64 int64 %!s(int64=3)",
         ),

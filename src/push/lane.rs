@@ -1,6 +1,8 @@
 //! One way to Loki, for a tenant or for a stream of it: a push at a time, oldest first, until each entry's fate is known.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod pacing;
+
+use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -12,7 +14,7 @@ use super::apart::{Apart, Queue};
 use super::backoff::{Backoff, Pace, chance};
 use super::client::Endpoint;
 use super::metrics::OfHost;
-use super::pace::{Limit, Paces, Refusal};
+use super::pace::{Limit, Paces};
 use super::parts::{Part, Parts, Step};
 use super::probe::Probe;
 use super::status::Status;
@@ -341,33 +343,6 @@ impl Lane {
         answer
     }
 
-    /// Waits until Loki's limits let the part through, as far as they are known.
-    async fn keep_pace(&self, part: &Batch, alone: Option<u64>, road: &Road) {
-        // Its own limit first, which it waits for alone. Each is charged once, however long the other takes.
-        if alone.is_some() {
-            self.pay(part, alone, road).await;
-        }
-        let turn = road.paces().turn(&self.tenant, Instant::now());
-        let _turn = turn.lock().await;
-        self.pay(part, None, road).await;
-    }
-
-    async fn pay(&self, part: &Batch, lane: Option<u64>, road: &Road) {
-        loop {
-            let bytes = if lane.is_some() { part.last_stream_bytes() } else { part.bytes() };
-            let wait = road.paces().charge(&self.tenant, lane, bytes, Instant::now());
-            match wait {
-                None => return,
-                Some(wait) => tokio::time::sleep(wait).await,
-            }
-        }
-    }
-
-    fn slow_down(&self, refusal: Refusal, alone: Option<u64>, road: &Road) {
-        let rate = road.paces().refused(&self.tenant, alone, refusal, Instant::now());
-        road.say_slower(self.tenant(), refusal.of, rate);
-    }
-
     fn failed(&self, pace: Pace, why: &str, road: &Road) {
         road.say_failed(&self.tenant, self.place, pace, why);
     }
@@ -405,27 +380,12 @@ impl Lane {
         Fate::GivenUp
     }
 
-    /// Whose limit of rate a batch meets besides that of its tenant: that of the stream that leads the lane.
-    fn leader(&self, batch: &Batch) -> Option<u64> {
-        match self.place {
-            Place::Lane(number) if batch.is_led() => Some(number),
-            _ => None,
-        }
-    }
-
     fn is_apart(&self) -> bool {
         matches!(self.place, Place::Apart(_))
     }
 
     fn tenant(&self) -> &str {
         self.tenant.as_deref().unwrap_or_default()
-    }
-}
-
-impl Road {
-    // Nothing is called under the lock that could leave them half changed.
-    fn paces(&self) -> MutexGuard<'_, Paces> {
-        self.paces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

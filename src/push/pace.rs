@@ -133,6 +133,8 @@ pub(super) struct Paces<C: Clock = MonotonicClock> {
     batchsize: u32,
     clock: C,
     tenants: HashMap<Option<Arc<str>>, Tenant<C>>,
+    /// So many tenants may be known before those are forgotten that are idle.
+    room: usize,
 }
 
 #[derive(Debug)]
@@ -185,7 +187,7 @@ impl Paces {
 impl<C: Clock + Clone> Paces<C> {
     fn with_clock(limits: RateLimits, batchsize: usize, clock: C) -> Self {
         let batchsize = u32::try_from(batchsize).unwrap_or(u32::MAX / 2);
-        Self { limits, batchsize, clock, tenants: HashMap::new() }
+        Self { limits, batchsize, clock, tenants: HashMap::new(), room: 0 }
     }
 
     /// How long to wait before so many bytes may go, either because of the tenant's limit or, with the lane of a push that
@@ -201,6 +203,9 @@ impl<C: Clock + Clone> Paces<C> {
         self.make_room(now);
         let (clock, batchsize, limits) = (self.clock.clone(), self.batchsize, self.limits);
         let tenant = self.tenant(tenant, now);
+        if lane.is_some() && tenant.streams.len() > MANY {
+            tenant.streams.retain(|_, bucket| now.saturating_duration_since(bucket.touched) < RECOVERY);
+        }
         let bucket = match lane {
             None => &mut tenant.bucket,
             Some(lane) => tenant.streams.entry(lane).or_insert_with(|| {
@@ -258,7 +263,7 @@ impl<C: Clock + Clone> Paces<C> {
     }
 
     fn tenant(&mut self, name: &Option<Arc<str>>, now: Instant) -> &mut Tenant<C> {
-        let Self { limits, batchsize, clock, tenants } = self;
+        let Self { limits, batchsize, clock, tenants, .. } = self;
         let tenant = tenants.entry(name.clone()).or_insert_with(|| {
             let bucket = Bucket::new(Pace::new(limits.ingestion(), now), *batchsize, clock, now);
             let stream = Pace::new(limits.stream(), now);
@@ -268,13 +273,17 @@ impl<C: Clock + Clone> Paces<C> {
         tenant
     }
 
+    /// Forgets those that had nothing to send lately, unless a limit was named for them that still holds.
     fn make_room(&mut self, now: Instant) {
-        let recent = |touched: Instant| now.saturating_duration_since(touched) < TRUE_FOR;
-        if self.tenants.len() > MANY {
-            self.tenants.retain(|_, tenant| recent(tenant.touched));
-        }
-        for tenant in self.tenants.values_mut().filter(|tenant| tenant.streams.len() > MANY) {
-            tenant.streams.retain(|_, bucket| now.saturating_duration_since(bucket.touched) < RECOVERY);
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let is_limited = |pace: &Pace| pace.refused.is_some_and(|(_, at)| since(at) < TRUE_FOR);
+        if self.tenants.len() > self.room.max(MANY) {
+            self.tenants.retain(|_, tenant| {
+                let limited = is_limited(&tenant.bucket.pace) || is_limited(&tenant.stream);
+                since(tenant.touched) < if limited { TRUE_FOR } else { RECOVERY }
+            });
+            // Not before there are twice as many is it worth looking again.
+            self.room = self.tenants.len() * 2;
         }
     }
 }

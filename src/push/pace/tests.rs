@@ -183,6 +183,19 @@ fn tenants_and_streams_made_of_lines_do_not_add_up() {
 }
 
 #[test]
+fn a_limit_that_was_named_is_not_forgotten_because_of_other_tenants() {
+    let mut world = World::new("{}");
+    world.refused(Limit::Stream, Some(1 << 20));
+    for n in 0..5 * MANY as u64 {
+        let (tenant, now) = (Some(Arc::from(n.to_string())), world.now());
+        world.paces.charge(&tenant, None, 100, now);
+        world.pass(Duration::from_millis(50));
+    }
+    assert!(world.paces.tenants.len() < 3 * MANY, "{}", world.paces.tenants.len());
+    assert!(world.sends(10) < 11.5);
+}
+
+#[test]
 fn what_would_never_get_through_is_refused() {
     for limits in [
         "{per_stream_rate_limit: 1KB}",

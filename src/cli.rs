@@ -5,6 +5,7 @@ mod flags;
 mod help;
 mod logging;
 mod panics;
+mod seccomp;
 mod table;
 
 use std::fmt;
@@ -81,6 +82,9 @@ fn start(flags: &Flags, config: Config, warnings: &[String]) -> ExitCode {
         tracing::warn!("{warning}");
     }
     descriptors::raise();
+    if flags.on("security.seccomp") {
+        seccomp::install();
+    }
     // Whoever comes first decides for the whole process; nobody else installs one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let options = agent::Options { dry_run: flags.on("dry-run"), stdin: config.target_config.stdin };

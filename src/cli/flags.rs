@@ -59,8 +59,11 @@ impl Flags {
     }
 
     /// Whether this boolean flag is on.
+    /// As it was given, or else as its default is.
     pub(crate) fn on(&self, name: &str) -> bool {
-        self.given.get(name).is_some_and(|(_, value)| boolean(value) == Some(true))
+        let default = || table::all().find(|flag| flag.name == name).map_or("", |flag| flag.default);
+        let value = self.given.get(name).map_or_else(default, |(_, value)| value);
+        boolean(value) == Some(true)
     }
 
     pub(crate) fn text(&self, name: &str) -> &str {

@@ -75,6 +75,16 @@ pub(crate) const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        title: "Security",
+        flags: &[flag(
+            "security.seccomp",
+            Bool,
+            "true",
+            Program,
+            "have the kernel refuse system calls that are never needed",
+        )],
+    },
+    Group {
         title: "Trying things out",
         flags: &[
             flag("dry-run", Bool, "false", Program, "print entries instead of sending them; remember no positions"),

@@ -161,6 +161,11 @@ scrape_configs:
         self.path("promtail.yaml")
     }
 
+    /// The running agent's process.
+    pub fn id(&self) -> u32 {
+        self.agent.as_ref().expect("started").id()
+    }
+
     pub fn start(&mut self, config: &Path) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fantail"));
         self.start_as(command.arg(format!("-config.file={}", config.display())));

@@ -34,7 +34,12 @@ fn manifests_are_accepted() {
         }
     }
 
-    let applied = kubectl(&["apply", "-k", "manifests", "--dry-run=server"]).stdout;
-    let applied = String::from_utf8_lossy(&applied);
-    assert!(applied.contains("daemonset.apps/fantail"), "{applied}");
+    for folder in ["manifests", "manifests/overlays/read-all"] {
+        let applied = kubectl(&["apply", "-k", folder, "--dry-run=server"]).stdout;
+        let applied = String::from_utf8_lossy(&applied);
+        assert!(applied.contains("daemonset.apps/fantail"), "{folder}: {applied}");
+        let rendered = kubectl(&["kustomize", folder]).stdout;
+        let reads_all = String::from_utf8_lossy(&rendered).contains("DAC_READ_SEARCH");
+        assert_eq!(reads_all, folder != "manifests", "{folder}");
+    }
 }

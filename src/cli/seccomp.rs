@@ -1,0 +1,132 @@
+//! System calls that the agent never makes are refused by the kernel from the start on, so that whoever takes the process over
+//! has less to use. What each of them would allow is in `docs/security.md`.
+//!
+//! It is a list of what is forbidden, not of what is allowed: another libc or another kernel must not stop the agent.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+
+/// Running programs, reaching other processes, files by handle, mounts and namespaces, the kernel itself, and its clock.
+const FORBIDDEN: &[libc::c_long] = &[
+    // Other programs and processes.
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_kcmp,
+    // Files around every check of a path.
+    libc::SYS_open_by_handle_at,
+    libc::SYS_chroot,
+    libc::SYS_pivot_root,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_mount_setattr,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_mknodat,
+    libc::SYS_quotactl,
+    // Namespaces.
+    libc::SYS_setns,
+    libc::SYS_unshare,
+    // Keys of the kernel.
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    // What has had the most holes.
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_personality,
+    // The machine.
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_acct,
+    libc::SYS_syslog,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_adjtimex,
+    libc::SYS_clock_adjtime,
+];
+
+/// Forbids them to this thread and to all that it starts, for good, and says so. A kernel that cannot do it is said as well,
+/// and the agent goes on.
+pub(super) fn install() {
+    match apply() {
+        Ok(()) => {
+            tracing::info!(forbidden = FORBIDDEN.len(), "seccomp: system calls that are never needed are refused")
+        }
+        Err(error) => tracing::warn!(error, "seccomp is not available here, going on without it"),
+    }
+}
+
+fn apply() -> Result<(), String> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|e| e.to_string())?;
+    // No rule about arguments: the call is refused whatever they are.
+    let rules: BTreeMap<i64, _> = FORBIDDEN.iter().map(|call| (*call, Vec::new())).collect();
+    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).map_err(|e| e.to_string())?;
+    let program: BpfProgram = filter.try_into().map_err(|e: seccompiler::BackendError| e.to_string())?;
+    seccompiler::apply_filter(&program).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::process::Command;
+
+    use super::*;
+
+    /// A filter holds for the thread that installs it and for those that it starts: for no other test.
+    fn within<T: Send + 'static>(tried: impl FnOnce() -> T + Send + 'static) -> T {
+        let thread = std::thread::spawn(|| {
+            apply().expect("this kernel knows seccomp");
+            // What is started later is bound by it as well.
+            std::thread::spawn(tried).join().expect("it does not panic")
+        });
+        thread.join().expect("it does not panic")
+    }
+
+    #[test]
+    fn no_program_is_started_and_no_root_is_changed() {
+        let (program, root) = within(|| {
+            let program = Command::new("/bin/true").status().map_err(|error| error.kind());
+            (program, std::os::unix::fs::chroot("/").map_err(|error| error.kind()))
+        });
+        assert_eq!(program.expect_err("it is refused"), ErrorKind::PermissionDenied);
+        assert_eq!(root.expect_err("it is refused"), ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn what_the_agent_does_goes_on() {
+        let done = within(|| -> std::io::Result<Vec<u8>> {
+            let dir = tempfile::tempdir()?;
+            let (file, renamed) = (dir.path().join("a"), dir.path().join("b"));
+            std::fs::write(&file, b"line\n")?;
+            std::fs::rename(&file, &renamed)?;
+            std::os::unix::fs::symlink(&renamed, &file)?;
+            let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+            let _connected = std::net::TcpStream::connect(listener.local_addr()?)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+            runtime.block_on(async { tokio::time::sleep(std::time::Duration::from_millis(1)).await });
+            std::fs::read(file)
+        });
+        assert_eq!(done.expect("nothing of it is refused"), b"line\n");
+    }
+}

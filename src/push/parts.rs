@@ -6,7 +6,8 @@
 //! - *Nothing is parted at full speed on suspicion.* A server that fails answers each part as it answered the whole. Only once
 //!   a part was stored is it known that the refusals are about what is sent; until then each pause is followed by one attempt, with
 //!   less and less.
-//! - *A stream is sent oldest first.* Parts of one stream keep their order; what is set apart takes its younger parts along.
+//! - *A stream is sent oldest first.* Parts of one stream keep their order; what is set apart takes its younger parts along. Only
+//!   while it is looked for a single entry that is refused, younger ones are tried, right after the oldest was refused.
 //! - *Only an entry that is refused alone, while others of its stream are stored, and then once more, is discarded*, if the
 //!   answer gives no reason that Loki is known to give. Whatever else is refused waits.
 
@@ -18,8 +19,12 @@ use crate::batch::{Batch, StreamKey};
 /// After so many refusals in a row it is no longer believed that they are about what is sent.
 const DOUBT: u32 = 16;
 
-/// How many single entries are tried of a stream of which nothing is stored.
-const MOST_SINGLE: usize = 64;
+/// How many streams of a push, or entries of a stream, are tried alone while nothing is stored. Each is a push more once the
+/// server is well again.
+const MOST_ALONE: usize = 4;
+
+/// And one more at every so manieth refusal.
+const ONE_MORE: u32 = 8;
 
 /// How often an entry is asked about alone, after others of its stream were stored, before it is discarded.
 const STRIKES: u32 = 3;
@@ -176,17 +181,21 @@ impl Parts {
                     self.again(part);
                     Step::Pause
                 }
-                (false, false) => {
+                (false, false) if self.may_try_alone(|part| part.batch.streams() == 1) => {
                     let proven = part.batch.proven_stream();
                     self.narrow(part, |batch| batch.split_stream(proven));
                     if first { Step::Next } else { Step::Pause }
                 }
+                (false, false) => self.rotate(part),
             };
         }
         if is_proven && !self.apart {
             let key = part.batch.stream_keys().next();
             let is_odd = part.is_odd || key.is_some_and(|key| self.stored_streams.contains(&key));
-            return Step::SetApart(Part { is_odd, ..part });
+            self.again(Part { is_odd, ..part });
+            // What is held of the stream is older; the rest follows the first one where it goes.
+            self.restore_held();
+            return self.queue.pop_front().map_or(Step::Next, Step::SetApart);
         }
         let others = !self.apart && self.queue.iter().any(|other| !is_same_stream(other, &part));
         if scope == Scope::Entries && !others { self.refused_entries(part, first) } else { self.rotate(part) }
@@ -198,11 +207,12 @@ impl Parts {
             if self.stored {
                 return self.halve_or_again(part, Step::Next);
             }
-            if self.singles() < MOST_SINGLE {
-                self.narrow(part, Batch::split_first_entry);
-                return if first { Step::Next } else { Step::Pause };
+            match self.may_try_alone(|part| part.batch.entries() == 1) {
+                true => self.narrow(part, Batch::split_first_entry),
+                false => self.again(part),
             }
-            return self.rotate(part);
+            self.restore_held();
+            return if first { Step::Next } else { Step::Pause };
         }
         part.is_odd |= self.stored;
         part.strikes += u32::from(part.is_odd);
@@ -210,13 +220,23 @@ impl Parts {
             return Step::Discard(part);
         }
         // Not at once twice in a row: what is wrong for a moment is to pass.
-        let step = if part.strikes == 1 { Step::Next } else { Step::Pause };
+        let is_last = self.queue.is_empty();
+        let pauses = part.strikes > 1 || (part.strikes == 0 && is_last);
         self.held.push(part);
-        step
+        if pauses { Step::Pause } else { Step::Next }
     }
 
-    fn singles(&self) -> usize {
-        self.held.len() + self.queue.iter().filter(|part| part.batch.entries() == 1).count()
+    /// Whether one more of these may be tried alone though nothing is stored.
+    fn may_try_alone(&self, is_alone: impl Fn(&Part) -> bool) -> bool {
+        let alone = self.queue.iter().chain(&self.held).filter(|part| is_alone(part)).count();
+        alone < MOST_ALONE || self.in_a_row.is_multiple_of(ONE_MORE)
+    }
+
+    /// What is held is asked about next, the oldest first.
+    fn restore_held(&mut self) {
+        for part in std::mem::take(&mut self.held).into_iter().rev() {
+            self.queue.push_front(part);
+        }
     }
 
     fn wait_apart(&mut self, part: Part) -> Step {
@@ -246,10 +266,12 @@ impl Parts {
         }
     }
 
-    /// The other streams are tried before this one is again.
+    /// Other streams are tried before those of this part are again.
     fn rotate(&mut self, part: Part) -> Step {
-        let (own, others): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.queue).into_iter().partition(|other| is_same_stream(other, &part));
+        let keys: HashSet<StreamKey> = part.batch.stream_keys().collect();
+        let (own, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.queue)
+            .into_iter()
+            .partition(|other| other.batch.stream_keys().any(|key| keys.contains(&key)));
         self.queue = others.into();
         // What is held of a stream is older than the rest of it.
         self.queue.extend(std::mem::take(&mut self.held));

@@ -257,7 +257,7 @@ async fn a_page_instead_of_lokis_answer_is_no_delivery() {
 /// Whatever the answers are, and whatever was parted and set apart because of them.
 #[tokio::test]
 async fn answers_at_random_lose_nothing_and_turn_nothing_around() {
-    for seed in 1..8_u64 {
+    for seed in 1..12_u64 {
         let loki = FakeLoki::start(move |push, before| {
             // A third of the answers is a success; which ones depends on the streams as well.
             let streams = push.streams.iter().map(|(labels, _)| labels.len()).sum::<usize>();
@@ -295,5 +295,64 @@ async fn answers_at_random_lose_nothing_and_turn_nothing_around() {
         seen.dedup();
         assert_eq!(seen.len(), 80);
         assert_eq!(running.status.refused_streams(), 0);
+    }
+}
+
+/// For an answer that may be about a single entry younger ones are tried; yet a server that is well again when the oldest is asked
+/// about gets all of them in order.
+#[tokio::test]
+async fn a_stream_keeps_its_order_while_an_entry_is_looked_for() {
+    for (refusals, streams) in [(1, 1), (2, 1), (7, 1), (20, 1), (1, 6), (7, 6), (30, 6)] {
+        let well = AtomicBool::new(false);
+        let loki = FakeLoki::start(move |push, before| {
+            let oldest = push.streams.iter().any(|(_, lines)| lines.iter().any(|line| line == "line 000"));
+            if before >= refusals && oldest {
+                well.store(true, Ordering::Relaxed);
+            }
+            if well.load(Ordering::Relaxed) { Reply::Status(204) } else { full(400, "no reason that anybody knows") }
+        });
+        let mut running = start(&soon(&loki));
+        for stream in 0..streams {
+            for n in 0..50 {
+                running.add(&format!("stream-{stream}"), &[&format!("line {n:03}")]);
+            }
+        }
+        running.flush();
+        running.settled().await;
+        let stored = loki.pushes();
+        for stream in 0..streams {
+            let name = format!("stream-{stream}");
+            let mut lines: Vec<String> = Vec::new();
+            // The last push with a line is the one that was stored.
+            for n in 0..50 {
+                let line = format!("line {n:03}");
+                let at = stored.iter().rposition(|push| {
+                    push.streams.iter().any(|(labels, lines)| labels.contains(&name) && lines.contains(&line))
+                });
+                lines.push(format!("{:05}", at.expect("it was pushed")));
+            }
+            assert!(lines.is_sorted(), "{refusals} {name}: {lines:?}");
+        }
+        assert_eq!((running.sent(), running.dropped("ingester_error")), (50 * streams as u64, 0));
+        assert!(loki.pushes().len() < refusals + 40, "{refusals}: {}", loki.pushes().len());
+    }
+}
+
+/// An outage is over with few pushes more than it would have taken without.
+#[tokio::test]
+async fn a_long_outage_does_not_end_in_a_push_for_each_stream() {
+    for status in [503, 400, 403] {
+        let loki = FakeLoki::start(move |_, before| match before {
+            0..100 => full(status, "nobody is at home"),
+            _ => Reply::Status(204),
+        });
+        let mut running = start(&soon(&loki));
+        for stream in 0..200 {
+            running.add(&format!("stream-{stream}"), &["one", "two"]);
+        }
+        running.flush();
+        running.settled().await;
+        assert_eq!((running.sent(), running.dropped("ingester_error")), (400, 0), "{status}");
+        assert!(loki.pushes().len() < 100 + 30, "{status}: {}", loki.pushes().len());
     }
 }

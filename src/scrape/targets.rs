@@ -3,12 +3,15 @@
 use std::fmt;
 
 use super::Job;
-use crate::model::{LabelSet, Labels, NO_TARGETS, Target, is_valid_label_name, pod};
+use crate::model::{LabelSet, Labels, NO_TARGETS, Owner, Target, is_valid_label_name, pod};
 use crate::relabel::Verdict;
-use crate::tail::Glob;
+use crate::tail::{Glob, escape};
 
 /// Its job cannot read files as the config says.
 pub(super) const UNREADABLE: &str = "unreadable";
+
+/// The longest name of a directory, in bytes.
+const NAME_MAX: usize = 255;
 
 /// Why a discovered target is not tailed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,14 +65,21 @@ pub(super) fn resolve(job: &Job, discovered: &Labels, hostname: &str) -> Result<
         labels = default_labels(discovered);
     }
     let labels = LabelSet::new(labels.into_iter().map(|(name, value)| (loki_name(name), value)));
-    Ok(Target { job: job.name.clone(), discovered: discovered.clone(), labels, path, exclude, defaulted })
+    let owner = Owner::of(discovered);
+    Ok(Target { job: job.name.clone(), discovered: discovered.clone(), labels, path, exclude, defaulted, owner })
 }
 
-/// Where the kubelet keeps a container's logs; a static pod's directory is named by its config hash.
+/// Where the kubelet keeps a container's logs. A static pod's directory is named by its config hash; any pod may have that
+/// annotation, so it hides no directory that is named by the uid. What comes from the pod is taken to the letter.
 fn default_path(discovered: &Labels) -> Option<String> {
     let get = |name| discovered.get(name).map(String::as_str).filter(|v| !v.is_empty());
-    let id = get(pod::CONFIG_HASH).or(get(pod::UID))?;
-    let container = get(pod::CONTAINER)?;
+    let container = escape(get(pod::CONTAINER)?);
+    let uid = get(pod::UID).map(escape);
+    let hash = get(pod::CONFIG_HASH).filter(|hash| !hash.contains('/') && hash.len() <= NAME_MAX).map(escape);
+    let id = match (hash, uid) {
+        (Some(hash), Some(uid)) => format!("{{{hash},{uid}}}"),
+        (hash, uid) => hash.or(uid)?,
+    };
     Some(format!("/var/log/pods/*{id}/{container}/*.log"))
 }
 

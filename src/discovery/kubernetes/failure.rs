@@ -49,7 +49,7 @@ impl Reason {
                 "check that the API server can be reached from here: address, network policy, certificates"
             }
             Reason::Unauthorized => "check the token or the certificate: the API server does not know who is asking",
-            Reason::Forbidden => "bind the service account to a ClusterRole that may get, list and watch pods",
+            Reason::Forbidden => "bind the service account to a ClusterRole that may list and watch pods",
             Reason::Gone | Reason::Busy => "nothing: it is asked again",
             Reason::Answer => "check selectors and namespaces, and that the address is that of a Kubernetes API",
         }

@@ -112,3 +112,31 @@ fn loki_name(name: String) -> String {
     }
     fixed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_from_a_pod_is_a_literal_in_its_path() {
+        for (hash, path) in [
+            (None, "/var/log/pods/*u-1/app/*.log"),
+            (Some(""), "/var/log/pods/*u-1/app/*.log"),
+            (Some("c0ffee"), "/var/log/pods/*{c0ffee,u-1}/app/*.log"),
+            (Some("*,{a}!"), r"/var/log/pods/*{\*\,\{a\}\!,u-1}/app/*.log"),
+            (Some("/../x"), "/var/log/pods/*u-1/app/*.log"),
+        ] {
+            let mut labels: Labels =
+                [(pod::UID, "u-1"), (pod::CONTAINER, "app")].map(|(n, v)| (n.to_string(), v.to_string())).into();
+            labels.extend(hash.map(|hash| (pod::CONFIG_HASH.to_string(), hash.to_string())));
+            assert_eq!(default_path(&labels).as_deref(), Some(path), "{hash:?}");
+            let glob = Glob::new(path).expect("a glob");
+            let folder = |id: &str| format!("/var/log/pods/ns_p_{id}/app/0.log");
+            assert!(glob.matches(folder("u-1").as_ref()), "{hash:?}");
+            assert!(!glob.matches(folder("other").as_ref()), "{hash:?}");
+            if let Some(hash) = hash.filter(|hash| !hash.contains('/')) {
+                assert_eq!(glob.matches(folder(hash).as_ref()), !hash.is_empty(), "{hash:?} itself");
+            }
+        }
+    }
+}

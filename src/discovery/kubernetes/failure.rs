@@ -4,6 +4,8 @@ use std::error::Error;
 
 use kube::core::Status;
 
+use super::bounded::TOO_LONG;
+
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) reason: Reason,
@@ -84,6 +86,9 @@ impl Failure {
             kube::Error::Auth(_) => Reason::Credentials,
             _ => Reason::Connection,
         };
+        if !matches!(error, kube::Error::Api(_)) && chain(&error).contains(TOO_LONG) {
+            return Self { reason: Reason::Answer, error: chain(&error), resumable: false };
+        }
         let text = match &error {
             kube::Error::Api(status) => said(status),
             _ => chain(&error),

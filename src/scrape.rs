@@ -8,6 +8,7 @@ mod bell;
 mod budget;
 mod desk;
 mod metrics;
+mod ownership;
 mod post;
 mod print;
 mod rates;
@@ -21,6 +22,7 @@ mod times;
 mod unread;
 mod watch;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Waker;
 use std::thread::JoinHandle;
@@ -65,6 +67,8 @@ pub struct Config {
     pub max_poll: Option<Duration>,
     /// Of the disk, what deleted files may hold that are still to be read.
     pub deleted_files_limit: u64,
+    /// Where pods' logs are, each in a folder of its pod that targets of other pods do not read; None: they do.
+    pub pod_logs: Option<PathBuf>,
     /// `limits_config.readline_rate`, if enabled.
     pub rate: Option<Rate>,
     /// Entries are printed, not sent.

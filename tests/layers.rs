@@ -17,11 +17,13 @@ const LAYERS: [&[&str]; 5] = [
 const NEIGHBOURS: [(&str, &str); 3] = [("metrics", "model"), ("agent", "config"), ("main", "cli")];
 
 /// Where a crate may be used. One that is not listed is free.
-const HOMES: [(&str, &[&str]); 16] = [
+const HOMES: [(&str, &[&str]); 19] = [
     ("axum", &["server"]),
     ("clap", &["cli"]),
     ("flate2", &["tail"]),
     ("gotmpl", &["stages"]),
+    ("http", &["discovery"]),
+    ("http_body", &["discovery"]),
     ("k8s_openapi", &["discovery"]),
     ("kube", &["discovery"]),
     ("maxminddb", &["stages"]),
@@ -35,6 +37,7 @@ const HOMES: [(&str, &[&str]); 16] = [
     ("sha3", &["stages"]),
     // A batch is compressed where it is finished; the compressor's memory is kept by the lane that sends it.
     ("snap", &["batch", "push"]),
+    ("tower", &["discovery"]),
     // The parts decide without waiting: nothing async below the loops.
     ("tokio", &["discovery", "scrape", "push", "server", "agent", "cli"]),
 ];

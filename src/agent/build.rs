@@ -15,6 +15,9 @@ use crate::stages;
 use crate::tail::{self, Compression, Encoding};
 use crate::{positions, push};
 
+/// Where the kubelet keeps pods' logs.
+const POD_LOGS: &str = "/var/log/pods";
+
 pub(super) fn positions(config: &Config, options: Options) -> positions::Config {
     positions::Config {
         filename: config.positions.filename.as_str().into(),
@@ -82,6 +85,7 @@ pub(super) fn scrape(config: &Config, options: Options, hostname: String) -> scr
         min_poll: watch.min_poll_frequency.0,
         max_poll: watch.max_poll_frequency.map(|most| most.0),
         deleted_files_limit: config.target_config.deleted_files_limit.0,
+        pod_logs: (!config.target_config.foreign_pod_logs).then(|| POD_LOGS.into()),
         rate: rate(&config.limits_config),
         dry_run: options.dry_run,
     }

@@ -72,11 +72,19 @@ pub struct TargetConfig {
     pub stdin: bool,
     /// Of the disk, what deleted files may hold that are still to be read, per client.
     pub deleted_files_limit: ByteSize,
+    /// A pod's target may read the folders of other pods' logs, where its path leads there.
+    #[serde(deserialize_with = "units::bool")]
+    pub foreign_pod_logs: bool,
 }
 
 impl Default for TargetConfig {
     fn default() -> Self {
-        Self { sync_period: GoDuration(Duration::from_secs(10)), stdin: false, deleted_files_limit: ByteSize(1 << 30) }
+        Self {
+            sync_period: GoDuration(Duration::from_secs(10)),
+            stdin: false,
+            deleted_files_limit: ByteSize(1 << 30),
+            foreign_pod_logs: false,
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 //! forgetting where the watch was, takes no target away: what is tailed goes on.
 
 mod backoff;
+mod bounded;
 mod client;
 mod config;
 mod failure;

@@ -43,6 +43,39 @@ pub struct Target {
     pub exclude: Option<String>,
     /// The pod defaults decided the path: see [`pod`].
     pub defaulted: bool,
+    /// Whose folders below that of pods' logs it may read; None: anybody's.
+    pub owner: Option<Owner>,
+}
+
+/// A pod, as the kubelet names the folder of its logs: `<namespace>_<pod>_<uid>`, of a static pod `<namespace>_<pod>_<hash>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    namespace: String,
+    pod: String,
+    uid: String,
+    /// An annotation, and so what any user writes: it names no other pod's folder, since the rest of the name is fixed.
+    config_hash: String,
+}
+
+impl Owner {
+    /// None: what was discovered is no pod.
+    pub fn of(discovered: &Labels) -> Option<Self> {
+        let get = |name: &str| discovered.get(name).cloned().unwrap_or_default();
+        discovered.contains_key(pod::NAME).then(|| Self {
+            namespace: get(pod::NAMESPACE),
+            pod: get(pod::NAME),
+            uid: get(pod::UID),
+            config_hash: get(pod::CONFIG_HASH),
+        })
+    }
+
+    /// Whether the folder `name` below that of pods' logs is this pod's.
+    pub fn owns(&self, name: &str) -> bool {
+        // From the left: no namespace and no pod has `_` in its name, but a hash may.
+        let mut parts = name.splitn(3, '_');
+        let id = |id: &str| !id.is_empty() && (id == self.uid || id == self.config_hash);
+        parts.next() == Some(&self.namespace) && parts.next() == Some(&self.pod) && parts.next().is_some_and(id)
+    }
 }
 
 /// Names of the labels that discovery of pods sets and the pod defaults read.

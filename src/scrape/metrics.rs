@@ -19,6 +19,7 @@ pub(super) struct Metrics {
     lost_bytes: IntCounterVec,
     positions_errors: IntCounter,
     read_errors: IntCounter,
+    refused_folders: IntCounter,
 }
 
 impl Metrics {
@@ -39,6 +40,13 @@ impl Metrics {
                 IntCounter::new("fantail_positions_errors_total", "Failed writes of the positions file or its journal"),
             ),
             read_errors: register(registry, IntCounter::new("fantail_read_errors_total", "Failed reads of log files")),
+            refused_folders: register(
+                registry,
+                IntCounter::new(
+                    "fantail_refused_folders_total",
+                    "Folders of other pods' logs that a pod's target led to and that were not read",
+                ),
+            ),
         }
     }
 
@@ -48,6 +56,10 @@ impl Metrics {
 
     pub fn lost(&self, bytes: u64, reason: &str) {
         self.lost_bytes.with_label_values(&[reason]).inc_by(bytes);
+    }
+
+    pub fn refused_folders(&self, count: usize) {
+        self.refused_folders.inc_by(count as u64);
     }
 
     pub fn positions_error(&self) {

@@ -233,6 +233,7 @@ impl Scout {
             path: "stdin".into(),
             exclude: None,
             defaulted: false,
+            owner: None,
         });
         let log = self.next;
         self.next += 1;

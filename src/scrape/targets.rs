@@ -3,12 +3,15 @@
 use std::fmt;
 
 use super::Job;
-use crate::model::{LabelSet, Labels, NO_TARGETS, Target, loki_label_name, pod};
+use crate::model::{LabelSet, Labels, NO_TARGETS, Owner, Target, loki_label_name, pod};
 use crate::relabel::Verdict;
-use crate::tail::Glob;
+use crate::tail::{Glob, escape};
 
 /// Its job cannot read files as the config says.
 pub(super) const UNREADABLE: &str = "unreadable";
+
+/// The longest name of a directory, in bytes.
+const NAME_MAX: usize = 255;
 
 /// Why a discovered target is not tailed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,14 +65,21 @@ pub(super) fn resolve(job: &Job, discovered: &Labels, hostname: &str) -> Result<
         labels = default_labels(discovered);
     }
     let labels = LabelSet::new(labels.into_iter().map(|(name, value)| (loki_label_name(&name).into_owned(), value)));
-    Ok(Target { job: job.name.clone(), discovered: discovered.clone(), labels, path, exclude, defaulted })
+    let owner = Owner::of(discovered);
+    Ok(Target { job: job.name.clone(), discovered: discovered.clone(), labels, path, exclude, defaulted, owner })
 }
 
-/// Where the kubelet keeps a container's logs; a static pod's directory is named by its config hash.
+/// Where the kubelet keeps a container's logs. A static pod's directory is named by its config hash; any pod may have that
+/// annotation, so it hides no directory that is named by the uid. What comes from the pod is taken to the letter.
 fn default_path(discovered: &Labels) -> Option<String> {
     let get = |name| discovered.get(name).map(String::as_str).filter(|v| !v.is_empty());
-    let id = get(pod::CONFIG_HASH).or(get(pod::UID))?;
-    let container = get(pod::CONTAINER)?;
+    let container = escape(get(pod::CONTAINER)?);
+    let uid = get(pod::UID).map(escape);
+    let hash = get(pod::CONFIG_HASH).filter(|hash| !hash.contains('/') && hash.len() <= NAME_MAX).map(escape);
+    let id = match (hash, uid) {
+        (Some(hash), Some(uid)) => format!("{{{hash},{uid}}}"),
+        (hash, uid) => hash.or(uid)?,
+    };
     Some(format!("/var/log/pods/*{id}/{container}/*.log"))
 }
 
@@ -88,4 +98,32 @@ fn default_labels(discovered: &Labels) -> Labels {
         ("job", Some(job.as_str())),
     ];
     pairs.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?.to_string()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_from_a_pod_is_a_literal_in_its_path() {
+        for (hash, path) in [
+            (None, "/var/log/pods/*u-1/app/*.log"),
+            (Some(""), "/var/log/pods/*u-1/app/*.log"),
+            (Some("c0ffee"), "/var/log/pods/*{c0ffee,u-1}/app/*.log"),
+            (Some("*,{a}!"), r"/var/log/pods/*{\*\,\{a\}\!,u-1}/app/*.log"),
+            (Some("/../x"), "/var/log/pods/*u-1/app/*.log"),
+        ] {
+            let mut labels: Labels =
+                [(pod::UID, "u-1"), (pod::CONTAINER, "app")].map(|(n, v)| (n.to_string(), v.to_string())).into();
+            labels.extend(hash.map(|hash| (pod::CONFIG_HASH.to_string(), hash.to_string())));
+            assert_eq!(default_path(&labels).as_deref(), Some(path), "{hash:?}");
+            let glob = Glob::new(path).expect("a glob");
+            let folder = |id: &str| format!("/var/log/pods/ns_p_{id}/app/0.log");
+            assert!(glob.matches(folder("u-1").as_ref()), "{hash:?}");
+            assert!(!glob.matches(folder("other").as_ref()), "{hash:?}");
+            if let Some(hash) = hash.filter(|hash| !hash.contains('/')) {
+                assert_eq!(glob.matches(folder(hash).as_ref()), !hash.is_empty(), "{hash:?} itself");
+            }
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod model;
+mod owners;
 mod resend;
 mod rig;
 mod series;

@@ -19,6 +19,8 @@ pub(super) enum Why {
     /// A directory that cannot be looked into, or a file that cannot be asked for, and what the system says.
     Denied(String),
     Excluded,
+    /// It is, or leads to, the folder of another pod's logs.
+    Foreign,
     /// It is read as an older generation of that log, which is there or is being finished.
     Older(PathBuf),
 }
@@ -34,12 +36,13 @@ impl Why {
             Why::Skipped(Skip::Directory) => 4,
             Why::Excluded => 5,
             Why::Older(_) => 6,
+            Why::Foreign => 8,
         }
     }
 
     /// Nobody meant it to be so.
     fn is_trouble(&self) -> bool {
-        self.kind() < 3
+        self.kind() < 3 || *self == Why::Foreign
     }
 
     /// Each rotation makes a new name: that there are such is said, not each of them.
@@ -54,6 +57,10 @@ impl Why {
             Why::Skipped(Skip::BrokenLink) => "it is read once what the link names is there",
             Why::Skipped(Skip::Directory) => "add /*.log for the files in it, or /**/*.log for those further down",
             Why::Excluded => "nothing, if __path_exclude__ is meant so",
+            Why::Foreign => {
+                "nothing, if somebody tried; else let __path__ name the pod's own folder by its namespace, name and uid, or allow \
+                 it with target_config.foreign_pod_logs"
+            }
             Why::Older(_) => {
                 "nothing, if it was rotated; a log of its own needs a name that does not look so, or a job of its own"
             }
@@ -70,6 +77,7 @@ impl fmt::Display for Why {
             Why::Skipped(Skip::Unreachable) => f.write_str("it is a link that cannot be followed"),
             Why::Denied(error) => f.write_str(error),
             Why::Excluded => f.write_str("excluded by __path_exclude__"),
+            Why::Foreign => f.write_str("it is not in the folder of this pod's logs, but the pod's target leads there"),
             Why::Older(live) => write!(f, "read as an older generation of {}", live.display()),
         }
     }
@@ -102,6 +110,12 @@ impl Unread {
         } else if !self.files.contains_key(path) {
             self.more += 1;
         }
+    }
+
+    /// How many folders of other pods there are that were not there `before`.
+    pub fn newly_foreign(&self, before: &Self) -> usize {
+        let is_known = |path| before.files.get(path) == Some(&Why::Foreign);
+        self.files.iter().filter(|(path, why)| **why == Why::Foreign && !is_known(*path)).count()
     }
 
     /// What is to be said of what was not so `before`: a line for each reason.

@@ -92,6 +92,12 @@ fn is_wild(component: &str) -> bool {
     })
 }
 
+/// A glob that matches `text` to the letter.
+pub fn escape(text: &str) -> String {
+    let is_special = |c: &char| matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | ',' | '!' | '\\');
+    text.chars().flat_map(|c| is_special(&c).then_some('\\').into_iter().chain([c])).collect()
+}
+
 fn unescape(component: &str) -> String {
     let mut out = String::with_capacity(component.len());
     let mut chars = component.chars();

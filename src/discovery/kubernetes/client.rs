@@ -5,6 +5,7 @@ use std::fs;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
+use super::bounded::bounded;
 use super::config::{BasicAuth, Config};
 use super::failure::{Failure, chain};
 
@@ -13,9 +14,10 @@ pub(super) fn check_url(url: &str) -> Result<(), String> {
     to(url).map(|_| ())
 }
 
-/// A client that is as new as the files it was made from (one is made for each fresh start), and the address it asks.
-pub(super) async fn connect(config: &Config) -> Result<(Client, String), Failure> {
+/// A client that takes lists of up to `list` bytes; it is as new as the files it was made from (one is made for each fresh start), and the address it asks.
+pub(super) async fn connect(config: &Config, list: usize) -> Result<(Client, String), Failure> {
     let mut access = access(config).await.map_err(Failure::credentials)?;
+    take_user(&mut access).map_err(Failure::credentials)?;
     let server = access.cluster_url.to_string();
     let agent = concat!("fantail/", env!("CARGO_PKG_VERSION"));
     access.headers.push(("user-agent".parse().map_err(invalid)?, agent.parse().map_err(invalid)?));
@@ -26,7 +28,7 @@ pub(super) async fn connect(config: &Config) -> Result<(Client, String), Failure
         access.root_cert = Some(Vec::new());
     }
     let client = Client::try_from(access).map_err(|e| Failure::credentials(chain(&e)))?;
-    Ok((client, server))
+    Ok((bounded(client, list), server))
 }
 
 fn invalid(error: impl std::error::Error) -> Failure {
@@ -34,18 +36,69 @@ fn invalid(error: impl std::error::Error) -> Failure {
 }
 
 async fn access(config: &Config) -> Result<kube::Config, String> {
-    let options = KubeConfigOptions::default();
     if !config.api_server.is_empty() {
         return named(config);
     }
     if !config.kubeconfig_file.is_empty() {
         let kubeconfig = Kubeconfig::read_from(&config.kubeconfig_file).map_err(|e| chain(&e))?;
-        return kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|e| chain(&e));
+        return of_kubeconfig(kubeconfig, config.kubeconfig_exec).await;
     }
     if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
         return kube::Config::incluster_env().map_err(|e| chain(&e));
     }
-    kube::Config::from_kubeconfig(&options).await.map_err(|e| chain(&e))
+    of_kubeconfig(Kubeconfig::read().map_err(|e| chain(&e))?, config.kubeconfig_exec).await
+}
+
+/// A program that the file names would run as the agent's user, who is root: whoever may write the file would be root too.
+async fn of_kubeconfig(kubeconfig: Kubeconfig, may_exec: bool) -> Result<kube::Config, String> {
+    let named = |name: &String| kubeconfig.contexts.iter().find(|c| c.name == *name)?.context.as_ref()?.user.as_ref();
+    let user = kubeconfig.current_context.as_ref().and_then(named);
+    for one in kubeconfig.auth_infos.iter().filter(|one| user.is_none_or(|user| one.name == *user)) {
+        let Some(info) = one.auth_info.as_ref().filter(|_| !may_exec) else { continue };
+        let key = match (&info.exec, &info.auth_provider) {
+            (Some(_), _) => "exec",
+            (None, Some(_)) => "auth-provider",
+            (None, None) => continue,
+        };
+        return Err(format!(
+            "user {:?} of the kubeconfig has {key}, which runs a program with all rights of the agent: use a token or a \
+             certificate, or allow it with kubernetes_sd_configs[].kubeconfig_exec: true",
+            one.name
+        ));
+    }
+    kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(|e| chain(&e))
+}
+
+/// Takes user and password out of the address, which is in logs and errors, and gives them to the requests as Go does.
+fn take_user(access: &mut kube::Config) -> Result<(), String> {
+    let url = access.cluster_url.to_string();
+    let bare = without_user(&url);
+    if bare == url {
+        return Ok(());
+    }
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    let (user, _) = rest.rsplit_once('@').unwrap_or_default();
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    let auth = &mut access.auth_info;
+    if auth.username.is_none() && auth.token.is_none() && auth.token_file.is_none() {
+        auth.username = Some(name.into());
+        auth.password = Some(password.to_string().into());
+    }
+    access.cluster_url = bare.parse().map_err(|e| format!("{bare:?} is not a URL: {e}"))?;
+    Ok(())
+}
+
+/// `url` as it may be shown.
+fn without_user(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    // A password with a slash in it ends where the last @ is, and is not one that anybody should see.
+    let at = rest[..end].rfind('@').or_else(|| rest.rfind('@'));
+    match at {
+        Some(at) if scheme.is_empty() => rest[at + 1..].to_string(),
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => url.to_string(),
+    }
 }
 
 /// `api_server` and the keys that go with it.
@@ -80,10 +133,11 @@ fn named(config: &Config) -> Result<kube::Config, String> {
 
 fn to(url: &str) -> Result<kube::Config, String> {
     let expected = "expected for instance https://10.0.0.1:6443";
-    let access = kube::Config::new(url.parse().map_err(|e| format!("{url:?} is not a URL: {e}: {expected}"))?);
+    let shown = without_user(url);
+    let access = kube::Config::new(url.parse().map_err(|e| format!("{shown:?} is not a URL: {e}: {expected}"))?);
     match (access.cluster_url.scheme_str(), access.cluster_url.host()) {
         (Some("http" | "https"), Some(_)) => Ok(access),
-        _ => Err(format!("{url:?} is not the URL of an API server: {expected}")),
+        _ => Err(format!("{shown:?} is not the URL of an API server: {expected}")),
     }
 }
 
@@ -143,8 +197,48 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_program_in_a_kubeconfig_is_refused_unless_it_is_allowed() {
+        let of = |user: &str, current: &str| {
+            let yaml = format!(
+                "{{current-context: {current}, contexts: [{{name: c, context: {{cluster: k, user: u}}}}, \
+                 {{name: d, context: {{cluster: k, user: v}}}}], clusters: [{{name: k, cluster: {{server: 'https://k:1'}}}}], \
+                 users: [{{name: u, user: {user}}}, {{name: v, user: {{token: t}}}}]}}"
+            );
+            Kubeconfig::from_yaml(&yaml).expect(&yaml)
+        };
+        let exec = "{exec: {apiVersion: client.authentication.k8s.io/v1, command: 'false', interactiveMode: Never}}";
+        for (key, user) in
+            [("exec", exec), ("auth-provider", "{auth-provider: {name: gcp, config: {cmd-path: 'false'}}}")]
+        {
+            let error = of_kubeconfig(of(user, "c"), false).await.expect_err(key);
+            assert!(error.contains(key) && error.contains("kubeconfig_exec"), "{error}");
+            assert!(of_kubeconfig(of(user, "d"), false).await.is_ok(), "another user is meant");
+            assert!(of_kubeconfig(of(user, "nowhere"), false).await.is_err_and(|e| e.contains(key)));
+        }
+        assert!(of_kubeconfig(of(exec, "c"), true).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_password_in_the_address_is_sent_and_shown_nowhere() {
+        let mut made = access(&config("{api_server: 'https://me:hunter2@10.0.0.1:6443/x'}")).await.expect("an access");
+        take_user(&mut made).expect("taken");
+        assert_eq!(made.cluster_url, "https://10.0.0.1:6443/x");
+        assert_eq!(made.auth_info.username.as_deref(), Some("me"));
+        assert_eq!(serde_json::to_value(&made.auth_info).expect("json")["password"], "hunter2");
+        let mut made = access(&config("{api_server: 'https://me:x@h', bearer_token: t}")).await.expect("an access");
+        take_user(&mut made).expect("taken");
+        assert_eq!(made.auth_info.username, None, "what is written beside it goes first");
+        for wrong in
+            ["ftp://me:hunter2@h", "http://me:hunter2@", "http://me:hun ter2@h", "me:hunter2@h", "http://me:/hunter2@h"]
+        {
+            let error = check_url(wrong).err().unwrap_or_default();
+            assert!(!error.contains("ter2"), "{error}");
+        }
+    }
+
+    #[tokio::test]
     async fn credentials_that_are_missing_are_no_reason_to_give_up() {
-        let failure = connect(&config("{api_server: 'http://x', bearer_token_file: /nowhere/token}")).await;
+        let failure = connect(&config("{api_server: 'http://x', bearer_token_file: /nowhere/token}"), 1).await;
         let failure = failure.err().expect("no token");
         assert_eq!(failure.reason, super::super::failure::Reason::Credentials);
         assert!(failure.error.contains("/nowhere/token"), "{}", failure.error);

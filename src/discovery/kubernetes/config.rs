@@ -15,6 +15,9 @@ pub struct Config {
     pub api_server: String,
     #[serde(deserialize_with = "units::string")]
     pub kubeconfig_file: String,
+    /// The kubeconfig may name a program to run (`exec`, `auth-provider`), which runs with all rights of the agent.
+    #[serde(deserialize_with = "units::bool", skip_serializing_if = "std::ops::Not::not")]
+    pub kubeconfig_exec: bool,
     #[serde(deserialize_with = "units::or_default")]
     pub namespaces: Namespaces,
     #[serde(deserialize_with = "units::or_default")]

@@ -4,6 +4,8 @@ use std::error::Error;
 
 use kube::core::Status;
 
+use super::bounded::TOO_LONG;
+
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) reason: Reason,
@@ -49,7 +51,7 @@ impl Reason {
                 "check that the API server can be reached from here: address, network policy, certificates"
             }
             Reason::Unauthorized => "check the token or the certificate: the API server does not know who is asking",
-            Reason::Forbidden => "bind the service account to a ClusterRole that may get, list and watch pods",
+            Reason::Forbidden => "bind the service account to a ClusterRole that may list and watch pods",
             Reason::Gone | Reason::Busy => "nothing: it is asked again",
             Reason::Answer => "check selectors and namespaces, and that the address is that of a Kubernetes API",
         }
@@ -84,6 +86,9 @@ impl Failure {
             kube::Error::Auth(_) => Reason::Credentials,
             _ => Reason::Connection,
         };
+        if !matches!(error, kube::Error::Api(_)) && chain(&error).contains(TOO_LONG) {
+            return Self { reason: Reason::Answer, error: chain(&error), resumable: false };
+        }
         let text = match &error {
             kube::Error::Api(status) => said(status),
             _ => chain(&error),

@@ -6,7 +6,23 @@
 use super::slim::{Container, ContainerStatus, Pod};
 use crate::model::{Labels, TargetGroup, pod};
 
+/// What the targets of a pod may hold of labels in all, in bytes: each has a copy of the annotations of its pod, which may be
+/// 256 KiB.
+const LABELS: usize = 256 << 10;
+
+/// An annotation of so many bytes is one that a rule may ask for.
+const SHORT: usize = 1 << 10;
+
+/// What short annotations take, in bytes, where long ones are left out.
+const SHORT_ANNOTATIONS: usize = 16 << 10;
+
+/// The label that says how many ports of the pod are no targets of their own, since its labels would take too much.
+pub(super) const PORTS_LEFT_OUT: &str = "__meta_fantail_ports_left_out";
+
 /// The group of a pod: one target per port of each container, and one per container without ports.
+///
+/// Ports make no difference to what is read. Beyond [`LABELS`] a container has one target for all its ports, and is told without
+/// the long annotations of the pod.
 ///
 /// A pod that has ended keeps its targets: its logs are there as long as it is.
 pub(super) fn group(pod: &Pod) -> TargetGroup {
@@ -17,13 +33,24 @@ pub(super) fn group(pod: &Pod) -> TargetGroup {
         (&spec.init_containers, &status.init_container_statuses, true),
         (&spec.ephemeral_containers, &status.ephemeral_container_statuses, false),
     ];
+    let short = without_long_annotations(&common);
     let mut targets = Vec::new();
+    let (mut spent, mut left_out) = (0, 0);
     for (containers, statuses, init) in kinds {
         for container in containers {
-            let mut labels = common.clone();
+            let is_first = targets.is_empty();
+            let mut labels = if is_first || spent + bytes(&common) <= LABELS { common.clone() } else { short.clone() };
             container_labels(&mut labels, container, statuses, init);
-            port_targets(&mut targets, labels, container, &status.pod_ip);
+            let each = bytes(&labels);
+            let most = (LABELS.saturating_sub(spent) / each.max(1)).max(1);
+            let made = container.ports.len().clamp(1, most);
+            left_out += container.ports.len().saturating_sub(made);
+            spent += made * each;
+            port_targets(&mut targets, labels, container, made, &status.pod_ip);
         }
+    }
+    if left_out > 0 {
+        targets.iter_mut().for_each(|labels| drop(labels.insert(PORTS_LEFT_OUT.to_string(), left_out.to_string())));
     }
     TargetGroup { source: source(pod), targets }
 }
@@ -67,6 +94,26 @@ fn pod_labels(pod: &Pod) -> Labels {
     labels
 }
 
+fn bytes(labels: &Labels) -> usize {
+    labels.iter().map(|(name, value)| name.len() + value.len()).sum()
+}
+
+/// The labels with as many short annotations as there is room for: what rules ask for is short.
+fn without_long_annotations(labels: &Labels) -> Labels {
+    let mut room = SHORT_ANNOTATIONS;
+    let mut is_kept = |name: &str, value: &str| {
+        if !name.starts_with("__meta_kubernetes_pod_annotation") {
+            return true;
+        }
+        let size = name.len() + value.len();
+        let is_kept = value.len() <= SHORT && (name == pod::CONFIG_HASH || size <= room);
+        room -= if is_kept { size.min(room) } else { 0 };
+        is_kept
+    };
+    let kept = labels.iter().filter(|(name, value)| is_kept(name, value));
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
 /// `true`, `false` or `unknown`, as the condition says.
 fn ready(pod: &Pod) -> String {
     let condition = pod.status.conditions.iter().find(|condition| condition.kind == "Ready");
@@ -82,7 +129,7 @@ fn container_labels(labels: &mut Labels, container: &Container, statuses: &[Cont
     set("__meta_kubernetes_pod_container_init", init.to_string());
 }
 
-fn port_targets(targets: &mut Vec<Labels>, labels: Labels, container: &Container, ip: &str) {
+fn port_targets(targets: &mut Vec<Labels>, labels: Labels, container: &Container, most: usize, ip: &str) {
     let addressed = |mut labels: Labels, address: String| {
         labels.insert("__address__".to_string(), address);
         labels
@@ -90,7 +137,7 @@ fn port_targets(targets: &mut Vec<Labels>, labels: Labels, container: &Container
     if container.ports.is_empty() {
         return targets.push(addressed(labels, ip.to_string()));
     }
-    for port in &container.ports {
+    for port in container.ports.iter().take(most) {
         let number = port.container_port.to_string();
         let mut target = addressed(labels.clone(), host_port(ip, &number));
         let mut set = |name: &str, value: String| target.insert(name.to_string(), value);
@@ -274,5 +321,24 @@ mod tests {
         for (name, clean) in [("a.b/c-d", "a_b_c_d"), ("1x", "1x"), ("é", "_"), ("A_9", "A_9")] {
             assert_eq!(sanitised(name), clean);
         }
+    }
+
+    #[test]
+    fn what_the_labels_of_one_pod_take_is_bounded() {
+        let ports: Vec<Value> = (1..=1000).map(|port| json!({"containerPort": port})).collect();
+        let containers: Vec<Value> = (0..50).map(|n| json!({"name": format!("c{n}"), "ports": ports})).collect();
+        let annotations = json!({"x": "A".repeat(64 << 10), "kubernetes.io/config.hash": "abc", "log": "yes"});
+        let metadata = json!({"name": "p", "namespace": "ns", "uid": "u", "annotations": annotations});
+        let pod = json!({"metadata": metadata, "spec": {"containers": containers}, "status": {}});
+        let targets = group(&serde_json::from_value(pod).expect("a pod")).targets;
+        let sum: usize = targets.iter().map(bytes).sum();
+        assert!(sum < 2 * LABELS, "{sum}");
+        let names: std::collections::BTreeSet<_> = targets.iter().map(|labels| &labels[pod::CONTAINER]).collect();
+        assert_eq!(names.len(), 50, "each container is read");
+        assert!(targets.iter().all(|labels| labels[pod::CONFIG_HASH] == "abc"));
+        assert!(targets.iter().all(|labels| labels["__meta_kubernetes_pod_annotation_log"] == "yes"));
+        assert!(targets[0].contains_key("__meta_kubernetes_pod_annotation_x"));
+        assert_eq!(targets[0][PORTS_LEFT_OUT], (50_000 - targets.len()).to_string());
+        assert!(!self::targets(json!({}), &[PORTS_LEFT_OUT]).concat().contains(char::is_numeric));
     }
 }

@@ -151,7 +151,7 @@ impl Config {
         const INLINE: &str = "put it into a file and name that with the key of this name + _file";
         let tls = self.tls();
         let unsupported = [
-            ("oauth2", self.oauth2.0, "use bearer_token_file, or a kubeconfig_file with an exec plugin"),
+            ("oauth2", self.oauth2.0, "use bearer_token_file, or a kubeconfig_file"),
             ("proxy_url", !self.proxy_url.is_empty(), PROXY),
             ("no_proxy", !self.no_proxy.is_empty(), PROXY),
             ("proxy_from_environment", self.proxy_from_environment, PROXY),

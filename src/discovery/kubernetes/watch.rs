@@ -1,5 +1,6 @@
 //! List, then watch from there; after a failure resume if the server lets us, else list again.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,9 +21,19 @@ use super::health::Health;
 use super::pod;
 use super::slim::Pod;
 use crate::discovery::{Known, Metrics};
+use crate::model::TargetGroup;
 
 /// How long a list may take.
 const LIST: Duration = Duration::from_secs(60);
+
+/// How long the list of a node's pods may be, in bytes: a pod has some 10 KB, and a list is held four times over for a moment.
+const NODE: usize = 16 << 20;
+
+/// How long that of a cluster's pods may be: whoever watches these has the memory for it.
+const CLUSTER: usize = 256 << 20;
+
+/// Of so many pods is remembered what was said of their ports; of more nothing is said.
+const CROWDED: usize = 1000;
 
 /// For how many seconds the server is asked to keep a watch open. A connection that died without a word is noticed
 /// only after that, and a pod that comes and goes meanwhile is never seen; shorter would cost the server more requests.
@@ -45,6 +56,8 @@ pub(in crate::discovery) struct Watch {
     job: Arc<str>,
     health: Health,
     backoff: Backoff,
+    /// Pods of which was said that not each of their ports is a target.
+    crowded: BTreeSet<String>,
 }
 
 /// Where a watch is, to go on from there.
@@ -67,6 +80,7 @@ impl Watch {
             job: Arc::clone(job),
             health: Health::new(job, name, metrics),
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
+            crowded: BTreeSet::new(),
         }
     }
 
@@ -104,7 +118,7 @@ impl Watch {
 
     /// Connects anew and tells what there is; whatever else was known is gone.
     async fn list(&mut self, known: &mut Known) -> Result<Place, Failure> {
-        let (client, server) = client::connect(&self.config).await?;
+        let (client, server) = client::connect(&self.config, if self.node.is_empty() { CLUSTER } else { NODE }).await?;
         self.health.asks(server);
         let pods: Api<Pod> = match &self.scope {
             Scope::All => Api::all(client),
@@ -124,7 +138,9 @@ impl Watch {
         let listed = timeout(LIST, pods.list(&params)).await;
         let listed = listed.map_err(|_| Failure::silence("no answer to a list of pods"))?.map_err(Failure::request)?;
         let version = listed.metadata.resource_version.unwrap_or_default();
-        known.replace(listed.items.iter().map(pod::group).collect()).await;
+        let groups: Vec<TargetGroup> = listed.items.iter().map(pod::group).collect();
+        groups.iter().for_each(|group| self.note_ports(group));
+        known.replace(groups).await;
         Ok(Place { pods, version })
     }
 
@@ -146,7 +162,9 @@ impl Watch {
             nothing_came = false;
             match event.map_err(Failure::broken)? {
                 WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
-                    known.set(pod::group(&pod)).await;
+                    let group = pod::group(&pod);
+                    self.note_ports(&group);
+                    known.set(group).await;
                     at.reached(pod.metadata.resource_version);
                 }
                 WatchEvent::Deleted(pod) => {
@@ -173,6 +191,22 @@ impl Watch {
         }
         let some = |text: String| Some(text).filter(|text| !text.is_empty());
         (some(selector.label), some(field))
+    }
+
+    /// Says once of a pod that not each of its ports is a target.
+    fn note_ports(&mut self, group: &TargetGroup) {
+        let left_out = group.targets.first().and_then(|labels| labels.get(pod::PORTS_LEFT_OUT));
+        let Some(ports) = left_out else {
+            self.crowded.remove(&group.source);
+            return;
+        };
+        if self.crowded.len() < CROWDED && self.crowded.insert(group.source.clone()) {
+            let (job, source) = (&*self.job, &group.source);
+            warn!(
+                job,
+                source, ports, "a pod with too many ports for its annotations: these are no targets of their own"
+            );
+        }
     }
 
     fn say_what_was_listed(&self, pods: usize) {

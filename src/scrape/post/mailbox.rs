@@ -112,6 +112,7 @@ mod tests {
             path: "/logs/*.log".into(),
             exclude: None,
             defaulted: false,
+            owner: None,
         })
     }
 

@@ -30,6 +30,7 @@ impl Scout {
         if *tracked.unread == unread {
             return;
         }
+        self.metrics.refused_folders(unread.newly_foreign(&tracked.unread));
         for line in unread.news(&tracked.unread) {
             if !self.budget.allows(now) {
                 continue;

@@ -61,8 +61,9 @@ impl Scout {
 
     pub(super) fn resolve(&self, job: usize, discovered: &Labels) -> Result<Arc<Target>, Rejected> {
         let job = &self.jobs[job];
-        let target = resolve(job, discovered, &self.config.hostname)
+        let mut target = resolve(job, discovered, &self.config.hostname)
             .inspect_err(|rejected| self.metrics.target_failed(rejected.reason))?;
+        target.owner = target.owner.filter(|_| self.config.pod_logs.is_some());
         match &job.unreadable {
             Some(why) => Err(Rejected { reason: UNREADABLE, text: why.clone() }),
             None => Ok(Arc::new(target)),
@@ -87,7 +88,8 @@ impl Scout {
         };
         let heir = |id: &u64| {
             let old = &self.tracked[id].target;
-            (&old.job, &old.path, &old.exclude) == (&target.job, &target.path, &target.exclude)
+            (&old.job, &old.path, &old.exclude, &old.owner)
+                == (&target.job, &target.path, &target.exclude, &target.owner)
         };
         let id = self.next;
         self.next += 1;
@@ -129,7 +131,8 @@ impl Scout {
     }
 }
 
-/// Whether two targets are one to Promtail: it tails a path once per set of labels.
+/// Whether two targets are one to Promtail: it tails a path once per set of labels. Of one path that two pods have each reads
+/// what is its own.
 fn same(a: &Target, b: &Target) -> bool {
-    (&a.job, &a.path, &a.exclude, &a.labels) == (&b.job, &b.path, &b.exclude, &b.labels)
+    (&a.job, &a.path, &a.exclude, &a.labels, &a.owner) == (&b.job, &b.path, &b.exclude, &b.labels, &b.owner)
 }

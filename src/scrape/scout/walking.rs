@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Known, Scout};
+use crate::scrape::ownership::Gate;
 use crate::scrape::post::{Assignment, Command, Event};
 use crate::scrape::unread::{Unread, Why};
 use crate::tail::is_rotation;
@@ -52,6 +53,10 @@ impl Scout {
                 }
                 !excluded
             });
+        }
+        if let (Some(owner), Some(pod_logs)) = (&tracked.target.owner, &self.config.pod_logs) {
+            let refused = Gate::new(owner, pod_logs).refuse(&mut found.files);
+            refused.iter().for_each(|folder| unread.add(folder, Why::Foreign));
         }
         found.skipped.iter().for_each(|(path, skip)| unread.add(path, Why::Skipped(*skip)));
         // Between a rename and the new file the older generation stands alone; whose it is is known all the same.

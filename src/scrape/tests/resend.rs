@@ -87,6 +87,7 @@ impl Machine {
             max_poll: Some(Duration::from_millis(10)),
             rate: None,
             deleted_files_limit: 1 << 30,
+            pod_logs: None,
             dry_run: false,
             stdin: None,
         };
@@ -114,6 +115,7 @@ impl Machine {
             path: path.display().to_string(),
             exclude: None,
             defaulted: false,
+            owner: None,
         };
         // The log's number is another in each run, as it is in life.
         let log = 10 + self.runs as u64;

@@ -117,6 +117,7 @@ pub(super) fn config() -> Config {
         max_poll: Some(Duration::from_millis(20)),
         rate: None,
         deleted_files_limit: 1 << 30,
+        pod_logs: None,
         dry_run: false,
         stdin: None,
     }

@@ -41,6 +41,7 @@ impl Scene {
             path: dir.path("*.log").display().to_string(),
             exclude: None,
             defaulted: false,
+            owner: None,
         });
         status.set_targets(vec![(target.clone(), Arc::default())]);
         let reader = Reader::new(Parts {

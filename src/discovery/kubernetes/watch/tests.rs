@@ -13,7 +13,6 @@ use super::super::backoff::Backoff;
 use super::super::{self as kubernetes, Config};
 use super::*;
 use crate::discovery::Metrics;
-use crate::model::TargetGroup;
 use crate::model::Update;
 use apiserver::{Apiserver, Request, error, list, pod, soon};
 

@@ -71,6 +71,7 @@ impl Agent {
             min_poll: Duration::from_millis(250),
             max_poll: None,
             deleted_files_limit: 1 << 30,
+            pod_logs: None,
             rate: None,
             dry_run: false,
             stdin: None,

@@ -34,7 +34,7 @@ fn manifests_are_accepted() {
         }
     }
 
-    for folder in ["manifests", "manifests/overlays/read-all"] {
+    for folder in ["manifests", "examples/read-all"] {
         let applied = kubectl(&["apply", "-k", folder, "--dry-run=server"]).stdout;
         let applied = String::from_utf8_lossy(&applied);
         assert!(applied.contains("daemonset.apps/fantail"), "{folder}: {applied}");

@@ -37,6 +37,9 @@ use stream::Window;
 /// Bytes of memory that a batch takes beside its body, roughly.
 const APART_OVERHEAD: usize = 512;
 
+/// Bytes of lines in a push that was joined from several.
+const LARGEST_JOINED: usize = 64 << 10;
+
 /// One push, ready to be sent.
 #[derive(Debug)]
 pub struct Batch {
@@ -199,6 +202,39 @@ impl Batch {
             stream.window.set_apart(stream.bytes + stream.entries + stream.cost, each);
             stream.apart = Some(each);
         }
+    }
+
+    /// Takes the entries of a younger batch of the same stream behind its own. It comes back where either has other streams, or
+    /// where it would be too much for one push.
+    pub fn join(&mut self, mut younger: Batch) -> Option<Batch> {
+        let is_one = |batch: &Batch| batch.streams.len() == 1;
+        let fits = self.bytes + younger.bytes <= LARGEST_JOINED && is_one(self) && is_one(&younger);
+        if !fits || self.stream_keys().ne(younger.stream_keys()) {
+            return Some(younger);
+        }
+        let (older_plain, younger_plain) = (encoder::decode(&self.body), encoder::decode(&younger.body));
+        let entries = [wire::bodies(&older_plain), wire::bodies(&younger_plain)].concat().concat();
+        let offset = self.acks.len();
+        self.acks.append(&mut younger.acks);
+        let from = &mut younger.streams[0];
+        let to = &mut self.streams[0];
+        to.spans
+            .extend(std::mem::take(&mut from.spans).into_iter().map(|span| Span { ack: span.ack + offset, ..span }));
+        for (to, from) in
+            [(&mut to.entries, &mut from.entries), (&mut to.bytes, &mut from.bytes), (&mut to.cost, &mut from.cost)]
+        {
+            *to += std::mem::take(from);
+        }
+        self.entries += younger.entries;
+        self.bytes += younger.bytes;
+        self.body = Encoder::default().encode(std::iter::once((&*to.labels, entries.as_slice())));
+        // What the younger one took is given back with it; this one is counted as what it takes now.
+        if let Some(held) = &mut to.apart {
+            let now = self.body.len() + APART_OVERHEAD;
+            to.window.hold_apart(*held, now);
+            *held = now;
+        }
+        None
     }
 
     /// Two smaller batches with the same entries in the same order, for an answer that refused the whole; itself alone when

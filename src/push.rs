@@ -42,6 +42,7 @@ pub use tls::Config as TlsConfig;
 pub use url::Url;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
@@ -94,6 +95,7 @@ impl Client {
                 paces: Mutex::new(Paces::new(config.rate_limits, config.batchsize)),
                 permits: Semaphore::new(PERMITS),
                 probe: Probe::new(config.backoff_config.min_period.0),
+                stored: AtomicU64::new(0),
                 apart: Apart::new(config.backoff_config.min_period.0),
                 cleared: Notify::new(),
             },
@@ -131,7 +133,7 @@ impl Client {
         // The client's own was announced at the start.
         let mut announced = None;
         let mut open = true;
-        while open || !busy.is_empty() {
+        while open || !busy.is_empty() || self.road.apart.has_new() {
             tokio::select! {
                 arrived = batches.recv(), if open => match arrived {
                     Some(arrived) => {

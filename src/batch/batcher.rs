@@ -255,16 +255,22 @@ impl Batcher {
             let left = self.config.buffer.saturating_sub(self.buffered.bytes());
             let share = if others { left } else { self.config.buffer };
             let buffered = self.tenants[s.tenant].buffered.bytes();
-            buffered >= share || self.lanes[s.lane].is_full(self.config.batchsize)
+            let apart = || self.held_apart.load(Ordering::Relaxed) >= self.config.buffer / APART_SHARE;
+            (s.window.is_apart() && apart()) || buffered >= share || self.lanes[s.lane].is_full(self.config.batchsize)
         };
         self.has_no_room() || self.known(id).is_some_and(full)
     }
 
     /// Whether the batches hold as much as they may. What Loki refuses for now has a share of its own, beside that of the
-    /// others; what exceeds that share counts against theirs.
+    /// others; only if both are twice what the others may have do the others wait.
     pub fn has_no_room(&self) -> bool {
-        let apart = self.held_apart.load(Ordering::Relaxed).saturating_sub(self.config.buffer / APART_SHARE);
-        self.buffered.bytes() + apart >= self.config.buffer
+        let (buffered, apart) = (self.buffered.bytes(), self.held_apart.load(Ordering::Relaxed));
+        buffered >= self.config.buffer || buffered + apart >= 2 * self.config.buffer
+    }
+
+    /// Whether anything was handed out, or is to be, that has not come to its end.
+    pub fn has_on_its_way(&self) -> bool {
+        !self.is_empty() || self.outstanding() > 0 || self.held_apart.load(Ordering::Relaxed) > 0
     }
 
     /// How many bytes of a log may be sent and not committed, if Loki refuses one of its streams for now: the others go on

@@ -86,6 +86,12 @@ impl Window {
         }
     }
 
+    /// A push that is set apart takes other memory than before.
+    pub fn hold_apart(&self, before: usize, now: usize) {
+        self.held_apart.fetch_add(now, Ordering::Relaxed);
+        self.held_apart.fetch_sub(before, Ordering::Relaxed);
+    }
+
     pub fn split_apart(&self) {
         self.apart.fetch_add(1, Ordering::Relaxed);
     }

@@ -100,7 +100,7 @@ pub(super) fn decide(answer: &Result<Answer, Failure>, part: Asked) -> Next {
         return refused_for_now(answer, part, reason);
     }
     match status {
-        260 => again(Scope::Streams, Pace::Slow, wait, "status 260, ingestion is blocked"),
+        260 => again(Scope::Unknown, Pace::Slow, wait, "status 260, ingestion is blocked"),
         201..=299 => again(Scope::Way, Pace::Slow, wait, format!("status {status}, {NOT_LOKI}")),
         429 => rate_limited(answer, part),
         413 if part.entries > 1 => Next::Halve { why: "413, the push is too large".into() },
@@ -127,8 +127,10 @@ fn refused_for_now(answer: &Answer, part: Asked, reason: &Known) -> Next {
             _ => Next::TakeApart { why: why.into() },
         };
     }
+    // A block of a policy is about some streams, one of the tenant about all; an answer that does not say it may be either.
+    let scope = if is_limit || answer.body.contains("policy") { Scope::Streams } else { Scope::Unknown };
     let pace = if is_limit { Pace::Backoff } else { Pace::Slow };
-    again(Scope::Streams, pace, answer.retry_after, why)
+    again(scope, pace, answer.retry_after, why)
 }
 
 /// What Loki counts the refused entries as.

@@ -16,6 +16,9 @@ use super::Tenant;
 use super::parts::Part;
 use crate::batch::{Batch, StreamKey};
 
+/// So many times longer is the time between two attempts while nothing gets through at all.
+const NO_WAY: u32 = 5;
+
 /// Batches that wait for a lane.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -38,6 +41,32 @@ impl Queue {
         }
         drop(waiting);
         self.arrived.notify_one();
+    }
+
+    /// The same for a stream that is set apart: small parts that wait are joined, so that each part is at least half as large as the
+    /// one before it, and a stream that says little for long takes little memory.
+    fn push_joined(&self, part: Part) {
+        let mut waiting = lock(&self.waiting);
+        if !waiting.is_closed {
+            waiting.parts.push_back(part);
+            while let [.., older, younger] = waiting.parts.make_contiguous()
+                && older.batch.bytes() <= 2 * younger.batch.bytes()
+                && let Some(younger) = waiting.parts.pop_back()
+            {
+                let older = waiting.parts.back_mut().expect("there were two");
+                if let Some(younger) = older.join(younger) {
+                    waiting.parts.push_back(younger);
+                    break;
+                }
+            }
+        }
+        drop(waiting);
+        self.arrived.notify_one();
+    }
+
+    /// How long the server wants to be left alone with what waits.
+    pub(super) fn at_least(&self) -> Option<Duration> {
+        lock(&self.waiting).parts.front().and_then(|part| part.at_least)
     }
 
     pub(super) fn pop(&self) -> Option<Part> {
@@ -108,7 +137,7 @@ impl Apart {
         part.batch.set_apart();
         let mut streams = lock(&self.streams);
         if let Some(queue) = streams.get(&key) {
-            queue.push(part);
+            queue.push_joined(part);
             return;
         }
         let queue = Arc::<Queue>::default();
@@ -131,6 +160,10 @@ impl Apart {
         };
         apart.into_iter().for_each(|batch| self.add(Part::new(batch)));
         rest
+    }
+
+    pub(super) fn has_new(&self) -> bool {
+        !lock(&self.new).is_empty()
     }
 
     pub(super) fn take_new(&self) -> Option<(StreamKey, Arc<Queue>)> {
@@ -165,9 +198,23 @@ pub(super) struct Turn<'t> {
     spacing: Duration,
 }
 
+/// What came of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Stored,
+    Refused,
+    /// Nothing gets through: it says nothing of the stream.
+    NoWay,
+}
+
 impl Turn<'_> {
-    pub(super) fn ended(mut self, is_stored: bool) {
-        *self.next = (!is_stored).then(|| Instant::now() + self.spacing);
+    pub(super) fn ended(mut self, outcome: Outcome) {
+        let wait = match outcome {
+            Outcome::Stored => None,
+            Outcome::Refused => Some(self.spacing),
+            Outcome::NoWay => Some(self.spacing * NO_WAY),
+        };
+        *self.next = wait.map(|wait| Instant::now() + wait);
     }
 }
 

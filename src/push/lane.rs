@@ -2,6 +2,7 @@
 
 mod pacing;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::answer::{self, Answer, Asked, Failure, Next, Scope};
-use super::apart::{Apart, Queue};
+use super::apart::{Apart, Outcome, Queue, Turn};
 use super::backoff::{Backoff, Pace, chance};
 use super::client::Endpoint;
 use super::metrics::OfHost;
@@ -37,6 +38,8 @@ pub(super) struct Road {
     /// So that many lanes are not as many connections.
     pub(super) permits: Semaphore,
     pub(super) probe: Probe,
+    /// How many pushes were stored.
+    pub(super) stored: AtomicU64,
     pub(super) apart: Apart,
     /// A lane that was in trouble gets through: no need to sit out a pause.
     pub(super) cleared: Notify,
@@ -92,6 +95,8 @@ struct Pause {
     by_apart: bool,
     /// It is this lane's turn to send a probe.
     by_probe: bool,
+    /// Another batch comes, which may show what the refusals are about.
+    by_arrival: bool,
 }
 
 /// How the stream that is being taken to pieces fares.
@@ -117,20 +122,26 @@ impl Lane {
     pub(super) async fn run(&mut self, road: &Road, wake: &Waker, mut stop: watch::Receiver<Stop>) -> Fate {
         if self.is_apart() && !std::mem::replace(&mut self.has_begun, true) {
             // It was refused just now.
-            self.put_off(Pace::Backoff, None, road);
-            let pause = Pause { by_others: false, by_apart: true, by_probe: false };
+            let at_least = self.queue.at_least();
+            self.put_off(Pace::Backoff, at_least, road);
+            let pause = Pause { by_others: false, by_apart: at_least.is_none(), by_probe: false, by_arrival: false };
             let (others, apart) = (road.cleared.notified(), road.apart.cleared.notified());
             if self.rest(pause, others, apart, road, &mut stop).await == Rest::Stopped {
                 return self.give_up(wake);
             }
         }
         while let Some(part) = self.next_part(road) {
-            let mut others = Box::pin(road.cleared.notified());
-            let mut apart = Box::pin(road.apart.cleared.notified());
             // Who gets through while this is being asked counts as well: it may fail only after that.
-            others.as_mut().enable();
-            apart.as_mut().enable();
-            let after = self.attempt(part, road).await;
+            let (others, apart) = (road.cleared.notified(), road.apart.cleared.notified());
+            // A stream that is taken again goes at full speed, and waits for no turn.
+            let is_refused = self.is_apart() && self.failures > 0;
+            let turn = tokio::select! {
+                biased;
+                () = reached(&mut stop, Stop::Drain), if is_refused => return self.give_up(wake),
+                turn = road.apart.turn(), if is_refused => Some(turn),
+                else => None,
+            };
+            let after = self.attempt(part, turn, road).await;
             wake.wake_by_ref();
             if let After::Pause(pause) = after
                 && self.rest(pause, others, apart, road, &mut stop).await == Rest::Stopped
@@ -163,19 +174,15 @@ impl Lane {
     }
 
     /// Sends one part, and deals with the answer.
-    async fn attempt(&mut self, mut part: Part, road: &Road) -> After {
+    async fn attempt(&mut self, mut part: Part, turn: Option<Turn<'_>>, road: &Road) -> After {
         let body = Bytes::from_owner(part.batch.body().clone());
         if part.is_new() {
             road.metrics.encoded(body.len());
         }
-        let turn = if self.is_apart() { Some(road.apart.turn().await) } else { None };
         let alone = self.leader(&part.batch);
         self.keep_pace(&part.batch, alone, road).await;
         let in_turn = self.due.is_none_or(|due| Instant::now() >= due);
-        part.begin(in_turn);
-        if self.failures > 0 && !self.is_apart() {
-            road.probe.attempted();
-        }
+        part.begin();
         let asked = Instant::now();
         let answer = self.ask(&body, road).await;
         let round_trip = asked.elapsed();
@@ -184,13 +191,17 @@ impl Lane {
             streams: batch.streams(),
             entries: batch.entries(),
             bytes: batch.bytes(),
-            attempt: part.attempts(),
+            attempt: part.attempts() + 1,
             drop_rate_limited: road.drop_rate_limited,
         };
         self.taken.turn_to(batch);
         let next = answer::decide(&answer, about);
         if let Some(turn) = turn {
-            turn.ended(matches!(next, Next::Done | Next::DoneBut { .. }));
+            turn.ended(match next {
+                Next::Done | Next::DoneBut { .. } => Outcome::Stored,
+                Next::Again { scope: Scope::Way, .. } => Outcome::NoWay,
+                _ => Outcome::Refused,
+            });
         }
         match next {
             Next::Done => {
@@ -200,6 +211,7 @@ impl Lane {
                 self.taken.stored = true;
                 road.metrics.sent(batch.entries(), body.len());
                 self.parts.stored(batch);
+                road.stored.fetch_add(1, Ordering::Relaxed);
                 part.batch.close();
             }
             Next::DoneBut { refused, reason, why } => {
@@ -211,6 +223,7 @@ impl Lane {
                     self.taken.stored = true;
                     road.metrics.sent(batch.entries() - refused, body.len() - bytes);
                     self.parts.stored(batch);
+                    road.stored.fetch_add(1, Ordering::Relaxed);
                 } else {
                     self.taken.refused += refused;
                 }
@@ -223,8 +236,13 @@ impl Lane {
                 let reason = answer::counted(&answer).unwrap_or(Reason::IngesterError);
                 self.discard(part, reason, &why, road);
             }
-            Next::Halve { why } | Next::TakeApart { why } => {
-                // Both are said of more than one entry, and those can be parted.
+            Next::Halve { why } => {
+                // It is said of more than one entry, and those can be parted.
+                if let Some(single) = self.parts.halve_anew(part) {
+                    self.discard(single, Reason::IngesterError, &why, road);
+                }
+            }
+            Next::TakeApart { why } => {
                 if let Some(single) = self.parts.halve(part) {
                     self.discard(single, Reason::IngesterError, &why, road);
                 }
@@ -236,12 +254,6 @@ impl Lane {
                         batch.limited();
                     }
                     self.slow_down(refusal, alone, road);
-                }
-                if road.backoff.attempts().is_some_and(|attempts| part.attempts() >= attempts) {
-                    self.failed(pace, &why, road);
-                    let why = format!("{why}, after max_retries attempts");
-                    self.discard(part, last_reason(&answer), &why, road);
-                    return After::Next;
                 }
                 return self.refused(part, &answer, (scope, pace, at_least, &why), in_turn, road);
             }
@@ -262,11 +274,13 @@ impl Lane {
             road.metrics.refused(&answer::kind(answer));
         }
         let stream = part.batch.stream_labels().next().map(str::to_string);
-        let wait = match self.parts.refused(part, scope, pace == Pace::Backoff) {
+        let stored = road.stored.load(Ordering::Relaxed);
+        let wait = match self.parts.refused(part, scope, pace == Pace::Backoff, stored, in_turn) {
             Step::Next => false,
             Step::Pause => true,
-            Step::SetApart(part) => {
+            Step::SetApart(mut part) => {
                 self.say_apart(&part.batch, why, road);
+                part.at_least = at_least;
                 road.apart.add(part);
                 false
             }
@@ -278,15 +292,17 @@ impl Lane {
         if !wait {
             return After::Next;
         }
+        let exhausted = road.backoff.attempts().map_or_else(Vec::new, |most| self.parts.take_exhausted(most));
+        if !exhausted.is_empty() {
+            let why = format!("{why}, after max_retries attempts");
+            exhausted.into_iter().for_each(|part| self.discard(part, last_reason(answer), &why, road));
+            self.say_refused(pace, stream, &why, road);
+            return After::Next;
+        }
         if in_turn || at_least.is_some() {
             self.put_off(pace, at_least, road);
         }
-        match self.place {
-            Place::Lane(_) => self.failed(pace, why, road),
-            Place::Apart(key) => {
-                road.say_still_refused(key, &self.tenant, &stream.unwrap_or_default(), why);
-            }
-        }
+        self.say_refused(pace, stream, why, road);
         road.metrics.retried(self.tenant());
         // A limit does not go away because others are below theirs, and who asks for a pause is to have it.
         let may_be_early = answer::rate_limit(answer).is_none() && at_least.is_none();
@@ -296,6 +312,8 @@ impl Lane {
             by_others: may_be_early && self.failures > self.hoped && (is_way || !is_apart),
             by_apart: may_be_early && is_apart,
             by_probe: may_be_early && !is_apart && pace == Pace::Backoff,
+            // Not at the first failure: a server that is overloaded for a moment is not to be asked twice as much.
+            by_arrival: may_be_early && self.failures > 1 && self.parts.is_in_doubt(),
         })
     }
 
@@ -323,7 +341,7 @@ impl Lane {
             () = reached(stop, Stop::Drain) => Rest::Stopped,
             () = others, if pause.by_others => Rest::Cleared,
             () = apart, if pause.by_apart => Rest::Over,
-            () = self.queue.filled(), if self.parts.is_in_doubt() => Rest::Over,
+            () = self.queue.filled(), if pause.by_arrival => Rest::Over,
             () = tokio::time::sleep_until(due.into()) => Rest::Over,
             () = road.probe.turn(), if pause.by_probe => Rest::Over,
         };
@@ -343,8 +361,11 @@ impl Lane {
         answer
     }
 
-    fn failed(&self, pace: Pace, why: &str, road: &Road) {
-        road.say_failed(&self.tenant, self.place, pace, why);
+    fn say_refused(&self, pace: Pace, stream: Option<String>, why: &str, road: &Road) {
+        match self.place {
+            Place::Lane(_) => road.say_failed(&self.tenant, self.place, pace, why),
+            Place::Apart(key) => road.say_still_refused(key, &self.tenant, &stream.unwrap_or_default(), why),
+        }
     }
 
     /// Loki has spoken about the entries, so the way to it is open.

@@ -78,7 +78,7 @@ impl Metrics {
             mutated_entries: counter("promtail_mutated_entries_total", "Entries that were cut.", &by_reason),
             refused_pushes: counter(
                 "fantail_refused_pushes_total",
-                "Pushes that were refused for now because of what is in them; they are tried again. The reason is Loki's word, or the status.",
+                "Pushes that were refused for now, perhaps because of what is in them; they are tried again. The reason is Loki's word, or the status.",
                 &["host", "reason"],
             ),
             refused_streams: register(

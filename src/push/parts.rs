@@ -3,15 +3,17 @@
 //! A push carries several streams, and an answer that refuses it says seldom which of them it is about. So a push that is
 //! refused is sent again in smaller parts until the streams that are refused are known. Three rules keep this cheap and safe:
 //!
-//! - *Nothing is parted at full speed on suspicion.* A server that fails answers each part as it answered the whole. Only once
+//! - *Nothing is parted at full speed on suspicion*, unless the answer says that it is about streams. A server that fails answers each part as it answered the whole. Only once
 //!   a part was stored is it known that the refusals are about what is sent; until then each pause is followed by one attempt, with
 //!   less and less.
-//! - *A stream is sent oldest first.* Parts of one stream keep their order; what is set apart takes its younger parts along. Only
-//!   while it is looked for a single entry that is refused, younger ones are tried, right after the oldest was refused.
-//! - *Only an entry that is refused alone, while others of its stream are stored, and then once more, is discarded*, if the
-//!   answer gives no reason that Loki is known to give. Whatever else is refused waits.
+//! - *A stream is sent oldest first.* Parts of one stream keep their order; what is set apart takes its younger parts along. While
+//!   a single refused entry is being looked for, younger entries are sent right after the oldest one was refused again.
+//! - *Only an entry is discarded that is refused alone sixteen times, while others of its stream are stored and other pushes
+//!   get through in between*, if the answer gives no reason that Loki is known to give. Whatever else is refused waits: a server
+//!   that refuses everything, or every other push, discards nothing.
 
 use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
 
 use super::answer::Scope;
 use crate::batch::{Batch, StreamKey};
@@ -23,22 +25,27 @@ const DOUBT: u32 = 16;
 /// server is well again.
 const MOST_ALONE: usize = 4;
 
-/// And one more at every so manieth refusal.
+/// One more is tried at each eighth refusal.
 const ONE_MORE: u32 = 8;
 
 /// How often an entry is asked about alone, after others of its stream were stored, before it is discarded.
-const STRIKES: u32 = 3;
+const STRIKES: u32 = 16;
 
 /// Some streams, or some entries of one stream.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) batch: Batch,
-    /// How often it was sent in turn, it or what it is a part of. Attempts that come before their turn are not counted.
+    /// How often it was sent after a pause, it or what it is a part of. Attempts that come before their turn, and those that
+    /// only part it further, are not counted.
     attempts: u32,
-    /// How often it was refused, a single entry, though others of its stream were stored.
+    /// How often it was refused, a single entry, though others of its stream were stored, and other pushes since the last time.
     strikes: u32,
     /// Others of its stream were stored while it was refused.
     is_odd: bool,
+    /// How many pushes of the client were stored when it was last refused.
+    stored_before: u64,
+    /// How long the server wants to be left alone with it.
+    pub(super) at_least: Option<Duration>,
     is_new: bool,
 }
 
@@ -57,7 +64,7 @@ pub(super) enum Step {
 
 impl Part {
     pub(super) fn new(batch: Batch) -> Self {
-        Self { batch, attempts: 0, strikes: 0, is_odd: false, is_new: true }
+        Self { batch, attempts: 0, strikes: 0, is_odd: false, stored_before: 0, at_least: None, is_new: true }
     }
 
     /// Whether it was never sent as it is.
@@ -69,10 +76,22 @@ impl Part {
         self.attempts
     }
 
+    /// The same stream's younger entries take a place behind its own, so that many small ones do not take much memory. They
+    /// come back if that would be too much.
+    pub(super) fn join(&mut self, younger: Part) -> Option<Part> {
+        let Part { batch, attempts, at_least, .. } = younger;
+        match self.batch.join(batch) {
+            None => {
+                self.is_new = true;
+                None
+            }
+            Some(batch) => Some(Part { attempts, at_least, ..Part::new(batch) }),
+        }
+    }
+
     /// It is sent now.
-    pub(super) fn begin(&mut self, in_turn: bool) {
+    pub(super) fn begin(&mut self) {
         self.is_new = false;
-        self.attempts += u32::from(in_turn);
     }
 }
 
@@ -91,6 +110,10 @@ pub(super) struct Parts {
     in_a_row: u32,
     /// This lane is that of one stream that is set apart: it waits here, and nowhere else.
     apart: bool,
+    /// How many pushes of the client were stored so far, as this lane was last told.
+    stored_so_far: u64,
+    /// Whether the last attempt was in its turn.
+    in_turn: bool,
 }
 
 impl Parts {
@@ -130,7 +153,8 @@ impl Parts {
 
     /// Whether a part was refused, and nothing was stored since: another batch might show why.
     pub(super) fn is_in_doubt(&self) -> bool {
-        self.is_troubled && !self.stored
+        // Of what is set apart few are taken, so that the others can be joined while they wait.
+        self.is_troubled && !self.stored && (!self.apart || self.queue.len() + self.held.len() < MOST_ALONE)
     }
 
     /// The part was stored, all of it or the most.
@@ -147,7 +171,13 @@ impl Parts {
         self.queue.push_front(part);
     }
 
-    /// It is too much, or something in it is refused for good: each half is asked about. It comes back if it cannot be halved.
+    /// It is too much: each half is asked about. It comes back if it cannot be halved.
+    /// The halves of what is too much are as if they had never been sent.
+    pub(super) fn halve_anew(&mut self, part: Part) -> Option<Part> {
+        self.halve(Part { attempts: 0, ..part })
+    }
+
+    /// Something in it is refused for good: each half is asked about. It comes back if it cannot be halved.
     pub(super) fn halve(&mut self, part: Part) -> Option<Part> {
         if part.batch.entries() < 2 {
             return Some(part);
@@ -157,12 +187,33 @@ impl Parts {
     }
 
     /// The part was refused for now.
-    pub(super) fn refused(&mut self, part: Part, scope: Scope, is_overload: bool) -> Step {
+    ///
+    /// `stored` is how many pushes of the client have been stored so far. The attempt counts if the next one comes after a
+    /// pause, and if it was `in_turn`.
+    pub(super) fn refused(&mut self, part: Part, scope: Scope, is_overload: bool, stored: u64, in_turn: bool) -> Step {
+        (self.stored_so_far, self.in_turn) = (stored, in_turn);
+        self.sorted(part, scope, is_overload)
+    }
+
+    /// Those that were sent so many times in vain.
+    pub(super) fn take_exhausted(&mut self, attempts: u32) -> Vec<Part> {
+        let all = std::mem::take(&mut self.held).into_iter().chain(std::mem::take(&mut self.queue));
+        let (exhausted, left): (Vec<_>, Vec<_>) = all.partition(|part| part.attempts >= attempts);
+        self.queue = left.into();
+        exhausted
+    }
+
+    /// The attempt was one: what is asked about next comes after a pause.
+    fn counted(&self, part: Part) -> Part {
+        Part { attempts: part.attempts + u32::from(self.in_turn), ..part }
+    }
+
+    fn sorted(&mut self, part: Part, scope: Scope, is_overload: bool) -> Step {
         let single = part.batch.streams() == 1;
         match scope {
             Scope::Way => {
                 self.stored = false;
-                self.again(part);
+                self.again(self.counted(part));
                 return Step::Pause;
             }
             Scope::Streams if single => return self.wait_apart(part),
@@ -178,11 +229,12 @@ impl Parts {
                 (true, _) => self.halve_or_again(part, Step::Next),
                 // What is overloaded for a moment takes all of it the next time.
                 (false, true) => {
-                    self.again(part);
+                    self.again(self.counted(part));
                     Step::Pause
                 }
                 (false, false) if self.may_try_alone(|part| part.batch.streams() == 1) => {
                     let proven = part.batch.proven_stream();
+                    let part = if first { part } else { self.counted(part) };
                     self.narrow(part, |batch| batch.split_stream(proven));
                     if first { Step::Next } else { Step::Pause }
                 }
@@ -207,6 +259,7 @@ impl Parts {
             if self.stored {
                 return self.halve_or_again(part, Step::Next);
             }
+            let part = if first { part } else { self.counted(part) };
             match self.may_try_alone(|part| part.batch.entries() == 1) {
                 true => self.narrow(part, Batch::split_first_entry),
                 false => self.again(part),
@@ -215,15 +268,19 @@ impl Parts {
             return if first { Step::Next } else { Step::Pause };
         }
         part.is_odd |= self.stored;
-        part.strikes += u32::from(part.is_odd);
+        let is_fresh = self.stored_so_far > std::mem::replace(&mut part.stored_before, self.stored_so_far);
+        let counts = part.is_odd && is_fresh;
+        part.strikes += u32::from(counts);
         if part.strikes >= STRIKES {
             return Step::Discard(part);
         }
-        // Not at once twice in a row: what is wrong for a moment is to pass.
-        let is_last = self.queue.is_empty();
-        let pauses = part.strikes > 1 || (part.strikes == 0 && is_last);
-        self.held.push(part);
-        if pauses { Step::Pause } else { Step::Next }
+        // Its stream's other entries are tried before the pause.
+        if counts || (!self.stored && !self.queue.is_empty()) {
+            self.held.push(part);
+            return Step::Next;
+        }
+        self.held.push(self.counted(part));
+        Step::Pause
     }
 
     /// Whether one more of these may be tried alone though nothing is stored.
@@ -241,7 +298,7 @@ impl Parts {
 
     fn wait_apart(&mut self, part: Part) -> Step {
         if self.apart {
-            self.again(part);
+            self.again(self.counted(part));
             return Step::Pause;
         }
         Step::SetApart(part)
@@ -251,7 +308,7 @@ impl Parts {
         match self.halve(part) {
             None => step,
             Some(part) => {
-                self.again(part);
+                self.again(self.counted(part));
                 Step::Pause
             }
         }
@@ -275,7 +332,7 @@ impl Parts {
         self.queue = others.into();
         // What is held of a stream is older than the rest of it.
         self.queue.extend(std::mem::take(&mut self.held));
-        self.queue.push_back(part);
+        self.queue.push_back(self.counted(part));
         self.queue.extend(own);
         Step::Pause
     }

@@ -3,6 +3,7 @@
 mod authentication;
 mod certificates;
 mod delivery;
+mod promises;
 mod recovery;
 mod refusals;
 
@@ -119,6 +120,19 @@ impl Running {
         ended += account.discarded_in_all();
         assert_eq!(ended.bytes, self.end, "every byte is accounted for");
         until("the lanes have room", || self.batcher.outstanding() == 0).await;
+    }
+
+    /// Another stream's pushes get through until an entry was discarded and all is settled; gives how many were.
+    async fn traffic_until_dropped(&mut self) -> u64 {
+        until("something is discarded", || {
+            if self.batcher.outstanding() == 0 {
+                self.push("traffic", &["tick"]);
+            }
+            self.dropped("ingester_error") > 0
+        })
+        .await;
+        self.settled().await;
+        self.dropped("ingester_error")
     }
 
     /// Nothing more will come; waits for the client's end.

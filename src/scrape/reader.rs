@@ -365,7 +365,7 @@ impl Reader {
         };
         let read = self.tailers.values().all(|t| t.drained);
         let sent = match &self.desk.exit {
-            Exit::Batches(batcher) => batcher.is_empty() && batcher.outstanding() == 0,
+            Exit::Batches(batcher) => !batcher.has_on_its_way(),
             Exit::Print(_) => true,
         };
         (read && sent) || now >= stop.deadline || now >= stop.progress + PATIENCE

@@ -53,7 +53,7 @@ fn what_is_set_apart_takes_no_room_of_others_and_its_lane_does_not_wait() {
 }
 
 #[test]
-fn beyond_its_share_what_is_set_apart_counts_against_the_buffer() {
+fn what_is_set_apart_is_bounded() {
     let mut bench = bench();
     let mut all = Vec::new();
     for n in 0.. {
@@ -62,7 +62,7 @@ fn beyond_its_share_what_is_set_apart_counts_against_the_buffer() {
         if bench.batcher.has_no_room() {
             break;
         }
-        assert!(held_apart(&bench) < BUFFER + BUFFER / 4 + 4096, "nothing is unbounded");
+        assert!(held_apart(&bench) < 2 * BUFFER + 4096, "nothing is unbounded");
     }
     drop(all);
     assert!(!bench.batcher.has_no_room());
@@ -116,4 +116,61 @@ fn streams_are_parted_in_their_order_with_all_their_entries() {
     }
     assert!(bench.ledger.is_settled());
     assert_eq!(bench.batcher.outstanding(), 0);
+}
+
+/// A line now and then of many streams: small batches that wait, each of which takes more than its line.
+#[test]
+fn streams_that_are_refused_and_say_little_stop_no_other() {
+    let mut bench = bench();
+    let good = bench.add("good", 1, 100);
+    bench.send().into_iter().for_each(Batch::close);
+    let mut waiting: Vec<Batch> = Vec::new();
+    for n in 0..20 {
+        let mut own: Vec<Batch> = Vec::new();
+        loop {
+            let id = bench.add(&format!("bad-{n}"), 1, 100);
+            for batch in set_apart(&mut bench).0 {
+                let left = match own.last_mut() {
+                    Some(older) => older.join(batch),
+                    None => Some(batch),
+                };
+                own.extend(left);
+            }
+            assert!(!bench.batcher.is_full(good), "the good stream is stopped by {n} streams");
+            let now = bench.now();
+            // Its own file is not read any further.
+            if bench.batcher.is_full(id) || bench.batcher.room(id, now).is_none_or(|room| room < WINDOW / 2) {
+                break;
+            }
+        }
+        waiting.extend(own);
+    }
+    assert_eq!(waiting.len(), 20, "what waits of a stream is one batch");
+    waiting.into_iter().for_each(Batch::close);
+    assert_eq!((held_apart(&bench), bench.batcher.buffered.bytes()), (0, 0));
+    assert!(bench.ledger.is_settled());
+}
+
+#[test]
+fn joined_batches_have_all_entries_in_order_and_each_of_their_acks() {
+    let mut bench = bench();
+    let mut batches = Vec::new();
+    for bytes in [10, 20, 30] {
+        bench.add("bad", 1, bytes);
+        batches.extend(set_apart(&mut bench).0);
+    }
+    let mut rest = batches.into_iter();
+    let mut joined = rest.next().expect("a batch");
+    rest.for_each(|younger| assert!(joined.join(younger).is_none()));
+    assert_eq!((joined.entries(), joined.bytes()), (3, 60));
+    let (first, others) = joined.split_first_entry();
+    assert_eq!(first.bytes(), 10);
+    let (second, third) = others.expect("two more").split();
+    assert_eq!((second.bytes(), third.as_ref().map(Batch::bytes)), (20, Some(30)));
+    for part in [Some(first), Some(second), third].into_iter().flatten() {
+        assert!(!bench.ledger.is_settled());
+        part.close();
+    }
+    assert!(bench.ledger.is_settled());
+    assert_eq!(held_apart(&bench), 0);
 }

@@ -25,7 +25,7 @@ fn by_status() {
         (202, "slowly"),
         (204, "done"),
         (206, "slowly"),
-        (260, "slowly, by stream"),
+        (260, "slowly, streams in doubt"),
         (299, "slowly"),
         (301, "slowly"),
         (308, "slowly"),
@@ -89,7 +89,11 @@ fn a_refusal_by_its_body() {
         ("unknown", "no", "slowly, entries in doubt"),
         ("known and unknown", "entry too far behind; 3 errors like: no", "apart"),
         ("scheme", "Client sent an HTTP request to an HTTPS server.\n", "slowly"),
-        ("blocked", "ingestion blocked for user fake until '2026-01-01' with status code '400'", "slowly, by stream"),
+        (
+            "blocked",
+            "ingestion blocked for user 'fake' until '2026-01-01' with status code '400'",
+            "slowly, streams in doubt",
+        ),
     ] {
         assert_eq!(word(&answer(400, body), STREAM), expected, "{name}");
     }
@@ -110,7 +114,7 @@ fn a_web_page_is_not_lokis_word() {
 #[test]
 fn what_loki_refuses_of_a_stream_for_now_is_a_matter_of_that_stream_whatever_the_status() {
     let blocked =
-        "ingestion blocked for user fake (policy 'chatty') until '2026-12-01T00:00:00Z' with status code '260'";
+        "ingestion blocked for user 'fake' (policy: 'chatty') until '2026-12-01T00:00:00Z' with status code '260'";
     let limit = "maximum active stream limit exceeded when trying to create stream {a=\"b\"}, reduce the number of \
                  active streams (reduce labels or reduce label values), or contact your Loki administrator";
     let dropping = Asked { drop_rate_limited: true, ..STREAM };

@@ -91,10 +91,11 @@ async fn a_poisoned_entry_costs_its_neighbours_nothing() {
     running.add("a", &["a1", "a2"]);
     running.add("b", &["b1", "poison", "b3", "b4", "b5"]);
     running.push("c", &["c1"]);
-    running.settled().await;
+    assert_eq!(running.traffic_until_dropped().await, 1);
     // The stream is set apart, so the one behind it does not wait.
-    assert_eq!(loki.stored(), ["a1", "a2", "c1", "b1", "b3", "b4", "b5"]);
-    assert_eq!((running.sent(), running.dropped("ingester_error")), (7, 1));
+    let mut stored = loki.stored();
+    stored.retain(|line| line != "tick");
+    assert_eq!(stored, ["a1", "a2", "c1", "b1", "b3", "b4", "b5"]);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod build;
 mod config;
 mod connections;
 mod discovered;
+mod guard;
 mod html;
 mod log;
 mod process;

@@ -5,6 +5,7 @@
 //!   http_listen_address: ""       # every interface
 //!   http_listen_port: 80
 //!   http_path_prefix: ""          # before every path, /metrics and /ready too
+//!   http_allowed_hosts: []       # names to which the pages answer, beside addresses, localhost and its own
 //!   external_url: ""              # how people reach it, if a proxy stands before it
 //!   health_check_target: true     # /ready wants a file that is being tailed
 //!   http_listen_conn_limit: 0     # connections at once; 0 means 256
@@ -63,6 +64,7 @@ macro_rules! config {
                     http_listen_port: DEFAULT_PORT,
                     http_path_prefix: String::new(),
                     external_url: String::new(),
+                    http_allowed_hosts: Vec::new(),
                     health_check_target: true,
                     disable: false,
                     enable_runtime_reload: false,
@@ -95,6 +97,8 @@ config! {
         pub http_path_prefix: String,
         #[serde(deserialize_with = "units::string")]
         pub external_url: String,
+        #[serde(deserialize_with = "units::or_default")]
+        pub http_allowed_hosts: Vec<String>,
         #[serde(deserialize_with = "true_unless_said")]
         pub health_check_target: bool,
         #[serde(deserialize_with = "units::bool")]

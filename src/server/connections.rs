@@ -1,29 +1,62 @@
-//! Connections with an end: so many at once, each closed when it says nothing for a while. A scraper that hangs must not
-//! take the descriptors that log files need.
+//! Connections with an end: so many at once, and each has a deadline for what it is doing. Who is slow, or does not read,
+//! must neither take the descriptors that log files need nor keep a probe or a scrape from being answered.
+//!
+//! A connection is *idle* (for at most the idle timeout), *asking* (a request has to be there within [`ASKING`]) or
+//! *answering* (it has to take something within [`STALLED`], and all of it within [`ANSWERING`]). Where one more than the
+//! limit comes, the one that has been in its state for longest is closed.
 
-use std::io::{self, ErrorKind};
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep};
+
+/// From the first byte of a request to the first of its answer.
+const ASKING: Duration = Duration::from_secs(10);
+/// Between two moments at which a client takes something of an answer.
+const STALLED: Duration = Duration::from_secs(10);
+/// For a whole answer, as `http_server_write_timeout` has it: one byte at a time must not hold a page for ever.
+const ANSWERING: Duration = Duration::from_secs(30);
 
 pub(super) struct Connections {
     listener: TcpListener,
-    places: Arc<Semaphore>,
+    places: Arc<Mutex<Places>>,
+    limit: usize,
     idle: Duration,
 }
 
+/// Who is connected, in the order in which they came to what they are doing.
+#[derive(Default)]
+struct Places {
+    next: u64,
+    /// A sender that is dropped closes its connection.
+    taken: BTreeMap<u64, oneshot::Sender<()>>,
+}
+
+impl Places {
+    fn take(&mut self, close: oneshot::Sender<()>) -> u64 {
+        self.next += 1;
+        self.taken.insert(self.next, close);
+        self.next
+    }
+}
+
+fn lock(places: &Mutex<Places>) -> MutexGuard<'_, Places> {
+    places.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Connections {
-    /// At most `limit` at once; one more waits to be accepted.
+    /// At most `limit` at once; for one more, the oldest is closed.
     pub(super) fn new(listener: TcpListener, limit: usize, idle: Duration) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(limit)), idle }
+        Self { listener, places: Arc::default(), limit, idle }
     }
 }
 
@@ -32,11 +65,19 @@ impl Listener for Connections {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let place = self.places.clone().acquire_owned().await.expect("the semaphore is never closed");
         // Axum's own accept, which sleeps over errors such as a lack of descriptors.
         let (stream, peer) = Listener::accept(&mut self.listener).await;
+        let (close, closed) = oneshot::channel();
+        let mut places = lock(&self.places);
+        while places.taken.len() >= self.limit.max(1) {
+            places.taken.pop_first();
+        }
+        let place = places.take(close);
+        drop(places);
         let deadline = Box::pin(sleep(self.idle));
-        (Connection { stream, idle: self.idle, deadline, _place: place }, peer)
+        let places = self.places.clone();
+        let (idle, doing) = (self.idle, Doing::Idle);
+        (Connection { stream, idle, doing, deadline, places, place, closed }, peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -44,40 +85,115 @@ impl Listener for Connections {
     }
 }
 
+#[derive(Clone, Copy)]
+enum Doing {
+    Idle,
+    Asking,
+    /// Until when at most.
+    Answering(Instant),
+}
+
 pub(super) struct Connection {
     stream: TcpStream,
     idle: Duration,
+    doing: Doing,
     deadline: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
+    places: Arc<Mutex<Places>>,
+    place: u64,
+    closed: oneshot::Receiver<()>,
 }
 
 impl Connection {
-    /// Passes on what the stream said; if it said nothing until the deadline, that is an error.
-    fn within_deadline<T>(&mut self, cx: &mut Context<'_>, said: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if said.is_ready() {
-            self.deadline.as_mut().reset(Instant::now() + self.idle);
-            return said;
+    /// Goes to the end of the queue of those who would have to make room.
+    fn begin(&mut self, doing: Doing, deadline: Instant) {
+        self.doing = doing;
+        self.deadline.as_mut().reset(deadline);
+        let mut places = lock(&self.places);
+        if let Some(close) = places.taken.remove(&self.place) {
+            self.place = places.take(close);
         }
-        ready!(self.deadline.as_mut().poll(cx));
-        Poll::Ready(Err(ErrorKind::TimedOut.into()))
+    }
+
+    fn has_read(&mut self) {
+        if matches!(self.doing, Doing::Idle) {
+            self.begin(Doing::Asking, Instant::now() + ASKING);
+        }
+    }
+
+    fn has_written(&mut self) {
+        let now = Instant::now();
+        match self.doing {
+            Doing::Answering(end) => self.deadline.as_mut().reset(end.min(now + STALLED)),
+            Doing::Idle | Doing::Asking => self.begin(Doing::Answering(now + ANSWERING), now + STALLED),
+        }
+    }
+
+    fn has_flushed(&mut self) {
+        if matches!(self.doing, Doing::Answering(_)) {
+            self.begin(Doing::Idle, Instant::now() + self.idle);
+        }
+    }
+
+    /// An error if the time is over or the place is another's.
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.deadline.as_mut().poll(cx).is_ready() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        match Pin::new(&mut self.closed).poll(cx) {
+            Poll::Ready(_) => Err(ErrorKind::ConnectionAborted.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        lock(&self.places).taken.remove(&self.place);
     }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.check(cx)?;
         let said = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.within_deadline(cx, said)
+        if said.is_ready() {
+            self.has_read();
+        }
+        said
     }
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let said = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.within_deadline(cx, said)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    /// Without it a page that is shared would be copied for each who asks.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
+        let taken = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        if taken.is_ready() {
+            self.has_written();
+            // A deadline that was moved wakes whoever waits for it only if it is asked again.
+            self.check(cx)?;
+        }
+        taken
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_ready() {
+            self.has_flushed();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

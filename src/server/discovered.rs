@@ -29,11 +29,16 @@ struct Reason {
     targets: usize,
 }
 
+/// What stands in the place of an annotation's value.
+const HIDDEN: &str = "(hidden: annotations may hold secrets)";
+
 impl Discovered {
     /// What `report` knows; of the targets those that contain `text`. Dropped ones first: they are what is looked for.
     pub(super) fn collect(report: &dyn Report, text: &str) -> Self {
         let mut targets = report.discovered();
         let summary = Summary::of(&targets);
+        // Before the search: what is not shown must not be found by guessing either.
+        targets.iter_mut().for_each(hide);
         let text = text.to_lowercase();
         targets.retain(|target| contains(target, &text));
         targets.sort_by_cached_key(|target| (!is_dropped(target), target.job.clone(), target.source.clone()));
@@ -108,6 +113,20 @@ fn write_target(page: &mut Html, target: &DiscoveredReport) {
     page.markup("</pre></details></td></tr>\n");
 }
 
+/// Takes the values of annotations out. Anybody who reaches the port sees this page, and `kubectl apply` keeps whole
+/// manifests in an annotation, with the secrets in them. What a rule makes a label of is shown as that label.
+fn hide(target: &mut DiscoveredReport) {
+    for (name, value) in &mut target.discovered {
+        if is_annotation(name) {
+            *value = HIDDEN.into();
+        }
+    }
+}
+
+fn is_annotation(name: &str) -> bool {
+    name.starts_with("__meta_kubernetes_") && name.contains("_annotation_")
+}
+
 fn is_dropped(target: &DiscoveredReport) -> bool {
     target.dropped.is_some() || target.labels.is_none()
 }
@@ -167,6 +186,20 @@ mod tests {
             pod("b", Some("rule 1: drop")),
             pod("c", Some("rule 2: keep <x>")),
         ])
+    }
+
+    #[test]
+    fn values_of_annotations_are_neither_shown_nor_found() {
+        let mut target = pod("a", None);
+        let name = "__meta_kubernetes_pod_annotation_kubectl_kubernetes_io_last_applied_configuration";
+        target.discovered.insert(name.into(), "hunter2".into());
+        let fixed = Fixed(vec![target]);
+        let all = Discovered::collect(&fixed, "");
+        let json = serde_json::to_string(&all).expect("JSON");
+        for page in [all.html(""), json] {
+            assert!(page.contains(name) && page.contains("may hold secrets") && !page.contains("hunter2"), "{page}");
+        }
+        assert_eq!(Discovered::collect(&fixed, "hunter").targets.len(), 0, "guessing finds nothing");
     }
 
     #[test]

@@ -1,17 +1,21 @@
 //! The paths, and what each answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use axum::body::Bytes;
 use axum::extract::{self, Query};
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get};
-use axum::{Json, Router};
+use axum::{Router, middleware};
 use prometheus::TextEncoder;
 use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::discovered::Discovered;
+use super::guard::{Guard, guard};
 use super::html::Html;
 use super::targets::Targets;
 use super::{Build, Config, State};
@@ -19,8 +23,11 @@ use super::{Build, Config, State};
 const NOT_READY: &str =
     "Not ready: Unable to find any logs to tail. Please verify permissions, volumes, scrape_config, etc.\n";
 
-/// No scripts, nothing from elsewhere: the last line behind escaping.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'";
+/// Pages that may be under way at once: each is held in memory until its client has read it. Metrics and probes need no place.
+const PAGES: usize = 8;
+
+/// How old the text of `/metrics` may be: who asks within that time shares it, however many do.
+const METRICS_AGE: Duration = Duration::from_secs(1);
 
 /// What the routes know.
 struct Shared {
@@ -29,6 +36,9 @@ struct Shared {
     home: String,
     /// Whether `/ready` wants something to be tailed.
     needs_targets: bool,
+    pages: Arc<Semaphore>,
+    /// The last text of `/metrics`, and when it was made.
+    metrics: Mutex<Option<(Instant, Bytes)>>,
 }
 
 type Known = extract::State<Arc<Shared>>;
@@ -52,11 +62,14 @@ pub(super) fn router(config: &Config, state: State) -> Router {
     if config.enable_runtime_reload {
         router = router.route(&at("/reload"), any(reload));
     }
-    router.with_state(Arc::new(Shared {
+    let router = router.with_state(Arc::new(Shared {
         state,
         home: format!("{}/targets", config.external_prefix()),
         needs_targets: config.health_check_target,
-    }))
+        pages: Arc::new(Semaphore::new(PAGES)),
+        metrics: Mutex::new(None),
+    }));
+    router.layer(middleware::from_fn_with_state(Arc::new(Guard::new(config)), guard))
 }
 
 async fn home(extract::State(shared): Known) -> Redirect {
@@ -74,7 +87,7 @@ async fn ready(extract::State(shared): Known) -> Response {
 
 /// Never an error: one family that cannot be written must not blind whoever looks at the others. Nor may a series that is
 /// there twice: Prometheus takes nothing of such a page.
-async fn metrics(extract::State(shared): Known) -> Response {
+fn metrics_text(shared: &Shared) -> String {
     let (encoder, mut text) = (TextEncoder::new(), String::with_capacity(32 << 10));
     for mut family in shared.state.registry.gather() {
         // Two collectors may have one name, a user's metric for instance. Equal labels stand side by side here.
@@ -84,17 +97,32 @@ async fn metrics(extract::State(shared): Known) -> Response {
             text.truncate(whole);
         }
     }
+    text
+}
+
+async fn metrics(extract::State(shared): Known) -> Response {
+    let mut last = shared.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+    let text = match &*last {
+        Some((made, text)) if made.elapsed() < METRICS_AGE => text.clone(),
+        _ => {
+            let text = Bytes::from(metrics_text(&shared));
+            *last = Some((Instant::now(), text.clone()));
+            text
+        }
+    };
     ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response()
 }
 
 async fn targets(extract::State(shared): Known, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
+    let Ok(place) = shared.pages.clone().try_acquire_owned() else { return busy() };
     let targets = Targets::collect(&*shared.state.report, &asked.q);
-    answer(asked.wants_json(&headers), &targets, |targets| targets.html(&asked.q))
+    answer(place, asked.wants_json(&headers), &targets, |targets| targets.html(&asked.q))
 }
 
 async fn discovered(extract::State(shared): Known, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
+    let Ok(place) = shared.pages.clone().try_acquire_owned() else { return busy() };
     let discovered = Discovered::collect(&*shared.state.report, &asked.q);
-    answer(asked.wants_json(&headers), &discovered, |discovered| discovered.html(&asked.q))
+    answer(place, asked.wants_json(&headers), &discovered, |discovered| discovered.html(&asked.q))
 }
 
 async fn effective_config(extract::State(shared): Known, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
@@ -103,8 +131,9 @@ async fn effective_config(extract::State(shared): Known, Query(asked): Query<Ask
         build: Build,
         config: &'s str,
     }
+    let Ok(place) = shared.pages.clone().try_acquire_owned() else { return busy() };
     let effective = Effective { build: Build::THIS, config: &shared.state.config };
-    answer(asked.wants_json(&headers), &effective, |effective| {
+    answer(place, asked.wants_json(&headers), &effective, |effective| {
         let mut page = Html::page("config");
         let build = &effective.build;
         page.element(
@@ -136,10 +165,36 @@ impl Asked {
     }
 }
 
-fn answer<T: Serialize>(json: bool, value: &T, html: impl FnOnce(&T) -> String) -> Response {
-    let headers = [(CACHE_CONTROL, "no-store"), (X_CONTENT_TYPE_OPTIONS, "nosniff"), (CONTENT_SECURITY_POLICY, POLICY)];
-    if json {
-        return (headers, Json(value)).into_response();
+/// A page, and its place until its last byte is with the kernel.
+struct Held {
+    page: Vec<u8>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.page
     }
-    (headers, [(CONTENT_TYPE, "text/html; charset=utf-8")], html(value)).into_response()
+}
+
+fn busy() -> Response {
+    let text = "too many pages are being read at this moment: ask again in a few seconds\n";
+    (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], text).into_response()
+}
+
+fn answer<T: Serialize>(
+    place: OwnedSemaphorePermit,
+    json: bool,
+    value: &T,
+    html: impl FnOnce(&T) -> String,
+) -> Response {
+    let (kind, page) = match json {
+        true => match serde_json::to_vec(value) {
+            Ok(page) => ("application/json", page),
+            Err(error) => return (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+        },
+        false => ("text/html; charset=utf-8", html(value).into_bytes()),
+    };
+    let page = Bytes::from_owner(Held { page, _place: place });
+    ([(CACHE_CONTROL, "no-store"), (CONTENT_TYPE, kind)], page).into_response()
 }

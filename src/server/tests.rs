@@ -79,7 +79,7 @@ async fn start_with(yaml: &str, files: Vec<FileReport>, registry: Registry) -> R
 impl Running {
     async fn ask(&self, path: &str, header: &str) -> String {
         let mut stream = TcpStream::connect(self.address).await.expect("it listens");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{header}\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{header}\r\n");
         stream.write_all(request.as_bytes()).await.expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("it answers in UTF-8");
@@ -238,4 +238,65 @@ async fn one_who_says_nothing_makes_room_for_others() {
     assert_eq!(server.status("/-/healthy").await.0, 200);
     let closed = silent.read(&mut [0]).await;
     assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_never_ends_is_cut() {
+    let server = start("", vec![]).await;
+    let mut slow = TcpStream::connect(server.address).await.expect("it listens");
+    slow.write_all(b"GET /targets HTTP/1.1\r\nHost: localhost\r\nX: ").await.expect("it reads");
+    for _ in 0..60 {
+        // The clock is the test's own: a second of silence costs no time.
+        match tokio::time::timeout(Duration::from_secs(1), slow.read(&mut [0])).await {
+            Err(_) => {}
+            Ok(closed) => return assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}"),
+        }
+        let _ = slow.write_all(b"a").await;
+    }
+    panic!("a byte a second kept it open for a minute");
+}
+
+#[tokio::test]
+async fn slow_ones_make_room_for_a_probe() {
+    let server = start("http_listen_conn_limit: 4", vec![]).await;
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(server.address).await.expect("it listens");
+        // One that was closed already may say so here.
+        let _ = stream.write_all(b"POST /ready HTTP/1.1\r\nHost: localhost\r\nContent-Le").await;
+        slow.push(stream);
+    }
+    assert_eq!(server.status("/-/healthy").await.0, 200);
+    let closed = slow[0].read(&mut [0]).await;
+    assert!(matches!(closed, Ok(0) | Err(_)), "the oldest went: {closed:?}");
+}
+
+#[tokio::test]
+async fn pages_that_nobody_reads_are_few() {
+    let server = start("", vec![file(None); 40_000]).await;
+    let mut unread = Vec::new();
+    for _ in 0..8 {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        let mut stream = socket.connect(server.address).await.expect("it listens");
+        let request = b"GET /targets?format=json HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        stream.write_all(request).await.expect("it reads");
+        assert_eq!(stream.read(&mut [0]).await.expect("an answer"), 1);
+        unread.push(stream);
+    }
+    assert_eq!(server.status("/targets").await.0, 503);
+    assert_eq!(server.status("/metrics").await.0, 200);
+    assert_eq!(server.status("/-/healthy").await.0, 200);
+}
+
+#[tokio::test]
+async fn every_answer_tells_browsers_what_it_is_not() {
+    let server = start("", vec![]).await;
+    for path in ["/", "/metrics", "/ready", "/-/healthy", "/targets", "/config?format=json", "/nowhere"] {
+        let answer = server.ask(path, "").await;
+        assert!(
+            answer.contains("x-content-type-options: nosniff") && answer.contains("default-src 'none'"),
+            "{answer}"
+        );
+    }
 }

@@ -24,7 +24,7 @@ fn page(rig: &Rig, path: &str) -> serde_json::Value {
     let said = rig.said();
     let address = said.split("http=").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("an address");
     let mut stream = TcpStream::connect(address).expect("it listens");
-    let request = format!("GET {path}?format=json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path}?format=json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers");

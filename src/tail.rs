@@ -15,7 +15,7 @@ mod siblings;
 mod text;
 
 pub use generation::Compression;
-pub use glob::{Glob, Skip};
+pub use glob::{Budget, Glob, Skip};
 pub use log::{Log, Look, Options, Read, Resume};
 pub use siblings::is_rotation;
 pub use text::Encoding;

@@ -16,6 +16,8 @@ const REMEMBERED: usize = 1000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Why {
     Skipped(Skip),
+    /// The walk ended there, and why; what comes behind was not looked at.
+    Cut(String),
     /// A directory that cannot be looked into, or a file that cannot be asked for, and what the system says.
     Denied(String),
     Excluded,
@@ -34,12 +36,13 @@ impl Why {
             Why::Skipped(Skip::Directory) => 4,
             Why::Excluded => 5,
             Why::Older(_) => 6,
+            Why::Cut(_) => 7,
         }
     }
 
     /// Nobody meant it to be so.
     fn is_trouble(&self) -> bool {
-        self.kind() < 3
+        self.kind() < 3 || matches!(self, Why::Cut(_))
     }
 
     /// Each rotation makes a new name: that there are such is said, not each of them.
@@ -53,6 +56,9 @@ impl Why {
             Why::Skipped(Skip::Special) => "only regular files can be read; exclude it with __path_exclude__",
             Why::Skipped(Skip::BrokenLink) => "it is read once what the link names is there",
             Why::Skipped(Skip::Directory) => "add /*.log for the files in it, or /**/*.log for those further down",
+            Why::Cut(_) => {
+                "what lies behind it is not read: let __path__ name less, or write several targets; it is tried again"
+            }
             Why::Excluded => "nothing, if __path_exclude__ is meant so",
             Why::Older(_) => {
                 "nothing, if it was rotated; a log of its own needs a name that does not look so, or a job of its own"
@@ -68,6 +74,7 @@ impl fmt::Display for Why {
             Why::Skipped(Skip::Special) => f.write_str("it is not a regular file"),
             Why::Skipped(Skip::BrokenLink) => f.write_str("it is a link to nothing"),
             Why::Skipped(Skip::Unreachable) => f.write_str("it is a link that cannot be followed"),
+            Why::Cut(why) => write!(f, "the walk for __path__ ends here: {why}"),
             Why::Denied(error) => f.write_str(error),
             Why::Excluded => f.write_str("excluded by __path_exclude__"),
             Why::Older(live) => write!(f, "read as an older generation of {}", live.display()),

@@ -65,6 +65,8 @@ pub struct Config {
     pub max_poll: Option<Duration>,
     /// Of the disk, what deleted files may hold that are still to be read.
     pub deleted_files_limit: u64,
+    /// How many older files the logs of one client may have open that are still to be read.
+    pub older_files: usize,
     /// `limits_config.readline_rate`, if enabled.
     pub rate: Option<Rate>,
     /// Entries are printed, not sent.

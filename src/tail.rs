@@ -7,6 +7,7 @@
 //!
 //! No threads here, and the time is a parameter.
 
+mod folders;
 mod generation;
 mod glob;
 mod gzip;
@@ -14,8 +15,9 @@ mod log;
 mod siblings;
 mod text;
 
+pub use folders::Folders;
 pub use generation::Compression;
 pub use glob::{Budget, Glob, Skip};
-pub use log::{Log, Look, Options, Read, Resume};
+pub use log::{GENERATIONS, Log, Look, Options, Read, Resume};
 pub use siblings::is_rotation;
 pub use text::Encoding;

@@ -103,6 +103,13 @@ impl Generation {
         at - self.offset
     }
 
+    /// Bytes on disk that have not been read. Of a compressed file all of it: what is in it is not inflated to be counted,
+    /// since it may be gigabytes.
+    pub fn unread(&self) -> u64 {
+        let size = self.metadata().map_or(0, |meta| meta.len());
+        if self.is_plain() { size.saturating_sub(self.offset) } else { size }
+    }
+
     /// Takes a longer head for its identity, if it has grown one.
     pub fn learn_head(&mut self) -> io::Result<()> {
         if self.is_short() {

@@ -87,6 +87,7 @@ impl Machine {
             max_poll: Some(Duration::from_millis(10)),
             rate: None,
             deleted_files_limit: 1 << 30,
+            older_files: 1000,
             dry_run: false,
             stdin: None,
         };

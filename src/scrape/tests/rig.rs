@@ -117,6 +117,7 @@ pub(super) fn config() -> Config {
         max_poll: Some(Duration::from_millis(20)),
         rate: None,
         deleted_files_limit: 1 << 30,
+        older_files: 1000,
         dry_run: false,
         stdin: None,
     }

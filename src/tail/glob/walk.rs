@@ -268,9 +268,11 @@ impl<'p> Walker<'p> {
         }
         if is_found {
             match kind {
-                Kind::File => drop(self.walk.files.insert(path)),
+                Kind::File => {
+                    self.walk.files.insert(path);
+                }
                 Kind::Other(skip) if self.walk.skipped.len() < MOST_SKIPPED => {
-                    drop(self.walk.skipped.insert(path, skip))
+                    self.walk.skipped.insert(path, skip);
                 }
                 Kind::Other(_) => {}
             }

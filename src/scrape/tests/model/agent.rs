@@ -71,6 +71,7 @@ impl Agent {
             min_poll: Duration::from_millis(250),
             max_poll: None,
             deleted_files_limit: 1 << 30,
+            older_files: 1000,
             rate: None,
             dry_run: false,
             stdin: None,

@@ -5,6 +5,7 @@ mod clock;
 mod entry;
 mod labels;
 mod ledger;
+pub mod nesting;
 mod report;
 mod target;
 pub mod units;

@@ -7,6 +7,7 @@
 
 mod journal;
 mod read_time;
+mod safe;
 mod yaml;
 
 use std::borrow::Borrow;
@@ -129,7 +130,23 @@ struct Entry {
     in_use: bool,
 }
 
+/// For as long as it is there no other agent uses the same positions.
+#[derive(Debug)]
+pub struct Lock {
+    _file: Option<std::fs::File>,
+}
+
 impl Positions {
+    /// Takes the positions for this agent; an error says who has them. A dry run only reads them, and needs no lock.
+    pub fn take(config: &Config) -> Result<Lock, Error> {
+        if config.read_only {
+            return Ok(Lock { _file: None });
+        }
+        safe::warn_of_writers(&config.filename);
+        let lock = safe::lock(&config.filename);
+        lock.map(|file| Lock { _file: file }).map_err(|message| Error { path: config.filename.clone(), message })
+    }
+
     pub fn open(config: Config) -> Result<Self, Error> {
         let fail = |path: &Path, message: String| Error { path: path.into(), message };
         let path = journal::path(&config.filename);

@@ -21,6 +21,7 @@ mod times;
 mod unread;
 mod watch;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Waker;
 use std::thread::JoinHandle;
@@ -67,6 +68,8 @@ pub struct Config {
     pub deleted_files_limit: u64,
     /// How many older files the logs of one client may have open that are still to be read.
     pub older_files: usize,
+    /// Where links of a log's folder may lead beyond it.
+    pub link_roots: Vec<PathBuf>,
     /// `limits_config.readline_rate`, if enabled.
     pub rate: Option<Rate>,
     /// Entries are printed, not sent.

@@ -7,6 +7,7 @@
 //!
 //! No threads here, and the time is a parameter.
 
+mod fence;
 mod folders;
 mod generation;
 mod glob;
@@ -15,6 +16,7 @@ mod log;
 mod siblings;
 mod text;
 
+pub use fence::Fence;
 pub use folders::Folders;
 pub use generation::Compression;
 pub use glob::{Budget, Glob, Skip};

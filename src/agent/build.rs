@@ -82,6 +82,7 @@ pub(super) fn scrape(config: &Config, options: Options, hostname: String) -> scr
         min_poll: watch.min_poll_frequency.0,
         max_poll: watch.max_poll_frequency.map(|most| most.0),
         deleted_files_limit: config.target_config.deleted_files_limit.0,
+        link_roots: config.target_config.link_roots.iter().map(Into::into).collect(),
         older_files: older_files(config.clients.len()),
         rate: rate(&config.limits_config),
         dry_run: options.dry_run,

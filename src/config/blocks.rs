@@ -72,11 +72,19 @@ pub struct TargetConfig {
     pub stdin: bool,
     /// Of the disk, what deleted files may hold that are still to be read, per client.
     pub deleted_files_limit: ByteSize,
+    /// Folders that links in a log's folder may lead to.
+    #[serde(deserialize_with = "units::or_default")]
+    pub link_roots: Vec<String>,
 }
 
 impl Default for TargetConfig {
     fn default() -> Self {
-        Self { sync_period: GoDuration(Duration::from_secs(10)), stdin: false, deleted_files_limit: ByteSize(1 << 30) }
+        Self {
+            sync_period: GoDuration(Duration::from_secs(10)),
+            stdin: false,
+            deleted_files_limit: ByteSize(1 << 30),
+            link_roots: Vec::new(),
+        }
     }
 }
 

@@ -34,6 +34,7 @@ impl Why {
             Why::Skipped(Skip::Special) => 2,
             Why::Skipped(Skip::BrokenLink) => 3,
             Why::Skipped(Skip::Directory) => 4,
+            Why::Skipped(Skip::Outside) => 8,
             Why::Excluded => 5,
             Why::Older(_) => 6,
             Why::Cut(_) => 7,
@@ -42,7 +43,7 @@ impl Why {
 
     /// Nobody meant it to be so.
     fn is_trouble(&self) -> bool {
-        self.kind() < 3 || matches!(self, Why::Cut(_))
+        self.kind() < 3 || matches!(self, Why::Cut(_) | Why::Skipped(Skip::Outside))
     }
 
     /// Each rotation makes a new name: that there are such is said, not each of them.
@@ -54,6 +55,9 @@ impl Why {
         match self {
             Why::Denied(_) | Why::Skipped(Skip::Unreachable) => "let the agent's user look into it; it is tried again",
             Why::Skipped(Skip::Special) => "only regular files can be read; exclude it with __path_exclude__",
+            Why::Skipped(Skip::Outside) => {
+                "write the folder it leads to into target_config.link_roots, if that is meant so"
+            }
             Why::Skipped(Skip::BrokenLink) => "it is read once what the link names is there",
             Why::Skipped(Skip::Directory) => "add /*.log for the files in it, or /**/*.log for those further down",
             Why::Cut(_) => {
@@ -73,6 +77,7 @@ impl fmt::Display for Why {
             Why::Skipped(Skip::Directory) => f.write_str("it is a directory"),
             Why::Skipped(Skip::Special) => f.write_str("it is not a regular file"),
             Why::Skipped(Skip::BrokenLink) => f.write_str("it is a link to nothing"),
+            Why::Skipped(Skip::Outside) => f.write_str("it is a link that leads out of its folder"),
             Why::Skipped(Skip::Unreachable) => f.write_str("it is a link that cannot be followed"),
             Why::Cut(why) => write!(f, "the walk for __path__ ends here: {why}"),
             Why::Denied(error) => f.write_str(error),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use fast_glob::glob_match;
 
+use super::fence::Fence;
 use braces::expand;
 use walk::Walker;
 pub use walk::{Budget, Skip, Walk};
@@ -81,17 +82,42 @@ impl Glob {
             })
     }
 
+    #[cfg(test)]
     pub fn walk(&self) -> Walk {
         self.walk_within(Budget::default())
     }
 
+    #[cfg(test)]
     pub fn walk_within(&self, budget: Budget) -> Walk {
+        self.walk_so(&Fence::default(), budget)
+    }
+
+    /// Links are followed as far as the fence lets them.
+    pub fn walk_fenced(&self, fence: &Fence) -> Walk {
+        self.walk_so(fence, Budget::default())
+    }
+
+    /// Where the files of this path may be: in the folders that it names without wildcards, and in `more`.
+    pub fn fence(&self, more: &[PathBuf]) -> Fence {
+        let literal = |pattern: &[String]| {
+            let names = pattern.iter().take_while(|name| !is_wild(name)).map(|name| unescape(name));
+            Path::new("/").join(names.collect::<PathBuf>())
+        };
+        let has_braces = self.patterns.len() != 1 || self.text.contains('{');
+        let written = self.patterns.iter().map(|pattern| {
+            // Of alternatives none is written as it is, so that each may be what somebody planted.
+            literal(if has_braces { &pattern[..pattern.len().saturating_sub(1)] } else { pattern })
+        });
+        Fence::new(written.collect(), more)
+    }
+
+    fn walk_so(&self, fence: &Fence, budget: Budget) -> Walk {
         // A file whose name has brackets in it is meant as it is written.
         if fs::metadata(&self.path).is_ok_and(|m| m.is_file()) {
             let directories = self.path.parent().map(Path::to_path_buf).into_iter().collect();
             return Walk { files: [self.path.clone()].into(), directories, ..Walk::default() };
         }
-        Walker::new(&self.patterns, budget).run()
+        Walker::new(&self.patterns, fence, budget).run()
     }
 }
 
@@ -347,5 +373,28 @@ mod tests {
             assert!(walk.files.len() <= 100, "{}", walk.files.len());
             assert!(walk.cut.is_some_and(|(_, said)| said.contains(why)), "{why}");
         }
+    }
+
+    #[test]
+    fn links_that_lead_out_are_told_and_not_walked() {
+        let dir = tree(&["vol/real.log", "vol/sub/inner.log", "else/token.log", "else/deep/x.log"]);
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, dir.path().join(name)).expect("linked");
+        link("real.log", "vol/current.log");
+        link("../else/token.log", "vol/out.log");
+        link("../else", "vol/folder");
+        link("vol", "by-link");
+        let at = |name: &str| dir.path().join(name);
+        let walk = |pattern: &str, more: &[PathBuf]| {
+            let glob = Glob::new(&format!("{}/{pattern}", dir.path().display())).expect("a glob");
+            let fence = glob.fence(more);
+            glob.walk_fenced(&fence)
+        };
+        let both = walk("vol/{*.log,*/*.log}", &[]);
+        assert_eq!(both.files, ["vol/current.log", "vol/real.log", "vol/sub/inner.log"].map(at).into());
+        assert_eq!(both.skipped, [(at("vol/out.log"), Skip::Outside)].into());
+        assert_eq!(walk("vol/**/*.log", &[at("else")]).files.len(), 6, "it is allowed");
+        assert_eq!(walk("by-link/*.log", &[]).files, ["by-link/current.log", "by-link/real.log"].map(at).into());
+        assert_eq!(walk("vol/out.log", &[]).files, [at("vol/out.log")].into(), "its name is what the user wrote");
+        assert_eq!(walk("*/out.log", &[]).files.len(), 2, "all of it is beneath the folder that is named");
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::fence::Fence;
 use super::folders::Folders;
 use super::generation::{Compression, Generation, file_id};
 use super::siblings::{Sibling, siblings};
@@ -79,6 +80,7 @@ pub struct Log {
     path: PathBuf,
     options: Options,
     folders: Arc<Folders>,
+    fence: Arc<Fence>,
     /// Oldest first; the one in front is being read. Never empty.
     generations: VecDeque<Generation>,
     rotated: Option<Instant>,
@@ -100,12 +102,18 @@ pub struct Log {
 impl Log {
     #[cfg(test)]
     pub fn open(path: &Path, resume: Resume, options: Options) -> io::Result<Self> {
-        Self::open_among(path, resume, options, &Arc::default())
+        Self::open_among(path, resume, options, &Arc::default(), &Arc::default())
     }
 
     /// Opens one of many logs, which share what they know of their folders.
-    pub fn open_among(path: &Path, resume: Resume, options: Options, folders: &Arc<Folders>) -> io::Result<Self> {
-        let live_path = fs::canonicalize(path)?;
+    pub fn open_among(
+        path: &Path,
+        resume: Resume,
+        options: Options,
+        folders: &Arc<Folders>,
+        fence: &Arc<Fence>,
+    ) -> io::Result<Self> {
+        let live_path = fence.resolve(path)?;
         let mut live = Generation::open(&live_path, options.compression)?;
         let (mut lost_position, mut passed_over) = (false, 0);
         let mut generations = VecDeque::new();
@@ -144,6 +152,7 @@ impl Log {
             path: path.into(),
             options,
             folders: folders.clone(),
+            fence: fence.clone(),
             new_files: generations.iter().map(inode).collect(),
             generations,
             rotated: None,
@@ -285,7 +294,7 @@ impl Log {
     }
 
     fn rotate(&mut self, now: Instant) -> io::Result<Look> {
-        let live_path = fs::canonicalize(&self.path)?;
+        let live_path = self.fence.resolve(&self.path)?;
         let live = Generation::open(&live_path, self.options.compression)?;
         let older = siblings(&live_path, &self.folders)?;
         let known = self.generations.len();
@@ -339,7 +348,7 @@ impl Log {
         live.restart()?;
         self.skipping = None;
         if old.file.fingerprint.len > 0 {
-            let live_path = fs::canonicalize(&self.path)?;
+            let live_path = self.fence.resolve(&self.path)?;
             if let Some((_, mut copy)) = find(&siblings(&live_path, &self.folders)?, &old)? {
                 copy.offset = old.offset;
                 self.new_files.push(inode(&copy));

@@ -53,7 +53,7 @@ impl Reader {
             Some(Saved::At { position, saved }) => Resume::At { position, saved },
             Some(Saved::Offset(offset)) => Resume::Offset(offset),
         };
-        let mut log = match Log::open_among(&assignment.path, resume, job.options, &self.folders) {
+        let mut log = match Log::open_among(&assignment.path, resume, job.options, &self.folders, &assignment.fence) {
             Ok(log) => log,
             Err(error) => {
                 self.positions.release(slot);

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Known, Scout, Tracked};
 use crate::scrape::post::{Assignment, Command, Event};
 use crate::scrape::unread::{Unread, Why};
-use crate::tail::is_rotation;
+use crate::tail::{Fence, is_rotation};
 
 /// A walk that takes longer than this is one that others' names should not wait for too often.
 const LONG: Duration = Duration::from_millis(200);
@@ -45,7 +46,8 @@ impl Scout {
         tracked.dirty = false;
         let job = tracked.job;
         let begun = Instant::now();
-        let mut found = tracked.glob.walk();
+        let fence = Arc::new(tracked.glob.fence(&self.config.link_roots));
+        let mut found = tracked.glob.walk_fenced(&fence);
         // A directory that is new to the watch may have got a file between the walk and the watch: once more. But others'
         // names wait meanwhile.
         let mut rounds = 0;
@@ -57,7 +59,7 @@ impl Scout {
                 tracked.dirty = true;
                 break;
             }
-            found = tracked.glob.walk();
+            found = tracked.glob.walk_fenced(&fence);
             rounds += 1;
         }
         tracked.rests_until = rest_after(begun, Instant::now());
@@ -98,7 +100,7 @@ impl Scout {
         let mut leaving = if new.is_empty() { HashMap::new() } else { self.leaving(job) };
         for (path, from_oldest) in new {
             let heir = leaving.remove(&path);
-            self.begin(id, path, from_oldest, heir);
+            self.begin(id, path, from_oldest, heir, &fence);
         }
         self.note_unread(id, unread);
     }
@@ -110,7 +112,7 @@ impl Scout {
     }
 
     /// `heir` is a log of this path whose target is gone.
-    pub(super) fn begin(&mut self, id: u64, path: PathBuf, from_oldest: bool, heir: Option<u64>) {
+    pub(super) fn begin(&mut self, id: u64, path: PathBuf, from_oldest: bool, heir: Option<u64>, fence: &Arc<Fence>) {
         let Some(tracked) = self.tracked.get_mut(&id) else {
             return;
         };
@@ -133,7 +135,16 @@ impl Scout {
             self.names.entry(dir.clone()).or_default().push((name.clone(), log));
         }
         self.logs.insert(log, Known { path: path.clone(), job, tracked: Some(id), place, away: BTreeSet::new() });
-        self.tell(|| Command::Add(Assignment { log, path: path.clone(), target: target.clone(), job, from_oldest }));
+        self.tell(|| {
+            Command::Add(Assignment {
+                log,
+                path: path.clone(),
+                target: target.clone(),
+                fence: fence.clone(),
+                job,
+                from_oldest,
+            })
+        });
     }
 
     /// Whether there is something to walk: one of its name may be there already.
@@ -175,11 +186,13 @@ impl Scout {
         let Some(tracked) = known.tracked.and_then(|id| self.tracked.get(&id)) else {
             return;
         };
+        let fence = Arc::new(tracked.glob.fence(&self.config.link_roots));
         for reader in away {
             self.readers[reader].send(Command::Add(Assignment {
                 log,
                 path: known.path.clone(),
                 target: tracked.target.clone(),
+                fence: fence.clone(),
                 job: known.job,
                 from_oldest: false,
             }));

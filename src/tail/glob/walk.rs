@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{is_wild, matches_name, unescape};
+use crate::tail::fence::Fence;
 
 /// As deep as `**` goes: far beyond any real tree.
 const MAX_DEPTH: usize = 32;
@@ -60,6 +61,8 @@ pub enum Skip {
     BrokenLink,
     /// A link that leads where the agent's user may not go, or round in a circle.
     Unreachable,
+    /// A link that leads out of the folder that the path names.
+    Outside,
 }
 
 /// What a name stands for.
@@ -101,6 +104,7 @@ struct Place {
 /// A walk under way.
 pub(super) struct Walker<'p> {
     patterns: &'p [Vec<String>],
+    fence: &'p Fence,
     budget: Budget,
     begun: Instant,
     names: usize,
@@ -113,9 +117,10 @@ pub(super) struct Walker<'p> {
 }
 
 impl<'p> Walker<'p> {
-    pub fn new(patterns: &'p [Vec<String>], budget: Budget) -> Self {
+    pub fn new(patterns: &'p [Vec<String>], fence: &'p Fence, budget: Budget) -> Self {
         Self {
             patterns,
+            fence,
             budget,
             begun: Instant::now(),
             names: 0,
@@ -181,7 +186,8 @@ impl<'p> Walker<'p> {
 
     /// Goes on at the one name that can match.
     fn named(&mut self, place: &Place, path: PathBuf, wanted: &Wanted) {
-        let kind = match kind(&path) {
+        let is_link = fs::symlink_metadata(&path).is_ok_and(|m| m.is_symlink());
+        let kind = match if is_link { self.fenced(&path) } else { kind(&path) } {
             Ok(kind) => kind,
             Err(e) => {
                 // It may come: its parent is where that would show.
@@ -235,7 +241,7 @@ impl<'p> Walker<'p> {
             // Asked of the directory where it knows: it saves a call for each of many thousand files.
             let (kind, is_link) = match entry.file_type() {
                 Ok(listed) if !listed.is_symlink() => (Ok(listed.into()), false),
-                _ => (kind(&path), true),
+                _ => (self.fenced(&path), true),
             };
             match kind {
                 Ok(kind) => self.meet(place, path, kind, is_link, &wanted),
@@ -243,6 +249,14 @@ impl<'p> Walker<'p> {
                 Err(_) => self.meet(place, path, Kind::Other(Skip::Unreachable), is_link, &wanted),
             }
         }
+    }
+
+    /// What a link stands for.
+    fn fenced(&self, path: &Path) -> std::io::Result<Kind> {
+        let kind = kind(path)?;
+        let is_there = matches!(kind, Kind::File | Kind::Other(Skip::Directory | Skip::Special));
+        let leads_out = || self.fence.resolve(path).is_err_and(|e| e.kind() == ErrorKind::PermissionDenied);
+        Ok(if is_there && !self.fence.is_before(path) && leads_out() { Kind::Other(Skip::Outside) } else { kind })
     }
 
     /// A name that matches these components.

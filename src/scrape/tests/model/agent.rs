@@ -72,6 +72,7 @@ impl Agent {
             max_poll: None,
             deleted_files_limit: 1 << 30,
             older_files: 1000,
+            link_roots: Vec::new(),
             rate: None,
             dry_run: false,
             stdin: None,

@@ -13,12 +13,8 @@ pub fn too_deep(text: &str) -> Option<usize> {
         match (c, quote) {
             ('\n', _) => (line, comment, before) = (line + 1, false, '\n'),
             (_, _) if comment => {}
-            (c, Some(open)) => {
-                if c == open && (open == '\'' || last != '\\') {
-                    quote = None;
-                    before = c;
-                }
-            }
+            (c, Some(open)) if c == open && (open == '\'' || last != '\\') => (quote, before) = (None, c),
+            (_, Some(_)) => {}
             ('#', None) if last.is_whitespace() => comment = true,
             ('\'' | '"', None) if starts_value(before) => quote = Some(c),
             ('[' | '{', None) if starts_value(before) => {

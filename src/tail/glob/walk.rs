@@ -224,7 +224,7 @@ impl<'p> Walker<'p> {
             if self.names > self.budget.names {
                 return self.cut(&place.path, format!("there are more than {} names", self.budget.names));
             }
-            if self.names % 64 == 0 && self.begun.elapsed() > self.budget.time {
+            if self.names.is_multiple_of(64) && self.begun.elapsed() > self.budget.time {
                 return self.cut(&place.path, format!("it takes longer than {:?}", self.budget.time));
             }
             let name = entry.file_name();

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::metrics::Registry;
 use crate::model::{Update, Vital};
-use crate::positions::Positions;
+use crate::positions::{Lock, Positions};
 use crate::scrape::Scrape;
 use crate::{config, discovery, push, server};
 
@@ -72,6 +72,7 @@ pub struct Agent {
     stop_pushes: watch::Sender<push::Stop>,
     server: Option<(JoinHandle<()>, oneshot::Sender<()>)>,
     _discovery: Vec<JoinHandle<()>>,
+    _lock: Lock,
 }
 
 impl Agent {
@@ -81,7 +82,9 @@ impl Agent {
         let environment = |name: &str| std::env::var(name).ok();
         let hostname = config::hostname(&environment);
         let node: Arc<str> = config::node_name(&environment).into();
-        let positions = Positions::open(build::positions(&config, options)).map_err(|e| Error(e.to_string()))?;
+        let kept = build::positions(&config, options);
+        let lock = Positions::take(&kept).map_err(|e| Error(e.to_string()))?;
+        let positions = Positions::open(kept).map_err(|e| Error(e.to_string()))?;
         let positions = Arc::new(positions);
         let jobs = build::jobs(&config).map_err(Error)?;
         let listening = match config.server.disable {
@@ -143,7 +146,7 @@ impl Agent {
             true => Vec::new(),
             false => discover(&config, &node, &registry, &scrape),
         };
-        Ok(Self { scrape, pushes, stop_pushes, server, _discovery: discovery })
+        Ok(Self { scrape, pushes, stop_pushes, server, _discovery: discovery, _lock: lock })
     }
 
     /// Runs until `shutdown` resolves, to stop; polled again, its second answer aborts.

@@ -6,6 +6,7 @@ mod entry;
 pub mod gonumber;
 mod labels;
 mod ledger;
+pub mod nesting;
 mod report;
 mod target;
 pub mod units;

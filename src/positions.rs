@@ -7,10 +7,13 @@
 
 mod journal;
 mod read_time;
+mod safe;
 mod yaml;
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::hash::Hash;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -111,6 +114,9 @@ struct State {
     journal: Journal,
     slots: HashMap<Key, Slot>,
     records: BTreeMap<Slot, Entry>,
+    /// Of ten thousand logs each asks who had its path, or its file, before.
+    by_path: HashMap<PathBuf, BTreeSet<Slot>>,
+    by_file: HashMap<(u64, u64), BTreeSet<Slot>>,
     next: u32,
     /// Of Promtail's file: offsets by path (`cursor-…` keys among them) that we have no better knowledge of.
     foreign: BTreeMap<String, String>,
@@ -124,7 +130,23 @@ struct Entry {
     in_use: bool,
 }
 
+/// For as long as it is there no other agent uses the same positions.
+#[derive(Debug)]
+pub struct Lock {
+    _file: Option<std::fs::File>,
+}
+
 impl Positions {
+    /// Takes the positions for this agent; an error says who has them. A dry run only reads them, and needs no lock.
+    pub fn take(config: &Config) -> Result<Lock, Error> {
+        if config.read_only {
+            return Ok(Lock { _file: None });
+        }
+        safe::warn_of_writers(&config.filename);
+        let lock = safe::lock(&config.filename);
+        lock.map(|file| Lock { _file: file }).map_err(|message| Error { path: config.filename.clone(), message })
+    }
+
     pub fn open(config: Config) -> Result<Self, Error> {
         let fail = |path: &Path, message: String| Error { path: path.into(), message };
         let path = journal::path(&config.filename);
@@ -138,12 +160,15 @@ impl Positions {
             journal: Journal::new(path, config.read_only, read.yaml_hash),
             slots: HashMap::new(),
             records: BTreeMap::new(),
+            by_path: HashMap::new(),
+            by_file: HashMap::new(),
             next: 0,
             foreign: BTreeMap::new(),
         };
         for Known { key, record, times, .. } in read.known.into_values() {
             let slot = state.slot(key);
-            state.records.entry(slot).and_modify(|e| (e.saved, e.times) = (record, times));
+            state.records.entry(slot).and_modify(|e| e.times = times);
+            state.save(slot, record);
         }
         // A yaml that we did not write is Promtail's, and newer where it says something else than we would.
         let (written_here, ours) = (read.yaml_hash == Some(foreign.hash), state.yaml());
@@ -188,7 +213,8 @@ impl Positions {
         let same_log = |e: &&Entry| (&e.key.client, &e.key.job, &e.key.path) == (&key.client, &key.job, &key.path);
         let same_path = |e: &&Entry| e.key.path == key.path && !self.config.readers.contains(&e.key.reader());
         let known = known.map(|slot| &state.records[&slot]).filter(|e| e.saved.is_some());
-        let before = known.or_else(|| state.orphan(same_log)).or_else(|| state.orphan(same_path));
+        let orphan = |which: &dyn Fn(&&Entry) -> bool| state.orphan(&key.path, which);
+        let before = known.or_else(|| orphan(&same_log)).or_else(|| orphan(&same_path));
         let mut saved = before.and_then(|e| e.saved).map(Record::into_saved);
         let times = before.map(|e| e.times.clone()).unwrap_or_default();
         if let Some(offset) = state.foreign.get(&path).and_then(|o| o.parse().ok()) {
@@ -229,7 +255,8 @@ impl Positions {
         let state = self.lock();
         let same = |k: &Key| (&k.client, &k.job, k.labels) == (&key.client, &key.job, key.labels) && k.path != key.path;
         let file = |r: &Record| (r.position.file.device, r.position.file.inode) == (device, inode);
-        let there = state.records.values().filter_map(|e| Some((e, e.saved.filter(file)?)));
+        let slots = state.by_file.get(&(device, inode)).into_iter().flatten();
+        let there = slots.filter_map(|slot| state.records.get(slot)).filter_map(|e| Some((e, e.saved.filter(file)?)));
         there.filter(|(e, _)| same(&e.key)).map(|(_, r)| r).max_by_key(|r| r.position.offset).map(Record::into_saved)
     }
 
@@ -247,10 +274,10 @@ impl Positions {
         let any_foreign = !state.foreign.is_empty();
         for commit in commits {
             let record = Record { position: commit.position, live: commit.live, saved: now };
+            state.save(commit.slot, Some(record));
             let Some(entry) = state.records.get_mut(&commit.slot) else {
                 continue;
             };
-            entry.saved = Some(record);
             entry.times.let_go(&commit.position, commit.through);
             if any_foreign {
                 let path = entry.key.path.to_string_lossy().into_owned();
@@ -299,6 +326,7 @@ impl State {
         let slot = Slot(self.next);
         self.next += 1;
         self.slots.insert(key.clone(), slot);
+        self.by_path.entry(key.path.clone()).or_default().insert(slot);
         self.records.insert(slot, Entry { key, saved: None, times: ReadTimes::default(), in_use: false });
         slot
     }
@@ -333,9 +361,36 @@ impl State {
         worth.map(known).collect()
     }
 
-    /// The newest position of a log that nobody reads (yet).
-    fn orphan(&self, which: impl Fn(&&Entry) -> bool) -> Option<&Entry> {
-        let records = self.records.values().filter(|e| !e.in_use && which(e));
+    fn save(&mut self, slot: Slot, record: Option<Record>) {
+        let Some(entry) = self.records.get_mut(&slot) else {
+            return;
+        };
+        let file = |r: Record| (r.position.file.device, r.position.file.inode);
+        let (before, now) = (entry.saved.map(file), record.map(file));
+        entry.saved = record;
+        if before != now {
+            if let Some(before) = before {
+                leave(&mut self.by_file, &before, slot);
+            }
+            if let Some(now) = now {
+                self.by_file.entry(now).or_default().insert(slot);
+            }
+        }
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        self.save(slot, None);
+        if let Some(entry) = self.records.remove(&slot) {
+            leave(&mut self.by_path, &entry.key.path, slot);
+            self.slots.remove(&entry.key);
+            self.journal.require_rewrite();
+        }
+    }
+
+    /// The newest position of a log of this path that nobody reads (yet).
+    fn orphan(&self, path: &Path, which: &dyn Fn(&&Entry) -> bool) -> Option<&Entry> {
+        let slots = self.by_path.get(path).into_iter().flatten();
+        let records = slots.filter_map(|slot| self.records.get(slot)).filter(|e| !e.in_use && which(e));
         records.filter(|e| e.saved.is_some()).max_by_key(|e| e.saved.map(|r| r.saved))
     }
 
@@ -370,13 +425,22 @@ impl State {
         let old = |e: &Entry| e.saved.is_none_or(|r| r.saved + KEPT < now);
         let vanished = |e: &Entry| !e.in_use && old(e) && gone(&e.key.path);
         let slots: Vec<Slot> = self.records.iter().filter(|(_, e)| vanished(e)).map(|(slot, _)| *slot).collect();
-        for slot in slots {
-            if let Some(entry) = self.records.remove(&slot) {
-                self.slots.remove(&entry.key);
-                self.journal.require_rewrite();
-            }
-        }
+        slots.into_iter().for_each(|slot| self.forget(slot));
         self.foreign.retain(|path, _| !path.starts_with('/') || !gone(Path::new(path)));
+    }
+}
+
+/// Takes a slot out of an index.
+fn leave<K, Q>(index: &mut HashMap<K, BTreeSet<Slot>>, key: &Q, slot: Slot)
+where
+    K: Borrow<Q> + Eq + Hash,
+    Q: Eq + Hash + ?Sized,
+{
+    if let Some(slots) = index.get_mut(key) {
+        slots.remove(&slot);
+        if slots.is_empty() {
+            index.remove(key);
+        }
     }
 }
 

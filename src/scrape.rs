@@ -69,6 +69,10 @@ pub struct Config {
     pub deleted_files_limit: u64,
     /// Where pods' logs are, each in a folder of its pod that targets of other pods do not read; None: they do.
     pub pod_logs: Option<PathBuf>,
+    /// How many older files the logs of one client may have open that are still to be read.
+    pub older_files: usize,
+    /// Where links of a log's folder may lead beyond it.
+    pub link_roots: Vec<PathBuf>,
     /// `limits_config.readline_rate`, if enabled.
     pub rate: Option<Rate>,
     /// Entries are printed, not sent.

@@ -7,6 +7,8 @@
 //!
 //! No threads here, and the time is a parameter.
 
+mod fence;
+mod folders;
 mod generation;
 mod glob;
 mod gzip;
@@ -14,8 +16,10 @@ mod log;
 mod siblings;
 mod text;
 
+pub use fence::Fence;
+pub use folders::Folders;
 pub use generation::Compression;
-pub use glob::{Glob, Skip, escape};
-pub use log::{Log, Look, Options, Read, Resume};
+pub use glob::{Budget, Glob, Skip, escape};
+pub use log::{GENERATIONS, Log, Look, Options, Read, Resume};
 pub use siblings::is_rotation;
 pub use text::Encoding;

@@ -30,7 +30,7 @@ const HOMES: [(&str, &[&str]); 19] = [
     ("notify", &["scrape"]),
     ("regex", &["goregex"]),
     ("reqwest", &["push"]),
-    ("rustix", &["cli"]),
+    ("rustix", &["cli", "agent", "tail"]),
     // Stages and discovery read parts of a config whose shape only they know; positions are a YAML file of their own.
     ("serde_yaml", &["config", "stages", "discovery", "positions"]),
     ("sha2", &["stages"]),

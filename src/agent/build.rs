@@ -86,9 +86,18 @@ pub(super) fn scrape(config: &Config, options: Options, hostname: String) -> scr
         max_poll: watch.max_poll_frequency.map(|most| most.0),
         deleted_files_limit: config.target_config.deleted_files_limit.0,
         pod_logs: (!config.target_config.foreign_pod_logs).then(|| POD_LOGS.into()),
+        link_roots: config.target_config.link_roots.iter().map(Into::into).collect(),
+        older_files: older_files(config.clients.len()),
         rate: rate(&config.limits_config),
         dry_run: options.dry_run,
     }
+}
+
+/// Half of the descriptors that the process may have; the other half is for the logs themselves, and for who connects.
+fn older_files(clients: usize) -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    limit.saturating_sub(128) / 2 / clients.max(1)
 }
 
 fn rate(limits: &LimitsConfig) -> Option<Rate> {

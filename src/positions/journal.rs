@@ -14,9 +14,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Write as _};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,7 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::read_time::{ReadTime, ReadTimes};
-use super::{Key, Saved, yaml};
+use super::{Key, Saved, safe};
 use crate::model::{FileId, Fingerprint, Position};
 
 const HEADER: &str = "fantail-positions ";
@@ -251,11 +250,7 @@ impl Journal {
         if let Some(hash) = self.yaml_hash {
             write_line(&mut text, &Line::Yaml(hash));
         }
-        let temporary = yaml::temporary(&self.path);
-        let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_data()?;
-        fs::rename(&temporary, &self.path)?;
+        let file = safe::replace(&self.path, text.as_bytes())?;
         if let Some(dir) = self.path.parent() {
             // Of the rename itself; not every file system can.
             let _ = File::open(dir).and_then(|dir| dir.sync_all());

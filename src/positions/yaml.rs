@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64;
+
+use super::safe;
+use crate::model::nesting;
 
 #[derive(Debug, Default)]
 pub(super) struct File {
@@ -35,6 +37,9 @@ pub(super) fn read(path: &Path) -> Result<File, String> {
     if text.trim().is_empty() {
         return Ok(File { positions: BTreeMap::new(), hash });
     }
+    if nesting::too_deep(&text).is_some() {
+        return Err("it is nested too deep to be a positions file: remove it (everything is sent again)".into());
+    }
     let shape: Shape = serde_yaml::from_str(&text).map_err(|e| {
         format!(
             "{e}; it is not a positions file: remove it (everything is sent again) or set positions.ignore_invalid_yaml"
@@ -57,19 +62,8 @@ pub(super) fn write(path: &Path, positions: &BTreeMap<String, String>) -> io::Re
     if fs::read(path).is_ok_and(|now| now == text.as_bytes()) {
         return Ok(hash);
     }
-    let temporary = temporary(path);
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
+    safe::replace(path, text.as_bytes())?;
     Ok(hash)
-}
-
-/// Beside `path`: renaming does not cross file systems.
-pub(super) fn temporary(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".tmp");
-    name.into()
 }
 
 fn plain_or_quoted(key: &str) -> String {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::stdin::Pipe;
 use super::watch::Heard;
 use crate::model::{Target, Update};
+use crate::tail::Fence;
 
 pub(super) use inbox::Inbox;
 pub use inbox::Updates;
@@ -54,6 +55,8 @@ pub(super) struct Assignment {
     pub log: u64,
     pub path: PathBuf,
     pub target: Arc<Target>,
+    /// Where its files may be.
+    pub fence: Arc<Fence>,
     pub job: usize,
     /// Its older generations match the glob as well, and are read first when nothing is known of it.
     pub from_oldest: bool,

@@ -3,9 +3,12 @@
 //! It never waits for one log: whoever has nothing, or waits for answers, is passed over. It sleeps until a file is to be
 //! looked at again, a batch comes of age, or its bell rings.
 
+mod inodes;
 mod looking;
+mod obeying;
 mod opening;
 mod pinning;
+mod queue;
 mod settling;
 mod waiting;
 
@@ -14,13 +17,14 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use opening::{file, with_filename};
+use inodes::Inodes;
+use queue::Queue;
 use waiting::{Waiting, advice};
 
 use super::budget::Budget;
 use super::desk::{Desk, Exit};
 use super::metrics::Metrics;
-use super::post::{Command, Event, Inbox, Mailbox};
+use super::post::{Event, Inbox, Mailbox};
 use super::print::Printer;
 use super::rates::Limiter;
 use super::status::Status;
@@ -32,6 +36,7 @@ use crate::metrics::Dropped;
 use crate::model::Clock;
 use crate::positions::Positions;
 use crate::stages::{CustomMetrics, Pipeline, Program};
+use crate::tail::Folders;
 
 /// Files are looked at on these beats, so that many of them share a wake-up.
 const BEAT: Duration = Duration::from_millis(50);
@@ -39,6 +44,9 @@ const BEAT: Duration = Duration::from_millis(50);
 /// Who waits does not begin again sooner: answers come in flocks, and each turn that deals with more of them at once
 /// saves a wake-up of this thread, a write to the journal and a wake-up of the client.
 const SPACING: Duration = Duration::from_micros(250);
+
+/// How long files are opened and looked at before those that are open get their turn.
+const SLICE: Duration = Duration::from_millis(10);
 
 /// When nothing has come any further for so long, stopping waits no more: Loki is away.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -81,10 +89,18 @@ pub(super) struct Reader {
     ending: BTreeMap<u64, Tailer>,
     /// Files that could not be opened, to be tried again.
     waiting: BTreeMap<u64, Waiting>,
+    /// What is to be opened or looked at, when there is time.
+    queue: Queue,
+    /// Those of the queue that are to be looked at.
+    looks: BTreeSet<u64>,
+    inodes: Inodes,
+    folders: Arc<Folders>,
     started: Instant,
     stop: Option<Stop>,
     /// What of the disk deleted files hold because they are still to be read, by log.
     pinned: BTreeMap<u64, u64>,
+    /// Logs that have older files open, and how many.
+    older: BTreeMap<u64, usize>,
     positions_fail: bool,
     budget: Budget,
 }
@@ -145,8 +161,13 @@ impl Reader {
             blocked: BTreeSet::new(),
             ending: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            queue: Queue::default(),
+            looks: BTreeSet::new(),
+            inodes: Inodes::default(),
+            folders: Arc::default(),
             stop: None,
             pinned: BTreeMap::new(),
+            older: BTreeMap::new(),
             positions_fail: false,
         }
     }
@@ -176,58 +197,18 @@ impl Reader {
         for command in self.mailbox.take() {
             self.obey(command, now);
         }
+        let until = now + SLICE;
+        self.work_off(now, until);
         self.commit(now);
         self.unblock(now);
         self.open_waiting(now);
+        self.work_off(now, until);
         self.read_due(now);
         let unread = || self.tailers.values().filter(|t| t.has_unread()).map(|t| (t.id, t.pipeline)).collect();
         self.desk.release_due(now, unread);
         self.remember();
         self.send_due(now);
         (!self.is_done(now)).then(|| self.next_due(now))
-    }
-
-    fn obey(&mut self, command: Command, now: Instant) {
-        match command {
-            Command::Add(assignment) => match self.jobs[assignment.job].initial_delay {
-                Duration::ZERO => self.add(assignment, now),
-                delay => self.delay(assignment, delay, now),
-            },
-            Command::Stdin(log, pipe, target) => {
-                let labels = target.labels.clone();
-                self.begin(log, "stdin".into(), Source::Stdin(pipe), None, target, labels, 0, now);
-            }
-            Command::Relabel(log, target) => {
-                if let Some(waiting) = self.waiting.get_mut(&log) {
-                    waiting.assignment.target = target.clone();
-                }
-                if let Some(tailer) = self.tailers.get_mut(&log) {
-                    // What the stages hold of it belongs to the old labels.
-                    tailer.end(&mut self.desk, now);
-                    tailer.labels = with_filename(&target, &tailer.path);
-                    tailer.target = target;
-                    tailer.retired = None;
-                    self.status.set_file(self.index, log, file(tailer, &self.client));
-                }
-            }
-            Command::Retire(log) => {
-                if self.waiting.remove(&log).is_some() {
-                    self.gone(log);
-                }
-                if let Some(tailer) = self.tailers.get_mut(&log) {
-                    tailer.retired = Some(now);
-                }
-            }
-            Command::Look(log) => self.look(log, now),
-            Command::Stop(within) => {
-                self.stop = Some(Stop { deadline: now + within, progress: now });
-                // One more look at every file: what was written before the signal goes along.
-                let logs: Vec<u64> = self.tailers.keys().copied().collect();
-                for log in logs {
-                    self.at(log, now);
-                }
-            }
-        }
     }
 
     fn read_due(&mut self, now: Instant) {
@@ -240,7 +221,11 @@ impl Reader {
             let Some(tailer) = self.tailers.get_mut(&log).filter(|t| t.due == at && !t.blocked) else {
                 continue;
             };
-            let turn = match tailer.turn(&mut self.desk, now) {
+            let turn = tailer.turn(&mut self.desk, now);
+            if let Source::File(file) = &mut tailer.source {
+                self.inodes.add(log, file.take_new_files(), |inode| file.has(inode) || file.had(inode).is_some());
+            }
+            let turn = match turn {
                 Ok(turn) => {
                     if tailer.error.take().is_some() {
                         if self.budget.allows(now) {
@@ -353,7 +338,8 @@ impl Reader {
         let scheduled = self.schedule.peek().map(|Reverse((at, _))| *at);
         // A pause for the rate limit is over when time has passed, not when somebody rings.
         let paused = (!self.blocked.is_empty() && self.config.rate.is_some()).then(|| now + BEAT);
-        for at in [scheduled, self.desk.next_due(), paused].into_iter().flatten() {
+        let busy = (!self.queue.is_empty()).then_some(now);
+        for at in [scheduled, self.desk.next_due(), paused, busy].into_iter().flatten() {
             due = due.min(at);
         }
         due
@@ -363,7 +349,7 @@ impl Reader {
         let Some(stop) = &self.stop else {
             return false;
         };
-        let read = self.tailers.values().all(|t| t.drained);
+        let read = self.queue.is_empty() && self.tailers.values().all(|t| t.drained);
         let sent = match &self.desk.exit {
             Exit::Batches(batcher) => !batcher.has_on_its_way(),
             Exit::Print(_) => true,

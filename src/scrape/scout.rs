@@ -65,6 +65,8 @@ struct Tracked {
     files: BTreeMap<PathBuf, u64>,
     directories: BTreeSet<PathBuf>,
     dirty: bool,
+    /// Its walk took long: it is not walked again before then.
+    rests_until: Option<Instant>,
     unread: Arc<Unread>,
     /// Since when it has had no file, if it has none; and whether that was said.
     empty: Option<Instant>,
@@ -131,13 +133,12 @@ impl Scout {
         while running > 0 {
             let now = Instant::now();
             if walk_at.is_some_and(|at| at <= now) {
-                walk_at = None;
-                self.walk_dirty();
+                walk_at = self.walk_dirty();
             }
             if now >= full_walk {
                 let every = if self.watch.is_working() { SAFETY_NET } else { 1 };
                 full_walk = now + self.config.sync_period * every;
-                self.walk_all();
+                walk_at = self.walk_all();
             }
             if now >= sync_positions {
                 sync_positions = now + self.config.positions_sync_period;
@@ -162,7 +163,8 @@ impl Scout {
                 tracing::debug!(reader, "stopped");
                 running -= 1;
             } else if self.take(event) {
-                walk_at.get_or_insert(Instant::now() + BURST);
+                let soon = Instant::now() + BURST;
+                walk_at = Some(walk_at.map_or(soon, |at| at.min(soon)));
             }
         }
         self.sync_positions();

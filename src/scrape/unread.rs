@@ -16,6 +16,8 @@ const REMEMBERED: usize = 1000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Why {
     Skipped(Skip),
+    /// The walk ended there, and why; what comes behind was not looked at.
+    Cut(String),
     /// A directory that cannot be looked into, or a file that cannot be asked for, and what the system says.
     Denied(String),
     Excluded,
@@ -34,15 +36,17 @@ impl Why {
             Why::Skipped(Skip::Special) => 2,
             Why::Skipped(Skip::BrokenLink) => 3,
             Why::Skipped(Skip::Directory) => 4,
+            Why::Skipped(Skip::Outside) => 8,
             Why::Excluded => 5,
             Why::Older(_) => 6,
             Why::Foreign => 8,
+            Why::Cut(_) => 7,
         }
     }
 
     /// Nobody meant it to be so.
     fn is_trouble(&self) -> bool {
-        self.kind() < 3 || *self == Why::Foreign
+        self.kind() < 3 || matches!(self, Why::Foreign | Why::Cut(_) | Why::Skipped(Skip::Outside))
     }
 
     /// Each rotation makes a new name: that there are such is said, not each of them.
@@ -54,8 +58,14 @@ impl Why {
         match self {
             Why::Denied(_) | Why::Skipped(Skip::Unreachable) => "let the agent's user look into it; it is tried again",
             Why::Skipped(Skip::Special) => "only regular files can be read; exclude it with __path_exclude__",
+            Why::Skipped(Skip::Outside) => {
+                "write the folder it leads to into target_config.link_roots, if that is meant so"
+            }
             Why::Skipped(Skip::BrokenLink) => "it is read once what the link names is there",
             Why::Skipped(Skip::Directory) => "add /*.log for the files in it, or /**/*.log for those further down",
+            Why::Cut(_) => {
+                "what lies behind it is not read: let __path__ name less, or write several targets; it is tried again"
+            }
             Why::Excluded => "nothing, if __path_exclude__ is meant so",
             Why::Foreign => {
                 "nothing, if somebody tried; else let __path__ name the pod's own folder by its namespace, name and uid, or allow \
@@ -74,7 +84,9 @@ impl fmt::Display for Why {
             Why::Skipped(Skip::Directory) => f.write_str("it is a directory"),
             Why::Skipped(Skip::Special) => f.write_str("it is not a regular file"),
             Why::Skipped(Skip::BrokenLink) => f.write_str("it is a link to nothing"),
+            Why::Skipped(Skip::Outside) => f.write_str("it is a link that leads out of its folder"),
             Why::Skipped(Skip::Unreachable) => f.write_str("it is a link that cannot be followed"),
+            Why::Cut(why) => write!(f, "the walk for __path__ ends here: {why}"),
             Why::Denied(error) => f.write_str(error),
             Why::Excluded => f.write_str("excluded by __path_exclude__"),
             Why::Foreign => f.write_str("it is not in the folder of this pod's logs, but the pod's target leads there"),

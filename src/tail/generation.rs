@@ -1,21 +1,19 @@
 //! One file of a log: open, identified, and how far it has been read.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::SystemTime;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::fence;
 use super::gzip::Inflated;
 use crate::model::{FileId, Fingerprint, Position};
 
 /// How much of a file's head identifies it. Lines with their own times differ within their first 30 bytes.
 const FINGERPRINT: usize = 1024;
-
-/// Linux on every architecture that Rust's first two tiers know with containers (x86, arm, riscv, s390x, powerpc).
-const O_NONBLOCK: i32 = 0o4000;
 
 /// How a file's bytes are wrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +37,9 @@ enum Source {
 }
 
 impl Generation {
-    /// Opens `path`; `compression` as its name or the config says.
+    /// Opens `path`, on which no link is followed; `compression` as its name or the config says.
     pub fn open(path: &Path, compression: Option<Compression>) -> io::Result<Self> {
-        // A FIFO in the log's place must not hold up the thread that opens it.
-        let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
+        let file = fence::open(path)?;
         let meta = file.metadata()?;
         if !meta.is_file() {
             let kind = if meta.is_dir() { "a directory" } else { "not a regular file" };
@@ -101,6 +98,13 @@ impl Generation {
             at += n as u64;
         }
         at - self.offset
+    }
+
+    /// Bytes on disk that have not been read. Of a compressed file all of it: what is in it is not inflated to be counted,
+    /// since it may be gigabytes.
+    pub fn unread(&self) -> u64 {
+        let size = self.metadata().map_or(0, |meta| meta.len());
+        if self.is_plain() { size.saturating_sub(self.offset) } else { size }
     }
 
     /// Takes a longer head for its identity, if it has grown one.

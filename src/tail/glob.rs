@@ -9,8 +9,16 @@ use std::path::{Path, PathBuf};
 
 use fast_glob::glob_match;
 
+use super::fence::Fence;
 use braces::expand;
-pub use walk::{Skip, Walk};
+use walk::Walker;
+pub use walk::{Budget, Skip, Walk};
+
+/// Bytes of a path as it is written: what the kernel takes of one.
+const LONGEST: usize = 4096;
+
+/// Names between slashes: far deeper than any real tree.
+const DEEPEST: usize = 100;
 
 /// A path with doublestar's wildcards: `*`, `**`, `?`, `[…]`, `{a,b}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,34 +26,48 @@ pub struct Glob {
     /// As it was written.
     text: String,
     path: PathBuf,
-    /// Alternatives, each split at its slashes.
+    /// Alternatives without braces, each split at its slashes.
     patterns: Vec<Vec<String>>,
+    /// The same as text.
+    texts: Vec<String>,
 }
 
 impl Glob {
     /// `path` is absolute, or made so from the working directory; so is each of its alternatives.
+    ///
+    /// A path may be made of what anybody writes into an annotation, so what costs too much is refused here.
     pub fn new(path: &str) -> Result<Self, String> {
         if path.is_empty() {
             return Err("the path is empty".into());
         }
+        if path.len() > LONGEST {
+            return Err(format!("the path is {} bytes long, more than {LONGEST}: {}", path.len(), shown(path)));
+        }
         let absolute = |path: &str| {
-            let absolute = std::path::absolute(path).map_err(|e| format!("path {path:?}: {e}"))?;
-            absolute.into_os_string().into_string().map_err(|_| format!("path {path:?} is not text"))
+            let absolute = std::path::absolute(path).map_err(|e| format!("path {}: {e}", shown(path)))?;
+            absolute.into_os_string().into_string().map_err(|_| format!("path {} is not text", shown(path)))
         };
         let mut patterns = Vec::new();
         for alternative in expand(path)?.iter().filter(|alternative| !alternative.is_empty()) {
-            patterns.push(components(&absolute(alternative)?));
+            let pattern = components(&absolute(alternative)?);
+            if pattern.len() > DEEPEST {
+                return Err(format!("path {} has more than {DEEPEST} names between slashes", shown(path)));
+            }
+            patterns.push(pattern);
         }
+        patterns.sort();
+        patterns.dedup();
         for component in patterns.iter().flatten() {
-            fast_glob::validate(component).map_err(|e| format!("path {path:?}: {component:?}: {e}"))?;
+            fast_glob::validate(component).map_err(|e| format!("path {}: {}: {e}", shown(path), shown(component)))?;
         }
-        Ok(Self { text: path.into(), path: absolute(path)?.into(), patterns })
+        let texts = patterns.iter().map(|pattern| format!("/{}", pattern.join("/"))).collect();
+        Ok(Self { text: path.into(), path: absolute(path)?.into(), patterns, texts })
     }
 
     /// Whether `path` is the path as written, or matches it.
     pub fn matches(&self, path: &Path) -> bool {
         let text = path.to_string_lossy();
-        path == self.path || self.patterns.iter().any(|p| glob_match(format!("/{}", p.join("/")), text.as_bytes()))
+        path == self.path || self.texts.iter().any(|pattern| glob_match(pattern, text.as_bytes()))
     }
 
     /// Whether something at or beneath `path` could match.
@@ -60,18 +82,42 @@ impl Glob {
             })
     }
 
+    #[cfg(test)]
     pub fn walk(&self) -> Walk {
-        let mut walk = Walk::default();
+        self.walk_within(Budget::default())
+    }
+
+    #[cfg(test)]
+    pub fn walk_within(&self, budget: Budget) -> Walk {
+        self.walk_so(&Fence::default(), budget)
+    }
+
+    /// Links are followed as far as the fence lets them.
+    pub fn walk_fenced(&self, fence: &Fence) -> Walk {
+        self.walk_so(fence, Budget::default())
+    }
+
+    /// Where the files of this path may be: in the folders that it names without wildcards, and in `more`.
+    pub fn fence(&self, more: &[PathBuf]) -> Fence {
+        let literal = |pattern: &[String]| {
+            let names = pattern.iter().take_while(|name| !is_wild(name)).map(|name| unescape(name));
+            Path::new("/").join(names.collect::<PathBuf>())
+        };
+        let has_braces = self.patterns.len() != 1 || self.text.contains('{');
+        let written = self.patterns.iter().map(|pattern| {
+            // Of alternatives none is written as it is, so that each may be what somebody planted.
+            literal(if has_braces { &pattern[..pattern.len().saturating_sub(1)] } else { pattern })
+        });
+        Fence::new(written.collect(), more)
+    }
+
+    fn walk_so(&self, fence: &Fence, budget: Budget) -> Walk {
         // A file whose name has brackets in it is meant as it is written.
         if fs::metadata(&self.path).is_ok_and(|m| m.is_file()) {
-            walk.files.insert(self.path.clone());
-            walk.directories.extend(self.path.parent().map(Path::to_path_buf));
-            return walk;
+            let directories = self.path.parent().map(Path::to_path_buf).into_iter().collect();
+            return Walk { files: [self.path.clone()].into(), directories, ..Walk::default() };
         }
-        for pattern in &self.patterns {
-            walk.descend(Path::new("/"), pattern, 0);
-        }
-        walk
+        Walker::new(&self.patterns, fence, budget).run()
     }
 }
 
@@ -107,8 +153,20 @@ fn unescape(component: &str) -> String {
     out
 }
 
+/// Two `**` in a row are one.
 fn components(pattern: &str) -> Vec<String> {
-    pattern.split('/').filter(|c| !c.is_empty()).map(str::to_string).collect()
+    let mut components: Vec<String> = pattern.split('/').filter(|c| !c.is_empty()).map(str::to_string).collect();
+    components.dedup_by(|b, a| a == "**" && b == "**");
+    components
+}
+
+/// The beginning of what somebody wrote, which may be long.
+fn shown(text: &str) -> String {
+    const SHOWN: usize = 200;
+    match text.char_indices().nth(SHOWN) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+    }
 }
 
 #[cfg(test)]
@@ -257,5 +315,92 @@ mod tests {
         // Not there yet: its parent is watched.
         let walk = Glob::new(&format!("{}/later/app.log", dir.path().display())).expect("a glob").walk();
         assert!(walk.directories.contains(dir.path()), "{walk:?}");
+    }
+
+    #[test]
+    fn what_costs_too_much_is_refused_at_once_and_in_few_words() {
+        let begun = std::time::Instant::now();
+        for (bomb, why) in [
+            ("/**".repeat(40_000), "bytes long"),
+            ("/a".repeat(1_500), "names between slashes"),
+            (format!("/none/{}x", "{a/,b/}".repeat(30)), "alternatives"),
+            (format!("/none/{}.log", "{*a*,*b*}".repeat(20)), "alternatives"),
+            (format!("/none/{}", "{a,".repeat(1_000) + &"}".repeat(1_000)), ""),
+            (format!("/none/{}", "[a".repeat(2_000)), ""),
+        ] {
+            match Glob::new(&bomb) {
+                Err(said) => assert!(said.contains(why) && said.len() < 600, "{said}"),
+                Ok(glob) => {
+                    assert_eq!(why, "", "{} is taken", shown(&bomb));
+                    glob.walk();
+                    glob.matches(Path::new(&format!("/none/{}", "a".repeat(255))));
+                }
+            }
+        }
+        let deep = Glob::new(&"/**".repeat(1_000)).expect("it is one");
+        assert_eq!(
+            deep,
+            Glob { text: deep.text.clone(), path: deep.path.clone(), ..Glob::new("/**").expect("a glob") }
+        );
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+    }
+
+    /// `**` ends at each folder, though links make 2^32 places of it; a folder of links is walked by its own name.
+    #[test]
+    fn a_folder_is_walked_once_whatever_links_lead_to_it() {
+        let dir = tree(&["t/e.log", "t/z/deep.log", "other/o.log"]);
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, dir.path().join(name)).expect("linked");
+        link(".", "t/a");
+        link("../t", "t/b");
+        link("../../t/z", "t/z/c");
+        link("z", "t/0");
+        link("../other", "t/o");
+        assert_eq!(found(dir.path(), "t/**/*.log"), ["t/e.log", "t/o/o.log", "t/z/deep.log"]);
+        assert_eq!(found(dir.path(), "t/**/**/z/**/*.log"), ["t/z/deep.log"]);
+        // Where each name is a match of its own, it is one, within reason.
+        assert_eq!(found(dir.path(), "t/*/deep.log"), ["t/0/deep.log", "t/z/deep.log"]);
+        let stars = Glob::new(&format!("{}{}/*.log", dir.path().display(), "/*".repeat(40))).expect("a glob");
+        assert_eq!(stars.walk().cut, None);
+    }
+
+    #[test]
+    fn a_walk_ends_when_its_budget_is_spent_and_says_where() {
+        let names: Vec<String> = (0..300).map(|n| format!("d{}/{n}.log", n % 30)).collect();
+        let dir = tree(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let glob = Glob::new(&format!("{}/**/*.log", dir.path().display())).expect("a glob");
+        let whole = Budget::default();
+        assert_eq!((glob.walk_within(whole).files.len(), glob.walk_within(whole).cut), (300, None));
+        for (budget, why) in [
+            (Budget { names: 100, ..whole }, "100 names"),
+            (Budget { directories: 5, ..whole }, "5 directories"),
+            (Budget { time: std::time::Duration::ZERO, ..whole }, "longer than"),
+        ] {
+            let walk = glob.walk_within(budget);
+            assert!(walk.files.len() <= 100, "{}", walk.files.len());
+            assert!(walk.cut.is_some_and(|(_, said)| said.contains(why)), "{why}");
+        }
+    }
+
+    #[test]
+    fn links_that_lead_out_are_told_and_not_walked() {
+        let dir = tree(&["vol/real.log", "vol/sub/inner.log", "else/token.log", "else/deep/x.log"]);
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, dir.path().join(name)).expect("linked");
+        link("real.log", "vol/current.log");
+        link("../else/token.log", "vol/out.log");
+        link("../else", "vol/folder");
+        link("vol", "by-link");
+        let at = |name: &str| dir.path().join(name);
+        let walk = |pattern: &str, more: &[PathBuf]| {
+            let glob = Glob::new(&format!("{}/{pattern}", dir.path().display())).expect("a glob");
+            let fence = glob.fence(more);
+            glob.walk_fenced(&fence)
+        };
+        let both = walk("vol/{*.log,*/*.log}", &[]);
+        assert_eq!(both.files, ["vol/current.log", "vol/real.log", "vol/sub/inner.log"].map(at).into());
+        assert_eq!(both.skipped, [(at("vol/out.log"), Skip::Outside)].into());
+        assert_eq!(walk("vol/**/*.log", &[at("else")]).files.len(), 6, "it is allowed");
+        assert_eq!(walk("by-link/*.log", &[]).files, ["by-link/current.log", "by-link/real.log"].map(at).into());
+        assert_eq!(walk("vol/out.log", &[]).files, [at("vol/out.log")].into(), "its name is what the user wrote");
+        assert_eq!(walk("*/out.log", &[]).files.len(), 2, "all of it is beneath the folder that is named");
     }
 }

@@ -5,12 +5,19 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::fence::Fence;
+use super::folders::Folders;
 use super::generation::{Compression, Generation, file_id};
 use super::siblings::{Sibling, siblings};
 use super::text::Encoding;
 use crate::model::{FileId, Position};
+
+/// How many generations of a log are kept open: more than any rotation keeps, and few enough of a thousand descriptors. The
+/// oldest are given up beyond that.
+pub const GENERATIONS: usize = 256;
 
 /// How many generations that were let go are remembered.
 const DRAINED: usize = 8;
@@ -72,6 +79,8 @@ pub enum Look {
 pub struct Log {
     path: PathBuf,
     options: Options,
+    folders: Arc<Folders>,
+    fence: Arc<Fence>,
     /// Oldest first; the one in front is being read. Never empty.
     generations: VecDeque<Generation>,
     rotated: Option<Instant>,
@@ -84,16 +93,32 @@ pub struct Log {
     abandoned: bool,
     /// The position to go on from could not be found: what was unread behind it is lost.
     lost_position: bool,
+    /// Files that became generations since somebody asked: device and inode.
+    new_files: Vec<(u64, u64)>,
+    /// Bytes of older files that are not read, since there were too many or they could not be opened.
+    passed_over: u64,
 }
 
 impl Log {
+    #[cfg(test)]
     pub fn open(path: &Path, resume: Resume, options: Options) -> io::Result<Self> {
-        let live_path = fs::canonicalize(path)?;
+        Self::open_among(path, resume, options, &Arc::default(), &Arc::default())
+    }
+
+    /// Opens one of many logs, which share what they know of their folders.
+    pub fn open_among(
+        path: &Path,
+        resume: Resume,
+        options: Options,
+        folders: &Arc<Folders>,
+        fence: &Arc<Fence>,
+    ) -> io::Result<Self> {
+        let live_path = fence.resolve(path)?;
         let mut live = Generation::open(&live_path, options.compression)?;
-        let mut lost_position = false;
+        let (mut lost_position, mut passed_over) = (false, 0);
         let mut generations = VecDeque::new();
         match resume {
-            Resume::Since(time) => open_younger(&siblings(&live_path)?, time, &mut generations),
+            Resume::Since(time) => passed_over = open_younger(&siblings(&live_path, folders)?, time, &mut generations),
             Resume::Offset(offset) => {
                 if offset <= live.metadata()?.len() {
                     live.offset = offset;
@@ -101,7 +126,7 @@ impl Log {
             }
             Resume::At { position, .. } if holds(&mut live, &position)? => live.offset = position.offset,
             Resume::At { position, saved } => {
-                let older = siblings(&live_path)?;
+                let older = siblings(&live_path, folders)?;
                 match find(&older, &position)? {
                     Some((at, mut generation)) => {
                         generation.offset = position.offset;
@@ -113,11 +138,11 @@ impl Log {
                             None => older[at].meta.modified()?,
                         };
                         let named_alike = older[at + 1..].iter().take_while(|s| s.is_named_like(&older[at]));
-                        open_younger(named_alike, since, &mut generations);
+                        passed_over = open_younger(named_alike, since, &mut generations);
                     }
                     None => {
                         lost_position = position.file.fingerprint.len > 0;
-                        open_younger(&older, saved, &mut generations);
+                        passed_over = open_younger(&older, saved, &mut generations);
                     }
                 }
             }
@@ -126,12 +151,16 @@ impl Log {
         Ok(Self {
             path: path.into(),
             options,
+            folders: folders.clone(),
+            fence: fence.clone(),
+            new_files: generations.iter().map(inode).collect(),
             generations,
             rotated: None,
             gone: None,
             skipping: None,
             drained: VecDeque::new(),
             lost_position,
+            passed_over,
             abandoned: false,
         })
     }
@@ -196,6 +225,16 @@ impl Log {
         drained.map_or_else(|| self.generations[0].written(), |(_, written)| *written)
     }
 
+    /// Bytes of older files that are not read, since the last call.
+    pub fn take_passed_over(&mut self) -> u64 {
+        std::mem::take(&mut self.passed_over)
+    }
+
+    /// Files that became generations since the last call: device and inode.
+    pub fn take_new_files(&mut self) -> Vec<(u64, u64)> {
+        std::mem::take(&mut self.new_files)
+    }
+
     /// Whether the file of this inode is one of the generations.
     pub fn has(&self, (device, inode): (u64, u64)) -> bool {
         self.generations.iter().any(|g| (g.id().device, g.id().inode) == (device, inode))
@@ -218,8 +257,7 @@ impl Log {
 
     /// Bytes on disk that have not been read; for compressed generations the size they have on disk.
     pub fn unread(&self) -> u64 {
-        let size = |g: &Generation| g.metadata().map_or(0, |m| m.len());
-        self.generations.iter().map(|g| if g.is_plain() { size(g).saturating_sub(g.offset) } else { size(g) }).sum()
+        self.generations.iter().map(Generation::unread).sum()
     }
 
     /// Looks at names: was the log rotated, truncated, deleted?
@@ -256,9 +294,9 @@ impl Log {
     }
 
     fn rotate(&mut self, now: Instant) -> io::Result<Look> {
-        let live_path = fs::canonicalize(&self.path)?;
+        let live_path = self.fence.resolve(&self.path)?;
         let live = Generation::open(&live_path, self.options.compression)?;
-        let older = siblings(&live_path)?;
+        let older = siblings(&live_path, &self.folders)?;
         let known = self.generations.len();
         let youngest = &mut self.generations[known - 1];
         // Compressed already, it is known by its head alone, and that may not have been read yet.
@@ -273,11 +311,12 @@ impl Log {
             },
         };
         let since = youngest_meta.modified()?;
-        match at {
+        self.passed_over += match at {
             Some(at) => open_younger(&older[at + 1..], since, &mut self.generations),
             None => open_younger(&older, since, &mut self.generations),
-        }
+        };
         add_live(&mut self.generations, known, live);
+        self.new_files.extend(self.generations.iter().skip(known).map(inode));
         self.rotated = Some(now);
         Ok(Look::Rotated(self.generations.len() - known))
     }
@@ -309,14 +348,19 @@ impl Log {
         live.restart()?;
         self.skipping = None;
         if old.file.fingerprint.len > 0 {
-            let live_path = fs::canonicalize(&self.path)?;
-            if let Some((_, mut copy)) = find(&siblings(&live_path)?, &old)? {
+            let live_path = self.fence.resolve(&self.path)?;
+            if let Some((_, mut copy)) = find(&siblings(&live_path, &self.folders)?, &old)? {
                 copy.offset = old.offset;
+                self.new_files.push(inode(&copy));
                 self.generations.insert(last, copy);
             }
         }
         Ok(Look::Truncated)
     }
+}
+
+fn inode(generation: &Generation) -> (u64, u64) {
+    (generation.id().device, generation.id().inode)
 }
 
 /// Whether `position` lies in this very file.
@@ -362,34 +406,39 @@ fn find(older: &[Sibling], position: &Position) -> io::Result<Option<(usize, Gen
     Ok(None)
 }
 
-/// Opens those of `older` that were written to at or after `since`.
+/// Opens those of `older` that were written to at or after `since`, the youngest if there are too many. Gives the bytes of
+/// those that it passes over.
 fn open_younger<'s>(
     older: impl IntoIterator<Item = &'s Sibling>,
     since: SystemTime,
     generations: &mut VecDeque<Generation>,
-) {
+) -> u64 {
+    let known = |s: &Sibling| generations.iter().any(|g| inode(g) == (s.meta.dev(), s.meta.ino()));
+    let is_younger = |s: &&Sibling| s.meta.modified().is_ok_and(|m| m >= since) && !known(s);
+    let younger: Vec<&Sibling> = older.into_iter().filter(is_younger).collect();
+    let too_many = younger.len().saturating_sub(GENERATIONS);
     let mut failed: Vec<(&Sibling, io::Error)> = Vec::new();
-    for sibling in older {
-        let known = |g: &Generation| (g.id().device, g.id().inode) == (sibling.meta.dev(), sibling.meta.ino());
-        if sibling.meta.modified().is_ok_and(|m| m >= since) && !generations.iter().any(known) {
-            match Generation::open(&sibling.path, sibling.compression) {
-                Ok(generation) => generations.push_back(generation),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // renamed or deleted since
-                Err(error) => failed.push((sibling, error)),
-            }
+    let too_old = |s: &&'s Sibling| (*s, io::Error::other("there are too many of them"));
+    failed.extend(younger[..too_many].iter().map(too_old));
+    for sibling in &younger[too_many..] {
+        match Generation::open(&sibling.path, sibling.compression) {
+            Ok(generation) => generations.push_back(generation),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // renamed or deleted since
+            Err(error) => failed.push((sibling, error)),
         }
     }
-    if let Some((sibling, error)) = failed.first() {
-        let (path, files, bytes) =
-            (sibling.path.display(), failed.len(), failed.iter().map(|(s, _)| s.meta.len()).sum::<u64>());
-        tracing::warn!(%path, files, bytes, %error, "cannot open older files of a log: what is unread of them is lost");
-    }
+    let Some((sibling, error)) = failed.first() else {
+        return 0;
+    };
+    let (path, files, bytes) =
+        (sibling.path.display(), failed.len(), failed.iter().map(|(s, _)| s.meta.len()).sum::<u64>());
+    tracing::warn!(%path, files, bytes, %error, "cannot open older files of a log: what is unread of them is lost");
+    bytes
 }
 
 /// The live file is opened before its siblings are listed. Renamed in between it is one of them, which were added after the
 /// first `known` generations, and is not to be read twice; the next look finds what has its name now.
 fn add_live(generations: &mut VecDeque<Generation>, known: usize, live: Generation) {
-    let inode = |g: &Generation| (g.id().device, g.id().inode);
     if !generations.iter().skip(known).any(|g| inode(g) == inode(&live)) {
         generations.push_back(live);
     }

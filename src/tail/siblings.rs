@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::folders::Folders;
 use super::generation::Compression;
 
 #[derive(Debug)]
@@ -54,18 +55,18 @@ impl PartialOrd for Suffix {
 }
 
 /// The rotated generations of the log that lives at `live`, oldest first.
-pub(super) fn siblings(live: &Path) -> io::Result<Vec<Sibling>> {
+pub(super) fn siblings(live: &Path, folders: &Folders) -> io::Result<Vec<Sibling>> {
     let (Some(dir), Some(name)) = (live.parent(), live.file_name()) else {
         return Ok(Vec::new());
     };
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir)? {
-        let entry = entry?;
-        let Some((suffix, compression)) = parse(name, &entry.file_name()) else {
+    for other in folders.names(dir, name)? {
+        let Some((suffix, compression)) = parse(name, &other) else {
             continue;
         };
-        let path = entry.path();
-        match std::fs::metadata(&path) {
+        let path = dir.join(other);
+        // A link is no generation: whoever may write here could name any file.
+        match std::fs::symlink_metadata(&path) {
             Ok(meta) if meta.is_file() => found.push(Sibling { path, meta, compression, suffix }),
             _ => {} // gone since, or nothing to read
         }
@@ -111,7 +112,7 @@ mod tests {
         for name in names {
             std::fs::write(dir.path().join(name), "x").expect("written");
         }
-        let found = siblings(&dir.path().join(live)).expect("listed");
+        let found = siblings(&dir.path().join(live), &Folders::default()).expect("listed");
         found.iter().map(|s| s.path.file_name().expect("a name").to_string_lossy().into_owned()).collect()
     }
 

@@ -92,19 +92,34 @@ fn killed_at_any_moment_it_loses_nothing() {
 }
 
 #[test]
-fn a_full_disk_under_the_positions_is_said_and_lines_arrive() {
+fn positions_that_cannot_be_written_are_said_and_lines_arrive() {
     let (loki, mut rig) = (Loki::answering(204), Rig::new());
-    for name in ["positions.yaml.tmp", "positions.yaml.journal.tmp"] {
-        std::os::unix::fs::symlink("/dev/full", rig.path(name)).expect("linked");
-    }
+    rig.write("logs/a.log", "one\n");
+    let config = rig.config(&loki.url, "");
+    // Nobody makes a file there.
+    let text = fs::read_to_string(&config).expect("read");
+    let own = format!("{}", rig.path("positions.yaml").display());
+    assert!(text.contains(&own));
+    fs::write(&config, text.replace(&own, "/proc/positions.yaml")).expect("written");
+    rig.start(&config);
+    wait_until("the line is there", SOON, || loki.stored().len() == 1);
+    wait_until("it is said", SOON, || rig.said().contains("cannot write positions"));
+    rig.write("logs/a.log", "two\n");
+    wait_until("the next line is there", SOON, || loki.stored().len() == 2);
+    assert_eq!(rig.said().matches("cannot write positions").count(), 1, "once is enough");
+}
+
+#[test]
+fn a_second_agent_with_the_same_positions_does_not_start() {
+    let (loki, mut rig) = (Loki::answering(204), Rig::new());
     rig.write("logs/a.log", "one\n");
     let config = rig.config(&loki.url, "");
     rig.start(&config);
     wait_until("the line is there", SOON, || loki.stored().len() == 1);
-    wait_until("it is said", SOON, || rig.said().contains("No space left") && rig.said().contains("positions"));
-    rig.write("logs/a.log", "two\n");
-    wait_until("the next line is there", SOON, || loki.stored().len() == 2);
-    assert_eq!(rig.said().matches("cannot write positions").count(), 1, "once is enough");
+    let output = run(Command::new(env!("CARGO_BIN_EXE_fantail")).arg(format!("-config.file={}", config.display())));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("another agent has it") && said.contains("positions.filename"), "{said}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::path::{Path, Step};
+use crate::model::nesting;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Node {
@@ -82,6 +83,11 @@ impl Node {
 /// Reads the first document of `text`: once for types, once for the scalars as they were written.
 pub(super) fn build(text: &str) -> Result<Node, Malformed> {
     let text = text.trim_start_matches('\u{feff}');
+    // The parser would take the square of it, and tell only then.
+    if let Some(line) = nesting::too_deep(text) {
+        let message = format!("brackets are nested deeper than {}", nesting::DEEPEST);
+        return Err(Malformed { message, position: Some((line, 1)) });
+    }
     let Some(first) = serde_yaml::Deserializer::from_str(text).next() else {
         return Ok(Node::new(Content::Null, Origin::Absent));
     };

@@ -118,7 +118,14 @@ mod tests {
 
     fn add(log: u64, name: &str) -> Command {
         let path = format!("/logs/{log}.log").into();
-        Command::Add(Assignment { log, path, target: target(name), job: 0, from_oldest: false })
+        Command::Add(Assignment {
+            log,
+            path,
+            target: target(name),
+            fence: Default::default(),
+            job: 0,
+            from_oldest: false,
+        })
     }
 
     fn words(commands: &[Command]) -> Vec<String> {

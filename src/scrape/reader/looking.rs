@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Reader;
+use super::pinning::TOO_MANY;
 use super::waiting::advice;
 use crate::scrape::tailer::Source;
 use crate::tail::Look;
@@ -28,6 +29,8 @@ impl Reader {
                     Some(error)
                 }
             };
+            self.inodes.add(log, file.take_new_files(), |inode| file.has(inode) || file.had(inode).is_some());
+            let passed_over = file.take_passed_over();
             let text = failed.as_ref().map(ToString::to_string);
             if tailer.look_error != text {
                 if let Some(error) = failed.filter(|_| self.budget.allows(now)) {
@@ -37,6 +40,7 @@ impl Reader {
                 tailer.look_error = text;
                 self.status.set_error(self.index, log, tailer.trouble());
             }
+            self.lose(log, TOO_MANY, passed_over);
         }
         self.at(log, now);
         self.bound_pinned(log);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::Reader;
+use super::pinning::TOO_MANY;
 use crate::model::{LabelSet, Ledger, Position, Target};
 use crate::positions::{Commit, Key, Saved, Slot};
 use crate::scrape::post::Assignment;
@@ -52,7 +53,7 @@ impl Reader {
             Some(Saved::At { position, saved }) => Resume::At { position, saved },
             Some(Saved::Offset(offset)) => Resume::Offset(offset),
         };
-        let log = match Log::open(&assignment.path, resume, job.options) {
+        let mut log = match Log::open_among(&assignment.path, resume, job.options, &self.folders, &assignment.fence) {
             Ok(log) => log,
             Err(error) => {
                 self.positions.release(slot);
@@ -66,6 +67,9 @@ impl Reader {
             );
             self.desk.metrics.lost(0, "rotated_away");
         }
+        let inodes = log.take_new_files();
+        self.inodes.add(assignment.log, inodes, |inode| log.has(inode));
+        let (id, passed_over) = (assignment.log, log.take_passed_over());
         let labels = with_filename(&target, &assignment.path);
         let pipeline = assignment.job * 2 + usize::from(target.defaulted && job.program.is_none());
         let saved = match saved {
@@ -75,6 +79,8 @@ impl Reader {
         let source = Source::File(Box::new(log));
         self.waits_no_more(assignment.log, now);
         self.begin(assignment.log, assignment.path, source, Some((slot, saved)), target, labels, pipeline, now);
+        self.lose(id, TOO_MANY, passed_over);
+        self.bound_pinned(id);
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of a tailer, which is made in this one place")]
@@ -128,8 +134,10 @@ impl Reader {
             return Elsewhere::No;
         };
         let file = (meta.dev(), meta.ino());
-        // The inode first: of thousands of logs hardly one gets past that.
-        for tailer in self.tailers.values().chain(self.ending.values()) {
+        for log in self.inodes.of(file) {
+            let Some(tailer) = self.tailers.get(log).or(self.ending.get(log)) else {
+                continue;
+            };
             let Source::File(log) = &tailer.source else {
                 continue;
             };

@@ -2,6 +2,7 @@
 
 use super::Reader;
 use crate::scrape::tailer::Source;
+use crate::tail::GENERATIONS;
 
 impl Reader {
     /// Notes what of the disk this log holds; where all logs together hold too much, those that hold most give up their
@@ -11,6 +12,7 @@ impl Reader {
             Some(Source::File(log)) => log.pinned(),
             _ => 0,
         };
+        self.bound_older(log);
         match pinned {
             0 => drop(self.pinned.remove(&log)),
             _ => drop(self.pinned.insert(log, pinned)),
@@ -26,6 +28,62 @@ impl Reader {
             if left > 0 && left < bytes {
                 self.pinned.insert(log, left);
             }
+        }
+    }
+
+    /// Each older file that waits for Loki keeps a descriptor, which new logs need as well: a log has so many of them, all logs
+    /// together have so many, and beyond that who has most gives up its oldest.
+    fn bound_older(&mut self, log: u64) {
+        let generations = match self.tailers.get(&log).map(|tailer| &tailer.source) {
+            Some(Source::File(file)) => file.generations(),
+            _ => 0,
+        };
+        match generations {
+            0 | 1 => drop(self.older.remove(&log)),
+            more => drop(self.older.insert(log, more - 1)),
+        }
+        if generations > GENERATIONS {
+            self.shed_files(log, GENERATIONS);
+        }
+        while self.older.values().sum::<usize>() > self.config.older_files.max(1) {
+            let Some((log, files)) = self.older.iter().max_by_key(|(_, files)| **files).map(|(l, f)| (*l, *f)) else {
+                return;
+            };
+            // A few at a time: to give up one file for each that comes is a line of the log for each.
+            self.shed_files(log, files - files / 8);
+        }
+    }
+
+    fn shed_files(&mut self, log: u64, most: usize) {
+        let Some(tailer) = self.tailers.get_mut(&log) else {
+            self.older.remove(&log);
+            return;
+        };
+        let Source::File(file) = &mut tailer.source else {
+            return;
+        };
+        let lost = file.shed_files(most);
+        match file.generations() {
+            0 | 1 => drop(self.older.remove(&log)),
+            more => drop(self.older.insert(log, more - 1)),
+        }
+        self.lose(log, TOO_MANY, lost);
+    }
+
+    /// Counts what was not read of a log and never will be.
+    pub(super) fn lose(&mut self, log: u64, why: &'static str, bytes: u64) {
+        let Some(tailer) = self.tailers.get(&log).filter(|_| bytes > 0) else {
+            return;
+        };
+        self.desk.metrics.lost(bytes, why);
+        tailer.ledger.update_account(|account| account.lose(why, bytes));
+        if self.budget.allows(self.clock.now()) {
+            tracing::warn!(
+                path = %tailer.path.display(),
+                bytes,
+                "a log has more older files that wait to be read than may be open at a time (ulimit -n, or LimitNOFILE of a \
+                 systemd unit; at most 256 of a log): these bytes of the oldest are lost"
+            );
         }
     }
 
@@ -51,5 +109,7 @@ impl Reader {
         file.pinned()
     }
 }
+
+pub(super) const TOO_MANY: &str = "too_many_files";
 
 const DELETED: &str = "deleted_files_limit";

@@ -43,6 +43,8 @@ impl Reader {
 
     pub(super) fn gone(&mut self, log: u64) {
         self.pinned.remove(&log);
+        self.older.remove(&log);
+        self.inodes.remove(log);
         self.status.remove_file(self.index, log);
         self.scout.send(Event::Finished { reader: self.index, log });
     }

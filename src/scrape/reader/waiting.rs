@@ -19,12 +19,29 @@ pub(super) struct Waiting {
     since: Instant,
     /// Why it waits, if that is said and shown.
     said: Option<String>,
+    /// It was found, and there was no time to open it yet.
+    pub is_new: bool,
+    /// It is to be let go of as soon as it was opened.
+    pub retired: bool,
+}
+
+impl Waiting {
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.at <= now
+    }
 }
 
 impl Reader {
     /// Leaves a log alone for as long as its job says before it is looked at the first time.
     pub(super) fn delay(&mut self, assignment: Assignment, delay: Duration, now: Instant) {
-        let waiting = Waiting { at: now + delay, since: now, said: None, assignment };
+        let waiting = Waiting { at: now + delay, since: now, said: None, is_new: false, retired: false, assignment };
+        self.waiting.insert(waiting.assignment.log, waiting);
+    }
+
+    /// It is opened when there is time.
+    pub(super) fn found(&mut self, assignment: Assignment, now: Instant) {
+        self.queue.push(&assignment.path, assignment.log);
+        let waiting = Waiting { at: now, since: now, said: None, is_new: true, retired: false, assignment };
         self.waiting.insert(waiting.assignment.log, waiting);
     }
 
@@ -40,7 +57,8 @@ impl Reader {
             self.show(&assignment, why);
             said = Some(why.into());
         }
-        let waiting = Waiting { at: now + Duration::from_secs(1), since, said, assignment };
+        let waiting =
+            Waiting { at: now + Duration::from_secs(1), since, said, is_new: false, retired: false, assignment };
         self.waiting.insert(waiting.assignment.log, waiting);
     }
 
@@ -61,7 +79,8 @@ impl Reader {
             self.show(&assignment, &why);
             said = Some(why);
         }
-        let waiting = Waiting { at: now + self.config.sync_period, since, said, assignment };
+        let waiting =
+            Waiting { at: now + self.config.sync_period, since, said, is_new: false, retired: false, assignment };
         self.waiting.insert(waiting.assignment.log, waiting);
     }
 
@@ -72,12 +91,10 @@ impl Reader {
         }
     }
 
+    /// Those whose time has come are tried again.
     pub(super) fn open_waiting(&mut self, now: Instant) {
-        let due: Vec<u64> = self.waiting.iter().filter(|(_, waiting)| waiting.at <= now).map(|(log, _)| *log).collect();
-        for log in due {
-            if let Some(waiting) = self.waiting.get(&log) {
-                self.add(waiting.assignment.clone(), now);
-            }
+        for (log, waiting) in self.waiting.iter().filter(|(_, waiting)| waiting.is_due(now)) {
+            self.queue.push(&waiting.assignment.path, *log);
         }
     }
 

@@ -111,6 +111,7 @@ impl Scout {
             files,
             directories: BTreeSet::new(),
             dirty: true,
+            rests_until: None,
             unread: Arc::default(),
             empty: None,
             empty_said: false,

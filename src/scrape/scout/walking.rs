@@ -1,32 +1,43 @@
 //! From targets to logs: walking globs, and who has which log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::{Known, Scout};
+use super::{Known, Scout, Tracked};
 use crate::scrape::ownership::Gate;
 use crate::scrape::post::{Assignment, Command, Event};
 use crate::scrape::unread::{Unread, Why};
-use crate::tail::is_rotation;
+use crate::tail::{Fence, is_rotation};
+
+/// A walk that takes longer than this is one that others' names should not wait for too often.
+const LONG: Duration = Duration::from_millis(200);
 
 impl Scout {
-    pub(super) fn walk_all(&mut self) {
+    pub(super) fn walk_all(&mut self) -> Option<Instant> {
         for log in self.logs.keys() {
             self.tell(|| Command::Look(*log));
         }
         self.tracked.values_mut().for_each(|t| t.dirty = true);
-        self.walk_dirty();
+        let next = self.walk_dirty();
         let mut wanted: BTreeSet<PathBuf> = self.tracked.values().flat_map(|t| t.directories.iter().cloned()).collect();
         wanted.extend(self.names.keys().cloned());
         self.watch.retain(&wanted);
+        next
     }
 
-    pub(super) fn walk_dirty(&mut self) {
-        let dirty: Vec<u64> = self.tracked.iter().filter(|(_, t)| t.dirty).map(|(id, _)| *id).collect();
-        for id in dirty {
+    /// Walks what something was heard of. Gives when there will be more: a target whose walk takes long rests before its
+    /// next one, so that others' do not wait for it again and again.
+    pub(super) fn walk_dirty(&mut self) -> Option<Instant> {
+        let begun = Instant::now();
+        let is_due = |t: &Tracked| t.dirty && t.rests_until.is_none_or(|until| until <= begun);
+        let due: Vec<u64> = self.tracked.iter().filter(|(_, t)| is_due(t)).map(|(id, _)| *id).collect();
+        for id in due {
             self.walk(id);
         }
+        let dirty = self.tracked.values().filter(|t| t.dirty);
+        dirty.map(|t| t.rests_until.unwrap_or_else(Instant::now)).min()
     }
 
     pub(super) fn walk(&mut self, id: u64) {
@@ -34,14 +45,29 @@ impl Scout {
             return;
         };
         tracked.dirty = false;
-        let mut found = tracked.glob.walk();
-        // A directory that is new to the watch may have got a file between the walk and the watch: once more.
+        let job = tracked.job;
+        let begun = Instant::now();
+        let fence = Arc::new(tracked.glob.fence(&self.config.link_roots));
+        let mut found = tracked.glob.walk_fenced(&fence);
+        // A directory that is new to the watch may have got a file between the walk and the watch: once more. But others'
+        // names wait meanwhile.
         let mut rounds = 0;
         while found.directories.iter().fold(false, |new, dir| self.watch.add(dir) | new) && rounds < 64 {
-            found = tracked.glob.walk();
+            if found.cut.is_some() {
+                break; // what is behind is looked at every sync period
+            }
+            if begun.elapsed() > LONG {
+                tracked.dirty = true;
+                break;
+            }
+            found = tracked.glob.walk_fenced(&fence);
             rounds += 1;
         }
+        tracked.rests_until = rest_after(begun, Instant::now());
         let mut unread = Unread::default();
+        if let Some((path, why)) = found.cut {
+            unread.add(&path, Why::Cut(why));
+        }
         found.errors.iter().for_each(|(path, error)| unread.add(path, Why::Denied(error.clone())));
         tracked.directories = found.directories;
         if let Some(exclude) = &tracked.exclude {
@@ -76,23 +102,30 @@ impl Scout {
             self.bring_back(log);
         }
         elders.iter().for_each(|(file, live)| unread.add(file, Why::Older(live.clone())));
+        let mut leaving = if new.is_empty() { HashMap::new() } else { self.leaving(job) };
         for (path, from_oldest) in new {
-            self.begin(id, path, from_oldest);
+            let heir = leaving.remove(&path);
+            self.begin(id, path, from_oldest, heir, &fence);
         }
         self.note_unread(id, unread);
     }
 
-    pub(super) fn begin(&mut self, id: u64, path: PathBuf, from_oldest: bool) {
+    /// Logs of targets that are gone, not finished yet.
+    fn leaving(&self, job: usize) -> HashMap<PathBuf, u64> {
+        let leaving = self.logs.iter().filter(|(_, known)| known.tracked.is_none() && known.job == job);
+        leaving.map(|(log, known)| (known.path.clone(), *log)).collect()
+    }
+
+    /// `heir` is a log of this path whose target is gone.
+    pub(super) fn begin(&mut self, id: u64, path: PathBuf, from_oldest: bool, heir: Option<u64>, fence: &Arc<Fence>) {
         let Some(tracked) = self.tracked.get_mut(&id) else {
             return;
         };
         let (target, job) = (tracked.target.clone(), tracked.job);
-        // A log of a target that is gone, not finished yet: it goes on under its new target.
-        let leaving = self.logs.iter_mut().find(|(_, k)| k.tracked.is_none() && k.job == job && k.path == path);
-        if let Some((log, known)) = leaving {
+        // It goes on under its new target.
+        if let Some((log, known)) = heir.and_then(|log| Some((log, self.logs.get_mut(&log)?))) {
             known.tracked = Some(id);
-            tracked.files.insert(path, *log);
-            let log = *log;
+            tracked.files.insert(path, log);
             self.tell(|| Command::Relabel(log, target.clone()));
             return self.bring_back(log);
         }
@@ -107,7 +140,16 @@ impl Scout {
             self.names.entry(dir.clone()).or_default().push((name.clone(), log));
         }
         self.logs.insert(log, Known { path: path.clone(), job, tracked: Some(id), place, away: BTreeSet::new() });
-        self.tell(|| Command::Add(Assignment { log, path: path.clone(), target: target.clone(), job, from_oldest }));
+        self.tell(|| {
+            Command::Add(Assignment {
+                log,
+                path: path.clone(),
+                target: target.clone(),
+                fence: fence.clone(),
+                job,
+                from_oldest,
+            })
+        });
     }
 
     /// Whether there is something to walk: one of its name may be there already.
@@ -149,16 +191,24 @@ impl Scout {
         let Some(tracked) = known.tracked.and_then(|id| self.tracked.get(&id)) else {
             return;
         };
+        let fence = Arc::new(tracked.glob.fence(&self.config.link_roots));
         for reader in away {
             self.readers[reader].send(Command::Add(Assignment {
                 log,
                 path: known.path.clone(),
                 target: tracked.target.clone(),
+                fence: fence.clone(),
                 job: known.job,
                 from_oldest: false,
             }));
         }
     }
+}
+
+/// Until when a target is not walked again: four times as long as its walk took, if that was long.
+fn rest_after(begun: Instant, now: Instant) -> Option<Instant> {
+    let took = now.saturating_duration_since(begun);
+    (took > LONG).then(|| now + took * 4)
 }
 
 /// The live file among `files` of which `file` is an older generation.

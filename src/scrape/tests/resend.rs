@@ -88,6 +88,8 @@ impl Machine {
             rate: None,
             deleted_files_limit: 1 << 30,
             pod_logs: None,
+            older_files: 1000,
+            link_roots: Vec::new(),
             dry_run: false,
             stdin: None,
         };
@@ -119,7 +121,8 @@ impl Machine {
         };
         // The log's number is another in each run, as it is in life.
         let log = 10 + self.runs as u64;
-        let assignment = Assignment { log, path, target: target.into(), job: 0, from_oldest: false };
+        let assignment =
+            Assignment { log, path, target: target.into(), fence: Default::default(), job: 0, from_oldest: false };
         mailbox.send(Command::Add(assignment));
         Run { reader, mailbox, positions, batches, unanswered: Vec::new() }
     }

@@ -118,6 +118,8 @@ pub(super) fn config() -> Config {
         rate: None,
         deleted_files_limit: 1 << 30,
         pod_logs: None,
+        older_files: 1000,
+        link_roots: Vec::new(),
         dry_run: false,
         stdin: None,
     }

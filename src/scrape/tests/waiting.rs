@@ -64,7 +64,14 @@ impl Scene {
     fn add(&mut self, name: &str) {
         self.logs += 1;
         let (log, path, target) = (self.logs, self.dir.path(name), self.target.clone());
-        self.mailbox.send(Command::Add(Assignment { log, path, target, job: 0, from_oldest: false }));
+        self.mailbox.send(Command::Add(Assignment {
+            log,
+            path,
+            target,
+            fence: Default::default(),
+            job: 0,
+            from_oldest: false,
+        }));
     }
 
     /// The lines that come while so much time passes.

@@ -1,19 +1,23 @@
-//! `{a/b,c}` reaches across slashes, so such braces are written out before a pattern is split at its slashes.
+//! `{a/b,c}` reaches across slashes, so braces are written out before a pattern is split at its slashes. All of them: to
+//! match a name with a pattern that has many braces may take longer than anybody can wait.
+
+use super::shown;
 
 /// Alternatives of one path: far more than anybody writes, and little enough to look at one by one.
 const MOST: usize = 1024;
 
-/// The patterns that `pattern` stands for, none with a slash inside of braces.
+/// The patterns that `pattern` stands for, none with braces.
 pub(super) fn expand(pattern: &str) -> Result<Vec<String>, String> {
     let mut done = Vec::new();
     let mut left = vec![pattern.to_string()];
     while let Some(next) = left.pop() {
         if done.len() + left.len() >= MOST {
             return Err(format!(
-                "path {pattern:?}: its braces stand for more than {MOST} alternatives: write several targets"
+                "path {}: its braces stand for more than {MOST} alternatives: write several targets",
+                shown(pattern)
             ));
         }
-        match braces_with_slash(&next) {
+        match outermost(&next) {
             None => done.push(next),
             Some((start, end)) => {
                 let (head, tail) = (&next[..start], &next[end + 1..]);
@@ -25,8 +29,8 @@ pub(super) fn expand(pattern: &str) -> Result<Vec<String>, String> {
     Ok(done)
 }
 
-/// Where the first outermost braces with a slash between them begin and end.
-fn braces_with_slash(pattern: &str) -> Option<(usize, usize)> {
+/// Where the first outermost braces begin and end.
+fn outermost(pattern: &str) -> Option<(usize, usize)> {
     let (mut open, mut depth) = (0, 0);
     for (i, c) in active(pattern) {
         match c {
@@ -38,7 +42,7 @@ fn braces_with_slash(pattern: &str) -> Option<(usize, usize)> {
             }
             '}' if depth > 0 => {
                 depth -= 1;
-                if depth == 0 && pattern[open..i].contains('/') {
+                if depth == 0 {
                     return Some((open, i));
                 }
             }

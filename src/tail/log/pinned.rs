@@ -14,8 +14,8 @@ impl Log {
         self.generations.iter().map(held).sum()
     }
 
-    /// Gives up deleted files, oldest first, for as long as such hold more than `limit`; gives the bytes that had not been
-    /// read of them.
+    /// Gives up deleted files, oldest first, for as long as such hold more than `limit`; gives the bytes on disk that
+    /// had not been read of them.
     pub fn shed(&mut self, limit: u64) -> u64 {
         let mut pinned = self.pinned();
         let mut lost = 0;
@@ -24,12 +24,22 @@ impl Log {
             if size == 0 {
                 break; // it has a name, and costs nothing that its owner does not know of
             }
-            lost += self.skipping.take().unwrap_or(0) + self.generations[0].remaining();
+            lost += self.skipping.take().unwrap_or(0) + self.generations[0].unread();
             pinned -= size;
             match self.generations.len() {
                 1 => self.abandoned = true,
                 _ => self.let_go(),
             }
+        }
+        lost
+    }
+
+    /// Gives up the oldest files beyond so many; gives the bytes on disk that had not been read of them.
+    pub fn shed_files(&mut self, most: usize) -> u64 {
+        let mut lost = 0;
+        while self.generations.len() > most.max(1) {
+            lost += self.skipping.take().unwrap_or(0) + self.generations[0].unread();
+            self.let_go();
         }
         lost
     }

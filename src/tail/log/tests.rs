@@ -1,3 +1,4 @@
+mod many;
 mod traps;
 
 use std::fs::{self, OpenOptions};

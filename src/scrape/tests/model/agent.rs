@@ -72,6 +72,8 @@ impl Agent {
             max_poll: None,
             deleted_files_limit: 1 << 30,
             pod_logs: None,
+            older_files: 1000,
+            link_roots: Vec::new(),
             rate: None,
             dry_run: false,
             stdin: None,

@@ -1,0 +1,142 @@
+//! Files of our own in a folder that others may write to: never through what somebody put there, and never two agents' at once.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Linux has two values of it, by architecture.
+#[cfg(not(any(target_arch = "aarch64", target_arch = "arm", target_arch = "powerpc64", target_arch = "powerpc")))]
+const O_NOFOLLOW: i32 = 0o400_000;
+#[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "powerpc64", target_arch = "powerpc"))]
+const O_NOFOLLOW: i32 = 0o100_000;
+
+/// Names that are tried for a new file.
+const NAMES: u32 = 16;
+
+/// Replaces `path` by a file of our own with this content; gives the file.
+pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<File> {
+    let (mut file, temporary) = fresh(path)?;
+    let written = file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written.map(|()| file)
+}
+
+/// A file that was not there before, beside `path`: renaming does not cross file systems.
+fn fresh(path: &Path) -> io::Result<(File, PathBuf)> {
+    let mut last = io::Error::from(ErrorKind::AlreadyExists);
+    for n in 0..NAMES {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{}-{n}.tmp", std::process::id()));
+        // Of an earlier life, or planted: the name goes, not what it may lead to.
+        let _ = fs::remove_file(&name);
+        match OpenOptions::new().write(true).create_new(true).custom_flags(O_NOFOLLOW).mode(0o600).open(&name) {
+            Ok(file) => return Ok((file, name.into())),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Keeps other agents from the same positions for as long as it is there. None: the file system knows no locks, or the folder
+/// cannot be written to, which is said where positions are written.
+pub(super) fn lock(positions: &Path) -> Result<Option<File>, String> {
+    let mut name = positions.as_os_str().to_owned();
+    name.push(".lock");
+    let mut options = OpenOptions::new();
+    let open =
+        options.read(true).write(true).create(true).truncate(false).custom_flags(O_NOFOLLOW).mode(0o600).open(&name);
+    let mut file = match open {
+        Ok(file) => file,
+        Err(error) => {
+            tracing::warn!(
+                file = %Path::new(&name).display(),
+                %error,
+                "cannot lock positions: take care that no other agent uses them"
+            );
+            return Ok(None);
+        }
+    };
+    match file.try_lock() {
+        Ok(()) => {
+            let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            let who = format!("process {} on host {}\n", std::process::id(), host.trim());
+            let _ = file.set_len(0).and_then(|()| file.write_all(who.as_bytes()));
+            Ok(Some(file))
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut who = String::new();
+            let _ = (&file).take(200).read_to_string(&mut who);
+            let who = if who.trim().is_empty() { "another process" } else { who.trim() };
+            Err(format!(
+                "another agent has it ({who:?}): stop that one, or give each its own positions.filename; two with one would \
+                 send lines twice"
+            ))
+        }
+        Err(TryLockError::Error(error)) => {
+            tracing::warn!(%error, "cannot lock positions on this file system: take care that no other agent uses them");
+            Ok(None)
+        }
+    }
+}
+
+/// Says so if others than the agent's user may write where positions are.
+pub(super) fn warn_of_writers(positions: &Path) {
+    let folder = positions.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Ok(meta) = fs::metadata(folder) else {
+        return;
+    };
+    if meta.mode() & 0o022 != 0 {
+        tracing::warn!(
+            folder = %folder.display(),
+            mode = format!("{:o}", meta.mode() & 0o7777),
+            "others may write to the folder of the positions file, and so decide what is sent again or skipped; \
+             give positions.filename a folder of its own (chmod go-w)"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn what_was_planted_is_neither_followed_nor_kept() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("precious"), "precious").expect("written");
+        let temporary = format!("p.yaml.{}-0.tmp", std::process::id());
+        for name in ["p.yaml", "p.yaml.tmp", temporary.as_str()] {
+            symlink("precious", at(name)).expect("linked");
+        }
+        // Not even root removes a directory as if it were a file: the next name is taken.
+        fs::create_dir(at(&format!("q.yaml.{}-0.tmp", std::process::id()))).expect("made");
+        for name in ["p.yaml", "q.yaml"] {
+            replace(&at(name), b"ours").expect("written");
+            let meta = fs::symlink_metadata(at(name)).expect("there");
+            assert!(meta.is_file() && meta.permissions().mode() & 0o777 == 0o600, "{name}: {meta:?}");
+            assert_eq!(fs::read(at(name)).expect("read"), b"ours");
+        }
+        assert_eq!(fs::read(at("precious")).expect("read"), b"precious");
+        assert!(fs::symlink_metadata(at(&temporary)).is_err(), "nothing is left over");
+    }
+
+    #[test]
+    fn a_second_agent_is_told_who_has_the_positions() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let positions = dir.path().join("positions.yaml");
+        let first = lock(&positions).expect("free").expect("locks work here");
+        let said = lock(&positions).expect_err("taken");
+        assert!(said.contains(&format!("process {}", std::process::id())), "{said}");
+        drop(first);
+        assert!(lock(&positions).expect("free again").is_some());
+        fs::remove_file(dir.path().join("positions.yaml.lock")).expect("removed");
+        symlink("elsewhere", dir.path().join("positions.yaml.lock")).expect("linked");
+        assert!(lock(&positions).expect("no reason not to start").is_none());
+        assert!(!dir.path().join("elsewhere").exists());
+    }
+}

@@ -1,0 +1,124 @@
+//! Names in folders, listed once for all the logs that are there: each log looks for its older generations in its folder,
+//! and of ten thousand logs in one folder each would list it anew.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// A folder that changed within this time before it was listed may have changed after it in the same tick of its clock.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Folders that are remembered; beyond that all are forgotten, and listed anew.
+const MOST: usize = 64;
+
+/// What the logs of a reader know of their folders. A listing is used for as long as the folder says that it did not change.
+#[derive(Debug, Default)]
+pub struct Folders {
+    known: Mutex<HashMap<PathBuf, Listing>>,
+    #[cfg(test)]
+    listed: std::sync::atomic::AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Listing {
+    stamp: Stamp,
+    /// In order.
+    names: Arc<[OsString]>,
+}
+
+/// Device, inode, and when it changed last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp(u64, u64, i64, i64);
+
+impl Folders {
+    /// The names in `folder` that begin with `name`, as they are now.
+    pub(super) fn names(&self, folder: &Path, name: &OsStr) -> io::Result<Vec<OsString>> {
+        let names = self.list(folder)?;
+        let first = names.partition_point(|n| n.as_bytes() < name.as_bytes());
+        let begin = names[first..].iter().take_while(|n| n.as_bytes().starts_with(name.as_bytes()));
+        Ok(begin.cloned().collect())
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Arc<[OsString]>> {
+        let before = stamp(folder)?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listing) = known.get(folder).filter(|listing| listing.stamp == before) {
+            return Ok(listing.names.clone());
+        }
+        known.remove(folder);
+        #[cfg(test)]
+        self.listed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut names: Vec<OsString> =
+            fs::read_dir(folder)?.map(|entry| entry.map(|e| e.file_name())).collect::<io::Result<_>>()?;
+        names.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+        let names: Arc<[OsString]> = names.into();
+        if before.is_settled() {
+            if known.len() >= MOST {
+                known.clear();
+            }
+            known.insert(folder.into(), Listing { stamp: before, names: names.clone() });
+        }
+        Ok(names)
+    }
+
+    #[cfg(test)]
+    pub fn listed(&self) -> usize {
+        self.listed.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Gives the memory back; what is asked for next is listed anew.
+    pub fn forget(&self) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = HashMap::new();
+    }
+}
+
+fn stamp(folder: &Path) -> io::Result<Stamp> {
+    let meta = fs::metadata(folder)?;
+    Ok(Stamp(meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec()))
+}
+
+impl Stamp {
+    /// Whether a change from now on would show.
+    fn is_settled(self) -> bool {
+        let changed = u64::try_from(self.2).map(|s| SystemTime::UNIX_EPOCH + Duration::new(s, self.3 as u32));
+        changed.is_ok_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|ago| ago > SETTLED))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn age(dir: &Path, seconds: u64) {
+        let then = SystemTime::now() - Duration::from_secs(seconds);
+        fs::File::open(dir).and_then(|dir| dir.set_modified(then)).expect("aged");
+    }
+
+    #[test]
+    fn a_folder_is_listed_once_until_it_changes() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (folder, folders) = (dir.path(), Folders::default());
+        let names = |name: &str| folders.names(folder, OsStr::new(name)).expect("listed");
+        let write = |name: &str| fs::write(folder.join(name), "x").expect("written");
+        ["a.log", "a.log.1", "a.log-20261122", "ab.log", "b.log", "a"].into_iter().for_each(write);
+        // It has just changed: a change in the same tick would not show.
+        assert_eq!(names("a.log"), ["a.log", "a.log-20261122", "a.log.1"]);
+        assert!(folders.known.lock().expect("well").is_empty());
+        age(folder, 60);
+        assert_eq!(names("b"), ["b.log"]);
+        let one = folders.list(folder).expect("listed");
+        assert!(Arc::ptr_eq(&one, &folders.list(folder).expect("listed")), "it is listed twice");
+        write("a.log.2");
+        assert_eq!(names("a.log."), ["a.log.1", "a.log.2"], "a new name shows at once");
+        age(folder, 30);
+        fs::remove_file(folder.join("a.log.1")).expect("removed");
+        assert_eq!(names("a.log."), ["a.log.2"]);
+        assert!(folders.names(&folder.join("none"), OsStr::new("a")).is_err());
+    }
+}

@@ -1,0 +1,70 @@
+//! So many files, or so much in them, that it may not cost what it could.
+
+use super::*;
+
+#[test]
+fn of_too_many_older_files_the_oldest_are_given_up() {
+    let mut d = Dir::new();
+    for n in 0..GENERATIONS + 10 {
+        d.append("a.log", &format!("{n:03}\n"));
+        d.rename("a.log", &format!("a.log.20261122-{n:06}"));
+    }
+    d.append("a.log", "live\n");
+    let mut log = d.open(Resume::Since(SystemTime::UNIX_EPOCH));
+    assert_eq!((log.generations(), log.take_passed_over(), log.take_passed_over()), (GENERATIONS + 1, 40, 0));
+    assert_eq!(log.shed_files(GENERATIONS), 4);
+    assert_eq!(log.shed_files(3), 4 * (GENERATIONS as u64 - 3));
+    let last = GENERATIONS + 8;
+    d.wait();
+    assert_eq!(d.read(&mut log), [format!("{last:03}"), format!("{:03}", last + 1), "live".into()], "the newest come");
+}
+
+#[test]
+fn what_is_given_up_is_not_inflated_to_be_counted() {
+    let mut d = Dir::new();
+    d.append("a.log", "live\n");
+    let mut log = d.open(START);
+    // Zeros of a gigabyte, in a megabyte.
+    let member = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        (0..64).for_each(|_| encoder.write_all(&vec![0; 1 << 20]).expect("written"));
+        encoder.finish().expect("written")
+    };
+    fs::write(d.path("a.log.1.gz"), member.repeat(16)).expect("written");
+    d.rename("a.log", "a.log.2");
+    d.append("a.log", "young\n");
+    assert!(matches!(log.look(d.now), Ok(Look::Rotated(2))));
+    for name in ["a.log", "a.log.2"] {
+        fs::remove_file(d.path(name)).expect("removed");
+    }
+    let packed = fs::metadata(d.path("a.log.1.gz")).expect("there").len();
+    fs::remove_file(d.path("a.log.1.gz")).expect("removed");
+    assert_eq!(log.shed(6), 5 + packed, "as much as it took of the disk");
+    d.now += Duration::from_secs(1);
+    assert_eq!(log.generations(), 1);
+}
+
+#[test]
+fn a_thousand_logs_of_one_folder_list_it_once() {
+    let d = Dir::new();
+    (0..1_000).for_each(|n| d.append(&format!("{n}.log"), "x\n"));
+    let then = SystemTime::now() - Duration::from_secs(60);
+    fs::File::open(d.dir.path()).and_then(|dir| dir.set_modified(then)).expect("aged");
+    let folders = Arc::new(Folders::default());
+    for n in 0..1_000 {
+        let path = d.path(&format!("{n}.log"));
+        Log::open_among(&path, Resume::Since(SystemTime::now()), Options::default(), &folders, &Arc::default())
+            .expect("opened");
+    }
+    assert_eq!(folders.listed(), 1);
+    d.rename("7.log", "7.log.1");
+    d.append("7.log", "y\n");
+    let log = Log::open_among(
+        &d.path("7.log"),
+        Resume::Since(SystemTime::UNIX_EPOCH),
+        Options::default(),
+        &folders,
+        &Arc::default(),
+    );
+    assert_eq!(log.expect("opened").generations(), 2, "a rotation is seen at once");
+}

@@ -85,7 +85,7 @@ async fn requests_of_a_second(loki: &Loki) -> usize {
 /// Has one line under way in each of its lanes, each second another at most.
 async fn agent(client: Client, mut batcher: Batcher, stop: watch::Receiver<Stop>, flowing: Arc<AtomicUsize>) {
     let (batches, receiver) = mpsc::unbounded_channel();
-    let woken = Arc::new(Woken::default());
+    let woken = Arc::new(Woken);
     tokio::spawn(client.run(receiver, Waker::from(woken.clone()), stop));
     let ledger = Ledger::new(None);
     let mut time = 0;
@@ -127,7 +127,6 @@ fn add(batcher: &mut Batcher, ledger: &Arc<Ledger>, lane: usize, time: i64) {
     }
 }
 
-#[derive(Default)]
 struct Woken;
 
 impl Wake for Woken {

@@ -46,7 +46,8 @@ impl Fence {
         };
         let within = own.iter().any(|root| beneath(root))
             || self.more.iter().any(|root| beneath(root))
-            || own.iter().any(is_containers) && CONTAINERS.iter().any(|root| beneath(Path::new(root)));
+            || own.iter().any(is_containers) && CONTAINERS.iter().any(|root| beneath(Path::new(root)))
+            || own.iter().flat_map(|root| runtime_folders(root)).any(|root| beneath(&root));
         match within {
             true => Ok(real),
             false => Err(io::Error::new(
@@ -56,6 +57,22 @@ impl Fence {
             )),
         }
     }
+}
+
+/// Where the links of a runtime's folder lead that is mounted elsewhere (`/host/var/log/containers`): a folder `containers` beside
+/// that of the pods, and Docker's in the same root. Only that very folder counts, not one in it: who writes there is the runtime.
+fn runtime_folders(root: &Path) -> Vec<PathBuf> {
+    let (Some(name), Some(logs)) = (root.file_name(), root.parent()) else {
+        return Vec::new();
+    };
+    let mut folders = Vec::new();
+    if name == "containers" {
+        folders.push(logs.join("pods"));
+    }
+    if (name == "containers" || name == "pods") && logs.ends_with("var/log") {
+        folders.extend(logs.ancestors().nth(2).map(|host| host.join("var/lib/docker/containers")));
+    }
+    folders
 }
 
 /// Opens what has no link on its way; nor does it wait for the writer of a pipe.
@@ -142,6 +159,34 @@ mod tests {
             ("by-link/up.log", false),
         ] {
             assert_eq!(fence.resolve(&at(name)).is_ok(), may, "{name}");
+        }
+        // A node's folders that are mounted elsewhere: from the runtime's links to the pods' logs and to Docker's, not back, and
+        // from no folder in it.
+        for name in
+            ["host/var/log/containers/x", "host/var/log/pods/p/c/0.log", "host/var/lib/docker/containers/i/i.log"]
+        {
+            fs::create_dir_all(at(name).parent().expect("a folder")).expect("made");
+            fs::write(at(name), "x").expect("written");
+        }
+        for (to, name) in [
+            ("../pods/p/c/0.log", "host/var/log/containers/p.log"),
+            ("../../lib/docker/containers/i/i.log", "host/var/log/containers/i.log"),
+            ("../../../../secret/token", "host/var/log/containers/up.log"),
+            ("../../../../lib/docker/containers/i/i.log", "host/var/log/pods/p/c/1.log"),
+            ("../../../containers/x", "host/var/log/pods/p/c/2.log"),
+        ] {
+            symlink(to, at(name)).expect("linked");
+        }
+        for (root, name, may) in [
+            ("host/var/log/containers", "p.log", true),
+            ("host/var/log/containers", "i.log", true),
+            ("host/var/log/containers", "up.log", false),
+            ("host/var/log/pods", "p/c/1.log", true),
+            ("host/var/log/pods", "p/c/2.log", false),
+            ("host/var/log/pods/p", "c/1.log", false),
+        ] {
+            let fence = Fence::new(vec![at(root)], &[]);
+            assert_eq!(fence.resolve(&at(root).join(name)).is_ok(), may, "{root} {name}");
         }
         // Who writes a name as it is means what it leads to.
         assert!(Fence::new(vec![at("logs/up.log")], &[]).resolve(&at("logs/up.log")).is_ok());

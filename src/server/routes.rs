@@ -26,7 +26,8 @@ const NOT_READY: &str =
 /// Pages that may be under way at once: each is held in memory until its client has read it. Metrics and probes need no place.
 const PAGES: usize = 8;
 
-/// How old the text of `/metrics` may be: who asks within that time shares it, however many do.
+/// How old the text of `/metrics` may be where somebody has not read it to its end yet: who asks then shares it, however many do.
+/// Otherwise each gets what is true now.
 const METRICS_AGE: Duration = Duration::from_secs(1);
 
 /// What the routes know.
@@ -103,7 +104,7 @@ fn metrics_text(shared: &Shared) -> String {
 async fn metrics(extract::State(shared): Known) -> Response {
     let mut last = shared.metrics.lock().unwrap_or_else(PoisonError::into_inner);
     let text = match &*last {
-        Some((made, text)) if made.elapsed() < METRICS_AGE => text.clone(),
+        Some((made, text)) if made.elapsed() < METRICS_AGE && !text.is_unique() => text.clone(),
         _ => {
             let text = Bytes::from(metrics_text(&shared));
             *last = Some((Instant::now(), text.clone()));

@@ -196,6 +196,19 @@ async fn a_series_that_two_collectors_have_is_there_once() {
 }
 
 #[tokio::test]
+async fn metrics_are_what_is_true_now() {
+    let registry = Registry::new();
+    let counter = prometheus::IntCounter::new("lines_total", "Lines.").expect("a name");
+    registry.register(Box::new(counter.clone())).expect("a first metric");
+    let server = start_with("", vec![], registry).await;
+    for lines in 0..20 {
+        let (_, text) = server.status("/metrics").await;
+        assert!(text.contains(&format!("\nlines_total {lines}\n")), "{lines}: {text}");
+        counter.inc();
+    }
+}
+
+#[tokio::test]
 async fn reload_is_refused_in_words_where_it_was_asked_for() {
     let server = start("enable_runtime_reload: true", vec![]).await;
     let (status, answer) = server.status("/reload").await;

@@ -1,7 +1,7 @@
 //! One attempt every few seconds, however long the pauses of the lanes have become: lines flow again soon after an outage.
 //!
 //! The lanes of a client take turns, so that one that never gets through does not keep the others from trying. A thousand
-//! agents whose Loki is away make about 220 such attempts a second together, each with one push.
+//! agents whose Loki is away make about 250 attempts a second together once their pauses have grown, each with one push.
 
 use std::time::Duration;
 

@@ -3,9 +3,9 @@
 //! A push carries several streams, and an answer that refuses it says seldom which of them it is about. So a push that is
 //! refused is sent again in smaller parts until the streams that are refused are known. Three rules keep this cheap and safe:
 //!
-//! - *Nothing is parted at full speed on suspicion*, unless the answer says that it is about streams. A server that fails answers each part as it answered the whole. Only once
-//!   a part was stored is it known that the refusals are about what is sent; until then each pause is followed by one attempt, with
-//!   less and less.
+//! - *Nothing is parted at full speed on suspicion*, unless the answer says that it is about streams. A server that fails
+//!   answers each part as it answered the whole. Only once a part was stored is it known that the refusals are about what is
+//!   sent; until then each pause is followed by one attempt, with less and less.
 //! - *A stream is sent oldest first.* Parts of one stream keep their order; what is set apart takes its younger parts along. While
 //!   a single refused entry is being looked for, younger entries are sent right after the oldest one was refused again.
 //! - *Only an entry is discarded that is refused alone sixteen times, while others of its stream are stored and other pushes

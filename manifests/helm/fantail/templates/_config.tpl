@@ -1,0 +1,177 @@
+{{/*
+promtail.yaml of a workload. Takes .root and .workload: daemonset or deployment.
+
+Agents of the Deployment stand on nodes by chance, so they do not get the job that reads the node's pods; jobs that the user
+wrote himself they do.
+*/}}
+{{- define "fantail.config" -}}
+{{- $root := .root -}}
+{{- $config := $root.Values.config -}}
+{{- $snippets := $config.snippets -}}
+{{- if $config.file -}}
+{{- include "fantail.readyWithoutTargets" (dict "text" (include "fantail.snippet" (dict "value" $config.file "root" $root)) "port" $config.serverPort) -}}
+{{- else -}}
+{{- $server := include "fantail.snippet" (dict "value" $snippets.extraServerConfigs "root" $root) -}}
+server:
+  log_level: {{ $config.logLevel }}
+  log_format: {{ $config.logFormat }}
+  http_listen_port: {{ $config.serverPort }}
+  {{- with $root.Values.httpPathPrefix }}
+  http_path_prefix: {{ . | quote }}
+  {{- end }}
+  {{- if not (contains "health_check_target" $server) }}
+  # A node without a pod to read is ready as well.
+  health_check_target: false
+  {{- end }}
+  {{- with $server }}
+  {{- . | nindent 2 }}
+  {{- end }}
+
+clients:
+  {{- include "fantail.snippet" (dict "value" $config.clients "root" $root) | nindent 2 }}
+
+positions:
+  {{- include "fantail.snippet" (dict "value" $config.positions "root" $root) | nindent 2 }}
+
+{{- $jobs := list }}
+{{- if $config.scrape_configs }}
+{{- $jobs = append $jobs (include "fantail.snippet" (dict "value" $config.scrape_configs "root" $root)) }}
+{{- else if $snippets.scrapeConfigs }}
+{{- $jobs = append $jobs (include "fantail.snippet" (dict "value" $snippets.scrapeConfigs "root" $root)) }}
+{{- else if eq .workload "daemonset" }}
+{{- $jobs = append $jobs (include "fantail.podsJob" $root) }}
+{{- end }}
+{{- with $snippets.extraScrapeConfigs }}
+{{- $jobs = append $jobs (include "fantail.snippet" (dict "value" . "root" $root)) }}
+{{- end }}
+{{- if not $jobs }}
+{{- fail "\n\nvalues: the Deployment has no job: write a receiver into config.snippets.extraScrapeConfigs, or set deployment.enabled to false\n" }}
+{{- end }}
+
+scrape_configs:
+  {{- range $jobs }}
+  {{- . | nindent 2 }}
+  {{- end }}
+{{- with include "fantail.snippet" (dict "value" $snippets.extraLimitsConfig "root" $root) }}
+
+limits_config:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- with include "fantail.snippet" (dict "value" $snippets.extraTargetConfig "root" $root) }}
+
+target_config:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* The job that reads all pods. The labels it gives are those of Promtail's chart. */}}
+{{- define "fantail.podsJob" -}}
+{{- $snippets := .Values.config.snippets -}}
+- job_name: kubernetes-pods
+  {{- with include "fantail.snippet" (dict "value" $snippets.pipelineStages "root" .) }}
+  pipeline_stages:
+    {{- . | nindent 4 }}
+  {{- end }}
+  kubernetes_sd_configs:
+    - role: pod
+  relabel_configs:
+    # What made the pod, without the hash of a ReplicaSet.
+    - source_labels:
+        - __meta_kubernetes_pod_controller_name
+      regex: ([0-9a-z-.]+?)(-[0-9a-f]{8,10})?
+      target_label: __tmp_controller_name
+    # The first of these that is set.
+    - source_labels:
+        - __meta_kubernetes_pod_label_app_kubernetes_io_name
+        - __meta_kubernetes_pod_label_app
+        - __tmp_controller_name
+        - __meta_kubernetes_pod_name
+      regex: ^;*([^;]+)(;.*)?$
+      target_label: app
+    - source_labels:
+        - __meta_kubernetes_pod_label_app_kubernetes_io_instance
+        - __meta_kubernetes_pod_label_instance
+      regex: ^;*([^;]+)(;.*)?$
+      target_label: instance
+    - source_labels:
+        - __meta_kubernetes_pod_label_app_kubernetes_io_component
+        - __meta_kubernetes_pod_label_component
+      regex: ^;*([^;]+)(;.*)?$
+      target_label: component
+    {{- if $snippets.addScrapeJobLabel }}
+    - replacement: kubernetes-pods
+      target_label: scrape_job
+    {{- end }}
+    {{- with include "fantail.snippet" (dict "value" $snippets.common "root" .) }}
+    {{- . | nindent 4 }}
+    {{- end }}
+    {{- with include "fantail.snippet" (dict "value" $snippets.extraRelabelConfigs "root" .) }}
+    {{- . | nindent 4 }}
+    {{- end }}
+{{- end -}}
+
+{{/*
+A whole promtail.yaml of the user's, in which nothing is said about health_check_target, with that key: the rest is left as
+it is written. Takes .text and .port.
+*/}}
+{{- define "fantail.readyWithoutTargets" -}}
+{{- if contains "health_check_target" .text -}}
+{{- .text -}}
+{{- else if regexMatch `(?m)^server:[ \t]*(#.*)?\n+[ \t]+` .text -}}
+{{- regexReplaceAll `(?m)^(server:[ \t]*(?:#.*)?\n+)([ \t]+)` .text "${1}${2}health_check_target: false\n${2}" -}}
+{{- else if regexMatch `(?m)^server:[ \t]*\{` .text -}}
+{{- regexReplaceAll `(?m)^server:[ \t]*\{` .text "server: {health_check_target: false, " -}}
+{{- else if regexMatch `(?m)^server:` .text -}}
+{{- .text -}}
+{{- else -}}
+server:
+  http_listen_port: {{ .port }}
+  health_check_target: false
+{{ .text }}
+{{- end -}}
+{{- end -}}
+
+{{/*
+What promtail.yaml says, for who has to know it: ports, folders, clients. An empty map where it is not the chart's, and where
+it is no YAML before environment variables are replaced. Takes .root and .workload.
+*/}}
+{{- define "fantail.parsed" -}}
+{{- if .root.Values.config.enabled -}}
+  {{- $parsed := include "fantail.config" . | fromYaml -}}
+  {{- if hasKey $parsed "Error" -}}
+    {{- if not (regexMatch "-config.expand-env" (join " " .root.Values.extraArgs)) -}}
+      {{- fail (printf "\n\nvalues: `config` does not make a promtail.yaml that is YAML: %s\n%s" $parsed.Error (include "fantail.around" (dict "error" $parsed.Error "text" (include "fantail.config" .)))) -}}
+    {{- end -}}
+    {{- $parsed = dict -}}
+  {{- end -}}
+  {{- toYaml $parsed -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The lines around the one that an error of YAML names, without what may be a secret. Takes .error and .text. */}}
+{{- define "fantail.around" -}}
+{{- $at := regexFind "line [0-9]+" .error | trimPrefix "line " | int -}}
+{{- range $i, $line := splitList "\n" .text -}}
+{{- $number := add $i 1 | int -}}
+{{- if and (ge $number (sub $at 2 | int)) (le $number (add $at 1 | int)) -}}
+{{- if regexMatch `(?i)pass|secret|token|credential|key|://` $line -}}{{- $line = print (regexFind "^[^:]*" $line) ": <not shown>" -}}{{- end }}
+{{ printf "%5d | %s" $number ($line | replace "\t" "<tab>") }}
+{{- end -}}
+{{- end }}
+{{ end -}}
+
+{{/* Whether any of the workloads looks for pods, as "true" or nothing. */}}
+{{- define "fantail.findsPods" -}}
+{{- $root := . -}}
+{{- $finds := not .Values.config.enabled -}}
+{{- range splitList "," (include "fantail.workloads" .) -}}
+  {{- if contains "kubernetes_sd_configs" (include "fantail.config" (dict "root" $root "workload" .)) -}}{{- $finds = true -}}{{- end -}}
+{{- end -}}
+{{- if $finds -}}true{{- end -}}
+{{- end -}}
+
+{{- define "fantail.port" -}}
+{{- $server := (include "fantail.parsed" . | fromYaml).server | default dict -}}
+{{- $server.http_listen_port | default .root.Values.config.serverPort | int -}}
+{{- end -}}

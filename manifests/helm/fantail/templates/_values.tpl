@@ -1,0 +1,83 @@
+{{/*
+What the user wrote, made into what the templates read. Every template includes this first; all after the first time it
+does nothing. It changes .Values in place:
+  - keys that are not known are refused, all at once;
+  - values for Promtail that stand under `promtail:`, as in loki-stack's file, take effect as if they stood at the top;
+  - `_fantail` tells the notes what was found.
+*/}}
+{{- define "fantail.init" -}}
+{{- if not (hasKey .Values "_fantail") -}}
+{{- $nested := kindIs "map" .Values.promtail -}}
+{{- $known := .Files.Get "files/known.yaml" | fromYaml -}}
+{{- $found := dict "unknown" list "beside" list -}}
+{{- include "fantail.findUnknown" (dict "path" "" "values" (omit .Values "promtail") "known" $known "found" $found) -}}
+{{- if $nested -}}
+  {{- /* What stands beside `promtail:` is of other charts, unless it is inside of something of ours. */ -}}
+  {{- $own := list -}}
+  {{- range $found.unknown -}}
+    {{- if .parent -}}{{- $own = append $own . -}}{{- else -}}{{- $_ := set $found "beside" (append $found.beside .key) -}}{{- end -}}
+  {{- end -}}
+  {{- $_ := set $found "unknown" $own -}}
+  {{- include "fantail.findUnknown" (dict "path" "promtail." "values" .Values.promtail "known" $known "found" $found) -}}
+{{- end -}}
+{{- with $found.unknown -}}
+  {{- include "fantail.refuseUnknown" (dict "unknown" . "known" $known) -}}
+{{- end -}}
+{{- if $nested -}}
+  {{- $layer := .Values.promtail -}}
+  {{- include "fantail.overlay" (dict "onto" .Values "from" $layer) -}}
+  {{- $_ := unset .Values "promtail" -}}
+{{- end -}}
+{{- if and (hasKey .Values "enabled") (not .Values.enabled) -}}
+  {{- fail (printf "\n\nvalues: %senabled is false, so nothing would be installed: set it to true, or leave it out\n" (ternary "promtail." "" $nested)) -}}
+{{- end -}}
+{{- $_ := set .Values "_fantail" (dict "nested" $nested "beside" (sortAlpha $found.beside)) -}}
+{{- include "fantail.check" . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Sets what .from has onto .onto, map by map. Null takes a key away, as it does in a values file. */}}
+{{- define "fantail.overlay" -}}
+{{- $onto := .onto -}}
+{{- range $key, $value := .from -}}
+  {{- if kindIs "invalid" $value -}}
+    {{- $_ := unset $onto $key -}}
+  {{- else if and (kindIs "map" $value) (kindIs "map" (get $onto $key)) -}}
+    {{- include "fantail.overlay" (dict "onto" (get $onto $key) "from" $value) -}}
+  {{- else -}}
+    {{- $_ := set $onto $key $value -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Values that no key is wrong in and that cannot be meant. */}}
+{{- define "fantail.check" -}}
+{{- $v := .Values -}}
+{{- if regexMatch "(^|/)grafana/promtail$" (toString $v.image.repository) -}}
+  {{- fail "\n\nvalues: image.repository is grafana/promtail, which would start Promtail itself: leave image.repository and image.tag out, or name your fantail image\n" -}}
+{{- end -}}
+{{- if and $v.config.scrape_configs $v.config.snippets.scrapeConfigs -}}
+  {{- fail "\n\nvalues: config.scrape_configs and config.snippets.scrapeConfigs are the same: write one of them\n" -}}
+{{- end -}}
+{{- if and $v.config.file $v.config.scrape_configs -}}
+  {{- fail "\n\nvalues: config.file is the whole configuration, so config.scrape_configs has no effect: write one of them\n" -}}
+{{- end -}}
+{{- if not (or $v.daemonset.enabled $v.deployment.enabled) -}}
+  {{- fail "\n\nvalues: daemonset.enabled and deployment.enabled are both false, so nothing would run: set one to true\n" -}}
+{{- end -}}
+{{- if and $v.serviceMonitor.enabled $v.podMonitor.enabled -}}
+  {{- fail "\n\nvalues: with serviceMonitor.enabled and podMonitor.enabled each agent would be scraped twice: set one to false\n" -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+A cluster without the kind of an object refuses the whole release with a message that does not say what to do. It is known
+only where Helm talks to a cluster (`helm template` does not); there kube-system is always found.
+*/}}
+{{- define "fantail.needs" -}}
+{{- if not (.root.Capabilities.APIVersions.Has .api) -}}
+{{- if lookup "v1" "Namespace" "" "kube-system" -}}
+  {{- fail (printf "\n\nvalues: %s needs the API %s, which this cluster does not have: install %s first, or set %s to false\n" .key .api .by .key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -29,13 +29,25 @@ impl Agent {
     pub(crate) fn new(clients: &str, scrape_configs: &str) -> Agent {
         let dir = Scratch::new("agent");
         let port = free_port();
-        let config = dir.join("promtail.yaml");
         let positions = dir.join("positions.yaml");
         let positions = positions.display();
         let text = format!(
             "server:\n  http_listen_address: 127.0.0.1\n  http_listen_port: {port}\n  grpc_listen_port: 0\n\
              positions:\n  filename: {positions}\n{clients}{scrape_configs}"
         );
+        Agent::of(dir, port, &text)
+    }
+
+    /// An agent with a whole configuration, made for its port and its directory.
+    pub(crate) fn configured(text: impl FnOnce(u16, &Path) -> String) -> Agent {
+        let dir = Scratch::new("agent");
+        let port = free_port();
+        let text = text(port, &dir);
+        Agent::of(dir, port, &text)
+    }
+
+    fn of(dir: Scratch, port: u16, text: &str) -> Agent {
+        let config = dir.join("promtail.yaml");
         fs::write(&config, text).expect("the configuration is written");
         Agent { process: None, config, environment: Vec::new(), port, client: http::client(None), dir }
     }
@@ -141,6 +153,11 @@ impl Agent {
 
     fn metrics(&self) -> String {
         self.get("/metrics").expect("the agent answers")
+    }
+
+    /// Whether it calls itself ready; `Err` is what it says otherwise.
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        self.get("/ready").map(drop)
     }
 
     /// Its page of targets.

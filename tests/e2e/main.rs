@@ -7,12 +7,13 @@
 //! see, and says what it saw instead when that does not come.
 //!
 //! The sentences: [`delivery`] (files to Loki), [`faults`] and [`plain`] (what comes between), [`delay`] (how far it may be), [`limits`]
-//! (what Loki takes later), [`refusals`] (which streams it refuses while it takes others) and [`poison`] (what it takes never), which end in one [`verdict`]; [`kubernetes`] (which pods), [`manifests`] (what is installed),
+//! (what Loki takes later), [`refusals`] (which streams it refuses while it takes others) and [`poison`] (what it takes never), which end in one [`verdict`]; [`kubernetes`] (which pods), [`manifests`] and [`helm`] (what is installed),
 //! and [`smoke`], the servers without the agent, which says whether a failure is the world's.
 
 mod delay;
 mod delivery;
 mod faults;
+mod helm;
 mod kubernetes;
 mod limits;
 mod manifests;
@@ -23,6 +24,7 @@ mod smoke;
 
 mod agent;
 mod apiserver;
+mod chart;
 mod http;
 mod kube;
 mod load;

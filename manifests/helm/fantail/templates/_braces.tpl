@@ -6,6 +6,7 @@ written with braces. An action is Helm's if
   - it is a comment, or nothing but a string (which is how braces are protected from Helm);
   - it uses a variable, and one of Helm's actions before it did;
   - it is inside a `with` or `range` of Helm's and does not use what only stages have (.Value, .Entry, ToLower, …);
+  - it is a `range` over a list that is made there (list, until, dict, …);
   - it is the `else` or `end` of such a block.
 Everything else is printed as it stands.
 Takes .text and .root.
@@ -21,7 +22,9 @@ Takes .text and .root.
   {{- $stages := `\.(?:Value|Entry)\b|\b(?:ToLower|ToUpper|Replace|Trim|TrimLeft|TrimRight|TrimPrefix|TrimSuffix|TrimSpace|Hash|Sha2Hash)\b` -}}
   {{- $actions := regexFindAll $action $text -1 -}}
   {{- $between := regexSplit $action $text -1 -}}
-  {{- $out := list (first $between) -}}
+  {{- /* What is left of braces between actions was never closed. */ -}}
+  {{- $open := "{{ \"{{\" }}" -}}
+  {{- $out := list (first $between | replace "{{" $open) -}}
   {{- $blocks := list -}}{{- $variables := false -}}
   {{- range $i, $one := $actions -}}
     {{- $bare := regexReplaceAll $literal $one "\"\"" -}}
@@ -35,6 +38,7 @@ Takes .text and .root.
             (regexMatch `^\{\{-?\s*/\*` $one)
             (regexMatch `^\{\{-?\s*""\s*-?\}\}$` $bare)
             (and $variables (contains "$" $bare))
+            (and (eq $word "range") (regexMatch `\b(?:list|tuple|dict|until|untilStep)\b` $bare))
             (and (has "helm dot" $blocks) (not (regexMatch $stages $bare))) -}}
       {{- if has $word (list "if" "with" "range" "define" "block") -}}
         {{- $blocks = append $blocks (ternary (ternary "helm" "helm dot" (eq $word "if")) "stage" $helm) -}}
@@ -42,7 +46,7 @@ Takes .text and .root.
     {{- end -}}
     {{- if and $helm (contains "$" $bare) -}}{{- $variables = true -}}{{- end -}}
     {{- $out = append $out (ternary $one (printf "{{ %q }}" $one) $helm) -}}
-    {{- $out = append $out (index $between (add $i 1 | int)) -}}
+    {{- $out = append $out (index $between (add $i 1 | int) | replace "{{" $open) -}}
   {{- end -}}
   {{- tpl (join "" $out) .root -}}
 {{- end -}}

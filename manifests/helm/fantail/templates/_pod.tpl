@@ -97,7 +97,12 @@ spec:
   affinity:
     {{- include "fantail.snippet" (dict "value" . "root" $root) | nindent 4 }}
   {{- end }}
-  {{- with $v.tolerations }}
+  {{- $tolerations := $v.tolerations | default list }}
+  {{- if and (eq .workload "deployment") (deepEqual $tolerations (list (dict "operator" "Exists"))) }}
+  {{- /* A pod that tolerates everything is never moved away from a node that is dead. */}}
+  {{- $tolerations = list }}
+  {{- end }}
+  {{- with $tolerations }}
   tolerations:
     {{- toYaml . | nindent 4 }}
   {{- end }}

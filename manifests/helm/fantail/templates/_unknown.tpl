@@ -78,7 +78,9 @@ service.type: "leave it out: pages and metrics are not for the world outside; po
 : {{ get $meant $path }}{{ if $entry.prefix }} (under `promtail`){{ end }}
 {{- else -}}
   {{- $best := "" -}}{{- $likeness := 0 -}}
-  {{- range .paths -}}
+  {{- $paths := .paths -}}
+  {{- range $entry.siblings -}}{{- $paths = append $paths (print $entry.parent .) -}}{{- end -}}
+  {{- range uniq $paths -}}
     {{- $name := splitList "." . | last -}}
     {{- $score := include "fantail.likeness" (dict "a" $entry.key "b" $name) | int -}}
     {{- /* Of two that are alike the one beside it is meant. */ -}}

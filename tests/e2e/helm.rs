@@ -1,0 +1,330 @@
+//! The Helm chart: values files of the kinds that people have, rendered by the real helm. The objects are compared with
+//! golden files (`UPDATE=1 tests/e2e/run helm` writes them anew), their configuration is checked by the agent, and a real
+//! API server takes them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_yaml::Value;
+
+use crate::agent::Agent;
+use crate::apiserver::{Apiserver, User};
+use crate::chart::{Helm, configs, data, objects, said, values};
+use crate::scratch::Scratch;
+use crate::servers;
+
+/// Values whose configuration the agent refuses today, and what for. A line goes as soon as the agent can.
+const NOT_YET: [(&str, &str); 3] = [
+    ("journal", "scrape_configs[1].journal"),
+    ("positions-taken-over", "import_from"),
+    ("syslog", "scrape_configs[0].syslog"),
+];
+
+/// By which workloads and all that look for pods find them. **Never to be changed**: a selector of a workload cannot be, so
+/// every upgrade would fail.
+const OF_RELEASE: [(&str, &str); 2] =
+    [("app.kubernetes.io/instance", "fantail"), ("app.kubernetes.io/name", "fantail")];
+const COMPONENT: &str = "app.kubernetes.io/component";
+
+#[test]
+fn values_render_as_they_are_meant() {
+    let helm = Helm::new();
+    let mut not_yet = Vec::new();
+    for (name, path) in values("values") {
+        let lint = helm.run("lint", &path, &["--strict"]);
+        assert!(lint.status.success(), "{name}: {}{}", String::from_utf8_lossy(&lint.stdout), said(&lint));
+
+        let text = helm.template(&path);
+        compare(&name, &text);
+        let configs = configs(&text);
+        assert!(!configs.is_empty(), "{name}: there is no promtail.yaml");
+        for config in configs {
+            match check(&config) {
+                Ok(()) => {}
+                Err(why) => not_yet.push((name.clone(), why)),
+            }
+        }
+    }
+    assert_eq!(not_yet.len(), NOT_YET.len(), "{not_yet:#?} are refused, of NOT_YET {NOT_YET:#?}");
+    for ((name, why), (expected, key)) in not_yet.iter().zip(NOT_YET) {
+        assert!(name == expected && why.contains(key), "{name} is refused, in place of {expected} for {key}: {why}");
+        assert_eq!(why.lines().filter(|line| line.starts_with("Unable")).count(), 1, "{name}: one line says it: {why}");
+    }
+}
+
+#[test]
+fn values_that_cannot_be_meant_are_refused() {
+    let helm = Helm::new();
+    for (name, path) in values("refused") {
+        let output = helm.run("template", &path, &[]);
+        assert!(!output.status.success(), "{name}: is not refused");
+        let said = said(&output);
+        let file = fs::read_to_string(&path).expect("the file is read");
+        let expected: Vec<&str> = file.lines().filter_map(|line| line.strip_prefix("# says: ")).collect();
+        assert!(!expected.is_empty(), "{name}: the file does not tell what is said");
+        for line in expected {
+            assert!(said.contains(line), "{name}: `{line}` is not said: {said}");
+        }
+    }
+}
+
+#[test]
+fn selectors_never_change() {
+    let helm = Helm::new();
+    for name in ["defaults", "monitoring", "syslog", "security", "autoscaling"] {
+        for object in objects(&helm.template(&data().join("values").join(format!("{name}.yaml")))) {
+            let kind = object["kind"].as_str().expect("an object has a kind");
+            let (selector, component) = match kind {
+                "DaemonSet" => (&object["spec"]["selector"]["matchLabels"], Some("node")),
+                "Deployment" | "PodDisruptionBudget" => (&object["spec"]["selector"]["matchLabels"], Some("receiver")),
+                "NetworkPolicy" => (&object["spec"]["podSelector"]["matchLabels"], None),
+                "PodMonitor" => (&object["spec"]["selector"]["matchLabels"], None),
+                "ServiceMonitor" => (&object["spec"]["selector"]["matchLabels"], Some("metrics")),
+                "Service" => {
+                    let receives = name == "syslog";
+                    (&object["spec"]["selector"], receives.then_some("receiver"))
+                }
+                _ => continue,
+            };
+            let mut expected: Vec<(&str, &str)> = OF_RELEASE.to_vec();
+            expected.extend(component.map(|component| (COMPONENT, component)));
+            expected.sort_unstable();
+            let mut found: Vec<(&str, &str)> = selector
+                .as_mapping()
+                .into_iter()
+                .flatten()
+                .map(|(key, value)| (key.as_str().unwrap_or_default(), value.as_str().unwrap_or_default()))
+                .collect();
+            found.sort_unstable();
+            assert_eq!(found, expected, "{name}: {kind} {:?}", object["metadata"]["name"]);
+        }
+    }
+}
+
+/// Helm's braces are run and those of template stages are not, whichever way they are written.
+#[test]
+fn braces_of_template_stages_survive() {
+    let cases = [
+        ("{{ .Value }}", "{{ .Value }}"),
+        ("{{ ToLower .app }}", "{{ ToLower .app }}"),
+        ("{{ .Release.Name }}/{{ .Value }}", "fantail/{{ .Value }}"),
+        ("{{ .Values.config.serverPort }}", "3101"),
+        ("{{ .Values_ }}{{ .Release }}", "{{ .Values_ }}{{ .Release }}"),
+        (r#"{{ "{{ .Value }}" }}"#, "{{ .Value }}"),
+        ("{{ `{{ .Value }}` }}", "{{ .Value }}"),
+        (r#"{{ "{{" }} .Value {{ "}}" }}"#, "{{ .Value }}"),
+        ("{{- .Value | trunc 3 -}}", "{{- .Value | trunc 3 -}}"),
+        (r#"{{ if .Values.namespace }}a{{ else }}b{{ end }}"#, "b"),
+        (
+            r#"{{ if eq .Value "a" }}x{{ else if .y }}z{{ end }}"#,
+            r#"{{ if eq .Value "a" }}x{{ else if .y }}z{{ end }}"#,
+        ),
+        (r#"{{ with .Values.config }}{{ .logLevel }}, {{ .Entry }}{{ end }}"#, "info, {{ .Entry }}"),
+        (r#"{{ range list "a" "b" }}{{ . }}{{ end }}"#, "ab"),
+        (r#"{{ if .Values.config.enabled }}{{ .level }}{{ end }}"#, "{{ .level }}"),
+        (r#"{{ with .x }}{{ . }}{{ end }}{{ .Release.Name }}"#, "{{ with .x }}{{ . }}{{ end }}fantail"),
+        ("{{ $p := .Values.config.serverPort }}{{ $p }}", "3101"),
+        ("{{ $v := .Value }}{{ $v }}", "{{ $v := .Value }}{{ $v }}"),
+        (r#"{{ Replace .Value "include .Values" "}}" -1 }}"#, r#"{{ Replace .Value "include .Values" "}}" -1 }}"#),
+        ("{{/* don't */}}{{ .Value }}", "{{ .Value }}"),
+        (r#"{{ regexReplaceAll "\"(\\d+)\"" .Value "$1" }}"#, r#"{{ regexReplaceAll "\"(\\d+)\"" .Value "$1" }}"#),
+        ("{{ not closed", "{{ not closed"),
+        ("{{ .Value }} {{ not closed", "{{ .Value }} {{ not closed"),
+        ("no braces } {", "no braces } {"),
+    ];
+    let stages: Vec<Value> = cases
+        .iter()
+        .map(|(written, _)| {
+            serde_yaml::to_value([("template", written)].into_iter().collect::<std::collections::BTreeMap<_, _>>())
+        })
+        .collect::<Result<_, _>>()
+        .expect("it is YAML");
+    let stages = serde_yaml::to_string(&stages).expect("it is YAML");
+    let indented: String = stages.lines().map(|line| format!("      {line}\n")).collect();
+    let rendered = rendered(&format!("config:\n  snippets:\n    pipelineStages:\n{indented}"));
+    let config: Value = serde_yaml::from_str(&configs(&rendered)[0]).expect("it is YAML");
+    for (i, (written, expected)) in cases.iter().enumerate() {
+        let found = &config["scrape_configs"][0]["pipeline_stages"][i]["template"];
+        assert_eq!(found.as_str(), Some(*expected), "`{written}`");
+    }
+}
+
+/// With the two `keep` rules of the tutorial most nodes have no pod that matches, and `helm --wait` has to end there too.
+#[test]
+fn an_agent_without_a_pod_to_read_is_ready() {
+    let apiserver = Apiserver::start();
+    let text = Helm::new().template(&data().join("values/tutorial.yaml"));
+    let config = configs(&text).remove(0);
+    let mut agent = Agent::configured(|port, dir| {
+        let positions = dir.join("positions.yaml").display().to_string();
+        let text = config.replace("/var/lib/fantail/positions.yaml", &positions);
+        assert_ne!(text, config, "the chart's positions are replaced");
+        text.replace("http_listen_port: 3101", &format!("http_listen_port: {port}\n  http_listen_address: 127.0.0.1"))
+    })
+    .in_cluster("node-without-pods", apiserver.kubeconfig(User::Admin));
+    agent.start();
+    assert_eq!(agent.ready(), Ok(()));
+}
+
+#[test]
+fn rules_and_dashboards_are_taken_from_files() {
+    let rules = "groups:\n- name: own\n  rules:\n  - alert: A\n    expr: up == 0\n    annotations: {summary: \"{{ $labels.job }}\"}\n";
+    let helm = Helm::with_files(&[
+        ("files/rules.yaml", rules),
+        ("files/dashboards/a-test.json", "{\n  \"title\": \"{{ app }}\"\n}\n"),
+    ]);
+    let all = objects(&helm.template(&data().join("values/monitoring.yaml")));
+    let of = |kind: &str| all.iter().filter(|object| object["kind"] == kind).collect::<Vec<_>>();
+    let groups = &of("PrometheusRule")[0]["spec"]["groups"];
+    let names: Vec<_> = groups.as_sequence().into_iter().flatten().map(|group| &group["name"]).collect();
+    assert_eq!(names, ["own", "promtail-own"]);
+    assert_eq!(groups[0]["rules"][0]["annotations"]["summary"], "{{ $labels.job }}");
+    let dashboards = of("ConfigMap");
+    let dashboard = dashboards.iter().find(|object| object["metadata"]["name"] == "promtail-dashboard-a-test");
+    let dashboard = dashboard.expect("each file is a ConfigMap");
+    assert_eq!(dashboard["metadata"]["labels"]["grafana_dashboard"], "1");
+    assert_eq!(dashboard["data"]["a-test.json"], "{\n  \"title\": \"{{ app }}\"\n}\n");
+}
+
+#[test]
+fn notes_say_what_was_done_and_what_was_not() {
+    let helm = Helm::new();
+    let cases: [(&str, &[&str]); 5] = [
+        (
+            "tutorial",
+            &[
+                "job springboot-logs: pods of the node whose namespace is test, whose pod_label_app is monitoring-test",
+                "  http://fantail:3100/loki/api/v1/push",
+                "belong to other charts: filebeat, fluent-bit, grafana, logstash, loki, prometheus, test_pod.",
+                "rollout status daemonset/fantail",
+            ],
+        ),
+        ("monitoring", &["`release: <its release name>`"]),
+        (
+            "security",
+            &["PodSecurityPolicy", "sidecar.configReloader: ignored", "nodes/proxy", "  https://loki.example.com/loki"],
+        ),
+        (
+            "scrape-configs-string",
+            &["config.snippets.extraRelabelConfigs has no effect: config.snippets.scrapeConfigs"],
+        ),
+        ("whole-file", &["files /var/log/host/*.log", "Positions are in /run/promtail, which is empty after a reboot"]),
+    ];
+    for (name, lines) in cases {
+        let notes = helm.notes(&data().join("values").join(format!("{name}.yaml")));
+        for line in lines {
+            assert!(notes.contains(line), "{name}: `{line}` is not in the notes: {notes}");
+        }
+        assert!(!notes.contains("secret@"), "{name}: a password is in the notes: {notes}");
+    }
+}
+
+#[test]
+fn an_api_server_takes_what_is_rendered() {
+    let apiserver = Apiserver::start();
+    let kubeconfig = apiserver.kubeconfig(User::Admin);
+    let helm = Helm::new();
+    let monitoring = data().join("values/monitoring.yaml");
+    let install = |values: &Path| {
+        let kubeconfig = kubeconfig.to_string_lossy();
+        helm.run("install", values, &["--dry-run=server", "--kubeconfig", &kubeconfig])
+    };
+    apiserver.admin().create_namespace("logging");
+
+    // Without the operator the chart says what is missing, before the API server does in its own words.
+    let refused = install(&monitoring);
+    assert!(!refused.status.success(), "ServiceMonitor is not known there");
+    let why = said(&refused);
+    assert!(why.contains("serviceMonitor.enabled needs the API monitoring.coreos.com/v1"), "{why}");
+
+    let kubectl = |args: &[&str], file: &Path| {
+        let output = Command::new("kubectl")
+            .env("HOME", kubeconfig.parent().expect("it is in a directory"))
+            .env("KUBECONFIG", &kubeconfig)
+            .args(args)
+            .arg("--filename")
+            .arg(file)
+            .output()
+            .expect("kubectl runs: this test needs it, so install kubectl 1.30 or later");
+        assert!(output.status.success(), "{}: {}", file.display(), said(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for kind in ["servicemonitors", "podmonitors", "prometheusrules"] {
+        let file = definitions().join(format!("monitoring.coreos.com_{kind}.yaml"));
+        kubectl(&["create"], &file);
+        kubectl(&["wait", "--for=condition=Established"], &file);
+    }
+
+    let scratch = Scratch::new("rendered");
+    let mut kinds = BTreeSet::new();
+    for (name, path) in values("values") {
+        // Who scales pods by what they use is in no module that could be had here.
+        let all: Vec<Value> = objects(&helm.template(&path))
+            .into_iter()
+            .filter(|object| object["kind"] != "VerticalPodAutoscaler")
+            .collect();
+        let file = scratch.join(format!("{name}.yaml"));
+        let text: Vec<String> = all.iter().map(|object| serde_yaml::to_string(object).expect("it is YAML")).collect();
+        fs::write(&file, text.join("---\n")).expect("the objects are written");
+        // Strict, so that a field with a wrong name is no field that is left out.
+        let taken = kubectl(&["apply", "--dry-run=server", "--validate=strict", "--namespace=logging"], &file);
+        assert_eq!(taken.lines().count(), all.len(), "{name}: {taken}");
+        kinds.extend(all.iter().filter_map(|object| object["kind"].as_str().map(str::to_owned)));
+    }
+    for kind in
+        ["DaemonSet", "Deployment", "ServiceMonitor", "PodMonitor", "PrometheusRule", "NetworkPolicy", "Ingress"]
+    {
+        assert!(kinds.contains(kind), "no values file makes a {kind}: {kinds:?}");
+    }
+
+    let taken = install(&monitoring);
+    assert!(taken.status.success(), "{}", said(&taken));
+}
+
+fn compare(name: &str, text: &str) {
+    // Rules and dashboards have tests of their own, and are large.
+    let kept: Vec<&str> = text
+        .split_inclusive("\n---\n")
+        .filter(|document| !document.contains("kind: PrometheusRule") && !document.contains("grafana_dashboard:"))
+        .collect();
+    let text = kept.concat();
+    let path = data().join("golden").join(format!("{name}.yaml"));
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        return;
+    }
+    let golden = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let difference = text.lines().zip(golden.lines()).enumerate().find(|(_, (now, before))| now != before);
+    let again = "is it meant? UPDATE=1 tests/e2e/run helm";
+    if let Some((line, (now, before))) = difference {
+        panic!("{} line {}: `{now}` and not `{before}`; {again}", path.display(), line + 1);
+    }
+    assert_eq!(text.lines().count(), golden.lines().count(), "{}: {again}", path.display());
+}
+
+/// What the agent says to a configuration.
+fn check(config: &str) -> Result<(), String> {
+    let dir = Scratch::new("check");
+    let file = dir.join("promtail.yaml");
+    fs::write(&file, config).expect("the configuration is written");
+    let output = Command::new(env!("CARGO_BIN_EXE_fantail"))
+        .args(["-check-syntax", "-config.expand-env=true"])
+        .arg(format!("-config.file={}", file.display()))
+        .envs([("HOSTNAME", "node"), ("LOKI_USER", "user"), ("LOKI_PASSWORD", "password")])
+        .output()
+        .expect("the binary runs");
+    if output.status.success() { Ok(()) } else { Err(said(&output)) }
+}
+
+fn rendered(values: &str) -> String {
+    let dir = Scratch::new("values");
+    let file = dir.join("values.yaml");
+    fs::write(&file, values).expect("the values are written");
+    Helm::new().template(&file)
+}
+
+fn definitions() -> PathBuf {
+    servers::binary("FANTAIL_E2E_DEFINITIONS")
+}

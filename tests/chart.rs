@@ -131,7 +131,10 @@ fn leaves(values: &Yaml, schema: &Json, path: &str, found: &mut Vec<(String, Yam
 /// A map for what has keys of its own, `*` for any key, and false for what is free.
 fn known(schema: &Json) -> Json {
     if let Some(properties) = schema["properties"].as_object() {
-        return Json::Object(properties.iter().map(|(key, below)| (key.clone(), known(below))).collect());
+        let keys = properties.iter().map(|(key, below)| (key.clone(), known(below)));
+        // What a parent chart tells all its parts is not for us to judge.
+        let any = (schema["additionalProperties"] == true).then(|| ("*".to_owned(), Json::Bool(false)));
+        return Json::Object(keys.chain(any).collect());
     }
     let any = &schema["additionalProperties"];
     if any["properties"].is_object() { serde_json::json!({ "*": known(any) }) } else { Json::Bool(false) }

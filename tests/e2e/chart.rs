@@ -38,6 +38,22 @@ impl Helm {
         helm
     }
 
+    /// Another chart, which has ours as a part that it calls `promtail`.
+    pub(crate) fn as_a_part() -> Helm {
+        let mut helm = Helm::with_files(&[]);
+        let whole = helm.home.join("whole");
+        fs::create_dir_all(whole.join("charts")).expect("the folder is made");
+        fs::rename(&helm.chart, whole.join("charts/fantail")).expect("the chart is moved");
+        let version = env!("CARGO_PKG_VERSION");
+        let about = format!(
+            "apiVersion: v2\nname: whole\nversion: 1.0.0\ndependencies:\n- name: fantail\n  version: {version}\n  \
+             alias: promtail\n  condition: promtail.enabled\n"
+        );
+        fs::write(whole.join("Chart.yaml"), about).expect("the chart is written");
+        helm.chart = whole;
+        helm
+    }
+
     /// `helm <verb> <release> <chart> …`.
     pub(crate) fn run(&self, verb: &str, values: &Path, more: &[&str]) -> Output {
         let mut command = self.command();

@@ -221,6 +221,19 @@ fn notes_say_what_was_done_and_what_was_not() {
     }
 }
 
+/// Whoever has a chart of charts gives every part `global` and `enabled`.
+#[test]
+fn a_chart_of_others_can_have_it_as_a_part() {
+    let values = "global: {storageClass: fast, imageRegistry: registry.example.com}\n\
+                  promtail:\n  enabled: true\n  config: {clients: [{url: \"http://{{ .Release.Name }}:3100/x\"}]}\n";
+    let dir = Scratch::new("values");
+    let file = dir.join("values.yaml");
+    fs::write(&file, values).expect("the values are written");
+    let text = Helm::as_a_part().template(&file);
+    assert!(configs(&text)[0].contains("url: http://fantail:3100/x"), "{text}");
+    assert!(text.contains("registry.example.com/fantail:"), "{text}");
+}
+
 #[test]
 fn an_api_server_takes_what_is_rendered() {
     let apiserver = Apiserver::start();

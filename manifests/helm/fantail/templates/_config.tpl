@@ -39,7 +39,7 @@ positions:
 {{- else if $snippets.scrapeConfigs }}
 {{- $jobs = append $jobs (include "fantail.snippet" (dict "value" $snippets.scrapeConfigs "root" $root)) }}
 {{- else if eq .workload "daemonset" }}
-{{- $jobs = append $jobs (include "fantail.podsJob" $root) }}
+{{- $jobs = append $jobs (include (ternary "fantail.podsJobForGrafana" "fantail.podsJob" (eq $config.labels "grafana")) $root) }}
 {{- end }}
 {{- with $snippets.extraScrapeConfigs }}
 {{- $jobs = append $jobs (include "fantail.snippet" (dict "value" . "root" $root)) }}
@@ -105,6 +105,88 @@ target_config:
     {{- end }}
     {{- with include "fantail.snippet" (dict "value" $snippets.common "root" .) }}
     {{- . | nindent 4 }}
+    {{- end }}
+    {{- with include "fantail.snippet" (dict "value" $snippets.extraRelabelConfigs "root" .) }}
+    {{- . | nindent 4 }}
+    {{- end }}
+{{- end -}}
+
+{{/*
+The same with the labels of Grafana's own Kubernetes monitoring. All of them follow from the pod and the line, so that what is
+sent again is the same.
+*/}}
+{{- define "fantail.podsJobForGrafana" -}}
+{{- $snippets := .Values.config.snippets -}}
+- job_name: kubernetes-pods
+  pipeline_stages:
+    {{- with include "fantail.snippet" (dict "value" $snippets.pipelineStages "root" .) }}
+    {{- . | nindent 4 }}
+    {{- end }}
+    # What becomes metadata is no label any more.
+    - structured_metadata:
+        k8s_pod_name: pod
+    - structured_metadata:
+        pod:
+        service_instance_id:
+        detected_level: level
+    - labeldrop:
+        - filename
+  kubernetes_sd_configs:
+    - role: pod
+  relabel_configs:
+    # Who does not want to be read.
+    - source_labels: [__meta_kubernetes_pod_annotation_logs_grafana_com_pods_enabled]
+      regex: "false|no|skip"
+      action: drop
+    - source_labels: [__meta_kubernetes_namespace]
+      target_label: namespace
+    - source_labels: [__meta_kubernetes_pod_name]
+      target_label: pod
+    - source_labels: [__meta_kubernetes_pod_container_name]
+      target_label: container
+    - source_labels: [namespace, container]
+      separator: /
+      target_label: job
+    - source_labels: [__meta_kubernetes_pod_label_app_kubernetes_io_name]
+      target_label: app_kubernetes_io_name
+    # The first of these that is set.
+    - source_labels:
+        - __meta_kubernetes_pod_annotation_resource_opentelemetry_io_service_name
+        - __meta_kubernetes_pod_label_app_kubernetes_io_name
+        - __meta_kubernetes_pod_container_name
+      regex: ^;*([^;]+)(;.*)?$
+      target_label: service_name
+    - source_labels:
+        - __meta_kubernetes_pod_annotation_resource_opentelemetry_io_service_namespace
+        - __meta_kubernetes_namespace
+      regex: ^;*([^;]+)(;.*)?$
+      target_label: service_namespace
+    - source_labels: [namespace, pod, container]
+      separator: .
+      target_label: service_instance_id
+    - source_labels: [__meta_kubernetes_pod_annotation_resource_opentelemetry_io_service_instance_id]
+      regex: (.+)
+      target_label: service_instance_id
+    {{- with .Values.config.cluster }}
+    - target_label: cluster
+      replacement: {{ . | quote }}
+    {{- end }}
+    - source_labels: [__meta_kubernetes_pod_uid, __meta_kubernetes_pod_container_name]
+      separator: /
+      target_label: __path__
+      replacement: /var/log/pods/*$1/*.log
+    # The folder of a static pod has its config's hash in its name.
+    - source_labels:
+        - __meta_kubernetes_pod_annotationpresent_kubernetes_io_config_hash
+        - __meta_kubernetes_pod_annotation_kubernetes_io_config_hash
+        - __meta_kubernetes_pod_container_name
+      separator: /
+      regex: true/(.*)
+      target_label: __path__
+      replacement: /var/log/pods/*$1/*.log
+    {{- if $snippets.addScrapeJobLabel }}
+    - replacement: kubernetes-pods
+      target_label: scrape_job
     {{- end }}
     {{- with include "fantail.snippet" (dict "value" $snippets.extraRelabelConfigs "root" .) }}
     {{- . | nindent 4 }}

@@ -15,6 +15,11 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The name with something behind it, and still no longer than names of Services may be. Takes .root and .suffix. */}}
+{{- define "fantail.nameWith" -}}
+{{- printf "%s-%s" (include "fantail.fullname" .root | trunc (sub 62 (len .suffix) | int) | trimSuffix "-") .suffix -}}
+{{- end -}}
+
 {{- define "fantail.namespace" -}}
 {{- .Values.namespace | default .Release.Namespace -}}
 {{- end -}}
@@ -67,7 +72,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* Takes .root and .workload. */}}
 {{- define "fantail.workloadName" -}}
-{{ include "fantail.fullname" .root }}{{ if eq .workload "deployment" }}-receiver{{ end }}
+{{- if eq .workload "deployment" -}}
+{{- include "fantail.nameWith" (dict "root" .root "suffix" "receiver") -}}
+{{- else -}}
+{{- include "fantail.fullname" .root -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The workloads that there are, with a comma between them. */}}

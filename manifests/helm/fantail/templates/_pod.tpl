@@ -38,7 +38,8 @@ spec:
   {{- if not (kindIs "invalid" $v.hostUsers) }}
   hostUsers: {{ $v.hostUsers }}
   {{- end }}
-  {{- with $v.dnsPolicy }}
+  {{- /* A pod on the node's network asks the node's name server, which knows no Services, unless it is told not to. */}}
+  {{- with $v.dnsPolicy | default (ternary "ClusterFirstWithHostNet" "" (eq (toString $v.hostNetwork) "true")) }}
   dnsPolicy: {{ . }}
   {{- end }}
   {{- with $v.dnsConfig }}

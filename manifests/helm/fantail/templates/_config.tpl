@@ -12,14 +12,22 @@ wrote himself they do.
 {{- include "fantail.readyWithoutTargets" (dict "text" (include "fantail.snippet" (dict "value" $config.file "root" $root)) "port" $config.serverPort) -}}
 {{- else -}}
 {{- $server := include "fantail.snippet" (dict "value" $snippets.extraServerConfigs "root" $root) -}}
+{{- /* A key that the user gives to the server is not given again. */ -}}
+{{- $given := $server | fromYaml -}}
 server:
+  {{- if not (hasKey $given "log_level") }}
   log_level: {{ $config.logLevel }}
-  log_format: {{ $config.logFormat }}
-  http_listen_port: {{ $config.serverPort }}
-  {{- with $root.Values.httpPathPrefix }}
-  http_path_prefix: {{ . | quote }}
   {{- end }}
-  {{- if not (contains "health_check_target" $server) }}
+  {{- if not (hasKey $given "log_format") }}
+  log_format: {{ $config.logFormat }}
+  {{- end }}
+  {{- if not (hasKey $given "http_listen_port") }}
+  http_listen_port: {{ $config.serverPort }}
+  {{- end }}
+  {{- if and $root.Values.httpPathPrefix (not (hasKey $given "http_path_prefix")) }}
+  http_path_prefix: {{ $root.Values.httpPathPrefix | quote }}
+  {{- end }}
+  {{- if not (hasKey $given "health_check_target") }}
   # A node without a pod to read is ready as well.
   health_check_target: false
   {{- end }}
@@ -253,7 +261,20 @@ it is no YAML before environment variables are replaced. Takes .root and .worklo
 {{- if $finds -}}true{{- end -}}
 {{- end -}}
 
+{{/* The port of the pages and metrics; 80 is the agent's own default. Takes .root and .workload. */}}
 {{- define "fantail.port" -}}
+{{- $server := (include "fantail.parsed" . | fromYaml).server -}}
+{{- if $server -}}
+{{- $server.http_listen_port | default 80 | int -}}
+{{- else -}}
+{{- .root.Values.config.serverPort | int -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether the kubelet can ask the agent how it is, as "true" or nothing. Takes .root and .workload. */}}
+{{- define "fantail.isReachable" -}}
 {{- $server := (include "fantail.parsed" . | fromYaml).server | default dict -}}
-{{- $server.http_listen_port | default .root.Values.config.serverPort | int -}}
+{{- if not (or (eq (get $server "disable" | toString) "true") (regexMatch "^(127\\.|localhost$|\\[?::1)" (get $server "http_listen_address" | toString))) -}}
+true
+{{- end -}}
 {{- end -}}

@@ -77,6 +77,11 @@ files {{ join ", " $paths | default "without a path" }}
 - Positions are in {{ dir $positions.filename }}, which is empty after a reboot: then everything on the node's disk is sent again. Without config.positions they are in /var/lib/fantail.
   {{- end -}}
 {{- end }}
+{{- range splitList "," (include "fantail.workloads" .) }}
+{{- if not (include "fantail.isReachable" (dict "root" $ "workload" .)) }}
+- The server of the {{ . }}'s agents is not to be reached from outside, so there are no probes, and nothing can be scraped.
+{{- end }}
+{{- end }}
 {{- if and $v.networkPolicy.enabled (contains "anywhere" (include "fantail.destinations" .)) }}
 - networkPolicy: the URL of a client is known to the agent only, so everything that goes out is allowed.
 {{- end }}

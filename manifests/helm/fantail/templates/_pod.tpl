@@ -76,11 +76,12 @@ spec:
           containerPort: {{ .containerPort }}
           protocol: {{ .protocol | default "TCP" }}
         {{- end }}
-      {{- with $v.livenessProbe }}
+      {{- $reachable := include "fantail.isReachable" . }}
+      {{- with ternary $v.livenessProbe nil (eq $reachable "true") }}
       livenessProbe:
         {{- include "fantail.snippet" (dict "value" . "root" $root) | nindent 8 }}
       {{- end }}
-      {{- with $v.readinessProbe }}
+      {{- with ternary $v.readinessProbe nil (eq $reachable "true") }}
       readinessProbe:
         {{- include "fantail.snippet" (dict "value" . "root" $root) | nindent 8 }}
       {{- end }}

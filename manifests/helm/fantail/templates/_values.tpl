@@ -33,6 +33,12 @@ does nothing. It changes .Values in place:
 {{- end -}}
 {{- $_ := set .Values "_fantail" (dict "nested" $nested "beside" (sortAlpha $found.beside)) -}}
 {{- include "fantail.check" . -}}
+{{- if not .Values.httpPathPrefix -}}
+  {{- /* Probes and monitors follow the prefix of a configuration that is all the user's. */ -}}
+  {{- $workload := splitList "," (include "fantail.workloads" .) | first -}}
+  {{- $server := (include "fantail.parsed" (dict "root" . "workload" $workload) | fromYaml).server | default dict -}}
+  {{- $_ := set .Values "httpPathPrefix" (get $server "http_path_prefix" | toString | trimSuffix "/") -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

@@ -7,6 +7,7 @@ mod build;
 mod report;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::metrics::Registry;
 use crate::model::{Update, Vital};
-use crate::positions::{Lock, Positions};
+use crate::positions::{self, Lock, Positions};
 use crate::scrape::Scrape;
 use crate::{config, discovery, push, server};
 
@@ -84,6 +85,8 @@ impl Agent {
         let node: Arc<str> = config::node_name(&environment).into();
         let kept = build::positions(&config, options);
         let lock = Positions::take(&kept).map_err(|e| Error(e.to_string()))?;
+        let before: Vec<PathBuf> = config.positions.import_from.iter().map(PathBuf::from).collect();
+        positions::take_over(&kept, &before).map_err(|e| Error(e.to_string()))?;
         let positions = Positions::open(kept).map_err(|e| Error(e.to_string()))?;
         let positions = Arc::new(positions);
         let jobs = build::jobs(&config).map_err(Error)?;

@@ -8,6 +8,7 @@
 mod journal;
 mod read_time;
 mod safe;
+mod takeover;
 mod yaml;
 
 use std::borrow::Borrow;
@@ -23,6 +24,7 @@ pub use journal::Record;
 use journal::{Journal, Known};
 pub use read_time::ReadTime;
 use read_time::ReadTimes;
+pub use takeover::take_over;
 
 use crate::model::Position;
 

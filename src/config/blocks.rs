@@ -17,6 +17,9 @@ pub struct PositionsConfig {
     /// A file that cannot be read is as good as none, instead of a reason not to start.
     #[serde(deserialize_with = "units::bool")]
     pub ignore_invalid_yaml: bool,
+    /// Positions files of agents that were here before; the first that is there is taken over at the first start.
+    #[serde(deserialize_with = "units::or_default")]
+    pub import_from: Vec<String>,
 }
 
 impl Default for PositionsConfig {
@@ -25,6 +28,7 @@ impl Default for PositionsConfig {
             filename: "/var/log/positions.yaml".to_string(),
             sync_period: GoDuration(Duration::from_secs(10)),
             ignore_invalid_yaml: false,
+            import_from: Vec::new(),
         }
     }
 }

@@ -63,6 +63,29 @@ fn a_wrong_password_costs_no_line_and_is_said() {
 }
 
 #[test]
+fn positions_of_who_was_here_before_are_taken_over_once() {
+    let (loki, mut rig) = (Loki::answering(204), Rig::new());
+    rig.write("logs/a.log", "sent\nnew\n");
+    let log = rig.path("logs/a.log");
+    rig.write("before/positions.yaml", &format!("positions:\n  {}: \"5\"\n", log.display()));
+    let config = rig.config(&loki.url, "");
+    let text = fs::read_to_string(&config).expect("read");
+    let before = rig.path("before/positions.yaml");
+    let text = text.replace("sync_period: 200ms", &format!("sync_period: 200ms, import_from: [{}]", before.display()));
+    fs::write(&config, text).expect("written");
+    rig.start(&config);
+    wait_until("the new line is there", SOON, || loki.stored() == [line(&rig, "logs/a.log", "new")]);
+    assert!(rig.said().contains("positions taken over"), "{}", rig.said());
+    rig.signal("-TERM");
+    assert_eq!(rig.ended(SOON), Some(0));
+
+    rig.write("logs/a.log", "newer\n");
+    rig.start(&config);
+    let all = ["new", "newer"].map(|text| line(&rig, "logs/a.log", text));
+    wait_until("the newer line is there", SOON, || loki.stored() == all);
+}
+
+#[test]
 fn killed_at_any_moment_it_loses_nothing() {
     let (loki, mut rig) = (Loki::answering(204), Rig::new());
     let config = rig.config(&loki.url, "");

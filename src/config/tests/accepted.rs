@@ -26,7 +26,7 @@ clients:
   tls_config: {server_name: loki}
   follow_redirects: true
   enable_http2: true
-positions: {filename: /p/p.yaml, sync_period: 1s, ignore_invalid_yaml: true}
+positions: {filename: /p/p.yaml, sync_period: 1s, ignore_invalid_yaml: true, import_from: [/run/promtail/positions.yaml]}
 scrape_configs:
 - job_name: pods
   encoding: utf-16le
@@ -49,6 +49,7 @@ wal: {enabled: false, dir: /w, cleanSegmentsOlderThan: 1h, watchConfig: {minRead
     assert_eq!(config.global.file_watch_config.max_poll_frequency, Some(second));
     assert_eq!((config.positions.filename.as_str(), config.positions.sync_period), ("/p/p.yaml", second));
     assert!(config.positions.ignore_invalid_yaml);
+    assert_eq!(config.positions.import_from, ["/run/promtail/positions.yaml"]);
     let limits = &config.limits_config;
     assert_eq!((limits.readline_rate, limits.readline_burst, limits.max_line_size), (5.0, 6, ByteSize(256 << 10)));
     assert!(limits.readline_rate_enabled && !limits.readline_rate_drop && limits.max_line_size_truncate);

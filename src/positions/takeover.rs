@@ -1,0 +1,160 @@
+//! Positions of an agent that was here before and kept them elsewhere (`positions.import_from`): taken over once, at the first
+//! start, so that it sends nothing again and skips nothing.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Config, Error, journal, safe, yaml};
+
+/// No positions file is longer; what is, is something else.
+const LONGEST: u64 = 256 << 20;
+
+/// Copies the first of `from` that is there, with its journal, to where positions are kept; nothing if positions are there
+/// already. The file that is read stays as it is.
+pub fn take_over(config: &Config, from: &[PathBuf]) -> Result<(), Error> {
+    let own = &config.filename;
+    // The journal is written first, so that one alone is of a copy that did not come to its end. It knows all that counts.
+    if config.read_only || exists(own) || exists(&journal::path(own)) {
+        return Ok(());
+    }
+    let Some(source) = from.iter().find(|file| exists(file) || exists(&journal::path(file))) else {
+        return Ok(());
+    };
+    let fail = |path: &Path, message: String| Error {
+        path: path.into(),
+        message: format!(
+            "{message}; it is named in positions.import_from: remove it there if its positions do not matter"
+        ),
+    };
+    yaml::read(source).map_err(|e| fail(source, e))?;
+    for (source, copy) in [(journal::path(source), journal::path(own)), (source.clone(), own.clone())] {
+        match read(&source) {
+            Ok(Some(content)) => {
+                safe::replace(&copy, &content)
+                    .map_err(|e| fail(&source, format!("cannot copy to {}: {e}", copy.display())))?;
+            }
+            Ok(None) => {}
+            Err(e) => return Err(fail(&source, e.to_string())),
+        }
+    }
+    tracing::info!(from = %source.display(), to = %own.display(), "positions taken over");
+    Ok(())
+}
+
+/// None if it is not there.
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::metadata(path) {
+        Ok(meta) if meta.len() > LONGEST => Err(io::Error::other(format!("it is longer than {LONGEST} bytes"))),
+        Ok(_) => fs::read(path).map(Some),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Also if it cannot be looked at: then reading it says why.
+fn exists(path: &Path) -> bool {
+    !matches!(fs::metadata(path), Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const PROMTAILS: &str = "positions:\n  /var/log/pods/a/0.log: \"17\"\n";
+
+    fn config(own: &Path) -> Config {
+        Config { filename: own.into(), ignore_invalid_yaml: false, read_only: false, readers: BTreeSet::new() }
+    }
+
+    struct Node {
+        dir: tempfile::TempDir,
+    }
+
+    impl Node {
+        fn new() -> Node {
+            let dir = tempfile::tempdir().expect("a folder");
+            for name in ["promtail", "before", "own"] {
+                fs::create_dir(dir.path().join(name)).expect("made");
+            }
+            Node { dir }
+        }
+
+        fn at(&self, name: &str) -> PathBuf {
+            self.dir.path().join(name)
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            fs::write(self.at(name), text).expect("written");
+        }
+
+        fn own(&self, name: &str) -> Option<String> {
+            fs::read_to_string(self.at("own").join(name)).ok()
+        }
+
+        fn start(&self) -> Result<(), String> {
+            let from = ["promtail/positions.yaml", "before/positions.yaml"].map(|name| self.at(name));
+            take_over(&config(&self.at("own/positions.yaml")), &from).map_err(|e| e.to_string())
+        }
+    }
+
+    #[test]
+    fn the_first_that_is_there_is_taken_once() {
+        let node = Node::new();
+        assert_eq!(node.start(), Ok(()));
+        assert_eq!(node.own("positions.yaml"), None, "nothing is there to be taken");
+
+        node.write("before/positions.yaml", "positions: {}\n");
+        node.write("promtail/positions.yaml", PROMTAILS);
+        assert_eq!(node.start(), Ok(()));
+        assert_eq!(node.own("positions.yaml").as_deref(), Some(PROMTAILS));
+
+        node.write("promtail/positions.yaml", "positions: {}\n");
+        assert_eq!(node.start(), Ok(()));
+        assert_eq!(node.own("positions.yaml").as_deref(), Some(PROMTAILS), "once");
+    }
+
+    #[test]
+    fn a_journal_comes_along() {
+        let node = Node::new();
+        node.write("before/positions.yaml.journal", "what it says");
+        assert_eq!(node.start(), Ok(()));
+        assert_eq!(node.own("positions.yaml"), None);
+        assert_eq!(node.own("positions.yaml.journal").as_deref(), Some("what it says"));
+        // That was a copy which did not come to its end, or all there was: either way it is not begun again.
+        node.write("before/positions.yaml", PROMTAILS);
+        assert_eq!(node.start(), Ok(()));
+        assert_eq!(node.own("positions.yaml"), None);
+    }
+
+    #[test]
+    fn what_is_no_positions_file_stops_the_start() {
+        let node = Node::new();
+        node.write("promtail/positions.yaml", "positions: [");
+        let said = node.start().expect_err("refused");
+        assert!(said.contains("promtail/positions.yaml") && said.contains("positions.import_from"), "{said}");
+        assert_eq!(node.own("positions.yaml"), None);
+    }
+
+    #[test]
+    fn a_dry_run_takes_nothing() {
+        let node = Node::new();
+        node.write("promtail/positions.yaml", PROMTAILS);
+        let own = node.at("own/positions.yaml");
+        let config = Config { read_only: true, ..config(&own) };
+        assert!(take_over(&config, &[node.at("promtail/positions.yaml")]).is_ok());
+        assert_eq!(node.own("positions.yaml"), None);
+    }
+
+    /// A file that two starts read is one file: who names its own positions takes nothing.
+    #[test]
+    fn own_positions_are_not_taken_from_themselves() {
+        let node = Node::new();
+        node.write("promtail/positions.yaml", PROMTAILS);
+        let own = node.at("promtail/positions.yaml");
+        assert!(take_over(&config(&own), std::slice::from_ref(&own)).is_ok());
+        assert_eq!(fs::read_to_string(own).expect("there"), PROMTAILS);
+    }
+}

@@ -16,11 +16,7 @@ use crate::scratch::Scratch;
 use crate::servers;
 
 /// Values whose configuration the agent refuses today, and what for. A line goes as soon as the agent can.
-const NOT_YET: [(&str, &str); 3] = [
-    ("journal", "scrape_configs[1].journal"),
-    ("positions-taken-over", "import_from"),
-    ("syslog", "scrape_configs[0].syslog"),
-];
+const NOT_YET: [(&str, &str); 2] = [("journal", "scrape_configs[1].journal"), ("syslog", "scrape_configs[0].syslog")];
 
 /// By which workloads and all that look for pods find them. **Never to be changed**: a selector of a workload cannot be, so
 /// every upgrade would fail.

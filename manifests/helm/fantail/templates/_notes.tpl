@@ -72,9 +72,9 @@ files {{ join ", " $paths | default "without a path" }}
 - The configuration with its password is in a ConfigMap, which more people may read than a Secret: set configmap.enabled to false.
 {{- end }}
 {{- if $v.daemonset.enabled -}}
-  {{- $positions := (include "fantail.parsed" (dict "root" . "workload" "daemonset") | fromYaml).positions | default dict -}}
-  {{- if regexMatch "^(/var)?/run/" (get $positions "filename" | default "") }}
-- Positions are in {{ dir $positions.filename }}, which is empty after a reboot: then everything on the node's disk is sent again. Without config.positions they are in /var/lib/fantail.
+  {{- $positions := include "fantail.positionsFile" (dict "root" . "workload" "daemonset") -}}
+  {{- if regexMatch "^(/var)?/run/" $positions }}
+- Positions are in {{ dir $positions }}, which is empty after a reboot: then everything on the node's disk is sent again. Without config.positions they are in /var/lib/fantail.
   {{- end -}}
 {{- end }}
 {{- range splitList "," (include "fantail.workloads" .) }}

@@ -129,6 +129,11 @@ args:
   - {{ . }}
   {{- end }}
   - -config.file=/etc/fantail/promtail.yaml
+  {{- $parsed := include "fantail.parsed" . | fromYaml }}
+  {{- if and $parsed (not (get ($parsed.positions | default dict) "filename")) (not (contains "-positions.file" (join " " $v.extraArgs))) }}
+  # promtail.yaml does not say where.
+  - -positions.file={{ include "fantail.positionsFile" . }}
+  {{- end }}
   {{- with $v.extraArgs }}
   {{- include "fantail.snippet" (dict "value" . "root" $root) | nindent 2 }}
   {{- end }}
@@ -206,7 +211,7 @@ are taken over from; a folder that is mounted already is not mounted again.
   {{- $mounts = concat $mounts $part.value -}}
 {{- end -}}
 {{- $positions := $parsed.positions | default dict -}}
-{{- $folder := dir (get $positions "filename" | default "/var/lib/fantail/positions.yaml") -}}
+{{- $folder := dir (include "fantail.positionsFile" .) -}}
 {{- if not (include "fantail.isMounted" (dict "folder" $folder "mounts" $mounts)) -}}
   {{- if eq .workload "daemonset" -}}
     {{- $volumes = append $volumes (dict "name" "positions" "hostPath" (dict "path" $folder "type" "DirectoryOrCreate")) -}}
@@ -227,6 +232,13 @@ are taken over from; a folder that is mounted already is not mounted again.
 {{- end -}}
 {{- end -}}
 {{- toYaml (dict "volumes" $volumes "mounts" $mounts) -}}
+{{- end -}}
+
+{{/* Where positions are: by a flag, by promtail.yaml, or where the chart says. Takes .root and .workload. */}}
+{{- define "fantail.positionsFile" -}}
+{{- $flag := regexFind "-positions\\.file[= ][^ ]+" (join " " .root.Values.extraArgs) | regexFind "[^= ]+$" -}}
+{{- $positions := (include "fantail.parsed" . | fromYaml).positions | default dict -}}
+{{- $flag | default (get $positions "filename") | default "/var/lib/fantail/positions.yaml" -}}
 {{- end -}}
 
 {{/* Whether a folder is one of the mounts or beneath one, as "true" or nothing. */}}

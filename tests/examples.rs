@@ -12,7 +12,7 @@ fn every_example_is_a_valid_config() {
         assert!(output.status.success(), "{}: {}", path.display(), both(&output));
         checked += 1;
     }
-    assert!(checked >= 4, "only {checked} configs were found");
+    assert!(checked >= 5, "only {checked} configs were found");
 }
 
 /// The config of the sidecar lives in a ConfigMap, between manifests.
@@ -42,7 +42,7 @@ fn a_config_with_a_mistake_is_refused() {
 
 /// What is YAML and no manifest for `kubectl`.
 fn configs() -> impl Iterator<Item = PathBuf> {
-    let files = ["examples", "manifests"].into_iter().flat_map(|folder| {
+    let files = ["examples", "examples/labels-of-grafana", "manifests"].into_iter().flat_map(|folder| {
         let entries = fs::read_dir(root().join(folder)).expect("the folder is there");
         entries.map(|entry| entry.expect("the folder can be read").path())
     });

@@ -117,6 +117,24 @@ fn labels_are_those_of_grafanas_own_monitoring() {
     }
 }
 
+/// The kustomize component gives the same labels as the chart's preset. The label of the cluster comes from the client there.
+#[test]
+fn the_component_is_the_preset() {
+    let job = |config: &str| {
+        let config: Value = serde_yaml::from_str(config).expect("it is YAML");
+        let mut job = config["scrape_configs"][0].clone();
+        for list in ["relabel_configs", "pipeline_stages"] {
+            let items = job[list].as_sequence_mut().expect("a list");
+            items.retain(|item| item["target_label"] != "cluster" && item["logfmt"].is_null());
+        }
+        job
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let component = std::fs::read_to_string(root.join("examples/labels-of-grafana/promtail.yaml"));
+    let chart = Helm::new().template(&data().join("values/labels-of-grafana.yaml"));
+    assert_eq!(job(&component.expect("the example is read")), job(&configs(&chart)[0]));
+}
+
 /// What the other tests grant is what the manifests ask for; the chart asks for the same.
 #[test]
 fn permissions_are_those_of_the_manifests() {

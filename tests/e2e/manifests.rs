@@ -1,12 +1,16 @@
 //! What a user installs, judged by a real API server.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::apiserver::{Apiserver, User};
+use crate::scratch::Scratch;
 
 #[test]
 fn manifests_are_accepted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let apiserver = Apiserver::start();
     let kubeconfig = apiserver.kubeconfig(User::Admin);
     let kubectl = |args: &[&str]| -> Output {
@@ -33,6 +37,21 @@ fn manifests_are_accepted() {
             kube.create_namespace(namespace);
         }
     }
+
+    // A component is a part of a kustomization of the user's.
+    let scratch = Scratch::new("kustomization");
+    for folder in ["manifests", "examples"] {
+        let copied = Command::new("cp").arg("-r").arg(root.join(folder)).arg(&*scratch).status();
+        assert!(copied.expect("cp runs").success(), "{folder} is copied");
+    }
+    fs::create_dir(scratch.join("own")).expect("the folder is made");
+    let own = "resources: [../manifests]\ncomponents: [../examples/labels-of-grafana]\n";
+    fs::write(scratch.join("own/kustomization.yaml"), own).expect("the kustomization is written");
+    let own = scratch.join("own").display().to_string();
+    kubectl(&["apply", "-k", &own, "--dry-run=server"]);
+    let rendered = kubectl(&["kustomize", &own]).stdout;
+    let rendered = String::from_utf8_lossy(&rendered);
+    assert!(rendered.contains("service_instance_id") && !rendered.contains("target_label: app\n"), "{rendered}");
 
     for folder in ["manifests", "examples/read-all"] {
         let applied = kubectl(&["apply", "-k", folder, "--dry-run=server"]).stdout;

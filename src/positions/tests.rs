@@ -11,7 +11,7 @@ fn config(dir: &Path) -> Config {
 }
 
 fn key(path: &str) -> Key {
-    Key { client: Arc::from("c"), job: Arc::from("a \"job\""), path: path.into(), labels: 7 }
+    Key { client: Arc::from("c"), job: Arc::from("a \"job\""), path: Path::new(path).into(), labels: 7 }
 }
 
 fn at(offset: u64) -> Position {

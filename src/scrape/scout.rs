@@ -62,7 +62,7 @@ struct Tracked {
     job: usize,
     glob: Glob,
     exclude: Option<Glob>,
-    files: BTreeMap<PathBuf, u64>,
+    files: BTreeMap<Arc<Path>, u64>,
     directories: BTreeSet<PathBuf>,
     dirty: bool,
     /// Its walk took long: it is not walked again before then.
@@ -76,7 +76,7 @@ struct Tracked {
 /// A log that readers have.
 #[derive(Debug)]
 struct Known {
-    path: PathBuf,
+    path: Arc<Path>,
     job: usize,
     /// None: its target is gone.
     tracked: Option<u64>,
@@ -239,8 +239,10 @@ impl Scout {
         });
         let log = self.next;
         self.next += 1;
-        self.logs
-            .insert(log, Known { path: "stdin".into(), job: 0, tracked: None, place: None, away: BTreeSet::new() });
+        self.logs.insert(
+            log,
+            Known { path: Path::new("stdin").into(), job: 0, tracked: None, place: None, away: BTreeSet::new() },
+        );
         for (mailbox, pipe) in self.readers.iter().zip(pipes) {
             mailbox.send(Command::Stdin(log, pipe, target.clone()));
         }

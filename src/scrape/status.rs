@@ -1,7 +1,7 @@
 //! What is tailed and how far: collected when somebody looks, kept nowhere twice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::targets::Rejected;
@@ -36,7 +36,7 @@ pub(super) struct Discovered {
 /// One log that one client reads.
 #[derive(Clone, Debug)]
 pub(super) struct File {
-    pub path: PathBuf,
+    pub path: Arc<Path>,
     pub client: Arc<str>,
     pub target: Arc<Target>,
     pub ledger: Arc<Ledger>,
@@ -172,8 +172,10 @@ impl Report for Status {
 }
 
 fn report_of(target: &Target, files: Vec<FileReport>, unread: &Unread) -> TargetReport {
-    let not_read =
-        |(path, why): (&PathBuf, &Why)| NotReadReport { path: path.display().to_string(), reason: why.to_string() };
+    let not_read = |(path, why): (&std::path::PathBuf, &Why)| NotReadReport {
+        path: path.display().to_string(),
+        reason: why.to_string(),
+    };
     TargetReport {
         job: target.job.to_string(),
         path: target.path.clone(),

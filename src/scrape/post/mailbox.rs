@@ -117,7 +117,7 @@ mod tests {
     }
 
     fn add(log: u64, name: &str) -> Command {
-        let path = format!("/logs/{log}.log").into();
+        let path = std::path::PathBuf::from(format!("/logs/{log}.log")).into();
         Command::Add(Assignment {
             log,
             path,

@@ -86,16 +86,17 @@ impl Scout {
         }
         found.skipped.iter().for_each(|(path, skip)| unread.add(path, Why::Skipped(*skip)));
         // Between a rename and the new file the older generation stands alone; whose it is is known all the same.
-        let lives: BTreeSet<PathBuf> = found.files.iter().chain(tracked.files.keys()).cloned().collect();
+        let known = tracked.files.keys().map(AsRef::as_ref);
+        let lives: BTreeSet<&Path> = found.files.iter().map(PathBuf::as_path).chain(known).collect();
         let elders: BTreeMap<&PathBuf, PathBuf> =
             found.files.iter().filter_map(|f| Some((f, rotation_of(f, &lives)?))).collect();
         let olders: BTreeSet<&PathBuf> = elders.values().collect();
         let mut new = Vec::new();
         let mut back = Vec::new();
         for file in found.files.iter().filter(|f| !elders.contains_key(f)) {
-            match tracked.files.get(file) {
+            match tracked.files.get(file.as_path()) {
                 Some(log) => back.extend(self.logs.get(log).is_some_and(|k| !k.away.is_empty()).then_some(*log)),
-                None => new.push((file.clone(), olders.contains(file))),
+                None => new.push((Arc::<Path>::from(file.as_path()), olders.contains(file))),
             }
         }
         for log in back {
@@ -111,13 +112,13 @@ impl Scout {
     }
 
     /// Logs of targets that are gone, not finished yet.
-    fn leaving(&self, job: usize) -> HashMap<PathBuf, u64> {
+    fn leaving(&self, job: usize) -> HashMap<Arc<Path>, u64> {
         let leaving = self.logs.iter().filter(|(_, known)| known.tracked.is_none() && known.job == job);
         leaving.map(|(log, known)| (known.path.clone(), *log)).collect()
     }
 
     /// `heir` is a log of this path whose target is gone.
-    pub(super) fn begin(&mut self, id: u64, path: PathBuf, from_oldest: bool, heir: Option<u64>, fence: &Arc<Fence>) {
+    pub(super) fn begin(&mut self, id: u64, path: Arc<Path>, from_oldest: bool, heir: Option<u64>, fence: &Arc<Fence>) {
         let Some(tracked) = self.tracked.get_mut(&id) else {
             return;
         };
@@ -133,7 +134,7 @@ impl Scout {
         self.next += 1;
         tracked.files.insert(path.clone(), log);
         // Behind a link, rotation shows where the file is.
-        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         let place = real.parent().zip(real.file_name()).map(|(dir, name)| (dir.to_path_buf(), name.to_os_string()));
         if let Some((dir, name)) = &place {
             self.watch.add(dir);
@@ -212,11 +213,11 @@ fn rest_after(begun: Instant, now: Instant) -> Option<Instant> {
 }
 
 /// The live file among `files` of which `file` is an older generation.
-fn rotation_of(file: &Path, files: &BTreeSet<PathBuf>) -> Option<PathBuf> {
+fn rotation_of(file: &Path, files: &BTreeSet<&Path>) -> Option<PathBuf> {
     let name = file.file_name()?;
     let text = name.to_str()?;
     let ends = text.char_indices().filter(|(_, c)| matches!(c, '.' | '-')).map(|(i, _)| &text[..i]);
     ends.filter(|live| !live.is_empty() && is_rotation(live.as_ref(), name))
         .map(|live| file.with_file_name(live))
-        .find(|live| files.contains(live))
+        .find(|live| files.contains(live.as_path()))
 }

@@ -121,8 +121,14 @@ impl Machine {
         };
         // The log's number is another in each run, as it is in life.
         let log = 10 + self.runs as u64;
-        let assignment =
-            Assignment { log, path, target: target.into(), fence: Default::default(), job: 0, from_oldest: false };
+        let assignment = Assignment {
+            log,
+            path: path.into(),
+            target: target.into(),
+            fence: Default::default(),
+            job: 0,
+            from_oldest: false,
+        };
         mailbox.send(Command::Add(assignment));
         Run { reader, mailbox, positions, batches, unanswered: Vec::new() }
     }

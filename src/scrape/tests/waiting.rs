@@ -66,7 +66,7 @@ impl Scene {
         let (log, path, target) = (self.logs, self.dir.path(name), self.target.clone());
         self.mailbox.send(Command::Add(Assignment {
             log,
-            path,
+            path: path.into(),
             target,
             fence: Default::default(),
             job: 0,

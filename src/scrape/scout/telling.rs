@@ -43,6 +43,7 @@ impl Scout {
         }
         tracked.unread = Arc::new(unread);
         self.status.set_unread(&tracked.target, tracked.unread.clone());
+        self.metrics.beyond_limit(self.tracked.values().map(|t| t.unread.beyond).sum());
     }
 
     /// Says why targets of a source cannot be tailed, as far as that is new: how many there are for each reason.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Known, Scout, Tracked};
+use crate::scrape::SHARE;
 use crate::scrape::ownership::Gate;
 use crate::scrape::post::{Assignment, Command, Event};
 use crate::scrape::unread::{Unread, Why};
@@ -106,9 +107,20 @@ impl Scout {
         let mut leaving = if new.is_empty() { HashMap::new() } else { self.leaving(job) };
         for (path, from_oldest) in new {
             let heir = leaving.remove(&path);
+            if let Some(limit) = self.limit_reached(id).filter(|_| heir.is_none()) {
+                unread.add(&path, Why::Beyond(limit));
+                continue;
+            }
             self.begin(id, path, from_oldest, heir, &fence);
         }
         self.note_unread(id, unread);
+    }
+
+    /// How many logs this target has, if it may not have another.
+    fn limit_reached(&self, id: u64) -> Option<usize> {
+        let (most, own) = (self.config.logs, self.tracked.get(&id)?.files.len());
+        let limit = if own < SHARE { most } else { most - most / 4 };
+        (self.logs.len() >= limit).then_some(own)
     }
 
     /// Logs of targets that are gone, not finished yet.

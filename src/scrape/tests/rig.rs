@@ -119,6 +119,7 @@ pub(super) fn config() -> Config {
         deleted_files_limit: 1 << 30,
         pod_logs: None,
         older_files: 1000,
+        logs: 1000,
         link_roots: Vec::new(),
         dry_run: false,
         stdin: None,

@@ -73,6 +73,7 @@ impl Agent {
             deleted_files_limit: 1 << 30,
             pod_logs: None,
             older_files: 1000,
+            logs: 1000,
             link_roots: Vec::new(),
             rate: None,
             dry_run: false,

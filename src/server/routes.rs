@@ -14,6 +14,7 @@ use prometheus::TextEncoder;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::access::Access;
 use super::discovered::Discovered;
 use super::guard::{Guard, guard};
 use super::html::Html;
@@ -44,7 +45,7 @@ struct Shared {
 
 type Known = extract::State<Arc<Shared>>;
 
-pub(super) fn router(config: &Config, state: State) -> Router {
+pub(super) fn router(config: &Config, access: Arc<Access>, state: State) -> Router {
     let prefix = config.prefix();
     let at = |path: &str| format!("{prefix}{path}");
     let mut router = Router::new()
@@ -70,7 +71,7 @@ pub(super) fn router(config: &Config, state: State) -> Router {
         pages: Arc::new(Semaphore::new(PAGES)),
         metrics: Mutex::new(None),
     }));
-    router.layer(middleware::from_fn_with_state(Arc::new(Guard::new(config)), guard))
+    router.layer(middleware::from_fn_with_state(Arc::new(Guard::new(config, access)), guard))
 }
 
 async fn home(extract::State(shared): Known) -> Redirect {

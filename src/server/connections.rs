@@ -89,6 +89,8 @@ impl Listener for Connections {
     async fn accept(&mut self) -> (Stream, SocketAddr) {
         // Axum's own accept, which sleeps over errors such as a lack of descriptors.
         let (stream, peer) = Listener::accept(&mut self.listener).await;
+        // Within TLS an answer is more than one write, and would wait for the client to acknowledge the first (40 ms).
+        let _ = stream.set_nodelay(true);
         let (close, closed) = oneshot::channel();
         let mut places = lock(&self.places);
         while places.taken.len() >= self.limit.max(1) {

@@ -173,3 +173,40 @@ async fn pages_that_are_asked_for_without_pause_are_few() {
     println!("{all:?} pages served and refused: /-/healthy answers within {worst:?}");
     assert!(all.0 > 0 && worst < Duration::from_secs(2), "{all:?}, {worst:?}");
 }
+
+#[tokio::test]
+async fn those_who_ask_at_once_for_metrics_share_one_text() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    struct Counted(prometheus::IntCounter, Arc<AtomicUsize>);
+    impl prometheus::core::Collector for Counted {
+        fn desc(&self) -> Vec<&prometheus::core::Desc> {
+            self.0.desc()
+        }
+        fn collect(&self) -> Vec<prometheus::proto::MetricFamily> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.collect()
+        }
+    }
+    let (registry, gathered) = (Registry::new(), Arc::new(AtomicUsize::new(0)));
+    let counter = prometheus::IntCounter::new("a_total", "x").expect("a counter");
+    registry.register(Box::new(Counted(counter, gathered.clone()))).expect("a first metric");
+    let server = start_with("", vec![], registry).await;
+    let mut asking = Vec::new();
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(server.address).await.expect("it listens");
+        // Its connection is served before it asks.
+        stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it reads");
+        assert!(stream.read(&mut [0; 4096]).await.expect("an answer") > 0);
+        asking.push(stream);
+    }
+    for stream in &mut asking {
+        stream.try_write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it reads");
+    }
+    for mut stream in asking {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.contains("\na_total 0\n"), "{answer}");
+    }
+    let gathered = gathered.load(Ordering::Relaxed);
+    assert!((1..=50).contains(&gathered), "{gathered} times for 200 that asked at once");
+}

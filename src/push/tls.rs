@@ -1,4 +1,4 @@
-//! `tls_config`: whom a push trusts, and how it shows who it is itself. The home of rustls.
+//! `tls_config`: whom a push trusts, and how it shows who it is itself.
 
 mod verify;
 

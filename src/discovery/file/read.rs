@@ -161,7 +161,7 @@ fn read(path: &str, len: u64) -> Result<Vec<TargetGroup>, String> {
         for labels in &mut targets {
             labels.insert("__meta_filepath".to_string(), path.to_string());
         }
-        groups.push(TargetGroup { source: format!("{path}:{i}"), targets });
+        groups.push(TargetGroup::new(format!("{path}:{i}"), targets));
     }
     Ok(groups)
 }
@@ -245,9 +245,9 @@ mod tests {
         fn look(&mut self, all: bool) -> Option<Vec<String>> {
             let base = format!("{}/", self.directory.path().display());
             let short = |g: TargetGroup| {
-                let addresses: Vec<_> = g.targets.iter().map(|t| t["__address__"].as_str()).collect();
+                let addresses: Vec<_> = g.targets.iter().filter_map(|t| t.get("__address__")).collect();
                 for target in &g.targets {
-                    assert!(g.source.starts_with(&target["__meta_filepath"]));
+                    assert!(target.get("__meta_filepath").is_some_and(|path| g.source.starts_with(path)));
                 }
                 format!("{}={}", g.source.strip_prefix(&base).expect("a path"), addresses.join(","))
             };
@@ -294,12 +294,10 @@ mod tests {
         let mut scene = Scene::new("*.yml");
         scene.write("a.yml", "- labels: {__path__: /a}\n- {targets: [], labels: {__path__: /b}}\n- targets: [x]");
         let groups = scene.files.look(true).expect("it was read");
-        let named: Vec<bool> = groups.iter().map(|g| g.targets.iter().any(|t| !t.contains_key(NO_TARGETS))).collect();
+        let named: Vec<bool> = groups.iter().map(|g| g.targets.iter().any(|t| !t.contains(NO_TARGETS))).collect();
         assert_eq!(named, [false, false, true]);
-        assert!(
-            groups.iter().all(|group| group.targets.len() == 1 && group.targets[0].contains_key("__meta_filepath"))
-        );
-        assert!(groups[..2].iter().all(|group| !group.targets[0].contains_key("__address__")));
+        assert!(groups.iter().all(|group| group.targets.len() == 1 && group.targets[0].contains("__meta_filepath")));
+        assert!(groups[..2].iter().all(|group| !group.targets[0].contains("__address__")));
     }
 
     #[test]

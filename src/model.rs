@@ -1,6 +1,7 @@
 //! The words every other module speaks. No files, no sockets, no tasks.
 
 mod account;
+pub mod bounded;
 mod clock;
 mod entry;
 pub mod gonumber;

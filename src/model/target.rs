@@ -16,13 +16,12 @@ pub struct TargetGroup {
 }
 
 impl TargetGroup {
-    /// Targets that have nothing in common.
-    pub fn new(source: String, targets: impl IntoIterator<Item = Labels>) -> Self {
-        Self { source, targets: targets.into_iter().map(TargetLabels::from).collect(), left_out: LeftOut::default() }
+    pub fn new(source: String, targets: impl IntoIterator<Item: Into<TargetLabels>>) -> Self {
+        Self { source, targets: targets.into_iter().map(Into::into).collect(), left_out: LeftOut::default() }
     }
 
     pub fn gone(source: String) -> Self {
-        Self::new(source, [])
+        Self::new(source, Vec::<Labels>::new())
     }
 }
 

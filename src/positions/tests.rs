@@ -161,6 +161,21 @@ fn a_broken_yaml_stops_the_start_unless_told_otherwise() {
 }
 
 #[test]
+fn what_is_no_positions_file_by_its_size_or_kind_is_not_read() {
+    for name in ["positions.yaml", "positions.yaml.journal"] {
+        let dir = dir();
+        let file = std::fs::File::create(dir.path().join(name)).expect("made");
+        file.set_len(10 << 30).expect("made long");
+        let error = Positions::open(config(dir.path())).expect_err(name).to_string();
+        assert!(error.contains("bytes") && error.contains(name) && error.contains("remove it"), "{error}");
+        std::fs::remove_file(dir.path().join(name)).expect("removed");
+        std::fs::create_dir(dir.path().join(name)).expect("made");
+        let error = Positions::open(config(dir.path())).expect_err(name).to_string();
+        assert!(error.contains("not a regular file") && error.contains(name), "{error}");
+    }
+}
+
+#[test]
 fn a_log_goes_on_where_it_was_when_it_is_called_something_else() {
     let dir = dir();
     {

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::metrics::Registry;
 use crate::model::{Update, Vital};
 use crate::positions::{Lock, Positions};
+use crate::relabel::Reads;
 use crate::scrape::Scrape;
 use crate::{config, discovery, push, server};
 
@@ -87,6 +88,7 @@ impl Agent {
         let positions = Positions::open(kept).map_err(|e| Error(e.to_string()))?;
         let positions = Arc::new(positions);
         let jobs = build::jobs(&config).map_err(Error)?;
+        let reads = jobs.iter().map(|job| job.rules.reads()).collect();
         let listening = match config.server.disable {
             true => None,
             false => match server::Server::bind(&config.server).await {
@@ -144,7 +146,7 @@ impl Agent {
         });
         let discovery = match options.stdin {
             true => Vec::new(),
-            false => discover(&config, &node, &registry, &scrape),
+            false => discover(&config, reads, &node, &registry, &scrape),
         };
         Ok(Self { scrape, pushes, stop_pushes, server, _discovery: discovery, _lock: lock })
     }
@@ -186,13 +188,19 @@ impl Agent {
 }
 
 /// A loop per job that tells the scrape what there is.
-fn discover(config: &Config, node: &Arc<str>, registry: &Registry, scrape: &Scrape) -> Vec<JoinHandle<()>> {
+fn discover(
+    config: &Config,
+    reads: Vec<Reads>,
+    node: &Arc<str>,
+    registry: &Registry,
+    scrape: &Scrape,
+) -> Vec<JoinHandle<()>> {
     let metrics = discovery::Metrics::register(registry);
     let mut tasks = Vec::new();
-    for job in &config.scrape_configs {
+    for (job, reads) in config.scrape_configs.iter().zip(reads) {
         let (sender, mut updates) = mpsc::channel::<Update>(64);
         let name = Arc::from(job.job_name.as_str());
-        let run = discovery::run(name, job.discovery(), node.clone(), metrics.clone(), sender);
+        let run = discovery::run(name, job.discovery(), node.clone(), reads, metrics.clone(), sender);
         tasks.push(tokio::spawn(async {
             let _vital = Vital;
             run.await;

@@ -70,8 +70,9 @@ impl Metrics {
         self.refused_folders.inc_by(count as u64);
     }
 
-    pub fn beyond_limit(&self, logs: usize) {
-        self.beyond_limit.set(logs as i64);
+    /// So many more, or less.
+    pub fn beyond_limit(&self, logs: i64) {
+        self.beyond_limit.add(logs);
     }
 
     pub fn positions_error(&self) {

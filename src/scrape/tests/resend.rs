@@ -113,11 +113,11 @@ impl Machine {
         let path = self.dir.path("0.log");
         let target = Target {
             job: "job".into(),
-            discovered: Default::default(),
             labels: LabelSet::new([("app", "a")]),
             path: path.display().to_string(),
             exclude: None,
             defaulted: false,
+            is_of_pod: false,
             owner: None,
         };
         // The log's number is another in each run, as it is in life.

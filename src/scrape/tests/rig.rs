@@ -158,8 +158,9 @@ pub(super) fn tell(scrape: &Scrape, source: &str, targets: &[&[(&str, &str)]]) {
 }
 
 pub(super) fn tell_job(scrape: &Scrape, job: &str, source: &str, targets: &[&[(&str, &str)]]) {
-    let labels = |pairs: &&[(&str, &str)]| pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
-    let group = TargetGroup { source: source.into(), targets: targets.iter().map(labels).collect() };
+    let labels =
+        |pairs: &&[(&str, &str)]| pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect::<Labels>();
+    let group = TargetGroup::new(source.into(), targets.iter().map(labels));
     scrape.inbox.send(post::Event::Update(Update::Group { job: job.into(), group }));
 }
 

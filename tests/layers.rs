@@ -17,12 +17,15 @@ const LAYERS: [&[&str]; 5] = [
 const NEIGHBOURS: [(&str, &str); 3] = [("metrics", "model"), ("agent", "config"), ("main", "cli")];
 
 /// Where a crate may be used. One that is not listed is free.
-const HOMES: [(&str, &[&str]); 19] = [
+const HOMES: [(&str, &[&str]); 22] = [
     ("axum", &["server"]),
     ("clap", &["cli"]),
     ("flate2", &["tail"]),
     ("gotmpl", &["stages"]),
     ("http", &["discovery"]),
+    ("landlock", &["cli"]),
+    ("seccompiler", &["cli"]),
+    ("tikv_jemalloc_ctl", &["cli"]),
     ("http_body", &["discovery"]),
     ("k8s_openapi", &["discovery"]),
     ("kube", &["discovery"]),

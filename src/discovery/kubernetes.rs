@@ -16,6 +16,7 @@ mod config;
 mod failure;
 mod health;
 mod pod;
+mod reach;
 mod slim;
 mod validate;
 mod watch;
@@ -26,6 +27,7 @@ use tracing::warn;
 
 use super::Metrics;
 pub use config::Config;
+pub use reach::Reach;
 use watch::{Scope, Watch};
 
 /// The watches that `config` asks for: one per namespace, or one for all.

@@ -27,12 +27,14 @@ use crate::{config, discovery, push, server};
 const STOP_WITHIN: Duration = Duration::from_secs(25);
 
 /// How this run differs from a plain one.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Entries are printed, nothing is sent, no position is written.
     pub dry_run: bool,
     /// Lines come from standard input.
     pub stdin: bool,
+    /// What the kernel keeps the process from: the wall's name, and what it comes to.
+    pub confinement: Vec<(&'static str, String)>,
 }
 
 /// Why the agent could not start.
@@ -83,7 +85,7 @@ impl Agent {
         let environment = |name: &str| std::env::var(name).ok();
         let hostname = config::hostname(&environment);
         let node: Arc<str> = config::node_name(&environment).into();
-        let kept = build::positions(&config, options);
+        let kept = build::positions(&config, &options);
         let lock = Positions::take(&kept).map_err(|e| Error(e.to_string()))?;
         let positions = Positions::open(kept).map_err(|e| Error(e.to_string()))?;
         let positions = Arc::new(positions);
@@ -117,8 +119,8 @@ impl Agent {
             outlets.push(build::printing(&config));
         }
 
-        summarise(&config, options, &hostname, &positions, listening.as_ref());
-        let settings = build::scrape(&config, options, hostname);
+        summarise(&config, &options, &hostname, &positions, listening.as_ref());
+        let settings = build::scrape(&config, &options, hostname);
         let scrape = Scrape::start(settings, jobs, outlets, positions, &registry)
             .map_err(|e| Error(format!("cannot start a thread: {e}")))?;
 
@@ -133,7 +135,9 @@ impl Agent {
         }
         let report = Arc::new(report::Whole { targets: scrape.report(), clients: statuses });
         let server = listening.map(|server| {
-            let state = server::State { report, registry: registry.clone(), config: config.to_masked_yaml() };
+            let confinement = report::confinement(&options.confinement, &registry);
+            let shown = confinement + &config.to_masked_yaml();
+            let state = server::State { report, registry: registry.clone(), config: shown };
             let (stop, stopped) = oneshot::channel::<()>();
             let serving = server.run(state, async {
                 let _ = stopped.await;
@@ -219,7 +223,7 @@ fn discover(
 /// What a person wants to see first.
 fn summarise(
     config: &Config,
-    options: Options,
+    options: &Options,
     hostname: &str,
     positions: &Positions,
     server: Option<&server::Server>,

@@ -9,6 +9,7 @@ mod error;
 mod expand;
 mod host;
 mod nearest;
+mod needs;
 mod overlay;
 mod scrape;
 mod secrets;
@@ -28,6 +29,7 @@ pub use check::{Warnings, check};
 pub use error::Error;
 pub use host::{hostname, node_name};
 pub use nearest::nearest;
+pub use needs::Needs;
 pub use scrape::{Decompression, ScrapeConfig};
 
 /// The whole file. The old `client` block is one of `clients` by the time it gets here.

@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 5] = [
 const NEIGHBOURS: [(&str, &str); 3] = [("metrics", "model"), ("agent", "config"), ("main", "cli")];
 
 /// Where a crate may be used. One that is not listed is free.
-const HOMES: [(&str, &[&str]); 22] = [
+const HOMES: [(&str, &[&str]); 25] = [
     ("axum", &["server"]),
     ("base64", &["server"]),
     ("bcrypt", &["server"]),
@@ -25,6 +25,9 @@ const HOMES: [(&str, &[&str]); 22] = [
     ("flate2", &["tail"]),
     ("gotmpl", &["stages"]),
     ("http", &["discovery"]),
+    ("landlock", &["cli"]),
+    ("seccompiler", &["cli"]),
+    ("tikv_jemalloc_ctl", &["cli"]),
     ("http_body", &["discovery"]),
     ("k8s_openapi", &["discovery"]),
     ("kube", &["discovery"]),

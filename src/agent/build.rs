@@ -18,7 +18,7 @@ use crate::{positions, push};
 /// Where the kubelet keeps pods' logs.
 const POD_LOGS: &str = "/var/log/pods";
 
-pub(super) fn positions(config: &Config, options: Options) -> positions::Config {
+pub(super) fn positions(config: &Config, options: &Options) -> positions::Config {
     positions::Config {
         filename: config.positions.filename.as_str().into(),
         ignore_invalid_yaml: config.positions.ignore_invalid_yaml,
@@ -75,7 +75,7 @@ fn compression(config: &Decompression) -> Result<Option<Compression>, String> {
     }
 }
 
-pub(super) fn scrape(config: &Config, options: Options, hostname: String) -> scrape::Config {
+pub(super) fn scrape(config: &Config, options: &Options, hostname: String) -> scrape::Config {
     let watch = &config.global.file_watch_config;
     scrape::Config {
         stdin: options.stdin.then(|| stdin_labels(config, &hostname)),

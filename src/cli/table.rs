@@ -76,13 +76,22 @@ pub(crate) const GROUPS: &[Group] = &[
     },
     Group {
         title: "Security",
-        flags: &[flag(
-            "security.seccomp",
-            Bool,
-            "true",
-            Program,
-            "have the kernel refuse system calls that are never needed",
-        )],
+        flags: &[
+            flag(
+                "security.landlock",
+                Bool,
+                "true",
+                Program,
+                "have the kernel refuse files and ports that are not needed",
+            ),
+            flag(
+                "security.seccomp",
+                Bool,
+                "true",
+                Program,
+                "have the kernel refuse system calls that are never needed",
+            ),
+        ],
     },
     Group {
         title: "Trying things out",

@@ -80,6 +80,9 @@ pub struct TargetConfig {
     /// Folders that links in a log's folder may lead to.
     #[serde(deserialize_with = "units::or_default")]
     pub link_roots: Vec<String>,
+    /// Folders that logs may be in, where the paths of a job cannot be known at the start: nothing else is read then (Landlock).
+    #[serde(deserialize_with = "units::or_default")]
+    pub read_roots: Vec<String>,
 }
 
 impl Default for TargetConfig {
@@ -91,6 +94,7 @@ impl Default for TargetConfig {
             foreign_pod_logs: false,
             logs_limit: 20_000,
             link_roots: Vec::new(),
+            read_roots: Vec::new(),
         }
     }
 }

@@ -19,6 +19,7 @@ mod failure;
 mod health;
 mod pieces;
 mod pod;
+mod reach;
 mod slim;
 mod validate;
 mod watch;
@@ -30,6 +31,7 @@ use tracing::warn;
 use super::Metrics;
 use crate::relabel::Reads;
 pub use config::Config;
+pub use reach::Reach;
 use watch::{Scope, Watch};
 
 /// The watches that `config` asks for: one per namespace, or one for all.

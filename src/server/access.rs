@@ -115,6 +115,13 @@ impl Access {
     }
 }
 
+impl Config {
+    /// All files that the server reads whenever they change: also those that a web config names.
+    pub fn files(&self) -> Vec<PathBuf> {
+        load(&self.tls(), self.web_config_file(), None).0.into_iter().map(|(path, _)| path).collect()
+    }
+}
+
 /// The files as they were before they were read, and what they say.
 fn load(tls: &Tls, web_config_file: &str, before: Option<&Users>) -> (Vec<(PathBuf, Stamp)>, Result<Door, String>) {
     if web_config_file.is_empty() {

@@ -107,7 +107,7 @@ fn take_user(access: &mut kube::Config) -> Result<(), String> {
 }
 
 /// `url` as it may be shown.
-fn without_user(url: &str) -> String {
+pub(super) fn without_user(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     // A password with a slash in it ends where the last @ is, and is not one that anybody should see.

@@ -11,17 +11,15 @@ mod safe;
 mod takeover;
 mod yaml;
 
-use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::hash::Hash;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 pub use journal::Record;
-use journal::{Journal, Known};
+use journal::{Journal, Known, KnownRef};
 pub use read_time::ReadTime;
 use read_time::ReadTimes;
 pub use takeover::take_over;
@@ -32,8 +30,14 @@ use crate::model::Position;
 /// could write down what it saw.
 const BENEFIT_OF_DOUBT: Duration = Duration::from_secs(60);
 
+/// Lines that are appended to the journal at once.
+const LINES: usize = 512;
+
 /// How long the position of a path that is gone is kept.
 const KEPT: Duration = Duration::from_secs(3600);
+
+/// Of so many paths that are gone; who makes and removes more in that time has the oldest forgotten sooner.
+const KEPT_MOST: usize = 10_000;
 
 /// Where positions are kept, as `positions` of the config says.
 #[derive(Clone, Debug)]
@@ -51,7 +55,7 @@ pub struct Config {
 pub struct Key {
     pub client: Arc<str>,
     pub job: Arc<str>,
-    pub path: PathBuf,
+    pub path: Arc<Path>,
     /// [`stable_hash`](crate::model::LabelSet::stable_hash) of the target's labels: two targets may tail one file.
     pub labels: u64,
 }
@@ -114,11 +118,11 @@ pub struct Positions {
 #[derive(Debug)]
 struct State {
     journal: Journal,
-    slots: HashMap<Key, Slot>,
-    records: BTreeMap<Slot, Entry>,
+    slots: HashMap<Arc<Key>, Slot>,
+    records: BTreeMap<Slot, Box<Entry>>,
     /// Of ten thousand logs each asks who had its path, or its file, before.
-    by_path: HashMap<PathBuf, BTreeSet<Slot>>,
-    by_file: HashMap<(u64, u64), BTreeSet<Slot>>,
+    by_path: BTreeSet<(Arc<Path>, Slot)>,
+    by_file: BTreeSet<((u64, u64), Slot)>,
     next: u32,
     /// Of Promtail's file: offsets by path (`cursor-…` keys among them) that we have no better knowledge of.
     foreign: BTreeMap<String, String>,
@@ -126,7 +130,7 @@ struct State {
 
 #[derive(Clone, Debug)]
 struct Entry {
-    key: Key,
+    key: Arc<Key>,
     saved: Option<Record>,
     times: ReadTimes,
     in_use: bool,
@@ -162,8 +166,8 @@ impl Positions {
             journal: Journal::new(path, config.read_only, read.yaml_hash),
             slots: HashMap::new(),
             records: BTreeMap::new(),
-            by_path: HashMap::new(),
-            by_file: HashMap::new(),
+            by_path: BTreeSet::new(),
+            by_file: BTreeSet::new(),
             next: 0,
             foreign: BTreeMap::new(),
         };
@@ -181,7 +185,7 @@ impl Positions {
         let mut positions = foreign.positions;
         positions.retain(|path, offset| news(path, offset));
         state.foreign = positions;
-        state.journal.restart(&state.records_to_write());
+        state.journal.restart(worth_writing(&state.records));
         let unseen_since = read.alive.map_or_else(SystemTime::now, |alive| alive - BENEFIT_OF_DOUBT);
         Ok(Self { config, state: Mutex::new(state), unseen_since })
     }
@@ -212,10 +216,10 @@ impl Positions {
         }
         // Labels, a job's name or a client's address changed: what was delivered before is not sent again. To Promtail
         // a position is the path's, whoever reads it.
-        let same_log = |e: &&Entry| (&e.key.client, &e.key.job, &e.key.path) == (&key.client, &key.job, &key.path);
-        let same_path = |e: &&Entry| e.key.path == key.path && !self.config.readers.contains(&e.key.reader());
-        let known = known.map(|slot| &state.records[&slot]).filter(|e| e.saved.is_some());
-        let orphan = |which: &dyn Fn(&&Entry) -> bool| state.orphan(&key.path, which);
+        let same_log = |e: &Entry| (&e.key.client, &e.key.job, &e.key.path) == (&key.client, &key.job, &key.path);
+        let same_path = |e: &Entry| e.key.path == key.path && !self.config.readers.contains(&e.key.reader());
+        let known = known.map(|slot| &*state.records[&slot]).filter(|e| e.saved.is_some());
+        let orphan = |which: &dyn Fn(&Entry) -> bool| state.orphan(&key.path, which);
         let before = known.or_else(|| orphan(&same_log)).or_else(|| orphan(&same_path));
         let mut saved = before.and_then(|e| e.saved).map(Record::into_saved);
         let times = before.map(|e| e.times.clone()).unwrap_or_default();
@@ -257,8 +261,8 @@ impl Positions {
         let state = self.lock();
         let same = |k: &Key| (&k.client, &k.job, k.labels) == (&key.client, &key.job, key.labels) && k.path != key.path;
         let file = |r: &Record| (r.position.file.device, r.position.file.inode) == (device, inode);
-        let slots = state.by_file.get(&(device, inode)).into_iter().flatten();
-        let there = slots.filter_map(|slot| state.records.get(slot)).filter_map(|e| Some((e, e.saved.filter(file)?)));
+        let slots = slots_of(&state.by_file, (device, inode));
+        let there = slots.filter_map(|slot| state.records.get(&slot)).filter_map(|e| Some((e, e.saved.filter(file)?)));
         there.filter(|(e, _)| same(&e.key)).map(|(_, r)| r).max_by_key(|r| r.position.offset).map(Record::into_saved)
     }
 
@@ -306,8 +310,8 @@ impl Positions {
             state.append(&[journal::Line::Yaml(hash)])?;
         }
         if state.journal.is_large() {
-            let lines = state.records_to_write();
-            state.journal.rewrite(&lines)?;
+            let State { journal, records, .. } = &mut *state;
+            journal.rewrite(worth_writing(records))?;
         }
         state.append(&[journal::Line::Alive(SystemTime::now())])?;
         let file = state.journal.take_unsynced()?;
@@ -327,40 +331,34 @@ impl State {
         }
         let slot = Slot(self.next);
         self.next += 1;
+        let key = Arc::new(key);
         self.slots.insert(key.clone(), slot);
-        self.by_path.entry(key.path.clone()).or_default().insert(slot);
-        self.records.insert(slot, Entry { key, saved: None, times: ReadTimes::default(), in_use: false });
+        self.by_path.insert((key.path.clone(), slot));
+        self.records.insert(slot, Box::new(Entry { key, saved: None, times: ReadTimes::default(), in_use: false }));
         slot
     }
 
     fn append(&mut self, lines: &[journal::Line<'_>]) -> io::Result<()> {
         if self.journal.must_rewrite() {
             lines.iter().for_each(|line| self.journal.note(line));
-            let all = self.records_to_write();
-            return self.journal.rewrite(&all);
+            return self.journal.rewrite(worth_writing(&self.records));
         }
-        // What is said of a log comes with its key the first time.
-        let mut keyed = Vec::with_capacity(lines.len());
-        for line in lines {
-            if let journal::Line::Position(slot, ..) | journal::Line::ReadTime(slot, _) = line
-                && self.journal.introduce(*slot)
-            {
-                keyed.push(journal::Line::Key(*slot, &self.records[&Slot(*slot)].key));
+        // In parts: all logs of a node may have moved at once. If one part cannot be written the journal is rewritten, from
+        // the records, with what the others say.
+        for part in lines.chunks(LINES) {
+            // What is said of a log comes with its key the first time.
+            let mut keyed = Vec::with_capacity(part.len());
+            for line in part {
+                if let journal::Line::Position(slot, ..) | journal::Line::ReadTime(slot, _) = line
+                    && self.journal.introduce(*slot)
+                {
+                    keyed.push(journal::Line::Key(*slot, &self.records[&Slot(*slot)].key));
+                }
+                keyed.push(*line);
             }
-            keyed.push(*line);
+            self.journal.append(&keyed)?;
         }
-        self.journal.append(&keyed)
-    }
-
-    fn records_to_write(&self) -> Vec<Known> {
-        let worth = self.records.iter().filter(|(_, e)| e.saved.is_some() || !e.times.is_empty());
-        let known = |(slot, e): (&Slot, &Entry)| Known {
-            slot: slot.0,
-            key: e.key.clone(),
-            record: e.saved,
-            times: e.times.clone(),
-        };
-        worth.map(known).collect()
+        Ok(())
     }
 
     fn save(&mut self, slot: Slot, record: Option<Record>) {
@@ -372,10 +370,10 @@ impl State {
         entry.saved = record;
         if before != now {
             if let Some(before) = before {
-                leave(&mut self.by_file, &before, slot);
+                self.by_file.remove(&(before, slot));
             }
             if let Some(now) = now {
-                self.by_file.entry(now).or_default().insert(slot);
+                self.by_file.insert((now, slot));
             }
         }
     }
@@ -383,21 +381,21 @@ impl State {
     fn forget(&mut self, slot: Slot) {
         self.save(slot, None);
         if let Some(entry) = self.records.remove(&slot) {
-            leave(&mut self.by_path, &entry.key.path, slot);
+            self.by_path.remove(&(entry.key.path.clone(), slot));
             self.slots.remove(&entry.key);
             self.journal.require_rewrite();
         }
     }
 
     /// The newest position of a log of this path that nobody reads (yet).
-    fn orphan(&self, path: &Path, which: &dyn Fn(&&Entry) -> bool) -> Option<&Entry> {
-        let slots = self.by_path.get(path).into_iter().flatten();
-        let records = slots.filter_map(|slot| self.records.get(slot)).filter(|e| !e.in_use && which(e));
+    fn orphan(&self, path: &Arc<Path>, which: &dyn Fn(&Entry) -> bool) -> Option<&Entry> {
+        let records = slots_of(&self.by_path, path.clone()).filter_map(|slot| self.records.get(&slot).map(Box::as_ref));
+        let records = records.filter(|e| !e.in_use && which(e));
         records.filter(|e| e.saved.is_some()).max_by_key(|e| e.saved.map(|r| r.saved))
     }
 
     fn knows(&self, path: &str) -> bool {
-        self.records.values().any(|e| e.saved.is_some() && e.key.path == Path::new(path))
+        self.records.values().any(|e| e.saved.is_some() && *e.key.path == *Path::new(path))
     }
 
     /// What Promtail would have to know: for each path the least that every client has.
@@ -424,26 +422,29 @@ impl State {
     /// renamed may be known again by its position.
     fn drop_vanished(&mut self, now: SystemTime) {
         let gone = |path: &Path| matches!(path.try_exists(), Ok(false));
-        let old = |e: &Entry| e.saved.is_none_or(|r| r.saved + KEPT < now);
-        let vanished = |e: &Entry| !e.in_use && old(e) && gone(&e.key.path);
-        let slots: Vec<Slot> = self.records.iter().filter(|(_, e)| vanished(e)).map(|(slot, _)| *slot).collect();
-        slots.into_iter().for_each(|slot| self.forget(slot));
+        let vanished = self.records.iter().filter(|(_, e)| !e.in_use && gone(&e.key.path));
+        let mut vanished: Vec<_> = vanished.map(|(slot, e)| (e.saved.map(|record| record.saved), *slot)).collect();
+        vanished.sort_unstable();
+        let too_many = vanished.len().saturating_sub(KEPT_MOST);
+        let is_old = |saved: Option<SystemTime>| saved.is_none_or(|saved| saved + KEPT < now);
+        for (i, (saved, slot)) in vanished.into_iter().enumerate() {
+            if i < too_many || is_old(saved) {
+                self.forget(slot);
+            }
+        }
         self.foreign.retain(|path, _| !path.starts_with('/') || !gone(Path::new(path)));
     }
 }
 
-/// Takes a slot out of an index.
-fn leave<K, Q>(index: &mut HashMap<K, BTreeSet<Slot>>, key: &Q, slot: Slot)
-where
-    K: Borrow<Q> + Eq + Hash,
-    Q: Eq + Hash + ?Sized,
-{
-    if let Some(slots) = index.get_mut(key) {
-        slots.remove(&slot);
-        if slots.is_empty() {
-            index.remove(key);
-        }
-    }
+/// What the journal has to say of all logs.
+fn worth_writing(records: &BTreeMap<Slot, Box<Entry>>) -> impl Iterator<Item = KnownRef<'_>> {
+    let worth = records.iter().filter(|(_, e)| e.saved.is_some() || !e.times.is_empty());
+    worth.map(|(slot, e)| KnownRef { slot: slot.0, key: &e.key, record: e.saved, times: &e.times })
+}
+
+/// The slots that an index has under this key.
+fn slots_of<K: Clone + Ord>(index: &BTreeSet<(K, Slot)>, key: K) -> impl Iterator<Item = Slot> {
+    index.range((key.clone(), Slot(0))..=(key, Slot(u32::MAX))).map(|(_, slot)| *slot)
 }
 
 #[cfg(test)]

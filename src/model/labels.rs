@@ -15,40 +15,74 @@ pub type Labels = BTreeMap<String, String>;
 #[derive(Clone)]
 pub struct LabelSet(Arc<Inner>);
 
+/// Three allocations, whatever the number of labels: a node has a set for each of its logs.
 struct Inner {
     hash: u64,
-    pairs: Box<[(Box<str>, Box<str>)]>,
+    /// Where each name and each value ends in `text`, alternately.
+    ends: Box<[u32]>,
+    text: Box<str>,
 }
 
 impl LabelSet {
     /// Of two pairs with one name the later wins.
-    pub fn new<N: Into<Box<str>>, V: Into<Box<str>>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
-        let map: BTreeMap<Box<str>, Box<str>> = pairs.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
+    pub fn new<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let mut pairs: Vec<(N, V)> = pairs.into_iter().collect();
+        // Stable, so that of one name the later pair stays behind the earlier one.
+        pairs.sort_by(|(a, _), (b, _)| a.as_ref().cmp(b.as_ref()));
         let mut hash = Xxh3::new();
-        for (name, value) in &map {
-            hash.update(name.as_bytes());
-            hash.update(&[0xff]);
-            hash.update(value.as_bytes());
-            hash.update(&[0xff]);
+        let length = pairs.iter().map(|(n, v)| n.as_ref().len() + v.as_ref().len()).sum();
+        let (mut text, mut ends) = (String::with_capacity(length), Vec::with_capacity(2 * pairs.len()));
+        for (i, (name, value)) in pairs.iter().enumerate() {
+            let (name, value) = (name.as_ref(), value.as_ref());
+            let is_last = pairs.get(i + 1).is_none_or(|(next, _)| next.as_ref() != name);
+            // Labels of 4 GiB do not exist: what they are made of is bounded far below that.
+            let Ok(end) = u32::try_from(text.len() + name.len() + value.len()) else {
+                break;
+            };
+            if !is_last {
+                continue;
+            }
+            for part in [name, value] {
+                text.push_str(part);
+                hash.update(part.as_bytes());
+                hash.update(&[0xff]);
+            }
+            ends.extend([end - value.len() as u32, end]);
         }
-        Self(Arc::new(Inner { hash: hash.digest(), pairs: map.into_iter().collect() }))
+        Self(Arc::new(Inner { hash: hash.digest(), ends: ends.into(), text: text.into() }))
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
-        let pairs = &self.0.pairs;
-        pairs.binary_search_by(|(n, _)| (**n).cmp(name)).ok().map(|i| &*pairs[i].1)
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let (known, value) = self.pair(middle);
+            match known.cmp(name) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+                std::cmp::Ordering::Equal => return Some(value),
+            }
+        }
+        None
     }
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.pairs.iter().map(|(n, v)| (&**n, &**v))
+        (0..self.len()).map(|i| self.pair(i))
+    }
+
+    fn pair(&self, index: usize) -> (&str, &str) {
+        let Inner { ends, text, .. } = &*self.0;
+        let begin = if index == 0 { 0 } else { ends[2 * index - 1] as usize };
+        let (middle, end) = (ends[2 * index] as usize, ends[2 * index + 1] as usize);
+        (&text[begin..middle], &text[middle..end])
     }
 
     pub fn len(&self) -> usize {
-        self.0.pairs.len()
+        self.0.ends.len() / 2
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.pairs.is_empty()
+        self.0.ends.is_empty()
     }
 
     /// Whether both are the very same allocation: the cheap first question on the hot path.
@@ -90,7 +124,8 @@ impl From<&Labels> for LabelSet {
 
 impl PartialEq for LabelSet {
     fn eq(&self, other: &Self) -> bool {
-        self.same(other) || (self.0.hash == other.0.hash && self.0.pairs == other.0.pairs)
+        let (a, b) = (&*self.0, &*other.0);
+        self.same(other) || (a.hash == b.hash && a.ends == b.ends && a.text == b.text)
     }
 }
 
@@ -201,6 +236,19 @@ mod tests {
         assert_eq!(a.stable_hash(), b.stable_hash());
         assert_eq!(a.get("b"), Some("3"));
         assert_eq!(a.get("c"), None);
+    }
+
+    #[test]
+    fn each_name_finds_its_value() {
+        for count in 0..20 {
+            let name = |n: usize| format!("{}{n}", ["b", "a", ""][n % 3]);
+            let set = LabelSet::new((0..count).rev().map(|n| (name(n), "v".repeat(n))));
+            assert_eq!((set.len(), set.is_empty()), (count, count == 0));
+            (0..count).for_each(|n| assert_eq!(set.get(&name(n)), Some(&*"v".repeat(n)), "{n} of {count}"));
+            assert_eq!((set.get("aa"), set.get("zz")), (None, None));
+            assert!(set.iter().is_sorted(), "{set}");
+            assert_eq!(LabelSet::new(set.iter()).stable_hash(), set.stable_hash());
+        }
     }
 
     #[test]

@@ -151,6 +151,14 @@ impl Ledger {
         state.slots.iter().skip_while(|slot| slot.sending == 0).map(|slot| slot.bytes).sum()
     }
 
+    /// Gives the room of slots back, if there are none: most logs of a node are quiet.
+    pub fn shrink(&self) {
+        let mut state = self.lock();
+        if state.slots.is_empty() {
+            state.slots = VecDeque::new();
+        }
+    }
+
     /// Whether every slot that was opened is closed.
     pub fn is_settled(&self) -> bool {
         self.lock().slots.is_empty()

@@ -14,7 +14,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Write as _};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,13 +23,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::read_time::{ReadTime, ReadTimes};
-use super::{Key, Saved, safe};
+use super::{Key, Saved, safe, yaml};
 use crate::model::{FileId, Fingerprint, Position};
 
 const HEADER: &str = "fantail-positions ";
 const VERSION: u32 = 1;
 
-/// Beyond this size the journal is written anew, without what is outdated.
+/// Beyond this size, and twice what it had when it was written last, the journal is written anew, without what is outdated.
 const LARGE: u64 = 1 << 20;
 
 /// One log's position as it is kept.
@@ -59,10 +59,18 @@ pub(super) enum Line<'k> {
 /// What there is to say of a log.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
-    pub slot: u32,
     pub key: Key,
     pub record: Option<Record>,
     pub times: ReadTimes,
+}
+
+/// The same, lent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KnownRef<'k> {
+    pub slot: u32,
+    pub key: &'k Key,
+    pub record: Option<Record>,
+    pub times: &'k ReadTimes,
 }
 
 /// What a journal says.
@@ -82,7 +90,7 @@ pub(super) fn path(positions: &Path) -> PathBuf {
 
 /// Reads a journal; lines that are torn or damaged are passed over, each costs at most what it said.
 pub(super) fn read(path: &Path) -> Result<Contents, String> {
-    let bytes = match fs::read(path) {
+    let bytes = match yaml::read_file(path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Contents::default()),
         Err(e) => return Err(e.to_string()),
@@ -101,27 +109,29 @@ pub(super) fn read(path: &Path) -> Result<Contents, String> {
         _ if bytes.len() < HEADER.len() + 2 => return Ok(Contents::default()),
         _ => return Err("it is not a journal of fantail: remove it to go on from positions.yaml".into()),
     }
-    let mut contents = Contents::default();
+    let (mut contents, mut names) = (Contents::default(), HashSet::new());
     for line in lines {
         let Some(fields) = std::str::from_utf8(line).ok().and_then(checked) else {
             continue;
         };
-        let _ = parse(fields, &mut contents);
+        let _ = parse(fields, &mut contents, &mut names);
     }
     Ok(contents)
 }
 
-fn parse(line: &str, contents: &mut Contents) -> Option<()> {
+/// `names` are those of clients and jobs: there are few, and each is kept once.
+fn parse(line: &str, contents: &mut Contents, names: &mut HashSet<Arc<str>>) -> Option<()> {
     let (kind, rest) = line.split_once(' ')?;
     let mut fields = rest.split(' ');
     let mut number = || fields.next()?.parse::<u64>().ok();
     match kind {
         "k" => {
             let (slot, labels) = (number()? as u32, number()?);
-            let names = rest.splitn(3, ' ').nth(2)?;
-            let (client, job, path): (String, String, String) = serde_json::from_str(names).ok()?;
-            let key = Key { client: Arc::from(client), job: Arc::from(job), path: path.into(), labels };
-            contents.known.insert(slot, Known { slot, key, record: None, times: ReadTimes::default() });
+            let (client, job, path): (String, String, String) =
+                serde_json::from_str(rest.splitn(3, ' ').nth(2)?).ok()?;
+            let [client, job] = [client, job].map(|name| once(names, &name));
+            let key = Key { client, job, path: Path::new(&path).into(), labels };
+            contents.known.insert(slot, Known { key, record: None, times: ReadTimes::default() });
         }
         "p" | "r" => {
             // Without its key it says nothing.
@@ -145,6 +155,14 @@ fn parse(line: &str, contents: &mut Contents) -> Option<()> {
     Some(())
 }
 
+fn once(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
+    names.get(name).cloned().unwrap_or_else(|| {
+        let new: Arc<str> = name.into();
+        names.insert(new.clone());
+        new
+    })
+}
+
 /// The line less its checksum, if that is right.
 fn checked(line: &str) -> Option<&str> {
     let (fields, sum) = line.rsplit_once(' ')?;
@@ -161,6 +179,8 @@ pub(super) struct Journal {
     read_only: bool,
     file: Option<File>,
     size: u64,
+    /// Beyond this size it is written anew.
+    large: u64,
     /// Slots whose key stands in the file.
     introduced: HashSet<u32>,
     /// The file does not say all that it should: it is to be written as a whole.
@@ -176,6 +196,7 @@ impl Journal {
             read_only,
             file: None,
             size: 0,
+            large: LARGE,
             introduced: HashSet::new(),
             rewrite: true,
             yaml_hash,
@@ -184,7 +205,7 @@ impl Journal {
     }
 
     /// Begins a run with a clean file; if that cannot be written now, the first append tries again.
-    pub fn restart(&mut self, known: &[Known]) {
+    pub fn restart<'k>(&mut self, known: impl Iterator<Item = KnownRef<'k>>) {
         let _ = self.rewrite(known);
     }
 
@@ -197,7 +218,7 @@ impl Journal {
     }
 
     pub fn is_large(&self) -> bool {
-        self.size > LARGE || self.rewrite
+        self.size > self.large || self.rewrite
     }
 
     pub fn yaml_hash(&self) -> Option<u64> {
@@ -233,19 +254,21 @@ impl Journal {
     }
 
     /// Replaces the file by one that says only what holds now.
-    pub fn rewrite(&mut self, known: &[Known]) -> io::Result<()> {
+    pub fn rewrite<'k>(&mut self, known: impl Iterator<Item = KnownRef<'k>>) -> io::Result<()> {
         if self.read_only {
             return Ok(());
         }
         self.rewrite = true;
         let mut text = format!("{HEADER}{VERSION}\n");
         write_line(&mut text, &Line::Alive(SystemTime::now()));
-        for Known { slot, key, record, times } in known {
-            write_line(&mut text, &Line::Key(*slot, key));
+        let mut introduced = HashSet::new();
+        for KnownRef { slot, key, record, times } in known {
+            introduced.insert(slot);
+            write_line(&mut text, &Line::Key(slot, key));
             if let Some(record) = record {
-                write_line(&mut text, &Line::Position(*slot, *record, None));
+                write_line(&mut text, &Line::Position(slot, record, None));
             }
-            times.iter().for_each(|time| write_line(&mut text, &Line::ReadTime(*slot, *time)));
+            times.iter().for_each(|time| write_line(&mut text, &Line::ReadTime(slot, *time)));
         }
         if let Some(hash) = self.yaml_hash {
             write_line(&mut text, &Line::Yaml(hash));
@@ -255,9 +278,10 @@ impl Journal {
             // Of the rename itself; not every file system can.
             let _ = File::open(dir).and_then(|dir| dir.sync_all());
         }
-        self.introduced = known.iter().map(|known| known.slot).collect();
+        self.introduced = introduced;
         self.file = Some(file);
         self.size = text.len() as u64;
+        self.large = LARGE.max(2 * self.size);
         self.rewrite = false;
         self.unsynced = false;
         Ok(())

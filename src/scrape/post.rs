@@ -4,7 +4,7 @@
 mod inbox;
 mod mailbox;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ pub(super) enum Command {
 #[derive(Clone, Debug)]
 pub(super) struct Assignment {
     pub log: u64,
-    pub path: PathBuf,
+    pub path: Arc<Path>,
     pub target: Arc<Target>,
     /// Where its files may be.
     pub fence: Arc<Fence>,

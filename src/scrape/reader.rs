@@ -79,14 +79,14 @@ pub(super) struct Reader {
     scout: Arc<Inbox>,
     status: Arc<Status>,
     desk: Desk,
-    tailers: BTreeMap<u64, Tailer>,
+    tailers: BTreeMap<u64, Box<Tailer>>,
     /// When each is to be looked at; entries that its tailer does not agree with are outdated.
     schedule: BinaryHeap<Reverse<(Instant, u64)>>,
     /// Those that have something on its way.
     unsettled: BTreeSet<u64>,
     blocked: BTreeSet<u64>,
     /// Read to their end, waiting for the last answers.
-    ending: BTreeMap<u64, Tailer>,
+    ending: BTreeMap<u64, Box<Tailer>>,
     /// Files that could not be opened, to be tried again.
     waiting: BTreeMap<u64, Waiting>,
     /// What is to be opened or looked at, when there is time.
@@ -267,6 +267,7 @@ impl Reader {
                         tailer.note_progress();
                     }
                     tailer.interval = self.config.pause(tailer.interval, now - tailer.last_lines);
+                    tailer.ledger.shrink();
                     self.rest(log, now);
                 }
                 Turn::Blocked => {

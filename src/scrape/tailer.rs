@@ -2,7 +2,7 @@
 
 mod chunk;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ const LONGEST_FAREWELL: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub(super) struct Tailer {
     pub id: u64,
-    pub path: PathBuf,
+    pub path: Arc<Path>,
     pub source: Source,
     pub ledger: Arc<Ledger>,
     pub slot: Option<Slot>,

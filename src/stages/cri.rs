@@ -59,8 +59,8 @@ pub(super) struct Cri {
     logs: Slab<Log>,
     /// Where each is by the labels of its lines.
     by_labels: LabelMap<usize>,
-    /// How many there are of each log.
-    of_log: HashMap<u64, usize>,
+    /// Which of them are of each log.
+    of_log: HashMap<u64, Vec<usize>>,
     /// Counts the lookups, so that what was not asked for long is known.
     lookups: u64,
     /// Where that of the last line is: that of the next, nearly always.
@@ -91,17 +91,18 @@ impl Wanted {
 #[derive(Debug)]
 struct Log {
     labels: LabelSet,
-    log: u64,
     looked_up: u64,
     streams: [Stream; 2],
 }
 
-#[derive(Debug)]
+/// There is one for each log of a node: it is small while no part of a line waits.
+#[derive(Debug, Default)]
 struct Stream {
-    labels: LabelSet,
+    /// Made when its first line comes: most logs have one of the two streams.
+    labels: Option<LabelSet>,
     /// The last time that could be read; one that cannot becomes this plus a nanosecond.
     last: Option<i64>,
-    partial: Option<Partial>,
+    partial: Option<Box<Partial>>,
 }
 
 #[derive(Debug)]
@@ -158,14 +159,13 @@ impl Cri {
             self.last = match self.by_labels.get(labels) {
                 Some(known) => *known,
                 None => {
-                    if self.of_log.get(&log).is_some_and(|count| *count >= MAX_LABEL_SETS) {
+                    if self.of_log.get(&log).is_some_and(|places| places.len() >= MAX_LABEL_SETS) {
                         self.forget_half(log);
                     }
-                    let new = |name| Stream { labels: labels.with("stream", name), last: None, partial: None };
-                    let (labels_of, streams) = (labels.clone(), STREAMS.map(new));
-                    let place = self.logs.insert(Log { labels: labels_of, log, looked_up: 0, streams });
+                    let streams = [Stream::default(), Stream::default()];
+                    let place = self.logs.insert(Log { labels: labels.clone(), looked_up: 0, streams });
                     self.by_labels.insert(labels.clone(), place);
-                    *self.of_log.entry(log).or_default() += 1;
+                    self.of_log.entry(log).or_default().push(place);
                     place
                 }
             };
@@ -177,24 +177,24 @@ impl Cri {
     /// Forgets those sets of labels of a log that were not seen for longest, but not where a part waits: of these there are
     /// `max_partial_lines`. What is forgotten is the last time, which only a line whose own cannot be read asks for.
     fn forget_half(&mut self, log: u64) {
-        let idle = |l: &Log| l.log == log && l.streams.iter().all(|stream| stream.partial.is_none());
-        let mut seen: Vec<u64> = self.logs.iter().filter(|(_, l)| idle(l)).map(|(_, l)| l.looked_up).collect();
+        let Some(places) = self.of_log.get_mut(&log) else {
+            return;
+        };
+        let idle = |l: &Log| l.streams.iter().all(|stream| stream.partial.is_none());
+        let of = places.iter().map(|place| &self.logs[*place]);
+        let mut seen: Vec<u64> = of.filter(|l| idle(l)).map(|l| l.looked_up).collect();
         seen.sort_unstable();
         let Some(limit) = seen.get(seen.len() / 2).copied() else {
             return;
         };
-        let before = self.logs.len();
-        let by_labels = &mut self.by_labels;
-        self.logs.retain(|_, l| {
+        places.retain(|place| {
+            let l = &self.logs[*place];
             let stays = !idle(l) || l.looked_up > limit;
             if !stays {
-                by_labels.remove(&l.labels);
+                self.by_labels.remove(&self.logs.remove(*place).labels);
             }
             stays
         });
-        if let Some(count) = self.of_log.get_mut(&log) {
-            *count -= before - self.logs.len();
-        }
     }
 
     /// All partial lines are let go as they are: more streams wait than may.
@@ -250,14 +250,15 @@ impl Stage for Cri {
         let stream = self.stream(&work.entry.labels, work.entry.origin.log, index);
         work.entry.timestamp = time.or(stream.last.map(|last| last + 1)).unwrap_or(work.entry.timestamp);
         stream.last = time.or(stream.last.map(|last| last + 1));
-        work.entry.labels = stream.labels.clone();
+        let labels = stream.labels.get_or_insert_with(|| work.entry.labels.with("stream", STREAMS[index]));
+        work.entry.labels = labels.clone();
         work.entry.line = skip(std::mem::take(&mut work.entry.line), content);
 
         match (stream.partial.take(), since) {
             (None, None) => Flow::Pass,
             (None, Some(since)) => {
                 let (work, kept) = work.keep();
-                let mut held = Partial { work, since, too_long: false };
+                let mut held = Box::new(Partial { work, since, too_long: false });
                 held.shorten(cut);
                 stream.partial = Some(held);
                 self.partials += 1;
@@ -297,15 +298,11 @@ impl Stage for Cri {
         match due {
             // The rest of these will never come: what there is of the line is better than nothing of it.
             Due::Log(log) => {
-                self.of_log.remove(&log);
-                let by_labels = &mut self.by_labels;
-                self.logs.retain(|_, l| {
-                    if l.log == log {
-                        by_labels.remove(&l.labels);
-                        released.extend(l.streams.iter_mut().filter_map(|s| s.partial.take()).map(|p| p.work));
-                    }
-                    l.log != log
-                });
+                for place in self.of_log.remove(&log).unwrap_or_default() {
+                    let log = self.logs.remove(place);
+                    self.by_labels.remove(&log.labels);
+                    released.extend(log.streams.into_iter().filter_map(|s| s.partial).map(|p| p.work));
+                }
             }
             Due::At(now) if self.next_due.is_some_and(|due| due <= now) => {
                 self.next_due = None;
@@ -324,8 +321,10 @@ impl Stage for Cri {
             }
             Due::At(_) => {}
             Due::Unread(log, now) => {
-                let streams = self.logs.iter_mut().filter(|(_, l)| l.log == log).flat_map(|(_, l)| &mut l.streams);
-                streams.filter_map(|s| s.partial.as_mut()).for_each(|partial| partial.since = now);
+                for place in self.of_log.get(&log).into_iter().flatten() {
+                    let waiting = self.logs[*place].streams.iter_mut().filter_map(|s| s.partial.as_mut());
+                    waiting.for_each(|partial| partial.since = now);
+                }
             }
         }
         self.partials -= released.len() - first;

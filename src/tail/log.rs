@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -77,7 +77,7 @@ pub enum Look {
 
 #[derive(Debug)]
 pub struct Log {
-    path: PathBuf,
+    path: Arc<Path>,
     options: Options,
     folders: Arc<Folders>,
     fence: Arc<Fence>,
@@ -102,12 +102,12 @@ pub struct Log {
 impl Log {
     #[cfg(test)]
     pub fn open(path: &Path, resume: Resume, options: Options) -> io::Result<Self> {
-        Self::open_among(path, resume, options, &Arc::default(), &Arc::default())
+        Self::open_among(&path.into(), resume, options, &Arc::default(), &Arc::default())
     }
 
     /// Opens one of many logs, which share what they know of their folders.
     pub fn open_among(
-        path: &Path,
+        path: &Arc<Path>,
         resume: Resume,
         options: Options,
         folders: &Arc<Folders>,
@@ -149,7 +149,7 @@ impl Log {
         }
         add_live(&mut generations, 0, live);
         Ok(Self {
-            path: path.into(),
+            path: path.clone(),
             options,
             folders: folders.clone(),
             fence: fence.clone(),

@@ -107,17 +107,17 @@ mod tests {
     fn target(name: &str) -> Arc<Target> {
         Arc::new(Target {
             job: "job".into(),
-            discovered: Default::default(),
             labels: LabelSet::new([("app", name)]),
             path: "/logs/*.log".into(),
             exclude: None,
             defaulted: false,
+            is_of_pod: false,
             owner: None,
         })
     }
 
     fn add(log: u64, name: &str) -> Command {
-        let path = format!("/logs/{log}.log").into();
+        let path = std::path::PathBuf::from(format!("/logs/{log}.log")).into();
         Command::Add(Assignment {
             log,
             path,

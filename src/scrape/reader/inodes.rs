@@ -1,55 +1,50 @@
 //! Which logs have which files, so that for each file that is opened not all logs have to be asked.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
+
+/// Device and inode.
+type File = (u64, u64);
 
 /// May know of files that a log has let go of: whoever asks looks at the log itself.
 #[derive(Debug, Default)]
 pub(super) struct Inodes {
-    logs: HashMap<(u64, u64), Vec<u64>>,
-    files: HashMap<u64, Vec<(u64, u64)>>,
+    logs: BTreeSet<(File, u64)>,
+    files: BTreeSet<(u64, File)>,
 }
 
 impl Inodes {
     /// The log has these files as well; of what it has had, what it does not know any more is forgotten now and then.
-    pub fn add(&mut self, log: u64, new: Vec<(u64, u64)>, knows: impl Fn((u64, u64)) -> bool) {
+    pub fn add(&mut self, log: u64, new: Vec<File>, knows: impl Fn(File) -> bool) {
         if new.is_empty() {
             return;
         }
-        let files = self.files.entry(log).or_default();
-        if files.len() >= 32 {
-            let (kept, gone) = std::mem::take(files).into_iter().partition(|file| knows(*file));
-            *files = kept;
-            for file in gone {
-                forget(&mut self.logs, file, log);
-            }
+        if self.files_of(log).count() >= 32 {
+            let gone: Vec<File> = self.files_of(log).filter(|file| !knows(*file)).collect();
+            gone.into_iter().for_each(|file| self.forget(log, file));
         }
-        let files = self.files.entry(log).or_default();
         for file in new {
-            if !files.contains(&file) {
-                files.push(file);
-                self.logs.entry(file).or_default().push(log);
-            }
+            self.files.insert((log, file));
+            self.logs.insert((file, log));
         }
     }
 
     /// The logs that may have this file.
-    pub fn of(&self, file: (u64, u64)) -> &[u64] {
-        self.logs.get(&file).map_or(&[], Vec::as_slice)
+    pub fn of(&self, file: File) -> impl Iterator<Item = u64> {
+        self.logs.range((file, 0)..=(file, u64::MAX)).map(|(_, log)| *log)
     }
 
     pub fn remove(&mut self, log: u64) {
-        for file in self.files.remove(&log).unwrap_or_default() {
-            forget(&mut self.logs, file, log);
-        }
+        let files: Vec<File> = self.files_of(log).collect();
+        files.into_iter().for_each(|file| self.forget(log, file));
     }
-}
 
-fn forget(logs: &mut HashMap<(u64, u64), Vec<u64>>, file: (u64, u64), log: u64) {
-    if let Some(of) = logs.get_mut(&file) {
-        of.retain(|l| *l != log);
-        if of.is_empty() {
-            logs.remove(&file);
-        }
+    fn files_of(&self, log: u64) -> impl Iterator<Item = File> {
+        self.files.range((log, (0, 0))..=(log, (u64::MAX, u64::MAX))).map(|(_, file)| *file)
+    }
+
+    fn forget(&mut self, log: u64, file: File) {
+        self.files.remove(&(log, file));
+        self.logs.remove(&(file, log));
     }
 }
 
@@ -64,9 +59,10 @@ mod tests {
         for n in 0..10_000 {
             inodes.add(2, vec![(1, n), (7, 7)], |file| file == (7, 7) || file.1 + 8 > n);
         }
-        assert!(inodes.files[&2].len() <= 40 && inodes.logs.len() <= 40);
-        assert_eq!((inodes.of((7, 7)), inodes.of((1, 9_999)), inodes.of((1, 0))), (&[1, 2][..], &[2][..], &[][..]));
+        assert!(inodes.files_of(2).count() <= 40 && inodes.logs.len() <= 40);
+        let of = |inodes: &Inodes, file| inodes.of(file).collect::<Vec<u64>>();
+        assert_eq!([of(&inodes, (7, 7)), of(&inodes, (1, 9_999)), of(&inodes, (1, 0))], [vec![1, 2], vec![2], vec![]]);
         inodes.remove(2);
-        assert_eq!((inodes.of((7, 7)), inodes.logs.len()), (&[1][..], 1));
+        assert_eq!((of(&inodes, (7, 7)), inodes.logs.len(), inodes.files.len()), (vec![1], 1, 1));
     }
 }

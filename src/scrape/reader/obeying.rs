@@ -16,7 +16,16 @@ impl Reader {
             },
             Command::Stdin(log, pipe, target) => {
                 let labels = target.labels.clone();
-                self.begin(log, "stdin".into(), Source::Stdin(pipe), None, target, labels, 0, now);
+                self.begin(
+                    log,
+                    std::path::Path::new("stdin").into(),
+                    Source::Stdin(pipe),
+                    None,
+                    target,
+                    labels,
+                    0,
+                    now,
+                );
             }
             Command::Relabel(log, target) => {
                 if let Some(waiting) = self.waiting.get_mut(&log) {

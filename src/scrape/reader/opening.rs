@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -87,7 +87,7 @@ impl Reader {
     pub(super) fn begin(
         &mut self,
         log: u64,
-        path: PathBuf,
+        path: Arc<Path>,
         source: Source,
         place: Option<(Slot, Option<Position>)>,
         target: Arc<Target>,
@@ -123,7 +123,7 @@ impl Reader {
         };
         tailer.note_progress();
         self.status.set_file(self.index, log, file(&tailer, &self.client));
-        self.tailers.insert(log, tailer);
+        self.tailers.insert(log, Box::new(tailer));
         self.schedule.push(Reverse((now, log)));
     }
 
@@ -135,7 +135,7 @@ impl Reader {
         };
         let file = (meta.dev(), meta.ino());
         for log in self.inodes.of(file) {
-            let Some(tailer) = self.tailers.get(log).or(self.ending.get(log)) else {
+            let Some(tailer) = self.tailers.get(&log).or(self.ending.get(&log)) else {
                 continue;
             };
             let Source::File(log) = &tailer.source else {

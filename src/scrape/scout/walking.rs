@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Known, Scout, Tracked};
+use crate::scrape::SHARE;
 use crate::scrape::ownership::Gate;
 use crate::scrape::post::{Assignment, Command, Event};
 use crate::scrape::unread::{Unread, Why};
@@ -22,7 +23,7 @@ impl Scout {
         self.tracked.values_mut().for_each(|t| t.dirty = true);
         let next = self.walk_dirty();
         let mut wanted: BTreeSet<PathBuf> = self.tracked.values().flat_map(|t| t.directories.iter().cloned()).collect();
-        wanted.extend(self.names.keys().cloned());
+        wanted.extend(self.names.directories().cloned());
         self.watch.retain(&wanted);
         next
     }
@@ -69,7 +70,11 @@ impl Scout {
             unread.add(&path, Why::Cut(why));
         }
         found.errors.iter().for_each(|(path, error)| unread.add(path, Why::Denied(error.clone())));
-        tracked.directories = found.directories;
+        if tracked.directories != found.directories {
+            self.places.remove(id, &tracked.directories);
+            self.places.add(id, &found.directories);
+            tracked.directories = found.directories;
+        }
         if let Some(exclude) = &tracked.exclude {
             found.skipped.retain(|path, _| !exclude.matches(path));
             found.files.retain(|file| {
@@ -86,16 +91,17 @@ impl Scout {
         }
         found.skipped.iter().for_each(|(path, skip)| unread.add(path, Why::Skipped(*skip)));
         // Between a rename and the new file the older generation stands alone; whose it is is known all the same.
-        let lives: BTreeSet<PathBuf> = found.files.iter().chain(tracked.files.keys()).cloned().collect();
+        let known = tracked.files.keys().map(AsRef::as_ref);
+        let lives: BTreeSet<&Path> = found.files.iter().map(PathBuf::as_path).chain(known).collect();
         let elders: BTreeMap<&PathBuf, PathBuf> =
             found.files.iter().filter_map(|f| Some((f, rotation_of(f, &lives)?))).collect();
         let olders: BTreeSet<&PathBuf> = elders.values().collect();
         let mut new = Vec::new();
         let mut back = Vec::new();
         for file in found.files.iter().filter(|f| !elders.contains_key(f)) {
-            match tracked.files.get(file) {
+            match tracked.files.get(file.as_path()) {
                 Some(log) => back.extend(self.logs.get(log).is_some_and(|k| !k.away.is_empty()).then_some(*log)),
-                None => new.push((file.clone(), olders.contains(file))),
+                None => new.push((Arc::<Path>::from(file.as_path()), olders.contains(file))),
             }
         }
         for log in back {
@@ -105,19 +111,30 @@ impl Scout {
         let mut leaving = if new.is_empty() { HashMap::new() } else { self.leaving(job) };
         for (path, from_oldest) in new {
             let heir = leaving.remove(&path);
+            if let Some(limit) = self.limit_reached(id).filter(|_| heir.is_none()) {
+                unread.add(&path, Why::Beyond(limit));
+                continue;
+            }
             self.begin(id, path, from_oldest, heir, &fence);
         }
         self.note_unread(id, unread);
     }
 
+    /// How many logs this target has, if it may not have another.
+    fn limit_reached(&self, id: u64) -> Option<usize> {
+        let (most, own) = (self.config.logs, self.tracked.get(&id)?.files.len());
+        let limit = if own < SHARE { most } else { most - most / 4 };
+        (self.logs.len() >= limit).then_some(own)
+    }
+
     /// Logs of targets that are gone, not finished yet.
-    fn leaving(&self, job: usize) -> HashMap<PathBuf, u64> {
+    fn leaving(&self, job: usize) -> HashMap<Arc<Path>, u64> {
         let leaving = self.logs.iter().filter(|(_, known)| known.tracked.is_none() && known.job == job);
         leaving.map(|(log, known)| (known.path.clone(), *log)).collect()
     }
 
     /// `heir` is a log of this path whose target is gone.
-    pub(super) fn begin(&mut self, id: u64, path: PathBuf, from_oldest: bool, heir: Option<u64>, fence: &Arc<Fence>) {
+    pub(super) fn begin(&mut self, id: u64, path: Arc<Path>, from_oldest: bool, heir: Option<u64>, fence: &Arc<Fence>) {
         let Some(tracked) = self.tracked.get_mut(&id) else {
             return;
         };
@@ -133,11 +150,11 @@ impl Scout {
         self.next += 1;
         tracked.files.insert(path.clone(), log);
         // Behind a link, rotation shows where the file is.
-        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         let place = real.parent().zip(real.file_name()).map(|(dir, name)| (dir.to_path_buf(), name.to_os_string()));
         if let Some((dir, name)) = &place {
             self.watch.add(dir);
-            self.names.entry(dir.clone()).or_default().push((name.clone(), log));
+            self.names.add(dir, name, log);
         }
         self.logs.insert(log, Known { path: path.clone(), job, tracked: Some(id), place, away: BTreeSet::new() });
         self.tell(|| {
@@ -168,13 +185,8 @@ impl Scout {
         if let Some(tracked) = known.tracked.and_then(|id| self.tracked.get_mut(&id)) {
             tracked.files.remove(&known.path);
         }
-        if let Some((dir, _)) = known.place
-            && let Some(logs) = self.names.get_mut(&dir)
-        {
-            logs.retain(|(_, l)| *l != log);
-            if logs.is_empty() {
-                self.names.remove(&dir);
-            }
+        if let Some((dir, name)) = known.place {
+            self.names.remove(&dir, &name, log);
         }
         if self.config.stdin.is_some() {
             self.inbox.send(Event::Stop(Duration::from_secs(30)));
@@ -212,11 +224,11 @@ fn rest_after(begun: Instant, now: Instant) -> Option<Instant> {
 }
 
 /// The live file among `files` of which `file` is an older generation.
-fn rotation_of(file: &Path, files: &BTreeSet<PathBuf>) -> Option<PathBuf> {
+fn rotation_of(file: &Path, files: &BTreeSet<&Path>) -> Option<PathBuf> {
     let name = file.file_name()?;
     let text = name.to_str()?;
     let ends = text.char_indices().filter(|(_, c)| matches!(c, '.' | '-')).map(|(i, _)| &text[..i]);
     ends.filter(|live| !live.is_empty() && is_rotation(live.as_ref(), name))
         .map(|live| file.with_file_name(live))
-        .find(|live| files.contains(live))
+        .find(|live| files.contains(live.as_path()))
 }

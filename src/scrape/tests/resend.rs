@@ -89,6 +89,7 @@ impl Machine {
             deleted_files_limit: 1 << 30,
             pod_logs: None,
             older_files: 1000,
+            logs: 1000,
             link_roots: Vec::new(),
             dry_run: false,
             stdin: None,
@@ -112,17 +113,23 @@ impl Machine {
         let path = self.dir.path("0.log");
         let target = Target {
             job: "job".into(),
-            discovered: Default::default(),
             labels: LabelSet::new([("app", "a")]),
             path: path.display().to_string(),
             exclude: None,
             defaulted: false,
+            is_of_pod: false,
             owner: None,
         };
         // The log's number is another in each run, as it is in life.
         let log = 10 + self.runs as u64;
-        let assignment =
-            Assignment { log, path, target: target.into(), fence: Default::default(), job: 0, from_oldest: false };
+        let assignment = Assignment {
+            log,
+            path: path.into(),
+            target: target.into(),
+            fence: Default::default(),
+            job: 0,
+            from_oldest: false,
+        };
         mailbox.send(Command::Add(assignment));
         Run { reader, mailbox, positions, batches, unanswered: Vec::new() }
     }

@@ -3,6 +3,7 @@ mod traps;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::path::PathBuf;
 
 use super::*;
 

@@ -31,6 +31,10 @@ server:
   # A node without a pod to read is ready as well.
   health_check_target: false
   {{- end }}
+  {{- if not (hasKey $given "http_pages") }}
+  # Probes and metrics for everybody; the other pages are reached with `kubectl port-forward`.
+  http_pages: loopback
+  {{- end }}
   {{- with $server }}
   {{- . | nindent 2 }}
   {{- end }}

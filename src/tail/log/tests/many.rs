@@ -53,14 +53,14 @@ fn a_thousand_logs_of_one_folder_list_it_once() {
     let folders = Arc::new(Folders::default());
     for n in 0..1_000 {
         let path = d.path(&format!("{n}.log"));
-        Log::open_among(&path, Resume::Since(SystemTime::now()), Options::default(), &folders, &Arc::default())
+        Log::open_among(&path.into(), Resume::Since(SystemTime::now()), Options::default(), &folders, &Arc::default())
             .expect("opened");
     }
     assert_eq!(folders.listed(), 1);
     d.rename("7.log", "7.log.1");
     d.append("7.log", "y\n");
     let log = Log::open_among(
-        &d.path("7.log"),
+        &d.path("7.log").into(),
         Resume::Since(SystemTime::UNIX_EPOCH),
         Options::default(),
         &folders,

@@ -83,6 +83,48 @@ fn every_dashboard_is_on_the_page_with_its_uid() {
     assert_eq!(named, found);
 }
 
+#[test]
+fn panels_say_what_they_show_in_which_unit_and_cover_no_other() {
+    let dashboards: Vec<serde_json::Value> = fs::read_dir(root().join("manifests/helm/fantail/files/dashboards"))
+        .expect("dashboards are there")
+        .map(|entry| fs::read_to_string(entry.expect("it can be read").path()).expect("a file"))
+        .map(|text| serde_json::from_str(&text).expect("JSON"))
+        .collect();
+    let uids: Vec<&str> = dashboards.iter().filter_map(|dashboard| dashboard["uid"].as_str()).collect();
+    assert_eq!(uids.len(), 3);
+    for dashboard in &dashboards {
+        let title = dashboard["title"].as_str().expect("a title");
+        assert!(dashboard["tags"].as_array().is_some_and(|tags| tags.contains(&"fantail".into())), "{title}: tags");
+        let links = dashboard["links"].as_array().expect("links");
+        assert!(!links.is_empty(), "{title} leads nowhere");
+        for url in links.iter().filter_map(|link| link["url"].as_str()).filter(|url| !url.is_empty()) {
+            let uid = url.trim_start_matches("/d/").split('?').next().unwrap_or_default();
+            assert!(uids.contains(&uid), "{title}: a link to nothing: {url}");
+        }
+        let (mut ids, mut covered) = (BTreeSet::new(), BTreeSet::new());
+        for panel in dashboard["panels"].as_array().expect("panels") {
+            let what = format!("{title}, {}", panel["title"]);
+            assert!(ids.insert(panel["id"].as_u64().expect("an id")), "{what}: the id is taken");
+            let side = |name: &str| panel["gridPos"][name].as_u64().expect("a number");
+            assert!(side("x") + side("w") <= 24, "{what}: wider than the page");
+            for cell in (side("x")..side("x") + side("w")).flat_map(|x| (0..side("h")).map(move |dy| (x, dy))) {
+                assert!(covered.insert((cell.0, side("y") + cell.1)), "{what}: it covers another panel");
+            }
+            if panel["type"] == "row" {
+                continue;
+            }
+            assert!(panel["description"].as_str().is_some_and(|text| !text.is_empty()), "{what}: no description");
+            let unit = &panel["fieldConfig"]["defaults"]["unit"];
+            assert!(panel["type"] == "logs" || unit.is_string(), "{what}: no unit");
+            let source = &panel["datasource"]["uid"];
+            assert!(["${prometheus}", "${loki}"].contains(&source.as_str().unwrap_or_default()), "{what}: {source}");
+            for target in panel["targets"].as_array().expect("targets") {
+                assert_eq!(&target["datasource"]["uid"], source, "{what}: a target of another data source");
+            }
+        }
+    }
+}
+
 /// The cells of each row of the first table behind this heading.
 fn rows(heading: &str) -> Vec<Vec<String>> {
     let page = read("docs/prometheus.md");

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::metrics::Registry;
 use crate::model::{Update, Vital};
 use crate::positions::{Lock, Positions};
+use crate::relabel::Reads;
 use crate::scrape::Scrape;
 use crate::{config, discovery, push, server};
 
@@ -26,12 +27,14 @@ use crate::{config, discovery, push, server};
 const STOP_WITHIN: Duration = Duration::from_secs(25);
 
 /// How this run differs from a plain one.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Entries are printed, nothing is sent, no position is written.
     pub dry_run: bool,
     /// Lines come from standard input.
     pub stdin: bool,
+    /// What the kernel keeps the process from: the wall's name, and what it comes to.
+    pub confinement: Vec<(&'static str, String)>,
 }
 
 /// Why the agent could not start.
@@ -82,11 +85,12 @@ impl Agent {
         let environment = |name: &str| std::env::var(name).ok();
         let hostname = config::hostname(&environment);
         let node: Arc<str> = config::node_name(&environment).into();
-        let kept = build::positions(&config, options);
+        let kept = build::positions(&config, &options);
         let lock = Positions::take(&kept).map_err(|e| Error(e.to_string()))?;
         let positions = Positions::open(kept).map_err(|e| Error(e.to_string()))?;
         let positions = Arc::new(positions);
         let jobs = build::jobs(&config).map_err(Error)?;
+        let reads = jobs.iter().map(|job| job.rules.reads()).collect();
         let listening = match config.server.disable {
             true => None,
             false => match server::Server::bind(&config.server).await {
@@ -115,8 +119,8 @@ impl Agent {
             outlets.push(build::printing(&config));
         }
 
-        summarise(&config, options, &hostname, &positions, listening.as_ref());
-        let settings = build::scrape(&config, options, hostname);
+        summarise(&config, &options, &hostname, &positions, listening.as_ref());
+        let settings = build::scrape(&config, &options, hostname);
         let scrape = Scrape::start(settings, jobs, outlets, positions, &registry)
             .map_err(|e| Error(format!("cannot start a thread: {e}")))?;
 
@@ -131,7 +135,9 @@ impl Agent {
         }
         let report = Arc::new(report::Whole { targets: scrape.report(), clients: statuses });
         let server = listening.map(|server| {
-            let state = server::State { report, registry: registry.clone(), config: config.to_masked_yaml() };
+            let confinement = report::confinement(&options.confinement, &registry);
+            let shown = confinement + &config.to_masked_yaml();
+            let state = server::State { report, registry: registry.clone(), config: shown };
             let (stop, stopped) = oneshot::channel::<()>();
             let serving = server.run(state, async {
                 let _ = stopped.await;
@@ -144,7 +150,7 @@ impl Agent {
         });
         let discovery = match options.stdin {
             true => Vec::new(),
-            false => discover(&config, &node, &registry, &scrape),
+            false => discover(&config, reads, &node, &registry, &scrape),
         };
         Ok(Self { scrape, pushes, stop_pushes, server, _discovery: discovery, _lock: lock })
     }
@@ -186,13 +192,19 @@ impl Agent {
 }
 
 /// A loop per job that tells the scrape what there is.
-fn discover(config: &Config, node: &Arc<str>, registry: &Registry, scrape: &Scrape) -> Vec<JoinHandle<()>> {
+fn discover(
+    config: &Config,
+    reads: Vec<Reads>,
+    node: &Arc<str>,
+    registry: &Registry,
+    scrape: &Scrape,
+) -> Vec<JoinHandle<()>> {
     let metrics = discovery::Metrics::register(registry);
     let mut tasks = Vec::new();
-    for job in &config.scrape_configs {
+    for (job, reads) in config.scrape_configs.iter().zip(reads) {
         let (sender, mut updates) = mpsc::channel::<Update>(64);
         let name = Arc::from(job.job_name.as_str());
-        let run = discovery::run(name, job.discovery(), node.clone(), metrics.clone(), sender);
+        let run = discovery::run(name, job.discovery(), node.clone(), reads, metrics.clone(), sender);
         tasks.push(tokio::spawn(async {
             let _vital = Vital;
             run.await;
@@ -211,7 +223,7 @@ fn discover(config: &Config, node: &Arc<str>, registry: &Registry, scrape: &Scra
 /// What a person wants to see first.
 fn summarise(
     config: &Config,
-    options: Options,
+    options: &Options,
     hostname: &str,
     positions: &Positions,
     server: Option<&server::Server>,

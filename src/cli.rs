@@ -3,6 +3,7 @@
 mod descriptors;
 mod flags;
 mod help;
+mod landlock;
 mod logging;
 mod panics;
 mod seccomp;
@@ -13,6 +14,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use flags::Flags;
+use tikv_jemalloc_ctl::background_thread;
 
 use crate::agent;
 use crate::config::{self, Config, Loaded, Request};
@@ -82,12 +84,10 @@ fn start(flags: &Flags, config: Config, warnings: &[String]) -> ExitCode {
         tracing::warn!("{warning}");
     }
     descriptors::raise();
-    if flags.on("security.seccomp") {
-        seccomp::install();
-    }
+    let confinement = confine(flags, &config);
     // Whoever comes first decides for the whole process; nobody else installs one.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let options = agent::Options { dry_run: flags.on("dry-run"), stdin: config.target_config.stdin };
+    let options = agent::Options { dry_run: flags.on("dry-run"), stdin: config.target_config.stdin, confinement };
     match agent::run(config, options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -95,6 +95,28 @@ fn start(flags: &Flags, config: Config, warnings: &[String]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Gives up what the agent never needs, before it starts a thread: a wall holds for the thread that asks for it and those that it
+/// starts. Gives what was given up, in a few words each.
+fn confine(flags: &Flags, config: &Config) -> Vec<(&'static str, String)> {
+    // The allocator started threads before there was a main.
+    let threads = background_thread::read().unwrap_or(false) && background_thread::write(false).is_ok();
+    let landlock = match flags.on("security.landlock") {
+        true => {
+            let may_write = !flags.on("dry-run") && !config.target_config.stdin;
+            landlock::install(&config.needs(&environment), may_write)
+        }
+        false => "off".into(),
+    };
+    let seccomp = match flags.on("security.seccomp") {
+        true => seccomp::install(),
+        false => "off".into(),
+    };
+    if threads {
+        let _ = background_thread::write(true);
+    }
+    vec![("landlock", landlock), ("seccomp", seccomp)]
 }
 
 fn environment(name: &str) -> Option<String> {

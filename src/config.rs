@@ -9,6 +9,7 @@ mod error;
 mod expand;
 mod host;
 mod nearest;
+mod needs;
 mod overlay;
 mod scrape;
 mod secrets;
@@ -18,8 +19,7 @@ mod yaml;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Labels;
-use crate::model::units;
+use crate::model::{Labels, bounded, units};
 use crate::{push, server};
 
 pub use blocks::{
@@ -29,6 +29,7 @@ pub use check::{Warnings, check};
 pub use error::Error;
 pub use host::{hostname, node_name};
 pub use nearest::nearest;
+pub use needs::Needs;
 pub use scrape::{Decompression, ScrapeConfig};
 
 /// The whole file. The old `client` block is one of `clients` by the time it gets here.
@@ -121,13 +122,16 @@ impl Config {
 const EXPAND_HINT: &str =
     "Use `-config.expand-env=true` flag if you want to expand environment variables in your config file";
 
+/// How many bytes a config file may have.
+const LARGEST: u64 = 16 << 20;
+
 /// The first file of a comma-separated list that is there, and its text.
 fn first_existing(list: &str) -> Result<(Option<String>, String), Error> {
     if list.trim().is_empty() {
         return Ok((None, String::new()));
     }
     for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        match std::fs::read(name) {
+        match std::fs::File::open(name).and_then(|file| bounded::read(file, LARGEST)) {
             Ok(bytes) => {
                 let text = String::from_utf8(bytes).map_err(|e| {
                     let at = e.utf8_error().valid_up_to();

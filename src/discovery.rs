@@ -17,6 +17,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::model::{TargetGroup, Update};
+use crate::relabel::Reads;
 use known::Known;
 pub use metrics::Metrics;
 pub use static_config::StaticConfig;
@@ -51,9 +52,18 @@ impl Config {
 
 /// Tells of one job's sources until nobody listens to `updates`.
 ///
-/// `node` is the name of the Kubernetes node whose pods are meant. An API server that is away, or a file that is
+/// `node` is the name of the Kubernetes node whose pods are meant; `reads` says which labels the job's rules read, so that of
+/// pods no others need be kept. An API server that is away, or a file that is
 /// broken, takes no target away: what was told last holds until something better is known.
-pub async fn run(job: Arc<str>, config: Config, node: Arc<str>, metrics: Metrics, updates: mpsc::Sender<Update>) {
+pub async fn run(
+    job: Arc<str>,
+    config: Config,
+    node: Arc<str>,
+    reads: Reads,
+    metrics: Metrics,
+    updates: mpsc::Sender<Update>,
+) {
+    let reads = Arc::new(reads);
     // Each loop holds a sender until its first list has been told; when all are gone, the job is in step.
     let (unlisted, mut all_listed) = mpsc::channel::<Infallible>(1);
     let mut loops: Vec<BoxFuture<'static, ()>> = Vec::new();
@@ -63,7 +73,7 @@ pub async fn run(job: Arc<str>, config: Config, node: Arc<str>, metrics: Metrics
         let (mut known, unlisted) = (known("static_configs", i), unlisted.clone());
         loops.push(
             async move {
-                known.replace(vec![TargetGroup { source: "static".to_string(), targets: config.targets() }]).await;
+                known.replace(vec![TargetGroup::new("static".to_string(), config.targets())]).await;
                 drop(unlisted);
                 // As the other loops it lives as long as its targets are known.
                 std::future::pending().await
@@ -75,7 +85,7 @@ pub async fn run(job: Arc<str>, config: Config, node: Arc<str>, metrics: Metrics
         loops.push(file::run(config, known("file_sd_configs", i), metrics.clone(), unlisted.clone()).boxed());
     }
     for (i, config) in config.kubernetes.into_iter().enumerate() {
-        for watch in kubernetes::watches(config, &node, &job, &metrics) {
+        for watch in kubernetes::watches(config, &node, &job, &reads, &metrics) {
             loops.push(watch.run(known("kubernetes_sd_configs", i), unlisted.clone()).boxed());
         }
     }
@@ -124,7 +134,7 @@ mod tests {
         std::fs::write(directory.path().join("t.yml"), "- {targets: [z], labels: {__path__: /c}}").expect("written");
         let (sender, mut updates) = mpsc::channel(1);
         let metrics = Metrics::register(&Registry::new());
-        let job = tokio::spawn(run("j".into(), config(&path), "n1".into(), metrics, sender));
+        let job = tokio::spawn(run("j".into(), config(&path), "n1".into(), Reads::default(), metrics, sender));
 
         let mut told = Vec::new();
         while let Update::Group { job, group } = next(&mut updates).await {
@@ -144,7 +154,7 @@ mod tests {
     async fn a_job_without_sources_is_in_step_at_once() {
         let (sender, mut updates) = mpsc::channel(1);
         let metrics = Metrics::register(&Registry::new());
-        let _job = tokio::spawn(run("j".into(), Config::default(), "n1".into(), metrics, sender));
+        let _job = tokio::spawn(run("j".into(), Config::default(), "n1".into(), Reads::default(), metrics, sender));
         assert_eq!(next(&mut updates).await, Update::Synced { job: "j".into() });
     }
 

@@ -1,6 +1,7 @@
 //! The words every other module speaks. No files, no sockets, no tasks.
 
 mod account;
+pub mod bounded;
 mod clock;
 mod entry;
 pub mod gonumber;
@@ -18,5 +19,5 @@ pub use entry::{AckRef, Entry, MAX_LINE, Origin, Reason, Structured};
 pub use labels::{LabelMap, LabelSet, Labels, is_valid_label_name, loki_label_name, quote_go};
 pub use ledger::{Ack, ChunkAck, FileId, Fingerprint, Ledger, Position, Progress};
 pub use report::{AccountReport, ClientReport, DiscoveredReport, FileReport, NotReadReport, Report, TargetReport};
-pub use target::{NO_TARGETS, Owner, Target, TargetGroup, Update, pod};
+pub use target::{LeftOut, NO_TARGETS, Owner, Target, TargetGroup, TargetLabels, Update, pod};
 pub use vital::Vital;

@@ -34,6 +34,9 @@ const LINES: usize = 512;
 /// How long the position of a path that is gone is kept.
 const KEPT: Duration = Duration::from_secs(3600);
 
+/// Of so many paths that are gone; who makes and removes more in that time has the oldest forgotten sooner.
+const KEPT_MOST: usize = 10_000;
+
 /// Where positions are kept, as `positions` of the config says.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -417,10 +420,16 @@ impl State {
     /// renamed may be known again by its position.
     fn drop_vanished(&mut self, now: SystemTime) {
         let gone = |path: &Path| matches!(path.try_exists(), Ok(false));
-        let old = |e: &Entry| e.saved.is_none_or(|r| r.saved + KEPT < now);
-        let vanished = |e: &Entry| !e.in_use && old(e) && gone(&e.key.path);
-        let slots: Vec<Slot> = self.records.iter().filter(|(_, e)| vanished(e)).map(|(slot, _)| *slot).collect();
-        slots.into_iter().for_each(|slot| self.forget(slot));
+        let vanished = self.records.iter().filter(|(_, e)| !e.in_use && gone(&e.key.path));
+        let mut vanished: Vec<_> = vanished.map(|(slot, e)| (e.saved.map(|record| record.saved), *slot)).collect();
+        vanished.sort_unstable();
+        let too_many = vanished.len().saturating_sub(KEPT_MOST);
+        let is_old = |saved: Option<SystemTime>| saved.is_none_or(|saved| saved + KEPT < now);
+        for (i, (saved, slot)) in vanished.into_iter().enumerate() {
+            if i < too_many || is_old(saved) {
+                self.forget(slot);
+            }
+        }
         self.foreign.retain(|path, _| !path.starts_with('/') || !gone(Path::new(path)));
     }
 }

@@ -6,18 +6,25 @@
 
 mod case;
 mod config;
+mod reads;
 mod rule;
 
 use std::fmt;
+use std::sync::Arc;
 
 pub use config::{Action, Config};
+pub use reads::Reads;
 use rule::Rule;
 
 use crate::model::Labels;
 
 /// The `relabel_configs` of a job, ready to run.
 #[derive(Clone, Debug, Default)]
-pub struct Rules(Vec<Rule>);
+pub struct Rules {
+    rules: Vec<Rule>,
+    /// What is said of each, made once: thousands of targets may be dropped by one.
+    texts: Vec<Arc<str>>,
+}
 
 /// What the rules decided about a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,13 +41,16 @@ impl Rules {
         let compile = |(rule, config)| {
             Rule::compile(config).map_err(|rule::Invalid { key, problem }| Error { rule, key, problem })
         };
-        configs.iter().enumerate().map(compile).collect::<Result<_, _>>().map(Self)
+        let rules = configs.iter().enumerate().map(compile).collect::<Result<Vec<_>, _>>()?;
+        let text = |(rule, text): (usize, &Rule)| format!("rule {rule}: {text}").replace('\n', "\\n").into();
+        let texts = rules.iter().enumerate().map(text).collect();
+        Ok(Self { rules, texts })
     }
 
     /// Runs the rules over the labels of one target.
     pub fn apply(&self, labels: &mut Labels) -> Verdict {
         labels.retain(|_, value| !value.is_empty());
-        match self.0.iter().position(|rule| !rule.apply(labels)) {
+        match self.rules.iter().position(|rule| !rule.apply(labels)) {
             Some(rule) => Verdict::Drop { rule },
             None => Verdict::Keep,
         }
@@ -48,19 +58,16 @@ impl Rules {
 
     /// A rule in one line, for people: `rule 1: keep if [__meta_kubernetes_namespace] matches "test"`.
     /// Its number is the one in [`Verdict`] and [`Error`].
-    pub fn describe(&self, rule: usize) -> String {
-        match self.0.get(rule) {
-            Some(text) => format!("rule {rule}: {text}").replace('\n', "\\n"),
-            None => format!("rule {rule}"),
-        }
+    pub fn describe(&self, rule: usize) -> Arc<str> {
+        self.texts.get(rule).cloned().unwrap_or_else(|| format!("rule {rule}").into())
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.rules.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rules.is_empty()
     }
 }
 

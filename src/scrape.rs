@@ -54,6 +54,9 @@ pub struct Job {
     pub unreadable: Option<String>,
 }
 
+/// Logs that a target may have however many others have: one pod's files do not keep out its neighbours'.
+const SHARE: usize = 50;
+
 #[derive(Clone, Debug)]
 pub struct Config {
     /// What `__host__` is compared with.
@@ -71,6 +74,8 @@ pub struct Config {
     pub pod_logs: Option<PathBuf>,
     /// How many older files the logs of one client may have open that are still to be read.
     pub older_files: usize,
+    /// How many logs may be open; a target that has more than [`SHARE`] leaves a quarter of that for others.
+    pub logs: usize,
     /// Where links of a log's folder may lead beyond it.
     pub link_roots: Vec<PathBuf>,
     /// `limits_config.readline_rate`, if enabled.

@@ -1,8 +1,9 @@
 //! The HTTP server: readiness, metrics, and pages for the person who was woken by them.
 //!
-//! It shows and never changes anything, asks the [`Report`] at each request and keeps nothing. There is no access
-//! control, so no page may hold a secret.
+//! It shows and never changes anything, asks the [`Report`] at each request and keeps nothing. Whoever
+//! it lets in sees all, so no page may hold a secret.
 
+mod access;
 mod build;
 mod config;
 mod connections;
@@ -12,7 +13,9 @@ mod html;
 mod log;
 mod process;
 mod routes;
+mod stream;
 mod targets;
+mod tls;
 
 use std::future::IntoFuture;
 use std::io::{self, ErrorKind};
@@ -27,7 +30,8 @@ pub use build::Build;
 pub use config::Config;
 pub use log::{LogFormat, LogLevel};
 
-use connections::Connections;
+use access::Access;
+use connections::{Connections, Peer};
 
 use crate::metrics::Registry;
 use crate::model::Report;
@@ -43,14 +47,16 @@ pub struct State {
 /// A bound server, not yet serving.
 pub struct Server {
     listener: TcpListener,
+    access: Arc<Access>,
     config: Config,
 }
 
 impl Server {
     /// Takes the port. Not to be called if the config says `disable`.
     pub async fn bind(config: &Config) -> io::Result<Self> {
+        let access = Access::open(config).map_err(io::Error::other)?;
         let listener = listen(config).await.map_err(|error| advise(config, error))?;
-        Ok(Self { listener, config: config.clone() })
+        Ok(Self { listener, access: Arc::new(access), config: config.clone() })
     }
 
     /// Where it listens: the port is the system's choice if the config says 0.
@@ -66,8 +72,10 @@ impl Server {
 
         let (stop, stopped) = oneshot::channel::<()>();
         let grace: Duration = self.config.graceful_shutdown_timeout.0;
-        let router = routes::router(&self.config, state);
-        let connections = Connections::new(self.listener, self.config.connections(), self.config.idle_timeout());
+        let router = routes::router(&self.config, self.access.clone(), state);
+        let (limit, timeouts) = (self.config.connections(), self.config.timeouts());
+        let connections = Connections::new(self.listener, limit, timeouts, self.access);
+        let router = router.into_make_service_with_connect_info::<Peer>();
         let serving = axum::serve(connections, router).with_graceful_shutdown(async {
             // An error is a dropped `stop`, which means the same.
             let _ = stopped.await;

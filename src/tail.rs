@@ -15,6 +15,7 @@ mod gzip;
 mod log;
 mod siblings;
 mod text;
+mod walls;
 
 pub use fence::Fence;
 pub use folders::Folders;
@@ -23,3 +24,4 @@ pub use glob::{Budget, Glob, Skip, escape};
 pub use log::{GENERATIONS, Log, Look, Options, Read, Resume};
 pub use siblings::is_rotation;
 pub use text::Encoding;
+pub use walls::{explain, set_readable};

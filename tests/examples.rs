@@ -31,6 +31,12 @@ fn the_sidecars_config_is_valid() {
 }
 
 #[test]
+fn the_config_with_tls_is_valid() {
+    let output = check_syntax(&root().join("examples/tls/promtail.yaml"), &["-web.config.file=examples/tls/web.yaml"]);
+    assert!(output.status.success(), "{}", both(&output));
+}
+
+#[test]
 fn a_config_with_a_mistake_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let path = folder.path().join("promtail.yaml");

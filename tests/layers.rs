@@ -17,12 +17,17 @@ const LAYERS: [&[&str]; 5] = [
 const NEIGHBOURS: [(&str, &str); 3] = [("metrics", "model"), ("agent", "config"), ("main", "cli")];
 
 /// Where a crate may be used. One that is not listed is free.
-const HOMES: [(&str, &[&str]); 19] = [
+const HOMES: [(&str, &[&str]); 25] = [
     ("axum", &["server"]),
+    ("base64", &["server"]),
+    ("bcrypt", &["server"]),
     ("clap", &["cli"]),
     ("flate2", &["tail"]),
     ("gotmpl", &["stages"]),
     ("http", &["discovery"]),
+    ("landlock", &["cli"]),
+    ("seccompiler", &["cli"]),
+    ("tikv_jemalloc_ctl", &["cli"]),
     ("http_body", &["discovery"]),
     ("k8s_openapi", &["discovery"]),
     ("kube", &["discovery"]),
@@ -31,12 +36,14 @@ const HOMES: [(&str, &[&str]); 19] = [
     ("regex", &["goregex"]),
     ("reqwest", &["push"]),
     ("rustix", &["cli", "agent", "tail"]),
-    // Stages and discovery read parts of a config whose shape only they know; positions are a YAML file of their own.
-    ("serde_yaml", &["config", "stages", "discovery", "positions"]),
-    ("sha2", &["stages"]),
+    // Stages and discovery read parts of a config whose shape only they know; positions and a web config are YAML files of
+    // their own.
+    ("serde_yaml", &["config", "stages", "discovery", "positions", "server"]),
+    ("sha2", &["stages", "server"]),
     ("sha3", &["stages"]),
     // A batch is compressed where it is finished; the compressor's memory is kept by the lane that sends it.
     ("snap", &["batch", "push"]),
+    ("tokio_rustls", &["server"]),
     ("tower", &["discovery"]),
     // The parts decide without waiting: nothing async below the loops.
     ("tokio", &["discovery", "scrape", "push", "server", "agent", "cli"]),

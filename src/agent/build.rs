@@ -18,7 +18,7 @@ use crate::{positions, push};
 /// Where the kubelet keeps pods' logs.
 const POD_LOGS: &str = "/var/log/pods";
 
-pub(super) fn positions(config: &Config, options: Options) -> positions::Config {
+pub(super) fn positions(config: &Config, options: &Options) -> positions::Config {
     positions::Config {
         filename: config.positions.filename.as_str().into(),
         ignore_invalid_yaml: config.positions.ignore_invalid_yaml,
@@ -75,7 +75,7 @@ fn compression(config: &Decompression) -> Result<Option<Compression>, String> {
     }
 }
 
-pub(super) fn scrape(config: &Config, options: Options, hostname: String) -> scrape::Config {
+pub(super) fn scrape(config: &Config, options: &Options, hostname: String) -> scrape::Config {
     let watch = &config.global.file_watch_config;
     scrape::Config {
         stdin: options.stdin.then(|| stdin_labels(config, &hostname)),
@@ -87,17 +87,19 @@ pub(super) fn scrape(config: &Config, options: Options, hostname: String) -> scr
         deleted_files_limit: config.target_config.deleted_files_limit.0,
         pod_logs: (!config.target_config.foreign_pod_logs).then(|| POD_LOGS.into()),
         link_roots: config.target_config.link_roots.iter().map(Into::into).collect(),
-        older_files: older_files(config.clients.len()),
+        older_files: descriptors(config.clients.len()),
+        logs: config.target_config.logs_limit.min(descriptors(config.clients.len())).max(1),
         rate: rate(&config.limits_config),
         dry_run: options.dry_run,
     }
 }
 
-/// Half of the descriptors that the process may have; the other half is for the logs themselves, and for who connects.
-fn older_files(clients: usize) -> usize {
+/// Half of the descriptors that the process may have, less what others need, for each client: so many logs may be open, and so
+/// many older files of theirs.
+fn descriptors(clients: usize) -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    limit.saturating_sub(128) / 2 / clients.max(1)
+    limit.saturating_sub(512) / 2 / clients.max(1)
 }
 
 fn rate(limits: &LimitsConfig) -> Option<Rate> {

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use prometheus::{IntGauge, Opts};
+
+use crate::metrics::{Registry, register};
 use crate::model::{ClientReport, DiscoveredReport, Report, TargetReport};
 use crate::push;
 
@@ -23,4 +26,14 @@ impl<T: Report> Report for Whole<T> {
     fn clients(&self) -> Vec<ClientReport> {
         self.clients.iter().map(|status| status.report()).collect()
     }
+}
+
+/// What the kernel keeps the process from, as a metric, and as the lines above the config on its page.
+pub(super) fn confinement(walls: &[(&'static str, String)], registry: &Registry) -> String {
+    let help = "A constant 1, labelled with what the kernel keeps this process from.";
+    let opts = walls.iter().fold(Opts::new("fantail_confinement_info", help), |opts, (wall, what)| {
+        opts.const_label(*wall, what.split(';').next().unwrap_or_default())
+    });
+    register(registry, IntGauge::with_opts(opts)).set(1);
+    walls.iter().map(|(wall, what)| format!("# {wall}: {what}\n")).collect()
 }

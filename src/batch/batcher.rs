@@ -2,7 +2,7 @@
 
 mod leading;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -29,6 +29,11 @@ const SWEEP: Duration = Duration::from_secs(10);
 const STREAM_COST: usize = 640;
 const BATCH_COST: usize = 4096;
 const TENANT_COST: usize = 1024;
+/// What a lane takes that a stream leads: here, and where its pushes are sent.
+const LANE_COST: usize = 1024;
+
+/// However many lead, a stream that says much keeps its lane for so long after its last entry.
+const LEADS_ON: Duration = Duration::from_secs(1);
 
 /// Of the buffer's size streams that are known may take this part beside it, before those are forgotten that have nothing
 /// on their way.
@@ -81,8 +86,12 @@ pub struct Batcher {
     by_tenant: HashMap<Option<Arc<str>>, usize>,
     pub(super) streams: Slab<StreamState>,
     pub(super) lanes: Slab<LaneState>,
+    /// Those that have a batch to be sent: of all that there are each turn asks only these.
+    pub(super) busy: BTreeSet<usize>,
+    /// Where in these the search for the next batch goes on.
+    looked: usize,
     /// Logs of which a stream leads a lane: which.
-    led: HashMap<u64, usize>,
+    pub(super) led: HashMap<u64, usize>,
     /// What was handed out last: entries of one stream tend to follow each other.
     last: usize,
     numbers: u64,
@@ -93,7 +102,7 @@ pub struct Batcher {
     encoder: Encoder,
     swept: Instant,
     /// What all streams take that are known.
-    cost: usize,
+    pub(super) cost: usize,
     /// A sweep is due when they take so much.
     sweep_at: usize,
     /// What the fullest of the streams has left that were given something since the chunk began.
@@ -130,6 +139,8 @@ impl Batcher {
             by_tenant: HashMap::new(),
             streams: Slab::new(),
             lanes: Slab::new(),
+            busy: BTreeSet::new(),
+            looked: 0,
             led: HashMap::new(),
             last: 0,
             numbers: 0,
@@ -168,7 +179,11 @@ impl Batcher {
         }
         lane.open_at(now);
         if stream.at.0 != lane.batch {
-            let cost = stream.cost + if lane.open.is_empty() { BATCH_COST } else { 0 };
+            let mut cost = stream.cost;
+            if lane.open.is_empty() {
+                cost += BATCH_COST;
+                self.busy.insert(stream.lane);
+            }
             for sum in [&mut self.tenants[stream.tenant].buffered, &mut self.buffered] {
                 sum.take(cost);
             }
@@ -308,13 +323,23 @@ impl Batcher {
         }
         // What there is no room for any more must go, or nothing would ever come back.
         let flush = flush || self.has_no_room();
-        for (_, lane) in self.lanes.iter_mut() {
-            if lane.is_due(now, self.config.batchwait, flush) {
-                self.numbers += 1;
-                lane.cut(self.numbers, &mut self.encoder);
-            }
-            if let Some(batch) = lane.next() {
-                return Some(batch);
+        // From where the last one was found on, and then those before it.
+        for from in [self.looked, 0] {
+            self.looked = from;
+            while let Some(index) = self.busy.range(self.looked..).next().copied() {
+                let lane = &mut self.lanes[index];
+                if lane.is_due(now, self.config.batchwait, flush) {
+                    self.numbers += 1;
+                    lane.cut(self.numbers, &mut self.encoder);
+                }
+                let batch = lane.next();
+                if lane.is_empty() {
+                    self.busy.remove(&index);
+                }
+                if batch.is_some() {
+                    return batch;
+                }
+                self.looked = index + 1;
             }
         }
         None
@@ -322,12 +347,12 @@ impl Batcher {
 
     /// When the next open batch comes of age.
     pub fn next_due(&self) -> Option<Instant> {
-        self.lanes.iter().filter_map(|(_, lane)| lane.due(self.config.batchwait)).min()
+        self.busy.iter().filter_map(|lane| self.lanes[*lane].due(self.config.batchwait)).min()
     }
 
     /// Whether nothing waits here to be sent.
     pub fn is_empty(&self) -> bool {
-        self.lanes.iter().all(|(_, lane)| lane.is_empty())
+        self.busy.iter().all(|lane| self.lanes[*lane].is_empty())
     }
 
     /// Batches that were handed out and have not come to their end.
@@ -429,12 +454,15 @@ impl Batcher {
         for (_, stream) in &mut self.streams {
             stream.heat.cool(now, window);
             // With something under way elsewhere it came here in a hurry: what is given to it next must not overtake that.
-            if stream.leads && stream.heat.is_cold(window) && stream.in_flight.bytes() == 0 {
+            let is_quiet =
+                || now.saturating_duration_since(stream.touched) >= LEADS_ON || stream.heat.is_little(window);
+            let is_over = stream.heat.is_cold(window) || silence.is_zero() && is_quiet();
+            if stream.leads && is_over && stream.in_flight.bytes() == 0 {
                 calm.push(stream.lane);
             }
         }
         calm.into_iter().for_each(|lane| self.dissolve(lane));
-        let Self { streams, tenants, lanes, by_tenant, cost, sweep_at, .. } = self;
+        let Self { streams, tenants, lanes, busy, by_tenant, cost, sweep_at, .. } = self;
         streams.retain(|_, stream| {
             let tenant = &mut tenants[stream.tenant];
             let idle = stream.in_flight.bytes() == 0 && !stream.leads;
@@ -449,13 +477,13 @@ impl Batcher {
             let keep = !tenant.streams.is_empty() || lanes[tenant.lane].outstanding() > 0;
             if !keep {
                 lanes.remove(tenant.lane);
+                busy.remove(&tenant.lane);
                 by_tenant.remove(&tenant.name);
             }
             keep
         });
-        // What is left is on its way. Not before twice as much is known is it worth looking again.
-        let left = *cost + tenants.len() * TENANT_COST;
-        *sweep_at = (self.config.buffer / KNOWN_SHARE).max(left * 2);
+        // What is left is on its way, or was a moment ago. Not before that much more is known is it worth looking again.
+        *sweep_at = *cost + tenants.len() * TENANT_COST + self.config.buffer / KNOWN_SHARE;
     }
 }
 

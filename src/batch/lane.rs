@@ -1,6 +1,6 @@
 //! What must arrive in order goes one batch after the other: a lane.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,10 @@ pub(super) struct LaneState {
     pub number: u64,
     /// Which stream leads it, if it is not shared.
     pub led_by: Option<usize>,
+    /// Those that may follow the leader: each that does, and some that did.
+    pub followers: BTreeSet<usize>,
+    /// Logs whose other streams may follow it.
+    pub logs: BTreeSet<u64>,
     /// Where its leader is in the open batch.
     pub leader: Option<usize>,
     pub open: Draft,
@@ -40,6 +44,8 @@ impl LaneState {
             tenant,
             number,
             led_by: None,
+            followers: BTreeSet::new(),
+            logs: BTreeSet::new(),
             leader: None,
             open: Draft::default(),
             batch,

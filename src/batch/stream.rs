@@ -188,6 +188,11 @@ impl Heat {
         recent(self).into_iter().zip(recent(than)).all(|(own, other)| own * times <= other)
     }
 
+    /// Whether it said little in the last seconds, whatever made it travel apart.
+    pub fn is_little(&self, window: usize) -> bool {
+        self.recent[0] < window as f64 / 8.0
+    }
+
     pub fn is_hot(&self, window: usize) -> bool {
         self.level > window as f64
     }

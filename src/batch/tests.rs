@@ -268,6 +268,35 @@ fn streams_count_against_the_buffer_as_what_they_cost() {
     }
 }
 
+/// Each of these streams, or tenants, leads a lane from its first entry on, since that is late.
+#[test]
+fn late_streams_without_end_do_not_add_up() {
+    for tenants in [1, 50_000] {
+        let mut bench = Bench::new();
+        bench.time = NOW - 120 * MINUTE;
+        let mut most = 0;
+        for n in 0..50_000 {
+            let labels = LabelSet::new([("request", n.to_string())]);
+            let entry = bench.entry(Some(&(n % tenants).to_string()), &labels, n % 7, "x");
+            bench.add_entry(entry);
+            bench.clock.advance(Duration::from_micros(200));
+            bench.send().into_iter().for_each(Batch::close);
+            most = most.max(bench.batcher.lanes.len());
+            let Batcher { streams, busy, led, .. } = &bench.batcher;
+            assert!(streams.len() <= 11_000 && busy.is_empty() && led.len() <= 7, "{n}: {}", streams.len());
+        }
+        // Half of the buffer.
+        assert!((2_000..11_000).contains(&most), "{most} lanes");
+        bench.clock.advance(Duration::from_secs(301));
+        bench.time = NOW + 301_000_000_000;
+        bench.add("alive", 1, 10);
+        bench.send().into_iter().for_each(Batch::close);
+        let Batcher { streams, tenants, lanes, cost, led, .. } = &bench.batcher;
+        assert_eq!((streams.len(), tenants.len(), lanes.len(), led.len()), (1, 1, 1, 0));
+        assert_eq!(*cost, streams.iter().map(|(_, stream)| stream.cost).sum::<usize>());
+    }
+}
+
 #[test]
 fn an_empty_line_is_under_way_like_any_other() {
     let mut bench = Bench::new();

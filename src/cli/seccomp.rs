@@ -31,6 +31,8 @@ const FORBIDDEN: &[libc::c_long] = &[
     libc::SYS_fsmount,
     libc::SYS_fspick,
     libc::SYS_mknodat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_mknod,
     libc::SYS_quotactl,
     // Namespaces.
     libc::SYS_setns,
@@ -65,21 +67,39 @@ const FORBIDDEN: &[libc::c_long] = &[
     libc::SYS_clock_adjtime,
 ];
 
-/// Forbids them to this thread and to all that it starts, for good, and says so. A kernel that cannot do it is said as well,
-/// and the agent goes on.
-pub(super) fn install() {
+/// Where it is built so, the same kernel takes the same calls by other numbers (x32): these with a bit set, and some by one of their
+/// own (execve, ptrace, kexec_load, process_vm_readv, process_vm_writev, execveat).
+const X32: libc::c_long = 0x4000_0000;
+const X32_ALONE: [libc::c_long; 6] = [520, 521, 528, 539, 540, 545];
+
+/// Forbids them to this thread and to all that it starts, for good, and says so; gives it in a few words. A kernel that cannot do
+/// it is said as well, and the agent goes on.
+pub(super) fn install() -> String {
     match apply() {
         Ok(()) => {
-            tracing::info!(forbidden = FORBIDDEN.len(), "seccomp: system calls that are never needed are refused")
+            tracing::info!(forbidden = FORBIDDEN.len(), "seccomp: system calls that are never needed are refused");
+            format!("{} system calls are refused", FORBIDDEN.len())
         }
-        Err(error) => tracing::warn!(error, "seccomp is not available here, going on without it"),
+        Err(error) => {
+            tracing::warn!(error, "seccomp is not available here, going on without it");
+            "not available".into()
+        }
     }
 }
 
 fn apply() -> Result<(), String> {
+    apply_but(&[])
+}
+
+/// All but these.
+pub(super) fn apply_but(allowed: &[libc::c_long]) -> Result<(), String> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|e| e.to_string())?;
+    let mut calls: Vec<libc::c_long> = FORBIDDEN.iter().filter(|call| !allowed.contains(call)).copied().collect();
+    if cfg!(target_arch = "x86_64") {
+        calls.extend(FORBIDDEN.iter().chain(&X32_ALONE).map(|call| call | X32));
+    }
     // No rule about arguments: the call is refused whatever they are.
-    let rules: BTreeMap<i64, _> = FORBIDDEN.iter().map(|call| (*call, Vec::new())).collect();
+    let rules: BTreeMap<i64, _> = calls.into_iter().map(|call| (call, Vec::new())).collect();
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).map_err(|e| e.to_string())?;
     let program: BpfProgram = filter.try_into().map_err(|e: seccompiler::BackendError| e.to_string())?;

@@ -75,9 +75,14 @@ pub struct TargetConfig {
     /// A pod's target may read the folders of other pods' logs, where its path leads there.
     #[serde(deserialize_with = "units::bool")]
     pub foreign_pod_logs: bool,
+    /// How many logs may be open.
+    pub logs_limit: usize,
     /// Folders that links in a log's folder may lead to.
     #[serde(deserialize_with = "units::or_default")]
     pub link_roots: Vec<String>,
+    /// Folders that logs may be in, where the paths of a job cannot be known at the start: nothing else is read then (Landlock).
+    #[serde(deserialize_with = "units::or_default")]
+    pub read_roots: Vec<String>,
 }
 
 impl Default for TargetConfig {
@@ -87,7 +92,9 @@ impl Default for TargetConfig {
             stdin: false,
             deleted_files_limit: ByteSize(1 << 30),
             foreign_pod_logs: false,
+            logs_limit: 20_000,
             link_roots: Vec::new(),
+            read_roots: Vec::new(),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! ```
 //! A file is a list of `{targets, labels}`, as YAML or JSON; its targets also get `__meta_filepath`.
 
+mod parse;
 mod read;
 
 use std::convert::Infallible;

@@ -1,6 +1,6 @@
 //! What has been told of one service discovery config, so that only changes are told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use prometheus::IntGauge;
 use tokio::sync::mpsc;
 
 use super::Metrics;
-use crate::model::{Labels, TargetGroup, Update};
+use crate::model::{TargetGroup, Update};
 
 /// The sources of one config: a hash of what was last told of each is all that is kept.
 pub(super) struct Known {
@@ -46,36 +46,41 @@ impl Known {
         if group.targets.is_empty() {
             return self.remove(&group.source).await;
         }
-        let hash = hash(&group.targets);
+        let hash = hash(&group);
         match self.told.insert(group.source.clone(), hash) {
             Some(before) if before == hash => return,
             Some(_) => {}
             None => self.count.inc(),
         }
-        self.tell(&group.source, group.targets).await;
+        self.tell(group).await;
     }
 
     pub(super) async fn remove(&mut self, source: &str) {
         if self.told.remove(source).is_some() {
             self.count.dec();
-            self.tell(source, Vec::new()).await;
+            self.tell(TargetGroup::gone(source.to_string())).await;
         }
     }
 
     /// Tells of `groups` and takes back every other: what vanished while nobody looked is gone.
     pub(super) async fn replace(&mut self, groups: Vec<TargetGroup>) {
-        let mut gone = self.told.clone();
+        let sources = groups.iter().map(|group| group.source.clone()).collect();
         for group in groups {
-            gone.remove(&group.source);
             self.set(group).await;
         }
-        for source in gone.into_keys() {
+        self.retain(&sources).await;
+    }
+
+    /// Takes back every source that is not among `sources`.
+    pub(super) async fn retain(&mut self, sources: &BTreeSet<String>) {
+        let gone: Vec<String> = self.told.keys().filter(|source| !sources.contains(*source)).cloned().collect();
+        for source in gone {
             self.remove(&source).await;
         }
     }
 
-    async fn tell(&self, source: &str, targets: Vec<Labels>) {
-        let group = TargetGroup { source: format!("{}/{source}", self.prefix), targets };
+    async fn tell(&self, group: TargetGroup) {
+        let group = TargetGroup { source: format!("{}/{}", self.prefix, group.source), ..group };
         // Nobody listens: `discovery::run` sees it and ends all loops.
         let _ = self.updates.send(Update::Group { job: Arc::clone(&self.job), group }).await;
     }
@@ -88,9 +93,9 @@ impl Drop for Known {
     }
 }
 
-fn hash(targets: &[Labels]) -> u64 {
+fn hash(group: &TargetGroup) -> u64 {
     let mut hasher = DefaultHasher::new();
-    targets.hash(&mut hasher);
+    (&group.targets, group.left_out).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -99,10 +104,11 @@ mod tests {
     use prometheus::Registry;
 
     use super::*;
+    use crate::model::Labels;
 
     fn group(source: &str, values: &[&str]) -> TargetGroup {
-        let targets = values.iter().map(|v| Labels::from([("a".to_string(), v.to_string())])).collect();
-        TargetGroup { source: source.to_string(), targets }
+        let labels = |value: &&str| Labels::from([("a".to_string(), value.to_string())]);
+        TargetGroup::new(source.to_string(), values.iter().map(labels))
     }
 
     /// What was told since the last look: each source and how many targets it has.

@@ -9,13 +9,17 @@
 //! A pod is told as it comes and then forgotten; only a hash of it is kept. The API server being away, forbidding, or
 //! forgetting where the watch was, takes no target away: what is tailed goes on.
 
+mod answer;
 mod backoff;
 mod bounded;
 mod client;
 mod config;
+mod event;
 mod failure;
 mod health;
+mod pieces;
 mod pod;
+mod reach;
 mod slim;
 mod validate;
 mod watch;
@@ -25,11 +29,21 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::Metrics;
+use crate::relabel::Reads;
 pub use config::Config;
+pub use reach::Reach;
 use watch::{Scope, Watch};
 
 /// The watches that `config` asks for: one per namespace, or one for all.
-pub(super) fn watches(config: Config, node: &Arc<str>, job: &Arc<str>, metrics: &Metrics) -> Vec<Watch> {
+///
+/// `reads` says which labels make a difference to the job.
+pub(super) fn watches(
+    config: Config,
+    node: &Arc<str>,
+    job: &Arc<str>,
+    reads: &Arc<Reads>,
+    metrics: &Metrics,
+) -> Vec<Watch> {
     if node.is_empty() {
         warn!(
             job = &**job,
@@ -45,5 +59,6 @@ pub(super) fn watches(config: Config, node: &Arc<str>, job: &Arc<str>, metrics: 
         scopes.push(Scope::All);
     }
     let config = Arc::new(config);
-    scopes.into_iter().map(|scope| Watch::new(Arc::clone(&config), scope, node, job, metrics.clone())).collect()
+    let watch = |scope| Watch::new(Arc::clone(&config), scope, node, job, Arc::clone(reads), metrics.clone());
+    scopes.into_iter().map(watch).collect()
 }

@@ -11,6 +11,7 @@ pub struct Metrics {
     watch_errors: IntCounterVec,
     watches_failing: IntGaugeVec,
     file_errors: IntCounterVec,
+    pods_cut: IntCounterVec,
 }
 
 impl Metrics {
@@ -38,6 +39,11 @@ impl Metrics {
                 "Failures to read a file of file_sd_configs; its last good content holds.",
                 &["job"],
             ),
+            pods_cut: counter(
+                "fantail_discovery_pods_cut_total",
+                "Pods with more containers, ports, labels or annotations than are kept of one, so that some are left out.",
+                &["job"],
+            ),
         }
     }
 
@@ -51,6 +57,7 @@ impl Metrics {
 
     /// Makes the counters of a job that watches appear, at zero.
     pub(super) fn announce_watch(&self, job: &str, reasons: impl IntoIterator<Item = &'static str>) {
+        self.pods_cut.with_label_values(&[job]);
         reasons.into_iter().for_each(|reason| drop(self.watch_errors.with_label_values(&[job, reason])));
     }
 
@@ -61,6 +68,10 @@ impl Metrics {
 
     pub(super) fn watches_failing(&self, job: &str) -> IntGauge {
         self.watches_failing.with_label_values(&[job])
+    }
+
+    pub(super) fn pod_cut(&self, job: &str) {
+        self.pods_cut.with_label_values(&[job]).inc();
     }
 
     pub(super) fn file_failed(&self, job: &str) {

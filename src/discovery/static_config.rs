@@ -6,9 +6,11 @@
 //!     labels: {job: varlogs, __path__: /var/log/*.log}
 //! ```
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Labels, loki_label_name, units};
+use crate::model::{Labels, TargetLabels, loki_label_name, units};
 
 /// Targets with labels in common; a file of `file_sd_configs` is a list of these as well.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,19 +43,28 @@ impl StaticConfig {
     }
 
     /// Each target's labels; one target, `localhost`, if none is named.
-    pub fn targets(&self) -> Vec<Labels> {
-        if self.targets.is_empty() { vec![self.target("localhost")] } else { self.named_targets() }
+    pub fn targets(&self) -> Vec<TargetLabels> {
+        if self.targets.is_empty() {
+            Self::with(&self.labels, &["localhost".to_string()])
+        } else {
+            self.named_targets(&[])
+        }
     }
 
-    /// Each named target's labels.
-    pub(super) fn named_targets(&self) -> Vec<Labels> {
-        self.targets.iter().map(|address| self.target(address)).collect()
-    }
-
-    fn target(&self, address: &str) -> Labels {
+    /// Each named target's labels, with `more` that all have.
+    pub(super) fn named_targets(&self, more: &[(&str, &str)]) -> Vec<TargetLabels> {
         let mut labels = self.labels.clone();
-        labels.insert("__address__".to_string(), address.to_string());
-        labels
+        labels.extend(more.iter().map(|(name, value)| (name.to_string(), value.to_string())));
+        Self::with(&labels, &self.targets)
+    }
+
+    fn with(labels: &Labels, addresses: &[String]) -> Vec<TargetLabels> {
+        let common = Arc::new(labels.clone());
+        let target = |address: &String| {
+            let own = Labels::from([("__address__".to_string(), address.clone())]);
+            TargetLabels::new(Arc::clone(&common), own)
+        };
+        addresses.iter().map(target).collect()
     }
 }
 
@@ -63,6 +74,10 @@ mod tests {
 
     fn parse(yaml: &str) -> StaticConfig {
         serde_yaml::from_str(yaml).expect(yaml)
+    }
+
+    fn all(yaml: &str) -> Vec<Labels> {
+        parse(yaml).targets().iter().map(TargetLabels::to_labels).collect()
     }
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -75,15 +90,17 @@ mod tests {
         for yaml in
             ["labels: {__path__: /x}", "targets:\nlabels: {__path__: /x}", "targets: []\nlabels: {__path__: /x}"]
         {
-            assert_eq!(parse(yaml).targets(), std::slice::from_ref(&localhost), "{yaml}");
+            assert_eq!(all(yaml), std::slice::from_ref(&localhost), "{yaml}");
         }
-        assert_eq!(parse("targets: [a]\nlabels:").targets(), [labels(&[("__address__", "a")])]);
+        assert_eq!(all("targets: [a]\nlabels:"), [labels(&[("__address__", "a")])]);
     }
 
     #[test]
     fn each_target_has_its_own_address_and_all_labels() {
-        let targets = parse("targets: [a, b]\nlabels: {env: prod, __address__: mine}").targets();
-        assert_eq!(targets, ["a", "b"].map(|t| labels(&[("__address__", t), ("env", "prod")])));
+        let yaml = "targets: [a, b]\nlabels: {env: prod, __address__: mine}";
+        let targets = parse(yaml).targets();
+        assert!(targets[0].share(&targets[1]), "labels are kept once");
+        assert_eq!(all(yaml), ["a", "b"].map(|t| labels(&[("__address__", t), ("env", "prod")])));
     }
 
     #[test]

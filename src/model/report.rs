@@ -98,6 +98,10 @@ pub struct DiscoveredReport {
     pub dropped: Option<String>,
     /// Nobody can have meant that: it lacks something, or is written wrong.
     pub is_mistake: bool,
+    /// What its source has that is not among its targets, since it would take too much.
+    pub left_out: Option<String>,
+    /// How many labels and annotations its source has that no rule reads, beyond those shown here.
+    pub unread: usize,
 }
 
 /// One client and how it fares.

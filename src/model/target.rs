@@ -1,5 +1,6 @@
 //! What discovery says there is, and what relabelling makes of it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::{LabelSet, Labels};
@@ -10,7 +11,91 @@ pub struct TargetGroup {
     /// Unique within its job, for instance `pod/<namespace>/<name>`.
     pub source: String,
     /// Each target's labels before relabelling.
-    pub targets: Vec<Labels>,
+    pub targets: Vec<TargetLabels>,
+    pub left_out: LeftOut,
+}
+
+impl TargetGroup {
+    pub fn new(source: String, targets: impl IntoIterator<Item: Into<TargetLabels>>) -> Self {
+        Self { source, targets: targets.into_iter().map(Into::into).collect(), left_out: LeftOut::default() }
+    }
+
+    pub fn gone(source: String) -> Self {
+        Self::new(source, Vec::<Labels>::new())
+    }
+}
+
+/// The labels of a target before relabelling. What the targets of one source have in common is kept once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TargetLabels {
+    common: Arc<Labels>,
+    /// Of two labels of one name that of the target counts.
+    own: Labels,
+}
+
+impl TargetLabels {
+    pub fn new(common: Arc<Labels>, own: Labels) -> Self {
+        Self { common, own }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.own.get(name).or_else(|| self.common.get(name)).map(String::as_str)
+    }
+
+    pub fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    pub fn to_labels(&self) -> Labels {
+        let mut labels = Labels::clone(&self.common);
+        labels.extend(self.own.iter().map(|(name, value)| (name.clone(), value.clone())));
+        labels
+    }
+
+    /// Whether both have the very same labels in common, and not only equal ones.
+    #[cfg(test)]
+    pub fn share(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.common, &other.common)
+    }
+}
+
+impl From<Labels> for TargetLabels {
+    fn from(own: Labels) -> Self {
+        Self { common: Arc::default(), own }
+    }
+}
+
+/// What a source has beyond what its targets say of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LeftOut {
+    /// Containers that are no targets: their logs are not read.
+    pub containers: usize,
+    /// Ports that are no targets of their own, though a rule reads ports.
+    pub ports: usize,
+    /// Labels and annotations that a rule reads and that some or all targets lack.
+    pub labels: usize,
+    /// Labels and annotations that no rule reads, beyond those that are shown.
+    pub unread: usize,
+}
+
+impl LeftOut {
+    /// Whether it can change what is read, and what of. What no rule reads cannot.
+    pub fn matters(&self) -> bool {
+        self.containers + self.ports + self.labels > 0
+    }
+}
+
+/// What matters, for people: `2 containers, 990 ports`.
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = [
+            (self.containers, "containers"),
+            (self.ports, "ports"),
+            (self.labels, "labels or annotations that a rule reads"),
+        ];
+        let parts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        f.write_str(&parts.collect::<Vec<_>>().join(", "))
+    }
 }
 
 /// The label that stands for a group of which nothing can come, since it names no targets: told so that it can be shown.
@@ -33,8 +118,6 @@ pub enum Update {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     pub job: Arc<str>,
-    /// As discovered, before relabelling.
-    pub discovered: Labels,
     /// What every entry of it carries (`filename` comes on top).
     pub labels: LabelSet,
     /// `__path__`: a file or a glob.
@@ -43,12 +126,14 @@ pub struct Target {
     pub exclude: Option<String>,
     /// The pod defaults decided the path: see [`pod`].
     pub defaulted: bool,
+    /// It is a pod's container, which may be there before its log is.
+    pub is_of_pod: bool,
     /// Whose folders below that of pods' logs it may read; None: anybody's.
     pub owner: Option<Owner>,
 }
 
 /// A pod, as the kubelet names the folder of its logs: `<namespace>_<pod>_<uid>`, of a static pod `<namespace>_<pod>_<hash>`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     namespace: String,
     pod: String,
@@ -59,9 +144,9 @@ pub struct Owner {
 
 impl Owner {
     /// None: what was discovered is no pod.
-    pub fn of(discovered: &Labels) -> Option<Self> {
-        let get = |name: &str| discovered.get(name).cloned().unwrap_or_default();
-        discovered.contains_key(pod::NAME).then(|| Self {
+    pub fn of(discovered: &TargetLabels) -> Option<Self> {
+        let get = |name: &str| discovered.get(name).unwrap_or_default().to_string();
+        discovered.contains(pod::NAME).then(|| Self {
             namespace: get(pod::NAMESPACE),
             pod: get(pod::NAME),
             uid: get(pod::UID),

@@ -14,7 +14,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Write as _};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::read_time::{ReadTime, ReadTimes};
-use super::{Key, Saved, safe};
+use super::{Key, Saved, safe, yaml};
 use crate::model::{FileId, Fingerprint, Position};
 
 const HEADER: &str = "fantail-positions ";
@@ -90,7 +90,7 @@ pub(super) fn path(positions: &Path) -> PathBuf {
 
 /// Reads a journal; lines that are torn or damaged are passed over, each costs at most what it said.
 pub(super) fn read(path: &Path) -> Result<Contents, String> {
-    let bytes = match fs::read(path) {
+    let bytes = match yaml::read_file(path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Contents::default()),
         Err(e) => return Err(e.to_string()),

@@ -161,6 +161,21 @@ fn a_broken_yaml_stops_the_start_unless_told_otherwise() {
 }
 
 #[test]
+fn what_is_no_positions_file_by_its_size_or_kind_is_not_read() {
+    for name in ["positions.yaml", "positions.yaml.journal"] {
+        let dir = dir();
+        let file = std::fs::File::create(dir.path().join(name)).expect("made");
+        file.set_len(10 << 30).expect("made long");
+        let error = Positions::open(config(dir.path())).expect_err(name).to_string();
+        assert!(error.contains("bytes") && error.contains(name) && error.contains("remove it"), "{error}");
+        std::fs::remove_file(dir.path().join(name)).expect("removed");
+        std::fs::create_dir(dir.path().join(name)).expect("made");
+        let error = Positions::open(config(dir.path())).expect_err(name).to_string();
+        assert!(error.contains("not a regular file") && error.contains(name), "{error}");
+    }
+}
+
+#[test]
 fn a_log_goes_on_where_it_was_when_it_is_called_something_else() {
     let dir = dir();
     {
@@ -381,4 +396,27 @@ fn a_journal_written_anew_in_a_sync_knows_the_yaml_of_that_sync() {
     // Or the yaml is taken for Promtail's, and newer.
     let (_, saved) = claim(&open(dir.path()), "/a.log");
     assert_eq!(saved, Some(Saved::At { position: at(20), saved: then() }));
+}
+
+#[test]
+fn of_paths_that_come_and_go_some_are_kept_and_those_the_newest() {
+    let dir = dir();
+    let positions = open(dir.path());
+    let path = |n: usize| format!("/no/such/folder/{n}.log");
+    for n in 0..KEPT_MOST + 5_000 {
+        let (slot, _) = claim(&positions, &path(n));
+        let now = SystemTime::now() - Duration::from_secs(60) + Duration::from_millis(n as u64);
+        let position = Position { file: FileId { inode: n as u64, ..at(0).file }, offset: 1 };
+        positions.commit(&[Commit { slot, position, live: true, through: None }], now).expect("written");
+        positions.release(slot);
+    }
+    positions.sync().expect("written");
+    let state = positions.lock();
+    let lengths = [state.records.len(), state.slots.len(), state.by_path.len(), state.by_file.len()];
+    assert_eq!(lengths, [KEPT_MOST; 4]);
+    drop(state);
+    let size = std::fs::metadata(journal::path(&dir.path().join("positions.yaml"))).expect("there").len();
+    assert!(size < 4 << 20, "{size}");
+    assert_eq!(claim(&positions, &path(0)).1, None, "the oldest is forgotten");
+    assert!(claim(&positions, &path(KEPT_MOST + 4_999)).1.is_some(), "the newest may be a file that was renamed");
 }

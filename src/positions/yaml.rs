@@ -9,12 +9,28 @@ use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::safe;
-use crate::model::nesting;
+use crate::model::{bounded, nesting};
 
 #[derive(Debug, Default)]
 pub(super) struct File {
     pub positions: BTreeMap<String, String>,
     pub hash: u64,
+}
+
+/// What positions files are read, in bytes: those of some hundred thousand logs.
+pub(super) const LARGEST: u64 = 64 << 20;
+
+/// All of a file; what is none (a pipe, a device) would be waited for, or have no end.
+pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file: remove it"));
+    }
+    if metadata.len() > LARGEST {
+        let message = format!("it has {} bytes, and positions have {LARGEST} at most: remove it", metadata.len());
+        return Err(io::Error::other(message));
+    }
+    bounded::read(fs::File::open(path)?, LARGEST)
 }
 
 /// An absent or empty file has no positions.
@@ -28,7 +44,7 @@ pub(super) fn read(path: &Path) -> Result<File, String> {
     // serde_yaml hands a scalar that is asked for as a string over as it was written, quoted or not.
     type Offset = String;
 
-    let text = match fs::read_to_string(path) {
+    let text = match read_file(path).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(File::default()),
         Err(e) => return Err(e.to_string()),
@@ -59,7 +75,8 @@ pub(super) fn write(path: &Path, positions: &BTreeMap<String, String>) -> io::Re
         text.push('\n');
     }
     let hash = xxh3_64(text.as_bytes());
-    if fs::read(path).is_ok_and(|now| now == text.as_bytes()) {
+    let is_as_long = fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == text.len() as u64);
+    if is_as_long && fs::read(path).is_ok_and(|now| now == text.as_bytes()) {
         return Ok(hash);
     }
     safe::replace(path, text.as_bytes())?;

@@ -9,6 +9,7 @@ use super::client::HeaderValue;
 use super::config::{Config, Error, exclusive, refuse_refs};
 use super::headers;
 use super::oauth2::{OAuth2, Tokens};
+use crate::model::bounded;
 use crate::model::units::{self, Secret};
 
 /// `basic_auth`.
@@ -177,8 +178,12 @@ impl fmt::Debug for Source {
     }
 }
 
+/// A secret has some hundred bytes.
+const LARGEST: u64 = 64 << 10;
+
 /// A secret in a file, without the newline an editor left there.
 pub(super) fn read_file(path: &str) -> Result<Secret, String> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {path}: {e}"))?;
+    let text = std::fs::File::open(path).and_then(|file| bounded::read_text(file, LARGEST));
+    let text = text.map_err(|e| format!("cannot read {path}: {e}"))?;
     Ok(Secret::new(text.trim()))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -312,5 +313,13 @@ fn in_words(error: reqwest::Error) -> String {
     }
     // The innermost says it ("connection refused"); the outer ones are about layers.
     let text = words.pop().unwrap_or_else(|| error.to_string());
-    if text.contains("certificate") { format!("{text} (check tls_config: ca_file, server_name)") } else { text }
+    let is_refused = io::Error::from_raw_os_error(libc::EACCES).to_string() == text;
+    match text {
+        text if text.contains("certificate") => format!("{text} (check tls_config: ca_file, server_name)"),
+        // The kernel itself gives this answer to no connection.
+        text if is_refused => format!(
+            "{text}: landlock refuses a port that is in no URL of the config; name it there, or set -security.landlock=false"
+        ),
+        text => text,
+    }
 }

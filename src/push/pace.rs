@@ -15,6 +15,7 @@
 //! then on; where it answers 429, what it names in the answer, and less while it goes on to refuse, since a tenant's limit
 //! is shared with every other agent.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -43,6 +44,9 @@ const RECOVERY: Duration = Duration::from_secs(10);
 
 /// Beyond so many streams or tenants those are forgotten that had nothing to send lately.
 const MANY: usize = 256;
+/// So many are known at most. Of more those are forgotten whose last push is longest ago: what they sent since counts for
+/// nothing then, and if it was too much, Loki says so.
+const MOST: usize = 4096;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -144,6 +148,8 @@ struct Tenant<C: Clock> {
     stream: Pace,
     /// By lane: of those that carry one stream alone.
     streams: HashMap<u64, Bucket<C>>,
+    /// So many of them may be known before those are forgotten that are idle.
+    room: usize,
     turn: Arc<Turn>,
     touched: Instant,
 }
@@ -203,8 +209,9 @@ impl<C: Clock + Clone> Paces<C> {
         self.make_room(now);
         let (clock, batchsize, limits) = (self.clock.clone(), self.batchsize, self.limits);
         let tenant = self.tenant(tenant, now);
-        if lane.is_some() && tenant.streams.len() > MANY {
-            tenant.streams.retain(|_, bucket| now.saturating_duration_since(bucket.touched) < RECOVERY);
+        if lane.is_some() && tenant.streams.len() > tenant.room.max(MANY) {
+            let since = |at: Instant| now.saturating_duration_since(at);
+            tenant.room = forget(&mut tenant.streams, |bucket| (since(bucket.touched) < RECOVERY, bucket.touched));
         }
         let bucket = match lane {
             None => &mut tenant.bucket,
@@ -267,7 +274,7 @@ impl<C: Clock + Clone> Paces<C> {
         let tenant = tenants.entry(name.clone()).or_insert_with(|| {
             let bucket = Bucket::new(Pace::new(limits.ingestion(), now), *batchsize, clock, now);
             let stream = Pace::new(limits.stream(), now);
-            Tenant { bucket, stream, streams: HashMap::new(), turn: Arc::default(), touched: now }
+            Tenant { bucket, stream, streams: HashMap::new(), room: 0, turn: Arc::default(), touched: now }
         });
         tenant.touched = now;
         tenant
@@ -278,14 +285,35 @@ impl<C: Clock + Clone> Paces<C> {
         let since = |at: Instant| now.saturating_duration_since(at);
         let is_limited = |pace: &Pace| pace.refused.is_some_and(|(_, at)| since(at) < TRUE_FOR);
         if self.tenants.len() > self.room.max(MANY) {
-            self.tenants.retain(|_, tenant| {
+            self.room = forget(&mut self.tenants, |tenant| {
                 let limited = is_limited(&tenant.bucket.pace) || is_limited(&tenant.stream);
-                since(tenant.touched) < if limited { TRUE_FOR } else { RECOVERY }
+                (since(tenant.touched) < if limited { TRUE_FOR } else { RECOVERY }, tenant.touched)
             });
-            // Not before there are twice as many is it worth looking again.
-            self.room = self.tenants.len() * 2;
         }
     }
+}
+
+/// Forgets what does not stay, and of more than [`MOST`] half, those that were touched longest ago. `stays` says that, and when it
+/// was touched. Gives how many there may be before it is worth looking again.
+fn forget<K: Eq + std::hash::Hash, V>(known: &mut HashMap<K, V>, stays: impl Fn(&V) -> (bool, Instant)) -> usize {
+    known.retain(|_, one| stays(one).0);
+    if known.len() >= MOST {
+        let mut touched: Vec<Instant> = known.values().map(|one| stays(one).1).collect();
+        let (_, middle, _) = touched.select_nth_unstable(known.len() - MOST / 2);
+        let middle = *middle;
+        let mut left = MOST / 2 - known.values().filter(|one| stays(one).1 > middle).count();
+        known.retain(|_, one| match stays(one).1.cmp(&middle) {
+            Ordering::Less => false,
+            Ordering::Equal if left == 0 => false,
+            Ordering::Equal => {
+                left -= 1;
+                true
+            }
+            Ordering::Greater => true,
+        });
+    }
+    known.shrink_to(2 * known.len());
+    (2 * known.len()).min(MOST)
 }
 
 impl Pace {

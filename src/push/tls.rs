@@ -1,4 +1,4 @@
-//! `tls_config`: whom a push trusts, and how it shows who it is itself. The home of rustls.
+//! `tls_config`: whom a push trusts, and how it shows who it is itself.
 
 mod verify;
 
@@ -13,6 +13,7 @@ use rustls::version::{TLS12, TLS13};
 use serde::{Deserialize, Serialize};
 
 use super::config::{Error, exclusive, refuse_refs};
+use crate::model::bounded;
 use crate::model::units::{self, Secret};
 use verify::{Anyone, Roots, Verifier};
 
@@ -147,11 +148,14 @@ impl Material {
     }
 }
 
+/// A bundle of all well-known authorities has some 250 kB.
+const LARGEST: u64 = 16 << 20;
+
 fn pem(key: &str, inline: &str, file: &str) -> Result<Option<Vec<u8>>, Error> {
     if file.is_empty() {
         return Ok((!inline.is_empty()).then(|| inline.as_bytes().to_vec()));
     }
-    let read = std::fs::read(Path::new(file));
+    let read = std::fs::File::open(Path::new(file)).and_then(|file| bounded::read(file, LARGEST));
     read.map(Some).map_err(|e| Error::new(format!("{key}_file"), format!("cannot read {file}: {e}")))
 }
 

@@ -87,6 +87,22 @@ impl Rule {
         })
     }
 
+    /// The labels that are read by name; those that `labelmap` finds by a pattern are not among them.
+    pub(super) fn names_read(&self) -> Vec<&String> {
+        match self {
+            Self::Replace { source, .. }
+            | Self::Keep { source, .. }
+            | Self::Drop { source, .. }
+            | Self::HashMod { source, .. }
+            | Self::Lowercase { source, .. }
+            | Self::Uppercase { source, .. } => source.labels.iter().collect(),
+            Self::KeepEqual { source, target } | Self::DropEqual { source, target } => {
+                source.labels.iter().chain([target]).collect()
+            }
+            Self::LabelMap { .. } | Self::LabelDrop { .. } | Self::LabelKeep { .. } => Vec::new(),
+        }
+    }
+
     /// Changes the labels; false drops the target.
     pub(super) fn apply(&self, labels: &mut Labels) -> bool {
         match self {

@@ -384,7 +384,7 @@ fn described_in_one_line_each() {
     ];
     assert_eq!(rules.len(), texts.len());
     for (i, text) in texts.iter().enumerate() {
-        assert_eq!(rules.describe(i), *text);
+        assert_eq!(&*rules.describe(i), *text);
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
-use prometheus::{IntCounter, IntCounterVec, Opts};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
 
 use super::status::Status;
 use crate::metrics::{Registry, register};
@@ -33,6 +33,7 @@ pub(super) struct Metrics {
     positions_errors: IntCounter,
     read_errors: IntCounter,
     refused_folders: IntCounter,
+    beyond_limit: IntGauge,
 }
 
 impl Metrics {
@@ -65,6 +66,13 @@ impl Metrics {
                     "Folders of other pods' logs that a pod's target led to and that were not read",
                 ),
             ),
+            beyond_limit: register(
+                registry,
+                IntGauge::new(
+                    "fantail_logs_beyond_limit",
+                    "Logs that are not read yet because so many are open as target_config.logs_limit allows",
+                ),
+            ),
         };
         // A counter that appears with its first loss does not rise for who watches it.
         for reason in [LINE_TOO_LONG, ROTATED_AWAY, DELETED, TOO_MANY] {
@@ -86,6 +94,11 @@ impl Metrics {
 
     pub fn refused_folders(&self, count: usize) {
         self.refused_folders.inc_by(count as u64);
+    }
+
+    /// So many more, or less.
+    pub fn beyond_limit(&self, logs: i64) {
+        self.beyond_limit.add(logs);
     }
 
     pub fn positions_error(&self) {

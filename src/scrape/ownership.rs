@@ -134,7 +134,7 @@ mod tests {
         }
         let labels = [(pod::NAMESPACE, "ns"), (pod::NAME, "web-0"), (pod::UID, "u1"), (pod::CONFIG_HASH, "h1")];
         let labels: Labels = labels.map(|(name, value)| (name.to_string(), value.to_string())).into();
-        let owner = Owner::of(&labels).expect("of a pod");
+        let owner = Owner::of(&labels.into()).expect("of a pod");
         for (path, is_own) in [
             ("pods/ns_web-0_u1/app/0.log", true),
             ("real/ns_web-0_u1/app/0.log", true),

@@ -1,5 +1,6 @@
 //! The thread that decides which logs exist: relabelling, globs, names heard of.
 
+mod index;
 mod telling;
 mod tracking;
 mod walking;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::index::{Names, Places, Same};
 use super::budget::Budget;
 use super::metrics::Metrics;
 use super::post::{Command, Event, Inbox, Mailbox};
@@ -17,9 +19,9 @@ use super::status::Status;
 use super::unread::Unread;
 use super::watch::{Heard, Watch};
 use super::{Config, Job, stdin};
-use crate::model::{LabelSet, Labels, Target, Update};
+use crate::model::{LabelSet, Target, Update};
 use crate::positions::Positions;
-use crate::tail::{Glob, is_rotation};
+use crate::tail::Glob;
 
 /// Names come in bursts; a walk waits for the burst to pass.
 const BURST: Duration = Duration::from_millis(50);
@@ -43,11 +45,16 @@ pub(super) struct Scout {
     inbox: Arc<Inbox>,
     watch: Watch,
     /// Which targets each source of each job has.
-    sources: HashMap<(Arc<str>, String), Vec<Arc<Target>>>,
+    sources: HashMap<(Arc<str>, String), Vec<Same>>,
+    /// How many sources have a target.
+    wanted: HashMap<Same, usize>,
     tracked: BTreeMap<u64, Tracked>,
+    /// Where a target is among those.
+    ids: HashMap<Same, u64>,
     logs: BTreeMap<u64, Known>,
-    /// For names heard of: the logs of a directory.
-    names: HashMap<PathBuf, Vec<(OsString, u64)>>,
+    /// For names heard of.
+    names: Names,
+    places: Places,
     next: u64,
     unsynced: BTreeSet<Arc<str>>,
     summarised: bool,
@@ -109,9 +116,12 @@ impl Scout {
             inbox,
             watch,
             sources: HashMap::new(),
+            wanted: HashMap::new(),
             tracked: BTreeMap::new(),
+            ids: HashMap::new(),
             logs: BTreeMap::new(),
-            names: HashMap::new(),
+            names: Names::default(),
+            places: Places::default(),
             next: 1,
             unsynced,
             summarised: false,
@@ -200,21 +210,17 @@ impl Scout {
 
     /// A name appeared, changed or went away.
     fn hear(&mut self, path: &Path) -> bool {
-        if let (Some(dir), Some(name)) = (path.parent(), path.file_name())
-            && let Some(logs) = self.names.get(dir)
-        {
-            for (live, log) in logs {
-                if name == live || is_rotation(live, name) {
-                    self.tell(|| Command::Look(*log));
-                }
-            }
+        for log in self.names.of(path) {
+            self.tell(|| Command::Look(log));
         }
         // What went away takes its watch along, and what comes in its place needs one.
         self.watch.forget(path);
         let mut dirty = false;
-        for tracked in self.tracked.values_mut().filter(|t| t.glob.may_lead_to(path)) {
-            tracked.dirty = true;
-            dirty = true;
+        for id in self.places.of(path) {
+            if let Some(tracked) = self.tracked.get_mut(id).filter(|tracked| tracked.glob.may_lead_to(path)) {
+                tracked.dirty = true;
+                dirty = true;
+            }
         }
         dirty
     }
@@ -230,11 +236,11 @@ impl Scout {
         };
         let target = Arc::new(Target {
             job: self.jobs.first().map_or_else(|| Arc::from("stdin"), |job| job.name.clone()),
-            discovered: Labels::new(),
             labels,
             path: "stdin".into(),
             exclude: None,
             defaulted: false,
+            is_of_pod: false,
             owner: None,
         });
         let log = self.next;
@@ -246,7 +252,7 @@ impl Scout {
         for (mailbox, pipe) in self.readers.iter().zip(pipes) {
             mailbox.send(Command::Stdin(log, pipe, target.clone()));
         }
-        self.status.set_targets(vec![(target, Arc::default())]);
+        self.status.add_target(0, target);
         self.unsynced.clear();
     }
 
@@ -296,6 +302,19 @@ impl Scout {
     pub fn deaf(mut self) -> Self {
         self.watch = Watch::deaf();
         self
+    }
+
+    /// How much of each kind is known.
+    pub fn lengths(&self) -> [usize; 7] {
+        [
+            self.sources.len(),
+            self.wanted.len(),
+            self.tracked.len(),
+            self.ids.len(),
+            self.logs.len(),
+            self.names.len(),
+            self.places.len(),
+        ]
     }
 
     /// Takes all that it was told, and walks where there is something to walk.

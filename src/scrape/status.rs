@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::targets::Rejected;
 use super::unread::{Unread, Why};
 use crate::model::{
-    Account, AccountReport, ClientReport, DiscoveredReport, FileReport, Labels, Ledger, NotReadReport, Report, Target,
-    TargetReport,
+    Account, AccountReport, ClientReport, DiscoveredReport, FileReport, Ledger, LeftOut, NotReadReport, Report, Target,
+    TargetLabels, TargetReport,
 };
 
 /// The state of the targets, as the scout and the readers tell it.
@@ -20,8 +20,9 @@ pub(super) struct Status {
 #[derive(Debug, Default)]
 struct Shared {
     /// By job and source.
-    discovered: BTreeMap<(Arc<str>, String), Vec<Discovered>>,
-    targets: Vec<(Arc<Target>, Arc<Unread>)>,
+    discovered: BTreeMap<(Arc<str>, String), (Vec<Discovered>, LeftOut)>,
+    /// By the number that the scout gave them.
+    targets: BTreeMap<u64, (Arc<Target>, Arc<Unread>)>,
     files: BTreeMap<(usize, u64), File>,
     /// By client: what became of files that are read no more.
     gone: BTreeMap<Arc<str>, Account>,
@@ -29,7 +30,7 @@ struct Shared {
 
 #[derive(Clone, Debug)]
 pub(super) struct Discovered {
-    pub discovered: Labels,
+    pub discovered: TargetLabels,
     pub outcome: Result<Arc<Target>, Rejected>,
 }
 
@@ -44,34 +45,42 @@ pub(super) struct File {
 }
 
 impl Status {
-    pub fn set_discovered(&self, job: Arc<str>, source: String, targets: Vec<Discovered>) {
+    pub fn set_discovered(&self, job: Arc<str>, source: String, targets: Vec<Discovered>, left_out: LeftOut) {
         let mut shared = self.lock();
         if targets.is_empty() {
             shared.discovered.remove(&(job, source));
         } else {
-            shared.discovered.insert((job, source), targets);
+            shared.discovered.insert((job, source), (targets, left_out));
         }
     }
 
     /// How many targets discovery told of, wanted or not.
     pub fn discovered_of(&self, job: &Arc<str>) -> usize {
-        self.lock().discovered.iter().filter(|((of, _), _)| of == job).map(|(_, targets)| targets.len()).sum()
+        self.lock().discovered.iter().filter(|((of, _), _)| of == job).map(|(_, (targets, _))| targets.len()).sum()
     }
 
     /// Why targets of this source are not tailed.
-    pub fn rejections(&self, job: &Arc<str>, source: &str) -> BTreeSet<String> {
+    pub fn rejections(&self, job: &Arc<str>, source: &str) -> BTreeSet<Arc<str>> {
         let shared = self.lock();
         let known = shared.discovered.get(&(job.clone(), source.to_string()));
-        known.into_iter().flatten().filter_map(|one| Some(one.outcome.as_ref().err()?.text.clone())).collect()
+        known
+            .into_iter()
+            .flat_map(|(targets, _)| targets)
+            .filter_map(|one| Some(one.outcome.as_ref().err()?.text.clone()))
+            .collect()
     }
 
-    /// All targets that are tailed, each with what of it is not read.
-    pub fn set_targets(&self, targets: Vec<(Arc<Target>, Arc<Unread>)>) {
-        self.lock().targets = targets;
+    /// A target that is tailed.
+    pub fn add_target(&self, id: u64, target: Arc<Target>) {
+        self.lock().targets.insert(id, (target, Arc::default()));
     }
 
-    pub fn set_unread(&self, target: &Arc<Target>, unread: Arc<Unread>) {
-        if let Some((_, known)) = self.lock().targets.iter_mut().find(|(known, _)| Arc::ptr_eq(known, target)) {
+    pub fn remove_target(&self, id: u64) {
+        self.lock().targets.remove(&id);
+    }
+
+    pub fn set_unread(&self, id: u64, unread: Arc<Unread>) {
+        if let Some((_, known)) = self.lock().targets.get_mut(&id) {
             *known = unread;
         }
     }
@@ -107,7 +116,7 @@ impl Status {
     pub fn unread(&self) -> BTreeMap<&'static str, usize> {
         let shared = self.lock();
         let mut counts: BTreeMap<_, _> = Why::TROUBLES.iter().map(|reason| (*reason, 0)).collect();
-        let unread = shared.targets.iter().flat_map(|(_, unread)| unread.files.values()).filter_map(Why::trouble);
+        let unread = shared.targets.values().flat_map(|(_, unread)| unread.files.values()).filter_map(Why::trouble);
         unread.for_each(|reason| *counts.entry(reason).or_default() += 1);
         // One that two clients fail to read is one.
         let failing: BTreeSet<_> = shared.files.values().filter(|file| file.error.is_some()).map(|f| &f.path).collect();
@@ -134,6 +143,13 @@ impl Status {
         accounts
     }
 
+    /// How many sources and targets are known.
+    #[cfg(test)]
+    pub fn lengths(&self) -> [usize; 3] {
+        let shared = self.lock();
+        [shared.discovered.len(), shared.targets.len(), shared.files.len()]
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -148,7 +164,7 @@ impl Report for Status {
         }
         let listed = shared
             .targets
-            .iter()
+            .values()
             .map(|(target, unread)| report_of(target, files.remove(&Arc::as_ptr(target)).unwrap_or_default(), unread));
         let mut reports: Vec<TargetReport> = listed.collect();
         // Targets that discovery has let go of, whose files are still being finished.
@@ -164,15 +180,17 @@ impl Report for Status {
 
     fn discovered(&self) -> Vec<DiscoveredReport> {
         let shared = self.lock();
-        let all = shared.discovered.iter().flat_map(|((job, source), targets)| {
+        let all = shared.discovered.iter().flat_map(|((job, source), (targets, left_out))| {
             targets.iter().map(move |one| DiscoveredReport {
                 job: job.to_string(),
                 source: source.clone(),
-                discovered: one.discovered.clone(),
+                discovered: one.discovered.to_labels(),
                 labels: one.outcome.as_ref().ok().map(|t| t.labels.to_map()),
                 path: one.outcome.as_ref().ok().map(|t| t.path.clone()),
-                dropped: one.outcome.as_ref().err().map(|rejected| rejected.text.clone()),
+                dropped: one.outcome.as_ref().err().map(|rejected| rejected.text.to_string()),
                 is_mistake: one.outcome.as_ref().is_err_and(Rejected::is_mistake),
+                left_out: left_out.matters().then(|| left_out.to_string()),
+                unread: left_out.unread,
             })
         });
         all.collect()

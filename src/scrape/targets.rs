@@ -1,9 +1,10 @@
 //! From a discovered target to one that can be tailed: relabelling, special labels, the pod defaults.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::Job;
-use crate::model::{LabelSet, Labels, NO_TARGETS, Owner, Target, loki_label_name, pod};
+use crate::model::{LabelSet, Labels, NO_TARGETS, Owner, Target, TargetLabels, loki_label_name, pod};
 use crate::relabel::Verdict;
 use crate::tail::{Glob, escape};
 
@@ -13,12 +14,15 @@ pub(super) const UNREADABLE: &str = "unreadable";
 /// The longest name of a directory, in bytes.
 const NAME_MAX: usize = 255;
 
+/// The longest name of a host; of what is longer the rest is not shown.
+const HOST_MAX: usize = 255;
+
 /// Why a discovered target is not tailed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rejected {
     /// As `promtail_targets_failed_total{reason}` says it.
     pub reason: &'static str,
-    pub text: String,
+    pub text: Arc<str>,
 }
 
 impl Rejected {
@@ -34,17 +38,18 @@ impl fmt::Display for Rejected {
     }
 }
 
-pub(super) fn resolve(job: &Job, discovered: &Labels, hostname: &str) -> Result<Target, Rejected> {
-    let reject = |reason, text: String| Err(Rejected { reason, text });
-    if discovered.contains_key(NO_TARGETS) {
+pub(super) fn resolve(job: &Job, discovered: &TargetLabels, hostname: &str) -> Result<Target, Rejected> {
+    let reject = |reason, text: String| Err(Rejected { reason, text: text.into() });
+    if discovered.contains(NO_TARGETS) {
         return reject("no_targets", "its group names no targets: write targets: [localhost]".into());
     }
-    let mut labels = discovered.clone();
+    let mut labels = discovered.to_labels();
     if let Verdict::Drop { rule } = job.rules.apply(&mut labels) {
-        return reject("dropped", job.rules.describe(rule));
+        return Err(Rejected { reason: "dropped", text: job.rules.describe(rule) });
     }
     if let Some(host) = labels.get("__host__").filter(|host| *host != hostname) {
-        return reject("wrong_host", format!("__host__ is {host:?}, this host is {hostname:?}"));
+        let shown: String = host.chars().take(HOST_MAX).collect();
+        return reject("wrong_host", format!("__host__ is {shown:?}, this host is {hostname:?}"));
     }
     let explicit = labels.get("__path__").filter(|p| !p.is_empty()).cloned();
     let defaulted = explicit.is_none();
@@ -66,13 +71,14 @@ pub(super) fn resolve(job: &Job, discovered: &Labels, hostname: &str) -> Result<
     }
     let labels = LabelSet::new(labels.into_iter().map(|(name, value)| (loki_label_name(&name).into_owned(), value)));
     let owner = Owner::of(discovered);
-    Ok(Target { job: job.name.clone(), discovered: discovered.clone(), labels, path, exclude, defaulted, owner })
+    let is_of_pod = discovered.contains(pod::UID);
+    Ok(Target { job: job.name.clone(), labels, path, exclude, defaulted, is_of_pod, owner })
 }
 
 /// Where the kubelet keeps a container's logs. A static pod's directory is named by its config hash; any pod may have that
 /// annotation, so it hides no directory that is named by the uid. What comes from the pod is taken to the letter.
-fn default_path(discovered: &Labels) -> Option<String> {
-    let get = |name| discovered.get(name).map(String::as_str).filter(|v| !v.is_empty());
+fn default_path(discovered: &TargetLabels) -> Option<String> {
+    let get = |name| discovered.get(name).filter(|v| !v.is_empty());
     let container = escape(get(pod::CONTAINER)?);
     let uid = get(pod::UID).map(escape);
     let hash = get(pod::CONFIG_HASH).filter(|hash| !hash.contains('/') && hash.len() <= NAME_MAX).map(escape);
@@ -84,8 +90,8 @@ fn default_path(discovered: &Labels) -> Option<String> {
 }
 
 /// What a pod's lines are called when relabelling kept no label.
-fn default_labels(discovered: &Labels) -> Labels {
-    let get = |name| discovered.get(name).map(String::as_str).filter(|v| !v.is_empty());
+fn default_labels(discovered: &TargetLabels) -> Labels {
+    let get = |name| discovered.get(name).filter(|v| !v.is_empty());
     let app = get(pod::LABEL_APP_NAME).or(get(pod::LABEL_APP));
     let (namespace, container) = (get(pod::NAMESPACE), get(pod::CONTAINER));
     let job = format!("{}/{}", namespace.unwrap_or_default(), app.or(container).unwrap_or_default());
@@ -116,7 +122,7 @@ mod tests {
             let mut labels: Labels =
                 [(pod::UID, "u-1"), (pod::CONTAINER, "app")].map(|(n, v)| (n.to_string(), v.to_string())).into();
             labels.extend(hash.map(|hash| (pod::CONFIG_HASH.to_string(), hash.to_string())));
-            assert_eq!(default_path(&labels).as_deref(), Some(path), "{hash:?}");
+            assert_eq!(default_path(&labels.into()).as_deref(), Some(path), "{hash:?}");
             let glob = Glob::new(path).expect("a glob");
             let folder = |id: &str| format!("/var/log/pods/ns_p_{id}/app/0.log");
             assert!(glob.matches(folder("u-1").as_ref()), "{hash:?}");

@@ -1,6 +1,7 @@
 //! The threads at work on real files.
 
 mod bounds;
+mod churn;
 mod model;
 mod owners;
 mod resend;

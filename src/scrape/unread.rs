@@ -23,6 +23,8 @@ pub(super) enum Why {
     Excluded,
     /// It is, or leads to, the folder of another pod's logs.
     Foreign,
+    /// So many logs are open that this one has to wait until another ends: how many may be.
+    Beyond(usize),
     /// It is read as an older generation of that log, which is there or is being finished.
     Older(PathBuf),
 }
@@ -41,11 +43,12 @@ impl Why {
             Why::Older(_) => 6,
             Why::Foreign => 8,
             Why::Cut(_) => 7,
+            Why::Beyond(_) => 9,
         }
     }
 
     /// All that [`Why::trouble`] may say.
-    pub const TROUBLES: [&str; 5] = ["denied", "special", "outside", "foreign", "cut"];
+    pub const TROUBLES: [&str; 6] = ["beyond", "denied", "special", "outside", "foreign", "cut"];
 
     /// As `fantail_unread_files{reason}` says it, if nobody meant it to be so.
     pub fn trouble(&self) -> Option<&'static str> {
@@ -55,13 +58,14 @@ impl Why {
             Why::Skipped(Skip::Outside) => Some("outside"),
             Why::Foreign => Some("foreign"),
             Why::Cut(_) => Some("cut"),
+            Why::Beyond(_) => Some("beyond"),
             Why::Skipped(Skip::BrokenLink | Skip::Directory) | Why::Excluded | Why::Older(_) => None,
         }
     }
 
-    /// Each rotation makes a new name: that there are such is said, not each of them.
+    /// Each rotation makes a new name, and others are no news: that there are such is said, not each of them.
     fn is_routine(&self) -> bool {
-        matches!(self, Why::Excluded | Why::Older(_))
+        matches!(self, Why::Excluded | Why::Older(_) | Why::Beyond(_))
     }
 
     fn advice(&self) -> &'static str {
@@ -80,6 +84,10 @@ impl Why {
             Why::Foreign => {
                 "nothing, if somebody tried; else let __path__ name the pod's own folder by its namespace, name and uid, or allow \
                  it with target_config.foreign_pod_logs"
+            }
+            Why::Beyond(_) => {
+                "raise target_config.logs_limit (and the limit of open files: ulimit -n, or LimitNOFILE of a service), or let \
+                 __path__ name less; it is read once others have ended"
             }
             Why::Older(_) => {
                 "nothing, if it was rotated; a log of its own needs a name that does not look so, or a job of its own"
@@ -100,6 +108,7 @@ impl fmt::Display for Why {
             Why::Denied(error) => f.write_str(error),
             Why::Excluded => f.write_str("excluded by __path_exclude__"),
             Why::Foreign => f.write_str("it is not in the folder of this pod's logs, but the pod's target leads there"),
+            Why::Beyond(limit) => write!(f, "{limit} logs of this target are open, and more may not be"),
             Why::Older(live) => write!(f, "read as an older generation of {}", live.display()),
         }
     }
@@ -111,6 +120,8 @@ pub(super) struct Unread {
     pub files: BTreeMap<PathBuf, Why>,
     /// How many there are beyond those.
     pub more: usize,
+    /// How many of all wait until other logs end.
+    pub beyond: usize,
     /// Why no file at all is read, if none is.
     pub nothing: Option<String>,
 }
@@ -127,6 +138,7 @@ pub(super) struct Line {
 
 impl Unread {
     pub fn add(&mut self, path: &Path, why: Why) {
+        self.beyond += usize::from(matches!(why, Why::Beyond(_)));
         if self.files.len() < REMEMBERED {
             self.files.insert(path.into(), why);
         } else if !self.files.contains_key(path) {

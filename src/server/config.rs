@@ -9,7 +9,13 @@
 //!   external_url: ""              # how people reach it, if a proxy stands before it
 //!   health_check_target: true     # /ready wants a file that is being tailed
 //!   http_listen_conn_limit: 0     # connections at once; 0 means 256
+//!   http_pages: all               # who sees more than /ready, /-/healthy and /metrics: all, or loopback
+//!   http_server_read_timeout: 10s # from the first byte of a request to the first of its answer
+//!   http_server_read_header_timeout: 0  # the same; the shorter one counts
+//!   http_server_write_timeout: 30s      # for a whole answer
 //!   http_server_idle_timeout: 2m  # a connection that is silent for so long is closed
+//!   http_tls_config: {}           # HTTPS
+//!   web_config_file: ""           # Prometheus' web.config: HTTPS and passwords
 //!   disable: false                # no pages, no metrics
 //!   register_instrumentation: true
 //!   graceful_shutdown_timeout: 30s
@@ -18,17 +24,22 @@
 //! ```
 //!
 //! Promtail's other keys are accepted, so that a `promtail.yaml` starts unchanged; [`Config::warnings`] names those
-//! that were set and have no effect. TLS is refused: pages that someone believes to be encrypted must not be plain.
+//! that were set and have no effect.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::connections::Timeouts;
+use super::tls::Tls;
 use super::{LogFormat, LogLevel};
-use crate::model::units::{self, GoDuration, Secret};
+use crate::model::units::{self, GoDuration};
 
 const DEFAULT_PORT: u16 = 80;
+/// Promtail waits 30 s: too long for one that holds a place and asks nothing.
+const DEFAULT_READ: GoDuration = GoDuration(Duration::from_secs(10));
+const DEFAULT_WRITE: GoDuration = GoDuration(Duration::from_secs(30));
 const DEFAULT_IDLE: GoDuration = GoDuration(Duration::from_secs(120));
 const DEFAULT_GRACE: GoDuration = GoDuration(Duration::from_secs(30));
 
@@ -70,11 +81,17 @@ macro_rules! config {
                     enable_runtime_reload: false,
                     register_instrumentation: true,
                     http_listen_conn_limit: 0,
+                    http_pages: Pages::default(),
+                    http_server_read_timeout: DEFAULT_READ,
+                    http_server_read_header_timeout: GoDuration(Duration::ZERO),
+                    http_server_write_timeout: DEFAULT_WRITE,
                     http_server_idle_timeout: DEFAULT_IDLE,
+                    web_config_file: String::new(),
                     graceful_shutdown_timeout: DEFAULT_GRACE,
                     log_level: LogLevel::default(),
                     log_format: LogFormat::default(),
                     http_tls_config: Tls::default(),
+                    tls_min_version: String::new(),
                     grpc_tls_config: Tls::default(),
                     $($key: None,)*
                 }
@@ -109,6 +126,16 @@ config! {
         pub register_instrumentation: bool,
         #[serde(deserialize_with = "units::or_default")]
         pub http_listen_conn_limit: u32,
+        #[serde(deserialize_with = "units::or_default")]
+        http_pages: Pages,
+        #[serde(deserialize_with = "read")]
+        http_server_read_timeout: GoDuration,
+        #[serde(deserialize_with = "units::or_default")]
+        http_server_read_header_timeout: GoDuration,
+        #[serde(deserialize_with = "write")]
+        http_server_write_timeout: GoDuration,
+        #[serde(deserialize_with = "units::string")]
+        web_config_file: String,
         #[serde(deserialize_with = "idle")]
         pub http_server_idle_timeout: GoDuration,
         #[serde(deserialize_with = "grace")]
@@ -119,18 +146,16 @@ config! {
         pub log_format: LogFormat,
         #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Tls::is_empty")]
         http_tls_config: Tls,
+        #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+        tls_min_version: String,
         #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Tls::is_empty")]
         grpc_tls_config: Tls,
     }
     accepted {
         profiling_enabled = "false",
-        http_server_read_timeout = "30s",
-        http_server_read_header_timeout = "0" | "0s",
-        http_server_write_timeout = "30s",
         http_log_closed_connections_without_response_enabled = "false",
         proxy_protocol_enabled = "false",
         tls_cipher_suites = "",
-        tls_min_version = "",
         log_source_ips_enabled = "false",
         log_source_ips_full = "false",
         log_source_ips_header = "",
@@ -165,38 +190,26 @@ config! {
     }
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Tls {
-    #[serde(deserialize_with = "units::string")]
-    cert: String,
-    key: Secret,
-    #[serde(deserialize_with = "units::string")]
-    client_ca: String,
-    #[serde(deserialize_with = "units::string")]
-    cert_file: String,
-    #[serde(deserialize_with = "units::string")]
-    key_file: String,
-    #[serde(deserialize_with = "units::string")]
-    client_auth_type: String,
-    #[serde(deserialize_with = "units::string")]
-    client_ca_file: String,
-}
-
-impl Tls {
-    fn is_empty(&self) -> bool {
-        let texts = [&self.cert, &self.client_ca, &self.cert_file, &self.key_file, &self.client_auth_type];
-        texts.iter().all(|text| text.is_empty()) && self.client_ca_file.is_empty() && self.key.is_empty()
-    }
+/// Who sees the pages, which tell more than probes and metrics do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Pages {
+    #[default]
+    All,
+    /// Who is in the same network namespace, as `kubectl port-forward` is.
+    Loopback,
 }
 
 impl Config {
     /// What would keep the server from being what the config says.
     pub fn validate(&self) -> Result<(), String> {
-        if !self.http_tls_config.is_empty() {
-            return Err("server.http_tls_config is not supported, the pages are plain HTTP: remove it, set \
-                        http_listen_address to 127.0.0.1 and let a proxy with TLS stand before it"
-                .into());
+        self.tls().validate().map_err(|error| format!("server.http_tls_config: {error}"))?;
+        if !self.http_tls_config.is_empty() && !self.web_config_file.is_empty() {
+            return Err(
+                "server.http_tls_config and server.web_config_file are both set: put TLS into the web config as \
+                        tls_server_config, and remove http_tls_config"
+                    .into(),
+            );
         }
         if !["", "tcp", "tcp4", "tcp6"].contains(&self.http_listen_network.as_str()) {
             return Err(format!(
@@ -239,9 +252,27 @@ impl Config {
         }
     }
 
+    pub(super) fn tls(&self) -> Tls {
+        self.http_tls_config.clone().at_least(&self.tls_min_version)
+    }
+
+    pub(super) fn web_config_file(&self) -> &str {
+        &self.web_config_file
+    }
+
+    pub(super) fn pages(&self) -> Pages {
+        self.http_pages
+    }
+
     /// Zero would close every connection at once; in Go it means no timeout, and here the default.
-    pub(super) fn idle_timeout(&self) -> Duration {
-        if self.http_server_idle_timeout.0.is_zero() { DEFAULT_IDLE.0 } else { self.http_server_idle_timeout.0 }
+    pub(super) fn timeouts(&self) -> Timeouts {
+        let set = |value: GoDuration, default: Duration| if value.0.is_zero() { default } else { value.0 };
+        let asking = set(self.http_server_read_timeout, DEFAULT_READ.0);
+        Timeouts {
+            idle: set(self.http_server_idle_timeout, DEFAULT_IDLE.0),
+            asking: asking.min(set(self.http_server_read_header_timeout, asking)),
+            answering: set(self.http_server_write_timeout, DEFAULT_WRITE.0),
+        }
     }
 
     /// `http_path_prefix` as the routes want it: empty, or with a slash before and none behind.
@@ -286,6 +317,14 @@ fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(DEFAULT_PORT))
 }
 
+fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<GoDuration, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(DEFAULT_READ))
+}
+
+fn write<'de, D: Deserializer<'de>>(deserializer: D) -> Result<GoDuration, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(DEFAULT_WRITE))
+}
+
 fn idle<'de, D: Deserializer<'de>>(deserializer: D) -> Result<GoDuration, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(DEFAULT_IDLE))
 }
@@ -302,96 +341,4 @@ fn true_unless_said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(yaml: &str) -> Config {
-        serde_yaml::from_str(yaml).expect(yaml)
-    }
-
-    #[test]
-    fn what_cannot_be_honoured_is_refused_by_name() {
-        for (yaml, named) in [
-            ("http_tls_config: {cert_file: a.pem, key_file: a.key}", "http_tls_config"),
-            ("http_tls_config: {client_auth_type: RequireAndVerifyClientCert}", "http_tls_config"),
-            ("http_listen_network: unix", "http_listen_network"),
-            ("http_path_prefix: /{id}", "http_path_prefix"),
-            ("http_path_prefix: '/a b'", "http_path_prefix"),
-            ("external_url: \"http://a/\\r\\nx\"", "external_url"),
-        ] {
-            let error = read(yaml).validate().expect_err(yaml);
-            assert!(error.contains(named), "{yaml}: {error}");
-        }
-        for bad in ["http_listen_prot: 80", "http_listen_port: 70000", "log_level: loud", "http_tls_config: {x: y}"] {
-            assert!(serde_yaml::from_str::<Config>(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn what_has_no_effect_is_named() {
-        for (yaml, named) in [
-            ("grpc_listen_port: 9096", "server.grpc_listen_port"),
-            ("grpc_server_max_recv_msg_size: 1", "server.grpc_server_max_recv_msg_size"),
-            ("http_server_write_timeout: 5s", "server.http_server_write_timeout"),
-            ("profiling_enabled: true", "server.profiling_enabled"),
-            ("cluster_validation: {label: x}", "server.cluster_validation"),
-            ("grpc_tls_config: {key: hunter2}", "server.grpc_tls_config"),
-            ("enable_runtime_reload: true", "restart the agent"),
-        ] {
-            let config = read(yaml);
-            config.validate().expect(yaml);
-            let warnings = config.warnings();
-            assert!(warnings.len() == 1 && warnings[0].contains(named), "{yaml}: {warnings:?}");
-        }
-    }
-
-    #[test]
-    fn defaults_written_out_are_no_news() {
-        for yaml in [
-            "{}",
-            "grpc_listen_port: 0",
-            "grpc_listen_port:\ngrpc_listen_address: ''\nprofiling_enabled: false",
-            "http_server_read_timeout: 30s\ngrpc_server_max_recv_msg_size: 4194304",
-            "http_tls_config: {}\ngrpc_tls_config:\n  cert_file: ''\ncluster_validation:\n  label: ''\n  grpc: {}",
-        ] {
-            let config = read(yaml);
-            config.validate().expect(yaml);
-            assert_eq!(config.warnings(), Vec::<String>::new(), "{yaml}");
-        }
-    }
-
-    #[test]
-    fn keys_without_a_value_keep_their_default() {
-        let config = read(
-            "http_listen_port:\nhealth_check_target:\nregister_instrumentation: ~\ngraceful_shutdown_timeout:\nlog_level:",
-        );
-        assert_eq!((config.http_listen_port, config.log_level), (80, LogLevel::Info));
-        assert!(config.health_check_target && config.register_instrumentation);
-        assert_eq!(config.graceful_shutdown_timeout, DEFAULT_GRACE);
-        assert!(!read("health_check_target: no").health_check_target);
-    }
-
-    #[test]
-    fn prefixes_are_made_of_what_people_write() {
-        for (yaml, prefix, external) in [
-            ("{}", "", ""),
-            ("http_path_prefix: /", "", ""),
-            ("http_path_prefix: logs/", "/logs", "/logs"),
-            ("http_path_prefix: /logs\nexternal_url: https://host:8443/a/b/", "/logs", "/a/b"),
-            ("external_url: http://host", "", ""),
-            ("external_url: /a", "", "/a"),
-        ] {
-            let config = read(yaml);
-            assert_eq!((config.prefix().as_str(), config.external_prefix().as_str()), (prefix, external), "{yaml}");
-        }
-    }
-
-    #[test]
-    fn printed_it_reads_back_and_shows_no_secret() {
-        let config = read("http_listen_port: 3101\ngrpc_listen_port: 0\ngrpc_tls_config: {key: hunter2}");
-        let printed = serde_yaml::to_string(&config).expect("it prints");
-        assert!(!printed.contains("hunter2") && printed.contains("<secret>"), "{printed}");
-        assert_eq!(read(&printed).http_listen_port, 3101);
-        assert!(!format!("{config:?}").contains("hunter2"));
-    }
-}
+mod tests;

@@ -1,36 +1,58 @@
 //! Connections with an end: so many at once, and each has a deadline for what it is doing. Who is slow, or does not read,
 //! must neither take the descriptors that log files need nor keep a probe or a scrape from being answered.
 //!
-//! A connection is *idle* (for at most the idle timeout), *asking* (a request has to be there within [`ASKING`]) or
-//! *answering* (it has to take something within [`STALLED`], and all of it within [`ANSWERING`]). Where one more than the
-//! limit comes, the one that has been in its state for longest is closed.
+//! A connection is *greeting* (its TLS handshake has to be done within [`STALLED`]), *idle*, *asking* (a request has to be
+//! there) or *answering* (it has to take something within [`STALLED`], and all of it in time); [`Timeouts`] has how long.
+//! Where one more than the limit comes, the one that has been in its state for longest is closed.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::serve::Listener;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// From the first byte of a request to the first of its answer.
-const ASKING: Duration = Duration::from_secs(10);
-/// Between two moments at which a client takes something of an answer.
+use super::access::Access;
+use super::stream::Stream;
+
+/// Until a TLS handshake is done, and between two moments at which a client takes something of an answer.
 const STALLED: Duration = Duration::from_secs(10);
-/// For a whole answer, as `http_server_write_timeout` has it: one byte at a time must not hold a page for ever.
-const ANSWERING: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Copy)]
+pub(super) struct Timeouts {
+    /// Between two requests, and before the first.
+    pub idle: Duration,
+    /// From the first byte of a request to the first of its answer.
+    pub asking: Duration,
+    /// For a whole answer: one byte at a time must not hold a page for ever.
+    pub answering: Duration,
+}
 
 pub(super) struct Connections {
     listener: TcpListener,
     places: Arc<Mutex<Places>>,
     limit: usize,
-    idle: Duration,
+    timeouts: Timeouts,
+    access: Arc<Access>,
+}
+
+/// Who is on the other side of a connection.
+#[derive(Clone, Copy)]
+pub(super) struct Peer(pub IpAddr);
+
+impl Connected<IncomingStream<'_, Connections>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Connections>) -> Self {
+        // On a listener for both, IPv4 comes as a part of IPv6.
+        Self(stream.remote_addr().ip().to_canonical())
+    }
 }
 
 /// Who is connected, in the order in which they came to what they are doing.
@@ -55,18 +77,20 @@ fn lock(places: &Mutex<Places>) -> MutexGuard<'_, Places> {
 
 impl Connections {
     /// At most `limit` at once; for one more, the oldest is closed.
-    pub(super) fn new(listener: TcpListener, limit: usize, idle: Duration) -> Self {
-        Self { listener, places: Arc::default(), limit, idle }
+    pub(super) fn new(listener: TcpListener, limit: usize, timeouts: Timeouts, access: Arc<Access>) -> Self {
+        Self { listener, places: Arc::default(), limit, timeouts, access }
     }
 }
 
 impl Listener for Connections {
-    type Io = Connection;
+    type Io = Stream;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    async fn accept(&mut self) -> (Stream, SocketAddr) {
         // Axum's own accept, which sleeps over errors such as a lack of descriptors.
         let (stream, peer) = Listener::accept(&mut self.listener).await;
+        // Within TLS an answer is more than one write, and would wait for the client to acknowledge the first (40 ms).
+        let _ = stream.set_nodelay(true);
         let (close, closed) = oneshot::channel();
         let mut places = lock(&self.places);
         while places.taken.len() >= self.limit.max(1) {
@@ -74,10 +98,15 @@ impl Listener for Connections {
         }
         let place = places.take(close);
         drop(places);
-        let deadline = Box::pin(sleep(self.idle));
-        let places = self.places.clone();
-        let (idle, doing) = (self.idle, Doing::Idle);
-        (Connection { stream, idle, doing, deadline, places, place, closed }, peer)
+        let door = self.access.now();
+        let (doing, until) = match &door.tls {
+            Some(_) => (Doing::Greeting, STALLED),
+            None => (Doing::Idle, self.timeouts.idle),
+        };
+        let (timeouts, places) = (self.timeouts, self.places.clone());
+        let connection =
+            Connection { stream, timeouts, doing, deadline: Box::pin(sleep(until)), places, place, closed };
+        (Stream::new(connection, door.tls.clone()), peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -87,6 +116,7 @@ impl Listener for Connections {
 
 #[derive(Clone, Copy)]
 enum Doing {
+    Greeting,
     Idle,
     Asking,
     /// Until when at most.
@@ -95,7 +125,7 @@ enum Doing {
 
 pub(super) struct Connection {
     stream: TcpStream,
-    idle: Duration,
+    timeouts: Timeouts,
     doing: Doing,
     deadline: Pin<Box<Sleep>>,
     places: Arc<Mutex<Places>>,
@@ -114,23 +144,32 @@ impl Connection {
         }
     }
 
+    /// The TLS handshake is done.
+    pub(super) fn has_greeted(&mut self) {
+        self.begin(Doing::Idle, Instant::now() + self.timeouts.idle);
+    }
+
     fn has_read(&mut self) {
         if matches!(self.doing, Doing::Idle) {
-            self.begin(Doing::Asking, Instant::now() + ASKING);
+            self.begin(Doing::Asking, Instant::now() + self.timeouts.asking);
         }
     }
 
     fn has_written(&mut self) {
         let now = Instant::now();
         match self.doing {
+            Doing::Greeting => {}
             Doing::Answering(end) => self.deadline.as_mut().reset(end.min(now + STALLED)),
-            Doing::Idle | Doing::Asking => self.begin(Doing::Answering(now + ANSWERING), now + STALLED),
+            Doing::Idle | Doing::Asking => {
+                let end = now + self.timeouts.answering;
+                self.begin(Doing::Answering(end), end.min(now + STALLED));
+            }
         }
     }
 
     fn has_flushed(&mut self) {
         if matches!(self.doing, Doing::Answering(_)) {
-            self.begin(Doing::Idle, Instant::now() + self.idle);
+            self.begin(Doing::Idle, Instant::now() + self.timeouts.idle);
         }
     }
 

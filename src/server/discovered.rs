@@ -1,6 +1,6 @@
 //! `/service-discovery`: what was discovered, what relabelling made of it, and which rule dropped the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -19,6 +19,8 @@ struct Summary {
     discovered: usize,
     kept: usize,
     dropped: Vec<Reason>,
+    /// Sources (pods) of which something is left out that may change what is read.
+    cut_sources: usize,
 }
 
 /// Why targets of one job were dropped, and how many: the most frequent first.
@@ -31,6 +33,9 @@ struct Reason {
 
 /// What stands in the place of an annotation's value.
 const HIDDEN: &str = "(hidden: annotations may hold secrets)";
+
+/// What stands there if none was kept.
+const UNREAD: &str = "(empty, or read by no rule)";
 
 impl Discovered {
     /// What `report` knows; of the targets those that contain `text`. Dropped ones first: they are what is looked for.
@@ -73,7 +78,9 @@ impl Summary {
             .collect();
         dropped.sort_by_key(|reason| std::cmp::Reverse(reason.targets));
         let kept = targets.iter().filter(|target| !is_dropped(target)).count();
-        Self { discovered: targets.len(), kept, dropped }
+        let cut = targets.iter().filter(|target| target.left_out.is_some());
+        let cut_sources = cut.map(|target| (&target.job, &target.source)).collect::<BTreeSet<_>>().len();
+        Self { discovered: targets.len(), kept, dropped, cut_sources }
     }
 
     fn write(&self, page: &mut Html) {
@@ -82,6 +89,10 @@ impl Summary {
             "p",
             format_args!("{} targets discovered, {} kept, {dropped} dropped", self.discovered, self.kept),
         );
+        if self.cut_sources > 0 {
+            let text = "pods have more than is kept of one: see \"left out\" below";
+            page.markup("<p class=\"bad\">").text(format_args!("{} {text}", self.cut_sources)).markup("</p>\n");
+        }
         if self.dropped.is_empty() {
             return;
         }
@@ -105,10 +116,16 @@ fn write_target(page: &mut Html, target: &DiscoveredReport) {
     if let Some(path) = &target.path {
         page.markup("<span class=\"faint\">path</span> ").element("code", path);
     }
+    if let Some(left_out) = &target.left_out {
+        page.markup("<br><span class=\"bad\">left out of its source</span> ").text(left_out);
+    }
     page.markup("</td><td><details><summary>").text(format_args!("{} labels", target.discovered.len()));
     page.markup("</summary>\n<pre>");
     for (name, value) in &target.discovered {
         page.text(format_args!("{name}={value}\n"));
+    }
+    if target.unread > 0 {
+        page.text(format_args!("and {} more labels and annotations of its source, read by no rule\n", target.unread));
     }
     page.markup("</pre></details></td></tr>\n");
 }
@@ -118,7 +135,7 @@ fn write_target(page: &mut Html, target: &DiscoveredReport) {
 fn hide(target: &mut DiscoveredReport) {
     for (name, value) in &mut target.discovered {
         if is_annotation(name) {
-            *value = HIDDEN.into();
+            *value = if value.is_empty() { UNREAD.into() } else { HIDDEN.into() };
         }
     }
 }
@@ -145,6 +162,7 @@ fn contains(target: &DiscoveredReport, text: &str) -> bool {
         || target.labels.as_ref().is_some_and(any)
         || target.path.as_deref().is_some_and(has)
         || target.dropped.as_deref().is_some_and(has)
+        || target.left_out.as_deref().is_some_and(has)
 }
 
 #[cfg(test)]
@@ -170,6 +188,8 @@ mod tests {
         let labels = |key: &str| Labels::from([(key.to_string(), name.to_string())]);
         DiscoveredReport {
             is_mistake: false,
+            left_out: None,
+            unread: 0,
             job: "pods".into(),
             source: format!("pod/shop/{name}"),
             discovered: labels("__meta_kubernetes_pod_name"),
@@ -200,6 +220,26 @@ mod tests {
             assert!(page.contains(name) && page.contains("may hold secrets") && !page.contains("hunter2"), "{page}");
         }
         assert_eq!(Discovered::collect(&fixed, "hunter").targets.len(), 0, "guessing finds nothing");
+    }
+
+    #[test]
+    fn what_is_left_out_of_a_pod_is_shown_with_its_name_and_counted_once() {
+        let mut cut = [pod("a", None), pod("a", None), pod("b", None)];
+        for target in &mut cut[..2] {
+            (target.left_out, target.unread) = (Some("990 <ports>".into()), 12);
+        }
+        cut[0].discovered.insert("__meta_kubernetes_pod_annotation_x".into(), String::new());
+        let fixed = Fixed(cut.into());
+        let all = Discovered::collect(&fixed, "");
+        assert_eq!(all.summary.cut_sources, 1);
+        let page = all.html("");
+        for part in
+            ["1 pods have more", "990 &lt;ports&gt;", "and 12 more labels", "annotation_x=(empty, or read by no"]
+        {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        assert_eq!(Discovered::collect(&fixed, "990").targets.len(), 2);
+        assert_eq!(Discovered::collect(&some(), "").summary.cut_sources, 0);
     }
 
     #[test]

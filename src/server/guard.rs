@@ -1,10 +1,12 @@
-//! What holds for every answer: headers for browsers, and to which host names the pages answer.
+//! What holds for every answer: passwords, who sees the pages, headers for browsers, and to which host names the pages answer.
 //!
 //! A web page whose name is made to point at this address (DNS rebinding) could read the pages through the browser of a
 //! visitor. Such a page has a name; so an IP address is always right, and names have to be known.
 
-use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_SECURITY_POLICY, HOST, X_CONTENT_TYPE_OPTIONS};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_SECURITY_POLICY, HOST, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -12,6 +14,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Config;
+use super::access::Access;
+use super::access::users::Verdict;
+use super::config::Pages;
+use super::connections::Peer;
 
 /// No scripts, nothing from elsewhere: the last line behind escaping.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'";
@@ -19,7 +25,16 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action
 const REFUSED: &str = "the pages do not answer to this host name: use an IP address or localhost, or add the name to \
                        server.http_allowed_hosts\n";
 
+const FROM_ELSEWHERE: &str = "server.http_pages is loopback, so only /ready, /-/healthy and /metrics answer here: \
+                              `kubectl port-forward` to this pod reaches the pages\n";
+
+const UNKNOWN: &str = "user and password are needed\n";
+
+const MANY: &str = "too many passwords are being checked: ask again in a few seconds\n";
+
 pub(super) struct Guard {
+    access: Arc<Access>,
+    pages: Pages,
     /// In lower case, without port.
     names: Vec<String>,
     /// Whoever probes or scrapes may come by any name, a service's for instance: there are no labels of pods on these.
@@ -27,7 +42,7 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, access: Arc<Access>) -> Self {
         let mut names = vec!["localhost".to_string(), config.http_listen_address.clone()];
         // The pod's name, or the node's.
         names.extend(std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
@@ -37,17 +52,44 @@ impl Guard {
         let names = names.iter().map(plain).filter(|name| !name.is_empty()).collect();
         let prefix = config.prefix();
         let open = ["/ready", "/-/healthy", "/metrics"].map(|path| format!("{prefix}{path}")).into();
-        Self { names, open }
+        Self { access, pages: config.pages(), names, open }
     }
 
-    fn lets(&self, path: &str, host: Option<&HeaderValue>) -> bool {
-        // Every browser says whom it asks.
-        let Some(host) = host else { return true };
+    /// Why somebody does not get to see what is at `path`. Nothing that a proxy says about its client counts.
+    fn refuses(&self, peer: IpAddr, path: &str, host: Option<&HeaderValue>) -> Option<&'static str> {
         if self.open.iter().any(|open| open == path) {
-            return true;
+            return None;
         }
-        let host = host_of(host.to_str().unwrap_or("")).to_lowercase();
-        host.parse::<IpAddr>().is_ok() || self.names.contains(&host)
+        if self.pages == Pages::Loopback && !peer.is_loopback() {
+            return Some(FROM_ELSEWHERE);
+        }
+        // Every browser says whom it asks.
+        let host = host_of(host?.to_str().unwrap_or("")).to_lowercase();
+        (host.parse::<IpAddr>().is_err() && !self.names.contains(&host)).then_some(REFUSED)
+    }
+
+    /// As in Prometheus' exporters: every path wants the password, probes and metrics too.
+    async fn knows(&self, peer: IpAddr, authorization: Option<HeaderValue>) -> Verdict {
+        // In one with the check: a connection that was there before a password was changed has to know the new one.
+        match &self.access.now().users {
+            Some(users) => users.check(peer, authorization.as_ref().map(HeaderValue::as_bytes)).await,
+            None => Verdict::Right,
+        }
+    }
+
+    async fn answer(&self, peer: IpAddr, request: Request, next: Next) -> Response {
+        match self.knows(peer, request.headers().get(AUTHORIZATION).cloned()).await {
+            Verdict::Right => {}
+            Verdict::Wrong => {
+                let ask = [(WWW_AUTHENTICATE, "Basic")];
+                return (StatusCode::UNAUTHORIZED, ask, UNKNOWN).into_response();
+            }
+            Verdict::Later => return (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "5")], MANY).into_response(),
+        }
+        match self.refuses(peer, request.uri().path(), request.headers().get(HOST)) {
+            None => next.run(request).await,
+            Some(why) => (StatusCode::FORBIDDEN, why).into_response(),
+        }
     }
 }
 
@@ -61,11 +103,13 @@ fn host_of(authority: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }
 
-pub(super) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let mut response = match guard.lets(request.uri().path(), request.headers().get(HOST)) {
-        true => next.run(request).await,
-        false => (StatusCode::FORBIDDEN, REFUSED).into_response(),
-    };
+pub(super) async fn guard(
+    State(guard): State<Arc<Guard>>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = guard.answer(peer, request, next).await;
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
@@ -76,10 +120,40 @@ pub(super) async fn guard(State(guard): State<Arc<Guard>>, request: Request, nex
 mod tests {
     use super::*;
 
+    fn guard_of(config: &str) -> Guard {
+        let config = serde_yaml::from_str(config).expect("a config");
+        Guard::new(&config, Arc::new(Access::open(&config).expect("nothing to read")))
+    }
+
+    #[test]
+    fn pages_may_be_for_loopback_only() {
+        let host = HeaderValue::from_static("10.0.0.7:3101");
+        for (config, peer, path, seen) in [
+            ("http_pages: loopback", "10.0.0.1", "/metrics", true),
+            ("http_pages: loopback", "10.0.0.1", "/ready", true),
+            ("http_pages: loopback", "10.0.0.1", "/-/healthy", true),
+            ("http_pages: loopback", "10.0.0.1", "/targets", false),
+            ("http_pages: loopback", "10.0.0.1", "/", false),
+            ("http_pages: loopback", "10.0.0.1", "/metrics/", false),
+            ("http_pages: loopback", "10.0.0.1", "//metrics/../config", false),
+            ("http_pages: loopback", "fe80::1", "/config", false),
+            ("http_pages: loopback", "127.0.0.1", "/config", true),
+            ("http_pages: loopback", "127.8.8.8", "/config", true),
+            ("http_pages: loopback", "::1", "/service-discovery", true),
+            ("http_pages: loopback\nhttp_path_prefix: a", "10.0.0.1", "/a/metrics", true),
+            ("http_pages: loopback\nhttp_path_prefix: a", "10.0.0.1", "/metrics", false),
+            ("http_pages: all", "10.0.0.1", "/config", true),
+            ("http_pages:", "10.0.0.1", "/config", true),
+        ] {
+            let refused = guard_of(config).refuses(peer.parse().expect("an address"), path, Some(&host));
+            assert_eq!(refused.is_none(), seen, "{config} {peer} {path}: {refused:?}");
+        }
+    }
+
     #[test]
     fn addresses_and_known_names_are_let_in() {
         let config = "external_url: https://Logs.example:8443/a\nhttp_allowed_hosts: [agent.corp, 'x.corp:3101']";
-        let guard = Guard::new(&serde_yaml::from_str(config).expect("a config"));
+        let guard = guard_of(config);
         for (host, path, let_in) in [
             ("127.0.0.1:3101", "/config", true),
             ("10.0.0.7", "/config", true),
@@ -96,7 +170,8 @@ mod tests {
             ("fantail.logs.svc:80", "/metrics", true),
             ("evil.example", "/metrics/../config", false),
         ] {
-            assert_eq!(guard.lets(path, Some(&HeaderValue::from_static(host))), let_in, "{host} {path}");
+            let refused = guard.refuses([10, 0, 0, 1].into(), path, Some(&HeaderValue::from_static(host)));
+            assert_eq!(refused.is_none(), let_in, "{host} {path}");
         }
     }
 }

@@ -12,8 +12,9 @@ use axum::routing::{any, get};
 use axum::{Router, middleware};
 use prometheus::TextEncoder;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
+use super::access::Access;
 use super::discovered::Discovered;
 use super::guard::{Guard, guard};
 use super::html::Html;
@@ -30,6 +31,24 @@ const PAGES: usize = 8;
 /// Otherwise each gets what is true now.
 const METRICS_AGE: Duration = Duration::from_secs(1);
 
+/// One after the other, with whatever else is to be done in between: a probe waits for one page to be built, not for all that
+/// are asked for at this moment.
+struct Turn(Semaphore);
+
+impl Turn {
+    fn new() -> Self {
+        Self(Semaphore::new(1))
+    }
+
+    /// The turn is over when the result is dropped.
+    async fn take(&self) -> Option<SemaphorePermit<'_>> {
+        let turn = self.0.acquire().await.ok();
+        // Those who come meanwhile have to find it taken.
+        tokio::task::yield_now().await;
+        turn
+    }
+}
+
 /// What the routes know.
 struct Shared {
     state: State,
@@ -38,13 +57,16 @@ struct Shared {
     /// Whether `/ready` wants something to be tailed.
     needs_targets: bool,
     pages: Arc<Semaphore>,
-    /// The last text of `/metrics`, and when it was made.
+    building: Turn,
+    gathering: Turn,
+    looking: Turn,
+    /// The last text of `/metrics`, and when its gathering began.
     metrics: Mutex<Option<(Instant, Bytes)>>,
 }
 
 type Known = extract::State<Arc<Shared>>;
 
-pub(super) fn router(config: &Config, state: State) -> Router {
+pub(super) fn router(config: &Config, access: Arc<Access>, state: State) -> Router {
     let prefix = config.prefix();
     let at = |path: &str| format!("{prefix}{path}");
     let mut router = Router::new()
@@ -68,9 +90,12 @@ pub(super) fn router(config: &Config, state: State) -> Router {
         home: format!("{}/targets", config.external_prefix()),
         needs_targets: config.health_check_target,
         pages: Arc::new(Semaphore::new(PAGES)),
+        building: Turn::new(),
+        gathering: Turn::new(),
+        looking: Turn::new(),
         metrics: Mutex::new(None),
     }));
-    router.layer(middleware::from_fn_with_state(Arc::new(Guard::new(config)), guard))
+    router.layer(middleware::from_fn_with_state(Arc::new(Guard::new(config, access)), guard))
 }
 
 async fn home(extract::State(shared): Known) -> Redirect {
@@ -79,6 +104,7 @@ async fn home(extract::State(shared): Known) -> Redirect {
 
 /// Ready once at least one file is being tailed.
 async fn ready(extract::State(shared): Known) -> Response {
+    let _turn = shared.looking.take().await;
     let tailed = || shared.state.report.targets().iter().any(|t| t.files.iter().any(|f| f.error.is_none()));
     if shared.needs_targets && !tailed() {
         return (StatusCode::INTERNAL_SERVER_ERROR, NOT_READY).into_response();
@@ -102,12 +128,17 @@ fn metrics_text(shared: &Shared) -> String {
 }
 
 async fn metrics(extract::State(shared): Known) -> Response {
+    let asked = Instant::now();
+    let _turn = shared.gathering.take().await;
     let mut last = shared.metrics.lock().unwrap_or_else(PoisonError::into_inner);
     let text = match &*last {
-        Some((made, text)) if made.elapsed() < METRICS_AGE && !text.is_unique() => text.clone(),
+        // Gathered while this one waited for its turn.
+        Some((begun, text)) if *begun >= asked => text.clone(),
+        Some((begun, text)) if begun.elapsed() < METRICS_AGE && !text.is_unique() => text.clone(),
         _ => {
+            let begun = Instant::now();
             let text = Bytes::from(metrics_text(&shared));
-            *last = Some((Instant::now(), text.clone()));
+            *last = Some((begun, text.clone()));
             text
         }
     };
@@ -116,12 +147,14 @@ async fn metrics(extract::State(shared): Known) -> Response {
 
 async fn targets(extract::State(shared): Known, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
     let Ok(place) = shared.pages.clone().try_acquire_owned() else { return busy() };
+    let _turn = shared.building.take().await;
     let targets = Targets::collect(&*shared.state.report, &asked.q);
     answer(place, asked.wants_json(&headers), &targets, |targets| targets.html(&asked.q))
 }
 
 async fn discovered(extract::State(shared): Known, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
     let Ok(place) = shared.pages.clone().try_acquire_owned() else { return busy() };
+    let _turn = shared.building.take().await;
     let discovered = Discovered::collect(&*shared.state.report, &asked.q);
     answer(place, asked.wants_json(&headers), &discovered, |discovered| discovered.html(&asked.q))
 }
@@ -133,6 +166,7 @@ async fn effective_config(extract::State(shared): Known, Query(asked): Query<Ask
         config: &'s str,
     }
     let Ok(place) = shared.pages.clone().try_acquire_owned() else { return busy() };
+    let _turn = shared.building.take().await;
     let effective = Effective { build: Build::THIS, config: &shared.state.config };
     answer(place, asked.wants_json(&headers), &effective, |effective| {
         let mut page = Html::page("config");

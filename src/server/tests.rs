@@ -1,6 +1,9 @@
 //! A real server on a free port, asked in plain HTTP/1.1.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+mod access;
+mod slow;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -78,12 +81,8 @@ async fn start_with(yaml: &str, files: Vec<FileReport>, registry: Registry) -> R
 
 impl Running {
     async fn ask(&self, path: &str, header: &str) -> String {
-        let mut stream = TcpStream::connect(self.address).await.expect("it listens");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{header}\r\n");
-        stream.write_all(request.as_bytes()).await.expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("it answers in UTF-8");
-        answer
+        let stream = TcpStream::connect(self.address).await.expect("it listens");
+        ask_on(stream, path, header).await.expect("it answers in UTF-8")
     }
 
     /// The status, and the whole answer.
@@ -92,6 +91,14 @@ impl Running {
         let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
         (status, answer)
     }
+}
+
+async fn ask_on(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str, header: &str) -> io::Result<String> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{header}\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
 }
 
 #[tokio::test]

@@ -32,6 +32,12 @@ impl Fence {
         self.written.iter().any(|root| root.starts_with(path))
     }
 
+    /// The folders of container runtimes that links may lead to.
+    pub fn leads_to(&self) -> Vec<PathBuf> {
+        let shared = CONTAINERS.iter().filter(|_| self.written.iter().any(|root| is_containers(root)));
+        shared.map(PathBuf::from).chain(self.written.iter().flat_map(|root| runtime_folders(root))).collect()
+    }
+
     /// The place that `path` leads to, if it may.
     pub fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         let real = fs::canonicalize(path)?;
@@ -40,13 +46,9 @@ impl Fence {
         }
         let beneath = |root: &Path| fs::canonicalize(root).is_ok_and(|root| real.starts_with(root));
         let own: Vec<&PathBuf> = self.written.iter().filter(|root| path.starts_with(root)).collect();
-        // Into the runtime's folders only from among them: a link in any other folder would lead to other pods' logs.
-        let is_containers = |root: &&PathBuf| {
-            CONTAINERS.iter().any(|c| root.starts_with(c) || Path::new(c).starts_with(root) && root.parent().is_some())
-        };
         let within = own.iter().any(|root| beneath(root))
             || self.more.iter().any(|root| beneath(root))
-            || own.iter().any(is_containers) && CONTAINERS.iter().any(|root| beneath(Path::new(root)))
+            || own.iter().any(|root| is_containers(root)) && CONTAINERS.iter().any(|root| beneath(Path::new(root)))
             || own.iter().flat_map(|root| runtime_folders(root)).any(|root| beneath(&root));
         match within {
             true => Ok(real),
@@ -57,6 +59,11 @@ impl Fence {
             )),
         }
     }
+}
+
+/// Into the runtime's folders links lead only from among them: one in any other folder would lead to other pods' logs.
+fn is_containers(root: &Path) -> bool {
+    CONTAINERS.iter().any(|c| root.starts_with(c) || Path::new(c).starts_with(root) && root.parent().is_some())
 }
 
 /// Where the links of a runtime's folder lead that is mounted elsewhere (`/host/var/log/containers`): a folder `containers` beside

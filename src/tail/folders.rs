@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use super::walls::explain;
+
 /// A folder that changed within this time before it was listed may have changed after it in the same tick of its clock.
 const SETTLED: Duration = Duration::from_secs(1);
 
@@ -54,8 +56,10 @@ impl Folders {
         known.remove(folder);
         #[cfg(test)]
         self.listed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let mut names: Vec<OsString> =
-            fs::read_dir(folder)?.map(|entry| entry.map(|e| e.file_name())).collect::<io::Result<_>>()?;
+        let mut names: Vec<OsString> = fs::read_dir(folder)
+            .map_err(|e| explain(folder, e))?
+            .map(|entry| entry.map(|e| e.file_name()))
+            .collect::<io::Result<_>>()?;
         names.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
         let names: Arc<[OsString]> = names.into();
         if before.is_settled() {

@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::fence;
 use super::gzip::Inflated;
+use super::walls::explain;
 use crate::model::{FileId, Fingerprint, Position};
 
 /// How much of a file's head identifies it. Lines with their own times differ within their first 30 bytes.
@@ -39,7 +40,7 @@ enum Source {
 impl Generation {
     /// Opens `path`, on which no link is followed; `compression` as its name or the config says.
     pub fn open(path: &Path, compression: Option<Compression>) -> io::Result<Self> {
-        let file = fence::open(path)?;
+        let file = fence::open(path).map_err(|e| explain(path, e))?;
         let meta = file.metadata()?;
         if !meta.is_file() {
             let kind = if meta.is_dir() { "a directory" } else { "not a regular file" };

@@ -111,6 +111,22 @@ impl Glob {
         Fence::new(written.collect(), more)
     }
 
+    /// The folders that its files are in or beneath, as far as they are named without wildcards.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let folder = |pattern: &Vec<String>| {
+            let names = pattern[..pattern.len().saturating_sub(1)].iter().take_while(|name| !is_wild(name));
+            Path::new("/").join(names.map(|name| unescape(name)).collect::<PathBuf>())
+        };
+        self.patterns.iter().map(folder).collect()
+    }
+
+    /// The files that it names without wildcards.
+    pub fn names(&self) -> Vec<PathBuf> {
+        let literal = self.patterns.iter().filter(|pattern| !pattern.iter().any(|name| is_wild(name)));
+        let names = literal.map(|pattern| pattern.iter().map(|name| unescape(name)).collect::<PathBuf>());
+        names.map(|names| Path::new("/").join(names)).collect()
+    }
+
     fn walk_so(&self, fence: &Fence, budget: Budget) -> Walk {
         // A file whose name has brackets in it is meant as it is written.
         if fs::metadata(&self.path).is_ok_and(|m| m.is_file()) {

@@ -4,6 +4,7 @@ mod rig;
 mod saying;
 mod stdin;
 mod stopping;
+mod walls;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -27,27 +28,6 @@ fn the_readmes_first_command_prints_labelled_lines() {
     agent.kill().expect("killed");
     agent.wait().expect("ended");
     assert!(first.contains("\t{") && first.contains("job=\""), "{first}");
-}
-
-/// The kernel's own word for it: one filter more than the one who starts it has.
-#[test]
-fn seccomp_is_on_unless_it_is_switched_off() {
-    let filters = |process: &str| -> u32 {
-        let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
-        let filters = status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:"));
-        filters.expect("Linux 5.9 or later").trim().parse().expect("a number")
-    };
-    for (flag, more) in [(None, 1), (Some("-security.seccomp=false"), 0)] {
-        let (loki, mut rig) = (Loki::answering(204), Rig::new());
-        rig.write("logs/a.log", "one\n");
-        let config = rig.config(&loki.url, "");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fantail"));
-        command.arg(format!("-config.file={}", config.display())).args(flag);
-        rig.start_as(&mut command);
-        wait_until("the line is there", SOON, || loki.stored().len() == 1);
-        assert_eq!(filters(&rig.id().to_string()), filters("self") + more, "{flag:?}");
-        assert_eq!(rig.said().contains("seccomp"), flag.is_none());
-    }
 }
 
 #[test]

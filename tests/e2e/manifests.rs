@@ -34,12 +34,14 @@ fn manifests_are_accepted() {
         }
     }
 
-    for folder in ["manifests", "examples/read-all"] {
+    for folder in ["manifests", "examples/read-all", "examples/network-policy"] {
         let applied = kubectl(&["apply", "-k", folder, "--dry-run=server"]).stdout;
         let applied = String::from_utf8_lossy(&applied);
         assert!(applied.contains("daemonset.apps/fantail"), "{folder}: {applied}");
         let rendered = kubectl(&["kustomize", folder]).stdout;
         let reads_all = String::from_utf8_lossy(&rendered).contains("DAC_READ_SEARCH");
-        assert_eq!(reads_all, folder != "manifests", "{folder}");
+        assert_eq!(reads_all, folder == "examples/read-all", "{folder}");
+        let has_policy = applied.contains("networkpolicy.networking.k8s.io/fantail");
+        assert_eq!(has_policy, folder == "examples/network-policy", "{folder}");
     }
 }

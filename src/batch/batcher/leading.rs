@@ -9,7 +9,7 @@
 //! which nobody would be told of, the leader has met long before, and Loki tells of that.
 
 use super::super::stream::StreamState;
-use super::Batcher;
+use super::{Batcher, LANE_COST};
 use crate::model::Entry;
 
 /// Loki drops what is more than an hour behind its stream's head. What is half of that behind leads.
@@ -42,12 +42,12 @@ impl Batcher {
             (true, _) => self.give_way(index, log),
             (false, true) if is_late => self.lead(index, log),
             (false, true) => match self.leader_lane(index, log).filter(|lane| self.is_minor(index, *lane)) {
-                Some(lane) => self.streams[index].lane = lane,
+                Some(lane) => self.follow(index, lane),
                 None => self.lead(index, log),
             },
             (false, false) if !self.led.is_empty() => {
                 if let Some(lane) = self.leader_lane(index, log) {
-                    self.streams[index].lane = lane;
+                    self.follow(index, lane);
                 }
             }
             _ => {}
@@ -68,21 +68,41 @@ impl Batcher {
         if !self.lanes[lane].is_empty() || self.lanes[lane].outstanding() > 0 {
             return;
         }
-        for (_, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.lane == lane) {
-            stream.lane = self.tenants[stream.tenant].lane;
-            stream.leads = false;
+        let gone = self.lanes.remove(lane);
+        self.busy.remove(&lane);
+        for index in gone.followers.into_iter().chain(gone.led_by) {
+            if let Some(stream) = self.streams.get_mut(index).filter(|stream| stream.lane == lane) {
+                stream.lane = self.tenants[stream.tenant].lane;
+                stream.leads = false;
+            }
         }
-        self.led.retain(|_, led| *led != lane);
-        self.lanes.remove(lane);
+        for log in gone.logs {
+            if self.led.get(&log) == Some(&lane) {
+                self.led.remove(&log);
+            }
+        }
+        self.cost -= LANE_COST;
     }
 
     fn lead(&mut self, index: usize, log: u64) {
         let lane = self.new_lane(self.streams[index].tenant);
         self.lanes[lane].led_by = Some(index);
         (self.streams[index].lane, self.streams[index].leads) = (lane, true);
+        self.cost += LANE_COST;
         if self.leader_lane(index, log).is_none_or(|first| !self.is_minor(index, first)) {
-            self.led.insert(log, lane);
+            self.lead_log(log, lane);
         }
+    }
+
+    fn follow(&mut self, index: usize, lane: usize) {
+        self.streams[index].lane = lane;
+        self.lanes[lane].followers.insert(index);
+    }
+
+    /// What a log says in other streams may follow this lane's leader from now on.
+    fn lead_log(&mut self, log: u64, lane: usize) {
+        self.led.insert(log, lane);
+        self.lanes[lane].logs.insert(log);
     }
 
     /// Of the leaders of a log one is enough, if the others say much less; and if Loki has refused nothing of theirs, which
@@ -95,10 +115,10 @@ impl Batcher {
         if self.is_minor(index, first) && !self.lanes[lane].was_refused() {
             self.dissolve(lane);
             if !self.streams[index].leads {
-                self.streams[index].lane = first;
+                self.follow(index, first);
             }
         } else if self.lanes[first].led_by.is_some_and(|other| is_minor(&self.streams[other], &self.streams[index])) {
-            self.led.insert(log, lane);
+            self.lead_log(log, lane);
         }
     }
 

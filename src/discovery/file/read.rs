@@ -9,11 +9,15 @@ use std::time::SystemTime;
 
 use tracing::{info, warn};
 
-use crate::discovery::{Metrics, StaticConfig};
-use crate::model::{NO_TARGETS, TargetGroup};
+use super::parse::parse;
+use crate::discovery::Metrics;
+use crate::model::{NO_TARGETS, TargetGroup, bounded};
 
 /// A list of targets is small; what is larger is some other file.
 const LARGEST: u64 = 16 << 20;
+
+/// So many files may match one path.
+const FILES: usize = 1000;
 
 pub(super) struct Files {
     patterns: Vec<Pattern>,
@@ -97,7 +101,7 @@ impl File {
                 }
                 // The stamp is older than the content: a write in between is seen at the next look.
                 self.stamp = stamp;
-                read(path, metadata.len())
+                read(path, &metadata)
             }
             Err(error) => Err(error.to_string()),
         };
@@ -138,31 +142,29 @@ fn transition(was: &mut Option<String>, is: Option<String>, job: &str, file: &st
     *was = is;
 }
 
-fn read(path: &str, len: u64) -> Result<Vec<TargetGroup>, String> {
-    if len > LARGEST {
-        return Err(format!("{len} bytes are too many for a file of targets, which may have {LARGEST}"));
+fn read(path: &str, metadata: &Metadata) -> Result<Vec<TargetGroup>, String> {
+    // A pipe would be waited for.
+    if !metadata.is_file() {
+        return Err("it is not a regular file".to_string());
     }
-    let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
-    let json = path.ends_with(".json") || path.ends_with(".JSON");
-    let configs: Option<Vec<StaticConfig>> = if json {
-        serde_json::from_str(&text).map_err(|e| e.to_string())?
-    } else {
-        serde_yaml::from_str(&text).map_err(|e| e.to_string())?
-    };
+    if metadata.len() > LARGEST {
+        return Err(format!("{} bytes are too many for a file of targets, which may have {LARGEST}", metadata.len()));
+    }
+    let file = fs::File::open(path).map_err(|e| e.to_string())?;
+    let text = bounded::read_text(file, LARGEST).map_err(|e| e.to_string())?;
+    let configs = parse(&text, path.ends_with(".json") || path.ends_with(".JSON"))?;
     let mut groups = Vec::new();
     for (i, config) in configs.unwrap_or_default().into_iter().enumerate() {
         config.validate().map_err(|e| format!("group {i}: {e}"))?;
-        let mut targets = config.named_targets();
+        let from = ("__meta_filepath", path);
+        let mut targets = config.named_targets(&[from]);
         // Without addresses there are no targets, as in Prometheus; only that it is shown that somebody may have meant some.
         if targets.is_empty() {
-            let mut labels = config.labels.clone();
-            labels.insert(NO_TARGETS.to_string(), "true".to_string());
-            targets.push(labels);
+            let mut labels = config.labels;
+            labels.extend([(NO_TARGETS, "true"), from].map(|(name, value)| (name.to_string(), value.to_string())));
+            targets.push(labels.into());
         }
-        for labels in &mut targets {
-            labels.insert("__meta_filepath".to_string(), path.to_string());
-        }
-        groups.push(TargetGroup { source: format!("{path}:{i}"), targets });
+        groups.push(TargetGroup::new(format!("{path}:{i}"), targets));
     }
     Ok(groups)
 }
@@ -189,6 +191,9 @@ fn matching(pattern: &str) -> io::Result<Vec<String>> {
             let path = format!("{directory}{name}");
             if fits(pattern, &path) {
                 paths.push(path);
+            }
+            if paths.len() > FILES {
+                return Err(io::Error::other(format!("more than {FILES} files match, of which none is read anew")));
             }
         }
     }
@@ -246,9 +251,9 @@ mod tests {
         fn look(&mut self, all: bool) -> Option<Vec<String>> {
             let base = format!("{}/", self.directory.path().display());
             let short = |g: TargetGroup| {
-                let addresses: Vec<_> = g.targets.iter().map(|t| t["__address__"].as_str()).collect();
+                let addresses: Vec<_> = g.targets.iter().filter_map(|t| t.get("__address__")).collect();
                 for target in &g.targets {
-                    assert!(g.source.starts_with(&target["__meta_filepath"]));
+                    assert!(target.get("__meta_filepath").is_some_and(|path| g.source.starts_with(path)));
                 }
                 format!("{}={}", g.source.strip_prefix(&base).expect("a path"), addresses.join(","))
             };
@@ -295,12 +300,10 @@ mod tests {
         let mut scene = Scene::new("*.yml");
         scene.write("a.yml", "- labels: {__path__: /a}\n- {targets: [], labels: {__path__: /b}}\n- targets: [x]");
         let groups = scene.files.look(true).expect("it was read");
-        let named: Vec<bool> = groups.iter().map(|g| g.targets.iter().any(|t| !t.contains_key(NO_TARGETS))).collect();
+        let named: Vec<bool> = groups.iter().map(|g| g.targets.iter().any(|t| !t.contains(NO_TARGETS))).collect();
         assert_eq!(named, [false, false, true]);
-        assert!(
-            groups.iter().all(|group| group.targets.len() == 1 && group.targets[0].contains_key("__meta_filepath"))
-        );
-        assert!(groups[..2].iter().all(|group| !group.targets[0].contains_key("__address__")));
+        assert!(groups.iter().all(|group| group.targets.len() == 1 && group.targets[0].contains("__meta_filepath")));
+        assert!(groups[..2].iter().all(|group| !group.targets[0].contains("__address__")));
     }
 
     #[test]
@@ -352,5 +355,22 @@ mod tests {
         ] {
             assert_eq!(fits(pattern, path), fit, "{pattern} {path}");
         }
+    }
+
+    #[test]
+    fn what_is_no_file_or_too_many_files_is_not_read() {
+        let mut scene = Scene::new("*.yml");
+        scene.write("a.yml", "- targets: [x]");
+        let good = Some(vec!["a.yml:0=x".to_string()]);
+        assert_eq!(scene.look(true), good);
+        fs::create_dir(scene.directory.path().join("b.yml")).expect("made");
+        assert_eq!(scene.look(true), good, "a pipe would be waited for, a directory is as little a file");
+        assert_eq!(scene.errors(), 1.0);
+        for n in 0..=FILES {
+            scene.write(&format!("n{n}.yml"), "");
+        }
+        scene.look(true);
+        assert!(scene.files.patterns[0].trouble.as_ref().is_some_and(|t| t.contains("more than 1000")));
+        assert!(scene.files.files.len() <= 2);
     }
 }

@@ -1,5 +1,5 @@
-//! Answers of the API server, cut off where they get too long to be held: the client keeps a list whole, and a line of a
-//! watch until it ends.
+//! Answers of the API server, cut off where they get longer than any honest one. Lists and watches are read as they come, so
+//! that no more than a pod of them is held; what says that a request is refused is held whole.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,19 +13,23 @@ use kube::client::Body;
 /// What the error says; the client wraps it, so that it is known by its text.
 pub(super) const TOO_LONG: &str = "the answer of the API server is too long";
 
-/// An object is at most 1.5 MiB in the store of the API server.
-const EVENT: usize = 8 << 20;
+/// A refusal is a sentence or two.
+const REFUSAL: usize = 1 << 20;
 
-/// `client`, which fails where a list has more than `list` bytes, or an event of a watch more than 8 MiB.
+/// `client`, which fails where a list has more than `list` bytes, or a refusal more than 1 MiB. A watch has no end.
 pub(super) fn bounded(client: Client, list: usize) -> Client {
     let namespace = client.default_namespace().to_string();
     let service = tower::service_fn(move |request: Request<Body>| {
         let client = client.clone();
         async move {
             let is_watch = request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
-            let limit = if is_watch { EVENT } else { list };
             let response: Response<Body> = client.send(request).await?;
-            Ok::<_, kube::Error>(response.map(|body| Bounded { body, limit, is_watch, seen: 0 }))
+            let (what, limit) = match (response.status().is_success(), is_watch) {
+                (false, _) => ("a refusal", REFUSAL),
+                (true, true) => ("a watch", usize::MAX),
+                (true, false) => ("a list of pods", list),
+            };
+            Ok::<_, kube::Error>(response.map(|body| Bounded { body, what, limit, seen: 0 }))
         }
     });
     Client::new(service, namespace)
@@ -33,24 +37,18 @@ pub(super) fn bounded(client: Client, list: usize) -> Client {
 
 struct Bounded {
     body: Body,
+    what: &'static str,
     limit: usize,
-    /// Counted from the last newline on.
-    is_watch: bool,
     seen: usize,
 }
 
 impl Bounded {
     fn count(&mut self, data: &[u8]) -> Result<(), std::io::Error> {
-        let end = data.iter().rposition(|byte| self.is_watch && *byte == b'\n');
-        // What came before a newline is not counted with what follows it, but a line is not longer than it may be either.
-        self.seen = match end {
-            Some(end) => data.len() - end - 1,
-            None => self.seen.saturating_add(data.len()),
-        };
+        self.seen = self.seen.saturating_add(data.len());
         if self.seen <= self.limit {
             return Ok(());
         }
-        let (what, limit) = (if self.is_watch { "an event of a watch" } else { "a list of pods" }, self.limit >> 20);
+        let (what, limit) = (self.what, self.limit >> 20);
         Err(std::io::Error::other(format!("{TOO_LONG}: {what} of more than {limit} MiB")))
     }
 }
@@ -76,15 +74,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_counted_whole_and_a_watch_by_the_line() {
-        let bounded = |is_watch| Bounded { body: Body::empty(), limit: 10, is_watch, seen: 0 };
-        let mut watch = bounded(true);
-        for part in ["123456\n89", "12345678\n", "\n\n", "1234567890", "\n1234567890"] {
-            assert!(watch.count(part.as_bytes()).is_ok(), "{part:?}");
-        }
-        assert!(watch.count(b"1").is_err_and(|e| e.to_string().contains("event")));
-        let mut list = bounded(false);
-        assert!(list.count(b"12345\n789").is_ok());
-        assert!(list.count(b"\n1").is_err_and(|e| e.to_string().contains("list")), "newlines make it no shorter");
+    fn an_answer_is_counted_over_all_its_parts() {
+        let mut list = Bounded { body: Body::empty(), what: "a list of pods", limit: 10, seen: 0 };
+        assert!(list.count(b"12345\n789").is_ok() && list.count(b"0").is_ok());
+        assert!(list.count(b"\n").is_err_and(|e| e.to_string().contains("a list of pods of more than")));
     }
 }

@@ -1,6 +1,6 @@
 //! A way to the API server: named in the config, or that of the pod, or that of the person at the keyboard.
 
-use std::fs;
+use std::fs::{self, File};
 
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -8,6 +8,13 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use super::bounded::bounded;
 use super::config::{BasicAuth, Config};
 use super::failure::{Failure, chain};
+use crate::model::{bounded, nesting};
+
+/// A token, a name or a password has some hundred bytes.
+const SECRET: u64 = 64 << 10;
+
+/// A kubeconfig may have certificates in it, of several clusters.
+const KUBECONFIG: u64 = 4 << 20;
 
 /// Whether `url` can be an `api_server`.
 pub(super) fn check_url(url: &str) -> Result<(), String> {
@@ -40,6 +47,7 @@ async fn access(config: &Config) -> Result<kube::Config, String> {
         return named(config);
     }
     if !config.kubeconfig_file.is_empty() {
+        check_kubeconfig(&config.kubeconfig_file)?;
         let kubeconfig = Kubeconfig::read_from(&config.kubeconfig_file).map_err(|e| chain(&e))?;
         return of_kubeconfig(kubeconfig, config.kubeconfig_exec).await;
     }
@@ -47,6 +55,16 @@ async fn access(config: &Config) -> Result<kube::Config, String> {
         return kube::Config::incluster_env().map_err(|e| chain(&e));
     }
     of_kubeconfig(Kubeconfig::read().map_err(|e| chain(&e))?, config.kubeconfig_exec).await
+}
+
+/// Looks at a kubeconfig before it is parsed: the parser takes what there is, and the square of how deep it is nested.
+fn check_kubeconfig(path: &str) -> Result<(), String> {
+    let text = File::open(path).and_then(|file| bounded::read_text(file, KUBECONFIG));
+    let text = text.map_err(|e| format!("cannot read the kubeconfig {path:?}: {e}"))?;
+    match nesting::too_deep(&text) {
+        Some(line) => Err(format!("the kubeconfig {path:?} is nested deeper than {} at line {line}", nesting::DEEPEST)),
+        None => Ok(()),
+    }
 }
 
 /// A program that the file names would run as the agent's user, who is root: whoever may write the file would be root too.
@@ -89,7 +107,7 @@ fn take_user(access: &mut kube::Config) -> Result<(), String> {
 }
 
 /// `url` as it may be shown.
-fn without_user(url: &str) -> String {
+pub(super) fn without_user(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     // A password with a slash in it ends where the last @ is, and is not one that anybody should see.
@@ -118,6 +136,10 @@ fn named(config: &Config) -> Result<kube::Config, String> {
             auth.token = Some(token.expose().into());
         }
         if !file.is_empty() {
+            // It is read again by whoever sends it, whole. One that is not there yet is that one's to say.
+            if fs::metadata(file).is_ok_and(|metadata| metadata.len() > SECRET) {
+                return Err(format!("{file:?} has more than {SECRET} bytes, which no token has"));
+            }
             auth.token_file = Some(file.clone());
         }
     }
@@ -145,7 +167,8 @@ fn inline_or_file(inline: &str, file: &str) -> Result<String, String> {
     if file.is_empty() {
         return Ok(inline.to_string());
     }
-    let text = fs::read_to_string(file).map_err(|e| format!("cannot read {file:?}: {e}"))?;
+    let text = File::open(file).and_then(|file| bounded::read_text(file, SECRET));
+    let text = text.map_err(|e| format!("cannot read {file:?}: {e}"))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_string())
 }
 
@@ -194,6 +217,25 @@ mod tests {
             clusters: [{name: k, cluster: {server: 'https://k:1'}}], users: [{name: u, user: {token: t}}]}";
         fs::write(&path, kubeconfig).expect("written");
         assert_eq!(access(&config).await.expect("an access").cluster_url, "https://k:1/");
+    }
+
+    #[tokio::test]
+    async fn files_that_are_too_large_or_too_deep_are_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join(name).display().to_string();
+        let sparse = |name: &str| File::create(at(name)).and_then(|file| file.set_len(10 << 30)).expect("made");
+        sparse("large");
+        fs::write(at("deep"), "[".repeat(50_000)).expect("written");
+        for (yaml, why) in [
+            (format!("kubeconfig_file: '{}'", at("large")), "bytes"),
+            (format!("kubeconfig_file: '{}'", at("deep")), "nested"),
+            (format!("{{api_server: 'http://x', bearer_token_file: '{}'}}", at("large")), "bytes"),
+            (format!("{{api_server: 'http://x', authorization: {{credentials_file: '{}'}}}}", at("large")), "bytes"),
+            (format!("{{api_server: 'http://x', basic_auth: {{password_file: '{}'}}}}", at("large")), "bytes"),
+        ] {
+            let error = access(&config(&yaml)).await.expect_err(&yaml);
+            assert!(error.contains(why), "{error}");
+        }
     }
 
     #[tokio::test]

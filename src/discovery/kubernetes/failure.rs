@@ -106,10 +106,18 @@ impl Failure {
         Self { reason, error: text, resumable: reason == Reason::Busy }
     }
 
-    /// A watch broke off.
-    pub(super) fn broken(error: kube::Error) -> Self {
-        let failure = Self::request(error);
-        Self { resumable: failure.reason == Reason::Connection, ..failure }
+    /// An answer that cannot be understood.
+    pub(super) fn answer(error: String) -> Self {
+        Self { reason: Reason::Answer, error, resumable: false }
+    }
+
+    /// An answer broke off in the middle.
+    pub(super) fn cut_off(error: &std::io::Error) -> Self {
+        let error = chain(error);
+        match error.contains(TOO_LONG) {
+            true => Self::answer(error),
+            false => Self { reason: Reason::Connection, error, resumable: true },
+        }
     }
 
     /// The server ended a watch with an error: whatever it was, the watch cannot be trusted to go on.

@@ -2,93 +2,139 @@
 //!
 //! Two deliberate differences, so that no log is missed: ephemeral containers are targets too, and a pod without an
 //! address (it is only starting, or was so short-lived that it never had one) is not passed over.
+//!
+//! What is kept of a pod is bounded, since its user writes what he likes into labels, annotations and ports: labels that no
+//! rule reads are names for the page, a container has one target for all its ports if no rule reads these, and all targets
+//! share the labels of their pod.
 
-use super::slim::{Container, ContainerStatus, Pod};
-use crate::model::{Labels, TargetGroup, pod};
+use std::sync::Arc;
 
-/// What the targets of a pod may hold of labels in all, in bytes: each has a copy of the annotations of its pod, which may be
-/// 256 KiB.
+use super::slim::{Container, ContainerStatus, Metadata, Pod};
+use crate::model::{Labels, LeftOut, TargetGroup, TargetLabels, pod};
+use crate::relabel::Reads;
+
+/// What the labels of all targets of a pod may come to, in bytes, each with those of its pod: rules may make copies of them.
+/// The API server takes annotations of 256 KiB.
 const LABELS: usize = 256 << 10;
 
-/// An annotation of so many bytes is one that a rule may ask for.
+/// A label or annotation of so many bytes is one that a rule may ask for; labels are never longer in Kubernetes.
 const SHORT: usize = 1 << 10;
 
-/// What short annotations take, in bytes, where long ones are left out.
-const SHORT_ANNOTATIONS: usize = 16 << 10;
+/// What short ones may take, in bytes, in each target.
+const ALL_SHORT: usize = 32 << 10;
 
-/// The label that says how many ports of the pod are no targets of their own, since its labels would take too much.
-pub(super) const PORTS_LEFT_OUT: &str = "__meta_fantail_ports_left_out";
+const PORT_NAME: &str = "__meta_kubernetes_pod_container_port_name";
+const PORT_NUMBER: &str = "__meta_kubernetes_pod_container_port_number";
+const PORT_PROTOCOL: &str = "__meta_kubernetes_pod_container_port_protocol";
+const ADDRESS: &str = "__address__";
 
-/// The group of a pod: one target per port of each container, and one per container without ports.
+/// How many ports the container has, where the target is that of all of them.
+const PORTS: &str = "__meta_fantail_ports";
+
+/// The group of a pod: one target per container, or one per port of each container if a rule reads ports.
 ///
-/// Ports make no difference to what is read. Beyond [`LABELS`] a container has one target for all its ports, and is told without
-/// the long annotations of the pod.
+/// Beyond [`LABELS`] a container has one target for all its ports, and is told without the long annotations of the pod.
 ///
 /// A pod that has ended keeps its targets: its logs are there as long as it is.
-pub(super) fn group(pod: &Pod) -> TargetGroup {
-    let common = pod_labels(pod);
+pub(super) fn group(pod: &Pod, reads: &Reads) -> TargetGroup {
     let (spec, status) = (&pod.spec, &pod.status);
     let kinds = [
         (&spec.containers, &status.container_statuses, false),
         (&spec.init_containers, &status.init_container_statuses, true),
         (&spec.ephemeral_containers, &status.ephemeral_container_statuses, false),
     ];
-    let short = without_long_annotations(&common);
+    let reads_ports = [PORT_NAME, PORT_NUMBER, PORT_PROTOCOL, ADDRESS].iter().any(|label| reads.reads(label));
+    let mut left_out = LeftOut::default();
+    let Common { full, short, without } = Common::of(pod, &mut left_out);
     let mut targets = Vec::new();
-    let (mut spent, mut left_out) = (0, 0);
+    let mut spent = 0;
     for (containers, statuses, init) in kinds {
-        for container in containers {
-            let is_first = targets.is_empty();
-            let mut labels = if is_first || spent + bytes(&common) <= LABELS { common.clone() } else { short.clone() };
-            container_labels(&mut labels, container, statuses, init);
-            let each = bytes(&labels);
+        left_out.containers += containers.more;
+        for container in &containers.kept {
+            let common = if targets.is_empty() || spent + bytes(&full) <= LABELS { &full } else { &short };
+            if Arc::ptr_eq(common, &short) {
+                left_out.labels = left_out.labels.max(without);
+            }
+            let own = container_labels(container, &statuses.kept, init);
+            let each = bytes(common) + bytes(&own);
             let most = (LABELS.saturating_sub(spent) / each.max(1)).max(1);
-            let made = container.ports.len().clamp(1, most);
-            left_out += container.ports.len().saturating_sub(made);
+            let made = if reads_ports { container.ports.kept.len().clamp(1, most) } else { 1 };
+            if reads_ports {
+                left_out.ports += container.ports.count().saturating_sub(made);
+            }
             spent += made * each;
-            port_targets(&mut targets, labels, container, made, &status.pod_ip);
+            let targets_of = port_targets(own, container, made, reads_ports, &status.pod_ip);
+            targets.extend(targets_of.into_iter().map(|own| TargetLabels::new(Arc::clone(common), own)));
         }
     }
-    if left_out > 0 {
-        targets.iter_mut().for_each(|labels| drop(labels.insert(PORTS_LEFT_OUT.to_string(), left_out.to_string())));
-    }
-    TargetGroup { source: source(pod), targets }
+    TargetGroup { source: source(&pod.metadata), targets, left_out }
 }
 
 /// `<namespace>/<name>`: a pod that takes the name of one deleted takes its place.
-pub(super) fn source(pod: &Pod) -> String {
-    let part = |value: &Option<String>| value.clone().unwrap_or_default();
-    format!("pod/{}/{}", part(&pod.metadata.namespace), part(&pod.metadata.name))
+pub(super) fn source(metadata: &Metadata) -> String {
+    format!("pod/{}/{}", metadata.namespace, metadata.name)
+}
+
+/// The labels of a pod, which its targets share.
+struct Common {
+    full: Arc<Labels>,
+    /// Without those that are too long for each of many containers to have.
+    short: Arc<Labels>,
+    /// How many of those there are.
+    without: usize,
+}
+
+impl Common {
+    fn of(pod: &Pod, left_out: &mut LeftOut) -> Self {
+        let (meta, mut labels) = (&pod.metadata, pod_labels(pod));
+        for pairs in [&meta.labels, &meta.annotations] {
+            labels.extend(pairs.unread.iter().cloned());
+            left_out.unread += pairs.more;
+        }
+        let (mut room_for_short, mut room) = (ALL_SHORT, LABELS);
+        let mut long = Vec::new();
+        for (name, value) in meta.labels.read.iter().chain(&meta.annotations.read) {
+            let size = name.len() + value.len();
+            if name == pod::CONFIG_HASH && value.len() <= SHORT {
+                labels.insert(name.clone(), value.clone());
+            } else if value.len() <= SHORT && size <= room_for_short {
+                room_for_short -= size;
+                labels.insert(name.clone(), value.clone());
+            } else if value.len() > SHORT && size <= room {
+                room -= size;
+                long.push((name.clone(), value.clone()));
+            } else {
+                left_out.labels += 1;
+            }
+        }
+        let (short, without) = (Arc::new(labels), left_out.labels + long.len());
+        let mut full = Arc::clone(&short);
+        if !long.is_empty() {
+            Arc::make_mut(&mut full).extend(long);
+        }
+        Self { full, short, without }
+    }
 }
 
 fn pod_labels(pod: &Pod) -> Labels {
     let (meta, status) = (&pod.metadata, &pod.status);
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let mut labels = Labels::new();
-    let mut set = |name: &str, value: String| labels.insert(name.to_string(), value);
+    let mut set = |name: &str, value: &str| labels.insert(name.to_string(), value.to_string());
 
-    set(pod::NAMESPACE, text(&meta.namespace));
-    set(pod::NAME, text(&meta.name));
-    set(pod::UID, text(&meta.uid));
-    set(pod::NODE, pod.spec.node_name.clone());
-    set("__meta_kubernetes_pod_ip", status.pod_ip.clone());
-    set("__meta_kubernetes_pod_host_ip", status.host_ip.clone());
-    set("__meta_kubernetes_pod_phase", status.phase.clone());
-    set("__meta_kubernetes_pod_ready", ready(pod));
-    for (kind, pairs) in [("label", &meta.labels), ("annotation", &meta.annotations)] {
-        for (name, value) in pairs.iter().flatten() {
-            let name = sanitised(name);
-            set(&format!("__meta_kubernetes_pod_{kind}_{name}"), value.clone());
-            set(&format!("__meta_kubernetes_pod_{kind}present_{name}"), "true".to_string());
-        }
-    }
-    let controller = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
-    if let Some(controller) = controller {
+    set(pod::NAMESPACE, &meta.namespace);
+    set(pod::NAME, &meta.name);
+    set(pod::UID, &meta.uid);
+    set(pod::NODE, &pod.spec.node_name);
+    set("__meta_kubernetes_pod_ip", &status.pod_ip);
+    set("__meta_kubernetes_pod_host_ip", &status.host_ip);
+    set("__meta_kubernetes_pod_phase", &status.phase);
+    set("__meta_kubernetes_pod_ready", &ready(pod));
+    if let Some(controller) = meta.owner_references.kept.iter().find(|owner| owner.controller == Some(true)) {
         if !controller.kind.is_empty() {
-            set("__meta_kubernetes_pod_controller_kind", controller.kind.clone());
+            set("__meta_kubernetes_pod_controller_kind", &controller.kind);
         }
         if !controller.name.is_empty() {
-            set("__meta_kubernetes_pod_controller_name", controller.name.clone());
+            set("__meta_kubernetes_pod_controller_name", &controller.name);
         }
     }
     labels
@@ -98,54 +144,45 @@ fn bytes(labels: &Labels) -> usize {
     labels.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
-/// The labels with as many short annotations as there is room for: what rules ask for is short.
-fn without_long_annotations(labels: &Labels) -> Labels {
-    let mut room = SHORT_ANNOTATIONS;
-    let mut is_kept = |name: &str, value: &str| {
-        if !name.starts_with("__meta_kubernetes_pod_annotation") {
-            return true;
-        }
-        let size = name.len() + value.len();
-        let is_kept = value.len() <= SHORT && (name == pod::CONFIG_HASH || size <= room);
-        room -= if is_kept { size.min(room) } else { 0 };
-        is_kept
-    };
-    let kept = labels.iter().filter(|(name, value)| is_kept(name, value));
-    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
-}
-
 /// `true`, `false` or `unknown`, as the condition says.
 fn ready(pod: &Pod) -> String {
-    let condition = pod.status.conditions.iter().find(|condition| condition.kind == "Ready");
+    let condition = pod.status.conditions.kept.iter().find(|condition| condition.kind == "Ready");
     condition.map_or_else(|| "unknown".to_string(), |condition| condition.status.to_lowercase())
 }
 
-fn container_labels(labels: &mut Labels, container: &Container, statuses: &[ContainerStatus], init: bool) {
-    let id = statuses.iter().find(|status| status.name == container.name).map(|status| status.container_id.clone());
-    let mut set = |name: &str, value: String| labels.insert(name.to_string(), value);
-    set(pod::CONTAINER, container.name.clone());
+fn container_labels(container: &Container, statuses: &[ContainerStatus], init: bool) -> Labels {
+    let id = statuses.iter().find(|status| status.name == container.name).map(|status| status.container_id.as_str());
+    let mut labels = Labels::new();
+    let mut set = |name: &str, value: &str| labels.insert(name.to_string(), value.to_string());
+    set(pod::CONTAINER, &container.name);
     set("__meta_kubernetes_pod_container_id", id.unwrap_or_default());
-    set("__meta_kubernetes_pod_container_image", container.image.clone());
-    set("__meta_kubernetes_pod_container_init", init.to_string());
+    set("__meta_kubernetes_pod_container_image", &container.image);
+    set("__meta_kubernetes_pod_container_init", if init { "true" } else { "false" });
+    labels
 }
 
-fn port_targets(targets: &mut Vec<Labels>, labels: Labels, container: &Container, most: usize, ip: &str) {
-    let addressed = |mut labels: Labels, address: String| {
-        labels.insert("__address__".to_string(), address);
-        labels
-    };
-    if container.ports.is_empty() {
-        return targets.push(addressed(labels, ip.to_string()));
-    }
-    for port in container.ports.iter().take(most) {
+/// The targets' own labels, of so many ports at most.
+fn port_targets(labels: Labels, container: &Container, most: usize, reads_ports: bool, ip: &str) -> Vec<Labels> {
+    let mut targets = Vec::new();
+    for port in container.ports.kept.iter().take(most) {
         let number = port.container_port.to_string();
-        let mut target = addressed(labels.clone(), host_port(ip, &number));
+        let mut target = labels.clone();
         let mut set = |name: &str, value: String| target.insert(name.to_string(), value);
-        set("__meta_kubernetes_pod_container_port_name", port.name.clone());
-        set("__meta_kubernetes_pod_container_port_number", number);
-        set("__meta_kubernetes_pod_container_port_protocol", port.protocol.clone());
+        set(ADDRESS, host_port(ip, &number));
+        set(PORT_NAME, port.name.clone());
+        set(PORT_NUMBER, number);
+        set(PORT_PROTOCOL, port.protocol.clone());
+        if !reads_ports && container.ports.count() > 1 {
+            set(PORTS, container.ports.count().to_string());
+        }
         targets.push(target);
     }
+    if targets.is_empty() {
+        let mut target = labels;
+        target.insert(ADDRESS.to_string(), ip.to_string());
+        targets.push(target);
+    }
+    targets
 }
 
 /// As Go's `net.JoinHostPort`.
@@ -153,192 +190,5 @@ fn host_port(host: &str, port: &str) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// Each character that a label name may not have becomes `_`.
-fn sanitised(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    /// The targets of a pod of namespace `ns`, name `web-0`, with `patch` laid over; of each the labels in `names`
-    /// without the common prefix (`-` where there is none).
-    fn targets(patch: Value, names: &[&str]) -> Vec<String> {
-        let mut pod = json!({
-            "metadata": {"name": "web-0", "namespace": "ns", "uid": "u-1"},
-            "spec": {"nodeName": "n1", "containers": [{"name": "app", "image": "app:1"}]},
-            "status": {"podIP": "10.0.0.7", "hostIP": "192.168.1.1", "phase": "Running"},
-        });
-        merge(&mut pod, patch);
-        let group = group(&serde_json::from_value(pod).expect("a pod"));
-        assert_eq!(group.source, "pod/ns/web-0");
-        let row = |labels: &Labels| {
-            let value = |name: &&str| {
-                let full = format!("__meta_kubernetes_{name}");
-                labels.get(*name).or_else(|| labels.get(&full)).map_or("-", String::as_str).to_string()
-            };
-            names.iter().map(value).collect::<Vec<_>>().join(" ")
-        };
-        group.targets.iter().map(row).collect()
-    }
-
-    fn merge(onto: &mut Value, patch: Value) {
-        match (onto, patch) {
-            (Value::Object(onto), Value::Object(patch)) => {
-                for (key, value) in patch {
-                    merge(onto.entry(key).or_insert(Value::Null), value);
-                }
-            }
-            (onto, patch) => *onto = patch,
-        }
-    }
-
-    #[test]
-    fn every_label_of_a_pod() {
-        let pod = serde_json::from_value(json!({
-            "metadata": {
-                "name": "web-0", "namespace": "ns", "uid": "u-1",
-                "labels": {"app.kubernetes.io/name": "web", "app": ""},
-                "annotations": {"kubernetes.io/config.hash": "abc"},
-                "ownerReferences": [
-                    {"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "x"},
-                    {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d8", "uid": "y", "controller": true},
-                ],
-            },
-            "spec": {"nodeName": "n1", "containers": [
-                {"name": "app", "image": "app:1", "ports": [{"name": "http", "containerPort": 80, "protocol": "TCP"}]},
-            ]},
-            "status": {
-                "podIP": "10.0.0.7", "hostIP": "192.168.1.1", "phase": "Running",
-                "conditions": [{"type": "Initialized", "status": "False"}, {"type": "Ready", "status": "True"}],
-                "containerStatuses": [{"name": "app", "containerID": "containerd://77"}],
-            },
-        }))
-        .expect("a pod");
-        let expected = [
-            ("__address__", "10.0.0.7:80"),
-            ("__meta_kubernetes_namespace", "ns"),
-            ("__meta_kubernetes_pod_annotation_kubernetes_io_config_hash", "abc"),
-            ("__meta_kubernetes_pod_annotationpresent_kubernetes_io_config_hash", "true"),
-            ("__meta_kubernetes_pod_container_id", "containerd://77"),
-            ("__meta_kubernetes_pod_container_image", "app:1"),
-            ("__meta_kubernetes_pod_container_init", "false"),
-            ("__meta_kubernetes_pod_container_name", "app"),
-            ("__meta_kubernetes_pod_container_port_name", "http"),
-            ("__meta_kubernetes_pod_container_port_number", "80"),
-            ("__meta_kubernetes_pod_container_port_protocol", "TCP"),
-            ("__meta_kubernetes_pod_controller_kind", "ReplicaSet"),
-            ("__meta_kubernetes_pod_controller_name", "web-5d8"),
-            ("__meta_kubernetes_pod_host_ip", "192.168.1.1"),
-            ("__meta_kubernetes_pod_ip", "10.0.0.7"),
-            ("__meta_kubernetes_pod_label_app", ""),
-            ("__meta_kubernetes_pod_label_app_kubernetes_io_name", "web"),
-            ("__meta_kubernetes_pod_labelpresent_app", "true"),
-            ("__meta_kubernetes_pod_labelpresent_app_kubernetes_io_name", "true"),
-            ("__meta_kubernetes_pod_name", "web-0"),
-            ("__meta_kubernetes_pod_node_name", "n1"),
-            ("__meta_kubernetes_pod_phase", "Running"),
-            ("__meta_kubernetes_pod_ready", "true"),
-            ("__meta_kubernetes_pod_uid", "u-1"),
-        ];
-        let expected: Labels = expected.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
-        assert_eq!(group(&pod).targets, [expected]);
-    }
-
-    #[test]
-    fn a_target_per_port_and_one_for_a_container_without() {
-        let two_ports =
-            json!([{"containerPort": 80, "name": "http", "protocol": "TCP"}, {"containerPort": 53, "protocol": "UDP"}]);
-        let patch = json!({"spec": {"containers": [{"name": "a", "ports": two_ports}, {"name": "b"}]}});
-        let names = ["pod_container_name", "__address__", "pod_container_port_name", "pod_container_port_protocol"];
-        assert_eq!(targets(patch, &names), ["a 10.0.0.7:80 http TCP", "a 10.0.0.7:53  UDP", "b 10.0.0.7 - -"]);
-    }
-
-    #[test]
-    fn init_and_ephemeral_containers_are_targets() {
-        let patch = json!({
-            "spec": {"initContainers": [{"name": "init"}], "ephemeralContainers": [{"name": "debug", "image": "sh"}]},
-            "status": {
-                "containerStatuses": [{"name": "app", "containerID": "docker://1"}],
-                "initContainerStatuses": [{"name": "init", "containerID": "docker://2"}],
-                "ephemeralContainerStatuses": [{"name": "debug", "containerID": "docker://3"}],
-            },
-        });
-        let names = ["pod_container_name", "pod_container_init", "pod_container_id"];
-        let rows = ["app false docker://1", "init true docker://2", "debug false docker://3"];
-        assert_eq!(targets(patch, &names), rows);
-    }
-
-    #[test]
-    fn a_pod_without_an_address_and_one_that_has_ended_are_targets() {
-        let names = ["pod_container_name", "__address__", "pod_phase", "pod_container_id"];
-        for phase in ["Pending", "Succeeded", "Failed"] {
-            let patch = json!({"status": {"podIP": "", "phase": phase}});
-            assert_eq!(targets(patch, &names), [format!("app  {phase} ")]);
-        }
-        let port =
-            json!({"spec": {"containers": [{"name": "a", "ports": [{"containerPort": 80}]}]}, "status": {"podIP": ""}});
-        assert_eq!(targets(port, &["__address__"]), [":80"]);
-    }
-
-    #[test]
-    fn an_ipv6_address_is_in_brackets_where_a_port_follows() {
-        let containers = json!([{"name": "a", "ports": [{"containerPort": 80}]}, {"name": "b"}]);
-        let patch = json!({"spec": {"containers": containers}, "status": {"podIP": "fd00::7"}});
-        assert_eq!(targets(patch, &["__address__"]), ["[fd00::7]:80", "fd00::7"]);
-    }
-
-    #[test]
-    fn readiness() {
-        for (conditions, ready) in [
-            (json!([]), "unknown"),
-            (json!(null), "unknown"),
-            (json!([{"type": "Ready", "status": "Unknown"}]), "unknown"),
-            (json!([{"type": "Ready", "status": "False"}]), "false"),
-            (json!([{"type": "ContainersReady", "status": "False"}, {"type": "Ready", "status": "True"}]), "true"),
-        ] {
-            assert_eq!(targets(json!({"status": {"conditions": conditions}}), &["pod_ready"]), [ready]);
-        }
-    }
-
-    #[test]
-    fn an_owner_that_does_not_control_is_no_controller() {
-        let owner = |controller: Value| {
-            json!({"metadata": {"ownerReferences":
-                [{"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "x", "controller": controller}]}})
-        };
-        let names = ["pod_controller_kind", "pod_controller_name"];
-        assert_eq!(targets(owner(json!(true)), &names), ["Node n1"]);
-        assert_eq!(targets(owner(json!(false)), &names), ["- -"]);
-        assert_eq!(targets(owner(json!(null)), &names), ["- -"]);
-    }
-
-    #[test]
-    fn names_are_sanitised() {
-        for (name, clean) in [("a.b/c-d", "a_b_c_d"), ("1x", "1x"), ("é", "_"), ("A_9", "A_9")] {
-            assert_eq!(sanitised(name), clean);
-        }
-    }
-
-    #[test]
-    fn what_the_labels_of_one_pod_take_is_bounded() {
-        let ports: Vec<Value> = (1..=1000).map(|port| json!({"containerPort": port})).collect();
-        let containers: Vec<Value> = (0..50).map(|n| json!({"name": format!("c{n}"), "ports": ports})).collect();
-        let annotations = json!({"x": "A".repeat(64 << 10), "kubernetes.io/config.hash": "abc", "log": "yes"});
-        let metadata = json!({"name": "p", "namespace": "ns", "uid": "u", "annotations": annotations});
-        let pod = json!({"metadata": metadata, "spec": {"containers": containers}, "status": {}});
-        let targets = group(&serde_json::from_value(pod).expect("a pod")).targets;
-        let sum: usize = targets.iter().map(bytes).sum();
-        assert!(sum < 2 * LABELS, "{sum}");
-        let names: std::collections::BTreeSet<_> = targets.iter().map(|labels| &labels[pod::CONTAINER]).collect();
-        assert_eq!(names.len(), 50, "each container is read");
-        assert!(targets.iter().all(|labels| labels[pod::CONFIG_HASH] == "abc"));
-        assert!(targets.iter().all(|labels| labels["__meta_kubernetes_pod_annotation_log"] == "yes"));
-        assert!(targets[0].contains_key("__meta_kubernetes_pod_annotation_x"));
-        assert_eq!(targets[0][PORTS_LEFT_OUT], (50_000 - targets.len()).to_string());
-        assert!(!self::targets(json!({}), &[PORTS_LEFT_OUT]).concat().contains(char::is_numeric));
-    }
-}
+mod tests;

@@ -1,45 +1,72 @@
 //! A pod, as far as its logs are concerned: a tenth of what the API server says of it.
+//!
+//! What is not needed is passed over while it is parsed, and takes no memory: managed fields, annotations that no rule reads.
 
-use std::borrow::Cow;
+mod pairs;
 
-use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::Resource;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::model::{Labels, units};
+use crate::relabel::Reads;
+use pairs::Kind;
+pub(super) use pairs::Pairs;
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+/// Containers of a kind (init, ephemeral, and the others) that one pod may have; real ones have a dozen.
+const CONTAINERS: usize = 200;
+
+/// Ports of a container that are looked at.
+const PORTS: usize = 256;
+
+/// Of other lists (conditions, owners) so many are looked at.
+const FEW: usize = 100;
+
+#[derive(Debug, Default)]
 pub(super) struct Pod {
-    #[serde(deserialize_with = "metadata")]
-    pub(super) metadata: ObjectMeta,
+    pub(super) metadata: Metadata,
     pub(super) spec: Spec,
     pub(super) status: Status,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Debug, Default)]
+pub(super) struct Metadata {
+    pub(super) name: String,
+    pub(super) namespace: String,
+    pub(super) uid: String,
+    pub(super) resource_version: String,
+    pub(super) labels: Pairs,
+    pub(super) annotations: Pairs,
+    pub(super) owner_references: Capped<OwnerReference, FEW>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct OwnerReference {
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) controller: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Spec {
     pub(super) node_name: String,
-    #[serde(deserialize_with = "units::or_default")]
-    pub(super) containers: Vec<Container>,
-    #[serde(deserialize_with = "units::or_default")]
-    pub(super) init_containers: Vec<Container>,
-    #[serde(deserialize_with = "units::or_default")]
-    pub(super) ephemeral_containers: Vec<Container>,
+    pub(super) containers: Capped<Container, CONTAINERS>,
+    pub(super) init_containers: Capped<Container, CONTAINERS>,
+    pub(super) ephemeral_containers: Capped<Container, CONTAINERS>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Container {
     pub(super) name: String,
     pub(super) image: String,
-    #[serde(deserialize_with = "units::or_default")]
-    pub(super) ports: Vec<Port>,
+    pub(super) ports: Capped<Port, PORTS>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Port {
     pub(super) name: String,
@@ -47,7 +74,7 @@ pub(super) struct Port {
     pub(super) protocol: String,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Status {
     pub(super) phase: String,
@@ -55,17 +82,13 @@ pub(super) struct Status {
     pub(super) pod_ip: String,
     #[serde(rename = "hostIP")]
     pub(super) host_ip: String,
-    #[serde(deserialize_with = "units::or_default")]
-    pub(super) conditions: Vec<Condition>,
-    #[serde(deserialize_with = "units::or_default")]
-    pub(super) container_statuses: Vec<ContainerStatus>,
-    #[serde(deserialize_with = "units::or_default")]
-    pub(super) init_container_statuses: Vec<ContainerStatus>,
-    #[serde(deserialize_with = "units::or_default")]
-    pub(super) ephemeral_container_statuses: Vec<ContainerStatus>,
+    pub(super) conditions: Capped<Condition, FEW>,
+    pub(super) container_statuses: Capped<ContainerStatus, CONTAINERS>,
+    pub(super) init_container_statuses: Capped<ContainerStatus, CONTAINERS>,
+    pub(super) ephemeral_container_statuses: Capped<ContainerStatus, CONTAINERS>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Condition {
     #[serde(rename = "type")]
@@ -73,7 +96,7 @@ pub(super) struct Condition {
     pub(super) status: String,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct ContainerStatus {
     pub(super) name: String,
@@ -81,61 +104,145 @@ pub(super) struct ContainerStatus {
     pub(super) container_id: String,
 }
 
-impl Resource for Pod {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
+/// The first `MOST` of a list, which may be null; what is more is only counted.
+#[derive(Debug)]
+pub(super) struct Capped<T, const MOST: usize> {
+    pub(super) kept: Vec<T>,
+    pub(super) more: usize,
+}
 
-    fn kind((): &()) -> Cow<'_, str> {
-        "Pod".into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        "".into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        "pods".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
+impl<T, const MOST: usize> Capped<T, MOST> {
+    pub(super) fn count(&self) -> usize {
+        self.kept.len() + self.more
     }
 }
 
-/// The metadata less its `managedFields`, which are most of it: they are skipped, not read and thrown away.
-fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    #[derive(Default)]
-    struct Slim {
-        name: Option<String>,
-        namespace: Option<String>,
-        uid: Option<String>,
-        resource_version: Option<String>,
-        labels: Option<Labels>,
-        annotations: Option<Labels>,
-        owner_references: Option<Vec<OwnerReference>>,
+impl<T, const MOST: usize> Default for Capped<T, MOST> {
+    fn default() -> Self {
+        Self { kept: Vec::new(), more: 0 }
     }
-    let Slim { name, namespace, uid, resource_version, labels, annotations, owner_references } =
-        Slim::deserialize(deserializer)?;
-    Ok(ObjectMeta {
-        name,
-        namespace,
-        uid,
-        resource_version,
-        labels,
-        annotations,
-        owner_references,
-        ..ObjectMeta::default()
-    })
+}
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Capped<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List<T, const MOST: usize>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for List<T, MOST> {
+            type Value = Capped<T, MOST>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Capped::default())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut capped = Capped::default();
+                while capped.kept.len() < MOST {
+                    match list.next_element()? {
+                        Some(one) => capped.kept.push(one),
+                        None => return Ok(capped),
+                    }
+                }
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    capped.more += 1;
+                }
+                Ok(capped)
+            }
+        }
+        deserializer.deserialize_any(List(PhantomData))
+    }
+}
+
+/// Reads a pod, with those labels and annotations that the rules read.
+#[derive(Clone, Copy)]
+pub(super) struct PodSeed<'a>(pub(super) &'a Reads);
+
+impl<'de> DeserializeSeed<'de> for PodSeed<'_> {
+    type Value = Pod;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Pod, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for PodSeed<'_> {
+    type Value = Pod;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a pod")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pod, A::Error> {
+        let mut pod = Pod::default();
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "metadata" => pod.metadata = map.next_value_seed(MetadataSeed(self.0))?,
+                "spec" => pod.spec = map.next_value()?,
+                "status" => pod.status = map.next_value()?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(pod)
+    }
+}
+
+struct MetadataSeed<'a>(&'a Reads);
+
+impl<'de> DeserializeSeed<'de> for MetadataSeed<'_> {
+    type Value = Metadata;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Metadata, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for MetadataSeed<'_> {
+    type Value = Metadata;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the metadata of a pod")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
+        let mut metadata = Metadata::default();
+        while let Some(key) = map.next_key::<String>()? {
+            let text = match key.as_str() {
+                "name" => &mut metadata.name,
+                "namespace" => &mut metadata.namespace,
+                "uid" => &mut metadata.uid,
+                "resourceVersion" => &mut metadata.resource_version,
+                "labels" => {
+                    metadata.labels = map.next_value_seed(pairs::Seed(Kind::Label, self.0))?;
+                    continue;
+                }
+                "annotations" => {
+                    metadata.annotations = map.next_value_seed(pairs::Seed(Kind::Annotation, self.0))?;
+                    continue;
+                }
+                "ownerReferences" => {
+                    metadata.owner_references = map.next_value()?;
+                    continue;
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            *text = map.next_value::<Option<String>>()?.unwrap_or_default();
+        }
+        Ok(metadata)
+    }
+}
+
+/// Reads a pod from the whole of `json`.
+pub(super) fn parse(json: &[u8], reads: &Reads) -> Result<Pod, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let pod = PodSeed(reads).deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(pod)
 }
 
 #[cfg(test)]
@@ -144,22 +251,30 @@ mod tests {
 
     #[test]
     fn managed_fields_and_everything_else_unneeded_are_skipped() {
-        let pod: Pod = serde_json::from_str(
-            r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a","managedFields":[{"manager":"kubelet"}]},
+        let pod = parse(
+            br#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a","managedFields":[{"manager":"kubelet"}]},
                 "spec":{"containers":[{"name":"c","env":[{"name":"X"}]}],"initContainers":null,"nodeName":"n"},
                 "status":{"podIP":"1.2.3.4","podIPs":[{"ip":"1.2.3.4"}],"conditions":[{"type":"Ready","status":"True"}]}}"#,
+            &Reads::default(),
         )
         .expect("a pod");
-        assert_eq!(pod.metadata, ObjectMeta { name: Some("a".to_string()), ..ObjectMeta::default() });
-        assert_eq!((pod.spec.containers.len(), pod.spec.node_name.as_str()), (1, "n"));
-        assert_eq!((pod.status.pod_ip.as_str(), pod.status.conditions[0].kind.as_str()), ("1.2.3.4", "Ready"));
+        assert_eq!((pod.metadata.name.as_str(), pod.metadata.labels.count()), ("a", 0));
+        assert_eq!((pod.spec.containers.kept.len(), pod.spec.node_name.as_str()), (1, "n"));
+        assert_eq!((pod.status.pod_ip.as_str(), pod.status.conditions.kept[0].kind.as_str()), ("1.2.3.4", "Ready"));
     }
 
     #[test]
     fn a_pod_that_nobody_has_placed_yet() {
-        let pod: Pod = serde_json::from_str(r#"{"metadata":{},"spec":{},"status":{}}"#).expect("a pod");
-        assert!(pod.spec.node_name.is_empty() && pod.spec.containers.is_empty());
-        assert_eq!(Pod::url_path(&(), Some("ns")), "/api/v1/namespaces/ns/pods");
-        assert_eq!(Pod::url_path(&(), None), "/api/v1/pods");
+        let json = br#"{"metadata":{"labels":null,"annotations":null},"spec":{},"status":{}}"#;
+        let pod = parse(json, &Reads::default()).expect("a pod");
+        assert!(pod.spec.node_name.is_empty() && pod.spec.containers.kept.is_empty());
+    }
+
+    #[test]
+    fn a_list_is_kept_as_far_as_it_may_go() {
+        let list: Capped<u8, 2> = serde_json::from_str("[1,2,3,{\"a\":[]}]").expect("a list");
+        assert_eq!((list.kept.as_slice(), list.more, list.count()), ([1, 2].as_slice(), 2, 4));
+        assert_eq!(serde_json::from_str::<Capped<u8, 2>>("null").expect("none").count(), 0);
+        assert!(serde_json::from_str::<Capped<u8, 2>>("{}").is_err());
     }
 }

@@ -2,38 +2,38 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
-use kube::Api;
-use kube::api::{ListParams, VersionMatch, WatchEvent, WatchParams};
+use kube::Client;
+use kube::api::{ListParams, Request, VersionMatch, WatchParams};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use super::answer::{Line, Lines, List};
 use super::backoff::Backoff;
-use super::client;
 use super::config::Config;
+use super::event::{self, Event};
 use super::failure::Failure;
 use super::health::Health;
-use super::pod;
-use super::slim::Pod;
+use super::{client, pod, slim};
 use crate::discovery::{Known, Metrics};
-use crate::model::TargetGroup;
+use crate::model::{LeftOut, TargetGroup};
+use crate::relabel::Reads;
 
 /// How long a list may take.
 const LIST: Duration = Duration::from_secs(60);
 
-/// How long the list of a node's pods may be, in bytes: a pod has some 10 KB, and a list is held four times over for a moment.
-const NODE: usize = 16 << 20;
+/// How long the list of a node's pods may be, in bytes: no more than one pod of it is held. A pod has some 10 KB, but its user
+/// may make it 1.5 MiB, and JSON several times that.
+const NODE: usize = 1 << 30;
 
-/// How long that of a cluster's pods may be: whoever watches these has the memory for it.
-const CLUSTER: usize = 256 << 20;
+/// How long that of a cluster's pods may be.
+const CLUSTER: usize = 16 << 30;
 
-/// Of so many pods is remembered what was said of their ports; of more nothing is said.
-const CROWDED: usize = 1000;
+/// Of so many pods is remembered that something of them was left out; of more nothing is said.
+const REMEMBERED: usize = 1000;
 
 /// For how many seconds the server is asked to keep a watch open. A connection that died without a word is noticed
 /// only after that, and a pod that comes and goes meanwhile is never seen; shorter would cost the server more requests.
@@ -56,18 +56,28 @@ pub(in crate::discovery) struct Watch {
     job: Arc<str>,
     health: Health,
     backoff: Backoff,
-    /// Pods of which was said that not each of their ports is a target.
-    crowded: BTreeSet<String>,
+    reads: Arc<Reads>,
+    metrics: Metrics,
+    /// Pods of which was said what was left out.
+    cut: BTreeSet<String>,
 }
 
 /// Where a watch is, to go on from there.
 struct Place {
-    pods: Api<Pod>,
+    client: Client,
+    pods: Request,
     version: String,
 }
 
 impl Watch {
-    pub(super) fn new(config: Arc<Config>, scope: Scope, node: &Arc<str>, job: &Arc<str>, metrics: Metrics) -> Self {
+    pub(super) fn new(
+        config: Arc<Config>,
+        scope: Scope,
+        node: &Arc<str>,
+        job: &Arc<str>,
+        reads: Arc<Reads>,
+        metrics: Metrics,
+    ) -> Self {
         let name = match &scope {
             Scope::All => "all namespaces".to_string(),
             Scope::Named(name) => format!("namespace {name}"),
@@ -78,9 +88,11 @@ impl Watch {
             scope,
             node: Arc::clone(node),
             job: Arc::clone(job),
-            health: Health::new(job, name, metrics),
+            health: Health::new(job, name, metrics.clone()),
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
-            crowded: BTreeSet::new(),
+            reads,
+            metrics,
+            cut: BTreeSet::new(),
         }
     }
 
@@ -120,11 +132,15 @@ impl Watch {
     async fn list(&mut self, known: &mut Known) -> Result<Place, Failure> {
         let (client, server) = client::connect(&self.config, if self.node.is_empty() { CLUSTER } else { NODE }).await?;
         self.health.asks(server);
-        let pods: Api<Pod> = match &self.scope {
-            Scope::All => Api::all(client),
-            Scope::Named(namespace) => Api::namespaced(client, namespace),
-            Scope::Own => Api::default_namespaced(client),
+        let namespace = match &self.scope {
+            Scope::All => None,
+            Scope::Named(namespace) => Some(namespace.as_str()),
+            Scope::Own => Some(client.default_namespace()),
         };
+        let pods = Request::new(match namespace {
+            Some(namespace) => format!("/api/v1/namespaces/{namespace}/pods"),
+            None => "/api/v1/pods".to_string(),
+        });
         let (label_selector, field_selector) = self.selectors();
         let params = ListParams {
             label_selector,
@@ -135,13 +151,23 @@ impl Watch {
             limit: None,
             ..ListParams::default()
         };
-        let listed = timeout(LIST, pods.list(&params)).await;
-        let listed = listed.map_err(|_| Failure::silence("no answer to a list of pods"))?.map_err(Failure::request)?;
-        let version = listed.metadata.resource_version.unwrap_or_default();
-        let groups: Vec<TargetGroup> = listed.items.iter().map(pod::group).collect();
-        groups.iter().for_each(|group| self.note_ports(group));
-        known.replace(groups).await;
-        Ok(Place { pods, version })
+        let request = pods.list(&params).map_err(|e| Failure::answer(e.to_string()))?;
+        let mut list = List::ask(&client, request, LIST).await?;
+        let mut listed = BTreeSet::new();
+        while let Some(json) = list.next().await? {
+            let pod =
+                slim::parse(&json, &self.reads).map_err(|e| Failure::answer(format!("a pod of the list: {e}")))?;
+            drop(json);
+            let group = pod::group(&pod, &self.reads);
+            listed.insert(group.source.clone());
+            self.tell(group, known).await;
+        }
+        let around = list.end()?;
+        self.note_passed_over(around.passed_over);
+        // What vanished while nobody looked is gone.
+        known.retain(&listed).await;
+        self.cut.retain(|source| listed.contains(source));
+        Ok(Place { client, pods, version: around.version })
     }
 
     /// Follows what happens from `at` on, until the server ends the watch in good order.
@@ -151,28 +177,35 @@ impl Watch {
         let silence = Duration::from_secs(u64::from(WATCH) + 5);
 
         let started = Instant::now();
-        let events = timeout(silence, at.pods.watch(&params, &at.version)).await;
-        let events = events.map_err(|_| Failure::silence("no answer to a watch of pods"))?;
-        let mut events = pin!(events.map_err(Failure::request)?);
+        let request = at.pods.watch(&params, &at.version).map_err(|e| Failure::answer(e.to_string()))?;
+        let lines = timeout(silence, Lines::ask(&at.client, request)).await;
+        let lines = lines.map_err(|_| Failure::silence("no answer to a watch of pods"))?;
+        let mut lines = lines.map_err(Failure::request)?;
         self.health.recovered();
         let mut nothing_came = true;
         loop {
-            let event = timeout(silence, events.next()).await;
-            let Some(event) = event.map_err(|_| Failure::silence("the watch of pods fell silent"))? else { break };
+            let line = timeout(silence, lines.next()).await;
+            let Some(line) = line.map_err(|_| Failure::silence("the watch of pods fell silent"))?? else { break };
             nothing_came = false;
-            match event.map_err(Failure::broken)? {
-                WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
-                    let group = pod::group(&pod);
-                    self.note_ports(&group);
-                    known.set(group).await;
+            let Line::Whole(line) = line else {
+                self.note_passed_over(1);
+                continue;
+            };
+            let event = event::parse(&line, &self.reads);
+            drop(line);
+            match event.map_err(|e| Failure::answer(format!("an event of a watch: {e}")))? {
+                Event::Set(pod) => {
+                    self.tell(pod::group(&pod, &self.reads), known).await;
                     at.reached(pod.metadata.resource_version);
                 }
-                WatchEvent::Deleted(pod) => {
-                    known.remove(&pod::source(&pod)).await;
+                Event::Deleted(pod) => {
+                    let source = pod::source(&pod.metadata);
+                    known.remove(&source).await;
+                    self.cut.remove(&source);
                     at.reached(pod.metadata.resource_version);
                 }
-                WatchEvent::Bookmark(bookmark) => at.reached(Some(bookmark.metadata.resource_version)),
-                WatchEvent::Error(status) => return Err(Failure::in_stream(&status)),
+                Event::Bookmark(version) => at.reached(version),
+                Event::Error(status) => return Err(Failure::in_stream(&status)),
             }
         }
         if nothing_came && started.elapsed() < Duration::from_secs(1) {
@@ -193,19 +226,29 @@ impl Watch {
         (some(selector.label), some(field))
     }
 
-    /// Says once of a pod that not each of its ports is a target.
-    fn note_ports(&mut self, group: &TargetGroup) {
-        let left_out = group.targets.first().and_then(|labels| labels.get(pod::PORTS_LEFT_OUT));
-        let Some(ports) = left_out else {
-            self.crowded.remove(&group.source);
+    async fn tell(&mut self, group: TargetGroup, known: &mut Known) {
+        self.note_left_out(&group.source, group.left_out);
+        known.set(group).await;
+    }
+
+    /// Counts and says once of a pod that something of it is left out that may change what is read.
+    fn note_left_out(&mut self, source: &str, left_out: LeftOut) {
+        if !left_out.matters() {
+            self.cut.remove(source);
             return;
-        };
-        if self.crowded.len() < CROWDED && self.crowded.insert(group.source.clone()) {
-            let (job, source) = (&*self.job, &group.source);
-            warn!(
-                job,
-                source, ports, "a pod with too many ports for its annotations: these are no targets of their own"
-            );
+        }
+        if self.cut.len() < REMEMBERED && self.cut.insert(source.to_string()) {
+            self.metrics.pod_cut(&self.job);
+            let job = &*self.job;
+            warn!(job, source, %left_out, "a pod with more than is kept of one: that much is left out");
+        }
+    }
+
+    fn note_passed_over(&self, pods: usize) {
+        if pods > 0 {
+            (0..pods).for_each(|_| self.metrics.pod_cut(&self.job));
+            let (job, longest) = (&*self.job, super::answer::LONGEST);
+            warn!(job, pods, longest, "pods with more bytes than are looked at: their logs are not read");
         }
     }
 
@@ -221,8 +264,8 @@ impl Watch {
 }
 
 impl Place {
-    fn reached(&mut self, version: Option<String>) {
-        if let Some(version) = version.filter(|version| !version.is_empty()) {
+    fn reached(&mut self, version: String) {
+        if !version.is_empty() {
             self.version = version;
         }
     }

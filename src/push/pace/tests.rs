@@ -208,3 +208,19 @@ fn what_would_never_get_through_is_refused() {
     }
     assert_eq!(RateLimits::default().validate(), Ok(()));
 }
+
+#[test]
+fn tenants_and_streams_without_end_are_not_all_remembered() {
+    let World { mut paces, start, .. } = World::new("{}");
+    for n in 0..5 * MOST as u64 {
+        // Some come at the same time.
+        let now = start + Duration::from_micros(n / 3);
+        paces.charge(&Some(format!("t{n}").into()), Some(n), 10, now);
+        paces.charge(&None, Some(n), 10, now);
+        assert!(paces.tenants.len() <= MOST + 1 && paces.tenants[&None].streams.len() <= MOST + 1, "{n}");
+    }
+    // The last ones are there.
+    assert!(paces.tenants.contains_key(&Some(format!("t{}", 5 * MOST - 1).into())));
+    let last = 5 * MOST as u64 - MOST as u64 / 4..5 * MOST as u64;
+    assert!(last.into_iter().all(|n| paces.tenants[&None].streams.contains_key(&n)));
+}

@@ -208,10 +208,7 @@ mod tests {
     async fn discovery_waits_while_too_much_of_it_waits() {
         let inbox = Arc::new(Inbox::default());
         let updates = Updates(inbox.clone());
-        let update = |n: usize| Update::Group {
-            job: "job".into(),
-            group: TargetGroup { source: n.to_string(), targets: Vec::new() },
-        };
+        let update = |n: usize| Update::Group { job: "job".into(), group: TargetGroup::gone(n.to_string()) };
         for n in 0..UPDATES {
             updates.tell(update(n)).await;
         }

@@ -107,11 +107,11 @@ mod tests {
     fn target(name: &str) -> Arc<Target> {
         Arc::new(Target {
             job: "job".into(),
-            discovered: Default::default(),
             labels: LabelSet::new([("app", name)]),
             path: "/logs/*.log".into(),
             exclude: None,
             defaulted: false,
+            is_of_pod: false,
             owner: None,
         })
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Scout, Tracked};
-use crate::model::pod;
 use crate::scrape::unread::Unread;
 
 impl Scout {
@@ -41,12 +40,13 @@ impl Scout {
                 false => tracing::info!(%job, path, files, count, reason, advice, "not read as a log of its own"),
             }
         }
+        self.metrics.beyond_limit(unread.beyond as i64 - tracked.unread.beyond as i64);
         tracked.unread = Arc::new(unread);
-        self.status.set_unread(&tracked.target, tracked.unread.clone());
+        self.status.set_unread(id, tracked.unread.clone());
     }
 
     /// Says why targets of a source cannot be tailed, as far as that is new: how many there are for each reason.
-    pub(super) fn say_mistakes(&mut self, job: &Arc<str>, source: &str, mistakes: BTreeMap<String, usize>) {
+    pub(super) fn say_mistakes(&mut self, job: &Arc<str>, source: &str, mistakes: BTreeMap<Arc<str>, usize>) {
         if mistakes.is_empty() {
             return;
         }
@@ -54,7 +54,7 @@ impl Scout {
         let now = Instant::now();
         for (reason, targets) in mistakes {
             if !known.contains(&reason) && self.budget.allows(now) {
-                tracing::warn!(%job, source, targets, reason, "targets that cannot be tailed; see /service-discovery");
+                tracing::warn!(%job, source, targets, reason = &*reason, "targets that cannot be tailed; see /service-discovery");
             }
         }
     }
@@ -83,6 +83,6 @@ impl Scout {
 impl Tracked {
     /// Of a pod's container, which may be there before its log is.
     pub(super) fn is_of_pod(&self) -> bool {
-        self.target.discovered.contains_key(pod::UID)
+        self.target.is_of_pod
     }
 }

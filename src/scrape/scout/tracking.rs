@@ -1,10 +1,11 @@
 //! From what discovery tells to the targets that are followed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use super::index::Same;
 use super::{Scout, Tracked};
-use crate::model::{Labels, Target, TargetGroup};
+use crate::model::{Target, TargetGroup, TargetLabels};
 use crate::scrape::post::Command;
 use crate::scrape::status::Discovered;
 use crate::scrape::targets::{Rejected, UNREADABLE, resolve};
@@ -15,11 +16,12 @@ impl Scout {
         let Some(index) = self.jobs.iter().position(|j| j.name == *job) else {
             return false;
         };
-        let mut targets: Vec<Arc<Target>> = Vec::new();
+        let mut targets: Vec<Same> = Vec::new();
+        let mut distinct: HashSet<Same> = HashSet::new();
         let mut shown = Vec::new();
-        let mut mistakes: BTreeMap<String, usize> = BTreeMap::new();
-        for discovered in &group.targets {
-            let outcome = self.resolve(index, discovered);
+        let mut mistakes: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+        for discovered in group.targets {
+            let mut outcome = self.resolve(index, &discovered);
             // That of the job was said at the start.
             if let Err(rejected) = outcome.as_ref()
                 && rejected.is_mistake()
@@ -27,51 +29,67 @@ impl Scout {
             {
                 *mistakes.entry(rejected.text.clone()).or_default() += 1;
             }
-            if let Ok(target) = &outcome
-                && !targets.iter().any(|t| same(t, target))
-            {
-                targets.push(target.clone());
+            // Ports make many of one: what comes to the same is kept once.
+            if let Ok(target) = &mut outcome {
+                let same = Same(target.clone());
+                match distinct.get(&same) {
+                    Some(known) => *target = known.0.clone(),
+                    None => {
+                        distinct.insert(same.clone());
+                        targets.push(same);
+                    }
+                }
             }
-            shown.push(Discovered { discovered: discovered.clone(), outcome });
+            shown.push(Discovered { discovered, outcome });
         }
         self.say_mistakes(job, &group.source, mistakes);
-        self.status.set_discovered(job.clone(), group.source.clone(), shown);
+        self.status.set_discovered(job.clone(), group.source.clone(), shown, group.left_out);
         let key = (job.clone(), group.source);
+        targets.iter().for_each(|target| *self.wanted.entry(target.clone()).or_default() += 1);
         let before = match targets.is_empty() {
             true => self.sources.remove(&key),
             false => self.sources.insert(key, targets.clone()),
         };
         // Of two sources with one target, the target stays until the last of them lets go.
-        let gone: Vec<Arc<Target>> = before.unwrap_or_default().into_iter().filter(|t| !self.is_wanted(t)).collect();
         let mut left: Vec<u64> = Vec::new();
-        for target in gone {
-            left.extend(self.tracked.iter().find(|(_, t)| same(&t.target, &target)).map(|(id, _)| *id));
+        for target in before.unwrap_or_default() {
+            if self.let_go(&target) {
+                left.extend(self.ids.get(&target).copied());
+            }
         }
         for target in targets {
-            if !self.tracked.values().any(|t| same(&t.target, &target)) {
-                self.track(index, target, &mut left);
+            if !self.ids.contains_key(&target) {
+                self.track(index, target.0, &mut left);
             }
         }
         for id in left {
             self.untrack(id);
         }
-        self.status.set_targets(self.tracked.values().map(|t| (t.target.clone(), t.unread.clone())).collect());
         true
     }
 
-    pub(super) fn resolve(&self, job: usize, discovered: &Labels) -> Result<Arc<Target>, Rejected> {
+    /// One source has the target no longer; whether none has.
+    fn let_go(&mut self, target: &Same) -> bool {
+        let Some(sources) = self.wanted.get_mut(target) else {
+            return false;
+        };
+        *sources = sources.saturating_sub(1);
+        if *sources > 0 {
+            return false;
+        }
+        self.wanted.remove(target);
+        true
+    }
+
+    pub(super) fn resolve(&self, job: usize, discovered: &TargetLabels) -> Result<Arc<Target>, Rejected> {
         let job = &self.jobs[job];
         let mut target = resolve(job, discovered, &self.config.hostname)
             .inspect_err(|rejected| self.metrics.target_failed(rejected.reason))?;
         target.owner = target.owner.filter(|_| self.config.pod_logs.is_some());
         match &job.unreadable {
-            Some(why) => Err(Rejected { reason: UNREADABLE, text: why.clone() }),
+            Some(why) => Err(Rejected { reason: UNREADABLE, text: why.as_str().into() }),
             None => Ok(Arc::new(target)),
         }
-    }
-
-    pub(super) fn is_wanted(&self, target: &Target) -> bool {
-        self.sources.values().flatten().any(|t| same(t, target))
     }
 
     /// Begins to follow a target. If one of `left` tailed the same path, its logs go on under the new labels.
@@ -94,7 +112,7 @@ impl Scout {
         let id = self.next;
         self.next += 1;
         let files = match left.iter().position(heir) {
-            Some(at) => self.tracked.remove(&left.swap_remove(at)).map(|t| t.files).unwrap_or_default(),
+            Some(at) => self.forget(left.swap_remove(at)).map(|t| t.files).unwrap_or_default(),
             None => BTreeMap::new(),
         };
         for log in files.values() {
@@ -103,6 +121,9 @@ impl Scout {
                 known.tracked = Some(id);
             }
         }
+        self.status.add_target(id, target.clone());
+        self.ids.insert(Same(target.clone()), id);
+        self.places.add(id, &BTreeSet::new());
         let tracked = Tracked {
             target,
             job,
@@ -120,7 +141,7 @@ impl Scout {
     }
 
     pub(super) fn untrack(&mut self, id: u64) {
-        let Some(tracked) = self.tracked.remove(&id) else {
+        let Some(tracked) = self.forget(id) else {
             return;
         };
         for log in tracked.files.values() {
@@ -130,10 +151,14 @@ impl Scout {
             self.tell(|| Command::Retire(*log));
         }
     }
-}
 
-/// Whether two targets are one to Promtail: it tails a path once per set of labels. Of one path that two pods have each reads
-/// what is its own.
-fn same(a: &Target, b: &Target) -> bool {
-    (&a.job, &a.path, &a.exclude, &a.labels, &a.owner) == (&b.job, &b.path, &b.exclude, &b.labels, &b.owner)
+    /// Takes a target out of everything but the logs it has.
+    fn forget(&mut self, id: u64) -> Option<Tracked> {
+        let tracked = self.tracked.remove(&id)?;
+        self.metrics.beyond_limit(-(tracked.unread.beyond as i64));
+        self.status.remove_target(id);
+        self.ids.remove(&Same(tracked.target.clone()));
+        self.places.remove(id, &tracked.directories);
+        Some(tracked)
+    }
 }

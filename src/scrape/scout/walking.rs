@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Known, Scout, Tracked};
+use crate::scrape::SHARE;
 use crate::scrape::ownership::Gate;
 use crate::scrape::post::{Assignment, Command, Event};
 use crate::scrape::unread::{Unread, Why};
@@ -22,7 +23,7 @@ impl Scout {
         self.tracked.values_mut().for_each(|t| t.dirty = true);
         let next = self.walk_dirty();
         let mut wanted: BTreeSet<PathBuf> = self.tracked.values().flat_map(|t| t.directories.iter().cloned()).collect();
-        wanted.extend(self.names.keys().cloned());
+        wanted.extend(self.names.directories().cloned());
         self.watch.retain(&wanted);
         next
     }
@@ -69,7 +70,11 @@ impl Scout {
             unread.add(&path, Why::Cut(why));
         }
         found.errors.iter().for_each(|(path, error)| unread.add(path, Why::Denied(error.clone())));
-        tracked.directories = found.directories;
+        if tracked.directories != found.directories {
+            self.places.remove(id, &tracked.directories);
+            self.places.add(id, &found.directories);
+            tracked.directories = found.directories;
+        }
         if let Some(exclude) = &tracked.exclude {
             found.skipped.retain(|path, _| !exclude.matches(path));
             found.files.retain(|file| {
@@ -106,9 +111,20 @@ impl Scout {
         let mut leaving = if new.is_empty() { HashMap::new() } else { self.leaving(job) };
         for (path, from_oldest) in new {
             let heir = leaving.remove(&path);
+            if let Some(limit) = self.limit_reached(id).filter(|_| heir.is_none()) {
+                unread.add(&path, Why::Beyond(limit));
+                continue;
+            }
             self.begin(id, path, from_oldest, heir, &fence);
         }
         self.note_unread(id, unread);
+    }
+
+    /// How many logs this target has, if it may not have another.
+    fn limit_reached(&self, id: u64) -> Option<usize> {
+        let (most, own) = (self.config.logs, self.tracked.get(&id)?.files.len());
+        let limit = if own < SHARE { most } else { most - most / 4 };
+        (self.logs.len() >= limit).then_some(own)
     }
 
     /// Logs of targets that are gone, not finished yet.
@@ -138,7 +154,7 @@ impl Scout {
         let place = real.parent().zip(real.file_name()).map(|(dir, name)| (dir.to_path_buf(), name.to_os_string()));
         if let Some((dir, name)) = &place {
             self.watch.add(dir);
-            self.names.entry(dir.clone()).or_default().push((name.clone(), log));
+            self.names.add(dir, name, log);
         }
         self.logs.insert(log, Known { path: path.clone(), job, tracked: Some(id), place, away: BTreeSet::new() });
         self.tell(|| {
@@ -169,13 +185,8 @@ impl Scout {
         if let Some(tracked) = known.tracked.and_then(|id| self.tracked.get_mut(&id)) {
             tracked.files.remove(&known.path);
         }
-        if let Some((dir, _)) = known.place
-            && let Some(logs) = self.names.get_mut(&dir)
-        {
-            logs.retain(|(_, l)| *l != log);
-            if logs.is_empty() {
-                self.names.remove(&dir);
-            }
+        if let Some((dir, name)) = known.place {
+            self.names.remove(&dir, &name, log);
         }
         if self.config.stdin.is_some() {
             self.inbox.send(Event::Stop(Duration::from_secs(30)));

@@ -65,3 +65,27 @@ fn a_loud_log_costs_quiet_ones_nothing() {
     rig.answer();
     rig.until(|stored| loud(stored) > 2_000_000);
 }
+
+/// One target has logs without end: it gets what others leave, they get their share, and it goes on as its logs end.
+#[test]
+fn logs_without_end_do_not_keep_out_the_neighbours() {
+    let dir = Dir::new();
+    (0..400).for_each(|n| dir.append(&format!("many-{n:03}.log"), "many\n"));
+    let mut rig = dir.scrape_with("many-*.log", "[]", |config| config.logs = 200);
+    let of = |stored: &[rig::Stored], what: &str| stored.iter().filter(|s| s.labels.contains(what)).count();
+    rig.until(|stored| of(stored, "many") == 150);
+    (0..45).for_each(|n| dir.append(&format!("honest-{n}.log"), "honest\n"));
+    let path = dir.path("honest-*.log").to_str().expect("text").to_string();
+    rig::tell(rig.scrape.as_ref().expect("running"), "honest", &[&[("app", "honest"), ("__path__", &path)]]);
+    rig.until(|stored| of(stored, "honest-") == 45);
+    let report = rig.scrape.as_ref().expect("running").report();
+    let not_read: usize = report.targets().iter().map(|target| target.not_read.len()).sum();
+    assert_eq!((of(&rig.stored, "many"), not_read), (150, 250));
+    // As logs end others begin, until each was there.
+    for n in 0..400 {
+        let name = format!("many-{n:03}.log");
+        rig.until(|stored| stored.iter().any(|s| s.labels.contains(&name)));
+        fs::remove_file(dir.path(&name)).expect("removed");
+    }
+    assert_eq!(of(&rig.stored, "many"), 400);
+}

@@ -89,6 +89,7 @@ impl Machine {
             deleted_files_limit: 1 << 30,
             pod_logs: None,
             older_files: 1000,
+            logs: 1000,
             link_roots: Vec::new(),
             dry_run: false,
             stdin: None,
@@ -112,11 +113,11 @@ impl Machine {
         let path = self.dir.path("0.log");
         let target = Target {
             job: "job".into(),
-            discovered: Default::default(),
             labels: LabelSet::new([("app", "a")]),
             path: path.display().to_string(),
             exclude: None,
             defaulted: false,
+            is_of_pod: false,
             owner: None,
         };
         // The log's number is another in each run, as it is in life.

@@ -119,6 +119,7 @@ pub(super) fn config() -> Config {
         deleted_files_limit: 1 << 30,
         pod_logs: None,
         older_files: 1000,
+        logs: 1000,
         link_roots: Vec::new(),
         dry_run: false,
         stdin: None,
@@ -157,8 +158,9 @@ pub(super) fn tell(scrape: &Scrape, source: &str, targets: &[&[(&str, &str)]]) {
 }
 
 pub(super) fn tell_job(scrape: &Scrape, job: &str, source: &str, targets: &[&[(&str, &str)]]) {
-    let labels = |pairs: &&[(&str, &str)]| pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
-    let group = TargetGroup { source: source.into(), targets: targets.iter().map(labels).collect() };
+    let labels =
+        |pairs: &&[(&str, &str)]| pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect::<Labels>();
+    let group = TargetGroup::new(source.into(), targets.iter().map(labels));
     scrape.inbox.send(post::Event::Update(Update::Group { job: job.into(), group }));
 }
 

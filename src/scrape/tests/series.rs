@@ -83,7 +83,7 @@ fn what_is_not_read_is_a_number_and_losses_are_there_before_the_first() {
     let scrape = Scrape::start(rig::config(), jobs, vec![outlet], dir.positions(), &registry).expect("started");
     let glob = dir.path("logs/*.log").display().to_string();
     tell_job(&scrape, "job", "s", &[&[("app", "a"), ("__path__", &glob)]]);
-    let reasons = ["cut", "denied", "error", "foreign", "outside", "special"];
+    let reasons = ["beyond", "cut", "denied", "error", "foreign", "outside", "special"];
     let mut want = zeros(&reasons);
     wait(|| by_label(&registry, "promtail_read_lines_total").len() == 1);
     assert_eq!(by_label(&registry, "fantail_unread_files"), want);

@@ -36,14 +36,14 @@ impl Scene {
         job.initial_delay = initial_delay;
         let target = Arc::new(Target {
             job: "job".into(),
-            discovered: Default::default(),
             labels: LabelSet::new([("app", "a")]),
             path: dir.path("*.log").display().to_string(),
             exclude: None,
             defaulted: false,
+            is_of_pod: false,
             owner: None,
         });
-        status.set_targets(vec![(target.clone(), Arc::default())]);
+        status.add_target(1, target.clone());
         let reader = Reader::new(Parts {
             clock: clock.clone(),
             index: 0,

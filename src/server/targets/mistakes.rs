@@ -57,6 +57,8 @@ mod tests {
             path: None,
             dropped: dropped.map(Into::into),
             is_mistake,
+            left_out: None,
+            unread: 0,
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::{is_wild, matches_name, unescape};
 use crate::tail::fence::Fence;
+use crate::tail::walls::explain;
 
 /// As deep as `**` goes: far beyond any real tree.
 const MAX_DEPTH: usize = 32;
@@ -214,6 +215,7 @@ impl<'p> Walker<'p> {
             Ok(entries) => entries,
             Err(e) => {
                 if e.kind() != ErrorKind::NotFound {
+                    let e = explain(&place.path, e);
                     self.walk.errors.push((place.path.clone(), e.to_string()));
                 }
                 return;

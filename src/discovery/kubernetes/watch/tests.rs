@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::super::backoff::Backoff;
@@ -43,7 +43,7 @@ impl Scene {
         let (sender, updates) = mpsc::channel(64);
         let (unlisted, first_list) = mpsc::channel(1);
         let known = Known::new(&job, "kubernetes_sd_configs", 0, &metrics, sender);
-        let mut watch = kubernetes::watches(config, &"n1".into(), &job, &metrics).remove(0);
+        let mut watch = kubernetes::watches(config, &"n1".into(), &job, &Arc::default(), &metrics).remove(0);
         watch.backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
         let watch = Aborted(tokio::spawn(watch.run(known, unlisted)));
         Self { server, registry, updates, first_list, _watch: watch }
@@ -55,11 +55,12 @@ impl Scene {
 
     /// The next group: its pod and its targets' phases.
     async fn told(&mut self) -> (String, Vec<String>) {
-        let Some(Update::Group { group: TargetGroup { source, targets }, .. }) = soon(self.updates.recv()).await else {
+        let Some(Update::Group { group: TargetGroup { source, targets, .. }, .. }) = soon(self.updates.recv()).await
+        else {
             panic!("a group is told");
         };
         let name = source.strip_prefix("kubernetes_sd_configs[0]/pod/ns/").expect("a source").to_string();
-        (name, targets.iter().map(|t| t["__meta_kubernetes_pod_phase"].clone()).collect())
+        (name, targets.iter().filter_map(|t| t.get("__meta_kubernetes_pod_phase").map(str::to_string)).collect())
     }
 
     async fn tells(&mut self, name: &str, phase: &str) {
@@ -131,7 +132,7 @@ async fn lists_from_the_cache_then_watches_from_there() {
 async fn a_namespace_has_a_watch_of_its_own() {
     let config: Config = serde_yaml::from_str("{role: pod, namespaces: {names: [x, y]}}").expect("a config");
     let metrics = Metrics::register(&Registry::new());
-    let watches = kubernetes::watches(config, &"n1".into(), &"pods".into(), &metrics);
+    let watches = kubernetes::watches(config, &"n1".into(), &"pods".into(), &Arc::default(), &metrics);
     let scopes: Vec<String> = watches.iter().map(|watch| format!("{:?}", watch.scope)).collect();
     assert_eq!(scopes, [r#"Named("x")"#, r#"Named("y")"#]);
 
@@ -251,4 +252,76 @@ async fn what_is_not_a_list_of_pods_is_an_error_and_takes_nothing_back() {
     scene.tells("b", "Running").await;
     scene.takes_back("a").await;
     assert_eq!((scene.errors("busy"), scene.errors("answer")), (1.0, 2.0));
+}
+
+/// `pod`, with what its user may write.
+fn large(name: &str, annotation: usize, ports: usize) -> Value {
+    let mut pod = pod(name, "Running", "1");
+    pod["metadata"]["annotations"] = json!({"last": "<".repeat(annotation)});
+    pod["spec"]["containers"][0]["ports"] = (0..ports).map(|n| json!({"containerPort": n})).collect();
+    pod
+}
+
+#[tokio::test]
+async fn large_pods_hide_none_of_the_others() {
+    let mut scene = Scene::new(Apiserver::start(), "");
+    let mut pods: Vec<Value> = (0..100).map(|n| large(&format!("p{n}"), 256 << 10, 1_000)).collect();
+    // As a list by a server without bounds: no object of the real one is so large.
+    pods.insert(50, large("huge", super::super::answer::LONGEST + 1, 1));
+    pods.push(pod("last", "Running", "1"));
+    let request = scene.request().await;
+    let answered = tokio::spawn(async move { request.answer(200, list("10", &pods)) });
+    for n in 0..100 {
+        scene.tells(&format!("p{n}"), "Running").await;
+    }
+    scene.tells("last", "Running").await;
+    answered.await.expect("answered");
+    let cut = |scene: &Scene| scene.metric("fantail_discovery_pods_cut_total", "pods");
+    let watch = scene.request().await.stream();
+    assert_eq!(cut(&scene), 1.0, "one that is passed over");
+    watch.event("ADDED", large("huge", super::super::answer::LONGEST + 1, 1));
+    watch.event("ADDED", pod("b", "Running", "11"));
+    scene.tells("b", "Running").await;
+    assert_eq!((cut(&scene), scene.failing(), scene.errors("answer")), (2.0, 0.0, 0.0));
+}
+
+#[tokio::test]
+async fn what_is_left_out_of_a_pod_is_counted_once_as_long_as_it_is_there() {
+    let mut scene = Scene::new(Apiserver::start(), "");
+    scene.request().await.answer(200, list("10", &[]));
+    let watch = scene.request().await.stream();
+    let cut = |scene: &Scene| scene.metric("fantail_discovery_pods_cut_total", "pods");
+    let crowded = |containers: usize| {
+        let mut pod = pod("a", "Running", "11");
+        pod["spec"]["containers"] = (0..containers).map(|n| json!({"name": format!("c{n}")})).collect();
+        pod
+    };
+    for (containers, counted) in [(1, 0.0), (1_000, 1.0), (1_001, 1.0), (2, 1.0), (1_000, 2.0)] {
+        watch.event("MODIFIED", crowded(containers));
+        let (_, targets) = scene.told().await;
+        assert_eq!(targets.len(), containers.min(200));
+        assert_eq!(cut(&scene), counted, "{containers}");
+    }
+    watch.event("DELETED", crowded(1));
+    scene.takes_back("a").await;
+    watch.event("ADDED", crowded(1_000));
+    scene.told().await;
+    assert_eq!(cut(&scene), 3.0, "another of that name");
+}
+
+#[tokio::test]
+async fn a_list_that_breaks_off_takes_nothing_back() {
+    let mut scene = Scene::new(Apiserver::start(), "");
+    scene.request().await.answer(200, list("10", &[pod("a", "Running", "1"), pod("b", "Running", "1")]));
+    scene.told().await;
+    scene.told().await;
+    scene.request().await.stream().event("ERROR", error(410, "Expired", "too old resource version"));
+    let half = scene.request().await.stream();
+    half.raw(r#"{"kind":"PodList","metadata":{"resourceVersion":"20"},"items":["#);
+    half.raw(&pod("c", "Running", "15").to_string());
+    scene.tells("c", "Running").await;
+    half.end();
+    scene.request().await.answer(200, list("30", &[pod("b", "Running", "1"), pod("c", "Running", "15")]));
+    scene.takes_back("a").await;
+    assert_eq!(scene.errors("answer"), 1.0);
 }

@@ -73,6 +73,7 @@ impl Agent {
             deleted_files_limit: 1 << 30,
             pod_logs: None,
             older_files: 1000,
+            logs: 1000,
             link_roots: Vec::new(),
             rate: None,
             dry_run: false,
@@ -109,7 +110,7 @@ impl Agent {
         for format in Format::ALL {
             let glob = disk.root.join(format.job()).join("*/*.log").display().to_string();
             let target = Labels::from([("app".into(), "a".into()), ("__path__".into(), glob)]);
-            let group = TargetGroup { source: "static".into(), targets: vec![target] };
+            let group = TargetGroup::new("static".into(), [target]);
             inbox.send(Event::Update(Update::Group { job: format.job().into(), group }));
         }
         Self { scout, inbox, readers, roads, positions, status }

@@ -121,6 +121,11 @@ impl Stream {
         self.0.send(Ok(format!("{}\n", json!({"type": kind, "object": object})))).expect("the watch is open");
     }
 
+    /// Whatever it is.
+    pub(super) fn raw(&self, text: &str) {
+        self.0.send(Ok(text.to_string())).expect("somebody reads");
+    }
+
     /// In good order.
     pub(super) fn end(self) {}
 

@@ -1,0 +1,186 @@
+//! From its start on the kernel lets the agent read only where logs are and what the config names, write only where positions are,
+//! and connect only to ports that the config names: whoever takes the process over gets no further (Landlock).
+//!
+//! Logs that cannot be read are worse than a wall that is too low: where nobody can know at the start where logs will be, reading is
+//! not restricted, and that is said.
+
+mod places;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use ::landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
+};
+
+use crate::config::Needs;
+use crate::tail;
+
+/// What is asked of the kernel; an older one does what it knows.
+const ABI: ABI = ABI::V6;
+
+/// What the kernel is told.
+#[derive(Debug, Default)]
+struct Walls {
+    /// Files and folders that may be read; None: all.
+    read: Option<BTreeSet<PathBuf>>,
+    /// The folder that may be written to as well.
+    write: Option<PathBuf>,
+    /// TCP ports; None: all.
+    connect: Option<BTreeSet<u16>>,
+    listen: Option<BTreeSet<u16>>,
+}
+
+/// What came of it.
+struct Done {
+    /// Landlock's version, as this kernel and the agent speak it.
+    abi: i32,
+    /// What may be read, by device and inode.
+    places: HashSet<(u64, u64)>,
+}
+
+/// Restricts this thread and all that it starts, for good, and says so; gives it in a few words. A kernel that cannot do it is
+/// said as well, and the agent goes on.
+pub(super) fn install(needs: &Needs, may_write: bool) -> String {
+    if needs.runs_programs {
+        tracing::warn!(
+            "landlock is off: kubernetes_sd_configs[].kubeconfig_exec lets a program run, and what that needs nobody knows; use a \
+             token or a certificate in the kubeconfig instead"
+        );
+        return "off: kubeconfig_exec".into();
+    }
+    if may_write {
+        make_folder(&needs.positions);
+    }
+    let (walls, why_all) = Walls::of(needs, may_write);
+    let done = match walls.build(AccessFs::from_all(ABI)) {
+        Ok(done) => done,
+        Err(error) => {
+            tracing::warn!(error, "landlock is not available here, going on without it");
+            return "not available".into();
+        }
+    };
+    for reason in &why_all {
+        tracing::warn!(
+            reason,
+            "landlock does not restrict what is read: name the folders that logs may be in in target_config.read_roots"
+        );
+    }
+    if let Some(folder) = walls.write.as_ref().filter(|folder| needs.logs.iter().any(|logs| logs.starts_with(folder))) {
+        tracing::warn!(
+            folder = %folder.display(),
+            "landlock cannot keep the agent from writing into logs that are in the folder of the positions file: give \
+             positions.filename a folder of its own"
+        );
+    }
+    for reason in &needs.any_port {
+        tracing::warn!(reason, "landlock does not restrict which ports are connected to");
+    }
+    let words = walls.words(done.abi);
+    tracing::info!(
+        abi = done.abi,
+        read = words[0],
+        write = words[1],
+        connect = words[2],
+        listen = words[3],
+        "landlock: the kernel refuses all other files and ports"
+    );
+    if walls.read.is_some() {
+        tail::set_readable(done.places);
+    }
+    let [read, write, connect, listen] = words;
+    format!("abi {}; read {read}; write {write}; connect to {connect}; listen at {listen}", done.abi)
+}
+
+/// Positions need a folder that is there: what comes later may not be written to.
+fn make_folder(positions: &Path) {
+    let folder = places::parent(positions);
+    if !folder.exists()
+        && let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(&folder)
+    {
+        tracing::warn!(folder = %folder.display(), %error, "cannot make the folder for positions");
+    }
+}
+
+impl Walls {
+    /// The walls for these needs, and why reading is not restricted, if it is not.
+    fn of(needs: &Needs, may_write: bool) -> (Self, Vec<String>) {
+        let mut why_all = needs.anywhere.clone();
+        let mut read: BTreeSet<PathBuf> = places::system();
+        read.extend(needs.runtimes.iter().filter(|folder| folder.is_dir()).cloned());
+        for (path, found) in (needs.logs.iter().map(|folder| (folder, places::of_folder(folder))))
+            .chain(needs.files.iter().map(|file| (file, places::of_file(file))))
+        {
+            if found.contains(Path::new("/")) {
+                why_all.push(format!("{}: no folder on the way there exists yet", path.display()));
+            }
+            read.extend(found);
+        }
+        let folder = places::parent(&needs.positions);
+        read.insert(folder.clone());
+        let walls = Self {
+            read: why_all.is_empty().then_some(read),
+            write: (may_write && folder.is_dir()).then_some(folder),
+            connect: needs.any_port.is_empty().then(|| needs.ports.clone()),
+            // Port 0 is whichever is free.
+            listen: (needs.listens != Some(0)).then(|| needs.listens.into_iter().collect()),
+        };
+        (walls, why_all)
+    }
+
+    /// Tells the kernel.
+    fn build(&self, handled: BitFlags<AccessFs>) -> Result<Done, String> {
+        let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
+        let write = AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
+        let rooms: Vec<&Path> = match &self.read {
+            Some(read) => read.iter().map(PathBuf::as_path).collect(),
+            None => vec![Path::new("/")],
+        };
+        let places =
+            rooms.iter().filter_map(|room| fs::metadata(room).ok()).map(|meta| (meta.dev(), meta.ino())).collect();
+        let apply = || {
+            let mut rules = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(handled)?;
+            rules = rules.scope(Scope::from_all(ABI))?;
+            if self.connect.is_some() {
+                rules = rules.handle_access(AccessNet::ConnectTcp)?;
+            }
+            if self.listen.is_some() {
+                rules = rules.handle_access(AccessNet::BindTcp)?;
+            }
+            let mut rules = rules.create()?.add_rules(path_beneath_rules(rooms, read))?;
+            rules = rules.add_rules(path_beneath_rules(&self.write, read | write))?;
+            for port in self.connect.iter().flatten() {
+                rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
+            }
+            for port in self.listen.iter().flatten() {
+                rules = rules.add_rule(NetPort::new(*port, AccessNet::BindTcp))?;
+            }
+            rules.restrict_self()
+        };
+        let status = apply().map_err(|e: ::landlock::RulesetError| e.to_string())?;
+        match status.landlock {
+            LandlockStatus::Available { effective_abi, .. } if status.ruleset != RulesetStatus::NotEnforced => {
+                Ok(Done { abi: effective_abi as i32, places })
+            }
+            _ => Err("this kernel has no Landlock, or it is not switched on (lsm=landlock)".into()),
+        }
+    }
+
+    /// What may be read, written, connected to and listened at.
+    fn words(&self, abi: i32) -> [String; 4] {
+        let ports = |ports: &Option<BTreeSet<u16>>| match ports {
+            None => "any port".to_string(),
+            Some(_) if abi < 4 => "any port (before Linux 6.7)".to_string(),
+            Some(ports) if ports.is_empty() => "no port".to_string(),
+            Some(ports) => ports.iter().map(u16::to_string).collect::<Vec<_>>().join(","),
+        };
+        let read = self.read.as_ref().map_or("anywhere".into(), |read| format!("{} places", read.len()));
+        let write = self.write.as_ref().map_or("nowhere".into(), |folder| folder.display().to_string());
+        [read, write, ports(&self.connect), ports(&self.listen)]
+    }
+}

@@ -1,0 +1,175 @@
+//! Which files, folders and ports a config needs: what the kernel is told when the agent gives up everything else.
+//!
+//! Files and ports are found by the names of their keys in the config as it is printed, so that a key that is added later cannot be
+//! forgotten here; `needs/tests.rs` sees to it that keys are named so.
+
+mod paths;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde_yaml::Value;
+
+use super::Config;
+
+/// What a run needs. What cannot be known is said in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Folders that logs are in, or will be.
+    pub logs: BTreeSet<PathBuf>,
+    /// Folders of container runtimes that links in those lead to, where there are any.
+    pub runtimes: BTreeSet<PathBuf>,
+    /// Files that are read whenever they change, and logs that are named without wildcards.
+    pub files: BTreeSet<PathBuf>,
+    /// Why logs may be anywhere.
+    pub anywhere: Vec<String>,
+    /// Where positions are kept.
+    pub positions: PathBuf,
+    /// TCP ports that are connected to.
+    pub ports: BTreeSet<u16>,
+    /// Why that may be any port.
+    pub any_port: Vec<String>,
+    /// The TCP port that is listened at; 0 is any.
+    pub listens: Option<u16>,
+    /// A program may be run (`kubeconfig_exec`), which needs what nobody knows.
+    pub runs_programs: bool,
+}
+
+impl Config {
+    /// What a run of this config needs.
+    pub fn needs(&self, env: &dyn Fn(&str) -> Option<String>) -> Needs {
+        let mut needs = Needs {
+            positions: PathBuf::from(&self.positions.filename),
+            listens: (!self.server.disable).then_some(self.server.http_listen_port),
+            // Names are asked for over TCP where an answer is long.
+            ports: [53].into(),
+            ..Needs::default()
+        };
+        needs.walk(&super::yaml::to_value(self), env);
+        needs.files.extend(self.server.files());
+        for client in &self.clients {
+            // A redirect may lead to the same host's HTTPS.
+            if client.follow_redirects && client.url.scheme() == "http" {
+                needs.ports.insert(443);
+            }
+        }
+        // Nothing is discovered where lines come from standard input.
+        if !self.target_config.stdin {
+            for job in &self.scrape_configs {
+                needs.job(job, env);
+            }
+        }
+        let written = self.target_config.link_roots.iter().chain(&self.target_config.read_roots);
+        needs.logs.extend(written.map(PathBuf::from));
+        if !self.target_config.read_roots.is_empty() {
+            needs.anywhere.clear();
+        }
+        needs
+    }
+}
+
+impl Needs {
+    fn walk(&mut self, value: &Value, env: &dyn Fn(&str) -> Option<String>) {
+        match value {
+            Value::Mapping(entries) => {
+                for (key, value) in entries {
+                    match (key.as_str().unwrap_or_default(), value) {
+                        // Their keys are the user's, or nothing is done with them; positions are written, not only read.
+                        (key, _) if NOT_KEYS.contains(&key) => {}
+                        ("pipeline_stages", stages) => self.stages(stages),
+                        ("proxy_from_environment", Value::Bool(true)) => self.proxies(env),
+                        (_, Value::Mapping(_)) => self.walk(value, env),
+                        (key, value) if is_path(key) => self.files.extend(texts(value).map(PathBuf::from)),
+                        (key, value) if is_url(key) => texts(value).for_each(|url| self.connects(key, url)),
+                        _ => self.walk(value, env),
+                    }
+                }
+            }
+            Value::Sequence(items) => items.iter().for_each(|item| self.walk(item, env)),
+            _ => {}
+        }
+    }
+
+    /// Much in there is the user's own, so that a key is one only if its value is a file.
+    fn stages(&mut self, value: &Value) {
+        match value {
+            Value::Mapping(entries) => {
+                for (key, value) in entries {
+                    let is_path = key.as_str().is_some_and(is_path);
+                    self.files.extend(texts(value).map(PathBuf::from).filter(|path| is_path && path.is_file()));
+                    self.stages(value);
+                }
+            }
+            Value::Sequence(items) => items.iter().for_each(|item| self.stages(item)),
+            _ => {}
+        }
+    }
+
+    fn proxies(&mut self, env: &dyn Fn(&str) -> Option<String>) {
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+            for name in [name.to_string(), name.to_lowercase()] {
+                if let Some(url) = env(&name).filter(|url| !url.is_empty()) {
+                    self.connects(&name, &url);
+                }
+            }
+        }
+    }
+
+    fn connects(&mut self, key: &str, url: &str) {
+        match port(url) {
+            Some(port) => drop(self.ports.insert(port)),
+            // Not the URL itself, which may have a password in it.
+            None => self.any_port.push(format!("{key} is a URL whose port is not known")),
+        }
+    }
+}
+
+/// Blocks without keys of ours in them.
+const NOT_KEYS: [&str; 9] = [
+    "labels",
+    "external_labels",
+    "relabel_configs",
+    "headers",
+    "endpoint_params",
+    "proxy_connect_header",
+    "positions",
+    "wal",
+    "external_url",
+];
+
+/// Whether the key's values are paths of files that are read.
+fn is_path(key: &str) -> bool {
+    matches!(key, "file" | "files" | "filename" | "db") || key.ends_with("_file") || key.ends_with("_files")
+}
+
+/// Whether the key's value is what is connected to.
+fn is_url(key: &str) -> bool {
+    matches!(key, "url" | "api_server") || key.ends_with("_url") || key.ends_with("_urls")
+}
+
+fn texts(value: &Value) -> impl Iterator<Item = &str> {
+    let items = match value {
+        Value::Sequence(items) => items.as_slice(),
+        value => std::slice::from_ref(value),
+    };
+    items.iter().filter_map(Value::as_str).filter(|text| !text.is_empty())
+}
+
+/// The port of `scheme://user@host:port/…`, or that of its scheme.
+fn port(url: &str) -> Option<u16> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let behind = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
+    match behind.split_once(':') {
+        Some((_, port)) if !port.is_empty() => port.parse().ok(),
+        _ => match scheme.to_ascii_lowercase().as_str() {
+            "http" => Some(80),
+            "https" => Some(443),
+            scheme if scheme.starts_with("socks") => Some(1080),
+            _ => None,
+        },
+    }
+}

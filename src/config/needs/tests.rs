@@ -1,0 +1,189 @@
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::config::Request;
+
+fn needs(yaml: &str) -> Needs {
+    needs_with(yaml, &|_| None)
+}
+
+fn needs_with(yaml: &str, env: &dyn Fn(&str) -> Option<String>) -> Needs {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("config.yaml");
+    fs::write(&file, yaml).expect("written");
+    let request = Request { files: file.display().to_string(), ..Request::default() };
+    Config::load(&request, env).map_err(|e| e.to_string()).expect(yaml).config.needs(env)
+}
+
+fn paths(paths: &BTreeSet<PathBuf>) -> Vec<&str> {
+    paths.iter().map(|path| path.to_str().expect("text")).collect()
+}
+
+#[test]
+fn each_file_and_each_port_that_a_config_names_is_found() {
+    let needs = needs(
+        "server: {http_listen_port: 9080, external_url: 'http://x:7'}
+positions: {filename: /state/p.yaml}
+clients:
+  - url: https://a:1/push
+    tls_config: {ca_file: /1, cert_file: /2, key_file: /3}
+    basic_auth: {username_file: /4, password_file: /5}
+    proxy_url: http://user:p@ss@proxy:2
+    headers: {x_file: /no, a_url: 'http://no:99'}
+    http_headers: {url: {files: [/6, /7]}}
+    external_labels: {a_file: /no, url: 'http://no:99'}
+  - {url: 'https://b/push', authorization: {credentials_file: /8}}
+  - {url: 'http://[::1]/push', bearer_token_file: /9}
+  - url: https://c:3/push
+    oauth2: {token_url: 'https://d:4', client_secret_file: /10, tls_config: {ca_file: /11}, proxy_url: 'socks5://e'}
+scrape_configs:
+  - job_name: j
+    kubernetes_sd_configs:
+      - role: pod
+        api_server: https://k:6443
+        basic_auth: {username_file: /12, password_file: /13}
+        tls_config: {ca_file: /14, cert_file: /15, key_file: /16}
+      - {role: pod, api_server: 'https://k:6443', bearer_token_file: /17}
+      - {role: pod, api_server: 'https://k:6443', authorization: {credentials_file: /18}}
+    pipeline_stages:
+      - match: {selector: '{a=\"b\"}', stages: [{geoip: {db: /proc/version, db_type: city, source: a}}]}
+      - labels: {db: /no, log_file: }
+    relabel_configs: [{target_label: __path__, replacement: /srv/app/*.log}]
+",
+    );
+    let mut expected: Vec<String> = (1..19).map(|n| format!("/{n}")).chain(["/proc/version".into()]).collect();
+    expected.sort();
+    assert_eq!(paths(&needs.files), expected);
+    assert_eq!(needs.ports, [1, 2, 3, 4, 53, 80, 443, 1080, 6443].into());
+    assert_eq!((needs.listens, needs.positions.to_str()), (Some(9080), Some("/state/p.yaml")));
+    assert_eq!((needs.anywhere, needs.any_port), (Vec::<String>::new(), Vec::new()));
+    assert_eq!(paths(&needs.logs), ["/srv/app", "/var/log/pods"]);
+}
+
+/// They are read again when they change, long after the start.
+#[test]
+fn the_files_that_a_web_config_names() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let web = dir.path().join("web.yaml");
+    fs::write(&web, "tls_server_config: {cert_file: tls.crt, key_file: /k/tls.key, client_ca_file: /ca.pem}")
+        .expect("written");
+    let known = needs(&format!("{{clients: [{{url: 'https://l'}}], server: {{web_config_file: {}}}}}", web.display()));
+    for file in [&*web, &dir.path().join("tls.crt"), Path::new("/k/tls.key"), Path::new("/ca.pem")] {
+        assert!(known.files.contains(file), "{}: {:?}", file.display(), known.files);
+    }
+}
+
+#[test]
+fn where_logs_may_be() {
+    let of = |jobs: &str, more: &str| {
+        needs(&format!(
+            "{{clients: [{{url: 'https://l'}}], server: {{disable: true}}, scrape_configs: {jobs}, target_config: {{{more}}}}}"
+        ))
+    };
+    let statics = "[{job_name: a, static_configs: [{labels: {__path__: '{/a/x/*.log,/b/c/y.log}'}}, \
+                   {targets: [t], labels: {p: z, __path__: /old/x.log}}], \
+                   relabel_configs: [{source_labels: [p], regex: (.+), target_label: __path__, replacement: /host/$1/a.log}]}]";
+    let known = of(statics, "");
+    assert_eq!(paths(&known.logs), ["/a/x", "/b/c", "/host/z"], "rules are run over targets that are known");
+    assert_eq!(paths(&known.files), ["/b/c/y.log", "/host/z/a.log"]);
+    assert_eq!((known.anywhere.len(), known.runtimes.len(), known.listens), (0, 0, None));
+
+    let pods = "[{job_name: k, kubernetes_sd_configs: [{role: pod, api_server: 'https://k'}], relabel_configs: RULES}]";
+    let mounted =
+        of(&pods.replace("RULES", "[{target_label: __path__, replacement: '/host/var/log/containers/$1.log'}]"), "");
+    assert_eq!(paths(&mounted.logs), ["/host/var/log/containers", "/var/log/pods"]);
+    assert!(mounted.runtimes.contains(Path::new("/host/var/lib/docker/containers")), "{mounted:?}");
+    assert!(mounted.runtimes.contains(Path::new("/var/lib/docker/containers")) && mounted.anywhere.is_empty());
+
+    let annotated =
+        pods.replace("RULES", "[{target_label: __path__, source_labels: [__meta_kubernetes_pod_annotation_path]}]");
+    let why = of(&annotated, "").anywhere;
+    assert!(why.len() == 1 && why[0].contains("relabel_configs[0] of job \"k\""), "{why:?}");
+    let said = of(&annotated, "read_roots: [/logs/app], link_roots: [/data/links]");
+    assert_eq!((paths(&said.logs), said.anywhere.len()), (vec!["/data/links", "/logs/app", "/var/log/pods"], 0));
+
+    let files = "[{job_name: f, file_sd_configs: [{files: [/etc/targets/*.yaml]}]}]";
+    let listed = of(files, "");
+    assert!(listed.anywhere.len() == 1 && listed.files.contains(Path::new("/etc/targets/*.yaml")), "{listed:?}");
+    let root = of("[{job_name: r, static_configs: [{labels: {__path__: '/*/log/*.log'}}]}]", "");
+    assert!(root.logs.is_empty() && root.anywhere.len() == 1, "{root:?}");
+    assert!(of(files, "stdin: true").anywhere.is_empty(), "nothing is discovered");
+}
+
+#[test]
+fn what_the_environment_names() {
+    let env = |name: &str| match name {
+        "HTTPS_PROXY" => Some("http://p:3128".to_string()),
+        "http_proxy" => Some("q:8080".to_string()),
+        "KUBERNETES_SERVICE_HOST" => Some("10.0.0.1".to_string()),
+        _ => None,
+    };
+    let job = "scrape_configs: [{job_name: k, kubernetes_sd_configs: [{role: pod}]}]";
+    let asked =
+        needs_with(&format!("{{clients: [{{url: 'https://l:1', proxy_from_environment: true}}], {job}}}"), &env);
+    assert_eq!(asked.ports, [1, 53, 443, 3128, 8080].into());
+    assert!(asked.files.contains(Path::new("/var/run/secrets/kubernetes.io/serviceaccount/token")), "{asked:?}");
+    let not_asked = needs_with("clients: [{url: 'http://l:1', follow_redirects: false}]", &env);
+    assert_eq!(not_asked.ports, [1, 53].into());
+    assert_eq!(needs_with("clients: [{url: 'http://l:1'}]", &env).ports, [1, 53, 443].into());
+    let job = "scrape_configs: [{job_name: k, kubernetes_sd_configs: [{role: pod, kubeconfig_file: /nowhere/k, kubeconfig_exec: true}]}]";
+    let unknown = needs(&format!("{{clients: [{{url: 'https://l:1'}}], {job}}}"));
+    assert!(unknown.runs_programs && unknown.any_port.len() == 1 && unknown.anywhere.len() == 1, "{unknown:?}");
+}
+
+/// Keys whose names sound like a file or an address, and that are none that is read or connected to.
+const OTHERS: [&str; 10] = [
+    "dir",                  // of `wal`, which is ignored
+    "http_allowed_hosts",   // names that the pages answer to
+    "http_listen_address",  // listened at
+    "http_path_prefix",     // of the pages
+    "link_roots",           // `Config::needs` has it
+    "no_proxy",             // not connected to through a proxy
+    "proxy_connect_header", // sent to a proxy
+    "read_roots",           // `Config::needs` has it
+    "server_name",          // in a certificate
+    "username_ref",         // refused
+];
+
+/// A key that names a file or an address is called so that it is found: a new one cannot be forgotten.
+#[test]
+fn keys_of_files_and_addresses_are_called_so() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut folders, mut strange, mut seen) = (vec![src], Vec::new(), BTreeSet::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            // Keys are fields of structs that are read from YAML, or asked for by name in a stage.
+            let fields = text.lines().filter(|_| text.contains("Deserialize")).filter_map(|line| {
+                let (name, kind) = line.trim().trim_start_matches("pub ").split_once(": ")?;
+                let holds_text =
+                    ["String", "Url", "PathBuf"].iter().any(|text| kind.contains(text)) && kind.ends_with(',');
+                holds_text.then_some(name)
+            });
+            let asked = [".required(\"", ".optional(\"", ".text(\""]
+                .into_iter()
+                .flat_map(|call| text.split(call).skip(1).filter_map(|rest| rest.split('"').next()));
+            for name in fields.chain(asked).filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_')) {
+                let sounds =
+                    ["file", "path", "url", "dir", "folder", "server", "host", "address", "root", "proxy", "socket"];
+                if !sounds.iter().any(|sound| name.contains(sound)) && name != "db" {
+                    continue;
+                }
+                seen.insert(name.to_string());
+                if !is_path(name) && !is_url(name) && !OTHERS.contains(&name) {
+                    strange.push(format!("{name} in {}", path.display()));
+                }
+            }
+        }
+    }
+    for known in ["ca_file", "password_file", "kubeconfig_file", "token_url", "url", "db", "files"] {
+        assert!(seen.contains(known), "the search finds nothing any more: {seen:?}");
+    }
+    assert!(strange.is_empty(), "call it …_file or …_url, or say in OTHERS what it is:\n{}", strange.join("\n"));
+}

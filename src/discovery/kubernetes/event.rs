@@ -1,0 +1,111 @@
+//! What one line of a watch says.
+
+use std::fmt;
+
+use kube::core::Status;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::slim::{Pod, PodSeed};
+use crate::relabel::Reads;
+
+#[derive(Debug)]
+pub(super) enum Event {
+    Set(Pod),
+    Deleted(Pod),
+    /// Nothing happened up to this version.
+    Bookmark(String),
+    Error(Status),
+}
+
+/// Reads a line; labels and annotations are read as far as rules read them.
+pub(super) fn parse(line: &[u8], reads: &Reads) -> Result<Event, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Kind {
+        #[serde(rename = "type")]
+        kind: String,
+    }
+    #[derive(Deserialize)]
+    struct Of<T> {
+        object: T,
+    }
+    let pod = || {
+        let mut deserializer = serde_json::Deserializer::from_slice(line);
+        Object(PodSeed(reads)).deserialize(&mut deserializer)
+    };
+    // The type stands in front, but nothing says that it must.
+    let Kind { kind } = match serde_json::from_slice(line) {
+        Ok(kind) => kind,
+        // What is in the way of the server (a proxy) may say so with a bare status.
+        Err(error) => {
+            let status = serde_json::from_slice::<Status>(line).ok().filter(|status| status.code > 0);
+            return status.map(Event::Error).ok_or(error);
+        }
+    };
+    match kind.as_str() {
+        "ADDED" | "MODIFIED" => pod().map(Event::Set),
+        "DELETED" => pod().map(Event::Deleted),
+        "BOOKMARK" => pod().map(|pod| Event::Bookmark(pod.metadata.resource_version)),
+        "ERROR" => serde_json::from_slice::<Of<Status>>(line).map(|of| Event::Error(of.object)),
+        other => Err(serde::de::Error::custom(format_args!("unknown type of event {other:?}"))),
+    }
+}
+
+/// The value of the key `object`.
+struct Object<S>(S);
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Object<S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Object<S> {
+    type Value = S::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event of a watch")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<S::Value, A::Error> {
+        let (mut seed, mut value) = (Some(self.0), None);
+        while let Some(key) = map.next_key::<String>()? {
+            match seed.take_if(|_| key == "object") {
+                Some(seed) => value = Some(map.next_value_seed(seed)?),
+                None => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        value.ok_or_else(|| serde::de::Error::missing_field("object"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_in_either_order_of_their_keys() {
+        let parse = |line: &str| parse(line.as_bytes(), &Reads::default());
+        let pod = r#"{"metadata":{"name":"a","resourceVersion":"7"}}"#;
+        for line in
+            [format!(r#"{{"type":"ADDED","object":{pod}}}"#), format!(r#"{{"object":{pod},"type":"MODIFIED"}}"#)]
+        {
+            assert!(matches!(parse(&line), Ok(Event::Set(pod)) if pod.metadata.name == "a"), "{line}");
+        }
+        let line = format!(r#"{{"type":"DELETED","object":{pod}}}"#);
+        assert!(matches!(parse(&line), Ok(Event::Deleted(_))));
+        let line = format!(r#"{{"type":"BOOKMARK","object":{pod}}}"#);
+        assert!(matches!(parse(&line), Ok(Event::Bookmark(version)) if version == "7"));
+        let status = r#"{"kind":"Status","code":410,"reason":"Expired","message":"too old"}"#;
+        for line in [format!(r#"{{"type":"ERROR","object":{status}}}"#), status.to_string()] {
+            assert!(matches!(parse(&line), Ok(Event::Error(status)) if status.code == 410), "{line}");
+        }
+        for wrong in
+            ["", "{}", "1", r#"{"type":"ADDED"}"#, r#"{"type":"X","object":{}}"#, r#"{"type":"ADDED","object":1}"#]
+        {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Labels and annotations: those that a rule reads, and of the others the names, as far as pages show them.
+
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+
+use crate::model::pod;
+use crate::relabel::Reads;
+
+/// What the names (and of labels the values) that no rule reads may take of memory, in bytes, for each kind and pod.
+const SHOWN: usize = 4 << 10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Label,
+    Annotation,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Kind::Label => "label",
+            Kind::Annotation => "annotation",
+        }
+    }
+
+    /// What Prometheus calls it: the label of its value, and the one that says that it is there.
+    fn names(self, name: &str) -> [String; 2] {
+        let (kind, name) = (self.as_str(), sanitised(name));
+        [format!("__meta_kubernetes_pod_{kind}_{name}"), format!("__meta_kubernetes_pod_{kind}present_{name}")]
+    }
+}
+
+/// Each character that a label name may not have becomes `_`.
+fn sanitised(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}
+
+/// The labels of one kind, by their names in Prometheus.
+#[derive(Debug, Default)]
+pub(in crate::discovery::kubernetes) struct Pairs {
+    /// In the order of their names in Kubernetes: of two that become one the later counts.
+    pub(in crate::discovery::kubernetes) read: Vec<(String, String)>,
+    /// An annotation is without its value.
+    pub(in crate::discovery::kubernetes) unread: Vec<(String, String)>,
+    /// How many more there are that no rule reads.
+    pub(in crate::discovery::kubernetes) more: usize,
+}
+
+#[cfg(test)]
+impl Pairs {
+    pub(in crate::discovery::kubernetes) fn count(&self) -> usize {
+        self.read.len() + self.unread.len() + self.more
+    }
+}
+
+/// Whether anything reads the label `name`: a rule, or what is done for pods without rules.
+fn is_read(reads: &Reads, name: &str) -> bool {
+    [pod::CONFIG_HASH, pod::LABEL_APP, pod::LABEL_APP_NAME].contains(&name) || reads.reads(name)
+}
+
+pub(super) struct Seed<'a>(pub(super) Kind, pub(super) &'a Reads);
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Pairs;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Pairs, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_> {
+    type Value = Pairs;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s of a pod", self.0.as_str())
+    }
+
+    fn visit_unit<E>(self) -> Result<Pairs, E> {
+        Ok(Pairs::default())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+        let Seed(kind, reads) = self;
+        let (mut pairs, mut room) = (Pairs::default(), SHOWN);
+        while let Some(key) = map.next_key::<String>()? {
+            let [name, present] = kind.names(&key);
+            if is_read(reads, &present) {
+                pairs.read.push((present, "true".to_string()));
+            }
+            if is_read(reads, &name) {
+                pairs.read.push((name, map.next_value()?));
+                continue;
+            }
+            let value = match kind {
+                Kind::Label => map.next_value()?,
+                Kind::Annotation => {
+                    map.next_value::<IgnoredAny>()?;
+                    String::new()
+                }
+            };
+            match room.checked_sub(name.len() + value.len()) {
+                Some(left) => {
+                    room = left;
+                    pairs.unread.push((name, value));
+                }
+                None => pairs.more += 1,
+            }
+        }
+        Ok(pairs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relabel::Rules;
+
+    fn pairs(kind: Kind, rules: &str, json: &str) -> Pairs {
+        let configs: Vec<_> = serde_yaml::from_str(rules).expect(rules);
+        let reads = Rules::compile(&configs).expect(rules).reads();
+        Seed(kind, &reads).deserialize(&mut serde_json::Deserializer::from_str(json)).expect(json)
+    }
+
+    #[test]
+    fn names_are_sanitised() {
+        for (name, clean) in [("a.b/c-d", "a_b_c_d"), ("1x", "1x"), ("é", "_"), ("A_9", "A_9")] {
+            assert_eq!(sanitised(name), clean);
+        }
+    }
+
+    #[test]
+    fn what_a_rule_reads_is_whole_and_of_the_rest_there_are_names() {
+        let json = format!(r#"{{"a/b":"1","last":"{}","log":"yes","z":"2"}}"#, "x".repeat(256 << 10));
+        let rules = "[{source_labels: [__meta_kubernetes_pod_annotation_log], action: keep}, \
+            {source_labels: [__meta_kubernetes_pod_annotationpresent_z], target_label: z}]";
+        let some = pairs(Kind::Annotation, rules, &json);
+        let text = |pairs: &[(String, String)]| {
+            let short = |(n, v): &(String, String)| format!("{}={v}", n.trim_start_matches("__meta_kubernetes_pod_"));
+            pairs.iter().map(short).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(text(&some.read), "annotation_log=yes annotationpresent_z=true");
+        assert_eq!(text(&some.unread), "annotation_a_b= annotation_last= annotation_z=");
+        let labels = pairs(Kind::Label, "[]", r#"{"app":"web","other":"x"}"#);
+        assert_eq!((text(&labels.read), text(&labels.unread)), ("label_app=web".into(), "label_other=x".into()));
+        let all =
+            pairs(Kind::Annotation, "[{regex: '__meta_kubernetes_pod_annotation_(.+)', action: labelmap}]", &json);
+        assert_eq!((all.read.len(), all.unread.len()), (4, 0), "a labelmap reads what it matches");
+        assert!(all.read.iter().any(|(_, value)| value.len() == 256 << 10));
+    }
+
+    #[test]
+    fn names_that_no_rule_reads_are_shown_up_to_a_bound() {
+        let many: Vec<String> = (0..5_000).map(|n| format!(r#""label-{n}":"{}""#, "v".repeat(60))).collect();
+        let json = format!("{{{}}}", many.join(","));
+        for kind in [Kind::Label, Kind::Annotation] {
+            let pairs = pairs(kind, "[]", &json);
+            let bytes: usize = pairs.unread.iter().map(|(name, value)| name.len() + value.len()).sum();
+            assert!(bytes <= SHOWN && pairs.unread.len() > 20 && pairs.count() == 5_000, "{kind:?}: {bytes}");
+        }
+    }
+}

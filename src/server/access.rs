@@ -1,0 +1,140 @@
+//! Who may connect, as files say it that may change while the agent runs: certificates are renewed, passwords are changed.
+//!
+//! Where a new connection comes, at most once in [`LOOK`], the files are looked at and read again if they are others. What
+//! cannot be read, or does not go together, changes nothing; the log says so once.
+
+pub(super) mod users;
+mod web;
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustls::ServerConfig;
+
+use super::Config;
+use super::tls::Tls;
+use users::Users;
+
+/// Between two looks at the files.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Of a file that is read: certificates and lists of users are far smaller.
+const LARGEST: u64 = 1 << 20;
+
+/// Whom the server lets in.
+#[derive(Default)]
+pub(super) struct Door {
+    pub tls: Option<Arc<ServerConfig>>,
+    /// None: whoever connects.
+    pub users: Option<Arc<Users>>,
+}
+
+pub(super) struct Access {
+    tls: Tls,
+    web_config_file: String,
+    now: Mutex<Now>,
+}
+
+struct Now {
+    door: Arc<Door>,
+    files: Vec<(PathBuf, Stamp)>,
+    looked: Instant,
+    /// What could not be read, as the log has it.
+    trouble: Option<String>,
+}
+
+/// Another one means another content. None: it cannot be looked at.
+type Stamp = Option<(u64, u64, i64, i64, u64)>;
+
+fn stamp(path: &Path) -> Stamp {
+    let meta = fs::metadata(path).ok()?;
+    Some((meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len()))
+}
+
+fn stamped(files: impl Iterator<Item = PathBuf>) -> Vec<(PathBuf, Stamp)> {
+    files.map(|path| (path.clone(), stamp(&path))).collect()
+}
+
+/// All of a regular file, if it is not larger than any that is meant.
+pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut content = Vec::new();
+    File::open(path)?.take(LARGEST + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > LARGEST {
+        return Err(io::Error::other("it is larger than 1 MiB"));
+    }
+    Ok(content)
+}
+
+impl Access {
+    /// Reads what the config names: an agent whose port should be closed to strangers must not begin with an open one.
+    pub(super) fn open(config: &Config) -> Result<Self, String> {
+        let (tls, web_config_file) = (config.tls(), config.web_config_file().to_string());
+        let (files, door) = load(&tls, &web_config_file, None);
+        let now = Now { door: Arc::new(door?), files, looked: Instant::now(), trouble: None };
+        Ok(Self { tls, web_config_file, now: Mutex::new(now) })
+    }
+
+    pub(super) fn now(&self) -> Arc<Door> {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if !now.files.is_empty() && now.looked.elapsed() >= LOOK {
+            now.looked = Instant::now();
+            self.look(&mut now);
+        }
+        now.door.clone()
+    }
+
+    fn look(&self, now: &mut Now) {
+        // A pair of which one half was not yet there is tried again although its files did not change.
+        if now.trouble.is_none() && now.files.iter().all(|(path, then)| stamp(path) == *then) {
+            return;
+        }
+        let (files, door) = load(&self.tls, &self.web_config_file, now.door.users.as_deref());
+        match door {
+            Ok(door) => {
+                now.door = Arc::new(door);
+                now.files = files;
+                now.trouble = None;
+                tracing::info!("http server: certificates and users were read again");
+            }
+            Err(error) if now.trouble.as_ref() == Some(&error) => {}
+            Err(error) => {
+                tracing::warn!(
+                    error,
+                    "http server: cannot use the changed certificates or users, going on with those from before"
+                );
+                now.trouble = Some(error);
+            }
+        }
+    }
+}
+
+impl Config {
+    /// All files that the server reads whenever they change: also those that a web config names.
+    pub fn files(&self) -> Vec<PathBuf> {
+        load(&self.tls(), self.web_config_file(), None).0.into_iter().map(|(path, _)| path).collect()
+    }
+}
+
+/// The files as they were before they were read, and what they say.
+fn load(tls: &Tls, web_config_file: &str, before: Option<&Users>) -> (Vec<(PathBuf, Stamp)>, Result<Door, String>) {
+    if web_config_file.is_empty() {
+        let files = stamped(tls.files());
+        let loaded = (!tls.is_empty()).then(|| tls.load()).transpose();
+        let loaded = loaded.map_err(|error| format!("server.http_tls_config.{error}"));
+        return (files, loaded.map(|tls| Door { tls, users: None }));
+    }
+    let path = Path::new(web_config_file);
+    let mut files = stamped([path.to_path_buf()].into_iter());
+    let door = web::Web::read(path).and_then(|web| {
+        files.extend(stamped(web.tls().files()));
+        web.door(before)
+    });
+    (files, door.map_err(|error| format!("{web_config_file}: {error}")))
+}

@@ -1,0 +1,80 @@
+//! Prometheus' `web.config`: TLS and passwords, in a file of its own.
+//!
+//! ```yaml
+//! tls_server_config:
+//!   cert_file: tls.crt            # relative to this file
+//!   key_file: tls.key
+//! basic_auth_users:
+//!   prometheus: $2y$10$...        # bcrypt
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::super::tls::Tls;
+use super::users::Users;
+use super::{Door, read_bounded};
+use crate::model::units;
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Web {
+    #[serde(deserialize_with = "units::or_default")]
+    tls_server_config: Tls,
+    /// Said for Prometheus; HTTP/2 is not spoken here.
+    #[serde(deserialize_with = "units::or_default", rename = "http_server_config")]
+    _http_server_config: Http,
+    #[serde(deserialize_with = "units::or_default")]
+    basic_auth_users: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct Http {
+    #[serde(rename = "http2")]
+    _http2: bool,
+}
+
+impl Web {
+    pub(super) fn read(path: &Path) -> Result<Self, String> {
+        let text = read_bounded(path).map_err(|e| format!("cannot read it: {e}"))?;
+        let text = String::from_utf8(text).map_err(|_| "is not UTF-8".to_string())?;
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let mut web: Self = serde_yaml::from_str(&text).map_err(|error| said(&error))?;
+        web.tls_server_config.below(path.parent().unwrap_or(Path::new("")));
+        web.tls_server_config.validate().map_err(|error| format!("tls_server_config: {error}"))?;
+        Ok(web)
+    }
+
+    pub(super) fn tls(&self) -> &Tls {
+        &self.tls_server_config
+    }
+
+    pub(super) fn door(&self, before: Option<&Users>) -> Result<Door, String> {
+        let tls = &self.tls_server_config;
+        let tls = (!tls.is_empty()).then(|| tls.load()).transpose();
+        let users = match self.basic_auth_users.is_empty() {
+            true => None,
+            false => Some(Arc::new(Users::new(&self.basic_auth_users, before)?)),
+        };
+        Ok(Door { tls: tls.map_err(|error| format!("tls_server_config.{error}"))?, users })
+    }
+}
+
+/// Other messages of the parser may quote a value, which may be a secret.
+fn said(error: &serde_yaml::Error) -> String {
+    let text = error.to_string();
+    let place = error.location().map_or(String::new(), |l| format!(" in line {}, column {}", l.line(), l.column()));
+    match text.split_once("unknown field `") {
+        Some((_, rest)) => {
+            let field = rest.split('`').next().unwrap_or("");
+            format!("unsupported key {field:?}{place}: remove it")
+        }
+        None => format!("is not the YAML of a web config{place}"),
+    }
+}

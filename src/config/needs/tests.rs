@@ -66,7 +66,7 @@ scrape_configs:
 fn the_files_that_a_web_config_names() {
     let dir = tempfile::tempdir().expect("a folder");
     let web = dir.path().join("web.yaml");
-    fs::write(&web, "tls_server_config: {cert_file: tls.crt, key_file: /k/tls.key, client_ca_file: /ca.pem}")
+    fs::write(&web, "tls_server_config: {cert_file: tls.crt, key_file: /k/tls.key, client_ca_file: /ca.pem, client_auth_type: RequireAndVerifyClientCert}")
         .expect("written");
     let known = needs(&format!("{{clients: [{{url: 'https://l'}}], server: {{web_config_file: {}}}}}", web.display()));
     for file in [&*web, &dir.path().join("tls.crt"), Path::new("/k/tls.key"), Path::new("/ca.pem")] {

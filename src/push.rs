@@ -83,7 +83,7 @@ impl Client {
     /// Fails where the config is wrong, or names certificates that cannot be read.
     pub fn new(config: &Config, metrics: Metrics) -> Result<Self, Error> {
         let endpoint = Endpoint::new(config)?;
-        let metrics = metrics.of(config.host());
+        let metrics = metrics.of(&config.name(), config.host());
         metrics.announce_tenant(&config.tenant_id);
         Ok(Self {
             road: Road {

@@ -55,6 +55,17 @@ impl Metrics {
         self.watch_errors.with_label_values(&[job, reason]).inc();
     }
 
+    /// Makes the counters of a job that watches appear, at zero.
+    pub(super) fn announce_watch(&self, job: &str, reasons: impl IntoIterator<Item = &'static str>) {
+        self.pods_cut.with_label_values(&[job]);
+        reasons.into_iter().for_each(|reason| drop(self.watch_errors.with_label_values(&[job, reason])));
+    }
+
+    /// Makes the counter of a job that reads files appear, at zero.
+    pub(super) fn announce_files(&self, job: &str) {
+        self.file_errors.with_label_values(&[job]);
+    }
+
     pub(super) fn watches_failing(&self, job: &str) -> IntGauge {
         self.watches_failing.with_label_values(&[job])
     }

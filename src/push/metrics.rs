@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
@@ -13,6 +14,9 @@ const DROP_REASONS: [&str; 4] = ["ingester_error", "rate_limited", "stream_limit
 
 /// Tenants that have series of their own: those of the clients, and the first that come out of log lines.
 const TENANTS: usize = 100;
+
+/// The status code of a push that got no answer.
+const NO_ANSWER: &str = "failed";
 
 /// What all other tenants are counted as. No tenant of Loki may be called so.
 const OTHERS: &str = "<others>";
@@ -31,6 +35,7 @@ pub struct Metrics {
     request_duration: HistogramVec,
     refused_pushes: IntCounterVec,
     refused_streams: IntGaugeVec,
+    last_delivery: IntGaugeVec,
     tenants: Arc<Mutex<Tenants>>,
 }
 
@@ -91,6 +96,16 @@ impl Metrics {
                     &["host"],
                 ),
             ),
+            last_delivery: register(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "fantail_last_delivery_timestamp_seconds",
+                        "When Loki last took a push of this client, as Unix time; until it has, when the agent started.",
+                    ),
+                    &["client"],
+                ),
+            ),
             batch_retries: counter("promtail_batch_retries_total", "Pushes sent again.", &["host", "tenant"]),
             request_duration: register(
                 registry,
@@ -124,9 +139,19 @@ impl Metrics {
         self.mutated_bytes.with_label_values(&labels).inc_by(bytes as u64);
     }
 
-    /// Of one client, whose counters appear at zero.
-    pub(super) fn of(&self, host: &str) -> OfHost {
+    /// Of the client of this name, whose counters appear at zero.
+    pub(super) fn of(&self, name: &str, host: &str) -> OfHost {
+        // What appears with the first failure does not rise for who watches it.
+        for status in ["204", "429", NO_ANSWER] {
+            self.request_duration.with_label_values(&[status, host]);
+        }
+        for reason in ["blocked_ingestion", "stream_limit"] {
+            self.refused_pushes.with_label_values(&[host, reason]);
+        }
+        let last_delivery = self.last_delivery.with_label_values(&[name]);
+        last_delivery.set(unix_time());
         OfHost {
+            last_delivery,
             encoded_bytes: self.encoded_bytes.with_label_values(&[host]),
             sent_bytes: self.sent_bytes.with_label_values(&[host]),
             sent_entries: self.sent_entries.with_label_values(&[host]),
@@ -146,6 +171,7 @@ pub(super) struct OfHost {
     sent_bytes: IntCounter,
     sent_entries: IntCounter,
     refused_streams: IntGauge,
+    last_delivery: IntGauge,
 }
 
 impl OfHost {
@@ -172,6 +198,7 @@ impl OfHost {
     pub(super) fn sent(&self, entries: usize, bytes: usize) {
         self.sent_entries.inc_by(entries as u64);
         self.sent_bytes.inc_by(bytes as u64);
+        self.last_delivery.set(unix_time());
     }
 
     /// A push was refused for now; `reason` is one of a few hundred at most.
@@ -190,20 +217,64 @@ impl OfHost {
 
     /// `status`: None when there was no answer. (Promtail said `-1`, which its own alert does not look for.)
     pub(super) fn requested(&self, status: Option<u16>, seconds: f64) {
-        let status = status.map_or("failed".to_string(), |status| status.to_string());
+        let status = status.map_or(NO_ANSWER.to_string(), |status| status.to_string());
         self.all.request_duration.with_label_values(&[status.as_str(), &self.host]).observe(seconds);
     }
+}
+
+fn unix_time() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn value(registry: &Registry, name: &str, label: &str) -> Option<f64> {
+        let families = registry.gather();
+        let series = families.iter().find(|family| family.name() == name)?.get_metric();
+        let series = series.iter().find(|series| series.get_label().iter().any(|pair| pair.value() == label))?;
+        let count = series.get_histogram().get_sample_count() as f64;
+        Some(series.get_counter().get_value() + series.get_gauge().get_value() + count)
+    }
+
+    #[test]
+    fn what_an_alert_watches_is_there_before_anything_fails() {
+        let registry = Registry::new();
+        let _of = Metrics::register(&registry).of("client", "loki:3100");
+        for (name, label) in [
+            ("promtail_request_duration_seconds", "204"),
+            ("promtail_request_duration_seconds", "429"),
+            ("promtail_request_duration_seconds", "failed"),
+            ("fantail_refused_pushes_total", "stream_limit"),
+            ("fantail_refused_streams", "loki:3100"),
+        ] {
+            assert_eq!(value(&registry, name, label), Some(0.0), "{name} {label}");
+        }
+    }
+
+    #[test]
+    fn the_last_delivery_is_the_start_until_loki_takes_something() {
+        let registry = Registry::new();
+        let before = unix_time() as f64;
+        let of = Metrics::register(&registry).of("client", "loki");
+        let last = || value(&registry, "fantail_last_delivery_timestamp_seconds", "client").expect("it is there");
+        assert!(last() >= before, "{} before {before}", last());
+        of.last_delivery.set(7);
+        of.encoded(10);
+        of.requested(Some(503), 0.1);
+        of.refused("stream_limit");
+        assert_eq!(last(), 7.0, "Loki took nothing");
+        of.sent(1, 10);
+        assert!(last() >= before, "{} before {before}", last());
+    }
+
     #[test]
     fn tenants_without_end_make_no_series_without_end() {
         let registry = Registry::new();
         let metrics = Metrics::register(&registry);
-        let of = metrics.of("loki");
+        let of = metrics.of("client", "loki");
         of.announce_tenant("mine");
         for n in 0..10 * TENANTS {
             let tenant = format!("from a line {n}");

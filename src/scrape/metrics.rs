@@ -11,11 +11,24 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
 
 use super::status::Status;
 use crate::metrics::{Registry, register};
-use crate::model::Weight;
+use crate::model::{Reason, Weight};
+
+/// Why something of a log is lost: a line that is longer than is held.
+pub(super) const LINE_TOO_LONG: &str = "line_too_long";
+
+/// The file that was read last was gone at the start; how much of it had not been read is not known.
+pub(super) const ROTATED_AWAY: &str = "rotated_away";
+
+/// Deleted files, beyond what `target_config.deleted_files_limit` keeps of them.
+pub(super) const DELETED: &str = "deleted_files_limit";
+
+/// Older files of logs, beyond what may be open.
+pub(super) const TOO_MANY: &str = "too_many_files";
 
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
     targets_failed: IntCounterVec,
+    losses: IntCounterVec,
     lost_bytes: IntCounterVec,
     positions_errors: IntCounter,
     read_errors: IntCounter,
@@ -29,8 +42,13 @@ impl Metrics {
         let counters = |name: &str, help: &str, labels: &[&str]| {
             register(registry, IntCounterVec::new(Opts::new(name, help), labels))
         };
-        Self {
+        let metrics = Self {
             targets_failed: counters("promtail_targets_failed_total", "Number of failed targets", &["reason"]),
+            losses: counters(
+                "fantail_losses_total",
+                "Times that something of a log file could not be delivered and never will be, however much it was",
+                &["reason"],
+            ),
             lost_bytes: counters(
                 "fantail_lost_bytes_total",
                 "Bytes of log files that could not be delivered and never will be",
@@ -55,14 +73,22 @@ impl Metrics {
                     "Logs that are not read yet because so many are open as target_config.logs_limit allows",
                 ),
             ),
+        };
+        // A counter that appears with its first loss does not rise for who watches it.
+        for reason in [LINE_TOO_LONG, ROTATED_AWAY, DELETED, TOO_MANY] {
+            metrics.losses.with_label_values(&[reason]);
+            metrics.lost_bytes.with_label_values(&[reason]);
         }
+        metrics
     }
 
     pub fn target_failed(&self, reason: &str) {
         self.targets_failed.with_label_values(&[reason]).inc();
     }
 
-    pub fn lost(&self, bytes: u64, reason: &str) {
+    /// `bytes` is 0 where nobody knows how many they were.
+    pub fn lost(&self, bytes: u64, reason: &'static str) {
+        self.losses.with_label_values(&[reason]).inc();
         self.lost_bytes.with_label_values(&[reason]).inc_by(bytes);
     }
 
@@ -127,12 +153,17 @@ impl Collector for Files {
         active_files.add(&[], files.len() as f64);
         let mut active_targets = Samples::new(MetricType::GAUGE, Equal::Sum);
         active_targets.add(&[], self.status.target_count() as f64);
+        let mut unread_files = Samples::new(MetricType::GAUGE, Equal::Sum);
+        for (reason, count) in self.status.unread() {
+            unread_files.add(&[("reason", reason.to_string())], count as f64);
+        }
         let families = [
             read_bytes.family(READ_BYTES.0, READ_BYTES.1),
             file_bytes.family("promtail_file_bytes_total", "Number of bytes total"),
             read_lines.family("promtail_read_lines_total", "Number of lines read"),
             lag_bytes.family("fantail_lag_bytes", "Bytes on disk that have not been read"),
             unacknowledged.family("fantail_unacknowledged_bytes", "Bytes read that Loki has not acknowledged"),
+            unread_files.family("fantail_unread_files", "Files that are to be read and cannot be, now"),
             active_files.family("promtail_files_active_total", "Number of active files"),
             active_targets.family("promtail_targets_active_total", "Number of active total"),
         ];
@@ -150,16 +181,31 @@ fn accounts(status: &Status) -> [MetricFamily; 8] {
         let client = [("client", client.to_string())];
         read.add(&client, account.read);
         delivered.add(&client, account.delivered);
-        for (reason, weight) in &account.discarded {
+        let mut discard = |reason: &Reason, weight| {
             let [client] = client.clone();
-            discarded.add(&[client, ("reason", reason.as_str().to_string())], *weight);
-        }
+            discarded.add(&[client, ("reason", reason.as_str().to_string())], weight);
+        };
+        account.discarded.iter().for_each(|(reason, weight)| discard(reason, *weight));
+        // These are there before the first of them, so that it is seen to rise.
+        [Reason::IngesterError, Reason::RateLimited, Reason::StreamLimited, Reason::LineTooLong]
+            .iter()
+            .for_each(|reason| discard(reason, Weight::default()));
         under_way.add(&client, account.under_way());
     }
-    let [a, b] = read.families("read", "read: delivered, discarded and under way together");
-    let [c, d] = delivered.families("delivered", "that Loki has stored");
-    let [e, f] = discarded.families("discarded", "that were not to be sent, or that Loki can never take");
-    let [g, h] = under_way.families("under_way", "read, and neither delivered nor discarded yet");
+    let [a, b] = read.families(
+        ["fantail_read_lines_total", "fantail_read_bytes_total"],
+        "read: delivered, discarded and under way together",
+    );
+    let [c, d] =
+        delivered.families(["fantail_delivered_lines_total", "fantail_delivered_bytes_total"], "that Loki has stored");
+    let [e, f] = discarded.families(
+        ["fantail_discarded_lines_total", "fantail_discarded_bytes_total"],
+        "that were not to be sent, or that Loki can never take",
+    );
+    let [g, h] = under_way.families(
+        ["fantail_under_way_lines", "fantail_under_way_bytes"],
+        "read, and neither delivered nor discarded yet",
+    );
     [a, b, c, d, e, f, g, h]
 }
 
@@ -208,14 +254,13 @@ impl Samples {
 /// The same in lines and in bytes.
 #[derive(Debug)]
 struct Both {
-    kind: MetricType,
     lines: Samples,
     bytes: Samples,
 }
 
 impl Both {
     fn new(kind: MetricType) -> Self {
-        Self { kind, lines: Samples::new(kind, Equal::Sum), bytes: Samples::new(kind, Equal::Sum) }
+        Self { lines: Samples::new(kind, Equal::Sum), bytes: Samples::new(kind, Equal::Sum) }
     }
 
     fn add(&mut self, labels: &[(&'static str, String)], weight: Weight) {
@@ -223,14 +268,10 @@ impl Both {
         self.bytes.add(labels, weight.bytes as f64);
     }
 
-    fn families(self, name: &str, what: &str) -> [MetricFamily; 2] {
-        let name = |unit| match self.kind {
-            MetricType::COUNTER => format!("fantail_{name}_{unit}_total"),
-            _ => format!("fantail_{name}_{unit}"),
-        };
+    fn families(self, [lines, bytes]: [&str; 2], what: &str) -> [MetricFamily; 2] {
         [
-            self.lines.family(&name("lines"), &format!("Lines {what}")),
-            self.bytes.family(&name("bytes"), &format!("Bytes of log files {what}")),
+            self.lines.family(lines, &format!("Lines {what}")),
+            self.bytes.family(bytes, &format!("Bytes of log files {what}")),
         ]
     }
 }

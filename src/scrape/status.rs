@@ -112,6 +112,18 @@ impl Status {
         self.lock().files.iter().filter(|((client, _), _)| *client == 0).map(|(_, f)| f.clone()).collect()
     }
 
+    /// How many files are to be read and cannot be, for each reason there may be.
+    pub fn unread(&self) -> BTreeMap<&'static str, usize> {
+        let shared = self.lock();
+        let mut counts: BTreeMap<_, _> = Why::TROUBLES.iter().map(|reason| (*reason, 0)).collect();
+        let unread = shared.targets.values().flat_map(|(_, unread)| unread.files.values()).filter_map(Why::trouble);
+        unread.for_each(|reason| *counts.entry(reason).or_default() += 1);
+        // One that two clients fail to read is one.
+        let failing: BTreeSet<_> = shared.files.values().filter(|file| file.error.is_some()).map(|f| &f.path).collect();
+        counts.insert("error", failing.len());
+        counts
+    }
+
     /// Bytes read and not acknowledged, per client.
     pub fn unacknowledged(&self) -> BTreeMap<Arc<str>, u64> {
         let mut sums = BTreeMap::new();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::desk::{Desk, Exit, accept};
+use super::metrics::LINE_TOO_LONG;
 use super::rates::Inflow;
 use super::stdin::Pipe;
 use super::times::Remembered;
@@ -137,7 +138,7 @@ impl Tailer {
             Read::Skipped { bytes, end } => {
                 tracing::warn!(path = %self.path.display(), bytes, "a line was too long to be held and is lost");
                 desk.dropped.count(&Reason::LineTooLong);
-                desk.metrics.lost(bytes, "line_too_long");
+                desk.metrics.lost(bytes, LINE_TOO_LONG);
                 self.ledger.open(bytes, end).close_with(|account| {
                     account.read += Weight::line(bytes as usize);
                     account.discard(&Reason::LineTooLong, Weight::line(bytes as usize));

@@ -47,9 +47,20 @@ impl Why {
         }
     }
 
-    /// Nobody meant it to be so.
-    fn is_trouble(&self) -> bool {
-        self.kind() < 3 || matches!(self, Why::Foreign | Why::Beyond(_) | Why::Cut(_) | Why::Skipped(Skip::Outside))
+    /// All that [`Why::trouble`] may say.
+    pub const TROUBLES: [&str; 6] = ["beyond", "denied", "special", "outside", "foreign", "cut"];
+
+    /// As `fantail_unread_files{reason}` says it, if nobody meant it to be so.
+    pub fn trouble(&self) -> Option<&'static str> {
+        match self {
+            Why::Denied(_) | Why::Skipped(Skip::Unreachable) => Some("denied"),
+            Why::Skipped(Skip::Special) => Some("special"),
+            Why::Skipped(Skip::Outside) => Some("outside"),
+            Why::Foreign => Some("foreign"),
+            Why::Cut(_) => Some("cut"),
+            Why::Beyond(_) => Some("beyond"),
+            Why::Skipped(Skip::BrokenLink | Skip::Directory) | Why::Excluded | Why::Older(_) => None,
+        }
     }
 
     /// Each rotation makes a new name, and others are no news: that there are such is said, not each of them.
@@ -160,7 +171,7 @@ impl Unread {
             let rest = files.len().saturating_sub(NAMED);
             let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
             Some(Line {
-                is_trouble: why.is_trouble(),
+                is_trouble: why.trouble().is_some(),
                 reason: why.to_string(),
                 files: names.join(", ") + &rest,
                 count: files.len(),

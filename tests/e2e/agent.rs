@@ -151,7 +151,12 @@ impl Agent {
         }
     }
 
-    fn metrics(&self) -> String {
+    /// Where it is scraped.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn metrics(&self) -> String {
         self.get("/metrics").expect("the agent answers")
     }
 

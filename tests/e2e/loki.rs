@@ -249,13 +249,18 @@ impl Tenant {
     }
 
     fn get(&self, endpoint: &str, parameters: &[(&str, &str)]) -> Result<Vec<Value>, String> {
+        let data = self.ask(endpoint, parameters)?;
+        data["result"].as_array().cloned().ok_or_else(|| format!("{endpoint}: {data}"))
+    }
+
+    /// What `endpoint` says, as Loki says it.
+    pub(crate) fn ask(&self, endpoint: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
         let url = format!("{}/loki/api/v1/{endpoint}", self.url);
         let request = self.client.get(http::url(&url, parameters));
         // Or else structured metadata, such as Loki's own `detected_level`, is shown as labels of the stream.
         let answer = self.send(request.header("X-Loki-Response-Encoding-Flags", "categorize-labels"))?;
         let parsed: Value = serde_json::from_str(&answer.body).map_err(|_| format!("{endpoint}: {answer:?}"))?;
-        let result = parsed["data"]["result"].as_array().cloned();
-        result.ok_or_else(|| format!("{endpoint}: {answer:?}"))
+        if parsed["status"] == "success" { Ok(parsed["data"].clone()) } else { Err(format!("{endpoint}: {answer:?}")) }
     }
 
     fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, String> {

@@ -8,8 +8,10 @@
 //!
 //! The sentences: [`delivery`] (files to Loki), [`faults`] and [`plain`] (what comes between), [`delay`] (how far it may be), [`limits`]
 //! (what Loki takes later), [`refusals`] (which streams it refuses while it takes others) and [`poison`] (what it takes never), which end in one [`verdict`]; [`kubernetes`] (which pods), [`labels`] (what they are called), [`manifests`] and [`helm`] (what is installed),
+//! [`dashboards`] (what Prometheus and Grafana are told),
 //! and [`smoke`], the servers without the agent, which says whether a failure is the world's.
 
+mod dashboards;
 mod delay;
 mod delivery;
 mod faults;
@@ -30,7 +32,9 @@ mod http;
 mod kube;
 mod load;
 mod loki;
+mod micrometer;
 mod pods;
+mod prometheus;
 mod proxy;
 mod scratch;
 mod servers;

@@ -51,6 +51,7 @@ struct Stamp {
 
 impl Files {
     pub(super) fn new(patterns: Vec<String>, job: &str, metrics: Metrics) -> Self {
+        metrics.announce_files(job);
         let patterns = patterns.into_iter().map(|text| Pattern { text, trouble: None }).collect();
         Self { patterns, files: BTreeMap::new(), job: job.to_string(), metrics }
     }

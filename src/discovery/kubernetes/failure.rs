@@ -31,6 +31,16 @@ pub(super) enum Reason {
 }
 
 impl Reason {
+    pub(super) const ALL: [Reason; 7] = [
+        Reason::Credentials,
+        Reason::Connection,
+        Reason::Unauthorized,
+        Reason::Forbidden,
+        Reason::Gone,
+        Reason::Busy,
+        Reason::Answer,
+    ];
+
     /// As the metric names it.
     pub(super) fn name(self) -> &'static str {
         match self {

@@ -21,6 +21,7 @@ pub(super) struct Health {
 impl Health {
     pub(super) fn new(job: &Arc<str>, scope: String, metrics: Metrics) -> Self {
         let watches_failing = metrics.watches_failing(job);
+        metrics.announce_watch(job, Reason::ALL.map(Reason::name));
         Self { job: Arc::clone(job), scope, server: String::new(), failing: None, metrics, watches_failing }
     }
 

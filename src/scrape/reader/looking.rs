@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::Reader;
-use super::pinning::TOO_MANY;
 use super::waiting::advice;
+use crate::scrape::metrics::TOO_MANY;
 use crate::scrape::tailer::Source;
 use crate::tail::Look;
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::Reader;
-use super::pinning::TOO_MANY;
 use crate::model::{LabelSet, Ledger, Position, Target};
 use crate::positions::{Commit, Key, Saved, Slot};
+use crate::scrape::metrics::{ROTATED_AWAY, TOO_MANY};
 use crate::scrape::post::Assignment;
 use crate::scrape::rates::Inflow;
 use crate::scrape::status::File;
@@ -65,7 +65,7 @@ impl Reader {
                 path = %assignment.path.display(),
                 "the file that was read last is gone; what had not been read of it is lost"
             );
-            self.desk.metrics.lost(0, "rotated_away");
+            self.desk.metrics.lost(0, ROTATED_AWAY);
         }
         let inodes = log.take_new_files();
         self.inodes.add(assignment.log, inodes, |inode| log.has(inode));

@@ -1,6 +1,7 @@
 //! A Loki that is away for long must not fill a node's disk with what its owner has thrown away.
 
 use super::Reader;
+use crate::scrape::metrics::{DELETED, TOO_MANY};
 use crate::scrape::tailer::Source;
 use crate::tail::GENERATIONS;
 
@@ -109,7 +110,3 @@ impl Reader {
         file.pinned()
     }
 }
-
-pub(super) const TOO_MANY: &str = "too_many_files";
-
-const DELETED: &str = "deleted_files_limit";

@@ -57,3 +57,57 @@ fn a_file_of_two_targets_in_two_jobs_for_two_clients_is_one_series() {
     scrape.stop(Duration::ZERO);
     scrape.join();
 }
+
+/// The series of one name, each by the value of its only label.
+fn by_label(registry: &Registry, name: &str) -> BTreeMap<String, f64> {
+    let families = registry.gather();
+    let series = families.iter().filter(|family| family.name() == name).flat_map(MetricFamily::get_metric);
+    let labelled = series.map(|series| {
+        let label = series.get_label().first().map(|label| label.value().to_string());
+        (label.unwrap_or_default(), series.get_gauge().get_value() + series.get_counter().get_value())
+    });
+    labelled.collect()
+}
+
+fn zeros(labels: &[&str]) -> BTreeMap<String, f64> {
+    labels.iter().map(|label| (label.to_string(), 0.0)).collect()
+}
+
+#[test]
+fn what_is_not_read_is_a_number_and_losses_are_there_before_the_first() {
+    let dir = Dir::new();
+    dir.append("logs/a.log", "one\n");
+    let registry = Registry::new();
+    let (outlet, _batches) = rig::outlet("loki");
+    let jobs = vec![rig::job("job", "[]")];
+    let scrape = Scrape::start(rig::config(), jobs, vec![outlet], dir.positions(), &registry).expect("started");
+    let glob = dir.path("logs/*.log").display().to_string();
+    tell_job(&scrape, "job", "s", &[&[("app", "a"), ("__path__", &glob)]]);
+    let reasons = ["beyond", "cut", "denied", "error", "foreign", "outside", "special"];
+    let mut want = zeros(&reasons);
+    wait(|| by_label(&registry, "promtail_read_lines_total").len() == 1);
+    assert_eq!(by_label(&registry, "fantail_unread_files"), want);
+    let losses = zeros(&["deleted_files_limit", "line_too_long", "rotated_away", "too_many_files"]);
+    assert_eq!(by_label(&registry, "fantail_losses_total"), losses);
+    assert_eq!(by_label(&registry, "fantail_lost_bytes_total"), losses);
+
+    // Nothing that can be read, and a link that leads out.
+    let _socket = std::os::unix::net::UnixListener::bind(dir.path("logs/socket.log")).expect("bound");
+    std::os::unix::fs::symlink("/etc/hostname", dir.path("logs/link.log")).expect("linked");
+    want.extend([("special".to_string(), 1.0), ("outside".to_string(), 1.0)]);
+    wait(|| by_label(&registry, "fantail_unread_files") == want);
+    std::fs::remove_file(dir.path("logs/socket.log")).expect("removed");
+    want.insert("special".to_string(), 0.0);
+    wait(|| by_label(&registry, "fantail_unread_files") == want);
+    scrape.stop(Duration::ZERO);
+    scrape.join();
+}
+
+#[track_caller]
+fn wait(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "it does not come");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}

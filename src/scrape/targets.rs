@@ -40,8 +40,10 @@ impl fmt::Display for Rejected {
 
 pub(super) fn resolve(job: &Job, discovered: &TargetLabels, hostname: &str) -> Result<Target, Rejected> {
     let reject = |reason, text: String| Err(Rejected { reason, text: text.into() });
-    if discovered.contains(NO_TARGETS) {
-        return reject("no_targets", "its group names no targets: write targets: [localhost]".into());
+    match discovered.get(NO_TARGETS) {
+        None => {}
+        Some("true") => return reject("no_targets", "its group names no targets: write targets: [localhost]".into()),
+        Some(why) => return reject("no_targets", why.into()),
     }
     let mut labels = discovered.to_labels();
     if let Verdict::Drop { rule } = job.rules.apply(&mut labels) {

@@ -8,7 +8,7 @@ use crate::model::{LabelSet, Labels, NO_TARGETS, Owner, Target, TargetLabels, lo
 use crate::relabel::Verdict;
 use crate::tail::{Glob, escape};
 
-/// Its job cannot read files as the config says.
+/// Its job cannot read files as the config says, or may not ask for what the config names.
 pub(super) const UNREADABLE: &str = "unreadable";
 
 /// The longest name of a directory, in bytes.
@@ -43,7 +43,8 @@ pub(super) fn resolve(job: &Job, discovered: &TargetLabels, hostname: &str) -> R
     match discovered.get(NO_TARGETS) {
         None => {}
         Some("true") => return reject("no_targets", "its group names no targets: write targets: [localhost]".into()),
-        Some(why) => return reject("no_targets", why.into()),
+        // Whoever told of it has said so as well.
+        Some(why) => return reject(UNREADABLE, why.into()),
     }
     let mut labels = discovered.to_labels();
     if let Verdict::Drop { rule } = job.rules.apply(&mut labels) {

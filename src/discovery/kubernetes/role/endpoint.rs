@@ -24,9 +24,11 @@ pub(super) struct Reference {
 }
 
 impl Reference {
-    /// What the pod is known by, if it is one.
-    fn pod(&self) -> Option<String> {
-        (self.kind == "Pod").then(|| kind::POD.source(&self.namespace, &self.name))
+    /// What the pod is known by, if it is one, and of the namespace of those who may write the object that refers to it: else
+    /// whoever makes a service could have the logs of others read under its name.
+    fn pod(&self, namespace: &str) -> Option<String> {
+        let is_own = self.namespace.is_empty() || self.namespace == namespace;
+        (self.kind == "Pod" && is_own).then(|| kind::POD.source(namespace, &self.name))
     }
 
     pub(super) fn weight(&self) -> usize {
@@ -65,7 +67,7 @@ pub(super) fn refers<'a>(
     if *kind == kind::NODE {
         return addresses.any(|(node, target)| kind::NODE.source("", node_of(node, target)) == source);
     }
-    addresses.any(|(_, target)| target.and_then(Reference::pod).is_some_and(|pod| pod == source))
+    addresses.any(|(_, target)| target.and_then(|target| target.pod(namespace)).is_some_and(|pod| pod == source))
 }
 
 /// The node of an address, which may itself be the target.
@@ -126,7 +128,8 @@ pub(super) fn group<'a>(
         let mut own = endpoint.labels;
         own.insert(ADDRESS.into(), with_port(endpoint.address, endpoint.port));
         let node = node_of(endpoint.node, endpoint.target);
-        let Some(source) = endpoint.target.and_then(Reference::pod) else {
+        let of_pod = endpoint.target.filter(|target| target.kind == "Pod");
+        let Some(target) = of_pod else {
             let common = plain.entry(node.to_string()).or_insert_with(|| {
                 let common = with_node(labels.clone(), with.node(node), None, &mut left_out);
                 choose(common, &mut left_out)
@@ -134,6 +137,7 @@ pub(super) fn group<'a>(
             targets.push(TargetLabels::new(Arc::clone(common), own));
             continue;
         };
+        let Some(source) = target.pod(&meta.namespace) else { continue };
         let Some(pod) = with.beside.pods.get(&source) else { continue };
         let of = pods.entry(source).or_insert_with(|| {
             let mut labels = labels.clone();

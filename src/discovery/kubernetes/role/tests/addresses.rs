@@ -48,6 +48,27 @@ fn endpoints_have_labels_of_their_service_and_of_the_pods_behind_them() {
     assert!(Scene::default().targets::<Endpoints>("", &elsewhere).is_empty(), "of another node's there is none");
 }
 
+/// Who may write Endpoints in one namespace has no say over the pods of another.
+#[test]
+fn a_pod_of_another_namespace_is_behind_no_address() {
+    let endpoints = |namespace: &str, target: Value| {
+        let address = json!({"ip": "10.0.0.7", "nodeName": "n1", "targetRef": target});
+        json!({"metadata": {"name": "web", "namespace": namespace},
+            "subsets": [{"addresses": [address], "ports": [{"port": 80}]}]})
+    };
+    let slice = json!({
+        "metadata": {"name": "web", "namespace": "thief"},
+        "endpoints": [{"addresses": ["10.0.0.7"], "targetRef": {"kind": "Pod", "namespace": "ns", "name": "web-5d8-x"}}],
+    });
+    let scene = Scene::default().with::<Pod>(&pod());
+    let named = json!({"kind": "Pod", "namespace": "ns", "name": "web-5d8-x"});
+    assert!(scene.targets::<Endpoints>("endpoints/thief/web", &endpoints("thief", named.clone())).is_empty());
+    assert!(scene.targets::<EndpointSlice>("endpointslice/thief/web", &slice).is_empty());
+    for own in [named, json!({"kind": "Pod", "name": "web-5d8-x"})] {
+        assert_eq!(scene.targets::<Endpoints>("endpoints/ns/web", &endpoints("ns", own)).len(), 2);
+    }
+}
+
 #[test]
 fn endpointslices_too() {
     let slice = json!({

@@ -85,8 +85,8 @@ pub async fn run(
         loops.push(file::run(config, known("file_sd_configs", i), metrics.clone(), unlisted.clone()).boxed());
     }
     for (i, config) in config.kubernetes.into_iter().enumerate() {
-        for watch in kubernetes::watches(config, &node, &job, &reads, &metrics) {
-            loops.push(watch.run(known("kubernetes_sd_configs", i), unlisted.clone()).boxed());
+        for found in kubernetes::discoveries(config, &node, &job, &reads, &metrics) {
+            loops.push(found.run(known("kubernetes_sd_configs", i), unlisted.clone()));
         }
     }
     drop(unlisted);

@@ -8,7 +8,7 @@ use prometheus::IntGauge;
 use tokio::sync::mpsc;
 
 use super::Metrics;
-use crate::model::{TargetGroup, Update};
+use crate::model::{Labels, NO_TARGETS, TargetGroup, Update};
 
 /// The sources of one config: a hash of what was last told of each is all that is kept.
 pub(super) struct Known {
@@ -16,6 +16,8 @@ pub(super) struct Known {
     /// Keeps sources of two configs of a job apart.
     prefix: String,
     told: HashMap<String, u64>,
+    /// What stands for no target, in the same way.
+    notes: HashMap<String, u64>,
     count: IntGauge,
     updates: mpsc::Sender<Update>,
 }
@@ -30,7 +32,7 @@ impl Known {
         updates: mpsc::Sender<Update>,
     ) -> Self {
         let (prefix, count) = (format!("{key}[{index}]"), metrics.sources(job, key));
-        Self { job: Arc::clone(job), prefix, told: HashMap::new(), count, updates }
+        Self { job: Arc::clone(job), prefix, told: HashMap::new(), notes: HashMap::new(), count, updates }
     }
 
     pub(super) fn job(&self) -> &str {
@@ -53,6 +55,19 @@ impl Known {
             None => self.count.inc(),
         }
         self.tell(group).await;
+    }
+
+    /// Shows `text` where the targets of `source` would be, or shows it no longer: it counts as no source.
+    pub(super) async fn note(&mut self, source: &str, text: Option<&str>) {
+        let label = |text: &str| Labels::from([(NO_TARGETS.to_string(), text.to_string())]);
+        let group = TargetGroup::new(source.to_string(), text.map(label));
+        let is_new = match text {
+            Some(_) => self.notes.insert(source.to_string(), hash(&group)) != Some(hash(&group)),
+            None => self.notes.remove(source).is_some(),
+        };
+        if is_new {
+            self.tell(group).await;
+        }
     }
 
     pub(super) async fn remove(&mut self, source: &str) {
@@ -104,7 +119,6 @@ mod tests {
     use prometheus::Registry;
 
     use super::*;
-    use crate::model::Labels;
 
     fn group(source: &str, values: &[&str]) -> TargetGroup {
         let labels = |value: &&str| Labels::from([("a".to_string(), value.to_string())]);

@@ -1,4 +1,4 @@
-//! `kubernetes_sd_configs`: the pods of one node, by a watch per config and namespace.
+//! `kubernetes_sd_configs`: what the cluster says of this node, by watches per config and namespace.
 //!
 //! ```yaml
 //! kubernetes_sd_configs:
@@ -6,45 +6,72 @@
 //!     namespaces: {names: [test]}
 //!     selectors: [{role: pod, label: app=web}]
 //! ```
-//! A pod is told as it comes and then forgotten; only a hash of it is kept. The API server being away, forbidding, or
-//! forgetting where the watch was, takes no target away: what is tailed goes on.
+//! A pod is told as it comes and then forgotten; only a hash of it is kept. Where labels of other objects are put beside its
+//! own, it is kept as far as rules read it ([`beside`]). The API server being away, forbidding, or forgetting where the watch
+//! was, takes no target away: what is tailed goes on.
 
 mod answer;
 mod backoff;
+mod beside;
 mod bounded;
 mod client;
+mod common;
 mod config;
 mod event;
 mod failure;
 mod health;
+mod kind;
 mod pieces;
 mod pod;
 mod reach;
+mod role;
 mod slim;
+mod tell;
 mod validate;
 mod watch;
 
+use std::convert::Infallible;
+use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::future::{BoxFuture, FutureExt, join_all};
+use tokio::sync::{Mutex, mpsc};
 use tracing::warn;
 
-use super::Metrics;
+use super::{Known, Metrics};
 use crate::relabel::Reads;
+use beside::{Aside, Namespace};
 pub use config::Config;
+use kind::Kind;
 pub use reach::Reach;
-use watch::{Scope, Watch};
+use role::{EndpointSlice, Endpoints, Finds, Ingress, Node, Role, Service};
+use slim::{Object, Pod};
+use tell::{Main, Other, Shared, Teller};
+use watch::{About, Scope, Watch};
 
-/// The watches that `config` asks for: one per namespace, or one for all.
+/// How long what is beside an object is waited for before that is told without.
+const BESIDE: Duration = Duration::from_secs(30);
+
+/// The targets of one config in one scope.
+pub(super) struct Discovery {
+    role: Role,
+    about: About,
+}
+
+/// What `config` asks for: one for each namespace, or one for all.
 ///
 /// `reads` says which labels make a difference to the job.
-pub(super) fn watches(
+pub(super) fn discoveries(
     config: Config,
     node: &Arc<str>,
     job: &Arc<str>,
     reads: &Arc<Reads>,
     metrics: &Metrics,
-) -> Vec<Watch> {
-    if node.is_empty() {
+) -> Vec<Discovery> {
+    // Validation lets no other pass.
+    let Some(role) = Role::of(&config.role) else { return Vec::new() };
+    if node.is_empty() && (role.has_pods() || role == Role::Node) {
         warn!(
             job = &**job,
             "the node's name is not known, so that the pods of all nodes are watched: \
@@ -55,10 +82,69 @@ pub(super) fn watches(
     if config.namespaces.own_namespace {
         scopes.push(Scope::Own);
     }
-    if scopes.is_empty() {
-        scopes.push(Scope::All);
+    if scopes.is_empty() || !role.kind().is_namespaced() {
+        scopes = vec![Scope::All];
     }
     let config = Arc::new(config);
-    let watch = |scope| Watch::new(Arc::clone(&config), scope, node, job, Arc::clone(reads), metrics.clone());
-    scopes.into_iter().map(watch).collect()
+    let of = |scope| {
+        let about = About {
+            config: Arc::clone(&config),
+            scope,
+            node: Arc::clone(node),
+            job: Arc::clone(job),
+            reads: Arc::clone(reads),
+            metrics: metrics.clone(),
+            waits: (Duration::from_secs(1), Duration::from_secs(30)),
+        };
+        Discovery { role, about }
+    };
+    scopes.into_iter().map(of).collect()
+}
+
+impl Discovery {
+    /// Tells of the targets until it is dropped. `unlisted` is let go when those that there are have been told.
+    pub(super) fn run(self, known: Known, unlisted: mpsc::Sender<Infallible>) -> BoxFuture<'static, ()> {
+        match self.role {
+            Role::Pod => self.find::<Pod>(known, unlisted).boxed(),
+            Role::Service => self.find::<Service>(known, unlisted).boxed(),
+            Role::Endpoints => self.find::<Endpoints>(known, unlisted).boxed(),
+            Role::EndpointSlice => self.find::<EndpointSlice>(known, unlisted).boxed(),
+            Role::Node => self.find::<Node>(known, unlisted).boxed(),
+            Role::Ingress => self.find::<Ingress>(known, unlisted).boxed(),
+        }
+    }
+
+    async fn find<O: Finds>(self, known: Known, unlisted: mpsc::Sender<Infallible>) {
+        let Self { role, about } = self;
+        let teller: Shared<O> = Arc::new(Mutex::new(Teller::new(role, &about, known, unlisted)));
+        let mut watches = vec![Watch::new(about.clone(), Main(Arc::clone(&teller))).run().boxed()];
+        let asides = role.beside(&about.config.attach_metadata);
+        watches.extend(asides.iter().filter_map(|kind| aside(kind, &about, &teller)));
+        if !asides.is_empty() {
+            let wait = async move {
+                loop {
+                    tokio::time::sleep(BESIDE).await;
+                    if teller.lock().await.wait_no_longer().await {
+                        break;
+                    }
+                }
+            };
+            watches.push(wait.boxed());
+        }
+        join_all(watches).await;
+    }
+}
+
+/// The watch of what is beside.
+fn aside<O: Finds>(kind: &'static Kind, about: &About, teller: &Shared<O>) -> Option<BoxFuture<'static, ()>> {
+    fn of<O: Finds, A: Aside>(about: &About, teller: &Shared<O>) -> BoxFuture<'static, ()> {
+        Watch::new(about.clone(), Other::<O, A>(Arc::clone(teller), PhantomData)).run().boxed()
+    }
+    match kind {
+        _ if *kind == *Pod::KIND => Some(of::<O, Pod>(about, teller)),
+        _ if *kind == *Service::KIND => Some(of::<O, Service>(about, teller)),
+        _ if *kind == *Node::KIND => Some(of::<O, Node>(about, teller)),
+        _ if *kind == *Namespace::KIND => Some(of::<O, Namespace>(about, teller)),
+        _ => None,
+    }
 }

@@ -6,7 +6,7 @@ use crate::metrics::register;
 
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    /// Known pods, groups in files, static configs; label `config` says which.
+    /// Known pods and the like, groups in files, static configs; label `config` says which.
     sources: IntGaugeVec,
     watch_errors: IntCounterVec,
     watches_failing: IntGaugeVec,
@@ -21,17 +21,17 @@ impl Metrics {
         Self {
             sources: gauge(
                 "fantail_discovery_sources",
-                "Sources of targets that are known, before relabelling: pods, groups in files, static configs.",
+                "Sources of targets that are known, before relabelling: pods and the like, groups in files, static configs.",
                 &["job", "config"],
             ),
             watch_errors: counter(
                 "fantail_kubernetes_watch_errors_total",
-                "Failures to list or watch pods, each retry among them.",
+                "Failures to list or watch objects of Kubernetes, each retry among them.",
                 &["job", "reason"],
             ),
             watches_failing: gauge(
                 "fantail_kubernetes_watches_failing",
-                "Watches of pods that are not in step with the API server now.",
+                "Watches of objects of Kubernetes that are not in step with the API server now.",
                 &["job"],
             ),
             file_errors: counter(
@@ -41,7 +41,7 @@ impl Metrics {
             ),
             pods_cut: counter(
                 "fantail_discovery_pods_cut_total",
-                "Pods with more containers, ports, labels or annotations than are kept of one, so that some are left out.",
+                "Pods and other objects of Kubernetes with more containers, ports, labels or annotations than are kept of one, so that some are left out.",
                 &["job"],
             ),
         }

@@ -98,7 +98,8 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// The label that stands for a group of which nothing can come, since it names no targets: told so that it can be shown.
+/// The label that stands for a group of which nothing can come: told so that it can be shown. `true`: it names no targets;
+/// another value says what is wrong.
 pub const NO_TARGETS: &str = "__meta_fantail_no_targets";
 
 /// What discovery tells.

@@ -8,7 +8,7 @@ use crate::model::{LabelSet, Labels, NO_TARGETS, Owner, Target, TargetLabels, lo
 use crate::relabel::Verdict;
 use crate::tail::{Glob, escape};
 
-/// Its job cannot read files as the config says.
+/// Its job cannot read files as the config says, or may not ask for what the config names.
 pub(super) const UNREADABLE: &str = "unreadable";
 
 /// The longest name of a directory, in bytes.
@@ -40,8 +40,11 @@ impl fmt::Display for Rejected {
 
 pub(super) fn resolve(job: &Job, discovered: &TargetLabels, hostname: &str) -> Result<Target, Rejected> {
     let reject = |reason, text: String| Err(Rejected { reason, text: text.into() });
-    if discovered.contains(NO_TARGETS) {
-        return reject("no_targets", "its group names no targets: write targets: [localhost]".into());
+    match discovered.get(NO_TARGETS) {
+        None => {}
+        Some("true") => return reject("no_targets", "its group names no targets: write targets: [localhost]".into()),
+        // Whoever told of it has said so as well.
+        Some(why) => return reject(UNREADABLE, why.into()),
     }
     let mut labels = discovered.to_labels();
     if let Verdict::Drop { rule } = job.rules.apply(&mut labels) {

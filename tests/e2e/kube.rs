@@ -48,7 +48,7 @@ impl Kube {
         let labels: serde_json::Map<_, _> =
             pod.labels.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
         // Two ports are two targets to discovery and still one log.
-        let ports = json!([{"containerPort": 8080}, {"containerPort": 9090}]);
+        let ports = json!([{"name": "http", "containerPort": 8080}, {"containerPort": 9090}]);
         let manifest = json!({
             "metadata": {"name": pod.name, "labels": labels},
             "spec": {
@@ -89,11 +89,25 @@ impl Kube {
         self.call(Method::DELETE, &path, JSON, String::new());
     }
 
+    /// Creates an object in the collection at `path`, as an administrator does. Gives back what was made of it.
+    pub(crate) fn create(&self, path: &str, object: &Value) -> Value {
+        self.post(path, JSON, object.to_string())
+    }
+
+    pub(crate) fn patch(&self, path: &str, patch: &Value) {
+        self.call(Method::PATCH, path, MERGE_PATCH, patch.to_string());
+    }
+
     /// Gives `user` the cluster role that the project's own manifests give the agent, and nothing else.
     pub(crate) fn grant_agent_role(&self, user: &str) {
-        let role = self.post(&format!("{RBAC}/clusterroles"), "application/yaml", cluster_role());
+        self.grant(user, cluster_role());
+    }
+
+    /// Gives `user` a cluster role, written in YAML.
+    pub(crate) fn grant(&self, user: &str, role: String) {
+        let role = self.post(&format!("{RBAC}/clusterroles"), "application/yaml", role);
         let binding = json!({
-            "metadata": {"name": user},
+            "metadata": {"name": role["metadata"]["name"]},
             "roleRef": {
                 "apiGroup": "rbac.authorization.k8s.io",
                 "kind": "ClusterRole",

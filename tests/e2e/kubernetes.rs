@@ -1,5 +1,7 @@
 //! Which pods are followed, with a real API server and the permissions of the project's own manifests.
 
+mod roles;
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Answers of the API server, read as they come: one pod at a time, whatever the others are like.
+//! Answers of the API server, read as they come: one object at a time, whatever the others are like.
 
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::failure::Failure;
 use super::pieces::{Found, Pieces};
 
-/// The longest pod that is looked at, in bytes of JSON. In the store of the API server an object has 1.5 MiB at most, but
+/// The longest object that is looked at, in bytes of JSON. In the store of the API server an object has 1.5 MiB at most, but
 /// JSON may write one byte as six.
 pub(super) const LONGEST: usize = 16 << 20;
 
@@ -20,7 +20,7 @@ type Reader = Pin<Box<dyn AsyncBufRead + Send>>;
 
 pub(super) type Request = http::Request<Vec<u8>>;
 
-/// A list of pods that is being read.
+/// A list that is being read.
 pub(super) struct List {
     body: Reader,
     pieces: Pieces,
@@ -28,11 +28,11 @@ pub(super) struct List {
     left: Duration,
 }
 
-/// What there is around the pods of a list.
+/// What there is around the objects of a list.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Around {
     pub(super) version: String,
-    /// How many pods were too long to be looked at.
+    /// How many were too long to be looked at.
     pub(super) passed_over: usize,
 }
 
@@ -44,7 +44,7 @@ impl List {
         Ok(Self { body, pieces: Pieces::new(LONGEST), left: within.saturating_sub(begun.elapsed()) })
     }
 
-    /// The next pod, as JSON; none at the end.
+    /// The next object, as JSON; none at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         loop {
             let begun = Instant::now();
@@ -57,14 +57,16 @@ impl List {
                     self.body.consume_unpin(used);
                     return Ok(Some(item));
                 }
-                Found::TooMuch => return Err(Failure::answer("the answer is no list of pods: it does not end".into())),
+                Found::TooMuch => {
+                    return Err(Failure::answer("the answer is no list of objects: it does not end".into()));
+                }
                 Found::Nothing if length == 0 => return Ok(None),
                 Found::Nothing => self.body.consume_unpin(length),
             }
         }
     }
 
-    /// What was read beside the pods; an error if that was no list, or not all of one.
+    /// What was read beside the objects; an error if that was no list, or not all of one.
     pub(super) fn end(&self) -> Result<Around, Failure> {
         #[derive(Deserialize)]
         struct Shape {
@@ -82,13 +84,13 @@ impl List {
             Option::<Vec<IgnoredAny>>::deserialize(deserializer).map(|_| ())
         }
         let shape: Shape = serde_json::from_slice(self.pieces.around())
-            .map_err(|e| Failure::answer(format!("the answer is no list of pods: {e}")))?;
+            .map_err(|e| Failure::answer(format!("the answer is no list of objects: {e}")))?;
         let version = shape.metadata.resource_version.unwrap_or_default();
         Ok(Around { version, passed_over: self.pieces.passed_over })
     }
 
     fn silence() -> Failure {
-        Failure::silence("no answer to a list of pods")
+        Failure::silence("no answer to a list")
     }
 }
 

@@ -1,5 +1,5 @@
 //! Answers of the API server, cut off where they get longer than any honest one. Lists and watches are read as they come, so
-//! that no more than a pod of them is held; what says that a request is refused is held whole.
+//! that no more than an object of them is held; what says that a request is refused is held whole.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -27,7 +27,7 @@ pub(super) fn bounded(client: Client, list: usize) -> Client {
             let (what, limit) = match (response.status().is_success(), is_watch) {
                 (false, _) => ("a refusal", REFUSAL),
                 (true, true) => ("a watch", usize::MAX),
-                (true, false) => ("a list of pods", list),
+                (true, false) => ("a list", list),
             };
             Ok::<_, kube::Error>(response.map(|body| Bounded { body, what, limit, seen: 0 }))
         }
@@ -75,8 +75,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_counted_over_all_its_parts() {
-        let mut list = Bounded { body: Body::empty(), what: "a list of pods", limit: 10, seen: 0 };
+        let mut list = Bounded { body: Body::empty(), what: "a list", limit: 10, seen: 0 };
         assert!(list.count(b"12345\n789").is_ok() && list.count(b"0").is_ok());
-        assert!(list.count(b"\n").is_err_and(|e| e.to_string().contains("a list of pods of more than")));
+        assert!(list.count(b"\n").is_err_and(|e| e.to_string().contains("a list of more than")));
     }
 }

@@ -3,6 +3,7 @@
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::kind::Kind;
 use crate::model::units::{self, Secret};
 
 /// One entry. Keys that Promtail takes and this agent does not are known, so that they are refused with advice.
@@ -78,7 +79,8 @@ pub struct Selector {
     pub field: String,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// What is put beside the labels of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AttachMetadata {
     #[serde(deserialize_with = "units::bool")]
@@ -157,9 +159,11 @@ impl Config {
         self.tls_config.clone().unwrap_or_default()
     }
 
-    /// The one selector for pods; validation lets no second one pass.
-    pub(super) fn selector(&self) -> Selector {
-        self.selectors.first().cloned().unwrap_or_default()
+    /// The one selector for objects of `kind`; validation lets no second one pass. One without a role is for the role's own.
+    pub(super) fn selector(&self, kind: &Kind) -> Selector {
+        let role =
+            |selector: &&Selector| if selector.role.is_empty() { &self.role } else { &selector.role } == kind.role;
+        self.selectors.iter().find(role).cloned().unwrap_or_default()
     }
 }
 

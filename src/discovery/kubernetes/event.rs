@@ -6,20 +6,20 @@ use kube::core::Status;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::slim::{Pod, PodSeed};
+use super::slim::{Object, ObjectSeed};
 use crate::relabel::Reads;
 
 #[derive(Debug)]
-pub(super) enum Event {
-    Set(Pod),
-    Deleted(Pod),
+pub(super) enum Event<O> {
+    Set(O),
+    Deleted(O),
     /// Nothing happened up to this version.
     Bookmark(String),
-    Error(Status),
+    Error(Box<Status>),
 }
 
 /// Reads a line; labels and annotations are read as far as rules read them.
-pub(super) fn parse(line: &[u8], reads: &Reads) -> Result<Event, serde_json::Error> {
+pub(super) fn parse<O: Object>(line: &[u8], reads: &Reads) -> Result<Event<O>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Kind {
         #[serde(rename = "type")]
@@ -29,9 +29,9 @@ pub(super) fn parse(line: &[u8], reads: &Reads) -> Result<Event, serde_json::Err
     struct Of<T> {
         object: T,
     }
-    let pod = || {
+    let object = || {
         let mut deserializer = serde_json::Deserializer::from_slice(line);
-        Object(PodSeed(reads)).deserialize(&mut deserializer)
+        OfEvent(ObjectSeed::<O>::new(reads)).deserialize(&mut deserializer)
     };
     // The type stands in front, but nothing says that it must.
     let Kind { kind } = match serde_json::from_slice(line) {
@@ -39,22 +39,22 @@ pub(super) fn parse(line: &[u8], reads: &Reads) -> Result<Event, serde_json::Err
         // What is in the way of the server (a proxy) may say so with a bare status.
         Err(error) => {
             let status = serde_json::from_slice::<Status>(line).ok().filter(|status| status.code > 0);
-            return status.map(Event::Error).ok_or(error);
+            return status.map(|status| Event::Error(Box::new(status))).ok_or(error);
         }
     };
     match kind.as_str() {
-        "ADDED" | "MODIFIED" => pod().map(Event::Set),
-        "DELETED" => pod().map(Event::Deleted),
-        "BOOKMARK" => pod().map(|pod| Event::Bookmark(pod.metadata.resource_version)),
-        "ERROR" => serde_json::from_slice::<Of<Status>>(line).map(|of| Event::Error(of.object)),
+        "ADDED" | "MODIFIED" => object().map(Event::Set),
+        "DELETED" => object().map(Event::Deleted),
+        "BOOKMARK" => object().map(|mut of| Event::Bookmark(std::mem::take(&mut of.metadata_mut().resource_version))),
+        "ERROR" => serde_json::from_slice::<Of<Status>>(line).map(|of| Event::Error(Box::new(of.object))),
         other => Err(serde::de::Error::custom(format_args!("unknown type of event {other:?}"))),
     }
 }
 
 /// The value of the key `object`.
-struct Object<S>(S);
+struct OfEvent<S>(S);
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Object<S> {
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for OfEvent<S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
@@ -62,7 +62,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Object<S> {
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Object<S> {
+impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for OfEvent<S> {
     type Value = S::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,11 +83,12 @@ impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Object<S> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::slim::Pod;
     use super::*;
 
     #[test]
     fn events_in_either_order_of_their_keys() {
-        let parse = |line: &str| parse(line.as_bytes(), &Reads::default());
+        let parse = |line: &str| parse::<Pod>(line.as_bytes(), &Reads::default());
         let pod = r#"{"metadata":{"name":"a","resourceVersion":"7"}}"#;
         for line in
             [format!(r#"{{"type":"ADDED","object":{pod}}}"#), format!(r#"{{"object":{pod},"type":"MODIFIED"}}"#)]

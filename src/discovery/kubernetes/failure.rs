@@ -5,6 +5,7 @@ use std::error::Error;
 use kube::core::Status;
 
 use super::bounded::TOO_LONG;
+use super::kind::Kind;
 
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -12,6 +13,8 @@ pub(super) struct Failure {
     pub(super) error: String,
     /// Whether the watch may go on where it was; if not, a new connection and a new list begin.
     pub(super) resumable: bool,
+    /// What was not allowed, if that is the reason.
+    pub(super) verb: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,14 +57,14 @@ impl Reason {
         }
     }
 
-    pub(super) fn advice(self) -> &'static str {
+    fn advice(self) -> &'static str {
         match self {
             Reason::Credentials => "run in a pod with a service account, or name a kubeconfig_file or an api_server",
             Reason::Connection => {
                 "check that the API server can be reached from here: address, network policy, certificates"
             }
             Reason::Unauthorized => "check the token or the certificate: the API server does not know who is asking",
-            Reason::Forbidden => "bind the service account to a ClusterRole that may list and watch pods",
+            Reason::Forbidden => "bind the service account to a ClusterRole that may list and watch",
             Reason::Gone | Reason::Busy => "nothing: it is asked again",
             Reason::Answer => "check selectors and namespaces, and that the address is that of a Kubernetes API",
         }
@@ -79,12 +82,28 @@ impl Reason {
 }
 
 impl Failure {
+    /// Said of a failure to do `verb`.
+    pub(super) fn to(self, verb: &'static str) -> Self {
+        Self { verb, ..self }
+    }
+
+    /// What somebody can do about it, where objects of `kind` are asked for.
+    pub(super) fn advice(&self, kind: &Kind) -> String {
+        match self.reason {
+            Reason::Forbidden => {
+                let (verb, plural, rule) = (self.verb, kind.plural, kind.rule());
+                format!("may not {verb} {plural}: add to the rules of the ClusterRole of the service account: {rule}")
+            }
+            reason => reason.advice().to_string(),
+        }
+    }
+
     pub(super) fn credentials(error: String) -> Self {
-        Self { reason: Reason::Credentials, error, resumable: false }
+        Self { reason: Reason::Credentials, error, resumable: false, verb: "" }
     }
 
     pub(super) fn silence(error: &str) -> Self {
-        Self { reason: Reason::Connection, error: error.to_string(), resumable: true }
+        Self { reason: Reason::Connection, error: error.to_string(), resumable: true, verb: "" }
     }
 
     /// A request failed. Only a server that has too much to do is asked the same again: else the connection itself may
@@ -97,18 +116,18 @@ impl Failure {
             _ => Reason::Connection,
         };
         if !matches!(error, kube::Error::Api(_)) && chain(&error).contains(TOO_LONG) {
-            return Self { reason: Reason::Answer, error: chain(&error), resumable: false };
+            return Self { reason: Reason::Answer, error: chain(&error), resumable: false, verb: "" };
         }
         let text = match &error {
             kube::Error::Api(status) => said(status),
             _ => chain(&error),
         };
-        Self { reason, error: text, resumable: reason == Reason::Busy }
+        Self { reason, error: text, resumable: reason == Reason::Busy, verb: "" }
     }
 
     /// An answer that cannot be understood.
     pub(super) fn answer(error: String) -> Self {
-        Self { reason: Reason::Answer, error, resumable: false }
+        Self { reason: Reason::Answer, error, resumable: false, verb: "" }
     }
 
     /// An answer broke off in the middle.
@@ -116,13 +135,13 @@ impl Failure {
         let error = chain(error);
         match error.contains(TOO_LONG) {
             true => Self::answer(error),
-            false => Self { reason: Reason::Connection, error, resumable: true },
+            false => Self { reason: Reason::Connection, error, resumable: true, verb: "" },
         }
     }
 
     /// The server ended a watch with an error: whatever it was, the watch cannot be trusted to go on.
     pub(super) fn in_stream(status: &Status) -> Self {
-        Self { reason: Reason::of(status.code), error: said(status), resumable: false }
+        Self { reason: Reason::of(status.code), error: said(status), resumable: false, verb: "" }
     }
 }
 

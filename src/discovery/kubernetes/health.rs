@@ -6,23 +6,25 @@ use prometheus::IntGauge;
 use tracing::{debug, info, warn};
 
 use super::failure::{Failure, Reason};
+use super::kind::Kind;
 use crate::discovery::Metrics;
 
 pub(super) struct Health {
     job: Arc<str>,
-    /// What is watched, for the log.
+    kind: &'static Kind,
+    /// Of which namespaces, for the log.
     scope: String,
     server: String,
-    failing: Option<Reason>,
+    failing: Option<(Reason, &'static str)>,
     metrics: Metrics,
     watches_failing: IntGauge,
 }
 
 impl Health {
-    pub(super) fn new(job: &Arc<str>, scope: String, metrics: Metrics) -> Self {
+    pub(super) fn new(job: &Arc<str>, kind: &'static Kind, scope: String, metrics: Metrics) -> Self {
         let watches_failing = metrics.watches_failing(job);
         metrics.announce_watch(job, Reason::ALL.map(Reason::name));
-        Self { job: Arc::clone(job), scope, server: String::new(), failing: None, metrics, watches_failing }
+        Self { job: Arc::clone(job), kind, scope, server: String::new(), failing: None, metrics, watches_failing }
     }
 
     /// Which API server is asked, for messages.
@@ -31,15 +33,18 @@ impl Health {
     }
 
     pub(super) fn failed(&mut self, failure: &Failure) {
-        let Failure { reason, error, .. } = failure;
+        let Failure { reason, error, verb, .. } = failure;
         self.metrics.watch_failed(&self.job, reason.name());
-        let (job, scope, server, advice) = (&*self.job, &*self.scope, &*self.server, reason.advice());
-        if *reason == Reason::Gone || self.failing == Some(*reason) {
-            debug!(job, scope, error, "cannot watch pods");
+        let (job, scope, server, plural) = (&*self.job, &*self.scope, &*self.server, self.kind.plural);
+        // Who may do the one and not the other lacks both in turns.
+        let what = (*reason, if *reason == Reason::Forbidden { *verb } else { "" });
+        if *reason == Reason::Gone || self.failing == Some(what) {
+            debug!(job, scope, error, "cannot watch {plural}");
             return;
         }
-        warn!(job, scope, server, error, advice, "cannot watch pods: known ones are tailed on, new ones are not seen");
-        if self.failing.replace(*reason).is_none() {
+        let advice = failure.advice(self.kind);
+        warn!(job, scope, server, error, advice, "cannot watch {plural}: known ones count on, new ones are not seen");
+        if self.failing.replace(what).is_none() {
             self.watches_failing.inc();
         }
     }
@@ -47,7 +52,7 @@ impl Health {
     pub(super) fn recovered(&mut self) {
         if self.failing.take().is_some() {
             self.watches_failing.dec();
-            info!(job = &*self.job, scope = &*self.scope, "watching pods again");
+            info!(job = &*self.job, scope = &*self.scope, "watching {} again", self.kind.plural);
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Takes a list of pods apart as it comes, so that no more than one pod of it is held at a time, however long it is.
+//! Takes a list apart as it comes, so that no more than one object of it is held at a time, however long it is.
 
-/// What may stand around the pods: kind, version, and what a server adds.
+/// What may stand around the items: kind, version, and what a server adds.
 const AROUND: usize = 1 << 20;
 
 /// Finds the elements of `items` in a JSON object. It reads JSON only so far: what stands between brackets and quotes is for

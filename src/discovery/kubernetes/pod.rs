@@ -9,24 +9,15 @@
 
 use std::sync::Arc;
 
-use super::slim::{Container, ContainerStatus, Metadata, Pod};
+use super::common::{Common, LABELS, bytes, host_port};
+use super::slim::{Container, ContainerStatus, Metadata, Object, Pod};
 use crate::model::{Labels, LeftOut, TargetGroup, TargetLabels, pod};
 use crate::relabel::Reads;
 
-/// What the labels of all targets of a pod may come to, in bytes, each with those of its pod: rules may make copies of them.
-/// The API server takes annotations of 256 KiB.
-const LABELS: usize = 256 << 10;
-
-/// A label or annotation of so many bytes is one that a rule may ask for; labels are never longer in Kubernetes.
-const SHORT: usize = 1 << 10;
-
-/// What short ones may take, in bytes, in each target.
-const ALL_SHORT: usize = 32 << 10;
-
-const PORT_NAME: &str = "__meta_kubernetes_pod_container_port_name";
-const PORT_NUMBER: &str = "__meta_kubernetes_pod_container_port_number";
-const PORT_PROTOCOL: &str = "__meta_kubernetes_pod_container_port_protocol";
-const ADDRESS: &str = "__address__";
+pub(super) const PORT_NAME: &str = "__meta_kubernetes_pod_container_port_name";
+pub(super) const PORT_NUMBER: &str = "__meta_kubernetes_pod_container_port_number";
+pub(super) const PORT_PROTOCOL: &str = "__meta_kubernetes_pod_container_port_protocol";
+pub(super) const ADDRESS: &str = "__address__";
 
 /// How many ports the container has, where the target is that of all of them.
 const PORTS: &str = "__meta_fantail_ports";
@@ -37,6 +28,12 @@ const PORTS: &str = "__meta_fantail_ports";
 ///
 /// A pod that has ended keeps its targets: its logs are there as long as it is.
 pub(super) fn group(pod: &Pod, reads: &Reads) -> TargetGroup {
+    group_beside(pod, reads, pod_labels(pod), &[])
+}
+
+/// The same, where the labels of the pod itself are `labels`, and those of other objects (its node, its namespace) are beside
+/// its own.
+pub(super) fn group_beside(pod: &Pod, reads: &Reads, labels: Labels, beside: &[&Metadata]) -> TargetGroup {
     let (spec, status) = (&pod.spec, &pod.status);
     let kinds = [
         (&spec.containers, &status.container_statuses, false),
@@ -45,7 +42,7 @@ pub(super) fn group(pod: &Pod, reads: &Reads) -> TargetGroup {
     ];
     let reads_ports = [PORT_NAME, PORT_NUMBER, PORT_PROTOCOL, ADDRESS].iter().any(|label| reads.reads(label));
     let mut left_out = LeftOut::default();
-    let Common { full, short, without } = Common::of(pod, &mut left_out);
+    let Common { full, short, without } = Common::of(labels, &[&[&pod.metadata], beside].concat(), &mut left_out);
     let mut targets = Vec::new();
     let mut spent = 0;
     for (containers, statuses, init) in kinds {
@@ -67,56 +64,11 @@ pub(super) fn group(pod: &Pod, reads: &Reads) -> TargetGroup {
             targets.extend(targets_of.into_iter().map(|own| TargetLabels::new(Arc::clone(common), own)));
         }
     }
-    TargetGroup { source: source(&pod.metadata), targets, left_out }
+    TargetGroup { source: pod.source(), targets, left_out }
 }
 
-/// `<namespace>/<name>`: a pod that takes the name of one deleted takes its place.
-pub(super) fn source(metadata: &Metadata) -> String {
-    format!("pod/{}/{}", metadata.namespace, metadata.name)
-}
-
-/// The labels of a pod, which its targets share.
-struct Common {
-    full: Arc<Labels>,
-    /// Without those that are too long for each of many containers to have.
-    short: Arc<Labels>,
-    /// How many of those there are.
-    without: usize,
-}
-
-impl Common {
-    fn of(pod: &Pod, left_out: &mut LeftOut) -> Self {
-        let (meta, mut labels) = (&pod.metadata, pod_labels(pod));
-        for pairs in [&meta.labels, &meta.annotations] {
-            labels.extend(pairs.unread.iter().cloned());
-            left_out.unread += pairs.more;
-        }
-        let (mut room_for_short, mut room) = (ALL_SHORT, LABELS);
-        let mut long = Vec::new();
-        for (name, value) in meta.labels.read.iter().chain(&meta.annotations.read) {
-            let size = name.len() + value.len();
-            if name == pod::CONFIG_HASH && value.len() <= SHORT {
-                labels.insert(name.clone(), value.clone());
-            } else if value.len() <= SHORT && size <= room_for_short {
-                room_for_short -= size;
-                labels.insert(name.clone(), value.clone());
-            } else if value.len() > SHORT && size <= room {
-                room -= size;
-                long.push((name.clone(), value.clone()));
-            } else {
-                left_out.labels += 1;
-            }
-        }
-        let (short, without) = (Arc::new(labels), left_out.labels + long.len());
-        let mut full = Arc::clone(&short);
-        if !long.is_empty() {
-            Arc::make_mut(&mut full).extend(long);
-        }
-        Self { full, short, without }
-    }
-}
-
-fn pod_labels(pod: &Pod) -> Labels {
+/// What the pod says of itself, without labels and annotations.
+pub(super) fn pod_labels(pod: &Pod) -> Labels {
     let (meta, status) = (&pod.metadata, &pod.status);
     let mut labels = Labels::new();
     let mut set = |name: &str, value: &str| labels.insert(name.to_string(), value.to_string());
@@ -138,10 +90,6 @@ fn pod_labels(pod: &Pod) -> Labels {
         }
     }
     labels
-}
-
-fn bytes(labels: &Labels) -> usize {
-    labels.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 /// `true`, `false` or `unknown`, as the condition says.
@@ -183,11 +131,6 @@ fn port_targets(labels: Labels, container: &Container, most: usize, reads_ports:
         targets.push(target);
     }
     targets
-}
-
-/// As Go's `net.JoinHostPort`.
-fn host_port(host: &str, port: &str) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A pod, as far as its logs are concerned: a tenth of what the API server says of it.
+//! Objects as far as logs are concerned: a tenth of what the API server says of them. Here are the pod, and what all have.
 //!
 //! What is not needed is passed over while it is parsed, and takes no memory: managed fields, annotations that no rule reads.
 
@@ -10,9 +10,11 @@ use std::marker::PhantomData;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::kind::{self, Kind};
 use crate::relabel::Reads;
-use pairs::Kind;
 pub(super) use pairs::Pairs;
+use pairs::What;
+pub(super) use pairs::{SERVICE_OF_SLICE, TEMPLATE_HASH, sanitised};
 
 /// Containers of a kind (init, ephemeral, and the others) that one pod may have; real ones have a dozen.
 const CONTAINERS: usize = 200;
@@ -21,7 +23,27 @@ const CONTAINERS: usize = 200;
 const PORTS: usize = 256;
 
 /// Of other lists (conditions, owners) so many are looked at.
-const FEW: usize = 100;
+pub(super) const FEW: usize = 100;
+
+/// One kind of object. What it reads of itself is bounded, whatever its user writes.
+pub(super) trait Object: Default + Send + 'static {
+    const KIND: &'static Kind;
+
+    fn metadata(&self) -> &Metadata;
+    fn metadata_mut(&mut self) -> &mut Metadata;
+
+    /// Reads the value of `key`, which is not `metadata`; false: it is of no use, and still to be passed over.
+    fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error>;
+
+    /// What it takes of memory, beside its metadata, about, in bytes.
+    fn weight(&self) -> usize;
+
+    /// What it is known by.
+    fn source(&self) -> String {
+        let Metadata { namespace, name, .. } = self.metadata();
+        Self::KIND.source(namespace, name)
+    }
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Pod {
@@ -156,40 +178,91 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Capped<T,
     }
 }
 
-/// Reads a pod, with those labels and annotations that the rules read.
-#[derive(Clone, Copy)]
-pub(super) struct PodSeed<'a>(pub(super) &'a Reads);
+impl Object for Pod {
+    const KIND: &'static Kind = &kind::POD;
 
-impl<'de> DeserializeSeed<'de> for PodSeed<'_> {
-    type Value = Pod;
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Pod, D::Error> {
+    fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.metadata
+    }
+
+    fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+        match key {
+            "spec" => self.spec = map.next_value()?,
+            "status" => self.status = map.next_value()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn weight(&self) -> usize {
+        let (spec, status) = (&self.spec, &self.status);
+        let containers = [&spec.containers, &spec.init_containers, &spec.ephemeral_containers];
+        let statuses =
+            [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
+        let port = |port: &Port| size_of::<Port>() + port.name.len() + port.protocol.len();
+        let container = |one: &Container| {
+            let ports: usize = one.ports.kept.iter().map(port).sum();
+            size_of::<Container>() + one.name.len() + one.image.len() + ports
+        };
+        let status = |one: &ContainerStatus| size_of::<ContainerStatus>() + one.name.len() + one.container_id.len();
+        let containers: usize = containers.iter().flat_map(|list| &list.kept).map(container).sum();
+        containers + statuses.iter().flat_map(|list| &list.kept).map(status).sum::<usize>()
+    }
+}
+
+impl Metadata {
+    /// What it takes of memory, about, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        let pairs =
+            [&self.labels, &self.annotations].into_iter().flat_map(|pairs| pairs.read.iter().chain(&pairs.unread));
+        let texts: usize = pairs.map(|(name, value)| name.len() + value.len() + 2 * size_of::<String>()).sum();
+        let owners = self.owner_references.kept.iter().map(|one| one.kind.len() + one.name.len() + size_of_val(one));
+        texts + owners.sum::<usize>() + self.name.len() + self.namespace.len()
+    }
+}
+
+/// Reads an object, with those labels and annotations that the rules read.
+pub(super) struct ObjectSeed<'a, O>(&'a Reads, PhantomData<O>);
+
+impl<'a, O> ObjectSeed<'a, O> {
+    pub(super) fn new(reads: &'a Reads) -> Self {
+        Self(reads, PhantomData)
+    }
+}
+
+impl<'de, O: Object> DeserializeSeed<'de> for ObjectSeed<'_, O> {
+    type Value = O;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<O, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for PodSeed<'_> {
-    type Value = Pod;
+impl<'de, O: Object> Visitor<'de> for ObjectSeed<'_, O> {
+    type Value = O;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a pod")
+        write!(f, "one of {}", O::KIND.plural)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pod, A::Error> {
-        let mut pod = Pod::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<O, A::Error> {
+        let mut object = O::default();
         while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
-                "metadata" => pod.metadata = map.next_value_seed(MetadataSeed(self.0))?,
-                "spec" => pod.spec = map.next_value()?,
-                "status" => pod.status = map.next_value()?,
-                _ => drop(map.next_value::<IgnoredAny>()?),
+            if key == "metadata" {
+                *object.metadata_mut() = map.next_value_seed(MetadataSeed(O::KIND, self.0))?;
+            } else if !object.read(&key, &mut map)? {
+                map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(pod)
+        Ok(object)
     }
 }
 
-struct MetadataSeed<'a>(&'a Reads);
+struct MetadataSeed<'a>(&'static Kind, &'a Reads);
 
 impl<'de> DeserializeSeed<'de> for MetadataSeed<'_> {
     type Value = Metadata;
@@ -203,7 +276,7 @@ impl<'de> Visitor<'de> for MetadataSeed<'_> {
     type Value = Metadata;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the metadata of a pod")
+        f.write_str("the metadata of an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
@@ -215,11 +288,11 @@ impl<'de> Visitor<'de> for MetadataSeed<'_> {
                 "uid" => &mut metadata.uid,
                 "resourceVersion" => &mut metadata.resource_version,
                 "labels" => {
-                    metadata.labels = map.next_value_seed(pairs::Seed(Kind::Label, self.0))?;
+                    metadata.labels = map.next_value_seed(pairs::Seed(What::Label, self.0, self.1))?;
                     continue;
                 }
                 "annotations" => {
-                    metadata.annotations = map.next_value_seed(pairs::Seed(Kind::Annotation, self.0))?;
+                    metadata.annotations = map.next_value_seed(pairs::Seed(What::Annotation, self.0, self.1))?;
                     continue;
                 }
                 "ownerReferences" => {
@@ -237,12 +310,12 @@ impl<'de> Visitor<'de> for MetadataSeed<'_> {
     }
 }
 
-/// Reads a pod from the whole of `json`.
-pub(super) fn parse(json: &[u8], reads: &Reads) -> Result<Pod, serde_json::Error> {
+/// Reads an object from the whole of `json`.
+pub(super) fn parse<O: Object>(json: &[u8], reads: &Reads) -> Result<O, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let pod = PodSeed(reads).deserialize(&mut deserializer)?;
+    let object = ObjectSeed::new(reads).deserialize(&mut deserializer)?;
     deserializer.end()?;
-    Ok(pod)
+    Ok(object)
 }
 
 #[cfg(test)]
@@ -251,7 +324,7 @@ mod tests {
 
     #[test]
     fn managed_fields_and_everything_else_unneeded_are_skipped() {
-        let pod = parse(
+        let pod: Pod = parse(
             br#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a","managedFields":[{"manager":"kubelet"}]},
                 "spec":{"containers":[{"name":"c","env":[{"name":"X"}]}],"initContainers":null,"nodeName":"n"},
                 "status":{"podIP":"1.2.3.4","podIPs":[{"ip":"1.2.3.4"}],"conditions":[{"type":"Ready","status":"True"}]}}"#,
@@ -266,7 +339,7 @@ mod tests {
     #[test]
     fn a_pod_that_nobody_has_placed_yet() {
         let json = br#"{"metadata":{"labels":null,"annotations":null},"spec":{},"status":{}}"#;
-        let pod = parse(json, &Reads::default()).expect("a pod");
+        let pod: Pod = parse(json, &Reads::default()).expect("a pod");
         assert!(pod.spec.node_name.is_empty() && pod.spec.containers.kept.is_empty());
     }
 

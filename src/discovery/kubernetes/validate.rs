@@ -4,19 +4,18 @@ use std::fs::File;
 
 use super::client;
 use super::config::Config;
+use super::role::Role;
 
 impl Config {
     pub fn validate(&self) -> Result<(), String> {
-        match self.role.as_str() {
-            "pod" => {}
-            "" => return Err("role: is missing: write `role: pod`".to_string()),
-            other @ ("service" | "endpoints" | "endpointslice" | "node" | "ingress") => {
-                return Err(format!(
-                    "role: {other:?} is not supported: only pods have logs, write `role: pod` and relabel by its labels"
-                ));
-            }
-            other => return Err(format!("role: unknown role {other:?}: write `role: pod`")),
-        }
+        let roles = || Role::ALL.map(|role| role.kind().role).join(", ");
+        let role = match (Role::of(&self.role), self.role.as_str()) {
+            (Some(role), _) => role,
+            (None, "") => return Err("role: is missing: write `role: pod`".to_string()),
+            (None, other) => return Err(format!("role: unknown role {other:?}: write one of {}", roles())),
+        };
+        self.validate_selectors(role)?;
+        self.validate_attached(role)?;
         self.validate_scope()?;
         self.validate_access()?;
         self.refuse_the_unsupported()
@@ -43,12 +42,16 @@ impl Config {
         Ok(())
     }
 
-    fn validate_scope(&self) -> Result<(), String> {
+    fn validate_selectors(&self, role: Role) -> Result<(), String> {
+        let own = role.kind().role;
+        let asked: Vec<&str> = role.selectable().iter().map(|kind| kind.role).collect();
+        let mut seen = Vec::new();
         for (i, selector) in self.selectors.iter().enumerate() {
-            if !matches!(selector.role.as_str(), "pod" | "") {
+            let named = if selector.role.is_empty() { own } else { &selector.role };
+            if !asked.contains(&named) {
+                let asked = asked.join(" or ");
                 return Err(format!(
-                    "selectors[{i}].role: {:?} selects nothing under `role: pod`: write `role: pod`",
-                    selector.role
+                    "selectors[{i}].role: {named:?} selects nothing under `role: {own}`: write `role: {asked}`"
                 ));
             }
             let no_operator = |term: &&str| !term.contains('=');
@@ -57,23 +60,35 @@ impl Config {
                     "selectors[{i}].field: {term:?} is not a field selector: write for instance status.phase=Running"
                 ));
             }
+            if seen.contains(&named) {
+                return Err(format!(
+                    "selectors: there may be one for {named}: join the labels of all with a comma in one"
+                ));
+            }
+            seen.push(named);
         }
-        if self.selectors.len() > 1 {
-            return Err("selectors: there may be one for pods: join the labels of all with a comma in one".to_string());
-        }
+        Ok(())
+    }
+
+    fn validate_attached(&self, role: Role) -> Result<(), String> {
         let attach = &self.attach_metadata;
+        let of_pods = role.has_pods();
         let wanted = [
-            ("node", attach.node),
-            ("namespace", attach.namespace),
-            ("deployment", attach.deployment),
-            ("job", attach.job),
-            ("cronjob", attach.cronjob),
+            ("node", attach.node, of_pods),
+            ("namespace", attach.namespace, role != Role::Node),
+            ("deployment", attach.deployment, of_pods),
+            ("job", attach.job, of_pods),
+            ("cronjob", attach.cronjob, of_pods),
         ];
-        if let Some((name, _)) = wanted.iter().find(|(_, on)| *on) {
-            return Err(format!(
-                "attach_metadata.{name}: is not supported: leave it out and use the pod's own labels and annotations"
-            ));
+        match wanted.iter().find(|(_, is_on, has_it)| *is_on && !has_it) {
+            Some((name, ..)) => {
+                Err(format!("attach_metadata.{name}: says nothing under `role: {}`: remove it", self.role))
+            }
+            None => Ok(()),
         }
+    }
+
+    fn validate_scope(&self) -> Result<(), String> {
         if self.namespaces.own_namespace && !(self.api_server.is_empty() && self.kubeconfig_file.is_empty()) {
             return Err("namespaces.own_namespace: is known only inside a cluster: \
                  with api_server or kubeconfig_file list it under namespaces.names"
@@ -184,10 +199,13 @@ mod tests {
             ("{}", "role: is missing"),
             ("role: [pod]", "role"),
             ("role: Pod", "unknown role"),
-            ("role: node", "only pods"),
+            ("role: gateway", "endpointslice"),
             ("{role: pod, rolle: pod}", "rolle"),
-            ("{role: pod, attach_metadata: {node: true}}", "attach_metadata.node"),
-            ("{role: pod, attach_metadata: {cronjob: yes}}", "attach_metadata.cronjob"),
+            ("{role: service, attach_metadata: {node: true}}", "attach_metadata.node"),
+            ("{role: node, attach_metadata: {namespace: true}}", "attach_metadata.namespace"),
+            ("{role: ingress, attach_metadata: {cronjob: yes}}", "attach_metadata.cronjob"),
+            ("{role: service, selectors: [{role: pod, label: a=b}]}", "selectors[0].role"),
+            ("{role: endpoints, selectors: [{role: pod}, {label: a=b}, {role: endpoints}]}", "selectors: "),
             ("{role: pod, selectors: [{role: node, field: a=b}]}", "selectors[0].role"),
             ("{role: pod, selectors: [{role: pod, label: a=b}, {role: pod, label: c=d}]}", "selectors: "),
             ("{role: pod, selectors: [{role: pod, field: 'spec.nodeName'}]}", "selectors[0].field"),
@@ -219,6 +237,10 @@ mod tests {
     fn what_is_taken() {
         for yaml in [
             "role: pod",
+            "{role: node, selectors: [{role: node, label: a=b}]}",
+            "{role: ingress, attach_metadata: {namespace: true}}",
+            "{role: endpointslice, selectors: [{role: pod, label: a=b}, {role: service, label: a=b}, {label: c}], \
+              attach_metadata: {node: true, namespace: true, deployment: true, job: true, cronjob: true}}",
             "{role: pod, api_server: 'http://127.0.0.1:1', namespaces: {names: [test]}, selectors: [{role: pod, label: app=x}]}",
             "{role: pod, selectors: [{role: pod, field: 'status.phase!=Failed,spec.nodeName=n'}]}",
             "{role: pod, namespaces: {own_namespace: true}, selectors: , attach_metadata: {node: false}}",

@@ -1,15 +1,14 @@
 //! List, then watch from there; after a failure resume if the server lets us, else list again.
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kube::Client;
 use kube::api::{ListParams, Request, VersionMatch, WatchParams};
-use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::answer::{Line, Lines, List};
 use super::backoff::Backoff;
@@ -17,29 +16,28 @@ use super::config::Config;
 use super::event::{self, Event};
 use super::failure::Failure;
 use super::health::Health;
-use super::{client, pod, slim};
-use crate::discovery::{Known, Metrics};
-use crate::model::{LeftOut, TargetGroup};
+use super::kind::{Kind, Reach};
+use super::slim::Object;
+use super::tell::Sink;
+use super::{client, slim};
+use crate::discovery::Metrics;
 use crate::relabel::Reads;
 
 /// How long a list may take.
 const LIST: Duration = Duration::from_secs(60);
 
-/// How long the list of a node's pods may be, in bytes: no more than one pod of it is held. A pod has some 10 KB, but its user
-/// may make it 1.5 MiB, and JSON several times that.
+/// How long the list of what is on a node may be, in bytes: no more than one object of it is held. A pod has some 10 KB, but its
+/// user may make it 1.5 MiB, and JSON several times that.
 const NODE: usize = 1 << 30;
 
-/// How long that of a cluster's pods may be.
+/// How long that of a cluster may be.
 const CLUSTER: usize = 16 << 30;
-
-/// Of so many pods is remembered that something of them was left out; of more nothing is said.
-const REMEMBERED: usize = 1000;
 
 /// For how many seconds the server is asked to keep a watch open. A connection that died without a word is noticed
 /// only after that, and a pod that comes and goes meanwhile is never seen; shorter would cost the server more requests.
 const WATCH: u32 = 120;
 
-/// Of which namespace the pods are watched.
+/// Of which namespace the objects are watched.
 #[derive(Clone, Debug)]
 pub(super) enum Scope {
     All,
@@ -48,8 +46,19 @@ pub(super) enum Scope {
     Own,
 }
 
-/// The pods of one node in one scope.
-pub(in crate::discovery) struct Watch {
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scope::All => f.write_str("all namespaces"),
+            Scope::Named(name) => write!(f, "namespace {name}"),
+            Scope::Own => f.write_str("own namespace"),
+        }
+    }
+}
+
+/// The objects of one kind in one scope.
+pub(super) struct Watch<S> {
+    kind: &'static Kind,
     config: Arc<Config>,
     scope: Scope,
     node: Arc<str>,
@@ -58,207 +67,169 @@ pub(in crate::discovery) struct Watch {
     backoff: Backoff,
     reads: Arc<Reads>,
     metrics: Metrics,
-    /// Pods of which was said what was left out.
-    cut: BTreeSet<String>,
+    sink: S,
+}
+
+/// Whose watch it is, and of what.
+#[derive(Clone)]
+pub(super) struct About {
+    pub(super) config: Arc<Config>,
+    pub(super) scope: Scope,
+    pub(super) node: Arc<str>,
+    pub(super) job: Arc<str>,
+    pub(super) reads: Arc<Reads>,
+    pub(super) metrics: Metrics,
+    /// The first and the longest wait after a failure.
+    pub(super) waits: (Duration, Duration),
 }
 
 /// Where a watch is, to go on from there.
 struct Place {
     client: Client,
-    pods: Request,
+    objects: Request,
+    label_selector: Option<String>,
+    field_selector: Option<String>,
     version: String,
 }
 
-impl Watch {
-    pub(super) fn new(
-        config: Arc<Config>,
-        scope: Scope,
-        node: &Arc<str>,
-        job: &Arc<str>,
-        reads: Arc<Reads>,
-        metrics: Metrics,
-    ) -> Self {
-        let name = match &scope {
-            Scope::All => "all namespaces".to_string(),
-            Scope::Named(name) => format!("namespace {name}"),
-            Scope::Own => "own namespace".to_string(),
-        };
-        Self {
-            config,
-            scope,
-            node: Arc::clone(node),
-            job: Arc::clone(job),
-            health: Health::new(job, name, metrics.clone()),
-            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
-            reads,
-            metrics,
-            cut: BTreeSet::new(),
-        }
+impl<S: Sink> Watch<S> {
+    pub(super) fn new(about: About, sink: S) -> Self {
+        let About { config, scope, node, job, reads, metrics, waits: (first, most) } = about;
+        let kind = S::Object::KIND;
+        let health = Health::new(&job, kind, scope.to_string(), metrics.clone());
+        Self { kind, config, scope, node, job, health, backoff: Backoff::new(first, most), reads, metrics, sink }
     }
 
-    /// Tells of the pods until it is dropped. `unlisted` is let go when the first list has been told.
-    pub(in crate::discovery) async fn run(mut self, mut known: Known, unlisted: mpsc::Sender<Infallible>) {
-        let mut unlisted = Some(unlisted);
+    /// Tells of the objects until it is dropped.
+    pub(super) async fn run(mut self) {
         let mut place = None;
         loop {
-            if let Err(failure) = self.follow(&mut place, &mut known, &mut unlisted).await {
+            if let Err(failure) = self.follow(&mut place).await {
                 if !failure.resumable {
                     place = None;
                 }
                 self.health.failed(&failure);
+                self.sink.failed(&failure).await;
                 tokio::time::sleep(self.backoff.delay(Instant::now())).await;
             }
         }
     }
 
     /// Watches from `place` on, or from a new list.
-    async fn follow(
-        &mut self,
-        place: &mut Option<Place>,
-        known: &mut Known,
-        unlisted: &mut Option<mpsc::Sender<Infallible>>,
-    ) -> Result<(), Failure> {
+    async fn follow(&mut self, place: &mut Option<Place>) -> Result<(), Failure> {
         let at = match place {
             Some(at) => at,
-            None => place.insert(self.list(known).await?),
+            None => place.insert(self.list().await.map_err(|failure| failure.to("list"))?),
         };
-        if unlisted.take().is_some() {
-            self.say_what_was_listed(known.len());
-        }
-        self.watch(at, known).await
+        self.watch(at).await.map_err(|failure| failure.to("watch"))
     }
 
     /// Connects anew and tells what there is; whatever else was known is gone.
-    async fn list(&mut self, known: &mut Known) -> Result<Place, Failure> {
-        let (client, server) = client::connect(&self.config, if self.node.is_empty() { CLUSTER } else { NODE }).await?;
+    async fn list(&mut self) -> Result<Place, Failure> {
+        let is_of_node = matches!(self.kind.scope, Reach::Node { .. }) && !self.node.is_empty();
+        let (client, server) = client::connect(&self.config, if is_of_node { NODE } else { CLUSTER }).await?;
         self.health.asks(server);
         let namespace = match &self.scope {
             Scope::All => None,
             Scope::Named(namespace) => Some(namespace.as_str()),
             Scope::Own => Some(client.default_namespace()),
         };
-        let pods = Request::new(match namespace {
-            Some(namespace) => format!("/api/v1/namespaces/{namespace}/pods"),
-            None => "/api/v1/pods".to_string(),
-        });
-        let (label_selector, field_selector) = self.selectors();
+        let objects = Request::new(self.kind.path(namespace));
+        let (label_selector, field_selector) = self.selectors(namespace);
         let params = ListParams {
-            label_selector,
-            field_selector,
+            label_selector: label_selector.clone(),
+            field_selector: field_selector.clone(),
             // From the server's cache, as a node's own agents do, not from etcd. A limit would undo that.
             resource_version: Some("0".to_string()),
             version_match: Some(VersionMatch::NotOlderThan),
             limit: None,
             ..ListParams::default()
         };
-        let request = pods.list(&params).map_err(|e| Failure::answer(e.to_string()))?;
+        let request = objects.list(&params).map_err(|e| Failure::answer(e.to_string()))?;
         let mut list = List::ask(&client, request, LIST).await?;
         let mut listed = BTreeSet::new();
         while let Some(json) = list.next().await? {
-            let pod =
-                slim::parse(&json, &self.reads).map_err(|e| Failure::answer(format!("a pod of the list: {e}")))?;
+            let object: S::Object = slim::parse(&json, &self.reads)
+                .map_err(|e| Failure::answer(format!("one of the list of {}: {e}", self.kind.plural)))?;
             drop(json);
-            let group = pod::group(&pod, &self.reads);
-            listed.insert(group.source.clone());
-            self.tell(group, known).await;
+            listed.insert(object.source());
+            self.sink.set(object).await;
         }
         let around = list.end()?;
         self.note_passed_over(around.passed_over);
         // What vanished while nobody looked is gone.
-        known.retain(&listed).await;
-        self.cut.retain(|source| listed.contains(source));
-        Ok(Place { client, pods, version: around.version })
+        self.sink.listed(&listed).await;
+        Ok(Place { client, objects, label_selector, field_selector, version: around.version })
     }
 
     /// Follows what happens from `at` on, until the server ends the watch in good order.
-    async fn watch(&mut self, at: &mut Place, known: &mut Known) -> Result<(), Failure> {
-        let (label_selector, field_selector) = self.selectors();
-        let params = WatchParams { label_selector, field_selector, timeout: Some(WATCH), ..WatchParams::default() };
+    async fn watch(&mut self, at: &mut Place) -> Result<(), Failure> {
+        let params = WatchParams {
+            label_selector: at.label_selector.clone(),
+            field_selector: at.field_selector.clone(),
+            timeout: Some(WATCH),
+            ..WatchParams::default()
+        };
         let silence = Duration::from_secs(u64::from(WATCH) + 5);
 
         let started = Instant::now();
-        let request = at.pods.watch(&params, &at.version).map_err(|e| Failure::answer(e.to_string()))?;
+        let request = at.objects.watch(&params, &at.version).map_err(|e| Failure::answer(e.to_string()))?;
         let lines = timeout(silence, Lines::ask(&at.client, request)).await;
-        let lines = lines.map_err(|_| Failure::silence("no answer to a watch of pods"))?;
+        let lines = lines.map_err(|_| Failure::silence("no answer to a watch"))?;
         let mut lines = lines.map_err(Failure::request)?;
         self.health.recovered();
+        self.sink.recovered().await;
         let mut nothing_came = true;
         loop {
             let line = timeout(silence, lines.next()).await;
-            let Some(line) = line.map_err(|_| Failure::silence("the watch of pods fell silent"))?? else { break };
+            let Some(line) = line.map_err(|_| Failure::silence("the watch fell silent"))?? else { break };
             nothing_came = false;
             let Line::Whole(line) = line else {
                 self.note_passed_over(1);
                 continue;
             };
-            let event = event::parse(&line, &self.reads);
+            let event = event::parse::<S::Object>(&line, &self.reads);
             drop(line);
             match event.map_err(|e| Failure::answer(format!("an event of a watch: {e}")))? {
-                Event::Set(pod) => {
-                    self.tell(pod::group(&pod, &self.reads), known).await;
-                    at.reached(pod.metadata.resource_version);
+                Event::Set(mut object) => {
+                    at.reached(std::mem::take(&mut object.metadata_mut().resource_version));
+                    self.sink.set(object).await;
                 }
-                Event::Deleted(pod) => {
-                    let source = pod::source(&pod.metadata);
-                    known.remove(&source).await;
-                    self.cut.remove(&source);
-                    at.reached(pod.metadata.resource_version);
+                Event::Deleted(mut object) => {
+                    at.reached(std::mem::take(&mut object.metadata_mut().resource_version));
+                    self.sink.gone(object.source()).await;
                 }
                 Event::Bookmark(version) => at.reached(version),
                 Event::Error(status) => return Err(Failure::in_stream(&status)),
             }
         }
         if nothing_came && started.elapsed() < Duration::from_secs(1) {
-            return Err(Failure::silence("the watch of pods was closed at once"));
+            return Err(Failure::silence("the watch was closed at once"));
         }
         Ok(())
     }
 
-    /// The label and the field selector: the user's, and this node's pods only.
-    fn selectors(&self) -> (Option<String>, Option<String>) {
-        let selector = self.config.selector();
+    /// The label and the field selector: the user's, and only what is of this node, or of the namespace.
+    fn selectors(&self, namespace: Option<&str>) -> (Option<String>, Option<String>) {
+        let selector = self.config.selector(self.kind);
+        let own = match self.kind.scope {
+            Reach::Node { field, .. } if !self.node.is_empty() => Some(format!("{field}={}", self.node)),
+            Reach::Namespaces => namespace.map(|namespace| format!("metadata.name={namespace}")),
+            _ => None,
+        };
         let mut field = selector.field;
-        let node = format!("spec.nodeName={}", self.node);
-        if !self.node.is_empty() && !field.split(',').any(|term| term == node) {
-            field = if field.is_empty() { node } else { format!("{field},{node}") };
+        if let Some(own) = own.filter(|own| !field.split(',').any(|term| term == own)) {
+            field = if field.is_empty() { own } else { format!("{field},{own}") };
         }
         let some = |text: String| Some(text).filter(|text| !text.is_empty());
         (some(selector.label), some(field))
     }
 
-    async fn tell(&mut self, group: TargetGroup, known: &mut Known) {
-        self.note_left_out(&group.source, group.left_out);
-        known.set(group).await;
-    }
-
-    /// Counts and says once of a pod that something of it is left out that may change what is read.
-    fn note_left_out(&mut self, source: &str, left_out: LeftOut) {
-        if !left_out.matters() {
-            self.cut.remove(source);
-            return;
-        }
-        if self.cut.len() < REMEMBERED && self.cut.insert(source.to_string()) {
-            self.metrics.pod_cut(&self.job);
-            let job = &*self.job;
-            warn!(job, source, %left_out, "a pod with more than is kept of one: that much is left out");
-        }
-    }
-
-    fn note_passed_over(&self, pods: usize) {
-        if pods > 0 {
-            (0..pods).for_each(|_| self.metrics.pod_cut(&self.job));
-            let (job, longest) = (&*self.job, super::answer::LONGEST);
-            warn!(job, pods, longest, "pods with more bytes than are looked at: their logs are not read");
-        }
-    }
-
-    fn say_what_was_listed(&self, pods: usize) {
-        let (job, node) = (&*self.job, &*self.node);
-        let everything = matches!(self.scope, Scope::All) && self.config.selectors.is_empty();
-        if pods == 0 && everything && !node.is_empty() {
-            warn!(job, node, "no pods on this node: if its name is another, set HOSTNAME to the pod's spec.nodeName");
-        } else {
-            info!(job, node, pods, "watching pods");
+    fn note_passed_over(&self, count: usize) {
+        if count > 0 {
+            (0..count).for_each(|_| self.metrics.pod_cut(&self.job));
+            let (job, longest, plural) = (&*self.job, super::answer::LONGEST, self.kind.plural);
+            warn!(job, count, longest, "{plural} with more bytes than are looked at: they are passed over");
         }
     }
 }

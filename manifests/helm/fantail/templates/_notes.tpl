@@ -95,6 +95,6 @@ files {{ join ", " $paths | default "without a path" }}
 - podDisruptionBudget: there is no Deployment, and pods of a DaemonSet are not evicted.
 {{- end }}
 {{- if and $v.rbac.create (include "fantail.findsPods" .) }}
-- The agent may list and watch pods. Promtail's chart asked for nodes, nodes/proxy, services and endpoints as well; nodes/proxy amounts to a shell in every pod.
+- The agent may list and watch pods{{ if $v.rbac.extraRules }}, and what rbac.extraRules says{{ end }}. Promtail's chart asked for nodes, nodes/proxy, services and endpoints as well; nodes/proxy amounts to a shell in every pod.
 {{- end }}
 {{- end -}}

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::discovery::kubernetes::common::ALL_SHORT;
 use crate::discovery::kubernetes::slim;
 use crate::relabel::Rules;
 

@@ -5,35 +5,46 @@ use std::fmt;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 
+use super::super::kind::Kind;
 use crate::model::pod;
 use crate::relabel::Reads;
+
+/// The part of a ReplicaSet's name that its Deployment did not give it.
+pub(in crate::discovery::kubernetes) const TEMPLATE_HASH: &str = "__meta_kubernetes_pod_label_pod_template_hash";
+
+/// Which service the addresses of an EndpointSlice are of.
+pub(in crate::discovery::kubernetes) const SERVICE_OF_SLICE: &str =
+    "__meta_kubernetes_endpointslice_label_kubernetes_io_service_name";
 
 /// What the names (and of labels the values) that no rule reads may take of memory, in bytes, for each kind and pod.
 const SHOWN: usize = 4 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum What {
     Label,
     Annotation,
 }
 
-impl Kind {
+impl What {
     fn as_str(self) -> &'static str {
         match self {
-            Kind::Label => "label",
-            Kind::Annotation => "annotation",
+            What::Label => "label",
+            What::Annotation => "annotation",
         }
     }
 
     /// What Prometheus calls it: the label of its value, and the one that says that it is there.
-    fn names(self, name: &str) -> [String; 2] {
-        let (kind, name) = (self.as_str(), sanitised(name));
-        [format!("__meta_kubernetes_pod_{kind}_{name}"), format!("__meta_kubernetes_pod_{kind}present_{name}")]
+    fn names(self, kind: &Kind, name: &str) -> [String; 2] {
+        let (object, what, name) = (kind.prefix, self.as_str(), sanitised(name));
+        [
+            format!("__meta_kubernetes_{object}_{what}_{name}"),
+            format!("__meta_kubernetes_{object}_{what}present_{name}"),
+        ]
     }
 }
 
 /// Each character that a label name may not have becomes `_`.
-fn sanitised(name: &str) -> String {
+pub(in crate::discovery::kubernetes) fn sanitised(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
@@ -48,6 +59,13 @@ pub(in crate::discovery::kubernetes) struct Pairs {
     pub(in crate::discovery::kubernetes) more: usize,
 }
 
+impl Pairs {
+    /// The value of a label that the agent itself reads, by its name in Prometheus.
+    pub(in crate::discovery::kubernetes) fn get(&self, name: &str) -> Option<&str> {
+        self.read.iter().rev().find(|(one, _)| one == name).map(|(_, value)| value.as_str())
+    }
+}
+
 #[cfg(test)]
 impl Pairs {
     pub(in crate::discovery::kubernetes) fn count(&self) -> usize {
@@ -55,12 +73,15 @@ impl Pairs {
     }
 }
 
-/// Whether anything reads the label `name`: a rule, or what is done for pods without rules.
+/// What is done for pods without rules, and what is looked up, reads these.
+const ALWAYS: [&str; 5] = [pod::CONFIG_HASH, pod::LABEL_APP, pod::LABEL_APP_NAME, TEMPLATE_HASH, SERVICE_OF_SLICE];
+
+/// Whether anything reads the label `name`: a rule, or the agent itself.
 fn is_read(reads: &Reads, name: &str) -> bool {
-    [pod::CONFIG_HASH, pod::LABEL_APP, pod::LABEL_APP_NAME].contains(&name) || reads.reads(name)
+    ALWAYS.contains(&name) || reads.reads(name)
 }
 
-pub(super) struct Seed<'a>(pub(super) Kind, pub(super) &'a Reads);
+pub(super) struct Seed<'a>(pub(super) What, pub(super) &'static Kind, pub(super) &'a Reads);
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Pairs;
@@ -74,7 +95,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
     type Value = Pairs;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}s of a pod", self.0.as_str())
+        write!(f, "{}s of an object", self.0.as_str())
     }
 
     fn visit_unit<E>(self) -> Result<Pairs, E> {
@@ -82,10 +103,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
-        let Seed(kind, reads) = self;
+        let Seed(what, kind, reads) = self;
         let (mut pairs, mut room) = (Pairs::default(), SHOWN);
         while let Some(key) = map.next_key::<String>()? {
-            let [name, present] = kind.names(&key);
+            let [name, present] = what.names(kind, &key);
             if is_read(reads, &present) {
                 pairs.read.push((present, "true".to_string()));
             }
@@ -93,9 +114,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
                 pairs.read.push((name, map.next_value()?));
                 continue;
             }
-            let value = match kind {
-                Kind::Label => map.next_value()?,
-                Kind::Annotation => {
+            let value = match what {
+                What::Label => map.next_value()?,
+                What::Annotation => {
                     map.next_value::<IgnoredAny>()?;
                     String::new()
                 }
@@ -114,13 +135,14 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::kind;
     use super::*;
     use crate::relabel::Rules;
 
-    fn pairs(kind: Kind, rules: &str, json: &str) -> Pairs {
+    fn pairs(what: What, rules: &str, json: &str) -> Pairs {
         let configs: Vec<_> = serde_yaml::from_str(rules).expect(rules);
         let reads = Rules::compile(&configs).expect(rules).reads();
-        Seed(kind, &reads).deserialize(&mut serde_json::Deserializer::from_str(json)).expect(json)
+        Seed(what, &kind::POD, &reads).deserialize(&mut serde_json::Deserializer::from_str(json)).expect(json)
     }
 
     #[test]
@@ -135,17 +157,17 @@ mod tests {
         let json = format!(r#"{{"a/b":"1","last":"{}","log":"yes","z":"2"}}"#, "x".repeat(256 << 10));
         let rules = "[{source_labels: [__meta_kubernetes_pod_annotation_log], action: keep}, \
             {source_labels: [__meta_kubernetes_pod_annotationpresent_z], target_label: z}]";
-        let some = pairs(Kind::Annotation, rules, &json);
+        let some = pairs(What::Annotation, rules, &json);
         let text = |pairs: &[(String, String)]| {
             let short = |(n, v): &(String, String)| format!("{}={v}", n.trim_start_matches("__meta_kubernetes_pod_"));
             pairs.iter().map(short).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(text(&some.read), "annotation_log=yes annotationpresent_z=true");
         assert_eq!(text(&some.unread), "annotation_a_b= annotation_last= annotation_z=");
-        let labels = pairs(Kind::Label, "[]", r#"{"app":"web","other":"x"}"#);
+        let labels = pairs(What::Label, "[]", r#"{"app":"web","other":"x"}"#);
         assert_eq!((text(&labels.read), text(&labels.unread)), ("label_app=web".into(), "label_other=x".into()));
         let all =
-            pairs(Kind::Annotation, "[{regex: '__meta_kubernetes_pod_annotation_(.+)', action: labelmap}]", &json);
+            pairs(What::Annotation, "[{regex: '__meta_kubernetes_pod_annotation_(.+)', action: labelmap}]", &json);
         assert_eq!((all.read.len(), all.unread.len()), (4, 0), "a labelmap reads what it matches");
         assert!(all.read.iter().any(|(_, value)| value.len() == 256 << 10));
     }
@@ -154,7 +176,7 @@ mod tests {
     fn names_that_no_rule_reads_are_shown_up_to_a_bound() {
         let many: Vec<String> = (0..5_000).map(|n| format!(r#""label-{n}":"{}""#, "v".repeat(60))).collect();
         let json = format!("{{{}}}", many.join(","));
-        for kind in [Kind::Label, Kind::Annotation] {
+        for kind in [What::Label, What::Annotation] {
             let pairs = pairs(kind, "[]", &json);
             let bytes: usize = pairs.unread.iter().map(|(name, value)| name.len() + value.len()).sum();
             assert!(bytes <= SHOWN && pairs.unread.len() > 20 && pairs.count() == 5_000, "{kind:?}: {bytes}");

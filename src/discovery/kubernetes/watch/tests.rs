@@ -1,7 +1,9 @@
 //! The watch against an API server whose every answer the test gives.
 
 mod apiserver;
+mod joins;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +11,10 @@ use prometheus::Registry;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::super::backoff::Backoff;
 use super::super::{self as kubernetes, Config};
 use super::*;
-use crate::discovery::Metrics;
-use crate::model::Update;
+use crate::discovery::{Known, Metrics};
+use crate::model::{NO_TARGETS, TargetGroup, Update};
 use apiserver::{Apiserver, Request, error, list, pod, soon};
 
 /// A watch of node `n1`'s pods, run as a job runs it, and what it tells.
@@ -35,7 +36,11 @@ impl Drop for Aborted {
 
 impl Scene {
     fn new(server: Apiserver, keys: &str) -> Self {
-        let yaml = format!("{{role: pod, api_server: '{}', {keys}}}", server.url());
+        Self::of_role(server, "pod", keys, &Arc::default())
+    }
+
+    fn of_role(server: Apiserver, role: &str, keys: &str, reads: &Arc<Reads>) -> Self {
+        let yaml = format!("{{role: {role}, api_server: '{}', {keys}}}", server.url());
         let config: Config = serde_yaml::from_str(&yaml).expect(&yaml);
         config.validate().expect(&yaml);
         let (job, registry): (Arc<str>, Registry) = ("pods".into(), Registry::new());
@@ -43,9 +48,9 @@ impl Scene {
         let (sender, updates) = mpsc::channel(64);
         let (unlisted, first_list) = mpsc::channel(1);
         let known = Known::new(&job, "kubernetes_sd_configs", 0, &metrics, sender);
-        let mut watch = kubernetes::watches(config, &"n1".into(), &job, &Arc::default(), &metrics).remove(0);
-        watch.backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
-        let watch = Aborted(tokio::spawn(watch.run(known, unlisted)));
+        let mut found = kubernetes::discoveries(config, &"n1".into(), &job, reads, &metrics).remove(0);
+        found.about.waits = (Duration::from_millis(1), Duration::from_millis(20));
+        let watch = Aborted(tokio::spawn(found.run(known, unlisted)));
         Self { server, registry, updates, first_list, _watch: watch }
     }
 
@@ -69,6 +74,16 @@ impl Scene {
 
     async fn takes_back(&mut self, name: &str) {
         assert_eq!(self.told().await, (name.to_string(), vec![]));
+    }
+
+    /// The next group, which is no targets but what is shown in their place.
+    async fn note(&mut self) -> String {
+        let Some(Update::Group { group: TargetGroup { source, targets, .. }, .. }) = soon(self.updates.recv()).await
+        else {
+            panic!("a group is told");
+        };
+        assert!(source.contains("]/watch/"), "{source}");
+        targets.first().and_then(|target| target.get(NO_TARGETS)).unwrap_or_default().to_string()
     }
 
     /// A series of a metric family, by what its labels must say.
@@ -132,8 +147,8 @@ async fn lists_from_the_cache_then_watches_from_there() {
 async fn a_namespace_has_a_watch_of_its_own() {
     let config: Config = serde_yaml::from_str("{role: pod, namespaces: {names: [x, y]}}").expect("a config");
     let metrics = Metrics::register(&Registry::new());
-    let watches = kubernetes::watches(config, &"n1".into(), &"pods".into(), &Arc::default(), &metrics);
-    let scopes: Vec<String> = watches.iter().map(|watch| format!("{:?}", watch.scope)).collect();
+    let found = kubernetes::discoveries(config, &"n1".into(), &"pods".into(), &Arc::default(), &metrics);
+    let scopes: Vec<String> = found.iter().map(|found| format!("{:?}", found.about.scope)).collect();
     assert_eq!(scopes, [r#"Named("x")"#, r#"Named("y")"#]);
 
     let mut scene = Scene::new(Apiserver::start(), "namespaces: {names: [ns]}, bearer_token: hunter2");
@@ -207,16 +222,21 @@ async fn forbidden_is_asked_again_until_somebody_grants_it() {
     let mut scene = Scene::new(Apiserver::start(), "");
     scene.request().await.answer(401, error(401, "Unauthorized", "Unauthorized"));
     scene.request().await.answer(403, error(403, "Forbidden", "pods is forbidden"));
+    let rule = r#"{apiGroups: [""], resources: [pods], verbs: [list, watch]}"#;
+    let note = scene.note().await;
+    assert!(note.contains("may not list pods") && note.ends_with(rule), "{note}");
     // It may list, and still not watch: no success yet.
     scene.request().await.answer(200, list("10", &[pod("a", "Running", "1")]));
     scene.tells("a", "Running").await;
     scene.request().await.answer(403, error(403, "Forbidden", "pods is forbidden"));
+    assert!(scene.note().await.contains("may not watch pods"));
     let request = scene.request().await;
     assert_eq!(request.query("watch"), None);
     assert_eq!((scene.errors("unauthorized"), scene.errors("forbidden"), scene.failing()), (1.0, 2.0, 1.0));
 
     request.answer(200, list("20", &[pod("a", "Running", "1")]));
     let watch = scene.request().await.stream();
+    assert_eq!(scene.note().await, "", "it is shown no longer");
     watch.event("MODIFIED", pod("a", "Succeeded", "21"));
     scene.tells("a", "Succeeded").await;
     assert_eq!(scene.failing(), 0.0);

@@ -61,6 +61,10 @@ impl Apiserver {
         &self.url
     }
 
+    pub(super) fn has_no_request(&mut self) -> bool {
+        self.requests.try_recv().is_err()
+    }
+
     pub(super) async fn request(&mut self) -> Request {
         soon(self.requests.recv()).await.expect("the server runs")
     }

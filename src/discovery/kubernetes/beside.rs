@@ -1,0 +1,163 @@
+//! Objects that are kept, so that the labels of others can be put beside theirs: as far as there is room.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde::de::MapAccess;
+
+use super::kind::{self, Kind};
+use super::role::{Node, Service};
+use super::slim::{Metadata, Object, Pod};
+
+/// What the kept objects of one kind may take, in bytes, about. A node's pods take some hundred KiB; the services of a large
+/// cluster, ten thousand, some ten MiB.
+pub(super) const ROOM: usize = 64 << 20;
+
+/// What each takes beside its own, about.
+const EACH: usize = 256;
+
+/// Objects of one kind, by what they are known by.
+#[derive(Debug)]
+pub(super) struct Store<O> {
+    kept: HashMap<String, (O, usize)>,
+    room: usize,
+}
+
+impl<O: Object> Store<O> {
+    pub(super) fn new(room: usize) -> Self {
+        Self { kept: HashMap::new(), room }
+    }
+
+    pub(super) fn get(&self, source: &str) -> Option<&O> {
+        self.kept.get(source).map(|(object, _)| object)
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &O> {
+        self.kept.values().map(|(object, _)| object)
+    }
+
+    /// Keeps `object` in place of the one before it; false: there is no room, and neither is kept.
+    pub(super) fn set(&mut self, source: String, object: O) -> bool {
+        self.remove(&source);
+        let weight = EACH + source.len() + object.metadata().weight() + object.weight();
+        let Some(left) = self.room.checked_sub(weight) else { return false };
+        self.room = left;
+        self.kept.insert(source, (object, weight));
+        true
+    }
+
+    /// Whether it was kept.
+    pub(super) fn remove(&mut self, source: &str) -> bool {
+        let removed = self.kept.remove(source);
+        self.room += removed.as_ref().map_or(0, |(_, weight)| *weight);
+        removed.is_some()
+    }
+
+    /// Takes away what is not among `sources`, and says what that was.
+    pub(super) fn retain(&mut self, sources: &BTreeSet<String>) -> Vec<String> {
+        let gone: Vec<String> = self.kept.keys().filter(|source| !sources.contains(*source)).cloned().collect();
+        for source in &gone {
+            self.remove(source);
+        }
+        gone
+    }
+}
+
+/// What is beside the objects of a role.
+#[derive(Debug)]
+pub(super) struct Beside {
+    pub(super) pods: Store<Pod>,
+    pub(super) services: Store<Service>,
+    pub(super) nodes: Store<Node>,
+    pub(super) namespaces: Store<Namespace>,
+}
+
+impl Default for Beside {
+    fn default() -> Self {
+        Self {
+            pods: Store::new(ROOM),
+            services: Store::new(ROOM),
+            nodes: Store::new(ROOM),
+            namespaces: Store::new(ROOM),
+        }
+    }
+}
+
+/// An object whose labels are put beside those of others.
+pub(super) trait Aside: Object {
+    fn store(beside: &mut Beside) -> &mut Store<Self>;
+}
+
+impl Aside for Pod {
+    fn store(beside: &mut Beside) -> &mut Store<Self> {
+        &mut beside.pods
+    }
+}
+
+impl Aside for Service {
+    fn store(beside: &mut Beside) -> &mut Store<Self> {
+        &mut beside.services
+    }
+}
+
+impl Aside for Node {
+    fn store(beside: &mut Beside) -> &mut Store<Self> {
+        &mut beside.nodes
+    }
+}
+
+impl Aside for Namespace {
+    fn store(beside: &mut Beside) -> &mut Store<Self> {
+        &mut beside.namespaces
+    }
+}
+
+/// Has nothing but labels and annotations.
+#[derive(Debug, Default)]
+pub(super) struct Namespace(Metadata);
+
+impl Object for Namespace {
+    const KIND: &'static Kind = &kind::NAMESPACE;
+
+    fn metadata(&self) -> &Metadata {
+        &self.0
+    }
+
+    fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.0
+    }
+
+    fn read<'de, A: MapAccess<'de>>(&mut self, _: &str, _: &mut A) -> Result<bool, A::Error> {
+        Ok(false)
+    }
+
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::kubernetes::slim;
+    use crate::relabel::Reads;
+
+    #[test]
+    fn what_is_kept_is_bounded_and_room_is_given_back() {
+        let named = |name: &str| -> Namespace {
+            let json = format!(r#"{{"metadata":{{"name":"{name}","labels":{{"team":"{}"}}}}}}"#, "x".repeat(60));
+            slim::parse(json.as_bytes(), &Reads::default()).expect("a namespace")
+        };
+        let mut store = Store::new(2_000);
+        let kept = (0..100).filter(|n| store.set(format!("namespace/{n}"), named(&n.to_string()))).count();
+        assert!((2..6).contains(&kept) && store.values().count() == kept, "{kept}");
+        for _ in 0..100 {
+            assert!(store.set("namespace/0".into(), named("0")), "in its own place");
+        }
+        let gone = store.retain(&["namespace/0".to_string()].into());
+        assert_eq!((gone.len(), store.values().count()), (kept - 1, 1));
+        assert!(store.set("namespace/77".into(), named("77")), "there is room again");
+        assert!(store.remove("namespace/77") && !store.remove("namespace/77"));
+        assert!(store.get("namespace/0").is_some());
+        assert_eq!(store.values().count(), 1);
+    }
+}

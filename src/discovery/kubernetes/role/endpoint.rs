@@ -1,0 +1,191 @@
+//! What the addresses of Endpoints and of EndpointSlices come to: labels of their service, and of the pod behind each.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::super::common::{Common, LABELS, bytes, host_port};
+use super::super::kind::{self, Kind};
+use super::super::pod::{ADDRESS, PORT_NAME, PORT_NUMBER, PORT_PROTOCOL, pod_labels};
+use super::super::slim::{Container, Metadata, Object, Pod, Port};
+use super::{With, service, workload};
+use crate::model::{Labels, LeftOut, TargetGroup, TargetLabels, pod};
+
+/// Targets of one object: the controllers of Kubernetes write a thousand addresses at most.
+const TARGETS: usize = 1000;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Reference {
+    pub(super) kind: String,
+    pub(super) namespace: String,
+    pub(super) name: String,
+}
+
+impl Reference {
+    /// What the pod is known by, if it is one, and of the namespace of those who may write the object that refers to it: else
+    /// whoever makes a service could have the logs of others read under its name.
+    fn pod(&self, namespace: &str) -> Option<String> {
+        let is_own = self.namespace.is_empty() || self.namespace == namespace;
+        (self.kind == "Pod" && is_own).then(|| kind::POD.source(namespace, &self.name))
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        self.kind.len() + self.namespace.len() + self.name.len()
+    }
+}
+
+/// One address with one of its ports.
+pub(super) struct Endpoint<'a> {
+    pub(super) address: &'a str,
+    pub(super) port: Option<u32>,
+    pub(super) node: &'a str,
+    pub(super) target: Option<&'a Reference>,
+    /// Those of its own.
+    pub(super) labels: Labels,
+}
+
+/// Whether an address of `node` is of use on `here`: pods of other nodes have no logs here.
+pub(super) fn is_here(node: Option<&str>, here: &str) -> bool {
+    here.is_empty() || node.is_none_or(|node| node.is_empty() || node == here)
+}
+
+/// Whether an object with addresses has labels of another.
+pub(super) fn refers<'a>(
+    (kind, source): (&Kind, &str),
+    namespace: &str,
+    service: &str,
+    mut addresses: impl Iterator<Item = (&'a str, Option<&'a Reference>)>,
+) -> bool {
+    if *kind == kind::SERVICE {
+        return kind::SERVICE.source(namespace, service) == source;
+    }
+    if *kind == kind::NAMESPACE {
+        return kind::NAMESPACE.source("", namespace) == source;
+    }
+    if *kind == kind::NODE {
+        return addresses.any(|(node, target)| kind::NODE.source("", node_of(node, target)) == source);
+    }
+    addresses.any(|(_, target)| target.and_then(|target| target.pod(namespace)).is_some_and(|pod| pod == source))
+}
+
+/// The node of an address, which may itself be the target.
+fn node_of<'a>(node: &'a str, target: Option<&'a Reference>) -> &'a str {
+    target.filter(|target| target.kind == "Node").map_or(node, |target| &target.name)
+}
+
+/// What is beside a pod's targets, made once for all of them.
+struct PodOf<'a> {
+    pod: &'a Pod,
+    common: Arc<Labels>,
+    /// The ports that have targets.
+    ports: Vec<u32>,
+}
+
+/// The targets of `of`, whose service has the name `service`.
+///
+/// The address of a pod is told as soon as the pod is known, and as long as it is.
+pub(super) fn group<'a>(
+    of: &impl Object,
+    service: Option<&str>,
+    labels: Labels,
+    endpoints: impl Iterator<Item = Endpoint<'a>>,
+    with: &With<'_>,
+) -> TargetGroup {
+    let meta = of.metadata();
+    let mut left_out = LeftOut::default();
+    let mut labels = labels;
+    labels.insert(pod::NAMESPACE.into(), meta.namespace.clone());
+    let service = service.and_then(|name| with.beside.services.get(&kind::SERVICE.source(&meta.namespace, name)));
+    labels.extend(service.map(|service| (service::NAME.to_string(), service.metadata().name.clone())));
+    let beside: Vec<&Metadata> =
+        [Some(meta), service.map(Object::metadata), with.namespace(&meta.namespace)].into_iter().flatten().collect();
+    let with_node = |labels: Labels, node: Option<&Metadata>, pod: Option<&Metadata>, left_out: &mut LeftOut| {
+        let mut labels = labels;
+        labels.extend(node.map(|node| ("__meta_kubernetes_node_name".to_string(), node.name.clone())));
+        let objects: Vec<&Metadata> = pod.into_iter().chain(beside.iter().copied()).chain(node).collect();
+        Common::of(labels, &objects, left_out)
+    };
+
+    let mut pods: HashMap<String, PodOf<'_>> = HashMap::new();
+    let mut plain: HashMap<String, Arc<Labels>> = HashMap::new();
+    let (mut targets, mut spent) = (Vec::new(), 0);
+    // Beyond what one object may take its pods go without their long annotations.
+    let mut choose = |common: Common, left_out: &mut LeftOut| {
+        spent += bytes(&common.full);
+        if spent <= LABELS {
+            return common.full;
+        }
+        left_out.labels = left_out.labels.max(common.without);
+        common.short
+    };
+    for endpoint in endpoints {
+        if targets.len() == TARGETS {
+            left_out.ports += 1;
+            continue;
+        }
+        let mut own = endpoint.labels;
+        own.insert(ADDRESS.into(), with_port(endpoint.address, endpoint.port));
+        let node = node_of(endpoint.node, endpoint.target);
+        let of_pod = endpoint.target.filter(|target| target.kind == "Pod");
+        let Some(target) = of_pod else {
+            let common = plain.entry(node.to_string()).or_insert_with(|| {
+                let common = with_node(labels.clone(), with.node(node), None, &mut left_out);
+                choose(common, &mut left_out)
+            });
+            targets.push(TargetLabels::new(Arc::clone(common), own));
+            continue;
+        };
+        let Some(source) = target.pod(&meta.namespace) else { continue };
+        let Some(pod) = with.beside.pods.get(&source) else { continue };
+        let of = pods.entry(source).or_insert_with(|| {
+            let mut labels = labels.clone();
+            labels.extend(pod_labels(pod));
+            workload::set(&mut labels, &pod.metadata, with.attach);
+            let common = with_node(labels, with.node(node), Some(&pod.metadata), &mut left_out);
+            PodOf { pod, common: choose(common, &mut left_out), ports: Vec::new() }
+        });
+        of.ports.extend(endpoint.port);
+        for (container, port) in ports(pod).filter(|(_, port)| Some(port.container_port) == endpoint.port) {
+            own.extend(container_labels(container, port));
+        }
+        targets.push(TargetLabels::new(Arc::clone(&of.common), own));
+    }
+    // Ports that the pods declare and the service does not name.
+    let mut pods: Vec<_> = pods.into_iter().collect();
+    pods.sort_by(|(one, _), (other, _)| one.cmp(other));
+    for (_, of) in &pods {
+        let ip = &of.pod.status.pod_ip;
+        let undeclared = |(_, port): &(&Container, &Port)| !of.ports.contains(&port.container_port);
+        for (container, port) in ports(of.pod).filter(|_| !ip.is_empty()).filter(undeclared) {
+            if targets.len() == TARGETS {
+                left_out.ports += 1;
+                continue;
+            }
+            let mut own = container_labels(container, port);
+            own.insert(ADDRESS.into(), with_port(ip, Some(port.container_port)));
+            targets.push(TargetLabels::new(Arc::clone(&of.common), own));
+        }
+    }
+    TargetGroup { source: of.source(), targets, left_out }
+}
+
+fn with_port(address: &str, port: Option<u32>) -> String {
+    port.map_or_else(|| address.to_string(), |port| host_port(address, &port.to_string()))
+}
+
+fn ports(pod: &Pod) -> impl Iterator<Item = (&Container, &Port)> {
+    pod.spec.containers.kept.iter().flat_map(|one| one.ports.kept.iter().map(move |port| (one, port)))
+}
+
+fn container_labels(container: &Container, port: &Port) -> Labels {
+    let labels = [
+        (pod::CONTAINER, container.name.clone()),
+        ("__meta_kubernetes_pod_container_image", container.image.clone()),
+        (PORT_NAME, port.name.clone()),
+        (PORT_NUMBER, port.container_port.to_string()),
+        (PORT_PROTOCOL, port.protocol.clone()),
+    ];
+    labels.map(|(name, value)| (name.to_string(), value)).into()
+}

@@ -1,0 +1,288 @@
+//! What is told of the objects of one config: at once where nothing is beside them, else whenever one of those changes too.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc};
+use tracing::{info, warn};
+
+use super::beside::{Aside, Beside, ROOM, Store};
+use super::config::Config;
+use super::failure::{Failure, Reason};
+use super::kind::Kind;
+use super::role::{Finds, Role, With};
+use super::slim::Object;
+use super::watch::About;
+use crate::discovery::{Known, Metrics};
+use crate::model::{LeftOut, TargetGroup};
+use crate::relabel::Reads;
+
+/// Of so many objects is remembered that something of them was left out; of more nothing is said.
+const REMEMBERED: usize = 1000;
+
+/// Whom a watch tells of its objects.
+pub(super) trait Sink: Send {
+    type Object: Object;
+
+    fn set(&mut self, object: Self::Object) -> impl Future<Output = ()> + Send;
+    fn gone(&mut self, source: String) -> impl Future<Output = ()> + Send;
+
+    /// These and no others are there now.
+    fn listed(&mut self, sources: &BTreeSet<String>) -> impl Future<Output = ()> + Send;
+
+    fn failed(&mut self, failure: &Failure) -> impl Future<Output = ()> + Send;
+    fn recovered(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// What the watches of one config and one scope have in common.
+pub(super) struct Teller<O> {
+    config: Arc<Config>,
+    scope: String,
+    node: Arc<str>,
+    reads: Arc<Reads>,
+    job: Arc<str>,
+    metrics: Metrics,
+    known: Known,
+    /// Kept if something is beside them.
+    objects: Store<O>,
+    beside: Beside,
+    /// What is beside: its first lists are waited for.
+    asides: Vec<&'static Kind>,
+    awaited: Vec<&'static Kind>,
+    is_listed: bool,
+    /// Let go when all that was there at the start has been told.
+    unlisted: Option<mpsc::Sender<Infallible>>,
+    /// Objects of which was said what was left out.
+    cut: BTreeSet<String>,
+    is_full: bool,
+}
+
+pub(super) type Shared<O> = Arc<Mutex<Teller<O>>>;
+
+impl<O: Finds> Teller<O> {
+    pub(super) fn new(role: Role, about: &About, known: Known, unlisted: mpsc::Sender<Infallible>) -> Self {
+        let About { config, scope, node, reads, job, metrics, .. } = about.clone();
+        let asides = role.beside(&config.attach_metadata);
+        Self {
+            config,
+            scope: scope.to_string(),
+            node,
+            reads,
+            job,
+            metrics,
+            known,
+            objects: Store::new(ROOM),
+            beside: Beside::default(),
+            awaited: asides.clone(),
+            asides,
+            is_listed: false,
+            unlisted: Some(unlisted),
+            cut: BTreeSet::new(),
+            is_full: false,
+        }
+    }
+
+    /// What is beside is waited for no longer, if there is something to tell; false: there is nothing yet.
+    pub(super) async fn wait_no_longer(&mut self) -> bool {
+        if self.is_listed {
+            self.awaited.clear();
+            self.tell_all().await;
+        }
+        self.is_listed
+    }
+
+    async fn settled(&mut self, kind: &'static Kind) {
+        let before = self.awaited.len();
+        self.awaited.retain(|awaited| *awaited != kind);
+        if self.awaited.len() < before {
+            self.tell_all().await;
+        }
+    }
+
+    /// The first time that everything is there.
+    async fn tell_all(&mut self) {
+        if self.awaited.is_empty() {
+            let groups: Vec<TargetGroup> = self.objects.values().map(|object| self.group(object)).collect();
+            for group in groups {
+                self.tell(group).await;
+            }
+            self.let_go();
+        }
+    }
+
+    fn let_go(&mut self) {
+        if self.is_listed && self.awaited.is_empty() && self.unlisted.take().is_some() {
+            self.say_what_was_listed();
+        }
+    }
+
+    fn group(&self, object: &O) -> TargetGroup {
+        object.group(&With { reads: &self.reads, attach: &self.config.attach_metadata, beside: &self.beside })
+    }
+
+    async fn set(&mut self, mut object: O) {
+        let source = object.source();
+        if !object.narrow(&self.node) {
+            return self.remove(&source).await;
+        }
+        if self.awaited.is_empty() {
+            let group = self.group(&object);
+            self.tell(group).await;
+        }
+        if !self.asides.is_empty() && !self.objects.set(source, object) {
+            self.note_full(O::KIND);
+        }
+    }
+
+    async fn remove(&mut self, source: &str) {
+        self.objects.remove(source);
+        self.known.remove(source).await;
+        self.cut.remove(source);
+    }
+
+    async fn listed(&mut self, sources: &BTreeSet<String>) {
+        self.objects.retain(sources);
+        self.known.retain(sources).await;
+        self.cut.retain(|source| sources.contains(source));
+        self.is_listed = true;
+        self.let_go();
+    }
+
+    /// Tells those anew that have labels of what changed.
+    async fn changed(&mut self, kind: &'static Kind, source: &str) {
+        if self.awaited.is_empty() {
+            let objects = self.objects.values().filter(|object| object.refers(kind, source));
+            let groups: Vec<TargetGroup> = objects.map(|object| self.group(object)).collect();
+            for group in groups {
+                self.tell(group).await;
+            }
+        }
+    }
+
+    async fn tell(&mut self, group: TargetGroup) {
+        self.note_left_out(&group.source, group.left_out);
+        self.known.set(group).await;
+    }
+
+    /// Counts and says once of an object that something of it is left out that may change what is read.
+    fn note_left_out(&mut self, source: &str, left_out: LeftOut) {
+        if !left_out.matters() {
+            self.cut.remove(source);
+            return;
+        }
+        if self.cut.len() < REMEMBERED && self.cut.insert(source.to_string()) {
+            self.metrics.pod_cut(&self.job);
+            let (job, role) = (&*self.job, O::KIND.role);
+            warn!(job, source, %left_out, "a {role} with more than is kept of one: that much is left out");
+        }
+    }
+
+    fn note_full(&mut self, kind: &Kind) {
+        self.metrics.pod_cut(&self.job);
+        if !std::mem::replace(&mut self.is_full, true) {
+            let (job, room) = (&*self.job, ROOM);
+            warn!(
+                job,
+                room,
+                "the {} take more memory than there is for them: some are left out; narrow them by namespaces or selectors",
+                kind.plural
+            );
+        }
+    }
+
+    /// What may not be asked for is shown where its targets would be.
+    async fn failed(&mut self, kind: &'static Kind, failure: &Failure) {
+        if failure.reason == Reason::Forbidden {
+            let text = format!("{}: {}", self.scope, failure.advice(kind));
+            self.known.note(&self.note_of(kind), Some(&text)).await;
+            self.settled(kind).await;
+        }
+    }
+
+    async fn recovered(&mut self, kind: &Kind) {
+        self.known.note(&self.note_of(kind), None).await;
+    }
+
+    fn note_of(&self, kind: &Kind) -> String {
+        format!("watch/{}/{}", kind.plural, self.scope)
+    }
+
+    fn say_what_was_listed(&self) {
+        let (job, node, count, plural) = (&*self.job, &*self.node, self.known.len(), O::KIND.plural);
+        let names = &self.config.namespaces;
+        let everything = names.names.is_empty() && !names.own_namespace && self.config.selectors.is_empty();
+        if count == 0 && everything && !node.is_empty() && plural == "pods" {
+            warn!(job, node, "no pods on this node: if its name is another, set HOSTNAME to the pod's spec.nodeName");
+        } else {
+            info!(job, node, count, "watching {plural}");
+        }
+    }
+}
+
+/// The objects that the role finds.
+pub(super) struct Main<O>(pub(super) Shared<O>);
+
+impl<O: Finds> Sink for Main<O> {
+    type Object = O;
+
+    async fn set(&mut self, object: O) {
+        self.0.lock().await.set(object).await;
+    }
+
+    async fn gone(&mut self, source: String) {
+        self.0.lock().await.remove(&source).await;
+    }
+
+    async fn listed(&mut self, sources: &BTreeSet<String>) {
+        self.0.lock().await.listed(sources).await;
+    }
+
+    async fn failed(&mut self, failure: &Failure) {
+        self.0.lock().await.failed(O::KIND, failure).await;
+    }
+
+    async fn recovered(&mut self) {
+        self.0.lock().await.recovered(O::KIND).await;
+    }
+}
+
+/// Objects that are put beside those of the role.
+pub(super) struct Other<O, A>(pub(super) Shared<O>, pub(super) PhantomData<fn() -> A>);
+
+impl<O: Finds, A: Aside> Sink for Other<O, A> {
+    type Object = A;
+
+    async fn set(&mut self, object: A) {
+        let (mut teller, source) = (self.0.lock().await, object.source());
+        if !A::store(&mut teller.beside).set(source.clone(), object) {
+            teller.note_full(A::KIND);
+        }
+        teller.changed(A::KIND, &source).await;
+    }
+
+    async fn gone(&mut self, source: String) {
+        let mut teller = self.0.lock().await;
+        if A::store(&mut teller.beside).remove(&source) {
+            teller.changed(A::KIND, &source).await;
+        }
+    }
+
+    async fn listed(&mut self, sources: &BTreeSet<String>) {
+        let mut teller = self.0.lock().await;
+        for source in A::store(&mut teller.beside).retain(sources) {
+            teller.changed(A::KIND, &source).await;
+        }
+        teller.settled(A::KIND).await;
+    }
+
+    async fn failed(&mut self, failure: &Failure) {
+        self.0.lock().await.failed(A::KIND, failure).await;
+    }
+
+    async fn recovered(&mut self) {
+        self.0.lock().await.recovered(A::KIND).await;
+    }
+}

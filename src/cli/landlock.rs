@@ -4,6 +4,7 @@
 //! Logs that cannot be read are worse than a wall that is too low: where nobody can know at the start where logs will be, reading is
 //! not restricted, and that is said.
 
+mod mounts;
 mod places;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,8 @@ use ::landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
 };
+
+use mounts::Mounts;
 
 use crate::config::Needs;
 use crate::tail;
@@ -66,10 +69,7 @@ pub(super) fn install(needs: &Needs, may_write: bool) -> String {
         }
     };
     for reason in &why_all {
-        tracing::warn!(
-            reason,
-            "landlock does not restrict what is read: name the folders that logs may be in in target_config.read_roots"
-        );
+        tracing::warn!(reason, "landlock does not restrict what is read");
     }
     if let Some(folder) = walls.write.as_ref().filter(|folder| needs.logs.iter().any(|logs| logs.starts_with(folder))) {
         tracing::warn!(
@@ -100,6 +100,15 @@ pub(super) fn install(needs: &Needs, may_write: bool) -> String {
 /// Positions need a folder that is there: what comes later may not be written to.
 fn make_folder(positions: &Path) {
     let folder = places::parent(positions);
+    if let Some((at, why)) = places::waits_for_mount(&folder, &Mounts::now()) {
+        tracing::warn!(
+            folder = %folder.display(),
+            "positions may not be written once something is mounted on {}: {why}; start the agent when that is mounted \
+             (RequiresMountsFor={} in its systemd unit), or it reads again what it has sent when it is started again",
+            at.display(),
+            folder.display()
+        );
+    }
     if !folder.exists()
         && let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(&folder)
     {
@@ -110,19 +119,25 @@ fn make_folder(positions: &Path) {
 impl Walls {
     /// The walls for these needs, and why reading is not restricted, if it is not.
     fn of(needs: &Needs, may_write: bool) -> (Self, Vec<String>) {
-        let mut why_all = needs.anywhere.clone();
+        let mounts = Mounts::now();
+        let name_them = "name the folders that logs may be in in target_config.read_roots";
+        let mut why_all: Vec<String> = needs.anywhere.iter().map(|why| format!("{why}: {name_them}")).collect();
+        why_all.extend(needs.unknown_files.iter().cloned());
         let mut read: BTreeSet<PathBuf> = places::system();
-        read.extend(needs.runtimes.iter().filter(|folder| folder.is_dir()).cloned());
-        for (path, found) in (needs.logs.iter().map(|folder| (folder, places::of_folder(folder))))
-            .chain(needs.files.iter().map(|file| (file, places::of_file(file))))
+        let mut more = BTreeSet::new();
+        for found in (needs.logs.iter().map(|folder| places::of_folder(folder, &mounts)))
+            .chain(needs.runtimes.iter().map(|folder| places::of_runtime(folder, &mounts)))
+            .chain(needs.named_logs.iter().map(|file| places::of_log(file, &mounts)))
+            .chain(needs.files.iter().map(|file| places::of_file(file)))
         {
-            if found.contains(Path::new("/")) {
-                why_all.push(format!("{}: no folder on the way there exists yet", path.display()));
-            }
-            read.extend(found);
+            read.extend(found.places);
+            more.extend(found.why_all);
         }
+        why_all.extend(more);
         let folder = places::parent(&needs.positions);
         read.insert(folder.clone());
+        // One that is a link is read there once, and replaced by a file.
+        read.extend(fs::canonicalize(&needs.positions));
         let walls = Self {
             read: why_all.is_empty().then_some(read),
             write: (may_write && folder.is_dir()).then_some(folder),

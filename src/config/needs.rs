@@ -21,10 +21,14 @@ pub struct Needs {
     pub logs: BTreeSet<PathBuf>,
     /// Folders of container runtimes that links in those lead to, where there are any.
     pub runtimes: BTreeSet<PathBuf>,
-    /// Files that are read whenever they change, and logs that are named without wildcards.
+    /// Files that are read whenever they change.
     pub files: BTreeSet<PathBuf>,
+    /// Logs that are named without wildcards.
+    pub named_logs: BTreeSet<PathBuf>,
     /// Why logs may be anywhere.
     pub anywhere: Vec<String>,
+    /// Why other files may be.
+    pub unknown_files: Vec<String>,
     /// Where positions are kept.
     pub positions: PathBuf,
     /// TCP ports that are connected to.

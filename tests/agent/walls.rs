@@ -98,6 +98,58 @@ fn logs_that_come_later_are_read_or_said_to_be_refused() {
     wait_until("it is read", SOON, || came("in two/b/logs/0.log"));
 }
 
+/// A disk that is mounted after the start, one that is unmounted and mounted again, and one right beneath a folder that is too much to
+/// be opened: the start says that reading is not restricted then.
+#[test]
+fn logs_on_a_disk_that_is_mounted_later_are_read() {
+    let private = |rights: &'static [&'static str]| {
+        let works = Command::new("unshare").args(rights).args(["mount", "-t", "tmpfs", "none", "/var/lib"]).output();
+        works.is_ok_and(|output| output.status.success()).then_some(rights)
+    };
+    let Some(rights) = private(&["-m", "--"]).or_else(|| private(&["-rm", "--"])) else {
+        eprintln!("skipped: neither root nor a user namespace may mount here");
+        return;
+    };
+    for (disk, everything) in [("mnt/disk", false), ("/var/lib/disk", true)] {
+        let (loki, mut rig) = (Loki::answering(204), Rig::new());
+        rig.write("logs/a.log", "one\n");
+        let (disk, again) = (rig.path(disk), rig.path("again/disk"));
+        fs::create_dir_all(rig.path("mnt/disk")).expect("made");
+        fs::create_dir_all(&again).expect("made");
+        let config = rig.config(&loki.url, "");
+        let text = fs::read_to_string(&config).expect("there");
+        let path = format!(
+            "{},{}/app/*.log,{}/app/log/*.log",
+            rig.path("logs/*.log").display(),
+            disk.display(),
+            again.display()
+        );
+        let text = text.replace(&rig.path("logs/*.log").display().to_string(), &format!("'{{{path}}}'"));
+        fs::write(&config, text.replace("/positions.yaml", "/state/positions.yaml")).expect("written");
+        // In a mount namespace of its own, in which one of the disks is there.
+        let before = "mount -t tmpfs none /var/lib && mkdir -p /var/lib/disk && mount -t tmpfs none \"$1\" && \
+                      mkdir -p \"$1/app/log\" && echo old > \"$1/app/log/0.log\" && exec \"$2\" \"$3\"";
+        let mut command = Command::new("unshare");
+        command.args(rights).args(["sh", "-c", before, "sh"]).arg(&again).arg(env!("CARGO_BIN_EXE_fantail"));
+        rig.start_as(command.arg(format!("-config.file={}", config.display())));
+        let came = |text: &str| loki.stored().iter().any(|stored| stored.ends_with(text));
+        wait_until("what is there is read", SOON, || came(" one") && came(" old"));
+        assert_eq!(rig.said().contains("landlock does not restrict what is read"), everything);
+        assert_eq!(rig.said().contains("RequiresMountsFor=/var/lib/disk"), everything);
+
+        let mut enter = Command::new("nsenter");
+        enter.args(["-t", &rig.id().to_string(), "-m"]).args(rights.contains(&"-rm").then_some("-U"));
+        let after = "umount -l \"$2\" && for disk do mount -t tmpfs none \"$disk\" && mkdir -p \"$disk/app/log\" && \
+                     echo new > \"$disk/app/log/1.log\" && echo new > \"$disk/app/1.log\"; done";
+        let output = enter.args(["sh", "-c", after, "sh"]).args([&disk, &again]).output().expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+        for file in [disk.join("app/1.log"), again.join("app/log/1.log")] {
+            let line = format!("{{filename=\"{}\", job=\"logs\"}} new", file.display());
+            wait_until("what is mounted is read", SOON, || loki.stored().contains(&line));
+        }
+    }
+}
+
 #[test]
 fn a_port_that_is_not_named_is_said_to_be_refused() {
     let (first, second) =

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+
+use super::mounts::Mounts;
 
 /// Folders that are not opened as a whole so that one beneath them may come again: what is in them is not logs, and they are made by
 /// the system. (Whatever has its logs right beneath them, and removes that folder, needs a restart of the agent.)
@@ -48,22 +50,25 @@ pub(super) fn system() -> BTreeSet<PathBuf> {
     for name in NAMES.map(Path::new) {
         places.extend(of_names(name));
     }
+    places.extend(RESOLVERS.iter().map(PathBuf::from).filter(|folder| folder.is_dir()));
     if let Some(folders) = std::env::var_os("SSL_CERT_DIR") {
         places.extend(std::env::split_paths(&folders).filter(|folder| folder.is_dir()));
     }
     if let Some(file) = std::env::var_os("SSL_CERT_FILE") {
-        places.extend(of_file(Path::new(&file)));
+        places.extend(around_file(Path::new(&file)));
     }
     places
 }
 
-/// A container's is mounted, and stays the same file. A machine's is replaced by renaming, now and then: without the folder that it
-/// is in no name would be found any more.
+/// Where links from `/etc/resolv.conf` lead once that service is started.
+const RESOLVERS: [&str; 3] = ["/run/systemd/resolve", "/run/NetworkManager", "/run/resolvconf"];
+
+/// A container's is mounted, and stays the same file. A machine's is replaced by renaming now and then, or becomes a link, or is not
+/// there yet: without the folders that it is in, and will be, no name would be found any more.
 fn of_names(file: &Path) -> BTreeSet<PathBuf> {
     match fs::canonicalize(file) {
-        Err(_) => BTreeSet::new(),
         Ok(real) if is_mounted(&real) => [real].into(),
-        Ok(real) => [parent(&real)].into(),
+        _ => hops(file).iter().map(|hop| there(&led_to(&parent(hop)))).filter(|at| at != Path::new("/")).collect(),
     }
 }
 
@@ -72,17 +77,80 @@ fn is_mounted(path: &Path) -> bool {
         .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
-/// What has to be readable so that whatever is beneath `folder` is, also when it is made anew, or where links on the way lead.
-pub(super) fn of_folder(folder: &Path) -> BTreeSet<PathBuf> {
-    around(folder, lasting)
+/// What has to be readable for something to be, and why that cannot be known.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) places: BTreeSet<PathBuf>,
+    pub(super) why_all: BTreeSet<String>,
+}
+
+/// What has to be readable so that whatever is beneath `folder` is, also when it is made anew or mounted, or where links on the way
+/// lead.
+pub(super) fn of_folder(folder: &Path, mounts: &Mounts) -> Found {
+    let mut found = Found::default();
+    for (link, real) in links(folder) {
+        // The folder that it is in, and the one beside where it leads to now: most links that change lead to somewhere beneath those.
+        found.places.extend([parent(&link), parent(&real)].into_iter().filter(|at| at.is_dir()));
+    }
+    found.places = real(&found.places).into_iter().filter(|at| !is_too_much(at)).collect();
+    for way in BTreeSet::from([absolute(folder), led_to(folder)]) {
+        let there = there(&way);
+        found.places.extend(real(&[lasting(&there)].into()));
+        found.mounted(&there, mounts);
+    }
+    found.or_say(folder)
+}
+
+/// A container runtime's folder, which is there, or comes, if that runtime is: no other folder of it is opened for the case.
+pub(super) fn of_runtime(folder: &Path, mounts: &Mounts) -> Found {
+    let mut found = Found::default();
+    let real = led_to(folder);
+    let there = there(&real);
+    if !is_too_much(&there) {
+        if there != real {
+            found.mounted(&there, mounts);
+        }
+        found.places.insert(there);
+    }
+    found
+}
+
+/// Logs that are named without wildcards: links often lead to one of today, in a folder of today.
+pub(super) fn of_log(file: &Path, mounts: &Mounts) -> Found {
+    if parent(file) == Path::new("/") {
+        return of_file(file);
+    }
+    let mut found = of_folder(&parent(file), mounts);
+    // Whoever writes the log makes these links: they open no system folder, and not everything.
+    for hop in hops(file).iter().skip(1) {
+        let folders = of_folder(&parent(hop), mounts).places;
+        found
+            .places
+            .extend(folders.into_iter().filter(|at| !is_too_much(at) && !NO_FILES.iter().any(|no| at.starts_with(no))));
+    }
+    found.places.extend(fs::canonicalize(file));
+    found
+}
+
+/// What looks like files there is the kernel's.
+const NO_FILES: [&str; 3] = ["/dev", "/proc", "/sys"];
+
+/// Why something will be, or may be, mounted where `folder` is to be, if anything tells of that.
+pub(super) fn waits_for_mount(folder: &Path, mounts: &Mounts) -> Option<(PathBuf, &'static str)> {
+    let folder = led_to(folder);
+    let there = there(&folder);
+    let empty = (there != folder).then(|| Some((there.clone(), mounts.may_come(&there)?))).flatten();
+    let listed = || there.ancestors().find_map(|at| Some((at.to_path_buf(), mounts.will_come(at)?)));
+    empty.or_else(listed)
 }
 
 /// The folder that `file` is in, since it may be replaced, and where links on the way lead: Kubernetes' files are links to links.
-pub(super) fn of_file(file: &Path) -> BTreeSet<PathBuf> {
-    let mut places = around(&parent(file), |folder| there(&folder).0);
-    if let Ok(real) = fs::canonicalize(file) {
-        places.insert(parent(&real));
-    }
+fn around_file(file: &Path) -> BTreeSet<PathBuf> {
+    let folder = parent(file);
+    let links = links(&folder).into_iter().map(|(link, _)| parent(&link));
+    let mut places: BTreeSet<PathBuf> = real(&links.collect()).into_iter().filter(|at| !is_too_much(at)).collect();
+    places.insert(there(&led_to(&folder)));
+    places.insert(there(&parent(&led_to(file))));
     match places.contains(Path::new("/")) && file.exists() {
         // Right beneath the root it is only that file.
         true => [file.to_path_buf()].into(),
@@ -90,48 +158,112 @@ pub(super) fn of_file(file: &Path) -> BTreeSet<PathBuf> {
     }
 }
 
+/// The same, and that it is everything if it is.
+pub(super) fn of_file(file: &Path) -> Found {
+    Found { places: around_file(file), ..Found::default() }.or_say(file)
+}
+
+impl Found {
+    fn or_say(mut self, path: &Path) -> Self {
+        if self.places.contains(Path::new("/")) {
+            self.why_all.insert(format!("{}: no folder on the way there exists yet", path.display()));
+        }
+        self
+    }
+
+    /// What is mounted on a folder on the way to `there` is beneath the folder above it, and only there do rules hold for it.
+    fn mounted(&mut self, there: &Path, mounts: &Mounts) {
+        let there = fs::canonicalize(there).unwrap_or_else(|_| there.into());
+        for at in there.ancestors() {
+            let Some(above) = at.parent() else { break };
+            let why = mounts.may_come(at);
+            match is_too_much(above) {
+                false if why.is_some() || mounts.is_mounted(at) => drop(self.places.insert(above.into())),
+                true => self.why_all.extend(why.map(|why| {
+                    format!(
+                        "logs may come to {}: {why}; start the agent when that is mounted (RequiresMountsFor={} in its systemd unit)",
+                        at.display(),
+                        at.display()
+                    )
+                })),
+                false => {}
+            }
+        }
+    }
+}
+
 /// The folder that a file is in.
 pub(super) fn parent(file: &Path) -> PathBuf {
-    let file = std::path::absolute(file).unwrap_or_else(|_| file.into());
-    file.parent().unwrap_or(Path::new("/")).into()
+    absolute(file).parent().unwrap_or(Path::new("/")).into()
 }
 
-fn around(folder: &Path, place: impl Fn(PathBuf) -> PathBuf) -> BTreeSet<PathBuf> {
-    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.into());
-    let mut places = BTreeSet::from([place(folder.clone())]);
-    let mut at = PathBuf::new();
-    for name in folder.iter() {
-        at.push(name);
-        if !at.is_symlink() {
-            continue;
+/// Without `..`, which is not the folder above where a link is on the way.
+fn absolute(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    match path.components().any(|name| name == Component::ParentDir) {
+        true => led_to(&path),
+        false => path,
+    }
+}
+
+/// The links on the way to `path`, each with the place that it leads to.
+fn links(path: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let path = absolute(path);
+    let links = path.ancestors().filter(|at| at.is_symlink());
+    links.map(|link| (link.to_path_buf(), led_to(link))).collect()
+}
+
+/// The file, and where it leads to if it is a link, and so on.
+fn hops(file: &Path) -> Vec<PathBuf> {
+    let mut hops = vec![absolute(file)];
+    while let Some(last) = hops.last()
+        && hops.len() < LINKS
+        && let Ok(target) = fs::read_link(last)
+    {
+        hops.push(absolute(&parent(last).join(target)));
+    }
+    hops
+}
+
+/// As many links as the kernel follows.
+const LINKS: usize = 40;
+
+/// Where a path leads to, also if that is not there (yet).
+pub(super) fn led_to(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let backwards = |path: &Path| path.iter().rev().map(PathBuf::from).collect::<Vec<_>>();
+    let (mut rest, mut at, mut links) = (backwards(&path), PathBuf::from("/"), 0);
+    while let Some(name) = rest.pop() {
+        match name.components().next() {
+            Some(Component::ParentDir) => drop(at.pop()),
+            Some(Component::RootDir) => at = PathBuf::from("/"),
+            Some(Component::Normal(name)) => at.push(name),
+            _ => {}
         }
-        // Where it leads to now, and the folder that it is in: most links that change lead to somewhere beneath that.
-        if let Ok(real) = fs::canonicalize(&at) {
-            places.insert(place(real));
+        if links < LINKS
+            && let Ok(target) = fs::read_link(&at)
+        {
+            links += 1;
+            at.pop();
+            rest.extend(backwards(&target));
         }
-        places.extend(fs::canonicalize(parent(&at)).ok().filter(|folder| !is_too_much(folder)));
     }
-    if let Ok(real) = fs::canonicalize(&folder) {
-        places.insert(place(real));
-    }
-    places
+    at
 }
 
-/// The folder above, so that this one may come again; what is there of the way, if this one is not.
-fn lasting(folder: PathBuf) -> PathBuf {
-    match there(&folder) {
-        (there, true) => match there.parent() {
-            Some(above) if !is_too_much(above) && there != Path::new("/var/log") => above.into(),
-            _ => there,
-        },
-        (there, false) => there,
-    }
+fn real(places: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+    places.iter().map(|place| fs::canonicalize(place).unwrap_or_else(|_| place.clone())).collect()
 }
 
-/// The last folder on the way that is there, and whether that is the whole way.
-fn there(folder: &Path) -> (PathBuf, bool) {
-    let there = folder.ancestors().find(|at| at.is_dir()).unwrap_or(Path::new("/"));
-    (there.into(), there == folder)
+/// The folder above, so that this one may come again, or be mounted.
+fn lasting(there: &Path) -> PathBuf {
+    let above = there.parent().filter(|above| !is_too_much(above) && there != Path::new("/var/log"));
+    above.unwrap_or(there).into()
+}
+
+/// The last folder on the way that is there.
+fn there(folder: &Path) -> PathBuf {
+    folder.ancestors().find(|at| at.is_dir()).unwrap_or(Path::new("/")).into()
 }
 
 fn is_too_much(folder: &Path) -> bool {
@@ -144,18 +276,47 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_folder_above_is_what_lasts() {
+    fn base() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().expect("a folder");
         let base = fs::canonicalize(dir.path()).expect("there");
+        (dir, base)
+    }
+
+    #[test]
+    fn the_folder_above_is_what_lasts() {
+        let (_dir, base) = base();
         let at = |name: &str| base.join(name);
         fs::create_dir_all(at("app/releases/1/log")).expect("made");
         symlink("releases/1", at("app/current")).expect("linked");
-        let of = |name: &str| of_folder(&at(name)).into_iter().collect::<Vec<_>>();
+        let of = |name: &str| of_folder(&at(name), &Mounts::default()).places.into_iter().collect::<Vec<_>>();
         assert_eq!(of("app/releases"), [at("app")]);
-        assert_eq!(of("app/none/yet"), [at("app")], "it may come in what is there");
+        assert_eq!(of("app/none/yet"), [base.clone()], "what is there may be mounted, or made anew");
         // By the link, where that leads now, and where it may lead next.
-        assert_eq!(of("app/current/log"), [at("app"), at("app/current"), at("app/releases"), at("app/releases/1")]);
+        assert_eq!(of("app/current/log"), [at("app"), at("app/releases"), at("app/releases/1")]);
+        // Where a link leads that leads nowhere yet.
+        symlink(at("app/disk/none"), at("app/releases/dangling")).expect("linked");
+        fs::create_dir(at("app/disk")).expect("made");
+        assert_eq!(of("app/releases/dangling/log"), [at("app"), at("app/disk"), at("app/releases")]);
+        symlink("loop", at("loop")).expect("linked");
+        assert_eq!(of("loop/log"), [base.parent().expect("a folder").to_path_buf(), base.clone()][..]);
+    }
+
+    #[test]
+    fn what_is_mounted_is_known_by_the_folder_above() {
+        let (_dir, base) = base();
+        let at = |name: &str| base.join(name);
+        fs::create_dir_all(at("mnt/disk/app/log")).expect("made");
+        let line = format!("36 35 98:0 / {} rw - ext4 /dev/x rw", at("mnt/disk").display());
+        let of = |name: &str, mounts: &Mounts| of_folder(&at(name), mounts).places.into_iter().collect::<Vec<_>>();
+        let unmounted = format!("/dev/x {} ext4 defaults", at("mnt/disk").display());
+        for mounts in [Mounts::of(&line, ""), Mounts::of("", &unmounted)] {
+            assert_eq!(of("mnt/disk/app/log", &mounts), [at("mnt"), at("mnt/disk/app")]);
+        }
+        assert_eq!(of("mnt/disk/app/log", &Mounts::default()), [at("mnt/disk/app")]);
+        // Where the folder above is too much, it is said.
+        let listed = Mounts::of("", "/dev/x /var/log ext4 defaults");
+        let why: Vec<String> = of_folder("/var/log/x".as_ref(), &listed).why_all.into_iter().collect();
+        assert!(why.len() == 1 && why[0].contains("RequiresMountsFor=/var/log "), "{why:?}");
     }
 
     #[test]
@@ -163,16 +324,95 @@ mod tests {
         for (folder, place) in
             [("/var/log", "/var/log"), ("/etc/ssl", "/etc/ssl"), ("/proc/self", "/proc/self"), ("/", "/")]
         {
-            assert_eq!(lasting(folder.into()), Path::new(place), "{folder}");
+            assert_eq!(lasting(folder.as_ref()), Path::new(place), "{folder}");
         }
-        assert_eq!(lasting("/var/log/none".into()), Path::new("/var/log"));
-        assert_eq!(lasting("/none/at/all".into()), Path::new("/"), "which is said");
+        assert_eq!(lasting(&there("/var/log/none".as_ref())), Path::new("/var/log"));
+        let nowhere = of_folder("/none/at/all".as_ref(), &Mounts::default());
+        assert!(nowhere.places.contains(Path::new("/")) && nowhere.why_all.len() == 1, "{nowhere:?}");
+        let runtime = of_runtime("/none/docker/containers".as_ref(), &Mounts::default());
+        assert!(runtime.places.is_empty() && runtime.why_all.is_empty(), "{runtime:?}");
+    }
+
+    #[test]
+    fn a_runtime_may_come_after_the_start() {
+        let (_dir, base) = base();
+        fs::create_dir_all(base.join("docker/volumes")).expect("made");
+        let of = |name: &str| of_runtime(&base.join(name), &Mounts::default()).places;
+        assert_eq!(of("docker/containers"), [base.join("docker")].into());
+        fs::create_dir(base.join("docker/containers")).expect("made");
+        assert_eq!(of("docker/containers"), [base.join("docker/containers")].into(), "nothing else of it");
+    }
+
+    #[test]
+    fn a_log_that_is_a_link_to_one_of_today() {
+        let (_dir, base) = base();
+        let at = |name: &str| base.join(name);
+        for folder in ["log/app", "data/logs/1127"] {
+            fs::create_dir_all(at(folder)).expect("made");
+        }
+        fs::write(at("data/logs/1127/x.log"), "x").expect("written");
+        symlink("today.log", at("log/app/current.log")).expect("linked");
+        symlink("../../data/logs/1127/x.log", at("log/app/today.log")).expect("linked");
+        let of = |name: &str| of_log(&at(name), &Mounts::default());
+        let found = of("log/app/current.log").places;
+        assert_eq!(found, [at("log"), at("data/logs"), at("data/logs/1127/x.log")].into(), "1128 is beneath data/logs");
+        // Nor may whoever writes the log open everything by it.
+        for (name, target) in [("a", "/none/at/all"), ("b", "/etc/none/x"), ("c", "/dev/sda"), ("d", "/proc/1/environ")]
+        {
+            symlink(target, at(&format!("log/app/{name}"))).expect("linked");
+            let found = of(&format!("log/app/{name}"));
+            let file = fs::canonicalize(at(&format!("log/app/{name}"))).ok();
+            let expected: BTreeSet<PathBuf> = file.into_iter().chain([at("log")]).collect();
+            assert_eq!((found.places, found.why_all.len()), (expected, 0), "{target}");
+        }
+    }
+
+    #[test]
+    fn names_are_found_whatever_becomes_of_resolv_conf() {
+        let (_dir, base) = base();
+        let at = |name: &str| base.join(name);
+        for folder in ["etc", "run/resolve"] {
+            fs::create_dir_all(at(folder)).expect("made");
+        }
+        let of = || of_names(&at("etc/resolv.conf"));
+        assert_eq!(of(), [at("etc")].into(), "it comes");
+        symlink("../run/resolve/stub/resolv.conf", at("etc/resolv.conf")).expect("linked");
+        assert_eq!(of(), [at("etc"), at("run/resolve")].into(), "what it leads to comes, or it is replaced");
+        fs::create_dir(at("run/resolve/stub")).expect("made");
+        fs::write(at("run/resolve/stub/resolv.conf"), "x").expect("written");
+        assert_eq!(of(), [at("etc"), at("run/resolve/stub")].into());
+    }
+
+    #[test]
+    fn a_link_on_the_way_to_a_file_opens_only_what_is_beneath() {
+        let (_dir, base) = base();
+        let at = |name: &str| base.join(name);
+        fs::create_dir_all(at("run/secrets/account")).expect("made");
+        fs::create_dir(at("var")).expect("made");
+        fs::write(at("run/secrets/account/token"), "x").expect("written");
+        symlink(at("run"), at("var/run")).expect("linked");
+        let places = around_file(&at("var/run/secrets/account/token"));
+        assert_eq!(places, [at("run/secrets/account"), at("var")].into(), "not all of run");
+    }
+
+    #[test]
+    fn positions_that_wait_for_a_disk() {
+        let (_dir, base) = base();
+        let at = |name: &str| base.join(name);
+        for folder in ["disk", "lib/fantail", "listed/fantail"] {
+            fs::create_dir_all(at(folder)).expect("made");
+        }
+        let mounts = Mounts::of("", &format!("/dev/x {} ext4 defaults", at("listed").display()));
+        let of = |name: &str| waits_for_mount(&at(name), &mounts).map(|(at, _)| at);
+        assert_eq!(of("disk/fantail"), Some(at("disk")));
+        assert_eq!(of("listed/fantail"), Some(at("listed")));
+        assert_eq!(of("lib/fantail"), None, "that is how it is at the first start");
+        assert_eq!(of("lib/other"), None);
     }
 
     #[test]
     fn of_a_file_it_is_the_folder() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let base = fs::canonicalize(dir.path()).expect("there");
+        let (_dir, base) = base();
         let at = |name: &str| base.join(name);
         fs::create_dir_all(at("secret/..1")).expect("made");
         fs::create_dir(at("pki")).expect("made");
@@ -181,7 +421,7 @@ mod tests {
         symlink("..1", at("secret/..data")).expect("linked");
         symlink("..data/token", at("secret/token")).expect("linked");
         symlink("../pki/ca.pem", at("secret/ca.pem")).expect("linked");
-        let of = |name: &str| of_file(&at(name)).into_iter().collect::<Vec<_>>();
+        let of = |name: &str| around_file(&at(name)).into_iter().collect::<Vec<_>>();
         assert_eq!(of("secret/token"), [at("secret"), at("secret/..1")]);
         assert_eq!(of("secret/ca.pem"), [at("pki"), at("secret")]);
         assert_eq!(of("secret/none"), [at("secret")]);

@@ -182,14 +182,14 @@ fn what_comes_later_is_read_and_written() {
     let dir = tempfile::tempdir().expect("a folder");
     let base = fs::canonicalize(dir.path()).expect("there");
     let at = |name: &str| base.join(name);
-    for folder in ["app/logs", "secret", "state"] {
+    for folder in ["x/app/logs", "secret", "state"] {
         fs::create_dir_all(at(folder)).expect("made");
     }
-    fs::write(at("app/logs/0.log"), "old").expect("written");
+    fs::write(at("x/app/logs/0.log"), "old").expect("written");
     fs::write(at("secret/token"), "old").expect("written");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let needs = Needs {
-        logs: [at("app/logs"), at("app/later/still")].into(),
+        logs: [at("x/app/logs"), at("x/app/later/still")].into(),
         files: [at("secret/token")].into(),
         positions: at("state/p.yaml"),
         ports: [listener.local_addr().expect("an address").port()].into(),
@@ -205,8 +205,8 @@ fn what_comes_later_is_read_and_written() {
     std::thread::spawn(move || {
         wait.recv().expect("told");
         let at = |name: &str| maker.join(name);
-        fs::rename(at("app/logs"), at("app/old")).expect("renamed");
-        for name in ["app/logs/0.log", "app/later/still/1.log", "secret/new", "other/x"] {
+        fs::rename(at("x/app/logs"), at("x/app/old")).expect("renamed");
+        for name in ["x/app/logs/0.log", "x/app/later/still/1.log", "secret/new", "other/x"] {
             fs::create_dir_all(at(name).parent().expect("a folder")).expect("made");
             fs::write(at(name), "new").expect("written");
         }
@@ -219,8 +219,8 @@ fn what_comes_later_is_read_and_written() {
             go.send(()).expect("heard");
             made.recv().expect("made");
             let at = |name: &str| base.join(name);
-            let read =
-                ["app/logs/0.log", "app/later/still/1.log", "secret/token"].map(|name| fs::read_to_string(at(name)));
+            let read = ["x/app/logs/0.log", "x/app/later/still/1.log", "secret/token"]
+                .map(|name| fs::read_to_string(at(name)));
             fs::write(at("state/p.yaml.tmp"), "x").expect("written");
             fs::rename(at("state/p.yaml.tmp"), at("state/p.yaml")).expect("renamed");
             let outside = fs::read_to_string(at("other/x")).map_err(|e| e.kind());

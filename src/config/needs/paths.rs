@@ -47,7 +47,7 @@ impl Needs {
                     reach.urls.iter().for_each(|url| self.connects("the kubeconfig's server", url));
                 }
                 Err(why) => {
-                    self.anywhere.push(format!("nobody knows which files job {name:?} needs: {why}"));
+                    self.unknown_files.push(format!("nobody knows which files job {name:?} needs: {why}"));
                     self.any_port.push(format!("nobody knows the API server of job {name:?}: {why}"));
                 }
             }
@@ -74,7 +74,7 @@ impl Needs {
             self.anywhere.push(format!("a path of job {job:?} has a wildcard in its first name"));
         }
         self.runtimes.extend(glob.fence(&[]).leads_to());
-        self.files.extend(glob.names());
+        self.named_logs.extend(glob.names());
         self.logs.extend(glob.folders().into_iter().filter(|folder: &PathBuf| folder != Path::new("/")));
     }
 }

@@ -86,7 +86,7 @@ fn where_logs_may_be() {
                    relabel_configs: [{source_labels: [p], regex: (.+), target_label: __path__, replacement: /host/$1/a.log}]}]";
     let known = of(statics, "");
     assert_eq!(paths(&known.logs), ["/a/x", "/b/c", "/host/z"], "rules are run over targets that are known");
-    assert_eq!(paths(&known.files), ["/b/c/y.log", "/host/z/a.log"]);
+    assert_eq!(paths(&known.named_logs), ["/b/c/y.log", "/host/z/a.log"]);
     assert_eq!((known.anywhere.len(), known.runtimes.len(), known.listens), (0, 0, None));
 
     let pods = "[{job_name: k, kubernetes_sd_configs: [{role: pod, api_server: 'https://k'}], relabel_configs: RULES}]";
@@ -129,7 +129,10 @@ fn what_the_environment_names() {
     assert_eq!(needs_with("clients: [{url: 'http://l:1'}]", &env).ports, [1, 53, 443].into());
     let job = "scrape_configs: [{job_name: k, kubernetes_sd_configs: [{role: pod, kubeconfig_file: /nowhere/k, kubeconfig_exec: true}]}]";
     let unknown = needs(&format!("{{clients: [{{url: 'https://l:1'}}], {job}}}"));
-    assert!(unknown.runs_programs && unknown.any_port.len() == 1 && unknown.anywhere.len() == 1, "{unknown:?}");
+    assert!(unknown.runs_programs && unknown.any_port.len() == 1 && unknown.unknown_files.len() == 1, "{unknown:?}");
+    // Where logs are says nothing of a kubeconfig that cannot be read.
+    let said = needs(&format!("{{clients: [{{url: 'https://l:1'}}], target_config: {{read_roots: [/x]}}, {job}}}"));
+    assert_eq!((said.unknown_files.len(), said.anywhere.len()), (1, 0), "{said:?}");
 }
 
 /// Keys whose names sound like a file or an address, and that are none that is read or connected to.

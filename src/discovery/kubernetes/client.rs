@@ -1,6 +1,7 @@
 //! A way to the API server: named in the config, or that of the pod, or that of the person at the keyboard.
 
 use std::fs::{self, File};
+use std::sync::Once;
 
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -84,8 +85,26 @@ async fn of_kubeconfig(kubeconfig: Kubeconfig, may_exec: bool) -> Result<kube::C
             one.name
         ));
     }
-    kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(|e| chain(&e))
+    let cluster = kubeconfig.current_context.as_ref().and_then(|current| {
+        let context = kubeconfig.contexts.iter().find(|c| c.name == *current)?.context.as_ref()?;
+        kubeconfig.clusters.iter().find(|cluster| cluster.name == context.cluster)?.cluster.as_ref()
+    });
+    let names_proxy = cluster.is_some_and(|cluster| cluster.proxy_url.as_ref().is_some_and(|url| !url.is_empty()));
+    let mut access =
+        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(|e| chain(&e))?;
+    // kube takes the environment's, whatever NO_PROXY says, and is built without what speaks to a proxy.
+    if !names_proxy && access.proxy_url.take().is_some() {
+        SAID.call_once(|| {
+            tracing::warn!(
+                "HTTPS_PROXY is not used for the API server that the kubeconfig names: it is connected to directly"
+            );
+        });
+    }
+    Ok(access)
 }
+
+/// That a proxy is not used is said once.
+static SAID: Once = Once::new();
 
 /// Takes user and password out of the address, which is in logs and errors, and gives them to the requests as Go does.
 fn take_user(access: &mut kube::Config) -> Result<(), String> {
@@ -258,6 +277,35 @@ mod tests {
             assert!(of_kubeconfig(of(user, "nowhere"), false).await.is_err_and(|e| e.contains(key)));
         }
         assert!(of_kubeconfig(of(exec, "c"), true).await.is_ok());
+    }
+
+    /// The environment belongs to the whole process: the test is run again in one that has a proxy in it.
+    #[tokio::test]
+    async fn a_proxy_in_the_environment_does_not_keep_a_kubeconfig_from_being_used() {
+        const HERE: &str = "FANTAIL_TEST_PROXY_IS_SET";
+        if std::env::var_os(HERE).is_none() {
+            let name = "discovery::kubernetes::client::tests::a_proxy_in_the_environment_does_not_keep_a_kubeconfig_from_being_used";
+            let mut again = std::process::Command::new(std::env::current_exe().expect("this program"));
+            let again = again.args([name, "--exact"]).env(HERE, "1").env("HTTPS_PROXY", "http://127.0.0.1:9").output();
+            let output = again.expect("started");
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        }
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("kube");
+        let of = |more: &str| {
+            let kubeconfig = format!(
+                "{{current-context: c, contexts: [{{name: c, context: {{cluster: k, user: u}}}}], clusters: [{{name: k, \
+                 cluster: {{server: 'http://k:1'{more}}}}}], users: [{{name: u, user: {{token: t}}}}]}}"
+            );
+            fs::write(&path, kubeconfig).expect("written");
+            config(&format!("{{role: pod, kubeconfig_file: '{}'}}", path.display()))
+        };
+        assert!(connect(&of(""), 1).await.is_ok());
+        let named = access(&of(", proxy-url: 'http://p:2'")).await.expect("an access");
+        assert_eq!(named.proxy_url.expect("what the file names is kept"), "http://p:2/");
     }
 
     #[tokio::test]

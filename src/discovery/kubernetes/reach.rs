@@ -11,6 +11,9 @@ use super::config::Config;
 /// Where the kubelet puts a pod's token and the cluster's CA.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
+/// Where the system has users' homes.
+const USERS: &str = "/etc/passwd";
+
 /// What is read and asked besides the keys of the config.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
@@ -34,8 +37,16 @@ impl Config {
             return Ok(Reach { files: vec![ACCOUNT.into()], urls: vec![format!("https://kubernetes:{port}")] });
         }
         let named: Vec<PathBuf> = is_set("KUBECONFIG").iter().flat_map(std::env::split_paths).collect();
-        let home = || is_set("HOME").map(|home| PathBuf::from(home).join(".kube/config"));
-        Reach::of(if named.is_empty() { home().into_iter().collect() } else { named })
+        if !named.is_empty() {
+            return Reach::of(named);
+        }
+        let home = is_set("HOME").map(PathBuf::from);
+        // Without it the home is asked for whenever the kubeconfig is read, as kube does.
+        let users = home.is_none().then(|| PathBuf::from(USERS));
+        let home = home.or_else(std::env::home_dir).unwrap_or_default();
+        let mut reach = Reach::of(vec![home.join(".kube/config")])?;
+        reach.files.extend(users);
+        Ok(reach)
     }
 }
 
@@ -77,6 +88,25 @@ mod tests {
         assert_eq!(reach.urls, ["https://k:6443"]);
         std::fs::remove_file(&path).expect("removed");
         assert!(config.reach(&|_| None).is_err_and(|e| e.contains("kube")), "nobody knows what it will name");
+    }
+
+    #[test]
+    fn without_home_it_is_that_of_the_user() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(dir.path().join(".kube")).expect("made");
+        std::fs::write(dir.path().join(".kube/config"), "{clusters: [{name: k, cluster: {server: 'https://k:1'}}]}")
+            .expect("written");
+        let home = dir.path().display().to_string();
+        let reach = Config::default().reach(&|name| (name == "HOME").then(|| home.clone())).expect("it can be read");
+        assert_eq!((reach.files, reach.urls), (vec![dir.path().join(".kube/config")], vec!["https://k:1".to_string()]));
+        // Whoever runs the tests may have one.
+        let own = std::env::home_dir().expect("a home").join(".kube/config").display().to_string();
+        match Config::default().reach(&|_| None) {
+            Ok(reach) => {
+                assert!(reach.files.contains(&own.into()) && reach.files.contains(&USERS.into()), "{:?}", reach.files)
+            }
+            Err(error) => assert!(error.contains(&own), "{error}"),
+        }
     }
 
     #[test]

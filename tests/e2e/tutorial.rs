@@ -63,6 +63,7 @@ fn from_an_empty_cluster_to_the_stack_trace() {
     let mut neighbours = neighbours(&kube);
     kube.grant_agent_role(User::Agent.name());
     let mut agent = agent(&loki, &apiserver);
+    assert_notes();
     agent.start();
     clock.step("4, fantail");
 
@@ -158,6 +159,20 @@ fn agent(loki: &Loki, apiserver: &Apiserver) -> Agent {
         .fold(config, |text, (from, to)| replaced(&text, from, to))
     });
     agent.in_cluster(NODE, apiserver.kubeconfig(User::Agent))
+}
+
+/// The page shows what the chart says.
+fn assert_notes() {
+    let notes = Helm::new().notes(&example("fantail.yaml"));
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/tutorial.md")).expect("the page is there");
+    let shown: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .skip_while(|line| !line.starts_with("DaemonSet fantail"))
+        .take(4)
+        .collect();
+    assert_eq!(shown.len(), 4);
+    assert!(notes.contains(&shown.join("\n")), "{shown:#?} is not in {notes}");
 }
 
 #[track_caller]

@@ -126,6 +126,9 @@ struct State {
     next: u32,
     /// Of Promtail's file: offsets by path (`cursor-…` keys among them) that we have no better knowledge of.
     foreign: BTreeMap<String, String>,
+    /// Of the file as it was at the start.
+    yaml_read: u64,
+    opened: SystemTime,
 }
 
 #[derive(Clone, Debug)]
@@ -170,6 +173,8 @@ impl Positions {
             by_file: BTreeSet::new(),
             next: 0,
             foreign: BTreeMap::new(),
+            yaml_read: foreign.hash,
+            opened: SystemTime::now(),
         };
         for Known { key, record, times, .. } in read.known.into_values() {
             let slot = state.slot(key);
@@ -304,19 +309,27 @@ impl Positions {
         let yaml = state.yaml();
         drop(state);
         // A slow disk must not keep a reader from writing its commits.
-        let hash = yaml::write(&self.config.filename, &yaml)?;
+        let written = yaml::write(&self.config.filename, &yaml);
         let mut state = self.lock();
-        if state.journal.yaml_hash() != Some(hash) {
-            state.append(&[journal::Line::Yaml(hash)])?;
-        }
-        if state.journal.is_large() {
-            let State { journal, records, .. } = &mut *state;
-            journal.rewrite(worth_writing(records))?;
-        }
-        state.append(&[journal::Line::Alive(SystemTime::now())])?;
-        let file = state.journal.take_unsynced()?;
+        let hash = match &written {
+            Ok(hash) => Some(*hash),
+            // It says what it said at the start, which is no news once all of that is known better.
+            Err(_) => state.has_old_yaml().then_some(state.yaml_read),
+        };
+        // What cannot be done is said at the end: the journal must stay small and durable all the same.
+        let noted = match hash {
+            Some(hash) if state.journal.yaml_hash() != Some(hash) => state.append(&[journal::Line::Yaml(hash)]),
+            _ => Ok(()),
+        };
+        let rewritten = match state.journal.is_large() {
+            true => state.rewrite(),
+            false => Ok(()),
+        };
+        let alive = state.append(&[journal::Line::Alive(SystemTime::now())]);
+        let unsynced = state.journal.take_unsynced();
         drop(state);
-        file.map_or(Ok(()), |file| file.sync_data())
+        let synced = unsynced.and_then(|file| file.map_or(Ok(()), |file| file.sync_data()));
+        written.map(|_| ()).and(noted).and(rewritten).and(alive).and(synced)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -338,10 +351,14 @@ impl State {
         slot
     }
 
+    fn rewrite(&mut self) -> io::Result<()> {
+        self.journal.rewrite(worth_writing(&self.records))
+    }
+
     fn append(&mut self, lines: &[journal::Line<'_>]) -> io::Result<()> {
-        if self.journal.must_rewrite() {
+        if self.journal.must_rewrite() || self.journal.is_overdue() {
             lines.iter().for_each(|line| self.journal.note(line));
-            return self.journal.rewrite(worth_writing(&self.records));
+            return self.rewrite();
         }
         // In parts: all logs of a node may have moved at once. If one part cannot be written the journal is rewritten, from
         // the records, with what the others say.
@@ -395,7 +412,13 @@ impl State {
     }
 
     fn knows(&self, path: &str) -> bool {
-        self.records.values().any(|e| e.saved.is_some() && *e.key.path == *Path::new(path))
+        let mut slots = slots_of(&self.by_path, Path::new(path).into());
+        slots.any(|slot| self.records.get(&slot).is_some_and(|e| e.saved.is_some()))
+    }
+
+    /// Whether all that the yaml of the start says is either in the journal, and newer there, or known nowhere else.
+    fn has_old_yaml(&self) -> bool {
+        !self.foreign.keys().any(|path| self.knows(path))
     }
 
     /// What Promtail would have to know: for each path the least that every client has.
@@ -419,14 +442,15 @@ impl State {
     }
 
     /// As Promtail does: a path that is gone and that nobody tails is forgotten; but not at once, since a file that was
-    /// renamed may be known again by its position.
+    /// renamed may be known again by its position, and its disk may be mounted later than the agent starts.
     fn drop_vanished(&mut self, now: SystemTime) {
         let gone = |path: &Path| matches!(path.try_exists(), Ok(false));
         let vanished = self.records.iter().filter(|(_, e)| !e.in_use && gone(&e.key.path));
         let mut vanished: Vec<_> = vanished.map(|(slot, e)| (e.saved.map(|record| record.saved), *slot)).collect();
         vanished.sort_unstable();
         let too_many = vanished.len().saturating_sub(KEPT_MOST);
-        let is_old = |saved: Option<SystemTime>| saved.is_none_or(|saved| saved + KEPT < now);
+        let opened = self.opened;
+        let is_old = |saved: Option<SystemTime>| saved.is_none_or(|saved| saved.max(opened) + KEPT < now);
         for (i, (saved, slot)) in vanished.into_iter().enumerate() {
             if i < too_many || is_old(saved) {
                 self.forget(slot);

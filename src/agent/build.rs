@@ -87,19 +87,19 @@ pub(super) fn scrape(config: &Config, options: &Options, hostname: String) -> sc
         deleted_files_limit: config.target_config.deleted_files_limit.0,
         pod_logs: (!config.target_config.foreign_pod_logs).then(|| POD_LOGS.into()),
         link_roots: config.target_config.link_roots.iter().map(Into::into).collect(),
-        older_files: descriptors(config.clients.len()),
-        logs: config.target_config.logs_limit.min(descriptors(config.clients.len())).max(1),
+        older_files: descriptors(config.clients.len()) / 8 * 3,
+        logs: config.target_config.logs_limit.min(descriptors(config.clients.len()) / 8 * 5).max(1),
         rate: rate(&config.limits_config),
         dry_run: options.dry_run,
     }
 }
 
-/// Half of the descriptors that the process may have, less what others need, for each client: so many logs may be open, and so
-/// many older files of theirs.
+/// What each client may have of the descriptors of the process, less what others need: five eighths are for logs, three for older
+/// files of theirs.
 fn descriptors(clients: usize) -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    limit.saturating_sub(512) / 2 / clients.max(1)
+    limit.saturating_sub(512.min(limit / 8)) / clients.max(1)
 }
 
 fn rate(limits: &LimitsConfig) -> Option<Rate> {

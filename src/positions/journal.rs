@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Write as _};
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -31,6 +31,9 @@ const VERSION: u32 = 1;
 
 /// Beyond this size, and twice what it had when it was written last, the journal is written anew, without what is outdated.
 const LARGE: u64 = 1 << 20;
+
+/// Bytes of a line: a path has 4 KiB at most, and six times that as JSON.
+const LONGEST_LINE: u64 = 64 << 10;
 
 /// One log's position as it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,13 +93,16 @@ pub(super) fn path(positions: &Path) -> PathBuf {
 
 /// Reads a journal; lines that are torn or damaged are passed over, each costs at most what it said.
 pub(super) fn read(path: &Path) -> Result<Contents, String> {
-    let bytes = match yaml::read_file(path) {
-        Ok(bytes) => bytes,
+    let mut file = match yaml::open_regular(path) {
+        Ok(file) => BufReader::new(file),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Contents::default()),
         Err(e) => return Err(e.to_string()),
     };
-    let mut lines = bytes.split(|b| *b == b'\n');
-    let header = String::from_utf8_lossy(lines.next().unwrap_or_default());
+    let mut line = Vec::new();
+    let failed = |e: io::Error| e.to_string();
+    // However large it has become, no more of it is held than what it says.
+    file.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).map_err(failed)?;
+    let header = String::from_utf8_lossy(&line).into_owned();
     match header.strip_prefix(HEADER).map(|v| v.trim().parse::<u32>()) {
         Some(Ok(VERSION)) => {}
         Some(Ok(newer)) if newer > VERSION => {
@@ -106,17 +112,29 @@ pub(super) fn read(path: &Path) -> Result<Contents, String> {
             ));
         }
         // Torn while it was created: nothing was in it yet.
-        _ if bytes.len() < HEADER.len() + 2 => return Ok(Contents::default()),
+        _ if line.len() < HEADER.len() + 2 && file.fill_buf().map_err(failed)?.is_empty() => {
+            return Ok(Contents::default());
+        }
         _ => return Err("it is not a journal of fantail: remove it to go on from positions.yaml".into()),
     }
     let (mut contents, mut names) = (Contents::default(), HashSet::new());
-    for line in lines {
-        let Some(fields) = std::str::from_utf8(line).ok().and_then(checked) else {
+    while next_line(&mut file, &mut line).map_err(failed)? {
+        let Some(fields) = std::str::from_utf8(&line).ok().and_then(checked) else {
             continue;
         };
         let _ = parse(fields, &mut contents, &mut names);
     }
     Ok(contents)
+}
+
+/// Whether there is a line, which is in `line` then, without its end. Of one that is longer than any of ours the rest is passed over.
+fn next_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    let read = file.by_ref().take(LONGEST_LINE).read_until(b'\n', line)?;
+    if line.pop_if(|last| *last == b'\n').is_none() && read as u64 == LONGEST_LINE {
+        file.skip_until(b'\n')?;
+    }
+    Ok(read > 0)
 }
 
 /// `names` are those of clients and jobs: there are few, and each is kept once.
@@ -219,6 +237,11 @@ impl Journal {
 
     pub fn is_large(&self) -> bool {
         self.size > self.large || self.rewrite
+    }
+
+    /// It has grown for so long without being written anew that this can wait for no sync.
+    pub fn is_overdue(&self) -> bool {
+        self.size > 4 * self.large
     }
 
     pub fn yaml_hash(&self) -> Option<u64> {

@@ -82,6 +82,20 @@ pub(super) fn lock(positions: &Path) -> Result<Option<File>, String> {
     }
 }
 
+/// Who has locked these positions, which are another agent's, if somebody has.
+pub(super) fn locked_by(positions: &Path) -> Option<String> {
+    let mut name = positions.as_os_str().to_owned();
+    name.push(".lock");
+    let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(&name).ok()?;
+    // Shared, and given back at once: an agent that starts there is not kept from it.
+    if !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+        return None;
+    }
+    let mut who = String::new();
+    let _ = (&file).take(200).read_to_string(&mut who);
+    Some(who.trim().to_string())
+}
+
 /// Says so if others than the agent's user may write where positions are.
 pub(super) fn warn_of_writers(positions: &Path) {
     let folder = positions.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));

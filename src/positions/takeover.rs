@@ -27,6 +27,9 @@ pub fn take_over(config: &Config, from: &[PathBuf]) -> Result<(), Error> {
             "{message}; it is named in positions.import_from: remove it there if its positions do not matter"
         ),
     };
+    if let Some(who) = safe::locked_by(source) {
+        return Err(fail(source, format!("another agent is at work with it ({who:?}): stop that one first")));
+    }
     yaml::read(source).map_err(|e| fail(source, e))?;
     for (source, copy) in [(journal::path(source), journal::path(own)), (source.clone(), own.clone())] {
         match read(&source) {
@@ -114,6 +117,19 @@ mod tests {
         node.write("promtail/positions.yaml", "positions: {}\n");
         assert_eq!(node.start(), Ok(()));
         assert_eq!(node.own("positions.yaml").as_deref(), Some(PROMTAILS), "once");
+    }
+
+    #[test]
+    fn nothing_is_taken_from_an_agent_that_is_at_work() {
+        let node = Node::new();
+        node.write("before/positions.yaml", PROMTAILS);
+        let lock = safe::lock(&node.at("before/positions.yaml")).expect("free").expect("locked");
+        let error = node.start().expect_err("it is locked");
+        assert!(error.contains("another agent is at work") && error.contains("before/positions.yaml"), "{error}");
+        assert_eq!(node.own("positions.yaml"), None);
+        drop(lock);
+        assert_eq!(node.start(), Ok(()));
+        assert_eq!(node.own("positions.yaml").as_deref(), Some(PROMTAILS));
     }
 
     #[test]

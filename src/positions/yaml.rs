@@ -18,19 +18,21 @@ pub(super) struct File {
 }
 
 /// What positions files are read, in bytes: those of some hundred thousand logs.
-pub(super) const LARGEST: u64 = 64 << 20;
+const LARGEST: u64 = 64 << 20;
 
-/// All of a file; what is none (a pipe, a device) would be waited for, or have no end.
-pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let metadata = fs::metadata(path)?;
-    if !metadata.is_file() {
+/// What is no file (a pipe, a device) would be waited for, or have no end.
+pub(super) fn open_regular(path: &Path) -> io::Result<fs::File> {
+    if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a regular file: remove it"));
     }
-    if metadata.len() > LARGEST {
-        let message = format!("it has {} bytes, and positions have {LARGEST} at most: remove it", metadata.len());
-        return Err(io::Error::other(message));
-    }
-    bounded::read(fs::File::open(path)?, LARGEST)
+    fs::File::open(path)
+}
+
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    bounded::read(open_regular(path)?, LARGEST).map_err(|e| match e.kind() {
+        io::ErrorKind::FileTooLarge => io::Error::other(format!("{e}: remove it (everything is sent again)")),
+        _ => e,
+    })
 }
 
 /// An absent or empty file has no positions.

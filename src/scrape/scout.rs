@@ -263,7 +263,14 @@ impl Scout {
                 self.metrics.positions_error();
                 if !std::mem::replace(&mut self.positions_fail, true) {
                     let file = self.positions.filename().display();
-                    tracing::error!(%file, %error, "cannot write the positions file; make its directory writable");
+                    // A file that is mounted on its own cannot be replaced.
+                    let advice = match error.kind() {
+                        std::io::ErrorKind::ResourceBusy => {
+                            "mount its folder and not the file alone: its journal is beside it"
+                        }
+                        _ => "make its folder writable",
+                    };
+                    tracing::error!(%file, %error, advice, "cannot write the positions file");
                 }
             }
         }

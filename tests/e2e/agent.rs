@@ -103,6 +103,10 @@ impl Agent {
         }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.process.as_ref().expect("the agent runs").id()
+    }
+
     /// Whether it has this file open, by the name that it has now, or had when it was deleted.
     pub(crate) fn holds(&self, file: &Path) -> bool {
         let process = self.process.as_ref().expect("the agent runs");
@@ -200,11 +204,16 @@ impl Drop for Agent {
 }
 
 /// Over the series of one name, in Prometheus's text format.
-fn sum(metrics: &str, name: &str) -> f64 {
+pub(crate) fn sum(metrics: &str, name: &str) -> f64 {
+    sum_where(metrics, name, &[])
+}
+
+/// The same of those series that have all of these labels, written as `name="value"`.
+pub(crate) fn sum_where(metrics: &str, name: &str, labels: &[&str]) -> f64 {
     metrics
         .lines()
         .filter_map(|line| line.strip_prefix(name))
-        .filter(|rest| rest.starts_with(['{', ' ']))
+        .filter(|rest| rest.starts_with(['{', ' ']) && labels.iter().all(|label| rest.contains(label)))
         .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
         .sum()
 }

@@ -33,6 +33,11 @@ impl Kube {
         answer.is_ok_and(|answer| answer.is_success())
     }
 
+    /// What the API server says of itself, in Prometheus's text format.
+    pub(crate) fn metrics(&self) -> String {
+        self.send(Method::GET, "/metrics", "text/plain", String::new()).expect("the API server answers").body
+    }
+
     pub(crate) fn create_namespace(&self, name: &str) {
         let namespace = json!({"metadata": {"name": name}});
         self.post("/api/v1/namespaces", JSON, namespace.to_string());

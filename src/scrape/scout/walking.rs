@@ -185,6 +185,10 @@ impl Scout {
         if let Some(tracked) = known.tracked.and_then(|id| self.tracked.get_mut(&id)) {
             tracked.files.remove(&known.path);
         }
+        // Its place may be another target's, which has logs that wait for one.
+        if self.logs.len() + 1 >= self.config.logs - self.config.logs / 4 {
+            self.tracked.values_mut().filter(|t| t.unread.beyond > 0).for_each(|t| t.dirty = true);
+        }
         if let Some((dir, name)) = known.place {
             self.names.remove(&dir, &name, log);
         }

@@ -46,6 +46,35 @@ fn a_config_with_a_mistake_is_refused() {
     assert!(both(&output).contains("http_listen_prot"), "{}", both(&output));
 }
 
+/// The tutorial says the same in both of its languages: commands, what one sees, and files, which are there.
+#[test]
+fn the_tutorial_names_what_is_there() {
+    let pages = ["docs/tutorial.md", "docs/tutorial.ko.md"].map(|page| {
+        let text = fs::read_to_string(root().join(page)).expect("the page is there");
+        let blocks: Vec<String> = text.lines().filter(|line| line.starts_with("    ")).map(str::to_owned).collect();
+        let is_of_path = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+        let words =
+            text.split(|c: char| !is_of_path(c)).map(|word| word.trim_start_matches("../").trim_end_matches('.'));
+        let folders = ["examples/", "manifests/", "tests/e2e/", "ci/", "tutorial."];
+        let files: Vec<String> =
+            words.filter(|w| folders.iter().any(|f| w.starts_with(f))).map(str::to_owned).collect();
+        let headings = text.lines().filter(|line| line.starts_with('#')).count();
+        let rows = text.lines().filter(|line| line.starts_with('|')).count();
+        (page, blocks, files, headings, rows)
+    });
+    let [english, korean] = &pages;
+    assert_eq!(english.1, korean.1, "commands, and what one sees");
+    assert!(english.1.len() > 30, "{:?}", english.1);
+    assert_eq!((english.3, english.4), (korean.3, korean.4), "sections, and rows of tables");
+    for (page, _, files, ..) in &pages {
+        assert!(files.len() > 10, "{page}: {files:?}");
+        for file in files {
+            let of = if file.starts_with("tutorial.") { "docs" } else { "" };
+            assert!(root().join(of).join(file).exists(), "{page} names {file}");
+        }
+    }
+}
+
 /// What is YAML and no manifest for `kubectl`.
 fn configs() -> impl Iterator<Item = PathBuf> {
     let files = ["examples", "examples/labels-of-grafana", "manifests"].into_iter().flat_map(|folder| {

@@ -113,7 +113,7 @@ pub(crate) fn configs(text: &str) -> Vec<String> {
     objects(text).iter().filter_map(of).collect()
 }
 
-/// The values files of a folder below tests/helm, by name.
+/// The values files of a folder below tests/helm, by name; and with those that are fine the tutorial's.
 pub(crate) fn values(folder: &str) -> Vec<(String, PathBuf)> {
     let folder = data().join(folder);
     let files = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
@@ -121,9 +121,17 @@ pub(crate) fn values(folder: &str) -> Vec<(String, PathBuf)> {
         .map(|file| file.expect("the folder is read").path())
         .map(|path| (path.file_stem().expect("it has a name").to_string_lossy().into_owned(), path))
         .collect();
-    found.sort();
     assert!(!found.is_empty(), "{}: no values file", folder.display());
+    if folder.ends_with("values") {
+        found.push(("spring-boot".to_owned(), example("fantail.yaml")));
+    }
+    found.sort();
     found
+}
+
+/// A file of the tutorial's.
+pub(crate) fn example(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/spring-boot").join(file)
 }
 
 pub(crate) fn data() -> PathBuf {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_yaml::Value;
@@ -12,8 +12,8 @@ use serde_yaml::Value;
 use crate::agent::Agent;
 use crate::apiserver::{Apiserver, User};
 use crate::chart::{Helm, configs, data, objects, said, values};
+use crate::kubectl::Kubectl;
 use crate::scratch::Scratch;
-use crate::servers;
 
 /// Values whose configuration the agent refuses today, and what for. A line goes as soon as the agent can.
 const NOT_YET: [(&str, &str); 2] = [("journal", "scrape_configs[1].journal"), ("syslog", "scrape_configs[0].syslog")];
@@ -233,11 +233,11 @@ fn a_chart_of_others_can_have_it_as_a_part() {
 #[test]
 fn an_api_server_takes_what_is_rendered() {
     let apiserver = Apiserver::start();
-    let kubeconfig = apiserver.kubeconfig(User::Admin);
+    let kubectl = Kubectl::new(&apiserver);
     let helm = Helm::new();
     let monitoring = data().join("values/monitoring.yaml");
     let install = |values: &Path| {
-        let kubeconfig = kubeconfig.to_string_lossy();
+        let kubeconfig = kubectl.kubeconfig().to_string_lossy();
         helm.run("install", values, &["--dry-run=server", "--kubeconfig", &kubeconfig])
     };
     apiserver.admin().create_namespace("logging");
@@ -248,23 +248,7 @@ fn an_api_server_takes_what_is_rendered() {
     let why = said(&refused);
     assert!(why.contains("serviceMonitor.enabled needs the API monitoring.coreos.com/v1"), "{why}");
 
-    let kubectl = |args: &[&str], file: &Path| {
-        let output = Command::new("kubectl")
-            .env("HOME", kubeconfig.parent().expect("it is in a directory"))
-            .env("KUBECONFIG", &kubeconfig)
-            .args(args)
-            .arg("--filename")
-            .arg(file)
-            .output()
-            .expect("kubectl runs: this test needs it, so install kubectl 1.30 or later");
-        assert!(output.status.success(), "{}: {}", file.display(), said(&output));
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
-    for kind in ["servicemonitors", "podmonitors", "prometheusrules"] {
-        let file = definitions().join(format!("monitoring.coreos.com_{kind}.yaml"));
-        kubectl(&["create"], &file);
-        kubectl(&["wait", "--for=condition=Established"], &file);
-    }
+    kubectl.define(&["servicemonitors", "podmonitors", "prometheusrules"]);
 
     let scratch = Scratch::new("rendered");
     let mut kinds = BTreeSet::new();
@@ -278,7 +262,9 @@ fn an_api_server_takes_what_is_rendered() {
         let text: Vec<String> = all.iter().map(|object| serde_yaml::to_string(object).expect("it is YAML")).collect();
         fs::write(&file, text.join("---\n")).expect("the objects are written");
         // Strict, so that a field with a wrong name is no field that is left out.
-        let taken = kubectl(&["apply", "--dry-run=server", "--validate=strict", "--namespace=logging"], &file);
+        let file = file.display().to_string();
+        let strict = ["--dry-run=server", "--validate=strict", "--namespace=logging"];
+        let taken = kubectl.run(&[&["apply", "--filename", &file], &strict[..]].concat());
         assert_eq!(taken.lines().count(), all.len(), "{name}: {taken}");
         kinds.extend(all.iter().filter_map(|object| object["kind"].as_str().map(str::to_owned)));
     }
@@ -332,8 +318,4 @@ fn rendered(values: &str) -> String {
     let file = dir.join("values.yaml");
     fs::write(&file, values).expect("the values are written");
     Helm::new().template(&file)
-}
-
-fn definitions() -> PathBuf {
-    servers::binary("FANTAIL_E2E_DEFINITIONS")
 }

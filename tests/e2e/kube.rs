@@ -61,6 +61,21 @@ impl Kube {
         let uid = created["metadata"]["uid"].as_str();
         let uid = uid.expect("a pod that is created has a uid").to_owned();
 
+        self.say_running(pod.namespace, pod.name, CONTAINER, &uid);
+        uid
+    }
+
+    /// Puts a pod that is there on `node` and says that it runs, as scheduler and kubelet do. Gives back its uid.
+    pub(crate) fn place_pod(&self, namespace: &str, name: &str, container: &str, node: &str) -> String {
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
+        let binding = json!({"metadata": {"name": name}, "target": {"apiVersion": "v1", "kind": "Node", "name": node}});
+        self.post(&format!("{path}/binding"), JSON, binding.to_string());
+        let uid = self.get(&path)["metadata"]["uid"].as_str().expect("a pod has a uid").to_owned();
+        self.say_running(namespace, name, container, &uid);
+        uid
+    }
+
+    fn say_running(&self, namespace: &str, name: &str, container: &str, uid: &str) {
         let status = json!({"status": {
             "phase": "Running",
             "hostIP": "192.0.2.1",
@@ -68,7 +83,7 @@ impl Kube {
             "podIPs": [{"ip": "10.1.0.7"}],
             "conditions": [{"type": "Ready", "status": "True"}],
             "containerStatuses": [{
-                "name": CONTAINER,
+                "name": container,
                 "image": "web:1",
                 "imageID": "",
                 "containerID": format!("containerd://{uid}"),
@@ -77,9 +92,8 @@ impl Kube {
                 "state": {"running": {}},
             }],
         }});
-        let path = format!("{pods}/{}/status", pod.name);
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/status");
         self.call(Method::PATCH, &path, MERGE_PATCH, status.to_string());
-        uid
     }
 
     /// At once, as the kubelet does when the containers have ended.

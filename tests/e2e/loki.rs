@@ -83,8 +83,20 @@ impl Loki {
     }
 
     fn new(port: u16, limits: &str) -> Result<Loki, String> {
+        Loki::of(port, |dir| configuration(port, dir, limits))
+    }
+
+    /// One with a whole configuration, made for its port and its directory.
+    pub(crate) fn configured(text: impl Fn(u16, &str) -> String) -> Loki {
+        servers::with_free_ports(|| {
+            let port = servers::free_port();
+            Loki::of(port, |dir| text(port, dir))
+        })
+    }
+
+    fn of(port: u16, text: impl Fn(&str) -> String) -> Result<Loki, String> {
         let dir = Scratch::new("loki");
-        let text = configuration(port, &dir.display().to_string(), limits);
+        let text = text(&dir.display().to_string());
         fs::write(dir.join("loki.yaml"), text).expect("the configuration is written");
         fs::write(dir.join(RUNTIME), "overrides: {}\n").expect("the limits of tenants are written");
         let url = format!("http://127.0.0.1:{port}");

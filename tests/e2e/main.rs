@@ -9,7 +9,7 @@
 //! The sentences: [`delivery`] (files to Loki), [`faults`] and [`plain`] (what comes between), [`delay`] (how far it may be), [`limits`]
 //! (what Loki takes later), [`refusals`] (which streams it refuses while it takes others) and [`poison`] (what it takes never), which end in one [`verdict`]; [`kubernetes`] (which pods), [`labels`] (what they are called), [`manifests`] and [`helm`] (what is installed),
 //! [`scale`] (what a node asks of others),
-//! [`dashboards`] (what Prometheus and Grafana are told),
+//! [`dashboards`] (what Prometheus and Grafana are told), [`tutorial`] (all of it, as `docs/tutorial.md` has it),
 //! and [`smoke`], the servers without the agent, which says whether a failure is the world's.
 
 mod dashboards;
@@ -25,20 +25,24 @@ mod plain;
 mod poison;
 mod refusals;
 mod smoke;
+mod tutorial;
 
 mod agent;
 mod apiserver;
 mod chart;
 mod http;
 mod kube;
+mod kubectl;
 mod load;
 mod loki;
 mod micrometer;
+mod panels;
 mod pods;
 mod prometheus;
 mod proxy;
 mod scale;
 mod scratch;
 mod servers;
+mod spring_boot;
 mod verdict;
 mod wait;

@@ -3,32 +3,20 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
-use crate::apiserver::{Apiserver, User};
+use crate::apiserver::Apiserver;
+use crate::kubectl::Kubectl;
 use crate::scratch::Scratch;
 
 #[test]
 fn manifests_are_accepted() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let apiserver = Apiserver::start();
-    let kubeconfig = apiserver.kubeconfig(User::Admin);
-    let kubectl = |args: &[&str]| -> Output {
-        let output = Command::new("kubectl")
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            // Nothing of the user's own is read, and kubectl's cache goes with the test.
-            .env("HOME", kubeconfig.parent().expect("it is in a directory"))
-            .env("KUBECONFIG", &kubeconfig)
-            .args(args)
-            .output()
-            .expect("kubectl runs: this test needs it, so install kubectl 1.30 or later");
-        assert!(output.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        output
-    };
+    let kubectl = Kubectl::new(&apiserver);
 
     // A dry run creates nothing, so the namespaces the manifests speak of have to be there before it.
-    let rendered = kubectl(&["kustomize", "manifests"]).stdout;
-    let rendered = String::from_utf8_lossy(&rendered);
+    let rendered = kubectl.run(&["kustomize", "manifests"]);
     let namespaces: BTreeSet<&str> =
         rendered.lines().filter_map(|line| line.trim().strip_prefix("namespace: ")).collect();
     let kube = apiserver.admin();
@@ -48,17 +36,14 @@ fn manifests_are_accepted() {
     let own = "resources: [../manifests]\ncomponents: [../examples/labels-of-grafana]\n";
     fs::write(scratch.join("own/kustomization.yaml"), own).expect("the kustomization is written");
     let own = scratch.join("own").display().to_string();
-    kubectl(&["apply", "-k", &own, "--dry-run=server"]);
-    let rendered = kubectl(&["kustomize", &own]).stdout;
-    let rendered = String::from_utf8_lossy(&rendered);
+    kubectl.run(&["apply", "-k", &own, "--dry-run=server"]);
+    let rendered = kubectl.run(&["kustomize", &own]);
     assert!(rendered.contains("service_instance_id") && !rendered.contains("target_label: app\n"), "{rendered}");
 
     for folder in ["manifests", "examples/read-all", "examples/network-policy"] {
-        let applied = kubectl(&["apply", "-k", folder, "--dry-run=server"]).stdout;
-        let applied = String::from_utf8_lossy(&applied);
+        let applied = kubectl.run(&["apply", "-k", folder, "--dry-run=server"]);
         assert!(applied.contains("daemonset.apps/fantail"), "{folder}: {applied}");
-        let rendered = kubectl(&["kustomize", folder]).stdout;
-        let reads_all = String::from_utf8_lossy(&rendered).contains("DAC_READ_SEARCH");
+        let reads_all = kubectl.run(&["kustomize", folder]).contains("DAC_READ_SEARCH");
         assert_eq!(reads_all, folder == "examples/read-all", "{folder}");
         let has_policy = applied.contains("networkpolicy.networking.k8s.io/fantail");
         assert_eq!(has_policy, folder == "examples/network-policy", "{folder}");

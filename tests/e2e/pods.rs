@@ -102,6 +102,13 @@ impl ContainerLog {
         self.append(&text);
     }
 
+    /// Writes a line of a real program's.
+    pub(crate) fn say(&mut self, output: Output, line: &str) {
+        let mut text = String::new();
+        self.line(&mut text, output, line.to_owned());
+        self.append(&text);
+    }
+
     /// Writes a line that nobody will see again: no verdict asks for it.
     pub(crate) fn say_poison(&mut self, time: SystemTime, line: &str) {
         let mut text = String::new();
@@ -144,6 +151,13 @@ impl ContainerLog {
     /// All that was ever written, whatever file it is in by now.
     pub(crate) fn written(&self) -> Vec<Entry> {
         [self.stdout.as_slice(), self.stderr.as_slice()].concat()
+    }
+
+    pub(crate) fn written_to(&self, output: Output) -> &[Entry] {
+        match output {
+            Output::Stdout => &self.stdout,
+            Output::Stderr => &self.stderr,
+        }
     }
 
     /// The same, by stream.

@@ -44,15 +44,7 @@ impl Server {
         let out = File::options().create(true).append(true).open(&log);
         let out = out.unwrap_or_else(|e| panic!("{}: {e}", log.display()));
         let err = out.try_clone().expect("a file has more than one handle");
-        let leash = Command::new("bash")
-            .args(["-c", LEASH, "leash"])
-            .arg(binary)
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(out)
-            .stderr(err)
-            .spawn()
-            .expect("bash runs");
+        let leash = leash(binary, args, out.into(), err.into());
         let mut server = Server { leash, log };
         let what = format!("{} ready", binary.display());
         wait_for(&what, READY_WITHIN, || {
@@ -80,6 +72,24 @@ impl Drop for Server {
         drop(self.leash.stdin.take());
         let _ = self.leash.wait();
     }
+}
+
+/// The program, until its standard input or the test process ends.
+pub(crate) fn leash<A: AsRef<OsStr>>(
+    binary: &Path,
+    args: impl IntoIterator<Item = A>,
+    stdout: Stdio,
+    stderr: Stdio,
+) -> Child {
+    Command::new("bash")
+        .args(["-c", LEASH, "leash"])
+        .arg(binary)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(stdout)
+        .stderr(stderr)
+        .spawn()
+        .expect("bash runs")
 }
 
 /// Tries again with new ports: between choosing one and listening on it, another process may take it.

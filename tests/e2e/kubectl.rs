@@ -1,0 +1,50 @@
+//! The user's own tool, with an administrator's rights.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::apiserver::{Apiserver, User};
+use crate::servers;
+
+pub(crate) struct Kubectl {
+    kubeconfig: PathBuf,
+}
+
+impl Kubectl {
+    pub(crate) fn new(apiserver: &Apiserver) -> Kubectl {
+        Kubectl { kubeconfig: apiserver.kubeconfig(User::Admin) }
+    }
+
+    /// What it prints.
+    #[track_caller]
+    pub(crate) fn run(&self, args: &[&str]) -> String {
+        let output = Command::new("kubectl")
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            // Nothing of the user's own is read, and kubectl's cache goes with the test.
+            .env("HOME", self.kubeconfig.parent().expect("it is in a directory"))
+            .env("KUBECONFIG", &self.kubeconfig)
+            .args(args)
+            .output()
+            .expect("kubectl runs: this test needs it, so install kubectl 1.30 or later");
+        assert!(output.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Makes the operator's kinds known.
+    pub(crate) fn define(&self, kinds: &[&str]) {
+        for kind in kinds {
+            let file = definitions().join(format!("monitoring.coreos.com_{kind}.yaml"));
+            let file = file.display().to_string();
+            self.run(&["create", "--filename", &file]);
+            self.run(&["wait", "--for=condition=Established", "--filename", &file]);
+        }
+    }
+
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+}
+
+fn definitions() -> PathBuf {
+    servers::binary("FANTAIL_E2E_DEFINITIONS")
+}

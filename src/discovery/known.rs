@@ -37,6 +37,10 @@ impl Known {
         &self.job
     }
 
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     pub(super) fn len(&self) -> usize {
         self.told.len()
     }

@@ -16,10 +16,12 @@ mod client;
 mod config;
 mod event;
 mod failure;
+mod folders;
 mod health;
 mod pieces;
 mod pod;
 mod reach;
+mod remembered;
 mod slim;
 mod validate;
 mod watch;
@@ -31,7 +33,9 @@ use tracing::warn;
 use super::Metrics;
 use crate::relabel::Reads;
 pub use config::Config;
+pub use folders::Places;
 pub use reach::Reach;
+pub use remembered::Remembered;
 use watch::{Scope, Watch};
 
 /// The watches that `config` asks for: one per namespace, or one for all.

@@ -16,6 +16,7 @@ use super::backoff::Backoff;
 use super::config::Config;
 use super::event::{self, Event};
 use super::failure::Failure;
+use super::folders::{Folders, Namespace, Places};
 use super::health::Health;
 use super::{client, pod, slim};
 use crate::discovery::{Known, Metrics};
@@ -60,6 +61,8 @@ pub(in crate::discovery) struct Watch {
     metrics: Metrics,
     /// Pods of which was said what was left out.
     cut: BTreeSet<String>,
+    /// None: pods are found by the API server alone.
+    folders: Option<Arc<Folders>>,
 }
 
 /// Where a watch is, to go on from there.
@@ -93,7 +96,33 @@ impl Watch {
             reads,
             metrics,
             cut: BTreeSet::new(),
+            folders: None,
         }
+    }
+
+    /// Has pods found by the folders of their logs as well; gives what looks at these, to be run beside the watch. None: the
+    /// config does not want that, or no node's pods are meant.
+    pub(in crate::discovery) fn with_folders(&mut self, places: Places, known: Known) -> Option<Arc<Folders>> {
+        if self.node.is_empty() || self.config.role != "pod" || self.config.pods_from_path == Some(false) {
+            return None;
+        }
+        let namespace = match &self.scope {
+            Scope::All => Namespace::All,
+            Scope::Named(name) => Namespace::Named(name.clone()),
+            Scope::Own => Namespace::NotKnown,
+        };
+        let by = format!("{} {:?} {}", known.prefix(), self.scope, self.job);
+        let whose = (&self.job, &self.node, by);
+        let folders = Folders::new(places, whose, namespace, self.is_selective(), known, self.metrics.clone());
+        let folders = Arc::new(folders);
+        self.folders = Some(Arc::clone(&folders));
+        Some(folders)
+    }
+
+    /// Whether only some of the node's pods are asked for.
+    fn is_selective(&self) -> bool {
+        let (label, field) = self.selectors();
+        label.is_some() || field.is_some_and(|field| field != format!("spec.nodeName={}", self.node))
     }
 
     /// Tells of the pods until it is dropped. `unlisted` is let go when the first list has been told.
@@ -137,6 +166,9 @@ impl Watch {
             Scope::Named(namespace) => Some(namespace.as_str()),
             Scope::Own => Some(client.default_namespace()),
         };
+        if let Some(folders) = &self.folders {
+            folders.set_namespace(namespace.unwrap_or_default()).await;
+        }
         let pods = Request::new(match namespace {
             Some(namespace) => format!("/api/v1/namespaces/{namespace}/pods"),
             None => "/api/v1/pods".to_string(),
@@ -166,6 +198,9 @@ impl Watch {
         self.note_passed_over(around.passed_over);
         // What vanished while nobody looked is gone.
         known.retain(&listed).await;
+        if let Some(folders) = &self.folders {
+            folders.lists(&listed).await;
+        }
         self.cut.retain(|source| listed.contains(source));
         Ok(Place { client, pods, version: around.version })
     }
@@ -201,6 +236,9 @@ impl Watch {
                 Event::Deleted(pod) => {
                     let source = pod::source(&pod.metadata);
                     known.remove(&source).await;
+                    if let Some(folders) = &self.folders {
+                        folders.hides(&source).await;
+                    }
                     self.cut.remove(&source);
                     at.reached(pod.metadata.resource_version);
                 }
@@ -228,6 +266,9 @@ impl Watch {
 
     async fn tell(&mut self, group: TargetGroup, known: &mut Known) {
         self.note_left_out(&group.source, group.left_out);
+        if let Some(folders) = &self.folders {
+            folders.shows(&group).await;
+        }
         known.set(group).await;
     }
 

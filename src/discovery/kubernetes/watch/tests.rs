@@ -325,3 +325,22 @@ async fn a_list_that_breaks_off_takes_nothing_back() {
     scene.takes_back("a").await;
     assert_eq!(scene.errors("answer"), 1.0);
 }
+
+#[test]
+fn folders_are_looked_at_unless_that_is_switched_off_or_no_node_is_meant() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for (keys, node, is_on) in [
+        ("role: pod", "n1", true),
+        ("{role: pod, pods_from_path: true}", "n1", true),
+        ("{role: pod, pods_from_path: false}", "n1", false),
+        ("role: pod", "", false),
+    ] {
+        let config: Config = serde_yaml::from_str(keys).expect(keys);
+        let (job, metrics): (Arc<str>, _) = ("pods".into(), Metrics::register(&Registry::new()));
+        let known = Known::new(&job, "kubernetes_sd_configs", 0, &metrics, mpsc::channel(1).0);
+        let remembered = Arc::new(kubernetes::Remembered::open(dir.path().join("p.pods"), false));
+        let places = Places { pod_logs: dir.path().into(), remembered };
+        let mut watch = kubernetes::watches(config, &node.into(), &job, &Arc::default(), &metrics).remove(0);
+        assert_eq!(watch.with_folders(places, known).is_some(), is_on, "{keys} on {node:?}");
+    }
+}

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
+use crate::discovery::kubernetes::{Places, Remembered};
 use crate::metrics::Registry;
 use crate::model::{Update, Vital};
 use crate::positions::{self, Lock, Positions};
@@ -76,6 +77,8 @@ pub struct Agent {
     stop_pushes: watch::Sender<push::Stop>,
     server: Option<(JoinHandle<()>, oneshot::Sender<()>)>,
     _discovery: Vec<JoinHandle<()>>,
+    /// What is known of pods, for the next run.
+    remembered: Arc<Remembered>,
     _lock: Lock,
 }
 
@@ -92,6 +95,8 @@ impl Agent {
         positions::take_over(&kept, &before).map_err(|e| Error(e.to_string()))?;
         let positions = Positions::open(kept).map_err(|e| Error(e.to_string()))?;
         let positions = Arc::new(positions);
+        let places = build::places(&config, &options);
+        let remembered = Arc::clone(&places.remembered);
         let jobs = build::jobs(&config).map_err(Error)?;
         let reads = jobs.iter().map(|job| job.rules.reads()).collect();
         let listening = match config.server.disable {
@@ -153,9 +158,9 @@ impl Agent {
         });
         let discovery = match options.stdin {
             true => Vec::new(),
-            false => discover(&config, reads, &node, &registry, &scrape),
+            false => discover(&config, reads, &node, places, &registry, &scrape),
         };
-        Ok(Self { scrape, pushes, stop_pushes, server, _discovery: discovery, _lock: lock })
+        Ok(Self { scrape, pushes, stop_pushes, server, _discovery: discovery, remembered, _lock: lock })
     }
 
     /// Runs until `shutdown` resolves, to stop; polled again, its second answer aborts.
@@ -182,6 +187,7 @@ impl Agent {
             let _ = push.await;
         }
         self.scrape.join();
+        self.remembered.save();
         if let Some((mut server, stop)) = self.server {
             // It lets requests under way finish, within its own grace; whoever cannot wait so long asks again.
             drop(stop);
@@ -199,6 +205,7 @@ fn discover(
     config: &Config,
     reads: Vec<Reads>,
     node: &Arc<str>,
+    places: Places,
     registry: &Registry,
     scrape: &Scrape,
 ) -> Vec<JoinHandle<()>> {
@@ -207,7 +214,8 @@ fn discover(
     for (job, reads) in config.scrape_configs.iter().zip(reads) {
         let (sender, mut updates) = mpsc::channel::<Update>(64);
         let name = Arc::from(job.job_name.as_str());
-        let run = discovery::run(name, job.discovery(), node.clone(), reads, metrics.clone(), sender);
+        let run =
+            discovery::run(name, job.discovery(), node.clone(), reads, Some(places.clone()), metrics.clone(), sender);
         tasks.push(tokio::spawn(async {
             let _vital = Vital;
             run.await;

@@ -53,13 +53,14 @@ impl Config {
 /// Tells of one job's sources until nobody listens to `updates`.
 ///
 /// `node` is the name of the Kubernetes node whose pods are meant; `reads` says which labels the job's rules read, so that of
-/// pods no others need be kept. An API server that is away, or a file that is
+/// pods no others need be kept; `places` says where folders of pods' logs are, to find pods by. An API server that is away, or a file that is
 /// broken, takes no target away: what was told last holds until something better is known.
 pub async fn run(
     job: Arc<str>,
     config: Config,
     node: Arc<str>,
     reads: Reads,
+    places: Option<kubernetes::Places>,
     metrics: Metrics,
     updates: mpsc::Sender<Update>,
 ) {
@@ -86,7 +87,9 @@ pub async fn run(
     }
     for (i, config) in config.kubernetes.into_iter().enumerate() {
         for found in kubernetes::discoveries(config, &node, &job, &reads, &metrics) {
-            loops.push(found.run(known("kubernetes_sd_configs", i), unlisted.clone()));
+            let folders = places.clone().and_then(|at| found.folders(at, known("kubernetes_sd_configs", i)));
+            loops.extend(folders.clone().map(|folders| folders.run().boxed()));
+            loops.push(found.run(known("kubernetes_sd_configs", i), folders, unlisted.clone()));
         }
     }
     drop(unlisted);
@@ -134,7 +137,7 @@ mod tests {
         std::fs::write(directory.path().join("t.yml"), "- {targets: [z], labels: {__path__: /c}}").expect("written");
         let (sender, mut updates) = mpsc::channel(1);
         let metrics = Metrics::register(&Registry::new());
-        let job = tokio::spawn(run("j".into(), config(&path), "n1".into(), Reads::default(), metrics, sender));
+        let job = tokio::spawn(run("j".into(), config(&path), "n1".into(), Reads::default(), None, metrics, sender));
 
         let mut told = Vec::new();
         while let Update::Group { job, group } = next(&mut updates).await {
@@ -154,7 +157,8 @@ mod tests {
     async fn a_job_without_sources_is_in_step_at_once() {
         let (sender, mut updates) = mpsc::channel(1);
         let metrics = Metrics::register(&Registry::new());
-        let _job = tokio::spawn(run("j".into(), Config::default(), "n1".into(), Reads::default(), metrics, sender));
+        let _job =
+            tokio::spawn(run("j".into(), Config::default(), "n1".into(), Reads::default(), None, metrics, sender));
         assert_eq!(next(&mut updates).await, Update::Synced { job: "j".into() });
     }
 

@@ -19,5 +19,8 @@ pub use entry::{AckRef, Entry, MAX_LINE, Origin, Reason, Structured};
 pub use labels::{LabelMap, LabelSet, Labels, is_valid_label_name, loki_label_name, quote_go};
 pub use ledger::{Ack, ChunkAck, FileId, Fingerprint, Ledger, Position, Progress};
 pub use report::{AccountReport, ClientReport, DiscoveredReport, FileReport, NotReadReport, Report, TargetReport};
-pub use target::{LeftOut, NO_TARGETS, Owner, Target, TargetGroup, TargetLabels, Update, pod};
+pub use target::{
+    FOUND_BY, FROM_CACHE, FROM_NOWHERE, FROM_PATH, HELD, LeftOut, NO_TARGETS, Owner, Target, TargetGroup, TargetLabels,
+    Update, pod,
+};
 pub use vital::Vital;

@@ -22,6 +22,7 @@ pub use journal::Record;
 use journal::{Journal, Known, KnownRef};
 pub use read_time::ReadTime;
 use read_time::ReadTimes;
+pub use safe::{read as read_beside, replace as replace_beside};
 pub use takeover::take_over;
 
 use crate::model::Position;

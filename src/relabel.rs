@@ -8,6 +8,7 @@ mod case;
 mod config;
 mod reads;
 mod rule;
+mod unknown;
 
 use std::fmt;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::Options;
 use crate::batch::{self, Batch};
 use crate::config::{Config, Decompression, LimitsConfig, ScrapeConfig};
+use crate::discovery::kubernetes::{Places, Remembered};
 use crate::model::{LabelSet, Labels};
 use crate::relabel::Rules;
 use crate::scrape::{self, Books, Job, Outlet, Rate};
@@ -25,6 +26,14 @@ pub(super) fn positions(config: &Config, options: &Options) -> positions::Config
         read_only: options.dry_run || options.stdin,
         readers: config.clients.iter().flat_map(|client| jobs_of(config, client.name().into())).collect(),
     }
+}
+
+/// Where pods are found by the folders of their logs, and what is remembered of pods: beside the positions.
+pub(super) fn places(config: &Config, options: &Options) -> Places {
+    let mut file = std::path::PathBuf::from(&config.positions.filename).into_os_string();
+    file.push(".pods");
+    let remembered = Remembered::open(file.into(), options.dry_run || options.stdin);
+    Places { pod_logs: POD_LOGS.into(), remembered: Arc::new(remembered) }
 }
 
 fn jobs_of(config: &Config, client: Arc<str>) -> impl Iterator<Item = (Arc<str>, Arc<str>)> {

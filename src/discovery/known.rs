@@ -39,6 +39,10 @@ impl Known {
         &self.job
     }
 
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     pub(super) fn len(&self) -> usize {
         self.told.len()
     }

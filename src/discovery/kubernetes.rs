@@ -19,11 +19,13 @@ mod common;
 mod config;
 mod event;
 mod failure;
+mod folders;
 mod health;
 mod kind;
 mod pieces;
 mod pod;
 mod reach;
+mod remembered;
 mod role;
 mod slim;
 mod tell;
@@ -43,8 +45,11 @@ use super::{Known, Metrics};
 use crate::relabel::Reads;
 use beside::{Aside, Namespace};
 pub use config::Config;
+use folders::Folders;
+pub use folders::Places;
 use kind::Kind;
 pub use reach::Reach;
+pub use remembered::Remembered;
 use role::{EndpointSlice, Endpoints, Finds, Ingress, Node, Role, Service};
 use slim::{Object, Pod};
 use tell::{Main, Other, Shared, Teller};
@@ -102,21 +107,46 @@ pub(super) fn discoveries(
 }
 
 impl Discovery {
+    /// Has pods found by the folders of their logs as well; gives what looks at these, to be run beside. None: the config does
+    /// not want that, or no node's pods are meant.
+    pub(super) fn folders(&self, places: Places, known: Known) -> Option<Arc<Folders>> {
+        let About { config, scope, node, job, metrics, .. } = &self.about;
+        if node.is_empty() || self.role != Role::Pod || config.pods_from_path == Some(false) {
+            return None;
+        }
+        let namespace = match scope {
+            Scope::All => folders::Namespace::All,
+            Scope::Named(name) => folders::Namespace::Named(name.clone()),
+            Scope::Own => folders::Namespace::NotKnown,
+        };
+        // The node's own pods are what is asked for anyway.
+        let own = format!("spec.nodeName={node}");
+        let narrows = |written: &str| !written.is_empty() && written != own;
+        let is_selective = config.selectors.iter().any(|selector| narrows(&selector.label) || narrows(&selector.field));
+        let by = format!("{} {scope:?} {job}", known.prefix());
+        Some(Arc::new(Folders::new(places, (job, node, by), namespace, is_selective, known, metrics.clone())))
+    }
+
     /// Tells of the targets until it is dropped. `unlisted` is let go when those that there are have been told.
-    pub(super) fn run(self, known: Known, unlisted: mpsc::Sender<Infallible>) -> BoxFuture<'static, ()> {
+    pub(super) fn run(
+        self,
+        known: Known,
+        folders: Option<Arc<Folders>>,
+        unlisted: mpsc::Sender<Infallible>,
+    ) -> BoxFuture<'static, ()> {
         match self.role {
-            Role::Pod => self.find::<Pod>(known, unlisted).boxed(),
-            Role::Service => self.find::<Service>(known, unlisted).boxed(),
-            Role::Endpoints => self.find::<Endpoints>(known, unlisted).boxed(),
-            Role::EndpointSlice => self.find::<EndpointSlice>(known, unlisted).boxed(),
-            Role::Node => self.find::<Node>(known, unlisted).boxed(),
-            Role::Ingress => self.find::<Ingress>(known, unlisted).boxed(),
+            Role::Pod => self.find::<Pod>(known, folders, unlisted).boxed(),
+            Role::Service => self.find::<Service>(known, folders, unlisted).boxed(),
+            Role::Endpoints => self.find::<Endpoints>(known, folders, unlisted).boxed(),
+            Role::EndpointSlice => self.find::<EndpointSlice>(known, folders, unlisted).boxed(),
+            Role::Node => self.find::<Node>(known, folders, unlisted).boxed(),
+            Role::Ingress => self.find::<Ingress>(known, folders, unlisted).boxed(),
         }
     }
 
-    async fn find<O: Finds>(self, known: Known, unlisted: mpsc::Sender<Infallible>) {
+    async fn find<O: Finds>(self, known: Known, folders: Option<Arc<Folders>>, unlisted: mpsc::Sender<Infallible>) {
         let Self { role, about } = self;
-        let teller: Shared<O> = Arc::new(Mutex::new(Teller::new(role, &about, known, unlisted)));
+        let teller: Shared<O> = Arc::new(Mutex::new(Teller::new(role, &about, known, folders, unlisted)));
         let mut watches = vec![Watch::new(about.clone(), Main(Arc::clone(&teller))).run().boxed()];
         let asides = role.beside(&about.config.attach_metadata);
         watches.extend(asides.iter().filter_map(|kind| aside(kind, &about, &teller)));

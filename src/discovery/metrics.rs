@@ -12,6 +12,7 @@ pub struct Metrics {
     watches_failing: IntGaugeVec,
     file_errors: IntCounterVec,
     pods_cut: IntCounterVec,
+    pods_from_path: IntCounterVec,
 }
 
 impl Metrics {
@@ -38,6 +39,12 @@ impl Metrics {
                 "fantail_file_sd_read_errors_total",
                 "Failures to read a file of file_sd_configs; its last good content holds.",
                 &["job"],
+            ),
+            pods_from_path: counter(
+                "fantail_discovery_pods_from_path_total",
+                "Pods that the API server did not show, found by the folder of their logs, by where their labels are from: \
+                 cache, path, or unknown, which are not read.",
+                &["job", "labels"],
             ),
             pods_cut: counter(
                 "fantail_discovery_pods_cut_total",
@@ -72,6 +79,15 @@ impl Metrics {
 
     pub(super) fn pod_cut(&self, job: &str) {
         self.pods_cut.with_label_values(&[job]).inc();
+    }
+
+    /// Makes the counter of a job that looks for folders appear, at zero.
+    pub(super) fn announce_paths(&self, job: &str, labels: &[&str]) {
+        labels.iter().for_each(|labels| drop(self.pods_from_path.with_label_values(&[job, labels])));
+    }
+
+    pub(super) fn pod_from_path(&self, job: &str, labels: &str) {
+        self.pods_from_path.with_label_values(&[job, labels]).inc();
     }
 
     pub(super) fn file_failed(&self, job: &str) {

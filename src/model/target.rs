@@ -42,6 +42,11 @@ impl TargetLabels {
         self.own.get(name).or_else(|| self.common.get(name)).map(String::as_str)
     }
 
+    /// What the targets of its source have in common, and what is its own.
+    pub fn parts(&self) -> (&Arc<Labels>, &Labels) {
+        (&self.common, &self.own)
+    }
+
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
@@ -102,6 +107,22 @@ impl fmt::Display for LeftOut {
 /// another value says what is wrong.
 pub const NO_TARGETS: &str = "__meta_fantail_no_targets";
 
+/// Where the labels of a pod come from that was found by the folder of its logs: [`FROM_CACHE`], [`FROM_PATH`] or
+/// [`FROM_NOWHERE`].
+pub const FOUND_BY: &str = "__meta_fantail_source";
+
+/// The API server showed the pod earlier: these are its labels.
+pub const FROM_CACHE: &str = "cache";
+
+/// It never did: only what the folder's name says is known.
+pub const FROM_PATH: &str = "path";
+
+/// The same, and whether the pod is one of those that are asked for cannot be known: it is shown, not read.
+pub const FROM_NOWHERE: &str = "unknown";
+
+/// The label that stands for a target that may still turn out to be another's.
+pub const HELD: &str = "__meta_fantail_held";
+
 /// What discovery tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Update {
@@ -131,6 +152,8 @@ pub struct Target {
     pub is_of_pod: bool,
     /// Whose folders below that of pods' logs it may read; None: anybody's.
     pub owner: Option<Owner>,
+    /// Its files are opened, so that they cannot be lost, and not read before discovery knows whose they are.
+    pub is_held: bool,
 }
 
 /// A pod, as the kubelet names the folder of its logs: `<namespace>_<pod>_<uid>`, of a static pod `<namespace>_<pod>_<hash>`.

@@ -11,11 +11,34 @@ const O_NOFOLLOW: i32 = 0o400_000;
 #[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "powerpc64", target_arch = "powerpc"))]
 const O_NOFOLLOW: i32 = 0o100_000;
 
+/// The same everywhere but where Linux has it from another system; these are not built for.
+const O_NONBLOCK: i32 = 0o4000;
+
 /// Names that are tried for a new file.
 const NAMES: u32 = 16;
 
+/// What is in a file of our own, of `most` bytes at most; none: it is not there. A link is not followed.
+pub fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
+    // Without waiting: what somebody planted may be a pipe.
+    let file = match OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.len() > most {
+        return Err(io::Error::new(
+            ErrorKind::InvalidData,
+            "it is no file of this agent's: no plain file, or too long",
+        ));
+    }
+    let mut content = Vec::new();
+    file.take(most).read_to_end(&mut content)?;
+    Ok(Some(content))
+}
+
 /// Replaces `path` by a file of our own with this content; gives the file.
-pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<File> {
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<File> {
     let (mut file, temporary) = fresh(path)?;
     let written = file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
@@ -137,6 +160,20 @@ mod tests {
         }
         assert_eq!(fs::read(at("precious")).expect("read"), b"precious");
         assert!(fs::symlink_metadata(at(&temporary)).is_err(), "nothing is left over");
+    }
+
+    #[test]
+    fn what_was_planted_is_not_read() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| dir.path().join(name);
+        assert!(read(&at("none"), 10).is_ok_and(|read| read.is_none()));
+        fs::write(at("ours"), "ours").expect("written");
+        assert!(read(&at("ours"), 10).is_ok_and(|read| read.as_deref() == Some(b"ours")));
+        assert!(read(&at("ours"), 3).is_err(), "too long");
+        symlink("ours", at("link")).expect("linked");
+        assert!(read(&at("link"), 10).is_err());
+        fs::create_dir(at("folder")).expect("made");
+        assert!(read(&at("folder"), 10).is_err());
     }
 
     #[test]

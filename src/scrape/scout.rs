@@ -19,7 +19,7 @@ use super::status::Status;
 use super::unread::Unread;
 use super::watch::{Heard, Watch};
 use super::{Config, Job, stdin};
-use crate::model::{LabelSet, Target, Update};
+use crate::model::{LabelSet, Owner, Target, Update};
 use crate::positions::Positions;
 use crate::tail::Glob;
 
@@ -52,6 +52,8 @@ pub(super) struct Scout {
     /// Where a target is among those.
     ids: HashMap<Same, u64>,
     logs: BTreeMap<u64, Known>,
+    /// Logs that are held until it is known whose they are.
+    held: BTreeSet<u64>,
     /// For names heard of.
     names: Names,
     places: Places,
@@ -91,6 +93,8 @@ struct Known {
     place: Option<(PathBuf, OsString)>,
     /// Readers that are done with it; the others may still wait for their Loki.
     away: BTreeSet<usize>,
+    /// Whose it was taken for, if it is held until that is known.
+    held_for: Option<Owner>,
 }
 
 impl Scout {
@@ -120,6 +124,7 @@ impl Scout {
             tracked: BTreeMap::new(),
             ids: HashMap::new(),
             logs: BTreeMap::new(),
+            held: BTreeSet::new(),
             names: Names::default(),
             places: Places::default(),
             next: 1,
@@ -242,12 +247,20 @@ impl Scout {
             defaulted: false,
             is_of_pod: false,
             owner: None,
+            is_held: false,
         });
         let log = self.next;
         self.next += 1;
         self.logs.insert(
             log,
-            Known { path: Path::new("stdin").into(), job: 0, tracked: None, place: None, away: BTreeSet::new() },
+            Known {
+                path: Path::new("stdin").into(),
+                job: 0,
+                tracked: None,
+                place: None,
+                away: BTreeSet::new(),
+                held_for: None,
+            },
         );
         for (mailbox, pipe) in self.readers.iter().zip(pipes) {
             mailbox.send(Command::Stdin(log, pipe, target.clone()));

@@ -30,6 +30,9 @@ const REMEMBERED: usize = 4;
 const FAREWELL: Duration = Duration::from_secs(30);
 const LONGEST_FAREWELL: Duration = Duration::from_secs(300);
 
+/// How long a file that was held, and that discovery has let go of, waits for who it is.
+const HANDOVER: Duration = Duration::from_secs(2);
+
 #[derive(Debug)]
 pub(super) struct Tailer {
     pub id: u64,
@@ -96,6 +99,11 @@ pub(super) enum Turn {
 
 impl Tailer {
     pub fn turn(&mut self, desk: &mut Desk, now: Instant) -> std::io::Result<Turn> {
+        if self.target.is_held {
+            // Let go of, it is another's or nobody's: who has it next says so at once.
+            let is_over = self.retired.is_some_and(|at| now >= at + HANDOVER);
+            return Ok(if is_over { Turn::Finished } else { Turn::Idle });
+        }
         let room = match self.room(desk, now) {
             Some(room) => room,
             None => {

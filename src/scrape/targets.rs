@@ -4,12 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Job;
-use crate::model::{LabelSet, Labels, NO_TARGETS, Owner, Target, TargetLabels, loki_label_name, pod};
+use crate::model::{
+    FOUND_BY, FROM_NOWHERE, FROM_PATH, HELD, LabelSet, Labels, NO_TARGETS, Owner, Target, TargetLabels,
+    loki_label_name, pod,
+};
 use crate::relabel::Verdict;
 use crate::tail::{Glob, escape};
 
 /// Its job cannot read files as the config says, or may not ask for what the config names.
 pub(super) const UNREADABLE: &str = "unreadable";
+
+/// It was found by the folder of its logs, and what a rule decides by is not known.
+pub(super) const UNKNOWN_POD: &str = "unknown_pod";
 
 /// The longest name of a directory, in bytes.
 const NAME_MAX: usize = 255;
@@ -46,8 +52,23 @@ pub(super) fn resolve(job: &Job, discovered: &TargetLabels, hostname: &str) -> R
         // Whoever told of it has said so as well.
         Some(why) => return reject(UNREADABLE, why.into()),
     }
+    if discovered.get(FOUND_BY) == Some(FROM_NOWHERE) {
+        let text = "found by its folder; the API server shows no such pod, so that it is not known whether it is one that is \
+             asked for (selectors, or no pod of this node was ever shown)";
+        return reject(UNKNOWN_POD, text.into());
+    }
     let mut labels = discovered.to_labels();
-    if let Verdict::Drop { rule } = job.rules.apply(&mut labels) {
+    let verdict = job.rules.apply(&mut labels);
+    if let Some(rule) = unjudged(job, discovered)
+        && !matches!(verdict, Verdict::Drop { rule: dropped } if dropped < rule)
+    {
+        let rule = job.rules.describe(rule);
+        return reject(
+            UNKNOWN_POD,
+            format!("found by its folder, so that what a rule decides by is not known: {rule}"),
+        );
+    }
+    if let Verdict::Drop { rule } = verdict {
         return Err(Rejected { reason: "dropped", text: job.rules.describe(rule) });
     }
     if let Some(host) = labels.get("__host__").filter(|host| *host != hostname) {
@@ -75,7 +96,14 @@ pub(super) fn resolve(job: &Job, discovered: &TargetLabels, hostname: &str) -> R
     let labels = LabelSet::new(labels.into_iter().map(|(name, value)| (loki_label_name(&name).into_owned(), value)));
     let owner = Owner::of(discovered);
     let is_of_pod = discovered.contains(pod::UID);
-    Ok(Target { job: job.name.clone(), labels, path, exclude, defaulted, is_of_pod, owner })
+    let is_held = discovered.contains(HELD);
+    Ok(Target { job: job.name.clone(), labels, path, exclude, defaulted, is_of_pod, owner, is_held })
+}
+
+/// The rule that decides by a label which nobody knows, of a pod that was found by its folder.
+fn unjudged(job: &Job, discovered: &TargetLabels) -> Option<usize> {
+    let is_unknown = |name: &str| name.starts_with("__meta_kubernetes_") && !discovered.contains(name);
+    (discovered.get(FOUND_BY) == Some(FROM_PATH)).then(|| job.rules.first_unjudged(is_unknown)).flatten()
 }
 
 /// Where the kubelet keeps a container's logs. A static pod's directory is named by its config hash; any pod may have that

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod churn;
+mod found;
 mod model;
 mod owners;
 mod resend;

@@ -186,7 +186,7 @@ impl Agent {
         fs::read_to_string(self.log()).unwrap_or_default()
     }
 
-    fn get(&self, path: &str) -> Result<String, String> {
+    pub(crate) fn get(&self, path: &str) -> Result<String, String> {
         let url = format!("http://127.0.0.1:{}{path}", self.port);
         let answer = http::send(self.client.get(url))?;
         if answer.is_success() { Ok(answer.body) } else { Err(format!("{path}: {answer:?}")) }

@@ -7,7 +7,7 @@
 //! see, and says what it saw instead when that does not come.
 //!
 //! The sentences: [`delivery`] (files to Loki), [`faults`] and [`plain`] (what comes between), [`delay`] (how far it may be), [`limits`]
-//! (what Loki takes later), [`refusals`] (which streams it refuses while it takes others) and [`poison`] (what it takes never), which end in one [`verdict`]; [`kubernetes`] (which pods), [`labels`] (what they are called), [`manifests`] and [`helm`] (what is installed),
+//! (what Loki takes later), [`refusals`] (which streams it refuses while it takes others) and [`poison`] (what it takes never), which end in one [`verdict`]; [`kubernetes`] (which pods), [`short_lived`] (those that nobody shows), [`labels`] (what they are called), [`manifests`] and [`helm`] (what is installed),
 //! [`scale`] (what a node asks of others),
 //! [`dashboards`] (what Prometheus and Grafana are told), [`tutorial`] (all of it, as `docs/tutorial.md` has it),
 //! and [`smoke`], the servers without the agent, which says whether a failure is the world's.
@@ -24,6 +24,7 @@ mod manifests;
 mod plain;
 mod poison;
 mod refusals;
+mod short_lived;
 mod smoke;
 mod tutorial;
 

@@ -25,6 +25,9 @@ pub struct Config {
     pub selectors: Vec<Selector>,
     #[serde(deserialize_with = "units::or_default")]
     pub attach_metadata: AttachMetadata,
+    /// Pods that the API server does not show are found by the folders of their logs; None: they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pods_from_path: Option<bool>,
 
     // How to speak to `api_server`; a kubeconfig and a service account bring their own.
     #[serde(skip_serializing_if = "Option::is_none")]

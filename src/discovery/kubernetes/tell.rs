@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use super::beside::{Aside, Beside, ROOM, Store};
 use super::config::Config;
 use super::failure::{Failure, Reason};
+use super::folders::Folders;
 use super::kind::Kind;
 use super::role::{Finds, Role, With};
 use super::slim::Object;
@@ -33,6 +34,11 @@ pub(super) trait Sink: Send {
     /// These and no others are there now.
     fn listed(&mut self, sources: &BTreeSet<String>) -> impl Future<Output = ()> + Send;
 
+    /// They are asked for in this namespace; empty: in all.
+    fn asked_in(&mut self, _namespace: &str) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
     fn failed(&mut self, failure: &Failure) -> impl Future<Output = ()> + Send;
     fn recovered(&mut self) -> impl Future<Output = ()> + Send;
 }
@@ -46,6 +52,8 @@ pub(super) struct Teller<O> {
     job: Arc<str>,
     metrics: Metrics,
     known: Known,
+    /// None: they are found by the API server alone.
+    folders: Option<Arc<Folders>>,
     /// Kept if something is beside them.
     objects: Store<O>,
     beside: Beside,
@@ -63,7 +71,13 @@ pub(super) struct Teller<O> {
 pub(super) type Shared<O> = Arc<Mutex<Teller<O>>>;
 
 impl<O: Finds> Teller<O> {
-    pub(super) fn new(role: Role, about: &About, known: Known, unlisted: mpsc::Sender<Infallible>) -> Self {
+    pub(super) fn new(
+        role: Role,
+        about: &About,
+        known: Known,
+        folders: Option<Arc<Folders>>,
+        unlisted: mpsc::Sender<Infallible>,
+    ) -> Self {
         let About { config, scope, node, reads, job, metrics, .. } = about.clone();
         let asides = role.beside(&config.attach_metadata);
         Self {
@@ -74,6 +88,7 @@ impl<O: Finds> Teller<O> {
             job,
             metrics,
             known,
+            folders,
             objects: Store::new(ROOM),
             beside: Beside::default(),
             awaited: asides.clone(),
@@ -140,12 +155,18 @@ impl<O: Finds> Teller<O> {
     async fn remove(&mut self, source: &str) {
         self.objects.remove(source);
         self.known.remove(source).await;
+        if let Some(folders) = &self.folders {
+            folders.hides(source).await;
+        }
         self.cut.remove(source);
     }
 
     async fn listed(&mut self, sources: &BTreeSet<String>) {
         self.objects.retain(sources);
         self.known.retain(sources).await;
+        if let Some(folders) = &self.folders {
+            folders.lists(sources).await;
+        }
         self.cut.retain(|source| sources.contains(source));
         self.is_listed = true;
         self.let_go();
@@ -164,6 +185,9 @@ impl<O: Finds> Teller<O> {
 
     async fn tell(&mut self, group: TargetGroup) {
         self.note_left_out(&group.source, group.left_out);
+        if let Some(folders) = &self.folders {
+            folders.shows(&group).await;
+        }
         self.known.set(group).await;
     }
 
@@ -238,6 +262,13 @@ impl<O: Finds> Sink for Main<O> {
 
     async fn listed(&mut self, sources: &BTreeSet<String>) {
         self.0.lock().await.listed(sources).await;
+    }
+
+    async fn asked_in(&mut self, namespace: &str) {
+        let folders = self.0.lock().await.folders.clone();
+        if let Some(folders) = folders {
+            folders.set_namespace(namespace).await;
+        }
     }
 
     async fn failed(&mut self, failure: &Failure) {

@@ -134,6 +134,7 @@ impl<S: Sink> Watch<S> {
             Scope::Named(namespace) => Some(namespace.as_str()),
             Scope::Own => Some(client.default_namespace()),
         };
+        self.sink.asked_in(namespace.unwrap_or_default()).await;
         let objects = Request::new(self.kind.path(namespace));
         let (label_selector, field_selector) = self.selectors(namespace);
         let params = ListParams {

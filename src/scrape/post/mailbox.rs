@@ -113,6 +113,7 @@ mod tests {
             defaulted: false,
             is_of_pod: false,
             owner: None,
+            is_held: false,
         })
     }
 

@@ -1,9 +1,11 @@
 //! What the scout says, and the work that comes of it: done a little at a time, since it may speak of ten thousand logs.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::opening::{file, with_filename};
 use super::{Reader, Stop};
+use crate::model::Target;
 use crate::scrape::post::Command;
 use crate::scrape::tailer::Source;
 
@@ -39,6 +41,8 @@ impl Reader {
                     tailer.target = target;
                     tailer.retired = None;
                     self.status.set_file(self.index, log, file(tailer, &self.client));
+                    // It may have been held.
+                    self.at(log, now);
                 }
             }
             Command::Retire(log) => match self.waiting.get_mut(&log) {
@@ -58,9 +62,17 @@ impl Reader {
                 // One more look at every file: what was written before the signal goes along.
                 let logs: Vec<u64> = self.tailers.keys().copied().collect();
                 for log in logs {
+                    self.release_deleted(log);
                     self.at(log, now);
                 }
             }
+        }
+    }
+
+    /// What is held and has no name any more would be lost with the process: it is read under the labels that it has.
+    fn release_deleted(&mut self, log: u64) {
+        if let Some(tailer) = self.tailers.get_mut(&log).filter(|tailer| tailer.target.is_held && tailer.is_deleted()) {
+            tailer.target = Arc::new(Target { is_held: false, ..Target::clone(&tailer.target) });
         }
     }
 

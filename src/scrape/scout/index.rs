@@ -18,7 +18,8 @@ pub(super) struct Same(pub Arc<Target>);
 impl PartialEq for Same {
     fn eq(&self, other: &Self) -> bool {
         let (a, b) = (&self.0, &other.0);
-        (&a.job, &a.path, &a.exclude, &a.labels, &a.owner) == (&b.job, &b.path, &b.exclude, &b.labels, &b.owner)
+        a.is_held == b.is_held
+            && (&a.job, &a.path, &a.exclude, &a.labels, &a.owner) == (&b.job, &b.path, &b.exclude, &b.labels, &b.owner)
     }
 }
 

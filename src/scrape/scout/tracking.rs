@@ -1,14 +1,15 @@
 //! From what discovery tells to the targets that are followed.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::index::Same;
-use super::{Scout, Tracked};
-use crate::model::{Target, TargetGroup, TargetLabels};
+use super::{Known, Scout, Tracked};
+use crate::model::{FOUND_BY, Target, TargetGroup, TargetLabels};
 use crate::scrape::post::Command;
 use crate::scrape::status::Discovered;
-use crate::scrape::targets::{Rejected, UNREADABLE, resolve};
+use crate::scrape::targets::{Rejected, UNKNOWN_POD, UNREADABLE, resolve};
 use crate::tail::Glob;
 
 impl Scout {
@@ -85,6 +86,12 @@ impl Scout {
         let job = &self.jobs[job];
         let mut target = resolve(job, discovered, &self.config.hostname)
             .inspect_err(|rejected| self.metrics.target_failed(rejected.reason))?;
+        // Only there a folder's name says whose the logs are.
+        if discovered.contains(FOUND_BY) && self.config.pod_logs.as_ref().is_some_and(|root| !is_below(&target, root)) {
+            self.metrics.target_failed(UNKNOWN_POD);
+            let text = "found by its folder of logs, and its __path__ is elsewhere";
+            return Err(Rejected { reason: UNKNOWN_POD, text: text.into() });
+        }
         target.owner = target.owner.filter(|_| self.config.pod_logs.is_some());
         match &job.unreadable {
             Some(why) => Err(Rejected { reason: UNREADABLE, text: why.as_str().into() }),
@@ -111,14 +118,18 @@ impl Scout {
         };
         let id = self.next;
         self.next += 1;
-        let files = match left.iter().position(heir) {
+        let mut files = match left.iter().position(heir) {
             Some(at) => self.forget(left.swap_remove(at)).map(|t| t.files).unwrap_or_default(),
             None => BTreeMap::new(),
         };
+        files.extend(self.held_for(&target, job, &glob, exclude.as_ref()));
         for log in files.values() {
             self.tell(|| Command::Relabel(*log, target.clone()));
             if let Some(known) = self.logs.get_mut(log) {
                 known.tracked = Some(id);
+            }
+            if !target.is_held {
+                self.held.remove(log);
             }
         }
         self.status.add_target(id, target.clone());
@@ -138,6 +149,20 @@ impl Scout {
             empty_said: false,
         };
         self.tracked.insert(id, tracked);
+    }
+
+    /// Logs that were held and let go of, and are this target's: their files may have no name any more, so that no walk comes
+    /// to them.
+    fn held_for(&self, target: &Target, job: usize, glob: &Glob, exclude: Option<&Glob>) -> BTreeMap<Arc<Path>, u64> {
+        let of = |log: &u64| Some((self.logs.get(log)?, *log));
+        let held = self.held.iter().filter_map(of).filter(|(known, _)| known.tracked.is_none() && known.job == job);
+        let is_its = |known: &Known| {
+            known.held_for == target.owner
+                && known.held_for.is_some()
+                && glob.matches(&known.path)
+                && !exclude.is_some_and(|exclude| exclude.matches(&known.path))
+        };
+        held.filter(|(known, _)| is_its(known)).map(|(known, log)| (known.path.clone(), log)).collect()
     }
 
     pub(super) fn untrack(&mut self, id: u64) {
@@ -161,4 +186,9 @@ impl Scout {
         self.places.remove(id, &tracked.directories);
         Some(tracked)
     }
+}
+
+/// Whether all that the target's path may match is in the folder `root`.
+fn is_below(target: &Target, root: &Path) -> bool {
+    Path::new(&target.path).starts_with(root)
 }

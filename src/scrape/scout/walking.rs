@@ -144,6 +144,9 @@ impl Scout {
             known.tracked = Some(id);
             tracked.files.insert(path, log);
             self.tell(|| Command::Relabel(log, target.clone()));
+            if !target.is_held {
+                self.held.remove(&log);
+            }
             return self.bring_back(log);
         }
         let log = self.next;
@@ -156,7 +159,12 @@ impl Scout {
             self.watch.add(dir);
             self.names.add(dir, name, log);
         }
-        self.logs.insert(log, Known { path: path.clone(), job, tracked: Some(id), place, away: BTreeSet::new() });
+        let held_for = target.owner.clone().filter(|_| target.is_held);
+        if held_for.is_some() {
+            self.held.insert(log);
+        }
+        let away = BTreeSet::new();
+        self.logs.insert(log, Known { path: path.clone(), job, tracked: Some(id), place, away, held_for });
         self.tell(|| {
             Command::Add(Assignment {
                 log,
@@ -182,6 +190,7 @@ impl Scout {
             return true;
         }
         let known = self.logs.remove(&log).expect("it was just seen");
+        self.held.remove(&log);
         if let Some(tracked) = known.tracked.and_then(|id| self.tracked.get_mut(&id)) {
             tracked.files.remove(&known.path);
         }

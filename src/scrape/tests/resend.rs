@@ -119,6 +119,7 @@ impl Machine {
             defaulted: false,
             is_of_pod: false,
             owner: None,
+            is_held: false,
         };
         // The log's number is another in each run, as it is in life.
         let log = 10 + self.runs as u64;

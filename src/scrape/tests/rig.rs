@@ -90,9 +90,31 @@ impl Dir {
         outlets: Vec<Outlet>,
         batches: UnboundedReceiver<Vec<Batch>>,
     ) -> Rig {
+        self.start_job(glob, job("job", stages), change, outlets, batches)
+    }
+
+    pub(super) fn start_ruled(
+        &self,
+        glob: &str,
+        rules: Rules,
+        change: impl FnOnce(&mut Config),
+        outlets: Vec<Outlet>,
+        batches: UnboundedReceiver<Vec<Batch>>,
+    ) -> Rig {
+        self.start_job(glob, Job { rules, ..job("job", "[]") }, change, outlets, batches)
+    }
+
+    fn start_job(
+        &self,
+        glob: &str,
+        job: Job,
+        change: impl FnOnce(&mut Config),
+        outlets: Vec<Outlet>,
+        batches: UnboundedReceiver<Vec<Batch>>,
+    ) -> Rig {
         let mut config = config();
         change(&mut config);
-        let jobs = vec![job("job", stages)];
+        let jobs = vec![job];
         let scrape = Scrape::start(config, jobs, outlets, self.positions(), &Registry::new()).expect("started");
         let path = self.path(glob).to_str().expect("text").to_string();
         tell(&scrape, "static", &[&[("app", "a"), ("__path__", &path)]]);

@@ -42,6 +42,7 @@ impl Scene {
             defaulted: false,
             is_of_pod: false,
             owner: None,
+            is_held: false,
         });
         status.add_target(1, target.clone());
         let reader = Reader::new(Parts {

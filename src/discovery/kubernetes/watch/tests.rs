@@ -50,7 +50,7 @@ impl Scene {
         let known = Known::new(&job, "kubernetes_sd_configs", 0, &metrics, sender);
         let mut found = kubernetes::discoveries(config, &"n1".into(), &job, reads, &metrics).remove(0);
         found.about.waits = (Duration::from_millis(1), Duration::from_millis(20));
-        let watch = Aborted(tokio::spawn(found.run(known, unlisted)));
+        let watch = Aborted(tokio::spawn(found.run(known, None, unlisted)));
         Self { server, registry, updates, first_list, _watch: watch }
     }
 
@@ -344,4 +344,24 @@ async fn a_list_that_breaks_off_takes_nothing_back() {
     scene.request().await.answer(200, list("30", &[pod("b", "Running", "1"), pod("c", "Running", "15")]));
     scene.takes_back("a").await;
     assert_eq!(scene.errors("answer"), 1.0);
+}
+
+#[test]
+fn folders_are_looked_at_unless_that_is_switched_off_or_no_node_is_meant() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for (keys, node, is_on) in [
+        ("role: pod", "n1", true),
+        ("{role: pod, pods_from_path: true}", "n1", true),
+        ("{role: pod, pods_from_path: false}", "n1", false),
+        ("role: pod", "", false),
+        ("role: service", "n1", false),
+    ] {
+        let config: Config = serde_yaml::from_str(keys).expect(keys);
+        let (job, metrics): (Arc<str>, _) = ("pods".into(), Metrics::register(&Registry::new()));
+        let known = Known::new(&job, "kubernetes_sd_configs", 0, &metrics, mpsc::channel(1).0);
+        let remembered = Arc::new(kubernetes::Remembered::open(dir.path().join("p.pods"), false));
+        let places = kubernetes::Places { pod_logs: dir.path().into(), remembered };
+        let found = kubernetes::discoveries(config, &node.into(), &job, &Arc::default(), &metrics).remove(0);
+        assert_eq!(found.folders(places, known).is_some(), is_on, "{keys} on {node:?}");
+    }
 }

@@ -1,0 +1,311 @@
+//! Pods that the API server does not show, found by the folders of their logs: `/var/log/pods/<namespace>_<pod>_<uid>/<container>`.
+//!
+//! Such a pod came and went while the API server, or the agent, was away, or faster than the watch. Its files are held open at
+//! once, since the kubelet removes them soon, and read once it is clear that nobody will say more of it. Its labels are those
+//! that the API server gave earlier ([`Remembered`]), or those of the path. When the API server shows it after all, its logs go
+//! on under the pod's own labels.
+
+mod book;
+mod disk;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Mutex;
+use tracing::info;
+
+use self::book::{Book, Labels, Verdict};
+use self::disk::Disk;
+use super::remembered::Remembered;
+use crate::discovery::{Known, Metrics};
+use crate::model::{self, FOUND_BY, FROM_CACHE, FROM_NOWHERE, FROM_PATH, HELD, TargetGroup, TargetLabels, pod};
+
+/// How often is looked for new folders: one may be gone a second after it came. It costs one system call.
+const OFTEN: Duration = Duration::from_millis(250);
+
+/// How often what is remembered of pods is written down.
+const SAVE: Duration = Duration::from_secs(10);
+
+/// How often folders are looked at of which all is told.
+const SELDOM: Duration = Duration::from_secs(10);
+
+/// How long a target stays whose folder is gone and whose files may be read: longer than it takes to hear of it.
+const LEAVE: Duration = Duration::from_secs(5);
+
+/// Where folders of pods are, and what is remembered of these.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// `/var/log/pods`.
+    pub pod_logs: PathBuf,
+    pub remembered: Arc<Remembered>,
+}
+
+/// The folders of one watch.
+pub(in crate::discovery) struct Folders {
+    job: Arc<str>,
+    node: Arc<str>,
+    /// Whose knowledge it is among what is remembered: other jobs read other labels.
+    by: Arc<str>,
+    remembered: Arc<Remembered>,
+    metrics: Metrics,
+    state: Mutex<State>,
+}
+
+struct State {
+    book: Book,
+    disk: Disk,
+    known: Known,
+    /// The namespace that is asked for.
+    namespace: Namespace,
+    /// What was told of each folder: with so many containers.
+    told: BTreeMap<String, (Verdict, usize)>,
+    /// When folders of which all is told are looked at again, and what is new is said.
+    relook_at: Instant,
+    /// How many pods were found since that was said, by where their labels are from.
+    news: BTreeMap<&'static str, usize>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Namespace {
+    All,
+    Named(String),
+    /// The agent's own, before that is known.
+    NotKnown,
+}
+
+impl Folders {
+    pub(super) fn new(
+        places: Places,
+        (job, node, by): (&Arc<str>, &Arc<str>, String),
+        namespace: Namespace,
+        is_selective: bool,
+        known: Known,
+        metrics: Metrics,
+    ) -> Self {
+        metrics.announce_paths(job, &[FROM_CACHE, FROM_PATH, FROM_NOWHERE]);
+        let book = Book::new(Instant::now(), is_selective, namespace == Namespace::All);
+        let disk = Disk::new(places.pod_logs);
+        Self {
+            job: Arc::clone(job),
+            node: Arc::clone(node),
+            by: by.into(),
+            remembered: places.remembered,
+            metrics,
+            state: Mutex::new(State {
+                book,
+                disk,
+                known,
+                namespace,
+                told: BTreeMap::new(),
+                relook_at: Instant::now(),
+                news: BTreeMap::new(),
+            }),
+        }
+    }
+
+    /// Looks at folders until it is dropped.
+    pub(in crate::discovery) async fn run(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(OFTEN);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut save_at = Instant::now() + SAVE;
+        loop {
+            ticks.tick().await;
+            self.look(Instant::now()).await;
+            if Instant::now() >= save_at {
+                save_at = Instant::now() + SAVE;
+                let remembered = Arc::clone(&self.remembered);
+                let saved = tokio::task::spawn_blocking(move || remembered.save()).await;
+                if let Err(error) = saved
+                    && error.is_panic()
+                {
+                    std::panic::resume_unwind(error.into_panic());
+                }
+            }
+        }
+    }
+
+    /// The agent's own namespace is known now.
+    pub(super) async fn set_namespace(&self, name: &str) {
+        let mut state = self.state.lock().await;
+        if state.namespace == Namespace::NotKnown {
+            state.namespace = Namespace::Named(name.to_string());
+        }
+    }
+
+    /// The API server shows this pod: it is told of by whoever asked right after this, and no more from here.
+    pub(super) async fn shows(&self, group: &TargetGroup) {
+        let folders = folders_of(group);
+        let now = seconds();
+        folders.iter().for_each(|folder| self.remembered.put(&self.by, folder, &group.targets, now));
+        let mut state = self.state.lock().await;
+        for folder in state.book.shows(&group.source, folders, Instant::now()) {
+            state.take_back(&folder).await;
+        }
+    }
+
+    /// The API server said that the pod is gone.
+    pub(super) async fn hides(&self, source: &str) {
+        self.state.lock().await.book.hides(source, Instant::now());
+    }
+
+    /// The API server listed what there is.
+    pub(super) async fn lists(&self, listed: &BTreeSet<String>) {
+        self.state.lock().await.book.lists(listed, Instant::now());
+    }
+
+    async fn look(&self, now: Instant) {
+        let mut state = self.state.lock().await;
+        let State { book, disk, namespace, .. } = &mut *state;
+        let namespace = &*namespace;
+        let is_asked_for = |folder: &str| match namespace {
+            Namespace::All => true,
+            Namespace::Named(name) => folder.split_once('_').is_some_and(|(of, _)| of == name),
+            Namespace::NotKnown => false,
+        };
+        if let Some(folders) = disk.folders(now, &is_asked_for) {
+            book.sees(folders, now);
+            self.remembered.keep(&self.by, folders, seconds());
+        }
+        for folder in state.book.folders() {
+            self.settle(&mut state, &folder, now).await;
+        }
+        if now >= state.relook_at {
+            state.relook_at = now + SELDOM;
+            self.say(std::mem::take(&mut state.news));
+        }
+    }
+
+    /// Tells what follows for one folder, if that is new.
+    async fn settle(&self, state: &mut State, folder: &str, now: Instant) {
+        let told = state.told.get(folder).copied();
+        let gone = state.book.gone(folder);
+        let is_done = matches!(told, None | Some((Verdict::Read(_), _)));
+        // Then only new containers may be news; they are looked for with less haste.
+        if matches!(told, Some((Verdict::Read(_), _))) && gone.is_none() && now < state.relook_at {
+            return;
+        }
+        let leave = if told.is_some() { LEAVE } else { Duration::ZERO };
+        if gone.is_some_and(|since| is_done && now >= since + leave) {
+            state.take_back(folder).await;
+            state.book.forget(folder);
+            return;
+        }
+        // What is asked of the memory costs more, and is asked only of those that are not shown.
+        if matches!(state.book.verdict(folder, true, now), Verdict::Leave)
+            && matches!(state.book.verdict(folder, false, now), Verdict::Leave)
+        {
+            return;
+        }
+        let cached = self.remembered.get(&self.by, folder);
+        let verdict = state.book.verdict(folder, cached.is_some(), now);
+        let (labels, is_held) = match verdict {
+            Verdict::Leave => return,
+            Verdict::Hold(labels) => (labels, true),
+            Verdict::Read(labels) => (labels, false),
+        };
+        let containers = if gone.is_some() { None } else { state.disk.containers(folder, now) };
+        let count = containers.map_or(0, BTreeSet::len).max(told.map_or(0, |(_, count)| count));
+        if told == Some((verdict, count)) || count == 0 {
+            return;
+        }
+        let names: Vec<String> = state.disk.known_containers(folder);
+        let mut targets = cached.unwrap_or_default();
+        targets = self.targets(folder, targets, &names, labels, is_held);
+        if told.is_none_or(|(told, _)| told != verdict) && !is_held && !state.book.was_shown(folder) {
+            self.metrics.pod_from_path(&self.job, name(labels));
+            *state.news.entry(name(labels)).or_default() += 1;
+        }
+        state.told.insert(folder.to_string(), (verdict, count));
+        state.known.set(TargetGroup::new(format!("folder/{folder}"), targets)).await;
+    }
+
+    /// Of those with unknown labels nothing is said: with selectors there are always some.
+    fn say(&self, news: BTreeMap<&'static str, usize>) {
+        let of = |labels| news.get(labels).copied().unwrap_or_default();
+        let (job, with_cached_labels, with_labels_of_path) = (&*self.job, of(FROM_CACHE), of(FROM_PATH));
+        if with_cached_labels + with_labels_of_path > 0 {
+            info!(
+                job,
+                with_cached_labels,
+                with_labels_of_path,
+                "pods that the API server does not show, found by the folders of their logs"
+            );
+        }
+    }
+
+    /// What was remembered, and a target for each container of which nothing was.
+    fn targets(
+        &self,
+        folder: &str,
+        mut targets: Vec<TargetLabels>,
+        containers: &[String],
+        labels: Labels,
+        is_held: bool,
+    ) -> Vec<TargetLabels> {
+        let of_pod = match targets.first() {
+            Some(target) => Arc::clone(target.parts().0),
+            None => Arc::new(self.of_path(folder)),
+        };
+        let is_new = |name: &&String| !targets.iter().any(|target| target.get(pod::CONTAINER) == Some(name));
+        let new: Vec<_> = containers.iter().filter(is_new).cloned().collect();
+        targets.extend(
+            new.into_iter().map(|container| {
+                TargetLabels::new(Arc::clone(&of_pod), [(pod::CONTAINER.to_string(), container)].into())
+            }),
+        );
+        let marked = |target: TargetLabels| {
+            let (common, own) = target.parts();
+            let mut own = own.clone();
+            own.insert(FOUND_BY.to_string(), name(labels).to_string());
+            if is_held {
+                own.insert(HELD.to_string(), "true".to_string());
+            }
+            TargetLabels::new(Arc::clone(common), own)
+        };
+        targets.into_iter().map(marked).collect()
+    }
+
+    /// All that the name of a folder says.
+    fn of_path(&self, folder: &str) -> model::Labels {
+        let mut parts = folder.splitn(3, '_');
+        let mut next = || parts.next().unwrap_or_default();
+        let pairs = [(pod::NAMESPACE, next()), (pod::NAME, next()), (pod::UID, next()), (pod::NODE, &*self.node)];
+        pairs.map(|(name, value)| (name.to_string(), value.to_string())).into()
+    }
+}
+
+impl State {
+    async fn take_back(&mut self, folder: &str) {
+        self.told.remove(folder);
+        self.disk.forget(folder);
+        self.known.remove(&format!("folder/{folder}")).await;
+    }
+}
+
+fn name(labels: Labels) -> &'static str {
+    match labels {
+        Labels::Cache => FROM_CACHE,
+        Labels::Path => FROM_PATH,
+        Labels::Unknown => FROM_NOWHERE,
+    }
+}
+
+/// How the kubelet may have named the folder of a pod: by its uid, or, of a static pod, by the hash of its config.
+fn folders_of(group: &TargetGroup) -> Vec<String> {
+    let Some(first) = group.targets.first() else {
+        return Vec::new();
+    };
+    let get = |name| first.get(name).unwrap_or_default();
+    let ids = [get(pod::UID), get(pod::CONFIG_HASH)];
+    let (namespace, pod) = (get(pod::NAMESPACE), get(pod::NAME));
+    ids.iter().filter(|id| !id.is_empty()).map(|id| format!("{namespace}_{pod}_{id}")).collect()
+}
+
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests;

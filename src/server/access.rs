@@ -3,6 +3,7 @@
 //! Where a new connection comes, at most once in [`LOOK`], the files are looked at and read again if they are others. What
 //! cannot be read, or does not go together, changes nothing; the log says so once.
 
+mod turns;
 pub(super) mod users;
 mod web;
 

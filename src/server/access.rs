@@ -1,7 +1,7 @@
 //! Who may connect, as files say it that may change while the agent runs: certificates are renewed, passwords are changed.
 //!
 //! Where a new connection comes, at most once in [`LOOK`], the files are looked at and read again if they are others. What
-//! cannot be read, or does not go together, changes nothing; the log says so once.
+//! cannot be read, does not go together, or asks for less than before, changes nothing; the log says so once.
 
 mod turns;
 pub(super) mod users;

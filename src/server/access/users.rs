@@ -81,13 +81,16 @@ impl Users {
         let Some(asked) = user.or(self.users.values().next()) else { return Verdict::Wrong };
         let Some(place) = self.turns.place(peer) else { return Verdict::Later };
         // A task of its own, because the server ends this one where the client leaves.
-        let checked = tokio::spawn(check(place, asked.clone(), user.is_some(), password));
+        let (user, known) = (asked.clone(), user.is_some());
+        let checked = tokio::spawn(async move {
+            let _vital = Vital;
+            check(place, user, known, password).await
+        });
         checked.await.unwrap_or(Verdict::Later)
     }
 }
 
 async fn check(place: Place, user: User, known: bool, password: Vec<u8>) -> Verdict {
-    let _vital = Vital;
     let Some(turn) = place.turn().await else { return Verdict::Later };
     // The one before may have brought the same.
     if known && user.remembers(&password) {

@@ -4,6 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use serde::Deserialize;
+use serde_yaml::Value as Yaml;
+
 #[test]
 fn every_example_is_a_valid_config() {
     let mut checked = 0;
@@ -73,6 +76,67 @@ fn the_tutorial_names_what_is_there() {
             assert!(root().join(of).join(file).exists(), "{page} names {file}");
         }
     }
+}
+
+/// The program beside the agent writes into the log's volume: it could change positions there, or plant links.
+#[test]
+fn the_sidecars_positions_are_where_no_other_container_is() {
+    let documents = documents(&fs::read_to_string(root().join("examples/sidecar.yaml")).expect("the example is there"));
+    let of_kind = |kind: &str| documents.iter().find(|document| document["kind"] == *kind).expect("it has one");
+    let config = of_kind("ConfigMap")["data"]["promtail.yaml"].as_str().expect("a config");
+    let config: Yaml = serde_yaml::from_str(config).expect("YAML");
+    let positions = Path::new(config["positions"]["filename"].as_str().expect("a file"));
+
+    let spec = &of_kind("Pod")["spec"];
+    let lists = [&spec["initContainers"], &spec["containers"]].map(|list| list.as_sequence().expect("containers"));
+    let (agent, others): (Vec<&Yaml>, Vec<&Yaml>) =
+        lists.into_iter().flatten().partition(|container| container["name"] == "fantail");
+    let mounts = |container: &Yaml| container["volumeMounts"].as_sequence().cloned().unwrap_or_default();
+    let path = |mount: &Yaml| PathBuf::from(mount["mountPath"].as_str().expect("a path"));
+    let around =
+        mounts(agent.first().expect("the agent")).into_iter().filter(|mount| positions.starts_with(path(mount)));
+    let volume = around.max_by_key(|mount| path(mount).components().count()).expect("positions outlive the container");
+    assert!(!others.is_empty(), "the agent has a program beside it");
+    for container in others {
+        let mounted = mounts(container).iter().any(|mount| mount["name"] == volume["name"]);
+        assert!(!mounted, "{:?} mounts the volume of {}", container["name"], positions.display());
+    }
+}
+
+/// A verb that the agent does not use is one that a thief of its token has for nothing.
+#[test]
+fn roles_give_list_and_watch_of_pods_and_nothing_else() {
+    let mut roles = 0;
+    for path in ["manifests", "examples"].into_iter().flat_map(|folder| below(&root().join(folder))) {
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        if !text.contains("kind: ClusterRole") && !text.contains("kind: Role") {
+            continue;
+        }
+        // Lines of a chart's template say names and labels.
+        let plain: String = text.lines().filter(|line| !line.contains("{{")).map(|line| format!("{line}\n")).collect();
+        for document in documents(&plain) {
+            let kind = document["kind"].as_str().unwrap_or_default();
+            if kind == "ClusterRole" || kind == "Role" {
+                let expected = "[{apiGroups: [''], resources: [pods], verbs: [list, watch]}]";
+                let expected: Yaml = serde_yaml::from_str(expected).expect("YAML");
+                assert_eq!(document["rules"], expected, "{}", path.display());
+                assert!(document.get("aggregationRule").is_none(), "{}", path.display());
+                roles += 1;
+            }
+        }
+    }
+    assert!(roles >= 2, "manifests/rbac.yaml and the chart have one each: {roles}");
+}
+
+fn documents(text: &str) -> Vec<Yaml> {
+    let all = serde_yaml::Deserializer::from_str(text).map(|document| Yaml::deserialize(document).expect("YAML"));
+    all.collect()
+}
+
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("the folder is there");
+    let paths = entries.map(|entry| entry.expect("the folder can be read").path());
+    paths.flat_map(|path| if path.is_dir() { below(&path) } else { vec![path] }).collect()
 }
 
 /// What is YAML and no manifest for `kubectl`.

@@ -77,7 +77,7 @@ fn logfmt(writer: &mut Writer<'_>, fields: impl Iterator<Item = (&'static str, S
         if i > 0 {
             writer.write_char(' ')?;
         }
-        let quoted = value.is_empty() || value.chars().any(|c| c <= ' ' || matches!(c, '"' | '=' | '\u{7f}'));
+        let quoted = value.is_empty() || value.chars().any(|c| matches!(c, ' ' | '"' | '=') || is_unseen(c));
         match quoted {
             true => write!(writer, "{name}={}", quote(&value))?,
             false => write!(writer, "{name}={value}")?,
@@ -94,8 +94,18 @@ fn json(writer: &mut Writer<'_>, fields: impl Iterator<Item = (&'static str, Str
     writer.write_str("}\n")
 }
 
+/// What others wrote (a path, an answer of Loki) must not move the cursor of who reads the log, or turn the text around.
+fn is_unseen(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 fn quote(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let json = serde_json::Value::from(text).to_string();
+    if !json.contains(is_unseen) {
+        return json;
+    }
+    // JSON itself asks for this below U+0020 only. All others that are meant have four digits.
+    json.chars().map(|c| if is_unseen(c) { format!("\\u{:04x}", u32::from(c)) } else { c.into() }).collect()
 }
 
 /// The message and the other fields of an event.
@@ -175,6 +185,25 @@ mod tests {
             (&value["level"], &value["msg"], &value["path"], &value["bytes"]),
             (&"debug".into(), &"read".into(), &"/a\"b".into(), &"5".into())
         );
+    }
+
+    #[test]
+    fn nothing_that_others_wrote_moves_the_cursor() {
+        let said =
+            "\u{1b}[2J\u{1b}]0;x\u{7}\r\nts=1 level=info\u{9b}31m\u{85}\u{7f}\u{0}\u{202e}txt\u{2028}\u{2066}\t\u{8}é";
+        for alone in said.chars().filter(|c| is_unseen(*c)) {
+            let text = logged(LogLevel::Info, LogFormat::Logfmt, || tracing::info!(error = %format!("a{alone}b"), "x"));
+            assert!(!text.trim_end_matches('\n').contains(alone), "{text:?}");
+        }
+        for format in [LogFormat::Logfmt, LogFormat::Json] {
+            let text = logged(LogLevel::Info, format, || tracing::warn!(error = said, "{said}"));
+            let line = text.strip_suffix('\n').expect("a line");
+            assert!(!line.contains(is_unseen) && line.contains('é'), "{line:?}");
+            if matches!(format, LogFormat::Json) {
+                let value: serde_json::Value = serde_json::from_str(line).expect("JSON");
+                assert_eq!((&value["error"], &value["msg"]), (&said.into(), &said.into()));
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use prost::Message;
 
@@ -21,6 +22,12 @@ pub(super) enum Reply {
     Reset,
     /// Stores the push, then closes the connection.
     LoseAnswer,
+    /// `head`, then `again` until the client has enough, with so long a pause between.
+    Endless {
+        head: &'static str,
+        again: &'static [u8],
+        pause: Duration,
+    },
 }
 
 /// A request, taken apart.
@@ -127,6 +134,14 @@ impl FakeLoki {
                     std::thread::park();
                 },
                 Reply::Reset => return Ok(()),
+                Reply::Endless { head, again, pause } => {
+                    stream.write_all(head.as_bytes())?;
+                    loop {
+                        stream.write_all(again)?;
+                        stream.flush()?;
+                        std::thread::park_timeout(pause);
+                    }
+                }
                 Reply::LoseAnswer => {
                     self.store(&push);
                     return Ok(());

@@ -3,6 +3,7 @@
 mod authentication;
 mod certificates;
 mod delivery;
+mod hostile;
 mod promises;
 mod recovery;
 mod refusals;

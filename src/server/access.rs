@@ -1,8 +1,9 @@
 //! Who may connect, as files say it that may change while the agent runs: certificates are renewed, passwords are changed.
 //!
 //! Where a new connection comes, at most once in [`LOOK`], the files are looked at and read again if they are others. What
-//! cannot be read, or does not go together, changes nothing; the log says so once.
+//! cannot be read, does not go together, or asks for less than before, changes nothing; the log says so once.
 
+mod turns;
 pub(super) mod users;
 mod web;
 
@@ -10,7 +11,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
@@ -31,6 +32,25 @@ pub(super) struct Door {
     pub tls: Option<Arc<ServerConfig>>,
     /// None: whoever connects.
     pub users: Option<Arc<Users>>,
+    /// A client without a certificate is turned away.
+    asks_certificates: bool,
+}
+
+impl Door {
+    /// What was asked of those who come through `before`, and is not asked here.
+    fn lacks(&self, before: &Self) -> Option<&'static str> {
+        if before.users.is_some() && self.users.is_none() {
+            return Some("basic_auth_users");
+        }
+        if before.tls.is_some() && self.tls.is_none() {
+            return Some("tls_server_config");
+        }
+        (before.asks_certificates && !self.asks_certificates).then_some("client_auth_type")
+    }
+
+    fn asks_nothing(&self) -> bool {
+        self.users.is_none() && self.tls.is_none()
+    }
 }
 
 pub(super) struct Access {
@@ -72,17 +92,29 @@ pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Access {
     /// Reads what the config names: an agent whose port should be closed to strangers must not begin with an open one.
     pub(super) fn open(config: &Config) -> Result<Self, String> {
         let (tls, web_config_file) = (config.tls(), config.web_config_file().to_string());
         let (files, door) = load(&tls, &web_config_file, None);
-        let now = Now { door: Arc::new(door?), files, looked: Instant::now(), trouble: None };
+        let door = door?;
+        if !web_config_file.is_empty() && door.asks_nothing() {
+            tracing::warn!(
+                file = web_config_file,
+                "http server: the web config asks for neither HTTPS nor a password, whoever connects is let in: write \
+                 tls_server_config or basic_auth_users into it, or remove server.web_config_file"
+            );
+        }
+        let now = Now { door: Arc::new(door), files, looked: Instant::now(), trouble: None };
         Ok(Self { tls, web_config_file, now: Mutex::new(now) })
     }
 
     pub(super) fn now(&self) -> Arc<Door> {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = lock(&self.now);
         if !now.files.is_empty() && now.looked.elapsed() >= LOOK {
             now.looked = Instant::now();
             self.look(&mut now);
@@ -96,6 +128,14 @@ impl Access {
             return;
         }
         let (files, door) = load(&self.tls, &self.web_config_file, now.door.users.as_deref());
+        // A file that is being written, or was cut by a full disk, looks like one that asks for less.
+        let door = door.and_then(|door| match door.lacks(&now.door) {
+            None => Ok(door),
+            Some(key) => Err(format!(
+                "{}: {key} is gone: write it again, or restart the agent to go on without",
+                self.web_config_file
+            )),
+        });
         match door {
             Ok(door) => {
                 now.door = Arc::new(door);
@@ -128,7 +168,10 @@ fn load(tls: &Tls, web_config_file: &str, before: Option<&Users>) -> (Vec<(PathB
         let files = stamped(tls.files());
         let loaded = (!tls.is_empty()).then(|| tls.load()).transpose();
         let loaded = loaded.map_err(|error| format!("server.http_tls_config.{error}"));
-        return (files, loaded.map(|tls| Door { tls, users: None }));
+        return (
+            files,
+            loaded.map(|loaded| Door { tls: loaded, users: None, asks_certificates: tls.asks_certificates() }),
+        );
     }
     let path = Path::new(web_config_file);
     let mut files = stamped([path.to_path_buf()].into_iter());
@@ -138,3 +181,6 @@ fn load(tls: &Tls, web_config_file: &str, before: Option<&Users>) -> (Vec<(PathB
     });
     (files, door.map_err(|error| format!("{web_config_file}: {error}")))
 }
+
+#[cfg(test)]
+mod tests;

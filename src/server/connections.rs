@@ -3,7 +3,8 @@
 //!
 //! A connection is *greeting* (its TLS handshake has to be done within [`STALLED`]), *idle*, *asking* (a request has to be
 //! there) or *answering* (it has to take something within [`STALLED`], and all of it in time); [`Timeouts`] has how long.
-//! Where one more than the limit comes, the one that has been in its state for longest is closed.
+//! Where one more than the limit comes, one of the address that has most is closed: the one that has been in its state for
+//! longest. So one address that connects without pause closes its own.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice};
@@ -59,15 +60,34 @@ impl Connected<IncomingStream<'_, Connections>> for Peer {
 #[derive(Default)]
 struct Places {
     next: u64,
-    /// A sender that is dropped closes its connection.
-    taken: BTreeMap<u64, oneshot::Sender<()>>,
+    taken: BTreeMap<u64, Taken>,
+}
+
+struct Taken {
+    peer: IpAddr,
+    /// Dropped, it closes the connection.
+    _close: oneshot::Sender<()>,
 }
 
 impl Places {
-    fn take(&mut self, close: oneshot::Sender<()>) -> u64 {
+    fn take(&mut self, taken: Taken) -> u64 {
         self.next += 1;
-        self.taken.insert(self.next, close);
+        self.taken.insert(self.next, taken);
         self.next
+    }
+
+    /// Closes what is in the way of one more connection, which `peer` makes.
+    fn make_room(&mut self, limit: usize, peer: IpAddr) {
+        while self.taken.len() >= limit {
+            let mut counts = BTreeMap::from([(peer, 1)]);
+            for taken in self.taken.values() {
+                *counts.entry(taken.peer).or_insert(0) += 1;
+            }
+            let most = counts.values().max().copied().unwrap_or(0);
+            let of_most = self.taken.iter().find(|(_, taken)| counts.get(&taken.peer) == Some(&most));
+            let Some(place) = of_most.map(|(place, _)| *place) else { return };
+            self.taken.remove(&place);
+        }
     }
 }
 
@@ -93,10 +113,9 @@ impl Listener for Connections {
         let _ = stream.set_nodelay(true);
         let (close, closed) = oneshot::channel();
         let mut places = lock(&self.places);
-        while places.taken.len() >= self.limit.max(1) {
-            places.taken.pop_first();
-        }
-        let place = places.take(close);
+        let from = peer.ip().to_canonical();
+        places.make_room(self.limit.max(1), from);
+        let place = places.take(Taken { peer: from, _close: close });
         drop(places);
         let door = self.access.now();
         let (doing, until) = match &door.tls {
@@ -139,8 +158,8 @@ impl Connection {
         self.doing = doing;
         self.deadline.as_mut().reset(deadline);
         let mut places = lock(&self.places);
-        if let Some(close) = places.taken.remove(&self.place) {
-            self.place = places.take(close);
+        if let Some(taken) = places.taken.remove(&self.place) {
+            self.place = places.take(taken);
         }
     }
 
@@ -237,5 +256,32 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_made_by_the_address_that_has_most() {
+        for (limit, came, left) in [
+            (4, vec![1, 2, 2, 2, 2, 2], vec![1, 2, 2, 2]),
+            (4, vec![1, 1, 2, 2, 1], vec![1, 2, 2, 1]),
+            (4, vec![1, 1, 2, 2, 3], vec![1, 2, 2, 3]),
+            (3, vec![1, 2, 3, 4], vec![2, 3, 4]),
+            (3, vec![1, 1, 1, 1], vec![1, 1, 1]),
+            (1, vec![1, 2], vec![2]),
+            // Each guest of its own, and one more that has two.
+            (3, vec![1, 2, 3, 2], vec![1, 3, 2]),
+        ] {
+            let (mut places, address) = (Places::default(), |n: u8| IpAddr::from([10, 0, 0, n]));
+            for n in &came {
+                places.make_room(limit, address(*n));
+                places.take(Taken { peer: address(*n), _close: oneshot::channel().0 });
+            }
+            let now: Vec<IpAddr> = places.taken.values().map(|taken| taken.peer).collect();
+            assert_eq!(now, left.into_iter().map(address).collect::<Vec<_>>(), "{came:?}");
+        }
     }
 }

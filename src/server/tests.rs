@@ -1,6 +1,7 @@
 //! A real server on a free port, asked in plain HTTP/1.1.
 
-mod access;
+pub(super) mod access;
+mod bombs;
 mod slow;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};

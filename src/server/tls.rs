@@ -115,6 +115,11 @@ impl Tls {
         })
     }
 
+    /// Whether a client without a certificate is turned away.
+    pub(super) fn asks_certificates(&self) -> bool {
+        matches!(self.clients(), Ok(Clients::RequireAny | Clients::RequireAndVerify))
+    }
+
     /// TLS 1.2 is the oldest that is spoken, whatever is set.
     fn versions(&self) -> Result<Vec<&'static SupportedProtocolVersion>, String> {
         match self.min_version.trim_start_matches("Version") {

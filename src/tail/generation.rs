@@ -14,7 +14,7 @@ use super::walls::explain;
 use crate::model::{FileId, Fingerprint, Position};
 
 /// How much of a file's head identifies it. Lines with their own times differ within their first 30 bytes.
-const FINGERPRINT: usize = 1024;
+pub(super) const FINGERPRINT: usize = 1024;
 
 /// How a file's bytes are wrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +95,13 @@ impl Generation {
             return self.metadata().map_or(0, |meta| meta.len().saturating_sub(self.offset));
         }
         let (mut buffer, mut at) = (vec![0; 64 << 10], self.offset);
-        while let Ok(n @ 1..) = self.read_at(at, &mut buffer) {
-            at += n as u64;
+        loop {
+            match self.read_at(at, &mut buffer) {
+                Ok(n @ 1..) => at += n as u64,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return at - self.offset,
+            }
         }
-        at - self.offset
     }
 
     /// Bytes on disk that have not been read. Of a compressed file all of it: what is in it is not inflated to be counted,

@@ -7,6 +7,12 @@ use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
 use super::generation::Compression;
 
+/// As much is passed over at once, about 10 ms: a megabyte may hold a gigabyte, and other logs wait meanwhile.
+const PASS: usize = 4 << 20;
+
+/// What is looked at again and again to know the file by, wherever the decoder is.
+const HEAD: usize = super::generation::FINGERPRINT;
+
 /// A decoder that can be asked for any offset; asking backwards beyond what it remembers starts it anew.
 #[derive(Debug)]
 pub(super) struct Inflated {
@@ -16,6 +22,8 @@ pub(super) struct Inflated {
     /// The last bytes that came out, which end at `at`: a line that was incomplete is read again from its start.
     recent: Vec<u8>,
     at: u64,
+    /// The first bytes, once they were read; at most [`HEAD`].
+    head: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -27,14 +35,20 @@ enum Decoder {
 
 impl Inflated {
     pub fn new(file: File, compression: Compression) -> Self {
-        Self { file, compression, decoder: None, recent: Vec::new(), at: 0 }
+        Self { file, compression, decoder: None, recent: Vec::new(), at: 0, head: Vec::new() }
     }
 
     pub fn file(&self) -> &File {
         &self.file
     }
 
+    /// `WouldBlock` where `offset` is far away: what was passed over so far counts at the next call.
     pub fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let known = usize::try_from(offset).ok().and_then(|from| self.head.get(from..from.checked_add(buffer.len())?));
+        if let Some(known) = known {
+            buffer.copy_from_slice(known);
+            return Ok(known.len());
+        }
         if self.decoder.is_none() || offset < self.at - self.recent.len() as u64 {
             self.rewind()?;
         }
@@ -52,11 +66,18 @@ impl Inflated {
             // What is passed over is not kept, so that what was before it ends elsewhere.
             self.recent.clear();
         }
+        let mut passed = 0;
         while self.at < offset {
+            if passed >= PASS {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
             let skip = ((offset - self.at) as usize).min(buffer.len());
             match self.inflate(&mut buffer[..skip])? {
                 0 => return Ok(0),
-                n => self.at += n as u64,
+                n => {
+                    passed += n;
+                    self.at += n as u64;
+                }
             }
         }
         while have < buffer.len() {
@@ -70,6 +91,9 @@ impl Inflated {
         }
         self.recent.clear();
         self.recent.extend_from_slice(&buffer[..have]);
+        if offset == 0 && self.head.len() < have.min(HEAD) {
+            self.head = buffer[..have.min(HEAD)].to_vec();
+        }
         Ok(have)
     }
 
@@ -154,6 +178,51 @@ mod tests {
             let n = inflated.read_at(offset, &mut buffer).expect("read");
             assert_eq!(&buffer[..n], &text[offset as usize..(offset as usize + n)], "at {offset}");
             assert!(n > 0, "at {offset}");
+        }
+    }
+
+    /// Zeros of 64 MiB, in 64 KiB.
+    fn bomb() -> File {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(b"the head").expect("to memory");
+        (0..64).for_each(|_| encoder.write_all(&[0; 1 << 20]).expect("to memory"));
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        file.write_all(&encoder.finish().expect("to memory")).expect("written");
+        file
+    }
+
+    #[test]
+    fn one_call_inflates_no_more_than_is_asked_for_and_a_bound() {
+        let mut inflated = Inflated::new(bomb(), Compression::Gzip);
+        let (mut buffer, mut calls, mut before) = (vec![0; 64 << 10], 0, 0);
+        let far = 60 << 20;
+        let n = loop {
+            calls += 1;
+            let read = inflated.read_at(far, &mut buffer);
+            let inflated_now = inflated.at - before;
+            assert!(inflated_now <= (PASS + 2 * buffer.len()) as u64, "{inflated_now} in call {calls}");
+            assert!(inflated.recent.len() <= buffer.len() && inflated.recent.capacity() <= 2 * buffer.len());
+            before = inflated.at;
+            match read {
+                Ok(n) => break n,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        };
+        assert_eq!((n, calls), (buffer.len(), 60 / (PASS >> 20)), "each call goes on where the last one ended");
+    }
+
+    #[test]
+    fn a_look_at_the_head_does_not_begin_anew() {
+        let mut inflated = Inflated::new(bomb(), Compression::Gzip);
+        let mut head = vec![0; HEAD];
+        assert_eq!(inflated.read_at(0, &mut head).expect("read"), HEAD);
+        let (mut buffer, mut calls) = (vec![0; 4096], 0);
+        while inflated.read_at(32 << 20, &mut buffer).is_err() {
+            calls += 1;
+            assert!(calls < 32, "it never gets there");
+            let mut again = vec![1; HEAD / 2];
+            assert_eq!(inflated.read_at(4, &mut again).expect("read"), again.len());
+            assert_eq!(again, head[4..4 + again.len()]);
         }
     }
 }

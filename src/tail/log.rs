@@ -54,7 +54,8 @@ pub enum Resume {
 pub enum Read {
     /// The first `len` bytes of the buffer are whole lines (but for a last line without newline, where its file has ended).
     Lines { len: usize, start: Position, end: Position, more: bool },
-    /// Some of a line that is longer than [`MAX_LINE`](crate::model::MAX_LINE) was passed over, and there is more of it.
+    /// Some of a line that is longer than [`MAX_LINE`](crate::model::MAX_LINE) was passed over, and there is more of it; or some of a
+    /// compressed file on the way to where it is to go on.
     Passed,
     /// A line longer than [`MAX_LINE`](crate::model::MAX_LINE) was passed over.
     Skipped { bytes: u64, end: Position },

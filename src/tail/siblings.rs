@@ -138,4 +138,29 @@ mod tests {
     fn other_files_are_none_of_ours() {
         assert_eq!(order("a.log", &["a.log.swp", "a.log.bak", "a.logs.1", "b.log.1", "a.log.", "a.log-1"]), [""; 0]);
     }
+
+    /// Whoever may write beside a log could name any file so.
+    #[test]
+    fn no_link_and_no_pipe_is_a_generation_whatever_its_name() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (at, elsewhere) = (|name: &str| dir.path().join(name), tempfile::tempdir().expect("a directory"));
+        let secret = elsewhere.path().join("secret");
+        std::fs::write(&secret, "x").expect("written");
+        std::fs::write(at("a.log.3"), "x").expect("written");
+        let names = ["a.log.1", "a.log.2.gz", "a.log.20261126-100000", "a.log.20261126-090000.gz", "a.log-20261126"];
+        for name in names {
+            std::os::unix::fs::symlink(&secret, at(name)).expect("linked");
+        }
+        // To one of its own as well: it may lead elsewhere a moment later.
+        std::os::unix::fs::symlink("a.log.3", at("a.log.4")).expect("linked");
+        std::fs::create_dir(at("a.log.5")).expect("made");
+        std::os::unix::net::UnixListener::bind(at("a.log.6")).expect("a socket");
+        let found = siblings(&at("a.log"), &Folders::default()).expect("listed");
+        let found: Vec<_> = found.into_iter().map(|sibling| sibling.path).collect();
+        assert_eq!(found, [at("a.log.3")]);
+        for name in names {
+            let error = super::super::generation::Generation::open(&at(name), None).expect_err("put there since");
+            assert!(!error.to_string().is_empty(), "{name}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ mod rig;
 mod saying;
 mod stdin;
 mod stopping;
+mod traps;
 mod walls;
 
 use std::fs;

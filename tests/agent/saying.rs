@@ -20,7 +20,7 @@ fn configure(rig: &Rig, loki: &Loki, jobs: &str) -> std::path::PathBuf {
 }
 
 /// The page as JSON.
-fn page(rig: &Rig, path: &str) -> serde_json::Value {
+pub fn page(rig: &Rig, path: &str) -> serde_json::Value {
     let said = rig.said();
     let address = said.split("http=").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("an address");
     let mut stream = TcpStream::connect(address).expect("it listens");

@@ -1,3 +1,4 @@
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -33,10 +34,19 @@ fn issue(ca: &Issuer, name: &str) -> (String, String) {
     (params.signed_by(&key, ca).expect("signed").pem(), key.serialize_pem())
 }
 
-fn loki_with((cert, key): &(String, String), clients: Option<&Issuer>) -> FakeLoki {
+fn loki_with(pair: &(String, String), clients: Option<&Issuer>) -> FakeLoki {
+    loki_speaking(pair, clients, rustls::DEFAULT_VERSIONS, |_, _| Reply::Status(204))
+}
+
+fn loki_speaking(
+    (cert, key): &(String, String),
+    clients: Option<&Issuer>,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    script: impl Fn(&Push, usize) -> Reply + Send + Sync + 'static,
+) -> FakeLoki {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone());
-    let builder = builder.with_safe_default_protocol_versions().expect("versions");
+    let builder = builder.with_protocol_versions(versions).expect("versions");
     let builder = match clients {
         None => builder.with_no_client_auth(),
         Some(ca) => {
@@ -49,7 +59,7 @@ fn loki_with((cert, key): &(String, String), clients: Option<&Issuer>) -> FakeLo
     let cert = CertificateDer::from_pem_slice(cert.as_bytes()).expect("PEM");
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM");
     let config = builder.with_single_cert(vec![cert], key).expect("a pair");
-    FakeLoki::start_wrapped(Tls(Arc::new(config)), |_, _| Reply::Status(204))
+    FakeLoki::start_wrapped(Tls(Arc::new(config)), script)
 }
 
 fn tls_config(loki: &FakeLoki, host: &str, tls: TlsConfig) -> Config {
@@ -88,6 +98,66 @@ async fn whom_to_trust() {
         let (min_version, max_version) = (version.to_string(), version.to_string());
         let tls = TlsConfig { min_version, max_version, ..trusting(&ours) };
         assert_eq!(outcome(&loki, "localhost", tls).await, "", "{version}");
+    }
+}
+
+/// Answers every hello as a server that speaks no more than TLS 1.1.
+struct Old;
+
+impl Wrap for Old {
+    type Stream = TcpStream;
+    fn wrap(&self, mut stream: TcpStream) -> TcpStream {
+        let _ = stream.read(&mut [0; 4096]);
+        let mut hello = vec![0x16, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2];
+        hello.extend([7; 32]);
+        hello.extend([0, 0xc0, 0x13, 0]);
+        let _ = stream.write_all(&hello);
+        stream
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_too_old_a_version_is_refused() {
+    use rustls::version::{TLS12, TLS13};
+    let ca = ca("ours");
+    let pair = issue(&ca, "localhost");
+    for (speaks, min, max, is_taken) in [
+        (&[&TLS12][..], "", "", true),
+        (&[&TLS12], "TLS12", "", true),
+        (&[&TLS12], "TLS13", "", false),
+        (&[&TLS13], "TLS13", "", true),
+        (&[&TLS13], "", "TLS12", false),
+        (&[&TLS12, &TLS13], "TLS13", "", true),
+    ] {
+        let loki = loki_speaking(&pair, None, speaks, |_, _| Reply::Status(204));
+        let (min_version, max_version) = (min.to_string(), max.to_string());
+        let tls = TlsConfig { ca: ca.pem(), min_version, max_version, ..Default::default() };
+        let why = outcome(&loki, "localhost", tls).await;
+        assert_eq!((why.is_empty(), loki.stored().len()), (is_taken, is_taken.into()), "{speaks:?} {min} {max}: {why}");
+    }
+    let loki = FakeLoki::start_wrapped(Old, |_, _| Reply::Status(204));
+    let anyone = TlsConfig { insecure_skip_verify: true, min_version: "TLS10".into(), ..Default::default() };
+    for tls in [TlsConfig { ca: ca.pem(), ..Default::default() }, anyone] {
+        assert_ne!(outcome(&loki, "localhost", tls).await, "", "TLS 1.1");
+    }
+    assert!(loki.pushes().is_empty(), "not a line goes to who speaks TLS 1.1");
+}
+
+/// On the same host the lines and the password would be readable on the wire.
+#[tokio::test]
+async fn a_redirect_from_https_to_http_is_not_followed() {
+    let ca = ca("ours");
+    let other = FakeLoki::start(|_, _| Reply::Status(204));
+    for status in [307, 308] {
+        let headers: &'static str = format!("Location: http://localhost:{}/there\r\n", other.port).leak();
+        let script = move |_: &Push, _| Reply::Full { status, headers, body: String::new() };
+        let loki = loki_speaking(&issue(&ca, "localhost"), None, rustls::DEFAULT_VERSIONS, script);
+        let mut config = tls_config(&loki, "localhost", TlsConfig { ca: ca.pem(), ..Default::default() });
+        config.tenant_id = "acme".into();
+        let mut running = start(&config);
+        running.push("a", &["one"]);
+        until("it is refused", || running.status.report().state.contains("a redirect that is not followed")).await;
+        assert!(other.pushes().is_empty() && !loki.pushes().is_empty(), "{status}");
     }
 }
 

@@ -2,42 +2,44 @@
 //!
 //! A bcrypt hash takes 50 ms and more to check, on purpose. So it is checked on a thread of its own, one at a time, and the
 //! password that was right last is remembered for each user as a SHA-256 that is salted with the hash: a probe or a scrape costs
-//! no bcrypt, and waits for none, however many guess.
+//! no bcrypt, and waits for none, however many guess. A check that was begun ends although its client leaves, so that one who
+//! never waits long enough is known the next time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 
+use super::lock;
+use super::turns::{Place, Turns};
 use crate::model::Vital;
 
 /// A check of cost 14 takes more than a second; each further one doubles that.
 const HIGHEST_COST: u32 = 14;
-
-/// Checks that one address may have under way, so that nobody's guesses keep others waiting.
-const EACH: usize = 4;
-/// And all addresses: with cost 10, who is the last to wait does so for about 2 s.
-const ALL: usize = 32;
 
 /// How long an answer to a wrong password takes at least; its place stays taken meanwhile.
 const WRONG: Duration = Duration::from_secs(1);
 
 pub(in super::super) struct Users {
     users: BTreeMap<String, User>,
-    /// One check at a time: guesses take one core at most.
-    checking: Arc<Semaphore>,
-    under_way: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    turns: Arc<Turns>,
 }
 
+#[derive(Clone)]
 struct User {
     hash: String,
     /// Of the password that was right last.
-    right: Mutex<Option<[u8; 32]>>,
+    right: Arc<Mutex<Option<[u8; 32]>>>,
+}
+
+impl User {
+    fn remembers(&self, password: &[u8]) -> bool {
+        lock(&self.right).is_some_and(|right| same(&right, &digest(&self.hash, password)))
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -46,10 +48,6 @@ pub(in super::super) enum Verdict {
     Wrong,
     /// Too many passwords are being checked.
     Later,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Users {
@@ -65,47 +63,52 @@ impl Users {
                 return Err(wrong("the cost of the hash is above 14, a check would take seconds: use 10"));
             }
             let same = before.and_then(|before| before.users.get(name)).filter(|user| user.hash == *hash);
-            let right = Mutex::new(same.and_then(|user| *lock(&user.right)));
-            users.insert(name.clone(), User { hash: hash.clone(), right });
+            let new = || User { hash: hash.clone(), right: Arc::default() };
+            users.insert(name.clone(), same.cloned().unwrap_or_else(new));
         }
-        let checking = before.map_or_else(|| Arc::new(Semaphore::new(1)), |before| before.checking.clone());
-        let under_way = before.map_or_else(Arc::default, |before| before.under_way.clone());
-        Ok(Self { users, checking, under_way })
+        let turns = before.map_or_else(Arc::default, |before| before.turns.clone());
+        Ok(Self { users, turns })
     }
 
     /// Whether `authorization`, the value of that header, names a user and the right password.
     pub(in super::super) async fn check(&self, peer: IpAddr, authorization: Option<&[u8]>) -> Verdict {
         let Some((name, password)) = authorization.and_then(decode) else { return Verdict::Wrong };
         let user = self.users.get(&name);
-        if let Some(user) = user
-            && lock(&user.right).is_some_and(|right| same(&right, &digest(&user.hash, &password)))
-        {
+        if user.is_some_and(|user| user.remembers(&password)) {
             return Verdict::Right;
         }
-        let Some(place) = Place::take(&self.under_way, peer) else { return Verdict::Later };
         // Whoever is unknown costs the same time as somebody who is known.
         let Some(asked) = user.or(self.users.values().next()) else { return Verdict::Wrong };
-        let (hash, given) = (asked.hash.clone(), password.clone());
-        let Ok(turn) = self.checking.clone().acquire_owned().await else { return Verdict::Later };
-        let checked = tokio::task::spawn_blocking(move || {
+        let Some(place) = self.turns.place(peer) else { return Verdict::Later };
+        // A task of its own, because the server ends this one where the client leaves.
+        let (user, known) = (asked.clone(), user.is_some());
+        let checked = tokio::spawn(async move {
             let _vital = Vital;
-            let right = bcrypt::verify(&given, &hash).unwrap_or(false);
-            // Kept until here although the client may have left: else guesses would run beside each other.
-            drop(turn);
-            right
+            check(place, user, known, password).await
         });
-        match (checked.await, user) {
-            (Ok(true), Some(user)) => {
-                *lock(&user.right) = Some(digest(&user.hash, &password));
-                Verdict::Right
-            }
-            _ => {
-                tokio::time::sleep(WRONG).await;
-                drop(place);
-                Verdict::Wrong
-            }
-        }
+        checked.await.unwrap_or(Verdict::Later)
     }
+}
+
+async fn check(place: Place, user: User, known: bool, password: Vec<u8>) -> Verdict {
+    let Some(turn) = place.turn().await else { return Verdict::Later };
+    // The one before may have brought the same.
+    if known && user.remembers(&password) {
+        return Verdict::Right;
+    }
+    let (hash, given) = (user.hash.clone(), password.clone());
+    let verified = tokio::task::spawn_blocking(move || {
+        let _vital = Vital;
+        bcrypt::verify(&given, &hash).unwrap_or(false)
+    });
+    if verified.await.unwrap_or(false) && known {
+        *lock(&user.right) = Some(digest(&user.hash, &password));
+        return Verdict::Right;
+    }
+    drop(turn);
+    tokio::time::sleep(WRONG).await;
+    drop(place);
+    Verdict::Wrong
 }
 
 /// `Basic` and user:password in base64.
@@ -128,31 +131,73 @@ fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
     std::hint::black_box(one.iter().zip(other).fold(0, |differs, (a, b)| differs | (a ^ b))) == 0
 }
 
-/// One of the checks that may be under way.
-struct Place {
-    under_way: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    peer: IpAddr,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Place {
-    fn take(under_way: &Arc<Mutex<HashMap<IpAddr, usize>>>, peer: IpAddr) -> Option<Self> {
-        let mut all = lock(under_way);
-        if all.values().sum::<usize>() >= ALL || all.get(&peer).is_some_and(|own| *own >= EACH) {
-            return None;
-        }
-        *all.entry(peer).or_default() += 1;
-        Some(Self { under_way: under_way.clone(), peer })
+    fn users(password: &str) -> Users {
+        let hash = bcrypt::hash(password, 4).expect("a hash");
+        Users::new(&BTreeMap::from([("ann".to_string(), hash)]), None).expect("users")
     }
-}
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut all = lock(&self.under_way);
-        if let Some(own) = all.get_mut(&self.peer) {
-            *own -= 1;
-            if *own == 0 {
-                all.remove(&self.peer);
-            }
+    fn ann(password: &str) -> Vec<u8> {
+        format!("Basic {}", BASE64_STANDARD.encode(format!("ann:{password}"))).into_bytes()
+    }
+
+    /// Polls once, then is gone, as a probe whose time is over.
+    async fn leave(users: &Users, peer: IpAddr, given: &[u8]) {
+        tokio::select! {
+            biased;
+            verdict = users.check(peer, Some(given)) => panic!("{verdict:?} without a check"),
+            () = std::future::ready(()) => {}
         }
+    }
+
+    #[tokio::test]
+    async fn who_leaves_before_the_check_ends_is_known_afterwards() {
+        let (users, peer) = (users("right"), IpAddr::from([10, 0, 0, 1]));
+        leave(&users, peer, &ann("right")).await;
+        // The next one's turn is when that check has ended.
+        while !users.users["ann"].remembers(b"right") {
+            let place = users.turns.place([10, 0, 0, 2].into()).expect("a place");
+            tokio::task::yield_now().await;
+            drop(place.turn().await);
+        }
+        let _other = users.turns.place([10, 0, 0, 3].into()).expect("a place");
+        let given = ann("right");
+        let checked = users.check(peer, Some(&given));
+        tokio::select! {
+            biased;
+            verdict = checked => assert_eq!(verdict, Verdict::Right),
+            () = std::future::ready(()) => panic!("one that is remembered waits for nothing"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_guesses_and_leaves_keeps_the_places_of_the_guesses() {
+        let (users, evil) = (users("right"), IpAddr::from([10, 0, 0, 1]));
+        for n in 0..4 {
+            leave(&users, evil, &ann(&n.to_string())).await;
+        }
+        assert_eq!(users.check(evil, Some(&ann("5"))).await, Verdict::Later);
+        // Another address has its own.
+        assert_eq!(users.check([10, 0, 0, 2].into(), Some(&ann("right"))).await, Verdict::Right);
+        assert_eq!(users.check(evil, Some(&ann("right"))).await, Verdict::Right, "what is remembered needs no place");
+        let begun = tokio::time::Instant::now();
+        while users.check(evil, Some(&ann("6"))).await == Verdict::Later {
+            tokio::time::advance(Duration::from_millis(50)).await;
+        }
+        assert!(begun.elapsed() >= WRONG, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_check_under_way_counts_for_the_list_that_is_read_meanwhile() {
+        let before = users("right");
+        let hashes = before.users.iter().map(|(name, user)| (name.clone(), user.hash.clone())).collect();
+        leave(&before, [10, 0, 0, 1].into(), &ann("right")).await;
+        let after = Users::new(&hashes, Some(&before)).expect("users");
+        drop(before);
+        assert_eq!(after.check([10, 0, 0, 1].into(), Some(&ann("right"))).await, Verdict::Right);
+        assert!(after.users["ann"].remembers(b"right"));
     }
 }

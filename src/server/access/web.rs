@@ -62,7 +62,8 @@ impl Web {
             true => None,
             false => Some(Arc::new(Users::new(&self.basic_auth_users, before)?)),
         };
-        Ok(Door { tls: tls.map_err(|error| format!("tls_server_config.{error}"))?, users })
+        let tls = tls.map_err(|error| format!("tls_server_config.{error}"))?;
+        Ok(Door { tls, users, asks_certificates: self.tls_server_config.asks_certificates() })
     }
 }
 

@@ -18,7 +18,7 @@ use super::*;
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
 
-pub(super) fn ca() -> Issuer {
+pub(in super::super) fn ca() -> Issuer {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA")
@@ -31,7 +31,7 @@ fn issue(ca: &Issuer, name: &str) -> (String, String) {
     (params.signed_by(&key, ca).expect("signed").pem(), key.serialize_pem())
 }
 
-pub(super) fn put_pair(folder: &Path, ca: &Issuer) {
+pub(in super::super) fn put_pair(folder: &Path, ca: &Issuer) {
     let (cert, key) = issue(ca, "localhost");
     fs::write(folder.join("tls.crt"), cert).expect("written");
     fs::write(folder.join("tls.key"), key).expect("written");

@@ -88,6 +88,25 @@ async fn a_probe_is_answered_whatever_the_others_do() {
     }
 }
 
+/// From one address; another's request, which was there before, is taken in two halves all the same.
+#[tokio::test]
+async fn one_address_that_connects_without_pause_closes_its_own() {
+    let server = start("http_listen_conn_limit: 8", vec![]).await;
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.2:0".parse().expect("an address")).expect("all of 127/8 is here");
+    let mut other = socket.connect(server.address).await.expect("it listens");
+    other.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnec").await.expect("it reads");
+    let mut many = Vec::new();
+    for _ in 0..100 {
+        many.push(TcpStream::connect(server.address).await.expect("it listens"));
+    }
+    assert!(matches!(many[0].read(&mut [0]).await, Ok(0) | Err(_)), "the first of the many went");
+    other.write_all(b"tion: close\r\n\r\n").await.expect("it reads");
+    let mut answer = String::new();
+    other.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.contains("Healthy"), "{answer}");
+}
+
 #[tokio::test]
 async fn a_probe_is_answered_within_tls_whatever_the_others_do() {
     let (folder, ca) = (TempDir::new().expect("a folder"), ca());

@@ -17,7 +17,11 @@ impl Log {
             if buffer.len() < want {
                 buffer.resize(want, 0);
             }
-            let n = self.peek(&mut buffer[..want])?;
+            let n = match self.peek(&mut buffer[..want]) {
+                // A compressed file, on the way to where it is to go on.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Passed),
+                read => read?,
+            };
             let bytes = &buffer[..n];
             if let Some(skipped) = self.skipping {
                 match self.options.encoding.first_line(bytes) {

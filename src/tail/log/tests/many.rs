@@ -68,3 +68,29 @@ fn a_thousand_logs_of_one_folder_list_it_once() {
     );
     assert_eq!(log.expect("opened").generations(), 2, "a rotation is seen at once");
 }
+
+#[test]
+fn who_reads_others_gets_a_turn_on_the_way_to_where_a_compressed_log_goes_on() {
+    let d = Dir::new();
+    let far = 32 << 20;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&b"0123456\n".repeat(far / 8)).expect("to memory");
+    encoder.write_all(b"the next\n").expect("to memory");
+    fs::write(d.path("b.gz"), encoder.finish().expect("to memory")).expect("written");
+    let options = Options { compression: Some(Compression::Gzip), ..Options::default() };
+    let log = Log::open(&d.path("b.gz"), START, options).expect("opened");
+    let position = Position { offset: far as u64, ..log.position() };
+    let again = Resume::At { position, saved: SystemTime::now() };
+    let mut log = Log::open(&d.path("b.gz"), again, options).expect("opened");
+    let (mut buffer, mut turns) = (Vec::new(), 0);
+    let len = loop {
+        match log.read(&mut buffer, 4096, d.now).expect("read") {
+            Read::Passed => turns += 1,
+            Read::Lines { len, .. } => break len,
+            other => panic!("{other:?}"),
+        }
+        // As a look at the folder between two reads does.
+        assert!(log.is_reading(&position.file));
+    };
+    assert_eq!((&buffer[..len], turns), (&b"the next\n"[..], 7), "4 MiB a turn");
+}

@@ -290,7 +290,7 @@ mod tests {
         symlink("releases/1", at("app/current")).expect("linked");
         let of = |name: &str| of_folder(&at(name), &Mounts::default()).places.into_iter().collect::<Vec<_>>();
         assert_eq!(of("app/releases"), [at("app")]);
-        assert_eq!(of("app/none/yet"), [base.clone()], "what is there may be mounted, or made anew");
+        assert_eq!(of("app/none/yet"), std::slice::from_ref(&base), "what is there may be mounted, or made anew");
         // By the link, where that leads now, and where it may lead next.
         assert_eq!(of("app/current/log"), [at("app"), at("app/releases"), at("app/releases/1")]);
         // Where a link leads that leads nowhere yet.

@@ -232,3 +232,19 @@ fn what_comes_later_is_read_and_written() {
     assert_eq!(done.0, ["new", "new", "new"]);
     assert_eq!(done.1, Err(ErrorKind::PermissionDenied));
 }
+
+#[test]
+fn positions_that_are_a_link_are_read_where_they_are() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let base = fs::canonicalize(dir.path()).expect("there");
+    for folder in ["old", "state"] {
+        fs::create_dir(base.join(folder)).expect("made");
+    }
+    fs::write(base.join("old/p.yaml"), "positions: {}").expect("written");
+    std::os::unix::fs::symlink("../old/p.yaml", base.join("state/p.yaml")).expect("linked");
+    let needs = Needs { positions: base.join("state/p.yaml"), ..Needs::default() };
+    let (walls, _) = Walls::of(&needs, true);
+    let read = walls.read.expect("reading is restricted");
+    assert!(read.contains(&base.join("old/p.yaml")) && !read.contains(&base.join("old")), "{read:?}");
+    assert_eq!(walls.write, Some(base.join("state")), "it is replaced by a file there");
+}

@@ -1,3 +1,5 @@
+mod journal_alone;
+
 use super::*;
 use crate::model::{FileId, Fingerprint};
 
@@ -420,71 +422,4 @@ fn of_paths_that_come_and_go_some_are_kept_and_those_the_newest() {
     assert!(size < 4 << 20, "{size}");
     assert_eq!(claim(&positions, &path(0)).1, None, "the oldest is forgotten");
     assert!(claim(&positions, &path(KEPT_MOST + 4_999)).1.is_some(), "the newest may be a file that was renamed");
-}
-
-/// It is mounted on its own, for instance, and cannot be replaced: all names that it is written under first are taken here.
-fn yaml_that_cannot_be_written(dir: &Path) {
-    for n in 0..100 {
-        std::fs::create_dir(dir.join(format!("positions.yaml.{}-{n}.tmp", std::process::id()))).expect("made");
-    }
-}
-
-#[test]
-fn a_yaml_that_cannot_be_written_leaves_the_journal_small_and_true() {
-    let dir = dir();
-    let yaml = dir.path().join("positions.yaml");
-    std::fs::write(&yaml, "positions:\n  /a.log: \"7\"\n  /never-tailed.log: \"9\"\n").expect("written");
-    yaml_that_cannot_be_written(dir.path());
-    {
-        let positions = open(dir.path());
-        let (slot, saved) = claim(&positions, "/a.log");
-        assert_eq!(saved, Some(Saved::Offset(7)));
-        for offset in 8..30_000 {
-            commit(&positions, slot, offset, true);
-            if offset % 10_000 == 0 {
-                assert!(positions.sync().is_err(), "it is said");
-                let journal = std::fs::metadata(journal::path(&yaml)).expect("there").len();
-                assert!(journal < 1 << 20, "{journal} bytes");
-            }
-        }
-    }
-    // What stands in the yaml is from before, and not Promtail's news.
-    let positions = open(dir.path());
-    assert_eq!(claim(&positions, "/a.log").1, Some(Saved::At { position: at(29_999), saved: then() }));
-    assert_eq!(claim(&positions, "/never-tailed.log").1, Some(Saved::Offset(9)));
-}
-
-#[test]
-fn a_journal_that_no_sync_makes_small_makes_itself_small() {
-    let dir = dir();
-    let positions = open(dir.path());
-    let (slot, _) = claim(&positions, "/a.log");
-    for offset in 0..60_000 {
-        commit(&positions, slot, offset, true);
-    }
-    let journal = std::fs::metadata(journal::path(&dir.path().join("positions.yaml"))).expect("there").len();
-    assert!(journal < 5 << 20, "{journal} bytes");
-    assert_eq!(claim(&open(dir.path()), "/a.log").1, Some(Saved::At { position: at(59_999), saved: then() }));
-}
-
-#[test]
-fn a_journal_of_any_size_is_read() {
-    let dir = dir();
-    {
-        let positions = open(dir.path());
-        let (slot, _) = claim(&positions, "/a.log");
-        commit(&positions, slot, 10, true);
-        let journal = std::fs::File::options().append(true).open(journal::path(&dir.path().join("positions.yaml")));
-        let mut journal = journal.expect("opened");
-        for _ in 0..70 {
-            // A line that is none, and longer than any.
-            std::io::Write::write_all(&mut journal, &[b'x'; 1 << 20]).expect("written");
-        }
-        std::io::Write::write_all(&mut journal, b"\n").expect("written");
-        commit(&positions, slot, 20, true);
-    }
-    let journal = journal::path(&dir.path().join("positions.yaml"));
-    assert!(std::fs::metadata(&journal).expect("there").len() > 70 << 20);
-    assert_eq!(claim(&open(dir.path()), "/a.log").1, Some(Saved::At { position: at(20), saved: then() }));
-    assert!(std::fs::metadata(&journal).expect("there").len() < 1 << 20, "and written anew");
 }

@@ -73,8 +73,9 @@ async fn streams_that_are_refused_hold_up_no_other_and_lose_nothing() {
         well.store(true, Ordering::Relaxed);
         running.settled().await;
         until("no stream is set apart", || running.status.refused_streams() == 0).await;
-        let of_third = loki.pushes().into_iter().rfind(|push| names(push, "\"bad-3\"")).expect("a push");
-        assert_eq!(of_third.lines().last(), Some(&"refused 10"));
+        // (An attempt that the client gave up may be seen by a busy Loki later than the one after it.)
+        let of_third = loki.pushes().into_iter().filter(|push| names(push, "\"bad-3\""));
+        assert!(of_third.into_iter().any(|push| push.lines().last() == Some(&"refused 10")), "{status} {body}");
         let mut refused: Vec<String> = loki.stored();
         refused.retain(|line| line.contains("refused"));
         assert_eq!(refused.len(), 20 * 2 + 1 + 9, "{status} {body}");

@@ -62,6 +62,9 @@ pub(super) struct Scout {
     summarised: bool,
     positions_fail: bool,
     budget: Budget,
+    /// How often a name was compared with a target.
+    #[cfg(test)]
+    pub compared: usize,
 }
 
 /// A target that is tailed.
@@ -132,6 +135,8 @@ impl Scout {
             summarised: false,
             positions_fail: false,
             budget: Budget::new(Instant::now()),
+            #[cfg(test)]
+            compared: 0,
         }
     }
 
@@ -222,6 +227,10 @@ impl Scout {
         self.watch.forget(path);
         let mut dirty = false;
         for id in self.places.of(path) {
+            #[cfg(test)]
+            {
+                self.compared += 1;
+            }
             if let Some(tracked) = self.tracked.get_mut(id).filter(|tracked| tracked.glob.may_lead_to(path)) {
                 tracked.dirty = true;
                 dirty = true;

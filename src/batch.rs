@@ -13,6 +13,7 @@ mod batcher;
 mod bounds;
 mod draft;
 mod encoder;
+mod flow;
 mod lane;
 mod road;
 mod stream;
@@ -23,6 +24,7 @@ mod wire;
 pub use batcher::{Batcher, Config, Limits, Outcome};
 pub use bounds::Bound;
 use encoder::Encoder;
+pub use flow::{CHUNK, Flow, Grant};
 pub use stream::{StreamId, StreamKey};
 
 use std::collections::BTreeMap;

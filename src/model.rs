@@ -8,8 +8,11 @@ pub mod gonumber;
 mod labels;
 mod ledger;
 pub mod nesting;
+mod position;
 mod report;
+mod source;
 mod target;
+mod text;
 pub mod units;
 mod vital;
 
@@ -17,10 +20,13 @@ pub use account::{Account, Weight};
 pub use clock::Clock;
 pub use entry::{AckRef, Entry, MAX_LINE, Origin, Reason, Structured};
 pub use labels::{LabelMap, LabelSet, Labels, is_valid_label_name, loki_label_name, quote_go};
-pub use ledger::{Ack, ChunkAck, FileId, Fingerprint, Ledger, Position, Progress};
+pub use ledger::{Ack, ChunkAck, Ledger, Progress};
+pub use position::{FileId, Fingerprint, Mark, Position};
 pub use report::{AccountReport, ClientReport, DiscoveredReport, FileReport, NotReadReport, Report, TargetReport};
+pub use source::{Checkpoint, Chunk, Read, Record, Source, View, Views, Wake};
 pub use target::{
     FOUND_BY, FROM_CACHE, FROM_NOWHERE, FROM_PATH, HELD, LeftOut, NO_TARGETS, Owner, Target, TargetGroup, TargetLabels,
     Update, pod,
 };
+pub use text::{Encoding, Lines};
 pub use vital::Vital;

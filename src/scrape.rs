@@ -7,12 +7,16 @@
 mod bell;
 mod budget;
 mod desk;
+mod inbox;
+mod input;
 mod metrics;
 mod ownership;
+mod pipelines;
 mod post;
 mod print;
 mod rates;
 mod reader;
+mod schedule;
 mod scout;
 mod status;
 mod stdin;
@@ -30,14 +34,16 @@ use std::time::Duration;
 
 use crate::batch::{self, Batch};
 use crate::metrics::{Dropped, Registry};
-use crate::model::{Clock, Entry, LabelSet, Reason, Report, Vital};
+use crate::model::{Clock, Entry, LabelSet, Reason, Report, Target, Vital};
 use crate::positions::Positions;
 use crate::relabel::Rules;
 use crate::stages::{CustomMetrics, Program};
 use crate::tail;
 
 use bell::Bell;
+pub use inbox::{Intake, NotCommitted, Parcel, Ticket};
 pub use post::Updates;
+use scout::HandedIn;
 use status::Status;
 
 /// One `scrape_configs` entry, checked and ready to run.
@@ -131,7 +137,7 @@ impl std::fmt::Debug for Books {
 /// The threads that find and read logs.
 #[derive(Debug)]
 pub struct Scrape {
-    inbox: Arc<post::Inbox>,
+    events: Arc<post::Events>,
     status: Arc<Status>,
     wakers: Vec<Waker>,
     threads: Vec<JoinHandle<()>>,
@@ -147,7 +153,7 @@ impl Scrape {
         positions: Arc<Positions>,
         registry: &Registry,
     ) -> std::io::Result<Self> {
-        let inbox = Arc::new(post::Inbox::default());
+        let events = Arc::new(post::Events::default());
         let (end, ended) = tokio::sync::watch::channel(false);
         let status = Arc::new(Status::default());
         let metrics = metrics::Metrics::register(registry, status.clone());
@@ -168,7 +174,7 @@ impl Scrape {
                 outlet,
                 positions: positions.clone(),
                 mailbox: mailbox.clone(),
-                scout: inbox.clone(),
+                scout: events.clone(),
                 metrics: metrics.clone(),
                 dropped: dropped.clone(),
                 // All clients are given the same lines; users count them once.
@@ -182,13 +188,35 @@ impl Scrape {
                 reader.run();
             })?);
         }
-        let scout = scout::Scout::new(config, jobs, readers, positions, metrics, status.clone(), inbox.clone());
+        // Standard input is all that is read then; it has the first job's name and stages.
+        let standard_input = config.stdin.clone().map(|labels| {
+            let (intake, inboxes) = Intake::new(readers.iter().map(|mailbox: &Arc<post::Mailbox>| mailbox.bell.clone()));
+            let job = jobs.first().map_or_else(|| Arc::from("stdin"), |job| job.name.clone());
+            let target = Target {
+                job,
+                labels,
+                path: "stdin".into(),
+                exclude: None,
+                defaulted: false,
+                is_of_pod: false,
+                owner: None,
+                is_held: false,
+            };
+            (intake, HandedIn { name: "stdin".into(), target: Arc::new(target), job: 0, inboxes })
+        });
+        let jobs = if standard_input.is_some() { Arc::default() } else { jobs };
+        let mut scout =
+            scout::Scout::new(config, jobs, readers, positions, metrics.clone(), status.clone(), events.clone());
+        if let Some((intake, source)) = standard_input {
+            scout.give(source);
+            stdin::start(intake, metrics, dropped)?;
+        }
         threads.push(std::thread::Builder::new().name("scout".into()).spawn(move || {
             let _vital = Vital;
             scout.run();
             let _ = end.send(true);
         })?);
-        Ok(Self { inbox, status, wakers, threads, ended })
+        Ok(Self { events, status, wakers, threads, ended })
     }
 
     /// Wakes the reader of client `i`: its batches have come further.
@@ -198,7 +226,7 @@ impl Scrape {
 
     /// Where discovery's updates go.
     pub fn updates(&self) -> Updates {
-        Updates(self.inbox.clone())
+        Updates(self.events.clone())
     }
 
     pub fn report(&self) -> Arc<impl Report + use<>> {
@@ -208,7 +236,7 @@ impl Scrape {
     /// Reads what there is to its end, waits until it is delivered (as long as there is progress, at most `within`), and
     /// stops.
     pub fn stop(&self, within: Duration) {
-        self.inbox.send(post::Event::Stop(within));
+        self.events.send(post::Event::Stop(within));
     }
 
     /// Resolves when all has stopped, because it was told to or because standard input ended.

@@ -14,14 +14,12 @@ mod glob;
 mod gzip;
 mod log;
 mod siblings;
-mod text;
 mod walls;
 
 pub use fence::Fence;
 pub use folders::Folders;
 pub use generation::Compression;
 pub use glob::{Budget, Glob, Skip, escape};
-pub use log::{GENERATIONS, Log, Look, Options, Read, Resume};
+pub use log::{GENERATIONS, Log, Look, Options, Resume};
 pub use siblings::is_rotation;
-pub use text::Encoding;
 pub use walls::{explain, set_readable};

@@ -9,11 +9,11 @@ use super::Options;
 use crate::batch::{self, Batch};
 use crate::config::{Config, Decompression, LimitsConfig, ScrapeConfig};
 use crate::discovery::kubernetes::{Places, Remembered};
-use crate::model::{LabelSet, Labels};
+use crate::model::{Encoding, LabelSet, Labels};
 use crate::relabel::Rules;
 use crate::scrape::{self, Books, Job, Outlet, Rate};
 use crate::stages;
-use crate::tail::{self, Compression, Encoding};
+use crate::tail::{self, Compression};
 use crate::{positions, push};
 
 /// Where the kubelet keeps pods' logs.

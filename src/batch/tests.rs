@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Batch, Batcher, Bound, Config, Limits, Outcome, StreamId};
-use crate::model::{AckRef, Clock, Entry, LabelSet, Labels, Ledger, Origin, Position, Reason, Weight};
+use crate::model::{AckRef, Clock, Entry, LabelSet, Labels, Ledger, Origin, Mark, Reason, Weight};
 
 const WINDOW: usize = 64 << 10;
 const NOW: i64 = 1_800_000_000_000_000_000;
@@ -38,7 +38,7 @@ impl Bench {
         };
         change(&mut config);
         let clock = Clock::standing(NOW);
-        Self { batcher: Batcher::new(config, clock.clone()), ledger: Ledger::new(None), clock, time: NOW }
+        Self { batcher: Batcher::new(config, clock.clone()), ledger: Ledger::new(), clock, time: NOW }
     }
 
     fn now(&self) -> Instant {
@@ -54,7 +54,7 @@ impl Bench {
             tenant: tenant.map(Arc::from),
             origin: Origin { log, ..Origin::default() },
             weight: Weight::line(line.len() + 1),
-            ack: AckRef::Own(self.ledger.open(line.len() as u64, Position::default())),
+            ack: AckRef::Own(self.ledger.open(line.len() as u64, Mark::default())),
         }
     }
 

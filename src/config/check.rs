@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::yaml::Path;
 use super::{Error, Loaded, ScrapeConfig};
+use crate::model::Encoding;
 use crate::{relabel, stages, tail};
 
 /// What a person should know of a config that can run.
@@ -158,7 +159,7 @@ impl Check<'_> {
         let program = program.map_err(|e| self.error(&format!("{path}.pipeline_stages{}", e.path), &e.message))?;
         self.warn_all(path, program.warnings().to_vec());
         // As in Promtail these keep nothing from starting but the job's own files.
-        if !job.encoding.is_empty() && tail::Encoding::new(&job.encoding).is_none() {
+        if !job.encoding.is_empty() && Encoding::new(&job.encoding).is_none() {
             let message =
                 format!("{:?} is no encoding that is known: the files of this job are not read", job.encoding);
             self.warn(&format!("{path}.encoding"), &message);

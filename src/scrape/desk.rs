@@ -2,21 +2,22 @@
 
 use std::time::Instant;
 
+use super::pipelines::{PipelineId, Pipelines};
 use super::print::Printer;
 use super::rates::Limiter;
 use super::times::Times;
 use super::{Books, metrics::Metrics};
-use crate::batch::{Batcher, Outcome, StreamId};
+use crate::batch::{Batcher, Flow, Grant, Outcome};
 use crate::metrics::Dropped;
-use crate::model::{Clock, Entry, Reason};
+use crate::model::{Chunk, Clock, Entry, Reason};
 use crate::stages::{Due, Pipeline};
 
 /// What all tailers of a reader work with.
 #[derive(Debug)]
 pub(super) struct Desk {
     pub clock: Clock,
-    pub buffer: Vec<u8>,
-    pub pipelines: Vec<Pipeline>,
+    pub chunk: Chunk,
+    pub pipelines: Pipelines,
     pub exit: Exit,
     pub rate: Option<Limiter>,
     pub dropped: Dropped,
@@ -33,18 +34,11 @@ pub(super) enum Exit {
 }
 
 impl Exit {
-    /// What was given to streams before is not this chunk's.
-    pub fn begin_chunk(&mut self) {
-        if let Exit::Batches(batcher) = self {
-            batcher.begin_chunk();
-        }
-    }
-
-    /// Whether there is room for a line of this length wherever the chunk's lines went so far.
-    pub fn has_room_for(&self, line: usize) -> bool {
+    /// See [`Batcher::grant`]; what is printed waits for nothing.
+    pub fn grant(&mut self, flow: &mut Flow, exposed: u64, exact: bool, now: Instant) -> Option<Grant> {
         match self {
-            Exit::Batches(batcher) => line < batcher.left(),
-            Exit::Print(_) => true,
+            Exit::Batches(batcher) => batcher.grant(flow, exposed, exact, now),
+            Exit::Print(_) => Some(Grant::whole_chunk()),
         }
     }
 }
@@ -52,18 +46,18 @@ impl Exit {
 impl Desk {
     /// Lets go what has waited long enough in the stages; but not what waits for lines that are there and `unread`: logs,
     /// and which pipeline theirs is.
-    pub fn release_due(&mut self, now: Instant, unread: impl Fn() -> Vec<(u64, usize)>) {
+    pub fn release_due(&mut self, now: Instant, unread: impl Fn() -> Vec<(u64, PipelineId)>) {
         let Desk { pipelines, exit, rate, dropped, books, times, .. } = self;
-        for (i, pipeline) in pipelines.iter_mut().enumerate() {
+        for (id, pipeline) in pipelines.iter_mut() {
             if pipeline.next_due().is_none_or(|due| due > now) {
                 continue;
             }
-            for (log, _) in unread().into_iter().filter(|(_, own)| *own == i) {
+            for (log, _) in unread().into_iter().filter(|(_, own)| *own == id) {
                 pipeline.release(Due::Unread(log, now), &mut |_| {});
             }
             pipeline.release(Due::At(now), &mut |entry| {
                 times.note(entry);
-                accept(entry, exit, rate, dropped, books, now);
+                accept(entry, None, exit, rate, dropped, books, now);
             });
         }
     }
@@ -78,38 +72,36 @@ impl Desk {
     }
 }
 
-/// The end of the pipeline: the rate limit, then the batch. Gives the stream the entry went to.
+/// The end of the pipeline: the rate limit, then the batch. `flow` is that of the log whose lines are being worked on, if
+/// the entry came of these.
 pub(super) fn accept(
     entry: &mut Entry<'_>,
+    flow: Option<&mut Flow>,
     exit: &mut Exit,
     rate: &mut Option<Limiter>,
     dropped: &Dropped,
     books: &Books,
     now: Instant,
-) -> Option<StreamId> {
+) {
     if let Some(rate) = rate
         && !rate.allows(now)
     {
-        dropped.discard(entry, &Reason::GlobalRateLimiter);
-        return None;
+        return dropped.discard(entry, &Reason::GlobalRateLimiter);
     }
     let batcher = match exit {
         Exit::Batches(batcher) => batcher,
-        Exit::Print(printer) => {
-            printer.print(entry);
-            return None;
-        }
+        Exit::Print(printer) => return printer.print(entry),
     };
-    match batcher.add(entry, now) {
-        Outcome::Batched(stream) => Some(stream),
-        Outcome::Truncated(stream, bytes) => {
-            (books.truncated)(bytes);
-            Some(stream)
-        }
+    let outcome = match flow {
+        Some(flow) => batcher.add_of(flow, entry, now),
+        None => batcher.add(entry, now),
+    };
+    match outcome {
+        Outcome::Batched(_) => {}
+        Outcome::Truncated(_, bytes) => (books.truncated)(bytes),
         Outcome::Refused(reason) => {
             (books.refused)(entry, &reason);
             entry.discard(&reason);
-            None
         }
     }
 }

@@ -25,6 +25,9 @@ pub(super) const DELETED: &str = "deleted_files_limit";
 /// Older files of logs, beyond what may be open.
 pub(super) const TOO_MANY: &str = "too_many_files";
 
+/// Lines of standard input, for a client that does not take them while another does.
+pub(super) const STDIN_BEHIND: &str = "stdin_behind";
+
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
     targets_failed: IntCounterVec,
@@ -75,7 +78,7 @@ impl Metrics {
             ),
         };
         // A counter that appears with its first loss does not rise for who watches it.
-        for reason in [LINE_TOO_LONG, ROTATED_AWAY, DELETED, TOO_MANY] {
+        for reason in [LINE_TOO_LONG, ROTATED_AWAY, DELETED, TOO_MANY, STDIN_BEHIND] {
             metrics.losses.with_label_values(&[reason]);
             metrics.lost_bytes.with_label_values(&[reason]);
         }

@@ -1,20 +1,20 @@
 //! What the threads of a scrape tell each other. Nobody here waits for another thread, and nothing grows while one of them
 //! is busy: what is told twice is kept once, and only what was told last of a thing is kept.
 
-mod inbox;
+mod events;
 mod mailbox;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stdin::Pipe;
 use super::watch::Heard;
-use crate::model::{Target, Update};
+use crate::model::{Source, Target, Update};
+use crate::positions::LogName;
 use crate::tail::Fence;
 
-pub(super) use inbox::Inbox;
-pub use inbox::Updates;
+pub(super) use events::Events;
+pub use events::Updates;
 pub(super) use mailbox::Mailbox;
 
 /// What the scout is told.
@@ -38,8 +38,7 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) enum Command {
     Add(Assignment),
-    /// Lines from standard input.
-    Stdin(u64, Pipe, Arc<Target>),
+    Open(Given),
     /// Its target has other labels from now on.
     Relabel(u64, Arc<Target>),
     /// Its target is gone: the file decides when it is done.
@@ -60,4 +59,24 @@ pub(super) struct Assignment {
     pub job: usize,
     /// Its older generations match the glob as well, and are read first when nothing is known of it.
     pub from_oldest: bool,
+}
+
+/// Opens a source where it was committed last, which it knows by this cursor.
+pub(super) type Opener = Box<dyn FnOnce(Option<Arc<str>>) -> std::io::Result<Box<dyn Source>> + Send>;
+
+/// A log that is in no file.
+pub(super) struct Given {
+    pub log: u64,
+    pub name: Arc<str>,
+    pub target: Arc<Target>,
+    pub job: usize,
+    /// What its position is kept under; None: it has none.
+    pub position: Option<LogName>,
+    pub open: Opener,
+}
+
+impl std::fmt::Debug for Given {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Given").field("log", &self.log).field("name", &self.name).finish_non_exhaustive()
+    }
 }

@@ -24,18 +24,19 @@ use waiting::{Waiting, advice};
 use super::budget::Budget;
 use super::desk::{Desk, Exit};
 use super::metrics::Metrics;
-use super::post::{Event, Inbox, Mailbox};
+use super::post::{Event, Events, Mailbox};
 use super::print::Printer;
 use super::rates::Limiter;
 use super::status::Status;
-use super::tailer::{CHUNK, Source, Tailer, Turn};
+use super::pipelines::Pipelines;
+use super::tailer::{Tailer, Turn};
 use super::times::Times;
 use super::{Config, Job, Outlet};
-use crate::batch::Batcher;
+use crate::batch::{Batcher, CHUNK};
 use crate::metrics::Dropped;
-use crate::model::Clock;
+use crate::model::{Chunk, Clock};
 use crate::positions::Positions;
-use crate::stages::{CustomMetrics, Pipeline, Program};
+use crate::stages::CustomMetrics;
 use crate::tail::Folders;
 
 /// Files are looked at on these beats, so that many of them share a wake-up.
@@ -60,7 +61,7 @@ pub(super) struct Parts {
     pub outlet: Outlet,
     pub positions: Arc<Positions>,
     pub mailbox: Arc<Mailbox>,
-    pub scout: Arc<Inbox>,
+    pub scout: Arc<Events>,
     pub metrics: Metrics,
     pub dropped: Dropped,
     pub custom: Option<CustomMetrics>,
@@ -76,12 +77,14 @@ pub(super) struct Reader {
     batches: tokio::sync::mpsc::UnboundedSender<Vec<crate::batch::Batch>>,
     positions: Arc<Positions>,
     mailbox: Arc<Mailbox>,
-    scout: Arc<Inbox>,
+    scout: Arc<Events>,
     status: Arc<Status>,
     desk: Desk,
     tailers: BTreeMap<u64, Box<Tailer>>,
     /// When each is to be looked at; entries that its tailer does not agree with are outdated.
     schedule: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// Those that ring when they have something.
+    ringing: BTreeSet<u64>,
     /// Those that have something on its way.
     unsettled: BTreeSet<u64>,
     blocked: BTreeSet<u64>,
@@ -114,25 +117,15 @@ impl Reader {
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, index, config, jobs, outlet, positions, mailbox, scout, metrics, dropped, custom, status } =
             parts;
-        let program = |p: &Program| p.start(dropped.clone(), custom.clone(), clock.clone());
-        let nothing = Program::nothing();
-        let wrapped = Program::container_format();
-        let of_job = |job: &Job| match &job.program {
-            Some(own) => [program(own), program(&nothing)],
-            None => [program(&nothing), program(&wrapped)],
-        };
-        let mut pipelines: Vec<Pipeline> = jobs.iter().flat_map(of_job).collect();
-        // Standard input needs no job.
-        if pipelines.is_empty() {
-            pipelines.push(program(&nothing));
-        }
+        let pipelines =
+            Pipelines::new(&jobs, |program| program.start(dropped.clone(), custom.clone(), clock.clone()));
         let exit = match config.dry_run {
             true => Exit::Print(Printer::new(outlet.batch.external_labels.clone())),
             false => Exit::Batches(Box::new(Batcher::new(outlet.batch, clock.clone()))),
         };
         let desk = Desk {
             clock: clock.clone(),
-            buffer: Vec::new(),
+            chunk: Chunk::default(),
             pipelines,
             exit,
             rate: config.rate.and_then(Limiter::new),
@@ -157,6 +150,7 @@ impl Reader {
             desk,
             tailers: BTreeMap::new(),
             schedule: BinaryHeap::new(),
+            ringing: BTreeSet::new(),
             unsettled: BTreeSet::new(),
             blocked: BTreeSet::new(),
             ending: BTreeMap::new(),
@@ -204,7 +198,7 @@ impl Reader {
         self.open_waiting(now);
         self.work_off(now, until);
         self.read_due(now);
-        let unread = || self.tailers.values().filter(|t| t.has_unread()).map(|t| (t.id, t.pipeline)).collect();
+        let unread = || self.tailers.values().filter(|t| t.has_unread()).map(|t| (t.id(), t.pipeline())).collect();
         self.desk.release_due(now, unread);
         self.remember();
         self.send_due(now);
@@ -218,33 +212,33 @@ impl Reader {
                 break;
             }
             self.schedule.pop();
-            let Some(tailer) = self.tailers.get_mut(&log).filter(|t| t.due == at && !t.blocked) else {
+            let Some(tailer) = self.tailers.get_mut(&log).filter(|t| t.schedule.due == at && !t.schedule.is_blocked) else {
                 continue;
             };
             let turn = tailer.turn(&mut self.desk, now);
-            if let Source::File(file) = &mut tailer.source {
+            if let Some(file) = tailer.input.log_mut() {
                 self.inodes.add(log, file.take_new_files(), |inode| file.has(inode) || file.had(inode).is_some());
             }
             let turn = match turn {
                 Ok(turn) => {
-                    if tailer.error.take().is_some() {
+                    if tailer.trouble.reading.take().is_some() {
                         if self.budget.allows(now) {
-                            tracing::info!(path = %tailer.path.display(), "reading again");
+                            tracing::info!(path = %tailer.path().display(), "reading again");
                         }
-                        self.status.set_error(self.index, log, tailer.trouble());
+                        self.status.set_error(self.index, log, tailer.trouble.text());
                     }
                     turn
                 }
                 Err(error) => {
                     self.desk.metrics.read_error();
                     let text = error.to_string();
-                    if tailer.error.as_ref() != Some(&text) {
+                    if tailer.trouble.reading.as_ref() != Some(&text) {
                         if self.budget.allows(now) {
-                            let (path, advice) = (tailer.path.display(), advice(&error));
+                            let (path, advice) = (tailer.path().display(), advice(&error));
                             tracing::warn!(%path, %error, advice, "cannot read a log file; trying again");
                         }
                         self.status.set_error(self.index, log, Some(text.clone()));
-                        tailer.error = Some(text);
+                        tailer.trouble.reading = Some(text);
                     }
                     Turn::Idle
                 }
@@ -252,26 +246,28 @@ impl Reader {
             match turn {
                 Turn::More => {
                     self.unsettled.insert(log);
-                    tailer.interval = self.config.min_poll;
-                    tailer.due = now;
+                    tailer.schedule.interval = self.config.min_poll;
+                    tailer.schedule.due = now;
                     again.push(log);
                 }
                 Turn::Lines => {
                     self.unsettled.insert(log);
                     tailer.note_progress();
-                    tailer.interval = self.config.min_poll;
+                    tailer.schedule.interval = self.config.min_poll;
                     self.rest(log, now);
                 }
                 Turn::Idle => {
-                    if tailer.interval == self.config.min_poll {
+                    let schedule = &mut tailer.schedule;
+                    let was_busy = schedule.interval == self.config.min_poll;
+                    schedule.interval = self.config.pause(schedule.interval, now - schedule.last_lines);
+                    if was_busy {
                         tailer.note_progress();
                     }
-                    tailer.interval = self.config.pause(tailer.interval, now - tailer.last_lines);
-                    tailer.ledger.shrink();
+                    tailer.ledger().shrink();
                     self.rest(log, now);
                 }
                 Turn::Blocked => {
-                    tailer.blocked = true;
+                    tailer.schedule.is_blocked = true;
                     self.blocked.insert(log);
                 }
                 Turn::Finished => self.end(log, now),
@@ -280,26 +276,28 @@ impl Reader {
         for log in again {
             self.schedule.push(Reverse((now, log)));
         }
-        if self.desk.buffer.len() > CHUNK {
-            self.desk.buffer = Vec::new();
+        if self.desk.chunk.bytes.len() > CHUNK {
+            self.desk.chunk.bytes = Vec::new();
         }
     }
 
     fn unblock(&mut self, now: Instant) {
         for log in std::mem::take(&mut self.blocked) {
             if let Some(tailer) = self.tailers.get_mut(&log) {
-                tailer.blocked = false;
+                tailer.schedule.is_blocked = false;
                 self.at(log, now);
             }
         }
     }
 
-    /// Standard input rings; files do not.
+    /// Whoever rang is not said, and few do.
     fn listen(&mut self) {
-        if self.config.stdin.is_some() {
-            let logs: Vec<u64> = self.tailers.keys().copied().collect();
-            let now = self.clock.now();
-            logs.into_iter().for_each(|log| self.at(log, now));
+        let now = self.clock.now();
+        for log in std::mem::take(&mut self.ringing) {
+            if self.tailers.contains_key(&log) {
+                self.ringing.insert(log);
+                self.at(log, now);
+            }
         }
     }
 
@@ -320,16 +318,16 @@ impl Reader {
         let Some(tailer) = self.tailers.get_mut(&log) else {
             return;
         };
-        tailer.drained = self.stop.is_some();
-        if !tailer.drained {
-            let due = beat(self.started, now + tailer.interval);
+        tailer.schedule.is_drained = self.stop.is_some();
+        if !tailer.schedule.is_drained {
+            let due = beat(self.started, now + tailer.schedule.interval);
             self.at(log, due);
         }
     }
 
     fn at(&mut self, log: u64, at: Instant) {
         if let Some(tailer) = self.tailers.get_mut(&log) {
-            tailer.due = at;
+            tailer.schedule.due = at;
             self.schedule.push(Reverse((at, log)));
         }
     }
@@ -350,7 +348,7 @@ impl Reader {
         let Some(stop) = &self.stop else {
             return false;
         };
-        let read = self.queue.is_empty() && self.tailers.values().all(|t| t.drained);
+        let read = self.queue.is_empty() && self.tailers.values().all(|t| t.schedule.is_drained);
         let sent = match &self.desk.exit {
             Exit::Batches(batcher) => !batcher.has_on_its_way(),
             Exit::Print(_) => true,
@@ -361,15 +359,18 @@ impl Reader {
     /// Writes down how far the last answers came.
     pub fn finish(mut self) {
         self.commit(self.clock.now());
-        let left: u64 = self.tailers.values().chain(self.ending.values()).map(|t| t.ledger.in_flight()).sum();
+        let (mut again, mut lost) = (0, 0);
+        for tailer in self.tailers.values().chain(self.ending.values()) {
+            let left = tailer.ledger().in_flight();
+            *if tailer.goes_on() { &mut again } else { &mut lost } += left;
+        }
         let client = &self.client;
-        match self.config.stdin {
-            _ if left == 0 => {}
-            None => tracing::warn!(%client, bytes = left, "stopped before Loki had answered; these will be sent again"),
-            // There is no file to read them from again.
-            Some(_) => {
-                tracing::error!(%client, bytes = left, "stopped before Loki had answered; what it did not take is lost")
-            }
+        if again > 0 {
+            tracing::warn!(%client, bytes = again, "stopped before Loki had answered; these will be sent again");
+        }
+        // There is nothing to read them from again.
+        if lost > 0 {
+            tracing::error!(%client, bytes = lost, "stopped before Loki had answered; what it did not take is lost");
         }
         self.scout.send(Event::Stopped { reader: self.index });
     }

@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 use self::index::{Names, Places, Same};
 use super::budget::Budget;
 use super::metrics::Metrics;
-use super::post::{Command, Event, Inbox, Mailbox};
+use super::inbox::Inbox;
+use super::post::{Command, Event, Events, Given, Mailbox, Opener};
 use super::status::Status;
 use super::unread::Unread;
 use super::watch::{Heard, Watch};
-use super::{Config, Job, stdin};
-use crate::model::{LabelSet, Owner, Target, Update};
+use super::{Config, Job};
+use crate::model::{Owner, Target, Update};
 use crate::positions::Positions;
 use crate::tail::Glob;
 
@@ -42,7 +43,7 @@ pub(super) struct Scout {
     positions: Arc<Positions>,
     metrics: Metrics,
     status: Arc<Status>,
-    inbox: Arc<Inbox>,
+    events: Arc<Events>,
     watch: Watch,
     /// Which targets each source of each job has.
     sources: HashMap<(Arc<str>, String), Vec<Same>>,
@@ -98,6 +99,17 @@ struct Known {
     away: BTreeSet<usize>,
     /// Whose it was taken for, if it is held until that is known.
     held_for: Option<Owner>,
+    /// The agent ends with it.
+    is_last: bool,
+}
+
+/// A source whose records are handed in; the agent ends when it has ended.
+pub(super) struct HandedIn {
+    pub name: Arc<str>,
+    pub target: Arc<Target>,
+    pub job: usize,
+    /// One for each reader.
+    pub inboxes: Vec<Inbox>,
 }
 
 impl Scout {
@@ -108,9 +120,9 @@ impl Scout {
         positions: Arc<Positions>,
         metrics: Metrics,
         status: Arc<Status>,
-        inbox: Arc<Inbox>,
+        events: Arc<Events>,
     ) -> Self {
-        let heard = inbox.clone();
+        let heard = events.clone();
         let watch = Watch::new(move |what| heard.send(Event::Heard(what)));
         let unsynced = jobs.iter().map(|job| job.name.clone()).collect();
         Self {
@@ -120,7 +132,7 @@ impl Scout {
             positions,
             metrics,
             status,
-            inbox,
+            events,
             watch,
             sources: HashMap::new(),
             wanted: HashMap::new(),
@@ -141,9 +153,6 @@ impl Scout {
     }
 
     pub fn run(mut self) {
-        if let Some(labels) = self.config.stdin.clone() {
-            self.read_stdin(labels);
-        }
         let started = Instant::now();
         let mut walk_at: Option<Instant> = None;
         let mut full_walk = started + self.config.sync_period;
@@ -176,7 +185,7 @@ impl Scout {
                 until = until.min(started + SUMMARY);
             }
             let wait = walk_at.map_or(until, |at| at.min(until)).saturating_duration_since(now);
-            let Some(event) = self.inbox.next(wait) else {
+            let Some(event) = self.events.next(wait) else {
                 continue;
             };
             if let Event::Stopped { reader } = event {
@@ -239,43 +248,29 @@ impl Scout {
         dirty
     }
 
-    fn read_stdin(&mut self, labels: LabelSet) {
-        let bells = self.readers.iter().map(|mailbox| mailbox.bell.clone()).collect();
-        let pipes = match stdin::start(bells) {
-            Ok(pipes) => pipes,
-            Err(error) => {
-                tracing::error!(%error, "cannot read standard input");
-                return self.tell(|| Command::Stop(Duration::ZERO));
-            }
-        };
-        let target = Arc::new(Target {
-            job: self.jobs.first().map_or_else(|| Arc::from("stdin"), |job| job.name.clone()),
-            labels,
-            path: "stdin".into(),
-            exclude: None,
-            defaulted: false,
-            is_of_pod: false,
-            owner: None,
-            is_held: false,
-        });
+    /// Hands what is in no file to the readers.
+    pub fn give(&mut self, source: HandedIn) {
+        let HandedIn { name, target, job, inboxes } = source;
         let log = self.next;
         self.next += 1;
         self.logs.insert(
             log,
             Known {
-                path: Path::new("stdin").into(),
-                job: 0,
+                path: Path::new(&*name).into(),
+                job,
                 tracked: None,
                 place: None,
                 away: BTreeSet::new(),
                 held_for: None,
+                is_last: true,
             },
         );
-        for (mailbox, pipe) in self.readers.iter().zip(pipes) {
-            mailbox.send(Command::Stdin(log, pipe, target.clone()));
+        for (mailbox, inbox) in self.readers.iter().zip(inboxes) {
+            let open: Opener = Box::new(|_| Ok(Box::new(inbox)));
+            let (name, target) = (name.clone(), target.clone());
+            mailbox.send(Command::Open(Given { log, name, target, job, position: None, open }));
         }
         self.status.add_target(0, target);
-        self.unsynced.clear();
     }
 
     fn sync_positions(&mut self) {
@@ -304,9 +299,7 @@ impl Scout {
         if !waiting.is_empty() {
             tracing::warn!(jobs = waiting.join(", "), "discovery has not told everything yet; going on without");
         }
-        // Standard input is what there is then.
-        let jobs = if self.config.stdin.is_some() { &[] } else { &self.jobs[..] };
-        for job in jobs {
+        for job in &*self.jobs {
             let of_job = || self.tracked.values().filter(|t| t.target.job == job.name);
             let targets = of_job().count();
             let files: usize = of_job().map(|t| t.files.len()).sum();
@@ -349,7 +342,7 @@ impl Scout {
     /// Takes all that it was told, and walks where there is something to walk.
     pub fn step(&mut self) {
         let mut walk = false;
-        while let Some(event) = self.inbox.next(Duration::ZERO) {
+        while let Some(event) = self.events.next(Duration::ZERO) {
             walk |= self.take(event);
         }
         if walk {

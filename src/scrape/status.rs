@@ -223,7 +223,7 @@ fn report(file: &File) -> FileReport {
         path: file.path.display().to_string(),
         client: file.client.to_string(),
         read_offset: progress.read_offset,
-        committed_offset: file.ledger.committed().map_or(0, |p| p.offset),
+        committed_offset: progress.committed_offset,
         size: progress.size,
         lag_bytes: progress.unread,
         unacknowledged_bytes: file.ledger.in_flight(),

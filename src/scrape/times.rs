@@ -7,9 +7,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
-use crate::model::{AckRef, Entry, FileId, Position};
+use crate::model::{AckRef, Encoding, Entry, FileId, Position};
 use crate::positions::ReadTime;
-use crate::tail::{Encoding, Log};
+use crate::tail::Log;
 
 /// The chunks of all logs of a reader that are not committed and may matter.
 #[derive(Debug, Default)]
@@ -241,7 +241,7 @@ mod tests {
     use std::borrow::Cow;
 
     use super::*;
-    use crate::model::{ChunkAck, LabelSet, Ledger, Origin};
+    use crate::model::{ChunkAck, LabelSet, Ledger, Mark, Origin};
 
     fn file(inode: u64) -> FileId {
         FileId { inode, ..FileId::default() }
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_time_is_written_once_an_entry_shows_it_and_let_go_once_it_is_committed() {
-        let chunk = Ledger::new(None).open_chunk(10, Position::default());
+        let chunk = Ledger::new().open_chunk(10, Mark::default());
         let mut times = Times::default();
         let all = [time(1, 0, 10, 1_000), time(1, 10, 10, 2_000), time(1, 20, 10, 3_000), time(1, 30, 10, 4_000)];
         let [own, held, shown, always] = all;

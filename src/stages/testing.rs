@@ -8,7 +8,7 @@ use serde_yaml::Value as Yaml;
 
 use super::{Clock, CustomMetrics, Due, Error, Pipeline, Program, Work, compile};
 use crate::metrics::{Dropped, Registry};
-use crate::model::{AckRef, Entry, LabelSet, Ledger, Origin, Position};
+use crate::model::{AckRef, Entry, LabelSet, Ledger, Mark, Origin};
 
 /// An entry as it left the pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl Bench {
         let custom = CustomMetrics::with_clock(&registry, clock.clone());
         let pipeline = Pipeline::new(program, Dropped::register(&registry), Some(custom), clock.clone());
         let labels = LabelSet::new([("app", "x")]);
-        Self { clock, labels, pipeline, registry, ledger: Ledger::new(None), offset: 0 }
+        Self { clock, labels, pipeline, registry, ledger: Ledger::new(), offset: 0 }
     }
 
     pub fn of(yaml: &str) -> Self {
@@ -92,7 +92,7 @@ impl Bench {
     }
 
     pub fn run(&mut self, line: &str, sink: &mut dyn FnMut(&Entry<'_>)) {
-        let end = Position { offset: self.offset + 1, ..Position::default() };
+        let end = Mark(self.offset + 1);
         let ack = self.ledger.open_chunk(line.len() as u64, end);
         let entry = Entry {
             timestamp: Seen::READ,

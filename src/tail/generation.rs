@@ -29,6 +29,8 @@ pub(super) struct Generation {
     id: FileId,
     /// Of the next byte to read.
     pub offset: u64,
+    /// Tells it from all others of its log, and from itself before it was cut; 0: nothing was read of it.
+    pub number: u64,
 }
 
 #[derive(Debug)]
@@ -50,7 +52,7 @@ impl Generation {
             None => Source::Plain(file),
             Some(c) => Source::Inflated(Box::new(Inflated::new(file, c))),
         };
-        let mut generation = Self { source, id: file_id(&meta), offset: 0 };
+        let mut generation = Self { source, id: file_id(&meta), offset: 0, number: 0 };
         generation.id.fingerprint = generation.fingerprint(FINGERPRINT)?;
         Ok(generation)
     }
@@ -146,6 +148,7 @@ impl Generation {
     /// A new identity at the start of the same file.
     pub fn restart(&mut self) -> io::Result<()> {
         self.offset = 0;
+        self.number = 0;
         self.id.fingerprint = self.fingerprint(FINGERPRINT)?;
         Ok(())
     }

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant, SystemTime};
 use super::fence::Fence;
 use super::folders::Folders;
 use super::generation::{Compression, Generation, file_id};
+use marks::Marks;
 use super::siblings::{Sibling, siblings};
-use super::text::Encoding;
-use crate::model::{FileId, Position};
+use crate::model::{Encoding, FileId, Mark, Position};
 
 /// How many generations of a log are kept open: more than any rotation keeps, and few enough of a thousand descriptors. The
 /// oldest are given up beyond that.
@@ -49,22 +49,6 @@ pub enum Resume {
     At { position: Position, saved: SystemTime },
 }
 
-/// What one call of [`Log::read`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Read {
-    /// The first `len` bytes of the buffer are whole lines (but for a last line without newline, where its file has ended).
-    Lines { len: usize, start: Position, end: Position, more: bool },
-    /// Some of a line that is longer than [`MAX_LINE`](crate::model::MAX_LINE) was passed over, and there is more of it; or some of a
-    /// compressed file on the way to where it is to go on.
-    Passed,
-    /// A line longer than [`MAX_LINE`](crate::model::MAX_LINE) was passed over.
-    Skipped { bytes: u64, end: Position },
-    /// Nothing for now.
-    Idle,
-    /// The file is gone, and was read to its end.
-    Finished,
-}
-
 /// What one call of [`Log::look`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
@@ -74,6 +58,15 @@ pub enum Look {
     Truncated,
     /// Nothing has the log's name any more.
     Gone,
+}
+
+/// A generation that was read to its end.
+#[derive(Clone, Copy, Debug)]
+struct Drained {
+    end: Position,
+    mark: Mark,
+    /// When it was last written to.
+    written: SystemTime,
 }
 
 #[derive(Debug)]
@@ -88,8 +81,11 @@ pub struct Log {
     gone: Option<Instant>,
     /// Bytes of an overlong line passed over so far.
     skipping: Option<u64>,
-    /// Where the last few generations ended that were read and let go, and when they were written to last.
-    drained: VecDeque<(Position, SystemTime)>,
+    marks: Marks,
+    /// Oldest first: generations that were read to their end and hold something that is not committed.
+    spent: VecDeque<Generation>,
+    /// The last few generations that were read and let go.
+    drained: VecDeque<Drained>,
     /// The live file was deleted, and what is unread of it is given up.
     abandoned: bool,
     /// The position to go on from could not be found: what was unread behind it is lost.
@@ -159,6 +155,8 @@ impl Log {
             rotated: None,
             gone: None,
             skipping: None,
+            marks: Marks::default(),
+            spent: VecDeque::new(),
             drained: VecDeque::new(),
             lost_position,
             passed_over,
@@ -181,6 +179,11 @@ impl Log {
 
     pub fn generations(&self) -> usize {
         self.generations.len()
+    }
+
+    /// How many files it has open.
+    pub fn files(&self) -> usize {
+        self.spent.len() + self.generations.len()
     }
 
     /// Whether lines are known of that come after all of the generation being read.
@@ -222,8 +225,8 @@ impl Log {
             return generation.written();
         }
         // One that is not remembered any more is older than those that are.
-        let drained = self.drained.iter().find(|(end, _)| same(end.file)).or(self.drained.front());
-        drained.map_or_else(|| self.generations[0].written(), |(_, written)| *written)
+        let drained = self.drained.iter().find(|drained| same(drained.end.file)).or(self.drained.front());
+        drained.map_or_else(|| self.generations[0].written(), |drained| drained.written)
     }
 
     /// Bytes of older files that are not read, since the last call.
@@ -241,19 +244,11 @@ impl Log {
         self.generations.iter().any(|g| (g.id().device, g.id().inode) == (device, inode))
     }
 
-    /// Where reading of the file of this inode ended, if it was one of the generations not long ago.
-    pub fn had(&self, (device, inode): (u64, u64)) -> Option<Position> {
-        self.drained.iter().map(|(end, _)| *end).find(|p| (p.file.device, p.file.inode) == (device, inode))
-    }
-
-    /// Whether `position` lies behind all of a generation that was read to `end` and let go.
-    pub fn is_past(&self, position: &Position, end: &Position) -> bool {
-        let inode = |p: &Position| (p.file.device, p.file.inode);
-        let place = |p: &Position| self.drained.iter().position(|(d, _)| inode(d) == inode(p));
-        match inode(position) == inode(end) {
-            true => position.offset >= end.offset,
-            false => self.has(inode(position)) || place(position) > place(end),
-        }
+    /// Where reading of the file of this inode ended, if it was one of the generations not long ago: in the file, and of all
+    /// that was read of the log.
+    pub fn had(&self, (device, inode): (u64, u64)) -> Option<(Position, Mark)> {
+        let drained = self.drained.iter().find(|d| (d.end.file.device, d.end.file.inode) == (device, inode));
+        drained.map(|drained| (drained.end, drained.mark))
     }
 
     /// Bytes on disk that have not been read; for compressed generations the size they have on disk.
@@ -328,7 +323,7 @@ impl Log {
         for generation in &mut self.generations {
             generation.learn_head()?;
         }
-        let drained = self.drained.iter().map(|(end, _)| end.file);
+        let drained = self.drained.iter().map(|drained| drained.end.file);
         let known: Vec<FileId> = self.generations.iter().map(Generation::id).chain(drained).collect();
         // The whole head has to be the same: what is passed over is lost, what is read again is only there twice.
         let is_known = |sibling: &Sibling| {
@@ -450,6 +445,7 @@ fn open_sibling(sibling: &Sibling) -> Option<Generation> {
     Generation::open(&sibling.path, sibling.compression).ok()
 }
 
+mod marks;
 mod pinned;
 mod reading;
 #[cfg(test)]

@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Assignment, Command};
+use super::{Assignment, Command, Given};
 use crate::model::Target;
 use crate::scrape::bell::Bell;
-use crate::scrape::stdin::Pipe;
 
 #[derive(Debug)]
 pub(in crate::scrape) struct Mailbox {
@@ -28,7 +27,7 @@ struct Waiting {
 #[derive(Debug, Default)]
 struct Log {
     add: Option<Assignment>,
-    stdin: Option<(Pipe, Arc<Target>)>,
+    open: Option<Given>,
     relabel: Option<Arc<Target>>,
     retire: bool,
     look: bool,
@@ -59,7 +58,10 @@ impl Waiting {
                 let log = self.log(assignment.log);
                 *log = Log { add: Some(assignment), ..Log::default() };
             }
-            Command::Stdin(log, pipe, target) => self.log(log).stdin = Some((pipe, target)),
+            Command::Open(given) => {
+                let log = self.log(given.log);
+                log.open = Some(given);
+            }
             Command::Relabel(log, target) => {
                 let log = self.log(log);
                 log.retire = false;
@@ -85,11 +87,11 @@ impl Waiting {
     fn commands(mut self) -> Vec<Command> {
         let mut commands = Vec::new();
         for log in self.order {
-            let Some(Log { add, stdin, relabel, retire, look }) = self.logs.remove(&log) else {
+            let Some(Log { add, open, relabel, retire, look }) = self.logs.remove(&log) else {
                 continue;
             };
             commands.extend(add.map(Command::Add));
-            commands.extend(stdin.map(|(pipe, target)| Command::Stdin(log, pipe, target)));
+            commands.extend(open.map(Command::Open));
             commands.extend(relabel.map(|target| Command::Relabel(log, target)));
             commands.extend(retire.then_some(Command::Retire(log)));
             commands.extend(look.then_some(Command::Look(log)));
@@ -132,7 +134,7 @@ mod tests {
     fn words(commands: &[Command]) -> Vec<String> {
         let word = |command: &Command| match command {
             Command::Add(a) => format!("add {} {}", a.log, a.target.labels),
-            Command::Stdin(log, ..) => format!("stdin {log}"),
+            Command::Open(given) => format!("open {}", given.log),
             Command::Relabel(log, target) => format!("relabel {log} {}", target.labels),
             Command::Retire(log) => format!("retire {log}"),
             Command::Look(log) => format!("look {log}"),

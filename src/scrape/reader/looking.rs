@@ -5,7 +5,6 @@ use std::time::Instant;
 use super::Reader;
 use super::waiting::advice;
 use crate::scrape::metrics::TOO_MANY;
-use crate::scrape::tailer::Source;
 use crate::tail::Look;
 
 impl Reader {
@@ -13,15 +12,16 @@ impl Reader {
         let Some(tailer) = self.tailers.get_mut(&log) else {
             return;
         };
-        if let Source::File(file) = &mut tailer.source {
+        let path = tailer.path().clone();
+        if let Some(file) = tailer.input.log_mut() {
             let failed = match file.look(now) {
                 Ok(Look::Same | Look::Gone) => None,
                 Ok(Look::Rotated(generations)) => {
-                    tracing::debug!(path = %tailer.path.display(), generations, "rotated");
+                    tracing::debug!(path = %path.display(), generations, "rotated");
                     None
                 }
                 Ok(Look::Truncated) => {
-                    tracing::info!(path = %tailer.path.display(), "truncated; reading from its start");
+                    tracing::info!(path = %path.display(), "truncated; reading from its start");
                     None
                 }
                 Err(error) => {
@@ -32,13 +32,13 @@ impl Reader {
             self.inodes.add(log, file.take_new_files(), |inode| file.has(inode) || file.had(inode).is_some());
             let passed_over = file.take_passed_over();
             let text = failed.as_ref().map(ToString::to_string);
-            if tailer.look_error != text {
+            if tailer.trouble.looking != text {
                 if let Some(error) = failed.filter(|_| self.budget.allows(now)) {
-                    let (path, advice) = (tailer.path.display(), advice(&error));
+                    let (path, advice) = (path.display(), advice(&error));
                     tracing::warn!(%path, %error, advice, "cannot open what a log was rotated to; trying again");
                 }
-                tailer.look_error = text;
-                self.status.set_error(self.index, log, tailer.trouble());
+                tailer.trouble.looking = text;
+                self.status.set_error(self.index, log, tailer.trouble.text());
             }
             self.lose(log, TOO_MANY, passed_over);
         }

@@ -7,7 +7,6 @@ use super::opening::{file, with_filename};
 use super::{Reader, Stop};
 use crate::model::Target;
 use crate::scrape::post::Command;
-use crate::scrape::tailer::Source;
 
 impl Reader {
     pub(super) fn obey(&mut self, command: Command, now: Instant) {
@@ -16,19 +15,7 @@ impl Reader {
                 Duration::ZERO => self.found(assignment, now),
                 delay => self.delay(assignment, delay, now),
             },
-            Command::Stdin(log, pipe, target) => {
-                let labels = target.labels.clone();
-                self.begin(
-                    log,
-                    std::path::Path::new("stdin").into(),
-                    Source::Stdin(pipe),
-                    None,
-                    target,
-                    labels,
-                    0,
-                    now,
-                );
-            }
+            Command::Open(given) => self.open_given(given, now),
             Command::Relabel(log, target) => {
                 if let Some(waiting) = self.waiting.get_mut(&log) {
                     waiting.assignment.target = target.clone();
@@ -37,9 +24,9 @@ impl Reader {
                 if let Some(tailer) = self.tailers.get_mut(&log) {
                     // What the stages hold of it belongs to the old labels.
                     tailer.end(&mut self.desk, now);
-                    tailer.labels = with_filename(&target, &tailer.path);
+                    tailer.labels = with_filename(&target, tailer.path());
                     tailer.target = target;
-                    tailer.retired = None;
+                    tailer.schedule.retired = None;
                     self.status.set_file(self.index, log, file(tailer, &self.client));
                     // It may have been held.
                     self.at(log, now);
@@ -52,7 +39,7 @@ impl Reader {
             },
             Command::Look(log) => {
                 let waiting = self.waiting.get(&log).map(|waiting| &waiting.assignment.path);
-                if let Some(path) = self.tailers.get(&log).map(|tailer| &tailer.path).or(waiting) {
+                if let Some(path) = self.tailers.get(&log).map(|tailer| tailer.path()).or(waiting) {
                     self.queue.push(path, log);
                     self.looks.insert(log);
                 }
@@ -81,7 +68,7 @@ impl Reader {
             self.gone(log);
         }
         if let Some(tailer) = self.tailers.get_mut(&log) {
-            tailer.retired = Some(now);
+            tailer.schedule.retired = Some(now);
         }
     }
 

@@ -2,17 +2,13 @@
 
 use super::Reader;
 use crate::scrape::metrics::{DELETED, TOO_MANY};
-use crate::scrape::tailer::Source;
-use crate::tail::GENERATIONS;
+use crate::tail::{GENERATIONS, Log};
 
 impl Reader {
     /// Notes what of the disk this log holds; where all logs together hold too much, those that hold most give up their
     /// oldest files.
     pub(super) fn bound_pinned(&mut self, log: u64) {
-        let pinned = match self.tailers.get(&log).map(|tailer| &tailer.source) {
-            Some(Source::File(log)) => log.pinned(),
-            _ => 0,
-        };
+        let pinned = self.tailers.get(&log).and_then(|tailer| tailer.input.log()).map_or(0, Log::pinned);
         self.bound_older(log);
         match pinned {
             0 => drop(self.pinned.remove(&log)),
@@ -35,15 +31,12 @@ impl Reader {
     /// Each older file that waits for Loki keeps a descriptor, which new logs need as well: a log has so many of them, all logs
     /// together have so many, and beyond that who has most gives up its oldest.
     fn bound_older(&mut self, log: u64) {
-        let generations = match self.tailers.get(&log).map(|tailer| &tailer.source) {
-            Some(Source::File(file)) => file.generations(),
-            _ => 0,
-        };
-        match generations {
+        let files = self.tailers.get(&log).and_then(|tailer| tailer.input.log()).map_or(0, Log::files);
+        match files {
             0 | 1 => drop(self.older.remove(&log)),
             more => drop(self.older.insert(log, more - 1)),
         }
-        if generations > GENERATIONS {
+        if files > GENERATIONS {
             self.shed_files(log, GENERATIONS);
         }
         while self.older.values().sum::<usize>() > self.config.older_files.max(1) {
@@ -60,11 +53,11 @@ impl Reader {
             self.older.remove(&log);
             return;
         };
-        let Source::File(file) = &mut tailer.source else {
+        let Some(file) = tailer.input.log_mut() else {
             return;
         };
         let lost = file.shed_files(most);
-        match file.generations() {
+        match file.files() {
             0 | 1 => drop(self.older.remove(&log)),
             more => drop(self.older.insert(log, more - 1)),
         }
@@ -77,10 +70,10 @@ impl Reader {
             return;
         };
         self.desk.metrics.lost(bytes, why);
-        tailer.ledger.update_account(|account| account.lose(why, bytes));
+        tailer.ledger().update_account(|account| account.lose(why, bytes));
         if self.budget.allows(self.clock.now()) {
             tracing::warn!(
-                path = %tailer.path.display(),
+                path = %tailer.path().display(),
                 bytes,
                 "a log has more older files that wait to be read than may be open at a time (ulimit -n, or LimitNOFILE of a \
                  systemd unit; at most 256 of a log): these bytes of the oldest are lost"
@@ -93,20 +86,21 @@ impl Reader {
         let Some(tailer) = self.tailers.get_mut(&log) else {
             return 0;
         };
-        let Source::File(file) = &mut tailer.source else {
+        let Some(file) = tailer.input.log_mut() else {
             return 0;
         };
         let lost = file.shed(limit);
+        let left = file.pinned();
         if lost > 0 {
             self.desk.metrics.lost(lost, DELETED);
-            tailer.ledger.update_account(|account| account.lose(DELETED, lost));
+            tailer.ledger().update_account(|account| account.lose(DELETED, lost));
             tracing::warn!(
-                path = %tailer.path.display(),
+                path = %tailer.path().display(),
                 bytes = lost,
                 "deleted files whose lines Loki has not taken held more of the disk than target_config.deleted_files_limit; \
                  these bytes are lost"
             );
         }
-        file.pinned()
+        left
     }
 }

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::Reader;
-use crate::model::Position;
+use crate::model::{Checkpoint, Position};
 use crate::positions::{Commit, Positions, ReadTime, Slot};
 use crate::scrape::post::Event;
-use crate::scrape::tailer::{Source, Tailer};
+use crate::scrape::tailer::Tailer;
 
 /// For so long a log may have been rotated without anybody having heard of it.
 const UNHEARD: Duration = Duration::from_secs(60);
@@ -23,15 +23,16 @@ impl Reader {
 
     pub(super) fn settle_endings(&mut self) {
         // What is among the unsettled may have a last commit that is not written down.
-        let settled = |log: &u64, tailer: &Tailer| tailer.ledger.is_settled() && !self.unsettled.contains(log);
+        let settled = |log: &u64, tailer: &Tailer| tailer.ledger().is_settled() && !self.unsettled.contains(log);
         let settled: Vec<u64> = self.ending.iter().filter(|(log, t)| settled(log, t)).map(|(log, _)| *log).collect();
         for log in settled {
             let tailer = self.ending.remove(&log).expect("it was just seen");
-            if let (Some(slot), Source::File(file)) = (tailer.slot, &tailer.source) {
-                let written = file.written(&file.position());
-                if tailer.is_deleted() {
+            if let Some(slot) = tailer.slot() {
+                if let Some(file) = tailer.input.log().filter(|file| file.is_deleted()) {
                     // It speaks of a file that is no more, read to its end: one that takes its name begins anew.
-                    let done = Commit { slot, position: Position::default(), live: false, through: Some(i64::MAX) };
+                    let written = file.written(&file.position());
+                    let checkpoint = Checkpoint::File { position: Position::default(), live: false, written };
+                    let done = Commit { slot, checkpoint, through: Some(i64::MAX) };
                     self.write(|positions| positions.commit(&[done], written));
                 }
                 self.positions.release(slot);
@@ -51,36 +52,30 @@ impl Reader {
 
     /// Writes down how far answers have come, before anything more is sent.
     pub(super) fn commit(&mut self, now: Instant) {
-        let mut commits = Vec::new();
-        let tailers = (&self.tailers, &self.ending);
+        let (mut commits, mut came_further) = (Vec::new(), false);
+        let (tailers, ending) = (&mut self.tailers, &mut self.ending);
         self.unsettled.retain(|log| {
-            let Some(tailer) = tailers.0.get(log).or(tailers.1.get(log)) else {
+            let Some(tailer) = tailers.get_mut(log).or(ending.get_mut(log)) else {
                 return false;
             };
             // First the question, then the commit: what settles in between is seen next time.
-            let settled = tailer.ledger.is_settled();
-            if let (Some((position, slots)), Some(slot), Source::File(file)) =
-                (tailer.ledger.take_commit(), tailer.slot, &tailer.source)
-            {
+            let settled = tailer.ledger().is_settled();
+            if let Some((checkpoint, slots)) = tailer.take_commit() {
+                came_further = true;
                 let through = self.desk.times.committed(*log, slots);
-                let live = file.is_live(&position);
-                commits.push((Commit { slot, position, live, through }, file.written(&position)));
+                let commit = |(slot, checkpoint)| Commit { slot, checkpoint, through };
+                commits.extend(tailer.slot().zip(checkpoint).map(commit));
             }
             !settled
         });
+        if came_further && let Some(stop) = &mut self.stop {
+            stop.progress = now;
+        }
         if !commits.is_empty() {
-            if let Some(stop) = &mut self.stop {
-                stop.progress = now;
-            }
             // If the file is gone at the next start, what was written since then is younger and still to be read; and that
             // is not what was written since these answers came.
-            let (live, older): (Vec<_>, Vec<_>) = commits.into_iter().partition(|(commit, _)| commit.live);
-            let live: Vec<Commit> = live.into_iter().map(|(commit, _)| commit).collect();
             let unheard = self.clock.system_time() - UNHEARD;
-            self.write(|positions| positions.commit(&live, unheard));
-            for (commit, written) in older {
-                self.write(|positions| positions.commit(&[commit], written));
-            }
+            self.write(|positions| positions.commit(&commits, unheard));
         }
         self.settle_endings();
     }
@@ -91,7 +86,7 @@ impl Reader {
         if times.is_empty() {
             return;
         }
-        let slot = |log: u64| self.tailers.get(&log).or(self.ending.get(&log)).and_then(|tailer| tailer.slot);
+        let slot = |log: u64| self.tailers.get(&log).or(self.ending.get(&log)).and_then(|tailer| tailer.slot());
         let times: Vec<(Slot, ReadTime)> =
             times.into_iter().filter_map(|(log, time)| Some((slot(log)?, time))).collect();
         self.write(|positions| positions.remember(&times));

@@ -103,7 +103,7 @@ impl Reader {
             path: assignment.path.clone(),
             client: self.client.clone(),
             target: assignment.target.clone(),
-            ledger: Ledger::new(None),
+            ledger: Ledger::new(),
             error: Some(why.into()),
         };
         self.status.set_file(self.index, assignment.log, file);

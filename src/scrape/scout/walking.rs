@@ -164,7 +164,7 @@ impl Scout {
             self.held.insert(log);
         }
         let away = BTreeSet::new();
-        self.logs.insert(log, Known { path: path.clone(), job, tracked: Some(id), place, away, held_for });
+        self.logs.insert(log, Known { path: path.clone(), job, tracked: Some(id), place, away, held_for, is_last: false });
         self.tell(|| {
             Command::Add(Assignment {
                 log,
@@ -201,8 +201,8 @@ impl Scout {
         if let Some((dir, name)) = known.place {
             self.names.remove(&dir, &name, log);
         }
-        if self.config.stdin.is_some() {
-            self.inbox.send(Event::Stop(Duration::from_secs(30)));
+        if known.is_last {
+            self.events.send(Event::Stop(Duration::from_secs(30)));
         }
         true
     }

@@ -6,7 +6,7 @@ use super::rig::{self, Dir};
 use crate::metrics::Registry;
 use crate::model::{Labels, TargetGroup, Update, pod};
 use crate::scrape::metrics::Metrics;
-use crate::scrape::post::{Command, Event, Inbox, Mailbox};
+use crate::scrape::post::{Command, Event, Events, Mailbox};
 use crate::scrape::scout::Scout;
 use crate::scrape::status::Status;
 use crate::scrape::watch::Heard;
@@ -14,7 +14,7 @@ use crate::scrape::watch::Heard;
 struct Scene {
     dir: Dir,
     scout: Scout,
-    inbox: Arc<Inbox>,
+    events: Arc<Events>,
     mailbox: Arc<Mailbox>,
     status: Arc<Status>,
 }
@@ -22,13 +22,13 @@ struct Scene {
 impl Scene {
     /// A scout without ears, and a reader that the test is.
     fn new() -> Self {
-        let (dir, inbox, status) = (Dir::new(), Arc::new(Inbox::default()), Arc::new(Status::default()));
+        let (dir, events, status) = (Dir::new(), Arc::new(Events::default()), Arc::new(Status::default()));
         let mailbox = Arc::new(Mailbox::new(Arc::default()));
         let metrics = Metrics::register(&Registry::new(), status.clone());
         let jobs = vec![rig::job("job", "[]")].into();
         let readers = vec![mailbox.clone()];
-        let scout = Scout::new(rig::config(), jobs, readers, dir.positions(), metrics, status.clone(), inbox.clone());
-        Self { dir, scout: scout.deaf(), inbox, mailbox, status }
+        let scout = Scout::new(rig::config(), jobs, readers, dir.positions(), metrics, status.clone(), events.clone());
+        Self { dir, scout: scout.deaf(), events, mailbox, status }
     }
 
     fn pod(&self, n: usize, targets: usize) {
@@ -39,7 +39,7 @@ impl Scene {
             pairs.map(|(name, value)| (name.to_string(), value)).collect::<Labels>()
         };
         let group = TargetGroup::new(format!("pod/ns/p{n}"), (0..targets).map(labels));
-        self.inbox.send(Event::Update(Update::Group { job: "job".into(), group }));
+        self.events.send(Event::Update(Update::Group { job: "job".into(), group }));
     }
 
     fn step(&mut self) -> Vec<Command> {
@@ -67,7 +67,7 @@ fn pods_that_came_and_went_leave_nothing_behind() {
         let retired = scene.step();
         for command in added.into_iter().chain(retired) {
             if let Command::Retire(log) = command {
-                scene.inbox.send(Event::Finished { reader: 0, log });
+                scene.events.send(Event::Finished { reader: 0, log });
             }
         }
         if has_log {
@@ -105,7 +105,7 @@ fn a_name_is_compared_with_the_targets_of_its_folder_and_no_others() {
     let heard: Vec<_> = (0..20_000).map(path).collect();
     scene.scout.compared = 0;
     for names in heard.chunks(1_000) {
-        scene.inbox.send(Event::Heard(Heard::Names(names.to_vec())));
+        scene.events.send(Event::Heard(Heard::Names(names.to_vec())));
         scene.scout.step();
     }
     assert_eq!(scene.scout.compared, heard.len());

@@ -183,7 +183,7 @@ pub(super) fn tell_job(scrape: &Scrape, job: &str, source: &str, targets: &[&[(&
     let labels =
         |pairs: &&[(&str, &str)]| pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect::<Labels>();
     let group = TargetGroup::new(source.into(), targets.iter().map(labels));
-    scrape.inbox.send(post::Event::Update(Update::Group { job: job.into(), group }));
+    scrape.events.send(post::Event::Update(Update::Group { job: job.into(), group }));
 }
 
 impl Rig {

@@ -15,7 +15,7 @@ use crate::model::{Labels, TargetGroup, Update};
 use crate::positions::{self, Positions};
 use crate::scrape::bell::Bell;
 use crate::scrape::metrics::Metrics;
-use crate::scrape::post::{Event, Inbox, Mailbox};
+use crate::scrape::post::{Event, Events, Mailbox};
 use crate::scrape::reader::{Parts, Reader};
 use crate::scrape::scout::Scout;
 use crate::scrape::status::Status;
@@ -32,7 +32,7 @@ pub(super) struct Settings {
 
 pub(super) struct Agent {
     scout: Scout,
-    inbox: Arc<Inbox>,
+    events: Arc<Events>,
     /// None once it has stopped.
     readers: Vec<Option<Reader>>,
     pub roads: Vec<Road>,
@@ -79,7 +79,7 @@ impl Agent {
             dry_run: false,
             stdin: None,
         };
-        let inbox = Arc::new(Inbox::default());
+        let events = Arc::new(Events::default());
         let (registry, status) = (Registry::new(), Arc::new(Status::default()));
         let (metrics, dropped) = (Metrics::register(&registry, status.clone()), Dropped::register(&registry));
         let (mut readers, mut roads, mut mailboxes) = (Vec::new(), Vec::new(), Vec::new());
@@ -94,7 +94,7 @@ impl Agent {
                 outlet: outlet(index, settings, batches),
                 positions: positions.clone(),
                 mailbox: mailbox.clone(),
-                scout: inbox.clone(),
+                scout: events.clone(),
                 metrics: metrics.clone(),
                 dropped: dropped.clone(),
                 custom: None,
@@ -104,23 +104,23 @@ impl Agent {
             roads.push(Road::new(road));
             mailboxes.push(mailbox);
         }
-        let told = inbox.clone();
+        let told = events.clone();
         let scout =
             Scout::new(config, JOBS.clone(), mailboxes, positions.clone(), metrics, status.clone(), told).deaf();
         for format in Format::ALL {
             let glob = disk.root.join(format.job()).join("*/*.log").display().to_string();
             let target = Labels::from([("app".into(), "a".into()), ("__path__".into(), glob)]);
             let group = TargetGroup::new("static".into(), [target]);
-            inbox.send(Event::Update(Update::Group { job: format.job().into(), group }));
+            events.send(Event::Update(Update::Group { job: format.job().into(), group }));
         }
-        Self { scout, inbox, readers, roads, positions, status }
+        Self { scout, events, readers, roads, positions, status }
     }
 
     /// Names changed: those it hears of, or so many that it looks everywhere.
     pub fn hear(&mut self, disk: &mut Disk, everywhere: bool) {
         let names = std::mem::take(&mut disk.unheard);
         let heard = if everywhere { Heard::Everything } else { Heard::Names(names.into_iter().collect()) };
-        self.inbox.send(Event::Heard(heard));
+        self.events.send(Event::Heard(heard));
         self.scout.step();
     }
 
@@ -144,7 +144,7 @@ impl Agent {
     }
 
     pub fn tell_to_stop(&mut self) {
-        self.inbox.send(Event::Stop(Duration::from_secs(20)));
+        self.events.send(Event::Stop(Duration::from_secs(20)));
         self.scout.step();
     }
 

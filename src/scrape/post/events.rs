@@ -18,7 +18,7 @@ const UPDATES: usize = 1024;
 const NAMES: usize = 4096;
 
 #[derive(Debug)]
-pub(in crate::scrape) struct Inbox {
+pub(in crate::scrape) struct Events {
     told: Mutex<Told>,
     is_told: Condvar,
     room: Semaphore,
@@ -38,13 +38,13 @@ struct Told {
     names_next: bool,
 }
 
-impl Default for Inbox {
+impl Default for Events {
     fn default() -> Self {
         Self { told: Mutex::default(), is_told: Condvar::new(), room: Semaphore::new(UPDATES) }
     }
 }
 
-impl Inbox {
+impl Events {
     /// Never waits.
     pub fn send(&self, event: Event) {
         let mut told = self.lock();
@@ -126,7 +126,7 @@ impl Told {
 
 /// Where discovery tells what it found.
 #[derive(Clone, Debug)]
-pub struct Updates(pub(in crate::scrape) Arc<Inbox>);
+pub struct Updates(pub(in crate::scrape) Arc<Events>);
 
 impl Updates {
     /// Waits while too many wait already: discovery is then as slow as what is done with what it finds.
@@ -144,8 +144,8 @@ mod tests {
     use super::*;
     use crate::model::TargetGroup;
 
-    fn all(inbox: &Inbox) -> Vec<Event> {
-        std::iter::from_fn(|| inbox.next(Duration::ZERO)).collect()
+    fn all(events: &Events) -> Vec<Event> {
+        std::iter::from_fn(|| events.next(Duration::ZERO)).collect()
     }
 
     fn names(range: std::ops::Range<usize>) -> Event {
@@ -154,31 +154,31 @@ mod tests {
 
     #[test]
     fn what_is_told_often_is_kept_once() {
-        let inbox = Inbox::default();
+        let events = Events::default();
         for _ in 0..1_000 {
-            inbox.send(names(0..2));
-            inbox.send(Event::Finished { reader: 1, log: 7 });
-            inbox.send(Event::Stop(Duration::from_secs(25)));
+            events.send(names(0..2));
+            events.send(Event::Finished { reader: 1, log: 7 });
+            events.send(Event::Stop(Duration::from_secs(25)));
         }
-        inbox.send(Event::Stop(Duration::ZERO));
-        inbox.send(Event::Stop(Duration::from_secs(9)));
+        events.send(Event::Stop(Duration::ZERO));
+        events.send(Event::Stop(Duration::from_secs(9)));
         let told = [Event::Stop(Duration::ZERO), Event::Finished { reader: 1, log: 7 }, names(0..2)];
-        assert_eq!(all(&inbox), told);
+        assert_eq!(all(&events), told);
     }
 
     #[test]
     fn more_names_than_can_wait_become_a_look_at_everything() {
-        let inbox = Inbox::default();
+        let events = Events::default();
         for n in 0..NAMES {
-            inbox.send(names(n..n + 1));
+            events.send(names(n..n + 1));
         }
-        assert_eq!(all(&inbox), [names_sorted(NAMES)]);
+        assert_eq!(all(&events), [names_sorted(NAMES)]);
         for n in 0..3 * NAMES {
-            inbox.send(names(n..n + 1));
+            events.send(names(n..n + 1));
         }
-        assert_eq!(all(&inbox), [Event::Heard(Heard::Everything)]);
-        inbox.send(names(0..1));
-        assert_eq!(all(&inbox), [names(0..1)]);
+        assert_eq!(all(&events), [Event::Heard(Heard::Everything)]);
+        events.send(names(0..1));
+        assert_eq!(all(&events), [names(0..1)]);
     }
 
     fn names_sorted(count: usize) -> Event {
@@ -188,15 +188,15 @@ mod tests {
 
     #[test]
     fn who_is_never_silent_keeps_nobody_from_being_heard() {
-        let inbox = Inbox::default();
+        let events = Events::default();
         let update = || Event::Update(Update::Synced { job: "job".into() });
-        inbox.send(Event::Stopped { reader: 0 });
-        inbox.send(Event::Finished { reader: 0, log: 1 });
+        events.send(Event::Stopped { reader: 0 });
+        events.send(Event::Finished { reader: 0, log: 1 });
         let mut taken = Vec::new();
         for n in 0..6 {
-            inbox.send(names(n..n + 1));
-            inbox.send(update());
-            taken.extend(inbox.next(Duration::ZERO));
+            events.send(names(n..n + 1));
+            events.send(update());
+            taken.extend(events.next(Duration::ZERO));
         }
         assert_eq!(taken[..2], [Event::Finished { reader: 0, log: 1 }, Event::Stopped { reader: 0 }]);
         let updates = taken.iter().filter(|event| **event == update()).count();
@@ -206,17 +206,17 @@ mod tests {
 
     #[tokio::test]
     async fn discovery_waits_while_too_much_of_it_waits() {
-        let inbox = Arc::new(Inbox::default());
-        let updates = Updates(inbox.clone());
+        let events = Arc::new(Events::default());
+        let updates = Updates(events.clone());
         let update = |n: usize| Update::Group { job: "job".into(), group: TargetGroup::gone(n.to_string()) };
         for n in 0..UPDATES {
             updates.tell(update(n)).await;
         }
         let mut one_more = std::pin::pin!(updates.tell(update(UPDATES)));
         assert!(futures::poll!(&mut one_more).is_pending());
-        assert_eq!(inbox.next(Duration::ZERO), Some(Event::Update(update(0))), "the oldest first");
+        assert_eq!(events.next(Duration::ZERO), Some(Event::Update(update(0))), "the oldest first");
         one_more.await;
-        assert_eq!(all(&inbox).len(), UPDATES);
-        assert_eq!(inbox.room.available_permits(), UPDATES);
+        assert_eq!(all(&events).len(), UPDATES);
+        assert_eq!(events.room.available_permits(), UPDATES);
     }
 }

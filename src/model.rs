@@ -3,8 +3,10 @@
 mod account;
 pub mod bounded;
 mod clock;
+mod config_error;
 mod entry;
 pub mod gonumber;
+mod key_path;
 mod labels;
 mod ledger;
 pub mod nesting;
@@ -15,7 +17,9 @@ mod vital;
 
 pub use account::{Account, Weight};
 pub use clock::Clock;
+pub use config_error::ConfigError;
 pub use entry::{AckRef, Entry, MAX_LINE, Origin, Reason, Structured};
+pub use key_path::{KeyPath, Step};
 pub use labels::{LabelMap, LabelSet, Labels, is_valid_label_name, loki_label_name, quote_go};
 pub use ledger::{Ack, ChunkAck, FileId, Fingerprint, Ledger, Position, Progress};
 pub use report::{AccountReport, ClientReport, DiscoveredReport, FileReport, NotReadReport, Report, TargetReport};

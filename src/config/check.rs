@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::yaml::Path;
 use super::{Error, Loaded, ScrapeConfig};
+use crate::model::{ConfigError, KeyPath};
 use crate::{relabel, stages, tail};
 
 /// What a person should know of a config that can run.
@@ -106,8 +106,9 @@ impl Check<'_> {
         let mut seen: HashMap<String, usize> = HashMap::new();
         for (i, client) in clients.iter().enumerate() {
             let path = format!("clients[{i}]");
-            client.validate().map_err(self.wrong(&path))?;
-            self.warn_all(&path, client.warnings());
+            let place = |e: ConfigError| e.within(i).within("clients");
+            client.validate().map_err(|e| self.refuse(place(e)))?;
+            client.warnings().into_iter().for_each(|e| self.warn_of(place(e)));
             // Positions are kept by this name.
             if let Some(first) = seen.insert(client.name(), i) {
                 let message = format!(
@@ -171,12 +172,20 @@ impl Check<'_> {
         Ok(())
     }
 
+    fn refuse(&self, error: ConfigError) -> Error {
+        self.loaded.document.error(&error.path, error.problem)
+    }
+
+    fn warn_of(&mut self, warning: ConfigError) {
+        self.warnings.push(self.loaded.document.note(&warning.path, warning.problem).to_string());
+    }
+
     fn error(&self, path: &str, message: &str) -> Error {
-        self.loaded.document.error(&Path::from(path), message)
+        self.loaded.document.error(&KeyPath::from(path), message)
     }
 
     fn warn(&mut self, path: &str, message: &str) {
-        self.warnings.push(self.loaded.document.note(&Path::from(path), message).to_string());
+        self.warnings.push(self.loaded.document.note(&KeyPath::from(path), message).to_string());
     }
 
     /// Makes what a room says of its block an error, at the key that the room names.
@@ -197,17 +206,17 @@ impl Check<'_> {
 }
 
 /// Splits what a room says of `block` into where and what: rooms begin with `key:`, or with `block.key`.
-fn at_key(block: &str, message: &str) -> (Path, String) {
+fn at_key(block: &str, message: &str) -> (KeyPath, String) {
     let (first, rest) = message.split_once(' ').unwrap_or((message, ""));
     let is_path = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "_.[]".contains(c));
     let key = match first.strip_suffix(':') {
         Some(key) if is_path(key) => key.strip_prefix(&format!("{block}.")).unwrap_or(key),
         _ => match first.strip_prefix(&format!("{block}.")) {
             Some(key) if is_path(key) => key,
-            _ => return (Path::from(block), message.to_string()),
+            _ => return (KeyPath::from(block), message.to_string()),
         },
     };
-    (Path::from(format!("{block}.{key}").as_str()), rest.to_string())
+    (KeyPath::from(format!("{block}.{key}").as_str()), rest.to_string())
 }
 
 #[cfg(test)]
@@ -226,7 +235,7 @@ mod tests {
             ("\"a-b\": no label name", "clients[0]", "\"a-b\": no label name"),
             ("", "clients[0]", ""),
         ] {
-            assert_eq!(at_key("clients[0]", message), (Path::from(path), rest.to_string()), "{message}");
+            assert_eq!(at_key("clients[0]", message), (KeyPath::from(path), rest.to_string()), "{message}");
         }
     }
 }

@@ -6,7 +6,6 @@
 
 mod locate;
 mod merge;
-mod path;
 mod read;
 mod tree;
 
@@ -15,10 +14,10 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub(super) use path::Path;
 pub(super) use tree::{Content, Node, Origin};
 
 use super::error::{Error, Place};
+use crate::model::KeyPath;
 
 /// One YAML document with its text.
 #[derive(Clone, Debug)]
@@ -59,7 +58,7 @@ impl Document {
     }
 
     /// Whether what stands at `path` can be read as such a block.
-    pub(super) fn check<T: DeserializeOwned>(&self, path: &Path) -> Result<(), Error> {
+    pub(super) fn check<T: DeserializeOwned>(&self, path: &KeyPath) -> Result<(), Error> {
         let (node, _) = self.root.nearest(path);
         read::from_node::<T>(node).map(drop).map_err(|e| {
             let within = e.path();
@@ -70,25 +69,25 @@ impl Document {
     }
 
     /// A complaint about `path`; about its nearest parent where `path` itself is not written down.
-    pub(super) fn error(&self, path: &Path, message: impl fmt::Display) -> Error {
+    pub(super) fn error(&self, path: &KeyPath, message: impl fmt::Display) -> Error {
         self.note(path, message).with_hint(self.hint)
     }
 
     /// The same of something that is no error.
-    pub(super) fn note(&self, path: &Path, message: impl fmt::Display) -> Error {
+    pub(super) fn note(&self, path: &KeyPath, message: impl fmt::Display) -> Error {
         Error::new(self.place(path), message.to_string())
     }
 
-    fn place(&self, path: &Path) -> Place {
+    fn place(&self, path: &KeyPath) -> Place {
         let (node, rest) = self.root.nearest(path);
-        let named = |base: &Path| base.join(rest).to_string();
+        let named = |base: &KeyPath| base.join(rest).to_string();
         match &node.origin {
             Origin::File(written) => Place {
                 file: self.file.clone(),
                 position: locate::position(&self.text, &written.join(rest)),
                 path: named(written),
             },
-            Origin::Flag(flag) => Place { file: None, position: None, path: named(&Path::key(&format!("-{flag}"))) },
+            Origin::Flag(flag) => Place { file: None, position: None, path: named(&KeyPath::key(&format!("-{flag}"))) },
             Origin::Absent => Place { file: self.file.clone(), position: None, path: path.to_string() },
         }
     }

@@ -1,7 +1,6 @@
 //! One entry of `clients`, as Promtail writes it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,8 @@ use super::{nullable, tls};
 use crate::batch;
 use crate::model::units::{self, ByteSize, GoDuration, Secret};
 use crate::model::{Labels, is_valid_label_name};
+
+pub use crate::model::ConfigError as Error;
 
 pub(super) const BATCHWAIT: GoDuration = GoDuration(Duration::from_secs(1));
 pub(super) const BATCHSIZE: usize = 1 << 20;
@@ -124,32 +125,6 @@ impl Default for Config {
     }
 }
 
-/// What is wrong with a client's config, and the key that is to be changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
-    key: String,
-    problem: String,
-}
-
-impl Error {
-    pub(super) fn new(key: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { key: key.into(), problem: problem.into() }
-    }
-
-    /// The same, in a block of this name.
-    pub(super) fn within(self, block: &str) -> Self {
-        Self { key: format!("{block}.{}", self.key), ..self }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key, self.problem)
-    }
-}
-
-impl std::error::Error for Error {}
-
 impl Config {
     /// Refuses what cannot work, before anything starts.
     pub fn validate(&self) -> Result<(), Error> {
@@ -172,20 +147,16 @@ impl Config {
     }
 
     /// What works, but perhaps not as it was meant.
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<Error> {
         let mut warnings = headers::ignored(&self.headers, !self.tenant_id.is_empty());
         if self.url.has_user() && self.has_authentication() {
-            warnings.push("url: the user in it is used, not basic_auth, authorization, oauth2 or bearer_token".into());
+            let problem = "the user in it is used, not basic_auth, authorization, oauth2 or bearer_token";
+            warnings.push(Error::new("url", problem));
         }
-        if self.tls_config.insecure_skip_verify {
-            warnings.push(
-                "tls_config.insecure_skip_verify: anybody can pretend to be this Loki; better set ca_file".into(),
-            );
-        }
-        warnings.extend(self.tls_config.warnings().map(|w| format!("tls_config.{w}")));
+        warnings.extend(self.tls_config.warnings().map(|w| w.within("tls_config")));
         if self.backoff_config.attempts().is_some() {
-            warnings
-                .push("backoff_config.max_retries: lines are lost when an outage lasts longer; leave it out".into());
+            let lost = Error::new("max_retries", "lines are lost when an outage lasts longer; leave it out");
+            warnings.push(lost.within("backoff_config"));
         }
         warnings
     }
@@ -266,7 +237,8 @@ impl Config {
         }
         let backoff = &self.backoff_config;
         if backoff.min_period.0.is_zero() || backoff.min_period > backoff.max_period {
-            return Err(Error::new("backoff_config.min_period", "must be over 0 and at most max_period"));
+            let error = Error::new("min_period", "must be over 0 and at most max_period");
+            return Err(error.within("backoff_config"));
         }
         match self.external_labels.keys().find(|name| !is_valid_label_name(name)) {
             Some(name) => Err(Error::new("external_labels", format!("{name:?} is not a valid label name"))),
@@ -277,7 +249,7 @@ impl Config {
     fn check_authentication(&self) -> Result<(), Error> {
         if self.authentications().into_iter().filter(|used| *used).count() > 1 {
             let keys = "basic_auth, authorization, oauth2, bearer_token & bearer_token_file";
-            return Err(Error::new(keys, "at most one of them may be set"));
+            return Err(Error::here(format!("{keys}: at most one of them may be set")));
         }
         if !self.bearer_token.is_empty() && !self.bearer_token_file.is_empty() {
             return Err(Error::new("bearer_token", "at most one of bearer_token & bearer_token_file may be set"));

@@ -71,10 +71,14 @@ impl Config {
         self.versions().map(|_| ())
     }
 
-    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
-        let old = matches!(self.min_version.as_str(), "TLS10" | "TLS11");
-        old.then(|| format!("min_version: {} is not spoken any more, TLS 1.2 is the oldest", self.min_version))
-            .into_iter()
+    pub(super) fn warnings(&self) -> impl Iterator<Item = Error> {
+        let unverified = self
+            .insecure_skip_verify
+            .then(|| Error::new("insecure_skip_verify", "anybody can pretend to be this Loki; better set ca_file"));
+        let old = matches!(self.min_version.as_str(), "TLS10" | "TLS11").then(|| {
+            Error::new("min_version", format!("{} is not spoken any more, TLS 1.2 is the oldest", self.min_version))
+        });
+        unverified.into_iter().chain(old)
     }
 
     fn parse_server_name(&self) -> Result<ServerName<'static>, Error> {
@@ -156,7 +160,7 @@ fn pem(key: &str, inline: &str, file: &str) -> Result<Option<Vec<u8>>, Error> {
         return Ok((!inline.is_empty()).then(|| inline.as_bytes().to_vec()));
     }
     let read = std::fs::File::open(Path::new(file)).and_then(|file| bounded::read(file, LARGEST));
-    read.map(Some).map_err(|e| Error::new(format!("{key}_file"), format!("cannot read {file}: {e}")))
+    read.map(Some).map_err(|e| Error::new(&format!("{key}_file"), format!("cannot read {file}: {e}")))
 }
 
 fn certificates(key: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {

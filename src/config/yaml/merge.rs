@@ -1,21 +1,21 @@
 //! `<<`: the keys of other mappings, where a mapping does not set them itself.
 
-use super::path::{Path, Step};
 use super::tree::{Content, Node};
+use crate::model::{KeyPath, Step};
 
 pub(super) const KEY: &str = "<<";
 
 pub(super) struct Error {
-    pub path: Path,
+    pub path: KeyPath,
     pub message: &'static str,
 }
 
 /// Merges everywhere in and below `node`. A merged node keeps its origin, so that a complaint finds where it is written.
 pub(super) fn apply(node: &mut Node) -> Result<(), Error> {
-    merge(node, &Path::default())
+    merge(node, &KeyPath::default())
 }
 
-fn merge(node: &mut Node, path: &Path) -> Result<(), Error> {
+fn merge(node: &mut Node, path: &KeyPath) -> Result<(), Error> {
     match &mut node.content {
         Content::List(items) => {
             for (i, item) in items.iter_mut().enumerate() {

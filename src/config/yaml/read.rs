@@ -9,11 +9,11 @@ use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
-use super::path::{Path, Step};
 use super::tree::{Content, Node};
 use crate::config::nearest::nearest;
 use crate::config::secrets;
 use crate::model::gonumber::{parse_yaml_float, parse_yaml_int};
+use crate::model::{KeyPath, Step};
 
 pub(super) fn from_node<'de, T: Deserialize<'de>>(node: &'de Node) -> Result<T, Error> {
     T::deserialize(Read(node))
@@ -33,12 +33,12 @@ enum Problem {
 }
 
 impl Error {
-    pub(super) fn path(&self) -> Path {
-        Path::new(self.steps.iter().rev().cloned().collect())
+    pub(super) fn path(&self) -> KeyPath {
+        KeyPath::new(self.steps.iter().rev().cloned().collect())
     }
 
     /// What to say of it at this path: nothing of a value that may be a secret.
-    pub(super) fn message(&self, path: &Path) -> String {
+    pub(super) fn message(&self, path: &KeyPath) -> String {
         match &self.problem {
             Problem::Said(message) => message.clone(),
             Problem::Unfit { expected, text: true, .. } if secrets::is_on(path) => {

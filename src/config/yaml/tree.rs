@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::path::{Path, Step};
 use crate::model::nesting;
+use crate::model::{KeyPath, Step};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Node {
@@ -31,7 +31,7 @@ pub(crate) enum Content {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Origin {
     /// Written in the file, under this path.
-    File(Path),
+    File(KeyPath),
     /// Set by this flag of the command line.
     Flag(&'static str),
     #[default]
@@ -58,7 +58,7 @@ impl Node {
     }
 
     /// The node at `path`, or the last one on the way there with the steps that are missing.
-    pub(crate) fn nearest<'p>(&self, path: &'p Path) -> (&Node, &'p [Step]) {
+    pub(crate) fn nearest<'p>(&self, path: &'p KeyPath) -> (&Node, &'p [Step]) {
         let (mut node, mut rest) = (self, path.steps());
         while let [step, further @ ..] = rest {
             let Some(next) = node.step(step) else { break };
@@ -91,7 +91,7 @@ pub(super) fn build(text: &str) -> Result<Node, Malformed> {
     let Some(first) = serde_yaml::Deserializer::from_str(text).next() else {
         return Ok(Node::new(Content::Null, Origin::Absent));
     };
-    let mut root = match Typed(Path::default()).deserialize(first) {
+    let mut root = match Typed(KeyPath::default()).deserialize(first) {
         // Nothing but comments.
         Err(e) if e.to_string() == "EOF while parsing a value" => Node::new(Content::Null, Origin::Absent),
         root => root.map_err(malformed)?,
@@ -120,7 +120,7 @@ fn malformed(e: serde_yaml::Error) -> Malformed {
 }
 
 /// Builds a node at this path.
-struct Typed(Path);
+struct Typed(KeyPath);
 
 impl Typed {
     fn node<E>(self, content: Content) -> Result<Node, E> {

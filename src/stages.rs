@@ -64,7 +64,7 @@ use options::Options;
 use reads::Reads;
 
 use crate::metrics::Dropped;
-use crate::model::{Clock, Reason};
+use crate::model::{Clock, ConfigError, KeyPath, Reason};
 
 /// What became of an entry in a stage.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ pub enum Due {
 /// The stages of a job, checked and ready to be started, once per client.
 pub struct Program {
     recipes: Vec<Recipe>,
-    warnings: Vec<String>,
+    warnings: Vec<ConfigError>,
     /// Which extracted values some stage may look at.
     reads: Reads,
     /// Some stage may write when a line was read into what comes out.
@@ -192,7 +192,7 @@ impl Name {
         ("timestamp", Name::Timestamp),
     ];
 
-    fn compile(self, options: &mut Options<'_>) -> Result<Recipe, Error> {
+    fn compile(self, options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
         match self {
             Name::Cri => cri::compile(options),
             Name::Decolorize => decolorize::compile(options),
@@ -223,24 +223,9 @@ impl Name {
     }
 }
 
-/// What is wrong with a list of stages, and where: `path` is like `[1].regex.expression`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
-    pub path: String,
-    pub message: String,
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Error {}
-
-/// Checks `pipeline_stages` and makes it ready to run.
-pub fn compile(stages: &[Yaml]) -> Result<Program, Error> {
-    Program::compile(stages, "")
+/// Checks `pipeline_stages` and makes it ready to run. The path of an error begins in that list: `[1].regex.expression`.
+pub fn compile(stages: &[Yaml]) -> Result<Program, ConfigError> {
+    Program::compile(stages, &KeyPath::default())
 }
 
 fn unknown(name: &str) -> String {
@@ -254,20 +239,20 @@ fn unknown(name: &str) -> String {
 
 impl Program {
     /// `path` is where the list stands: empty, or that of a stage's option.
-    fn compile(stages: &[Yaml], path: &str) -> Result<Self, Error> {
+    fn compile(stages: &[Yaml], path: &KeyPath) -> Result<Self, ConfigError> {
         let mut program = Self::nothing();
         for (i, item) in stages.iter().enumerate() {
-            let path = format!("{path}[{i}]");
+            let path = path.then(i);
             if item.as_mapping().is_some_and(Mapping::is_empty) {
-                program.warnings.push(format!("pipeline_stages{path}: an empty stage does nothing"));
+                program.warnings.push(ConfigError::at(path, "an empty stage does nothing"));
                 program.recipes.push(Box::new(|_| Box::new(Nothing)));
                 continue;
             }
-            let (name, value) = only_key(item).map_err(|message| Error { path: path.clone(), message })?;
+            let (name, value) = only_key(item).map_err(|problem| ConfigError::at(path.clone(), problem))?;
             let Some((_, stage)) = Name::ALL.iter().find(|(n, _)| *n == name) else {
-                return Err(Error { path, message: unknown(name) });
+                return Err(ConfigError::at(path, unknown(name)));
             };
-            let mut options = Options::new(value, format!("{path}.{name}"));
+            let mut options = Options::new(value, path.then(name));
             program.recipes.push(stage.compile(&mut options)?);
             program.reads.add(options.what_it_reads());
             program.shows_read_time |= options.may_show_read_time();
@@ -297,8 +282,8 @@ impl Program {
         }
     }
 
-    /// Options that are written in the config and mean nothing.
-    pub fn warnings(&self) -> &[String] {
+    /// Options that are written in the config and mean nothing. Their paths begin in the list of stages.
+    pub fn warnings(&self) -> &[ConfigError] {
         &self.warnings
     }
 

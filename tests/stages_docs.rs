@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::Path;
 
+use fantail::model::ConfigError;
 use fantail::stages;
 use serde_yaml::Value as Yaml;
 
@@ -72,7 +73,7 @@ fn every_stage_has_its_place_on_the_page() {
         assert!(page.contains(&format!("\n## {file}\n")), "{stage} has no section");
     }
     let unknown = compile("[no_such_stage: {}]").expect_err("there is none");
-    let known = unknown.message.split_once("supported are: ").map(|(_, names)| names).expect("it names them");
+    let known = unknown.problem.split_once("supported are: ").map(|(_, names)| names).expect("it names them");
     assert_eq!(known.split(", ").collect::<Vec<_>>(), STAGES.map(|(stage, _)| stage), "a stage is not documented");
 }
 
@@ -83,9 +84,9 @@ fn every_example_is_accepted() {
         assert!(!examples.is_empty(), "{file} has no example");
         for example in examples {
             match compile(&example) {
-                Ok(program) => assert_eq!(program.warnings(), [""; 0], "{file}:\n{example}"),
+                Ok(program) => assert_eq!(program.warnings(), [], "{file}:\n{example}"),
                 // The only one that needs a file.
-                Err(e) => assert!(e.message.contains("cannot read `db`"), "{file}: {}: {e}\n{example}", e.path),
+                Err(e) => assert!(e.problem.contains("cannot read `db`"), "{file}: {e}\n{example}"),
             }
         }
     }
@@ -130,7 +131,7 @@ fn examples(file: &str) -> Vec<String> {
     blocks.map(|block| block.split("```").next().unwrap_or_default().to_string()).collect()
 }
 
-fn compile(yaml: &str) -> Result<stages::Program, stages::Error> {
+fn compile(yaml: &str) -> Result<stages::Program, ConfigError> {
     let stages: Vec<Yaml> = serde_yaml::from_str(yaml).unwrap_or_else(|e| panic!("{e}\n{yaml}"));
     stages::compile(&stages)
 }

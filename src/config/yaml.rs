@@ -40,7 +40,7 @@ impl Document {
         };
         let mut document = Self { file, text, root, hint };
         if let Err(e) = merge::apply(&mut document.root) {
-            return Err(document.error(&e.path, e.message));
+            return Err(document.error(&e.path, e.problem));
         }
         Ok(document)
     }

@@ -34,6 +34,7 @@ use serde_json::Value;
 use super::connections::Timeouts;
 use super::tls::Tls;
 use super::{LogFormat, LogLevel};
+use crate::model::ConfigError;
 use crate::model::units::{self, GoDuration};
 
 const DEFAULT_PORT: u16 = 80;
@@ -202,44 +203,41 @@ pub(super) enum Pages {
 
 impl Config {
     /// What would keep the server from being what the config says.
-    pub fn validate(&self) -> Result<(), String> {
-        self.tls().validate().map_err(|error| format!("server.http_tls_config: {error}"))?;
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.tls().validate().map_err(|problem| ConfigError::new("http_tls_config", problem))?;
         if !self.http_tls_config.is_empty() && !self.web_config_file.is_empty() {
-            return Err(
-                "server.http_tls_config and server.web_config_file are both set: put TLS into the web config as \
-                        tls_server_config, and remove http_tls_config"
-                    .into(),
-            );
+            return Err(ConfigError::new(
+                "http_tls_config",
+                "cannot be set together with web_config_file: put TLS into the web config as tls_server_config, \
+                 and remove http_tls_config",
+            ));
         }
         if !["", "tcp", "tcp4", "tcp6"].contains(&self.http_listen_network.as_str()) {
-            return Err(format!(
-                "server.http_listen_network {:?} is not supported: use tcp, tcp4 or tcp6",
-                self.http_listen_network
-            ));
+            let problem = format!("{:?} is not supported: use tcp, tcp4 or tcp6", self.http_listen_network);
+            return Err(ConfigError::new("http_listen_network", problem));
         }
         for (key, value) in [("http_path_prefix", &self.http_path_prefix), ("external_url", &self.external_url)] {
             if let Some(bad) = value.chars().find(|c| !c.is_ascii_alphanumeric() && !"/:._~-[]".contains(*c)) {
-                return Err(format!("server.{key} {value:?}: unexpected {bad:?}; expected a plain path such as /logs"));
+                let problem = format!("{value:?}: unexpected {bad:?}; expected a plain path such as /logs");
+                return Err(ConfigError::new(key, problem));
             }
         }
         Ok(())
     }
 
-    /// What was written and has no effect, one sentence each.
-    pub fn warnings(&self) -> Vec<String> {
+    /// What was written and has no effect.
+    pub fn warnings(&self) -> Vec<ConfigError> {
         let mut warnings = Vec::new();
         if self.enable_runtime_reload {
-            warnings.push(
-                "server.enable_runtime_reload: reload is not supported yet: restart the agent to load a changed config"
-                    .into(),
-            );
+            let problem = "reload is not supported yet: restart the agent to load a changed config";
+            warnings.push(ConfigError::new("enable_runtime_reload", problem));
         }
         if !self.grpc_tls_config.is_empty() {
-            warnings.push("server.grpc_tls_config has no effect: nothing listens for gRPC".into());
+            warnings.push(ConfigError::new("grpc_tls_config", "has no effect: nothing listens for gRPC"));
         }
         for (key, value, defaults) in self.accepted() {
             if !says_nothing(value) && !defaults.contains(&plain(value).as_str()) {
-                warnings.push(format!("server.{key} is accepted and has no effect"));
+                warnings.push(ConfigError::new(key, "is accepted and has no effect"));
             }
         }
         warnings

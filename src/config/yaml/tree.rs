@@ -172,7 +172,7 @@ impl<'de> Visitor<'de> for Typed {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = list.next_element_seed(Typed(self.0.then(Step::Index(items.len()))))? {
+        while let Some(item) = list.next_element_seed(Typed(self.0.then(items.len())))? {
             items.push(item);
         }
         self.node(Content::List(items))
@@ -181,7 +181,7 @@ impl<'de> Visitor<'de> for Typed {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
         let (mut entries, mut seen) = (Vec::new(), HashSet::new());
         while let Some(key) = map.next_key_seed(Key(&seen))? {
-            let value = map.next_value_seed(Typed(self.0.then(Step::Key(key.clone()))))?;
+            let value = map.next_value_seed(Typed(self.0.then(key.as_str())))?;
             if key != super::merge::KEY {
                 seen.insert(key.clone());
             }

@@ -8,7 +8,6 @@ mod check;
 mod error;
 mod expand;
 mod host;
-mod nearest;
 mod needs;
 mod overlay;
 mod scrape;
@@ -28,7 +27,6 @@ pub use blocks::{
 pub use check::{Warnings, check};
 pub use error::Error;
 pub use host::{hostname, node_name};
-pub use nearest::nearest;
 pub use needs::Needs;
 pub use scrape::{Decompression, ScrapeConfig};
 

@@ -9,6 +9,7 @@ pub mod gonumber;
 mod key_path;
 mod labels;
 mod ledger;
+mod nearest;
 pub mod nesting;
 mod report;
 mod target;
@@ -22,6 +23,7 @@ pub use entry::{AckRef, Entry, MAX_LINE, Origin, Reason, Structured};
 pub use key_path::{KeyPath, Step};
 pub use labels::{LabelMap, LabelSet, Labels, is_valid_label_name, loki_label_name, quote_go};
 pub use ledger::{Ack, ChunkAck, FileId, Fingerprint, Ledger, Position, Progress};
+pub use nearest::nearest;
 pub use report::{AccountReport, ClientReport, DiscoveredReport, FileReport, NotReadReport, Report, TargetReport};
 pub use target::{
     FOUND_BY, FROM_CACHE, FROM_NOWHERE, FROM_PATH, HELD, LeftOut, NO_TARGETS, Owner, Target, TargetGroup, TargetLabels,

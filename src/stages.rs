@@ -1,7 +1,7 @@
 //! Stages change lines into entries: what `pipeline_stages` of a Promtail config says.
 //!
-//! A new stage is one file, `stages/<name>.rs` (its YAML in `//!`, its options, the stage, its table of tests), and a line
-//! in `Name`; the compiler asks for the rest.
+//! A new stage is one file, `stages/<name>.rs` (its YAML in `//!`, its options, the stage, its table of tests), and a row
+//! in [`TABLE`].
 //!
 //! A stage is lent an entry and says what became of it: [`Flow::Pass`] gives it on, [`Flow::Discard`] ends it with a reason
 //! that is counted, [`Flow::Held`] proves that the stage has it (with its acknowledgement) until it releases it. So none
@@ -42,6 +42,7 @@ mod replace;
 mod sampling;
 mod static_labels;
 mod structured_metadata;
+mod table;
 mod template;
 mod tenant;
 #[cfg(test)]
@@ -58,6 +59,7 @@ use serde_yaml::{Mapping, Value as Yaml};
 pub use extracted::{Extracted, Key, Value};
 pub use metrics::CustomMetrics;
 pub use pipeline::Pipeline;
+pub use table::{Row, TABLE};
 pub use work::{Kept, Work};
 
 use options::Options;
@@ -132,109 +134,9 @@ pub struct Surroundings {
     pub clock: Clock,
 }
 
-/// The stages there are.
-#[derive(Clone, Copy, Debug)]
-enum Name {
-    Cri,
-    Decolorize,
-    Docker,
-    Drop,
-    EventLogMessage,
-    Geoip,
-    Json,
-    LabelAllow,
-    LabelDrop,
-    Labels,
-    Limit,
-    Logfmt,
-    Match,
-    Metrics,
-    Multiline,
-    Output,
-    Pack,
-    Regex,
-    Replace,
-    Sampling,
-    StaticLabels,
-    StructuredMetadata,
-    Template,
-    Tenant,
-    Timestamp,
-}
-
-impl Name {
-    const ALL: &[(&'static str, Name)] = &[
-        ("cri", Name::Cri),
-        ("decolorize", Name::Decolorize),
-        ("docker", Name::Docker),
-        ("drop", Name::Drop),
-        ("eventlogmessage", Name::EventLogMessage),
-        ("geoip", Name::Geoip),
-        ("json", Name::Json),
-        ("labelallow", Name::LabelAllow),
-        ("labeldrop", Name::LabelDrop),
-        ("labels", Name::Labels),
-        ("limit", Name::Limit),
-        ("logfmt", Name::Logfmt),
-        ("match", Name::Match),
-        ("metrics", Name::Metrics),
-        ("multiline", Name::Multiline),
-        ("non_indexed_labels", Name::StructuredMetadata),
-        ("output", Name::Output),
-        ("pack", Name::Pack),
-        ("regex", Name::Regex),
-        ("replace", Name::Replace),
-        ("sampling", Name::Sampling),
-        ("static_labels", Name::StaticLabels),
-        ("structured_metadata", Name::StructuredMetadata),
-        ("template", Name::Template),
-        ("tenant", Name::Tenant),
-        ("timestamp", Name::Timestamp),
-    ];
-
-    fn compile(self, options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
-        match self {
-            Name::Cri => cri::compile(options),
-            Name::Decolorize => decolorize::compile(options),
-            Name::Docker => docker::compile(options),
-            Name::Drop => drop::compile(options),
-            Name::EventLogMessage => eventlogmessage::compile(options),
-            Name::Geoip => geoip::compile(options),
-            Name::Json => json::compile(options),
-            Name::LabelAllow => labelallow::compile(options),
-            Name::LabelDrop => labeldrop::compile(options),
-            Name::Labels => labels::compile(options),
-            Name::Limit => limit::compile(options),
-            Name::Logfmt => logfmt::compile(options),
-            Name::Match => r#match::compile(options),
-            Name::Metrics => metrics::compile(options),
-            Name::Multiline => multiline::compile(options),
-            Name::Output => output::compile(options),
-            Name::Pack => pack::compile(options),
-            Name::Regex => regex::compile(options),
-            Name::Replace => replace::compile(options),
-            Name::Sampling => sampling::compile(options),
-            Name::StaticLabels => static_labels::compile(options),
-            Name::StructuredMetadata => structured_metadata::compile(options),
-            Name::Template => template::compile(options),
-            Name::Tenant => tenant::compile(options),
-            Name::Timestamp => timestamp::compile(options),
-        }
-    }
-}
-
 /// Checks `pipeline_stages` and makes it ready to run. The path of an error begins in that list: `[1].regex.expression`.
 pub fn compile(stages: &[Yaml]) -> Result<Program, ConfigError> {
     Program::compile(stages, &KeyPath::default())
-}
-
-fn unknown(name: &str) -> String {
-    let known: Vec<&str> = Name::ALL.iter().map(|(n, _)| *n).collect();
-    let hint = match known.iter().find(|n| n.eq_ignore_ascii_case(name)) {
-        Some(right) => format!("stage names are lower case: `{right}`"),
-        None => format!("supported are: {}", known.join(", ")),
-    };
-    format!("unknown stage type `{name}`; {hint}")
 }
 
 impl Program {
@@ -249,11 +151,9 @@ impl Program {
                 continue;
             }
             let (name, value) = only_key(item).map_err(|problem| ConfigError::at(path.clone(), problem))?;
-            let Some((_, stage)) = Name::ALL.iter().find(|(n, _)| *n == name) else {
-                return Err(ConfigError::at(path, unknown(name)));
-            };
+            let stage = table::find(name).map_err(|problem| ConfigError::at(path.clone(), problem))?;
             let mut options = Options::new(value, path.then(name));
-            program.recipes.push(stage.compile(&mut options)?);
+            program.recipes.push((stage.compile)(&mut options)?);
             program.reads.add(options.what_it_reads());
             program.shows_read_time |= options.may_show_read_time();
             program.mends_names |= options.may_mend_names();

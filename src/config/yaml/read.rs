@@ -10,10 +10,9 @@ use serde::de::{self, DeserializeSeed, IntoDeserializer, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 use super::tree::{Content, Node};
-use crate::config::nearest::nearest;
 use crate::config::secrets;
 use crate::model::gonumber::{parse_yaml_float, parse_yaml_int};
-use crate::model::{KeyPath, Step};
+use crate::model::{KeyPath, Step, nearest};
 
 pub(super) fn from_node<'de, T: Deserialize<'de>>(node: &'de Node) -> Result<T, Error> {
     T::deserialize(Read(node))

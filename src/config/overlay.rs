@@ -1,11 +1,10 @@
 //! What is done to the tree of a config file before it is read: flags, the old `client` block, unsupported targets.
 
-use super::error::Error;
 use super::scrape::unsupported;
-use super::yaml::{Content, Document, Node, Origin};
 use super::{Request, Scalar, Setting};
 use crate::model::{KeyPath, loki_label_name};
 use crate::push;
+use crate::yaml::{Content, Document, Error, Node, Origin};
 
 /// Returns what a person should know of it.
 pub(super) fn apply(document: &mut Document, request: &Request) -> Result<Vec<Error>, Error> {

@@ -19,13 +19,13 @@ use tokio::time::Instant;
 
 use super::{Known, Metrics};
 use crate::model::ConfigError;
-use crate::model::units::{self, PromDuration};
+use crate::model::units::PromDuration;
 use read::Files;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    #[serde(default, deserialize_with = "units::or_default")]
+    #[serde(default)]
     pub files: Vec<String>,
     /// How often a file is read although it looks the same.
     #[serde(default = "five_minutes")]
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     fn validate(yaml: &str) -> Result<(), String> {
-        serde_yaml::from_str::<Config>(yaml).map_err(|e| e.to_string())?.validate().map_err(|e| e.to_string())
+        crate::yaml::from_str::<Config>(yaml).map_err(|e| e.to_string())?.validate().map_err(|e| e.to_string())
     }
 
     #[test]

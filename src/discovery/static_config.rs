@@ -16,6 +16,7 @@ use crate::model::{ConfigError, Labels, TargetLabels, loki_label_name, units};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StaticConfig {
+    // `yaml` needs neither attribute. They are for JSON: `file/parse.rs` is tested against what this reads.
     /// Addresses. For files they say nothing, so that none at all is `localhost`.
     #[serde(default, deserialize_with = "units::or_default")]
     pub targets: Vec<String>,

@@ -13,10 +13,10 @@ use super::client::Proxy;
 use super::headers::{self, Header};
 use super::oauth2::OAuth2;
 use super::pace::RateLimits;
+use super::tls;
 use super::url::Url;
-use super::{nullable, tls};
 use crate::batch;
-use crate::model::units::{self, ByteSize, GoDuration, Secret};
+use crate::model::units::{ByteSize, GoDuration, Secret};
 use crate::model::{Labels, is_valid_label_name};
 
 pub use crate::model::ConfigError as Error;
@@ -31,35 +31,28 @@ pub(super) const TIMEOUT: GoDuration = GoDuration(Duration::from_secs(10));
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
     pub url: Url,
-    #[serde(deserialize_with = "nullable::batchwait")]
     pub batchwait: GoDuration,
-    #[serde(deserialize_with = "nullable::batchsize")]
     pub batchsize: usize,
-    #[serde(deserialize_with = "nullable::timeout")]
     pub timeout: GoDuration,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub tenant_id: String,
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Labels::is_empty")]
+    #[serde(skip_serializing_if = "Labels::is_empty")]
     pub external_labels: Labels,
     /// Often credentials (an API gateway's key), so never shown.
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Secret>,
-    #[serde(deserialize_with = "units::bool")]
     pub drop_rate_limited_batches: bool,
-    #[serde(deserialize_with = "units::or_default")]
     pub backoff_config: Backoff,
 
     /// Bytes of a stream that may be sent and not acknowledged: what a crash or a lost answer sends again at most. It grows
     /// with the round trip, up to `batchsize`, while a stream could not keep up otherwise.
-    #[serde(deserialize_with = "nullable::replay_window")]
     pub replay_window: ByteSize,
     /// Bytes of lines held in memory for this client; when so many wait for Loki, files are not read on.
-    #[serde(deserialize_with = "nullable::buffer_size")]
     pub buffer_size: ByteSize,
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "RateLimits::is_default")]
+    #[serde(skip_serializing_if = "RateLimits::is_default")]
     pub rate_limits: RateLimits,
 
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,25 +63,21 @@ pub struct Config {
     pub oauth2: Option<OAuth2>,
     #[serde(skip_serializing_if = "Secret::is_empty")]
     pub bearer_token: Secret,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub bearer_token_file: String,
 
-    #[serde(deserialize_with = "units::or_default")]
     pub tls_config: tls::Config,
     #[serde(skip_serializing_if = "Url::is_empty")]
     pub proxy_url: Url,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub no_proxy: String,
-    #[serde(deserialize_with = "units::bool")]
     pub proxy_from_environment: bool,
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub proxy_connect_header: BTreeMap<String, Vec<Secret>>,
-    #[serde(deserialize_with = "nullable::on")]
     pub follow_redirects: bool,
     /// Ignored, as in Promtail: pushes travel over HTTP/1.1.
-    #[serde(deserialize_with = "nullable::on")]
     pub enable_http2: bool,
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub http_headers: BTreeMap<String, Header>,
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::read_file;
 use super::client::{HeaderMap, HeaderName, HeaderValue};
 use super::config::{Config, Error};
-use crate::model::units::{self, Secret};
+use crate::model::units::Secret;
 
 const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
 
@@ -41,12 +41,12 @@ const RESERVED: [&str; 18] = [
 #[serde(default, deny_unknown_fields)]
 pub struct Header {
     /// Shown no more than secrets are: this is where keys get written by mistake.
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<Secret>,
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<Secret>,
     /// Read again for each push.
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
 }
 

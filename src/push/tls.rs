@@ -14,41 +14,40 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{Error, exclusive, refuse_refs};
 use crate::model::bounded;
-use crate::model::units::{self, Secret};
+use crate::model::units::Secret;
 use verify::{Anyone, Roots, Verifier};
 
 /// `tls_config` of a client.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub ca: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub cert: String,
     #[serde(skip_serializing_if = "Secret::is_empty")]
     pub key: Secret,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub ca_file: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub cert_file: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub key_file: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub ca_ref: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub cert_ref: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub key_ref: String,
     /// The name the server's certificate has to bear, where it is not the host of `url`. (It is not sent as SNI, which
     /// stays the host of `url`.)
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub server_name: String,
-    #[serde(deserialize_with = "units::bool")]
     pub insecure_skip_verify: bool,
     /// `TLS10` to `TLS13`; below TLS 1.2 nothing is spoken whatever is set.
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub min_version: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub max_version: String,
 }
 

@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     fn validate(yaml: &str) -> Result<(), String> {
-        serde_yaml::from_str::<Config>(yaml).map_err(|e| e.to_string())?.validate().map_err(|e| e.to_string())
+        crate::yaml::from_str::<Config>(yaml).map_err(|e| e.to_string())?.validate().map_err(|e| e.to_string())
     }
 
     #[test]

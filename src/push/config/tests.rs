@@ -2,7 +2,7 @@ use super::*;
 
 /// The config of one client, read as from a file.
 fn read(yaml: &str) -> Result<Config, String> {
-    let config: Config = serde_yaml::from_str(yaml).map_err(|e| e.to_string())?;
+    let config: Config = crate::yaml::from_str(yaml).map_err(|e| e.to_string())?;
     config.validate().map(|()| config).map_err(|e| e.to_string())
 }
 

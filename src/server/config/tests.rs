@@ -1,7 +1,8 @@
 use super::*;
+use crate::yaml;
 
 fn read(yaml: &str) -> Config {
-    serde_yaml::from_str(yaml).expect(yaml)
+    yaml::from_str(yaml).expect(yaml)
 }
 
 #[test]
@@ -34,7 +35,7 @@ fn what_cannot_be_honoured_is_refused_by_name() {
         "http_tls_config: {x: y}",
         "http_pages: some",
     ] {
-        assert!(serde_yaml::from_str::<Config>(bad).is_err(), "{bad}");
+        assert!(yaml::from_str::<Config>(bad).is_err(), "{bad}");
     }
 }
 

@@ -9,7 +9,7 @@ use crate::model::nesting;
 use crate::model::{KeyPath, Step};
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Node {
+pub struct Node {
     pub content: Content,
     /// A scalar as it was written.
     pub raw: String,
@@ -17,7 +17,7 @@ pub(crate) struct Node {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Content {
+pub enum Content {
     Null,
     Bool(bool),
     Unsigned(u64),
@@ -29,7 +29,7 @@ pub(crate) enum Content {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) enum Origin {
+pub enum Origin {
     /// Written in the file, under this path.
     File(KeyPath),
     /// Set by this flag of the command line.
@@ -46,11 +46,11 @@ pub(super) struct Malformed {
 }
 
 impl Node {
-    pub(crate) fn new(content: Content, origin: Origin) -> Self {
+    pub fn new(content: Content, origin: Origin) -> Self {
         Self { content, raw: String::new(), origin }
     }
 
-    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
         match &mut self.content {
             Content::Map(entries) => entries.iter_mut().find(|(name, _)| name == key).map(|(_, node)| node),
             _ => None,
@@ -58,7 +58,7 @@ impl Node {
     }
 
     /// The node at `path`, or the last one on the way there with the steps that are missing.
-    pub(crate) fn nearest<'p>(&self, path: &'p KeyPath) -> (&Node, &'p [Step]) {
+    pub fn nearest<'p>(&self, path: &'p KeyPath) -> (&Node, &'p [Step]) {
         let (mut node, mut rest) = (self, path.steps());
         while let [step, further @ ..] = rest {
             let Some(next) = node.step(step) else { break };

@@ -5,56 +5,45 @@
 
 mod blocks;
 mod check;
-mod error;
 mod expand;
 mod host;
-mod nearest;
 mod needs;
 mod overlay;
 mod scrape;
-mod secrets;
 #[cfg(test)]
 mod tests;
-mod yaml;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Labels, bounded, units};
+use crate::model::{Labels, bounded};
+use crate::yaml::{self, Place};
 use crate::{push, server};
 
 pub use blocks::{
     FileWatchConfig, GlobalConfig, LimitsConfig, OptionsConfig, PositionsConfig, TargetConfig, TracingConfig, WalConfig,
 };
 pub use check::{Warnings, check};
-pub use error::Error;
 pub use host::{hostname, node_name};
-pub use nearest::nearest;
 pub use needs::Needs;
 pub use scrape::{Decompression, ScrapeConfig};
+
+pub use crate::yaml::Error;
 
 /// The whole file. The old `client` block is one of `clients` by the time it gets here.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    #[serde(deserialize_with = "units::or_default")]
     pub global: GlobalConfig,
-    #[serde(deserialize_with = "units::or_default")]
     pub server: server::Config,
-    #[serde(deserialize_with = "units::or_default")]
     pub clients: Vec<push::Config>,
-    #[serde(deserialize_with = "units::or_default")]
+    #[serde(deserialize_with = "yaml::nulls_are_values")]
     pub positions: PositionsConfig,
-    #[serde(deserialize_with = "units::or_default")]
     pub scrape_configs: Vec<ScrapeConfig>,
-    #[serde(deserialize_with = "units::or_default")]
     pub target_config: TargetConfig,
-    #[serde(deserialize_with = "units::or_default")]
+    #[serde(deserialize_with = "yaml::nulls_are_values")]
     pub limits_config: LimitsConfig,
-    #[serde(deserialize_with = "units::or_default")]
     pub options: OptionsConfig,
-    #[serde(deserialize_with = "units::or_default")]
     pub tracing: TracingConfig,
-    #[serde(deserialize_with = "units::or_default")]
     pub wal: WalConfig,
 }
 
@@ -102,7 +91,7 @@ impl Config {
         if request.expand_env {
             text = expand::expand(&text, env).map_err(|e| {
                 let position = Some((e.line, e.column));
-                Error::new(error::Place { file: file.clone(), position, ..error::Place::default() }, e.to_string())
+                Error::new(Place { file: file.clone(), position, ..Place::default() }, e.to_string())
             })?;
         }
         let hint = (!request.expand_env && text.contains("${")).then_some(EXPAND_HINT);
@@ -114,7 +103,7 @@ impl Config {
     /// The effective config, defaults and flags included, without a secret in it.
     pub fn to_masked_yaml(&self) -> String {
         let mut value = yaml::to_value(self);
-        secrets::mask(&mut value);
+        yaml::mask(&mut value);
         yaml::to_string(&value)
     }
 }

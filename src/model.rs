@@ -3,10 +3,13 @@
 mod account;
 pub mod bounded;
 mod clock;
+mod config_error;
 mod entry;
 pub mod gonumber;
+mod key_path;
 mod labels;
 mod ledger;
+mod nearest;
 pub mod nesting;
 mod position;
 mod report;
@@ -18,9 +21,12 @@ mod vital;
 
 pub use account::{Account, Weight};
 pub use clock::Clock;
+pub use config_error::ConfigError;
 pub use entry::{AckRef, Entry, MAX_LINE, Origin, Reason, Structured};
+pub use key_path::{KeyPath, Step};
 pub use labels::{LabelMap, LabelSet, Labels, is_valid_label_name, loki_label_name, quote_go};
 pub use ledger::{Ack, ChunkAck, Ledger, Progress};
+pub use nearest::nearest;
 pub use position::{FileId, Fingerprint, Mark, Position};
 pub use report::{AccountReport, ClientReport, DiscoveredReport, FileReport, NotReadReport, Report, TargetReport};
 pub use source::{Checkpoint, Chunk, Read, Record, Source, View, Views, Wake};

@@ -18,7 +18,6 @@ mod fake_loki;
 mod headers;
 mod lane;
 mod metrics;
-mod nullable;
 mod oauth2;
 mod pace;
 mod parts;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms (the files and folders directly in `src/`) by layer. A new room is put here first.
 const LAYERS: [&[&str]; 5] = [
-    &["model", "metrics", "goregex"],
+    &["model", "metrics", "goregex", "yaml"],
     &["relabel", "tail", "stages", "batch", "positions"],
     &["discovery", "scrape", "push", "server"],
     &["agent", "config"],
@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 5] = [
 ];
 
 /// The only ones that may look into their own layer: who, and at whom.
-const NEIGHBOURS: [(&str, &str); 3] = [("metrics", "model"), ("agent", "config"), ("main", "cli")];
+const NEIGHBOURS: [(&str, &str); 4] = [("metrics", "model"), ("yaml", "model"), ("agent", "config"), ("main", "cli")];
 
 /// Where a crate may be used. One that is not listed is free.
 const HOMES: [(&str, &[&str]); 25] = [
@@ -36,9 +36,8 @@ const HOMES: [(&str, &[&str]); 25] = [
     ("regex", &["goregex"]),
     ("reqwest", &["push"]),
     ("rustix", &["cli", "agent", "tail"]),
-    // Stages and discovery read parts of a config whose shape only they know; positions and a web config are YAML files of
-    // their own.
-    ("serde_yaml", &["config", "stages", "discovery", "positions", "server"]),
+    // Stages and discovery read parts of a config whose shape only they know; positions are YAML files of their own.
+    ("serde_yaml", &["yaml", "config", "stages", "discovery", "positions"]),
     ("sha2", &["stages", "server"]),
     ("sha3", &["stages"]),
     // A batch is compressed where it is finished; the compressor's memory is kept by the lane that sends it.

@@ -49,7 +49,7 @@ fn job(config: &ScrapeConfig) -> Result<Job, String> {
     let rules = Rules::compile(&config.relabel_configs).map_err(|e| e.to_string())?;
     let program = match config.pipeline_stages.as_slice() {
         [] => None,
-        stages => Some(stages::compile(stages).map_err(|e| e.to_string())?),
+        stages => Some(stages::compile(stages).map_err(|e| e.within("pipeline_stages").to_string())?),
     };
     let mut unreadable = None;
     let encoding = match config.encoding.as_str() {

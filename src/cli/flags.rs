@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::table::{self, Effect, Flag, Kind};
-use crate::config::{Request, Scalar, Setting, nearest};
+use crate::config::{Request, Scalar, Setting};
 use crate::model::Labels;
 use crate::model::gonumber::{parse_float, parse_int};
+use crate::model::nearest;
 use crate::model::units::{ByteSize, GoDuration};
 
 /// The flags that were given; of one given twice the later counts.

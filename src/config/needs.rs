@@ -51,7 +51,7 @@ impl Config {
             ports: [53].into(),
             ..Needs::default()
         };
-        needs.walk(&super::yaml::to_value(self), env);
+        needs.walk(&crate::yaml::to_value(self), env);
         needs.files.extend(self.server.files());
         needs.files.extend(self.positions.import_from.iter().map(PathBuf::from));
         for client in &self.clients {

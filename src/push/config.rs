@@ -1,7 +1,6 @@
 //! One entry of `clients`, as Promtail writes it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +13,13 @@ use super::client::Proxy;
 use super::headers::{self, Header};
 use super::oauth2::OAuth2;
 use super::pace::RateLimits;
+use super::tls;
 use super::url::Url;
-use super::{nullable, tls};
 use crate::batch;
-use crate::model::units::{self, ByteSize, GoDuration, Secret};
+use crate::model::units::{ByteSize, GoDuration, Secret};
 use crate::model::{Labels, is_valid_label_name};
+
+pub use crate::model::ConfigError as Error;
 
 pub(super) const BATCHWAIT: GoDuration = GoDuration(Duration::from_secs(1));
 pub(super) const BATCHSIZE: usize = 1 << 20;
@@ -30,35 +31,28 @@ pub(super) const TIMEOUT: GoDuration = GoDuration(Duration::from_secs(10));
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
     pub url: Url,
-    #[serde(deserialize_with = "nullable::batchwait")]
     pub batchwait: GoDuration,
-    #[serde(deserialize_with = "nullable::batchsize")]
     pub batchsize: usize,
-    #[serde(deserialize_with = "nullable::timeout")]
     pub timeout: GoDuration,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub tenant_id: String,
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Labels::is_empty")]
+    #[serde(skip_serializing_if = "Labels::is_empty")]
     pub external_labels: Labels,
     /// Often credentials (an API gateway's key), so never shown.
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Secret>,
-    #[serde(deserialize_with = "units::bool")]
     pub drop_rate_limited_batches: bool,
-    #[serde(deserialize_with = "units::or_default")]
     pub backoff_config: Backoff,
 
     /// Bytes of a stream that may be sent and not acknowledged: what a crash or a lost answer sends again at most. It grows
     /// with the round trip, up to `batchsize`, while a stream could not keep up otherwise.
-    #[serde(deserialize_with = "nullable::replay_window")]
     pub replay_window: ByteSize,
     /// Bytes of lines held in memory for this client; when so many wait for Loki, files are not read on.
-    #[serde(deserialize_with = "nullable::buffer_size")]
     pub buffer_size: ByteSize,
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "RateLimits::is_default")]
+    #[serde(skip_serializing_if = "RateLimits::is_default")]
     pub rate_limits: RateLimits,
 
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,25 +63,21 @@ pub struct Config {
     pub oauth2: Option<OAuth2>,
     #[serde(skip_serializing_if = "Secret::is_empty")]
     pub bearer_token: Secret,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub bearer_token_file: String,
 
-    #[serde(deserialize_with = "units::or_default")]
     pub tls_config: tls::Config,
     #[serde(skip_serializing_if = "Url::is_empty")]
     pub proxy_url: Url,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub no_proxy: String,
-    #[serde(deserialize_with = "units::bool")]
     pub proxy_from_environment: bool,
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub proxy_connect_header: BTreeMap<String, Vec<Secret>>,
-    #[serde(deserialize_with = "nullable::on")]
     pub follow_redirects: bool,
     /// Ignored, as in Promtail: pushes travel over HTTP/1.1.
-    #[serde(deserialize_with = "nullable::on")]
     pub enable_http2: bool,
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub http_headers: BTreeMap<String, Header>,
 }
 
@@ -124,32 +114,6 @@ impl Default for Config {
     }
 }
 
-/// What is wrong with a client's config, and the key that is to be changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
-    key: String,
-    problem: String,
-}
-
-impl Error {
-    pub(super) fn new(key: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { key: key.into(), problem: problem.into() }
-    }
-
-    /// The same, in a block of this name.
-    pub(super) fn within(self, block: &str) -> Self {
-        Self { key: format!("{block}.{}", self.key), ..self }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key, self.problem)
-    }
-}
-
-impl std::error::Error for Error {}
-
 impl Config {
     /// Refuses what cannot work, before anything starts.
     pub fn validate(&self) -> Result<(), Error> {
@@ -172,20 +136,16 @@ impl Config {
     }
 
     /// What works, but perhaps not as it was meant.
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<Error> {
         let mut warnings = headers::ignored(&self.headers, !self.tenant_id.is_empty());
         if self.url.has_user() && self.has_authentication() {
-            warnings.push("url: the user in it is used, not basic_auth, authorization, oauth2 or bearer_token".into());
+            let problem = "the user in it is used, not basic_auth, authorization, oauth2 or bearer_token";
+            warnings.push(Error::new("url", problem));
         }
-        if self.tls_config.insecure_skip_verify {
-            warnings.push(
-                "tls_config.insecure_skip_verify: anybody can pretend to be this Loki; better set ca_file".into(),
-            );
-        }
-        warnings.extend(self.tls_config.warnings().map(|w| format!("tls_config.{w}")));
+        warnings.extend(self.tls_config.warnings().map(|w| w.within("tls_config")));
         if self.backoff_config.attempts().is_some() {
-            warnings
-                .push("backoff_config.max_retries: lines are lost when an outage lasts longer; leave it out".into());
+            let lost = Error::new("max_retries", "lines are lost when an outage lasts longer; leave it out");
+            warnings.push(lost.within("backoff_config"));
         }
         warnings
     }
@@ -266,7 +226,8 @@ impl Config {
         }
         let backoff = &self.backoff_config;
         if backoff.min_period.0.is_zero() || backoff.min_period > backoff.max_period {
-            return Err(Error::new("backoff_config.min_period", "must be over 0 and at most max_period"));
+            let error = Error::new("min_period", "must be over 0 and at most max_period");
+            return Err(error.within("backoff_config"));
         }
         match self.external_labels.keys().find(|name| !is_valid_label_name(name)) {
             Some(name) => Err(Error::new("external_labels", format!("{name:?} is not a valid label name"))),
@@ -277,7 +238,7 @@ impl Config {
     fn check_authentication(&self) -> Result<(), Error> {
         if self.authentications().into_iter().filter(|used| *used).count() > 1 {
             let keys = "basic_auth, authorization, oauth2, bearer_token & bearer_token_file";
-            return Err(Error::new(keys, "at most one of them may be set"));
+            return Err(Error::here(format!("{keys}: at most one of them may be set")));
         }
         if !self.bearer_token.is_empty() && !self.bearer_token_file.is_empty() {
             return Err(Error::new("bearer_token", "at most one of bearer_token & bearer_token_file may be set"));

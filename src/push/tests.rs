@@ -48,7 +48,7 @@ impl Wake for Wakes {
 fn config(loki: &FakeLoki, more: &str) -> Config {
     let url = loki.url();
     let yaml = format!("url: {url}\nbackoff_config: {{min_period: 1ms, max_period: 20ms}}\n{more}");
-    serde_yaml::from_str(&yaml).expect(&yaml)
+    crate::yaml::from_str(&yaml).expect(&yaml)
 }
 
 fn start(config: &Config) -> Running {

@@ -68,7 +68,7 @@ async fn start(yaml: &str, files: Vec<FileReport>) -> Running {
 
 async fn start_with(yaml: &str, files: Vec<FileReport>, registry: Registry) -> Running {
     let yaml = format!("http_listen_address: 127.0.0.1\nhttp_listen_port: 0\n{yaml}");
-    let config: Config = serde_yaml::from_str(&yaml).expect("a config");
+    let config: Config = crate::yaml::from_str(&yaml).expect("a config");
     config.validate().expect("a valid config");
     let server = Server::bind(&config).await.expect("a free port");
     let address = server.local_addr().expect("it is bound");

@@ -50,11 +50,11 @@ use std::sync::Arc;
 pub use custom::CustomMetrics;
 
 use super::options::Options;
-use super::{Clock, Error, Flow, Recipe, Stage, Work};
+use super::{Clock, ConfigError, Flow, Recipe, Stage, Work};
 use config::{Action, Meter};
 use custom::Family;
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let meters: Arc<[Meter]> = config::read(options)?.into();
     if meters.iter().all(|meter| meter.source.is_none()) {
         options.needs_nothing_extracted();

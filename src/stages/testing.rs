@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_yaml::Value as Yaml;
 
-use super::{Clock, CustomMetrics, Due, Error, Pipeline, Program, Work, compile};
+use super::{Clock, ConfigError, CustomMetrics, Due, Pipeline, Program, Work, compile};
 use crate::metrics::{Dropped, Registry};
 use crate::model::{AckRef, Entry, LabelSet, Ledger, Mark, Origin};
 
@@ -26,7 +26,7 @@ impl Seen {
 /// Runs the stage `yaml` over lines of `{app="x"}`.
 pub(super) fn check(yaml: &str, lines: &[String], want: &[Seen]) {
     let stage = serde_yaml::from_str(yaml).expect(yaml);
-    let program = compile(&[stage]).unwrap_or_else(|e| panic!("{yaml}: {}: {e}", e.path));
+    let program = compile(&[stage]).unwrap_or_else(|e| panic!("{yaml}: {e}"));
     assert_eq!(run(&program, lines), want, "{yaml}");
 }
 
@@ -55,17 +55,22 @@ pub(super) fn table(yaml: &str, rows: &[(&str, &str)]) {
 pub(super) fn refused(rows: &[(&str, &str, &str)]) {
     for (yaml, path, message) in rows {
         let error = parse(yaml).expect_err(yaml);
-        assert_eq!(error.path, *path, "{yaml}: {error}");
-        assert!(error.message.contains(message), "{yaml}: {error}");
+        assert_eq!(error.path.to_string(), *path, "{yaml}: {error}");
+        assert!(error.problem.contains(message), "{yaml}: {error}");
     }
 }
 
 /// A list of stages in YAML, compiled; one stage may be written without its list.
-pub(super) fn parse(yaml: &str) -> Result<Program, Error> {
+pub(super) fn parse(yaml: &str) -> Result<Program, ConfigError> {
     match serde_yaml::from_str(yaml).expect(yaml) {
         Yaml::Sequence(stages) => compile(&stages),
         stage => compile(&[stage]),
     }
+}
+
+/// What a program warns of, as it is said of a job.
+pub(super) fn warnings(program: &Program) -> Vec<String> {
+    program.warnings().iter().map(|warning| warning.clone().within("pipeline_stages").to_string()).collect()
 }
 
 /// A pipeline with a log to be run through it.
@@ -88,7 +93,7 @@ impl Bench {
     }
 
     pub fn of(yaml: &str) -> Self {
-        Self::new(&parse(yaml).unwrap_or_else(|e| panic!("{yaml}: {}: {e}", e.path)))
+        Self::new(&parse(yaml).unwrap_or_else(|e| panic!("{yaml}: {e}")))
     }
 
     pub fn run(&mut self, line: &str, sink: &mut dyn FnMut(&Entry<'_>)) {

@@ -5,11 +5,11 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::path::{Path, Step};
 use crate::model::nesting;
+use crate::model::{KeyPath, Step};
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Node {
+pub struct Node {
     pub content: Content,
     /// A scalar as it was written.
     pub raw: String,
@@ -17,7 +17,7 @@ pub(crate) struct Node {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Content {
+pub enum Content {
     Null,
     Bool(bool),
     Unsigned(u64),
@@ -29,9 +29,9 @@ pub(crate) enum Content {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) enum Origin {
+pub enum Origin {
     /// Written in the file, under this path.
-    File(Path),
+    File(KeyPath),
     /// Set by this flag of the command line.
     Flag(&'static str),
     #[default]
@@ -46,11 +46,11 @@ pub(super) struct Malformed {
 }
 
 impl Node {
-    pub(crate) fn new(content: Content, origin: Origin) -> Self {
+    pub fn new(content: Content, origin: Origin) -> Self {
         Self { content, raw: String::new(), origin }
     }
 
-    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
         match &mut self.content {
             Content::Map(entries) => entries.iter_mut().find(|(name, _)| name == key).map(|(_, node)| node),
             _ => None,
@@ -58,7 +58,7 @@ impl Node {
     }
 
     /// The node at `path`, or the last one on the way there with the steps that are missing.
-    pub(crate) fn nearest<'p>(&self, path: &'p Path) -> (&Node, &'p [Step]) {
+    pub fn nearest<'p>(&self, path: &'p KeyPath) -> (&Node, &'p [Step]) {
         let (mut node, mut rest) = (self, path.steps());
         while let [step, further @ ..] = rest {
             let Some(next) = node.step(step) else { break };
@@ -91,7 +91,7 @@ pub(super) fn build(text: &str) -> Result<Node, Malformed> {
     let Some(first) = serde_yaml::Deserializer::from_str(text).next() else {
         return Ok(Node::new(Content::Null, Origin::Absent));
     };
-    let mut root = match Typed(Path::default()).deserialize(first) {
+    let mut root = match Typed(KeyPath::default()).deserialize(first) {
         // Nothing but comments.
         Err(e) if e.to_string() == "EOF while parsing a value" => Node::new(Content::Null, Origin::Absent),
         root => root.map_err(malformed)?,
@@ -120,7 +120,7 @@ fn malformed(e: serde_yaml::Error) -> Malformed {
 }
 
 /// Builds a node at this path.
-struct Typed(Path);
+struct Typed(KeyPath);
 
 impl Typed {
     fn node<E>(self, content: Content) -> Result<Node, E> {
@@ -172,7 +172,7 @@ impl<'de> Visitor<'de> for Typed {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = list.next_element_seed(Typed(self.0.then(Step::Index(items.len()))))? {
+        while let Some(item) = list.next_element_seed(Typed(self.0.then(items.len())))? {
             items.push(item);
         }
         self.node(Content::List(items))
@@ -181,7 +181,7 @@ impl<'de> Visitor<'de> for Typed {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
         let (mut entries, mut seen) = (Vec::new(), HashSet::new());
         while let Some(key) = map.next_key_seed(Key(&seen))? {
-            let value = map.next_value_seed(Typed(self.0.then(Step::Key(key.clone()))))?;
+            let value = map.next_value_seed(Typed(self.0.then(key.as_str())))?;
             if key != super::merge::KEY {
                 seen.insert(key.clone());
             }

@@ -1,39 +1,32 @@
 //! `<<`: the keys of other mappings, where a mapping does not set them itself.
 
-use super::path::{Path, Step};
 use super::tree::{Content, Node};
+use crate::model::{ConfigError, KeyPath};
 
 pub(super) const KEY: &str = "<<";
 
-pub(super) struct Error {
-    pub path: Path,
-    pub message: &'static str,
-}
-
 /// Merges everywhere in and below `node`. A merged node keeps its origin, so that a complaint finds where it is written.
-pub(super) fn apply(node: &mut Node) -> Result<(), Error> {
-    merge(node, &Path::default())
+pub(super) fn apply(node: &mut Node) -> Result<(), ConfigError> {
+    merge(node, &KeyPath::default())
 }
 
-fn merge(node: &mut Node, path: &Path) -> Result<(), Error> {
+fn merge(node: &mut Node, path: &KeyPath) -> Result<(), ConfigError> {
     match &mut node.content {
         Content::List(items) => {
             for (i, item) in items.iter_mut().enumerate() {
-                merge(item, &path.then(Step::Index(i)))?;
+                merge(item, &path.then(i))?;
             }
         }
         Content::Map(entries) => {
             for (key, value) in entries.iter_mut() {
-                merge(value, &path.then(Step::Key(key.clone())))?;
+                merge(value, &path.then(key.as_str()))?;
             }
             let (sources, mut merged): (Vec<_>, Vec<_>) =
                 std::mem::take(entries).into_iter().partition(|(k, _)| k == KEY);
             for (_, source) in sources {
                 let from = mappings(source);
-                let from = from.ok_or_else(|| Error {
-                    path: path.then(Step::Key(KEY.to_string())),
-                    message: "`<<` merges a mapping, or a list of mappings",
-                })?;
+                let from = from
+                    .ok_or_else(|| ConfigError::at(path.then(KEY), "`<<` merges a mapping, or a list of mappings"))?;
                 for (key, value) in from.into_iter().flatten() {
                     if !merged.iter().any(|(k, _)| *k == key) {
                         merged.push((key, value));

@@ -1,13 +1,18 @@
-//! A config file as a document: strict, and every complaint about it knows its line. The only home of serde_yaml.
+//! YAML as a `promtail.yaml` is written, read strictly: every complaint knows its line and its key.
+//!
+//! A known key without a value (`url:`, `url: null`, `url: ~`) is as if it was not there, so that it means its default. Only
+//! [`nulls_are_values`] makes a null one: the zero of its type, as in Go. In mappings whose keys are the user's (labels,
+//! headers) and in stages it is a value always.
 //!
 //! The text is read once into a tree; `<<` is merged there and flags are set there, so that what comes out of
 //! [`Document::read`] is *default < file < flag* without anybody below knowing of flags. Where a node stands in the text is
 //! looked up only when somebody complains about it: see [`locate`].
 
+mod error;
 mod locate;
 mod merge;
-mod path;
 mod read;
+mod secrets;
 mod tree;
 
 use std::fmt;
@@ -15,14 +20,16 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub(super) use path::Path;
-pub(super) use tree::{Content, Node, Origin};
+pub use error::{Error, Place};
+pub use read::nulls_are_values;
+pub use secrets::mask;
+pub use tree::{Content, Node, Origin};
 
-use super::error::{Error, Place};
+use crate::model::KeyPath;
 
 /// One YAML document with its text.
 #[derive(Clone, Debug)]
-pub(super) struct Document {
+pub struct Document {
     file: Option<String>,
     text: String,
     root: Node,
@@ -31,7 +38,7 @@ pub(super) struct Document {
 
 impl Document {
     /// Reads the first document of `text`; no document at all is an empty one.
-    pub(super) fn parse(file: Option<String>, text: String, hint: Option<&'static str>) -> Result<Self, Error> {
+    pub fn parse(file: Option<String>, text: String, hint: Option<&'static str>) -> Result<Self, Error> {
         let root = match tree::build(&text) {
             Ok(root) => root,
             Err(e) => {
@@ -41,25 +48,25 @@ impl Document {
         };
         let mut document = Self { file, text, root, hint };
         if let Err(e) = merge::apply(&mut document.root) {
-            return Err(document.error(&e.path, e.message));
+            return Err(document.error(&e.path, e.problem));
         }
         Ok(document)
     }
 
-    pub(super) fn root_mut(&mut self) -> &mut Node {
+    pub fn root_mut(&mut self) -> &mut Node {
         &mut self.root
     }
 
-    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         read::from_node(&self.root).map_err(|e| {
             let path = e.path();
             let message = e.message(&path);
-            self.error(&path, message)
+            self.error(&path, message).with_unknown_key(e.unknown_key())
         })
     }
 
     /// Whether what stands at `path` can be read as such a block.
-    pub(super) fn check<T: DeserializeOwned>(&self, path: &Path) -> Result<(), Error> {
+    pub fn check<T: DeserializeOwned>(&self, path: &KeyPath) -> Result<(), Error> {
         let (node, _) = self.root.nearest(path);
         read::from_node::<T>(node).map(drop).map_err(|e| {
             let within = e.path();
@@ -70,36 +77,45 @@ impl Document {
     }
 
     /// A complaint about `path`; about its nearest parent where `path` itself is not written down.
-    pub(super) fn error(&self, path: &Path, message: impl fmt::Display) -> Error {
+    pub fn error(&self, path: &KeyPath, message: impl fmt::Display) -> Error {
         self.note(path, message).with_hint(self.hint)
     }
 
     /// The same of something that is no error.
-    pub(super) fn note(&self, path: &Path, message: impl fmt::Display) -> Error {
+    pub fn note(&self, path: &KeyPath, message: impl fmt::Display) -> Error {
         Error::new(self.place(path), message.to_string())
     }
 
-    fn place(&self, path: &Path) -> Place {
+    fn place(&self, path: &KeyPath) -> Place {
         let (node, rest) = self.root.nearest(path);
-        let named = |base: &Path| base.join(rest).to_string();
+        let named = |base: &KeyPath| base.join(rest).to_string();
         match &node.origin {
             Origin::File(written) => Place {
                 file: self.file.clone(),
                 position: locate::position(&self.text, &written.join(rest)),
                 path: named(written),
             },
-            Origin::Flag(flag) => Place { file: None, position: None, path: named(&Path::key(&format!("-{flag}"))) },
+            Origin::Flag(flag) => Place { file: None, position: None, path: named(&KeyPath::key(&format!("-{flag}"))) },
             Origin::Absent => Place { file: self.file.clone(), position: None, path: path.to_string() },
         }
     }
 }
 
+/// Reads a text that is one such block. A second document in it would go unread, so it is refused.
+pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    let block = Document::parse(None, text.to_string(), None)?.read()?;
+    match serde_yaml::Deserializer::from_str(text).nth(1) {
+        Some(_) => Err(Error::plain("there is more than one YAML document: keep one")),
+        None => Ok(block),
+    }
+}
+
 /// Any config block as plain values, to be compared or masked.
-pub(super) fn to_value(block: &impl Serialize) -> serde_yaml::Value {
+pub fn to_value(block: &impl Serialize) -> serde_yaml::Value {
     serde_yaml::to_value(block).expect("config blocks have plain keys and no byte strings")
 }
 
-pub(super) fn to_string(value: &serde_yaml::Value) -> String {
+pub fn to_string(value: &serde_yaml::Value) -> String {
     serde_yaml::to_string(value).expect("a value prints as YAML")
 }
 
@@ -110,12 +126,10 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::model::units;
 
     #[derive(Debug, Default, Deserialize)]
     #[serde(deny_unknown_fields, default)]
     struct Top {
-        #[serde(deserialize_with = "units::or_default")]
         items: Vec<Item>,
         labels: BTreeMap<String, String>,
         #[serde(rename = "x-base")]
@@ -128,7 +142,7 @@ mod tests {
         name: String,
         #[serde(default)]
         port: u16,
-        #[serde(default, deserialize_with = "units::bool")]
+        #[serde(default)]
         on: bool,
         #[serde(default)]
         password: String,
@@ -278,5 +292,82 @@ mod tests {
                 let _ = read(&format!("{}{junk}", &text[..at]));
             }
         }
+    }
+
+    #[test]
+    fn a_known_key_without_a_value_means_its_default() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        struct Block {
+            size: u64,
+            name: String,
+            on: bool,
+            perhaps: Option<bool>,
+            list: Vec<Block>,
+            labels: BTreeMap<String, String>,
+            #[serde(deserialize_with = "nulls_are_values")]
+            zeros: Zeros,
+        }
+        #[derive(Debug, PartialEq, Deserialize)]
+        #[serde(default)]
+        struct Zeros {
+            size: u64,
+            rate: f64,
+            name: String,
+            on: bool,
+            inner: Vec<Block>,
+        }
+        impl Default for Block {
+            fn default() -> Self {
+                let zeros = Zeros::default();
+                let (list, labels) = (Vec::new(), BTreeMap::new());
+                Self { size: 7, name: "n".into(), on: true, perhaps: None, list, labels, zeros }
+            }
+        }
+        impl Default for Zeros {
+            fn default() -> Self {
+                Self { size: 7, rate: 7.0, name: "n".into(), on: true, inner: Vec::new() }
+            }
+        }
+        let read = |text: &str| from_str::<Block>(text).map_err(|e| e.to_string());
+        for nulls in ["", "size:\nname: ~\non: null\nperhaps:\nlist:\nlabels:\nzeros:\n"] {
+            assert_eq!(read(nulls), Ok(Block::default()), "{nulls}");
+            let nested = format!("list:\n- {}\n", nulls.trim_end().replace('\n', "\n  "));
+            assert_eq!(read(&nested).map(|block| block.list), Ok(vec![Block::default()]), "{nested}");
+        }
+        // What was merged, and what an alias stands for, is no other case.
+        assert_eq!(read("list: [&n {size: , name: ''}, {<<: *n, on: }, *n]").map(|b| b.list[1].size), Ok(7));
+        // A key of the user's is one without a value too.
+        let labels = read("labels: {a: , b: ~}").expect("labels").labels;
+        assert_eq!(labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect::<Vec<_>>(), [("a", ""), ("b", "")]);
+        let zeros = read("zeros: {size: , rate: ~, name: null, on: , inner: [{size: , on: }]}").expect("zeros").zeros;
+        let inner = Block { size: 0, on: false, ..Block::default() };
+        assert_eq!(zeros, Zeros { size: 0, rate: 0.0, name: String::new(), on: false, inner: vec![inner] });
+        assert!(read("size: 1\n---\nsize: 2\n").is_err_and(|e| e.contains("more than one")));
+        // Nobody knows it, with or without a value.
+        let error = read("size: 1\nzize:\n").expect_err("unknown");
+        assert_eq!(error, "line 2, column 1: zize: unknown key, did you mean size?");
+    }
+
+    #[test]
+    fn scalars_are_read_as_yaml_v2_reads_them() {
+        #[derive(Deserialize)]
+        struct Read {
+            #[serde(default)]
+            text: String,
+            #[serde(default)]
+            flag: bool,
+        }
+        for (yaml, text, flag) in [
+            ("text: 1.10\nflag: yes", "1.10", true),
+            ("text: 0123\nflag: Off", "0123", false),
+            ("text: ~\nflag: on", "", true),
+            ("text:\nflag:", "", false),
+            ("text: true\nflag: true", "true", true),
+        ] {
+            let read: Read = from_str(yaml).expect(yaml);
+            assert_eq!((read.text.as_str(), read.flag), (text, flag), "{yaml}");
+        }
+        assert!(from_str::<Read>("text: a\nflag: maybe").is_err());
     }
 }

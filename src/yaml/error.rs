@@ -1,15 +1,16 @@
-//! What is wrong with a config, and where.
+//! What is wrong with a YAML file, and where.
 
 use std::fmt;
 
 #[derive(Clone, Debug)]
 pub struct Error {
     place: Place,
-    message: String,
+    message: Box<str>,
     hint: Option<&'static str>,
+    unknown_key: Option<Box<str>>,
 }
 
-/// Where in the config something stands: as much of it as is known.
+/// Where in a file something stands: as much of it as is known.
 #[derive(Clone, Debug, Default)]
 pub struct Place {
     pub file: Option<String>,
@@ -21,7 +22,7 @@ pub struct Place {
 
 impl Error {
     pub fn new(place: Place, message: impl Into<String>) -> Self {
-        Self { place, message: message.into(), hint: None }
+        Self { place, message: message.into().into(), hint: None, unknown_key: None }
     }
 
     /// Without a place.
@@ -29,9 +30,24 @@ impl Error {
         Self::new(Place::default(), message)
     }
 
-    pub fn with_hint(mut self, hint: Option<&'static str>) -> Self {
+    pub(super) fn with_hint(mut self, hint: Option<&'static str>) -> Self {
         self.hint = hint;
         self
+    }
+
+    pub(super) fn with_unknown_key(mut self, key: Option<String>) -> Self {
+        self.unknown_key = key.map(Into::into);
+        self
+    }
+
+    /// Line and column, from 1, if they are known.
+    pub fn position(&self) -> Option<(usize, usize)> {
+        self.place.position
+    }
+
+    /// The key, if what is wrong is that nobody knows it.
+    pub fn unknown_key(&self) -> Option<&str> {
+        self.unknown_key.as_deref()
     }
 }
 

@@ -7,10 +7,10 @@ use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::path::{Path, Step};
+use crate::model::{KeyPath, Step};
 
 /// Line and column, from 1, of `path` or of its nearest parent that is written down: of its key, or of the list item.
-pub(super) fn position(text: &str, path: &Path) -> Option<(usize, usize)> {
+pub(super) fn position(text: &str, path: &KeyPath) -> Option<(usize, usize)> {
     let mut path = path.clone();
     while !path.steps().is_empty() {
         if let Some(found) = exact(text, path.steps()) {
@@ -124,7 +124,7 @@ mod tests {
             ("zzz", None),
             ("", None),
         ] {
-            assert_eq!(position(text, &Path::from(path)), want, "{path}");
+            assert_eq!(position(text, &KeyPath::from(path)), want, "{path}");
         }
     }
 }

@@ -1,46 +1,66 @@
-//! The way to a node: `scrape_configs[0].pipeline_stages[1].regex`.
+//! Where a value stands in a config: `scrape_configs[0].pipeline_stages[1].regex`.
 
 use std::fmt;
 
+/// The keys and list indices from the root to a value. The empty path is the root itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Path(Vec<Step>);
+pub struct KeyPath(Vec<Step>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     Key(String),
     Index(usize),
 }
 
-impl Path {
-    pub(crate) fn new(steps: Vec<Step>) -> Self {
+impl KeyPath {
+    pub fn new(steps: Vec<Step>) -> Self {
         Self(steps)
     }
 
-    pub(crate) fn key(name: &str) -> Self {
-        Self(vec![Step::Key(name.to_string())])
+    pub fn key(name: &str) -> Self {
+        Self(vec![name.into()])
     }
 
-    pub(crate) fn steps(&self) -> &[Step] {
+    pub fn steps(&self) -> &[Step] {
         &self.0
     }
 
-    pub(crate) fn join(&self, rest: &[Step]) -> Self {
+    pub fn join(&self, rest: &[Step]) -> Self {
         Self(self.0.iter().chain(rest).cloned().collect())
     }
 
-    pub(crate) fn then(&self, step: Step) -> Self {
-        self.join(&[step])
+    /// This path and one step more.
+    pub fn then(&self, step: impl Into<Step>) -> Self {
+        self.join(&[step.into()])
+    }
+
+    /// This path as it is seen from one level above: `step` comes before its first.
+    pub fn within(mut self, step: impl Into<Step>) -> Self {
+        self.0.insert(0, step.into());
+        self
     }
 
     /// Without its last step; None for the root.
-    pub(crate) fn parent(&self) -> Option<Self> {
+    pub fn parent(&self) -> Option<Self> {
         let (_, parent) = self.0.split_last()?;
         Some(Self(parent.to_vec()))
     }
 }
 
-/// What it prints; a key that itself has a dot or a bracket is not told apart, and a complaint then lands on a parent.
-impl From<&str> for Path {
+impl From<&str> for Step {
+    fn from(key: &str) -> Self {
+        Self::Key(key.to_string())
+    }
+}
+
+impl From<usize> for Step {
+    fn from(index: usize) -> Self {
+        Self::Index(index)
+    }
+}
+
+/// For paths that are written in the program: the text may have no key with a dot or a bracket in it.
+impl From<&str> for KeyPath {
     fn from(text: &str) -> Self {
         let mut steps = Vec::new();
         for part in text.split('.') {
@@ -55,7 +75,7 @@ impl From<&str> for Path {
     }
 }
 
-impl fmt::Display for Path {
+impl fmt::Display for KeyPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, step) in self.0.iter().enumerate() {
             match step {
@@ -75,7 +95,7 @@ mod tests {
     #[test]
     fn reads_what_it_prints() {
         for text in ["", "a", "a[0]", "a[0].b.c[12][3].d", "[1].regex.expression"] {
-            assert_eq!(Path::from(text).to_string(), text);
+            assert_eq!(KeyPath::from(text).to_string(), text);
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use serde_yaml::Value;
 
-use super::yaml::Path;
+use crate::model::{KeyPath, Step};
 
 /// Blocks whose keys are the user's: a label `token` is none.
 const USERS: [&str; 4] = ["pipeline_stages", "relabel_configs", "labels", "external_labels"];
 
 /// Masks every secret in `value`. The rooms mask their own already; this holds for what they may have forgotten, and for
 /// the user and password in a URL.
-pub(super) fn mask(value: &mut Value) {
+pub fn mask(value: &mut Value) {
     match value {
         Value::Mapping(entries) => {
             for (key, value) in entries.iter_mut() {
@@ -27,9 +27,8 @@ pub(super) fn mask(value: &mut Value) {
 }
 
 /// Whether a value at `path` may be a secret.
-pub(super) fn is_on(path: &Path) -> bool {
-    let text = path.to_string();
-    text.split('.').map(|key| key.split('[').next().unwrap_or(key)).any(|key| is_name(key) || key == "basic_auth")
+pub(super) fn is_on(path: &KeyPath) -> bool {
+    path.steps().iter().any(|step| matches!(step, Step::Key(key) if is_name(key) || key == "basic_auth"))
 }
 
 /// Keys whose scalars, however deep, are secrets; the names of headers are not.
@@ -121,7 +120,7 @@ mod tests {
             ("clients[0].batchsize", false),
             ("", false),
         ] {
-            assert_eq!(is_on(&Path::from(path)), secret, "{path}");
+            assert_eq!(is_on(&KeyPath::from(path)), secret, "{path}");
         }
     }
 }

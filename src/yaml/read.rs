@@ -1,22 +1,24 @@
 //! From a node to a config struct: a serde `Deserializer` over the tree, whose errors know their path.
 //!
 //! It is as lenient as yaml.v2, which is what a `promtail.yaml` was written for: a string field takes any scalar as it was
-//! written, null is an empty block, `1_000` and `010` are numbers.
+//! written, null is an empty block, `1_000` and `010` are numbers, `yes` and `off` booleans.
+//!
+//! This is the only place that knows what a null is. A struct with a default for a key never sees a null under it.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
-use super::path::{Path, Step};
+use super::secrets;
 use super::tree::{Content, Node};
-use crate::config::nearest::nearest;
-use crate::config::secrets;
 use crate::model::gonumber::{parse_yaml_float, parse_yaml_int};
+use crate::model::{KeyPath, Step, nearest};
 
 pub(super) fn from_node<'de, T: Deserialize<'de>>(node: &'de Node) -> Result<T, Error> {
-    T::deserialize(Read(node))
+    T::deserialize(Read { node, nulls: Nulls::Absent })
 }
 
 #[derive(Debug)]
@@ -29,22 +31,30 @@ pub(super) struct Error {
 #[derive(Debug)]
 enum Problem {
     Said(String),
+    Unknown { key: String, message: String },
     Unfit { expected: String, got: String, text: bool },
 }
 
 impl Error {
-    pub(super) fn path(&self) -> Path {
-        Path::new(self.steps.iter().rev().cloned().collect())
+    pub(super) fn path(&self) -> KeyPath {
+        KeyPath::new(self.steps.iter().rev().cloned().collect())
     }
 
     /// What to say of it at this path: nothing of a value that may be a secret.
-    pub(super) fn message(&self, path: &Path) -> String {
+    pub(super) fn message(&self, path: &KeyPath) -> String {
         match &self.problem {
-            Problem::Said(message) => message.clone(),
+            Problem::Said(message) | Problem::Unknown { message, .. } => message.clone(),
             Problem::Unfit { expected, text: true, .. } if secrets::is_on(path) => {
                 format!("expected {expected}, got text (not shown)")
             }
             Problem::Unfit { expected, got, .. } => format!("expected {expected}, got {got}"),
+        }
+    }
+
+    pub(super) fn unknown_key(&self) -> Option<String> {
+        match &self.problem {
+            Problem::Unknown { key, .. } => Some(key.clone()),
+            _ => None,
         }
     }
 
@@ -87,7 +97,8 @@ impl de::Error for Error {
     }
 
     fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
-        Self::said(unknown("unknown key", field, known))
+        let problem = Problem::Unknown { key: field.to_string(), message: unknown("unknown key", field, known) };
+        Self { steps: Vec::new(), problem }
     }
 
     fn unknown_variant(variant: &str, known: &'static [&'static str]) -> Self {
@@ -140,15 +151,47 @@ fn found(unexpected: Unexpected<'_>) -> String {
     }
 }
 
-struct Read<'de>(&'de Node);
+/// What a null is under a key that a struct knows.
+#[derive(Clone, Copy, PartialEq)]
+enum Nulls {
+    /// As if the key was not written.
+    Absent,
+    /// The zero of the field's type.
+    Values,
+}
+
+/// `#[serde(deserialize_with = "yaml::nulls_are_values")]`: in this block a null is the zero of the field's type, not its
+/// default, as in Promtail: `regex:` is the empty expression. Without effect in other formats.
+pub fn nulls_are_values<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct Within<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Within<T> {
+        type Value = T;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a block")
+        }
+        fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+            T::deserialize(deserializer)
+        }
+    }
+    deserializer.deserialize_newtype_struct(NULLS_ARE_VALUES, Within(PhantomData))
+}
+
+/// The name by which [`Read`] knows such a block.
+const NULLS_ARE_VALUES: &str = "nulls are values";
+
+#[derive(Clone, Copy)]
+struct Read<'de> {
+    node: &'de Node,
+    nulls: Nulls,
+}
 
 /// Numbers in the forms that YAML 1.1 has beyond YAML 1.2's.
 macro_rules! numbers {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            match integer(self.0) {
+            match integer(self.node) {
                 // As in Go: what is not there is 0.
-                _ if self.0.content == Content::Null => visitor.visit_u64(0),
+                _ if self.node.content == Content::Null => visitor.visit_u64(0),
                 Some(v) => match u64::try_from(v) {
                     Ok(v) => visitor.visit_u64(v),
                     Err(_) => visitor.visit_i64(i64::try_from(v).unwrap_or(i64::MIN)),
@@ -163,23 +206,23 @@ impl<'de> Deserializer<'de> for Read<'de> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match &self.0.content {
+        match &self.node.content {
             Content::Null => visitor.visit_unit(),
             Content::Bool(v) => visitor.visit_bool(*v),
             Content::Unsigned(v) => visitor.visit_u64(*v),
             Content::Signed(v) => visitor.visit_i64(*v),
             Content::Float(v) => visitor.visit_f64(*v),
-            Content::Text => visitor.visit_borrowed_str(&self.0.raw),
-            Content::List(items) => visitor.visit_seq(Items { items, next: 0 }),
-            Content::Map(entries) => visitor.visit_map(Entries { entries, next: 0 }),
+            Content::Text => visitor.visit_borrowed_str(&self.node.raw),
+            Content::List(items) => visitor.visit_seq(self.items(items)),
+            Content::Map(entries) => visitor.visit_map(self.entries(entries, &[])),
         }
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match &self.0.content {
+        match &self.node.content {
             Content::List(_) | Content::Map(_) => self.deserialize_any(visitor),
             Content::Null => visitor.visit_borrowed_str(""),
-            _ => visitor.visit_borrowed_str(&self.0.raw),
+            _ => visitor.visit_borrowed_str(&self.node.raw),
         }
     }
 
@@ -188,26 +231,40 @@ impl<'de> Deserializer<'de> for Read<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0.content {
+        match self.node.content {
             Content::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
+        let nulls = if name == NULLS_ARE_VALUES { Nulls::Values } else { self.nulls };
+        visitor.visit_newtype_struct(Self { nulls, ..self })
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let word = match self.node.content {
+            Content::Text => self.node.raw.as_str(),
+            Content::Null => return visitor.visit_bool(false),
+            _ => return self.deserialize_any(visitor),
+        };
+        match word {
+            "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "True" | "TRUE" => visitor.visit_bool(true),
+            "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "False" | "FALSE" => visitor.visit_bool(false),
+            _ => self.deserialize_any(visitor),
+        }
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0.content {
-            Content::Null => visitor.visit_seq(Items { items: &[], next: 0 }),
+        match self.node.content {
+            Content::Null => visitor.visit_seq(self.items(&[])),
             _ => self.deserialize_any(visitor),
         }
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0.content {
-            Content::Null => visitor.visit_map(Entries { entries: &[], next: 0 }),
+        match self.node.content {
+            Content::Null => visitor.visit_map(self.entries(&[], &[])),
             _ => self.deserialize_any(visitor),
         }
     }
@@ -215,12 +272,13 @@ impl<'de> Deserializer<'de> for Read<'de> {
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        known: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        match self.0.content {
+        match &self.node.content {
             // A struct would also read itself from a list, field by field.
             Content::List(_) => Err(Error::unfit(Unexpected::Seq, &"a mapping")),
+            Content::Map(entries) if self.nulls == Nulls::Absent => visitor.visit_map(self.entries(entries, known)),
             _ => self.deserialize_map(visitor),
         }
     }
@@ -231,10 +289,10 @@ impl<'de> Deserializer<'de> for Read<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        match &self.0.content {
-            Content::Map(entries) => visitor.visit_enum(MapAccessDeserializer::new(Entries { entries, next: 0 })),
+        match &self.node.content {
+            Content::Map(entries) => visitor.visit_enum(MapAccessDeserializer::new(self.entries(entries, &[]))),
             Content::List(_) => self.deserialize_any(visitor),
-            _ => visitor.visit_enum(<&str as IntoDeserializer<'_, Error>>::into_deserializer(self.0.raw.as_str())),
+            _ => visitor.visit_enum(<&str as IntoDeserializer<'_, Error>>::into_deserializer(self.node.raw.as_str())),
         }
     }
 
@@ -244,7 +302,7 @@ impl<'de> Deserializer<'de> for Read<'de> {
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match (&self.0.content, parse_yaml_float(&self.0.raw)) {
+        match (&self.node.content, parse_yaml_float(&self.node.raw)) {
             (Content::Null, _) => visitor.visit_f64(0.0),
             (Content::Text, Some(v)) => visitor.visit_f64(v),
             _ => self.deserialize_any(visitor),
@@ -252,7 +310,7 @@ impl<'de> Deserializer<'de> for Read<'de> {
     }
 
     forward_to_deserialize_any! {
-        bool i128 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
+        i128 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
     }
 }
 
@@ -269,9 +327,21 @@ fn integer(node: &Node) -> Option<i128> {
     (-9e18..9e18).contains(&number).then_some(number as i128)
 }
 
+impl<'de> Read<'de> {
+    fn items(&self, items: &'de [Node]) -> Items<'de> {
+        Items { items, next: 0, nulls: self.nulls }
+    }
+
+    /// Without those of `nullable` that have no value.
+    fn entries(&self, entries: &'de [(String, Node)], nullable: &'static [&'static str]) -> Entries<'de> {
+        Entries { entries, next: 0, nullable, nulls: self.nulls }
+    }
+}
+
 struct Items<'de> {
     items: &'de [Node],
     next: usize,
+    nulls: Nulls,
 }
 
 impl<'de> de::SeqAccess<'de> for Items<'de> {
@@ -281,19 +351,27 @@ impl<'de> de::SeqAccess<'de> for Items<'de> {
         let Some(item) = self.items.get(self.next) else { return Ok(None) };
         let step = Step::Index(self.next);
         self.next += 1;
-        seed.deserialize(Read(item)).map(Some).map_err(|e| e.under(step))
+        seed.deserialize(Read { node: item, nulls: self.nulls }).map(Some).map_err(|e| e.under(step))
     }
 }
 
 struct Entries<'de> {
     entries: &'de [(String, Node)],
     next: usize,
+    /// Keys that are passed over where their value is null.
+    nullable: &'static [&'static str],
+    nulls: Nulls,
 }
 
 impl<'de> de::MapAccess<'de> for Entries<'de> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
+        let absent =
+            |(key, value): &(String, Node)| value.content == Content::Null && self.nullable.contains(&key.as_str());
+        while self.entries.get(self.next).is_some_and(absent) {
+            self.next += 1;
+        }
         let Some((key, _)) = self.entries.get(self.next) else { return Ok(None) };
         let deserializer: StrDeserializer<'_, Error> = key.as_str().into_deserializer();
         seed.deserialize(deserializer).map(Some).map_err(|e| e.under(Step::Key(key.clone())))
@@ -302,7 +380,7 @@ impl<'de> de::MapAccess<'de> for Entries<'de> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
         let (key, value) = &self.entries[self.next];
         self.next += 1;
-        seed.deserialize(Read(value)).map_err(|e| e.under(Step::Key(key.clone())))
+        seed.deserialize(Read { node: value, nulls: self.nulls }).map_err(|e| e.under(Step::Key(key.clone())))
     }
 }
 

@@ -113,7 +113,6 @@ impl std::error::Error for Error {}
 pub struct Positions {
     config: Config,
     state: Mutex<State>,
-    unseen_since: SystemTime,
 }
 
 #[derive(Debug)]
@@ -130,6 +129,9 @@ struct State {
     /// Of the file as it was at the start.
     yaml_read: u64,
     opened: SystemTime,
+    /// Clients and jobs of the config that runs now.
+    readers: BTreeSet<(Arc<str>, Arc<str>)>,
+    unseen_since: SystemTime,
 }
 
 #[derive(Clone, Debug)]
@@ -138,6 +140,8 @@ struct Entry {
     saved: Option<Record>,
     times: ReadTimes,
     in_use: bool,
+    /// Set if an earlier run of this process had the log open and nothing of it was committed: since when it had looked.
+    looked_since: Option<SystemTime>,
 }
 
 /// For as long as it is there no other agent uses the same positions.
@@ -176,6 +180,8 @@ impl Positions {
             foreign: BTreeMap::new(),
             yaml_read: foreign.hash,
             opened: SystemTime::now(),
+            readers: config.readers.clone(),
+            unseen_since: read.alive.map_or_else(SystemTime::now, |alive| alive - BENEFIT_OF_DOUBT),
         };
         for Known { key, record, times, .. } in read.known.into_values() {
             let slot = state.slot(key);
@@ -192,8 +198,23 @@ impl Positions {
         positions.retain(|path, offset| news(path, offset));
         state.foreign = positions;
         state.journal.restart(worth_writing(&state.records));
-        let unseen_since = read.alive.map_or_else(SystemTime::now, |alive| alive - BENEFIT_OF_DOUBT);
-        Ok(Self { config, state: Mutex::new(state), unseen_since })
+        Ok(Self { config, state: Mutex::new(state) })
+    }
+
+    /// Prepares for the next run of this process, once nothing of the last one reads any more. Every place is free again, and
+    /// `readers` are the clients and jobs that the next config has.
+    pub fn begin_run(&self, readers: BTreeSet<(Arc<str>, Arc<str>)>, now: SystemTime) {
+        let mut state = self.lock();
+        let unseen_since = state.unseen_since;
+        for entry in state.records.values_mut().filter(|entry| entry.in_use) {
+            entry.in_use = false;
+            // Nothing was acknowledged of it yet. Its rotated generations must not become older than this run looks back.
+            if entry.saved.is_none() {
+                entry.looked_since.get_or_insert(unseen_since);
+            }
+        }
+        state.readers = readers;
+        state.unseen_since = now - BENEFIT_OF_DOUBT;
     }
 
     pub fn filename(&self) -> &Path {
@@ -202,8 +223,13 @@ impl Positions {
 
     /// Of a log that is not known, what was written since then has not been seen: it came while nobody was looking.
     /// What is older at the very first start is none of ours, as with Promtail.
-    pub fn unseen_since(&self) -> SystemTime {
-        self.unseen_since
+    pub fn unseen_since(&self, slot: Slot) -> SystemTime {
+        let state = self.lock();
+        let path = state.records.get(&slot).map(|entry| entry.key.path.clone());
+        // With other labels, or for another job, it is the same file.
+        let of_path = path.into_iter().flat_map(|path| slots_of(&state.by_path, path));
+        let looked_since = of_path.filter_map(|slot| state.records.get(&slot)?.looked_since).min();
+        looked_since.unwrap_or(state.unseen_since)
     }
 
     /// How many logs are known from earlier runs.
@@ -223,7 +249,7 @@ impl Positions {
         // Labels, a job's name or a client's address changed: what was delivered before is not sent again. To Promtail
         // a position is the path's, whoever reads it.
         let same_log = |e: &Entry| (&e.key.client, &e.key.job, &e.key.path) == (&key.client, &key.job, &key.path);
-        let same_path = |e: &Entry| e.key.path == key.path && !self.config.readers.contains(&e.key.reader());
+        let same_path = |e: &Entry| e.key.path == key.path && !state.readers.contains(&e.key.reader());
         let known = known.map(|slot| &*state.records[&slot]).filter(|e| e.saved.is_some());
         let orphan = |which: &dyn Fn(&Entry) -> bool| state.orphan(&key.path, which);
         let before = known.or_else(|| orphan(&same_log)).or_else(|| orphan(&same_path));
@@ -348,7 +374,8 @@ impl State {
         let key = Arc::new(key);
         self.slots.insert(key.clone(), slot);
         self.by_path.insert((key.path.clone(), slot));
-        self.records.insert(slot, Box::new(Entry { key, saved: None, times: ReadTimes::default(), in_use: false }));
+        let entry = Entry { key, saved: None, times: ReadTimes::default(), in_use: false, looked_since: None };
+        self.records.insert(slot, Box::new(entry));
         slot
     }
 

@@ -49,7 +49,7 @@ impl Reader {
         }
         let resume = match saved {
             None if assignment.from_oldest => Resume::Since(SystemTime::UNIX_EPOCH),
-            None => Resume::Since(self.positions.unseen_since()),
+            None => Resume::Since(self.positions.unseen_since(slot)),
             Some(Saved::At { position, saved }) => Resume::At { position, saved },
             Some(Saved::Offset(offset)) => Resume::Offset(offset),
         };

@@ -22,7 +22,7 @@ use crate::metrics::Registry;
 use crate::model::{Update, Vital};
 use crate::positions::{self, Lock, Positions};
 use crate::relabel::Reads;
-use crate::scrape::Scrape;
+use crate::scrape::{self, Scrape};
 use crate::{config, discovery, push, server};
 
 /// How long a stop may take, with a Loki that answers; Kubernetes gives 30 s.
@@ -129,7 +129,8 @@ impl Agent {
 
         summarise(&config, &options, &hostname, &positions, listening.as_ref());
         let settings = build::scrape(&config, &options, hostname);
-        let scrape = Scrape::start(settings, jobs, outlets, positions, &registry)
+        let scrape_metrics = scrape::Metrics::register(&registry);
+        let scrape = Scrape::start(settings, jobs, outlets, positions, &scrape_metrics)
             .map_err(|e| Error(format!("cannot start a thread: {e}")))?;
 
         let statuses = clients.iter().map(|(client, _)| client.status()).collect();

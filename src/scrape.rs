@@ -128,6 +128,34 @@ impl std::fmt::Debug for Books {
     }
 }
 
+/// What scraping counts and shows. It is registered once and lives as long as the process, through one [`Scrape`] after the other.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    own: metrics::Metrics,
+    dropped: Dropped,
+    custom: CustomMetrics,
+    status: Arc<Status>,
+}
+
+impl Metrics {
+    pub fn register(registry: &Registry) -> Self {
+        let status = Arc::new(Status::default());
+        Self {
+            own: metrics::Metrics::register(registry, status.clone()),
+            dropped: Dropped::register(registry),
+            custom: CustomMetrics::register(registry),
+            status,
+        }
+    }
+
+    /// Nothing of the last run is left, and these clients are those of the next.
+    fn begin_run<'c>(&self, clients: impl Iterator<Item = &'c Arc<str>>) {
+        self.status.begin_run(clients);
+        self.own.begin_run();
+        self.custom.begin_run();
+    }
+}
+
 /// The threads that find and read logs.
 #[derive(Debug)]
 pub struct Scrape {
@@ -139,20 +167,19 @@ pub struct Scrape {
 }
 
 impl Scrape {
-    /// Starts the threads; `outlets` are in the order of the clients.
+    /// Starts the threads; `outlets` are in the order of the clients. Of several in one process each begins once the one before
+    /// was joined.
     pub fn start(
         config: Config,
         jobs: Vec<Job>,
         outlets: Vec<Outlet>,
         positions: Arc<Positions>,
-        registry: &Registry,
+        metrics: &Metrics,
     ) -> std::io::Result<Self> {
         let inbox = Arc::new(post::Inbox::default());
         let (end, ended) = tokio::sync::watch::channel(false);
-        let status = Arc::new(Status::default());
-        let metrics = metrics::Metrics::register(registry, status.clone());
-        let dropped = Dropped::register(registry);
-        let custom = CustomMetrics::register(registry);
+        metrics.begin_run(outlets.iter().map(|outlet| &outlet.client));
+        let Metrics { own: metrics, dropped, custom, status } = metrics.clone();
         let jobs: Arc<[Job]> = jobs.into();
         let mut threads = Vec::new();
         let mut readers = Vec::new();
@@ -182,6 +209,7 @@ impl Scrape {
                 reader.run();
             })?);
         }
+        custom.forget_unused();
         let scout = scout::Scout::new(config, jobs, readers, positions, metrics, status.clone(), inbox.clone());
         threads.push(std::thread::Builder::new().name("scout".into()).spawn(move || {
             let _vital = Vital;

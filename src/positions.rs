@@ -143,7 +143,6 @@ impl std::error::Error for Error {}
 pub struct Positions {
     config: Config,
     state: Mutex<State>,
-    unseen_since: SystemTime,
 }
 
 /// For as long as it is there no other agent uses the same positions.
@@ -172,7 +171,9 @@ impl Positions {
             Err(_) if config.ignore_invalid_yaml => yaml::File::default(),
             Err(e) => return Err(fail(&config.filename, e)),
         };
-        let mut state = State::new(Journal::new(path, config.read_only, read.yaml_hash), foreign.hash);
+        let journal = Journal::new(path, config.read_only, read.yaml_hash);
+        let unseen_since = read.alive.map_or_else(SystemTime::now, |alive| alive - BENEFIT_OF_DOUBT);
+        let mut state = State::new(journal, foreign.hash, config.readers.clone(), unseen_since);
         for Known { key, record, times, .. } in read.known.into_values() {
             let slot = state.slot(key);
             state.records.entry(slot).and_modify(|e| e.times = times);
@@ -192,8 +193,23 @@ impl Positions {
             state.journal.note(&journal::Line::Yaml(foreign.hash));
         }
         state.journal.restart(worth_writing(&state.records));
-        let unseen_since = read.alive.map_or_else(SystemTime::now, |alive| alive - BENEFIT_OF_DOUBT);
-        Ok(Self { config, state: Mutex::new(state), unseen_since })
+        Ok(Self { config, state: Mutex::new(state) })
+    }
+
+    /// Prepares for the next run of this process, once nothing of the last one reads any more. Every place is free again, and
+    /// `readers` are the clients and jobs that the next config has.
+    pub fn begin_run(&self, readers: BTreeSet<(Arc<str>, Arc<str>)>, now: SystemTime) {
+        let mut state = self.lock();
+        let unseen_since = state.unseen_since;
+        for entry in state.records.values_mut().filter(|entry| entry.in_use) {
+            entry.in_use = false;
+            // Nothing was acknowledged of it yet. Its rotated generations must not become older than this run looks back.
+            if entry.saved.is_none() {
+                entry.looked_since.get_or_insert(unseen_since);
+            }
+        }
+        state.readers = readers;
+        state.unseen_since = now - BENEFIT_OF_DOUBT;
     }
 
     pub fn filename(&self) -> &Path {
@@ -202,8 +218,13 @@ impl Positions {
 
     /// Of a log that is not known, what was written since then has not been seen: it came while nobody was looking.
     /// What is older at the very first start is none of ours, as with Promtail.
-    pub fn unseen_since(&self) -> SystemTime {
-        self.unseen_since
+    pub fn unseen_since(&self, slot: Slot) -> SystemTime {
+        let state = self.lock();
+        let name = state.records.get(&slot).map(|entry| entry.key.log.clone());
+        // With other labels, or for another job, it is the same file.
+        let of_name = name.into_iter().flat_map(|name| slots_of(&state.by_name, name));
+        let looked_since = of_name.filter_map(|slot| state.records.get(&slot)?.looked_since).min();
+        looked_since.unwrap_or(state.unseen_since)
     }
 
     /// How many logs are known from earlier runs.
@@ -222,7 +243,7 @@ impl Positions {
         // Labels, a job's name or a client's address changed: what was delivered before is not sent again. To Promtail
         // a position is the path's, whoever reads it.
         let same_log = |e: &Entry| (&e.key.client, &e.key.job, &e.key.log) == (&key.client, &key.job, &key.log);
-        let same_name = |e: &Entry| e.key.log == key.log && !self.config.readers.contains(&e.key.reader());
+        let same_name = |e: &Entry| e.key.log == key.log && !state.readers.contains(&e.key.reader());
         let known = known.map(|slot| &*state.records[&slot]).filter(|e| e.saved.is_some());
         let orphan = |which: &dyn Fn(&Entry) -> bool| state.orphan(&key.log, which);
         let before = known.or_else(|| orphan(&same_log)).or_else(|| orphan(&same_name));

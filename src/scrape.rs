@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use crate::batch::{self, Batch};
 use crate::metrics::{Dropped, Registry};
-use crate::model::{Clock, Entry, LabelSet, Reason, Report, Target, Vital};
+use crate::model::{Clock, Entry, LabelSet, Reason, Report, Vital};
 use crate::positions::Positions;
 use crate::relabel::Rules;
 use crate::stages::{CustomMetrics, Program};
@@ -43,7 +43,6 @@ use crate::tail;
 use bell::Bell;
 pub use inbox::{Intake, NotCommitted, Parcel, Ticket};
 pub use post::Updates;
-use scout::HandedIn;
 use status::Status;
 
 /// One `scrape_configs` entry, checked and ready to run.
@@ -134,6 +133,34 @@ impl std::fmt::Debug for Books {
     }
 }
 
+/// What scraping counts and shows. It is registered once and lives as long as the process, through one [`Scrape`] after the other.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    own: metrics::Metrics,
+    dropped: Dropped,
+    custom: CustomMetrics,
+    status: Arc<Status>,
+}
+
+impl Metrics {
+    pub fn register(registry: &Registry) -> Self {
+        let status = Arc::new(Status::default());
+        Self {
+            own: metrics::Metrics::register(registry, status.clone()),
+            dropped: Dropped::register(registry),
+            custom: CustomMetrics::register(registry),
+            status,
+        }
+    }
+
+    /// Nothing of the last run is left, and these clients are those of the next.
+    fn begin_run<'c>(&self, clients: impl Iterator<Item = &'c Arc<str>>) {
+        self.status.begin_run(clients);
+        self.own.begin_run();
+        self.custom.begin_run();
+    }
+}
+
 /// The threads that find and read logs.
 #[derive(Debug)]
 pub struct Scrape {
@@ -145,20 +172,19 @@ pub struct Scrape {
 }
 
 impl Scrape {
-    /// Starts the threads; `outlets` are in the order of the clients.
+    /// Starts the threads; `outlets` are in the order of the clients. Of several in one process each begins once the one before
+    /// was joined.
     pub fn start(
         config: Config,
         jobs: Vec<Job>,
         outlets: Vec<Outlet>,
         positions: Arc<Positions>,
-        registry: &Registry,
+        metrics: &Metrics,
     ) -> std::io::Result<Self> {
         let events = Arc::new(post::Events::default());
         let (end, ended) = tokio::sync::watch::channel(false);
-        let status = Arc::new(Status::default());
-        let metrics = metrics::Metrics::register(registry, status.clone());
-        let dropped = Dropped::register(registry);
-        let custom = CustomMetrics::register(registry);
+        metrics.begin_run(outlets.iter().map(|outlet| &outlet.client));
+        let Metrics { own: metrics, dropped, custom, status } = metrics.clone();
         let jobs: Arc<[Job]> = jobs.into();
         let mut threads = Vec::new();
         let mut readers = Vec::new();
@@ -188,22 +214,9 @@ impl Scrape {
                 reader.run();
             })?);
         }
+        custom.forget_unused();
         // Standard input is all that is read then; it has the first job's name and stages.
-        let standard_input = config.stdin.clone().map(|labels| {
-            let (intake, inboxes) = Intake::new(readers.iter().map(|mailbox: &Arc<post::Mailbox>| mailbox.bell.clone()));
-            let job = jobs.first().map_or_else(|| Arc::from("stdin"), |job| job.name.clone());
-            let target = Target {
-                job,
-                labels,
-                path: "stdin".into(),
-                exclude: None,
-                defaulted: false,
-                is_of_pod: false,
-                owner: None,
-                is_held: false,
-            };
-            (intake, HandedIn { name: "stdin".into(), target: Arc::new(target), job: 0, inboxes })
-        });
+        let standard_input = config.stdin.clone().map(|labels| stdin::source(labels, jobs.first(), &readers));
         let jobs = if standard_input.is_some() { Arc::default() } else { jobs };
         let mut scout =
             scout::Scout::new(config, jobs, readers, positions, metrics.clone(), status.clone(), events.clone());

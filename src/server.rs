@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 pub use build::Build;
 pub use config::Config;
@@ -36,12 +36,24 @@ use connections::{Connections, Peer};
 use crate::metrics::Registry;
 use crate::model::Report;
 
-/// What there is to show.
+/// What the server works with.
 pub struct State {
-    pub report: Arc<dyn Report>,
+    /// Another one after each reload.
+    pub shown: watch::Receiver<Arc<Shown>>,
     pub registry: Registry,
+}
+
+/// What the pages show.
+pub struct Shown {
+    pub report: Arc<dyn Report>,
     /// The effective config as YAML, secrets masked.
     pub config: String,
+}
+
+impl State {
+    fn shown(&self) -> Arc<Shown> {
+        self.shown.borrow().clone()
+    }
 }
 
 /// A bound server, not yet serving.

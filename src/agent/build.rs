@@ -1,5 +1,6 @@
 //! From what the user wrote to what runs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +25,13 @@ pub(super) fn positions(config: &Config, options: &Options) -> positions::Config
         filename: config.positions.filename.as_str().into(),
         ignore_invalid_yaml: config.positions.ignore_invalid_yaml,
         read_only: options.dry_run || options.stdin,
-        readers: config.clients.iter().flat_map(|client| jobs_of(config, client.name().into())).collect(),
+        readers: readers(config),
     }
+}
+
+/// Clients and jobs that there are.
+pub(super) fn readers(config: &Config) -> BTreeSet<(Arc<str>, Arc<str>)> {
+    config.clients.iter().flat_map(|client| jobs_of(config, client.name().into())).collect()
 }
 
 /// Where pods are found by the folders of their logs, and what is remembered of pods: beside the positions.

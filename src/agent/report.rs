@@ -28,6 +28,23 @@ impl<T: Report> Report for Whole<T> {
     }
 }
 
+/// Before anything runs.
+pub(super) struct Nothing;
+
+impl Report for Nothing {
+    fn targets(&self) -> Vec<TargetReport> {
+        Vec::new()
+    }
+
+    fn discovered(&self) -> Vec<DiscoveredReport> {
+        Vec::new()
+    }
+
+    fn clients(&self) -> Vec<ClientReport> {
+        Vec::new()
+    }
+}
+
 /// What the kernel keeps the process from, as a metric, and as the lines above the config on its page.
 pub(super) fn confinement(walls: &[(&'static str, String)], registry: &Registry) -> String {
     let help = "A constant 1, labelled with what the kernel keeps this process from.";

@@ -24,6 +24,9 @@ pub(super) struct State {
     /// Of the file as it was at the start.
     pub yaml_read: u64,
     pub opened: SystemTime,
+    /// Clients and jobs of the config that runs now.
+    pub readers: BTreeSet<(Arc<str>, Arc<str>)>,
+    pub unseen_since: SystemTime,
 }
 
 #[derive(Clone, Debug)]
@@ -32,10 +35,17 @@ pub(super) struct Entry {
     pub saved: Option<Record>,
     pub times: ReadTimes,
     pub in_use: bool,
+    /// Set if an earlier run of this process had the log open and nothing of it was committed: since when it had looked.
+    pub looked_since: Option<SystemTime>,
 }
 
 impl State {
-    pub fn new(journal: Journal, yaml_read: u64) -> Self {
+    pub fn new(
+        journal: Journal,
+        yaml_read: u64,
+        readers: BTreeSet<(Arc<str>, Arc<str>)>,
+        unseen_since: SystemTime,
+    ) -> Self {
         Self {
             journal,
             slots: HashMap::new(),
@@ -46,6 +56,8 @@ impl State {
             foreign: BTreeMap::new(),
             yaml_read,
             opened: SystemTime::now(),
+            readers,
+            unseen_since,
         }
     }
 
@@ -58,7 +70,8 @@ impl State {
         let key = Arc::new(key);
         self.slots.insert(key.clone(), slot);
         self.by_name.insert((key.log.clone(), slot));
-        self.records.insert(slot, Box::new(Entry { key, saved: None, times: ReadTimes::default(), in_use: false }));
+        let entry = Entry { key, saved: None, times: ReadTimes::default(), in_use: false, looked_since: None };
+        self.records.insert(slot, Box::new(entry));
         slot
     }
 

@@ -244,10 +244,47 @@ fn the_next_start_knows_since_when_nobody_looked() {
     let dir = dir();
     let before = SystemTime::now() - Duration::from_secs(1);
     let first = open(dir.path());
-    assert!(first.unseen_since() > before, "at the first start what is older is none of ours");
+    let unseen_since = |positions: &Positions| positions.unseen_since(claim(positions, "/a.log").0);
+    assert!(unseen_since(&first) > before, "at the first start what is older is none of ours");
     drop(first);
     let second = open(dir.path());
-    assert!(second.unseen_since() < before && second.unseen_since() > before - Duration::from_secs(300));
+    let since = unseen_since(&second);
+    assert!(since < before && since > before - Duration::from_secs(300));
+}
+
+#[test]
+fn the_next_run_of_a_process_finds_every_place_free_and_what_was_committed() {
+    let dir = dir();
+    let of = |client: &str| Key { client: Arc::from(client), ..key("/a.log") };
+    let positions =
+        Positions::open(Config { readers: [of("a").reader()].into(), ..config(dir.path()) }).expect("opened");
+    let (slot, _) = positions.claim(of("a")).expect("free");
+    commit(&positions, slot, 30, true);
+    assert_eq!(positions.claim(of("a")), None);
+    let saved = Some(Saved::At { position: at(30), saved: then() });
+    positions.begin_run([of("a").reader(), of("b").reader()].into(), SystemTime::now());
+    assert_eq!(positions.claim(of("a")).expect("free").1, saved);
+    // A client that is new beside it begins by itself. One that comes in its place goes on.
+    assert_eq!(positions.claim(of("b")).expect("free").1, None);
+    positions.begin_run([of("c").reader()].into(), SystemTime::now());
+    assert_eq!(positions.claim(of("c")).expect("free").1, saved);
+}
+
+#[test]
+fn the_next_run_looks_back_as_far_as_the_last_one_where_nothing_was_committed() {
+    let dir = dir();
+    let positions = open(dir.path());
+    let (open_log, _) = claim(&positions, "/a.log");
+    let begun = positions.unseen_since(open_log);
+    let (later, day) = (SystemTime::now(), Duration::from_secs(86_400));
+    for days in 1..3 {
+        positions.begin_run(BTreeSet::new(), later + day * days);
+        let relabelled = positions.claim(Key { labels: 77 + u64::from(days), ..key("/a.log") }).expect("free").0;
+        assert_eq!(positions.unseen_since(relabelled), begun);
+        // This one was never open before.
+        let (new, _) = claim(&positions, &format!("/new{days}.log"));
+        assert!(positions.unseen_since(new) > later + day * (days - 1));
+    }
 }
 
 #[test]

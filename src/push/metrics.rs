@@ -139,6 +139,17 @@ impl Metrics {
         self.mutated_bytes.with_label_values(&labels).inc_by(bytes as u64);
     }
 
+    /// No client has this name any more: it no longer shows since when nothing was delivered.
+    pub fn forget_client(&self, name: &str) {
+        // There is nothing to forget if it never ran.
+        let _ = self.last_delivery.remove_label_values(&[name]);
+    }
+
+    /// No client sends to this host any more.
+    pub fn forget_host(&self, host: &str) {
+        let _ = self.refused_streams.remove_label_values(&[host]);
+    }
+
     /// Of the client of this name, whose counters appear at zero.
     pub(super) fn of(&self, name: &str, host: &str) -> OfHost {
         // What appears with the first failure does not rise for who watches it.
@@ -149,13 +160,18 @@ impl Metrics {
             self.refused_pushes.with_label_values(&[host, reason]);
         }
         let last_delivery = self.last_delivery.with_label_values(&[name]);
-        last_delivery.set(unix_time());
+        // One that was there before a reload is no younger by that.
+        if last_delivery.get() == 0 {
+            last_delivery.set(unix_time());
+        }
+        let refused_streams = self.refused_streams.with_label_values(&[host]);
+        refused_streams.set(0);
         OfHost {
             last_delivery,
             encoded_bytes: self.encoded_bytes.with_label_values(&[host]),
             sent_bytes: self.sent_bytes.with_label_values(&[host]),
             sent_entries: self.sent_entries.with_label_values(&[host]),
-            refused_streams: self.refused_streams.with_label_values(&[host]),
+            refused_streams,
             host: host.to_string(),
             all: self.clone(),
         }
@@ -268,6 +284,24 @@ mod tests {
         assert_eq!(last(), 7.0, "Loki took nothing");
         of.sent(1, 10);
         assert!(last() >= before, "{} before {before}", last());
+    }
+
+    #[test]
+    fn a_reload_makes_no_client_younger_and_forgets_those_that_are_gone() {
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry);
+        let of = metrics.of("client", "loki");
+        of.last_delivery.set(7);
+        of.refused_streams(3);
+        let _again = metrics.of("client", "loki");
+        let last = |client: &str| value(&registry, "fantail_last_delivery_timestamp_seconds", client);
+        let refused = || value(&registry, "fantail_refused_streams", "loki");
+        assert_eq!((last("client"), refused()), (Some(7.0), Some(0.0)));
+        metrics.forget_client("client");
+        metrics.forget_host("loki");
+        assert_eq!((last("client"), refused()), (None, None));
+        let _later = metrics.of("client", "loki");
+        assert!(last("client").is_some_and(|last| last > 7.0));
     }
 
     #[test]

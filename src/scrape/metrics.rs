@@ -85,6 +85,11 @@ impl Metrics {
         metrics
     }
 
+    /// None of the logs of the last run is open any more.
+    pub fn begin_run(&self) {
+        self.beyond_limit.set(0);
+    }
+
     pub fn target_failed(&self, reason: &str) {
         self.targets_failed.with_label_values(&[reason]).inc();
     }

@@ -4,12 +4,16 @@
 //! behind: what it has no room for is lost to it, counted and said, since a pipe cannot be read twice.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::Job;
 use super::inbox::{Intake, Parcel};
 use super::metrics::{Metrics, STDIN_BEHIND};
+use super::post::Mailbox;
+use super::scout::HandedIn;
 use crate::metrics::Dropped;
-use crate::model::{MAX_LINE, Reason, Vital};
+use crate::model::{LabelSet, MAX_LINE, Reason, Target, Vital};
 
 /// Bytes that are read at a time.
 const READ: usize = 64 << 10;
@@ -20,6 +24,22 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long clients are waited for if none has room: Loki is away, and standard input waits. Looked at again then, since a
 /// pipe has nothing better to do.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// What takes standard input for these readers, as a source of the first job.
+pub(super) fn source(labels: LabelSet, job: Option<&Job>, readers: &[Arc<Mailbox>]) -> (Intake, HandedIn) {
+    let (intake, inboxes) = Intake::new(readers.iter().map(|mailbox| mailbox.bell.clone()));
+    let target = Target {
+        job: job.map_or_else(|| Arc::from("stdin"), |job| job.name.clone()),
+        labels,
+        path: "stdin".into(),
+        exclude: None,
+        defaulted: false,
+        is_of_pod: false,
+        owner: None,
+        is_held: false,
+    };
+    (intake, HandedIn { name: "stdin".into(), target: Arc::new(target), job: 0, inboxes })
+}
 
 /// Starts reading standard input.
 pub(super) fn start(intake: Intake, metrics: Metrics, dropped: Dropped) -> io::Result<()> {

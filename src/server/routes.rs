@@ -105,7 +105,7 @@ async fn home(extract::State(shared): Known) -> Redirect {
 /// Ready once at least one file is being tailed.
 async fn ready(extract::State(shared): Known) -> Response {
     let _turn = shared.looking.take().await;
-    let tailed = || shared.state.report.targets().iter().any(|t| t.files.iter().any(|f| f.error.is_none()));
+    let tailed = || shared.state.shown().report.targets().iter().any(|t| t.files.iter().any(|f| f.error.is_none()));
     if shared.needs_targets && !tailed() {
         return (StatusCode::INTERNAL_SERVER_ERROR, NOT_READY).into_response();
     }
@@ -148,14 +148,14 @@ async fn metrics(extract::State(shared): Known) -> Response {
 async fn targets(extract::State(shared): Known, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
     let Ok(place) = shared.pages.clone().try_acquire_owned() else { return busy() };
     let _turn = shared.building.take().await;
-    let targets = Targets::collect(&*shared.state.report, &asked.q);
+    let targets = Targets::collect(&*shared.state.shown().report, &asked.q);
     answer(place, asked.wants_json(&headers), &targets, |targets| targets.html(&asked.q))
 }
 
 async fn discovered(extract::State(shared): Known, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
     let Ok(place) = shared.pages.clone().try_acquire_owned() else { return busy() };
     let _turn = shared.building.take().await;
-    let discovered = Discovered::collect(&*shared.state.report, &asked.q);
+    let discovered = Discovered::collect(&*shared.state.shown().report, &asked.q);
     answer(place, asked.wants_json(&headers), &discovered, |discovered| discovered.html(&asked.q))
 }
 
@@ -167,7 +167,8 @@ async fn effective_config(extract::State(shared): Known, Query(asked): Query<Ask
     }
     let Ok(place) = shared.pages.clone().try_acquire_owned() else { return busy() };
     let _turn = shared.building.take().await;
-    let effective = Effective { build: Build::THIS, config: &shared.state.config };
+    let shown = shared.state.shown();
+    let effective = Effective { build: Build::THIS, config: &shown.config };
     answer(place, asked.wants_json(&headers), &effective, |effective| {
         let mut page = Html::page("config");
         let build = &effective.build;

@@ -58,6 +58,7 @@ fn listening(address: &str, port: u16) -> Config {
 
 struct Running {
     address: SocketAddr,
+    shown: watch::Sender<Arc<Shown>>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -73,11 +74,16 @@ async fn start_with(yaml: &str, files: Vec<FileReport>, registry: Registry) -> R
     let server = Server::bind(&config).await.expect("a free port");
     let address = server.local_addr().expect("it is bound");
     let (stop, stopped) = oneshot::channel::<()>();
-    let state = State { report: Arc::new(Fixed(files)), registry, config: "clients:\n- url: <secret>\n".into() };
+    let (shown, now) = watch::channel(shows(files, "clients:\n- url: <secret>\n"));
+    let state = State { shown: now, registry };
     let task = tokio::spawn(server.run(state, async {
         let _ = stopped.await;
     }));
-    Running { address, stop, task }
+    Running { address, shown, stop, task }
+}
+
+fn shows(files: Vec<FileReport>, config: &str) -> Arc<Shown> {
+    Arc::new(Shown { report: Arc::new(Fixed(files)), config: config.into() })
 }
 
 impl Running {
@@ -214,6 +220,19 @@ async fn metrics_are_what_is_true_now() {
         assert!(text.contains(&format!("\nlines_total {lines}\n")), "{lines}: {text}");
         counter.inc();
     }
+}
+
+#[tokio::test]
+async fn pages_show_what_runs_after_a_reload() {
+    let server = start("", vec![]).await;
+    let shows_old = |page: &str| page.contains("&lt;secret&gt;");
+    assert!(shows_old(&server.status("/config").await.1));
+    assert_eq!(server.status("/ready").await.0, 500);
+    server.shown.send_replace(shows(vec![file(None)], "clients: [new]"));
+    let (_, page) = server.status("/config").await;
+    assert!(page.contains("clients: [new]") && !shows_old(&page), "{page}");
+    assert!(server.status("/targets").await.1.contains("/var/log/a.log"));
+    assert_eq!(server.status("/ready").await.0, 200);
 }
 
 #[tokio::test]

@@ -78,6 +78,8 @@ pub(super) struct Bench {
     pub clock: Clock,
     pub labels: LabelSet,
     pipeline: Pipeline,
+    dropped: Dropped,
+    custom: CustomMetrics,
     pub registry: Registry,
     ledger: Arc<Ledger>,
     offset: u64,
@@ -87,9 +89,18 @@ impl Bench {
     pub fn new(program: &Program) -> Self {
         let (clock, registry) = (Clock::standing(Seen::READ), Registry::new());
         let custom = CustomMetrics::with_clock(&registry, clock.clone());
-        let pipeline = Pipeline::new(program, Dropped::register(&registry), Some(custom), clock.clone());
+        let dropped = Dropped::register(&registry);
+        let pipeline = Pipeline::new(program, dropped.clone(), Some(custom.clone()), clock.clone());
         let labels = LabelSet::new([("app", "x")]);
-        Self { clock, labels, pipeline, registry, ledger: Ledger::new(), offset: 0 }
+        Self { clock, labels, pipeline, dropped, custom, registry, ledger: Ledger::new(), offset: 0 }
+    }
+
+    /// Goes on with other stages, as an agent does whose config was reloaded.
+    pub fn reload(&mut self, yaml: &str) {
+        let program = parse(yaml).unwrap_or_else(|e| panic!("{yaml}: {e}"));
+        self.custom.begin_run();
+        self.pipeline = Pipeline::new(&program, self.dropped.clone(), Some(self.custom.clone()), self.clock.clone());
+        self.custom.forget_unused();
     }
 
     pub fn of(yaml: &str) -> Self {

@@ -51,11 +51,11 @@ impl Reader {
         }
         let resume = match saved {
             None if assignment.from_oldest => Resume::Since(SystemTime::UNIX_EPOCH),
-            None => Resume::Since(self.positions.unseen_since()),
+            None => Resume::Since(self.positions.unseen_since(slot)),
             Some(Saved::At { position, saved }) => Resume::At { position, saved },
             Some(Saved::Offset(offset)) => Resume::Offset(offset),
             // No file has one.
-            Some(Saved::Cursor(_)) => Resume::Since(self.positions.unseen_since()),
+            Some(Saved::Cursor(_)) => Resume::Since(self.positions.unseen_since(slot)),
         };
         let mut log = match Log::open_among(&assignment.path, resume, job.options, &self.folders, &assignment.fence) {
             Ok(log) => log,

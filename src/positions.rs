@@ -197,8 +197,9 @@ impl Positions {
     }
 
     /// Prepares for the next run of this process, once nothing of the last one reads any more. Every place is free again, and
-    /// `readers` are the clients and jobs that the next config has.
-    pub fn begin_run(&self, readers: BTreeSet<(Arc<str>, Arc<str>)>, now: SystemTime) {
+    /// `readers` are the clients and jobs that the next config has. `has_looked` says that the last run had opened all logs
+    /// that there were when it began; otherwise the next one looks back as far as it did.
+    pub fn begin_run(&self, readers: BTreeSet<(Arc<str>, Arc<str>)>, now: SystemTime, has_looked: bool) {
         let mut state = self.lock();
         let unseen_since = state.unseen_since;
         for entry in state.records.values_mut().filter(|entry| entry.in_use) {
@@ -209,7 +210,9 @@ impl Positions {
             }
         }
         state.readers = readers;
-        state.unseen_since = now - BENEFIT_OF_DOUBT;
+        if has_looked {
+            state.unseen_since = now - BENEFIT_OF_DOUBT;
+        }
     }
 
     pub fn filename(&self) -> &Path {

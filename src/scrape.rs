@@ -7,6 +7,7 @@
 mod bell;
 mod budget;
 mod desk;
+mod estate;
 mod inbox;
 mod input;
 mod metrics;
@@ -41,6 +42,7 @@ use crate::stages::{CustomMetrics, Program};
 use crate::tail;
 
 use bell::Bell;
+pub use estate::Estate;
 pub use inbox::{Intake, NotCommitted, Parcel, Ticket};
 pub use post::Updates;
 use status::Status;
@@ -167,29 +169,33 @@ pub struct Scrape {
     events: Arc<post::Events>,
     status: Arc<Status>,
     wakers: Vec<Waker>,
-    threads: Vec<JoinHandle<()>>,
+    readers: Vec<JoinHandle<estate::Leaving>>,
+    scout: JoinHandle<()>,
     ended: tokio::sync::watch::Receiver<bool>,
 }
 
 impl Scrape {
     /// Starts the threads; `outlets` are in the order of the clients. Of several in one process each begins once the one before
-    /// was joined.
+    /// was joined, with what that left.
     pub fn start(
         config: Config,
         jobs: Vec<Job>,
         outlets: Vec<Outlet>,
         positions: Arc<Positions>,
         metrics: &Metrics,
+        estate: Estate,
     ) -> std::io::Result<Self> {
         let events = Arc::new(post::Events::default());
         let (end, ended) = tokio::sync::watch::channel(false);
         metrics.begin_run(outlets.iter().map(|outlet| &outlet.client));
         let Metrics { own: metrics, dropped, custom, status } = metrics.clone();
         let jobs: Arc<[Job]> = jobs.into();
+        let clients: Vec<Arc<str>> = outlets.iter().map(|outlet| outlet.client.clone()).collect();
+        let shares = estate.share_out(&clients);
         let mut threads = Vec::new();
         let mut readers = Vec::new();
         let mut wakers = Vec::new();
-        for (index, outlet) in outlets.into_iter().enumerate() {
+        for (index, (outlet, estate)) in outlets.into_iter().zip(shares).enumerate() {
             let bell = Arc::new(Bell::default());
             let mailbox = Arc::new(post::Mailbox::new(bell.clone()));
             let reader = reader::Reader::new(reader::Parts {
@@ -206,12 +212,13 @@ impl Scrape {
                 // All clients are given the same lines; users count them once.
                 custom: (index == 0).then(|| custom.clone()),
                 status: status.clone(),
+                estate,
             });
             wakers.push(Waker::from(bell));
             readers.push(mailbox);
             threads.push(std::thread::Builder::new().name("reader".into()).spawn(move || {
                 let _vital = Vital;
-                reader.run();
+                reader.run()
             })?);
         }
         custom.forget_unused();
@@ -224,12 +231,12 @@ impl Scrape {
             scout.give(source);
             stdin::start(intake, metrics, dropped)?;
         }
-        threads.push(std::thread::Builder::new().name("scout".into()).spawn(move || {
+        let scout = std::thread::Builder::new().name("scout".into()).spawn(move || {
             let _vital = Vital;
             scout.run();
             let _ = end.send(true);
-        })?);
-        Ok(Self { events, status, wakers, threads, ended })
+        })?;
+        Ok(Self { events, status, wakers, readers: threads, scout, ended })
     }
 
     /// Wakes the reader of client `i`: its batches have come further.
@@ -249,7 +256,13 @@ impl Scrape {
     /// Reads what there is to its end, waits until it is delivered (as long as there is progress, at most `within`), and
     /// stops.
     pub fn stop(&self, within: Duration) {
-        self.events.send(post::Event::Stop(within));
+        self.events.send(post::Event::Stop(post::Ending { within, reads_on: true }));
+    }
+
+    /// Reads no more, waits until what was read is delivered (as long as there is progress, at most `within`), and stops. The
+    /// next scrape goes on with what [`join`](Self::join) gives then.
+    pub fn hand_over(&self, within: Duration) {
+        self.events.send(post::Event::Stop(post::Ending { within, reads_on: false }));
     }
 
     /// Resolves when all has stopped, because it was told to or because standard input ended.
@@ -257,11 +270,10 @@ impl Scrape {
         let _ = self.ended.wait_for(|ended| *ended).await;
     }
 
-    /// Waits for the threads.
-    pub fn join(self) {
-        for thread in self.threads {
-            let _ = thread.join();
-        }
+    /// Waits for the threads; gives what they have open, if it is to be handed over.
+    pub fn join(self) -> Estate {
+        let _ = self.scout.join();
+        Estate::new(self.readers.into_iter().filter_map(|thread| thread.join().ok()).collect())
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) struct Estate {
     /// Names of its clients, and the hosts that they sent to.
     clients: BTreeSet<String>,
     hosts: BTreeSet<String>,
+    /// The logs that it had open.
+    logs: scrape::Estate,
 }
 
 /// A config that runs.
@@ -55,7 +57,7 @@ impl Run {
     pub fn start(plan: Plan, host: &Host, estate: Option<Estate>) -> Result<Self, Error> {
         let Plan { config, jobs, clients, settings } = plan;
         if let Some(estate) = &estate {
-            host.positions.begin_run(build::readers(&config), SystemTime::now());
+            host.positions.begin_run(build::readers(&config), SystemTime::now(), estate.logs.has_looked());
             estate.forget_in(&host.metrics.push, &config);
         }
         let reads = jobs.iter().map(|job| job.rules.reads()).collect();
@@ -71,7 +73,8 @@ impl Run {
         if host.options.dry_run {
             outlets.push(build::printing(&config));
         }
-        let scrape = Scrape::start(settings, jobs, outlets, host.positions.clone(), &host.metrics.scrape)
+        let logs = estate.map(|estate| estate.logs).unwrap_or_default();
+        let scrape = Scrape::start(settings, jobs, outlets, host.positions.clone(), &host.metrics.scrape, logs)
             .map_err(|e| Error(format!("cannot start a thread: {e}")))?;
         let statuses = senders.iter().map(|(client, _)| client.status()).collect();
         let mut pushes = Vec::new();
@@ -93,6 +96,11 @@ impl Run {
     /// Reads what there is to its end and waits until it is delivered: at most so long, and not for a Loki that is away.
     pub fn ask_to_stop(&self, within: Duration) {
         self.scrape.stop(within);
+    }
+
+    /// Reads no more, and waits for answers a moment: the next run goes on with what is left.
+    pub fn hand_over(&self, within: Duration) {
+        self.scrape.hand_over(within);
     }
 
     /// Resolves once nothing is read any more, because it was asked to stop or because standard input ended.
@@ -118,10 +126,10 @@ impl Run {
             task.abort();
             let _ = task.await;
         }
-        self.scrape.join();
+        let logs = self.scrape.join();
         host.places.remembered.save();
         let (clients, hosts) = clients_and_hosts(&self.config);
-        Estate { clients, hosts }
+        Estate { clients, hosts, logs }
     }
 }
 

@@ -94,6 +94,12 @@ impl Ledger {
         Arc::default()
     }
 
+    /// Of a log that was read before, and is committed up to this mark.
+    pub fn starting_at(committed: Mark) -> Arc<Self> {
+        let committed = Some(committed).filter(|mark| *mark > Mark::default());
+        Arc::new(Self { state: Mutex::new(State { committed, ..State::default() }) })
+    }
+
     /// Opens a slot that ends at `end`; the returned `Ack` is its first holder.
     pub fn open(self: &Arc<Self>, bytes: u64, end: Mark) -> Ack {
         let slot = self.lock().open(bytes, end, 1);

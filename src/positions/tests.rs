@@ -262,11 +262,11 @@ fn the_next_run_of_a_process_finds_every_place_free_and_what_was_committed() {
     commit(&positions, slot, 30, true);
     assert_eq!(positions.claim(of("a")), None);
     let saved = Some(Saved::At { position: at(30), saved: then() });
-    positions.begin_run([of("a").reader(), of("b").reader()].into(), SystemTime::now());
+    positions.begin_run([of("a").reader(), of("b").reader()].into(), SystemTime::now(), true);
     assert_eq!(positions.claim(of("a")).expect("free").1, saved);
     // A client that is new beside it begins by itself. One that comes in its place goes on.
     assert_eq!(positions.claim(of("b")).expect("free").1, None);
-    positions.begin_run([of("c").reader()].into(), SystemTime::now());
+    positions.begin_run([of("c").reader()].into(), SystemTime::now(), true);
     assert_eq!(positions.claim(of("c")).expect("free").1, saved);
 }
 
@@ -278,7 +278,7 @@ fn the_next_run_looks_back_as_far_as_the_last_one_where_nothing_was_committed() 
     let begun = positions.unseen_since(open_log);
     let (later, day) = (SystemTime::now(), Duration::from_secs(86_400));
     for days in 1..3 {
-        positions.begin_run(BTreeSet::new(), later + day * days);
+        positions.begin_run(BTreeSet::new(), later + day * days, true);
         let relabelled = positions.claim(Key { labels: 77 + u64::from(days), ..key("/a.log") }).expect("free").0;
         assert_eq!(positions.unseen_since(relabelled), begun);
         // This one was never open before.
@@ -341,7 +341,7 @@ fn read_times_outlive_the_process_until_they_are_behind_the_position() {
     // The position moves to another file: who commits says what is behind it.
     let file = FileId { inode: 3, ..at(0).file };
     let next = step(slot, Position { file, offset: 5 }, true, None);
-    positions.commit(&[next.clone()], then()).expect("written");
+    positions.commit(std::slice::from_ref(&next), then()).expect("written");
     assert_eq!(positions.read_times(slot), [two, three]);
     positions.commit(&[Commit { through: Some(2_000), ..next }], then()).expect("written");
     assert_eq!(positions.read_times(slot), [three]);

@@ -31,7 +31,24 @@ pub(super) enum Event {
     Stopped {
         reader: usize,
     },
-    Stop(Duration),
+    Stop(Ending),
+}
+
+/// How to come to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ending {
+    /// Answers are waited for so long at most.
+    pub within: Duration,
+    /// What there is is read to its end first; otherwise the next scrape goes on with it.
+    pub reads_on: bool,
+}
+
+impl Ending {
+    /// Who wants it sooner is obeyed.
+    fn and(self, other: Option<Self>) -> Self {
+        let other = other.unwrap_or(self);
+        Self { within: self.within.min(other.within), reads_on: self.reads_on && other.reads_on }
+    }
 }
 
 /// What the scout tells a reader.
@@ -45,7 +62,9 @@ pub(super) enum Command {
     Retire(u64),
     /// Something happened to its name.
     Look(u64),
-    Stop(Duration),
+    /// All targets that there were at first are known: what the last scrape left and nobody has asked for is nobody's.
+    SettleEstate,
+    Stop(Ending),
 }
 
 /// A log to read.

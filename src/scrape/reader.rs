@@ -3,6 +3,7 @@
 //! It never waits for one log: whoever has nothing, or waits for answers, is passed over. It sleeps until a file is to be
 //! looked at again, a batch comes of age, or its bell rings.
 
+mod inheriting;
 mod inodes;
 mod looking;
 mod obeying;
@@ -23,6 +24,7 @@ use waiting::{Waiting, advice};
 
 use super::budget::Budget;
 use super::desk::{Desk, Exit};
+use super::estate::{Leaving, Share};
 use super::metrics::Metrics;
 use super::post::{Event, Events, Mailbox};
 use super::print::Printer;
@@ -52,6 +54,9 @@ const SLICE: Duration = Duration::from_millis(10);
 /// When nothing has come any further for so long, stopping waits no more: Loki is away.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// The same where the next scrape goes on with what is not answered: nothing is read meanwhile.
+const HANDOVER_PATIENCE: Duration = Duration::from_secs(1);
+
 /// What a reader is made of.
 pub(super) struct Parts {
     pub clock: Clock,
@@ -66,6 +71,8 @@ pub(super) struct Parts {
     pub dropped: Dropped,
     pub custom: Option<CustomMetrics>,
     pub status: Arc<Status>,
+    /// What the scrape before this one left.
+    pub estate: Share,
 }
 
 pub(super) struct Reader {
@@ -106,17 +113,23 @@ pub(super) struct Reader {
     older: BTreeMap<u64, usize>,
     positions_fail: bool,
     budget: Budget,
+    /// What the scrape before this one left, until somebody asks for it.
+    estate: Share,
+    /// All logs that there were at the beginning are assigned.
+    is_settled: bool,
 }
 
 struct Stop {
     deadline: Instant,
     progress: Instant,
+    /// What is there is read to its end.
+    reads_on: bool,
 }
 
 impl Reader {
     pub fn new(parts: Parts) -> Self {
-        let Parts { clock, index, config, jobs, outlet, positions, mailbox, scout, metrics, dropped, custom, status } =
-            parts;
+        let Parts { clock, index, config, jobs, outlet, positions, mailbox, scout, .. } = parts;
+        let Parts { metrics, dropped, custom, status, estate, .. } = parts;
         let pipelines =
             Pipelines::new(&jobs, |program| program.start(dropped.clone(), custom.clone(), clock.clone()));
         let exit = match config.dry_run {
@@ -163,10 +176,13 @@ impl Reader {
             pinned: BTreeMap::new(),
             older: BTreeMap::new(),
             positions_fail: false,
+            estate,
+            is_settled: false,
         }
     }
 
-    pub fn run(mut self) {
+    /// Reads until it is told to stop; gives what the next scrape may go on with.
+    pub fn run(mut self) -> Leaving {
         loop {
             let begun = self.clock.now();
             let Some(due) = self.turn() else {
@@ -182,7 +198,7 @@ impl Reader {
                 self.listen();
             }
         }
-        self.finish();
+        self.finish()
     }
 
     /// Does all there is to do now; gives when there will be more. None: it was told to stop, and is done.
@@ -192,12 +208,17 @@ impl Reader {
             self.obey(command, now);
         }
         let until = now + SLICE;
-        self.work_off(now, until);
+        let reads = self.stop.as_ref().is_none_or(|stop| stop.reads_on);
+        if reads {
+            self.work_off(now, until);
+        }
         self.commit(now);
         self.unblock(now);
-        self.open_waiting(now);
-        self.work_off(now, until);
-        self.read_due(now);
+        if reads {
+            self.open_waiting(now);
+            self.work_off(now, until);
+            self.read_due(now);
+        }
         let unread = || self.tailers.values().filter(|t| t.has_unread()).map(|t| (t.id(), t.pipeline())).collect();
         self.desk.release_due(now, unread);
         self.remember();
@@ -348,31 +369,39 @@ impl Reader {
         let Some(stop) = &self.stop else {
             return false;
         };
-        let read = self.queue.is_empty() && self.tailers.values().all(|t| t.schedule.is_drained);
+        let all_read = || self.queue.is_empty() && self.tailers.values().all(|t| t.schedule.is_drained);
+        let read = !stop.reads_on || all_read();
+        let patience = if stop.reads_on { PATIENCE } else { HANDOVER_PATIENCE };
         let sent = match &self.desk.exit {
             Exit::Batches(batcher) => !batcher.has_on_its_way(),
             Exit::Print(_) => true,
         };
-        (read && sent) || now >= stop.deadline || now >= stop.progress + PATIENCE
+        (read && sent) || now >= stop.deadline || now >= stop.progress + patience
     }
 
-    /// Writes down how far the last answers came.
-    pub fn finish(mut self) {
+    /// Writes down how far the last answers came, and gives up what it has open.
+    pub fn finish(mut self) -> Leaving {
         self.commit(self.clock.now());
+        let hands_over = self.stop.as_ref().is_some_and(|stop| !stop.reads_on);
         let (mut again, mut lost) = (0, 0);
         for tailer in self.tailers.values().chain(self.ending.values()) {
             let left = tailer.ledger().in_flight();
             *if tailer.goes_on() { &mut again } else { &mut lost } += left;
         }
         let client = &self.client;
-        if again > 0 {
+        if hands_over {
+            tracing::debug!(%client, bytes = again, "these will be sent again by the next run");
+        } else if again > 0 {
             tracing::warn!(%client, bytes = again, "stopped before Loki had answered; these will be sent again");
         }
         // There is nothing to read them from again.
-        if lost > 0 {
+        if lost > 0 && !hands_over {
             tracing::error!(%client, bytes = lost, "stopped before Loki had answered; what it did not take is lost");
         }
+        let has_looked = self.is_settled && !self.waiting.values().any(|waiting| waiting.is_new);
+        let logs = if hands_over { self.leave() } else { Vec::new() };
         self.scout.send(Event::Stopped { reader: self.index });
+        Leaving { logs, has_looked }
     }
 }
 

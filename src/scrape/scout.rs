@@ -219,8 +219,8 @@ impl Scout {
                 true
             }
             Event::Finished { reader, log } => self.finished(reader, log),
-            Event::Stop(within) => {
-                self.tell(|| Command::Stop(within));
+            Event::Stop(ending) => {
+                self.tell(|| Command::Stop(ending));
                 false
             }
             Event::Stopped { .. } => false,
@@ -295,6 +295,7 @@ impl Scout {
 
     fn summarise(&mut self) {
         self.summarised = true;
+        self.tell(|| Command::SettleEstate);
         let waiting: Vec<&str> = self.unsynced.iter().map(|j| &**j).collect();
         if !waiting.is_empty() {
             tracing::warn!(jobs = waiting.join(", "), "discovery has not told everything yet; going on without");
@@ -337,6 +338,11 @@ impl Scout {
             self.names.len(),
             self.places.len(),
         ]
+    }
+
+    /// As it does once it has a summary to give.
+    pub fn settle_estate(&self) {
+        self.tell(|| Command::SettleEstate);
     }
 
     /// Takes all that it was told, and walks where there is something to walk.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::desk::{Desk, Exit, accept};
+use super::estate::Left;
 use super::input::Input;
 use super::metrics::LINE_TOO_LONG;
 use super::pipelines::PipelineId;
@@ -51,6 +52,10 @@ pub(super) struct Parts {
     pub pipeline: PipelineId,
     /// Where in its file it goes on.
     pub saved: Option<Position>,
+    /// Of the next byte to read; everything before it is committed.
+    pub from: Mark,
+    /// Its lines are given later times than this.
+    pub last_time: i64,
 }
 
 /// What keeps a log, or what comes after it, from being read.
@@ -82,11 +87,11 @@ pub(super) enum Turn {
 
 impl Tailer {
     pub fn new(parts: Parts, schedule: Schedule, remembered: Remembered, now: Instant) -> Self {
-        let Parts { id, path, input, slot, target, labels, pipeline, saved } = parts;
+        let Parts { id, path, input, slot, target, labels, pipeline, saved, from, last_time } = parts;
         let tailer = Self {
             id,
             path,
-            ledger: Ledger::new(),
+            ledger: Ledger::starting_at(from),
             slot,
             pipeline,
             input,
@@ -96,7 +101,7 @@ impl Tailer {
             schedule,
             trouble: Trouble::default(),
             flow: Flow::new(now),
-            last_time: remembered.over(),
+            last_time: remembered.over().max(last_time),
             remembered,
         };
         let committed = saved.map_or(0, |position| position.offset);
@@ -204,6 +209,15 @@ impl Tailer {
             let written = self.ledger.account().read.bytes + self.ledger.progress().unread;
             batcher.note_written(&mut self.flow, written, now);
         }
+    }
+
+    /// What the next scrape goes on with: it is taken back to what is committed. Gives the bytes, too, that were read and cannot be
+    /// read again.
+    pub fn leave(mut self, client: Arc<str>) -> (Left, u64) {
+        let lost = self.input.rewind(self.ledger.committed().unwrap_or_default());
+        let is_retired = self.schedule.retired.is_some();
+        let Self { path, target, input, last_time, .. } = self;
+        (Left { client, path, target, input, is_retired, last_time }, lost)
     }
 
     /// Lets the stages give back what they hold of this log.

@@ -23,7 +23,7 @@ pub const GENERATIONS: usize = 256;
 const DRAINED: usize = 8;
 
 /// How the files of a log are to be read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
     pub encoding: Encoding,
     /// Of the live file itself; rotated generations are told by their names.
@@ -179,6 +179,22 @@ impl Log {
 
     pub fn generations(&self) -> usize {
         self.generations.len()
+    }
+
+    /// Goes on in another scrape, with what its logs share and, if it has a target there, within that target's fence; false: its
+    /// files are to be read in another way from now on.
+    pub fn move_to(&mut self, options: Options, folders: &Arc<Folders>, fence: Option<&Arc<Fence>>) -> bool {
+        self.folders = folders.clone();
+        if let Some(fence) = fence {
+            self.fence = fence.clone();
+        }
+        self.new_files = self.spent.iter().chain(&self.generations).map(inode).collect();
+        self.options == options
+    }
+
+    /// Of the next byte to read.
+    pub fn mark(&self) -> Mark {
+        self.marks.next
     }
 
     /// How many files it has open.

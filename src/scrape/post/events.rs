@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::Event;
+use super::{Ending, Event};
 use crate::model::Update;
 use crate::scrape::watch::Heard;
 
@@ -28,7 +28,7 @@ pub(in crate::scrape) struct Events {
 /// for a reader and a log.
 #[derive(Debug, Default)]
 struct Told {
-    stop: Option<Duration>,
+    stop: Option<Ending>,
     updates: VecDeque<Update>,
     finished: BTreeSet<(usize, u64)>,
     names: BTreeSet<PathBuf>,
@@ -60,8 +60,7 @@ impl Events {
             }
             Event::Finished { reader, log } => drop(told.finished.insert((reader, log))),
             Event::Stopped { reader } => drop(told.stopped.insert(reader)),
-            // Who wants it sooner is obeyed.
-            Event::Stop(within) => told.stop = Some(told.stop.map_or(within, |known| known.min(within))),
+            Event::Stop(ending) => told.stop = Some(ending.and(told.stop)),
         }
         self.is_told.notify_one();
     }
@@ -99,8 +98,8 @@ impl Told {
     /// First what comes to an end by itself, so that it is heard whatever else goes on; a reader has stopped when all that
     /// it told before is taken. Then discovery and the watch in turn: both may never be silent.
     fn next(&mut self) -> Option<Event> {
-        if let Some(within) = self.stop.take() {
-            return Some(Event::Stop(within));
+        if let Some(ending) = self.stop.take() {
+            return Some(Event::Stop(ending));
         }
         if let Some((reader, log)) = self.finished.pop_first() {
             return Some(Event::Finished { reader, log });
@@ -148,6 +147,10 @@ mod tests {
         std::iter::from_fn(|| events.next(Duration::ZERO)).collect()
     }
 
+    fn stop(seconds: u64) -> Event {
+        Event::Stop(Ending { within: Duration::from_secs(seconds), reads_on: true })
+    }
+
     fn names(range: std::ops::Range<usize>) -> Event {
         Event::Heard(Heard::Names(range.map(|n| format!("/logs/{n}").into()).collect()))
     }
@@ -158,11 +161,11 @@ mod tests {
         for _ in 0..1_000 {
             events.send(names(0..2));
             events.send(Event::Finished { reader: 1, log: 7 });
-            events.send(Event::Stop(Duration::from_secs(25)));
+            events.send(stop(25));
         }
-        events.send(Event::Stop(Duration::ZERO));
-        events.send(Event::Stop(Duration::from_secs(9)));
-        let told = [Event::Stop(Duration::ZERO), Event::Finished { reader: 1, log: 7 }, names(0..2)];
+        events.send(stop(0));
+        events.send(stop(9));
+        let told = [stop(0), Event::Finished { reader: 1, log: 7 }, names(0..2)];
         assert_eq!(all(&events), told);
     }
 

@@ -3,9 +3,8 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use super::{Assignment, Command, Given};
+use super::{Assignment, Command, Ending, Given};
 use crate::model::Target;
 use crate::scrape::bell::Bell;
 
@@ -20,7 +19,8 @@ struct Waiting {
     logs: HashMap<u64, Log>,
     /// In which order they were first spoken of.
     order: Vec<u64>,
-    stop: Option<Duration>,
+    settle_estate: bool,
+    stop: Option<Ending>,
 }
 
 /// What waits for one log, in the order in which it is to be done.
@@ -72,8 +72,8 @@ impl Waiting {
             }
             Command::Retire(log) => self.log(log).retire = true,
             Command::Look(log) => self.log(log).look = true,
-            // Who wants it sooner is obeyed.
-            Command::Stop(within) => self.stop = Some(self.stop.map_or(within, |known| known.min(within))),
+            Command::SettleEstate => self.settle_estate = true,
+            Command::Stop(ending) => self.stop = Some(ending.and(self.stop)),
         }
     }
 
@@ -96,6 +96,7 @@ impl Waiting {
             commands.extend(retire.then_some(Command::Retire(log)));
             commands.extend(look.then_some(Command::Look(log)));
         }
+        commands.extend(self.settle_estate.then_some(Command::SettleEstate));
         commands.extend(self.stop.map(Command::Stop));
         commands
     }
@@ -103,6 +104,8 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::model::LabelSet;
 
@@ -131,6 +134,10 @@ mod tests {
         })
     }
 
+    fn stop(seconds: u64) -> Command {
+        Command::Stop(Ending { within: Duration::from_secs(seconds), reads_on: true })
+    }
+
     fn words(commands: &[Command]) -> Vec<String> {
         let word = |command: &Command| match command {
             Command::Add(a) => format!("add {} {}", a.log, a.target.labels),
@@ -138,7 +145,8 @@ mod tests {
             Command::Relabel(log, target) => format!("relabel {log} {}", target.labels),
             Command::Retire(log) => format!("retire {log}"),
             Command::Look(log) => format!("look {log}"),
-            Command::Stop(within) => format!("stop {}", within.as_secs()),
+            Command::SettleEstate => "settle".into(),
+            Command::Stop(ending) => format!("stop {}", ending.within.as_secs()),
         };
         commands.iter().map(word).collect()
     }
@@ -172,7 +180,7 @@ mod tests {
             ),
             (
                 "sooner is sooner",
-                vec![Command::Stop(Duration::from_secs(25)), Command::Stop(Duration::ZERO), Command::Look(1)],
+                vec![stop(25), stop(0), Command::Look(1)],
                 &["look 1", "stop 0"],
             ),
         ];

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::opening::{file, with_filename};
 use super::{Reader, Stop};
 use crate::model::Target;
-use crate::scrape::post::Command;
+use crate::scrape::post::{Command, Ending};
 
 impl Reader {
     pub(super) fn obey(&mut self, command: Command, now: Instant) {
@@ -44,8 +44,13 @@ impl Reader {
                     self.looks.insert(log);
                 }
             }
-            Command::Stop(within) => {
-                self.stop = Some(Stop { deadline: now + within, progress: now });
+            Command::SettleEstate => self.settle_estate(now),
+            Command::Stop(Ending { within, reads_on }) => {
+                self.stop = Some(Stop { deadline: now + within, progress: now, reads_on });
+                if !reads_on {
+                    return;
+                }
+                self.settle_estate(now);
                 // One more look at every file: what was written before the signal goes along.
                 let logs: Vec<u64> = self.tailers.keys().copied().collect();
                 for log in logs {

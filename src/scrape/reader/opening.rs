@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::Reader;
-use crate::model::{Checkpoint, LabelSet, Position, Target, Wake};
+use crate::model::{Checkpoint, LabelSet, Mark, Position, Target, Wake};
 use crate::positions::{Commit, Key, LogName, Saved};
 use crate::scrape::input::Input;
 use crate::scrape::metrics::{ROTATED_AWAY, TOO_MANY};
@@ -33,7 +33,9 @@ impl Reader {
         let Some((slot, mut saved)) = self.positions.claim(key.clone()) else {
             return self.wait(assignment, now, "an earlier reading of it waits for Loki's answers");
         };
-        if saved.is_none() {
+        let (inherited, last_time) = self.inherit(&assignment).unzip();
+        let is_inherited = inherited.is_some();
+        if saved.is_none() && !is_inherited {
             match self.seen_elsewhere(&assignment, &key) {
                 Elsewhere::No => {}
                 Elsewhere::Now => {
@@ -57,14 +59,15 @@ impl Reader {
             // No file has one.
             Some(Saved::Cursor(_)) => Resume::Since(self.positions.unseen_since(slot)),
         };
-        let mut log = match Log::open_among(&assignment.path, resume, job.options, &self.folders, &assignment.fence) {
+        let open = || Log::open_among(&assignment.path, resume, job.options, &self.folders, &assignment.fence);
+        let mut log = match inherited.map_or_else(open, Ok) {
             Ok(log) => log,
             Err(error) => {
                 self.positions.release(slot);
                 return self.cannot_open(assignment, &error, now);
             }
         };
-        if log.lost_position() {
+        if log.lost_position() && !is_inherited {
             tracing::warn!(
                 path = %assignment.path.display(),
                 "the file that was read last is gone; what had not been read of it is lost"
@@ -81,8 +84,13 @@ impl Reader {
             _ => None,
         };
         self.waits_no_more(assignment.log, now);
+        let (from, last_time, slot) = (log.mark(), last_time.unwrap_or(0), Some(slot));
         let (path, input) = (assignment.path, Input::Log(Box::new(log)));
-        self.begin(Parts { id, path, input, slot: Some(slot), target, labels, pipeline, saved }, now);
+        self.begin(Parts { id, path, input, slot, target, labels, pipeline, saved, from, last_time }, now);
+        if is_inherited {
+            // Its name may have become another file's between the two scrapes.
+            self.look(id, now);
+        }
         self.lose(id, TOO_MANY, passed_over);
         self.bound_pinned(id);
     }
@@ -118,11 +126,11 @@ impl Reader {
         }
         let pipeline = self.desk.pipelines.of(job, target.defaulted);
         let labels = target.labels.clone();
-        let (path, input) = (Path::new(&*name).into(), Input::Other(source));
-        self.begin(Parts { id: log, path, input, slot, target, labels, pipeline, saved: None }, now);
+        let (path, input, from) = (Path::new(&*name).into(), Input::Other(source), Mark::default());
+        self.begin(Parts { id: log, path, input, slot, target, labels, pipeline, saved: None, from, last_time: 0 }, now);
     }
 
-    fn begin(&mut self, parts: Parts, now: Instant) {
+    pub(super) fn begin(&mut self, parts: Parts, now: Instant) {
         let times = parts.slot.map(|slot| self.positions.read_times(slot)).unwrap_or_default();
         let (log, schedule) = (parts.id, Schedule::new(now, self.config.min_poll));
         let tailer = Tailer::new(parts, schedule, Remembered::new(times), now);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::{Known, Scout, Tracked};
 use crate::scrape::SHARE;
 use crate::scrape::ownership::Gate;
-use crate::scrape::post::{Assignment, Command, Event};
+use crate::scrape::post::{Assignment, Command, Ending, Event};
 use crate::scrape::unread::{Unread, Why};
 use crate::tail::{Fence, is_rotation};
 
@@ -202,7 +202,7 @@ impl Scout {
             self.names.remove(&dir, &name, log);
         }
         if known.is_last {
-            self.events.send(Event::Stop(Duration::from_secs(30)));
+            self.events.send(Event::Stop(Ending { within: Duration::from_secs(30), reads_on: true }));
         }
         true
     }

@@ -109,6 +109,7 @@ impl Machine {
             dropped: Dropped::register(&registry),
             custom: None,
             status,
+            estate: Default::default(),
         });
         let path = self.dir.path("0.log");
         let target = Target {

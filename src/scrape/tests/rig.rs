@@ -115,7 +115,7 @@ impl Dir {
         let mut config = config();
         change(&mut config);
         let jobs = vec![job];
-        let scrape = Scrape::start(config, jobs, outlets, self.positions(), &Metrics::register(&Registry::new()))
+        let scrape = Scrape::start(config, jobs, outlets, self.positions(), &Metrics::register(&Registry::new()), Estate::default())
             .expect("started");
         let path = self.path(glob).to_str().expect("text").to_string();
         tell(&scrape, "static", &[&[("app", "a"), ("__path__", &path)]]);

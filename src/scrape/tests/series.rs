@@ -26,7 +26,7 @@ fn a_file_of_two_targets_in_two_jobs_for_two_clients_is_one_series() {
     let ((outlet, _batches), (other, _others)) = (rig::outlet("loki"), rig::outlet("other"));
     let jobs = vec![rig::job("job", "[]"), rig::job("again", "[]")];
     let scrape =
-        Scrape::start(rig::config(), jobs, vec![outlet, other], dir.positions(), &Metrics::register(&registry))
+        Scrape::start(rig::config(), jobs, vec![outlet, other], dir.positions(), &Metrics::register(&registry), crate::scrape::Estate::default())
             .expect("started");
     let glob = dir.path("logs/*.log").display().to_string();
     for job in ["job", "again"] {
@@ -82,7 +82,7 @@ fn what_is_not_read_is_a_number_and_losses_are_there_before_the_first() {
     let registry = Registry::new();
     let (outlet, _batches) = rig::outlet("loki");
     let jobs = vec![rig::job("job", "[]")];
-    let scrape = Scrape::start(rig::config(), jobs, vec![outlet], dir.positions(), &Metrics::register(&registry))
+    let scrape = Scrape::start(rig::config(), jobs, vec![outlet], dir.positions(), &Metrics::register(&registry), crate::scrape::Estate::default())
         .expect("started");
     let glob = dir.path("logs/*.log").display().to_string();
     tell_job(&scrape, "job", "s", &[&[("app", "a"), ("__path__", &glob)]]);
@@ -135,7 +135,7 @@ fn the_next_scrape_of_a_process_counts_on_and_reads_again_what_was_not_answered(
     let start = || {
         let (outlet, batches) = rig::outlet("loki");
         let jobs = vec![rig::job("job", "[]")];
-        let scrape = Scrape::start(rig::config(), jobs, vec![outlet], positions.clone(), &metrics).expect("started");
+        let scrape = Scrape::start(rig::config(), jobs, vec![outlet], positions.clone(), &metrics, crate::scrape::Estate::default()).expect("started");
         tell_job(&scrape, "job", "s", &[&[("app", "a"), ("__path__", &glob)]]);
         (scrape, batches)
     };
@@ -144,7 +144,7 @@ fn the_next_scrape_of_a_process_counts_on_and_reads_again_what_was_not_answered(
     scrape.stop(Duration::ZERO);
     scrape.join();
     drop(batches);
-    positions.begin_run(BTreeSet::new(), std::time::SystemTime::now());
+    positions.begin_run(BTreeSet::new(), std::time::SystemTime::now(), true);
     // Nothing has become less, and what comes of them does not make them more.
     let (scrape, mut batches) = start();
     assert_eq!(lines(&registry), [2.0, 0.0, 2.0]);

@@ -129,6 +129,7 @@ fn run(dir: &Dir, until: usize) -> (Vec<Stored>, Vec<Stored>) {
         dropped: Dropped::register(&registry),
         custom: None,
         status,
+        estate: Default::default(),
     });
     let (mut taken, mut sent) = (Vec::new(), Vec::new());
     for _ in 0..1_000 {

@@ -58,6 +58,7 @@ impl Scene {
             dropped: Dropped::register(&registry),
             custom: None,
             status: status.clone(),
+            estate: Default::default(),
         });
         Self { dir, clock, reader, mailbox, batches, target, status, logs: 0 }
     }

@@ -14,8 +14,9 @@ use crate::metrics::{Dropped, Registry};
 use crate::model::{Labels, TargetGroup, Update};
 use crate::positions::{self, Positions};
 use crate::scrape::bell::Bell;
+use crate::scrape::estate::Leaving;
 use crate::scrape::metrics::Metrics;
-use crate::scrape::post::{Event, Events, Mailbox};
+use crate::scrape::post::{Ending, Event, Events, Mailbox};
 use crate::scrape::reader::{Parts, Reader};
 use crate::scrape::scout::Scout;
 use crate::scrape::status::Status;
@@ -38,6 +39,8 @@ pub(super) struct Agent {
     pub roads: Vec<Road>,
     positions: Arc<Positions>,
     status: Arc<Status>,
+    /// What the readers that were told to hand over have left.
+    left: Vec<Leaving>,
 }
 
 /// Regular expressions are compiled once for all histories.
@@ -58,12 +61,28 @@ static JOBS: LazyLock<Arc<[Job]>> = LazyLock::new(|| {
 
 impl Agent {
     pub fn start(disk: &Disk, home: &Path, settings: Settings) -> Self {
+        let positions = Arc::new(Positions::open(Self::positions(home, settings)).expect("positions"));
+        Self::run(disk, settings, positions, Estate::default())
+    }
+
+    /// The next scrape of a process, with what the readers of the one before have left.
+    pub fn start_again(self, disk: &Disk, home: &Path, settings: Settings) -> Self {
+        let estate = Estate::new(self.left);
+        let readers = Self::positions(home, settings).readers;
+        self.positions.begin_run(readers, disk.clock.system_time(), estate.has_looked());
+        Self::run(disk, settings, self.positions, estate)
+    }
+
+    fn positions(home: &Path, settings: Settings) -> positions::Config {
         let filename = home.join("positions.yaml");
         let clients: Vec<Arc<str>> = (0..settings.clients).map(|client| format!("client {client}").into()).collect();
         let jobs = Format::ALL.map(|format| Arc::from(format.job()));
         let readers = clients.iter().flat_map(|client| jobs.clone().map(|job| (client.clone(), job))).collect();
-        let config = positions::Config { filename, ignore_invalid_yaml: false, read_only: false, readers };
-        let positions = Arc::new(Positions::open(config).expect("positions"));
+        positions::Config { filename, ignore_invalid_yaml: false, read_only: false, readers }
+    }
+
+    fn run(disk: &Disk, settings: Settings, positions: Arc<Positions>, estate: Estate) -> Self {
+        let clients: Vec<Arc<str>> = (0..settings.clients).map(|client| format!("client {client}").into()).collect();
         let config = Config {
             hostname: "here".into(),
             sync_period: Duration::from_secs(10),
@@ -83,7 +102,7 @@ impl Agent {
         let (registry, status) = (Registry::new(), Arc::new(Status::default()));
         let (metrics, dropped) = (Metrics::register(&registry, status.clone()), Dropped::register(&registry));
         let (mut readers, mut roads, mut mailboxes) = (Vec::new(), Vec::new(), Vec::new());
-        for index in 0..settings.clients {
+        for (index, estate) in estate.share_out(&clients).into_iter().enumerate() {
             let (batches, road) = tokio::sync::mpsc::unbounded_channel();
             let mailbox = Arc::new(Mailbox::new(Arc::new(Bell::default())));
             let parts = Parts {
@@ -99,6 +118,7 @@ impl Agent {
                 dropped: dropped.clone(),
                 custom: None,
                 status: status.clone(),
+                estate,
             };
             readers.push(Some(Reader::new(parts)));
             roads.push(Road::new(road));
@@ -113,7 +133,10 @@ impl Agent {
             let group = TargetGroup::new("static".into(), [target]);
             events.send(Event::Update(Update::Group { job: format.job().into(), group }));
         }
-        Self { scout, events, readers, roads, positions, status }
+        let mut agent = Self { scout, events, readers, roads, positions, status, left: Vec::new() };
+        agent.scout.step();
+        agent.scout.settle_estate();
+        agent
     }
 
     /// Names changed: those it hears of, or so many that it looks everywhere.
@@ -132,7 +155,7 @@ impl Agent {
                 Some(Some(next)) => due = due.min(next),
                 Some(None) => {
                     if let Some(reader) = place.take() {
-                        reader.finish();
+                        self.left.push(reader.finish());
                     }
                 }
                 None => {}
@@ -144,7 +167,12 @@ impl Agent {
     }
 
     pub fn tell_to_stop(&mut self) {
-        self.events.send(Event::Stop(Duration::from_secs(20)));
+        self.events.send(Event::Stop(Ending { within: Duration::from_secs(20), reads_on: true }));
+        self.scout.step();
+    }
+
+    pub fn tell_to_hand_over(&mut self) {
+        self.events.send(Event::Stop(Ending { within: Duration::from_secs(20), reads_on: false }));
         self.scout.step();
     }
 

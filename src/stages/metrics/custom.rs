@@ -12,7 +12,7 @@ use prometheus::{IntCounterVec, Opts};
 
 use super::super::Clock;
 use super::config::Action;
-use crate::metrics::{Registry, register};
+use crate::metrics::Registry;
 use crate::model::{LabelMap, LabelSet, is_valid_label_name};
 
 /// A clone is another handle to the same.
@@ -76,7 +76,7 @@ impl CustomMetrics {
             "Values that a metrics stage could not count, by metric and reason",
         );
         let skipped = IntCounterVec::new(opts, &["metric", "reason"]);
-        register(registry, skipped.map(|skipped| Self { families: Arc::default(), skipped, clock }))
+        registry.family(skipped.map(|skipped| Self { families: Arc::default(), skipped, clock }))
     }
 
     /// The series of this name. Of a name that two stages use for different things the first one has it, and the other

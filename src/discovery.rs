@@ -111,7 +111,7 @@ pub async fn run(
 mod tests {
     use std::time::Duration;
 
-    use prometheus::Registry;
+    use crate::metrics::Registry;
 
     use super::*;
 

@@ -11,6 +11,7 @@
 mod error;
 mod locate;
 mod merge;
+mod mistake;
 mod read;
 mod secrets;
 mod tree;
@@ -21,6 +22,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use error::{Error, Place};
+use mistake::Mistake;
 pub use read::nulls_are_values;
 pub use secrets::mask;
 pub use tree::{Content, Node, Origin};
@@ -58,22 +60,18 @@ impl Document {
     }
 
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        read::from_node(&self.root).map_err(|e| {
-            let path = e.path();
-            let message = e.message(&path);
-            self.error(&path, message).with_unknown_key(e.unknown_key())
-        })
+        read::from_node(&self.root).map_err(|mistake| self.mistake(&KeyPath::default(), &mistake))
     }
 
     /// Whether what stands at `path` can be read as such a block.
     pub fn check<T: DeserializeOwned>(&self, path: &KeyPath) -> Result<(), Error> {
         let (node, _) = self.root.nearest(path);
-        read::from_node::<T>(node).map(drop).map_err(|e| {
-            let within = e.path();
-            let path = path.join(within.steps());
-            let message = e.message(&path);
-            self.error(&path, message)
-        })
+        read::from_node::<T>(node).map(drop).map_err(|mistake| self.mistake(path, &mistake))
+    }
+
+    fn mistake(&self, block: &KeyPath, mistake: &Mistake) -> Error {
+        let (error, unknown_key) = mistake.within(block);
+        self.error(&error.path, error.problem).with_unknown_key(unknown_key)
     }
 
     /// A complaint about `path`; about its nearest parent where `path` itself is not written down.

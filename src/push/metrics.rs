@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use crate::metrics::{Registry, register};
+use crate::metrics::Registry;
 use crate::model::Reason;
 
 /// The reasons Promtail's dashboards expect to find at zero.
@@ -69,8 +69,7 @@ impl Tenants {
 
 impl Metrics {
     pub fn register(registry: &Registry) -> Self {
-        let counter =
-            |name, help, labels: &[&str]| register(registry, IntCounterVec::new(Opts::new(name, help), labels));
+        let counter = |name, help, labels: &[&str]| registry.counters(name, help, labels);
         let by_host = ["host"];
         let by_reason = ["host", "tenant", "reason"];
         Self {
@@ -86,36 +85,21 @@ impl Metrics {
                 "Pushes that were refused for now, perhaps because of what is in them; they are tried again. The reason is Loki's word, or the status.",
                 &["host", "reason"],
             ),
-            refused_streams: register(
-                registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "fantail_refused_streams",
-                        "Streams that Loki refuses while it takes others. Their lines wait in their files.",
-                    ),
-                    &["host"],
-                ),
+            refused_streams: registry.gauges(
+                "fantail_refused_streams",
+                "Streams that Loki refuses while it takes others. Their lines wait in their files.",
+                &by_host,
             ),
-            last_delivery: register(
-                registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "fantail_last_delivery_timestamp_seconds",
-                        "When Loki last took a push of this client, as Unix time; until it has, when the agent started.",
-                    ),
-                    &["client"],
-                ),
+            last_delivery: registry.gauges(
+                "fantail_last_delivery_timestamp_seconds",
+                "When Loki last took a push of this client, as Unix time; until it has, when the agent started.",
+                &["client"],
             ),
             batch_retries: counter("promtail_batch_retries_total", "Pushes sent again.", &["host", "tenant"]),
-            request_duration: register(
-                registry,
-                HistogramVec::new(
-                    HistogramOpts::new(
-                        "promtail_request_duration_seconds",
-                        "Duration of pushes; without an answer the status code is failed.",
-                    ),
-                    &["status_code", "host"],
-                ),
+            request_duration: registry.histograms(
+                "promtail_request_duration_seconds",
+                "Duration of pushes; without an answer the status code is failed.",
+                &["status_code", "host"],
             ),
             tenants: Arc::default(),
         }

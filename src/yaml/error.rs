@@ -35,7 +35,7 @@ impl Error {
         self
     }
 
-    pub(super) fn with_unknown_key(mut self, key: Option<String>) -> Self {
+    pub(super) fn with_unknown_key(mut self, key: Option<&str>) -> Self {
         self.unknown_key = key.map(Into::into);
         self
     }

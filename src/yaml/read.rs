@@ -3,7 +3,8 @@
 //! It is as lenient as yaml.v2, which is what a `promtail.yaml` was written for: a string field takes any scalar as it was
 //! written, null is an empty block, `1_000` and `010` are numbers, `yes` and `off` booleans.
 //!
-//! This is the only place that knows what a null is. A struct with a default for a key never sees a null under it.
+//! This is the only place that decides what a null is. A struct never sees one under a key that it knows, unless it is read
+//! by [`nulls_are_values`].
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,143 +13,13 @@ use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
-use super::secrets;
+use super::mistake::Mistake;
 use super::tree::{Content, Node};
+use crate::model::Step;
 use crate::model::gonumber::{parse_yaml_float, parse_yaml_int};
-use crate::model::{KeyPath, Step, nearest};
 
-pub(super) fn from_node<'de, T: Deserialize<'de>>(node: &'de Node) -> Result<T, Error> {
+pub(super) fn from_node<'de, T: Deserialize<'de>>(node: &'de Node) -> Result<T, Mistake> {
     T::deserialize(Read { node, nulls: Nulls::Absent })
-}
-
-#[derive(Debug)]
-pub(super) struct Error {
-    /// Innermost first.
-    steps: Vec<Step>,
-    problem: Problem,
-}
-
-#[derive(Debug)]
-enum Problem {
-    Said(String),
-    Unknown { key: String, message: String },
-    Unfit { expected: String, got: String, text: bool },
-}
-
-impl Error {
-    pub(super) fn path(&self) -> KeyPath {
-        KeyPath::new(self.steps.iter().rev().cloned().collect())
-    }
-
-    /// What to say of it at this path: nothing of a value that may be a secret.
-    pub(super) fn message(&self, path: &KeyPath) -> String {
-        match &self.problem {
-            Problem::Said(message) | Problem::Unknown { message, .. } => message.clone(),
-            Problem::Unfit { expected, text: true, .. } if secrets::is_on(path) => {
-                format!("expected {expected}, got text (not shown)")
-            }
-            Problem::Unfit { expected, got, .. } => format!("expected {expected}, got {got}"),
-        }
-    }
-
-    pub(super) fn unknown_key(&self) -> Option<String> {
-        match &self.problem {
-            Problem::Unknown { key, .. } => Some(key.clone()),
-            _ => None,
-        }
-    }
-
-    fn under(mut self, step: Step) -> Self {
-        self.steps.push(step);
-        self
-    }
-
-    fn said(message: String) -> Self {
-        Self { steps: Vec::new(), problem: Problem::Said(message) }
-    }
-
-    fn unfit(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        let text = matches!(unexpected, Unexpected::Str(_));
-        let (expected, got) = (plain(&expected.to_string()), found(unexpected));
-        Self { steps: Vec::new(), problem: Problem::Unfit { expected, got, text } }
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path();
-        write!(f, "{path}: {}", self.message(&path))
-    }
-}
-
-impl de::Error for Error {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::said(message.to_string())
-    }
-
-    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::unfit(unexpected, expected)
-    }
-
-    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::unfit(unexpected, expected)
-    }
-
-    fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
-        let problem = Problem::Unknown { key: field.to_string(), message: unknown("unknown key", field, known) };
-        Self { steps: Vec::new(), problem }
-    }
-
-    fn unknown_variant(variant: &str, known: &'static [&'static str]) -> Self {
-        Self::said(unknown(&format!("unknown value {variant:?}"), variant, known))
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::said(format!("{field} is required"))
-    }
-}
-
-fn unknown(what: &str, name: &str, known: &[&'static str]) -> String {
-    match nearest(name, known.iter().copied()) {
-        Some(near) => format!("{what}, did you mean {near}?"),
-        None if known.is_empty() => what.to_string(),
-        None => format!("{what}; known here: {}", known.join(", ")),
-    }
-}
-
-/// What was expected, as one would say it of YAML.
-fn plain(expected: &str) -> String {
-    match expected {
-        "a sequence" => "a list",
-        "a map" => "a mapping",
-        "a string" => "text",
-        "a boolean" => "true or false",
-        "u8" => "a number from 0 to 255",
-        "u16" => "a number from 0 to 65535",
-        "u32" | "u64" | "usize" => "a whole number from 0",
-        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
-        "f32" | "f64" => "a number",
-        other if other.starts_with("struct ") => "a mapping",
-        other if other.starts_with("enum ") => "a name",
-        other => other,
-    }
-    .to_string()
-}
-
-fn found(unexpected: Unexpected<'_>) -> String {
-    match unexpected {
-        Unexpected::Bool(v) => v.to_string(),
-        Unexpected::Unsigned(v) => v.to_string(),
-        Unexpected::Signed(v) => v.to_string(),
-        Unexpected::Float(v) => v.to_string(),
-        Unexpected::Str(v) => format!("text {v:?}"),
-        Unexpected::Unit | Unexpected::Option => "nothing".to_string(),
-        Unexpected::Seq => "a list".to_string(),
-        Unexpected::Map | Unexpected::StructVariant | Unexpected::NewtypeVariant => "a mapping".to_string(),
-        other => other.to_string(),
-    }
 }
 
 /// What a null is under a key that a struct knows.
@@ -188,7 +59,7 @@ struct Read<'de> {
 /// Numbers in the forms that YAML 1.1 has beyond YAML 1.2's.
 macro_rules! numbers {
     ($($method:ident)*) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
             match integer(self.node) {
                 // As in Go: what is not there is 0.
                 _ if self.node.content == Content::Null => visitor.visit_u64(0),
@@ -203,9 +74,9 @@ macro_rules! numbers {
 }
 
 impl<'de> Deserializer<'de> for Read<'de> {
-    type Error = Error;
+    type Error = Mistake;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
         match &self.node.content {
             Content::Null => visitor.visit_unit(),
             Content::Bool(v) => visitor.visit_bool(*v),
@@ -218,7 +89,7 @@ impl<'de> Deserializer<'de> for Read<'de> {
         }
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
         match &self.node.content {
             Content::List(_) | Content::Map(_) => self.deserialize_any(visitor),
             Content::Null => visitor.visit_borrowed_str(""),
@@ -226,23 +97,23 @@ impl<'de> Deserializer<'de> for Read<'de> {
         }
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
         self.deserialize_str(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
         match self.node.content {
             Content::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Mistake> {
         let nulls = if name == NULLS_ARE_VALUES { Nulls::Values } else { self.nulls };
         visitor.visit_newtype_struct(Self { nulls, ..self })
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
         let word = match self.node.content {
             Content::Text => self.node.raw.as_str(),
             Content::Null => return visitor.visit_bool(false),
@@ -255,14 +126,14 @@ impl<'de> Deserializer<'de> for Read<'de> {
         }
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
         match self.node.content {
             Content::Null => visitor.visit_seq(self.items(&[])),
             _ => self.deserialize_any(visitor),
         }
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
         match self.node.content {
             Content::Null => visitor.visit_map(self.entries(&[], &[])),
             _ => self.deserialize_any(visitor),
@@ -274,10 +145,10 @@ impl<'de> Deserializer<'de> for Read<'de> {
         _: &'static str,
         known: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, Mistake> {
         match &self.node.content {
             // A struct would also read itself from a list, field by field.
-            Content::List(_) => Err(Error::unfit(Unexpected::Seq, &"a mapping")),
+            Content::List(_) => Err(Mistake::unfit(Unexpected::Seq, &"a mapping")),
             Content::Map(entries) if self.nulls == Nulls::Absent => visitor.visit_map(self.entries(entries, known)),
             _ => self.deserialize_map(visitor),
         }
@@ -288,11 +159,11 @@ impl<'de> Deserializer<'de> for Read<'de> {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, Mistake> {
         match &self.node.content {
             Content::Map(entries) => visitor.visit_enum(MapAccessDeserializer::new(self.entries(entries, &[]))),
             Content::List(_) => self.deserialize_any(visitor),
-            _ => visitor.visit_enum(<&str as IntoDeserializer<'_, Error>>::into_deserializer(self.node.raw.as_str())),
+            _ => visitor.visit_enum(<&str as IntoDeserializer<'_, Mistake>>::into_deserializer(self.node.raw.as_str())),
         }
     }
 
@@ -301,7 +172,7 @@ impl<'de> Deserializer<'de> for Read<'de> {
         deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
     }
 
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
         match (&self.node.content, parse_yaml_float(&self.node.raw)) {
             (Content::Null, _) => visitor.visit_f64(0.0),
             (Content::Text, Some(v)) => visitor.visit_f64(v),
@@ -345,9 +216,9 @@ struct Items<'de> {
 }
 
 impl<'de> de::SeqAccess<'de> for Items<'de> {
-    type Error = Error;
+    type Error = Mistake;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Mistake> {
         let Some(item) = self.items.get(self.next) else { return Ok(None) };
         let step = Step::Index(self.next);
         self.next += 1;
@@ -364,20 +235,20 @@ struct Entries<'de> {
 }
 
 impl<'de> de::MapAccess<'de> for Entries<'de> {
-    type Error = Error;
+    type Error = Mistake;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Mistake> {
         let absent =
             |(key, value): &(String, Node)| value.content == Content::Null && self.nullable.contains(&key.as_str());
         while self.entries.get(self.next).is_some_and(absent) {
             self.next += 1;
         }
         let Some((key, _)) = self.entries.get(self.next) else { return Ok(None) };
-        let deserializer: StrDeserializer<'_, Error> = key.as_str().into_deserializer();
+        let deserializer: StrDeserializer<'_, Mistake> = key.as_str().into_deserializer();
         seed.deserialize(deserializer).map(Some).map_err(|e| e.under(Step::Key(key.clone())))
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Mistake> {
         let (key, value) = &self.entries[self.next];
         self.next += 1;
         seed.deserialize(Read { node: value, nulls: self.nulls }).map_err(|e| e.under(Step::Key(key.clone())))

@@ -12,7 +12,7 @@ use prometheus::{IntCounterVec, Opts};
 
 use super::super::Clock;
 use super::config::Action;
-use crate::metrics::{Registry, register};
+use crate::metrics::Registry;
 use crate::model::{LabelMap, LabelSet, is_valid_label_name};
 
 /// Why a value is not counted.
@@ -88,7 +88,7 @@ impl CustomMetrics {
             "Values that a metrics stage could not count, by metric and reason",
         );
         let skipped = IntCounterVec::new(opts, &["metric", "reason"]);
-        register(registry, skipped.map(|skipped| Self { families: Arc::default(), skipped, clock }))
+        registry.family(skipped.map(|skipped| Self { families: Arc::default(), skipped, clock }))
     }
 
     /// Begins to build the pipelines of the next run, once those of the last one are gone. A metric goes on where it was if the

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::Registry;
+use crate::metrics::Registry;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 

@@ -228,12 +228,6 @@ impl Config {
     /// What was written and has no effect, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if self.enable_runtime_reload {
-            warnings.push(
-                "server.enable_runtime_reload: reload is not supported yet: restart the agent to load a changed config"
-                    .into(),
-            );
-        }
         if !self.grpc_tls_config.is_empty() {
             warnings.push("server.grpc_tls_config has no effect: nothing listens for gRPC".into());
         }

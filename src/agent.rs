@@ -1,10 +1,12 @@
-//! Everything is wired here, once: the one place that knows every room.
+//! Everything is wired here: the one place that knows every room. What lives as long as the process is in `host`; what a config comes
+//! to, and is replaced when it is reloaded, is in `run`.
 //!
 //! Only the sources hear a signal to stop. They read to the end of what there is, their batches are delivered, and
 //! everything else ends because its input has ended.
 
 mod build;
 mod host;
+mod reload;
 mod report;
 mod run;
 
@@ -16,6 +18,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Config;
 use host::{Host, Serving};
+use reload::Requests;
+pub use reload::{ConfigSource, Reload};
 use run::{Plan, Run};
 
 /// How long a stop may take, with a Loki that answers; Kubernetes gives 30 s.
@@ -45,11 +49,11 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// Runs until a signal says stop, or standard input ends.
-pub fn run(config: Config, options: Options) -> Result<(), Error> {
+pub fn run(config: Config, options: Options, reload: Reload) -> Result<(), Error> {
     let runtime = runtime().map_err(|e| Error(format!("cannot start the runtime: {e}")))?;
     let result = runtime.block_on(async {
         let signals = Signals::new().map_err(|e| Error(format!("cannot listen to signals: {e}")))?;
-        run_until(config, options, signals.asked_to_stop()).await
+        run_until(config, options, reload, signals.asked_to_stop()).await
     });
     // A name lookup that hangs must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -62,24 +66,48 @@ fn runtime() -> std::io::Result<Runtime> {
 }
 
 /// Serves and runs until `shutdown` resolves, to stop; polled again, its second answer aborts.
-async fn run_until(config: Config, options: Options, mut shutdown: impl AsyncFnMut()) -> Result<(), Error> {
-    let (host, serving) = Host::new(&config, options).await?;
+async fn run_until(
+    config: Config,
+    options: Options,
+    reload: Reload,
+    mut shutdown: impl AsyncFnMut(),
+) -> Result<(), Error> {
+    let (mut requests, reloader) =
+        Requests::new(reload).map_err(|e| Error(format!("cannot listen to signals: {e}")))?;
+    let (host, serving) = Host::new(&config, options, reloader).await?;
     let plan = Plan::new(config, &host.options, &host.hostname)?;
     summarise(&plan.config, &host, serving.as_ref());
     let mut run = Run::start(plan, &host, None)?;
-    tokio::select! {
-        () = shutdown() => {
-            tracing::info!("stopping: reading on to the ends of the files, waiting for Loki to take what was read");
-            run.ask_to_stop(STOP_WITHIN);
-            tokio::select! {
-                () = run.ended() => {}
-                () = shutdown() => {
-                    tracing::warn!("stopping at once");
-                    run.abort().await;
-                }
+    let is_asked_to_stop = loop {
+        let request = tokio::select! {
+            () = shutdown() => break true,
+            () = run.ended() => break false,
+            request = requests.next() => request,
+        };
+        let prepared = tokio::select! {
+            () = shutdown() => break true,
+            prepared = requests.prepare(&host, &run.config) => prepared,
+        };
+        match prepared {
+            Ok(prepared) => {
+                run = requests.replace(run, prepared, &host).await?;
+                request.answer(Ok(&run.config), &host);
+            }
+            Err(error) => request.answer(Err(error), &host),
+        }
+    };
+    // Whoever waits for a reload is told that there will be none.
+    drop(requests);
+    if is_asked_to_stop {
+        tracing::info!("stopping: reading on to the ends of the files, waiting for Loki to take what was read");
+        run.ask_to_stop(STOP_WITHIN);
+        tokio::select! {
+            () = run.ended() => {}
+            () = shutdown() => {
+                tracing::warn!("stopping at once");
+                run.abort().await;
             }
         }
-        () = run.ended() => {}
     }
     run.finish(&host).await;
     if let Some(serving) = serving {
@@ -111,30 +139,22 @@ fn summarise(config: &Config, host: &Host, serving: Option<&Serving>) {
     }
 }
 
-/// The signals that mean stop, and those that must not.
+/// The signals that mean stop.
 struct Signals {
     term: Signal,
     int: Signal,
-    hup: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-            hup: signal(SignalKind::hangup())?,
-        })
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
     }
 
     fn asked_to_stop(mut self) -> impl AsyncFnMut() {
-        async move || loop {
+        async move || {
             tokio::select! {
-                _ = self.term.recv() => return,
-                _ = self.int.recv() => return,
-                _ = self.hup.recv() => {
-                    tracing::warn!("SIGHUP: a changed config is not read while running yet; restart the agent instead");
-                }
+                _ = self.term.recv() => {}
+                _ = self.int.recv() => {}
             }
         }
     }

@@ -12,12 +12,14 @@ mod table;
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use flags::Flags;
 use tikv_jemalloc_ctl::background_thread;
 
 use crate::agent;
 use crate::config::{self, Config, Loaded, Request};
+use crate::server::LogLevel;
 
 /// The program: its exit code is Promtail's, 0 for done, 1 for a config or a run that failed, 2 for a bad command line.
 pub fn main() -> ExitCode {
@@ -44,7 +46,10 @@ fn run(flags: &Flags) -> ExitCode {
         complain("Invalid config file: -check-syntax needs -config.file");
         return ExitCode::FAILURE;
     }
-    let (loaded, warnings) = match load(&flags.request()) {
+    let request = flags.request();
+    // Before the load: a change that comes between the two is seen as one later.
+    let fingerprint = Config::fingerprint(&request);
+    let (loaded, warnings) = match load(&request) {
         Ok(checked) => checked,
         Err(e) => {
             complain(format_args!("Unable to parse config: {e}"));
@@ -64,7 +69,7 @@ fn run(flags: &Flags) -> ExitCode {
         say("Valid config file! No syntax issues found");
         return ExitCode::SUCCESS;
     }
-    start(flags, loaded.config, &warnings)
+    start(flags, loaded.config, &warnings, fingerprint)
 }
 
 /// Reads the config and builds everything in it once.
@@ -74,8 +79,8 @@ fn load(request: &Request) -> Result<(Loaded, config::Warnings), config::Error> 
     Ok((loaded, warnings))
 }
 
-fn start(flags: &Flags, config: Config, warnings: &[String]) -> ExitCode {
-    logging::install(config.server.log_level, config.server.log_format);
+fn start(flags: &Flags, config: Config, warnings: &[String], fingerprint: Option<u64>) -> ExitCode {
+    let level = logging::install(config.server.log_level, config.server.log_format);
     panics::install();
     if flags.on("log-config-reverse-order") {
         config.to_masked_yaml().lines().rev().for_each(|line| tracing::info!("{line}"));
@@ -88,12 +93,35 @@ fn start(flags: &Flags, config: Config, warnings: &[String]) -> ExitCode {
     // Whoever comes first decides for the whole process; nobody else installs one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let options = agent::Options { dry_run: flags.on("dry-run"), stdin: config.target_config.stdin, confinement };
-    match agent::run(config, options) {
+    let source = Arc::new(ConfigFile { request: flags.request(), level });
+    let reload = agent::Reload { source, fingerprint, watch_interval: None };
+    match agent::run(config, options, reload) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             tracing::error!("{e}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The config file, with the flags on top, as it was at the start.
+struct ConfigFile {
+    request: Request,
+    level: logging::Level,
+}
+
+impl agent::ConfigSource for ConfigFile {
+    fn load(&self) -> Result<(Config, Vec<String>), String> {
+        let (loaded, warnings) = load(&self.request).map_err(|e| e.to_string())?;
+        Ok((loaded.config, warnings))
+    }
+
+    fn fingerprint(&self) -> Option<u64> {
+        Config::fingerprint(&self.request)
+    }
+
+    fn set_log_level(&self, level: LogLevel) {
+        self.level.set(level);
     }
 }
 

@@ -9,9 +9,12 @@ mod expand;
 mod host;
 mod needs;
 mod overlay;
+mod restart;
 mod scrape;
 #[cfg(test)]
 mod tests;
+
+use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +101,13 @@ impl Config {
         let mut document = yaml::Document::parse(file, text, hint)?;
         let warnings = overlay::apply(&mut document, request)?;
         Ok(Loaded { config: document.read()?, document, warnings, dry_run: request.dry_run })
+    }
+
+    /// Another number means another text of the config file. `None`: it cannot be read now.
+    pub fn fingerprint(request: &Request) -> Option<u64> {
+        let mut hasher = std::hash::DefaultHasher::new();
+        first_existing(&request.files).ok()?.hash(&mut hasher);
+        Some(hasher.finish())
     }
 
     /// The effective config, defaults and flags included, without a secret in it.

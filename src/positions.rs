@@ -201,17 +201,18 @@ impl Positions {
     /// that there were when it began; otherwise the next one looks back as far as it did.
     pub fn begin_run(&self, readers: BTreeSet<(Arc<str>, Arc<str>)>, now: SystemTime, has_looked: bool) {
         let mut state = self.lock();
-        let unseen_since = state.unseen_since;
+        let unseen_since = now - BENEFIT_OF_DOUBT;
+        let looked_since = state.unseen_since.min(unseen_since);
         for entry in state.records.values_mut().filter(|entry| entry.in_use) {
             entry.in_use = false;
             // Nothing was acknowledged of it yet. Its rotated generations must not become older than this run looks back.
             if entry.saved.is_none() {
-                entry.looked_since.get_or_insert(unseen_since);
+                entry.looked_since.get_or_insert(looked_since);
             }
         }
         state.readers = readers;
         if has_looked {
-            state.unseen_since = now - BENEFIT_OF_DOUBT;
+            state.unseen_since = unseen_since;
         }
     }
 

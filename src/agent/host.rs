@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::{Error, Options, build, report};
@@ -35,6 +35,7 @@ pub(super) struct Metrics {
     pub scrape: scrape::Metrics,
     pub push: push::Metrics,
     pub discovery: discovery::Metrics,
+    pub reload: report::Reloads,
 }
 
 /// The HTTP server, while it serves.
@@ -46,7 +47,11 @@ pub(super) struct Serving {
 
 impl Host {
     /// Takes what no other process may have, the positions and the port, and begins to serve. `None`: there are no pages.
-    pub async fn new(config: &Config, options: Options) -> Result<(Self, Option<Serving>), Error> {
+    pub async fn new(
+        config: &Config,
+        options: Options,
+        reload: mpsc::Sender<server::ReloadRequest>,
+    ) -> Result<(Self, Option<Serving>), Error> {
         let registry = Registry::new();
         let environment = |name: &str| std::env::var(name).ok();
         let kept = build::positions(config, &options);
@@ -55,8 +60,11 @@ impl Host {
         positions::take_over(&kept, &before).map_err(|e| Error(e.to_string()))?;
         let positions = Positions::open(kept).map_err(|e| Error(e.to_string()))?;
         let listening = listen(config, &options).await?;
-        let (shown, now) =
-            watch::channel(Arc::new(server::Shown { report: Arc::new(report::Nothing), config: String::new() }));
+        let (shown, now) = watch::channel(Arc::new(server::Shown {
+            report: Arc::new(report::Nothing),
+            config: String::new(),
+            reload_error: None,
+        }));
         let host = Self {
             hostname: config::hostname(&environment),
             node: config::node_name(&environment).into(),
@@ -66,20 +74,28 @@ impl Host {
                 scrape: scrape::Metrics::register(&registry),
                 push: push::Metrics::register(&registry),
                 discovery: discovery::Metrics::register(&registry),
+                reload: report::Reloads::register(&registry),
             },
             shown,
             confinement: report::confinement(&options.confinement, &registry),
             options,
             _lock: lock,
         };
-        let state = server::State { shown: now, registry };
+        let state = server::State { shown: now, registry, reload };
         Ok((host, listening.map(|server| Serving::begin(server, state))))
     }
 
     /// The pages show this run from now on.
     pub fn show(&self, report: Arc<dyn crate::model::Report>, config: &Config) {
         let config = self.confinement.clone() + &config.to_masked_yaml();
-        self.shown.send_replace(Arc::new(server::Shown { report, config }));
+        self.shown.send_replace(Arc::new(server::Shown { report, config, reload_error: None }));
+    }
+
+    /// The pages show how the last reload failed, if it did.
+    pub fn show_reload(&self, error: Option<String>) {
+        let shown = self.shown.borrow().clone();
+        let (report, config) = (shown.report.clone(), shown.config.clone());
+        self.shown.send_replace(Arc::new(server::Shown { report, config, reload_error: error }));
     }
 }
 

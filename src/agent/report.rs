@@ -1,8 +1,9 @@
 //! What the pages show, from those who know it.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use prometheus::{IntGauge, Opts};
+use prometheus::{IntCounter, IntGauge, Opts};
 
 use crate::metrics::{Registry, register};
 use crate::model::{ClientReport, DiscoveredReport, Report, TargetReport};
@@ -53,4 +54,60 @@ pub(super) fn confinement(walls: &[(&'static str, String)], registry: &Registry)
     });
     register(registry, IntGauge::with_opts(opts)).set(1);
     walls.iter().map(|(wall, what)| format!("# {wall}: {what}\n")).collect()
+}
+
+/// What became of the config when it was loaded last, and how often it was reloaded.
+#[derive(Debug)]
+pub(super) struct Reloads {
+    successful: IntGauge,
+    success_time: IntGauge,
+    successes: IntCounter,
+    failures: IntCounter,
+}
+
+impl Reloads {
+    pub fn register(registry: &Registry) -> Self {
+        let reloads = Self {
+            successful: register(
+                registry,
+                IntGauge::new(
+                    "fantail_config_last_reload_successful",
+                    "Whether the config could be used when it was loaded last: 1, or 0 while the one from before goes on.",
+                ),
+            ),
+            success_time: register(
+                registry,
+                IntGauge::new(
+                    "fantail_config_last_reload_success_timestamp_seconds",
+                    "When the config that is in use was loaded, as Unix time.",
+                ),
+            ),
+            successes: register(
+                registry,
+                IntCounter::new("promtail_config_reload_success_total", "Number of reload success times."),
+            ),
+            failures: register(
+                registry,
+                IntCounter::new("promtail_config_reload_fail_total", "Number of reload fail times."),
+            ),
+        };
+        reloads.loaded();
+        reloads
+    }
+
+    fn loaded(&self) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.success_time.set(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        self.successful.set(1);
+    }
+
+    pub fn count(&self, is_success: bool) {
+        if is_success {
+            self.successes.inc();
+            self.loaded();
+        } else {
+            self.failures.inc();
+            self.successful.set(0);
+        }
+    }
 }

@@ -256,7 +256,7 @@ pub(crate) const GROUPS: &[Group] = &[
                 Bool,
                 "false",
                 Sets("server.enable_runtime_reload"),
-                "no effect yet: restart to load a changed config",
+                "answer /reload: load the config file anew",
             ),
             flag(
                 "server.register-instrumentation",

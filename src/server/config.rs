@@ -208,10 +208,6 @@ impl Config {
     /// What was written and has no effect.
     pub fn warnings(&self) -> Vec<ConfigError> {
         let mut warnings = Vec::new();
-        if self.enable_runtime_reload {
-            let problem = "reload is not supported yet: restart the agent to load a changed config";
-            warnings.push(ConfigError::new("enable_runtime_reload", problem));
-        }
         if !self.grpc_tls_config.is_empty() {
             warnings.push(ConfigError::new("grpc_tls_config", "has no effect: nothing listens for gRPC"));
         }

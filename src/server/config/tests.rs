@@ -48,7 +48,6 @@ fn what_has_no_effect_is_named() {
         ("profiling_enabled: true", "server.profiling_enabled"),
         ("cluster_validation: {label: x}", "server.cluster_validation"),
         ("grpc_tls_config: {key: hunter2}", "server.grpc_tls_config"),
-        ("enable_runtime_reload: true", "restart the agent"),
     ] {
         let config = read(yaml);
         config.validate().expect(yaml);
@@ -62,6 +61,7 @@ fn defaults_written_out_are_no_news() {
     for yaml in [
         "{}",
         "grpc_listen_port: 0",
+        "enable_runtime_reload: true",
         "grpc_listen_port:\ngrpc_listen_address: ''\nprofiling_enabled: false",
         "http_server_read_timeout: 30s\ngrpc_server_max_recv_msg_size: 4194304",
         "http_tls_config: {}\ngrpc_tls_config:\n  cert_file: ''\ncluster_validation:\n  label: ''\n  grpc: {}",

@@ -356,13 +356,15 @@ impl Log {
     fn truncate(&mut self) -> io::Result<Look> {
         let last = self.generations.len() - 1;
         let live = &mut self.generations[last];
-        let old = live.position();
+        let (old, number) = (live.position(), live.number);
         live.restart()?;
         self.skipping = None;
         if old.file.fingerprint.len > 0 {
             let live_path = self.fence.resolve(&self.path)?;
             if let Some((_, mut copy)) = find(&siblings(&live_path, &self.folders)?, &old)? {
                 copy.offset = old.offset;
+                // What was read of the file before it was cut is in there.
+                copy.number = number;
                 self.new_files.push(inode(&copy));
                 self.generations.insert(last, copy);
             }

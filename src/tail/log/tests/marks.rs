@@ -94,3 +94,22 @@ fn files_that_are_read_and_not_committed_are_the_first_to_be_closed() {
     assert_eq!(log.rewind(Mark(0)), 10, "five files");
     assert_eq!(d.read(&mut log), ["6", "7", "8"]);
 }
+
+#[test]
+fn what_was_read_of_a_file_before_it_was_copied_and_cut_is_gone_back_to_in_the_copy() {
+    let mut d = Dir::new();
+    d.append("a.log", "1\n2\n");
+    let mut log = d.open(START);
+    d.read(&mut log);
+    fs::copy(d.path("a.log"), d.path("a.log.1")).expect("copied");
+    fs::write(d.path("a.log"), "").expect("cut");
+    log.look(d.now).expect("looked");
+    d.append("a.log", "3\n");
+    d.wait();
+    assert_eq!(d.read(&mut log), ["3"]);
+    let _ = checkpoint(&mut log, 2);
+    assert_eq!(log.rewind(Mark(2)), 0);
+    assert_eq!(d.read(&mut log), ["2", "3"]);
+    let end = log.position();
+    assert_eq!(checkpoint(&mut log, 6), (end, true));
+}

@@ -1,5 +1,6 @@
 //! The words every other module speaks. No files, no sockets, no tasks.
 
+mod abort_on_panic;
 mod account;
 pub mod bounded;
 mod clock;
@@ -17,8 +18,8 @@ mod source;
 mod target;
 mod text;
 pub mod units;
-mod vital;
 
+pub use abort_on_panic::AbortOnPanic;
 pub use account::{Account, Weight};
 pub use clock::Clock;
 pub use config_error::ConfigError;
@@ -35,4 +36,3 @@ pub use target::{
     Update, pod,
 };
 pub use text::{Encoding, Lines};
-pub use vital::Vital;

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use journal::{Journal, Known, Place, Record};
+use journal::{Journal, KnownLog, Place, Record};
 pub use read_time::ReadTime;
 pub use safe::{read as read_beside, replace as replace_beside};
 use state::{Entry, State, slots_of, worth_writing};
@@ -112,12 +112,12 @@ pub enum Saved {
 
 /// A log's place in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Slot(u32);
+pub struct PositionId(u32);
 
 /// One step forward.
 #[derive(Clone, Debug)]
 pub struct Commit {
-    pub slot: Slot,
+    pub slot: PositionId,
     pub checkpoint: Checkpoint,
     /// The last of the read times that lies wholly behind it.
     pub through: Option<i64>,
@@ -174,7 +174,7 @@ impl Positions {
         let journal = Journal::new(path, config.read_only, read.yaml_hash);
         let unseen_since = read.alive.map_or_else(SystemTime::now, |alive| alive - BENEFIT_OF_DOUBT);
         let mut state = State::new(journal, foreign.hash, config.readers.clone(), unseen_since);
-        for Known { key, record, times, .. } in read.known.into_values() {
+        for KnownLog { key, record, times, .. } in read.known.into_values() {
             let slot = state.slot(key);
             state.records.entry(slot).and_modify(|e| e.times = times);
             state.save(slot, record);
@@ -222,7 +222,7 @@ impl Positions {
 
     /// Of a log that is not known, what was written since then has not been seen: it came while nobody was looking.
     /// What is older at the very first start is none of ours, as with Promtail.
-    pub fn unseen_since(&self, slot: Slot) -> SystemTime {
+    pub fn unseen_since(&self, slot: PositionId) -> SystemTime {
         let state = self.lock();
         let name = state.records.get(&slot).map(|entry| entry.key.log.clone());
         // With other labels, or for another job, it is the same file.
@@ -238,7 +238,7 @@ impl Positions {
     }
 
     /// Takes a log's place, and says where it goes on. `None` if somebody has that place already.
-    pub fn claim(&self, key: Key) -> Option<(Slot, Option<Saved>)> {
+    pub fn claim(&self, key: Key) -> Option<(PositionId, Option<Saved>)> {
         let mut state = self.lock();
         let known = state.slots.get(&key).copied();
         if known.is_some_and(|slot| state.records[&slot].in_use) {
@@ -270,13 +270,13 @@ impl Positions {
     }
 
     /// The read times of a log that are not behind its position, oldest first.
-    pub fn read_times(&self, slot: Slot) -> Vec<ReadTime> {
+    pub fn read_times(&self, slot: PositionId) -> Vec<ReadTime> {
         self.lock().records.get(&slot).map(|e| e.times.iter().copied().collect()).unwrap_or_default()
     }
 
     /// Writes down when chunks were read, before anything of them is sent. What cannot be written now is written with the
     /// next call that can.
-    pub fn remember(&self, times: &[(Slot, ReadTime)]) -> io::Result<()> {
+    pub fn remember(&self, times: &[(PositionId, ReadTime)]) -> io::Result<()> {
         let mut state = self.lock();
         let mut lines = Vec::with_capacity(times.len());
         for (slot, time) in times {
@@ -299,7 +299,7 @@ impl Positions {
     }
 
     /// Gives a log's place back.
-    pub fn release(&self, slot: Slot) {
+    pub fn release(&self, slot: PositionId) {
         if let Some(entry) = self.lock().records.get_mut(&slot) {
             entry.in_use = false;
         }

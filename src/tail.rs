@@ -7,7 +7,7 @@
 //!
 //! No threads here, and the time is a parameter.
 
-mod fence;
+mod allowed_paths;
 mod folders;
 mod generation;
 mod glob;
@@ -16,7 +16,7 @@ mod log;
 mod siblings;
 mod walls;
 
-pub use fence::Fence;
+pub use allowed_paths::AllowedPaths;
 pub use folders::Folders;
 pub use generation::Compression;
 pub use glob::{Budget, Glob, Skip, escape};

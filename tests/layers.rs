@@ -96,7 +96,7 @@ fn every_crate_stays_at_home() {
     assert!(strays.is_empty(), "a third-party crate is used in its home only:\n  {}", strays.join("\n  "));
 }
 
-/// A thread or task of ours that panics ends the process (`model::vital`), or hands its panic on: none ends in silence while
+/// A thread or task of ours that panics ends the process (`model::abort_on_panic`), or hands its panic on: none ends in silence while
 /// the agent looks well.
 #[test]
 fn whatever_is_started_is_vital() {
@@ -108,13 +108,13 @@ fn whatever_is_started_is_vital() {
             found += 1;
             let what_follows: String =
                 code[at..].chars().take(if start.ends_with("_blocking(") { 600 } else { 150 }).collect();
-            if !what_follows.contains("_vital = Vital") && !what_follows.contains("resume_unwind") {
+            if !what_follows.contains("_abort_on_panic = AbortOnPanic") && !what_follows.contains("resume_unwind") {
                 silent.push(format!("{}: {}", source.path.display(), what_follows.lines().next().unwrap_or_default()));
             }
         }
     }
     assert!(found > 5, "the search finds nothing any more");
-    assert!(silent.is_empty(), "begin it with `let _vital = Vital;`:\n  {}", silent.join("\n  "));
+    assert!(silent.is_empty(), "begin it with `let _abort_on_panic = AbortOnPanic;`:\n  {}", silent.join("\n  "));
 }
 
 struct Source {

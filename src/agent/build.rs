@@ -12,7 +12,7 @@ use crate::config::{Config, Decompression, LimitsConfig, ScrapeConfig};
 use crate::discovery::kubernetes::{Places, Remembered};
 use crate::model::{Encoding, LabelSet, Labels};
 use crate::relabel::Rules;
-use crate::scrape::{self, Books, Job, Outlet, Rate};
+use crate::scrape::{self, ClientCounters, Job, Outlet, Rate};
 use crate::stages;
 use crate::tail::{self, Compression};
 use crate::{positions, push};
@@ -162,25 +162,25 @@ pub(super) fn outlet(
     let (host, tenant) = (client.host().to_string(), client.tenant_id.clone());
     let (drops, cuts) = (metrics.clone(), metrics.clone());
     let (drop_host, default_tenant) = (host.clone(), tenant.clone());
-    let books = Books {
+    let counters = ClientCounters {
         refused: Box::new(move |entry, reason| {
             let tenant = entry.tenant.as_deref().unwrap_or(&default_tenant);
             drops.dropped(&drop_host, tenant, reason, 1, entry.line.len());
         }),
         truncated: Box::new(move |bytes| cuts.truncated(&host, &tenant, bytes)),
     };
-    Outlet { client: client.name().into(), batch, batches, books }
+    Outlet { client: client.name().into(), batch, batches, counters }
 }
 
 /// For a dry run: the first client's labels, and nowhere to send to.
 pub(super) fn printing(config: &Config) -> Outlet {
     let (batches, _) = unbounded_channel();
-    let books = Books { refused: Box::new(|_, _| {}), truncated: Box::new(|_| {}) };
+    let counters = ClientCounters { refused: Box::new(|_, _| {}), truncated: Box::new(|_| {}) };
     let batch = match config.clients.first() {
         Some(client) => client.batching(limits(config)),
         None => push::Config::default().batching(limits(config)),
     };
-    Outlet { client: Arc::from("dry-run"), batch, batches, books }
+    Outlet { client: Arc::from("dry-run"), batch, batches, counters }
 }
 
 fn limits(config: &Config) -> batch::Limits {

@@ -11,7 +11,7 @@ use super::{Error, Options, build, report};
 use crate::config::{self, Config};
 use crate::discovery::kubernetes::Places;
 use crate::metrics::Registry;
-use crate::model::Vital;
+use crate::model::AbortOnPanic;
 use crate::positions::{self, Lock, Positions};
 use crate::{discovery, push, scrape, server};
 
@@ -122,7 +122,7 @@ impl Serving {
             let _ = stopped.await;
         });
         let task = tokio::spawn(async {
-            let _vital = Vital;
+            let _abort_on_panic = AbortOnPanic;
             serving.await;
         });
         Self { address, task, stop }

@@ -14,7 +14,7 @@ use super::Error;
 use super::host::Host;
 use super::run::{Plan, Run};
 use crate::config::Config;
-use crate::model::Vital;
+use crate::model::AbortOnPanic;
 use crate::server::{self, LogLevel};
 
 /// How long a run that makes way for the next one may wait for answers of Loki. What is not acknowledged by then is read again.
@@ -103,7 +103,7 @@ impl Requests {
         let (source, running) = (self.source.clone(), running.clone());
         let (options, hostname) = (host.options.clone(), host.hostname.clone());
         let building = tokio::task::spawn_blocking(move || {
-            let _vital = Vital;
+            let _abort_on_panic = AbortOnPanic;
             // Before the load: a change that comes between the two is seen as one later.
             let fingerprint = source.fingerprint();
             let prepared = source.load().and_then(|(mut config, warnings)| {
@@ -135,9 +135,9 @@ impl Requests {
         }
         run.hand_over(STOP_WITHIN);
         run.ended().await;
-        let estate = run.finish(host).await;
+        let handover = run.finish(host).await;
         self.source.set_log_level(plan.config.server.log_level);
-        Run::start(plan, host, Some(estate))
+        Run::start(plan, host, Some(handover))
     }
 }
 
@@ -180,7 +180,7 @@ impl Watch {
             sleep_until(self.next).await;
             let source = self.source.clone();
             let look = tokio::task::spawn_blocking(move || {
-                let _vital = Vital;
+                let _abort_on_panic = AbortOnPanic;
                 source.fingerprint()
             });
             let fingerprint = look.await.ok().flatten();

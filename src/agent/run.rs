@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::host::Host;
 use super::{Error, Options, build, report};
 use crate::config::Config;
-use crate::model::{Update, Vital};
+use crate::model::{AbortOnPanic, Update};
 use crate::relabel::Reads;
 use crate::scrape::{Job, Scrape};
 use crate::{discovery, push, scrape};
@@ -35,12 +35,12 @@ impl Plan {
 }
 
 /// What a run leaves to the next one.
-pub(super) struct Estate {
+pub(super) struct Handover {
     /// Names of its clients, and the hosts that they sent to.
     clients: BTreeSet<String>,
     hosts: BTreeSet<String>,
     /// The logs that it had open.
-    logs: scrape::Estate,
+    logs: scrape::OpenLogs,
 }
 
 /// A config that runs.
@@ -53,12 +53,12 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// `estate` is that of the run before; `None`: this is the first of the process.
-    pub fn start(plan: Plan, host: &Host, estate: Option<Estate>) -> Result<Self, Error> {
+    /// `handover` is that of the run before; `None`: this is the first of the process.
+    pub fn start(plan: Plan, host: &Host, handover: Option<Handover>) -> Result<Self, Error> {
         let Plan { config, jobs, clients, settings } = plan;
-        if let Some(estate) = &estate {
-            host.positions.begin_run(build::readers(&config), SystemTime::now(), estate.logs.has_looked());
-            estate.forget_in(&host.metrics.push, &config);
+        if let Some(handover) = &handover {
+            host.positions.begin_run(build::readers(&config), SystemTime::now(), handover.logs.has_looked());
+            handover.forget_in(&host.metrics.push, &config);
         }
         let reads = jobs.iter().map(|job| job.rules.reads()).collect();
         let (stop_pushes, stop) = watch::channel(push::Stop::Running);
@@ -73,7 +73,7 @@ impl Run {
         if host.options.dry_run {
             outlets.push(build::printing(&config));
         }
-        let logs = estate.map(|estate| estate.logs).unwrap_or_default();
+        let logs = handover.map(|handover| handover.logs).unwrap_or_default();
         let scrape = Scrape::start(settings, jobs, outlets, host.positions.clone(), &host.metrics.scrape, logs)
             .map_err(|e| Error(format!("cannot start a thread: {e}")))?;
         let statuses = senders.iter().map(|(client, _)| client.status()).collect();
@@ -81,7 +81,7 @@ impl Run {
         for (i, (client, batches)) in senders.into_iter().enumerate() {
             let run = client.run(batches, scrape.waker(i), stop.clone());
             pushes.push(tokio::spawn(async {
-                let _vital = Vital;
+                let _abort_on_panic = AbortOnPanic;
                 run.await;
             }));
         }
@@ -117,7 +117,7 @@ impl Run {
 
     /// To be called once it has [`ended`](Self::ended). When it returns, no thread, task or connection of this run is left: what is
     /// not acknowledged by now never will be, and may be read again.
-    pub async fn finish(self, host: &Host) -> Estate {
+    pub async fn finish(self, host: &Host) -> Handover {
         self.stop_pushes.send_replace(push::Stop::Abort);
         for push in self.pushes {
             let _ = push.await;
@@ -129,11 +129,11 @@ impl Run {
         let logs = self.scrape.join();
         host.places.remembered.save();
         let (clients, hosts) = clients_and_hosts(&self.config);
-        Estate { clients, hosts, logs }
+        Handover { clients, hosts, logs }
     }
 }
 
-impl Estate {
+impl Handover {
     /// Clients that `config` has no more show nothing any more.
     fn forget_in(&self, metrics: &push::Metrics, config: &Config) {
         let (clients, hosts) = clients_and_hosts(config);
@@ -155,12 +155,12 @@ fn discover(config: &Config, reads: Vec<Reads>, host: &Host, scrape: &Scrape) ->
         let metrics = host.metrics.discovery.clone();
         let run = discovery::run(name, job.discovery(), host.node.clone(), reads, places, metrics, sender);
         tasks.push(tokio::spawn(async {
-            let _vital = Vital;
+            let _abort_on_panic = AbortOnPanic;
             run.await;
         }));
         let scout = scrape.updates();
         tasks.push(tokio::spawn(async move {
-            let _vital = Vital;
+            let _abort_on_panic = AbortOnPanic;
             while let Some(update) = updates.recv().await {
                 scout.tell(update).await;
             }

@@ -13,7 +13,7 @@ use super::Batch;
 use super::bounds::Bounds;
 use super::encoder::Encoder;
 use super::lane::LaneState;
-use super::stream::{Heat, InFlight, StreamId, StreamState, Window, needed};
+use super::stream::{InFlight, RateEstimate, StreamId, StreamState, Window, needed};
 use crate::model::{Clock, Entry, LabelMap, LabelSet, Labels, Reason, is_valid_label_name};
 
 /// What sends more than this a second travels alone, however large the window: it is far below what Loki takes of a
@@ -121,7 +121,7 @@ pub(super) struct Tenant {
 
 impl Batcher {
     /// Less room than this in a stream's window is not worth reading for: pushes are to be few.
-    pub(super) fn worthwhile(window: usize) -> usize {
+    pub(super) fn smallest_read(window: usize) -> usize {
         window / 2
     }
 
@@ -202,12 +202,12 @@ impl Batcher {
         for sum in [&mut stream.in_flight, &mut self.tenants[stream.tenant].buffered, &mut self.buffered] {
             sum.take(bytes + 1);
         }
-        stream.heat.add(bytes);
+        stream.rate.add(bytes);
         // Entries are a little longer encoded: 16 bytes or so each.
         stream.room = (stream.room + bytes + 24).min(self.config.batchsize);
         let id = StreamId { index, age: stream.age };
         let left = stream.limit.saturating_sub(stream.in_flight.bytes());
-        if left < Self::worthwhile(stream.limit) && stream.leads {
+        if left < Self::smallest_read(stream.limit) && stream.leads {
             lane.hurry();
         }
         self.left = left;
@@ -218,7 +218,7 @@ impl Batcher {
     pub(super) fn room(&mut self, id: StreamId, now: Instant) -> Option<usize> {
         let window = self.much();
         self.known(id)?;
-        self.streams[id.index].heat.cool(now, window);
+        self.streams[id.index].rate.cool(now, window);
         let stream = &self.streams[id.index];
         let in_flight = stream.in_flight.bytes();
         // It changes lanes when nothing of it is under way: what comes later must not arrive earlier.
@@ -238,7 +238,7 @@ impl Batcher {
 
     /// `rate` is what is written to a file of this stream, in bytes a second. While that is more than can be acknowledged
     /// because of the round trip, more may be in flight.
-    pub(super) fn suit(&mut self, id: StreamId, rate: f64) {
+    pub(super) fn fit_window(&mut self, id: StreamId, rate: f64) {
         let Some(stream) = self.known(id) else {
             return;
         };
@@ -427,7 +427,7 @@ impl Batcher {
             in_flight,
             limit: self.config.replay_window,
             room: 0,
-            heat: Heat::new(now),
+            rate: RateEstimate::new(now),
             newest: i64::MIN,
             refused: never_taken(&all),
             touched: now,
@@ -442,11 +442,11 @@ impl Batcher {
         let window = self.much();
         let mut calm = Vec::new();
         for (_, stream) in &mut self.streams {
-            stream.heat.cool(now, window);
+            stream.rate.cool(now, window);
             // With something under way elsewhere it came here in a hurry: what is given to it next must not overtake that.
             let is_quiet =
-                || now.saturating_duration_since(stream.touched) >= LEADS_ON || stream.heat.is_little(window);
-            let is_over = stream.heat.is_cold(window) || silence.is_zero() && is_quiet();
+                || now.saturating_duration_since(stream.touched) >= LEADS_ON || stream.rate.is_little(window);
+            let is_over = stream.rate.is_cold(window) || silence.is_zero() && is_quiet();
             if stream.leads && is_over && stream.in_flight.bytes() == 0 {
                 calm.push(stream.lane);
             }

@@ -30,7 +30,7 @@ pub struct Flow {
     reach: usize,
     /// What the fullest of the streams has left that were given something since the grant.
     left: usize,
-    written: RateEstimate,
+    written: WriteRate,
 }
 
 /// How much of a log may be read now.
@@ -55,13 +55,7 @@ impl Grant {
 
 impl Flow {
     pub fn new(now: Instant) -> Self {
-        Self {
-            streams: Vec::new(),
-            tasted: false,
-            reach: CHUNK,
-            left: usize::MAX,
-            written: RateEstimate::new(now),
-        }
+        Self { streams: Vec::new(), tasted: false, reach: CHUNK, left: usize::MAX, written: WriteRate::new(now) }
     }
 
     /// Whether there is room for a line of this length wherever the lines since the grant went.
@@ -101,7 +95,7 @@ impl Batcher {
         let exposed = usize::try_from(exposed).unwrap_or(usize::MAX);
         let most = self.room_beside_refused(&flow.streams).map_or(largest, |beside| beside.max(largest));
         let room = room.min(most.saturating_sub(exposed));
-        if room < Self::worthwhile(window) {
+        if room < Self::smallest_read(window) {
             flow.streams.iter().for_each(|stream| self.hurry(*stream));
             return None;
         }
@@ -137,7 +131,7 @@ impl Batcher {
     /// streams may be in flight from now on.
     pub fn note_written(&mut self, flow: &mut Flow, total: u64, now: Instant) {
         let rate = flow.written.measure(total, now);
-        flow.streams.iter().for_each(|stream| self.suit(*stream, rate));
+        flow.streams.iter().for_each(|stream| self.fit_window(*stream, rate));
     }
 
     /// What there is room for in all of these streams, and the smallest and the largest of their windows.
@@ -159,7 +153,7 @@ impl Batcher {
 
 /// How many bytes a second are written to a log, measured while reading waits for answers and when it has caught up.
 #[derive(Clone, Copy, Debug)]
-struct RateEstimate {
+struct WriteRate {
     at: Instant,
     /// Bytes it had in all then; None: not known yet.
     total: Option<u64>,
@@ -167,7 +161,7 @@ struct RateEstimate {
     rate: f64,
 }
 
-impl RateEstimate {
+impl WriteRate {
     const EVERY: Duration = Duration::from_millis(200);
     /// Measured over longer than this it says nothing about now.
     const LONGEST: Duration = Duration::from_secs(5);
@@ -204,7 +198,7 @@ mod tests {
     fn what_a_file_grows_by_is_measured_however_it_is_read() {
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
-        let mut written = RateEstimate::new(start);
+        let mut written = WriteRate::new(start);
         // What was there before says nothing of what comes.
         assert_eq!(written.measure(50_000_000, at(200)), 0.0);
         assert_eq!(written.measure(50_200_000, at(400)), 1_000_000.0);

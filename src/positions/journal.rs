@@ -85,7 +85,7 @@ pub(super) enum Line<'k> {
 
 /// What there is to say of a log.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
+pub(super) struct KnownLog {
     pub key: Key,
     pub record: Option<Record>,
     pub times: ReadTimes,
@@ -93,7 +93,7 @@ pub(super) struct Known {
 
 /// The same, lent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct KnownRef<'k> {
+pub(super) struct KnownLogRef<'k> {
     pub slot: u32,
     pub key: &'k Key,
     pub record: Option<&'k Record>,
@@ -104,7 +104,7 @@ pub(super) struct KnownRef<'k> {
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     /// By slot.
-    pub known: BTreeMap<u32, Known>,
+    pub known: BTreeMap<u32, KnownLog>,
     pub yaml_hash: Option<u64>,
     pub alive: Option<SystemTime>,
 }
@@ -177,7 +177,7 @@ fn parse(line: &str, contents: &mut Contents, names: &mut HashSet<Arc<str>>) -> 
                 _ => LogName::Other(log.into()),
             };
             let key = Key { client, job, log, labels };
-            contents.known.insert(slot, Known { key, record: None, times: ReadTimes::default() });
+            contents.known.insert(slot, KnownLog { key, record: None, times: ReadTimes::default() });
         }
         "p" | "r" => {
             // Without its key it says nothing.
@@ -259,7 +259,7 @@ impl Journal {
     }
 
     /// Begins a run with a clean file; if that cannot be written now, the first append tries again.
-    pub fn restart<'k>(&mut self, known: impl Iterator<Item = KnownRef<'k>>) {
+    pub fn restart<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>) {
         let _ = self.rewrite(known);
     }
 
@@ -313,7 +313,7 @@ impl Journal {
     }
 
     /// Replaces the file by one that says only what holds now.
-    pub fn rewrite<'k>(&mut self, known: impl Iterator<Item = KnownRef<'k>>) -> io::Result<()> {
+    pub fn rewrite<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>) -> io::Result<()> {
         if self.read_only {
             return Ok(());
         }
@@ -321,7 +321,7 @@ impl Journal {
         let mut text = format!("{HEADER}{VERSION}\n");
         write_line(&mut text, &Line::Alive(SystemTime::now()));
         let mut introduced = HashSet::new();
-        for KnownRef { slot, key, record, times } in known {
+        for KnownLogRef { slot, key, record, times } in known {
             introduced.insert(slot);
             write_line(&mut text, &Line::Key(slot, key));
             if let Some(record) = record {

@@ -6,18 +6,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::journal::{self, Journal, KnownRef, Place, Record};
+use super::journal::{self, Journal, KnownLogRef, Place, Record};
 use super::read_time::ReadTimes;
-use super::{KEPT, KEPT_MOST, Key, LINES, LogName, Slot};
+use super::{KEPT, KEPT_MOST, Key, LINES, LogName, PositionId};
 
 #[derive(Debug)]
 pub(super) struct State {
     pub journal: Journal,
-    pub slots: HashMap<Arc<Key>, Slot>,
-    pub records: BTreeMap<Slot, Box<Entry>>,
+    pub slots: HashMap<Arc<Key>, PositionId>,
+    pub records: BTreeMap<PositionId, Box<Entry>>,
     /// Of ten thousand logs each asks who had its name, or its file, before.
-    pub by_name: BTreeSet<(LogName, Slot)>,
-    pub by_file: BTreeSet<((u64, u64), Slot)>,
+    pub by_name: BTreeSet<(LogName, PositionId)>,
+    pub by_file: BTreeSet<((u64, u64), PositionId)>,
     pub next: u32,
     /// Of Promtail's file: offsets by path (`cursor-…` keys among them) that we have no better knowledge of.
     pub foreign: BTreeMap<String, String>,
@@ -61,11 +61,11 @@ impl State {
         }
     }
 
-    pub fn slot(&mut self, key: Key) -> Slot {
+    pub fn slot(&mut self, key: Key) -> PositionId {
         if let Some(slot) = self.slots.get(&key) {
             return *slot;
         }
-        let slot = Slot(self.next);
+        let slot = PositionId(self.next);
         self.next += 1;
         let key = Arc::new(key);
         self.slots.insert(key.clone(), slot);
@@ -93,7 +93,7 @@ impl State {
                 if let journal::Line::Position(slot, ..) | journal::Line::ReadTime(slot, _) = line
                     && self.journal.introduce(*slot)
                 {
-                    keyed.push(journal::Line::Key(*slot, &self.records[&Slot(*slot)].key));
+                    keyed.push(journal::Line::Key(*slot, &self.records[&PositionId(*slot)].key));
                 }
                 keyed.push(line.clone());
             }
@@ -102,7 +102,7 @@ impl State {
         Ok(())
     }
 
-    pub fn save(&mut self, slot: Slot, record: Option<Record>) {
+    pub fn save(&mut self, slot: PositionId, record: Option<Record>) {
         let Some(entry) = self.records.get_mut(&slot) else {
             return;
         };
@@ -118,7 +118,7 @@ impl State {
         }
     }
 
-    pub fn forget(&mut self, slot: Slot) {
+    pub fn forget(&mut self, slot: PositionId) {
         self.save(slot, None);
         if let Some(entry) = self.records.remove(&slot) {
             self.by_name.remove(&(entry.key.log.clone(), slot));
@@ -195,12 +195,12 @@ impl State {
 }
 
 /// What the journal has to say of all logs.
-pub(super) fn worth_writing(records: &BTreeMap<Slot, Box<Entry>>) -> impl Iterator<Item = KnownRef<'_>> {
+pub(super) fn worth_writing(records: &BTreeMap<PositionId, Box<Entry>>) -> impl Iterator<Item = KnownLogRef<'_>> {
     let worth = records.iter().filter(|(_, e)| e.saved.is_some() || !e.times.is_empty());
-    worth.map(|(slot, e)| KnownRef { slot: slot.0, key: &e.key, record: e.saved.as_ref(), times: &e.times })
+    worth.map(|(slot, e)| KnownLogRef { slot: slot.0, key: &e.key, record: e.saved.as_ref(), times: &e.times })
 }
 
 /// The slots that an index has under this key.
-pub(super) fn slots_of<K: Clone + Ord>(index: &BTreeSet<(K, Slot)>, key: K) -> impl Iterator<Item = Slot> {
-    index.range((key.clone(), Slot(0))..=(key, Slot(u32::MAX))).map(|(_, slot)| *slot)
+pub(super) fn slots_of<K: Clone + Ord>(index: &BTreeSet<(K, PositionId)>, key: K) -> impl Iterator<Item = PositionId> {
+    index.range((key.clone(), PositionId(0))..=(key, PositionId(u32::MAX))).map(|(_, slot)| *slot)
 }

@@ -34,16 +34,16 @@ fn open(dir: &Path) -> Positions {
 }
 
 /// What a commit of a file says.
-fn step(slot: Slot, position: Position, live: bool, through: Option<i64>) -> Commit {
+fn step(slot: PositionId, position: Position, live: bool, through: Option<i64>) -> Commit {
     Commit { slot, checkpoint: Checkpoint::File { position, live, written: then() }, through }
 }
 
 #[track_caller]
-fn claim(positions: &Positions, path: &str) -> (Slot, Option<Saved>) {
+fn claim(positions: &Positions, path: &str) -> (PositionId, Option<Saved>) {
     positions.claim(key(path)).expect("free")
 }
 
-fn commit(positions: &Positions, slot: Slot, offset: u64, live: bool) {
+fn commit(positions: &Positions, slot: PositionId, offset: u64, live: bool) {
     positions.commit(&[step(slot, at(offset), live, None)], then()).expect("written");
 }
 
@@ -473,7 +473,8 @@ fn a_cursor_is_kept_and_taken_over_in_both_directions() {
     let job = |name: &str| Key { log: LogName::Other(format!("cursor-{name}").into()), ..key("") };
     let cursor = |text: &str| Saved::Cursor(text.into());
     // Promtail's, as it writes it; a file may be called the same.
-    std::fs::write(&yaml, "positions:\n  cursor-journal: s=0a1b;i=6f;b=9c;m=1;t=2;x=3\n  /a.log: \"12\"\n").expect("written");
+    std::fs::write(&yaml, "positions:\n  cursor-journal: s=0a1b;i=6f;b=9c;m=1;t=2;x=3\n  /a.log: \"12\"\n")
+        .expect("written");
     let write = |positions: &Positions, slot, text: &str, now| {
         let checkpoint = Checkpoint::Cursor(text.into());
         positions.commit(&[Commit { slot, checkpoint, through: None }], now).expect("written");

@@ -20,7 +20,7 @@ use super::fake_loki::{FakeLoki, Push, Reply, Wrap};
 use super::{Backoff, Client, Config, Metrics, Status, Stop, TlsConfig, Url};
 use crate::batch::{Batch, Batcher, Outcome, StreamId};
 use crate::metrics::Registry;
-use crate::model::{AckRef, Clock, Entry, LabelSet, Ledger, Origin, Mark, Weight};
+use crate::model::{AckRef, Clock, Entry, LabelSet, Ledger, Mark, Origin, Weight};
 
 /// A client at work, and the reader's end of it.
 struct Running {

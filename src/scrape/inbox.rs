@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::bell::Bell;
+use super::parker::Parker;
 use crate::model::{Checkpoint, Chunk, Encoding, LabelSet, Mark, Position, Progress, Read, Record, Source, Wake};
 
 /// Bytes of records that an inbox holds, at most; a single parcel that is larger is taken when there is nothing else. That is
@@ -89,11 +89,11 @@ pub(super) struct Taken {
 }
 
 impl Intake {
-    /// An intake, and an inbox for each of the clients, whose readers these bells wake.
-    pub(super) fn new(bells: impl IntoIterator<Item = Arc<Bell>>) -> (Self, Vec<Inbox>) {
+    /// An intake, and an inbox for each of the clients, whose readers these parkers wake.
+    pub(super) fn new(parkers: impl IntoIterator<Item = Arc<Parker>>) -> (Self, Vec<Inbox>) {
         let room = Arc::new(Room::default());
-        let shared = |bell| Arc::new(Shared { state: Mutex::default(), bell, room: room.clone() });
-        let inboxes: Vec<Arc<Shared>> = bells.into_iter().map(shared).collect();
+        let shared = |parker| Arc::new(Shared { state: Mutex::default(), parker, room: room.clone() });
+        let inboxes: Vec<Arc<Shared>> = parkers.into_iter().map(shared).collect();
         let read = inboxes.iter().map(|shared| Inbox { shared: shared.clone() }).collect();
         (Self { inboxes, room }, read)
     }
@@ -108,9 +108,9 @@ impl Intake {
         }
         let ticket = Arc::new(Open { left: AtomicUsize::new(states.len()), ..Open::default() });
         let parcel = Arc::new(parcel);
-        states.iter_mut().for_each(|state| state.put(parcel.clone(), Some(Share(Some(ticket.clone())))));
+        states.iter_mut().for_each(|state| state.put(parcel.clone(), Some(TicketShare(Some(ticket.clone())))));
         drop(states);
-        self.inboxes.iter().for_each(|inbox| inbox.bell.ring());
+        self.inboxes.iter().for_each(|inbox| inbox.parker.ring());
         Ok(Ticket(ticket))
     }
 
@@ -128,7 +128,7 @@ impl Intake {
                 false => taken.missed += 1,
             }
             drop(state);
-            inbox.bell.ring();
+            inbox.parker.ring();
         }
         taken
     }
@@ -166,7 +166,7 @@ impl Drop for Intake {
     fn drop(&mut self) {
         for inbox in &self.inboxes {
             inbox.lock().is_closed = true;
-            inbox.bell.ring();
+            inbox.parker.ring();
         }
     }
 }
@@ -211,9 +211,9 @@ impl Ticket {
 
 /// One client's part of a ticket.
 #[derive(Debug)]
-struct Share(Option<Arc<Open>>);
+struct TicketShare(Option<Arc<Open>>);
 
-impl Share {
+impl TicketShare {
     fn commit(mut self) {
         if let Some(open) = self.0.take() {
             open.left.fetch_sub(1, Ordering::AcqRel);
@@ -223,7 +223,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for TicketShare {
     fn drop(&mut self) {
         if let Some(open) = self.0.take() {
             open.left.fetch_add(FAILED, Ordering::AcqRel);
@@ -236,7 +236,7 @@ impl Drop for Share {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    bell: Arc<Bell>,
+    parker: Arc<Parker>,
     room: Arc<Room>,
 }
 
@@ -264,7 +264,7 @@ struct State {
 struct Kept {
     start: Mark,
     parcel: Arc<Parcel>,
-    ticket: Option<Share>,
+    ticket: Option<TicketShare>,
 }
 
 impl Kept {
@@ -278,7 +278,7 @@ impl State {
         !self.is_left && (self.kept.is_empty() || self.cost + parcel.cost() <= ROOM)
     }
 
-    fn put(&mut self, parcel: Arc<Parcel>, ticket: Option<Share>) {
+    fn put(&mut self, parcel: Arc<Parcel>, ticket: Option<TicketShare>) {
         let start = self.end;
         self.cost += parcel.cost();
         self.end = start.after(parcel.bytes() as u64);
@@ -331,7 +331,7 @@ impl Source for Inbox {
             done.extend(kept.ticket);
         }
         drop(state);
-        done.into_iter().for_each(Share::commit);
+        done.into_iter().for_each(TicketShare::commit);
         let _changed = self.shared.room.changed.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.room.is_there.notify_all();
         None

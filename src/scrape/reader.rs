@@ -1,17 +1,17 @@
 //! The thread that reads all logs for one client, and hands their batches to it.
 //!
 //! It never waits for one log: whoever has nothing, or waits for answers, is passed over. It sleeps until a file is to be
-//! looked at again, a batch comes of age, or its bell rings.
+//! looked at again, a batch comes of age, or its parker rings.
 
-mod inheriting;
+mod commands;
+mod commit;
+mod file_limits;
+mod handover;
 mod inodes;
-mod looking;
-mod obeying;
 mod opening;
-mod pinning;
 mod queue;
-mod settling;
-mod waiting;
+mod retry;
+mod rotation;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -20,17 +20,17 @@ use std::time::{Duration, Instant};
 
 use inodes::Inodes;
 use queue::Queue;
-use waiting::{Waiting, advice};
+use retry::{Waiting, advice};
 
 use super::budget::Budget;
-use super::desk::{Desk, Exit};
-use super::estate::{Leaving, Share};
+use super::messages::{Commands, Event, Events};
 use super::metrics::Metrics;
-use super::post::{Event, Events, Mailbox};
+use super::open_logs::{LogsByPath, ReaderLogs};
+use super::pipelines::Pipelines;
 use super::print::Printer;
 use super::rates::Limiter;
+use super::sink::{Output, Sink};
 use super::status::Status;
-use super::pipelines::Pipelines;
 use super::tailer::{Tailer, Turn};
 use super::times::Times;
 use super::{Config, Job, Outlet};
@@ -65,14 +65,14 @@ pub(super) struct Parts {
     pub jobs: Arc<[Job]>,
     pub outlet: Outlet,
     pub positions: Arc<Positions>,
-    pub mailbox: Arc<Mailbox>,
-    pub scout: Arc<Events>,
+    pub commands: Arc<Commands>,
+    pub target_manager: Arc<Events>,
     pub metrics: Metrics,
     pub dropped: Dropped,
     pub custom: Option<CustomMetrics>,
     pub status: Arc<Status>,
     /// What the scrape before this one left.
-    pub estate: Share,
+    pub open_logs: LogsByPath,
 }
 
 pub(super) struct Reader {
@@ -83,10 +83,10 @@ pub(super) struct Reader {
     client: Arc<str>,
     batches: tokio::sync::mpsc::UnboundedSender<Vec<crate::batch::Batch>>,
     positions: Arc<Positions>,
-    mailbox: Arc<Mailbox>,
-    scout: Arc<Events>,
+    commands: Arc<Commands>,
+    target_manager: Arc<Events>,
     status: Arc<Status>,
-    desk: Desk,
+    sink: Sink,
     tailers: BTreeMap<u64, Box<Tailer>>,
     /// When each is to be looked at; entries that its tailer does not agree with are outdated.
     schedule: BinaryHeap<Reverse<(Instant, u64)>>,
@@ -114,7 +114,7 @@ pub(super) struct Reader {
     positions_fail: bool,
     budget: Budget,
     /// What the scrape before this one left, until somebody asks for it.
-    estate: Share,
+    open_logs: LogsByPath,
     /// All logs that there were at the beginning are assigned.
     is_settled: bool,
 }
@@ -128,22 +128,21 @@ struct Stop {
 
 impl Reader {
     pub fn new(parts: Parts) -> Self {
-        let Parts { clock, index, config, jobs, outlet, positions, mailbox, scout, .. } = parts;
-        let Parts { metrics, dropped, custom, status, estate, .. } = parts;
-        let pipelines =
-            Pipelines::new(&jobs, |program| program.start(dropped.clone(), custom.clone(), clock.clone()));
-        let exit = match config.dry_run {
-            true => Exit::Print(Printer::new(outlet.batch.external_labels.clone())),
-            false => Exit::Batches(Box::new(Batcher::new(outlet.batch, clock.clone()))),
+        let Parts { clock, index, config, jobs, outlet, positions, commands, target_manager, .. } = parts;
+        let Parts { metrics, dropped, custom, status, open_logs, .. } = parts;
+        let pipelines = Pipelines::new(&jobs, |program| program.start(dropped.clone(), custom.clone(), clock.clone()));
+        let output = match config.dry_run {
+            true => Output::Print(Printer::new(outlet.batch.external_labels.clone())),
+            false => Output::Batches(Box::new(Batcher::new(outlet.batch, clock.clone()))),
         };
-        let desk = Desk {
+        let sink = Sink {
             clock: clock.clone(),
             chunk: Chunk::default(),
             pipelines,
-            exit,
+            output,
             rate: config.rate.and_then(Limiter::new),
             dropped,
-            books: outlet.books,
+            counters: outlet.counters,
             metrics,
             times: Times::default(),
         };
@@ -157,10 +156,10 @@ impl Reader {
             client: outlet.client,
             batches: outlet.batches,
             positions,
-            mailbox,
-            scout,
+            commands,
+            target_manager,
             status,
-            desk,
+            sink,
             tailers: BTreeMap::new(),
             schedule: BinaryHeap::new(),
             ringing: BTreeSet::new(),
@@ -176,13 +175,13 @@ impl Reader {
             pinned: BTreeMap::new(),
             older: BTreeMap::new(),
             positions_fail: false,
-            estate,
+            open_logs,
             is_settled: false,
         }
     }
 
     /// Reads until it is told to stop; gives what the next scrape may go on with.
-    pub fn run(mut self) -> Leaving {
+    pub fn run(mut self) -> ReaderLogs {
         loop {
             let begun = self.clock.now();
             let Some(due) = self.turn() else {
@@ -190,7 +189,7 @@ impl Reader {
             };
             let wait = due.saturating_duration_since(self.clock.now());
             if !wait.is_zero() {
-                self.mailbox.bell.wait(wait);
+                self.commands.parker.wait(wait);
                 let early = (begun + SPACING).saturating_duration_since(self.clock.now());
                 if !early.is_zero() {
                     std::thread::sleep(early);
@@ -204,7 +203,7 @@ impl Reader {
     /// Does all there is to do now; gives when there will be more. None: it was told to stop, and is done.
     pub fn turn(&mut self) -> Option<Instant> {
         let now = self.clock.now();
-        for command in self.mailbox.take() {
+        for command in self.commands.take() {
             self.obey(command, now);
         }
         let until = now + SLICE;
@@ -220,7 +219,7 @@ impl Reader {
             self.read_due(now);
         }
         let unread = || self.tailers.values().filter(|t| t.has_unread()).map(|t| (t.id(), t.pipeline())).collect();
-        self.desk.release_due(now, unread);
+        self.sink.release_due(now, unread);
         self.remember();
         self.send_due(now);
         (!self.is_done(now)).then(|| self.next_due(now))
@@ -233,10 +232,11 @@ impl Reader {
                 break;
             }
             self.schedule.pop();
-            let Some(tailer) = self.tailers.get_mut(&log).filter(|t| t.schedule.due == at && !t.schedule.is_blocked) else {
+            let Some(tailer) = self.tailers.get_mut(&log).filter(|t| t.schedule.due == at && !t.schedule.is_blocked)
+            else {
                 continue;
             };
-            let turn = tailer.turn(&mut self.desk, now);
+            let turn = tailer.turn(&mut self.sink, now);
             if let Some(file) = tailer.input.log_mut() {
                 self.inodes.add(log, file.take_new_files(), |inode| file.has(inode) || file.had(inode).is_some());
             }
@@ -251,7 +251,7 @@ impl Reader {
                     turn
                 }
                 Err(error) => {
-                    self.desk.metrics.read_error();
+                    self.sink.metrics.read_error();
                     let text = error.to_string();
                     if tailer.trouble.reading.as_ref() != Some(&text) {
                         if self.budget.allows(now) {
@@ -297,8 +297,8 @@ impl Reader {
         for log in again {
             self.schedule.push(Reverse((now, log)));
         }
-        if self.desk.chunk.bytes.len() > CHUNK {
-            self.desk.chunk.bytes = Vec::new();
+        if self.sink.chunk.bytes.len() > CHUNK {
+            self.sink.chunk.bytes = Vec::new();
         }
     }
 
@@ -324,7 +324,7 @@ impl Reader {
 
     fn send_due(&mut self, now: Instant) {
         let flush = self.stop.is_some();
-        let Exit::Batches(batcher) = &mut self.desk.exit else {
+        let Output::Batches(batcher) = &mut self.sink.output else {
             return;
         };
         let ready: Vec<_> = std::iter::from_fn(|| batcher.next(now, flush)).collect();
@@ -359,7 +359,7 @@ impl Reader {
         // A pause for the rate limit is over when time has passed, not when somebody rings.
         let paused = (!self.blocked.is_empty() && self.config.rate.is_some()).then(|| now + BEAT);
         let busy = (!self.queue.is_empty()).then_some(now);
-        for at in [scheduled, self.desk.next_due(), paused, busy].into_iter().flatten() {
+        for at in [scheduled, self.sink.next_due(), paused, busy].into_iter().flatten() {
             due = due.min(at);
         }
         due
@@ -372,15 +372,15 @@ impl Reader {
         let all_read = || self.queue.is_empty() && self.tailers.values().all(|t| t.schedule.is_drained);
         let read = !stop.reads_on || all_read();
         let patience = if stop.reads_on { PATIENCE } else { HANDOVER_PATIENCE };
-        let sent = match &self.desk.exit {
-            Exit::Batches(batcher) => !batcher.has_on_its_way(),
-            Exit::Print(_) => true,
+        let sent = match &self.sink.output {
+            Output::Batches(batcher) => !batcher.has_on_its_way(),
+            Output::Print(_) => true,
         };
         (read && sent) || now >= stop.deadline || now >= stop.progress + patience
     }
 
     /// Writes down how far the last answers came, and gives up what it has open.
-    pub fn finish(mut self) -> Leaving {
+    pub fn finish(mut self) -> ReaderLogs {
         self.commit(self.clock.now());
         let hands_over = self.stop.as_ref().is_some_and(|stop| !stop.reads_on);
         let (mut again, mut lost) = (0, 0);
@@ -400,8 +400,8 @@ impl Reader {
         }
         let has_looked = self.is_settled && !self.waiting.values().any(|waiting| waiting.is_new);
         let logs = if hands_over { self.leave() } else { Vec::new() };
-        self.scout.send(Event::Stopped { reader: self.index });
-        Leaving { logs, has_looked }
+        self.target_manager.send(Event::Stopped { reader: self.index });
+        ReaderLogs { logs, has_looked }
     }
 }
 

@@ -32,9 +32,8 @@ impl Schedule {
 
     /// Whether discovery has let go of it, and it has been quiet for so long that nothing more is waited for.
     pub fn is_over(&self, now: Instant) -> bool {
-        let over = |retired: Instant| {
-            now >= retired.max(self.last_lines) + FAREWELL || now >= retired + LONGEST_FAREWELL
-        };
+        let over =
+            |retired: Instant| now >= retired.max(self.last_lines) + FAREWELL || now >= retired + LONGEST_FAREWELL;
         self.retired.is_some_and(over)
     }
 

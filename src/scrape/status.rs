@@ -11,7 +11,7 @@ use crate::model::{
     TargetLabels, TargetReport, Weight,
 };
 
-/// The state of the targets, as the scout and the readers tell it.
+/// The state of the targets, as the target manager and the readers tell it.
 #[derive(Debug, Default)]
 pub(super) struct Status {
     shared: Mutex<Shared>,
@@ -21,7 +21,7 @@ pub(super) struct Status {
 struct Shared {
     /// By job and source.
     discovered: BTreeMap<(Arc<str>, String), (Vec<Discovered>, LeftOut)>,
-    /// By the number that the scout gave them.
+    /// By the number that the target manager gave them.
     targets: BTreeMap<u64, (Arc<Target>, Arc<Unread>)>,
     files: BTreeMap<(usize, u64), File>,
     /// By client: what became of files that are read no more.

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use super::Job;
 use super::inbox::{Intake, Parcel};
+use super::messages::Commands;
 use super::metrics::{Metrics, STDIN_BEHIND};
-use super::post::Mailbox;
-use super::scout::HandedIn;
+use super::target_manager::ReceivedSource;
 use crate::metrics::Dropped;
-use crate::model::{LabelSet, MAX_LINE, Reason, Target, Vital};
+use crate::model::{AbortOnPanic, LabelSet, MAX_LINE, Reason, Target};
 
 /// Bytes that are read at a time.
 const READ: usize = 64 << 10;
@@ -26,8 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// What takes standard input for these readers, as a source of the first job.
-pub(super) fn source(labels: LabelSet, job: Option<&Job>, readers: &[Arc<Mailbox>]) -> (Intake, HandedIn) {
-    let (intake, inboxes) = Intake::new(readers.iter().map(|mailbox| mailbox.bell.clone()));
+pub(super) fn source(labels: LabelSet, job: Option<&Job>, readers: &[Arc<Commands>]) -> (Intake, ReceivedSource) {
+    let (intake, inboxes) = Intake::new(readers.iter().map(|commands| commands.parker.clone()));
     let target = Target {
         job: job.map_or_else(|| Arc::from("stdin"), |job| job.name.clone()),
         labels,
@@ -38,14 +38,14 @@ pub(super) fn source(labels: LabelSet, job: Option<&Job>, readers: &[Arc<Mailbox
         owner: None,
         is_held: false,
     };
-    (intake, HandedIn { name: "stdin".into(), target: Arc::new(target), job: 0, inboxes })
+    (intake, ReceivedSource { name: "stdin".into(), target: Arc::new(target), job: 0, inboxes })
 }
 
 /// Starts reading standard input.
 pub(super) fn start(intake: Intake, metrics: Metrics, dropped: Dropped) -> io::Result<()> {
     std::thread::Builder::new().name("stdin".into()).spawn(move || {
         // Its end ends the agent, so it must not look like that when it is not.
-        let _vital = Vital;
+        let _abort_on_panic = AbortOnPanic;
         let mut feed = Feed { intake, metrics, dropped, lines: Lines::default(), is_behind: false };
         feed.all_of(io::stdin().lock());
     })?;

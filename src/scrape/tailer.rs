@@ -6,16 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::desk::{Desk, Exit, accept};
-use super::estate::Left;
 use super::input::Input;
 use super::metrics::LINE_TOO_LONG;
+use super::open_logs::OpenLog;
 use super::pipelines::PipelineId;
 use super::schedule::Schedule;
-use super::times::Remembered;
+use super::sink::{Output, Sink, accept};
+use super::times::SavedReadTimes;
 use crate::batch::Flow;
 use crate::model::{Checkpoint, LabelSet, Ledger, Mark, Position, Read, Reason, Source, Target, Weight};
-use crate::positions::Slot;
+use crate::positions::PositionId;
 use crate::stages::Due;
 
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct Tailer {
     /// Of its file, or what it is called if it is in none.
     path: Arc<Path>,
     ledger: Arc<Ledger>,
-    slot: Option<Slot>,
+    slot: Option<PositionId>,
     /// Which of the reader's pipelines its lines take.
     pipeline: PipelineId,
     pub input: Input,
@@ -32,10 +32,10 @@ pub(super) struct Tailer {
     /// The target's labels, and `filename`.
     pub labels: LabelSet,
     pub schedule: Schedule,
-    pub trouble: Trouble,
+    pub trouble: Problems,
     flow: Flow,
     last_time: i64,
-    remembered: Remembered,
+    remembered: SavedReadTimes,
     /// Of its name and labels: what chance is made of, together with which file and where in it.
     chance: u64,
 }
@@ -46,7 +46,7 @@ pub(super) struct Parts {
     pub id: u64,
     pub path: Arc<Path>,
     pub input: Input,
-    pub slot: Option<Slot>,
+    pub slot: Option<PositionId>,
     pub target: Arc<Target>,
     pub labels: LabelSet,
     pub pipeline: PipelineId,
@@ -60,14 +60,14 @@ pub(super) struct Parts {
 
 /// What keeps a log, or what comes after it, from being read.
 #[derive(Debug, Default)]
-pub(super) struct Trouble {
+pub(super) struct Problems {
     pub reading: Option<String>,
-    pub looking: Option<String>,
+    pub rotation: Option<String>,
 }
 
-impl Trouble {
+impl Problems {
     pub fn text(&self) -> Option<String> {
-        self.reading.clone().or_else(|| self.looking.clone())
+        self.reading.clone().or_else(|| self.rotation.clone())
     }
 }
 
@@ -86,7 +86,7 @@ pub(super) enum Turn {
 }
 
 impl Tailer {
-    pub fn new(parts: Parts, schedule: Schedule, remembered: Remembered, now: Instant) -> Self {
+    pub fn new(parts: Parts, schedule: Schedule, remembered: SavedReadTimes, now: Instant) -> Self {
         let Parts { id, path, input, slot, target, labels, pipeline, saved, from, last_time } = parts;
         let tailer = Self {
             id,
@@ -99,7 +99,7 @@ impl Tailer {
             chance: labels.stable_hash(),
             labels,
             schedule,
-            trouble: Trouble::default(),
+            trouble: Problems::default(),
             flow: Flow::new(now),
             last_time: remembered.over().max(last_time),
             remembered,
@@ -122,7 +122,7 @@ impl Tailer {
         &self.ledger
     }
 
-    pub fn slot(&self) -> Option<Slot> {
+    pub fn slot(&self) -> Option<PositionId> {
         self.slot
     }
 
@@ -135,39 +135,39 @@ impl Tailer {
         self.slot.is_some()
     }
 
-    pub fn turn(&mut self, desk: &mut Desk, now: Instant) -> std::io::Result<Turn> {
+    pub fn turn(&mut self, sink: &mut Sink, now: Instant) -> std::io::Result<Turn> {
         if self.target.is_held {
             return Ok(if self.schedule.is_over_held(now) { Turn::Finished } else { Turn::Idle });
         }
         // Going back is possible where it is known where each line is, and wanted where none has a time of reading already.
         let exact = self.input.is_exact() && self.remembered.is_empty();
-        let Some(grant) = desk.exit.grant(&mut self.flow, self.ledger.exposed(), exact, now) else {
-            self.note_written(desk, now);
+        let Some(grant) = sink.output.grant(&mut self.flow, self.ledger.exposed(), exact, now) else {
+            self.note_written(sink, now);
             return Ok(Turn::Blocked);
         };
-        let busy = desk.pipelines.get(self.pipeline).busy_until().is_some_and(|until| now < until);
-        if busy || desk.rate.as_ref().is_some_and(|r| r.must_wait(now)) {
+        let busy = sink.pipelines.get(self.pipeline).busy_until().is_some_and(|until| now < until);
+        if busy || sink.rate.as_ref().is_some_and(|r| r.must_wait(now)) {
             return Ok(Turn::Blocked);
         }
-        match self.input.read(grant.bytes, now, &mut desk.chunk)? {
+        match self.input.read(grant.bytes, now, &mut sink.chunk)? {
             Read::Records { more } => {
                 self.schedule.last_lines = now;
-                let read = desk.chunk.len;
-                let worked = self.work_on_chunk(desk, grant.stops(), now);
+                let read = sink.chunk.len;
+                let worked = self.work_on_chunk(sink, grant.stops(), now);
                 let more = more || worked < read;
                 if worked < read {
-                    self.input.rewind(desk.chunk.start.after(worked as u64));
+                    self.input.rewind(sink.chunk.start.after(worked as u64));
                 }
-                if let Exit::Batches(batcher) = &mut desk.exit {
+                if let Output::Batches(batcher) = &mut sink.output {
                     batcher.settle(&mut self.flow, grant, read, worked, now);
                 }
                 if !more {
-                    self.note_written(desk, now);
+                    self.note_written(sink, now);
                 }
                 Ok(if more { Turn::More } else { Turn::Lines })
             }
             Read::Skipped { bytes, end } => {
-                self.skipped(desk, bytes, end);
+                self.skipped(sink, bytes, end);
                 Ok(Turn::More)
             }
             Read::Passed => Ok(Turn::More),
@@ -177,10 +177,10 @@ impl Tailer {
         }
     }
 
-    fn skipped(&mut self, desk: &mut Desk, bytes: u64, end: Mark) {
+    fn skipped(&mut self, sink: &mut Sink, bytes: u64, end: Mark) {
         tracing::warn!(path = %self.path.display(), bytes, "a line was too long to be held and is lost");
-        desk.dropped.count(&Reason::LineTooLong);
-        desk.metrics.lost(bytes, LINE_TOO_LONG);
+        sink.dropped.count(&Reason::LineTooLong);
+        sink.metrics.lost(bytes, LINE_TOO_LONG);
         self.ledger.open(bytes, end).close_with(|account| {
             account.read += Weight::line(bytes as usize);
             account.discard(&Reason::LineTooLong, Weight::line(bytes as usize));
@@ -200,12 +200,12 @@ impl Tailer {
     }
 
     /// Says how much was written to the log, so that its streams' windows can be what that needs.
-    fn note_written(&mut self, desk: &mut Desk, now: Instant) {
+    fn note_written(&mut self, sink: &mut Sink, now: Instant) {
         if !self.flow.is_rate_due(now) {
             return;
         }
         self.note_progress();
-        if let Exit::Batches(batcher) = &mut desk.exit {
+        if let Output::Batches(batcher) = &mut sink.output {
             let written = self.ledger.account().read.bytes + self.ledger.progress().unread;
             batcher.note_written(&mut self.flow, written, now);
         }
@@ -213,20 +213,20 @@ impl Tailer {
 
     /// What the next scrape goes on with: it is taken back to what is committed. Gives the bytes, too, that were read and cannot be
     /// read again.
-    pub fn leave(mut self, client: Arc<str>) -> (Left, u64) {
+    pub fn leave(mut self, client: Arc<str>) -> (OpenLog, u64) {
         let lost = self.input.rewind(self.ledger.committed().unwrap_or_default());
         let is_retired = self.schedule.retired.is_some();
         let Self { path, target, input, last_time, .. } = self;
-        (Left { client, path, target, input, is_retired, last_time }, lost)
+        (OpenLog { client, path, target, input, is_retired, last_time }, lost)
     }
 
     /// Lets the stages give back what they hold of this log.
-    pub fn end(&mut self, desk: &mut Desk, now: Instant) {
-        let Desk { pipelines, exit, rate, dropped, books, times, .. } = desk;
+    pub fn end(&mut self, sink: &mut Sink, now: Instant) {
+        let Sink { pipelines, output, rate, dropped, counters, times, .. } = sink;
         let flow = &mut self.flow;
         pipelines.get(self.pipeline).release(Due::Log(self.id), &mut |entry| {
             times.note(entry);
-            accept(entry, Some(flow), exit, rate, dropped, books, now);
+            accept(entry, Some(flow), output, rate, dropped, counters, now);
         });
     }
 

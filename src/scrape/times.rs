@@ -114,7 +114,7 @@ impl Times {
 
 /// The times that an earlier run left, until reading has passed them.
 #[derive(Debug, Default)]
-pub(super) struct Remembered {
+pub(super) struct SavedReadTimes {
     times: VecDeque<ReadTime>,
     /// What was found of the file being read: whether it is the one that such a time names.
     reading: FileId,
@@ -152,7 +152,7 @@ pub(super) enum Part {
     Of(usize, ReadTime, bool),
 }
 
-impl Remembered {
+impl SavedReadTimes {
     pub fn new(times: Vec<ReadTime>) -> Self {
         Self { times: times.into(), ..Self::default() }
     }
@@ -266,7 +266,7 @@ mod tests {
 
     /// The parts of ten bytes in file 1 from `offset` on, told the way they are read.
     fn parts(times: Vec<ReadTime>, offset: u64, bytes: &[u8]) -> Vec<Part> {
-        let mut remembered = Remembered::new(times);
+        let mut remembered = SavedReadTimes::new(times);
         let (mut at, mut parts) = (0, Vec::new());
         while at < bytes.len() {
             let from = Position { file: file(1), offset: offset + at as u64 };

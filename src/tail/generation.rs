@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::fence;
+use super::allowed_paths;
 use super::gzip::Inflated;
 use super::walls::explain;
 use crate::model::{FileId, Fingerprint, Position};
@@ -25,7 +25,7 @@ pub enum Compression {
 
 #[derive(Debug)]
 pub(super) struct Generation {
-    source: Source,
+    content: Content,
     id: FileId,
     /// Of the next byte to read.
     pub offset: u64,
@@ -34,7 +34,7 @@ pub(super) struct Generation {
 }
 
 #[derive(Debug)]
-enum Source {
+enum Content {
     Plain(File),
     Inflated(Box<Inflated>),
 }
@@ -42,17 +42,17 @@ enum Source {
 impl Generation {
     /// Opens `path`, on which no link is followed; `compression` as its name or the config says.
     pub fn open(path: &Path, compression: Option<Compression>) -> io::Result<Self> {
-        let file = fence::open(path).map_err(|e| explain(path, e))?;
+        let file = allowed_paths::open(path).map_err(|e| explain(path, e))?;
         let meta = file.metadata()?;
         if !meta.is_file() {
             let kind = if meta.is_dir() { "a directory" } else { "not a regular file" };
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {kind}")));
         }
-        let source = match compression {
-            None => Source::Plain(file),
-            Some(c) => Source::Inflated(Box::new(Inflated::new(file, c))),
+        let content = match compression {
+            None => Content::Plain(file),
+            Some(c) => Content::Inflated(Box::new(Inflated::new(file, c))),
         };
-        let mut generation = Self { source, id: file_id(&meta), offset: 0, number: 0 };
+        let mut generation = Self { content, id: file_id(&meta), offset: 0, number: 0 };
         generation.id.fingerprint = generation.fingerprint(FINGERPRINT)?;
         Ok(generation)
     }
@@ -66,13 +66,13 @@ impl Generation {
     }
 
     pub fn is_plain(&self) -> bool {
-        matches!(self.source, Source::Plain(_))
+        matches!(self.content, Content::Plain(_))
     }
 
     pub fn metadata(&self) -> io::Result<Metadata> {
-        match &self.source {
-            Source::Plain(file) => file.metadata(),
-            Source::Inflated(inflated) => inflated.file().metadata(),
+        match &self.content {
+            Content::Plain(file) => file.metadata(),
+            Content::Inflated(inflated) => inflated.file().metadata(),
         }
     }
 
@@ -167,14 +167,14 @@ impl Generation {
     }
 
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.source {
-            Source::Plain(file) => loop {
+        match &mut self.content {
+            Content::Plain(file) => loop {
                 match file.read_at(buffer, offset) {
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                     result => return result,
                 }
             },
-            Source::Inflated(inflated) => inflated.read_at(offset, buffer),
+            Content::Inflated(inflated) => inflated.read_at(offset, buffer),
         }
     }
 }

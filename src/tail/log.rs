@@ -8,12 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::fence::Fence;
+use super::allowed_paths::AllowedPaths;
 use super::folders::Folders;
 use super::generation::{Compression, Generation, file_id};
-use marks::Marks;
 use super::siblings::{Sibling, siblings};
 use crate::model::{Encoding, FileId, Mark, Position};
+use marks::Marks;
 
 /// How many generations of a log are kept open: more than any rotation keeps, and few enough of a thousand descriptors. The
 /// oldest are given up beyond that.
@@ -74,7 +74,7 @@ pub struct Log {
     path: Arc<Path>,
     options: Options,
     folders: Arc<Folders>,
-    fence: Arc<Fence>,
+    allowed: Arc<AllowedPaths>,
     /// Oldest first; the one in front is being read. Never empty.
     generations: VecDeque<Generation>,
     rotated: Option<Instant>,
@@ -108,9 +108,9 @@ impl Log {
         resume: Resume,
         options: Options,
         folders: &Arc<Folders>,
-        fence: &Arc<Fence>,
+        allowed: &Arc<AllowedPaths>,
     ) -> io::Result<Self> {
-        let live_path = fence.resolve(path)?;
+        let live_path = allowed.resolve(path)?;
         let mut live = Generation::open(&live_path, options.compression)?;
         let (mut lost_position, mut passed_over) = (false, 0);
         let mut generations = VecDeque::new();
@@ -149,7 +149,7 @@ impl Log {
             path: path.clone(),
             options,
             folders: folders.clone(),
-            fence: fence.clone(),
+            allowed: allowed.clone(),
             new_files: generations.iter().map(inode).collect(),
             generations,
             rotated: None,
@@ -181,12 +181,12 @@ impl Log {
         self.generations.len()
     }
 
-    /// Goes on in another scrape, with what its logs share and, if it has a target there, within that target's fence; false: its
+    /// Goes on in another scrape, with what its logs share and, if it has a target there, within that target's allowed; false: its
     /// files are to be read in another way from now on.
-    pub fn move_to(&mut self, options: Options, folders: &Arc<Folders>, fence: Option<&Arc<Fence>>) -> bool {
+    pub fn move_to(&mut self, options: Options, folders: &Arc<Folders>, allowed: Option<&Arc<AllowedPaths>>) -> bool {
         self.folders = folders.clone();
-        if let Some(fence) = fence {
-            self.fence = fence.clone();
+        if let Some(allowed) = allowed {
+            self.allowed = allowed.clone();
         }
         self.new_files = self.spent.iter().chain(&self.generations).map(inode).collect();
         self.options == options
@@ -306,7 +306,7 @@ impl Log {
     }
 
     fn rotate(&mut self, now: Instant) -> io::Result<Look> {
-        let live_path = self.fence.resolve(&self.path)?;
+        let live_path = self.allowed.resolve(&self.path)?;
         let live = Generation::open(&live_path, self.options.compression)?;
         let older = siblings(&live_path, &self.folders)?;
         let known = self.generations.len();
@@ -360,7 +360,7 @@ impl Log {
         live.restart()?;
         self.skipping = None;
         if old.file.fingerprint.len > 0 {
-            let live_path = self.fence.resolve(&self.path)?;
+            let live_path = self.allowed.resolve(&self.path)?;
             if let Some((_, mut copy)) = find(&siblings(&live_path, &self.folders)?, &old)? {
                 copy.offset = old.offset;
                 // What was read of the file before it was cut is in there.

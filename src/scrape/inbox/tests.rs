@@ -8,7 +8,7 @@ fn parcel(texts: &[&str]) -> Parcel {
 }
 
 fn intake(clients: usize) -> (Intake, Vec<Inbox>) {
-    Intake::new((0..clients).map(|_| Arc::new(Bell::default())))
+    Intake::new((0..clients).map(|_| Arc::new(Parker::default())))
 }
 
 /// Everything there is to read now, by reads of so many bytes.
@@ -114,7 +114,8 @@ fn who_waits_for_room_is_woken_by_a_commit_and_by_an_end() {
                     false => drop(inbox.committed(Mark(ROOM as u64))),
                 }
             });
-            let enough = |intake: &Intake| intake.with_room_for(&parcel(&["x"])) > 0 || intake.inboxes[0].lock().is_left;
+            let enough =
+                |intake: &Intake| intake.with_room_for(&parcel(&["x"])) > 0 || intake.inboxes[0].lock().is_left;
             told.send(()).expect("sent");
             intake.wait_for_room(enough, Duration::from_secs(20));
             assert!(enough(&intake));

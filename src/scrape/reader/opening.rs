@@ -10,12 +10,12 @@ use super::Reader;
 use crate::model::{Checkpoint, LabelSet, Mark, Position, Target, Wake};
 use crate::positions::{Commit, Key, LogName, Saved};
 use crate::scrape::input::Input;
+use crate::scrape::messages::{Assignment, SourceAssignment};
 use crate::scrape::metrics::{ROTATED_AWAY, TOO_MANY};
-use crate::scrape::post::{Assignment, Given};
 use crate::scrape::schedule::Schedule;
 use crate::scrape::status::File;
 use crate::scrape::tailer::{Parts, Tailer};
-use crate::scrape::times::Remembered;
+use crate::scrape::times::SavedReadTimes;
 use crate::tail::{Log, Resume};
 
 impl Reader {
@@ -59,7 +59,7 @@ impl Reader {
             // No file has one.
             Some(Saved::Cursor(_)) => Resume::Since(self.positions.unseen_since(slot)),
         };
-        let open = || Log::open_among(&assignment.path, resume, job.options, &self.folders, &assignment.fence);
+        let open = || Log::open_among(&assignment.path, resume, job.options, &self.folders, &assignment.allowed);
         let mut log = match inherited.map_or_else(open, Ok) {
             Ok(log) => log,
             Err(error) => {
@@ -72,13 +72,13 @@ impl Reader {
                 path = %assignment.path.display(),
                 "the file that was read last is gone; what had not been read of it is lost"
             );
-            self.desk.metrics.lost(0, ROTATED_AWAY);
+            self.sink.metrics.lost(0, ROTATED_AWAY);
         }
         let inodes = log.take_new_files();
         self.inodes.add(assignment.log, inodes, |inode| log.has(inode));
         let (id, passed_over) = (assignment.log, log.take_passed_over());
         let labels = with_filename(&target, &assignment.path);
-        let pipeline = self.desk.pipelines.of(assignment.job, target.defaulted);
+        let pipeline = self.sink.pipelines.of(assignment.job, target.defaulted);
         let saved = match saved {
             Some(Saved::At { position, .. }) => Some(position),
             _ => None,
@@ -96,8 +96,8 @@ impl Reader {
     }
 
     /// Opens what is in no file, where it was committed last.
-    pub(super) fn open_given(&mut self, given: Given, now: Instant) {
-        let Given { log, name, target, job, position, open } = given;
+    pub(super) fn open_given(&mut self, given: SourceAssignment, now: Instant) {
+        let SourceAssignment { log, name, target, job, position, open } = given;
         let (mut slot, mut cursor) = (None, None);
         if let Some(position) = position {
             let job = self.jobs.get(job).map_or_else(|| target.job.clone(), |job| job.name.clone());
@@ -116,7 +116,7 @@ impl Reader {
             Ok(source) => source,
             Err(error) => {
                 tracing::error!(%name, client = %self.client, %error, "cannot be opened, and is not read");
-                self.desk.metrics.read_error();
+                self.sink.metrics.read_error();
                 slot.into_iter().for_each(|slot| self.positions.release(slot));
                 return self.gone(log);
             }
@@ -124,16 +124,19 @@ impl Reader {
         if source.wake() == Wake::Rings {
             self.ringing.insert(log);
         }
-        let pipeline = self.desk.pipelines.of(job, target.defaulted);
+        let pipeline = self.sink.pipelines.of(job, target.defaulted);
         let labels = target.labels.clone();
         let (path, input, from) = (Path::new(&*name).into(), Input::Other(source), Mark::default());
-        self.begin(Parts { id: log, path, input, slot, target, labels, pipeline, saved: None, from, last_time: 0 }, now);
+        self.begin(
+            Parts { id: log, path, input, slot, target, labels, pipeline, saved: None, from, last_time: 0 },
+            now,
+        );
     }
 
     pub(super) fn begin(&mut self, parts: Parts, now: Instant) {
         let times = parts.slot.map(|slot| self.positions.read_times(slot)).unwrap_or_default();
         let (log, schedule) = (parts.id, Schedule::new(now, self.config.min_poll));
-        let tailer = Tailer::new(parts, schedule, Remembered::new(times), now);
+        let tailer = Tailer::new(parts, schedule, SavedReadTimes::new(times), now);
         self.status.set_file(self.index, log, file(&tailer, &self.client));
         self.tailers.insert(log, Box::new(tailer));
         self.schedule.push(Reverse((now, log)));

@@ -7,24 +7,24 @@ use std::time::Instant;
 use super::Tailer;
 use crate::model::{AckRef, ChunkAck, Entry, Mark, Origin, Position, View, Views, Weight};
 use crate::positions::ReadTime;
-use crate::scrape::desk::{Desk, accept};
+use crate::scrape::sink::{Sink, accept};
 use crate::scrape::times::Part;
 use crate::stages::Work;
 
 impl Tailer {
     /// Works on the chunk that was read. With `stops` that ends where a stream's window is full; gives how many bytes were
     /// worked on.
-    pub(super) fn work_on_chunk(&mut self, desk: &mut Desk, stops: bool, now: Instant) -> usize {
-        let (len, start, place) = (desk.chunk.len, desk.chunk.start, desk.chunk.place);
+    pub(super) fn work_on_chunk(&mut self, sink: &mut Sink, stops: bool, now: Instant) -> usize {
+        let (len, start, place) = (sink.chunk.len, sink.chunk.start, sink.chunk.place);
         let mut at = 0;
         while at < len {
             let from = Position { offset: place.offset + at as u64, ..place };
             let new = |len| {
-                let time = after(self.last_time, desk.clock.unix_nanos());
+                let time = after(self.last_time, sink.clock.unix_nanos());
                 ReadTime { start: from, len: len as u64, time }
             };
             let part = match self.input.log_mut().filter(|_| !self.remembered.is_empty()) {
-                Some(log) => self.remembered.part(&desk.chunk.bytes[at..len], from, desk.chunk.encoding, log),
+                Some(log) => self.remembered.part(&sink.chunk.bytes[at..len], from, sink.chunk.encoding, log),
                 None => Part::New,
             };
             let (part_len, time) = match part {
@@ -32,12 +32,12 @@ impl Tailer {
                 Part::Before(len, time) | Part::Of(len, time, _) => (len, time),
             };
             let (ack, worked) =
-                self.work_on(desk, at..at + part_len, (start.after(at as u64), from), &time, stops, now);
+                self.work_on(sink, at..at + part_len, (start.after(at as u64), from), &time, stops, now);
             let time = if stops { ReadTime { len: worked as u64, ..time } } else { time };
             if self.slot.is_some() {
                 match part {
-                    Part::New | Part::Before(..) => desk.times.end(time, ack.slots(), ack.is_held()),
-                    Part::Of(_, _, true) => desk.times.end_written(time, ack.slots()),
+                    Part::New | Part::Before(..) => sink.times.end(time, ack.slots(), ack.is_held()),
+                    Part::Of(_, _, true) => sink.times.end_written(time, ack.slots()),
                     Part::Of(_, _, false) => {}
                 }
             }
@@ -55,14 +55,14 @@ impl Tailer {
     /// Works on some whole records of the chunk that were read at one time, and begin at `from`.
     fn work_on(
         &mut self,
-        desk: &mut Desk,
+        sink: &mut Sink,
         part: Range<usize>,
         (mark, from): (Mark, Position),
         time: &ReadTime,
         stops: bool,
         now: Instant,
     ) -> (ChunkAck, usize) {
-        let Desk { chunk, pipelines, exit, rate, dropped, books, times, .. } = desk;
+        let Sink { chunk, pipelines, output, rate, dropped, counters, times, .. } = sink;
         let bytes = &chunk.bytes[part];
         let text = chunk.encoding.decode(bytes);
         let ack = self.ledger.open_chunk(bytes.len() as u64, mark.after(bytes.len() as u64));
@@ -97,7 +97,7 @@ impl Tailer {
             work.entry.begin(time, text, labels.unwrap_or(&self.labels), from.offset + at as u64, weight);
             pipeline.run(&mut work, &mut |entry| {
                 times.note(entry);
-                accept(entry, Some(flow), exit, rate, dropped, books, now);
+                accept(entry, Some(flow), output, rate, dropped, counters, now);
             });
             if stops
                 && let Some(next) = views.peek()

@@ -25,9 +25,15 @@ fn a_file_of_two_targets_in_two_jobs_for_two_clients_is_one_series() {
     let registry = Registry::new();
     let ((outlet, _batches), (other, _others)) = (rig::outlet("loki"), rig::outlet("other"));
     let jobs = vec![rig::job("job", "[]"), rig::job("again", "[]")];
-    let scrape =
-        Scrape::start(rig::config(), jobs, vec![outlet, other], dir.positions(), &Metrics::register(&registry), crate::scrape::Estate::default())
-            .expect("started");
+    let scrape = Scrape::start(
+        rig::config(),
+        jobs,
+        vec![outlet, other],
+        dir.positions(),
+        &Metrics::register(&registry),
+        crate::scrape::OpenLogs::default(),
+    )
+    .expect("started");
     let glob = dir.path("logs/*.log").display().to_string();
     for job in ["job", "again"] {
         tell_job(&scrape, job, "s", &[&[("app", "a"), ("__path__", &glob)], &[("app", "b"), ("__path__", &glob)]]);
@@ -82,8 +88,15 @@ fn what_is_not_read_is_a_number_and_losses_are_there_before_the_first() {
     let registry = Registry::new();
     let (outlet, _batches) = rig::outlet("loki");
     let jobs = vec![rig::job("job", "[]")];
-    let scrape = Scrape::start(rig::config(), jobs, vec![outlet], dir.positions(), &Metrics::register(&registry), crate::scrape::Estate::default())
-        .expect("started");
+    let scrape = Scrape::start(
+        rig::config(),
+        jobs,
+        vec![outlet],
+        dir.positions(),
+        &Metrics::register(&registry),
+        crate::scrape::OpenLogs::default(),
+    )
+    .expect("started");
     let glob = dir.path("logs/*.log").display().to_string();
     tell_job(&scrape, "job", "s", &[&[("app", "a"), ("__path__", &glob)]]);
     let reasons = ["beyond", "cut", "denied", "error", "foreign", "outside", "special"];
@@ -135,7 +148,15 @@ fn the_next_scrape_of_a_process_counts_on_and_reads_again_what_was_not_answered(
     let start = || {
         let (outlet, batches) = rig::outlet("loki");
         let jobs = vec![rig::job("job", "[]")];
-        let scrape = Scrape::start(rig::config(), jobs, vec![outlet], positions.clone(), &metrics, crate::scrape::Estate::default()).expect("started");
+        let scrape = Scrape::start(
+            rig::config(),
+            jobs,
+            vec![outlet],
+            positions.clone(),
+            &metrics,
+            crate::scrape::OpenLogs::default(),
+        )
+        .expect("started");
         tell_job(&scrape, "job", "s", &[&[("app", "a"), ("__path__", &glob)]]);
         (scrape, batches)
     };

@@ -4,14 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::rig::{self, Dir, Stored, decode, outlet};
-use crate::scrape::*;
-use crate::model::{
-    Checkpoint, Chunk, Encoding, Mark, Position, Progress, Read, Record, Source, Target, Wake,
-};
+use crate::model::{Checkpoint, Chunk, Encoding, Mark, Position, Progress, Read, Record, Source, Target, Wake};
 use crate::positions::LogName;
-use crate::scrape::bell::Bell;
-use crate::scrape::post::{Command, Events, Given, Mailbox};
+use crate::scrape::messages::{Command, Commands, Events, SourceAssignment};
+use crate::scrape::parker::Parker;
 use crate::scrape::reader::{Parts, Reader};
+use crate::scrape::*;
 
 /// A thousand records; its cursor is the number of the first that is not committed.
 #[derive(Debug)]
@@ -97,7 +95,7 @@ impl Source for Numbers {
 fn run(dir: &Dir, until: usize) -> (Vec<Stored>, Vec<Stored>) {
     let (outlet, mut batches) = outlet("loki");
     let (registry, status, clock) = (Registry::new(), Arc::new(Status::default()), Clock::standing(0));
-    let mailbox = Arc::new(Mailbox::new(Arc::new(Bell::default())));
+    let commands = Arc::new(Commands::new(Arc::new(Parker::default())));
     let target = Arc::new(Target {
         job: "numbers".into(),
         labels: LabelSet::new([("app", "numbers")]),
@@ -108,7 +106,7 @@ fn run(dir: &Dir, until: usize) -> (Vec<Stored>, Vec<Stored>) {
         owner: None,
         is_held: false,
     });
-    mailbox.send(Command::Open(Given {
+    commands.send(Command::Open(SourceAssignment {
         log: 1,
         name: "numbers".into(),
         target,
@@ -123,13 +121,13 @@ fn run(dir: &Dir, until: usize) -> (Vec<Stored>, Vec<Stored>) {
         jobs: vec![rig::job("numbers", "[]")].into(),
         outlet,
         positions: dir.positions(),
-        mailbox,
-        scout: Arc::new(Events::default()),
+        commands,
+        target_manager: Arc::new(Events::default()),
         metrics: metrics::Metrics::register(&registry, status.clone()),
         dropped: Dropped::register(&registry),
         custom: None,
         status,
-        estate: Default::default(),
+        open_logs: Default::default(),
     });
     let (mut taken, mut sent) = (Vec::new(), Vec::new());
     for _ in 0..1_000 {

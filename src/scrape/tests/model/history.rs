@@ -339,7 +339,7 @@ impl History {
     /// Time passes, and the agent does what is due.
     pub fn pass(&mut self, time: Duration, chance: &mut Chance) -> Check {
         self.disk.clock.advance(time);
-        // The scout's safety net.
+        // The target manager's safety net.
         if self.agent.is_some() && self.disk.clock.now() >= self.looked + Duration::from_secs(60) {
             self.look(true, chance)?;
         }

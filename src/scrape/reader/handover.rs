@@ -7,10 +7,10 @@ use super::Reader;
 use super::opening::with_filename;
 use crate::model::Target;
 use crate::positions::{Key, LogName};
-use crate::scrape::estate::Left;
 use crate::scrape::input::Input;
+use crate::scrape::messages::Assignment;
 use crate::scrape::metrics::ROTATED_AWAY;
-use crate::scrape::post::Assignment;
+use crate::scrape::open_logs::OpenLog;
 use crate::scrape::tailer::Parts;
 use crate::tail::Log;
 
@@ -19,14 +19,14 @@ const UNASSIGNED: u64 = 1 << 63;
 
 impl Reader {
     /// Everything it has open, taken back to what is committed.
-    pub(super) fn leave(&mut self) -> Vec<Left> {
-        let mut left = self.estate.take_all();
+    pub(super) fn leave(&mut self) -> Vec<OpenLog> {
+        let mut left = self.open_logs.take_all();
         let tailers = std::mem::take(&mut self.tailers).into_iter().chain(std::mem::take(&mut self.ending));
         for (_, tailer) in tailers {
             let path = tailer.path().clone();
             let (log, lost) = tailer.leave(self.client.clone());
             if lost > 0 {
-                self.desk.metrics.lost(lost, ROTATED_AWAY);
+                self.sink.metrics.lost(lost, ROTATED_AWAY);
                 tracing::warn!(
                     path = %path.display(),
                     bytes = lost,
@@ -42,12 +42,12 @@ impl Reader {
     /// The log of this assignment as the scrape before left it, and the last time that its lines were given; unless its files are
     /// to be read in another way now.
     pub(super) fn inherit(&mut self, assignment: &Assignment) -> Option<(Log, i64)> {
-        let left = self.estate.take(&assignment.target, &assignment.path)?;
+        let left = self.open_logs.take(&assignment.target, &assignment.path)?;
         let Input::Log(mut log) = left.input else {
             return None;
         };
         let options = self.jobs[assignment.job].options;
-        log.move_to(options, &self.folders, Some(&assignment.fence)).then_some((*log, left.last_time))
+        log.move_to(options, &self.folders, Some(&assignment.allowed)).then_some((*log, left.last_time))
     }
 
     /// What nobody has asked for: read to its end, if its job is there and its target was not taken away by the config.
@@ -56,8 +56,8 @@ impl Reader {
         // Those that are still to be opened take theirs then.
         let awaited = self.waiting.values().map(|waiting| &waiting.assignment);
         let awaited = awaited.map(|assignment| (assignment.target.job.clone(), assignment.path.clone())).collect();
-        for (n, left) in self.estate.take_but(&awaited).into_iter().enumerate() {
-            let Left { path, target, input, is_retired, last_time, .. } = left;
+        for (n, left) in self.open_logs.take_but(&awaited).into_iter().enumerate() {
+            let OpenLog { path, target, input, is_retired, last_time, .. } = left;
             let Some(job) = self.jobs.iter().position(|job| job.name == target.job) else {
                 continue;
             };
@@ -83,7 +83,7 @@ impl Reader {
             let files = log.take_new_files();
             self.inodes.add(id, files, |inode| log.has(inode));
             let labels = with_filename(&target, &path);
-            let pipeline = self.desk.pipelines.of(job, target.defaulted);
+            let pipeline = self.sink.pipelines.of(job, target.defaulted);
             let (from, saved) = (log.mark(), Some(log.position()));
             let input = Input::Log(log);
             let slot = Some(slot);

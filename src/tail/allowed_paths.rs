@@ -15,14 +15,14 @@ const CONTAINERS: [&str; 3] = ["/var/log/pods", "/var/log/containers", "/var/lib
 
 /// What a name may lead to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fence {
+pub struct AllowedPaths {
     /// Folders (or files) that the user wrote as they are; links in them are the user's own. Empty: everything.
     written: Vec<PathBuf>,
     /// `target_config.link_roots`.
     more: Vec<PathBuf>,
 }
 
-impl Fence {
+impl AllowedPaths {
     pub(super) fn new(written: Vec<PathBuf>, more: &[PathBuf]) -> Self {
         Self { written, more: more.to_vec() }
     }
@@ -150,8 +150,8 @@ mod tests {
         ] {
             symlink(to, at(name)).expect("linked");
         }
-        let fence = Fence::new(vec![at("logs"), at("by-link"), at("logs/up.log/")], &[at("other")]);
-        let fence = Fence { written: fence.written[..2].to_vec(), ..fence };
+        let allowed = AllowedPaths::new(vec![at("logs"), at("by-link"), at("logs/up.log/")], &[at("other")]);
+        let allowed = AllowedPaths { written: allowed.written[..2].to_vec(), ..allowed };
         for (name, may) in [
             ("logs/real.log", true),
             ("logs/current.log", true),
@@ -165,7 +165,7 @@ mod tests {
             ("logs/magic.log", false),
             ("by-link/up.log", false),
         ] {
-            assert_eq!(fence.resolve(&at(name)).is_ok(), may, "{name}");
+            assert_eq!(allowed.resolve(&at(name)).is_ok(), may, "{name}");
         }
         // A node's folders that are mounted elsewhere: from the runtime's links to the pods' logs and to Docker's, not back, and
         // from no folder in it.
@@ -192,12 +192,12 @@ mod tests {
             ("host/var/log/pods", "p/c/2.log", false),
             ("host/var/log/pods/p", "c/1.log", false),
         ] {
-            let fence = Fence::new(vec![at(root)], &[]);
-            assert_eq!(fence.resolve(&at(root).join(name)).is_ok(), may, "{root} {name}");
+            let allowed = AllowedPaths::new(vec![at(root)], &[]);
+            assert_eq!(allowed.resolve(&at(root).join(name)).is_ok(), may, "{root} {name}");
         }
         // Who writes a name as it is means what it leads to.
-        assert!(Fence::new(vec![at("logs/up.log")], &[]).resolve(&at("logs/up.log")).is_ok());
-        let refused = fence.resolve(&at("logs/up.log")).expect_err("it leads out");
+        assert!(AllowedPaths::new(vec![at("logs/up.log")], &[]).resolve(&at("logs/up.log")).is_ok());
+        let refused = allowed.resolve(&at("logs/up.log")).expect_err("it leads out");
         assert!(refused.to_string().contains("target_config.link_roots"));
     }
 }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::Reader;
 use crate::model::{Checkpoint, Position};
-use crate::positions::{Commit, Positions, ReadTime, Slot};
-use crate::scrape::post::Event;
+use crate::positions::{Commit, PositionId, Positions, ReadTime};
+use crate::scrape::messages::Event;
 use crate::scrape::tailer::Tailer;
 
 /// For so long a log may have been rotated without anybody having heard of it.
@@ -15,7 +15,7 @@ impl Reader {
     /// Nothing more will come of this log; its last lines are on their way.
     pub(super) fn end(&mut self, log: u64, now: Instant) {
         if let Some(mut tailer) = self.tailers.remove(&log) {
-            tailer.end(&mut self.desk, now);
+            tailer.end(&mut self.sink, now);
             self.ending.insert(log, tailer);
             self.settle_endings();
         }
@@ -37,7 +37,7 @@ impl Reader {
                 }
                 self.positions.release(slot);
             }
-            self.desk.times.forget(log);
+            self.sink.times.forget(log);
             self.gone(log);
         }
     }
@@ -47,7 +47,7 @@ impl Reader {
         self.older.remove(&log);
         self.inodes.remove(log);
         self.status.remove_file(self.index, log);
-        self.scout.send(Event::Finished { reader: self.index, log });
+        self.target_manager.send(Event::Finished { reader: self.index, log });
     }
 
     /// Writes down how far answers have come, before anything more is sent.
@@ -62,7 +62,7 @@ impl Reader {
             let settled = tailer.ledger().is_settled();
             if let Some((checkpoint, slots)) = tailer.take_commit() {
                 came_further = true;
-                let through = self.desk.times.committed(*log, slots);
+                let through = self.sink.times.committed(*log, slots);
                 let commit = |(slot, checkpoint)| Commit { slot, checkpoint, through };
                 commits.extend(tailer.slot().zip(checkpoint).map(commit));
             }
@@ -82,12 +82,12 @@ impl Reader {
 
     /// Writes down the times of reading that entries show which are about to be sent.
     pub(super) fn remember(&mut self) {
-        let times = self.desk.times.take();
+        let times = self.sink.times.take();
         if times.is_empty() {
             return;
         }
         let slot = |log: u64| self.tailers.get(&log).or(self.ending.get(&log)).and_then(|tailer| tailer.slot());
-        let times: Vec<(Slot, ReadTime)> =
+        let times: Vec<(PositionId, ReadTime)> =
             times.into_iter().filter_map(|(log, time)| Some((slot(log)?, time))).collect();
         self.write(|positions| positions.remember(&times));
     }
@@ -100,7 +100,7 @@ impl Reader {
             }
             Ok(()) => {}
             Err(error) => {
-                self.desk.metrics.positions_error();
+                self.sink.metrics.positions_error();
                 if !std::mem::replace(&mut self.positions_fail, true) {
                     tracing::error!(
                         file = %self.positions.filename().display(),

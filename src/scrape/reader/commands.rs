@@ -1,4 +1,4 @@
-//! What the scout says, and the work that comes of it: done a little at a time, since it may speak of ten thousand logs.
+//! What the target manager says, and the work that comes of it: done a little at a time, since it may speak of ten thousand logs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::opening::{file, with_filename};
 use super::{Reader, Stop};
 use crate::model::Target;
-use crate::scrape::post::{Command, Ending};
+use crate::scrape::messages::{Command, StopRequest};
 
 impl Reader {
     pub(super) fn obey(&mut self, command: Command, now: Instant) {
@@ -23,7 +23,7 @@ impl Reader {
                 }
                 if let Some(tailer) = self.tailers.get_mut(&log) {
                     // What the stages hold of it belongs to the old labels.
-                    tailer.end(&mut self.desk, now);
+                    tailer.end(&mut self.sink, now);
                     tailer.labels = with_filename(&target, tailer.path());
                     tailer.target = target;
                     tailer.schedule.retired = None;
@@ -45,7 +45,7 @@ impl Reader {
                 }
             }
             Command::SettleEstate => self.settle_estate(now),
-            Command::Stop(Ending { within, reads_on }) => {
+            Command::Stop(StopRequest { within, reads_on }) => {
                 self.stop = Some(Stop { deadline: now + within, progress: now, reads_on });
                 if !reads_on {
                     return;

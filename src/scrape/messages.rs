@@ -1,8 +1,8 @@
 //! What the threads of a scrape tell each other. Nobody here waits for another thread, and nothing grows while one of them
 //! is busy: what is told twice is kept once, and only what was told last of a thing is kept.
 
+mod commands;
 mod events;
-mod mailbox;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use std::time::Duration;
 use super::watch::Heard;
 use crate::model::{Source, Target, Update};
 use crate::positions::LogName;
-use crate::tail::Fence;
+use crate::tail::AllowedPaths;
 
+pub(super) use commands::Commands;
 pub(super) use events::Events;
 pub use events::Updates;
-pub(super) use mailbox::Mailbox;
 
-/// What the scout is told.
+/// What the target manager is told.
 #[derive(Debug, PartialEq)]
 pub(super) enum Event {
     Update(Update),
@@ -31,19 +31,19 @@ pub(super) enum Event {
     Stopped {
         reader: usize,
     },
-    Stop(Ending),
+    Stop(StopRequest),
 }
 
 /// How to come to an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ending {
+pub(super) struct StopRequest {
     /// Answers are waited for so long at most.
     pub within: Duration,
     /// What there is is read to its end first; otherwise the next scrape goes on with it.
     pub reads_on: bool,
 }
 
-impl Ending {
+impl StopRequest {
     /// Who wants it sooner is obeyed.
     fn and(self, other: Option<Self>) -> Self {
         let other = other.unwrap_or(self);
@@ -51,11 +51,11 @@ impl Ending {
     }
 }
 
-/// What the scout tells a reader.
+/// What the target manager tells a reader.
 #[derive(Debug)]
 pub(super) enum Command {
     Add(Assignment),
-    Open(Given),
+    Open(SourceAssignment),
     /// Its target has other labels from now on.
     Relabel(u64, Arc<Target>),
     /// Its target is gone: the file decides when it is done.
@@ -64,7 +64,7 @@ pub(super) enum Command {
     Look(u64),
     /// All targets that there were at first are known: what the last scrape left and nobody has asked for is nobody's.
     SettleEstate,
-    Stop(Ending),
+    Stop(StopRequest),
 }
 
 /// A log to read.
@@ -74,7 +74,7 @@ pub(super) struct Assignment {
     pub path: Arc<Path>,
     pub target: Arc<Target>,
     /// Where its files may be.
-    pub fence: Arc<Fence>,
+    pub allowed: Arc<AllowedPaths>,
     pub job: usize,
     /// Its older generations match the glob as well, and are read first when nothing is known of it.
     pub from_oldest: bool,
@@ -84,7 +84,7 @@ pub(super) struct Assignment {
 pub(super) type Opener = Box<dyn FnOnce(Option<Arc<str>>) -> std::io::Result<Box<dyn Source>> + Send>;
 
 /// A log that is in no file.
-pub(super) struct Given {
+pub(super) struct SourceAssignment {
     pub log: u64,
     pub name: Arc<str>,
     pub target: Arc<Target>,
@@ -94,8 +94,8 @@ pub(super) struct Given {
     pub open: Opener,
 }
 
-impl std::fmt::Debug for Given {
+impl std::fmt::Debug for SourceAssignment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Given").field("log", &self.log).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("SourceAssignment").field("log", &self.log).field("name", &self.name).finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Reader;
 use crate::model::Ledger;
-use crate::scrape::post::Assignment;
+use crate::scrape::messages::Assignment;
 use crate::scrape::status::File;
 
 /// What takes no longer is not worth a word: a rotation has to be noticed, an answer has to come.
@@ -71,7 +71,7 @@ impl Reader {
         let (since, mut said) = known.map_or((now, None), |known| (known.since, known.said));
         let why = error.to_string();
         if said.as_ref() != Some(&why) {
-            self.desk.metrics.read_error();
+            self.sink.metrics.read_error();
             if self.budget.allows(now) {
                 let (path, advice) = (assignment.path.display(), advice(error));
                 tracing::warn!(%path, client = %self.client, %error, advice, "cannot open a log file; trying again");

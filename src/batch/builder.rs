@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::bounds::Bounds;
 use super::encoder::Encoder;
-use super::road::Traffic;
+use super::lane_stats::InFlightGuard;
 use super::stream::Window;
 use super::{Batch, Span, Stream, wire};
 use crate::model::{Ack, Entry};
 
 /// Becomes a [`Batch`] when it is sealed.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct BatchBuilder {
     streams: Vec<Stream>,
     /// Of each stream its entries, encoded.
     bodies: Vec<Vec<u8>>,
@@ -20,7 +20,7 @@ pub(super) struct Draft {
     bytes: usize,
 }
 
-impl Draft {
+impl BatchBuilder {
     pub fn is_empty(&self) -> bool {
         self.entries == 0
     }
@@ -65,11 +65,11 @@ impl Draft {
         &mut self,
         leader: Option<usize>,
         (tenant, lane): (Option<Arc<str>>, u64),
-        traffic: Traffic,
+        guard: InFlightGuard,
         bounds: Arc<Bounds>,
         encoder: &mut Encoder,
     ) -> Batch {
-        let Draft { streams, bodies, acks, entries, bytes } = self;
+        let BatchBuilder { streams, bodies, acks, entries, bytes } = self;
         if let Some(place) = leader {
             let last = streams.len() - 1;
             streams.swap(place, last);
@@ -85,7 +85,7 @@ impl Draft {
             acks: std::mem::take(acks),
             entries: std::mem::take(entries),
             bytes: std::mem::take(bytes),
-            traffic,
+            guard,
             bounds,
             body,
         }

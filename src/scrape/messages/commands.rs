@@ -1,17 +1,17 @@
-//! Where the scout's commands wait until a reader comes to them. Of each log there is what it has to come to, not how it
+//! Where the target manager's commands wait until a reader comes to them. Of each log there is what it has to come to, not how it
 //! came about: so much as there are logs, however long the reader is busy.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Assignment, Command, Ending, Given};
+use super::{Assignment, Command, SourceAssignment, StopRequest};
 use crate::model::Target;
-use crate::scrape::bell::Bell;
+use crate::scrape::parker::Parker;
 
 #[derive(Debug)]
-pub(in crate::scrape) struct Mailbox {
+pub(in crate::scrape) struct Commands {
     waiting: Mutex<Waiting>,
-    pub bell: Arc<Bell>,
+    pub parker: Arc<Parker>,
 }
 
 #[derive(Debug, Default)]
@@ -20,28 +20,28 @@ struct Waiting {
     /// In which order they were first spoken of.
     order: Vec<u64>,
     settle_estate: bool,
-    stop: Option<Ending>,
+    stop: Option<StopRequest>,
 }
 
 /// What waits for one log, in the order in which it is to be done.
 #[derive(Debug, Default)]
 struct Log {
     add: Option<Assignment>,
-    open: Option<Given>,
+    open: Option<SourceAssignment>,
     relabel: Option<Arc<Target>>,
     retire: bool,
     look: bool,
 }
 
-impl Mailbox {
-    pub fn new(bell: Arc<Bell>) -> Self {
-        Self { waiting: Mutex::default(), bell }
+impl Commands {
+    pub fn new(parker: Arc<Parker>) -> Self {
+        Self { waiting: Mutex::default(), parker }
     }
 
     /// Never waits.
     pub fn send(&self, command: Command) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).send(command);
-        self.bell.ring();
+        self.parker.ring();
     }
 
     pub fn take(&self) -> Vec<Command> {
@@ -128,14 +128,14 @@ mod tests {
             log,
             path,
             target: target(name),
-            fence: Default::default(),
+            allowed: Default::default(),
             job: 0,
             from_oldest: false,
         })
     }
 
     fn stop(seconds: u64) -> Command {
-        Command::Stop(Ending { within: Duration::from_secs(seconds), reads_on: true })
+        Command::Stop(StopRequest { within: Duration::from_secs(seconds), reads_on: true })
     }
 
     fn words(commands: &[Command]) -> Vec<String> {
@@ -178,17 +178,13 @@ mod tests {
                 vec![add(1, "a"), Command::Retire(1), Command::Relabel(1, b())],
                 &["add 1 {app=\"b\"}"],
             ),
-            (
-                "sooner is sooner",
-                vec![stop(25), stop(0), Command::Look(1)],
-                &["look 1", "stop 0"],
-            ),
+            ("sooner is sooner", vec![stop(25), stop(0), Command::Look(1)], &["look 1", "stop 0"]),
         ];
         for (what, told, want) in cases {
-            let mailbox = Mailbox::new(Arc::default());
-            told.into_iter().for_each(|command| mailbox.send(command));
-            assert_eq!(words(&mailbox.take()), want, "{what}");
-            assert!(mailbox.take().is_empty(), "{what}");
+            let commands = Commands::new(Arc::default());
+            told.into_iter().for_each(|command| commands.send(command));
+            assert_eq!(words(&commands.take()), want, "{what}");
+            assert!(commands.take().is_empty(), "{what}");
         }
     }
 }

@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Known, Scout, Tracked};
+use super::{AssignedLog, TargetManager, TrackedTarget};
 use crate::scrape::SHARE;
+use crate::scrape::messages::{Assignment, Command, Event, StopRequest};
 use crate::scrape::ownership::Gate;
-use crate::scrape::post::{Assignment, Command, Ending, Event};
 use crate::scrape::unread::{Unread, Why};
-use crate::tail::{Fence, is_rotation};
+use crate::tail::{AllowedPaths, is_rotation};
 
 /// A walk that takes longer than this is one that others' names should not wait for too often.
 const LONG: Duration = Duration::from_millis(200);
 
-impl Scout {
+impl TargetManager {
     pub(super) fn walk_all(&mut self) -> Option<Instant> {
         for log in self.logs.keys() {
             self.tell(|| Command::Look(*log));
@@ -32,7 +32,7 @@ impl Scout {
     /// next one, so that others' do not wait for it again and again.
     pub(super) fn walk_dirty(&mut self) -> Option<Instant> {
         let begun = Instant::now();
-        let is_due = |t: &Tracked| t.dirty && t.rests_until.is_none_or(|until| until <= begun);
+        let is_due = |t: &TrackedTarget| t.dirty && t.rests_until.is_none_or(|until| until <= begun);
         let due: Vec<u64> = self.tracked.iter().filter(|(_, t)| is_due(t)).map(|(id, _)| *id).collect();
         for id in due {
             self.walk(id);
@@ -48,8 +48,8 @@ impl Scout {
         tracked.dirty = false;
         let job = tracked.job;
         let begun = Instant::now();
-        let fence = Arc::new(tracked.glob.fence(&self.config.link_roots));
-        let mut found = tracked.glob.walk_fenced(&fence);
+        let allowed = Arc::new(tracked.glob.allowed(&self.config.link_roots));
+        let mut found = tracked.glob.walk_allowed(&allowed);
         // A directory that is new to the watch may have got a file between the walk and the watch: once more. But others'
         // names wait meanwhile.
         let mut rounds = 0;
@@ -61,7 +61,7 @@ impl Scout {
                 tracked.dirty = true;
                 break;
             }
-            found = tracked.glob.walk_fenced(&fence);
+            found = tracked.glob.walk_allowed(&allowed);
             rounds += 1;
         }
         tracked.rests_until = rest_after(begun, Instant::now());
@@ -115,7 +115,7 @@ impl Scout {
                 unread.add(&path, Why::Beyond(limit));
                 continue;
             }
-            self.begin(id, path, from_oldest, heir, &fence);
+            self.begin(id, path, from_oldest, heir, &allowed);
         }
         self.note_unread(id, unread);
     }
@@ -134,7 +134,14 @@ impl Scout {
     }
 
     /// `heir` is a log of this path whose target is gone.
-    pub(super) fn begin(&mut self, id: u64, path: Arc<Path>, from_oldest: bool, heir: Option<u64>, fence: &Arc<Fence>) {
+    pub(super) fn begin(
+        &mut self,
+        id: u64,
+        path: Arc<Path>,
+        from_oldest: bool,
+        heir: Option<u64>,
+        allowed: &Arc<AllowedPaths>,
+    ) {
         let Some(tracked) = self.tracked.get_mut(&id) else {
             return;
         };
@@ -164,13 +171,16 @@ impl Scout {
             self.held.insert(log);
         }
         let away = BTreeSet::new();
-        self.logs.insert(log, Known { path: path.clone(), job, tracked: Some(id), place, away, held_for, is_last: false });
+        self.logs.insert(
+            log,
+            AssignedLog { path: path.clone(), job, tracked: Some(id), place, away, held_for, is_last: false },
+        );
         self.tell(|| {
             Command::Add(Assignment {
                 log,
                 path: path.clone(),
                 target: target.clone(),
-                fence: fence.clone(),
+                allowed: allowed.clone(),
                 job,
                 from_oldest,
             })
@@ -202,7 +212,7 @@ impl Scout {
             self.names.remove(&dir, &name, log);
         }
         if known.is_last {
-            self.events.send(Event::Stop(Ending { within: Duration::from_secs(30), reads_on: true }));
+            self.events.send(Event::Stop(StopRequest { within: Duration::from_secs(30), reads_on: true }));
         }
         true
     }
@@ -216,13 +226,13 @@ impl Scout {
         let Some(tracked) = known.tracked.and_then(|id| self.tracked.get(&id)) else {
             return;
         };
-        let fence = Arc::new(tracked.glob.fence(&self.config.link_roots));
+        let allowed = Arc::new(tracked.glob.allowed(&self.config.link_roots));
         for reader in away {
             self.readers[reader].send(Command::Add(Assignment {
                 log,
                 path: known.path.clone(),
                 target: tracked.target.clone(),
-                fence: fence.clone(),
+                allowed: allowed.clone(),
                 job: known.job,
                 from_oldest: false,
             }));

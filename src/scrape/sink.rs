@@ -6,7 +6,7 @@ use super::pipelines::{PipelineId, Pipelines};
 use super::print::Printer;
 use super::rates::Limiter;
 use super::times::Times;
-use super::{Books, metrics::Metrics};
+use super::{ClientCounters, metrics::Metrics};
 use crate::batch::{Batcher, Flow, Grant, Outcome};
 use crate::metrics::Dropped;
 use crate::model::{Chunk, Clock, Entry, Reason};
@@ -14,40 +14,40 @@ use crate::stages::{Due, Pipeline};
 
 /// What all tailers of a reader work with.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct Sink {
     pub clock: Clock,
     pub chunk: Chunk,
     pub pipelines: Pipelines,
-    pub exit: Exit,
+    pub output: Output,
     pub rate: Option<Limiter>,
     pub dropped: Dropped,
-    pub books: Books,
+    pub counters: ClientCounters,
     pub metrics: Metrics,
     pub times: Times,
 }
 
 /// Where entries go.
 #[derive(Debug)]
-pub(super) enum Exit {
+pub(super) enum Output {
     Batches(Box<Batcher>),
     Print(Printer),
 }
 
-impl Exit {
+impl Output {
     /// See [`Batcher::grant`]; what is printed waits for nothing.
     pub fn grant(&mut self, flow: &mut Flow, exposed: u64, exact: bool, now: Instant) -> Option<Grant> {
         match self {
-            Exit::Batches(batcher) => batcher.grant(flow, exposed, exact, now),
-            Exit::Print(_) => Some(Grant::whole_chunk()),
+            Output::Batches(batcher) => batcher.grant(flow, exposed, exact, now),
+            Output::Print(_) => Some(Grant::whole_chunk()),
         }
     }
 }
 
-impl Desk {
+impl Sink {
     /// Lets go what has waited long enough in the stages; but not what waits for lines that are there and `unread`: logs,
     /// and which pipeline theirs is.
     pub fn release_due(&mut self, now: Instant, unread: impl Fn() -> Vec<(u64, PipelineId)>) {
-        let Desk { pipelines, exit, rate, dropped, books, times, .. } = self;
+        let Sink { pipelines, output, rate, dropped, counters, times, .. } = self;
         for (id, pipeline) in pipelines.iter_mut() {
             if pipeline.next_due().is_none_or(|due| due > now) {
                 continue;
@@ -57,16 +57,16 @@ impl Desk {
             }
             pipeline.release(Due::At(now), &mut |entry| {
                 times.note(entry);
-                accept(entry, None, exit, rate, dropped, books, now);
+                accept(entry, None, output, rate, dropped, counters, now);
             });
         }
     }
 
     pub fn next_due(&self) -> Option<Instant> {
         let stages = self.pipelines.iter().filter_map(Pipeline::next_due).min();
-        let batches = match &self.exit {
-            Exit::Batches(batcher) => batcher.next_due(),
-            Exit::Print(_) => None,
+        let batches = match &self.output {
+            Output::Batches(batcher) => batcher.next_due(),
+            Output::Print(_) => None,
         };
         stages.into_iter().chain(batches).min()
     }
@@ -77,10 +77,10 @@ impl Desk {
 pub(super) fn accept(
     entry: &mut Entry<'_>,
     flow: Option<&mut Flow>,
-    exit: &mut Exit,
+    output: &mut Output,
     rate: &mut Option<Limiter>,
     dropped: &Dropped,
-    books: &Books,
+    counters: &ClientCounters,
     now: Instant,
 ) {
     if let Some(rate) = rate
@@ -88,9 +88,9 @@ pub(super) fn accept(
     {
         return dropped.discard(entry, &Reason::GlobalRateLimiter);
     }
-    let batcher = match exit {
-        Exit::Batches(batcher) => batcher,
-        Exit::Print(printer) => return printer.print(entry),
+    let batcher = match output {
+        Output::Batches(batcher) => batcher,
+        Output::Print(printer) => return printer.print(entry),
     };
     let outcome = match flow {
         Some(flow) => batcher.add_of(flow, entry, now),
@@ -98,9 +98,9 @@ pub(super) fn accept(
     };
     match outcome {
         Outcome::Batched(_) => {}
-        Outcome::Truncated(_, bytes) => (books.truncated)(bytes),
+        Outcome::Truncated(_, bytes) => (counters.truncated)(bytes),
         Outcome::Refused(reason) => {
-            (books.refused)(entry, &reason);
+            (counters.refused)(entry, &reason);
             entry.discard(&reason);
         }
     }

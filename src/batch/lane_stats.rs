@@ -9,7 +9,7 @@ const LONGEST: Duration = Duration::from_secs(2);
 
 /// What a lane knows of its batches once they are gone.
 #[derive(Debug, Default)]
-pub(super) struct Road {
+pub(super) struct LaneStats {
     outstanding: AtomicUsize,
     /// Smoothed, in microseconds.
     round_trip: AtomicU64,
@@ -19,12 +19,12 @@ pub(super) struct Road {
 
 /// A batch's tie to its lane: counts it as outstanding for as long as it exists, once it was handed out.
 #[derive(Debug)]
-pub(super) struct Traffic {
-    road: Arc<Road>,
+pub(super) struct InFlightGuard {
+    stats: Arc<LaneStats>,
     counted: bool,
 }
 
-impl Road {
+impl LaneStats {
     pub fn outstanding(&self) -> usize {
         self.outstanding.load(Ordering::Relaxed)
     }
@@ -38,18 +38,18 @@ impl Road {
     }
 }
 
-impl Traffic {
-    pub fn new(road: Arc<Road>) -> Self {
-        Self { road, counted: false }
+impl InFlightGuard {
+    pub fn new(stats: Arc<LaneStats>) -> Self {
+        Self { stats, counted: false }
     }
 
     pub fn count(&mut self) {
         self.counted = true;
-        self.road.outstanding.fetch_add(1, Ordering::Relaxed);
+        self.stats.outstanding.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn another(&self) -> Self {
-        let mut other = Self { road: self.road.clone(), counted: false };
+        let mut other = Self { stats: self.stats.clone(), counted: false };
         if self.counted {
             other.count();
         }
@@ -59,23 +59,23 @@ impl Traffic {
     /// The lane no longer waits for it.
     pub fn leave(&mut self) {
         if std::mem::take(&mut self.counted) {
-            self.road.outstanding.fetch_sub(1, Ordering::Relaxed);
+            self.stats.outstanding.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     pub fn refused(&self) {
-        self.road.refused.store(true, Ordering::Relaxed);
+        self.stats.refused.store(true, Ordering::Relaxed);
     }
 
     pub fn measured(&self, round_trip: Duration) {
         let new = round_trip.min(LONGEST).as_micros() as u64;
-        let old = self.road.round_trip.load(Ordering::Relaxed);
+        let old = self.stats.round_trip.load(Ordering::Relaxed);
         let smooth = if old == 0 { new } else { (3 * old + new) / 4 };
-        self.road.round_trip.store(smooth, Ordering::Relaxed);
+        self.stats.round_trip.store(smooth, Ordering::Relaxed);
     }
 }
 
-impl Drop for Traffic {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.leave();
     }

@@ -1,4 +1,4 @@
-//! Where the scout is told what there is: by discovery, by the watch, by the readers and by whoever stops it.
+//! Where the target manager is told what there is: by discovery, by the watch, by the readers and by whoever stops it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::{Ending, Event};
+use super::{Event, StopRequest};
 use crate::model::Update;
 use crate::scrape::watch::Heard;
 
@@ -28,7 +28,7 @@ pub(in crate::scrape) struct Events {
 /// for a reader and a log.
 #[derive(Debug, Default)]
 struct Told {
-    stop: Option<Ending>,
+    stop: Option<StopRequest>,
     updates: VecDeque<Update>,
     finished: BTreeSet<(usize, u64)>,
     names: BTreeSet<PathBuf>,
@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn stop(seconds: u64) -> Event {
-        Event::Stop(Ending { within: Duration::from_secs(seconds), reads_on: true })
+        Event::Stop(StopRequest { within: Duration::from_secs(seconds), reads_on: true })
     }
 
     fn names(range: std::ops::Range<usize>) -> Event {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Scout, Tracked};
+use super::{TargetManager, TrackedTarget};
 use crate::scrape::unread::Unread;
 
-impl Scout {
+impl TargetManager {
     /// Shows what of a target is not read, and says what of that is new.
     pub(super) fn note_unread(&mut self, id: u64, mut unread: Unread) {
         let Some(tracked) = self.tracked.get_mut(&id) else {
@@ -60,7 +60,7 @@ impl Scout {
     }
 
     /// Says of each target without a file, once, that it has none; a line a job. `spared` is asked with since when it is so.
-    pub(super) fn say_empty(&mut self, spared: impl Fn(&Tracked, Instant) -> bool) {
+    pub(super) fn say_empty(&mut self, spared: impl Fn(&TrackedTarget, Instant) -> bool) {
         let now = Instant::now();
         let mut jobs: BTreeMap<Arc<str>, (String, String, usize)> = BTreeMap::new();
         for tracked in self.tracked.values_mut() {
@@ -80,7 +80,7 @@ impl Scout {
     }
 }
 
-impl Tracked {
+impl TrackedTarget {
     /// Of a pod's container, which may be there before its log is.
     pub(super) fn is_of_pod(&self) -> bool {
         self.target.is_of_pod

@@ -1,4 +1,4 @@
-//! What of the scout is asked for by name, for each name that is heard of and each update: found without looking at all there is.
+//! What of the target manager is asked for by name, for each name that is heard of and each update: found without rotation at all there is.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};

@@ -13,22 +13,22 @@ use crate::model::Target;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
-pub struct Estate {
-    logs: Vec<Left>,
+pub struct OpenLogs {
+    logs: Vec<OpenLog>,
     has_looked: bool,
 }
 
 /// What one reader leaves.
 #[derive(Debug)]
-pub(super) struct Leaving {
-    pub logs: Vec<Left>,
+pub(super) struct ReaderLogs {
+    pub logs: Vec<OpenLog>,
     /// It has opened all logs that there were when it began.
     pub has_looked: bool,
 }
 
 /// A log that a reader had open.
 #[derive(Debug)]
-pub(super) struct Left {
+pub(super) struct OpenLog {
     pub client: Arc<str>,
     pub path: Arc<Path>,
     pub target: Arc<Target>,
@@ -39,9 +39,9 @@ pub(super) struct Left {
     pub last_time: i64,
 }
 
-impl Estate {
+impl OpenLogs {
     /// `leaving` is what all readers leave.
-    pub(super) fn new(leaving: Vec<Leaving>) -> Self {
+    pub(super) fn new(leaving: Vec<ReaderLogs>) -> Self {
         let has_looked = leaving.iter().all(|reader| reader.has_looked);
         Self { logs: leaving.into_iter().flat_map(|reader| reader.logs).collect(), has_looked }
     }
@@ -53,11 +53,11 @@ impl Estate {
 
     /// What of it goes to the readers of these clients, in their order. What a client had that is no more (another URL makes
     /// another client of it) goes to one that is new.
-    pub(super) fn share_out(self, clients: &[Arc<str>]) -> Vec<Share> {
+    pub(super) fn share_out(self, clients: &[Arc<str>]) -> Vec<LogsByPath> {
         let place = |client: &Arc<str>| clients.iter().position(|known| known == client);
         let before: Vec<Arc<str>> = self.logs.iter().map(|left| left.client.clone()).collect();
         let new = clients.iter().position(|client| !before.contains(client));
-        let mut shares: Vec<Share> = clients.iter().map(|_| Share::default()).collect();
+        let mut shares: Vec<LogsByPath> = clients.iter().map(|_| LogsByPath::default()).collect();
         for left in self.logs {
             if let Some(place) = place(&left.client).or(new) {
                 shares[place].add(left);
@@ -69,15 +69,15 @@ impl Estate {
 
 /// One reader's share, by job and path.
 #[derive(Debug, Default)]
-pub(super) struct Share(HashMap<(Arc<str>, Arc<Path>), Vec<Left>>);
+pub(super) struct LogsByPath(HashMap<(Arc<str>, Arc<Path>), Vec<OpenLog>>);
 
-impl Share {
-    fn add(&mut self, left: Left) {
+impl LogsByPath {
+    fn add(&mut self, left: OpenLog) {
         self.0.entry((left.target.job.clone(), left.path.clone())).or_default().push(left);
     }
 
     /// The log of this target; or of one of its job and path that had other labels.
-    pub fn take(&mut self, target: &Target, path: &Arc<Path>) -> Option<Left> {
+    pub fn take(&mut self, target: &Target, path: &Arc<Path>) -> Option<OpenLog> {
         if self.0.is_empty() {
             return None;
         }
@@ -92,12 +92,12 @@ impl Share {
     }
 
     /// All that is left of it.
-    pub fn take_all(&mut self) -> Vec<Left> {
+    pub fn take_all(&mut self) -> Vec<OpenLog> {
         self.take_but(&HashSet::new())
     }
 
     /// All but what is of these jobs and paths.
-    pub fn take_but(&mut self, awaited: &HashSet<(Arc<str>, Arc<Path>)>) -> Vec<Left> {
+    pub fn take_but(&mut self, awaited: &HashSet<(Arc<str>, Arc<Path>)>) -> Vec<OpenLog> {
         self.0.extract_if(|key, _| !awaited.contains(key)).flat_map(|(_, logs)| logs).collect()
     }
 }

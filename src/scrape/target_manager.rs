@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use self::index::{Names, Places, Same};
 use super::budget::Budget;
-use super::metrics::Metrics;
 use super::inbox::Inbox;
-use super::post::{Command, Event, Events, Given, Mailbox, Opener};
+use super::messages::{Command, Commands, Event, Events, Opener, SourceAssignment};
+use super::metrics::Metrics;
 use super::status::Status;
 use super::unread::Unread;
 use super::watch::{Heard, Watch};
@@ -36,10 +36,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The summary of what was found is not held back longer for a slow discovery.
 const SUMMARY: Duration = Duration::from_secs(5);
 
-pub(super) struct Scout {
+pub(super) struct TargetManager {
     config: Config,
     jobs: Arc<[Job]>,
-    readers: Vec<Arc<Mailbox>>,
+    readers: Vec<Arc<Commands>>,
     positions: Arc<Positions>,
     metrics: Metrics,
     status: Arc<Status>,
@@ -49,10 +49,10 @@ pub(super) struct Scout {
     sources: HashMap<(Arc<str>, String), Vec<Same>>,
     /// How many sources have a target.
     wanted: HashMap<Same, usize>,
-    tracked: BTreeMap<u64, Tracked>,
+    tracked: BTreeMap<u64, TrackedTarget>,
     /// Where a target is among those.
     ids: HashMap<Same, u64>,
-    logs: BTreeMap<u64, Known>,
+    logs: BTreeMap<u64, AssignedLog>,
     /// Logs that are held until it is known whose they are.
     held: BTreeSet<u64>,
     /// For names heard of.
@@ -70,7 +70,7 @@ pub(super) struct Scout {
 
 /// A target that is tailed.
 #[derive(Debug)]
-struct Tracked {
+struct TrackedTarget {
     target: Arc<Target>,
     job: usize,
     glob: Glob,
@@ -88,7 +88,7 @@ struct Tracked {
 
 /// A log that readers have.
 #[derive(Debug)]
-struct Known {
+struct AssignedLog {
     path: Arc<Path>,
     job: usize,
     /// None: its target is gone.
@@ -104,7 +104,7 @@ struct Known {
 }
 
 /// A source whose records are handed in; the agent ends when it has ended.
-pub(super) struct HandedIn {
+pub(super) struct ReceivedSource {
     pub name: Arc<str>,
     pub target: Arc<Target>,
     pub job: usize,
@@ -112,11 +112,11 @@ pub(super) struct HandedIn {
     pub inboxes: Vec<Inbox>,
 }
 
-impl Scout {
+impl TargetManager {
     pub fn new(
         config: Config,
         jobs: Arc<[Job]>,
-        readers: Vec<Arc<Mailbox>>,
+        readers: Vec<Arc<Commands>>,
         positions: Arc<Positions>,
         metrics: Metrics,
         status: Arc<Status>,
@@ -249,13 +249,13 @@ impl Scout {
     }
 
     /// Hands what is in no file to the readers.
-    pub fn give(&mut self, source: HandedIn) {
-        let HandedIn { name, target, job, inboxes } = source;
+    pub fn give(&mut self, source: ReceivedSource) {
+        let ReceivedSource { name, target, job, inboxes } = source;
         let log = self.next;
         self.next += 1;
         self.logs.insert(
             log,
-            Known {
+            AssignedLog {
                 path: Path::new(&*name).into(),
                 job,
                 tracked: None,
@@ -265,10 +265,10 @@ impl Scout {
                 is_last: true,
             },
         );
-        for (mailbox, inbox) in self.readers.iter().zip(inboxes) {
+        for (commands, inbox) in self.readers.iter().zip(inboxes) {
             let open: Opener = Box::new(|_| Ok(Box::new(inbox)));
             let (name, target) = (name.clone(), target.clone());
-            mailbox.send(Command::Open(Given { log, name, target, job, position: None, open }));
+            commands.send(Command::Open(SourceAssignment { log, name, target, job, position: None, open }));
         }
         self.status.add_target(0, target);
     }
@@ -313,15 +313,15 @@ impl Scout {
     }
 
     fn tell(&self, command: impl Fn() -> Command) {
-        for mailbox in &self.readers {
-            mailbox.send(command());
+        for commands in &self.readers {
+            commands.send(command());
         }
     }
 }
 
 /// For a test that is its ears and its clock.
 #[cfg(test)]
-impl Scout {
+impl TargetManager {
     pub fn deaf(mut self) -> Self {
         self.watch = Watch::deaf();
         self

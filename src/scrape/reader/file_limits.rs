@@ -69,7 +69,7 @@ impl Reader {
         let Some(tailer) = self.tailers.get(&log).filter(|_| bytes > 0) else {
             return;
         };
-        self.desk.metrics.lost(bytes, why);
+        self.sink.metrics.lost(bytes, why);
         tailer.ledger().update_account(|account| account.lose(why, bytes));
         if self.budget.allows(self.clock.now()) {
             tracing::warn!(
@@ -92,7 +92,7 @@ impl Reader {
         let lost = file.shed(limit);
         let left = file.pinned();
         if lost > 0 {
-            self.desk.metrics.lost(lost, DELETED);
+            self.sink.metrics.lost(lost, DELETED);
             tailer.ledger().update_account(|account| account.lose(DELETED, lost));
             tracing::warn!(
                 path = %tailer.path().display(),

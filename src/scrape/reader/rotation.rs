@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Reader;
-use super::waiting::advice;
+use super::retry::advice;
 use crate::scrape::metrics::TOO_MANY;
 use crate::tail::Look;
 
@@ -25,19 +25,19 @@ impl Reader {
                     None
                 }
                 Err(error) => {
-                    self.desk.metrics.read_error();
+                    self.sink.metrics.read_error();
                     Some(error)
                 }
             };
             self.inodes.add(log, file.take_new_files(), |inode| file.has(inode) || file.had(inode).is_some());
             let passed_over = file.take_passed_over();
             let text = failed.as_ref().map(ToString::to_string);
-            if tailer.trouble.looking != text {
+            if tailer.trouble.rotation != text {
                 if let Some(error) = failed.filter(|_| self.budget.allows(now)) {
                     let (path, advice) = (path.display(), advice(&error));
                     tracing::warn!(%path, %error, advice, "cannot open what a log was rotated to; trying again");
                 }
-                tailer.trouble.looking = text;
+                tailer.trouble.rotation = text;
                 self.status.set_error(self.index, log, tailer.trouble.text());
             }
             self.lose(log, TOO_MANY, passed_over);

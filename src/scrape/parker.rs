@@ -7,12 +7,12 @@ use std::thread::Thread;
 use std::time::Duration;
 
 #[derive(Debug, Default)]
-pub(super) struct Bell {
+pub(super) struct Parker {
     rung: AtomicBool,
     thread: OnceLock<Thread>,
 }
 
-impl Bell {
+impl Parker {
     /// Waits until it is rung or the time is over; a ring from before counts.
     pub fn wait(&self, at_most: Duration) {
         self.thread.get_or_init(std::thread::current);
@@ -30,7 +30,7 @@ impl Bell {
     }
 }
 
-impl Wake for Bell {
+impl Wake for Parker {
     fn wake(self: Arc<Self>) {
         self.ring();
     }

@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::index::Same;
-use super::{Known, Scout, Tracked};
+use super::{AssignedLog, TargetManager, TrackedTarget};
 use crate::model::{FOUND_BY, Target, TargetGroup, TargetLabels};
-use crate::scrape::post::Command;
+use crate::scrape::messages::Command;
 use crate::scrape::status::Discovered;
 use crate::scrape::targets::{Rejected, UNKNOWN_POD, UNREADABLE, resolve};
 use crate::tail::Glob;
 
-impl Scout {
+impl TargetManager {
     pub(super) fn update(&mut self, job: &Arc<str>, group: TargetGroup) -> bool {
         let Some(index) = self.jobs.iter().position(|j| j.name == *job) else {
             return false;
@@ -135,7 +135,7 @@ impl Scout {
         self.status.add_target(id, target.clone());
         self.ids.insert(Same(target.clone()), id);
         self.places.add(id, &BTreeSet::new());
-        let tracked = Tracked {
+        let tracked = TrackedTarget {
             target,
             job,
             glob,
@@ -156,7 +156,7 @@ impl Scout {
     fn held_for(&self, target: &Target, job: usize, glob: &Glob, exclude: Option<&Glob>) -> BTreeMap<Arc<Path>, u64> {
         let of = |log: &u64| Some((self.logs.get(log)?, *log));
         let held = self.held.iter().filter_map(of).filter(|(known, _)| known.tracked.is_none() && known.job == job);
-        let is_its = |known: &Known| {
+        let is_its = |known: &AssignedLog| {
             known.held_for == target.owner
                 && known.held_for.is_some()
                 && glob.matches(&known.path)
@@ -178,7 +178,7 @@ impl Scout {
     }
 
     /// Takes a target out of everything but the logs it has.
-    fn forget(&mut self, id: u64) -> Option<Tracked> {
+    fn forget(&mut self, id: u64) -> Option<TrackedTarget> {
         let tracked = self.tracked.remove(&id)?;
         self.metrics.beyond_limit(-(tracked.unread.beyond as i64));
         self.status.remove_target(id);

@@ -95,11 +95,6 @@ impl fmt::Debug for Known {
     }
 }
 
-/// The same as [`Registry::family`].
-pub fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: Made<C>) -> C {
-    registry.family(metric)
-}
-
 /// The one door through which an entry leaves without having been delivered.
 #[derive(Clone, Debug)]
 pub struct Dropped {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use prometheus::{IntCounter, IntGauge, Opts};
+use prometheus::{IntCounter, IntGauge};
 
-use crate::metrics::{Registry, register};
+use crate::metrics::Registry;
 use crate::model::{ClientReport, DiscoveredReport, Report, TargetReport};
 use crate::push;
 
@@ -49,10 +49,8 @@ impl Report for Nothing {
 /// What the kernel keeps the process from, as a metric, and as the lines above the config on its page.
 pub(super) fn confinement(walls: &[(&'static str, String)], registry: &Registry) -> String {
     let help = "A constant 1, labelled with what the kernel keeps this process from.";
-    let opts = walls.iter().fold(Opts::new("fantail_confinement_info", help), |opts, (wall, what)| {
-        opts.const_label(*wall, what.split(';').next().unwrap_or_default())
-    });
-    register(registry, IntGauge::with_opts(opts)).set(1);
+    let labels = walls.iter().map(|(wall, what)| (*wall, what.split(';').next().unwrap_or_default()));
+    registry.info("fantail_confinement_info", help, labels);
     walls.iter().map(|(wall, what)| format!("# {wall}: {what}\n")).collect()
 }
 
@@ -68,28 +66,16 @@ pub(super) struct Reloads {
 impl Reloads {
     pub fn register(registry: &Registry) -> Self {
         let reloads = Self {
-            successful: register(
-                registry,
-                IntGauge::new(
-                    "fantail_config_last_reload_successful",
-                    "Whether the config could be used when it was loaded last: 1, or 0 while the one from before goes on.",
-                ),
+            successful: registry.gauge(
+                "fantail_config_last_reload_successful",
+                "Whether the config could be used when it was loaded last: 1, or 0 while the one from before goes on.",
             ),
-            success_time: register(
-                registry,
-                IntGauge::new(
-                    "fantail_config_last_reload_success_timestamp_seconds",
-                    "When the config that is in use was loaded, as Unix time.",
-                ),
+            success_time: registry.gauge(
+                "fantail_config_last_reload_success_timestamp_seconds",
+                "When the config that is in use was loaded, as Unix time.",
             ),
-            successes: register(
-                registry,
-                IntCounter::new("promtail_config_reload_success_total", "Number of reload success times."),
-            ),
-            failures: register(
-                registry,
-                IntCounter::new("promtail_config_reload_fail_total", "Number of reload fail times."),
-            ),
+            successes: registry.counter("promtail_config_reload_success_total", "Number of reload success times."),
+            failures: registry.counter("promtail_config_reload_fail_total", "Number of reload fail times."),
         };
         reloads.loaded();
         reloads

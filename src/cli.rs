@@ -11,6 +11,7 @@ mod table;
 
 use std::fmt;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -89,11 +90,12 @@ fn start(flags: &Flags, config: Config, warnings: &[String], fingerprint: Option
         tracing::warn!("{warning}");
     }
     descriptors::raise();
-    let confinement = confine(flags, &config);
+    let request = flags.request();
+    let (confinement, walls) = confine(flags, &config, &request);
     // Whoever comes first decides for the whole process; nobody else installs one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let options = agent::Options { dry_run: flags.on("dry-run"), stdin: config.target_config.stdin, confinement };
-    let source = Arc::new(ConfigFile { request: flags.request(), level });
+    let source = Arc::new(ConfigFile { request, level, walls });
     let reload = agent::Reload { source, fingerprint, watch_interval: None };
     match agent::run(config, options, reload) {
         Ok(()) => ExitCode::SUCCESS,
@@ -108,11 +110,17 @@ fn start(flags: &Flags, config: Config, warnings: &[String], fingerprint: Option
 struct ConfigFile {
     request: Request,
     level: logging::Level,
+    walls: Option<landlock::Standing>,
 }
 
 impl agent::ConfigSource for ConfigFile {
     fn load(&self) -> Result<(Config, Vec<String>), String> {
-        let (loaded, warnings) = load(&self.request).map_err(|e| e.to_string())?;
+        let loaded = Config::load(&self.request, &environment).map_err(|e| e.to_string())?;
+        // Before the check, which would find a file that cannot be read and not know why.
+        if let Some(walls) = &self.walls {
+            walls.allow(&loaded.config.needs_at_reload(&environment))?;
+        }
+        let warnings = config::check(&loaded).map_err(|e| e.to_string())?;
         Ok((loaded.config, warnings))
     }
 
@@ -126,16 +134,22 @@ impl agent::ConfigSource for ConfigFile {
 }
 
 /// Gives up what the agent never needs, before it starts a thread: a wall holds for the thread that asks for it and those that it
-/// starts. Gives what was given up, in a few words each.
-fn confine(flags: &Flags, config: &Config) -> Vec<(&'static str, String)> {
+/// starts. Gives what was given up, in a few words each, and what a config that is reloaded has to do with.
+fn confine(
+    flags: &Flags,
+    config: &Config,
+    request: &Request,
+) -> (Vec<(&'static str, String)>, Option<landlock::Standing>) {
     // The allocator started threads before there was a main.
     let threads = background_thread::read().unwrap_or(false) && background_thread::write(false).is_ok();
-    let landlock = match flags.on("security.landlock") {
+    let (landlock, walls) = match flags.on("security.landlock") {
         true => {
             let may_write = !flags.on("dry-run") && !config.target_config.stdin;
-            landlock::install(&config.needs(&environment), may_write)
+            let mut needs = config.needs(&environment);
+            needs.config_files = request.file_names().map(PathBuf::from).collect();
+            landlock::install(&needs, may_write)
         }
-        false => "off".into(),
+        false => ("off".into(), None),
     };
     let seccomp = match flags.on("security.seccomp") {
         true => seccomp::install(),
@@ -144,7 +158,7 @@ fn confine(flags: &Flags, config: &Config) -> Vec<(&'static str, String)> {
     if threads {
         let _ = background_thread::write(true);
     }
-    vec![("landlock", landlock), ("seccomp", seccomp)]
+    (vec![("landlock", landlock), ("seccomp", seccomp)], walls)
 }
 
 fn environment(name: &str) -> Option<String> {

@@ -63,6 +63,12 @@ pub struct Request {
     pub dry_run: bool,
 }
 
+impl Request {
+    pub fn file_names(&self) -> impl Iterator<Item = &str> {
+        self.files.split(',').map(str::trim).filter(|name| !name.is_empty())
+    }
+}
+
 /// A flag that sets a key of the config.
 #[derive(Clone, Debug)]
 pub struct Setting {
@@ -90,7 +96,7 @@ pub struct Loaded {
 
 impl Config {
     pub fn load(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Error> {
-        let (file, mut text) = first_existing(&request.files)?;
+        let (file, mut text) = first_existing(request)?;
         if request.expand_env {
             text = expand::expand(&text, env).map_err(|e| {
                 let position = Some((e.line, e.column));
@@ -106,7 +112,7 @@ impl Config {
     /// Another number means another text of the config file. `None`: it cannot be read now.
     pub fn fingerprint(request: &Request) -> Option<u64> {
         let mut hasher = std::hash::DefaultHasher::new();
-        first_existing(&request.files).ok()?.hash(&mut hasher);
+        first_existing(request).ok()?.hash(&mut hasher);
         Some(hasher.finish())
     }
 
@@ -125,11 +131,12 @@ const EXPAND_HINT: &str =
 const LARGEST: u64 = 16 << 20;
 
 /// The first file of a comma-separated list that is there, and its text.
-fn first_existing(list: &str) -> Result<(Option<String>, String), Error> {
+fn first_existing(request: &Request) -> Result<(Option<String>, String), Error> {
+    let list = &request.files;
     if list.trim().is_empty() {
         return Ok((None, String::new()));
     }
-    for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+    for name in request.file_names() {
         match std::fs::File::open(name).and_then(|file| bounded::read(file, LARGEST)) {
             Ok(bytes) => {
                 let text = String::from_utf8(bytes).map_err(|e| {

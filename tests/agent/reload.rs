@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -29,9 +30,7 @@ impl Rig {
     fn edit(&self, from: &str, to: &str) {
         let text = fs::read_to_string(self.path("promtail.yaml")).expect("read");
         assert!(text.contains(from), "{from:?} is not in {text}");
-        // As an editor does, and Kubernetes: all of it at once.
-        fs::write(self.path("promtail.yaml.new"), text.replace(from, to)).expect("written");
-        fs::rename(self.path("promtail.yaml.new"), self.path("promtail.yaml")).expect("renamed");
+        replace(&self.path("promtail.yaml"), &text.replace(from, to));
     }
 
     fn begin(&mut self) {
@@ -77,6 +76,13 @@ impl Rig {
         let said = self.said();
         said.rfind(done) > said.rfind(failed)
     }
+}
+
+/// As an editor does, and Kubernetes: all of it at once.
+fn replace(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    fs::write(&new, text).expect("written");
+    fs::rename(&new, file).expect("renamed");
 }
 
 #[test]
@@ -189,6 +195,40 @@ fn keys_that_need_a_restart_are_named_and_the_rest_is_used() {
     assert_eq!(loki.stored().len(), 2);
 }
 
+/// What the kernel was told at the start cannot be taken back. The config is in a folder of its own, which it may read.
+#[test]
+fn a_config_that_needs_what_landlock_refuses_is_refused_by_name() {
+    let (loki, mut rig) = (Loki::answering(204), Rig::new());
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    rig.write("logs/app/a.log", "one\n");
+    rig.reloadable(&loki.url);
+    rig.edit("/positions.yaml", "/state/positions.yaml");
+    rig.edit("/logs/*.log", "/logs/app/*.log");
+    fs::create_dir(rig.path("etc")).expect("made");
+    let config = rig.path("etc/promtail.yaml");
+    fs::rename(rig.path("promtail.yaml"), &config).expect("moved");
+    rig.start(&config);
+    wait_until("the line is there", SOON, || loki.stored().len() == 1);
+    assert!(rig.said().contains("landlock: the kernel refuses"), "{}", rig.said());
+
+    let good = fs::read_to_string(&config).expect("read");
+    let (here, there) = (rig.path("logs/app/*.log"), elsewhere.path().join("deep/*.log"));
+    let (here, there) = (here.display().to_string(), there.display().to_string());
+    replace(&config, &good.replace(&here, &format!("'{{{here},{there}}}'")));
+    assert!(!rig.reload(Way::Signal));
+    let refused = format!("reading {}", elsewhere.path().join("deep").display());
+    assert!(rig.said().contains(&refused) && rig.said().contains("restart the agent"), "{}", rig.said());
+    replace(&config, &good.replace("clients: [", "clients: [{url: 'http://127.0.0.1:9/push'}, "));
+    assert!(!rig.reload(Way::Signal));
+    assert!(rig.said().contains("connecting to port 9"), "{}", rig.said());
+
+    // Beneath what it may read there is more.
+    rig.write("logs/b.log", "two\n");
+    replace(&config, &good.replace("/logs/app/*.log", "/logs/*.log"));
+    assert!(rig.reload(Way::Signal));
+    wait_until("the other file is read", SOON, || loki.stored().last() == Some(&line(&rig, "logs/b.log", "two")));
+}
+
 /// Nothing of it may be sent under the old labels and under the new ones.
 #[test]
 fn with_loki_away_a_reload_takes_a_moment_and_no_line_is_lost() {
@@ -286,9 +326,10 @@ fn no_line_is_lost_or_doubled_by_reloads_under_load_and_nothing_piles_up() {
     let expected: Vec<usize> = (0..written).collect();
     assert!(numbers == expected, "{} of {written} lines", numbers.len());
     assert!(rotations > 3, "{rotations} rotations of {written} lines");
-    // A descriptor of a file that was rotated, a connection that is being closed: a moment later they are gone.
+    // Some come and go: that of a file that was rotated, a connection, a thread that loads. One a reload would be twenty.
     wait_until("no descriptor and no thread is left over", SOON, || {
         let now = counts(&rig);
-        now.0 <= before.0 && now.1 <= before.1
+        now.0 <= before.0 + 5 && now.1 <= before.1 + 2
     });
+    eprintln!("descriptors and threads: {before:?}, then {:?}; {written} lines, {rotations} rotations", counts(&rig));
 }

@@ -96,7 +96,8 @@ fn start(flags: &Flags, config: Config, warnings: &[String], fingerprint: Option
     let _ = rustls::crypto::ring::default_provider().install_default();
     let options = agent::Options { dry_run: flags.on("dry-run"), stdin: config.target_config.stdin, confinement };
     let source = Arc::new(ConfigFile { request, level, walls });
-    let reload = agent::Reload { source, fingerprint, watch_interval: None };
+    let watch_interval = flags.duration("config.watch-interval");
+    let reload = agent::Reload { source, fingerprint, watch_interval };
     match agent::run(config, options, reload) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {

@@ -63,6 +63,13 @@ pub(crate) const GROUPS: &[Group] = &[
                 Program,
                 "replace ${NAME} and ${NAME:-default} in the config file",
             ),
+            flag(
+                "config.watch-interval",
+                Duration,
+                "0s",
+                Program,
+                "how often to look whether the config file has changed, to reload it; 0s: never",
+            ),
             flag("check-syntax", Bool, "false", Program, "check the config and everything in it, and exit"),
             flag(
                 "print-config-stderr",

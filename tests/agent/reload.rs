@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -332,4 +333,38 @@ fn no_line_is_lost_or_doubled_by_reloads_under_load_and_nothing_piles_up() {
         now.0 <= before.0 + 5 && now.1 <= before.1 + 2
     });
     eprintln!("descriptors and threads: {before:?}, then {:?}; {written} lines, {rotations} rotations", counts(&rig));
+}
+
+#[test]
+fn a_config_file_is_watched_through_the_links_of_a_config_map() {
+    let (loki, mut rig) = (Loki::answering(204), Rig::new());
+    rig.write("logs/a.log", "one\n");
+    rig.reloadable(&loki.url);
+    let text = fs::read_to_string(rig.path("promtail.yaml")).expect("read");
+    // As the kubelet does it: a folder for each version, and one link that is moved to the next in one step.
+    let map = rig.path("map");
+    let version = |name: &str, text: &str| {
+        fs::create_dir_all(map.join(name)).expect("made");
+        fs::write(map.join(name).join("promtail.yaml"), text).expect("written");
+        std::os::unix::fs::symlink(name, map.join("..new")).expect("linked");
+        fs::rename(map.join("..new"), map.join("..data")).expect("moved");
+    };
+    version("..1", &text);
+    std::os::unix::fs::symlink("..data/promtail.yaml", rig.path("map/promtail.yaml")).expect("linked");
+    let config = format!("-config.file={}", rig.path("map/promtail.yaml").display());
+    rig.start_as(Command::new(env!("CARGO_BIN_EXE_fantail")).args([&config, "-config.watch-interval=100ms"]));
+    wait_until("the line is there", SOON, || loki.stored().len() == 1);
+
+    let edit = |name: &str, to: &str| version(name, &text.replace("job: logs, __path__", to));
+    edit("..2", "job: [");
+    wait_until("the mistake is said", SOON, || rig.said().contains("cannot reload the config"));
+    edit("..3", "job: renamed, __path__");
+    wait_until("the new config is in use", SOON, || rig.said().contains("the config was reloaded"));
+    let mut file = fs::OpenOptions::new().append(true).open(rig.path("logs/a.log")).expect("opened");
+    file.write_all(b"two\n").expect("written");
+    wait_until("the next line has the new label", SOON, || {
+        loki.stored().last().is_some_and(|entry| entry.contains("job=\"renamed\"") && entry.ends_with("two"))
+    });
+    assert_eq!(loki.stored().len(), 2);
+    assert_eq!(rig.said().matches("cannot reload the config").count(), 1, "{}", rig.said());
 }

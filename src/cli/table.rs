@@ -68,7 +68,7 @@ pub(crate) const GROUPS: &[Group] = &[
                 Duration,
                 "0s",
                 Program,
-                "how often to look whether the config file has changed, to reload it; 0s: never",
+                "how often to look for a changed config file, to reload it",
             ),
             flag("check-syntax", Bool, "false", Program, "check the config and everything in it, and exit"),
             flag(

@@ -27,28 +27,20 @@ impl Agent {
     /// An agent that is not started yet. `clients` and `scrape_configs` are those sections of its
     /// configuration, with their names; the sections before them are this harness's.
     pub(crate) fn new(clients: &str, scrape_configs: &str) -> Agent {
-        let dir = Scratch::new("agent");
-        let port = free_port();
-        let positions = dir.join("positions.yaml");
-        let positions = positions.display();
-        let text = format!(
-            "server:\n  http_listen_address: 127.0.0.1\n  http_listen_port: {port}\n  grpc_listen_port: 0\n\
-             positions:\n  filename: {positions}\n{clients}{scrape_configs}"
-        );
-        Agent::of(dir, port, &text)
+        Agent::configured(|port, dir| text(port, dir, clients, scrape_configs))
+    }
+
+    /// The same with its positions in this directory, which others may have too.
+    pub(crate) fn with_positions(positions: &Path, clients: &str, scrape_configs: &str) -> Agent {
+        Agent::configured(|port, _| text(port, positions, clients, scrape_configs))
     }
 
     /// An agent with a whole configuration, made for its port and its directory.
     pub(crate) fn configured(text: impl FnOnce(u16, &Path) -> String) -> Agent {
         let dir = Scratch::new("agent");
         let port = free_port();
-        let text = text(port, &dir);
-        Agent::of(dir, port, &text)
-    }
-
-    fn of(dir: Scratch, port: u16, text: &str) -> Agent {
         let config = dir.join("promtail.yaml");
-        fs::write(&config, text).expect("the configuration is written");
+        fs::write(&config, text(port, &dir)).expect("the configuration is written");
         Agent { process: None, config, environment: Vec::new(), port, client: http::client(None), dir }
     }
 
@@ -61,6 +53,27 @@ impl Agent {
 
     /// Starts it, again if it ran before: same configuration, positions and log. Waits until it answers.
     pub(crate) fn start(&mut self) {
+        self.spawn();
+        wait_for("the agent answers", Duration::from_secs(20), || {
+            assert!(self.is_running(), "the agent ended: {}", self.said());
+            self.get("/metrics").map_err(|why| format!("{why}\n{}", self.said()))
+        });
+    }
+
+    /// Starts it and expects that it ends by itself, as one that failed. Gives what it says of that.
+    pub(crate) fn refuses_to_start(&mut self) -> String {
+        let before = self.said().len();
+        self.spawn();
+        let mut process = self.process.take().expect("it was started");
+        let status = wait_for("the agent ends", Duration::from_secs(20), || {
+            let status = process.try_wait().map_err(|e| e.to_string())?;
+            status.ok_or_else(|| "it runs on".into())
+        });
+        assert_eq!(status.code(), Some(1), "{}", self.said());
+        self.said().split_off(before)
+    }
+
+    fn spawn(&mut self) {
         let log = File::options().create(true).append(true).open(self.log());
         let log = log.expect("the agent's log is opened");
         let process = Command::new(env!("CARGO_BIN_EXE_fantail"))
@@ -73,10 +86,6 @@ impl Agent {
             .spawn()
             .expect("the binary runs");
         self.process = Some(process);
-        wait_for("the agent answers", Duration::from_secs(20), || {
-            assert!(self.is_running(), "the agent ended: {}", self.said());
-            self.get("/metrics").map_err(|why| format!("{why}\n{}", self.said()))
-        });
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
@@ -201,6 +210,15 @@ impl Drop for Agent {
     fn drop(&mut self) {
         self.kill9();
     }
+}
+
+fn text(port: u16, positions: &Path, clients: &str, scrape_configs: &str) -> String {
+    let positions = positions.join("positions.yaml");
+    let positions = positions.display();
+    format!(
+        "server:\n  http_listen_address: 127.0.0.1\n  http_listen_port: {port}\n  grpc_listen_port: 0\n\
+         positions:\n  filename: {positions}\n{clients}{scrape_configs}"
+    )
 }
 
 /// Over the series of one name, in Prometheus's text format.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::http;
 use crate::kube::Kube;
@@ -14,6 +14,8 @@ use crate::servers::{self, Server, free_port};
 pub(crate) struct Apiserver {
     port: u16,
     etcd_url: String,
+    /// What it is started with beside the usual.
+    more: &'static [&'static str],
     /// Away while the test wants it so. Ends before its etcd: fields are dropped in their order.
     server: Option<Server>,
     _etcd: Server,
@@ -46,15 +48,20 @@ impl User {
 
 impl Apiserver {
     pub(crate) fn start() -> Apiserver {
-        servers::with_free_ports(Apiserver::try_start)
+        Apiserver::start_with(&[])
     }
 
-    fn try_start() -> Result<Apiserver, String> {
+    /// With more arguments than the usual.
+    pub(crate) fn start_with(more: &'static [&'static str]) -> Apiserver {
+        servers::with_free_ports(|| Apiserver::try_start(more))
+    }
+
+    fn try_start(more: &'static [&'static str]) -> Result<Apiserver, String> {
         let dir = Scratch::new("apiserver");
         write_credentials(&dir);
         let etcd_url = format!("http://127.0.0.1:{}", free_port());
-        let mut apiserver =
-            Apiserver { port: free_port(), server: None, _etcd: start_etcd(&dir, &etcd_url)?, etcd_url, dir };
+        let etcd = start_etcd(&dir, &etcd_url)?;
+        let mut apiserver = Apiserver { port: free_port(), server: None, _etcd: etcd, etcd_url, more, dir };
         apiserver.server = Some(apiserver.start_server()?);
         Ok(apiserver)
     }
@@ -73,11 +80,28 @@ impl Apiserver {
         Kube::new(&self.url(), &self.ca(), User::Admin.token())
     }
 
+    /// Has etcd forget all that is over, as the API server does every five minutes.
+    pub(crate) fn compact(&self) {
+        let ask = |path: &str, body: &Value| {
+            let request = http::client(None).post(format!("{}{path}", self.etcd_url)).body(body.to_string());
+            let answer = http::send(request).expect("etcd answers");
+            assert!(answer.is_success(), "{path}: {answer:?}");
+            serde_json::from_str::<Value>(&answer.body).expect("etcd answers in JSON")
+        };
+        let now = ask("/v3/maintenance/status", &json!({}));
+        ask("/v3/kv/compaction", &json!({"revision": now["header"]["revision"], "physical": true}));
+    }
+
     /// A kubeconfig with the user's token.
     pub(crate) fn kubeconfig(&self, user: User) -> PathBuf {
+        self.kubeconfig_at(&self.address(), user)
+    }
+
+    /// The same for an API server that is reached by another address, through a link.
+    pub(crate) fn kubeconfig_at(&self, address: &str, user: User) -> PathBuf {
         let name = user.name();
         let path = self.dir.join(format!("kubeconfig-{name}.json"));
-        let cluster = json!({"server": self.url(), "certificate-authority": self.ca()});
+        let cluster = json!({"server": format!("https://{address}"), "certificate-authority": self.ca()});
         let config = json!({
             "apiVersion": "v1",
             "kind": "Config",
@@ -121,6 +145,7 @@ impl Apiserver {
             // Nobody is here to make the service account a pod would need.
             "--disable-admission-plugins", "ServiceAccount",
         ];
+        let args = args.into_iter().chain(self.more.iter().copied());
         let ready = || self.ca().exists() && self.admin().is_ready();
         let binary = servers::binary("FANTAIL_E2E_KUBE_APISERVER");
         Server::start(&binary, args, self.dir.join("kube-apiserver.log"), ready)

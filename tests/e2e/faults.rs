@@ -18,7 +18,7 @@ use crate::wait::{wait_for, wait_until};
 /// Continues an item of `clients`: after a fault the test goes on soon.
 pub(crate) const SOON: &str = "    batchwait: 200ms\n    backoff_config: {min_period: 100ms, max_period: 1s}\n";
 
-const VARIED: Habits = Habits { line: 160, stderr: true, parts: true, rotate_at: 100_000 };
+pub(crate) const VARIED: Habits = Habits { line: 160, stderr: true, parts: true, rotate_at: 100_000 };
 
 pub(crate) fn clients(tenant: &Tenant) -> String {
     format!("{}{SOON}", tenant.clients())

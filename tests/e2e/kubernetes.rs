@@ -5,11 +5,10 @@ mod roles;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::agent::Agent;
-use crate::apiserver::{Apiserver, User};
-use crate::kube::{CONTAINER, Kube, Pod};
+use crate::apiserver::User;
+use crate::kube::{CONTAINER, Pod};
 use crate::loki::{EVERYTHING, Entry, Loki, Tenant};
-use crate::pods::ContainerLog;
+use crate::node::Node;
 use crate::scratch::Scratch;
 use crate::wait::wait_until;
 
@@ -75,33 +74,6 @@ const NO_LABELS: Pod = Pod { name: "no-labels", labels: &[], ..MATCHING };
 
 const SELECTOR: &str = r#"{namespace="test", app="monitoring-test"}"#;
 
-/// A node with the log files of its pods, in a cluster that has little else.
-struct Node {
-    name: &'static str,
-    apiserver: Apiserver,
-    kube: Kube,
-}
-
-impl Node {
-    fn new(name: &'static str) -> Node {
-        let apiserver = Apiserver::start();
-        let kube = apiserver.admin();
-        kube.create_namespace(MATCHING.namespace);
-        kube.create_namespace(OTHER_NAMESPACE.namespace);
-        Node { name, apiserver, kube }
-    }
-
-    fn run(&self, pod: &Pod, root: &Path) -> ContainerLog {
-        let uid = self.kube.run_pod(pod, self.name);
-        ContainerLog::create(root, pod.namespace, pod.name, &uid, CONTAINER)
-    }
-
-    fn agent(&self, tenant: &Tenant, scrape_configs: &str) -> Agent {
-        let kubeconfig = self.apiserver.kubeconfig(User::Agent);
-        Agent::new(&tenant.clients(), scrape_configs).in_cluster(self.name, kubeconfig)
-    }
-}
-
 #[test]
 fn pods_kept_by_namespace_and_app() {
     // Without a path of the user's it is the kubelet's, so this test writes there.
@@ -116,15 +88,15 @@ fn pods_kept_and_labelled_by_rules() {
 }
 
 fn only_matching_pods_are_followed(name: &'static str, root: &Path, scrape_configs: &str) {
-    let node = Node::new(name);
-    node.kube.grant_agent_role(User::Agent.name());
+    let node = Node::new(name).granted();
+    node.kube.create_namespace(OTHER_NAMESPACE.namespace);
     let mut matching = node.run(&MATCHING, root);
     let mut others = [OTHER_APP, OTHER_NAMESPACE, NO_LABELS].map(|pod| node.run(&pod, root));
     matching.write("before", 100);
     others.iter_mut().for_each(|log| log.write("before", 100));
 
     let tenant = Loki::shared().tenant(name);
-    let mut agent = node.agent(&tenant, scrape_configs);
+    let mut agent = node.agent(&tenant.clients(), scrape_configs);
     agent.start();
     tenant.wait_for_entries(SELECTOR, matching.written());
     assert_labels(&tenant, &node, &MATCHING);
@@ -180,12 +152,11 @@ fn assert_labels(tenant: &Tenant, node: &Node, pod: &Pod) {
 #[test]
 fn api_server_away() {
     let root = Scratch::new("pods");
-    let mut node = Node::new("node-away");
-    node.kube.grant_agent_role(User::Agent.name());
+    let mut node = Node::new("node-away").granted();
     let mut first = node.run(&MATCHING, &root);
     first.write("before", 100);
     let tenant = Loki::shared().tenant("api-server-away");
-    let mut agent = node.agent(&tenant, &all_rules(&root));
+    let mut agent = node.agent(&tenant.clients(), &all_rules(&root));
 
     node.apiserver.stop();
     agent.start();
@@ -216,7 +187,7 @@ fn forbidden_is_said() {
     let mut log = node.run(&MATCHING, &root);
     log.write("patient", 100);
     let tenant = Loki::shared().tenant("forbidden");
-    let mut agent = node.agent(&tenant, &all_rules(&root));
+    let mut agent = node.agent(&tenant.clients(), &all_rules(&root));
 
     agent.start();
     wait_until("what is missing is said", Duration::from_secs(30), || {

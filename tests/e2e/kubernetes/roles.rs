@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{MATCHING, Node};
+use super::MATCHING;
 use crate::apiserver::User;
 use crate::loki::{Loki, Tenant};
+use crate::node::Node;
 use crate::scratch::Scratch;
 use crate::wait::wait_until;
 
@@ -123,8 +124,7 @@ fn wait_for_labels(tenant: &Tenant, via: &str, expected: &Value) {
 #[test]
 fn every_role_with_what_is_attached_and_what_is_missing_is_said() {
     let root = Scratch::new("pods");
-    let node = Node::new(NODE);
-    node.kube.grant_agent_role(User::Agent.name());
+    let node = Node::new(NODE).granted();
     let mut log = node.run(&MATCHING, &root);
     let pod = node.kube.get(&format!("/api/v1/namespaces/test/pods/{}", MATCHING.name));
     populate(&node, pod["metadata"]["uid"].as_str().expect("a uid"));
@@ -132,7 +132,7 @@ fn every_role_with_what_is_attached_and_what_is_missing_is_said() {
         fs::write(root.join(format!("{role}.log")), "one line\n").expect("written");
     }
     let tenant = Loki::shared().tenant("roles");
-    let mut agent = node.agent(&tenant, &jobs(&root));
+    let mut agent = node.agent(&tenant.clients(), &jobs(&root));
     agent.start();
 
     // Who may list pods and nothing else is told what to add, in the log and on the pages.

@@ -9,7 +9,6 @@
 
 mod answer;
 mod apart;
-mod auth;
 mod backoff;
 mod client;
 mod config;
@@ -19,7 +18,6 @@ mod headers;
 mod lane;
 mod metrics;
 mod nullable;
-mod oauth2;
 mod pace;
 mod parts;
 mod probe;
@@ -27,19 +25,13 @@ mod say;
 mod status;
 #[cfg(test)]
 mod tests;
-mod tls;
-mod url;
 
-pub use auth::{Authorization, BasicAuth};
 pub use backoff::Backoff;
-pub use config::{Config, Error};
+pub use config::Config;
 pub use headers::Header;
 pub use metrics::Metrics;
-pub use oauth2::OAuth2;
 pub use pace::RateLimits;
 pub use status::Status;
-pub use tls::Config as TlsConfig;
-pub use url::Url;
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
@@ -51,6 +43,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use crate::batch::{Batch, StreamKey};
+use crate::http_client::Error;
 use apart::{Apart, Queue};
 use client::Endpoint;
 use lane::{Fate, Lane, Place, Road};

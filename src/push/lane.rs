@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, watch};
 
-use super::answer::{self, Answer, Asked, Failure, Next, Scope};
+use super::answer::{self, Asked, Failure, Next, Scope};
 use super::apart::{Apart, Outcome, Queue, Turn};
 use super::backoff::{Backoff, Pace, chance};
 use super::client::Endpoint;
@@ -21,6 +21,7 @@ use super::probe::Probe;
 use super::status::Status;
 use super::{Stop, Tenant, reached};
 use crate::batch::{Batch, StreamKey};
+use crate::http_client::Answer;
 use crate::model::Reason;
 
 /// When so many entries of a stream are refused one by one and none is taken, what is wrong is the stream.

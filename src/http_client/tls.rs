@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use serde::{Deserialize, Serialize};
 
-use super::config::{Error, exclusive, refuse_refs};
+use super::error::{Error, exclusive, refuse_refs};
 use crate::model::bounded;
 use crate::model::units::{self, Secret};
 use verify::{Anyone, Roots, Verifier};
@@ -53,7 +53,7 @@ pub struct Config {
 }
 
 impl Config {
-    pub(super) fn validate(&self) -> Result<(), Error> {
+    pub fn validate(&self) -> Result<(), Error> {
         refuse_refs([("ca_ref", &self.ca_ref), ("cert_ref", &self.cert_ref), ("key_ref", &self.key_ref)])?;
         exclusive("ca", !self.ca.is_empty(), &self.ca_file)?;
         exclusive("cert", !self.cert.is_empty(), &self.cert_file)?;
@@ -71,7 +71,7 @@ impl Config {
         self.versions().map(|_| ())
     }
 
-    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
         let old = matches!(self.min_version.as_str(), "TLS10" | "TLS11");
         old.then(|| format!("min_version: {} is not spoken any more, TLS 1.2 is the oldest", self.min_version))
             .into_iter()

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use fantail::batch::{Batcher, Outcome};
 use fantail::metrics::Registry;
-use fantail::model::{AckRef, Clock, Entry, LabelSet, Ledger, Origin, Position, Weight};
+use fantail::model::{AckRef, Clock, Entry, LabelSet, Ledger, Mark, Origin, Weight};
 use fantail::push::{Client, Config, Metrics, Stop};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -87,7 +87,7 @@ async fn agent(client: Client, mut batcher: Batcher, stop: watch::Receiver<Stop>
     let (batches, receiver) = mpsc::unbounded_channel();
     let woken = Arc::new(Woken);
     tokio::spawn(client.run(receiver, Waker::from(woken.clone()), stop));
-    let ledger = Ledger::new(None);
+    let ledger = Ledger::new();
     let mut time = 0;
     let mut delivered = false;
     loop {
@@ -110,7 +110,7 @@ async fn agent(client: Client, mut batcher: Batcher, stop: watch::Receiver<Stop>
 }
 
 fn add(batcher: &mut Batcher, ledger: &Arc<Ledger>, lane: usize, time: i64) {
-    let end = Position { offset: time as u64, ..Position::default() };
+    let end = Mark(time as u64);
     let mut entry = Entry {
         timestamp: time,
         line: "a line".into(),

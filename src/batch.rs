@@ -11,10 +11,11 @@
 
 mod batcher;
 mod bounds;
-mod draft;
+mod builder;
 mod encoder;
+mod flow;
 mod lane;
-mod road;
+mod lane_stats;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ mod wire;
 pub use batcher::{Batcher, Config, Limits, Outcome};
 pub use bounds::Bound;
 use encoder::Encoder;
+pub use flow::{CHUNK, Flow, Grant};
 pub use stream::{StreamId, StreamKey};
 
 use std::collections::BTreeMap;
@@ -31,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::{Ack, Reason, Weight};
 use bounds::Bounds;
-use road::Traffic;
+use lane_stats::InFlightGuard;
 use stream::Window;
 
 /// Bytes of memory that a batch takes beside its body, roughly.
@@ -51,7 +53,7 @@ pub struct Batch {
     acks: Vec<Ack>,
     entries: usize,
     bytes: usize,
-    traffic: Traffic,
+    guard: InFlightGuard,
     bounds: Arc<Bounds>,
     body: Arc<[u8]>,
 }
@@ -146,12 +148,12 @@ impl Batch {
 
     /// How long it took from sending it to its answer; where that is long, more has to be under way.
     pub fn answered_within(&self, round_trip: Duration) {
-        self.traffic.measured(round_trip);
+        self.guard.measured(round_trip);
     }
 
     /// Loki has refused some of it because of its stream's limit of rate; it is sent again.
     pub fn limited(&self) {
-        self.traffic.refused();
+        self.guard.refused();
     }
 
     /// Loki has named a limit: what is beyond it need not be sent.
@@ -172,7 +174,7 @@ impl Batch {
 
     fn end(mut self, discarded: usize, reason: &Reason) {
         if discarded > 0 {
-            self.traffic.refused();
+            self.guard.refused();
         }
         let mut weights = vec![Weight::default(); self.acks.len()];
         let spans = self.streams.iter().flat_map(|stream| &stream.spans);
@@ -196,7 +198,7 @@ impl Batch {
     /// Sends it apart from its lane from now on: the lane does not wait for it, and its bytes no longer count against
     /// those of the tenant's other streams.
     pub fn set_apart(&mut self) {
-        self.traffic.leave();
+        self.guard.leave();
         let each = (self.body.len() + APART_OVERHEAD).div_ceil(self.streams.len().max(1));
         for stream in self.streams.iter_mut().filter(|stream| stream.apart.is_none()) {
             stream.window.set_apart(stream.bytes + stream.entries + stream.cost, each);
@@ -339,7 +341,7 @@ impl Batch {
             acks,
             entries: streams.iter().map(|s| s.entries).sum(),
             bytes: streams.iter().map(|s| s.bytes).sum(),
-            traffic: self.traffic.another(),
+            guard: self.guard.another(),
             bounds: self.bounds.clone(),
             body,
             streams,

@@ -11,13 +11,16 @@ mod table;
 
 use std::fmt;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use flags::Flags;
 use tikv_jemalloc_ctl::background_thread;
 
 use crate::agent;
 use crate::config::{self, Config, Loaded, Request};
+use crate::server::LogLevel;
 
 /// The program: its exit code is Promtail's, 0 for done, 1 for a config or a run that failed, 2 for a bad command line.
 pub fn main() -> ExitCode {
@@ -44,7 +47,10 @@ fn run(flags: &Flags) -> ExitCode {
         complain("Invalid config file: -check-syntax needs -config.file");
         return ExitCode::FAILURE;
     }
-    let (loaded, warnings) = match load(&flags.request()) {
+    let request = flags.request();
+    // Before the load: a change that comes between the two is seen as one later.
+    let fingerprint = Config::fingerprint(&request);
+    let (loaded, warnings) = match load(&request) {
         Ok(checked) => checked,
         Err(e) => {
             complain(format_args!("Unable to parse config: {e}"));
@@ -64,7 +70,7 @@ fn run(flags: &Flags) -> ExitCode {
         say("Valid config file! No syntax issues found");
         return ExitCode::SUCCESS;
     }
-    start(flags, loaded.config, &warnings)
+    start(flags, loaded.config, &warnings, fingerprint)
 }
 
 /// Reads the config and builds everything in it once.
@@ -74,8 +80,8 @@ fn load(request: &Request) -> Result<(Loaded, config::Warnings), config::Error> 
     Ok((loaded, warnings))
 }
 
-fn start(flags: &Flags, config: Config, warnings: &[String]) -> ExitCode {
-    logging::install(config.server.log_level, config.server.log_format);
+fn start(flags: &Flags, config: Config, warnings: &[String], fingerprint: Option<u64>) -> ExitCode {
+    let level = logging::install(config.server.log_level, config.server.log_format);
     panics::install();
     if flags.on("log-config-reverse-order") {
         config.to_masked_yaml().lines().rev().for_each(|line| tracing::info!("{line}"));
@@ -84,11 +90,15 @@ fn start(flags: &Flags, config: Config, warnings: &[String]) -> ExitCode {
         tracing::warn!("{warning}");
     }
     descriptors::raise();
-    let confinement = confine(flags, &config);
+    let request = flags.request();
+    let (confinement, walls) = confine(flags, &config, &request);
     // Whoever comes first decides for the whole process; nobody else installs one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let options = agent::Options { dry_run: flags.on("dry-run"), stdin: config.target_config.stdin, confinement };
-    match agent::run(config, options) {
+    let source = Arc::new(ConfigFile { request, level, walls });
+    let watch_interval = flags.duration("config.watch-interval");
+    let reload = agent::Reload { source, fingerprint, watch_interval };
+    match agent::run(config, options, reload) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             tracing::error!("{e}");
@@ -97,17 +107,50 @@ fn start(flags: &Flags, config: Config, warnings: &[String]) -> ExitCode {
     }
 }
 
+/// The config file, with the flags on top, as it was at the start.
+struct ConfigFile {
+    request: Request,
+    level: logging::Level,
+    walls: Option<landlock::Standing>,
+}
+
+impl agent::ConfigSource for ConfigFile {
+    fn load(&self) -> Result<(Config, Vec<String>), String> {
+        let loaded = Config::load(&self.request, &environment).map_err(|e| e.to_string())?;
+        // Before the check, which would find a file that cannot be read and not know why.
+        if let Some(walls) = &self.walls {
+            walls.allow(&loaded.config.needs_at_reload(&environment))?;
+        }
+        let warnings = config::check(&loaded).map_err(|e| e.to_string())?;
+        Ok((loaded.config, warnings))
+    }
+
+    fn fingerprint(&self) -> Option<u64> {
+        Config::fingerprint(&self.request)
+    }
+
+    fn set_log_level(&self, level: LogLevel) {
+        self.level.set(level);
+    }
+}
+
 /// Gives up what the agent never needs, before it starts a thread: a wall holds for the thread that asks for it and those that it
-/// starts. Gives what was given up, in a few words each.
-fn confine(flags: &Flags, config: &Config) -> Vec<(&'static str, String)> {
+/// starts. Gives what was given up, in a few words each, and what a config that is reloaded has to do with.
+fn confine(
+    flags: &Flags,
+    config: &Config,
+    request: &Request,
+) -> (Vec<(&'static str, String)>, Option<landlock::Standing>) {
     // The allocator started threads before there was a main.
     let threads = background_thread::read().unwrap_or(false) && background_thread::write(false).is_ok();
-    let landlock = match flags.on("security.landlock") {
+    let (landlock, walls) = match flags.on("security.landlock") {
         true => {
             let may_write = !flags.on("dry-run") && !config.target_config.stdin;
-            landlock::install(&config.needs(&environment), may_write)
+            let mut needs = config.needs(&environment);
+            needs.config_files = request.file_names().map(PathBuf::from).collect();
+            landlock::install(&needs, may_write)
         }
-        false => "off".into(),
+        false => ("off".into(), None),
     };
     let seccomp = match flags.on("security.seccomp") {
         true => seccomp::install(),
@@ -116,7 +159,7 @@ fn confine(flags: &Flags, config: &Config) -> Vec<(&'static str, String)> {
     if threads {
         let _ = background_thread::write(true);
     }
-    vec![("landlock", landlock), ("seccomp", seccomp)]
+    (vec![("landlock", landlock), ("seccomp", seccomp)], walls)
 }
 
 fn environment(name: &str) -> Option<String> {

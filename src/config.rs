@@ -5,56 +5,48 @@
 
 mod blocks;
 mod check;
-mod error;
 mod expand;
 mod host;
-mod nearest;
 mod needs;
 mod overlay;
+mod restart;
 mod scrape;
-mod secrets;
 #[cfg(test)]
 mod tests;
-mod yaml;
+
+use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Labels, bounded, units};
+use crate::model::{Labels, bounded};
+use crate::yaml::{self, Place};
 use crate::{push, server};
 
 pub use blocks::{
     FileWatchConfig, GlobalConfig, LimitsConfig, OptionsConfig, PositionsConfig, TargetConfig, TracingConfig, WalConfig,
 };
 pub use check::{Warnings, check};
-pub use error::Error;
 pub use host::{hostname, node_name};
-pub use nearest::nearest;
 pub use needs::Needs;
 pub use scrape::{Decompression, ScrapeConfig};
+
+pub use crate::yaml::Error;
 
 /// The whole file. The old `client` block is one of `clients` by the time it gets here.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    #[serde(deserialize_with = "units::or_default")]
     pub global: GlobalConfig,
-    #[serde(deserialize_with = "units::or_default")]
     pub server: server::Config,
-    #[serde(deserialize_with = "units::or_default")]
     pub clients: Vec<push::Config>,
-    #[serde(deserialize_with = "units::or_default")]
+    #[serde(deserialize_with = "yaml::nulls_are_values")]
     pub positions: PositionsConfig,
-    #[serde(deserialize_with = "units::or_default")]
     pub scrape_configs: Vec<ScrapeConfig>,
-    #[serde(deserialize_with = "units::or_default")]
     pub target_config: TargetConfig,
-    #[serde(deserialize_with = "units::or_default")]
+    #[serde(deserialize_with = "yaml::nulls_are_values")]
     pub limits_config: LimitsConfig,
-    #[serde(deserialize_with = "units::or_default")]
     pub options: OptionsConfig,
-    #[serde(deserialize_with = "units::or_default")]
     pub tracing: TracingConfig,
-    #[serde(deserialize_with = "units::or_default")]
     pub wal: WalConfig,
 }
 
@@ -69,6 +61,12 @@ pub struct Request {
     pub external_labels: Labels,
     /// Nothing is sent, so no client is needed.
     pub dry_run: bool,
+}
+
+impl Request {
+    pub fn file_names(&self) -> impl Iterator<Item = &str> {
+        self.files.split(',').map(str::trim).filter(|name| !name.is_empty())
+    }
 }
 
 /// A flag that sets a key of the config.
@@ -98,11 +96,11 @@ pub struct Loaded {
 
 impl Config {
     pub fn load(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Error> {
-        let (file, mut text) = first_existing(&request.files)?;
+        let (file, mut text) = first_existing(request)?;
         if request.expand_env {
             text = expand::expand(&text, env).map_err(|e| {
                 let position = Some((e.line, e.column));
-                Error::new(error::Place { file: file.clone(), position, ..error::Place::default() }, e.to_string())
+                Error::new(Place { file: file.clone(), position, ..Place::default() }, e.to_string())
             })?;
         }
         let hint = (!request.expand_env && text.contains("${")).then_some(EXPAND_HINT);
@@ -111,10 +109,17 @@ impl Config {
         Ok(Loaded { config: document.read()?, document, warnings, dry_run: request.dry_run })
     }
 
+    /// Another number means another text of the config file. `None`: it cannot be read now.
+    pub fn fingerprint(request: &Request) -> Option<u64> {
+        let mut hasher = std::hash::DefaultHasher::new();
+        first_existing(request).ok()?.hash(&mut hasher);
+        Some(hasher.finish())
+    }
+
     /// The effective config, defaults and flags included, without a secret in it.
     pub fn to_masked_yaml(&self) -> String {
         let mut value = yaml::to_value(self);
-        secrets::mask(&mut value);
+        yaml::mask(&mut value);
         yaml::to_string(&value)
     }
 }
@@ -126,11 +131,12 @@ const EXPAND_HINT: &str =
 const LARGEST: u64 = 16 << 20;
 
 /// The first file of a comma-separated list that is there, and its text.
-fn first_existing(list: &str) -> Result<(Option<String>, String), Error> {
+fn first_existing(request: &Request) -> Result<(Option<String>, String), Error> {
+    let list = &request.files;
     if list.trim().is_empty() {
         return Ok((None, String::new()));
     }
-    for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+    for name in request.file_names() {
         match std::fs::File::open(name).and_then(|file| bounded::read(file, LARGEST)) {
             Ok(bytes) => {
                 let text = String::from_utf8(bytes).map_err(|e| {

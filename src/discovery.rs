@@ -16,7 +16,7 @@ use futures::future::{BoxFuture, FutureExt, join_all};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::model::{TargetGroup, Update};
+use crate::model::{ConfigError, TargetGroup, Update};
 use crate::relabel::Reads;
 use known::Known;
 pub use metrics::Metrics;
@@ -31,23 +31,22 @@ pub struct Config {
 }
 
 impl Config {
-    /// What can be said without looking at the world; the error names the key.
-    pub fn validate(&self) -> Result<(), String> {
-        fn each<T>(key: &str, configs: &[T], check: impl Fn(&T) -> Result<(), String>) -> Result<(), String> {
-            configs.iter().enumerate().try_for_each(|(i, c)| check(c).map_err(|e| format!("{key}[{i}].{e}")))
-        }
+    /// What can be said without looking at the world.
+    pub fn validate(&self) -> Result<(), ConfigError> {
         each("static_configs", &self.static_configs, StaticConfig::validate)?;
         each("kubernetes_sd_configs", &self.kubernetes, kubernetes::Config::validate)?;
         each("file_sd_configs", &self.file, file::Config::validate)
     }
 
     /// Whether the credentials that the config names can be opened: asked at the start, not by a syntax check.
-    pub fn check_files(&self) -> Result<(), String> {
-        self.kubernetes
-            .iter()
-            .enumerate()
-            .try_for_each(|(i, c)| c.check_files().map_err(|e| format!("kubernetes_sd_configs[{i}].{e}")))
+    pub fn check_files(&self) -> Result<(), ConfigError> {
+        each("kubernetes_sd_configs", &self.kubernetes, kubernetes::Config::check_files)
     }
+}
+
+/// Checks the configs of the list under `key` up to the first that is wrong.
+fn each<T>(key: &str, configs: &[T], check: impl Fn(&T) -> Result<(), ConfigError>) -> Result<(), ConfigError> {
+    configs.iter().enumerate().try_for_each(|(i, config)| check(config).map_err(|e| e.within(i).within(key)))
 }
 
 /// Tells of one job's sources until nobody listens to `updates`.
@@ -112,7 +111,7 @@ pub async fn run(
 mod tests {
     use std::time::Duration;
 
-    use prometheus::Registry;
+    use crate::metrics::Registry;
 
     use super::*;
 
@@ -164,15 +163,16 @@ mod tests {
 
     #[test]
     fn an_error_says_which_config_it_is_in() {
+        let refused = |config: Config| config.validate().expect_err("it is wrong").to_string();
         let mut wrong = config("/x");
         wrong.static_configs[1].labels.insert(String::new(), "c".to_string());
-        assert!(wrong.validate().is_err_and(|e| e.starts_with("static_configs[1].labels: \"\"")));
+        assert!(refused(wrong).starts_with("static_configs[1].labels: \"\""));
         let mut wrong = config("/x");
         wrong.kubernetes.push(kubernetes::Config::default());
-        assert!(wrong.validate().is_err_and(|e| e.starts_with("kubernetes_sd_configs[0].role: ")));
+        assert!(refused(wrong).starts_with("kubernetes_sd_configs[0].role: "));
         let mut wrong = config("/x");
         wrong.file[0].files.push("a.txt".to_string());
-        assert!(wrong.validate().is_err_and(|e| e.starts_with("file_sd_configs[0].files: \"a.txt\"")));
+        assert!(refused(wrong).starts_with("file_sd_configs[0].files: \"a.txt\""));
         assert_eq!(config("/x").validate(), Ok(()));
     }
 }

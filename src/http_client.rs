@@ -21,7 +21,7 @@ pub use connection::Connection;
 pub use error::{Error, exclusive, refuse_refs};
 pub use oauth2::OAuth2;
 pub use proxy::Proxy;
-pub use secret::read_file;
+pub use secret::{SecretReader, read_file};
 pub use tls::Config as TlsConfig;
 pub use url::Url;
 

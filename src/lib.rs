@@ -18,6 +18,7 @@
 pub mod goregex;
 pub mod metrics;
 pub mod model;
+pub mod yaml;
 
 // Layer 1, the parts: they decide, synchronously, with the time as a parameter.
 pub mod batch;

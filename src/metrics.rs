@@ -1,20 +1,98 @@
 //! The registry everybody registers with. Each room has a `Metrics` of its own, beside the code that moves it;
 //! their names are Promtail's where Promtail has them, and `fantail_*` where it has not.
 
-pub use prometheus::Registry;
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use prometheus::core::Collector;
-use prometheus::{IntCounterVec, Opts};
+use prometheus::proto::MetricFamily;
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Result as Made};
 
 use crate::model::{Entry, Reason};
 
-/// Registers `metric` and gives back a handle to it.
+/// The families of metrics of the process. Clones are the same registry.
+///
+/// A family that is asked for again is the same family, with the values it has: what is started a second time counts on.
 ///
 /// # Panics
-/// Two rooms claiming one name is a mistake in the program, seen by the first test that builds an agent.
-pub fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {
-    let metric = metric.expect("metric names and labels are constants");
-    registry.register(Box::new(metric.clone())).expect("each metric is registered once");
-    metric
+/// Two modules that claim one name for different families are a mistake in the program. The first test that builds an agent
+/// sees it.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    shown: prometheus::Registry,
+    /// By the identities that prometheus gives a family's descriptions.
+    families: Arc<Mutex<HashMap<Vec<u64>, Known>>>,
+}
+
+struct Known {
+    /// Label names and help of each description.
+    shapes: Vec<u64>,
+    family: Box<dyn Any + Send>,
+}
+
+impl Registry {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.family(IntCounter::new(name, help))
+    }
+
+    pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.family(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.family(IntGauge::new(name, help))
+    }
+
+    pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.family(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    /// With the default buckets of Prometheus' clients, from 5 ms to 10 s.
+    pub fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+        self.family(HistogramVec::new(HistogramOpts::new(name, help), labels))
+    }
+
+    /// A gauge that is always 1: its labels say something of the process.
+    pub fn info<'l>(&self, name: &str, help: &str, labels: impl IntoIterator<Item = (&'l str, &'l str)>) {
+        let opts = labels.into_iter().fold(Opts::new(name, help), |opts, (name, value)| opts.const_label(name, value));
+        self.family(IntGauge::with_opts(opts)).set(1);
+    }
+
+    /// The family that has the descriptions of this one: the one that was here before, or else this one from now on.
+    pub fn family<C: Collector + Clone + 'static>(&self, new: Made<C>) -> C {
+        let new = new.expect("metric names and labels are constants");
+        let ids = new.desc().iter().map(|desc| desc.id).collect();
+        let shapes: Vec<u64> = new.desc().iter().map(|desc| desc.dim_hash).collect();
+        let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = families.get(&ids) else {
+            self.register(Box::new(new.clone())).expect("a name is that of one family");
+            families.insert(ids, Known { shapes, family: Box::new(new.clone()) });
+            return new;
+        };
+        let same = known.family.downcast_ref::<C>().filter(|_| known.shapes == shapes);
+        same.expect("a name is that of one family, with the same labels and help").clone()
+    }
+
+    /// For a collector that makes its families when they are asked for; it is registered once.
+    pub fn register(&self, collector: Box<dyn Collector>) -> Made<()> {
+        self.shown.register(collector)
+    }
+
+    pub fn gather(&self) -> Vec<MetricFamily> {
+        self.shown.gather()
+    }
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a family")
+    }
 }
 
 /// The one door through which an entry leaves without having been delivered.
@@ -26,17 +104,17 @@ pub struct Dropped {
 
 impl Dropped {
     pub fn register(registry: &Registry) -> Self {
-        let opts = Opts::new(
-            "logentry_dropped_lines_total",
-            "A count of all log lines dropped as a result of a pipeline stage",
-        );
-        let by_label = Opts::new(
-            "logentry_dropped_lines_by_label_total",
-            "A count of all log lines dropped as a result of a pipeline stage, by the label they were limited by",
-        );
         Self {
-            lines: register(registry, IntCounterVec::new(opts, &["reason"])),
-            by_label: register(registry, IntCounterVec::new(by_label, &["label_name", "label_value"])),
+            lines: registry.counters(
+                "logentry_dropped_lines_total",
+                "A count of all log lines dropped as a result of a pipeline stage",
+                &["reason"],
+            ),
+            by_label: registry.counters(
+                "logentry_dropped_lines_by_label_total",
+                "A count of all log lines dropped as a result of a pipeline stage, by the label they were limited by",
+                &["label_name", "label_value"],
+            ),
         }
     }
 
@@ -60,5 +138,59 @@ impl Dropped {
     /// Counts a line that never became an entry.
     pub fn count(&self, reason: &Reason) {
         self.lines.with_label_values(&[reason.as_str()]).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_registered_again_is_what_was_there() {
+        let registry = Registry::new();
+        let clone = registry.clone();
+        for (round, registry) in [(1, &registry), (2, &clone), (3, &registry)] {
+            registry.counter("c_total", "One.").inc();
+            registry.gauge("g", "One.").inc();
+            registry.counters("cs_total", "Several.", &["a"]).with_label_values(&["x"]).inc();
+            registry.gauges("gs", "Several.", &["a", "b"]).with_label_values(&["x", "y"]).inc();
+            registry.histograms("h_seconds", "Times.", &["a"]).with_label_values(&["x"]).observe(0.1);
+            registry.info("i_info", "What it is.", [("version", "1"), ("os", "linux")]);
+            Dropped::register(registry).count(&Reason::RateLimited);
+            let gathered = clone.gather();
+            assert_eq!(gathered.len(), 7);
+            for family in gathered {
+                assert_eq!(family.get_metric().len(), 1, "{}", family.name());
+                let series = &family.get_metric()[0];
+                let value = series.get_counter().get_value() + series.get_gauge().get_value();
+                let value = value + series.get_histogram().get_sample_count() as f64;
+                assert_eq!(value, if family.name() == "i_info" { 1.0 } else { f64::from(round) }, "{}", family.name());
+            }
+        }
+    }
+
+    /// The same name with other values of its labels is another series of the same family, as Prometheus has it.
+    #[test]
+    fn an_info_that_changed_is_shown_as_well() {
+        let registry = Registry::new();
+        registry.info("i_info", "What it is.", [("version", "1")]);
+        registry.info("i_info", "What it is.", [("version", "2")]);
+        assert_eq!(registry.gather()[0].get_metric().len(), 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "a name is that of one family")]
+    fn a_name_with_other_labels_is_a_mistake() {
+        let registry = Registry::new();
+        registry.counters("a_total", "Several.", &["a"]);
+        registry.counters("a_total", "Several.", &["b"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a name is that of one family")]
+    fn a_name_of_another_type_is_a_mistake() {
+        let registry = Registry::new();
+        registry.counters("a_total", "Several.", &["a"]);
+        registry.gauges("a_total", "Several.", &["a"]);
     }
 }

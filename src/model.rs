@@ -1,26 +1,40 @@
 //! The words every other module speaks. No files, no sockets, no tasks.
 
+mod abort_on_panic;
 mod account;
 pub mod bounded;
 mod clock;
+mod config_error;
 mod entry;
 pub mod gonumber;
+mod key_path;
 mod labels;
 mod ledger;
+mod nearest;
 pub mod nesting;
+mod position;
+mod reason;
 mod report;
+mod source;
 mod target;
+mod text;
 pub mod units;
-mod vital;
 
+pub use abort_on_panic::AbortOnPanic;
 pub use account::{Account, Weight};
 pub use clock::Clock;
-pub use entry::{AckRef, Entry, MAX_LINE, Origin, Reason, Structured};
+pub use config_error::ConfigError;
+pub use entry::{AckRef, Entry, MAX_LINE, Origin, Structured};
+pub use key_path::{KeyPath, Step};
 pub use labels::{LabelMap, LabelSet, Labels, is_valid_label_name, loki_label_name, quote_go};
-pub use ledger::{Ack, ChunkAck, FileId, Fingerprint, Ledger, Position, Progress};
+pub use ledger::{Ack, ChunkAck, Ledger, Progress};
+pub use nearest::nearest;
+pub use position::{FileId, Fingerprint, Mark, Position};
+pub use reason::Reason;
 pub use report::{AccountReport, ClientReport, DiscoveredReport, FileReport, NotReadReport, Report, TargetReport};
+pub use source::{Checkpoint, Chunk, Read, Record, Source, View, Views, Wake};
 pub use target::{
     FOUND_BY, FROM_CACHE, FROM_NOWHERE, FROM_PATH, HELD, LeftOut, NO_TARGETS, Owner, Target, TargetGroup, TargetLabels,
     Update, pod,
 };
-pub use vital::Vital;
+pub use text::{Encoding, Lines};

@@ -8,24 +8,25 @@
 mod journal;
 mod read_time;
 mod safe;
+mod state;
 mod takeover;
 mod yaml;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-pub use journal::Record;
-use journal::{Journal, Known, KnownRef};
+use journal::{Journal, KnownLog, Place, Record};
 pub use read_time::ReadTime;
-use read_time::ReadTimes;
 pub use safe::{read as read_beside, replace as replace_beside};
+use state::{Entry, State, slots_of, worth_writing};
 pub use takeover::take_over;
 
-use crate::model::Position;
+use crate::model::{Checkpoint, Position};
 
 /// How much earlier than its last sign of life an agent is taken to have looked away: it may have died just before it
 /// could write down what it saw.
@@ -56,7 +57,7 @@ pub struct Config {
 pub struct Key {
     pub client: Arc<str>,
     pub job: Arc<str>,
-    pub path: Arc<Path>,
+    pub log: LogName,
     /// [`stable_hash`](crate::model::LabelSet::stable_hash) of the target's labels: two targets may tail one file.
     pub labels: u64,
 }
@@ -67,8 +68,37 @@ impl Key {
     }
 }
 
+/// Where a log is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LogName {
+    File(Arc<Path>),
+    /// In no file: what `positions.yaml` calls it (`cursor-<job>` is a journal's, as in Promtail).
+    Other(Arc<str>),
+}
+
+impl LogName {
+    /// What `positions.yaml` calls it.
+    fn in_yaml(&self) -> Cow<'_, str> {
+        match self {
+            LogName::File(path) => path.to_string_lossy(),
+            LogName::Other(name) => Cow::Borrowed(name),
+        }
+    }
+
+    /// Whether nothing has this name any more. Of what is in no file nobody knows.
+    fn is_gone(&self) -> bool {
+        matches!(self, LogName::File(path) if matches!(path.try_exists(), Ok(false)))
+    }
+}
+
+impl fmt::Display for LogName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.in_yaml())
+    }
+}
+
 /// Where a log that was tailed before goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Saved {
     At {
         position: Position,
@@ -76,19 +106,19 @@ pub enum Saved {
     },
     /// All that Promtail's file knows: an offset in the file that has the name.
     Offset(u64),
+    /// Of what is in no file.
+    Cursor(Arc<str>),
 }
 
 /// A log's place in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Slot(u32);
+pub struct PositionId(u32);
 
 /// One step forward.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Commit {
-    pub slot: Slot,
-    pub position: Position,
-    /// Whether the position is in the file that has the log's name now.
-    pub live: bool,
+    pub slot: PositionId,
+    pub checkpoint: Checkpoint,
     /// The last of the read times that lies wholly behind it.
     pub through: Option<i64>,
 }
@@ -113,31 +143,6 @@ impl std::error::Error for Error {}
 pub struct Positions {
     config: Config,
     state: Mutex<State>,
-    unseen_since: SystemTime,
-}
-
-#[derive(Debug)]
-struct State {
-    journal: Journal,
-    slots: HashMap<Arc<Key>, Slot>,
-    records: BTreeMap<Slot, Box<Entry>>,
-    /// Of ten thousand logs each asks who had its path, or its file, before.
-    by_path: BTreeSet<(Arc<Path>, Slot)>,
-    by_file: BTreeSet<((u64, u64), Slot)>,
-    next: u32,
-    /// Of Promtail's file: offsets by path (`cursor-…` keys among them) that we have no better knowledge of.
-    foreign: BTreeMap<String, String>,
-    /// Of the file as it was at the start.
-    yaml_read: u64,
-    opened: SystemTime,
-}
-
-#[derive(Clone, Debug)]
-struct Entry {
-    key: Arc<Key>,
-    saved: Option<Record>,
-    times: ReadTimes,
-    in_use: bool,
 }
 
 /// For as long as it is there no other agent uses the same positions.
@@ -166,18 +171,10 @@ impl Positions {
             Err(_) if config.ignore_invalid_yaml => yaml::File::default(),
             Err(e) => return Err(fail(&config.filename, e)),
         };
-        let mut state = State {
-            journal: Journal::new(path, config.read_only, read.yaml_hash),
-            slots: HashMap::new(),
-            records: BTreeMap::new(),
-            by_path: BTreeSet::new(),
-            by_file: BTreeSet::new(),
-            next: 0,
-            foreign: BTreeMap::new(),
-            yaml_read: foreign.hash,
-            opened: SystemTime::now(),
-        };
-        for Known { key, record, times, .. } in read.known.into_values() {
+        let journal = Journal::new(path, config.read_only, read.yaml_hash);
+        let unseen_since = read.alive.map_or_else(SystemTime::now, |alive| alive - BENEFIT_OF_DOUBT);
+        let mut state = State::new(journal, foreign.hash, config.readers.clone(), unseen_since);
+        for KnownLog { key, record, times, .. } in read.known.into_values() {
             let slot = state.slot(key);
             state.records.entry(slot).and_modify(|e| e.times = times);
             state.save(slot, record);
@@ -191,9 +188,32 @@ impl Positions {
         let mut positions = foreign.positions;
         positions.retain(|path, offset| news(path, offset));
         state.foreign = positions;
+        // From here on the journal knows better, also if this run ends before it has written a yaml of its own.
+        if state.has_old_yaml() {
+            state.journal.note(&journal::Line::Yaml(foreign.hash));
+        }
         state.journal.restart(worth_writing(&state.records));
-        let unseen_since = read.alive.map_or_else(SystemTime::now, |alive| alive - BENEFIT_OF_DOUBT);
-        Ok(Self { config, state: Mutex::new(state), unseen_since })
+        Ok(Self { config, state: Mutex::new(state) })
+    }
+
+    /// Prepares for the next run of this process, once nothing of the last one reads any more. Every place is free again, and
+    /// `readers` are the clients and jobs that the next config has. `has_looked` says that the last run had opened all logs
+    /// that there were when it began; otherwise the next one looks back as far as it did.
+    pub fn begin_run(&self, readers: BTreeSet<(Arc<str>, Arc<str>)>, now: SystemTime, has_looked: bool) {
+        let mut state = self.lock();
+        let unseen_since = now - BENEFIT_OF_DOUBT;
+        let looked_since = state.unseen_since.min(unseen_since);
+        for entry in state.records.values_mut().filter(|entry| entry.in_use) {
+            entry.in_use = false;
+            // Nothing was acknowledged of it yet. Its rotated generations must not become older than this run looks back.
+            if entry.saved.is_none() {
+                entry.looked_since.get_or_insert(looked_since);
+            }
+        }
+        state.readers = readers;
+        if has_looked {
+            state.unseen_since = unseen_since;
+        }
     }
 
     pub fn filename(&self) -> &Path {
@@ -202,8 +222,13 @@ impl Positions {
 
     /// Of a log that is not known, what was written since then has not been seen: it came while nobody was looking.
     /// What is older at the very first start is none of ours, as with Promtail.
-    pub fn unseen_since(&self) -> SystemTime {
-        self.unseen_since
+    pub fn unseen_since(&self, slot: PositionId) -> SystemTime {
+        let state = self.lock();
+        let name = state.records.get(&slot).map(|entry| entry.key.log.clone());
+        // With other labels, or for another job, it is the same file.
+        let of_name = name.into_iter().flat_map(|name| slots_of(&state.by_name, name));
+        let looked_since = of_name.filter_map(|slot| state.records.get(&slot)?.looked_since).min();
+        looked_since.unwrap_or(state.unseen_since)
     }
 
     /// How many logs are known from earlier runs.
@@ -213,24 +238,26 @@ impl Positions {
     }
 
     /// Takes a log's place, and says where it goes on. `None` if somebody has that place already.
-    pub fn claim(&self, key: Key) -> Option<(Slot, Option<Saved>)> {
+    pub fn claim(&self, key: Key) -> Option<(PositionId, Option<Saved>)> {
         let mut state = self.lock();
-        let path = key.path.to_string_lossy().into_owned();
         let known = state.slots.get(&key).copied();
         if known.is_some_and(|slot| state.records[&slot].in_use) {
             return None;
         }
         // Labels, a job's name or a client's address changed: what was delivered before is not sent again. To Promtail
         // a position is the path's, whoever reads it.
-        let same_log = |e: &Entry| (&e.key.client, &e.key.job, &e.key.path) == (&key.client, &key.job, &key.path);
-        let same_path = |e: &Entry| e.key.path == key.path && !self.config.readers.contains(&e.key.reader());
+        let same_log = |e: &Entry| (&e.key.client, &e.key.job, &e.key.log) == (&key.client, &key.job, &key.log);
+        let same_name = |e: &Entry| e.key.log == key.log && !state.readers.contains(&e.key.reader());
         let known = known.map(|slot| &*state.records[&slot]).filter(|e| e.saved.is_some());
-        let orphan = |which: &dyn Fn(&Entry) -> bool| state.orphan(&key.path, which);
-        let before = known.or_else(|| orphan(&same_log)).or_else(|| orphan(&same_path));
-        let mut saved = before.and_then(|e| e.saved).map(Record::into_saved);
+        let orphan = |which: &dyn Fn(&Entry) -> bool| state.orphan(&key.log, which);
+        let before = known.or_else(|| orphan(&same_log)).or_else(|| orphan(&same_name));
+        let mut saved = before.and_then(|e| e.saved.as_ref()).map(Record::to_saved);
         let times = before.map(|e| e.times.clone()).unwrap_or_default();
-        if let Some(offset) = state.foreign.get(&path).and_then(|o| o.parse().ok()) {
-            saved = Some(Saved::Offset(offset));
+        if let Some(foreign) = state.foreign.get(&*key.log.in_yaml()) {
+            saved = match &key.log {
+                LogName::File(_) => foreign.parse().ok().map(Saved::Offset).or(saved),
+                LogName::Other(_) => Some(Saved::Cursor(foreign.as_str().into())),
+            };
         }
         let slot = state.slot(key);
         state.records.entry(slot).and_modify(|e| {
@@ -243,13 +270,13 @@ impl Positions {
     }
 
     /// The read times of a log that are not behind its position, oldest first.
-    pub fn read_times(&self, slot: Slot) -> Vec<ReadTime> {
+    pub fn read_times(&self, slot: PositionId) -> Vec<ReadTime> {
         self.lock().records.get(&slot).map(|e| e.times.iter().copied().collect()).unwrap_or_default()
     }
 
     /// Writes down when chunks were read, before anything of them is sent. What cannot be written now is written with the
     /// next call that can.
-    pub fn remember(&self, times: &[(Slot, ReadTime)]) -> io::Result<()> {
+    pub fn remember(&self, times: &[(PositionId, ReadTime)]) -> io::Result<()> {
         let mut state = self.lock();
         let mut lines = Vec::with_capacity(times.len());
         for (slot, time) in times {
@@ -263,37 +290,46 @@ impl Positions {
 
     /// Where another log with the same reader and labels stopped, if that was in the file of this inode: the file has
     /// been renamed since.
-    pub fn in_file(&self, key: &Key, (device, inode): (u64, u64)) -> Option<Saved> {
+    pub fn in_file(&self, key: &Key, file: (u64, u64)) -> Option<Saved> {
         let state = self.lock();
-        let same = |k: &Key| (&k.client, &k.job, k.labels) == (&key.client, &key.job, key.labels) && k.path != key.path;
-        let file = |r: &Record| (r.position.file.device, r.position.file.inode) == (device, inode);
-        let slots = slots_of(&state.by_file, (device, inode));
-        let there = slots.filter_map(|slot| state.records.get(&slot)).filter_map(|e| Some((e, e.saved.filter(file)?)));
-        there.filter(|(e, _)| same(&e.key)).map(|(_, r)| r).max_by_key(|r| r.position.offset).map(Record::into_saved)
+        let same = |k: &Key| (&k.client, &k.job, k.labels) == (&key.client, &key.job, key.labels) && k.log != key.log;
+        let records = slots_of(&state.by_file, file).filter_map(|slot| state.records.get(&slot));
+        let there = records.filter(|e| same(&e.key)).filter_map(|e| e.saved.as_ref());
+        there.max_by_key(|record| record.position().map(|position| position.offset)).map(Record::to_saved)
     }
 
     /// Gives a log's place back.
-    pub fn release(&self, slot: Slot) {
+    pub fn release(&self, slot: PositionId) {
         if let Some(entry) = self.lock().records.get_mut(&slot) {
             entry.in_use = false;
         }
     }
 
-    /// Writes steps forward down, at once. What cannot be written now is written with the next call that can.
+    /// Writes steps forward down, at once. What cannot be written now is written with the next call that can. In a file that
+    /// has the log's name nothing was written before `now` that is not read, so that time is kept with it; of an older
+    /// file, when that was last written to.
     pub fn commit(&self, commits: &[Commit], now: SystemTime) -> io::Result<()> {
         let mut state = self.lock();
         let mut lines = Vec::with_capacity(commits.len());
         let any_foreign = !state.foreign.is_empty();
         for commit in commits {
-            let record = Record { position: commit.position, live: commit.live, saved: now };
-            state.save(commit.slot, Some(record));
+            let record = match &commit.checkpoint {
+                Checkpoint::File { position, live, written } => {
+                    let saved = if *live { now } else { *written };
+                    Record { place: Place::File(*position, *live), saved }
+                }
+                Checkpoint::Cursor(cursor) => Record { place: Place::Cursor(cursor.clone()), saved: now },
+            };
+            state.save(commit.slot, Some(record.clone()));
             let Some(entry) = state.records.get_mut(&commit.slot) else {
                 continue;
             };
-            entry.times.let_go(&commit.position, commit.through);
+            if let Some(position) = record.position() {
+                entry.times.let_go(&position, commit.through);
+            }
             if any_foreign {
-                let path = entry.key.path.to_string_lossy().into_owned();
-                state.foreign.remove(&path);
+                let name = entry.key.log.in_yaml().into_owned();
+                state.foreign.remove(&name);
             }
             lines.push(journal::Line::Position(commit.slot.0, record, commit.through));
         }
@@ -336,140 +372,6 @@ impl Positions {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl State {
-    fn slot(&mut self, key: Key) -> Slot {
-        if let Some(slot) = self.slots.get(&key) {
-            return *slot;
-        }
-        let slot = Slot(self.next);
-        self.next += 1;
-        let key = Arc::new(key);
-        self.slots.insert(key.clone(), slot);
-        self.by_path.insert((key.path.clone(), slot));
-        self.records.insert(slot, Box::new(Entry { key, saved: None, times: ReadTimes::default(), in_use: false }));
-        slot
-    }
-
-    fn rewrite(&mut self) -> io::Result<()> {
-        self.journal.rewrite(worth_writing(&self.records))
-    }
-
-    fn append(&mut self, lines: &[journal::Line<'_>]) -> io::Result<()> {
-        if self.journal.must_rewrite() || self.journal.is_overdue() {
-            lines.iter().for_each(|line| self.journal.note(line));
-            return self.rewrite();
-        }
-        // In parts: all logs of a node may have moved at once. If one part cannot be written the journal is rewritten, from
-        // the records, with what the others say.
-        for part in lines.chunks(LINES) {
-            // What is said of a log comes with its key the first time.
-            let mut keyed = Vec::with_capacity(part.len());
-            for line in part {
-                if let journal::Line::Position(slot, ..) | journal::Line::ReadTime(slot, _) = line
-                    && self.journal.introduce(*slot)
-                {
-                    keyed.push(journal::Line::Key(*slot, &self.records[&Slot(*slot)].key));
-                }
-                keyed.push(*line);
-            }
-            self.journal.append(&keyed)?;
-        }
-        Ok(())
-    }
-
-    fn save(&mut self, slot: Slot, record: Option<Record>) {
-        let Some(entry) = self.records.get_mut(&slot) else {
-            return;
-        };
-        let file = |r: Record| (r.position.file.device, r.position.file.inode);
-        let (before, now) = (entry.saved.map(file), record.map(file));
-        entry.saved = record;
-        if before != now {
-            if let Some(before) = before {
-                self.by_file.remove(&(before, slot));
-            }
-            if let Some(now) = now {
-                self.by_file.insert((now, slot));
-            }
-        }
-    }
-
-    fn forget(&mut self, slot: Slot) {
-        self.save(slot, None);
-        if let Some(entry) = self.records.remove(&slot) {
-            self.by_path.remove(&(entry.key.path.clone(), slot));
-            self.slots.remove(&entry.key);
-            self.journal.require_rewrite();
-        }
-    }
-
-    /// The newest position of a log of this path that nobody reads (yet).
-    fn orphan(&self, path: &Arc<Path>, which: &dyn Fn(&Entry) -> bool) -> Option<&Entry> {
-        let records = slots_of(&self.by_path, path.clone()).filter_map(|slot| self.records.get(&slot).map(Box::as_ref));
-        let records = records.filter(|e| !e.in_use && which(e));
-        records.filter(|e| e.saved.is_some()).max_by_key(|e| e.saved.map(|r| r.saved))
-    }
-
-    fn knows(&self, path: &str) -> bool {
-        let mut slots = slots_of(&self.by_path, Path::new(path).into());
-        slots.any(|slot| self.records.get(&slot).is_some_and(|e| e.saved.is_some()))
-    }
-
-    /// Whether all that the yaml of the start says is either in the journal, and newer there, or known nowhere else.
-    fn has_old_yaml(&self) -> bool {
-        !self.foreign.keys().any(|path| self.knows(path))
-    }
-
-    /// What Promtail would have to know: for each path the least that every client has.
-    fn yaml(&self) -> BTreeMap<String, String> {
-        let mut least: BTreeMap<String, u64> = BTreeMap::new();
-        for entry in self.records.values() {
-            let Some(record) = &entry.saved else {
-                continue;
-            };
-            if !entry.in_use && matches!(entry.key.path.try_exists(), Ok(false)) {
-                continue;
-            }
-            // In an older generation: Promtail can only begin the live file from its start.
-            let offset = if record.live { record.position.offset } else { 0 };
-            let path = entry.key.path.to_string_lossy().into_owned();
-            least.entry(path).and_modify(|o| *o = (*o).min(offset)).or_insert(offset);
-        }
-        let mut all = self.foreign.clone();
-        all.extend(least.into_iter().map(|(path, offset)| (path, offset.to_string())));
-        all
-    }
-
-    /// As Promtail does: a path that is gone and that nobody tails is forgotten; but not at once, since a file that was
-    /// renamed may be known again by its position, and its disk may be mounted later than the agent starts.
-    fn drop_vanished(&mut self, now: SystemTime) {
-        let gone = |path: &Path| matches!(path.try_exists(), Ok(false));
-        let vanished = self.records.iter().filter(|(_, e)| !e.in_use && gone(&e.key.path));
-        let mut vanished: Vec<_> = vanished.map(|(slot, e)| (e.saved.map(|record| record.saved), *slot)).collect();
-        vanished.sort_unstable();
-        let too_many = vanished.len().saturating_sub(KEPT_MOST);
-        let opened = self.opened;
-        let is_old = |saved: Option<SystemTime>| saved.is_none_or(|saved| saved.max(opened) + KEPT < now);
-        for (i, (saved, slot)) in vanished.into_iter().enumerate() {
-            if i < too_many || is_old(saved) {
-                self.forget(slot);
-            }
-        }
-        self.foreign.retain(|path, _| !path.starts_with('/') || !gone(Path::new(path)));
-    }
-}
-
-/// What the journal has to say of all logs.
-fn worth_writing(records: &BTreeMap<Slot, Box<Entry>>) -> impl Iterator<Item = KnownRef<'_>> {
-    let worth = records.iter().filter(|(_, e)| e.saved.is_some() || !e.times.is_empty());
-    worth.map(|(slot, e)| KnownRef { slot: slot.0, key: &e.key, record: e.saved, times: &e.times })
-}
-
-/// The slots that an index has under this key.
-fn slots_of<K: Clone + Ord>(index: &BTreeSet<(K, Slot)>, key: K) -> impl Iterator<Item = Slot> {
-    index.range((key.clone(), Slot(0))..=(key, Slot(u32::MAX))).map(|(_, slot)| *slot)
 }
 
 #[cfg(test)]

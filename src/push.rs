@@ -17,7 +17,6 @@ mod fake_loki;
 mod headers;
 mod lane;
 mod metrics;
-mod nullable;
 mod pace;
 mod parts;
 mod probe;
@@ -46,10 +45,11 @@ use crate::batch::{Batch, StreamKey};
 use crate::http_client::Error;
 use apart::{Apart, Queue};
 use client::Endpoint;
-use lane::{Fate, Lane, Place, Road};
+use lane::{Fate, Lane, Road};
 use pace::Paces;
 use parts::Part;
 use probe::Probe;
+use status::Place;
 
 /// Pushes of a client that may be on the wire at once.
 const PERMITS: usize = 16;
@@ -66,6 +66,20 @@ pub enum Stop {
     Abort,
 }
 
+/// An entry of `clients` that was checked and can run. Nothing shows yet that it is there.
+#[derive(Debug)]
+pub struct Prepared {
+    config: Config,
+    endpoint: Endpoint,
+}
+
+impl Prepared {
+    /// Fails where the config is wrong, or names certificates that cannot be read.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        Ok(Self { endpoint: Endpoint::new(config)?, config: config.clone() })
+    }
+}
+
 /// Sends the batches of one entry of `clients`.
 #[derive(Debug)]
 pub struct Client {
@@ -75,10 +89,15 @@ pub struct Client {
 impl Client {
     /// Fails where the config is wrong, or names certificates that cannot be read.
     pub fn new(config: &Config, metrics: Metrics) -> Result<Self, Error> {
-        let endpoint = Endpoint::new(config)?;
+        Ok(Self::of(Prepared::new(config)?, &metrics))
+    }
+
+    /// Its counters appear with it.
+    pub fn of(prepared: Prepared, metrics: &Metrics) -> Self {
+        let Prepared { config, endpoint } = prepared;
         let metrics = metrics.of(&config.name(), config.host());
         metrics.announce_tenant(&config.tenant_id);
-        Ok(Self {
+        Self {
             road: Road {
                 endpoint,
                 backoff: config.backoff_config,
@@ -92,7 +111,7 @@ impl Client {
                 apart: Apart::new(config.backoff_config.min_period.0),
                 cleared: Notify::new(),
             },
-        })
+        }
     }
 
     pub fn status(&self) -> Arc<Status> {

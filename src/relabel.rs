@@ -10,14 +10,13 @@ mod reads;
 mod rule;
 mod unknown;
 
-use std::fmt;
 use std::sync::Arc;
 
 pub use config::{Action, Config};
 pub use reads::Reads;
 use rule::Rule;
 
-use crate::model::Labels;
+use crate::model::{ConfigError, Labels};
 
 /// The `relabel_configs` of a job, ready to run.
 #[derive(Clone, Debug, Default)]
@@ -38,10 +37,9 @@ pub enum Verdict {
 }
 
 impl Rules {
-    pub fn compile(configs: &[Config]) -> Result<Self, Error> {
-        let compile = |(rule, config)| {
-            Rule::compile(config).map_err(|rule::Invalid { key, problem }| Error { rule, key, problem })
-        };
+    /// The path of an error begins in the job: `relabel_configs[1].regex`.
+    pub fn compile(configs: &[Config]) -> Result<Self, ConfigError> {
+        let compile = |(i, config)| Rule::compile(config).map_err(|e| e.within(i).within("relabel_configs"));
         let rules = configs.iter().enumerate().map(compile).collect::<Result<Vec<_>, _>>()?;
         let text = |(rule, text): (usize, &Rule)| format!("rule {rule}: {text}").replace('\n', "\\n").into();
         let texts = rules.iter().enumerate().map(text).collect();
@@ -58,7 +56,7 @@ impl Rules {
     }
 
     /// A rule in one line, for people: `rule 1: keep if [__meta_kubernetes_namespace] matches "test"`.
-    /// Its number is the one in [`Verdict`] and [`Error`].
+    /// Its number is the one in [`Verdict`] and in the path of an error.
     pub fn describe(&self, rule: usize) -> Arc<str> {
         self.texts.get(rule).cloned().unwrap_or_else(|| format!("rule {rule}").into())
     }
@@ -71,23 +69,6 @@ impl Rules {
         self.rules.is_empty()
     }
 }
-
-/// A rule that cannot run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
-    /// Counted from 0.
-    pub rule: usize,
-    pub key: &'static str,
-    problem: String,
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "relabel_configs[{}].{}: {}", self.rule, self.key, self.problem)
-    }
-}
-
-impl std::error::Error for Error {}
 
 #[cfg(test)]
 mod tests;

@@ -1,22 +1,27 @@
 //! From targets to batches: which files there are, and reading them.
 //!
-//! One thread decides which logs exist ([`scout`]): it relabels what discovery finds, walks globs and hears about new
+//! One thread decides which logs exist ([`target_manager`]): it relabels what discovery finds, walks globs and hears about new
 //! names. One thread per client reads them ([`reader`]): lines, stages, batches. Clients share nothing, so a dead one
 //! costs the others nothing.
 
-mod bell;
 mod budget;
-mod desk;
+mod inbox;
+mod input;
+mod messages;
 mod metrics;
+mod open_logs;
 mod ownership;
-mod post;
+mod parker;
+mod pipelines;
 mod print;
 mod rates;
 mod reader;
-mod scout;
+mod schedule;
+mod sink;
 mod status;
 mod stdin;
 mod tailer;
+mod target_manager;
 mod targets;
 mod times;
 mod unread;
@@ -30,14 +35,16 @@ use std::time::Duration;
 
 use crate::batch::{self, Batch};
 use crate::metrics::{Dropped, Registry};
-use crate::model::{Clock, Entry, LabelSet, Reason, Report, Vital};
+use crate::model::{AbortOnPanic, Clock, Entry, LabelSet, Reason, Report};
 use crate::positions::Positions;
 use crate::relabel::Rules;
 use crate::stages::{CustomMetrics, Program};
 use crate::tail;
 
-use bell::Bell;
-pub use post::Updates;
+pub use inbox::{Intake, NotCommitted, Parcel, Ticket};
+pub use messages::Updates;
+pub use open_logs::OpenLogs;
+use parker::Parker;
 use status::Status;
 
 /// One `scrape_configs` entry, checked and ready to run.
@@ -111,55 +118,86 @@ pub struct Outlet {
     pub batch: batch::Config,
     /// What is ready at a time goes at a time, so that it wakes its receiver once.
     pub batches: tokio::sync::mpsc::UnboundedSender<Vec<Batch>>,
-    pub books: Books,
+    pub counters: ClientCounters,
 }
 
 type Refused = Box<dyn Fn(&Entry<'_>, &Reason) + Send>;
 
 /// Where a client counts the entries that cannot be sent, and what `max_line_size` does to them.
-pub struct Books {
+pub struct ClientCounters {
     pub refused: Refused,
     pub truncated: Box<dyn Fn(usize) + Send>,
 }
 
-impl std::fmt::Debug for Books {
+impl std::fmt::Debug for ClientCounters {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Books")
+        f.write_str("ClientCounters")
+    }
+}
+
+/// What scraping counts and shows. It is registered once and lives as long as the process, through one [`Scrape`] after the other.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    own: metrics::Metrics,
+    dropped: Dropped,
+    custom: CustomMetrics,
+    status: Arc<Status>,
+}
+
+impl Metrics {
+    pub fn register(registry: &Registry) -> Self {
+        let status = Arc::new(Status::default());
+        Self {
+            own: metrics::Metrics::register(registry, status.clone()),
+            dropped: Dropped::register(registry),
+            custom: CustomMetrics::register(registry),
+            status,
+        }
+    }
+
+    /// Nothing of the last run is left, and these clients are those of the next.
+    fn begin_run<'c>(&self, clients: impl Iterator<Item = &'c Arc<str>>) {
+        self.status.begin_run(clients);
+        self.own.begin_run();
+        self.custom.begin_run();
     }
 }
 
 /// The threads that find and read logs.
 #[derive(Debug)]
 pub struct Scrape {
-    inbox: Arc<post::Inbox>,
+    events: Arc<messages::Events>,
     status: Arc<Status>,
     wakers: Vec<Waker>,
-    threads: Vec<JoinHandle<()>>,
+    readers: Vec<JoinHandle<open_logs::ReaderLogs>>,
+    target_manager: JoinHandle<()>,
     ended: tokio::sync::watch::Receiver<bool>,
 }
 
 impl Scrape {
-    /// Starts the threads; `outlets` are in the order of the clients.
+    /// Starts the threads; `outlets` are in the order of the clients. Of several in one process each begins once the one before
+    /// was joined, with what that left.
     pub fn start(
         config: Config,
         jobs: Vec<Job>,
         outlets: Vec<Outlet>,
         positions: Arc<Positions>,
-        registry: &Registry,
+        metrics: &Metrics,
+        open_logs: OpenLogs,
     ) -> std::io::Result<Self> {
-        let inbox = Arc::new(post::Inbox::default());
+        let events = Arc::new(messages::Events::default());
         let (end, ended) = tokio::sync::watch::channel(false);
-        let status = Arc::new(Status::default());
-        let metrics = metrics::Metrics::register(registry, status.clone());
-        let dropped = Dropped::register(registry);
-        let custom = CustomMetrics::register(registry);
+        metrics.begin_run(outlets.iter().map(|outlet| &outlet.client));
+        let Metrics { own: metrics, dropped, custom, status } = metrics.clone();
         let jobs: Arc<[Job]> = jobs.into();
+        let clients: Vec<Arc<str>> = outlets.iter().map(|outlet| outlet.client.clone()).collect();
+        let shares = open_logs.share_out(&clients);
         let mut threads = Vec::new();
         let mut readers = Vec::new();
         let mut wakers = Vec::new();
-        for (index, outlet) in outlets.into_iter().enumerate() {
-            let bell = Arc::new(Bell::default());
-            let mailbox = Arc::new(post::Mailbox::new(bell.clone()));
+        for (index, (outlet, open_logs)) in outlets.into_iter().zip(shares).enumerate() {
+            let parker = Arc::new(Parker::default());
+            let commands = Arc::new(messages::Commands::new(parker.clone()));
             let reader = reader::Reader::new(reader::Parts {
                 clock: Clock::default(),
                 index,
@@ -167,28 +205,45 @@ impl Scrape {
                 jobs: jobs.clone(),
                 outlet,
                 positions: positions.clone(),
-                mailbox: mailbox.clone(),
-                scout: inbox.clone(),
+                commands: commands.clone(),
+                target_manager: events.clone(),
                 metrics: metrics.clone(),
                 dropped: dropped.clone(),
                 // All clients are given the same lines; users count them once.
                 custom: (index == 0).then(|| custom.clone()),
                 status: status.clone(),
+                open_logs,
             });
-            wakers.push(Waker::from(bell));
-            readers.push(mailbox);
+            wakers.push(Waker::from(parker));
+            readers.push(commands);
             threads.push(std::thread::Builder::new().name("reader".into()).spawn(move || {
-                let _vital = Vital;
-                reader.run();
+                let _abort_on_panic = AbortOnPanic;
+                reader.run()
             })?);
         }
-        let scout = scout::Scout::new(config, jobs, readers, positions, metrics, status.clone(), inbox.clone());
-        threads.push(std::thread::Builder::new().name("scout".into()).spawn(move || {
-            let _vital = Vital;
-            scout.run();
+        custom.forget_unused();
+        // Standard input is all that is read then; it has the first job's name and stages.
+        let standard_input = config.stdin.clone().map(|labels| stdin::source(labels, jobs.first(), &readers));
+        let jobs = if standard_input.is_some() { Arc::default() } else { jobs };
+        let mut target_manager = target_manager::TargetManager::new(
+            config,
+            jobs,
+            readers,
+            positions,
+            metrics.clone(),
+            status.clone(),
+            events.clone(),
+        );
+        if let Some((intake, source)) = standard_input {
+            target_manager.give(source);
+            stdin::start(intake, metrics, dropped)?;
+        }
+        let target_manager = std::thread::Builder::new().name("target_manager".into()).spawn(move || {
+            let _abort_on_panic = AbortOnPanic;
+            target_manager.run();
             let _ = end.send(true);
-        })?);
-        Ok(Self { inbox, status, wakers, threads, ended })
+        })?;
+        Ok(Self { events, status, wakers, readers: threads, target_manager, ended })
     }
 
     /// Wakes the reader of client `i`: its batches have come further.
@@ -198,7 +253,7 @@ impl Scrape {
 
     /// Where discovery's updates go.
     pub fn updates(&self) -> Updates {
-        Updates(self.inbox.clone())
+        Updates(self.events.clone())
     }
 
     pub fn report(&self) -> Arc<impl Report + use<>> {
@@ -208,7 +263,13 @@ impl Scrape {
     /// Reads what there is to its end, waits until it is delivered (as long as there is progress, at most `within`), and
     /// stops.
     pub fn stop(&self, within: Duration) {
-        self.inbox.send(post::Event::Stop(within));
+        self.events.send(messages::Event::Stop(messages::StopRequest { within, reads_on: true }));
+    }
+
+    /// Reads no more, waits until what was read is delivered (as long as there is progress, at most `within`), and stops. The
+    /// next scrape goes on with what [`join`](Self::join) gives then.
+    pub fn hand_over(&self, within: Duration) {
+        self.events.send(messages::Event::Stop(messages::StopRequest { within, reads_on: false }));
     }
 
     /// Resolves when all has stopped, because it was told to or because standard input ended.
@@ -216,11 +277,10 @@ impl Scrape {
         let _ = self.ended.wait_for(|ended| *ended).await;
     }
 
-    /// Waits for the threads.
-    pub fn join(self) {
-        for thread in self.threads {
-            let _ = thread.join();
-        }
+    /// Waits for the threads; gives what they have open, if it is to be handed over.
+    pub fn join(self) -> OpenLogs {
+        let _ = self.target_manager.join();
+        OpenLogs::new(self.readers.into_iter().filter_map(|thread| thread.join().ok()).collect())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The HTTP server: readiness, metrics, and pages for the person who was woken by them.
 //!
-//! It shows and never changes anything, asks the [`Report`] at each request and keeps nothing. Whoever
-//! it lets in sees all, so no page may hold a secret.
+//! It shows and keeps nothing, and asks the [`Report`] at each request. The one thing it changes anything by is `/reload`, if that is
+//! switched on. Whoever it lets in sees all, so no page may hold a secret.
 
 mod access;
 mod build;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use build::Build;
 pub use config::Config;
@@ -36,12 +36,31 @@ use connections::{Connections, Peer};
 use crate::metrics::Registry;
 use crate::model::Report;
 
-/// What there is to show.
+/// What the server works with.
 pub struct State {
-    pub report: Arc<dyn Report>,
+    /// Another one after each reload.
+    pub shown: watch::Receiver<Arc<Shown>>,
     pub registry: Registry,
+    /// Who loads the config anew.
+    pub reload: mpsc::Sender<ReloadRequest>,
+}
+
+/// Asks for a reload: what is sent back says that it is done, or what was wrong.
+pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
+
+/// What the pages show.
+pub struct Shown {
+    pub report: Arc<dyn Report>,
     /// The effective config as YAML, secrets masked.
     pub config: String,
+    /// Why the last reload failed, if it did.
+    pub reload_error: Option<String>,
+}
+
+impl State {
+    fn shown(&self) -> Arc<Shown> {
+        self.shown.borrow().clone()
+    }
 }
 
 /// A bound server, not yet serving.

@@ -1,7 +1,7 @@
 //! Stages change lines into entries: what `pipeline_stages` of a Promtail config says.
 //!
-//! A new stage is one file, `stages/<name>.rs` (its YAML in `//!`, its options, the stage, its table of tests), and a line
-//! in `Name`; the compiler asks for the rest.
+//! A new stage is one file, `stages/<name>.rs` (its YAML in `//!`, its options, the stage, its table of tests), and a row
+//! in [`TABLE`].
 //!
 //! A stage is lent an entry and says what became of it: [`Flow::Pass`] gives it on, [`Flow::Discard`] ends it with a reason
 //! that is counted, [`Flow::Held`] proves that the stage has it (with its acknowledgement) until it releases it. So none
@@ -42,6 +42,7 @@ mod replace;
 mod sampling;
 mod static_labels;
 mod structured_metadata;
+mod table;
 mod template;
 mod tenant;
 #[cfg(test)]
@@ -58,13 +59,14 @@ use serde_yaml::{Mapping, Value as Yaml};
 pub use extracted::{Extracted, Key, Value};
 pub use metrics::CustomMetrics;
 pub use pipeline::Pipeline;
+pub use table::{Row, TABLE};
 pub use work::{Kept, Work};
 
 use options::Options;
 use reads::Reads;
 
 use crate::metrics::Dropped;
-use crate::model::{Clock, Reason};
+use crate::model::{Clock, ConfigError, KeyPath, Reason};
 
 /// What became of an entry in a stage.
 #[derive(Debug)]
@@ -108,7 +110,7 @@ pub enum Due {
 /// The stages of a job, checked and ready to be started, once per client.
 pub struct Program {
     recipes: Vec<Recipe>,
-    warnings: Vec<String>,
+    warnings: Vec<ConfigError>,
     /// Which extracted values some stage may look at.
     reads: Reads,
     /// Some stage may write when a line was read into what comes out.
@@ -132,143 +134,26 @@ pub struct Surroundings {
     pub clock: Clock,
 }
 
-/// The stages there are.
-#[derive(Clone, Copy, Debug)]
-enum Name {
-    Cri,
-    Decolorize,
-    Docker,
-    Drop,
-    EventLogMessage,
-    Geoip,
-    Json,
-    LabelAllow,
-    LabelDrop,
-    Labels,
-    Limit,
-    Logfmt,
-    Match,
-    Metrics,
-    Multiline,
-    Output,
-    Pack,
-    Regex,
-    Replace,
-    Sampling,
-    StaticLabels,
-    StructuredMetadata,
-    Template,
-    Tenant,
-    Timestamp,
-}
-
-impl Name {
-    const ALL: &[(&'static str, Name)] = &[
-        ("cri", Name::Cri),
-        ("decolorize", Name::Decolorize),
-        ("docker", Name::Docker),
-        ("drop", Name::Drop),
-        ("eventlogmessage", Name::EventLogMessage),
-        ("geoip", Name::Geoip),
-        ("json", Name::Json),
-        ("labelallow", Name::LabelAllow),
-        ("labeldrop", Name::LabelDrop),
-        ("labels", Name::Labels),
-        ("limit", Name::Limit),
-        ("logfmt", Name::Logfmt),
-        ("match", Name::Match),
-        ("metrics", Name::Metrics),
-        ("multiline", Name::Multiline),
-        ("non_indexed_labels", Name::StructuredMetadata),
-        ("output", Name::Output),
-        ("pack", Name::Pack),
-        ("regex", Name::Regex),
-        ("replace", Name::Replace),
-        ("sampling", Name::Sampling),
-        ("static_labels", Name::StaticLabels),
-        ("structured_metadata", Name::StructuredMetadata),
-        ("template", Name::Template),
-        ("tenant", Name::Tenant),
-        ("timestamp", Name::Timestamp),
-    ];
-
-    fn compile(self, options: &mut Options<'_>) -> Result<Recipe, Error> {
-        match self {
-            Name::Cri => cri::compile(options),
-            Name::Decolorize => decolorize::compile(options),
-            Name::Docker => docker::compile(options),
-            Name::Drop => drop::compile(options),
-            Name::EventLogMessage => eventlogmessage::compile(options),
-            Name::Geoip => geoip::compile(options),
-            Name::Json => json::compile(options),
-            Name::LabelAllow => labelallow::compile(options),
-            Name::LabelDrop => labeldrop::compile(options),
-            Name::Labels => labels::compile(options),
-            Name::Limit => limit::compile(options),
-            Name::Logfmt => logfmt::compile(options),
-            Name::Match => r#match::compile(options),
-            Name::Metrics => metrics::compile(options),
-            Name::Multiline => multiline::compile(options),
-            Name::Output => output::compile(options),
-            Name::Pack => pack::compile(options),
-            Name::Regex => regex::compile(options),
-            Name::Replace => replace::compile(options),
-            Name::Sampling => sampling::compile(options),
-            Name::StaticLabels => static_labels::compile(options),
-            Name::StructuredMetadata => structured_metadata::compile(options),
-            Name::Template => template::compile(options),
-            Name::Tenant => tenant::compile(options),
-            Name::Timestamp => timestamp::compile(options),
-        }
-    }
-}
-
-/// What is wrong with a list of stages, and where: `path` is like `[1].regex.expression`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
-    pub path: String,
-    pub message: String,
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Error {}
-
-/// Checks `pipeline_stages` and makes it ready to run.
-pub fn compile(stages: &[Yaml]) -> Result<Program, Error> {
-    Program::compile(stages, "")
-}
-
-fn unknown(name: &str) -> String {
-    let known: Vec<&str> = Name::ALL.iter().map(|(n, _)| *n).collect();
-    let hint = match known.iter().find(|n| n.eq_ignore_ascii_case(name)) {
-        Some(right) => format!("stage names are lower case: `{right}`"),
-        None => format!("supported are: {}", known.join(", ")),
-    };
-    format!("unknown stage type `{name}`; {hint}")
+/// Checks `pipeline_stages` and makes it ready to run. The path of an error begins in that list: `[1].regex.expression`.
+pub fn compile(stages: &[Yaml]) -> Result<Program, ConfigError> {
+    Program::compile(stages, &KeyPath::default())
 }
 
 impl Program {
     /// `path` is where the list stands: empty, or that of a stage's option.
-    fn compile(stages: &[Yaml], path: &str) -> Result<Self, Error> {
+    fn compile(stages: &[Yaml], path: &KeyPath) -> Result<Self, ConfigError> {
         let mut program = Self::nothing();
         for (i, item) in stages.iter().enumerate() {
-            let path = format!("{path}[{i}]");
+            let path = path.then(i);
             if item.as_mapping().is_some_and(Mapping::is_empty) {
-                program.warnings.push(format!("pipeline_stages{path}: an empty stage does nothing"));
+                program.warnings.push(ConfigError::at(path, "an empty stage does nothing"));
                 program.recipes.push(Box::new(|_| Box::new(Nothing)));
                 continue;
             }
-            let (name, value) = only_key(item).map_err(|message| Error { path: path.clone(), message })?;
-            let Some((_, stage)) = Name::ALL.iter().find(|(n, _)| *n == name) else {
-                return Err(Error { path, message: unknown(name) });
-            };
-            let mut options = Options::new(value, format!("{path}.{name}"));
-            program.recipes.push(stage.compile(&mut options)?);
+            let (name, value) = only_key(item).map_err(|problem| ConfigError::at(path.clone(), problem))?;
+            let stage = table::find(name).map_err(|problem| ConfigError::at(path.clone(), problem))?;
+            let mut options = Options::new(value, path.then(name));
+            program.recipes.push((stage.compile)(&mut options)?);
             program.reads.add(options.what_it_reads());
             program.shows_read_time |= options.may_show_read_time();
             program.mends_names |= options.may_mend_names();
@@ -297,8 +182,8 @@ impl Program {
         }
     }
 
-    /// Options that are written in the config and mean nothing.
-    pub fn warnings(&self) -> &[String] {
+    /// Options that are written in the config and mean nothing. Their paths begin in the list of stages.
+    pub fn warnings(&self) -> &[ConfigError] {
         &self.warnings
     }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use allocation_counter::measure;
 use fantail::metrics::{Dropped, Registry};
-use fantail::model::{AckRef, ChunkAck, Clock, Entry, LabelSet, Ledger, Origin, Position, Weight};
+use fantail::model::{AckRef, ChunkAck, Clock, Entry, LabelSet, Ledger, Mark, Origin, Weight};
 use fantail::stages::{self, Pipeline, Work};
 
 /// What every node runs, and the usual stages behind it.
@@ -69,11 +69,11 @@ fn check(yaml: &str, lines: &[String]) {
     let program = stages::compile(&serde_yaml::from_str::<Vec<_>>(yaml).expect(yaml)).expect(yaml);
     let dropped = Dropped::register(&Registry::new());
     let mut pipeline = program.start(dropped, None, Clock::default());
-    let ledger = Ledger::new(None);
+    let ledger = Ledger::new();
     let labels = LabelSet::new([("app", "x"), ("namespace", "test")]);
     let mut passed = 0;
     let mut chunk = |lines: &[String]| {
-        let ack = ledger.open_chunk(1, Position { offset: lines.len() as u64, ..Position::default() });
+        let ack = ledger.open_chunk(1, Mark(lines.len() as u64));
         run(&mut pipeline, lines, &labels, &ack, &mut passed);
         ack.close();
     };
@@ -96,7 +96,7 @@ fn run(pipeline: &mut Pipeline, lines: &[String], labels: &LabelSet, ack: &Chunk
         ack: AckRef::Chunk(ack),
     });
     for (i, line) in lines.iter().enumerate() {
-        ack.begin_line(i as u64);
+        ack.begin_line(Mark(i as u64));
         work.entry.begin(1_770_000_000_000_000_000, line, labels, i as u64, Weight::default());
         pipeline.run(&mut work, &mut |_| *passed += 1);
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms (the files and folders directly in `src/`) by layer. A new room is put here first.
 const LAYERS: [&[&str]; 5] = [
-    &["model", "metrics", "goregex"],
+    &["model", "metrics", "goregex", "yaml"],
     &["relabel", "tail", "stages", "batch", "positions"],
     &["http_client", "discovery", "scrape", "push", "server"],
     &["agent", "config"],
@@ -17,8 +17,9 @@ const LAYERS: [&[&str]; 5] = [
 ];
 
 /// The only ones that may look into their own layer: who, and at whom.
-const NEIGHBOURS: [(&str, &str); 5] = [
+const NEIGHBOURS: [(&str, &str); 6] = [
     ("metrics", "model"),
+    ("yaml", "model"),
     ("agent", "config"),
     ("main", "cli"),
     // One HTTP client for all who ask servers.
@@ -46,9 +47,8 @@ const HOMES: [(&str, &[&str]); 25] = [
     ("regex", &["goregex"]),
     ("reqwest", &["http_client"]),
     ("rustix", &["cli", "agent", "tail"]),
-    // Stages and discovery read parts of a config whose shape only they know; positions and a web config are YAML files of
-    // their own.
-    ("serde_yaml", &["config", "stages", "discovery", "positions", "server"]),
+    // Stages and discovery read parts of a config whose shape only they know; positions are YAML files of their own.
+    ("serde_yaml", &["yaml", "config", "stages", "discovery", "positions"]),
     ("sha2", &["stages", "server"]),
     ("sha3", &["stages"]),
     // A batch is compressed where it is finished; the compressor's memory is kept by the lane that sends it.
@@ -107,7 +107,7 @@ fn every_crate_stays_at_home() {
     assert!(strays.is_empty(), "a third-party crate is used in its home only:\n  {}", strays.join("\n  "));
 }
 
-/// A thread or task of ours that panics ends the process (`model::vital`), or hands its panic on: none ends in silence while
+/// A thread or task of ours that panics ends the process (`model::abort_on_panic`), or hands its panic on: none ends in silence while
 /// the agent looks well.
 #[test]
 fn whatever_is_started_is_vital() {
@@ -119,13 +119,13 @@ fn whatever_is_started_is_vital() {
             found += 1;
             let what_follows: String =
                 code[at..].chars().take(if start.ends_with("_blocking(") { 600 } else { 150 }).collect();
-            if !what_follows.contains("_vital = Vital") && !what_follows.contains("resume_unwind") {
+            if !what_follows.contains("_abort_on_panic = AbortOnPanic") && !what_follows.contains("resume_unwind") {
                 silent.push(format!("{}: {}", source.path.display(), what_follows.lines().next().unwrap_or_default()));
             }
         }
     }
     assert!(found > 5, "the search finds nothing any more");
-    assert!(silent.is_empty(), "begin it with `let _vital = Vital;`:\n  {}", silent.join("\n  "));
+    assert!(silent.is_empty(), "begin it with `let _abort_on_panic = AbortOnPanic;`:\n  {}", silent.join("\n  "));
 }
 
 struct Source {

@@ -6,38 +6,9 @@
 use std::fs;
 use std::path::Path;
 
+use fantail::model::ConfigError;
 use fantail::stages;
 use serde_yaml::Value as Yaml;
-
-/// The stages of Promtail 3.6, each with the file that documents it.
-const STAGES: [(&str, &str); 26] = [
-    ("cri", "cri"),
-    ("decolorize", "decolorize"),
-    ("docker", "docker"),
-    ("drop", "drop"),
-    ("eventlogmessage", "eventlogmessage"),
-    ("geoip", "geoip"),
-    ("json", "json"),
-    ("labelallow", "labelallow"),
-    ("labeldrop", "labeldrop"),
-    ("labels", "labels"),
-    ("limit", "limit"),
-    ("logfmt", "logfmt"),
-    ("match", "match"),
-    ("metrics", "metrics"),
-    ("multiline", "multiline"),
-    ("non_indexed_labels", "structured_metadata"),
-    ("output", "output"),
-    ("pack", "pack"),
-    ("regex", "regex"),
-    ("replace", "replace"),
-    ("sampling", "sampling"),
-    ("static_labels", "static_labels"),
-    ("structured_metadata", "structured_metadata"),
-    ("template", "template"),
-    ("tenant", "tenant"),
-    ("timestamp", "timestamp"),
-];
 
 /// How a stage asks for an option by name.
 const ASKED: [&str; 11] =
@@ -67,25 +38,32 @@ fn the_page_is_what_the_sources_say() {
 #[test]
 fn every_stage_has_its_place_on_the_page() {
     let page = fs::read_to_string(root().join("docs/stages.md")).expect("docs/stages.md is there");
-    for (stage, file) in STAGES {
-        assert!(page.contains(&format!("[{stage}](#{file})")), "{stage} is not in the table at the head of the page");
-        assert!(page.contains(&format!("\n## {file}\n")), "{stage} has no section");
+    for stages::Row { name, file, .. } in &stages::TABLE {
+        assert!(page.contains(&format!("[{name}](#{file})")), "{name} is not in the table at the head of the page");
+        assert!(page.contains(&format!("\n## {file}\n")), "{name} has no section");
     }
+    // The head is written by hand: what it names has to be there.
+    let (head, _made) = page.split_once(MARK).expect("the page has its mark");
+    let mut links: Vec<&str> =
+        head.match_indices("](#").filter_map(|(at, _)| Some(head[..at].rsplit_once('[')?.1)).collect();
+    links.sort_unstable();
+    let names = stages::TABLE.iter().map(|row| row.name).collect::<Vec<_>>();
+    assert_eq!(links, names, "the head of the page names each stage once, and no other");
     let unknown = compile("[no_such_stage: {}]").expect_err("there is none");
-    let known = unknown.message.split_once("supported are: ").map(|(_, names)| names).expect("it names them");
-    assert_eq!(known.split(", ").collect::<Vec<_>>(), STAGES.map(|(stage, _)| stage), "a stage is not documented");
+    let known = unknown.problem.split_once("supported are: ").map(|(_, names)| names).expect("it names them");
+    assert_eq!(known.split(", ").collect::<Vec<_>>(), names, "a stage is not documented");
 }
 
 #[test]
 fn every_example_is_accepted() {
-    for (_, file) in STAGES {
+    for stages::Row { file, .. } in &stages::TABLE {
         let examples = examples(file);
         assert!(!examples.is_empty(), "{file} has no example");
         for example in examples {
             match compile(&example) {
-                Ok(program) => assert_eq!(program.warnings(), [""; 0], "{file}:\n{example}"),
+                Ok(program) => assert_eq!(program.warnings(), [], "{file}:\n{example}"),
                 // The only one that needs a file.
-                Err(e) => assert!(e.message.contains("cannot read `db`"), "{file}: {}: {e}\n{example}", e.path),
+                Err(e) => assert!(e.problem.contains("cannot read `db`"), "{file}: {e}\n{example}"),
             }
         }
     }
@@ -94,7 +72,7 @@ fn every_example_is_accepted() {
 /// What a stage asks for by name is what users have to know of.
 #[test]
 fn every_option_is_in_an_example() {
-    for (_, file) in STAGES {
+    for stages::Row { file, .. } in &stages::TABLE {
         let source = fs::read_to_string(root().join(format!("src/stages/{file}.rs"))).expect("it is there");
         let more = fs::read_to_string(root().join(format!("src/stages/{file}/config.rs"))).unwrap_or_default();
         let (code, _tests) = source.split_once("#[cfg(test)]").expect("every stage has tests");
@@ -110,7 +88,7 @@ fn every_option_is_in_an_example() {
 }
 
 fn sections() -> String {
-    let mut files: Vec<&str> = STAGES.iter().map(|(_, file)| *file).collect();
+    let mut files: Vec<&str> = stages::TABLE.iter().map(|row| row.file).collect();
     files.sort_unstable();
     files.dedup();
     files.iter().map(|file| format!("\n## {file}\n\n{}\n", documentation(file))).collect()
@@ -130,7 +108,7 @@ fn examples(file: &str) -> Vec<String> {
     blocks.map(|block| block.split("```").next().unwrap_or_default().to_string()).collect()
 }
 
-fn compile(yaml: &str) -> Result<stages::Program, stages::Error> {
+fn compile(yaml: &str) -> Result<stages::Program, ConfigError> {
     let stages: Vec<Yaml> = serde_yaml::from_str(yaml).unwrap_or_else(|e| panic!("{e}\n{yaml}"));
     stages::compile(&stages)
 }

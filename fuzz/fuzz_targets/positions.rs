@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use fantail::model::Position;
-use fantail::positions::{Commit, Config, Key, Positions};
+use fantail::model::{Checkpoint, Position};
+use fantail::positions::{Commit, Config, Key, LogName, Positions};
 use fantail_fuzz::{file, text};
 use libfuzzer_sys::fuzz_target;
 use xxhash_rust::xxh3::xxh3_64;
@@ -26,11 +26,12 @@ fuzz_target!(|data: &[u8]| {
     let Ok(positions) = Positions::open(config.clone()) else {
         return;
     };
-    let key = |path: &str| Key { client: "c".into(), job: "j".into(), path: path.into(), labels: 1 };
+    let key = |path: &str| Key { client: "c".into(), job: "j".into(), log: LogName::File(std::path::Path::new(path).into()), labels: 1 };
     for path in ["/a", "/b"] {
         if let Some((slot, _)) = positions.claim(key(path)) {
+            let position = Position { offset: 7, ..Position::default() };
             let commit =
-                Commit { slot, position: Position { offset: 7, ..Position::default() }, through: None, live: true };
+                Commit { slot, checkpoint: Checkpoint::File { position, live: true, written: SystemTime::now() }, through: None };
             positions.commit(&[commit], SystemTime::now()).expect("it can be written");
             positions.release(slot);
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use fantail::metrics::{Dropped, Registry};
-use fantail::model::{AckRef, Clock, Entry, LabelSet, Ledger, Origin, Position, Weight};
+use fantail::model::{AckRef, Clock, Entry, LabelSet, Ledger, Mark, Origin, Weight};
 use fantail::stages::{self, CustomMetrics, Due, Program, Work};
 use serde_yaml::Value as Yaml;
 
@@ -19,12 +19,12 @@ pub fn feed(program: &Program, data: &str) {
     let registry = Registry::new();
     let custom = CustomMetrics::register(&registry);
     let mut pipeline = program.start(Dropped::register(&registry), Some(custom), Clock::default());
-    let ledger = Ledger::new(None);
+    let ledger = Ledger::new();
     let labels = LabelSet::new([("app", "x"), ("filename", "/var/log/x.log")]);
-    let end = Position { offset: data.split('\n').count() as u64, ..Position::default() };
+    let end = Mark(data.split('\n').count() as u64);
     let ack = ledger.open_chunk(data.len() as u64, end);
     for (i, line) in data.split('\n').enumerate() {
-        ack.begin_line(i as u64);
+        ack.begin_line(Mark(i as u64));
         let entry = Entry {
             timestamp: 1_770_000_000_000_000_000 + i as i64,
             line: Cow::Borrowed(line),

@@ -1,5 +1,6 @@
 //! From what the user wrote to what runs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +10,11 @@ use super::Options;
 use crate::batch::{self, Batch};
 use crate::config::{Config, Decompression, LimitsConfig, ScrapeConfig};
 use crate::discovery::kubernetes::{Places, Remembered};
-use crate::model::{LabelSet, Labels};
+use crate::model::{Encoding, LabelSet, Labels};
 use crate::relabel::Rules;
-use crate::scrape::{self, Books, Job, Outlet, Rate};
+use crate::scrape::{self, ClientCounters, Job, Outlet, Rate};
 use crate::stages;
-use crate::tail::{self, Compression, Encoding};
+use crate::tail::{self, Compression};
 use crate::{positions, push};
 
 /// Where the kubelet keeps pods' logs.
@@ -24,8 +25,13 @@ pub(super) fn positions(config: &Config, options: &Options) -> positions::Config
         filename: config.positions.filename.as_str().into(),
         ignore_invalid_yaml: config.positions.ignore_invalid_yaml,
         read_only: options.dry_run || options.stdin,
-        readers: config.clients.iter().flat_map(|client| jobs_of(config, client.name().into())).collect(),
+        readers: readers(config),
     }
+}
+
+/// Clients and jobs that there are.
+pub(super) fn readers(config: &Config) -> BTreeSet<(Arc<str>, Arc<str>)> {
+    config.clients.iter().flat_map(|client| jobs_of(config, client.name().into())).collect()
 }
 
 /// Where pods are found by the folders of their logs, and what is remembered of pods: beside the positions.
@@ -49,7 +55,7 @@ fn job(config: &ScrapeConfig) -> Result<Job, String> {
     let rules = Rules::compile(&config.relabel_configs).map_err(|e| e.to_string())?;
     let program = match config.pipeline_stages.as_slice() {
         [] => None,
-        stages => Some(stages::compile(stages).map_err(|e| e.to_string())?),
+        stages => Some(stages::compile(stages).map_err(|e| e.within("pipeline_stages").to_string())?),
     };
     let mut unreadable = None;
     let encoding = match config.encoding.as_str() {
@@ -156,25 +162,25 @@ pub(super) fn outlet(
     let (host, tenant) = (client.host().to_string(), client.tenant_id.clone());
     let (drops, cuts) = (metrics.clone(), metrics.clone());
     let (drop_host, default_tenant) = (host.clone(), tenant.clone());
-    let books = Books {
+    let counters = ClientCounters {
         refused: Box::new(move |entry, reason| {
             let tenant = entry.tenant.as_deref().unwrap_or(&default_tenant);
             drops.dropped(&drop_host, tenant, reason, 1, entry.line.len());
         }),
         truncated: Box::new(move |bytes| cuts.truncated(&host, &tenant, bytes)),
     };
-    Outlet { client: client.name().into(), batch, batches, books }
+    Outlet { client: client.name().into(), batch, batches, counters }
 }
 
 /// For a dry run: the first client's labels, and nowhere to send to.
 pub(super) fn printing(config: &Config) -> Outlet {
     let (batches, _) = unbounded_channel();
-    let books = Books { refused: Box::new(|_, _| {}), truncated: Box::new(|_| {}) };
+    let counters = ClientCounters { refused: Box::new(|_, _| {}), truncated: Box::new(|_| {}) };
     let batch = match config.clients.first() {
         Some(client) => client.batching(limits(config)),
         None => push::Config::default().batching(limits(config)),
     };
-    Outlet { client: Arc::from("dry-run"), batch, batches, books }
+    Outlet { client: Arc::from("dry-run"), batch, batches, counters }
 }
 
 fn limits(config: &Config) -> batch::Limits {

@@ -1,10 +1,11 @@
 //! What the pages show, from those who know it.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use prometheus::{IntGauge, Opts};
+use prometheus::{IntCounter, IntGauge};
 
-use crate::metrics::{Registry, register};
+use crate::metrics::Registry;
 use crate::model::{ClientReport, DiscoveredReport, Report, TargetReport};
 use crate::push;
 
@@ -28,12 +29,71 @@ impl<T: Report> Report for Whole<T> {
     }
 }
 
+/// Before anything runs.
+pub(super) struct Nothing;
+
+impl Report for Nothing {
+    fn targets(&self) -> Vec<TargetReport> {
+        Vec::new()
+    }
+
+    fn discovered(&self) -> Vec<DiscoveredReport> {
+        Vec::new()
+    }
+
+    fn clients(&self) -> Vec<ClientReport> {
+        Vec::new()
+    }
+}
+
 /// What the kernel keeps the process from, as a metric, and as the lines above the config on its page.
 pub(super) fn confinement(walls: &[(&'static str, String)], registry: &Registry) -> String {
     let help = "A constant 1, labelled with what the kernel keeps this process from.";
-    let opts = walls.iter().fold(Opts::new("fantail_confinement_info", help), |opts, (wall, what)| {
-        opts.const_label(*wall, what.split(';').next().unwrap_or_default())
-    });
-    register(registry, IntGauge::with_opts(opts)).set(1);
+    let labels = walls.iter().map(|(wall, what)| (*wall, what.split(';').next().unwrap_or_default()));
+    registry.info("fantail_confinement_info", help, labels);
     walls.iter().map(|(wall, what)| format!("# {wall}: {what}\n")).collect()
+}
+
+/// What became of the config when it was loaded last, and how often it was reloaded.
+#[derive(Debug)]
+pub(super) struct Reloads {
+    successful: IntGauge,
+    success_time: IntGauge,
+    successes: IntCounter,
+    failures: IntCounter,
+}
+
+impl Reloads {
+    pub fn register(registry: &Registry) -> Self {
+        let reloads = Self {
+            successful: registry.gauge(
+                "fantail_config_last_reload_successful",
+                "Whether the config could be used when it was loaded last: 1, or 0 while the one from before goes on.",
+            ),
+            success_time: registry.gauge(
+                "fantail_config_last_reload_success_timestamp_seconds",
+                "When the config that is in use was loaded, as Unix time.",
+            ),
+            successes: registry.counter("promtail_config_reload_success_total", "Number of reload success times."),
+            failures: registry.counter("promtail_config_reload_fail_total", "Number of reload fail times."),
+        };
+        reloads.loaded();
+        reloads
+    }
+
+    fn loaded(&self) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.success_time.set(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        self.successful.set(1);
+    }
+
+    pub fn count(&self, is_success: bool) {
+        if is_success {
+            self.successes.inc();
+            self.loaded();
+        } else {
+            self.failures.inc();
+            self.successful.set(0);
+        }
+    }
 }

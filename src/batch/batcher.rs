@@ -13,7 +13,7 @@ use super::Batch;
 use super::bounds::Bounds;
 use super::encoder::Encoder;
 use super::lane::LaneState;
-use super::stream::{Heat, InFlight, StreamId, StreamState, Window, needed};
+use super::stream::{InFlight, RateEstimate, StreamId, StreamState, Window, needed};
 use crate::model::{Clock, Entry, LabelMap, LabelSet, Labels, Reason, is_valid_label_name};
 
 /// What sends more than this a second travels alone, however large the window: it is far below what Loki takes of a
@@ -105,8 +105,8 @@ pub struct Batcher {
     pub(super) cost: usize,
     /// A sweep is due when they take so much.
     sweep_at: usize,
-    /// What the fullest of the streams has left that were given something since the chunk began.
-    left: usize,
+    /// What the stream of the last entry has left.
+    pub(super) left: usize,
 }
 
 #[derive(Debug)]
@@ -121,7 +121,7 @@ pub(super) struct Tenant {
 
 impl Batcher {
     /// Less room than this in a stream's window is not worth reading for: pushes are to be few.
-    pub fn worthwhile(window: usize) -> usize {
+    pub(super) fn smallest_read(window: usize) -> usize {
         window / 2
     }
 
@@ -202,33 +202,23 @@ impl Batcher {
         for sum in [&mut stream.in_flight, &mut self.tenants[stream.tenant].buffered, &mut self.buffered] {
             sum.take(bytes + 1);
         }
-        stream.heat.add(bytes);
+        stream.rate.add(bytes);
         // Entries are a little longer encoded: 16 bytes or so each.
         stream.room = (stream.room + bytes + 24).min(self.config.batchsize);
         let id = StreamId { index, age: stream.age };
         let left = stream.limit.saturating_sub(stream.in_flight.bytes());
-        if left < Self::worthwhile(stream.limit) && stream.leads {
+        if left < Self::smallest_read(stream.limit) && stream.leads {
             lane.hurry();
         }
-        self.left = self.left.min(left);
+        self.left = left;
         if cut > 0 { Outcome::Truncated(id, cut) } else { Outcome::Batched(id) }
     }
 
-    /// How much there is room for in each of the streams that were given something since the chunk began.
-    pub fn left(&self) -> usize {
-        self.left
-    }
-
-    /// What was given to streams before is not this chunk's.
-    pub fn begin_chunk(&mut self) {
-        self.left = usize::MAX;
-    }
-
     /// How many bytes more of this stream may be read now; None: it is not known (any more).
-    pub fn room(&mut self, id: StreamId, now: Instant) -> Option<usize> {
+    pub(super) fn room(&mut self, id: StreamId, now: Instant) -> Option<usize> {
         let window = self.much();
         self.known(id)?;
-        self.streams[id.index].heat.cool(now, window);
+        self.streams[id.index].rate.cool(now, window);
         let stream = &self.streams[id.index];
         let in_flight = stream.in_flight.bytes();
         // It changes lanes when nothing of it is under way: what comes later must not arrive earlier.
@@ -237,18 +227,18 @@ impl Batcher {
     }
 
     /// What may be in flight of a stream that is not known.
-    pub fn replay_window(&self) -> usize {
+    pub(super) fn replay_window(&self) -> usize {
         self.config.replay_window
     }
 
     /// What may be in flight of this stream.
-    pub fn window(&self, id: StreamId) -> Option<usize> {
+    pub(super) fn window(&self, id: StreamId) -> Option<usize> {
         self.known(id).map(|stream| stream.limit)
     }
 
     /// `rate` is what is written to a file of this stream, in bytes a second. While that is more than can be acknowledged
     /// because of the round trip, more may be in flight.
-    pub fn suit(&mut self, id: StreamId, rate: f64) {
+    pub(super) fn fit_window(&mut self, id: StreamId, rate: f64) {
         let Some(stream) = self.known(id) else {
             return;
         };
@@ -262,7 +252,7 @@ impl Batcher {
     }
 
     /// Whether this stream should not be given more for now.
-    pub fn is_full(&self, id: StreamId) -> bool {
+    pub(super) fn is_full(&self, id: StreamId) -> bool {
         let full = |s: &StreamState| {
             // One that is refused everything must leave room for the others, however many such there are: each may have as
             // much as it leaves.
@@ -290,13 +280,13 @@ impl Batcher {
 
     /// How many bytes of a log may be sent and not committed, if Loki refuses one of its streams for now: the others go on
     /// for so long. None: it refuses none of these.
-    pub fn room_beside_refused(&self, streams: &[StreamId]) -> Option<usize> {
+    pub(super) fn room_beside_refused(&self, streams: &[StreamId]) -> Option<usize> {
         let refused = |id: &StreamId| self.known(*id).is_some_and(|stream| stream.window.is_apart());
         streams.iter().any(refused).then_some(self.config.batchsize)
     }
 
     /// Somebody cannot read on before the entries of this stream are answered: do not wait for `batchwait`.
-    pub fn hurry(&mut self, id: StreamId) {
+    pub(super) fn hurry(&mut self, id: StreamId) {
         if let Some(lane) = self.known(id).map(|stream| stream.lane) {
             self.lanes[lane].hurry();
         }
@@ -304,7 +294,7 @@ impl Batcher {
 
     /// Those of these streams that lead a lane and are in a hurry have their batches encoded now, while they are in the
     /// processor's cache.
-    pub fn seal(&mut self, streams: &[StreamId], now: Instant) {
+    pub(super) fn seal(&mut self, streams: &[StreamId], now: Instant) {
         for id in streams {
             let lane = self.known(*id).filter(|stream| stream.leads).map(|stream| stream.lane);
             if let Some(lane) = lane.map(|lane| &mut self.lanes[lane])
@@ -437,7 +427,7 @@ impl Batcher {
             in_flight,
             limit: self.config.replay_window,
             room: 0,
-            heat: Heat::new(now),
+            rate: RateEstimate::new(now),
             newest: i64::MIN,
             refused: never_taken(&all),
             touched: now,
@@ -452,11 +442,11 @@ impl Batcher {
         let window = self.much();
         let mut calm = Vec::new();
         for (_, stream) in &mut self.streams {
-            stream.heat.cool(now, window);
+            stream.rate.cool(now, window);
             // With something under way elsewhere it came here in a hurry: what is given to it next must not overtake that.
             let is_quiet =
-                || now.saturating_duration_since(stream.touched) >= LEADS_ON || stream.heat.is_little(window);
-            let is_over = stream.heat.is_cold(window) || silence.is_zero() && is_quiet();
+                || now.saturating_duration_since(stream.touched) >= LEADS_ON || stream.rate.is_little(window);
+            let is_over = stream.rate.is_cold(window) || silence.is_zero() && is_quiet();
             if stream.leads && is_over && stream.in_flight.bytes() == 0 {
                 calm.push(stream.lane);
             }

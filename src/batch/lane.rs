@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::Batch;
 use super::bounds::Bounds;
-use super::draft::Draft;
+use super::builder::BatchBuilder;
 use super::encoder::Encoder;
-use super::road::{Road, Traffic};
+use super::lane_stats::{InFlightGuard, LaneStats};
 
 /// Batches of a lane that may be on their way or waiting: one goes out while the next is filled.
 const MAX_OUTSTANDING: usize = 2;
@@ -26,14 +26,14 @@ pub(super) struct LaneState {
     pub logs: BTreeSet<u64>,
     /// Where its leader is in the open batch.
     pub leader: Option<usize>,
-    pub open: Draft,
+    pub open: BatchBuilder,
     /// Names the open batch.
     pub batch: u64,
     opened: Option<Instant>,
     /// Someone cannot go on before this batch has been answered.
     urgent: bool,
     full: VecDeque<Batch>,
-    road: Arc<Road>,
+    stats: Arc<LaneStats>,
     bounds: Arc<Bounds>,
 }
 
@@ -47,12 +47,12 @@ impl LaneState {
             followers: BTreeSet::new(),
             logs: BTreeSet::new(),
             leader: None,
-            open: Draft::default(),
+            open: BatchBuilder::default(),
             batch,
             opened: None,
             urgent: false,
             full: VecDeque::new(),
-            road: Arc::default(),
+            stats: Arc::default(),
             bounds,
         }
     }
@@ -67,16 +67,16 @@ impl LaneState {
     }
 
     pub fn outstanding(&self) -> usize {
-        self.road.outstanding()
+        self.stats.outstanding()
     }
 
     /// Whether Loki has ever refused entries that came this way.
     pub fn was_refused(&self) -> bool {
-        self.road.was_refused()
+        self.stats.was_refused()
     }
 
     pub fn round_trip(&self) -> Duration {
-        self.road.round_trip()
+        self.stats.round_trip()
     }
 
     /// What comes later is in no hurry because of this.
@@ -90,9 +90,9 @@ impl LaneState {
 
     /// `batch` names the next one.
     pub fn cut(&mut self, batch: u64, encoder: &mut Encoder) {
-        let traffic = Traffic::new(self.road.clone());
+        let guard = InFlightGuard::new(self.stats.clone());
         let of = (self.tenant.clone(), self.number);
-        self.full.push_back(self.open.seal(self.leader.take(), of, traffic, self.bounds.clone(), encoder));
+        self.full.push_back(self.open.seal(self.leader.take(), of, guard, self.bounds.clone(), encoder));
         self.batch = batch;
         self.opened = None;
         self.urgent = false;
@@ -114,7 +114,7 @@ impl LaneState {
             return None;
         }
         let mut batch = self.full.pop_front()?;
-        batch.traffic.count();
+        batch.guard.count();
         Some(batch)
     }
 

@@ -136,7 +136,7 @@ pub(super) struct StreamState {
     pub limit: usize,
     /// Of the last batch, to make the next as large at once.
     pub room: usize,
-    pub heat: Heat,
+    pub rate: RateEstimate,
     /// The youngest timestamp it was given.
     pub newest: i64,
     /// Bytes of memory that it takes, roughly.
@@ -151,14 +151,14 @@ pub(super) struct StreamState {
 /// Loki's own limits are further away (3 MB/s by default), but may be set lower, and of a stream that is catching up
 /// nobody knows what it was sent before the agent began.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Heat {
+pub(super) struct RateEstimate {
     level: f64,
     /// Bytes of late; see [`HALVES`].
     recent: [f64; 2],
     at: Instant,
 }
 
-impl Heat {
+impl RateEstimate {
     pub fn new(now: Instant) -> Self {
         Self { level: 0.0, recent: [0.0; 2], at: now }
     }
@@ -169,7 +169,7 @@ impl Heat {
     }
 
     /// Makes it travel apart for a while.
-    pub fn ignite(&mut self, window: usize) {
+    pub fn set_hot(&mut self, window: usize) {
         self.level = self.level.max(window as f64 * 8.0);
     }
 
@@ -182,9 +182,9 @@ impl Heat {
     }
 
     /// Whether it sends so many times less than the other: in all that Loki's limits look back, and at this moment as well.
-    pub fn is_less(&self, times: f64, than: &Heat) -> bool {
+    pub fn is_less(&self, times: f64, than: &RateEstimate) -> bool {
         let at = self.at.max(than.at);
-        let recent = |heat: &Heat| forgotten(heat.recent, (at - heat.at).as_secs_f64());
+        let recent = |rate: &RateEstimate| forgotten(rate.recent, (at - rate.at).as_secs_f64());
         recent(self).into_iter().zip(recent(than)).all(|(own, other)| own * times <= other)
     }
 

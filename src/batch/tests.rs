@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Batch, Batcher, Bound, Config, Limits, Outcome, StreamId};
-use crate::model::{AckRef, Clock, Entry, LabelSet, Labels, Ledger, Origin, Position, Reason, Weight};
+use crate::model::{AckRef, Clock, Entry, LabelSet, Labels, Ledger, Mark, Origin, Reason, Weight};
 
 const WINDOW: usize = 64 << 10;
 const NOW: i64 = 1_800_000_000_000_000_000;
@@ -38,7 +38,7 @@ impl Bench {
         };
         change(&mut config);
         let clock = Clock::standing(NOW);
-        Self { batcher: Batcher::new(config, clock.clone()), ledger: Ledger::new(None), clock, time: NOW }
+        Self { batcher: Batcher::new(config, clock.clone()), ledger: Ledger::new(), clock, time: NOW }
     }
 
     fn now(&self) -> Instant {
@@ -54,7 +54,7 @@ impl Bench {
             tenant: tenant.map(Arc::from),
             origin: Origin { log, ..Origin::default() },
             weight: Weight::line(line.len() + 1),
-            ack: AckRef::Own(self.ledger.open(line.len() as u64, Position::default())),
+            ack: AckRef::Own(self.ledger.open(line.len() as u64, Mark::default())),
         }
     }
 
@@ -142,13 +142,13 @@ fn a_window_grows_with_the_round_trip_and_only_for_who_needs_it() {
         batch.answered_within(Duration::from_millis(100));
         batch.close();
     }
-    bench.batcher.suit(fast, 3e6);
-    bench.batcher.suit(slow, 50e3);
+    bench.batcher.fit_window(fast, 3e6);
+    bench.batcher.fit_window(slow, 50e3);
     assert_eq!((bench.batcher.window(fast), bench.batcher.window(slow)), (Some(900_000), Some(WINDOW)));
     // It has caught up, and little is written now.
-    bench.batcher.suit(fast, 10e3);
+    bench.batcher.fit_window(fast, 10e3);
     assert_eq!(bench.batcher.window(fast), Some(WINDOW));
-    bench.batcher.suit(fast, 1e9);
+    bench.batcher.fit_window(fast, 1e9);
     assert_eq!(bench.batcher.window(fast), Some(1 << 20));
 }
 
@@ -160,7 +160,7 @@ fn an_outage_is_no_round_trip() {
         batch.answered_within(Duration::from_secs(600));
         batch.close();
     }
-    bench.batcher.suit(id, 10_000.0);
+    bench.batcher.fit_window(id, 10_000.0);
     assert_eq!(bench.batcher.window(id), Some(WINDOW));
 }
 
@@ -178,7 +178,7 @@ fn all_batches_together_hold_what_they_may_and_no_more_windows_grow_then() {
     }
     assert!(bench.batcher.has_no_room());
     assert!(bench.batcher.is_full(id));
-    bench.batcher.suit(id, 3e6);
+    bench.batcher.fit_window(id, 3e6);
     assert_eq!(bench.batcher.window(id), Some(WINDOW));
     bench.send().into_iter().for_each(Batch::close);
     assert!(!bench.batcher.has_no_room());

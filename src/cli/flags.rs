@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::table::{self, Effect, Flag, Kind};
-use crate::config::{Request, Scalar, Setting, nearest};
+use crate::config::{Request, Scalar, Setting};
 use crate::model::Labels;
 use crate::model::gonumber::{parse_float, parse_int};
+use crate::model::nearest;
 use crate::model::units::{ByteSize, GoDuration};
 
 /// The flags that were given; of one given twice the later counts.
@@ -58,12 +59,17 @@ impl Flags {
         Ok(flags)
     }
 
-    /// Whether this boolean flag is on.
-    /// As it was given, or else as its default is.
+    /// Whether this boolean flag is on: as it was given, or else as its default is.
     pub(crate) fn on(&self, name: &str) -> bool {
         let default = || table::all().find(|flag| flag.name == name).map_or("", |flag| flag.default);
         let value = self.given.get(name).map_or_else(default, |(_, value)| value);
         boolean(value) == Some(true)
+    }
+
+    /// What this flag of a duration says; a duration of nothing is `None`.
+    pub(crate) fn duration(&self, name: &str) -> Option<std::time::Duration> {
+        let value: GoDuration = self.text(name).parse().ok()?;
+        (!value.0.is_zero()).then_some(value.0)
     }
 
     pub(crate) fn text(&self, name: &str) -> &str {

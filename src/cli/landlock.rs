@@ -6,6 +6,7 @@
 
 mod mounts;
 mod places;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use ::landlock::{
 };
 
 use mounts::Mounts;
+pub(super) use standing::Standing;
 
 use crate::config::Needs;
 use crate::tail;
@@ -48,14 +50,14 @@ struct Done {
 }
 
 /// Restricts this thread and all that it starts, for good, and says so; gives it in a few words. A kernel that cannot do it is
-/// said as well, and the agent goes on.
-pub(super) fn install(needs: &Needs, may_write: bool) -> String {
+/// said as well, and the agent goes on; there are no walls then.
+pub(super) fn install(needs: &Needs, may_write: bool) -> (String, Option<Standing>) {
     if needs.runs_programs {
         tracing::warn!(
             "landlock is off: kubernetes_sd_configs[].kubeconfig_exec lets a program run, and what that needs nobody knows; use a \
              token or a certificate in the kubeconfig instead"
         );
-        return "off: kubeconfig_exec".into();
+        return ("off: kubeconfig_exec".into(), None);
     }
     if may_write {
         make_folder(&needs.positions);
@@ -65,7 +67,7 @@ pub(super) fn install(needs: &Needs, may_write: bool) -> String {
         Ok(done) => done,
         Err(error) => {
             tracing::warn!(error, "landlock is not available here, going on without it");
-            return "not available".into();
+            return ("not available".into(), None);
         }
     };
     for reason in &why_all {
@@ -94,7 +96,8 @@ pub(super) fn install(needs: &Needs, may_write: bool) -> String {
         tail::set_readable(done.places);
     }
     let [read, write, connect, listen] = words;
-    format!("abi {}; read {read}; write {write}; connect to {connect}; listen at {listen}", done.abi)
+    let words = format!("abi {}; read {read}; write {write}; connect to {connect}; listen at {listen}", done.abi);
+    (words, Some(Standing::new(walls, done.abi)))
 }
 
 /// Positions need a folder that is there: what comes later may not be written to.
@@ -138,6 +141,7 @@ impl Walls {
         read.insert(folder.clone());
         // One that is a link is read there once, and replaced by a file.
         read.extend(fs::canonicalize(&needs.positions));
+        read.extend(needs.config_files.iter().filter(|file| file.exists()).flat_map(|file| places::of_config(file)));
         let walls = Self {
             read: why_all.is_empty().then_some(read),
             write: (may_write && folder.is_dir()).then_some(folder),

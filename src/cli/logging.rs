@@ -4,27 +4,46 @@ use std::fmt;
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::server::{LogFormat, LogLevel};
 
 /// Sends the program's log to standard error.
-pub(crate) fn install(level: LogLevel, format: LogFormat) {
+pub(crate) fn install(level: LogLevel, format: LogFormat) -> Level {
+    let (subscriber, level) = subscriber(level, format, std::io::stderr);
     // A second call, in a test, changes nothing.
-    let _ = subscriber(level, format, std::io::stderr).try_init();
+    let _ = subscriber.try_init();
+    level
 }
 
-fn subscriber<W>(level: LogLevel, format: LogFormat, writer: W) -> impl Subscriber + Send + Sync + use<W>
+/// What is logged, to be changed while the program runs.
+pub(crate) struct Level(reload::Handle<Targets, Registry>);
+
+impl Level {
+    pub(crate) fn set(&self, level: LogLevel) {
+        // It fails only if there is no log any more.
+        let _ = self.0.reload(filter(level));
+    }
+}
+
+fn subscriber<W>(level: LogLevel, format: LogFormat, writer: W) -> (impl Subscriber + Send + Sync + use<W>, Level)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    let (filter, handle) = reload::Layer::new(filter(level));
+    let lines = tracing_subscriber::fmt::layer().event_format(Lines { format }).with_writer(writer);
+    (tracing_subscriber::registry().with(filter).with(lines), Level(handle))
+}
+
+fn filter(level: LogLevel) -> Targets {
     let level = match level {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Info => LevelFilter::INFO,
@@ -33,14 +52,10 @@ where
     };
     // What the libraries have to say is for their authors; and hyper's debug log shows headers.
     // kube says each failed request; we say when it begins to fail and when it is over.
-    let filter = Targets::new()
+    Targets::new()
         .with_target("fantail", level)
         .with_target("kube_client", LevelFilter::OFF)
-        .with_default(level.min(LevelFilter::WARN));
-    let lines = Lines { format };
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(tracing_subscriber::fmt::layer().event_format(lines).with_writer(writer))
+        .with_default(level.min(LevelFilter::WARN))
 }
 
 struct Lines {
@@ -58,10 +73,10 @@ where
         let mut fields = Fields::default();
         event.record(&mut fields);
         let level = match *event.metadata().level() {
-            Level::ERROR => "error",
-            Level::WARN => "warn",
-            Level::INFO => "info",
-            Level::DEBUG | Level::TRACE => "debug",
+            tracing::Level::ERROR => "error",
+            tracing::Level::WARN => "warn",
+            tracing::Level::INFO => "info",
+            tracing::Level::DEBUG | tracing::Level::TRACE => "debug",
         };
         let head = [("ts", time), ("level", level.to_string()), ("msg", fields.message)];
         let fields = head.into_iter().chain(fields.rest);
@@ -162,7 +177,7 @@ mod tests {
     fn logged(level: LogLevel, format: LogFormat, log: impl FnOnce()) -> String {
         let buffer = Buffer::default();
         let writer = buffer.clone();
-        tracing::subscriber::with_default(subscriber(level, format, move || writer.clone()), log);
+        tracing::subscriber::with_default(subscriber(level, format, move || writer.clone()).0, log);
         String::from_utf8(buffer.0.lock().expect("not poisoned").clone()).expect("UTF-8")
     }
 
@@ -204,6 +219,22 @@ mod tests {
                 assert_eq!((&value["error"], &value["msg"]), (&said.into(), &said.into()));
             }
         }
+    }
+
+    #[test]
+    fn the_level_changes_while_it_runs() {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let (subscriber, level) = subscriber(LogLevel::Warn, LogFormat::Logfmt, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("first");
+            level.set(LogLevel::Debug);
+            tracing::debug!("second");
+            level.set(LogLevel::Error);
+            tracing::warn!("third");
+        });
+        let text = String::from_utf8(buffer.0.lock().expect("not poisoned").clone()).expect("UTF-8");
+        assert!(text.contains("second") && !text.contains("first") && !text.contains("third"), "{text}");
     }
 
     #[test]

@@ -63,6 +63,13 @@ pub(crate) const GROUPS: &[Group] = &[
                 Program,
                 "replace ${NAME} and ${NAME:-default} in the config file",
             ),
+            flag(
+                "config.watch-interval",
+                Duration,
+                "0s",
+                Program,
+                "how often to look for a changed config file, to reload it",
+            ),
             flag("check-syntax", Bool, "false", Program, "check the config and everything in it, and exit"),
             flag(
                 "print-config-stderr",
@@ -256,7 +263,7 @@ pub(crate) const GROUPS: &[Group] = &[
                 Bool,
                 "false",
                 Sets("server.enable_runtime_reload"),
-                "no effect yet: restart to load a changed config",
+                "answer /reload: load the config file anew",
             ),
             flag(
                 "server.register-instrumentation",

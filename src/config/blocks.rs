@@ -5,20 +5,17 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
-use crate::model::units::{self, ByteSize, GoDuration};
+use crate::model::units::{ByteSize, GoDuration};
 
 /// Where it is remembered what has been delivered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PositionsConfig {
-    #[serde(deserialize_with = "units::string")]
     pub filename: String,
     pub sync_period: GoDuration,
     /// A file that cannot be read is as good as none, instead of a reason not to start.
-    #[serde(deserialize_with = "units::bool")]
     pub ignore_invalid_yaml: bool,
     /// Positions files of agents that were here before; the first that is there is taken over at the first start.
-    #[serde(deserialize_with = "units::or_default")]
     pub import_from: Vec<String>,
 }
 
@@ -39,16 +36,13 @@ pub struct LimitsConfig {
     /// Lines per second of the whole process, after all stages.
     pub readline_rate: f64,
     pub readline_burst: u64,
-    #[serde(deserialize_with = "units::bool")]
     pub readline_rate_enabled: bool,
     /// Too many lines are dropped, or wait.
-    #[serde(deserialize_with = "units::bool")]
     pub readline_rate_drop: bool,
     /// Accepted; see [`check`](super::check()).
     pub max_streams: u64,
     /// Of the line as the stages left it; 0 is no limit.
     pub max_line_size: ByteSize,
-    #[serde(deserialize_with = "units::bool")]
     pub max_line_size_truncate: bool,
 }
 
@@ -72,20 +66,16 @@ pub struct TargetConfig {
     /// How often globs are looked at again.
     pub sync_period: GoDuration,
     /// Lines come from standard input and nowhere else.
-    #[serde(deserialize_with = "units::bool")]
     pub stdin: bool,
     /// Of the disk, what deleted files may hold that are still to be read, per client.
     pub deleted_files_limit: ByteSize,
     /// A pod's target may read the folders of other pods' logs, where its path leads there.
-    #[serde(deserialize_with = "units::bool")]
     pub foreign_pod_logs: bool,
     /// How many logs may be open.
     pub logs_limit: usize,
     /// Folders that links in a log's folder may lead to.
-    #[serde(deserialize_with = "units::or_default")]
     pub link_roots: Vec<String>,
     /// Folders that logs may be in, where the paths of a job cannot be known at the start: nothing else is read then (Landlock).
-    #[serde(deserialize_with = "units::or_default")]
     pub read_roots: Vec<String>,
 }
 
@@ -106,7 +96,6 @@ impl Default for TargetConfig {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GlobalConfig {
-    #[serde(deserialize_with = "units::or_default")]
     pub file_watch_config: FileWatchConfig,
 }
 
@@ -146,12 +135,9 @@ pub struct TracingConfig {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct WalConfig {
-    #[serde(deserialize_with = "units::bool")]
     pub enabled: bool,
-    #[serde(deserialize_with = "units::string")]
     pub dir: String,
     pub clean_segments_older_than: GoDuration,
-    #[serde(deserialize_with = "units::or_default")]
     pub watch_config: WalWatchConfig,
 }
 

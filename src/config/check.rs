@@ -1,11 +1,10 @@
 //! Whether a config can run: everything is built that can be built without a network, and thrown away again.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::time::Duration;
 
-use super::yaml::Path;
 use super::{Error, Loaded, ScrapeConfig};
+use crate::model::{ConfigError, Encoding, KeyPath};
 use crate::{relabel, stages, tail};
 
 /// What a person should know of a config that can run.
@@ -31,8 +30,9 @@ struct Check<'a> {
 impl Check<'_> {
     fn server(&mut self) -> Result<(), Error> {
         let server = &self.loaded.config.server;
-        server.validate().map_err(self.wrong("server"))?;
-        self.warn_all("server", server.warnings());
+        let place = |e: ConfigError| e.within("server");
+        server.validate().map_err(|e| self.refuse(place(e)))?;
+        server.warnings().into_iter().for_each(|e| self.warn_of(place(e)));
         Ok(())
     }
 
@@ -106,8 +106,9 @@ impl Check<'_> {
         let mut seen: HashMap<String, usize> = HashMap::new();
         for (i, client) in clients.iter().enumerate() {
             let path = format!("clients[{i}]");
-            client.validate().map_err(self.wrong(&path))?;
-            self.warn_all(&path, client.warnings());
+            let place = |e: ConfigError| e.within(i).within("clients");
+            client.validate().map_err(|e| self.refuse(place(e)))?;
+            client.warnings().into_iter().for_each(|e| self.warn_of(place(e)));
             // Positions are kept by this name.
             if let Some(first) = seen.insert(client.name(), i) {
                 let message = format!(
@@ -132,33 +133,35 @@ impl Check<'_> {
                     format!("{:?} is scrape_configs[{first}]'s already: job names must be unique", job.job_name);
                 return Err(self.error(&format!("{path}.job_name"), &message));
             }
-            self.job(&path, job)?;
+            self.job(i, job)?;
         }
         Ok(())
     }
 
-    fn job(&mut self, path: &str, job: &ScrapeConfig) -> Result<(), Error> {
+    fn job(&mut self, i: usize, job: &ScrapeConfig) -> Result<(), Error> {
+        let (place, path) = (|e: ConfigError| e.within(i).within("scrape_configs"), format!("scrape_configs[{i}]"));
         // Standard input is a target of its own.
         if !job.has_targets() && !self.loaded.config.target_config.stdin {
             let (name, kinds) = (&job.job_name, super::scrape::KINDS);
-            return Err(self.error(path, &format!("job {name:?} has no targets: give it one of {kinds}")));
+            return Err(self.error(&path, &format!("job {name:?} has no targets: give it one of {kinds}")));
         }
-        job.discovery().validate().map_err(self.wrong(path))?;
+        job.discovery().validate().map_err(|e| self.refuse(place(e)))?;
         for (i, targets) in job.static_configs.iter().enumerate() {
-            self.warn_all(&format!("{path}.static_configs[{i}]"), targets.warnings());
+            let place = |e: ConfigError| place(e.within(i).within("static_configs"));
+            targets.warnings().into_iter().for_each(|e| self.warn_of(place(e)));
             for key in ["__path__", "__path_exclude__"] {
                 if let Some(glob) = targets.labels.get(key).filter(|glob| !glob.is_empty()) {
-                    let at = format!("{path}.static_configs[{i}].labels.{key}");
-                    tail::Glob::new(glob).map_err(self.wrong(&at))?;
+                    let refuse = |problem: String| ConfigError::new(key, problem).within("labels");
+                    tail::Glob::new(glob).map_err(|e| self.refuse(place(refuse(e.to_string()))))?;
                 }
             }
         }
-        relabel::Rules::compile(&job.relabel_configs).map_err(self.wrong(path))?;
-        let program = stages::compile(&job.pipeline_stages);
-        let program = program.map_err(|e| self.error(&format!("{path}.pipeline_stages{}", e.path), &e.message))?;
-        self.warn_all(path, program.warnings().to_vec());
+        relabel::Rules::compile(&job.relabel_configs).map_err(|e| self.refuse(place(e)))?;
+        let place_stage = |e: ConfigError| place(e.within("pipeline_stages"));
+        let program = stages::compile(&job.pipeline_stages).map_err(|e| self.refuse(place_stage(e)))?;
+        program.warnings().iter().for_each(|e| self.warn_of(place_stage(e.clone())));
         // As in Promtail these keep nothing from starting but the job's own files.
-        if !job.encoding.is_empty() && tail::Encoding::new(&job.encoding).is_none() {
+        if !job.encoding.is_empty() && Encoding::new(&job.encoding).is_none() {
             let message =
                 format!("{:?} is no encoding that is known: the files of this job are not read", job.encoding);
             self.warn(&format!("{path}.encoding"), &message);
@@ -171,62 +174,19 @@ impl Check<'_> {
         Ok(())
     }
 
+    fn refuse(&self, error: ConfigError) -> Error {
+        self.loaded.document.error(&error.path, error.problem)
+    }
+
+    fn warn_of(&mut self, warning: ConfigError) {
+        self.warnings.push(self.loaded.document.note(&warning.path, warning.problem).to_string());
+    }
+
     fn error(&self, path: &str, message: &str) -> Error {
-        self.loaded.document.error(&Path::from(path), message)
+        self.loaded.document.error(&KeyPath::from(path), message)
     }
 
     fn warn(&mut self, path: &str, message: &str) {
-        self.warnings.push(self.loaded.document.note(&Path::from(path), message).to_string());
-    }
-
-    /// Makes what a room says of its block an error, at the key that the room names.
-    fn wrong<E: fmt::Display>(&self, block: &str) -> impl FnOnce(E) -> Error {
-        let (block, document) = (block.to_string(), &self.loaded.document);
-        move |e| {
-            let (path, message) = at_key(&block, &e.to_string());
-            document.error(&path, message)
-        }
-    }
-
-    fn warn_all(&mut self, block: &str, messages: Vec<String>) {
-        for message in messages {
-            let (path, message) = at_key(block, &message);
-            self.warnings.push(self.loaded.document.note(&path, message).to_string());
-        }
-    }
-}
-
-/// Splits what a room says of `block` into where and what: rooms begin with `key:`, or with `block.key`.
-fn at_key(block: &str, message: &str) -> (Path, String) {
-    let (first, rest) = message.split_once(' ').unwrap_or((message, ""));
-    let is_path = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "_.[]".contains(c));
-    let key = match first.strip_suffix(':') {
-        Some(key) if is_path(key) => key.strip_prefix(&format!("{block}.")).unwrap_or(key),
-        _ => match first.strip_prefix(&format!("{block}.")) {
-            Some(key) if is_path(key) => key,
-            _ => return (Path::from(block), message.to_string()),
-        },
-    };
-    (Path::from(format!("{block}.{key}").as_str()), rest.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rooms_name_keys_of_their_block() {
-        for (message, path, rest) in [
-            ("url: is required", "clients[0].url", "is required"),
-            ("tls_config.ca_file: no such file", "clients[0].tls_config.ca_file", "no such file"),
-            ("clients[0].url is empty", "clients[0].url", "is empty"),
-            ("clients[0].url: is empty", "clients[0].url", "is empty"),
-            ("a, b & c: at most one", "clients[0]", "a, b & c: at most one"),
-            ("nothing to say", "clients[0]", "nothing to say"),
-            ("\"a-b\": no label name", "clients[0]", "\"a-b\": no label name"),
-            ("", "clients[0]", ""),
-        ] {
-            assert_eq!(at_key("clients[0]", message), (Path::from(path), rest.to_string()), "{message}");
-        }
+        self.warnings.push(self.loaded.document.note(&KeyPath::from(path), message).to_string());
     }
 }

@@ -23,6 +23,8 @@ pub struct Needs {
     pub runtimes: BTreeSet<PathBuf>,
     /// Files that are read whenever they change.
     pub files: BTreeSet<PathBuf>,
+    /// The config itself, which is read again when it is reloaded.
+    pub config_files: BTreeSet<PathBuf>,
     /// Logs that are named without wildcards.
     pub named_logs: BTreeSet<PathBuf>,
     /// Why logs may be anywhere.
@@ -51,7 +53,7 @@ impl Config {
             ports: [53].into(),
             ..Needs::default()
         };
-        needs.walk(&super::yaml::to_value(self), env);
+        needs.walk(&crate::yaml::to_value(self), env);
         needs.files.extend(self.server.files());
         needs.files.extend(self.positions.import_from.iter().map(PathBuf::from));
         for client in &self.clients {
@@ -72,6 +74,14 @@ impl Config {
             needs.anywhere.clear();
         }
         needs
+    }
+
+    /// What it needs when it is reloaded: what only a start reads is not among it.
+    pub fn needs_at_reload(&self, env: &dyn Fn(&str) -> Option<String>) -> Needs {
+        let mut config = self.clone();
+        config.server = Default::default();
+        config.positions.import_from.clear();
+        config.needs(env)
     }
 }
 

@@ -1,11 +1,10 @@
 //! What is done to the tree of a config file before it is read: flags, the old `client` block, unsupported targets.
 
-use super::error::Error;
 use super::scrape::unsupported;
-use super::yaml::{Content, Document, Node, Origin, Path};
 use super::{Request, Scalar, Setting};
-use crate::model::loki_label_name;
+use crate::model::{KeyPath, loki_label_name};
 use crate::push;
+use crate::yaml::{Content, Document, Error, Node, Origin};
 
 /// Returns what a person should know of it.
 pub(super) fn apply(document: &mut Document, request: &Request) -> Result<Vec<Error>, Error> {
@@ -23,7 +22,7 @@ pub(super) fn apply(document: &mut Document, request: &Request) -> Result<Vec<Er
         }
     }
     for (i, (name, taken)) in renamed {
-        let path = Path::from(format!("clients[{i}].external_labels").as_str());
+        let path = KeyPath::from(format!("clients[{i}].external_labels").as_str());
         let message = format!("Loki cannot parse the label name {name:?}: the label is called {taken:?}");
         warnings.push(document.note(&path, message));
     }
@@ -89,12 +88,12 @@ fn adopt_client(document: &mut Document, settings: &[Setting]) -> Result<Vec<Err
     }
     if others && !has_url {
         // A mistake in it is one nevertheless.
-        document.check::<push::Config>(&Path::key("client"))?;
-        let note = document.note(&Path::key("client"), WITHOUT_URL);
+        document.check::<push::Config>(&KeyPath::key("client"))?;
+        let note = document.note(&KeyPath::key("client"), WITHOUT_URL);
         remove(document.root_mut(), "client");
         return Ok(vec![note]);
     }
-    let note = document.note(&Path::key("client"), DEPRECATED);
+    let note = document.note(&KeyPath::key("client"), DEPRECATED);
     let root = document.root_mut();
     let client = remove(root, "client");
     if let Some(clients) = entry(root, "clients", "client.url") {
@@ -175,7 +174,7 @@ fn refuse_unsupported(document: &mut Document) -> Result<(), Error> {
         refused = refused.or(kind.map(|(key, message)| (format!("scrape_configs[{i}].{key}"), message)));
     }
     match refused {
-        Some((path, message)) => Err(document.error(&Path::from(path.as_str()), message)),
+        Some((path, message)) => Err(document.error(&KeyPath::from(path.as_str()), message)),
         None => Ok(()),
     }
 }

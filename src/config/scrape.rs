@@ -4,29 +4,22 @@ use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
 use crate::discovery::{self, StaticConfig};
-use crate::model::units::{self, GoDuration};
-use crate::relabel;
+use crate::model::units::GoDuration;
+use crate::{relabel, yaml};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScrapeConfig {
-    #[serde(deserialize_with = "units::string")]
     pub job_name: String,
     /// As written; `stages` compiles them.
-    #[serde(deserialize_with = "units::or_default")]
     pub pipeline_stages: Vec<Value>,
-    #[serde(deserialize_with = "units::or_default")]
+    #[serde(deserialize_with = "yaml::nulls_are_values")]
     pub relabel_configs: Vec<relabel::Config>,
     /// IANA name; empty is UTF-8.
-    #[serde(deserialize_with = "units::string")]
     pub encoding: String,
-    #[serde(deserialize_with = "units::or_default")]
     pub decompression: Decompression,
-    #[serde(deserialize_with = "units::or_default")]
     pub static_configs: Vec<StaticConfig>,
-    #[serde(deserialize_with = "units::or_default")]
     pub kubernetes_sd_configs: Vec<discovery::kubernetes::Config>,
-    #[serde(deserialize_with = "units::or_default")]
     pub file_sd_configs: Vec<discovery::file::Config>,
 }
 
@@ -49,10 +42,8 @@ impl ScrapeConfig {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Decompression {
-    #[serde(deserialize_with = "units::bool")]
     pub enabled: bool,
     pub initial_delay: GoDuration,
-    #[serde(deserialize_with = "units::string")]
     pub format: String,
 }
 

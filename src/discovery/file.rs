@@ -18,13 +18,14 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Known, Metrics};
-use crate::model::units::{self, PromDuration};
+use crate::model::ConfigError;
+use crate::model::units::PromDuration;
 use read::Files;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    #[serde(default, deserialize_with = "units::or_default")]
+    #[serde(default)]
     pub files: Vec<String>,
     /// How often a file is read although it looks the same.
     #[serde(default = "five_minutes")]
@@ -32,14 +33,15 @@ pub struct Config {
 }
 
 impl Config {
-    pub fn validate(&self) -> Result<(), String> {
+    pub fn validate(&self) -> Result<(), ConfigError> {
         if self.files.is_empty() {
-            return Err("files: name at least one file, for instance /etc/targets/*.yaml".to_string());
+            return Err(ConfigError::new("files", "name at least one file, for instance /etc/targets/*.yaml"));
         }
         if self.refresh_interval.0.is_zero() {
-            return Err("refresh_interval: must be more than 0, for instance 5m".to_string());
+            return Err(ConfigError::new("refresh_interval", "must be more than 0, for instance 5m"));
         }
-        self.files.iter().try_for_each(|file| check(file).map_err(|e| format!("files: {file:?} {e}")))
+        let check = |file: &String| check(file).map_err(|e| ConfigError::new("files", format!("{file:?} {e}")));
+        self.files.iter().try_for_each(check)
     }
 }
 
@@ -99,7 +101,7 @@ mod tests {
     use super::*;
 
     fn validate(yaml: &str) -> Result<(), String> {
-        serde_yaml::from_str::<Config>(yaml).map_err(|e| e.to_string())?.validate()
+        crate::yaml::from_str::<Config>(yaml).map_err(|e| e.to_string())?.validate().map_err(|e| e.to_string())
     }
 
     #[test]

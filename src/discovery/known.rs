@@ -120,7 +120,7 @@ fn hash(group: &TargetGroup) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use prometheus::Registry;
+    use crate::metrics::Registry;
 
     use super::*;
 

@@ -1,8 +1,8 @@
 //! What discovery counts.
 
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
 
-use crate::metrics::register;
+use crate::metrics::Registry;
 
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -17,36 +17,34 @@ pub struct Metrics {
 
 impl Metrics {
     pub fn register(registry: &Registry) -> Self {
-        let counter = |name, help, labels| register(registry, IntCounterVec::new(Opts::new(name, help), labels));
-        let gauge = |name, help, labels| register(registry, IntGaugeVec::new(Opts::new(name, help), labels));
         Self {
-            sources: gauge(
+            sources: registry.gauges(
                 "fantail_discovery_sources",
                 "Sources of targets that are known, before relabelling: pods and the like, groups in files, static configs.",
                 &["job", "config"],
             ),
-            watch_errors: counter(
+            watch_errors: registry.counters(
                 "fantail_kubernetes_watch_errors_total",
                 "Failures to list or watch objects of Kubernetes, each retry among them.",
                 &["job", "reason"],
             ),
-            watches_failing: gauge(
+            watches_failing: registry.gauges(
                 "fantail_kubernetes_watches_failing",
                 "Watches of objects of Kubernetes that are not in step with the API server now.",
                 &["job"],
             ),
-            file_errors: counter(
+            file_errors: registry.counters(
                 "fantail_file_sd_read_errors_total",
                 "Failures to read a file of file_sd_configs; its last good content holds.",
                 &["job"],
             ),
-            pods_from_path: counter(
+            pods_from_path: registry.counters(
                 "fantail_discovery_pods_from_path_total",
                 "Pods that the API server did not show, found by the folder of their logs, by where their labels are from: \
                  cache, path, or unknown, which are not read.",
                 &["job", "labels"],
             ),
-            pods_cut: counter(
+            pods_cut: registry.counters(
                 "fantail_discovery_pods_cut_total",
                 "Pods and other objects of Kubernetes with more containers, ports, labels or annotations than are kept of one, so that some are left out.",
                 &["job"],

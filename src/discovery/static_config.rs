@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Labels, TargetLabels, loki_label_name, units};
+use crate::model::{ConfigError, Labels, TargetLabels, loki_label_name, units};
 
 /// Targets with labels in common; a file of `file_sd_configs` is a list of these as well.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StaticConfig {
+    // `yaml` needs neither attribute. They are for JSON: `file/parse.rs` is tested against what this reads.
     /// Addresses. For files they say nothing, so that none at all is `localhost`.
     #[serde(default, deserialize_with = "units::or_default")]
     pub targets: Vec<String>,
@@ -24,20 +25,21 @@ pub struct StaticConfig {
 }
 
 impl StaticConfig {
-    pub fn validate(&self) -> Result<(), String> {
+    pub fn validate(&self) -> Result<(), ConfigError> {
         match self.labels.contains_key("") {
-            true => Err("labels: \"\" is no label name".into()),
+            true => Err(ConfigError::new("labels", "\"\" is no label name")),
             false => Ok(()),
         }
     }
 
     /// Names that are changed before Loki hears of them, as those are that relabelling makes.
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<ConfigError> {
         let changed =
             self.labels.keys().map(|name| (name, loki_label_name(name))).filter(|(name, taken)| *name != taken);
         changed
             .map(|(name, taken)| {
-                format!("labels: Loki cannot parse the label name {name:?}: the label is called {taken:?}")
+                let problem = format!("Loki cannot parse the label name {name:?}: the label is called {taken:?}");
+                ConfigError::new("labels", problem)
             })
             .collect()
     }
@@ -113,11 +115,11 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         assert!(serde_yaml::from_str::<StaticConfig>("target: [a]").is_err_and(|e| e.to_string().contains("target")));
-        assert!(parse("labels: {'': c}").validate().is_err_and(|e| e.contains("\"\"")));
+        assert!(parse("labels: {'': c}").validate().is_err_and(|e| e.problem.contains("\"\"")));
         let dashed = parse("labels: {a-b: c, é: d, ok: e}");
         assert_eq!(dashed.validate(), Ok(()));
         assert_eq!(
-            dashed.warnings(),
+            dashed.warnings().iter().map(ToString::to_string).collect::<Vec<_>>(),
             [("a-b", "a_b"), ("é", "_")].map(|(name, taken)| {
                 format!("labels: Loki cannot parse the label name {name:?}: the label is called {taken:?}")
             })

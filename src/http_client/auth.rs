@@ -11,23 +11,22 @@ use super::header_value;
 use super::oauth2::{OAuth2, Tokens};
 use super::secret::SecretReader;
 use super::url::Url;
-use crate::model::units::{self, Secret};
+use crate::model::units::Secret;
 
 /// `basic_auth`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BasicAuth {
-    #[serde(deserialize_with = "units::string")]
     pub username: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub username_file: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub username_ref: String,
     #[serde(skip_serializing_if = "Secret::is_empty")]
     pub password: Secret,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub password_file: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub password_ref: String,
 }
 
@@ -44,13 +43,13 @@ impl BasicAuth {
 #[serde(default, deny_unknown_fields)]
 pub struct Authorization {
     /// Empty: `Bearer`.
-    #[serde(rename = "type", deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(rename = "type", skip_serializing_if = "String::is_empty")]
     pub kind: String,
     #[serde(skip_serializing_if = "Secret::is_empty")]
     pub credentials: Secret,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub credentials_file: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub credentials_ref: String,
 }
 

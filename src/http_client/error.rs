@@ -1,32 +1,6 @@
 //! What is wrong with a config, and what several of its blocks are checked for.
 
-use std::fmt;
-
-/// What is wrong with a client's config, and the key that is to be changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
-    key: String,
-    problem: String,
-}
-
-impl Error {
-    pub fn new(key: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { key: key.into(), problem: problem.into() }
-    }
-
-    /// The same, in a block of this name.
-    pub fn within(self, block: &str) -> Self {
-        Self { key: format!("{block}.{}", self.key), ..self }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key, self.problem)
-    }
-}
-
-impl std::error::Error for Error {}
+pub use crate::model::ConfigError as Error;
 
 /// A `*_ref` names a secret in a secret manager, which no agent of this family ever had.
 pub fn refuse_refs<'a>(refs: impl IntoIterator<Item = (&'a str, &'a String)>) -> Result<(), Error> {

@@ -14,7 +14,7 @@ use super::secret::SecretReader;
 use super::tls;
 use super::url::Url;
 use super::{HeaderMap, HeaderValue, ParsedUrl, check_url, form, parse_url};
-use crate::model::units::{self, Secret};
+use crate::model::units::Secret;
 
 /// A token is renewed this long before it ends (or at half of its life), so that none ends on its way.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -32,49 +32,46 @@ const RENEWAL: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OAuth2 {
-    #[serde(deserialize_with = "units::string")]
     pub client_id: String,
     #[serde(skip_serializing_if = "Secret::is_empty")]
     pub client_secret: Secret,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub client_secret_file: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub client_secret_ref: String,
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
     pub token_url: Url,
     /// Some servers take secrets here.
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoint_params: BTreeMap<String, Secret>,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub grant_type: String,
     // The fields of the jwt-bearer grant, refused by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claims: Option<BTreeMap<String, serde_json::Value>>,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub iss: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub audience: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub signature_algorithm: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub client_certificate_key_id: String,
     #[serde(skip_serializing_if = "Secret::is_empty")]
     pub client_certificate_key: Secret,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub client_certificate_key_file: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub client_certificate_key_ref: String,
 
-    #[serde(deserialize_with = "units::or_default")]
     pub tls_config: tls::Config,
     #[serde(skip_serializing_if = "Url::is_empty")]
     pub proxy_url: Url,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub no_proxy: String,
-    #[serde(deserialize_with = "units::bool")]
     pub proxy_from_environment: bool,
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub proxy_connect_header: BTreeMap<String, Vec<Secret>>,
 }
 

@@ -49,7 +49,7 @@ impl Proxy<'_> {
         proxy = proxy.no_proxy(reqwest::NoProxy::from_string(self.no_proxy));
         let mut headers = HeaderMap::new();
         for (name, secret) in self.connect_header.iter().flat_map(|(n, all)| all.iter().map(move |s| (n, s))) {
-            let invalid = || Error::new(format!("proxy_connect_header.{name}"), "is not a valid HTTP header");
+            let invalid = || Error::new(name, "is not a valid HTTP header").within("proxy_connect_header");
             let value = header_value(secret.expose()).ok_or_else(invalid)?;
             headers.append(HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?, value);
         }

@@ -6,7 +6,7 @@ use crate::model::bounded;
 use crate::model::units::Secret;
 
 /// A secret as written in the config, or in a file.
-pub(super) struct SecretReader {
+pub struct SecretReader {
     pub(super) key: &'static str,
     inline: Secret,
     file: String,

@@ -14,41 +14,40 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Error, exclusive, refuse_refs};
 use crate::model::bounded;
-use crate::model::units::{self, Secret};
+use crate::model::units::Secret;
 use verify::{Anyone, Roots, Verifier};
 
 /// `tls_config` of a client.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub ca: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub cert: String,
     #[serde(skip_serializing_if = "Secret::is_empty")]
     pub key: Secret,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub ca_file: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub cert_file: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub key_file: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub ca_ref: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub cert_ref: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub key_ref: String,
     /// The name the server's certificate has to bear, where it is not the host of `url`. (It is not sent as SNI, which
     /// stays the host of `url`.)
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub server_name: String,
-    #[serde(deserialize_with = "units::bool")]
     pub insecure_skip_verify: bool,
     /// `TLS10` to `TLS13`; below TLS 1.2 nothing is spoken whatever is set.
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub min_version: String,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub max_version: String,
 }
 
@@ -71,10 +70,14 @@ impl Config {
         self.versions().map(|_| ())
     }
 
-    pub fn warnings(&self) -> impl Iterator<Item = String> {
-        let old = matches!(self.min_version.as_str(), "TLS10" | "TLS11");
-        old.then(|| format!("min_version: {} is not spoken any more, TLS 1.2 is the oldest", self.min_version))
-            .into_iter()
+    pub fn warnings(&self) -> impl Iterator<Item = Error> {
+        let unverified = self
+            .insecure_skip_verify
+            .then(|| Error::new("insecure_skip_verify", "anybody can pretend to be this Loki; better set ca_file"));
+        let old = matches!(self.min_version.as_str(), "TLS10" | "TLS11").then(|| {
+            Error::new("min_version", format!("{} is not spoken any more, TLS 1.2 is the oldest", self.min_version))
+        });
+        unverified.into_iter().chain(old)
     }
 
     fn parse_server_name(&self) -> Result<ServerName<'static>, Error> {
@@ -156,7 +159,7 @@ fn pem(key: &str, inline: &str, file: &str) -> Result<Option<Vec<u8>>, Error> {
         return Ok((!inline.is_empty()).then(|| inline.as_bytes().to_vec()));
     }
     let read = std::fs::File::open(Path::new(file)).and_then(|file| bounded::read(file, LARGEST));
-    read.map(Some).map_err(|e| Error::new(format!("{key}_file"), format!("cannot read {file}: {e}")))
+    read.map(Some).map_err(|e| Error::new(&format!("{key}_file"), format!("cannot read {file}: {e}")))
 }
 
 fn certificates(key: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {

@@ -1,7 +1,7 @@
 //! Which part of a log has been delivered: a window of slots, closed out of order, committed in order.
 //!
-//! What is sent again after a crash must come out as it did before. Reading goes on at the committed position with stages
-//! that know nothing, so that position must be one at which they held nothing then: the start of a line that is inside no
+//! What is sent again after a crash must come out as it did before. Reading goes on at the committed mark with stages
+//! that know nothing, so that mark must be one at which they held nothing then: the start of a line that is inside no
 //! join. Two rules see to it:
 //!
 //! - *A slot splits where a line is held.* The chunk's slot ends before the line, a new one begins with it, and whoever
@@ -20,37 +20,14 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Account;
+use super::{Account, Mark};
 
 /// Bytes that are delivered and wait for the end of a join, at most. Loki takes no longer line by default.
 const TIED: u64 = 256 << 10;
 
-/// The first bytes of a file (decompressed), as a hash: what tells two files with one inode apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fingerprint {
-    /// How many bytes were hashed; 0 knows nothing and fits any file.
-    pub len: u16,
-    pub hash: u64,
-}
-
-/// Which file, not which name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FileId {
-    pub device: u64,
-    pub inode: u64,
-    pub fingerprint: Fingerprint,
-}
-
-/// A place in a file: an offset in its (decompressed) bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Position {
-    pub file: FileId,
-    pub offset: u64,
-}
-
 /// The in-flight window of one log for one client.
 ///
-/// A slot is opened per chunk and closed once everybody who holds an [`Ack`] for it has said so. The committed position
+/// A slot is opened per chunk and closed once everybody who holds an [`Ack`] for it has said so. The committed mark
 /// is the end of the longest closed run from the left that cuts no join. *Silence is not consent*: an `Ack` dropped without [`Ack::close`]
 /// (a panic, a shutdown) leaves its slot open for ever, so forgetting can resend but cannot lose.
 #[derive(Debug, Default)]
@@ -64,7 +41,7 @@ struct State {
     /// one part of a line waits for its rest, what comes after it costs nothing here.
     slots: VecDeque<Slot>,
     opened: u64,
-    committed: Option<Position>,
+    committed: Option<Mark>,
     /// How many slots lie behind `committed`.
     settled: u64,
     /// Whether `committed` moved since it was last taken for the journal.
@@ -77,7 +54,7 @@ struct State {
 #[derive(Debug)]
 struct Slot {
     number: u64,
-    end: Position,
+    end: Mark,
     bytes: u64,
     holders: u32,
     /// Those of the holders that are pushes on their way.
@@ -102,6 +79,8 @@ impl Slot {
 pub struct Progress {
     /// Read so far, in the generation being read.
     pub read_offset: u64,
+    /// Committed so far, in the generation that this is in; of a log that was not read yet, where its position is.
+    pub committed_offset: u64,
     /// Bytes of the generation being read and of the younger ones, as last seen.
     pub size: u64,
     /// Bytes on disk that have not been read, over all generations.
@@ -111,32 +90,38 @@ pub struct Progress {
 }
 
 impl Ledger {
-    pub fn new(committed: Option<Position>) -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Of a log that was read before, and is committed up to this mark.
+    pub fn starting_at(committed: Mark) -> Arc<Self> {
+        let committed = Some(committed).filter(|mark| *mark > Mark::default());
         Arc::new(Self { state: Mutex::new(State { committed, ..State::default() }) })
     }
 
     /// Opens a slot that ends at `end`; the returned `Ack` is its first holder.
-    pub fn open(self: &Arc<Self>, bytes: u64, end: Position) -> Ack {
+    pub fn open(self: &Arc<Self>, bytes: u64, end: Mark) -> Ack {
         let slot = self.lock().open(bytes, end, 1);
         self.ack(slot, false)
     }
 
     /// The same for a chunk whose lines are now worked on one after the other. Nothing else is opened meanwhile.
-    pub fn open_chunk(self: &Arc<Self>, bytes: u64, end: Position) -> ChunkAck {
-        let line = AtomicU64::new(end.offset.saturating_sub(bytes));
+    pub fn open_chunk(self: &Arc<Self>, bytes: u64, end: Mark) -> ChunkAck {
+        let line = AtomicU64::new(end.0.saturating_sub(bytes));
         ChunkAck { ack: self.open(bytes, end), line, held: AtomicBool::new(false) }
     }
 
-    /// Up to where everything is delivered or discarded.
-    pub fn committed(&self) -> Option<Position> {
+    /// Up to where everything is delivered or discarded. None: nothing has been committed yet.
+    pub fn committed(&self) -> Option<Mark> {
         self.lock().committed
     }
 
-    /// The committed position and how many slots lie behind it, if it moved since the last call.
-    pub fn take_commit(&self) -> Option<(Position, u64)> {
+    /// The committed mark and how many slots lie behind it, if it moved since the last call.
+    pub fn take_commit(&self) -> Option<(Mark, u64)> {
         let mut state = self.lock();
         let settled = state.settled;
-        std::mem::take(&mut state.dirty).then_some(state.committed).flatten().map(|position| (position, settled))
+        std::mem::take(&mut state.dirty).then_some(state.committed).flatten().map(|mark| (mark, settled))
     }
 
     /// Bytes handed to pushes that have not been answered.
@@ -202,23 +187,23 @@ impl State {
         &mut self.slots[index]
     }
 
-    fn open(&mut self, bytes: u64, end: Position, holders: u32) -> u64 {
+    fn open(&mut self, bytes: u64, end: Mark, holders: u32) -> u64 {
         let number = self.opened;
         self.opened += 1;
         self.slots.push_back(Slot { number, end, bytes, holders, sending: 0, until: number });
         number
     }
 
-    /// Parts the youngest slot at `offset`; the one who splits it holds the new one from now on, and the other no more.
+    /// Parts the youngest slot at `mark`; the one who splits it holds the new one from now on, and the other no more.
     /// Gives the new one, or the slot itself if it begins there.
-    fn split(&mut self, number: u64, offset: u64) -> u64 {
+    fn split(&mut self, number: u64, mark: Mark) -> u64 {
         let slot = self.slot(number);
-        let (end, rest) = (slot.end, slot.end.offset.saturating_sub(offset));
+        let (end, rest) = (slot.end, slot.end.0.saturating_sub(mark.0));
         if rest == 0 || rest >= slot.bytes {
             return number;
         }
         slot.bytes -= rest;
-        slot.end.offset = offset;
+        slot.end = mark;
         slot.holders -= 1;
         let (sending, closed) = (slot.sending > 0, slot.is_closed());
         if sending {
@@ -231,12 +216,12 @@ impl State {
         new
     }
 
-    /// Takes off the youngest slot what begins at `offset`.
-    fn shorten(&mut self, number: u64, offset: u64) {
+    /// Takes off the youngest slot what begins at `mark`.
+    fn shorten(&mut self, number: u64, mark: Mark) {
         let slot = self.slot(number);
-        let rest = slot.end.offset.saturating_sub(offset);
+        let rest = slot.end.0.saturating_sub(mark.0);
         slot.bytes -= rest;
-        slot.end.offset = offset;
+        slot.end = mark;
         if slot.sending > 0 {
             self.in_flight -= rest;
         }
@@ -362,21 +347,21 @@ impl Ack {
 #[must_use = "an Ack that is dropped leaves its slot open: what it stands for will be sent again"]
 pub struct ChunkAck {
     ack: Ack,
-    /// Where in the file the line begins that is being worked on.
+    /// The mark at which the line begins that is being worked on.
     line: AtomicU64,
     held: AtomicBool,
 }
 
 impl ChunkAck {
-    /// The line that begins at this offset of the file is worked on from now on.
-    pub fn begin_line(&self, offset: u64) {
-        self.line.store(offset, Ordering::Relaxed);
+    /// The line that begins at this mark is worked on from now on.
+    pub fn begin_line(&self, mark: Mark) {
+        self.line.store(mark.0, Ordering::Relaxed);
     }
 
     /// For who keeps the line that is being worked on beyond its chunk: what came before it in the chunk is on its own.
     pub fn hold(&self) -> Ack {
         let mut state = self.ack.ledger.lock();
-        let slot = state.split(self.ack.slot(), self.line.load(Ordering::Relaxed));
+        let slot = state.split(self.ack.slot(), Mark(self.line.load(Ordering::Relaxed)));
         state.slot(slot).holders += 1;
         drop(state);
         self.ack.slot.store(slot, Ordering::Relaxed);
@@ -385,8 +370,8 @@ impl ChunkAck {
     }
 
     /// The chunk ends here, before its end: what is left of it will be read again.
-    pub fn end_at(&self, offset: u64) {
-        self.ack.ledger.lock().shorten(self.ack.slot(), offset);
+    pub fn end_at(&self, mark: Mark) {
+        self.ack.ledger.lock().shorten(self.ack.slot(), mark);
     }
 
     /// That of the line that is being worked on.

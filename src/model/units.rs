@@ -223,31 +223,6 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// `#[serde(deserialize_with = "units::bool")]`: also YAML 1.1's `yes`, `no`, `on`, `off`, `y`, `n`.
-pub fn bool<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    struct Bool;
-    impl Visitor<'_> for Bool {
-        type Value = bool;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("true or false")
-        }
-        fn visit_bool<E: de::Error>(self, v: bool) -> Result<bool, E> {
-            Ok(v)
-        }
-        fn visit_unit<E: de::Error>(self) -> Result<bool, E> {
-            Ok(false)
-        }
-        fn visit_str<E: de::Error>(self, v: &str) -> Result<bool, E> {
-            match v {
-                "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "True" | "TRUE" => Ok(true),
-                "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "False" | "FALSE" => Ok(false),
-                _ => Err(E::invalid_value(de::Unexpected::Str(v), &self)),
-            }
-        }
-    }
-    deserializer.deserialize_any(Bool)
-}
-
 /// `#[serde(deserialize_with = "units::string")]`: a scalar as it was written; null and `~` are the empty string.
 pub fn string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     struct Text;
@@ -331,28 +306,6 @@ mod tests {
         for bad in [" ", "12 elephants", "kb", "-1", "8eb", "1_0k", "0x", "1e3"] {
             assert!(bad.parse::<ByteSize>().is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn scalars_are_read_as_yaml_v2_reads_them() {
-        #[derive(Deserialize)]
-        struct Read {
-            #[serde(deserialize_with = "string")]
-            text: String,
-            #[serde(default, deserialize_with = "bool")]
-            flag: bool,
-        }
-        for (yaml, text, flag) in [
-            ("text: 1.10\nflag: yes", "1.10", true),
-            ("text: 0123\nflag: Off", "0123", false),
-            ("text: ~\nflag: on", "", true),
-            ("text:\nflag:", "", false),
-            ("text: true\nflag: true", "true", true),
-        ] {
-            let read: Read = serde_yaml::from_str(yaml).expect(yaml);
-            assert_eq!((read.text.as_str(), read.flag), (text, flag), "{yaml}");
-        }
-        assert!(serde_yaml::from_str::<Read>("text: a\nflag: maybe").is_err());
     }
 
     #[test]

@@ -3,9 +3,11 @@
 //! ```text
 //! fantail-positions 1
 //! k <slot> <labels hash> <client> <job> <path> <checksum>        what a slot stands for (names as JSON strings)
+//! n <slot> <labels hash> <client> <job> <name> <checksum>        the same for a log that is in no file
 //! p <slot> <device> <inode> <head length> <head hash> <offset> <live> <unix ms> [<read time>] <checksum>
 //!                                                                read times of the slot up to that one are done with
 //! r <slot> <device> <inode> <head length> <head hash> <offset> <length> <read time, unix ns> <checksum>
+//! c <slot> <cursor, a JSON string> <unix ms> <checksum>          the position of a log that is in no file
 //! y <hash> <checksum>                                            of the positions.yaml that was written last
 //! a <unix ms> <checksum>                                         the agent was at work then
 //! ```
@@ -23,7 +25,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::read_time::{ReadTime, ReadTimes};
-use super::{Key, Saved, safe, yaml};
+use super::{Key, LogName, Saved, safe, yaml};
 use crate::model::{FileId, Fingerprint, Position};
 
 const HEADER: &str = "fantail-positions ";
@@ -36,20 +38,42 @@ const LARGE: u64 = 1 << 20;
 const LONGEST_LINE: u64 = 64 << 10;
 
 /// One log's position as it is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    pub position: Position,
-    pub live: bool,
+    pub place: Place,
     pub saved: SystemTime,
 }
 
+/// Where a log was read up to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Whether it is in the file that has the log's name now, besides.
+    File(Position, bool),
+    Cursor(Arc<str>),
+}
+
 impl Record {
-    pub(super) fn into_saved(self) -> Saved {
-        Saved::At { position: self.position, saved: self.saved }
+    pub(super) fn to_saved(&self) -> Saved {
+        match &self.place {
+            Place::File(position, _) => Saved::At { position: *position, saved: self.saved },
+            Place::Cursor(cursor) => Saved::Cursor(cursor.clone()),
+        }
+    }
+
+    pub(super) fn position(&self) -> Option<Position> {
+        match &self.place {
+            Place::File(position, _) => Some(*position),
+            Place::Cursor(_) => None,
+        }
+    }
+
+    /// Device and inode of the file that it is in.
+    pub(super) fn file(&self) -> Option<(u64, u64)> {
+        self.position().map(|position| (position.file.device, position.file.inode))
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Line<'k> {
     Key(u32, &'k Key),
     /// With the read time up to which all are behind it, if that is known.
@@ -61,7 +85,7 @@ pub(super) enum Line<'k> {
 
 /// What there is to say of a log.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
+pub(super) struct KnownLog {
     pub key: Key,
     pub record: Option<Record>,
     pub times: ReadTimes,
@@ -69,10 +93,10 @@ pub(super) struct Known {
 
 /// The same, lent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct KnownRef<'k> {
+pub(super) struct KnownLogRef<'k> {
     pub slot: u32,
     pub key: &'k Key,
-    pub record: Option<Record>,
+    pub record: Option<&'k Record>,
     pub times: &'k ReadTimes,
 }
 
@@ -80,7 +104,7 @@ pub(super) struct KnownRef<'k> {
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     /// By slot.
-    pub known: BTreeMap<u32, Known>,
+    pub known: BTreeMap<u32, KnownLog>,
     pub yaml_hash: Option<u64>,
     pub alive: Option<SystemTime>,
 }
@@ -143,13 +167,17 @@ fn parse(line: &str, contents: &mut Contents, names: &mut HashSet<Arc<str>>) -> 
     let mut fields = rest.split(' ');
     let mut number = || fields.next()?.parse::<u64>().ok();
     match kind {
-        "k" => {
+        "k" | "n" => {
             let (slot, labels) = (number()? as u32, number()?);
-            let (client, job, path): (String, String, String) =
+            let (client, job, log): (String, String, String) =
                 serde_json::from_str(rest.splitn(3, ' ').nth(2)?).ok()?;
             let [client, job] = [client, job].map(|name| once(names, &name));
-            let key = Key { client, job, path: Path::new(&path).into(), labels };
-            contents.known.insert(slot, Known { key, record: None, times: ReadTimes::default() });
+            let log = match kind {
+                "k" => LogName::File(Path::new(&log).into()),
+                _ => LogName::Other(log.into()),
+            };
+            let key = Key { client, job, log, labels };
+            contents.known.insert(slot, KnownLog { key, record: None, times: ReadTimes::default() });
         }
         "p" | "r" => {
             // Without its key it says nothing.
@@ -163,8 +191,16 @@ fn parse(line: &str, contents: &mut Contents, names: &mut HashSet<Arc<str>>) -> 
                 return Some(());
             }
             let (live, saved) = (number()? == 1, UNIX_EPOCH + Duration::from_millis(number()?));
-            known.record = Some(Record { position, live, saved });
+            known.record = Some(Record { place: Place::File(position, live), saved });
             known.times.let_go(&position, number().and_then(|time| time.try_into().ok()));
+        }
+        "c" => {
+            let known = contents.known.get_mut(&(number()? as u32))?;
+            // A cursor may have blanks.
+            let (cursor, saved) = rest.split_once(' ')?.1.rsplit_once(' ')?;
+            let cursor: String = serde_json::from_str(cursor).ok()?;
+            let saved = UNIX_EPOCH + Duration::from_millis(saved.parse().ok()?);
+            known.record = Some(Record { place: Place::Cursor(cursor.into()), saved });
         }
         "y" => contents.yaml_hash = Some(number()?),
         "a" => contents.alive = Some(UNIX_EPOCH + Duration::from_millis(number()?)),
@@ -223,7 +259,7 @@ impl Journal {
     }
 
     /// Begins a run with a clean file; if that cannot be written now, the first append tries again.
-    pub fn restart<'k>(&mut self, known: impl Iterator<Item = KnownRef<'k>>) {
+    pub fn restart<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>) {
         let _ = self.rewrite(known);
     }
 
@@ -277,7 +313,7 @@ impl Journal {
     }
 
     /// Replaces the file by one that says only what holds now.
-    pub fn rewrite<'k>(&mut self, known: impl Iterator<Item = KnownRef<'k>>) -> io::Result<()> {
+    pub fn rewrite<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>) -> io::Result<()> {
         if self.read_only {
             return Ok(());
         }
@@ -285,11 +321,11 @@ impl Journal {
         let mut text = format!("{HEADER}{VERSION}\n");
         write_line(&mut text, &Line::Alive(SystemTime::now()));
         let mut introduced = HashSet::new();
-        for KnownRef { slot, key, record, times } in known {
+        for KnownLogRef { slot, key, record, times } in known {
             introduced.insert(slot);
             write_line(&mut text, &Line::Key(slot, key));
             if let Some(record) = record {
-                write_line(&mut text, &Line::Position(slot, record, None));
+                write_line(&mut text, &Line::Position(slot, record.clone(), None));
             }
             times.iter().for_each(|time| write_line(&mut text, &Line::ReadTime(slot, *time)));
         }
@@ -330,17 +366,19 @@ fn write_line(text: &mut String, line: &Line<'_>) {
     let start = text.len();
     let written = match line {
         Line::Key(slot, key) => {
-            let names = (&*key.client, &*key.job, key.path.to_string_lossy());
-            let names = serde_json::to_string(&names).expect("strings are JSON");
-            write!(text, "k {slot} {} {names}", key.labels)
+            let names = (&*key.client, &*key.job, key.log.in_yaml());
+            let kind = if matches!(key.log, LogName::File(_)) { 'k' } else { 'n' };
+            write!(text, "{kind} {slot} {} {}", key.labels, json(&names))
         }
-        Line::Position(slot, record, through) => {
-            let saved = millis(record.saved);
-            write!(text, "p {slot} {} {} {saved}", Place(&record.position), u8::from(record.live))
+        Line::Position(slot, Record { place: Place::File(position, live), saved }, through) => {
+            write!(text, "p {slot} {} {} {}", Fields(position), u8::from(*live), millis(*saved))
                 .and_then(|()| through.map_or(Ok(()), |time| write!(text, " {time}")))
         }
+        Line::Position(slot, Record { place: Place::Cursor(cursor), saved }, _) => {
+            write!(text, "c {slot} {} {}", json(&**cursor), millis(*saved))
+        }
         Line::ReadTime(slot, ReadTime { start, len, time }) => {
-            write!(text, "r {slot} {} {len} {}", Place(start), time.max(&0))
+            write!(text, "r {slot} {} {len} {}", Fields(start), time.max(&0))
         }
         Line::Yaml(hash) => write!(text, "y {hash}"),
         Line::Alive(at) => write!(text, "a {}", millis(*at)),
@@ -350,10 +388,14 @@ fn write_line(text: &mut String, line: &Line<'_>) {
     writeln!(text, " {sum:08x}").expect("writing to a string");
 }
 
-/// The fields that say where something is.
-struct Place<'p>(&'p Position);
+fn json<T: serde::Serialize + ?Sized>(strings: &T) -> String {
+    serde_json::to_string(strings).expect("strings are JSON")
+}
 
-impl fmt::Display for Place<'_> {
+/// The fields that say where something is.
+struct Fields<'p>(&'p Position);
+
+impl fmt::Display for Fields<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Position { file, offset } = self.0;
         let Fingerprint { len, hash } = file.fingerprint;

@@ -13,7 +13,7 @@ fn config(dir: &Path) -> Config {
 }
 
 fn key(path: &str) -> Key {
-    Key { client: Arc::from("c"), job: Arc::from("a \"job\""), path: Path::new(path).into(), labels: 7 }
+    Key { client: Arc::from("c"), job: Arc::from("a \"job\""), log: LogName::File(Path::new(path).into()), labels: 7 }
 }
 
 fn at(offset: u64) -> Position {
@@ -33,13 +33,18 @@ fn open(dir: &Path) -> Positions {
     Positions::open(config(dir)).expect("opened")
 }
 
+/// What a commit of a file says.
+fn step(slot: PositionId, position: Position, live: bool, through: Option<i64>) -> Commit {
+    Commit { slot, checkpoint: Checkpoint::File { position, live, written: then() }, through }
+}
+
 #[track_caller]
-fn claim(positions: &Positions, path: &str) -> (Slot, Option<Saved>) {
+fn claim(positions: &Positions, path: &str) -> (PositionId, Option<Saved>) {
     positions.claim(key(path)).expect("free")
 }
 
-fn commit(positions: &Positions, slot: Slot, offset: u64, live: bool) {
-    positions.commit(&[Commit { slot, position: at(offset), live, through: None }], then()).expect("written");
+fn commit(positions: &Positions, slot: PositionId, offset: u64, live: bool) {
+    positions.commit(&[step(slot, at(offset), live, None)], then()).expect("written");
 }
 
 #[test]
@@ -223,7 +228,7 @@ fn a_directory_that_comes_back_gets_everything() {
     let sub = base.path().join("later");
     let positions = Positions::open(config(&sub)).expect("an absent directory is no error at the start");
     let (slot, _) = claim(&positions, "/a.log");
-    let lost = positions.commit(&[Commit { slot, position: at(5), live: true, through: None }], then());
+    let lost = positions.commit(&[step(slot, at(5), true, None)], then());
     assert!(lost.is_err());
     std::fs::create_dir(&sub).expect("made");
     let (other, _) = claim(&positions, "/b.log");
@@ -239,10 +244,47 @@ fn the_next_start_knows_since_when_nobody_looked() {
     let dir = dir();
     let before = SystemTime::now() - Duration::from_secs(1);
     let first = open(dir.path());
-    assert!(first.unseen_since() > before, "at the first start what is older is none of ours");
+    let unseen_since = |positions: &Positions| positions.unseen_since(claim(positions, "/a.log").0);
+    assert!(unseen_since(&first) > before, "at the first start what is older is none of ours");
     drop(first);
     let second = open(dir.path());
-    assert!(second.unseen_since() < before && second.unseen_since() > before - Duration::from_secs(300));
+    let since = unseen_since(&second);
+    assert!(since < before && since > before - Duration::from_secs(300));
+}
+
+#[test]
+fn the_next_run_of_a_process_finds_every_place_free_and_what_was_committed() {
+    let dir = dir();
+    let of = |client: &str| Key { client: Arc::from(client), ..key("/a.log") };
+    let positions =
+        Positions::open(Config { readers: [of("a").reader()].into(), ..config(dir.path()) }).expect("opened");
+    let (slot, _) = positions.claim(of("a")).expect("free");
+    commit(&positions, slot, 30, true);
+    assert_eq!(positions.claim(of("a")), None);
+    let saved = Some(Saved::At { position: at(30), saved: then() });
+    positions.begin_run([of("a").reader(), of("b").reader()].into(), SystemTime::now(), true);
+    assert_eq!(positions.claim(of("a")).expect("free").1, saved);
+    // A client that is new beside it begins by itself. One that comes in its place goes on.
+    assert_eq!(positions.claim(of("b")).expect("free").1, None);
+    positions.begin_run([of("c").reader()].into(), SystemTime::now(), true);
+    assert_eq!(positions.claim(of("c")).expect("free").1, saved);
+}
+
+#[test]
+fn the_next_run_looks_back_as_far_as_the_last_one_where_nothing_was_committed() {
+    let dir = dir();
+    let positions = open(dir.path());
+    let (open_log, _) = claim(&positions, "/a.log");
+    let begun = positions.unseen_since(open_log);
+    let (later, day) = (SystemTime::now(), Duration::from_secs(86_400));
+    for days in 1..3 {
+        positions.begin_run(BTreeSet::new(), later + day * days, true);
+        let relabelled = positions.claim(Key { labels: 77 + u64::from(days), ..key("/a.log") }).expect("free").0;
+        assert_eq!(positions.unseen_since(relabelled), begun);
+        // This one was never open before.
+        let (new, _) = claim(&positions, &format!("/new{days}.log"));
+        assert!(positions.unseen_since(new) > later + day * (days - 1));
+    }
 }
 
 #[test]
@@ -298,8 +340,8 @@ fn read_times_outlive_the_process_until_they_are_behind_the_position() {
     assert_eq!(positions.read_times(slot), [two, three]);
     // The position moves to another file: who commits says what is behind it.
     let file = FileId { inode: 3, ..at(0).file };
-    let next = Commit { slot, position: Position { file, offset: 5 }, live: true, through: None };
-    positions.commit(&[next], then()).expect("written");
+    let next = step(slot, Position { file, offset: 5 }, true, None);
+    positions.commit(std::slice::from_ref(&next), then()).expect("written");
     assert_eq!(positions.read_times(slot), [two, three]);
     positions.commit(&[Commit { through: Some(2_000), ..next }], then()).expect("written");
     assert_eq!(positions.read_times(slot), [three]);
@@ -356,7 +398,7 @@ fn an_older_version_and_its_journal_get_along() {
         let (slot, _) = claim(&positions, "/a.log");
         positions.remember(&[(slot, time(0, 10, 1_000)), (slot, time(10, 10, 2_000))]).expect("written");
         commit(&positions, slot, 10, true);
-        let commit = Commit { slot, position: at(12), live: true, through: Some(1_000) };
+        let commit = step(slot, at(12), true, Some(1_000));
         positions.commit(&[commit], then()).expect("written");
     }
     let journal = journal::path(&dir.path().join("positions.yaml"));
@@ -410,16 +452,54 @@ fn of_paths_that_come_and_go_some_are_kept_and_those_the_newest() {
         let (slot, _) = claim(&positions, &path(n));
         let now = SystemTime::now() - Duration::from_secs(60) + Duration::from_millis(n as u64);
         let position = Position { file: FileId { inode: n as u64, ..at(0).file }, offset: 1 };
-        positions.commit(&[Commit { slot, position, live: true, through: None }], now).expect("written");
+        positions.commit(&[step(slot, position, true, None)], now).expect("written");
         positions.release(slot);
     }
     positions.sync().expect("written");
     let state = positions.lock();
-    let lengths = [state.records.len(), state.slots.len(), state.by_path.len(), state.by_file.len()];
+    let lengths = [state.records.len(), state.slots.len(), state.by_name.len(), state.by_file.len()];
     assert_eq!(lengths, [KEPT_MOST; 4]);
     drop(state);
     let size = std::fs::metadata(journal::path(&dir.path().join("positions.yaml"))).expect("there").len();
     assert!(size < 4 << 20, "{size}");
     assert_eq!(claim(&positions, &path(0)).1, None, "the oldest is forgotten");
     assert!(claim(&positions, &path(KEPT_MOST + 4_999)).1.is_some(), "the newest may be a file that was renamed");
+}
+
+#[test]
+fn a_cursor_is_kept_and_taken_over_in_both_directions() {
+    let dir = dir();
+    let yaml = dir.path().join("positions.yaml");
+    let job = |name: &str| Key { log: LogName::Other(format!("cursor-{name}").into()), ..key("") };
+    let cursor = |text: &str| Saved::Cursor(text.into());
+    // Promtail's, as it writes it; a file may be called the same.
+    std::fs::write(&yaml, "positions:\n  cursor-journal: s=0a1b;i=6f;b=9c;m=1;t=2;x=3\n  /a.log: \"12\"\n")
+        .expect("written");
+    let write = |positions: &Positions, slot, text: &str, now| {
+        let checkpoint = Checkpoint::Cursor(text.into());
+        positions.commit(&[Commit { slot, checkpoint, through: None }], now).expect("written");
+    };
+    {
+        let positions = open(dir.path());
+        let (slot, saved) = positions.claim(job("journal")).expect("free");
+        assert_eq!(saved, Some(cursor("s=0a1b;i=6f;b=9c;m=1;t=2;x=3")));
+        assert_eq!(positions.claim(job("other")).expect("free").1, None);
+        write(&positions, slot, "s=0a1b;i=70 \"ü\"", then());
+    }
+    // Without a sync, and through one.
+    for _ in 0..2 {
+        let positions = open(dir.path());
+        assert_eq!(positions.claim(job("journal")).expect("free").1, Some(cursor("s=0a1b;i=70 \"ü\"")));
+        positions.sync().expect("written");
+    }
+    let written = yaml::read(&yaml).expect("ours").positions;
+    assert_eq!(written["cursor-journal"], "s=0a1b;i=70 \"ü\"");
+    assert_eq!(written.get("/a.log"), None, "that file is not there");
+    // Of two clients that of the one which is behind.
+    let positions = open(dir.path());
+    let second = Key { client: Arc::from("d"), ..job("journal") };
+    let (slot, _) = positions.claim(second).expect("free");
+    write(&positions, slot, "further", then() + std::time::Duration::from_secs(1));
+    positions.sync().expect("written");
+    assert_eq!(yaml::read(&yaml).expect("ours").positions["cursor-journal"], "s=0a1b;i=70 \"ü\"");
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::nullable;
 use crate::model::units::GoDuration;
 
 /// A wrong password is tried this often, so that setting it right takes effect within a minute.
@@ -22,9 +21,7 @@ const APART_CAP: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Backoff {
-    #[serde(deserialize_with = "nullable::min_period")]
     pub min_period: GoDuration,
-    #[serde(deserialize_with = "nullable::max_period")]
     pub max_period: GoDuration,
     /// Attempts before a batch is discarded; 0, and the default: without end. (Promtail's default is 10, which loses
     /// every line of an outage that is longer than some minutes.)

@@ -9,12 +9,13 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::backoff::Backoff;
 use super::headers::{self, Header};
-use super::nullable;
 use super::pace::RateLimits;
 use crate::batch;
-use crate::http_client::{Authorization, BasicAuth, Credentials, Error, OAuth2, Proxy, TlsConfig, Url, check_url};
-use crate::model::units::{self, ByteSize, GoDuration, Secret};
+use crate::http_client::{Authorization, BasicAuth, Credentials, OAuth2, Proxy, TlsConfig, Url, check_url};
+use crate::model::units::{ByteSize, GoDuration, Secret};
 use crate::model::{Labels, is_valid_label_name};
+
+pub use crate::model::ConfigError as Error;
 
 pub(super) const BATCHWAIT: GoDuration = GoDuration(Duration::from_secs(1));
 pub(super) const BATCHSIZE: usize = 1 << 20;
@@ -26,35 +27,28 @@ pub(super) const TIMEOUT: GoDuration = GoDuration(Duration::from_secs(10));
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
     pub url: Url,
-    #[serde(deserialize_with = "nullable::batchwait")]
     pub batchwait: GoDuration,
-    #[serde(deserialize_with = "nullable::batchsize")]
     pub batchsize: usize,
-    #[serde(deserialize_with = "nullable::timeout")]
     pub timeout: GoDuration,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub tenant_id: String,
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Labels::is_empty")]
+    #[serde(skip_serializing_if = "Labels::is_empty")]
     pub external_labels: Labels,
     /// Often credentials (an API gateway's key), so never shown.
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Secret>,
-    #[serde(deserialize_with = "units::bool")]
     pub drop_rate_limited_batches: bool,
-    #[serde(deserialize_with = "units::or_default")]
     pub backoff_config: Backoff,
 
     /// Bytes of a stream that may be sent and not acknowledged: what a crash or a lost answer sends again at most. It grows
     /// with the round trip, up to `batchsize`, while a stream could not keep up otherwise.
-    #[serde(deserialize_with = "nullable::replay_window")]
     pub replay_window: ByteSize,
     /// Bytes of lines held in memory for this client; when so many wait for Loki, files are not read on.
-    #[serde(deserialize_with = "nullable::buffer_size")]
     pub buffer_size: ByteSize,
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "RateLimits::is_default")]
+    #[serde(skip_serializing_if = "RateLimits::is_default")]
     pub rate_limits: RateLimits,
 
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,25 +59,21 @@ pub struct Config {
     pub oauth2: Option<OAuth2>,
     #[serde(skip_serializing_if = "Secret::is_empty")]
     pub bearer_token: Secret,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub bearer_token_file: String,
 
-    #[serde(deserialize_with = "units::or_default")]
     pub tls_config: TlsConfig,
     #[serde(skip_serializing_if = "Url::is_empty")]
     pub proxy_url: Url,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub no_proxy: String,
-    #[serde(deserialize_with = "units::bool")]
     pub proxy_from_environment: bool,
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub proxy_connect_header: BTreeMap<String, Vec<Secret>>,
-    #[serde(deserialize_with = "nullable::on")]
     pub follow_redirects: bool,
     /// Ignored, as in Promtail: pushes travel over HTTP/1.1.
-    #[serde(deserialize_with = "nullable::on")]
     pub enable_http2: bool,
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub http_headers: BTreeMap<String, Header>,
 }
 
@@ -142,20 +132,16 @@ impl Config {
     }
 
     /// What works, but perhaps not as it was meant.
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<Error> {
         let mut warnings = headers::ignored(&self.headers, !self.tenant_id.is_empty());
         if self.url.has_user() && self.credentials().are_set() {
-            warnings.push("url: the user in it is used, not basic_auth, authorization, oauth2 or bearer_token".into());
+            let problem = "the user in it is used, not basic_auth, authorization, oauth2 or bearer_token";
+            warnings.push(Error::new("url", problem));
         }
-        if self.tls_config.insecure_skip_verify {
-            warnings.push(
-                "tls_config.insecure_skip_verify: anybody can pretend to be this Loki; better set ca_file".into(),
-            );
-        }
-        warnings.extend(self.tls_config.warnings().map(|w| format!("tls_config.{w}")));
+        warnings.extend(self.tls_config.warnings().map(|w| w.within("tls_config")));
         if self.backoff_config.attempts().is_some() {
-            warnings
-                .push("backoff_config.max_retries: lines are lost when an outage lasts longer; leave it out".into());
+            let lost = Error::new("max_retries", "lines are lost when an outage lasts longer; leave it out");
+            warnings.push(lost.within("backoff_config"));
         }
         warnings
     }
@@ -234,7 +220,8 @@ impl Config {
         }
         let backoff = &self.backoff_config;
         if backoff.min_period.0.is_zero() || backoff.min_period > backoff.max_period {
-            return Err(Error::new("backoff_config.min_period", "must be over 0 and at most max_period"));
+            let error = Error::new("min_period", "must be over 0 and at most max_period");
+            return Err(error.within("backoff_config"));
         }
         match self.external_labels.keys().find(|name| !is_valid_label_name(name)) {
             Some(name) => Err(Error::new("external_labels", format!("{name:?} is not a valid label name"))),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::http_client::{Error, HeaderMap, HeaderName, HeaderValue, header_value, read_file};
-use crate::model::units::{self, Secret};
+use crate::model::units::Secret;
 
 const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
 
@@ -39,24 +39,24 @@ const RESERVED: [&str; 18] = [
 #[serde(default, deny_unknown_fields)]
 pub struct Header {
     /// Shown no more than secrets are: this is where keys get written by mistake.
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<Secret>,
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<Secret>,
     /// Read again for each push.
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
 }
 
 pub(super) fn validate(headers: &BTreeMap<String, Secret>, http: &BTreeMap<String, Header>) -> Result<(), Error> {
-    let invalid = |key: &str, name: &str| Error::new(format!("{key}.{name}"), "is not a valid HTTP header");
+    let invalid = |key: &str, name: &str| Error::new(name, "is not a valid HTTP header").within(key);
     for (name, secret) in headers {
         pair(name, secret.expose()).ok_or_else(|| invalid("headers", name))?;
     }
     for (name, header) in http {
         let lower = name.to_ascii_lowercase();
         if RESERVED.contains(&lower.as_str()) {
-            return Err(Error::new(format!("http_headers.{name}"), "is reserved, it cannot be set here"));
+            return Err(Error::new(name, "is reserved, it cannot be set here").within("http_headers"));
         }
         for secret in header.values.iter().chain(&header.secrets) {
             pair(name, secret.expose()).ok_or_else(|| invalid("http_headers", name))?;
@@ -67,15 +67,17 @@ pub(super) fn validate(headers: &BTreeMap<String, Secret>, http: &BTreeMap<Strin
 }
 
 /// A warning for each of `headers` that has no effect.
-pub(super) fn ignored(headers: &BTreeMap<String, Secret>, has_tenant: bool) -> Vec<String> {
+pub(super) fn ignored(headers: &BTreeMap<String, Secret>, has_tenant: bool) -> Vec<Error> {
     headers
         .keys()
         .filter_map(|name| {
             let lower = name.to_ascii_lowercase();
-            if OURS.contains(&lower.as_str()) {
-                return Some(format!("headers.{name}: is set by the client itself and ignored here"));
-            }
-            (has_tenant && TENANT == *lower).then(|| format!("headers.{name}: tenant_id is used instead"))
+            let problem = match () {
+                () if OURS.contains(&lower.as_str()) => "is set by the client itself and ignored here",
+                () if has_tenant && TENANT == *lower => "tenant_id is used instead",
+                () => return None,
+            };
+            Some(Error::new(name, problem).within("headers"))
         })
         .collect()
 }

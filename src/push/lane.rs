@@ -18,9 +18,10 @@ use super::metrics::OfHost;
 use super::pace::{Limit, Paces};
 use super::parts::{Part, Parts, Step};
 use super::probe::Probe;
+use super::status::Place;
 use super::status::Status;
 use super::{Stop, Tenant, reached};
-use crate::batch::{Batch, StreamKey};
+use crate::batch::Batch;
 use crate::http_client::Answer;
 use crate::model::Reason;
 
@@ -53,15 +54,6 @@ pub(super) enum Fate {
     Settled,
     /// There is no time left to try again; what is not settled will be read from disk at the next start.
     GivenUp,
-}
-
-/// Which lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
-    /// One of the batcher's.
-    Lane(u64),
-    /// That of a stream which is set apart.
-    Apart(StreamKey),
 }
 
 #[derive(Debug)]

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use crate::metrics::{Registry, register};
+use crate::metrics::Registry;
 use crate::model::Reason;
 
 /// The reasons Promtail's dashboards expect to find at zero.
@@ -69,8 +69,7 @@ impl Tenants {
 
 impl Metrics {
     pub fn register(registry: &Registry) -> Self {
-        let counter =
-            |name, help, labels: &[&str]| register(registry, IntCounterVec::new(Opts::new(name, help), labels));
+        let counter = |name, help, labels: &[&str]| registry.counters(name, help, labels);
         let by_host = ["host"];
         let by_reason = ["host", "tenant", "reason"];
         Self {
@@ -86,36 +85,21 @@ impl Metrics {
                 "Pushes that were refused for now, perhaps because of what is in them; they are tried again. The reason is Loki's word, or the status.",
                 &["host", "reason"],
             ),
-            refused_streams: register(
-                registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "fantail_refused_streams",
-                        "Streams that Loki refuses while it takes others. Their lines wait in their files.",
-                    ),
-                    &["host"],
-                ),
+            refused_streams: registry.gauges(
+                "fantail_refused_streams",
+                "Streams that Loki refuses while it takes others. Their lines wait in their files.",
+                &by_host,
             ),
-            last_delivery: register(
-                registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "fantail_last_delivery_timestamp_seconds",
-                        "When Loki last took a push of this client, as Unix time; until it has, when the agent started.",
-                    ),
-                    &["client"],
-                ),
+            last_delivery: registry.gauges(
+                "fantail_last_delivery_timestamp_seconds",
+                "When Loki last took a push of this client, as Unix time; until it has, when the agent started.",
+                &["client"],
             ),
             batch_retries: counter("promtail_batch_retries_total", "Pushes sent again.", &["host", "tenant"]),
-            request_duration: register(
-                registry,
-                HistogramVec::new(
-                    HistogramOpts::new(
-                        "promtail_request_duration_seconds",
-                        "Duration of pushes; without an answer the status code is failed.",
-                    ),
-                    &["status_code", "host"],
-                ),
+            request_duration: registry.histograms(
+                "promtail_request_duration_seconds",
+                "Duration of pushes; without an answer the status code is failed.",
+                &["status_code", "host"],
             ),
             tenants: Arc::default(),
         }
@@ -139,6 +123,17 @@ impl Metrics {
         self.mutated_bytes.with_label_values(&labels).inc_by(bytes as u64);
     }
 
+    /// No client has this name any more: it no longer shows since when nothing was delivered.
+    pub fn forget_client(&self, name: &str) {
+        // There is nothing to forget if it never ran.
+        let _ = self.last_delivery.remove_label_values(&[name]);
+    }
+
+    /// No client sends to this host any more.
+    pub fn forget_host(&self, host: &str) {
+        let _ = self.refused_streams.remove_label_values(&[host]);
+    }
+
     /// Of the client of this name, whose counters appear at zero.
     pub(super) fn of(&self, name: &str, host: &str) -> OfHost {
         // What appears with the first failure does not rise for who watches it.
@@ -149,13 +144,18 @@ impl Metrics {
             self.refused_pushes.with_label_values(&[host, reason]);
         }
         let last_delivery = self.last_delivery.with_label_values(&[name]);
-        last_delivery.set(unix_time());
+        // One that was there before a reload is no younger by that.
+        if last_delivery.get() == 0 {
+            last_delivery.set(unix_time());
+        }
+        let refused_streams = self.refused_streams.with_label_values(&[host]);
+        refused_streams.set(0);
         OfHost {
             last_delivery,
             encoded_bytes: self.encoded_bytes.with_label_values(&[host]),
             sent_bytes: self.sent_bytes.with_label_values(&[host]),
             sent_entries: self.sent_entries.with_label_values(&[host]),
-            refused_streams: self.refused_streams.with_label_values(&[host]),
+            refused_streams,
             host: host.to_string(),
             all: self.clone(),
         }
@@ -268,6 +268,24 @@ mod tests {
         assert_eq!(last(), 7.0, "Loki took nothing");
         of.sent(1, 10);
         assert!(last() >= before, "{} before {before}", last());
+    }
+
+    #[test]
+    fn a_reload_makes_no_client_younger_and_forgets_those_that_are_gone() {
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry);
+        let of = metrics.of("client", "loki");
+        of.last_delivery.set(7);
+        of.refused_streams(3);
+        let _again = metrics.of("client", "loki");
+        let last = |client: &str| value(&registry, "fantail_last_delivery_timestamp_seconds", client);
+        let refused = || value(&registry, "fantail_refused_streams", "loki");
+        assert_eq!((last("client"), refused()), (Some(7.0), Some(0.0)));
+        metrics.forget_client("client");
+        metrics.forget_host("loki");
+        assert_eq!((last("client"), refused()), (None, None));
+        let _later = metrics.of("client", "loki");
+        assert!(last("client").is_some_and(|last| last > 7.0));
     }
 
     #[test]

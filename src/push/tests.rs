@@ -21,7 +21,7 @@ use super::{Backoff, Client, Config, Metrics, Status, Stop};
 use crate::batch::{Batch, Batcher, Outcome, StreamId};
 use crate::http_client::{TlsConfig, Url};
 use crate::metrics::Registry;
-use crate::model::{AckRef, Clock, Entry, LabelSet, Ledger, Origin, Position, Weight};
+use crate::model::{AckRef, Clock, Entry, LabelSet, Ledger, Mark, Origin, Weight};
 
 /// A client at work, and the reader's end of it.
 struct Running {
@@ -49,7 +49,7 @@ impl Wake for Wakes {
 fn config(loki: &FakeLoki, more: &str) -> Config {
     let url = loki.url();
     let yaml = format!("url: {url}\nbackoff_config: {{min_period: 1ms, max_period: 20ms}}\n{more}");
-    serde_yaml::from_str(&yaml).expect(&yaml)
+    crate::yaml::from_str(&yaml).expect(&yaml)
 }
 
 fn start(config: &Config) -> Running {
@@ -65,7 +65,7 @@ fn start(config: &Config) -> Running {
         batches: Some(batches),
         stop,
         task,
-        ledger: Ledger::new(None),
+        ledger: Ledger::new(),
         end: 0,
         wakes,
         status,
@@ -81,7 +81,7 @@ impl Running {
         let mut lanes = Vec::new();
         for line in lines {
             self.end += line.len() as u64;
-            let end = Position { offset: self.end, ..Position::default() };
+            let end = Mark(self.end);
             let mut entry = Entry {
                 timestamp: self.end as i64,
                 line: (*line).into(),
@@ -116,7 +116,7 @@ impl Running {
     /// Waits until everything that was pushed is delivered or discarded.
     async fn settled(&self) {
         until("everything is settled", || self.ledger.is_settled()).await;
-        assert_eq!(self.ledger.committed().map(|p| p.offset), Some(self.end));
+        assert_eq!(self.ledger.committed().map(|mark| mark.0), Some(self.end));
         let account = self.ledger.account();
         let mut ended = account.delivered;
         ended += account.discarded_in_all();

@@ -8,7 +8,7 @@ use md5::{Digest, Md5};
 use super::case;
 use super::config::{Action, Config};
 use crate::goregex::{Regex, Replacement};
-use crate::model::Labels;
+use crate::model::{ConfigError, Labels};
 
 #[derive(Clone, Debug)]
 pub(super) enum Rule {
@@ -32,20 +32,14 @@ pub(super) struct Source {
     separator: String,
 }
 
-/// What is wrong with a rule, and with which of its keys.
-pub(super) struct Invalid {
-    pub(super) key: &'static str,
-    pub(super) problem: String,
-}
-
 const SEPARATOR: &str = ";";
 const REGEX: &str = "(.*)";
 const REPLACEMENT: &str = "$1";
 
 impl Rule {
-    pub(super) fn compile(config: &Config) -> Result<Self, Invalid> {
+    pub(super) fn compile(config: &Config) -> Result<Self, ConfigError> {
         let action = config.action;
-        let invalid = |key, problem: String| Err(Invalid { key, problem });
+        let invalid = |key, problem: String| Err(ConfigError::new(key, problem));
 
         // Also where the action has no use for it, as Promtail does.
         let regex = match Regex::anchored(config.regex.as_deref().unwrap_or(REGEX)) {
@@ -63,7 +57,7 @@ impl Rule {
         let replacement = Replacement::new(config.replacement.as_deref().unwrap_or(REPLACEMENT));
         let target = || match &config.target_label {
             Some(target) if !target.is_empty() => Ok(target.clone()),
-            _ => Err(Invalid { key: "target_label", problem: format!("action {action} needs the name of a label") }),
+            _ => Err(ConfigError::new("target_label", format!("action {action} needs the name of a label"))),
         };
 
         Ok(match action {

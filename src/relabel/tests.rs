@@ -77,7 +77,7 @@ fn what_cannot_run_is_refused_by_number_and_key() {
         let yaml = format!("- {{action: keep}}\n- {yaml}");
         let configs: Vec<Config> = serde_yaml::from_str(&yaml).expect(&yaml);
         let error = Rules::compile(&configs).expect_err(&yaml);
-        assert_eq!((error.rule, error.key), (1, key), "{yaml}: {error}");
+        assert_eq!(error.path.to_string(), format!("relabel_configs[1].{key}"), "{yaml}: {error}");
         let text = error.to_string();
         assert!(text.starts_with(&format!("relabel_configs[1].{key}: ")), "{text}");
         assert!(text.contains(mention), "{yaml}: {text}");

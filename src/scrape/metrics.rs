@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
 use super::status::Status;
-use crate::metrics::{Registry, register};
+use crate::metrics::Registry;
 use crate::model::{Reason, Weight};
 
 /// Why something of a log is lost: a line that is longer than is held.
@@ -24,6 +24,9 @@ pub(super) const DELETED: &str = "deleted_files_limit";
 
 /// Older files of logs, beyond what may be open.
 pub(super) const TOO_MANY: &str = "too_many_files";
+
+/// Lines of standard input, for a client that does not take them while another does.
+pub(super) const STDIN_BEHIND: &str = "stdin_behind";
 
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
@@ -39,47 +42,41 @@ pub(super) struct Metrics {
 impl Metrics {
     pub fn register(registry: &Registry, status: Arc<Status>) -> Self {
         registry.register(Box::new(Files::new(status))).expect("each metric is registered once");
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            register(registry, IntCounterVec::new(Opts::new(name, help), labels))
-        };
         let metrics = Self {
-            targets_failed: counters("promtail_targets_failed_total", "Number of failed targets", &["reason"]),
-            losses: counters(
+            targets_failed: registry.counters("promtail_targets_failed_total", "Number of failed targets", &["reason"]),
+            losses: registry.counters(
                 "fantail_losses_total",
                 "Times that something of a log file could not be delivered and never will be, however much it was",
                 &["reason"],
             ),
-            lost_bytes: counters(
+            lost_bytes: registry.counters(
                 "fantail_lost_bytes_total",
                 "Bytes of log files that could not be delivered and never will be",
                 &["reason"],
             ),
-            positions_errors: register(
-                registry,
-                IntCounter::new("fantail_positions_errors_total", "Failed writes of the positions file or its journal"),
+            positions_errors: registry
+                .counter("fantail_positions_errors_total", "Failed writes of the positions file or its journal"),
+            read_errors: registry.counter("fantail_read_errors_total", "Failed reads of log files"),
+            refused_folders: registry.counter(
+                "fantail_refused_folders_total",
+                "Folders of other pods' logs that a pod's target led to and that were not read",
             ),
-            read_errors: register(registry, IntCounter::new("fantail_read_errors_total", "Failed reads of log files")),
-            refused_folders: register(
-                registry,
-                IntCounter::new(
-                    "fantail_refused_folders_total",
-                    "Folders of other pods' logs that a pod's target led to and that were not read",
-                ),
-            ),
-            beyond_limit: register(
-                registry,
-                IntGauge::new(
-                    "fantail_logs_beyond_limit",
-                    "Logs that are not read yet because so many are open as target_config.logs_limit allows",
-                ),
+            beyond_limit: registry.gauge(
+                "fantail_logs_beyond_limit",
+                "Logs that are not read yet because so many are open as target_config.logs_limit allows",
             ),
         };
         // A counter that appears with its first loss does not rise for who watches it.
-        for reason in [LINE_TOO_LONG, ROTATED_AWAY, DELETED, TOO_MANY] {
+        for reason in [LINE_TOO_LONG, ROTATED_AWAY, DELETED, TOO_MANY, STDIN_BEHIND] {
             metrics.losses.with_label_values(&[reason]);
             metrics.lost_bytes.with_label_values(&[reason]);
         }
         metrics
+    }
+
+    /// None of the logs of the last run is open any more.
+    pub fn begin_run(&self) {
+        self.beyond_limit.set(0);
     }
 
     pub fn target_failed(&self, reason: &str) {

@@ -1,16 +1,17 @@
 //! The thread that reads all logs for one client, and hands their batches to it.
 //!
 //! It never waits for one log: whoever has nothing, or waits for answers, is passed over. It sleeps until a file is to be
-//! looked at again, a batch comes of age, or its bell rings.
+//! looked at again, a batch comes of age, or its parker rings.
 
+mod commands;
+mod commit;
+mod file_limits;
+mod handover;
 mod inodes;
-mod looking;
-mod obeying;
 mod opening;
-mod pinning;
 mod queue;
-mod settling;
-mod waiting;
+mod retry;
+mod rotation;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -19,23 +20,25 @@ use std::time::{Duration, Instant};
 
 use inodes::Inodes;
 use queue::Queue;
-use waiting::{Waiting, advice};
+use retry::{Waiting, advice};
 
 use super::budget::Budget;
-use super::desk::{Desk, Exit};
+use super::messages::{Commands, Event, Events};
 use super::metrics::Metrics;
-use super::post::{Event, Inbox, Mailbox};
+use super::open_logs::{LogsByPath, ReaderLogs};
+use super::pipelines::Pipelines;
 use super::print::Printer;
 use super::rates::Limiter;
+use super::sink::{Output, Sink};
 use super::status::Status;
-use super::tailer::{CHUNK, Source, Tailer, Turn};
+use super::tailer::{Tailer, Turn};
 use super::times::Times;
 use super::{Config, Job, Outlet};
-use crate::batch::Batcher;
+use crate::batch::{Batcher, CHUNK};
 use crate::metrics::Dropped;
-use crate::model::Clock;
+use crate::model::{Chunk, Clock};
 use crate::positions::Positions;
-use crate::stages::{CustomMetrics, Pipeline, Program};
+use crate::stages::CustomMetrics;
 use crate::tail::Folders;
 
 /// Files are looked at on these beats, so that many of them share a wake-up.
@@ -51,6 +54,9 @@ const SLICE: Duration = Duration::from_millis(10);
 /// When nothing has come any further for so long, stopping waits no more: Loki is away.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// The same where the next scrape goes on with what is not answered: nothing is read meanwhile.
+const HANDOVER_PATIENCE: Duration = Duration::from_secs(1);
+
 /// What a reader is made of.
 pub(super) struct Parts {
     pub clock: Clock,
@@ -59,12 +65,14 @@ pub(super) struct Parts {
     pub jobs: Arc<[Job]>,
     pub outlet: Outlet,
     pub positions: Arc<Positions>,
-    pub mailbox: Arc<Mailbox>,
-    pub scout: Arc<Inbox>,
+    pub commands: Arc<Commands>,
+    pub target_manager: Arc<Events>,
     pub metrics: Metrics,
     pub dropped: Dropped,
     pub custom: Option<CustomMetrics>,
     pub status: Arc<Status>,
+    /// What the scrape before this one left.
+    pub open_logs: LogsByPath,
 }
 
 pub(super) struct Reader {
@@ -75,13 +83,15 @@ pub(super) struct Reader {
     client: Arc<str>,
     batches: tokio::sync::mpsc::UnboundedSender<Vec<crate::batch::Batch>>,
     positions: Arc<Positions>,
-    mailbox: Arc<Mailbox>,
-    scout: Arc<Inbox>,
+    commands: Arc<Commands>,
+    target_manager: Arc<Events>,
     status: Arc<Status>,
-    desk: Desk,
+    sink: Sink,
     tailers: BTreeMap<u64, Box<Tailer>>,
     /// When each is to be looked at; entries that its tailer does not agree with are outdated.
     schedule: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// Those that ring when they have something.
+    ringing: BTreeSet<u64>,
     /// Those that have something on its way.
     unsettled: BTreeSet<u64>,
     blocked: BTreeSet<u64>,
@@ -103,41 +113,36 @@ pub(super) struct Reader {
     older: BTreeMap<u64, usize>,
     positions_fail: bool,
     budget: Budget,
+    /// What the scrape before this one left, until somebody asks for it.
+    open_logs: LogsByPath,
+    /// All logs that there were at the beginning are assigned.
+    is_settled: bool,
 }
 
 struct Stop {
     deadline: Instant,
     progress: Instant,
+    /// What is there is read to its end.
+    reads_on: bool,
 }
 
 impl Reader {
     pub fn new(parts: Parts) -> Self {
-        let Parts { clock, index, config, jobs, outlet, positions, mailbox, scout, metrics, dropped, custom, status } =
-            parts;
-        let program = |p: &Program| p.start(dropped.clone(), custom.clone(), clock.clone());
-        let nothing = Program::nothing();
-        let wrapped = Program::container_format();
-        let of_job = |job: &Job| match &job.program {
-            Some(own) => [program(own), program(&nothing)],
-            None => [program(&nothing), program(&wrapped)],
+        let Parts { clock, index, config, jobs, outlet, positions, commands, target_manager, .. } = parts;
+        let Parts { metrics, dropped, custom, status, open_logs, .. } = parts;
+        let pipelines = Pipelines::new(&jobs, |program| program.start(dropped.clone(), custom.clone(), clock.clone()));
+        let output = match config.dry_run {
+            true => Output::Print(Printer::new(outlet.batch.external_labels.clone())),
+            false => Output::Batches(Box::new(Batcher::new(outlet.batch, clock.clone()))),
         };
-        let mut pipelines: Vec<Pipeline> = jobs.iter().flat_map(of_job).collect();
-        // Standard input needs no job.
-        if pipelines.is_empty() {
-            pipelines.push(program(&nothing));
-        }
-        let exit = match config.dry_run {
-            true => Exit::Print(Printer::new(outlet.batch.external_labels.clone())),
-            false => Exit::Batches(Box::new(Batcher::new(outlet.batch, clock.clone()))),
-        };
-        let desk = Desk {
+        let sink = Sink {
             clock: clock.clone(),
-            buffer: Vec::new(),
+            chunk: Chunk::default(),
             pipelines,
-            exit,
+            output,
             rate: config.rate.and_then(Limiter::new),
             dropped,
-            books: outlet.books,
+            counters: outlet.counters,
             metrics,
             times: Times::default(),
         };
@@ -151,12 +156,13 @@ impl Reader {
             client: outlet.client,
             batches: outlet.batches,
             positions,
-            mailbox,
-            scout,
+            commands,
+            target_manager,
             status,
-            desk,
+            sink,
             tailers: BTreeMap::new(),
             schedule: BinaryHeap::new(),
+            ringing: BTreeSet::new(),
             unsettled: BTreeSet::new(),
             blocked: BTreeSet::new(),
             ending: BTreeMap::new(),
@@ -169,10 +175,13 @@ impl Reader {
             pinned: BTreeMap::new(),
             older: BTreeMap::new(),
             positions_fail: false,
+            open_logs,
+            is_settled: false,
         }
     }
 
-    pub fn run(mut self) {
+    /// Reads until it is told to stop; gives what the next scrape may go on with.
+    pub fn run(mut self) -> ReaderLogs {
         loop {
             let begun = self.clock.now();
             let Some(due) = self.turn() else {
@@ -180,7 +189,7 @@ impl Reader {
             };
             let wait = due.saturating_duration_since(self.clock.now());
             if !wait.is_zero() {
-                self.mailbox.bell.wait(wait);
+                self.commands.parker.wait(wait);
                 let early = (begun + SPACING).saturating_duration_since(self.clock.now());
                 if !early.is_zero() {
                     std::thread::sleep(early);
@@ -188,24 +197,29 @@ impl Reader {
                 self.listen();
             }
         }
-        self.finish();
+        self.finish()
     }
 
     /// Does all there is to do now; gives when there will be more. None: it was told to stop, and is done.
     pub fn turn(&mut self) -> Option<Instant> {
         let now = self.clock.now();
-        for command in self.mailbox.take() {
+        for command in self.commands.take() {
             self.obey(command, now);
         }
         let until = now + SLICE;
-        self.work_off(now, until);
+        let reads = self.stop.as_ref().is_none_or(|stop| stop.reads_on);
+        if reads {
+            self.work_off(now, until);
+        }
         self.commit(now);
         self.unblock(now);
-        self.open_waiting(now);
-        self.work_off(now, until);
-        self.read_due(now);
-        let unread = || self.tailers.values().filter(|t| t.has_unread()).map(|t| (t.id, t.pipeline)).collect();
-        self.desk.release_due(now, unread);
+        if reads {
+            self.open_waiting(now);
+            self.work_off(now, until);
+            self.read_due(now);
+        }
+        let unread = || self.tailers.values().filter(|t| t.has_unread()).map(|t| (t.id(), t.pipeline())).collect();
+        self.sink.release_due(now, unread);
         self.remember();
         self.send_due(now);
         (!self.is_done(now)).then(|| self.next_due(now))
@@ -218,33 +232,34 @@ impl Reader {
                 break;
             }
             self.schedule.pop();
-            let Some(tailer) = self.tailers.get_mut(&log).filter(|t| t.due == at && !t.blocked) else {
+            let Some(tailer) = self.tailers.get_mut(&log).filter(|t| t.schedule.due == at && !t.schedule.is_blocked)
+            else {
                 continue;
             };
-            let turn = tailer.turn(&mut self.desk, now);
-            if let Source::File(file) = &mut tailer.source {
+            let turn = tailer.turn(&mut self.sink, now);
+            if let Some(file) = tailer.input.log_mut() {
                 self.inodes.add(log, file.take_new_files(), |inode| file.has(inode) || file.had(inode).is_some());
             }
             let turn = match turn {
                 Ok(turn) => {
-                    if tailer.error.take().is_some() {
+                    if tailer.trouble.reading.take().is_some() {
                         if self.budget.allows(now) {
-                            tracing::info!(path = %tailer.path.display(), "reading again");
+                            tracing::info!(path = %tailer.path().display(), "reading again");
                         }
-                        self.status.set_error(self.index, log, tailer.trouble());
+                        self.status.set_error(self.index, log, tailer.trouble.text());
                     }
                     turn
                 }
                 Err(error) => {
-                    self.desk.metrics.read_error();
+                    self.sink.metrics.read_error();
                     let text = error.to_string();
-                    if tailer.error.as_ref() != Some(&text) {
+                    if tailer.trouble.reading.as_ref() != Some(&text) {
                         if self.budget.allows(now) {
-                            let (path, advice) = (tailer.path.display(), advice(&error));
+                            let (path, advice) = (tailer.path().display(), advice(&error));
                             tracing::warn!(%path, %error, advice, "cannot read a log file; trying again");
                         }
                         self.status.set_error(self.index, log, Some(text.clone()));
-                        tailer.error = Some(text);
+                        tailer.trouble.reading = Some(text);
                     }
                     Turn::Idle
                 }
@@ -252,26 +267,28 @@ impl Reader {
             match turn {
                 Turn::More => {
                     self.unsettled.insert(log);
-                    tailer.interval = self.config.min_poll;
-                    tailer.due = now;
+                    tailer.schedule.interval = self.config.min_poll;
+                    tailer.schedule.due = now;
                     again.push(log);
                 }
                 Turn::Lines => {
                     self.unsettled.insert(log);
                     tailer.note_progress();
-                    tailer.interval = self.config.min_poll;
+                    tailer.schedule.interval = self.config.min_poll;
                     self.rest(log, now);
                 }
                 Turn::Idle => {
-                    if tailer.interval == self.config.min_poll {
+                    let schedule = &mut tailer.schedule;
+                    let was_busy = schedule.interval == self.config.min_poll;
+                    schedule.interval = self.config.pause(schedule.interval, now - schedule.last_lines);
+                    if was_busy {
                         tailer.note_progress();
                     }
-                    tailer.interval = self.config.pause(tailer.interval, now - tailer.last_lines);
-                    tailer.ledger.shrink();
+                    tailer.ledger().shrink();
                     self.rest(log, now);
                 }
                 Turn::Blocked => {
-                    tailer.blocked = true;
+                    tailer.schedule.is_blocked = true;
                     self.blocked.insert(log);
                 }
                 Turn::Finished => self.end(log, now),
@@ -280,32 +297,34 @@ impl Reader {
         for log in again {
             self.schedule.push(Reverse((now, log)));
         }
-        if self.desk.buffer.len() > CHUNK {
-            self.desk.buffer = Vec::new();
+        if self.sink.chunk.bytes.len() > CHUNK {
+            self.sink.chunk.bytes = Vec::new();
         }
     }
 
     fn unblock(&mut self, now: Instant) {
         for log in std::mem::take(&mut self.blocked) {
             if let Some(tailer) = self.tailers.get_mut(&log) {
-                tailer.blocked = false;
+                tailer.schedule.is_blocked = false;
                 self.at(log, now);
             }
         }
     }
 
-    /// Standard input rings; files do not.
+    /// Whoever rang is not said, and few do.
     fn listen(&mut self) {
-        if self.config.stdin.is_some() {
-            let logs: Vec<u64> = self.tailers.keys().copied().collect();
-            let now = self.clock.now();
-            logs.into_iter().for_each(|log| self.at(log, now));
+        let now = self.clock.now();
+        for log in std::mem::take(&mut self.ringing) {
+            if self.tailers.contains_key(&log) {
+                self.ringing.insert(log);
+                self.at(log, now);
+            }
         }
     }
 
     fn send_due(&mut self, now: Instant) {
         let flush = self.stop.is_some();
-        let Exit::Batches(batcher) = &mut self.desk.exit else {
+        let Output::Batches(batcher) = &mut self.sink.output else {
             return;
         };
         let ready: Vec<_> = std::iter::from_fn(|| batcher.next(now, flush)).collect();
@@ -320,16 +339,16 @@ impl Reader {
         let Some(tailer) = self.tailers.get_mut(&log) else {
             return;
         };
-        tailer.drained = self.stop.is_some();
-        if !tailer.drained {
-            let due = beat(self.started, now + tailer.interval);
+        tailer.schedule.is_drained = self.stop.is_some();
+        if !tailer.schedule.is_drained {
+            let due = beat(self.started, now + tailer.schedule.interval);
             self.at(log, due);
         }
     }
 
     fn at(&mut self, log: u64, at: Instant) {
         if let Some(tailer) = self.tailers.get_mut(&log) {
-            tailer.due = at;
+            tailer.schedule.due = at;
             self.schedule.push(Reverse((at, log)));
         }
     }
@@ -340,7 +359,7 @@ impl Reader {
         // A pause for the rate limit is over when time has passed, not when somebody rings.
         let paused = (!self.blocked.is_empty() && self.config.rate.is_some()).then(|| now + BEAT);
         let busy = (!self.queue.is_empty()).then_some(now);
-        for at in [scheduled, self.desk.next_due(), paused, busy].into_iter().flatten() {
+        for at in [scheduled, self.sink.next_due(), paused, busy].into_iter().flatten() {
             due = due.min(at);
         }
         due
@@ -350,28 +369,39 @@ impl Reader {
         let Some(stop) = &self.stop else {
             return false;
         };
-        let read = self.queue.is_empty() && self.tailers.values().all(|t| t.drained);
-        let sent = match &self.desk.exit {
-            Exit::Batches(batcher) => !batcher.has_on_its_way(),
-            Exit::Print(_) => true,
+        let all_read = || self.queue.is_empty() && self.tailers.values().all(|t| t.schedule.is_drained);
+        let read = !stop.reads_on || all_read();
+        let patience = if stop.reads_on { PATIENCE } else { HANDOVER_PATIENCE };
+        let sent = match &self.sink.output {
+            Output::Batches(batcher) => !batcher.has_on_its_way(),
+            Output::Print(_) => true,
         };
-        (read && sent) || now >= stop.deadline || now >= stop.progress + PATIENCE
+        (read && sent) || now >= stop.deadline || now >= stop.progress + patience
     }
 
-    /// Writes down how far the last answers came.
-    pub fn finish(mut self) {
+    /// Writes down how far the last answers came, and gives up what it has open.
+    pub fn finish(mut self) -> ReaderLogs {
         self.commit(self.clock.now());
-        let left: u64 = self.tailers.values().chain(self.ending.values()).map(|t| t.ledger.in_flight()).sum();
-        let client = &self.client;
-        match self.config.stdin {
-            _ if left == 0 => {}
-            None => tracing::warn!(%client, bytes = left, "stopped before Loki had answered; these will be sent again"),
-            // There is no file to read them from again.
-            Some(_) => {
-                tracing::error!(%client, bytes = left, "stopped before Loki had answered; what it did not take is lost")
-            }
+        let hands_over = self.stop.as_ref().is_some_and(|stop| !stop.reads_on);
+        let (mut again, mut lost) = (0, 0);
+        for tailer in self.tailers.values().chain(self.ending.values()) {
+            let left = tailer.ledger().in_flight();
+            *if tailer.goes_on() { &mut again } else { &mut lost } += left;
         }
-        self.scout.send(Event::Stopped { reader: self.index });
+        let client = &self.client;
+        if hands_over {
+            tracing::debug!(%client, bytes = again, "these will be sent again by the next run");
+        } else if again > 0 {
+            tracing::warn!(%client, bytes = again, "stopped before Loki had answered; these will be sent again");
+        }
+        // There is nothing to read them from again.
+        if lost > 0 && !hands_over {
+            tracing::error!(%client, bytes = lost, "stopped before Loki had answered; what it did not take is lost");
+        }
+        let has_looked = self.is_settled && !self.waiting.values().any(|waiting| waiting.is_new);
+        let logs = if hands_over { self.leave() } else { Vec::new() };
+        self.target_manager.send(Event::Stopped { reader: self.index });
+        ReaderLogs { logs, has_looked }
     }
 }
 

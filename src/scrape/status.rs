@@ -8,10 +8,10 @@ use super::targets::Rejected;
 use super::unread::{Unread, Why};
 use crate::model::{
     Account, AccountReport, ClientReport, DiscoveredReport, FileReport, Ledger, LeftOut, NotReadReport, Report, Target,
-    TargetLabels, TargetReport,
+    TargetLabels, TargetReport, Weight,
 };
 
-/// The state of the targets, as the scout and the readers tell it.
+/// The state of the targets, as the target manager and the readers tell it.
 #[derive(Debug, Default)]
 pub(super) struct Status {
     shared: Mutex<Shared>,
@@ -21,11 +21,14 @@ pub(super) struct Status {
 struct Shared {
     /// By job and source.
     discovered: BTreeMap<(Arc<str>, String), (Vec<Discovered>, LeftOut)>,
-    /// By the number that the scout gave them.
+    /// By the number that the target manager gave them.
     targets: BTreeMap<u64, (Arc<Target>, Arc<Unread>)>,
     files: BTreeMap<(usize, u64), File>,
     /// By client: what became of files that are read no more.
     gone: BTreeMap<Arc<str>, Account>,
+    /// By client: how much it had read when the last run ended. What was under way then is read again, and counts as under way until
+    /// it is: a counter that fell would look as if it had begun anew.
+    read_before: BTreeMap<Arc<str>, Weight>,
 }
 
 #[derive(Clone, Debug)]
@@ -103,6 +106,23 @@ impl Status {
         }
     }
 
+    /// Forgets what the last run knew, but for what became of what it read, of those clients that the next one has as well.
+    pub fn begin_run<'c>(&self, clients: impl Iterator<Item = &'c Arc<str>>) {
+        let clients: BTreeSet<&Arc<str>> = clients.collect();
+        let mut shared = self.lock();
+        let mut read_before: BTreeMap<_, _> =
+            shared.accounts().into_iter().map(|(client, account)| (client, account.read)).collect();
+        read_before.retain(|client, _| clients.contains(client));
+        let Shared { files, mut gone, .. } = std::mem::take(&mut *shared);
+        for file in files.into_values() {
+            let mut account = file.ledger.account();
+            account.read = account.read - account.under_way();
+            gone.entry(file.client).or_default().add(&account);
+        }
+        gone.retain(|client, _| clients.contains(client));
+        (shared.gone, shared.read_before) = (gone, read_before);
+    }
+
     pub fn target_count(&self) -> usize {
         self.lock().targets.len()
     }
@@ -135,12 +155,7 @@ impl Status {
 
     /// By client, over all files there were.
     pub fn accounts(&self) -> BTreeMap<Arc<str>, Account> {
-        let shared = self.lock();
-        let mut accounts = shared.gone.clone();
-        for file in shared.files.values() {
-            accounts.entry(file.client.clone()).or_default().add(&file.ledger.account());
-        }
-        accounts
+        self.lock().accounts()
     }
 
     /// How many sources and targets are known.
@@ -152,6 +167,20 @@ impl Status {
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn accounts(&self) -> BTreeMap<Arc<str>, Account> {
+        let mut accounts = self.gone.clone();
+        for file in self.files.values() {
+            accounts.entry(file.client.clone()).or_default().add(&file.ledger.account());
+        }
+        for (client, before) in &self.read_before {
+            let read = &mut accounts.entry(client.clone()).or_default().read;
+            *read = Weight { lines: read.lines.max(before.lines), bytes: read.bytes.max(before.bytes) };
+        }
+        accounts
     }
 }
 
@@ -223,7 +252,7 @@ fn report(file: &File) -> FileReport {
         path: file.path.display().to_string(),
         client: file.client.to_string(),
         read_offset: progress.read_offset,
-        committed_offset: file.ledger.committed().map_or(0, |p| p.offset),
+        committed_offset: progress.committed_offset,
         size: progress.size,
         lag_bytes: progress.unread,
         unacknowledged_bytes: file.ledger.in_flight(),

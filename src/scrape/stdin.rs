@@ -1,86 +1,188 @@
 //! `-stdin`: lines from standard input, to every client.
+//!
+//! It is read as fast as the fastest client takes its lines. A client that takes none for [`PATIENCE`] while another does is left
+//! behind: what it has no room for is lost to it, counted and said, since a pipe cannot be read twice.
 
-use std::io::Read as _;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::bell::Bell;
-use crate::model::{MAX_LINE, Position, Vital};
-use crate::tail::Read;
+use super::Job;
+use super::inbox::{Intake, Parcel};
+use super::messages::Commands;
+use super::metrics::{Metrics, STDIN_BEHIND};
+use super::target_manager::ReceivedSource;
+use crate::metrics::Dropped;
+use crate::model::{AbortOnPanic, LabelSet, MAX_LINE, Reason, Target};
 
-/// What is read at a time: no more than may be under way of a stream.
+/// Bytes that are read at a time.
 const READ: usize = 64 << 10;
 
-/// What was read of standard input and not yet by this client.
-#[derive(Debug)]
-pub(super) struct Pipe {
-    chunks: Mutex<Receiver<Arc<[u8]>>>,
-    pending: Vec<u8>,
-    ended: bool,
-    offset: u64,
+/// How long a client without room is waited for while another has some.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long clients are waited for if none has room: Loki is away, and standard input waits. Looked at again then, since a
+/// pipe has nothing better to do.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// What takes standard input for these readers, as a source of the first job.
+pub(super) fn source(labels: LabelSet, job: Option<&Job>, readers: &[Arc<Commands>]) -> (Intake, ReceivedSource) {
+    let (intake, inboxes) = Intake::new(readers.iter().map(|commands| commands.parker.clone()));
+    let target = Target {
+        job: job.map_or_else(|| Arc::from("stdin"), |job| job.name.clone()),
+        labels,
+        path: "stdin".into(),
+        exclude: None,
+        defaulted: false,
+        is_of_pod: false,
+        owner: None,
+        is_held: false,
+    };
+    (intake, ReceivedSource { name: "stdin".into(), target: Arc::new(target), job: 0, inboxes })
 }
 
-impl Pipe {
-    /// Reads whole lines into the front of `buffer`.
-    pub fn read(&mut self, buffer: &mut Vec<u8>) -> Read {
-        loop {
-            let whole = memchr::memrchr(b'\n', &self.pending).map(|i| i + 1);
-            let len =
-                whole.or((self.ended || self.pending.len() > MAX_LINE).then_some(self.pending.len())).unwrap_or(0);
-            if len > 0 {
-                buffer.clear();
-                buffer.extend(self.pending.drain(..len));
-                let start = Position { offset: self.offset, ..Position::default() };
-                self.offset += len as u64;
-                let end = Position { offset: self.offset, ..start };
-                return Read::Lines { len, start, end, more: true };
-            }
-            if self.ended {
-                return Read::Finished;
-            }
-            let received = self.chunks.get_mut().map_or(Err(TryRecvError::Disconnected), |c| c.try_recv());
-            match received {
-                Ok(chunk) => self.pending.extend_from_slice(&chunk),
-                Err(TryRecvError::Empty) => return Read::Idle,
-                Err(TryRecvError::Disconnected) => self.ended = true,
-            }
-        }
-    }
-}
-
-/// Starts reading standard input; each bell is rung when its pipe has something.
-pub(super) fn start(bells: Vec<Arc<Bell>>) -> std::io::Result<Vec<Pipe>> {
-    let mut ends: Vec<SyncSender<Arc<[u8]>>> = Vec::new();
-    let mut pipes = Vec::new();
-    for _ in &bells {
-        // Bounded: standard input waits when Loki does.
-        let (sender, receiver) = sync_channel(4);
-        ends.push(sender);
-        pipes.push(Pipe { chunks: Mutex::new(receiver), pending: Vec::new(), ended: false, offset: 0 });
-    }
+/// Starts reading standard input.
+pub(super) fn start(intake: Intake, metrics: Metrics, dropped: Dropped) -> io::Result<()> {
     std::thread::Builder::new().name("stdin".into()).spawn(move || {
         // Its end ends the agent, so it must not look like that when it is not.
-        let _vital = Vital;
-        let mut input = std::io::stdin().lock();
+        let _abort_on_panic = AbortOnPanic;
+        let mut feed = Feed { intake, metrics, dropped, lines: Lines::default(), is_behind: false };
+        feed.all_of(io::stdin().lock());
+    })?;
+    Ok(())
+}
+
+struct Feed {
+    intake: Intake,
+    metrics: Metrics,
+    dropped: Dropped,
+    lines: Lines,
+    /// A client had no room when another had, and that was said.
+    is_behind: bool,
+}
+
+impl Feed {
+    fn all_of(&mut self, mut input: impl io::Read) {
         let mut buffer = vec![0; READ];
         loop {
             let n = match input.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(n) => n,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
                     tracing::error!(%error, "cannot read standard input");
                     break;
                 }
             };
-            let chunk: Arc<[u8]> = buffer[..n].into();
-            for (end, bell) in ends.iter().zip(&bells) {
-                let _ = end.send(chunk.clone());
-                bell.ring();
-            }
+            let parcel = self.lines.take(&buffer[..n]);
+            self.hand_in(parcel);
         }
-        drop(ends);
-        bells.iter().for_each(|bell| bell.ring());
-    })?;
-    Ok(pipes)
+        let last = self.lines.end();
+        self.hand_in(last);
+    }
+
+    fn hand_in(&mut self, parcel: Parcel) {
+        for _ in 0..std::mem::take(&mut self.lines.empty) {
+            self.dropped.count(&Reason::EmptyLine);
+        }
+        if parcel.is_empty() {
+            return;
+        }
+        let all = self.intake.clients();
+        while self.intake.with_room_for(&parcel) == 0 && !self.intake.is_left() {
+            self.intake.wait_for_room(|intake| intake.with_room_for(&parcel) > 0 || intake.is_left(), LOOK_AGAIN);
+        }
+        if !self.is_behind {
+            self.intake.wait_for_room(|intake| intake.with_room_for(&parcel) == all, PATIENCE);
+        }
+        let (bytes, lines) = (parcel.bytes() as u64, parcel.len());
+        let taken = self.intake.offer_to_some(parcel);
+        if taken.missed == 0 {
+            if std::mem::take(&mut self.is_behind) {
+                tracing::info!("all clients take the lines of standard input again");
+            }
+            return;
+        }
+        (0..taken.missed).for_each(|_| self.metrics.lost(bytes, STDIN_BEHIND));
+        if !std::mem::replace(&mut self.is_behind, true) {
+            tracing::error!(
+                clients = taken.missed,
+                lines,
+                bytes,
+                "a client has taken no lines of standard input for 5 s while another does: what it has no room for is lost to \
+                 it from here on (fantail_lost_bytes_total, reason \"stdin_behind\"); see why its Loki does not answer"
+            );
+        }
+    }
+}
+
+/// Cuts bytes into lines.
+#[derive(Debug, Default)]
+struct Lines {
+    /// The beginning of a line whose end was not read yet.
+    begun: Vec<u8>,
+    /// Empty lines that were passed over, as Promtail does.
+    empty: u64,
+}
+
+impl Lines {
+    fn take(&mut self, bytes: &[u8]) -> Parcel {
+        let mut parcel = Parcel::default();
+        let mut rest = bytes;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            self.begun.extend_from_slice(&rest[..end]);
+            self.finish(&mut parcel);
+            rest = &rest[end + 1..];
+        }
+        self.begun.extend_from_slice(rest);
+        if self.begun.len() > MAX_LINE {
+            self.finish(&mut parcel);
+        }
+        parcel
+    }
+
+    /// The last line may have no newline.
+    fn end(&mut self) -> Parcel {
+        let mut parcel = Parcel::default();
+        if !self.begun.is_empty() {
+            self.finish(&mut parcel);
+        }
+        parcel
+    }
+
+    fn finish(&mut self, parcel: &mut Parcel) {
+        let line = String::from_utf8_lossy(&self.begun);
+        match line.trim_end_matches('\r') {
+            "" => self.empty += 1,
+            line => parcel.push(line, None, None),
+        }
+        self.begun.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_the_same_however_they_are_read() {
+        let input = "one\r\n\ntwo \u{e9}\n\r\nlast without newline";
+        for size in 1..input.len() + 1 {
+            let mut lines = Lines::default();
+            let mut all = Parcel::default();
+            let parts = input.as_bytes().chunks(size).map(|part| lines.take(part)).collect::<Vec<_>>();
+            parts.into_iter().chain([lines.end()]).for_each(|parcel| all.append(parcel));
+            let mut want = Parcel::default();
+            ["one", "two \u{e9}", "last without newline"].iter().for_each(|line| want.push(line, None, None));
+            assert_eq!((all, lines.empty), (want, 2), "{size}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut() {
+        let mut lines = Lines::default();
+        let part = vec![b'x'; READ];
+        let cut: usize = (0..100).map(|_| lines.take(&part).bytes()).sum();
+        assert!(cut > 0 && lines.begun.len() <= MAX_LINE, "{cut}");
+    }
 }

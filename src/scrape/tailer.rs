@@ -1,86 +1,74 @@
-//! One log at work: read a chunk, split it, run its lines through the stages, hand them on.
+//! One log at work: read a chunk, run its records through the stages, hand the entries on.
 
 mod chunk;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::desk::{Desk, Exit, accept};
+use super::input::Input;
 use super::metrics::LINE_TOO_LONG;
-use super::rates::Inflow;
-use super::stdin::Pipe;
-use super::times::Remembered;
-use crate::batch::{Batcher, StreamId};
-use crate::model::{LabelSet, Ledger, Reason, Target, Weight};
-use crate::positions::Slot;
+use super::open_logs::OpenLog;
+use super::pipelines::PipelineId;
+use super::schedule::Schedule;
+use super::sink::{Output, Sink, accept};
+use super::times::SavedReadTimes;
+use crate::batch::Flow;
+use crate::model::{Checkpoint, LabelSet, Ledger, Mark, Position, Read, Reason, Source, Target, Weight};
+use crate::positions::PositionId;
 use crate::stages::Due;
-use crate::tail::{Encoding, Log, Read};
-
-/// What is read at a time: larger saves nothing, smaller costs calls.
-pub(super) const CHUNK: usize = 128 << 10;
-
-/// What is read of a log to see which streams its lines go to, whose windows may be full.
-const TASTE: usize = 4 << 10;
-
-/// Streams that are remembered of a log though nothing of them is under way.
-const REMEMBERED: usize = 4;
-
-/// How long a file that discovery has let go of may be quiet before it is left alone, and how long it is read at most.
-const FAREWELL: Duration = Duration::from_secs(30);
-const LONGEST_FAREWELL: Duration = Duration::from_secs(300);
-
-/// How long a file that was held, and that discovery has let go of, waits for who it is.
-const HANDOVER: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Tailer {
+    id: u64,
+    /// Of its file, or what it is called if it is in none.
+    path: Arc<Path>,
+    ledger: Arc<Ledger>,
+    slot: Option<PositionId>,
+    /// Which of the reader's pipelines its lines take.
+    pipeline: PipelineId,
+    pub input: Input,
+    pub target: Arc<Target>,
+    /// The target's labels, and `filename`.
+    pub labels: LabelSet,
+    pub schedule: Schedule,
+    pub trouble: Problems,
+    flow: Flow,
+    last_time: i64,
+    remembered: SavedReadTimes,
+    /// Of its name and labels: what chance is made of, together with which file and where in it.
+    chance: u64,
+}
+
+/// What a tailer is made of.
+#[derive(Debug)]
+pub(super) struct Parts {
     pub id: u64,
     pub path: Arc<Path>,
-    pub source: Source,
-    pub ledger: Arc<Ledger>,
-    pub slot: Option<Slot>,
+    pub input: Input,
+    pub slot: Option<PositionId>,
     pub target: Arc<Target>,
-    /// The target's labels and `filename`.
     pub labels: LabelSet,
-    /// Which of the reader's pipelines its lines take.
-    pub pipeline: usize,
-    pub due: Instant,
-    pub interval: Duration,
-    /// Waits for answers; polling it is no use.
-    pub blocked: bool,
-    /// Read to the end that it had when the agent was told to stop.
-    pub drained: bool,
-    pub error: Option<String>,
-    pub look_error: Option<String>,
-    /// Discovery has let go of it.
-    pub retired: Option<Instant>,
-    pub last_lines: Instant,
-    /// Which streams its lines that are in flight are in, and the last ones that it had.
-    pub streams: Vec<StreamId>,
-    /// Some of it has been read: if it has no streams yet, that is no reason to read little.
-    pub tasted: bool,
-    /// How far a chunk comes before a window is full, as far as the last one tells.
-    pub reach: usize,
-    pub inflow: Inflow,
+    pub pipeline: PipelineId,
+    /// Where in its file it goes on.
+    pub saved: Option<Position>,
+    /// Of the next byte to read; everything before it is committed.
+    pub from: Mark,
+    /// Its lines are given later times than this.
     pub last_time: i64,
-    pub remembered: Remembered,
-    /// Of its name and labels: what chance is made of, together with which file and where in it.
-    pub chance: u64,
 }
 
-#[derive(Debug)]
-pub(super) enum Source {
-    File(Box<Log>),
-    Stdin(Pipe),
+/// What keeps a log, or what comes after it, from being read.
+#[derive(Debug, Default)]
+pub(super) struct Problems {
+    pub reading: Option<String>,
+    pub rotation: Option<String>,
 }
 
-/// How much of a log may be read.
-#[derive(Clone, Copy, Debug)]
-struct Room {
-    bytes: usize,
-    /// Nothing of it is under way.
-    is_whole: bool,
+impl Problems {
+    pub fn text(&self) -> Option<String> {
+        self.reading.clone().or_else(|| self.rotation.clone())
+    }
 }
 
 /// What a turn came to.
@@ -98,239 +86,162 @@ pub(super) enum Turn {
 }
 
 impl Tailer {
-    pub fn turn(&mut self, desk: &mut Desk, now: Instant) -> std::io::Result<Turn> {
-        if self.target.is_held {
-            // Let go of, it is another's or nobody's: who has it next says so at once.
-            let is_over = self.retired.is_some_and(|at| now >= at + HANDOVER);
-            return Ok(if is_over { Turn::Finished } else { Turn::Idle });
-        }
-        let room = match self.room(desk, now) {
-            Some(room) => room,
-            None => {
-                self.note_inflow(desk, now);
-                return Ok(Turn::Blocked);
-            }
+    pub fn new(parts: Parts, schedule: Schedule, remembered: SavedReadTimes, now: Instant) -> Self {
+        let Parts { id, path, input, slot, target, labels, pipeline, saved, from, last_time } = parts;
+        let tailer = Self {
+            id,
+            path,
+            ledger: Ledger::starting_at(from),
+            slot,
+            pipeline,
+            input,
+            target,
+            chance: labels.stable_hash(),
+            labels,
+            schedule,
+            trouble: Problems::default(),
+            flow: Flow::new(now),
+            last_time: remembered.over().max(last_time),
+            remembered,
         };
-        let busy = desk.pipelines[self.pipeline].busy_until().is_some_and(|until| now < until);
-        if busy || desk.rate.as_ref().is_some_and(|r| r.must_wait(now)) {
+        let committed = saved.map_or(0, |position| position.offset);
+        tailer.ledger.update_progress(|progress| progress.committed_offset = committed);
+        tailer.note_progress();
+        tailer
+    }
+
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub fn path(&self) -> &Arc<Path> {
+        &self.path
+    }
+
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    pub fn slot(&self) -> Option<PositionId> {
+        self.slot
+    }
+
+    pub fn pipeline(&self) -> PipelineId {
+        self.pipeline
+    }
+
+    /// Whether the next run goes on where this one stopped.
+    pub fn goes_on(&self) -> bool {
+        self.slot.is_some()
+    }
+
+    pub fn turn(&mut self, sink: &mut Sink, now: Instant) -> std::io::Result<Turn> {
+        if self.target.is_held {
+            return Ok(if self.schedule.is_over_held(now) { Turn::Finished } else { Turn::Idle });
+        }
+        // Going back is possible where it is known where each line is, and wanted where none has a time of reading already.
+        let exact = self.input.is_exact() && self.remembered.is_empty();
+        let Some(grant) = sink.output.grant(&mut self.flow, self.ledger.exposed(), exact, now) else {
+            self.note_written(sink, now);
+            return Ok(Turn::Blocked);
+        };
+        let busy = sink.pipelines.get(self.pipeline).busy_until().is_some_and(|until| now < until);
+        if busy || sink.rate.as_ref().is_some_and(|r| r.must_wait(now)) {
             return Ok(Turn::Blocked);
         }
-        // How much of it is one stream's is seen when it is worked on, which stops where one has no more room.
-        // (Not where decoding may lose sight of where in the file a line is.)
-        let told = matches!(&self.source, Source::File(log) if matches!(log.encoding(), Encoding::Utf8));
-        let stops = room.is_whole && told && self.remembered.is_empty();
-        let limit = if stops { self.reach.clamp(room.bytes, 2 * room.bytes) } else { room.bytes }.min(CHUNK);
-        let read = match &mut self.source {
-            Source::File(log) => log.read(&mut desk.buffer, limit, now)?,
-            Source::Stdin(pipe) => pipe.read(&mut desk.buffer),
-        };
-        match read {
-            Read::Lines { len, start, end, more } => {
-                self.last_lines = now;
-                let worked = self.lines(desk, len, start, end, stops, now);
-                let more = more || worked < len;
-                if stops {
-                    self.reach = if worked < len { worked + worked / 16 } else { 2 * len };
+        match self.input.read(grant.bytes, now, &mut sink.chunk)? {
+            Read::Records { more } => {
+                self.schedule.last_lines = now;
+                let read = sink.chunk.len;
+                let worked = self.work_on_chunk(sink, grant.stops(), now);
+                let more = more || worked < read;
+                if worked < read {
+                    self.input.rewind(sink.chunk.start.after(worked as u64));
                 }
-                if let Source::File(log) = &mut self.source {
-                    log.go_back(len - worked);
-                }
-                if let Exit::Batches(batcher) = &mut desk.exit {
-                    batcher.seal(&self.streams, now);
+                if let Output::Batches(batcher) = &mut sink.output {
+                    batcher.settle(&mut self.flow, grant, read, worked, now);
                 }
                 if !more {
-                    self.note_inflow(desk, now);
+                    self.note_written(sink, now);
                 }
                 Ok(if more { Turn::More } else { Turn::Lines })
             }
             Read::Skipped { bytes, end } => {
-                tracing::warn!(path = %self.path.display(), bytes, "a line was too long to be held and is lost");
-                desk.dropped.count(&Reason::LineTooLong);
-                desk.metrics.lost(bytes, LINE_TOO_LONG);
-                self.ledger.open(bytes, end).close_with(|account| {
-                    account.read += Weight::line(bytes as usize);
-                    account.discard(&Reason::LineTooLong, Weight::line(bytes as usize));
-                });
+                self.skipped(sink, bytes, end);
                 Ok(Turn::More)
             }
             Read::Passed => Ok(Turn::More),
-            Read::Idle if self.retired.is_some_and(|at| self.is_over(at, now)) => Ok(Turn::Finished),
+            Read::Idle if self.schedule.is_over(now) => Ok(Turn::Finished),
             Read::Idle => Ok(Turn::Idle),
             Read::Finished => Ok(Turn::Finished),
         }
     }
 
-    /// How much may be read now, if it is worth it: what all the streams that its lines go to have room for.
-    fn room(&mut self, desk: &mut Desk, now: Instant) -> Option<Room> {
-        let Exit::Batches(batcher) = &mut desk.exit else {
-            return Some(Room { bytes: CHUNK, is_whole: false });
-        };
-        let were_known = !self.streams.is_empty();
-        let (room, window, largest) = room_of(&mut self.streams, batcher, now);
-        // Forgotten here, they may be others' meanwhile, and full.
-        self.tasted &= !(were_known && self.streams.is_empty());
-        // What one stream has delivered cannot be committed while another's is on its way before it: it would be sent
-        // again just the same.
-        let uncommitted = usize::try_from(self.ledger.exposed()).unwrap_or(usize::MAX);
-        let exposed = batcher.room_beside_refused(&self.streams).map_or(largest, |beside| beside.max(largest));
-        let room = room.min(exposed.saturating_sub(uncommitted));
-        if self.streams.is_empty() {
-            let chunk = if self.tasted { CHUNK } else { TASTE };
-            let bytes = chunk.min(batcher.replay_window());
-            return (!batcher.has_no_room()).then_some(Room { bytes, is_whole: false });
-        }
-        if room < Batcher::worthwhile(window) {
-            self.streams.iter().for_each(|stream| batcher.hurry(*stream));
-            return None;
-        }
-        let is_whole = uncommitted == 0 && room == window;
-        (!self.streams.iter().any(|stream| batcher.is_full(*stream))).then_some(Room { bytes: room, is_whole })
+    fn skipped(&mut self, sink: &mut Sink, bytes: u64, end: Mark) {
+        tracing::warn!(path = %self.path.display(), bytes, "a line was too long to be held and is lost");
+        sink.dropped.count(&Reason::LineTooLong);
+        sink.metrics.lost(bytes, LINE_TOO_LONG);
+        self.ledger.open(bytes, end).close_with(|account| {
+            account.read += Weight::line(bytes as usize);
+            account.discard(&Reason::LineTooLong, Weight::line(bytes as usize));
+        });
     }
 
-    /// Measures how much is written to the log, so that its streams' windows can be what that needs.
-    fn note_inflow(&mut self, desk: &mut Desk, now: Instant) {
-        if !self.inflow.is_due(now) {
+    /// How far Loki's answers have come since the last call: what is to be written down, and how many slots lie behind it.
+    pub fn take_commit(&mut self) -> Option<(Option<Checkpoint>, u64)> {
+        let (mark, slots) = self.ledger.take_commit()?;
+        let checkpoint = self.input.committed(mark);
+        let offset = match &checkpoint {
+            Some(Checkpoint::File { position, .. }) => position.offset,
+            _ => mark.0,
+        };
+        self.ledger.update_progress(|progress| progress.committed_offset = offset);
+        Some((checkpoint, slots))
+    }
+
+    /// Says how much was written to the log, so that its streams' windows can be what that needs.
+    fn note_written(&mut self, sink: &mut Sink, now: Instant) {
+        if !self.flow.is_rate_due(now) {
             return;
         }
         self.note_progress();
-        let Exit::Batches(batcher) = &mut desk.exit else {
-            return;
-        };
-        let written = self.ledger.account().read.bytes + self.ledger.progress().unread;
-        let rate = self.inflow.measure(written, now);
-        self.streams.iter().for_each(|stream| batcher.suit(*stream, rate));
+        if let Output::Batches(batcher) = &mut sink.output {
+            let written = self.ledger.account().read.bytes + self.ledger.progress().unread;
+            batcher.note_written(&mut self.flow, written, now);
+        }
     }
 
-    fn is_over(&self, retired: Instant, now: Instant) -> bool {
-        now >= retired.max(self.last_lines) + FAREWELL || now >= retired + LONGEST_FAREWELL
-    }
-
-    /// What keeps it, or what comes after it, from being read.
-    pub fn trouble(&self) -> Option<String> {
-        self.error.clone().or_else(|| self.look_error.clone())
+    /// What the next scrape goes on with: it is taken back to what is committed. Gives the bytes, too, that were read and cannot be
+    /// read again.
+    pub fn leave(mut self, client: Arc<str>) -> (OpenLog, u64) {
+        let lost = self.input.rewind(self.ledger.committed().unwrap_or_default());
+        let is_retired = self.schedule.retired.is_some();
+        let Self { path, target, input, last_time, .. } = self;
+        (OpenLog { client, path, target, input, is_retired, last_time }, lost)
     }
 
     /// Lets the stages give back what they hold of this log.
-    pub fn end(&mut self, desk: &mut Desk, now: Instant) {
-        let Desk { pipelines, exit, rate, dropped, books, times, .. } = desk;
-        let streams = &mut self.streams;
-        pipelines[self.pipeline].release(Due::Log(self.id), &mut |entry| {
+    pub fn end(&mut self, sink: &mut Sink, now: Instant) {
+        let Sink { pipelines, output, rate, dropped, counters, times, .. } = sink;
+        let flow = &mut self.flow;
+        pipelines.get(self.pipeline).release(Due::Log(self.id), &mut |entry| {
             times.note(entry);
-            note(streams, accept(entry, exit, rate, dropped, books, now));
+            accept(entry, Some(flow), output, rate, dropped, counters, now);
         });
     }
 
     /// Whether there are lines that it has not come to yet: in a younger file, or it waits for answers.
     pub fn has_unread(&self) -> bool {
-        self.blocked || matches!(&self.source, Source::File(log) if log.goes_on())
+        self.schedule.is_blocked || self.input.log().is_some_and(|log| log.goes_on())
     }
 
     /// Whether its file has no name any more.
     pub fn is_deleted(&self) -> bool {
-        matches!(&self.source, Source::File(log) if log.is_deleted())
+        self.input.log().is_some_and(|log| log.is_deleted())
     }
 
     /// For people: how far it is.
     pub fn note_progress(&self) {
-        let Source::File(log) = &self.source else {
-            return;
-        };
-        let (position, unread, generations) = (log.position(), log.unread(), log.generations() as u32);
-        self.ledger.update_progress(|p| {
-            p.read_offset = position.offset;
-            p.unread = unread;
-            p.size = position.offset + unread;
-            p.generations = generations;
-        });
-    }
-}
-
-/// What there is room for in all of these streams, and the smallest and the largest of their windows.
-fn room_of(streams: &mut Vec<StreamId>, batcher: &mut Batcher, now: Instant) -> (usize, usize, usize) {
-    let (mut room, mut window, mut largest) = (usize::MAX, usize::MAX, 0);
-    let mut younger = streams.len();
-    streams.retain(|stream| {
-        younger -= 1;
-        let known = batcher.room(*stream, now).zip(batcher.window(*stream));
-        if let Some((free, whole)) = known {
-            (room, window, largest) = (room.min(free), window.min(whole), largest.max(whole));
-        }
-        // One with nothing on its way has all the room there can be.
-        known.is_some_and(|(free, whole)| free < whole || younger < REMEMBERED)
-    });
-    (room, window, largest)
-}
-
-/// Remembers where an entry went; nearly always where the one before it did.
-fn note(streams: &mut Vec<StreamId>, stream: Option<StreamId>) {
-    if let Some(stream) = stream
-        && streams.last() != Some(&stream)
-        && !streams.contains(&stream)
-    {
-        streams.push(stream);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::chunk::after;
-    use super::*;
-    use crate::batch::{self, Batch, Limits, Outcome};
-    use crate::model::{AckRef, Clock, Entry, Labels, Origin, Position};
-
-    #[test]
-    fn of_a_log_with_a_stream_for_each_line_those_are_remembered_that_are_under_way() {
-        let clock = Clock::standing(0);
-        let config = batch::Config {
-            batchsize: 1 << 20,
-            batchwait: Duration::from_secs(1),
-            tenant_id: None,
-            external_labels: Labels::new(),
-            limits: Limits::default(),
-            replay_window: 64 << 10,
-            buffer: 1 << 20,
-        };
-        let (mut batcher, ledger) = (Batcher::new(config, clock.clone()), Ledger::new(None));
-        let mut streams = Vec::new();
-        let add = |batcher: &mut Batcher, streams: &mut Vec<StreamId>, n: usize| {
-            let mut entry = Entry {
-                timestamp: 0,
-                line: "line".into(),
-                labels: LabelSet::new([("request", n.to_string())]),
-                metadata: Vec::new(),
-                tenant: None,
-                origin: Origin::default(),
-                weight: Weight::line(5),
-                ack: AckRef::Own(ledger.open(5, Position::default())),
-            };
-            match batcher.add(&mut entry, clock.now()) {
-                Outcome::Batched(id) => note(streams, Some(id)),
-                other => panic!("{other:?}"),
-            }
-            entry.close();
-        };
-        (0..100).for_each(|n| add(&mut batcher, &mut streams, n));
-        let sent: Vec<Batch> = std::iter::from_fn(|| batcher.next(clock.now(), true)).collect();
-        (100..150).for_each(|n| add(&mut batcher, &mut streams, n));
-        room_of(&mut streams, &mut batcher, clock.now());
-        assert_eq!(streams.len(), 150);
-        sent.into_iter().for_each(Batch::close);
-        room_of(&mut streams, &mut batcher, clock.now());
-        assert_eq!(streams.len(), 50);
-        std::iter::from_fn(|| batcher.next(clock.now(), true)).for_each(Batch::close);
-        assert_eq!(room_of(&mut streams, &mut batcher, clock.now()), (64 << 10, 64 << 10, 64 << 10));
-        assert_eq!(streams.len(), REMEMBERED);
-    }
-
-    #[test]
-    fn a_clock_that_jumps_does_not_turn_lines_around() {
-        let mut last = 0;
-        // Forward, a year back, standing still, forward again.
-        for now in [100, 200, 50, 50, 51, 300] {
-            let time = after(last, now);
-            assert!(time > last, "{time} after {last}");
-            last = time;
-        }
-        assert_eq!(last, 300);
+        self.ledger.update_progress(|progress| self.input.note_progress(progress));
     }
 }

@@ -8,6 +8,7 @@ mod owners;
 mod resend;
 mod rig;
 mod series;
+mod sources;
 mod waiting;
 
 use std::fs;

@@ -7,9 +7,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
-use crate::model::{AckRef, Entry, FileId, Position};
+use crate::model::{AckRef, Encoding, Entry, FileId, Position};
 use crate::positions::ReadTime;
-use crate::tail::{Encoding, Log};
+use crate::tail::Log;
 
 /// The chunks of all logs of a reader that are not committed and may matter.
 #[derive(Debug, Default)]
@@ -114,7 +114,7 @@ impl Times {
 
 /// The times that an earlier run left, until reading has passed them.
 #[derive(Debug, Default)]
-pub(super) struct Remembered {
+pub(super) struct SavedReadTimes {
     times: VecDeque<ReadTime>,
     /// What was found of the file being read: whether it is the one that such a time names.
     reading: FileId,
@@ -152,7 +152,7 @@ pub(super) enum Part {
     Of(usize, ReadTime, bool),
 }
 
-impl Remembered {
+impl SavedReadTimes {
     pub fn new(times: Vec<ReadTime>) -> Self {
         Self { times: times.into(), ..Self::default() }
     }
@@ -241,7 +241,7 @@ mod tests {
     use std::borrow::Cow;
 
     use super::*;
-    use crate::model::{ChunkAck, LabelSet, Ledger, Origin};
+    use crate::model::{ChunkAck, LabelSet, Ledger, Mark, Origin};
 
     fn file(inode: u64) -> FileId {
         FileId { inode, ..FileId::default() }
@@ -266,7 +266,7 @@ mod tests {
 
     /// The parts of ten bytes in file 1 from `offset` on, told the way they are read.
     fn parts(times: Vec<ReadTime>, offset: u64, bytes: &[u8]) -> Vec<Part> {
-        let mut remembered = Remembered::new(times);
+        let mut remembered = SavedReadTimes::new(times);
         let (mut at, mut parts) = (0, Vec::new());
         while at < bytes.len() {
             let from = Position { file: file(1), offset: offset + at as u64 };
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_time_is_written_once_an_entry_shows_it_and_let_go_once_it_is_committed() {
-        let chunk = Ledger::new(None).open_chunk(10, Position::default());
+        let chunk = Ledger::new().open_chunk(10, Mark::default());
         let mut times = Times::default();
         let all = [time(1, 0, 10, 1_000), time(1, 10, 10, 2_000), time(1, 20, 10, 3_000), time(1, 30, 10, 4_000)];
         let [own, held, shown, always] = all;

@@ -53,7 +53,7 @@ impl Watch {
         Self { watcher: None, directories: BTreeSet::new(), is_deaf_somewhere: false }
     }
 
-    /// Whether all names are heard of without looking.
+    /// Whether all names are heard of without rotation.
     pub fn is_working(&self) -> bool {
         self.watcher.is_some() && !self.is_deaf_somewhere
     }

@@ -1,9 +1,8 @@
 //! Which program this is: for `-version`, the pages and `promtail_build_info`.
 
-use prometheus::{IntGauge, Opts, Registry};
 use serde::Serialize;
 
-use crate::metrics::register;
+use crate::metrics::Registry;
 
 /// Known when the program is compiled; the image build sets `FANTAIL_REVISION` and `FANTAIL_BRANCH`.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -22,15 +21,16 @@ impl Build {
 
     /// `promtail_build_info`, with the labels that dashboards join and filter by.
     pub(super) fn register(self, registry: &Registry) {
-        let opts = Opts::new("promtail_build_info", "A constant 1, labelled with the version of this program.")
-            .const_label("branch", self.branch)
-            .const_label("goarch", go_arch(std::env::consts::ARCH))
-            .const_label("goos", std::env::consts::OS)
-            .const_label("goversion", "none")
-            .const_label("revision", self.revision)
-            .const_label("tags", "fantail")
-            .const_label("version", self.version);
-        register(registry, IntGauge::with_opts(opts)).set(1);
+        let labels = [
+            ("branch", self.branch),
+            ("goarch", go_arch(std::env::consts::ARCH)),
+            ("goos", std::env::consts::OS),
+            ("goversion", "none"),
+            ("revision", self.revision),
+            ("tags", "fantail"),
+            ("version", self.version),
+        ];
+        registry.info("promtail_build_info", "A constant 1, labelled with the version of this program.", labels);
     }
 }
 

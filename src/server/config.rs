@@ -28,13 +28,14 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::connections::Timeouts;
 use super::tls::Tls;
 use super::{LogFormat, LogLevel};
-use crate::model::units::{self, GoDuration};
+use crate::model::ConfigError;
+use crate::model::units::GoDuration;
 
 const DEFAULT_PORT: u16 = 80;
 /// Promtail waits 30 s: too long for one that holds a place and asks nothing.
@@ -104,51 +105,31 @@ config! {
     #[derive(Clone, Debug, Serialize, Deserialize)]
     #[serde(default, deny_unknown_fields)]
     honoured {
-        #[serde(deserialize_with = "units::string")]
         pub http_listen_network: String,
-        #[serde(deserialize_with = "units::string")]
         pub http_listen_address: String,
-        #[serde(deserialize_with = "port")]
         pub http_listen_port: u16,
-        #[serde(deserialize_with = "units::string")]
         pub http_path_prefix: String,
-        #[serde(deserialize_with = "units::string")]
         pub external_url: String,
-        #[serde(deserialize_with = "units::or_default")]
         pub http_allowed_hosts: Vec<String>,
-        #[serde(deserialize_with = "true_unless_said")]
         pub health_check_target: bool,
-        #[serde(deserialize_with = "units::bool")]
         pub disable: bool,
-        #[serde(deserialize_with = "units::bool")]
         pub enable_runtime_reload: bool,
-        #[serde(deserialize_with = "true_unless_said")]
         pub register_instrumentation: bool,
-        #[serde(deserialize_with = "units::or_default")]
         pub http_listen_conn_limit: u32,
-        #[serde(deserialize_with = "units::or_default")]
         http_pages: Pages,
-        #[serde(deserialize_with = "read")]
         http_server_read_timeout: GoDuration,
-        #[serde(deserialize_with = "units::or_default")]
         http_server_read_header_timeout: GoDuration,
-        #[serde(deserialize_with = "write")]
         http_server_write_timeout: GoDuration,
-        #[serde(deserialize_with = "units::string")]
         web_config_file: String,
-        #[serde(deserialize_with = "idle")]
         pub http_server_idle_timeout: GoDuration,
-        #[serde(deserialize_with = "grace")]
         pub graceful_shutdown_timeout: GoDuration,
-        #[serde(deserialize_with = "units::or_default")]
         pub log_level: LogLevel,
-        #[serde(deserialize_with = "units::or_default")]
         pub log_format: LogFormat,
-        #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Tls::is_empty")]
+        #[serde(skip_serializing_if = "Tls::is_empty")]
         http_tls_config: Tls,
-        #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+        #[serde(skip_serializing_if = "String::is_empty")]
         tls_min_version: String,
-        #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Tls::is_empty")]
+        #[serde(skip_serializing_if = "Tls::is_empty")]
         grpc_tls_config: Tls,
     }
     accepted {
@@ -202,44 +183,37 @@ pub(super) enum Pages {
 
 impl Config {
     /// What would keep the server from being what the config says.
-    pub fn validate(&self) -> Result<(), String> {
-        self.tls().validate().map_err(|error| format!("server.http_tls_config: {error}"))?;
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.tls().validate().map_err(|problem| ConfigError::new("http_tls_config", problem))?;
         if !self.http_tls_config.is_empty() && !self.web_config_file.is_empty() {
-            return Err(
-                "server.http_tls_config and server.web_config_file are both set: put TLS into the web config as \
-                        tls_server_config, and remove http_tls_config"
-                    .into(),
-            );
+            return Err(ConfigError::new(
+                "http_tls_config",
+                "cannot be set together with web_config_file: put TLS into the web config as tls_server_config, \
+                 and remove http_tls_config",
+            ));
         }
         if !["", "tcp", "tcp4", "tcp6"].contains(&self.http_listen_network.as_str()) {
-            return Err(format!(
-                "server.http_listen_network {:?} is not supported: use tcp, tcp4 or tcp6",
-                self.http_listen_network
-            ));
+            let problem = format!("{:?} is not supported: use tcp, tcp4 or tcp6", self.http_listen_network);
+            return Err(ConfigError::new("http_listen_network", problem));
         }
         for (key, value) in [("http_path_prefix", &self.http_path_prefix), ("external_url", &self.external_url)] {
             if let Some(bad) = value.chars().find(|c| !c.is_ascii_alphanumeric() && !"/:._~-[]".contains(*c)) {
-                return Err(format!("server.{key} {value:?}: unexpected {bad:?}; expected a plain path such as /logs"));
+                let problem = format!("{value:?}: unexpected {bad:?}; expected a plain path such as /logs");
+                return Err(ConfigError::new(key, problem));
             }
         }
         Ok(())
     }
 
-    /// What was written and has no effect, one sentence each.
-    pub fn warnings(&self) -> Vec<String> {
+    /// What was written and has no effect.
+    pub fn warnings(&self) -> Vec<ConfigError> {
         let mut warnings = Vec::new();
-        if self.enable_runtime_reload {
-            warnings.push(
-                "server.enable_runtime_reload: reload is not supported yet: restart the agent to load a changed config"
-                    .into(),
-            );
-        }
         if !self.grpc_tls_config.is_empty() {
-            warnings.push("server.grpc_tls_config has no effect: nothing listens for gRPC".into());
+            warnings.push(ConfigError::new("grpc_tls_config", "has no effect: nothing listens for gRPC"));
         }
         for (key, value, defaults) in self.accepted() {
             if !says_nothing(value) && !defaults.contains(&plain(value).as_str()) {
-                warnings.push(format!("server.{key} is accepted and has no effect"));
+                warnings.push(ConfigError::new(key, "is accepted and has no effect"));
             }
         }
         warnings
@@ -309,35 +283,6 @@ fn says_nothing(value: &Value) -> bool {
 
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_string)
-}
-
-// A key that is written without a value keeps its default, as yaml.v2 leaves it.
-
-fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or(DEFAULT_PORT))
-}
-
-fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<GoDuration, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or(DEFAULT_READ))
-}
-
-fn write<'de, D: Deserializer<'de>>(deserializer: D) -> Result<GoDuration, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or(DEFAULT_WRITE))
-}
-
-fn idle<'de, D: Deserializer<'de>>(deserializer: D) -> Result<GoDuration, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or(DEFAULT_IDLE))
-}
-
-fn grace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<GoDuration, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or(DEFAULT_GRACE))
-}
-
-fn true_unless_said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(transparent)]
-    struct Said(#[serde(deserialize_with = "units::bool")] bool);
-    Ok(Option::<Said>::deserialize(deserializer)?.is_none_or(|said| said.0))
 }
 
 #[cfg(test)]

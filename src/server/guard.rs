@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     fn guard_of(config: &str) -> Guard {
-        let config = serde_yaml::from_str(config).expect("a config");
+        let config = crate::yaml::from_str(config).expect("a config");
         Guard::new(&config, Arc::new(Access::open(&config).expect("nothing to read")))
     }
 

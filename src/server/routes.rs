@@ -12,7 +12,7 @@ use axum::routing::{any, get};
 use axum::{Router, middleware};
 use prometheus::TextEncoder;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
 
 use super::access::Access;
 use super::discovered::Discovered;
@@ -105,7 +105,7 @@ async fn home(extract::State(shared): Known) -> Redirect {
 /// Ready once at least one file is being tailed.
 async fn ready(extract::State(shared): Known) -> Response {
     let _turn = shared.looking.take().await;
-    let tailed = || shared.state.report.targets().iter().any(|t| t.files.iter().any(|f| f.error.is_none()));
+    let tailed = || shared.state.shown().report.targets().iter().any(|t| t.files.iter().any(|f| f.error.is_none()));
     if shared.needs_targets && !tailed() {
         return (StatusCode::INTERNAL_SERVER_ERROR, NOT_READY).into_response();
     }
@@ -148,14 +148,14 @@ async fn metrics(extract::State(shared): Known) -> Response {
 async fn targets(extract::State(shared): Known, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
     let Ok(place) = shared.pages.clone().try_acquire_owned() else { return busy() };
     let _turn = shared.building.take().await;
-    let targets = Targets::collect(&*shared.state.report, &asked.q);
+    let targets = Targets::collect(&*shared.state.shown().report, &asked.q);
     answer(place, asked.wants_json(&headers), &targets, |targets| targets.html(&asked.q))
 }
 
 async fn discovered(extract::State(shared): Known, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
     let Ok(place) = shared.pages.clone().try_acquire_owned() else { return busy() };
     let _turn = shared.building.take().await;
-    let discovered = Discovered::collect(&*shared.state.report, &asked.q);
+    let discovered = Discovered::collect(&*shared.state.shown().report, &asked.q);
     answer(place, asked.wants_json(&headers), &discovered, |discovered| discovered.html(&asked.q))
 }
 
@@ -164,10 +164,14 @@ async fn effective_config(extract::State(shared): Known, Query(asked): Query<Ask
     struct Effective<'s> {
         build: Build,
         config: &'s str,
+        /// Null where the last reload did not fail.
+        reload_error: Option<&'s str>,
     }
     let Ok(place) = shared.pages.clone().try_acquire_owned() else { return busy() };
     let _turn = shared.building.take().await;
-    let effective = Effective { build: Build::THIS, config: &shared.state.config };
+    let shown = shared.state.shown();
+    let effective =
+        Effective { build: Build::THIS, config: &shown.config, reload_error: shown.reload_error.as_deref() };
     answer(place, asked.wants_json(&headers), &effective, |effective| {
         let mut page = Html::page("config");
         let build = &effective.build;
@@ -175,14 +179,34 @@ async fn effective_config(extract::State(shared): Known, Query(asked): Query<Ask
             "p",
             format_args!("fantail {}, branch {}, revision {}", build.version, build.branch, build.revision),
         );
+        if let Some(error) = effective.reload_error {
+            page.element("p", format_args!("The last reload failed, and this config stays in use. {error}"));
+        }
         page.element("pre", effective.config);
         page.finish()
     })
 }
 
-async fn reload() -> (StatusCode, &'static str) {
-    (StatusCode::NOT_IMPLEMENTED, "reload is not supported yet: restart the agent to load a changed config\n")
+/// Answers once the config is in use, or with what is wrong with it.
+async fn reload(extract::State(shared): Known, headers: HeaderMap) -> Response {
+    // A page from elsewhere must not restart all reading through the browser of who looks at it.
+    if headers.get(FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none") {
+        return (StatusCode::FORBIDDEN, "a page of another site may not ask for a reload\n").into_response();
+    }
+    let (request, answer) = oneshot::channel();
+    if shared.state.reload.try_send(request).is_err() {
+        let text = "too many wait for a reload, or the agent is stopping: ask again in a few seconds\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], text).into_response();
+    }
+    match answer.await {
+        Ok(Ok(())) => StatusCode::OK.into_response(),
+        Ok(Err(error)) => (StatusCode::BAD_REQUEST, format!("failed to reload config: {error}\n")).into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n").into_response(),
+    }
 }
+
+/// Whence a browser asks.
+const FETCH_SITE: &str = "sec-fetch-site";
 
 /// What a request may say behind the question mark.
 #[derive(Deserialize)]

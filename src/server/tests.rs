@@ -58,6 +58,8 @@ fn listening(address: &str, port: u16) -> Config {
 
 struct Running {
     address: SocketAddr,
+    shown: watch::Sender<Arc<Shown>>,
+    reloads: mpsc::Receiver<ReloadRequest>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -68,16 +70,22 @@ async fn start(yaml: &str, files: Vec<FileReport>) -> Running {
 
 async fn start_with(yaml: &str, files: Vec<FileReport>, registry: Registry) -> Running {
     let yaml = format!("http_listen_address: 127.0.0.1\nhttp_listen_port: 0\n{yaml}");
-    let config: Config = serde_yaml::from_str(&yaml).expect("a config");
+    let config: Config = crate::yaml::from_str(&yaml).expect("a config");
     config.validate().expect("a valid config");
     let server = Server::bind(&config).await.expect("a free port");
     let address = server.local_addr().expect("it is bound");
     let (stop, stopped) = oneshot::channel::<()>();
-    let state = State { report: Arc::new(Fixed(files)), registry, config: "clients:\n- url: <secret>\n".into() };
+    let (shown, now) = watch::channel(shows(files, "clients:\n- url: <secret>\n"));
+    let (reload, reloads) = mpsc::channel(1);
+    let state = State { shown: now, registry, reload };
     let task = tokio::spawn(server.run(state, async {
         let _ = stopped.await;
     }));
-    Running { address, stop, task }
+    Running { address, shown, reloads, stop, task }
+}
+
+fn shows(files: Vec<FileReport>, config: &str) -> Arc<Shown> {
+    Arc::new(Shown { report: Arc::new(Fixed(files)), config: config.into(), reload_error: None })
 }
 
 impl Running {
@@ -217,11 +225,76 @@ async fn metrics_are_what_is_true_now() {
 }
 
 #[tokio::test]
-async fn reload_is_refused_in_words_where_it_was_asked_for() {
-    let server = start("enable_runtime_reload: true", vec![]).await;
-    let (status, answer) = server.status("/reload").await;
-    assert!(status == 501 && answer.contains("restart the agent"), "{answer}");
-    assert_eq!(start("", vec![]).await.status("/reload").await.0, 404);
+async fn pages_show_what_runs_after_a_reload() {
+    let server = start("", vec![]).await;
+    let shows_old = |page: &str| page.contains("&lt;secret&gt;");
+    assert!(shows_old(&server.status("/config").await.1));
+    assert_eq!(server.status("/ready").await.0, 500);
+    server.shown.send_replace(shows(vec![file(None)], "clients: [new]"));
+    let (_, page) = server.status("/config").await;
+    assert!(page.contains("clients: [new]") && !shows_old(&page), "{page}");
+    assert!(server.status("/targets").await.1.contains("/var/log/a.log"));
+    assert_eq!(server.status("/ready").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_reload_is_answered_when_it_is_done_or_with_what_is_wrong() {
+    let mut server = start("enable_runtime_reload: true", vec![]).await;
+    for (outcome, status, said) in
+        [(Ok(()), "200", ""), (Err("f.yaml:1:1: no"), "400", "failed to reload config: f.yaml:1:1: no\n")]
+    {
+        let asked = async { server.reloads.recv().await.expect("it is asked for").send(outcome.map_err(Into::into)) };
+        let connection = TcpStream::connect(server.address).await.expect("it listens");
+        let (answer, sent) = tokio::join!(ask_on(connection, "/reload", ""), asked);
+        let answer = answer.expect("it answers");
+        assert!(sent.is_ok() && answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert!(answer.ends_with(&format!("\r\n\r\n{said}")), "{answer}");
+    }
+    // A page of another site asks through the browser of a visitor.
+    let answer = server.ask("/reload", "Sec-Fetch-Site: cross-site\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    // One waits, and there is no more room.
+    let waits = TcpStream::connect(server.address).await.expect("it listens");
+    let waits = tokio::spawn(ask_on(waits, "/reload", ""));
+    let first = server.reloads.recv().await.expect("it is asked for");
+    let (full, taken) = oneshot::channel();
+    let address = server.address;
+    let second = tokio::spawn(async move {
+        let connection = TcpStream::connect(address).await.expect("it listens");
+        let _ = full.send(());
+        ask_on(connection, "/reload", "").await
+    });
+    taken.await.expect("it asks");
+    while server.reloads.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert!(server.ask("/reload", "").await.starts_with("HTTP/1.1 503"));
+    // Whoever is not answered any more is told so.
+    drop((first, server.reloads));
+    for answer in [waits, second] {
+        let answer = answer.await.expect("no panic").expect("it answers");
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("stopping"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn reload_is_not_there_unless_it_is_switched_on() {
+    let mut server = start("", vec![]).await;
+    assert_eq!(server.status("/reload").await.0, 404);
+    assert!(server.reloads.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_reload_that_failed_is_on_the_page_until_one_succeeds() {
+    let server = start("", vec![]).await;
+    let shown = server.shown.borrow().clone();
+    let (report, config) = (shown.report.clone(), shown.config.clone());
+    let failed = Shown { report, config, reload_error: Some("f.yaml:1:1: <no>".into()) };
+    server.shown.send_replace(Arc::new(failed));
+    assert!(server.status("/config").await.1.contains("stays in use. f.yaml:1:1: &lt;no&gt;"));
+    assert!(server.status("/config?format=json").await.1.contains("\"reload_error\":\"f.yaml:1:1: <no>\""));
+    server.shown.send_replace(shows(vec![], "{}"));
+    assert!(!server.status("/config").await.1.contains("reload failed"));
 }
 
 #[tokio::test]

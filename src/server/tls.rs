@@ -17,26 +17,20 @@ use rustls::{
 use serde::{Deserialize, Serialize};
 
 use super::access::read_bounded;
-use crate::model::units::{self, Secret};
+use crate::model::units::Secret;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Tls {
-    #[serde(deserialize_with = "units::string")]
     cert: String,
     key: Secret,
-    #[serde(deserialize_with = "units::string")]
     client_ca: String,
-    #[serde(deserialize_with = "units::string")]
     cert_file: String,
-    #[serde(deserialize_with = "units::string")]
     key_file: String,
-    #[serde(deserialize_with = "units::string")]
     client_auth_type: String,
-    #[serde(deserialize_with = "units::string")]
     client_ca_file: String,
     /// `TLS12` or `TLS13`; in Promtail it stands beside the block, as `tls_min_version`.
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     min_version: String,
 }
 

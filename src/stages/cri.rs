@@ -29,7 +29,7 @@ use slab::Slab;
 use super::options::Options;
 use super::reads::Reads;
 use super::time::Rfc3339;
-use super::{Due, Error, Flow, Recipe, Stage, Surroundings, Value, Work};
+use super::{ConfigError, Due, Flow, Recipe, Stage, Surroundings, Value, Work};
 use crate::metrics::Dropped;
 use crate::model::{Clock, LabelMap, LabelSet, MAX_LINE, Reason, Structured};
 
@@ -38,7 +38,7 @@ const MAX_PARTIAL_LINES: usize = 100;
 /// Sets of labels that are remembered of a log. One has one, unless an earlier stage made labels of what its lines say.
 const MAX_LABEL_SETS: usize = 64;
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let max_lines = options.number("max_partial_lines")?.unwrap_or(0) as usize;
     let size = options.number("max_partial_line_size")?.unwrap_or(0) as usize;
     let truncate = options.boolean("max_partial_line_size_truncate")?.unwrap_or(false);

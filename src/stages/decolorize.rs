@@ -9,7 +9,7 @@
 use memchr::memchr2_iter;
 
 use super::options::Options;
-use super::{Error, Flow, Recipe, Stage, Work};
+use super::{ConfigError, Flow, Recipe, Stage, Work};
 use crate::goregex::Regex;
 
 /// What Promtail takes for such a sequence: ESC or CSI, then parameters and a final letter, or a title ended by BEL.
@@ -19,7 +19,7 @@ const SEQUENCE: &str = concat!(
     r"|(?:(?:\d{1,4}(?:;\d{0,4})*)?[\dA-PRZcf-ntqry=><~]))",
 );
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     options.has_no_options();
     options.needs_nothing_extracted();
     let sequence = Regex::new(SEQUENCE).expect("a constant");

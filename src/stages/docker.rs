@@ -27,9 +27,9 @@ use super::json::without_lone_surrogates;
 use super::labelling::Setting;
 use super::options::Options;
 use super::time::{Fudge, rfc3339};
-use super::{Error, Flow, Recipe, Stage, Value, Work};
+use super::{ConfigError, Flow, Recipe, Stage, Value, Work};
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     options.has_no_options();
     options.needs_nothing_extracted();
     Ok(Box::new(|around| Box::new(Docker { extract: !around.reads.is_nothing(), ..Docker::default() })))

@@ -30,13 +30,13 @@ use std::time::Duration;
 
 use super::options::Options;
 use super::reads::Reads;
-use super::{Clock, Error, Extracted, Flow, Recipe, Stage, Value, Work};
+use super::{Clock, ConfigError, Extracted, Flow, Recipe, Stage, Value, Work};
 use crate::goregex::Regex;
 use crate::model::Reason;
 
 const REASON: &str = "drop_stage";
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let sources = sources(options)?;
     let separator = options.weak_text("separator")?.unwrap_or_else(|| ";".into());
     let value = options.weak_text("value")?;
@@ -64,12 +64,12 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
 }
 
 /// What a stage that drops counts its lines as.
-pub(super) fn reason(options: &Options<'_>, default: &str) -> Result<Reason, Error> {
+pub(super) fn reason(options: &Options<'_>, default: &str) -> Result<Reason, ConfigError> {
     let reason = options.weak_text("drop_counter_reason")?.filter(|r| !r.is_empty());
     Ok(Reason::Stage(reason.as_deref().unwrap_or(default).into()))
 }
 
-fn sources(options: &Options<'_>) -> Result<Vec<Box<str>>, Error> {
+fn sources(options: &Options<'_>) -> Result<Vec<Box<str>>, ConfigError> {
     Ok(match options.field("source")? {
         None => Vec::new(),
         Some(field) if field.is_list() => field.list()?.into_iter().map(Box::from).collect(),

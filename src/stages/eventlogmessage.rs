@@ -21,7 +21,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::options::Options;
-use super::{Error, Flow, Key, Recipe, Stage, Value, Work};
+use super::{ConfigError, Flow, Key, Recipe, Stage, Value, Work};
 use crate::model::{Reason, is_valid_label_name};
 
 const REASON: &str = "eventlogmessage_stage";
@@ -29,7 +29,7 @@ const REASON: &str = "eventlogmessage_stage";
 /// A message has some dozens of keys; one that has more is none, and what is beyond is not looked at.
 const KEYS: usize = 1000;
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let source: Arc<str> = options.source()?.unwrap_or("message").into();
     let drop_invalid = options.strict_boolean("drop_invalid_labels")?.unwrap_or(false);
     let overwrite = options.strict_boolean("overwrite_existing")?.unwrap_or(false);

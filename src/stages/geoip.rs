@@ -26,9 +26,9 @@ use maxminddb::geoip2::{Asn, City};
 use super::labelling::Setting;
 use super::options::Options;
 use super::reads::Reads;
-use super::{Error, Flow, Recipe, Stage, Work};
+use super::{ConfigError, Flow, Recipe, Stage, Work};
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let (path, kind) = (options.required("db")?, options.required("db_type")?);
     let kind = match kind {
         "city" => Kind::City,
@@ -147,7 +147,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::testing::{Bench, parse, refused, table};
+    use super::super::testing::{Bench, parse, refused, table, warnings};
 
     /// A value of a database.
     enum Item {
@@ -250,8 +250,8 @@ mod tests {
     fn what_is_hardly_meant() {
         let file = database("GeoLite2-ASN", Item::Map(vec![]));
         let program = parse(&format!("geoip: {{db: '{}', db_type: city}}", file.path().display())).expect("accepted");
-        assert!(program.warnings()[0].contains("`source`"), "{:?}", program.warnings());
-        assert!(program.warnings()[1].contains("GeoLite2-ASN"), "{:?}", program.warnings());
+        assert!(warnings(&program)[0].contains("`source`"), "{:?}", warnings(&program));
+        assert!(warnings(&program)[1].contains("GeoLite2-ASN"), "{:?}", warnings(&program));
     }
 
     #[test]

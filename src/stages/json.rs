@@ -27,7 +27,7 @@ use std::sync::Arc;
 use super::options::Options;
 use super::reads::Reads;
 use super::recycle::recycled;
-use super::{Error, Flow, Recipe, Stage, Value, Work};
+use super::{ConfigError, Flow, Recipe, Stage, Value, Work};
 use crate::model::Reason;
 
 mod expression;
@@ -38,7 +38,7 @@ use expression::{Expressions, Found};
 
 const MALFORMED: &str = "malformed_json";
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let field = options.field("expressions")?.ok_or_else(|| options.fail("`expressions` is required".into()))?;
     let pairs = field.pairs()?;
     if pairs.is_empty() {
@@ -51,8 +51,8 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
         texts.push(expression.unwrap_or(name));
     }
     let expressions = Expressions::new(&texts).map_err(|(i, message)| {
-        let at = field.fail(message);
-        Error { path: format!("{}.{}", at.path, names[i]), ..at }
+        let whole = field.fail(message);
+        ConfigError { path: whole.path.then(&*names[i]), ..whole }
     })?;
     let source: Option<Arc<str>> = options.source()?.map(Arc::from);
     let drop_malformed = options.strict_boolean("drop_malformed")?.unwrap_or(false);

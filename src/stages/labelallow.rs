@@ -14,10 +14,10 @@ use std::sync::Arc;
 use super::labeldrop;
 use super::labelling::{Changing, TENANT};
 use super::options::Options;
-use super::{Error, Flow, Recipe, Stage, Work};
+use super::{ConfigError, Flow, Recipe, Stage, Work};
 use crate::model::LabelSet;
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let names = labeldrop::names(options)?;
     Ok(Box::new(move |_| {
         let tenant = names.iter().any(|n| **n == *TENANT);

@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use super::labelling::{Changing, TENANT};
 use super::options::Options;
-use super::{Error, Flow, Recipe, Stage, Work};
+use super::{ConfigError, Flow, Recipe, Stage, Work};
 use crate::model::{LabelSet, loki_label_name};
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let names = names(options)?;
     Ok(Box::new(move |_| {
         let tenant = names.iter().any(|n| **n == *TENANT);
@@ -25,7 +25,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
 }
 
 /// A list of label names that is not empty.
-pub(super) fn names(options: &Options<'_>) -> Result<Arc<[Box<str>]>, Error> {
+pub(super) fn names(options: &Options<'_>) -> Result<Arc<[Box<str>]>, ConfigError> {
     let whole = options.whole();
     let names = whole.list()?;
     if names.is_empty() {

@@ -19,10 +19,10 @@ use std::sync::Arc;
 use super::labelling::{Setting, TENANT, set_tenant};
 use super::options::Options;
 use super::reads::Reads;
-use super::{Error, Flow, Recipe, Stage, Work};
+use super::{ConfigError, Flow, Recipe, Stage, Work};
 use crate::model::is_valid_label_name;
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let labels: Arc<[Made]> = made(options)?.into();
     options.reads(Reads::these(labels.iter().map(|l| &*l.source)));
     let tenant = labels.iter().position(|l| *l.name == *TENANT);
@@ -40,7 +40,7 @@ pub(super) struct Made {
 }
 
 /// A mapping from label names to extracted values, which have the same name if none is given.
-pub(super) fn made(options: &Options<'_>) -> Result<Vec<Made>, Error> {
+pub(super) fn made(options: &Options<'_>) -> Result<Vec<Made>, ConfigError> {
     let whole = options.whole();
     let pairs = whole.pairs()?;
     if pairs.is_empty() {

@@ -36,7 +36,7 @@ use governor::{Quota, RateLimiter};
 
 use super::labelling::label;
 use super::options::Options;
-use super::{Clock, Due, Error, Flow, Recipe, Stage, Work};
+use super::{Clock, ConfigError, Due, Flow, Recipe, Stage, Work};
 use crate::metrics::Dropped;
 use crate::model::Reason;
 
@@ -48,7 +48,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 type Bucket = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Instant>>;
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let rate = options.float("rate")?.unwrap_or(0.0);
     let burst = options.number("burst")?.unwrap_or(0);
     let drop = options.boolean("drop")?.unwrap_or(false);

@@ -19,9 +19,9 @@ use std::sync::Arc;
 
 use super::options::Options;
 use super::reads::Reads;
-use super::{Error, Extracted, Flow, Recipe, Stage, Value, Work};
+use super::{ConfigError, Extracted, Flow, Recipe, Stage, Value, Work};
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let field = options.field("mapping")?.ok_or_else(|| options.fail("`mapping` is required".into()))?;
     let pairs = field.pairs()?;
     if pairs.is_empty() {

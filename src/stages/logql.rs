@@ -246,11 +246,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{AckRef, LabelSet, Ledger, Origin, Position};
+    use crate::model::{AckRef, LabelSet, Ledger, Mark, Origin};
 
     /// Whether a line of `{app="web", empty="", dir="C:\\x"}` for the tenant `acme` is selected.
     fn selects(selector: &str, line: &str) -> bool {
-        let ack = Ledger::new(None).open_chunk(1, Position::default());
+        let ack = Ledger::new().open_chunk(1, Mark::default());
         let entry = Entry {
             timestamp: 0,
             line: Cow::Borrowed(line),

@@ -31,12 +31,12 @@ use super::labelling::Known;
 use super::logql::Selector;
 use super::options::Options;
 use super::pipeline::Chain;
-use super::{Due, Error, Flow, Recipe, Stage, Work};
+use super::{ConfigError, Due, Flow, Recipe, Stage, Work};
 use crate::model::{Entry, Reason};
 
 const REASON: &str = "match_stage";
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     options.required("selector")?;
     let selector = options.field("selector")?.expect("it was just there");
     let selector = Arc::new(Selector::parse(selector.text()?).map_err(|message| selector.fail(message))?);
@@ -136,7 +136,7 @@ impl Stage for Match {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Bench, parse, refused, table};
+    use super::super::testing::{Bench, parse, refused, table, warnings};
 
     #[test]
     fn stages_run_for_what_matches() {
@@ -262,7 +262,7 @@ mod tests {
     fn warnings_from_within() {
         let program = parse("match: {selector: '{a=\"b\"}', stages: [{cri: {x: 1}}], y: 2}").expect("a stage");
         assert_eq!(
-            program.warnings(),
+            warnings(&program),
             [
                 "pipeline_stages[0].match.stages[0].cri: unknown option `x` is ignored",
                 "pipeline_stages[0].match: unknown option `y` is ignored",

@@ -39,8 +39,12 @@
 //! A metric shows at most 50,000 samples: so many series of a counter or a gauge, fewer of a histogram, which has a sample for
 //! each bucket and three more. Values of further label sets are skipped, and counted in `fantail_stage_metric_skipped_total`.
 //!
+//! When the config is reloaded, a metric that still has its name, type and buckets goes on with all its series; one of another type
+//! or with other buckets begins anew, and one that the config has no more is gone.
+//!
 //! Unlike Promtail: a negative amount for a counter is skipped, and counted in `fantail_stage_metric_skipped_total`,
-//! instead of ending the process; one name in two jobs, or a tenant, does not make `/metrics` fail.
+//! instead of ending the process; one name in two jobs, a tenant, or a reload does not make
+//! `/metrics` fail.
 
 mod config;
 mod custom;
@@ -50,11 +54,11 @@ use std::sync::Arc;
 pub use custom::CustomMetrics;
 
 use super::options::Options;
-use super::{Clock, Error, Flow, Recipe, Stage, Work};
+use super::{Clock, ConfigError, Flow, Recipe, Stage, Work};
 use config::{Action, Meter};
 use custom::Family;
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let meters: Arc<[Meter]> = config::read(options)?.into();
     if meters.iter().all(|meter| meter.source.is_none()) {
         options.needs_nothing_extracted();

@@ -20,7 +20,7 @@
 use std::time::{Duration, Instant};
 
 use super::options::Options;
-use super::{Clock, Due, Error, Extracted, Flow, Kept, Recipe, Stage, Work};
+use super::{Clock, ConfigError, Due, Extracted, Flow, Kept, Recipe, Stage, Work};
 use crate::goregex::Regex;
 use crate::model::{Ack, Entry, LabelMap, MAX_LINE, Structured};
 
@@ -34,7 +34,7 @@ const BYTES: usize = 16 * MAX_LINE;
 /// Blocks that go on with each other and are sent again together, if any of them has to be.
 const TIED: usize = 16;
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let Some(field) = options.field("firstline")? else {
         return Err(options.fail("`firstline` is required".into()));
     };

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_yaml::{Mapping, Value as Yaml};
 
 use super::reads::Reads;
-use super::{Error, Program};
+use super::{ConfigError, KeyPath, Program};
 use crate::goregex::Regex;
 use crate::model::gonumber::{parse_bool, parse_float, parse_int, parse_yaml_float};
 use crate::model::units::{ByteSize, GoDuration};
@@ -23,18 +23,18 @@ use field::kind;
 #[derive(Debug)]
 pub(super) struct Options<'y> {
     value: &'y Yaml,
-    path: String,
+    path: KeyPath,
     asked: RefCell<Vec<&'static str>>,
     whole: Cell<bool>,
     reads: RefCell<Reads>,
     timely: Cell<bool>,
     mends: Cell<bool>,
-    warnings: RefCell<Vec<String>>,
+    warnings: RefCell<Vec<ConfigError>>,
 }
 
 impl<'y> Options<'y> {
     /// `path` is where in the list of stages this is, for messages.
-    pub fn new(value: &'y Yaml, path: String) -> Self {
+    pub fn new(value: &'y Yaml, path: KeyPath) -> Self {
         Self {
             value,
             path,
@@ -62,26 +62,26 @@ impl<'y> Options<'y> {
     }
 
     /// An option that is there and not null.
-    pub fn field(&self, key: &'static str) -> Result<Option<Field<'y>>, Error> {
+    pub fn field(&self, key: &'static str) -> Result<Option<Field<'y>>, ConfigError> {
         self.asked.borrow_mut().push(key);
         let same = |k: &Yaml| k.as_str().is_some_and(|k| k.eq_ignore_ascii_case(key));
         let found = self.mapping()?.and_then(|map| map.iter().find(|(k, _)| same(k)));
-        let field = found.map(|(_, value)| Field { value, path: format!("{}.{key}", self.path) });
+        let field = found.map(|(_, value)| Field { value, path: self.path.then(key) });
         Ok(field.filter(|f| !f.value.is_null()))
     }
 
     /// A string and nothing else.
-    pub fn text(&self, key: &'static str) -> Result<Option<&'y str>, Error> {
+    pub fn text(&self, key: &'static str) -> Result<Option<&'y str>, ConfigError> {
         self.field(key)?.map(|f| f.text()).transpose()
     }
 
     /// A string that has to be there.
-    pub fn required(&self, key: &'static str) -> Result<&'y str, Error> {
+    pub fn required(&self, key: &'static str) -> Result<&'y str, ConfigError> {
         self.text(key)?.filter(|t| !t.is_empty()).ok_or_else(|| self.fail(format!("`{key}` is required")))
     }
 
     /// The extracted value a stage reads instead of the line: an empty name is a mistake.
-    pub fn source(&self) -> Result<Option<&'y str>, Error> {
+    pub fn source(&self) -> Result<Option<&'y str>, ConfigError> {
         match self.text("source")? {
             Some("") => Err(self.fail("`source` must not be empty: name an extracted value, or leave it out".into())),
             source => Ok(source),
@@ -89,19 +89,19 @@ impl<'y> Options<'y> {
     }
 
     /// An expression that has to be there.
-    pub fn regex(&self, key: &'static str) -> Result<Regex, Error> {
+    pub fn regex(&self, key: &'static str) -> Result<Regex, ConfigError> {
         self.required(key)?;
         self.field(key)?.expect("it was just there").regex()
     }
 
     /// A string, also when a number or a boolean is written.
-    pub fn weak_text(&self, key: &'static str) -> Result<Option<String>, Error> {
+    pub fn weak_text(&self, key: &'static str) -> Result<Option<String>, ConfigError> {
         self.field(key)?.map(|f| f.weak_text()).transpose()
     }
 
     /// A whole number from 0, also when it is written as a string, which may have a prefix (`0x10`, `010`) or
     /// underscores. A fraction is cut off; the empty string is 0, and so is false.
-    pub fn number(&self, key: &'static str) -> Result<Option<u64>, Error> {
+    pub fn number(&self, key: &'static str) -> Result<Option<u64>, ConfigError> {
         self.weak(key, "a whole number", |value| match value {
             Yaml::Number(n) => n.as_u64().or_else(|| n.as_f64().filter(|f| (0.0..1e18).contains(f)).map(|f| f as u64)),
             Yaml::Bool(b) => Some(u64::from(*b)),
@@ -119,7 +119,7 @@ impl<'y> Options<'y> {
     }
 
     /// A number, also when it is written as a string. It may be infinite.
-    pub fn float(&self, key: &'static str) -> Result<Option<f64>, Error> {
+    pub fn float(&self, key: &'static str) -> Result<Option<f64>, ConfigError> {
         let number = |value: &Yaml| match value {
             Yaml::Number(n) => n.as_f64(),
             Yaml::Bool(b) => Some(f64::from(*b)),
@@ -131,7 +131,7 @@ impl<'y> Options<'y> {
     }
 
     /// A boolean, also when it is written as a string or a number.
-    pub fn boolean(&self, key: &'static str) -> Result<Option<bool>, Error> {
+    pub fn boolean(&self, key: &'static str) -> Result<Option<bool>, ConfigError> {
         self.weak(key, "true or false", |value| match value {
             Yaml::Bool(b) => Some(*b),
             Yaml::Number(n) => n.as_f64().map(|n| n != 0.0),
@@ -146,7 +146,7 @@ impl<'y> Options<'y> {
     }
 
     /// A boolean and nothing else; YAML 1.1's words for it are some.
-    pub fn strict_boolean(&self, key: &'static str) -> Result<Option<bool>, Error> {
+    pub fn strict_boolean(&self, key: &'static str) -> Result<Option<bool>, ConfigError> {
         let Some(field) = self.field(key)? else {
             return Ok(None);
         };
@@ -162,7 +162,7 @@ impl<'y> Options<'y> {
     }
 
     /// A Go duration, such as `1h30m`.
-    pub fn duration(&self, key: &'static str) -> Result<Option<Duration>, Error> {
+    pub fn duration(&self, key: &'static str) -> Result<Option<Duration>, ConfigError> {
         let Some(field) = self.field(key)? else {
             return Ok(None);
         };
@@ -171,7 +171,7 @@ impl<'y> Options<'y> {
     }
 
     /// A number of bytes, such as `8kb`.
-    pub fn bytes(&self, key: &'static str) -> Result<Option<usize>, Error> {
+    pub fn bytes(&self, key: &'static str) -> Result<Option<usize>, ConfigError> {
         let Some(field) = self.field(key)? else {
             return Ok(None);
         };
@@ -180,7 +180,7 @@ impl<'y> Options<'y> {
     }
 
     /// A list of stages, compiled; what it warns of is taken over.
-    pub fn stages(&self, key: &'static str) -> Result<Option<Program>, Error> {
+    pub fn stages(&self, key: &'static str) -> Result<Option<Program>, ConfigError> {
         let Some(field) = self.field(key)? else {
             return Ok(None);
         };
@@ -232,23 +232,23 @@ impl<'y> Options<'y> {
     }
 
     /// Something that works, and is hardly meant.
-    pub fn warn(&self, message: String) {
-        self.warnings.borrow_mut().push(format!("pipeline_stages{}: {message}", self.path));
+    pub fn warn(&self, problem: String) {
+        self.warnings.borrow_mut().push(self.fail(problem));
     }
 
     /// What is wrong with the options as a whole.
-    pub fn fail(&self, message: String) -> Error {
-        Error { path: self.path.clone(), message }
+    pub fn fail(&self, problem: String) -> ConfigError {
+        ConfigError::at(self.path.clone(), problem)
     }
 
     /// Takes over what options within these warn of.
-    pub fn finish_inner(&self, inner: Options<'_>) -> Result<(), Error> {
+    pub fn finish_inner(&self, inner: Options<'_>) -> Result<(), ConfigError> {
         self.warnings.borrow_mut().append(&mut inner.finish()?);
         Ok(())
     }
 
     /// When all has been asked for: a warning for each key that nobody asked for.
-    pub fn finish(self) -> Result<Vec<String>, Error> {
+    pub fn finish(self) -> Result<Vec<ConfigError>, ConfigError> {
         if !self.whole.get() {
             let asked = self.asked.borrow();
             let known = |key: &str| asked.iter().any(|a| a.eq_ignore_ascii_case(key));
@@ -265,7 +265,7 @@ impl<'y> Options<'y> {
         key: &'static str,
         expected: &str,
         read: impl Fn(&Yaml) -> Option<T>,
-    ) -> Result<Option<T>, Error> {
+    ) -> Result<Option<T>, ConfigError> {
         let Some(field) = self.field(key)? else {
             return Ok(None);
         };
@@ -278,7 +278,7 @@ impl<'y> Options<'y> {
         read(field.value).map(Some).ok_or_else(|| field.fail(format!("expected {expected}, found {found}")))
     }
 
-    fn mapping(&self) -> Result<Option<&'y Mapping>, Error> {
+    fn mapping(&self) -> Result<Option<&'y Mapping>, ConfigError> {
         match self.value {
             Yaml::Null => Ok(None),
             Yaml::Mapping(map) => Ok(Some(map)),
@@ -289,13 +289,13 @@ impl<'y> Options<'y> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{parse, refused, table};
+    use super::super::testing::{parse, refused, table, warnings};
 
     #[test]
     fn keys_in_any_case_and_keys_that_mean_nothing() {
         let yaml = "regex: {EXPRESSION: '(?P<w>.)', no_such: 1}";
         let program = parse(yaml).expect("a stage");
-        assert_eq!(program.warnings(), ["pipeline_stages[0].regex: unknown option `no_such` is ignored"]);
+        assert_eq!(warnings(&program), ["pipeline_stages[0].regex: unknown option `no_such` is ignored"]);
         table("[regex: {Expression: '(?P<w>.)'}, output: {SOURCE: w}]", &[("ab", "{app=\"x\"} a")]);
     }
 
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn stages_without_options_and_empty_ones() {
-        let warnings = |yaml: &str| parse(yaml).map(|program| program.warnings().to_vec()).map_err(|e| e.message);
+        let warnings = |yaml: &str| parse(yaml).map(|program| warnings(&program)).map_err(|e| e.problem);
         let stages = [
             "cri: ",
             "cri: {}",

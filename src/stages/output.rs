@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use super::options::Options;
 use super::reads::Reads;
-use super::{Error, Flow, Recipe, Stage, Work};
+use super::{ConfigError, Flow, Recipe, Stage, Work};
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let source: Arc<str> = options.required("source")?.into();
     options.reads(Reads::these([&*source]));
     Ok(Box::new(move |_| Box::new(Output { source: source.clone() })))

@@ -16,12 +16,12 @@ use std::sync::Arc;
 use super::gojson::quote;
 use super::labelling::Changing;
 use super::options::Options;
-use super::{Error, Flow, Recipe, Stage, Work};
+use super::{ConfigError, Flow, Recipe, Stage, Work};
 use crate::model::LabelSet;
 
 const ENTRY: &str = "_entry";
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let mut names = options.field("labels")?.map(|f| f.weak_list()).transpose()?.unwrap_or_default();
     names.sort();
     names.dedup();

@@ -17,10 +17,10 @@ use std::sync::Arc;
 
 use super::options::Options;
 use super::reads::Reads;
-use super::{Error, Flow, Recipe, Stage, Value, Work};
+use super::{ConfigError, Flow, Recipe, Stage, Value, Work};
 use crate::goregex::{CaptureLocations, Regex};
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let expression = options.regex("expression")?;
     let source: Option<Arc<str>> = options.source()?.map(Arc::from);
     options.reads(Reads::these(source.as_deref()));

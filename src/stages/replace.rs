@@ -20,11 +20,11 @@ use std::sync::Arc;
 
 use super::gotemplate::{Data, Run, Template};
 use super::options::Options;
-use super::{Error, Flow, Key, Recipe, Stage, Value, Work};
+use super::{ConfigError, Flow, Key, Recipe, Stage, Value, Work};
 use crate::goregex::{Captures, Regex};
 use crate::model::MAX_LINE;
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let expression = options.regex("expression")?;
     let source: Option<Arc<str>> = options.source()?.map(Into::into);
     let text = options.text("replace")?.unwrap_or_default().to_string();
@@ -123,7 +123,7 @@ impl Replace {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{parse, refused, table};
+    use super::super::testing::{parse, refused, table, warnings};
 
     #[test]
     fn what_is_refused_and_what_is_not() {
@@ -134,7 +134,7 @@ mod tests {
             ("replace: {expression: '(a)', replace: 7}", "[0].replace.replace", "expected a string"),
         ]);
         let program = parse("replace: {expression: '(a)', replace: '{{ nope }}'}").expect("accepted");
-        assert!(program.warnings()[0].contains("`nope` is not defined"), "{:?}", program.warnings());
+        assert!(warnings(&program)[0].contains("`nope` is not defined"), "{:?}", warnings(&program));
         table("replace: {expression: '(a)', replace: '{{ nope }}'}", &[("banana", "{app=\"x\"} banana")]);
     }
 

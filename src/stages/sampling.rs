@@ -15,12 +15,12 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::drop::reason;
 use super::options::Options;
-use super::{Error, Flow, Recipe, Stage, Work};
+use super::{ConfigError, Flow, Recipe, Stage, Work};
 use crate::model::{Origin, Reason};
 
 const REASON: &str = "sampling_stage";
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let rate = options.float("rate")?;
     if rate.is_none() {
         options.warn("without `rate` no line passes".into());
@@ -56,7 +56,7 @@ fn draw(origin: Origin) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Bench, parse, refused};
+    use super::super::testing::{Bench, parse, refused, warnings};
 
     fn kept(rate: &str) -> (usize, u64) {
         let mut bench = Bench::of(&format!("sampling: {{rate: {rate}, drop_counter_reason: r}}"));
@@ -81,6 +81,6 @@ mod tests {
             ("sampling: {rate: much}", "[0].sampling.rate", "expected a number"),
         ]);
         let program = parse("sampling:").expect("a stage");
-        assert_eq!(program.warnings(), ["pipeline_stages[0].sampling: without `rate` no line passes"]);
+        assert_eq!(warnings(&program), ["pipeline_stages[0].sampling: without `rate` no line passes"]);
     }
 }

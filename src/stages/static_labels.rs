@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use super::labelling::{Changing, TENANT, set_tenant};
 use super::options::Options;
-use super::{Error, Flow, Recipe, Stage, Work};
+use super::{ConfigError, Flow, Recipe, Stage, Work};
 use crate::model::{LabelSet, loki_label_name};
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let whole = options.whole();
     let mut labels: Vec<(Box<str>, Box<str>)> = Vec::new();
     let mut tenant: Option<Box<str>> = None;
@@ -65,7 +65,7 @@ impl Stage for StaticLabels {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{parse, refused, table};
+    use super::super::testing::{parse, refused, table, warnings};
 
     #[test]
     fn labels_are_added_and_replaced() {
@@ -92,7 +92,7 @@ mod tests {
     fn a_name_that_loki_refuses_is_warned_of() {
         let program = parse("static_labels: {my-label: a, b: c}").expect("a stage");
         let warning = "pipeline_stages[0].static_labels: Loki cannot parse the label name `my-label`: the label is called `my_label`";
-        assert_eq!(program.warnings(), [warning]);
+        assert_eq!(warnings(&program), [warning]);
         table("static_labels: {my-label: a, b: c}", &[("l", r#"{app="x", b="c", my_label="a"} l"#)]);
         table("[static_labels: {my-label: a, b.c: d}, labeldrop: [my-label]]", &[("l", r#"{app="x", b_c="d"} l"#)]);
         table("[static_labels: {my-label: a}, labelallow: [my-label]]", &[("l", r#"{my_label="a"} l"#)]);

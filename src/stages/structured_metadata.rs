@@ -17,10 +17,10 @@ use super::labelling::{Changing, TENANT, label};
 use super::labels::{self, Made};
 use super::options::Options;
 use super::reads::Reads;
-use super::{Error, Flow, Recipe, Stage, Work};
+use super::{ConfigError, Flow, Recipe, Stage, Work};
 use crate::model::{LabelSet, Structured};
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let pairs: Arc<[Made]> = labels::made(options)?.into();
     options.reads(Reads::these(pairs.iter().map(|pair| &*pair.source)));
     Ok(Box::new(move |_| {

@@ -26,9 +26,9 @@ use std::sync::Arc;
 
 use super::gotemplate::{Data, Template};
 use super::options::Options;
-use super::{Error, Flow, Key, Recipe, Stage, Value, Work};
+use super::{ConfigError, Flow, Key, Recipe, Stage, Value, Work};
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let source: Arc<str> = options.required("source")?.into();
     let text = options.text("template")?.unwrap_or_default().to_string();
     if text.is_empty() {
@@ -69,7 +69,7 @@ impl Stage for Templated {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{parse, refused, table};
+    use super::super::testing::{parse, refused, table, warnings};
 
     #[test]
     fn what_is_refused() {
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn without_a_template_the_value_goes() {
         for yaml in ["template: {source: a}", "template: {source: a, template: ''}"] {
-            assert!(parse(yaml).expect(yaml).warnings()[0].contains("removes the extracted value `a`"));
+            assert!(warnings(&parse(yaml).expect(yaml))[0].contains("removes the extracted value `a`"));
         }
         table("[regex: {expression: '(?P<a>.)'}, template: {source: a}, labels: {a: }]", &[("x", r#"{app="x"} x"#)]);
     }

@@ -15,9 +15,9 @@ use std::sync::Arc;
 use super::labelling::{label, set_tenant};
 use super::options::Options;
 use super::reads::Reads;
-use super::{Error, Flow, Recipe, Stage, Work};
+use super::{ConfigError, Flow, Recipe, Stage, Work};
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let given = |key| Ok(options.text(key)?.filter(|t| !t.is_empty()).map(Arc::from));
     let from = match (given("source")?, given("label")?, given("value")?) {
         (Some(source), None, None) => From::Source(source),

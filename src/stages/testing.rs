@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde_yaml::Value as Yaml;
 
-use super::{Clock, CustomMetrics, Due, Error, Pipeline, Program, Work, compile};
+use super::{Clock, ConfigError, CustomMetrics, Due, Pipeline, Program, Work, compile};
 use crate::metrics::{Dropped, Registry};
-use crate::model::{AckRef, Entry, LabelSet, Ledger, Origin, Position};
+use crate::model::{AckRef, Entry, LabelSet, Ledger, Mark, Origin};
 
 /// An entry as it left the pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Seen {
 /// Runs the stage `yaml` over lines of `{app="x"}`.
 pub(super) fn check(yaml: &str, lines: &[String], want: &[Seen]) {
     let stage = serde_yaml::from_str(yaml).expect(yaml);
-    let program = compile(&[stage]).unwrap_or_else(|e| panic!("{yaml}: {}: {e}", e.path));
+    let program = compile(&[stage]).unwrap_or_else(|e| panic!("{yaml}: {e}"));
     assert_eq!(run(&program, lines), want, "{yaml}");
 }
 
@@ -55,17 +55,22 @@ pub(super) fn table(yaml: &str, rows: &[(&str, &str)]) {
 pub(super) fn refused(rows: &[(&str, &str, &str)]) {
     for (yaml, path, message) in rows {
         let error = parse(yaml).expect_err(yaml);
-        assert_eq!(error.path, *path, "{yaml}: {error}");
-        assert!(error.message.contains(message), "{yaml}: {error}");
+        assert_eq!(error.path.to_string(), *path, "{yaml}: {error}");
+        assert!(error.problem.contains(message), "{yaml}: {error}");
     }
 }
 
 /// A list of stages in YAML, compiled; one stage may be written without its list.
-pub(super) fn parse(yaml: &str) -> Result<Program, Error> {
+pub(super) fn parse(yaml: &str) -> Result<Program, ConfigError> {
     match serde_yaml::from_str(yaml).expect(yaml) {
         Yaml::Sequence(stages) => compile(&stages),
         stage => compile(&[stage]),
     }
+}
+
+/// What a program warns of, as it is said of a job.
+pub(super) fn warnings(program: &Program) -> Vec<String> {
+    program.warnings().iter().map(|warning| warning.clone().within("pipeline_stages").to_string()).collect()
 }
 
 /// A pipeline with a log to be run through it.
@@ -73,6 +78,8 @@ pub(super) struct Bench {
     pub clock: Clock,
     pub labels: LabelSet,
     pipeline: Pipeline,
+    dropped: Dropped,
+    custom: CustomMetrics,
     pub registry: Registry,
     ledger: Arc<Ledger>,
     offset: u64,
@@ -82,17 +89,26 @@ impl Bench {
     pub fn new(program: &Program) -> Self {
         let (clock, registry) = (Clock::standing(Seen::READ), Registry::new());
         let custom = CustomMetrics::with_clock(&registry, clock.clone());
-        let pipeline = Pipeline::new(program, Dropped::register(&registry), Some(custom), clock.clone());
+        let dropped = Dropped::register(&registry);
+        let pipeline = Pipeline::new(program, dropped.clone(), Some(custom.clone()), clock.clone());
         let labels = LabelSet::new([("app", "x")]);
-        Self { clock, labels, pipeline, registry, ledger: Ledger::new(None), offset: 0 }
+        Self { clock, labels, pipeline, dropped, custom, registry, ledger: Ledger::new(), offset: 0 }
+    }
+
+    /// Goes on with other stages, as an agent does whose config was reloaded.
+    pub fn reload(&mut self, yaml: &str) {
+        let program = parse(yaml).unwrap_or_else(|e| panic!("{yaml}: {e}"));
+        self.custom.begin_run();
+        self.pipeline = Pipeline::new(&program, self.dropped.clone(), Some(self.custom.clone()), self.clock.clone());
+        self.custom.forget_unused();
     }
 
     pub fn of(yaml: &str) -> Self {
-        Self::new(&parse(yaml).unwrap_or_else(|e| panic!("{yaml}: {}: {e}", e.path)))
+        Self::new(&parse(yaml).unwrap_or_else(|e| panic!("{yaml}: {e}")))
     }
 
     pub fn run(&mut self, line: &str, sink: &mut dyn FnMut(&Entry<'_>)) {
-        let end = Position { offset: self.offset + 1, ..Position::default() };
+        let end = Mark(self.offset + 1);
         let ack = self.ledger.open_chunk(line.len() as u64, end);
         let entry = Entry {
             timestamp: Seen::READ,

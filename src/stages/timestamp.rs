@@ -25,10 +25,10 @@ use super::golayout::{Layout, Place, Zone, Zones};
 use super::options::Options;
 use super::reads::Reads;
 use super::time::{Fudge, Rfc3339, rfc3339};
-use super::{Error, Flow, Recipe, Stage, Work};
+use super::{ConfigError, Flow, Recipe, Stage, Work};
 use crate::model::gonumber::parse_int;
 
-pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, Error> {
+pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let source: Arc<str> = options.required("source")?.into();
     options.reads(Reads::these([&*source]));
     let mut formats = vec![Format::of(options.required("format")?)];

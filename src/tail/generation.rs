@@ -8,31 +8,24 @@ use std::time::SystemTime;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::fence;
-use super::gzip::Inflated;
+use super::FINGERPRINT;
+use super::allowed_paths;
+use super::gzip::{Compression, Inflated};
 use super::walls::explain;
 use crate::model::{FileId, Fingerprint, Position};
 
-/// How much of a file's head identifies it. Lines with their own times differ within their first 30 bytes.
-pub(super) const FINGERPRINT: usize = 1024;
-
-/// How a file's bytes are wrapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    Gzip,
-    Zlib,
-}
-
 #[derive(Debug)]
 pub(super) struct Generation {
-    source: Source,
+    content: Content,
     id: FileId,
     /// Of the next byte to read.
     pub offset: u64,
+    /// Tells it from all others of its log, and from itself before it was cut; 0: nothing was read of it.
+    pub number: u64,
 }
 
 #[derive(Debug)]
-enum Source {
+enum Content {
     Plain(File),
     Inflated(Box<Inflated>),
 }
@@ -40,17 +33,17 @@ enum Source {
 impl Generation {
     /// Opens `path`, on which no link is followed; `compression` as its name or the config says.
     pub fn open(path: &Path, compression: Option<Compression>) -> io::Result<Self> {
-        let file = fence::open(path).map_err(|e| explain(path, e))?;
+        let file = allowed_paths::open(path).map_err(|e| explain(path, e))?;
         let meta = file.metadata()?;
         if !meta.is_file() {
             let kind = if meta.is_dir() { "a directory" } else { "not a regular file" };
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {kind}")));
         }
-        let source = match compression {
-            None => Source::Plain(file),
-            Some(c) => Source::Inflated(Box::new(Inflated::new(file, c))),
+        let content = match compression {
+            None => Content::Plain(file),
+            Some(c) => Content::Inflated(Box::new(Inflated::new(file, c))),
         };
-        let mut generation = Self { source, id: file_id(&meta), offset: 0 };
+        let mut generation = Self { content, id: file_id(&meta), offset: 0, number: 0 };
         generation.id.fingerprint = generation.fingerprint(FINGERPRINT)?;
         Ok(generation)
     }
@@ -64,13 +57,13 @@ impl Generation {
     }
 
     pub fn is_plain(&self) -> bool {
-        matches!(self.source, Source::Plain(_))
+        matches!(self.content, Content::Plain(_))
     }
 
     pub fn metadata(&self) -> io::Result<Metadata> {
-        match &self.source {
-            Source::Plain(file) => file.metadata(),
-            Source::Inflated(inflated) => inflated.file().metadata(),
+        match &self.content {
+            Content::Plain(file) => file.metadata(),
+            Content::Inflated(inflated) => inflated.file().metadata(),
         }
     }
 
@@ -146,6 +139,7 @@ impl Generation {
     /// A new identity at the start of the same file.
     pub fn restart(&mut self) -> io::Result<()> {
         self.offset = 0;
+        self.number = 0;
         self.id.fingerprint = self.fingerprint(FINGERPRINT)?;
         Ok(())
     }
@@ -164,14 +158,14 @@ impl Generation {
     }
 
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.source {
-            Source::Plain(file) => loop {
+        match &mut self.content {
+            Content::Plain(file) => loop {
                 match file.read_at(buffer, offset) {
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                     result => return result,
                 }
             },
-            Source::Inflated(inflated) => inflated.read_at(offset, buffer),
+            Content::Inflated(inflated) => inflated.read_at(offset, buffer),
         }
     }
 }

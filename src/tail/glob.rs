@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use fast_glob::glob_match;
 
-use super::fence::Fence;
+use super::allowed_paths::AllowedPaths;
 use braces::expand;
 use walk::Walker;
 pub use walk::{Budget, Skip, Walk};
@@ -89,16 +89,16 @@ impl Glob {
 
     #[cfg(test)]
     pub fn walk_within(&self, budget: Budget) -> Walk {
-        self.walk_so(&Fence::default(), budget)
+        self.walk_so(&AllowedPaths::default(), budget)
     }
 
-    /// Links are followed as far as the fence lets them.
-    pub fn walk_fenced(&self, fence: &Fence) -> Walk {
-        self.walk_so(fence, Budget::default())
+    /// Links are followed as far as the allowed lets them.
+    pub fn walk_allowed(&self, allowed: &AllowedPaths) -> Walk {
+        self.walk_so(allowed, Budget::default())
     }
 
     /// Where the files of this path may be: in the folders that it names without wildcards, and in `more`.
-    pub fn fence(&self, more: &[PathBuf]) -> Fence {
+    pub fn allowed(&self, more: &[PathBuf]) -> AllowedPaths {
         let literal = |pattern: &[String]| {
             let names = pattern.iter().take_while(|name| !is_wild(name)).map(|name| unescape(name));
             Path::new("/").join(names.collect::<PathBuf>())
@@ -108,7 +108,7 @@ impl Glob {
             // Of alternatives none is written as it is, so that each may be what somebody planted.
             literal(if has_braces { &pattern[..pattern.len().saturating_sub(1)] } else { pattern })
         });
-        Fence::new(written.collect(), more)
+        AllowedPaths::new(written.collect(), more)
     }
 
     /// The folders that its files are in or beneath, as far as they are named without wildcards.
@@ -127,13 +127,13 @@ impl Glob {
         names.map(|names| Path::new("/").join(names)).collect()
     }
 
-    fn walk_so(&self, fence: &Fence, budget: Budget) -> Walk {
+    fn walk_so(&self, allowed: &AllowedPaths, budget: Budget) -> Walk {
         // A file whose name has brackets in it is meant as it is written.
         if fs::metadata(&self.path).is_ok_and(|m| m.is_file()) {
             let directories = self.path.parent().map(Path::to_path_buf).into_iter().collect();
             return Walk { files: [self.path.clone()].into(), directories, ..Walk::default() };
         }
-        Walker::new(&self.patterns, fence, budget).run()
+        Walker::new(&self.patterns, allowed, budget).run()
     }
 }
 
@@ -408,8 +408,8 @@ mod tests {
         let at = |name: &str| dir.path().join(name);
         let walk = |pattern: &str, more: &[PathBuf]| {
             let glob = Glob::new(&format!("{}/{pattern}", dir.path().display())).expect("a glob");
-            let fence = glob.fence(more);
-            glob.walk_fenced(&fence)
+            let allowed = glob.allowed(more);
+            glob.walk_allowed(&allowed)
         };
         let both = walk("vol/{*.log,*/*.log}", &[]);
         assert_eq!(both.files, ["vol/current.log", "vol/real.log", "vol/sub/inner.log"].map(at).into());

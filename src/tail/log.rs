@@ -8,12 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::fence::Fence;
+use super::allowed_paths::AllowedPaths;
 use super::folders::Folders;
-use super::generation::{Compression, Generation, file_id};
+use super::generation::{Generation, file_id};
+use super::gzip::Compression;
 use super::siblings::{Sibling, siblings};
-use super::text::Encoding;
-use crate::model::{FileId, Position};
+use crate::model::{Encoding, FileId, Mark, Position};
+use marks::Marks;
 
 /// How many generations of a log are kept open: more than any rotation keeps, and few enough of a thousand descriptors. The
 /// oldest are given up beyond that.
@@ -23,7 +24,7 @@ pub const GENERATIONS: usize = 256;
 const DRAINED: usize = 8;
 
 /// How the files of a log are to be read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
     pub encoding: Encoding,
     /// Of the live file itself; rotated generations are told by their names.
@@ -49,22 +50,6 @@ pub enum Resume {
     At { position: Position, saved: SystemTime },
 }
 
-/// What one call of [`Log::read`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Read {
-    /// The first `len` bytes of the buffer are whole lines (but for a last line without newline, where its file has ended).
-    Lines { len: usize, start: Position, end: Position, more: bool },
-    /// Some of a line that is longer than [`MAX_LINE`](crate::model::MAX_LINE) was passed over, and there is more of it; or some of a
-    /// compressed file on the way to where it is to go on.
-    Passed,
-    /// A line longer than [`MAX_LINE`](crate::model::MAX_LINE) was passed over.
-    Skipped { bytes: u64, end: Position },
-    /// Nothing for now.
-    Idle,
-    /// The file is gone, and was read to its end.
-    Finished,
-}
-
 /// What one call of [`Log::look`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
@@ -76,20 +61,32 @@ pub enum Look {
     Gone,
 }
 
+/// A generation that was read to its end.
+#[derive(Clone, Copy, Debug)]
+struct Drained {
+    end: Position,
+    mark: Mark,
+    /// When it was last written to.
+    written: SystemTime,
+}
+
 #[derive(Debug)]
 pub struct Log {
     path: Arc<Path>,
     options: Options,
     folders: Arc<Folders>,
-    fence: Arc<Fence>,
+    allowed: Arc<AllowedPaths>,
     /// Oldest first; the one in front is being read. Never empty.
     generations: VecDeque<Generation>,
     rotated: Option<Instant>,
     gone: Option<Instant>,
     /// Bytes of an overlong line passed over so far.
     skipping: Option<u64>,
-    /// Where the last few generations ended that were read and let go, and when they were written to last.
-    drained: VecDeque<(Position, SystemTime)>,
+    marks: Marks,
+    /// Oldest first: generations that were read to their end and hold something that is not committed.
+    spent: VecDeque<Generation>,
+    /// The last few generations that were read and let go.
+    drained: VecDeque<Drained>,
     /// The live file was deleted, and what is unread of it is given up.
     abandoned: bool,
     /// The position to go on from could not be found: what was unread behind it is lost.
@@ -112,9 +109,9 @@ impl Log {
         resume: Resume,
         options: Options,
         folders: &Arc<Folders>,
-        fence: &Arc<Fence>,
+        allowed: &Arc<AllowedPaths>,
     ) -> io::Result<Self> {
-        let live_path = fence.resolve(path)?;
+        let live_path = allowed.resolve(path)?;
         let mut live = Generation::open(&live_path, options.compression)?;
         let (mut lost_position, mut passed_over) = (false, 0);
         let mut generations = VecDeque::new();
@@ -153,12 +150,14 @@ impl Log {
             path: path.clone(),
             options,
             folders: folders.clone(),
-            fence: fence.clone(),
+            allowed: allowed.clone(),
             new_files: generations.iter().map(inode).collect(),
             generations,
             rotated: None,
             gone: None,
             skipping: None,
+            marks: Marks::default(),
+            spent: VecDeque::new(),
             drained: VecDeque::new(),
             lost_position,
             passed_over,
@@ -181,6 +180,27 @@ impl Log {
 
     pub fn generations(&self) -> usize {
         self.generations.len()
+    }
+
+    /// Goes on in another scrape, with what its logs share and, if it has a target there, within that target's allowed; false: its
+    /// files are to be read in another way from now on.
+    pub fn move_to(&mut self, options: Options, folders: &Arc<Folders>, allowed: Option<&Arc<AllowedPaths>>) -> bool {
+        self.folders = folders.clone();
+        if let Some(allowed) = allowed {
+            self.allowed = allowed.clone();
+        }
+        self.new_files = self.spent.iter().chain(&self.generations).map(inode).collect();
+        self.options == options
+    }
+
+    /// Of the next byte to read.
+    pub fn mark(&self) -> Mark {
+        self.marks.next
+    }
+
+    /// How many files it has open.
+    pub fn files(&self) -> usize {
+        self.spent.len() + self.generations.len()
     }
 
     /// Whether lines are known of that come after all of the generation being read.
@@ -222,8 +242,8 @@ impl Log {
             return generation.written();
         }
         // One that is not remembered any more is older than those that are.
-        let drained = self.drained.iter().find(|(end, _)| same(end.file)).or(self.drained.front());
-        drained.map_or_else(|| self.generations[0].written(), |(_, written)| *written)
+        let drained = self.drained.iter().find(|drained| same(drained.end.file)).or(self.drained.front());
+        drained.map_or_else(|| self.generations[0].written(), |drained| drained.written)
     }
 
     /// Bytes of older files that are not read, since the last call.
@@ -241,19 +261,11 @@ impl Log {
         self.generations.iter().any(|g| (g.id().device, g.id().inode) == (device, inode))
     }
 
-    /// Where reading of the file of this inode ended, if it was one of the generations not long ago.
-    pub fn had(&self, (device, inode): (u64, u64)) -> Option<Position> {
-        self.drained.iter().map(|(end, _)| *end).find(|p| (p.file.device, p.file.inode) == (device, inode))
-    }
-
-    /// Whether `position` lies behind all of a generation that was read to `end` and let go.
-    pub fn is_past(&self, position: &Position, end: &Position) -> bool {
-        let inode = |p: &Position| (p.file.device, p.file.inode);
-        let place = |p: &Position| self.drained.iter().position(|(d, _)| inode(d) == inode(p));
-        match inode(position) == inode(end) {
-            true => position.offset >= end.offset,
-            false => self.has(inode(position)) || place(position) > place(end),
-        }
+    /// Where reading of the file of this inode ended, if it was one of the generations not long ago: in the file, and of all
+    /// that was read of the log.
+    pub fn had(&self, (device, inode): (u64, u64)) -> Option<(Position, Mark)> {
+        let drained = self.drained.iter().find(|d| (d.end.file.device, d.end.file.inode) == (device, inode));
+        drained.map(|drained| (drained.end, drained.mark))
     }
 
     /// Bytes on disk that have not been read; for compressed generations the size they have on disk.
@@ -295,7 +307,7 @@ impl Log {
     }
 
     fn rotate(&mut self, now: Instant) -> io::Result<Look> {
-        let live_path = self.fence.resolve(&self.path)?;
+        let live_path = self.allowed.resolve(&self.path)?;
         let live = Generation::open(&live_path, self.options.compression)?;
         let older = siblings(&live_path, &self.folders)?;
         let known = self.generations.len();
@@ -328,7 +340,7 @@ impl Log {
         for generation in &mut self.generations {
             generation.learn_head()?;
         }
-        let drained = self.drained.iter().map(|(end, _)| end.file);
+        let drained = self.drained.iter().map(|drained| drained.end.file);
         let known: Vec<FileId> = self.generations.iter().map(Generation::id).chain(drained).collect();
         // The whole head has to be the same: what is passed over is lost, what is read again is only there twice.
         let is_known = |sibling: &Sibling| {
@@ -345,13 +357,15 @@ impl Log {
     fn truncate(&mut self) -> io::Result<Look> {
         let last = self.generations.len() - 1;
         let live = &mut self.generations[last];
-        let old = live.position();
+        let (old, number) = (live.position(), live.number);
         live.restart()?;
         self.skipping = None;
         if old.file.fingerprint.len > 0 {
-            let live_path = self.fence.resolve(&self.path)?;
+            let live_path = self.allowed.resolve(&self.path)?;
             if let Some((_, mut copy)) = find(&siblings(&live_path, &self.folders)?, &old)? {
                 copy.offset = old.offset;
+                // What was read of the file before it was cut is in there.
+                copy.number = number;
                 self.new_files.push(inode(&copy));
                 self.generations.insert(last, copy);
             }
@@ -450,6 +464,7 @@ fn open_sibling(sibling: &Sibling) -> Option<Generation> {
     Generation::open(&sibling.path, sibling.compression).ok()
 }
 
+mod marks;
 mod pinned;
 mod reading;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The program as a user starts it, against a Loki that does as it is told.
 
+mod reload;
 mod rig;
 mod saying;
 mod stdin;

@@ -119,3 +119,32 @@ fn keys_of_the_job_that_standard_input_does_not_use_are_named() {
     assert!(said.contains("unused=\"relabel_configs, encoding\""), "{said}");
     assert_eq!(loki.stored(), ["{job=\"logs\"} hi"]);
 }
+
+#[test]
+fn a_client_whose_loki_is_dead_stops_no_other() {
+    let (loki, dead, rig) = (Loki::answering(204), Loki::start(None), Rig::new());
+    let config = rig.config(&loki.url, "");
+    let text = fs::read_to_string(&config).expect("read");
+    let second = format!("clients: [{{url: '{}', name: dead, batchwait: 50ms}}, {{", dead.url);
+    fs::write(&config, text.replacen("clients: [{", &second, 1)).expect("written");
+    let mut agent = Command::new(env!("CARGO_BIN_EXE_fantail"))
+        .args(["-stdin", &format!("-config.file={}", config.display())])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    // Several times what is kept for a client that takes nothing.
+    let lines: Vec<String> = (0..12_000).map(|n| format!("line {n:06} {}", "x".repeat(1_000))).collect();
+    let mut input = agent.stdin.take().expect("piped");
+    input.write_all((lines.join("\n") + "\n").as_bytes()).expect("written");
+    wait_until("the other client has every line", SOON, || loki.stored().len() >= lines.len());
+    let want: Vec<String> = lines.iter().map(|line| format!("{{job=\"logs\"}} {line}")).collect();
+    assert!(loki.stored() == want, "in order, each once");
+    drop(input);
+    let pid = agent.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+    let output = agent.wait_with_output().expect("ended");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.matches("a client has taken no lines of standard input").count(), 1, "{said}");
+    assert!(said.contains("what it did not take is lost"), "{said}");
+}

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::rig::{Loki, Rig, SOON, line, wait_until};
@@ -11,6 +12,12 @@ use super::rig::{Loki, Rig, SOON, line, wait_until};
 fn start(rig: &mut Rig, config: &std::path::Path, flags: &[&str]) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fantail"));
     rig.start_as(command.arg(format!("-config.file={}", config.display())).args(flags));
+}
+
+/// A place for a config with nothing else beside it.
+fn alone(rig: &Rig) -> PathBuf {
+    fs::create_dir(rig.path("etc")).expect("made");
+    rig.path("etc/promtail.yaml")
 }
 
 /// The kernel's own word for it: one filter more than the one who starts it has, in each thread. Those of the allocator are there
@@ -75,9 +82,10 @@ fn logs_that_come_later_are_read_or_said_to_be_refused() {
     symlink(rig.path("one/a/logs"), rig.path("x/y/current")).expect("linked");
     let config = rig.config(&loki.url, "");
     let text = fs::read_to_string(&config).expect("there");
+    let config = alone(&rig);
     let path = rig.path("x/y/{current,again,later/on}/*.log").display().to_string();
     let text = text.replace(&rig.path("logs/*.log").display().to_string(), &format!("'{path}'"));
-    // Positions in a folder of their own, which the agent makes: logs beneath it could be read in any case.
+    // Positions and config in folders of their own: logs beneath these could be read in any case.
     fs::write(&config, text.replace("/positions.yaml", "/state/positions.yaml")).expect("written");
     start(&mut rig, &config, &[]);
     wait_until("what was there is read", SOON, || loki.stored().len() == 2);
@@ -178,6 +186,7 @@ fn where_nobody_can_know_reading_goes_on() {
     rig.write("far/away/a.log", "one\n");
     let config = rig.config(&loki.url, "");
     let text = fs::read_to_string(&config).expect("there");
+    let config = alone(&rig);
     let targets = rig.path("targets/t.json").display().to_string();
     let path = rig.path("far/away/*.log").display().to_string();
     rig.write(

@@ -11,11 +11,32 @@ use super::{Source, sources};
 #[test]
 fn no_file_imports_a_file_that_imports_it() {
     let files: Vec<Source> = sources().into_iter().filter(|source| !source.is_test).collect();
-    let imports = imports(files.iter().map(|file| (module(file), file.code.as_str())).collect());
+    let mut imports = imports(files.iter().map(|file| (module(file), file.code.as_str())).collect());
+    // A module and the files below it are one thing in several files: the module's file is where they are put together.
+    for (module, from) in &mut imports {
+        from.retain(|other, _| !other.starts_with(module) && !module.starts_with(other));
+    }
     assert!(imports.values().map(BTreeMap::len).sum::<usize>() > 500, "the search finds nothing any more");
     let circles = circles(&imports);
-    let shown: Vec<String> = circles.iter().map(|circle| show(circle, &imports)).collect();
+    let (known, new): (Vec<_>, Vec<_>) = circles.iter().partition(|circle| KNOWN.iter().any(|known| is(circle, known)));
+    let shown: Vec<String> = new.iter().map(|circle| show(circle, &imports)).collect();
     assert!(shown.is_empty(), "move what both sides of a circle need to a file of its own:\n{}", shown.join("\n"));
+    assert_eq!(known.len(), KNOWN.len(), "a circle of KNOWN is none any more: take it out of that list");
+}
+
+/// Circles that are still there: their files, without the folder that they share. This list only becomes shorter.
+const KNOWN: [(&str, &[&str]); 7] = [
+    ("discovery/kubernetes", &["tell", "watch"]),
+    ("server", &["access", "config", "connections", "stream", "tls"]),
+    ("goregex", &["class", "translate"]),
+    ("stages/golayout", &["parse", "reader"]),
+    ("stages/gotemplate", &["call", "moment", "show", "version"]),
+    ("stages/json", &["expression", "paths"]),
+    ("stages/metrics", &["config", "custom"]),
+];
+
+fn is(circle: &BTreeSet<Path>, (folder, files): &(&str, &[&str])) -> bool {
+    circle.iter().map(|module| module.join("/")).eq(files.iter().map(|file| format!("{folder}/{file}")))
 }
 
 /// The path of a module, without `crate`.

@@ -28,7 +28,7 @@ impl Batcher {
         let head = if is_new { self.clock.unix_nanos() } else { stream.newest };
         let is_late = entry.timestamp < head.saturating_sub(BEHIND);
         if is_late {
-            stream.heat.ignite(window);
+            stream.rate.set_hot(window);
         }
         let is_idle = stream.in_flight.bytes() == 0;
         // With an entry that is late a stream does not wait for that, unless it leads already.
@@ -36,8 +36,8 @@ impl Batcher {
             return;
         }
         let log = entry.origin.log;
-        match (self.streams[index].leads, self.streams[index].heat.is_hot(window)) {
-            (true, _) if self.streams[index].heat.is_cold(window) => self.dissolve(self.streams[index].lane),
+        match (self.streams[index].leads, self.streams[index].rate.is_hot(window)) {
+            (true, _) if self.streams[index].rate.is_cold(window) => self.dissolve(self.streams[index].lane),
             (true, _) if is_late => {}
             (true, _) => self.give_way(index, log),
             (false, true) if is_late => self.lead(index, log),
@@ -60,7 +60,7 @@ impl Batcher {
             let leader = self.lanes[stream.lane].led_by.map(|leader| &self.streams[leader]);
             leader.is_some_and(|leader| is_minor(stream, leader))
         };
-        !stream.leads && stream.heat.is_hot(self.much()) && !follows()
+        !stream.leads && stream.rate.is_hot(self.much()) && !follows()
     }
 
     /// The leader has calmed down: all go back to the lane that they shared before. Not while anything is under way here.
@@ -136,5 +136,5 @@ impl Batcher {
 }
 
 fn is_minor(stream: &StreamState, leader: &StreamState) -> bool {
-    stream.heat.is_less(LESS, &leader.heat)
+    stream.rate.is_less(LESS, &leader.rate)
 }

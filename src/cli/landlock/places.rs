@@ -163,6 +163,14 @@ pub(super) fn of_file(file: &Path) -> Found {
     Found { places: around_file(file), ..Found::default() }.or_say(file)
 }
 
+/// The config, which is read again when it is reloaded, and may be replaced until then. What is beside it in a system folder is not
+/// opened for that: there it is only that file, and can be changed in place.
+pub(super) fn of_config(file: &Path) -> BTreeSet<PathBuf> {
+    let (small, too_much): (BTreeSet<_>, BTreeSet<_>) = around_file(file).into_iter().partition(|at| !is_too_much(at));
+    let alone = fs::canonicalize(file).ok().filter(|_| !too_much.is_empty());
+    small.into_iter().chain(alone).collect()
+}
+
 impl Found {
     fn or_say(mut self, path: &Path) -> Self {
         if self.places.contains(Path::new("/")) {
@@ -280,6 +288,21 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let base = fs::canonicalize(dir.path()).expect("there");
         (dir, base)
+    }
+
+    #[test]
+    fn a_config_may_be_replaced_unless_a_system_folder_had_to_be_opened_for_that() {
+        let (_dir, base) = base();
+        let at = |name: &str| base.join(name);
+        // As Kubernetes mounts it.
+        fs::create_dir_all(at("etc/..1")).expect("made");
+        fs::write(at("etc/..1/promtail.yaml"), "").expect("written");
+        symlink("..1", at("etc/..data")).expect("linked");
+        symlink("..data/promtail.yaml", at("etc/promtail.yaml")).expect("linked");
+        assert_eq!(of_config(&at("etc/promtail.yaml")), [at("etc"), at("etc/..1")].into());
+        // One that is there on every machine.
+        let own = Path::new("/etc/passwd");
+        assert_eq!(of_config(own), fs::canonicalize(own).into_iter().collect());
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Needs {
         if glob.folders().iter().any(|folder| folder == Path::new("/")) {
             self.anywhere.push(format!("a path of job {job:?} has a wildcard in its first name"));
         }
-        self.runtimes.extend(glob.fence(&[]).leads_to());
+        self.runtimes.extend(glob.allowed(&[]).leads_to());
         self.named_logs.extend(glob.names());
         self.logs.extend(glob.folders().into_iter().filter(|folder: &PathBuf| folder != Path::new("/")));
     }

@@ -1,5 +1,7 @@
 //! What is accepted, with or without a word, and what comes out.
 
+use serde_yaml::{Mapping, Value};
+
 use super::*;
 
 /// Every key of a Promtail config that is honoured, each with a value that is not its default where that matters.
@@ -92,6 +94,77 @@ fn blocks_without_a_value_are_their_defaults() {
     assert!(config.limits_config.readline_rate_drop && config.scrape_configs.is_empty());
     assert_eq!(config.positions.filename, "/var/log/positions.yaml");
     accepted(&format!("{CLIENT}scrape_configs: []\n"));
+}
+
+/// A key without a value, and the same config without that key: for every key there is, however deep.
+#[test]
+fn a_key_without_a_value_is_as_if_it_was_not_there() {
+    let config = "
+server: {external_url: 'http://agent/x', http_tls_config: {cert_file: a, key_file: b}, grpc_tls_config: {cert: a}}
+clients:
+- {name: main, url: 'http://loki', tenant_id: t, backoff_config: {max_retries: 0}, basic_auth: {username: u, password: p},
+   tls_config: {ca_file: c, min_version: TLS12}, http_headers: {X-A: {values: [a], secrets: [b], files: [c]}},
+   rate_limits: {ingestion_rate_mb: 4}, proxy_url: 'http://p', no_proxy: a}
+- {name: token, url: 'http://loki', authorization: {type: Bearer, credentials: c}, proxy_from_environment: yes}
+- {name: oauth2, url: 'http://loki', oauth2: {client_id: i, client_secret: s, scopes: [a], token_url: 'http://t'}}
+scrape_configs:
+- job_name: pods
+  encoding: utf-16le
+  decompression: {enabled: true, initial_delay: 1s, format: gz}
+  static_configs: [{targets: [localhost], labels: {__path__: /x}}]
+  file_sd_configs: [{files: [/sd/*.yaml], refresh_interval: 1m}]
+  kubernetes_sd_configs:
+  - {role: pod, kubeconfig_file: k, namespaces: {names: [a]}, selectors: [{role: pod, label: a=b}], pods_from_path: off}
+  - {role: pod, api_server: 'http://k8s', authorization: {credentials: c}, tls_config: {ca_file: c}}
+options: {stream_lag_labels: a}
+tracing: {enabled: yes}
+";
+    let whole = crate::yaml::to_value(&accepted(config).0);
+    let mut paths = Vec::new();
+    keys(&whole, &mut Vec::new(), &mut paths);
+    assert!(paths.len() > 150, "{}", paths.len());
+    for path in paths {
+        let change = |change: &dyn Fn(&mut Mapping, &Value)| {
+            let mut value = whole.clone();
+            let (key, parents) = path.split_last().expect("a path has a key");
+            let parent = parents.iter().fold(&mut value, |value, step| match step.as_u64() {
+                Some(index) => &mut value[index as usize],
+                None => &mut value[step],
+            });
+            change(parent.as_mapping_mut().expect("a key is in a mapping"), key);
+            let text = crate::yaml::to_string(&value);
+            Case::new(&text).load().map(|(config, _)| config.to_masked_yaml()).map_err(|_| "refused")
+        };
+        let without_value = change(&|parent, key| _ = parent.insert(key.clone(), Value::Null));
+        let absent = change(&|parent, key| _ = parent.remove(key));
+        assert_eq!(without_value, absent, "{path:?}");
+    }
+}
+
+/// The paths to all keys, but where a null is a value.
+fn keys(value: &Value, path: &mut Vec<Value>, paths: &mut Vec<Vec<Value>>) {
+    let own_meaning = ["positions", "limits_config", "labels", "external_labels", "headers", "http_headers"];
+    let steps: Vec<(Value, &Value)> = match value {
+        Value::Mapping(entries) => entries.iter().map(|(key, value)| (key.clone(), value)).collect(),
+        Value::Sequence(items) => items.iter().enumerate().map(|(i, item)| (i.into(), item)).collect(),
+        _ => return,
+    };
+    for (step, value) in steps {
+        path.push(step.clone());
+        if step.is_string() {
+            paths.push(path.clone());
+        }
+        match step.as_str() {
+            Some("http_headers") => {
+                path.push("X-A".into());
+                keys(&value["X-A"], path, paths);
+                path.pop();
+            }
+            Some(key) if own_meaning.contains(&key) => {}
+            _ => keys(value, path, paths),
+        }
+        path.pop();
+    }
 }
 
 #[test]

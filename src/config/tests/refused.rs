@@ -100,6 +100,30 @@ fn clients_that_cannot_be() {
     accepted("clients: [{name: a, url: 'http://l'}, {name: b, url: 'http://l'}, {url: 'http://l', tenant_id: a}]");
 }
 
+/// The path of a problem is no text: a key of the user's may look like one, and is found where it is written.
+#[test]
+fn keys_that_look_like_paths() {
+    for (text, want) in [
+        (
+            "clients:\n- url: http://l\n  headers:\n    x.y: a\n    'c.d[0]: e': f\n",
+            "f.yaml:5:5: clients[0].headers.c.d[0]: e: is not a valid HTTP header",
+        ),
+        (
+            "clients:\n- url: http://l\n  http_headers:\n    a: {values: [b]}\n    '[1].z y': {values: [c]}\n",
+            "f.yaml:5:5: clients[0].http_headers.[1].z y: is not a valid HTTP header",
+        ),
+    ] {
+        let message = refused(text);
+        assert!(message.starts_with(want), "{message}");
+    }
+    let job = "scrape_configs:\n- job_name: j\n  static_configs: [{labels: {__path__: /x}}]\n  pipeline_stages:\n";
+    let message = refused(&format!("{CLIENT}{job}  - json:\n      expressions:\n        a: b\n        c.d[0]: '['\n"));
+    assert!(
+        message.starts_with("f.yaml:9:9: scrape_configs[0].pipeline_stages[0].json.expressions.c.d[0]: "),
+        "{message}"
+    );
+}
+
 #[test]
 fn without_sending_no_client_is_needed() {
     let mut case = Case::new("");

@@ -224,7 +224,7 @@ fn fits(pattern: &str, path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use prometheus::Registry;
+    use crate::metrics::Registry;
     use tempfile::TempDir;
 
     use super::*;

@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     fn config(yaml: &str) -> Config {
-        serde_yaml::from_str(yaml).expect(yaml)
+        crate::yaml::from_str(yaml).expect(yaml)
     }
 
     #[tokio::test]

@@ -4,26 +4,20 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::kind::Kind;
-use crate::model::units::{self, Secret};
+use crate::model::units::Secret;
 
 /// One entry. Keys that Promtail takes and this agent does not are known, so that they are refused with advice.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    #[serde(deserialize_with = "units::string")]
     pub role: String,
-    #[serde(deserialize_with = "units::string")]
     pub api_server: String,
-    #[serde(deserialize_with = "units::string")]
     pub kubeconfig_file: String,
     /// The kubeconfig may name a program to run (`exec`, `auth-provider`), which runs with all rights of the agent.
-    #[serde(deserialize_with = "units::bool", skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub kubeconfig_exec: bool,
-    #[serde(deserialize_with = "units::or_default")]
     pub namespaces: Namespaces,
-    #[serde(deserialize_with = "units::or_default")]
     pub selectors: Vec<Selector>,
-    #[serde(deserialize_with = "units::or_default")]
     pub attach_metadata: AttachMetadata,
     /// Pods that the API server does not show are found by the folders of their logs; None: they are.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,9 +28,9 @@ pub struct Config {
     pub basic_auth: Option<BasicAuth>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorization: Option<Authorization>,
-    #[serde(deserialize_with = "units::or_default", skip_serializing_if = "Secret::is_empty")]
+    #[serde(skip_serializing_if = "Secret::is_empty")]
     pub bearer_token: Secret,
-    #[serde(deserialize_with = "units::string", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub bearer_token_file: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_config: Option<TlsConfig>,
@@ -49,11 +43,11 @@ pub struct Config {
 
     #[serde(skip_serializing)]
     pub oauth2: Written,
-    #[serde(deserialize_with = "units::string", skip_serializing)]
+    #[serde(skip_serializing)]
     pub proxy_url: String,
-    #[serde(deserialize_with = "units::string", skip_serializing)]
+    #[serde(skip_serializing)]
     pub no_proxy: String,
-    #[serde(deserialize_with = "units::bool", skip_serializing)]
+    #[serde(skip_serializing)]
     pub proxy_from_environment: bool,
     #[serde(skip_serializing)]
     pub proxy_connect_header: Written,
@@ -65,20 +59,15 @@ pub struct Config {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Namespaces {
-    #[serde(deserialize_with = "units::bool")]
     pub own_namespace: bool,
-    #[serde(deserialize_with = "units::or_default")]
     pub names: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Selector {
-    #[serde(deserialize_with = "units::string")]
     pub role: String,
-    #[serde(deserialize_with = "units::string")]
     pub label: String,
-    #[serde(deserialize_with = "units::string")]
     pub field: String,
 }
 
@@ -86,54 +75,38 @@ pub struct Selector {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AttachMetadata {
-    #[serde(deserialize_with = "units::bool")]
     pub node: bool,
-    #[serde(deserialize_with = "units::bool")]
     pub namespace: bool,
-    #[serde(deserialize_with = "units::bool")]
     pub deployment: bool,
-    #[serde(deserialize_with = "units::bool")]
     pub job: bool,
-    #[serde(deserialize_with = "units::bool")]
     pub cronjob: bool,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BasicAuth {
-    #[serde(deserialize_with = "units::string")]
     pub username: String,
-    #[serde(deserialize_with = "units::string")]
     pub username_file: String,
-    #[serde(deserialize_with = "units::or_default")]
     pub password: Secret,
-    #[serde(deserialize_with = "units::string")]
     pub password_file: String,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Authorization {
-    #[serde(rename = "type", deserialize_with = "units::string")]
+    #[serde(rename = "type")]
     pub kind: String,
-    #[serde(deserialize_with = "units::or_default")]
     pub credentials: Secret,
-    #[serde(deserialize_with = "units::string")]
     pub credentials_file: String,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsConfig {
-    #[serde(deserialize_with = "units::string")]
     pub ca_file: String,
-    #[serde(deserialize_with = "units::string")]
     pub cert_file: String,
-    #[serde(deserialize_with = "units::string")]
     pub key_file: String,
-    #[serde(deserialize_with = "units::string")]
     pub server_name: String,
-    #[serde(deserialize_with = "units::bool")]
     pub insecure_skip_verify: bool,
     #[serde(skip_serializing)]
     pub ca: Written,
@@ -141,9 +114,7 @@ pub struct TlsConfig {
     pub cert: Written,
     #[serde(skip_serializing)]
     pub key: Written,
-    #[serde(deserialize_with = "units::string")]
     pub min_version: String,
-    #[serde(deserialize_with = "units::string")]
     pub max_version: String,
 }
 
@@ -177,7 +148,7 @@ mod tests {
     #[test]
     fn a_dump_shows_no_secret() {
         let yaml = "{role: pod, api_server: 'http://x', bearer_token: hunter2, basic_auth: {password: hunter2}}";
-        let config: Config = serde_yaml::from_str(yaml).expect("a config");
+        let config: Config = crate::yaml::from_str(yaml).expect("a config");
         assert!(!serde_yaml::to_string(&config).expect("yaml").contains("hunter2"));
         assert!(!format!("{config:?}").contains("hunter2"));
     }

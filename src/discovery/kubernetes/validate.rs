@@ -5,14 +5,18 @@ use std::fs::File;
 use super::client;
 use super::config::Config;
 use super::role::Role;
+use crate::model::ConfigError;
 
 impl Config {
-    pub fn validate(&self) -> Result<(), String> {
+    pub fn validate(&self) -> Result<(), ConfigError> {
         let roles = || Role::ALL.map(|role| role.kind().role).join(", ");
         let role = match (Role::of(&self.role), self.role.as_str()) {
             (Some(role), _) => role,
-            (None, "") => return Err("role: is missing: write `role: pod`".to_string()),
-            (None, other) => return Err(format!("role: unknown role {other:?}: write one of {}", roles())),
+            (None, "") => return Err(ConfigError::new("role", "is missing: write `role: pod`")),
+            (None, other) => {
+                let problem = format!("unknown role {other:?}: write one of {}", roles());
+                return Err(ConfigError::new("role", problem));
+            }
         };
         self.validate_selectors(role)?;
         self.validate_attached(role)?;
@@ -22,7 +26,7 @@ impl Config {
     }
 
     /// Whether the named credentials can be opened.
-    pub fn check_files(&self) -> Result<(), String> {
+    pub fn check_files(&self) -> Result<(), ConfigError> {
         let (tls, basic, authorization) = (self.tls(), self.basic_auth.as_ref(), self.authorization.as_ref());
         let files = [
             ("kubeconfig_file", Some(&self.kubeconfig_file)),
@@ -36,13 +40,13 @@ impl Config {
         ];
         for (key, path) in files {
             if let Some(path) = path.filter(|path| !path.is_empty()) {
-                File::open(path).map_err(|e| format!("{key}: cannot open {path:?}: {e}"))?;
+                File::open(path).map_err(|e| ConfigError::at(key.into(), format!("cannot open {path:?}: {e}")))?;
             }
         }
         Ok(())
     }
 
-    fn validate_selectors(&self, role: Role) -> Result<(), String> {
+    fn validate_selectors(&self, role: Role) -> Result<(), ConfigError> {
         let own = role.kind().role;
         let asked: Vec<&str> = role.selectable().iter().map(|kind| kind.role).collect();
         let mut seen = Vec::new();
@@ -50,27 +54,24 @@ impl Config {
             let named = if selector.role.is_empty() { own } else { &selector.role };
             if !asked.contains(&named) {
                 let asked = asked.join(" or ");
-                return Err(format!(
-                    "selectors[{i}].role: {named:?} selects nothing under `role: {own}`: write `role: {asked}`"
-                ));
+                let problem = format!("{named:?} selects nothing under `role: {own}`: write `role: {asked}`");
+                return Err(ConfigError::new("role", problem).within(i).within("selectors"));
             }
             let no_operator = |term: &&str| !term.contains('=');
             if let Some(term) = selector.field.split(',').filter(|t| !t.is_empty()).find(no_operator) {
-                return Err(format!(
-                    "selectors[{i}].field: {term:?} is not a field selector: write for instance status.phase=Running"
-                ));
+                let problem = format!("{term:?} is not a field selector: write for instance status.phase=Running");
+                return Err(ConfigError::new("field", problem).within(i).within("selectors"));
             }
             if seen.contains(&named) {
-                return Err(format!(
-                    "selectors: there may be one for {named}: join the labels of all with a comma in one"
-                ));
+                let problem = format!("there may be one for {named}: join the labels of all with a comma in one");
+                return Err(ConfigError::new("selectors", problem));
             }
             seen.push(named);
         }
         Ok(())
     }
 
-    fn validate_attached(&self, role: Role) -> Result<(), String> {
+    fn validate_attached(&self, role: Role) -> Result<(), ConfigError> {
         let attach = &self.attach_metadata;
         let of_pods = role.has_pods();
         let wanted = [
@@ -82,68 +83,72 @@ impl Config {
         ];
         match wanted.iter().find(|(_, is_on, has_it)| *is_on && !has_it) {
             Some((name, ..)) => {
-                Err(format!("attach_metadata.{name}: says nothing under `role: {}`: remove it", self.role))
+                let problem = format!("says nothing under `role: {}`: remove it", self.role);
+                Err(ConfigError::new(name, problem).within("attach_metadata"))
             }
             None => Ok(()),
         }
     }
 
-    fn validate_scope(&self) -> Result<(), String> {
+    fn validate_scope(&self) -> Result<(), ConfigError> {
         if self.namespaces.own_namespace && !(self.api_server.is_empty() && self.kubeconfig_file.is_empty()) {
-            return Err("namespaces.own_namespace: is known only inside a cluster: \
-                 with api_server or kubeconfig_file list it under namespaces.names"
-                .to_string());
+            let problem = "is known only inside a cluster: \
+                           with api_server or kubeconfig_file list it under namespaces.names";
+            return Err(ConfigError::new("own_namespace", problem).within("namespaces"));
         }
         match self.namespaces.names.iter().find(|name| name.is_empty() || name.contains('/')) {
-            Some(name) => Err(format!("namespaces.names: {name:?} is not the name of a namespace")),
+            Some(name) => {
+                Err(ConfigError::new("names", format!("{name:?} is not the name of a namespace")).within("namespaces"))
+            }
             None => Ok(()),
         }
     }
 
-    fn validate_access(&self) -> Result<(), String> {
+    fn validate_access(&self) -> Result<(), ConfigError> {
         if self.api_server.is_empty() {
             return match self.access_keys().next() {
-                Some(key) => Err(format!(
-                    "{key}: is only for api_server: without it the kubeconfig or the service account says \
-                     how to connect; remove it, or name the api_server"
+                Some(key) => Err(ConfigError::new(
+                    key,
+                    "is only for api_server: without it the kubeconfig or the service account says \
+                     how to connect; remove it, or name the api_server",
                 )),
                 None => Ok(()),
             };
         }
         if !self.kubeconfig_file.is_empty() {
-            return Err("kubeconfig_file: cannot be used together with api_server: keep one of them".to_string());
+            let problem = "cannot be used together with api_server: keep one of them";
+            return Err(ConfigError::new("kubeconfig_file", problem));
         }
-        client::check_url(&self.api_server).map_err(|e| format!("api_server: {e}"))?;
+        client::check_url(&self.api_server).map_err(|e| ConfigError::new("api_server", e))?;
         let credentials: Vec<&str> = self.access_keys().filter(|key| *key != "tls_config").collect();
         if let [first, second, ..] = credentials[..] {
-            return Err(format!("{second}: cannot be used together with {first}: keep one of them"));
+            return Err(ConfigError::new(second, format!("cannot be used together with {first}: keep one of them")));
         }
         let either = |inline: bool, file: &str, key: &str| match inline && !file.is_empty() {
-            true => Err(format!("{key}: cannot be used together with {key}_file: keep one of them")),
+            true => Err(ConfigError::new(key, format!("cannot be used together with {key}_file: keep one of them"))),
             false => Ok(()),
         };
         if let Some(basic) = &self.basic_auth {
-            either(!basic.username.is_empty(), &basic.username_file, "basic_auth.username")?;
-            either(!basic.password.is_empty(), &basic.password_file, "basic_auth.password")?;
+            let within = |e: ConfigError| e.within("basic_auth");
+            either(!basic.username.is_empty(), &basic.username_file, "username").map_err(within)?;
+            either(!basic.password.is_empty(), &basic.password_file, "password").map_err(within)?;
         }
         if let Some(authorization) = &self.authorization {
-            either(
-                !authorization.credentials.is_empty(),
-                &authorization.credentials_file,
-                "authorization.credentials",
-            )?;
+            let within = |e: ConfigError| e.within("authorization");
+            let inline = !authorization.credentials.is_empty();
+            either(inline, &authorization.credentials_file, "credentials").map_err(within)?;
             if !(authorization.kind.is_empty() || authorization.kind.trim().eq_ignore_ascii_case("bearer")) {
-                return Err(format!(
-                    "authorization.type: {:?} is not supported for a Kubernetes API: \
-                     leave it out for Bearer, or use basic_auth",
+                let problem = format!(
+                    "{:?} is not supported for a Kubernetes API: leave it out for Bearer, or use basic_auth",
                     authorization.kind
-                ));
+                );
+                return Err(within(ConfigError::new("type", problem)));
             }
         }
         let tls = self.tls();
         match (tls.cert_file.is_empty(), tls.key_file.is_empty()) {
-            (false, true) => Err("tls_config.key_file: is missing: cert_file needs it".to_string()),
-            (true, false) => Err("tls_config.cert_file: is missing: key_file needs it".to_string()),
+            (false, true) => Err(ConfigError::new("key_file", "is missing: cert_file needs it").within("tls_config")),
+            (true, false) => Err(ConfigError::new("cert_file", "is missing: key_file needs it").within("tls_config")),
             _ => Ok(()),
         }
     }
@@ -161,7 +166,7 @@ impl Config {
         .filter_map(|(key, used)| used.then_some(key))
     }
 
-    fn refuse_the_unsupported(&self) -> Result<(), String> {
+    fn refuse_the_unsupported(&self) -> Result<(), ConfigError> {
         const PROXY: &str = "reach the API server directly";
         const INLINE: &str = "put it into a file and name that with the key of this name + _file";
         let tls = self.tls();
@@ -179,7 +184,10 @@ impl Config {
             ("tls_config.max_version", !matches!(&*tls.max_version, "" | "TLS13"), "TLS 1.2 and 1.3 are offered"),
         ];
         match unsupported.iter().find(|(_, written, _)| *written) {
-            Some((key, _, advice)) => Err(format!("{key}: is not supported for a Kubernetes API: {advice}")),
+            Some((key, _, advice)) => {
+                let problem = format!("is not supported for a Kubernetes API: {advice}");
+                Err(ConfigError::at((*key).into(), problem))
+            }
             None => Ok(()),
         }
     }
@@ -190,7 +198,7 @@ mod tests {
     use super::*;
 
     fn validate(yaml: &str) -> Result<(), String> {
-        serde_yaml::from_str::<Config>(yaml).map_err(|e| e.to_string())?.validate()
+        crate::yaml::from_str::<Config>(yaml).map_err(|e| e.to_string())?.validate().map_err(|e| e.to_string())
     }
 
     #[test]
@@ -255,7 +263,8 @@ mod tests {
     #[test]
     fn a_named_file_that_is_missing_is_an_error_at_the_start() {
         let config: Config = serde_yaml::from_str("{role: pod, kubeconfig_file: /nowhere/kube}").expect("a config");
-        assert!(config.check_files().is_err_and(|e| e.contains("kubeconfig_file") && e.contains("/nowhere/kube")));
+        let error = config.check_files().expect_err("it is missing").to_string();
+        assert!(error.contains("kubeconfig_file") && error.contains("/nowhere/kube"), "{error}");
         assert_eq!(Config::default().check_files(), Ok(()));
     }
 }

@@ -4,13 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn at(offset: u64) -> Position {
-    Position { offset, ..Position::default() }
+fn at(mark: u64) -> Mark {
+    Mark(mark)
 }
 
 #[test]
 fn commits_the_longest_closed_run_from_the_left() {
-    let ledger = Ledger::new(None);
+    let ledger = Ledger::new();
     let (a, b, c) = (ledger.open(10, at(10)), ledger.open(10, at(20)), ledger.open(10, at(30)));
     b.close();
     assert_eq!(ledger.take_commit(), None);
@@ -24,7 +24,7 @@ fn commits_the_longest_closed_run_from_the_left() {
 
 #[test]
 fn a_slot_closes_with_its_last_holder() {
-    let ledger = Ledger::new(None);
+    let ledger = Ledger::new();
     let chunk = ledger.open(10, at(10));
     let push = chunk.send();
     chunk.close();
@@ -35,13 +35,13 @@ fn a_slot_closes_with_its_last_holder() {
 
 #[test]
 fn a_chunk_may_end_before_its_end() {
-    let ledger = Ledger::new(None);
+    let ledger = Ledger::new();
     let chunk = ledger.open_chunk(100, at(100));
     let first = chunk.ack().send();
-    chunk.begin_line(60);
+    chunk.begin_line(Mark(60));
     let held = chunk.hold();
     let second = held.send();
-    chunk.end_at(80);
+    chunk.end_at(Mark(80));
     assert_eq!((ledger.in_flight(), ledger.exposed()), (80, 80));
     chunk.close();
     first.close();
@@ -54,7 +54,7 @@ fn a_chunk_may_end_before_its_end() {
 
 #[test]
 fn what_is_closed_behind_an_open_slot_takes_no_room() {
-    let ledger = Ledger::new(None);
+    let ledger = Ledger::new();
     let held = ledger.open(1, at(1));
     let mut open: Vec<Ack> = (2..1_000).map(|n| ledger.open(1, at(n))).collect();
     // In an order that has nothing to do with theirs.
@@ -70,7 +70,7 @@ fn what_is_closed_behind_an_open_slot_takes_no_room() {
 
 #[test]
 fn silence_is_not_consent() {
-    let ledger = Ledger::new(None);
+    let ledger = Ledger::new();
     drop(ledger.open(10, at(10)));
     ledger.open(10, at(20)).close();
     assert_eq!(ledger.committed(), None);
@@ -79,7 +79,7 @@ fn silence_is_not_consent() {
 
 #[test]
 fn in_flight_counts_what_pushes_carry_once_per_slot() {
-    let ledger = Ledger::new(None);
+    let ledger = Ledger::new();
     let chunk = ledger.open(64, at(64));
     let (one, two) = (chunk.send(), chunk.send());
     let held = chunk.share();
@@ -103,9 +103,9 @@ fn chunk(ledger: &Arc<Ledger>, start: u64, end: u64) -> ChunkAck {
 #[test]
 fn a_line_that_is_held_stops_the_commit_right_before_itself() {
     for (held_at, committed) in [(0, None), (10, Some(at(10))), (90, Some(at(90)))] {
-        let ledger = Ledger::new(None);
+        let ledger = Ledger::new();
         let chunk = chunk(&ledger, 0, 100);
-        chunk.begin_line(held_at);
+        chunk.begin_line(Mark(held_at));
         let held = chunk.hold();
         chunk.close();
         assert_eq!(ledger.committed(), committed, "held at {held_at}");
@@ -116,12 +116,12 @@ fn a_line_that_is_held_stops_the_commit_right_before_itself() {
 
 #[test]
 fn what_was_sent_before_a_split_counts_as_in_flight_for_its_part_only() {
-    let ledger = Ledger::new(None);
+    let ledger = Ledger::new();
     let chunk = chunk(&ledger, 0, 100);
-    chunk.begin_line(0);
+    chunk.begin_line(Mark(0));
     let early = chunk.ack().send();
     assert_eq!(ledger.in_flight(), 100);
-    chunk.begin_line(30);
+    chunk.begin_line(Mark(30));
     let held = chunk.hold();
     assert_eq!(ledger.in_flight(), 30);
     let late = held.send();
@@ -136,15 +136,15 @@ fn what_was_sent_before_a_split_counts_as_in_flight_for_its_part_only() {
 
 #[test]
 fn a_join_is_committed_whole_or_not_at_all() {
-    let ledger = Ledger::new(None);
+    let ledger = Ledger::new();
     let first = chunk(&ledger, 0, 100);
-    first.begin_line(50);
+    first.begin_line(Mark(50));
     let joined = first.hold();
     first.close();
     let second = chunk(&ledger, 100, 200);
-    second.begin_line(100);
+    second.begin_line(Mark(100));
     joined.take_in(second.ack());
-    second.begin_line(120);
+    second.begin_line(Mark(120));
     let other = second.ack().send();
     second.close();
     joined.close();
@@ -155,11 +155,11 @@ fn a_join_is_committed_whole_or_not_at_all() {
 
 #[test]
 fn joins_that_overlap_hold_each_other() {
-    let ledger = Ledger::new(None);
+    let ledger = Ledger::new();
     let (mut held, mut chunks) = (Vec::new(), Vec::new());
     for n in 0..4u64 {
         let chunk = chunk(&ledger, n * 10, n * 10 + 10);
-        chunk.begin_line(n * 10);
+        chunk.begin_line(Mark(n * 10));
         if let Some(before) = held.last() {
             Ack::take_in(before, chunk.ack());
         }
@@ -177,20 +177,20 @@ fn joins_that_overlap_hold_each_other() {
 
 #[test]
 fn joins_that_overlap_without_end_do_not_stop_the_commit_for_ever() {
-    let ledger = Ledger::new(None);
+    let ledger = Ledger::new();
     let size = 10_000;
     let mut held: Option<Ack> = None;
     for n in 0..200 {
         let (start, end) = (n * size, (n + 1) * size);
         let chunk = chunk(&ledger, start, end);
-        chunk.begin_line(start);
+        chunk.begin_line(Mark(start));
         let before = held.replace(chunk.hold());
         if let Some(before) = before {
             before.take_in(chunk.ack());
             before.close();
         }
         chunk.close();
-        let committed = ledger.committed().map_or(0, |p| p.offset);
+        let committed = ledger.committed().map_or(0, |mark| mark.0);
         assert!(end - committed <= TIED + 2 * size, "{committed} of {end}");
         assert!(ledger.lock().slots.len() <= 4);
     }
@@ -253,7 +253,7 @@ proptest! {
     fn a_ledger_commits_what_a_naive_one_would(
         chunks in prop::collection::vec(prop::collection::vec((step(), prop::option::of(any::<usize>())), 1..6), 1..12)
     ) {
-        let ledger = Ledger::new(None);
+        let ledger = Ledger::new();
         let mut model = Model { places: BTreeSet::from([0]), ..Model::default() };
         let mut joins: Vec<(usize, Ack)> = Vec::new();
         let mut flying: Vec<(u64, Ack)> = Vec::new();
@@ -266,7 +266,7 @@ proptest! {
                 // The chunk itself stands for all that is still to come of it.
                 model.open.insert(line);
                 model.read = line;
-                chunk.begin_line(line);
+                chunk.begin_line(Mark(line));
                 match step {
                     Step::Sent => flying.push((line, chunk.ack().send())),
                     Step::Held => {
@@ -303,20 +303,20 @@ proptest! {
                     ack.close();
                     model.open.remove(&line);
                 }
-                prop_assert_eq!(ledger.committed().map(|p| p.offset), model.committed());
+                prop_assert_eq!(ledger.committed().map(|mark| mark.0), model.committed());
                 prop_assert_eq!(ledger.in_flight(), model.in_flight(&flying));
                 line += 1;
             }
             chunk.close();
             model.read = line;
-            prop_assert_eq!(ledger.committed().map(|p| p.offset), model.committed());
+            prop_assert_eq!(ledger.committed().map(|mark| mark.0), model.committed());
         }
         flying.extend(joins.into_iter().map(|(join, held)| (model.joins[join].0, held)));
         while !flying.is_empty() {
             let (line, ack) = flying.swap_remove(flying.len() * 7 / 11);
             ack.close();
             model.open.remove(&line);
-            prop_assert_eq!(ledger.committed().map(|p| p.offset), model.committed());
+            prop_assert_eq!(ledger.committed().map(|mark| mark.0), model.committed());
         }
         prop_assert_eq!(ledger.committed(), Some(at(line)));
         prop_assert!(ledger.is_settled());

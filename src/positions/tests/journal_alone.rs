@@ -68,3 +68,19 @@ fn a_journal_of_any_size_is_read() {
     assert_eq!(claim(&open(dir.path()), "/a.log").1, Some(Saved::At { position: at(20), saved: then() }));
     assert!(std::fs::metadata(&journal).expect("there").len() < 1 << 20, "and written anew");
 }
+
+#[test]
+fn what_was_taken_over_from_promtail_is_not_taken_over_again_by_who_is_killed_before_a_sync() {
+    let dir = dir();
+    let yaml = dir.path().join("positions.yaml");
+    std::fs::write(&yaml, "positions:\n  /a.log: \"7\"\n  /b.log: \"9\"\n").expect("written");
+    {
+        let positions = open(dir.path());
+        let (slot, saved) = claim(&positions, "/a.log");
+        assert_eq!(saved, Some(Saved::Offset(7)));
+        commit(&positions, slot, 20, true);
+    }
+    let positions = open(dir.path());
+    assert_eq!(claim(&positions, "/a.log").1, Some(Saved::At { position: at(20), saved: then() }));
+    assert_eq!(claim(&positions, "/b.log").1, Some(Saved::Offset(9)), "nobody knows better yet");
+}

@@ -2,7 +2,7 @@ use super::*;
 
 /// The config of one client, read as from a file.
 fn read(yaml: &str) -> Result<Config, String> {
-    let config: Config = serde_yaml::from_str(yaml).map_err(|e| e.to_string())?;
+    let config: Config = crate::yaml::from_str(yaml).map_err(|e| e.to_string())?;
     config.validate().map(|()| config).map_err(|e| e.to_string())
 }
 
@@ -92,7 +92,7 @@ fn reads_everything_promtail_takes() {
     assert_eq!(config.headers["X-Key"].expose(), "0123");
     assert!(config.drop_rate_limited_batches && !config.follow_redirects);
     assert_eq!(config.backoff_config.attempts(), Some(3));
-    let warnings = config.warnings();
+    let warnings: Vec<_> = config.warnings().iter().map(Error::to_string).collect();
     assert!(warnings.iter().any(|w| w.starts_with("tls_config.insecure_skip_verify")), "{warnings:?}");
     assert!(warnings.iter().any(|w| w.starts_with("backoff_config.max_retries")), "{warnings:?}");
 }

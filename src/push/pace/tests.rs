@@ -10,7 +10,7 @@ struct World {
 
 impl World {
     fn new(limits: &str) -> Self {
-        let limits = serde_yaml::from_str(limits).expect(limits);
+        let limits = crate::yaml::from_str(limits).expect(limits);
         let clock = FakeRelativeClock::default();
         let paces = Paces::with_clock(limits, 1 << 20, clock.clone());
         Self { paces, clock, start: Instant::now(), passed: Duration::ZERO }
@@ -203,7 +203,7 @@ fn what_would_never_get_through_is_refused() {
         "{ingestion_rate_mb: .nan}",
         "{ingestion_burst_size_mb: -1}",
     ] {
-        let limits: RateLimits = serde_yaml::from_str(limits).expect(limits);
+        let limits: RateLimits = crate::yaml::from_str(limits).expect(limits);
         assert!(limits.validate().is_err(), "{limits:?}");
     }
     assert_eq!(RateLimits::default().validate(), Ok(()));

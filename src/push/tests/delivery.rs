@@ -295,7 +295,7 @@ async fn who_waits_long_hears_of_whoever_gets_through() {
         false => Reply::Status(500),
     });
     let mut config = config(&loki, "");
-    config.backoff_config = serde_yaml::from_str("{min_period: 5ms, max_period: 10m}").expect("a backoff");
+    config.backoff_config = crate::yaml::from_str("{min_period: 5ms, max_period: 10m}").expect("a backoff");
     let mut running = start(&config);
     running.push("a/one", &["early"]);
     until("pauses are long", || loki.pushes().len() > 8).await;

@@ -23,7 +23,7 @@ async fn parting_uses_up_no_retries_of_streams_that_are_taken() {
         false => Reply::Status(204),
     });
     let mut config = config(&loki, "");
-    config.backoff_config = serde_yaml::from_str("{min_period: 1ms, max_period: 20ms, max_retries: 3}").unwrap();
+    config.backoff_config = crate::yaml::from_str("{min_period: 1ms, max_period: 20ms, max_retries: 3}").unwrap();
     let mut running = start(&config);
     for n in 0..31 {
         running.add(&format!("good-{n}"), &["taken"]);
@@ -42,7 +42,7 @@ async fn one_refused_line_costs_its_neighbours_nothing_with_promtails_max_retrie
         false => Reply::Status(204),
     });
     let mut config = config(&loki, "");
-    config.backoff_config = serde_yaml::from_str("{min_period: 1ms, max_period: 20ms, max_retries: 10}").unwrap();
+    config.backoff_config = crate::yaml::from_str("{min_period: 1ms, max_period: 20ms, max_retries: 10}").unwrap();
     let mut running = start(&config);
     let text: Vec<String> = (0..4000).map(|n| if n == 2345 { "poison".into() } else { format!("line {n}") }).collect();
     running.push("only", &text.iter().map(String::as_str).collect::<Vec<_>>());
@@ -60,7 +60,7 @@ async fn a_stream_whose_retries_are_used_up_leaves_no_trouble_behind() {
         false => Reply::Status(204),
     });
     let mut config = config(&loki, "");
-    config.backoff_config = serde_yaml::from_str("{min_period: 1ms, max_period: 20ms, max_retries: 5}").unwrap();
+    config.backoff_config = crate::yaml::from_str("{min_period: 1ms, max_period: 20ms, max_retries: 5}").unwrap();
     let mut running = start(&config);
     running.add("good", &["taken"]);
     running.push("bad", &["refused"]);
@@ -172,7 +172,7 @@ async fn a_stop_does_not_wait_for_turns() {
         false => Reply::Status(204),
     });
     let mut config = config(&loki, "");
-    config.backoff_config = serde_yaml::from_str("{min_period: 500ms, max_period: 1s}").unwrap();
+    config.backoff_config = crate::yaml::from_str("{min_period: 500ms, max_period: 1s}").unwrap();
     let mut running = start(&config);
     for n in 0..30 {
         running.add(&format!("bad-{n}"), &["refused"]);
@@ -198,7 +198,7 @@ async fn a_stream_that_is_taken_again_does_not_wait_for_those_that_are_not() {
         }
     });
     let mut config = config(&loki, "");
-    config.backoff_config = serde_yaml::from_str("{min_period: 50ms, max_period: 100ms}").unwrap();
+    config.backoff_config = crate::yaml::from_str("{min_period: 50ms, max_period: 100ms}").unwrap();
     let mut running = start(&config);
     for n in 0..30 {
         running.add(&format!("bad-{n}"), &["refused"]);
@@ -221,7 +221,7 @@ async fn a_tenant_that_is_blocked_is_not_parted_at_full_speed() {
     let body = "ingestion blocked for user fake until '2027-01-01T00:00:00Z' with status code '260'";
     let loki = FakeLoki::start(move |_, _| full(260, "", body));
     let mut config = config(&loki, "");
-    config.backoff_config = serde_yaml::from_str("{min_period: 500ms, max_period: 5m}").unwrap();
+    config.backoff_config = crate::yaml::from_str("{min_period: 500ms, max_period: 5m}").unwrap();
     let mut running = start(&config);
     for n in 0..100 {
         running.add(&format!("s-{n}"), &["refused"]);

@@ -15,7 +15,7 @@ async fn a_wait_that_is_asked_for_has_an_end() {
 async fn after_a_long_outage_lines_flow_within_seconds() {
     let loki = FakeLoki::start(|_, before| if before < 4 { Reply::Reset } else { Reply::Status(204) });
     let mut config = config(&loki, "");
-    config.backoff_config = serde_yaml::from_str("{min_period: 10ms, max_period: 10m}").expect("a backoff");
+    config.backoff_config = crate::yaml::from_str("{min_period: 10ms, max_period: 10m}").expect("a backoff");
     let mut running = start(&config);
     running.push("a", &["one"]);
     running.push("other/b", &["two"]);
@@ -36,7 +36,7 @@ async fn streams_that_are_refused_keep_nobody_from_recovering() {
         _ => Reply::Status(204),
     });
     let mut config = config(&loki, "");
-    config.backoff_config = serde_yaml::from_str("{min_period: 10ms, max_period: 10m}").expect("a backoff");
+    config.backoff_config = crate::yaml::from_str("{min_period: 10ms, max_period: 10m}").expect("a backoff");
     let mut running = start(&config);
     running.add("well/bad", &["refused"]);
     running.push("well/good", &["taken"]);
@@ -57,7 +57,7 @@ async fn attempts_before_their_turn_do_not_use_up_max_retries() {
     });
     let mut config = config(&loki, "");
     config.backoff_config =
-        serde_yaml::from_str("{min_period: 400ms, max_period: 10m, max_retries: 2}").expect("a backoff");
+        crate::yaml::from_str("{min_period: 400ms, max_period: 10m, max_retries: 2}").expect("a backoff");
     let mut running = start(&config);
     let began = Instant::now();
     running.push("a/one", &["one"]);

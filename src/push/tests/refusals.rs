@@ -178,7 +178,7 @@ async fn what_is_set_apart_holds_the_acks_of_its_own_entries_alone() {
     running.flush();
     until("the good ones are stored", || loki.stored().iter().filter(|line| *line != "two").count() >= 2).await;
     until("the first is committed", || running.ledger.committed().is_some()).await;
-    assert_eq!(running.ledger.committed().map(|p| p.offset), Some(3), "up to the line that is refused");
+    assert_eq!(running.ledger.committed().map(|mark| mark.0), Some(3), "up to the line that is refused");
 }
 
 #[tokio::test]

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::Reader;
-use crate::model::{LabelSet, Ledger, Position, Target};
-use crate::positions::{Commit, Key, Saved, Slot};
+use crate::model::{Checkpoint, LabelSet, Mark, Position, Target, Wake};
+use crate::positions::{Commit, Key, LogName, Saved};
+use crate::scrape::input::Input;
+use crate::scrape::messages::{Assignment, SourceAssignment};
 use crate::scrape::metrics::{ROTATED_AWAY, TOO_MANY};
-use crate::scrape::post::Assignment;
-use crate::scrape::rates::Inflow;
+use crate::scrape::schedule::Schedule;
 use crate::scrape::status::File;
-use crate::scrape::tailer::{CHUNK, Source, Tailer};
-use crate::scrape::times::Remembered;
+use crate::scrape::tailer::{Parts, Tailer};
+use crate::scrape::times::SavedReadTimes;
 use crate::tail::{Log, Resume};
 
 impl Reader {
@@ -25,14 +26,16 @@ impl Reader {
         let key = Key {
             client: self.client.clone(),
             job: job.name.clone(),
-            path: assignment.path.clone(),
+            log: LogName::File(assignment.path.clone()),
             labels: target.labels.stable_hash(),
         };
         // Its place is taken while an earlier reading of it comes to its end.
         let Some((slot, mut saved)) = self.positions.claim(key.clone()) else {
             return self.wait(assignment, now, "an earlier reading of it waits for Loki's answers");
         };
-        if saved.is_none() {
+        let (inherited, last_time) = self.inherit(&assignment).unzip();
+        let is_inherited = inherited.is_some();
+        if saved.is_none() && !is_inherited {
             match self.seen_elsewhere(&assignment, &key) {
                 Elsewhere::No => {}
                 Elsewhere::Now => {
@@ -41,87 +44,99 @@ impl Reader {
                 }
                 Elsewhere::Until(position) => {
                     saved = Some(Saved::At { position, saved: self.clock.system_time() });
-                    let known = Commit { slot, position, live: true, through: None };
                     let time = self.clock.system_time();
+                    let checkpoint = Checkpoint::File { position, live: true, written: time };
+                    let known = Commit { slot, checkpoint, through: None };
                     self.write(|positions| positions.commit(&[known], time));
                 }
             }
         }
         let resume = match saved {
             None if assignment.from_oldest => Resume::Since(SystemTime::UNIX_EPOCH),
-            None => Resume::Since(self.positions.unseen_since()),
+            None => Resume::Since(self.positions.unseen_since(slot)),
             Some(Saved::At { position, saved }) => Resume::At { position, saved },
             Some(Saved::Offset(offset)) => Resume::Offset(offset),
+            // No file has one.
+            Some(Saved::Cursor(_)) => Resume::Since(self.positions.unseen_since(slot)),
         };
-        let mut log = match Log::open_among(&assignment.path, resume, job.options, &self.folders, &assignment.fence) {
+        let open = || Log::open_among(&assignment.path, resume, job.options, &self.folders, &assignment.allowed);
+        let mut log = match inherited.map_or_else(open, Ok) {
             Ok(log) => log,
             Err(error) => {
                 self.positions.release(slot);
                 return self.cannot_open(assignment, &error, now);
             }
         };
-        if log.lost_position() {
+        if log.lost_position() && !is_inherited {
             tracing::warn!(
                 path = %assignment.path.display(),
                 "the file that was read last is gone; what had not been read of it is lost"
             );
-            self.desk.metrics.lost(0, ROTATED_AWAY);
+            self.sink.metrics.lost(0, ROTATED_AWAY);
         }
         let inodes = log.take_new_files();
         self.inodes.add(assignment.log, inodes, |inode| log.has(inode));
         let (id, passed_over) = (assignment.log, log.take_passed_over());
         let labels = with_filename(&target, &assignment.path);
-        let pipeline = assignment.job * 2 + usize::from(target.defaulted && job.program.is_none());
+        let pipeline = self.sink.pipelines.of(assignment.job, target.defaulted);
         let saved = match saved {
             Some(Saved::At { position, .. }) => Some(position),
             _ => None,
         };
-        let source = Source::File(Box::new(log));
         self.waits_no_more(assignment.log, now);
-        self.begin(assignment.log, assignment.path, source, Some((slot, saved)), target, labels, pipeline, now);
+        let (from, last_time, slot) = (log.mark(), last_time.unwrap_or(0), Some(slot));
+        let (path, input) = (assignment.path, Input::Log(Box::new(log)));
+        self.begin(Parts { id, path, input, slot, target, labels, pipeline, saved, from, last_time }, now);
+        if is_inherited {
+            // Its name may have become another file's between the two scrapes.
+            self.look(id, now);
+        }
         self.lose(id, TOO_MANY, passed_over);
         self.bound_pinned(id);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of a tailer, which is made in this one place")]
-    pub(super) fn begin(
-        &mut self,
-        log: u64,
-        path: Arc<Path>,
-        source: Source,
-        place: Option<(Slot, Option<Position>)>,
-        target: Arc<Target>,
-        labels: LabelSet,
-        pipeline: usize,
-        now: Instant,
-    ) {
-        let remembered = Remembered::new(place.map(|(slot, _)| self.positions.read_times(slot)).unwrap_or_default());
-        let tailer = Tailer {
-            chance: labels.stable_hash(),
-            id: log,
-            path,
-            source,
-            ledger: Ledger::new(place.and_then(|(_, saved)| saved)),
-            slot: place.map(|(slot, _)| slot),
-            target,
-            labels,
-            pipeline,
-            due: now,
-            interval: self.config.min_poll,
-            blocked: false,
-            drained: false,
-            error: None,
-            retired: None,
-            last_lines: now,
-            streams: Vec::new(),
-            tasted: false,
-            reach: CHUNK,
-            inflow: Inflow::new(now),
-            look_error: None,
-            last_time: remembered.over(),
-            remembered,
+    /// Opens what is in no file, where it was committed last.
+    pub(super) fn open_given(&mut self, given: SourceAssignment, now: Instant) {
+        let SourceAssignment { log, name, target, job, position, open } = given;
+        let (mut slot, mut cursor) = (None, None);
+        if let Some(position) = position {
+            let job = self.jobs.get(job).map_or_else(|| target.job.clone(), |job| job.name.clone());
+            let key = Key { client: self.client.clone(), job, log: position, labels: target.labels.stable_hash() };
+            let Some((place, saved)) = self.positions.claim(key) else {
+                tracing::error!(%name, client = %self.client, "it is read already: two jobs of one name have it");
+                return self.gone(log);
+            };
+            slot = Some(place);
+            cursor = saved.and_then(|saved| match saved {
+                Saved::Cursor(cursor) => Some(cursor),
+                _ => None,
+            });
+        }
+        let source = match open(cursor) {
+            Ok(source) => source,
+            Err(error) => {
+                tracing::error!(%name, client = %self.client, %error, "cannot be opened, and is not read");
+                self.sink.metrics.read_error();
+                slot.into_iter().for_each(|slot| self.positions.release(slot));
+                return self.gone(log);
+            }
         };
-        tailer.note_progress();
+        if source.wake() == Wake::Rings {
+            self.ringing.insert(log);
+        }
+        let pipeline = self.sink.pipelines.of(job, target.defaulted);
+        let labels = target.labels.clone();
+        let (path, input, from) = (Path::new(&*name).into(), Input::Other(source), Mark::default());
+        self.begin(
+            Parts { id: log, path, input, slot, target, labels, pipeline, saved: None, from, last_time: 0 },
+            now,
+        );
+    }
+
+    pub(super) fn begin(&mut self, parts: Parts, now: Instant) {
+        let times = parts.slot.map(|slot| self.positions.read_times(slot)).unwrap_or_default();
+        let (log, schedule) = (parts.id, Schedule::new(now, self.config.min_poll));
+        let tailer = Tailer::new(parts, schedule, SavedReadTimes::new(times), now);
         self.status.set_file(self.index, log, file(&tailer, &self.client));
         self.tailers.insert(log, Box::new(tailer));
         self.schedule.push(Reverse((now, log)));
@@ -138,20 +153,20 @@ impl Reader {
             let Some(tailer) = self.tailers.get(&log).or(self.ending.get(&log)) else {
                 continue;
             };
-            let Source::File(log) = &tailer.source else {
+            let Some(log) = tailer.input.log() else {
                 continue;
             };
             let (now, until) = (log.has(file), log.had(file));
             if !now && until.is_none()
                 || tailer.target.labels != assignment.target.labels
-                || tailer.path == assignment.path
+                || *tailer.path() == assignment.path
             {
                 continue;
             }
             // What was read of it and is on its way may have to be read again.
-            let committed = tailer.ledger.committed();
-            let delivered = |end: &Position| committed.is_some_and(|committed| log.is_past(&committed, end));
-            return until.filter(|end| !now && delivered(end)).map_or(Elsewhere::Now, Elsewhere::Until);
+            let committed = tailer.ledger().committed().unwrap_or_default();
+            let delivered = until.filter(|(_, mark)| !now && *mark <= committed);
+            return delivered.map_or(Elsewhere::Now, |(end, _)| Elsewhere::Until(end));
         }
         match self.positions.in_file(key, file) {
             Some(Saved::At { position, .. }) => Elsewhere::Until(position),
@@ -175,10 +190,10 @@ pub(super) fn with_filename(target: &Target, path: &Path) -> LabelSet {
 
 pub(super) fn file(tailer: &Tailer, client: &Arc<str>) -> File {
     File {
-        path: tailer.path.clone(),
+        path: tailer.path().clone(),
         client: client.clone(),
         target: tailer.target.clone(),
-        ledger: tailer.ledger.clone(),
-        error: tailer.trouble(),
+        ledger: tailer.ledger().clone(),
+        error: tailer.trouble.text(),
     }
 }

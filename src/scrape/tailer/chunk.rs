@@ -1,93 +1,78 @@
-//! Lines that were read at a time become entries.
+//! Records that were read at a time become entries.
 
 use std::borrow::Cow;
 use std::ops::Range;
 use std::time::Instant;
 
-use super::{Source, Tailer, note};
-use crate::model::{AckRef, ChunkAck, Entry, Origin, Position, Reason, Weight};
+use super::Tailer;
+use crate::model::{AckRef, ChunkAck, Entry, Mark, Origin, Position, View, Views, Weight};
 use crate::positions::ReadTime;
-use crate::scrape::desk::{Desk, accept};
+use crate::scrape::sink::{Sink, accept};
 use crate::scrape::times::Part;
 use crate::stages::Work;
-use crate::tail::Encoding;
 
 impl Tailer {
-    /// Works on what was read. With `stops` that ends where a stream's window is full; gives how much was worked on.
-    pub(super) fn lines(
-        &mut self,
-        desk: &mut Desk,
-        len: usize,
-        start: Position,
-        end: Position,
-        stops: bool,
-        now: Instant,
-    ) -> usize {
+    /// Works on the chunk that was read. With `stops` that ends where a stream's window is full; gives how many bytes were
+    /// worked on.
+    pub(super) fn work_on_chunk(&mut self, sink: &mut Sink, stops: bool, now: Instant) -> usize {
+        let (len, start, place) = (sink.chunk.len, sink.chunk.start, sink.chunk.place);
         let mut at = 0;
         while at < len {
-            let from = Position { offset: start.offset + at as u64, ..end };
+            let from = Position { offset: place.offset + at as u64, ..place };
             let new = |len| {
-                let time = after(self.last_time, desk.clock.unix_nanos());
+                let time = after(self.last_time, sink.clock.unix_nanos());
                 ReadTime { start: from, len: len as u64, time }
             };
-            let part = match &mut self.source {
-                Source::File(log) if !self.remembered.is_empty() => {
-                    let encoding = log.encoding();
-                    self.remembered.part(&desk.buffer[at..len], from, encoding, log.as_mut())
-                }
-                _ => Part::New,
+            let part = match self.input.log_mut().filter(|_| !self.remembered.is_empty()) {
+                Some(log) => self.remembered.part(&sink.chunk.bytes[at..len], from, sink.chunk.encoding, log),
+                None => Part::New,
             };
             let (part_len, time) = match part {
                 Part::New => (len - at, new(len - at)),
                 Part::Before(len, time) | Part::Of(len, time, _) => (len, time),
             };
-            let (ack, worked) = self.chunk(desk, at..at + part_len, from, &time, stops, now);
+            let (ack, worked) =
+                self.work_on(sink, at..at + part_len, (start.after(at as u64), from), &time, stops, now);
             let time = if stops { ReadTime { len: worked as u64, ..time } } else { time };
             if self.slot.is_some() {
                 match part {
-                    Part::New | Part::Before(..) => desk.times.end(time, ack.slots(), ack.is_held()),
-                    Part::Of(_, _, true) => desk.times.end_written(time, ack.slots()),
+                    Part::New | Part::Before(..) => sink.times.end(time, ack.slots(), ack.is_held()),
+                    Part::Of(_, _, true) => sink.times.end_written(time, ack.slots()),
                     Part::Of(_, _, false) => {}
                 }
             }
             ack.close();
-            self.tasted = true;
             self.last_time = self.last_time.max(time.over());
             at += worked;
             if worked < part_len {
                 break;
             }
         }
-        self.ledger.update_progress(|p| p.read_offset = start.offset + at as u64);
+        self.ledger.update_progress(|p| p.read_offset = place.offset + at as u64);
         at
     }
 
-    /// Works on some whole lines that were read at one time.
-    fn chunk(
+    /// Works on some whole records of the chunk that were read at one time, and begin at `from`.
+    fn work_on(
         &mut self,
-        desk: &mut Desk,
+        sink: &mut Sink,
         part: Range<usize>,
-        from: Position,
+        (mark, from): (Mark, Position),
         time: &ReadTime,
         stops: bool,
         now: Instant,
     ) -> (ChunkAck, usize) {
-        let (encoding, from_stdin) = match &self.source {
-            Source::File(log) => (log.encoding(), false),
-            Source::Stdin(_) => (Encoding::Utf8, true),
-        };
-        let Desk { buffer, pipelines, exit, rate, dropped, books, times, .. } = desk;
-        let bytes = &buffer[part];
-        let text = encoding.decode(bytes);
-        let end = Position { offset: from.offset + bytes.len() as u64, ..from };
-        let chunk = self.ledger.open_chunk(bytes.len() as u64, end);
+        let Sink { chunk, pipelines, output, rate, dropped, counters, times, .. } = sink;
+        let bytes = &chunk.bytes[part];
+        let text = chunk.encoding.decode(bytes);
+        let ack = self.ledger.open_chunk(bytes.len() as u64, mark.after(bytes.len() as u64));
         let file = self.chance ^ from.file.inode.rotate_left(32) ^ from.file.device;
-        let pipeline = &mut pipelines[self.pipeline];
+        let pipeline = pipelines.get(self.pipeline);
         times.begin(self.id, time, pipeline.shows_read_time());
         // Of lines without times of their own none has that of another, their order is kept, and each is told by where the
         // line begins.
         let first = time.time + (from.offset - time.start.offset) as i64;
-        let streams = &mut self.streams;
+        let flow = &mut self.flow;
         let (mut count, mut worked) = (0, bytes.len());
         let mut work = Work::new(Entry {
             timestamp: first,
@@ -97,44 +82,59 @@ impl Tailer {
             tenant: None,
             origin: Origin { log: self.id, file, offset: from.offset },
             weight: Weight::default(),
-            ack: AckRef::Chunk(&chunk),
+            ack: AckRef::Chunk(&ack),
         });
-        exit.begin_chunk();
-        let mut lines = encoding.lines(bytes, &text).peekable();
-        while let Some((at, line)) = lines.next() {
-            let weight = Weight::line(lines.peek().map_or(bytes.len(), |(next, _)| *next) - at);
+        let mut views = match &chunk.records {
+            None => Views::Lines(chunk.encoding.lines(bytes, &text)),
+            Some(records) => Views::Records { text: &text, at: 0, records: records.iter() },
+        }
+        .peekable();
+        while let Some(View { at, text, time, labels }) = views.next() {
+            let weight = Weight::line(views.peek().map_or(bytes.len(), |next| next.at) - at);
             count += 1;
-            let line = if from_stdin { line.trim_end_matches('\r') } else { line };
-            if from_stdin && line.is_empty() {
-                self.ledger.update_account(|account| account.discard(&Reason::EmptyLine, weight));
-                continue;
-            }
-            let offset = from.offset + at as u64;
-            chunk.begin_line(offset);
-            work.entry.begin(first + at as i64, line, &self.labels, offset, weight);
+            ack.begin_line(mark.after(at as u64));
+            let time = time.unwrap_or(first + at as i64);
+            work.entry.begin(time, text, labels.unwrap_or(&self.labels), from.offset + at as u64, weight);
             pipeline.run(&mut work, &mut |entry| {
                 times.note(entry);
-                note(streams, accept(entry, exit, rate, dropped, books, now));
+                accept(entry, Some(flow), output, rate, dropped, counters, now);
             });
             if stops
-                && let Some((next, line)) = lines.peek()
-                && !exit.has_room_for(line.len())
+                && let Some(next) = views.peek()
+                && !flow.has_room_for(next.text.len())
             {
-                worked = *next;
+                worked = next.at;
                 break;
             }
         }
         drop(work);
         if worked < bytes.len() {
-            chunk.end_at(from.offset + worked as u64);
+            ack.end_at(mark.after(worked as u64));
         }
         let read = Weight { lines: count, bytes: worked as u64 };
         self.ledger.update_account(|account| account.read += read);
-        (chunk, worked)
+        (ack, worked)
     }
 }
 
 /// A time later than anything a log was given before, whatever the clock does.
-pub(super) fn after(last: i64, now: i64) -> i64 {
+fn after(last: i64, now: i64) -> i64 {
     now.max(last + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_jumps_does_not_turn_lines_around() {
+        let mut last = 0;
+        // Forward, a year back, standing still, forward again.
+        for now in [100, 200, 50, 50, 51, 300] {
+            let time = after(last, now);
+            assert!(time > last, "{time} after {last}");
+            last = time;
+        }
+        assert_eq!(last, 300);
+    }
 }

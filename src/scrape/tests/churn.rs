@@ -5,30 +5,31 @@ use std::sync::Arc;
 use super::rig::{self, Dir};
 use crate::metrics::Registry;
 use crate::model::{Labels, TargetGroup, Update, pod};
+use crate::scrape::messages::{Command, Commands, Event, Events};
 use crate::scrape::metrics::Metrics;
-use crate::scrape::post::{Command, Event, Inbox, Mailbox};
-use crate::scrape::scout::Scout;
 use crate::scrape::status::Status;
+use crate::scrape::target_manager::TargetManager;
 use crate::scrape::watch::Heard;
 
 struct Scene {
     dir: Dir,
-    scout: Scout,
-    inbox: Arc<Inbox>,
-    mailbox: Arc<Mailbox>,
+    target_manager: TargetManager,
+    events: Arc<Events>,
+    commands: Arc<Commands>,
     status: Arc<Status>,
 }
 
 impl Scene {
-    /// A scout without ears, and a reader that the test is.
+    /// A target manager without ears, and a reader that the test is.
     fn new() -> Self {
-        let (dir, inbox, status) = (Dir::new(), Arc::new(Inbox::default()), Arc::new(Status::default()));
-        let mailbox = Arc::new(Mailbox::new(Arc::default()));
+        let (dir, events, status) = (Dir::new(), Arc::new(Events::default()), Arc::new(Status::default()));
+        let commands = Arc::new(Commands::new(Arc::default()));
         let metrics = Metrics::register(&Registry::new(), status.clone());
         let jobs = vec![rig::job("job", "[]")].into();
-        let readers = vec![mailbox.clone()];
-        let scout = Scout::new(rig::config(), jobs, readers, dir.positions(), metrics, status.clone(), inbox.clone());
-        Self { dir, scout: scout.deaf(), inbox, mailbox, status }
+        let readers = vec![commands.clone()];
+        let target_manager =
+            TargetManager::new(rig::config(), jobs, readers, dir.positions(), metrics, status.clone(), events.clone());
+        Self { dir, target_manager: target_manager.deaf(), events, commands, status }
     }
 
     fn pod(&self, n: usize, targets: usize) {
@@ -39,12 +40,12 @@ impl Scene {
             pairs.map(|(name, value)| (name.to_string(), value)).collect::<Labels>()
         };
         let group = TargetGroup::new(format!("pod/ns/p{n}"), (0..targets).map(labels));
-        self.inbox.send(Event::Update(Update::Group { job: "job".into(), group }));
+        self.events.send(Event::Update(Update::Group { job: "job".into(), group }));
     }
 
     fn step(&mut self) -> Vec<Command> {
-        self.scout.step();
-        self.mailbox.take()
+        self.target_manager.step();
+        self.commands.take()
     }
 }
 
@@ -53,7 +54,7 @@ fn pods_that_came_and_went_leave_nothing_behind() {
     let mut scene = Scene::new();
     scene.pod(0, 1);
     scene.step();
-    let (before, shown) = (scene.scout.lengths(), scene.status.lengths());
+    let (before, shown) = (scene.target_manager.lengths(), scene.status.lengths());
     let mut most = 0;
     for n in 1..=20_000 {
         // One in a hundred writes a log.
@@ -67,16 +68,16 @@ fn pods_that_came_and_went_leave_nothing_behind() {
         let retired = scene.step();
         for command in added.into_iter().chain(retired) {
             if let Command::Retire(log) = command {
-                scene.inbox.send(Event::Finished { reader: 0, log });
+                scene.events.send(Event::Finished { reader: 0, log });
             }
         }
         if has_log {
             std::fs::remove_dir_all(scene.dir.path(&format!("pods/ns_p{n}_u{n}"))).expect("removed");
         }
         scene.step();
-        most = most.max(scene.scout.lengths().into_iter().sum());
+        most = most.max(scene.target_manager.lengths().into_iter().sum());
     }
-    assert_eq!(scene.scout.lengths(), before);
+    assert_eq!(scene.target_manager.lengths(), before);
     assert_eq!(scene.status.lengths(), shown);
     assert!(most < before.iter().sum::<usize>() + 40, "{most}");
 }
@@ -103,10 +104,10 @@ fn a_name_is_compared_with_the_targets_of_its_folder_and_no_others() {
     scene.step();
     let path = |n: usize| scene.dir.path(&format!("pods/ns_p{0}_u{0}/app/{1}.txt", n % 1_000, n / 1_000));
     let heard: Vec<_> = (0..20_000).map(path).collect();
-    scene.scout.compared = 0;
+    scene.target_manager.compared = 0;
     for names in heard.chunks(1_000) {
-        scene.inbox.send(Event::Heard(Heard::Names(names.to_vec())));
-        scene.scout.step();
+        scene.events.send(Event::Heard(Heard::Names(names.to_vec())));
+        scene.target_manager.step();
     }
-    assert_eq!(scene.scout.compared, heard.len());
+    assert_eq!(scene.target_manager.compared, heard.len());
 }

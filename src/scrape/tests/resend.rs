@@ -14,11 +14,11 @@ use crate::metrics::{Dropped, Registry};
 use crate::model::{Clock, LabelSet, Target};
 use crate::positions::Positions;
 use crate::relabel::Rules;
+use crate::scrape::messages::{Assignment, Command, Commands};
 use crate::scrape::metrics::Metrics;
-use crate::scrape::post::{Assignment, Command, Mailbox};
 use crate::scrape::reader::{Parts, Reader};
 use crate::scrape::status::Status;
-use crate::scrape::{Bell, Config, Job, tail};
+use crate::scrape::{Config, Job, Parker, tail};
 
 const BEGIN: i64 = 1_795_000_000_000_000_000;
 const TURN: Duration = Duration::from_millis(20);
@@ -44,7 +44,7 @@ struct Machine {
 /// An agent at work.
 struct Run {
     reader: Reader,
-    mailbox: Arc<Mailbox>,
+    commands: Arc<Commands>,
     positions: Arc<Positions>,
     batches: UnboundedReceiver<Vec<Batch>>,
     unanswered: Vec<Batch>,
@@ -95,7 +95,7 @@ impl Machine {
             stdin: None,
         };
         let (registry, status) = (Registry::new(), Arc::new(Status::default()));
-        let mailbox = Arc::new(Mailbox::new(Arc::new(Bell::default())));
+        let commands = Arc::new(Commands::new(Arc::new(Parker::default())));
         let reader = Reader::new(Parts {
             clock: self.clock.clone(),
             index: 0,
@@ -103,12 +103,13 @@ impl Machine {
             jobs: [job].into(),
             outlet,
             positions: positions.clone(),
-            mailbox: mailbox.clone(),
-            scout: Default::default(),
+            commands: commands.clone(),
+            target_manager: Default::default(),
             metrics: Metrics::register(&registry, status.clone()),
             dropped: Dropped::register(&registry),
             custom: None,
             status,
+            open_logs: Default::default(),
         });
         let path = self.dir.path("0.log");
         let target = Target {
@@ -127,12 +128,12 @@ impl Machine {
             log,
             path: path.into(),
             target: target.into(),
-            fence: Default::default(),
+            allowed: Default::default(),
             job: 0,
             from_oldest: false,
         };
-        mailbox.send(Command::Add(assignment));
-        Run { reader, mailbox, positions, batches, unanswered: Vec::new() }
+        commands.send(Command::Add(assignment));
+        Run { reader, commands, positions, batches, unanswered: Vec::new() }
     }
 
     /// One turn of the reader; Loki stores what it is sent, whether the answer arrives or not.
@@ -171,7 +172,7 @@ impl Machine {
     fn rotate(&self, run: &Run) {
         fs::rename(self.dir.path("0.log"), self.dir.path("0.log.20261122-100000")).expect("renamed");
         self.dir.append("0.log", "");
-        run.mailbox.send(Command::Look(10 + self.runs as u64));
+        run.commands.send(Command::Look(10 + self.runs as u64));
     }
 
     fn compress(&self) {

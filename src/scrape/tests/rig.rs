@@ -115,7 +115,15 @@ impl Dir {
         let mut config = config();
         change(&mut config);
         let jobs = vec![job];
-        let scrape = Scrape::start(config, jobs, outlets, self.positions(), &Registry::new()).expect("started");
+        let scrape = Scrape::start(
+            config,
+            jobs,
+            outlets,
+            self.positions(),
+            &Metrics::register(&Registry::new()),
+            OpenLogs::default(),
+        )
+        .expect("started");
         let path = self.path(glob).to_str().expect("text").to_string();
         tell(&scrape, "static", &[&[("app", "a"), ("__path__", &path)]]);
         Rig {
@@ -171,8 +179,8 @@ pub(super) fn outlet(client: &str) -> (Outlet, UnboundedReceiver<Vec<Batch>>) {
         replay_window: 64 << 10,
         buffer: 16 << 20,
     };
-    let books = Books { refused: Box::new(|_, _| {}), truncated: Box::new(|_| {}) };
-    (Outlet { client: client.into(), batch, batches: sender, books }, batches)
+    let counters = ClientCounters { refused: Box::new(|_, _| {}), truncated: Box::new(|_| {}) };
+    (Outlet { client: client.into(), batch, batches: sender, counters }, batches)
 }
 
 pub(super) fn tell(scrape: &Scrape, source: &str, targets: &[&[(&str, &str)]]) {
@@ -183,7 +191,7 @@ pub(super) fn tell_job(scrape: &Scrape, job: &str, source: &str, targets: &[&[(&
     let labels =
         |pairs: &&[(&str, &str)]| pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect::<Labels>();
     let group = TargetGroup::new(source.into(), targets.iter().map(labels));
-    scrape.inbox.send(post::Event::Update(Update::Group { job: job.into(), group }));
+    scrape.events.send(messages::Event::Update(Update::Group { job: job.into(), group }));
 }
 
 impl Rig {

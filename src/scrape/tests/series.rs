@@ -7,7 +7,7 @@ use prometheus::proto::MetricFamily;
 
 use super::rig::{self, Dir, tell_job};
 use crate::metrics::Registry;
-use crate::scrape::Scrape;
+use crate::scrape::{Metrics, Scrape};
 
 /// Of each series whose labels include `path`: what it says.
 fn of_path(families: &[MetricFamily], path: &str) -> BTreeMap<String, f64> {
@@ -25,7 +25,15 @@ fn a_file_of_two_targets_in_two_jobs_for_two_clients_is_one_series() {
     let registry = Registry::new();
     let ((outlet, _batches), (other, _others)) = (rig::outlet("loki"), rig::outlet("other"));
     let jobs = vec![rig::job("job", "[]"), rig::job("again", "[]")];
-    let scrape = Scrape::start(rig::config(), jobs, vec![outlet, other], dir.positions(), &registry).expect("started");
+    let scrape = Scrape::start(
+        rig::config(),
+        jobs,
+        vec![outlet, other],
+        dir.positions(),
+        &Metrics::register(&registry),
+        crate::scrape::OpenLogs::default(),
+    )
+    .expect("started");
     let glob = dir.path("logs/*.log").display().to_string();
     for job in ["job", "again"] {
         tell_job(&scrape, job, "s", &[&[("app", "a"), ("__path__", &glob)], &[("app", "b"), ("__path__", &glob)]]);
@@ -80,14 +88,22 @@ fn what_is_not_read_is_a_number_and_losses_are_there_before_the_first() {
     let registry = Registry::new();
     let (outlet, _batches) = rig::outlet("loki");
     let jobs = vec![rig::job("job", "[]")];
-    let scrape = Scrape::start(rig::config(), jobs, vec![outlet], dir.positions(), &registry).expect("started");
+    let scrape = Scrape::start(
+        rig::config(),
+        jobs,
+        vec![outlet],
+        dir.positions(),
+        &Metrics::register(&registry),
+        crate::scrape::OpenLogs::default(),
+    )
+    .expect("started");
     let glob = dir.path("logs/*.log").display().to_string();
     tell_job(&scrape, "job", "s", &[&[("app", "a"), ("__path__", &glob)]]);
     let reasons = ["beyond", "cut", "denied", "error", "foreign", "outside", "special"];
     let mut want = zeros(&reasons);
     wait(|| by_label(&registry, "promtail_read_lines_total").len() == 1);
     assert_eq!(by_label(&registry, "fantail_unread_files"), want);
-    let losses = zeros(&["deleted_files_limit", "line_too_long", "rotated_away", "too_many_files"]);
+    let losses = zeros(&["deleted_files_limit", "line_too_long", "rotated_away", "stdin_behind", "too_many_files"]);
     assert_eq!(by_label(&registry, "fantail_losses_total"), losses);
     assert_eq!(by_label(&registry, "fantail_lost_bytes_total"), losses);
 
@@ -110,4 +126,64 @@ fn wait(mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "it does not come");
         std::thread::park_timeout(Duration::from_millis(5));
     }
+}
+
+/// Of the one client: lines read, delivered and under way.
+fn lines(registry: &Registry) -> [f64; 3] {
+    let families = registry.gather();
+    ["fantail_read_lines_total", "fantail_delivered_lines_total", "fantail_under_way_lines"].map(|name| {
+        let family = families.iter().find(|family| family.name() == name);
+        let series = family.map(|family| &family.get_metric()[0]);
+        series.map_or(0.0, |s| s.get_gauge().get_value() + s.get_counter().get_value())
+    })
+}
+
+#[test]
+fn the_next_scrape_of_a_process_counts_on_and_reads_again_what_was_not_answered() {
+    let dir = Dir::new();
+    dir.append("logs/a.log", "one\ntwo\n");
+    let (registry, positions) = (Registry::new(), dir.positions());
+    let metrics = Metrics::register(&registry);
+    let glob = dir.path("logs/*.log").display().to_string();
+    let start = || {
+        let (outlet, batches) = rig::outlet("loki");
+        let jobs = vec![rig::job("job", "[]")];
+        let scrape = Scrape::start(
+            rig::config(),
+            jobs,
+            vec![outlet],
+            positions.clone(),
+            &metrics,
+            crate::scrape::OpenLogs::default(),
+        )
+        .expect("started");
+        tell_job(&scrape, "job", "s", &[&[("app", "a"), ("__path__", &glob)]]);
+        (scrape, batches)
+    };
+    let (scrape, batches) = start();
+    wait(|| lines(&registry) == [2.0, 0.0, 2.0]);
+    scrape.stop(Duration::ZERO);
+    scrape.join();
+    drop(batches);
+    positions.begin_run(BTreeSet::new(), std::time::SystemTime::now(), true);
+    // Nothing has become less, and what comes of them does not make them more.
+    let (scrape, mut batches) = start();
+    assert_eq!(lines(&registry), [2.0, 0.0, 2.0]);
+    let mut stored = 0;
+    wait(|| {
+        for batch in batches.try_recv().into_iter().flatten() {
+            stored += batch.entries();
+            batch.close();
+        }
+        scrape.waker(0).wake();
+        lines(&registry) == [2.0, 2.0, 0.0]
+    });
+    assert_eq!(stored, 2);
+    dir.append("logs/a.log", "three\n");
+    wait(|| lines(&registry) == [3.0, 2.0, 1.0]);
+    scrape.stop(Duration::ZERO);
+    scrape.join();
+    // A client that is gone is not shown.
+    metrics.begin_run([].into_iter());
+    assert_eq!(lines(&registry), [0.0; 3]);
 }

@@ -11,8 +11,8 @@ use super::rig::{self, Dir, decode};
 use crate::batch::Batch;
 use crate::metrics::{Dropped, Registry};
 use crate::model::{Clock, LabelSet, Report, Target};
+use crate::scrape::messages::{Assignment, Command, Commands};
 use crate::scrape::metrics::Metrics;
-use crate::scrape::post::{Assignment, Command, Mailbox};
 use crate::scrape::reader::{Parts, Reader};
 use crate::scrape::status::Status;
 
@@ -20,7 +20,7 @@ struct Scene {
     dir: Dir,
     clock: Clock,
     reader: Reader,
-    mailbox: Arc<Mailbox>,
+    commands: Arc<Commands>,
     batches: UnboundedReceiver<Vec<Batch>>,
     target: Arc<Target>,
     status: Arc<Status>,
@@ -30,7 +30,7 @@ struct Scene {
 impl Scene {
     fn new(initial_delay: Duration) -> Self {
         let (dir, clock, registry) = (Dir::new(), Clock::standing(1), Registry::new());
-        let (status, mailbox) = (Arc::new(Status::default()), Arc::new(Mailbox::new(Arc::default())));
+        let (status, commands) = (Arc::new(Status::default()), Arc::new(Commands::new(Arc::default())));
         let (outlet, batches) = rig::outlet("loki");
         let mut job = rig::job("job", "[]");
         job.initial_delay = initial_delay;
@@ -52,24 +52,25 @@ impl Scene {
             jobs: [job].into(),
             outlet,
             positions: dir.positions(),
-            mailbox: mailbox.clone(),
-            scout: Default::default(),
+            commands: commands.clone(),
+            target_manager: Default::default(),
             metrics: Metrics::register(&registry, status.clone()),
             dropped: Dropped::register(&registry),
             custom: None,
             status: status.clone(),
+            open_logs: Default::default(),
         });
-        Self { dir, clock, reader, mailbox, batches, target, status, logs: 0 }
+        Self { dir, clock, reader, commands, batches, target, status, logs: 0 }
     }
 
     fn add(&mut self, name: &str) {
         self.logs += 1;
         let (log, path, target) = (self.logs, self.dir.path(name), self.target.clone());
-        self.mailbox.send(Command::Add(Assignment {
+        self.commands.send(Command::Add(Assignment {
             log,
             path: path.into(),
             target,
-            fence: Default::default(),
+            allowed: Default::default(),
             job: 0,
             from_oldest: false,
         }));
@@ -109,7 +110,7 @@ fn a_file_is_left_alone_for_as_long_as_its_job_says() {
     scene.dir.append("b.log", "two\n");
     scene.add("b.log");
     assert_eq!(scene.lines(2 * SECOND), ["one"]);
-    scene.mailbox.send(Command::Retire(2));
+    scene.commands.send(Command::Retire(2));
     assert_eq!(scene.lines(100 * SECOND), [""; 0]);
 }
 
@@ -130,7 +131,7 @@ fn a_file_with_two_names_is_read_once_and_the_other_name_says_why_it_is_not() {
     assert!(why.is_some_and(|why| why.contains("under another name")), "{errors:?}");
     // The first name goes, and with it what kept the second one waiting.
     fs::remove_file(&a).expect("removed");
-    scene.mailbox.send(Command::Look(1));
+    scene.commands.send(Command::Look(1));
     scene.dir.append("b.log", "two\n");
     assert_eq!(scene.lines(120 * SECOND), ["two"]);
     assert!(scene.errors().iter().all(|(_, why)| why.is_none()), "{:?}", scene.errors());

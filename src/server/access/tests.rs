@@ -15,7 +15,7 @@ fn look(access: &Access) -> (Arc<Door>, Option<String>) {
 }
 
 fn open(file: &Path) -> Access {
-    let config = serde_yaml::from_str(&format!("web_config_file: {}", file.display())).expect("a config");
+    let config = crate::yaml::from_str(&format!("web_config_file: {}", file.display())).expect("a config");
     Access::open(&config).expect("a door")
 }
 

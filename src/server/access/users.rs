@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::lock;
 use super::turns::{Place, Turns};
-use crate::model::Vital;
+use crate::model::AbortOnPanic;
 
 /// A check of cost 14 takes more than a second; each further one doubles that.
 const HIGHEST_COST: u32 = 14;
@@ -83,7 +83,7 @@ impl Users {
         // A task of its own, because the server ends this one where the client leaves.
         let (user, known) = (asked.clone(), user.is_some());
         let checked = tokio::spawn(async move {
-            let _vital = Vital;
+            let _abort_on_panic = AbortOnPanic;
             check(place, user, known, password).await
         });
         checked.await.unwrap_or(Verdict::Later)
@@ -98,7 +98,7 @@ async fn check(place: Place, user: User, known: bool, password: Vec<u8>) -> Verd
     }
     let (hash, given) = (user.hash.clone(), password.clone());
     let verified = tokio::task::spawn_blocking(move || {
-        let _vital = Vital;
+        let _abort_on_panic = AbortOnPanic;
         bcrypt::verify(&given, &hash).unwrap_or(false)
     });
     if verified.await.unwrap_or(false) && known {

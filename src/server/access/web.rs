@@ -17,17 +17,15 @@ use serde::Deserialize;
 use super::super::tls::Tls;
 use super::users::Users;
 use super::{Door, read_bounded};
-use crate::model::units;
+use crate::yaml;
 
 #[derive(Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Web {
-    #[serde(deserialize_with = "units::or_default")]
     tls_server_config: Tls,
     /// Said for Prometheus; HTTP/2 is not spoken here.
-    #[serde(deserialize_with = "units::or_default", rename = "http_server_config")]
+    #[serde(rename = "http_server_config")]
     _http_server_config: Http,
-    #[serde(deserialize_with = "units::or_default")]
     basic_auth_users: BTreeMap<String, String>,
 }
 
@@ -42,10 +40,7 @@ impl Web {
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         let text = read_bounded(path).map_err(|e| format!("cannot read it: {e}"))?;
         let text = String::from_utf8(text).map_err(|_| "is not UTF-8".to_string())?;
-        if text.trim().is_empty() {
-            return Ok(Self::default());
-        }
-        let mut web: Self = serde_yaml::from_str(&text).map_err(|error| said(&error))?;
+        let mut web: Self = yaml::from_str(&text).map_err(|error| said(&error))?;
         web.tls_server_config.below(path.parent().unwrap_or(Path::new("")));
         web.tls_server_config.validate().map_err(|error| format!("tls_server_config: {error}"))?;
         Ok(web)
@@ -67,15 +62,11 @@ impl Web {
     }
 }
 
-/// Other messages of the parser may quote a value, which may be a secret.
-fn said(error: &serde_yaml::Error) -> String {
-    let text = error.to_string();
-    let place = error.location().map_or(String::new(), |l| format!(" in line {}, column {}", l.line(), l.column()));
-    match text.split_once("unknown field `") {
-        Some((_, rest)) => {
-            let field = rest.split('`').next().unwrap_or("");
-            format!("unsupported key {field:?}{place}: remove it")
-        }
+/// Other messages may quote a value, which may be a secret.
+fn said(error: &yaml::Error) -> String {
+    let place = error.position().map_or(String::new(), |(line, column)| format!(" in line {line}, column {column}"));
+    match error.unknown_key() {
+        Some(key) => format!("unsupported key {key:?}{place}: remove it"),
         None => format!("is not the YAML of a web config{place}"),
     }
 }

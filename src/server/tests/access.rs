@@ -152,7 +152,7 @@ async fn a_server_without_its_certificate_does_not_start() {
         (https(folder.path(), ""), "server.http_tls_config.cert_file: cannot read"),
         (format!("web_config_file: {}/web.yaml", folder.path().display()), "web.yaml: cannot read it"),
     ] {
-        let config: Config = serde_yaml::from_str(&yaml).expect("a config");
+        let config: Config = crate::yaml::from_str(&yaml).expect("a config");
         let error = Server::bind(&config).await.err().expect("nothing to begin with").to_string();
         assert!(error.contains(named), "{error}");
     }
@@ -162,12 +162,16 @@ async fn a_server_without_its_certificate_does_not_start() {
 async fn a_web_config_with_a_mistake_is_refused_without_its_secrets() {
     let folder = TempDir::new().expect("a folder");
     let web = folder.path().join("web.yaml");
-    let config: Config = serde_yaml::from_str(&format!("web_config_file: {}", web.display())).expect("a config");
+    let config: Config = crate::yaml::from_str(&format!("web_config_file: {}", web.display())).expect("a config");
     for (text, named) in [
         ("basic_auth_users: {u: hunter2}", "u: is not a bcrypt hash"),
         ("basic_auth_users: {u: {hunter2: x}}", "is not the YAML of a web config"),
         ("basic_auth_users: hunter2", "is not the YAML of a web config"),
         ("hunter: 2", "unsupported key \"hunter\""),
+        ("tls_server_config:\nhunter:\n", "unsupported key \"hunter\" in line 2, column 1"),
+        // Nobody is let in by mistake.
+        ("basic_auth_users: {u: }", "u: is not a bcrypt hash"),
+        ("{}\n---\nbasic_auth_users: {u: hunter2}", "is not the YAML of a web config"),
         ("tls_server_config: {cert_file: a}", "key_file is missing"),
         ("tls_server_config: {cert_file: a, key_file: b}", "/a: "),
         ("tls_server_config: {cert_file: a, key_file: b, min_version: SSL3}", "min_version"),

@@ -179,7 +179,7 @@ fn sizes_are_numbers() {
     let error = super::super::compile(&[serde_yaml::from_str("cri: {max_partial_line_size: 16kb}").expect("yaml")]);
     let error = error.expect_err("refused");
     assert_eq!(
-        (error.path.as_str(), error.message.as_str()),
+        (error.path.to_string().as_str(), error.problem.as_str()),
         ("[0].cri.max_partial_line_size", "expected a whole number, found \"16kb\"")
     );
 }

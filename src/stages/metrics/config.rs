@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::Error;
 use super::super::options::{Field, Options};
 use super::custom::{Kind, Spec};
+use crate::model::ConfigError;
 
 /// What is counted, and how.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub(super) enum Action {
 /// The bounds of Go's client library, in seconds.
 const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-pub(super) fn read(options: &Options<'_>) -> Result<Vec<Meter>, Error> {
+pub(super) fn read(options: &Options<'_>) -> Result<Vec<Meter>, ConfigError> {
     let whole = options.whole();
     let entries = whole.entries()?;
     if entries.is_empty() {
@@ -41,7 +41,7 @@ pub(super) fn read(options: &Options<'_>) -> Result<Vec<Meter>, Error> {
     entries.iter().map(|(name, field)| meter(name, field, options)).collect()
 }
 
-fn meter(name: &str, field: &Field<'_>, outer: &Options<'_>) -> Result<Meter, Error> {
+fn meter(name: &str, field: &Field<'_>, outer: &Options<'_>) -> Result<Meter, ConfigError> {
     let options = field.options();
     let name_in_full =
         format!("{}{name}", options.text("prefix")?.filter(|p| !p.is_empty()).unwrap_or("promtail_custom_"));
@@ -87,7 +87,7 @@ fn action(
     field: &Field<'_>,
     what: &str,
     known: &[(&str, Action)],
-) -> Result<Action, Error> {
+) -> Result<Action, ConfigError> {
     let written = config.map_or(Ok(None), |config| config.text("action"))?.unwrap_or_default();
     let found = known.iter().find(|(name, _)| name.eq_ignore_ascii_case(written));
     found.map(|(_, action)| *action).ok_or_else(|| {
@@ -96,7 +96,7 @@ fn action(
     })
 }
 
-fn counter(spec: Spec, source: &str, config: Option<&Options<'_>>, field: &Field<'_>) -> Result<Meter, Error> {
+fn counter(spec: Spec, source: &str, config: Option<&Options<'_>>, field: &Field<'_>) -> Result<Meter, ConfigError> {
     let action = action(config, field, "counter", &COUNTER)?;
     let flag = |key| config.map_or(Ok(None), |config| config.strict_boolean(key)).map(|flag| flag.unwrap_or(false));
     let (all, bytes) = (flag("match_all")?, flag("count_entry_bytes")?);
@@ -110,12 +110,12 @@ fn counter(spec: Spec, source: &str, config: Option<&Options<'_>>, field: &Field
     Ok(if all { Meter { source: None, ..meter } } else { meter })
 }
 
-fn observer(spec: Spec, source: &str, config: Option<&Options<'_>>) -> Result<Meter, Error> {
+fn observer(spec: Spec, source: &str, config: Option<&Options<'_>>) -> Result<Meter, ConfigError> {
     let value = config.map_or(Ok(None), |config| config.text("value"))?.map(Into::into);
     Ok(Meter { spec, source: Some(source.into()), value, action: Action::Observe, bytes: false })
 }
 
-fn buckets(config: Option<&Options<'_>>) -> Result<Vec<f64>, Error> {
+fn buckets(config: Option<&Options<'_>>) -> Result<Vec<f64>, ConfigError> {
     let Some(field) = config.map_or(Ok(None), |config| config.field("buckets"))? else {
         return Ok(BUCKETS.to_vec());
     };

@@ -12,15 +12,27 @@ use prometheus::{IntCounterVec, Opts};
 
 use super::super::Clock;
 use super::config::Action;
-use crate::metrics::{Registry, register};
+use crate::metrics::Registry;
 use crate::model::{LabelMap, LabelSet, is_valid_label_name};
+
+/// Why a value is not counted.
+const NEGATIVE: &str = "negative";
+const TOO_MANY: &str = "too_many_series";
+const SKIPPED: [&str; 2] = [NEGATIVE, TOO_MANY];
 
 /// A clone is another handle to the same.
 #[derive(Clone, Debug)]
 pub struct CustomMetrics {
-    families: Arc<Mutex<BTreeMap<String, Arc<Family>>>>,
+    families: Arc<Mutex<Families>>,
     skipped: IntCounterVec,
     clock: Clock,
+}
+
+#[derive(Debug, Default)]
+struct Families {
+    by_name: BTreeMap<String, Arc<Family>>,
+    /// Those of the last run, while the pipelines of the next one are built.
+    before: BTreeMap<String, Arc<Family>>,
 }
 
 /// What a metric is.
@@ -76,18 +88,45 @@ impl CustomMetrics {
             "Values that a metrics stage could not count, by metric and reason",
         );
         let skipped = IntCounterVec::new(opts, &["metric", "reason"]);
-        register(registry, skipped.map(|skipped| Self { families: Arc::default(), skipped, clock }))
+        registry.family(skipped.map(|skipped| Self { families: Arc::default(), skipped, clock }))
+    }
+
+    /// Begins to build the pipelines of the next run, once those of the last one are gone. A metric goes on where it was if the
+    /// next run has one of the same name, type and buckets.
+    pub fn begin_run(&self) {
+        let mut families = lock(&self.families);
+        families.before = std::mem::take(&mut families.by_name);
+    }
+
+    /// All pipelines of the run are built: forgets the metrics that none of them has.
+    pub fn forget_unused(&self) {
+        let mut families = lock(&self.families);
+        for name in std::mem::take(&mut families.before).into_keys() {
+            if !families.by_name.contains_key(&name) {
+                for reason in SKIPPED {
+                    // There is nothing to forget where nothing was skipped.
+                    let _ = self.skipped.remove_label_values(&[name.as_str(), reason]);
+                }
+            }
+        }
     }
 
     /// The series of this name. Of a name that two stages use for different things the first one has it, and the other
     /// is not shown.
     pub(super) fn family(&self, spec: &Spec) -> Arc<Family> {
-        let new = || {
+        let with = |series| {
             let (spec, skipped) = (spec.clone(), self.skipped.clone());
-            Arc::new(Family { spec, skipped, series: Mutex::default() })
+            Arc::new(Family { spec, skipped, series: Mutex::new(series) })
         };
+        let new = || with(AllSeries::default());
         let mut families = lock(&self.families);
-        let family = families.entry(spec.name.clone()).or_insert_with(new).clone();
+        if let Some(before) = families.before.remove(&spec.name) {
+            let goes_on = before.spec.kind == spec.kind;
+            let family = if goes_on { with(std::mem::take(&mut *lock(&before.series))) } else { new() };
+            families.by_name.insert(spec.name.clone(), family.clone());
+            return family;
+        }
+        let family = families.by_name.entry(spec.name.clone()).or_insert_with(new).clone();
         if family.spec.kind == spec.kind {
             return family;
         }
@@ -107,7 +146,7 @@ impl Collector for CustomMetrics {
     fn collect(&self) -> Vec<MetricFamily> {
         let now = self.clock.now();
         let mut families = self.skipped.collect();
-        families.extend(lock(&self.families).values().map(|family| family.collect(now)));
+        families.extend(lock(&self.families).by_name.values().map(|family| family.collect(now)));
         families
     }
 }
@@ -122,7 +161,7 @@ impl Family {
     pub fn record(&self, labels: &LabelSet, action: Action, amount: f64, now: Instant) {
         // A counter never falls. That it may become infinite, or no number for good, is how Promtail counts.
         if self.spec.kind == Kind::Counter && amount < 0.0 {
-            return self.skip("negative");
+            return self.skip(NEGATIVE);
         }
         let labels = self.shown(labels);
         let mut all = lock(&self.series);
@@ -134,7 +173,7 @@ impl Family {
                 all.retain(|_, series| !self.is_idle(series, now));
             }
             if all.len() >= self.max_series() {
-                return self.skip("too_many_series");
+                return self.skip(TOO_MANY);
             }
             let counts = match &self.spec.kind {
                 Kind::Histogram(bounds) => vec![0; bounds.len() + 1].into(),

@@ -211,3 +211,49 @@ fn series_are_bounded_by_the_samples_they_show() {
         assert_eq!(series(&bench), (shown / most, 100));
     }
 }
+
+#[test]
+fn a_reload_keeps_what_still_has_its_name_type_and_buckets() {
+    let metric = |name: &str, rest: &str| format!("{name}: {{{rest}}}");
+    let stages = |metrics: &[String]| format!("[{VALUE}, {{metrics: {{{}}}}}]", metrics.join(", "));
+    let counter = "type: Counter, source: v, config: {action: add}";
+    let mut bench = Bench::of(&stages(&[
+        metric("kept", counter),
+        metric("retyped", counter),
+        metric("gone", counter),
+        metric("rebucketed", "type: Histogram, source: v, config: {buckets: [1, 2]}"),
+        metric("histogram", "type: Histogram, source: v, config: {buckets: [1]}"),
+    ]));
+    for line in ["v=2", "v=-1"] {
+        bench.outcome(line);
+    }
+    // Another description, another action and an older name for it: it is the same metric.
+    bench.reload(&stages(&[
+        metric("kept", "type: counter, description: new, source: v, config: {action: inc}"),
+        metric("retyped", "type: Gauge, source: v, config: {action: set}"),
+        metric("rebucketed", "type: Histogram, source: v, config: {buckets: [1, 3]}"),
+        metric("histogram", "type: Histogram, source: v, config: {buckets: [1]}"),
+    ]));
+    let series = |bench: &Bench, name: &str| -> Vec<String> {
+        text(&bench.registry).into_iter().filter(|line| line.contains(name)).collect()
+    };
+    assert_eq!(
+        series(&bench, "kept"),
+        [
+            "fantail_stage_metric_skipped_total{metric=\"promtail_custom_kept\",reason=\"negative\"} 1",
+            "promtail_custom_kept{app=\"x\"} 2"
+        ]
+    );
+    assert!(series(&bench, "promtail_custom_histogram_count")[0].ends_with(" 2"));
+    for name in ["custom_retyped{", "custom_rebucketed", "custom_gone"] {
+        assert_eq!(series(&bench, name), Vec::<String>::new(), "{name}");
+    }
+    bench.outcome("v=5");
+    assert_eq!(series(&bench, "custom_kept{"), ["promtail_custom_kept{app=\"x\"} 3"]);
+    assert_eq!(series(&bench, "custom_retyped{"), ["promtail_custom_retyped{app=\"x\"} 5"]);
+    assert!(series(&bench, "custom_rebucketed_count")[0].ends_with(" 1"));
+    assert!(series(&bench, "custom_histogram_count")[0].ends_with(" 3"));
+    // It comes back as a new one.
+    bench.reload(&stages(&[metric("gone", counter)]));
+    assert_eq!(series(&bench, "custom_"), Vec::<String>::new());
+}

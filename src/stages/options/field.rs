@@ -2,20 +2,20 @@
 
 use serde_yaml::Value as Yaml;
 
-use super::super::Error;
 use super::Options;
 use crate::goregex::Regex;
 use crate::model::gonumber::parse_yaml_float;
+use crate::model::{ConfigError, KeyPath};
 
 /// One value and where it stands.
 #[derive(Debug)]
 pub(in super::super) struct Field<'y> {
     pub(super) value: &'y Yaml,
-    pub(super) path: String,
+    pub(super) path: KeyPath,
 }
 
 impl<'y> Field<'y> {
-    pub fn text(&self) -> Result<&'y str, Error> {
+    pub fn text(&self) -> Result<&'y str, ConfigError> {
         match self.value {
             Yaml::String(text) => Ok(text),
             Yaml::Bool(_) | Yaml::Number(_) => {
@@ -26,7 +26,7 @@ impl<'y> Field<'y> {
     }
 
     /// As mapstructure writes scalars: a boolean is 1 or 0.
-    pub fn weak_text(&self) -> Result<String, Error> {
+    pub fn weak_text(&self) -> Result<String, ConfigError> {
         match self.value {
             Yaml::String(text) => Ok(text.clone()),
             Yaml::Number(n) => Ok(n.as_f64().filter(|_| n.is_f64()).map_or_else(|| n.to_string(), |f| f.to_string())),
@@ -41,21 +41,21 @@ impl<'y> Field<'y> {
     }
 
     /// A mapping from names to whatever stands there; none if it is null.
-    pub fn entries(&self) -> Result<Vec<(&'y str, Field<'y>)>, Error> {
+    pub fn entries(&self) -> Result<Vec<(&'y str, Field<'y>)>, ConfigError> {
         let map = match self.value {
             Yaml::Null => return Ok(Vec::new()),
             Yaml::Mapping(map) => map,
             other => return Err(self.fail(format!("expected a mapping, found {}", kind(other)))),
         };
         let entry = |(key, value): (&'y Yaml, &'y Yaml)| match key {
-            Yaml::String(name) => Ok((name.as_str(), Field { value, path: format!("{}.{name}", self.path) })),
+            Yaml::String(name) => Ok((name.as_str(), Field { value, path: self.path.then(name.as_str()) })),
             other => Err(self.fail(format!("expected a name, found {}: write it in quotes", kind(other)))),
         };
         map.iter().map(entry).collect()
     }
 
     /// A list of numbers.
-    pub fn numbers(&self) -> Result<Vec<f64>, Error> {
+    pub fn numbers(&self) -> Result<Vec<f64>, ConfigError> {
         let Yaml::Sequence(items) = self.value else {
             return Err(self.fail(format!("expected a list of numbers, found {}", kind(self.value))));
         };
@@ -68,7 +68,7 @@ impl<'y> Field<'y> {
     }
 
     /// A list of strings; none if it is null.
-    pub fn list(&self) -> Result<Vec<&'y str>, Error> {
+    pub fn list(&self) -> Result<Vec<&'y str>, ConfigError> {
         match self.value {
             Yaml::Null => Ok(Vec::new()),
             Yaml::Sequence(items) => self.items(items).map(|item| item.text()).collect(),
@@ -77,7 +77,7 @@ impl<'y> Field<'y> {
     }
 
     /// A list of strings, or one alone.
-    pub fn weak_list(&self) -> Result<Vec<String>, Error> {
+    pub fn weak_list(&self) -> Result<Vec<String>, ConfigError> {
         match self.value {
             Yaml::Sequence(items) => self.items(items).map(|item| item.weak_text()).collect(),
             Yaml::Mapping(map) if map.is_empty() => Ok(Vec::new()),
@@ -86,7 +86,7 @@ impl<'y> Field<'y> {
     }
 
     /// A mapping from names to strings; null and the empty string are none.
-    pub fn pairs(&self) -> Result<Vec<(&'y str, Option<&'y str>)>, Error> {
+    pub fn pairs(&self) -> Result<Vec<(&'y str, Option<&'y str>)>, ConfigError> {
         let map = match self.value {
             Yaml::Null => return Ok(Vec::new()),
             Yaml::Mapping(map) => map,
@@ -106,14 +106,14 @@ impl<'y> Field<'y> {
                 }
                 other => return Err(self.fail(format!("expected a name, found {}: write it in quotes", kind(other)))),
             };
-            let field = Field { value, path: format!("{}.{name}", self.path) };
+            let field = Field { value, path: self.path.then(name) };
             let text = if value.is_null() { "" } else { field.text()? };
             pairs.push((name, Some(text).filter(|t| !t.is_empty())));
         }
         Ok(pairs)
     }
 
-    pub fn regex(&self) -> Result<Regex, Error> {
+    pub fn regex(&self) -> Result<Regex, ConfigError> {
         let pattern = self.weak_text()?;
         Regex::new(&pattern).map_err(|e| self.fail(e.to_string()))
     }
@@ -122,12 +122,12 @@ impl<'y> Field<'y> {
         self.value.is_sequence()
     }
 
-    pub fn fail(&self, message: String) -> Error {
-        Error { path: self.path.clone(), message }
+    pub fn fail(&self, problem: String) -> ConfigError {
+        ConfigError::at(self.path.clone(), problem)
     }
 
     fn items(&self, items: &'y [Yaml]) -> impl Iterator<Item = Field<'y>> {
-        items.iter().enumerate().map(|(i, value)| Field { value, path: format!("{}[{i}]", self.path) })
+        items.iter().enumerate().map(|(i, value)| Field { value, path: self.path.then(i) })
     }
 }
 

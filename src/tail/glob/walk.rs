@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{is_wild, matches_name, unescape};
-use crate::tail::fence::Fence;
+use crate::tail::allowed_paths::AllowedPaths;
 use crate::tail::walls::explain;
 
 /// As deep as `**` goes: far beyond any real tree.
@@ -105,7 +105,7 @@ struct Place {
 /// A walk under way.
 pub(super) struct Walker<'p> {
     patterns: &'p [Vec<String>],
-    fence: &'p Fence,
+    allowed: &'p AllowedPaths,
     budget: Budget,
     begun: Instant,
     names: usize,
@@ -118,10 +118,10 @@ pub(super) struct Walker<'p> {
 }
 
 impl<'p> Walker<'p> {
-    pub fn new(patterns: &'p [Vec<String>], fence: &'p Fence, budget: Budget) -> Self {
+    pub fn new(patterns: &'p [Vec<String>], allowed: &'p AllowedPaths, budget: Budget) -> Self {
         Self {
             patterns,
-            fence,
+            allowed,
             budget,
             begun: Instant::now(),
             names: 0,
@@ -188,7 +188,7 @@ impl<'p> Walker<'p> {
     /// Goes on at the one name that can match.
     fn named(&mut self, place: &Place, path: PathBuf, wanted: &Wanted) {
         let is_link = fs::symlink_metadata(&path).is_ok_and(|m| m.is_symlink());
-        let kind = match if is_link { self.fenced(&path) } else { kind(&path) } {
+        let kind = match if is_link { self.kind_within(&path) } else { kind(&path) } {
             Ok(kind) => kind,
             Err(e) => {
                 // It may come: its parent is where that would show.
@@ -243,7 +243,7 @@ impl<'p> Walker<'p> {
             // Asked of the directory where it knows: it saves a call for each of many thousand files.
             let (kind, is_link) = match entry.file_type() {
                 Ok(listed) if !listed.is_symlink() => (Ok(listed.into()), false),
-                _ => (self.fenced(&path), true),
+                _ => (self.kind_within(&path), true),
             };
             match kind {
                 Ok(kind) => self.meet(place, path, kind, is_link, &wanted),
@@ -254,11 +254,11 @@ impl<'p> Walker<'p> {
     }
 
     /// What a link stands for.
-    fn fenced(&self, path: &Path) -> std::io::Result<Kind> {
+    fn kind_within(&self, path: &Path) -> std::io::Result<Kind> {
         let kind = kind(path)?;
         let is_there = matches!(kind, Kind::File | Kind::Other(Skip::Directory | Skip::Special));
-        let leads_out = || self.fence.resolve(path).is_err_and(|e| e.kind() == ErrorKind::PermissionDenied);
-        Ok(if is_there && !self.fence.is_before(path) && leads_out() { Kind::Other(Skip::Outside) } else { kind })
+        let leads_out = || self.allowed.resolve(path).is_err_and(|e| e.kind() == ErrorKind::PermissionDenied);
+        Ok(if is_there && !self.allowed.is_before(path) && leads_out() { Kind::Other(Skip::Outside) } else { kind })
     }
 
     /// A name that matches these components.

@@ -3,33 +3,84 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::{DRAINED, Log, Read};
-use crate::model::MAX_LINE;
+use super::{DRAINED, Drained, Log};
+use crate::model::{Checkpoint, Chunk, Encoding, MAX_LINE, Mark, Progress, Read, Source, Wake};
+use crate::tail::generation::Generation;
+
+impl Source for Log {
+    fn read(&mut self, room: usize, now: Instant, chunk: &mut Chunk) -> io::Result<Read> {
+        chunk.records = None;
+        chunk.encoding = self.options.encoding;
+        self.read_lines(room, now, chunk)
+    }
+
+    fn rewind(&mut self, to: Mark) -> u64 {
+        let mut lost = 0;
+        while let Some(back) = self.marks.step_back(to) {
+            self.skipping = None;
+            if self.generations[0].number != back.generation {
+                match self.spent.pop_back_if(|generation| generation.number == back.generation) {
+                    Some(generation) => self.generations.push_front(generation),
+                    // Cut since, or given up: there is nothing to go back to.
+                    None => {
+                        lost += back.bytes;
+                        continue;
+                    }
+                }
+            }
+            self.generations[0].offset = back.offset;
+        }
+        lost
+    }
+
+    fn committed(&mut self, to: Mark) -> Option<Checkpoint> {
+        self.marks.commit(to);
+        while self.spent.pop_front_if(|generation| self.marks.is_done_with(generation)).is_some() {}
+        let position = self.marks.position(to).unwrap_or_else(|| self.position());
+        Some(Checkpoint::File { position, live: self.is_live(&position), written: self.written(&position) })
+    }
+
+    /// Where decoding may lose sight of where in the file a line is, that is not known.
+    fn is_exact(&self) -> bool {
+        matches!(self.options.encoding, Encoding::Utf8)
+    }
+
+    fn wake(&self) -> Wake {
+        Wake::Poll
+    }
+
+    fn note_progress(&self, progress: &mut Progress) {
+        let (offset, unread) = (self.position().offset, self.unread());
+        progress.read_offset = offset;
+        progress.unread = unread;
+        progress.size = offset + unread;
+        progress.generations = self.generations() as u32;
+    }
+}
 
 impl Log {
-    /// Reads whole lines into the front of `buffer`: about `limit` bytes, or one line if that is longer.
-    pub fn read(&mut self, buffer: &mut Vec<u8>, limit: usize, now: Instant) -> io::Result<Read> {
+    fn read_lines(&mut self, limit: usize, now: Instant, chunk: &mut Chunk) -> io::Result<Read> {
         let mut want = limit;
         if self.abandoned {
             return Ok(Read::Finished);
         }
         loop {
-            if buffer.len() < want {
-                buffer.resize(want, 0);
+            if chunk.bytes.len() < want {
+                chunk.bytes.resize(want, 0);
             }
-            let n = match self.peek(&mut buffer[..want]) {
+            let n = match self.peek(&mut chunk.bytes[..want]) {
                 // A compressed file, on the way to where it is to go on.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Passed),
                 read => read?,
             };
-            let bytes = &buffer[..n];
+            let bytes = &chunk.bytes[..n];
             if let Some(skipped) = self.skipping {
                 match self.options.encoding.first_line(bytes) {
                     Some(len) => return Ok(self.end_skip(skipped + len as u64, len)),
                     None if n >= self.options.encoding.unit() => {
                         let passed = (n - n % self.options.encoding.unit()) as u64;
                         self.skipping = Some(skipped + passed);
-                        self.generations[0].offset += passed;
+                        self.marks.step(&mut self.generations[0], passed);
                         return Ok(Read::Passed);
                     }
                     None if self.is_drained(now) => return Ok(self.end_skip(skipped, 0)),
@@ -42,7 +93,7 @@ impl Log {
                 false => self.options.encoding.whole_lines(bytes),
             };
             if whole > 0 {
-                return Ok(self.lines(whole, n == want || want > limit));
+                return Ok(self.lines(chunk, whole, n == want || want > limit));
             }
             if n == want {
                 if want < MAX_LINE {
@@ -57,7 +108,7 @@ impl Log {
                 return Ok(Read::Idle);
             }
             if n > 0 {
-                return Ok(self.lines(n, true));
+                return Ok(self.lines(chunk, n, true));
             }
             if self.generations.len() == 1 {
                 return Ok(if self.gone.is_some() { Read::Finished } else { Read::Idle });
@@ -66,29 +117,33 @@ impl Log {
         }
     }
 
-    pub(super) fn let_go(&mut self) {
+    /// The generation being read is at its end. What of it is not committed may have to be read again.
+    fn let_go(&mut self) {
+        let left = self.give_up();
+        self.spent.extend(left.filter(|generation| !self.marks.is_done_with(generation)));
+    }
+
+    /// The generation being read is read no more.
+    pub(super) fn give_up(&mut self) -> Option<Generation> {
         if self.drained.len() == DRAINED {
             self.drained.pop_front();
         }
-        self.drained.extend(self.generations.pop_front().map(|g| (g.position(), g.written())));
+        let generation = self.generations.pop_front()?;
+        let (end, written) = (generation.position(), generation.written());
+        self.drained.push_back(Drained { end, mark: self.marks.next, written });
+        Some(generation)
     }
 
-    /// The last bytes that were read will be read again.
-    pub fn go_back(&mut self, bytes: usize) {
-        self.generations[0].offset -= bytes as u64;
-    }
-
-    fn lines(&mut self, len: usize, more: bool) -> Read {
-        let front = &mut self.generations[0];
-        let start = front.position();
-        front.offset += len as u64;
-        Read::Lines { len, start, end: front.position(), more }
+    fn lines(&mut self, chunk: &mut Chunk, len: usize, more: bool) -> Read {
+        (chunk.start, chunk.place) = self.marks.step(&mut self.generations[0], len as u64);
+        chunk.len = len;
+        Read::Records { more }
     }
 
     fn end_skip(&mut self, bytes: u64, len: usize) -> Read {
         self.skipping = None;
-        self.generations[0].offset += len as u64;
-        Read::Skipped { bytes, end: self.generations[0].position() }
+        self.marks.step(&mut self.generations[0], len as u64);
+        Read::Skipped { bytes, end: self.marks.next }
     }
 
     fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -1,4 +1,5 @@
 mod many;
+mod marks;
 mod traps;
 
 use std::fs::{self, OpenOptions};
@@ -6,6 +7,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::*;
+use crate::model::{Checkpoint, Chunk, Read, Source};
 
 /// At the beginning of the live file: nothing older was written to by then.
 const START: Resume = Resume::Offset(0);
@@ -58,11 +60,11 @@ impl Dir {
 
     /// Everything there is to read now, as lines.
     fn read(&self, log: &mut Log) -> Vec<String> {
-        let (mut buffer, mut lines) = (Vec::new(), Vec::new());
+        let (mut chunk, mut lines) = (Chunk::default(), Vec::new());
         loop {
-            match log.read(&mut buffer, 64, self.now).expect("read") {
-                Read::Lines { len, .. } => {
-                    lines.extend(String::from_utf8_lossy(&buffer[..len]).lines().map(str::to_string));
+            match log.read(64, self.now, &mut chunk).expect("read") {
+                Read::Records { .. } => {
+                    lines.extend(String::from_utf8_lossy(&chunk.bytes[..chunk.len]).lines().map(str::to_string));
                 }
                 Read::Passed => {}
                 Read::Skipped { bytes, .. } => lines.push(format!("skipped {bytes}")),

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use prometheus::Registry;
+use crate::metrics::Registry;
 use tokio::sync::mpsc;
 
 use super::*;

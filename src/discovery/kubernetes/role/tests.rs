@@ -32,7 +32,7 @@ impl Scene {
     }
 
     fn attach(mut self, yaml: &str) -> Self {
-        self.attach = serde_yaml::from_str(yaml).expect(yaml);
+        self.attach = crate::yaml::from_str(yaml).expect(yaml);
         self
     }
 

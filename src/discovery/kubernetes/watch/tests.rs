@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::Registry;
+use crate::metrics::Registry;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -41,7 +41,7 @@ impl Scene {
 
     fn of_role(server: Apiserver, role: &str, keys: &str, reads: &Arc<Reads>) -> Self {
         let yaml = format!("{{role: {role}, api_server: '{}', {keys}}}", server.url());
-        let config: Config = serde_yaml::from_str(&yaml).expect(&yaml);
+        let config: Config = crate::yaml::from_str(&yaml).expect(&yaml);
         config.validate().expect(&yaml);
         let (job, registry): (Arc<str>, Registry) = ("pods".into(), Registry::new());
         let metrics = Metrics::register(&registry);
@@ -145,7 +145,7 @@ async fn lists_from_the_cache_then_watches_from_there() {
 
 #[tokio::test]
 async fn a_namespace_has_a_watch_of_its_own() {
-    let config: Config = serde_yaml::from_str("{role: pod, namespaces: {names: [x, y]}}").expect("a config");
+    let config: Config = crate::yaml::from_str("{role: pod, namespaces: {names: [x, y]}}").expect("a config");
     let metrics = Metrics::register(&Registry::new());
     let found = kubernetes::discoveries(config, &"n1".into(), &"pods".into(), &Arc::default(), &metrics);
     let scopes: Vec<String> = found.iter().map(|found| format!("{:?}", found.about.scope)).collect();
@@ -356,7 +356,7 @@ fn folders_are_looked_at_unless_that_is_switched_off_or_no_node_is_meant() {
         ("role: pod", "", false),
         ("role: service", "n1", false),
     ] {
-        let config: Config = serde_yaml::from_str(keys).expect(keys);
+        let config: Config = crate::yaml::from_str(keys).expect(keys);
         let (job, metrics): (Arc<str>, _) = ("pods".into(), Metrics::register(&Registry::new()));
         let known = Known::new(&job, "kubernetes_sd_configs", 0, &metrics, mpsc::channel(1).0);
         let remembered = Arc::new(kubernetes::Remembered::open(dir.path().join("p.pods"), false));

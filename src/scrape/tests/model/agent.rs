@@ -1,4 +1,4 @@
-//! An agent without threads: the scout and the readers, each told when it is its turn.
+//! An agent without threads: the target manager and the readers, each told when it is its turn.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,12 +13,13 @@ use crate::batch::Limits;
 use crate::metrics::{Dropped, Registry};
 use crate::model::{Labels, TargetGroup, Update};
 use crate::positions::{self, Positions};
-use crate::scrape::bell::Bell;
+use crate::scrape::messages::{Commands, Event, Events, StopRequest};
 use crate::scrape::metrics::Metrics;
-use crate::scrape::post::{Event, Inbox, Mailbox};
+use crate::scrape::open_logs::ReaderLogs;
+use crate::scrape::parker::Parker;
 use crate::scrape::reader::{Parts, Reader};
-use crate::scrape::scout::Scout;
 use crate::scrape::status::Status;
+use crate::scrape::target_manager::TargetManager;
 use crate::scrape::watch::Heard;
 use crate::scrape::*;
 
@@ -31,13 +32,15 @@ pub(super) struct Settings {
 }
 
 pub(super) struct Agent {
-    scout: Scout,
-    inbox: Arc<Inbox>,
+    target_manager: TargetManager,
+    events: Arc<Events>,
     /// None once it has stopped.
     readers: Vec<Option<Reader>>,
     pub roads: Vec<Road>,
     positions: Arc<Positions>,
     status: Arc<Status>,
+    /// What the readers that were told to hand over have left.
+    left: Vec<ReaderLogs>,
 }
 
 /// Regular expressions are compiled once for all histories.
@@ -58,12 +61,28 @@ static JOBS: LazyLock<Arc<[Job]>> = LazyLock::new(|| {
 
 impl Agent {
     pub fn start(disk: &Disk, home: &Path, settings: Settings) -> Self {
+        let positions = Arc::new(Positions::open(Self::positions(home, settings)).expect("positions"));
+        Self::run(disk, settings, positions, OpenLogs::default())
+    }
+
+    /// The next scrape of a process, with what the readers of the one before have left.
+    pub fn start_again(self, disk: &Disk, home: &Path, settings: Settings) -> Self {
+        let open_logs = OpenLogs::new(self.left);
+        let readers = Self::positions(home, settings).readers;
+        self.positions.begin_run(readers, disk.clock.system_time(), open_logs.has_looked());
+        Self::run(disk, settings, self.positions, open_logs)
+    }
+
+    fn positions(home: &Path, settings: Settings) -> positions::Config {
         let filename = home.join("positions.yaml");
         let clients: Vec<Arc<str>> = (0..settings.clients).map(|client| format!("client {client}").into()).collect();
         let jobs = Format::ALL.map(|format| Arc::from(format.job()));
         let readers = clients.iter().flat_map(|client| jobs.clone().map(|job| (client.clone(), job))).collect();
-        let config = positions::Config { filename, ignore_invalid_yaml: false, read_only: false, readers };
-        let positions = Arc::new(Positions::open(config).expect("positions"));
+        positions::Config { filename, ignore_invalid_yaml: false, read_only: false, readers }
+    }
+
+    fn run(disk: &Disk, settings: Settings, positions: Arc<Positions>, open_logs: OpenLogs) -> Self {
+        let clients: Vec<Arc<str>> = (0..settings.clients).map(|client| format!("client {client}").into()).collect();
         let config = Config {
             hostname: "here".into(),
             sync_period: Duration::from_secs(10),
@@ -79,13 +98,13 @@ impl Agent {
             dry_run: false,
             stdin: None,
         };
-        let inbox = Arc::new(Inbox::default());
+        let events = Arc::new(Events::default());
         let (registry, status) = (Registry::new(), Arc::new(Status::default()));
         let (metrics, dropped) = (Metrics::register(&registry, status.clone()), Dropped::register(&registry));
-        let (mut readers, mut roads, mut mailboxes) = (Vec::new(), Vec::new(), Vec::new());
-        for index in 0..settings.clients {
+        let (mut readers, mut roads, mut queues) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, open_logs) in open_logs.share_out(&clients).into_iter().enumerate() {
             let (batches, road) = tokio::sync::mpsc::unbounded_channel();
-            let mailbox = Arc::new(Mailbox::new(Arc::new(Bell::default())));
+            let commands = Arc::new(Commands::new(Arc::new(Parker::default())));
             let parts = Parts {
                 clock: disk.clock.clone(),
                 index,
@@ -93,35 +112,39 @@ impl Agent {
                 jobs: JOBS.clone(),
                 outlet: outlet(index, settings, batches),
                 positions: positions.clone(),
-                mailbox: mailbox.clone(),
-                scout: inbox.clone(),
+                commands: commands.clone(),
+                target_manager: events.clone(),
                 metrics: metrics.clone(),
                 dropped: dropped.clone(),
                 custom: None,
                 status: status.clone(),
+                open_logs,
             };
             readers.push(Some(Reader::new(parts)));
             roads.push(Road::new(road));
-            mailboxes.push(mailbox);
+            queues.push(commands);
         }
-        let told = inbox.clone();
-        let scout =
-            Scout::new(config, JOBS.clone(), mailboxes, positions.clone(), metrics, status.clone(), told).deaf();
+        let told = events.clone();
+        let target_manager =
+            TargetManager::new(config, JOBS.clone(), queues, positions.clone(), metrics, status.clone(), told).deaf();
         for format in Format::ALL {
             let glob = disk.root.join(format.job()).join("*/*.log").display().to_string();
             let target = Labels::from([("app".into(), "a".into()), ("__path__".into(), glob)]);
             let group = TargetGroup::new("static".into(), [target]);
-            inbox.send(Event::Update(Update::Group { job: format.job().into(), group }));
+            events.send(Event::Update(Update::Group { job: format.job().into(), group }));
         }
-        Self { scout, inbox, readers, roads, positions, status }
+        let mut agent = Self { target_manager, events, readers, roads, positions, status, left: Vec::new() };
+        agent.target_manager.step();
+        agent.target_manager.settle_estate();
+        agent
     }
 
     /// Names changed: those it hears of, or so many that it looks everywhere.
     pub fn hear(&mut self, disk: &mut Disk, everywhere: bool) {
         let names = std::mem::take(&mut disk.unheard);
         let heard = if everywhere { Heard::Everything } else { Heard::Names(names.into_iter().collect()) };
-        self.inbox.send(Event::Heard(heard));
-        self.scout.step();
+        self.events.send(Event::Heard(heard));
+        self.target_manager.step();
     }
 
     /// One turn of each reader; gives when there will be more to do.
@@ -132,20 +155,25 @@ impl Agent {
                 Some(Some(next)) => due = due.min(next),
                 Some(None) => {
                     if let Some(reader) = place.take() {
-                        reader.finish();
+                        self.left.push(reader.finish());
                     }
                 }
                 None => {}
             }
             road.fill();
         }
-        self.scout.step();
+        self.target_manager.step();
         due
     }
 
     pub fn tell_to_stop(&mut self) {
-        self.inbox.send(Event::Stop(Duration::from_secs(20)));
-        self.scout.step();
+        self.events.send(Event::Stop(StopRequest { within: Duration::from_secs(20), reads_on: true }));
+        self.target_manager.step();
+    }
+
+    pub fn tell_to_hand_over(&mut self) {
+        self.events.send(Event::Stop(StopRequest { within: Duration::from_secs(20), reads_on: false }));
+        self.target_manager.step();
     }
 
     pub fn has_stopped(&self) -> bool {
@@ -178,8 +206,8 @@ fn outlet(index: usize, settings: Settings, batches: tokio::sync::mpsc::Unbounde
         replay_window: settings.window,
         buffer: 16 << 20,
     };
-    let books = Books { refused: Box::new(|_, _| {}), truncated: Box::new(|_| {}) };
-    Outlet { client: format!("client {index}").into(), batch, batches, books }
+    let counters = ClientCounters { refused: Box::new(|_, _| {}), truncated: Box::new(|_| {}) };
+    Outlet { client: format!("client {index}").into(), batch, batches, counters }
 }
 
 /// The offsets that a journal says last: by log, inode and, where the same file may begin again, its head.

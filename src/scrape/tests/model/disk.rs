@@ -42,7 +42,7 @@ pub(super) struct Disk {
     pub lines: Vec<Line>,
     pub files: Vec<File>,
     pub names: BTreeMap<PathBuf, usize>,
-    /// Names that changed and that the scout has not been told of.
+    /// Names that changed and that the target manager has not been told of.
     pub unheard: BTreeSet<PathBuf>,
 }
 

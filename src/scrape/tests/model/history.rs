@@ -125,6 +125,7 @@ impl History {
             94 => self.restart_container(writer, &mut chance),
             95 => self.delete_all(writer),
             96 => self.write_late(writer, &mut chance),
+            97 => self.reload(&mut chance)?,
             _ if self.agent.is_none() => self.start(),
             _ => self.write(writer, &mut chance),
         }
@@ -270,6 +271,37 @@ impl History {
         Ok(())
     }
 
+    /// The next scrape of the process, with what this one has open. What Loki does with pushes that were given up nobody knows.
+    fn reload(&mut self, chance: &mut Chance) -> Check {
+        let Some(agent) = &mut self.agent else {
+            self.start();
+            return Ok(());
+        };
+        agent.tell_to_hand_over();
+        for _ in 0..50 {
+            self.turn(chance)?;
+            if self.agent.as_ref().is_none_or(Agent::has_stopped) {
+                break;
+            }
+            self.disk.clock.advance(Duration::from_millis(200));
+        }
+        let mut agent = self.agent.take().expect("it runs");
+        if !agent.has_stopped() {
+            return Err("it does not hand over".into());
+        }
+        for (client, road) in agent.roads.iter_mut().enumerate() {
+            for lane in 0..road.lanes() {
+                if self.moods[client] != Mood::Away && chance.one_in(3) {
+                    road.answer(lane, Answer::Lost, &mut self.lokis[client], &self.disk)?;
+                }
+            }
+        }
+        self.lokis.iter_mut().for_each(|loki| loki.interrupted = true);
+        self.agent = Some(agent.start_again(&self.disk, &self.home, self.settings));
+        self.tell("the config is reloaded".into());
+        Ok(())
+    }
+
     /// The agent's memory is gone.
     fn gone(&mut self) {
         self.lokis.iter_mut().for_each(|loki| loki.interrupted = true);
@@ -307,7 +339,7 @@ impl History {
     /// Time passes, and the agent does what is due.
     pub fn pass(&mut self, time: Duration, chance: &mut Chance) -> Check {
         self.disk.clock.advance(time);
-        // The scout's safety net.
+        // The target manager's safety net.
         if self.agent.is_some() && self.disk.clock.now() >= self.looked + Duration::from_secs(60) {
             self.look(true, chance)?;
         }

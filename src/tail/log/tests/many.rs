@@ -82,15 +82,15 @@ fn who_reads_others_gets_a_turn_on_the_way_to_where_a_compressed_log_goes_on() {
     let position = Position { offset: far as u64, ..log.position() };
     let again = Resume::At { position, saved: SystemTime::now() };
     let mut log = Log::open(&d.path("b.gz"), again, options).expect("opened");
-    let (mut buffer, mut turns) = (Vec::new(), 0);
-    let len = loop {
-        match log.read(&mut buffer, 4096, d.now).expect("read") {
+    let (mut chunk, mut turns) = (Chunk::default(), 0);
+    loop {
+        match log.read(4096, d.now, &mut chunk).expect("read") {
             Read::Passed => turns += 1,
-            Read::Lines { len, .. } => break len,
+            Read::Records { .. } => break,
             other => panic!("{other:?}"),
         }
         // As a look at the folder between two reads does.
         assert!(log.is_reading(&position.file));
-    };
-    assert_eq!((&buffer[..len], turns), (&b"the next\n"[..], 7), "4 MiB a turn");
+    }
+    assert_eq!((&chunk.bytes[..chunk.len], turns), (&b"the next\n"[..], 7), "4 MiB a turn");
 }

@@ -95,12 +95,12 @@ fn a_corrupt_generation_does_not_hold_up_the_younger_ones() {
     d.append("a.log", "live\n");
     let mut log = d.open(Resume::Since(SystemTime::UNIX_EPOCH));
     d.wait();
-    let mut buffer = Vec::new();
+    let mut chunk = Chunk::default();
     let mut lines = Vec::new();
     for _ in 0..1000 {
-        match log.read(&mut buffer, 65536, d.now) {
-            Ok(Read::Lines { len, .. }) => {
-                lines.extend(String::from_utf8_lossy(&buffer[..len]).lines().map(str::to_string))
+        match log.read(65536, d.now, &mut chunk) {
+            Ok(Read::Records { .. }) => {
+                lines.extend(String::from_utf8_lossy(&chunk.bytes[..chunk.len]).lines().map(str::to_string))
             }
             Ok(_) => break,
             Err(_) => {}
@@ -114,8 +114,8 @@ fn of_deleted_generations_no_more_is_kept_than_may_be() {
     let mut d = Dir::new();
     d.append("a.log", "1\n2\n");
     let mut log = d.open(START);
-    let mut buffer = Vec::new();
-    assert!(matches!(log.read(&mut buffer, 2, d.now).expect("read"), Read::Lines { len: 2, .. }));
+    let mut chunk = Chunk::default();
+    assert!(matches!((log.read(2, d.now, &mut chunk).expect("read"), chunk.len), (Read::Records { .. }, 2)));
     for n in 3..6 {
         d.rename("a.log", &format!("a.log.2026112210000{n}"));
         d.append("a.log", &format!("{n}\n"));
@@ -137,8 +137,8 @@ fn what_is_given_up_of_a_deleted_log_is_counted_to_the_byte() {
     let d = Dir::new();
     d.append("a.log", "1\n2\n3\n");
     let mut log = d.open(START);
-    let mut buffer = Vec::new();
-    assert!(matches!(log.read(&mut buffer, 2, d.now).expect("read"), Read::Lines { len: 2, .. }));
+    let mut chunk = Chunk::default();
+    assert!(matches!((log.read(2, d.now, &mut chunk).expect("read"), chunk.len), (Read::Records { .. }, 2)));
     assert_eq!(log.pinned(), 0);
     fs::remove_file(d.path("a.log")).expect("removed");
     assert_eq!(log.look(d.now).expect("looked"), Look::Gone);
@@ -147,7 +147,7 @@ fn what_is_given_up_of_a_deleted_log_is_counted_to_the_byte() {
     assert_eq!(log.shed(5), 4);
     // It is said once, and nothing is read of it any more.
     assert_eq!(log.shed(0), 0);
-    assert!(matches!(log.read(&mut buffer, 2, d.now).expect("read"), Read::Finished));
+    assert!(matches!(log.read(2, d.now, &mut chunk).expect("read"), Read::Finished));
 }
 
 #[test]
@@ -156,9 +156,9 @@ fn what_follows_a_line_that_is_longer_than_asked_for_is_left_for_the_next_time()
     let long = "x".repeat(100);
     d.append("a.log", &format!("{long}\n1\n2\n"));
     let mut log = d.open(START);
-    let mut buffer = Vec::new();
-    let mut read = || match log.read(&mut buffer, 64, d.now).expect("read") {
-        Read::Lines { len, more, .. } => (len, more),
+    let mut chunk = Chunk::default();
+    let mut read = || match log.read(64, d.now, &mut chunk).expect("read") {
+        Read::Records { more } => (chunk.len, more),
         other => panic!("{other:?}"),
     };
     assert_eq!((read(), read()), ((101, true), (4, false)), "not more than one window and a line are in flight");
@@ -204,23 +204,20 @@ fn when_the_file_of_a_position_was_written_to_is_known_after_it_was_let_go() {
 }
 
 #[test]
-fn what_lies_behind_a_generation_that_was_let_go() {
+fn of_a_generation_that_was_let_go_it_is_known_where_it_ended() {
     let mut d = Dir::new();
     d.append("a.log", "1\n2\n");
     let mut log = d.open(START);
-    let start = log.position();
     d.read(&mut log);
     let end = log.position();
-    let within = Position { offset: 2, ..end };
     d.rename("a.log", "a.log.1");
     d.append("a.log", "3\n");
     log.look(d.now).expect("looked");
     d.wait();
     assert_eq!(d.read(&mut log), ["3"]);
-    for (position, is_past) in [(start, false), (within, false), (end, true), (log.position(), true)] {
-        assert_eq!(log.is_past(&position, &end), is_past, "{position:?}");
-    }
-    assert!(!log.is_past(&Position::default(), &end), "of a file that nobody knows nothing can be said");
+    assert_eq!(log.had((end.file.device, end.file.inode)), Some((end, Mark(4))));
+    let live = log.position().file;
+    assert_eq!((log.had((live.device, live.inode)), log.had((0, 0))), (None, None), "it is not let go, or not known");
 }
 
 #[test]

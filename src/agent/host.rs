@@ -1,0 +1,144 @@
+//! What lives as long as the process: positions and their lock, metrics, the HTTP server.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::{Error, Options, build, report};
+use crate::config::{self, Config};
+use crate::discovery::kubernetes::Places;
+use crate::metrics::Registry;
+use crate::model::AbortOnPanic;
+use crate::positions::{self, Lock, Positions};
+use crate::{discovery, push, scrape, server};
+
+pub(super) struct Host {
+    pub options: Options,
+    /// What `__host__` is compared with.
+    pub hostname: String,
+    /// The Kubernetes node whose pods are meant.
+    pub node: Arc<str>,
+    pub positions: Arc<Positions>,
+    pub places: Places,
+    pub metrics: Metrics,
+    shown: watch::Sender<Arc<server::Shown>>,
+    /// What the kernel keeps the process from, as lines above the config.
+    confinement: String,
+    _lock: Lock,
+}
+
+/// Each family is registered once. One run after the other counts on.
+pub(super) struct Metrics {
+    pub scrape: scrape::Metrics,
+    pub push: push::Metrics,
+    pub discovery: discovery::Metrics,
+    pub reload: report::Reloads,
+}
+
+/// The HTTP server, while it serves.
+pub(super) struct Serving {
+    address: Option<SocketAddr>,
+    task: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Host {
+    /// Takes what no other process may have, the positions and the port, and begins to serve. `None`: there are no pages.
+    pub async fn new(
+        config: &Config,
+        options: Options,
+        reload: mpsc::Sender<server::ReloadRequest>,
+    ) -> Result<(Self, Option<Serving>), Error> {
+        let registry = Registry::new();
+        let environment = |name: &str| std::env::var(name).ok();
+        let kept = build::positions(config, &options);
+        let lock = Positions::take(&kept).map_err(|e| Error(e.to_string()))?;
+        let before: Vec<PathBuf> = config.positions.import_from.iter().map(PathBuf::from).collect();
+        positions::take_over(&kept, &before).map_err(|e| Error(e.to_string()))?;
+        let positions = Positions::open(kept).map_err(|e| Error(e.to_string()))?;
+        let listening = listen(config, &options).await?;
+        let (shown, now) = watch::channel(Arc::new(server::Shown {
+            report: Arc::new(report::Nothing),
+            config: String::new(),
+            reload_error: None,
+        }));
+        let host = Self {
+            hostname: config::hostname(&environment),
+            node: config::node_name(&environment).into(),
+            positions: Arc::new(positions),
+            places: build::places(config, &options),
+            metrics: Metrics {
+                scrape: scrape::Metrics::register(&registry),
+                push: push::Metrics::register(&registry),
+                discovery: discovery::Metrics::register(&registry),
+                reload: report::Reloads::register(&registry),
+            },
+            shown,
+            confinement: report::confinement(&options.confinement, &registry),
+            options,
+            _lock: lock,
+        };
+        let state = server::State { shown: now, registry, reload };
+        Ok((host, listening.map(|server| Serving::begin(server, state))))
+    }
+
+    /// The pages show this run from now on.
+    pub fn show(&self, report: Arc<dyn crate::model::Report>, config: &Config) {
+        let config = self.confinement.clone() + &config.to_masked_yaml();
+        self.shown.send_replace(Arc::new(server::Shown { report, config, reload_error: None }));
+    }
+
+    /// The pages show how the last reload failed, if it did.
+    pub fn show_reload(&self, error: Option<String>) {
+        let shown = self.shown.borrow().clone();
+        let (report, config) = (shown.report.clone(), shown.config.clone());
+        self.shown.send_replace(Arc::new(server::Shown { report, config, reload_error: error }));
+    }
+}
+
+async fn listen(config: &Config, options: &Options) -> Result<Option<server::Server>, Error> {
+    if config.server.disable {
+        return Ok(None);
+    }
+    match server::Server::bind(&config.server).await {
+        Ok(server) => Ok(Some(server)),
+        // Who tries something out beside an agent that runs has lines to look at, and needs no pages.
+        Err(error) if options.dry_run || options.stdin => {
+            tracing::warn!(%error, "this run has no pages and no metrics");
+            Ok(None)
+        }
+        Err(error) => Err(Error(error.to_string())),
+    }
+}
+
+impl Serving {
+    fn begin(server: server::Server, state: server::State) -> Self {
+        let address = server.local_addr().ok();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = server.run(state, async {
+            let _ = stopped.await;
+        });
+        let task = tokio::spawn(async {
+            let _abort_on_panic = AbortOnPanic;
+            serving.await;
+        });
+        Self { address, task, stop }
+    }
+
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Lets requests under way finish, within the server's own grace, or until somebody has no more patience.
+    pub async fn stop(self, mut at_once: impl AsyncFnMut()) {
+        let Self { mut task, stop, .. } = self;
+        drop(stop);
+        tokio::select! {
+            _ = &mut task => {}
+            () = at_once() => task.abort(),
+        }
+    }
+}

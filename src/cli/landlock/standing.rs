@@ -1,0 +1,107 @@
+//! Whether a config that is reloaded can do with the walls as they are: they can never be lowered.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{Walls, places};
+use crate::config::Needs;
+
+/// What the kernel was told at the start.
+pub(in crate::cli) struct Standing {
+    /// `None`: all files and folders.
+    read: Option<BTreeSet<PathBuf>>,
+    /// `None`: all TCP ports.
+    connect: Option<BTreeSet<u16>>,
+}
+
+/// Linux 6.7 is the first that knows ports.
+const PORTS_SINCE: i32 = 4;
+
+impl Standing {
+    pub(super) fn new(walls: Walls, abi: i32) -> Self {
+        let real = |place: &PathBuf| fs::canonicalize(place).unwrap_or_else(|_| place.clone());
+        let read = walls.read.map(|read| read.iter().map(real).collect());
+        Self { read, connect: walls.connect.filter(|_| abi >= PORTS_SINCE) }
+    }
+
+    /// An error names what the kernel refuses of what a changed config needs.
+    pub(in crate::cli) fn allow(&self, needs: &Needs) -> Result<(), String> {
+        let mut refused = Vec::new();
+        if needs.runs_programs {
+            refused.push("running a program (kubeconfig_exec)".to_string());
+        }
+        if let Some(read) = &self.read {
+            let allowed = |path: &Path| read.iter().any(|place| places::led_to(path).starts_with(place));
+            let runtimes = needs.runtimes.iter().filter(|folder| folder.is_dir());
+            let named = needs.logs.iter().chain(&needs.files).chain(&needs.named_logs).chain(runtimes);
+            let named = named.filter(|path| !allowed(path)).map(|path| format!("reading {}", path.display()));
+            refused.extend(named);
+            let anywhere = needs.anywhere.iter().chain(&needs.unknown_files);
+            refused.extend(anywhere.map(|why| format!("reading whatever comes ({why})")));
+        }
+        if let Some(connect) = &self.connect {
+            refused.extend(needs.ports.difference(connect).map(|port| format!("connecting to port {port}")));
+            refused.extend(needs.any_port.iter().map(|why| format!("connecting to any port ({why})")));
+        }
+        match refused.is_empty() {
+            true => Ok(()),
+            false => Err(format!(
+                "landlock has held since the start and does not allow what this config needs beyond that one: {}; restart the agent",
+                refused.join(", ")
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_a_changed_config_needs_beyond_the_walls_is_named() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let base = fs::canonicalize(dir.path()).expect("there");
+        let at = |name: &str| base.join(name);
+        fs::create_dir_all(at("logs/app")).expect("made");
+        fs::create_dir_all(at("other")).expect("made");
+        fs::create_dir_all(at("docker")).expect("made");
+        symlink(at("other"), at("logs/link")).expect("linked");
+        symlink(at("logs"), at("way")).expect("linked");
+        let walls =
+            || Walls { read: Some([at("way")].into()), write: None, connect: Some([53, 3100].into()), listen: None };
+        let standing = Standing::new(walls(), PORTS_SINCE);
+        let one = |path: &str| BTreeSet::from([at(path)]);
+        let none = Needs::default;
+        for (needs, refused) in [
+            (none(), &[][..]),
+            (Needs { logs: one("logs/app"), ports: [53, 3100].into(), ..none() }, &[]),
+            (Needs { logs: one("logs/not/yet"), files: one("way/ca.pem"), ..none() }, &[]),
+            (Needs { runtimes: one("no/runtime"), listens: Some(1), positions: at("other/p"), ..none() }, &[]),
+            (Needs { logs: one("other"), ..none() }, &["reading ", "/other"]),
+            (Needs { logs: one("logs/link"), ..none() }, &["/logs/link"]),
+            (Needs { logs: one("logs2"), ..none() }, &["/logs2"]),
+            (Needs { named_logs: one("other/a.log"), ..none() }, &["/other/a.log"]),
+            (Needs { files: one("other/ca.pem"), ports: [3101].into(), ..none() }, &["/other/ca.pem", "port 3101"]),
+            (Needs { runtimes: one("docker"), ..none() }, &["/docker"]),
+            (Needs { anywhere: vec!["job x".into()], ..none() }, &["whatever comes (job x)"]),
+            (Needs { unknown_files: vec!["a file".into()], ..none() }, &["whatever comes (a file)"]),
+            (Needs { any_port: vec!["a URL".into()], ..none() }, &["any port (a URL)"]),
+            (Needs { runs_programs: true, ..none() }, &["kubeconfig_exec"]),
+        ] {
+            let said = standing.allow(&needs).err();
+            assert_eq!(said.is_some(), !refused.is_empty(), "{needs:?}: {said:?}");
+            let said = said.unwrap_or_default();
+            assert!(refused.iter().all(|text| said.contains(text)), "{needs:?}: {said}");
+            assert!(said.is_empty() || said.ends_with("restart the agent"), "{said}");
+        }
+        // Where the walls restrict nothing, nothing is refused.
+        let all = Needs { logs: one("other"), anywhere: vec!["x".into()], ports: [9].into(), ..none() };
+        let open = Walls { read: None, connect: None, ..walls() };
+        assert_eq!(Standing::new(open, PORTS_SINCE).allow(&all), Ok(()));
+        let ports = Needs { ports: [9].into(), ..none() };
+        assert_eq!(Standing::new(walls(), PORTS_SINCE - 1).allow(&ports), Ok(()), "an older kernel knows no ports");
+    }
+}

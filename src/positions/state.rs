@@ -1,0 +1,206 @@
+//! The positions in memory, and what of them is written where.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::journal::{self, Journal, KnownLogRef, Place, Record};
+use super::read_time::ReadTimes;
+use super::{KEPT, KEPT_MOST, Key, LINES, LogName, PositionId};
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub journal: Journal,
+    pub slots: HashMap<Arc<Key>, PositionId>,
+    pub records: BTreeMap<PositionId, Box<Entry>>,
+    /// Of ten thousand logs each asks who had its name, or its file, before.
+    pub by_name: BTreeSet<(LogName, PositionId)>,
+    pub by_file: BTreeSet<((u64, u64), PositionId)>,
+    pub next: u32,
+    /// Of Promtail's file: offsets by path (`cursor-…` keys among them) that we have no better knowledge of.
+    pub foreign: BTreeMap<String, String>,
+    /// Of the file as it was at the start.
+    pub yaml_read: u64,
+    pub opened: SystemTime,
+    /// Clients and jobs of the config that runs now.
+    pub readers: BTreeSet<(Arc<str>, Arc<str>)>,
+    pub unseen_since: SystemTime,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub key: Arc<Key>,
+    pub saved: Option<Record>,
+    pub times: ReadTimes,
+    pub in_use: bool,
+    /// Set if an earlier run of this process had the log open and nothing of it was committed: since when it had looked.
+    pub looked_since: Option<SystemTime>,
+}
+
+impl State {
+    pub fn new(
+        journal: Journal,
+        yaml_read: u64,
+        readers: BTreeSet<(Arc<str>, Arc<str>)>,
+        unseen_since: SystemTime,
+    ) -> Self {
+        Self {
+            journal,
+            slots: HashMap::new(),
+            records: BTreeMap::new(),
+            by_name: BTreeSet::new(),
+            by_file: BTreeSet::new(),
+            next: 0,
+            foreign: BTreeMap::new(),
+            yaml_read,
+            opened: SystemTime::now(),
+            readers,
+            unseen_since,
+        }
+    }
+
+    pub fn slot(&mut self, key: Key) -> PositionId {
+        if let Some(slot) = self.slots.get(&key) {
+            return *slot;
+        }
+        let slot = PositionId(self.next);
+        self.next += 1;
+        let key = Arc::new(key);
+        self.slots.insert(key.clone(), slot);
+        self.by_name.insert((key.log.clone(), slot));
+        let entry = Entry { key, saved: None, times: ReadTimes::default(), in_use: false, looked_since: None };
+        self.records.insert(slot, Box::new(entry));
+        slot
+    }
+
+    pub fn rewrite(&mut self) -> io::Result<()> {
+        self.journal.rewrite(worth_writing(&self.records))
+    }
+
+    pub fn append(&mut self, lines: &[journal::Line<'_>]) -> io::Result<()> {
+        if self.journal.must_rewrite() || self.journal.is_overdue() {
+            lines.iter().for_each(|line| self.journal.note(line));
+            return self.rewrite();
+        }
+        // In parts: all logs of a node may have moved at once. If one part cannot be written the journal is rewritten, from
+        // the records, with what the others say.
+        for part in lines.chunks(LINES) {
+            // What is said of a log comes with its key the first time.
+            let mut keyed = Vec::with_capacity(part.len());
+            for line in part {
+                if let journal::Line::Position(slot, ..) | journal::Line::ReadTime(slot, _) = line
+                    && self.journal.introduce(*slot)
+                {
+                    keyed.push(journal::Line::Key(*slot, &self.records[&PositionId(*slot)].key));
+                }
+                keyed.push(line.clone());
+            }
+            self.journal.append(&keyed)?;
+        }
+        Ok(())
+    }
+
+    pub fn save(&mut self, slot: PositionId, record: Option<Record>) {
+        let Some(entry) = self.records.get_mut(&slot) else {
+            return;
+        };
+        let (before, now) = (entry.saved.as_ref().and_then(Record::file), record.as_ref().and_then(Record::file));
+        entry.saved = record;
+        if before != now {
+            if let Some(before) = before {
+                self.by_file.remove(&(before, slot));
+            }
+            if let Some(now) = now {
+                self.by_file.insert((now, slot));
+            }
+        }
+    }
+
+    pub fn forget(&mut self, slot: PositionId) {
+        self.save(slot, None);
+        if let Some(entry) = self.records.remove(&slot) {
+            self.by_name.remove(&(entry.key.log.clone(), slot));
+            self.slots.remove(&entry.key);
+            self.journal.require_rewrite();
+        }
+    }
+
+    /// The newest position of a log of this name that nobody reads (yet).
+    pub fn orphan(&self, name: &LogName, which: &dyn Fn(&Entry) -> bool) -> Option<&Entry> {
+        let records = slots_of(&self.by_name, name.clone()).filter_map(|slot| self.records.get(&slot).map(Box::as_ref));
+        let records = records.filter(|e| !e.in_use && which(e));
+        records.filter(|e| e.saved.is_some()).max_by_key(|e| e.saved.as_ref().map(|r| r.saved))
+    }
+
+    /// Whether a position is known of the log that `positions.yaml` calls this.
+    pub fn knows(&self, name: &str) -> bool {
+        let names = [LogName::File(Path::new(name).into()), LogName::Other(name.into())];
+        let mut slots = names.into_iter().flat_map(|name| slots_of(&self.by_name, name));
+        slots.any(|slot| self.records.get(&slot).is_some_and(|e| e.saved.is_some()))
+    }
+
+    /// Whether all that the yaml of the start says is either in the journal, and newer there, or known nowhere else.
+    pub fn has_old_yaml(&self) -> bool {
+        !self.foreign.keys().any(|path| self.knows(path))
+    }
+
+    /// What Promtail would have to know: for each path the least that every client has.
+    pub fn yaml(&self) -> BTreeMap<String, String> {
+        let mut all = self.foreign.clone();
+        let mut least: BTreeMap<String, u64> = BTreeMap::new();
+        let mut oldest: BTreeMap<String, (SystemTime, &Arc<str>)> = BTreeMap::new();
+        for entry in self.records.values() {
+            let Some(record) = &entry.saved else {
+                continue;
+            };
+            let name = || entry.key.log.in_yaml().into_owned();
+            match &record.place {
+                Place::File(..) if !entry.in_use && entry.key.log.is_gone() => {}
+                Place::File(position, live) => {
+                    // In an older generation: Promtail can only begin the live file from its start.
+                    let offset = if *live { position.offset } else { 0 };
+                    least.entry(name()).and_modify(|o| *o = (*o).min(offset)).or_insert(offset);
+                }
+                // Which of two cursors is further on nobody here knows; the one that has not moved for longer is behind.
+                Place::Cursor(cursor) => {
+                    let own = (record.saved, cursor);
+                    oldest.entry(name()).and_modify(|o| *o = (*o).min(own)).or_insert(own);
+                }
+            }
+        }
+        all.extend(least.into_iter().map(|(path, offset)| (path, offset.to_string())));
+        all.extend(oldest.into_iter().map(|(name, (_, cursor))| (name, cursor.to_string())));
+        all
+    }
+
+    /// As Promtail does: a path that is gone and that nobody tails is forgotten; but not at once, since a file that was
+    /// renamed may be known again by its position, and its disk may be mounted later than the agent starts.
+    pub fn drop_vanished(&mut self, now: SystemTime) {
+        let gone = |path: &Path| matches!(path.try_exists(), Ok(false));
+        let vanished = self.records.iter().filter(|(_, e)| !e.in_use && e.key.log.is_gone());
+        let mut vanished: Vec<_> = vanished.map(|(slot, e)| (e.saved.as_ref().map(|r| r.saved), *slot)).collect();
+        vanished.sort_unstable();
+        let too_many = vanished.len().saturating_sub(KEPT_MOST);
+        let opened = self.opened;
+        let is_old = |saved: Option<SystemTime>| saved.is_none_or(|saved| saved.max(opened) + KEPT < now);
+        for (i, (saved, slot)) in vanished.into_iter().enumerate() {
+            if i < too_many || is_old(saved) {
+                self.forget(slot);
+            }
+        }
+        self.foreign.retain(|path, _| !path.starts_with('/') || !gone(Path::new(path)));
+    }
+}
+
+/// What the journal has to say of all logs.
+pub(super) fn worth_writing(records: &BTreeMap<PositionId, Box<Entry>>) -> impl Iterator<Item = KnownLogRef<'_>> {
+    let worth = records.iter().filter(|(_, e)| e.saved.is_some() || !e.times.is_empty());
+    worth.map(|(slot, e)| KnownLogRef { slot: slot.0, key: &e.key, record: e.saved.as_ref(), times: &e.times })
+}
+
+/// The slots that an index has under this key.
+pub(super) fn slots_of<K: Clone + Ord>(index: &BTreeSet<(K, PositionId)>, key: K) -> impl Iterator<Item = PositionId> {
+    index.range((key.clone(), PositionId(0))..=(key, PositionId(u32::MAX))).map(|(_, slot)| *slot)
+}

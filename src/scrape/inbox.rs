@@ -1,0 +1,368 @@
+//! Records that are handed in, by standard input or by a receiver: an [`Intake`] takes them for all clients, an [`Inbox`] is
+//! where one client's reader finds them.
+//!
+//! An inbox keeps its records until its client has committed them, so that they can be read again, and whoever handed them
+//! in can wait for that ([`Ticket`]). It is bounded: what does not fit is not taken, and who hands in decides what becomes
+//! of it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::parker::Parker;
+use crate::model::{Checkpoint, Chunk, Encoding, LabelSet, Mark, Position, Progress, Read, Record, Source, Wake};
+
+/// Bytes of records that an inbox holds, at most; a single parcel that is larger is taken when there is nothing else. That is
+/// many times what may be in flight of a stream.
+const ROOM: usize = 4 << 20;
+
+/// Bytes of memory that a record takes beside its text, roughly.
+const RECORD_COST: usize = 48;
+
+/// Some records, handed in together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parcel {
+    text: String,
+    records: Vec<Record>,
+}
+
+impl Parcel {
+    /// Adds a record: its text, when it was written (Unix nanoseconds), and its labels, if it has own ones.
+    pub fn push(&mut self, text: &str, time: Option<i64>, labels: Option<LabelSet>) {
+        self.text.push_str(text);
+        self.text.push('\n');
+        self.records.push(Record { end: self.text.len(), time, labels });
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Bytes of text, with a newline for each record.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Adds the records of another.
+    #[cfg(test)]
+    pub(super) fn append(&mut self, other: Self) {
+        let offset = self.text.len();
+        self.text.push_str(&other.text);
+        self.records.extend(other.records.into_iter().map(|record| Record { end: record.end + offset, ..record }));
+    }
+
+    fn cost(&self) -> usize {
+        self.text.len() + self.records.len() * RECORD_COST
+    }
+}
+
+/// Takes records for the inboxes of all clients.
+#[derive(Debug)]
+pub struct Intake {
+    inboxes: Vec<Arc<Shared>>,
+    room: Arc<Room>,
+}
+
+/// Rung when an inbox has more room than before.
+#[derive(Debug, Default)]
+struct Room {
+    changed: Mutex<()>,
+    is_there: Condvar,
+}
+
+/// What became of an offer to some of the clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// How many clients have it now.
+    pub by: usize,
+    /// How many had no room for it.
+    pub missed: usize,
+}
+
+impl Intake {
+    /// An intake, and an inbox for each of the clients, whose readers these parkers wake.
+    pub(super) fn new(parkers: impl IntoIterator<Item = Arc<Parker>>) -> (Self, Vec<Inbox>) {
+        let room = Arc::new(Room::default());
+        let shared = |parker| Arc::new(Shared { state: Mutex::default(), parker, room: room.clone() });
+        let inboxes: Vec<Arc<Shared>> = parkers.into_iter().map(shared).collect();
+        let read = inboxes.iter().map(|shared| Inbox { shared: shared.clone() }).collect();
+        (Self { inboxes, room }, read)
+    }
+
+    /// Takes the records for every client, and gives what resolves once all have committed them; or takes them for none, because
+    /// one has no room for them or reads no more.
+    pub fn offer(&self, parcel: Parcel) -> Result<Ticket, Parcel> {
+        // All at once: two who offer must not each fill one inbox.
+        let mut states: Vec<_> = self.inboxes.iter().map(|inbox| inbox.lock()).collect();
+        if !states.iter().all(|state| state.has_room_for(&parcel)) {
+            return Err(parcel);
+        }
+        let ticket = Arc::new(Open { left: AtomicUsize::new(states.len()), ..Open::default() });
+        let parcel = Arc::new(parcel);
+        states.iter_mut().for_each(|state| state.put(parcel.clone(), Some(TicketShare(Some(ticket.clone())))));
+        drop(states);
+        self.inboxes.iter().for_each(|inbox| inbox.parker.ring());
+        Ok(Ticket(ticket))
+    }
+
+    /// Takes the records for those clients that have room.
+    pub(super) fn offer_to_some(&self, parcel: Parcel) -> Taken {
+        let parcel = Arc::new(parcel);
+        let mut taken = Taken { by: 0, missed: 0 };
+        for inbox in &self.inboxes {
+            let mut state = inbox.lock();
+            match state.has_room_for(&parcel) {
+                true => {
+                    state.put(parcel.clone(), None);
+                    taken.by += 1;
+                }
+                false => taken.missed += 1,
+            }
+            drop(state);
+            inbox.parker.ring();
+        }
+        taken
+    }
+
+    pub(super) fn clients(&self) -> usize {
+        self.inboxes.len()
+    }
+
+    /// Whether no client reads any more.
+    pub(super) fn is_left(&self) -> bool {
+        self.inboxes.iter().all(|inbox| inbox.lock().is_left)
+    }
+
+    /// How many clients have room for it.
+    pub(super) fn with_room_for(&self, parcel: &Parcel) -> usize {
+        self.inboxes.iter().filter(|inbox| inbox.lock().has_room_for(parcel)).count()
+    }
+
+    /// Waits until some inbox has more room than before, at most for so long.
+    pub(super) fn wait_for_room(&self, enough: impl Fn(&Self) -> bool, at_most: Duration) {
+        let deadline = Instant::now() + at_most;
+        let mut changed = self.room.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        while !enough(self) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            changed = self.room.is_there.wait_timeout(changed, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Drop for Intake {
+    /// Nothing more will come.
+    fn drop(&mut self) {
+        for inbox in &self.inboxes {
+            inbox.lock().is_closed = true;
+            inbox.parker.ring();
+        }
+    }
+}
+
+/// Resolves once every client has committed what it stands for.
+#[derive(Debug)]
+pub struct Ticket(Arc<Open>);
+
+/// An inbox ended before its client had committed what the ticket stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotCommitted;
+
+impl fmt::Display for NotCommitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the agent stopped before it was delivered")
+    }
+}
+
+impl std::error::Error for NotCommitted {}
+
+#[derive(Debug, Default)]
+struct Open {
+    /// Clients that have not committed it; beyond [`FAILED`] one never will.
+    left: AtomicUsize,
+    changed: Notify,
+}
+
+const FAILED: usize = 1 << 32;
+
+impl Ticket {
+    pub async fn committed(self) -> Result<(), NotCommitted> {
+        loop {
+            let changed = self.0.changed.notified();
+            match self.0.left.load(Ordering::Acquire) {
+                0 => return Ok(()),
+                FAILED.. => return Err(NotCommitted),
+                _ => changed.await,
+            }
+        }
+    }
+}
+
+/// One client's part of a ticket.
+#[derive(Debug)]
+struct TicketShare(Option<Arc<Open>>);
+
+impl TicketShare {
+    fn commit(mut self) {
+        if let Some(open) = self.0.take() {
+            open.left.fetch_sub(1, Ordering::AcqRel);
+            open.changed.notify_waiters();
+            open.changed.notify_one();
+        }
+    }
+}
+
+impl Drop for TicketShare {
+    fn drop(&mut self) {
+        if let Some(open) = self.0.take() {
+            open.left.fetch_add(FAILED, Ordering::AcqRel);
+            open.changed.notify_waiters();
+            open.changed.notify_one();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    parker: Arc<Parker>,
+    room: Arc<Room>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What is not committed, oldest first.
+    kept: VecDeque<Kept>,
+    cost: usize,
+    /// Where the next parcel will begin.
+    end: Mark,
+    /// Where reading goes on.
+    next: Mark,
+    is_closed: bool,
+    /// Nobody reads it any more.
+    is_left: bool,
+}
+
+#[derive(Debug)]
+struct Kept {
+    start: Mark,
+    parcel: Arc<Parcel>,
+    ticket: Option<TicketShare>,
+}
+
+impl Kept {
+    fn end(&self) -> Mark {
+        self.start.after(self.parcel.bytes() as u64)
+    }
+}
+
+impl State {
+    fn has_room_for(&self, parcel: &Parcel) -> bool {
+        !self.is_left && (self.kept.is_empty() || self.cost + parcel.cost() <= ROOM)
+    }
+
+    fn put(&mut self, parcel: Arc<Parcel>, ticket: Option<TicketShare>) {
+        let start = self.end;
+        self.cost += parcel.cost();
+        self.end = start.after(parcel.bytes() as u64);
+        self.kept.push_back(Kept { start, parcel, ticket });
+    }
+}
+
+/// One client's records that were handed in.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    shared: Arc<Shared>,
+}
+
+impl Source for Inbox {
+    fn read(&mut self, room: usize, _now: Instant, chunk: &mut Chunk) -> io::Result<Read> {
+        let mut state = self.shared.lock();
+        let next = state.next;
+        let at = state.kept.partition_point(|kept| kept.end() <= next);
+        let Some(kept) = state.kept.get(at) else {
+            return Ok(if state.is_closed { Read::Finished } else { Read::Idle });
+        };
+        let skip = next.since(kept.start) as usize;
+        let records = &kept.parcel.records;
+        let first = records.partition_point(|record| record.end <= skip);
+        let most = records.partition_point(|record| record.end <= skip.saturating_add(room));
+        let read = &records[first..most.max(first + 1)];
+        let until = read.last().map_or(skip, |record| record.end);
+        chunk.bytes.clear();
+        chunk.bytes.extend_from_slice(&kept.parcel.text.as_bytes()[skip..until]);
+        chunk.len = until - skip;
+        let from = |record: &Record| Record { end: record.end - skip, ..record.clone() };
+        chunk.records = Some(read.iter().map(from).collect());
+        chunk.encoding = Encoding::Utf8;
+        chunk.start = next;
+        chunk.place = Position { offset: next.0, ..Position::default() };
+        state.next = next.after(chunk.len as u64);
+        Ok(Read::Records { more: state.next < state.end })
+    }
+
+    fn rewind(&mut self, to: Mark) -> u64 {
+        self.shared.lock().next = to;
+        0
+    }
+
+    fn committed(&mut self, to: Mark) -> Option<Checkpoint> {
+        let mut state = self.shared.lock();
+        let mut done = Vec::new();
+        while let Some(kept) = state.kept.pop_front_if(|kept| kept.end() <= to) {
+            state.cost -= kept.parcel.cost();
+            done.extend(kept.ticket);
+        }
+        drop(state);
+        done.into_iter().for_each(TicketShare::commit);
+        let _changed = self.shared.room.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.room.is_there.notify_all();
+        None
+    }
+
+    fn wake(&self) -> Wake {
+        Wake::Rings
+    }
+
+    fn note_progress(&self, progress: &mut Progress) {
+        let state = self.shared.lock();
+        progress.read_offset = state.next.0;
+        progress.size = state.end.0;
+        progress.unread = state.end.since(state.next);
+        progress.generations = 1;
+    }
+}
+
+impl Drop for Inbox {
+    /// What is left in it will never be committed.
+    fn drop(&mut self) {
+        let left = {
+            let mut state = self.shared.lock();
+            state.is_left = true;
+            std::mem::take(&mut state.kept)
+        };
+        drop(left);
+        let _changed = self.shared.room.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.room.is_there.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests;

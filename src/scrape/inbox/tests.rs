@@ -1,0 +1,138 @@
+use super::*;
+use crate::model::LabelSet;
+
+fn parcel(texts: &[&str]) -> Parcel {
+    let mut parcel = Parcel::default();
+    texts.iter().for_each(|text| parcel.push(text, None, None));
+    parcel
+}
+
+fn intake(clients: usize) -> (Intake, Vec<Inbox>) {
+    Intake::new((0..clients).map(|_| Arc::new(Parker::default())))
+}
+
+/// Everything there is to read now, by reads of so many bytes.
+fn read(inbox: &mut Inbox, room: usize) -> (Vec<String>, Read) {
+    let (mut chunk, mut texts) = (Chunk::default(), Vec::new());
+    loop {
+        match inbox.read(room, Instant::now(), &mut chunk).expect("an inbox does not fail") {
+            Read::Records { .. } => {
+                let mut at = 0;
+                for record in chunk.records.iter().flatten() {
+                    texts.push(String::from_utf8_lossy(&chunk.bytes[at..record.end - 1]).into_owned());
+                    at = record.end;
+                }
+                assert_eq!(at, chunk.len);
+            }
+            other => return (texts, other),
+        }
+    }
+}
+
+fn now_or_never(ticket: Ticket) -> Option<Result<(), NotCommitted>> {
+    futures::FutureExt::now_or_never(ticket.committed())
+}
+
+#[test]
+fn records_are_read_whole_whatever_the_room() {
+    for room in [1, 4, 5, 9, 1_000] {
+        let (intake, mut inboxes) = intake(2);
+        intake.offer(parcel(&["one", "", "three"])).expect("room");
+        intake.offer(parcel(&["four"])).expect("room");
+        drop(intake);
+        for inbox in &mut inboxes {
+            let all = ["one", "", "three", "four"].map(str::to_string).to_vec();
+            assert_eq!(read(inbox, room), (all, Read::Finished), "{room}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_committed_can_be_read_again_from_any_record() {
+    let (intake, mut inboxes) = intake(1);
+    let inbox = &mut inboxes[0];
+    intake.offer(parcel(&["one", "two"])).expect("room");
+    intake.offer(parcel(&["three"])).expect("room");
+    read(inbox, 100);
+    for (mark, want) in [(0, &["one", "two", "three"][..]), (4, &["two", "three"]), (8, &["three"]), (14, &[])] {
+        inbox.rewind(Mark(mark));
+        assert_eq!(read(inbox, 100), (want.iter().map(ToString::to_string).collect(), Read::Idle), "{mark}");
+    }
+    inbox.committed(Mark(8));
+    inbox.rewind(Mark(8));
+    assert_eq!(read(inbox, 100).0, ["three"]);
+}
+
+#[test]
+fn a_ticket_resolves_with_the_last_client_and_fails_with_the_first_that_ends() {
+    let (intake, mut inboxes) = intake(2);
+    let both = intake.offer(parcel(&["one"])).expect("room");
+    let second = intake.offer(parcel(&["two"])).expect("room");
+    let unread = intake.offer(parcel(&["three"])).expect("room");
+    inboxes.iter_mut().for_each(|inbox| drop(read(inbox, 100)));
+    inboxes[0].committed(Mark(8));
+    assert_eq!(now_or_never(Ticket(both.0.clone())), None);
+    inboxes[1].committed(Mark(5));
+    assert_eq!(now_or_never(both), Some(Ok(())), "a mark in the middle of the second leaves the first behind it");
+    assert_eq!(now_or_never(Ticket(second.0.clone())), None);
+    drop(inboxes.pop());
+    assert_eq!(now_or_never(second), Some(Err(NotCommitted)));
+    assert_eq!(now_or_never(unread), Some(Err(NotCommitted)));
+    assert!(intake.offer(parcel(&["four"])).is_err(), "one client reads no more");
+}
+
+#[test]
+fn all_clients_take_a_parcel_or_none_does_until_there_is_room_again() {
+    let (intake, mut inboxes) = intake(2);
+    let large = "x".repeat(ROOM - 1);
+    intake.offer(parcel(&[&large])).expect("however large, if there is nothing else");
+    inboxes.iter_mut().for_each(|inbox| drop(read(inbox, 100)));
+    inboxes[0].committed(Mark(ROOM as u64));
+    let (small, all) = (parcel(&["small"]), Mark(ROOM as u64));
+    assert_eq!(intake.offer(small.clone()).err(), Some(small.clone()));
+    assert_eq!(read(&mut inboxes[0], 100).0.len(), 0, "none has it");
+    assert_eq!(intake.offer_to_some(small.clone()), Taken { by: 1, missed: 1 });
+    assert_eq!(read(&mut inboxes[0], 100).0, ["small"]);
+    assert_eq!(intake.with_room_for(&small), 1);
+    inboxes[1].committed(all);
+    assert!(intake.offer(small).is_ok());
+    assert_eq!(read(&mut inboxes[1], 100).0, ["small"]);
+}
+
+#[test]
+fn who_waits_for_room_is_woken_by_a_commit_and_by_an_end() {
+    for ends in [false, true] {
+        let (intake, mut inboxes) = intake(1);
+        intake.offer(parcel(&[&"x".repeat(ROOM - 1)])).expect("room");
+        let mut inbox = inboxes.remove(0);
+        std::thread::scope(|scope| {
+            let (told, tell) = std::sync::mpsc::channel();
+            scope.spawn(move || {
+                tell.recv().expect("told");
+                match ends {
+                    true => drop(inbox),
+                    false => drop(inbox.committed(Mark(ROOM as u64))),
+                }
+            });
+            let enough =
+                |intake: &Intake| intake.with_room_for(&parcel(&["x"])) > 0 || intake.inboxes[0].lock().is_left;
+            told.send(()).expect("sent");
+            intake.wait_for_room(enough, Duration::from_secs(20));
+            assert!(enough(&intake));
+        });
+    }
+}
+
+#[test]
+fn records_keep_their_times_and_labels() {
+    let (intake, mut inboxes) = intake(1);
+    let mut parcel = Parcel::default();
+    let labels = LabelSet::new([("unit", "sshd")]);
+    parcel.push("a", Some(7), Some(labels.clone()));
+    parcel.push("b", None, None);
+    intake.offer(parcel).expect("room");
+    let mut chunk = Chunk::default();
+    inboxes[0].read(100, Instant::now(), &mut chunk).expect("read");
+    let want = [Record { end: 2, time: Some(7), labels: Some(labels) }, Record { end: 4, time: None, labels: None }];
+    assert_eq!(chunk.records.as_deref(), Some(&want[..]));
+}

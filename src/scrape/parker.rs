@@ -1,0 +1,41 @@
+//! Wakes a thread that waits: `std`'s parking, as a [`Waker`](std::task::Waker).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::Wake;
+use std::thread::Thread;
+use std::time::Duration;
+
+#[derive(Debug, Default)]
+pub(super) struct Parker {
+    rung: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+impl Parker {
+    /// Waits until it is rung or the time is over; a ring from before counts.
+    pub fn wait(&self, at_most: Duration) {
+        self.thread.get_or_init(std::thread::current);
+        if !self.rung.swap(false, Ordering::AcqRel) {
+            std::thread::park_timeout(at_most);
+            self.rung.store(false, Ordering::Release);
+        }
+    }
+
+    pub fn ring(&self) {
+        self.rung.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+}
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
+    }
+}

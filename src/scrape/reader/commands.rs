@@ -1,0 +1,104 @@
+//! What the target manager says, and the work that comes of it: done a little at a time, since it may speak of ten thousand logs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::opening::{file, with_filename};
+use super::{Reader, Stop};
+use crate::model::Target;
+use crate::scrape::messages::{Command, StopRequest};
+
+impl Reader {
+    pub(super) fn obey(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Add(assignment) => match self.jobs[assignment.job].initial_delay {
+                Duration::ZERO => self.found(assignment, now),
+                delay => self.delay(assignment, delay, now),
+            },
+            Command::Open(given) => self.open_given(given, now),
+            Command::Relabel(log, target) => {
+                if let Some(waiting) = self.waiting.get_mut(&log) {
+                    waiting.assignment.target = target.clone();
+                    waiting.retired = false;
+                }
+                if let Some(tailer) = self.tailers.get_mut(&log) {
+                    // What the stages hold of it belongs to the old labels.
+                    tailer.end(&mut self.sink, now);
+                    tailer.labels = with_filename(&target, tailer.path());
+                    tailer.target = target;
+                    tailer.schedule.retired = None;
+                    self.status.set_file(self.index, log, file(tailer, &self.client));
+                    // It may have been held.
+                    self.at(log, now);
+                }
+            }
+            Command::Retire(log) => match self.waiting.get_mut(&log) {
+                // There was no time for it yet; what it has said is read all the same.
+                Some(waiting) if waiting.is_new => waiting.retired = true,
+                _ => self.retire(log, now),
+            },
+            Command::Look(log) => {
+                let waiting = self.waiting.get(&log).map(|waiting| &waiting.assignment.path);
+                if let Some(path) = self.tailers.get(&log).map(|tailer| tailer.path()).or(waiting) {
+                    self.queue.push(path, log);
+                    self.looks.insert(log);
+                }
+            }
+            Command::SettleEstate => self.settle_estate(now),
+            Command::Stop(StopRequest { within, reads_on }) => {
+                self.stop = Some(Stop { deadline: now + within, progress: now, reads_on });
+                if !reads_on {
+                    return;
+                }
+                self.settle_estate(now);
+                // One more look at every file: what was written before the signal goes along.
+                let logs: Vec<u64> = self.tailers.keys().copied().collect();
+                for log in logs {
+                    self.release_deleted(log);
+                    self.at(log, now);
+                }
+            }
+        }
+    }
+
+    /// What is held and has no name any more would be lost with the process: it is read under the labels that it has.
+    fn release_deleted(&mut self, log: u64) {
+        if let Some(tailer) = self.tailers.get_mut(&log).filter(|tailer| tailer.target.is_held && tailer.is_deleted()) {
+            tailer.target = Arc::new(Target { is_held: false, ..Target::clone(&tailer.target) });
+        }
+    }
+
+    fn retire(&mut self, log: u64, now: Instant) {
+        if self.waiting.remove(&log).is_some() {
+            self.gone(log);
+        }
+        if let Some(tailer) = self.tailers.get_mut(&log) {
+            tailer.schedule.retired = Some(now);
+        }
+    }
+
+    /// Opens logs and looks at them, one at least, and no longer than `until`: what is open waits meanwhile.
+    pub(super) fn work_off(&mut self, now: Instant, until: Instant) {
+        if self.queue.is_empty() {
+            return;
+        }
+        while let Some(log) = self.queue.pop() {
+            let due = self.waiting.get(&log).filter(|waiting| waiting.is_due(now));
+            if let Some((assignment, retired)) = due.map(|waiting| (waiting.assignment.clone(), waiting.retired)) {
+                self.add(assignment, now);
+                if retired {
+                    self.retire(log, now);
+                }
+            }
+            if self.looks.remove(&log) {
+                self.look(log, now);
+            }
+            if self.clock.now() >= until {
+                break;
+            }
+        }
+        if self.queue.is_empty() {
+            self.folders.forget();
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! A Loki that is away for long must not fill a node's disk with what its owner has thrown away.
+
+use super::Reader;
+use crate::scrape::metrics::{DELETED, TOO_MANY};
+use crate::tail::{GENERATIONS, Log};
+
+impl Reader {
+    /// Notes what of the disk this log holds; where all logs together hold too much, those that hold most give up their
+    /// oldest files.
+    pub(super) fn bound_pinned(&mut self, log: u64) {
+        let pinned = self.tailers.get(&log).and_then(|tailer| tailer.input.log()).map_or(0, Log::pinned);
+        self.bound_older(log);
+        match pinned {
+            0 => drop(self.pinned.remove(&log)),
+            _ => drop(self.pinned.insert(log, pinned)),
+        }
+        let limit = self.config.deleted_files_limit;
+        while let Some(excess) = self.pinned.values().sum::<u64>().checked_sub(limit + 1) {
+            let most = self.pinned.iter().max_by_key(|(_, bytes)| **bytes).map(|(log, bytes)| (*log, *bytes));
+            let Some((log, bytes)) = most else {
+                return;
+            };
+            self.pinned.remove(&log);
+            let left = self.shed(log, bytes.saturating_sub(excess + 1));
+            if left > 0 && left < bytes {
+                self.pinned.insert(log, left);
+            }
+        }
+    }
+
+    /// Each older file that waits for Loki keeps a descriptor, which new logs need as well: a log has so many of them, all logs
+    /// together have so many, and beyond that who has most gives up its oldest.
+    fn bound_older(&mut self, log: u64) {
+        let files = self.tailers.get(&log).and_then(|tailer| tailer.input.log()).map_or(0, Log::files);
+        match files {
+            0 | 1 => drop(self.older.remove(&log)),
+            more => drop(self.older.insert(log, more - 1)),
+        }
+        if files > GENERATIONS {
+            self.shed_files(log, GENERATIONS);
+        }
+        while self.older.values().sum::<usize>() > self.config.older_files.max(1) {
+            let Some((log, files)) = self.older.iter().max_by_key(|(_, files)| **files).map(|(l, f)| (*l, *f)) else {
+                return;
+            };
+            // A few at a time: to give up one file for each that comes is a line of the log for each.
+            self.shed_files(log, files - files / 8);
+        }
+    }
+
+    fn shed_files(&mut self, log: u64, most: usize) {
+        let Some(tailer) = self.tailers.get_mut(&log) else {
+            self.older.remove(&log);
+            return;
+        };
+        let Some(file) = tailer.input.log_mut() else {
+            return;
+        };
+        let lost = file.shed_files(most);
+        match file.files() {
+            0 | 1 => drop(self.older.remove(&log)),
+            more => drop(self.older.insert(log, more - 1)),
+        }
+        self.lose(log, TOO_MANY, lost);
+    }
+
+    /// Counts what was not read of a log and never will be.
+    pub(super) fn lose(&mut self, log: u64, why: &'static str, bytes: u64) {
+        let Some(tailer) = self.tailers.get(&log).filter(|_| bytes > 0) else {
+            return;
+        };
+        self.sink.metrics.lost(bytes, why);
+        tailer.ledger().update_account(|account| account.lose(why, bytes));
+        if self.budget.allows(self.clock.now()) {
+            tracing::warn!(
+                path = %tailer.path().display(),
+                bytes,
+                "a log has more older files that wait to be read than may be open at a time (ulimit -n, or LimitNOFILE of a \
+                 systemd unit; at most 256 of a log): these bytes of the oldest are lost"
+            );
+        }
+    }
+
+    /// Gives what the log holds then.
+    fn shed(&mut self, log: u64, limit: u64) -> u64 {
+        let Some(tailer) = self.tailers.get_mut(&log) else {
+            return 0;
+        };
+        let Some(file) = tailer.input.log_mut() else {
+            return 0;
+        };
+        let lost = file.shed(limit);
+        let left = file.pinned();
+        if lost > 0 {
+            self.sink.metrics.lost(lost, DELETED);
+            tailer.ledger().update_account(|account| account.lose(DELETED, lost));
+            tracing::warn!(
+                path = %tailer.path().display(),
+                bytes = lost,
+                "deleted files whose lines Loki has not taken held more of the disk than target_config.deleted_files_limit; \
+                 these bytes are lost"
+            );
+        }
+        left
+    }
+}

@@ -1,0 +1,97 @@
+//! What a reader leaves to the next scrape, and what it takes over from the one before.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Reader;
+use super::opening::with_filename;
+use crate::model::Target;
+use crate::positions::{Key, LogName};
+use crate::scrape::input::Input;
+use crate::scrape::messages::Assignment;
+use crate::scrape::metrics::ROTATED_AWAY;
+use crate::scrape::open_logs::OpenLog;
+use crate::scrape::tailer::Parts;
+use crate::tail::Log;
+
+/// Logs that nobody assigns have numbers from here on, far from those that are assigned.
+const UNASSIGNED: u64 = 1 << 63;
+
+impl Reader {
+    /// Everything it has open, taken back to what is committed.
+    pub(super) fn leave(&mut self) -> Vec<OpenLog> {
+        let mut left = self.open_logs.take_all();
+        let tailers = std::mem::take(&mut self.tailers).into_iter().chain(std::mem::take(&mut self.ending));
+        for (_, tailer) in tailers {
+            let path = tailer.path().clone();
+            let (log, lost) = tailer.leave(self.client.clone());
+            if lost > 0 {
+                self.sink.metrics.lost(lost, ROTATED_AWAY);
+                tracing::warn!(
+                    path = %path.display(),
+                    bytes = lost,
+                    "Loki had not answered yet when the config was reloaded, and the file was cut since it was read: these \
+                     bytes are lost, if Loki did not take them"
+                );
+            }
+            left.push(log);
+        }
+        left
+    }
+
+    /// The log of this assignment as the scrape before left it, and the last time that its lines were given; unless its files are
+    /// to be read in another way now.
+    pub(super) fn inherit(&mut self, assignment: &Assignment) -> Option<(Log, i64)> {
+        let left = self.open_logs.take(&assignment.target, &assignment.path)?;
+        let Input::Log(mut log) = left.input else {
+            return None;
+        };
+        let options = self.jobs[assignment.job].options;
+        log.move_to(options, &self.folders, Some(&assignment.allowed)).then_some((*log, left.last_time))
+    }
+
+    /// What nobody has asked for: read to its end, if its job is there and its target was not taken away by the config.
+    pub(super) fn settle_estate(&mut self, now: Instant) {
+        self.is_settled = true;
+        // Those that are still to be opened take theirs then.
+        let awaited = self.waiting.values().map(|waiting| &waiting.assignment);
+        let awaited = awaited.map(|assignment| (assignment.target.job.clone(), assignment.path.clone())).collect();
+        for (n, left) in self.open_logs.take_but(&awaited).into_iter().enumerate() {
+            let OpenLog { path, target, input, is_retired, last_time, .. } = left;
+            let Some(job) = self.jobs.iter().position(|job| job.name == target.job) else {
+                continue;
+            };
+            let is_gone = !path.try_exists().unwrap_or(true);
+            let Input::Log(mut log) = input else {
+                continue;
+            };
+            if !is_gone && !is_retired || !log.move_to(self.jobs[job].options, &self.folders, None) {
+                continue;
+            }
+            // Who it is will not be known any more.
+            let target = Arc::new(Target { is_held: false, ..Target::clone(&target) });
+            let key = Key {
+                client: self.client.clone(),
+                job: target.job.clone(),
+                log: LogName::File(path.clone()),
+                labels: target.labels.stable_hash(),
+            };
+            let Some((slot, _)) = self.positions.claim(key) else {
+                continue;
+            };
+            let id = UNASSIGNED + n as u64;
+            let files = log.take_new_files();
+            self.inodes.add(id, files, |inode| log.has(inode));
+            let labels = with_filename(&target, &path);
+            let pipeline = self.sink.pipelines.of(job, target.defaulted);
+            let (from, saved) = (log.mark(), Some(log.position()));
+            let input = Input::Log(log);
+            let slot = Some(slot);
+            self.begin(Parts { id, path, input, slot, target, labels, pipeline, saved, from, last_time }, now);
+            if let Some(tailer) = self.tailers.get_mut(&id) {
+                tailer.schedule.retired = Some(now);
+            }
+            self.look(id, now);
+        }
+    }
+}

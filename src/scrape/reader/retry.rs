@@ -1,0 +1,124 @@
+//! Logs that cannot be read yet: each is tried again, shown with the reason, and spoken of once.
+
+use std::io::{self, ErrorKind};
+use std::time::{Duration, Instant};
+
+use super::Reader;
+use crate::model::Ledger;
+use crate::scrape::messages::Assignment;
+use crate::scrape::status::File;
+
+/// What takes no longer is not worth a word: a rotation has to be noticed, an answer has to come.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub assignment: Assignment,
+    /// When it is tried again.
+    at: Instant,
+    since: Instant,
+    /// Why it waits, if that is said and shown.
+    said: Option<String>,
+    /// It was found, and there was no time to open it yet.
+    pub is_new: bool,
+    /// It is to be let go of as soon as it was opened.
+    pub retired: bool,
+}
+
+impl Waiting {
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.at <= now
+    }
+}
+
+impl Reader {
+    /// Leaves a log alone for as long as its job says before it is looked at the first time.
+    pub(super) fn delay(&mut self, assignment: Assignment, delay: Duration, now: Instant) {
+        let waiting = Waiting { at: now + delay, since: now, said: None, is_new: false, retired: false, assignment };
+        self.waiting.insert(waiting.assignment.log, waiting);
+    }
+
+    /// It is opened when there is time.
+    pub(super) fn found(&mut self, assignment: Assignment, now: Instant) {
+        self.queue.push(&assignment.path, assignment.log);
+        let waiting = Waiting { at: now, since: now, said: None, is_new: true, retired: false, assignment };
+        self.waiting.insert(waiting.assignment.log, waiting);
+    }
+
+    /// Somebody else has to be done with it first.
+    pub(super) fn wait(&mut self, assignment: Assignment, now: Instant, why: &str) {
+        let known = self.waiting.remove(&assignment.log);
+        let (since, mut said) = known.map_or((now, None), |known| (known.since, known.said));
+        if now >= since + PATIENCE && said.as_deref() != Some(why) {
+            if self.budget.allows(now) {
+                let path = assignment.path.display();
+                tracing::info!(%path, client = %self.client, reason = why, "a file is not read yet");
+            }
+            self.show(&assignment, why);
+            said = Some(why.into());
+        }
+        let waiting =
+            Waiting { at: now + Duration::from_secs(1), since, said, is_new: false, retired: false, assignment };
+        self.waiting.insert(waiting.assignment.log, waiting);
+    }
+
+    pub(super) fn cannot_open(&mut self, assignment: Assignment, error: &io::Error, now: Instant) {
+        let known = self.waiting.remove(&assignment.log);
+        if error.kind() == ErrorKind::NotFound {
+            // Renamed or deleted since it was found; if it comes again it is found again.
+            return self.gone(assignment.log);
+        }
+        let (since, mut said) = known.map_or((now, None), |known| (known.since, known.said));
+        let why = error.to_string();
+        if said.as_ref() != Some(&why) {
+            self.sink.metrics.read_error();
+            if self.budget.allows(now) {
+                let (path, advice) = (assignment.path.display(), advice(error));
+                tracing::warn!(%path, client = %self.client, %error, advice, "cannot open a log file; trying again");
+            }
+            self.show(&assignment, &why);
+            said = Some(why);
+        }
+        let waiting =
+            Waiting { at: now + self.config.sync_period, since, said, is_new: false, retired: false, assignment };
+        self.waiting.insert(waiting.assignment.log, waiting);
+    }
+
+    pub(super) fn waits_no_more(&mut self, log: u64, now: Instant) {
+        let said = self.waiting.remove(&log).filter(|waiting| waiting.said.is_some());
+        if let Some(Waiting { assignment, .. }) = said.filter(|_| self.budget.allows(now)) {
+            tracing::info!(path = %assignment.path.display(), client = %self.client, "a file is read now");
+        }
+    }
+
+    /// Those whose time has come are tried again.
+    pub(super) fn open_waiting(&mut self, now: Instant) {
+        for (log, waiting) in self.waiting.iter().filter(|(_, waiting)| waiting.is_due(now)) {
+            self.queue.push(&waiting.assignment.path, *log);
+        }
+    }
+
+    fn show(&self, assignment: &Assignment, why: &str) {
+        let file = File {
+            path: assignment.path.clone(),
+            client: self.client.clone(),
+            target: assignment.target.clone(),
+            ledger: Ledger::new(),
+            error: Some(why.into()),
+        };
+        self.status.set_file(self.index, assignment.log, file);
+    }
+}
+
+/// What a person can do about it.
+pub(super) fn advice(error: &io::Error) -> &'static str {
+    /// Too many open files: of the process, and of the system.
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    match (error.kind(), error.raw_os_error()) {
+        (_, Some(EMFILE | ENFILE)) => "raise the limit of open files (ulimit -n, or LimitNOFILE of a systemd unit)",
+        (ErrorKind::PermissionDenied, _) => "let the agent's user read it, for instance as a member of its group",
+        (ErrorKind::InvalidInput, _) => "only regular files can be read; exclude it with __path_exclude__",
+        _ => "look at what the system says of it",
+    }
+}

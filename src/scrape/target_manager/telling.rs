@@ -1,0 +1,88 @@
+//! What is said of targets and files of which nothing is read: once when it begins, and when it is over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{TargetManager, TrackedTarget};
+use crate::scrape::unread::Unread;
+
+impl TargetManager {
+    /// Shows what of a target is not read, and says what of that is new.
+    pub(super) fn note_unread(&mut self, id: u64, mut unread: Unread) {
+        let Some(tracked) = self.tracked.get_mut(&id) else {
+            return;
+        };
+        let now = Instant::now();
+        let (job, path) = (&tracked.target.job, &tracked.target.path);
+        if tracked.files.is_empty() {
+            tracked.empty.get_or_insert(now);
+            let usual =
+                if unread.files.is_empty() { "no file matches" } else { "what matches is no log that can be read" };
+            unread.nothing = Some(tracked.glob.why_nothing().unwrap_or_else(|| usual.into()));
+        } else {
+            tracked.empty = None;
+            if std::mem::take(&mut tracked.empty_said) && self.budget.allows(now) {
+                tracing::info!(%job, path, files = tracked.files.len(), "__path__ matches files now");
+            }
+        }
+        if *tracked.unread == unread {
+            return;
+        }
+        self.metrics.refused_folders(unread.newly_foreign(&tracked.unread));
+        for line in unread.news(&tracked.unread) {
+            if !self.budget.allows(now) {
+                continue;
+            }
+            let (files, count, reason, advice) = (line.files, line.count, line.reason, line.advice);
+            match line.is_trouble {
+                true => tracing::warn!(%job, path, files, count, reason, advice, "not read, though __path__ means it"),
+                false => tracing::info!(%job, path, files, count, reason, advice, "not read as a log of its own"),
+            }
+        }
+        self.metrics.beyond_limit(unread.beyond as i64 - tracked.unread.beyond as i64);
+        tracked.unread = Arc::new(unread);
+        self.status.set_unread(id, tracked.unread.clone());
+    }
+
+    /// Says why targets of a source cannot be tailed, as far as that is new: how many there are for each reason.
+    pub(super) fn say_mistakes(&mut self, job: &Arc<str>, source: &str, mistakes: BTreeMap<Arc<str>, usize>) {
+        if mistakes.is_empty() {
+            return;
+        }
+        let known = self.status.rejections(job, source);
+        let now = Instant::now();
+        for (reason, targets) in mistakes {
+            if !known.contains(&reason) && self.budget.allows(now) {
+                tracing::warn!(%job, source, targets, reason = &*reason, "targets that cannot be tailed; see /service-discovery");
+            }
+        }
+    }
+
+    /// Says of each target without a file, once, that it has none; a line a job. `spared` is asked with since when it is so.
+    pub(super) fn say_empty(&mut self, spared: impl Fn(&TrackedTarget, Instant) -> bool) {
+        let now = Instant::now();
+        let mut jobs: BTreeMap<Arc<str>, (String, String, usize)> = BTreeMap::new();
+        for tracked in self.tracked.values_mut() {
+            if tracked.empty_said || tracked.empty.is_none_or(|since| spared(tracked, since)) {
+                continue;
+            }
+            tracked.empty_said = true;
+            let reason = tracked.unread.nothing.clone().unwrap_or_default();
+            let first = || (tracked.target.path.clone(), reason, 0);
+            jobs.entry(tracked.target.job.clone()).or_insert_with(first).2 += 1;
+        }
+        for (job, (path, reason, targets)) in jobs {
+            if self.budget.allows(now) {
+                tracing::warn!(%job, path, targets, reason, "__path__ matches no file: nothing is read for it, until one comes");
+            }
+        }
+    }
+}
+
+impl TrackedTarget {
+    /// Of a pod's container, which may be there before its log is.
+    pub(super) fn is_of_pod(&self) -> bool {
+        self.target.is_of_pod
+    }
+}

@@ -1,0 +1,194 @@
+//! From what discovery tells to the targets that are followed.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::index::Same;
+use super::{AssignedLog, TargetManager, TrackedTarget};
+use crate::model::{FOUND_BY, Target, TargetGroup, TargetLabels};
+use crate::scrape::messages::Command;
+use crate::scrape::status::Discovered;
+use crate::scrape::targets::{Rejected, UNKNOWN_POD, UNREADABLE, resolve};
+use crate::tail::Glob;
+
+impl TargetManager {
+    pub(super) fn update(&mut self, job: &Arc<str>, group: TargetGroup) -> bool {
+        let Some(index) = self.jobs.iter().position(|j| j.name == *job) else {
+            return false;
+        };
+        let mut targets: Vec<Same> = Vec::new();
+        let mut distinct: HashSet<Same> = HashSet::new();
+        let mut shown = Vec::new();
+        let mut mistakes: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+        for discovered in group.targets {
+            let mut outcome = self.resolve(index, &discovered);
+            // That of the job was said at the start.
+            if let Err(rejected) = outcome.as_ref()
+                && rejected.is_mistake()
+                && rejected.reason != UNREADABLE
+            {
+                *mistakes.entry(rejected.text.clone()).or_default() += 1;
+            }
+            // Ports make many of one: what comes to the same is kept once.
+            if let Ok(target) = &mut outcome {
+                let same = Same(target.clone());
+                match distinct.get(&same) {
+                    Some(known) => *target = known.0.clone(),
+                    None => {
+                        distinct.insert(same.clone());
+                        targets.push(same);
+                    }
+                }
+            }
+            shown.push(Discovered { discovered, outcome });
+        }
+        self.say_mistakes(job, &group.source, mistakes);
+        self.status.set_discovered(job.clone(), group.source.clone(), shown, group.left_out);
+        let key = (job.clone(), group.source);
+        targets.iter().for_each(|target| *self.wanted.entry(target.clone()).or_default() += 1);
+        let before = match targets.is_empty() {
+            true => self.sources.remove(&key),
+            false => self.sources.insert(key, targets.clone()),
+        };
+        // Of two sources with one target, the target stays until the last of them lets go.
+        let mut left: Vec<u64> = Vec::new();
+        for target in before.unwrap_or_default() {
+            if self.let_go(&target) {
+                left.extend(self.ids.get(&target).copied());
+            }
+        }
+        for target in targets {
+            if !self.ids.contains_key(&target) {
+                self.track(index, target.0, &mut left);
+            }
+        }
+        for id in left {
+            self.untrack(id);
+        }
+        true
+    }
+
+    /// One source has the target no longer; whether none has.
+    fn let_go(&mut self, target: &Same) -> bool {
+        let Some(sources) = self.wanted.get_mut(target) else {
+            return false;
+        };
+        *sources = sources.saturating_sub(1);
+        if *sources > 0 {
+            return false;
+        }
+        self.wanted.remove(target);
+        true
+    }
+
+    pub(super) fn resolve(&self, job: usize, discovered: &TargetLabels) -> Result<Arc<Target>, Rejected> {
+        let job = &self.jobs[job];
+        let mut target = resolve(job, discovered, &self.config.hostname)
+            .inspect_err(|rejected| self.metrics.target_failed(rejected.reason))?;
+        // Only there a folder's name says whose the logs are.
+        if discovered.contains(FOUND_BY) && self.config.pod_logs.as_ref().is_some_and(|root| !is_below(&target, root)) {
+            self.metrics.target_failed(UNKNOWN_POD);
+            let text = "found by its folder of logs, and its __path__ is elsewhere";
+            return Err(Rejected { reason: UNKNOWN_POD, text: text.into() });
+        }
+        target.owner = target.owner.filter(|_| self.config.pod_logs.is_some());
+        match &job.unreadable {
+            Some(why) => Err(Rejected { reason: UNREADABLE, text: why.as_str().into() }),
+            None => Ok(Arc::new(target)),
+        }
+    }
+
+    /// Begins to follow a target. If one of `left` tailed the same path, its logs go on under the new labels.
+    pub(super) fn track(&mut self, job: usize, target: Arc<Target>, left: &mut Vec<u64>) {
+        let globs =
+            Glob::new(&target.path).and_then(|g| Ok((g, target.exclude.as_deref().map(Glob::new).transpose()?)));
+        let (glob, exclude) = match globs {
+            Ok(globs) => globs,
+            Err(error) => {
+                self.metrics.target_failed("error");
+                tracing::error!(job = %target.job, path = target.path, error, "not a path that can be tailed");
+                return;
+            }
+        };
+        let heir = |id: &u64| {
+            let old = &self.tracked[id].target;
+            (&old.job, &old.path, &old.exclude, &old.owner)
+                == (&target.job, &target.path, &target.exclude, &target.owner)
+        };
+        let id = self.next;
+        self.next += 1;
+        let mut files = match left.iter().position(heir) {
+            Some(at) => self.forget(left.swap_remove(at)).map(|t| t.files).unwrap_or_default(),
+            None => BTreeMap::new(),
+        };
+        files.extend(self.held_for(&target, job, &glob, exclude.as_ref()));
+        for log in files.values() {
+            self.tell(|| Command::Relabel(*log, target.clone()));
+            if let Some(known) = self.logs.get_mut(log) {
+                known.tracked = Some(id);
+            }
+            if !target.is_held {
+                self.held.remove(log);
+            }
+        }
+        self.status.add_target(id, target.clone());
+        self.ids.insert(Same(target.clone()), id);
+        self.places.add(id, &BTreeSet::new());
+        let tracked = TrackedTarget {
+            target,
+            job,
+            glob,
+            exclude,
+            files,
+            directories: BTreeSet::new(),
+            dirty: true,
+            rests_until: None,
+            unread: Arc::default(),
+            empty: None,
+            empty_said: false,
+        };
+        self.tracked.insert(id, tracked);
+    }
+
+    /// Logs that were held and let go of, and are this target's: their files may have no name any more, so that no walk comes
+    /// to them.
+    fn held_for(&self, target: &Target, job: usize, glob: &Glob, exclude: Option<&Glob>) -> BTreeMap<Arc<Path>, u64> {
+        let of = |log: &u64| Some((self.logs.get(log)?, *log));
+        let held = self.held.iter().filter_map(of).filter(|(known, _)| known.tracked.is_none() && known.job == job);
+        let is_its = |known: &AssignedLog| {
+            known.held_for == target.owner
+                && known.held_for.is_some()
+                && glob.matches(&known.path)
+                && !exclude.is_some_and(|exclude| exclude.matches(&known.path))
+        };
+        held.filter(|(known, _)| is_its(known)).map(|(known, log)| (known.path.clone(), log)).collect()
+    }
+
+    pub(super) fn untrack(&mut self, id: u64) {
+        let Some(tracked) = self.forget(id) else {
+            return;
+        };
+        for log in tracked.files.values() {
+            if let Some(known) = self.logs.get_mut(log) {
+                known.tracked = None;
+            }
+            self.tell(|| Command::Retire(*log));
+        }
+    }
+
+    /// Takes a target out of everything but the logs it has.
+    fn forget(&mut self, id: u64) -> Option<TrackedTarget> {
+        let tracked = self.tracked.remove(&id)?;
+        self.metrics.beyond_limit(-(tracked.unread.beyond as i64));
+        self.status.remove_target(id);
+        self.ids.remove(&Same(tracked.target.clone()));
+        self.places.remove(id, &tracked.directories);
+        Some(tracked)
+    }
+}
+
+/// Whether all that the target's path may match is in the folder `root`.
+fn is_below(target: &Target, root: &Path) -> bool {
+    Path::new(&target.path).starts_with(root)
+}

@@ -1,0 +1,257 @@
+//! From targets to logs: walking globs, and who has which log.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{AssignedLog, TargetManager, TrackedTarget};
+use crate::scrape::SHARE;
+use crate::scrape::messages::{Assignment, Command, Event, StopRequest};
+use crate::scrape::ownership::Gate;
+use crate::scrape::unread::{Unread, Why};
+use crate::tail::{AllowedPaths, is_rotation};
+
+/// A walk that takes longer than this is one that others' names should not wait for too often.
+const LONG: Duration = Duration::from_millis(200);
+
+impl TargetManager {
+    pub(super) fn walk_all(&mut self) -> Option<Instant> {
+        for log in self.logs.keys() {
+            self.tell(|| Command::Look(*log));
+        }
+        self.tracked.values_mut().for_each(|t| t.dirty = true);
+        let next = self.walk_dirty();
+        let mut wanted: BTreeSet<PathBuf> = self.tracked.values().flat_map(|t| t.directories.iter().cloned()).collect();
+        wanted.extend(self.names.directories().cloned());
+        self.watch.retain(&wanted);
+        next
+    }
+
+    /// Walks what something was heard of. Gives when there will be more: a target whose walk takes long rests before its
+    /// next one, so that others' do not wait for it again and again.
+    pub(super) fn walk_dirty(&mut self) -> Option<Instant> {
+        let begun = Instant::now();
+        let is_due = |t: &TrackedTarget| t.dirty && t.rests_until.is_none_or(|until| until <= begun);
+        let due: Vec<u64> = self.tracked.iter().filter(|(_, t)| is_due(t)).map(|(id, _)| *id).collect();
+        for id in due {
+            self.walk(id);
+        }
+        let dirty = self.tracked.values().filter(|t| t.dirty);
+        dirty.map(|t| t.rests_until.unwrap_or_else(Instant::now)).min()
+    }
+
+    pub(super) fn walk(&mut self, id: u64) {
+        let Some(tracked) = self.tracked.get_mut(&id) else {
+            return;
+        };
+        tracked.dirty = false;
+        let job = tracked.job;
+        let begun = Instant::now();
+        let allowed = Arc::new(tracked.glob.allowed(&self.config.link_roots));
+        let mut found = tracked.glob.walk_allowed(&allowed);
+        // A directory that is new to the watch may have got a file between the walk and the watch: once more. But others'
+        // names wait meanwhile.
+        let mut rounds = 0;
+        while found.directories.iter().fold(false, |new, dir| self.watch.add(dir) | new) && rounds < 64 {
+            if found.cut.is_some() {
+                break; // what is behind is looked at every sync period
+            }
+            if begun.elapsed() > LONG {
+                tracked.dirty = true;
+                break;
+            }
+            found = tracked.glob.walk_allowed(&allowed);
+            rounds += 1;
+        }
+        tracked.rests_until = rest_after(begun, Instant::now());
+        let mut unread = Unread::default();
+        if let Some((path, why)) = found.cut {
+            unread.add(&path, Why::Cut(why));
+        }
+        found.errors.iter().for_each(|(path, error)| unread.add(path, Why::Denied(error.clone())));
+        if tracked.directories != found.directories {
+            self.places.remove(id, &tracked.directories);
+            self.places.add(id, &found.directories);
+            tracked.directories = found.directories;
+        }
+        if let Some(exclude) = &tracked.exclude {
+            found.skipped.retain(|path, _| !exclude.matches(path));
+            found.files.retain(|file| {
+                let excluded = exclude.matches(file);
+                if excluded {
+                    unread.add(file, Why::Excluded);
+                }
+                !excluded
+            });
+        }
+        if let (Some(owner), Some(pod_logs)) = (&tracked.target.owner, &self.config.pod_logs) {
+            let refused = Gate::new(owner, pod_logs).refuse(&mut found.files);
+            refused.iter().for_each(|folder| unread.add(folder, Why::Foreign));
+        }
+        found.skipped.iter().for_each(|(path, skip)| unread.add(path, Why::Skipped(*skip)));
+        // Between a rename and the new file the older generation stands alone; whose it is is known all the same.
+        let known = tracked.files.keys().map(AsRef::as_ref);
+        let lives: BTreeSet<&Path> = found.files.iter().map(PathBuf::as_path).chain(known).collect();
+        let elders: BTreeMap<&PathBuf, PathBuf> =
+            found.files.iter().filter_map(|f| Some((f, rotation_of(f, &lives)?))).collect();
+        let olders: BTreeSet<&PathBuf> = elders.values().collect();
+        let mut new = Vec::new();
+        let mut back = Vec::new();
+        for file in found.files.iter().filter(|f| !elders.contains_key(f)) {
+            match tracked.files.get(file.as_path()) {
+                Some(log) => back.extend(self.logs.get(log).is_some_and(|k| !k.away.is_empty()).then_some(*log)),
+                None => new.push((Arc::<Path>::from(file.as_path()), olders.contains(file))),
+            }
+        }
+        for log in back {
+            self.bring_back(log);
+        }
+        elders.iter().for_each(|(file, live)| unread.add(file, Why::Older(live.clone())));
+        let mut leaving = if new.is_empty() { HashMap::new() } else { self.leaving(job) };
+        for (path, from_oldest) in new {
+            let heir = leaving.remove(&path);
+            if let Some(limit) = self.limit_reached(id).filter(|_| heir.is_none()) {
+                unread.add(&path, Why::Beyond(limit));
+                continue;
+            }
+            self.begin(id, path, from_oldest, heir, &allowed);
+        }
+        self.note_unread(id, unread);
+    }
+
+    /// How many logs this target has, if it may not have another.
+    fn limit_reached(&self, id: u64) -> Option<usize> {
+        let (most, own) = (self.config.logs, self.tracked.get(&id)?.files.len());
+        let limit = if own < SHARE { most } else { most - most / 4 };
+        (self.logs.len() >= limit).then_some(own)
+    }
+
+    /// Logs of targets that are gone, not finished yet.
+    fn leaving(&self, job: usize) -> HashMap<Arc<Path>, u64> {
+        let leaving = self.logs.iter().filter(|(_, known)| known.tracked.is_none() && known.job == job);
+        leaving.map(|(log, known)| (known.path.clone(), *log)).collect()
+    }
+
+    /// `heir` is a log of this path whose target is gone.
+    pub(super) fn begin(
+        &mut self,
+        id: u64,
+        path: Arc<Path>,
+        from_oldest: bool,
+        heir: Option<u64>,
+        allowed: &Arc<AllowedPaths>,
+    ) {
+        let Some(tracked) = self.tracked.get_mut(&id) else {
+            return;
+        };
+        let (target, job) = (tracked.target.clone(), tracked.job);
+        // It goes on under its new target.
+        if let Some((log, known)) = heir.and_then(|log| Some((log, self.logs.get_mut(&log)?))) {
+            known.tracked = Some(id);
+            tracked.files.insert(path, log);
+            self.tell(|| Command::Relabel(log, target.clone()));
+            if !target.is_held {
+                self.held.remove(&log);
+            }
+            return self.bring_back(log);
+        }
+        let log = self.next;
+        self.next += 1;
+        tracked.files.insert(path.clone(), log);
+        // Behind a link, rotation shows where the file is.
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let place = real.parent().zip(real.file_name()).map(|(dir, name)| (dir.to_path_buf(), name.to_os_string()));
+        if let Some((dir, name)) = &place {
+            self.watch.add(dir);
+            self.names.add(dir, name, log);
+        }
+        let held_for = target.owner.clone().filter(|_| target.is_held);
+        if held_for.is_some() {
+            self.held.insert(log);
+        }
+        let away = BTreeSet::new();
+        self.logs.insert(
+            log,
+            AssignedLog { path: path.clone(), job, tracked: Some(id), place, away, held_for, is_last: false },
+        );
+        self.tell(|| {
+            Command::Add(Assignment {
+                log,
+                path: path.clone(),
+                target: target.clone(),
+                allowed: allowed.clone(),
+                job,
+                from_oldest,
+            })
+        });
+    }
+
+    /// Whether there is something to walk: one of its name may be there already.
+    pub(super) fn finished(&mut self, reader: usize, log: u64) -> bool {
+        let Some(known) = self.logs.get_mut(&log) else {
+            return false;
+        };
+        if let Some(tracked) = known.tracked.and_then(|id| self.tracked.get_mut(&id)) {
+            tracked.dirty = true;
+        }
+        known.away.insert(reader);
+        if known.away.len() < self.readers.len() {
+            return true;
+        }
+        let known = self.logs.remove(&log).expect("it was just seen");
+        self.held.remove(&log);
+        if let Some(tracked) = known.tracked.and_then(|id| self.tracked.get_mut(&id)) {
+            tracked.files.remove(&known.path);
+        }
+        // Its place may be another target's, which has logs that wait for one.
+        if self.logs.len() + 1 >= self.config.logs - self.config.logs / 4 {
+            self.tracked.values_mut().filter(|t| t.unread.beyond > 0).for_each(|t| t.dirty = true);
+        }
+        if let Some((dir, name)) = known.place {
+            self.names.remove(&dir, &name, log);
+        }
+        if known.is_last {
+            self.events.send(Event::Stop(StopRequest { within: Duration::from_secs(30), reads_on: true }));
+        }
+        true
+    }
+
+    /// Gives a log back to the readers that were done with it: its path is there again.
+    pub(super) fn bring_back(&mut self, log: u64) {
+        let Some(known) = self.logs.get_mut(&log) else {
+            return;
+        };
+        let away = std::mem::take(&mut known.away);
+        let Some(tracked) = known.tracked.and_then(|id| self.tracked.get(&id)) else {
+            return;
+        };
+        let allowed = Arc::new(tracked.glob.allowed(&self.config.link_roots));
+        for reader in away {
+            self.readers[reader].send(Command::Add(Assignment {
+                log,
+                path: known.path.clone(),
+                target: tracked.target.clone(),
+                allowed: allowed.clone(),
+                job: known.job,
+                from_oldest: false,
+            }));
+        }
+    }
+}
+
+/// Until when a target is not walked again: four times as long as its walk took, if that was long.
+fn rest_after(begun: Instant, now: Instant) -> Option<Instant> {
+    let took = now.saturating_duration_since(begun);
+    (took > LONG).then(|| now + took * 4)
+}
+
+/// The live file among `files` of which `file` is an older generation.
+fn rotation_of(file: &Path, files: &BTreeSet<&Path>) -> Option<PathBuf> {
+    let name = file.file_name()?;
+    let text = name.to_str()?;
+    let ends = text.char_indices().filter(|(_, c)| matches!(c, '.' | '-')).map(|(i, _)| &text[..i]);
+    ends.filter(|live| !live.is_empty() && is_rotation(live.as_ref(), name))
+        .map(|live| file.with_file_name(live))
+        .find(|live| files.contains(live.as_path()))
+}

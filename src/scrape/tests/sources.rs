@@ -1,0 +1,173 @@
+//! A source that is no file: records with times and labels of their own, and a cursor that is kept.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::rig::{self, Dir, Stored, decode, outlet};
+use crate::model::{Checkpoint, Chunk, Encoding, Mark, Position, Progress, Read, Record, Source, Target, Wake};
+use crate::positions::LogName;
+use crate::scrape::messages::{Command, Commands, Events, SourceAssignment};
+use crate::scrape::parker::Parker;
+use crate::scrape::reader::{Parts, Reader};
+use crate::scrape::*;
+
+/// A thousand records; its cursor is the number of the first that is not committed.
+#[derive(Debug)]
+struct Numbers {
+    /// The number of the first record since it was opened.
+    first: usize,
+    /// Of what it gave: where each record ends.
+    ends: Vec<Mark>,
+    next: usize,
+}
+
+const ALL: usize = 1_000;
+
+fn text(n: usize) -> String {
+    format!("record {n} {}", "x".repeat(n % 300))
+}
+
+/// Some records have labels of their own, and all have a time, which does not always grow.
+fn stored(n: usize) -> Stored {
+    let labels = if n.is_multiple_of(3) { r#"{unit="third"}"# } else { r#"{app="numbers"}"# };
+    let timestamp = 1_700_000_000_000_000_000 + (n / 2) as i64;
+    Stored { labels: labels.into(), timestamp, line: text(n) }
+}
+
+impl Numbers {
+    fn open(cursor: Option<Arc<str>>) -> Self {
+        let first = cursor.map_or(0, |cursor| cursor.parse().expect("its own cursor"));
+        Self { first, ends: Vec::new(), next: first }
+    }
+
+    fn mark(&self, number: usize) -> Mark {
+        number.checked_sub(self.first + 1).map_or(Mark(0), |before| self.ends[before])
+    }
+}
+
+impl Source for Numbers {
+    fn read(&mut self, room: usize, _now: Instant, chunk: &mut Chunk) -> std::io::Result<Read> {
+        if self.next == ALL {
+            return Ok(Read::Idle);
+        }
+        let mut records = Vec::new();
+        chunk.bytes.clear();
+        chunk.start = self.mark(self.next);
+        while self.next < ALL && chunk.bytes.len() < room {
+            chunk.bytes.extend_from_slice(format!("{}\n", text(self.next)).as_bytes());
+            let want = stored(self.next);
+            let labels = want.labels.contains("unit").then(|| LabelSet::new([("unit", "third")]));
+            records.push(Record { end: chunk.bytes.len(), time: Some(want.timestamp), labels });
+            if self.ends.len() == self.next - self.first {
+                self.ends.push(chunk.start.after(chunk.bytes.len() as u64));
+            }
+            self.next += 1;
+        }
+        chunk.len = chunk.bytes.len();
+        chunk.records = Some(records);
+        chunk.encoding = Encoding::Utf8;
+        chunk.place = Position { offset: chunk.start.0, ..Position::default() };
+        Ok(Read::Records { more: self.next < ALL })
+    }
+
+    fn rewind(&mut self, to: Mark) -> u64 {
+        let given = self.ends.partition_point(|end| *end <= to);
+        assert_eq!(self.mark(self.first + given), to, "the beginning of a record");
+        self.next = self.first + given;
+        0
+    }
+
+    fn committed(&mut self, to: Mark) -> Option<Checkpoint> {
+        let done = self.first + self.ends.partition_point(|end| *end <= to);
+        Some(Checkpoint::Cursor(done.to_string().into()))
+    }
+
+    fn wake(&self) -> Wake {
+        Wake::Poll
+    }
+
+    fn note_progress(&self, progress: &mut Progress) {
+        progress.unread = (ALL - self.next) as u64;
+    }
+}
+
+/// One run of a reader, which ends without a word when Loki has taken so many records.
+fn run(dir: &Dir, until: usize) -> (Vec<Stored>, Vec<Stored>) {
+    let (outlet, mut batches) = outlet("loki");
+    let (registry, status, clock) = (Registry::new(), Arc::new(Status::default()), Clock::standing(0));
+    let commands = Arc::new(Commands::new(Arc::new(Parker::default())));
+    let target = Arc::new(Target {
+        job: "numbers".into(),
+        labels: LabelSet::new([("app", "numbers")]),
+        path: "numbers".into(),
+        exclude: None,
+        defaulted: false,
+        is_of_pod: false,
+        owner: None,
+        is_held: false,
+    });
+    commands.send(Command::Open(SourceAssignment {
+        log: 1,
+        name: "numbers".into(),
+        target,
+        job: 0,
+        position: Some(LogName::Other("cursor-numbers".into())),
+        open: Box::new(|cursor| Ok(Box::new(Numbers::open(cursor)))),
+    }));
+    let mut reader = Reader::new(Parts {
+        clock: clock.clone(),
+        index: 0,
+        config: rig::config(),
+        jobs: vec![rig::job("numbers", "[]")].into(),
+        outlet,
+        positions: dir.positions(),
+        commands,
+        target_manager: Arc::new(Events::default()),
+        metrics: metrics::Metrics::register(&registry, status.clone()),
+        dropped: Dropped::register(&registry),
+        custom: None,
+        status,
+        open_logs: Default::default(),
+    });
+    let (mut taken, mut sent) = (Vec::new(), Vec::new());
+    for _ in 0..1_000 {
+        let due = reader.turn().expect("it was not told to stop");
+        clock.advance(due.saturating_duration_since(clock.now()).max(Duration::from_millis(1)));
+        for batch in std::iter::from_fn(|| batches.try_recv().ok()).flatten() {
+            let entries = decode(&batch);
+            sent.extend(entries.clone());
+            if taken.len() + entries.len() <= until {
+                taken.extend(entries);
+                batch.close();
+            }
+        }
+        if taken.len() == ALL {
+            reader.turn();
+            break;
+        }
+    }
+    (taken, sent)
+}
+
+#[test]
+fn a_source_goes_on_at_its_cursor_and_gives_each_record_as_it_is() {
+    let dir = Dir::new();
+    let mut all: Vec<Stored> = Vec::new();
+    let mut again = 0;
+    for until in [100, 350, 0, 5, ALL] {
+        let (taken, sent) = run(&dir, until);
+        assert!(sent.len() >= taken.len());
+        again += taken.iter().filter(|entry| all.contains(entry)).count();
+        all.extend(taken);
+    }
+    // Of two streams, one may be further than what both have committed.
+    assert!(again < 300, "{again} records were taken twice");
+    let lines = |entries: &[Stored]| entries.iter().map(|e| e.line.clone()).collect::<BTreeSet<_>>();
+    let want: Vec<Stored> = (0..ALL).map(stored).collect();
+    assert_eq!(lines(&all).len(), ALL);
+    for entry in &all {
+        assert!(want.contains(entry), "{entry:?}");
+    }
+    // Nothing is left for one more run.
+    assert_eq!(run(&dir, ALL).1, []);
+}

@@ -1,0 +1,273 @@
+//! The tree of a document: each scalar with its type and as it was written, each node with where it came from.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::model::nesting;
+use crate::model::{KeyPath, Step};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    pub content: Content,
+    /// A scalar as it was written.
+    pub raw: String,
+    pub origin: Origin,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    Null,
+    Bool(bool),
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+    Text,
+    List(Vec<Node>),
+    Map(Vec<(String, Node)>),
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Origin {
+    /// Written in the file, under this path.
+    File(KeyPath),
+    /// Set by this flag of the command line.
+    Flag(&'static str),
+    #[default]
+    Absent,
+}
+
+/// Why the text is no tree.
+pub(super) struct Malformed {
+    pub message: String,
+    /// Line and column, from 1.
+    pub position: Option<(usize, usize)>,
+}
+
+impl Node {
+    pub fn new(content: Content, origin: Origin) -> Self {
+        Self { content, raw: String::new(), origin }
+    }
+
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        match &mut self.content {
+            Content::Map(entries) => entries.iter_mut().find(|(name, _)| name == key).map(|(_, node)| node),
+            _ => None,
+        }
+    }
+
+    /// The node at `path`, or the last one on the way there with the steps that are missing.
+    pub fn nearest<'p>(&self, path: &'p KeyPath) -> (&Node, &'p [Step]) {
+        let (mut node, mut rest) = (self, path.steps());
+        while let [step, further @ ..] = rest {
+            let Some(next) = node.step(step) else { break };
+            (node, rest) = (next, further);
+        }
+        (node, rest)
+    }
+
+    /// Options of stages may be written in any case, and whoever complains of one knows only its name.
+    fn step(&self, step: &Step) -> Option<&Node> {
+        match (&self.content, step) {
+            (Content::List(items), Step::Index(i)) => items.get(*i),
+            (Content::Map(entries), Step::Key(key)) => {
+                let exact = entries.iter().find(|(name, _)| name == key);
+                exact.or_else(|| entries.iter().find(|(name, _)| name.eq_ignore_ascii_case(key))).map(|(_, node)| node)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Reads the first document of `text`: once for types, once for the scalars as they were written.
+pub(super) fn build(text: &str) -> Result<Node, Malformed> {
+    let text = text.trim_start_matches('\u{feff}');
+    // The parser would take the square of it, and tell only then.
+    if let Some(line) = nesting::too_deep(text) {
+        let message = format!("brackets are nested deeper than {}", nesting::DEEPEST);
+        return Err(Malformed { message, position: Some((line, 1)) });
+    }
+    let Some(first) = serde_yaml::Deserializer::from_str(text).next() else {
+        return Ok(Node::new(Content::Null, Origin::Absent));
+    };
+    let mut root = match Typed(KeyPath::default()).deserialize(first) {
+        // Nothing but comments.
+        Err(e) if e.to_string() == "EOF while parsing a value" => Node::new(Content::Null, Origin::Absent),
+        root => root.map_err(malformed)?,
+    };
+    if root.content == Content::Null {
+        return Ok(Node::new(Content::Null, Origin::Absent));
+    }
+    if let Some(again) = serde_yaml::Deserializer::from_str(text).next() {
+        Written(&mut root).deserialize(again).map_err(malformed)?;
+    }
+    Ok(root)
+}
+
+fn malformed(e: serde_yaml::Error) -> Malformed {
+    let position = e.location().map(|l| (l.line(), l.column()));
+    let mut message = e.to_string();
+    if let Some((line, column)) = position {
+        message = message.replacen(&format!(" at line {line} column {column}"), "", 1);
+        if message.contains("cannot start any token") {
+            // libyaml says the same twice, once for the token and once for what it was looking for.
+            message.truncate(message.find(", while").unwrap_or(message.len()));
+            message.push_str(" (YAML is indented by spaces, never by tabs)");
+        }
+    }
+    Malformed { message, position }
+}
+
+/// Builds a node at this path.
+struct Typed(KeyPath);
+
+impl Typed {
+    fn node<E>(self, content: Content) -> Result<Node, E> {
+        Ok(Node::new(content, Origin::File(self.0)))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Typed {
+    type Value = Node;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Typed {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Node, E> {
+        self.node(Content::Null)
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Node, E> {
+        self.node(Content::Null)
+    }
+
+    fn visit_bool<E: de::Error>(self, v: bool) -> Result<Node, E> {
+        self.node(Content::Bool(v))
+    }
+
+    fn visit_u64<E: de::Error>(self, v: u64) -> Result<Node, E> {
+        self.node(Content::Unsigned(v))
+    }
+
+    fn visit_i64<E: de::Error>(self, v: i64) -> Result<Node, E> {
+        self.node(Content::Signed(v))
+    }
+
+    fn visit_f64<E: de::Error>(self, v: f64) -> Result<Node, E> {
+        self.node(Content::Float(v))
+    }
+
+    fn visit_str<E: de::Error>(self, v: &str) -> Result<Node, E> {
+        Ok(Node { content: Content::Text, raw: v.to_string(), origin: Origin::File(self.0) })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element_seed(Typed(self.0.then(items.len())))? {
+            items.push(item);
+        }
+        self.node(Content::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let (mut entries, mut seen) = (Vec::new(), HashSet::new());
+        while let Some(key) = map.next_key_seed(Key(&seen))? {
+            let value = map.next_value_seed(Typed(self.0.then(key.as_str())))?;
+            if key != super::MERGE_KEY {
+                seen.insert(key.clone());
+            }
+            entries.push((key, value));
+        }
+        self.node(Content::Map(entries))
+    }
+
+    fn visit_enum<A: de::EnumAccess<'de>>(self, _: A) -> Result<Node, A::Error> {
+        Err(de::Error::custom("YAML tags such as !name are not supported"))
+    }
+}
+
+/// A key that its mapping does not have yet. An error here is raised while the key is read, so that it gets its place.
+struct Key<'a>(&'a HashSet<String>);
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = String;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a plain key (put quotes around a value that holds {{ }})")
+    }
+
+    fn visit_str<E: de::Error>(self, v: &str) -> Result<String, E> {
+        if self.0.contains(v) {
+            return Err(E::custom(format_args!("the key {v:?} is already set above")));
+        }
+        Ok(v.to_string())
+    }
+}
+
+/// Fills in the scalars of this node as they were written: a second walk over the same text.
+struct Written<'a>(&'a mut Node);
+
+impl<'de> DeserializeSeed<'de> for Written<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        match self.0.content {
+            // The raw text of these is what the first walk was given.
+            Content::Text => IgnoredAny::deserialize(deserializer).map(|_| ()),
+            Content::List(_) | Content::Map(_) => deserializer.deserialize_any(self),
+            _ => deserializer.deserialize_str(self),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Written<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("what was there before")
+    }
+
+    /// An empty document.
+    fn visit_none<E: de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E: de::Error>(self, v: &str) -> Result<(), E> {
+        self.0.raw = v.to_string();
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        if let Content::List(items) = &mut self.0.content {
+            for item in items {
+                list.next_element_seed(Written(item))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        if let Content::Map(entries) = &mut self.0.content {
+            for (_, value) in entries {
+                map.next_key::<IgnoredAny>()?;
+                map.next_value_seed(Written(value))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -29,6 +29,7 @@ pub mod tail;
 
 // Layer 2, the loops: they wait and move values.
 pub mod discovery;
+pub mod http_client;
 pub mod push;
 pub mod scrape;
 pub mod server;

@@ -9,7 +9,6 @@
 
 mod answer;
 mod apart;
-mod auth;
 mod backoff;
 mod client;
 mod config;
@@ -18,7 +17,6 @@ mod fake_loki;
 mod headers;
 mod lane;
 mod metrics;
-mod oauth2;
 mod pace;
 mod parts;
 mod probe;
@@ -26,19 +24,13 @@ mod say;
 mod status;
 #[cfg(test)]
 mod tests;
-mod tls;
-mod url;
 
-pub use auth::{Authorization, BasicAuth};
 pub use backoff::Backoff;
-pub use config::{Config, Error};
+pub use config::Config;
 pub use headers::Header;
 pub use metrics::Metrics;
-pub use oauth2::OAuth2;
 pub use pace::RateLimits;
 pub use status::Status;
-pub use tls::Config as TlsConfig;
-pub use url::Url;
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
@@ -50,12 +42,14 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use crate::batch::{Batch, StreamKey};
+use crate::http_client::Error;
 use apart::{Apart, Queue};
 use client::Endpoint;
-use lane::{Fate, Lane, Place, Road};
+use lane::{Fate, Lane, Road};
 use pace::Paces;
 use parts::Part;
 use probe::Probe;
+use status::Place;
 
 /// Pushes of a client that may be on the wire at once.
 const PERMITS: usize = 16;

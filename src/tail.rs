@@ -18,8 +18,11 @@ mod walls;
 
 pub use allowed_paths::AllowedPaths;
 pub use folders::Folders;
-pub use generation::Compression;
 pub use glob::{Budget, Glob, Skip, escape};
+pub use gzip::Compression;
 pub use log::{GENERATIONS, Log, Look, Options, Resume};
 pub use siblings::is_rotation;
 pub use walls::{explain, set_readable};
+
+/// How much of a file's head identifies it. Lines with their own times differ within their first 30 bytes.
+const FINGERPRINT: usize = 1024;

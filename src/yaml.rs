@@ -29,6 +29,9 @@ pub use tree::{Content, Node, Origin};
 
 use crate::model::KeyPath;
 
+/// The key that merges another mapping into its own.
+const MERGE_KEY: &str = "<<";
+
 /// One YAML document with its text.
 #[derive(Clone, Debug)]
 pub struct Document {

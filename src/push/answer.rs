@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use super::backoff::Pace;
 use super::pace::Refusal;
 use crate::batch::Bound;
+use crate::http_client::Answer;
 use crate::model::Reason;
 use reasons::{Extent, Known};
 
@@ -18,17 +19,6 @@ use reasons::{Extent, Known};
 const PATIENCE_WITH_SIZE: u32 = 4;
 /// No limit worth setting has a burst below this.
 const SMALLEST_HALF: usize = 64 << 10;
-
-/// What came back over the wire.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) retry_after: Option<Duration>,
-    /// A web page: not Loki speaks, but something in front of it.
-    pub(super) is_html: bool,
-    /// The beginning of it, unless the answer is a success.
-    pub(super) body: String,
-}
 
 /// Why there is no answer.
 #[derive(Clone, Debug)]
@@ -239,17 +229,6 @@ fn again(scope: Scope, pace: Pace, at_least: Option<Duration>, why: impl Into<Co
 
 fn discard(part: Asked, reason: Reason, why: impl Into<Cow<'static, str>>) -> Next {
     Next::DoneBut { refused: part.entries, reason, why: why.into() }
-}
-
-/// `Retry-After`: seconds, or a date.
-pub(super) fn retry_after(value: &str, now: std::time::SystemTime) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::parse(value).ok()?;
-    let at = std::time::UNIX_EPOCH + Duration::from_secs(date.timestamp().as_second().try_into().ok()?);
-    Some(at.duration_since(now).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -7,15 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::auth::{Authorization, BasicAuth};
 use super::backoff::Backoff;
-use super::client::Proxy;
 use super::headers::{self, Header};
-use super::oauth2::OAuth2;
 use super::pace::RateLimits;
-use super::tls;
-use super::url::Url;
 use crate::batch;
+use crate::http_client::{Authorization, BasicAuth, Credentials, OAuth2, Proxy, TlsConfig, Url, check_url};
 use crate::model::units::{ByteSize, GoDuration, Secret};
 use crate::model::{Labels, is_valid_label_name};
 
@@ -66,7 +62,7 @@ pub struct Config {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub bearer_token_file: String,
 
-    pub tls_config: tls::Config,
+    pub tls_config: TlsConfig,
     #[serde(skip_serializing_if = "Url::is_empty")]
     pub proxy_url: Url,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -102,7 +98,7 @@ impl Default for Config {
             oauth2: None,
             bearer_token: Secret::default(),
             bearer_token_file: String::new(),
-            tls_config: tls::Config::default(),
+            tls_config: TlsConfig::default(),
             proxy_url: Url::default(),
             no_proxy: String::new(),
             proxy_from_environment: false,
@@ -118,7 +114,7 @@ impl Config {
     /// Refuses what cannot work, before anything starts.
     pub fn validate(&self) -> Result<(), Error> {
         self.check_target()?;
-        self.check_authentication()?;
+        self.credentials().validate()?;
         self.tls_config.validate().map_err(|e| e.within("tls_config"))?;
         self.rate_limits.validate().map_err(|e| e.within("rate_limits"))?;
         self.check_sizes()?;
@@ -138,7 +134,7 @@ impl Config {
     /// What works, but perhaps not as it was meant.
     pub fn warnings(&self) -> Vec<Error> {
         let mut warnings = headers::ignored(&self.headers, !self.tenant_id.is_empty());
-        if self.url.has_user() && self.has_authentication() {
+        if self.url.has_user() && self.credentials().are_set() {
             let problem = "the user in it is used, not basic_auth, authorization, oauth2 or bearer_token";
             warnings.push(Error::new("url", problem));
         }
@@ -200,24 +196,22 @@ impl Config {
         }
     }
 
-    fn has_authentication(&self) -> bool {
-        self.authentications().contains(&true)
-    }
-
-    fn authentications(&self) -> [bool; 4] {
-        [
-            self.basic_auth.is_some(),
-            self.authorization.is_some(),
-            self.oauth2.is_some(),
-            !self.bearer_token.is_empty() || !self.bearer_token_file.is_empty(),
-        ]
+    pub(super) fn credentials(&self) -> Credentials<'_> {
+        Credentials {
+            url: &self.url,
+            basic_auth: self.basic_auth.as_ref(),
+            authorization: self.authorization.as_ref(),
+            oauth2: self.oauth2.as_ref(),
+            bearer_token: &self.bearer_token,
+            bearer_token_file: &self.bearer_token_file,
+        }
     }
 
     fn check_target(&self) -> Result<(), Error> {
         if self.url.is_empty() {
             return Err(Error::new("url", "is required, for instance http://loki:3100/loki/api/v1/push"));
         }
-        super::client::check_url(&self.url).map_err(|problem| Error::new("url", problem))?;
+        check_url(&self.url).map_err(|problem| Error::new("url", problem))?;
         if self.batchsize == 0 {
             return Err(Error::new("batchsize", "must be over 0"));
         }
@@ -234,40 +228,6 @@ impl Config {
             None => Ok(()),
         }
     }
-
-    fn check_authentication(&self) -> Result<(), Error> {
-        if self.authentications().into_iter().filter(|used| *used).count() > 1 {
-            let keys = "basic_auth, authorization, oauth2, bearer_token & bearer_token_file";
-            return Err(Error::here(format!("{keys}: at most one of them may be set")));
-        }
-        if !self.bearer_token.is_empty() && !self.bearer_token_file.is_empty() {
-            return Err(Error::new("bearer_token", "at most one of bearer_token & bearer_token_file may be set"));
-        }
-        let basic = self.basic_auth.as_ref().map_or(Ok(()), BasicAuth::validate);
-        basic.map_err(|e| e.within("basic_auth"))?;
-        let authorization = self.authorization.as_ref().map_or(Ok(()), Authorization::validate);
-        authorization.map_err(|e| e.within("authorization"))?;
-        self.oauth2.as_ref().map_or(Ok(()), OAuth2::validate).map_err(|e| e.within("oauth2"))
-    }
-}
-
-/// A `*_ref` names a secret in a secret manager, which no agent of this family ever had.
-pub(super) fn refuse_refs<'a>(refs: impl IntoIterator<Item = (&'a str, &'a String)>) -> Result<(), Error> {
-    match refs.into_iter().find(|(_, value)| !value.is_empty()) {
-        Some((key, _)) => {
-            let file = key.replace("_ref", "_file");
-            Err(Error::new(key, format!("there is no secret manager to ask; mount the secret and set {file}")))
-        }
-        None => Ok(()),
-    }
-}
-
-/// A value is written into the config or kept in a file, not both.
-pub(super) fn exclusive(key: &str, inline: bool, file: &str) -> Result<(), Error> {
-    if inline && !file.is_empty() {
-        return Err(Error::new(key, format!("at most one of {key} & {key}_file may be set")));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::auth::read_file;
-use super::client::{HeaderMap, HeaderName, HeaderValue};
-use super::config::{Config, Error};
+use crate::http_client::{Error, HeaderMap, HeaderName, HeaderValue, header_value, read_file};
 use crate::model::units::Secret;
 
 const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
@@ -92,15 +90,15 @@ pub(super) struct Headers {
 }
 
 impl Headers {
-    pub(super) fn new(config: &Config) -> Result<Self, Error> {
-        validate(&config.headers, &config.http_headers)?;
+    pub(super) fn new(headers: &BTreeMap<String, Secret>, http: &BTreeMap<String, Header>) -> Result<Self, Error> {
+        validate(headers, http)?;
         let (mut fixed, mut files) = (HeaderMap::new(), Vec::new());
-        for (name, secret) in &config.headers {
+        for (name, secret) in headers {
             if let Some((name, value)) = pair(name, secret.expose()).filter(|(n, _)| !OURS.contains(&n.as_str())) {
                 fixed.insert(name, value);
             }
         }
-        for (name, header) in &config.http_headers {
+        for (name, header) in http {
             for secret in header.values.iter().chain(&header.secrets) {
                 if let Some((name, value)) = pair(name, secret.expose()) {
                     fixed.append(name, value);
@@ -127,21 +125,14 @@ impl Headers {
         }
         for (name, file) in &self.files {
             let text = read_file(file).map_err(|e| format!("http_headers.{name}.files: {e}"))?;
-            let value =
-                value(text.expose()).ok_or_else(|| format!("http_headers.{name}.files: {file}: not a header"))?;
+            let value = header_value(text.expose())
+                .ok_or_else(|| format!("http_headers.{name}.files: {file}: not a header"))?;
             headers.append(name, value);
         }
         Ok(headers)
     }
 }
 
-/// A header's value that no trace shows; None when it cannot be one.
-pub(super) fn value(text: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_bytes(text.as_bytes()).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
 fn pair(name: &str, text: &str) -> Option<(HeaderName, HeaderValue)> {
-    Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value(text)?))
+    Some((HeaderName::from_bytes(name.as_bytes()).ok()?, header_value(text)?))
 }

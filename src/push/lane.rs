@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, watch};
 
-use super::answer::{self, Answer, Asked, Failure, Next, Scope};
+use super::answer::{self, Asked, Failure, Next, Scope};
 use super::apart::{Apart, Outcome, Queue, Turn};
 use super::backoff::{Backoff, Pace, chance};
 use super::client::Endpoint;
@@ -18,9 +18,11 @@ use super::metrics::OfHost;
 use super::pace::{Limit, Paces};
 use super::parts::{Part, Parts, Step};
 use super::probe::Probe;
+use super::status::Place;
 use super::status::Status;
 use super::{Stop, Tenant, reached};
-use crate::batch::{Batch, StreamKey};
+use crate::batch::Batch;
+use crate::http_client::Answer;
 use crate::model::Reason;
 
 /// When so many entries of a stream are refused one by one and none is taken, what is wrong is the stream.
@@ -52,15 +54,6 @@ pub(super) enum Fate {
     Settled,
     /// There is no time left to try again; what is not settled will be read from disk at the next start.
     GivenUp,
-}
-
-/// Which lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
-    /// One of the batcher's.
-    Lane(u64),
-    /// That of a stream which is set apart.
-    Apart(StreamKey),
 }
 
 #[derive(Debug)]

@@ -27,7 +27,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use serde::{Deserialize, Serialize};
 
-use super::config::Error;
+use crate::http_client::Error;
 use crate::model::units::ByteSize;
 
 const MIB: u32 = 1 << 20;

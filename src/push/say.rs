@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::Tenant;
 use super::backoff::Pace;
-use super::lane::{Place, Road};
+use super::lane::Road;
 use super::pace::Limit;
+use super::status::Place;
 use super::status::Say;
 use crate::batch::{Batch, StreamKey};
 use crate::model::Reason;

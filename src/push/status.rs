@@ -5,10 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::backoff::Pace;
-use super::lane::Place;
 use crate::batch::StreamKey;
 use crate::model::ClientReport;
 use crate::model::units::GoDuration;
+
+/// Which lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// One of the batcher's.
+    Lane(u64),
+    /// That of a stream which is set apart.
+    Apart(StreamKey),
+}
 
 /// What goes on is said again this often. What comes back within it is taken for the same.
 const REMINDER: Duration = Duration::from_secs(60);

@@ -8,20 +8,11 @@ use std::time::SystemTime;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::FINGERPRINT;
 use super::allowed_paths;
-use super::gzip::Inflated;
+use super::gzip::{Compression, Inflated};
 use super::walls::explain;
 use crate::model::{FileId, Fingerprint, Position};
-
-/// How much of a file's head identifies it. Lines with their own times differ within their first 30 bytes.
-pub(super) const FINGERPRINT: usize = 1024;
-
-/// How a file's bytes are wrapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    Gzip,
-    Zlib,
-}
 
 #[derive(Debug)]
 pub(super) struct Generation {

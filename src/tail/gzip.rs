@@ -5,13 +5,18 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
-use super::generation::Compression;
+/// How a file's bytes are wrapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    Gzip,
+    Zlib,
+}
 
 /// As much is passed over at once, about 10 ms: a megabyte may hold a gigabyte, and other logs wait meanwhile.
 const PASS: usize = 4 << 20;
 
 /// What is looked at again and again to know the file by, wherever the decoder is.
-const HEAD: usize = super::generation::FINGERPRINT;
+const HEAD: usize = super::FINGERPRINT;
 
 /// A decoder that can be asked for any offset; asking backwards beyond what it remembers starts it anew.
 #[derive(Debug)]

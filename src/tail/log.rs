@@ -10,7 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::allowed_paths::AllowedPaths;
 use super::folders::Folders;
-use super::generation::{Compression, Generation, file_id};
+use super::generation::{Generation, file_id};
+use super::gzip::Compression;
 use super::siblings::{Sibling, siblings};
 use crate::model::{Encoding, FileId, Mark, Position};
 use marks::Marks;

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::folders::Folders;
-use super::generation::Compression;
+use super::gzip::Compression;
 
 #[derive(Debug)]
 pub(super) struct Sibling {

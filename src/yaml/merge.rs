@@ -1,9 +1,8 @@
 //! `<<`: the keys of other mappings, where a mapping does not set them itself.
 
+use super::MERGE_KEY;
 use super::tree::{Content, Node};
 use crate::model::{ConfigError, KeyPath};
-
-pub(super) const KEY: &str = "<<";
 
 /// Merges everywhere in and below `node`. A merged node keeps its origin, so that a complaint finds where it is written.
 pub(super) fn apply(node: &mut Node) -> Result<(), ConfigError> {
@@ -22,11 +21,12 @@ fn merge(node: &mut Node, path: &KeyPath) -> Result<(), ConfigError> {
                 merge(value, &path.then(key.as_str()))?;
             }
             let (sources, mut merged): (Vec<_>, Vec<_>) =
-                std::mem::take(entries).into_iter().partition(|(k, _)| k == KEY);
+                std::mem::take(entries).into_iter().partition(|(k, _)| k == MERGE_KEY);
             for (_, source) in sources {
                 let from = mappings(source);
-                let from = from
-                    .ok_or_else(|| ConfigError::at(path.then(KEY), "`<<` merges a mapping, or a list of mappings"))?;
+                let from = from.ok_or_else(|| {
+                    ConfigError::at(path.then(MERGE_KEY), "`<<` merges a mapping, or a list of mappings")
+                })?;
                 for (key, value) in from.into_iter().flatten() {
                     if !merged.iter().any(|(k, _)| *k == key) {
                         merged.push((key, value));

@@ -182,7 +182,7 @@ impl<'de> Visitor<'de> for Typed {
         let (mut entries, mut seen) = (Vec::new(), HashSet::new());
         while let Some(key) = map.next_key_seed(Key(&seen))? {
             let value = map.next_value_seed(Typed(self.0.then(key.as_str())))?;
-            if key != super::merge::KEY {
+            if key != super::MERGE_KEY {
                 seen.insert(key.clone());
             }
             entries.push((key, value));

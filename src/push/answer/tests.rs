@@ -159,18 +159,3 @@ fn what_is_said_quotes_no_line() {
     let Next::TakeApart { why } = decide(&answer(400, body), STREAMS) else { panic!("not taken apart") };
     assert_eq!(why, "status 400, entry too far behind");
 }
-
-#[test]
-fn retry_after_is_seconds_or_a_date() {
-    let now = std::time::UNIX_EPOCH + Duration::from_secs(784_111_767);
-    for (value, secs) in [
-        ("120", Some(120)),
-        (" 0 ", Some(0)),
-        ("Sun, 06 Nov 1994 08:49:37 GMT", Some(10)),
-        ("Sun, 06 Nov 1994 08:49:20 GMT", Some(0)),
-        ("-1", None),
-        ("soon", None),
-    ] {
-        assert_eq!(retry_after(value, now), secs.map(Duration::from_secs), "{value}");
-    }
-}

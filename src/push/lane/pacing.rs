@@ -3,9 +3,10 @@
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::{Lane, Place, Road};
+use super::{Lane, Road};
 use crate::batch::Batch;
 use crate::push::pace::{Paces, Refusal};
+use crate::push::status::Place;
 
 impl Lane {
     /// Whose limit of rate a batch meets besides that of its tenant: that of the stream that leads the lane.

@@ -1,15 +1,16 @@
 //! Who pushes: `basic_auth`, `authorization`, `bearer_token`, `oauth2`. What is kept in files is read for each push, so
 //! a rotated secret is picked up at once.
 
-use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::client::HeaderValue;
-use super::config::{Config, Error, exclusive, refuse_refs};
-use super::headers;
+use super::connection::Credential;
+use super::error::{Error, exclusive, refuse_refs};
+use super::header_value;
 use super::oauth2::{OAuth2, Tokens};
-use crate::model::bounded;
+use super::secret::SecretReader;
+use super::url::Url;
 use crate::model::units::Secret;
 
 /// `basic_auth`.
@@ -30,7 +31,7 @@ pub struct BasicAuth {
 }
 
 impl BasicAuth {
-    pub(super) fn validate(&self) -> Result<(), Error> {
+    pub fn validate(&self) -> Result<(), Error> {
         refuse_refs([("username_ref", &self.username_ref), ("password_ref", &self.password_ref)])?;
         exclusive("username", !self.username.is_empty(), &self.username_file)?;
         exclusive("password", !self.password.is_empty(), &self.password_file)
@@ -53,7 +54,7 @@ pub struct Authorization {
 }
 
 impl Authorization {
-    pub(super) fn validate(&self) -> Result<(), Error> {
+    pub fn validate(&self) -> Result<(), Error> {
         if self.kind.trim().eq_ignore_ascii_case("basic") {
             return Err(Error::new("type", "may not be basic; use basic_auth instead"));
         }
@@ -64,41 +65,75 @@ impl Authorization {
 
 /// Where a request's credentials come from.
 #[derive(Debug)]
-pub(super) enum Auth {
+pub enum Auth {
     /// Nobody asks, or the URL or `headers` says it.
     None,
     Basic {
-        user: Source,
-        password: Source,
+        user: SecretReader,
+        password: SecretReader,
     },
     Token {
         kind: String,
-        token: Source,
+        token: SecretReader,
     },
     OAuth2(Box<Tokens>),
 }
 
-/// What goes with one request.
-#[derive(Debug)]
-pub(super) enum Credential {
-    None,
-    Basic { user: Secret, password: Secret },
-    Header(HeaderValue),
+/// The keys of a block that say who sends its requests. At most one of the four ways is used.
+#[derive(Clone, Copy, Debug)]
+pub struct Credentials<'a> {
+    /// A user in it comes before all the others.
+    pub url: &'a Url,
+    pub basic_auth: Option<&'a BasicAuth>,
+    pub authorization: Option<&'a Authorization>,
+    pub oauth2: Option<&'a OAuth2>,
+    pub bearer_token: &'a Secret,
+    pub bearer_token_file: &'a str,
+}
+
+impl Credentials<'_> {
+    pub fn validate(&self) -> Result<(), Error> {
+        if self.ways().into_iter().filter(|used| *used).count() > 1 {
+            let keys = "basic_auth, authorization, oauth2, bearer_token & bearer_token_file";
+            return Err(Error::new(keys, "at most one of them may be set"));
+        }
+        exclusive("bearer_token", !self.bearer_token.is_empty(), self.bearer_token_file)?;
+        let basic = self.basic_auth.map_or(Ok(()), BasicAuth::validate);
+        basic.map_err(|e| e.within("basic_auth"))?;
+        let authorization = self.authorization.map_or(Ok(()), Authorization::validate);
+        authorization.map_err(|e| e.within("authorization"))?;
+        self.oauth2.map_or(Ok(()), OAuth2::validate).map_err(|e| e.within("oauth2"))
+    }
+
+    /// Whether any way is used.
+    pub fn are_set(&self) -> bool {
+        self.ways().contains(&true)
+    }
+
+    fn ways(&self) -> [bool; 4] {
+        [
+            self.basic_auth.is_some(),
+            self.authorization.is_some(),
+            self.oauth2.is_some(),
+            !self.bearer_token.is_empty() || !self.bearer_token_file.is_empty(),
+        ]
+    }
 }
 
 impl Auth {
-    pub(super) fn new(config: &Config) -> Result<Self, Error> {
+    /// `timeout` is that of a request to the token server of `oauth2`.
+    pub fn new(config: &Credentials<'_>, timeout: Duration) -> Result<Self, Error> {
         config.validate()?;
         if config.url.has_user() {
             return Ok(Auth::None);
         }
-        if let Some(basic) = &config.basic_auth {
+        if let Some(basic) = config.basic_auth {
             return Ok(Auth::Basic {
-                user: Source::new("basic_auth.username", Secret::new(&basic.username), &basic.username_file),
-                password: Source::new("basic_auth.password", basic.password.clone(), &basic.password_file),
+                user: SecretReader::new("basic_auth.username", Secret::new(&basic.username), &basic.username_file),
+                password: SecretReader::new("basic_auth.password", basic.password.clone(), &basic.password_file),
             });
         }
-        if let Some(authorization) = &config.authorization {
+        if let Some(authorization) = config.authorization {
             let kind = match authorization.kind.trim() {
                 "" => "Bearer",
                 kind => kind,
@@ -106,21 +141,21 @@ impl Auth {
             let (inline, file) = (authorization.credentials.clone(), &authorization.credentials_file);
             return Ok(Auth::Token {
                 kind: kind.into(),
-                token: Source::new("authorization.credentials", inline, file),
+                token: SecretReader::new("authorization.credentials", inline, file),
             });
         }
-        if let Some(oauth2) = &config.oauth2 {
-            return Ok(Auth::OAuth2(Box::new(OAuth2::tokens(oauth2, config.timeout.0)?)));
+        if let Some(oauth2) = config.oauth2 {
+            return Ok(Auth::OAuth2(Box::new(oauth2.tokens(timeout)?)));
         }
         if !config.bearer_token.is_empty() || !config.bearer_token_file.is_empty() {
-            let token = Source::new("bearer_token", config.bearer_token.clone(), &config.bearer_token_file);
+            let token = SecretReader::new("bearer_token", config.bearer_token.clone(), config.bearer_token_file);
             return Ok(Auth::Token { kind: "Bearer".into(), token });
         }
         Ok(Auth::None)
     }
 
     /// What goes with the next request, and the number of the token in it, if it was fetched.
-    pub(super) async fn credential(&self) -> Result<(Credential, Option<u64>), String> {
+    pub async fn credential(&self) -> Result<(Credential, Option<u64>), String> {
         let (kind, token, from, number) = match self {
             Auth::None => return Ok((Credential::None, None)),
             Auth::Basic { user, password } => {
@@ -134,55 +169,15 @@ impl Auth {
                 ("Bearer", token.secret, "oauth2", Some(token.number))
             }
         };
-        headers::value(&format!("{kind} {}", token.expose()))
+        header_value(&format!("{kind} {}", token.expose()))
             .map(|value| (Credential::Header(value), number))
             .ok_or_else(|| format!("{from}: has characters that no header can carry"))
     }
 
     /// The server took offence at what was sent: a token of this number is no good any more.
-    pub(super) fn refused(&self, number: Option<u64>) {
+    pub fn refused(&self, number: Option<u64>) {
         if let (Auth::OAuth2(tokens), Some(number)) = (self, number) {
             tokens.refused(number);
         }
     }
-}
-
-/// A secret as written in the config, or in a file.
-pub(super) struct Source {
-    key: &'static str,
-    inline: Secret,
-    file: String,
-}
-
-impl Source {
-    pub(super) fn new(key: &'static str, inline: Secret, file: &str) -> Self {
-        Self { key, inline, file: file.to_string() }
-    }
-
-    fn is_unset(&self) -> bool {
-        self.inline.is_empty() && self.file.is_empty()
-    }
-
-    pub(super) fn read(&self) -> Result<Secret, String> {
-        if self.file.is_empty() {
-            return Ok(self.inline.clone());
-        }
-        read_file(&self.file).map_err(|e| format!("{}_file: {e}", self.key))
-    }
-}
-
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.key)
-    }
-}
-
-/// A secret has some hundred bytes.
-const LARGEST: u64 = 64 << 10;
-
-/// A secret in a file, without the newline an editor left there.
-pub(super) fn read_file(path: &str) -> Result<Secret, String> {
-    let text = std::fs::File::open(path).and_then(|file| bounded::read_text(file, LARGEST));
-    let text = text.map_err(|e| format!("cannot read {path}: {e}"))?;
-    Ok(Secret::new(text.trim()))
 }

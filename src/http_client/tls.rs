@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use serde::{Deserialize, Serialize};
 
-use super::config::{Error, exclusive, refuse_refs};
+use super::error::{Error, exclusive, refuse_refs};
 use crate::model::bounded;
 use crate::model::units::Secret;
 use verify::{Anyone, Roots, Verifier};
@@ -52,7 +52,7 @@ pub struct Config {
 }
 
 impl Config {
-    pub(super) fn validate(&self) -> Result<(), Error> {
+    pub fn validate(&self) -> Result<(), Error> {
         refuse_refs([("ca_ref", &self.ca_ref), ("cert_ref", &self.cert_ref), ("key_ref", &self.key_ref)])?;
         exclusive("ca", !self.ca.is_empty(), &self.ca_file)?;
         exclusive("cert", !self.cert.is_empty(), &self.cert_file)?;
@@ -70,7 +70,7 @@ impl Config {
         self.versions().map(|_| ())
     }
 
-    pub(super) fn warnings(&self) -> impl Iterator<Item = Error> {
+    pub fn warnings(&self) -> impl Iterator<Item = Error> {
         let unverified = self
             .insecure_skip_verify
             .then(|| Error::new("insecure_skip_verify", "anybody can pretend to be this Loki; better set ca_file"));

@@ -44,7 +44,7 @@ impl Url {
     }
 
     /// The user in it; nobody else's business than the question whether two clients are one.
-    pub(super) fn user(&self) -> &str {
+    pub fn user(&self) -> &str {
         let user = self.authority().rsplit_once('@').map_or("", |(user, _)| user);
         user.split_once(':').map_or(user, |(user, _)| user)
     }

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
-use super::auth::{Credential, Source};
-use super::client::{Connection, HeaderMap, HeaderValue, ParsedUrl, Proxy, check_url, form, parse_url};
-use super::config::{Error, exclusive, refuse_refs};
+use super::connection::{Connection, Credential};
+use super::error::{Error, exclusive, refuse_refs};
+use super::proxy::Proxy;
+use super::secret::SecretReader;
 use super::tls;
 use super::url::Url;
+use super::{HeaderMap, HeaderValue, ParsedUrl, check_url, form, parse_url};
 use crate::model::units::Secret;
 
 /// A token is renewed this long before it ends (or at half of its life), so that none ends on its way.
@@ -74,7 +76,7 @@ pub struct OAuth2 {
 }
 
 impl OAuth2 {
-    pub(super) fn validate(&self) -> Result<(), Error> {
+    pub fn validate(&self) -> Result<(), Error> {
         if !matches!(self.grant_type.as_str(), "" | "client_credentials") {
             return Err(Error::new("grant_type", "only client_credentials is supported; use a client secret"));
         }
@@ -118,7 +120,7 @@ impl OAuth2 {
             url,
             fields,
             client_id: self.client_id.clone(),
-            secret: Source::new("oauth2.client_secret", self.client_secret.clone(), &self.client_secret_file),
+            secret: SecretReader::new("oauth2.client_secret", self.client_secret.clone(), &self.client_secret_file),
             state: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         })
@@ -136,12 +138,12 @@ impl OAuth2 {
 
 /// The token in use, and the way to the next. Whoever needs one shares it: the server is asked once, not by each lane.
 #[derive(Debug)]
-pub(super) struct Tokens {
+pub struct Tokens {
     connection: Connection,
     url: ParsedUrl,
     fields: Vec<(String, Secret)>,
     client_id: String,
-    secret: Source,
+    secret: SecretReader,
     state: Mutex<State>,
     /// Held by who asks the server; the others wait for what comes of it.
     turn: tokio::sync::Mutex<()>,

@@ -1,0 +1,52 @@
+//! Requests to one server over HTTP: whom they trust, who they say they are, and through which proxy they go. The home of
+//! reqwest.
+
+mod answer;
+mod auth;
+mod connection;
+mod error;
+mod failure;
+mod oauth2;
+mod proxy;
+mod secret;
+mod tls;
+mod url;
+
+pub use reqwest::Url as ParsedUrl;
+pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+pub use answer::Answer;
+pub use auth::{Auth, Authorization, BasicAuth, Credentials};
+pub use connection::Connection;
+pub use error::{Error, exclusive, refuse_refs};
+pub use oauth2::OAuth2;
+pub use proxy::Proxy;
+pub use secret::{SecretReader, read_file};
+pub use tls::Config as TlsConfig;
+pub use url::Url;
+
+pub fn check_url(url: &Url) -> Result<(), String> {
+    parse_url(url).map(|_| ())
+}
+
+pub fn parse_url(url: &Url) -> Result<ParsedUrl, String> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("{:?} is not a URL that begins with http:// or https://", url.redacted()));
+    }
+    let parsed = ParsedUrl::parse(url.expose()).map_err(|e| format!("{:?} is not a URL: {e}", url.redacted()))?;
+    Ok(parsed)
+}
+
+/// `application/x-www-form-urlencoded`.
+fn form(fields: &[(&str, &str)]) -> String {
+    let mut url = ParsedUrl::parse("http://form").expect("a constant URL");
+    url.query_pairs_mut().extend_pairs(fields);
+    url.query().unwrap_or_default().to_string()
+}
+
+/// A header's value that no trace shows; None when it cannot be one.
+pub fn header_value(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_bytes(text.as_bytes()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}

@@ -1,0 +1,80 @@
+//! What comes back over the wire.
+
+use std::time::{Duration, SystemTime};
+
+use super::HeaderValue;
+
+/// As much of an answer is read as can matter.
+const MAX_ANSWER: usize = 64 << 10;
+
+/// What came back over the wire.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    pub status: u16,
+    pub retry_after: Option<Duration>,
+    /// A web page: not Loki speaks, but something in front of it.
+    pub is_html: bool,
+    /// The beginning of it, unless the answer is a success.
+    pub body: String,
+}
+
+pub(super) async fn read(mut response: reqwest::Response) -> reqwest::Result<Answer> {
+    let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let mut answer = Answer {
+        status: response.status().as_u16(),
+        retry_after: header("retry-after").and_then(|value| retry_after(value, SystemTime::now())),
+        is_html: header("content-type").is_some_and(is_html),
+        body: String::new(),
+    };
+    let mut body = Vec::new();
+    while body.len() < MAX_ANSWER {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER - body.len())]),
+            Ok(None) => break,
+            // The status has said the most of it; but a success that is cut short may be a broken proxy's.
+            Err(_) if answer.status >= 300 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    answer.body = String::from_utf8_lossy(&body).into_owned();
+    // Loki's answers are text or JSON; some proxies send their pages without saying what they are.
+    answer.is_html |= answer.body.trim_start_matches('\u{feff}').trim_start().starts_with('<');
+    Ok(answer)
+}
+
+/// `text/html` or `application/xhtml+xml`, with whatever parameters.
+fn is_html(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("text/html") || kind.eq_ignore_ascii_case("application/xhtml+xml")
+}
+
+/// `Retry-After`: seconds, or a date.
+fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(value).ok()?;
+    let at = std::time::UNIX_EPOCH + Duration::from_secs(date.timestamp().as_second().try_into().ok()?);
+    Some(at.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = std::time::UNIX_EPOCH + Duration::from_secs(784_111_767);
+        for (value, secs) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(10)),
+            ("Sun, 06 Nov 1994 08:49:20 GMT", Some(0)),
+            ("-1", None),
+            ("soon", None),
+        ] {
+            assert_eq!(retry_after(value, now), secs.map(Duration::from_secs), "{value}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Connections to one server, with its certificates and its proxy.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::answer::{Answer, read};
+use super::error::Error;
+use super::failure::in_words;
+use super::proxy::Proxy;
+use super::tls;
+use super::{HeaderMap, HeaderValue, ParsedUrl};
+use crate::model::units::Secret;
+
+const USER_AGENT: &str = concat!("fantail/", env!("CARGO_PKG_VERSION"));
+
+/// How often certificate files are looked at for new ones.
+const CERTIFICATES_PERIOD: Duration = Duration::from_secs(60);
+
+const MAX_REDIRECTS: usize = 10;
+
+/// What goes with one request.
+#[derive(Debug)]
+pub enum Credential {
+    None,
+    Basic { user: Secret, password: Secret },
+    Header(HeaderValue),
+}
+
+/// A pool of connections, made anew when the certificates it was made with have changed.
+pub struct Connection {
+    tls: tls::Config,
+    make: Make,
+    made: Mutex<Made>,
+}
+
+struct Made {
+    client: reqwest::Client,
+    with: tls::Material,
+    looked: Instant,
+}
+
+/// What of a connection does not change.
+struct Make {
+    timeout: Duration,
+    follow_redirects: bool,
+    use_environment: bool,
+    proxy: Option<reqwest::Proxy>,
+}
+
+impl Connection {
+    pub fn new(tls: &tls::Config, proxy: &Proxy<'_>, follow_redirects: bool, timeout: Duration) -> Result<Self, Error> {
+        let make = Make { timeout, follow_redirects, use_environment: proxy.from_environment, proxy: proxy.build()? };
+        let with = tls::Material::read(tls).map_err(|e| e.within("tls_config"))?;
+        let client = make.client(tls, &with)?;
+        Ok(Self { tls: tls.clone(), make, made: Mutex::new(Made { client, with, looked: Instant::now() }) })
+    }
+
+    /// Fails with the reason why there is no answer.
+    pub async fn post(
+        &self,
+        url: &ParsedUrl,
+        headers: HeaderMap,
+        credential: Credential,
+        body: Bytes,
+    ) -> Result<Answer, String> {
+        let mut request = self.client().post(url.clone());
+        request = match credential {
+            Credential::None => request,
+            Credential::Basic { user, password } => request.basic_auth(user.expose(), Some(password.expose())),
+            Credential::Header(value) => request.header("authorization", value),
+        };
+        let answer = match request.headers(headers).body(body).send().await {
+            Ok(response) => read(response).await,
+            Err(error) => Err(error),
+        };
+        answer.map_err(|error| {
+            // Perhaps it failed because the certificates are old ones: look at the next chance.
+            self.lock().looked = Instant::now().checked_sub(CERTIFICATES_PERIOD).unwrap_or_else(Instant::now);
+            in_words(error)
+        })
+    }
+
+    fn client(&self) -> reqwest::Client {
+        let mut made = self.lock();
+        if made.looked.elapsed() < CERTIFICATES_PERIOD {
+            return made.client.clone();
+        }
+        made.looked = Instant::now();
+        // Files that cannot be read or do not go together are most likely being replaced: what works goes on.
+        match tls::Material::read(&self.tls) {
+            Ok(with) if with == made.with => {}
+            Ok(with) => match self.make.client(&self.tls, &with) {
+                Ok(client) => {
+                    tracing::info!("certificates have changed, connecting anew");
+                    made.client = client;
+                    made.with = with;
+                }
+                Err(error) => tracing::warn!(%error, "new certificates cannot be used, going on with the old ones"),
+            },
+            Err(error) => tracing::warn!(%error, "certificates cannot be read, going on with the old ones"),
+        }
+        made.client.clone()
+    }
+
+    // `Made` is replaced field by field only after everything that can fail.
+    fn lock(&self) -> MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("tls", &self.tls).finish_non_exhaustive()
+    }
+}
+
+impl Make {
+    fn client(&self, tls: &tls::Config, with: &tls::Material) -> Result<reqwest::Client, Error> {
+        // Set up here from first to last: left to itself reqwest wants the system's CA certificates even for `http://`.
+        let tls = with.client_config(tls).map_err(|e| e.within("tls_config"))?;
+        let follow = self.follow_redirects;
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .http1_only()
+            .user_agent(USER_AGENT)
+            .timeout(self.timeout)
+            .redirect(reqwest::redirect::Policy::custom(move |attempt| {
+                match attempt.status().as_u16() {
+                    307 | 308 if follow && attempt.previous().len() > MAX_REDIRECTS => {
+                        attempt.error("too many redirects")
+                    }
+                    // What is pushed, and the headers that say who pushes it, are for the host of the config alone.
+                    307 | 308 if follow && stays(attempt.previous(), attempt.url()) => attempt.follow(),
+                    // The others would turn the push into a GET, which delivers nothing.
+                    _ => attempt.stop(),
+                }
+            }));
+        if !self.use_environment {
+            builder = builder.no_proxy();
+        }
+        if let Some(proxy) = &self.proxy {
+            builder = builder.proxy(proxy.clone());
+        }
+        builder.build().map_err(|e| Error::new("url", format!("cannot set up HTTP: {}", in_words(e))))
+    }
+}
+
+/// Whether a redirect leads to where the push was meant to go: the same host, and the same port unless it is HTTPS there.
+fn stays(previous: &[ParsedUrl], to: &ParsedUrl) -> bool {
+    previous.first().is_some_and(|from| {
+        let is_upgrade = from.scheme() == "http" && to.scheme() == "https";
+        let same_port = from.port_or_known_default() == to.port_or_known_default();
+        from.host() == to.host() && (is_upgrade || (from.scheme() == to.scheme() && same_port))
+    })
+}

@@ -1,0 +1,360 @@
+//! No circles: no file of `src/` imports a file that imports it, be it directly or through others.
+//!
+//! An import is a `use`, or a path in the code. It goes from the file where it is written to the file that defines the item: a
+//! re-export is followed to the definition. These are no imports: `mod name;`, a re-export of something that its file does not
+//! use itself, a call of a method, and what is compiled for tests only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Source, sources};
+
+#[test]
+fn no_file_imports_a_file_that_imports_it() {
+    let files: Vec<Source> = sources().into_iter().filter(|source| !source.is_test).collect();
+    let mut imports = imports(files.iter().map(|file| (module(file), file.code.as_str())).collect());
+    // A module and the files below it are one thing in several files: the module's file is where they are put together.
+    for (module, from) in &mut imports {
+        from.retain(|other, _| !other.starts_with(module) && !module.starts_with(other));
+    }
+    assert!(imports.values().map(BTreeMap::len).sum::<usize>() > 500, "the search finds nothing any more");
+    let circles = circles(&imports);
+    let (known, new): (Vec<_>, Vec<_>) = circles.iter().partition(|circle| KNOWN.iter().any(|known| is(circle, known)));
+    let shown: Vec<String> = new.iter().map(|circle| show(circle, &imports)).collect();
+    assert!(shown.is_empty(), "move what both sides of a circle need to a file of its own:\n{}", shown.join("\n"));
+    assert_eq!(known.len(), KNOWN.len(), "a circle of KNOWN is none any more: take it out of that list");
+}
+
+/// Circles that are still there: their files, without the folder that they share. This list only becomes shorter.
+const KNOWN: [(&str, &[&str]); 7] = [
+    ("discovery/kubernetes", &["tell", "watch"]),
+    ("server", &["access", "config", "connections", "stream", "tls"]),
+    ("goregex", &["class", "translate"]),
+    ("stages/golayout", &["parse", "reader"]),
+    ("stages/gotemplate", &["call", "moment", "show", "version"]),
+    ("stages/json", &["expression", "paths"]),
+    ("stages/metrics", &["config", "custom"]),
+];
+
+fn is(circle: &BTreeSet<Path>, (folder, files): &(&str, &[&str])) -> bool {
+    circle.iter().map(|module| module.join("/")).eq(files.iter().map(|file| format!("{folder}/{file}")))
+}
+
+/// The path of a module, without `crate`.
+type Path = Vec<String>;
+
+/// For each module its imports: the module that defines the items, and one of them.
+type Imports = BTreeMap<Path, BTreeMap<Path, String>>;
+
+fn module(source: &Source) -> Path {
+    let parts = source.path.with_extension("");
+    parts.iter().skip(1).map(|part| part.to_string_lossy().into_owned()).collect()
+}
+
+/// What one file says.
+#[derive(Debug, Default)]
+struct File {
+    defined: BTreeSet<String>,
+    /// Names that a `use` brings in, with where they come from.
+    uses: Vec<Use>,
+    /// Paths of at least two names, and single names, in the code that is no `use`.
+    paths: BTreeSet<Path>,
+}
+
+#[derive(Debug)]
+struct Use {
+    name: String,
+    from: Path,
+    is_public: bool,
+}
+
+fn imports(sources: Vec<(Path, &str)>) -> Imports {
+    let files: BTreeMap<Path, File> = sources.into_iter().map(|(path, code)| (path, File::read(code))).collect();
+    let mut imports = Imports::new();
+    for (module, file) in &files {
+        let mut found: BTreeSet<(Path, String)> = BTreeSet::new();
+        for path in &file.paths {
+            found.extend(definer(&files, module, path, 0));
+        }
+        for Use { name, from, is_public } in &file.uses {
+            if name == "*" {
+                let names = exported(&files, module, from).filter(|name| file.paths.contains(&vec![name.clone()]));
+                found.extend(names.filter_map(|name| definer(&files, module, &[from.as_slice(), &[name]].concat(), 0)));
+            } else if !is_public {
+                found.extend(definer(&files, module, from, 0));
+            }
+        }
+        let others = found.into_iter().filter(|(definer, _)| definer != module);
+        imports.insert(module.clone(), others.collect());
+    }
+    imports
+}
+
+/// Names that `use from::*` in `module` may bring in.
+fn exported<'a>(files: &'a BTreeMap<Path, File>, module: &Path, from: &Path) -> impl Iterator<Item = String> + use<'a> {
+    let file = resolve_module(files, module, from).and_then(|module| files.get(&module));
+    file.into_iter().flat_map(|file| file.defined.iter().chain(file.uses.iter().map(|found| &found.name)).cloned())
+}
+
+fn resolve_module(files: &BTreeMap<Path, File>, module: &Path, path: &[String]) -> Option<Path> {
+    let (mut at, mut rest) = (module.clone(), path);
+    while let [first, others @ ..] = rest {
+        match first.as_str() {
+            "crate" | "fantail" => at.clear(),
+            "self" => {}
+            "super" => _ = at.pop(),
+            _ => at.push(first.clone()),
+        }
+        rest = others;
+    }
+    files.contains_key(&at).then_some(at)
+}
+
+/// The module that defines the item which `path`, written in `module`, is about, and the item. None: it is of another crate,
+/// a local name, or a module.
+fn definer(files: &BTreeMap<Path, File>, module: &Path, path: &[String], depth: usize) -> Option<(Path, String)> {
+    let (mut at, mut rest) = (module.clone(), path);
+    let mut is_root = true;
+    while let [first, others @ ..] = rest {
+        match first.as_str() {
+            "crate" | "fantail" if is_root => at.clear(),
+            "self" if is_root => {}
+            "super" => _ = at.pop(),
+            name => {
+                let inside = [at.as_slice(), &[name.to_string()]].concat();
+                if files.contains_key(&inside) {
+                    at = inside;
+                } else {
+                    return item(files, module, &at, name, others, depth);
+                }
+            }
+        }
+        is_root = false;
+        rest = others;
+    }
+    None
+}
+
+/// The same for the item `name` of the module `at`; more names may follow if it is a module that was imported.
+fn item(
+    files: &BTreeMap<Path, File>,
+    asker: &Path,
+    at: &Path,
+    name: &str,
+    others: &[String],
+    depth: usize,
+) -> Option<(Path, String)> {
+    let file = files.get(at)?;
+    if file.defined.contains(name) {
+        return Some((at.clone(), name.to_string()));
+    }
+    if depth > 10 {
+        return None;
+    }
+    for found in &file.uses {
+        let path = match found.name.as_str() {
+            "*" => [found.from.as_slice(), &[name.to_string()], others].concat(),
+            known if known == name => [found.from.as_slice(), others].concat(),
+            _ => continue,
+        };
+        // `use name;` of another crate's name would ask for itself again.
+        if path[0] == name && path.len() == 1 + others.len() {
+            continue;
+        }
+        let definer = definer(files, at, &path, depth + 1);
+        // What another file re-exports of another crate is that file's.
+        let is_foreign = found.name != "*" && at != asker && is_foreign(files, at, &found.from);
+        match definer {
+            Some(definer) => return Some(definer),
+            None if is_foreign => return Some((at.clone(), name.to_string())),
+            None => {}
+        }
+    }
+    None
+}
+
+fn is_foreign(files: &BTreeMap<Path, File>, at: &Path, from: &Path) -> bool {
+    let first = &from[0];
+    let known = ["crate", "fantail", "self", "super"].contains(&first.as_str());
+    !known
+        && !files.contains_key(&[at.as_slice(), std::slice::from_ref(first)].concat())
+        && !files[at].defined.contains(first)
+}
+
+impl File {
+    fn read(code: &str) -> Self {
+        let words = words(code);
+        let (mut file, mut at) = (Self::default(), 0);
+        let mut is_public = false;
+        while at < words.len() {
+            let next = words.get(at + 1).copied().unwrap_or_default();
+            match words[at] {
+                "#" if words[at..].starts_with(&["#", "[", "cfg", "(", "test", ")", "]"]) => {
+                    at = end_of_item(&words, at + 7)
+                }
+                "pub" => {
+                    is_public = true;
+                    at += 1;
+                    if next == "(" {
+                        at += words[at..].iter().position(|word| *word == ")").map_or(0, |end| end + 1);
+                    }
+                    continue;
+                }
+                "use" if is_name(next) || next == "{" || next == "::" => {
+                    let end = at + words[at..].iter().position(|word| *word == ";").unwrap_or(0);
+                    file.read_use(&words[at + 1..end], Path::new(), is_public);
+                    at = end;
+                }
+                "mod" if is_name(next) => at += 2,
+                "struct" | "enum" | "union" | "trait" | "fn" | "const" | "static" | "type" if is_name(next) => {
+                    file.defined.insert(next.to_string());
+                    at += 2;
+                }
+                "macro_rules" => {
+                    file.defined.insert(words.get(at + 2).copied().unwrap_or_default().to_string());
+                    at += 3;
+                }
+                word if is_name(word)
+                    && !at.checked_sub(1).is_some_and(|before| matches!(words[before], "." | "::")) =>
+                {
+                    let mut path = vec![word.to_string()];
+                    while let Some(&["::", name, ..]) = words.get(at + 1..)
+                        && is_name(name)
+                    {
+                        path.push(name.to_string());
+                        at += 2;
+                    }
+                    file.paths.insert(path);
+                    at += 1;
+                }
+                _ => at += 1,
+            }
+            is_public = false;
+        }
+        // A re-export is a use of it where the file itself names it.
+        file
+    }
+
+    /// The tree of a `use`, behind `from`.
+    fn read_use(&mut self, tree: &[&str], from: Path, is_public: bool) {
+        let mut path = from;
+        let mut at = 0;
+        while at < tree.len() {
+            match tree[at] {
+                "::" => {}
+                "{" => {
+                    for member in members(&tree[at + 1..tree.len() - 1]) {
+                        self.read_use(member, path.clone(), is_public);
+                    }
+                    return;
+                }
+                "as" => {
+                    let name = tree.get(at + 1).copied().unwrap_or_default().to_string();
+                    self.uses.push(Use { name, from: path, is_public });
+                    return;
+                }
+                "*" => {
+                    self.uses.push(Use { name: "*".into(), from: path, is_public });
+                    return;
+                }
+                "self" if !path.is_empty() => {}
+                name => path.push(name.to_string()),
+            }
+            at += 1;
+        }
+        if let Some(name) = path.last().cloned() {
+            self.uses.push(Use { name, from: path, is_public });
+        }
+    }
+}
+
+/// The members of a group, which commas part.
+fn members<'a, 'w>(group: &'a [&'w str]) -> Vec<&'a [&'w str]> {
+    let mut depth = 0;
+    let is_end = |word: &&str| {
+        match *word {
+            "{" => depth += 1,
+            "}" => depth -= 1,
+            _ => {}
+        }
+        *word == "," && depth == 0
+    };
+    group.split(is_end).filter(|member| !member.is_empty()).collect()
+}
+
+/// Where the item ends that begins at `at`: behind its semicolon, its comma, or its last bracket.
+fn end_of_item(words: &[&str], mut at: usize) -> usize {
+    let mut depth = 0usize;
+    let is_use = words.get(at) == Some(&"use");
+    while at < words.len() {
+        match words[at] {
+            "{" | "(" | "[" => depth += 1,
+            "}" | ")" | "]" if depth == 0 => return at,
+            "}" | ")" | "]" => {
+                depth -= 1;
+                if depth == 0 && words[at] == "}" && !is_use {
+                    return at + 1;
+                }
+            }
+            ";" | "," if depth == 0 => return at + 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    at
+}
+
+fn is_name(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_alphabetic() || c == '_')
+}
+
+/// Names, `::`, and each other character on its own.
+fn words(code: &str) -> Vec<&str> {
+    let (mut words, mut rest) = (Vec::new(), code.trim_start());
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            c if c.is_alphanumeric() || c == '_' => {
+                rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())
+            }
+            ':' if rest.starts_with("::") => 2,
+            c => c.len_utf8(),
+        };
+        words.push(&rest[..length]);
+        rest = rest[length..].trim_start();
+    }
+    words
+}
+
+/// The modules that can be reached from each other, as sets of more than one.
+fn circles(imports: &Imports) -> Vec<BTreeSet<Path>> {
+    let reach: BTreeMap<&Path, BTreeSet<&Path>> =
+        imports.keys().map(|module| (module, reached(module, imports))).collect();
+    let mut circles = BTreeSet::new();
+    for (module, others) in &reach {
+        let circle: BTreeSet<Path> =
+            others.iter().filter(|other| reach[*other].contains(module)).map(|m| (*m).clone()).collect();
+        if circle.len() > 1 {
+            circles.insert(circle);
+        }
+    }
+    circles.into_iter().collect()
+}
+
+fn reached<'a>(module: &'a Path, imports: &'a Imports) -> BTreeSet<&'a Path> {
+    let (mut found, mut next) = (BTreeSet::new(), vec![module]);
+    while let Some(module) = next.pop() {
+        let Some((module, others)) = imports.get_key_value(module) else { continue };
+        next.extend(others.keys().filter(|other| found.insert(*other)));
+        let _ = module;
+    }
+    found
+}
+
+fn show(circle: &BTreeSet<Path>, imports: &Imports) -> String {
+    let mut lines = format!("a circle of {} files:", circle.len());
+    for module in circle {
+        for (other, item) in imports[module].iter().filter(|(other, _)| circle.contains(*other)) {
+            lines += &format!("\n  {} uses {item} of {}", module.join("/"), other.join("/"));
+        }
+    }
+    lines
+}

@@ -12,6 +12,7 @@
 //! [`dashboards`] (what Prometheus and Grafana are told), [`tutorial`] (all of it, as `docs/tutorial.md` has it),
 //! and [`smoke`], the servers without the agent, which says whether a failure is the world's.
 
+mod churn;
 mod dashboards;
 mod delay;
 mod delivery;

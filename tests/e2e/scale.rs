@@ -98,10 +98,10 @@ fn one_node_of_a_hundred_pods_asks_little() {
 }
 
 /// What the API server says of itself.
-struct ApiServer {
-    lists: f64,
+pub(crate) struct ApiServer {
+    pub(crate) lists: f64,
     /// That are open.
-    watches: f64,
+    pub(crate) watches: f64,
     /// Of pods, that are over.
     requests: f64,
     /// Bytes of the lists.
@@ -109,7 +109,7 @@ struct ApiServer {
 }
 
 impl ApiServer {
-    fn of(kube: &Kube) -> Self {
+    pub(crate) fn of(kube: &Kube) -> Self {
         let metrics = kube.metrics();
         let of_pods = |name: &str, more: &[&str]| {
             sum_where(&metrics, name, &[&["resource=\"pods\"", "scope=\"cluster\""], more].concat())

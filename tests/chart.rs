@@ -26,6 +26,16 @@ fn versions_are_those_of_the_program() {
     }
 }
 
+/// The kustomize component has the chart's rules.
+#[test]
+fn the_component_for_monitoring_has_the_rules_of_the_chart() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/monitoring/prometheusrule.yaml");
+    let example = fs::read_to_string(example).expect("the example is read");
+    let rule: Yaml = serde_yaml::from_str(&example).expect("it is YAML");
+    assert_eq!(rule["spec"]["groups"], yaml("files/rules.yaml")["groups"]);
+    assert!(rule["spec"]["groups"].as_sequence().is_some_and(|groups| !groups.is_empty()));
+}
+
 /// Three files know the keys: values.yaml has them with their defaults, the schema with their types, and known.yaml is what
 /// the templates can read of the schema.
 #[test]

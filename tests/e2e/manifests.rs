@@ -40,6 +40,14 @@ fn manifests_are_accepted() {
     let rendered = kubectl.run(&["kustomize", &own]);
     assert!(rendered.contains("service_instance_id") && !rendered.contains("target_label: app\n"), "{rendered}");
 
+    kubectl.define(&["podmonitors", "prometheusrules"]);
+    let monitored = "resources: [../manifests]\ncomponents: [../examples/monitoring]\n";
+    fs::write(scratch.join("own/kustomization.yaml"), monitored).expect("the kustomization is written");
+    let applied = kubectl.run(&["apply", "-k", &own, "--dry-run=server"]);
+    for kind in ["podmonitor.monitoring.coreos.com/fantail", "prometheusrule.monitoring.coreos.com/fantail"] {
+        assert!(applied.contains(kind), "{applied}");
+    }
+
     for folder in ["manifests", "examples/read-all", "examples/network-policy"] {
         let applied = kubectl.run(&["apply", "-k", folder, "--dry-run=server"]);
         assert!(applied.contains("daemonset.apps/fantail"), "{folder}: {applied}");

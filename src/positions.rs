@@ -171,7 +171,7 @@ impl Positions {
             Err(_) if config.ignore_invalid_yaml => yaml::File::default(),
             Err(e) => return Err(fail(&config.filename, e)),
         };
-        let journal = Journal::new(path, config.read_only, read.yaml_hash);
+        let journal = Journal::new(path, config.read_only, read.yaml_hashes.clone());
         let unseen_since = read.alive.map_or_else(SystemTime::now, |alive| alive - BENEFIT_OF_DOUBT);
         let mut state = State::new(journal, foreign.hash, config.readers.clone(), unseen_since);
         for KnownLog { key, record, times, .. } in read.known.into_values() {
@@ -180,7 +180,7 @@ impl Positions {
             state.save(slot, record);
         }
         // A yaml that we did not write is Promtail's, and newer where it says something else than we would.
-        let (written_here, ours) = (read.yaml_hash == Some(foreign.hash), state.yaml());
+        let (written_here, ours) = (read.yaml_hashes.has(foreign.hash), state.yaml());
         let news = |path: &String, offset: &String| match written_here {
             true => !state.knows(path),
             false => ours.get(path) != Some(offset),
@@ -343,20 +343,22 @@ impl Positions {
         }
         let mut state = self.lock();
         state.drop_vanished(SystemTime::now());
-        let yaml = state.yaml();
+        let yaml = yaml::text(&state.yaml());
+        // Before it is there: whoever reads it after a kill has to know it for its own, and not for Promtail's.
+        let before = state.journal.yaml_hash();
+        let announced = state.note_yaml(yaml::hash(&yaml));
         drop(state);
         // A slow disk must not keep a reader from writing its commits.
         let written = yaml::write(&self.config.filename, &yaml);
         let mut state = self.lock();
-        let hash = match &written {
-            Ok(hash) => Some(*hash),
-            // It says what it said at the start, which is no news once all of that is known better.
-            Err(_) => state.has_old_yaml().then_some(state.yaml_read),
-        };
         // What cannot be done is said at the end: the journal must stay small and durable all the same.
-        let noted = match hash {
-            Some(hash) if state.journal.yaml_hash() != Some(hash) => state.append(&[journal::Line::Yaml(hash)]),
-            _ => Ok(()),
+        let noted = match &written {
+            Ok(()) => announced,
+            // It says what it said before; or at the start, which is no news once all of that is known better.
+            Err(_) => match before.or_else(|| state.has_old_yaml().then_some(state.yaml_read)) {
+                Some(hash) => announced.and(state.note_yaml(hash)),
+                None => announced,
+            },
         };
         let rewritten = match state.journal.is_large() {
             true => state.rewrite(),
@@ -366,7 +368,7 @@ impl Positions {
         let unsynced = state.journal.take_unsynced();
         drop(state);
         let synced = unsynced.and_then(|file| file.map_or(Ok(()), |file| file.sync_data()));
-        written.map(|_| ()).and(noted).and(rewritten).and(alive).and(synced)
+        written.and(noted).and(rewritten).and(alive).and(synced)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -8,7 +8,8 @@
 //!                                                                read times of the slot up to that one are done with
 //! r <slot> <device> <inode> <head length> <head hash> <offset> <length> <read time, unix ns> <checksum>
 //! c <slot> <cursor, a JSON string> <unix ms> <checksum>          the position of a log that is in no file
-//! y <hash> <checksum>                                            of the positions.yaml that was written last
+//! y <hash> <checksum>                                            of a positions.yaml that is about to be written; the last two
+//!                                                                may stand there
 //! a <unix ms> <checksum>                                         the agent was at work then
 //! ```
 //!
@@ -83,6 +84,25 @@ pub(super) enum Line<'k> {
     Alive(SystemTime),
 }
 
+/// The hash of the `positions.yaml` that stands there, and of the one that is about to take its place: a process that ends between
+/// the two knows its own file again, whichever it is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct YamlHashes(Vec<u64>);
+
+impl YamlHashes {
+    fn add(&mut self, hash: u64) {
+        self.0.retain(|known| *known != hash);
+        self.0.push(hash);
+        if self.0.len() > 2 {
+            self.0.remove(0);
+        }
+    }
+
+    pub fn has(&self, hash: u64) -> bool {
+        self.0.contains(&hash)
+    }
+}
+
 /// What there is to say of a log.
 #[derive(Clone, Debug)]
 pub(super) struct KnownLog {
@@ -105,7 +125,8 @@ pub(super) struct KnownLogRef<'k> {
 pub(super) struct Contents {
     /// By slot.
     pub known: BTreeMap<u32, KnownLog>,
-    pub yaml_hash: Option<u64>,
+    /// Hashes of the `positions.yaml` that may stand there and is ours, oldest first.
+    pub yaml_hashes: YamlHashes,
     pub alive: Option<SystemTime>,
 }
 
@@ -202,7 +223,7 @@ fn parse(line: &str, contents: &mut Contents, names: &mut HashSet<Arc<str>>) -> 
             let saved = UNIX_EPOCH + Duration::from_millis(saved.parse().ok()?);
             known.record = Some(Record { place: Place::Cursor(cursor.into()), saved });
         }
-        "y" => contents.yaml_hash = Some(number()?),
+        "y" => contents.yaml_hashes.add(number()?),
         "a" => contents.alive = Some(UNIX_EPOCH + Duration::from_millis(number()?)),
         _ => {}
     }
@@ -239,12 +260,12 @@ pub(super) struct Journal {
     introduced: HashSet<u32>,
     /// The file does not say all that it should: it is to be written as a whole.
     rewrite: bool,
-    yaml_hash: Option<u64>,
+    yaml_hashes: YamlHashes,
     unsynced: bool,
 }
 
 impl Journal {
-    pub fn new(path: PathBuf, read_only: bool, yaml_hash: Option<u64>) -> Self {
+    pub fn new(path: PathBuf, read_only: bool, yaml_hashes: YamlHashes) -> Self {
         Self {
             path,
             read_only,
@@ -253,7 +274,7 @@ impl Journal {
             large: LARGE,
             introduced: HashSet::new(),
             rewrite: true,
-            yaml_hash,
+            yaml_hashes,
             unsynced: false,
         }
     }
@@ -280,8 +301,9 @@ impl Journal {
         self.size > 4 * self.large
     }
 
+    /// The hash of the `positions.yaml` that was written last, or was to be.
     pub fn yaml_hash(&self) -> Option<u64> {
-        self.yaml_hash
+        self.yaml_hashes.0.last().copied()
     }
 
     /// Whether the slot's key has still to be written.
@@ -329,9 +351,7 @@ impl Journal {
             }
             times.iter().for_each(|time| write_line(&mut text, &Line::ReadTime(slot, *time)));
         }
-        if let Some(hash) = self.yaml_hash {
-            write_line(&mut text, &Line::Yaml(hash));
-        }
+        self.yaml_hashes.0.iter().for_each(|hash| write_line(&mut text, &Line::Yaml(*hash)));
         let file = safe::replace(&self.path, text.as_bytes())?;
         if let Some(dir) = self.path.parent() {
             // Of the rename itself; not every file system can.
@@ -357,7 +377,7 @@ impl Journal {
     /// What holds of the journal as a whole, for when it is written anew.
     pub fn note(&mut self, line: &Line<'_>) {
         if let Line::Yaml(hash) = line {
-            self.yaml_hash = Some(*hash);
+            self.yaml_hashes.add(*hash);
         }
     }
 }

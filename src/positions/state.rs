@@ -127,6 +127,14 @@ impl State {
         }
     }
 
+    /// A `positions.yaml` of this hash is ours.
+    pub fn note_yaml(&mut self, hash: u64) -> io::Result<()> {
+        match self.journal.yaml_hash() == Some(hash) {
+            true => Ok(()),
+            false => self.append(&[journal::Line::Yaml(hash)]),
+        }
+    }
+
     /// The newest position of a log of this name that nobody reads (yet).
     pub fn orphan(&self, name: &LogName, which: &dyn Fn(&Entry) -> bool) -> Option<&Entry> {
         let records = slots_of(&self.by_name, name.clone()).filter_map(|slot| self.records.get(&slot).map(Box::as_ref));

@@ -66,8 +66,8 @@ pub(super) fn read(path: &Path) -> Result<File, String> {
     Ok(File { positions: shape.positions.unwrap_or_default(), hash })
 }
 
-/// Writes the file if its content changed; gives the hash of what stands there now.
-pub(super) fn write(path: &Path, positions: &BTreeMap<String, String>) -> io::Result<u64> {
+/// What the file says.
+pub(super) fn text(positions: &BTreeMap<String, String>) -> String {
     let mut text = String::from(if positions.is_empty() { "positions: {}\n" } else { "positions:\n" });
     for (key, value) in positions {
         text.push_str("  ");
@@ -76,13 +76,20 @@ pub(super) fn write(path: &Path, positions: &BTreeMap<String, String>) -> io::Re
         text.push_str(&quoted(value));
         text.push('\n');
     }
-    let hash = xxh3_64(text.as_bytes());
+    text
+}
+
+pub(super) fn hash(text: &str) -> u64 {
+    xxh3_64(text.as_bytes())
+}
+
+/// Writes the file if its content changed.
+pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     let is_as_long = fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == text.len() as u64);
     if is_as_long && fs::read(path).is_ok_and(|now| now == text.as_bytes()) {
-        return Ok(hash);
+        return Ok(());
     }
-    safe::replace(path, text.as_bytes())?;
-    Ok(hash)
+    safe::replace(path, text.as_bytes()).map(|_| ())
 }
 
 fn plain_or_quoted(key: &str) -> String {

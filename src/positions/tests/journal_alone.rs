@@ -84,3 +84,35 @@ fn what_was_taken_over_from_promtail_is_not_taken_over_again_by_who_is_killed_be
     assert_eq!(claim(&positions, "/a.log").1, Some(Saved::At { position: at(20), saved: then() }));
     assert_eq!(claim(&positions, "/b.log").1, Some(Saved::Offset(9)), "nobody knows better yet");
 }
+
+#[test]
+fn our_own_yaml_is_known_whenever_a_kill_comes_and_another_is_promtails() {
+    let dir = dir();
+    let yaml = dir.path().join("positions.yaml");
+    let journal = journal::path(&yaml);
+    std::fs::write(dir.path().join("a.log"), "x".repeat(100)).expect("written");
+    let log = dir.path().join("a.log").display().to_string();
+    // Each sync is killed after the journal says what is to come, and before or after the yaml is there.
+    for (killed_before, offset) in [(false, 10), (true, 20), (true, 30), (false, 40)] {
+        let positions = open(dir.path());
+        let (slot, _) = claim(&positions, &log);
+        commit(&positions, slot, offset, true);
+        let old = std::fs::read(&yaml).ok();
+        positions.sync().expect("written");
+        let (slot, says) = (slot, std::fs::read_to_string(&journal).expect("there"));
+        commit(&positions, slot, offset + 5, true);
+        let later = std::fs::read_to_string(&journal).expect("there")[says.len()..].to_string();
+        drop(positions);
+        // What is delivered in the moment after the rename is in the journal; nothing else was written by then.
+        let announced = says.rfind("\ny ").map(|at| at + 1 + says[at + 1..].find('\n').expect("a line") + 1);
+        std::fs::write(&journal, says[..announced.expect("it is announced")].to_string() + &later).expect("written");
+        if killed_before && let Some(old) = old {
+            std::fs::write(&yaml, old).expect("written");
+        }
+        let saved = claim(&open(dir.path()), &log).1;
+        assert_eq!(saved, Some(Saved::At { position: at(offset + 5), saved: then() }), "at {offset}");
+    }
+    // Whoever else writes it knows better.
+    std::fs::write(&yaml, format!("positions:\n  {log}: \"77\"\n")).expect("written");
+    assert_eq!(claim(&open(dir.path()), &log).1, Some(Saved::Offset(77)));
+}

@@ -174,10 +174,11 @@ impl Positions {
         let journal = Journal::new(path, config.read_only, read.yaml_hashes.clone());
         let unseen_since = read.alive.map_or_else(SystemTime::now, |alive| alive - BENEFIT_OF_DOUBT);
         let mut state = State::new(journal, foreign.hash, config.readers.clone(), unseen_since);
-        for KnownLog { key, record, times, .. } in read.known.into_values() {
+        for KnownLog { key, record, times, left } in read.known.into_values() {
             let slot = state.slot(key);
             state.records.entry(slot).and_modify(|e| e.times = times);
             state.save(slot, record);
+            left.iter().for_each(|end| state.leave(slot, *end));
         }
         // A yaml that we did not write is Promtail's, and newer where it says something else than we would.
         let (written_here, ours) = (read.yaml_hashes.has(foreign.hash), state.yaml());
@@ -288,14 +289,17 @@ impl Positions {
         state.append(&lines)
     }
 
-    /// Where another log with the same reader and labels stopped, if that was in the file of this inode: the file has
-    /// been renamed since.
-    pub fn in_file(&self, key: &Key, file: (u64, u64)) -> Option<Saved> {
+    /// Where other logs with the same reader and labels stopped in the file of this inode, the furthest first: the file has been
+    /// renamed since. Whether it is still that file the caller has to see.
+    pub fn in_file(&self, key: &Key, file: (u64, u64)) -> Vec<Position> {
         let state = self.lock();
         let same = |k: &Key| (&k.client, &k.job, k.labels) == (&key.client, &key.job, key.labels) && k.log != key.log;
-        let records = slots_of(&state.by_file, file).filter_map(|slot| state.records.get(&slot));
-        let there = records.filter(|e| same(&e.key)).filter_map(|e| e.saved.as_ref());
-        there.max_by_key(|record| record.position().map(|position| position.offset)).map(Record::to_saved)
+        let indexed = slots_of(&state.by_file, file).chain(slots_of(&state.by_left, file));
+        let entries = indexed.filter_map(|slot| state.records.get(&slot)).filter(|e| same(&e.key));
+        let positions = entries.flat_map(|e| e.saved.iter().filter_map(Record::position).chain(e.left.iter().copied()));
+        let mut there: Vec<Position> = positions.filter(|p| (p.file.device, p.file.inode) == file).collect();
+        there.sort_by_key(|position| std::cmp::Reverse(position.offset));
+        there
     }
 
     /// Gives a log's place back.
@@ -314,7 +318,11 @@ impl Positions {
         let any_foreign = !state.foreign.is_empty();
         for commit in commits {
             let record = match &commit.checkpoint {
-                Checkpoint::File { position, live, written } => {
+                Checkpoint::File { position, live, written, left } => {
+                    for end in left {
+                        state.leave(commit.slot, *end);
+                        lines.push(journal::Line::Left(commit.slot.0, *end));
+                    }
                     let saved = if *live { now } else { *written };
                     Record { place: Place::File(*position, *live), saved }
                 }

@@ -20,7 +20,7 @@ pub use allowed_paths::AllowedPaths;
 pub use folders::Folders;
 pub use glob::{Budget, Glob, Skip, escape};
 pub use gzip::Compression;
-pub use log::{GENERATIONS, Log, Look, Options, Resume};
+pub use log::{GENERATIONS, Log, Look, Options, Resume, is_in};
 pub use siblings::is_rotation;
 pub use walls::{explain, set_readable};
 

@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
         if let Some((slot, _)) = positions.claim(key(path)) {
             let position = Position { offset: 7, ..Position::default() };
             let commit =
-                Commit { slot, checkpoint: Checkpoint::File { position, live: true, written: SystemTime::now() }, through: None };
+                Commit { slot, checkpoint: Checkpoint::File { position, live: true, written: SystemTime::now(), left: Vec::new() }, through: None };
             positions.commit(&[commit], SystemTime::now()).expect("it can be written");
             positions.release(slot);
         }

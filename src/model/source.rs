@@ -97,6 +97,8 @@ pub enum Checkpoint {
         live: bool,
         /// When that file was last written to.
         written: SystemTime,
+        /// Where older files ended that were read to their end and left since the last checkpoint.
+        left: Vec<Position>,
     },
     /// What only the source understands.
     Cursor(Arc<str>),

@@ -7,6 +7,8 @@
 //! p <slot> <device> <inode> <head length> <head hash> <offset> <live> <unix ms> [<read time>] <checksum>
 //!                                                                read times of the slot up to that one are done with
 //! r <slot> <device> <inode> <head length> <head hash> <offset> <length> <read time, unix ns> <checksum>
+//! l <slot> <device> <inode> <head length> <head hash> <offset> <checksum>
+//!                                                                a file that the slot has left, read to its end there
 //! c <slot> <cursor, a JSON string> <unix ms> <checksum>          the position of a log that is in no file
 //! y <hash> <checksum>                                            of a positions.yaml that is about to be written; the last two
 //!                                                                may stand there
@@ -80,8 +82,34 @@ pub(super) enum Line<'k> {
     /// With the read time up to which all are behind it, if that is known.
     Position(u32, Record, Option<i64>),
     ReadTime(u32, ReadTime),
+    Left(u32, Position),
     Yaml(u64),
     Alive(SystemTime),
+}
+
+/// Files that a log has left, read to their end: one that gets a name which is asked for as well is not read again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LeftFiles(Vec<Position>);
+
+impl LeftFiles {
+    /// A rotation that renames into such a name is heard of before there are so many more.
+    const MOST: usize = 8;
+
+    /// Gives the file that is forgotten for it.
+    pub fn add(&mut self, end: Position) -> Option<Position> {
+        let file = |position: &Position| (position.file.device, position.file.inode);
+        self.0.retain(|known| file(known) != file(&end));
+        self.0.push(end);
+        (self.0.len() > Self::MOST).then(|| self.0.remove(0))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Position> {
+        self.0.iter()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// The hash of the `positions.yaml` that stands there, and of the one that is about to take its place: a process that ends between
@@ -109,6 +137,7 @@ pub(super) struct KnownLog {
     pub key: Key,
     pub record: Option<Record>,
     pub times: ReadTimes,
+    pub left: LeftFiles,
 }
 
 /// The same, lent.
@@ -118,6 +147,7 @@ pub(super) struct KnownLogRef<'k> {
     pub key: &'k Key,
     pub record: Option<&'k Record>,
     pub times: &'k ReadTimes,
+    pub left: &'k LeftFiles,
 }
 
 /// What a journal says.
@@ -198,14 +228,20 @@ fn parse(line: &str, contents: &mut Contents, names: &mut HashSet<Arc<str>>) -> 
                 _ => LogName::Other(log.into()),
             };
             let key = Key { client, job, log, labels };
-            contents.known.insert(slot, KnownLog { key, record: None, times: ReadTimes::default() });
+            contents
+                .known
+                .insert(slot, KnownLog { key, record: None, times: ReadTimes::default(), left: LeftFiles::default() });
         }
-        "p" | "r" => {
+        "p" | "r" | "l" => {
             // Without its key it says nothing.
             let known = contents.known.get_mut(&(number()? as u32))?;
             let (device, inode) = (number()?, number()?);
             let fingerprint = Fingerprint { len: u16::try_from(number()?).ok()?, hash: number()? };
             let position = Position { file: FileId { device, inode, fingerprint }, offset: number()? };
+            if kind == "l" {
+                known.left.add(position);
+                return Some(());
+            }
             if kind == "r" {
                 let (len, time) = (number()?, number()?.try_into().ok()?);
                 known.times.add(ReadTime { start: position, len, time });
@@ -343,13 +379,14 @@ impl Journal {
         let mut text = format!("{HEADER}{VERSION}\n");
         write_line(&mut text, &Line::Alive(SystemTime::now()));
         let mut introduced = HashSet::new();
-        for KnownLogRef { slot, key, record, times } in known {
+        for KnownLogRef { slot, key, record, times, left } in known {
             introduced.insert(slot);
             write_line(&mut text, &Line::Key(slot, key));
             if let Some(record) = record {
                 write_line(&mut text, &Line::Position(slot, record.clone(), None));
             }
             times.iter().for_each(|time| write_line(&mut text, &Line::ReadTime(slot, *time)));
+            left.iter().for_each(|end| write_line(&mut text, &Line::Left(slot, *end)));
         }
         self.yaml_hashes.0.iter().for_each(|hash| write_line(&mut text, &Line::Yaml(*hash)));
         let file = safe::replace(&self.path, text.as_bytes())?;
@@ -400,6 +437,7 @@ fn write_line(text: &mut String, line: &Line<'_>) {
         Line::ReadTime(slot, ReadTime { start, len, time }) => {
             write!(text, "r {slot} {} {len} {}", Fields(start), time.max(&0))
         }
+        Line::Left(slot, end) => write!(text, "l {slot} {}", Fields(end)),
         Line::Yaml(hash) => write!(text, "y {hash}"),
         Line::Alive(at) => write!(text, "a {}", millis(*at)),
     };

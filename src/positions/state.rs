@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::journal::{self, Journal, KnownLogRef, Place, Record};
+use super::journal::{self, Journal, KnownLogRef, LeftFiles, Place, Record};
 use super::read_time::ReadTimes;
 use super::{KEPT, KEPT_MOST, Key, LINES, LogName, PositionId};
+use crate::model::Position;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -18,6 +19,8 @@ pub(super) struct State {
     /// Of ten thousand logs each asks who had its name, or its file, before.
     pub by_name: BTreeSet<(LogName, PositionId)>,
     pub by_file: BTreeSet<((u64, u64), PositionId)>,
+    /// The same of files that were left.
+    pub by_left: BTreeSet<((u64, u64), PositionId)>,
     pub next: u32,
     /// Of Promtail's file: offsets by path (`cursor-…` keys among them) that we have no better knowledge of.
     pub foreign: BTreeMap<String, String>,
@@ -34,6 +37,7 @@ pub(super) struct Entry {
     pub key: Arc<Key>,
     pub saved: Option<Record>,
     pub times: ReadTimes,
+    pub left: LeftFiles,
     pub in_use: bool,
     /// Set if an earlier run of this process had the log open and nothing of it was committed: since when it had looked.
     pub looked_since: Option<SystemTime>,
@@ -52,6 +56,7 @@ impl State {
             records: BTreeMap::new(),
             by_name: BTreeSet::new(),
             by_file: BTreeSet::new(),
+            by_left: BTreeSet::new(),
             next: 0,
             foreign: BTreeMap::new(),
             yaml_read,
@@ -70,7 +75,14 @@ impl State {
         let key = Arc::new(key);
         self.slots.insert(key.clone(), slot);
         self.by_name.insert((key.log.clone(), slot));
-        let entry = Entry { key, saved: None, times: ReadTimes::default(), in_use: false, looked_since: None };
+        let entry = Entry {
+            key,
+            saved: None,
+            times: ReadTimes::default(),
+            left: LeftFiles::default(),
+            in_use: false,
+            looked_since: None,
+        };
         self.records.insert(slot, Box::new(entry));
         slot
     }
@@ -90,7 +102,9 @@ impl State {
             // What is said of a log comes with its key the first time.
             let mut keyed = Vec::with_capacity(part.len());
             for line in part {
-                if let journal::Line::Position(slot, ..) | journal::Line::ReadTime(slot, _) = line
+                if let journal::Line::Position(slot, ..)
+                | journal::Line::ReadTime(slot, _)
+                | journal::Line::Left(slot, _) = line
                     && self.journal.introduce(*slot)
                 {
                     keyed.push(journal::Line::Key(*slot, &self.records[&PositionId(*slot)].key));
@@ -121,9 +135,23 @@ impl State {
     pub fn forget(&mut self, slot: PositionId) {
         self.save(slot, None);
         if let Some(entry) = self.records.remove(&slot) {
+            for end in entry.left.iter() {
+                self.by_left.remove(&(file_of(end), slot));
+            }
             self.by_name.remove(&(entry.key.log.clone(), slot));
             self.slots.remove(&entry.key);
             self.journal.require_rewrite();
+        }
+    }
+
+    /// A log has left this file, read to its end.
+    pub fn leave(&mut self, slot: PositionId, end: Position) {
+        let Some(entry) = self.records.get_mut(&slot) else {
+            return;
+        };
+        self.by_left.insert((file_of(&end), slot));
+        if let Some(forgotten) = entry.left.add(end) {
+            self.by_left.remove(&(file_of(&forgotten), slot));
         }
     }
 
@@ -204,8 +232,19 @@ impl State {
 
 /// What the journal has to say of all logs.
 pub(super) fn worth_writing(records: &BTreeMap<PositionId, Box<Entry>>) -> impl Iterator<Item = KnownLogRef<'_>> {
-    let worth = records.iter().filter(|(_, e)| e.saved.is_some() || !e.times.is_empty());
-    worth.map(|(slot, e)| KnownLogRef { slot: slot.0, key: &e.key, record: e.saved.as_ref(), times: &e.times })
+    let worth = records.iter().filter(|(_, e)| e.saved.is_some() || !e.times.is_empty() || !e.left.is_empty());
+    worth.map(|(slot, e)| KnownLogRef {
+        slot: slot.0,
+        key: &e.key,
+        record: e.saved.as_ref(),
+        times: &e.times,
+        left: &e.left,
+    })
+}
+
+/// Device and inode.
+fn file_of(position: &Position) -> (u64, u64) {
+    (position.file.device, position.file.inode)
 }
 
 /// The slots that an index has under this key.

@@ -35,7 +35,7 @@ fn open(dir: &Path) -> Positions {
 
 /// What a commit of a file says.
 fn step(slot: PositionId, position: Position, live: bool, through: Option<i64>) -> Commit {
-    Commit { slot, checkpoint: Checkpoint::File { position, live, written: then() }, through }
+    Commit { slot, checkpoint: Checkpoint::File { position, live, written: then(), left: Vec::new() }, through }
 }
 
 #[track_caller]
@@ -502,4 +502,40 @@ fn a_cursor_is_kept_and_taken_over_in_both_directions() {
     write(&positions, slot, "further", then() + std::time::Duration::from_secs(1));
     positions.sync().expect("written");
     assert_eq!(yaml::read(&yaml).expect("ours").positions["cursor-journal"], "s=0a1b;i=70 \"ü\"");
+}
+
+#[test]
+fn a_file_that_was_left_is_known_under_another_name_after_a_kill() {
+    let dir = dir();
+    let file = |inode: u64, offset: u64| Position { file: FileId { inode, ..at(0).file }, offset };
+    {
+        let positions = open(dir.path());
+        let (slot, _) = claim(&positions, "/app.log");
+        // It goes on in file 20; files 1 to 12 were read to their ends before.
+        for inode in 1..=12 {
+            let checkpoint = Checkpoint::File {
+                position: file(20, inode),
+                live: true,
+                written: then(),
+                left: vec![file(inode, 100 + inode)],
+            };
+            positions.commit(&[Commit { slot, checkpoint, through: None }], then()).expect("written");
+        }
+    }
+    for _ in 0..2 {
+        let positions = open(dir.path());
+        let new = key("/app-2026.log");
+        let found = |inode: u64| positions.in_file(&new, (1, inode));
+        assert_eq!(found(12), [file(12, 112)]);
+        assert_eq!(found(5), [file(5, 105)]);
+        assert_eq!(found(4), [], "only so many are kept");
+        assert_eq!(found(20), [file(20, 12)]);
+        assert_eq!(positions.in_file(&key("/app.log"), (1, 12)), [], "it is its own");
+        assert_eq!(
+            positions.in_file(&Key { labels: 8, ..new.clone() }, (1, 12)),
+            [],
+            "with other labels it is another log"
+        );
+        positions.sync().expect("written");
+    }
 }

@@ -68,6 +68,8 @@ struct Drained {
     mark: Mark,
     /// When it was last written to.
     written: SystemTime,
+    /// A checkpoint has said that it was left.
+    is_told: bool,
 }
 
 #[derive(Debug)]
@@ -384,6 +386,12 @@ fn holds(live: &mut Generation, position: &Position) -> io::Result<bool> {
     Ok((id.device, id.inode) == (file.device, file.inode)
         && live.is(&file)?
         && (!live.is_plain() || position.offset <= live.metadata()?.len()))
+}
+
+/// Whether `position` lies in the file that has this name, as far as its head tells; false if it cannot be read.
+pub fn is_in(path: &Path, allowed: &AllowedPaths, position: &Position) -> bool {
+    let live = allowed.resolve(path).and_then(|path| Generation::open(&path, None));
+    live.is_ok_and(|mut live| holds(&mut live, position).unwrap_or(false))
 }
 
 /// How a generation is known again.

@@ -31,7 +31,8 @@ impl Reader {
                 if let Some(file) = tailer.input.log().filter(|file| file.is_deleted()) {
                     // It speaks of a file that is no more, read to its end: one that takes its name begins anew.
                     let written = file.written(&file.position());
-                    let checkpoint = Checkpoint::File { position: Position::default(), live: false, written };
+                    let checkpoint =
+                        Checkpoint::File { position: Position::default(), live: false, written, left: Vec::new() };
                     let done = Commit { slot, checkpoint, through: Some(i64::MAX) };
                     self.write(|positions| positions.commit(&[done], written));
                 }

@@ -16,7 +16,7 @@ use crate::scrape::schedule::Schedule;
 use crate::scrape::status::File;
 use crate::scrape::tailer::{Parts, Tailer};
 use crate::scrape::times::SavedReadTimes;
-use crate::tail::{Log, Resume};
+use crate::tail::{Log, Resume, is_in};
 
 impl Reader {
     pub(super) fn add(&mut self, assignment: Assignment, now: Instant) {
@@ -45,7 +45,7 @@ impl Reader {
                 Elsewhere::Until(position) => {
                     saved = Some(Saved::At { position, saved: self.clock.system_time() });
                     let time = self.clock.system_time();
-                    let checkpoint = Checkpoint::File { position, live: true, written: time };
+                    let checkpoint = Checkpoint::File { position, live: true, written: time, left: Vec::new() };
                     let known = Commit { slot, checkpoint, through: None };
                     self.write(|positions| positions.commit(&[known], time));
                 }
@@ -168,10 +168,9 @@ impl Reader {
             let delivered = until.filter(|(_, mark)| !now && *mark <= committed);
             return delivered.map_or(Elsewhere::Now, |(end, _)| Elsewhere::Until(end));
         }
-        match self.positions.in_file(key, file) {
-            Some(Saved::At { position, .. }) => Elsewhere::Until(position),
-            _ => Elsewhere::No,
-        }
+        let mut before = self.positions.in_file(key, file).into_iter();
+        let there = before.find(|position| is_in(&assignment.path, &assignment.allowed, position));
+        there.map_or(Elsewhere::No, Elsewhere::Until)
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::{DRAINED, Drained, Log};
-use crate::model::{Checkpoint, Chunk, Encoding, MAX_LINE, Mark, Progress, Read, Source, Wake};
+use crate::model::{Checkpoint, Chunk, Encoding, FileId, MAX_LINE, Mark, Position, Progress, Read, Source, Wake};
 use crate::tail::generation::Generation;
 
 impl Source for Log {
@@ -37,7 +37,14 @@ impl Source for Log {
         self.marks.commit(to);
         while self.spent.pop_front_if(|generation| self.marks.is_done_with(generation)).is_some() {}
         let position = self.marks.position(to).unwrap_or_else(|| self.position());
-        Some(Checkpoint::File { position, live: self.is_live(&position), written: self.written(&position) })
+        let is_here = |end: &Position| same_file(&end.file, &position.file);
+        let left = self.drained.iter_mut().filter(|d| !d.is_told && d.mark <= to && !is_here(&d.end));
+        let left = left.map(|drained| {
+            drained.is_told = true;
+            drained.end
+        });
+        let left = left.collect();
+        Some(Checkpoint::File { position, live: self.is_live(&position), written: self.written(&position), left })
     }
 
     /// Where decoding may lose sight of where in the file a line is, that is not known.
@@ -130,7 +137,7 @@ impl Log {
         }
         let generation = self.generations.pop_front()?;
         let (end, written) = (generation.position(), generation.written());
-        self.drained.push_back(Drained { end, mark: self.marks.next, written });
+        self.drained.push_back(Drained { end, mark: self.marks.next, written, is_told: false });
         Some(generation)
     }
 
@@ -185,4 +192,8 @@ impl Log {
             _ => true,
         }
     }
+}
+
+fn same_file(one: &FileId, other: &FileId) -> bool {
+    (one.device, one.inode) == (other.device, other.inode)
 }

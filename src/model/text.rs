@@ -17,6 +17,14 @@ impl Encoding {
         Some(if encoding == encoding_rs::UTF_8 { Self::Utf8 } else { Self::Other(encoding) })
     }
 
+    /// What a byte order mark at the beginning of a file says, and how many bytes it has.
+    pub fn of_mark(head: &[u8]) -> Option<(Self, usize)> {
+        encoding_rs::Encoding::for_bom(head).map(|(encoding, len)| match encoding == encoding_rs::UTF_8 {
+            true => (Self::Utf8, len),
+            false => (Self::Other(encoding), len),
+        })
+    }
+
     /// What is not text is replaced, never lost. Borrowed when the bytes are text already.
     pub fn decode<'b>(self, bytes: &'b [u8]) -> Cow<'b, str> {
         match self {

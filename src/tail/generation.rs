@@ -12,7 +12,7 @@ use super::FINGERPRINT;
 use super::allowed_paths;
 use super::gzip::{Compression, Inflated};
 use super::walls::explain;
-use crate::model::{FileId, Fingerprint, Position};
+use crate::model::{Encoding, FileId, Fingerprint, Position};
 
 #[derive(Debug)]
 pub(super) struct Generation {
@@ -22,6 +22,28 @@ pub(super) struct Generation {
     pub offset: u64,
     /// Tells it from all others of its log, and from itself before it was cut; 0: nothing was read of it.
     pub number: u64,
+    /// What its byte order mark says of its encoding, and the bytes of that.
+    mark: Option<(Encoding, usize)>,
+    /// How its bytes are compressed, although it is to be read as it is.
+    compressed: Option<&'static str>,
+}
+
+/// How compressed files begin.
+const MAGIC: [(&str, &[u8]); 6] = [
+    ("gzip", b"\x1f\x8b\x08"),
+    ("zstd", b"\x28\xb5\x2f\xfd"),
+    ("xz", b"\xfd7zXZ\0"),
+    ("bzip2", b"BZh"),
+    ("lz4", b"\x04\x22\x4d\x18"),
+    ("zip", b"PK\x03\x04"),
+];
+
+/// What follows `BZh` and a digit in a bzip2 file; a line of text may begin with the letters.
+const BZIP2_BLOCK: &[u8] = b"1AY&SY";
+
+fn compressed_as(head: &[u8]) -> Option<&'static str> {
+    let (name, _) = MAGIC.iter().find(|(_, magic)| head.starts_with(magic))?;
+    (*name != "bzip2" || head.get(4..10) == Some(BZIP2_BLOCK)).then_some(*name)
 }
 
 #[derive(Debug)]
@@ -43,7 +65,7 @@ impl Generation {
             None => Content::Plain(file),
             Some(c) => Content::Inflated(Box::new(Inflated::new(file, c))),
         };
-        let mut generation = Self { content, id: file_id(&meta), offset: 0, number: 0 };
+        let mut generation = Self { content, id: file_id(&meta), offset: 0, number: 0, mark: None, compressed: None };
         generation.id.fingerprint = generation.fingerprint(FINGERPRINT)?;
         Ok(generation)
     }
@@ -54,6 +76,28 @@ impl Generation {
 
     pub fn position(&self) -> Position {
         Position { file: self.id, offset: self.offset }
+    }
+
+    /// How it is encoded: as its byte order mark says, or else as the config does.
+    pub fn encoding(&self, configured: Encoding) -> Encoding {
+        self.mark.map_or(configured, |(encoding, _)| encoding)
+    }
+
+    /// An error if it is compressed and was to be read as text.
+    pub fn check_is_text(&self) -> io::Result<()> {
+        let Some(how) = self.compressed else {
+            return Ok(());
+        };
+        let what = format!(
+            "it is compressed ({how}), which is no text: exclude it with __path_exclude__, or read it in a job with decompression \
+             (gzip and zlib)"
+        );
+        Err(io::Error::new(io::ErrorKind::InvalidData, what))
+    }
+
+    /// Bytes of the byte order mark, if that is what is to be read next. It is no part of the first line.
+    pub fn mark_ahead(&self) -> Option<usize> {
+        self.mark.filter(|_| self.offset == 0).map(|(_, len)| len)
     }
 
     pub fn is_plain(&self) -> bool {
@@ -154,6 +198,9 @@ impl Generation {
                 n => have += n,
             }
         }
+        // Of a few bytes more is not known: a file that has just been begun is looked at again.
+        self.mark = Encoding::of_mark(&head[..have]);
+        self.compressed = compressed_as(&head[..have]).filter(|_| self.is_plain());
         Ok(Fingerprint { len: have as u16, hash: if have == 0 { 0 } else { xxh3_64(&head[..have]) } })
     }
 

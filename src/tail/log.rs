@@ -115,6 +115,7 @@ impl Log {
     ) -> io::Result<Self> {
         let live_path = allowed.resolve(path)?;
         let mut live = Generation::open(&live_path, options.compression)?;
+        live.check_is_text()?;
         let (mut lost_position, mut passed_over) = (false, 0);
         let mut generations = VecDeque::new();
         match resume {
@@ -169,10 +170,6 @@ impl Log {
 
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    pub fn encoding(&self) -> Encoding {
-        self.options.encoding
     }
 
     /// Whether the position it was to resume at was found nowhere.

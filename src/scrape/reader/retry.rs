@@ -119,6 +119,7 @@ pub(super) fn advice(error: &io::Error) -> &'static str {
         (_, Some(EMFILE | ENFILE)) => "raise the limit of open files (ulimit -n, or LimitNOFILE of a systemd unit)",
         (ErrorKind::PermissionDenied, _) => "let the agent's user read it, for instance as a member of its group",
         (ErrorKind::InvalidInput, _) => "only regular files can be read; exclude it with __path_exclude__",
+        (ErrorKind::InvalidData, _) => "nothing of it is sent; see the error",
         _ => "look at what the system says of it",
     }
 }

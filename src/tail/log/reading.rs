@@ -10,7 +10,6 @@ use crate::tail::generation::Generation;
 impl Source for Log {
     fn read(&mut self, room: usize, now: Instant, chunk: &mut Chunk) -> io::Result<Read> {
         chunk.records = None;
-        chunk.encoding = self.options.encoding;
         self.read_lines(room, now, chunk)
     }
 
@@ -49,7 +48,7 @@ impl Source for Log {
 
     /// Where decoding may lose sight of where in the file a line is, that is not known.
     fn is_exact(&self) -> bool {
-        matches!(self.options.encoding, Encoding::Utf8)
+        matches!(self.generations[0].encoding(self.options.encoding), Encoding::Utf8)
     }
 
     fn wake(&self) -> Wake {
@@ -80,12 +79,30 @@ impl Log {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Passed),
                 read => read?,
             };
+            // One that was empty when it was opened shows it now.
+            if self.generations[0].offset == 0
+                && n > 0
+                && let Err(error) = self.generations[0].check_is_text()
+            {
+                if self.generations.len() == 1 {
+                    return Err(error);
+                }
+                self.passed_over += self.generations[0].unread();
+                tracing::warn!(path = %self.path.display(), %error, "an older file of a log cannot be read and is passed over");
+                drop(self.give_up());
+                continue;
+            }
+            if let Some(mark) = self.generations[0].mark_ahead().filter(|mark| n >= *mark) {
+                self.marks.step(&mut self.generations[0], mark as u64);
+                continue;
+            }
+            let encoding = self.generations[0].encoding(self.options.encoding);
             let bytes = &chunk.bytes[..n];
             if let Some(skipped) = self.skipping {
-                match self.options.encoding.first_line(bytes) {
+                match encoding.first_line(bytes) {
                     Some(len) => return Ok(self.end_skip(skipped + len as u64, len)),
-                    None if n >= self.options.encoding.unit() => {
-                        let passed = (n - n % self.options.encoding.unit()) as u64;
+                    None if n >= encoding.unit() => {
+                        let passed = (n - n % encoding.unit()) as u64;
                         self.skipping = Some(skipped + passed);
                         self.marks.step(&mut self.generations[0], passed);
                         return Ok(Read::Passed);
@@ -96,8 +113,8 @@ impl Log {
             }
             // More was read only for the end of a line that is longer than asked for.
             let whole = match want > limit {
-                true => self.options.encoding.first_line(bytes).unwrap_or(0),
-                false => self.options.encoding.whole_lines(bytes),
+                true => encoding.first_line(bytes).unwrap_or(0),
+                false => encoding.whole_lines(bytes),
             };
             if whole > 0 {
                 return Ok(self.lines(chunk, whole, n == want || want > limit));
@@ -142,6 +159,7 @@ impl Log {
     }
 
     fn lines(&mut self, chunk: &mut Chunk, len: usize, more: bool) -> Read {
+        chunk.encoding = self.generations[0].encoding(self.options.encoding);
         (chunk.start, chunk.place) = self.marks.step(&mut self.generations[0], len as u64);
         chunk.len = len;
         Read::Records { more }

@@ -283,3 +283,82 @@ fn a_position_of_a_version_that_looked_at_longer_heads_is_one_of_an_unknown_file
         assert_eq!(d.read(&mut log).len(), 1, "{len}");
     }
 }
+
+#[test]
+fn a_byte_order_mark_decides_the_encoding_and_is_no_part_of_the_line() {
+    let wide = |text: &str, big: bool| -> Vec<u8> {
+        let bytes = |unit: u16| if big { unit.to_be_bytes() } else { unit.to_le_bytes() };
+        text.encode_utf16().flat_map(bytes).collect()
+    };
+    let utf16 = Encoding::new("utf-16").expect("known");
+    let text = "\u{feff}eins ü\nzwei\n";
+    for (file, configured) in [
+        (text.as_bytes().to_vec(), Encoding::Utf8),
+        (text.as_bytes().to_vec(), utf16),
+        (wide(text, false), utf16),
+        (wide(text, true), utf16),
+        (wide(text, false), Encoding::Utf8),
+        (wide(text, true), Encoding::new("latin1").expect("known")),
+    ] {
+        let mut d = Dir::new();
+        let options = Options { encoding: configured, ..Options::default() };
+        let lines = |d: &Dir, log: &mut Log| {
+            let (mut chunk, mut lines) = (Chunk::default(), Vec::new());
+            while let Read::Records { .. } = log.read(64, d.now, &mut chunk).expect("read") {
+                let bytes = &chunk.bytes[..chunk.len];
+                let text = chunk.encoding.decode(bytes);
+                lines.extend(chunk.encoding.lines(bytes, &text).map(|(_, line)| line.to_string()));
+            }
+            lines
+        };
+        // It is there byte by byte.
+        fs::write(d.path("a.log"), &file[..1]).expect("written");
+        let mut log = Log::open(&d.path("a.log"), START, options).expect("opened");
+        assert_eq!(lines(&d, &mut log), Vec::<String>::new());
+        fs::write(d.path("a.log"), &file).expect("written");
+        assert_eq!(lines(&d, &mut log), ["eins ü", "zwei"], "{configured:?}");
+        // A later run begins in the middle, and a younger generation may be encoded in another way.
+        let unit = if file[0] == 0xef { 1 } else { 2 };
+        let after = Position { offset: (file.len() - "zwei\n".len() * unit) as u64, ..log.position() };
+        let resume = Resume::At { position: after, saved: SystemTime::now() };
+        let mut log = Log::open(&d.path("a.log"), resume, options).expect("opened");
+        d.rename("a.log", "a.log.1");
+        fs::write(d.path("a.log"), wide("\u{feff}drei\n", unit == 1)).expect("written");
+        log.look(d.now).expect("looked");
+        d.wait();
+        assert_eq!(lines(&d, &mut log), ["zwei", "drei"], "{configured:?}");
+    }
+}
+
+#[test]
+fn what_is_compressed_is_never_read_as_text() {
+    let heads: [(&str, &[u8]); 6] = [
+        ("gzip", b"\x1f\x8b\x08\0\n"),
+        ("zstd", b"\x28\xb5\x2f\xfd\n"),
+        ("xz", b"\xfd7zXZ\0\n"),
+        ("bzip2", b"BZh91AY&SY\n"),
+        ("lz4", b"\x04\x22\x4d\x18\n"),
+        ("zip", b"PK\x03\x04\n"),
+    ];
+    for (name, head) in heads {
+        let mut d = Dir::new();
+        fs::write(d.path("a.log"), head).expect("written");
+        let refused = Log::open(&d.path("a.log"), START, Options::default()).map(|_| ()).expect_err(name);
+        assert!(refused.to_string().contains(name), "{refused}");
+        // It was empty when it was opened.
+        fs::write(d.path("a.log"), "").expect("written");
+        let mut log = d.open(START);
+        fs::write(d.path("a.log"), head).expect("written");
+        assert!(log.read(64, d.now, &mut Chunk::default()).is_err(), "{name}");
+        // A younger file does not wait for it.
+        d.rename("a.log", "a.log.1");
+        d.append("a.log", "text\n");
+        log.look(d.now).expect("looked");
+        d.wait();
+        assert_eq!(d.read(&mut log), ["text"], "{name}");
+        assert_eq!(log.take_passed_over(), head.len() as u64, "{name}");
+    }
+    let d = Dir::new();
+    d.append("a.log", "BZh is no archive\nPK neither\n");
+    assert_eq!(d.read(&mut d.open(START)).len(), 2);
+}

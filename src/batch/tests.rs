@@ -82,7 +82,7 @@ impl Bench {
         }
     }
 
-    /// Sends all batches, each with its streams. Loki answers each after the bench's round trip.
+    /// Hands out all batches, due or not.
     fn send(&mut self) -> Vec<Batch> {
         let now = self.now();
         std::iter::from_fn(|| self.batcher.next(now, true)).collect()

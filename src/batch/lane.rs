@@ -10,7 +10,7 @@ use super::builder::BatchBuilder;
 use super::encoder::Encoder;
 use super::lane_stats::{InFlightGuard, LaneStats};
 
-/// The most batches of a lane that are in flight or handed out. One is sent while the next is filled.
+/// The most batches of a lane that may be handed out and unfinished. One is sent while the next is filled.
 const MAX_OUTSTANDING: usize = 2;
 
 #[derive(Debug)]

@@ -1,18 +1,19 @@
-//! The journal: lines of text, appended; each with a checksum, so that one that was torn is known for it.
+//! The journal: a text file with one record per line. New lines are appended. Each line has a checksum, so a torn line
+//! is recognised.
 //!
 //! ```text
 //! fantail-positions 1
-//! k <slot> <labels hash> <client> <job> <path> <checksum>        what a slot stands for (names as JSON strings)
-//! n <slot> <labels hash> <client> <job> <name> <checksum>        the same for a log that is in no file
+//! k <slot> <labels hash> <client> <job> <path> <checksum>        the key of a slot (names as JSON strings)
+//! n <slot> <labels hash> <client> <job> <name> <checksum>        the same for a log that is not a file
 //! p <slot> <device> <inode> <head length> <head hash> <offset> <live> <unix ms> [<read time>] <checksum>
-//!                                                                read times of the slot up to that one are done with
+//!                                                                a position; read times up to this one are obsolete
 //! r <slot> <device> <inode> <head length> <head hash> <offset> <length> <read time, unix ns> <checksum>
-//! c <slot> <cursor, a JSON string> <unix ms> <checksum>          the position of a log that is in no file
+//! c <slot> <cursor, a JSON string> <unix ms> <checksum>          the position of a log that is not a file
 //! y <hash> <checksum>                                            of the positions.yaml that was written last
-//! a <unix ms> <checksum>                                         the agent was at work then
+//! a <unix ms> <checksum>                                         the agent was running at this time
 //! ```
 //!
-//! What a kind of line does not know, and fields that were added to one, are passed over: by older versions too.
+//! Unknown kinds of lines, and extra fields of known ones, are ignored. Older versions do the same.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Write as _};

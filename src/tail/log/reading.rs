@@ -124,7 +124,7 @@ impl Log {
         self.spent.extend(left.filter(|generation| !self.marks.is_done_with(generation)));
     }
 
-    /// Stops reading the first generation. Returns it, or None if it is the live file.
+    /// Stops reading the first generation and returns it.
     pub(super) fn give_up(&mut self) -> Option<Generation> {
         if self.drained.len() == DRAINED {
             self.drained.pop_front();

@@ -32,7 +32,7 @@ mod tests {
         for (text, lowered, uppered) in [
             ("", "", ""),
             ("MiXed-É_9", "mixed-é_9", "MIXED-É_9"),
-            ("ΑΣ", "ασ", "ΑΣ"), // No final sigma,
+            ("ΑΣ", "ασ", "ΑΣ"), // No final sigma.
             ("straße ﬁ", "straße ﬁ", "STRAßE ﬁ"),
             ("İ", "i", "İ"),
             ("ᾳᾀᾈ", "ᾳᾀᾀ", "ᾼᾈᾈ"),

@@ -1,24 +1,26 @@
-//! `cri`: takes off the head that containerd and CRI-O put before each line, and joins the parts of a long one.
+//! `cri`: parses the format of containerd and CRI-O, and joins the parts of long lines.
 //!
 //! ```yaml
 //! - cri:
-//!     max_partial_lines: 100                  # default; streams that may wait for the rest of a line at a time
-//!     max_partial_line_size: 0                # bytes of a joined line, what is more is cut off; only together with
-//!     max_partial_line_size_truncate: false   # this, which is false unless written
+//!     max_partial_lines: 100                  # default; streams that may have an incomplete line at the same time
+//!     max_partial_line_size: 0                # longest joined line in bytes, the rest is cut off; needs the next option
+//!     max_partial_line_size_truncate: false   # default; true: apply max_partial_line_size
 //! ```
 //!
-//! `2026-11-22T10:00:00.5Z stdout F text` becomes `text` with that time and the label `stream="stdout"`. Extracted are
-//! `time`, `stream`, `flags` and `content`. Options may be left out: `- cri: {}`.
+//! `2026-11-22T10:00:00.5Z stdout F text` becomes `text`, with that time and the label `stream="stdout"`. The stage
+//! extracts `time`, `stream`, `flags` and `content`. All options may be left out: `- cri: {}`.
 //!
-//! Parts (`P`) wait for their final part (`F`), per stream, across a rotation too; the joined line has the time of the
-//! final part. When more streams wait than may, all parts that wait are sent as they are. A joined line of more than 2
-//! MiB is discarded, and counted in `logentry_dropped_lines_total{reason="line_too_long"}`.
+//! Partial lines (`P`) wait for their final part (`F`), separately for each stream and also across a rotation. The
+//! joined line has the time of the final part. If more streams than `max_partial_lines` have an incomplete line, all
+//! incomplete lines are sent as they are. A joined line of more than 2 MiB is discarded and counted in
+//! `logentry_dropped_lines_total{reason="line_too_long"}`.
 //!
-//! A line that is not of this form passes unchanged. A time that cannot be read becomes the last one of its stream plus
-//! a nanosecond.
+//! A line in another format passes unchanged. If a time cannot be parsed, the line gets the last time of its stream
+//! plus one nanosecond.
 //!
-//! Unlike Promtail: parts whose rest has not come for five minutes, or never will because their file is gone, are sent
-//! as they are, and what waits when the agent ends is read again when it starts; none of them is lost.
+//! Unlike Promtail: no part of a line is lost. Parts are sent as they are if the rest does not come within five
+//! minutes, or cannot come because the file is gone. Parts that wait when the agent stops are read again when it
+//! starts.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -1,10 +1,10 @@
-//! `decolorize`: takes the colours, and other escape sequences of terminals, out of the line.
+//! `decolorize`: removes colours and other terminal escape sequences from the line.
 //!
 //! ```yaml
 //! - decolorize: {}
 //! ```
 //!
-//! `ESC[31mred ESC[0m` becomes `red `: colours, cursor movements, titles. There are no options.
+//! `ESC[31mred ESC[0m` becomes `red `. The stage removes colours, cursor movements and titles. It has no options.
 
 use memchr::memchr2_iter;
 

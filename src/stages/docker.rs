@@ -1,18 +1,18 @@
-//! `docker`: takes a line out of the JSON that Docker's json-file driver wraps it in.
+//! `docker`: parses the JSON format of Docker's json-file driver.
 //!
 //! ```yaml
 //! - docker: {}
 //! ```
 //!
-//! `{"log":"text\n","stream":"stdout","time":"2026-11-22T10:00:00.5Z"}` becomes `text\n` (the newline stays, as in
-//! Promtail) with that time and the label `stream="stdout"`. Extracted are `output`, `stream` and `timestamp`. There
-//! are no options.
+//! `{"log":"text\n","stream":"stdout","time":"2026-11-22T10:00:00.5Z"}` becomes `text\n`, with that time and the label
+//! `stream="stdout"`. The newline stays, as in Promtail. The stage extracts `output`, `stream` and `timestamp`. It has
+//! no options.
 //!
-//! A `log` that is a number or a boolean is the line as text, one that is an object or a list as JSON; without one, or
-//! with null, the line stays whole. `stream` and `time` are read alike.
+//! If `log` is a number or a boolean, the line is its text. If it is an object or a list, the line is its JSON. If it
+//! is missing or null, the line stays unchanged. `stream` and `time` are read in the same way.
 //!
-//! A line that is no JSON object passes unchanged. A time that cannot be read becomes the last one of its labels plus a
-//! nanosecond. Parts of lines longer than 16 KiB, which Docker splits, are not joined.
+//! A line that is not a JSON object passes unchanged. If a time cannot be parsed, the line gets the last time of its
+//! labels plus one nanosecond. Docker splits lines longer than 16 KiB; this stage does not join them.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,16 +1,16 @@
-//! `drop`: lines go, and are counted.
+//! `drop`: drops lines and counts them.
 //!
 //! ```yaml
 //! - drop:
-//!     source: level                     # an extracted value, or a list of them
-//!     separator: ;                      # default; between the values of a list
-//!     expression: 'debug|trace'         # what must match somewhere in them; without source, in the line (RE2)
-//!     older_than: 24h                   # the entry's time is further back than this
+//!     source: level                     # an extracted value, or a list of extracted values
+//!     separator: ;                      # default; joins the values of a list
+//!     expression: 'debug|trace'         # must match anywhere in the value, or in the line if there is no source (RE2)
+//!     older_than: 24h                   # the entry's time is longer ago than this
 //!     longer_than: 8kb                  # the line is longer than this, in bytes
-//!     drop_counter_reason: drop_stage   # default; as what they are counted
+//!     drop_counter_reason: drop_stage   # default; the reason in the metric
 //! ```
 //!
-//! or, instead of `expression`, a text that the values must be:
+//! or, instead of `expression`, the exact text of the value:
 //!
 //! ```yaml
 //! - drop:
@@ -18,11 +18,13 @@
 //!     value: debug
 //! ```
 //!
-//! At least one of `source`, `expression`, `older_than` and `longer_than` is needed, and all that are given must hold.
-//! A source alone drops what has all of these values, whatever they are. With a value or an expression, values that are
-//! missing are left out of the joined text, so that `.*` drops a line that has none of them.
+//! At least one of `source`, `expression`, `older_than` and `longer_than` is required. A line is dropped if all the
+//! given conditions are true. `source` alone drops lines for which all of these values were extracted, whatever they
+//! are. With `value` or `expression`, missing values are left out of the joined text. So `.*` also drops a line that
+//! has none of the values.
 //!
-//! What is dropped is counted in `logentry_dropped_lines_total{reason="drop_stage"}`, or as `drop_counter_reason` says.
+//! Dropped lines are counted in `logentry_dropped_lines_total{reason="drop_stage"}`, or with the reason in
+//! `drop_counter_reason`.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,21 +1,22 @@
-//! `eventlogmessage`: the `key: value` lines of a Windows event become extracted values.
+//! `eventlogmessage`: extracts values from the `key: value` lines of a Windows event message.
 //!
 //! ```yaml
 //! - eventlogmessage:
 //!     source: message              # default; the extracted value with the message
-//!     drop_invalid_labels: false   # default; true: keys that are no label names are left out
-//!     overwrite_existing: false    # default; true: what is extracted already is replaced
+//!     drop_invalid_labels: false   # default; true: skip keys that are not valid label names
+//!     overwrite_existing: false    # default; true: replace values that are already extracted
 //! ```
 //!
-//! In a key that is no label name, `_` stands for each character that is wrong. A key that is extracted already becomes
-//! `<key>_extracted`.
+//! Characters that are not valid in a label name become `_`. If a value with this key is already extracted, the new
+//! value is named `<key>_extracted`.
 //!
-//! Lines of the message end with CR LF; what has no colon is left out. Of a message with more than 1000 keys the first
-//! 1000 are taken.
+//! Lines of the message end with CR LF. Lines without a colon are skipped. Only the first 1000 keys of a message are
+//! read.
 //!
-//! A source that is not extracted changes nothing. An entry whose source is no text (a number, null) is discarded.
+//! If the source was not extracted, nothing changes. If the source is not text (a number, null), the entry is
+//! discarded.
 //!
-//! Unlike Promtail: what is discarded is counted, in `logentry_dropped_lines_total{reason="eventlogmessage_stage"}`.
+//! Unlike Promtail: discarded entries are counted, in `logentry_dropped_lines_total{reason="eventlogmessage_stage"}`.
 
 use std::borrow::Cow;
 use std::sync::Arc;

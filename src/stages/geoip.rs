@@ -1,20 +1,21 @@
-//! `geoip`: where an address is, or whose it is, becomes labels.
+//! `geoip`: sets labels with the location or the network of an IP address.
 //!
 //! ```yaml
 //! - geoip:
-//!     db: /etc/geoip/GeoLite2-City.mmdb   # required; a database of MaxMind's format, read once at start
-//!     db_type: city                       # required; or asn
+//!     db: /etc/geoip/GeoLite2-City.mmdb   # required; a database in MaxMind's format, read once at startup
+//!     db_type: city                       # required; city or asn
 //!     source: client_ip                   # the extracted value with the address; without it no label is set
 //! ```
 //!
 //! `city` sets `geoip_city_name`, `geoip_country_name`, `geoip_continent_name`, `geoip_continent_code`,
 //! `geoip_location_latitude`, `geoip_location_longitude`, `geoip_postal_code`, `geoip_timezone`,
-//! `geoip_subdivision_name` and `geoip_subdivision_code`, with English names; `asn` sets
-//! `geoip_autonomous_system_number` and `geoip_autonomous_system_organization`. Labels are not extracted values.
+//! `geoip_subdivision_name` and `geoip_subdivision_code`, with English names. `asn` sets
+//! `geoip_autonomous_system_number` and `geoip_autonomous_system_organization`. These labels are not extracted values.
 //!
-//! What the database does not know sets no label, and neither does a value that is no address.
+//! The stage sets no label for data that is not in the database, and none if the value is not an IP address.
 //!
-//! Unlike Promtail: a `db_type` that is none is refused at start, and a warning says when the database is of another.
+//! Unlike Promtail: an unknown `db_type` is an error at startup. A warning at startup says if the database has another
+//! type.
 
 use std::borrow::Cow;
 use std::net::IpAddr;

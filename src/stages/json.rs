@@ -1,25 +1,26 @@
-//! `json`: values of a JSON object become extracted values.
+//! `json`: extracts values from a JSON object.
 //!
 //! ```yaml
 //! - json:
 //!     expressions:                   # required
 //!       level:                       # the value of the key `level`
 //!       user: context.user.name      # a path, or any other JMESPath expression
-//!       trace: '"trace-id"'          # keys with dashes, dots or blanks are quoted
-//!     source: payload                # an extracted value instead of the line
-//!     drop_malformed: false          # default; discard what is no JSON object
+//!       trace: '"trace-id"'          # keys with dashes, dots or spaces need double quotes
+//!     source: payload                # an extracted value to parse instead of the line
+//!     drop_malformed: false          # default; true: discard entries that are not a JSON object
 //! ```
 //!
-//! Texts, numbers and booleans keep their type; a number is a 64-bit float, so that of more than 15 digits the last
-//! ones are lost. Lists and objects become JSON text. What is missing is extracted as null, which makes no label.
+//! Strings, numbers and booleans keep their type. Numbers are 64-bit floats, so digits after the 15th may be lost.
+//! Lists and objects become JSON text. A missing value is extracted as null, which does not become a label.
 //!
-//! What is no JSON object, or is nested deeper than 128, extracts nothing; with `drop_malformed` it is discarded. A
-//! source that is not extracted changes nothing.
+//! If the text is not a JSON object, or is nested deeper than 128 levels, nothing is extracted. With `drop_malformed`,
+//! the entry is discarded. If the source was not extracted, nothing changes.
 //!
-//! Plain paths (`a.b.c`) are read in one pass over the text, without building the object: prefer them on busy logs.
+//! Plain paths (`a.b.c`) are read in one pass over the text, without building the object. Prefer them for logs with
+//! many lines.
 //!
-//! Unlike Promtail: what is discarded is counted, in `logentry_dropped_lines_total{reason="malformed_json"}`; objects
-//! are written with their keys sorted.
+//! Unlike Promtail: discarded entries are counted, in `logentry_dropped_lines_total{reason="malformed_json"}`. Objects
+//! are written with sorted keys.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,17 +1,17 @@
-//! `labels`: extracted values become labels.
+//! `labels`: sets labels from extracted values.
 //!
 //! ```yaml
 //! - labels:
-//!     level:            # from the extracted value of the same name
+//!     level:            # from the extracted value with the same name
 //!     service: app      # from the extracted value `app`
 //! ```
 //!
-//! A label that is there already is replaced. What was not extracted, or is null, leaves it as it is; an empty value
-//! makes an empty label. Numbers are written without exponent, booleans as `true` and `false`. A value that was no
-//! UTF-8 in the log makes no label. The name `__tenant_id__` sets the tenant.
+//! The stage replaces a label that already exists. If the value was not extracted or is null, the label does not
+//! change. An empty value sets an empty label. Numbers are written without exponent, booleans as `true` and `false`. A
+//! value that was not valid UTF-8 in the log does not become a label. The name `__tenant_id__` sets the tenant.
 //!
-//! Each combination of values is a stream in Loki: take values of which there are few. For others (trace ids, users)
-//! there is `structured_metadata`.
+//! Each combination of label values is a stream in Loki, so use values with few variants. For others (trace ids, users)
+//! use `structured_metadata`.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,14 +1,14 @@
-//! `limit`: no more than so many lines a second.
+//! `limit`: limits the number of lines per second.
 //!
 //! ```yaml
 //! - limit:
-//!     rate: 10                     # required; lines a second
+//!     rate: 10                     # required; lines per second
 //!     burst: 20                    # required; lines at once
-//!     drop: false                  # default; true: what is more goes; otherwise it waits, and reading with it
-//!     max_distinct_labels: 10000   # default, and the least there is; how many values are kept apart, at least
+//!     drop: false                  # default; true: drop lines over the limit; false: reading waits
+//!     max_distinct_labels: 10000   # default and minimum; label values that have a separate limit, at least
 //! ```
 //!
-//! Or for each value of a label on its own, which must drop:
+//! Or a separate limit for each value of a label. This requires `drop: true`:
 //!
 //! ```yaml
 //! - limit:
@@ -18,12 +18,12 @@
 //!     by_label_name: namespace
 //! ```
 //!
-//! The limit is that of the job for each client. Lines without the label pass.
+//! The limit applies to the whole job, for each client. With `by_label_name`, lines without the label pass.
 //!
 //! Dropped lines are counted in `logentry_dropped_lines_total{reason="ratelimit_drop_stage"}`, and by label in
 //! `logentry_dropped_lines_by_label_total{label_name, label_value}`.
 //!
-//! Unlike Promtail: with two clients, one that waits does not hold up the other.
+//! Unlike Promtail: with two clients, a client that waits does not delay the other.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;

@@ -1,18 +1,18 @@
-//! `logfmt`: values of `key=value` pairs become extracted values.
+//! `logfmt`: extracts values from `key=value` pairs.
 //!
 //! ```yaml
 //! - logfmt:
 //!     mapping:               # required
 //!       level:               # the value of the key `level`
-//!       service: app         # of the key `app`
-//!     source: payload        # an extracted value instead of the line
+//!       service: app         # the value of the key `app`
+//!     source: payload        # an extracted value to parse instead of the line
 //! ```
 //!
-//! All values are text. A key without a value has an empty one; of a key twice the last counts; values in quotes may
-//! have the escapes of JSON. What stands before a mistake in the syntax is extracted, the rest is not. A key that is
-//! missing extracts nothing.
+//! All values are text. A key without a value has an empty value. If a key appears twice, the last one is used. Quoted
+//! values may contain JSON escapes. After a syntax error, the rest of the text is ignored; the values before it are
+//! extracted. A missing key extracts nothing.
 //!
-//! Unlike Promtail: several names may be made of one key.
+//! Unlike Promtail: one key may be extracted under several names.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,21 +1,21 @@
-//! `multiline`: lines that belong together become one.
+//! `multiline`: joins lines that belong together into one entry.
 //!
 //! ```yaml
 //! - multiline:
-//!     firstline: '^\d{4}-\d{2}-\d{2}'   # required; what a block begins with; RE2, found anywhere in the line
-//!     max_lines: 128                    # default; a block is given on after so many; 0 is without end
-//!     max_wait_time: 3s                 # default; and when nothing came for so long
+//!     firstline: '^\d{4}-\d{2}-\d{2}'   # required; matches the first line of a block (RE2, anywhere in the line)
+//!     max_lines: 128                    # default; a block is sent after this many lines; 0: no limit
+//!     max_wait_time: 3s                 # default; a block is sent if no line comes for this long
 //! ```
 //!
-//! A block has the labels, time and extracted values of its first line; its lines are joined by newlines. Each set of
-//! labels of each log is collected on its own; what comes before the first block passes. What goes on after `max_lines`
-//! or `max_wait_time` begins a block without a first line, with the time of the one before it.
+//! A block has the labels, time and extracted values of its first line. Its lines are joined with newlines. Blocks are
+//! collected separately for each log and each set of labels. Lines before the first block pass unchanged. Lines that
+//! continue a block after `max_lines` or `max_wait_time` form a new block, with the time of the block before.
 //!
-//! Put it behind `cri` or `docker`, which take off what stands before the text.
+//! Put this stage after `cri` or `docker`, which remove the text that the container runtime adds.
 //!
-//! Unlike Promtail: a block longer than 2 MiB is given on in parts; so are all blocks when there are more than 10,000,
-//! or more than 32 MiB of them. What is held when its file ends is sent; what is held when the agent ends is read again
-//! when it starts.
+//! Unlike Promtail: a block longer than 2 MiB is sent in parts. All blocks are sent as they are if there are more than
+//! 10,000 of them, or if they take more than 32 MiB in all. A block that is held when its file ends is sent. A block
+//! that is held when the agent stops is read again when it starts.
 
 use std::time::{Duration, Instant};
 

@@ -1,19 +1,19 @@
-//! `replace`: what the groups of an expression match is replaced.
+//! `replace`: replaces the text that the groups of a regular expression match.
 //!
 //! ```yaml
 //! - replace:
-//!     expression: 'password=(\S+)'            # required; only what stands in a group is replaced
-//!     source: message                         # an extracted value instead of the line
-//!     replace: '{{ .Value | Hash "salt" }}'   # nothing at all deletes it
+//!     expression: 'password=(\S+)'            # required; only the text in groups is replaced
+//!     source: message                         # an extracted value to change instead of the line
+//!     replace: '{{ .Value | Hash "salt" }}'   # a template; if left out, the text is deleted
 //! ```
 //!
-//! Every match is replaced, in each the outermost groups; an expression without groups replaces nothing. `replace` is a
-//! template as in the `template` stage, over the extracted values; `.Value` is what the group has matched. What a named
-//! group was replaced by becomes an extracted value of that name.
+//! All matches are replaced, in each of them the outermost groups. An expression without groups replaces nothing.
+//! `replace` is a template as in the `template` stage and can use all extracted values. `.Value` is the text that the
+//! group matched. The replacement of a named group is also extracted under the group's name.
 //!
-//! As in Promtail a template that is wrong is no reason not to start: the stage then changes nothing, and a warning at
-//! start says so. When the template fails for one match, or the result would be longer than 2 MiB, nothing of that line
-//! changes.
+//! As in Promtail, an invalid template does not prevent the start: the stage then changes nothing, and a warning is
+//! logged at startup. If the template fails for one match, or the result would be longer than 2 MiB, the line does not
+//! change.
 
 use std::borrow::Cow;
 use std::sync::Arc;

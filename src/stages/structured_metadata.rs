@@ -1,14 +1,14 @@
-//! `structured_metadata`, or by its old name `non_indexed_labels`: extracted values or labels become structured
-//! metadata.
+//! `structured_metadata`, or by its old name `non_indexed_labels`: sets structured metadata from extracted values or
+//! labels.
 //!
 //! ```yaml
 //! - structured_metadata:
-//!     trace_id:              # from the extracted value, or the label, of the same name
+//!     trace_id:              # from the extracted value or label with the same name
 //!     file: filename         # from `filename`
 //! ```
 //!
-//! A label that becomes metadata unchanged is no label any more. What is not extracted, or is null, adds nothing.
-//! Several such stages add up; a name that comes twice is sent twice.
+//! A label that becomes metadata unchanged is removed from the labels. If the value was not extracted or is null,
+//! nothing is added. Several such stages add to each other. If they add the same name twice, it is sent twice.
 
 use std::borrow::Cow;
 use std::sync::Arc;

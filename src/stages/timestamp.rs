@@ -1,23 +1,23 @@
-//! `timestamp`: an extracted value becomes the entry's time.
+//! `timestamp`: sets the entry's time from an extracted value.
 //!
 //! ```yaml
 //! - timestamp:
 //!     source: time                        # required; the extracted value
-//!     format: RFC3339                     # required; a name from below, or a layout
-//!     fallback_formats: [UnixMs]          # tried in this order when `format` does not fit
-//!     location: Europe/Berlin             # for a layout, when the text names no zone; UTC if left out
+//!     format: RFC3339                     # required; a name from the list below, or a layout
+//!     fallback_formats: [UnixMs]          # tried in this order if `format` does not match
+//!     location: Europe/Berlin             # time zone for a layout if the text has none; default UTC
 //!     action_on_failure: fudge            # default; or skip
 //! ```
 //!
 //! The names are `ANSIC`, `UnixDate`, `RubyDate`, `RFC822`, `RFC822Z`, `RFC850`, `RFC1123`, `RFC1123Z`, `RFC3339`,
-//! `RFC3339Nano` and, for numbers, `Unix` (seconds, perhaps with a fraction), `UnixMs`, `UnixUs`, `UnixNs`. Anything
-//! else is a layout in Go's way: the time `Mon Jan 2 15:04:05 MST 2006`, written as the log writes times. A layout
-//! without a year takes the present one, around New Year the one that is nearer. Time zones are built in.
+//! `RFC3339Nano` and, for numbers, `Unix` (seconds, optionally with a fraction), `UnixMs`, `UnixUs` and `UnixNs`. Any
+//! other text is a Go layout: the reference time `Mon Jan 2 15:04:05 MST 2006` in the format of the log. If a layout
+//! has no year, the current year is used; around New Year, the nearest one. The time zone database is built in.
 //!
-//! When the value is missing or no format fits, `fudge` makes the time the last one of these labels plus a nanosecond,
-//! so that the order is kept; the first of its labels keeps the time it had, as all do with `skip`.
+//! If the value is missing or no format matches, `fudge` sets the time to the last time of the same labels plus one
+//! nanosecond, which keeps the order. The first line of its labels keeps the time it had. `skip` always keeps the time.
 //!
-//! Unlike Promtail: a time before 1678 or after 2261, which Loki has no place for, is one that does not fit.
+//! Unlike Promtail: a time before 1678 or after 2261, which Loki cannot store, counts as not matching.
 
 use std::sync::Arc;
 

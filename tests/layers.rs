@@ -1,5 +1,5 @@
-//! Checks the two rules about imports: a module of `src/` uses only modules in lower layers, and each third-party crate is
-//! used only in its own modules.
+//! Checks the two rules about imports: a module of `src/` uses only modules in lower layers, and each third-party crate
+//! is used only in its own modules.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -96,8 +96,8 @@ fn every_crate_stays_at_home() {
     assert!(strays.is_empty(), "a third-party crate is used in its home only:\n  {}", strays.join("\n  "));
 }
 
-/// A thread or task that panics must abort the process (`model::abort_on_panic`) or pass its panic on. None may end silently
-/// while the agent looks healthy.
+/// A thread or task that panics must abort the process (`model::abort_on_panic`) or pass its panic on. None may end
+/// silently while the agent looks healthy.
 #[test]
 fn whatever_is_started_is_vital() {
     let mut silent = Vec::new();

@@ -142,7 +142,7 @@ mod tests {
             ("pods/ns_web-0_u1/app/docker.log", true),
             ("containers/own.log", true),
             ("containers/docker.log", true),
-            ("docker/id.log", true), // Not a pod's directory: a path from the config's author.
+            ("docker/id.log", true),   // Not a pod's directory: a path from the config's author.
             ("host/secret.log", true), // Not a pod's directory either.
             ("pods/ns_web-0_u2/app/0.log", false),
             ("pods/ns_web_u1/app/0.log", false),

@@ -37,7 +37,7 @@ use crate::model::{Clock, LabelMap, LabelSet, MAX_LINE, Reason, Structured};
 
 const MAX_PARTIAL_LINES: usize = 100;
 
-/// Sets of labels that are remembered of a log. One has one, unless an earlier stage made labels of what its lines say.
+/// The most label sets remembered per log. A log has one, unless an earlier stage sets labels from its lines.
 const MAX_LABEL_SETS: usize = 64;
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
@@ -55,22 +55,22 @@ pub(super) struct Cri {
     max_partials: usize,
     cut: Option<usize>,
     extract: bool,
-    /// Which of what it extracts is looked at.
+    /// The extracted values that other stages use.
     wanted: Wanted,
     time: Rfc3339,
     logs: Slab<Log>,
-    /// Where each is by the labels of its lines.
+    /// Index by the labels of the lines.
     by_labels: LabelMap<usize>,
-    /// Which of them are of each log.
+    /// Indices by log.
     of_log: HashMap<u64, Vec<usize>>,
-    /// Counts the lookups, so that what was not asked for long is known.
+    /// Counts lookups, to find the entries that were unused for longest.
     lookups: u64,
-    /// Where that of the last line is: that of the next, nearly always.
+    /// The index of the last line's log. Nearly always that of the next line too.
     last: usize,
     dropped: Dropped,
     partials: usize,
     clock: Clock,
-    /// No partial line comes due before.
+    /// No partial line is due before this.
     next_due: Option<Instant>,
 }
 
@@ -89,7 +89,7 @@ impl Wanted {
     }
 }
 
-/// The two streams of what has one set of labels.
+/// The two streams of one set of labels.
 #[derive(Debug)]
 struct Log {
     labels: LabelSet,
@@ -97,12 +97,12 @@ struct Log {
     streams: [Stream; 2],
 }
 
-/// There is one for each log of a node: it is small while no part of a line waits.
+/// One for each stream of a node's logs, so it is small while no partial line waits.
 #[derive(Debug, Default)]
 struct Stream {
-    /// Made when its first line comes: most logs have one of the two streams.
+    /// Created with the first line. Most logs use only one of the two streams.
     labels: Option<LabelSet>,
-    /// The last time that could be read; one that cannot becomes this plus a nanosecond.
+    /// The last time that was parsed. A line whose time cannot be parsed gets this plus one nanosecond.
     last: Option<i64>,
     partial: Option<Box<Partial>>,
 }
@@ -112,11 +112,11 @@ struct Partial {
     work: Work<'static>,
     /// When its last part came.
     since: Instant,
-    /// It grew beyond what is held of a line, and only waits for its end to be discarded.
+    /// It exceeds the longest line, and waits for its end only to be discarded.
     too_long: bool,
 }
 
-/// A line with its head read.
+/// A parsed line.
 struct Head<'l> {
     time: &'l str,
     stream: usize,
@@ -124,8 +124,8 @@ struct Head<'l> {
     content: usize,
 }
 
-/// How long a part waits for the next one. The runtime writes the parts of a line one right after the other; one that
-/// waited for ever would keep the log's position where it is, and after a restart all that came since was sent again.
+/// How long a part waits for the next one. The runtime writes the parts of a line directly after each other. A part
+/// that waited without limit would stop the log's position, and a restart would send everything after it again.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 const STREAMS: [&str; 2] = ["stdout", "stderr"];
@@ -150,7 +150,7 @@ impl Cri {
         }
     }
 
-    /// With Promtail's defaults, and nobody behind it who looks at what it extracts.
+    /// With Promtail's defaults. No later stage uses the extracted values.
     pub fn plain(around: &Surroundings) -> Self {
         Self { extract: false, ..Self::new(MAX_PARTIAL_LINES, None, around) }
     }
@@ -176,8 +176,8 @@ impl Cri {
         &mut self.logs[self.last].streams[stream]
     }
 
-    /// Forgets those sets of labels of a log that were not seen for longest, but not where a part waits: of these there are
-    /// `max_partial_lines`. What is forgotten is the last time, which only a line whose own cannot be read asks for.
+    /// Forgets the label sets of a log that were unused for longest, except those with a partial line (limited by
+    /// `max_partial_lines`). Only their last time is lost, which is needed only for lines with an invalid time.
     fn forget_half(&mut self, log: u64) {
         let Some(places) = self.of_log.get_mut(&log) else {
             return;
@@ -199,7 +199,7 @@ impl Cri {
         });
     }
 
-    /// All partial lines are let go as they are: more streams wait than may.
+    /// Releases all partial lines as they are: too many streams have one.
     fn overflow(&mut self, released: &mut Vec<Work<'static>>) {
         for stream in self.logs.iter_mut().flat_map(|(_, log)| &mut log.streams) {
             released.extend(stream.partial.take().map(|p| p.work));
@@ -219,7 +219,7 @@ impl Stage for Cri {
         };
         let (time, partial, content, index) =
             (self.time.parse(head.time), head.flags == "P", head.content, head.stream);
-        // No time that can be read has a blank in it.
+        // A valid time contains no space.
         if time.is_none() && head.time.bytes().any(|b| is_blank(&b)) {
             return Flow::Pass;
         }
@@ -244,7 +244,7 @@ impl Stage for Cri {
         if overflows {
             self.overflow(released);
         }
-        // The clock is asked for the few lines that are parts.
+        // The clock is only read for partial lines, which are few.
         let since = partial.then(|| self.clock.now());
         if let Some(since) = since {
             self.next_due.get_or_insert(since + PATIENCE);
@@ -298,7 +298,7 @@ impl Stage for Cri {
     fn release(&mut self, due: Due, released: &mut Vec<Work<'static>>) {
         let first = released.len();
         match due {
-            // The rest of these will never come: what there is of the line is better than nothing of it.
+            // The rest will never come. Sending the part is better than losing it.
             Due::Log(log) => {
                 for place in self.of_log.remove(&log).unwrap_or_default() {
                     let log = self.logs.remove(place);
@@ -358,8 +358,8 @@ impl Partial {
 }
 
 impl<'l> Head<'l> {
-    /// `<time> <stdout|stderr> <flags> <content>`, each by its place; what stands for the time is only that if it has no
-    /// blank in it.
+    /// Splits `<time> <stdout|stderr> <flags> <content>`. The time is checked later, except that it must not contain a
+    /// space. None: another format.
     fn read(line: &'l str) -> Option<Self> {
         let bytes = line.as_bytes();
         let time = memchr::memchr(b' ', bytes)?;
@@ -381,7 +381,7 @@ fn is_blank(byte: &u8) -> bool {
     matches!(byte, b'\t' | b'\n' | 0x0c | b'\r')
 }
 
-/// The line less its first bytes.
+/// The line without its first `bytes` bytes.
 fn skip(line: Cow<'_, str>, bytes: usize) -> Cow<'_, str> {
     match line {
         Cow::Borrowed(line) => Cow::Borrowed(&line[bytes..]),

@@ -65,7 +65,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
     }))
 }
 
-/// What a stage that drops counts its lines as.
+/// The reason under which a stage counts dropped lines.
 pub(super) fn reason(options: &Options<'_>, default: &str) -> Result<Reason, ConfigError> {
     let reason = options.weak_text("drop_counter_reason")?.filter(|r| !r.is_empty());
     Ok(Reason::Stage(reason.as_deref().unwrap_or(default).into()))
@@ -124,7 +124,7 @@ impl Conditions {
         }
     }
 
-    /// The values there are; none if one of them is no text.
+    /// The existing values, joined. None if one of them cannot be text.
     fn joined<'e>(&self, extracted: &'e Extracted<'_>) -> Option<Cow<'e, str>> {
         if let [source] = &self.sources[..] {
             return extracted.get(source).map_or(Some(Cow::Borrowed("")), Value::into_text);
@@ -157,7 +157,7 @@ impl Test {
 mod tests {
     use super::super::testing::{Bench, refused, table};
 
-    /// Which of the lines stay.
+    /// Checks which lines pass.
     fn check(drop: &str, lines: &[&str], stay: &[&str]) {
         let yaml = format!("[logfmt: {{mapping: {{a: , b: , c: }}}}, drop: {drop}]");
         let rows: Vec<_> = lines

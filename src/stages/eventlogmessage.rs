@@ -27,7 +27,7 @@ use crate::model::{Reason, is_valid_label_name};
 
 const REASON: &str = "eventlogmessage_stage";
 
-/// A message has some dozens of keys; one that has more is none, and what is beyond is not looked at.
+/// A message has a few dozen keys. Text beyond this limit is ignored.
 const KEYS: usize = 1000;
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
@@ -70,7 +70,7 @@ impl Stage for EventLogMessage {
     }
 }
 
-/// With `_` for each character that a label name cannot have there.
+/// Replaces each character that is not valid in a label name with `_`.
 fn sanitized(key: &str) -> String {
     if key.is_empty() {
         return "_".into();
@@ -84,7 +84,7 @@ mod tests {
     use super::super::testing::{Bench, refused, table};
     use super::sanitized;
 
-    /// The labels made of what `message` has.
+    /// Checks the labels that are set from `message`.
     fn check(options: &str, message: &str, labels: &str) {
         let json = "json: {expressions: {message: }}";
         let names = "{Subject: , Account_Name: , Note: , app: , app_extracted: , _: }";

@@ -97,7 +97,7 @@ struct Geoip {
     setting: Setting,
 }
 
-/// Values in the order of the labels; an empty one sets none.
+/// Values in the order of the labels. Empty values set no label.
 type Values<'d> = Vec<Option<Cow<'d, str>>>;
 
 impl Stage for Geoip {
@@ -115,12 +115,12 @@ impl Stage for Geoip {
     }
 }
 
-/// None if the database does not know the address, or what it says of it cannot be read.
+/// None if the address is not in the database, or its record is invalid.
 fn city(database: &Reader<Vec<u8>>, address: IpAddr) -> Option<Values<'_>> {
     let found: City<'_> = database.lookup(address).ok()?.decode().ok()??;
     let number = |n: Option<f64>| n.filter(|n| *n != 0.0).map(|n| Cow::Owned(n.to_string()));
     let text = |t: Option<&'_ str>| t.map(|t| Cow::Owned(t.to_string()));
-    // The last one is the most specific.
+    // The last subdivision is the most specific.
     let subdivision = found.subdivisions.last();
     Some(vec![
         text(found.city.names.english),
@@ -150,7 +150,7 @@ mod tests {
 
     use super::super::testing::{Bench, parse, refused, table, warnings};
 
-    /// A value of a database.
+    /// A value in a database.
     enum Item {
         Text(&'static str),
         Number(f64),
@@ -203,7 +203,7 @@ mod tests {
         }
     }
 
-    /// A database that knows the addresses up to 127.255.255.255, and says this of all of them.
+    /// A database with one record for all addresses up to 127.255.255.255.
     fn database(kind: &'static str, record: Item) -> tempfile::NamedTempFile {
         let mut bytes = vec![0, 0, 1 + 16, 0, 0, 1];
         bytes.extend([0; 16]);
@@ -310,7 +310,7 @@ mod tests {
         );
     }
 
-    /// A record of each kind of value, nested as those that are read.
+    /// A record with each type of value, nested like those that are read.
     fn everything() -> Item {
         let names = || named("somewhere");
         let location =

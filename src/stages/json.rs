@@ -72,7 +72,7 @@ struct Json {
     source: Option<Arc<str>>,
     drop_malformed: bool,
     malformed: Arc<str>,
-    /// Kept for its memory.
+    /// Reused for its memory.
     found: Vec<Found<'static>>,
 }
 
@@ -90,7 +90,7 @@ impl Stage for Json {
             }
         };
         let mut found = recycled(std::mem::take(&mut self.found));
-        // Of a view of the chunk the values are views as well.
+        // If the text borrows from the chunk, so do the values.
         let read = match text {
             Cow::Borrowed(text) => self.expressions.read(text, &mut found),
             Cow::Owned(text) => self.read_and_copy(text, &mut found),
@@ -122,8 +122,7 @@ impl Json {
     }
 }
 
-/// Half a surrogate pair is no text. Go reads U+FFFD there, where `serde_json` refuses the line; none if there is no such
-/// escape in it.
+/// Replaces half surrogate pairs with U+FFFD, as Go does. `serde_json` rejects them. None if there are none.
 pub(super) fn without_lone_surrogates(json: &str) -> Option<String> {
     let unit = |at: usize| {
         let hex = json.get(at..at + 6)?.strip_prefix("\\u")?;
@@ -141,7 +140,7 @@ pub(super) fn without_lone_surrogates(json: &str) -> Option<String> {
                 copied = at + 6;
                 6
             }
-            // Whatever is escaped, it is no escape itself.
+            // Skips the escaped character, which does not begin an escape.
             _ => 2,
         };
         at = at.min(json.len());
@@ -160,7 +159,7 @@ mod tests {
     use super::super::testing::{parse, refused, run, table};
     use super::without_lone_surrogates;
 
-    /// What `expression` finds in `json`, printed between bars; nothing if that is null.
+    /// Checks the value of `expression` in `json`, printed between bars. Null prints nothing.
     fn check(expression: &str, json: &str, want: &str) {
         let quoted = expression.replace('\'', "''");
         let yaml = format!("[json: {{expressions: {{v: '{quoted}'}}}}, output: {{source: v}}]");
@@ -229,7 +228,7 @@ mod tests {
         check("a || b", "[]", "null");
     }
 
-    /// What Promtail 3.6.15 makes of these.
+    /// Expected values come from Promtail 3.6.15.
     #[test]
     fn numbers_of_texts_and_texts_of_numbers() {
         for (text, want) in [
@@ -339,7 +338,7 @@ mod tests {
     fn deep_nesting_is_no_trouble() {
         let deep = format!("{{\"a\":1,\"d\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         table("[json: {expressions: {a: }}, output: {source: a}]", &[(&deep, "{app=\"x\"} 1")]);
-        // What is nested this deep is not looked into.
+        // JSON nested this deep is not read.
         table("json: {expressions: {d: }, drop_malformed: true}", &[(&deep, "")]);
         table("json: {expressions: {d: 'd[0]'}, drop_malformed: true}", &[(&deep, "")]);
     }

@@ -24,7 +24,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
     }))
 }
 
-/// A list of label names that is not empty.
+/// A non-empty list of label names.
 pub(super) fn names(options: &Options<'_>) -> Result<Arc<[Box<str>]>, ConfigError> {
     let whole = options.whole();
     let names = whole.list()?;

@@ -32,14 +32,14 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
     }))
 }
 
-/// A name, and the extracted value that it is made of.
+/// A name, and the extracted value that it is set from.
 #[derive(Debug)]
 pub(super) struct Made {
     pub name: Arc<str>,
     pub source: Arc<str>,
 }
 
-/// A mapping from label names to extracted values, which have the same name if none is given.
+/// Reads a mapping of names to extracted values. Without a value both have the same name.
 pub(super) fn made(options: &Options<'_>) -> Result<Vec<Made>, ConfigError> {
     let whole = options.whole();
     let pairs = whole.pairs()?;
@@ -57,7 +57,7 @@ pub(super) fn made(options: &Options<'_>) -> Result<Vec<Made>, ConfigError> {
 #[derive(Debug)]
 struct Labels {
     labels: Arc<[Made]>,
-    /// Which of them is no label.
+    /// The index of the tenant, which is not a label.
     tenant: Option<usize>,
     setting: Setting,
 }
@@ -79,8 +79,8 @@ impl Stage for Labels {
     }
 }
 
-/// Bytes that are no UTF-8 were replaced when the line was read. A replacement that the line does not have came out of
-/// an escape, and is meant.
+/// Whether the value contains bytes that were not UTF-8 and were replaced when the line was read. If the line has no
+/// replacement character, the one in the value came from an escape and is valid.
 pub(super) fn was_no_text(value: &str, line: &str) -> bool {
     value.contains(char::REPLACEMENT_CHARACTER) && line.contains(char::REPLACEMENT_CHARACTER)
 }

@@ -72,7 +72,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
 
 struct Match {
     selector: Arc<Selector>,
-    /// Label sets that were matched before.
+    /// Whether label sets seen before match.
     known: Known<bool>,
     then: Then,
 }

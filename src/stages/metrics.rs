@@ -73,7 +73,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
 #[derive(Debug)]
 struct Metrics {
     meters: Arc<[Meter]>,
-    /// One for each meter; none where it is another's turn to count.
+    /// One for each meter. None if another pipeline counts the same lines.
     families: Vec<Arc<Family>>,
     clock: Clock,
 }
@@ -91,7 +91,7 @@ impl Stage for Metrics {
 }
 
 impl Meter {
-    /// What a line counts for; none if it does not count.
+    /// The amount that a line adds. None if the line does not count.
     fn measure(&self, work: &Work<'_>) -> Option<f64> {
         let Some(source) = &self.source else {
             return match (self.action, self.bytes) {

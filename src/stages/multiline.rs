@@ -27,11 +27,11 @@ use crate::model::{Ack, Entry, LabelMap, MAX_LINE, Structured};
 const MAX_LINES: u64 = 128;
 const MAX_WAIT: Duration = Duration::from_secs(3);
 
-/// All blocks are given on when they are more than this, or longer in all.
+/// Beyond this number of blocks, or this size in bytes, all blocks are released.
 const BLOCKS: usize = 10_000;
 const BYTES: usize = 16 * MAX_LINE;
 
-/// Blocks that go on with each other and are sent again together, if any of them has to be.
+/// The most continuation blocks that are committed, or sent again, together.
 const TIED: usize = 16;
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
@@ -64,18 +64,18 @@ struct Multiline {
     max_lines: usize,
     max_wait: Duration,
     clock: Clock,
-    /// By labels, then by log: one, unless files share their labels.
+    /// By labels, then by log. One log, unless files share their labels.
     streams: LabelMap<Vec<Stream>>,
     blocks: usize,
     bytes: usize,
-    /// No block comes due before this.
+    /// No block is due before this.
     earliest: Option<Instant>,
 }
 
 struct Stream {
     log: u64,
     block: Option<Block>,
-    /// Of the block before, for lines that go on with it.
+    /// The start of the previous block, for lines that continue it.
     start: Option<Start>,
     tie: Option<Tie>,
 }
@@ -87,8 +87,8 @@ struct Block {
     touched: Instant,
 }
 
-/// Keeps the log's position before a block that was cut until it is known whether lines go on with it: read again without
-/// it, these would be no block.
+/// Keeps the log's position before a block that was cut until it is known whether lines continue it. Read again without
+/// their block, such lines would not form one.
 struct Tie {
     ack: Option<Ack>,
     blocks: usize,
@@ -192,7 +192,7 @@ impl Stage for Multiline {
 }
 
 impl Multiline {
-    /// Gives on the blocks of which this holds, told their log, oldest first.
+    /// Releases the blocks for which `which`, called with their log, is true, oldest first.
     fn end_where(&mut self, released: &mut Vec<Work<'static>>, which: impl Fn(u64, &Block) -> bool) {
         let before = released.len();
         for stream in self.streams.values_mut().flatten() {
@@ -207,7 +207,7 @@ impl Multiline {
         released[before..].sort_by_key(|work| (work.entry.origin.log, work.entry.origin.offset));
     }
 
-    /// Streams without a block only remember how the last one began: that may be forgotten.
+    /// Forgets streams without a block. They only remember the start of the previous block.
     fn make_room(&mut self, released: &mut Vec<Work<'static>>) {
         if self.streams.len() < BLOCKS {
             return;
@@ -238,7 +238,7 @@ impl Stream {
         Some(work)
     }
 
-    /// A block was cut, and lines may go on with it.
+    /// Ties a block that was cut to lines that may continue it.
     fn tie(&mut self, block: &Entry<'_>, now: Instant) {
         match &mut self.tie {
             Some(tie) if tie.blocks < TIED => (tie.blocks, tie.since) = (tie.blocks + 1, now),
@@ -246,7 +246,7 @@ impl Stream {
         }
     }
 
-    /// When something last came of what it waits for, if it waits: after a cut not longer than for a block.
+    /// When the last line came for a block or tie that waits, if any. A tie waits no longer than a block.
     fn touched(&mut self, now: Instant, wait: Duration) -> Option<Instant> {
         if let Some(block) = &self.block {
             return Some(block.touched);
@@ -257,14 +257,14 @@ impl Stream {
 }
 
 impl Tie {
-    /// What goes on with the block is committed with it.
+    /// Commits a continuation together with its block.
     fn reach(&self, on: &Entry<'_>) {
         self.ack.iter().for_each(|ack| ack.take_in(on.ack.get()));
     }
 }
 
 impl Drop for Tie {
-    /// It stands for nothing that is to be delivered: to forget it can lose nothing.
+    /// A tie has no entry to deliver, so dropping it loses nothing.
     fn drop(&mut self) {
         self.ack.take().into_iter().for_each(Ack::close);
     }
@@ -297,7 +297,7 @@ mod tests {
     use super::super::testing::{Bench, refused};
     use super::*;
 
-    /// Feeds lines (their labels are `{app="x"}`) and gives the blocks that came out, those of the end behind a bar.
+    /// Runs lines with the labels `{app="x"}`. Returns the resulting blocks; those released at the end follow a bar.
     fn blocks(options: &str, lines: &[&str]) -> Vec<String> {
         let mut bench = Bench::of(&format!("multiline: {options}"));
         let mut blocks = Vec::new();
@@ -350,19 +350,19 @@ mod tests {
         bench.clock.advance(half);
         assert_eq!((bench.outcome("b"), bench.due()), (String::new(), String::new()));
         bench.clock.advance(half);
-        // Each line that comes begins the wait anew.
+        // Each new line restarts the wait.
         assert_eq!(bench.due(), "");
         assert_eq!(bench.pipeline().next_due(), Some(bench.clock.now() + half));
         bench.clock.advance(half);
         assert_eq!(bench.due(), "{app=\"x\"} >a\nb");
         assert_eq!(bench.pipeline().next_due(), None);
-        // What goes on with it is a block of its own, also when nobody looked at the clock in between.
+        // The continuation is a separate block, even if nobody checked the clock in between.
         assert_eq!(bench.outcome("c"), "");
         bench.clock.advance(wait);
         assert_eq!(bench.outcome("d"), "{app=\"x\"} c");
         assert_eq!(bench.outcome(">e"), "{app=\"x\"} d");
         assert_eq!(bench.release(Due::Log(1)), "{app=\"x\"} >e");
-        // The log is gone, and what was known of it.
+        // The log is gone, and so is everything known about it.
         assert_eq!(bench.outcome("f"), "{app=\"x\"} f");
     }
 

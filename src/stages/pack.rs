@@ -38,7 +38,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
 struct Pack {
     /// Sorted.
     names: Arc<[String]>,
-    /// What label sets become without the label of that index.
+    /// The cached removal of the label with this index.
     sets: Vec<Changing>,
     ingest: bool,
 }

@@ -41,7 +41,7 @@ struct Matching {
     expression: Regex,
     source: Option<Arc<str>>,
     groups: Arc<[(usize, Arc<str>)]>,
-    /// Kept for its memory.
+    /// Reused for its memory.
     found: CaptureLocations,
 }
 

@@ -46,13 +46,13 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
 struct Replace {
     expression: Regex,
     source: Option<Arc<str>>,
-    /// Of the groups, by their index.
+    /// The names of the groups by index.
     names: Arc<[Option<Key>]>,
-    /// None if it is wrong.
+    /// None if the template is invalid.
     template: Option<Template>,
 }
 
-/// A text with its groups replaced, and what the named ones of them were replaced by.
+/// A text with its groups replaced, and the replacements of named groups.
 struct Replaced {
     text: String,
     named: Vec<(Key, String)>,
@@ -79,14 +79,14 @@ impl Stage for Replace {
 }
 
 impl Replace {
-    /// None if nothing changes.
+    /// The replaced text. None if nothing changes.
     fn replaced(&self, text: &str, work: &Work<'_>) -> Option<Replaced> {
         let template = self.template.as_ref()?;
         let data = Data { entry: None, origin: work.entry.origin, read: work.read };
-        // Begun with the first match: most lines have none.
+        // Created at the first match, because most lines have none.
         let mut run: Option<Run<'_>> = None;
         let mut replaced = Replaced { text: String::new(), named: Vec::new() };
-        // What a text was replaced by: a named group is looked up by its text.
+        // Replacements by the original text, which is how named groups find theirs.
         let mut replacements: Vec<(&str, String)> = Vec::new();
         let mut first: Option<Captures<'_>> = None;
         let mut at = 0;
@@ -95,7 +95,7 @@ impl Replace {
                 let value = group.as_str();
                 let run = run.get_or_insert_with(|| template.over(&work.extracted, data));
                 let replacement = run.render(Some(value)).ok()?;
-                // A group within another one has gone with it.
+                // A group inside another group was replaced with it.
                 if group.start() >= at {
                     replaced.text.push_str(&text[at..group.start()]);
                     replaced.text.push_str(&replacement);
@@ -151,7 +151,7 @@ mod tests {
             ("expression: '(\\w+)@(\\w+)', replace: '$2 ${1}'", "x@y", "$2 ${1}@$2 ${1}"),
             ("expression: '()', replace: '-'", "ab", "-a-b-"),
             ("expression: '(é)', replace: '{{ .Value | upper }}{{ .app }}{{ .nope }}'", "né!", "nÉx<no value>!"),
-            // The second one fails, and with it the line.
+            // The second replacement fails, so the line does not change.
             ("expression: '(\\w)', replace: '{{ div 6 .Value }}'", "3 0", "3 0"),
         ] {
             let yaml = format!("replace: {{{options}}}");

@@ -45,12 +45,12 @@ impl Stage for Sampling {
     }
 }
 
-/// From 0 up to and without 1, always the same for a place.
+/// A number from 0 to below 1 that depends only on the place of the line.
 fn draw(origin: Origin) -> f64 {
     let mut place = [0; 16];
     place[..8].copy_from_slice(&origin.file.to_le_bytes());
     place[8..].copy_from_slice(&origin.offset.to_le_bytes());
-    // As many bits as such a number has.
+    // 53 bits: as many as a float can hold.
     (xxh3_64(&place) >> 11) as f64 / (1u64 << 53) as f64
 }
 

@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn labels_are_added_and_replaced() {
         let yaml = "[static_labels: {a: 'q\"', app: y, keep: '', no: null, __tenant_id__: t}, output: {source: app}]";
-        // What is extracted stays as it was.
+        // Extracted values do not change.
         table(yaml, &[("l", r#"{a="q\"", app="y"} x @t"#), ("m", r#"{a="q\"", app="y"} x @t"#)]);
         table("static_labels: {}", &[("l", r#"{app="x"} l"#)]);
     }

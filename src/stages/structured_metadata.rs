@@ -32,7 +32,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
 #[derive(Debug)]
 struct Metadata {
     pairs: Arc<[Made]>,
-    /// What label sets become without the label of that index.
+    /// The cached removal of the label with this index.
     moved: Vec<Changing>,
 }
 
@@ -88,7 +88,7 @@ mod tests {
     fn labels_move() {
         table("structured_metadata: {app: }", &[("l", "{} l [app=x]")]);
         table("structured_metadata: {a: app, b: app}", &[("l", "{} l [a=x, b=x]")]);
-        // Not extracted, but a label all the same.
+        // Not extracted, but still a label.
         table("[static_labels: {s: v}, structured_metadata: {s: }]", &[("l", r#"{app="x"} l [s=v]"#)]);
         table("[tenant: {value: t}, structured_metadata: {t: __tenant_id__}]", &[("l", r#"{app="x"} l [t=t]"#)]);
     }

@@ -99,12 +99,12 @@ impl Stage for Timestamp {
 
 #[derive(Debug)]
 enum Format {
-    /// With or without fraction, which parses alike.
+    /// With or without a fraction.
     Rfc3339,
     Unix,
-    /// Whole units, each so many nanoseconds.
+    /// Whole units of this many nanoseconds.
     Units(i64),
-    /// A layout by its name, which no location changes.
+    /// A named layout, to which `location` does not apply.
     Named(Layout, Zones),
     Layout(Layout),
     WithoutYear(Layout),
@@ -120,14 +120,14 @@ impl Format {
             "UnixNs" => Format::Units(1),
             name => match Layout::named(name) {
                 Some(layout) => Format::Named(layout, Zones::utc_by_default()),
-                // All years in a layout have these two digits.
+                // Every form of the year in a layout contains these two digits.
                 None if name.contains("06") => Format::Layout(Layout::compile(name)),
                 None => Format::WithoutYear(Layout::compile(name)),
             },
         }
     }
 
-    /// `read` is when the line was read.
+    /// `read` is the read time of the line.
     fn parse(&self, text: &str, zones: &Zones, read: i64) -> Option<i64> {
         match self {
             Format::Rfc3339 => rfc3339(text),
@@ -140,10 +140,10 @@ impl Format {
     }
 }
 
-/// `1700000000` or `1700000000.25`. The fraction counts forwards, also before 1970.
+/// Parses `1700000000` or `1700000000.25`. The fraction always counts forwards, even before 1970.
 ///
-/// It is a number of its own, with a sign if it has one, and its sign counts as a digit: `123.-5` is 50 milliseconds
-/// before 123.
+/// The fraction is parsed as a separate number with an optional sign, and the sign counts as a digit: `123.-5` is 50
+/// milliseconds before 123.
 fn unix(text: &str) -> Option<i64> {
     let (seconds, nanos) = match text.split_once('.') {
         None => (text, 0),
@@ -166,7 +166,7 @@ mod tests {
         Seen { timestamp, labels: "{app=\"x\"}".into(), line: line.into() }
     }
 
-    /// The time of a line that is all time, or none.
+    /// The time of a line that consists only of the time. None if the time is not set.
     fn time(options: &str, line: &str) -> Option<i64> {
         let yaml = format!(
             "[{{regex: {{expression: '^(?P<t>.*)$'}}}}, {{timestamp: {{source: t, action_on_failure: skip, {options}}}}}]"
@@ -239,7 +239,7 @@ mod tests {
             ("UnixNs", "1700000000000000001", Some(T + 1)),
             ("UnixNs", "-1", Some(-1)),
             ("UnixNs", "", None),
-            // The names are written like this and no other way.
+            // Names are case-sensitive.
             ("unix", "1700000000", None),
         ] {
             assert_eq!(time(&format!("format: {format}"), text), want, "{format} {text:?}");

@@ -3,8 +3,8 @@
 //! ```yaml
 //! - cri:
 //!     max_partial_lines: 100                  # default; streams that may have an incomplete line at the same time
-//!     max_partial_line_size: 0                # longest joined line in bytes, the rest is cut off; needs the next option
-//!     max_partial_line_size_truncate: false   # default; true: apply max_partial_line_size
+//!     max_partial_line_size: 0                # longest joined line in bytes; only used with the next option
+//!     max_partial_line_size_truncate: false   # default; true: cut longer lines at max_partial_line_size
 //! ```
 //!
 //! `2026-11-22T10:00:00.5Z stdout F text` becomes `text`, with that time and the label `stream="stdout"`. The stage

@@ -1,13 +1,13 @@
-//! Groups entries into streams, in Loki's wire form from the first byte on.
+//! Groups entries into streams and batches, encoded for Loki from the start.
 //!
 //! ```text
 //! PushRequest { repeated Stream { 1: labels, 2: repeated Entry { 1: Timestamp { 1: s, 2: ns }, 2: line, 3: metadata } } }
 //! ```
 //!
-//! An entry is written straight into its stream's body; finishing a batch adds the stream heads and compresses once, while
-//! all of it is still in the processor's cache. What waits for its answer is no larger than what is sent.
-//! Streams that Loki might refuse travel apart ([`Batcher`]), because of what it answers a push with several: 204, and
-//! all is well only with the last of them.
+//! An entry is encoded directly into the body of its stream. Sealing a batch adds the stream heads and compresses once,
+//! while the data is still in the CPU cache. A batch that waits for its answer takes no more memory than the push.
+//! Streams that Loki might refuse get a lane of their own ([`Batcher`]), because Loki's answer 204 to a push with
+//! several streams only guarantees that its last stream was stored.
 
 mod batcher;
 mod bounds;
@@ -36,10 +36,10 @@ use bounds::Bounds;
 use lane_stats::InFlightGuard;
 use stream::Window;
 
-/// Bytes of memory that a batch takes beside its body, roughly.
+/// Approximate bytes of memory of a batch that is sent apart, in addition to its body.
 const APART_OVERHEAD: usize = 512;
 
-/// Bytes of lines in a push that was joined from several.
+/// The most bytes of lines in a push that was joined from several.
 const LARGEST_JOINED: usize = 64 << 10;
 
 /// One push, ready to be sent.
@@ -47,7 +47,8 @@ const LARGEST_JOINED: usize = 64 << 10;
 pub struct Batch {
     tenant: Option<Arc<str>>,
     lane: u64,
-    /// Its lane is that of one stream, which is the last here; where others are, they are small ones of the same log.
+    /// The lane belongs to one stream, the leader. The leader is the last stream of the batch. Any other streams are
+    /// small ones of the same log.
     led: bool,
     streams: Vec<Stream>,
     acks: Vec<Ack>,
@@ -58,16 +59,16 @@ pub struct Batch {
     body: Arc<[u8]>,
 }
 
-/// Entries of a stream that came in one slot of one log, one after the other.
+/// Consecutive entries of a stream that are in the same slot of one log.
 #[derive(Debug)]
 struct Span {
-    /// Which of the batch's.
+    /// Index into the batch's `acks`.
     ack: usize,
     entries: usize,
     weight: Weight,
 }
 
-/// What a push has of one stream.
+/// The entries of one stream in a push.
 #[derive(Debug)]
 struct Stream {
     labels: Arc<str>,
@@ -75,14 +76,14 @@ struct Stream {
     bytes: usize,
     spans: Vec<Span>,
     window: Arc<Window>,
-    /// Bytes of memory that it takes beside its entries, roughly.
+    /// Approximate bytes of memory in addition to the entries.
     cost: usize,
-    /// Set once it is sent apart from its lane: the bytes of memory that its window counts it with.
+    /// Set once the stream is sent apart from its lane: the bytes of memory that its window counts for it.
     apart: Option<usize>,
 }
 
 impl Drop for Stream {
-    /// Whatever became of its entries, they are in flight no more.
+    /// The entries are no longer in flight, whatever happened to them.
     fn drop(&mut self) {
         match self.apart {
             None => self.window.give_back(self.bytes + self.entries, self.cost),
@@ -96,14 +97,14 @@ impl Batch {
         self.tenant.as_ref()
     }
 
-    /// What must arrive in the order it was handed out has the same number here; it is never used again for anything
-    /// else.
+    /// The number of the lane. Batches of one lane must arrive in the order in which they were handed out. Numbers are
+    /// never reused.
     pub fn lane(&self) -> u64 {
         self.lane
     }
 
-    /// Whether it is of a stream that Loki might refuse. That is then the last in the push: the one whose refusal Loki's
-    /// answer tells.
+    /// Whether the lane has a leader: a stream that Loki might refuse. The leader is the last stream in the push, so
+    /// Loki's answer tells of its refusal.
     pub fn is_led(&self) -> bool {
         self.led
     }
@@ -112,12 +113,12 @@ impl Batch {
         self.entries
     }
 
-    /// Bytes of lines and structured metadata: what `batchsize` limits, and what Loki's rate limits count.
+    /// Bytes of lines and structured metadata. `batchsize` limits this, and Loki's rate limits count it.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The bytes of its last stream: the leader's, if it is led.
+    /// Bytes of the last stream: the leader, if the batch is led.
     pub fn last_stream_bytes(&self) -> usize {
         self.streams.last().map_or(0, |stream| stream.bytes)
     }
@@ -126,48 +127,50 @@ impl Batch {
         self.streams.len()
     }
 
-    /// The label strings of its streams, for messages.
+    /// The labels of its streams as text, for messages.
     pub fn stream_labels(&self) -> impl Iterator<Item = &str> {
         self.streams.iter().map(|s| &*s.labels)
     }
 
-    /// Names its streams, in the order in which they are in the push.
+    /// The keys of its streams, in the order of the push.
     pub fn stream_keys(&self) -> impl Iterator<Item = StreamKey> {
         self.streams.iter().map(|s| s.window.key())
     }
 
-    /// The place of a stream of which Loki has stored something before; the first stream if there is none.
+    /// The index of the first stream of which Loki has stored entries before. 0 if there is none.
     pub fn proven_stream(&self) -> usize {
         self.streams.iter().position(|s| s.window.is_proven()).unwrap_or(0)
     }
 
-    /// The body of the push: protobuf, snappy's block format.
+    /// The body of the push: protobuf, compressed in snappy's block format.
     pub fn body(&self) -> &Arc<[u8]> {
         &self.body
     }
 
-    /// How long it took from sending it to its answer; where that is long, more has to be under way.
+    /// Reports the time from sending the batch to its answer. With long round trips the lane needs more bytes in
+    /// flight.
     pub fn answered_within(&self, round_trip: Duration) {
         self.guard.measured(round_trip);
     }
 
-    /// Loki has refused some of it because of its stream's limit of rate; it is sent again.
+    /// Reports that Loki refused part of the batch because of a stream's rate limit. That part is sent again.
     pub fn limited(&self) {
         self.guard.refused();
     }
 
-    /// Loki has named a limit: what is beyond it need not be sent.
+    /// Reports a limit that Loki named. Later entries beyond the limit are discarded without being sent.
     pub fn learn(&self, bound: Bound) {
         self.bounds.learn(bound, Instant::now());
     }
 
-    /// Everything in it is delivered.
+    /// All entries are delivered.
     pub fn close(self) {
         self.streams.iter().for_each(|s| s.window.prove());
         self.end(0, &Reason::IngesterError);
     }
 
-    /// Of its entries so many are discarded, and the others delivered. Which ones nobody says, so each log bears its share.
+    /// `entries` of its entries are discarded, the others delivered. Loki does not say which, so each log gets a
+    /// proportional share.
     pub fn discard(self, entries: usize, reason: &Reason) {
         self.end(entries, reason);
     }
@@ -181,7 +184,7 @@ impl Batch {
         spans.for_each(|span| weights[span.ack] += span.weight);
         let (entries, mut sum, mut gone_before) = (self.entries, Weight::default(), Weight::default());
         for (ack, weight) in std::mem::take(&mut self.acks).into_iter().zip(weights) {
-            // Of the sum, so that what is rounded off here is made up for at the next.
+            // Shares are taken from the running sum, so a rounding error is made up for at the next log.
             sum += weight;
             let gone_in_all = sum.share(discarded, entries);
             let gone = gone_in_all - gone_before;
@@ -195,8 +198,8 @@ impl Batch {
         }
     }
 
-    /// Sends it apart from its lane from now on: the lane does not wait for it, and its bytes no longer count against
-    /// those of the tenant's other streams.
+    /// Sends the batch apart from its lane from now on: the lane does not wait for it, and its bytes no longer count
+    /// against the tenant's other streams.
     pub fn set_apart(&mut self) {
         self.guard.leave();
         let each = (self.body.len() + APART_OVERHEAD).div_ceil(self.streams.len().max(1));
@@ -206,8 +209,8 @@ impl Batch {
         }
     }
 
-    /// Takes the entries of a younger batch of the same stream behind its own. It comes back where either has other streams, or
-    /// where it would be too much for one push.
+    /// Appends the entries of a younger batch of the same stream. Returns the younger batch unchanged if either has
+    /// several streams, if the streams differ, or if the result would be too large for one push.
     pub fn join(&mut self, mut younger: Batch) -> Option<Batch> {
         let is_one = |batch: &Batch| batch.streams.len() == 1;
         let fits = self.bytes + younger.bytes <= LARGEST_JOINED && is_one(self) && is_one(&younger);
@@ -230,7 +233,7 @@ impl Batch {
         self.entries += younger.entries;
         self.bytes += younger.bytes;
         self.body = Encoder::default().encode(std::iter::once((&*to.labels, entries.as_slice())));
-        // What the younger one took is given back with it; this one is counted as what it takes now.
+        // The share of the younger stream is given back when it drops. This one is counted with its new size.
         if let Some(held) = &mut to.apart {
             let now = self.body.len() + APART_OVERHEAD;
             to.window.hold_apart(*held, now);
@@ -239,13 +242,14 @@ impl Batch {
         None
     }
 
-    /// Two smaller batches with the same entries in the same order, for an answer that refused the whole; itself alone when
-    /// it holds a single entry. Streams are parted first, so that a refused one costs its neighbours nothing.
+    /// Splits the batch into two, with the same entries in the same order, after a refusal of the whole. Returns None
+    /// as the second if it has a single entry. Splits between streams first, so that a refused stream does not affect
+    /// the others.
     pub fn split(self) -> (Batch, Option<Batch>) {
         let half = self.entries / 2;
         match self.streams.len() {
             1 => self.split_entries(half),
-            // Of what rides in front of a leader each is alone then, or still in front of it.
+            // For a led batch, take streams off the front one by one. The rest stays in front of the leader.
             streams => {
                 let half = if self.led { 1 } else { streams / 2 };
                 let mut halves = self.regroup(|place, _| usize::from(place >= half)).into_iter();
@@ -255,19 +259,20 @@ impl Batch {
         }
     }
 
-    /// The first entry of a batch of one stream, and the others.
+    /// Splits a batch of one stream into its first entry and the others.
     pub fn split_first_entry(self) -> (Batch, Option<Batch>) {
         self.split_entries(1)
     }
 
-    /// The stream at this place, and the others.
+    /// Splits off the stream at `place`. Returns it and the others.
     pub fn split_stream(self, place: usize) -> (Batch, Option<Batch>) {
         let mut parts = self.regroup(|at, _| usize::from(at != place)).into_iter();
         let first = parts.next().expect("a batch has streams");
         (first, parts.next())
     }
 
-    /// Parts the streams that `is_apart` names from the others, which come first: each has a batch of its own.
+    /// Takes out the streams for which `is_apart` is true. Returns the rest (None if there is none), and one batch per
+    /// stream taken out.
     pub fn take_apart(self, is_apart: impl Fn(StreamKey) -> bool) -> (Option<Batch>, Vec<Batch>) {
         if !self.stream_keys().any(&is_apart) {
             return (Some(self), Vec::new());
@@ -278,8 +283,8 @@ impl Batch {
         (rest, parts)
     }
 
-    /// Batches of the streams for which `group` says the same number, in the order of these numbers. `group` is asked with
-    /// the stream's place and its key.
+    /// Groups the streams by the number that `group` returns, one batch per number, in ascending order. `group` gets
+    /// the index of the stream and its key.
     fn regroup(mut self, group: impl Fn(usize, StreamKey) -> usize) -> Vec<Batch> {
         let groups: Vec<usize> = self.stream_keys().enumerate().map(|(place, key)| group(place, key)).collect();
         if groups.windows(2).all(|pair| pair[0] == pair[1]) {
@@ -304,7 +309,7 @@ impl Batch {
         parts
     }
 
-    /// The first entries of a batch of one stream, and the others.
+    /// Splits a batch of one stream into its first `keep` entries and the others.
     fn split_entries(mut self, keep: usize) -> (Batch, Option<Batch>) {
         if self.entries <= keep || keep == 0 || self.streams.len() != 1 {
             return (self, None);
@@ -324,8 +329,8 @@ impl Batch {
         parts
     }
 
-    /// A batch of the same lane with these of its streams. It holds the acks of their entries alone: what becomes of it is
-    /// nothing to the other logs.
+    /// A batch of the same lane with these streams. It holds only the acks of their entries, so its outcome does not
+    /// affect other logs.
     fn with(&self, led: bool, mut streams: Vec<Stream>, body: Arc<[u8]>) -> Batch {
         let (mut acks, mut places) = (Vec::new(), vec![None; self.acks.len()]);
         for span in streams.iter_mut().flat_map(|stream| &mut stream.spans) {
@@ -348,20 +353,20 @@ impl Batch {
         }
     }
 
-    /// All its entries are in other batches now, which have acks of their own.
+    /// Closes the acks of this batch. Its entries are in other batches, which have acks of their own.
     fn hand_over(self) {
         self.acks.into_iter().for_each(Ack::close);
     }
 }
 
 impl Stream {
-    /// Keeps the first entries; what is split off has so many bytes.
+    /// Keeps the first `keep` entries and returns the others, which have `bytes` bytes.
     fn split(&mut self, keep: usize, bytes: usize) -> Stream {
         let entries = self.entries - keep;
         self.entries = keep;
         self.bytes -= bytes;
         let spans = self.split_spans(keep);
-        // Of what it is counted with, each half has half.
+        // Each half keeps half of the memory that the window counts.
         let apart = self.apart.map(|held| held / 2);
         if let (Some(held), Some(other)) = (&mut self.apart, apart) {
             *held -= other;
@@ -372,7 +377,7 @@ impl Stream {
         Stream { labels: self.labels.clone(), entries, bytes, spans, window: self.window.clone(), cost, apart }
     }
 
-    /// Keeps those of the first entries; one that lies across is parted.
+    /// Keeps the spans of the first `keep` entries and returns the others. A span that crosses the boundary is split.
     fn split_spans(&mut self, mut keep: usize) -> Vec<Span> {
         let whole = self.spans.iter().take_while(|span| keep.checked_sub(span.entries).map(|k| keep = k).is_some());
         let at = whole.count();

@@ -1,8 +1,8 @@
-//! Regular expressions as Go reads them (RE2 syntax), on the `regex` crate.
+//! Go's regular expressions (RE2 syntax), implemented with the `regex` crate.
 //!
-//! The two agree on how a match is found (leftmost-first, linear time) and differ in spelling: `\d`, `\w`, `\s` and `\b`
-//! are ASCII in Go, `[`, `{`, `&&` are often plain text there, two groups may share a name. `translate` rewrites the one
-//! into the other, `Replacement` is Go's `$1` and `${name}`. What Go refuses is refused here too.
+//! Both find the same match (leftmost-first, in linear time) but differ in syntax. In Go, `\d`, `\w`, `\s` and `\b` are
+//! ASCII; `[`, `{` and `&&` are often plain text; two groups may have the same name. `translate` rewrites Go's syntax
+//! for `regex`. [`Replacement`] implements Go's `$1` and `${name}`. Expressions that Go rejects are rejected here too.
 
 mod class;
 mod replacement;
@@ -16,22 +16,23 @@ pub use regex::{CaptureLocations, Captures, NoExpand};
 
 pub use replacement::Replacement;
 
-/// A compiled expression; a clone is a reference count.
+/// A compiled expression. A clone only increments a reference count.
 #[derive(Clone)]
 pub struct Regex {
     pattern: Arc<str>,
     inner: regex::Regex,
-    /// By index; 0 is the whole match. Kept here because `inner` has numbers only.
+    /// Group names by index. 0 is the whole match. `inner` only has numbered groups.
     groups: Arc<[Option<Box<str>>]>,
 }
 
 impl Regex {
-    /// An expression that matches anywhere in the text.
+    /// Compiles an expression that matches anywhere in the text.
     pub fn new(pattern: &str) -> Result<Self, Error> {
         Self::compile(pattern, "", "")
     }
 
-    /// An expression that must match the whole text, line breaks included: what relabelling and label matchers use.
+    /// Compiles an expression that must match the whole text, including line breaks. Relabelling and label matchers use
+    /// this.
     pub fn anchored(pattern: &str) -> Result<Self, Error> {
         Self::compile(pattern, "^(?s:", ")$")
     }
@@ -39,16 +40,17 @@ impl Regex {
     fn compile(pattern: &str, before: &str, after: &str) -> Result<Self, Error> {
         let error = |reason| Error { pattern: pattern.into(), reason };
         let translated = translate::translate(pattern).map_err(error)?;
-        // The limits are `regex`'s own: 10 MiB for the program, 250 nested groups.
+        // The limits are those of `regex`: a program of 10 MiB, and 250 nested groups.
         let inner = RegexBuilder::new(&format!("{before}{}{after}", translated.pattern))
             .build()
             .map_err(|e| error(in_one_line(&e)))?;
-        // `regex` forgets a group that is repeated no times, as in `(a){0}`, if none follows it: it never matches.
+        // `regex` drops a group that is repeated zero times, as in `(a){0}`, if no other follows. Such a group never
+        // matches.
         debug_assert!(inner.captures_len() <= translated.groups.len());
         Ok(Self { pattern: pattern.into(), inner, groups: translated.groups.into() })
     }
 
-    /// The expression as it was written.
+    /// The expression as written.
     pub fn as_str(&self) -> &str {
         &self.pattern
     }
@@ -61,29 +63,29 @@ impl Regex {
         self.inner.captures(text)
     }
 
-    /// Room for `captures_read`, to be used again and again.
+    /// A buffer for `captures_read`, which can be reused.
     pub fn capture_locations(&self) -> CaptureLocations {
         self.inner.capture_locations()
     }
 
-    /// Finds the first match without allocating; false leaves nothing useful in `groups`.
+    /// Finds the first match without allocating. If it returns false, the contents of `groups` are undefined.
     pub fn captures_read(&self, groups: &mut CaptureLocations, text: &str) -> bool {
         self.inner.captures_read(groups, text).is_some()
     }
 
-    /// The names of the groups in order of their index, beginning with the whole match, which has none.
-    /// A name may come twice.
+    /// The names of the groups by index, starting with the whole match, which has no name. Names may repeat.
     pub fn group_names(&self) -> impl ExactSizeIterator<Item = Option<&str>> {
         self.groups.iter().map(Option::as_deref)
     }
 
-    /// The text of the first group of this name that takes part in the match: `$name` in Go.
+    /// The text of the first group with this name that takes part in the match, like `$name` in Go. None: no such group
+    /// takes part.
     pub fn named<'t>(&self, captures: &Captures<'t>, name: &str) -> Option<&'t str> {
         let mut indexes = self.group_names().enumerate().filter(|(_, n)| *n == Some(name));
         indexes.find_map(|(i, _)| captures.get(i)).map(|m| m.as_str())
     }
 
-    /// For what has no method here. Its groups have no names.
+    /// For methods that are missing here. Its groups have no names.
     pub fn inner(&self) -> &regex::Regex {
         &self.inner
     }
@@ -110,14 +112,14 @@ pub struct Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Back quotes as Go prints them: backslashes stay as they were written.
+        // In backquotes, as Go prints it: backslashes stay as written.
         write!(f, "invalid regular expression `{}`: {}", self.pattern, self.reason)
     }
 }
 
 impl std::error::Error for Error {}
 
-/// What `regex` says of a translated pattern, less its drawing of a text the user never wrote.
+/// The error from `regex`, without its drawing of the translated pattern, which the user never wrote.
 fn in_one_line(error: &regex::Error) -> String {
     match error {
         regex::Error::CompiledTooBig(limit) => {

@@ -1,5 +1,5 @@
-//! The registry everybody registers with. Each room has a `Metrics` of its own, beside the code that moves it;
-//! their names are Promtail's where Promtail has them, and `fantail_*` where it has not.
+//! The metrics registry of the process. Each module defines its own metrics beside the code that updates them. Metrics
+//! that Promtail has keep Promtail's names. All others are named `fantail_*`.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -12,22 +12,21 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaug
 
 use crate::model::{Entry, Reason};
 
-/// The families of metrics of the process. Clones are the same registry.
+/// The metric families of the process. Clones share one registry.
 ///
-/// A family that is asked for again is the same family, with the values it has: what is started a second time counts on.
+/// Registering a family again returns the existing one with its values, so counters continue after a reload.
 ///
 /// # Panics
-/// Two modules that claim one name for different families are a mistake in the program. The first test that builds an agent
-/// sees it.
+/// If two modules register different families under one name. The first test that builds an agent finds this.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     shown: prometheus::Registry,
-    /// By the identities that prometheus gives a family's descriptions.
+    /// By the ids of the family's descriptions in prometheus.
     families: Arc<Mutex<HashMap<Vec<u64>, Known>>>,
 }
 
 struct Known {
-    /// Label names and help of each description.
+    /// Label names and help text of each description.
     shapes: Vec<u64>,
     family: Box<dyn Any + Send>,
 }
@@ -53,18 +52,18 @@ impl Registry {
         self.family(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
-    /// With the default buckets of Prometheus' clients, from 5 ms to 10 s.
+    /// With the default buckets of Prometheus clients, from 5 ms to 10 s.
     pub fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
         self.family(HistogramVec::new(HistogramOpts::new(name, help), labels))
     }
 
-    /// A gauge that is always 1: its labels say something of the process.
+    /// A gauge that is always 1. Its labels describe the process.
     pub fn info<'l>(&self, name: &str, help: &str, labels: impl IntoIterator<Item = (&'l str, &'l str)>) {
         let opts = labels.into_iter().fold(Opts::new(name, help), |opts, (name, value)| opts.const_label(name, value));
         self.family(IntGauge::with_opts(opts)).set(1);
     }
 
-    /// The family that has the descriptions of this one: the one that was here before, or else this one from now on.
+    /// Returns the registered family with the descriptions of `new`. If there is none, registers `new`.
     pub fn family<C: Collector + Clone + 'static>(&self, new: Made<C>) -> C {
         let new = new.expect("metric names and labels are constants");
         let ids = new.desc().iter().map(|desc| desc.id).collect();
@@ -79,7 +78,7 @@ impl Registry {
         same.expect("a name is that of one family, with the same labels and help").clone()
     }
 
-    /// For a collector that makes its families when they are asked for; it is registered once.
+    /// Registers a collector that builds its families on request. It may only be registered once.
     pub fn register(&self, collector: Box<dyn Collector>) -> Made<()> {
         self.shown.register(collector)
     }
@@ -95,7 +94,7 @@ impl fmt::Debug for Known {
     }
 }
 
-/// The one door through which an entry leaves without having been delivered.
+/// Counts entries that are discarded. Every entry that ends undelivered passes here.
 #[derive(Clone, Debug)]
 pub struct Dropped {
     lines: IntCounterVec,
@@ -118,20 +117,20 @@ impl Dropped {
         }
     }
 
-    /// Counts the entry under `reason`, here and in its log's account.
+    /// Counts the entry under `reason`, in the metrics and in its log's account.
     pub fn discard(&self, entry: &Entry<'_>, reason: &Reason) {
         self.lines.with_label_values(&[reason.as_str()]).inc();
         entry.discard(reason);
     }
 
-    /// Counts an entry that is discarded because of this label, besides its reason.
+    /// Counts an entry that is discarded because of this label, in addition to its reason.
     pub fn count_by_label(&self, name: &str, value: &str) {
         self.by_label.with_label_values(&[name, value]).inc();
     }
 
-    /// Forgets what was counted for a label that nobody asks for any more.
+    /// Removes the counter of a label that is no longer in use.
     pub fn forget_label(&self, name: &str, value: &str) {
-        // There is nothing to forget where nothing was discarded.
+        // The counter does not exist if nothing was discarded.
         let _ = self.by_label.remove_label_values(&[name, value]);
     }
 
@@ -169,7 +168,7 @@ mod tests {
         }
     }
 
-    /// The same name with other values of its labels is another series of the same family, as Prometheus has it.
+    /// Other label values make another series of the same family, as in Prometheus.
     #[test]
     fn an_info_that_changed_is_shown_as_well() {
         let registry = Registry::new();

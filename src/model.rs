@@ -1,4 +1,4 @@
-//! The words every other module speaks. No files, no sockets, no tasks.
+//! Types that all other modules share. This module opens no files or sockets and starts no tasks.
 
 mod abort_on_panic;
 mod account;

@@ -1,9 +1,9 @@
-//! How far each log has been delivered, on disk.
+//! Stores on disk how far each log has been delivered.
 //!
-//! Commits are appended at once to a journal beside `positions.filename`: what a crash of the process keeps needs no
-//! fsync, which comes every `sync_period` together with compaction. `positions.yaml` itself stays in Promtail's format:
-//! read where the journal knows nothing (a migration resends nothing and skips nothing), and written every `sync_period`
-//! (so that a person can go back to Promtail).
+//! Commits are appended at once to a journal beside `positions.filename`. They survive a crash of the process without
+//! fsync. Every `sync_period` the journal is fsynced and compacted. `positions.yaml` keeps Promtail's format. It is
+//! read for logs that are not in the journal, so a migration neither resends nor skips anything. It is written every
+//! `sync_period`, so that users can go back to Promtail.
 
 mod journal;
 mod read_time;
@@ -28,37 +28,38 @@ pub use takeover::take_over;
 
 use crate::model::{Checkpoint, Position};
 
-/// How much earlier than its last sign of life an agent is taken to have looked away: it may have died just before it
-/// could write down what it saw.
+/// How long before its last recorded activity an agent may have stopped looking. It may have died before it could
+/// record what it saw.
 const BENEFIT_OF_DOUBT: Duration = Duration::from_secs(60);
 
-/// Lines that are appended to the journal at once.
+/// The most lines per write to the journal.
 const LINES: usize = 512;
 
-/// How long the position of a path that is gone is kept.
+/// How long the position of a path that no longer exists is kept.
 const KEPT: Duration = Duration::from_secs(3600);
 
-/// Of so many paths that are gone; who makes and removes more in that time has the oldest forgotten sooner.
+/// The most positions kept for paths that no longer exist. Beyond that the oldest are dropped.
 const KEPT_MOST: usize = 10_000;
 
-/// Where positions are kept, as `positions` of the config says.
+/// The `positions` section of the config.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub filename: PathBuf,
     pub ignore_invalid_yaml: bool,
-    /// Read, never write: a dry run.
+    /// A dry run: reads positions and writes nothing.
     pub read_only: bool,
-    /// Clients and jobs there are: what others had belongs to who has none of his own.
+    /// The clients and jobs of the config. A reader without a position of its own takes over positions of readers that
+    /// are not listed here.
     pub readers: BTreeSet<(Arc<str>, Arc<str>)>,
 }
 
-/// What a position is of.
+/// The key of a position.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     pub client: Arc<str>,
     pub job: Arc<str>,
     pub log: LogName,
-    /// [`stable_hash`](crate::model::LabelSet::stable_hash) of the target's labels: two targets may tail one file.
+    /// [`stable_hash`](crate::model::LabelSet::stable_hash) of the target's labels. Two targets may tail the same file.
     pub labels: u64,
 }
 
@@ -68,16 +69,16 @@ impl Key {
     }
 }
 
-/// Where a log is.
+/// The name of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LogName {
     File(Arc<Path>),
-    /// In no file: what `positions.yaml` calls it (`cursor-<job>` is a journal's, as in Promtail).
+    /// A log that is not a file, by its name in `positions.yaml`. As in Promtail, a journal is `cursor-<job>`.
     Other(Arc<str>),
 }
 
 impl LogName {
-    /// What `positions.yaml` calls it.
+    /// The name in `positions.yaml`.
     fn in_yaml(&self) -> Cow<'_, str> {
         match self {
             LogName::File(path) => path.to_string_lossy(),
@@ -85,7 +86,7 @@ impl LogName {
         }
     }
 
-    /// Whether nothing has this name any more. Of what is in no file nobody knows.
+    /// Whether no file has this name any more. False for logs that are not files.
     fn is_gone(&self) -> bool {
         matches!(self, LogName::File(path) if matches!(path.try_exists(), Ok(false)))
     }
@@ -97,33 +98,33 @@ impl fmt::Display for LogName {
     }
 }
 
-/// Where a log that was tailed before goes on.
+/// Where to continue a log that was read before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Saved {
     At {
         position: Position,
         saved: SystemTime,
     },
-    /// All that Promtail's file knows: an offset in the file that has the name.
+    /// An offset in the live file. Promtail's file contains nothing more.
     Offset(u64),
-    /// Of what is in no file.
+    /// For a log that is not a file.
     Cursor(Arc<str>),
 }
 
-/// A log's place in the journal.
+/// Identifies a log's position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PositionId(u32);
 
-/// One step forward.
+/// A position that moved.
 #[derive(Clone, Debug)]
 pub struct Commit {
     pub slot: PositionId,
     pub checkpoint: Checkpoint,
-    /// The last of the read times that lies wholly behind it.
+    /// The last read time that is completely before the position. None: unknown.
     pub through: Option<i64>,
 }
 
-/// Why positions cannot be read. It stops the start: going on would send everything again, or skip it.
+/// Why positions cannot be read. The agent does not start then, because it would resend or skip lines.
 #[derive(Debug)]
 pub struct Error {
     path: PathBuf,
@@ -138,21 +139,21 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The positions of all clients; shared, each call short.
+/// The positions of all clients. Shared between threads; calls are short.
 #[derive(Debug)]
 pub struct Positions {
     config: Config,
     state: Mutex<State>,
 }
 
-/// For as long as it is there no other agent uses the same positions.
+/// While it exists, no other agent can use the same positions.
 #[derive(Debug)]
 pub struct Lock {
     _file: Option<std::fs::File>,
 }
 
 impl Positions {
-    /// Takes the positions for this agent; an error says who has them. A dry run only reads them, and needs no lock.
+    /// Locks the positions for this agent. The error names the holder. A dry run only reads and takes no lock.
     pub fn take(config: &Config) -> Result<Lock, Error> {
         if config.read_only {
             return Ok(Lock { _file: None });
@@ -189,7 +190,7 @@ impl Positions {
         let mut positions = foreign.positions;
         positions.retain(|path, offset| news(path, offset));
         state.foreign = positions;
-        // From here on the journal knows better, also if this run ends before it has written a yaml of its own.
+        // From now on the journal is newer, even if this run ends before it writes the yaml.
         if state.has_old_yaml() {
             state.journal.note(&journal::Line::Yaml(foreign.hash));
         }
@@ -197,16 +198,17 @@ impl Positions {
         Ok(Self { config, state: Mutex::new(state) })
     }
 
-    /// Prepares for the next run of this process, once nothing of the last one reads any more. Every place is free again, and
-    /// `readers` are the clients and jobs that the next config has. `has_looked` says that the last run had opened all logs
-    /// that there were when it began; otherwise the next one looks back as far as it did.
+    /// Prepares for the next run of this process, after all readers of the last run have ended. All positions become
+    /// free, and `readers` are the clients and jobs of the new config. `has_looked`: the last run opened all logs that
+    /// existed when it began. Otherwise the next run looks back as far as the last one did.
     pub fn begin_run(&self, readers: BTreeSet<(Arc<str>, Arc<str>)>, now: SystemTime, has_looked: bool) {
         let mut state = self.lock();
         let unseen_since = now - BENEFIT_OF_DOUBT;
         let looked_since = state.unseen_since.min(unseen_since);
         for entry in state.records.values_mut().filter(|entry| entry.in_use) {
             entry.in_use = false;
-            // Nothing was acknowledged of it yet. Its rotated generations must not become older than this run looks back.
+            // Nothing of this log has been acknowledged yet. The next run must look back as far for its rotated
+            // generations.
             if entry.saved.is_none() {
                 entry.looked_since.get_or_insert(looked_since);
             }
@@ -221,12 +223,12 @@ impl Positions {
         &self.config.filename
     }
 
-    /// Of a log that is not known, what was written since then has not been seen: it came while nobody was looking.
-    /// What is older at the very first start is none of ours, as with Promtail.
+    /// For an unknown log: what was written at or after this time is new, because no agent was looking. What is older
+    /// at the very first start is not read, as in Promtail.
     pub fn unseen_since(&self, slot: PositionId) -> SystemTime {
         let state = self.lock();
         let name = state.records.get(&slot).map(|entry| entry.key.log.clone());
-        // With other labels, or for another job, it is the same file.
+        // The same file under other labels or for another job.
         let of_name = name.into_iter().flat_map(|name| slots_of(&state.by_name, name));
         let looked_since = of_name.filter_map(|slot| state.records.get(&slot)?.looked_since).min();
         looked_since.unwrap_or(state.unseen_since)
@@ -238,15 +240,15 @@ impl Positions {
         state.records.values().filter(|e| e.saved.is_some()).count().max(state.foreign.len())
     }
 
-    /// Takes a log's place, and says where it goes on. `None` if somebody has that place already.
+    /// Claims the position of a log and returns where to continue. `None` if it is claimed already.
     pub fn claim(&self, key: Key) -> Option<(PositionId, Option<Saved>)> {
         let mut state = self.lock();
         let known = state.slots.get(&key).copied();
         if known.is_some_and(|slot| state.records[&slot].in_use) {
             return None;
         }
-        // Labels, a job's name or a client's address changed: what was delivered before is not sent again. To Promtail
-        // a position is the path's, whoever reads it.
+        // If labels, a job's name or a client's URL changed, delivered lines are not sent again. In Promtail, a
+        // position belongs to the path alone.
         let same_log = |e: &Entry| (&e.key.client, &e.key.job, &e.key.log) == (&key.client, &key.job, &key.log);
         let same_name = |e: &Entry| e.key.log == key.log && !state.readers.contains(&e.key.reader());
         let known = known.map(|slot| &*state.records[&slot]).filter(|e| e.saved.is_some());
@@ -270,13 +272,12 @@ impl Positions {
         Some((slot, saved))
     }
 
-    /// The read times of a log that are not behind its position, oldest first.
+    /// The read times of a log that are not before its position, oldest first.
     pub fn read_times(&self, slot: PositionId) -> Vec<ReadTime> {
         self.lock().records.get(&slot).map(|e| e.times.iter().copied().collect()).unwrap_or_default()
     }
 
-    /// Writes down when chunks were read, before anything of them is sent. What cannot be written now is written with the
-    /// next call that can.
+    /// Saves when chunks were read, before any entry of them is sent. A failed write is repeated with the next call.
     pub fn remember(&self, times: &[(PositionId, ReadTime)]) -> io::Result<()> {
         let mut state = self.lock();
         let mut lines = Vec::with_capacity(times.len());
@@ -302,16 +303,16 @@ impl Positions {
         there
     }
 
-    /// Gives a log's place back.
+    /// Releases the position of a log.
     pub fn release(&self, slot: PositionId) {
         if let Some(entry) = self.lock().records.get_mut(&slot) {
             entry.in_use = false;
         }
     }
 
-    /// Writes steps forward down, at once. What cannot be written now is written with the next call that can. In a file that
-    /// has the log's name nothing was written before `now` that is not read, so that time is kept with it; of an older
-    /// file, when that was last written to.
+    /// Saves new positions at once. A failed write is repeated with the next call. For a position in the live file,
+    /// everything written before `now` has been read, so `now` is saved with it. For an older file, the file's
+    /// modification time is saved.
     pub fn commit(&self, commits: &[Commit], now: SystemTime) -> io::Result<()> {
         let mut state = self.lock();
         let mut lines = Vec::with_capacity(commits.len());
@@ -344,7 +345,7 @@ impl Positions {
         state.append(&lines)
     }
 
-    /// Every `sync_period`: makes the journal durable and small, and writes `positions.yaml`.
+    /// Runs every `sync_period`: fsyncs and compacts the journal, and writes `positions.yaml`.
     pub fn sync(&self) -> io::Result<()> {
         if self.config.read_only {
             return Ok(());
@@ -356,7 +357,7 @@ impl Positions {
         let before = state.journal.yaml_hash();
         let announced = state.note_yaml(yaml::hash(&yaml));
         drop(state);
-        // A slow disk must not keep a reader from writing its commits.
+        // Done without the lock: a slow disk must not block commits.
         let written = yaml::write(&self.config.filename, &yaml);
         let mut state = self.lock();
         // What cannot be done is said at the end: the journal must stay small and durable all the same.

@@ -1,8 +1,7 @@
-//! Relabelling, as Prometheus does it: rules that decide, one after the other, which targets to keep and what to call
-//! them.
+//! Relabelling as in Prometheus: a list of rules that decides which targets to keep, and their labels.
 //!
-//! A rule sees what the rules before it did. A label without a value is a missing label, before, between and after
-//! them. Labels that begin with `__` are as good as any here; it is for the caller to take them off in the end.
+//! Each rule sees the result of the rules before it. A label with an empty value counts as missing, at any time. Labels
+//! with a leading `__` are not special here; the caller removes them at the end.
 
 mod case;
 mod config;
@@ -18,26 +17,26 @@ use rule::Rule;
 
 use crate::model::{ConfigError, Labels};
 
-/// The `relabel_configs` of a job, ready to run.
+/// The compiled `relabel_configs` of a job.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     rules: Vec<Rule>,
-    /// What is said of each, made once: thousands of targets may be dropped by one.
+    /// The description of each rule. Built once, because one rule may drop thousands of targets.
     texts: Vec<Arc<str>>,
 }
 
-/// What the rules decided about a target.
+/// The outcome for a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Keep,
-    /// Dropped by this rule, counted from 0; the rules after it did not run.
+    /// Dropped by the rule with this index, from 0. The rules after it did not run.
     Drop {
         rule: usize,
     },
 }
 
 impl Rules {
-    /// The path of an error begins in the job: `relabel_configs[1].regex`.
+    /// Compiles the rules. The path of an error begins in the job: `relabel_configs[1].regex`.
     pub fn compile(configs: &[Config]) -> Result<Self, ConfigError> {
         let compile = |(i, config)| Rule::compile(config).map_err(|e| e.within(i).within("relabel_configs"));
         let rules = configs.iter().enumerate().map(compile).collect::<Result<Vec<_>, _>>()?;
@@ -46,7 +45,7 @@ impl Rules {
         Ok(Self { rules, texts })
     }
 
-    /// Runs the rules over the labels of one target.
+    /// Applies the rules to the labels of a target.
     pub fn apply(&self, labels: &mut Labels) -> Verdict {
         labels.retain(|_, value| !value.is_empty());
         match self.rules.iter().position(|rule| !rule.apply(labels)) {
@@ -55,8 +54,8 @@ impl Rules {
         }
     }
 
-    /// A rule in one line, for people: `rule 1: keep if [__meta_kubernetes_namespace] matches "test"`.
-    /// Its number is the one in [`Verdict`] and in the path of an error.
+    /// Describes a rule in one line, for display: `rule 1: keep if [__meta_kubernetes_namespace] matches "test"`. Its
+    /// number is the index in [`Verdict`] and in the path of an error.
     pub fn describe(&self, rule: usize) -> Arc<str> {
         self.texts.get(rule).cloned().unwrap_or_else(|| format!("rule {rule}").into())
     }

@@ -1,8 +1,8 @@
-//! From targets to batches: which files there are, and reading them.
+//! Turns targets into batches: decides which files to read, and reads them.
 //!
-//! One thread decides which logs exist ([`target_manager`]): it relabels what discovery finds, walks globs and hears about new
-//! names. One thread per client reads them ([`reader`]): lines, stages, batches. Clients share nothing, so a dead one
-//! costs the others nothing.
+//! One thread decides which logs exist ([`target_manager`]): it relabels targets from discovery, expands globs and
+//! receives file events. One thread per client reads the logs ([`reader`]): lines, stages, batches. Clients share
+//! nothing, so a dead client does not affect the others.
 
 mod budget;
 mod inbox;
@@ -52,50 +52,53 @@ use status::Status;
 pub struct Job {
     pub name: Arc<str>,
     pub rules: Rules,
-    /// None: the config has no `pipeline_stages`; a pod without `__path__` then has its container format taken off.
+    /// None: the config has no `pipeline_stages`. A pod without `__path__` then gets a stage that parses its container
+    /// format.
     pub program: Option<Program>,
     pub options: tail::Options,
-    /// How long a file that was found is left alone at first.
+    /// How long to wait before a new file is read for the first time.
     pub initial_delay: Duration,
-    /// Set when its files cannot be read at all, and why: its targets are shown with it, and left alone.
+    /// Why the files of this job cannot be read. Its targets are shown with this reason and not read. None: they can be
+    /// read.
     pub unreadable: Option<String>,
 }
 
-/// Logs that a target may have however many others have: one pod's files do not keep out its neighbours'.
+/// How many logs a target may have regardless of other targets, so that one pod's files do not keep out its
+/// neighbours'.
 const SHARE: usize = 50;
 
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What `__host__` is compared with.
+    /// Compared with the label `__host__`.
     pub hostname: String,
-    /// How often names are looked at even if nothing was heard of them, and positions are made durable.
+    /// How often all paths are checked without file events, and how often positions are made durable.
     pub sync_period: Duration,
     pub positions_sync_period: Duration,
-    /// How often a file is looked at while lines come.
+    /// How often a file is polled while it grows.
     pub min_poll: Duration,
-    /// How seldom at most when none do; None: the longer it is quiet, the less often.
+    /// The longest time between polls of a quiet file. None: the longer it is quiet, the less often it is polled.
     pub max_poll: Option<Duration>,
-    /// Of the disk, what deleted files may hold that are still to be read.
+    /// Bytes of deleted but still open files to keep.
     pub deleted_files_limit: u64,
-    /// Where pods' logs are, each in a folder of its pod that targets of other pods do not read; None: they do.
+    /// The directory of pods' logs. Targets of a pod only read that pod's own subdirectory. None: no such check.
     pub pod_logs: Option<PathBuf>,
-    /// How many older files the logs of one client may have open that are still to be read.
+    /// The most older files that the logs of one client may keep open to finish reading them.
     pub older_files: usize,
-    /// How many logs may be open; a target that has more than [`SHARE`] leaves a quarter of that for others.
+    /// The most open logs. A target with more than [`SHARE`] logs leaves a quarter of these for other targets.
     pub logs: usize,
-    /// Where links of a log's folder may lead beyond it.
+    /// Directories outside a log's own that its links may lead to.
     pub link_roots: Vec<PathBuf>,
     /// `limits_config.readline_rate`, if enabled.
     pub rate: Option<Rate>,
-    /// Entries are printed, not sent.
+    /// Print entries instead of sending them.
     pub dry_run: bool,
-    /// Lines come from standard input, with these labels, and the agent ends with it.
+    /// Read standard input instead of files, with these labels. The agent ends with it.
     pub stdin: Option<LabelSet>,
 }
 
 impl Config {
-    /// How long to leave a file alone that was left alone for `last` and has been quiet for `quiet`: what has said
-    /// nothing for a minute will not be missed for a few seconds.
+    /// How long to wait before the next poll of a file that waited `last` before and has been quiet for `quiet`. A file
+    /// that was quiet for a minute can wait a few more seconds.
     fn pause(&self, last: Duration, quiet: Duration) -> Duration {
         let most = self.max_poll.unwrap_or((quiet / 8).clamp(Duration::from_secs(1), Duration::from_secs(5)));
         (last * 2).min(most.max(self.min_poll))
@@ -107,23 +110,23 @@ impl Config {
 pub struct Rate {
     pub lines_per_second: f64,
     pub burst: u32,
-    /// Lines beyond the rate are dropped; otherwise reading waits.
+    /// Drop lines beyond the rate. Otherwise reading waits.
     pub drop: bool,
 }
 
-/// Where the batches of one client go.
+/// The output of one client.
 #[derive(Debug)]
 pub struct Outlet {
     pub client: Arc<str>,
     pub batch: batch::Config,
-    /// What is ready at a time goes at a time, so that it wakes its receiver once.
+    /// Batches that are ready together are sent together, to wake the receiver once.
     pub batches: tokio::sync::mpsc::UnboundedSender<Vec<Batch>>,
     pub counters: ClientCounters,
 }
 
 type Refused = Box<dyn Fn(&Entry<'_>, &Reason) + Send>;
 
-/// Where a client counts the entries that cannot be sent, and what `max_line_size` does to them.
+/// The client's counters for entries that cannot be sent and for lines cut by `max_line_size`.
 pub struct ClientCounters {
     pub refused: Refused,
     pub truncated: Box<dyn Fn(usize) + Send>,
@@ -135,7 +138,7 @@ impl std::fmt::Debug for ClientCounters {
     }
 }
 
-/// What scraping counts and shows. It is registered once and lives as long as the process, through one [`Scrape`] after the other.
+/// The metrics and status of scraping. Registered once, and used by all [`Scrape`]s of the process in turn.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     own: metrics::Metrics,
@@ -155,7 +158,7 @@ impl Metrics {
         }
     }
 
-    /// Nothing of the last run is left, and these clients are those of the next.
+    /// Resets the state for a new run with these clients.
     fn begin_run<'c>(&self, clients: impl Iterator<Item = &'c Arc<str>>) {
         self.status.begin_run(clients);
         self.own.begin_run();
@@ -175,8 +178,8 @@ pub struct Scrape {
 }
 
 impl Scrape {
-    /// Starts the threads; `outlets` are in the order of the clients. Of several in one process each begins once the one before
-    /// was joined, with what that left.
+    /// Starts the threads. `outlets` are in the order of the clients. In one process, a scrape must be joined before
+    /// the next one starts. `open_logs` are the logs that the previous one left.
     pub fn start(
         config: Config,
         jobs: Vec<Job>,
@@ -209,7 +212,7 @@ impl Scrape {
                 target_manager: events.clone(),
                 metrics: metrics.clone(),
                 dropped: dropped.clone(),
-                // All clients are given the same lines; users count them once.
+                // All clients get the same lines, so metrics from stages are counted by one client only.
                 custom: (index == 0).then(|| custom.clone()),
                 status: status.clone(),
                 open_logs,
@@ -222,7 +225,7 @@ impl Scrape {
             })?);
         }
         custom.forget_unused();
-        // Standard input is all that is read then; it has the first job's name and stages.
+        // Standard input replaces all files. It uses the name and stages of the first job.
         let standard_input = config.stdin.clone().map(|labels| stdin::source(labels, jobs.first(), &readers));
         let jobs = if standard_input.is_some() { Arc::default() } else { jobs };
         let mut target_manager = target_manager::TargetManager::new(
@@ -246,12 +249,12 @@ impl Scrape {
         Ok(Self { events, status, wakers, readers: threads, target_manager, ended })
     }
 
-    /// Wakes the reader of client `i`: its batches have come further.
+    /// Wakes the reader of client `i` when its batches make progress.
     pub fn waker(&self, i: usize) -> Waker {
         self.wakers[i].clone()
     }
 
-    /// Where discovery's updates go.
+    /// The channel for updates from discovery.
     pub fn updates(&self) -> Updates {
         Updates(self.events.clone())
     }
@@ -260,24 +263,24 @@ impl Scrape {
         self.status.clone()
     }
 
-    /// Reads what there is to its end, waits until it is delivered (as long as there is progress, at most `within`), and
-    /// stops.
+    /// Reads everything available, waits until it is delivered (at most `within`, and only while there is progress),
+    /// and stops.
     pub fn stop(&self, within: Duration) {
         self.events.send(messages::Event::Stop(messages::StopRequest { within, reads_on: true }));
     }
 
-    /// Reads no more, waits until what was read is delivered (as long as there is progress, at most `within`), and stops. The
-    /// next scrape goes on with what [`join`](Self::join) gives then.
+    /// Stops reading, waits until everything read is delivered (at most `within`, and only while there is progress),
+    /// and stops. The next scrape continues with the logs from [`join`](Self::join).
     pub fn hand_over(&self, within: Duration) {
         self.events.send(messages::Event::Stop(messages::StopRequest { within, reads_on: false }));
     }
 
-    /// Resolves when all has stopped, because it was told to or because standard input ended.
+    /// Resolves when all threads have stopped, on request or because standard input ended.
     pub async fn ended(&mut self) {
         let _ = self.ended.wait_for(|ended| *ended).await;
     }
 
-    /// Waits for the threads; gives what they have open, if it is to be handed over.
+    /// Waits for the threads. Returns their open logs for a handover.
     pub fn join(self) -> OpenLogs {
         let _ = self.target_manager.join();
         OpenLogs::new(self.readers.into_iter().filter_map(|thread| thread.join().ok()).collect())

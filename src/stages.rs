@@ -1,11 +1,11 @@
-//! Stages change lines into entries: what `pipeline_stages` of a Promtail config says.
+//! Stages turn lines into entries, as `pipeline_stages` of a Promtail config says.
 //!
-//! A new stage is one file, `stages/<name>.rs` (its YAML in `//!`, its options, the stage, its table of tests), and a row
-//! in [`TABLE`].
+//! To add a stage, write one file `stages/<name>.rs` (its documentation in `//!`, its options, the stage, its table of
+//! tests) and add a row to [`TABLE`].
 //!
-//! A stage is lent an entry and says what became of it: [`Flow::Pass`] gives it on, [`Flow::Discard`] ends it with a reason
-//! that is counted, [`Flow::Held`] proves that the stage has it (with its acknowledgement) until it releases it. So none
-//! can be forgotten, and none is moved about in memory from stage to stage.
+//! A stage borrows an entry and returns its outcome: [`Flow::Pass`] passes it on, [`Flow::Discard`] discards it with a
+//! reason that is counted, and [`Flow::Held`] proves that the stage keeps the entry with its acknowledgement until it
+//! releases it. So no entry can be forgotten, and entries are not moved in memory between stages.
 
 mod container;
 mod cri;
@@ -68,79 +68,79 @@ use reads::Reads;
 use crate::metrics::Dropped;
 use crate::model::{Clock, ConfigError, KeyPath, Reason};
 
-/// What became of an entry in a stage.
+/// The outcome of an entry in a stage.
 #[derive(Debug)]
 pub enum Flow {
     Pass,
     Discard(Reason),
-    /// The stage has it, and releases it later.
+    /// The stage holds the entry and releases it later.
     Held(Kept),
 }
 
-/// One stage at work, for all logs of a job.
+/// A running stage, for all logs of a job.
 pub trait Stage: Send {
-    /// Works on one entry. Entries that were held and are complete now go to `released`; they go on before this one.
+    /// Processes one entry. Held entries that are complete now go to `released`; they continue before this one.
     fn process(&mut self, work: &mut Work<'_>, released: &mut Vec<Work<'static>>) -> Flow;
 
-    /// Gives back what is held and due, in order.
+    /// Releases held entries that are due, in order.
     fn release(&mut self, _due: Due, _released: &mut Vec<Work<'static>>) {}
 
-    /// When something that is held comes due.
+    /// When the next held entry is due. None: nothing is held.
     fn next_due(&self) -> Option<Instant> {
         None
     }
 
-    /// Until when it should not be given more, because it holds lines back.
+    /// Until when the stage should get no more entries, because it is delaying lines. None: now.
     fn busy_until(&self) -> Option<Instant> {
         None
     }
 }
 
-/// What is to be released.
+/// Which held entries to release.
 #[derive(Clone, Copy, Debug)]
 pub enum Due {
-    /// What has waited long enough.
+    /// Those whose deadline has passed at this time.
     At(Instant),
-    /// All that this log has left here: nothing more will come of it.
+    /// All of this log, because no more lines will come.
     Log(u64),
-    /// Nothing of this log: there is more of it that cannot be read now, and what waits for that begins its wait anew.
+    /// None of this log at this time: it has unread lines, so the deadline of its entries starts again.
     Unread(u64, Instant),
 }
 
-/// The stages of a job, checked and ready to be started, once per client.
+/// The stages of a job, checked and ready. Each client starts its own pipeline from it.
 pub struct Program {
     recipes: Vec<Recipe>,
     warnings: Vec<ConfigError>,
-    /// Which extracted values some stage may look at.
+    /// The extracted values that any stage may use.
     reads: Reads,
-    /// Some stage may write when a line was read into what comes out.
+    /// Some stage may write the read time of a line into its output.
     shows_read_time: bool,
-    /// Some stage may make labels with names that Loki cannot parse, and that are changed in the end.
+    /// Some stage may create label names that are not valid in Loki and are corrected at the end.
     mends_names: bool,
 }
 
-/// Makes a stage; everything that can be wrong with it was wrong before.
+/// Creates a stage. The options were checked before, so this cannot fail.
 type Recipe = Box<dyn Fn(&Surroundings) -> Box<dyn Stage> + Send + Sync>;
 
-/// What a stage may know of the world around it.
+/// Everything a stage may use besides the entry.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
-    /// Which extracted values some stage may look at.
+    /// The extracted values that any stage may use.
     reads: Reads,
-    /// The door for what is discarded after it was held.
+    /// Counts entries that are discarded after they were held.
     pub dropped: Dropped,
-    /// Where users count; none if the same lines are counted in another pipeline.
+    /// The users' metrics. None: another pipeline counts the same lines.
     pub custom: Option<CustomMetrics>,
     pub clock: Clock,
 }
 
-/// Checks `pipeline_stages` and makes it ready to run. The path of an error begins in that list: `[1].regex.expression`.
+/// Checks and compiles `pipeline_stages`. The path of an error begins in that list: `[1].regex.expression`.
 pub fn compile(stages: &[Yaml]) -> Result<Program, ConfigError> {
     Program::compile(stages, &KeyPath::default())
 }
 
 impl Program {
-    /// `path` is where the list stands: empty, or that of a stage's option.
+    /// `path` is the path of the list: empty, or that of a stage's option.
     fn compile(stages: &[Yaml], path: &KeyPath) -> Result<Self, ConfigError> {
         let mut program = Self::nothing();
         for (i, item) in stages.iter().enumerate() {
@@ -162,7 +162,7 @@ impl Program {
         Ok(program)
     }
 
-    /// What runs for a pod when its job names no stages: the container runtime's own format is taken off.
+    /// The program for a pod whose job has no `pipeline_stages`: parses the container runtime's format.
     pub fn container_format() -> Self {
         Self { recipes: vec![Box::new(container::start)], ..Self::nothing() }
     }
@@ -171,7 +171,7 @@ impl Program {
         self.recipes.is_empty()
     }
 
-    /// Lines become entries as they are.
+    /// A program without stages.
     pub fn nothing() -> Self {
         Self {
             recipes: Vec::new(),
@@ -182,18 +182,18 @@ impl Program {
         }
     }
 
-    /// Options that are written in the config and mean nothing. Their paths begin in the list of stages.
+    /// Options in the config that have no effect. Their paths begin in the list of stages.
     pub fn warnings(&self) -> &[ConfigError] {
         &self.warnings
     }
 
-    /// `custom` is for what users count; none if the lines are counted elsewhere.
+    /// Starts a pipeline. `custom` is None if another pipeline counts the same lines for the users' metrics.
     pub fn start(&self, dropped: Dropped, custom: Option<CustomMetrics>, clock: Clock) -> Pipeline {
         Pipeline::new(self, dropped, custom, clock)
     }
 }
 
-/// What an empty mapping is as a stage.
+/// The stage of an empty mapping.
 struct Nothing;
 
 impl Stage for Nothing {
@@ -202,7 +202,7 @@ impl Stage for Nothing {
     }
 }
 
-/// A stage is written as a mapping with its name alone.
+/// The name and options of a stage, which is a mapping with one key.
 fn only_key(item: &Yaml) -> Result<(&str, &Yaml), String> {
     let map = match item {
         Yaml::Mapping(map) if map.len() == 1 => map,

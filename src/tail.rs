@@ -1,11 +1,11 @@
-//! Turns a log, with all its rotated generations, into chunks of whole lines.
+//! Reads a log, including all its rotated generations, as chunks of whole lines.
 //!
-//! A [`Log`] is one file name and its generations, oldest first. Every generation's descriptor is opened when it appears
-//! and kept until it is drained, so renaming, deleting or gzipping it takes nothing away. What was read and how far is
-//! said as a [`Position`](crate::model::Position): which file (device, inode, fingerprint of its head) and the offset in
-//! its decompressed bytes; a name is only where one looks first.
+//! A [`Log`] is one file name and its generations, oldest first. Each generation is opened when it appears and stays
+//! open until it is read to its end, so renaming, deleting or compressing it loses nothing. A
+//! [`Position`](crate::model::Position) says how far reading is: the file (device, inode, fingerprint of its head) and
+//! the offset in its decompressed bytes. A file name is only the first place to look.
 //!
-//! No threads here, and the time is a parameter.
+//! This module starts no threads and takes the time as a parameter.
 
 mod allowed_paths;
 mod folders;

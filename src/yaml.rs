@@ -1,12 +1,12 @@
-//! YAML as a `promtail.yaml` is written, read strictly: every complaint knows its line and its key.
+//! Reads YAML as in `promtail.yaml`, strictly. All errors have a line and a key.
 //!
-//! A known key without a value (`url:`, `url: null`, `url: ~`) is as if it was not there, so that it means its default. Only
-//! [`nulls_are_values`] makes a null one: the zero of its type, as in Go. In mappings whose keys are the user's (labels,
-//! headers) and in stages it is a value always.
+//! A known key without a value (`url:`, `url: null`, `url: ~`) counts as missing and gets its default. Only inside
+//! [`nulls_are_values`] is it the zero value of its type, as in Go. In mappings with the user's own keys (labels,
+//! headers), and in stages, null is always a value.
 //!
-//! The text is read once into a tree; `<<` is merged there and flags are set there, so that what comes out of
-//! [`Document::read`] is *default < file < flag* without anybody below knowing of flags. Where a node stands in the text is
-//! looked up only when somebody complains about it: see [`locate`].
+//! The text is parsed once into a tree. `<<` merges and command-line flags are applied to the tree. So the result of
+//! [`Document::read`] has the precedence *default < file < flag*, and readers do not know about flags. The position of
+//! a node in the text is only computed for errors: see [`locate`].
 
 mod error;
 mod locate;
@@ -32,7 +32,7 @@ use crate::model::KeyPath;
 /// The key that merges another mapping into its own.
 const MERGE_KEY: &str = "<<";
 
-/// One YAML document with its text.
+/// A YAML document and its text.
 #[derive(Clone, Debug)]
 pub struct Document {
     file: Option<String>,
@@ -42,7 +42,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// Reads the first document of `text`; no document at all is an empty one.
+    /// Parses the first document of `text`. Without any document the result is empty.
     pub fn parse(file: Option<String>, text: String, hint: Option<&'static str>) -> Result<Self, Error> {
         let root = match tree::build(&text) {
             Ok(root) => root,
@@ -66,7 +66,7 @@ impl Document {
         read::from_node(&self.root).map_err(|mistake| self.mistake(&KeyPath::default(), &mistake))
     }
 
-    /// Whether what stands at `path` can be read as such a block.
+    /// Checks that the node at `path` can be read as a `T`.
     pub fn check<T: DeserializeOwned>(&self, path: &KeyPath) -> Result<(), Error> {
         let (node, _) = self.root.nearest(path);
         read::from_node::<T>(node).map(drop).map_err(|mistake| self.mistake(path, &mistake))
@@ -77,12 +77,12 @@ impl Document {
         self.error(&error.path, error.problem).with_unknown_key(unknown_key)
     }
 
-    /// A complaint about `path`; about its nearest parent where `path` itself is not written down.
+    /// An error at `path`, or at its nearest parent that is in the text.
     pub fn error(&self, path: &KeyPath, message: impl fmt::Display) -> Error {
         self.note(path, message).with_hint(self.hint)
     }
 
-    /// The same of something that is no error.
+    /// Like [`error`](Self::error), without the hint: for warnings.
     pub fn note(&self, path: &KeyPath, message: impl fmt::Display) -> Error {
         Error::new(self.place(path), message.to_string())
     }
@@ -102,7 +102,7 @@ impl Document {
     }
 }
 
-/// Reads a text that is one such block. A second document in it would go unread, so it is refused.
+/// Reads a text that is one block. A second document is an error, because it would be ignored.
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     let block = Document::parse(None, text.to_string(), None)?.read()?;
     match serde_yaml::Deserializer::from_str(text).nth(1) {
@@ -111,7 +111,7 @@ pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     }
 }
 
-/// Any config block as plain values, to be compared or masked.
+/// A config block as plain values, for comparing and masking.
 pub fn to_value(block: &impl Serialize) -> serde_yaml::Value {
     serde_yaml::to_value(block).expect("config blocks have plain keys and no byte strings")
 }
@@ -336,16 +336,16 @@ mod tests {
             let nested = format!("list:\n- {}\n", nulls.trim_end().replace('\n', "\n  "));
             assert_eq!(read(&nested).map(|block| block.list), Ok(vec![Block::default()]), "{nested}");
         }
-        // What was merged, and what an alias stands for, is no other case.
+        // Merged values and aliases are handled the same way.
         assert_eq!(read("list: [&n {size: , name: ''}, {<<: *n, on: }, *n]").map(|b| b.list[1].size), Ok(7));
-        // A key of the user's is one without a value too.
+        // A user's own key without a value is also a value.
         let labels = read("labels: {a: , b: ~}").expect("labels").labels;
         assert_eq!(labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect::<Vec<_>>(), [("a", ""), ("b", "")]);
         let zeros = read("zeros: {size: , rate: ~, name: null, on: , inner: [{size: , on: }]}").expect("zeros").zeros;
         let inner = Block { size: 0, on: false, ..Block::default() };
         assert_eq!(zeros, Zeros { size: 0, rate: 0.0, name: String::new(), on: false, inner: vec![inner] });
         assert!(read("size: 1\n---\nsize: 2\n").is_err_and(|e| e.contains("more than one")));
-        // Nobody knows it, with or without a value.
+        // An unknown key is an error, with or without a value.
         let error = read("size: 1\nzize:\n").expect_err("unknown");
         assert_eq!(error, "line 2, column 1: zize: unknown key, did you mean size?");
     }

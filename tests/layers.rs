@@ -1,5 +1,5 @@
-//! The architecture's two rules about imports, executed: a room uses only layers beneath its own, and each third-party
-//! crate has one home. A rule that is not executed is a rumour.
+//! Checks the two rules about imports: a module of `src/` uses only modules in lower layers, and each third-party crate
+//! is used only in its own modules.
 
 #[path = "layers/circles.rs"]
 mod circles;
@@ -7,7 +7,7 @@ mod circles;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Rooms (the files and folders directly in `src/`) by layer. A new room is put here first.
+/// Modules (the files and directories directly in `src/`) by layer. Add a new module here first.
 const LAYERS: [&[&str]; 5] = [
     &["model", "metrics", "goregex", "yaml"],
     &["relabel", "tail", "stages", "batch", "positions"],
@@ -27,7 +27,7 @@ const NEIGHBOURS: [(&str, &str); 6] = [
     ("discovery", "http_client"),
 ];
 
-/// Where a crate may be used. One that is not listed is free.
+/// The modules that may use a crate. A crate that is not listed may be used anywhere.
 const HOMES: [(&str, &[&str]); 25] = [
     ("axum", &["server"]),
     ("base64", &["server"]),
@@ -47,11 +47,11 @@ const HOMES: [(&str, &[&str]); 25] = [
     ("regex", &["goregex"]),
     ("reqwest", &["http_client"]),
     ("rustix", &["cli", "agent", "tail"]),
-    // Stages and discovery read parts of a config whose shape only they know; positions are YAML files of their own.
+    // Stages and discovery read parts of a config whose form only they know. Positions are separate YAML files.
     ("serde_yaml", &["yaml", "config", "stages", "discovery", "positions"]),
     ("sha2", &["stages", "server"]),
     ("sha3", &["stages"]),
-    // A batch is compressed where it is finished; the compressor's memory is kept by the lane that sends it.
+    // A batch is compressed when it is sealed. The compressor's memory is reused.
     ("snap", &["batch", "push"]),
     ("tokio_rustls", &["server"]),
     ("tower", &["discovery"]),
@@ -64,7 +64,7 @@ fn every_room_has_a_layer() {
     for source in sources() {
         assert!(
             layer(&source.room).is_some(),
-            "{}: the room `{}` is in no layer; put it into LAYERS in tests/layers.rs",
+            "{}: the module `{}` is in no layer; add it to LAYERS in tests/layers.rs",
             source.path.display(),
             source.room
         );
@@ -85,12 +85,12 @@ fn rooms_use_only_the_layers_beneath_them() {
                     source.path.display(),
                     source.room,
                     layer(&source.room).unwrap_or(0),
-                    layer(&room).map_or("no room of src/".into(), |layer| format!("layer {layer}")),
+                    layer(&room).map_or("not a module of src/".into(), |layer| format!("layer {layer}")),
                 ));
             }
         }
     }
-    assert!(broken.is_empty(), "a room uses only layers beneath its own:\n  {}", broken.join("\n  "));
+    assert!(broken.is_empty(), "a module uses only modules in lower layers:\n  {}", broken.join("\n  "));
 }
 
 #[test]
@@ -107,8 +107,8 @@ fn every_crate_stays_at_home() {
     assert!(strays.is_empty(), "a third-party crate is used in its home only:\n  {}", strays.join("\n  "));
 }
 
-/// A thread or task of ours that panics ends the process (`model::abort_on_panic`), or hands its panic on: none ends in silence while
-/// the agent looks well.
+/// A thread or task that panics must abort the process (`model::abort_on_panic`) or pass its panic on. None may end
+/// silently while the agent looks healthy.
 #[test]
 fn whatever_is_started_is_vital() {
     let mut silent = Vec::new();
@@ -130,11 +130,11 @@ fn whatever_is_started_is_vital() {
 
 struct Source {
     path: PathBuf,
-    /// The first part of its module path.
+    /// The first component of its module path.
     room: String,
-    /// A module, or beneath one, that is declared for tests only.
+    /// The file is, or is part of, a module that is declared for tests only.
     is_test: bool,
-    /// Without comments and the contents of literals.
+    /// The code without comments and the contents of literals.
     code: String,
 }
 
@@ -185,7 +185,7 @@ fn layer(room: &str) -> Option<usize> {
     LAYERS.iter().position(|rooms| rooms.contains(&room))
 }
 
-/// The names behind each `crate::`, and behind `fantail::`, as the binary calls the same crate.
+/// The names after each `crate::` and `fantail::` (the name of the crate in the binary).
 fn rooms_used(code: &str) -> Vec<String> {
     let mut rooms = Vec::new();
     for root in ["crate::", "fantail::"] {
@@ -203,7 +203,7 @@ fn rooms_used(code: &str) -> Vec<String> {
     rooms
 }
 
-/// The first name of each member of `{a, b::{c, d}, e::f}`, given what follows the bracket.
+/// The first name of each member of `{a, b::{c, d}, e::f}`. The input begins after the bracket.
 fn group_members(group: &str) -> Vec<String> {
     let (mut members, mut depth, mut member) = (Vec::new(), 0usize, String::new());
     for c in group.chars() {
@@ -220,13 +220,13 @@ fn group_members(group: &str) -> Vec<String> {
     members
 }
 
-/// Whether a path starts with the crate's name. A module of that name, declared in the same file, hides the crate.
+/// Whether any path starts with the crate's name. A module with that name in the same file hides the crate.
 fn uses_crate(code: &str, name: &str) -> bool {
     !code.contains(&format!("mod {name};"))
         && code.match_indices(&format!("{name}::")).any(|(at, _)| starts_a_path(code, at))
 }
 
-/// Whether the name at `at` is the first of its path, and whole.
+/// Whether the name at `at` is complete and the first of its path.
 fn starts_a_path(code: &str, at: usize) -> bool {
     !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':' || c == '.' || c == '$')
 }
@@ -235,7 +235,7 @@ fn identifier(text: &str) -> String {
     text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
-/// The code less each `#[cfg(test)] mod … { … }`.
+/// The code without each `#[cfg(test)] mod … { … }`.
 fn without_test_modules(code: &str) -> String {
     let mut rest = code;
     let mut kept = String::new();
@@ -258,7 +258,7 @@ fn without_test_modules(code: &str) -> String {
     kept + rest
 }
 
-/// The code with comments and the contents of literals left out, so that neither can look like code.
+/// The code without comments and the contents of literals, which could look like code.
 fn without_comments(source: &str) -> String {
     let (mut code, mut rest) = (String::with_capacity(source.len()), source);
     while let Some(c) = rest.chars().next() {
@@ -282,7 +282,7 @@ fn without_comments(source: &str) -> String {
     code
 }
 
-/// The length of a literal between two `quote`s.
+/// The length of a literal between two `quote` characters.
 fn quoted(text: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
@@ -296,7 +296,7 @@ fn quoted(text: &str, quote: char) -> usize {
     text.len()
 }
 
-/// The length of `r"…"` or `r#"…"#`; 0 if it is none.
+/// The length of `r"…"` or `r#"…"#`. 0: it is not a raw string.
 fn raw_string(text: &str) -> usize {
     let hashes = text[1..].chars().take_while(|c| *c == '#').count();
     let Some(body) = text[1 + hashes..].strip_prefix('"') else { return 0 };

@@ -1,4 +1,4 @@
-//! Which entries go together, and when a batch is full, old or urgent enough to go.
+//! Decides which entries go into one batch, and when a batch is full, old or urgent enough to be sent.
 
 mod leading;
 
@@ -16,33 +16,34 @@ use super::lane::LaneState;
 use super::stream::{InFlight, RateEstimate, StreamId, StreamState, Window, needed};
 use crate::model::{Clock, Entry, LabelMap, LabelSet, Labels, Reason, is_valid_label_name};
 
-/// What sends more than this a second travels alone, however large the window: it is far below what Loki takes of a
-/// stream.
+/// A stream with a higher rate than this, in bytes per second, gets its own lane, whatever the window. It is far below
+/// Loki's default limit per stream.
 const MUCH: usize = 64 << 10;
 
-/// What has nothing on its way and was not heard of for so long is forgotten.
+/// A stream that is silent for this long and has nothing in flight is forgotten.
 const FORGET: Duration = Duration::from_secs(300);
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Bytes of memory that a stream takes beside its labels, and a push beside its streams: where labels or tenants are made of
-/// what lines say, these are far more than the lines.
+/// Approximate bytes of memory of a stream in addition to its labels, and of a push in addition to its streams. If
+/// labels or tenants come from the text of lines, these can be far larger than the lines.
 const STREAM_COST: usize = 640;
 const BATCH_COST: usize = 4096;
 const TENANT_COST: usize = 1024;
-/// What a lane takes that a stream leads: here, and where its pushes are sent.
+/// Bytes of memory of a lane with a leader, here and in the client that sends its pushes.
 const LANE_COST: usize = 1024;
 
-/// However many lead, a stream that says much keeps its lane for so long after its last entry.
+/// A stream with a high rate keeps its own lane for at least this long after its last entry, however many leaders there
+/// are.
 const LEADS_ON: Duration = Duration::from_secs(1);
 
-/// Of the buffer's size streams that are known may take this part beside it, before those are forgotten that have nothing
-/// on their way.
+/// Known streams may take this fraction (1/2) of the buffer's size, in addition to the buffer. Beyond that, streams
+/// with nothing in flight are forgotten.
 const KNOWN_SHARE: usize = 2;
 
-/// Of the buffer's size this part may be taken, beside it, by what Loki refuses for now.
+/// Batches that Loki refuses for now may take this fraction (1/4) of the buffer's size, in addition to the buffer.
 const APART_SHARE: usize = 4;
 
-/// What of a client's config batching needs.
+/// The part of a client's config that batching needs.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub batchsize: usize,
@@ -50,28 +51,29 @@ pub struct Config {
     pub tenant_id: Option<Arc<str>>,
     pub external_labels: Labels,
     pub limits: Limits,
-    /// Bytes of a stream that may be sent and not acknowledged, while it keeps up with its file.
+    /// Bytes of a stream that may be sent but not yet acknowledged. The window grows if this is too little for the
+    /// stream's rate.
     pub replay_window: usize,
-    /// Bytes of all streams that may be.
+    /// Bytes of all streams together that may be buffered or in flight.
     pub buffer: usize,
 }
 
-/// `limits_config.max_line_size`, applied to the line as the pipeline left it.
+/// `limits_config.max_line_size`, applied to the line after the pipeline.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
-    /// 0: none.
+    /// In bytes. 0: no limit.
     pub max_line_size: usize,
     pub truncate: bool,
 }
 
-/// What became of an entry that was added.
+/// The result of adding an entry.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It travels with this stream.
+    /// The entry is in a batch, in this stream.
     Batched(StreamId),
-    /// The same, less so many bytes.
+    /// Like `Batched`, and the line was cut by this many bytes.
     Truncated(StreamId, usize),
-    /// It cannot be sent.
+    /// The entry cannot be sent.
     Refused(Reason),
 }
 
@@ -81,38 +83,38 @@ pub struct Batcher {
     config: Config,
     clock: Clock,
     external: Vec<(String, String)>,
-    /// Their places are used again, so streams and lanes have numbers besides.
+    /// Indices are reused, so streams also have an age and lanes a number.
     pub(super) tenants: Slab<Tenant>,
     by_tenant: HashMap<Option<Arc<str>>, usize>,
     pub(super) streams: Slab<StreamState>,
     pub(super) lanes: Slab<LaneState>,
-    /// Those that have a batch to be sent: of all that there are each turn asks only these.
+    /// Lanes that have an open or a full batch. Each turn checks only these.
     pub(super) busy: BTreeSet<usize>,
-    /// Where in these the search for the next batch goes on.
+    /// The lane in `busy` from which the search for the next batch continues.
     looked: usize,
-    /// Logs of which a stream leads a lane: which.
+    /// The lane that each log's other streams may follow, by log.
     pub(super) led: HashMap<u64, usize>,
-    /// What was handed out last: entries of one stream tend to follow each other.
+    /// The stream of the last entry. Entries of one stream often follow each other.
     last: usize,
     numbers: u64,
     ages: u32,
     pub(super) buffered: InFlight,
-    /// Bytes of memory that pushes take which are sent apart from their lanes.
+    /// Bytes of memory of pushes that are sent apart from their lanes.
     pub(super) held_apart: Arc<AtomicUsize>,
     encoder: Encoder,
     swept: Instant,
-    /// What all streams take that are known.
+    /// Bytes of memory of all known streams.
     pub(super) cost: usize,
-    /// A sweep is due when they take so much.
+    /// A sweep is due when known streams and tenants take more than this.
     sweep_at: usize,
-    /// What the stream of the last entry has left.
+    /// The bytes left in the window of the last entry's stream.
     pub(super) left: usize,
 }
 
 #[derive(Debug)]
 pub(super) struct Tenant {
     name: Option<Arc<str>>,
-    /// The one its streams share.
+    /// The lane that the tenant's streams share.
     lane: usize,
     streams: LabelMap<usize>,
     bounds: Arc<Bounds>,
@@ -120,7 +122,7 @@ pub(super) struct Tenant {
 }
 
 impl Batcher {
-    /// Less room than this in a stream's window is not worth reading for: pushes are to be few.
+    /// If a stream's window has less room than this, the reader waits, to keep pushes few.
     pub(super) fn smallest_read(window: usize) -> usize {
         window / 2
     }
@@ -151,7 +153,7 @@ impl Batcher {
         }
     }
 
-    /// The entry is none of the batcher's afterwards; whoever gave it closes it.
+    /// Adds an entry to a batch. The batch takes its own ack; the caller still closes the entry.
     pub fn add(&mut self, entry: &mut Entry<'_>, now: Instant) -> Outcome {
         let mut cut = 0;
         let limit = self.config.limits.max_line_size;
@@ -198,12 +200,12 @@ impl Batcher {
         stream.newest = stream.newest.max(entry.timestamp);
         stream.touched = now;
         let bytes = lane.open.push(stream.at.1, entry);
-        // With its newline, so that an empty line counts as well.
+        // Counts the newline too, so that empty lines count.
         for sum in [&mut stream.in_flight, &mut self.tenants[stream.tenant].buffered, &mut self.buffered] {
             sum.take(bytes + 1);
         }
         stream.rate.add(bytes);
-        // Entries are a little longer encoded: 16 bytes or so each.
+        // Encoding adds about 16 bytes per entry.
         stream.room = (stream.room + bytes + 24).min(self.config.batchsize);
         let id = StreamId { index, age: stream.age };
         let left = stream.limit.saturating_sub(stream.in_flight.bytes());
@@ -214,30 +216,30 @@ impl Batcher {
         if cut > 0 { Outcome::Truncated(id, cut) } else { Outcome::Batched(id) }
     }
 
-    /// How many bytes more of this stream may be read now; None: it is not known (any more).
+    /// How many bytes of this stream may be read now. None: the stream is unknown, or was forgotten.
     pub(super) fn room(&mut self, id: StreamId, now: Instant) -> Option<usize> {
         let window = self.much();
         self.known(id)?;
         self.streams[id.index].rate.cool(now, window);
         let stream = &self.streams[id.index];
         let in_flight = stream.in_flight.bytes();
-        // It changes lanes when nothing of it is under way: what comes later must not arrive earlier.
+        // The stream changes lanes once it has nothing in flight. Otherwise later entries could arrive earlier.
         let moves = in_flight > 0 && self.is_to_lead(stream);
         Some(if moves { 0 } else { stream.limit.saturating_sub(in_flight) })
     }
 
-    /// What may be in flight of a stream that is not known.
+    /// The window of an unknown stream, in bytes.
     pub(super) fn replay_window(&self) -> usize {
         self.config.replay_window
     }
 
-    /// What may be in flight of this stream.
+    /// The window of this stream, in bytes. None: the stream is unknown.
     pub(super) fn window(&self, id: StreamId) -> Option<usize> {
         self.known(id).map(|stream| stream.limit)
     }
 
-    /// `rate` is what is written to a file of this stream, in bytes a second. While that is more than can be acknowledged
-    /// because of the round trip, more may be in flight.
+    /// Adapts the window to `rate`, the bytes per second written to a file of this stream. The window grows while the
+    /// round trip is too long to acknowledge that rate.
     pub(super) fn fit_window(&mut self, id: StreamId, rate: f64) {
         let Some(stream) = self.known(id) else {
             return;
@@ -251,11 +253,11 @@ impl Batcher {
         stream.limit = if spare { wanted } else { wanted.min(stream.limit) };
     }
 
-    /// Whether this stream should not be given more for now.
+    /// Whether no more of this stream should be read for now.
     pub(super) fn is_full(&self, id: StreamId) -> bool {
         let full = |s: &StreamState| {
-            // One that is refused everything must leave room for the others, however many such there are: each may have as
-            // much as it leaves.
+            // A tenant whose entries are all refused must leave room for the others. With several tenants, each may
+            // take as much as it leaves free.
             let others = self.tenants.len() > 1;
             let left = self.config.buffer.saturating_sub(self.buffered.bytes());
             let share = if others { left } else { self.config.buffer };
@@ -266,34 +268,34 @@ impl Batcher {
         self.has_no_room() || self.known(id).is_some_and(full)
     }
 
-    /// Whether the batches hold as much as they may. What Loki refuses for now has a share of its own, beside that of the
-    /// others; only if both are twice what the others may have do the others wait.
+    /// Whether the batches hold as much as they may. Batches that Loki refuses for now have a share of their own. Only
+    /// if both together reach twice the buffer do all streams wait.
     pub fn has_no_room(&self) -> bool {
         let (buffered, apart) = (self.buffered.bytes(), self.held_apart.load(Ordering::Relaxed));
         buffered >= self.config.buffer || buffered + apart >= 2 * self.config.buffer
     }
 
-    /// Whether anything was handed out, or is to be, that has not come to its end.
+    /// Whether any batch is waiting or in flight, or is sent apart.
     pub fn has_on_its_way(&self) -> bool {
         !self.is_empty() || self.outstanding() > 0 || self.held_apart.load(Ordering::Relaxed) > 0
     }
 
-    /// How many bytes of a log may be sent and not committed, if Loki refuses one of its streams for now: the others go on
-    /// for so long. None: it refuses none of these.
+    /// How many bytes of a log may be sent but not committed if Loki refuses one of these streams for now. This lets
+    /// the other streams continue. None: none of them is refused.
     pub(super) fn room_beside_refused(&self, streams: &[StreamId]) -> Option<usize> {
         let refused = |id: &StreamId| self.known(*id).is_some_and(|stream| stream.window.is_apart());
         streams.iter().any(refused).then_some(self.config.batchsize)
     }
 
-    /// Somebody cannot read on before the entries of this stream are answered: do not wait for `batchwait`.
+    /// Sends this stream's entries without waiting for `batchwait`, because a reader waits for their answer.
     pub(super) fn hurry(&mut self, id: StreamId) {
         if let Some(lane) = self.known(id).map(|stream| stream.lane) {
             self.lanes[lane].hurry();
         }
     }
 
-    /// Those of these streams that lead a lane and are in a hurry have their batches encoded now, while they are in the
-    /// processor's cache.
+    /// Seals the open batches of those streams that lead a lane and whose batch is due, while the data is in the CPU
+    /// cache.
     pub(super) fn seal(&mut self, streams: &[StreamId], now: Instant) {
         for id in streams {
             let lane = self.known(*id).filter(|stream| stream.leads).map(|stream| stream.lane);
@@ -306,14 +308,14 @@ impl Batcher {
         }
     }
 
-    /// The next batch that is due and has room on the way. `flush` makes every batch due.
+    /// The next batch that is due and whose lane may send. `flush` makes all batches due. None: no such batch.
     pub fn next(&mut self, now: Instant, flush: bool) -> Option<Batch> {
         if now.saturating_duration_since(self.swept) >= SWEEP {
             self.sweep(now, FORGET);
         }
-        // What there is no room for any more must go, or nothing would ever come back.
+        // A full buffer must be sent, or it would never be emptied.
         let flush = flush || self.has_no_room();
-        // From where the last one was found on, and then those before it.
+        // First from the last position to the end, then from the start.
         for from in [self.looked, 0] {
             self.looked = from;
             while let Some(index) = self.busy.range(self.looked..).next().copied() {
@@ -335,22 +337,22 @@ impl Batcher {
         None
     }
 
-    /// When the next open batch comes of age.
+    /// When the next open batch reaches `batchwait`. None: no batch will.
     pub fn next_due(&self) -> Option<Instant> {
         self.busy.iter().filter_map(|lane| self.lanes[*lane].due(self.config.batchwait)).min()
     }
 
-    /// Whether nothing waits here to be sent.
+    /// Whether no batch waits to be sent.
     pub fn is_empty(&self) -> bool {
         self.busy.iter().all(|lane| self.lanes[*lane].is_empty())
     }
 
-    /// Batches that were handed out and have not come to their end.
+    /// Batches that were handed out and are not finished yet.
     pub fn outstanding(&self) -> usize {
         self.lanes.iter().map(|(_, lane)| lane.outstanding()).sum()
     }
 
-    /// Bytes a second that are too much for a shared lane.
+    /// The rate, in bytes per second, above which a stream gets its own lane.
     fn much(&self) -> usize {
         self.config.replay_window.min(MUCH)
     }
@@ -359,10 +361,10 @@ impl Batcher {
         self.streams.get(id.index).filter(|stream| stream.age == id.age)
     }
 
-    /// The place of the entry's stream.
+    /// The index of the entry's stream, which is created if it is new.
     fn stream(&mut self, entry: &Entry<'_>, now: Instant) -> usize {
         if self.cost + self.tenants.len() * TENANT_COST > self.sweep_at {
-            // Too many: whoever has nothing on its way is forgotten.
+            // Too many: forget all streams with nothing in flight.
             self.sweep(now, Duration::ZERO);
         }
         let name = entry.tenant.as_ref().or(self.config.tenant_id.as_ref());
@@ -402,7 +404,7 @@ impl Batcher {
     }
 
     fn new_stream(&mut self, tenant: usize, labels: &LabelSet, now: Instant) -> usize {
-        // An entry's own label wins over an external one of its name.
+        // A label of the entry overrides an external label with the same name.
         let all = match self.external.is_empty() {
             true => labels.clone(),
             false => LabelSet::new(self.external.iter().map(|(n, v)| (n.as_str(), v.as_str())).chain(labels.iter())),
@@ -410,7 +412,7 @@ impl Batcher {
         self.ages = self.ages.wrapping_add(1);
         let in_flight = InFlight::default();
         let wire: Arc<str> = all.to_string().into();
-        // The labels are kept as pairs, as the text that Loki gets, and as the key to find them by.
+        // The labels are stored three times: as pairs, as text for Loki and as the lookup key.
         let cost = STREAM_COST + 3 * wire.len();
         self.cost += cost;
         let index = self.streams.insert(StreamState {
@@ -436,14 +438,16 @@ impl Batcher {
         index
     }
 
-    /// Forgets who was not heard of for long: labels and tenants made of what lines say must not add up.
+    /// Forgets streams and tenants that have been silent for long, so that labels and tenants from the text of lines do
+    /// not accumulate.
     fn sweep(&mut self, now: Instant, silence: Duration) {
         self.swept = now;
         let window = self.much();
         let mut calm = Vec::new();
         for (_, stream) in &mut self.streams {
             stream.rate.cool(now, window);
-            // With something under way elsewhere it came here in a hurry: what is given to it next must not overtake that.
+            // A stream that has something in flight elsewhere came here because of a late entry. Its next entry must
+            // not overtake that.
             let is_quiet =
                 || now.saturating_duration_since(stream.touched) >= LEADS_ON || stream.rate.is_little(window);
             let is_over = stream.rate.is_cold(window) || silence.is_zero() && is_quiet();
@@ -472,24 +476,25 @@ impl Batcher {
             }
             keep
         });
-        // What is left is on its way, or was a moment ago. Not before that much more is known is it worth looking again.
+        // The remaining streams are in flight or were moments ago. Sweeping again only pays once many more are known.
         *sweep_at = *cost + tenants.len() * TENANT_COST + self.config.buffer / KNOWN_SHARE;
     }
 }
 
-/// What Loki can never take, under the name Loki counts it by: it would refuse the whole push. (A stream without labels
-/// it takes, and calls it `unknown_service`, unless it is configured not to; then it says so.)
+/// Labels that Loki never accepts, under the reason by which Loki counts them. They would make Loki refuse the whole
+/// push. Loki by default accepts a stream without labels and calls it `unknown_service`. If Loki is configured to
+/// refuse these, its answer says so.
 fn never_taken(labels: &LabelSet) -> Option<Reason> {
     let valid = labels.iter().all(|(name, _)| is_valid_label_name(name));
     (!valid).then_some(Reason::Loki("invalid_labels"))
 }
 
-/// How many labels Loki counts: not those without a value, and not the one that it may have added itself.
+/// How many labels Loki counts: those with a value, except `service_name`, which Loki may have added itself.
 fn counted(labels: &LabelSet) -> usize {
     labels.iter().filter(|(name, value)| *name != "service_name" && !value.is_empty()).count()
 }
 
-/// Cuts the line to at most `limit` bytes at a character's boundary; gives what is left.
+/// Cuts the line to at most `limit` bytes, at a character boundary. Returns the new length.
 fn truncate(entry: &mut Entry<'_>, limit: usize) -> usize {
     let end = entry.line.floor_char_boundary(limit);
     match &mut entry.line {

@@ -1,7 +1,7 @@
-//! What Loki has said that it will never take, so that it need not be asked again for each entry.
+//! Limits that Loki has named in refusals, so that entries beyond them need not be sent.
 //!
-//! Its limits are not guessed: a default that was raised would cost lines. What it names in a refusal is believed for a
-//! minute, so a limit that is raised is noticed by the next entry after that.
+//! Loki's limits are not guessed: assuming a default that was raised would lose lines. A limit from an answer is used
+//! for one minute, so the first entry after that notices if it was raised.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,21 +11,21 @@ use crate::model::{Entry, Reason};
 
 const BELIEVED: Duration = Duration::from_secs(60);
 
-/// A limit that an answer has named.
+/// A limit that Loki named in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// Bytes of a line.
+    /// The most bytes of a line.
     Line(usize),
-    /// How old an entry may be.
+    /// The highest age of an entry.
     Age(Duration),
-    /// Labels of a stream.
+    /// The most labels of a stream.
     Labels(usize),
 }
 
-/// Of a tenant; shared with its batches, which hear of it.
+/// The limits of one tenant. Shared with its batches, which report them.
 #[derive(Debug, Default)]
 pub(super) struct Bounds {
-    /// Nearly always nothing was ever refused, and each entry asks.
+    /// A fast check for each entry: nearly always no limit is known.
     any: AtomicBool,
     state: Mutex<State>,
 }
@@ -49,7 +49,8 @@ impl Bounds {
         self.any.store(true, Ordering::Relaxed);
     }
 
-    /// Why Loki will not take it. `unix_nanos` is the time.
+    /// Why Loki will not accept the entry. `labels` is the number of its labels, `unix_nanos` the current time. None:
+    /// no known limit applies.
     pub fn refuse(
         &self,
         entry: &Entry<'_>,
@@ -75,7 +76,7 @@ impl Bounds {
         (entry.timestamp < oldest).then_some(Reason::Loki("greater_than_max_sample_age"))
     }
 
-    // Nothing is called under the lock.
+    // No foreign code runs under the lock.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! A push that is being written.
+//! A batch under construction.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::model::{Ack, Entry};
 #[derive(Debug, Default)]
 pub(super) struct BatchBuilder {
     streams: Vec<Stream>,
-    /// Of each stream its entries, encoded.
+    /// The encoded entries of each stream.
     bodies: Vec<Vec<u8>>,
     acks: Vec<Ack>,
     entries: usize,
@@ -30,7 +30,7 @@ impl BatchBuilder {
         self.bytes
     }
 
-    /// Appends to its `stream`-th stream; gives the bytes that makes.
+    /// Appends an entry to the stream with this index. Returns the bytes of its line and metadata.
     pub fn push(&mut self, stream: usize, entry: &Entry<'_>) -> usize {
         let ack = entry.ack.get();
         if !self.acks.last().is_some_and(|last| last.same(ack)) {
@@ -53,14 +53,15 @@ impl BatchBuilder {
         bytes
     }
 
-    /// Gives the place of the new stream.
+    /// Adds a stream. Returns its index.
     pub fn add_stream(&mut self, labels: Arc<str>, window: Arc<Window>, cost: usize, body: Vec<u8>) -> usize {
         self.bodies.push(body);
         self.streams.push(Stream { labels, entries: 0, bytes: 0, spans: Vec::new(), window, cost, apart: None });
         self.streams.len() - 1
     }
 
-    /// Takes all that was written; the stream at the place `leader` comes last.
+    /// Turns everything added so far into a batch, and empties the builder. The stream at index `leader` becomes the
+    /// last.
     pub fn seal(
         &mut self,
         leader: Option<usize>,

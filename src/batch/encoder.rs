@@ -1,23 +1,23 @@
-//! From streams to the body of a push.
+//! Encodes streams into the body of a push.
 
 use std::sync::Arc;
 
 use super::wire;
 
-/// Of the memory for encoding, what is kept from push to push.
+/// The most bytes of encoding memory that are kept between pushes.
 const KEPT: usize = 256 << 10;
 
-/// So many of what entries were written to, none of them larger than this.
+/// At most this many entry buffers are kept for reuse, each of at most `LARGEST` bytes.
 const SPARE: usize = 4;
 const LARGEST: usize = 128 << 10;
 
-/// Keeps its tables and buffers from push to push.
+/// Reuses its tables and buffers for all pushes.
 #[derive(Debug)]
 pub(super) struct Encoder {
     snappy: snap::raw::Encoder,
     plain: Vec<u8>,
     compressed: Vec<u8>,
-    /// What entries were written to, to be written to again.
+    /// Empty entry buffers for reuse.
     spare: Vec<Vec<u8>>,
 }
 
@@ -28,7 +28,7 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// To write so many bytes of entries to.
+    /// A buffer with room for this many bytes of entries.
     pub fn buffer(&mut self, room: usize) -> Vec<u8> {
         let mut buffer = self.spare.pop().unwrap_or_default();
         buffer.reserve(room);
@@ -42,7 +42,7 @@ impl Encoder {
         }
     }
 
-    /// Each stream's labels and its entries, which are encoded already.
+    /// Encodes and compresses a push. Each item is a stream's labels and its encoded entries.
     pub fn encode<'s>(&mut self, streams: impl Iterator<Item = (&'s str, &'s [u8])>) -> Arc<[u8]> {
         let Encoder { snappy, plain, compressed, .. } = self;
         plain.clear();
@@ -62,7 +62,7 @@ impl Encoder {
     }
 }
 
-/// What [`Encoder::encode`] has compressed.
+/// Decompresses a body made by [`Encoder::encode`].
 pub(super) fn decode(body: &[u8]) -> Vec<u8> {
     snap::raw::Decoder::new().decompress_vec(body).expect("it was compressed here")
 }

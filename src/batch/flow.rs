@@ -1,8 +1,8 @@
-//! How much of a log may be read: one question before a read ([`Batcher::grant`]), one answer after it
-//! ([`Batcher::settle`]), and in between the entries that the read came to ([`Batcher::add_of`]).
+//! Flow control: how much of a log may be read. Before a read, [`Batcher::grant`] says how much. [`Batcher::add_of`]
+//! adds the entries of the read. After it, [`Batcher::settle`] reports the outcome.
 //!
-//! A log is read no further than the windows of the streams that its lines go to have room for. Which streams these are
-//! nobody knows before the lines were read, so it is assumed that they are those of the lines before.
+//! A log is read only as far as the windows of its streams have room. The streams of the next lines are unknown before
+//! these are read, so they are assumed to be those of the previous lines.
 
 use std::time::{Duration, Instant};
 
@@ -10,25 +10,25 @@ use super::batcher::{Batcher, Outcome};
 use super::stream::StreamId;
 use crate::model::Entry;
 
-/// Bytes that are read of a log at a time: more saves nothing, less costs calls.
+/// The most bytes of a log per read. More saves nothing, less costs system calls.
 pub const CHUNK: usize = 128 << 10;
 
-/// Bytes that are read of a log to see which streams its lines go to, whose windows may be full.
+/// Bytes of a log to read in order to learn its streams, whose windows may be full.
 const TASTE: usize = 4 << 10;
 
-/// Streams that are remembered of a log though nothing of them is in flight.
+/// Streams of a log that are remembered although they have nothing in flight.
 const REMEMBERED: usize = 4;
 
-/// What the batcher knows of one log.
+/// What the batcher knows about one log.
 #[derive(Debug)]
 pub struct Flow {
-    /// The streams that its lines in flight are in, and the last ones that it had.
+    /// The streams of its lines in flight, and its last few streams.
     streams: Vec<StreamId>,
-    /// Some of it has been read: if it has no streams yet, that is no reason to read little.
+    /// Part of the log has been read. If it still has no streams, full chunks may be read.
     tasted: bool,
-    /// How many bytes of it fill a window, as far as the last read tells.
+    /// How many bytes of the log fill a window, estimated from the last read.
     reach: usize,
-    /// What the fullest of the streams has left that were given something since the grant.
+    /// The least room left, in bytes, in any stream that received entries since the grant.
     left: usize,
     written: WriteRate,
 }
@@ -37,13 +37,13 @@ pub struct Flow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
     pub bytes: usize,
-    /// What is read may be more than there is room for: lines are added as long as [`Flow::has_room_for`] says so, and the rest
-    /// is read again.
+    /// More may be read than there is room for. Then lines are added while [`Flow::has_room_for`] is true, and the rest
+    /// is read again later.
     stops: bool,
 }
 
 impl Grant {
-    /// Where nothing waits for anything.
+    /// A grant for readers that never wait.
     pub fn whole_chunk() -> Self {
         Self { bytes: CHUNK, stops: false }
     }
@@ -58,17 +58,17 @@ impl Flow {
         Self { streams: Vec::new(), tasted: false, reach: CHUNK, left: usize::MAX, written: WriteRate::new(now) }
     }
 
-    /// Whether there is room for a line of this length wherever the lines since the grant went.
+    /// Whether each stream that received entries since the grant has room for a line of this length.
     pub fn has_room_for(&self, line: usize) -> bool {
         line < self.left
     }
 
-    /// Whether it is time to say how much was written to the log, with [`Batcher::note_written`].
+    /// Whether it is time to call [`Batcher::note_written`].
     pub fn is_rate_due(&self, now: Instant) -> bool {
         self.written.is_due(now)
     }
 
-    /// Nearly always the stream is that of the entry before.
+    /// Remembers a stream. Nearly always it is the stream of the previous entry.
     fn note(&mut self, stream: StreamId) {
         if self.streams.last() != Some(&stream) && !self.streams.contains(&stream) {
             self.streams.push(stream);
@@ -77,21 +77,21 @@ impl Flow {
 }
 
 impl Batcher {
-    /// How much of a log may be read now, if it is worth it. None: nothing before answers come. `exposed` are its bytes
-    /// that a crash would send again; `exact` says that reading can go back to the beginning of any line.
+    /// How much of a log may be read now. None: wait for answers. `exposed` is the number of its bytes that a crash
+    /// would make the agent send again. `exact`: reading can be rewound to the start of any line.
     pub fn grant(&mut self, flow: &mut Flow, exposed: u64, exact: bool, now: Instant) -> Option<Grant> {
         flow.left = usize::MAX;
         let were_known = !flow.streams.is_empty();
         let (room, window, largest) = self.room_of(&mut flow.streams, now);
-        // Forgotten here, they may be others' meanwhile, and full.
+        // Streams that the batcher forgot may have been replaced by others that are full.
         flow.tasted &= !(were_known && flow.streams.is_empty());
         if flow.streams.is_empty() {
             let chunk = if flow.tasted { CHUNK } else { TASTE };
             let bytes = chunk.min(self.replay_window());
             return (!self.has_no_room()).then_some(Grant { bytes, stops: false });
         }
-        // What one stream has delivered cannot be committed while another's is in flight before it: it would be sent again
-        // just the same.
+        // Entries that one stream has delivered cannot be committed while entries of another stream before them are in
+        // flight. They count as exposed too.
         let exposed = usize::try_from(exposed).unwrap_or(usize::MAX);
         let most = self.room_beside_refused(&flow.streams).map_or(largest, |beside| beside.max(largest));
         let room = room.min(most.saturating_sub(exposed));
@@ -102,13 +102,14 @@ impl Batcher {
         if flow.streams.iter().any(|stream| self.is_full(*stream)) {
             return None;
         }
-        // How much of it is one stream's is seen when it is worked on, which stops where one has no more room.
+        // The share of each stream is only known while lines are processed. Processing stops where a stream has no more
+        // room.
         let stops = exact && exposed == 0 && room == window;
         let bytes = if stops { flow.reach.clamp(room, 2 * room) } else { room };
         Some(Grant { bytes: bytes.min(CHUNK), stops })
     }
 
-    /// [`add`](Self::add) for an entry that came of what was granted.
+    /// Like [`add`](Self::add), for an entry that was read under a grant.
     pub fn add_of(&mut self, flow: &mut Flow, entry: &mut Entry<'_>, now: Instant) -> Outcome {
         let outcome = self.add(entry, now);
         if let Outcome::Batched(stream) | Outcome::Truncated(stream, _) = &outcome {
@@ -118,7 +119,7 @@ impl Batcher {
         outcome
     }
 
-    /// What became of a grant: so many bytes were read, and of these so many worked on.
+    /// Reports the outcome of a grant: `read` bytes were read, `worked` of them were processed.
     pub fn settle(&mut self, flow: &mut Flow, grant: Grant, read: usize, worked: usize, now: Instant) {
         flow.tasted |= worked > 0;
         if grant.stops {
@@ -127,14 +128,14 @@ impl Batcher {
         self.seal(&flow.streams, now);
     }
 
-    /// So many bytes were written to the log in all. Where that is more a second than can be acknowledged, more of its
-    /// streams may be in flight from now on.
+    /// Reports the total bytes written to the log so far. If their rate is too high for the round trip, the windows of
+    /// its streams grow.
     pub fn note_written(&mut self, flow: &mut Flow, total: u64, now: Instant) {
         let rate = flow.written.measure(total, now);
         flow.streams.iter().for_each(|stream| self.fit_window(*stream, rate));
     }
 
-    /// What there is room for in all of these streams, and the smallest and the largest of their windows.
+    /// The smallest room in these streams, the smallest window and the largest window, in bytes.
     fn room_of(&mut self, streams: &mut Vec<StreamId>, now: Instant) -> (usize, usize, usize) {
         let (mut room, mut window, mut largest) = (usize::MAX, usize::MAX, 0);
         let mut younger = streams.len();
@@ -144,26 +145,27 @@ impl Batcher {
             if let Some((free, whole)) = known {
                 (room, window, largest) = (room.min(free), window.min(whole), largest.max(whole));
             }
-            // One with nothing in flight has all the room there can be.
+            // A stream with nothing in flight has all of its window free.
             known.is_some_and(|(free, whole)| free < whole || younger < REMEMBERED)
         });
         (room, window, largest)
     }
 }
 
-/// How many bytes a second are written to a log, measured while reading waits for answers and when it has caught up.
+/// The rate at which a log is written, in bytes per second. Measured while reading waits for answers and when it has
+/// caught up.
 #[derive(Clone, Copy, Debug)]
 struct WriteRate {
     at: Instant,
-    /// Bytes it had in all then; None: not known yet.
+    /// The log's total bytes at time `at`. None: not known yet.
     total: Option<u64>,
-    /// Bytes a second.
+    /// Bytes per second.
     rate: f64,
 }
 
 impl WriteRate {
     const EVERY: Duration = Duration::from_millis(200);
-    /// Measured over longer than this it says nothing about now.
+    /// A measurement over a longer time says nothing about the current rate.
     const LONGEST: Duration = Duration::from_secs(5);
 
     fn new(now: Instant) -> Self {
@@ -199,7 +201,7 @@ mod tests {
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
         let mut written = WriteRate::new(start);
-        // What was there before says nothing of what comes.
+        // The bytes that existed before say nothing about the rate.
         assert_eq!(written.measure(50_000_000, at(200)), 0.0);
         assert_eq!(written.measure(50_200_000, at(400)), 1_000_000.0);
         assert_eq!(written.measure(50_400_000, at(600)), 1_000_000.0);

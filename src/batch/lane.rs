@@ -1,4 +1,4 @@
-//! What must arrive in order goes one batch after the other: a lane.
+//! A lane: batches that must arrive in order, and so are sent one after the other.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -10,27 +10,27 @@ use super::builder::BatchBuilder;
 use super::encoder::Encoder;
 use super::lane_stats::{InFlightGuard, LaneStats};
 
-/// Batches of a lane that may be on their way or waiting: one goes out while the next is filled.
+/// The most batches of a lane that may be handed out and unfinished. One is sent while the next is filled.
 const MAX_OUTSTANDING: usize = 2;
 
 #[derive(Debug)]
 pub(super) struct LaneState {
     pub tenant: Option<Arc<str>>,
-    /// For those who take the batches; never used again.
+    /// Identifies the lane for the sender of its batches. Never reused.
     pub number: u64,
-    /// Which stream leads it, if it is not shared.
+    /// The index of the stream that leads the lane. None: the lane is shared.
     pub led_by: Option<usize>,
-    /// Those that may follow the leader: each that does, and some that did.
+    /// Streams that may follow the leader: all current followers and some former ones.
     pub followers: BTreeSet<usize>,
-    /// Logs whose other streams may follow it.
+    /// Logs whose other streams may follow the leader.
     pub logs: BTreeSet<u64>,
-    /// Where its leader is in the open batch.
+    /// The index of the leader in the open batch.
     pub leader: Option<usize>,
     pub open: BatchBuilder,
-    /// Names the open batch.
+    /// Identifies the open batch.
     pub batch: u64,
     opened: Option<Instant>,
-    /// Someone cannot go on before this batch has been answered.
+    /// A reader waits for the answer to this batch.
     urgent: bool,
     full: VecDeque<Batch>,
     stats: Arc<LaneStats>,
@@ -38,7 +38,7 @@ pub(super) struct LaneState {
 }
 
 impl LaneState {
-    /// `batch` names the first batch.
+    /// `batch` identifies the first batch.
     pub fn new(tenant: Option<Arc<str>>, bounds: Arc<Bounds>, number: u64, batch: u64) -> Self {
         Self {
             tenant,
@@ -70,7 +70,7 @@ impl LaneState {
         self.stats.outstanding()
     }
 
-    /// Whether Loki has ever refused entries that came this way.
+    /// Whether Loki has ever refused entries sent in this lane.
     pub fn was_refused(&self) -> bool {
         self.stats.was_refused()
     }
@@ -79,7 +79,7 @@ impl LaneState {
         self.stats.round_trip()
     }
 
-    /// What comes later is in no hurry because of this.
+    /// Makes the open batch urgent. Later batches are not affected.
     pub fn hurry(&mut self) {
         self.urgent |= !self.open.is_empty();
     }
@@ -88,7 +88,7 @@ impl LaneState {
         self.opened.get_or_insert(now);
     }
 
-    /// `batch` names the next one.
+    /// Seals the open batch. `batch` identifies the next one.
     pub fn cut(&mut self, batch: u64, encoder: &mut Encoder) {
         let guard = InFlightGuard::new(self.stats.clone());
         let of = (self.tenant.clone(), self.number);
@@ -98,13 +98,13 @@ impl LaneState {
         self.urgent = false;
     }
 
-    /// Whether the open batch should go, although it is not full.
+    /// Whether the open batch should be sent although it is not full.
     pub fn is_due(&self, now: Instant, wait: Duration, flush: bool) -> bool {
         let due = self.urgent || flush || self.opened.is_some_and(|opened| now >= opened + wait);
         due && self.full.is_empty() && !self.open.is_empty() && self.has_room()
     }
 
-    /// When the open batch comes of age.
+    /// When the open batch reaches `batchwait`. None: it is empty, or the lane may not send.
     pub fn due(&self, wait: Duration) -> Option<Instant> {
         self.opened.filter(|_| self.has_room()).map(|opened| opened + wait)
     }

@@ -1,23 +1,23 @@
-//! What becomes of batches that were handed out, as far as their lane is to know.
+//! What a lane learns about its batches after they were handed out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// A round trip longer than this is no distance, but trouble: nothing is gained by having more under way.
+/// The longest round trip that counts. A longer one means trouble, and more bytes in flight would not help.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// What a lane knows of its batches once they are gone.
+/// Shared by a lane and its batches.
 #[derive(Debug, Default)]
 pub(super) struct LaneStats {
     outstanding: AtomicUsize,
-    /// Smoothed, in microseconds.
+    /// A moving average, in microseconds.
     round_trip: AtomicU64,
     /// Loki has refused entries.
     refused: AtomicBool,
 }
 
-/// A batch's tie to its lane: counts it as outstanding for as long as it exists, once it was handed out.
+/// Ties a batch to its lane: counts the batch as outstanding from when it is handed out until it is dropped.
 #[derive(Debug)]
 pub(super) struct InFlightGuard {
     stats: Arc<LaneStats>,
@@ -56,7 +56,7 @@ impl InFlightGuard {
         other
     }
 
-    /// The lane no longer waits for it.
+    /// The lane no longer waits for this batch.
     pub fn leave(&mut self) {
         if std::mem::take(&mut self.counted) {
             self.stats.outstanding.fetch_sub(1, Ordering::Relaxed);

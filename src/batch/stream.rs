@@ -1,4 +1,4 @@
-//! What a batcher remembers of a stream: how much of it is on the way, and whether it should travel apart.
+//! The state of a stream in a batcher: its bytes in flight, and whether it should have its own lane.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use crate::model::{LabelSet, Reason};
 
-/// Names a stream of a [`Batcher`](super::Batcher).
+/// Identifies a stream of a [`Batcher`](super::Batcher).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamId {
     pub(super) index: usize,
-    /// Tells it from one that had its place before.
+    /// Distinguishes it from an earlier stream with the same index.
     pub(super) age: u32,
 }
 
-/// Bytes that are sent, or about to be, and not answered. One thread takes them, for each entry; others give them back, for
+/// Counts bytes that are in flight or about to be sent. One thread adds, for each entry. Other threads subtract, for
 /// each push.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
@@ -28,25 +28,25 @@ impl InFlight {
     }
 
     pub fn bytes(&self) -> usize {
-        // What was written before it was given back (a refusal) is seen by who sees that.
+        // `Acquire`: writes that another thread made before it gave bytes back (a refusal) are visible here.
         self.taken.wrapping_sub(self.given_back.load(Ordering::Acquire))
     }
 }
 
-/// Names a stream to those who send its batches, for as long as one of these exists.
+/// Identifies a stream for the sender of its batches, while any batch of the stream exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamKey(usize);
 
-/// Where a push gives back what it has of a stream, and what those who send it tell the batcher of it.
+/// The counters of a stream that its pushes share with the batcher.
 #[derive(Debug)]
 pub(super) struct Window {
     stream: Arc<AtomicUsize>,
-    /// The same of all streams of the tenant, and of the batcher.
+    /// The counters of the tenant and of the whole batcher.
     tenant: Arc<AtomicUsize>,
     all: Arc<AtomicUsize>,
-    /// Pushes of the stream that are sent apart from their lane, because Loki refuses it for now.
+    /// Pushes of the stream that are sent apart from their lane because Loki refuses it for now.
     apart: AtomicUsize,
-    /// Bytes of memory that such pushes of all streams take.
+    /// Bytes of memory of such pushes, over all streams.
     held_apart: Arc<AtomicUsize>,
     /// Loki has stored entries of the stream.
     proven: AtomicBool,
@@ -69,7 +69,7 @@ impl Window {
         StreamKey(Arc::as_ptr(self).addr())
     }
 
-    /// So many bytes of entries, and of memory beside them.
+    /// Gives back `bytes` of entries and `cost` bytes of other memory.
     pub fn give_back(&self, bytes: usize, cost: usize) {
         self.stream.fetch_add(bytes, Ordering::Release);
         for sum in [&self.tenant, &self.all] {
@@ -77,7 +77,7 @@ impl Window {
         }
     }
 
-    /// Of a push with so many bytes of the stream its lane does not wait any more; in memory it takes `held` bytes.
+    /// A push with `bytes` of the stream is sent apart from its lane from now on. It takes `held` bytes of memory.
     pub fn set_apart(&self, bytes: usize, held: usize) {
         self.apart.fetch_add(1, Ordering::Relaxed);
         self.held_apart.fetch_add(held, Ordering::Relaxed);
@@ -86,7 +86,7 @@ impl Window {
         }
     }
 
-    /// A push that is set apart takes other memory than before.
+    /// The memory of a push that is sent apart changes from `before` to `now` bytes.
     pub fn hold_apart(&self, before: usize, now: usize) {
         self.held_apart.fetch_add(now, Ordering::Relaxed);
         self.held_apart.fetch_sub(before, Ordering::Relaxed);
@@ -118,42 +118,43 @@ impl Window {
 #[derive(Debug)]
 pub(super) struct StreamState {
     pub labels: LabelSet,
-    /// As Loki is told, with the external ones.
+    /// The labels as text for Loki, including external labels.
     pub wire: Arc<str>,
-    /// As Loki counts them.
+    /// The number of labels, as Loki counts them.
     pub label_count: usize,
     pub age: u32,
     pub tenant: usize,
-    /// Which of the batcher's lanes it takes.
+    /// The index of its lane in the batcher.
     pub lane: usize,
-    /// That lane is its own.
+    /// The stream leads that lane.
     pub leads: bool,
-    /// Its place in an open batch: which, and where in that.
+    /// Its place in an open batch: the batch's identifier and the index of the stream in it.
     pub at: (u64, usize),
     pub in_flight: InFlight,
     pub window: Arc<Window>,
-    /// How much may be in flight.
+    /// The window: bytes that may be in flight.
     pub limit: usize,
-    /// Of the last batch, to make the next as large at once.
+    /// Encoded bytes in the last batch. The next batch reserves as much.
     pub room: usize,
     pub rate: RateEstimate,
-    /// The youngest timestamp it was given.
+    /// The newest timestamp of its entries, in Unix nanoseconds.
     pub newest: i64,
-    /// Bytes of memory that it takes, roughly.
+    /// Approximate bytes of memory.
     pub cost: usize,
-    /// Why Loki can never take it.
+    /// Why Loki never accepts the stream. None: it may.
     pub refused: Option<Reason>,
     pub touched: Instant,
 }
 
-/// How much a stream sends: a bucket that runs dry at `window` bytes a second. What overflows it travels apart.
+/// Estimates the rate of a stream with a leaky bucket that drains at `window` bytes per second. A stream whose bucket
+/// overflows gets its own lane.
 ///
-/// Loki's own limits are further away (3 MB/s by default), but may be set lower, and of a stream that is catching up
-/// nobody knows what it was sent before the agent began.
+/// Loki's own limits are higher by default (3 MB/s) but may be set lower. For a stream that is catching up, the bytes
+/// sent before this run are unknown.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RateEstimate {
     level: f64,
-    /// Bytes of late; see [`HALVES`].
+    /// Recent bytes, with exponential decay; see [`HALVES`].
     recent: [f64; 2],
     at: Instant,
 }
@@ -168,27 +169,27 @@ impl RateEstimate {
         self.recent.iter_mut().for_each(|recent| *recent += bytes as f64);
     }
 
-    /// Makes it travel apart for a while.
+    /// Gives the stream its own lane for a while.
     pub fn set_hot(&mut self, window: usize) {
         self.level = self.level.max(window as f64 * 8.0);
     }
 
     pub fn cool(&mut self, now: Instant, window: usize) {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        // However much it sent, after ten quiet seconds it is one of many again.
+        // After ten silent seconds the bucket is empty, whatever was sent.
         self.level = (self.level.min(window as f64 * 10.0) - passed * window as f64).max(0.0);
         self.recent = forgotten(self.recent, passed);
         self.at = now;
     }
 
-    /// Whether it sends so many times less than the other: in all that Loki's limits look back, and at this moment as well.
+    /// Whether its rate is lower than the other's by the factor `times`, over both periods of [`HALVES`].
     pub fn is_less(&self, times: f64, than: &RateEstimate) -> bool {
         let at = self.at.max(than.at);
         let recent = |rate: &RateEstimate| forgotten(rate.recent, (at - rate.at).as_secs_f64());
         recent(self).into_iter().zip(recent(than)).all(|(own, other)| own * times <= other)
     }
 
-    /// Whether it said little in the last seconds, whatever made it travel apart.
+    /// Whether the rate of the last seconds is low, even if the bucket is full.
     pub fn is_little(&self, window: usize) -> bool {
         self.recent[0] < window as f64 / 8.0
     }
@@ -202,8 +203,8 @@ impl RateEstimate {
     }
 }
 
-/// After so many seconds half of what was sent is forgotten: as long as Loki's limit for bursts looks back by default, and no
-/// longer than it does where it is set low.
+/// Half-lives in seconds: one as long as Loki's burst limit looks back by default, and one as short as it does with a
+/// low limit.
 const HALVES: [f64; 2] = [5.0, 1.0];
 
 fn forgotten(recent: [f64; 2], passed: f64) -> [f64; 2] {
@@ -211,8 +212,8 @@ fn forgotten(recent: [f64; 2], passed: f64) -> [f64; 2] {
     [long * (-passed / HALVES[0]).exp2(), short * (-passed / HALVES[1]).exp2()]
 }
 
-/// What a stream may have in flight so that a round trip does not hold it back: three times what it writes in one, since
-/// a batch waits for the one before it, and a stream that has fallen behind is to catch up.
+/// The window, in bytes, that a stream needs so that the round trip does not slow it down: three times what is written
+/// in one round trip. A batch waits for the previous one, and a stream that has fallen behind must catch up.
 pub(super) fn needed(rate: f64, round_trip: Duration) -> usize {
     (3.0 * rate * round_trip.as_secs_f64()) as usize
 }

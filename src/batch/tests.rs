@@ -1,4 +1,4 @@
-//! How much of a stream may be under way, what is refused, and what is forgotten.
+//! Windows, refused entries and forgotten streams.
 
 mod apart;
 mod lanes;
@@ -17,7 +17,7 @@ struct Bench {
     batcher: Batcher,
     ledger: Arc<Ledger>,
     clock: Clock,
-    /// Of the next line of each.
+    /// The timestamp of the next line of each stream.
     time: i64,
 }
 
@@ -74,7 +74,7 @@ impl Bench {
         outcome
     }
 
-    /// A line of so many bytes.
+    /// Adds a line of this many bytes.
     fn add(&mut self, stream: &str, log: u64, bytes: usize) -> StreamId {
         match self.try_add(stream, log, bytes) {
             Outcome::Batched(id) => id,
@@ -82,13 +82,13 @@ impl Bench {
         }
     }
 
-    /// All that is there, each batch as the streams in it, and how long each was answered after.
+    /// Hands out all batches, due or not.
     fn send(&mut self) -> Vec<Batch> {
         let now = self.now();
         std::iter::from_fn(|| self.batcher.next(now, true)).collect()
     }
 
-    /// Adds this much in a second, and Loki answers each batch; gives how they were made up.
+    /// Adds these bytes over one second. Loki answers each batch. Returns the streams of each batch.
     fn stream_a_second(&mut self, streams: &[(&str, u64, usize)]) -> Vec<Vec<String>> {
         let mut seen = Vec::new();
         for _ in 0..10 {
@@ -126,7 +126,7 @@ fn room_is_what_is_not_under_way_whoever_fills_it() {
     assert_eq!(bench.batcher.room(id, now), Some(WINDOW - 20_002));
     let mut sent = bench.send();
     assert_eq!(bench.batcher.room(id, now), Some(WINDOW - 20_002));
-    // Halves give back what they carry, however they end.
+    // Halves give back their own bytes, however they end.
     let (first, second) = halves(sent.remove(0));
     first.close();
     assert_eq!(bench.batcher.room(id, now), Some(WINDOW - 10_001));
@@ -145,7 +145,7 @@ fn a_window_grows_with_the_round_trip_and_only_for_who_needs_it() {
     bench.batcher.fit_window(fast, 3e6);
     bench.batcher.fit_window(slow, 50e3);
     assert_eq!((bench.batcher.window(fast), bench.batcher.window(slow)), (Some(900_000), Some(WINDOW)));
-    // It has caught up, and little is written now.
+    // The stream has caught up and little is written now.
     bench.batcher.fit_window(fast, 10e3);
     assert_eq!(bench.batcher.window(fast), Some(WINDOW));
     bench.batcher.fit_window(fast, 1e9);
@@ -197,7 +197,7 @@ fn what_loki_can_never_take_does_not_leave() {
         }
     }
     assert!(bench.send().is_empty());
-    // Without labels it is for Loki to say.
+    // Loki decides about streams without labels.
     let entry = bench.entry(None, &LabelSet::default(), 1, "line");
     assert!(matches!(bench.add_entry(entry), Outcome::Batched(_)));
 }
@@ -228,14 +228,14 @@ fn so_many_streams_are_not_remembered_for_minutes() {
             bench.send().into_iter().for_each(Batch::close);
         }
     }
-    // What they take is bounded at every moment, not only when it is time to look.
+    // Memory is bounded at any time, not only at each sweep.
     assert!(bench.batcher.streams.len() < 10_000, "{}", bench.batcher.streams.len());
     let id = bench.add("under way", 1, 10);
     bench.send();
     assert!(bench.batcher.room(id, bench.now()).is_some());
 }
 
-/// Labels that are long, streams that are under way, and tenants: all count as what they cost.
+/// Long labels, streams in flight and tenants all count with their cost.
 #[test]
 fn streams_count_against_the_buffer_as_what_they_cost() {
     for (tenants, long) in [(1, 10), (1, 2000), (5000, 10)] {
@@ -256,7 +256,8 @@ fn streams_count_against_the_buffer_as_what_they_cost() {
             bench.send().into_iter().for_each(Batch::close);
         }
         assert_eq!(bench.batcher.buffered.bytes(), 0);
-        // With nothing under way they are forgotten once they take half of the buffer, or twice what was under way last.
+        // Streams with nothing in flight are forgotten once they take half of the buffer, or twice what was in flight
+        // last.
         for n in 0..20_000 {
             let labels = LabelSet::new([("request", format!("{n}{}", "x".repeat(long)))]);
             let entry = bench.entry(Some(&(n % tenants).to_string()), &labels, 1, "x");
@@ -268,7 +269,7 @@ fn streams_count_against_the_buffer_as_what_they_cost() {
     }
 }
 
-/// Each of these streams, or tenants, leads a lane from its first entry on, since that is late.
+/// Each of these streams or tenants leads a lane from its first entry on, because that entry is late.
 #[test]
 fn late_streams_without_end_do_not_add_up() {
     for tenants in [1, 50_000] {
@@ -304,7 +305,7 @@ fn an_empty_line_is_under_way_like_any_other() {
     let now = bench.now();
     assert_eq!(bench.batcher.room(id, now), Some(WINDOW - 1));
     bench.clock.advance(Duration::from_secs(400));
-    // Forgetting it now would leave its line in nobody's batch.
+    // Forgetting the stream now would orphan its line.
     bench.batcher.next(bench.now(), false);
     assert!(bench.batcher.room(id, now).is_some());
 }
@@ -351,11 +352,11 @@ fn what_loki_has_named_as_its_limit_is_not_sent_for_a_minute() {
     let two = LabelSet::new([("app", "a"), ("pod", "b")]);
     let entry = bench.entry(None, &two, 1, "x");
     assert_eq!(refused(bench.add_entry(entry)), "max_label_names_per_series");
-    // Loki counts neither the one that it gives to a stream without it, nor what is empty.
+    // Loki counts neither the `service_name` that it adds itself nor labels without a value.
     let one = LabelSet::new([("app", "a"), ("service_name", "b"), ("pod", "")]);
     let entry = bench.entry(None, &one, 1, "x");
     assert!(matches!(bench.add_entry(entry), Outcome::Batched(_)));
-    // It may have been raised by now: the next one asks.
+    // The limit may have been raised: the next entry is sent.
     bench.clock.advance(Duration::from_secs(120));
     bench.add("b", 1, 262_145);
 }
@@ -374,7 +375,7 @@ fn a_tenant_that_is_refused_everything_leaves_room_for_the_others() {
     let (other, _) = add("other", 0);
     let until_full = (1..100).position(|n| add("refused", n).1).expect("it is full some time");
     assert_eq!(until_full, 9);
-    // Another like it takes half of what is left.
+    // Another such tenant takes half of what is left.
     let until_full = (100..200).position(|n| add("refused too", n).1).expect("it is full some time");
     assert_eq!(until_full, 4);
     assert!(!bench.batcher.is_full(other) && !bench.batcher.has_no_room());

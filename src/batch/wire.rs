@@ -1,4 +1,4 @@
-//! The few protobuf fields of a push, written by hand: no structs to build, no second copy of a line.
+//! Encodes the protobuf fields of a push directly: no intermediate structs, no second copy of a line.
 
 use crate::model::Entry;
 
@@ -13,7 +13,7 @@ const TIMESTAMP_NANOS: u8 = 0x10;
 const PAIR_NAME: u8 = 0x0a;
 const PAIR_VALUE: u8 = 0x12;
 
-/// Appends a stream: its labels and its entries, which are encoded already.
+/// Appends a stream: its labels and its encoded entries.
 pub(super) fn stream(out: &mut Vec<u8>, labels: &str, entries: &[u8]) {
     out.push(STREAM);
     varint(out, (field_len(labels.len()) + entries.len()) as u64);
@@ -21,7 +21,7 @@ pub(super) fn stream(out: &mut Vec<u8>, labels: &str, entries: &[u8]) {
     out.extend_from_slice(entries);
 }
 
-/// Appends an entry to its stream's body; gives the bytes of its line and metadata.
+/// Appends an entry to the body of its stream. Returns the bytes of its line and metadata.
 pub(super) fn entry(out: &mut Vec<u8>, entry: &Entry<'_>) -> usize {
     let seconds = entry.timestamp.div_euclid(1_000_000_000) as u64;
     let nanos = entry.timestamp.rem_euclid(1_000_000_000) as u64;
@@ -46,7 +46,7 @@ pub(super) fn entry(out: &mut Vec<u8>, entry: &Entry<'_>) -> usize {
     line.len() + metadata_len
 }
 
-/// Of each stream in a push its entries, as they were given to [`stream`].
+/// The encoded entries of each stream in a push, as they were passed to [`stream`].
 pub(super) fn bodies(push: &[u8]) -> Vec<&[u8]> {
     let (mut bodies, mut at) = (Vec::new(), 0);
     while at < push.len() {
@@ -59,7 +59,7 @@ pub(super) fn bodies(push: &[u8]) -> Vec<&[u8]> {
     bodies
 }
 
-/// Where the entry after the first `count` begins.
+/// The offset of the entry after the first `count`.
 pub(super) fn skip_entries(body: &[u8], count: usize) -> usize {
     let mut at = 0;
     for _ in 0..count {
@@ -69,7 +69,7 @@ pub(super) fn skip_entries(body: &[u8], count: usize) -> usize {
     at
 }
 
-/// The bytes of lines and metadata in a body, as [`entry`] counted them.
+/// The bytes of lines and metadata in a body, as counted by [`entry`].
 pub(super) fn content_bytes(body: &[u8]) -> usize {
     let (mut at, mut bytes) = (0, 0);
     while at < body.len() {
@@ -113,7 +113,7 @@ fn varint_len(n: u64) -> usize {
     (64 - (n | 1).leading_zeros() as usize).div_ceil(7)
 }
 
-/// The value and how many bytes it took.
+/// Returns the value and the number of bytes it took.
 fn read_varint(bytes: &[u8]) -> (u64, usize) {
     let mut n = 0;
     for (i, b) in bytes.iter().enumerate().take(10) {

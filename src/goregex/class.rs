@@ -1,17 +1,17 @@
-//! Character classes: `[...]`, `\d` and its kind, `\pL`.
+//! Character classes: `[...]`, `\d` and similar, `\pL`.
 
 use super::translate::{escaped_char, literal, next};
 
-/// What `[:name:]` may be.
+/// The names allowed in `[:name:]`.
 const POSIX: [&str; 14] = [
     "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "word",
     "xdigit",
 ];
 
-/// After a `[`: up to its `]`.
+/// Reads a class after its `[`, up to its `]`.
 ///
-/// In Go a `]` that comes first is plain, and so is a `-` wherever it cannot make a range; there are no classes within
-/// classes and no set operations.
+/// In Go a leading `]` is plain text, and so is a `-` that cannot form a range. There are no nested classes and no set
+/// operations.
 pub(super) fn bracketed(rest: &mut &str, out: &mut String) -> Result<(), String> {
     out.push('[');
     if let Some(after) = rest.strip_prefix('^') {
@@ -39,7 +39,7 @@ pub(super) fn bracketed(rest: &mut &str, out: &mut String) -> Result<(), String>
     }
 }
 
-/// After a backslash: a class that needs no brackets. False, and nothing read, when it is not one.
+/// Reads a class after a backslash, outside of brackets. Returns false, and reads nothing, if it is not a class.
 pub(super) fn escaped(rest: &mut &str, out: &mut String) -> Result<bool, String> {
     let mut after = *rest;
     match next(&mut after) {
@@ -57,7 +57,7 @@ pub(super) fn escaped(rest: &mut &str, out: &mut String) -> Result<bool, String>
     Ok(true)
 }
 
-/// After `\p` or `\P`: `L`, `{Greek}`, `{^Greek}`. Whether there is such a class, `regex` knows.
+/// Reads the name after `\p` or `\P`: `L`, `{Greek}`, `{^Greek}`. `regex` checks whether the class exists.
 fn unicode(rest: &mut &str, mut negated: bool, out: &mut String) -> Result<(), String> {
     let missing = "\\p: expected a class of Unicode, for instance \\pL or \\p{Greek}";
     let (mut name, after) = match rest.strip_prefix('{') {
@@ -78,7 +78,7 @@ fn unicode(rest: &mut &str, mut negated: bool, out: &mut String) -> Result<(), S
     Ok(())
 }
 
-/// `[:alpha:]` or `[:^alpha:]`. False, and nothing read, when it is not one.
+/// Reads `[:alpha:]` or `[:^alpha:]`. Returns false, and reads nothing, if it is neither.
 fn posix(rest: &mut &str, out: &mut String) -> Result<bool, String> {
     let Some((name, after)) = rest.strip_prefix("[:").and_then(|r| r.split_once(":]")) else { return Ok(false) };
     if !POSIX.contains(&name.strip_prefix('^').unwrap_or(name)) {
@@ -89,7 +89,7 @@ fn posix(rest: &mut &str, out: &mut String) -> Result<bool, String> {
     Ok(true)
 }
 
-/// `a`, or `a-z` when what follows the `-` is not the end of the class.
+/// Reads `a`, or `a-z` if the `-` is not at the end of the class.
 fn range(rest: &mut &str, out: &mut String) -> Result<(), String> {
     let low = class_char(rest)?;
     literal(low, out);

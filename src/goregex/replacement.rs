@@ -1,17 +1,17 @@
-//! What a match is replaced by: the template of Go's `Regexp.Expand`.
+//! Replacement templates of Go's `Regexp.Expand`.
 
 use std::fmt;
 
 use super::{Captures, Regex};
 
-/// `$1`, `${1}`, `$name`, `${name}`, `$$`, and plain text.
+/// A template of `$1`, `${1}`, `$name`, `${name}`, `$$` and plain text.
 ///
-/// A name is as long as it can be: `$1x` is the group `1x`. A group that the expression does not have, or that takes no
-/// part in the match, is empty. A `$` that begins none of these is a plain `$`.
+/// Names are as long as possible: `$1x` is the group `1x`. A group that does not exist, or takes no part in the match,
+/// is empty. Any other `$` is plain text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replacement {
     template: Box<str>,
-    /// No two texts in a row, none of them empty.
+    /// Texts are not empty and never adjacent.
     parts: Vec<Part>,
 }
 
@@ -23,7 +23,7 @@ enum Part {
 }
 
 impl Replacement {
-    /// Every text is a template.
+    /// Parses a template. Every text is valid.
     pub fn new(template: &str) -> Self {
         let mut parts = Vec::new();
         let mut rest = template;
@@ -44,7 +44,7 @@ impl Replacement {
         Self { template: template.into(), parts }
     }
 
-    /// Appends the template to `out`, filled in from `captures`, which are a match of `regex`.
+    /// Appends the expanded template to `out`. `captures` must be a match of `regex`.
     pub fn expand(&self, regex: &Regex, captures: &Captures<'_>, out: &mut String) {
         for part in &self.parts {
             match part {
@@ -55,7 +55,7 @@ impl Replacement {
         }
     }
 
-    /// The text it always is, when there is no group in it.
+    /// The text, if the template contains no group.
     pub fn is_literal(&self) -> Option<&str> {
         match self.parts.as_slice() {
             [] => Some(""),
@@ -69,7 +69,7 @@ impl Replacement {
     }
 }
 
-/// As it was written.
+/// Writes the template as written.
 impl fmt::Display for Replacement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.template)
@@ -86,7 +86,7 @@ fn text(parts: &mut Vec<Part>, text: &str) {
     }
 }
 
-/// After a `$`: the name, with or without braces, and what follows it.
+/// Reads the name after a `$`, with or without braces. Returns the name and the rest. None: there is no name.
 fn reference(rest: &str) -> Option<(&str, &str)> {
     let braced = rest.strip_prefix('{');
     let rest = braced.unwrap_or(rest);
@@ -98,7 +98,7 @@ fn reference(rest: &str) -> Option<(&str, &str)> {
     Some((name, if braced.is_some() { after.strip_prefix('}')? } else { after }))
 }
 
-/// A name that is a number: without leading zeros, and small enough for one.
+/// The group index, if the name is a number without leading zeros and with less than 10 digits.
 fn index(name: &str) -> Option<usize> {
     let is_number = name.bytes().all(|b| b.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
     name.parse().ok().filter(|_| is_number && name.len() < 10)
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn templates_expand_as_in_go() {
-        // The text is `app-web-42`; `mid` is web, `none` takes no part.
+        // The text is `app-web-42`. `mid` matches web, `none` takes no part.
         let regex = Regex::new(r"(\w+)-(?P<mid>\w+)-(\d+)(?P<none>x)?").expect("valid");
         let captures = regex.captures("<app-web-42>").expect("a match");
         for (template, expected) in [

@@ -1,10 +1,10 @@
-//! Tables: what Go makes of a pattern, text by text.
+//! Tables of patterns and the texts they match in Go.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// The texts that match and the texts that do not, each as a whole.
+/// Texts that match as a whole, and texts that do not.
 #[track_caller]
 fn check(pattern: &str, matches: &[&str], others: &[&str]) {
     let regex = Regex::anchored(pattern).unwrap_or_else(|e| panic!("{e}"));
@@ -19,7 +19,7 @@ fn check(pattern: &str, matches: &[&str], others: &[&str]) {
 #[test]
 fn refused_with_the_reason() {
     for (pattern, reason) in [
-        // Of these RE2 has none.
+        // Not supported by RE2.
         ("a(?=b)", "look-ahead, of which Go's RE2 has none"),
         ("a(?!b)", "look-ahead, of which Go's RE2 has none"),
         ("(?<=a)b", "look-behind, of which Go's RE2 has none"),
@@ -305,7 +305,7 @@ fn valid_pattern() -> impl Strategy<Value = String> {
         r"\[\^?(\\d|\\w|\\S|\[:alpha:\]|a-z|-){1,3}\]",
         r"\\Q[a-z.*\[{]{0,5}\\E".prop_map(|s| format!("(?:{s})")),
     ]
-    // A class may have got a range that runs backwards.
+    // A class may contain a reversed range.
     .prop_filter("a range runs backwards", |s| translate::translate(s).is_ok());
     leaf.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
@@ -349,7 +349,7 @@ proptest! {
     #[test]
     fn a_quoted_text_matches_itself_and_nothing_longer(text in "\\PC{0,20}") {
         prop_assume!(!text.contains("\\E"));
-        // A backslash at the end would make `\\E`, which ends the quote one character late.
+        // A backslash at the end would give `\\E`, which ends the quote one character late.
         prop_assume!(!text.ends_with('\\'));
         let regex = Regex::anchored(&format!("\\Q{text}\\E")).expect("a quote");
         prop_assert!(regex.is_match(&text));

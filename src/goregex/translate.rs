@@ -1,11 +1,11 @@
-//! Go's syntax, read as `regexp/syntax` reads it and written out for the `regex` crate.
+//! Translates Go's syntax, parsed like `regexp/syntax`, for the `regex` crate.
 //!
-//! One pass from left to right. Everything that is plain text in Go leaves escaped, so that nothing in it can mean
-//! more to `regex`; groups leave without their names, which are handed back beside the pattern.
+//! One pass from left to right. Plain text is escaped, so that it has no special meaning to `regex`. Group names are
+//! removed and returned separately.
 
 use super::class;
 
-/// The pattern for `regex`, and the groups' names by index.
+/// The pattern for `regex`, and the names of the groups by index.
 #[derive(Debug)]
 pub(super) struct Translated {
     pub(super) pattern: String,
@@ -27,7 +27,7 @@ struct Translator<'p> {
     operand: Operand,
 }
 
-/// What stands before the place being read, for a repetition to repeat.
+/// What is before the current position, for a repetition to repeat.
 #[derive(PartialEq)]
 enum Operand {
     Missing,
@@ -73,7 +73,7 @@ impl Translator<'_> {
         self.operand = Operand::Once;
     }
 
-    /// After a backslash.
+    /// Translates what follows a backslash.
     fn escape(&mut self) -> Result<(), String> {
         if let Some(rest) = self.rest.strip_prefix('Q') {
             let (quoted, after) = rest.split_once("\\E").unwrap_or((rest, ""));
@@ -88,7 +88,7 @@ impl Translator<'_> {
         let assertion = match self.rest.chars().next() {
             Some('A') => "\\A",
             Some('z') => "\\z",
-            // Without braces of its own: `\b{start}` means something to `regex`.
+            // Not in braces: `\b{start}` has another meaning in `regex`.
             Some('b') => "(?-u:\\b)",
             Some('B') => "(?-u:\\B)",
             _ => {
@@ -101,7 +101,7 @@ impl Translator<'_> {
         Ok(())
     }
 
-    /// After a `(`.
+    /// Translates what follows a `(`.
     fn open(&mut self) -> Result<(), String> {
         let Some(question) = self.rest.strip_prefix('?') else {
             self.group(None);
@@ -155,7 +155,7 @@ impl Translator<'_> {
         Ok(())
     }
 
-    /// After `(?`: flags up to `)` or `:`. The later of two contradicting flags counts, as in Go.
+    /// Translates flags after `(?`, up to `)` or `:`. Of two contradicting flags the later one wins, as in Go.
     fn flags(&mut self) -> Result<(), String> {
         let mut flags: Vec<(char, bool)> = Vec::new();
         let (mut on, mut dangling) = (true, false);
@@ -177,7 +177,7 @@ impl Translator<'_> {
                         _ if flags.is_empty() => {}
                         _ => {
                             self.out.push_str(&opening);
-                            // Go would repeat what stands before the flags, which nobody can mean.
+                            // Go would repeat what is before the flags, which cannot be intended.
                             self.operand = Operand::Missing;
                         }
                     }
@@ -192,7 +192,7 @@ impl Translator<'_> {
         }
     }
 
-    /// A repetition, and the `?` that makes it lazy.
+    /// Translates a repetition, and a following `?` that makes it lazy.
     fn repeat(&mut self, repetition: &str) -> Result<(), String> {
         match self.operand {
             Operand::Missing => Err(format!("nothing stands before {repetition} to repeat")),
@@ -211,7 +211,7 @@ impl Translator<'_> {
     }
 }
 
-/// After a `{`: `n}`, `n,}` or `n,m}` is a repetition, anything else leaves the brace plain text.
+/// Reads `n}`, `n,}` or `n,m}` after a `{`. None: it is not a repetition, and the brace is plain text.
 fn counted(rest: &mut &str) -> Result<Option<String>, String> {
     let Some((count, after)) = rest.split_once('}') else { return Ok(None) };
     let (min, max) = count.split_once(',').unwrap_or((count, count));
@@ -228,7 +228,7 @@ fn counted(rest: &mut &str) -> Result<Option<String>, String> {
     Ok(Some(format!("{{{count}}}")))
 }
 
-/// After a backslash: the one character that is meant, in a class or outside.
+/// Reads the character that follows a backslash, inside or outside of a class.
 pub(super) fn escaped_char(rest: &mut &str) -> Result<char, String> {
     let c = next(rest).ok_or("it ends with a single \\")?;
     let is_octal = |c: &char| ('0'..='7').contains(c);
@@ -255,7 +255,7 @@ pub(super) fn escaped_char(rest: &mut &str) -> Result<char, String> {
     }
 }
 
-/// After `\x`: two digits, or any number of them in braces.
+/// Reads what follows `\x`: two digits, or any number of digits in braces.
 fn hexadecimal(rest: &mut &str) -> Result<char, String> {
     let invalid = "\\x: expected two hexadecimal digits, or a code point in braces";
     let (digits, after) = match rest.strip_prefix('{') {
@@ -270,7 +270,7 @@ fn hexadecimal(rest: &mut &str) -> Result<char, String> {
     Ok(c)
 }
 
-/// A character as itself, in a class or outside, whatever it may mean to `regex`.
+/// Writes a character so that `regex` takes it literally, inside or outside of a class.
 pub(super) fn literal(c: char, out: &mut String) {
     if matches!(
         c,

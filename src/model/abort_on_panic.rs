@@ -1,7 +1,8 @@
-//! What the agent cannot do without.
+//! Aborts the process when a vital thread or task panics.
 
-/// Held by every thread and task without which lines would no longer arrive. If one of them panics the process ends at
-/// once, for whoever started it to start it again: positions are safe, and an agent that stands still in silence is not.
+/// Held by every thread and task that the agent needs to deliver lines. If one of them panics, the process aborts at
+/// once and its supervisor restarts it. Positions are safe, and a restart is better than an agent that silently does
+/// nothing.
 #[derive(Debug)]
 pub struct AbortOnPanic;
 

@@ -1,5 +1,5 @@
-//! What became of what was read. Each line ends once, and is counted where it ends: what was read is what was delivered,
-//! what was discarded and for which reason, and what is still on its way.
+//! Accounts for the lines that were read. Each line is counted once, where it ends: lines read = lines delivered +
+//! lines discarded (by reason) + lines in flight.
 
 use std::ops::{AddAssign, Sub};
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Reason;
 
-/// Lines, and the bytes that they take in their file.
+/// A number of lines, and the bytes that they take in their file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Weight {
     pub lines: u64,
@@ -19,7 +19,7 @@ impl Weight {
         Self { lines: 1, bytes: bytes as u64 }
     }
 
-    /// The share of `part` in `whole`, rounded down; what is left is the other part's.
+    /// The share of `part` in `whole`, rounded down. The caller gives the remainder to the other part.
     pub fn share(self, part: usize, whole: usize) -> Self {
         let (part, whole) = (part as u128, whole.max(1) as u128);
         let of = |n: u64| (u128::from(n) * part.min(whole) / whole) as u64;
@@ -41,13 +41,13 @@ impl Sub for Weight {
     }
 }
 
-/// Of one log, or of many, since the agent began.
+/// The account of one log, or the sum over many logs, since the agent started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     pub read: Weight,
     pub delivered: Weight,
     pub discarded: Vec<(Reason, Weight)>,
-    /// Bytes that were never read, and never will be.
+    /// Bytes that were not read and cannot be read any more, by reason.
     pub lost: Vec<(&'static str, u64)>,
 }
 
@@ -76,7 +76,7 @@ impl Account {
         self.lost.iter().map(|(_, bytes)| bytes).sum()
     }
 
-    /// Neither delivered nor discarded yet: in a stage, in a batch, or on its way.
+    /// Lines that are neither delivered nor discarded yet: in a stage, in a batch or in flight.
     pub fn under_way(&self) -> Weight {
         self.read - self.delivered - self.discarded_in_all()
     }

@@ -1,8 +1,8 @@
-//! Reading what should be small, whatever it is.
+//! Reads inputs that should be small.
 
 use std::io::{self, ErrorKind, Read};
 
-/// All of `from`, which may have `most` bytes; what has more is an error, and no more of it is held.
+/// Reads `from` to its end. Fails if it has more than `most` bytes, and never holds more than one byte beyond that.
 pub fn read(from: impl Read, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -12,7 +12,7 @@ pub fn read(from: impl Read, most: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The same as text.
+/// Like [`read`], as UTF-8 text. Fails if the bytes are not UTF-8.
 pub fn read_text(from: impl Read, most: u64) -> io::Result<String> {
     String::from_utf8(read(from, most)?).map_err(|e| {
         let at = e.utf8_error().valid_up_to();

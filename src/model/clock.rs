@@ -1,4 +1,4 @@
-//! The time as whoever decides by it sees it: that of the machine, or that of a test.
+//! The clock of the machine, or the clock of a test.
 
 #[cfg(test)]
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ impl Clock {
         SystemTime::UNIX_EPOCH + Duration::from_nanos(self.unix_nanos().max(0) as u64)
     }
 
-    /// Nanoseconds since 1970.
+    /// Nanoseconds since the Unix epoch.
     pub fn unix_nanos(&self) -> i64 {
         #[cfg(test)]
         if let Some(fixed) = &self.fixed {
@@ -34,7 +34,7 @@ impl Clock {
     }
 }
 
-/// A clock that stands until it is moved.
+/// A clock for tests. It stands still until the test moves it.
 #[cfg(test)]
 impl Clock {
     pub fn standing(unix_nanos: i64) -> Self {

@@ -1,27 +1,27 @@
-//! What is wrong with a config, and at which key.
+//! A config error and the key that it belongs to.
 
 use std::fmt;
 
 use super::{KeyPath, Step};
 
-/// A problem of a value in the config. Warnings have the same form.
+/// A problem with a value in the config. Warnings have the same form.
 ///
-/// Who checks a block knows no more of the path than what lies inside that block. Each caller adds its own step by
+/// The check of a block knows only the path inside that block. Each caller adds its own step with
 /// [`ConfigError::within`], until the path begins at the root of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     pub path: KeyPath,
-    /// Without the path. Never a secret.
+    /// The text without the path. It never contains a secret.
     pub problem: String,
 }
 
 impl ConfigError {
-    /// At a key of the block that is checked.
+    /// A problem at a key of the block that is being checked.
     pub fn new(key: &str, problem: impl Into<String>) -> Self {
         Self::at(KeyPath::key(key), problem)
     }
 
-    /// At the block as a whole.
+    /// A problem of the whole block.
     pub fn here(problem: impl Into<String>) -> Self {
         Self::at(KeyPath::default(), problem)
     }
@@ -30,13 +30,13 @@ impl ConfigError {
         Self { path, problem: problem.into() }
     }
 
-    /// The same problem, seen from the block that has the checked one under this key or list index.
+    /// The same problem, with `step` (a key or a list index) put in front of its path.
     pub fn within(self, step: impl Into<Step>) -> Self {
         Self { path: self.path.within(step), ..self }
     }
 }
 
-/// `clients[0].url: is required`
+/// Writes path and problem: `clients[0].url: is required`.
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.path.steps().is_empty() {
@@ -62,7 +62,7 @@ mod tests {
         assert_eq!(block.within("oauth2").to_string(), "oauth2: at most one may be set");
     }
 
-    /// What users write as a key may look like a path.
+    /// A key in a user's config may look like a path.
     #[test]
     fn a_key_is_one_step_whatever_is_in_it() {
         let header = ConfigError::new("x.y[0]: z", "is not valid").within("headers");

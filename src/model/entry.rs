@@ -1,13 +1,13 @@
-//! What travels from a file to Loki.
+//! A log entry on its way from a source to Loki.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{Ack, ChunkAck, LabelSet, Reason, Weight};
 
-/// What Loki will store, plus its return address.
+/// An entry as Loki will store it, plus its acknowledgement.
 ///
-/// The line is a view into the chunk it was read in until a stage rewrites it.
+/// The line borrows from the chunk that it was read in, until a stage rewrites it.
 #[derive(Debug)]
 pub struct Entry<'c> {
     /// Unix nanoseconds.
@@ -15,31 +15,31 @@ pub struct Entry<'c> {
     pub line: Cow<'c, str>,
     pub labels: LabelSet,
     pub metadata: Vec<Structured<'c>>,
-    /// Where it goes instead of the client's `tenant_id`.
+    /// Overrides the client's `tenant_id`.
     pub tenant: Option<Arc<str>>,
     pub origin: Origin,
-    /// What it is of its file; more than a line if it was joined.
+    /// The lines and bytes of the file that this entry covers. More than one line if lines were joined.
     pub weight: Weight,
     pub ack: AckRef<'c>,
 }
 
-/// Where an entry was read. What must be decided by chance is decided by file and offset, which are the same when it has to
-/// be read again.
+/// Where an entry was read. Pseudo-random decisions (such as sampling) use file and offset, so they come out the same
+/// when the entry is read again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// Names the log within its client and this run.
+    /// Identifies the log within its client. Valid in this run only.
     pub log: u64,
-    /// Names the file in every run.
+    /// Identifies the file. Stays the same across restarts.
     pub file: u64,
-    /// Of the line in its file.
+    /// Offset of the line in its file, in bytes.
     pub offset: u64,
 }
 
-/// A line longer than this is skipped or discarded, and counted: it bounds what one line can cost, whether it was
-/// written as one or joined from parts. Loki takes 256 KiB by default.
+/// The longest line in bytes, as written or joined from parts. Longer lines are skipped or discarded, and counted. Loki
+/// accepts 256 KiB by default.
 pub const MAX_LINE: usize = 2 << 20;
 
-/// A pair of structured metadata; the value may be a view into the chunk.
+/// A pair of structured metadata. The value may borrow from the chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Structured<'c> {
     pub name: Arc<str>,
@@ -52,7 +52,7 @@ impl Structured<'_> {
     }
 }
 
-/// An entry's return address: its chunk's, as long as the chunk is being worked on, or its own.
+/// The acknowledgement of an entry: borrowed from its chunk while the chunk is being processed, or its own.
 #[derive(Debug)]
 pub enum AckRef<'c> {
     Chunk(&'c ChunkAck),
@@ -67,7 +67,7 @@ impl AckRef<'_> {
         }
     }
 
-    /// For who keeps the entry: one more, of its own.
+    /// Returns an acknowledgement of its own, for a caller that keeps the entry beyond its chunk.
     pub fn hold(&self) -> AckRef<'static> {
         AckRef::Own(match self {
             AckRef::Chunk(chunk) => chunk.hold(),
@@ -77,7 +77,7 @@ impl AckRef<'_> {
 }
 
 impl<'c> Entry<'c> {
-    /// Makes it the next line of its chunk, which begins at `offset` of the file.
+    /// Turns this entry into the next line of its chunk. `offset` is where the line begins in its file.
     pub fn begin(&mut self, timestamp: i64, line: &'c str, labels: &LabelSet, offset: u64, weight: Weight) {
         self.timestamp = timestamp;
         self.line = Cow::Borrowed(line);
@@ -90,24 +90,25 @@ impl<'c> Entry<'c> {
         self.weight = weight;
     }
 
-    /// The line of `other`, which came later, has become part of this one. This one's acknowledgement carries both:
-    /// nothing of it is delivered before all of it is.
+    /// Call this when the line of `other`, a later entry, was joined to this one. This entry's acknowledgement then
+    /// covers both: neither is committed without the other.
     pub fn take_in(&mut self, other: &Entry<'_>) {
         self.weight += other.weight;
         self.ack.get().take_in(other.ack.get());
     }
 
-    /// It has reached its end.
+    /// Counts the entry as delivered.
     pub fn deliver(&self) {
         self.ack.get().account(|account| account.delivered += self.weight);
     }
 
-    /// It will not; who calls this counts it besides.
+    /// Counts the entry as discarded in the log's account. The caller counts it in the metrics.
     pub fn discard(&self, reason: &Reason) {
         self.ack.get().account(|account| account.discard(reason, self.weight));
     }
 
-    /// What was to become of it has. (That of its chunk is closed when all lines of that are worked on.)
+    /// Closes the entry's own acknowledgement. An acknowledgement of a chunk is closed when all its lines have been
+    /// processed.
     pub fn close(self) {
         if let AckRef::Own(ack) = self.ack {
             ack.close();

@@ -1,25 +1,25 @@
-//! Numbers as Go's `strconv` reads them, which is how Promtail reads every number: in a config, in an option, in a line
-//! and in a template.
+//! Parses numbers as Go's `strconv` does. Promtail uses it for all numbers: in the config, in options, in lines and in
+//! templates.
 //!
-//! Go takes forms that Rust refuses (`0x1p-2`, `1_000`), and refuses some that Rust takes (`+nan`, `1e999`).
+//! Go accepts forms that Rust rejects (`0x1p-2`, `1_000`) and rejects some that Rust accepts (`+nan`, `1e999`).
 
-/// Why a text is no number.
+/// Why a text could not be parsed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum NoNumber<T> {
     Syntax,
-    /// It is one, beyond what the type holds: the nearest number that it holds.
+    /// The number is outside the range of the type. Holds the nearest value in range.
     Range(T),
 }
 
-/// `strconv.ParseFloat` to 64 bits: a decimal or a hexadecimal (which needs its exponent: `0x1p-2`), `inf`, `infinity`,
-/// `nan`. Underscores may stand between digits.
+/// `strconv.ParseFloat` with 64 bits: a decimal, a hexadecimal with exponent (`0x1p-2`), `inf`, `infinity` or `nan`.
+/// Underscores are allowed between digits.
 pub fn parse_float(text: &str) -> Result<f64, NoNumber<f64>> {
     let (negative, body) = sign(text);
     let signed = |value: f64| if negative { -value } else { value };
     if body.eq_ignore_ascii_case("inf") || body.eq_ignore_ascii_case("infinity") {
         return Ok(signed(f64::INFINITY));
     }
-    // The only form that has no sign.
+    // `nan` is the only form that must not have a sign.
     if text.eq_ignore_ascii_case("nan") {
         return Ok(f64::NAN);
     }
@@ -34,8 +34,8 @@ pub fn parse_float(text: &str) -> Result<f64, NoNumber<f64>> {
     if value.is_infinite() { Err(NoNumber::Range(value)) } else { Ok(value) }
 }
 
-/// `strconv.ParseInt` to 64 bits, in base 8 or 10, or in base 0: by its prefix (`0x`, `0o`, `0b`, `0`), and perhaps with
-/// underscores.
+/// `strconv.ParseInt` with 64 bits, in base 8, 10 or 0. Base 0 takes the base from the prefix (`0x`, `0o`, `0b`, `0`)
+/// and allows underscores.
 pub fn parse_int(text: &str, base: u32) -> Result<i64, NoNumber<i64>> {
     let (negative, body) = sign(text);
     let limit = if negative { i64::MIN } else { i64::MAX };
@@ -47,7 +47,7 @@ pub fn parse_int(text: &str, base: u32) -> Result<i64, NoNumber<i64>> {
     }
 }
 
-/// `strconv.ParseUint` to 64 bits, which is the same without a sign.
+/// `strconv.ParseUint` with 64 bits. Like [`parse_int`], without a sign.
 pub fn parse_uint(text: &str, base: u32) -> Result<u64, NoNumber<u64>> {
     let digits = if base == 0 && text.contains('_') {
         if !separates_digits(text) {
@@ -71,9 +71,9 @@ pub fn parse_uint(text: &str, base: u32) -> Result<u64, NoNumber<u64>> {
     u64::from_str_radix(digits, radix).map_err(|_| NoNumber::Range(u64::MAX))
 }
 
-/// `time.ParseDuration`: nanoseconds.
+/// `time.ParseDuration`. Returns nanoseconds.
 pub fn parse_duration(text: &str) -> Result<i64, NoNumber<i64>> {
-    /// What an `i64` holds, and one more: the smallest negative one.
+    /// One more than `i64::MAX`: the magnitude of `i64::MIN`.
     const MOST: u64 = 1 << 63;
     let (negative, mut rest) = sign(text);
     let range = NoNumber::Range(if negative { i64::MIN } else { i64::MAX });
@@ -109,7 +109,7 @@ pub fn parse_duration(text: &str) -> Result<i64, NoNumber<i64>> {
             .bytes()
             .try_fold(0_u64, |n, digit| n.checked_mul(10)?.checked_add(u64::from(digit - b'0')).filter(|n| *n <= MOST));
         let part = whole.and_then(|whole| {
-            // Of a fraction as many digits count as fit.
+            // Fraction digits that do not fit are ignored, as in Go.
             let (mut numerator, mut scale) = (0_u64, 1.0);
             for digit in fraction.bytes() {
                 match numerator.checked_mul(10).and_then(|n| n.checked_add(u64::from(digit - b'0'))) {
@@ -127,7 +127,7 @@ pub fn parse_duration(text: &str) -> Result<i64, NoNumber<i64>> {
     }
 }
 
-/// An integer as YAML 1.1 has it, where Promtail's reader finds one without quotes: `0x1F`, `010` (octal), `1_000`.
+/// A YAML 1.1 integer as yaml.v2 reads it without quotes: `0x1F`, `010` (octal), `1_000`. None: the text is no integer.
 pub fn parse_yaml_int(text: &str) -> Option<i128> {
     let (negative, digits) = sign(text);
     if !digits.starts_with(|c: char| c.is_ascii_digit()) {
@@ -137,7 +137,7 @@ pub fn parse_yaml_int(text: &str) -> Option<i128> {
     Some(if negative { -size } else { size })
 }
 
-/// A number as YAML 1.1 has it: an integer, a decimal (`09` is one), `.inf` or `.nan`.
+/// A YAML 1.1 number: an integer, a decimal (`09` is a decimal), `.inf` or `.nan`. None: the text is no number.
 pub fn parse_yaml_float(text: &str) -> Option<f64> {
     if let Some(integer) = parse_yaml_int(text) {
         return Some(integer as f64);
@@ -151,7 +151,7 @@ pub fn parse_yaml_float(text: &str) -> Option<f64> {
     Some(if negative { -value } else { value })
 }
 
-/// `strconv.ParseBool`.
+/// `strconv.ParseBool`. None: a syntax error.
 pub fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
@@ -161,7 +161,7 @@ pub fn parse_bool(text: &str) -> Option<bool> {
 }
 
 impl<T> NoNumber<T> {
-    /// The number that Go gives beside the error, for whoever does not look at errors.
+    /// The value that Go returns together with the error, for callers that ignore the error.
     pub fn value(self, otherwise: T) -> T {
         match self {
             NoNumber::Syntax => otherwise,
@@ -181,7 +181,7 @@ fn without_underscores(text: &str) -> std::borrow::Cow<'_, str> {
     if text.contains('_') { text.replace('_', "").into() } else { text.into() }
 }
 
-/// Whether each underscore stands between two digits, or between the prefix of a base and a digit.
+/// Whether each underscore stands between two digits, or between a base prefix and a digit.
 fn separates_digits(body: &str) -> bool {
     let lower = |at: usize| body.as_bytes().get(at).map(u8::to_ascii_lowercase);
     let prefixed = lower(0) == Some(b'0') && matches!(lower(1), Some(b'x' | b'o' | b'b'));
@@ -200,22 +200,22 @@ fn separates_digits(body: &str) -> bool {
     before != b'_'
 }
 
-/// A decimal without a sign; infinite if it is too large.
+/// Parses a decimal without a sign. The result is infinite if the number is too large.
 fn decimal(text: &str) -> Option<f64> {
-    // Rust would take a second sign, and words.
+    // Rust would also accept a second sign and words such as `inf`.
     let plain = |b: u8| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-');
     let starts = text.starts_with(|c: char| c.is_ascii_digit() || c == '.');
     if starts && text.bytes().all(plain) { text.parse().ok() } else { None }
 }
 
-/// What follows `0x` in a hexadecimal with its exponent, which is one of 2; infinite if it is too large.
+/// Parses the part after `0x` of a hexadecimal float. The exponent is required and has base 2. Infinite if too large.
 fn hexadecimal(text: &str) -> Option<f64> {
     let (mantissa, exponent) = text.split_once(['p', 'P'])?;
     let (negative, digits) = sign(exponent);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    // A number of more digits is as much out of range as this one.
+    // All exponents with more than 9 digits are out of range, like this value.
     let exponent: i64 =
         digits.trim_start_matches('0').get(..9).map_or_else(|| digits.parse().ok(), |_| Some(1 << 40))?;
     let mut exponent = if negative { -exponent } else { exponent };
@@ -226,7 +226,7 @@ fn hexadecimal(text: &str) -> Option<f64> {
     let (mut bits, mut lost) = (0_u64, false);
     for (digit, behind_point) in whole.chars().map(|c| (c, false)).chain(fraction.chars().map(|c| (c, true))) {
         let digit = u64::from(digit.to_digit(16)?);
-        // The last of 64 bits says whether anything was lost, which decides on ties.
+        // The lowest bit records whether any non-zero digit was dropped, which decides ties.
         if bits >> 60 == 0 {
             bits = bits << 4 | digit;
             exponent -= if behind_point { 4 } else { 0 };
@@ -242,9 +242,9 @@ fn hexadecimal(text: &str) -> Option<f64> {
     Some(rounded(bits << shift | u64::from(lost), exponent - i64::from(shift)))
 }
 
-/// `bits`, the highest of which is set, times 2 to the power of `exponent`: to the nearest, and of two to the even one.
+/// `bits` (its highest bit is set) times 2^`exponent`, rounded to the nearest value, ties to even.
 fn rounded(bits: u64, exponent: i64) -> f64 {
-    // The exponent of the highest bit; 52 bits more fit behind it, fewer below the smallest normal number.
+    // The exponent of the highest bit. 52 more bits fit below it, fewer for subnormal numbers.
     let highest = exponent + 63;
     if highest > 1023 {
         return f64::INFINITY;
@@ -258,7 +258,7 @@ fn rounded(bits: u64, exponent: i64) -> f64 {
     let half = 1_u128 << (63 - kept);
     let up = rest > half || rest == half && top & 1 == 1;
     let mantissa = top + u64::from(up);
-    // One that is carried goes on into the exponent, as the format is made for.
+    // A carry goes into the exponent field, which the format allows.
     let field = if highest >= -1022 { (highest + 1022) as u64 } else { 0 };
     f64::from_bits((field << 52) + mantissa)
 }

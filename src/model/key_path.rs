@@ -1,8 +1,8 @@
-//! Where a value stands in a config: `scrape_configs[0].pipeline_stages[1].regex`.
+//! The path of a value in a config: `scrape_configs[0].pipeline_stages[1].regex`.
 
 use std::fmt;
 
-/// The keys and list indices from the root to a value. The empty path is the root itself.
+/// Keys and list indices from the root to a value. The empty path is the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyPath(Vec<Step>);
 
@@ -29,18 +29,18 @@ impl KeyPath {
         Self(self.0.iter().chain(rest).cloned().collect())
     }
 
-    /// This path and one step more.
+    /// This path with `step` appended.
     pub fn then(&self, step: impl Into<Step>) -> Self {
         self.join(&[step.into()])
     }
 
-    /// This path as it is seen from one level above: `step` comes before its first.
+    /// This path with `step` put in front: the same value seen from one level above.
     pub fn within(mut self, step: impl Into<Step>) -> Self {
         self.0.insert(0, step.into());
         self
     }
 
-    /// Without its last step; None for the root.
+    /// The path without its last step. None for the root.
     pub fn parent(&self) -> Option<Self> {
         let (_, parent) = self.0.split_last()?;
         Some(Self(parent.to_vec()))
@@ -59,7 +59,7 @@ impl From<usize> for Step {
     }
 }
 
-/// For paths that are written in the program: the text may have no key with a dot or a bracket in it.
+/// For paths that are literals in the code. Keys must not contain dots or brackets.
 impl From<&str> for KeyPath {
     fn from(text: &str) -> Self {
         let mut steps = Vec::new();

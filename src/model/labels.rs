@@ -1,4 +1,4 @@
-//! Labels: a map while they are being decided, a `LabelSet` once they are.
+//! Labels: a map while relabelling changes them, a [`LabelSet`] afterwards.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -8,26 +8,27 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3;
 
-/// Labels of a target while discovery and relabelling still work on them.
+/// The labels of a target while discovery and relabelling work on them.
 pub type Labels = BTreeMap<String, String>;
 
-/// A stream's identity: immutable, sorted by name, its hash kept; a clone is a reference count.
+/// The labels that identify a stream: immutable, sorted by name, with a cached hash. A clone only increments a
+/// reference count.
 #[derive(Clone)]
 pub struct LabelSet(Arc<Inner>);
 
-/// Three allocations, whatever the number of labels: a node has a set for each of its logs.
+/// Three allocations for any number of labels, because a node holds one set per log.
 struct Inner {
     hash: u64,
-    /// Where each name and each value ends in `text`, alternately.
+    /// End offsets in `text` of each name and each value, alternately.
     ends: Box<[u32]>,
     text: Box<str>,
 }
 
 impl LabelSet {
-    /// Of two pairs with one name the later wins.
+    /// If two pairs have the same name, the later one wins.
     pub fn new<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let mut pairs: Vec<(N, V)> = pairs.into_iter().collect();
-        // Stable, so that of one name the later pair stays behind the earlier one.
+        // A stable sort keeps the later of two pairs with the same name last.
         pairs.sort_by(|(a, _), (b, _)| a.as_ref().cmp(b.as_ref()));
         let mut hash = Xxh3::new();
         let length = pairs.iter().map(|(n, v)| n.as_ref().len() + v.as_ref().len()).sum();
@@ -35,7 +36,7 @@ impl LabelSet {
         for (i, (name, value)) in pairs.iter().enumerate() {
             let (name, value) = (name.as_ref(), value.as_ref());
             let is_last = pairs.get(i + 1).is_none_or(|(next, _)| next.as_ref() != name);
-            // Labels of 4 GiB do not exist: what they are made of is bounded far below that.
+            // Labels never reach 4 GiB: the inputs they come from are limited far below that.
             let Ok(end) = u32::try_from(text.len() + name.len() + value.len()) else {
                 break;
             };
@@ -85,17 +86,17 @@ impl LabelSet {
         self.0.ends.is_empty()
     }
 
-    /// Whether both are the very same allocation: the cheap first question on the hot path.
+    /// Whether both are the same allocation: a cheap first check on the hot path.
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The same labels with one set to another value.
+    /// The same labels with `name` set to `value`.
     pub fn with(&self, name: &str, value: &str) -> Self {
         Self::new(self.iter().chain([(name, value)]))
     }
 
-    /// The same labels less one.
+    /// The same labels without `name`.
     pub fn without(&self, name: &str) -> Self {
         Self::new(self.iter().filter(|(n, _)| *n != name))
     }
@@ -137,10 +138,10 @@ impl Hash for LabelSet {
     }
 }
 
-/// A map by label sets, which bring their hash along.
+/// A map keyed by label sets. It uses their cached hash.
 pub type LabelMap<V> = HashMap<LabelSet, V, BuildHasherDefault<KeptHash>>;
 
-/// The hasher of a [`LabelMap`].
+/// The hasher of a [`LabelMap`]. Returns the cached hash unchanged.
 #[derive(Debug, Default)]
 pub struct KeptHash(u64);
 
@@ -156,7 +157,7 @@ impl Hasher for KeptHash {
     }
 }
 
-/// As Loki and Prometheus write a selector: `{a="b", c="d"}`.
+/// Writes a selector as Loki and Prometheus do: `{a="b", c="d"}`.
 impl fmt::Display for LabelSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = String::with_capacity(self.iter().map(|(n, v)| n.len() + v.len() + 5).sum::<usize>() + 2);
@@ -180,14 +181,14 @@ impl fmt::Debug for LabelSet {
     }
 }
 
-/// `[a-zA-Z_][a-zA-Z0-9_]*`, the only label names that Loki's push parser takes; one other and the whole push is refused.
+/// Whether the name matches `[a-zA-Z_][a-zA-Z0-9_]*`. Loki rejects a whole push that has any other label name.
 pub fn is_valid_label_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     !bytes.is_empty() && !bytes[0].is_ascii_digit() && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
 }
 
-/// The name under which Loki takes a label: it refuses a whole push for one that it cannot parse. Other characters than
-/// letters, digits and `_` become `_`, and a digit does not stand first.
+/// A valid label name for Loki: replaces all characters except letters, digits and `_` with `_`, and puts `_` before a
+/// leading digit. Loki rejects a whole push for one invalid name.
 pub fn loki_label_name(name: &str) -> Cow<'_, str> {
     if is_valid_label_name(name) {
         return Cow::Borrowed(name);
@@ -200,7 +201,7 @@ pub fn loki_label_name(name: &str) -> Cow<'_, str> {
     Cow::Owned(fixed)
 }
 
-/// Appends `value` in double quotes with the escapes of a Go string literal, which is what Loki reads.
+/// Appends `value` in double quotes, with the escapes of a Go string literal. Loki reads this form.
 pub fn quote_go(out: &mut String, value: &str) {
     use std::fmt::Write;
     out.push('"');

@@ -1,20 +1,21 @@
-//! Which part of a log has been delivered: a window of slots, closed out of order, committed in order.
+//! Tracks how far a log has been delivered: a window of slots that close out of order and are committed in order.
 //!
-//! What is sent again after a crash must come out as it did before. Reading goes on at the committed mark with stages
-//! that know nothing, so that mark must be one at which they held nothing then: the start of a line that is inside no
-//! join. Two rules see to it:
+//! Entries sent again after a crash must be the same as before. After a restart, reading continues at the committed
+//! mark with empty stages. So the mark must be a place where the stages held nothing: the start of a line that is not
+//! inside a join. Two rules guarantee this:
 //!
-//! - *A slot splits where a line is held.* The chunk's slot ends before the line, a new one begins with it, and whoever
-//!   holds the line has the new one. So a line that is held stops the commit right before itself, not before its chunk.
-//! - *A join is committed whole or not at all.* Who takes a line in ties its own slot to that line's ([`Ack::take_in`]);
-//!   the commit stops at no place that has the first of a tie before it and the last behind it. A place inside a join that
-//!   still grows is not reached, since its first line is still held.
+//! - *A slot splits where a line is held.* The chunk's slot ends before the line, a new slot begins with the line, and
+//!   the holder of the line holds the new slot. So a held line stops the commit right before itself, not before its
+//!   chunk.
+//! - *A join is committed as a whole or not at all.* When a line is joined to an earlier one, the earlier line's slot
+//!   is tied to the slot of the joined line ([`Ack::take_in`]). The commit never stops between the first and the last
+//!   slot of a tie. It does not reach a join that still grows, because the first line of that join is still held.
 //!
-//! Joins that overlap each other without end (several streams in one file, all with blocks of many lines) would stop the
-//! commit for ever. Of what is delivered no more than [`TIED`] bytes wait for it; then it stops inside of one.
+//! Joins may overlap without end: several streams in one file, all with multiline blocks. They would stop the commit
+//! for ever, so at most [`TIED`] delivered bytes wait for them. Then the commit stops inside a join.
 //!
-//! What comes behind the last line of a join in the same slot needs no split: it is passed over together with it, or sent
-//! again together with it.
+//! Lines after the last line of a join, in the same slot, need no split: they are committed, or sent again, together
+//! with that line.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,14 +23,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Account, Mark};
 
-/// Bytes that are delivered and wait for the end of a join, at most. Loki takes no longer line by default.
+/// The most delivered bytes that wait for the end of a join. Loki accepts no longer line by default.
 const TIED: u64 = 256 << 10;
 
 /// The in-flight window of one log for one client.
 ///
-/// A slot is opened per chunk and closed once everybody who holds an [`Ack`] for it has said so. The committed mark
-/// is the end of the longest closed run from the left that cuts no join. *Silence is not consent*: an `Ack` dropped without [`Ack::close`]
-/// (a panic, a shutdown) leaves its slot open for ever, so forgetting can resend but cannot lose.
+/// A slot is opened per chunk and is closed once every holder of an [`Ack`] for it has closed that `Ack`. The committed
+/// mark is the end of the longest run of closed slots from the left that does not cut a join. *Silence is not consent*:
+/// an `Ack` dropped without [`Ack::close`] (a panic, a shutdown) leaves its slot open for ever. So a forgotten `Ack`
+/// can cause lines to be sent again, but never to be lost.
 #[derive(Debug, Default)]
 pub struct Ledger {
     state: Mutex<State>,
@@ -37,14 +39,14 @@ pub struct Ledger {
 
 #[derive(Debug, Default)]
 struct State {
-    /// In the order they were opened. Of a run of closed ones behind an open one no more is kept than two: however long
-    /// one part of a line waits for its rest, what comes after it costs nothing here.
+    /// In the order they were opened. A run of closed slots behind an open one is merged into at most two slots. So a
+    /// partial line that waits long for its rest does not make this grow.
     slots: VecDeque<Slot>,
     opened: u64,
     committed: Option<Mark>,
-    /// How many slots lie behind `committed`.
+    /// How many slots have been committed.
     settled: u64,
-    /// Whether `committed` moved since it was last taken for the journal.
+    /// Whether `committed` moved since the last [`Ledger::take_commit`].
     dirty: bool,
     in_flight: u64,
     progress: Progress,
@@ -57,9 +59,9 @@ struct Slot {
     end: Mark,
     bytes: u64,
     holders: u32,
-    /// Those of the holders that are pushes on their way.
+    /// How many of the holders are pushes in flight.
     sending: u32,
-    /// The last slot that has a line of a join that begins here; its own number if there is none.
+    /// The last slot that contains a line of a join that begins here. The slot's own number if there is none.
     until: u64,
 }
 
@@ -68,20 +70,21 @@ impl Slot {
         self.holders == 0
     }
 
-    /// Whether nothing that begins here reaches beyond its end.
+    /// Whether no join that begins here reaches beyond this slot.
     fn is_whole(&self) -> bool {
         self.until <= self.number
     }
 }
 
-/// What a person wants to know of a log, kept here because everybody who works on it holds the ledger.
+/// The progress of a log, for display. It lives here because all code that works on a log has its ledger.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
-    /// Read so far, in the generation being read.
+    /// Offset of the next byte to read, in the generation being read.
     pub read_offset: u64,
-    /// Committed so far, in the generation that this is in; of a log that was not read yet, where its position is.
+    /// Committed offset, in the generation that contains it. For a log that was not read yet: the offset of its
+    /// position.
     pub committed_offset: u64,
-    /// Bytes of the generation being read and of the younger ones, as last seen.
+    /// Bytes of the generation being read and of all newer ones, as last seen.
     pub size: u64,
     /// Bytes on disk that have not been read, over all generations.
     pub unread: u64,
@@ -94,30 +97,31 @@ impl Ledger {
         Arc::default()
     }
 
-    /// Of a log that was read before, and is committed up to this mark.
+    /// For a log that was read before and is committed up to this mark.
     pub fn starting_at(committed: Mark) -> Arc<Self> {
         let committed = Some(committed).filter(|mark| *mark > Mark::default());
         Arc::new(Self { state: Mutex::new(State { committed, ..State::default() }) })
     }
 
-    /// Opens a slot that ends at `end`; the returned `Ack` is its first holder.
+    /// Opens a slot that ends at `end`. The returned `Ack` is its first holder.
     pub fn open(self: &Arc<Self>, bytes: u64, end: Mark) -> Ack {
         let slot = self.lock().open(bytes, end, 1);
         self.ack(slot, false)
     }
 
-    /// The same for a chunk whose lines are now worked on one after the other. Nothing else is opened meanwhile.
+    /// Like [`open`](Self::open), for a chunk whose lines are processed one by one. The caller opens no other slot
+    /// until then.
     pub fn open_chunk(self: &Arc<Self>, bytes: u64, end: Mark) -> ChunkAck {
         let line = AtomicU64::new(end.0.saturating_sub(bytes));
         ChunkAck { ack: self.open(bytes, end), line, held: AtomicBool::new(false) }
     }
 
-    /// Up to where everything is delivered or discarded. None: nothing has been committed yet.
+    /// The mark up to which everything is delivered or discarded. None: nothing has been committed yet.
     pub fn committed(&self) -> Option<Mark> {
         self.lock().committed
     }
 
-    /// The committed mark and how many slots lie behind it, if it moved since the last call.
+    /// The committed mark and the number of committed slots, if the mark moved since the last call. Otherwise None.
     pub fn take_commit(&self) -> Option<(Mark, u64)> {
         let mut state = self.lock();
         let settled = state.settled;
@@ -129,14 +133,15 @@ impl Ledger {
         self.lock().in_flight
     }
 
-    /// Bytes that would be sent again after a crash: of the first slot that is on its way and of all behind it. (What is
-    /// merely held, a part of a line that waits for its rest, does not begin it: reading must go on to that rest.)
+    /// Bytes that would be sent again after a crash: those of the first slot in flight and of all slots after it. A
+    /// slot that is only held (a partial line that waits for its rest) does not start the count, because reading must
+    /// continue to get that rest.
     pub fn exposed(&self) -> u64 {
         let state = self.lock();
         state.slots.iter().skip_while(|slot| slot.sending == 0).map(|slot| slot.bytes).sum()
     }
 
-    /// Gives the room of slots back, if there are none: most logs of a node are quiet.
+    /// Frees the memory of the slots if there are none. Most logs of a node are quiet.
     pub fn shrink(&self) {
         let mut state = self.lock();
         if state.slots.is_empty() {
@@ -144,7 +149,7 @@ impl Ledger {
         }
     }
 
-    /// Whether every slot that was opened is closed.
+    /// Whether every opened slot is closed and committed.
     pub fn is_settled(&self) -> bool {
         self.lock().slots.is_empty()
     }
@@ -169,15 +174,15 @@ impl Ledger {
         Ack { ledger: self.clone(), slot: AtomicU64::new(slot), sending }
     }
 
-    // A panic elsewhere cannot leave the state half changed: no call out of this module is made under the lock
-    // (`update_progress` touches numbers for people only).
+    // A panic elsewhere cannot leave the state half changed: no code outside this module that changes slots runs under
+    // the lock.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Of a slot that somebody holds: it is there.
+    /// The index of a slot that has a holder, and so is still here.
     fn index(&self, number: u64) -> usize {
         self.slots.partition_point(|slot| slot.number < number)
     }
@@ -194,8 +199,8 @@ impl State {
         number
     }
 
-    /// Parts the youngest slot at `mark`; the one who splits it holds the new one from now on, and the other no more.
-    /// Gives the new one, or the slot itself if it begins there.
+    /// Splits the newest slot at `mark`. The caller then holds the new slot instead of the old one. Returns the new
+    /// slot, or the slot itself if it begins at `mark`.
     fn split(&mut self, number: u64, mark: Mark) -> u64 {
         let slot = self.slot(number);
         let (end, rest) = (slot.end, slot.end.0.saturating_sub(mark.0));
@@ -216,7 +221,7 @@ impl State {
         new
     }
 
-    /// Takes off the youngest slot what begins at `mark`.
+    /// Cuts the newest slot off at `mark`.
     fn shorten(&mut self, number: u64, mark: Mark) {
         let slot = self.slot(number);
         let rest = slot.end.0.saturating_sub(mark.0);
@@ -227,7 +232,7 @@ impl State {
         }
     }
 
-    /// The slot lost its last holder.
+    /// Handles a slot that lost its last holder: merges slots and moves the commit.
     fn closed(&mut self, number: u64) {
         let at = self.index(number);
         for left in (at.saturating_sub(2)..=at).rev() {
@@ -248,7 +253,8 @@ impl State {
         }
     }
 
-    /// Makes one of two closed neighbours, unless a commit could stop between them and not behind them.
+    /// Merges two closed neighbours, unless a commit could stop between them but not after them. Returns whether it
+    /// did.
     fn merge(&mut self, left: usize) -> bool {
         let (Some(a), Some(b)) = (self.slots.get(left), self.slots.get(left + 1)) else {
             return false;
@@ -264,25 +270,24 @@ impl State {
     }
 }
 
-/// The right to close one place in a [`Ledger`].
+/// A holder's right to close one slot of a [`Ledger`].
 #[derive(Debug)]
 #[must_use = "an Ack that is dropped leaves its slot open: what it stands for will be sent again"]
 pub struct Ack {
     ledger: Arc<Ledger>,
-    /// Changes for that of a chunk alone, which is shared with nobody then.
+    /// Changes only for a chunk, whose `Ack` is not shared.
     slot: AtomicU64,
     sending: bool,
 }
 
 impl Ack {
-    /// One more holder of the same slot.
+    /// Adds a holder of the same slot.
     pub fn share(&self) -> Ack {
         self.ledger.lock().slot(self.slot()).holders += 1;
         self.ledger.ack(self.slot(), false)
     }
 
-    /// A line that `last` stands for has become part of what this stands for: what is committed has both behind it, or
-    /// neither.
+    /// A line of `last` was joined to a line of this `Ack`. The commit then covers both, or neither.
     pub fn take_in(&self, last: &Ack) {
         let (first, last) = (self.slot(), last.slot());
         if last > first {
@@ -292,7 +297,7 @@ impl Ack {
         }
     }
 
-    /// One more holder: a push that is on its way with it, whose bytes count as in flight until it is closed.
+    /// Adds a holder that is a push in flight. The slot's bytes count as in flight until the push closes it.
     pub fn send(&self) -> Ack {
         let mut state = self.ledger.lock();
         let slot = state.slot(self.slot());
@@ -304,12 +309,12 @@ impl Ack {
         self.ledger.ack(self.slot(), true)
     }
 
-    /// What this stands for has been delivered, or discarded with a reason.
+    /// Everything behind this `Ack` has been delivered, or discarded with a reason.
     pub fn close(self) {
         self.close_with(|_| {});
     }
 
-    /// The same; what became of it is written into the log's account.
+    /// Like [`close`](Self::close), and writes the outcome into the log's account.
     pub fn close_with(self, write: impl FnOnce(&mut Account)) {
         let mut state = self.ledger.lock();
         write(&mut state.account);
@@ -331,7 +336,7 @@ impl Ack {
         self.ledger.update_account(write);
     }
 
-    /// Whether both stand for the same slot of the same ledger.
+    /// Whether both are for the same slot of the same ledger.
     pub fn same(&self, other: &Ack) -> bool {
         self.slot() == other.slot() && Arc::ptr_eq(&self.ledger, &other.ledger)
     }
@@ -341,24 +346,24 @@ impl Ack {
     }
 }
 
-/// An [`Ack`] for a chunk while its lines are worked on, one after the other and by one thread: that its fields are
-/// atomic only lets them change behind a shared reference.
+/// The [`Ack`] of a chunk while one thread processes its lines one by one. Its fields are atomic only so that they can
+/// change behind a shared reference.
 #[derive(Debug)]
 #[must_use = "an Ack that is dropped leaves its slot open: what it stands for will be sent again"]
 pub struct ChunkAck {
     ack: Ack,
-    /// The mark at which the line begins that is being worked on.
+    /// The mark where the line being processed begins.
     line: AtomicU64,
     held: AtomicBool,
 }
 
 impl ChunkAck {
-    /// The line that begins at this mark is worked on from now on.
+    /// The line that begins at `mark` is processed next.
     pub fn begin_line(&self, mark: Mark) {
         self.line.store(mark.0, Ordering::Relaxed);
     }
 
-    /// For who keeps the line that is being worked on beyond its chunk: what came before it in the chunk is on its own.
+    /// Returns an `Ack` for a caller that keeps the current line beyond its chunk. Splits the slot before that line.
     pub fn hold(&self) -> Ack {
         let mut state = self.ack.ledger.lock();
         let slot = state.split(self.ack.slot(), Mark(self.line.load(Ordering::Relaxed)));
@@ -369,27 +374,27 @@ impl ChunkAck {
         self.ack.ledger.ack(slot, false)
     }
 
-    /// The chunk ends here, before its end: what is left of it will be read again.
+    /// The chunk ends early, at `mark`. The rest will be read again.
     pub fn end_at(&self, mark: Mark) {
         self.ack.ledger.lock().shorten(self.ack.slot(), mark);
     }
 
-    /// That of the line that is being worked on.
+    /// The `Ack` of the line being processed.
     pub fn ack(&self) -> &Ack {
         &self.ack
     }
 
-    /// Whether any of its lines was held.
+    /// Whether any line of the chunk was held.
     pub fn is_held(&self) -> bool {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// How many slots a commit has behind it that has all of the chunk behind it.
+    /// The number of committed slots at which the whole chunk is committed.
     pub fn slots(&self) -> u64 {
         self.ack.slot() + 1
     }
 
-    /// All lines are worked on.
+    /// All lines of the chunk have been processed.
     pub fn close(self) {
         self.ack.close();
     }

@@ -1,6 +1,6 @@
-//! Did you mean: the known name that is a slip of the keyboard away.
+//! "Did you mean": finds the known name that is a typing error away.
 
-/// The known name nearest to `name`, if it is near enough to be what was meant.
+/// The known name nearest to `name`, if it is near enough to be a typing error. Otherwise None.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let simple = |text: &str| text.to_ascii_lowercase().replace('_', "-");
     let name = simple(name);
@@ -10,7 +10,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     (steps <= allowed).then_some(candidate)
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours from `a` to `b`.
+/// The number of insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut before_last: Vec<usize> = Vec::new();

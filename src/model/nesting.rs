@@ -1,13 +1,13 @@
-//! How deep a YAML text is nested, before a parser that takes the square of it sees the text.
+//! Checks how deep a YAML text is nested, before a parser whose time is quadratic in the depth reads it.
 
-/// Brackets and braces within each other; nobody writes so many.
+/// The deepest nesting of brackets and braces that is accepted. Real configs have far less.
 pub const DEEPEST: usize = 100;
 
-/// The line of `text`, from 1, where flow collections are nested deeper than [`DEEPEST`]. It reads YAML only so far: a bracket
-/// counts where a value may begin, so that a regular expression's do not.
+/// The line of `text`, from 1, where flow collections are nested deeper than [`DEEPEST`]. None: nowhere. A bracket
+/// counts only where a value may begin, so brackets in regular expressions do not count.
 pub fn too_deep(text: &str) -> Option<usize> {
     let (mut depth, mut line, mut quote, mut comment) = (0_usize, 1, None, false);
-    // The last character that was no blank on this line, or what a line begins with.
+    // The last non-blank character on this line, or `\n` at the start of a line.
     let (mut before, mut last) = ('\n', '\n');
     for c in text.chars() {
         match (c, quote) {

@@ -1,14 +1,14 @@
-//! Where something is: in a file, or in what was read of a log.
+//! Places in a file, and places in the bytes read from a source.
 
-/// The first bytes of a file (decompressed), as a hash: what tells two files with one inode apart.
+/// A hash of the first (decompressed) bytes of a file. Tells two files with the same inode apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// How many bytes were hashed; 0 knows nothing and fits any file.
+    /// How many bytes were hashed. 0 matches any file.
     pub len: u16,
     pub hash: u64,
 }
 
-/// Which file, not which name.
+/// Identifies a file independently of its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileId {
     pub device: u64,
@@ -23,18 +23,18 @@ pub struct Position {
     pub offset: u64,
 }
 
-/// A place in what a source gives to read: the bytes that it has given before, since it was opened. It only grows, whatever
-/// becomes of the files, connections or cursors behind the source. What a mark means to the source, the source knows alone.
+/// A place in the output of a source: the number of bytes it has given since it was opened. A mark only grows, whatever
+/// happens to the files, connections or cursors behind the source. Only the source can translate a mark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark(pub u64);
 
 impl Mark {
-    /// The mark so many bytes further on.
+    /// The mark `bytes` further on.
     pub fn after(self, bytes: u64) -> Self {
         Self(self.0.saturating_add(bytes))
     }
 
-    /// How many bytes lie between an earlier mark and this one.
+    /// How many bytes lie between `earlier` and this mark.
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }

@@ -2,25 +2,25 @@
 
 use std::sync::Arc;
 
-/// Why an entry was discarded; what `logentry_dropped_lines_total{reason}` and
-/// `promtail_dropped_entries_total{reason}` say.
+/// Why an entry was discarded. This is the `reason` label of `logentry_dropped_lines_total` and
+/// `promtail_dropped_entries_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// Loki can never store it, or `max_retries` of the config ran out.
+    /// Loki can never store the entry, or `max_retries` ran out.
     IngesterError,
-    /// Loki takes no more streams, and `drop_rate_limited_batches` is set.
+    /// Loki accepts no more streams, and `drop_rate_limited_batches` is set.
     StreamLimited,
-    /// 429 with `drop_rate_limited_batches`.
+    /// Loki answered 429, and `drop_rate_limited_batches` is set.
     RateLimited,
-    /// Longer than `max_line_size`, or than the agent will hold.
+    /// Longer than `max_line_size` or than [`MAX_LINE`](super::MAX_LINE).
     LineTooLong,
-    /// Of standard input, where Promtail passes over them too.
+    /// An empty line from standard input. Promtail skips these too.
     EmptyLine,
-    /// Loki can never take it; the name is the one that Loki itself counts it by.
+    /// Loki can never accept the entry. The name is the reason under which Loki counts it.
     Loki(&'static str),
-    /// `limits_config.readline_rate`.
+    /// Over the limit in `limits_config.readline_rate`.
     GlobalRateLimiter,
-    /// A stage's `drop_counter_reason`, or its default.
+    /// Dropped by a stage: its `drop_counter_reason` or that setting's default.
     Stage(Arc<str>),
 }
 

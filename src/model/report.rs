@@ -1,4 +1,4 @@
-//! What `/targets`, `/service-discovery` and `/ready` show: plain data, collected when somebody looks.
+//! The data that `/targets`, `/service-discovery` and `/ready` show. Collected on request.
 
 use std::collections::BTreeMap;
 
@@ -6,29 +6,29 @@ use serde::Serialize;
 
 use super::{Account, Labels, Weight};
 
-/// Whoever knows the state of the targets; the server asks it at each request.
+/// Implemented by the owner of the targets' state. The server calls it on each request.
 pub trait Report: Send + Sync {
     fn targets(&self) -> Vec<TargetReport>;
     fn discovered(&self) -> Vec<DiscoveredReport>;
     fn clients(&self) -> Vec<ClientReport>;
 }
 
-/// One target that is tailed, with its files.
+/// A target that is tailed, with its files.
 #[derive(Clone, Debug, Serialize)]
 pub struct TargetReport {
     pub job: String,
     pub path: String,
     pub labels: Labels,
     pub files: Vec<FileReport>,
-    /// Why no file is read of it, if none is.
+    /// Why no file of the target is read. None: files are read.
     pub nothing: Option<String>,
-    /// What its path matches and is not read as a log of its own; the first thousand of it.
+    /// Up to 1,000 paths that its glob matches but that are not read as a log of their own.
     pub not_read: Vec<NotReadReport>,
-    /// How many more there are.
+    /// How many more such paths there are.
     pub not_read_more: usize,
 }
 
-/// Something that a path matches and that is not read as a log.
+/// A path that the glob matches but that is not read as a log.
 #[derive(Clone, Debug, Serialize)]
 pub struct NotReadReport {
     pub path: String,
@@ -42,22 +42,22 @@ pub struct FileReport {
     pub client: String,
     /// Offset of the next byte to read, in the generation being read.
     pub read_offset: u64,
-    /// Offset up to which Loki has acknowledged, in its generation.
+    /// Offset up to which Loki has acknowledged, in the generation that contains it.
     pub committed_offset: u64,
     pub size: u64,
     /// Bytes on disk not yet read, over all generations.
     pub lag_bytes: u64,
     /// Bytes read and not yet acknowledged by Loki.
     pub unacknowledged_bytes: u64,
-    /// Open generations, the live file among them.
+    /// Open generations, including the live file.
     pub generations: u32,
     pub account: AccountReport,
-    /// What keeps it from being read, if anything does.
+    /// The error that prevents reading, if any.
     pub error: Option<String>,
 }
 
-/// What became of what was read since the agent began: read is delivered, discarded and under way, in lines and in bytes
-/// of the file.
+/// The account of a log since the agent started: read = delivered + discarded + under way, in lines and in bytes of the
+/// file.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct AccountReport {
     pub read: Weight,
@@ -65,7 +65,7 @@ pub struct AccountReport {
     /// By reason.
     pub discarded: BTreeMap<String, Weight>,
     pub under_way: Weight,
-    /// Bytes that were never read and never will be, by reason.
+    /// Bytes that were not read and cannot be read any more, by reason.
     pub lost_bytes: BTreeMap<&'static str, u64>,
 }
 
@@ -85,32 +85,32 @@ impl From<&Account> for AccountReport {
     }
 }
 
-/// One discovered target and what relabelling made of it.
+/// A discovered target and the result of relabelling it.
 #[derive(Clone, Debug, Serialize)]
 pub struct DiscoveredReport {
     pub job: String,
     pub source: String,
     pub discovered: Labels,
-    /// None when it was dropped.
+    /// None if the target was dropped.
     pub labels: Option<Labels>,
     pub path: Option<String>,
-    /// Why it is not tailed: the rule that dropped it, by number and text, or `no __path__` and the like.
+    /// Why it is not tailed: the number and text of the rule that dropped it, `no __path__` or similar.
     pub dropped: Option<String>,
-    /// Nobody can have meant that: it lacks something, or is written wrong.
+    /// The cause is a mistake in the config: something is missing or wrong.
     pub is_mistake: bool,
-    /// What its source has that is not among its targets, since it would take too much.
+    /// Containers, ports or labels of its source that are left out because there are too many.
     pub left_out: Option<String>,
-    /// How many labels and annotations its source has that no rule reads, beyond those shown here.
+    /// How many labels and annotations of its source no rule reads, beyond those shown here.
     pub unread: usize,
 }
 
-/// One client and how it fares.
+/// The state of one client.
 #[derive(Clone, Debug, Serialize)]
 pub struct ClientReport {
     pub name: String,
-    /// Without user and password.
+    /// Without user name and password.
     pub url: String,
-    /// `ok`, or since when and why not.
+    /// `ok`, or since when it fails and why.
     pub state: String,
     pub last_error: Option<String>,
 }

@@ -1,6 +1,6 @@
-//! What a reader reads: a source gives records up to a mark, can be taken back to one, and says what of a mark is to be
-//! written down once everything before it is delivered. A file with its rotated generations is one; what a receiver hands
-//! in, or a journal, are others. A reader does not know which it reads.
+//! What a reader reads. A source gives records up to a mark, can be rewound to a mark, and turns a committed mark into
+//! a checkpoint. A file with its rotated generations is one source; an inbox of a receiver or a journal is another. A
+//! reader does not know which kind it reads.
 
 use std::fmt;
 use std::io;
@@ -9,45 +9,46 @@ use std::time::{Instant, SystemTime};
 
 use super::{Encoding, LabelSet, Lines, Mark, Position, Progress};
 
-/// What one read gave: bytes, and what of them is a record. It is kept from one read to the next for its memory.
+/// The result of one read: bytes, and where the records in them end. Reused for the next read to keep its memory.
 #[derive(Debug, Default)]
 pub struct Chunk {
-    /// The first `len` bytes are what was read.
+    /// Only the first `len` bytes are valid.
     pub bytes: Vec<u8>,
     pub len: usize,
     /// None: each line of the bytes is a record.
     pub records: Option<Vec<Record>>,
-    /// How lines are encoded.
+    /// How the lines are encoded.
     pub encoding: Encoding,
-    /// Where it begins.
+    /// The mark where the chunk begins.
     pub start: Mark,
-    /// The same as a place in a file, which is the same in every run; of what is in no file the offset alone says something.
+    /// The same place in the file, which is stable across restarts. For a source without files only the offset is
+    /// meaningful.
     pub place: Position,
 }
 
 /// One record of a chunk that does not consist of lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// Where it ends in the chunk's bytes: behind the newline that follows its text, so that a record without text has a
-    /// place as well. It begins where the one before it ends.
+    /// Where the record ends in the chunk's bytes, including the newline after its text. The newline gives a record
+    /// with empty text a place too. The record begins where the previous one ends.
     pub end: usize,
-    /// When it was written, in Unix nanoseconds; None: the time of reading is what there is.
+    /// When it was written, in Unix nanoseconds. None: the time of reading is used.
     pub time: Option<i64>,
-    /// Its labels instead of those of its target.
+    /// Replaces the labels of the target. None: the target's labels are used.
     pub labels: Option<LabelSet>,
 }
 
-/// A record as it is worked on.
+/// A record as the pipeline sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View<'c> {
-    /// Where in the chunk it begins.
+    /// Where the record begins in the chunk, in bytes.
     pub at: usize,
     pub text: &'c str,
     pub time: Option<i64>,
     pub labels: Option<&'c LabelSet>,
 }
 
-/// The records of some of a chunk, in order.
+/// Iterates over the records of a chunk, or of a part of it, in order.
 #[derive(Debug)]
 pub enum Views<'c> {
     Lines(Lines<'c>),
@@ -63,7 +64,7 @@ impl<'c> Iterator for Views<'c> {
             Views::Records { text, at, records } => {
                 let record = records.next()?;
                 let begins = std::mem::replace(at, record.end);
-                // Whoever made the chunk cut it between characters; if not, a record is empty rather than the agent gone.
+                // The source cuts chunks at character boundaries. If it did not, use an empty record rather than panic.
                 let text = text.get(begins..record.end.saturating_sub(1)).unwrap_or_default();
                 Some(View { at: begins, text, time: record.time, labels: record.labels.as_ref() })
             }
@@ -71,67 +72,68 @@ impl<'c> Iterator for Views<'c> {
     }
 }
 
-/// What one read came to.
+/// The outcome of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
-    /// The chunk holds whole records; `more` says that there may be more at once. (A last line without newline is whole
-    /// where its file has ended.)
+    /// The chunk holds whole records. `more`: more may be available at once. A last line without newline counts as
+    /// whole at the end of a finished file.
     Records { more: bool },
-    /// Some of a line that is longer than [`MAX_LINE`](super::MAX_LINE) was passed over, and there is more of it; or some
-    /// of a compressed file on the way to where it is to go on.
+    /// Nothing to deliver yet: a part of a line longer than [`MAX_LINE`](super::MAX_LINE) was skipped and more of that
+    /// line follows, or a compressed file is being decompressed up to the mark where reading continues.
     Passed,
-    /// A line longer than [`MAX_LINE`](super::MAX_LINE) was passed over, which ends at this mark.
+    /// A line longer than [`MAX_LINE`](super::MAX_LINE), which ends at this mark, was skipped.
     Skipped { bytes: u64, end: Mark },
-    /// Nothing for now.
+    /// Nothing to read for now.
     Idle,
-    /// Nothing will come any more.
+    /// Nothing to read any more.
     Finished,
 }
 
-/// What has to be written down so that reading can go on there in the next run.
+/// What to save so that the next run can continue reading at this place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Checkpoint {
     File {
         position: Position,
-        /// Whether that is in the file which has the log's name now.
+        /// Whether `position` is in the file that has the log's name now.
         live: bool,
-        /// When that file was last written to.
+        /// When that file was last modified.
         written: SystemTime,
         /// Where older files ended that were read to their end and left since the last checkpoint.
         left: Vec<Position>,
     },
-    /// What only the source understands.
+    /// A text that only the source understands.
     Cursor(Arc<str>),
 }
 
-/// How a reader learns that there is something to read.
+/// How a reader learns that a source has something to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
-    /// It looks, now and then.
+    /// The reader polls the source.
     Poll,
-    /// The source wakes it.
+    /// The source wakes the reader.
     Rings,
 }
 
-/// See the [module](self). No call waits.
+/// See the [module](self). No method blocks.
 pub trait Source: fmt::Debug + Send {
     /// Reads whole records into `chunk`: about `room` bytes, or one record if that is longer.
     fn read(&mut self, room: usize, now: Instant, chunk: &mut Chunk) -> io::Result<Read>;
 
-    /// Reading goes on at `to`, which is at or after the mark that was last committed. Gives the bytes that cannot be read
-    /// again (a file was cut since), and so are passed over.
+    /// Continues reading at `to`, which is at or after the last committed mark. Returns the number of bytes that cannot
+    /// be read again (because a file was truncated since) and are skipped.
     fn rewind(&mut self, to: Mark) -> u64;
 
-    /// Everything before `to` is delivered, or discarded with a reason: what is to be written down. None: nothing is.
+    /// Everything before `to` is delivered, or discarded with a reason. Returns the checkpoint to save. None: nothing
+    /// to save.
     fn committed(&mut self, to: Mark) -> Option<Checkpoint>;
 
-    /// Whether it can be taken back to the beginning of any record that it gave.
+    /// Whether the source can be rewound to the start of any record that it gave.
     fn is_exact(&self) -> bool {
         true
     }
 
     fn wake(&self) -> Wake;
 
-    /// For people: how far reading is, and how much there is to read.
+    /// Writes how far reading is, and how much there is to read, into `progress`. For display only.
     fn note_progress(&self, progress: &mut Progress);
 }

@@ -1,16 +1,16 @@
-//! What discovery says there is, and what relabelling makes of it.
+//! Target groups from discovery, and targets after relabelling.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::{LabelSet, Labels};
 
-/// The whole truth about one source (a pod, a static config, a file). Without targets the source is gone.
+/// The complete, current targets of one source (a pod, a static config, a file). An empty list: the source is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetGroup {
     /// Unique within its job, for instance `pod/<namespace>/<name>`.
     pub source: String,
-    /// Each target's labels before relabelling.
+    /// The labels of each target before relabelling.
     pub targets: Vec<TargetLabels>,
     pub left_out: LeftOut,
 }
@@ -25,11 +25,11 @@ impl TargetGroup {
     }
 }
 
-/// The labels of a target before relabelling. What the targets of one source have in common is kept once.
+/// The labels of a target before relabelling. Labels that all targets of a source have in common are stored once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TargetLabels {
     common: Arc<Labels>,
-    /// Of two labels of one name that of the target counts.
+    /// Overrides `common` where both have the same name.
     own: Labels,
 }
 
@@ -42,7 +42,7 @@ impl TargetLabels {
         self.own.get(name).or_else(|| self.common.get(name)).map(String::as_str)
     }
 
-    /// What the targets of its source have in common, and what is its own.
+    /// The common labels of the source, and the target's own labels.
     pub fn parts(&self) -> (&Arc<Labels>, &Labels) {
         (&self.common, &self.own)
     }
@@ -57,7 +57,7 @@ impl TargetLabels {
         labels
     }
 
-    /// Whether both have the very same labels in common, and not only equal ones.
+    /// Whether both share one allocation of common labels, not only equal labels.
     #[cfg(test)]
     pub fn share(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.common, &other.common)
@@ -70,27 +70,27 @@ impl From<Labels> for TargetLabels {
     }
 }
 
-/// What a source has beyond what its targets say of it.
+/// What a source has that its targets do not show, because of limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LeftOut {
-    /// Containers that are no targets: their logs are not read.
+    /// Containers that are not targets. Their logs are not read.
     pub containers: usize,
-    /// Ports that are no targets of their own, though a rule reads ports.
+    /// Ports that are not separate targets although a rule reads ports.
     pub ports: usize,
-    /// Labels and annotations that a rule reads and that some or all targets lack.
+    /// Labels and annotations that a rule reads but some or all targets lack.
     pub labels: usize,
     /// Labels and annotations that no rule reads, beyond those that are shown.
     pub unread: usize,
 }
 
 impl LeftOut {
-    /// Whether it can change what is read, and what of. What no rule reads cannot.
+    /// Whether it can change which files are read or their labels. `unread` cannot.
     pub fn matters(&self) -> bool {
         self.containers + self.ports + self.labels > 0
     }
 }
 
-/// What matters, for people: `2 containers, 990 ports`.
+/// Writes the counts that matter, for display: `2 containers, 990 ports`.
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = [
@@ -103,71 +103,73 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// The label that stands for a group of which nothing can come: told so that it can be shown. `true`: it names no targets;
-/// another value says what is wrong.
+/// Marks a group that can never have targets. The group exists only to be shown. `true`: it names no targets. Any other
+/// value describes the mistake.
 pub const NO_TARGETS: &str = "__meta_fantail_no_targets";
 
-/// Where the labels of a pod come from that was found by the folder of its logs: [`FROM_CACHE`], [`FROM_PATH`] or
+/// How the labels of a pod were found when only its log directory is known: [`FROM_CACHE`], [`FROM_PATH`] or
 /// [`FROM_NOWHERE`].
 pub const FOUND_BY: &str = "__meta_fantail_source";
 
-/// The API server showed the pod earlier: these are its labels.
+/// The API server showed the pod earlier. Its labels come from the cache.
 pub const FROM_CACHE: &str = "cache";
 
-/// It never did: only what the folder's name says is known.
+/// The API server never showed the pod. Only the parts of the directory name are known.
 pub const FROM_PATH: &str = "path";
 
-/// The same, and whether the pod is one of those that are asked for cannot be known: it is shown, not read.
+/// Like [`FROM_PATH`], and it is unknown whether the selectors match the pod. The pod is shown but not read.
 pub const FROM_NOWHERE: &str = "unknown";
 
-/// The label that stands for a target that may still turn out to be another's.
+/// Marks a target that may still turn out to belong to another pod.
 pub const HELD: &str = "__meta_fantail_held";
 
-/// What discovery tells.
+/// A message from discovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Update {
     Group {
         job: Arc<str>,
         group: TargetGroup,
     },
-    /// Everything of this job that existed at the start has been told.
+    /// All targets of this job that existed at the start have been sent.
     Synced {
         job: Arc<str>,
     },
 }
 
-/// One thing to tail, after relabelling.
+/// One path or glob to tail, after relabelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     pub job: Arc<str>,
-    /// What every entry of it carries (`filename` comes on top).
+    /// The labels of each of its entries, without `filename`.
     pub labels: LabelSet,
     /// `__path__`: a file or a glob.
     pub path: String,
     /// `__path_exclude__`.
     pub exclude: Option<String>,
-    /// The pod defaults decided the path: see [`pod`].
+    /// The path comes from the pod defaults: see [`pod`].
     pub defaulted: bool,
-    /// It is a pod's container, which may be there before its log is.
+    /// The target is a container of a pod, which may exist before its log file does.
     pub is_of_pod: bool,
-    /// Whose folders below that of pods' logs it may read; None: anybody's.
+    /// The pod whose log directories it may read. None: no restriction.
     pub owner: Option<Owner>,
-    /// Its files are opened, so that they cannot be lost, and not read before discovery knows whose they are.
+    /// Its files are opened, so that they cannot be lost, but are not read until discovery knows their owner.
     pub is_held: bool,
 }
 
-/// A pod, as the kubelet names the folder of its logs: `<namespace>_<pod>_<uid>`, of a static pod `<namespace>_<pod>_<hash>`.
+/// A pod, as the kubelet names its log directory: `<namespace>_<pod>_<uid>`, or `<namespace>_<pod>_<hash>` for a static
+/// pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     namespace: String,
     pod: String,
     uid: String,
-    /// An annotation, and so what any user writes: it names no other pod's folder, since the rest of the name is fixed.
+    /// Comes from an annotation, which any user can set. It cannot name another pod's directory, because namespace and
+    /// pod are compared too.
     config_hash: String,
 }
 
 impl Owner {
-    /// None: what was discovered is no pod.
+    /// None: the discovered target is not a pod.
     pub fn of(discovered: &TargetLabels) -> Option<Self> {
         let get = |name: &str| discovered.get(name).unwrap_or_default().to_string();
         discovered.contains(pod::NAME).then(|| Self {
@@ -178,16 +180,16 @@ impl Owner {
         })
     }
 
-    /// Whether the folder `name` below that of pods' logs is this pod's.
+    /// Whether the log directory `name` belongs to this pod.
     pub fn owns(&self, name: &str) -> bool {
-        // From the left: no namespace and no pod has `_` in its name, but a hash may.
+        // Split from the left: namespace and pod names never contain `_`, but a hash may.
         let mut parts = name.splitn(3, '_');
         let id = |id: &str| !id.is_empty() && (id == self.uid || id == self.config_hash);
         parts.next() == Some(&self.namespace) && parts.next() == Some(&self.pod) && parts.next().is_some_and(id)
     }
 }
 
-/// Names of the labels that discovery of pods sets and the pod defaults read.
+/// Names of the labels that pod discovery sets and the pod defaults read.
 pub mod pod {
     pub const NAMESPACE: &str = "__meta_kubernetes_namespace";
     pub const NAME: &str = "__meta_kubernetes_pod_name";
@@ -196,6 +198,6 @@ pub mod pod {
     pub const NODE: &str = "__meta_kubernetes_pod_node_name";
     pub const LABEL_APP: &str = "__meta_kubernetes_pod_label_app";
     pub const LABEL_APP_NAME: &str = "__meta_kubernetes_pod_label_app_kubernetes_io_name";
-    /// A static pod's directory is named by this annotation, not by its uid.
+    /// The log directory of a static pod is named by this annotation, not by its uid.
     pub const CONFIG_HASH: &str = "__meta_kubernetes_pod_annotation_kubernetes_io_config_hash";
 }

@@ -1,8 +1,8 @@
-//! Bytes to text: once per chunk, not per line.
+//! Decodes bytes to text, once per chunk instead of once per line.
 
 use std::borrow::Cow;
 
-/// How a job's files are encoded.
+/// The encoding of a job's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Encoding {
     #[default]
@@ -11,7 +11,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// By its IANA name (`UTF-16LE`, `ISO-8859-1`, `windows-1252`, ...).
+    /// Finds an encoding by its IANA name (`UTF-16LE`, `ISO-8859-1`, `windows-1252`, ...). None: unknown.
     pub fn new(name: &str) -> Option<Self> {
         let encoding = encoding_rs::Encoding::for_label(name.as_bytes())?;
         Some(if encoding == encoding_rs::UTF_8 { Self::Utf8 } else { Self::Other(encoding) })
@@ -25,10 +25,10 @@ impl Encoding {
         })
     }
 
-    /// What is not text is replaced, never lost. Borrowed when the bytes are text already.
+    /// Decodes the bytes. Invalid bytes are replaced, never dropped. Borrows if the bytes are valid UTF-8.
     pub fn decode<'b>(self, bytes: &'b [u8]) -> Cow<'b, str> {
         match self {
-            // The lossy way alone goes byte by byte, at a tenth of the speed.
+            // `from_utf8_lossy` alone goes byte by byte and is ten times slower.
             Self::Utf8 => match std::str::from_utf8(bytes) {
                 Ok(text) => Cow::Borrowed(text),
                 Err(_) => String::from_utf8_lossy(bytes),
@@ -37,14 +37,14 @@ impl Encoding {
         }
     }
 
-    /// The lines of what `bytes` were decoded to, each with where it begins in these; a last one without newline is one as
-    /// well.
+    /// The lines of `text`, decoded from `bytes`, each with its offset in `bytes`. A last line without newline is
+    /// included.
     pub fn lines<'t>(self, bytes: &'t [u8], text: &'t Cow<'t, str>) -> Lines<'t> {
         let lockstep = matches!(text, Cow::Owned(_)).then_some((self, bytes));
         Lines { rest: text, at: 0, lockstep }
     }
 
-    /// The length of the whole lines at the start of `bytes`; 0 if there is none.
+    /// The length in bytes of the whole lines at the start of `bytes`. 0 if there is none.
     pub fn whole_lines(self, bytes: &[u8]) -> usize {
         let newline: [u8; 2] = match self.wide_newline() {
             None => return memchr::memrchr(b'\n', bytes).map_or(0, |i| i + 1),
@@ -55,7 +55,7 @@ impl Encoding {
         pairs.rev().position(|unit| unit == newline).map_or(0, |from_end| (units - from_end) * 2)
     }
 
-    /// The length of the first line, its newline included.
+    /// The length of the first line in bytes, including its newline. None: `bytes` has no newline.
     pub fn first_line(self, bytes: &[u8]) -> Option<usize> {
         match self.wide_newline() {
             None => memchr::memchr(b'\n', bytes).map(|i| i + 1),
@@ -63,12 +63,12 @@ impl Encoding {
         }
     }
 
-    /// The bytes that belong together.
+    /// Bytes per code unit: 2 for UTF-16, otherwise 1.
     pub fn unit(self) -> usize {
         if self.wide_newline().is_some() { 2 } else { 1 }
     }
 
-    /// In UTF-16 the byte 0A alone is no newline: it may be half of another character.
+    /// The two bytes of a UTF-16 newline. A single byte 0A may be half of another character. None: other encodings.
     fn wide_newline(self) -> Option<[u8; 2]> {
         match self {
             Self::Other(e) if e == encoding_rs::UTF_16LE => Some([b'\n', 0]),
@@ -78,12 +78,12 @@ impl Encoding {
     }
 }
 
-/// See [`Encoding::lines`].
+/// The iterator of [`Encoding::lines`].
 #[derive(Debug)]
 pub struct Lines<'t> {
     rest: &'t str,
     at: usize,
-    /// Where decoding changed lengths: what is left of the bytes.
+    /// The remaining bytes. Set if decoding changed lengths.
     lockstep: Option<(Encoding, &'t [u8])>,
 }
 
@@ -100,7 +100,8 @@ impl<'t> Iterator for Lines<'t> {
         self.rest = &self.rest[length..];
         self.at += match &mut self.lockstep {
             None => length,
-            // A newline that decoding swallowed leaves this behind, never ahead: sent twice then, not lost.
+            // If decoding swallowed a newline, this offset falls behind and is never ahead: lines may be sent twice,
+            // not lost.
             Some((encoding, bytes)) => {
                 let length = encoding.first_line(bytes).unwrap_or(0);
                 *bytes = &bytes[length..];
@@ -146,7 +147,7 @@ mod tests {
     #[test]
     fn utf16_is_split_after_decoding_units_not_bytes() {
         let utf16 = Encoding::new("utf-16le").expect("known");
-        // U+0A0A has the byte of a newline twice.
+        // U+0A0A contains the newline byte twice.
         let bytes: Vec<u8> = "\u{0a0a}x\ny".encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert_eq!(utf16.whole_lines(&bytes), 6);
         assert_eq!(utf16.first_line(&bytes), Some(6));

@@ -1,4 +1,4 @@
-//! The units and scalars of a Promtail config, as yaml.v2 and its custom types read them.
+//! Units and scalars of a Promtail config, parsed as yaml.v2 and Promtail's custom types parse them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::gonumber::{NoNumber, parse_duration, parse_float, parse_yaml_int};
 
-/// A Go duration: `1s`, `500ms`, `1h30m`; a number needs a unit, days are not one.
+/// A Go duration: `1s`, `500ms`, `1h30m`. A unit is required, and there is no unit for days.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GoDuration(pub Duration);
 
@@ -30,7 +30,7 @@ impl FromStr for GoDuration {
     }
 }
 
-/// As Go prints it: `1h0m0s`, `1.5s`, `250ms`.
+/// Writes the duration as Go does: `1h0m0s`, `1.5s`, `250ms`.
 impl fmt::Display for GoDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = self.0.as_nanos();
@@ -57,7 +57,7 @@ impl fmt::Display for GoDuration {
     }
 }
 
-/// A Prometheus duration (`30s`, `5m`, `1d`, `2w`), which service discovery takes.
+/// A Prometheus duration, used by service discovery: `30s`, `5m`, `1d`, `2w`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PromDuration(pub Duration);
 
@@ -101,7 +101,7 @@ impl fmt::Display for PromDuration {
     }
 }
 
-/// A size in bytes: `256kb`, `2M`, `1MiB`, `5b`, or a number. Units are powers of 1024, as Loki reads them.
+/// A size in bytes: `256kb`, `2M`, `1MiB`, `5b` or a number. Units are powers of 1024, as in Loki.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
@@ -114,7 +114,7 @@ impl FromStr for ByteSize {
         if text.is_empty() {
             return Ok(Self(0));
         }
-        // Without quotes `1_000` and `0x400` are numbers already where Promtail reads them.
+        // Promtail's YAML parser reads unquoted `1_000` and `0x400` as numbers.
         if let Some(bytes) = parse_yaml_int(trimmed).filter(|_| !trimmed.bytes().all(|b| b.is_ascii_digit())) {
             return u64::try_from(bytes).map(Self).map_err(|_| invalid());
         }
@@ -150,7 +150,7 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// Serde by `FromStr` and `Display`, taking a bare number as its digits.
+/// Implements serde with `FromStr` and `Display`. Accepts a bare number as its digits.
 macro_rules! scalar {
     ($type:ty, $expecting:literal) => {
         impl<'de> Deserialize<'de> for $type {
@@ -186,7 +186,7 @@ scalar!(GoDuration, "a duration such as 500ms, 10s or 1h30m");
 scalar!(PromDuration, "a duration such as 30s, 5m or 1d");
 scalar!(ByteSize, "a number of bytes or a size such as 256kb or 2MB");
 
-/// A value that no log, page or dump may show.
+/// A value that must never appear in a log, on a page or in a dump.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -195,7 +195,7 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The secret itself: for the wire only.
+    /// The secret itself. Only for sending it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -223,7 +223,8 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// `#[serde(deserialize_with = "units::string")]`: a scalar as it was written; null and `~` are the empty string.
+/// For `#[serde(deserialize_with = "units::string")]`: a scalar as it was written. Null and `~` become the empty
+/// string.
 pub fn string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     struct Text;
     impl<'de> Visitor<'de> for Text {
@@ -244,11 +245,11 @@ pub fn string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::E
             d.deserialize_str(Text)
         }
     }
-    // `deserialize_str` hands serde_yaml's scalars over verbatim (`1.10`, `0123`, `yes`); `Option` would lose the null.
+    // With `deserialize_str`, serde_yaml passes scalars verbatim (`1.10`, `0123`, `yes`). `Option` would lose the null.
     deserializer.deserialize_str(Text)
 }
 
-/// `#[serde(deserialize_with = "units::or_default")]`: a key that is written without a value means its default.
+/// For `#[serde(deserialize_with = "units::or_default")]`: a key without a value gets its default.
 pub fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }

@@ -1,21 +1,22 @@
-//! The journal: lines of text, appended; each with a checksum, so that one that was torn is known for it.
+//! The journal: a text file with one record per line. New lines are appended. Each line has a checksum, so a torn line
+//! is recognised.
 //!
 //! ```text
 //! fantail-positions 1
-//! k <slot> <labels hash> <client> <job> <path> <checksum>        what a slot stands for (names as JSON strings)
-//! n <slot> <labels hash> <client> <job> <name> <checksum>        the same for a log that is in no file
+//! k <slot> <labels hash> <client> <job> <path> <checksum>        the key of a slot (names as JSON strings)
+//! n <slot> <labels hash> <client> <job> <name> <checksum>        the same for a log that is not a file
 //! p <slot> <device> <inode> <head length> <head hash> <offset> <live> <unix ms> [<read time>] <checksum>
-//!                                                                read times of the slot up to that one are done with
+//!                                                                a position; read times up to this one are obsolete
 //! r <slot> <device> <inode> <head length> <head hash> <offset> <length> <read time, unix ns> <checksum>
 //! l <slot> <device> <inode> <head length> <head hash> <offset> <checksum>
-//!                                                                a file that the slot has left, read to its end there
-//! c <slot> <cursor, a JSON string> <unix ms> <checksum>          the position of a log that is in no file
-//! y <hash> <checksum>                                            of a positions.yaml that is about to be written; the last two
-//!                                                                may stand there
-//! a <unix ms> <checksum>                                         the agent was at work then
+//!                                                                a file that the log has left, read to its end there
+//! c <slot> <cursor, a JSON string> <unix ms> <checksum>          the position of a log that is not a file
+//! y <hash> <checksum>                                            of a positions.yaml that is about to be written; the last
+//!                                                                two are kept
+//! a <unix ms> <checksum>                                         the agent was running at this time
 //! ```
 //!
-//! What a kind of line does not know, and fields that were added to one, are passed over: by older versions too.
+//! Unknown kinds of lines, and extra fields of known ones, are ignored. Older versions do the same.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Write as _};
@@ -34,23 +35,23 @@ use crate::model::{FileId, Fingerprint, Position};
 const HEADER: &str = "fantail-positions ";
 const VERSION: u32 = 1;
 
-/// Beyond this size, and twice what it had when it was written last, the journal is written anew, without what is outdated.
+/// The journal is compacted when it is larger than this and twice as large as after the last compaction.
 const LARGE: u64 = 1 << 20;
 
-/// Bytes of a line: a path has 4 KiB at most, and six times that as JSON.
+/// The longest line in bytes. A path has at most 4 KiB, and up to six times that as JSON.
 const LONGEST_LINE: u64 = 64 << 10;
 
-/// One log's position as it is kept.
+/// The saved position of one log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     pub place: Place,
     pub saved: SystemTime,
 }
 
-/// Where a log was read up to.
+/// How far a log was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Whether it is in the file that has the log's name now, besides.
+    /// The flag: the file has the log's name.
     File(Position, bool),
     Cursor(Arc<str>),
 }
@@ -70,7 +71,7 @@ impl Record {
         }
     }
 
-    /// Device and inode of the file that it is in.
+    /// Device and inode of its file. None if the log is not a file.
     pub(super) fn file(&self) -> Option<(u64, u64)> {
         self.position().map(|position| (position.file.device, position.file.inode))
     }
@@ -79,7 +80,7 @@ impl Record {
 #[derive(Clone, Debug)]
 pub(super) enum Line<'k> {
     Key(u32, &'k Key),
-    /// With the read time up to which all are behind it, if that is known.
+    /// With the last read time that is completely before it, if known.
     Position(u32, Record, Option<i64>),
     ReadTime(u32, ReadTime),
     Left(u32, Position),
@@ -131,7 +132,7 @@ impl YamlHashes {
     }
 }
 
-/// What there is to say of a log.
+/// Everything known about one log.
 #[derive(Clone, Debug)]
 pub(super) struct KnownLog {
     pub key: Key,
@@ -140,7 +141,7 @@ pub(super) struct KnownLog {
     pub left: LeftFiles,
 }
 
-/// The same, lent.
+/// The same, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KnownLogRef<'k> {
     pub slot: u32,
@@ -150,7 +151,7 @@ pub(super) struct KnownLogRef<'k> {
     pub left: &'k LeftFiles,
 }
 
-/// What a journal says.
+/// The contents of a journal.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     /// By slot.
@@ -166,7 +167,7 @@ pub(super) fn path(positions: &Path) -> PathBuf {
     name.into()
 }
 
-/// Reads a journal; lines that are torn or damaged are passed over, each costs at most what it said.
+/// Reads a journal. Torn or damaged lines are skipped; each costs at most its own information.
 pub(super) fn read(path: &Path) -> Result<Contents, String> {
     let mut file = match yaml::open_regular(path) {
         Ok(file) => BufReader::new(file),
@@ -175,7 +176,7 @@ pub(super) fn read(path: &Path) -> Result<Contents, String> {
     };
     let mut line = Vec::new();
     let failed = |e: io::Error| e.to_string();
-    // However large it has become, no more of it is held than what it says.
+    // Reads line by line, so a large journal takes no more memory than its contents.
     file.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).map_err(failed)?;
     let header = String::from_utf8_lossy(&line).into_owned();
     match header.strip_prefix(HEADER).map(|v| v.trim().parse::<u32>()) {
@@ -186,7 +187,7 @@ pub(super) fn read(path: &Path) -> Result<Contents, String> {
                  this file to go on from positions.yaml"
             ));
         }
-        // Torn while it was created: nothing was in it yet.
+        // Torn when it was created: it contained nothing yet.
         _ if line.len() < HEADER.len() + 2 && file.fill_buf().map_err(failed)?.is_empty() => {
             return Ok(Contents::default());
         }
@@ -202,7 +203,8 @@ pub(super) fn read(path: &Path) -> Result<Contents, String> {
     Ok(contents)
 }
 
-/// Whether there is a line, which is in `line` then, without its end. Of one that is longer than any of ours the rest is passed over.
+/// Reads a line into `line`, without its newline. Returns false at the end of the file. Only the first part of a line
+/// that is too long is kept.
 fn next_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     let read = file.by_ref().take(LONGEST_LINE).read_until(b'\n', line)?;
@@ -212,7 +214,7 @@ fn next_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     Ok(read > 0)
 }
 
-/// `names` are those of clients and jobs: there are few, and each is kept once.
+/// `names` interns the names of clients and jobs, of which there are few.
 fn parse(line: &str, contents: &mut Contents, names: &mut HashSet<Arc<str>>) -> Option<()> {
     let (kind, rest) = line.split_once(' ')?;
     let mut fields = rest.split(' ');
@@ -233,7 +235,7 @@ fn parse(line: &str, contents: &mut Contents, names: &mut HashSet<Arc<str>>) -> 
                 .insert(slot, KnownLog { key, record: None, times: ReadTimes::default(), left: LeftFiles::default() });
         }
         "p" | "r" | "l" => {
-            // Without its key it says nothing.
+            // Without a key line for its slot, the line is ignored.
             let known = contents.known.get_mut(&(number()? as u32))?;
             let (device, inode) = (number()?, number()?);
             let fingerprint = Fingerprint { len: u16::try_from(number()?).ok()?, hash: number()? };
@@ -253,7 +255,7 @@ fn parse(line: &str, contents: &mut Contents, names: &mut HashSet<Arc<str>>) -> 
         }
         "c" => {
             let known = contents.known.get_mut(&(number()? as u32))?;
-            // A cursor may have blanks.
+            // A cursor may contain spaces.
             let (cursor, saved) = rest.split_once(' ')?.1.rsplit_once(' ')?;
             let cursor: String = serde_json::from_str(cursor).ok()?;
             let saved = UNIX_EPOCH + Duration::from_millis(saved.parse().ok()?);
@@ -274,7 +276,7 @@ fn once(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
     })
 }
 
-/// The line less its checksum, if that is right.
+/// The line without its checksum. None if the checksum is wrong.
 fn checked(line: &str) -> Option<&str> {
     let (fields, sum) = line.rsplit_once(' ')?;
     (u32::from_str_radix(sum, 16).ok()? == checksum(fields)).then_some(fields)
@@ -290,11 +292,11 @@ pub(super) struct Journal {
     read_only: bool,
     file: Option<File>,
     size: u64,
-    /// Beyond this size it is written anew.
+    /// Compact when the file is larger than this.
     large: u64,
-    /// Slots whose key stands in the file.
+    /// Slots whose key is in the file.
     introduced: HashSet<u32>,
-    /// The file does not say all that it should: it is to be written as a whole.
+    /// The file is incomplete and must be rewritten.
     rewrite: bool,
     yaml_hashes: YamlHashes,
     unsynced: bool,
@@ -315,7 +317,7 @@ impl Journal {
         }
     }
 
-    /// Begins a run with a clean file; if that cannot be written now, the first append tries again.
+    /// Starts a run with a compacted file. If writing fails, the first append tries again.
     pub fn restart<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>) {
         let _ = self.rewrite(known);
     }
@@ -332,7 +334,7 @@ impl Journal {
         self.size > self.large || self.rewrite
     }
 
-    /// It has grown for so long without being written anew that this can wait for no sync.
+    /// The file has grown so much that compaction cannot wait for the next sync.
     pub fn is_overdue(&self) -> bool {
         self.size > 4 * self.large
     }
@@ -342,7 +344,7 @@ impl Journal {
         self.yaml_hashes.0.last().copied()
     }
 
-    /// Whether the slot's key has still to be written.
+    /// Whether the slot's key must still be written.
     pub fn introduce(&mut self, slot: u32) -> bool {
         self.introduced.insert(slot)
     }
@@ -361,7 +363,7 @@ impl Journal {
             self.rewrite = true;
             return Err(io::Error::other("the journal is not open"));
         };
-        // In one write: a crash leaves either whole lines or one torn line at the end.
+        // In one write: a crash leaves whole lines and at most one torn line at the end.
         let written = file.write_all(text.as_bytes());
         match &written {
             Ok(()) => self.size += text.len() as u64,
@@ -370,7 +372,7 @@ impl Journal {
         written
     }
 
-    /// Replaces the file by one that says only what holds now.
+    /// Replaces the file with one that contains only current information.
     pub fn rewrite<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>) -> io::Result<()> {
         if self.read_only {
             return Ok(());
@@ -391,7 +393,7 @@ impl Journal {
         self.yaml_hashes.0.iter().for_each(|hash| write_line(&mut text, &Line::Yaml(*hash)));
         let file = safe::replace(&self.path, text.as_bytes())?;
         if let Some(dir) = self.path.parent() {
-            // Of the rename itself; not every file system can.
+            // Makes the rename durable. Some file systems do not support it.
             let _ = File::open(dir).and_then(|dir| dir.sync_all());
         }
         self.introduced = introduced;
@@ -403,7 +405,7 @@ impl Journal {
         Ok(())
     }
 
-    /// The file, if it holds what is not yet durable; fsync is for the caller, who holds no lock then.
+    /// The file, if it has unsynced data. The caller calls fsync without holding the lock.
     pub fn take_unsynced(&mut self) -> io::Result<Option<File>> {
         match &self.file {
             Some(file) if std::mem::take(&mut self.unsynced) => file.try_clone().map(Some),
@@ -411,7 +413,7 @@ impl Journal {
         }
     }
 
-    /// What holds of the journal as a whole, for when it is written anew.
+    /// Remembers a line that is not about one log, for the next rewrite.
     pub fn note(&mut self, line: &Line<'_>) {
         if let Line::Yaml(hash) = line {
             self.yaml_hashes.add(*hash);
@@ -450,7 +452,7 @@ fn json<T: serde::Serialize + ?Sized>(strings: &T) -> String {
     serde_json::to_string(strings).expect("strings are JSON")
 }
 
-/// The fields that say where something is.
+/// Formats a position as journal fields.
 struct Fields<'p>(&'p Position);
 
 impl fmt::Display for Fields<'_> {

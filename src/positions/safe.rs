@@ -1,25 +1,26 @@
-//! Files of our own in a folder that others may write to: never through what somebody put there, and never two agents' at once.
+//! Creates and reads the agent's own files in a directory that others may write to. Never follows planted files, and
+//! never shares them between two agents.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Linux has two values of it, by architecture.
+/// The value depends on the architecture.
 #[cfg(not(any(target_arch = "aarch64", target_arch = "arm", target_arch = "powerpc64", target_arch = "powerpc")))]
 const O_NOFOLLOW: i32 = 0o400_000;
 #[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "powerpc64", target_arch = "powerpc"))]
 const O_NOFOLLOW: i32 = 0o100_000;
 
-/// The same everywhere but where Linux has it from another system; these are not built for.
+/// The same on all architectures that fantail is built for.
 const O_NONBLOCK: i32 = 0o4000;
 
-/// Names that are tried for a new file.
+/// How many names are tried for a new file.
 const NAMES: u32 = 16;
 
-/// What is in a file of our own, of `most` bytes at most; none: it is not there. A link is not followed.
+/// Reads one of the agent's own files, at most `most` bytes. None: it does not exist. Does not follow a link.
 pub fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
-    // Without waiting: what somebody planted may be a pipe.
+    // Does not block: someone may have put a pipe there.
     let file = match OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -37,7 +38,7 @@ pub fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(content))
 }
 
-/// Replaces `path` by a file of our own with this content; gives the file.
+/// Replaces `path` with a new file with this content. Returns the file.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<File> {
     let (mut file, temporary) = fresh(path)?;
     let written = file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
@@ -47,13 +48,13 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<File> {
     written.map(|()| file)
 }
 
-/// A file that was not there before, beside `path`: renaming does not cross file systems.
+/// Creates a new file beside `path`, because a rename cannot cross file systems.
 fn fresh(path: &Path) -> io::Result<(File, PathBuf)> {
     let mut last = io::Error::from(ErrorKind::AlreadyExists);
     for n in 0..NAMES {
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{}-{n}.tmp", std::process::id()));
-        // Of an earlier life, or planted: the name goes, not what it may lead to.
+        // Left over from an earlier run, or planted. This removes the name, not a link's target.
         let _ = fs::remove_file(&name);
         match OpenOptions::new().write(true).create_new(true).custom_flags(O_NOFOLLOW).mode(0o600).open(&name) {
             Ok(file) => return Ok((file, name.into())),
@@ -63,8 +64,8 @@ fn fresh(path: &Path) -> io::Result<(File, PathBuf)> {
     Err(last)
 }
 
-/// Keeps other agents from the same positions for as long as it is there. None: the file system knows no locks, or the folder
-/// cannot be written to, which is said where positions are written.
+/// Locks the positions against other agents while the file is open. None: the file system has no locks, or the
+/// directory is not writable (which is reported when positions are written).
 pub(super) fn lock(positions: &Path) -> Result<Option<File>, String> {
     let mut name = positions.as_os_str().to_owned();
     name.push(".lock");
@@ -105,12 +106,12 @@ pub(super) fn lock(positions: &Path) -> Result<Option<File>, String> {
     }
 }
 
-/// Who has locked these positions, which are another agent's, if somebody has.
+/// Who holds the lock of these positions of another agent. None: nobody does.
 pub(super) fn locked_by(positions: &Path) -> Option<String> {
     let mut name = positions.as_os_str().to_owned();
     name.push(".lock");
     let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(&name).ok()?;
-    // Shared, and given back at once: an agent that starts there is not kept from it.
+    // A shared lock, released at once, so an agent that starts there is not blocked.
     if !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
         return None;
     }
@@ -119,7 +120,7 @@ pub(super) fn locked_by(positions: &Path) -> Option<String> {
     Some(who.trim().to_string())
 }
 
-/// Says so if others than the agent's user may write where positions are.
+/// Warns if users other than the agent's may write to the directory of the positions.
 pub(super) fn warn_of_writers(positions: &Path) {
     let folder = positions.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let Ok(meta) = fs::metadata(folder) else {
@@ -150,7 +151,7 @@ mod tests {
         for name in ["p.yaml", "p.yaml.tmp", temporary.as_str()] {
             symlink("precious", at(name)).expect("linked");
         }
-        // Not even root removes a directory as if it were a file: the next name is taken.
+        // Even root cannot remove a directory as a file: the next name is tried.
         fs::create_dir(at(&format!("q.yaml.{}-0.tmp", std::process::id()))).expect("made");
         for name in ["p.yaml", "q.yaml"] {
             replace(&at(name), b"ours").expect("written");

@@ -1,4 +1,4 @@
-//! The positions in memory, and what of them is written where.
+//! The positions in memory, and what is written to the journal and the yaml.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -16,18 +16,18 @@ pub(super) struct State {
     pub journal: Journal,
     pub slots: HashMap<Arc<Key>, PositionId>,
     pub records: BTreeMap<PositionId, Box<Entry>>,
-    /// Of ten thousand logs each asks who had its name, or its file, before.
+    /// Indices: each of ten thousand logs looks up earlier positions by name or by file.
     pub by_name: BTreeSet<(LogName, PositionId)>,
     pub by_file: BTreeSet<((u64, u64), PositionId)>,
     /// The same of files that were left.
     pub by_left: BTreeSet<((u64, u64), PositionId)>,
     pub next: u32,
-    /// Of Promtail's file: offsets by path (`cursor-…` keys among them) that we have no better knowledge of.
+    /// Entries of Promtail's file for logs without a newer position: offsets by path, and `cursor-…` keys.
     pub foreign: BTreeMap<String, String>,
-    /// Of the file as it was at the start.
+    /// The hash of the yaml as read at the start.
     pub yaml_read: u64,
     pub opened: SystemTime,
-    /// Clients and jobs of the config that runs now.
+    /// The clients and jobs of the current config.
     pub readers: BTreeSet<(Arc<str>, Arc<str>)>,
     pub unseen_since: SystemTime,
 }
@@ -39,7 +39,7 @@ pub(super) struct Entry {
     pub times: ReadTimes,
     pub left: LeftFiles,
     pub in_use: bool,
-    /// Set if an earlier run of this process had the log open and nothing of it was committed: since when it had looked.
+    /// Set if an earlier run of this process had the log open and nothing was committed: how far back that run looked.
     pub looked_since: Option<SystemTime>,
 }
 
@@ -96,10 +96,10 @@ impl State {
             lines.iter().for_each(|line| self.journal.note(line));
             return self.rewrite();
         }
-        // In parts: all logs of a node may have moved at once. If one part cannot be written the journal is rewritten, from
-        // the records, with what the others say.
+        // In parts, since all logs of a node may have moved at once. If one part cannot be written, the journal is
+        // later rewritten from the records.
         for part in lines.chunks(LINES) {
-            // What is said of a log comes with its key the first time.
+            // The first line about a log comes with its key.
             let mut keyed = Vec::with_capacity(part.len());
             for line in part {
                 if let journal::Line::Position(slot, ..)
@@ -163,26 +163,27 @@ impl State {
         }
     }
 
-    /// The newest position of a log of this name that nobody reads (yet).
+    /// The newest position of a log with this name that no reader has claimed.
     pub fn orphan(&self, name: &LogName, which: &dyn Fn(&Entry) -> bool) -> Option<&Entry> {
         let records = slots_of(&self.by_name, name.clone()).filter_map(|slot| self.records.get(&slot).map(Box::as_ref));
         let records = records.filter(|e| !e.in_use && which(e));
         records.filter(|e| e.saved.is_some()).max_by_key(|e| e.saved.as_ref().map(|r| r.saved))
     }
 
-    /// Whether a position is known of the log that `positions.yaml` calls this.
+    /// Whether there is a position for the log that has this name in `positions.yaml`.
     pub fn knows(&self, name: &str) -> bool {
         let names = [LogName::File(Path::new(name).into()), LogName::Other(name.into())];
         let mut slots = names.into_iter().flat_map(|name| slots_of(&self.by_name, name));
         slots.any(|slot| self.records.get(&slot).is_some_and(|e| e.saved.is_some()))
     }
 
-    /// Whether all that the yaml of the start says is either in the journal, and newer there, or known nowhere else.
+    /// Whether the yaml read at the start has nothing newer: each of its logs is in the journal with a newer position,
+    /// or unknown elsewhere.
     pub fn has_old_yaml(&self) -> bool {
         !self.foreign.keys().any(|path| self.knows(path))
     }
 
-    /// What Promtail would have to know: for each path the least that every client has.
+    /// The content of `positions.yaml`: for each path the lowest offset of all clients.
     pub fn yaml(&self) -> BTreeMap<String, String> {
         let mut all = self.foreign.clone();
         let mut least: BTreeMap<String, u64> = BTreeMap::new();
@@ -195,11 +196,12 @@ impl State {
             match &record.place {
                 Place::File(..) if !entry.in_use && entry.key.log.is_gone() => {}
                 Place::File(position, live) => {
-                    // In an older generation: Promtail can only begin the live file from its start.
+                    // The position is in an older generation. Promtail can only start at the beginning of the live
+                    // file.
                     let offset = if *live { position.offset } else { 0 };
                     least.entry(name()).and_modify(|o| *o = (*o).min(offset)).or_insert(offset);
                 }
-                // Which of two cursors is further on nobody here knows; the one that has not moved for longer is behind.
+                // Cursors cannot be compared. The one saved earlier is taken as the one that is behind.
                 Place::Cursor(cursor) => {
                     let own = (record.saved, cursor);
                     oldest.entry(name()).and_modify(|o| *o = (*o).min(own)).or_insert(own);
@@ -211,8 +213,8 @@ impl State {
         all
     }
 
-    /// As Promtail does: a path that is gone and that nobody tails is forgotten; but not at once, since a file that was
-    /// renamed may be known again by its position, and its disk may be mounted later than the agent starts.
+    /// As in Promtail, forgets paths that no longer exist and are not tailed. But not at once: a renamed file may be
+    /// recognised by its position, and its disk may be mounted after the agent starts.
     pub fn drop_vanished(&mut self, now: SystemTime) {
         let gone = |path: &Path| matches!(path.try_exists(), Ok(false));
         let vanished = self.records.iter().filter(|(_, e)| !e.in_use && e.key.log.is_gone());
@@ -230,7 +232,7 @@ impl State {
     }
 }
 
-/// What the journal has to say of all logs.
+/// The records that belong in the journal.
 pub(super) fn worth_writing(records: &BTreeMap<PositionId, Box<Entry>>) -> impl Iterator<Item = KnownLogRef<'_>> {
     let worth = records.iter().filter(|(_, e)| e.saved.is_some() || !e.times.is_empty() || !e.left.is_empty());
     worth.map(|(slot, e)| KnownLogRef {
@@ -247,7 +249,7 @@ fn file_of(position: &Position) -> (u64, u64) {
     (position.file.device, position.file.inode)
 }
 
-/// The slots that an index has under this key.
+/// All slots in an index with this key.
 pub(super) fn slots_of<K: Clone + Ord>(index: &BTreeSet<(K, PositionId)>, key: K) -> impl Iterator<Item = PositionId> {
     index.range((key.clone(), PositionId(0))..=(key, PositionId(u32::MAX))).map(|(_, slot)| *slot)
 }

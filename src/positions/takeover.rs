@@ -1,5 +1,5 @@
-//! Positions of an agent that was here before and kept them elsewhere (`positions.import_from`): taken over once, at the first
-//! start, so that it sends nothing again and skips nothing.
+//! Takes over positions of an earlier agent from another place (`positions.import_from`). This happens once, at the
+//! first start, so that nothing is sent again or skipped.
 
 use std::fs;
 use std::io;
@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 
 use super::{Config, Error, journal, safe, yaml};
 
-/// No positions file is longer; what is, is something else.
+/// The longest positions file in bytes. Anything longer is not a positions file.
 const LONGEST: u64 = 256 << 20;
 
-/// Copies the first of `from` that is there, with its journal, to where positions are kept; nothing if positions are there
-/// already. The file that is read stays as it is.
+/// Copies the first of `from` that exists, with its journal, to the agent's own positions. Does nothing if these exist
+/// already. The source file is not changed.
 pub fn take_over(config: &Config, from: &[PathBuf]) -> Result<(), Error> {
     let own = &config.filename;
-    // The journal is written first, so that one alone is of a copy that did not come to its end. It knows all that counts.
+    // The journal is written first and is complete on its own. So a journal without a yaml comes from a copy that did
+    // not finish.
     if config.read_only || exists(own) || exists(&journal::path(own)) {
         return Ok(());
     }
@@ -45,7 +46,7 @@ pub fn take_over(config: &Config, from: &[PathBuf]) -> Result<(), Error> {
     Ok(())
 }
 
-/// None if it is not there.
+/// None if the file does not exist.
 fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::metadata(path) {
         Ok(meta) if meta.len() > LONGEST => Err(io::Error::other(format!("it is longer than {LONGEST} bytes"))),
@@ -55,7 +56,7 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Also if it cannot be looked at: then reading it says why.
+/// True also if the file cannot be checked: reading it then gives the error.
 fn exists(path: &Path) -> bool {
     !matches!(fs::metadata(path), Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
 }
@@ -139,7 +140,7 @@ mod tests {
         assert_eq!(node.start(), Ok(()));
         assert_eq!(node.own("positions.yaml"), None);
         assert_eq!(node.own("positions.yaml.journal").as_deref(), Some("what it says"));
-        // That was a copy which did not come to its end, or all there was: either way it is not begun again.
+        // Either the copy did not finish or there was nothing more: it is not repeated.
         node.write("before/positions.yaml", PROMTAILS);
         assert_eq!(node.start(), Ok(()));
         assert_eq!(node.own("positions.yaml"), None);
@@ -164,7 +165,7 @@ mod tests {
         assert_eq!(node.own("positions.yaml"), None);
     }
 
-    /// A file that two starts read is one file: who names its own positions takes nothing.
+    /// If both settings name the same file, nothing is taken over.
     #[test]
     fn own_positions_are_not_taken_from_themselves() {
         let node = Node::new();

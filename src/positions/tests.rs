@@ -33,7 +33,7 @@ fn open(dir: &Path) -> Positions {
     Positions::open(config(dir)).expect("opened")
 }
 
-/// What a commit of a file says.
+/// A commit for a file.
 fn step(slot: PositionId, position: Position, live: bool, through: Option<i64>) -> Commit {
     Commit { slot, checkpoint: Checkpoint::File { position, live, written: then(), left: Vec::new() }, through }
 }
@@ -128,9 +128,9 @@ fn promtails_file_is_read_and_written_back() {
     }
     let text = std::fs::read_to_string(&yaml).expect("read");
     assert_eq!(text, format!("positions:\n  {log}: \"99\"\n  cursor-journal: \"s=1;b\"\n"));
-    // Our own file is no news to us.
+    // A yaml that fantail wrote is not newer.
     assert_eq!(claim(&open(dir.path()), &log).1, Some(Saved::At { position: at(99), saved: then() }));
-    // Nor is it after commits that it does not have yet.
+    // Nor after commits that are not in it yet.
     let positions = open(dir.path());
     let (slot, _) = claim(&positions, &log);
     commit(&positions, slot, 120, true);
@@ -191,7 +191,7 @@ fn a_log_goes_on_where_it_was_when_it_is_called_something_else() {
         let (slot, _) = claim(&positions, "/a.log");
         assert!(positions.claim(key("/a.log")).is_none(), "one place, one owner");
         commit(&positions, slot, 30, true);
-        // A second set of labels beside the first is a log of its own.
+        // A second set of labels beside the first is a separate log.
         assert_eq!(positions.claim(Key { labels: 8, ..key("/a.log") }).expect("free").1, None);
     }
     for renamed in [
@@ -217,7 +217,7 @@ fn a_client_that_delivered_nothing_does_not_go_on_where_another_is() {
         commit(&positions, slot, 30, true);
     }
     assert_eq!(Positions::open(config()).expect("opened").claim(of("b")).expect("free").1, None);
-    // But who was there before and is no more leaves what he knew.
+    // A reader that was removed from the config leaves its position.
     let moved = Config { readers: [of("b").reader()].into(), ..config() };
     assert!(Positions::open(moved).expect("opened").claim(of("b")).expect("free").1.is_some());
 }
@@ -264,7 +264,7 @@ fn the_next_run_of_a_process_finds_every_place_free_and_what_was_committed() {
     let saved = Some(Saved::At { position: at(30), saved: then() });
     positions.begin_run([of("a").reader(), of("b").reader()].into(), SystemTime::now(), true);
     assert_eq!(positions.claim(of("a")).expect("free").1, saved);
-    // A client that is new beside it begins by itself. One that comes in its place goes on.
+    // A new client beside an existing one starts on its own. A client that replaces another continues its positions.
     assert_eq!(positions.claim(of("b")).expect("free").1, None);
     positions.begin_run([of("c").reader()].into(), SystemTime::now(), true);
     assert_eq!(positions.claim(of("c")).expect("free").1, saved);
@@ -281,7 +281,7 @@ fn the_next_run_looks_back_as_far_as_the_last_one_where_nothing_was_committed() 
         positions.begin_run(BTreeSet::new(), later + day * days, true);
         let relabelled = positions.claim(Key { labels: 77 + u64::from(days), ..key("/a.log") }).expect("free").0;
         assert_eq!(positions.unseen_since(relabelled), begun);
-        // This one was never open before.
+        // This log was never open before.
         let (new, _) = claim(&positions, &format!("/new{days}.log"));
         assert!(positions.unseen_since(new) > later + day * (days - 1));
     }
@@ -307,7 +307,7 @@ fn a_long_journal_is_written_anew() {
     }
     let size = || std::fs::metadata(dir.path().join("positions.yaml.journal")).expect("there").len();
     assert!(size() > 1 << 20, "{}", size());
-    // Held, so that it is not dropped as a path that is gone.
+    // The position is claimed, so it is not dropped although its path does not exist.
     positions.sync().expect("written");
     assert!(size() < 1 << 10, "{}", size());
     drop(positions);
@@ -327,7 +327,7 @@ fn read_times_outlive_the_process_until_they_are_behind_the_position() {
         let (slot, _) = claim(&positions, "/a.log");
         positions.remember(&[(slot, one), (slot, two)]).expect("written");
     }
-    // Nothing was committed, and still it is known.
+    // Known although nothing was committed.
     let positions = open(dir.path());
     let (slot, saved) = claim(&positions, "/a.log");
     assert_eq!((saved, positions.read_times(slot)), (None, vec![one, two]));
@@ -338,7 +338,7 @@ fn read_times_outlive_the_process_until_they_are_behind_the_position() {
     let positions = open(dir.path());
     let (slot, _) = claim(&positions, "/a.log");
     assert_eq!(positions.read_times(slot), [two, three]);
-    // The position moves to another file: who commits says what is behind it.
+    // The position moves to another file: the commit says which read times are before it.
     let file = FileId { inode: 3, ..at(0).file };
     let next = step(slot, Position { file, offset: 5 }, true, None);
     positions.commit(std::slice::from_ref(&next), then()).expect("written");
@@ -368,7 +368,7 @@ fn a_journal_cut_anywhere_is_one_of_an_earlier_moment() {
             moments.push(written());
         }
     }
-    // Read only: what is opened is not written anew, which takes its time.
+    // Read only: opening does not rewrite the journal, which would be slow.
     let reading = || Positions::open(Config { read_only: true, ..config(dir.path()) });
     let known = |bytes: &[u8]| {
         std::fs::write(&journal, bytes).expect("written");
@@ -378,7 +378,7 @@ fn a_journal_cut_anywhere_is_one_of_an_earlier_moment() {
     };
     let whole = moments.last().expect("some").clone();
     for cut in moments[0].len()..=whole.len() {
-        // The newline alone may be missing.
+        // Only the newline may be missing.
         let moment = moments.iter().rfind(|m| m.len() <= cut + 1).expect("the first");
         assert_eq!(known(&whole[..cut]), known(moment), "cut at {cut}");
     }
@@ -404,7 +404,7 @@ fn an_older_version_and_its_journal_get_along() {
     let journal = journal::path(&dir.path().join("positions.yaml"));
     let text = std::fs::read_to_string(&journal).expect("read");
     assert!(text.starts_with("fantail-positions 1\n"), "{text}");
-    // One that had no read times wrote `p` without the last field, and knows no `r`: what is left without these.
+    // A version without read times wrote `p` without the last field and does not know `r`.
     let lines = text.lines().filter(|line| !line.starts_with("r ")).map(|line| format!("{line}\n"));
     std::fs::write(&journal, lines.collect::<String>()).expect("written");
     let positions = open(dir.path());
@@ -432,13 +432,13 @@ fn a_journal_written_anew_in_a_sync_knows_the_yaml_of_that_sync() {
         let positions = open(dir.path());
         let (slot, _) = claim(&positions, "/a.log");
         commit(&positions, slot, 10, true);
-        // Of a log that vanished nothing is kept, for which the journal is written anew.
+        // Nothing is kept of a log that vanished, and the journal is rewritten.
         let (vanished, _) = claim(&positions, "/no/such.log");
         positions.release(vanished);
         positions.sync().expect("synced");
         commit(&positions, slot, 20, true);
     }
-    // Or the yaml is taken for Promtail's, and newer.
+    // Otherwise the yaml would be taken for a newer one from Promtail.
     let (_, saved) = claim(&open(dir.path()), "/a.log");
     assert_eq!(saved, Some(Saved::At { position: at(20), saved: then() }));
 }
@@ -472,7 +472,7 @@ fn a_cursor_is_kept_and_taken_over_in_both_directions() {
     let yaml = dir.path().join("positions.yaml");
     let job = |name: &str| Key { log: LogName::Other(format!("cursor-{name}").into()), ..key("") };
     let cursor = |text: &str| Saved::Cursor(text.into());
-    // Promtail's, as it writes it; a file may be called the same.
+    // A file from Promtail, as Promtail writes it. A file may have the same name as a cursor.
     std::fs::write(&yaml, "positions:\n  cursor-journal: s=0a1b;i=6f;b=9c;m=1;t=2;x=3\n  /a.log: \"12\"\n")
         .expect("written");
     let write = |positions: &Positions, slot, text: &str, now| {
@@ -486,7 +486,7 @@ fn a_cursor_is_kept_and_taken_over_in_both_directions() {
         assert_eq!(positions.claim(job("other")).expect("free").1, None);
         write(&positions, slot, "s=0a1b;i=70 \"ü\"", then());
     }
-    // Without a sync, and through one.
+    // Without a sync, and with one.
     for _ in 0..2 {
         let positions = open(dir.path());
         assert_eq!(positions.claim(job("journal")).expect("free").1, Some(cursor("s=0a1b;i=70 \"ü\"")));
@@ -495,7 +495,7 @@ fn a_cursor_is_kept_and_taken_over_in_both_directions() {
     let written = yaml::read(&yaml).expect("ours").positions;
     assert_eq!(written["cursor-journal"], "s=0a1b;i=70 \"ü\"");
     assert_eq!(written.get("/a.log"), None, "that file is not there");
-    // Of two clients that of the one which is behind.
+    // With two clients, the cursor of the one that is behind.
     let positions = open(dir.path());
     let second = Key { client: Arc::from("d"), ..job("journal") };
     let (slot, _) = positions.claim(second).expect("free");

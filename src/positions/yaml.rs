@@ -17,10 +17,10 @@ pub(super) struct File {
     pub hash: u64,
 }
 
-/// What positions files are read, in bytes: those of some hundred thousand logs.
+/// The largest positions file in bytes: enough for several hundred thousand logs.
 const LARGEST: u64 = 64 << 20;
 
-/// What is no file (a pipe, a device) would be waited for, or have no end.
+/// Opens a regular file only: reading a pipe or a device could block or never end.
 pub(super) fn open_regular(path: &Path) -> io::Result<fs::File> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a regular file: remove it"));
@@ -35,7 +35,7 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     })
 }
 
-/// An absent or empty file has no positions.
+/// A missing or empty file has no positions.
 pub(super) fn read(path: &Path) -> Result<File, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -43,7 +43,7 @@ pub(super) fn read(path: &Path) -> Result<File, String> {
         #[serde(default)]
         positions: Option<BTreeMap<String, Offset>>,
     }
-    // serde_yaml hands a scalar that is asked for as a string over as it was written, quoted or not.
+    // serde_yaml passes a scalar to a string verbatim, quoted or not.
     type Offset = String;
 
     let text = match read_file(path).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
@@ -100,7 +100,7 @@ fn plain_or_quoted(key: &str) -> String {
     quoted(key)
 }
 
-/// YAML's double-quoted style is a superset of JSON's strings.
+/// Quotes a string. JSON strings are valid double-quoted YAML strings.
 fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a string is JSON")
 }

@@ -1,7 +1,7 @@
-//! Lower and upper case as in Go: character by character, never longer.
+//! Lower and upper case as in Go: one character for each character.
 
 pub(super) fn lower(text: &str) -> String {
-    // Only İ has two; Go takes the i and leaves the dot.
+    // Only İ has two lower-case characters. Go takes the i and drops the dot.
     text.chars().filter_map(|c| c.to_lowercase().next()).collect()
 }
 
@@ -13,11 +13,11 @@ fn upper_char(c: char) -> char {
     let mut upper = c.to_uppercase();
     match (upper.next(), upper.next()) {
         (Some(upper), None) => upper,
-        // Greek with iota below has a capital that Unicode reserves for titles; Go uses it.
+        // Greek letters with iota below have a title-case character in Unicode, which Go uses.
         _ => match c {
             '\u{1f80}'..='\u{1faf}' => char::from_u32(c as u32 | 8).unwrap_or(c),
             '\u{1fb3}' | '\u{1fc3}' | '\u{1ff3}' => char::from_u32(c as u32 + 9).unwrap_or(c),
-            // ß, ŉ, ﬁ: without a capital of their own.
+            // ß, ŉ, ﬁ have no single upper-case character.
             _ => c,
         },
     }
@@ -32,7 +32,7 @@ mod tests {
         for (text, lowered, uppered) in [
             ("", "", ""),
             ("MiXed-É_9", "mixed-é_9", "MIXED-É_9"),
-            ("ΑΣ", "ασ", "ΑΣ"), // no sigma at the end of a word,
+            ("ΑΣ", "ασ", "ΑΣ"), // No final sigma.
             ("straße ﬁ", "straße ﬁ", "STRAßE ﬁ"),
             ("İ", "i", "İ"),
             ("ᾳᾀᾈ", "ᾳᾀᾀ", "ᾼᾈᾈ"),

@@ -1,4 +1,4 @@
-//! `relabel_configs`, as written.
+//! The `relabel_configs` section of the config.
 
 use std::fmt;
 
@@ -6,30 +6,30 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::model::units;
 
-/// One rule. None is a key that was left out; a null is an empty text.
+/// One rule. None: the key was left out. Null is an empty text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     #[serde(default, deserialize_with = "names", skip_serializing_if = "Option::is_none")]
     pub source_labels: Option<Vec<String>>,
-    /// Stands between the values of the source labels; `;` when left out.
+    /// Separates the values of the source labels. Default `;`.
     #[serde(default, deserialize_with = "written", skip_serializing_if = "Option::is_none")]
     pub separator: Option<String>,
-    /// Must match the whole text; `(.*)` when left out.
+    /// Must match the whole text. Default `(.*)`.
     #[serde(default, deserialize_with = "written", skip_serializing_if = "Option::is_none")]
     pub regex: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modulus: Option<u64>,
     #[serde(default, deserialize_with = "written", skip_serializing_if = "Option::is_none")]
     pub target_label: Option<String>,
-    /// A template over the groups of `regex`; `$1` when left out.
+    /// A template with the groups of `regex`. Default `$1`.
     #[serde(default, deserialize_with = "written", skip_serializing_if = "Option::is_none")]
     pub replacement: Option<String>,
     #[serde(default)]
     pub action: Action,
 }
 
-/// What a rule does. Read in any case, printed in lower case.
+/// The action of a rule. Read in any case, printed in lower case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Action {
     #[default]
@@ -100,13 +100,13 @@ impl Serialize for Action {
     }
 }
 
-/// A text; `Option` by itself would take `regex: null` for no regex at all.
+/// Reads a text. `Option` alone would read `regex: null` as a missing key.
 fn written<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     units::string(deserializer).map(Some)
 }
 
 fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
-    /// A label may be called `123` or `true` without quotes.
+    /// A label may be named `123` or `true` without quotes.
     #[derive(Deserialize)]
     struct Name(#[serde(deserialize_with = "units::string")] String);
 

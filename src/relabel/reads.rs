@@ -1,4 +1,4 @@
-//! Which labels rules can read, so that discovery need not keep the others.
+//! Which labels the rules read, so that discovery does not have to keep the others.
 
 use std::collections::BTreeSet;
 
@@ -6,11 +6,11 @@ use super::Rules;
 use super::rule::Rule;
 use crate::goregex::Regex;
 
-/// The labels whose values can make a difference to what rules make of a target.
+/// The labels whose values can affect the result of the rules.
 #[derive(Clone, Debug, Default)]
 pub struct Reads {
     names: BTreeSet<String>,
-    /// Of `labelmap`, which reads every label of a matching name.
+    /// From `labelmap`, which reads all labels with a matching name.
     patterns: Vec<Regex>,
 }
 
@@ -21,7 +21,8 @@ impl Reads {
 }
 
 impl Rules {
-    /// `labeldrop` and `labelkeep` look at names alone, and take labels away: one that is not there is no different to them.
+    /// `labeldrop` and `labelkeep` only look at names and remove labels, so a label that is not there makes no
+    /// difference to them.
     pub fn reads(&self) -> Reads {
         let mut reads = Reads::default();
         for rule in &self.rules {
@@ -68,7 +69,8 @@ mod tests {
         }
     }
 
-    /// What is promised to discovery: without the labels that are not read the same comes out, but for these themselves.
+    /// The guarantee for discovery: without the unread labels the result is the same, except for those labels
+    /// themselves.
     #[test]
     fn labels_that_are_not_read_make_no_difference() {
         let all: Labels = (0..12).map(|n| (format!("__meta_{n}"), format!("v{}", n % 3))).collect();
@@ -94,7 +96,7 @@ mod tests {
             };
             let few: Labels = all.clone().into_iter().filter(|(name, _)| reads.reads(name)).collect();
             assert_eq!(outcome(few), outcome(all.clone()), "{yaml}");
-            // Where only the name is kept, it is a label without a value.
+            // If only the name is kept, the label has an empty value.
             let mut bare = all.clone();
             bare.iter_mut().filter(|(name, _)| !reads.reads(name)).for_each(|(_, value)| value.clear());
             assert_eq!(outcome(bare), outcome(all.clone()), "{yaml}");

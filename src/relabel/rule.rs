@@ -1,4 +1,4 @@
-//! One rule: what it needs to run, and what it does.
+//! A compiled rule.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -25,7 +25,7 @@ pub(super) enum Rule {
     Uppercase { source: Source, target: String },
 }
 
-/// Labels whose values are read as one text.
+/// Labels whose values are joined to one text.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     labels: Vec<String>,
@@ -41,7 +41,7 @@ impl Rule {
         let action = config.action;
         let invalid = |key, problem: String| Err(ConfigError::new(key, problem));
 
-        // Also where the action has no use for it, as Promtail does.
+        // Checked even if the action does not use it, as in Promtail.
         let regex = match Regex::anchored(config.regex.as_deref().unwrap_or(REGEX)) {
             Ok(regex) => regex,
             Err(e) => return invalid("regex", e.to_string()),
@@ -81,7 +81,7 @@ impl Rule {
         })
     }
 
-    /// The labels that are read by name; those that `labelmap` finds by a pattern are not among them.
+    /// The labels that are read by name, without those that `labelmap` finds by a pattern.
     pub(super) fn names_read(&self) -> Vec<&String> {
         match self {
             Self::Replace { source, .. }
@@ -97,7 +97,7 @@ impl Rule {
         }
     }
 
-    /// Changes the labels; false drops the target.
+    /// Applies the rule. Returns false if the target is dropped.
     pub(super) fn apply(&self, labels: &mut Labels) -> bool {
         match self {
             Self::Replace { source, regex, target, replacement } => {
@@ -115,11 +115,11 @@ impl Rule {
             Self::DropEqual { source, target } => return source.join(labels) != value(labels, target),
             Self::HashMod { source, modulus, target } => {
                 let hash = u128::from_be_bytes(Md5::digest(source.join(labels)).into());
-                // The lower half: the last 8 bytes, big-endian.
+                // The last 8 bytes of the hash, big-endian.
                 set(labels, target.clone(), (hash as u64 % *modulus).to_string());
             }
             Self::LabelMap { regex, replacement } => {
-                // What it adds it does not look at again. Where two names become one, the later in order wins.
+                // Copied labels are not matched again. If two names become equal, the later one wins.
                 for (name, value) in labels.clone() {
                     if let Some(captures) = regex.captures(&name) {
                         let mut new = String::new();
@@ -154,9 +154,10 @@ fn value<'l>(labels: &'l Labels, name: &str) -> &'l str {
     labels.get(name).map_or("", String::as_str)
 }
 
-/// An empty value removes the label; a name that a template left empty is no label.
+/// Sets a label. An empty value removes it. Does nothing if the name is empty.
 ///
-/// Any other name is one here, as in Prometheus; that Loki takes fewer concerns those labels only that get there.
+/// All other names are allowed, as in Prometheus. Loki accepts fewer names, which only matters for labels that are
+/// sent.
 fn set(labels: &mut Labels, name: String, value: String) {
     if value.is_empty() {
         labels.remove(&name);
@@ -165,8 +166,8 @@ fn set(labels: &mut Labels, name: String, value: String) {
     }
 }
 
-/// A key that the action must not have, and those it takes. A default that is written out does no harm, except where
-/// Prometheus looks at whether it was written.
+/// A key that the action does not allow, and a list of those it allows. None: there is no such key. A default value
+/// that is written is allowed, unless Prometheus checks whether the key was written.
 fn superfluous(config: &Config) -> Option<(&'static str, &'static str)> {
     let source_labels = ("source_labels", config.source_labels.is_some());
     let separator = ("separator", config.separator.as_deref().is_some_and(|s| s != SEPARATOR));

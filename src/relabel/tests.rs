@@ -1,4 +1,4 @@
-//! Tables: rules in YAML, the labels before, the labels after. What Promtail 3.6.15 does with the same is the reference.
+//! Tables: rules in YAML, labels before, labels after. The reference is Promtail 3.6.15.
 
 use super::*;
 
@@ -60,7 +60,7 @@ fn what_cannot_run_is_refused_by_number_and_key() {
         ("{source_labels: [a, ''], target_label: b}", "source_labels", "no name"),
         ("{source_labels: [a], regex: '*', target_label: b}", "regex", "`*`: nothing stands before *"),
         ("{action: lowercase, target_label: b, regex: '(?=b)'}", "regex", "Go's RE2 has none"),
-        // Those that take two keys, or one.
+        // Actions that take two keys, or one.
         ("{action: keepequal, target_label: b, regex: x}", "regex", "takes source_labels and target_label and nothing"),
         ("{action: keepequal, target_label: b, regex: '(.*)'}", "regex", "takes source_labels and target_label"),
         ("{action: dropequal, target_label: b, regex: null}", "regex", "takes source_labels and target_label"),
@@ -102,15 +102,15 @@ fn what_looks_wrong_and_is_not_runs() {
 
 #[test]
 fn replace() {
-    // The defaults copy.
+    // The defaults copy the value.
     becomes("- {source_labels: [__a], target_label: b}", &[("__a", "x")], &[("__a", "x"), ("b", "x")]);
-    // A part, and parts turned round.
+    // A part of the value, and parts in reverse order.
     becomes(
         r"- {source_labels: [v], regex: '(\w+)-(\w+)', replacement: '$2-$1', target_label: v}",
         &[("v", "alpha-beta")],
         &[("v", "beta-alpha")],
     );
-    // Anchored at both ends: no match, nothing happens.
+    // Anchored at both ends: without a match nothing happens.
     becomes(
         "- {source_labels: [v], regex: alpha, replacement: hit, target_label: t}",
         &[("v", "alpha-beta"), ("t", "old")],
@@ -121,7 +121,7 @@ fn replace() {
     // A constant, with and without a source.
     becomes("- {target_label: t, replacement: constant}", &[], &[("t", "constant")]);
     becomes("- {source_labels: [v], target_label: t, replacement: c}", &[("v", "x")], &[("v", "x"), ("t", "c")]);
-    // Only the empty text.
+    // Matches only the empty text.
     for regex in ["''", "null", ""] {
         let yaml = format!("[{{source_labels: [m], regex: {regex}, replacement: none, target_label: t}}]");
         becomes(&yaml, &[], &[("t", "none")]);
@@ -135,7 +135,7 @@ fn replace_with_nothing_removes() {
     becomes("- {target_label: gone, replacement: null}", &[("gone", "here")], &[]);
     becomes("- {source_labels: [missing], target_label: gone}", &[("gone", "here")], &[]);
     becomes("- {source_labels: [a], target_label: gone, replacement: $2}", &[("a", "1"), ("gone", "x")], &[("a", "1")]);
-    // Something around nothing is something.
+    // Text around an empty group is not empty.
     becomes("- {source_labels: [missing], target_label: t, replacement: 'x$1'}", &[], &[("t", "x")]);
 }
 
@@ -157,7 +157,7 @@ fn templates() {
         after.extend(expected.map(|text| ("t", text)));
         becomes(&yaml, value, &after);
     }
-    // The target is one as well; what leaves no name is skipped.
+    // The target label is a template too. If its name is empty, nothing is set.
     let yaml = r"- {source_labels: [v], regex: '(\w+)-(\w+)-(\d+)', replacement: v, target_label: 'lbl_${2}_$3'}";
     becomes(yaml, value, &[("v", "app-web-42"), ("lbl_web_42", "v")]);
     becomes("- {source_labels: [v], replacement: v, target_label: '$2'}", value, value);
@@ -247,9 +247,9 @@ fn labelmap_copies_by_name() {
         &[("other", "o")],
         &[("other", "o"), ("my_er", "o")],
     );
-    // What is copied is not looked at again.
+    // A copied label is not matched again.
     becomes("- {action: labelmap, regex: 'a(.*)', replacement: 'aa$1'}", &[("a", "1")], &[("a", "1"), ("aa", "1")]);
-    // Two names become one: the later; a name comes out empty: none; a label without value: not there.
+    // Equal names: the later one wins. An empty name and a label without a value are skipped.
     becomes(
         "- {action: labelmap, regex: '.(_x)'}",
         &[("a_x", "1"), ("b_x", "2")],
@@ -272,7 +272,7 @@ fn labeldrop_and_labelkeep_go_by_whole_names() {
         before,
         &[("a_one", "1"), ("a_two", "2"), ("cc", "5"), ("__path__", "p")],
     );
-    // Nothing is spared.
+    // No label is exempt.
     becomes("- {action: labelkeep, regex: c}", before, &[("c", "4")]);
     becomes("- {action: labeldrop}", before, &[]);
 }

@@ -1,4 +1,4 @@
-//! Whether rules can judge a target of which not all labels are known.
+//! Decides whether rules can be applied to a target whose labels are only partly known.
 
 use std::collections::BTreeSet;
 
@@ -6,13 +6,15 @@ use super::Rules;
 use super::rule::Rule;
 
 impl Rules {
-    /// The first rule that keeps or drops by a label that is not known, or by what rules before it made of one. To such a rule
-    /// a label that nobody knows is not one that is missing: what it would drop must not pass.
+    /// The index of the first rule that keeps or drops by an unknown label, or by a label that earlier rules derived
+    /// from one. Such a rule would treat an unknown label as missing, and so might keep a target that it should drop.
+    /// None: there is no such rule.
     ///
-    /// The result is on the safe side: what a rule may have made of such a label counts as made of it.
+    /// The result is conservative: a label that a rule may have derived from an unknown label counts as derived from
+    /// it.
     pub fn first_unjudged(&self, is_unknown: impl Fn(&str) -> bool) -> Option<usize> {
         let mut made: BTreeSet<String> = BTreeSet::new();
-        // Rules made labels whose names cannot be told without the values; none of those that discovery gives.
+        // Rules created labels whose names depend on values. Names from discovery are not among them.
         let mut any = false;
         let is_given = |name: &str| name.starts_with("__meta_");
         for (number, rule) in self.rules.iter().enumerate() {
@@ -26,7 +28,7 @@ impl Rules {
                     Some(name) => _ = made.insert(name.to_string()),
                     None => any = true,
                 },
-                // It may have copied labels that are not there.
+                // It may have copied labels that are missing here.
                 Rule::LabelMap { .. } => any = true,
                 Rule::HashMod { target, .. } | Rule::Lowercase { target, .. } | Rule::Uppercase { target, .. }
                     if touches =>

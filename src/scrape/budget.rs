@@ -1,8 +1,9 @@
-//! How many lines of the agent's own log may be spent on files: of five thousand that cannot be read, a few are named.
+//! Limits how many lines of the agent's own log are spent on files: of five thousand unreadable files only a few are
+//! named.
 
 use std::time::{Duration, Instant};
 
-/// Lines within a period. The pages name every file; the log says how many it did not.
+/// Lines per period. The status pages name every file. The log gives the number of those not named.
 const LINES: u32 = 20;
 const PERIOD: Duration = Duration::from_secs(600);
 
@@ -18,7 +19,7 @@ impl Budget {
         Self { begun: now, spent: 0, held_back: 0 }
     }
 
-    /// Whether one more line may be written; the last one says that there will be no more for a while.
+    /// Whether one more line may be written. The last allowed line says that no more will follow for a while.
     pub fn allows(&mut self, now: Instant) -> bool {
         if now >= self.begun + PERIOD {
             let held_back = self.held_back;

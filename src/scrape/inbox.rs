@@ -1,9 +1,9 @@
-//! Records that are handed in, by standard input or by a receiver: an [`Intake`] takes them for all clients, an [`Inbox`] is
-//! where one client's reader finds them.
+//! A source for records that are handed in by standard input or a receiver. An [`Intake`] takes them for all clients;
+//! an [`Inbox`] gives them to the reader of one client.
 //!
-//! An inbox keeps its records until its client has committed them, so that they can be read again, and whoever handed them
-//! in can wait for that ([`Ticket`]). It is bounded: what does not fit is not taken, and who hands in decides what becomes
-//! of it.
+//! An inbox keeps its records until its client has committed them, so they can be read again. The sender can wait for
+//! the commit ([`Ticket`]). An inbox is bounded: a parcel that does not fit is not taken, and the sender decides what
+//! to do with it.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,14 +17,14 @@ use tokio::sync::Notify;
 use super::parker::Parker;
 use crate::model::{Checkpoint, Chunk, Encoding, LabelSet, Mark, Position, Progress, Read, Record, Source, Wake};
 
-/// Bytes of records that an inbox holds, at most; a single parcel that is larger is taken when there is nothing else. That is
-/// many times what may be in flight of a stream.
+/// The most bytes of records in an inbox. A larger parcel is taken only if the inbox is empty. This is many times the
+/// window of a stream.
 const ROOM: usize = 4 << 20;
 
-/// Bytes of memory that a record takes beside its text, roughly.
+/// Approximate bytes of memory of a record, in addition to its text.
 const RECORD_COST: usize = 48;
 
-/// Some records, handed in together.
+/// Records that are handed in together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parcel {
     text: String,
@@ -32,7 +32,8 @@ pub struct Parcel {
 }
 
 impl Parcel {
-    /// Adds a record: its text, when it was written (Unix nanoseconds), and its labels, if it has own ones.
+    /// Adds a record: its text, its time in Unix nanoseconds, and its labels. None: the time of reading, the labels of
+    /// the target.
     pub fn push(&mut self, text: &str, time: Option<i64>, labels: Option<LabelSet>) {
         self.text.push_str(text);
         self.text.push('\n');
@@ -47,12 +48,12 @@ impl Parcel {
         self.records.len()
     }
 
-    /// Bytes of text, with a newline for each record.
+    /// Bytes of text, including one newline per record.
     pub fn bytes(&self) -> usize {
         self.text.len()
     }
 
-    /// Adds the records of another.
+    /// Adds the records of another parcel.
     #[cfg(test)]
     pub(super) fn append(&mut self, other: Self) {
         let offset = self.text.len();
@@ -72,24 +73,24 @@ pub struct Intake {
     room: Arc<Room>,
 }
 
-/// Rung when an inbox has more room than before.
+/// Signals that an inbox has more room than before.
 #[derive(Debug, Default)]
 struct Room {
     changed: Mutex<()>,
     is_there: Condvar,
 }
 
-/// What became of an offer to some of the clients.
+/// The result of offering a parcel to some of the clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Taken {
-    /// How many clients have it now.
+    /// How many clients took it.
     pub by: usize,
-    /// How many had no room for it.
+    /// How many clients had no room for it.
     pub missed: usize,
 }
 
 impl Intake {
-    /// An intake, and an inbox for each of the clients, whose readers these parkers wake.
+    /// An intake, and one inbox for each client. A parker wakes the reader of its client.
     pub(super) fn new(parkers: impl IntoIterator<Item = Arc<Parker>>) -> (Self, Vec<Inbox>) {
         let room = Arc::new(Room::default());
         let shared = |parker| Arc::new(Shared { state: Mutex::default(), parker, room: room.clone() });
@@ -98,10 +99,10 @@ impl Intake {
         (Self { inboxes, room }, read)
     }
 
-    /// Takes the records for every client, and gives what resolves once all have committed them; or takes them for none, because
-    /// one has no room for them or reads no more.
+    /// Takes the records for all clients, and returns a ticket that resolves once all have committed them. Returns the
+    /// parcel, and takes it for none, if a client has no room or no longer reads.
     pub fn offer(&self, parcel: Parcel) -> Result<Ticket, Parcel> {
-        // All at once: two who offer must not each fill one inbox.
+        // Locks all inboxes first: otherwise two senders could each fill one.
         let mut states: Vec<_> = self.inboxes.iter().map(|inbox| inbox.lock()).collect();
         if !states.iter().all(|state| state.has_room_for(&parcel)) {
             return Err(parcel);
@@ -114,7 +115,7 @@ impl Intake {
         Ok(Ticket(ticket))
     }
 
-    /// Takes the records for those clients that have room.
+    /// Takes the records for the clients that have room.
     pub(super) fn offer_to_some(&self, parcel: Parcel) -> Taken {
         let parcel = Arc::new(parcel);
         let mut taken = Taken { by: 0, missed: 0 };
@@ -142,12 +143,12 @@ impl Intake {
         self.inboxes.iter().all(|inbox| inbox.lock().is_left)
     }
 
-    /// How many clients have room for it.
+    /// How many clients have room for the parcel.
     pub(super) fn with_room_for(&self, parcel: &Parcel) -> usize {
         self.inboxes.iter().filter(|inbox| inbox.lock().has_room_for(parcel)).count()
     }
 
-    /// Waits until some inbox has more room than before, at most for so long.
+    /// Waits until some inbox has more room than before, or until the time is over.
     pub(super) fn wait_for_room(&self, enough: impl Fn(&Self) -> bool, at_most: Duration) {
         let deadline = Instant::now() + at_most;
         let mut changed = self.room.changed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -162,7 +163,7 @@ impl Intake {
 }
 
 impl Drop for Intake {
-    /// Nothing more will come.
+    /// Closes the inboxes: no more records will come.
     fn drop(&mut self) {
         for inbox in &self.inboxes {
             inbox.lock().is_closed = true;
@@ -171,11 +172,11 @@ impl Drop for Intake {
     }
 }
 
-/// Resolves once every client has committed what it stands for.
+/// Resolves once all clients have committed the records of its parcel.
 #[derive(Debug)]
 pub struct Ticket(Arc<Open>);
 
-/// An inbox ended before its client had committed what the ticket stands for.
+/// An inbox ended before its client had committed the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotCommitted;
 
@@ -189,7 +190,7 @@ impl std::error::Error for NotCommitted {}
 
 #[derive(Debug, Default)]
 struct Open {
-    /// Clients that have not committed it; beyond [`FAILED`] one never will.
+    /// Clients that have not committed yet. [`FAILED`] or more: one of them never will.
     left: AtomicUsize,
     changed: Notify,
 }
@@ -209,7 +210,7 @@ impl Ticket {
     }
 }
 
-/// One client's part of a ticket.
+/// The part of a ticket that belongs to one client.
 #[derive(Debug)]
 struct TicketShare(Option<Arc<Open>>);
 
@@ -248,15 +249,15 @@ impl Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What is not committed, oldest first.
+    /// Uncommitted records, oldest first.
     kept: VecDeque<Kept>,
     cost: usize,
-    /// Where the next parcel will begin.
+    /// The mark where the next parcel will begin.
     end: Mark,
-    /// Where reading goes on.
+    /// The mark where reading continues.
     next: Mark,
     is_closed: bool,
-    /// Nobody reads it any more.
+    /// The reader has gone.
     is_left: bool,
 }
 
@@ -286,7 +287,7 @@ impl State {
     }
 }
 
-/// One client's records that were handed in.
+/// The records for one client.
 #[derive(Debug)]
 pub(super) struct Inbox {
     shared: Arc<Shared>,
@@ -351,7 +352,7 @@ impl Source for Inbox {
 }
 
 impl Drop for Inbox {
-    /// What is left in it will never be committed.
+    /// The records left in the inbox will never be committed.
     fn drop(&mut self) {
         let left = {
             let mut state = self.shared.lock();

@@ -1,5 +1,5 @@
-//! What a tailer reads. Reading asks a [`Source`] and does not care which; what has to be done for files alone (names that
-//! change, files that are deleted, descriptors that are few) asks whether it is a log of files.
+//! The input of a tailer. Reading only needs a [`Source`]. Work that only files need (renames, deleted files, the limit
+//! on descriptors) checks whether the input is a log of files.
 
 use std::io;
 use std::time::Instant;

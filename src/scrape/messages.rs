@@ -1,5 +1,5 @@
-//! What the threads of a scrape tell each other. Nobody here waits for another thread, and nothing grows while one of them
-//! is busy: what is told twice is kept once, and only what was told last of a thing is kept.
+//! Messages between the threads of a scrape. No sender blocks, and queues do not grow while a receiver is busy:
+//! repeated messages are kept once, and of several about one thing only the last is kept.
 
 mod commands;
 mod events;
@@ -17,12 +17,12 @@ pub(super) use commands::Commands;
 pub(super) use events::Events;
 pub use events::Updates;
 
-/// What the target manager is told.
+/// A message to the target manager.
 #[derive(Debug, PartialEq)]
 pub(super) enum Event {
     Update(Update),
     Heard(Heard),
-    /// This reader is done with this log.
+    /// This reader has finished this log.
     Finished {
         reader: usize,
         log: u64,
@@ -34,35 +34,35 @@ pub(super) enum Event {
     Stop(StopRequest),
 }
 
-/// How to come to an end.
+/// How to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StopRequest {
-    /// Answers are waited for so long at most.
+    /// The longest time to wait for answers.
     pub within: Duration,
-    /// What there is is read to its end first; otherwise the next scrape goes on with it.
+    /// Read everything available first. Otherwise the next scrape continues with it.
     pub reads_on: bool,
 }
 
 impl StopRequest {
-    /// Who wants it sooner is obeyed.
+    /// Combines two requests: the shorter wait applies.
     fn and(self, other: Option<Self>) -> Self {
         let other = other.unwrap_or(self);
         Self { within: self.within.min(other.within), reads_on: self.reads_on && other.reads_on }
     }
 }
 
-/// What the target manager tells a reader.
+/// A message from the target manager to a reader.
 #[derive(Debug)]
 pub(super) enum Command {
     Add(Assignment),
     Open(SourceAssignment),
-    /// Its target has other labels from now on.
+    /// The log's target has other labels from now on.
     Relabel(u64, Arc<Target>),
-    /// Its target is gone: the file decides when it is done.
+    /// The log's target is gone. The log ends once its file has been quiet for a while.
     Retire(u64),
-    /// Something happened to its name.
+    /// Something happened to the log's file name.
     Look(u64),
-    /// All targets that there were at first are known: what the last scrape left and nobody has asked for is nobody's.
+    /// All initial targets are known. Logs from the last scrape that nobody claimed have no target.
     SettleEstate,
     Stop(StopRequest),
 }
@@ -76,20 +76,20 @@ pub(super) struct Assignment {
     /// Where its files may be.
     pub allowed: Arc<AllowedPaths>,
     pub job: usize,
-    /// Its older generations match the glob as well, and are read first when nothing is known of it.
+    /// The glob also matches its older generations, so they are read first if the log has no position.
     pub from_oldest: bool,
 }
 
-/// Opens a source where it was committed last, which it knows by this cursor.
+/// Opens a source at this cursor, the last one committed. None: it has none.
 pub(super) type Opener = Box<dyn FnOnce(Option<Arc<str>>) -> std::io::Result<Box<dyn Source>> + Send>;
 
-/// A log that is in no file.
+/// A log that is not a file.
 pub(super) struct SourceAssignment {
     pub log: u64,
     pub name: Arc<str>,
     pub target: Arc<Target>,
     pub job: usize,
-    /// What its position is kept under; None: it has none.
+    /// The key of its position. None: it has no position.
     pub position: Option<LogName>,
     pub open: Opener,
 }

@@ -1,6 +1,6 @@
-//! What is tailed, as numbers: Promtail's names, and ours for what Promtail did not say.
+//! Metrics of tailing: Promtail's names where it has them, `fantail_*` for the rest.
 //!
-//! The series per file are made when they are asked for: 5,000 idle files cost nothing here.
+//! Series per file are only made on a scrape of the metrics, so 5,000 idle files cost nothing in between.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use super::status::Status;
 use crate::metrics::Registry;
 use crate::model::{Reason, Weight};
 
-/// Why something of a log is lost: a line that is longer than is held.
+/// Reason of a loss: a line longer than the agent will hold.
 pub(super) const LINE_TOO_LONG: &str = "line_too_long";
 
-/// The file that was read last was gone at the start; how much of it had not been read is not known.
+/// Reason of a loss: the file that was read last no longer existed at the start. Its unread bytes are unknown.
 pub(super) const ROTATED_AWAY: &str = "rotated_away";
 
-/// Deleted files, beyond what `target_config.deleted_files_limit` keeps of them.
+/// Reason of a loss: deleted files beyond `target_config.deleted_files_limit`.
 pub(super) const DELETED: &str = "deleted_files_limit";
 
-/// Older files of logs, beyond what may be open.
+/// Reason of a loss: older files beyond the limit on open files.
 pub(super) const TOO_MANY: &str = "too_many_files";
 
-/// Lines of standard input, for a client that does not take them while another does.
+/// Reason of a loss: lines of standard input for a client that does not take them while another does.
 pub(super) const STDIN_BEHIND: &str = "stdin_behind";
 
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ impl Metrics {
                 "Logs that are not read yet because so many are open as target_config.logs_limit allows",
             ),
         };
-        // A counter that appears with its first loss does not rise for who watches it.
+        // Initialised to 0: `rate()` would miss the first loss of a series that begins with it.
         for reason in [LINE_TOO_LONG, ROTATED_AWAY, DELETED, TOO_MANY, STDIN_BEHIND] {
             metrics.losses.with_label_values(&[reason]);
             metrics.lost_bytes.with_label_values(&[reason]);
@@ -74,7 +74,7 @@ impl Metrics {
         metrics
     }
 
-    /// None of the logs of the last run is open any more.
+    /// The logs of the last run are closed.
     pub fn begin_run(&self) {
         self.beyond_limit.set(0);
     }
@@ -83,7 +83,7 @@ impl Metrics {
         self.targets_failed.with_label_values(&[reason]).inc();
     }
 
-    /// `bytes` is 0 where nobody knows how many they were.
+    /// `bytes` is 0 if the number is unknown.
     pub fn lost(&self, bytes: u64, reason: &'static str) {
         self.losses.with_label_values(&[reason]).inc();
         self.lost_bytes.with_label_values(&[reason]).inc_by(bytes);
@@ -93,7 +93,7 @@ impl Metrics {
         self.refused_folders.inc_by(count as u64);
     }
 
-    /// So many more, or less.
+    /// Adds to the number of logs beyond the limit. May be negative.
     pub fn beyond_limit(&self, logs: i64) {
         self.beyond_limit.add(logs);
     }
@@ -123,13 +123,13 @@ const READ_BYTES: (&str, &str) = ("promtail_read_bytes_total", "Number of bytes 
 
 impl Collector for Files {
     fn desc(&self) -> Vec<&Desc> {
-        // One of its families stands for all: a registry knows a collector by what it describes.
+        // One family stands for all: a registry identifies a collector by its descriptions.
         vec![&self.desc]
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         let files = self.status.files();
-        // Two targets may read one file. The offset of a path is that of the slower one, so that what is behind shows.
+        // Two targets may read the same file. The offset shown is the lower one, so that a lag is visible.
         let mut read_bytes = Samples::new(MetricType::GAUGE, Equal::Least);
         let mut file_bytes = Samples::new(MetricType::GAUGE, Equal::Most);
         let mut lag_bytes = Samples::new(MetricType::GAUGE, Equal::Most);
@@ -168,7 +168,7 @@ impl Collector for Files {
     }
 }
 
-/// Every line that was read is delivered, discarded, or under way.
+/// Each line that was read is delivered, discarded or under way.
 fn accounts(status: &Status) -> [MetricFamily; 8] {
     let mut read = Both::new(MetricType::COUNTER);
     let mut delivered = Both::new(MetricType::COUNTER);
@@ -183,7 +183,7 @@ fn accounts(status: &Status) -> [MetricFamily; 8] {
             discarded.add(&[client, ("reason", reason.as_str().to_string())], weight);
         };
         account.discarded.iter().for_each(|(reason, weight)| discard(reason, *weight));
-        // These are there before the first of them, so that it is seen to rise.
+        // Initialised to 0, so that the first increase is visible.
         [Reason::IngesterError, Reason::RateLimited, Reason::StreamLimited, Reason::LineTooLong]
             .iter()
             .for_each(|reason| discard(reason, Weight::default()));
@@ -206,7 +206,7 @@ fn accounts(status: &Status) -> [MetricFamily; 8] {
     [a, b, c, d, e, f, g, h]
 }
 
-/// What becomes of two samples with equal labels.
+/// How to combine two samples with equal labels.
 #[derive(Clone, Copy, Debug)]
 enum Equal {
     Sum,
@@ -214,8 +214,7 @@ enum Equal {
     Most,
 }
 
-/// The samples of one family. Each set of labels is there once, whatever is added: a series that is there twice would cost
-/// whoever scrapes all the others.
+/// The samples of one family. Each set of labels appears once. A duplicate series would make the whole scrape fail.
 #[derive(Debug)]
 struct Samples {
     kind: MetricType,

@@ -1,8 +1,10 @@
-//! What one scrape leaves to the next when a config is reloaded: the logs that it has open, taken back to what is committed.
+//! The open logs that one scrape hands over to the next when the config is reloaded. They are rewound to their
+//! committed marks.
 //!
-//! A log that is opened anew by its name loses what has no name any more: a file that was deleted or rotated away, and was not read
-//! or not acknowledged yet. So a log goes on as it is if the next config has a target for it; with other labels, if it
-//! says so. One that was deleted, or whose target was gone already, is read to its end as it was, as long as its job is there.
+//! Opening a log again by its name would lose files that have no name any more: deleted or rotated files that were not
+//! fully read or acknowledged. So if the new config has a target for a log, the log continues as it is, with the
+//! target's labels. A log that was deleted, or whose target was gone already, is read to its end with its old labels,
+//! if its job still exists.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -18,11 +20,11 @@ pub struct OpenLogs {
     has_looked: bool,
 }
 
-/// What one reader leaves.
+/// The open logs of one reader.
 #[derive(Debug)]
 pub(super) struct ReaderLogs {
     pub logs: Vec<OpenLog>,
-    /// It has opened all logs that there were when it began.
+    /// The reader has opened all logs that existed when it began.
     pub has_looked: bool,
 }
 
@@ -33,26 +35,26 @@ pub(super) struct OpenLog {
     pub path: Arc<Path>,
     pub target: Arc<Target>,
     pub input: Input,
-    /// Discovery had let go of it.
+    /// Discovery had removed its target.
     pub is_retired: bool,
-    /// Later lines are given later times than this.
+    /// Later lines get later times than this, in Unix nanoseconds.
     pub last_time: i64,
 }
 
 impl OpenLogs {
-    /// `leaving` is what all readers leave.
+    /// `leaving` are the logs of all readers.
     pub(super) fn new(leaving: Vec<ReaderLogs>) -> Self {
         let has_looked = leaving.iter().all(|reader| reader.has_looked);
         Self { logs: leaving.into_iter().flat_map(|reader| reader.logs).collect(), has_looked }
     }
 
-    /// Whether all logs that there were at the beginning had been opened: what is found later was written later.
+    /// Whether all logs that existed at the start were opened. If so, any log found later was written later.
     pub fn has_looked(&self) -> bool {
         self.has_looked
     }
 
-    /// What of it goes to the readers of these clients, in their order. What a client had that is no more (another URL makes
-    /// another client of it) goes to one that is new.
+    /// Distributes the logs to the readers of these clients, in their order. The logs of a client that was removed
+    /// (another URL makes a new client) go to a client that is new.
     pub(super) fn share_out(self, clients: &[Arc<str>]) -> Vec<LogsByPath> {
         let place = |client: &Arc<str>| clients.iter().position(|known| known == client);
         let before: Vec<Arc<str>> = self.logs.iter().map(|left| left.client.clone()).collect();
@@ -67,7 +69,7 @@ impl OpenLogs {
     }
 }
 
-/// One reader's share, by job and path.
+/// The logs for one reader, by job and path.
 #[derive(Debug, Default)]
 pub(super) struct LogsByPath(HashMap<(Arc<str>, Arc<Path>), Vec<OpenLog>>);
 
@@ -76,7 +78,7 @@ impl LogsByPath {
         self.0.entry((left.target.job.clone(), left.path.clone())).or_default().push(left);
     }
 
-    /// The log of this target; or of one of its job and path that had other labels.
+    /// Takes the log of this target, or one with the same job and path and other labels. None: there is none.
     pub fn take(&mut self, target: &Target, path: &Arc<Path>) -> Option<OpenLog> {
         if self.0.is_empty() {
             return None;
@@ -91,12 +93,12 @@ impl LogsByPath {
         Some(left)
     }
 
-    /// All that is left of it.
+    /// Takes all remaining logs.
     pub fn take_all(&mut self) -> Vec<OpenLog> {
         self.take_but(&HashSet::new())
     }
 
-    /// All but what is of these jobs and paths.
+    /// Takes all logs except those with these jobs and paths.
     pub fn take_but(&mut self, awaited: &HashSet<(Arc<str>, Arc<Path>)>) -> Vec<OpenLog> {
         self.0.extract_if(|key, _| !awaited.contains(key)).flat_map(|(_, logs)| logs).collect()
     }

@@ -1,7 +1,8 @@
-//! Whose log a file is: below the folder of pods' logs, a pod's target reads what is in that pod's own folder.
+//! Checks who owns a log: below the directory of pods' logs, a pod's target may only read that pod's own directory.
 //!
-//! What a `__path__` is made of (annotations, labels) is for a pod's user to write, who may be nobody to read the logs of
-//! others. The kubelet names a pod's folder `<namespace>_<pod>_<uid>`, and neither name has a `_`: no user can write that.
+//! A `__path__` can come from annotations or labels, which a pod's user writes, and that user may not be allowed to
+//! read other pods' logs. The kubelet names a pod's directory `<namespace>_<pod>_<uid>`. Namespace and pod names
+//! contain no `_`, so no user can imitate another pod.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -10,15 +11,15 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::model::Owner;
 
-/// As many links as the kernel follows in one path.
+/// The most links in one path, as in the kernel.
 const LINKS: usize = 40;
 
-/// Asks of the files of one walk whether they are the pod's own.
+/// Checks whether the files of one walk belong to the pod.
 pub(super) struct Gate<'a> {
     owner: &'a Owner,
-    /// Where pods' logs are, links followed.
+    /// The directory of pods' logs, with links resolved.
     root: PathBuf,
-    /// Where a directory is, links followed, or what it is refused for: asked once for all files in it.
+    /// The resolved path of each directory, or the path for which it was refused. Checked once for all files in it.
     directories: HashMap<PathBuf, Result<PathBuf, PathBuf>>,
 }
 
@@ -28,7 +29,7 @@ impl<'a> Gate<'a> {
         Self { owner, root, directories: HashMap::new() }
     }
 
-    /// Takes what is not the pod's own out of `files`, and gives the folders it was in.
+    /// Removes files that are not the pod's own from `files`. Returns the directories that they were in.
     pub fn refuse(&mut self, files: &mut BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
         let mut refused = BTreeSet::new();
         files.retain(|file| match self.enter(file) {
@@ -41,7 +42,7 @@ impl<'a> Gate<'a> {
         refused
     }
 
-    /// Where `file` is at the end of all links, or the folder on the way there that is not the pod's.
+    /// The resolved path of `file`. An error is the directory on the way that is not the pod's.
     fn enter(&mut self, file: &Path) -> Result<PathBuf, PathBuf> {
         let (Some(directory), Some(name)) = (file.parent(), file.file_name()) else {
             return Err(file.into());
@@ -55,15 +56,15 @@ impl<'a> Gate<'a> {
         self.follow(entered?, Path::new(name))
     }
 
-    /// Goes along `way` from `at`, as the kernel would: each folder of a pod that it leads through has to be the owner's,
-    /// also where a link leads there, or only through it.
+    /// Follows `way` from `at` as the kernel would. Each pod directory on the way must be the owner's, also if a link
+    /// leads to it or through it.
     fn follow(&self, mut at: PathBuf, way: &Path) -> Result<PathBuf, PathBuf> {
         let mut pending: Vec<(OsString, bool)> = reversed(way, false).collect();
         let mut links = 0;
         while let Some((name, is_of_link)) = pending.pop() {
             match Path::new(&name).components().next() {
                 Some(Component::RootDir) => at = PathBuf::from("/"),
-                // By `..` a path would get from the pod's folder to anywhere: only the text of a user asks for that.
+                // `..` could lead from the pod's directory to anywhere. Only a path written by a user contains it.
                 Some(Component::ParentDir) if !is_of_link && at.starts_with(&self.root) => return Err(at),
                 Some(Component::ParentDir) => drop(at.pop()),
                 Some(Component::Normal(name)) => {
@@ -120,7 +121,7 @@ mod tests {
         }
         fs::create_dir(at("containers")).expect("made");
         for (link, target) in [
-            ("pods", "real"), // a node may keep them on another disk
+            ("pods", "real"), // A node may keep them on another disk.
             ("containers/own.log", "../pods/ns_web-0_u1/app/0.log"),
             ("containers/neighbour.log", "../pods/ns_web_u1/app/0.log"),
             ("containers/chain.log", "neighbour.log"),
@@ -141,11 +142,11 @@ mod tests {
             ("pods/ns_web-0_u1/app/docker.log", true),
             ("containers/own.log", true),
             ("containers/docker.log", true),
-            ("docker/id.log", true), // not a pod's folder: a path that the config's author wrote
-            ("host/secret.log", true), // the same
+            ("docker/id.log", true),   // Not a pod's directory: a path from the config's author.
+            ("host/secret.log", true), // Not a pod's directory either.
             ("pods/ns_web-0_u2/app/0.log", false),
             ("pods/ns_web_u1/app/0.log", false),
-            ("pods/ns_web_u1/app/docker.log", false), // what it leads to is elsewhere
+            ("pods/ns_web_u1/app/docker.log", false), // Its target is elsewhere.
             ("pods/other-ns_web-0_u1/app/0.log", false),
             ("pods/stray.log", false),
             ("containers/neighbour.log", false),

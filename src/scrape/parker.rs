@@ -1,4 +1,4 @@
-//! Wakes a thread that waits: `std`'s parking, as a [`Waker`](std::task::Waker).
+//! Wakes a waiting thread: `std`'s thread parking as a [`Waker`](std::task::Waker).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -13,7 +13,7 @@ pub(super) struct Parker {
 }
 
 impl Parker {
-    /// Waits until it is rung or the time is over; a ring from before counts.
+    /// Waits until it is woken or the time is over. A wake-up from before the call counts.
     pub fn wait(&self, at_most: Duration) {
         self.thread.get_or_init(std::thread::current);
         if !self.rung.swap(false, Ordering::AcqRel) {

@@ -1,16 +1,16 @@
-//! The pipelines that a reader runs its lines through.
+//! The pipelines of a reader.
 
 use super::Job;
 use crate::stages::{Pipeline, Program};
 
-/// One of a reader's pipelines.
+/// Identifies one of a reader's pipelines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PipelineId(usize);
 
 #[derive(Debug)]
 pub(super) struct Pipelines {
     all: Vec<Pipeline>,
-    /// By job: for its targets, and for those that are pods whose path is the default.
+    /// By job: the pipeline of its targets, and the pipeline of its pods with the default path.
     of_jobs: Vec<(PipelineId, PipelineId)>,
     nothing: PipelineId,
 }
@@ -33,8 +33,8 @@ impl Pipelines {
         Self { all, of_jobs, nothing: PipelineId(0) }
     }
 
-    /// Of a target of this job; `defaulted` says that it is a pod which has the default path. Without a job nothing is done
-    /// with a line.
+    /// The pipeline of a target of this job. `defaulted`: the target is a pod with the default path. If the job does
+    /// not exist, the pipeline does nothing.
     pub fn of(&self, job: usize, defaulted: bool) -> PipelineId {
         let of_job = self.of_jobs.get(job).map(|(own, of_pods)| if defaulted { *of_pods } else { *own });
         of_job.unwrap_or(self.nothing)

@@ -1,4 +1,4 @@
-//! `-dry-run`: entries on standard output instead of in Loki.
+//! `-dry-run`: prints entries to standard output instead of sending them to Loki.
 
 use std::io::Write;
 
@@ -16,7 +16,7 @@ impl Printer {
         Self { external }
     }
 
-    /// `timestamp<TAB>labels<TAB>line`.
+    /// Prints `timestamp<TAB>labels<TAB>line`.
     pub fn print(&self, entry: &Entry<'_>) {
         let mut labels = entry.labels.clone();
         for (name, value) in &self.external {
@@ -30,7 +30,7 @@ impl Printer {
             line.push_str(&format!("\t{}={:?}", pair.name, pair.value));
         }
         line.push('\n');
-        // One write a line: what is printed is whole, whatever ends the process. A closed pipe ends nothing here.
+        // One write per line, so lines are whole even if the process dies. A closed pipe is ignored.
         let _ = std::io::stdout().lock().write_all(line.as_bytes());
         entry.deliver();
     }

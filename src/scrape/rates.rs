@@ -1,10 +1,11 @@
-//! How many lines `limits_config` lets through.
+//! The rate limit of `limits_config`.
 
 use std::time::{Duration, Instant};
 
 use super::Rate;
 
-/// `limits_config.readline_rate`: governor decides what is dropped; where reading waits instead, a debt is paid by time.
+/// `limits_config.readline_rate`. If lines are dropped, governor decides. If reading waits, lines add a debt that time
+/// pays off.
 #[derive(Debug)]
 pub(super) struct Limiter {
     rate: Rate,
@@ -29,7 +30,7 @@ impl Limiter {
         true
     }
 
-    /// Whether the lines that were let through are still to be paid for, beyond the burst.
+    /// Whether reading must wait because the debt exceeds the burst.
     pub fn must_wait(&self, now: Instant) -> bool {
         let credit = Duration::from_secs_f64(f64::from(self.rate.burst) / self.rate.lines_per_second);
         !self.rate.drop && self.paid_until.is_some_and(|p| p > now + credit)

@@ -1,7 +1,7 @@
-//! The thread that reads all logs for one client, and hands their batches to it.
+//! The thread that reads all logs for one client and sends their batches.
 //!
-//! It never waits for one log: whoever has nothing, or waits for answers, is passed over. It sleeps until a file is to be
-//! looked at again, a batch comes of age, or its parker rings.
+//! It never waits for a single log: logs without new data, or that wait for answers, are skipped. It sleeps until a
+//! file is due for a poll, a batch reaches `batchwait`, or its parker wakes it.
 
 mod commands;
 mod commit;
@@ -41,23 +41,23 @@ use crate::positions::Positions;
 use crate::stages::CustomMetrics;
 use crate::tail::Folders;
 
-/// Files are looked at on these beats, so that many of them share a wake-up.
+/// Polls are aligned to multiples of this, so that many files share a wake-up.
 const BEAT: Duration = Duration::from_millis(50);
 
-/// Who waits does not begin again sooner: answers come in flocks, and each turn that deals with more of them at once
-/// saves a wake-up of this thread, a write to the journal and a wake-up of the client.
+/// The shortest time between two turns. Answers come in groups; handling more of them at once saves wake-ups of this
+/// thread, writes to the journal and wake-ups of the client.
 const SPACING: Duration = Duration::from_micros(250);
 
-/// How long files are opened and looked at before those that are open get their turn.
+/// How long files are opened and checked before open files get their turn.
 const SLICE: Duration = Duration::from_millis(10);
 
-/// When nothing has come any further for so long, stopping waits no more: Loki is away.
+/// Stopping no longer waits if there was no progress for this long: Loki is down.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The same where the next scrape goes on with what is not answered: nothing is read meanwhile.
+/// The same for a handover, where unanswered entries are read again by the next scrape. Nothing is read meanwhile.
 const HANDOVER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a reader is made of.
+/// The parts of a reader.
 pub(super) struct Parts {
     pub clock: Clock,
     pub index: usize,
@@ -71,7 +71,7 @@ pub(super) struct Parts {
     pub dropped: Dropped,
     pub custom: Option<CustomMetrics>,
     pub status: Arc<Status>,
-    /// What the scrape before this one left.
+    /// The logs handed over by the previous scrape.
     pub open_logs: LogsByPath,
 }
 
@@ -88,41 +88,41 @@ pub(super) struct Reader {
     status: Arc<Status>,
     sink: Sink,
     tailers: BTreeMap<u64, Box<Tailer>>,
-    /// When each is to be looked at; entries that its tailer does not agree with are outdated.
+    /// When each log is due. Entries that differ from the tailer's own time are outdated.
     schedule: BinaryHeap<Reverse<(Instant, u64)>>,
-    /// Those that ring when they have something.
+    /// Logs whose source wakes the reader.
     ringing: BTreeSet<u64>,
-    /// Those that have something on its way.
+    /// Logs with uncommitted bytes.
     unsettled: BTreeSet<u64>,
     blocked: BTreeSet<u64>,
-    /// Read to their end, waiting for the last answers.
+    /// Logs that were read to their end and wait for the last answers.
     ending: BTreeMap<u64, Box<Tailer>>,
-    /// Files that could not be opened, to be tried again.
+    /// Files that could not be opened and will be tried again.
     waiting: BTreeMap<u64, Waiting>,
-    /// What is to be opened or looked at, when there is time.
+    /// Logs to open or check when there is time.
     queue: Queue,
-    /// Those of the queue that are to be looked at.
+    /// Logs in the queue that must be checked.
     looks: BTreeSet<u64>,
     inodes: Inodes,
     folders: Arc<Folders>,
     started: Instant,
     stop: Option<Stop>,
-    /// What of the disk deleted files hold because they are still to be read, by log.
+    /// Bytes of deleted files that are kept open to be read, by log.
     pinned: BTreeMap<u64, u64>,
-    /// Logs that have older files open, and how many.
+    /// The number of older files that are open, by log.
     older: BTreeMap<u64, usize>,
     positions_fail: bool,
     budget: Budget,
-    /// What the scrape before this one left, until somebody asks for it.
+    /// Logs from the previous scrape that no target has claimed yet.
     open_logs: LogsByPath,
-    /// All logs that there were at the beginning are assigned.
+    /// All initial logs have been assigned.
     is_settled: bool,
 }
 
 struct Stop {
     deadline: Instant,
     progress: Instant,
-    /// What is there is read to its end.
+    /// Read everything available first.
     reads_on: bool,
 }
 
@@ -180,7 +180,7 @@ impl Reader {
         }
     }
 
-    /// Reads until it is told to stop; gives what the next scrape may go on with.
+    /// Reads until it is told to stop. Returns the logs for the next scrape.
     pub fn run(mut self) -> ReaderLogs {
         loop {
             let begun = self.clock.now();
@@ -200,7 +200,7 @@ impl Reader {
         self.finish()
     }
 
-    /// Does all there is to do now; gives when there will be more. None: it was told to stop, and is done.
+    /// Does everything that is due, and returns when the next turn is due. None: it was told to stop and has finished.
     pub fn turn(&mut self) -> Option<Instant> {
         let now = self.clock.now();
         for command in self.commands.take() {
@@ -311,7 +311,7 @@ impl Reader {
         }
     }
 
-    /// Whoever rang is not said, and few do.
+    /// Checks all sources that wake the reader: the wake-up does not say which one, and there are few.
     fn listen(&mut self) {
         let now = self.clock.now();
         for log in std::mem::take(&mut self.ringing) {
@@ -329,12 +329,12 @@ impl Reader {
         };
         let ready: Vec<_> = std::iter::from_fn(|| batcher.next(now, flush)).collect();
         if !ready.is_empty() {
-            // Whoever was to take them is gone: silence, they will be read and sent again.
+            // The receiver is gone. The acks stay open, so the entries will be read and sent again.
             let _ = self.batches.send(ready);
         }
     }
 
-    /// Until its next turn; for one that was read to its end there is none once the agent is to stop.
+    /// Schedules the next turn of a log. A log that was read to its end gets none if the agent is stopping.
     fn rest(&mut self, log: u64, now: Instant) {
         let Some(tailer) = self.tailers.get_mut(&log) else {
             return;
@@ -356,7 +356,7 @@ impl Reader {
     fn next_due(&self, now: Instant) -> Instant {
         let mut due = now + Duration::from_secs(1);
         let scheduled = self.schedule.peek().map(|Reverse((at, _))| *at);
-        // A pause for the rate limit is over when time has passed, not when somebody rings.
+        // A pause for the rate limit ends with time. Nothing wakes the reader then.
         let paused = (!self.blocked.is_empty() && self.config.rate.is_some()).then(|| now + BEAT);
         let busy = (!self.queue.is_empty()).then_some(now);
         for at in [scheduled, self.sink.next_due(), paused, busy].into_iter().flatten() {
@@ -379,7 +379,7 @@ impl Reader {
         (read && sent) || now >= stop.deadline || now >= stop.progress + patience
     }
 
-    /// Writes down how far the last answers came, and gives up what it has open.
+    /// Saves the last commits, and returns the open logs.
     pub fn finish(mut self) -> ReaderLogs {
         self.commit(self.clock.now());
         let hands_over = self.stop.as_ref().is_some_and(|stop| !stop.reads_on);
@@ -394,7 +394,7 @@ impl Reader {
         } else if again > 0 {
             tracing::warn!(%client, bytes = again, "stopped before Loki had answered; these will be sent again");
         }
-        // There is nothing to read them from again.
+        // These bytes cannot be read again.
         if lost > 0 && !hands_over {
             tracing::error!(%client, bytes = lost, "stopped before Loki had answered; what it did not take is lost");
         }
@@ -405,7 +405,7 @@ impl Reader {
     }
 }
 
-/// The beat at or after `at`.
+/// The first multiple of [`BEAT`] at or after `at`.
 fn beat(started: Instant, at: Instant) -> Instant {
     let beats = at.saturating_duration_since(started).as_millis().div_ceil(BEAT.as_millis());
     started + BEAT * beats as u32

@@ -1,4 +1,4 @@
-//! What a reader's logs are worked on with, and where their entries go.
+//! The shared state of a reader's tailers: pipelines, limits and output.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::metrics::Dropped;
 use crate::model::{Chunk, Clock, Entry, Reason};
 use crate::stages::{Due, Pipeline};
 
-/// What all tailers of a reader work with.
+/// Used by all tailers of a reader.
 #[derive(Debug)]
 pub(super) struct Sink {
     pub clock: Clock,
@@ -34,7 +34,7 @@ pub(super) enum Output {
 }
 
 impl Output {
-    /// See [`Batcher::grant`]; what is printed waits for nothing.
+    /// See [`Batcher::grant`]. Printing never waits.
     pub fn grant(&mut self, flow: &mut Flow, exposed: u64, exact: bool, now: Instant) -> Option<Grant> {
         match self {
             Output::Batches(batcher) => batcher.grant(flow, exposed, exact, now),
@@ -44,8 +44,7 @@ impl Output {
 }
 
 impl Sink {
-    /// Lets go what has waited long enough in the stages; but not what waits for lines that are there and `unread`: logs,
-    /// and which pipeline theirs is.
+    /// Releases entries held past their deadline. Logs in `unread` (with their pipelines) restart theirs.
     pub fn release_due(&mut self, now: Instant, unread: impl Fn() -> Vec<(u64, PipelineId)>) {
         let Sink { pipelines, output, rate, dropped, counters, times, .. } = self;
         for (id, pipeline) in pipelines.iter_mut() {
@@ -72,8 +71,8 @@ impl Sink {
     }
 }
 
-/// The end of the pipeline: the rate limit, then the batch. `flow` is that of the log whose lines are being worked on, if
-/// the entry came of these.
+/// The end of the pipeline: the rate limit, then the batch. `flow` is that of the log being processed, if the entry
+/// comes from it. Otherwise None.
 pub(super) fn accept(
     entry: &mut Entry<'_>,
     flow: Option<&mut Flow>,

@@ -1,4 +1,4 @@
-//! What is tailed and how far: collected when somebody looks, kept nowhere twice.
+//! The state of targets and files for the status pages. Collected on request and stored only once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::model::{
     TargetLabels, TargetReport, Weight,
 };
 
-/// The state of the targets, as the target manager and the readers tell it.
+/// Written by the target manager and the readers.
 #[derive(Debug, Default)]
 pub(super) struct Status {
     shared: Mutex<Shared>,
@@ -21,13 +21,13 @@ pub(super) struct Status {
 struct Shared {
     /// By job and source.
     discovered: BTreeMap<(Arc<str>, String), (Vec<Discovered>, LeftOut)>,
-    /// By the number that the target manager gave them.
+    /// By the target manager's number.
     targets: BTreeMap<u64, (Arc<Target>, Arc<Unread>)>,
     files: BTreeMap<(usize, u64), File>,
-    /// By client: what became of files that are read no more.
+    /// By client: the accounts of files that are no longer read.
     gone: BTreeMap<Arc<str>, Account>,
-    /// By client: how much it had read when the last run ended. What was under way then is read again, and counts as under way until
-    /// it is: a counter that fell would look as if it had begun anew.
+    /// By client: what it had read when the last run ended. Entries in flight then are read again, and count as under
+    /// way until that happens. Otherwise counters would fall, which looks like a restart.
     read_before: BTreeMap<Arc<str>, Weight>,
 }
 
@@ -57,7 +57,7 @@ impl Status {
         }
     }
 
-    /// How many targets discovery told of, wanted or not.
+    /// How many targets discovery has sent for the job, including dropped ones.
     pub fn discovered_of(&self, job: &Arc<str>) -> usize {
         self.lock().discovered.iter().filter(|((of, _), _)| of == job).map(|(_, (targets, _))| targets.len()).sum()
     }
@@ -73,7 +73,7 @@ impl Status {
             .collect()
     }
 
-    /// A target that is tailed.
+    /// Adds a target that is tailed.
     pub fn add_target(&self, id: u64, target: Arc<Target>) {
         self.lock().targets.insert(id, (target, Arc::default()));
     }
@@ -88,7 +88,7 @@ impl Status {
         }
     }
 
-    /// `client` and `log` name the file.
+    /// `client` and `log` identify the file.
     pub fn set_file(&self, client: usize, log: u64, file: File) {
         self.lock().files.insert((client, log), file);
     }
@@ -106,7 +106,7 @@ impl Status {
         }
     }
 
-    /// Forgets what the last run knew, but for what became of what it read, of those clients that the next one has as well.
+    /// Resets the state for a new run. Keeps the accounts of clients that still exist.
     pub fn begin_run<'c>(&self, clients: impl Iterator<Item = &'c Arc<str>>) {
         let clients: BTreeSet<&Arc<str>> = clients.collect();
         let mut shared = self.lock();
@@ -127,24 +127,24 @@ impl Status {
         self.lock().targets.len()
     }
 
-    /// Files of the first client: each file once.
+    /// Files of the first client, so each file appears once.
     pub fn files(&self) -> Vec<File> {
         self.lock().files.iter().filter(|((client, _), _)| *client == 0).map(|(_, f)| f.clone()).collect()
     }
 
-    /// How many files are to be read and cannot be, for each reason there may be.
+    /// How many files are not read, by reason. Each possible reason is included.
     pub fn unread(&self) -> BTreeMap<&'static str, usize> {
         let shared = self.lock();
         let mut counts: BTreeMap<_, _> = Why::TROUBLES.iter().map(|reason| (*reason, 0)).collect();
         let unread = shared.targets.values().flat_map(|(_, unread)| unread.files.values()).filter_map(Why::trouble);
         unread.for_each(|reason| *counts.entry(reason).or_default() += 1);
-        // One that two clients fail to read is one.
+        // A file that two clients cannot read counts once.
         let failing: BTreeSet<_> = shared.files.values().filter(|file| file.error.is_some()).map(|f| &f.path).collect();
         counts.insert("error", failing.len());
         counts
     }
 
-    /// Bytes read and not acknowledged, per client.
+    /// Bytes read and not acknowledged, by client.
     pub fn unacknowledged(&self) -> BTreeMap<Arc<str>, u64> {
         let mut sums = BTreeMap::new();
         for file in self.lock().files.values() {
@@ -153,12 +153,12 @@ impl Status {
         sums
     }
 
-    /// By client, over all files there were.
+    /// By client, over all files since the start.
     pub fn accounts(&self) -> BTreeMap<Arc<str>, Account> {
         self.lock().accounts()
     }
 
-    /// How many sources and targets are known.
+    /// How many sources, targets and files are known.
     #[cfg(test)]
     pub fn lengths(&self) -> [usize; 3] {
         let shared = self.lock();
@@ -196,7 +196,7 @@ impl Report for Status {
             .values()
             .map(|(target, unread)| report_of(target, files.remove(&Arc::as_ptr(target)).unwrap_or_default(), unread));
         let mut reports: Vec<TargetReport> = listed.collect();
-        // Targets that discovery has let go of, whose files are still being finished.
+        // Targets without a source whose files are still being finished.
         let leaving = shared.files.values().filter(|f| files.contains_key(&Arc::as_ptr(&f.target)));
         let leaving: Vec<Arc<Target>> = leaving.map(|f| f.target.clone()).collect();
         for target in leaving {

@@ -1,7 +1,7 @@
-//! `-stdin`: lines from standard input, to every client.
+//! `-stdin`: sends lines from standard input to all clients.
 //!
-//! It is read as fast as the fastest client takes its lines. A client that takes none for [`PATIENCE`] while another does is left
-//! behind: what it has no room for is lost to it, counted and said, since a pipe cannot be read twice.
+//! Input is read as fast as the fastest client takes lines. A client that takes none for [`PATIENCE`] while another
+//! does loses the lines that it has no room for, because a pipe cannot be read twice. The loss is counted and logged.
 
 use std::io;
 use std::sync::Arc;
@@ -15,17 +15,16 @@ use super::target_manager::ReceivedSource;
 use crate::metrics::Dropped;
 use crate::model::{AbortOnPanic, LabelSet, MAX_LINE, Reason, Target};
 
-/// Bytes that are read at a time.
+/// Bytes per read.
 const READ: usize = 64 << 10;
 
-/// How long a client without room is waited for while another has some.
+/// How long to wait for a client without room while another has some.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long clients are waited for if none has room: Loki is away, and standard input waits. Looked at again then, since a
-/// pipe has nothing better to do.
+/// How long to wait at a time if no client has room: Loki is down and standard input waits. Then the wait is repeated.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
-/// What takes standard input for these readers, as a source of the first job.
+/// The intake for these readers, and standard input as a source of the first job.
 pub(super) fn source(labels: LabelSet, job: Option<&Job>, readers: &[Arc<Commands>]) -> (Intake, ReceivedSource) {
     let (intake, inboxes) = Intake::new(readers.iter().map(|commands| commands.parker.clone()));
     let target = Target {
@@ -44,7 +43,7 @@ pub(super) fn source(labels: LabelSet, job: Option<&Job>, readers: &[Arc<Command
 /// Starts reading standard input.
 pub(super) fn start(intake: Intake, metrics: Metrics, dropped: Dropped) -> io::Result<()> {
     std::thread::Builder::new().name("stdin".into()).spawn(move || {
-        // Its end ends the agent, so it must not look like that when it is not.
+        // The end of this thread ends the agent, so a panic must not look like the end of the input.
         let _abort_on_panic = AbortOnPanic;
         let mut feed = Feed { intake, metrics, dropped, lines: Lines::default(), is_behind: false };
         feed.all_of(io::stdin().lock());
@@ -57,7 +56,7 @@ struct Feed {
     metrics: Metrics,
     dropped: Dropped,
     lines: Lines,
-    /// A client had no room when another had, and that was said.
+    /// A client had no room while another had, and this was logged.
     is_behind: bool,
 }
 
@@ -116,12 +115,12 @@ impl Feed {
     }
 }
 
-/// Cuts bytes into lines.
+/// Splits bytes into lines.
 #[derive(Debug, Default)]
 struct Lines {
-    /// The beginning of a line whose end was not read yet.
+    /// The start of a line whose end was not read yet.
     begun: Vec<u8>,
-    /// Empty lines that were passed over, as Promtail does.
+    /// Empty lines that were skipped, as in Promtail.
     empty: u64,
 }
 
@@ -141,7 +140,7 @@ impl Lines {
         parcel
     }
 
-    /// The last line may have no newline.
+    /// Returns the last line, which may have no newline.
     fn end(&mut self) -> Parcel {
         let mut parcel = Parcel::default();
         if !self.begun.is_empty() {

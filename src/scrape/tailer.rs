@@ -1,4 +1,4 @@
-//! One log at work: read a chunk, run its records through the stages, hand the entries on.
+//! One open log: reads a chunk, runs its records through the stages, and passes the entries on.
 
 mod chunk;
 
@@ -21,26 +21,26 @@ use crate::stages::Due;
 #[derive(Debug)]
 pub(super) struct Tailer {
     id: u64,
-    /// Of its file, or what it is called if it is in none.
+    /// The path of its file, or its name if it is not a file.
     path: Arc<Path>,
     ledger: Arc<Ledger>,
     slot: Option<PositionId>,
-    /// Which of the reader's pipelines its lines take.
+    /// The pipeline for its lines.
     pipeline: PipelineId,
     pub input: Input,
     pub target: Arc<Target>,
-    /// The target's labels, and `filename`.
+    /// The target's labels and `filename`.
     pub labels: LabelSet,
     pub schedule: Schedule,
     pub trouble: Problems,
     flow: Flow,
     last_time: i64,
     remembered: SavedReadTimes,
-    /// Of its name and labels: what chance is made of, together with which file and where in it.
+    /// A hash of its name and labels. Seeds pseudo-random decisions, together with file and offset.
     chance: u64,
 }
 
-/// What a tailer is made of.
+/// The parts of a tailer.
 #[derive(Debug)]
 pub(super) struct Parts {
     pub id: u64,
@@ -50,15 +50,15 @@ pub(super) struct Parts {
     pub target: Arc<Target>,
     pub labels: LabelSet,
     pub pipeline: PipelineId,
-    /// Where in its file it goes on.
+    /// The position in its file where reading continues. None: there is none.
     pub saved: Option<Position>,
-    /// Of the next byte to read; everything before it is committed.
+    /// The mark of the next byte to read. Everything before it is committed.
     pub from: Mark,
-    /// Its lines are given later times than this.
+    /// Its lines get later times than this, in Unix nanoseconds.
     pub last_time: i64,
 }
 
-/// What keeps a log, or what comes after it, from being read.
+/// Errors that prevent reading this log or its next generation.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     pub reading: Option<String>,
@@ -71,17 +71,17 @@ impl Problems {
     }
 }
 
-/// What a turn came to.
+/// The result of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Lines came, and there may be more.
+    /// There were lines, and there may be more.
     More,
-    /// Lines came; that was all for now.
+    /// There were lines, and there are no more for now.
     Lines,
     Idle,
-    /// Nothing can be read before answers come.
+    /// Reading must wait for answers.
     Blocked,
-    /// Nothing will come any more.
+    /// No more lines will come.
     Finished,
 }
 
@@ -130,7 +130,7 @@ impl Tailer {
         self.pipeline
     }
 
-    /// Whether the next run goes on where this one stopped.
+    /// Whether the next run continues where this one stopped.
     pub fn goes_on(&self) -> bool {
         self.slot.is_some()
     }
@@ -139,7 +139,7 @@ impl Tailer {
         if self.target.is_held {
             return Ok(if self.schedule.is_over_held(now) { Turn::Finished } else { Turn::Idle });
         }
-        // Going back is possible where it is known where each line is, and wanted where none has a time of reading already.
+        // Lines can be read again only if their offsets are exact, and should be only if they have no saved read times.
         let exact = self.input.is_exact() && self.remembered.is_empty();
         let Some(grant) = sink.output.grant(&mut self.flow, self.ledger.exposed(), exact, now) else {
             self.note_written(sink, now);
@@ -187,7 +187,7 @@ impl Tailer {
         });
     }
 
-    /// How far Loki's answers have come since the last call: what is to be written down, and how many slots lie behind it.
+    /// The checkpoint to save and the number of committed slots, if answers came since the last call. Otherwise None.
     pub fn take_commit(&mut self) -> Option<(Option<Checkpoint>, u64)> {
         let (mark, slots) = self.ledger.take_commit()?;
         let checkpoint = self.input.committed(mark);
@@ -199,7 +199,7 @@ impl Tailer {
         Some((checkpoint, slots))
     }
 
-    /// Says how much was written to the log, so that its streams' windows can be what that needs.
+    /// Reports how much was written to the log, so that the windows of its streams fit the rate.
     fn note_written(&mut self, sink: &mut Sink, now: Instant) {
         if !self.flow.is_rate_due(now) {
             return;
@@ -211,7 +211,7 @@ impl Tailer {
         }
     }
 
-    /// What the next scrape goes on with: it is taken back to what is committed. Gives the bytes, too, that were read and cannot be
+    /// Rewinds the log to its committed mark for the next scrape. Also returns the bytes that were read and cannot be
     /// read again.
     pub fn leave(mut self, client: Arc<str>) -> (OpenLog, u64) {
         let lost = self.input.rewind(self.ledger.committed().unwrap_or_default());
@@ -220,7 +220,7 @@ impl Tailer {
         (OpenLog { client, path, target, input, is_retired, last_time }, lost)
     }
 
-    /// Lets the stages give back what they hold of this log.
+    /// Releases everything that the stages hold of this log.
     pub fn end(&mut self, sink: &mut Sink, now: Instant) {
         let Sink { pipelines, output, rate, dropped, counters, times, .. } = sink;
         let flow = &mut self.flow;
@@ -230,7 +230,7 @@ impl Tailer {
         });
     }
 
-    /// Whether there are lines that it has not come to yet: in a younger file, or it waits for answers.
+    /// Whether there are known unread lines: in a newer file, or because it waits for answers.
     pub fn has_unread(&self) -> bool {
         self.schedule.is_blocked || self.input.log().is_some_and(|log| log.goes_on())
     }
@@ -240,7 +240,7 @@ impl Tailer {
         self.input.log().is_some_and(|log| log.is_deleted())
     }
 
-    /// For people: how far it is.
+    /// Updates the progress in its ledger, for display.
     pub fn note_progress(&self) {
         self.ledger.update_progress(|progress| self.input.note_progress(progress));
     }

@@ -1,4 +1,4 @@
-//! The thread that decides which logs exist: relabelling, globs, names heard of.
+//! The thread that decides which logs exist: relabels targets, expands globs, handles file events.
 
 mod index;
 mod telling;
@@ -24,16 +24,16 @@ use crate::model::{Owner, Target, Update};
 use crate::positions::Positions;
 use crate::tail::Glob;
 
-/// Names come in bursts; a walk waits for the burst to pass.
+/// File events come in bursts. A walk waits until the burst is over.
 const BURST: Duration = Duration::from_millis(50);
 
-/// With names being heard of, walking all globs is a safety net: every so many sync periods.
+/// If file events work, all globs are walked only every this many sync periods, as a safety net.
 const SAFETY_NET: u32 = 6;
 
-/// A pod may be known before it has a log; when it has none for so long, that is said.
+/// A pod may be known before it has a log. If it has none for this long, that is logged.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The summary of what was found is not held back longer for a slow discovery.
+/// How long the summary at the start waits for discovery at most.
 const SUMMARY: Duration = Duration::from_secs(5);
 
 pub(super) struct TargetManager {
@@ -45,17 +45,17 @@ pub(super) struct TargetManager {
     status: Arc<Status>,
     events: Arc<Events>,
     watch: Watch,
-    /// Which targets each source of each job has.
+    /// The targets of each source of each job.
     sources: HashMap<(Arc<str>, String), Vec<Same>>,
-    /// How many sources have a target.
+    /// The number of sources that have each target.
     wanted: HashMap<Same, usize>,
     tracked: BTreeMap<u64, TrackedTarget>,
-    /// Where a target is among those.
+    /// The number of each target in `tracked`.
     ids: HashMap<Same, u64>,
     logs: BTreeMap<u64, AssignedLog>,
-    /// Logs that are held until it is known whose they are.
+    /// Logs that are held until their owner is known.
     held: BTreeSet<u64>,
-    /// For names heard of.
+    /// Indices for file events.
     names: Names,
     places: Places,
     next: u64,
@@ -78,32 +78,32 @@ struct TrackedTarget {
     files: BTreeMap<Arc<Path>, u64>,
     directories: BTreeSet<PathBuf>,
     dirty: bool,
-    /// Its walk took long: it is not walked again before then.
+    /// Its last walk took long. It is not walked again before this time.
     rests_until: Option<Instant>,
     unread: Arc<Unread>,
-    /// Since when it has had no file, if it has none; and whether that was said.
+    /// Since when it has had no file, and whether that was logged. None: it has files.
     empty: Option<Instant>,
     empty_said: bool,
 }
 
-/// A log that readers have.
+/// A log that was assigned to the readers.
 #[derive(Debug)]
 struct AssignedLog {
     path: Arc<Path>,
     job: usize,
-    /// None: its target is gone.
+    /// Its target's number. None: its target is gone.
     tracked: Option<u64>,
-    /// The directory where its rotations show, and its name there.
+    /// The directory that shows its rotations, and its name there.
     place: Option<(PathBuf, OsString)>,
-    /// Readers that are done with it; the others may still wait for their Loki.
+    /// Readers that have finished it. The others may still wait for Loki.
     away: BTreeSet<usize>,
-    /// Whose it was taken for, if it is held until that is known.
+    /// The pod that it is held for until its owner is known. None: it is not held.
     held_for: Option<Owner>,
-    /// The agent ends with it.
+    /// The agent ends with this log.
     is_last: bool,
 }
 
-/// A source whose records are handed in; the agent ends when it has ended.
+/// A source whose records are handed in. The agent ends when the source ends.
 pub(super) struct ReceivedSource {
     pub name: Arc<str>,
     pub target: Arc<Target>,
@@ -199,7 +199,7 @@ impl TargetManager {
         self.sync_positions();
     }
 
-    /// Whether there is something to walk.
+    /// Handles an event. Returns whether there is something to walk.
     fn take(&mut self, event: Event) -> bool {
         match event {
             Event::Update(Update::Group { job, group }) => self.update(&job, group),
@@ -227,12 +227,12 @@ impl TargetManager {
         }
     }
 
-    /// A name appeared, changed or went away.
+    /// Handles a file name that appeared, changed or was removed. Returns whether there is something to walk.
     fn hear(&mut self, path: &Path) -> bool {
         for log in self.names.of(path) {
             self.tell(|| Command::Look(log));
         }
-        // What went away takes its watch along, and what comes in its place needs one.
+        // A removed directory takes its watch along, and a new one needs a new watch.
         self.watch.forget(path);
         let mut dirty = false;
         for id in self.places.of(path) {
@@ -248,7 +248,7 @@ impl TargetManager {
         dirty
     }
 
-    /// Hands what is in no file to the readers.
+    /// Gives a source that is not a file to the readers.
     pub fn give(&mut self, source: ReceivedSource) {
         let ReceivedSource { name, target, job, inboxes } = source;
         let log = self.next;
@@ -280,7 +280,7 @@ impl TargetManager {
                 self.metrics.positions_error();
                 if !std::mem::replace(&mut self.positions_fail, true) {
                     let file = self.positions.filename().display();
-                    // A file that is mounted on its own cannot be replaced.
+                    // A file that is itself a mount cannot be replaced.
                     let advice = match error.kind() {
                         std::io::ErrorKind::ResourceBusy => {
                             "mount its folder and not the file alone: its journal is beside it"
@@ -305,7 +305,7 @@ impl TargetManager {
             let targets = of_job().count();
             let files: usize = of_job().map(|t| t.files.len()).sum();
             let defaulted = of_job().filter(|t| t.target.defaulted).count();
-            // Where there are more of these than targets, rules drop them: /service-discovery says which.
+            // More discovered targets than tailed ones: rules dropped the rest. /service-discovery shows which rules.
             let discovered = self.status.discovered_of(&job.name);
             tracing::info!(job = %job.name, discovered, targets, files, pod_defaults = defaulted, "found");
         }
@@ -319,7 +319,7 @@ impl TargetManager {
     }
 }
 
-/// For a test that is its ears and its clock.
+/// For tests, which send file events and move the clock.
 #[cfg(test)]
 impl TargetManager {
     pub fn deaf(mut self) -> Self {
@@ -327,7 +327,7 @@ impl TargetManager {
         self
     }
 
-    /// How much of each kind is known.
+    /// The number of known items of each kind.
     pub fn lengths(&self) -> [usize; 7] {
         [
             self.sources.len(),
@@ -340,12 +340,12 @@ impl TargetManager {
         ]
     }
 
-    /// As it does once it has a summary to give.
+    /// What it does after the summary at the start.
     pub fn settle_estate(&self) {
         self.tell(|| Command::SettleEstate);
     }
 
-    /// Takes all that it was told, and walks where there is something to walk.
+    /// Handles all pending events, and walks if necessary.
     pub fn step(&mut self) {
         let mut walk = false;
         while let Some(event) = self.events.next(Duration::ZERO) {

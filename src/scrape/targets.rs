@@ -1,4 +1,4 @@
-//! From a discovered target to one that can be tailed: relabelling, special labels, the pod defaults.
+//! Turns a discovered target into one that can be tailed: relabelling, special labels, pod defaults.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,28 +11,28 @@ use crate::model::{
 use crate::relabel::Verdict;
 use crate::tail::{Glob, escape};
 
-/// Its job cannot read files as the config says, or may not ask for what the config names.
+/// The job cannot read files as configured, or the target names something that it must not read.
 pub(super) const UNREADABLE: &str = "unreadable";
 
-/// It was found by the folder of its logs, and what a rule decides by is not known.
+/// The target was found by its log directory, and a label that a rule needs is unknown.
 pub(super) const UNKNOWN_POD: &str = "unknown_pod";
 
-/// The longest name of a directory, in bytes.
+/// The longest directory name, in bytes.
 const NAME_MAX: usize = 255;
 
-/// The longest name of a host; of what is longer the rest is not shown.
+/// The longest host name, in bytes. The rest is not shown.
 const HOST_MAX: usize = 255;
 
 /// Why a discovered target is not tailed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rejected {
-    /// As `promtail_targets_failed_total{reason}` says it.
+    /// The value of `promtail_targets_failed_total{reason}`.
     pub reason: &'static str,
     pub text: Arc<str>,
 }
 
 impl Rejected {
-    /// Nobody meant it to be so: a rule that drops, or another host's targets, are as they should be.
+    /// Whether the cause is a mistake in the config. Dropped targets and targets of other hosts are intended.
     pub fn is_mistake(&self) -> bool {
         matches!(self.reason, "no_path" | "no_targets" | "error" | UNREADABLE)
     }
@@ -49,7 +49,7 @@ pub(super) fn resolve(job: &Job, discovered: &TargetLabels, hostname: &str) -> R
     match discovered.get(NO_TARGETS) {
         None => {}
         Some("true") => return reject("no_targets", "its group names no targets: write targets: [localhost]".into()),
-        // Whoever told of it has said so as well.
+        // The source of the group has logged it already.
         Some(why) => return reject(UNREADABLE, why.into()),
     }
     if discovered.get(FOUND_BY) == Some(FROM_NOWHERE) {
@@ -78,7 +78,7 @@ pub(super) fn resolve(job: &Job, discovered: &TargetLabels, hostname: &str) -> R
     let explicit = labels.get("__path__").filter(|p| !p.is_empty()).cloned();
     let defaulted = explicit.is_none();
     let Some(path) = explicit.or_else(|| default_path(discovered)) else {
-        // Those of discovery are no attempts at it.
+        // Labels from discovery do not count as attempts.
         let is_near = |name: &&String| name.contains("path") && !name.starts_with("__meta_") && *name != "__path__";
         let near = labels.keys().find(is_near).map(|near| format!("; is {near} meant to be it?")).unwrap_or_default();
         return reject("no_path", format!("no __path__ label: set it in static_configs or by a relabel rule{near}"));
@@ -100,14 +100,15 @@ pub(super) fn resolve(job: &Job, discovered: &TargetLabels, hostname: &str) -> R
     Ok(Target { job: job.name.clone(), labels, path, exclude, defaulted, is_of_pod, owner, is_held })
 }
 
-/// The rule that decides by a label which nobody knows, of a pod that was found by its folder.
+/// For a pod found by its log directory: the index of the first rule that needs an unknown label. None: there is none.
 fn unjudged(job: &Job, discovered: &TargetLabels) -> Option<usize> {
     let is_unknown = |name: &str| name.starts_with("__meta_kubernetes_") && !discovered.contains(name);
     (discovered.get(FOUND_BY) == Some(FROM_PATH)).then(|| job.rules.first_unjudged(is_unknown)).flatten()
 }
 
-/// Where the kubelet keeps a container's logs. A static pod's directory is named by its config hash; any pod may have that
-/// annotation, so it hides no directory that is named by the uid. What comes from the pod is taken to the letter.
+/// The directory in which the kubelet keeps a container's logs. For a static pod it is named by the config hash. Any
+/// pod may have that annotation, so the directory named by the uid is included too. Values from the pod are escaped.
+/// None: a label is missing.
 fn default_path(discovered: &TargetLabels) -> Option<String> {
     let get = |name| discovered.get(name).filter(|v| !v.is_empty());
     let container = escape(get(pod::CONTAINER)?);
@@ -120,7 +121,7 @@ fn default_path(discovered: &TargetLabels) -> Option<String> {
     Some(format!("/var/log/pods/*{id}/{container}/*.log"))
 }
 
-/// What a pod's lines are called when relabelling kept no label.
+/// The labels of a pod's lines if relabelling kept no label.
 fn default_labels(discovered: &TargetLabels) -> Labels {
     let get = |name| discovered.get(name).filter(|v| !v.is_empty());
     let app = get(pod::LABEL_APP_NAME).or(get(pod::LABEL_APP));

@@ -1,4 +1,4 @@
-//! The threads at work on real files.
+//! The scrape threads on real files.
 
 mod bounds;
 mod churn;
@@ -94,7 +94,7 @@ fn what_was_not_acknowledged_is_sent_again_and_what_was_is_not() {
     rig.until_lines(&["one", "two"]);
     let first = rig.stop();
 
-    // Rotated and rotated again while nobody looked.
+    // Rotated twice before the agent looked.
     fs::rename(dir.path("a.log"), dir.path("a.log.20261122-100000")).expect("renamed");
     dir.append("a.log", "2026-11-22T10:00:00.3Z stdout F three\n");
     let mut rig = dir.scrape("*.log", "[{cri: {}}]");
@@ -129,7 +129,7 @@ fn a_stop_in_the_middle_of_a_joined_line_sends_it_once_and_whole() {
     dir.append("0.log", "2026-11-22T10:00:00.3Z stdout F line\n");
     let again = dir.scrape("*.log", "[{cri: {}}]").rest();
     let mut lines: Vec<&str> = again.iter().map(|s| s.line.as_str()).collect();
-    // The line before it could not be committed without losing the part: it is sent again, bit by bit the same.
+    // The line before it could not be committed without the partial line, so it is sent again, unchanged.
     lines.retain(|line| *line != "other");
     assert_eq!(lines, ["one line"]);
 }
@@ -163,7 +163,7 @@ fn what_cannot_be_read_is_shown_and_its_neighbours_are_read() {
     dir.append("a.log", "fine\n");
     let mut rig = dir.scrape("*.log", "[]");
     rig.until_lines(&["fine"]);
-    // A directory and then a FIFO take the place of the file that was read.
+    // A directory and then a FIFO replace the file that was read.
     fs::remove_file(dir.path("a.log")).expect("removed");
     fs::create_dir(dir.path("a.log")).expect("made");
     dir.append("b.log", "still\n");
@@ -190,7 +190,7 @@ fn with_positions_that_cannot_be_written_lines_still_arrive() {
     fs::remove_dir(dir.path("positions.yaml")).expect("removed");
     let mut rig = dir.scrape("logs/*.log", "[]");
     rig.until_lines(&["one"]);
-    // From now on nothing can be written there.
+    // From now on the journal cannot be written.
     fs::remove_file(dir.path("positions.yaml.journal")).expect("it is there");
     fs::create_dir(dir.path("positions.yaml.journal")).expect("made");
     dir.append("logs/a.log", "two\n");
@@ -213,7 +213,7 @@ fn new_labels_take_over_where_the_old_ones_were() {
         assert!(Instant::now() < deadline);
         std::thread::park_timeout(Duration::from_millis(2));
     }
-    // Commands come to the reader in order; its next turn has the new labels.
+    // Commands reach the reader in order. Its next turn has the new labels.
     let reading = || scrape.report().targets().iter().flat_map(|t| t.files.clone()).count() == 1;
     while !reading() {
         assert!(Instant::now() < deadline);
@@ -254,7 +254,7 @@ fn loki_away_at_the_stop_does_not_hold_it_up() {
     let begun = Instant::now();
     rig.stop();
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    // All of it is on disk, and comes now.
+    // Everything is on disk and is sent now.
     assert_eq!(dir.scrape("*.log", "[]").rest().len(), 2_000);
 }
 
@@ -283,7 +283,7 @@ fn a_rotated_file_that_stands_alone_for_a_moment_is_not_a_log() {
     let mut rig = dir.scrape("*.log*", "[]");
     rig.until_lines(&["one"]);
     fs::rename(dir.path("a.log"), dir.path("a.log.1")).expect("renamed");
-    // Seen only by a walk after the rename.
+    // Found only by a walk after the rename.
     dir.append("b.log", "other\n");
     rig.until_lines(&["one", "other"]);
     dir.append("a.log", "two\n");
@@ -331,7 +331,7 @@ fn a_stop_does_not_wait_for_files_that_are_written_to_all_the_time() {
         let begun = Instant::now();
         scrape.stop(Duration::from_secs(20));
         for batch in std::iter::from_fn(|| rig.batches.blocking_recv()).flatten() {
-            // A Loki that takes its time.
+            // A slow Loki.
             std::thread::park_timeout(Duration::from_millis(100));
             batch.close();
             waker.wake_by_ref();
@@ -349,7 +349,7 @@ fn a_client_whose_loki_is_dead_holds_up_no_other() {
     let (mut rig, _dead) = dir.scrape_for_two("*.log");
     rig.until_lines(&["one"]);
     fs::remove_file(dir.path("a.log")).expect("removed");
-    // The first client is done with the file; the other never will be.
+    // The first client has finished the file. The other never will.
     let first_is_done = |rig: &Rig| {
         let files = rig.scrape.as_ref().expect("running").report().targets().into_iter().flat_map(|t| t.files);
         files.filter(|f| f.client == "loki").count() == 0
@@ -376,7 +376,7 @@ fn a_file_renamed_to_a_name_that_the_glob_matches_is_not_read_again() {
     fs::rename(dir.path("app.log"), dir.path("app-2026-11-22.log")).expect("renamed");
     dir.append("app.log", "three\n");
     rig.until_lines(&["one", "two", "three"]);
-    // It has become a log of its own, which goes on where the other was done with it.
+    // The file is now a separate log, which continues where the other finished.
     let mut is_followed = false;
     let deadline = Instant::now() + Duration::from_secs(20);
     while !is_followed {
@@ -388,7 +388,7 @@ fn a_file_renamed_to_a_name_that_the_glob_matches_is_not_read_again() {
     dir.append("app-2026-11-22.log", "late\n");
     rig.until_lines(&["one", "two", "three", "late"]);
     rig.stop();
-    // And so it is after a restart in which it happened again.
+    // The same after a restart during which it happened again.
     fs::rename(dir.path("app.log"), dir.path("app-2026-11-23.log")).expect("renamed");
     dir.append("app-2026-11-23.log", "four\n");
     dir.append("app.log", "five\n");

@@ -1,8 +1,8 @@
-//! Times of reading: what lines without a time of their own are given, and which of these have to be remembered so that
-//! such a line is the same when it has to be sent again.
+//! Read times: the timestamps of lines that have none of their own. Some must be saved so that such a line is identical
+//! when it is sent again.
 //!
-//! A chunk's time needs to be remembered once an entry with a time out of that chunk has come through the stages, and has
-//! to be before that entry is sent. Where all lines have times of their own nothing is ever written.
+//! The read time of a chunk must be saved if an entry with a timestamp from that chunk's range has come out of the
+//! stages, and before that entry is sent. If all lines have their own timestamps, nothing is saved.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -11,36 +11,36 @@ use crate::model::{AckRef, Encoding, Entry, FileId, Position};
 use crate::positions::ReadTime;
 use crate::tail::Log;
 
-/// The chunks of all logs of a reader that are not committed and may matter.
+/// The uncommitted chunks of a reader's logs whose times may have to be saved.
 #[derive(Debug, Default)]
 pub(super) struct Times {
-    /// The chunk being worked on: its log and its times.
+    /// The chunk being processed: its log and its range of times.
     log: u64,
     now: Range<i64>,
     needed: bool,
     logs: HashMap<u64, VecDeque<Chunk>>,
-    /// To be written down before anything more is sent.
+    /// Times to save before anything more is sent.
     unwritten: Vec<(u64, ReadTime)>,
 }
 
-/// A chunk that was worked on: it is needed, or a line of it is held by a stage.
+/// A processed chunk whose time is saved, or of which a stage holds a line.
 #[derive(Debug)]
 struct Chunk {
     time: ReadTime,
-    /// How many slots of its ledger are closed when it is done with.
+    /// The number of committed slots at which the chunk is finished.
     slots: u64,
     needed: bool,
 }
 
 impl Times {
-    /// A chunk is worked on from now on; `needed` says that its lines show when they were read whatever time they have.
+    /// Starts a chunk. `needed`: its entries depend on the read time even if they have their own timestamps.
     pub fn begin(&mut self, log: u64, time: &ReadTime, needed: bool) {
         self.log = log;
         self.now = time.time..time.over();
         self.needed = needed;
     }
 
-    /// An entry has come through the stages.
+    /// Notes an entry that came out of the stages.
     pub fn note(&mut self, entry: &Entry<'_>) {
         match entry.ack {
             AckRef::Chunk(_) => self.needed |= self.now.contains(&entry.timestamp),
@@ -48,7 +48,7 @@ impl Times {
         }
     }
 
-    /// The chunk is worked on; `held` says that lines of it are not through the stages.
+    /// Ends a chunk. `held`: stages still hold lines of it.
     pub fn end(&mut self, time: ReadTime, slots: u64, held: bool) {
         self.now = 0..0;
         let needed = self.needed;
@@ -60,13 +60,14 @@ impl Times {
         }
     }
 
-    /// The same for a chunk whose time is written down already.
+    /// The same for a chunk whose time is already saved.
     pub fn end_written(&mut self, time: ReadTime, slots: u64) {
         self.now = 0..0;
         self.logs.entry(self.log).or_default().push_back(Chunk { time, slots, needed: true });
     }
 
-    /// So many slots of a log are behind its position: gives the last time that is.
+    /// `slots` slots of a log are committed. Returns the last read time that is completely committed. None: there is no
+    /// such time.
     pub fn committed(&mut self, log: u64, slots: u64) -> Option<i64> {
         let chunks = self.logs.get_mut(&log)?;
         let mut through = None;
@@ -85,12 +86,12 @@ impl Times {
         self.logs.remove(&log);
     }
 
-    /// What is to be written down.
+    /// Takes the times to save.
     pub fn take(&mut self) -> Vec<(u64, ReadTime)> {
         std::mem::take(&mut self.unwritten)
     }
 
-    /// It may be of an earlier chunk, and of another log than the one being worked on.
+    /// The entry may come from an earlier chunk, or from another log than the one being processed.
     fn note_held(&mut self, entry: &Entry<'_>) {
         let log = entry.origin.log;
         if log == self.log && self.now.contains(&entry.timestamp) {
@@ -100,7 +101,7 @@ impl Times {
         let Some(chunks) = self.logs.get_mut(&log) else {
             return;
         };
-        // The time tells the chunk: those of a log do not overlap.
+        // The timestamp identifies the chunk, because the chunks of a log do not overlap in time.
         let after = chunks.partition_point(|chunk| chunk.time.time <= entry.timestamp);
         let Some(chunk) = after.checked_sub(1).and_then(|i| chunks.get_mut(i)) else {
             return;
@@ -112,22 +113,23 @@ impl Times {
     }
 }
 
-/// The times that an earlier run left, until reading has passed them.
+/// The read times saved by an earlier run, until reading has passed them.
 #[derive(Debug, Default)]
 pub(super) struct SavedReadTimes {
     times: VecDeque<ReadTime>,
-    /// What was found of the file being read: whether it is the one that such a time names.
+    /// Whether the file being read is the file of each saved time, as far as checked.
     reading: FileId,
     judged: Vec<(FileId, bool)>,
-    /// What the time is of the beginning of that file, so that all of it is before what is remembered of a younger one.
+    /// The read time for bytes of that file that are before the saved times of a newer file.
     before: Option<Option<i64>>,
 }
 
-/// The files of a log, as far as these are told apart here.
+/// The files of a log, as needed here.
 pub(super) trait Files {
-    /// Whether the file being read is the one that is named.
+    /// Whether the file being read is `file`.
     fn is_reading(&mut self, file: &FileId) -> bool;
-    /// How many bytes lie between the beginning of the file being read and that of a younger one.
+    /// Bytes between the start of the file being read and the start of the newer file `file`. None: it is not a newer
+    /// file of the log.
     fn ahead(&mut self, file: &FileId) -> Option<u64>;
 }
 
@@ -141,14 +143,14 @@ impl Files for Log {
     }
 }
 
-/// Some of what was read, and its time.
+/// A part of the bytes that were read, and its read time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// Nothing is remembered of all that is there.
+    /// None of the bytes has a saved time.
     New,
-    /// So many bytes lie before what is remembered, and were not worth remembering, or it failed: their time is this.
+    /// This many bytes are before a saved time and have none themselves. They get this time.
     Before(usize, ReadTime),
-    /// So many bytes lie in a chunk that was remembered, the last of these being the end of it or not.
+    /// This many bytes are in a chunk with a saved time. The flag: they reach its end.
     Of(usize, ReadTime, bool),
 }
 
@@ -157,7 +159,7 @@ impl SavedReadTimes {
         Self { times: times.into(), ..Self::default() }
     }
 
-    /// Later than all that was given.
+    /// A time after all saved times.
     pub fn over(&self) -> i64 {
         self.times.iter().map(ReadTime::over).max().unwrap_or(0)
     }
@@ -166,7 +168,7 @@ impl SavedReadTimes {
         self.times.is_empty()
     }
 
-    /// What the time is of the first of `bytes`, which are whole lines and stand at `from`.
+    /// The read time of the start of `bytes`, which are whole lines beginning at `from`.
     pub fn part(&mut self, bytes: &[u8], from: Position, encoding: Encoding, files: &mut impl Files) -> Part {
         if self.reading != from.file {
             self.reading = from.file;
@@ -188,11 +190,11 @@ impl SavedReadTimes {
             let until = if ahead > 0 { ahead } else { time.end() - from.offset };
             let len = usize::try_from(until).unwrap_or(usize::MAX).min(bytes.len());
             if len < bytes.len() && encoding.whole_lines(&bytes[..len]) != len {
-                // No line begins where one should: this is not what was read then.
+                // No line begins at the saved place, so this is not the saved chunk.
                 self.times.remove(at);
                 continue;
             }
-            // Files are read one after the other: what is before it is of those that are done with.
+            // Files are read in order: earlier saved times belong to finished files.
             self.times.drain(..at);
             if ahead > 0 {
                 let earlier = time.time.saturating_sub_unsigned(ahead);
@@ -251,7 +253,7 @@ mod tests {
         ReadTime { start: Position { file: file(inode), offset: start }, len, time }
     }
 
-    /// File 1 is read, which was file 11 once; file 2 begins a thousand bytes after it did.
+    /// The file being read is 1, formerly 11. File 2 begins a thousand bytes after its start.
     struct Two;
 
     impl Files for Two {
@@ -264,7 +266,7 @@ mod tests {
         }
     }
 
-    /// The parts of ten bytes in file 1 from `offset` on, told the way they are read.
+    /// The parts of the bytes in file 1 from `offset` on, as a reader would get them.
     fn parts(times: Vec<ReadTime>, offset: u64, bytes: &[u8]) -> Vec<Part> {
         let mut remembered = SavedReadTimes::new(times);
         let (mut at, mut parts) = (0, Vec::new());
@@ -284,17 +286,17 @@ mod tests {
     fn what_is_read_again_has_the_time_it_had() {
         let lines = b"aaaa\nbbbb\n";
         let whole = time(1, 100, 10, 1_000);
-        // The same chunk; from its middle; behind it; a copy of its file; another file.
+        // The same chunk, from its middle, after its end; a copy of its file; another file.
         assert_eq!(parts(vec![whole], 100, lines), [Part::Of(10, whole, true)]);
         assert_eq!(parts(vec![whole], 105, lines), [Part::Of(5, whole, true), Part::New]);
         assert_eq!(parts(vec![whole], 110, lines), [Part::New]);
         let copy = time(11, 100, 10, 1_000);
         assert_eq!(parts(vec![copy], 100, lines), [Part::Of(10, copy, true)]);
         assert_eq!(parts(vec![time(3, 100, 10, 1_000)], 100, lines), [Part::New]);
-        // Less is read than was then.
+        // Fewer bytes are read than before.
         let long = time(1, 100, 30, 1_000);
         assert_eq!(parts(vec![long], 110, lines), [Part::Of(10, long, false)]);
-        // One after the other, and what is of older files before them.
+        // Several in sequence, with older files before them.
         let (old, one, two) = (time(3, 500, 5, 10), time(1, 100, 5, 1_000), time(1, 105, 5, 2_000));
         assert_eq!(parts(vec![old, one, two], 100, lines), [Part::Of(5, one, true), Part::Of(5, two, true)]);
     }
@@ -312,7 +314,7 @@ mod tests {
     fn what_comes_before_a_file_of_which_something_is_remembered_is_before_that_in_time() {
         let younger = time(2, 0, 5, 5_000);
         assert_eq!(parts(vec![younger], 100, b"aaaa\nbbbb\n"), [Part::Before(10, time(1, 100, 10, 4_100))]);
-        // What is remembered of the file itself is less than was read of it.
+        // The saved times of the file itself cover less than was read of it.
         let own = time(1, 100, 5, 3_000);
         assert_eq!(
             parts(vec![own, younger], 100, b"aaaa\nbbbb\n"),
@@ -351,7 +353,7 @@ mod tests {
         times.note(&entry(7, 999, &chunk));
         times.note(&entry(7, 1_010, &chunk));
         times.end(own, 1, false);
-        // A line of it is held, and comes out while another log is read.
+        // A line of it is held and released while another log is read.
         times.begin(7, &held, false);
         let late = Entry { ack: AckRef::Chunk(&chunk).hold(), ..entry(7, 2_009, &chunk) };
         times.end(held, 2, true);

@@ -1,4 +1,4 @@
-//! What of a target is not read, and why: for the pages, and for a log that says what begins and what is over.
+//! Which files of a target are not read and why, for the status pages and the log. The log reports changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -6,31 +6,31 @@ use std::path::{Path, PathBuf};
 
 use crate::tail::Skip;
 
-/// Names in one line of the log.
+/// The most file names in one log line.
 const NAMED: usize = 3;
 
-/// Files of a target that are remembered as not read; what is more is only counted.
+/// The most unread files of a target that are listed. The rest are only counted.
 const REMEMBERED: usize = 1000;
 
-/// Why something that a path matches is not read as a log.
+/// Why a match is not read as a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Why {
     Skipped(Skip),
-    /// The walk ended there, and why; what comes behind was not looked at.
+    /// The walk stopped there, for this reason. Later paths were not visited.
     Cut(String),
-    /// A directory that cannot be looked into, or a file that cannot be asked for, and what the system says.
+    /// The directory or file cannot be accessed, with the system's error.
     Denied(String),
     Excluded,
-    /// It is, or leads to, the folder of another pod's logs.
+    /// It is in the log directory of another pod.
     Foreign,
-    /// So many logs are open that this one has to wait until another ends: how many may be.
+    /// It waits until another log ends, because the limit on open logs, given here, is reached.
     Beyond(usize),
-    /// It is read as an older generation of that log, which is there or is being finished.
+    /// It is read as an older generation of this log.
     Older(PathBuf),
 }
 
 impl Why {
-    /// What is alike is said in one line.
+    /// Reasons of the same kind share one log line.
     fn kind(&self) -> u8 {
         match self {
             Why::Denied(_) => 0,
@@ -47,10 +47,10 @@ impl Why {
         }
     }
 
-    /// All that [`Why::trouble`] may say.
+    /// All values that [`Why::trouble`] can return.
     pub const TROUBLES: [&str; 6] = ["beyond", "denied", "special", "outside", "foreign", "cut"];
 
-    /// As `fantail_unread_files{reason}` says it, if nobody meant it to be so.
+    /// The label of `fantail_unread_files{reason}`. None: it is intended.
     pub fn trouble(&self) -> Option<&'static str> {
         match self {
             Why::Denied(_) | Why::Skipped(Skip::Unreachable) => Some("denied"),
@@ -63,7 +63,7 @@ impl Why {
         }
     }
 
-    /// Each rotation makes a new name, and others are no news: that there are such is said, not each of them.
+    /// Changes with each rotation, so that the names are not news. Only the fact is logged.
     fn is_routine(&self) -> bool {
         matches!(self, Why::Excluded | Why::Older(_) | Why::Beyond(_))
     }
@@ -114,15 +114,15 @@ impl fmt::Display for Why {
     }
 }
 
-/// All of one target.
+/// The unread files of one target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Unread {
     pub files: BTreeMap<PathBuf, Why>,
-    /// How many there are beyond those.
+    /// How many more there are.
     pub more: usize,
-    /// How many of all wait until other logs end.
+    /// How many of all of them wait until other logs end.
     pub beyond: usize,
-    /// Why no file at all is read, if none is.
+    /// Why no file at all is read. None: files are read.
     pub nothing: Option<String>,
 }
 
@@ -146,13 +146,13 @@ impl Unread {
         }
     }
 
-    /// How many folders of other pods there are that were not there `before`.
+    /// How many directories of other pods are new since `before`.
     pub fn newly_foreign(&self, before: &Self) -> usize {
         let is_known = |path| before.files.get(path) == Some(&Why::Foreign);
         self.files.iter().filter(|(path, why)| **why == Why::Foreign && !is_known(*path)).count()
     }
 
-    /// What is to be said of what was not so `before`: a line for each reason.
+    /// The changes since `before`, one line for each reason.
     pub fn news(&self, before: &Self) -> Vec<Line> {
         let was: BTreeSet<u8> = before.files.values().map(Why::kind).collect();
         let mut new: BTreeMap<u8, Vec<(&PathBuf, &Why)>> = BTreeMap::new();

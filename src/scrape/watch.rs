@@ -1,4 +1,4 @@
-//! Hears about new, renamed and deleted names. Only names: hearing of every write would tax who writes.
+//! Watches directories for new, renamed and deleted names. It does not watch writes, which would slow down the writers.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,20 +6,20 @@ use std::path::{Path, PathBuf};
 use notify::event::Flag;
 use notify::{Config, ErrorKind, Event, EventKindMask, RecommendedWatcher, RecursiveMode, Watcher};
 
-/// What was heard.
+/// A file event.
 #[derive(Debug, PartialEq)]
 pub(super) enum Heard {
     Names(Vec<PathBuf>),
-    /// Some of it got lost: look everywhere.
+    /// Events were lost: check everything.
     Everything,
 }
 
-/// The directories that are listened to.
+/// The directories being watched.
 #[derive(Debug)]
 pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
     directories: BTreeSet<PathBuf>,
-    /// Some directory cannot be listened to.
+    /// Some directory cannot be watched.
     is_deaf_somewhere: bool,
 }
 
@@ -27,7 +27,7 @@ impl Watch {
     pub fn new(mut heard: impl FnMut(Heard) + Send + 'static) -> Self {
         let mask = EventKindMask::CREATE | EventKindMask::REMOVE | EventKindMask::MODIFY_NAME;
         let config = Config::default().with_event_kinds(mask).with_follow_symlinks(false);
-        // On notify's own thread: only hand on.
+        // Runs on notify's thread: only forward the event.
         let hand_on = move |event: notify::Result<Event>| match event {
             Ok(event) if event.attrs.flag() == Some(Flag::Rescan) => heard(Heard::Everything),
             Ok(event) => heard(Heard::Names(event.paths)),
@@ -47,18 +47,18 @@ impl Watch {
         Self { watcher, directories: BTreeSet::new(), is_deaf_somewhere: false }
     }
 
-    /// Hears of nothing by itself.
+    /// Receives no events.
     #[cfg(test)]
     pub fn deaf() -> Self {
         Self { watcher: None, directories: BTreeSet::new(), is_deaf_somewhere: false }
     }
 
-    /// Whether all names are heard of without rotation.
+    /// Whether events for all directories arrive.
     pub fn is_working(&self) -> bool {
         self.watcher.is_some() && !self.is_deaf_somewhere
     }
 
-    /// Listens to `directory` as well; whether that is new.
+    /// Watches `directory` too. Returns whether it is new.
     pub fn add(&mut self, directory: &Path) -> bool {
         if self.directories.contains(directory) {
             return false;
@@ -88,7 +88,7 @@ impl Watch {
         }
     }
 
-    /// Listens only to `wanted` any more.
+    /// Stops watching directories that are not in `wanted`.
     pub fn retain(&mut self, wanted: &BTreeSet<PathBuf>) {
         let unwanted: Vec<PathBuf> = self.directories.difference(wanted).cloned().collect();
         for directory in unwanted {
@@ -96,7 +96,7 @@ impl Watch {
         }
     }
 
-    /// A directory that is gone takes its watch along; one of its name may come again.
+    /// A removed directory loses its watch. A new one with the same name needs a new watch.
     pub fn forget(&mut self, directory: &Path) {
         if self.directories.remove(directory)
             && let Some(watcher) = &mut self.watcher
@@ -106,7 +106,7 @@ impl Watch {
     }
 }
 
-/// It went away since it was found, or has never been there.
+/// The directory was removed meanwhile or never existed.
 fn is_absent(error: &notify::Error) -> bool {
     match &error.kind {
         ErrorKind::PathNotFound => true,
@@ -130,7 +130,7 @@ mod tests {
         std::os::unix::fs::symlink("round", dir.path().join("round")).expect("linked");
         assert!(!watch.add(&dir.path().join("round")));
         assert!(!watch.is_working());
-        // The others are heard of all the same.
+        // Events for the other directories still arrive.
         assert!(!watch.add(dir.path()));
     }
 }

@@ -1,4 +1,4 @@
-//! What runs for a pod whose job names no stages: whichever container runtime wrote the line, its wrapping is taken off.
+//! The default stage for pods without `pipeline_stages`: detects and parses the container runtime's format.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ struct Container {
 
 impl Stage for Container {
     fn process(&mut self, work: &mut Work<'_>, released: &mut Vec<Work<'static>>) -> Flow {
-        // No time begins with a brace, and no JSON object with a digit.
+        // A CRI time never begins with a brace, and a JSON object never with a digit.
         match work.entry.line.starts_with('{') {
             true => self.docker.process(work, released),
             false => self.cri.process(work, released),

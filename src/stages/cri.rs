@@ -1,24 +1,26 @@
-//! `cri`: takes off the head that containerd and CRI-O put before each line, and joins the parts of a long one.
+//! `cri`: parses the format of containerd and CRI-O, and joins the parts of long lines.
 //!
 //! ```yaml
 //! - cri:
-//!     max_partial_lines: 100                  # default; streams that may wait for the rest of a line at a time
-//!     max_partial_line_size: 0                # bytes of a joined line, what is more is cut off; only together with
-//!     max_partial_line_size_truncate: false   # this, which is false unless written
+//!     max_partial_lines: 100                  # default; streams that may have an incomplete line at the same time
+//!     max_partial_line_size: 0                # longest joined line in bytes; only used with the next option
+//!     max_partial_line_size_truncate: false   # default; true: cut longer lines at max_partial_line_size
 //! ```
 //!
-//! `2026-11-22T10:00:00.5Z stdout F text` becomes `text` with that time and the label `stream="stdout"`. Extracted are
-//! `time`, `stream`, `flags` and `content`. Options may be left out: `- cri: {}`.
+//! `2026-11-22T10:00:00.5Z stdout F text` becomes `text`, with that time and the label `stream="stdout"`. The stage
+//! extracts `time`, `stream`, `flags` and `content`. All options may be left out: `- cri: {}`.
 //!
-//! Parts (`P`) wait for their final part (`F`), per stream, across a rotation too; the joined line has the time of the
-//! final part. When more streams wait than may, all parts that wait are sent as they are. A joined line of more than 2
-//! MiB is discarded, and counted in `logentry_dropped_lines_total{reason="line_too_long"}`.
+//! Partial lines (`P`) wait for their final part (`F`), separately for each stream and also across a rotation. The
+//! joined line has the time of the final part. If more streams than `max_partial_lines` have an incomplete line, all
+//! incomplete lines are sent as they are. A joined line of more than 2 MiB is discarded and counted in
+//! `logentry_dropped_lines_total{reason="line_too_long"}`.
 //!
-//! A line that is not of this form passes unchanged. A time that cannot be read becomes the last one of its stream plus
-//! a nanosecond.
+//! A line in another format passes unchanged. If a time cannot be parsed, the line gets the last time of its stream
+//! plus one nanosecond.
 //!
-//! Unlike Promtail: parts whose rest has not come for five minutes, or never will because their file is gone, are sent
-//! as they are, and what waits when the agent ends is read again when it starts; none of them is lost.
+//! Unlike Promtail: no part of a line is lost. Parts are sent as they are if the rest does not come within five
+//! minutes, or cannot come because the file is gone. Parts that wait when the agent stops are read again when it
+//! starts.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -35,7 +37,7 @@ use crate::model::{Clock, LabelMap, LabelSet, MAX_LINE, Reason, Structured};
 
 const MAX_PARTIAL_LINES: usize = 100;
 
-/// Sets of labels that are remembered of a log. One has one, unless an earlier stage made labels of what its lines say.
+/// The most label sets remembered per log. A log has one, unless an earlier stage sets labels from its lines.
 const MAX_LABEL_SETS: usize = 64;
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
@@ -53,22 +55,22 @@ pub(super) struct Cri {
     max_partials: usize,
     cut: Option<usize>,
     extract: bool,
-    /// Which of what it extracts is looked at.
+    /// The extracted values that other stages use.
     wanted: Wanted,
     time: Rfc3339,
     logs: Slab<Log>,
-    /// Where each is by the labels of its lines.
+    /// Index by the labels of the lines.
     by_labels: LabelMap<usize>,
-    /// Which of them are of each log.
+    /// Indices by log.
     of_log: HashMap<u64, Vec<usize>>,
-    /// Counts the lookups, so that what was not asked for long is known.
+    /// Counts lookups, to find the entries that were unused for longest.
     lookups: u64,
-    /// Where that of the last line is: that of the next, nearly always.
+    /// The index of the last line's log. Nearly always that of the next line too.
     last: usize,
     dropped: Dropped,
     partials: usize,
     clock: Clock,
-    /// No partial line comes due before.
+    /// No partial line is due before this.
     next_due: Option<Instant>,
 }
 
@@ -87,7 +89,7 @@ impl Wanted {
     }
 }
 
-/// The two streams of what has one set of labels.
+/// The two streams of one set of labels.
 #[derive(Debug)]
 struct Log {
     labels: LabelSet,
@@ -95,12 +97,12 @@ struct Log {
     streams: [Stream; 2],
 }
 
-/// There is one for each log of a node: it is small while no part of a line waits.
+/// One for each stream of a node's logs, so it is small while no partial line waits.
 #[derive(Debug, Default)]
 struct Stream {
-    /// Made when its first line comes: most logs have one of the two streams.
+    /// Created with the first line. Most logs use only one of the two streams.
     labels: Option<LabelSet>,
-    /// The last time that could be read; one that cannot becomes this plus a nanosecond.
+    /// The last time that was parsed. A line whose time cannot be parsed gets this plus one nanosecond.
     last: Option<i64>,
     partial: Option<Box<Partial>>,
 }
@@ -110,11 +112,11 @@ struct Partial {
     work: Work<'static>,
     /// When its last part came.
     since: Instant,
-    /// It grew beyond what is held of a line, and only waits for its end to be discarded.
+    /// It exceeds the longest line, and waits for its end only to be discarded.
     too_long: bool,
 }
 
-/// A line with its head read.
+/// A parsed line.
 struct Head<'l> {
     time: &'l str,
     stream: usize,
@@ -122,8 +124,8 @@ struct Head<'l> {
     content: usize,
 }
 
-/// How long a part waits for the next one. The runtime writes the parts of a line one right after the other; one that
-/// waited for ever would keep the log's position where it is, and after a restart all that came since was sent again.
+/// How long a part waits for the next one. The runtime writes the parts of a line directly after each other. A part
+/// that waited without limit would stop the log's position, and a restart would send everything after it again.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 const STREAMS: [&str; 2] = ["stdout", "stderr"];
@@ -148,7 +150,7 @@ impl Cri {
         }
     }
 
-    /// With Promtail's defaults, and nobody behind it who looks at what it extracts.
+    /// With Promtail's defaults. No later stage uses the extracted values.
     pub fn plain(around: &Surroundings) -> Self {
         Self { extract: false, ..Self::new(MAX_PARTIAL_LINES, None, around) }
     }
@@ -174,8 +176,8 @@ impl Cri {
         &mut self.logs[self.last].streams[stream]
     }
 
-    /// Forgets those sets of labels of a log that were not seen for longest, but not where a part waits: of these there are
-    /// `max_partial_lines`. What is forgotten is the last time, which only a line whose own cannot be read asks for.
+    /// Forgets the label sets of a log that were unused for longest, except those with a partial line (limited by
+    /// `max_partial_lines`). Only their last time is lost, which is needed only for lines with an invalid time.
     fn forget_half(&mut self, log: u64) {
         let Some(places) = self.of_log.get_mut(&log) else {
             return;
@@ -197,7 +199,7 @@ impl Cri {
         });
     }
 
-    /// All partial lines are let go as they are: more streams wait than may.
+    /// Releases all partial lines as they are: too many streams have one.
     fn overflow(&mut self, released: &mut Vec<Work<'static>>) {
         for stream in self.logs.iter_mut().flat_map(|(_, log)| &mut log.streams) {
             released.extend(stream.partial.take().map(|p| p.work));
@@ -217,7 +219,7 @@ impl Stage for Cri {
         };
         let (time, partial, content, index) =
             (self.time.parse(head.time), head.flags == "P", head.content, head.stream);
-        // No time that can be read has a blank in it.
+        // A valid time contains no space.
         if time.is_none() && head.time.bytes().any(|b| is_blank(&b)) {
             return Flow::Pass;
         }
@@ -242,7 +244,7 @@ impl Stage for Cri {
         if overflows {
             self.overflow(released);
         }
-        // The clock is asked for the few lines that are parts.
+        // The clock is only read for partial lines, which are few.
         let since = partial.then(|| self.clock.now());
         if let Some(since) = since {
             self.next_due.get_or_insert(since + PATIENCE);
@@ -296,7 +298,7 @@ impl Stage for Cri {
     fn release(&mut self, due: Due, released: &mut Vec<Work<'static>>) {
         let first = released.len();
         match due {
-            // The rest of these will never come: what there is of the line is better than nothing of it.
+            // The rest will never come. Sending the part is better than losing it.
             Due::Log(log) => {
                 for place in self.of_log.remove(&log).unwrap_or_default() {
                     let log = self.logs.remove(place);
@@ -356,8 +358,8 @@ impl Partial {
 }
 
 impl<'l> Head<'l> {
-    /// `<time> <stdout|stderr> <flags> <content>`, each by its place; what stands for the time is only that if it has no
-    /// blank in it.
+    /// Splits `<time> <stdout|stderr> <flags> <content>`. The time is checked later, except that it must not contain a
+    /// space. None: another format.
     fn read(line: &'l str) -> Option<Self> {
         let bytes = line.as_bytes();
         let time = memchr::memchr(b' ', bytes)?;
@@ -379,7 +381,7 @@ fn is_blank(byte: &u8) -> bool {
     matches!(byte, b'\t' | b'\n' | 0x0c | b'\r')
 }
 
-/// The line less its first bytes.
+/// The line without its first `bytes` bytes.
 fn skip(line: Cow<'_, str>, bytes: usize) -> Cow<'_, str> {
     match line {
         Cow::Borrowed(line) => Cow::Borrowed(&line[bytes..]),

@@ -1,10 +1,10 @@
-//! `decolorize`: takes the colours, and other escape sequences of terminals, out of the line.
+//! `decolorize`: removes colours and other terminal escape sequences from the line.
 //!
 //! ```yaml
 //! - decolorize: {}
 //! ```
 //!
-//! `ESC[31mred ESC[0m` becomes `red `: colours, cursor movements, titles. There are no options.
+//! `ESC[31mred ESC[0m` becomes `red `. The stage removes colours, cursor movements and titles. It has no options.
 
 use memchr::memchr2_iter;
 
@@ -12,7 +12,7 @@ use super::options::Options;
 use super::{ConfigError, Flow, Recipe, Stage, Work};
 use crate::goregex::Regex;
 
-/// What Promtail takes for such a sequence: ESC or CSI, then parameters and a final letter, or a title ended by BEL.
+/// An escape sequence, as in Promtail: ESC or CSI, then parameters and a final letter, or a title that ends with BEL.
 const SEQUENCE: &str = concat!(
     r"[\x1b\x{9b}][\[\]()#;?]*",
     r"(?:(?:(?:[a-zA-Z\d]*(?:;[a-zA-Z\d]*)*)?\x07)",
@@ -32,7 +32,7 @@ struct Decolorize {
 
 impl Stage for Decolorize {
     fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
-        // ESC, or the second byte of CSI: most lines have neither.
+        // ESC, or the second byte of CSI. Most lines contain neither.
         if memchr2_iter(0x1b, 0x9b, work.entry.line.as_bytes()).next().is_some() {
             let plain = self.sequence.inner().replace_all(&work.entry.line, "").into_owned();
             work.entry.line = plain.into();

@@ -1,18 +1,18 @@
-//! `docker`: takes a line out of the JSON that Docker's json-file driver wraps it in.
+//! `docker`: parses the JSON format of Docker's json-file driver.
 //!
 //! ```yaml
 //! - docker: {}
 //! ```
 //!
-//! `{"log":"text\n","stream":"stdout","time":"2026-11-22T10:00:00.5Z"}` becomes `text\n` (the newline stays, as in
-//! Promtail) with that time and the label `stream="stdout"`. Extracted are `output`, `stream` and `timestamp`. There
-//! are no options.
+//! `{"log":"text\n","stream":"stdout","time":"2026-11-22T10:00:00.5Z"}` becomes `text\n`, with that time and the label
+//! `stream="stdout"`. The newline stays, as in Promtail. The stage extracts `output`, `stream` and `timestamp`. It has
+//! no options.
 //!
-//! A `log` that is a number or a boolean is the line as text, one that is an object or a list as JSON; without one, or
-//! with null, the line stays whole. `stream` and `time` are read alike.
+//! If `log` is a number or a boolean, the line is its text. If it is an object or a list, the line is its JSON. If it
+//! is missing or null, the line stays unchanged. `stream` and `time` are read in the same way.
 //!
-//! A line that is no JSON object passes unchanged. A time that cannot be read becomes the last one of its labels plus a
-//! nanosecond. Parts of lines longer than 16 KiB, which Docker splits, are not joined.
+//! A line that is not a JSON object passes unchanged. If a time cannot be parsed, the line gets the last time of its
+//! labels plus one nanosecond. Docker splits lines longer than 16 KiB; this stage does not join them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -50,7 +50,7 @@ impl Default for Docker {
 
 impl Stage for Docker {
     fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
-        // The fields borrow from the line they replace, so the line is kept aside meanwhile.
+        // The fields borrow from the line that they replace, so the line is kept until they are used.
         let line = std::mem::take(&mut work.entry.line);
         let fields = match &line {
             Cow::Borrowed(line) => Fields::read(line),
@@ -80,7 +80,7 @@ struct Fields<'l> {
 }
 
 impl<'l> Fields<'l> {
-    /// Without any, if the line is no JSON object.
+    /// Returns no fields if the line is not a JSON object.
     fn read(line: &'l str) -> Self {
         serde_json::from_str(line).unwrap_or_else(|_| {
             let mended = without_lone_surrogates(line);
@@ -106,7 +106,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
                 let mut fields = Fields::default();
                 while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
-                    // Of a key twice the last counts.
+                    // If a key repeats, the last one is used.
                     let slot = match key.as_deref() {
                         Some("log") => &mut fields.log,
                         Some("stream") => &mut fields.stream,
@@ -125,7 +125,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
     }
 }
 
-/// A value as text: a list or an object as JSON. Null is none.
+/// A value as text. Lists and objects become JSON. None for null.
 struct Text<'l>(Option<Cow<'l, str>>);
 
 impl<'de> Deserialize<'de> for Text<'de> {
@@ -145,7 +145,7 @@ impl<'de> Deserialize<'de> for Text<'de> {
             fn visit_bool<E>(self, v: bool) -> Result<Text<'de>, E> {
                 Ok(Text(Some(Cow::Owned(v.to_string()))))
             }
-            // Promtail holds every number as a float.
+            // Promtail holds all numbers as floats.
             fn visit_i64<E>(self, v: i64) -> Result<Text<'de>, E> {
                 Ok(float(v as f64))
             }
@@ -223,7 +223,7 @@ mod tests {
             (r#"{"log":"x","stream":["a"]}"#, seen(-1, Some("[\"a\"]"), "x")),
             (r#"{"log":"x","stream":5,"time":1715927416}"#, seen(-1, Some("5"), "x")),
             (r#"{"log":"x\ud800","stream":""}"#, seen(-1, Some(""), "x\u{fffd}")),
-            // Without a line of its own it stays whole; stream and time count.
+            // The line stays unchanged, but stream and time are used.
             (
                 r#"{"log":null,"stream":"o","time":"2024-05-17T06:30:00Z"}"#,
                 seen(0, Some("o"), r#"{"log":null,"stream":"o","time":"2024-05-17T06:30:00Z"}"#),

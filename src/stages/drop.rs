@@ -1,16 +1,16 @@
-//! `drop`: lines go, and are counted.
+//! `drop`: drops lines and counts them.
 //!
 //! ```yaml
 //! - drop:
-//!     source: level                     # an extracted value, or a list of them
-//!     separator: ;                      # default; between the values of a list
-//!     expression: 'debug|trace'         # what must match somewhere in them; without source, in the line (RE2)
-//!     older_than: 24h                   # the entry's time is further back than this
+//!     source: level                     # an extracted value, or a list of extracted values
+//!     separator: ;                      # default; joins the values of a list
+//!     expression: 'debug|trace'         # must match anywhere in the value, or in the line if there is no source (RE2)
+//!     older_than: 24h                   # the entry's time is longer ago than this
 //!     longer_than: 8kb                  # the line is longer than this, in bytes
-//!     drop_counter_reason: drop_stage   # default; as what they are counted
+//!     drop_counter_reason: drop_stage   # default; the reason in the metric
 //! ```
 //!
-//! or, instead of `expression`, a text that the values must be:
+//! or, instead of `expression`, the exact text of the value:
 //!
 //! ```yaml
 //! - drop:
@@ -18,11 +18,13 @@
 //!     value: debug
 //! ```
 //!
-//! At least one of `source`, `expression`, `older_than` and `longer_than` is needed, and all that are given must hold.
-//! A source alone drops what has all of these values, whatever they are. With a value or an expression, values that are
-//! missing are left out of the joined text, so that `.*` drops a line that has none of them.
+//! At least one of `source`, `expression`, `older_than` and `longer_than` is required. A line is dropped if all the
+//! given conditions are true. `source` alone drops lines for which all of these values were extracted, whatever they
+//! are. With `value` or `expression`, missing values are left out of the joined text. So `.*` also drops a line that
+//! has none of the values.
 //!
-//! What is dropped is counted in `logentry_dropped_lines_total{reason="drop_stage"}`, or as `drop_counter_reason` says.
+//! Dropped lines are counted in `logentry_dropped_lines_total{reason="drop_stage"}`, or with the reason in
+//! `drop_counter_reason`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -63,7 +65,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
     }))
 }
 
-/// What a stage that drops counts its lines as.
+/// The reason under which a stage counts dropped lines.
 pub(super) fn reason(options: &Options<'_>, default: &str) -> Result<Reason, ConfigError> {
     let reason = options.weak_text("drop_counter_reason")?.filter(|r| !r.is_empty());
     Ok(Reason::Stage(reason.as_deref().unwrap_or(default).into()))
@@ -122,7 +124,7 @@ impl Conditions {
         }
     }
 
-    /// The values there are; none if one of them is no text.
+    /// The existing values, joined. None if one of them cannot be text.
     fn joined<'e>(&self, extracted: &'e Extracted<'_>) -> Option<Cow<'e, str>> {
         if let [source] = &self.sources[..] {
             return extracted.get(source).map_or(Some(Cow::Borrowed("")), Value::into_text);
@@ -155,7 +157,7 @@ impl Test {
 mod tests {
     use super::super::testing::{Bench, refused, table};
 
-    /// Which of the lines stay.
+    /// Checks which lines pass.
     fn check(drop: &str, lines: &[&str], stay: &[&str]) {
         let yaml = format!("[logfmt: {{mapping: {{a: , b: , c: }}}}, drop: {drop}]");
         let rows: Vec<_> = lines

@@ -1,21 +1,22 @@
-//! `eventlogmessage`: the `key: value` lines of a Windows event become extracted values.
+//! `eventlogmessage`: extracts values from the `key: value` lines of a Windows event message.
 //!
 //! ```yaml
 //! - eventlogmessage:
 //!     source: message              # default; the extracted value with the message
-//!     drop_invalid_labels: false   # default; true: keys that are no label names are left out
-//!     overwrite_existing: false    # default; true: what is extracted already is replaced
+//!     drop_invalid_labels: false   # default; true: skip keys that are not valid label names
+//!     overwrite_existing: false    # default; true: replace values that are already extracted
 //! ```
 //!
-//! In a key that is no label name, `_` stands for each character that is wrong. A key that is extracted already becomes
-//! `<key>_extracted`.
+//! Characters that are not valid in a label name become `_`. If a value with this key is already extracted, the new
+//! value is named `<key>_extracted`.
 //!
-//! Lines of the message end with CR LF; what has no colon is left out. Of a message with more than 1000 keys the first
-//! 1000 are taken.
+//! Lines of the message end with CR LF. Lines without a colon are skipped. Only the first 1000 keys of a message are
+//! read.
 //!
-//! A source that is not extracted changes nothing. An entry whose source is no text (a number, null) is discarded.
+//! If the source was not extracted, nothing changes. If the source is not text (a number, null), the entry is
+//! discarded.
 //!
-//! Unlike Promtail: what is discarded is counted, in `logentry_dropped_lines_total{reason="eventlogmessage_stage"}`.
+//! Unlike Promtail: discarded entries are counted, in `logentry_dropped_lines_total{reason="eventlogmessage_stage"}`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use crate::model::{Reason, is_valid_label_name};
 
 const REASON: &str = "eventlogmessage_stage";
 
-/// A message has some dozens of keys; one that has more is none, and what is beyond is not looked at.
+/// A message has a few dozen keys. Text beyond this limit is ignored.
 const KEYS: usize = 1000;
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
@@ -69,7 +70,7 @@ impl Stage for EventLogMessage {
     }
 }
 
-/// With `_` for each character that a label name cannot have there.
+/// Replaces each character that is not valid in a label name with `_`.
 fn sanitized(key: &str) -> String {
     if key.is_empty() {
         return "_".into();
@@ -83,7 +84,7 @@ mod tests {
     use super::super::testing::{Bench, refused, table};
     use super::sanitized;
 
-    /// The labels made of what `message` has.
+    /// Checks the labels that are set from `message`.
     fn check(options: &str, message: &str, labels: &str) {
         let json = "json: {expressions: {message: }}";
         let names = "{Subject: , Account_Name: , Note: , app: , app_extracted: , _: }";

@@ -1,4 +1,4 @@
-//! The map of extracted values that stages hand to each other.
+//! The extracted values that stages pass to each other.
 
 use std::borrow::Cow;
 use std::ops::{Deref, Range};
@@ -8,15 +8,15 @@ use super::labelling::TENANT;
 use crate::model::gonumber::{parse_duration, parse_float};
 use crate::model::{Entry, LabelSet, loki_label_name};
 
-/// What was extracted from an entry: names and values, and behind them the labels it had when the pipeline began.
+/// The values extracted from an entry. Behind them are the labels that the entry had at the start of the pipeline.
 #[derive(Clone, Debug, Default)]
 pub struct Extracted<'c> {
-    /// A removed name stays, as `None`, to hide the label of that name.
+    /// A removed name stays as `None`, to hide the label with that name.
     own: Vec<(Key, Option<Value<'c>>)>,
     labels: Option<LabelSet>,
 }
 
-/// An extracted value, typed as JSON typed it.
+/// An extracted value with its JSON type.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'c> {
     Text(Cow<'c, str>),
@@ -25,7 +25,7 @@ pub enum Value<'c> {
     Null,
 }
 
-/// A name of an extracted value; a clone costs no allocation.
+/// The name of an extracted value. A clone does not allocate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Key {
     Static(&'static str),
@@ -33,7 +33,7 @@ pub enum Key {
 }
 
 impl<'c> Extracted<'c> {
-    /// What the pipeline begins with: every label is an extracted value.
+    /// Starts a pipeline: each label is an extracted value.
     pub fn begin(&mut self, labels: &LabelSet) {
         self.own.clear();
         if !self.labels.as_ref().is_some_and(|before| before.same(labels)) {
@@ -41,10 +41,10 @@ impl<'c> Extracted<'c> {
         }
     }
 
-    /// What a pipeline within the pipeline begins with: the labels of now hide what was extracted under their names.
+    /// Starts a nested pipeline: current labels hide values extracted under their names.
     pub fn begin_again(&mut self, entry: &Entry<'_>) {
         if let Some(before) = self.labels.replace(entry.labels.clone()).filter(|b| !b.same(&entry.labels)) {
-            // A label that is gone meanwhile is still extracted.
+            // A label that was removed stays extracted.
             for (name, value) in before.iter().filter(|(n, _)| entry.labels.get(n).is_none()) {
                 if !self.own.iter().any(|(key, _)| **key == *name) {
                     self.own.push((Key::from(name.to_string()), Some(Value::from(value.to_string()))));
@@ -64,7 +64,7 @@ impl<'c> Extracted<'c> {
         }
     }
 
-    /// A label by its name, or by the name it had before it was made one that Loki takes.
+    /// A label by its name, or by the name it had before it was corrected for Loki.
     fn label(&self, name: &str) -> Option<&str> {
         let labels = self.labels.as_ref()?;
         labels.get(name).or_else(|| match loki_label_name(name) {
@@ -73,12 +73,12 @@ impl<'c> Extracted<'c> {
         })
     }
 
-    /// The value as text, if it has any: what is not extracted, null, has none.
+    /// The value as text. None if it was not extracted or is null.
     pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
         self.get(name)?.into_text()
     }
 
-    /// The same, on its own feet: a view of the chunk stays one.
+    /// Like [`text`](Self::text), but not borrowed from this map. May borrow from the chunk.
     pub fn text_for_line(&self, name: &str) -> Option<Cow<'c, str>> {
         self.get_for_line(name)?.into_text()
     }
@@ -90,7 +90,7 @@ impl<'c> Extracted<'c> {
         }
     }
 
-    /// Whether there is such a value, be it null.
+    /// Whether the value was extracted, even as null.
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
@@ -103,7 +103,7 @@ impl<'c> Extracted<'c> {
         self.put(name.into(), None);
     }
 
-    /// All of them, in no particular order.
+    /// All values, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
         let own = |name: &str| self.own.iter().any(|(key, _)| **key == *name);
         let labels = self.labels.iter().flat_map(|l| l.iter()).filter(move |(name, _)| !own(name));
@@ -125,7 +125,7 @@ impl<'c> Extracted<'c> {
 }
 
 impl<'c> Value<'c> {
-    /// A part of a text: a view of the chunk if the text is one.
+    /// A part of a text. Borrows from the chunk if the text does.
     pub fn part(text: &Cow<'c, str>, range: Range<usize>) -> Self {
         Value::Text(match text {
             Cow::Borrowed(text) => Cow::Borrowed(&text[range]),
@@ -142,8 +142,8 @@ impl<'c> Value<'c> {
         }
     }
 
-    /// As Promtail writes values where text is wanted; null is none. Numbers have no exponent, and as many digits as
-    /// tell them from other 64-bit floats.
+    /// Converts to text as Promtail does. None for null. Numbers have no exponent, and as many digits as needed to
+    /// distinguish them from other 64-bit floats.
     pub fn into_text(self) -> Option<Cow<'c, str>> {
         match self {
             Value::Text(text) => Some(text),
@@ -153,7 +153,8 @@ impl<'c> Value<'c> {
         }
     }
 
-    /// As Promtail reads values where a number is wanted; a text may be a duration, which counts in seconds.
+    /// Converts to a number as Promtail does. Text may be a duration, which counts in seconds. None: it is not a
+    /// number.
     pub fn as_number(&self) -> Option<f64> {
         match self {
             Value::Text(text) => parse_float(text).or_else(|_| parse_duration(text).map(seconds)).ok(),
@@ -173,7 +174,7 @@ impl<'c> Value<'c> {
     }
 }
 
-/// As Go counts the seconds of a duration: the whole ones, and what is left of them.
+/// Seconds of a duration, computed as in Go: whole seconds plus the rest.
 fn seconds(nanos: i64) -> f64 {
     (nanos / 1_000_000_000) as f64 + (nanos % 1_000_000_000) as f64 / 1e9
 }
@@ -266,7 +267,7 @@ mod tests {
     fn labels_stand_behind_until_hidden() {
         let mut extracted = Extracted::default();
         extracted.begin(&LabelSet::new([("a", "1"), ("b", "2"), ("c_d", "3"), ("_", "4")]));
-        // It was `c-d` before it became a label that Loki takes.
+        // The name was `c-d` before it was corrected for Loki.
         assert_eq!((extracted.text("c-d").as_deref(), extracted.text("")), (Some("3"), None));
         extracted.begin(&LabelSet::new([("a", "1"), ("b", "2")]));
         extracted.set("b", Value::Null);

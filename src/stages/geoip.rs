@@ -1,20 +1,21 @@
-//! `geoip`: where an address is, or whose it is, becomes labels.
+//! `geoip`: sets labels with the location or the network of an IP address.
 //!
 //! ```yaml
 //! - geoip:
-//!     db: /etc/geoip/GeoLite2-City.mmdb   # required; a database of MaxMind's format, read once at start
-//!     db_type: city                       # required; or asn
+//!     db: /etc/geoip/GeoLite2-City.mmdb   # required; a database in MaxMind's format, read once at startup
+//!     db_type: city                       # required; city or asn
 //!     source: client_ip                   # the extracted value with the address; without it no label is set
 //! ```
 //!
 //! `city` sets `geoip_city_name`, `geoip_country_name`, `geoip_continent_name`, `geoip_continent_code`,
 //! `geoip_location_latitude`, `geoip_location_longitude`, `geoip_postal_code`, `geoip_timezone`,
-//! `geoip_subdivision_name` and `geoip_subdivision_code`, with English names; `asn` sets
-//! `geoip_autonomous_system_number` and `geoip_autonomous_system_organization`. Labels are not extracted values.
+//! `geoip_subdivision_name` and `geoip_subdivision_code`, with English names. `asn` sets
+//! `geoip_autonomous_system_number` and `geoip_autonomous_system_organization`. These labels are not extracted values.
 //!
-//! What the database does not know sets no label, and neither does a value that is no address.
+//! The stage sets no label for data that is not in the database, and none if the value is not an IP address.
 //!
-//! Unlike Promtail: a `db_type` that is none is refused at start, and a warning says when the database is of another.
+//! Unlike Promtail: an unknown `db_type` is an error at startup. A warning at startup says if the database has another
+//! type.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -96,7 +97,7 @@ struct Geoip {
     setting: Setting,
 }
 
-/// Values in the order of the labels; an empty one sets none.
+/// Values in the order of the labels. Empty values set no label.
 type Values<'d> = Vec<Option<Cow<'d, str>>>;
 
 impl Stage for Geoip {
@@ -114,12 +115,12 @@ impl Stage for Geoip {
     }
 }
 
-/// None if the database does not know the address, or what it says of it cannot be read.
+/// None if the address is not in the database, or its record is invalid.
 fn city(database: &Reader<Vec<u8>>, address: IpAddr) -> Option<Values<'_>> {
     let found: City<'_> = database.lookup(address).ok()?.decode().ok()??;
     let number = |n: Option<f64>| n.filter(|n| *n != 0.0).map(|n| Cow::Owned(n.to_string()));
     let text = |t: Option<&'_ str>| t.map(|t| Cow::Owned(t.to_string()));
-    // The last one is the most specific.
+    // The last subdivision is the most specific.
     let subdivision = found.subdivisions.last();
     Some(vec![
         text(found.city.names.english),
@@ -149,7 +150,7 @@ mod tests {
 
     use super::super::testing::{Bench, parse, refused, table, warnings};
 
-    /// A value of a database.
+    /// A value in a database.
     enum Item {
         Text(&'static str),
         Number(f64),
@@ -202,7 +203,7 @@ mod tests {
         }
     }
 
-    /// A database that knows the addresses up to 127.255.255.255, and says this of all of them.
+    /// A database with one record for all addresses up to 127.255.255.255.
     fn database(kind: &'static str, record: Item) -> tempfile::NamedTempFile {
         let mut bytes = vec![0, 0, 1 + 16, 0, 0, 1];
         bytes.extend([0; 16]);
@@ -309,7 +310,7 @@ mod tests {
         );
     }
 
-    /// A record of each kind of value, nested as those that are read.
+    /// A record with each type of value, nested like those that are read.
     fn everything() -> Item {
         let names = || named("somewhere");
         let location =

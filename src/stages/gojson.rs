@@ -1,10 +1,10 @@
-//! JSON as Go writes it.
+//! Writes JSON as Go does.
 
 use std::fmt::Write;
 
 use jmespath::Variable;
 
-/// Appends `text` as a string, with the escapes that make it safe inside HTML.
+/// Appends `text` as a JSON string, with Go's escapes for HTML.
 pub(super) fn quote(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {
@@ -23,7 +23,7 @@ pub(super) fn quote(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// Appends a value; the keys of an object are sorted.
+/// Appends a value. The keys of objects are sorted.
 pub(super) fn write(out: &mut String, value: &Variable) {
     match value {
         Variable::Null | Variable::Expref(_) => out.push_str("null"),
@@ -55,7 +55,7 @@ pub(super) fn write(out: &mut String, value: &Variable) {
     }
 }
 
-/// Very large and very small numbers have an exponent, others none.
+/// Very large and very small numbers have an exponent.
 fn number(out: &mut String, n: f64) {
     let _ = match n.abs() {
         0.0 | 1e-6..1e21 => write!(out, "{n}"),

@@ -1,7 +1,7 @@
-//! Go's time layouts: a layout is the reference time `Mon Jan 2 15:04:05 MST 2006`, written the way a time is written.
+//! Go's time layouts: a layout is the reference time `Mon Jan 2 15:04:05 MST 2006` in the desired format.
 //!
-//! Both directions are needed: the `timestamp` stage parses, the `date` function of a template formats. As in Go, a
-//! fraction may follow the seconds of a text even when the layout has none, and names of days are not checked.
+//! The `timestamp` stage parses with layouts, and the `date` function of templates formats with them. As in Go, a text
+//! may have fractional seconds even if the layout has none, and names of weekdays are not checked.
 
 mod format;
 mod parse;
@@ -13,16 +13,16 @@ pub(super) use zone::{Place, Zone, Zones};
 
 use part::Part;
 
-/// A layout taken to pieces.
+/// A parsed layout.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Layout {
     parts: Vec<Part>,
 }
 
-/// A moment, and the zone it is told in.
+/// A point in time, and the zone to show it in.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Stamp {
-    /// Since 1970.
+    /// Seconds since the Unix epoch.
     pub seconds: i64,
     pub nanos: u32,
     pub zone: Zone,
@@ -31,7 +31,7 @@ pub(super) struct Stamp {
 pub(super) const RFC3339: &str = "2006-01-02T15:04:05Z07:00";
 pub(super) const RFC3339_NANO: &str = "2006-01-02T15:04:05.999999999Z07:00";
 
-/// The layouts that have a name in Go, and in Promtail's `format`.
+/// Layouts with names in Go and in Promtail's `format`.
 const NAMED: [(&str, &str); 10] = [
     ("ANSIC", "Mon Jan _2 15:04:05 2006"),
     ("UnixDate", "Mon Jan _2 15:04:05 MST 2006"),
@@ -61,7 +61,7 @@ impl Stamp {
         Self { seconds, nanos: nanos as u32, zone }
     }
 
-    /// None for times beyond the years 1677 to 2262.
+    /// None for times outside the years 1677 to 2262.
     pub fn unix_nanos(&self) -> Option<i64> {
         let nanos = i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanos);
         i64::try_from(nanos).ok()
@@ -76,7 +76,7 @@ mod tests {
         Place::named(name).expect(name)
     }
 
-    /// Parses with a zone, or without; gives the time in UTC.
+    /// Parses with or without a default zone. Returns the time in UTC.
     fn read(layout: &str, text: &str, zone: Option<&str>) -> Option<String> {
         let zones = match zone {
             Some(name) => Zones::same(Zone::Place(place(name))),
@@ -161,7 +161,7 @@ mod tests {
         for (zone, text, want) in [
             ("America/New_York", "2024-01-15 12:00:00", "2024-01-15T17:00:00Z"),
             ("America/New_York", "2024-07-15 12:00:00", "2024-07-15T16:00:00Z"),
-            // Neither of these two is a time of its own.
+            // Neither of these exists exactly once.
             ("America/New_York", "2024-03-10 02:30:00", "2024-03-10T06:30:00Z"),
             ("America/New_York", "2024-11-03 01:30:00", "2024-11-03T05:30:00Z"),
             ("Europe/Berlin", "2024-03-31 02:30:00", "2024-03-31T01:30:00Z"),
@@ -179,7 +179,7 @@ mod tests {
             ("2006-01-02 15:04 -07:00", "2024-07-15 12:00 +09:00", "2024-07-15T03:00:00Z"),
             ("2006-01-02 15:04 MST", "2024-07-15 12:00 UTC", "2024-07-15T12:00:00Z"),
             ("2006-01-02 15:04 MST", "2024-07-15 12:00 EDT", "2024-07-15T16:00:00Z"),
-            // The wrong half of the year, but a name of that place.
+            // The abbreviation of the other half of the year is still valid for that place.
             ("2006-01-02 15:04 MST", "2024-07-15 12:00 EST", "2024-07-15T17:00:00Z"),
             ("2006-01-02 15:04 MST", "2024-07-15 12:00 CEST", "2024-07-15T12:00:00Z"),
         ] {

@@ -1,8 +1,8 @@
-//! Go templates with the functions that Promtail gives them: its own and those of sprig that work on text.
+//! Go templates with Promtail's functions and sprig's text functions.
 //!
-//! What is wrong with a template is wrong when it is parsed: a function that does not exist, or that is refused because
-//! it reaches beyond the entry (the environment, the network, secrets). What fails while it runs fails the template as a
-//! whole; the stage then changes nothing. Loops and output are bounded.
+//! Errors in a template are found when it is parsed. This includes unknown functions, and functions that are rejected
+//! because they reach beyond the entry (environment, network, secrets). An error at run time fails the whole template,
+//! and the stage then changes nothing. Loops and output are bounded.
 
 mod ast;
 mod call;
@@ -27,27 +27,27 @@ use crate::model::{MAX_LINE, Origin};
 use ast::Needs;
 use world::World;
 
-/// Iterations of all loops of one execution.
+/// The most loop iterations of one execution.
 const MAX_ITERATIONS: u64 = 100_000;
 
-/// A template ready to run.
+/// A parsed template.
 pub(super) struct Template {
     inner: gotmpl::Template,
     needs: Needs,
     world: Arc<World>,
 }
 
-/// A template over the values of one line, to be run once or several times.
+/// A template with the values of one line. Can be run several times.
 pub(super) struct Run<'t> {
     template: &'t Template,
     data: Arc<BTreeMap<Arc<str>, Value>>,
 }
 
-/// What a template is run over, besides what is extracted.
+/// The data of a template, in addition to extracted values.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Data<'d> {
     pub entry: Option<&'d str>,
-    /// What chance is made of, and what `now` is: a line that is read again comes out the same.
+    /// The seed of random functions, and the value of `now`: a line that is read again gives the same result.
     pub origin: Origin,
     pub read: i64,
 }
@@ -56,7 +56,7 @@ const ROOT: &str = "template";
 const VALUE: &str = "Value";
 
 impl Template {
-    /// Everything that is wrong with the text is found here.
+    /// Parses a template and finds all errors in it.
     pub fn parse(text: &str) -> Result<Self, String> {
         ast::check_ends(text)?;
         let parser = gotmpl::parse::Parser::new(text, "{{", "}}").map_err(|e| e.to_string())?;
@@ -71,12 +71,12 @@ impl Template {
         Ok(Self { inner, needs, world })
     }
 
-    /// Whether what comes out may depend on when the line was read.
+    /// Whether the result may depend on the read time of the line.
     pub fn shows_read_time(&self) -> bool {
         self.needs.functions.iter().any(|name| functions::is_of_now(name))
     }
 
-    /// What all runs for one line do together is bounded.
+    /// Prepares the runs for one line. The limit on work applies to all of them together.
     pub fn over(&self, extracted: &Extracted<'_>, data: Data<'_>) -> Run<'_> {
         self.world.begin(data.origin, data.read);
         let mut map = BTreeMap::new();
@@ -85,7 +85,7 @@ impl Template {
             map.insert(name.clone(), Value::String(text.into()));
         };
         match &self.needs.names {
-            // Only what the template may look at.
+            // Only the values that the template may use.
             Some(names) => {
                 for name in names {
                     if let Some(text) = extracted.text(name) {
@@ -109,7 +109,7 @@ impl Template {
 }
 
 impl Run<'_> {
-    /// `value` is `.Value`. An error is one of this execution; what it says may be of the line, and is not for logs.
+    /// Runs the template. `value` is `.Value`. An error may contain text of the line, so it must not be logged.
     pub fn render(&mut self, value: Option<&str>) -> Result<String, String> {
         let Template { inner, needs, world } = self.template;
         world.spend(1)?;
@@ -129,7 +129,7 @@ impl fmt::Debug for Template {
     }
 }
 
-/// Text up to the length of the longest line there may be.
+/// A text of limited length: that of the longest line.
 struct Output(String);
 
 impl fmt::Write for Output {

@@ -1,5 +1,5 @@
-//! Every stage against what no program means to log: random bytes, huge lines, deep nesting, expressions and templates that
-//! look as if they never ended. None may panic, hang, or lose a line without saying so.
+//! Runs all stages on hostile input: random bytes, huge lines, deep nesting, expensive expressions and templates. None
+//! may panic, hang, or lose a line without counting it.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use super::TABLE;
 use super::testing::{Bench, parse};
 use crate::model::MAX_LINE;
 
-/// A pipeline for each way a stage can work, by the stage's name.
+/// A pipeline for each mode of each stage, by the stage's name.
 const PIPELINES: &[(&str, &str)] = &[
     ("cri", "{max_partial_lines: 3}"),
     ("cri", "{max_partial_line_size: 1000, max_partial_line_size_truncate: true}"),
@@ -89,15 +89,15 @@ const PIPELINES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Far more than anything takes, far less than what grows with the square of a line's length would.
+/// Far more than any test needs, and far less than quadratic time would need.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The line is extracted as `v` first, for stages that read extracted values.
+/// Extracts the line as `v` first, for stages that read extracted values.
 fn pipeline(stage: &str, options: &str) -> String {
     format!("[{{regex: {{expression: '(?s)^(?P<v>.*)$'}}}}, {{{stage}: {options}}}]")
 }
 
-/// Runs the lines, and says what came out. Each line comes to its end, one way or another.
+/// Runs the lines and returns the total bytes of output. Each line must end somehow.
 fn survive(yaml: &str, lines: &[String]) -> usize {
     let mut bench = Bench::of(yaml);
     let mut bytes = 0;
@@ -122,17 +122,17 @@ fn every_stage_is_here() {
 fn huge_lines() {
     let (long, shorter) = (huge(1 << 16), huge(1 << 14));
     for (stage, options) in PIPELINES {
-        // A template may run for every byte of a line.
+        // A template may run for each byte of a line.
         let lines = if *stage == "replace" { &shorter } else { &long };
         let yaml = pipeline(stage, options);
         let out = survive(&yaml, lines);
-        // Packing may escape each byte; nothing else makes a line longer than lines may be.
+        // Packing may escape each byte. No other stage makes lines longer than the limit.
         let most = lines.iter().map(|line| (7 * line.len()).max(MAX_LINE + line.len())).sum();
         assert!(out <= most, "{yaml}: {out} bytes");
     }
 }
 
-/// Lines of about so many bytes, each of one kind.
+/// Lines of about this many bytes, each of another kind.
 fn huge(bytes: usize) -> Vec<String> {
     let head = "2026-11-22T10:00:00Z stdout ";
     let filled = |unit: &str| unit.repeat(bytes / unit.len());
@@ -191,7 +191,7 @@ fn huge(bytes: usize) -> Vec<String> {
     lines
 }
 
-/// As long as lines may be: what a stage does with them may only grow with their length.
+/// Lines of the maximum length: time must be linear in it.
 #[test]
 fn lines_as_long_as_they_may_be() {
     for unit in ["a", "\"", "{", "k=1 ", "é", "9", "k: v\r\n"] {
@@ -232,7 +232,7 @@ fn expressions_that_look_endless() {
     }
 }
 
-/// What is too large is refused where it stands, before anything runs.
+/// Options that are too large are an error before anything runs.
 #[test]
 fn options_without_end() {
     let many = 100_000;
@@ -290,7 +290,7 @@ fn options_without_end() {
         format!("json: {{expressions: {{a: '{}'}}}}", "a || ".repeat(many)),
         format!("json: {{expressions: {{a: '{}'}}}}", "[]".repeat(many)),
         format!("json: {{expressions: {{a: 'a{}'}}}}", "[*].b".repeat(many)),
-        // As long as they may be.
+        // The longest allowed.
         format!("json: {{expressions: {{a: 'a{}'}}}}", "[*].b".repeat(166)),
         format!("json: {{expressions: {{a: 'a{} || b'}}}}", ".b".repeat(490)),
         format!("json: {{expressions: {{a: 'a{}'}}}}", " | a".repeat(490)),
@@ -360,7 +360,7 @@ proptest! {
         }
     }
 
-    /// Of pieces that mean something to some stage.
+    /// Made of fragments that some stage recognises.
     #[test]
     fn nearly_right_lines(
         lines in prop::collection::vec(
@@ -397,7 +397,7 @@ proptest! {
     }
 }
 
-/// Promtail starts with these, so a config that has them has to start here.
+/// Promtail starts with these, so fantail must start too.
 #[test]
 fn stages_that_do_nothing_are_warned_about() {
     for yaml in [

@@ -1,25 +1,26 @@
-//! `json`: values of a JSON object become extracted values.
+//! `json`: extracts values from a JSON object.
 //!
 //! ```yaml
 //! - json:
 //!     expressions:                   # required
 //!       level:                       # the value of the key `level`
 //!       user: context.user.name      # a path, or any other JMESPath expression
-//!       trace: '"trace-id"'          # keys with dashes, dots or blanks are quoted
-//!     source: payload                # an extracted value instead of the line
-//!     drop_malformed: false          # default; discard what is no JSON object
+//!       trace: '"trace-id"'          # keys with dashes, dots or spaces need double quotes
+//!     source: payload                # an extracted value to parse instead of the line
+//!     drop_malformed: false          # default; true: discard entries that are not a JSON object
 //! ```
 //!
-//! Texts, numbers and booleans keep their type; a number is a 64-bit float, so that of more than 15 digits the last
-//! ones are lost. Lists and objects become JSON text. What is missing is extracted as null, which makes no label.
+//! Strings, numbers and booleans keep their type. Numbers are 64-bit floats, so digits after the 15th may be lost.
+//! Lists and objects become JSON text. A missing value is extracted as null, which does not become a label.
 //!
-//! What is no JSON object, or is nested deeper than 128, extracts nothing; with `drop_malformed` it is discarded. A
-//! source that is not extracted changes nothing.
+//! If the text is not a JSON object, or is nested deeper than 128 levels, nothing is extracted. With `drop_malformed`,
+//! the entry is discarded. If the source was not extracted, nothing changes.
 //!
-//! Plain paths (`a.b.c`) are read in one pass over the text, without building the object: prefer them on busy logs.
+//! Plain paths (`a.b.c`) are read in one pass over the text, without building the object. Prefer them for logs with
+//! many lines.
 //!
-//! Unlike Promtail: what is discarded is counted, in `logentry_dropped_lines_total{reason="malformed_json"}`; objects
-//! are written with their keys sorted.
+//! Unlike Promtail: discarded entries are counted, in `logentry_dropped_lines_total{reason="malformed_json"}`. Objects
+//! are written with sorted keys.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -71,7 +72,7 @@ struct Json {
     source: Option<Arc<str>>,
     drop_malformed: bool,
     malformed: Arc<str>,
-    /// Kept for its memory.
+    /// Reused for its memory.
     found: Vec<Found<'static>>,
 }
 
@@ -89,7 +90,7 @@ impl Stage for Json {
             }
         };
         let mut found = recycled(std::mem::take(&mut self.found));
-        // Of a view of the chunk the values are views as well.
+        // If the text borrows from the chunk, so do the values.
         let read = match text {
             Cow::Borrowed(text) => self.expressions.read(text, &mut found),
             Cow::Owned(text) => self.read_and_copy(text, &mut found),
@@ -121,8 +122,7 @@ impl Json {
     }
 }
 
-/// Half a surrogate pair is no text. Go reads U+FFFD there, where `serde_json` refuses the line; none if there is no such
-/// escape in it.
+/// Replaces half surrogate pairs with U+FFFD, as Go does. `serde_json` rejects them. None if there are none.
 pub(super) fn without_lone_surrogates(json: &str) -> Option<String> {
     let unit = |at: usize| {
         let hex = json.get(at..at + 6)?.strip_prefix("\\u")?;
@@ -140,7 +140,7 @@ pub(super) fn without_lone_surrogates(json: &str) -> Option<String> {
                 copied = at + 6;
                 6
             }
-            // Whatever is escaped, it is no escape itself.
+            // Skips the escaped character, which does not begin an escape.
             _ => 2,
         };
         at = at.min(json.len());
@@ -159,7 +159,7 @@ mod tests {
     use super::super::testing::{parse, refused, run, table};
     use super::without_lone_surrogates;
 
-    /// What `expression` finds in `json`, printed between bars; nothing if that is null.
+    /// Checks the value of `expression` in `json`, printed between bars. Null prints nothing.
     fn check(expression: &str, json: &str, want: &str) {
         let quoted = expression.replace('\'', "''");
         let yaml = format!("[json: {{expressions: {{v: '{quoted}'}}}}, output: {{source: v}}]");
@@ -228,7 +228,7 @@ mod tests {
         check("a || b", "[]", "null");
     }
 
-    /// What Promtail 3.6.15 makes of these.
+    /// Expected values come from Promtail 3.6.15.
     #[test]
     fn numbers_of_texts_and_texts_of_numbers() {
         for (text, want) in [
@@ -338,7 +338,7 @@ mod tests {
     fn deep_nesting_is_no_trouble() {
         let deep = format!("{{\"a\":1,\"d\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         table("[json: {expressions: {a: }}, output: {source: a}]", &[(&deep, "{app=\"x\"} 1")]);
-        // What is nested this deep is not looked into.
+        // JSON nested this deep is not read.
         table("json: {expressions: {d: }, drop_malformed: true}", &[(&deep, "")]);
         table("json: {expressions: {d: 'd[0]'}, drop_malformed: true}", &[(&deep, "")]);
     }

@@ -1,4 +1,4 @@
-//! `labelallow`: all labels go but these.
+//! `labelallow`: removes all labels except those in the list.
 //!
 //! ```yaml
 //! - labelallow:
@@ -6,8 +6,8 @@
 //!     - namespace
 //! ```
 //!
-//! The others go with `filename` and the tenant (`__tenant_id__`) among them; their values stay extracted. An empty
-//! list is refused.
+//! This also removes `filename` and the tenant (`__tenant_id__`) if they are not in the list. The values of removed
+//! labels stay extracted. An empty list is an error.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `labeldrop`: labels go.
+//! `labeldrop`: removes labels.
 //!
 //! ```yaml
 //! - labeldrop:
@@ -6,8 +6,8 @@
 //!     - pod
 //! ```
 //!
-//! A name that Loki cannot parse stands for what it was changed to as well (`my-team` for `my_team`). Their values stay
-//! extracted. A label that is not there is no mistake; an empty list is refused.
+//! A name that is not valid in Loki also matches its corrected form: `my-team` removes `my_team`. The values of removed
+//! labels stay extracted. A label that does not exist is ignored. An empty list is an error.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
     }))
 }
 
-/// A list of label names that is not empty.
+/// A non-empty list of label names.
 pub(super) fn names(options: &Options<'_>) -> Result<Arc<[Box<str>]>, ConfigError> {
     let whole = options.whole();
     let names = whole.list()?;

@@ -1,4 +1,4 @@
-//! Labels of an entry as stages see and change them.
+//! How stages read and change the labels of an entry.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -6,27 +6,27 @@ use std::sync::Arc;
 
 use crate::model::{Entry, LabelMap, LabelSet, MAX_LINE};
 
-/// To Promtail the tenant of an entry is a label of this name; here it is [`Entry::tenant`], and stages that name the
-/// label mean that.
+/// In Promtail, a label of this name holds the tenant of an entry. Here it is [`Entry::tenant`], and stages that use
+/// the label use that.
 pub(super) const TENANT: &str = "__tenant_id__";
 
-/// The label of that name, or the tenant.
+/// The label with this name, or the tenant.
 pub(super) fn label<'e>(entry: &'e Entry<'_>, name: &str) -> Option<&'e str> {
     if name == TENANT { entry.tenant.as_deref() } else { entry.labels.get(name) }
 }
 
-/// An empty tenant is none: the client's own takes its place.
+/// Sets the tenant. An empty tenant means the client's default.
 pub(super) fn set_tenant(entry: &mut Entry<'_>, tenant: &str) {
     if entry.tenant.as_deref() != Some(tenant) {
         entry.tenant = (!tenant.is_empty()).then(|| Arc::from(tenant));
     }
 }
 
-/// How many label sets a stage remembers, and how long in all, before it forgets them all: a bound, not a promise.
+/// The most label sets that a stage remembers, and their total size in bytes. Beyond that it forgets all of them.
 const REMEMBERED: usize = 10_000;
 const BYTES: usize = 16 * MAX_LINE;
 
-/// What is remembered of label sets.
+/// A cache keyed by label sets.
 #[derive(Debug)]
 pub(super) struct Known<V> {
     sets: LabelMap<V>,
@@ -48,7 +48,7 @@ impl<V> Known<V> {
         self.sets.get_mut(labels)
     }
 
-    /// Remembers something of a label set of which nothing was known.
+    /// Adds a value for a label set that has none.
     pub fn insert(&mut self, labels: &LabelSet, value: V) {
         if self.sets.len() >= REMEMBERED || self.bytes >= BYTES {
             *self = Self::default();
@@ -62,14 +62,14 @@ fn length(labels: &LabelSet) -> usize {
     labels.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
-/// Sets some labels to values that vary from line to line. Each combination is made once, then found again.
+/// Sets labels to values that vary between lines. Each combination is built once and cached.
 #[derive(Debug)]
 pub(super) struct Setting {
     names: Vec<Box<str>>,
     known: LabelMap<HashMap<Vec<u8>, LabelSet>>,
     count: usize,
     bytes: usize,
-    /// What the values of one line are looked up by; kept for its memory.
+    /// The lookup key made of the values of a line. Reused for its memory.
     key: Vec<u8>,
 }
 
@@ -79,13 +79,13 @@ impl Setting {
         Self { names, known: LabelMap::default(), count: 0, bytes: 0, key: Vec::new() }
     }
 
-    /// `value` says what the label with that index becomes; none leaves it as it is.
+    /// `value` returns the new value of the label with this index. None leaves the label unchanged.
     pub fn apply<'v>(&mut self, labels: &LabelSet, value: impl Fn(usize) -> Option<Cow<'v, str>>) -> LabelSet {
         self.key.clear();
         let mut changes = false;
         for i in 0..self.names.len() {
             match value(i) {
-                // No length looks like this.
+                // No length has this form.
                 None => self.key.extend([0xff; 8]),
                 Some(v) => {
                     self.key.extend(v.len().to_le_bytes());
@@ -115,7 +115,7 @@ impl Setting {
     }
 }
 
-/// What label sets become when the change depends on nothing else.
+/// A fixed change of label sets, cached.
 #[derive(Debug, Default)]
 pub(super) struct Changing {
     known: Known<LabelSet>,

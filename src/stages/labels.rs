@@ -1,17 +1,17 @@
-//! `labels`: extracted values become labels.
+//! `labels`: sets labels from extracted values.
 //!
 //! ```yaml
 //! - labels:
-//!     level:            # from the extracted value of the same name
+//!     level:            # from the extracted value with the same name
 //!     service: app      # from the extracted value `app`
 //! ```
 //!
-//! A label that is there already is replaced. What was not extracted, or is null, leaves it as it is; an empty value
-//! makes an empty label. Numbers are written without exponent, booleans as `true` and `false`. A value that was no
-//! UTF-8 in the log makes no label. The name `__tenant_id__` sets the tenant.
+//! The stage replaces a label that already exists. If the value was not extracted or is null, the label does not
+//! change. An empty value sets an empty label. Numbers are written without exponent, booleans as `true` and `false`. A
+//! value that was not valid UTF-8 in the log does not become a label. The name `__tenant_id__` sets the tenant.
 //!
-//! Each combination of values is a stream in Loki: take values of which there are few. For others (trace ids, users)
-//! there is `structured_metadata`.
+//! Each combination of label values is a stream in Loki, so use values with few variants. For others (trace ids, users)
+//! use `structured_metadata`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -32,14 +32,14 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
     }))
 }
 
-/// A name, and the extracted value that it is made of.
+/// A name, and the extracted value that it is set from.
 #[derive(Debug)]
 pub(super) struct Made {
     pub name: Arc<str>,
     pub source: Arc<str>,
 }
 
-/// A mapping from label names to extracted values, which have the same name if none is given.
+/// Reads a mapping of names to extracted values. Without a value both have the same name.
 pub(super) fn made(options: &Options<'_>) -> Result<Vec<Made>, ConfigError> {
     let whole = options.whole();
     let pairs = whole.pairs()?;
@@ -57,7 +57,7 @@ pub(super) fn made(options: &Options<'_>) -> Result<Vec<Made>, ConfigError> {
 #[derive(Debug)]
 struct Labels {
     labels: Arc<[Made]>,
-    /// Which of them is no label.
+    /// The index of the tenant, which is not a label.
     tenant: Option<usize>,
     setting: Setting,
 }
@@ -79,8 +79,8 @@ impl Stage for Labels {
     }
 }
 
-/// Bytes that are no UTF-8 were replaced when the line was read. A replacement that the line does not have came out of
-/// an escape, and is meant.
+/// Whether the value contains bytes that were not UTF-8 and were replaced when the line was read. If the line has no
+/// replacement character, the one in the value came from an escape and is valid.
 pub(super) fn was_no_text(value: &str, line: &str) -> bool {
     value.contains(char::REPLACEMENT_CHARACTER) && line.contains(char::REPLACEMENT_CHARACTER)
 }

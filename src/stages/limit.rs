@@ -1,14 +1,14 @@
-//! `limit`: no more than so many lines a second.
+//! `limit`: limits the number of lines per second.
 //!
 //! ```yaml
 //! - limit:
-//!     rate: 10                     # required; lines a second
+//!     rate: 10                     # required; lines per second
 //!     burst: 20                    # required; lines at once
-//!     drop: false                  # default; true: what is more goes; otherwise it waits, and reading with it
-//!     max_distinct_labels: 10000   # default, and the least there is; how many values are kept apart, at least
+//!     drop: false                  # default; true: drop lines over the limit; false: reading waits
+//!     max_distinct_labels: 10000   # default and minimum; label values that have a separate limit, at least
 //! ```
 //!
-//! Or for each value of a label on its own, which must drop:
+//! Or a separate limit for each value of a label. This requires `drop: true`:
 //!
 //! ```yaml
 //! - limit:
@@ -18,12 +18,12 @@
 //!     by_label_name: namespace
 //! ```
 //!
-//! The limit is that of the job for each client. Lines without the label pass.
+//! The limit applies to the whole job, for each client. With `by_label_name`, lines without the label pass.
 //!
 //! Dropped lines are counted in `logentry_dropped_lines_total{reason="ratelimit_drop_stage"}`, and by label in
 //! `logentry_dropped_lines_by_label_total{label_name, label_value}`.
 //!
-//! Unlike Promtail: with two clients, one that waits does not hold up the other.
+//! Unlike Promtail: with two clients, a client that waits does not delay the other.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;
@@ -43,7 +43,7 @@ use crate::model::Reason;
 const REASON: &str = "ratelimit_drop_stage";
 const DISTINCT: u64 = 10_000;
 
-/// Who waits for longer asks again.
+/// The longest wait before the limit is checked again.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 type Bucket = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Instant>>;
@@ -88,11 +88,11 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
     }))
 }
 
-/// None if a whole burst would take longer than `governor` counts.
+/// None if a whole burst would take longer than `governor` supports.
 fn quota(rate: f64, burst: u64) -> Option<Quota> {
     let period = Duration::try_from_secs_f64(1.0 / rate).ok()?.max(Duration::from_nanos(1));
     let burst = NonZeroU32::try_from(u32::try_from(burst).unwrap_or(u32::MAX)).ok()?;
-    // A century, in which nobody will see it overflow.
+    // A century. It cannot overflow within that time.
     period.checked_mul(burst.get()).filter(|all| all.as_secs() < 100 * 365 * 86_400)?;
     Some(Quota::with_period(period)?.allow_burst(burst))
 }
@@ -119,18 +119,18 @@ impl Stage for Dropping {
     }
 }
 
-/// Holds back what is too much, in order. Who reads asks [`Stage::busy_until`], so that it stays a chunk or two.
+/// Delays lines over the limit, in order. The reader checks [`Stage::busy_until`], so only a chunk or two are held.
 struct Waiting {
     bucket: Bucket,
     period: Duration,
     clock: Clock,
     waiting: VecDeque<Work<'static>>,
-    /// When the first of them may go.
+    /// When the first line may continue.
     due: Option<Instant>,
 }
 
 impl Waiting {
-    /// False until there is room for a line; then when that will be is known.
+    /// Returns whether a line may continue. If not, sets `due`.
     fn admits(&mut self) -> bool {
         self.due = self.bucket.check().err().map(|not_until| {
             let now = self.clock.now();
@@ -161,7 +161,7 @@ impl Stage for Waiting {
                     self.due = None;
                 }
             }
-            // Its last lines are not worth losing for a second's rate.
+            // The last lines of a log are released at once rather than lost.
             Due::Unread(..) => {}
             Due::Log(log) => {
                 let (gone, stay) = self.waiting.drain(..).partition(|work| work.entry.origin.log == log);
@@ -178,14 +178,14 @@ impl Stage for Waiting {
         self.due
     }
 
-    /// Until all that waits has gone.
+    /// The time when all held lines have continued.
     fn busy_until(&self) -> Option<Instant> {
         let others = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX).saturating_sub(1);
         Some(self.due? + self.period.saturating_mul(others).min(LONGEST_WAIT))
     }
 }
 
-/// A bucket for each value of a label, in two generations: values that nobody used for a generation are forgotten.
+/// A limit for each value of a label, in two generations. A value that was unused for a whole generation is forgotten.
 struct ByLabel {
     name: Arc<str>,
     quota: Quota,
@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(bench.due(), "");
         bench.clock.advance(half);
         assert_eq!(bench.due(), "{app=\"x\"} b");
-        // Later lines do not pass the one that waits.
+        // Later lines do not overtake the line that waits.
         bench.clock.advance(half);
         assert_eq!(bench.outcome("d"), "");
         assert_eq!(bench.due(), "{app=\"x\"} c");
@@ -303,7 +303,7 @@ mod tests {
         for i in 0..DISTINCT {
             bench.outcome(&format!("k={i}"));
         }
-        // Used again, it is young again.
+        // A value that is used again moves to the newer generation.
         assert_eq!(bench.outcome("k=first"), "");
         assert_eq!(bench.count(by_label, &["k", "first"]), 2);
         for i in 0..2 * DISTINCT {

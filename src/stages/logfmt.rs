@@ -1,18 +1,18 @@
-//! `logfmt`: values of `key=value` pairs become extracted values.
+//! `logfmt`: extracts values from `key=value` pairs.
 //!
 //! ```yaml
 //! - logfmt:
 //!     mapping:               # required
 //!       level:               # the value of the key `level`
-//!       service: app         # of the key `app`
-//!     source: payload        # an extracted value instead of the line
+//!       service: app         # the value of the key `app`
+//!     source: payload        # an extracted value to parse instead of the line
 //! ```
 //!
-//! All values are text. A key without a value has an empty one; of a key twice the last counts; values in quotes may
-//! have the escapes of JSON. What stands before a mistake in the syntax is extracted, the rest is not. A key that is
-//! missing extracts nothing.
+//! All values are text. A key without a value has an empty value. If a key appears twice, the last one is used. Quoted
+//! values may contain JSON escapes. After a syntax error, the rest of the text is ignored; the values before it are
+//! extracted. A missing key extracts nothing.
 //!
-//! Unlike Promtail: several names may be made of one key.
+//! Unlike Promtail: one key may be extracted under several names.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
 
 #[derive(Debug)]
 struct Logfmt {
-    /// Names, and the keys they are made of.
+    /// Names and the keys they are read from.
     mapping: Arc<[(Arc<str>, Box<str>)]>,
     source: Option<Arc<str>>,
 }
@@ -82,7 +82,7 @@ impl Logfmt {
     }
 }
 
-/// The pairs of a text, up to the first mistake.
+/// The pairs of a text, up to the first syntax error.
 struct Pairs<'t> {
     text: &'t str,
     at: usize,
@@ -93,7 +93,7 @@ impl<'t> Pairs<'t> {
         Self { text, at: 0 }
     }
 
-    /// The bytes from here up to the first that is one of these.
+    /// The bytes from here to the first for which `end` is true.
     fn until(&self, end: impl Fn(u8) -> bool) -> &'t str {
         let rest = &self.text[self.at..];
         &rest[..rest.bytes().position(end).unwrap_or(rest.len())]
@@ -103,11 +103,11 @@ impl<'t> Pairs<'t> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    /// None if there is no next, or if it is none.
+    /// The next pair. None: there is no more, or a syntax error.
     fn pair(&mut self) -> Option<(&'t str, Cow<'t, str>)> {
         self.at += self.until(|b| b > b' ').len();
         let key = self.until(|b| b == b'=' || b == b'"' || b <= b' ');
-        // A replacement stands where bytes were no text.
+        // A replacement character stands for invalid bytes.
         if key.is_empty() || key.contains(char::REPLACEMENT_CHARACTER) {
             return None;
         }
@@ -128,7 +128,7 @@ impl<'t> Pairs<'t> {
         }
     }
 
-    /// A value that begins with a quote here; none if it does not end on this line or has an escape that is none.
+    /// A quoted value. None if it does not end on this line or has an invalid escape.
     fn quoted(&mut self) -> Option<Cow<'t, str>> {
         let start = self.at;
         let (mut escaped, mut escapes) = (false, false);
@@ -161,13 +161,13 @@ impl<'t> Iterator for Pairs<'t> {
     }
 }
 
-/// The escapes of JSON, and `\'`. Half a surrogate pair becomes U+FFFD.
+/// JSON escapes and `\'`. Half a surrogate pair becomes U+FFFD.
 fn unescape(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
         if c != '\\' {
-            // Go's reader of quoted values, unlike that of plain ones, takes no control characters.
+            // Go's reader of quoted values, unlike that of plain values, rejects control characters.
             if c < ' ' {
                 return None;
             }

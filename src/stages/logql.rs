@@ -49,7 +49,7 @@ impl Selector {
         Ok(Self { labels, lines })
     }
 
-    /// Whether the labels alone decide what [`Selector::matches_labels`] says: the tenant is none of them.
+    /// Whether [`Selector::matches_labels`] depends on the labels alone and not on the tenant.
     pub fn ignores_tenant(&self) -> bool {
         self.labels.iter().all(|m| *m.name != *TENANT)
     }
@@ -185,7 +185,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// Blanks, and comments to the end of their line.
+    /// Skips white space, and comments up to the end of their line.
     fn skip_blanks(&mut self) {
         loop {
             self.rest = self.rest.trim_start_matches([' ', '\t', '\r', '\n']);
@@ -196,7 +196,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// What stands here, for messages.
+    /// The next word, for messages.
     fn found(&self) -> String {
         match self.rest.split_whitespace().next() {
             None => "the end".into(),
@@ -208,7 +208,7 @@ impl<'t> Parser<'t> {
     }
 }
 
-/// What stands after a backslash in a Go string.
+/// Reads an escape of a Go string, after the backslash.
 fn escape(chars: &mut Chars<'_>, bytes: &mut Vec<u8>) -> Result<(), String> {
     let escape = chars.next().unwrap_or_default();
     let mut digits = |count: usize, radix: u32| {
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
     use crate::model::{AckRef, LabelSet, Ledger, Mark, Origin};
 
-    /// Whether a line of `{app="web", empty="", dir="C:\\x"}` for the tenant `acme` is selected.
+    /// Whether the selector matches a line of `{app="web", empty="", dir="C:\\x"}` with the tenant `acme`.
     fn selects(selector: &str, line: &str) -> bool {
         let ack = Ledger::new().open_chunk(1, Mark::default());
         let entry = Entry {

@@ -1,27 +1,28 @@
-//! `match`: lines of some labels, or with some text, go through stages of their own, or go.
+//! `match`: selects lines by their labels or text, and runs stages on them or drops them.
 //!
 //! ```yaml
 //! - match:
 //!     selector: '{app="web"} |~ `status=5\d\d`'   # required; LogQL: labels, then line filters
 //!     action: keep                                # default; or drop
-//!     stages:                                     # what runs for lines that match; required with keep, none with drop
+//!     stages:                                     # stages for lines that match; required for keep, forbidden for drop
 //!       - json: {expressions: {level: }}
 //!       - match:                                  # may be nested
 //!           selector: '{app="web"} |= "healthz"'
 //!           action: drop
-//!           drop_counter_reason: match_stage      # default; as what dropped lines are counted
-//!     pipeline_name: web                          # has no effect; Promtail's for its old metrics
+//!           drop_counter_reason: match_stage      # default; the reason in the metric for dropped lines
+//!     pipeline_name: web                          # has no effect; Promtail used it for old metrics
 //! ```
 //!
-//! Lines that do not match pass. The labels are those of now, not extracted values; the line is that of now. A label
-//! that is missing is empty. Line filters are `|=`, `!=`, `|~` and `!~`, each with alternatives by `or`; parsers and
-//! label filters of LogQL (`| json`, `| level="error"`) are refused: use stages.
+//! Lines that do not match pass unchanged. The selector uses the current labels, not extracted values, and the current
+//! line. A missing label is empty. The line filters are `|=`, `!=`, `|~` and `!~`, each with alternatives separated by
+//! `or`. Parsers and label filters of LogQL (`| json`, `| level="error"`) are an error: use stages instead.
 //!
-//! Before the stages run, the labels of now replace extracted values of the same names.
+//! Before the nested stages run, the current labels replace extracted values with the same names.
 //!
-//! Dropped lines are counted in `logentry_dropped_lines_total{reason="match_stage"}`, or as `drop_counter_reason` says.
+//! Dropped lines are counted in `logentry_dropped_lines_total{reason="match_stage"}`, or with the reason in
+//! `drop_counter_reason`.
 //!
-//! Unlike Promtail: strings in back quotes, comments and `or` are understood, and the order of lines is kept.
+//! Unlike Promtail: strings in backquotes, comments and `or` are supported, and lines keep their order.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -71,7 +72,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
 
 struct Match {
     selector: Arc<Selector>,
-    /// Label sets that were matched before.
+    /// Whether label sets seen before match.
     known: Known<bool>,
     then: Then,
 }

@@ -1,21 +1,21 @@
-//! `metrics`: numbers are made of lines, and shown at `/metrics`.
+//! `metrics`: creates Prometheus metrics from lines, and shows them at `/metrics`.
 //!
 //! ```yaml
 //! - metrics:
 //!     http_requests_total:                 # promtail_custom_http_requests_total
 //!       type: Counter                      # required; Counter, Gauge or Histogram
 //!       description: requests by status
-//!       prefix: promtail_custom_           # default; goes before the name
-//!       source: status                     # an extracted value; the metric's name if left out
-//!       max_idle_duration: 5m              # default; a series in which nothing was counted for so long goes away
+//!       prefix: promtail_custom_           # default; put before the name
+//!       source: status                     # an extracted value; default: the metric's name
+//!       max_idle_duration: 5m              # default; a series without updates for this long is removed
 //!       config:
-//!         value: '200'                     # counts only where the source is this text
+//!         value: '200'                     # only count lines whose source is this text
 //!         action: inc                      # required; inc or add
 //!     log_bytes_total:
 //!       type: Counter
 //!       config:
-//!         match_all: true                  # counts every line, whatever was extracted; false unless written
-//!         count_entry_bytes: true          # counts bytes, with match_all and add; false unless written
+//!         match_all: true                  # count every line, whatever was extracted; default false
+//!         count_entry_bytes: true          # add the line's bytes; needs match_all and add; default false
 //!         action: add
 //!     queue_length:
 //!       type: Gauge
@@ -26,25 +26,26 @@
 //!       type: Histogram
 //!       source: took
 //!       config:
-//!         buckets: [0.1, 1, 10]            # 0.005 to 10 if left out
+//!         buckets: [0.1, 1, 10]            # default: 0.005 to 10
 //! ```
 //!
-//! A series has the labels of the line at this stage, but none that begins with `__`. A value for add, sub, set and a
-//! histogram is a number, a text that is one, a duration (in seconds) or a boolean; what is none changes nothing. The
-//! line itself always passes.
+//! A series has the labels that the line has at this stage, except labels that begin with `__`. Values for `add`,
+//! `sub`, `set` and histograms may be numbers, text with a number, durations (in seconds) or booleans. Other values
+//! change nothing. The line itself always passes.
 //!
-//! Stages of several jobs may have a metric of one name: they count in the same series. With several clients the lines
-//! count as the first of them reads them.
+//! Stages of several jobs may use the same metric name. They then update the same series. With several clients, lines
+//! are counted when the first client reads them.
 //!
-//! A metric shows at most 50,000 samples: so many series of a counter or a gauge, fewer of a histogram, which has a sample for
-//! each bucket and three more. Values of further label sets are skipped, and counted in `fantail_stage_metric_skipped_total`.
+//! A metric shows at most 50,000 samples. For counters and gauges this is the number of series. A histogram has one
+//! sample per bucket plus three, so it has fewer series. Values for further label sets are skipped and counted in
+//! `fantail_stage_metric_skipped_total`.
 //!
-//! When the config is reloaded, a metric that still has its name, type and buckets goes on with all its series; one of another type
-//! or with other buckets begins anew, and one that the config has no more is gone.
+//! When the config is reloaded, a metric with the same name, type and buckets keeps its series. If its type or buckets
+//! changed, it starts again from nothing. A metric that is no longer in the config is removed.
 //!
-//! Unlike Promtail: a negative amount for a counter is skipped, and counted in `fantail_stage_metric_skipped_total`,
-//! instead of ending the process; one name in two jobs, a tenant, or a reload does not make
-//! `/metrics` fail.
+//! Unlike Promtail: a negative amount for a counter is skipped and counted in `fantail_stage_metric_skipped_total`; it
+//! does not end the process. `/metrics` does not fail if two jobs use the same name, if tenants are set, or after a
+//! reload.
 
 mod config;
 mod custom;
@@ -72,7 +73,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
 #[derive(Debug)]
 struct Metrics {
     meters: Arc<[Meter]>,
-    /// One for each meter; none where it is another's turn to count.
+    /// One for each meter. None if another pipeline counts the same lines.
     families: Vec<Arc<Family>>,
     clock: Clock,
 }
@@ -90,7 +91,7 @@ impl Stage for Metrics {
 }
 
 impl Meter {
-    /// What a line counts for; none if it does not count.
+    /// The amount that a line adds. None if the line does not count.
     fn measure(&self, work: &Work<'_>) -> Option<f64> {
         let Some(source) = &self.source else {
             return match (self.action, self.bytes) {

@@ -1,21 +1,21 @@
-//! `multiline`: lines that belong together become one.
+//! `multiline`: joins lines that belong together into one entry.
 //!
 //! ```yaml
 //! - multiline:
-//!     firstline: '^\d{4}-\d{2}-\d{2}'   # required; what a block begins with; RE2, found anywhere in the line
-//!     max_lines: 128                    # default; a block is given on after so many; 0 is without end
-//!     max_wait_time: 3s                 # default; and when nothing came for so long
+//!     firstline: '^\d{4}-\d{2}-\d{2}'   # required; matches the first line of a block (RE2, anywhere in the line)
+//!     max_lines: 128                    # default; a block is sent after this many lines; 0: no limit
+//!     max_wait_time: 3s                 # default; a block is sent if no line comes for this long
 //! ```
 //!
-//! A block has the labels, time and extracted values of its first line; its lines are joined by newlines. Each set of
-//! labels of each log is collected on its own; what comes before the first block passes. What goes on after `max_lines`
-//! or `max_wait_time` begins a block without a first line, with the time of the one before it.
+//! A block has the labels, time and extracted values of its first line. Its lines are joined with newlines. Blocks are
+//! collected separately for each log and each set of labels. Lines before the first block pass unchanged. Lines that
+//! continue a block after `max_lines` or `max_wait_time` form a new block, with the time of the block before.
 //!
-//! Put it behind `cri` or `docker`, which take off what stands before the text.
+//! Put this stage after `cri` or `docker`, which remove the text that the container runtime adds.
 //!
-//! Unlike Promtail: a block longer than 2 MiB is given on in parts; so are all blocks when there are more than 10,000,
-//! or more than 32 MiB of them. What is held when its file ends is sent; what is held when the agent ends is read again
-//! when it starts.
+//! Unlike Promtail: a block longer than 2 MiB is sent in parts. All blocks are sent as they are if there are more than
+//! 10,000 of them, or if they take more than 32 MiB in all. A block that is held when its file ends is sent. A block
+//! that is held when the agent stops is read again when it starts.
 
 use std::time::{Duration, Instant};
 
@@ -27,11 +27,11 @@ use crate::model::{Ack, Entry, LabelMap, MAX_LINE, Structured};
 const MAX_LINES: u64 = 128;
 const MAX_WAIT: Duration = Duration::from_secs(3);
 
-/// All blocks are given on when they are more than this, or longer in all.
+/// Beyond this number of blocks, or this size in bytes, all blocks are released.
 const BLOCKS: usize = 10_000;
 const BYTES: usize = 16 * MAX_LINE;
 
-/// Blocks that go on with each other and are sent again together, if any of them has to be.
+/// The most continuation blocks that are committed, or sent again, together.
 const TIED: usize = 16;
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
@@ -64,18 +64,18 @@ struct Multiline {
     max_lines: usize,
     max_wait: Duration,
     clock: Clock,
-    /// By labels, then by log: one, unless files share their labels.
+    /// By labels, then by log. One log, unless files share their labels.
     streams: LabelMap<Vec<Stream>>,
     blocks: usize,
     bytes: usize,
-    /// No block comes due before this.
+    /// No block is due before this.
     earliest: Option<Instant>,
 }
 
 struct Stream {
     log: u64,
     block: Option<Block>,
-    /// Of the block before, for lines that go on with it.
+    /// The start of the previous block, for lines that continue it.
     start: Option<Start>,
     tie: Option<Tie>,
 }
@@ -87,8 +87,8 @@ struct Block {
     touched: Instant,
 }
 
-/// Keeps the log's position before a block that was cut until it is known whether lines go on with it: read again without
-/// it, these would be no block.
+/// Keeps the log's position before a block that was cut until it is known whether lines continue it. Read again without
+/// their block, such lines would not form one.
 struct Tie {
     ack: Option<Ack>,
     blocks: usize,
@@ -192,7 +192,7 @@ impl Stage for Multiline {
 }
 
 impl Multiline {
-    /// Gives on the blocks of which this holds, told their log, oldest first.
+    /// Releases the blocks for which `which`, called with their log, is true, oldest first.
     fn end_where(&mut self, released: &mut Vec<Work<'static>>, which: impl Fn(u64, &Block) -> bool) {
         let before = released.len();
         for stream in self.streams.values_mut().flatten() {
@@ -207,7 +207,7 @@ impl Multiline {
         released[before..].sort_by_key(|work| (work.entry.origin.log, work.entry.origin.offset));
     }
 
-    /// Streams without a block only remember how the last one began: that may be forgotten.
+    /// Forgets streams without a block. They only remember the start of the previous block.
     fn make_room(&mut self, released: &mut Vec<Work<'static>>) {
         if self.streams.len() < BLOCKS {
             return;
@@ -238,7 +238,7 @@ impl Stream {
         Some(work)
     }
 
-    /// A block was cut, and lines may go on with it.
+    /// Ties a block that was cut to lines that may continue it.
     fn tie(&mut self, block: &Entry<'_>, now: Instant) {
         match &mut self.tie {
             Some(tie) if tie.blocks < TIED => (tie.blocks, tie.since) = (tie.blocks + 1, now),
@@ -246,7 +246,7 @@ impl Stream {
         }
     }
 
-    /// When something last came of what it waits for, if it waits: after a cut not longer than for a block.
+    /// When the last line came for a block or tie that waits, if any. A tie waits no longer than a block.
     fn touched(&mut self, now: Instant, wait: Duration) -> Option<Instant> {
         if let Some(block) = &self.block {
             return Some(block.touched);
@@ -257,14 +257,14 @@ impl Stream {
 }
 
 impl Tie {
-    /// What goes on with the block is committed with it.
+    /// Commits a continuation together with its block.
     fn reach(&self, on: &Entry<'_>) {
         self.ack.iter().for_each(|ack| ack.take_in(on.ack.get()));
     }
 }
 
 impl Drop for Tie {
-    /// It stands for nothing that is to be delivered: to forget it can lose nothing.
+    /// A tie has no entry to deliver, so dropping it loses nothing.
     fn drop(&mut self) {
         self.ack.take().into_iter().for_each(Ack::close);
     }
@@ -297,7 +297,7 @@ mod tests {
     use super::super::testing::{Bench, refused};
     use super::*;
 
-    /// Feeds lines (their labels are `{app="x"}`) and gives the blocks that came out, those of the end behind a bar.
+    /// Runs lines with the labels `{app="x"}`. Returns the resulting blocks; those released at the end follow a bar.
     fn blocks(options: &str, lines: &[&str]) -> Vec<String> {
         let mut bench = Bench::of(&format!("multiline: {options}"));
         let mut blocks = Vec::new();
@@ -350,19 +350,19 @@ mod tests {
         bench.clock.advance(half);
         assert_eq!((bench.outcome("b"), bench.due()), (String::new(), String::new()));
         bench.clock.advance(half);
-        // Each line that comes begins the wait anew.
+        // Each new line restarts the wait.
         assert_eq!(bench.due(), "");
         assert_eq!(bench.pipeline().next_due(), Some(bench.clock.now() + half));
         bench.clock.advance(half);
         assert_eq!(bench.due(), "{app=\"x\"} >a\nb");
         assert_eq!(bench.pipeline().next_due(), None);
-        // What goes on with it is a block of its own, also when nobody looked at the clock in between.
+        // The continuation is a separate block, even if nobody checked the clock in between.
         assert_eq!(bench.outcome("c"), "");
         bench.clock.advance(wait);
         assert_eq!(bench.outcome("d"), "{app=\"x\"} c");
         assert_eq!(bench.outcome(">e"), "{app=\"x\"} d");
         assert_eq!(bench.release(Due::Log(1)), "{app=\"x\"} >e");
-        // The log is gone, and what was known of it.
+        // The log is gone, and so is everything known about it.
         assert_eq!(bench.outcome("f"), "{app=\"x\"} f");
     }
 

@@ -1,7 +1,7 @@
-//! A stage's options as Promtail reads them: key case does not matter, an unknown key is no error (but is said).
+//! Reads the options of a stage as Promtail does: keys in any case, and unknown keys are only a warning.
 //!
-//! Promtail decodes the options of some stages strictly (a number is no text) and of others weakly (it is); the getters
-//! that begin with `weak_`, and [`Options::number`], [`Options::boolean`] and [`Options::float`], are the weak ones.
+//! Promtail decodes the options of some stages strictly (a number is not text) and of others weakly (it is). The weak
+//! getters are those that begin with `weak_`, and [`Options::number`], [`Options::boolean`] and [`Options::float`].
 
 mod field;
 
@@ -19,7 +19,7 @@ use crate::model::units::{ByteSize, GoDuration};
 pub(super) use field::Field;
 use field::kind;
 
-/// What stands behind a stage's name.
+/// The options of a stage.
 #[derive(Debug)]
 pub(super) struct Options<'y> {
     value: &'y Yaml,
@@ -33,7 +33,7 @@ pub(super) struct Options<'y> {
 }
 
 impl<'y> Options<'y> {
-    /// `path` is where in the list of stages this is, for messages.
+    /// `path` is the place in the list of stages, for messages.
     pub fn new(value: &'y Yaml, path: KeyPath) -> Self {
         Self {
             value,
@@ -47,13 +47,13 @@ impl<'y> Options<'y> {
         }
     }
 
-    /// All of it as one value, for stages whose options are a list or a mapping of names.
+    /// All options as one value, for stages whose options are a list or a mapping of names.
     pub fn whole(&self) -> Field<'y> {
         self.whole.set(true);
         Field { value: self.value, path: self.path.clone() }
     }
 
-    /// For stages that Promtail does not even ask for options: whatever stands there is no mistake.
+    /// For stages whose options Promtail ignores: nothing here is an error.
     pub fn has_no_options(&self) {
         if !matches!(self.value, Yaml::Null | Yaml::Mapping(_)) {
             self.whole.set(true);
@@ -61,7 +61,7 @@ impl<'y> Options<'y> {
         }
     }
 
-    /// An option that is there and not null.
+    /// An option that is present and not null. Otherwise None.
     pub fn field(&self, key: &'static str) -> Result<Option<Field<'y>>, ConfigError> {
         self.asked.borrow_mut().push(key);
         let same = |k: &Yaml| k.as_str().is_some_and(|k| k.eq_ignore_ascii_case(key));
@@ -70,17 +70,17 @@ impl<'y> Options<'y> {
         Ok(field.filter(|f| !f.value.is_null()))
     }
 
-    /// A string and nothing else.
+    /// A string. Any other type is an error.
     pub fn text(&self, key: &'static str) -> Result<Option<&'y str>, ConfigError> {
         self.field(key)?.map(|f| f.text()).transpose()
     }
 
-    /// A string that has to be there.
+    /// A required, non-empty string.
     pub fn required(&self, key: &'static str) -> Result<&'y str, ConfigError> {
         self.text(key)?.filter(|t| !t.is_empty()).ok_or_else(|| self.fail(format!("`{key}` is required")))
     }
 
-    /// The extracted value a stage reads instead of the line: an empty name is a mistake.
+    /// The extracted value to read instead of the line. An empty name is an error.
     pub fn source(&self) -> Result<Option<&'y str>, ConfigError> {
         match self.text("source")? {
             Some("") => Err(self.fail("`source` must not be empty: name an extracted value, or leave it out".into())),
@@ -88,25 +88,25 @@ impl<'y> Options<'y> {
         }
     }
 
-    /// An expression that has to be there.
+    /// A required regular expression.
     pub fn regex(&self, key: &'static str) -> Result<Regex, ConfigError> {
         self.required(key)?;
         self.field(key)?.expect("it was just there").regex()
     }
 
-    /// A string, also when a number or a boolean is written.
+    /// A string, or a number or boolean as text.
     pub fn weak_text(&self, key: &'static str) -> Result<Option<String>, ConfigError> {
         self.field(key)?.map(|f| f.weak_text()).transpose()
     }
 
-    /// A whole number from 0, also when it is written as a string, which may have a prefix (`0x10`, `010`) or
-    /// underscores. A fraction is cut off; the empty string is 0, and so is false.
+    /// A whole number, at least 0. May be a string with a prefix (`0x10`, `010`) or underscores. A fraction is cut off.
+    /// The empty string and false are 0.
     pub fn number(&self, key: &'static str) -> Result<Option<u64>, ConfigError> {
         self.weak(key, "a whole number", |value| match value {
             Yaml::Number(n) => n.as_u64().or_else(|| n.as_f64().filter(|f| (0.0..1e18).contains(f)).map(|f| f as u64)),
             Yaml::Bool(b) => Some(u64::from(*b)),
             Yaml::String(text) if text.is_empty() => Some(0),
-            // Without quotes it is a number for Promtail.
+            // Promtail reads it as a number if it has no quotes.
             Yaml::String(text) => match parse_int(text, 0) {
                 Ok(number) => u64::try_from(number).ok(),
                 Err(_) if text.starts_with(|c: char| c.is_ascii_digit()) && !text.contains(['e', 'E', '.']) => {
@@ -118,7 +118,7 @@ impl<'y> Options<'y> {
         })
     }
 
-    /// A number, also when it is written as a string. It may be infinite.
+    /// A number, or a string with a number. May be infinite.
     pub fn float(&self, key: &'static str) -> Result<Option<f64>, ConfigError> {
         let number = |value: &Yaml| match value {
             Yaml::Number(n) => n.as_f64(),
@@ -130,12 +130,12 @@ impl<'y> Options<'y> {
         self.weak(key, "a number", |value| number(value).filter(|n| !n.is_nan()))
     }
 
-    /// A boolean, also when it is written as a string or a number.
+    /// A boolean, or a string or number that stands for one.
     pub fn boolean(&self, key: &'static str) -> Result<Option<bool>, ConfigError> {
         self.weak(key, "true or false", |value| match value {
             Yaml::Bool(b) => Some(*b),
             Yaml::Number(n) => n.as_f64().map(|n| n != 0.0),
-            // YAML 1.1's words, which Promtail has as booleans when they stand without quotes.
+            // YAML 1.1's words, which Promtail reads as booleans if they have no quotes.
             Yaml::String(text) => match text.to_ascii_lowercase().as_str() {
                 "y" | "yes" | "on" => Some(true),
                 "n" | "no" | "off" | "" => Some(false),
@@ -145,7 +145,7 @@ impl<'y> Options<'y> {
         })
     }
 
-    /// A boolean and nothing else; YAML 1.1's words for it are some.
+    /// A boolean, including YAML 1.1's words. Any other type is an error.
     pub fn strict_boolean(&self, key: &'static str) -> Result<Option<bool>, ConfigError> {
         let Some(field) = self.field(key)? else {
             return Ok(None);
@@ -179,7 +179,7 @@ impl<'y> Options<'y> {
         text.parse().map(|b: ByteSize| Some(b.0 as usize)).map_err(|message| field.fail(message))
     }
 
-    /// A list of stages, compiled; what it warns of is taken over.
+    /// A list of stages, compiled. Their warnings are added to this stage's.
     pub fn stages(&self, key: &'static str) -> Result<Option<Program>, ConfigError> {
         let Some(field) = self.field(key)? else {
             return Ok(None);
@@ -198,12 +198,12 @@ impl<'y> Options<'y> {
         Ok(Some(program))
     }
 
-    /// A stage that, with these options, never looks at extracted values says so: they cost, and perhaps nobody does.
+    /// Declares that the stage uses no extracted values with these options, so that they need not be extracted.
     pub fn needs_nothing_extracted(&self) {
         self.reads(Reads::nothing());
     }
 
-    /// The same of one that, with these options, looks at these values only. Who says nothing may look at all.
+    /// Declares that the stage uses only these extracted values. Without it, a stage may use all.
     pub fn reads(&self, reads: Reads) {
         *self.reads.borrow_mut() = reads;
     }
@@ -212,8 +212,8 @@ impl<'y> Options<'y> {
         self.reads.borrow().clone()
     }
 
-    /// A stage that, with these options, may write when a line was read into what comes out says so: that time is then
-    /// remembered for each line, whatever time the line has.
+    /// Declares that the stage may write the read time into its output. The read time is then saved for all lines, even
+    /// those with their own time.
     pub fn shows_read_time(&self) {
         self.timely.set(true);
     }
@@ -222,7 +222,7 @@ impl<'y> Options<'y> {
         self.timely.get()
     }
 
-    /// A stage that, with these options, makes labels with names that Loki cannot parse says so.
+    /// Declares that the stage may create label names that are not valid in Loki.
     pub fn mends_names(&self) {
         self.mends.set(true);
     }
@@ -231,23 +231,23 @@ impl<'y> Options<'y> {
         self.mends.get()
     }
 
-    /// Something that works, and is hardly meant.
+    /// Adds a warning: valid options that are probably not intended.
     pub fn warn(&self, problem: String) {
         self.warnings.borrow_mut().push(self.fail(problem));
     }
 
-    /// What is wrong with the options as a whole.
+    /// An error about the options as a whole.
     pub fn fail(&self, problem: String) -> ConfigError {
         ConfigError::at(self.path.clone(), problem)
     }
 
-    /// Takes over what options within these warn of.
+    /// Adds the warnings of nested options.
     pub fn finish_inner(&self, inner: Options<'_>) -> Result<(), ConfigError> {
         self.warnings.borrow_mut().append(&mut inner.finish()?);
         Ok(())
     }
 
-    /// When all has been asked for: a warning for each key that nobody asked for.
+    /// Call this after reading all options. Returns the warnings, including one for each key that was not read.
     pub fn finish(self) -> Result<Vec<ConfigError>, ConfigError> {
         if !self.whole.get() {
             let asked = self.asked.borrow();
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn words_that_yaml_1_1_takes_for_booleans() {
-        // As text they stay text; as booleans they are some.
+        // As text they stay text, as booleans they are booleans.
         table("[regex: {expression: '(?P<y>.)'}, output: {source: y}]", &[("ab", "{app=\"x\"} a")]);
         table("[regex: {expression: '(?P<no>.)'}, labels: {on: no}]", &[("ab", "{app=\"x\", on=\"a\"} ab")]);
         table("json: {expressions: {a: }, drop_malformed: yes}", &[("ab", "")]);
@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn numbers_in_all_their_forms() {
         let lines = |count: usize| vec!["x"; count];
-        // How many lines of twenty a burst lets pass.
+        // How many of twenty lines pass with this burst.
         for (burst, passed) in [
             ("0x10", 16),
             ("'0x10'", 16),

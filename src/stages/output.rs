@@ -1,12 +1,12 @@
-//! `output`: an extracted value becomes the line.
+//! `output`: sets the line to an extracted value.
 //!
 //! ```yaml
 //! - output:
 //!     source: message   # required
 //! ```
 //!
-//! What was not extracted, or is null, leaves the line as it is. An empty text makes an empty line. Numbers are written
-//! without exponent, lists and objects as JSON.
+//! If the value was not extracted or is null, the line does not change. An empty text makes an empty line. Numbers are
+//! written without exponent, lists and objects as JSON.
 
 use std::sync::Arc;
 

@@ -1,15 +1,16 @@
-//! `pack`: extracted values and the line become one line of JSON.
+//! `pack`: packs extracted values and the line into one line of JSON.
 //!
 //! ```yaml
 //! - pack:
-//!     labels: [pod, container]   # labels go, and other extracted values, into the line
-//!     ingest_timestamp: true     # default; the entry's time becomes that at which its line was read
+//!     labels: [pod, container]   # labels and other extracted values to pack; packed labels are removed
+//!     ingest_timestamp: true     # default; the entry's time becomes the time when its line was read
 //! ```
 //!
-//! `{"container":"c","pod":"p","_entry":"the line"}`: `unpack` in a query takes it apart again. What is missing is left
-//! out. A label set by `static_labels` is not extracted, and stays.
+//! The result is `{"container":"c","pod":"p","_entry":"the line"}`. `unpack` in a query reverses it. Missing values are
+//! left out. A label set by `static_labels` is not an extracted value, so it is not packed and stays a label.
 //!
-//! Unlike Promtail: the time is that of reading, not of packing, which is the same when a line has to be sent again.
+//! Unlike Promtail: the time is when the line was read, not when it was packed. It is the same if the line must be sent
+//! again.
 
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
 struct Pack {
     /// Sorted.
     names: Arc<[String]>,
-    /// What label sets become without the label of that index.
+    /// The cached removal of the label with this index.
     sets: Vec<Changing>,
     ingest: bool,
 }

@@ -1,4 +1,4 @@
-//! Stages at work, one after the other.
+//! Runs stages one after the other.
 
 use std::fmt;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use super::{CustomMetrics, Due, Flow, Program, Stage, Surroundings, Work};
 use crate::metrics::Dropped;
 use crate::model::{Clock, Entry, LabelSet, loki_label_name};
 
-/// The stages of a job at work for one client.
+/// The stages of a job, running for one client.
 pub struct Pipeline {
     chain: Chain,
     extract: bool,
@@ -16,7 +16,7 @@ pub struct Pipeline {
     mend: Option<Mend>,
 }
 
-/// Gives labels the names under which Loki takes them.
+/// Corrects label names that are not valid in Loki.
 #[derive(Default)]
 struct Mend(Changing);
 
@@ -29,7 +29,7 @@ impl Pipeline {
         Self { chain, extract, shows_read_time: program.shows_read_time, mend }
     }
 
-    /// Runs an entry through all stages; what comes out is lent to `sink`.
+    /// Runs an entry through all stages. `sink` borrows each resulting entry.
     pub fn run(&mut self, work: &mut Work<'_>, sink: &mut dyn FnMut(&mut Entry<'_>)) {
         if self.chain.stages.is_empty() {
             return sink(&mut work.entry);
@@ -38,7 +38,7 @@ impl Pipeline {
         if self.extract {
             work.extracted.begin(&work.entry.labels);
         }
-        // Empty, it costs nothing; a stage that never holds anything never fills it.
+        // An empty vector costs nothing. It stays empty unless a stage holds entries.
         let mut released = Vec::new();
         let flow = self.chain.run_from(0, work, &mut released);
         if let Some(mend) = &mut self.mend {
@@ -55,7 +55,7 @@ impl Pipeline {
         }
     }
 
-    /// Lets go what the stages hold and is due.
+    /// Releases held entries that are due.
     pub fn release(&mut self, due: Due, sink: &mut dyn FnMut(&mut Entry<'_>)) {
         let mut released = Vec::new();
         self.chain.release(due, &mut released);
@@ -65,17 +65,17 @@ impl Pipeline {
         give(released, sink);
     }
 
-    /// Whether an entry may show when its line was read even if it has a time of its own.
+    /// Whether an entry may show its read time even if it has its own time.
     pub fn shows_read_time(&self) -> bool {
         self.shows_read_time
     }
 
-    /// When something that is held comes due.
+    /// When the next held entry is due. None: nothing is held.
     pub fn next_due(&self) -> Option<Instant> {
         self.chain.next_due()
     }
 
-    /// Until when this should not be given more: a stage holds lines back, and each line that comes only waits there.
+    /// Until when the pipeline should get no more entries, because a stage is delaying lines. None: now.
     pub fn busy_until(&self) -> Option<Instant> {
         self.chain.busy_until()
     }
@@ -94,10 +94,10 @@ impl Mend {
     }
 }
 
-/// Stages as one stage.
+/// A list of stages that acts as one stage.
 pub(super) struct Chain {
     stages: Vec<Box<dyn Stage>>,
-    /// For what is discarded after it was held.
+    /// Counts entries that are discarded after they were held.
     dropped: Dropped,
 }
 
@@ -120,7 +120,7 @@ impl Chain {
         Flow::Pass
     }
 
-    /// Runs what was released by one stage through those after it.
+    /// Runs entries released by one stage through the later stages.
     fn go_on(&mut self, first: usize, mut work: Work<'static>, released: &mut Vec<Work<'static>>) {
         match self.run_from(first, &mut work, released) {
             Flow::Pass => return released.push(work),

@@ -1,4 +1,4 @@
-//! Which extracted values somebody looks at: what nobody does need not be extracted.
+//! Which extracted values are used. Unused values need not be extracted.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reads {
     These(BTreeSet<Arc<str>>),
-    /// Any, for all that is known.
+    /// Any value.
     All,
 }
 

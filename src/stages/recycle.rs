@@ -1,7 +1,7 @@
-//! Memory that is used for one line after the other, though what it holds borrows from another chunk each time.
+//! Reuses a vector's memory between lines, although its contents borrow from different chunks.
 
-/// The same memory, empty, for what may live shorter or longer. Collecting in place is what the standard library does where
-/// both are laid out alike; if it did not, this would cost an allocation, as without it.
+/// Returns an empty vector with the memory of `used`, for another lifetime. The standard library collects in place if
+/// both types have the same layout. Otherwise this costs one allocation.
 pub(super) fn recycled<A, B>(mut used: Vec<A>) -> Vec<B> {
     used.clear();
     used.into_iter().filter_map(|_| None).collect()

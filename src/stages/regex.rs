@@ -1,17 +1,17 @@
-//! `regex`: named groups of an expression become extracted values.
+//! `regex`: extracts values with the named groups of a regular expression.
 //!
 //! ```yaml
 //! - regex:
-//!     expression: '^(?P<level>\w+) (?P<msg>.*)$'   # required; RE2, finds the first match anywhere in the text
-//!     source: message                              # an extracted value instead of the line
+//!     expression: '^(?P<level>\w+) (?P<msg>.*)$'   # required; RE2, first match anywhere in the text
+//!     source: message                              # an extracted value to match instead of the line
 //! ```
 //!
-//! Go's syntax, as RE2 has it: no look-around, no back-references; `(?P<name>…)` or `(?<name>…)`. All values are text.
-//! A group that takes no part in the match is extracted as an empty string. Of two groups with one name the later
-//! counts.
+//! The syntax is Go's (RE2): no look-around, no back-references, groups are `(?P<name>…)` or `(?<name>…)`. All values
+//! are text. A group that takes no part in the match is extracted as an empty string. If two groups have the same name,
+//! the later one is used.
 //!
-//! Without a match nothing is extracted; neither without the source. No expression takes more than time in proportion
-//! to the length of the line.
+//! If the expression does not match, or the source was not extracted, nothing is extracted. Matching takes time in
+//! proportion to the length of the line, whatever the expression.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ struct Matching {
     expression: Regex,
     source: Option<Arc<str>>,
     groups: Arc<[(usize, Arc<str>)]>,
-    /// Kept for its memory.
+    /// Reused for its memory.
     found: CaptureLocations,
 }
 

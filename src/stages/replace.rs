@@ -1,19 +1,19 @@
-//! `replace`: what the groups of an expression match is replaced.
+//! `replace`: replaces the text that the groups of a regular expression match.
 //!
 //! ```yaml
 //! - replace:
-//!     expression: 'password=(\S+)'            # required; only what stands in a group is replaced
-//!     source: message                         # an extracted value instead of the line
-//!     replace: '{{ .Value | Hash "salt" }}'   # nothing at all deletes it
+//!     expression: 'password=(\S+)'            # required; only the text in groups is replaced
+//!     source: message                         # an extracted value to change instead of the line
+//!     replace: '{{ .Value | Hash "salt" }}'   # a template; if left out, the text is deleted
 //! ```
 //!
-//! Every match is replaced, in each the outermost groups; an expression without groups replaces nothing. `replace` is a
-//! template as in the `template` stage, over the extracted values; `.Value` is what the group has matched. What a named
-//! group was replaced by becomes an extracted value of that name.
+//! All matches are replaced, in each of them the outermost groups. An expression without groups replaces nothing.
+//! `replace` is a template as in the `template` stage and can use all extracted values. `.Value` is the text that the
+//! group matched. The replacement of a named group is also extracted under the group's name.
 //!
-//! As in Promtail a template that is wrong is no reason not to start: the stage then changes nothing, and a warning at
-//! start says so. When the template fails for one match, or the result would be longer than 2 MiB, nothing of that line
-//! changes.
+//! As in Promtail, an invalid template does not prevent the start: the stage then changes nothing, and a warning is
+//! logged at startup. If the template fails for one match, or the result would be longer than 2 MiB, the line does not
+//! change.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -46,13 +46,13 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
 struct Replace {
     expression: Regex,
     source: Option<Arc<str>>,
-    /// Of the groups, by their index.
+    /// The names of the groups by index.
     names: Arc<[Option<Key>]>,
-    /// None if it is wrong.
+    /// None if the template is invalid.
     template: Option<Template>,
 }
 
-/// A text with its groups replaced, and what the named ones of them were replaced by.
+/// A text with its groups replaced, and the replacements of named groups.
 struct Replaced {
     text: String,
     named: Vec<(Key, String)>,
@@ -79,14 +79,14 @@ impl Stage for Replace {
 }
 
 impl Replace {
-    /// None if nothing changes.
+    /// The replaced text. None if nothing changes.
     fn replaced(&self, text: &str, work: &Work<'_>) -> Option<Replaced> {
         let template = self.template.as_ref()?;
         let data = Data { entry: None, origin: work.entry.origin, read: work.read };
-        // Begun with the first match: most lines have none.
+        // Created at the first match, because most lines have none.
         let mut run: Option<Run<'_>> = None;
         let mut replaced = Replaced { text: String::new(), named: Vec::new() };
-        // What a text was replaced by: a named group is looked up by its text.
+        // Replacements by the original text, which is how named groups find theirs.
         let mut replacements: Vec<(&str, String)> = Vec::new();
         let mut first: Option<Captures<'_>> = None;
         let mut at = 0;
@@ -95,7 +95,7 @@ impl Replace {
                 let value = group.as_str();
                 let run = run.get_or_insert_with(|| template.over(&work.extracted, data));
                 let replacement = run.render(Some(value)).ok()?;
-                // A group within another one has gone with it.
+                // A group inside another group was replaced with it.
                 if group.start() >= at {
                     replaced.text.push_str(&text[at..group.start()]);
                     replaced.text.push_str(&replacement);
@@ -151,7 +151,7 @@ mod tests {
             ("expression: '(\\w+)@(\\w+)', replace: '$2 ${1}'", "x@y", "$2 ${1}@$2 ${1}"),
             ("expression: '()', replace: '-'", "ab", "-a-b-"),
             ("expression: '(é)', replace: '{{ .Value | upper }}{{ .app }}{{ .nope }}'", "né!", "nÉx<no value>!"),
-            // The second one fails, and with it the line.
+            // The second replacement fails, so the line does not change.
             ("expression: '(\\w)', replace: '{{ div 6 .Value }}'", "3 0", "3 0"),
         ] {
             let yaml = format!("replace: {{{options}}}");

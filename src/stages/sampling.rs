@@ -1,15 +1,15 @@
-//! `sampling`: a part of the lines passes, the others go.
+//! `sampling`: passes a random share of the lines and drops the others.
 //!
 //! ```yaml
 //! - sampling:
-//!     rate: 0.1                               # how many pass, from 0 to 1; none if left out
-//!     drop_counter_reason: sampling_stage     # default; as what the others are counted
+//!     rate: 0.1                               # the share of lines that pass, from 0 to 1; default 0: none
+//!     drop_counter_reason: sampling_stage     # default; the reason in the metric
 //! ```
 //!
-//! What goes is counted in `logentry_dropped_lines_total{reason="sampling_stage"}`, or as `drop_counter_reason` says.
+//! Dropped lines are counted in `logentry_dropped_lines_total{reason="sampling_stage"}`, or with the reason in
+//! `drop_counter_reason`.
 //!
-//! Unlike Promtail: it is decided by where a line was read, not by a die, so a line that has to be sent again passes
-//! again.
+//! Unlike Promtail: the decision depends on where the line was read, so a line that must be sent again passes again.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -45,12 +45,12 @@ impl Stage for Sampling {
     }
 }
 
-/// From 0 up to and without 1, always the same for a place.
+/// A number from 0 to below 1 that depends only on the place of the line.
 fn draw(origin: Origin) -> f64 {
     let mut place = [0; 16];
     place[..8].copy_from_slice(&origin.file.to_le_bytes());
     place[8..].copy_from_slice(&origin.offset.to_le_bytes());
-    // As many bits as such a number has.
+    // 53 bits: as many as a float can hold.
     (xxh3_64(&place) >> 11) as f64 / (1u64 << 53) as f64
 }
 

@@ -1,4 +1,4 @@
-//! `static_labels`: labels with fixed values.
+//! `static_labels`: sets labels with fixed values.
 //!
 //! ```yaml
 //! - static_labels:
@@ -6,8 +6,9 @@
 //!     team: platform
 //! ```
 //!
-//! A name that Loki cannot parse is changed behind the last stage (`my-team` to `my_team`), and said. A label that is there already is replaced; an empty value does nothing. The labels are not extracted values. The
-//! name `__tenant_id__` sets the tenant.
+//! A name that is not valid in Loki is corrected after the last stage (`my-team` becomes `my_team`), with a warning.
+//! The stage replaces a label that already exists. An empty value does nothing. These labels are not extracted values.
+//! The name `__tenant_id__` sets the tenant.
 
 use std::sync::Arc;
 
@@ -70,7 +71,7 @@ mod tests {
     #[test]
     fn labels_are_added_and_replaced() {
         let yaml = "[static_labels: {a: 'q\"', app: y, keep: '', no: null, __tenant_id__: t}, output: {source: app}]";
-        // What is extracted stays as it was.
+        // Extracted values do not change.
         table(yaml, &[("l", r#"{a="q\"", app="y"} x @t"#), ("m", r#"{a="q\"", app="y"} x @t"#)]);
         table("static_labels: {}", &[("l", r#"{app="x"} l"#)]);
     }

@@ -1,14 +1,14 @@
-//! `structured_metadata`, or by its old name `non_indexed_labels`: extracted values or labels become structured
-//! metadata.
+//! `structured_metadata`, or by its old name `non_indexed_labels`: sets structured metadata from extracted values or
+//! labels.
 //!
 //! ```yaml
 //! - structured_metadata:
-//!     trace_id:              # from the extracted value, or the label, of the same name
+//!     trace_id:              # from the extracted value or label with the same name
 //!     file: filename         # from `filename`
 //! ```
 //!
-//! A label that becomes metadata unchanged is no label any more. What is not extracted, or is null, adds nothing.
-//! Several such stages add up; a name that comes twice is sent twice.
+//! A label that becomes metadata unchanged is removed from the labels. If the value was not extracted or is null,
+//! nothing is added. Several such stages add to each other. If they add the same name twice, it is sent twice.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
 #[derive(Debug)]
 struct Metadata {
     pairs: Arc<[Made]>,
-    /// What label sets become without the label of that index.
+    /// The cached removal of the label with this index.
     moved: Vec<Changing>,
 }
 
@@ -88,7 +88,7 @@ mod tests {
     fn labels_move() {
         table("structured_metadata: {app: }", &[("l", "{} l [app=x]")]);
         table("structured_metadata: {a: app, b: app}", &[("l", "{} l [a=x, b=x]")]);
-        // Not extracted, but a label all the same.
+        // Not extracted, but still a label.
         table("[static_labels: {s: v}, structured_metadata: {s: }]", &[("l", r#"{app="x"} l [s=v]"#)]);
         table("[tenant: {value: t}, structured_metadata: {t: __tenant_id__}]", &[("l", r#"{app="x"} l [t=t]"#)]);
     }

@@ -1,5 +1,4 @@
-//! The stages there are, a row each. Whoever needs to know them reads this table: the compiler of pipelines, what is said of
-//! an unknown name, the tests, and `docs/stages.md`.
+//! The table of all stages. Used to compile pipelines, to report unknown names, by tests, and for `docs/stages.md`.
 
 use super::options::Options;
 use super::{ConfigError, Recipe};
@@ -8,15 +7,15 @@ use crate::model::nearest;
 /// A stage.
 #[derive(Debug)]
 pub struct Row {
-    /// What a config calls it.
+    /// Its name in the config.
     pub name: &'static str,
-    /// The file that documents it is `src/stages/<file>.rs`. Two names for the same stage share one.
+    /// Its documentation is in `src/stages/<file>.rs`. Two names of one stage share a file.
     pub file: &'static str,
-    /// Reads its options and gives back what makes the stage. An error here is one of the config.
+    /// Reads the options and returns the stage's recipe, or a config error.
     pub(super) compile: fn(&mut Options<'_>) -> Result<Recipe, ConfigError>,
 }
 
-/// In the order of their names.
+/// Sorted by name.
 pub static TABLE: [Row; 26] = [
     Row { name: "cri", file: "cri", compile: super::cri::compile },
     Row { name: "decolorize", file: "decolorize", compile: super::decolorize::compile },
@@ -46,7 +45,7 @@ pub static TABLE: [Row; 26] = [
     Row { name: "timestamp", file: "timestamp", compile: super::timestamp::compile },
 ];
 
-/// The stage of this name, or what to say of the name.
+/// The stage with this name, or an error message with suggestions.
 pub(super) fn find(name: &str) -> Result<&'static Row, String> {
     TABLE.iter().find(|row| row.name == name).ok_or_else(|| unknown(name))
 }

@@ -1,26 +1,26 @@
-//! `template`: an extracted value is made, or made anew, by a Go template.
+//! `template`: sets an extracted value with a Go template.
 //!
 //! ```yaml
 //! - template:
-//!     source: level                        # required; the extracted value
+//!     source: level                        # required; the name of the extracted value
 //!     template: '{{ ToLower .Value }}'     # without it the value is removed
 //! ```
 //!
-//! The template sees every extracted value by its name as text, `.Value` (the source's own value) and `.Entry` (the
-//! line). What is not there prints as `<no value>`. An empty result removes the value.
+//! The template can use all extracted values by name, as text. `.Value` is the current value of the source, `.Entry` is
+//! the line. A missing value prints as `<no value>`. An empty result removes the value.
 //!
-//! Besides what Go's text/template has, there are Promtail's functions (`ToLower`, `ToUpper`, `Replace`, `Trim`,
+//! Available are the functions of Go's text/template, Promtail's functions (`ToLower`, `ToUpper`, `Replace`, `Trim`,
 //! `TrimLeft`, `TrimRight`, `TrimPrefix`, `TrimSuffix`, `TrimSpace`, `Hash`, `Sha2Hash`, `regexReplaceAll`,
-//! `regexReplaceAllLiteral`) and sprig's for text, numbers, dates, lists, dictionaries and JSON.
+//! `regexReplaceAllLiteral`), and sprig's functions for text, numbers, dates, lists, dictionaries and JSON.
 //!
-//! A template that is wrong is refused at start. When it fails while it runs (a function of the wrong type, an index out
-//! of range), nothing changes. So it is with one that goes on for too long: what it may do for a line is counted, and is
-//! some hundred milliseconds' worth; no text or list of its becomes longer than 2 MiB, or 100,000 items.
+//! An invalid template is an error at startup. If the template fails for a line (wrong type, index out of range),
+//! nothing changes. It also fails if it does too much work for one line (some hundred milliseconds), if a text becomes
+//! longer than 2 MiB, or if a list gets more than 100,000 items. The work is counted, not timed.
 //!
-//! Unlike Promtail: functions that read the environment (`env`, `expandenv`), use the network (`getHostByName`) or make
-//! keys and passwords (`genCA`, `htpasswd`, `encryptAES` and the like) are refused at start. Chance (`randAlphaNum`,
-//! `uuidv4`, `shuffle` and the like) is made of the place of the line in its log, and `now` is the time it was read, so
-//! that a line that is sent again is the same line.
+//! Unlike Promtail: functions that read the environment (`env`, `expandenv`), use the network (`getHostByName`) or
+//! create keys and passwords (`genCA`, `htpasswd`, `encryptAES` and similar) are an error at startup. Random functions
+//! (`randAlphaNum`, `uuidv4`, `shuffle` and similar) depend on the place of the line in its log, and `now` is the time
+//! when the line was read. So a line that is sent again is the same.
 
 use std::sync::Arc;
 

@@ -1,13 +1,14 @@
-//! `tenant`: which tenant an entry goes to, instead of the client's `tenant_id`.
+//! `tenant`: sets the tenant of an entry, instead of the client's `tenant_id`.
 //!
 //! ```yaml
 //! - tenant:
 //!     source: customer     # an extracted value
 //! ```
 //!
-//! or `label: namespace` (a label, which stays), or `value: team-a` (fixed); exactly one of the three.
+//! or `label: namespace` (a label, which is kept), or `value: team-a` (a fixed value). Exactly one of the three is
+//! required.
 //!
-//! What is missing or empty changes nothing. Each tenant has its own pushes: the entries of a slow one do not hold up
+//! If the value is missing or empty, nothing changes. Each tenant has its own pushes, so a slow tenant does not delay
 //! the others.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Lines in, entries out: what the tables of the stages' tests are made of.
+//! Helpers for the stages' tests: lines in, entries out.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -19,18 +19,18 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// The time of reading in these tests.
+    /// The read time in these tests.
     pub const READ: i64 = 42;
 }
 
-/// Runs the stage `yaml` over lines of `{app="x"}`.
+/// Runs the stage `yaml` on lines of `{app="x"}`.
 pub(super) fn check(yaml: &str, lines: &[String], want: &[Seen]) {
     let stage = serde_yaml::from_str(yaml).expect(yaml);
     let program = compile(&[stage]).unwrap_or_else(|e| panic!("{yaml}: {e}"));
     assert_eq!(run(&program, lines), want, "{yaml}");
 }
 
-/// Runs lines through a program; each line is a chunk of its own, acknowledged to the end.
+/// Runs lines through a program. Each line is a separate chunk, which must be fully acknowledged.
 pub(super) fn run(program: &Program, lines: &[String]) -> Vec<Seen> {
     let mut bench = Bench::new(program);
     let mut seen = Vec::new();
@@ -41,8 +41,8 @@ pub(super) fn run(program: &Program, lines: &[String]) -> Vec<Seen> {
     seen
 }
 
-/// Runs a list of stages over lines of `{app="x"}`, a table of each line and what became of it: `{labels} line`, then
-/// `@tenant` and `[metadata]` if there are any; several entries are separated by ` / `.
+/// Runs a list of stages on lines of `{app="x"}`. Each row has a line and its result: `{labels} line`, then `@tenant`
+/// and `[metadata]` if there are any. Several entries are separated by ` / `.
 pub(super) fn table(yaml: &str, rows: &[(&str, &str)]) {
     let mut bench = Bench::of(yaml);
     for (line, want) in rows {
@@ -51,7 +51,7 @@ pub(super) fn table(yaml: &str, rows: &[(&str, &str)]) {
     bench.end(&mut |_| {});
 }
 
-/// A table of stages that are refused: what is written, where it is wrong, and a part of the message.
+/// Checks stages that must be rejected: the YAML, the path of the error, and a part of its message.
 pub(super) fn refused(rows: &[(&str, &str, &str)]) {
     for (yaml, path, message) in rows {
         let error = parse(yaml).expect_err(yaml);
@@ -60,7 +60,7 @@ pub(super) fn refused(rows: &[(&str, &str, &str)]) {
     }
 }
 
-/// A list of stages in YAML, compiled; one stage may be written without its list.
+/// Compiles a list of stages in YAML. A single stage needs no list.
 pub(super) fn parse(yaml: &str) -> Result<Program, ConfigError> {
     match serde_yaml::from_str(yaml).expect(yaml) {
         Yaml::Sequence(stages) => compile(&stages),
@@ -68,12 +68,12 @@ pub(super) fn parse(yaml: &str) -> Result<Program, ConfigError> {
     }
 }
 
-/// What a program warns of, as it is said of a job.
+/// The warnings of a program, with their paths in a job.
 pub(super) fn warnings(program: &Program) -> Vec<String> {
     program.warnings().iter().map(|warning| warning.clone().within("pipeline_stages").to_string()).collect()
 }
 
-/// A pipeline with a log to be run through it.
+/// A pipeline and a log to run through it.
 pub(super) struct Bench {
     pub clock: Clock,
     pub labels: LabelSet,
@@ -95,7 +95,7 @@ impl Bench {
         Self { clock, labels, pipeline, dropped, custom, registry, ledger: Ledger::new(), offset: 0 }
     }
 
-    /// Goes on with other stages, as an agent does whose config was reloaded.
+    /// Continues with other stages, as after a reload of the config.
     pub fn reload(&mut self, yaml: &str) {
         let program = parse(yaml).unwrap_or_else(|e| panic!("{yaml}: {e}"));
         self.custom.begin_run();
@@ -125,21 +125,21 @@ impl Bench {
         ack.close();
     }
 
-    /// What became of a line, written as in [`table`].
+    /// The result of a line, written as in [`table`].
     pub fn outcome(&mut self, line: &str) -> String {
         let mut outcome = Vec::new();
         self.run(line, &mut |entry| outcome.push(write(entry)));
         outcome.join(" / ")
     }
 
-    /// What is let go, written as in [`table`].
+    /// The released entries, written as in [`table`].
     pub fn release(&mut self, due: Due) -> String {
         let mut outcome = Vec::new();
         self.pipeline.release(due, &mut |entry| outcome.push(write(entry)));
         outcome.join(" / ")
     }
 
-    /// What is due at the time the clock shows.
+    /// The entries that are due at the clock's current time.
     pub fn due(&mut self) -> String {
         self.release(Due::At(self.clock.now()))
     }
@@ -153,7 +153,7 @@ impl Bench {
         self.count("logentry_dropped_lines_total", &[reason])
     }
 
-    /// The value of a counter with these label values; 0 if there is none.
+    /// The value of a counter with these label values. 0 if it does not exist.
     pub fn count(&self, name: &str, values: &[&str]) -> u64 {
         let families = self.registry.gather();
         let metrics = families.iter().filter(|f| f.name() == name).flat_map(|f| f.get_metric());
@@ -162,7 +162,7 @@ impl Bench {
         metrics.filter(labelled).map(|m| m.get_counter().get_value() as u64).sum()
     }
 
-    /// The log ends. Whatever became of its lines, each of them came to its end.
+    /// Ends the log, and checks that each of its lines has ended.
     pub fn end(mut self, sink: &mut dyn FnMut(&Entry<'_>)) {
         self.pipeline.release(Due::Log(1), &mut |entry| sink(entry));
         assert!(self.ledger.is_settled(), "something was neither delivered nor discarded");

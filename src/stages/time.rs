@@ -1,9 +1,10 @@
-//! Times as container runtimes write them, and what to do when one cannot be read.
+//! Parses timestamps of container runtimes, and handles those that are invalid.
 
 use super::labelling::Known;
 use crate::model::LabelSet;
 
-/// Reads RFC 3339 with 0 to any number of digits of a fraction, as Go's `RFC3339Nano` does. Unix nanoseconds.
+/// Parses RFC 3339 with any number of fractional digits, like Go's `RFC3339Nano`. Returns Unix nanoseconds. None:
+/// invalid.
 pub(super) fn rfc3339(text: &str) -> Option<i64> {
     let b = text.as_bytes();
     let seconds = civil_seconds(b.get(..19)?)?;
@@ -12,7 +13,7 @@ pub(super) fn rfc3339(text: &str) -> Option<i64> {
     (seconds - offset).checked_mul(1_000_000_000)?.checked_add(nanos)
 }
 
-/// The same, remembering the last second: lines of one second follow each other.
+/// Like [`rfc3339`], with the last second cached: consecutive lines often have the same second.
 #[derive(Debug, Default)]
 pub(super) struct Rfc3339 {
     second: [u8; 19],
@@ -37,7 +38,7 @@ impl Rfc3339 {
     }
 }
 
-/// `2026-11-22T17:56:39` as seconds since 1970.
+/// `2026-11-22T17:56:39` as seconds since the Unix epoch.
 fn civil_seconds(b: &[u8]) -> Option<i64> {
     let two = |at: usize| -> Option<i64> {
         let (tens, ones) = (b[at].wrapping_sub(b'0'), b[at + 1].wrapping_sub(b'0'));
@@ -59,7 +60,7 @@ fn civil_seconds(b: &[u8]) -> Option<i64> {
     if day < 1 || day > last || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    // Days since 1970 with the year beginning in March, so that the leap day is its last.
+    // Days since 1970, with years that begin in March, so that the leap day is the last of a year.
     let years = year - i64::from(month <= 2);
     let era = years.div_euclid(400);
     let year_of_era = years.rem_euclid(400);
@@ -68,7 +69,7 @@ fn civil_seconds(b: &[u8]) -> Option<i64> {
     Some(days * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
-/// The nanoseconds of `.123…` or `,123…`, and what follows.
+/// The nanoseconds of `.123…` or `,123…`, and the rest of the text.
 fn fraction(b: &[u8]) -> Option<(i64, &[u8])> {
     if !matches!(b.first(), Some(b'.' | b',')) {
         return Some((0, b));
@@ -87,7 +88,7 @@ fn fraction(b: &[u8]) -> Option<(i64, &[u8])> {
     Some((nanos, &b[1 + digits..]))
 }
 
-/// `Z` or `+01:00`, as seconds east of Greenwich.
+/// `Z` or `+01:00` as seconds east of Greenwich.
 fn zone(b: &[u8]) -> Option<i64> {
     let two = |at: usize| {
         b[at]
@@ -109,7 +110,7 @@ fn zone(b: &[u8]) -> Option<i64> {
     }
 }
 
-/// Promtail's `fudge`: a time that cannot be read becomes the last one of its stream plus a nanosecond.
+/// Promtail's `fudge`: an invalid time becomes the last time of its stream plus one nanosecond.
 #[derive(Debug, Default)]
 pub(super) struct Fudge {
     last: Known<i64>,

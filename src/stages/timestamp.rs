@@ -1,23 +1,23 @@
-//! `timestamp`: an extracted value becomes the entry's time.
+//! `timestamp`: sets the entry's time from an extracted value.
 //!
 //! ```yaml
 //! - timestamp:
 //!     source: time                        # required; the extracted value
-//!     format: RFC3339                     # required; a name from below, or a layout
-//!     fallback_formats: [UnixMs]          # tried in this order when `format` does not fit
-//!     location: Europe/Berlin             # for a layout, when the text names no zone; UTC if left out
+//!     format: RFC3339                     # required; a name from the list below, or a layout
+//!     fallback_formats: [UnixMs]          # tried in this order if `format` does not match
+//!     location: Europe/Berlin             # time zone for a layout if the text has none; default UTC
 //!     action_on_failure: fudge            # default; or skip
 //! ```
 //!
 //! The names are `ANSIC`, `UnixDate`, `RubyDate`, `RFC822`, `RFC822Z`, `RFC850`, `RFC1123`, `RFC1123Z`, `RFC3339`,
-//! `RFC3339Nano` and, for numbers, `Unix` (seconds, perhaps with a fraction), `UnixMs`, `UnixUs`, `UnixNs`. Anything
-//! else is a layout in Go's way: the time `Mon Jan 2 15:04:05 MST 2006`, written as the log writes times. A layout
-//! without a year takes the present one, around New Year the one that is nearer. Time zones are built in.
+//! `RFC3339Nano` and, for numbers, `Unix` (seconds, optionally with a fraction), `UnixMs`, `UnixUs` and `UnixNs`. Any
+//! other text is a Go layout: the reference time `Mon Jan 2 15:04:05 MST 2006` in the format of the log. If a layout
+//! has no year, the current year is used; around New Year, the nearest one. The time zone database is built in.
 //!
-//! When the value is missing or no format fits, `fudge` makes the time the last one of these labels plus a nanosecond,
-//! so that the order is kept; the first of its labels keeps the time it had, as all do with `skip`.
+//! If the value is missing or no format matches, `fudge` sets the time to the last time of the same labels plus one
+//! nanosecond, which keeps the order. The first line of its labels keeps the time it had. `skip` always keeps the time.
 //!
-//! Unlike Promtail: a time before 1678 or after 2261, which Loki has no place for, is one that does not fit.
+//! Unlike Promtail: a time before 1678 or after 2261, which Loki cannot store, counts as not matching.
 
 use std::sync::Arc;
 
@@ -99,12 +99,12 @@ impl Stage for Timestamp {
 
 #[derive(Debug)]
 enum Format {
-    /// With or without fraction, which parses alike.
+    /// With or without a fraction.
     Rfc3339,
     Unix,
-    /// Whole units, each so many nanoseconds.
+    /// Whole units of this many nanoseconds.
     Units(i64),
-    /// A layout by its name, which no location changes.
+    /// A named layout, to which `location` does not apply.
     Named(Layout, Zones),
     Layout(Layout),
     WithoutYear(Layout),
@@ -120,14 +120,14 @@ impl Format {
             "UnixNs" => Format::Units(1),
             name => match Layout::named(name) {
                 Some(layout) => Format::Named(layout, Zones::utc_by_default()),
-                // All years in a layout have these two digits.
+                // Every form of the year in a layout contains these two digits.
                 None if name.contains("06") => Format::Layout(Layout::compile(name)),
                 None => Format::WithoutYear(Layout::compile(name)),
             },
         }
     }
 
-    /// `read` is when the line was read.
+    /// `read` is the read time of the line.
     fn parse(&self, text: &str, zones: &Zones, read: i64) -> Option<i64> {
         match self {
             Format::Rfc3339 => rfc3339(text),
@@ -140,10 +140,10 @@ impl Format {
     }
 }
 
-/// `1700000000` or `1700000000.25`. The fraction counts forwards, also before 1970.
+/// Parses `1700000000` or `1700000000.25`. The fraction always counts forwards, even before 1970.
 ///
-/// It is a number of its own, with a sign if it has one, and its sign counts as a digit: `123.-5` is 50 milliseconds
-/// before 123.
+/// The fraction is parsed as a separate number with an optional sign, and the sign counts as a digit: `123.-5` is 50
+/// milliseconds before 123.
 fn unix(text: &str) -> Option<i64> {
     let (seconds, nanos) = match text.split_once('.') {
         None => (text, 0),
@@ -166,7 +166,7 @@ mod tests {
         Seen { timestamp, labels: "{app=\"x\"}".into(), line: line.into() }
     }
 
-    /// The time of a line that is all time, or none.
+    /// The time of a line that consists only of the time. None if the time is not set.
     fn time(options: &str, line: &str) -> Option<i64> {
         let yaml = format!(
             "[{{regex: {{expression: '^(?P<t>.*)$'}}}}, {{timestamp: {{source: t, action_on_failure: skip, {options}}}}}]"
@@ -239,7 +239,7 @@ mod tests {
             ("UnixNs", "1700000000000000001", Some(T + 1)),
             ("UnixNs", "-1", Some(-1)),
             ("UnixNs", "", None),
-            // The names are written like this and no other way.
+            // Names are case-sensitive.
             ("unix", "1700000000", None),
         ] {
             assert_eq!(time(&format!("format: {format}"), text), want, "{format} {text:?}");

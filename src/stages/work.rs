@@ -1,24 +1,24 @@
-//! An entry on its way through the stages.
+//! An entry in the pipeline.
 
 use std::borrow::Cow;
 
 use super::Extracted;
 use crate::model::{Entry, Structured};
 
-/// An entry, with what the stages have extracted from it.
+/// An entry and the values extracted from it.
 ///
-/// The lines of a chunk are worked on one after the other in the same one. Whoever made it lends it to the stages, and
-/// closes its entry when they are done with it.
+/// The lines of a chunk are processed one after the other in the same `Work`. Its owner lends it to the stages, and
+/// closes the entry when they return.
 #[derive(Debug)]
 pub struct Work<'c> {
     pub entry: Entry<'c>,
     pub extracted: Extracted<'c>,
-    /// When its line was read, whatever time the entry has by now. Unix nanoseconds.
+    /// The read time of the line in Unix nanoseconds. Independent of the entry's time.
     pub read: i64,
 }
 
-/// Proof that a stage has what it was lent: it was kept, or taken in by what is. There is no other way to come by one, so no
-/// stage can say that it holds an entry and have forgotten it.
+/// Proof that a stage holds the entry it borrowed: it was kept, or joined to one that is held. There is no other way to
+/// create it, so a stage cannot claim to hold an entry that it dropped.
 #[derive(Debug)]
 #[must_use = "it is for who lent the entry"]
 pub struct Kept(());
@@ -28,7 +28,7 @@ impl<'c> Work<'c> {
         Self { read: entry.timestamp, entry, extracted: Extracted::default() }
     }
 
-    /// The same on its own feet, with an acknowledgement of its own, to be kept beyond the chunk.
+    /// Takes the entry out of its chunk, with an acknowledgement of its own, so that it can be held.
     pub fn keep(&mut self) -> (Work<'static>, Kept) {
         let entry = &mut self.entry;
         let entry = Entry {
@@ -45,7 +45,7 @@ impl<'c> Work<'c> {
         (Work { entry, extracted, read: self.read }, Kept(()))
     }
 
-    /// The line of `other`, which came later, has become part of this one: nothing of it is delivered before all of it is.
+    /// Joins the line of `other`, a later entry, to this one. Both are then committed together.
     pub fn take_in(&mut self, other: &Work<'_>) -> Kept {
         self.entry.take_in(&other.entry);
         Kept(())

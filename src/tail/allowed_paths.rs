@@ -1,7 +1,8 @@
-//! Where the files of a log may be: links that its writer plants must not lead the agent, who may read everything, elsewhere.
+//! Where the files of a log may be. The agent can read everything, so links that the log's writer creates must not lead
+//! it elsewhere.
 //!
-//! A name is resolved, the place it leads to is judged, and then that very place is opened without following any link: what is
-//! swapped in between is not followed either.
+//! A path is resolved first, then its target is checked, then exactly that target is opened without following links. A
+//! link that is swapped in between is not followed.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -10,13 +11,14 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
-/// Where container runtimes keep logs, and link from one to the other.
+/// Directories of container runtimes, which contain links to each other.
 const CONTAINERS: [&str; 3] = ["/var/log/pods", "/var/log/containers", "/var/lib/docker/containers"];
 
-/// What a name may lead to.
+/// The paths that a link may lead to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedPaths {
-    /// Folders (or files) that the user wrote as they are; links in them are the user's own. Empty: everything.
+    /// Directories (or files) that the config names literally. Links in these paths are the user's own. Empty:
+    /// everything is allowed.
     written: Vec<PathBuf>,
     /// `target_config.link_roots`.
     more: Vec<PathBuf>,
@@ -27,18 +29,18 @@ impl AllowedPaths {
         Self { written, more: more.to_vec() }
     }
 
-    /// Whether `path` is only on the way to what the user wrote, or is that.
+    /// Whether `path` is one of the literal paths, or a parent of one.
     pub(super) fn is_before(&self, path: &Path) -> bool {
         self.written.iter().any(|root| root.starts_with(path))
     }
 
-    /// The folders of container runtimes that links may lead to.
+    /// The container runtimes' directories that links may lead to.
     pub fn leads_to(&self) -> Vec<PathBuf> {
         let shared = CONTAINERS.iter().filter(|_| self.written.iter().any(|root| is_containers(root)));
         shared.map(PathBuf::from).chain(self.written.iter().flat_map(|root| runtime_folders(root))).collect()
     }
 
-    /// The place that `path` leads to, if it may.
+    /// The target of `path` after all links. An error if it is not allowed.
     pub fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         let real = fs::canonicalize(path)?;
         if self.written.is_empty() {
@@ -61,13 +63,15 @@ impl AllowedPaths {
     }
 }
 
-/// Into the runtime's folders links lead only from among them: one in any other folder would lead to other pods' logs.
+/// Only links in these directories may lead to other runtime directories. A link in any other directory could lead to
+/// another pod's logs.
 fn is_containers(root: &Path) -> bool {
     CONTAINERS.iter().any(|c| root.starts_with(c) || Path::new(c).starts_with(root) && root.parent().is_some())
 }
 
-/// Where the links of a runtime's folder lead that is mounted elsewhere (`/host/var/log/containers`): a folder `containers` beside
-/// that of the pods, and Docker's in the same root. Only that very folder counts, not one in it: who writes there is the runtime.
+/// The allowed link targets if a runtime directory is mounted elsewhere (`/host/var/log/containers`): the pods'
+/// directory beside it, and Docker's under the same root. This applies to the directory itself, not to its
+/// subdirectories, because only the runtime writes there.
 fn runtime_folders(root: &Path) -> Vec<PathBuf> {
     let (Some(name), Some(logs)) = (root.file_name(), root.parent()) else {
         return Vec::new();
@@ -82,18 +86,18 @@ fn runtime_folders(root: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// Opens what has no link on its way; nor does it wait for the writer of a pipe.
+/// Opens a path that contains no links. Does not block on a pipe.
 pub(super) fn open(real: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     match openat2(CWD, real, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS) {
         Ok(file) => Ok(file.into()),
-        // A kernel before 5.6, or a container runtime that forbids what it does not know.
+        // The kernel is older than 5.6, or the container runtime blocks unknown system calls.
         Err(Errno::NOSYS | Errno::PERM) => by_hand(real, flags),
         Err(error) => Err(error.into()),
     }
 }
 
-/// The same, one name after the other.
+/// Does the same component by component.
 fn by_hand(real: &Path, flags: OFlags) -> io::Result<File> {
     let mut names: Vec<_> =
         real.components().filter(|c| !matches!(c, Component::RootDir | Component::CurDir)).collect();
@@ -167,8 +171,8 @@ mod tests {
         ] {
             assert_eq!(allowed.resolve(&at(name)).is_ok(), may, "{name}");
         }
-        // A node's folders that are mounted elsewhere: from the runtime's links to the pods' logs and to Docker's, not back, and
-        // from no folder in it.
+        // Node directories mounted elsewhere: the runtime's links may lead to pods' and Docker's logs, but not back,
+        // and links in a subdirectory may not.
         for name in
             ["host/var/log/containers/x", "host/var/log/pods/p/c/0.log", "host/var/lib/docker/containers/i/i.log"]
         {
@@ -195,7 +199,7 @@ mod tests {
             let allowed = AllowedPaths::new(vec![at(root)], &[]);
             assert_eq!(allowed.resolve(&at(root).join(name)).is_ok(), may, "{root} {name}");
         }
-        // Who writes a name as it is means what it leads to.
+        // If the config names a link literally, its target is allowed.
         assert!(AllowedPaths::new(vec![at("logs/up.log")], &[]).resolve(&at("logs/up.log")).is_ok());
         let refused = allowed.resolve(&at("logs/up.log")).expect_err("it leads out");
         assert!(refused.to_string().contains("target_config.link_roots"));

@@ -1,5 +1,5 @@
-//! Names in folders, listed once for all the logs that are there: each log looks for its older generations in its folder,
-//! and of ten thousand logs in one folder each would list it anew.
+//! Caches directory listings for all logs. Each log looks for its older generations in its directory; without the
+//! cache, ten thousand logs in one directory would list it ten thousand times.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -13,13 +13,13 @@ use std::time::{Duration, SystemTime};
 
 use super::walls::explain;
 
-/// A folder that changed within this time before it was listed may have changed after it in the same tick of its clock.
+/// A directory modified less than this before it was listed may change again within the same tick of its timestamp.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Folders that are remembered; beyond that all are forgotten, and listed anew.
+/// The most listings that are cached. Beyond that all are dropped.
 const MOST: usize = 64;
 
-/// What the logs of a reader know of their folders. A listing is used for as long as the folder says that it did not change.
+/// The cached listings of a reader. A listing is used until the directory's timestamp changes.
 #[derive(Debug, Default)]
 pub struct Folders {
     known: Mutex<HashMap<PathBuf, Listing>>,
@@ -30,16 +30,16 @@ pub struct Folders {
 #[derive(Debug)]
 struct Listing {
     stamp: Stamp,
-    /// In order.
+    /// Sorted.
     names: Arc<[OsString]>,
 }
 
-/// Device, inode, and when it changed last.
+/// Device, inode, and time of the last change (seconds, nanoseconds).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp(u64, u64, i64, i64);
 
 impl Folders {
-    /// The names in `folder` that begin with `name`, as they are now.
+    /// The current names in `folder` that begin with `name`.
     pub(super) fn names(&self, folder: &Path, name: &OsStr) -> io::Result<Vec<OsString>> {
         let names = self.list(folder)?;
         let first = names.partition_point(|n| n.as_bytes() < name.as_bytes());
@@ -76,7 +76,7 @@ impl Folders {
         self.listed.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Gives the memory back; what is asked for next is listed anew.
+    /// Drops all listings to free memory.
     pub fn forget(&self) {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = HashMap::new();
     }
@@ -88,7 +88,7 @@ fn stamp(folder: &Path) -> io::Result<Stamp> {
 }
 
 impl Stamp {
-    /// Whether a change from now on would show.
+    /// Whether any later change would alter the stamp.
     fn is_settled(self) -> bool {
         let changed = u64::try_from(self.2).map(|s| SystemTime::UNIX_EPOCH + Duration::new(s, self.3 as u32));
         changed.is_ok_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|ago| ago > SETTLED))
@@ -111,7 +111,7 @@ mod tests {
         let names = |name: &str| folders.names(folder, OsStr::new(name)).expect("listed");
         let write = |name: &str| fs::write(folder.join(name), "x").expect("written");
         ["a.log", "a.log.1", "a.log-20261122", "ab.log", "b.log", "a"].into_iter().for_each(write);
-        // It has just changed: a change in the same tick would not show.
+        // The directory changed just now: a change in the same tick would not be noticed.
         assert_eq!(names("a.log"), ["a.log", "a.log-20261122", "a.log.1"]);
         assert!(folders.known.lock().expect("well").is_empty());
         age(folder, 60);

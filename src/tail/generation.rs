@@ -1,4 +1,4 @@
-//! One file of a log: open, identified, and how far it has been read.
+//! One file of a log: its descriptor, its identity, and how far it has been read.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -18,9 +18,9 @@ use crate::model::{Encoding, FileId, Fingerprint, Position};
 pub(super) struct Generation {
     content: Content,
     id: FileId,
-    /// Of the next byte to read.
+    /// Offset of the next byte to read, in decompressed bytes.
     pub offset: u64,
-    /// Tells it from all others of its log, and from itself before it was cut; 0: nothing was read of it.
+    /// Unique among the files of the log. Changes when the file is truncated. 0: nothing was read yet.
     pub number: u64,
     /// What its byte order mark says of its encoding, and the bytes of that.
     mark: Option<(Encoding, usize)>,
@@ -53,7 +53,7 @@ enum Content {
 }
 
 impl Generation {
-    /// Opens `path`, on which no link is followed; `compression` as its name or the config says.
+    /// Opens `path` without following links. `compression` comes from the name or the config.
     pub fn open(path: &Path, compression: Option<Compression>) -> io::Result<Self> {
         let file = allowed_paths::open(path).map_err(|e| explain(path, e))?;
         let meta = file.metadata()?;
@@ -111,7 +111,7 @@ impl Generation {
         }
     }
 
-    /// When it was last written to. The time of a compressed file says nothing about that.
+    /// When the file was last modified. The Unix epoch for compressed files, whose time is that of the compression.
     pub fn written(&self) -> SystemTime {
         let written = self.metadata().and_then(|meta| meta.modified());
         written.ok().filter(|_| self.is_plain()).unwrap_or(SystemTime::UNIX_EPOCH)
@@ -126,7 +126,7 @@ impl Generation {
         Ok(n)
     }
 
-    /// Bytes behind the current offset, decompressed.
+    /// Bytes after the current offset, decompressed.
     pub fn remaining(&mut self) -> u64 {
         if self.is_plain() {
             return self.metadata().map_or(0, |meta| meta.len().saturating_sub(self.offset));
@@ -141,14 +141,14 @@ impl Generation {
         }
     }
 
-    /// Bytes on disk that have not been read. Of a compressed file all of it: what is in it is not inflated to be counted,
-    /// since it may be gigabytes.
+    /// Bytes on disk that have not been read. For a compressed file this is its whole size: decompressing it just to
+    /// count could take gigabytes.
     pub fn unread(&self) -> u64 {
         let size = self.metadata().map_or(0, |meta| meta.len());
         if self.is_plain() { size.saturating_sub(self.offset) } else { size }
     }
 
-    /// Takes a longer head for its identity, if it has grown one.
+    /// Extends the fingerprint if the file has grown.
     pub fn learn_head(&mut self) -> io::Result<()> {
         if self.is_short() {
             self.id.fingerprint = self.fingerprint(FINGERPRINT)?;
@@ -156,7 +156,7 @@ impl Generation {
         Ok(())
     }
 
-    /// Whether this is the file that `id` names, now or before it was renamed, grew or was gzipped.
+    /// Whether this is the file that `id` names, even if it was renamed, grew or was compressed since.
     pub fn is(&mut self, id: &FileId) -> io::Result<bool> {
         let known = id.fingerprint;
         let same_inode = (self.id.device, self.id.inode) == (id.device, id.inode);
@@ -167,7 +167,7 @@ impl Generation {
         Ok(self.fingerprint(known.len.into())? == known)
     }
 
-    /// Whether the file has been cut below what was read of it, or rewritten from its start.
+    /// Whether the file is now shorter than what was read of it, or was rewritten from its start.
     pub fn is_truncated(&mut self, size: u64) -> io::Result<bool> {
         if !self.is_plain() {
             return Ok(false);
@@ -175,12 +175,12 @@ impl Generation {
         Ok(size < self.offset || self.fingerprint(self.id.fingerprint.len.into())? != self.id.fingerprint)
     }
 
-    /// Whether the file was not yet long enough for a whole fingerprint.
+    /// Whether the file was too short for a full fingerprint.
     pub fn is_short(&self) -> bool {
         usize::from(self.id.fingerprint.len) < FINGERPRINT
     }
 
-    /// A new identity at the start of the same file.
+    /// Starts again at the beginning of the same file, as a new file.
     pub fn restart(&mut self) -> io::Result<()> {
         self.offset = 0;
         self.number = 0;
@@ -190,7 +190,7 @@ impl Generation {
 
     fn fingerprint(&mut self, len: usize) -> io::Result<Fingerprint> {
         let mut head = [0; FINGERPRINT];
-        // A journal may come from a version that looked at more.
+        // The journal may come from a version with longer fingerprints.
         let (len, mut have) = (len.min(FINGERPRINT), 0);
         while have < len {
             match self.read_at(have as u64, &mut head[have..len])? {
@@ -217,7 +217,7 @@ impl Generation {
     }
 }
 
-/// The identity of a file as far as its metadata tells.
+/// The identity of a file without its fingerprint.
 pub(super) fn file_id(meta: &Metadata) -> FileId {
     FileId { device: meta.dev(), inode: meta.ino(), fingerprint: Fingerprint::default() }
 }

@@ -1,4 +1,4 @@
-//! Which files a `__path__` means, and which directories have to be watched to notice new ones.
+//! Which files match a `__path__`, and which directories must be watched to notice new ones.
 
 mod braces;
 mod reason;
@@ -14,28 +14,29 @@ use braces::expand;
 use walk::Walker;
 pub use walk::{Budget, Skip, Walk};
 
-/// Bytes of a path as it is written: what the kernel takes of one.
+/// The longest path in bytes. The kernel accepts no longer one.
 const LONGEST: usize = 4096;
 
-/// Names between slashes: far deeper than any real tree.
+/// The most path components. Far deeper than any real tree.
 const DEEPEST: usize = 100;
 
-/// A path with doublestar's wildcards: `*`, `**`, `?`, `[…]`, `{a,b}`.
+/// A path with doublestar wildcards: `*`, `**`, `?`, `[…]`, `{a,b}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
-    /// As it was written.
+    /// The path as configured.
     text: String,
     path: PathBuf,
-    /// Alternatives without braces, each split at its slashes.
+    /// The alternatives after brace expansion, each split at its slashes.
     patterns: Vec<Vec<String>>,
-    /// The same as text.
+    /// The same alternatives as text.
     texts: Vec<String>,
 }
 
 impl Glob {
-    /// `path` is absolute, or made so from the working directory; so is each of its alternatives.
+    /// Parses a path. It must be absolute or is taken relative to the working directory; the same applies to each
+    /// alternative.
     ///
-    /// A path may be made of what anybody writes into an annotation, so what costs too much is refused here.
+    /// A path may come from an annotation that any user can write. Patterns that are too expensive are an error.
     pub fn new(path: &str) -> Result<Self, String> {
         if path.is_empty() {
             return Err("the path is empty".into());
@@ -64,13 +65,13 @@ impl Glob {
         Ok(Self { text: path.into(), path: absolute(path)?.into(), patterns, texts })
     }
 
-    /// Whether `path` is the path as written, or matches it.
+    /// Whether `path` is equal to the path as configured, or matches it.
     pub fn matches(&self, path: &Path) -> bool {
         let text = path.to_string_lossy();
         path == self.path || self.texts.iter().any(|pattern| glob_match(pattern, text.as_bytes()))
     }
 
-    /// Whether something at or beneath `path` could match.
+    /// Whether something at or below `path` could match.
     pub fn may_lead_to(&self, path: &Path) -> bool {
         let names: Vec<&[u8]> = path.iter().skip(1).map(|n| n.as_encoded_bytes()).collect();
         self.path.starts_with(path)
@@ -92,12 +93,12 @@ impl Glob {
         self.walk_so(&AllowedPaths::default(), budget)
     }
 
-    /// Links are followed as far as the allowed lets them.
+    /// Finds the files that match. Follows links only to targets that `allowed` permits.
     pub fn walk_allowed(&self, allowed: &AllowedPaths) -> Walk {
         self.walk_so(allowed, Budget::default())
     }
 
-    /// Where the files of this path may be: in the folders that it names without wildcards, and in `more`.
+    /// Where the files of this path may be: in the directories that it names without wildcards, and in `more`.
     pub fn allowed(&self, more: &[PathBuf]) -> AllowedPaths {
         let literal = |pattern: &[String]| {
             let names = pattern.iter().take_while(|name| !is_wild(name)).map(|name| unescape(name));
@@ -105,13 +106,14 @@ impl Glob {
         };
         let has_braces = self.patterns.len() != 1 || self.text.contains('{');
         let written = self.patterns.iter().map(|pattern| {
-            // Of alternatives none is written as it is, so that each may be what somebody planted.
+            // The last component of alternatives is not trusted as literal, because users may have created a link of
+            // that name.
             literal(if has_braces { &pattern[..pattern.len().saturating_sub(1)] } else { pattern })
         });
         AllowedPaths::new(written.collect(), more)
     }
 
-    /// The folders that its files are in or beneath, as far as they are named without wildcards.
+    /// The directories that contain its files, up to the first wildcard.
     pub fn folders(&self) -> Vec<PathBuf> {
         let folder = |pattern: &Vec<String>| {
             let names = pattern[..pattern.len().saturating_sub(1)].iter().take_while(|name| !is_wild(name));
@@ -128,7 +130,7 @@ impl Glob {
     }
 
     fn walk_so(&self, allowed: &AllowedPaths, budget: Budget) -> Walk {
-        // A file whose name has brackets in it is meant as it is written.
+        // An existing file whose name contains brackets is meant literally.
         if fs::metadata(&self.path).is_ok_and(|m| m.is_file()) {
             let directories = self.path.parent().map(Path::to_path_buf).into_iter().collect();
             return Walk { files: [self.path.clone()].into(), directories, ..Walk::default() };
@@ -138,7 +140,7 @@ impl Glob {
 }
 
 fn matches_name(pattern: &str, name: &[u8]) -> bool {
-    // To fast-glob a `!` in front negates; to doublestar it is a character.
+    // fast-glob reads a leading `!` as negation. In doublestar it is an ordinary character.
     match pattern.strip_prefix('!') {
         Some(rest) => glob_match(format!("\\!{rest}"), name),
         None => glob_match(pattern, name),
@@ -154,7 +156,7 @@ fn is_wild(component: &str) -> bool {
     })
 }
 
-/// A glob that matches `text` to the letter.
+/// A glob that matches exactly `text`.
 pub fn escape(text: &str) -> String {
     let is_special = |c: &char| matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | ',' | '!' | '\\');
     text.chars().flat_map(|c| is_special(&c).then_some('\\').into_iter().chain([c])).collect()
@@ -169,14 +171,14 @@ fn unescape(component: &str) -> String {
     out
 }
 
-/// Two `**` in a row are one.
+/// Consecutive `**` are the same as one.
 fn components(pattern: &str) -> Vec<String> {
     let mut components: Vec<String> = pattern.split('/').filter(|c| !c.is_empty()).map(str::to_string).collect();
     components.dedup_by(|b, a| a == "**" && b == "**");
     components
 }
 
-/// The beginning of what somebody wrote, which may be long.
+/// The first 200 characters of a user's text, for messages.
 fn shown(text: &str) -> String {
     const SHOWN: usize = 200;
     match text.char_indices().nth(SHOWN) {
@@ -254,12 +256,12 @@ mod tests {
         assert_eq!(files, ["a.log", "b/c.log"].map(|f| dir.path().join(f)).into());
         assert!(files.iter().all(|file| glob.matches(file) && glob.may_lead_to(file)));
         assert!(!glob.matches(&dir.path().join("d/e.txt")));
-        // Braces that are escaped are characters, with a slash between them or not.
+        // Escaped braces are ordinary characters, with or without a slash between them.
         assert_eq!(found(dir.path(), r"\{x,y\}/*.log"), ["{x,y}/f.log"]);
         let many = "{/a,/b}".repeat(11);
         assert!(Glob::new(&many).is_err_and(|e| e.contains("alternatives")));
         for odd in ["{/a", "/a/{b,c/d", "/{a/b}c}", "[{/]", "{/a,}"] {
-            // Whatever it means, it is said or walked, and ends.
+            // Any text gives an error or a walk that ends.
             if let Ok(glob) = Glob::new(odd) {
                 glob.walk();
             }
@@ -328,7 +330,7 @@ mod tests {
         assert!(walk.directories.contains(&base));
         assert!(walk.directories.contains(&base.join("ns_p_uid/c")));
         assert!(!walk.directories.contains(&base.join("other/c")));
-        // Not there yet: its parent is watched.
+        // The file does not exist yet, so its parent is watched.
         let walk = Glob::new(&format!("{}/later/app.log", dir.path().display())).expect("a glob").walk();
         assert!(walk.directories.contains(dir.path()), "{walk:?}");
     }
@@ -361,7 +363,8 @@ mod tests {
         assert!(begun.elapsed() < std::time::Duration::from_secs(5));
     }
 
-    /// `**` ends at each folder, though links make 2^32 places of it; a folder of links is walked by its own name.
+    /// `**` visits each directory once, although links make 2^32 paths to it. A directory is visited under its own name
+    /// first.
     #[test]
     fn a_folder_is_walked_once_whatever_links_lead_to_it() {
         let dir = tree(&["t/e.log", "t/z/deep.log", "other/o.log"]);
@@ -373,7 +376,7 @@ mod tests {
         link("../other", "t/o");
         assert_eq!(found(dir.path(), "t/**/*.log"), ["t/e.log", "t/o/o.log", "t/z/deep.log"]);
         assert_eq!(found(dir.path(), "t/**/**/z/**/*.log"), ["t/z/deep.log"]);
-        // Where each name is a match of its own, it is one, within reason.
+        // Where each name is a separate match, links are followed, within limits.
         assert_eq!(found(dir.path(), "t/*/deep.log"), ["t/0/deep.log", "t/z/deep.log"]);
         let stars = Glob::new(&format!("{}{}/*.log", dir.path().display(), "/*".repeat(40))).expect("a glob");
         assert_eq!(stars.walk().cut, None);

@@ -1,4 +1,4 @@
-//! Reading a compressed file by offsets in what is inside it.
+//! Reads a compressed file at offsets of its decompressed content.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -12,28 +12,29 @@ pub enum Compression {
     Zlib,
 }
 
-/// As much is passed over at once, about 10 ms: a megabyte may hold a gigabyte, and other logs wait meanwhile.
+/// The most bytes to skip per call, about 10 ms. One compressed megabyte may hold a gigabyte, and other logs wait
+/// meanwhile.
 const PASS: usize = 4 << 20;
 
 /// What is looked at again and again to know the file by, wherever the decoder is.
 const HEAD: usize = super::FINGERPRINT;
 
-/// A decoder that can be asked for any offset; asking backwards beyond what it remembers starts it anew.
+/// A decoder that can read at any offset. Going back further than `recent` restarts it.
 #[derive(Debug)]
 pub(super) struct Inflated {
     file: File,
     compression: Compression,
     decoder: Option<Decoder>,
-    /// The last bytes that came out, which end at `at`: a line that was incomplete is read again from its start.
+    /// The last bytes that were decompressed, which end at `at`. Used to read an incomplete line again from its start.
     recent: Vec<u8>,
     at: u64,
-    /// The first bytes, once they were read; at most [`HEAD`].
+    /// The first bytes once they were read, at most [`HEAD`].
     head: Vec<u8>,
 }
 
 #[derive(Debug)]
 enum Decoder {
-    // Rotated logs may be appended to each other: several gzip members in a file.
+    // Rotated logs may be concatenated: a file may have several gzip members.
     Gzip(Box<MultiGzDecoder<File>>),
     Zlib(Box<ZlibDecoder<File>>),
 }
@@ -47,7 +48,7 @@ impl Inflated {
         &self.file
     }
 
-    /// `WouldBlock` where `offset` is far away: what was passed over so far counts at the next call.
+    /// Fails with `WouldBlock` if `offset` is far away. The next call continues from where this one stopped.
     pub fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let known = usize::try_from(offset).ok().and_then(|from| self.head.get(from..from.checked_add(buffer.len())?));
         if let Some(known) = known {
@@ -68,7 +69,7 @@ impl Inflated {
             }
         }
         if self.at < offset {
-            // What is passed over is not kept, so that what was before it ends elsewhere.
+            // Skipped bytes are not kept, so the bytes before them no longer end at `at`.
             self.recent.clear();
         }
         let mut passed = 0;
@@ -109,7 +110,7 @@ impl Inflated {
             None => Ok(0),
         };
         match read {
-            // Being written still, or cut off: what there is has been read.
+            // The file is still being written, or is cut off: everything available has been read.
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
             other => other,
         }
@@ -186,7 +187,7 @@ mod tests {
         }
     }
 
-    /// Zeros of 64 MiB, in 64 KiB.
+    /// 64 MiB of zeros, compressed to 64 KiB.
     fn bomb() -> File {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(b"the head").expect("to memory");

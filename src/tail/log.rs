@@ -1,4 +1,4 @@
-//! One log: its live file and the generations before it, read oldest first.
+//! One log: its live file and its older generations, read oldest first.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -16,20 +16,21 @@ use super::siblings::{Sibling, siblings};
 use crate::model::{Encoding, FileId, Mark, Position};
 use marks::Marks;
 
-/// How many generations of a log are kept open: more than any rotation keeps, and few enough of a thousand descriptors. The
-/// oldest are given up beyond that.
+/// The most open generations of a log. More than any rotation keeps, and few compared to the descriptor limit. Beyond
+/// that the oldest are given up.
 pub const GENERATIONS: usize = 256;
 
-/// How many generations that were let go are remembered.
+/// How many generations that were closed are remembered.
 const DRAINED: usize = 8;
 
-/// How the files of a log are to be read.
+/// How to read the files of a log.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
     pub encoding: Encoding,
-    /// Of the live file itself; rotated generations are told by their names.
+    /// For the live file. The compression of rotated generations comes from their names.
     pub compression: Option<Compression>,
-    /// How long a renamed or deleted file is still looked at after its end was reached: its writer may not have noticed.
+    /// How long to keep reading a renamed or deleted file after its end was reached, because its writer may still have
+    /// it open.
     pub grace: Duration,
 }
 
@@ -42,22 +43,22 @@ impl Default for Options {
 /// Where reading begins.
 #[derive(Clone, Copy, Debug)]
 pub enum Resume {
-    /// At the beginning of the oldest generation that was written to since then.
+    /// At the start of the oldest generation that was modified at or after this time.
     Since(SystemTime),
-    /// At an offset of the live file, which is all that Promtail knew.
+    /// At an offset of the live file. Promtail's positions contain nothing more.
     Offset(u64),
     /// Where this agent stopped.
     At { position: Position, saved: SystemTime },
 }
 
-/// What one call of [`Log::look`] found.
+/// The result of one call of [`Log::look`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
     Same,
-    /// So many younger generations appeared.
+    /// This many newer generations appeared.
     Rotated(usize),
     Truncated,
-    /// Nothing has the log's name any more.
+    /// No file has the log's name any more.
     Gone,
 }
 
@@ -66,7 +67,7 @@ pub enum Look {
 struct Drained {
     end: Position,
     mark: Mark,
-    /// When it was last written to.
+    /// When it was last modified.
     written: SystemTime,
     /// A checkpoint has said that it was left.
     is_told: bool,
@@ -78,24 +79,24 @@ pub struct Log {
     options: Options,
     folders: Arc<Folders>,
     allowed: Arc<AllowedPaths>,
-    /// Oldest first; the one in front is being read. Never empty.
+    /// Oldest first. The first one is being read. Never empty.
     generations: VecDeque<Generation>,
     rotated: Option<Instant>,
     gone: Option<Instant>,
-    /// Bytes of an overlong line passed over so far.
+    /// Bytes skipped so far of a line that is too long.
     skipping: Option<u64>,
     marks: Marks,
-    /// Oldest first: generations that were read to their end and hold something that is not committed.
+    /// Oldest first: generations that were read to their end but are not fully committed.
     spent: VecDeque<Generation>,
-    /// The last few generations that were read and let go.
+    /// The last few generations that were read and closed.
     drained: VecDeque<Drained>,
-    /// The live file was deleted, and what is unread of it is given up.
+    /// The live file was deleted, and its unread bytes were given up.
     abandoned: bool,
-    /// The position to go on from could not be found: what was unread behind it is lost.
+    /// The saved position was not found: unread bytes after it are lost.
     lost_position: bool,
-    /// Files that became generations since somebody asked: device and inode.
+    /// Files that became generations since the last [`Log::take_new_files`]: device and inode.
     new_files: Vec<(u64, u64)>,
-    /// Bytes of older files that are not read, since there were too many or they could not be opened.
+    /// Bytes of older files that are not read, because there are too many files or they cannot be opened.
     passed_over: u64,
 }
 
@@ -105,7 +106,7 @@ impl Log {
         Self::open_among(&path.into(), resume, options, &Arc::default(), &Arc::default())
     }
 
-    /// Opens one of many logs, which share what they know of their folders.
+    /// Opens one of many logs, which share their directory listings.
     pub fn open_among(
         path: &Arc<Path>,
         resume: Resume,
@@ -132,8 +133,8 @@ impl Log {
                     Some((at, mut generation)) => {
                         generation.offset = position.offset;
                         generations.push_back(generation);
-                        // The time of a compressed file is that of its compression; the order of names says what is
-                        // younger then.
+                        // The time of a compressed file is that of its compression. Newer files are then found by their
+                        // names.
                         let since = match older[at].compression {
                             Some(_) => SystemTime::UNIX_EPOCH,
                             None => older[at].meta.modified()?,
@@ -172,7 +173,7 @@ impl Log {
         &self.path
     }
 
-    /// Whether the position it was to resume at was found nowhere.
+    /// Whether the saved position was not found.
     pub fn lost_position(&self) -> bool {
         self.lost_position
     }
@@ -181,8 +182,8 @@ impl Log {
         self.generations.len()
     }
 
-    /// Goes on in another scrape, with what its logs share and, if it has a target there, within that target's allowed; false: its
-    /// files are to be read in another way from now on.
+    /// Moves the log into another scrape, with its shared listings. `allowed` is set if the scrape has a target for the
+    /// log. Returns false if the new options read files differently, so that the log must be opened again.
     pub fn move_to(&mut self, options: Options, folders: &Arc<Folders>, allowed: Option<&Arc<AllowedPaths>>) -> bool {
         self.folders = folders.clone();
         if let Some(allowed) = allowed {
@@ -192,7 +193,7 @@ impl Log {
         self.options == options
     }
 
-    /// Of the next byte to read.
+    /// The mark of the next byte to read.
     pub fn mark(&self) -> Mark {
         self.marks.next
     }
@@ -202,45 +203,47 @@ impl Log {
         self.spent.len() + self.generations.len()
     }
 
-    /// Whether lines are known of that come after all of the generation being read.
+    /// Whether newer generations contain bytes.
     pub fn goes_on(&self) -> bool {
         self.generations.iter().skip(1).any(|g| g.metadata().is_ok_and(|meta| meta.len() > 0))
     }
 
-    /// Of the next byte to read.
+    /// The position of the next byte to read.
     pub fn position(&self) -> Position {
         self.generations[0].position()
     }
 
-    /// Whether `position` is in the file that has the log's name now; Promtail's positions file can only speak of that.
+    /// Whether `position` is in the file that has the log's name now. Promtail's positions file can only describe that
+    /// file.
     pub fn is_live(&self, position: &Position) -> bool {
         let live = self.generations[self.generations.len() - 1].id();
         (live.device, live.inode) == (position.file.device, position.file.inode)
     }
 
-    /// Whether the generation being read is the file that `id` names. A copy is told by its head, as long as the file
-    /// itself is not one of the generations.
+    /// Whether the generation being read is the file that `id` names. A copy is recognised by its head, unless the
+    /// original is among the generations.
     pub fn is_reading(&mut self, id: &FileId) -> bool {
         let inode = (id.device, id.inode);
-        // Not by its inode alone: that of a file which was compressed goes to the next one that is created.
+        // The inode alone is not enough: the inode of a file that was compressed may be reused for the next file.
         let mut younger = self.generations.iter_mut().skip(1);
         let elsewhere = younger.any(|g| (g.id().device, g.id().inode) == inode && g.is(id).unwrap_or(false));
         !elsewhere && self.generations[0].is(id).unwrap_or(false)
     }
 
-    /// How many bytes lie between the beginning of the generation being read and that of the younger one that `id` names.
+    /// The bytes between the start of the generation being read and the start of the newer generation that `id` names.
+    /// None: no such generation.
     pub fn ahead(&mut self, id: &FileId) -> Option<u64> {
         let at = (1..self.generations.len()).find(|at| self.generations[*at].is(id).unwrap_or(false))?;
         Some(self.generations.iter_mut().take(at).map(|g| g.offset + g.remaining()).sum())
     }
 
-    /// When the file of `position` was last written to: what is younger of the log was written then or later.
+    /// When the file of `position` was last modified. All later bytes of the log were written at that time or later.
     pub fn written(&self, position: &Position) -> SystemTime {
         let same = |file: FileId| (file.device, file.inode) == (position.file.device, position.file.inode);
         if let Some(generation) = self.generations.iter().find(|g| same(g.id())) {
             return generation.written();
         }
-        // One that is not remembered any more is older than those that are.
+        // A file that is no longer remembered is older than those that are.
         let drained = self.drained.iter().find(|drained| same(drained.end.file)).or(self.drained.front());
         drained.map_or_else(|| self.generations[0].written(), |drained| drained.written)
     }
@@ -255,28 +258,28 @@ impl Log {
         std::mem::take(&mut self.new_files)
     }
 
-    /// Whether the file of this inode is one of the generations.
+    /// Whether the file with this inode is one of the generations.
     pub fn has(&self, (device, inode): (u64, u64)) -> bool {
         self.generations.iter().any(|g| (g.id().device, g.id().inode) == (device, inode))
     }
 
-    /// Where reading of the file of this inode ended, if it was one of the generations not long ago: in the file, and of all
-    /// that was read of the log.
+    /// Where reading of the file with this inode ended, as a position and a mark, if it was a generation recently.
+    /// Otherwise None.
     pub fn had(&self, (device, inode): (u64, u64)) -> Option<(Position, Mark)> {
         let drained = self.drained.iter().find(|d| (d.end.file.device, d.end.file.inode) == (device, inode));
         drained.map(|drained| (drained.end, drained.mark))
     }
 
-    /// Bytes on disk that have not been read; for compressed generations the size they have on disk.
+    /// Bytes on disk that have not been read. For compressed generations their size on disk.
     pub fn unread(&self) -> u64 {
         self.generations.iter().map(Generation::unread).sum()
     }
 
-    /// Looks at names: was the log rotated, truncated, deleted?
+    /// Checks names: was the log rotated, truncated or deleted?
     pub fn look(&mut self, now: Instant) -> io::Result<Look> {
         let meta = match fs::metadata(&self.path) {
             Ok(meta) => meta,
-            // Of a directory that became a file and the like no log is left either.
+            // Also if a directory was replaced by a file: the log no longer exists.
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 self.gone.get_or_insert(now);
                 return Ok(Look::Gone);
@@ -311,7 +314,7 @@ impl Log {
         let older = siblings(&live_path, &self.folders)?;
         let known = self.generations.len();
         let youngest = &mut self.generations[known - 1];
-        // Compressed already, it is known by its head alone, and that may not have been read yet.
+        // If the file was compressed already, only its head identifies it, and the head may not have been read yet.
         youngest.learn_head()?;
         let (youngest_id, youngest_meta) = (youngest.id(), youngest.metadata()?);
         let own = |s: &Sibling| (s.meta.dev(), s.meta.ino()) == (youngest_id.device, youngest_id.inode);
@@ -333,15 +336,16 @@ impl Log {
         Ok(Look::Rotated(self.generations.len() - known))
     }
 
-    /// The youngest of `older` that was a generation before, for when the youngest of the generations is not among them:
-    /// what is empty is not known any more once it is compressed. What was compressed last is not what was written last.
+    /// The newest of `older` that was a generation before. Used if the newest generation is not in `older`: an empty
+    /// file cannot be recognised once it is compressed. The file that was compressed last is not necessarily the one
+    /// written last.
     fn last_known(&mut self, older: &[Sibling]) -> io::Result<Option<usize>> {
         for generation in &mut self.generations {
             generation.learn_head()?;
         }
         let drained = self.drained.iter().map(|drained| drained.end.file);
         let known: Vec<FileId> = self.generations.iter().map(Generation::id).chain(drained).collect();
-        // The whole head has to be the same: what is passed over is lost, what is read again is only there twice.
+        // Requires an equal, complete head: a file skipped by mistake is lost, a file read again is only duplicated.
         let is_known = |sibling: &Sibling| {
             let Some(id) = open_sibling(sibling).map(|g| g.id()).filter(|id| id.fingerprint.len > 0) else {
                 return false;
@@ -352,7 +356,7 @@ impl Log {
         Ok(older.iter().rposition(is_known))
     }
 
-    /// The live file starts again. What was not read of it may be in the copy that copytruncate makes.
+    /// The live file was truncated. Its unread bytes may be in the copy that copytruncate made.
     fn truncate(&mut self) -> io::Result<Look> {
         let last = self.generations.len() - 1;
         let live = &mut self.generations[last];
@@ -363,7 +367,7 @@ impl Log {
             let live_path = self.allowed.resolve(&self.path)?;
             if let Some((_, mut copy)) = find(&siblings(&live_path, &self.folders)?, &old)? {
                 copy.offset = old.offset;
-                // What was read of the file before it was cut is in there.
+                // The copy contains what was read of the file before it was truncated.
                 copy.number = number;
                 self.new_files.push(inode(&copy));
                 self.generations.insert(last, copy);
@@ -377,7 +381,7 @@ fn inode(generation: &Generation) -> (u64, u64) {
     (generation.id().device, generation.id().inode)
 }
 
-/// Whether `position` lies in this very file.
+/// Whether `position` is in this file.
 fn holds(live: &mut Generation, position: &Position) -> io::Result<bool> {
     let (id, file) = (live.id(), position.file);
     Ok((id.device, id.inode) == (file.device, file.inode)
@@ -391,18 +395,18 @@ pub fn is_in(path: &Path, allowed: &AllowedPaths, position: &Position) -> bool {
     live.is_ok_and(|mut live| holds(&mut live, position).unwrap_or(false))
 }
 
-/// How a generation is known again.
+/// How a generation was recognised.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     Inode,
-    /// It was compressed or copied, and is no longer than it was.
+    /// By its whole head: it was compressed or copied, and has not grown.
     WholeHead,
-    /// It was compressed or copied, perhaps after it had grown.
+    /// By the start of its head: it was compressed or copied, perhaps after it grew.
     Head,
 }
 
-/// The generation that `position` names: by its inode, or, if it was compressed or copied meanwhile, by its head; rather by
-/// one that is the same to its end, since short files may begin alike.
+/// The generation that `position` names: by inode, or by its head if it was compressed or copied. Prefers a file with
+/// the same content to its end, because short files may begin alike. None: not found.
 fn find(older: &[Sibling], position: &Position) -> io::Result<Option<(usize, Generation)>> {
     let file = position.file;
     let same_inode = |s: &Sibling| (s.meta.dev(), s.meta.ino()) == (file.device, file.inode);
@@ -426,8 +430,8 @@ fn find(older: &[Sibling], position: &Position) -> io::Result<Option<(usize, Gen
     Ok(None)
 }
 
-/// Opens those of `older` that were written to at or after `since`, the youngest if there are too many. Gives the bytes of
-/// those that it passes over.
+/// Opens those of `older` that were modified at or after `since`; the newest if there are too many. Also returns the
+/// bytes of those that are skipped.
 fn open_younger<'s>(
     older: impl IntoIterator<Item = &'s Sibling>,
     since: SystemTime,
@@ -443,7 +447,7 @@ fn open_younger<'s>(
     for sibling in &younger[too_many..] {
         match Generation::open(&sibling.path, sibling.compression) {
             Ok(generation) => generations.push_back(generation),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // renamed or deleted since
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // Renamed or deleted meanwhile.
             Err(error) => failed.push((sibling, error)),
         }
     }
@@ -456,15 +460,16 @@ fn open_younger<'s>(
     bytes
 }
 
-/// The live file is opened before its siblings are listed. Renamed in between it is one of them, which were added after the
-/// first `known` generations, and is not to be read twice; the next look finds what has its name now.
+/// Adds the live file, unless it is among the generations added after the first `known`. It is opened before its
+/// siblings are listed, so it may have been renamed in between and must not be read twice. The next look finds the new
+/// live file.
 fn add_live(generations: &mut VecDeque<Generation>, known: usize, live: Generation) {
     if !generations.iter().skip(known).any(|g| inode(g) == inode(&live)) {
         generations.push_back(live);
     }
 }
 
-/// None if it is gone since, or cannot be read.
+/// None if the file no longer exists or cannot be read.
 fn open_sibling(sibling: &Sibling) -> Option<Generation> {
     Generation::open(&sibling.path, sibling.compression).ok()
 }

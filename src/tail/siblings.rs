@@ -1,4 +1,4 @@
-//! Which files in a directory are the older generations of a log, oldest first.
+//! Finds the older generations of a log in its directory, oldest first.
 
 use std::cmp::Ordering;
 use std::ffi::OsStr;
@@ -19,7 +19,7 @@ pub(super) struct Sibling {
 }
 
 impl Sibling {
-    /// Whether the same way of rotating gave both their names.
+    /// Whether the same kind of rotation made both names.
     pub fn is_named_like(&self, other: &Self) -> bool {
         matches!(
             (&self.suffix, &other.suffix),
@@ -28,12 +28,12 @@ impl Sibling {
     }
 }
 
-/// What a rotation appended to the name.
+/// The suffix that a rotation appended to the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Suffix {
-    /// logrotate's `.1`, `.2.gz`: the higher the older.
+    /// logrotate's `.1`, `.2.gz`: higher is older.
     Number(u64),
-    /// The kubelet's `.20261122-175639`, logrotate's `-20261122`: the higher the younger.
+    /// The kubelet's `.20261122-175639` and logrotate's `-20261122`: higher is newer.
     Date(Vec<u8>),
 }
 
@@ -54,7 +54,7 @@ impl PartialOrd for Suffix {
     }
 }
 
-/// The rotated generations of the log that lives at `live`, oldest first.
+/// The rotated generations of the log at `live`, oldest first.
 pub(super) fn siblings(live: &Path, folders: &Folders) -> io::Result<Vec<Sibling>> {
     let (Some(dir), Some(name)) = (live.parent(), live.file_name()) else {
         return Ok(Vec::new());
@@ -65,19 +65,19 @@ pub(super) fn siblings(live: &Path, folders: &Folders) -> io::Result<Vec<Sibling
             continue;
         };
         let path = dir.join(other);
-        // A link is no generation: whoever may write here could name any file.
+        // Links are not generations: anyone who can write here could link to any file.
         match std::fs::symlink_metadata(&path) {
             Ok(meta) if meta.is_file() => found.push(Sibling { path, meta, compression, suffix }),
-            _ => {} // gone since, or nothing to read
+            _ => {} // Removed meanwhile, or not a file.
         }
     }
     found.sort_by(|a, b| a.suffix.cmp(&b.suffix).then_with(|| a.path.cmp(&b.path)));
-    // While the kubelet compresses, the plain file and its copy stand side by side: one generation.
+    // While the kubelet compresses, the plain file and its copy exist together. They are one generation.
     found.dedup_by(|b, a| a.suffix == b.suffix && b.compression.is_some());
     Ok(found)
 }
 
-/// Whether `name` is what a rotation makes of `live`.
+/// Whether `name` is a rotated name of `live`.
 pub fn is_rotation(live: &OsStr, name: &OsStr) -> bool {
     parse(live, name).is_some()
 }
@@ -91,11 +91,11 @@ fn parse(live: &OsStr, name: &OsStr) -> Option<(Suffix, Option<Compression>)> {
         Some(rest) => (rest, Some(Compression::Gzip)),
         None => (rest, None),
     };
-    // Only digits and what separates them: `.swp`, `.tmp`, `.lock` and other logs' names are none of ours.
+    // Only digits and separators. `.swp`, `.tmp`, `.lock` and names of other logs are not generations.
     if !rest.first()?.is_ascii_digit() || !rest.iter().all(|b| b.is_ascii_digit() || b"-._T:".contains(b)) {
         return None;
     }
-    // `web-1` is another log than `web`; `web-20261122` is an older one.
+    // `web-1` is a different log from `web`; `web-20261122` is an older generation of it.
     if *separator == b'-' && rest.len() < 6 {
         return None;
     }
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(order("a.log", &["a.log.swp", "a.log.bak", "a.logs.1", "b.log.1", "a.log.", "a.log-1"]), [""; 0]);
     }
 
-    /// Whoever may write beside a log could name any file so.
+    /// Anyone who can write beside a log could name any file so.
     #[test]
     fn no_link_and_no_pipe_is_a_generation_whatever_its_name() {
         let dir = tempfile::tempdir().expect("a directory");
@@ -151,7 +151,7 @@ mod tests {
         for name in names {
             std::os::unix::fs::symlink(&secret, at(name)).expect("linked");
         }
-        // To one of its own as well: it may lead elsewhere a moment later.
+        // Even a link to the log's own generation is ignored: it may lead elsewhere a moment later.
         std::os::unix::fs::symlink("a.log.3", at("a.log.4")).expect("linked");
         std::fs::create_dir(at("a.log.5")).expect("made");
         std::os::unix::net::UnixListener::bind(at("a.log.6")).expect("a socket");

@@ -1,5 +1,5 @@
-//! What the kernel keeps this process from reading (Landlock), so that a log that is refused for that is told from one whose mode
-//! forbids it.
+//! The paths that Landlock lets this process read. Used to tell a file blocked by Landlock from one whose mode forbids
+//! reading.
 
 use std::collections::HashSet;
 use std::fs;
@@ -8,15 +8,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// The folders and files that may be read, by device and inode, as the kernel knows them. It holds for the whole process.
+/// The readable directories and files, by device and inode, as given to the kernel. Applies to the whole process.
 static MAY_BE_READ: OnceLock<HashSet<(u64, u64)>> = OnceLock::new();
 
-/// Remembers what the kernel was told; once.
+/// Records the paths given to the kernel. Only the first call has an effect.
 pub fn set_readable(places: HashSet<(u64, u64)>) {
     let _ = MAY_BE_READ.set(places);
 }
 
-/// Says so if it is Landlock that refused to open `path`.
+/// Adds an explanation to the error if Landlock blocked `path`.
 pub fn explain(path: &Path, error: io::Error) -> io::Error {
     match MAY_BE_READ.get() {
         Some(places) if error.kind() == ErrorKind::PermissionDenied && !is_within(path, places) => {
@@ -30,7 +30,7 @@ const ADVICE: &str = "landlock refuses it: when the agent started, this folder w
                       of that name: restart the agent, write the folder into target_config.read_roots, or set \
                       -security.landlock=false";
 
-/// Asks as the kernel does: whether the place itself, or a folder that it is beneath, is one of them.
+/// Checks as the kernel does: whether the path or one of its parent directories is readable.
 fn is_within(path: &Path, places: &HashSet<(u64, u64)>) -> bool {
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.into());
     real.ancestors().any(|at| fs::metadata(at).is_ok_and(|meta| places.contains(&(meta.dev(), meta.ino()))))

@@ -1,4 +1,4 @@
-//! What is wrong with a YAML file, and where.
+//! An error in a YAML file, with its place.
 
 use std::fmt;
 
@@ -10,13 +10,13 @@ pub struct Error {
     unknown_key: Option<Box<str>>,
 }
 
-/// Where in a file something stands: as much of it as is known.
+/// A place in a file, as far as it is known.
 #[derive(Clone, Debug, Default)]
 pub struct Place {
     pub file: Option<String>,
     /// Line and column, from 1.
     pub position: Option<(usize, usize)>,
-    /// Key path, or the flag.
+    /// The key path, or the name of the flag.
     pub path: String,
 }
 
@@ -25,7 +25,7 @@ impl Error {
         Self { place, message: message.into().into(), hint: None, unknown_key: None }
     }
 
-    /// Without a place.
+    /// An error without a place.
     pub fn plain(message: impl Into<String>) -> Self {
         Self::new(Place::default(), message)
     }
@@ -40,12 +40,12 @@ impl Error {
         self
     }
 
-    /// Line and column, from 1, if they are known.
+    /// Line and column, from 1, if known.
     pub fn position(&self) -> Option<(usize, usize)> {
         self.place.position
     }
 
-    /// The key, if what is wrong is that nobody knows it.
+    /// The key, if the error is that the key is unknown.
     pub fn unknown_key(&self) -> Option<&str> {
         self.unknown_key.as_deref()
     }
@@ -53,7 +53,7 @@ impl Error {
 
 impl std::error::Error for Error {}
 
-/// `promtail.yaml:12:5: clients[0].batch_wait: unknown key, did you mean batchwait?`
+/// Writes `promtail.yaml:12:5: clients[0].batch_wait: unknown key, did you mean batchwait?`
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.place, self.message)?;

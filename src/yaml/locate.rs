@@ -1,7 +1,6 @@
-//! Where a path stands in the text.
+//! Finds the position of a path in the text.
 //!
-//! serde_yaml gives no node a position, but it gives one to every error. So whoever looks for a path walks it and fails at
-//! its end.
+//! serde_yaml gives positions only in errors. So this walks along the path and fails on purpose at its end.
 
 use std::fmt;
 
@@ -9,7 +8,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqA
 
 use crate::model::{KeyPath, Step};
 
-/// Line and column, from 1, of `path` or of its nearest parent that is written down: of its key, or of the list item.
+/// Line and column, from 1, of `path` or its nearest parent in the text: the position of the key or the list item.
 pub(super) fn position(text: &str, path: &KeyPath) -> Option<(usize, usize)> {
     let mut path = path.clone();
     while !path.steps().is_empty() {
@@ -27,7 +26,7 @@ fn exact(text: &str, steps: &[Step]) -> Option<(usize, usize)> {
     Some((here.line(), here.column()))
 }
 
-/// Goes on along these steps; an error means it has arrived.
+/// Follows these steps. An error means that the end was reached.
 struct Walk<'a>(&'a [Step]);
 
 impl<'de> DeserializeSeed<'de> for Walk<'_> {
@@ -37,7 +36,7 @@ impl<'de> DeserializeSeed<'de> for Walk<'_> {
     }
 }
 
-/// Scalars are where it ends: a visitor refuses what it has no method for.
+/// The walk ends at scalars: a visitor fails for methods that it does not have.
 impl<'de> Visitor<'de> for Walk<'_> {
     type Value = ();
 
@@ -71,7 +70,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 }
 
-/// Whether a key is the step; if it is the last step it has arrived.
+/// Compares a key with the step. If this is the last step, the end is reached.
 struct Key<'a> {
     step: &'a Step,
     last: bool,

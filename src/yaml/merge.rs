@@ -1,10 +1,10 @@
-//! `<<`: the keys of other mappings, where a mapping does not set them itself.
+//! `<<`: merges the keys of other mappings. Keys of the mapping itself take precedence.
 
 use super::MERGE_KEY;
 use super::tree::{Content, Node};
 use crate::model::{ConfigError, KeyPath};
 
-/// Merges everywhere in and below `node`. A merged node keeps its origin, so that a complaint finds where it is written.
+/// Merges in `node` and everything below it. Merged nodes keep their origin, so errors point to where they are written.
 pub(super) fn apply(node: &mut Node) -> Result<(), ConfigError> {
     merge(node, &KeyPath::default())
 }

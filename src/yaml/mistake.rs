@@ -1,4 +1,4 @@
-//! What serde says is wrong with a value, and the way there.
+//! Errors from serde about a value, with its path.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::de::{self, Unexpected};
 use super::secrets;
 use crate::model::{ConfigError, KeyPath, Step, nearest};
 
-/// A value that does not fit what it is read into.
+/// A value that cannot be read into its type.
 #[derive(Debug)]
 pub(super) struct Mistake {
     /// Innermost first.
@@ -23,8 +23,8 @@ enum Problem {
 }
 
 impl Mistake {
-    /// As a problem of the config, and the key if nobody knows it. `block` is the path of what was read. Nothing is said of
-    /// a value that may be a secret.
+    /// Converts to a config error. Also returns the key if it is unknown. `block` is the path of the block being read.
+    /// The text contains no value that may be a secret.
     pub(super) fn within(&self, block: &KeyPath) -> (ConfigError, Option<&str>) {
         let path = block.join(&self.steps.iter().rev().cloned().collect::<Vec<_>>());
         let (problem, unknown) = match &self.problem {
@@ -97,7 +97,7 @@ fn unknown(what: &str, name: &str, known: &[&'static str]) -> String {
     }
 }
 
-/// What was expected, as one would say it of YAML.
+/// Translates serde's description of an expected type into YAML terms.
 fn plain(expected: &str) -> String {
     match expected {
         "a sequence" => "a list",

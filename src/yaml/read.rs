@@ -1,10 +1,10 @@
-//! From a node to a config struct: a serde `Deserializer` over the tree, whose errors know their path.
+//! A serde `Deserializer` that reads a node into a config struct. Its errors contain the path.
 //!
-//! It is as lenient as yaml.v2, which is what a `promtail.yaml` was written for: a string field takes any scalar as it was
-//! written, null is an empty block, `1_000` and `010` are numbers, `yes` and `off` booleans.
+//! It is as lenient as yaml.v2, for which `promtail.yaml` files are written: a string field accepts any scalar as
+//! written, null is an empty block, `1_000` and `010` are numbers, `yes` and `off` are booleans.
 //!
-//! This is the only place that decides what a null is. A struct never sees one under a key that it knows, unless it is read
-//! by [`nulls_are_values`].
+//! Only this module decides about nulls. A struct never sees a null for a key that it knows, except inside
+//! [`nulls_are_values`].
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -22,17 +22,17 @@ pub(super) fn from_node<'de, T: Deserialize<'de>>(node: &'de Node) -> Result<T, 
     T::deserialize(Read { node, nulls: Nulls::Absent })
 }
 
-/// What a null is under a key that a struct knows.
+/// The meaning of a null for a key that a struct knows.
 #[derive(Clone, Copy, PartialEq)]
 enum Nulls {
-    /// As if the key was not written.
+    /// The key counts as missing.
     Absent,
-    /// The zero of the field's type.
+    /// The zero value of the field's type.
     Values,
 }
 
-/// `#[serde(deserialize_with = "yaml::nulls_are_values")]`: in this block a null is the zero of the field's type, not its
-/// default, as in Promtail: `regex:` is the empty expression. Without effect in other formats.
+/// For `#[serde(deserialize_with = "yaml::nulls_are_values")]`: in this block a null is the zero value of the field's
+/// type, not its default, as in Promtail. For example, `regex:` is the empty expression. No effect in other formats.
 pub fn nulls_are_values<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     struct Within<T>(PhantomData<T>);
     impl<'de, T: Deserialize<'de>> Visitor<'de> for Within<T> {
@@ -47,7 +47,7 @@ pub fn nulls_are_values<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserial
     deserializer.deserialize_newtype_struct(NULLS_ARE_VALUES, Within(PhantomData))
 }
 
-/// The name by which [`Read`] knows such a block.
+/// The name that marks such a block for [`Read`].
 const NULLS_ARE_VALUES: &str = "nulls are values";
 
 #[derive(Clone, Copy)]
@@ -56,12 +56,12 @@ struct Read<'de> {
     nulls: Nulls,
 }
 
-/// Numbers in the forms that YAML 1.1 has beyond YAML 1.2's.
+/// Numbers, including YAML 1.1 forms that YAML 1.2 does not have.
 macro_rules! numbers {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
             match integer(self.node) {
-                // As in Go: what is not there is 0.
+                // Null is 0, as in Go.
                 _ if self.node.content == Content::Null => visitor.visit_u64(0),
                 Some(v) => match u64::try_from(v) {
                     Ok(v) => visitor.visit_u64(v),
@@ -147,7 +147,7 @@ impl<'de> Deserializer<'de> for Read<'de> {
         visitor: V,
     ) -> Result<V::Value, Mistake> {
         match &self.node.content {
-            // A struct would also read itself from a list, field by field.
+            // Serde could also read a struct from a list, field by field.
             Content::List(_) => Err(Mistake::unfit(Unexpected::Seq, &"a mapping")),
             Content::Map(entries) if self.nulls == Nulls::Absent => visitor.visit_map(self.entries(entries, known)),
             _ => self.deserialize_map(visitor),
@@ -185,7 +185,7 @@ impl<'de> Deserializer<'de> for Read<'de> {
     }
 }
 
-/// A whole number in the forms of YAML 1.1 (`1_000`, `010`), or a number whose fraction is cut off: `1e6`, `1.5`, `09`.
+/// A YAML 1.1 integer (`1_000`, `010`), or a number with its fraction cut off: `1e6`, `1.5`, `09`. None: not a number.
 fn integer(node: &Node) -> Option<i128> {
     let number = match node.content {
         Content::Text => match parse_yaml_int(&node.raw) {
@@ -203,7 +203,7 @@ impl<'de> Read<'de> {
         Items { items, next: 0, nulls: self.nulls }
     }
 
-    /// Without those of `nullable` that have no value.
+    /// The entries, without the keys in `nullable` whose value is null.
     fn entries(&self, entries: &'de [(String, Node)], nullable: &'static [&'static str]) -> Entries<'de> {
         Entries { entries, next: 0, nullable, nulls: self.nulls }
     }
@@ -229,7 +229,7 @@ impl<'de> de::SeqAccess<'de> for Items<'de> {
 struct Entries<'de> {
     entries: &'de [(String, Node)],
     next: usize,
-    /// Keys that are passed over where their value is null.
+    /// Keys that are skipped if their value is null.
     nullable: &'static [&'static str],
     nulls: Nulls,
 }

@@ -1,14 +1,14 @@
-//! What must not be printed, whoever prints a config.
+//! Which config values are secrets and must not be printed.
 
 use serde_yaml::Value;
 
 use crate::model::{KeyPath, Step};
 
-/// Blocks whose keys are the user's: a label `token` is none.
+/// Blocks with the user's own keys: a label named `token` is not a secret.
 const USERS: [&str; 4] = ["pipeline_stages", "relabel_configs", "labels", "external_labels"];
 
-/// Masks every secret in `value`. The rooms mask their own already; this holds for what they may have forgotten, and for
-/// the user and password in a URL.
+/// Masks all secrets in `value`. Modules mask their own secrets already. This masks any they missed, and user and
+/// password in URLs.
 pub fn mask(value: &mut Value) {
     match value {
         Value::Mapping(entries) => {
@@ -31,7 +31,7 @@ pub(super) fn is_on(path: &KeyPath) -> bool {
     path.steps().iter().any(|step| matches!(step, Step::Key(key) if is_name(key) || key == "basic_auth"))
 }
 
-/// Keys whose scalars, however deep, are secrets; the names of headers are not.
+/// Keys whose scalars, at any depth, are secrets. Header names are not.
 fn is_name(key: &str) -> bool {
     const SECRETS: [&str; 12] = [
         "password",
@@ -60,7 +60,7 @@ fn mask_all(value: &mut Value) {
     }
 }
 
-/// `http://user:password@host` to `http://user:<secret>@host`.
+/// Turns `http://user:password@host` into `http://user:<secret>@host`.
 fn mask_url(text: &mut String) {
     let Some(start) = text.find("://").map(|i| i + 3) else { return };
     let authority = text[start..].find(['/', '?', '#']).map_or(text.len(), |i| start + i);

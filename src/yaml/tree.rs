@@ -1,4 +1,4 @@
-//! The tree of a document: each scalar with its type and as it was written, each node with where it came from.
+//! The tree of a document: scalars with their type and their text, nodes with their origin.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::model::{KeyPath, Step};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     pub content: Content,
-    /// A scalar as it was written.
+    /// A scalar's text as written.
     pub raw: String,
     pub origin: Origin,
 }
@@ -30,15 +30,15 @@ pub enum Content {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Origin {
-    /// Written in the file, under this path.
+    /// From the file, at this path.
     File(KeyPath),
-    /// Set by this flag of the command line.
+    /// From this command-line flag.
     Flag(&'static str),
     #[default]
     Absent,
 }
 
-/// Why the text is no tree.
+/// Why the text cannot be parsed.
 pub(super) struct Malformed {
     pub message: String,
     /// Line and column, from 1.
@@ -57,7 +57,7 @@ impl Node {
         }
     }
 
-    /// The node at `path`, or the last one on the way there with the steps that are missing.
+    /// The node at `path`, or its nearest existing parent together with the missing steps.
     pub fn nearest<'p>(&self, path: &'p KeyPath) -> (&Node, &'p [Step]) {
         let (mut node, mut rest) = (self, path.steps());
         while let [step, further @ ..] = rest {
@@ -67,7 +67,7 @@ impl Node {
         (node, rest)
     }
 
-    /// Options of stages may be written in any case, and whoever complains of one knows only its name.
+    /// Stage options may be written in any case, and errors contain only their canonical name.
     fn step(&self, step: &Step) -> Option<&Node> {
         match (&self.content, step) {
             (Content::List(items), Step::Index(i)) => items.get(*i),
@@ -80,10 +80,10 @@ impl Node {
     }
 }
 
-/// Reads the first document of `text`: once for types, once for the scalars as they were written.
+/// Parses the first document of `text` in two passes: for types, and for the text of scalars.
 pub(super) fn build(text: &str) -> Result<Node, Malformed> {
     let text = text.trim_start_matches('\u{feff}');
-    // The parser would take the square of it, and tell only then.
+    // The parser's time is quadratic in the depth, and it would notice only then.
     if let Some(line) = nesting::too_deep(text) {
         let message = format!("brackets are nested deeper than {}", nesting::DEEPEST);
         return Err(Malformed { message, position: Some((line, 1)) });
@@ -92,7 +92,7 @@ pub(super) fn build(text: &str) -> Result<Node, Malformed> {
         return Ok(Node::new(Content::Null, Origin::Absent));
     };
     let mut root = match Typed(KeyPath::default()).deserialize(first) {
-        // Nothing but comments.
+        // The text contains only comments.
         Err(e) if e.to_string() == "EOF while parsing a value" => Node::new(Content::Null, Origin::Absent),
         root => root.map_err(malformed)?,
     };
@@ -111,7 +111,7 @@ fn malformed(e: serde_yaml::Error) -> Malformed {
     if let Some((line, column)) = position {
         message = message.replacen(&format!(" at line {line} column {column}"), "", 1);
         if message.contains("cannot start any token") {
-            // libyaml says the same twice, once for the token and once for what it was looking for.
+            // libyaml repeats the message, once for the token and once for its context.
             message.truncate(message.find(", while").unwrap_or(message.len()));
             message.push_str(" (YAML is indented by spaces, never by tabs)");
         }
@@ -119,7 +119,7 @@ fn malformed(e: serde_yaml::Error) -> Malformed {
     Malformed { message, position }
 }
 
-/// Builds a node at this path.
+/// Builds the node at this path.
 struct Typed(KeyPath);
 
 impl Typed {
@@ -195,7 +195,8 @@ impl<'de> Visitor<'de> for Typed {
     }
 }
 
-/// A key that its mapping does not have yet. An error here is raised while the key is read, so that it gets its place.
+/// A key that must not repeat in its mapping. The error is raised while the key is read, so that it has the key's
+/// position.
 struct Key<'a>(&'a HashSet<String>);
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {
@@ -220,14 +221,14 @@ impl Visitor<'_> for Key<'_> {
     }
 }
 
-/// Fills in the scalars of this node as they were written: a second walk over the same text.
+/// Fills in the text of the scalars, in a second pass.
 struct Written<'a>(&'a mut Node);
 
 impl<'de> DeserializeSeed<'de> for Written<'_> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         match self.0.content {
-            // The raw text of these is what the first walk was given.
+            // The first pass already has the text of these.
             Content::Text => IgnoredAny::deserialize(deserializer).map(|_| ()),
             Content::List(_) | Content::Map(_) => deserializer.deserialize_any(self),
             _ => deserializer.deserialize_str(self),

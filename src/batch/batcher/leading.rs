@@ -1,29 +1,31 @@
-//! Which lane a stream takes.
+//! Chooses the lane of a stream.
 //!
-//! Each tenant has a lane that its streams share. A stream that sends much, that is catching up, or whose entries may be
-//! too far behind leads a lane of its own, and goes back when it has calmed down. (Of a push with several streams Loki
-//! answers 204 even where it dropped entries of one of them, unless that is the last.)
+//! Each tenant has a lane that its streams share. A stream gets a lane of its own, which it leads, if its rate is high,
+//! if it is catching up, or if its entries may be too old. It returns to the shared lane when its rate is low again.
+//! The reason: Loki answers 204 to a push with several streams even if it dropped entries of one of them, unless that
+//! stream is the last.
 //!
-//! What its log says beside it, on stderr or at another level, follows it, in front in each push: the log waits for both.
-//! That is for streams that say little, and for those that say much less than the leader: a limit that such a one meets,
-//! which nobody would be told of, the leader has met long before, and Loki tells of that.
+//! Other streams of the same log (stderr, other levels) follow the leader, in front of it in each push, because the log
+//! waits for both anyway. This applies to streams with a low rate and to those with a much lower rate than the leader.
+//! The leader meets any rate limit long before such a follower does, and Loki reports the leader's refusals.
 
 use super::super::stream::StreamState;
 use super::{Batcher, LANE_COST};
 use crate::model::Entry;
 
-/// Loki drops what is more than an hour behind its stream's head. What is half of that behind leads.
+/// Loki drops entries that are more than an hour older than the newest of their stream. An entry half as old makes its
+/// stream lead a lane.
 const BEHIND: i64 = 30 * 60 * 1_000_000_000;
 
-/// A stream that says so many times less than the leader may follow it, however much that is. (Anything above 1 would do if
-/// streams said the same each second.)
+/// A stream whose rate is lower than the leader's by this factor may follow it, whatever its rate. Any factor above 1
+/// would do if rates were constant.
 const LESS: f64 = 1.5;
 
 impl Batcher {
     pub(super) fn choose_lane(&mut self, index: usize, entry: &Entry<'_>) {
         let window = self.much();
         let stream = &mut self.streams[index];
-        // Of a stream that is new here nobody knows how far Loki is with it.
+        // For a stream that is new here, the newest entry in Loki is unknown.
         let is_new = stream.newest == i64::MIN;
         let head = if is_new { self.clock.unix_nanos() } else { stream.newest };
         let is_late = entry.timestamp < head.saturating_sub(BEHIND);
@@ -31,7 +33,7 @@ impl Batcher {
             stream.rate.set_hot(window);
         }
         let is_idle = stream.in_flight.bytes() == 0;
-        // With an entry that is late a stream does not wait for that, unless it leads already.
+        // A stream with a late entry changes lanes even with entries in flight, unless it leads already.
         if !is_idle && (!is_late || stream.leads) {
             return;
         }
@@ -54,7 +56,7 @@ impl Batcher {
         }
     }
 
-    /// Whether it says so much that it is to lead a lane, and does not.
+    /// Whether its rate is so high that it should lead a lane but does not yet.
     pub(super) fn is_to_lead(&self, stream: &StreamState) -> bool {
         let follows = || {
             let leader = self.lanes[stream.lane].led_by.map(|leader| &self.streams[leader]);
@@ -63,7 +65,8 @@ impl Batcher {
         !stream.leads && stream.rate.is_hot(self.much()) && !follows()
     }
 
-    /// The leader has calmed down: all go back to the lane that they shared before. Not while anything is under way here.
+    /// Removes a lane whose leader's rate is low. Its streams return to the tenant's shared lane. Does nothing while
+    /// the lane has anything waiting or in flight.
     pub(super) fn dissolve(&mut self, lane: usize) {
         if !self.lanes[lane].is_empty() || self.lanes[lane].outstanding() > 0 {
             return;
@@ -99,14 +102,14 @@ impl Batcher {
         self.lanes[lane].followers.insert(index);
     }
 
-    /// What a log says in other streams may follow this lane's leader from now on.
+    /// Other streams of the log may follow this lane's leader from now on.
     fn lead_log(&mut self, log: u64, lane: usize) {
         self.led.insert(log, lane);
         self.lanes[lane].logs.insert(log);
     }
 
-    /// Of the leaders of a log one is enough, if the others say much less; and if Loki has refused nothing of theirs, which
-    /// it would not tell any more.
+    /// One leader per log is enough if the others have a much lower rate and Loki has refused nothing of them. (Loki
+    /// would not report refusals of followers.)
     fn give_way(&mut self, index: usize, log: u64) {
         let lane = self.streams[index].lane;
         let Some(first) = self.leader_lane(index, log).filter(|first| *first != lane) else {
@@ -122,7 +125,7 @@ impl Batcher {
         }
     }
 
-    /// The lane that this log's streams follow, if it is one of this stream's tenant.
+    /// The lane that this log's streams follow, if it belongs to the stream's tenant.
     fn leader_lane(&self, index: usize, log: u64) -> Option<usize> {
         let tenant = self.streams[index].tenant;
         let of_tenant = |lane: &usize| self.lanes[*lane].led_by.is_some_and(|l| self.streams[l].tenant == tenant);

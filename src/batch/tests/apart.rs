@@ -1,4 +1,4 @@
-//! Streams that Loki refuses while it takes others.
+//! Streams that Loki refuses while it accepts others.
 
 use std::sync::atomic::Ordering;
 
@@ -10,7 +10,7 @@ fn bench() -> Bench {
     Bench::with(|config| config.buffer = BUFFER)
 }
 
-/// Sends all that is there, and sets the streams apart whose name begins with `bad`; gives these and the others.
+/// Sends all batches and sets those of streams named `bad…` apart. Returns these and the others.
 fn set_apart(bench: &mut Bench) -> (Vec<Batch>, Vec<Batch>) {
     let (mut apart, mut others) = (Vec::new(), Vec::new());
     for batch in bench.send() {
@@ -44,7 +44,7 @@ fn what_is_set_apart_takes_no_room_of_others_and_its_lane_does_not_wait() {
         assert!(!bench.batcher.is_full(good), "{n}");
     }
     assert_eq!(all.len(), 200);
-    // What is held is compressed, and is given back to the last byte.
+    // The memory that is counted is that of compressed bodies, and all of it is given back.
     assert!(held_apart(&bench) < 200 * WINDOW / 4, "{}", held_apart(&bench));
     assert!(held_apart(&bench) > 0);
     all.into_iter().for_each(Batch::close);
@@ -118,7 +118,7 @@ fn streams_are_parted_in_their_order_with_all_their_entries() {
     assert_eq!(bench.batcher.outstanding(), 0);
 }
 
-/// A line now and then of many streams: small batches that wait, each of which takes more than its line.
+/// Many streams with a line now and then: small waiting batches, each of which takes more memory than its line.
 #[test]
 fn streams_that_are_refused_and_say_little_stop_no_other() {
     let mut bench = bench();
@@ -138,7 +138,7 @@ fn streams_that_are_refused_and_say_little_stop_no_other() {
             }
             assert!(!bench.batcher.is_full(good), "the good stream is stopped by {n} streams");
             let now = bench.now();
-            // Its own file is not read any further.
+            // The stream's own file is not read any further.
             if bench.batcher.is_full(id) || bench.batcher.room(id, now).is_none_or(|room| room < WINDOW / 2) {
                 break;
             }

@@ -1,4 +1,4 @@
-//! Which lane a stream takes, and with whom it travels.
+//! Which lane a stream gets, and which streams share it.
 
 use super::*;
 
@@ -62,12 +62,12 @@ fn a_loud_stream_follows_one_of_its_log_that_says_much_more() {
     bench.stream_a_second(&streams);
     let seen = bench.stream_a_second(&streams);
     assert!(seen.iter().all(|push| *push == labels(&["err", "out"]) || *push == labels(&["other"])), "{seen:?}");
-    // It says as much now: Loki is to be asked about each of them.
+    // Its rate is now as high as the other's: Loki must answer for each of them separately.
     let streams = [("err", 1, 2_000_000), ("out", 1, 2_000_000)];
     (0..12).for_each(|_| drop(bench.stream_a_second(&streams)));
     let seen = bench.stream_a_second(&streams);
     assert!(seen.iter().all(|push| push.len() == 1), "{seen:?}");
-    // And now it is the louder one.
+    // Now its rate is the higher one.
     let streams = [("err", 1, 8_000_000), ("out", 1, 200_000)];
     (0..12).for_each(|_| drop(bench.stream_a_second(&streams)));
     let seen = bench.stream_a_second(&streams);
@@ -95,7 +95,7 @@ fn a_stream_changes_lanes_only_when_nothing_of_it_is_under_way() {
     let first = bench.send();
     bench.add("a", 1, 60_000);
     let now = bench.now();
-    // Hot, with something under way: no more of it is to be read.
+    // High rate with something in flight: no more of it may be read.
     assert_eq!(bench.batcher.room(id, now), Some(0));
     let second = bench.send();
     let lanes: Vec<u64> = first.iter().chain(&second).map(Batch::lane).collect();
@@ -113,7 +113,7 @@ fn a_stream_changes_lanes_only_when_nothing_of_it_is_under_way() {
 fn what_may_be_too_far_behind_travels_apart() {
     let mut bench = Bench::new();
     bench.add("new", 1, 10);
-    // The first that is known of a stream is an hour old: Loki may have younger ones of it.
+    // The first known entry of the stream is an hour old: Loki may have newer ones.
     bench.time = NOW - 60 * MINUTE;
     bench.add("old", 2, 10);
     bench.time = NOW - 10 * MINUTE;
@@ -121,7 +121,7 @@ fn what_may_be_too_far_behind_travels_apart() {
     let pushes: Vec<Vec<String>> =
         bench.send().iter().map(|b| b.stream_labels().map(str::to_string).collect()).collect();
     assert_eq!(pushes, [labels(&["new", "recent"]), labels(&["old"])]);
-    // Another log has older lines of a stream than what was sent.
+    // Another log has older lines of a stream than those already sent.
     bench.time = NOW - 40 * MINUTE;
     bench.add("new", 4, 10);
     bench.add("recent", 3, 10);
@@ -166,7 +166,7 @@ fn who_led_and_met_its_limit_goes_on_to_lead() {
     let streams = [("err", 1, 200_000), ("out", 1, 200_000)];
     (0..2).for_each(|_| drop(bench.stream_a_second(&streams)));
     bench.add("err", 1, 100);
-    // 429: it is sent again, and taken.
+    // 429: the batch is sent again and accepted.
     bench.send().into_iter().for_each(|push| {
         push.limited();
         push.close();
@@ -179,7 +179,8 @@ fn who_led_and_met_its_limit_goes_on_to_lead() {
 
 #[test]
 fn of_who_follows_nothing_is_refused_that_nobody_is_told_of() {
-    // Loki's limit and its burst, what `out` says a second, what `err` says in a second and for how many tenths of one.
+    // Loki's limit and burst, bytes per second of `out`, bytes per second of `err`, and for how many tenths of a
+    // second.
     for (rate, burst, out, err, tenths) in [
         (3e6, 15e6, 2_900_000, 14_000_000, 10),
         (3e6, 15e6, 2_900_000, 7_000_000, 20),
@@ -189,7 +190,7 @@ fn of_who_follows_nothing_is_refused_that_nobody_is_told_of() {
         (3e6, 3e6, 2_900_000, 6_000_000, 10),
     ] {
         let mut bench = Bench::new();
-        // What Loki would take of each now.
+        // Loki's token bucket per stream.
         let mut tokens = std::collections::BTreeMap::<String, f64>::new();
         for tenth in 0..250 {
             bench.clock.advance(Duration::from_millis(100));

@@ -1,6 +1,6 @@
 use super::*;
 
-/// What Go 1.26 says.
+/// Expected values come from Go 1.26.
 #[test]
 fn floats() {
     use NoNumber::{Range, Syntax};
@@ -78,7 +78,7 @@ fn floats() {
     assert!(parse_float("-0x0p0").is_ok_and(|zero| zero == 0.0 && zero.is_sign_negative()));
 }
 
-/// What Go 1.26 says in base 0 and in base 10.
+/// Expected values come from Go 1.26, in base 0 and base 10.
 #[test]
 fn integers() {
     use NoNumber::{Range, Syntax};
@@ -148,7 +148,7 @@ fn integers() {
     assert_eq!((NoNumber::Range(7).value(0), NoNumber::Syntax.value(0)), (7, 0));
 }
 
-/// What Go 1.26 says.
+/// Expected values come from Go 1.26.
 #[test]
 fn durations() {
     use NoNumber::{Range, Syntax};

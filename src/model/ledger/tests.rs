@@ -57,7 +57,7 @@ fn what_is_closed_behind_an_open_slot_takes_no_room() {
     let ledger = Ledger::new();
     let held = ledger.open(1, at(1));
     let mut open: Vec<Ack> = (2..1_000).map(|n| ledger.open(1, at(n))).collect();
-    // In an order that has nothing to do with theirs.
+    // In an order unrelated to the order in which they were opened.
     while !open.is_empty() {
         open.swap_remove(open.len() * 7 / 11).close();
     }
@@ -88,14 +88,14 @@ fn in_flight_counts_what_pushes_carry_once_per_slot() {
     one.close();
     assert_eq!(ledger.in_flight(), 64);
     two.close();
-    // A part of a line that waits for its rest is not in flight: it must not stop the reading of that rest.
+    // A partial line that waits for its rest is not in flight: it must not stop reading.
     assert_eq!(ledger.in_flight(), 0);
     assert_eq!(ledger.committed(), None);
     held.close();
     assert_eq!(ledger.committed(), Some(at(64)));
 }
 
-/// The chunk from `start` to `end` is being worked on.
+/// A chunk from `start` to `end` that is being processed.
 fn chunk(ledger: &Arc<Ledger>, start: u64, end: u64) -> ChunkAck {
     ledger.open_chunk(end - start, at(end))
 }
@@ -198,16 +198,16 @@ fn joins_that_overlap_without_end_do_not_stop_the_commit_for_ever() {
     assert_eq!(ledger.committed(), Some(at(200 * size)));
 }
 
-/// What becomes of a line.
+/// What happens to a line.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Sent,
     Discarded,
-    /// It begins a join.
+    /// The line begins a join.
     Held,
-    /// It goes into one of the joins that are open, if there is one; `true` completes it.
+    /// The line is added to one of the open joins, if there is one. `true` completes the join.
     TakenIn(usize, bool),
-    /// It completes a join that goes into another: a CRI line of a multiline block.
+    /// The line completes a join that is part of another join: a CRI line in a multiline block.
     Nested(usize, usize),
 }
 
@@ -221,13 +221,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// All that was ever said of a log, looked through anew each time.
+/// A reference model: keeps the whole history and searches all of it each time.
 #[derive(Default)]
 struct Model {
     /// Where a commit may stop: ends of chunks and starts of lines that were held.
     places: BTreeSet<u64>,
     read: u64,
-    /// Lines that somebody has.
+    /// Lines that have a holder.
     open: BTreeSet<u64>,
     /// First and last line of each join.
     joins: Vec<(u64, u64)>,
@@ -263,7 +263,7 @@ proptest! {
             model.places.insert(end);
             let chunk = chunk(&ledger, line, end);
             for (step, answered) in lines {
-                // The chunk itself stands for all that is still to come of it.
+                // The chunk itself stands for all of its lines that are still to come.
                 model.open.insert(line);
                 model.read = line;
                 chunk.begin_line(Mark(line));

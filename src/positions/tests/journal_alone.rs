@@ -1,8 +1,8 @@
-//! What the journal does where no sync helps it.
+//! The journal when a sync cannot complete.
 
 use super::*;
 
-/// It is mounted on its own, for instance, and cannot be replaced: all names that it is written under first are taken here.
+/// The yaml cannot be replaced, for instance because it is a mount: all temporary names are taken.
 fn yaml_that_cannot_be_written(dir: &Path) {
     for n in 0..100 {
         std::fs::create_dir(dir.join(format!("positions.yaml.{}-{n}.tmp", std::process::id()))).expect("made");
@@ -28,7 +28,7 @@ fn a_yaml_that_cannot_be_written_leaves_the_journal_small_and_true() {
             }
         }
     }
-    // What stands in the yaml is from before, and not Promtail's news.
+    // The yaml is old, not news from Promtail.
     let positions = open(dir.path());
     assert_eq!(claim(&positions, "/a.log").1, Some(Saved::At { position: at(29_999), saved: then() }));
     assert_eq!(claim(&positions, "/never-tailed.log").1, Some(Saved::Offset(9)));
@@ -57,7 +57,7 @@ fn a_journal_of_any_size_is_read() {
         let journal = std::fs::File::options().append(true).open(journal::path(&dir.path().join("positions.yaml")));
         let mut journal = journal.expect("opened");
         for _ in 0..70 {
-            // A line that is none, and longer than any.
+            // An invalid line that is longer than any valid one.
             std::io::Write::write_all(&mut journal, &[b'x'; 1 << 20]).expect("written");
         }
         std::io::Write::write_all(&mut journal, b"\n").expect("written");

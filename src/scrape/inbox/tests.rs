@@ -11,7 +11,7 @@ fn intake(clients: usize) -> (Intake, Vec<Inbox>) {
     Intake::new((0..clients).map(|_| Arc::new(Parker::default())))
 }
 
-/// Everything there is to read now, by reads of so many bytes.
+/// Reads all available records, `room` bytes at a time.
 fn read(inbox: &mut Inbox, room: usize) -> (Vec<String>, Read) {
     let (mut chunk, mut texts) = (Chunk::default(), Vec::new());
     loop {

@@ -1,5 +1,5 @@
-//! Where the target manager's commands wait until a reader comes to them. Of each log there is what it has to come to, not how it
-//! came about: so much as there are logs, however long the reader is busy.
+//! The queue of commands to a reader. For each log it keeps only the final state that the reader must reach, so its
+//! size is bounded by the number of logs, however long the reader is busy.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,13 +17,13 @@ pub(in crate::scrape) struct Commands {
 #[derive(Debug, Default)]
 struct Waiting {
     logs: HashMap<u64, Log>,
-    /// In which order they were first spoken of.
+    /// Logs in the order in which they were first mentioned.
     order: Vec<u64>,
     settle_estate: bool,
     stop: Option<StopRequest>,
 }
 
-/// What waits for one log, in the order in which it is to be done.
+/// The pending commands for one log, in the order of execution.
 #[derive(Debug, Default)]
 struct Log {
     add: Option<Assignment>,
@@ -38,7 +38,7 @@ impl Commands {
         Self { waiting: Mutex::default(), parker }
     }
 
-    /// Never waits.
+    /// Never blocks.
     pub fn send(&self, command: Command) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).send(command);
         self.parker.ring();
@@ -53,7 +53,7 @@ impl Commands {
 impl Waiting {
     fn send(&mut self, command: Command) {
         match command {
-            // A reader is given a log that it has not: what was said before was of its earlier life.
+            // A reader gets a log that it does not have, so earlier commands are about a previous life of the log.
             Command::Add(assignment) => {
                 let log = self.log(assignment.log);
                 *log = Log { add: Some(assignment), ..Log::default() };

@@ -1,4 +1,4 @@
-//! Where the target manager is told what there is: by discovery, by the watch, by the readers and by whoever stops it.
+//! The queue of events for the target manager: from discovery, the file watch, the readers and stop requests.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ use super::{Event, StopRequest};
 use crate::model::Update;
 use crate::scrape::watch::Heard;
 
-/// Updates of discovery that may wait; who has more waits itself.
+/// The most updates from discovery that may wait. Beyond that discovery waits.
 const UPDATES: usize = 1024;
 
-/// Names that may wait. If more were heard of it costs less to look everywhere.
+/// The most file names that may wait. Beyond that all paths are checked, which costs less.
 const NAMES: usize = 4096;
 
 #[derive(Debug)]
@@ -24,8 +24,7 @@ pub(in crate::scrape) struct Events {
     room: Semaphore,
 }
 
-/// What was told and not taken yet. But for updates and names, which are bounded by number, there is at most one of each
-/// for a reader and a log.
+/// Pending events. Updates and names are bounded by number. Of all others there is at most one per reader and log.
 #[derive(Debug, Default)]
 struct Told {
     stop: Option<StopRequest>,
@@ -34,7 +33,7 @@ struct Told {
     names: BTreeSet<PathBuf>,
     everything: bool,
     stopped: BTreeSet<usize>,
-    /// Whether names are next, if there are updates as well.
+    /// Take names next, if there are updates as well.
     names_next: bool,
 }
 
@@ -45,7 +44,7 @@ impl Default for Events {
 }
 
 impl Events {
-    /// Never waits.
+    /// Never blocks.
     pub fn send(&self, event: Event) {
         let mut told = self.lock();
         match event {
@@ -65,7 +64,7 @@ impl Events {
         self.is_told.notify_one();
     }
 
-    /// What was told, one thing after the other; waits for it so long at most.
+    /// Returns the next event, or None after waiting `at_most`.
     pub fn next(&self, at_most: Duration) -> Option<Event> {
         let deadline = Instant::now() + at_most;
         let mut told = self.lock();
@@ -95,8 +94,9 @@ impl Told {
         self.names = BTreeSet::new();
     }
 
-    /// First what comes to an end by itself, so that it is heard whatever else goes on; a reader has stopped when all that
-    /// it told before is taken. Then discovery and the watch in turn: both may never be silent.
+    /// Returns events that cannot repeat without end first, so they are handled whatever else happens. A reader counts
+    /// as stopped after all its earlier events were taken. Then updates and names take turns, because either may never
+    /// end.
     fn next(&mut self) -> Option<Event> {
         if let Some(ending) = self.stop.take() {
             return Some(Event::Stop(ending));
@@ -123,12 +123,12 @@ impl Told {
     }
 }
 
-/// Where discovery tells what it found.
+/// The channel for updates from discovery.
 #[derive(Clone, Debug)]
 pub struct Updates(pub(in crate::scrape) Arc<Events>);
 
 impl Updates {
-    /// Waits while too many wait already: discovery is then as slow as what is done with what it finds.
+    /// Waits while too many updates are pending, so discovery is no faster than the handling of its updates.
     pub async fn tell(&self, update: Update) {
         // The semaphore is never closed.
         if let Ok(permit) = self.0.room.acquire().await {

@@ -1,4 +1,4 @@
-//! What the target manager says, and the work that comes of it: done a little at a time, since it may speak of ten thousand logs.
+//! Executes the target manager's commands, a few at a time, because there may be ten thousand logs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,18 +22,18 @@ impl Reader {
                     waiting.retired = false;
                 }
                 if let Some(tailer) = self.tailers.get_mut(&log) {
-                    // What the stages hold of it belongs to the old labels.
+                    // Entries held by the stages belong to the old labels.
                     tailer.end(&mut self.sink, now);
                     tailer.labels = with_filename(&target, tailer.path());
                     tailer.target = target;
                     tailer.schedule.retired = None;
                     self.status.set_file(self.index, log, file(tailer, &self.client));
-                    // It may have been held.
+                    // The log may have been held.
                     self.at(log, now);
                 }
             }
             Command::Retire(log) => match self.waiting.get_mut(&log) {
-                // There was no time for it yet; what it has said is read all the same.
+                // The log was not opened yet. Its contents are read anyway.
                 Some(waiting) if waiting.is_new => waiting.retired = true,
                 _ => self.retire(log, now),
             },
@@ -51,7 +51,7 @@ impl Reader {
                     return;
                 }
                 self.settle_estate(now);
-                // One more look at every file: what was written before the signal goes along.
+                // Check every file once more, to include lines written before the signal.
                 let logs: Vec<u64> = self.tailers.keys().copied().collect();
                 for log in logs {
                     self.release_deleted(log);
@@ -61,7 +61,7 @@ impl Reader {
         }
     }
 
-    /// What is held and has no name any more would be lost with the process: it is read under the labels that it has.
+    /// A held log whose file was deleted would be lost with the process, so it is read with its current labels.
     fn release_deleted(&mut self, log: u64) {
         if let Some(tailer) = self.tailers.get_mut(&log).filter(|tailer| tailer.target.is_held && tailer.is_deleted()) {
             tailer.target = Arc::new(Target { is_held: false, ..Target::clone(&tailer.target) });
@@ -77,7 +77,7 @@ impl Reader {
         }
     }
 
-    /// Opens logs and looks at them, one at least, and no longer than `until`: what is open waits meanwhile.
+    /// Opens and checks logs until `until`, but at least one. Open logs wait meanwhile.
     pub(super) fn work_off(&mut self, now: Instant, until: Instant) {
         if self.queue.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! What becomes of a log's lines once they are sent: commits, and the end of a log.
+//! Commits logs as answers arrive, and ends logs.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,11 @@ use crate::positions::{Commit, PositionId, Positions, ReadTime};
 use crate::scrape::messages::Event;
 use crate::scrape::tailer::Tailer;
 
-/// For so long a log may have been rotated without anybody having heard of it.
+/// The longest time for which a rotation may go unnoticed.
 const UNHEARD: Duration = Duration::from_secs(60);
 
 impl Reader {
-    /// Nothing more will come of this log; its last lines are on their way.
+    /// Ends a log: no more lines will come, and the last ones are in flight.
     pub(super) fn end(&mut self, log: u64, now: Instant) {
         if let Some(mut tailer) = self.tailers.remove(&log) {
             tailer.end(&mut self.sink, now);
@@ -22,14 +22,15 @@ impl Reader {
     }
 
     pub(super) fn settle_endings(&mut self) {
-        // What is among the unsettled may have a last commit that is not written down.
+        // An unsettled log may have a last commit that is not saved yet.
         let settled = |log: &u64, tailer: &Tailer| tailer.ledger().is_settled() && !self.unsettled.contains(log);
         let settled: Vec<u64> = self.ending.iter().filter(|(log, t)| settled(log, t)).map(|(log, _)| *log).collect();
         for log in settled {
             let tailer = self.ending.remove(&log).expect("it was just seen");
             if let Some(slot) = tailer.slot() {
                 if let Some(file) = tailer.input.log().filter(|file| file.is_deleted()) {
-                    // It speaks of a file that is no more, read to its end: one that takes its name begins anew.
+                    // The position is of a file that is gone and was read to its end. A new file with this name starts
+                    // at its beginning.
                     let written = file.written(&file.position());
                     let checkpoint =
                         Checkpoint::File { position: Position::default(), live: false, written, left: Vec::new() };
@@ -51,7 +52,7 @@ impl Reader {
         self.target_manager.send(Event::Finished { reader: self.index, log });
     }
 
-    /// Writes down how far answers have come, before anything more is sent.
+    /// Saves how far answers have come, before anything more is sent.
     pub(super) fn commit(&mut self, now: Instant) {
         let (mut commits, mut came_further) = (Vec::new(), false);
         let (tailers, ending) = (&mut self.tailers, &mut self.ending);
@@ -59,7 +60,7 @@ impl Reader {
             let Some(tailer) = tailers.get_mut(log).or(ending.get_mut(log)) else {
                 return false;
             };
-            // First the question, then the commit: what settles in between is seen next time.
+            // Checked before the commit: a slot that closes in between is seen next time.
             let settled = tailer.ledger().is_settled();
             if let Some((checkpoint, slots)) = tailer.take_commit() {
                 came_further = true;
@@ -73,15 +74,15 @@ impl Reader {
             stop.progress = now;
         }
         if !commits.is_empty() {
-            // If the file is gone at the next start, what was written since then is younger and still to be read; and that
-            // is not what was written since these answers came.
+            // If the file is gone at the next start, files modified after this time must still be read. The file may
+            // have been rotated up to `UNHEARD` ago without notice.
             let unheard = self.clock.system_time() - UNHEARD;
             self.write(|positions| positions.commit(&commits, unheard));
         }
         self.settle_endings();
     }
 
-    /// Writes down the times of reading that entries show which are about to be sent.
+    /// Saves the read times of entries that are about to be sent.
     pub(super) fn remember(&mut self) {
         let times = self.sink.times.take();
         if times.is_empty() {

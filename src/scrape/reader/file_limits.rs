@@ -1,12 +1,12 @@
-//! A Loki that is away for long must not fill a node's disk with what its owner has thrown away.
+//! Limits the deleted files that are kept open, so that a long outage of Loki does not fill the node's disk.
 
 use super::Reader;
 use crate::scrape::metrics::{DELETED, TOO_MANY};
 use crate::tail::{GENERATIONS, Log};
 
 impl Reader {
-    /// Notes what of the disk this log holds; where all logs together hold too much, those that hold most give up their
-    /// oldest files.
+    /// Notes how much disk space the deleted files of this log take. If all logs together take too much, those that
+    /// take most give up their oldest files.
     pub(super) fn bound_pinned(&mut self, log: u64) {
         let pinned = self.tailers.get(&log).and_then(|tailer| tailer.input.log()).map_or(0, Log::pinned);
         self.bound_older(log);
@@ -28,8 +28,8 @@ impl Reader {
         }
     }
 
-    /// Each older file that waits for Loki keeps a descriptor, which new logs need as well: a log has so many of them, all logs
-    /// together have so many, and beyond that who has most gives up its oldest.
+    /// Limits the open older files per log and over all logs, because new logs need descriptors too. Beyond the limit,
+    /// the log with the most older files gives up its oldest.
     fn bound_older(&mut self, log: u64) {
         let files = self.tailers.get(&log).and_then(|tailer| tailer.input.log()).map_or(0, Log::files);
         match files {
@@ -43,7 +43,7 @@ impl Reader {
             let Some((log, files)) = self.older.iter().max_by_key(|(_, files)| **files).map(|(l, f)| (*l, *f)) else {
                 return;
             };
-            // A few at a time: to give up one file for each that comes is a line of the log for each.
+            // Several at once: giving up one file at a time would write one log line for each.
             self.shed_files(log, files - files / 8);
         }
     }
@@ -64,7 +64,7 @@ impl Reader {
         self.lose(log, TOO_MANY, lost);
     }
 
-    /// Counts what was not read of a log and never will be.
+    /// Counts bytes of a log that were not read and cannot be read any more.
     pub(super) fn lose(&mut self, log: u64, why: &'static str, bytes: u64) {
         let Some(tailer) = self.tailers.get(&log).filter(|_| bytes > 0) else {
             return;
@@ -81,7 +81,7 @@ impl Reader {
         }
     }
 
-    /// Gives what the log holds then.
+    /// Gives up deleted files of the log beyond `limit` bytes. Returns the bytes that it keeps.
     fn shed(&mut self, log: u64, limit: u64) -> u64 {
         let Some(tailer) = self.tailers.get_mut(&log) else {
             return 0;

@@ -1,4 +1,4 @@
-//! What a reader leaves to the next scrape, and what it takes over from the one before.
+//! Hands logs over to the next scrape, and takes logs over from the previous one.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,11 +14,11 @@ use crate::scrape::open_logs::OpenLog;
 use crate::scrape::tailer::Parts;
 use crate::tail::Log;
 
-/// Logs that nobody assigns have numbers from here on, far from those that are assigned.
+/// Logs without an assignment get numbers from here on, far from those of assigned logs.
 const UNASSIGNED: u64 = 1 << 63;
 
 impl Reader {
-    /// Everything it has open, taken back to what is committed.
+    /// Returns all open logs, rewound to their committed marks.
     pub(super) fn leave(&mut self) -> Vec<OpenLog> {
         let mut left = self.open_logs.take_all();
         let tailers = std::mem::take(&mut self.tailers).into_iter().chain(std::mem::take(&mut self.ending));
@@ -39,8 +39,8 @@ impl Reader {
         left
     }
 
-    /// The log of this assignment as the scrape before left it, and the last time that its lines were given; unless its files are
-    /// to be read in another way now.
+    /// The log of this assignment from the previous scrape, and the last time that its lines got. None: there is none,
+    /// or its files must be read differently now.
     pub(super) fn inherit(&mut self, assignment: &Assignment) -> Option<(Log, i64)> {
         let left = self.open_logs.take(&assignment.target, &assignment.path)?;
         let Input::Log(mut log) = left.input else {
@@ -50,10 +50,11 @@ impl Reader {
         log.move_to(options, &self.folders, Some(&assignment.allowed)).then_some((*log, left.last_time))
     }
 
-    /// What nobody has asked for: read to its end, if its job is there and its target was not taken away by the config.
+    /// Handles logs that no target claimed: reads them to their end if their job still exists and the config did not
+    /// remove their target.
     pub(super) fn settle_estate(&mut self, now: Instant) {
         self.is_settled = true;
-        // Those that are still to be opened take theirs then.
+        // Logs that are waiting to be opened claim theirs later.
         let awaited = self.waiting.values().map(|waiting| &waiting.assignment);
         let awaited = awaited.map(|assignment| (assignment.target.job.clone(), assignment.path.clone())).collect();
         for (n, left) in self.open_logs.take_but(&awaited).into_iter().enumerate() {
@@ -68,7 +69,7 @@ impl Reader {
             if !is_gone && !is_retired || !log.move_to(self.jobs[job].options, &self.folders, None) {
                 continue;
             }
-            // Who it is will not be known any more.
+            // The owner will never be known.
             let target = Arc::new(Target { is_held: false, ..Target::clone(&target) });
             let key = Key {
                 client: self.client.clone(),

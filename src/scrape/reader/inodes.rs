@@ -1,11 +1,11 @@
-//! Which logs have which files, so that for each file that is opened not all logs have to be asked.
+//! Finds logs by file, so that opening a file does not require asking every log.
 
 use std::collections::BTreeSet;
 
 /// Device and inode.
 type File = (u64, u64);
 
-/// May know of files that a log has let go of: whoever asks looks at the log itself.
+/// May list files that a log has closed. Callers check with the log.
 #[derive(Debug, Default)]
 pub(super) struct Inodes {
     logs: BTreeSet<(File, u64)>,
@@ -13,7 +13,7 @@ pub(super) struct Inodes {
 }
 
 impl Inodes {
-    /// The log has these files as well; of what it has had, what it does not know any more is forgotten now and then.
+    /// Adds files to a log. From time to time, files that the log no longer knows are removed.
     pub fn add(&mut self, log: u64, new: Vec<File>, knows: impl Fn(File) -> bool) {
         if new.is_empty() {
             return;

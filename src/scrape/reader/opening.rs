@@ -1,4 +1,4 @@
-//! How a log comes to a reader: its place in the positions, its file, its first turn.
+//! Opens a log: finds its position, opens its file, schedules its first turn.
 
 use std::cmp::Reverse;
 use std::os::unix::fs::MetadataExt;
@@ -29,7 +29,7 @@ impl Reader {
             log: LogName::File(assignment.path.clone()),
             labels: target.labels.stable_hash(),
         };
-        // Its place is taken while an earlier reading of it comes to its end.
+        // An earlier reading of the log still holds its position.
         let Some((slot, mut saved)) = self.positions.claim(key.clone()) else {
             return self.wait(assignment, now, "an earlier reading of it waits for Loki's answers");
         };
@@ -56,7 +56,7 @@ impl Reader {
             None => Resume::Since(self.positions.unseen_since(slot)),
             Some(Saved::At { position, saved }) => Resume::At { position, saved },
             Some(Saved::Offset(offset)) => Resume::Offset(offset),
-            // No file has one.
+            // Files have no cursor.
             Some(Saved::Cursor(_)) => Resume::Since(self.positions.unseen_since(slot)),
         };
         let open = || Log::open_among(&assignment.path, resume, job.options, &self.folders, &assignment.allowed);
@@ -88,14 +88,14 @@ impl Reader {
         let (path, input) = (assignment.path, Input::Log(Box::new(log)));
         self.begin(Parts { id, path, input, slot, target, labels, pipeline, saved, from, last_time }, now);
         if is_inherited {
-            // Its name may have become another file's between the two scrapes.
+            // Between the two scrapes, its name may have been given to another file.
             self.look(id, now);
         }
         self.lose(id, TOO_MANY, passed_over);
         self.bound_pinned(id);
     }
 
-    /// Opens what is in no file, where it was committed last.
+    /// Opens a log that is not a file at its last committed cursor.
     pub(super) fn open_given(&mut self, given: SourceAssignment, now: Instant) {
         let SourceAssignment { log, name, target, job, position, open } = given;
         let (mut slot, mut cursor) = (None, None);
@@ -142,8 +142,8 @@ impl Reader {
         self.schedule.push(Reverse((now, log)));
     }
 
-    /// Whether the file that is to be read under a new name was read under another: a program that rotates its own logs
-    /// may give the old one a name that the glob matches.
+    /// Whether the file was already read under another name. A program that rotates its own logs may give the old file
+    /// a name that the glob matches.
     fn seen_elsewhere(&self, assignment: &Assignment, key: &Key) -> Elsewhere {
         let Ok(meta) = std::fs::metadata(&assignment.path) else {
             return Elsewhere::No;
@@ -163,7 +163,7 @@ impl Reader {
             {
                 continue;
             }
-            // What was read of it and is on its way may have to be read again.
+            // Bytes that are in flight may have to be read again.
             let committed = tailer.ledger().committed().unwrap_or_default();
             let delivered = until.filter(|(_, mark)| !now && *mark <= committed);
             return delivered.map_or(Elsewhere::Now, |(end, _)| Elsewhere::Until(end));
@@ -177,9 +177,9 @@ impl Reader {
 /// Where else a file is read.
 enum Elsewhere {
     No,
-    /// It is a generation of another log, which is not done with it.
+    /// It is an unfinished generation of another log.
     Now,
-    /// Another log was done with it here.
+    /// Another log finished it at this position.
     Until(Position),
 }
 

@@ -1,9 +1,9 @@
-//! Logs that are to be opened or looked at, a few at a time between reads, so that those that are open do not wait.
+//! The queue of logs to open or check. A few are handled between reads, so that open logs do not wait.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 
-/// Takes turns between folders: who has ten thousand logs in one holds up nobody who has one in another.
+/// Takes turns between directories, so that ten thousand logs in one directory do not delay logs in another.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     turns: VecDeque<PathBuf>,
@@ -12,7 +12,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Once for each log, however often it is asked for.
+    /// Adds a log, unless it is already in the queue.
     pub fn push(&mut self, path: &Path, log: u64) {
         if !self.waiting.insert(log) {
             return;

@@ -1,4 +1,4 @@
-//! Logs that cannot be read yet: each is tried again, shown with the reason, and spoken of once.
+//! Logs that cannot be read yet. Each is tried again, shown with its reason, and reported once.
 
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use crate::model::Ledger;
 use crate::scrape::messages::Assignment;
 use crate::scrape::status::File;
 
-/// What takes no longer is not worth a word: a rotation has to be noticed, an answer has to come.
+/// Waits shorter than this are not reported: a rotation is noticed, or an answer arrives, within this time.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -17,11 +17,11 @@ pub(super) struct Waiting {
     /// When it is tried again.
     at: Instant,
     since: Instant,
-    /// Why it waits, if that is said and shown.
+    /// Why it waits, if that was reported and is shown.
     said: Option<String>,
-    /// It was found, and there was no time to open it yet.
+    /// It was found but not tried yet.
     pub is_new: bool,
-    /// It is to be let go of as soon as it was opened.
+    /// It must be retired as soon as it is opened.
     pub retired: bool,
 }
 
@@ -32,20 +32,20 @@ impl Waiting {
 }
 
 impl Reader {
-    /// Leaves a log alone for as long as its job says before it is looked at the first time.
+    /// Waits for the job's initial delay before the log is checked for the first time.
     pub(super) fn delay(&mut self, assignment: Assignment, delay: Duration, now: Instant) {
         let waiting = Waiting { at: now + delay, since: now, said: None, is_new: false, retired: false, assignment };
         self.waiting.insert(waiting.assignment.log, waiting);
     }
 
-    /// It is opened when there is time.
+    /// Queues a new log to be opened.
     pub(super) fn found(&mut self, assignment: Assignment, now: Instant) {
         self.queue.push(&assignment.path, assignment.log);
         let waiting = Waiting { at: now, since: now, said: None, is_new: true, retired: false, assignment };
         self.waiting.insert(waiting.assignment.log, waiting);
     }
 
-    /// Somebody else has to be done with it first.
+    /// Another reading must finish first.
     pub(super) fn wait(&mut self, assignment: Assignment, now: Instant, why: &str) {
         let known = self.waiting.remove(&assignment.log);
         let (since, mut said) = known.map_or((now, None), |known| (known.since, known.said));
@@ -65,7 +65,7 @@ impl Reader {
     pub(super) fn cannot_open(&mut self, assignment: Assignment, error: &io::Error, now: Instant) {
         let known = self.waiting.remove(&assignment.log);
         if error.kind() == ErrorKind::NotFound {
-            // Renamed or deleted since it was found; if it comes again it is found again.
+            // Renamed or deleted since it was found. If it appears again, it is found again.
             return self.gone(assignment.log);
         }
         let (since, mut said) = known.map_or((now, None), |known| (known.since, known.said));
@@ -91,7 +91,7 @@ impl Reader {
         }
     }
 
-    /// Those whose time has come are tried again.
+    /// Queues the logs that are due for another try.
     pub(super) fn open_waiting(&mut self, now: Instant) {
         for (log, waiting) in self.waiting.iter().filter(|(_, waiting)| waiting.is_due(now)) {
             self.queue.push(&waiting.assignment.path, *log);
@@ -110,9 +110,9 @@ impl Reader {
     }
 }
 
-/// What a person can do about it.
+/// What the user can do about the error.
 pub(super) fn advice(error: &io::Error) -> &'static str {
-    /// Too many open files: of the process, and of the system.
+    /// Too many open files: in the process, and in the system.
     const EMFILE: i32 = 24;
     const ENFILE: i32 = 23;
     match (error.kind(), error.raw_os_error()) {

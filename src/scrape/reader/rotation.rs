@@ -1,4 +1,4 @@
-//! What became of a log's name: was it rotated, cut, deleted?
+//! Checks a log's name for rotation, truncation and deletion.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! Records that were read at a time become entries.
+//! Turns the records of a chunk into entries.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,8 +12,8 @@ use crate::scrape::times::Part;
 use crate::stages::Work;
 
 impl Tailer {
-    /// Works on the chunk that was read. With `stops` that ends where a stream's window is full; gives how many bytes were
-    /// worked on.
+    /// Processes the chunk that was read. With `stops`, stops where a stream's window is full. Returns the number of
+    /// bytes processed.
     pub(super) fn work_on_chunk(&mut self, sink: &mut Sink, stops: bool, now: Instant) -> usize {
         let (len, start, place) = (sink.chunk.len, sink.chunk.start, sink.chunk.place);
         let mut at = 0;
@@ -52,7 +52,7 @@ impl Tailer {
         at
     }
 
-    /// Works on some whole records of the chunk that were read at one time, and begin at `from`.
+    /// Processes whole records of the chunk that share one read time and begin at `from`.
     fn work_on(
         &mut self,
         sink: &mut Sink,
@@ -69,8 +69,7 @@ impl Tailer {
         let file = self.chance ^ from.file.inode.rotate_left(32) ^ from.file.device;
         let pipeline = pipelines.get(self.pipeline);
         times.begin(self.id, time, pipeline.shows_read_time());
-        // Of lines without times of their own none has that of another, their order is kept, and each is told by where the
-        // line begins.
+        // Lines without timestamps each get a different time, in order, derived from where the line begins.
         let first = time.time + (from.offset - time.start.offset) as i64;
         let flow = &mut self.flow;
         let (mut count, mut worked) = (0, bytes.len());
@@ -117,7 +116,7 @@ impl Tailer {
     }
 }
 
-/// A time later than anything a log was given before, whatever the clock does.
+/// A time later than all times that the log got before, even if the clock goes back.
 fn after(last: i64, now: i64) -> i64 {
     now.max(last + 1)
 }
@@ -129,7 +128,7 @@ mod tests {
     #[test]
     fn a_clock_that_jumps_does_not_turn_lines_around() {
         let mut last = 0;
-        // Forward, a year back, standing still, forward again.
+        // Forward, far back, unchanged, forward again.
         for now in [100, 200, 50, 50, 51, 300] {
             let time = after(last, now);
             assert!(time > last, "{time} after {last}");

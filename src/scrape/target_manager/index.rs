@@ -1,4 +1,4 @@
-//! What of the target manager is asked for by name, for each name that is heard of and each update: found without rotation at all there is.
+//! Indices of the target manager, for lookups by each file event and update without scanning all targets.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -10,8 +10,8 @@ use std::sync::Arc;
 use crate::model::Target;
 use crate::tail::is_rotation;
 
-/// Of two targets that are one to Promtail there is one: it tails a path once per set of labels. Of one path that two pods
-/// have each reads what is its own.
+/// Targets that are equal to Promtail are one: it tails a path once per set of labels. Targets of different pods with
+/// the same path stay separate, because each reads its own files.
 #[derive(Clone, Debug)]
 pub(super) struct Same(pub Arc<Target>);
 
@@ -31,17 +31,17 @@ impl Hash for Same {
     }
 }
 
-/// Which targets may care for a name in a directory.
+/// The targets that a name in a directory may concern.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     targets: HashMap<PathBuf, BTreeSet<u64>>,
-    /// Those whose walk came to no directory.
+    /// Targets whose walk reached no directory.
     nowhere: BTreeSet<u64>,
 }
 
 impl Places {
-    /// `directories` are those that the target's walk looked into; what is above them matters as well, since it may go away
-    /// and come again.
+    /// `directories` are those that the target's walk visited. Their parents are added too, because they may be removed
+    /// and created again.
     pub fn add(&mut self, id: u64, directories: &BTreeSet<PathBuf>) {
         if directories.is_empty() {
             self.nowhere.insert(id);
@@ -54,7 +54,7 @@ impl Places {
         }
     }
 
-    /// Takes back what was added.
+    /// Removes what `add` added.
     pub fn remove(&mut self, id: u64, directories: &BTreeSet<PathBuf>) {
         self.nowhere.remove(&id);
         for directory in directories.iter().flat_map(|directory| directory.ancestors()) {
@@ -67,7 +67,7 @@ impl Places {
         }
     }
 
-    /// The targets that may care for `path`.
+    /// The targets that `path` may concern.
     pub fn of<'a>(&'a self, path: &Path) -> impl Iterator<Item = &'a u64> {
         let here = path.parent().and_then(|directory| self.targets.get(directory));
         here.into_iter().flatten().chain(&self.nowhere)
@@ -79,7 +79,7 @@ impl Places {
     }
 }
 
-/// The logs of each directory by their names.
+/// The logs of each directory, by name.
 #[derive(Debug, Default)]
 pub(super) struct Names(HashMap<PathBuf, BTreeMap<OsString, BTreeSet<u64>>>);
 
@@ -103,7 +103,7 @@ impl Names {
         }
     }
 
-    /// The logs of which `path` is the live file or a rotated one.
+    /// The logs of which `path` is the live file or a rotated file.
     pub fn of(&self, path: &Path) -> Vec<u64> {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! What is said of targets and files of which nothing is read: once when it begins, and when it is over.
+//! Logs which targets and files are not read: once when it begins and once when it is over.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::{TargetManager, TrackedTarget};
 use crate::scrape::unread::Unread;
 
 impl TargetManager {
-    /// Shows what of a target is not read, and says what of that is new.
+    /// Shows which files of a target are not read, and logs what changed.
     pub(super) fn note_unread(&mut self, id: u64, mut unread: Unread) {
         let Some(tracked) = self.tracked.get_mut(&id) else {
             return;
@@ -45,7 +45,7 @@ impl TargetManager {
         self.status.set_unread(id, tracked.unread.clone());
     }
 
-    /// Says why targets of a source cannot be tailed, as far as that is new: how many there are for each reason.
+    /// Logs why targets of a source cannot be tailed, if that is new: the number of targets for each reason.
     pub(super) fn say_mistakes(&mut self, job: &Arc<str>, source: &str, mistakes: BTreeMap<Arc<str>, usize>) {
         if mistakes.is_empty() {
             return;
@@ -59,7 +59,8 @@ impl TargetManager {
         }
     }
 
-    /// Says of each target without a file, once, that it has none; a line a job. `spared` is asked with since when it is so.
+    /// Logs each target that has no file, once, with one line per job. `spared` gets the target and since when it has
+    /// no file.
     pub(super) fn say_empty(&mut self, spared: impl Fn(&TrackedTarget, Instant) -> bool) {
         let now = Instant::now();
         let mut jobs: BTreeMap<Arc<str>, (String, String, usize)> = BTreeMap::new();
@@ -81,7 +82,7 @@ impl TargetManager {
 }
 
 impl TrackedTarget {
-    /// Of a pod's container, which may be there before its log is.
+    /// Whether the target is a pod's container, which may exist before its log.
     pub(super) fn is_of_pod(&self) -> bool {
         self.target.is_of_pod
     }

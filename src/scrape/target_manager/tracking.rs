@@ -1,4 +1,4 @@
-//! From what discovery tells to the targets that are followed.
+//! Turns updates from discovery into tracked targets.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
@@ -23,14 +23,14 @@ impl TargetManager {
         let mut mistakes: BTreeMap<Arc<str>, usize> = BTreeMap::new();
         for discovered in group.targets {
             let mut outcome = self.resolve(index, &discovered);
-            // That of the job was said at the start.
+            // The problem of the job was logged at the start.
             if let Err(rejected) = outcome.as_ref()
                 && rejected.is_mistake()
                 && rejected.reason != UNREADABLE
             {
                 *mistakes.entry(rejected.text.clone()).or_default() += 1;
             }
-            // Ports make many of one: what comes to the same is kept once.
+            // Ports make several targets of one container. Equal targets are kept once.
             if let Ok(target) = &mut outcome {
                 let same = Same(target.clone());
                 match distinct.get(&same) {
@@ -51,7 +51,7 @@ impl TargetManager {
             true => self.sources.remove(&key),
             false => self.sources.insert(key, targets.clone()),
         };
-        // Of two sources with one target, the target stays until the last of them lets go.
+        // If two sources have the same target, it stays until both have removed it.
         let mut left: Vec<u64> = Vec::new();
         for target in before.unwrap_or_default() {
             if self.let_go(&target) {
@@ -69,7 +69,7 @@ impl TargetManager {
         true
     }
 
-    /// One source has the target no longer; whether none has.
+    /// Removes the target from one source. Returns whether no source has it any more.
     fn let_go(&mut self, target: &Same) -> bool {
         let Some(sources) = self.wanted.get_mut(target) else {
             return false;
@@ -86,7 +86,7 @@ impl TargetManager {
         let job = &self.jobs[job];
         let mut target = resolve(job, discovered, &self.config.hostname)
             .inspect_err(|rejected| self.metrics.target_failed(rejected.reason))?;
-        // Only there a folder's name says whose the logs are.
+        // Only below the pods' directory does the directory name give the owner.
         if discovered.contains(FOUND_BY) && self.config.pod_logs.as_ref().is_some_and(|root| !is_below(&target, root)) {
             self.metrics.target_failed(UNKNOWN_POD);
             let text = "found by its folder of logs, and its __path__ is elsewhere";
@@ -99,7 +99,7 @@ impl TargetManager {
         }
     }
 
-    /// Begins to follow a target. If one of `left` tailed the same path, its logs go on under the new labels.
+    /// Starts to track a target. If one of `left` tailed the same path, its logs continue under the new labels.
     pub(super) fn track(&mut self, job: usize, target: Arc<Target>, left: &mut Vec<u64>) {
         let globs =
             Glob::new(&target.path).and_then(|g| Ok((g, target.exclude.as_deref().map(Glob::new).transpose()?)));
@@ -151,8 +151,8 @@ impl TargetManager {
         self.tracked.insert(id, tracked);
     }
 
-    /// Logs that were held and let go of, and are this target's: their files may have no name any more, so that no walk comes
-    /// to them.
+    /// Held logs without a target that belong to this target. Their files may have no name any more, so no walk finds
+    /// them.
     fn held_for(&self, target: &Target, job: usize, glob: &Glob, exclude: Option<&Glob>) -> BTreeMap<Arc<Path>, u64> {
         let of = |log: &u64| Some((self.logs.get(log)?, *log));
         let held = self.held.iter().filter_map(of).filter(|(known, _)| known.tracked.is_none() && known.job == job);
@@ -177,7 +177,7 @@ impl TargetManager {
         }
     }
 
-    /// Takes a target out of everything but the logs it has.
+    /// Removes a target from all indices. Its logs remain.
     fn forget(&mut self, id: u64) -> Option<TrackedTarget> {
         let tracked = self.tracked.remove(&id)?;
         self.metrics.beyond_limit(-(tracked.unread.beyond as i64));
@@ -188,7 +188,7 @@ impl TargetManager {
     }
 }
 
-/// Whether all that the target's path may match is in the folder `root`.
+/// Whether everything that the target's path may match is below `root`.
 fn is_below(target: &Target, root: &Path) -> bool {
     Path::new(&target.path).starts_with(root)
 }

@@ -1,4 +1,4 @@
-//! From targets to logs: walking globs, and who has which log.
+//! Turns targets into logs: walks globs and assigns files to logs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::scrape::ownership::Gate;
 use crate::scrape::unread::{Unread, Why};
 use crate::tail::{AllowedPaths, is_rotation};
 
-/// A walk that takes longer than this is one that others' names should not wait for too often.
+/// Targets whose walk takes longer than this are walked less often, to delay other targets less.
 const LONG: Duration = Duration::from_millis(200);
 
 impl TargetManager {
@@ -28,8 +28,8 @@ impl TargetManager {
         next
     }
 
-    /// Walks what something was heard of. Gives when there will be more: a target whose walk takes long rests before its
-    /// next one, so that others' do not wait for it again and again.
+    /// Walks the targets with file events. Returns when the next walk is due. A target whose walk took long rests
+    /// first, so that other targets do not wait for it again and again.
     pub(super) fn walk_dirty(&mut self) -> Option<Instant> {
         let begun = Instant::now();
         let is_due = |t: &TrackedTarget| t.dirty && t.rests_until.is_none_or(|until| until <= begun);
@@ -50,12 +50,12 @@ impl TargetManager {
         let begun = Instant::now();
         let allowed = Arc::new(tracked.glob.allowed(&self.config.link_roots));
         let mut found = tracked.glob.walk_allowed(&allowed);
-        // A directory that is new to the watch may have got a file between the walk and the watch: once more. But others'
-        // names wait meanwhile.
+        // A new directory may have got a file between the walk and the watch, so walk once more. Other file events wait
+        // meanwhile, so the number of rounds is limited.
         let mut rounds = 0;
         while found.directories.iter().fold(false, |new, dir| self.watch.add(dir) | new) && rounds < 64 {
             if found.cut.is_some() {
-                break; // what is behind is looked at every sync period
+                break; // The rest is checked every sync period.
             }
             if begun.elapsed() > LONG {
                 tracked.dirty = true;
@@ -90,7 +90,7 @@ impl TargetManager {
             refused.iter().for_each(|folder| unread.add(folder, Why::Foreign));
         }
         found.skipped.iter().for_each(|(path, skip)| unread.add(path, Why::Skipped(*skip)));
-        // Between a rename and the new file the older generation stands alone; whose it is is known all the same.
+        // Between a rename and the new file only the older generation exists. It still belongs to the known log.
         let known = tracked.files.keys().map(AsRef::as_ref);
         let lives: BTreeSet<&Path> = found.files.iter().map(PathBuf::as_path).chain(known).collect();
         let elders: BTreeMap<&PathBuf, PathBuf> =
@@ -120,20 +120,20 @@ impl TargetManager {
         self.note_unread(id, unread);
     }
 
-    /// How many logs this target has, if it may not have another.
+    /// The target's number of logs, if it must not get another. Otherwise None.
     fn limit_reached(&self, id: u64) -> Option<usize> {
         let (most, own) = (self.config.logs, self.tracked.get(&id)?.files.len());
         let limit = if own < SHARE { most } else { most - most / 4 };
         (self.logs.len() >= limit).then_some(own)
     }
 
-    /// Logs of targets that are gone, not finished yet.
+    /// Unfinished logs whose targets are gone.
     fn leaving(&self, job: usize) -> HashMap<Arc<Path>, u64> {
         let leaving = self.logs.iter().filter(|(_, known)| known.tracked.is_none() && known.job == job);
         leaving.map(|(log, known)| (known.path.clone(), *log)).collect()
     }
 
-    /// `heir` is a log of this path whose target is gone.
+    /// Assigns a log. `heir` is a log with this path whose target is gone.
     pub(super) fn begin(
         &mut self,
         id: u64,
@@ -146,7 +146,7 @@ impl TargetManager {
             return;
         };
         let (target, job) = (tracked.target.clone(), tracked.job);
-        // It goes on under its new target.
+        // The log continues under its new target.
         if let Some((log, known)) = heir.and_then(|log| Some((log, self.logs.get_mut(&log)?))) {
             known.tracked = Some(id);
             tracked.files.insert(path, log);
@@ -159,7 +159,7 @@ impl TargetManager {
         let log = self.next;
         self.next += 1;
         tracked.files.insert(path.clone(), log);
-        // Behind a link, rotation shows where the file is.
+        // If the path is a link, rotations show in the directory of the link's target.
         let real = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         let place = real.parent().zip(real.file_name()).map(|(dir, name)| (dir.to_path_buf(), name.to_os_string()));
         if let Some((dir, name)) = &place {
@@ -187,7 +187,8 @@ impl TargetManager {
         });
     }
 
-    /// Whether there is something to walk: one of its name may be there already.
+    /// Handles a log that a reader finished. Returns whether there is something to walk: a new file with its name may
+    /// already exist.
     pub(super) fn finished(&mut self, reader: usize, log: u64) -> bool {
         let Some(known) = self.logs.get_mut(&log) else {
             return false;
@@ -204,7 +205,7 @@ impl TargetManager {
         if let Some(tracked) = known.tracked.and_then(|id| self.tracked.get_mut(&id)) {
             tracked.files.remove(&known.path);
         }
-        // Its place may be another target's, which has logs that wait for one.
+        // Its place may go to a target whose logs wait for one.
         if self.logs.len() + 1 >= self.config.logs - self.config.logs / 4 {
             self.tracked.values_mut().filter(|t| t.unread.beyond > 0).for_each(|t| t.dirty = true);
         }
@@ -217,7 +218,7 @@ impl TargetManager {
         true
     }
 
-    /// Gives a log back to the readers that were done with it: its path is there again.
+    /// Gives a log back to the readers that had finished it, because its path exists again.
     pub(super) fn bring_back(&mut self, log: u64) {
         let Some(known) = self.logs.get_mut(&log) else {
             return;
@@ -240,13 +241,13 @@ impl TargetManager {
     }
 }
 
-/// Until when a target is not walked again: four times as long as its walk took, if that was long.
+/// Until when a target is not walked again: four times as long as its walk took, if that was long. Otherwise None.
 fn rest_after(begun: Instant, now: Instant) -> Option<Instant> {
     let took = now.saturating_duration_since(begun);
     (took > LONG).then(|| now + took * 4)
 }
 
-/// The live file among `files` of which `file` is an older generation.
+/// The live file among `files` of which `file` is an older generation. None: there is none.
 fn rotation_of(file: &Path, files: &BTreeSet<&Path>) -> Option<PathBuf> {
     let name = file.file_name()?;
     let text = name.to_str()?;

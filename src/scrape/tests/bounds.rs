@@ -1,4 +1,4 @@
-//! What one log may cost the others, and the node.
+//! Limits on what one log may cost other logs and the node.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ fn deleted_files_hold_so_much_of_the_disk_and_the_rest_is_said_to_be_lost() {
     let dir = Dir::new();
     let mut rig = dir.scrape_with("*.log", "[]", |config| config.deleted_files_limit = 300_000);
     rig.answer = false;
-    // The one is small and is spared.
+    // The small file is spared.
     dir.number("small.log", 0, 1_000);
     dir.number("large.log", 0, 5_000);
     let written = fs::metadata(dir.path("large.log")).expect("there").len();
@@ -49,7 +49,7 @@ fn a_loud_log_costs_quiet_ones_nothing() {
     rig.ignore_led = true;
     let quiet = |stored: &[rig::Stored]| stored.iter().filter(|s| s.labels.contains("quiet")).count();
     rig.until(|stored| quiet(stored) == 9);
-    // What the loud one sends by now is never answered; its window is full, and nobody else's is.
+    // Nothing that the loud stream has sent by now is ever answered. Only its own window is full.
     let loud = |stored: &[rig::Stored]| {
         stored.iter().filter(|s| s.labels.contains("loud")).map(|s| s.line.len()).sum::<usize>()
     };
@@ -66,7 +66,8 @@ fn a_loud_log_costs_quiet_ones_nothing() {
     rig.until(|stored| loud(stored) > 2_000_000);
 }
 
-/// One target has logs without end: it gets what others leave, they get their share, and it goes on as its logs end.
+/// One target has endless logs. It gets the places that others leave, others get their share, and it continues as its
+/// logs end.
 #[test]
 fn logs_without_end_do_not_keep_out_the_neighbours() {
     let dir = Dir::new();
@@ -81,7 +82,7 @@ fn logs_without_end_do_not_keep_out_the_neighbours() {
     let report = rig.scrape.as_ref().expect("running").report();
     let not_read: usize = report.targets().iter().map(|target| target.not_read.len()).sum();
     assert_eq!((of(&rig.stored, "many"), not_read), (150, 250));
-    // As logs end others begin, until each was there.
+    // As logs end, others begin, until all were read.
     for n in 0..400 {
         let name = format!("many-{n:03}.log");
         rig.until(|stored| stored.iter().any(|s| s.labels.contains(&name)));

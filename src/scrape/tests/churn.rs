@@ -1,4 +1,4 @@
-//! What pods leave behind that come and go: nothing.
+//! Pods that come and go leave nothing behind.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// A target manager without ears, and a reader that the test is.
+    /// A target manager without file events. The test acts as the reader.
     fn new() -> Self {
         let (dir, events, status) = (Dir::new(), Arc::new(Events::default()), Arc::new(Status::default()));
         let commands = Arc::new(Commands::new(Arc::default()));
@@ -93,7 +93,7 @@ fn what_comes_to_the_same_is_one_target_and_shown_as_often_as_it_was_told() {
     assert_eq!(scene.status.lengths(), [1, 1, 0]);
 }
 
-/// As with a path for each container, and logs that are rotated all the time.
+/// As with one path per container and constantly rotating logs.
 #[test]
 fn a_name_is_compared_with_the_targets_of_its_folder_and_no_others() {
     let mut scene = Scene::new();

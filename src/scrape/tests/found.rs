@@ -1,4 +1,4 @@
-//! Pods that were found by the folders of their logs, before or instead of being shown by the API server.
+//! Pods found by their log directories, before or without the API server.
 
 use super::*;
 use crate::model::{FOUND_BY, HELD};
@@ -6,7 +6,7 @@ use crate::relabel;
 use crate::relabel::Rules;
 use crate::scrape::tests::rig::{Stored, outlet};
 
-/// A scrape whose folder of pods' logs is `pods` in `dir`, with these rules.
+/// A scrape with these rules, whose directory of pods' logs is `pods` in `dir`.
 fn scrape(dir: &Dir, rules: &str) -> Rig {
     let (outlet, batches) = outlet("loki");
     let rules: Vec<relabel::Config> = serde_yaml::from_str(rules).expect(rules);
@@ -14,7 +14,7 @@ fn scrape(dir: &Dir, rules: &str) -> Rig {
     dir.start_ruled("none/*.log", rules, |c| c.pod_logs = Some(dir.path("pods")), vec![outlet], batches)
 }
 
-/// Tells of pod `ns/a` as `source`; `more` is what else is known of it.
+/// Sends pod `ns/a` as `source`, with the labels `more`.
 fn tell_pod(rig: &Rig, source: &str, path: &str, more: &[(&str, &str)]) {
     let scrape = rig.scrape.as_ref().expect("running");
     let known = [
@@ -75,10 +75,10 @@ fn what_is_held_waits_for_its_labels_though_its_folder_is_gone() {
     until_open(&rig);
     dir.append("pods/ns_a_u1/web/0.log", "two\n");
     fs::remove_dir_all(dir.path("pods/ns_a_u1")).expect("removed");
-    // As discovery does it: it lets go, then the pod is there.
+    // As discovery does: first the directory's group is removed, then the pod is added.
     tell(rig.scrape.as_ref().expect("running"), "folder/ns_a_u1", &[]);
     tell_pod(&rig, "pod/ns/a", &path, &[("app", "shop")]);
-    // It may be gone again before anybody looked.
+    // The pod may be gone again before it was handled.
     tell(rig.scrape.as_ref().expect("running"), "pod/ns/a", &[]);
     rig.until_lines(&["one", "two"]);
     assert_eq!(told(&rig.stop()), [of("shop", "one"), of("shop", "two")]);
@@ -134,7 +134,7 @@ fn a_pod_that_is_shown_late_goes_on_under_its_own_labels_and_sends_nothing_twice
     until_labelled(&rig, "shop");
     dir.append("pods/ns_a_u1/web/0.log", "two\n");
     rig.until(|stored| stored.len() >= 2);
-    // The API server forgets it, and what is remembered takes over; another start finds it so too.
+    // The API server forgets the pod, and the cache takes over. The next start does the same.
     tell(rig.scrape.as_ref().expect("running"), "pod/ns/a", &[]);
     tell_pod(&rig, "folder/ns_a_u1", &path, &[("app", "shop"), (FOUND_BY, "cache")]);
     dir.append("pods/ns_a_u1/web/0.log", "three\n");

@@ -1,7 +1,7 @@
-//! Every line once, whatever happens: random histories of files, agents and Lokis, played against the real code.
+//! A model test: random histories of files, agents and Lokis, in which each line must arrive exactly once.
 //!
-//! The files are real, the reader, its ledgers, stages, batches and positions are those that ship; only the time is a
-//! test's, and Loki is a set. A history that fails is made as short as it can be, and printed with its seed.
+//! Files, reader, ledgers, stages, batches and positions are the real ones. Only the clock and Loki are the test's. A
+//! failing history is reduced as far as possible and printed with its seed.
 
 mod agent;
 mod chance;
@@ -20,10 +20,10 @@ use std::sync::{Arc, Mutex};
 use chance::Chance;
 use history::{Check, History};
 
-/// Things that happen in a history.
+/// Steps per history.
 const STEPS: u64 = 60;
 
-/// So many that fail are enough to see what they have in common.
+/// Stop after this many failures. They show what the failures have in common.
 const ENOUGH: usize = 8;
 
 #[test]
@@ -70,7 +70,7 @@ fn all_steps() -> Vec<u64> {
     (0..STEPS).collect()
 }
 
-/// Plays those steps of a history; gives what went wrong, and all that happened until then.
+/// Runs these steps of a history. An error has the problem and the log of events.
 fn play(seed: u64, steps: &[u64]) -> Result<(), (String, Vec<String>)> {
     let told = Arc::new(Mutex::new(Vec::new()));
     let played = catch_unwind(AssertUnwindSafe(|| -> Check {
@@ -97,7 +97,7 @@ fn play(seed: u64, steps: &[u64]) -> Result<(), (String, Vec<String>)> {
     Err((wrong, std::mem::take(&mut told.lock().expect("not poisoned"))))
 }
 
-/// Leaves out of a failing history what it fails without, and says the rest.
+/// Reduces a failing history to the steps it needs, and prints it.
 fn explain(seed: u64) {
     let mut steps = all_steps();
     let mut failure = play(seed, &steps).expect_err("it failed before");
@@ -118,7 +118,7 @@ fn explain(seed: u64) {
     );
 }
 
-/// In memory where there is such a place: histories are about order, not about disks.
+/// In memory if possible: histories test order, not disks.
 fn directory() -> tempfile::TempDir {
     match Path::new("/dev/shm").is_dir() {
         true => tempfile::tempdir_in("/dev/shm").expect("a directory"),

@@ -3,13 +3,13 @@
 use super::*;
 use crate::scrape::tests::rig::outlet;
 
-/// A scrape whose folder of pods' logs is `pods` in `dir`; None: it is nobody's.
+/// A scrape whose directory of pods' logs is `pods` in `dir`, if `is_asked`. Otherwise there is no such check.
 fn scrape(dir: &Dir, is_asked: bool) -> Rig {
     let (outlet, batches) = outlet("loki");
     dir.start("none/*.log", "[]", |c| c.pod_logs = is_asked.then(|| dir.path("pods")), vec![outlet], batches)
 }
 
-/// Tells of pod `name` of namespace `ns`, whose rules made this of its annotations.
+/// Sends pod `name` of namespace `ns` with `path` as its `__path__`.
 fn tell_pod(rig: &Rig, name: &str, uid: &str, path: &str) {
     let scrape = rig.scrape.as_ref().expect("running");
     let labels = [
@@ -39,7 +39,7 @@ fn two_pods_with_one_wide_path_read_each_its_own() {
     let refused: Vec<_> = report.targets().into_iter().flat_map(|target| target.not_read).collect();
     assert_eq!(refused.len(), 6, "{refused:?}");
     assert!(refused.iter().all(|one| one.reason.contains("folder of this pod")), "{refused:?}");
-    // A pod of the same name takes the place of the one before: what was that one's is not its own.
+    // A new pod with the same name. The logs of the old one are not its own.
     dir.append("pods/ns_a_u9/app/0.log", "of the new a\n");
     tell_pod(&rig, "a", "u9", &wide);
     rig.until(|stored| stored.len() >= 3);

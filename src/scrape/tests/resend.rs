@@ -1,4 +1,4 @@
-//! A reader that is killed again and again, turn by turn on a clock of its own: what it sends again must be the same.
+//! Kills a reader again and again, on a clock of the test. What it sends again must be identical.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,25 +23,25 @@ use crate::scrape::{Config, Job, Parker, tail};
 const BEGIN: i64 = 1_795_000_000_000_000_000;
 const TURN: Duration = Duration::from_millis(20);
 
-/// Ways to be killed, for each check.
+/// Random schedules of kills per check.
 const SEEDS: u64 = 8;
 
-/// A machine that outlives its agent: files, a clock, and what Loki has stored.
+/// A machine that outlives its agent: files, a clock, and the entries in Loki.
 struct Machine {
     dir: Dir,
     clock: Clock,
     stages: &'static str,
-    /// Bytes that may be sent and not acknowledged: so small that a file is read in many chunks.
+    /// The window: so small that a file is read in many chunks.
     window: usize,
     batchsize: usize,
     stored: BTreeSet<Stored>,
-    /// Entries, as often as they were sent.
+    /// Entries sent, including repeats.
     sent: usize,
-    /// How often an agent began.
+    /// How many agents were started.
     runs: usize,
 }
 
-/// An agent at work.
+/// A running agent.
 struct Run {
     reader: Reader,
     commands: Arc<Commands>,
@@ -122,7 +122,7 @@ impl Machine {
             owner: None,
             is_held: false,
         };
-        // The log's number is another in each run, as it is in life.
+        // The log's number differs in each run, as in reality.
         let log = 10 + self.runs as u64;
         let assignment = Assignment {
             log,
@@ -136,7 +136,7 @@ impl Machine {
         Run { reader, commands, positions, batches, unanswered: Vec::new() }
     }
 
-    /// One turn of the reader; Loki stores what it is sent, whether the answer arrives or not.
+    /// One turn of the reader. Loki stores what is sent, whether or not the answer arrives.
     fn turn(&mut self, run: &mut Run) {
         run.reader.turn();
         self.clock.advance(TURN);
@@ -147,12 +147,12 @@ impl Machine {
         }
     }
 
-    /// Runs until nothing comes any more, everything answered; then lets go what the stages hold.
+    /// Runs until everything is answered and no more comes, then releases what the stages hold.
     fn finish(&mut self) {
         let mut run = self.start();
         for wait in [Duration::ZERO, Duration::from_secs(20_000)] {
             self.clock.advance(wait);
-            // So long that a renamed file is let go.
+            // Long enough for a renamed file to be closed.
             let mut quiet = 0;
             while quiet < 20 {
                 self.turn(&mut run);
@@ -160,7 +160,7 @@ impl Machine {
                 run.unanswered.drain(..).for_each(Batch::close);
             }
         }
-        // And what an agent finds after that.
+        // Then what a new agent finds.
         let before = self.stored.len();
         drop(run);
         let mut run = self.start();
@@ -185,7 +185,7 @@ impl Machine {
     }
 }
 
-/// Numbers that are the same for a seed.
+/// Reproducible random numbers.
 struct Dice(u64);
 
 impl Dice {
@@ -195,7 +195,7 @@ impl Dice {
     }
 }
 
-/// What an agent that nobody disturbs stores of the file.
+/// What an undisturbed agent stores of the file.
 fn undisturbed(stages: &'static str, text: &str) -> BTreeSet<Stored> {
     let mut machine = Machine::new(stages);
     machine.dir.append("0.log", text);
@@ -203,7 +203,7 @@ fn undisturbed(stages: &'static str, text: &str) -> BTreeSet<Stored> {
     machine.stored
 }
 
-/// Labels (less `filename`, which has the directory) and line of each entry, in order. One that is there twice was stored
+/// Labels (without `filename`, which contains the directory) and line of each entry, in order. A duplicate was stored
 /// under two times.
 fn parts(stored: &BTreeSet<Stored>) -> Vec<(&str, &str)> {
     let mut parts: Vec<(&str, &str)> = Vec::new();
@@ -215,8 +215,8 @@ fn parts(stored: &BTreeSet<Stored>) -> Vec<(&str, &str)> {
     parts
 }
 
-/// Kills agents at all kinds of moments while the file grows, and perhaps rotates, and holds what Loki stored in all
-/// against what is stored when nobody disturbs.
+/// Kills agents at random moments while the file grows and perhaps rotates. Compares everything stored with what an
+/// undisturbed agent stores.
 #[track_caller]
 fn check(stages: &'static str, text: &str, rotates: bool) {
     let undisturbed = undisturbed(stages, text);
@@ -254,7 +254,7 @@ fn check(stages: &'static str, text: &str, rotates: bool) {
                     run.positions.sync().expect("written");
                 }
             }
-            // Killed: what it had in memory is gone.
+            // Killed: its memory is lost.
             drop(run);
             if rotated == 1 && dice.roll(2) == 0 {
                 rotated = 2;
@@ -268,7 +268,7 @@ fn check(stages: &'static str, text: &str, rotates: bool) {
     assert!(again > 0, "nothing was sent twice: this tested nothing");
 }
 
-/// A day in the life of a program: lines of both streams in turn, in parts or whole.
+/// The output of a program: lines of both streams in turn, in parts or whole.
 fn cri(lines: usize, mut line: impl FnMut(&mut Dice, usize) -> String) -> String {
     let mut dice = Dice(7);
     let mut text = String::new();
@@ -378,7 +378,7 @@ fn a_chunk_goes_on_until_a_streams_window_is_full() {
         }
         let longest = line(1_999).len();
         assert!(of_stream <= 4_096 + longest, "{stages}: {of_stream} of a stream");
-        // What the two have together is more than the window of one.
+        // Both together have more in flight than one window.
         assert_eq!(of_all > 4_096 + longest, stages != "[]", "{stages}: {of_all} of all");
         assert_eq!(machine.stored.len(), lines, "{stages}");
         drop(run);

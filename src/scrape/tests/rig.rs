@@ -1,4 +1,4 @@
-//! A scrape on files of its own, and a Loki that is the test itself.
+//! A scrape on its own files. The test itself is Loki.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -20,7 +20,7 @@ pub(super) struct Stored {
     pub(super) line: String,
 }
 
-/// One client's scrape, whose batches come here instead of to Loki.
+/// The scrape of one client. Its batches come here instead of to Loki.
 pub(super) struct Rig {
     pub(super) scrape: Option<Scrape>,
     pub(super) batches: UnboundedReceiver<Vec<Batch>>,
@@ -28,9 +28,9 @@ pub(super) struct Rig {
     /// Batches that Loki has not answered yet.
     pub(super) unanswered: Vec<Batch>,
     pub(super) answer: bool,
-    /// Loki does not answer streams that travel apart.
+    /// Loki does not answer batches with a leader.
     pub(super) ignore_led: bool,
-    /// Lines that a stage is to hold at the end.
+    /// Lines that a stage should hold at the end.
     pub(super) held: u64,
 }
 
@@ -52,7 +52,7 @@ impl Dir {
         file.write_all(text.as_ref()).expect("written");
     }
 
-    /// Lines `from..to`, numbered.
+    /// Appends the numbered lines `from..to`.
     pub(super) fn number(&self, name: &str, from: usize, to: usize) {
         self.append(name, (from..to).map(|n| format!("line {n} {}\n", "x".repeat(100))).collect::<String>());
     }
@@ -76,7 +76,7 @@ impl Dir {
         self.start(glob, stages, change, vec![outlet], batches)
     }
 
-    /// The second client's batches are nobody's: they wait for ever.
+    /// Nobody answers the second client's batches.
     pub(super) fn scrape_for_two(&self, glob: &str) -> (Rig, UnboundedReceiver<Vec<Batch>>) {
         let ((outlet, batches), (other, dead)) = (outlet("loki"), self::outlet("dead"));
         (self.start(glob, "[]", |_| {}, vec![outlet, other], batches), dead)
@@ -195,7 +195,7 @@ pub(super) fn tell_job(scrape: &Scrape, job: &str, source: &str, targets: &[&[(&
 }
 
 impl Rig {
-    /// Takes what comes until `enough` says so.
+    /// Takes entries until `enough` is true.
     #[track_caller]
     pub(super) fn until(&mut self, enough: impl Fn(&[Stored]) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -231,7 +231,7 @@ impl Rig {
         self.scrape.as_ref().expect("running").waker(0).wake();
     }
 
-    /// Loki answers all that it has.
+    /// Answers all unanswered batches.
     pub(super) fn answer(&mut self) {
         self.answer = true;
         for batch in self.unanswered.drain(..) {
@@ -240,7 +240,7 @@ impl Rig {
         self.wake();
     }
 
-    /// Waits until all there is has been read and answered, stops, and gives what was stored in all.
+    /// Waits until everything is read and answered, stops, and returns all stored entries.
     pub(super) fn rest(mut self) -> Vec<Stored> {
         let report = self.scrape.as_ref().expect("running").report();
         self.until(|_| {
@@ -258,7 +258,7 @@ impl Rig {
         self.stop()
     }
 
-    /// Stops as a SIGTERM would, and gives what was stored in all.
+    /// Stops as on SIGTERM, and returns all stored entries.
     pub(super) fn stop(mut self) -> Vec<Stored> {
         let scrape = self.scrape.take().expect("running");
         scrape.stop(Duration::from_secs(5));
@@ -275,7 +275,7 @@ impl Rig {
     }
 }
 
-/// With prost, which knows the wire format better than we do.
+/// Uses prost, an independent implementation of the wire format.
 pub(super) fn decode(batch: &Batch) -> Vec<Stored> {
     #[derive(prost::Message)]
     struct Push {

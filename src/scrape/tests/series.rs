@@ -1,4 +1,4 @@
-//! What is counted per file, where a file is read more than once.
+//! Series per file when a file is read more than once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use super::rig::{self, Dir, tell_job};
 use crate::metrics::Registry;
 use crate::scrape::{Metrics, Scrape};
 
-/// Of each series whose labels include `path`: what it says.
+/// The value of each series whose labels include `path`.
 fn of_path(families: &[MetricFamily], path: &str) -> BTreeMap<String, f64> {
     let series = families.iter().flat_map(|family| family.get_metric().iter().map(move |series| (family, series)));
     let ours = series.filter(|(_, series)| series.get_label().iter().any(|l| l.name() == "path" && l.value() == path));
-    // One of both is there, and the other is 0.
+    // One of the two is set, the other is 0.
     ours.map(|(family, s)| (family.name().to_string(), s.get_gauge().get_value() + s.get_counter().get_value()))
         .collect()
 }
@@ -47,8 +47,7 @@ fn a_file_of_two_targets_in_two_jobs_for_two_clients_is_one_series() {
             let distinct: BTreeSet<_> = series.iter().collect();
             assert_eq!(distinct.len(), series.len(), "{}: {series:?}", family.name());
         }
-        // Four readings of two lines, of which each has come to the end; those of the other client are counted with the
-        // client's own numbers.
+        // Four readings of two lines, all at the end. Those of the other client are in that client's series.
         let want = [
             ("fantail_lag_bytes", 0.0),
             ("promtail_file_bytes_total", 8.0),
@@ -66,7 +65,7 @@ fn a_file_of_two_targets_in_two_jobs_for_two_clients_is_one_series() {
     scrape.join();
 }
 
-/// The series of one name, each by the value of its only label.
+/// The series with one name, by the value of their only label.
 fn by_label(registry: &Registry, name: &str) -> BTreeMap<String, f64> {
     let families = registry.gather();
     let series = families.iter().filter(|family| family.name() == name).flat_map(MetricFamily::get_metric);
@@ -107,7 +106,7 @@ fn what_is_not_read_is_a_number_and_losses_are_there_before_the_first() {
     assert_eq!(by_label(&registry, "fantail_losses_total"), losses);
     assert_eq!(by_label(&registry, "fantail_lost_bytes_total"), losses);
 
-    // Nothing that can be read, and a link that leads out.
+    // A file that cannot be read, and a link that leads out.
     let _socket = std::os::unix::net::UnixListener::bind(dir.path("logs/socket.log")).expect("bound");
     std::os::unix::fs::symlink("/etc/hostname", dir.path("logs/link.log")).expect("linked");
     want.extend([("special".to_string(), 1.0), ("outside".to_string(), 1.0)]);
@@ -128,7 +127,7 @@ fn wait(mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Of the one client: lines read, delivered and under way.
+/// Lines read, delivered and under way of the only client.
 fn lines(registry: &Registry) -> [f64; 3] {
     let families = registry.gather();
     ["fantail_read_lines_total", "fantail_delivered_lines_total", "fantail_under_way_lines"].map(|name| {
@@ -166,7 +165,7 @@ fn the_next_scrape_of_a_process_counts_on_and_reads_again_what_was_not_answered(
     scrape.join();
     drop(batches);
     positions.begin_run(BTreeSet::new(), std::time::SystemTime::now(), true);
-    // Nothing has become less, and what comes of them does not make them more.
+    // Nothing has decreased, and delivery does not count lines again.
     let (scrape, mut batches) = start();
     assert_eq!(lines(&registry), [2.0, 0.0, 2.0]);
     let mut stored = 0;
@@ -183,7 +182,7 @@ fn the_next_scrape_of_a_process_counts_on_and_reads_again_what_was_not_answered(
     wait(|| lines(&registry) == [3.0, 2.0, 1.0]);
     scrape.stop(Duration::ZERO);
     scrape.join();
-    // A client that is gone is not shown.
+    // A client that was removed is not shown.
     metrics.begin_run([].into_iter());
     assert_eq!(lines(&registry), [0.0; 3]);
 }

@@ -1,4 +1,4 @@
-//! A source that is no file: records with times and labels of their own, and a cursor that is kept.
+//! A source that is not a file: records with their own times and labels, and a saved cursor.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -11,12 +11,12 @@ use crate::scrape::parker::Parker;
 use crate::scrape::reader::{Parts, Reader};
 use crate::scrape::*;
 
-/// A thousand records; its cursor is the number of the first that is not committed.
+/// A thousand records. Its cursor is the number of the first uncommitted record.
 #[derive(Debug)]
 struct Numbers {
     /// The number of the first record since it was opened.
     first: usize,
-    /// Of what it gave: where each record ends.
+    /// The end marks of the records that it gave.
     ends: Vec<Mark>,
     next: usize,
 }
@@ -27,7 +27,7 @@ fn text(n: usize) -> String {
     format!("record {n} {}", "x".repeat(n % 300))
 }
 
-/// Some records have labels of their own, and all have a time, which does not always grow.
+/// Some records have their own labels. All have a time, which does not always increase.
 fn stored(n: usize) -> Stored {
     let labels = if n.is_multiple_of(3) { r#"{unit="third"}"# } else { r#"{app="numbers"}"# };
     let timestamp = 1_700_000_000_000_000_000 + (n / 2) as i64;
@@ -91,7 +91,7 @@ impl Source for Numbers {
     }
 }
 
-/// One run of a reader, which ends without a word when Loki has taken so many records.
+/// One run of a reader, which is killed after Loki has stored `until` records.
 fn run(dir: &Dir, until: usize) -> (Vec<Stored>, Vec<Stored>) {
     let (outlet, mut batches) = outlet("loki");
     let (registry, status, clock) = (Registry::new(), Arc::new(Status::default()), Clock::standing(0));
@@ -160,7 +160,7 @@ fn a_source_goes_on_at_its_cursor_and_gives_each_record_as_it_is() {
         again += taken.iter().filter(|entry| all.contains(entry)).count();
         all.extend(taken);
     }
-    // Of two streams, one may be further than what both have committed.
+    // One of two streams may be ahead of the common commit.
     assert!(again < 300, "{again} records were taken twice");
     let lines = |entries: &[Stored]| entries.iter().map(|e| e.line.clone()).collect::<BTreeSet<_>>();
     let want: Vec<Stored> = (0..ALL).map(stored).collect();
@@ -168,6 +168,6 @@ fn a_source_goes_on_at_its_cursor_and_gives_each_record_as_it_is() {
     for entry in &all {
         assert!(want.contains(entry), "{entry:?}");
     }
-    // Nothing is left for one more run.
+    // Nothing is left for another run.
     assert_eq!(run(&dir, ALL).1, []);
 }

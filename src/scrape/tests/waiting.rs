@@ -1,4 +1,4 @@
-//! Files that are not read yet, on a clock of the test's own.
+//! Files that are not read yet, on a clock of the test.
 
 use std::fs;
 use std::path::PathBuf;
@@ -76,7 +76,7 @@ impl Scene {
         }));
     }
 
-    /// The lines that come while so much time passes.
+    /// The lines that arrive while this much time passes.
     fn lines(&mut self, passes: Duration) -> Vec<String> {
         let mut lines = Vec::new();
         let steps = 1 + passes.as_millis() / 100;
@@ -91,7 +91,7 @@ impl Scene {
         lines
     }
 
-    /// Why each file is not read, if it is not.
+    /// Why each file is not read. None: it is read.
     fn errors(&self) -> Vec<(PathBuf, Option<String>)> {
         let files = self.status.targets().into_iter().flat_map(|target| target.files);
         files.map(|file| (file.path.into(), file.error)).collect()
@@ -106,7 +106,7 @@ fn a_file_is_left_alone_for_as_long_as_its_job_says() {
     scene.dir.append("a.log", "one\n");
     scene.add("a.log");
     assert_eq!(scene.lines(59 * SECOND), [""; 0]);
-    // One that is gone by then was never there.
+    // A file that is gone by then is never read.
     scene.dir.append("b.log", "two\n");
     scene.add("b.log");
     assert_eq!(scene.lines(2 * SECOND), ["one"]);
@@ -129,7 +129,7 @@ fn a_file_with_two_names_is_read_once_and_the_other_name_says_why_it_is_not() {
     let errors = scene.errors();
     let why = errors.iter().find(|(path, _)| *path == b).and_then(|(_, why)| why.clone());
     assert!(why.is_some_and(|why| why.contains("under another name")), "{errors:?}");
-    // The first name goes, and with it what kept the second one waiting.
+    // The first name is removed, and with it the reason why the second one waits.
     fs::remove_file(&a).expect("removed");
     scene.commands.send(Command::Look(1));
     scene.dir.append("b.log", "two\n");

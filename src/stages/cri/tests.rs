@@ -198,7 +198,7 @@ fn labels_that_are_another_for_each_line_are_not_all_remembered() {
         cri.stream(&labels(n), 1, 0).last = Some(n as i64);
         assert!(cri.logs.len() <= MAX_LABEL_SETS + 1 && cri.by_labels.len() == cri.logs.len(), "{n}");
         assert_eq!(cri.of_log.values().map(Vec::len).sum::<usize>(), cri.logs.len());
-        // Those that were just here are known, and so is the other log's.
+        // Recently used label sets are kept, and so are those of the other log.
         assert_eq!(cri.stream(&labels(n.saturating_sub(9).max(1)), 1, 0).last, Some(n.saturating_sub(9).max(1) as i64));
     }
     assert_eq!(cri.stream(&labels(0), 2, 0).last, Some(7));

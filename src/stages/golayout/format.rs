@@ -1,4 +1,4 @@
-//! A time written by a layout.
+//! Formats a time with a layout.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use super::zone::Zone;
 use super::{Layout, Stamp};
 
 impl Layout {
-    /// The moment as clocks of `zone` show it. A year beyond 9999 is that year.
+    /// Formats the time in `zone`. Years after 9999 have more digits.
     pub fn format(&self, stamp: &Stamp, zone: &Zone) -> String {
         let (offset, name) = zone.at(stamp.seconds);
         let at = civil(stamp.seconds.saturating_add(i64::from(offset))).unwrap_or(if stamp.seconds < 0 {
@@ -21,7 +21,7 @@ impl Layout {
         });
         let mut out = String::new();
         for part in &self.parts {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             _ = write_part(&mut out, part, at, stamp.nanos, offset, &name);
         }
         out

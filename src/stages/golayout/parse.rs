@@ -1,4 +1,4 @@
-//! A text read by a layout.
+//! Parses a text with a layout.
 
 use jiff::civil::{Date, DateTime};
 
@@ -8,14 +8,15 @@ use super::zone::{Zone, Zones};
 use super::{Layout, Stamp};
 
 impl Layout {
-    /// None if the text is not written that way, or is no time.
+    /// None if the text does not match the layout, or is not a valid time.
     pub fn parse(&self, text: &str, zones: &Zones) -> Option<Stamp> {
         let fields = self.read(text)?;
         let civil = fields.civil_seconds(fields.date()?);
         Some(fields.stamp(civil, zones))
     }
 
-    /// The same for a layout that has no year: it is the one that brings the time nearest to now, by months.
+    /// Like [`parse`](Self::parse), for a layout without a year. Uses the year that brings the time nearest to `now`,
+    /// by months.
     pub fn parse_near(&self, text: &str, zones: &Zones, now: i64) -> Option<Stamp> {
         let fields = self.read(text)?;
         let date = fields.date()?;
@@ -25,7 +26,7 @@ impl Layout {
             (1, 12) => today.year() + 1,
             _ => today.year(),
         };
-        // The 29th of February is the 1st of March in most years.
+        // In most years, February 29 is March 1.
         let days = i64::from(date.day()) - 1;
         let first = Date::new(year, date.month(), 1).ok()?;
         let civil = fields.civil_seconds(first) + days * 86_400;
@@ -43,7 +44,7 @@ impl Layout {
     }
 }
 
-/// What a text says of a time.
+/// The parts of a time in a text.
 #[derive(Debug, Default)]
 pub(super) struct Fields<'t> {
     pub year: i64,
@@ -73,7 +74,7 @@ impl Fields<'_> {
         agrees.then_some(date)
     }
 
-    /// As if it were UTC.
+    /// Seconds as if the time were in UTC.
     fn civil_seconds(&self, date: Date) -> i64 {
         let hour = match self.afternoon {
             Some(true) if self.hour < 12 => self.hour + 12,
@@ -100,7 +101,7 @@ impl Fields<'_> {
             if let Some(offset) = zones.local.abbreviation(name, civil) {
                 return at(civil - i64::from(offset), zones.local.clone());
             }
-            // The hours of `GMT+3` are the zone's, but the moment is taken as if it were UTC: Go's rule.
+            // Go's rule: the offset of `GMT+3` belongs to the zone, but the time is taken as UTC.
             let hours: i32 = name.strip_prefix("GMT").and_then(|h| h.parse().ok()).unwrap_or(0);
             return at(civil, Zone::Fixed(name.into(), hours * 3_600));
         }
@@ -108,7 +109,7 @@ impl Fields<'_> {
     }
 }
 
-/// A moment in UTC as clocks there show it.
+/// The local date and time in UTC.
 pub(super) fn civil(seconds: i64) -> Option<DateTime> {
     let timestamp = jiff::Timestamp::from_second(seconds).ok()?;
     Some(jiff::tz::Offset::UTC.to_datetime(timestamp))

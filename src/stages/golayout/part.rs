@@ -1,10 +1,10 @@
-//! The pieces of a layout.
+//! The parts of a layout.
 
-/// A piece of a layout: text, or a place where a part of the time stands.
+/// A part of a layout: literal text, or a placeholder for a part of the time.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Part {
     Text(String),
-    /// `2006`, or the last two digits of it.
+    /// `2006`, or `06`.
     Year {
         long: bool,
     },
@@ -39,7 +39,7 @@ pub(super) enum Part {
     },
     ZoneName,
     Offset(Offset),
-    /// As many digits, `.000`; or no more than they need, `.999`.
+    /// `.000`: always this many digits. `.999`: without trailing zeros.
     Fraction {
         digits: usize,
         trim: bool,
@@ -54,10 +54,10 @@ pub(super) enum Pad {
     Zero,
 }
 
-/// How a zone is written in numbers.
+/// The format of a numeric zone offset.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Offset {
-    /// `Z` for UTC.
+    /// `Z` stands for UTC.
     pub z: bool,
     pub colon: bool,
     pub digits: Digits,
@@ -75,7 +75,7 @@ pub(super) fn split(layout: &str) -> Vec<Part> {
     let mut text = String::new();
     let mut rest = layout;
     while let Some(first) = rest.chars().next() {
-        // The last two of `_2006` are a literal underscore and a year.
+        // `_2006` is a literal underscore and a year.
         let found = if rest.starts_with("_2006") { None } else { part(rest) };
         match found {
             Some((part, len)) => {
@@ -97,7 +97,7 @@ pub(super) fn split(layout: &str) -> Vec<Part> {
     parts
 }
 
-/// The part a layout begins with, and its length. Of two that fit, the one listed first is meant.
+/// The part at the start of a layout, and its length. If two match, the first in the list is used.
 fn part(layout: &str) -> Option<(Part, usize)> {
     let offset = |z, colon, digits| Part::Offset(Offset { z, colon, digits });
     let table = [
@@ -139,7 +139,7 @@ fn part(layout: &str) -> Option<(Part, usize)> {
         let Some(rest) = layout.strip_prefix(text) else {
             continue;
         };
-        // `Janet` is no month.
+        // `Janet` does not contain a month.
         if matches!(text, "Jan" | "Mon") && rest.starts_with(|c: char| c.is_ascii_lowercase()) {
             continue;
         }
@@ -148,7 +148,7 @@ fn part(layout: &str) -> Option<(Part, usize)> {
     fraction(layout)
 }
 
-/// `.000` or `,999`: one digit again and again, and no other digit behind.
+/// `.000` or `,999`: one digit repeated, not followed by another digit.
 fn fraction(layout: &str) -> Option<(Part, usize)> {
     let separator = layout.chars().next().filter(|c| matches!(c, '.' | ','))?;
     let digits = &layout[1..];

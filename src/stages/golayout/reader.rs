@@ -1,4 +1,4 @@
-//! The parts of a layout, read from the front of a text.
+//! Reads the parts of a layout from the start of a text.
 
 use super::parse::Fields;
 use super::part::{Digits, Offset, Pad, Part};
@@ -19,7 +19,7 @@ const MONTHS: [&str; 12] = [
 ];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
-/// What is left of a text. All of it that is read is ASCII.
+/// The unread part of a text. All parts that can be read are ASCII.
 pub(super) struct Reader<'t> {
     text: &'t str,
     rest: &'t [u8],
@@ -34,7 +34,7 @@ impl<'t> Reader<'t> {
         self.rest.is_empty()
     }
 
-    /// `next` is the next part that is no text.
+    /// Reads one part. `next` is the next part that is not literal text.
     pub fn part(&mut self, part: &Part, next: Option<&Part>, fields: &mut Fields<'t>) -> Option<()> {
         match part {
             Part::Text(literal) => self.literal(literal)?,
@@ -115,7 +115,7 @@ impl<'t> Reader<'t> {
         self.rest = self.rest.strip_prefix(&[byte]).unwrap_or(self.rest);
     }
 
-    /// Any number of blanks is as good as one, or none at the end of the text.
+    /// Reads literal text. Any number of spaces matches one, and no space matches at the end of the text.
     fn literal(&mut self, literal: &str) -> Option<()> {
         let mut wanted = literal.as_bytes();
         while let Some((first, rest)) = wanted.split_first() {
@@ -138,7 +138,7 @@ impl<'t> Reader<'t> {
         digits.iter().all(u8::is_ascii_digit).then(|| value(digits))
     }
 
-    /// Up to so many digits, or exactly.
+    /// Reads up to `most` digits, or exactly as many.
     fn number(&mut self, most: usize, exactly: bool) -> Option<i64> {
         let count = self.rest.iter().take(most).take_while(|d| d.is_ascii_digit()).count();
         if count == 0 || (exactly && count < most) {
@@ -176,7 +176,7 @@ impl<'t> Reader<'t> {
             Digits::Seconds => 3,
         };
         let mut seconds = 0;
-        // Some do write 24 hours, and 60 minutes or seconds.
+        // Some texts do use 24 hours, and 60 minutes or seconds.
         for (i, (most, unit)) in [(24, 3_600), (60, 60), (60, 1)].into_iter().take(count).enumerate() {
             if form.colon && i > 0 && self.take(1)? != b":" {
                 return None;
@@ -195,7 +195,7 @@ fn value(digits: &[u8]) -> i64 {
     digits.iter().fold(0, |n, d| n * 10 + i64::from(d - b'0'))
 }
 
-/// `.123` as nanoseconds; digits after the ninth do not count.
+/// `.123` as nanoseconds. Digits after the ninth are ignored.
 fn nanos(text: &[u8]) -> Option<u32> {
     let (separator, digits) = text.split_first()?;
     let digits = &digits[..digits.len().min(9)];
@@ -204,7 +204,7 @@ fn nanos(text: &[u8]) -> Option<u32> {
     is_fraction.then(|| (value(digits) * scale) as u32)
 }
 
-/// The length of a zone's name, if there is one: `CEST`, `GMT+3`, `+03`.
+/// The length of a zone name at the start: `CEST`, `GMT+3`, `+03`. None: there is no zone name.
 fn zone_name(text: &[u8]) -> Option<usize> {
     let signed = |text: &[u8]| {
         let digits = text.get(1..)?.iter().take_while(|d| d.is_ascii_digit()).count();

@@ -1,31 +1,31 @@
-//! Zones: where a time is told.
+//! Time zones.
 
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// Where a time is told.
+/// A time zone.
 #[derive(Clone, Debug, PartialEq)]
 pub(in super::super) enum Zone {
     Utc,
-    /// A name, which may be empty, and the seconds east of Greenwich.
+    /// A name, which may be empty, and the offset in seconds east of Greenwich.
     Fixed(Arc<str>, i32),
     Place(Place),
 }
 
-/// A place of the time zone database.
+/// A place in the time zone database.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Place {
     zone: TimeZone,
-    /// The abbreviations it ever had, such as `CEST`, with their seconds east of Greenwich.
+    /// All abbreviations it ever had, such as `CEST`, with their offsets in seconds east of Greenwich.
     names: Arc<[(String, i32)]>,
 }
 
-/// What a text that says little of its zone is read by.
+/// The zones used to interpret a text.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Zones {
-    /// For a text without zone.
+    /// For a text without a zone.
     pub default: Zone,
     /// The place whose abbreviations are known.
     pub local: Zone,
@@ -35,14 +35,14 @@ impl Zone {
     /// The zone of this machine.
     pub fn local() -> Self {
         static LOCAL: LazyLock<Zone> = LazyLock::new(|| {
-            // Tests expect the same everywhere.
+            // UTC in tests, so that results are the same everywhere.
             let zone = if cfg!(test) { TimeZone::UTC } else { TimeZone::system() };
             if zone.is_unknown() || zone == TimeZone::UTC { Zone::Utc } else { Zone::Place(Place::new(zone)) }
         });
         LOCAL.clone()
     }
 
-    /// Seconds east of Greenwich at a moment, and the zone's name then.
+    /// The offset in seconds east of Greenwich at this time, and the zone's name.
     pub fn at(&self, seconds: i64) -> (i32, String) {
         match self {
             Zone::Utc => (0, "UTC".into()),
@@ -51,8 +51,8 @@ impl Zone {
         }
     }
 
-    /// The moment at which clocks there show a time given as if it were UTC. Of a time that does not exist, or exists
-    /// twice, the one Go chooses.
+    /// The time at which local clocks show `civil`, which is given as if in UTC. For a local time that does not exist
+    /// or exists twice, chooses as Go does.
     pub fn moment(&self, civil: i64) -> i64 {
         match self {
             Zone::Utc => civil,
@@ -64,14 +64,14 @@ impl Zone {
         }
     }
 
-    /// The seconds east of Greenwich that an abbreviation means here, at a time given as if it were UTC.
+    /// The offset of an abbreviation, in seconds east of Greenwich, at a local time given as if in UTC. None: unknown.
     pub fn abbreviation(&self, name: &str, civil: i64) -> Option<i32> {
         match self {
             Zone::Utc => (name == "UTC").then_some(0),
             Zone::Fixed(own, offset) => (**own == *name).then_some(*offset),
             Zone::Place(place) => {
                 let known = || place.names.iter().filter(|(n, _)| n == name);
-                // Sydney calls summer and winter alike: the one in effect is meant.
+                // Sydney uses one abbreviation for summer and winter. The offset in effect is used.
                 let in_effect = known().find_map(|(_, offset)| {
                     let (then, called) = place.at(civil - i64::from(*offset));
                     (called == name).then_some(then)
@@ -87,26 +87,26 @@ impl Zones {
         Self { default: Zone::Utc, local: Zone::Utc }
     }
 
-    /// UTC, but with the abbreviations of this machine's own zone.
+    /// UTC, with the abbreviations of this machine's zone.
     pub fn utc_by_default() -> Self {
         Self { default: Zone::Utc, local: Zone::local() }
     }
 
-    /// One for both.
+    /// The same zone for both.
     pub fn same(zone: Zone) -> Self {
         Self { default: zone.clone(), local: zone }
     }
 }
 
 impl Place {
-    /// A place by its name, such as `Europe/Berlin`.
+    /// A place by name, such as `Europe/Berlin`.
     pub fn named(name: &str) -> Option<Self> {
         TimeZone::get(name).ok().map(Self::new)
     }
 
     fn new(zone: TimeZone) -> Self {
         let mut names: Vec<(String, i32)> = Vec::new();
-        // Rules repeat from year to year for ever: no name is new after this.
+        // Rules repeat every year, so no new abbreviation appears after this.
         let last = Timestamp::from_second(2_524_608_000).expect("2050 is a year");
         for transition in zone.following(Timestamp::MIN).take_while(|t| t.timestamp() < last) {
             let name = transition.abbreviation().to_string();

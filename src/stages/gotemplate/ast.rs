@@ -1,4 +1,4 @@
-//! A template's parsed form: what is wrong with it, and what it may look at.
+//! Analyses a parsed template: its errors, and the values it uses.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use gotmpl::parse::{BranchNode, CommandNode, DefineNode, Expr, ListNode, Node, N
 use super::functions::{self, METHOD, SHOW, SHOWN, TELL_TYPES, TURN, TYPED, type_made_by};
 use super::{moment, rewrite};
 
-/// What a template may look at.
+/// The functions and values that a template may use.
 #[derive(Debug)]
 pub(super) struct Needs {
     pub functions: BTreeSet<String>,
-    /// None if it may look at everything.
+    /// None if it may use all values.
     pub names: Option<BTreeSet<Arc<str>>>,
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Needs {
 const MUTATING: [&str; 6] = ["set", "unset", "merge", "mustMerge", "mergeOverwrite", "mustMergeOverwrite"];
 
 impl Needs {
-    /// Reads a parsed template, and rewrites it where Go does what the engine does not.
+    /// Analyses a parsed template, and rewrites it where the engine differs from Go.
     pub fn read(body: &mut ListNode, defines: &mut [DefineNode]) -> Result<Self, String> {
         let mut needs = Self { functions: BTreeSet::new(), names: Some(BTreeSet::new()) };
         let mut bodies: Vec<&mut ListNode> = defines.iter_mut().map(|d| &mut d.body).collect();
@@ -54,24 +54,23 @@ impl Needs {
 }
 
 impl Needs {
-    /// Whether the template may look at this.
+    /// Whether the template may use this value.
     pub fn name(&self, name: &str) -> bool {
         self.names.as_ref().is_none_or(|names| names.contains(name))
     }
 }
 
-/// A type that Go has and the engine has not, if it is one.
+/// A Go type that the engine does not have, if any.
 type Type = Option<&'static str>;
 
 struct Walk<'n> {
     needs: &'n mut Needs,
     variables: Vec<SmolStr>,
-    /// Those that hold what Go has a type of its own for. When a list of texts is in a variable, sprig's `sortAlpha` sorts
-    /// it there.
+    /// Variables with such types. sprig's `sortAlpha` sorts a list of strings in place if it is in a variable.
     types: Vec<(SmolStr, &'static str)>,
     dot: Type,
     loops: usize,
-    /// There is some loop.
+    /// The template has a loop.
     looped: bool,
     fractions: bool,
 }
@@ -101,8 +100,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// What is declared in a branch is gone behind it.
-    /// `dot` says of which type the dot is in its body, of what stands behind its name and of what the dot was before.
+    /// Variables declared in a branch end with it. `dot` gives the type of the dot in the branch from the type of the
+    /// branch's argument and of the dot outside.
     fn branch(&mut self, branch: &mut BranchNode, dot: fn(Type, Type) -> Type) -> Result<(), String> {
         let known = self.variables.len();
         self.pipe(&mut branch.pipe)?;
@@ -129,7 +128,8 @@ impl Walk<'_> {
             self.types.retain(|(name, _)| name != variable);
             self.types.extend(of.map(|of| (variable.clone(), of)));
         }
-        // `set $d "k" .v` changes a dictionary in place, and values here are values: it becomes an assignment to `$d`.
+        // `set $d "k" .v` changes a dictionary in place. Values here are immutable, so it becomes an assignment to
+        // `$d`.
         if let Some((at, variable)) = mutation(&pipe.commands)?.or_else(|| self.sorting(&pipe.commands)) {
             let pos = pipe.pos;
             let commands: Vec<CommandNode> = pipe.commands.drain(..=at).collect();
@@ -140,7 +140,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Where a function tells types, those it would not know come with the arguments.
+    /// Adds type information to the arguments of functions that depend on types.
     fn name_types(&mut self, pipe: &mut PipeNode) {
         let mut commands: Vec<CommandNode> = Vec::new();
         for mut command in pipe.commands.drain(..) {
@@ -169,7 +169,7 @@ impl Walk<'_> {
         }
     }
 
-    /// What these functions make is made of their arguments as they are, or is one of them.
+    /// These functions return their arguments unchanged, or values made of them.
     fn name_types_within(&mut self, command: &mut CommandNode) {
         if calls(command, &["coalesce", "default", "dict", "list", "ternary", "tuple"]).is_some() {
             command.args.iter_mut().skip(1).for_each(|arg| self.name_type(arg));
@@ -181,10 +181,10 @@ impl Walk<'_> {
         }
     }
 
-    /// The type that Go has for what the last of these commands makes, if it is one that the engine has not.
+    /// The type of the last command's result, if it is a Go type that the engine does not have.
     fn type_of_pipe(&self, commands: &[CommandNode]) -> Type {
         match &commands.last()?.args[..] {
-            // A part of a list is of its type.
+            // A part of a list has the list's type.
             [Expr::Identifier(_, name), list, ..] if name == "slice" || name == "mustSlice" => self.type_of(list),
             [Expr::Identifier(_, name), ..] => type_made_by(name),
             [alone] if commands.len() == 1 => self.type_of(alone),
@@ -227,7 +227,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// `sortAlpha $l` and `$l | sortAlpha`.
+    /// Matches `sortAlpha $l` and `$l | sortAlpha`.
     fn sorting(&self, commands: &[CommandNode]) -> Option<(usize, SmolStr)> {
         commands.iter().enumerate().find_map(|(i, command)| {
             calls(command, &["sortAlpha"])?;
@@ -247,7 +247,7 @@ impl Walk<'_> {
         })
     }
 
-    /// A name that is looked at; none is all of them.
+    /// Records a name that is used. None: all names.
     fn name(&mut self, name: Option<&SmolStr>) {
         match (name, &mut self.needs.names) {
             (Some(name), Some(names)) => _ = names.insert(name.as_str().into()),
@@ -257,7 +257,7 @@ impl Walk<'_> {
     }
 }
 
-/// The function a command calls, if it is one of these.
+/// The function that a command calls, if it is one of `names`.
 fn calls<'c>(command: &'c CommandNode, names: &[&str]) -> Option<(Pos, &'c str)> {
     match command.args.first() {
         Some(Expr::Identifier(pos, name)) if names.contains(&name.as_str()) => Some((*pos, name)),
@@ -265,7 +265,7 @@ fn calls<'c>(command: &'c CommandNode, names: &[&str]) -> Option<(Pos, &'c str)>
     }
 }
 
-/// The last command that changes a variable, and which.
+/// The last command that changes a variable, and that variable.
 fn mutation(commands: &[CommandNode]) -> Result<Option<(usize, SmolStr)>, String> {
     for (i, command) in commands.iter().enumerate().rev() {
         let Some((pos, name)) = calls(command, &MUTATING) else {
@@ -275,7 +275,7 @@ fn mutation(commands: &[CommandNode]) -> Result<Option<(usize, SmolStr)>, String
             Some(Expr::Variable(_, variable, fields)) if fields.is_empty() && variable != "$" => {
                 return Ok(Some((i, variable.clone())));
             }
-            // Nobody else has what a call has made.
+            // The result of a call is not shared with a variable.
             Some(Expr::Pipe(..) | Expr::Identifier(..)) | None => {}
             Some(_) => {
                 let message =
@@ -291,12 +291,13 @@ fn at(pos: Pos, message: &str) -> String {
     format!("line {}: {message}", pos.line)
 }
 
-/// The engine goes no deeper when it runs, and its parser has no end to `{{else if}}`.
+/// The engine's limit at run time. Its parser has no limit for `{{else if}}`.
 const DEEPEST: usize = 200;
 
-/// The parser stops at an `{{end}}` too many, drops what follows, and misses none at the end: both are found before.
+/// The parser stops at a superfluous `{{end}}` and ignores the rest, and does not miss an `{{end}}` at the end. Both
+/// are errors here.
 pub(super) fn check_ends(text: &str) -> Result<(), String> {
-    // How many levels each open block is worth: an `{{else if}}` is an `{{if}}` within an `{{else}}`.
+    // The number of levels of each open block: an `{{else if}}` is an `{{if}}` inside an `{{else}}`.
     let mut open: Vec<usize> = Vec::new();
     let mut depth = 0;
     let mut rest = text;
@@ -331,7 +332,7 @@ pub(super) fn check_ends(text: &str) -> Result<(), String> {
     }
 }
 
-/// To the closing braces, which may also stand in a text or a comment.
+/// The length up to the closing braces, which may also be in a string or a comment.
 fn action_len(action: &str) -> usize {
     let bytes = action.as_bytes();
     if let Some(comment) = action.trim_start_matches('-').trim_start().strip_prefix("/*") {

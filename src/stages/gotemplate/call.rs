@@ -1,4 +1,4 @@
-//! A call of a function: its arguments, of the types it asks for.
+//! A function call, with access to its arguments by type.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,18 +12,18 @@ pub(super) struct Call<'a> {
     pub args: &'a [Value],
 }
 
-/// What a function gives, or why the template fails.
+/// The result of a function, or the error that fails the template.
 pub(super) type Outcome = Result<Value, String>;
 
-/// The longest text and the longest list a function makes.
+/// The longest text and list that a function may create.
 pub(super) const MAX_TEXT: usize = crate::model::MAX_LINE;
 pub(super) const MAX_LIST: usize = 100_000;
 
-/// Nothing a template works on is nested deeper, or larger when it is written out, in units of [`weigh`].
+/// The deepest nesting of a value, and its greatest size when written, in units of [`weigh`].
 const DEEPEST: usize = 200;
 const HEAVIEST: usize = 1 << 20;
 
-/// What it costs to walk through a value. Lists may hold one list many times: each time counts.
+/// The cost of traversing a value. A list that appears several times counts each time.
 pub(super) fn weigh(value: &Value) -> Result<usize, String> {
     fn add(value: &Value, depth: usize, weight: &mut usize) -> Result<(), String> {
         if depth > DEEPEST {
@@ -46,7 +46,7 @@ pub(super) fn weigh(value: &Value) -> Result<usize, String> {
     Ok(weight)
 }
 
-/// What it costs to make a value, of parts that were there.
+/// The cost of creating a value from existing parts.
 pub(super) fn cost(made: &Value) -> usize {
     match made {
         Value::String(text) => text.len() / 8,

@@ -1,4 +1,4 @@
-//! The functions of templates, by name.
+//! The template functions by name.
 
 mod case;
 mod chance;
@@ -26,21 +26,21 @@ use super::call::{Call, Outcome, cost, text, weigh};
 use super::world::World;
 use super::{moment, show, version};
 
-/// Inserted where a template asks a time for something, and where it prints a value that Go shows in its own way.
+/// Inserted where a template calls a method of a time, and where it prints a value that Go prints differently.
 pub(super) const METHOD: &str = "\u{b7}method";
 pub(super) const SHOW: &str = "\u{b7}show";
 
-/// Inserted where a template can go on without end.
+/// Inserted in loops and templates, to count iterations.
 pub(super) const TURN: &str = "\u{b7}turn";
 
-/// Inserted where a function is asked for the type of what another one made, or may say it.
+/// Inserted where a function needs to know the Go type of a value.
 pub(super) const TYPED: &str = "\u{b7}typed";
 
-/// Functions that tell their arguments' types, or depend on them.
+/// Functions that return the types of their arguments, or depend on them.
 pub(super) const TELL_TYPES: [&str; 8] =
     ["duration", "durationRound", "kindIs", "kindOf", "printf", "typeIs", "typeIsLike", "typeOf"];
 
-/// What functions make that Go has a type of its own for.
+/// The Go type of a function's result, if the engine does not have that type.
 pub(super) fn type_made_by(name: &str) -> Option<&'static str> {
     Some(match name {
         "add" | "add1" | "biggest" | "div" | "int64" | "max" | "min" | "mod" | "mul" | "sub" | "toDecimal" => "int64",
@@ -53,7 +53,7 @@ pub(super) fn type_made_by(name: &str) -> Option<&'static str> {
     })
 }
 
-/// Functions that make what the engine does not show as Go does: times, and fractions.
+/// Functions whose results the engine prints differently from Go: times and fractions.
 pub(super) const SHOWN: [&str; 21] = [
     "add1f",
     "addf",
@@ -78,7 +78,7 @@ pub(super) const SHOWN: [&str; 21] = [
     "toDate",
 ];
 
-/// A function, and how many arguments it takes.
+/// A function and the number of its arguments.
 struct Function {
     name: &'static str,
     least: usize,
@@ -90,7 +90,7 @@ const fn function(name: &'static str, arguments: usize, run: fn(&Call<'_>) -> Ou
     Function { name, least: arguments, most: arguments, run }
 }
 
-/// A function that takes so many arguments or more.
+/// A function with at least `least` arguments.
 const fn variadic(name: &'static str, least: usize, run: fn(&Call<'_>) -> Outcome) -> Function {
     Function { name, least, most: usize::MAX, run }
 }
@@ -129,15 +129,16 @@ fn all() -> impl Iterator<Item = &'static Function> {
     .flatten()
 }
 
-/// Whether what a function gives may depend on the time.
+/// Whether the result of a function may depend on the time.
 pub(super) fn is_of_now(name: &str) -> bool {
     dates::OF_NOW.contains(&name)
 }
 
-/// What the engine has by itself. Its `slice` is for bytes of text too, but sprig's, which is for lists, goes before.
+/// Functions of the engine. Its `slice` works on text, but sprig's, for lists, takes precedence.
 const BUILT_IN: [&str; 12] = ["and", "call", "eq", "ge", "gt", "index", "le", "len", "lt", "ne", "not", "or"];
 
-/// Functions of sprig that reach beyond the entry, or make keys and passwords, and why they are refused.
+/// sprig functions that are rejected, because they reach beyond the entry or create keys and passwords, with the
+/// reason.
 const REFUSED: [(&str, &[&str]); 3] = [
     (
         "it reads the environment: put `${NAME}` into the config and start with -config.expand-env",
@@ -164,7 +165,7 @@ const REFUSED: [(&str, &[&str]); 3] = [
     ),
 ];
 
-/// Whether a template may use the function.
+/// Checks that a template may use the function.
 pub(super) fn exists(name: &str) -> Result<(), String> {
     if BUILT_IN.contains(&name) || all().any(|function| function.name == name) {
         return Ok(());
@@ -179,7 +180,7 @@ pub(super) fn exists(name: &str) -> Result<(), String> {
     })
 }
 
-/// These functions, ready to be called.
+/// The functions with these names, ready to be called.
 pub(super) fn named(names: &BTreeSet<String>, world: &Arc<World>) -> FuncMap {
     let used = all().filter(|function| names.contains(function.name));
     let ready = used.map(|function| {
@@ -210,7 +211,7 @@ impl Function {
     }
 }
 
-/// Times, fractions, and what may have some within, as text.
+/// Converts times, fractions, and values that may contain them, to text.
 fn shown(call: &Call<'_>) -> Outcome {
     match call.any(0) {
         value @ (Value::Float(_) | Value::List(_) | Value::Map(_)) => text(show::show(value)),

@@ -1,7 +1,7 @@
-//! `printf` as Go's `fmt` does it: flags, widths, precisions, arguments by number, and what it says of a verb that does
-//! not fit its argument (`%!d(string=hi)`).
+//! `printf` as in Go's `fmt`: flags, width, precision, indexed arguments, and Go's error texts for verbs that do not
+//! fit their argument (`%!d(string=hi)`).
 //!
-//! What comes out is bounded: beyond the longest text of a template nothing more is written, and the call fails.
+//! Output is limited to the longest text of a template. Beyond that the call fails.
 
 mod number;
 mod quoting;
@@ -15,7 +15,7 @@ use super::show::{float, type_of, untyped};
 use super::version::Version;
 use super::{moment, show};
 
-/// Numbers in a format beyond this are none, as in Go.
+/// Larger numbers in a format are invalid, as in Go.
 const TOO_LARGE: i64 = 1_000_000;
 
 pub(super) fn sprintf(format: &str, args: &[Value]) -> Result<String, String> {
@@ -24,7 +24,7 @@ pub(super) fn sprintf(format: &str, args: &[Value]) -> Result<String, String> {
     if printer.full { Err("the text is too long".into()) } else { Ok(printer.out) }
 }
 
-/// What stands between `%` and the verb.
+/// The text between `%` and the verb.
 #[derive(Clone, Copy, Debug, Default)]
 struct Flags {
     width: Option<usize>,
@@ -34,13 +34,13 @@ struct Flags {
     sharp: bool,
     space: bool,
     zero: bool,
-    /// `%#v`: as Go source.
+    /// `%#v`: Go syntax.
     sharp_v: bool,
 }
 
 struct Printer {
     out: String,
-    /// More than may be was written; the rest is left out.
+    /// The output limit was exceeded; the rest is dropped.
     full: bool,
     flags: Flags,
 }
@@ -84,7 +84,7 @@ impl Printer {
         let mut after_index = d.index();
         if d.take('*') {
             match d.number_of_argument() {
-                // A negative width is one with the flag `-`.
+                // A negative width means the flag `-`.
                 Some(width) if width < 0 => {
                     self.flags.width = Some(width.unsigned_abs() as usize);
                     self.flags.minus = true;
@@ -142,7 +142,7 @@ impl Printer {
 
     fn value(&mut self, value: &Value, verb: char) {
         match untyped(value) {
-            // Months and days of the week are numbers that print as names.
+            // Months and weekdays are numbers that print as names.
             Value::String(name) if matches!(verb, 'd' | 'b' | 'o' | 'O' | 'c' | 'U') => {
                 match moment::number_of(type_of(value), name) {
                     Some(number) => self.integer(number, false, verb),
@@ -213,7 +213,7 @@ impl Printer {
         }
     }
 
-    /// What Go says of a verb that does not fit.
+    /// Writes Go's error text for a verb that does not fit.
     fn bad(&mut self, value: &Value, verb: char) {
         let mut verb_and_type = String::from(verb);
         verb_and_type.push('(');
@@ -276,14 +276,14 @@ impl Printer {
     }
 }
 
-/// One `%…` of a format, being read.
+/// One `%…` of a format while it is parsed.
 struct Directive<'f, 'a> {
     rest: &'f str,
-    /// The argument that is next.
+    /// The index of the next argument.
     next: usize,
-    /// All arguments that were asked for by number exist, and their numbers stood where they may.
+    /// All indexed arguments exist, and their indices are in valid places.
     good: bool,
-    /// Some argument was asked for by number.
+    /// An argument was given by index.
     reordered: bool,
     args: &'a [Value],
 }
@@ -310,14 +310,14 @@ impl Directive<'_, '_> {
         rest.is_some()
     }
 
-    /// A number that is written in the format. One that is too large ends the format.
+    /// Reads a number in the format. A number that is too large ends the format.
     fn number(&mut self) -> Option<usize> {
         let (number, rest) = digits(self.rest);
         self.rest = rest;
         number
     }
 
-    /// `[2]`: whether it was there, and well formed.
+    /// Reads `[2]`. Returns whether it is present and valid.
     fn index(&mut self) -> bool {
         if !self.rest.starts_with('[') {
             return false;
@@ -344,7 +344,7 @@ impl Directive<'_, '_> {
         }
     }
 
-    /// `*`: the next argument, if it is a whole number of a size that may be.
+    /// Reads `*`: the next argument, if it is a whole number within the limit. Otherwise None.
     fn number_of_argument(&mut self) -> Option<i64> {
         let arg = self.args.get(self.next)?;
         self.next += 1;

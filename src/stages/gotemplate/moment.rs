@@ -1,4 +1,4 @@
-//! Times as values of a template. The engine knows none, so a time is a dictionary of a form that no other has.
+//! Times as template values. The engine has no times, so a time is a dictionary with a unique form.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::super::golayout::{Layout, RFC3339_NANO, Stamp, Zone};
 use super::call::{Call, Outcome, text};
 use super::version::{self, Version};
 
-/// What can be asked of a time.
+/// The methods of a time.
 pub(super) const METHODS: [&str; 18] = [
     "Day",
     "Format",
@@ -68,7 +68,7 @@ pub(super) fn of(value: &Value) -> Option<Stamp> {
     Some(Stamp { seconds: *seconds, nanos: *nanos as u32, zone })
 }
 
-/// What Go has a type of its own for.
+/// The Go type of a method's result, if the engine does not have it.
 pub(super) fn type_of_method(name: &str) -> Option<&'static str> {
     Some(match name {
         "Unix" | "UnixMicro" | "UnixMilli" | "UnixNano" => "int64",
@@ -78,7 +78,7 @@ pub(super) fn type_of_method(name: &str) -> Option<&'static str> {
     })
 }
 
-/// The number that a month or a day of the week is in Go, by its type and its name.
+/// The number of a month or weekday in Go, by its type and name.
 pub(super) fn number_of(of: &str, name: &str) -> Option<u64> {
     let names = match of {
         "time.Month" => "none January February March April May June July August September October November December",
@@ -88,12 +88,12 @@ pub(super) fn number_of(of: &str, name: &str) -> Option<u64> {
     names.split(' ').zip(0..).find(|(known, _)| *known == name && name != "none").map(|(_, number)| number)
 }
 
-/// As Go prints a time.
+/// Formats a time as Go prints it.
 pub(super) fn show(stamp: &Stamp) -> String {
     Layout::compile("2006-01-02 15:04:05.999999999 -0700 MST").format(stamp, &stamp.zone)
 }
 
-/// As `%#v` prints a time.
+/// Formats a time as `%#v` does.
 pub(super) fn go_source(stamp: &Stamp) -> String {
     let zone = match &stamp.zone {
         Zone::Utc => "time.UTC".to_string(),
@@ -104,12 +104,12 @@ pub(super) fn go_source(stamp: &Stamp) -> String {
     format!("time.Date({}, {}, {zone})", date.replace(", 0", ", ").replace(", ,", ", 0,"), stamp.nanos)
 }
 
-/// As Go writes a time in JSON.
+/// Formats a time as Go does in JSON.
 pub(super) fn json(stamp: &Stamp) -> String {
     Layout::compile(RFC3339_NANO).format(stamp, &stamp.zone)
 }
 
-/// `·method NAME RECEIVER ARGS…`: a method of a time, or a field of a dictionary that happens to have that name.
+/// `·method NAME RECEIVER ARGS…`: a method of a time, or a field of a dictionary with the same name.
 pub(super) fn method(call: &Call<'_>) -> Outcome {
     let (name, receiver) = (call.text(0)?, call.any(1));
     if let Some(version) = Version::of(receiver).filter(|_| version::METHODS.contains(&name)) {
@@ -149,7 +149,7 @@ pub(super) fn method(call: &Call<'_>) -> Outcome {
     }
 }
 
-/// The first of January of the year 1, which is Go's time that is none.
+/// January 1 of year 1: Go's zero time.
 const ZERO_SECONDS: i64 = -62_135_596_800;
 
 pub(super) fn zero() -> Stamp {

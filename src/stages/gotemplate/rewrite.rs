@@ -1,6 +1,6 @@
-//! What is rewritten in templates that use times or fractions, which the engine knows not or shows in another way:
-//! `$t.Unix` becomes a call, and what is printed is shown first. In templates that go round in loops, or enter others,
-//! each time round is counted.
+//! Rewrites templates that use times or fractions, which the engine does not have or prints differently: `$t.Unix`
+//! becomes a call, and values are converted before they are printed. In templates with loops or nested templates,
+//! iterations are counted.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub(super) fn list(list: &mut ListNode) {
     }
 }
 
-/// Counts how often this is entered, and how often the loops within it are.
+/// Counts the executions of this list and of the loops in it.
 pub(super) fn count_turns(list: &mut ListNode) {
     fn within(list: &mut ListNode) {
         for node in &mut list.nodes {
@@ -56,14 +56,14 @@ pub(super) fn count_turns(list: &mut ListNode) {
     list.nodes.insert(0, Node::Action(ActionNode { pos, pipe }));
 }
 
-/// `X` becomes `(·typed "int64" X)`.
+/// Turns `X` into `(·typed "int64" X)`.
 pub(super) fn with_type(arg: &mut Expr, of: &str) {
     let pos = arg.pos();
     let value = std::mem::replace(arg, Expr::Nil(pos));
     *arg = nested(pos, TYPED, [Expr::String(pos, of.into()), value]);
 }
 
-/// What is piped into this comes out with its type.
+/// A command that adds the type to its piped input.
 pub(super) fn typing(pos: Pos, of: &str) -> CommandNode {
     call(pos, TYPED, [Expr::String(pos, of.into())])
 }
@@ -73,7 +73,7 @@ fn pipe(pipe: &mut PipeNode) {
     for (i, mut command) in pipe.commands.drain(..).enumerate() {
         let with_arguments = i > 0 || command.args.len() > 1;
         if let Some((receiver, method)) = with_arguments.then(|| last_method(&command.args[0])).flatten() {
-            // A method with arguments is the head of its command.
+            // A method with arguments is the first word of its command.
             let pos = command.pos;
             command.args.splice(0..1, call(pos, METHOD, [Expr::String(pos, method), receiver]).args);
         }
@@ -92,7 +92,7 @@ fn expr(expr: &mut Expr) {
     let Some((mut receiver, method)) = last_method(expr) else {
         return;
     };
-    // `.UTC.Year`: the receiver may be what a method gives.
+    // `.UTC.Year`: the receiver may be the result of another method.
     if !matches!(receiver, Expr::Pipe(..)) {
         self::expr(&mut receiver);
     }
@@ -100,7 +100,7 @@ fn expr(expr: &mut Expr) {
     *expr = nested(pos, METHOD, [Expr::String(pos, method), receiver]);
 }
 
-/// `x.a.Unix` as `x.a` and `Unix`.
+/// Splits `x.a.Unix` into `x.a` and `Unix`.
 fn last_method(expr: &Expr) -> Option<(Expr, Arc<str>)> {
     let mut receiver = expr.clone();
     let (Expr::Field(_, fields) | Expr::Variable(_, _, fields) | Expr::Chain(_, _, fields)) = &mut receiver else {

@@ -1,4 +1,4 @@
-//! Values as Go shows them, names their types, and calls them empty.
+//! Printing, types and emptiness of values as in Go.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use gotmpl::Value;
 use super::moment;
 use super::version::Version;
 
-/// As `%v` prints it.
+/// Formats a value as `%v` does.
 pub(super) fn show(value: &Value) -> Cow<'_, str> {
     match value {
         Value::String(text) => Cow::Borrowed(text),
@@ -52,7 +52,7 @@ fn write(out: &mut String, value: &Value) {
     }
 }
 
-/// As few digits as tell it from other numbers; an exponent from 1e+06 upwards, and below 0.0001.
+/// As few digits as needed to distinguish the number. With an exponent from 1e+06, and below 0.0001.
 pub(super) fn float(n: f64) -> String {
     if !n.is_finite() {
         return if n.is_nan() { "NaN".into() } else { format!("{n:+}").replace("inf", "Inf") };
@@ -65,13 +65,13 @@ pub(super) fn float(n: f64) -> String {
     }
 }
 
-/// Types that the engine has no values of: where one counts, the value is in an envelope with its name.
+/// Go types that the engine does not have. Where the type matters, the value is wrapped with its type.
 pub(super) const TYPES: [&str; 7] =
     ["int64", "[]string", "[]int", "[][]interface {}", "map[string]string", "time.Month", "time.Weekday"];
 
 const TYPED: &str = "\u{0}typed";
 
-/// The value in an envelope that says which of [`TYPES`] it has.
+/// Wraps the value with the type `of`, one of [`TYPES`].
 pub(super) fn typed(of: &str, value: &Value) -> Value {
     let place = TYPES.iter().position(|known| *known == of).unwrap_or(0) as i64;
     let content = Value::List([Value::Int(place), value.clone()].into());
@@ -91,15 +91,15 @@ fn envelope(value: &Value) -> Option<(&'static str, &Value)> {
     }
 }
 
-/// The value itself, without an envelope.
+/// The value without its wrapper.
 pub(super) fn untyped(value: &Value) -> &Value {
     envelope(value).map_or(value, |(_, value)| value)
 }
 
-/// As `%T` prints it.
+/// The type as `%T` prints it.
 pub(super) fn type_of(value: &Value) -> &'static str {
     if let Some((of, value)) = envelope(value) {
-        // A value of another kind is one that the template was not seen to make.
+        // If the value does not fit the type, the analysis did not see how it was made.
         let fits = match value {
             Value::Int(_) => of == "int64",
             Value::List(_) => of.starts_with("[]"),
@@ -128,7 +128,7 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
     let of = type_of(value);
     match untyped(value) {
         Value::Nil => "invalid",
-        // Months and days of the week.
+        // Months and weekdays.
         Value::String(_) if of != "string" => "int",
         Value::List(_) => "slice",
         Value::Map(_) if moment::of(value).is_some() => "struct",
@@ -142,7 +142,7 @@ pub(super) fn is_empty(value: &Value) -> bool {
     !untyped(value).is_truthy()
 }
 
-/// Whether both are the same through and through.
+/// Deep equality.
 pub(super) fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Nil, Value::Nil) => true,

@@ -1,4 +1,4 @@
-//! Every expectation here is what Go's text/template says with sprig 3.3.0 and Promtail's functions, in UTC.
+//! All expected values come from Go's text/template with sprig 3.3.0 and Promtail's functions, in UTC.
 
 use super::super::Value as Extract;
 use super::*;
@@ -245,8 +245,8 @@ fn json() {
     ]);
 }
 
-/// `\b` and `\f` have escapes of their own since Go 1.22; the library that writes JSON for the `json` and `pack` stages
-/// has none for them, as Promtail 3.6 shows.
+/// Go 1.22 and later escape `\b` and `\f` as such. The JSON library of the `json` and `pack` stages does not, as in
+/// Promtail 3.6.
 #[test]
 fn control_characters_in_json() {
     let mut extracted = extracted();
@@ -328,7 +328,7 @@ fn what_fails_when_it_runs() {
         "{{ first \"x\" }}",
         "{{ template \"missing\" . }}",
         "{{ range .a }}{{ end }}",
-        // These are bounds of ours.
+        // Limits of fantail.
         "{{ repeat 1000000000 .a }}",
         "{{ until 1000000000 }}",
         "{{ seq 1000000000 }}",

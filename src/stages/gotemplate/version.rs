@@ -1,5 +1,5 @@
-//! Versions, as the library that sprig has them from reads and compares them. It is generous (`v1.2` is 1.2.0), and its
-//! constraints are not those of Cargo: `1.2.3` is that version alone, `1.2` any patch of it, `||` is or.
+//! Versions, parsed and compared as in sprig's library. It is lenient (`v1.2` is 1.2.0), and its constraints differ
+//! from Cargo's: `1.2.3` is exactly that version, `1.2` is any patch of it, `||` means or.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -18,11 +18,11 @@ pub(super) struct Version {
     original: String,
 }
 
-/// What can be asked of a version with another one.
+/// The methods of a version that take another version.
 pub(super) const METHODS: [&str; 6] =
     ["Compare", "Equal", "GreaterThan", "GreaterThanEqual", "LessThan", "LessThanEqual"];
 
-/// Of a dictionary that is a version; the other fields are what can be asked of it without arguments.
+/// Marks a dictionary as a version. Its other fields are the methods without arguments.
 const KEY: &str = "\u{0}version";
 const CORE: [&str; 3] = ["Major", "Minor", "Patch"];
 
@@ -97,14 +97,14 @@ pub(super) fn satisfies(call: &Call<'_>) -> Outcome {
     let alternatives = call.text(0)?.split("||").map(constraints).collect::<Result<Vec<_>, String>>()?;
     let version = Version::parse(call.text(1)?)?;
     let holds = |all: &Vec<Constraint>| {
-        // A version before its release is asked for, or not meant.
+        // Pre-releases only match if a constraint names one.
         let pre = version.pre.is_empty() || all.iter().any(|c| !c.version.pre.is_empty());
         pre && all.iter().all(|c| c.holds(&version))
     };
     Ok(Value::Bool(alternatives.iter().any(holds)))
 }
 
-/// Three numbers or what stands for them, what follows a `-` and a `+`, and how long all of it is.
+/// The three numbers or wildcards, the text after `-` and after `+`, and the total length.
 type Parts<'t> = ([Option<&'t str>; 3], &'t str, &'t str, usize);
 
 fn parts(text: &str, digit: impl Fn(u8) -> bool) -> Option<Parts<'_>> {
@@ -150,7 +150,7 @@ impl fmt::Display for Version {
 }
 
 impl Version {
-    /// By the rules of semantic versions; metadata does not count.
+    /// Precedence of semantic versions. Build metadata is ignored.
     fn cmp(&self, other: &Self) -> Ordering {
         let pre = || match (self.pre.is_empty(), other.pre.is_empty()) {
             (false, false) => self.pre.split('.').map(Identifier::of).cmp(other.pre.split('.').map(Identifier::of)),
@@ -160,7 +160,7 @@ impl Version {
     }
 }
 
-/// Numbers come before names.
+/// Numbers sort before names.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Identifier<'t> {
     Number(u64),
@@ -177,14 +177,14 @@ impl<'t> Identifier<'t> {
 struct Constraint {
     operator: &'static str,
     version: Version,
-    /// How many of the three numbers are written; `x` and `*` are not.
+    /// How many of the three numbers are given. `x` and `*` are not numbers.
     written: usize,
 }
 
-/// The longer ones first.
+/// Longer ones first.
 const OPERATORS: [&str; 12] = ["!=", ">=", "=>", "<=", "=<", "~>", "=", ">", "<", "~", "^", ""];
 
-/// Those that must all hold, separated by commas or blanks. `1.2 - 2.3` is two.
+/// Parses constraints that must all hold, separated by commas or spaces. `1.2 - 2.3` is two constraints.
 fn constraints(text: &str) -> Result<Vec<Constraint>, String> {
     let wrong = || format!("improper constraint: {text}");
     let mut all = Vec::new();
@@ -264,7 +264,7 @@ impl Constraint {
         }
     }
 
-    /// `^1.2` stays below 2, `^0.2` below 0.3, `^0.0.2` is that alone.
+    /// `^1.2` is below 2, `^0.2` is below 0.3, `^0.0.2` is exactly that.
     fn same_up_to_the_first_that_counts(&self, core: [u64; 3]) -> bool {
         let own = self.version.core;
         let counts = match own {
@@ -286,7 +286,7 @@ mod tests {
         template.over(&Extracted::default(), Data::default()).render(None)
     }
 
-    /// As the binary of Promtail 3.6 answers; it was asked these and three thousand others.
+    /// Expected values come from the binary of Promtail 3.6, which was asked these and three thousand others.
     #[test]
     fn constraints() {
         for (constraint, yes, no) in [

@@ -1,4 +1,4 @@
-//! What functions of a template have beyond their arguments: the time, chance, and compiled expressions.
+//! Shared state of template functions: time, random seed, compiled expressions.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -13,27 +13,28 @@ pub(super) struct World {
     pub local: Zone,
     now: AtomicI64,
     seed: AtomicU64,
-    /// What is left of [`World::WORK`].
+    /// The remaining part of [`World::WORK`].
     work: AtomicUsize,
-    /// The longest text there was.
+    /// The length of the longest text so far.
     longest: AtomicUsize,
     regexes: Mutex<HashMap<String, Regex>>,
 }
 
 impl World {
-    /// Expressions may come from a line: no more than these are kept.
+    /// The most expressions that are cached. Expressions may come from lines.
     const REGEXES: usize = 64;
 
-    /// What may be done for one line, in units of a few nanoseconds: a template that goes on for longer fails. It is
-    /// counted, not measured, so that a line that is sent again comes out the same.
+    /// The most work for one line, in units of a few nanoseconds. A template that needs more fails. Work is counted,
+    /// not timed, so that a line that is sent again gives the same result.
     const WORK: usize = 16 << 20;
 
-    /// What it costs to go round a loop, to enter a template, or to compile an expression.
+    /// The cost of a loop iteration or a nested template, and of compiling an expression.
     const TURN: usize = 100;
     const COMPILE: usize = 1 << 17;
     const LONG_PATTERN: usize = 256;
 
-    /// Chance is the place of the line and now is when it was read, so that a line that is sent again is the same.
+    /// Starts a line. The seed is the place of the line and `now` is its read time, so a line that is sent again is the
+    /// same.
     pub fn begin(&self, origin: Origin, now: i64) {
         self.work.store(Self::WORK, Ordering::Relaxed);
         self.longest.store(0, Ordering::Relaxed);
@@ -52,7 +53,7 @@ impl World {
         }
     }
 
-    /// Once round a loop. What the engine does there by itself is not seen: the longest text stands for it.
+    /// Counts one loop iteration. Work done by the engine itself is not visible, so the longest text stands for it.
     pub fn turn(&self) -> Result<(), String> {
         self.spend(Self::TURN + self.longest.load(Ordering::Relaxed) / 256)
     }
@@ -61,7 +62,7 @@ impl World {
         self.longest.fetch_max(text.len(), Ordering::Relaxed);
     }
 
-    /// Nanoseconds since 1970.
+    /// Nanoseconds since the Unix epoch.
     pub fn now(&self) -> i64 {
         self.now.load(Ordering::Relaxed)
     }
@@ -74,9 +75,9 @@ impl World {
         mixed ^ (mixed >> 31)
     }
 
-    /// The expression, to be matched with `text`.
+    /// The compiled expression, to be matched with `text`.
     pub fn regex(&self, pattern: &str, text: &str) -> Result<Regex, String> {
-        // Both may come from a line: one of many characters takes its time at each byte of the other.
+        // Both may come from a line. Matching costs up to the product of both lengths.
         if pattern.len() > Self::LONG_PATTERN {
             self.spend(pattern.len().saturating_mul(text.len()) / 64)?;
         }

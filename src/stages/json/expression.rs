@@ -1,4 +1,4 @@
-//! What a `json` stage asks of an object: plain paths without building it, anything else with all of it in memory.
+//! The expressions of a `json` stage: plain paths are read without building the object, others on the whole object.
 
 use std::sync::Arc;
 
@@ -14,16 +14,16 @@ pub(super) enum Expressions {
     Any(Vec<(Ast, String)>),
 }
 
-/// The value of an expression; none if it fails.
+/// The value of an expression. None if it fails.
 pub(super) type Found<'t> = Option<Value<'t>>;
 
-/// The parser recurses into brackets and prefixes, and the interpreter into each step of a chain. Nothing that people write
-/// comes near this.
+/// The parser recurses into brackets and prefixes, the interpreter into each step of a chain. Real expressions are far
+/// below these limits.
 const DEEPEST: usize = 200;
 const STEPS: usize = 500;
 
 impl Expressions {
-    /// Or which of them is wrong, and why.
+    /// Parses the expressions. An error has the index of the invalid expression and the reason.
     pub fn new(texts: &[&str]) -> Result<Self, (usize, String)> {
         let mut parsed = Vec::new();
         for (i, text) in texts.iter().enumerate() {
@@ -36,7 +36,8 @@ impl Expressions {
         })
     }
 
-    /// Puts a value for each expression into `found`; false if this is no JSON object, and then they mean nothing.
+    /// Puts a value for each expression into `found`. Returns false if the text is not a JSON object; `found` is then
+    /// undefined.
     pub fn read<'t>(&self, json: &'t str, found: &mut Vec<Found<'t>>) -> bool {
         found.clear();
         let expressions = match self {
@@ -55,7 +56,7 @@ impl Expressions {
     }
 }
 
-/// Lists and objects become JSON text again.
+/// Lists and objects become JSON text.
 pub(super) fn value(found: &Variable) -> Value<'static> {
     match found {
         Variable::Null | Variable::Expref(_) => Value::Null,
@@ -70,7 +71,7 @@ pub(super) fn value(found: &Variable) -> Value<'static> {
     }
 }
 
-/// The keys of an expression that is a plain path.
+/// The keys of an expression that is a plain path. None: it is not.
 fn path(ast: &Ast) -> Option<Vec<&str>> {
     match ast {
         Ast::Field { name, .. } => Some(vec![name]),
@@ -99,6 +100,6 @@ fn parse(text: &str) -> Result<Ast, String> {
             return Err(format!("a JMESPath expression must not have more than {STEPS} steps"));
         }
     }
-    // The message, less its drawing of the expression.
+    // The message, without the drawing of the expression.
     jmespath::parse(text).map_err(|e| format!("invalid JMESPath expression `{text}`: {}", e.reason))
 }

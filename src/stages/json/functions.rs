@@ -1,5 +1,5 @@
-//! The functions of JMESPath that turn values into others, as Promtail's library has them: a text becomes a number as Go
-//! reads numbers, and a value becomes a text as Go writes JSON.
+//! JMESPath functions that convert values, as in Promtail's library: text becomes a number as in Go, and values become
+//! text as in Go's JSON.
 
 use std::sync::LazyLock;
 
@@ -45,13 +45,13 @@ fn to_string(value: &Rcvar) -> Rcvar {
     }
 }
 
-/// Of no numbers it is no number.
+/// The average of an empty list is NaN.
 fn average(list: &Rcvar) -> Rcvar {
     let numbers: Vec<f64> = list.as_array().into_iter().flatten().filter_map(|item| item.as_number()).collect();
     number(numbers.iter().sum::<f64>() / numbers.len() as f64)
 }
 
-/// JSON has no infinite numbers: they are texts, which stages read as numbers again.
+/// JSON has no infinite numbers. They become text, which stages read as numbers again.
 fn number(value: f64) -> Rcvar {
     Rcvar::new(match Number::from_f64(value) {
         Some(number) => Variable::Number(number),

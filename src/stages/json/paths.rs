@@ -1,4 +1,4 @@
-//! Several paths read out of one JSON text in one pass, skipping all the rest.
+//! Reads several paths from a JSON text in one pass, and skips the rest.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,7 +19,7 @@ pub(super) struct Paths {
 
 #[derive(Default)]
 struct Node {
-    /// Which paths end here.
+    /// The indices of the paths that end here.
     ends: Vec<usize>,
     children: Vec<(String, Node)>,
 }
@@ -34,7 +34,8 @@ impl Paths {
         Self { root, count: paths.len() }
     }
 
-    /// Puts into `found` what is under each path, null where nothing is; false if the text is no JSON object (or null).
+    /// Puts the value of each path into `found`, null if missing. Returns false if the text is not a JSON object or
+    /// null.
     pub fn read<'t>(&self, json: &'t str, found: &mut Vec<Found<'t>>) -> bool {
         found.resize(self.count, Some(Value::Null));
         let mut text = serde_json::Deserializer::from_str(json);
@@ -68,7 +69,7 @@ impl Node {
         }
     }
 
-    /// The same out of a tree in memory.
+    /// The same from an object in memory.
     fn pick(&self, found: &mut [Found<'_>], tree: &Variable) {
         self.end(found, value(tree));
         for (key, child) in &self.children {
@@ -77,7 +78,7 @@ impl Node {
     }
 }
 
-/// What stood where a node was read.
+/// The type of the value that was read.
 #[derive(PartialEq)]
 enum Kind {
     Null,
@@ -124,7 +125,7 @@ impl<'t> Visitor<'t> for Reader<'_, 't> {
         self.scalar(Value::Bool(v))
     }
 
-    // Promtail holds every number as a 64-bit float.
+    // Promtail holds all numbers as 64-bit floats.
     fn visit_i64<E>(self, v: i64) -> Result<Kind, E> {
         self.scalar(Value::Number(v as f64))
     }
@@ -163,7 +164,7 @@ impl<'t> Visitor<'t> for Reader<'_, 't> {
                     map.next_value::<IgnoredAny>()?;
                 }
                 Some(child) => {
-                    // Of a key twice the last counts, with all that is in it.
+                    // If a key repeats, the last one is used, with everything in it.
                     child.forget(self.found);
                     map.next_value_seed(Reader { node: child, found: self.found })?;
                 }
@@ -173,7 +174,7 @@ impl<'t> Visitor<'t> for Reader<'_, 't> {
     }
 }
 
-/// Reads a key as the child it names, without copying it.
+/// Reads a key as the index of its child, without copying the key.
 struct KeyOf<'r>(&'r Node);
 
 impl<'r, 't> DeserializeSeed<'t> for KeyOf<'r> {

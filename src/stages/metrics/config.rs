@@ -6,16 +6,16 @@ use super::super::options::{Field, Options};
 use super::custom::{Kind, Spec};
 use crate::model::ConfigError;
 
-/// What is counted, and how.
+/// What to count, and how.
 #[derive(Clone, Debug)]
 pub(super) struct Meter {
     pub spec: Spec,
     /// None: every line counts.
     pub source: Option<Box<str>>,
-    /// The only text that counts.
+    /// Only this text counts.
     pub value: Option<Box<str>>,
     pub action: Action,
-    /// The amount is the line's length.
+    /// The amount is the length of the line.
     pub bytes: bool,
 }
 
@@ -29,7 +29,7 @@ pub(super) enum Action {
     Observe,
 }
 
-/// The bounds of Go's client library, in seconds.
+/// The default buckets of Go's client library, in seconds.
 const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 pub(super) fn read(options: &Options<'_>) -> Result<Vec<Meter>, ConfigError> {
@@ -120,7 +120,7 @@ fn buckets(config: Option<&Options<'_>>) -> Result<Vec<f64>, ConfigError> {
         return Ok(BUCKETS.to_vec());
     };
     let mut buckets = field.numbers()?;
-    // The last one is there anyhow.
+    // The infinite bucket is implicit.
     buckets.pop_if(|bound| *bound == f64::INFINITY);
     match buckets.is_sorted_by(|a, b| a < b) {
         true if buckets.is_empty() => Ok(BUCKETS.to_vec()),

@@ -1,5 +1,5 @@
-//! The metrics that users make of their lines: one collector for all of them. It describes none of them beforehand, since
-//! their labels come and go with the lines; what it describes is its own count of what could not be counted.
+//! The users' metrics from `metrics` stages: one collector for all of them. It cannot describe them in advance, because
+//! their labels depend on lines. It only describes the counter of skipped values.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,12 +15,12 @@ use super::config::Action;
 use crate::metrics::Registry;
 use crate::model::{LabelMap, LabelSet, is_valid_label_name};
 
-/// Why a value is not counted.
+/// Why a value was not counted.
 const NEGATIVE: &str = "negative";
 const TOO_MANY: &str = "too_many_series";
 const SKIPPED: [&str; 2] = [NEGATIVE, TOO_MANY];
 
-/// A clone is another handle to the same.
+/// Clones share the same metrics.
 #[derive(Clone, Debug)]
 pub struct CustomMetrics {
     families: Arc<Mutex<Families>>,
@@ -31,11 +31,11 @@ pub struct CustomMetrics {
 #[derive(Debug, Default)]
 struct Families {
     by_name: BTreeMap<String, Arc<Family>>,
-    /// Those of the last run, while the pipelines of the next one are built.
+    /// The metrics of the last run, while the pipelines of the next one are built.
     before: BTreeMap<String, Arc<Family>>,
 }
 
-/// What a metric is.
+/// The definition of a metric.
 #[derive(Clone, Debug)]
 pub(super) struct Spec {
     /// With its prefix.
@@ -49,11 +49,11 @@ pub(super) struct Spec {
 pub(super) enum Kind {
     Counter,
     Gauge,
-    /// The upper bounds, in increasing order, without the infinite one.
+    /// The upper bounds in ascending order, without the infinite one.
     Histogram(Vec<f64>),
 }
 
-/// All series of one name.
+/// All series with one name.
 #[derive(Debug)]
 pub(super) struct Family {
     spec: Spec,
@@ -64,7 +64,7 @@ pub(super) struct Family {
 #[derive(Debug, Default)]
 struct AllSeries {
     by_labels: LabelMap<Series>,
-    /// When it was last looked for idle ones because there were too many.
+    /// When idle series were last searched for because there were too many.
     swept: Option<Instant>,
 }
 
@@ -73,7 +73,7 @@ struct Series {
     touched: Instant,
     /// The value, or the sum of a histogram.
     number: f64,
-    /// How many were up to each bound and above the one before; the last is for those above all.
+    /// Values per bucket, not cumulative. The last is for values above all bounds.
     counts: Box<[u64]>,
 }
 
@@ -91,28 +91,28 @@ impl CustomMetrics {
         registry.family(skipped.map(|skipped| Self { families: Arc::default(), skipped, clock }))
     }
 
-    /// Begins to build the pipelines of the next run, once those of the last one are gone. A metric goes on where it was if the
-    /// next run has one of the same name, type and buckets.
+    /// Starts to build the pipelines of the next run, after those of the last run have ended. A metric keeps its series
+    /// if the next run has one with the same name, type and buckets.
     pub fn begin_run(&self) {
         let mut families = lock(&self.families);
         families.before = std::mem::take(&mut families.by_name);
     }
 
-    /// All pipelines of the run are built: forgets the metrics that none of them has.
+    /// All pipelines of the run are built: removes metrics that none of them has.
     pub fn forget_unused(&self) {
         let mut families = lock(&self.families);
         for name in std::mem::take(&mut families.before).into_keys() {
             if !families.by_name.contains_key(&name) {
                 for reason in SKIPPED {
-                    // There is nothing to forget where nothing was skipped.
+                    // The counter does not exist if nothing was skipped.
                     let _ = self.skipped.remove_label_values(&[name.as_str(), reason]);
                 }
             }
         }
     }
 
-    /// The series of this name. Of a name that two stages use for different things the first one has it, and the other
-    /// is not shown.
+    /// The family with this name. If two stages define it differently, the first definition is used and the other is
+    /// not shown.
     pub(super) fn family(&self, spec: &Spec) -> Arc<Family> {
         let with = |series| {
             let (spec, skipped) = (spec.clone(), self.skipped.clone());
@@ -152,14 +152,14 @@ impl Collector for CustomMetrics {
 }
 
 impl Family {
-    /// Samples of one name that `/metrics` shows: a label with a value per line must not take all memory. A histogram has one
-    /// for each bucket, and three more.
+    /// The most samples of one name that `/metrics` shows, so that a label with a new value per line does not use up
+    /// all memory. A histogram has one sample per bucket plus three.
     const MAX_SAMPLES: usize = 50_000;
-    /// Looking for idle series takes a while, and nothing has become idle since a moment ago.
+    /// The shortest time between searches for idle series, which are slow.
     const SWEEP: Duration = Duration::from_secs(1);
 
     pub fn record(&self, labels: &LabelSet, action: Action, amount: f64, now: Instant) {
-        // A counter never falls. That it may become infinite, or no number for good, is how Promtail counts.
+        // A counter must not decrease. It may become infinite or NaN, as in Promtail.
         if self.spec.kind == Kind::Counter && amount < 0.0 {
             return self.skip(NEGATIVE);
         }
@@ -190,7 +190,7 @@ impl Family {
             Action::Observe => {
                 series.number += amount;
                 if let Kind::Histogram(bounds) = &self.spec.kind {
-                    // What is no number is above all bounds.
+                    // NaN counts as above all bounds.
                     series.counts[bounds.partition_point(|bound| *bound < amount || amount.is_nan())] += 1;
                 }
             }
@@ -212,7 +212,7 @@ impl Family {
         now.saturating_duration_since(series.touched) > self.spec.idle
     }
 
-    /// The labels a series is shown with. `le` is the histogram's own.
+    /// The labels shown with a series. `le` is reserved for histograms.
     fn shown<'l>(&self, labels: &'l LabelSet) -> Cow<'l, LabelSet> {
         let histogram = matches!(self.spec.kind, Kind::Histogram(_));
         let fits = |name: &str| !name.starts_with("__") && is_valid_label_name(name) && !(histogram && name == "le");
@@ -279,7 +279,7 @@ fn histogram(bounds: &[f64], series: &Series) -> Histogram {
     histogram
 }
 
-/// What a panic elsewhere has left is whole: no value is half written.
+/// A panic elsewhere leaves no value half written.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@ use prometheus::TextEncoder;
 use super::super::testing::{Bench, refused};
 use crate::metrics::Registry;
 
-/// What stages make of lines of `{app="x"}`, as `/metrics` shows it, without comments.
+/// The metrics of lines of `{app="x"}`, as `/metrics` shows them, without comments.
 fn shown(yaml: &str, lines: &[&str]) -> Vec<String> {
     let mut bench = Bench::of(yaml);
     for line in lines {
@@ -67,7 +67,7 @@ fn counters() {
         ("action: inc, match_all: true", &["", "x"], Some("2")),
         ("action: add, match_all: true, count_entry_bytes: true", &["12345", "é", ""], Some("7")),
         ("action: add, match_all: true", &["5"], None),
-        // A counter cannot fall.
+        // A counter cannot decrease.
         ("action: add", &["v=3", "v=-1", "v=-1s", "v=-inf"], Some("3")),
         ("action: add", &["v=0x1p4", "v=1_000", "v=0x1F", "v=1e400", "v=1__0"], Some("1016")),
         ("action: add", &["v=3", "v=Infinity"], Some("inf")),
@@ -137,7 +137,7 @@ fn names_and_labels() {
         ),
         ["my_m{app=\"x\",q=\"a\\\"\\\\n\"} 2", "promtail_custom_n{app=\"x\",q=\"a\\\"\\\\n\"} 2"]
     );
-    // Of a metric whose labels differ from line to line each set is a series.
+    // If labels differ between lines, each label set is a series.
     assert_eq!(
         shown(
             &format!("[{VALUE}, {{labels: {{v: null}}}}, {{metrics: {{m: {{type: Counter, {all}}}}}}}]"),
@@ -158,7 +158,7 @@ fn stages_with_one_name_count_together_or_not_at_all() {
     let line = |n: u32| [format!("promtail_custom_m{{app=\"x\"}} {n}")];
     assert_eq!(shown(&format!("[{counter}, {counter}]"), &["a"]), line(2));
     assert_eq!(shown(&format!("[{counter}, {gauge}]"), &["a"]), line(1));
-    // Tenants that share labels share the series.
+    // Tenants with the same labels share the series.
     let tenants = "[{regex: {expression: '(?P<t>.)'}}, {tenant: {source: t}}, ".to_string() + counter + "]";
     assert_eq!(shown(&tenants, &["a", "b"]), line(2));
 }
@@ -178,7 +178,7 @@ fn what_is_idle_goes_away() {
     bench.end(&mut |_| {});
 }
 
-/// A label with a value per line takes no more memory than so many samples; what is idle makes room.
+/// A label with a new value per line uses a bounded number of samples. Idle series are removed first.
 #[test]
 fn series_are_bounded_by_the_samples_they_show() {
     for (kind, most) in [
@@ -203,7 +203,7 @@ fn series_are_bounded_by_the_samples_they_show() {
         let (shown, skipped) = series(&bench);
         assert!((most..=50_000).contains(&shown), "{shown}");
         assert_eq!(skipped, 100, "{kind}");
-        // One that is known is counted all the same.
+        // A known series still counts.
         bench.outcome("u0=5");
         assert_eq!(series(&bench).1, 100);
         bench.clock.advance(Duration::from_secs(11));
@@ -227,7 +227,7 @@ fn a_reload_keeps_what_still_has_its_name_type_and_buckets() {
     for line in ["v=2", "v=-1"] {
         bench.outcome(line);
     }
-    // Another description, another action and an older name for it: it is the same metric.
+    // Another description, action or old name does not make it another metric.
     bench.reload(&stages(&[
         metric("kept", "type: counter, description: new, source: v, config: {action: inc}"),
         metric("retyped", "type: Gauge, source: v, config: {action: set}"),
@@ -253,7 +253,7 @@ fn a_reload_keeps_what_still_has_its_name_type_and_buckets() {
     assert_eq!(series(&bench, "custom_retyped{"), ["promtail_custom_retyped{app=\"x\"} 5"]);
     assert!(series(&bench, "custom_rebucketed_count")[0].ends_with(" 1"));
     assert!(series(&bench, "custom_histogram_count")[0].ends_with(" 3"));
-    // It comes back as a new one.
+    // It starts again from nothing.
     bench.reload(&stages(&[metric("gone", counter)]));
     assert_eq!(series(&bench, "custom_"), Vec::<String>::new());
 }

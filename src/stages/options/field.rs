@@ -1,4 +1,4 @@
-//! One value of a stage's options, as what is wanted of it.
+//! Conversions of one option value.
 
 use serde_yaml::Value as Yaml;
 
@@ -7,7 +7,7 @@ use crate::goregex::Regex;
 use crate::model::gonumber::parse_yaml_float;
 use crate::model::{ConfigError, KeyPath};
 
-/// One value and where it stands.
+/// A value and its path.
 #[derive(Debug)]
 pub(in super::super) struct Field<'y> {
     pub(super) value: &'y Yaml,
@@ -25,7 +25,7 @@ impl<'y> Field<'y> {
         }
     }
 
-    /// As mapstructure writes scalars: a boolean is 1 or 0.
+    /// Converts scalars as mapstructure does: a boolean is 1 or 0.
     pub fn weak_text(&self) -> Result<String, ConfigError> {
         match self.value {
             Yaml::String(text) => Ok(text.clone()),
@@ -35,12 +35,12 @@ impl<'y> Field<'y> {
         }
     }
 
-    /// A mapping as options of their own; what they warn of is given back by [`Options::finish`].
+    /// A mapping as nested options. Pass them to [`Options::finish_inner`] to collect their warnings.
     pub fn options(&self) -> Options<'y> {
         Options::new(self.value, self.path.clone())
     }
 
-    /// A mapping from names to whatever stands there; none if it is null.
+    /// A mapping of names to any values. Empty if it is null.
     pub fn entries(&self) -> Result<Vec<(&'y str, Field<'y>)>, ConfigError> {
         let map = match self.value {
             Yaml::Null => return Ok(Vec::new()),
@@ -67,7 +67,7 @@ impl<'y> Field<'y> {
         self.items(items).map(number).collect()
     }
 
-    /// A list of strings; none if it is null.
+    /// A list of strings. Empty if it is null.
     pub fn list(&self) -> Result<Vec<&'y str>, ConfigError> {
         match self.value {
             Yaml::Null => Ok(Vec::new()),
@@ -76,7 +76,7 @@ impl<'y> Field<'y> {
         }
     }
 
-    /// A list of strings, or one alone.
+    /// A list of strings, or a single string.
     pub fn weak_list(&self) -> Result<Vec<String>, ConfigError> {
         match self.value {
             Yaml::Sequence(items) => self.items(items).map(|item| item.weak_text()).collect(),
@@ -85,7 +85,7 @@ impl<'y> Field<'y> {
         }
     }
 
-    /// A mapping from names to strings; null and the empty string are none.
+    /// A mapping of names to strings. Null and the empty string become None.
     pub fn pairs(&self) -> Result<Vec<(&'y str, Option<&'y str>)>, ConfigError> {
         let map = match self.value {
             Yaml::Null => return Ok(Vec::new()),
@@ -96,7 +96,7 @@ impl<'y> Field<'y> {
         for (key, value) in map {
             let name = match key {
                 Yaml::String(name) => name.as_str(),
-                // What a YAML 1.1 reader makes of the key `y` as well.
+                // A YAML 1.1 parser also reads the key `y` as a boolean.
                 Yaml::Bool(b) => {
                     if *b {
                         "true"
@@ -131,7 +131,7 @@ impl<'y> Field<'y> {
     }
 }
 
-/// Whether a text is a number for YAML 1.1 and none for YAML 1.2: `1_000`, `010`. Whether it stood in quotes is not known.
+/// Whether a text is a number in YAML 1.1 but not in YAML 1.2: `1_000`, `010`. Whether it was quoted is unknown.
 fn is_number_of_yaml_1_1(text: &str) -> bool {
     let octal = text
         .trim_start_matches(['+', '-'])

@@ -1,12 +1,12 @@
-//! `{a/b,c}` reaches across slashes, so braces are written out before a pattern is split at its slashes. All of them: to
-//! match a name with a pattern that has many braces may take longer than anybody can wait.
+//! Expands braces. `{a/b,c}` may contain slashes, so braces are expanded before a pattern is split at its slashes. All
+//! braces are expanded, because matching a name against many braces could take exponential time.
 
 use super::shown;
 
-/// Alternatives of one path: far more than anybody writes, and little enough to look at one by one.
+/// The most alternatives of one path. More than any real config needs, few enough to match one by one.
 const MOST: usize = 1024;
 
-/// The patterns that `pattern` stands for, none with braces.
+/// All patterns that `pattern` stands for, without braces. An error if there are too many.
 pub(super) fn expand(pattern: &str) -> Result<Vec<String>, String> {
     let mut done = Vec::new();
     let mut left = vec![pattern.to_string()];
@@ -29,7 +29,7 @@ pub(super) fn expand(pattern: &str) -> Result<Vec<String>, String> {
     Ok(done)
 }
 
-/// Where the first outermost braces begin and end.
+/// The start and end of the first outermost braces. None: there are none.
 fn outermost(pattern: &str) -> Option<(usize, usize)> {
     let (mut open, mut depth) = (0, 0);
     for (i, c) in active(pattern) {
@@ -70,7 +70,7 @@ fn split(inner: &str) -> Vec<&str> {
     out
 }
 
-/// The characters that may mean something: neither escaped nor in a class.
+/// The characters that may be special: not escaped and not in a character class.
 fn active(pattern: &str) -> impl Iterator<Item = (usize, char)> {
     let mut skip = 0;
     pattern.char_indices().filter(move |(i, c)| {
@@ -86,14 +86,14 @@ fn active(pattern: &str) -> impl Iterator<Item = (usize, char)> {
     })
 }
 
-/// Behind the class that begins at `start`. None: it has no end, and is none.
+/// The index after the class that begins at `start`. None: the class has no end, so it is not a class.
 fn class_end(pattern: &str, start: usize) -> Option<usize> {
     let bytes = pattern.as_bytes();
     let mut at = start + 1;
     if matches!(bytes.get(at), Some(b'!' | b'^')) {
         at += 1;
     }
-    // The first one is a member.
+    // A `]` directly at the start is a member of the class.
     let first = at;
     loop {
         match bytes.get(at)? {

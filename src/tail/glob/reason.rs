@@ -1,4 +1,4 @@
-//! Why a path matches nothing, as far as it shows: what most people mean who write such a thing.
+//! Explains why a path matches nothing, by recognising common mistakes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use super::{Glob, is_wild, unescape};
 
 impl Glob {
-    /// Why no file matches, and what to do about it. None: it may well be as it was meant.
+    /// Why no file matches, and what to do. None: no mistake was recognised.
     pub fn why_nothing(&self) -> Option<String> {
         self.typing().or_else(|| self.place())
     }
 
-    /// What the text of the path gives away.
+    /// Mistakes in the text of the path.
     fn typing(&self) -> Option<String> {
         let text = self.text.as_str();
         if text.starts_with('~') {
@@ -32,7 +32,7 @@ impl Glob {
         None
     }
 
-    /// How far the path leads.
+    /// The part of the path that does not exist.
     fn place(&self) -> Option<String> {
         let [pattern] = self.patterns.as_slice() else {
             return None;

@@ -1,7 +1,7 @@
-//! Looking for files: each directory once, with all that a pattern may still want of it.
+//! Finds files. Visits each directory once, for all patterns that need it.
 //!
-//! What is looked at belongs to others, who may nest and link as they like. So there is no recursion, a directory is not
-//! walked again because links lead to it, and there is a budget of names and of time.
+//! The directories belong to others, who may nest and link them freely. So there is no recursion, a directory is not
+//! visited again through links, and the walk has a budget of names, directories and time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fs;
@@ -14,17 +14,17 @@ use super::{is_wild, matches_name, unescape};
 use crate::tail::allowed_paths::AllowedPaths;
 use crate::tail::walls::explain;
 
-/// As deep as `**` goes: far beyond any real tree.
+/// How deep `**` goes. Deeper than any real tree.
 const MAX_DEPTH: usize = 32;
 
-/// What matches and is no file is told so often: who has more of it looks at the directory anyway.
+/// The most matches that are not files to report.
 const MOST_SKIPPED: usize = 1000;
 
-/// How often a directory is walked again because a link leads to it, where each of its names is a match of its own
-/// (`releases/*/app.log`, with a link `current`). Beneath `**` it is never walked again.
+/// How often a directory is visited again through links where each of its names is a separate match
+/// (`releases/*/app.log`, with a link `current`). Below `**` it is never visited again.
 const MOST_BY_LINKS: u32 = 4;
 
-/// How much a walk looks at.
+/// The limits of a walk.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     pub names: usize,
@@ -33,40 +33,40 @@ pub struct Budget {
 }
 
 impl Default for Budget {
-    /// A thousand pods of a hundred files are within it; more than that no agent could keep open.
+    /// Enough for a thousand pods with a hundred files each. The agent could not keep more files open.
     fn default() -> Self {
         Self { names: 200_000, directories: 20_000, time: Duration::from_secs(2) }
     }
 }
 
-/// What a walk found.
+/// The result of a walk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Walk {
     pub files: BTreeSet<PathBuf>,
-    /// Directories in which a new name could be a match, or lead to one.
+    /// Directories in which a new name could match, or lead to a match.
     pub directories: BTreeSet<PathBuf>,
-    /// What could not be looked into, and why.
+    /// Paths that could not be read, with the error.
     pub errors: Vec<(PathBuf, String)>,
-    /// What matches and cannot be read as a log; the first thousand of it.
+    /// Matches that cannot be read as a log, at most 1,000.
     pub skipped: BTreeMap<PathBuf, Skip>,
-    /// Where the walk ended because its budget was spent, and what was too much. What comes behind was not looked at.
+    /// Where the walk stopped and which limit it hit. Later paths were not visited. None: the walk is complete.
     pub cut: Option<(PathBuf, String)>,
 }
 
-/// Why something that matches is no log.
+/// Why a match is not read as a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Skip {
     Directory,
     /// A pipe, a socket or a device.
     Special,
     BrokenLink,
-    /// A link that leads where the agent's user may not go, or round in a circle.
+    /// A link to a place that the agent may not read, or a loop of links.
     Unreachable,
-    /// A link that leads out of the folder that the path names.
+    /// A link that leads out of the directory that the path names.
     Outside,
 }
 
-/// What a name stands for.
+/// What a path is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     File,
@@ -89,30 +89,30 @@ impl From<fs::FileType> for Kind {
     }
 }
 
-/// Which patterns a directory is on the way of, and which component of each is next.
+/// The patterns that a directory may lead to, each with the index of its next component.
 type Wanted = BTreeSet<(usize, usize)>;
 
-/// A directory that is to be looked into.
+/// A directory to visit.
 #[derive(Debug)]
 struct Place {
     path: PathBuf,
     wanted: Wanted,
     depth: usize,
-    /// Some link was followed on the way, beyond those that the pattern itself names.
+    /// The way here contains a link that the pattern does not name literally.
     by_link: bool,
 }
 
-/// A walk under way.
+/// A walk in progress.
 pub(super) struct Walker<'p> {
     patterns: &'p [Vec<String>],
     allowed: &'p AllowedPaths,
     budget: Budget,
     begun: Instant,
     names: usize,
-    /// Directories that were walked, by device and inode, and how often.
+    /// How often each directory was visited, by device and inode.
     walked: HashMap<(u64, u64), u32>,
     places: VecDeque<Place>,
-    /// Looked into when all others were, so that a directory goes by its own name.
+    /// Visited after all others, so that a directory is visited under its own name first.
     behind_links: VecDeque<Place>,
     walk: Walk,
 }
@@ -149,10 +149,10 @@ impl<'p> Walker<'p> {
         self.walk
     }
 
-    /// Whether it was walked by another name already, and another time would only find the same again.
+    /// Whether the directory was visited under another name and another visit would find nothing new.
     fn is_known(&mut self, place: &Place) -> bool {
         let Ok(meta) = fs::metadata(&place.path) else {
-            return false; // what is wrong with it is said where it is looked into
+            return false; // The error is reported when the directory is listed.
         };
         let times = self.walked.entry((meta.dev(), meta.ino())).or_default();
         let is_deep = || place.wanted.iter().any(|(pattern, at)| self.patterns[*pattern][..=*at].iter().any(is_deep));
@@ -163,14 +163,14 @@ impl<'p> Walker<'p> {
 
     fn look_into(&mut self, place: Place) {
         let mut wanted = place.wanted.clone();
-        // None included: `a/**/b` matches `a/b`.
+        // `**` also matches no component: `a/**/b` matches `a/b`.
         for (pattern, at) in &place.wanted {
             if self.patterns[*pattern][*at] == "**" && *at + 1 < self.patterns[*pattern].len() {
                 wanted.insert((*pattern, *at + 1));
             }
         }
-        // What is named needs no right to list its directory; but where that is listed, a name is met once with all that
-        // is wanted of it, so that it is not walked once for each.
+        // A literal component does not need the right to list the directory. If the directory is listed anyway, the
+        // name is handled there once, together with all other patterns.
         let is_named = |(pattern, at): &(usize, usize)| !is_wild(&self.patterns[*pattern][*at]);
         let mut left: Wanted = wanted.iter().filter(|want| is_named(want)).copied().collect();
         if left.len() < wanted.len() {
@@ -185,13 +185,13 @@ impl<'p> Walker<'p> {
         }
     }
 
-    /// Goes on at the one name that can match.
+    /// Continues at the only name that can match.
     fn named(&mut self, place: &Place, path: PathBuf, wanted: &Wanted) {
         let is_link = fs::symlink_metadata(&path).is_ok_and(|m| m.is_symlink());
         let kind = match if is_link { self.kind_within(&path) } else { kind(&path) } {
             Ok(kind) => kind,
             Err(e) => {
-                // It may come: its parent is where that would show.
+                // The file may be created later. Its parent directory shows that.
                 self.walk.directories.insert(place.path.clone());
                 if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
                     self.walk.errors.push((path, e.to_string()));
@@ -205,7 +205,7 @@ impl<'p> Walker<'p> {
         self.meet(place, path, kind, false, wanted);
     }
 
-    /// Takes what it meets from `left`.
+    /// Lists a directory. Removes the components that it handled from `left`.
     fn list(&mut self, place: &Place, wanted: &Wanted, left: &mut Wanted) {
         self.walk.directories.insert(place.path.clone());
         if self.walk.directories.len() > self.budget.directories {
@@ -240,20 +240,20 @@ impl<'p> Walker<'p> {
             }
             left.retain(|want| !wanted.contains(want));
             let path = entry.path();
-            // Asked of the directory where it knows: it saves a call for each of many thousand files.
+            // The listing often knows the type, which saves a system call for each of many thousand files.
             let (kind, is_link) = match entry.file_type() {
                 Ok(listed) if !listed.is_symlink() => (Ok(listed.into()), false),
                 _ => (self.kind_within(&path), true),
             };
             match kind {
                 Ok(kind) => self.meet(place, path, kind, is_link, &wanted),
-                Err(e) if e.kind() == ErrorKind::NotFound => {} // gone since
+                Err(e) if e.kind() == ErrorKind::NotFound => {} // The file was removed meanwhile.
                 Err(_) => self.meet(place, path, Kind::Other(Skip::Unreachable), is_link, &wanted),
             }
         }
     }
 
-    /// What a link stands for.
+    /// The type of a link's target.
     fn kind_within(&self, path: &Path) -> std::io::Result<Kind> {
         let kind = kind(path)?;
         let is_there = matches!(kind, Kind::File | Kind::Other(Skip::Directory | Skip::Special));
@@ -261,7 +261,7 @@ impl<'p> Walker<'p> {
         Ok(if is_there && !self.allowed.is_before(path) && leads_out() { Kind::Other(Skip::Outside) } else { kind })
     }
 
-    /// A name that matches these components.
+    /// Handles a name that matches these components.
     fn meet(&mut self, place: &Place, path: PathBuf, kind: Kind, is_link: bool, wanted: &Wanted) {
         let mut beneath = Wanted::new();
         let mut is_found = false;
@@ -308,7 +308,7 @@ fn is_deep(component: &String) -> bool {
     component == "**"
 }
 
-/// What is there, at the end of all links.
+/// The type of the file at the end of all links.
 fn kind(path: &Path) -> std::io::Result<Kind> {
     match fs::metadata(path) {
         Ok(meta) => Ok(meta.file_type().into()),

@@ -1,4 +1,4 @@
-//! What of the disk is held only because it is still to be read: files that have no name any more.
+//! Deleted files that take disk space only because the agent has not finished reading them.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -6,7 +6,7 @@ use super::Log;
 use crate::tail::generation::Generation;
 
 impl Log {
-    /// Bytes of the disk that deleted files hold because this log has them open.
+    /// Bytes on disk of deleted files that this log keeps open.
     pub fn pinned(&self) -> u64 {
         if self.generations.len() == 1 && self.gone.is_none() && self.spent.is_empty() {
             return 0;
@@ -14,12 +14,12 @@ impl Log {
         self.spent.iter().chain(&self.generations).map(held).sum()
     }
 
-    /// Gives up deleted files, oldest first, for as long as such hold more than `limit`; gives the bytes on disk that
-    /// had not been read of them.
+    /// Gives up deleted files, oldest first, while they take more than `limit` bytes. Returns their unread bytes on
+    /// disk.
     pub fn shed(&mut self, limit: u64) -> u64 {
         let mut pinned = self.pinned();
         let mut lost = 0;
-        // What was read is lost only if Loki does not answer and the process ends.
+        // These were read. They are only lost if Loki does not answer and the process ends.
         while pinned > limit
             && let Some(generation) = self.spent.pop_front()
         {
@@ -28,7 +28,7 @@ impl Log {
         while pinned > limit && !self.abandoned {
             let size = held(&self.generations[0]);
             if size == 0 {
-                break; // it has a name, and costs nothing that its owner does not know of
+                break; // The file still has a name, so its owner knows about its disk space.
             }
             lost += self.skipping.take().unwrap_or(0) + self.generations[0].unread();
             pinned -= size;
@@ -40,7 +40,7 @@ impl Log {
         lost
     }
 
-    /// Gives up the oldest files beyond so many; gives the bytes on disk that had not been read of them.
+    /// Gives up the oldest files if there are more than `most`. Returns their unread bytes on disk.
     pub fn shed_files(&mut self, most: usize) -> u64 {
         let mut lost = 0;
         while self.files() > most && self.spent.pop_front().is_some() {}

@@ -1,4 +1,4 @@
-//! Whole lines of a log's generations, one generation after the other.
+//! Reads whole lines from a log's generations, one generation after the other.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ impl Source for Log {
             if self.generations[0].number != back.generation {
                 match self.spent.pop_back_if(|generation| generation.number == back.generation) {
                     Some(generation) => self.generations.push_front(generation),
-                    // Cut since, or given up: there is nothing to go back to.
+                    // Truncated or given up meanwhile: there is nothing to rewind to.
                     None => {
                         lost += back.bytes;
                         continue;
@@ -46,7 +46,7 @@ impl Source for Log {
         Some(Checkpoint::File { position, live: self.is_live(&position), written: self.written(&position), left })
     }
 
-    /// Where decoding may lose sight of where in the file a line is, that is not known.
+    /// If decoding can change lengths, the exact offset of a line is unknown.
     fn is_exact(&self) -> bool {
         matches!(self.generations[0].encoding(self.options.encoding), Encoding::Utf8)
     }
@@ -75,7 +75,7 @@ impl Log {
                 chunk.bytes.resize(want, 0);
             }
             let n = match self.peek(&mut chunk.bytes[..want]) {
-                // A compressed file, on the way to where it is to go on.
+                // A compressed file that is still skipping to the offset.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Passed),
                 read => read?,
             };
@@ -111,7 +111,7 @@ impl Log {
                     None => return Ok(Read::Idle),
                 }
             }
-            // More was read only for the end of a line that is longer than asked for.
+            // The extra bytes were read only to find the end of one line that is longer than asked for.
             let whole = match want > limit {
                 true => encoding.first_line(bytes).unwrap_or(0),
                 false => encoding.whole_lines(bytes),
@@ -127,7 +127,8 @@ impl Log {
                 }
                 continue;
             }
-            // At the end, perhaps with the beginning of a line, which is only a line once its file can grow no more.
+            // At the end of the file, perhaps with an incomplete line. That counts as a line only once the file cannot
+            // grow any more.
             if !self.is_drained(now) {
                 return Ok(Read::Idle);
             }
@@ -141,13 +142,13 @@ impl Log {
         }
     }
 
-    /// The generation being read is at its end. What of it is not committed may have to be read again.
+    /// The generation being read is at its end. It stays open if uncommitted bytes may have to be read again.
     fn let_go(&mut self) {
         let left = self.give_up();
         self.spent.extend(left.filter(|generation| !self.marks.is_done_with(generation)));
     }
 
-    /// The generation being read is read no more.
+    /// Stops reading the first generation and returns it.
     pub(super) fn give_up(&mut self) -> Option<Generation> {
         if self.drained.len() == DRAINED {
             self.drained.pop_front();
@@ -175,13 +176,13 @@ impl Log {
         let is_youngest = self.generations.len() == 1;
         let front = &mut self.generations[0];
         if front.is_plain() {
-            // One fstat tells all that an idle file has to say, and costs the least.
+            // One fstat is enough for an idle file, and is the cheapest check.
             let size = front.metadata()?.len();
-            // A head that is still short is held against the file as long as it grows: it may have been written anew.
+            // A short head is checked each time the file grows, because the file may have been rewritten.
             let anew = size < front.offset || (size > front.offset && front.is_short() && front.is_truncated(size)?);
             if anew && is_youngest {
                 self.truncate()?;
-                // If there is a copy of what was not read yet, it comes first.
+                // A copy with the unread bytes, if there is one, comes first.
                 return self.peek(buffer);
             }
             if size <= front.offset {
@@ -191,19 +192,19 @@ impl Log {
         front.peek(buffer)
     }
 
-    /// Whether the generation being read, whose end was reached, can be taken as complete.
+    /// Whether the generation being read, whose end was reached, is complete.
     fn is_drained(&self, now: Instant) -> bool {
         let over = |since: Option<Instant>, wait: Duration| since.is_none_or(|s| now >= s + wait);
         match self.generations.len() {
             1 if self.options.compression.is_some() => true,
             1 => match self.gone {
                 None => false,
-                // Deleted for good; or renamed, and who writes it may go on for a while.
+                // A deleted file is complete after the grace time. A renamed file may still be written to for longer.
                 Some(_) if self.is_deleted() => over(self.gone, self.options.grace),
                 Some(_) => over(self.gone, self.options.grace * 120),
             },
             2 if self.generations[0].is_plain() => {
-                // As long as nobody writes to the new file, its writer has the old one open.
+                // As long as the new file is empty, the writer still has the old one open.
                 let unused = self.generations[1].metadata().is_ok_and(|m| m.len() == 0);
                 over(self.rotated, if unused { self.options.grace * 120 } else { self.options.grace })
             }

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use super::*;
 use crate::model::{Checkpoint, Chunk, Read, Source};
 
-/// At the beginning of the live file: nothing older was written to by then.
+/// At the start of the live file. Nothing older is read.
 const START: Resume = Resume::Offset(0);
 
-/// A directory with a log in it, and a clock that only the test moves.
+/// A directory with a log, and a clock that only the test moves.
 struct Dir {
     dir: tempfile::TempDir,
     now: Instant,
@@ -36,7 +36,7 @@ impl Dir {
         fs::rename(self.path(from), self.path(to)).expect("renamed");
     }
 
-    /// As the kubelet does it: written beside, then the plain file goes.
+    /// Compresses as the kubelet does: writes a copy beside the file, then removes the plain file.
     fn gzip(&self, name: &str) {
         let text = fs::read(self.path(name)).expect("read");
         let out = fs::File::create(self.path(&format!("{name}.gz"))).expect("created");
@@ -58,7 +58,7 @@ impl Dir {
         self.now += Duration::from_secs(61);
     }
 
-    /// Everything there is to read now, as lines.
+    /// Reads all available lines.
     fn read(&self, log: &mut Log) -> Vec<String> {
         let (mut chunk, mut lines) = (Chunk::default(), Vec::new());
         loop {
@@ -124,7 +124,7 @@ fn a_renamed_file_is_drained_before_the_new_one() {
     d.append("a.log", "5\n");
     assert_eq!(log.look(d.now).expect("looked"), Look::Rotated(1));
     assert_eq!(d.read(&mut log), ["2"]);
-    // Its writer may hold on to it for a moment.
+    // The writer may keep the file open for a moment.
     d.append("a.log.1", "3\n4 without newline");
     assert_eq!(d.read(&mut log), ["3"]);
     d.wait();
@@ -144,7 +144,7 @@ fn several_rotations_between_two_looks_lose_nothing() {
     d.append("a.log", "3\n");
     d.rename("a.log", "a.log.20261122-100002");
     d.append("a.log", "4\n");
-    // The first is read from its descriptor, although only its gzipped copy has a name.
+    // The first is read from its descriptor, although only its compressed copy has a name.
     assert_eq!(log.look(d.now).expect("looked"), Look::Rotated(3));
     d.wait();
     assert_eq!(d.read(&mut log), ["1", "2", "3", "4"]);
@@ -260,7 +260,7 @@ fn an_inode_that_is_used_again_is_another_file() {
     let mut log = d.open(START);
     d.read(&mut log);
     let Resume::At { position, saved } = d.at(&log) else { unreachable!() };
-    // Same device and inode, another head.
+    // Same device and inode, different head.
     fs::write(d.path("a.log"), "first of the new\nsecond of the new\n").expect("written");
     let mut log = d.open(Resume::At { position, saved });
     assert_eq!(d.read(&mut log), ["first of the new", "second of the new"]);

@@ -1,4 +1,4 @@
-//! An agent without threads: the target manager and the readers, each told when it is its turn.
+//! An agent without threads: the test runs the target manager and the readers in turn.
 
 use std::collections::HashMap;
 use std::fs;
@@ -23,7 +23,7 @@ use crate::scrape::target_manager::TargetManager;
 use crate::scrape::watch::Heard;
 use crate::scrape::*;
 
-/// What a history is played with.
+/// The settings of a history.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub clients: usize,
@@ -34,16 +34,16 @@ pub(super) struct Settings {
 pub(super) struct Agent {
     target_manager: TargetManager,
     events: Arc<Events>,
-    /// None once it has stopped.
+    /// None: the reader has stopped.
     readers: Vec<Option<Reader>>,
     pub roads: Vec<Road>,
     positions: Arc<Positions>,
     status: Arc<Status>,
-    /// What the readers that were told to hand over have left.
+    /// The open logs of readers that were told to hand over.
     left: Vec<ReaderLogs>,
 }
 
-/// Regular expressions are compiled once for all histories.
+/// Compiled once for all histories.
 static JOBS: LazyLock<Arc<[Job]>> = LazyLock::new(|| {
     let job = |format: &Format| {
         let stages: Vec<serde_yaml::Value> = serde_yaml::from_str(format.stages()).expect("yaml");
@@ -65,7 +65,7 @@ impl Agent {
         Self::run(disk, settings, positions, OpenLogs::default())
     }
 
-    /// The next scrape of a process, with what the readers of the one before have left.
+    /// The next scrape of the process, with the open logs of the previous readers.
     pub fn start_again(self, disk: &Disk, home: &Path, settings: Settings) -> Self {
         let open_logs = OpenLogs::new(self.left);
         let readers = Self::positions(home, settings).readers;
@@ -139,7 +139,7 @@ impl Agent {
         agent
     }
 
-    /// Names changed: those it hears of, or so many that it looks everywhere.
+    /// Sends the file events, or `Everything`.
     pub fn hear(&mut self, disk: &mut Disk, everywhere: bool) {
         let names = std::mem::take(&mut disk.unheard);
         let heard = if everywhere { Heard::Everything } else { Heard::Names(names.into_iter().collect()) };
@@ -147,7 +147,7 @@ impl Agent {
         self.target_manager.step();
     }
 
-    /// One turn of each reader; gives when there will be more to do.
+    /// Runs one turn of each reader. Returns when the next one is due.
     pub fn turn(&mut self, now: Instant) -> Instant {
         let mut due = now + Duration::from_secs(1);
         for (place, road) in self.readers.iter_mut().zip(&mut self.roads) {
@@ -184,7 +184,7 @@ impl Agent {
         self.positions.sync().expect("positions are written");
     }
 
-    /// Whether all that was read has been answered.
+    /// Whether everything that was read has been answered.
     pub fn is_settled(&self) -> bool {
         let all_answered = self.status.unacknowledged().values().all(|bytes| *bytes == 0);
         all_answered && self.status.files().iter().all(|file| file.ledger.is_settled())
@@ -210,11 +210,11 @@ fn outlet(index: usize, settings: Settings, batches: tokio::sync::mpsc::Unbounde
     Outlet { client: format!("client {index}").into(), batch, batches, counters }
 }
 
-/// The offsets that a journal says last: by log, inode and, where the same file may begin again, its head.
+/// The last offsets in the journal: by log, inode and, if the same file may begin again, its head.
 pub(super) fn positions(home: &Path, begins_again: impl Fn(u64) -> bool) -> HashMap<String, u64> {
     let text = fs::read_to_string(home.join("positions.yaml.journal")).unwrap_or_default();
     let (mut logs, mut offsets) = (HashMap::new(), HashMap::new());
-    // One that was torn says nothing.
+    // A torn line is ignored.
     for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
         let fields: Vec<&str> = line.split(' ').collect();
         match fields[..] {

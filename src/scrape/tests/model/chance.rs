@@ -1,9 +1,9 @@
-//! Chance that falls the same way again for the same seed.
+//! Pseudo-random decisions that are reproducible by seed.
 
 pub(super) struct Chance(u64);
 
 impl Chance {
-    /// `step` parts the steps of one history, so that each does the same with or without those before it.
+    /// `step` separates the steps of a history, so that each does the same with or without those before it.
     pub fn new(seed: u64, step: u64) -> Self {
         Self(mix(mix(seed) ^ step.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1)
     }
@@ -24,7 +24,7 @@ impl Chance {
     }
 }
 
-/// Of splitmix64: neighbours have nothing in common afterwards.
+/// The mixer of splitmix64: neighbouring inputs give unrelated outputs.
 fn mix(n: u64) -> u64 {
     let n = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,4 @@
-//! The files of a history, real ones, and what is known of them: which line stands where.
+//! The files of a history, which are real, and where each line is.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, OpenOptions};
@@ -7,31 +7,31 @@ use std::path::{Path, PathBuf};
 
 use crate::model::Clock;
 
-/// A line as somebody wrote it, perhaps in several parts.
+/// A line as written, perhaps in several parts.
 pub(super) struct Line {
-    /// What Loki is to store.
+    /// The text that Loki should store.
     pub text: String,
     pub parts: u8,
     pub writer: usize,
-    /// The log it was written to, by the name that it had then; and when that was, in Unix nanoseconds.
+    /// The log that it was written to, by its name at that time; and that time, in Unix nanoseconds.
     pub log: PathBuf,
     pub begun: i64,
-    /// Its stages and its times promise that it is the same to the last bit when it is sent again.
+    /// Its stages and timestamps guarantee that it is identical when sent again.
     pub identical: bool,
-    /// Its file gets a name that the glob matches: what is sent again is sent under that.
+    /// Its file gets a name that the glob matches: it is sent again under that name.
     pub renamed: bool,
-    /// It was copied and cut away before anybody can be sure to have seen it: it may never come, or late.
+    /// It was copied and truncated before the agent surely saw it: it may never arrive, or late.
     pub raced: bool,
-    /// An agent that starts finds it nowhere any more, at least not whole.
+    /// A new agent cannot find it any more, at least not completely.
     pub gone: bool,
 }
 
-/// What is in a file, whatever its name.
+/// The contents of a file, whatever its name.
 #[derive(Default)]
 pub(super) struct File {
-    /// Lines and which part of them, in order.
+    /// Lines and parts of lines, in order.
     pub holds: Vec<(usize, u8)>,
-    /// The agent that runs has looked at it, so it has it open for as long as it needs it.
+    /// The running agent has looked at it, so it keeps the file open as long as needed.
     pub seen: bool,
     pub size: u64,
 }
@@ -42,7 +42,7 @@ pub(super) struct Disk {
     pub lines: Vec<Line>,
     pub files: Vec<File>,
     pub names: BTreeMap<PathBuf, usize>,
-    /// Names that changed and that the target manager has not been told of.
+    /// Names that changed and were not reported to the target manager.
     pub unheard: BTreeSet<PathBuf>,
 }
 
@@ -87,7 +87,8 @@ impl Disk {
         self.unheard.insert(path.into());
     }
 
-    /// Compresses a file beside itself and takes its place; `keep_time` as gzip does and the kubelet does not.
+    /// Compresses a file and replaces it. `keep_time`: keeps the modification time, as gzip does and the kubelet does
+    /// not.
     pub fn gzip(&mut self, path: &Path, keep_time: bool) {
         let (packed, temporary) = (added(path, ".gz"), added(path, ".tmp"));
         let plain = fs::read(path).expect("read");
@@ -103,7 +104,7 @@ impl Disk {
         self.remove(path);
     }
 
-    /// Copies a file, as copytruncate does before it cuts it.
+    /// Copies a file, as copytruncate does before it truncates.
     pub fn copy(&mut self, from: &Path, to: &Path) {
         fs::copy(from, to).expect("copied");
         let file = OpenOptions::new().write(true).open(to).expect("opened");
@@ -128,13 +129,13 @@ impl Disk {
         self.unheard.insert(to.into());
     }
 
-    /// The next line of who wrote this one, that is not gone.
+    /// The next line of this line's writer that is not gone.
     pub fn after(&self, line: usize, gone: &BTreeSet<usize>) -> Option<usize> {
         let writer = self.lines[line].writer;
         (line + 1..self.lines.len()).find(|next| self.lines[*next].writer == writer && !gone.contains(next))
     }
 
-    /// The lines that are one block with this one, as far as they are written: what begins it comes first.
+    /// The lines of this line's block that have been written, in order.
     pub fn block(&self, line: usize) -> Vec<usize> {
         let own = &self.lines[line];
         let same_log = |n: &usize| self.lines[*n].writer == own.writer && self.lines[*n].log == own.log;
@@ -154,12 +155,12 @@ impl Disk {
         }
     }
 
-    /// The agent is gone, and with it what it had open.
+    /// The agent is gone, with its open files.
     pub fn none_seen(&mut self) {
         self.files.iter_mut().for_each(|file| file.seen = false);
     }
 
-    /// The lines of which a part stands nowhere any more where an agent could find it.
+    /// The lines of which a part is nowhere where an agent could find it.
     pub fn gone(&self) -> Vec<usize> {
         let named: HashSet<usize> = self.names.values().copied().collect();
         let within_reach = |(n, file): (usize, &'_ File)| file.seen || named.contains(&n);

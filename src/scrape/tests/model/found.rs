@@ -1,4 +1,4 @@
-//! What the histories have found, as short stories.
+//! Bugs that the histories found, as short tests.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -17,10 +17,10 @@ struct Story {
     dir: tempfile::TempDir,
     disk: Disk,
     agent: Agent,
-    /// Whether Loki is there.
+    /// Whether Loki answers.
     answers: bool,
     stored: Vec<String>,
-    /// When each of these was.
+    /// The timestamps of these.
     times: Vec<i64>,
 }
 
@@ -50,7 +50,7 @@ impl Story {
         fs::rename(self.path(from), self.path(to)).expect("renamed");
     }
 
-    /// So many seconds pass, and the agent looks and reads.
+    /// Lets this many seconds pass while the agent looks and reads.
     fn pass(&mut self, seconds: u64) {
         self.agent.hear(&mut self.disk, true);
         for _ in 0..seconds {
@@ -87,7 +87,7 @@ fn a_file_that_got_another_name_of_the_glob_unacknowledged_is_sent_after_a_crash
     story.pass(2);
     story.rename("plain/app/app.log", "plain/app/app-2026.log");
     story.append("plain/app/app.log", "two\n");
-    // The one log has read it to its end and let it go; the other asks where to go on.
+    // One log has read it to its end and closed it. The other asks where to continue.
     story.pass(5);
     story.crash_and_start();
     story.answers = true;
@@ -106,7 +106,7 @@ fn what_was_written_before_a_late_answer_is_found_although_the_file_of_the_answe
     story.append("plain/app/app.log", "two\n");
     story.pass(0);
     story.disk.clock.advance(Duration::from_secs(120));
-    // The answer to the first line comes long after the second was written.
+    // The answer to the first line arrives long after the second was written.
     story.answer();
     story.agent.turn(story.disk.clock.now());
     fs::remove_file(story.path("plain/app/app.log.1")).expect("removed");
@@ -140,7 +140,7 @@ fn what_went_on_with_a_block_keeps_its_place_before_a_younger_file_after_a_crash
     story.append("multiline/app/app.log", "<one\n");
     story.pass(10);
     story.answers = false;
-    // It is sent with the time of the block, so that nobody needs to know when it was read itself.
+    // It is sent with the time of the block, so its own read time is not needed.
     story.append("multiline/app/app.log", " more\n");
     story.pass(1);
     story.rename("multiline/app/app.log", "multiline/app/app.log.1");

@@ -1,4 +1,4 @@
-//! One history: what happens in it.
+//! One history and its events.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -14,13 +14,13 @@ use super::verdict::within_window;
 use super::writer::{Manner, Writer};
 use crate::model::Clock;
 
-/// What Loki does for a while.
+/// How Loki behaves for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mood {
     Well,
     /// It answers nothing.
     Away,
-    /// It answers some pushes, one way or another.
+    /// It answers some pushes, in varying ways.
     Odd,
 }
 
@@ -31,17 +31,17 @@ pub(super) struct History {
     pub agent: Option<Agent>,
     pub lokis: Vec<Loki>,
     pub moods: Vec<Mood>,
-    /// Of each client the lines that cannot be had any more: their file is gone, and nobody had seen it.
+    /// By client: lines that are lost, because their file is gone and nobody had seen it.
     pub lost: Vec<BTreeSet<usize>>,
-    /// Lines that have lost their end, while nothing was written behind them.
+    /// Lines that lost their end while nothing was written after them.
     pub torn: BTreeSet<(usize, usize)>,
-    /// Where positions are, and what they said last.
+    /// The directory of the positions, and their last contents.
     pub home: PathBuf,
     pub offsets: HashMap<String, u64>,
     pub truncated: HashSet<u64>,
-    /// How much of the journal is on the disk for good.
+    /// Bytes of the journal that are durable.
     pub durable: u64,
-    /// When the agent looked everywhere.
+    /// When the agent last looked everywhere.
     pub looked: Instant,
     pub told: Arc<Mutex<Vec<String>>>,
 }
@@ -63,7 +63,7 @@ impl History {
         let writers: Vec<Writer> = (0..1 + chance.below(3)).map(|id| Writer::new(id, &mut disk, &mut chance)).collect();
         let home = root.join("home");
         fs::create_dir_all(&home).expect("made");
-        // A second client's Loki is dead, all the time.
+        // The Loki of a second client is always down.
         let moods = (0..settings.clients).map(|client| if client == 0 { Mood::Well } else { Mood::Away }).collect();
         let mut history = Self {
             disk,
@@ -85,7 +85,7 @@ impl History {
         for (id, writer) in history.writers.iter().enumerate() {
             history.tell(format!("writer {id}: {:?} {:?} {}", writer.format, writer.manner, writer.live.display()));
         }
-        // What is rotated away before the very first start is none of ours.
+        // Lines rotated away before the very first start are not read.
         history.start();
         history
     }
@@ -102,7 +102,7 @@ impl History {
         }
     }
 
-    /// Something happens.
+    /// Runs one event.
     pub fn step(&mut self, mut chance: Chance) -> Check {
         let writer = chance.below(self.writers.len());
         match chance.below(100) {
@@ -136,7 +136,7 @@ impl History {
     fn write(&mut self, writer: usize, chance: &mut Chance) {
         let own = &mut self.writers[writer];
         if own.raced && self.agent.is_some() {
-            return; // what copytruncate does to who reads and writes meanwhile is its own
+            return; // A race of copytruncate with readers and writers is not tested here.
         }
         let first = self.disk.lines.len();
         for _ in 0..1 + chance.below(8) {
@@ -180,7 +180,7 @@ impl History {
         self.tell(format!("all that writer {writer} wrote is deleted"));
     }
 
-    /// Into a file that has been renamed, right after that.
+    /// Writes into a file right after it was renamed.
     fn write_late(&mut self, writer: usize, chance: &mut Chance) {
         let own = &mut self.writers[writer];
         if let Manner::Renamed = own.manner {
@@ -219,7 +219,7 @@ impl History {
         self.tell("the agent starts".into());
     }
 
-    /// kill -9, with what is on its way given up; what Loki did with it nobody will know.
+    /// kill -9. Pushes in flight are abandoned, and their outcome is unknown.
     fn crash(&mut self, chance: &mut Chance) {
         let Some(mut agent) = self.agent.take() else {
             return self.start();
@@ -271,7 +271,7 @@ impl History {
         Ok(())
     }
 
-    /// The next scrape of the process, with what this one has open. What Loki does with pushes that were given up nobody knows.
+    /// The next scrape of the process, with the open logs of this one. The outcome of abandoned pushes is unknown.
     fn reload(&mut self, chance: &mut Chance) -> Check {
         let Some(agent) = &mut self.agent else {
             self.start();
@@ -302,7 +302,7 @@ impl History {
         Ok(())
     }
 
-    /// The agent's memory is gone.
+    /// The agent's memory is lost.
     fn gone(&mut self) {
         self.lokis.iter_mut().for_each(|loki| loki.interrupted = true);
         self.disk.none_seen();
@@ -322,7 +322,7 @@ impl History {
         self.home.join("positions.yaml.journal")
     }
 
-    /// Nothing happens for longer; lines that were begun are finished, as nobody takes minutes for that.
+    /// A longer quiet time. Lines that were begun are completed, because no writer takes minutes for that.
     fn rest(&mut self, chance: &mut Chance) -> Check {
         for writer in &mut self.writers {
             let live = writer.live.clone();
@@ -349,7 +349,7 @@ impl History {
         Ok(())
     }
 
-    /// The agent hears of the names that changed, and looks.
+    /// The agent gets the file events and looks.
     pub fn look(&mut self, everywhere: bool, chance: &mut Chance) -> Check {
         let Some(agent) = &mut self.agent else {
             self.start();
@@ -365,7 +365,7 @@ impl History {
         Ok(())
     }
 
-    /// The readers have a turn, and Loki answers as it does for now.
+    /// The readers take a turn, and Loki answers as it currently does.
     fn turn(&mut self, chance: &mut Chance) -> Check {
         let Some(agent) = &mut self.agent else {
             return Ok(());
@@ -394,7 +394,7 @@ fn size(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |meta| meta.len())
 }
 
-/// Takes the last bytes of a file away, as a power cut may.
+/// Removes the last bytes of a file, as a power cut may.
 fn cut(path: &Path, bytes: u64) {
     if bytes > 0 {
         let file = fs::OpenOptions::new().write(true).open(path).expect("opened");

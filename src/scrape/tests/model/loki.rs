@@ -1,4 +1,4 @@
-//! A Loki that remembers: what was stored, whether it was stored twice, whether it came in order.
+//! A Loki that remembers what was stored, how often, and in which order.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -9,53 +9,53 @@ use super::disk::Disk;
 use crate::batch::{Batch, StreamKey};
 use crate::scrape::tests::rig::{Stored, decode};
 
-/// How long a block is waited for to go on.
+/// `max_wait_time` of the multiline stage, in nanoseconds.
 const MAX_WAIT: i64 = 3_000_000_000;
 
 type Tenant = Option<Arc<str>>;
 type Entry = (Tenant, Stored);
 
-/// What one client's Loki holds; it outlives the agents.
+/// The Loki of one client. It outlives the agents.
 #[derive(Default)]
 pub(super) struct Loki {
     entries: HashSet<Entry>,
-    /// Where each line went.
+    /// Where each line was stored.
     pub lines: HashMap<usize, Vec<Entry>>,
-    /// Of each stream the line and the time that came last.
+    /// By stream: the line and time that came last.
     heads: HashMap<(Tenant, String), (usize, i64)>,
-    /// Entries that hold what nobody wrote as it stands there, with the line they begin with.
+    /// Entries with text that nobody wrote like this, with the line they begin with.
     pub torn: Vec<(usize, Entry)>,
-    /// Agents have died, or were stopped with answers outstanding.
+    /// Agents died, or were stopped with answers outstanding.
     pub interrupted: bool,
-    /// A power cut took read times with it, which are what lines without times of their own are stored under.
+    /// A power cut lost read times, so lines without timestamps may be stored under other times.
     pub forgot: bool,
-    /// What entries ended with that were stored long enough after it that nobody had to wait for what goes on with it.
+    /// The last lines of entries that were stored so late that no stage had to wait for a continuation.
     waited: HashSet<usize>,
-    /// How often something was stored, or would have been if it had not been there already.
+    /// How often entries were stored, including duplicates.
     pub pushes: usize,
 }
 
-/// What Loki says to a push, and what of that arrives.
+/// Loki's answer to a push, and whether the answer arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Stored,
-    /// Stored; the answer never arrives, and the push is sent again.
+    /// Stored, but the answer is lost. The push is sent again.
     Lost,
-    /// 429, 5xx: nothing is stored, and the push is sent again.
+    /// 429 or 5xx: nothing is stored. The push is sent again.
     Refused,
-    /// Refused as a whole; its older half is stored when it comes alone.
+    /// Refused as a whole. Its older half is stored when sent alone.
     Halved,
-    /// One of its streams is refused, and sent apart from now on; the others are asked about again.
+    /// One stream is refused and sent apart from now on. The others are sent again.
     Apart,
 }
 
-/// The pushes of a client that are on their way, oldest first in each lane.
+/// The pushes of a client that are in flight, oldest first in each lane.
 pub(super) struct Road {
     pub batches: UnboundedReceiver<Vec<Batch>>,
     lanes: Vec<(Lane, VecDeque<Batch>)>,
 }
 
-/// As the client knows them.
+/// Lanes as the client sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lane {
     Shared(u64),
@@ -67,7 +67,7 @@ impl Road {
         Self { batches, lanes: Vec::new() }
     }
 
-    /// Takes what the reader hands out.
+    /// Takes the batches that the reader hands out.
     pub fn fill(&mut self) {
         let batches: Vec<Batch> = std::iter::from_fn(|| self.batches.try_recv().ok()).flatten().collect();
         for batch in batches {
@@ -83,7 +83,7 @@ impl Road {
         &mut self.lanes[at].1
     }
 
-    /// What is of a stream that is sent apart goes there; gives the rest.
+    /// Moves streams that are sent apart to their own lanes. Returns the rest.
     fn sort(&mut self, batch: Batch) -> Option<Batch> {
         let apart: Vec<StreamKey> = self
             .lanes
@@ -109,12 +109,12 @@ impl Road {
         self.lanes.len()
     }
 
-    /// All that is on its way, for a test that answers itself.
+    /// Takes everything in flight, for tests that answer themselves.
     pub fn take(&mut self) -> Vec<Batch> {
         self.lanes.iter_mut().flat_map(|(_, lane)| lane.drain(..)).collect()
     }
 
-    /// Bytes on their way per stream, and the longest entry among them.
+    /// Bytes in flight per stream, and the longest entry among them.
     pub fn in_flight(&self) -> (HashMap<(Tenant, String), usize>, usize) {
         let (mut sums, mut longest) = (HashMap::new(), 0);
         for batch in self.lanes.iter().flat_map(|(_, lane)| lane) {
@@ -126,7 +126,7 @@ impl Road {
         (sums, longest)
     }
 
-    /// Loki answers the oldest push of a lane; gives whether there was one.
+    /// Answers the oldest push of a lane. Returns whether there was one.
     pub fn answer(&mut self, lane: usize, answer: Answer, loki: &mut Loki, disk: &Disk) -> Result<bool, String> {
         let of = self.lanes[lane].0;
         let Some(mut batch) = self.lanes[lane].1.pop_front() else {
@@ -184,7 +184,7 @@ impl Loki {
             let stream = (batch.tenant().cloned(), entry.labels.clone());
             let entry = (batch.tenant().cloned(), entry);
             if self.entries.contains(&entry) {
-                continue; // folded
+                continue; // Folded.
             }
             self.entries.insert(entry.clone());
             let time = entry.1.timestamp;
@@ -226,17 +226,17 @@ impl Loki {
         }
     }
 
-    /// Whether a line that is stored already may come again without being the same: what ARCHITECTURE.md lists.
+    /// Whether a stored line may come again with a difference, for one of the reasons in ARCHITECTURE.md.
     fn may_differ(&self, line: usize, entry: &Entry, disk: &Disk) -> bool {
         let own = &disk.lines[line];
-        // It got the label of its new name.
+        // It has the label of its new name.
         let renamed = own.renamed && self.lines[&line].iter().any(|before| before.1.labels != entry.1.labels);
         let no_time = !own.identical && self.forgot;
         self.interrupted && (renamed || no_time || self.was_cut(line, disk))
     }
 
-    /// Whether the block of a line can have another shape when it is sent again: it was given on before the rest of it
-    /// came, or its beginning is gone, or was until a copy was found.
+    /// Whether the block of a line may have another shape when sent again: it was released before it was complete, or
+    /// its start is gone, or was gone until a copy was found.
     fn was_cut(&self, line: usize, disk: &Disk) -> bool {
         let block = disk.block(line);
         let (_, cuts) = block.split_last().expect("the line itself");
@@ -244,7 +244,7 @@ impl Loki {
     }
 }
 
-/// Which line a text says it is.
+/// The number of the line with this text. None: it has no number.
 fn number(text: &str) -> Option<usize> {
     text.trim_start().strip_prefix('<')?.split_once(':')?.0.parse().ok()
 }

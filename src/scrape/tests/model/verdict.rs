@@ -1,4 +1,4 @@
-//! What has to hold in a history, and what may be lost in it.
+//! What must hold in a history, and what may be lost.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use super::chance::Chance;
 use super::history::{Check, History, Mood};
 use super::loki::{Loki, Road};
 
-/// What of a stream may be on its way without an answer: the window, which grows up to a batch, the line that did not fit
-/// into it any more, and what a stage held back and let go with it.
+/// The most bytes of a stream in flight: the window, which may grow up to a batch, the line that no longer fits into
+/// it, and a line that a stage held and released with it.
 fn most_in_flight(settings: Settings, longest: usize) -> usize {
     settings.window.max(settings.batchsize) + 2 * longest
 }
@@ -25,7 +25,7 @@ pub(super) fn within_window(settings: Settings, client: usize, road: &Road) -> C
 }
 
 impl History {
-    /// Within a file a position only ever goes forward.
+    /// Within a file, a position only moves forward.
     pub fn check(&mut self) -> Check {
         let offsets = positions(&self.home, |inode| self.truncated.contains(&inode));
         for (place, offset) in &offsets {
@@ -39,7 +39,7 @@ impl History {
         Ok(())
     }
 
-    /// What cannot be had any more is not asked for.
+    /// Lost lines are not required to arrive.
     pub fn forfeit(&mut self) {
         let gone: BTreeSet<usize> = self.disk.gone().into_iter().collect();
         gone.iter().for_each(|line| self.disk.lines[*line].gone = true);
@@ -49,7 +49,7 @@ impl History {
             self.torn.extend(parts.iter().map(|line| (client, *line)));
             lost.extend(parts.into_iter().chain(whole));
         }
-        // What comes after a line whose end is lost is taken for its end.
+        // The line after one that lost its end is taken for that end.
         self.torn.retain(|(client, line)| {
             let next = self.disk.after(*line, &gone);
             if let Some(next) = next {
@@ -60,13 +60,14 @@ impl History {
         });
     }
 
-    /// Of a file that is copied and cut the copy is known by its head, if an agent that runs has read that before.
+    /// The copy of a file that is copied and truncated is recognised by its head, if the running agent has read that
+    /// before.
     pub fn race(&mut self, writer: usize) {
         if self.agent.is_none() {
             return;
         }
         let holds = self.disk.file(&self.writers[writer].live).holds.clone();
-        // The end of a line may be lost whose beginning is not.
+        // A line may lose its end but not its start.
         let ends_one = holds.first().is_some_and(|(_, part)| *part > 0) && !self.writers[writer].is_within_a_line();
         for (client, (lost, loki)) in self.lost.iter_mut().zip(&self.lokis).enumerate() {
             if !holds.iter().any(|(line, _)| loki.has(*line)) {
@@ -77,7 +78,7 @@ impl History {
         }
     }
 
-    /// Nothing more is written, Loki is well, and in the end everything has to be as it was promised.
+    /// Nothing more is written, Loki answers, and all promises must hold in the end.
     pub fn end(&mut self, mut chance: Chance) -> Check {
         if self.agent.is_none() {
             self.start();
@@ -108,7 +109,7 @@ impl History {
         }
         self.check()?;
         self.rest_is_silence(&mut chance)?;
-        // Torn lines are those of which a part is lost.
+        // A line is torn if a part of it was lost.
         for (loki, lost) in self.lokis.iter().zip(&self.lost) {
             if let Some((line, entry)) = loki.torn.iter().find(|(line, _)| !lost.contains(line)) {
                 return Err(format!("line {line} is stored torn: {entry:?}"));
@@ -117,11 +118,11 @@ impl History {
         Ok(())
     }
 
-    /// After a stop in which all was answered, a start has nothing to send.
+    /// After a stop with everything answered, a start has nothing to send.
     fn rest_is_silence(&mut self, chance: &mut Chance) -> Check {
         let all_stored = |(lost, loki): (&BTreeSet<usize>, &Loki)| lost.iter().all(|line| loki.has(*line));
         if !self.lost.iter().zip(&self.lokis).all(all_stored) {
-            return Ok(()); // a start may find what was raced away from the agent before
+            return Ok(()); // A start may find lines that were raced away from the agent before.
         }
         let pushes = |history: &Self| history.lokis.iter().map(|loki| loki.pushes).sum::<usize>();
         let before = pushes(self);

@@ -1,4 +1,4 @@
-//! Who writes logs and rotates them, each in the manner of somebody real.
+//! Programs that write and rotate logs, each like a real one.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,9 +17,9 @@ pub(super) enum Format {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
-    /// `0.log.<time>`, all but the newest compressed; `1.log` after a restart.
+    /// `0.log.<time>`, all compressed except the newest; `1.log` after a restart.
     Kubelet,
-    /// logrotate's `app.log.1`, `.2.gz`; what is compressed at once and what a rotation later.
+    /// logrotate's `app.log.1`, `.2.gz`: compressed at once or one rotation later.
     Numbered { delay: bool, compress: bool },
     /// logrotate's copytruncate.
     Copied,
@@ -41,9 +41,9 @@ pub(super) struct Writer {
     /// Rotated files, oldest first.
     pub old: Vec<PathBuf>,
     restarts: usize,
-    /// A line whose rest is still to be written: its parts, and how many of them there are already.
+    /// An unfinished line: its number, its parts, and how many parts were written.
     pending: Option<(usize, Vec<String>, u8)>,
-    /// It has been cut, and an agent that runs has not seen that yet: whoever writes now races with copytruncate.
+    /// The file was truncated, and the running agent has not seen that yet: later writes race with copytruncate.
     pub raced: bool,
 }
 
@@ -101,7 +101,7 @@ impl Writer {
         }
     }
 
-    /// Writes the rest of a line that was begun.
+    /// Writes the rest of an unfinished line.
     pub fn complete(&mut self, path: &Path, disk: &mut Disk) {
         while self.pending.is_some() {
             self.write_part(path, disk);
@@ -145,7 +145,7 @@ impl Writer {
             Format::Plain | Format::Multiline => format!("{text}\n"),
             Format::Cri | Format::Tenants => {
                 let flag = if is_last { "F" } else { "P" };
-                // Each line has a time of its own, as the nanoseconds of a runtime's clock nearly always are.
+                // Each line has its own time, as is nearly always true for a runtime's nanoseconds.
                 let time = disk.clock.unix_nanos() + *number as i64;
                 format!("{} stdout {flag} {text}\n", rfc3339(time))
             }
@@ -158,9 +158,9 @@ impl Writer {
         disk.append(path, bytes.as_bytes(), part);
     }
 
-    /// Rotates as it does.
+    /// Rotates in its own manner.
     pub fn rotate(&mut self, disk: &mut Disk, chance: &mut Chance) {
-        // Names with a time in them differ.
+        // So that names with a time differ.
         disk.clock.advance(Duration::from_millis(1_001));
         match self.manner {
             Manner::Kubelet => {
@@ -180,7 +180,7 @@ impl Writer {
                 }
                 disk.rename(&self.live, &rotated);
                 self.old.push(rotated.clone());
-                // Who writes has not noticed yet.
+                // The writer has not noticed yet.
                 if chance.one_in(3) {
                     self.write_to(&rotated, disk, chance);
                 }
@@ -209,7 +209,7 @@ impl Writer {
                 }
             }
             Manner::Renamed => {
-                // It does so itself, and between two lines.
+                // The program rotates itself, between two lines.
                 self.complete(&self.live.clone(), disk);
                 self.give_up_oldest(disk);
                 let rotated = self.dir.join(format!("app-at-{}.log", stamp(disk.clock.unix_nanos())));
@@ -220,7 +220,7 @@ impl Writer {
         }
     }
 
-    /// Rotates, and writes to the old file once more before anybody can have noticed.
+    /// Rotates, and writes to the old file once more before the agent can notice.
     pub fn rotate_and_write_late(&mut self, disk: &mut Disk, chance: &mut Chance) {
         self.rotate(disk, chance);
         if let Some(newest) = self.old.last().cloned() {
@@ -229,7 +229,7 @@ impl Writer {
         }
     }
 
-    /// Its container is started again, and gets a log of its own.
+    /// Restarts the container, which gets a new log.
     pub fn restart(&mut self, disk: &mut Disk) {
         self.complete(&self.live.clone(), disk);
         self.restarts += 1;
@@ -238,7 +238,7 @@ impl Writer {
         disk.create(&self.live);
     }
 
-    /// All that it wrote is deleted, and it begins anew.
+    /// Deletes all its logs and starts again.
     pub fn delete_all(&mut self, disk: &mut Disk) {
         self.complete(&self.live.clone(), disk);
         let names: Vec<PathBuf> = disk.names.keys().filter(|name| name.starts_with(&self.dir)).cloned().collect();
@@ -253,7 +253,7 @@ impl Writer {
         }
     }
 
-    /// `.1` becomes `.2` and so on, the oldest first.
+    /// `.1` becomes `.2` and so on, oldest first.
     fn renumber(&mut self, disk: &mut Disk) {
         let count = self.old.len();
         for (at, name) in self.old.iter_mut().enumerate() {
@@ -281,13 +281,13 @@ fn rfc3339(nanos: i64) -> String {
     format!("{y}-{m:02}-{d:02}T{:02}:{:02}:{:02}.{fraction:09}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
-/// As rotated files carry it.
+/// The time format in rotated names.
 fn stamp(nanos: i64) -> String {
     let text = rfc3339(nanos);
     format!("{}-{}", text[..10].replace('-', ""), text[11..19].replace(':', ""))
 }
 
-/// Year, month and day since 1970, counted in years that begin in March.
+/// Year, month and day since 1970, computed with years that begin in March.
 fn date(nanos: i64) -> (i64, i64, i64) {
     let days = nanos.div_euclid(86_400_000_000_000) + 719_468;
     let day_of_era = days % 146_097;

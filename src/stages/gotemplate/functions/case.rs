@@ -1,4 +1,4 @@
-//! Upper and lower case, and the ways to write several words as one.
+//! Upper and lower case, and naming styles such as camel case.
 
 use super::super::call::{Outcome, text};
 use super::{Function, function};
@@ -28,7 +28,7 @@ fn upper(c: char) -> char {
 
 fn lower(c: char) -> char {
     match c {
-        // The only one with two characters in lower case.
+        // The only character with two characters in lower case.
         '\u{130}' => 'i',
         c => c.to_lowercase().next().unwrap_or(c),
     }
@@ -74,7 +74,7 @@ fn connects(c: char) -> bool {
     c == '-' || c == '_' || c.is_whitespace()
 }
 
-/// `some_words` as `SomeWords`; leading connectors stay, of several in a row all but one.
+/// `some_words` to `SomeWords`. Leading connectors stay, and of repeated connectors all except one.
 fn camel(of: &str) -> Outcome {
     let mut rest = of.chars().peekable();
     let mut out = String::new();
@@ -82,7 +82,7 @@ fn camel(of: &str) -> Outcome {
         out.push(c);
     }
     let Some(first) = rest.next() else {
-        // xstrings, which sprig has this from, says the last connector twice.
+        // xstrings, which sprig uses, repeats the last connector.
         out.extend(out.chars().last());
         return text(out);
     };
@@ -124,7 +124,7 @@ enum Word {
     End,
 }
 
-/// `someWords` as `some_words`, by the words that case, digits and punctuation make.
+/// `someWords` to `some_words`. Words are split at changes of case, digits and punctuation.
 fn words(of: &str, connector: char) -> String {
     let mut out = String::new();
     let (mut kind, mut word, mut rest) = next_word(of);
@@ -152,7 +152,7 @@ fn words(of: &str, connector: char) -> String {
             _ => {
                 let number = word;
                 (kind, word, rest) = next_word(rest);
-                // A number is part of the word before, but for one that letters follow: `http2xx`.
+                // A number belongs to the word before it, unless letters follow: `http2xx`.
                 if kind != Word::Lower {
                     push(&mut out, Word::Number, number, connector);
                     if !matches!(kind, Word::Connector | Word::Punctuation) {
@@ -222,18 +222,18 @@ fn kind_of(c: char) -> Word {
     }
 }
 
-/// Unicode's punctuation as far as ASCII goes: `+`, `<` or `$` are symbols.
+/// Unicode punctuation within ASCII. `+`, `<` and `$` are symbols.
 fn is_punctuation(c: char) -> bool {
     c.is_ascii_punctuation() && !"$+<=>^`|~".contains(c)
 }
 
-/// `HTTP` of `HTTPServer`, `Server` of `ServerError`.
+/// The length of the first word: `HTTP` in `HTTPServer`, `Server` in `ServerError`.
 fn upper_word(of: &str) -> usize {
     let uppers = of.find(|c: char| !c.is_uppercase()).unwrap_or(of.len());
     let (upper, rest) = of.split_at(uppers);
     let last = upper.chars().next_back().map_or(0, char::len_utf8);
     match rest.chars().next() {
-        // One letter: it begins the word.
+        // A single upper-case letter begins the word.
         Some(next) if next.is_alphabetic() && last == uppers => {
             uppers + rest.find(|c: char| !c.is_alphabetic() || c.is_uppercase()).unwrap_or(rest.len())
         }

@@ -1,4 +1,4 @@
-//! Chance. It is made of the place of the line in its log: a line that is sent again must be the same line.
+//! Random functions. Their seed is the place of the line in its log, so a line that is sent again is the same.
 
 use gotmpl::Value;
 

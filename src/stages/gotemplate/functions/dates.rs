@@ -31,7 +31,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("durationRound", 1, round),
 ];
 
-/// Those that may look at the clock.
+/// Functions that may use the clock.
 pub(super) const OF_NOW: &[&str] =
     &["now", "date", "dateInZone", "date_in_zone", "htmlDate", "htmlDateInZone", "ago", "durationRound"];
 
@@ -43,7 +43,7 @@ fn time(call: &Call<'_>, at: usize) -> Result<Stamp, String> {
     moment::of(call.any(at)).ok_or_else(|| expected("time.Time", call.any(at)))
 }
 
-/// A time, or the seconds since 1970; anything else is now.
+/// A time, or seconds since the Unix epoch. Any other value means now.
 fn time_or_now(call: &Call<'_>, at: usize) -> Stamp {
     match call.any(at) {
         Value::Int(seconds) => Stamp { seconds: *seconds, nanos: 0, zone: call.world.local.clone() },
@@ -51,7 +51,7 @@ fn time_or_now(call: &Call<'_>, at: usize) -> Stamp {
     }
 }
 
-/// In a zone that does not exist it is told in UTC.
+/// Formats a time. An unknown zone means UTC.
 fn format(call: &Call<'_>, layout: &str, at: usize, zone: &str) -> Outcome {
     let zone = match zone {
         "" | "UTC" => Zone::Utc,
@@ -83,7 +83,7 @@ fn ago(call: &Call<'_>) -> Outcome {
 }
 
 fn duration(call: &Call<'_>) -> Outcome {
-    // Only an `int64` counts: 95 as it stands in a template is an `int`.
+    // Only an `int64` counts. 95 in a template is an `int`.
     let seconds = match (call.any(0), untyped(call.any(0))) {
         (Value::String(text), _) => parse_int(text, 10).unwrap_or_else(|e| e.value(0)),
         (of, Value::Int(seconds)) if type_of(of) == "int64" => *seconds,
@@ -92,7 +92,7 @@ fn duration(call: &Call<'_>) -> Outcome {
     text(show(seconds.wrapping_mul(NANOS as i64).into()))
 }
 
-/// The largest unit there is a whole one of.
+/// Rounds to the largest unit of which the duration has at least one.
 fn round(call: &Call<'_>) -> Outcome {
     let nanos = match (call.any(0), untyped(call.any(0))) {
         (Value::String(text), _) => nanos_of(text).unwrap_or(0),
@@ -111,7 +111,7 @@ fn between(earlier: &Stamp, later: &Stamp) -> i128 {
     nanos(later) - nanos(earlier)
 }
 
-/// A Go duration, which may be negative.
+/// Parses a Go duration, which may be negative. Returns nanoseconds.
 fn nanos_of(text: &str) -> Option<i128> {
     parse_duration(text).map(i128::from).ok()
 }

@@ -1,6 +1,6 @@
-//! Decimal fractions, which add up: 0.1 + 0.2 is 0.3.
+//! Decimal arithmetic: 0.1 + 0.2 is 0.3.
 
-/// `digits` times ten to the power of `exponent`.
+/// `digits` times 10^`exponent`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decimal {
     digits: i128,
@@ -8,10 +8,10 @@ pub(super) struct Decimal {
 }
 
 impl Decimal {
-    /// Digits behind the point that a division keeps.
+    /// Digits after the decimal point that a division keeps.
     const PRECISION: i32 = 16;
 
-    /// The shortest decimal that is this number; none of what is no number.
+    /// The shortest decimal equal to this number. None if the number is not finite.
     pub fn new(number: f64) -> Option<Self> {
         let text = format!("{number:e}");
         let (mantissa, exponent) = text.split_once('e')?;
@@ -39,7 +39,7 @@ impl Decimal {
         Some(Self { digits, exponent: self.exponent + other.exponent })
     }
 
-    /// Rounded half away from zero. None by zero.
+    /// Divides, rounding half away from zero. None for a division by zero.
     pub fn div(self, other: Self) -> Option<Self> {
         let shift = self.exponent - other.exponent + Self::PRECISION;
         let (dividend, divisor) = match shift {

@@ -1,5 +1,5 @@
-//! Dictionaries. A function that changes one gives the changed one; that the variable it came from changes too is seen to
-//! when the template is parsed.
+//! Dictionaries. A function that changes a dictionary returns the changed one. The parser rewrites the call so that the
+//! variable changes too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Base 64 and base 32.
+//! Base64 and base32.
 
 use super::super::call::{Outcome, text};
 use super::{Function, function};
@@ -10,7 +10,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("b32dec", 1, |c| BASE_32.decode(c.text(0)?)),
 ];
 
-/// An alphabet, and how many characters of so many bits make a whole number of bytes.
+/// An alphabet, the bits per character, and the characters per group of whole bytes.
 pub(super) struct Base {
     alphabet: &'static [u8],
     bits: u32,
@@ -43,7 +43,7 @@ impl Base {
         out
     }
 
-    /// What is no such text becomes the message that says so, as with sprig.
+    /// Decodes a text. For invalid text the result is the error message, as in sprig.
     fn decode(&self, of: &str) -> Outcome {
         match self.bytes(of) {
             Ok(bytes) => text(String::from_utf8_lossy(&bytes)),
@@ -69,7 +69,7 @@ impl Base {
         match (over, padding) {
             (0, 0) => Ok(out),
             (0, _) => Err(digits[data].0),
-            // The digits of a group must be filled up, and one alone makes no byte.
+            // A group must be complete, and one character alone is less than a byte.
             (_, 0) => Err(digits[data - over].0),
             _ if held >= self.bits || over + padding > self.group => Err(digits[data].0),
             _ if over + padding < self.group => Err(of.len()),

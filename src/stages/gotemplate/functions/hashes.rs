@@ -1,4 +1,4 @@
-//! Hashes, in hexadecimal digits.
+//! Hashes in hexadecimal.
 
 use std::fmt::Write;
 
@@ -24,7 +24,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// FIPS 180-4; one function does not make up for a dependency.
+/// SHA-1 (FIPS 180-4), implemented here to avoid a dependency.
 fn sha1(bytes: &[u8]) -> [u8; 20] {
     let mut message = bytes.to_vec();
     message.push(0x80);

@@ -1,4 +1,4 @@
-//! JSON, as Go reads and writes it.
+//! Reads and writes JSON as Go does.
 
 use std::fmt::Write;
 
@@ -40,7 +40,7 @@ fn from(value: serde_json::Value) -> Value {
 }
 
 struct Style {
-    /// Escapes for what means something in HTML.
+    /// Escape characters that are special in HTML.
     html: bool,
     pretty: bool,
 }
@@ -140,12 +140,12 @@ fn version(value: &Value) -> Option<String> {
     Version::of(value).map(|version| version.to_string())
 }
 
-/// Very large and very small numbers have an exponent, others none.
+/// Very large and very small numbers have an exponent.
 fn float(out: &mut String, n: f64) -> Result<(), String> {
     if !n.is_finite() {
         return Err(format!("{n} has no JSON"));
     }
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     _ = match n.abs() {
         0.0 | 1e-6..1e21 => write!(out, "{n}"),
         large if large >= 1.0 => write!(out, "{}", format!("{n:e}").replace('e', "e+")),

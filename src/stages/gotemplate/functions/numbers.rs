@@ -1,4 +1,4 @@
-//! Numbers. Arguments are read generously: a text that is no number is 0.
+//! Numbers. A text that is not a number counts as 0.
 
 use gotmpl::Value;
 
@@ -60,13 +60,13 @@ pub(super) fn float_of(value: &Value) -> f64 {
     }
 }
 
-/// `12.0` is a whole number too, `12.5` is none.
+/// `12.0` is a whole number too, `12.5` is not.
 fn without_zeros(text: &str) -> &str {
     let whole = text.trim_end_matches('0').strip_suffix('.');
     whole.filter(|whole| whole.len() + 1 < text.len()).unwrap_or(text)
 }
 
-/// As the processor does it for Go: what is no 64-bit integer becomes the smallest one.
+/// Converts as Go does on amd64: a value outside the range of `i64` becomes `i64::MIN`.
 fn whole(number: f64) -> i64 {
     const BOUND: f64 = 9_223_372_036_854_775_808.0;
     if (-BOUND..BOUND).contains(&number) { number as i64 } else { i64::MIN }
@@ -92,7 +92,7 @@ fn round(call: &Call<'_>) -> Outcome {
     Ok(Value::Float(rounded / power))
 }
 
-/// Exactly, as long as the digits last.
+/// Calculates in decimals, exactly as far as the digits suffice.
 fn decimals(first: f64, rest: &[Value], with: fn(Decimal, Decimal) -> Option<Decimal>) -> Outcome {
     let mut sum = Decimal::new(first).ok_or("not a finite number")?;
     for value in rest {
@@ -145,7 +145,7 @@ fn seq(call: &Call<'_>) -> Outcome {
 mod tests {
     use super::super::super::tests::check;
 
-    /// Numbers in the forms of Go's literals, as texts and in templates.
+    /// Numbers in the forms of Go's literals, as text and in templates.
     #[test]
     fn forms_of_numbers() {
         check(&[

@@ -36,7 +36,7 @@ fn ext(path: &str) -> Outcome {
     text(name.rfind('.').map_or("", |dot| &name[dot..]))
 }
 
-/// Without `.`, `..` and empty parts, as far as that is possible without looking.
+/// Removes `.`, `..` and empty components, as far as possible without the file system.
 fn clean(path: &str) -> String {
     let absolute = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();

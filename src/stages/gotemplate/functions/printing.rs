@@ -1,4 +1,4 @@
-//! The printing functions of text/template, for values as Go shows them.
+//! The print functions of text/template. Values are printed as in Go.
 
 use gotmpl::Value;
 
@@ -16,7 +16,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     variadic("urlquery", 1, |c| text(gotmpl::url_encode(&one(c)))),
 ];
 
-/// With blanks between two that are no text.
+/// Joins the arguments, with a space between two that are not text.
 fn print(call: &Call<'_>) -> String {
     let mut out = String::new();
     let mut before: Option<&Value> = None;

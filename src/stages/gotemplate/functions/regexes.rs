@@ -64,7 +64,7 @@ fn replace_literal(call: &Call<'_>) -> Outcome {
     text(regex.inner().replace_all(within, |_: &Captures<'_>| replacement))
 }
 
-/// As Go splits: no more than so many parts, and none before a match of nothing at the beginning.
+/// Splits as Go does: into at most `most` parts, and not at an empty match at the start.
 fn split(call: &Call<'_>) -> Outcome {
     let (pattern, of, most) = (call.text(0)?, call.text(1)?, call.int(2)?);
     let regex = call.world.regex(pattern, of)?;

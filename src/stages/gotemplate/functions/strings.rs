@@ -1,4 +1,4 @@
-//! Text: Promtail's own functions, then sprig's.
+//! Text functions: Promtail's, then sprig's.
 
 use gotmpl::Value;
 
@@ -58,7 +58,7 @@ fn present<'a>(call: &Call<'a>) -> impl Iterator<Item = &'a Value> {
     call.rest(0).iter().filter(|v| !matches!(v, Value::Nil))
 }
 
-/// A list as texts, without what is nil; anything else as a list of one.
+/// Converts a list to texts, without nil. Any other value becomes a list of one.
 pub(super) fn strings(value: &Value) -> Vec<String> {
     match value {
         Value::List(items) => items.iter().filter(|v| !matches!(v, Value::Nil)).map(|v| show(v).into_owned()).collect(),
@@ -92,7 +92,7 @@ fn repeat(count: i64, what: &str) -> Outcome {
     }
 }
 
-/// Bytes, as Go cuts them: half a character is none.
+/// Converts cut bytes to text. An incomplete character becomes U+FFFD.
 fn cut(bytes: &[u8]) -> Outcome {
     text(String::from_utf8_lossy(bytes))
 }
@@ -117,7 +117,7 @@ fn substr(call: &Call<'_>) -> Outcome {
     part.map_or_else(|| Err("out of range".into()), cut)
 }
 
-/// An ellipsis for what is too much before `offset` and behind `width` bytes from there.
+/// Replaces text before `offset`, and beyond `width` characters from there, with ellipses.
 fn abbreviate(of: &str, offset: i64, width: i64) -> Outcome {
     if width < 4 || (offset > 0 && width < 7) {
         return text(of);
@@ -139,7 +139,7 @@ fn abbreviate(of: &str, offset: i64, width: i64) -> Outcome {
     cut(&[b"...", &bytes[bytes.len() - kept..]].concat())
 }
 
-/// Byte by byte, as sprig does it.
+/// Works on bytes, as in sprig.
 fn initials(of: &str) -> Outcome {
     let mut gap = true;
     let mut out = String::new();
@@ -206,13 +206,13 @@ fn sort_alpha(call: &Call<'_>) -> Outcome {
     texts(items)
 }
 
-/// At most so many parts, the last of which has the rest; a negative number is no limit.
+/// Splits into at most `most` parts. The last part contains the rest. Negative: no limit.
 fn split(of: &str, separator: &str, most: i64) -> Vec<String> {
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     if !separator.is_empty() {
         return of.splitn(most, separator).map(str::to_string).collect();
     }
-    // Between nothing and nothing there is a character.
+    // An empty separator splits into characters.
     let starts: Vec<usize> = of.char_indices().map(|(i, _)| i).take(most).collect();
     let ends = starts.iter().skip(1).copied().chain([of.len()]);
     starts.iter().zip(ends).map(|(start, end)| of[*start..end].to_string()).collect()

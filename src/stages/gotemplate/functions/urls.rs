@@ -46,7 +46,7 @@ fn scheme(url: &str) -> (&str, &str) {
     url.split_once(':').filter(|(scheme, _)| is_scheme(scheme)).unwrap_or(("", url))
 }
 
-/// Without port, and without the brackets of an IPv6 address.
+/// The host without its port, and without the brackets of an IPv6 address.
 fn hostname(host: &str) -> &str {
     if let Some((inner, _)) = host.strip_prefix('[').and_then(|host| host.split_once(']')) {
         return inner;

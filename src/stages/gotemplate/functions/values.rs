@@ -1,4 +1,4 @@
-//! Values of any kind: defaults, conditions, types.
+//! Values of any type: defaults, conditions, types.
 
 use gotmpl::Value;
 

@@ -1,4 +1,4 @@
-//! Numbers in the forms of Go's `fmt`.
+//! Formats numbers as Go's `fmt` does.
 
 use super::{Printer, quoting};
 
@@ -11,9 +11,9 @@ pub(super) fn is_float_verb(verb: char) -> bool {
 }
 
 impl Printer {
-    /// `size` is the number without its sign.
+    /// Writes an integer. `size` is its absolute value.
     pub(super) fn integer(&mut self, size: u64, negative: bool, verb: char) {
-        // As 64 bits, which is how a negative character is seen.
+        // As 64 bits: this is how Go prints a negative character.
         let bits = if negative { size.wrapping_neg() } else { size };
         let character = u32::try_from(bits).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER);
         let digits = match verb {
@@ -32,7 +32,7 @@ impl Printer {
         let flags = self.flags;
         let signed = negative || flags.plus || flags.space;
         let least = match (flags.precision, flags.width) {
-            // No digits of nothing.
+            // Zero with precision 0 has no digits.
             (Some(0), width) if size == 0 => return self.repeat(" ", width.unwrap_or(0)),
             (Some(precision), _) => precision,
             (None, Some(width)) if flags.zero && !flags.minus => width.saturating_sub(usize::from(signed)),
@@ -57,7 +57,7 @@ impl Printer {
         self.pad_with_blanks(&text);
     }
 
-    /// `U+00E9`, and with `#` the character behind it.
+    /// `U+00E9`, and with `#` also the character.
     fn code_point(&mut self, bits: u64) {
         let least = self.flags.precision.unwrap_or(0).max(4);
         let mut text = format!("U+{bits:0>least$X}");
@@ -85,7 +85,7 @@ impl Printer {
             _ => "",
         };
         if !value.is_finite() {
-            // An infinite one always shows its sign.
+            // An infinite number always has a sign.
             let text = match sign {
                 _ if value.is_nan() => format!("{sign}NaN"),
                 "" => "+Inf".to_string(),
@@ -107,7 +107,7 @@ impl Printer {
     }
 }
 
-/// The flag `#`: a point whatever comes, and for some forms zeros up to the precision.
+/// The flag `#`: always a decimal point, and in some forms zeros up to the precision.
 fn with_point(number: String, form: char, precision: Option<usize>) -> String {
     let mut missing = match form {
         'g' | 'G' | 'x' => precision.map_or(6, |p| p as i64),
@@ -116,7 +116,7 @@ fn with_point(number: String, form: char, precision: Option<usize>) -> String {
     let exponent = if matches!(form, 'x' | 'X') { ['p', 'P'] } else { ['e', 'E'] };
     let (digits, tail) = number.split_at(number.find(exponent).unwrap_or(number.len()));
     let significant = digits.trim_start_matches(['0', '.']).bytes().filter(|b| *b != b'.').count();
-    // In a hexadecimal form the `x` begins them.
+    // The `x` of hexadecimal numbers counts as the start of the digits.
     let significant = if digits.starts_with("0x") || digits.starts_with("0X") {
         digits.bytes().skip(1).filter(|b| *b != b'.').count()
     } else {
@@ -132,7 +132,8 @@ fn with_point(number: String, form: char, precision: Option<usize>) -> String {
     text + tail
 }
 
-/// `strconv.FormatFloat` of a finite number that is not negative; no precision is as few digits as tell it from others.
+/// `strconv.FormatFloat` for a finite number that is not negative. Precision None: as few digits as needed to
+/// distinguish it.
 fn format_float(value: f64, form: char, precision: Option<usize>) -> String {
     match form {
         'e' | 'E' => exponential(value, precision, form),
@@ -156,7 +157,7 @@ fn format_float(value: f64, form: char, precision: Option<usize>) -> String {
             if precision.is_some() && limit > digits && digits > exponent {
                 limit = digits;
             }
-            // Nothing has no digits, and its point is before them.
+            // Zero has no digits, and its decimal point is before them.
             if value != 0.0 && (exponent < -4 || exponent >= limit) {
                 let kept = count - 1;
                 return exponential(value, Some(kept), if form == 'G' { 'E' } else { 'e' });
@@ -173,7 +174,7 @@ fn format_float(value: f64, form: char, precision: Option<usize>) -> String {
     }
 }
 
-/// With two digits of exponent at least.
+/// Writes at least two digits of the exponent.
 fn exponential(value: f64, precision: Option<usize>, form: char) -> String {
     let text = match precision {
         Some(precision) => format!("{value:.precision$e}"),
@@ -184,7 +185,7 @@ fn exponential(value: f64, precision: Option<usize>, form: char) -> String {
     format!("{mantissa}{form}{sign}{digits:0>2}")
 }
 
-/// The mantissa as a whole number of 53 bits, and the exponent of its highest bit.
+/// The 53-bit mantissa, and the exponent of its highest bit.
 fn parts(value: f64) -> (u64, i64) {
     let bits = value.to_bits();
     let (field, fraction) = (bits >> 52 & 0x7ff, bits & ((1 << 52) - 1));
@@ -194,7 +195,7 @@ fn parts(value: f64) -> (u64, i64) {
     }
 }
 
-/// `0x1.8p+01`
+/// Writes `0x1.8p+01`.
 fn hexadecimal(value: f64, precision: Option<usize>, form: char) -> String {
     let (mantissa, mut exponent) = parts(value);
     let mut mantissa = mantissa << 8;

@@ -1,4 +1,4 @@
-//! Texts in the forms of Go's `fmt`.
+//! Formats text as Go's `fmt` does.
 
 use std::sync::LazyLock;
 
@@ -22,7 +22,7 @@ impl Printer {
         }
     }
 
-    /// As many characters as the precision says.
+    /// The first characters of the text, as many as the precision.
     fn cut<'t>(&self, text: &'t str) -> &'t str {
         let end = self.flags.precision.and_then(|precision| text.char_indices().nth(precision));
         end.map_or(text, |(end, _)| &text[..end])
@@ -41,7 +41,7 @@ impl Printer {
         self.pad(&quoted);
     }
 
-    /// Two digits for each byte; the precision says how many bytes.
+    /// Two digits for each byte. The precision limits the number of bytes.
     fn bytes_in_hex(&mut self, text: &str, upper: bool) {
         let flags = self.flags;
         let bytes = &text.as_bytes()[..flags.precision.unwrap_or(text.len()).min(text.len())];
@@ -66,7 +66,7 @@ impl Printer {
     }
 }
 
-/// `'é'`
+/// Writes `'é'`.
 pub(super) fn character(c: char, ascii: bool) -> String {
     let mut quoted = String::from("'");
     escape(&mut quoted, c, '\'', ascii);
@@ -99,7 +99,7 @@ fn escape(out: &mut String, c: char, quote: char, ascii: bool) {
     debug_assert!(written.is_ok(), "a text takes what is written to it");
 }
 
-/// Letters, marks, numbers, punctuation and symbols; of blanks the plain one only.
+/// Letters, marks, numbers, punctuation, symbols and the ASCII space.
 pub(super) fn is_print(c: char) -> bool {
     static PRINT: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^[\pL\pM\pN\pP\pS ]$").ok());
     match c {

@@ -1,4 +1,4 @@
-//! Every expectation here is what Go 1.26 says, with sprig 3.3.0.
+//! All expected values come from Go 1.26 with sprig 3.3.0.
 
 use super::super::tests::check;
 
@@ -217,7 +217,7 @@ fn as_go_prints() {
     ]);
 }
 
-/// Types that the engine has no values of, through functions that give on what they are given.
+/// Types that the engine does not have, through functions that return their arguments.
 #[test]
 fn types_that_functions_make() {
     check(&[

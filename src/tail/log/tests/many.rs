@@ -1,4 +1,4 @@
-//! So many files, or so much in them, that it may not cost what it could.
+//! Limits on the number of files and on their decompressed size.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn what_is_given_up_is_not_inflated_to_be_counted() {
     let mut d = Dir::new();
     d.append("a.log", "live\n");
     let mut log = d.open(START);
-    // Zeros of a gigabyte, in a megabyte.
+    // A gigabyte of zeros, compressed to a megabyte.
     let member = {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         (0..64).for_each(|_| encoder.write_all(&vec![0; 1 << 20]).expect("written"));
@@ -89,7 +89,7 @@ fn who_reads_others_gets_a_turn_on_the_way_to_where_a_compressed_log_goes_on() {
             Read::Records { .. } => break,
             other => panic!("{other:?}"),
         }
-        // As a look at the folder between two reads does.
+        // A look at the directory between two reads does the same.
         assert!(log.is_reading(&position.file));
     }
     assert_eq!((&chunk.bytes[..chunk.len], turns), (&b"the next\n"[..], 7), "4 MiB a turn");

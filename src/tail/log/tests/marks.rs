@@ -1,8 +1,8 @@
-//! Marks: where in which file what was read is, and going back to one.
+//! Marks: their positions, and rewinding to them.
 
 use super::*;
 
-/// The position that is written down for what was read up to this mark.
+/// The position that is saved for a commit up to this mark.
 fn checkpoint(log: &mut Log, mark: u64) -> (Position, bool) {
     match log.committed(Mark(mark)) {
         Some(Checkpoint::File { position, live, .. }) => (position, live),

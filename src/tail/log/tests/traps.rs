@@ -1,4 +1,4 @@
-//! What a review found: situations in which a log once lost or doubled lines.
+//! Situations, found in a review, in which a log once lost or duplicated lines.
 
 use super::*;
 
@@ -46,7 +46,7 @@ fn a_generation_rotated_before_its_elder_was_compressed_is_not_skipped() {
     d.rename("a.log", "a.log.20261122-100000");
     d.append("a.log", "3\n");
     d.gzip("a.log.20261122-100000");
-    // The kubelet compresses the older one first, so its copy is younger than the last line of the next.
+    // The kubelet compresses the older file first, so the copy's time is later than the last line of the next file.
     let compressed = OpenOptions::new().append(true).open(d.path("a.log.20261122-100000.gz")).expect("opened");
     compressed.set_modified(SystemTime::now() + Duration::from_secs(5)).expect("set");
     d.rename("a.log", "a.log.20261122-100001");
@@ -126,7 +126,7 @@ fn of_deleted_generations_no_more_is_kept_than_may_be() {
         fs::remove_file(d.path(&format!("a.log.2026112210000{n}"))).expect("removed");
     }
     assert_eq!(log.shed(6), 0);
-    // The first held four bytes, two of them read; the second fits the limit.
+    // The first file has four bytes, two of them read. The second is within the limit.
     assert_eq!(log.shed(2), 2);
     d.wait();
     assert_eq!(d.read(&mut log), ["3", "4", "5"]);
@@ -145,7 +145,7 @@ fn what_is_given_up_of_a_deleted_log_is_counted_to_the_byte() {
     assert_eq!(log.pinned(), 6);
     assert_eq!(log.shed(6), 0);
     assert_eq!(log.shed(5), 4);
-    // It is said once, and nothing is read of it any more.
+    // The loss is reported once, and the file is not read any more.
     assert_eq!(log.shed(0), 0);
     assert!(matches!(log.read(2, d.now, &mut chunk).expect("read"), Read::Finished));
 }
@@ -242,7 +242,7 @@ fn what_was_read_is_not_read_again_when_an_empty_file_after_it_was_compressed_to
     assert_eq!(log.look(d.now).expect("looked"), Look::Rotated(1));
     d.wait();
     assert_eq!(d.read(&mut log), ["1"]);
-    // The kubelet gives what it compresses the time of that, so that all of it looks new.
+    // The kubelet gives a compressed file the time of the compression, so the file looks new.
     d.gzip("a.log.20261122-100000");
     d.rename("a.log", "a.log.20261122-100001");
     d.append("a.log.20261122-100002", "2\n");
@@ -259,7 +259,7 @@ fn of_two_compressed_files_that_begin_alike_the_one_that_ends_there_is_it() {
     d.append("a.log", "1\n");
     let mut log = d.open(START);
     assert_eq!(d.read(&mut log), ["1"]);
-    // Twice between two looks, and the second begins as the first does.
+    // Two rotations between two looks, and the second file begins like the first.
     d.rename("a.log", "a.log.2");
     d.gzip("a.log.2");
     d.append("a.log.1", "1\n2\n3\n");

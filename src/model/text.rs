@@ -17,7 +17,12 @@ impl Encoding {
         Some(if encoding == encoding_rs::UTF_8 { Self::Utf8 } else { Self::Other(encoding) })
     }
 
-    /// What a byte order mark at the beginning of a file says, and how many bytes it has.
+    /// Whether a unit of text has two bytes.
+    pub fn is_wide(self) -> bool {
+        self.wide_newline().is_some()
+    }
+
+    /// The encoding that a byte order mark at the beginning of a file says, and the length of the mark in bytes.
     pub fn of_mark(head: &[u8]) -> Option<(Self, usize)> {
         encoding_rs::Encoding::for_bom(head).map(|(encoding, len)| match encoding == encoding_rs::UTF_8 {
             true => (Self::Utf8, len),

@@ -24,6 +24,8 @@ pub(super) struct Generation {
     pub number: u64,
     /// What its byte order mark says of its encoding, and the bytes of that.
     mark: Option<(Encoding, usize)>,
+    /// The unit after a mark of UTF-16 has the zero of a Latin letter, or of a newline.
+    looks_wide: bool,
     /// How its bytes are compressed, although it is to be read as it is.
     compressed: Option<&'static str>,
 }
@@ -65,7 +67,8 @@ impl Generation {
             None => Content::Plain(file),
             Some(c) => Content::Inflated(Box::new(Inflated::new(file, c))),
         };
-        let mut generation = Self { content, id: file_id(&meta), offset: 0, number: 0, mark: None, compressed: None };
+        let mut generation =
+            Self { content, id: file_id(&meta), offset: 0, number: 0, mark: None, looks_wide: false, compressed: None };
         generation.id.fingerprint = generation.fingerprint(FINGERPRINT)?;
         Ok(generation)
     }
@@ -80,7 +83,7 @@ impl Generation {
 
     /// How it is encoded: as its byte order mark says, or else as the config does.
     pub fn encoding(&self, configured: Encoding) -> Encoding {
-        self.mark.map_or(configured, |(encoding, _)| encoding)
+        self.mark(configured).map_or(configured, |(encoding, _)| encoding)
     }
 
     /// An error if it is compressed and was to be read as text.
@@ -96,8 +99,13 @@ impl Generation {
     }
 
     /// Bytes of the byte order mark, if that is what is to be read next. It is no part of the first line.
-    pub fn mark_ahead(&self) -> Option<usize> {
-        self.mark.filter(|_| self.offset == 0).map(|(_, len)| len)
+    pub fn mark_ahead(&self, configured: Encoding) -> Option<usize> {
+        self.mark(configured).filter(|_| self.offset == 0).map(|(_, len)| len)
+    }
+
+    /// Where UTF-16 was not asked for, two odd bytes at the beginning are no mark unless what follows is UTF-16.
+    fn mark(&self, configured: Encoding) -> Option<(Encoding, usize)> {
+        self.mark.filter(|(encoding, _)| !encoding.is_wide() || configured.is_wide() || self.looks_wide)
     }
 
     pub fn is_plain(&self) -> bool {
@@ -200,6 +208,7 @@ impl Generation {
         }
         // Of a few bytes more is not known: a file that has just been begun is looked at again.
         self.mark = Encoding::of_mark(&head[..have]);
+        self.looks_wide = have >= 4 && (head[2] == 0) != (head[3] == 0);
         self.compressed = compressed_as(&head[..have]).filter(|_| self.is_plain());
         Ok(Fingerprint { len: have as u16, hash: if have == 0 { 0 } else { xxh3_64(&head[..have]) } })
     }

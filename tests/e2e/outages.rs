@@ -63,7 +63,7 @@ fn mirror(node: &Node, nth: usize) {
 fn an_api_server_away_while_pods_come_and_go() {
     let away = env::var("FANTAIL_E2E_AWAY").ok().and_then(|seconds| seconds.parse().ok());
     let away = away.map_or(AWAY, Duration::from_secs);
-    let loki = Loki::with_limits("");
+    let loki = Loki::with_limits("  max_query_series: 5000");
     let tenant = loki.tenant("outage-of-api");
     let root = Path::new("/var/log/pods");
     let mut node = Node::new("api-away").granted();

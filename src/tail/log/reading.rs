@@ -92,7 +92,7 @@ impl Log {
                 drop(self.give_up());
                 continue;
             }
-            if let Some(mark) = self.generations[0].mark_ahead().filter(|mark| n >= *mark) {
+            if let Some(mark) = self.generations[0].mark_ahead(self.options.encoding).filter(|mark| n >= *mark) {
                 self.marks.step(&mut self.generations[0], mark as u64);
                 continue;
             }

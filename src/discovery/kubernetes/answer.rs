@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::time::timeout;
 
+use super::bounded::RetryAfter;
 use super::failure::Failure;
 use super::pieces::{Found, Pieces};
 
@@ -19,6 +20,16 @@ pub(super) const LONGEST: usize = 16 << 20;
 type Reader = Pin<Box<dyn AsyncBufRead + Send>>;
 
 pub(super) type Request = http::Request<Vec<u8>>;
+
+/// A failure says how long the server wants to be left alone, if the server said so.
+async fn ask(client: &Client, mut request: Request) -> Result<Reader, Failure> {
+    let retry_after = RetryAfter::default();
+    request.extensions_mut().insert(retry_after.clone());
+    match client.request_stream(request).await {
+        Ok(body) => Ok(Box::pin(body)),
+        Err(error) => Err(Failure { retry_after: retry_after.wait(), ..Failure::request(error) }),
+    }
+}
 
 /// A list that is being read.
 pub(super) struct List {
@@ -39,8 +50,7 @@ pub(super) struct Around {
 impl List {
     pub(super) async fn ask(client: &Client, request: Request, within: Duration) -> Result<Self, Failure> {
         let begun = Instant::now();
-        let body = timeout(within, client.request_stream(request)).await.map_err(|_| Self::silence())?;
-        let body: Reader = Box::pin(body.map_err(Failure::request)?);
+        let body = timeout(within, ask(client, request)).await.map_err(|_| Self::silence())??;
         Ok(Self { body, pieces: Pieces::new(LONGEST), left: within.saturating_sub(begun.elapsed()) })
     }
 
@@ -109,11 +119,11 @@ pub(super) enum Line {
 }
 
 impl Lines {
-    pub(super) async fn ask(client: &Client, mut request: Request) -> Result<Self, kube::Error> {
+    pub(super) async fn ask(client: &Client, mut request: Request) -> Result<Self, Failure> {
         // A watch is compressed event by event, and each is waited for.
         let identity = http::HeaderValue::from_static("identity");
         request.headers_mut().entry(http::header::ACCEPT_ENCODING).or_insert(identity);
-        Ok(Self::of(Box::pin(client.request_stream(request).await?)))
+        Ok(Self::of(ask(client, request).await?))
     }
 
     fn of(body: Reader) -> Self {

@@ -2,10 +2,13 @@
 //! that no more than an object of them is held; what says that a request is refused is held whole.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, header};
 use http_body::Frame;
 use kube::Client;
 use kube::client::Body;
@@ -16,6 +19,24 @@ pub(super) const TOO_LONG: &str = "the answer of the API server is too long";
 /// A refusal is a sentence or two.
 const REFUSAL: usize = 1 << 20;
 
+/// How long a server that refuses a request wants to be left alone, as its `Retry-After` says. A request that carries this learns it;
+/// the client's error does not say it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RetryAfter(Arc<AtomicU64>);
+
+impl RetryAfter {
+    /// Zero: the server did not say.
+    pub(super) fn wait(&self) -> Duration {
+        Duration::from_secs(self.0.load(Ordering::Relaxed))
+    }
+
+    /// In seconds, as the API server writes it. What is no such number counts as not said.
+    fn learn(&self, headers: &HeaderMap) {
+        let seconds = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        self.0.store(seconds.unwrap_or_default(), Ordering::Relaxed);
+    }
+}
+
 /// `client`, which fails where a list has more than `list` bytes, or a refusal more than 1 MiB. A watch has no end.
 pub(super) fn bounded(client: Client, list: usize) -> Client {
     let namespace = client.default_namespace().to_string();
@@ -23,7 +44,11 @@ pub(super) fn bounded(client: Client, list: usize) -> Client {
         let client = client.clone();
         async move {
             let is_watch = request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
+            let retry_after = request.extensions().get::<RetryAfter>().cloned();
             let response: Response<Body> = client.send(request).await?;
+            if let Some(retry_after) = retry_after.filter(|_| !response.status().is_success()) {
+                retry_after.learn(response.headers());
+            }
             let (what, limit) = match (response.status().is_success(), is_watch) {
                 (false, _) => ("a refusal", REFUSAL),
                 (true, true) => ("a watch", usize::MAX),

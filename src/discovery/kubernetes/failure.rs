@@ -1,6 +1,7 @@
 //! What can go wrong between here and the API server, and what somebody can do about it.
 
 use std::error::Error;
+use std::time::Duration;
 
 use kube::core::Status;
 
@@ -15,6 +16,8 @@ pub(super) struct Failure {
     pub(super) resumable: bool,
     /// What was not allowed, if that is the reason.
     pub(super) verb: &'static str,
+    /// How long the server wants to be left alone at least. Zero: the server did not say.
+    pub(super) retry_after: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,11 +102,17 @@ impl Failure {
     }
 
     pub(super) fn credentials(error: String) -> Self {
-        Self { reason: Reason::Credentials, error, resumable: false, verb: "" }
+        Self { reason: Reason::Credentials, error, resumable: false, verb: "", retry_after: Duration::ZERO }
     }
 
     pub(super) fn silence(error: &str) -> Self {
-        Self { reason: Reason::Connection, error: error.to_string(), resumable: true, verb: "" }
+        Self {
+            reason: Reason::Connection,
+            error: error.to_string(),
+            resumable: true,
+            verb: "",
+            retry_after: Duration::ZERO,
+        }
     }
 
     /// A request failed. Only a server that has too much to do is asked the same again: else the connection itself may
@@ -116,18 +125,24 @@ impl Failure {
             _ => Reason::Connection,
         };
         if !matches!(error, kube::Error::Api(_)) && chain(&error).contains(TOO_LONG) {
-            return Self { reason: Reason::Answer, error: chain(&error), resumable: false, verb: "" };
+            return Self {
+                reason: Reason::Answer,
+                error: chain(&error),
+                resumable: false,
+                verb: "",
+                retry_after: Duration::ZERO,
+            };
         }
         let text = match &error {
             kube::Error::Api(status) => said(status),
             _ => chain(&error),
         };
-        Self { reason, error: text, resumable: reason == Reason::Busy, verb: "" }
+        Self { reason, error: text, resumable: reason == Reason::Busy, verb: "", retry_after: Duration::ZERO }
     }
 
     /// An answer that cannot be understood.
     pub(super) fn answer(error: String) -> Self {
-        Self { reason: Reason::Answer, error, resumable: false, verb: "" }
+        Self { reason: Reason::Answer, error, resumable: false, verb: "", retry_after: Duration::ZERO }
     }
 
     /// An answer broke off in the middle.
@@ -135,13 +150,19 @@ impl Failure {
         let error = chain(error);
         match error.contains(TOO_LONG) {
             true => Self::answer(error),
-            false => Self { reason: Reason::Connection, error, resumable: true, verb: "" },
+            false => Self { reason: Reason::Connection, error, resumable: true, verb: "", retry_after: Duration::ZERO },
         }
     }
 
     /// The server ended a watch with an error: whatever it was, the watch cannot be trusted to go on.
     pub(super) fn in_stream(status: &Status) -> Self {
-        Self { reason: Reason::of(status.code), error: said(status), resumable: false, verb: "" }
+        Self {
+            reason: Reason::of(status.code),
+            error: said(status),
+            resumable: false,
+            verb: "",
+            retry_after: Duration::ZERO,
+        }
     }
 }
 

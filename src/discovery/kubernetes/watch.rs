@@ -110,7 +110,7 @@ impl<S: Sink> Watch<S> {
                 }
                 self.health.failed(&failure);
                 self.sink.failed(&failure).await;
-                tokio::time::sleep(self.backoff.delay(Instant::now())).await;
+                tokio::time::sleep(self.backoff.delay(Instant::now(), failure.retry_after)).await;
             }
         }
     }
@@ -176,8 +176,7 @@ impl<S: Sink> Watch<S> {
         let started = Instant::now();
         let request = at.objects.watch(&params, &at.version).map_err(|e| Failure::answer(e.to_string()))?;
         let lines = timeout(silence, Lines::ask(&at.client, request)).await;
-        let lines = lines.map_err(|_| Failure::silence("no answer to a watch"))?;
-        let mut lines = lines.map_err(Failure::request)?;
+        let mut lines = lines.map_err(|_| Failure::silence("no answer to a watch"))??;
         self.health.recovered();
         self.sink.recovered().await;
         let mut nothing_came = true;

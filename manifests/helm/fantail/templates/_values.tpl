@@ -71,6 +71,11 @@ does nothing. It changes .Values in place:
 {{- if not (or $v.daemonset.enabled $v.deployment.enabled) -}}
   {{- fail "\n\nvalues: daemonset.enabled and deployment.enabled are both false, so nothing would run: set one to true\n" -}}
 {{- end -}}
+{{- /* A new pod cannot start while the old one has the positions, and the old one is kept until the new one is ready. */}}
+{{- $surge := ($v.updateStrategy | default dict).rollingUpdate | default dict -}}
+{{- if and $v.daemonset.enabled (not (regexMatch "^0?%?$" (toString ($surge.maxSurge | default 0)))) -}}
+  {{- fail "\n\nvalues: with updateStrategy.rollingUpdate.maxSurge a new agent would start beside the old one, which has the positions, and the update would never end: leave maxSurge out and write maxUnavailable\n" -}}
+{{- end -}}
 {{- if and $v.serviceMonitor.enabled $v.podMonitor.enabled -}}
   {{- fail "\n\nvalues: with serviceMonitor.enabled and podMonitor.enabled each agent would be scraped twice: set one to false\n" -}}
 {{- end -}}

@@ -217,6 +217,40 @@ async fn a_busy_server_is_asked_again_for_the_same_watch() {
     assert_eq!((scene.errors("busy"), scene.failing()), (3.0, 1.0));
 }
 
+/// API Priority and Fairness answers with a sentence, not with an object.
+#[tokio::test]
+async fn a_busy_server_says_how_long_it_wants_to_be_left_alone() {
+    for (code, retry_after, seconds) in [
+        (429, "7", 7),
+        (503, " 2 ", 2),
+        (429, "", 0),
+        (429, "-1", 0),
+        (429, "Wed, 21 Oct 2026 07:28:00 GMT", 0),
+        (429, "99999999999999999999999", 0),
+    ] {
+        let mut server = Apiserver::start();
+        let yaml = format!("{{role: pod, api_server: '{}'}}", server.url());
+        let config: Config = serde_yaml::from_str(&yaml).expect(&yaml);
+        let (client, _) = client::connect(&config, NODE).await.expect("a client");
+        let request = || http::Request::get("/api/v1/pods").body(Vec::new()).expect("a request");
+        let answers = async {
+            for _ in 0..2 {
+                server.request().await.refuse(code, retry_after, "Too many requests, please try again later.");
+            }
+        };
+        let asked = async {
+            let list = List::ask(&client, request(), LIST).await.err().expect("refused");
+            let watch = Lines::ask(&client, request()).await.err().expect("refused");
+            [list, watch]
+        };
+        let (failures, ()) = tokio::join!(asked, answers);
+        for failure in failures {
+            assert_eq!(failure.retry_after, Duration::from_secs(seconds), "{retry_after:?}");
+            assert!(failure.resumable && failure.error.contains("Too many requests"), "{}", failure.error);
+        }
+    }
+}
+
 #[tokio::test]
 async fn forbidden_is_asked_again_until_somebody_grants_it() {
     let mut scene = Scene::new(Apiserver::start(), "");

@@ -112,6 +112,12 @@ impl Request {
         self.answer.send(response.body(body.to_string().into()).expect("a response")).expect("somebody waits");
     }
 
+    /// A refusal that says in how many seconds to ask again.
+    pub(super) fn refuse(self, status: u16, retry_after: &str, body: &str) {
+        let response = Response::builder().status(status).header(header::RETRY_AFTER, retry_after);
+        self.answer.send(response.body(body.to_string().into()).expect("a response")).expect("somebody waits");
+    }
+
     pub(super) fn stream(self) -> Stream {
         let (sender, receiver) = mpsc::unbounded_channel();
         let lines = stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });

@@ -103,9 +103,13 @@ impl Generation {
         self.mark(configured).filter(|_| self.offset == 0).map(|(_, len)| len)
     }
 
-    /// Where UTF-16 was not asked for, two odd bytes at the beginning are no mark unless what follows is UTF-16.
+    /// The mark, if it counts. A UTF-8 mark in a file that is read as UTF-8 stays in the first line, as in Promtail. Without
+    /// `encoding: UTF-16` in the config, the two bytes of a UTF-16 mark count only if the text after them is UTF-16.
     fn mark(&self, configured: Encoding) -> Option<(Encoding, usize)> {
-        self.mark.filter(|(encoding, _)| !encoding.is_wide() || configured.is_wide() || self.looks_wide)
+        self.mark.filter(|(encoding, _)| match encoding.is_wide() {
+            true => configured.is_wide() || self.looks_wide,
+            false => configured != Encoding::Utf8,
+        })
     }
 
     pub fn is_plain(&self) -> bool {

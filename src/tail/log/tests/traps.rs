@@ -293,7 +293,6 @@ fn a_byte_order_mark_decides_the_encoding_and_is_no_part_of_the_line() {
     let utf16 = Encoding::new("utf-16").expect("known");
     let text = "\u{feff}eins ü\nzwei\n";
     for (file, configured) in [
-        (text.as_bytes().to_vec(), Encoding::Utf8),
         (text.as_bytes().to_vec(), utf16),
         (wide(text, false), utf16),
         (wide(text, true), utf16),
@@ -328,6 +327,10 @@ fn a_byte_order_mark_decides_the_encoding_and_is_no_part_of_the_line() {
         d.wait();
         assert_eq!(lines(&d, &mut log), ["zwei", "drei"], "{configured:?}");
     }
+    // As in Promtail.
+    let d = Dir::new();
+    d.append("a.log", text);
+    assert_eq!(d.read(&mut d.open(START)), ["\u{feff}eins ü", "zwei"]);
 }
 
 #[test]

@@ -1,0 +1,77 @@
+//! Logs that are in no file, and files under another name.
+
+use super::*;
+
+#[test]
+fn a_cursor_is_kept_and_taken_over_in_both_directions() {
+    let dir = dir();
+    let yaml = dir.path().join("positions.yaml");
+    let job = |name: &str| Key { log: LogName::Other(format!("cursor-{name}").into()), ..key("") };
+    let cursor = |text: &str| Saved::Cursor(text.into());
+    // A file from Promtail, as Promtail writes it. A file may have the same name as a cursor.
+    std::fs::write(&yaml, "positions:\n  cursor-journal: s=0a1b;i=6f;b=9c;m=1;t=2;x=3\n  /a.log: \"12\"\n")
+        .expect("written");
+    let write = |positions: &Positions, slot, text: &str, now| {
+        let checkpoint = Checkpoint::Cursor(text.into());
+        positions.commit(&[Commit { slot, checkpoint, through: None }], now).expect("written");
+    };
+    {
+        let positions = open(dir.path());
+        let (slot, saved) = positions.claim(job("journal")).expect("free");
+        assert_eq!(saved, Some(cursor("s=0a1b;i=6f;b=9c;m=1;t=2;x=3")));
+        assert_eq!(positions.claim(job("other")).expect("free").1, None);
+        write(&positions, slot, "s=0a1b;i=70 \"ü\"", then());
+    }
+    // Without a sync, and with one.
+    for _ in 0..2 {
+        let positions = open(dir.path());
+        assert_eq!(positions.claim(job("journal")).expect("free").1, Some(cursor("s=0a1b;i=70 \"ü\"")));
+        positions.sync().expect("written");
+    }
+    let written = yaml::read(&yaml).expect("ours").positions;
+    assert_eq!(written["cursor-journal"], "s=0a1b;i=70 \"ü\"");
+    assert_eq!(written.get("/a.log"), None, "that file is not there");
+    // With two clients, the cursor of the one that is behind.
+    let positions = open(dir.path());
+    let second = Key { client: Arc::from("d"), ..job("journal") };
+    let (slot, _) = positions.claim(second).expect("free");
+    write(&positions, slot, "further", then() + std::time::Duration::from_secs(1));
+    positions.sync().expect("written");
+    assert_eq!(yaml::read(&yaml).expect("ours").positions["cursor-journal"], "s=0a1b;i=70 \"ü\"");
+}
+
+#[test]
+fn a_file_that_was_left_is_known_under_another_name_after_a_kill() {
+    let dir = dir();
+    let file = |inode: u64, offset: u64| Position { file: FileId { inode, ..at(0).file }, offset };
+    {
+        let positions = open(dir.path());
+        let (slot, _) = claim(&positions, "/app.log");
+        // It goes on in file 20; files 1 to 12 were read to their ends before.
+        for inode in 1..=12 {
+            let checkpoint = Checkpoint::File {
+                position: file(20, inode),
+                live: true,
+                written: then(),
+                left: vec![file(inode, 100 + inode)],
+            };
+            positions.commit(&[Commit { slot, checkpoint, through: None }], then()).expect("written");
+        }
+    }
+    for _ in 0..2 {
+        let positions = open(dir.path());
+        let new = key("/app-2026.log");
+        let found = |inode: u64| positions.in_file(&new, (1, inode));
+        assert_eq!(found(12), [file(12, 112)]);
+        assert_eq!(found(5), [file(5, 105)]);
+        assert_eq!(found(4), [], "only so many are kept");
+        assert_eq!(found(20), [file(20, 12)]);
+        assert_eq!(positions.in_file(&key("/app.log"), (1, 12)), [], "it is its own");
+        assert_eq!(
+            positions.in_file(&Key { labels: 8, ..new.clone() }, (1, 12)),
+            [],
+            "with other labels it is another log"
+        );
+        positions.sync().expect("written");
+    }
+}

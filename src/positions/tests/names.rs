@@ -75,3 +75,25 @@ fn a_file_that_was_left_is_known_under_another_name_after_a_kill() {
         positions.sync().expect("written");
     }
 }
+
+#[test]
+fn a_log_goes_on_where_it_was_when_it_is_called_something_else() {
+    let dir = dir();
+    {
+        let positions = open(dir.path());
+        let (slot, _) = claim(&positions, "/a.log");
+        assert!(positions.claim(key("/a.log")).is_none(), "one place, one owner");
+        commit(&positions, slot, 30, true);
+        // A second set of labels beside the first is a separate log.
+        assert_eq!(positions.claim(Key { labels: 8, ..key("/a.log") }).expect("free").1, None);
+    }
+    for renamed in [
+        Key { labels: 9, ..key("/a.log") },
+        Key { client: Arc::from("moved"), ..key("/a.log") },
+        Key { job: Arc::from("renamed"), ..key("/a.log") },
+    ] {
+        let saved = open(dir.path()).claim(renamed).expect("free").1;
+        assert_eq!(saved, Some(Saved::At { position: at(30), saved: then() }));
+    }
+    assert_eq!(claim(&open(dir.path()), "/b.log").1, None);
+}

@@ -63,7 +63,7 @@ pub(super) enum Command {
     /// Something happened to the log's file name.
     Look(u64),
     /// All initial targets are known. Logs from the last scrape that nobody claimed have no target.
-    SettleEstate,
+    Settle,
     Stop(StopRequest),
 }
 

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use handover::UNASSIGNED;
 use inodes::Inodes;
 use queue::Queue;
 use retry::{Waiting, advice};
@@ -115,6 +116,8 @@ pub(super) struct Reader {
     budget: Budget,
     /// Logs from the previous scrape that no target has claimed yet.
     open_logs: LogsByPath,
+    /// The number of the next log without an assignment.
+    next_unassigned: u64,
     /// All initial logs have been assigned.
     is_settled: bool,
 }
@@ -176,6 +179,7 @@ impl Reader {
             older: BTreeMap::new(),
             positions_fail: false,
             open_logs,
+            next_unassigned: UNASSIGNED,
             is_settled: false,
         }
     }

@@ -295,7 +295,7 @@ impl TargetManager {
 
     fn summarise(&mut self) {
         self.summarised = true;
-        self.tell(|| Command::SettleEstate);
+        self.tell(|| Command::Settle);
         let waiting: Vec<&str> = self.unsynced.iter().map(|j| &**j).collect();
         if !waiting.is_empty() {
             tracing::warn!(jobs = waiting.join(", "), "discovery has not told everything yet; going on without");
@@ -341,8 +341,8 @@ impl TargetManager {
     }
 
     /// What it does after the summary at the start.
-    pub fn settle_estate(&self) {
-        self.tell(|| Command::SettleEstate);
+    pub fn settle(&self) {
+        self.tell(|| Command::Settle);
     }
 
     /// Handles all pending events, and walks if necessary.

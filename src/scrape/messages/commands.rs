@@ -19,7 +19,7 @@ struct Waiting {
     logs: HashMap<u64, Log>,
     /// Logs in the order in which they were first mentioned.
     order: Vec<u64>,
-    settle_estate: bool,
+    settle: bool,
     stop: Option<StopRequest>,
 }
 
@@ -72,7 +72,7 @@ impl Waiting {
             }
             Command::Retire(log) => self.log(log).retire = true,
             Command::Look(log) => self.log(log).look = true,
-            Command::SettleEstate => self.settle_estate = true,
+            Command::Settle => self.settle = true,
             Command::Stop(ending) => self.stop = Some(ending.and(self.stop)),
         }
     }
@@ -96,7 +96,7 @@ impl Waiting {
             commands.extend(retire.then_some(Command::Retire(log)));
             commands.extend(look.then_some(Command::Look(log)));
         }
-        commands.extend(self.settle_estate.then_some(Command::SettleEstate));
+        commands.extend(self.settle.then_some(Command::Settle));
         commands.extend(self.stop.map(Command::Stop));
         commands
     }
@@ -145,7 +145,7 @@ mod tests {
             Command::Relabel(log, target) => format!("relabel {log} {}", target.labels),
             Command::Retire(log) => format!("retire {log}"),
             Command::Look(log) => format!("look {log}"),
-            Command::SettleEstate => "settle".into(),
+            Command::Settle => "settle".into(),
             Command::Stop(ending) => format!("stop {}", ending.within.as_secs()),
         };
         commands.iter().map(word).collect()

@@ -44,13 +44,13 @@ impl Reader {
                     self.looks.insert(log);
                 }
             }
-            Command::SettleEstate => self.settle_estate(now),
+            Command::Settle => self.settle_open_logs(now),
             Command::Stop(StopRequest { within, reads_on }) => {
                 self.stop = Some(Stop { deadline: now + within, progress: now, reads_on });
                 if !reads_on {
                     return;
                 }
-                self.settle_estate(now);
+                self.settle_open_logs(now);
                 // Check every file once more, to include lines written before the signal.
                 let logs: Vec<u64> = self.tailers.keys().copied().collect();
                 for log in logs {
@@ -71,6 +71,10 @@ impl Reader {
     fn retire(&mut self, log: u64, now: Instant) {
         if self.waiting.remove(&log).is_some() {
             self.gone(log);
+            // Nobody will claim what the previous scrape read of it.
+            if self.is_settled {
+                self.settle_open_logs(now);
+            }
         }
         if let Some(tailer) = self.tailers.get_mut(&log) {
             tailer.schedule.retired = Some(now);

@@ -15,7 +15,7 @@ use crate::scrape::tailer::Parts;
 use crate::tail::Log;
 
 /// Logs without an assignment get numbers from here on, far from those of assigned logs.
-const UNASSIGNED: u64 = 1 << 63;
+pub(super) const UNASSIGNED: u64 = 1 << 63;
 
 impl Reader {
     /// Returns all open logs, rewound to their committed marks.
@@ -51,13 +51,13 @@ impl Reader {
     }
 
     /// Handles logs that no target claimed: reads them to their end if their job still exists and the config did not
-    /// remove their target.
-    pub(super) fn settle_estate(&mut self, now: Instant) {
+    /// remove their target. May be called more than once.
+    pub(super) fn settle_open_logs(&mut self, now: Instant) {
         self.is_settled = true;
         // Logs that are waiting to be opened claim theirs later.
         let awaited = self.waiting.values().map(|waiting| &waiting.assignment);
         let awaited = awaited.map(|assignment| (assignment.target.job.clone(), assignment.path.clone())).collect();
-        for (n, left) in self.open_logs.take_but(&awaited).into_iter().enumerate() {
+        for left in self.open_logs.take_but(&awaited) {
             let OpenLog { path, target, input, is_retired, last_time, .. } = left;
             let Some(job) = self.jobs.iter().position(|job| job.name == target.job) else {
                 continue;
@@ -80,7 +80,8 @@ impl Reader {
             let Some((slot, _)) = self.positions.claim(key) else {
                 continue;
             };
-            let id = UNASSIGNED + n as u64;
+            let id = self.next_unassigned;
+            self.next_unassigned += 1;
             let files = log.take_new_files();
             self.inodes.add(id, files, |inode| log.has(inode));
             let labels = with_filename(&target, &path);

@@ -11,14 +11,17 @@ use super::rig::{self, Dir, decode};
 use crate::batch::Batch;
 use crate::metrics::{Dropped, Registry};
 use crate::model::{Clock, LabelSet, Report, Target};
-use crate::scrape::messages::{Assignment, Command, Commands};
+use crate::positions::Positions;
+use crate::scrape::messages::{Assignment, Command, Commands, StopRequest};
 use crate::scrape::metrics::Metrics;
+use crate::scrape::open_logs::OpenLogs;
 use crate::scrape::reader::{Parts, Reader};
 use crate::scrape::status::Status;
 
 struct Scene {
     dir: Dir,
     clock: Clock,
+    positions: Arc<Positions>,
     reader: Reader,
     commands: Arc<Commands>,
     batches: UnboundedReceiver<Vec<Batch>>,
@@ -29,7 +32,13 @@ struct Scene {
 
 impl Scene {
     fn new(initial_delay: Duration) -> Self {
-        let (dir, clock, registry) = (Dir::new(), Clock::standing(1), Registry::new());
+        let dir = Dir::new();
+        let positions = dir.positions();
+        Self::start(dir, Clock::standing(1), positions, initial_delay, OpenLogs::default())
+    }
+
+    fn start(dir: Dir, clock: Clock, positions: Arc<Positions>, initial_delay: Duration, logs: OpenLogs) -> Self {
+        let registry = Registry::new();
         let (status, commands) = (Arc::new(Status::default()), Arc::new(Commands::new(Arc::default())));
         let (outlet, batches) = rig::outlet("loki");
         let mut job = rig::job("job", "[]");
@@ -51,16 +60,16 @@ impl Scene {
             config: rig::config(),
             jobs: [job].into(),
             outlet,
-            positions: dir.positions(),
+            positions: positions.clone(),
             commands: commands.clone(),
             target_manager: Default::default(),
             metrics: Metrics::register(&registry, status.clone()),
             dropped: Dropped::register(&registry),
             custom: None,
             status: status.clone(),
-            open_logs: Default::default(),
+            open_logs: logs.share_out(&["loki".into()]).remove(0),
         });
-        Self { dir, clock, reader, commands, batches, target, status, logs: 0 }
+        Self { dir, clock, positions, reader, commands, batches, target, status, logs: 0 }
     }
 
     fn add(&mut self, name: &str) {
@@ -74,6 +83,16 @@ impl Scene {
             job: 0,
             from_oldest: false,
         }));
+    }
+
+    /// The scrape after a reload in which this delay was written into the config. Loki has not answered.
+    fn reload(mut self, initial_delay: Duration) -> Self {
+        self.commands.send(Command::Stop(StopRequest { within: Duration::ZERO, reads_on: false }));
+        while self.reader.turn().is_some() {}
+        let left = OpenLogs::new(vec![self.reader.finish()]);
+        let readers = [("loki".into(), "job".into())].into();
+        self.positions.begin_run(readers, self.clock.system_time(), left.has_looked());
+        Self::start(self.dir, self.clock, self.positions, initial_delay, left)
     }
 
     /// The lines that arrive while this much time passes.
@@ -135,4 +154,28 @@ fn a_file_with_two_names_is_read_once_and_the_other_name_says_why_it_is_not() {
     scene.dir.append("b.log", "two\n");
     assert_eq!(scene.lines(120 * SECOND), ["two"]);
     assert!(scene.errors().iter().all(|(_, why)| why.is_none()), "{:?}", scene.errors());
+}
+
+#[test]
+fn a_log_whose_target_goes_before_it_is_opened_again_is_read_to_its_end_beside_another() {
+    let mut scene = Scene::new(Duration::ZERO);
+    // More than is sent before Loki answers, so that reading goes on after both have begun.
+    for name in ["a", "b"] {
+        scene.dir.append(&format!("{name}.log"), (0..2000).map(|n| format!("{name} {n:0100}\n")).collect::<String>());
+        scene.add(&format!("{name}.log"));
+    }
+    scene.reader.turn();
+    let mut scene = scene.reload(60 * SECOND);
+    for name in ["a.log", "b.log"] {
+        fs::remove_file(scene.dir.path(name)).expect("removed");
+    }
+    // The targets are known. That of the first log is gone, and the second one's waits.
+    scene.add("b.log");
+    scene.commands.send(Command::Settle);
+    scene.reader.turn();
+    scene.commands.send(Command::Retire(1));
+    let mut lines = scene.lines(30 * SECOND);
+    lines.sort();
+    let all = ["a", "b"].iter().flat_map(|name| (0..2000).map(move |n| format!("{name} {n:0100}")));
+    assert!(lines.iter().cloned().eq(all), "{} lines of 4000", lines.len());
 }

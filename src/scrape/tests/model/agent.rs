@@ -135,7 +135,7 @@ impl Agent {
         }
         let mut agent = Self { target_manager, events, readers, roads, positions, status, left: Vec::new() };
         agent.target_manager.step();
-        agent.target_manager.settle_estate();
+        agent.target_manager.settle();
         agent
     }
 

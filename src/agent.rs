@@ -1,8 +1,8 @@
-//! Everything is wired here: the one place that knows every room. What lives as long as the process is in `host`; what a config comes
-//! to, and is replaced when it is reloaded, is in `run`.
+//! Connects all modules. `host` has what lives as long as the process. `run` has what a config starts, and what a
+//! reload replaces.
 //!
-//! Only the sources hear a signal to stop. They read to the end of what there is, their batches are delivered, and
-//! everything else ends because its input has ended.
+//! Only the scrape is told to stop. It reads all files to their ends, its batches are delivered, and everything else
+//! ends because its input has ended.
 
 mod build;
 mod host;
@@ -22,17 +22,17 @@ use reload::Requests;
 pub use reload::{ConfigSource, Reload};
 use run::{Plan, Run};
 
-/// How long a stop may take, with a Loki that answers; Kubernetes gives 30 s.
+/// How long a stop may take while Loki answers. Kubernetes kills the process after 30 s.
 const STOP_WITHIN: Duration = Duration::from_secs(25);
 
-/// How this run differs from a plain one.
+/// How this run differs from a normal one.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Entries are printed, nothing is sent, no position is written.
+    /// Entries are printed. Nothing is sent, and no position is written.
     pub dry_run: bool,
     /// Lines come from standard input.
     pub stdin: bool,
-    /// What the kernel keeps the process from: the wall's name, and what it comes to.
+    /// What the kernel denies this process: the mechanism's name, and a description.
     pub confinement: Vec<(&'static str, String)>,
 }
 
@@ -48,24 +48,25 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Runs until a signal says stop, or standard input ends.
+/// Runs until a signal stops the agent, or standard input ends.
 pub fn run(config: Config, options: Options, reload: Reload) -> Result<(), Error> {
     let runtime = runtime().map_err(|e| Error(format!("cannot start the runtime: {e}")))?;
     let result = runtime.block_on(async {
         let signals = Signals::new().map_err(|e| Error(format!("cannot listen to signals: {e}")))?;
         run_until(config, options, reload, signals.asked_to_stop()).await
     });
-    // A name lookup that hangs must not hold up the end.
+    // A DNS lookup that hangs must not delay the end.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
 }
 
-/// One worker beside the readers: what is left to do here is sending, waiting and answering.
+/// One worker thread: the readers have threads of their own, so it only sends, waits and answers requests.
 fn runtime() -> std::io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(1).thread_name("loop").enable_all().build()
 }
 
-/// Serves and runs until `shutdown` resolves, to stop; polled again, its second answer aborts.
+/// Runs until `shutdown` resolves, then stops. If `shutdown` resolves a second time, it stops without waiting for
+/// answers.
 async fn run_until(
     config: Config,
     options: Options,
@@ -96,15 +97,15 @@ async fn run_until(
             Err(error) => request.answer(Err(error), &host),
         }
     };
-    // Whoever waits for a reload is told that there will be none.
+    // Clients that wait for a reload get an error.
     drop(requests);
     if is_asked_to_stop {
-        tracing::info!("stopping: reading on to the ends of the files, waiting for Loki to take what was read");
+        tracing::info!("stopping: reading all files to their ends, and waiting for Loki's answers");
         run.ask_to_stop(STOP_WITHIN);
         tokio::select! {
             () = run.ended() => {}
             () = shutdown() => {
-                tracing::warn!("stopping at once");
+                tracing::warn!("stopping at once: lines without an answer from Loki are read again");
                 run.abort().await;
             }
         }
@@ -117,7 +118,7 @@ async fn run_until(
     Ok(())
 }
 
-/// What a person wants to see first.
+/// Logs what this agent is and what it uses.
 fn summarise(config: &Config, host: &Host, serving: Option<&Serving>) {
     let address = serving.and_then(Serving::address).map_or("off".to_string(), |address| address.to_string());
     let (options, hostname, positions) = (&host.options, &host.hostname, &host.positions);
@@ -139,7 +140,7 @@ fn summarise(config: &Config, host: &Host, serving: Option<&Serving>) {
     }
 }
 
-/// The signals that mean stop.
+/// The signals that stop the agent.
 struct Signals {
     term: Signal,
     int: Signal,

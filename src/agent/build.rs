@@ -1,4 +1,4 @@
-//! From what the user wrote to what runs.
+//! Builds the parts of a run from the config.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,12 +29,12 @@ pub(super) fn positions(config: &Config, options: &Options) -> positions::Config
     }
 }
 
-/// Clients and jobs that there are.
+/// The clients and jobs of the config.
 pub(super) fn readers(config: &Config) -> BTreeSet<(Arc<str>, Arc<str>)> {
     config.clients.iter().flat_map(|client| jobs_of(config, client.name().into())).collect()
 }
 
-/// Where pods are found by the folders of their logs, and what is remembered of pods: beside the positions.
+/// The folder of the pods' logs, and the file that remembers pods. It is beside the positions file.
 pub(super) fn places(config: &Config, options: &Options) -> Places {
     let mut file = std::path::PathBuf::from(&config.positions.filename).into_os_string();
     file.push(".pods");
@@ -46,7 +46,7 @@ fn jobs_of(config: &Config, client: Arc<str>) -> impl Iterator<Item = (Arc<str>,
     config.scrape_configs.iter().map(move |job| (client.clone(), Arc::from(job.job_name.as_str())))
 }
 
-/// The checked config's jobs; an error here is one that the check would have found.
+/// The jobs of a checked config. An error here is a mistake in the check.
 pub(super) fn jobs(config: &Config) -> Result<Vec<Job>, String> {
     config.scrape_configs.iter().map(|job| self::job(job).map_err(|e| format!("job {:?}: {e}", job.job_name))).collect()
 }
@@ -73,7 +73,7 @@ fn job(config: &ScrapeConfig) -> Result<Job, String> {
         None
     });
     let options = tail::Options { encoding, compression, ..tail::Options::default() };
-    // Who compresses a file needs a while to be done with it.
+    // The program that compresses a file needs this time to finish it.
     let initial_delay =
         if config.decompression.enabled { config.decompression.initial_delay.0 } else { Duration::ZERO };
     Ok(Job { name: config.job_name.as_str().into(), rules, program, options, initial_delay, unreadable })
@@ -109,8 +109,8 @@ pub(super) fn scrape(config: &Config, options: &Options, hostname: String) -> sc
     }
 }
 
-/// What each client may have of the descriptors of the process, less what others need: five eighths are for logs, three for older
-/// files of theirs.
+/// How many file descriptors of the process one client may use. The rest of the process keeps 512, or an eighth. Five
+/// eighths of the result are for logs, three eighths for their rotated generations.
 fn descriptors(clients: usize) -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
@@ -125,7 +125,7 @@ fn rate(limits: &LimitsConfig) -> Option<Rate> {
     })
 }
 
-/// As in Promtail the labels of the first job's static configs; but none that begins with `__` is sent.
+/// As in Promtail, the labels of the first job's static configs. Labels that begin with `__` are not sent.
 fn stdin_labels(config: &Config, hostname: &str) -> LabelSet {
     let Some((job, others)) = config.scrape_configs.split_first() else {
         return LabelSet::new([("hostname", hostname), ("job", "stdin")]);
@@ -133,7 +133,7 @@ fn stdin_labels(config: &Config, hostname: &str) -> LabelSet {
     if !others.is_empty() {
         tracing::warn!(
             job = job.job_name,
-            "standard input takes the first job's labels and stages; the other jobs are not run"
+            "-stdin uses the labels and stages of the first job; the other jobs are not run"
         );
     }
     let unused = [
@@ -146,7 +146,11 @@ fn stdin_labels(config: &Config, hostname: &str) -> LabelSet {
     let unused: Vec<&str> = unused.into_iter().filter(|(_, is_written)| *is_written).map(|(key, _)| key).collect();
     if !unused.is_empty() {
         let (job, unused) = (&job.job_name, unused.join(", "));
-        tracing::warn!(job, unused, "standard input takes the labels of static_configs and the stages, and is UTF-8");
+        tracing::warn!(
+            job,
+            unused,
+            "-stdin uses only the job's stages and the labels of static_configs, and reads UTF-8"
+        );
     }
     let all: Labels = job.static_configs.iter().flat_map(|c| c.labels.clone()).collect();
     LabelSet::new(all.into_iter().filter(|(name, _)| !name.starts_with("__")))
@@ -172,7 +176,7 @@ pub(super) fn outlet(
     Outlet { client: client.name().into(), batch, batches, counters }
 }
 
-/// For a dry run: the first client's labels, and nowhere to send to.
+/// For a dry run: has the first client's labels, and sends nothing.
 pub(super) fn printing(config: &Config) -> Outlet {
     let (batches, _) = unbounded_channel();
     let counters = ClientCounters { refused: Box::new(|_, _| {}), truncated: Box::new(|_| {}) };

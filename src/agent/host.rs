@@ -17,20 +17,20 @@ use crate::{discovery, push, scrape, server};
 
 pub(super) struct Host {
     pub options: Options,
-    /// What `__host__` is compared with.
+    /// A target's `__host__` must be equal to this.
     pub hostname: String,
-    /// The Kubernetes node whose pods are meant.
+    /// The Kubernetes node whose pods are read.
     pub node: Arc<str>,
     pub positions: Arc<Positions>,
     pub places: Places,
     pub metrics: Metrics,
     shown: watch::Sender<Arc<server::Shown>>,
-    /// What the kernel keeps the process from, as lines above the config.
+    /// What the kernel denies this process, as comment lines above the config on its page.
     confinement: String,
     _lock: Lock,
 }
 
-/// Each family is registered once. One run after the other counts on.
+/// Each family is registered once. The counters continue from run to run.
 pub(super) struct Metrics {
     pub scrape: scrape::Metrics,
     pub push: push::Metrics,
@@ -38,7 +38,7 @@ pub(super) struct Metrics {
     pub reload: report::Reloads,
 }
 
-/// The HTTP server, while it serves.
+/// The running HTTP server.
 pub(super) struct Serving {
     address: Option<SocketAddr>,
     task: JoinHandle<()>,
@@ -46,7 +46,8 @@ pub(super) struct Serving {
 }
 
 impl Host {
-    /// Takes what no other process may have, the positions and the port, and begins to serve. `None`: there are no pages.
+    /// Takes what only one process may have, the positions and the port, and starts the HTTP server. None: there is no
+    /// HTTP server.
     pub async fn new(
         config: &Config,
         options: Options,
@@ -85,13 +86,13 @@ impl Host {
         Ok((host, listening.map(|server| Serving::begin(server, state))))
     }
 
-    /// The pages show this run from now on.
+    /// From now on the pages show this run.
     pub fn show(&self, report: Arc<dyn crate::model::Report>, config: &Config) {
         let config = self.confinement.clone() + &config.to_masked_yaml();
         self.shown.send_replace(Arc::new(server::Shown { report, config, reload_error: None }));
     }
 
-    /// The pages show how the last reload failed, if it did.
+    /// From now on the pages show the error of the last reload, or no error.
     pub fn show_reload(&self, error: Option<String>) {
         let shown = self.shown.borrow().clone();
         let (report, config) = (shown.report.clone(), shown.config.clone());
@@ -105,9 +106,9 @@ async fn listen(config: &Config, options: &Options) -> Result<Option<server::Ser
     }
     match server::Server::bind(&config.server).await {
         Ok(server) => Ok(Some(server)),
-        // Who tries something out beside an agent that runs has lines to look at, and needs no pages.
+        // Another agent may use the port. A trial prints its lines and does not need pages.
         Err(error) if options.dry_run || options.stdin => {
-            tracing::warn!(%error, "this run has no pages and no metrics");
+            tracing::warn!(%error, "cannot start the HTTP server: this run has no pages and no metrics");
             Ok(None)
         }
         Err(error) => Err(Error(error.to_string())),
@@ -132,7 +133,7 @@ impl Serving {
         self.address
     }
 
-    /// Lets requests under way finish, within the server's own grace, or until somebody has no more patience.
+    /// Waits for the current requests, at most as long as the server allows, or until `at_once` resolves.
     pub async fn stop(self, mut at_once: impl AsyncFnMut()) {
         let Self { mut task, stop, .. } = self;
         drop(stop);

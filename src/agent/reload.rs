@@ -1,7 +1,8 @@
-//! A config that changes while the agent runs: who asks for that, and what has to be built before anything stops.
+//! Reloads the config while the agent runs: receives the requests, and builds the next run before the current one
+//! stops.
 //!
-//! Whoever asks while a reload is under way is answered by the next one, however many they are. What was loaded is checked and built as
-//! a [`Plan`] first: an error changes nothing.
+//! All requests that arrive during a reload are answered by one further reload. A new config is checked and built as a
+//! [`Plan`] first. An error in it changes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,21 +18,22 @@ use crate::config::Config;
 use crate::model::AbortOnPanic;
 use crate::server::{self, LogLevel};
 
-/// How long a run that makes way for the next one may wait for answers of Loki. What is not acknowledged by then is read again.
+/// How long a run waits for Loki's answers before the next run replaces it. Lines without an answer by then are read
+/// again.
 const STOP_WITHIN: Duration = Duration::from_secs(3);
 
-/// Requests of the HTTP server that wait for the next reload. Who comes when there are so many is asked to come again.
+/// The most requests of the HTTP server that wait for the next reload. Further requests are told to try again.
 const REQUESTS: usize = 16;
 
-/// A file that was changed is looked at again so soon, whether it is still being written.
+/// A changed file is read again after this time, to see whether it is still being written.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// Where the config comes from, with the flags on top.
 pub trait ConfigSource: Send + Sync {
-    /// Reads and checks the config as it is now. Gives also what a person should know of it. May wait for the disk.
+    /// Reads and checks the current config. Also returns its warnings. May wait for the disk.
     fn load(&self) -> Result<(Config, Vec<String>), String>;
 
-    /// Another number means that the config file has another content. `None`: it cannot be read now. May wait for the disk.
+    /// A hash of the config file's content. None: it cannot be read now. May wait for the disk.
     fn fingerprint(&self) -> Option<u64>;
 
     fn set_log_level(&self, level: LogLevel);
@@ -41,13 +43,13 @@ pub trait ConfigSource: Send + Sync {
 #[derive(Clone)]
 pub struct Reload {
     pub source: Arc<dyn ConfigSource>,
-    /// The fingerprint of what was loaded at the start.
+    /// The fingerprint of the config that was loaded at the start.
     pub fingerprint: Option<u64>,
-    /// How often the file is looked at for changes. `None`: it is not.
+    /// How often the file is checked for changes. None: never.
     pub watch_interval: Option<Duration>,
 }
 
-/// Those who ask for a reload.
+/// Receives requests for a reload: from signals, the HTTP server and the watched config file.
 pub(super) struct Requests {
     source: Arc<dyn ConfigSource>,
     hangup: Signal,
@@ -55,7 +57,7 @@ pub(super) struct Requests {
     watch: Watch,
 }
 
-/// What the next reload is for.
+/// The requests that the next reload answers.
 pub(super) struct Request {
     by: &'static str,
     answers: Vec<server::ReloadRequest>,
@@ -65,12 +67,12 @@ pub(super) struct Request {
 pub(super) struct Prepared {
     plan: Plan,
     warnings: Vec<String>,
-    /// Keys that differ and need a restart.
+    /// Keys that changed and need a restart of the agent.
     need_restart: Vec<String>,
 }
 
 impl Requests {
-    /// Also gives where the HTTP server sends its requests.
+    /// Also returns the sender for requests of the HTTP server.
     pub fn new(reload: Reload) -> std::io::Result<(Self, mpsc::Sender<server::ReloadRequest>)> {
         let (sender, http) = mpsc::channel(REQUESTS);
         let Reload { source, fingerprint, watch_interval } = reload;
@@ -95,16 +97,16 @@ impl Requests {
         request
     }
 
-    /// Builds all that can fail of the config as it is now. What runs goes on meanwhile.
+    /// Builds everything of the current config that can fail. The current run continues meanwhile.
     pub async fn prepare(&mut self, host: &Host, running: &Config) -> Result<Prepared, String> {
         if host.options.stdin {
-            return Err("standard input cannot be read a second time: start the agent anew".into());
+            return Err("with -stdin the config cannot be reloaded: restart the agent".into());
         }
         let (source, running) = (self.source.clone(), running.clone());
         let (options, hostname) = (host.options.clone(), host.hostname.clone());
         let building = tokio::task::spawn_blocking(move || {
             let _abort_on_panic = AbortOnPanic;
-            // Before the load: a change that comes between the two is seen as one later.
+            // Before the load, so that a change between the two is seen later.
             let fingerprint = source.fingerprint();
             let prepared = source.load().and_then(|(mut config, warnings)| {
                 let need_restart = config.keep_fixed(&running);
@@ -122,7 +124,7 @@ impl Requests {
         }
     }
 
-    /// Stops `run` and starts what was prepared. If that cannot be started there is nothing left to go on with.
+    /// Stops `run` and starts the prepared one. After an error nothing runs, and the agent must stop.
     pub async fn replace(&self, mut run: Run, prepared: Prepared, host: &Host) -> Result<Run, Error> {
         let Prepared { plan, warnings, need_restart } = prepared;
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -142,7 +144,7 @@ impl Requests {
 }
 
 impl Request {
-    /// Tells all who asked, the log, the metrics and the pages.
+    /// Reports the outcome to everyone who asked, and in the log, the metrics and the pages.
     pub fn answer(self, outcome: Result<&Config, String>, host: &Host) {
         let by = self.by;
         match &outcome {
@@ -150,19 +152,19 @@ impl Request {
                 let (jobs, clients) = (config.scrape_configs.len(), config.clients.len());
                 tracing::info!(by, jobs, clients, "the config was reloaded");
             }
-            Err(error) => tracing::error!(by, error, "cannot reload the config: the last one stays in use"),
+            Err(error) => tracing::error!(by, error, "cannot reload the config: the previous one stays in use"),
         }
         let outcome = outcome.map(|_| ());
         host.metrics.reload.count(outcome.is_ok());
         host.show_reload(outcome.as_ref().err().cloned());
         for answer in self.answers {
-            // Who asked may have gone away.
+            // The client may have disconnected.
             let _ = answer.send(outcome.clone());
         }
     }
 }
 
-/// Looks at the config file now and then.
+/// Checks the config file for changes.
 struct Watch {
     source: Arc<dyn ConfigSource>,
     interval: Option<Duration>,
@@ -171,7 +173,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// Resolves when the file has another content. May be dropped and asked again at any time.
+    /// Resolves when the file's content has changed. Cancel safe.
     async fn changed(&mut self) {
         let Some(interval) = self.interval else {
             return std::future::pending().await;
@@ -193,22 +195,22 @@ impl Watch {
     }
 }
 
-/// Whether a file is another than the one that was tried last.
+/// Decides whether the file differs from the one that was loaded last.
 struct Change {
-    /// What was loaded last, be it with an error: that is said once.
+    /// The fingerprint at the last attempt to load it. A failed attempt counts, so that its error is reported once.
     tried: Option<u64>,
     seen: Option<u64>,
 }
 
 impl Change {
-    /// Whether it is another, and the same in two looks: one that is still being written may be valid and say half of it.
+    /// Whether it differs, and was the same in the last two checks: half of a file may be a valid config.
     fn look(&mut self, fingerprint: Option<u64>) -> bool {
         let is_settled = fingerprint.is_some() && fingerprint == self.seen;
         self.seen = fingerprint;
         is_settled && self.is_open()
     }
 
-    /// Whether there is something that was not tried yet.
+    /// Whether this content was not tried yet.
     fn is_open(&self) -> bool {
         self.seen.is_some() && self.seen != self.tried
     }
@@ -230,7 +232,7 @@ mod tests {
             (None, false),
             (Some(3), false),
             (Some(3), true),
-            // Whatever came of it.
+            // Whether or not the attempt succeeded.
             (Some(3), false),
             (Some(3), false),
             // Back to what it was.
@@ -238,7 +240,7 @@ mod tests {
             (Some(1), true),
             (None, false),
             (None, false),
-            // Changed, and back before anybody looked twice.
+            // Changed, and changed back before the second check.
             (Some(4), false),
             (Some(1), false),
             (Some(1), false),
@@ -250,9 +252,8 @@ mod tests {
         }
     }
 
-    /// Several who ask at once are answered by one reload.
     #[tokio::test]
-    async fn who_asks_at_the_same_time_is_answered_together() {
+    async fn requests_at_the_same_time_are_answered_by_one_reload() {
         struct Nothing;
         impl ConfigSource for Nothing {
             fn load(&self) -> Result<(Config, Vec<String>), String> {

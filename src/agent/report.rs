@@ -1,4 +1,4 @@
-//! What the pages show, from those who know it.
+//! Collects what the pages and the metrics show.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,7 +9,7 @@ use crate::metrics::Registry;
 use crate::model::{ClientReport, DiscoveredReport, Report, TargetReport};
 use crate::push;
 
-/// Targets from the scrape, clients from the pushes.
+/// The targets of the scrape, and the clients.
 pub(super) struct Whole<T> {
     pub targets: Arc<T>,
     pub clients: Vec<Arc<push::Status>>,
@@ -29,7 +29,7 @@ impl<T: Report> Report for Whole<T> {
     }
 }
 
-/// Before anything runs.
+/// The report before anything runs.
 pub(super) struct Nothing;
 
 impl Report for Nothing {
@@ -46,7 +46,7 @@ impl Report for Nothing {
     }
 }
 
-/// What the kernel keeps the process from, as a metric, and as the lines above the config on its page.
+/// Registers a metric with what the kernel denies this process. Returns the same as comment lines for the config page.
 pub(super) fn confinement(walls: &[(&'static str, String)], registry: &Registry) -> String {
     let help = "A constant 1, labelled with what the kernel keeps this process from.";
     let labels = walls.iter().map(|(wall, what)| (*wall, what.split(';').next().unwrap_or_default()));
@@ -54,7 +54,7 @@ pub(super) fn confinement(walls: &[(&'static str, String)], registry: &Registry)
     walls.iter().map(|(wall, what)| format!("# {wall}: {what}\n")).collect()
 }
 
-/// What became of the config when it was loaded last, and how often it was reloaded.
+/// The metrics of reloads.
 #[derive(Debug)]
 pub(super) struct Reloads {
     successful: IntGauge,

@@ -1,4 +1,4 @@
-//! One run: what a config comes to, from discovery to Loki. A process has one after the other, as often as its config is reloaded.
+//! One run: everything that a config starts, from discovery to Loki. Each reload of the config replaces the run.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::relabel::Reads;
 use crate::scrape::{Job, Scrape};
 use crate::{discovery, push, scrape};
 
-/// A config of which all has been built that can fail. It has no thread, no task and no socket, and can be thrown away.
+/// A config with everything built that can fail. It has no thread, task or socket yet, and can be dropped.
 pub(super) struct Plan {
     pub config: Config,
     jobs: Vec<Job>,
@@ -34,16 +34,16 @@ impl Plan {
     }
 }
 
-/// What a run leaves to the next one.
+/// What a run passes to the next one.
 pub(super) struct Handover {
-    /// Names of its clients, and the hosts that they sent to.
+    /// The names of its clients, and the hosts that they sent to.
     clients: BTreeSet<String>,
     hosts: BTreeSet<String>,
-    /// The logs that it had open.
+    /// Its open logs.
     logs: scrape::OpenLogs,
 }
 
-/// A config that runs.
+/// The running parts of a config.
 pub(super) struct Run {
     pub config: Config,
     scrape: Scrape,
@@ -53,7 +53,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// `handover` is that of the run before; `None`: this is the first of the process.
+    /// `handover` comes from the previous run. None: this is the first run of the process.
     pub fn start(plan: Plan, host: &Host, handover: Option<Handover>) -> Result<Self, Error> {
         let Plan { config, jobs, clients, settings } = plan;
         if let Some(handover) = &handover {
@@ -93,30 +93,31 @@ impl Run {
         Ok(Self { config, scrape, pushes, stop_pushes, discovery })
     }
 
-    /// Reads what there is to its end and waits until it is delivered: at most so long, and not for a Loki that is away.
+    /// Reads all files to their ends, and waits for Loki's answers for at most this time. Does not wait for a Loki that
+    /// does not answer.
     pub fn ask_to_stop(&self, within: Duration) {
         self.scrape.stop(within);
     }
 
-    /// Reads no more, and waits for answers a moment: the next run goes on with what is left.
+    /// Stops reading, and waits for Loki's answers for at most this time. The next run continues with the rest.
     pub fn hand_over(&self, within: Duration) {
         self.scrape.hand_over(within);
     }
 
-    /// Resolves once nothing is read any more, because it was asked to stop or because standard input ended.
+    /// Resolves when reading has ended: it was asked to stop, or standard input ended.
     pub async fn ended(&mut self) {
         self.scrape.ended().await;
     }
 
-    /// Waits for no answer any more. What is not acknowledged is on disk, and will be read again.
+    /// Stops without waiting for answers. Lines without an answer are on disk, and are read again at the next start.
     pub async fn abort(&mut self) {
         self.stop_pushes.send_replace(push::Stop::Abort);
         self.scrape.stop(Duration::ZERO);
         self.scrape.ended().await;
     }
 
-    /// To be called once it has [`ended`](Self::ended). When it returns, no thread, task or connection of this run is left: what is
-    /// not acknowledged by now never will be, and may be read again.
+    /// Must be called after [`ended`](Self::ended). When it returns, no thread, task or connection of this run is left.
+    /// Lines without an answer by now will never get one, and may be read again.
     pub async fn finish(self, host: &Host) -> Handover {
         self.stop_pushes.send_replace(push::Stop::Abort);
         for push in self.pushes {
@@ -134,7 +135,7 @@ impl Run {
 }
 
 impl Handover {
-    /// Clients that `config` has no more show nothing any more.
+    /// Removes the metrics of clients that `config` does not have.
     fn forget_in(&self, metrics: &push::Metrics, config: &Config) {
         let (clients, hosts) = clients_and_hosts(config);
         self.clients.difference(&clients).for_each(|client| metrics.forget_client(client));
@@ -146,7 +147,7 @@ fn clients_and_hosts(config: &Config) -> (BTreeSet<String>, BTreeSet<String>) {
     config.clients.iter().map(|client| (client.name(), client.host().to_string())).unzip()
 }
 
-/// A loop per job that tells the scrape what there is.
+/// Starts a task for each job that tells the scrape which targets there are.
 fn discover(config: &Config, reads: Vec<Reads>, host: &Host, scrape: &Scrape) -> Vec<JoinHandle<()>> {
     let mut tasks = Vec::new();
     for (job, reads) in config.scrape_configs.iter().zip(reads) {

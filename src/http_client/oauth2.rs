@@ -18,6 +18,10 @@ use crate::model::units::Secret;
 
 /// A token is renewed this long before it ends (or at half of its life), so that none ends on its way.
 const MARGIN: Duration = Duration::from_secs(10);
+/// A token is renewed after this time at the latest. A server may write any number of seconds, and a clock cannot count
+/// them all.
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
+
 /// For a server that does not say how long its token lasts.
 const UNKNOWN_LIFE: Duration = Duration::from_secs(300);
 
@@ -300,7 +304,7 @@ fn parse(body: &str) -> Result<(Secret, Duration), String> {
     // Some servers write the number as text.
     let life = &answer["expires_in"];
     let life = life.as_u64().or_else(|| life.as_str()?.parse().ok()).filter(|seconds| *seconds > 0);
-    Ok((Secret::new(token), life.map_or(UNKNOWN_LIFE, Duration::from_secs)))
+    Ok((Secret::new(token), life.map_or(UNKNOWN_LIFE, Duration::from_secs).min(LONGEST_LIFE)))
 }
 
 #[cfg(test)]
@@ -312,6 +316,7 @@ mod tests {
         for (body, expected) in [
             (r#"{"access_token":"t","expires_in":60}"#, Some(60)),
             (r#"{"access_token":"t","expires_in":"60"}"#, Some(60)),
+            (r#"{"access_token":"t","expires_in":18446744073709551615}"#, Some(86_400)),
             (r#"{"access_token":"t"}"#, Some(300)),
             (r#"{"access_token":""}"#, None),
             (r#"{"error":"invalid_client"}"#, None),

@@ -143,6 +143,8 @@ async fn many_pushes_at_once_share_one_token() {
     assert_eq!(pushes_at_once(0, 0, 3600).await, (1, LANES));
     // One that is nearly over when it comes is good for those who waited for it.
     assert_eq!(pushes_at_once(0, 0, 0).await, (1, LANES));
+    // One that lasts longer than a clock can count.
+    assert_eq!(pushes_at_once(0, 0, u64::MAX).await, (1, LANES));
 }
 
 #[tokio::test]

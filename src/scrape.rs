@@ -108,8 +108,7 @@ impl Config {
 /// `limits_config.readline_*`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
-    pub lines_per_second: f64,
-    pub burst: u32,
+    pub quota: governor::Quota,
     /// Drop lines beyond the rate. Otherwise reading waits.
     pub drop: bool,
 }

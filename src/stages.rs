@@ -57,6 +57,7 @@ use std::time::Instant;
 use serde_yaml::{Mapping, Value as Yaml};
 
 pub use extracted::{Extracted, Key, Value};
+pub use limit::quota;
 pub use metrics::CustomMetrics;
 pub use pipeline::Pipeline;
 pub use table::{Row, TABLE};

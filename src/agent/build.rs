@@ -118,11 +118,8 @@ fn descriptors(clients: usize) -> usize {
 }
 
 fn rate(limits: &LimitsConfig) -> Option<Rate> {
-    limits.readline_rate_enabled.then_some(Rate {
-        lines_per_second: limits.readline_rate,
-        burst: u32::try_from(limits.readline_burst).unwrap_or(u32::MAX),
-        drop: limits.readline_rate_drop,
-    })
+    let quota = stages::quota(limits.readline_rate, limits.readline_burst).filter(|_| limits.readline_rate_enabled)?;
+    Some(Rate { quota, drop: limits.readline_rate_drop })
 }
 
 /// As in Promtail, the labels of the first job's static configs. Labels that begin with `__` are not sent.

@@ -72,6 +72,10 @@ impl Check<'_> {
         if limits.readline_rate_enabled && limits.readline_burst == 0 {
             return Err(self.error("limits_config.readline_burst", "must be at least 1 line"));
         }
+        if limits.readline_rate_enabled && stages::quota(limits.readline_rate, limits.readline_burst).is_none() {
+            let message = "is too low: readline_burst lines would take longer than 100 years";
+            return Err(self.error("limits_config.readline_rate", message));
+        }
         if limits.max_streams > 0 {
             let message = "ignored: fantail limits what is in flight by bytes, not the number of streams; \
                            Loki's own per-tenant limit still holds";

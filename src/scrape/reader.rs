@@ -143,7 +143,7 @@ impl Reader {
             chunk: Chunk::default(),
             pipelines,
             output,
-            rate: config.rate.and_then(Limiter::new),
+            rate: config.rate.map(Limiter::new),
             dropped,
             counters: outlet.counters,
             metrics,

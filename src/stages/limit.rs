@@ -88,8 +88,9 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
     }))
 }
 
-/// None if a whole burst would take longer than `governor` supports.
-fn quota(rate: f64, burst: u64) -> Option<Quota> {
+/// At most `burst` lines at once, and `rate` lines per second. None: neither may be 0, and a whole burst may not take
+/// longer than 100 years, because the clock of `governor` would overflow.
+pub fn quota(rate: f64, burst: u64) -> Option<Quota> {
     let period = Duration::try_from_secs_f64(1.0 / rate).ok()?.max(Duration::from_nanos(1));
     let burst = NonZeroU32::try_from(u32::try_from(burst).unwrap_or(u32::MAX)).ok()?;
     // A century. It cannot overflow within that time.

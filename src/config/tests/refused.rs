@@ -72,6 +72,16 @@ fn wrong_values_are_refused() {
             "f.yaml:1:46: limits_config.readline_burst: ",
             "at least 1",
         ),
+        (
+            "limits_config: {readline_rate_enabled: true, readline_rate: 1e-19}",
+            "f.yaml:1:46: limits_config.readline_rate: ",
+            "100 years",
+        ),
+        (
+            "limits_config: {readline_rate_enabled: true, readline_rate: 1, readline_burst: 4000000000}",
+            "f.yaml:1:46: limits_config.readline_rate: ",
+            "100 years",
+        ),
         ("server: {http_listen_port: 123456}", "f.yaml:1:10: server.http_listen_port: ", "65535"),
         ("server: {log_level: loud}", "f.yaml:1:10: server.log_level: ", "loud"),
     ] {

@@ -64,6 +64,13 @@ pub(crate) const GROUPS: &[Group] = &[
                 "replace ${NAME} and ${NAME:-default} in the config file",
             ),
             flag(
+                "config.skip-unsupported-jobs",
+                Bool,
+                "false",
+                Sets("options.skip_unsupported_jobs"),
+                "start without the jobs that fantail does not support",
+            ),
+            flag(
                 "config.watch-interval",
                 Duration,
                 "0s",

@@ -123,6 +123,37 @@ fn every_home_is_lived_in() {
     assert!(stale.is_empty(), "HOMES in tests/layers.rs has homes that do not use the crate: {}", stale.join(", "));
 }
 
+/// What reads a clock by itself. The last ones are libraries that do so when they are asked.
+const CLOCKS: [&str; 7] = [
+    "Instant::now",
+    "SystemTime::now",
+    ".elapsed()",
+    "Timestamp::now",
+    "Zoned::now",
+    "RateLimiter::direct(",
+    "RateLimiter::keyed(",
+];
+
+/// Logic gets the time as a parameter or from a `model::Clock`, so that a test can move it.
+#[test]
+fn no_logic_reads_a_clock() {
+    let mut clocks = Vec::new();
+    let mut others = 0;
+    for source in sources().iter().filter(|source| !source.is_test) {
+        let code = without_test_modules(&source.code);
+        for clock in CLOCKS.iter().filter(|clock| code.contains(**clock)) {
+            match layer(&source.room) {
+                Some(0 | 1) if source.path != Path::new("src/model/clock.rs") => {
+                    clocks.push(format!("{}: {clock}", source.path.display()));
+                }
+                _ => others += 1,
+            }
+        }
+    }
+    assert!(others > 10, "the search finds nothing any more");
+    assert!(clocks.is_empty(), "take the time as a parameter, or a model::Clock:\n  {}", clocks.join("\n  "));
+}
+
 /// A thread or task that panics must abort the process (`model::abort_on_panic`) or pass its panic on. None may end
 /// silently while the agent looks healthy.
 #[test]

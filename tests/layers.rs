@@ -28,7 +28,7 @@ const NEIGHBOURS: [(&str, &str); 6] = [
 ];
 
 /// The modules that may use a crate. A crate that is not listed may be used anywhere.
-const HOMES: [(&str, &[&str]); 24] = [
+const HOMES: [(&str, &[&str]); 26] = [
     ("axum", &["server"]),
     ("base64", &["server"]),
     ("bcrypt", &["server"]),
@@ -43,12 +43,14 @@ const HOMES: [(&str, &[&str]); 24] = [
     ("k8s_openapi", &[]),
     ("kube", &["discovery"]),
     ("maxminddb", &["stages"]),
+    ("md5", &["relabel"]),
     ("notify", &["scrape"]),
     ("regex", &["goregex"]),
     ("reqwest", &["http_client"]),
-    ("rustix", &["cli", "agent", "tail"]),
+    ("rustix", &["cli", "agent", "tail", "positions"]),
     // Stages and discovery read parts of a config whose form only they know. Positions are separate YAML files.
     ("serde_yaml", &["yaml", "config", "stages", "discovery", "positions"]),
+    ("sha1", &["stages"]),
     ("sha2", &["stages", "server"]),
     ("sha3", &["stages"]),
     // A batch is compressed when it is sealed. The compressor's memory is reused.

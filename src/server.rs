@@ -6,6 +6,7 @@
 mod access;
 mod build;
 mod config;
+mod connection;
 mod connections;
 mod discovered;
 mod guard;

@@ -7,8 +7,7 @@ mod turns;
 pub(super) mod users;
 mod web;
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,9 +21,6 @@ use users::Users;
 
 /// Between two looks at the files.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// Of a file that is read: certificates and lists of users are far smaller.
-const LARGEST: u64 = 1 << 20;
 
 /// Whom the server lets in.
 #[derive(Default)]
@@ -77,19 +73,6 @@ fn stamp(path: &Path) -> Stamp {
 
 fn stamped(files: impl Iterator<Item = PathBuf>) -> Vec<(PathBuf, Stamp)> {
     files.map(|path| (path.clone(), stamp(&path))).collect()
-}
-
-/// All of a regular file, if it is not larger than any that is meant.
-pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let mut content = Vec::new();
-    File::open(path)?.take(LARGEST + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > LARGEST {
-        return Err(io::Error::other("it is larger than 1 MiB"));
-    }
-    Ok(content)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

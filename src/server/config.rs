@@ -31,7 +31,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::connections::Timeouts;
+use super::connection::Timeouts;
 use super::tls::Tls;
 use super::{LogFormat, LogLevel};
 use crate::model::ConfigError;

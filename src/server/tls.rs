@@ -16,8 +16,11 @@ use rustls::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::access::read_bounded;
+use crate::model::bounded;
 use crate::model::units::Secret;
+
+/// The most bytes of a file of certificates or of a key. Real ones are far smaller.
+const LARGEST: u64 = 1 << 20;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -177,7 +180,9 @@ impl Tls {
 fn pem(key: &str, inline: &str, file: &str) -> Result<Vec<u8>, String> {
     match file {
         "" => Ok(inline.as_bytes().to_vec()),
-        file => read_bounded(Path::new(file)).map_err(|e| format!("{key}_file: cannot read {file}: {e}")),
+        file => {
+            bounded::read_regular(Path::new(file), LARGEST).map_err(|e| format!("{key}_file: cannot read {file}: {e}"))
+        }
     }
 }
 

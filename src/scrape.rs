@@ -5,6 +5,7 @@
 //! nothing, so a dead client does not affect the others.
 
 mod budget;
+mod given;
 mod inbox;
 mod input;
 mod messages;
@@ -18,6 +19,7 @@ mod rates;
 mod reader;
 mod schedule;
 mod sink;
+mod sources;
 mod status;
 mod stdin;
 mod tailer;
@@ -41,10 +43,12 @@ use crate::relabel::Rules;
 use crate::stages::{CustomMetrics, Program};
 use crate::tail;
 
+pub use given::{GivenSource, Opening};
 pub use inbox::{Intake, NotCommitted, Parcel, Ticket};
 pub use messages::Updates;
 pub use open_logs::OpenLogs;
 use parker::Parker;
+pub use sources::{Given, Sources};
 use status::Status;
 
 /// One `scrape_configs` entry, checked and ready to run.
@@ -170,7 +174,8 @@ impl Metrics {
 pub struct Scrape {
     events: Arc<messages::Events>,
     status: Arc<Status>,
-    wakers: Vec<Waker>,
+    sources: Sources,
+    parkers: Arc<[Arc<Parker>]>,
     readers: Vec<JoinHandle<open_logs::ReaderLogs>>,
     target_manager: JoinHandle<()>,
     ended: tokio::sync::watch::Receiver<bool>,
@@ -196,7 +201,7 @@ impl Scrape {
         let shares = open_logs.share_out(&clients);
         let mut threads = Vec::new();
         let mut readers = Vec::new();
-        let mut wakers = Vec::new();
+        let mut parkers = Vec::new();
         for (index, (outlet, open_logs)) in outlets.into_iter().zip(shares).enumerate() {
             let parker = Arc::new(Parker::default());
             let commands = Arc::new(messages::Commands::new(parker.clone()));
@@ -216,7 +221,7 @@ impl Scrape {
                 status: status.clone(),
                 open_logs,
             });
-            wakers.push(Waker::from(parker));
+            parkers.push(parker);
             readers.push(commands);
             threads.push(std::thread::Builder::new().name("reader".into()).spawn(move || {
                 let _abort_on_panic = AbortOnPanic;
@@ -225,7 +230,7 @@ impl Scrape {
         }
         custom.forget_unused();
         // Standard input replaces all files. It uses the name and stages of the first job.
-        let standard_input = config.stdin.clone().map(|labels| stdin::source(labels, jobs.first(), &readers));
+        let standard_input = config.stdin.clone().map(|labels| stdin::source(labels, jobs.first(), &parkers));
         let jobs = if standard_input.is_some() { Arc::default() } else { jobs };
         let mut target_manager = target_manager::TargetManager::new(
             config,
@@ -237,7 +242,7 @@ impl Scrape {
             events.clone(),
         );
         if let Some((intake, source)) = standard_input {
-            target_manager.give(source);
+            target_manager.give(Arc::new(source));
             stdin::start(intake, metrics, dropped)?;
         }
         let target_manager = std::thread::Builder::new().name("target_manager".into()).spawn(move || {
@@ -245,17 +250,25 @@ impl Scrape {
             target_manager.run();
             let _ = end.send(true);
         })?;
-        Ok(Self { events, status, wakers, readers: threads, target_manager, ended })
+        let parkers: Arc<[_]> = parkers.into();
+        let sources = Sources::new(events.clone(), parkers.clone());
+        Ok(Self { events, status, sources, parkers, readers: threads, target_manager, ended })
     }
 
     /// Wakes the reader of client `i` when its batches make progress.
     pub fn waker(&self, i: usize) -> Waker {
-        self.wakers[i].clone()
+        Waker::from(self.parkers[i].clone())
     }
 
     /// The channel for updates from discovery.
     pub fn updates(&self) -> Updates {
         Updates(self.events.clone())
+    }
+
+    /// Gives sources that are not files to the readers. A reload ends them with this scrape, and they are given again
+    /// to the next one.
+    pub fn sources(&self) -> Sources {
+        self.sources.clone()
     }
 
     pub fn report(&self) -> Arc<impl Report + use<>> {

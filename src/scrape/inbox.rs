@@ -342,6 +342,10 @@ impl Source for Inbox {
         Wake::Rings
     }
 
+    fn outlives_run(&self) -> bool {
+        true
+    }
+
     fn note_progress(&self, progress: &mut Progress) {
         let state = self.shared.lock();
         progress.read_offset = state.next.0;

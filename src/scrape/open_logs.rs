@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::input::Input;
-use crate::model::Target;
+use crate::model::{Mark, Target};
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -35,6 +35,8 @@ pub(super) struct OpenLog {
     pub path: Arc<Path>,
     pub target: Arc<Target>,
     pub input: Input,
+    /// Everything before this mark is committed.
+    pub committed: Mark,
     /// Discovery had removed its target.
     pub is_retired: bool,
     /// Later lines get later times than this, in Unix nanoseconds.

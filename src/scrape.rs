@@ -16,6 +16,7 @@ mod pipelines;
 mod print;
 mod rates;
 mod reader;
+mod receiving;
 mod schedule;
 mod sink;
 mod status;
@@ -41,10 +42,12 @@ use crate::relabel::Rules;
 use crate::stages::{CustomMetrics, Program};
 use crate::tail;
 
-pub use inbox::{Intake, NotCommitted, Parcel, Ticket};
+pub use inbox::{Details, Intake, NotCommitted, Parcel, Taken, Ticket};
 pub use messages::Updates;
 pub use open_logs::OpenLogs;
 use parker::Parker;
+use receiving::Intakes;
+pub use receiving::Receiver;
 use status::Status;
 
 /// One `scrape_configs` entry, checked and ready to run.
@@ -94,6 +97,8 @@ pub struct Config {
     pub dry_run: bool,
     /// Read standard input instead of files, with these labels. The agent ends with it.
     pub stdin: Option<LabelSet>,
+    /// Jobs whose records are handed in.
+    pub receivers: Vec<Receiver>,
 }
 
 impl Config {
@@ -147,6 +152,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Counts bytes that could not be delivered and never will be.
+    pub fn lost(&self, bytes: u64, reason: &'static str) {
+        self.own.lost(bytes, reason);
+    }
+
     pub fn register(registry: &Registry) -> Self {
         let status = Arc::new(Status::default());
         Self {
@@ -173,6 +183,7 @@ pub struct Scrape {
     wakers: Vec<Waker>,
     readers: Vec<JoinHandle<open_logs::ReaderLogs>>,
     target_manager: JoinHandle<()>,
+    intakes: Intakes,
     ended: tokio::sync::watch::Receiver<bool>,
 }
 
@@ -185,7 +196,7 @@ impl Scrape {
         outlets: Vec<Outlet>,
         positions: Arc<Positions>,
         metrics: &Metrics,
-        open_logs: OpenLogs,
+        mut open_logs: OpenLogs,
     ) -> std::io::Result<Self> {
         let events = Arc::new(messages::Events::default());
         let (end, ended) = tokio::sync::watch::channel(false);
@@ -193,12 +204,15 @@ impl Scrape {
         let Metrics { own: metrics, dropped, custom, status } = metrics.clone();
         let jobs: Arc<[Job]> = jobs.into();
         let clients: Vec<Arc<str>> = outlets.iter().map(|outlet| outlet.client.clone()).collect();
+        let parkers: Vec<Arc<Parker>> = clients.iter().map(|_| Arc::default()).collect();
+        // Before any reader starts: readers close what they do not continue.
+        let (intakes, received) =
+            Intakes::open(&config.receivers, &jobs, clients.clone(), &parkers, open_logs.take_intakes());
         let shares = open_logs.share_out(&clients);
         let mut threads = Vec::new();
         let mut readers = Vec::new();
         let mut wakers = Vec::new();
-        for (index, (outlet, open_logs)) in outlets.into_iter().zip(shares).enumerate() {
-            let parker = Arc::new(Parker::default());
+        for (index, ((outlet, open_logs), parker)) in outlets.into_iter().zip(shares).zip(parkers).enumerate() {
             let commands = Arc::new(messages::Commands::new(parker.clone()));
             let reader = reader::Reader::new(reader::Parts {
                 clock: Clock::default(),
@@ -236,6 +250,7 @@ impl Scrape {
             status.clone(),
             events.clone(),
         );
+        received.into_iter().for_each(|source| target_manager.give(source));
         if let Some((intake, source)) = standard_input {
             target_manager.give(source);
             stdin::start(intake, metrics, dropped)?;
@@ -245,7 +260,12 @@ impl Scrape {
             target_manager.run();
             let _ = end.send(true);
         })?;
-        Ok(Self { events, status, wakers, readers: threads, target_manager, ended })
+        Ok(Self { events, status, wakers, readers: threads, target_manager, intakes, ended })
+    }
+
+    /// Where the records of this job are handed in. None: it is not one of `Config::receivers`.
+    pub fn intake(&self, job: &str) -> Option<Arc<Intake>> {
+        self.intakes.of(job)
     }
 
     /// Wakes the reader of client `i` when its batches make progress.
@@ -282,7 +302,8 @@ impl Scrape {
     /// Waits for the threads. Returns their open logs for a handover.
     pub fn join(self) -> OpenLogs {
         let _ = self.target_manager.join();
-        OpenLogs::new(self.readers.into_iter().filter_map(|thread| thread.join().ok()).collect())
+        let left = self.readers.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        OpenLogs::new(left).with_intakes(self.intakes)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Job;
-use super::inbox::{Intake, Parcel};
+use super::inbox::{Details, Intake, Parcel};
 use super::messages::Commands;
 use super::metrics::{Metrics, STDIN_BEHIND};
 use super::target_manager::ReceivedSource;
@@ -37,7 +37,7 @@ pub(super) fn source(labels: LabelSet, job: Option<&Job>, readers: &[Arc<Command
         owner: None,
         is_held: false,
     };
-    (intake, ReceivedSource { name: "stdin".into(), target: Arc::new(target), job: 0, inboxes })
+    (intake, ReceivedSource { name: "stdin".into(), target: Arc::new(target), job: 0, inboxes, is_last: true })
 }
 
 /// Starts reading standard input.
@@ -153,7 +153,7 @@ impl Lines {
         let line = String::from_utf8_lossy(&self.begun);
         match line.trim_end_matches('\r') {
             "" => self.empty += 1,
-            line => parcel.push(line, None, None),
+            line => parcel.push(line, Details::default()),
         }
         self.begun.clear();
     }
@@ -172,7 +172,7 @@ mod tests {
             let parts = input.as_bytes().chunks(size).map(|part| lines.take(part)).collect::<Vec<_>>();
             parts.into_iter().chain([lines.end()]).for_each(|parcel| all.append(parcel));
             let mut want = Parcel::default();
-            ["one", "two \u{e9}", "last without newline"].iter().for_each(|line| want.push(line, None, None));
+            ["one", "two \u{e9}", "last without newline"].iter().for_each(|line| want.push(line, Details::default()));
             assert_eq!((all, lines.empty), (want, 2), "{size}");
         }
     }

@@ -103,13 +103,15 @@ struct AssignedLog {
     is_last: bool,
 }
 
-/// A source whose records are handed in. The agent ends when the source ends.
+/// A source whose records are handed in.
 pub(super) struct ReceivedSource {
     pub name: Arc<str>,
     pub target: Arc<Target>,
     pub job: usize,
     /// One for each reader.
     pub inboxes: Vec<Inbox>,
+    /// The agent ends when the source ends.
+    pub is_last: bool,
 }
 
 impl TargetManager {
@@ -250,7 +252,7 @@ impl TargetManager {
 
     /// Gives a source that is not a file to the readers.
     pub fn give(&mut self, source: ReceivedSource) {
-        let ReceivedSource { name, target, job, inboxes } = source;
+        let ReceivedSource { name, target, job, inboxes, is_last } = source;
         let log = self.next;
         self.next += 1;
         self.logs.insert(
@@ -262,7 +264,7 @@ impl TargetManager {
                 place: None,
                 away: BTreeSet::new(),
                 held_for: None,
-                is_last: true,
+                is_last,
             },
         );
         for (commands, inbox) in self.readers.iter().zip(inboxes) {
@@ -270,7 +272,7 @@ impl TargetManager {
             let (name, target) = (name.clone(), target.clone());
             commands.send(Command::Open(SourceAssignment { log, name, target, job, position: None, open }));
         }
-        self.status.add_target(0, target);
+        self.status.add_target(log, target);
     }
 
     fn sync_positions(&mut self) {

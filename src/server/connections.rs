@@ -46,7 +46,7 @@ pub(super) struct Connections {
 }
 
 /// Who is on the other side of a connection.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub IpAddr);
 
 impl Connected<IncomingStream<'_, Connections>> for Peer {

@@ -5,6 +5,7 @@
 //! nothing, so a dead client does not affect the others.
 
 mod budget;
+mod given;
 mod inbox;
 mod input;
 mod messages;
@@ -19,6 +20,7 @@ mod reader;
 mod receiving;
 mod schedule;
 mod sink;
+mod sources;
 mod status;
 mod stdin;
 mod tailer;
@@ -42,12 +44,14 @@ use crate::relabel::Rules;
 use crate::stages::{CustomMetrics, Program};
 use crate::tail;
 
+pub use given::{GivenSource, Opening};
 pub use inbox::{Details, Intake, NotCommitted, Parcel, Taken, Ticket};
 pub use messages::Updates;
 pub use open_logs::OpenLogs;
 use parker::Parker;
 use receiving::Intakes;
 pub use receiving::Receiver;
+pub use sources::{Given, Sources};
 use status::Status;
 
 /// One `scrape_configs` entry, checked and ready to run.
@@ -180,7 +184,8 @@ impl Metrics {
 pub struct Scrape {
     events: Arc<messages::Events>,
     status: Arc<Status>,
-    wakers: Vec<Waker>,
+    sources: Sources,
+    parkers: Arc<[Arc<Parker>]>,
     readers: Vec<JoinHandle<open_logs::ReaderLogs>>,
     target_manager: JoinHandle<()>,
     intakes: Intakes,
@@ -211,8 +216,7 @@ impl Scrape {
         let shares = open_logs.share_out(&clients);
         let mut threads = Vec::new();
         let mut readers = Vec::new();
-        let mut wakers = Vec::new();
-        for (index, ((outlet, open_logs), parker)) in outlets.into_iter().zip(shares).zip(parkers).enumerate() {
+        for (index, ((outlet, open_logs), parker)) in outlets.into_iter().zip(shares).zip(parkers.clone()).enumerate() {
             let commands = Arc::new(messages::Commands::new(parker.clone()));
             let reader = reader::Reader::new(reader::Parts {
                 clock: Clock::default(),
@@ -230,7 +234,6 @@ impl Scrape {
                 status: status.clone(),
                 open_logs,
             });
-            wakers.push(Waker::from(parker));
             readers.push(commands);
             threads.push(std::thread::Builder::new().name("reader".into()).spawn(move || {
                 let _abort_on_panic = AbortOnPanic;
@@ -239,7 +242,7 @@ impl Scrape {
         }
         custom.forget_unused();
         // Standard input replaces all files. It uses the name and stages of the first job.
-        let standard_input = config.stdin.clone().map(|labels| stdin::source(labels, jobs.first(), &readers));
+        let standard_input = config.stdin.clone().map(|labels| stdin::source(labels, jobs.first(), &parkers));
         let jobs = if standard_input.is_some() { Arc::default() } else { jobs };
         let mut target_manager = target_manager::TargetManager::new(
             config,
@@ -250,9 +253,11 @@ impl Scrape {
             status.clone(),
             events.clone(),
         );
-        received.into_iter().for_each(|source| target_manager.give(source));
+        for source in received {
+            target_manager.give(Arc::new(source));
+        }
         if let Some((intake, source)) = standard_input {
-            target_manager.give(source);
+            target_manager.give(Arc::new(source));
             stdin::start(intake, metrics, dropped)?;
         }
         let target_manager = std::thread::Builder::new().name("target_manager".into()).spawn(move || {
@@ -260,7 +265,9 @@ impl Scrape {
             target_manager.run();
             let _ = end.send(true);
         })?;
-        Ok(Self { events, status, wakers, readers: threads, target_manager, intakes, ended })
+        let parkers: Arc<[_]> = parkers.into();
+        let sources = Sources::new(events.clone(), parkers.clone());
+        Ok(Self { events, status, sources, parkers, readers: threads, target_manager, intakes, ended })
     }
 
     /// Where the records of this job are handed in. None: it is not one of `Config::receivers`.
@@ -270,12 +277,18 @@ impl Scrape {
 
     /// Wakes the reader of client `i` when its batches make progress.
     pub fn waker(&self, i: usize) -> Waker {
-        self.wakers[i].clone()
+        Waker::from(self.parkers[i].clone())
     }
 
     /// The channel for updates from discovery.
     pub fn updates(&self) -> Updates {
         Updates(self.events.clone())
+    }
+
+    /// Gives sources that are not files to the readers. A reload ends them with this scrape, and they are given again
+    /// to the next one.
+    pub fn sources(&self) -> Sources {
+        self.sources.clone()
     }
 
     pub fn report(&self) -> Arc<impl Report + use<>> {

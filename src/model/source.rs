@@ -150,6 +150,12 @@ pub trait Source: fmt::Debug + Send {
 
     fn wake(&self) -> Wake;
 
+    /// Whether its uncommitted records exist only in this object. When the config is reloaded, such a source is read to
+    /// its end by the next run instead of being opened again.
+    fn outlives_run(&self) -> bool {
+        false
+    }
+
     /// Writes how far reading is, and how much there is to read, into `progress`. For display only.
     fn note_progress(&self, progress: &mut Progress);
 }

@@ -53,7 +53,13 @@ pub struct Details {
 }
 
 impl Parcel {
-    pub fn push(&mut self, text: &str, details: Details) {
+    /// Adds a record: its text, its time in Unix nanoseconds, and its labels. None: the time of reading, the labels of
+    /// the target.
+    pub fn push(&mut self, text: &str, time: Option<i64>, labels: Option<LabelSet>) {
+        self.push_with(text, Details { time, labels, ..Details::default() });
+    }
+
+    pub fn push_with(&mut self, text: &str, details: Details) {
         let Details { time, labels, metadata, tenant } = details;
         self.text.push_str(text);
         self.text.push('\n');
@@ -375,6 +381,10 @@ impl Source for Inbox {
 
     fn wake(&self) -> Wake {
         Wake::Rings
+    }
+
+    fn outlives_run(&self) -> bool {
+        true
     }
 
     fn note_progress(&self, progress: &mut Progress) {

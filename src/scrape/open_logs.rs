@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::input::Input;
 use super::receiving::Intakes;
-use crate::model::Target;
+use crate::model::{Mark, Target};
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -37,6 +37,8 @@ pub(super) struct OpenLog {
     pub path: Arc<Path>,
     pub target: Arc<Target>,
     pub input: Input,
+    /// Everything before this mark is committed.
+    pub committed: Mark,
     /// Discovery had removed its target.
     pub is_retired: bool,
     /// Later lines get later times than this, in Unix nanoseconds.

@@ -1,13 +1,14 @@
-//! Jobs whose records are handed in by receivers. Their intakes continue in the next run when the config is reloaded.
+//! Jobs whose records are handed in by receivers. Their intakes continue in the next run when the config is reloaded:
+//! with new inboxes for each reload, a config that is reloaded often while Loki is away would hold ever more records.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Job;
+use super::given::GivenSource;
 use super::inbox::Intake;
 use super::parker::Parker;
-use super::target_manager::ReceivedSource;
-use crate::model::{LabelSet, Target};
+use crate::model::LabelSet;
 
 /// A job whose records are handed in.
 #[derive(Clone, Debug)]
@@ -37,27 +38,16 @@ impl Intakes {
         clients: Vec<Arc<str>>,
         parkers: &[Arc<Parker>],
         before: Self,
-    ) -> (Self, Vec<ReceivedSource>) {
+    ) -> (Self, Vec<GivenSource>) {
         let (mut by_job, mut sources) = (BTreeMap::new(), Vec::new());
-        for receiver in receivers {
-            let Some(job) = jobs.get(receiver.job) else { continue };
-            let (intake, inboxes) = Intake::new(parkers.iter().cloned());
-            if let Some(previous) = before.by_job.get(&job.name) {
+        for Receiver { job, name, labels } in receivers {
+            let Some(job) = jobs.get(*job).map(|job| job.name.clone()) else { continue };
+            let (intake, source) = GivenSource::received((job.clone(), name.clone()), labels.clone(), parkers);
+            if let Some(previous) = before.by_job.get(&job) {
                 intake.take_over(&clients, previous, &before.clients);
             }
-            by_job.insert(job.name.clone(), Arc::new(intake));
-            let target = Target {
-                job: job.name.clone(),
-                labels: receiver.labels.clone(),
-                path: receiver.name.to_string(),
-                exclude: None,
-                defaulted: false,
-                is_of_pod: false,
-                owner: None,
-                is_held: false,
-            };
-            let (name, target) = (receiver.name.clone(), Arc::new(target));
-            sources.push(ReceivedSource { name, target, job: receiver.job, inboxes, is_last: false });
+            by_job.insert(job, Arc::new(intake));
+            sources.push(source);
         }
         (Self { by_job, clients }, sources)
     }

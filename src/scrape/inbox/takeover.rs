@@ -12,7 +12,8 @@ impl Intake {
     pub(in crate::scrape) fn take_over(&self, clients: &[Arc<str>], before: &Self, clients_before: &[Arc<str>]) {
         let mut new = clients.iter().position(|client| !clients_before.contains(client));
         for (inbox, client) in before.inboxes.iter().zip(clients_before) {
-            let left = std::mem::replace(&mut *inbox.lock(), State { is_left: true, ..State::default() });
+            let left =
+                std::mem::replace(&mut *inbox.lock(), State { is_closed: true, is_left: true, ..State::default() });
             let place = clients.iter().position(|known| known == client).or_else(|| new.take());
             match place.and_then(|place| self.inboxes.get(place)) {
                 Some(inbox) => {
@@ -51,7 +52,7 @@ impl Parcel {
 mod tests {
     use std::time::Instant;
 
-    use super::super::{Details, Inbox, NotCommitted, Ticket};
+    use super::super::{Inbox, NotCommitted, Ticket};
     use super::*;
     use crate::model::{Chunk, Mark, Read, Source};
     use crate::scrape::parker::Parker;
@@ -62,7 +63,7 @@ mod tests {
 
     fn parcel(texts: &[&str]) -> Parcel {
         let mut parcel = Parcel::default();
-        texts.iter().for_each(|text| parcel.push(text, Details::default()));
+        texts.iter().for_each(|text| parcel.push(text, None, None));
         parcel
     }
 

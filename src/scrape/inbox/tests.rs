@@ -3,7 +3,7 @@ use crate::model::LabelSet;
 
 fn parcel(texts: &[&str]) -> Parcel {
     let mut parcel = Parcel::default();
-    texts.iter().for_each(|text| parcel.push(text, Details::default()));
+    texts.iter().for_each(|text| parcel.push(text, None, None));
     parcel
 }
 
@@ -130,8 +130,8 @@ fn records_keep_what_came_with_them() {
     let labels = LabelSet::new([("unit", "sshd")]);
     let metadata = vec![Structured { name: "trace".into(), value: "1".into() }];
     let details = Details { time: Some(7), labels: Some(labels), metadata, tenant: Some("t".into()) };
-    parcel.push("a", details.clone());
-    parcel.push("b", Details::default());
+    parcel.push_with("a", details.clone());
+    parcel.push("b", None, None);
     intake.offer(parcel).expect("room");
     let mut chunk = Chunk::default();
     inboxes[0].read(100, Instant::now(), &mut chunk).expect("read");

@@ -59,12 +59,12 @@ mod tests {
 
     use super::*;
     use crate::model::{Mark, Source};
-    use crate::scrape::inbox::{Details, ROOM};
+    use crate::scrape::inbox::ROOM;
     use crate::scrape::parker::Parker;
 
     fn parcel(bytes: usize) -> Parcel {
         let mut parcel = Parcel::default();
-        parcel.push(&"x".repeat(bytes), Details::default());
+        parcel.push(&"x".repeat(bytes), None, None);
         parcel
     }
 

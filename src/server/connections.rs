@@ -24,7 +24,7 @@ pub(super) struct Connections {
 }
 
 /// The address of the client of a connection.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub IpAddr);
 
 impl Connected<IncomingStream<'_, Connections>> for Peer {

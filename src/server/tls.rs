@@ -52,6 +52,14 @@ enum Clients {
 }
 
 impl Tls {
+    /// With a CA, each client needs a certificate of it.
+    pub(super) fn of_files(cert_file: &str, key_file: &str, client_ca_file: &str) -> Self {
+        let client_auth_type = if client_ca_file.is_empty() { "" } else { "RequireAndVerifyClientCert" };
+        let [cert_file, key_file, client_ca_file, client_auth_type] =
+            [cert_file, key_file, client_ca_file, client_auth_type].map(str::to_string);
+        Self { cert_file, key_file, client_ca_file, client_auth_type, ..Self::default() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         let texts = [&self.cert, &self.client_ca, &self.cert_file, &self.key_file, &self.client_auth_type];
         texts.iter().all(|text| text.is_empty())

@@ -94,6 +94,7 @@ pub(super) fn scrape(config: &Config, options: &Options, hostname: String) -> sc
     let watch = &config.global.file_watch_config;
     scrape::Config {
         stdin: options.stdin.then(|| stdin_labels(config, &hostname)),
+        receivers: Vec::new(),
         hostname,
         sync_period: config.target_config.sync_period.0,
         positions_sync_period: config.positions.sync_period.0,

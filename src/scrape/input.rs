@@ -64,6 +64,10 @@ impl Source for Input {
         self.source().wake()
     }
 
+    fn outlives_run(&self) -> bool {
+        self.source().outlives_run()
+    }
+
     fn note_progress(&self, progress: &mut Progress) {
         self.source().note_progress(progress);
     }

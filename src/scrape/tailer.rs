@@ -214,10 +214,11 @@ impl Tailer {
     /// Rewinds the log to its committed mark for the next scrape. Also returns the bytes that were read and cannot be
     /// read again.
     pub fn leave(mut self, client: Arc<str>) -> (OpenLog, u64) {
-        let lost = self.input.rewind(self.ledger.committed().unwrap_or_default());
+        let committed = self.ledger.committed().unwrap_or_default();
+        let lost = self.input.rewind(committed);
         let is_retired = self.schedule.retired.is_some();
         let Self { path, target, input, last_time, .. } = self;
-        (OpenLog { client, path, target, input, is_retired, last_time }, lost)
+        (OpenLog { client, path, target, input, committed, is_retired, last_time }, lost)
     }
 
     /// Releases everything that the stages hold of this log.

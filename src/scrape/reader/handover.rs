@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Reader;
 use super::opening::with_filename;
-use crate::model::Target;
+use crate::model::{Source, Target};
 use crate::positions::{Key, LogName};
 use crate::scrape::input::Input;
 use crate::scrape::messages::Assignment;
@@ -34,9 +34,23 @@ impl Reader {
                      bytes are lost, if Loki did not take them"
                 );
             }
-            left.push(log);
+            // A source with a cursor is opened again at its committed cursor.
+            if log.input.log().is_some() || log.input.outlives_run() {
+                left.push(log);
+            }
         }
         left
+    }
+
+    /// Reads records to their end that exist only in this source, with their old labels, even if their job is gone.
+    fn finish_received(&mut self, left: OpenLog, now: Instant) {
+        let OpenLog { path, target, input, committed: from, last_time, .. } = left;
+        let id = self.next_unassigned;
+        self.next_unassigned += 1;
+        self.ringing.insert(id);
+        let (pipeline, labels) = (self.pipeline_of(&target), target.labels.clone());
+        let (slot, saved) = (None, None);
+        self.begin(Parts { id, path, input, slot, target, labels, pipeline, saved, from, last_time }, now);
     }
 
     /// The log of this assignment from the previous scrape, and the last time that its lines got. None: there is none,
@@ -58,6 +72,10 @@ impl Reader {
         let awaited = self.waiting.values().map(|waiting| &waiting.assignment);
         let awaited = awaited.map(|assignment| (assignment.target.job.clone(), assignment.path.clone())).collect();
         for left in self.open_logs.take_but(&awaited) {
+            if left.input.log().is_none() {
+                self.finish_received(left, now);
+                continue;
+            }
             let OpenLog { path, target, input, is_retired, last_time, .. } = left;
             let Some(job) = self.jobs.iter().position(|job| job.name == target.job) else {
                 continue;

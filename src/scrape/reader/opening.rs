@@ -4,14 +4,17 @@ use std::cmp::Reverse;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Instant, SystemTime};
 
 use super::Reader;
 use crate::model::{Checkpoint, LabelSet, Mark, Position, Target, Wake};
 use crate::positions::{Commit, Key, LogName, Saved};
+use crate::scrape::given::Opening;
 use crate::scrape::input::Input;
 use crate::scrape::messages::{Assignment, SourceAssignment};
 use crate::scrape::metrics::{ROTATED_AWAY, TOO_MANY};
+use crate::scrape::pipelines::PipelineId;
 use crate::scrape::schedule::Schedule;
 use crate::scrape::status::File;
 use crate::scrape::tailer::{Parts, Tailer};
@@ -97,11 +100,12 @@ impl Reader {
 
     /// Opens a log that is not a file at its last committed cursor.
     pub(super) fn open_given(&mut self, given: SourceAssignment, now: Instant) {
-        let SourceAssignment { log, name, target, job, position, open } = given;
+        let SourceAssignment { log, target, source } = given;
+        let name = source.name.clone();
         let (mut slot, mut cursor) = (None, None);
-        if let Some(position) = position {
-            let job = self.jobs.get(job).map_or_else(|| target.job.clone(), |job| job.name.clone());
-            let key = Key { client: self.client.clone(), job, log: position, labels: target.labels.stable_hash() };
+        if let Some(position) = source.position.clone() {
+            let (client, job, log_name) = (self.client.clone(), target.job.clone(), LogName::Other(position));
+            let key = Key { client, job, log: log_name, labels: target.labels.stable_hash() };
             let Some((place, saved)) = self.positions.claim(key) else {
                 tracing::error!(%name, client = %self.client, "it is read already: two jobs of one name have it");
                 return self.gone(log);
@@ -112,7 +116,8 @@ impl Reader {
                 _ => None,
             });
         }
-        let source = match open(cursor) {
+        let opening = Opening { client: self.index, cursor, waker: Waker::from(self.commands.parker.clone()) };
+        let source = match (source.open)(opening) {
             Ok(source) => source,
             Err(error) => {
                 tracing::error!(%name, client = %self.client, %error, "cannot be opened, and is not read");
@@ -124,13 +129,19 @@ impl Reader {
         if source.wake() == Wake::Rings {
             self.ringing.insert(log);
         }
-        let pipeline = self.sink.pipelines.of(job, target.defaulted);
+        let pipeline = self.pipeline_of(&target);
         let labels = target.labels.clone();
         let (path, input, from) = (Path::new(&*name).into(), Input::Other(source), Mark::default());
         self.begin(
             Parts { id: log, path, input, slot, target, labels, pipeline, saved: None, from, last_time: 0 },
             now,
         );
+    }
+
+    /// The pipeline of a target that is no file. If its job does not exist, the pipeline does nothing.
+    pub(super) fn pipeline_of(&self, target: &Target) -> PipelineId {
+        let job = self.jobs.iter().position(|job| job.name == target.job);
+        self.sink.pipelines.of(job.unwrap_or(usize::MAX), target.defaulted)
     }
 
     pub(super) fn begin(&mut self, parts: Parts, now: Instant) {

@@ -186,15 +186,15 @@ pub(super) fn read(path: &Path) -> Result<Contents, String> {
         Some(Ok(VERSION)) => {}
         Some(Ok(newer)) if newer > VERSION => {
             return Err(format!(
-                "it was written by a newer fantail (format {newer}, this one knows {VERSION}): run that version, or remove \
-                 this file to go on from positions.yaml"
+                "it was written by a newer fantail (format {newer}, this version knows {VERSION}): run the newer version, or remove \
+                 this file to continue from positions.yaml"
             ));
         }
         // Torn when it was created: it contained nothing yet.
         _ if line.len() < HEADER.len() + 2 && file.fill_buf().map_err(failed)?.is_empty() => {
             return Ok(Contents::default());
         }
-        _ => return Err("it is not a journal of fantail: remove it to go on from positions.yaml".into()),
+        _ => return Err("it is not a journal of fantail: remove it to continue from positions.yaml".into()),
     }
     let (mut contents, mut names) = (Contents::default(), HashSet::new());
     while next_line(&mut file, &mut line).map_err(failed)? {

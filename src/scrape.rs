@@ -17,6 +17,7 @@ mod pipelines;
 mod print;
 mod rates;
 mod reader;
+mod receiving;
 mod schedule;
 mod sink;
 mod sources;
@@ -44,10 +45,12 @@ use crate::stages::{CustomMetrics, Program};
 use crate::tail;
 
 pub use given::{GivenSource, Opening};
-pub use inbox::{Intake, NotCommitted, Parcel, Ticket};
+pub use inbox::{Details, Intake, NotCommitted, Parcel, Taken, Ticket};
 pub use messages::Updates;
 pub use open_logs::OpenLogs;
 use parker::Parker;
+use receiving::Intakes;
+pub use receiving::Receiver;
 pub use sources::{Given, Sources};
 use status::Status;
 
@@ -98,6 +101,8 @@ pub struct Config {
     pub dry_run: bool,
     /// Read standard input instead of files, with these labels. The agent ends with it.
     pub stdin: Option<LabelSet>,
+    /// Jobs whose records are handed in.
+    pub receivers: Vec<Receiver>,
 }
 
 impl Config {
@@ -151,6 +156,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Counts bytes that could not be delivered and never will be.
+    pub fn lost(&self, bytes: u64, reason: &'static str) {
+        self.own.lost(bytes, reason);
+    }
+
     pub fn register(registry: &Registry) -> Self {
         let status = Arc::new(Status::default());
         Self {
@@ -178,6 +188,7 @@ pub struct Scrape {
     parkers: Arc<[Arc<Parker>]>,
     readers: Vec<JoinHandle<open_logs::ReaderLogs>>,
     target_manager: JoinHandle<()>,
+    intakes: Intakes,
     ended: tokio::sync::watch::Receiver<bool>,
 }
 
@@ -190,7 +201,7 @@ impl Scrape {
         outlets: Vec<Outlet>,
         positions: Arc<Positions>,
         metrics: &Metrics,
-        open_logs: OpenLogs,
+        mut open_logs: OpenLogs,
     ) -> std::io::Result<Self> {
         let events = Arc::new(messages::Events::default());
         let (end, ended) = tokio::sync::watch::channel(false);
@@ -198,12 +209,14 @@ impl Scrape {
         let Metrics { own: metrics, dropped, custom, status } = metrics.clone();
         let jobs: Arc<[Job]> = jobs.into();
         let clients: Vec<Arc<str>> = outlets.iter().map(|outlet| outlet.client.clone()).collect();
+        let parkers: Vec<Arc<Parker>> = clients.iter().map(|_| Arc::default()).collect();
+        // Before any reader starts: readers close what they do not continue.
+        let (intakes, received) =
+            Intakes::open(&config.receivers, &jobs, clients.clone(), &parkers, open_logs.take_intakes());
         let shares = open_logs.share_out(&clients);
         let mut threads = Vec::new();
         let mut readers = Vec::new();
-        let mut parkers = Vec::new();
-        for (index, (outlet, open_logs)) in outlets.into_iter().zip(shares).enumerate() {
-            let parker = Arc::new(Parker::default());
+        for (index, ((outlet, open_logs), parker)) in outlets.into_iter().zip(shares).zip(parkers.clone()).enumerate() {
             let commands = Arc::new(messages::Commands::new(parker.clone()));
             let reader = reader::Reader::new(reader::Parts {
                 clock: Clock::default(),
@@ -221,7 +234,6 @@ impl Scrape {
                 status: status.clone(),
                 open_logs,
             });
-            parkers.push(parker);
             readers.push(commands);
             threads.push(std::thread::Builder::new().name("reader".into()).spawn(move || {
                 let _abort_on_panic = AbortOnPanic;
@@ -241,6 +253,9 @@ impl Scrape {
             status.clone(),
             events.clone(),
         );
+        for source in received {
+            target_manager.give(Arc::new(source));
+        }
         if let Some((intake, source)) = standard_input {
             target_manager.give(Arc::new(source));
             stdin::start(intake, metrics, dropped)?;
@@ -252,7 +267,12 @@ impl Scrape {
         })?;
         let parkers: Arc<[_]> = parkers.into();
         let sources = Sources::new(events.clone(), parkers.clone());
-        Ok(Self { events, status, sources, parkers, readers: threads, target_manager, ended })
+        Ok(Self { events, status, sources, parkers, readers: threads, target_manager, intakes, ended })
+    }
+
+    /// Where the records of this job are handed in. None: it is not one of `Config::receivers`.
+    pub fn intake(&self, job: &str) -> Option<Arc<Intake>> {
+        self.intakes.of(job)
     }
 
     /// Wakes the reader of client `i` when its batches make progress.
@@ -295,7 +315,8 @@ impl Scrape {
     /// Waits for the threads. Returns their open logs for a handover.
     pub fn join(self) -> OpenLogs {
         let _ = self.target_manager.join();
-        OpenLogs::new(self.readers.into_iter().filter_map(|thread| thread.join().ok()).collect())
+        let left = self.readers.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        OpenLogs::new(left).with_intakes(self.intakes)
     }
 }
 

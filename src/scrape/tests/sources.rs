@@ -57,7 +57,7 @@ impl Source for Numbers {
             chunk.bytes.extend_from_slice(format!("{}\n", text(self.next)).as_bytes());
             let want = stored(self.next);
             let labels = want.labels.contains("unit").then(|| LabelSet::new([("unit", "third")]));
-            records.push(Record { end: chunk.bytes.len(), time: Some(want.timestamp), labels });
+            records.push(Record { end: chunk.bytes.len(), time: Some(want.timestamp), labels, ..Record::default() });
             if self.ends.len() == self.next - self.first {
                 self.ends.push(chunk.start.after(chunk.bytes.len() as u64));
             }

@@ -5,7 +5,7 @@ use serde_yaml::Value;
 
 use crate::discovery::{self, StaticConfig};
 use crate::model::units::GoDuration;
-use crate::{relabel, yaml};
+use crate::{journal, relabel, yaml};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -21,6 +21,7 @@ pub struct ScrapeConfig {
     pub static_configs: Vec<StaticConfig>,
     pub kubernetes_sd_configs: Vec<discovery::kubernetes::Config>,
     pub file_sd_configs: Vec<discovery::file::Config>,
+    pub journal: Option<journal::Config>,
 }
 
 impl ScrapeConfig {
@@ -33,7 +34,16 @@ impl ScrapeConfig {
         }
     }
 
+    /// The journal that it reads. As in Promtail, a job with discovered targets reads none.
+    pub fn journal(&self) -> Option<&journal::Config> {
+        self.journal.as_ref().filter(|_| !self.has_discovery())
+    }
+
     pub fn has_targets(&self) -> bool {
+        self.has_discovery() || self.journal.is_some()
+    }
+
+    pub fn has_discovery(&self) -> bool {
         !(self.static_configs.is_empty() && self.kubernetes_sd_configs.is_empty() && self.file_sd_configs.is_empty())
     }
 }
@@ -48,7 +58,7 @@ pub struct Decompression {
 }
 
 /// All supported kinds of targets, for error messages.
-pub(super) const KINDS: &str = "static_configs, kubernetes_sd_configs and file_sd_configs";
+pub(super) const KINDS: &str = "static_configs, kubernetes_sd_configs, file_sd_configs and journal";
 
 /// What to do instead of a kind of target that only Promtail supports.
 pub(super) fn unsupported(kind: &str) -> Option<String> {
@@ -59,7 +69,6 @@ pub(super) fn unsupported(kind: &str) -> Option<String> {
 const OTHER_AGENT: &str = "run another agent such as Grafana Alloy for this job and leave it out here";
 
 const UNSUPPORTED: &[(&[&str], &str)] = &[
-    (&["journal"], "not yet; let journald forward to files, or run another agent such as Grafana Alloy for this job"),
     (&["syslog"], "not yet; let rsyslog or syslog-ng write files and tail those, or run another agent for this job"),
     (
         &["docker_sd_configs"],

@@ -2,12 +2,16 @@
 //!
 //! Series per file are only made on a scrape of the metrics, so 5,000 idle files cost nothing in between.
 
+mod journal;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
+
+pub(super) use journal::JournalMetrics;
 
 use super::status::Status;
 use crate::metrics::Registry;
@@ -28,6 +32,10 @@ pub(super) const TOO_MANY: &str = "too_many_files";
 /// Reason of a loss: lines of standard input for a client that does not take them while another does.
 pub(super) const STDIN_BEHIND: &str = "stdin_behind";
 
+/// Reason of a loss: entries of the journal that are damaged, or were deleted before they were read. Their bytes are
+/// unknown.
+pub(super) const JOURNAL: &str = "journal";
+
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
     targets_failed: IntCounterVec,
@@ -37,6 +45,7 @@ pub(super) struct Metrics {
     read_errors: IntCounter,
     refused_folders: IntCounter,
     beyond_limit: IntGauge,
+    pub journal: JournalMetrics,
 }
 
 impl Metrics {
@@ -65,9 +74,10 @@ impl Metrics {
                 "fantail_logs_beyond_limit",
                 "Logs that are not read because target_config.logs_limit logs are open",
             ),
+            journal: JournalMetrics::register(registry),
         };
         // Initialised to 0: `rate()` would miss the first loss of a series that begins with it.
-        for reason in [LINE_TOO_LONG, ROTATED_AWAY, DELETED, TOO_MANY, STDIN_BEHIND] {
+        for reason in [LINE_TOO_LONG, ROTATED_AWAY, DELETED, TOO_MANY, STDIN_BEHIND, JOURNAL] {
             metrics.losses.with_label_values(&[reason]);
             metrics.lost_bytes.with_label_values(&[reason]);
         }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use jmespath::Variable;
 
 /// Appends `text` as a JSON string, with Go's escapes for HTML.
-pub(super) fn quote(out: &mut String, text: &str) {
+pub fn quote(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {
         match c {

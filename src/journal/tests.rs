@@ -166,6 +166,31 @@ fn files_are_merged_and_copies_are_read_once() {
     assert_eq!(read.iter().filter(|entry| want.contains(entry)).count(), 80);
 }
 
+/// At the boot, journald copies the entries of /run/log/journal into a file with a sequence of its own.
+#[test]
+fn entries_that_were_copied_to_another_file_are_read_once() {
+    let zstd = fixture("zstd.journal.gz");
+    let mut copy = zstd.clone();
+    copy[72..88].fill(7);
+    let folder = folder_with(&[("runtime.journal", &zstd)]);
+    let mut journal = journal(&folder, From::Since(0));
+    let mut read = all(&mut journal);
+    write_sparse(&folder.path().join("system.journal"), &copy);
+    read.extend(all(&mut journal));
+    assert_eq!(read, exported(&fixture("zstd.export.gz")));
+    // Both are there from the start.
+    let both = all(&mut self::journal(&folder, From::Since(0)));
+    assert_eq!(both.len(), 80);
+    // The first file is deleted, and reading goes on in the copy.
+    fs::remove_file(folder.path().join("runtime.journal")).expect("removed");
+    let cursor: Location = read[33].cursor.parse().expect("a cursor");
+    let mut journal = self::journal(&folder, From::Behind(cursor));
+    let rest = all(&mut journal);
+    assert_eq!(journal.has_begin(), Some(true));
+    let fields = |entries: &[Read1]| entries.iter().map(|entry| entry.fields.clone()).collect::<Vec<_>>();
+    assert_eq!(fields(&rest), fields(&read[34..]));
+}
+
 #[test]
 fn going_back_gives_the_same_entries_again() {
     let (zstd, lz4) = (fixture("zstd.journal.gz"), fixture("lz4.journal.gz"));

@@ -22,6 +22,9 @@ use crate::model::{
 /// Entries that one read looks at, so that other logs get their turn while none of them matches.
 const LOOKS: usize = 2_000;
 
+/// The most records that wait for their commit, about 100 bytes of memory each. Reading pauses then.
+const GIVEN: usize = 100_000;
+
 /// Approximate bytes of a line, until there is an average.
 const LINE: u64 = 100;
 
@@ -50,6 +53,8 @@ struct Entries {
     entry: Entry,
     /// Records that are not committed, oldest first.
     given: VecDeque<Given>,
+    /// Where the journal was before the first of them.
+    committed: From,
     /// Where the next record begins.
     next: Mark,
     /// What was skipped since the last record.
@@ -66,11 +71,9 @@ struct Entries {
 struct Given {
     end: Mark,
     place: Place,
-    /// Where the journal was before it.
-    before: From,
     location: Location,
     /// What was skipped before it, since the record before.
-    skipped: Skipped,
+    skipped: Option<Box<Skipped>>,
 }
 
 /// Entries that are not sent.
@@ -117,6 +120,7 @@ impl Entries {
             relabelling,
             entry: Entry::default(),
             given: VecDeque::new(),
+            committed: from,
             next: Mark::default(),
             skipped: Skipped::default(),
             records: 0,
@@ -182,11 +186,17 @@ impl Entries {
         labels
     }
 
-    fn give(&mut self, place: Place, before: From, bytes: usize) {
+    /// Where the last record was.
+    fn last(&self) -> From {
+        self.given.back().map_or(self.committed, |given| From::Behind(given.location))
+    }
+
+    fn give(&mut self, place: Place, bytes: usize) {
         self.next = self.next.after(bytes as u64);
         self.records += 1;
         let skipped = std::mem::take(&mut self.skipped);
-        self.given.push_back(Given { end: self.next, place, before, location: self.entry.location, skipped });
+        let skipped = (skipped != Skipped::default()).then(|| Box::new(skipped));
+        self.given.push_back(Given { end: self.next, place, location: self.entry.location, skipped });
     }
 }
 
@@ -197,8 +207,7 @@ impl Source for Entries {
         chunk.start = self.next;
         chunk.place = Position { offset: self.next.0, ..Position::default() };
         let (mut looks, mut refreshed) = (0, 0);
-        while chunk.bytes.len() < room && looks < LOOKS {
-            let before = self.journal.from();
+        while chunk.bytes.len() < room && looks < LOOKS && self.given.len() < GIVEN {
             let read = self.journal.next(&mut self.entry);
             self.skipped.unreadable += self.journal.take_skips();
             let Some(place) = read else {
@@ -219,16 +228,16 @@ impl Source for Entries {
             };
             let bytes = chunk.bytes.len() - begin;
             if bytes > MAX_LINE && records.is_empty() {
-                self.give(place, before, bytes);
+                self.give(place, bytes);
                 chunk.bytes.clear();
                 return Ok(Read::Skipped { bytes: bytes as u64, end: self.next });
             }
             if bytes > MAX_LINE {
                 chunk.bytes.truncate(begin);
-                self.journal.go_back(place, before);
+                self.journal.go_back(place, self.last());
                 break;
             }
-            self.give(place, before, bytes);
+            self.give(place, bytes);
             let time = i64::try_from(self.entry.location.realtime.saturating_mul(1000)).ok();
             records.push(Record { end: chunk.bytes.len(), time, labels: Some(labels), ..Record::default() });
         }
@@ -246,7 +255,7 @@ impl Source for Entries {
 
     fn rewind(&mut self, to: Mark) -> u64 {
         while let Some(given) = self.given.pop_back_if(|given| given.end > to) {
-            self.journal.go_back(given.place, given.before);
+            self.journal.go_back(given.place, self.last());
             self.records -= 1;
             // What was skipped is skipped again.
             self.skipped = Skipped::default();
@@ -259,7 +268,8 @@ impl Source for Entries {
         let mut last = None;
         while let Some(given) = self.given.pop_front_if(|given| given.end <= to) {
             self.journal.release(given.place);
-            self.counts.add(given.skipped, 1);
+            self.counts.add(given.skipped.map(|skipped| *skipped).unwrap_or_default(), 1);
+            self.committed = From::Behind(given.location);
             last = Some(given.location);
         }
         if self.given.is_empty() {

@@ -7,9 +7,11 @@ use crate::journal::Entry;
 use crate::model::{LabelSet, Labels, loki_label_name};
 use crate::relabel::{Reads, Rules, Verdict};
 
-/// The most label sets, names of fields and bytes of values that are kept.
+/// The most label sets and names of fields that are kept.
 const KEPT: usize = 4096;
-const KEY: usize = 4096;
+
+/// The most bytes of values for which label sets are kept.
+const KEPT_BYTES: usize = 1 << 20;
 
 const PRIORITY: &[u8] = b"PRIORITY";
 
@@ -25,6 +27,8 @@ pub(super) struct Relabelling {
     names: HashMap<Vec<u8>, Option<String>>,
     /// By the values of the fields that are read.
     known: HashMap<Vec<u8>, Option<LabelSet>>,
+    /// Bytes of the keys of `known`.
+    known_bytes: usize,
     /// Reused for each entry.
     key: Vec<u8>,
 }
@@ -32,8 +36,8 @@ pub(super) struct Relabelling {
 impl Relabelling {
     /// `constant` are labels that each entry has before the rules are applied.
     pub fn new(rules: Rules, constant: Labels) -> Self {
-        let (names, known, key) = (HashMap::new(), HashMap::new(), Vec::new());
-        Self { reads: rules.reads(), rules, constant, names, known, key }
+        let (names, known, known_bytes, key) = (HashMap::new(), HashMap::new(), 0, Vec::new());
+        Self { reads: rules.reads(), rules, constant, names, known, known_bytes, key }
     }
 
     /// The labels of an entry. None: a rule drops it, or it has no label.
@@ -57,9 +61,11 @@ impl Relabelling {
             return known.clone();
         }
         let labels = self.relabel(entry);
-        if self.key.len() <= KEY {
-            if self.known.len() >= KEPT {
+        if self.key.len() <= KEPT_BYTES / 16 {
+            self.known_bytes += self.key.len();
+            if self.known.len() >= KEPT || self.known_bytes > KEPT_BYTES {
                 self.known.clear();
+                self.known_bytes = self.key.len();
             }
             self.known.insert(self.key.clone(), labels.clone());
         }

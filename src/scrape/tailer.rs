@@ -178,7 +178,7 @@ impl Tailer {
     }
 
     fn skipped(&mut self, sink: &mut Sink, bytes: u64, end: Mark) {
-        tracing::warn!(path = %self.path.display(), bytes, "a line was too long to be held and is lost");
+        tracing::warn!(path = %self.path.display(), bytes, "a line is too long to hold in memory: it is skipped and lost");
         sink.dropped.count(&Reason::LineTooLong);
         sink.metrics.lost(bytes, LINE_TOO_LONG);
         self.ledger.open(bytes, end).close_with(|account| {

@@ -140,7 +140,7 @@ impl<'p> Walker<'p> {
         self.places.push_back(Place { path: "/".into(), wanted, depth: 0, by_link: false });
         while let Some(place) = self.places.pop_front().or_else(|| self.behind_links.pop_front()) {
             if self.is_late() {
-                self.cut(&place.path, format!("it takes longer than {:?}", self.budget.time));
+                self.cut(&place.path, format!("the search takes longer than {:?}", self.budget.time));
             }
             if self.walk.cut.is_some() {
                 break;
@@ -234,7 +234,7 @@ impl<'p> Walker<'p> {
                 return self.cut(&place.path, format!("there are more than {} names", self.budget.names));
             }
             if self.names.is_multiple_of(64) && self.is_late() {
-                return self.cut(&place.path, format!("it takes longer than {:?}", self.budget.time));
+                return self.cut(&place.path, format!("the search takes longer than {:?}", self.budget.time));
             }
             let name = entry.file_name();
             let matches = |(pattern, at): &&(usize, usize)| {

@@ -13,6 +13,7 @@ mod backoff;
 mod client;
 mod config;
 #[cfg(test)]
+#[path = "../tests/support/fake_loki.rs"]
 mod fake_loki;
 mod headers;
 mod lane;

@@ -26,7 +26,7 @@ impl Url {
     }
 
     /// As written, secrets and all: for the wire only.
-    pub(super) fn expose(&self) -> &str {
+    pub fn expose(&self) -> &str {
         &self.0
     }
 

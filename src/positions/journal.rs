@@ -318,8 +318,8 @@ impl Journal {
     }
 
     /// Starts a run with a compacted file. If writing fails, the first append tries again.
-    pub fn restart<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>) {
-        let _ = self.rewrite(known);
+    pub fn restart<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>, now: SystemTime) {
+        let _ = self.rewrite(known, now);
     }
 
     pub fn must_rewrite(&self) -> bool {
@@ -372,14 +372,14 @@ impl Journal {
         written
     }
 
-    /// Replaces the file with one that contains only current information.
-    pub fn rewrite<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>) -> io::Result<()> {
+    /// Replaces the file with one that contains only current information. The agent was running at the time `now`.
+    pub fn rewrite<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>, now: SystemTime) -> io::Result<()> {
         if self.read_only {
             return Ok(());
         }
         self.rewrite = true;
         let mut text = format!("{HEADER}{VERSION}\n");
-        write_line(&mut text, &Line::Alive(SystemTime::now()));
+        write_line(&mut text, &Line::Alive(now));
         let mut introduced = HashSet::new();
         for KnownLogRef { slot, key, record, times, left } in known {
             introduced.insert(slot);

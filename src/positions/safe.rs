@@ -6,14 +6,10 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The value depends on the architecture.
-#[cfg(not(any(target_arch = "aarch64", target_arch = "arm", target_arch = "powerpc64", target_arch = "powerpc")))]
-const O_NOFOLLOW: i32 = 0o400_000;
-#[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "powerpc64", target_arch = "powerpc"))]
-const O_NOFOLLOW: i32 = 0o100_000;
+use rustix::fs::OFlags;
 
-/// The same on all architectures that fantail is built for.
-const O_NONBLOCK: i32 = 0o4000;
+const O_NOFOLLOW: i32 = OFlags::NOFOLLOW.bits().cast_signed();
+const O_NONBLOCK: i32 = OFlags::NONBLOCK.bits().cast_signed();
 
 /// How many names are tried for a new file.
 const NAMES: u32 = 16;

@@ -221,7 +221,7 @@ impl Lane {
                     self.taken.refused += refused;
                 }
                 if let Some(bound) = answer::bound(&answer) {
-                    batch.learn(bound);
+                    batch.learn(bound, Instant::now());
                 }
                 part.batch.discard(refused, &answer::counted(&answer).unwrap_or(reason));
             }

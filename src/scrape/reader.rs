@@ -143,7 +143,7 @@ impl Reader {
             chunk: Chunk::default(),
             pipelines,
             output,
-            rate: config.rate.map(Limiter::new),
+            rate: config.rate.map(|rate| Limiter::new(rate, clock.clone())),
             dropped,
             counters: outlet.counters,
             metrics,

@@ -146,7 +146,7 @@ impl Tailer {
             return Ok(Turn::Blocked);
         };
         let busy = sink.pipelines.get(self.pipeline).busy_until().is_some_and(|until| now < until);
-        if busy || sink.rate.as_ref().is_some_and(|r| r.must_wait(now)) {
+        if busy || sink.rate.as_ref().is_some_and(|r| r.must_wait()) {
             return Ok(Turn::Blocked);
         }
         match self.input.read(grant.bytes, now, &mut sink.chunk)? {

@@ -21,6 +21,7 @@ pub mod model;
 pub mod yaml;
 
 // Layer 1: logic. Synchronous, with the time as a parameter.
+pub mod backoff;
 pub mod batch;
 pub mod positions;
 pub mod relabel;

@@ -307,6 +307,16 @@ impl Positions {
         there
     }
 
+    /// Where the log of this key stopped in its last files, the furthest first.
+    pub fn of_log(&self, key: &Key) -> Vec<Position> {
+        let state = self.lock();
+        let entry = state.slots.get(key).and_then(|slot| state.records.get(slot));
+        let ends = entry.map(|e| e.saved.iter().filter_map(Record::position).chain(e.left.iter().copied()));
+        let mut ends: Vec<Position> = ends.into_iter().flatten().collect();
+        ends.sort_by_key(|position| std::cmp::Reverse(position.offset));
+        ends
+    }
+
     /// Releases the position of a log.
     pub fn release(&self, slot: PositionId) {
         if let Some(entry) = self.lock().records.get_mut(&slot) {

@@ -14,6 +14,7 @@ use super::secret::SecretReader;
 use super::tls;
 use super::url::Url;
 use super::{HeaderMap, HeaderValue, ParsedUrl, check_url, form, parse_url};
+use crate::backoff::{Backoff, chance};
 use crate::model::units::Secret;
 
 /// A token is renewed this long before it expires, or at half of its lifetime, so that it does not expire during a
@@ -25,9 +26,9 @@ const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// The lifetime if the server sends none.
 const UNKNOWN_LIFE: Duration = Duration::from_secs(300);
 
-/// The pause after a failed request for a token: the first and the longest.
-const PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The pauses after a failed request for a token.
+const BACKOFF: Backoff =
+    Backoff { first: Duration::from_secs(1), most: Duration::from_secs(30), most_asked: Duration::ZERO };
 
 /// The minimum time between two renewals because Loki refused a token.
 const RENEWAL: Duration = Duration::from_secs(10);
@@ -176,7 +177,7 @@ pub(super) struct Token {
 #[derive(Clone, Debug)]
 struct Failure {
     why: String,
-    pause: Duration,
+    in_a_row: u32,
     until: Instant,
 }
 
@@ -220,8 +221,9 @@ impl Tokens {
                 Ok(token)
             }
             Err(why) => {
-                let pause = state.failure.as_ref().map_or(PAUSE, |before| (before.pause * 2).min(LONGEST_PAUSE));
-                state.failure = Some(Failure { why: why.clone(), pause, until: Instant::now() + pause });
+                let in_a_row = state.failure.as_ref().map_or(1, |before| before.in_a_row.saturating_add(1));
+                let pause = BACKOFF.pause(in_a_row, None, chance());
+                state.failure = Some(Failure { why: why.clone(), in_a_row, until: Instant::now() + pause });
                 Err(why)
             }
         }

@@ -19,7 +19,7 @@ fn key(path: &str) -> Key {
 
 fn at(offset: u64) -> Position {
     let fingerprint = Fingerprint { len: 9, hash: u64::MAX };
-    Position { file: FileId { device: 1, inode: 2, fingerprint }, offset }
+    Position { file: FileId { device: 1, inode: 2, fingerprint, ..FileId::default() }, offset, ..Position::default() }
 }
 
 fn then() -> SystemTime {
@@ -342,7 +342,7 @@ fn read_times_outlive_the_process_until_they_are_behind_the_position() {
     assert_eq!(positions.read_times(slot), [two, three]);
     // The position moves to another file: the commit says which read times are before it.
     let file = FileId { inode: 3, ..at(0).file };
-    let next = step(slot, Position { file, offset: 5 }, true, None);
+    let next = step(slot, Position { file, offset: 5, ..Position::default() }, true, None);
     positions.commit(std::slice::from_ref(&next), then()).expect("written");
     assert_eq!(positions.read_times(slot), [two, three]);
     positions.commit(&[Commit { through: Some(2_000), ..next }], then()).expect("written");
@@ -453,7 +453,7 @@ fn of_paths_that_come_and_go_some_are_kept_and_those_the_newest() {
     for n in 0..KEPT_MOST + 5_000 {
         let (slot, _) = claim(&positions, &path(n));
         let now = SystemTime::now() - Duration::from_secs(60) + Duration::from_millis(n as u64);
-        let position = Position { file: FileId { inode: n as u64, ..at(0).file }, offset: 1 };
+        let position = Position { file: FileId { inode: n as u64, ..at(0).file }, offset: 1, ..at(0) };
         positions.commit(&[step(slot, position, true, None)], now).expect("written");
         positions.release(slot);
     }

@@ -19,7 +19,7 @@ use crate::scrape::schedule::Schedule;
 use crate::scrape::status::File;
 use crate::scrape::tailer::{Parts, Tailer};
 use crate::scrape::times::SavedReadTimes;
-use crate::tail::{Log, Resume, is_in};
+use crate::tail::{Copied, Log, Resume, copied, is_in, originals};
 
 impl Reader {
     pub(super) fn add(&mut self, assignment: Assignment, now: Instant) {
@@ -52,6 +52,10 @@ impl Reader {
                         now,
                         "the file is already read under another name that the path matches",
                     );
+                }
+                Elsewhere::Copy => {
+                    self.positions.release(slot);
+                    return self.wait(assignment, now, "all of it is in another log, of which it is a copy");
                 }
                 Elsewhere::Until(position) => {
                     saved = Some(Saved::At { position, saved: self.clock.system_time() });
@@ -175,7 +179,8 @@ impl Reader {
             let Some(log) = tailer.input.log() else {
                 continue;
             };
-            let (now, until) = (log.has(file), log.had(file));
+            let until = log.had(file).filter(|(end, _)| is_in(&assignment.path, &assignment.allowed, end));
+            let now = log.has(file);
             if !now && until.is_none()
                 || tailer.target.labels != assignment.target.labels
                 || *tailer.path() == assignment.path
@@ -188,8 +193,27 @@ impl Reader {
             return delivered.map_or(Elsewhere::Now, |(end, _)| Elsewhere::Until(end));
         }
         let mut before = self.positions.in_file(key, file).into_iter();
-        let there = before.find(|position| is_in(&assignment.path, &assignment.allowed, position));
-        there.map_or(Elsewhere::No, Elsewhere::Until)
+        if let Some(there) = before.find(|position| is_in(&assignment.path, &assignment.allowed, position)) {
+            return Elsewhere::Until(there);
+        }
+        self.copied_from(assignment, key)
+    }
+
+    /// Whether the file is a copy of a log that was read.
+    fn copied_from(&self, assignment: &Assignment, key: &Key) -> Elsewhere {
+        for live in originals(&assignment.path) {
+            let name = LogName::File(live.as_path().into());
+            let ends = self.positions.of_log(&Key { log: name, ..key.clone() });
+            if ends.is_empty() {
+                continue;
+            }
+            match copied(&assignment.path, &live, &ends, &assignment.allowed) {
+                Copied::No => {}
+                Copied::Whole => return Elsewhere::Copy,
+                Copied::Until(position) => return Elsewhere::Until(position),
+            }
+        }
+        Elsewhere::No
     }
 }
 
@@ -198,6 +222,8 @@ enum Elsewhere {
     No,
     /// It is an unfinished generation of another log.
     Now,
+    /// It is a copy of the live file of another log.
+    Copy,
     /// Another log finished it at this position.
     Until(Position),
 }

@@ -20,22 +20,24 @@ mod schedule;
 mod sink;
 mod status;
 mod stdin;
+mod supervised;
 mod tailer;
 mod target_manager;
 mod targets;
 mod times;
 mod unread;
 mod watch;
+mod watchdog;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Weak};
 use std::task::Waker;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::batch::{self, Batch};
 use crate::metrics::{Dropped, Registry};
-use crate::model::{AbortOnPanic, Clock, Entry, LabelSet, Reason, Report};
+use crate::model::{Clock, Entry, LabelSet, Reason, Report};
 use crate::positions::Positions;
 use crate::relabel::Rules;
 use crate::stages::{CustomMetrics, Program};
@@ -46,6 +48,7 @@ pub use messages::Updates;
 pub use open_logs::OpenLogs;
 use parker::Parker;
 use status::Status;
+use supervised::Supervised;
 
 /// One `scrape_configs` entry, checked and ready to run.
 #[derive(Debug)]
@@ -171,8 +174,8 @@ pub struct Scrape {
     events: Arc<messages::Events>,
     status: Arc<Status>,
     wakers: Vec<Waker>,
-    readers: Vec<JoinHandle<open_logs::ReaderLogs>>,
-    target_manager: JoinHandle<()>,
+    readers: Vec<Receiver<open_logs::ReaderLogs>>,
+    target_manager: Receiver<()>,
     ended: tokio::sync::watch::Receiver<bool>,
 }
 
@@ -194,7 +197,7 @@ impl Scrape {
         let jobs: Arc<[Job]> = jobs.into();
         let clients: Vec<Arc<str>> = outlets.iter().map(|outlet| outlet.client.clone()).collect();
         let shares = open_logs.share_out(&clients);
-        let mut threads = Vec::new();
+        let (mut posts, mut threads): (watchdog::Posts, Vec<_>) = (Vec::new(), Vec::new());
         let mut readers = Vec::new();
         let mut wakers = Vec::new();
         for (index, (outlet, open_logs)) in outlets.into_iter().zip(shares).enumerate() {
@@ -218,10 +221,11 @@ impl Scrape {
             });
             wakers.push(Waker::from(parker));
             readers.push(commands);
-            threads.push(std::thread::Builder::new().name("reader".into()).spawn(move || {
-                let _abort_on_panic = AbortOnPanic;
-                reader.run()
-            })?);
+            let (reader, logs) = Supervised::new(reader, || {});
+            reader.start()?;
+            let post: Weak<Supervised<reader::Reader>> = Arc::downgrade(&reader);
+            posts.push((format!("the reader of {}", clients[index]), post));
+            threads.push(logs);
         }
         custom.forget_unused();
         // Standard input replaces all files. It uses the name and stages of the first job.
@@ -240,12 +244,14 @@ impl Scrape {
             target_manager.give(source);
             stdin::start(intake, metrics, dropped)?;
         }
-        let target_manager = std::thread::Builder::new().name("target_manager".into()).spawn(move || {
-            let _abort_on_panic = AbortOnPanic;
-            target_manager.run();
+        let (target_manager, managed) = Supervised::new(target_manager, move || {
             let _ = end.send(true);
-        })?;
-        Ok(Self { events, status, wakers, readers: threads, target_manager, ended })
+        });
+        target_manager.start()?;
+        let post: Weak<Supervised<target_manager::TargetManager>> = Arc::downgrade(&target_manager);
+        posts.push(("the target manager".into(), post));
+        watchdog::start(posts, status.clone())?;
+        Ok(Self { events, status, wakers, readers: threads, target_manager: managed, ended })
     }
 
     /// Wakes the reader of client `i` when its batches make progress.
@@ -281,8 +287,8 @@ impl Scrape {
 
     /// Waits for the threads. Returns their open logs for a handover.
     pub fn join(self) -> OpenLogs {
-        let _ = self.target_manager.join();
-        OpenLogs::new(self.readers.into_iter().filter_map(|thread| thread.join().ok()).collect())
+        let _ = self.target_manager.recv();
+        OpenLogs::new(self.readers.into_iter().filter_map(|logs| logs.recv().ok()).collect())
     }
 }
 

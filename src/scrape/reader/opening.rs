@@ -8,19 +8,22 @@ use std::time::{Instant, SystemTime};
 
 use super::Reader;
 use crate::model::{Checkpoint, LabelSet, Mark, Position, Target, Wake};
-use crate::positions::{Commit, Key, LogName, Saved};
+use crate::positions::{Commit, Key, LogName, PositionId, Saved};
 use crate::scrape::input::Input;
 use crate::scrape::messages::{Assignment, SourceAssignment};
 use crate::scrape::metrics::{ROTATED_AWAY, TOO_MANY};
 use crate::scrape::schedule::Schedule;
 use crate::scrape::status::File;
+use crate::scrape::supervised::Held;
 use crate::scrape::tailer::{Parts, Tailer};
 use crate::scrape::times::SavedReadTimes;
 use crate::tail::{Log, Resume, is_in};
 
-impl Reader {
-    pub(super) fn add(&mut self, assignment: Assignment, now: Instant) {
-        let jobs = self.jobs.clone();
+impl Held<'_, Reader> {
+    /// Opens a log. Returns whether that is settled: opened, refused, or postponed for a reason that is shown. If a
+    /// system call hung, it is tried again, because the assignment may have changed meanwhile.
+    pub(super) fn add(&mut self, assignment: Assignment, now: Instant) -> bool {
+        let (id, jobs) = (assignment.log, self.jobs.clone());
         let job = &jobs[assignment.job];
         let target = assignment.target.clone();
         let key = Key {
@@ -31,16 +34,22 @@ impl Reader {
         };
         // An earlier reading of the log still holds its position.
         let Some((slot, mut saved)) = self.positions.claim(key.clone()) else {
-            return self.wait(assignment, now, "an earlier reading of it waits for Loki's answers");
+            self.wait_for(assignment, now, "an earlier reading of it waits for Loki's answers");
+            return true;
         };
         let (inherited, last_time) = self.inherit(&assignment).unzip();
         let is_inherited = inherited.is_some();
         if saved.is_none() && !is_inherited {
-            match self.seen_elsewhere(&assignment, &key) {
+            let elsewhere = self.seen_elsewhere(&assignment, &key);
+            if !self.is_current() {
+                return self.add_again(id, slot, now);
+            }
+            match elsewhere {
                 Elsewhere::No => {}
                 Elsewhere::Now => {
                     self.positions.release(slot);
-                    return self.wait(assignment, now, "it is read under another name that the path matches as well");
+                    self.wait_for(assignment, now, "it is read under another name that the path matches as well");
+                    return true;
                 }
                 Elsewhere::Until(position) => {
                     saved = Some(Saved::At { position, saved: self.clock.system_time() });
@@ -59,12 +68,25 @@ impl Reader {
             // Files have no cursor.
             Some(Saved::Cursor(_)) => Resume::Since(self.positions.unseen_since(slot)),
         };
-        let open = || Log::open_among(&assignment.path, resume, job.options, &self.folders, &assignment.allowed);
-        let mut log = match inherited.map_or_else(open, Ok) {
+        let opened = match inherited {
+            Some(log) => Ok(log),
+            None => {
+                let folders = self.folders.clone();
+                let open = || Log::open_among(&assignment.path, resume, job.options, &folders, &assignment.allowed);
+                let opened = self.blocking(id, open);
+                if !self.is_current() {
+                    self.blocking(id, || drop(opened));
+                    return self.add_again(id, slot, now);
+                }
+                opened
+            }
+        };
+        let mut log = match opened {
             Ok(log) => log,
             Err(error) => {
                 self.positions.release(slot);
-                return self.cannot_open(assignment, &error, now);
+                self.cannot_open(assignment, &error, now);
+                return true;
             }
         };
         if log.lost_position() && !is_inherited {
@@ -75,15 +97,15 @@ impl Reader {
             self.sink.metrics.lost(0, ROTATED_AWAY);
         }
         let inodes = log.take_new_files();
-        self.inodes.add(assignment.log, inodes, |inode| log.has(inode));
-        let (id, passed_over) = (assignment.log, log.take_passed_over());
+        self.inodes.add(id, inodes, |inode| log.has(inode));
+        let passed_over = log.take_passed_over();
         let labels = with_filename(&target, &assignment.path);
         let pipeline = self.sink.pipelines.of(assignment.job, target.defaulted);
         let saved = match saved {
             Some(Saved::At { position, .. }) => Some(position),
             _ => None,
         };
-        self.waits_no_more(assignment.log, now);
+        self.waits_no_more(id, now);
         let (from, last_time, slot) = (log.mark(), last_time.unwrap_or(0), Some(slot));
         let (path, input) = (assignment.path, Input::Log(Box::new(log)));
         self.begin(Parts { id, path, input, slot, target, labels, pipeline, saved, from, last_time }, now);
@@ -93,6 +115,19 @@ impl Reader {
         }
         self.lose(id, TOO_MANY, passed_over);
         self.bound_pinned(id);
+        true
+    }
+
+    /// The assignment is tried again at once, unless it was taken back while a system call hung.
+    fn add_again(&mut self, id: u64, slot: PositionId, now: Instant) -> bool {
+        // The next run may hold the position by now.
+        if !self.is_over() {
+            self.positions.release(slot);
+        }
+        if let Some(waiting) = self.waiting.get_mut(&id) {
+            waiting.at = now;
+        }
+        false
     }
 
     /// Opens a log that is not a file at its last committed cursor.
@@ -112,7 +147,7 @@ impl Reader {
                 _ => None,
             });
         }
-        let source = match open(cursor) {
+        let source = match self.blocking(log, || open(cursor)) {
             Ok(source) => source,
             Err(error) => {
                 tracing::error!(%name, client = %self.client, %error, "cannot be opened, and is not read");
@@ -137,15 +172,18 @@ impl Reader {
         let times = parts.slot.map(|slot| self.positions.read_times(slot)).unwrap_or_default();
         let (log, schedule) = (parts.id, Schedule::new(now, self.config.min_poll));
         let tailer = Tailer::new(parts, schedule, SavedReadTimes::new(times), now);
-        self.status.set_file(self.index, log, file(&tailer, &self.client));
         self.tailers.insert(log, Box::new(tailer));
+        self.look_up(log);
+        if let Some(tailer) = self.tailers.get(&log) {
+            self.status.set_file(self.index, log, file(tailer, &self.client));
+        }
         self.schedule.push(Reverse((now, log)));
     }
 
     /// Whether the file was already read under another name. A program that rotates its own logs may give the old file
     /// a name that the glob matches.
-    fn seen_elsewhere(&self, assignment: &Assignment, key: &Key) -> Elsewhere {
-        let Ok(meta) = std::fs::metadata(&assignment.path) else {
+    fn seen_elsewhere(&mut self, assignment: &Assignment, key: &Key) -> Elsewhere {
+        let Ok(meta) = self.blocking(assignment.log, || std::fs::metadata(&assignment.path)) else {
             return Elsewhere::No;
         };
         let file = (meta.dev(), meta.ino());
@@ -153,14 +191,16 @@ impl Reader {
             let Some(tailer) = self.tailers.get(&log).or(self.ending.get(&log)) else {
                 continue;
             };
+            let is_other = tailer.target.labels != assignment.target.labels || *tailer.path() == assignment.path;
             let Some(log) = tailer.input.log() else {
+                if tailer.input.is_lent() && !is_other {
+                    // A system call on it hangs: whether it still has the file is not known.
+                    return Elsewhere::Now;
+                }
                 continue;
             };
             let (now, until) = (log.has(file), log.had(file));
-            if !now && until.is_none()
-                || tailer.target.labels != assignment.target.labels
-                || *tailer.path() == assignment.path
-            {
+            if !now && until.is_none() || is_other {
                 continue;
             }
             // Bytes that are in flight may have to be read again.
@@ -169,7 +209,12 @@ impl Reader {
             return delivered.map_or(Elsewhere::Now, |(end, _)| Elsewhere::Until(end));
         }
         let mut before = self.positions.in_file(key, file).into_iter();
-        let there = before.find(|position| is_in(&assignment.path, &assignment.allowed, position));
+        if before.len() == 0 {
+            return Elsewhere::No;
+        }
+        let there = self.blocking(assignment.log, || {
+            before.find(|position| is_in(&assignment.path, &assignment.allowed, position))
+        });
         there.map_or(Elsewhere::No, Elsewhere::Until)
     }
 }

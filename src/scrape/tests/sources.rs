@@ -9,6 +9,7 @@ use crate::positions::LogName;
 use crate::scrape::messages::{Command, Commands, Events, SourceAssignment};
 use crate::scrape::parker::Parker;
 use crate::scrape::reader::{Parts, Reader};
+use crate::scrape::supervised::Supervised;
 use crate::scrape::*;
 
 /// A thousand records. Its cursor is the number of the first uncommitted record.
@@ -114,7 +115,7 @@ fn run(dir: &Dir, until: usize) -> (Vec<Stored>, Vec<Stored>) {
         position: Some(LogName::Other("cursor-numbers".into())),
         open: Box::new(|cursor| Ok(Box::new(Numbers::open(cursor)))),
     }));
-    let mut reader = Reader::new(Parts {
+    let reader = Reader::new(Parts {
         clock: clock.clone(),
         index: 0,
         config: rig::config(),
@@ -129,9 +130,10 @@ fn run(dir: &Dir, until: usize) -> (Vec<Stored>, Vec<Stored>) {
         status,
         open_logs: Default::default(),
     });
+    let reader = Supervised::new(reader, || {}).0;
     let (mut taken, mut sent) = (Vec::new(), Vec::new());
     for _ in 0..1_000 {
-        let due = reader.turn().expect("it was not told to stop");
+        let due = reader.hold().turn().expect("it was not told to stop");
         clock.advance(due.saturating_duration_since(clock.now()).max(Duration::from_millis(1)));
         for batch in std::iter::from_fn(|| batches.try_recv().ok()).flatten() {
             let entries = decode(&batch);
@@ -142,7 +144,7 @@ fn run(dir: &Dir, until: usize) -> (Vec<Stored>, Vec<Stored>) {
             }
         }
         if taken.len() == ALL {
-            reader.turn();
+            reader.hold().turn();
             break;
         }
     }

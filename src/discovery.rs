@@ -3,6 +3,7 @@
 //! Each source (a pod, a group in a file, a static config) is told whole, as a [`TargetGroup`], whenever it changes;
 //! without targets it is gone. Whether a target is wanted, and what it is called, is for relabelling to say.
 
+mod docker;
 pub mod file;
 mod known;
 pub mod kubernetes;
@@ -71,6 +72,10 @@ pub async fn run(
 
     for (i, config) in config.static_configs.into_iter().enumerate() {
         let (mut known, unlisted) = (known("static_configs", i), unlisted.clone());
+        if let Some(files) = docker::ContainerFiles::of(&config, &reads) {
+            loops.push(files.run(known, unlisted).boxed());
+            continue;
+        }
         loops.push(
             async move {
                 known.replace(vec![TargetGroup::new("static".to_string(), config.targets())]).await;

@@ -4,6 +4,7 @@
 //! ASCII; `[`, `{` and `&&` are often plain text; two groups may have the same name. `translate` rewrites Go's syntax
 //! for `regex`. [`Replacement`] implements Go's `$1` and `${name}`. Expressions that Go rejects are rejected here too.
 
+mod chars;
 mod class;
 mod replacement;
 mod translate;

@@ -5,6 +5,7 @@
 //! nothing, so a dead client does not affect the others.
 
 mod budget;
+mod given;
 mod inbox;
 mod input;
 mod messages;
@@ -16,8 +17,10 @@ mod pipelines;
 mod print;
 mod rates;
 mod reader;
+mod receiving;
 mod schedule;
 mod sink;
+mod sources;
 mod status;
 mod stdin;
 mod supervised;
@@ -30,8 +33,7 @@ mod watch;
 mod watchdog;
 
 use std::path::PathBuf;
-use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Weak, mpsc};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -43,10 +45,14 @@ use crate::relabel::Rules;
 use crate::stages::{CustomMetrics, Program};
 use crate::tail;
 
-pub use inbox::{Intake, NotCommitted, Parcel, Ticket};
+pub use given::{GivenSource, Opening};
+pub use inbox::{Details, Intake, NotCommitted, Parcel, Taken, Ticket};
 pub use messages::Updates;
 pub use open_logs::OpenLogs;
 use parker::Parker;
+use receiving::Intakes;
+pub use receiving::Receiver;
+pub use sources::{Given, Sources};
 use status::Status;
 use supervised::Supervised;
 
@@ -97,6 +103,8 @@ pub struct Config {
     pub dry_run: bool,
     /// Read standard input instead of files, with these labels. The agent ends with it.
     pub stdin: Option<LabelSet>,
+    /// Jobs whose records are handed in.
+    pub receivers: Vec<Receiver>,
 }
 
 impl Config {
@@ -150,6 +158,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Counts bytes that could not be delivered and never will be.
+    pub fn lost(&self, bytes: u64, reason: &'static str) {
+        self.own.lost(bytes, reason);
+    }
+
     pub fn register(registry: &Registry) -> Self {
         let status = Arc::new(Status::default());
         Self {
@@ -173,9 +186,11 @@ impl Metrics {
 pub struct Scrape {
     events: Arc<messages::Events>,
     status: Arc<Status>,
-    wakers: Vec<Waker>,
-    readers: Vec<Receiver<open_logs::ReaderLogs>>,
-    target_manager: Receiver<()>,
+    sources: Sources,
+    parkers: Arc<[Arc<Parker>]>,
+    readers: Vec<mpsc::Receiver<open_logs::ReaderLogs>>,
+    target_manager: mpsc::Receiver<()>,
+    intakes: Intakes,
     ended: tokio::sync::watch::Receiver<bool>,
 }
 
@@ -188,7 +203,7 @@ impl Scrape {
         outlets: Vec<Outlet>,
         positions: Arc<Positions>,
         metrics: &Metrics,
-        open_logs: OpenLogs,
+        mut open_logs: OpenLogs,
     ) -> std::io::Result<Self> {
         let events = Arc::new(messages::Events::default());
         let (end, ended) = tokio::sync::watch::channel(false);
@@ -196,12 +211,14 @@ impl Scrape {
         let Metrics { own: metrics, dropped, custom, status } = metrics.clone();
         let jobs: Arc<[Job]> = jobs.into();
         let clients: Vec<Arc<str>> = outlets.iter().map(|outlet| outlet.client.clone()).collect();
+        let parkers: Vec<Arc<Parker>> = clients.iter().map(|_| Arc::default()).collect();
+        // Before any reader starts: readers close what they do not continue.
+        let (intakes, received) =
+            Intakes::open(&config.receivers, &jobs, clients.clone(), &parkers, open_logs.take_intakes());
         let shares = open_logs.share_out(&clients);
         let (mut posts, mut threads): (watchdog::Posts, Vec<_>) = (Vec::new(), Vec::new());
         let mut readers = Vec::new();
-        let mut wakers = Vec::new();
-        for (index, (outlet, open_logs)) in outlets.into_iter().zip(shares).enumerate() {
-            let parker = Arc::new(Parker::default());
+        for (index, ((outlet, open_logs), parker)) in outlets.into_iter().zip(shares).zip(parkers.clone()).enumerate() {
             let commands = Arc::new(messages::Commands::new(parker.clone()));
             let reader = reader::Reader::new(reader::Parts {
                 clock: Clock::default(),
@@ -219,7 +236,6 @@ impl Scrape {
                 status: status.clone(),
                 open_logs,
             });
-            wakers.push(Waker::from(parker));
             readers.push(commands);
             let (reader, logs) = Supervised::new(reader, || {});
             reader.start()?;
@@ -229,7 +245,7 @@ impl Scrape {
         }
         custom.forget_unused();
         // Standard input replaces all files. It uses the name and stages of the first job.
-        let standard_input = config.stdin.clone().map(|labels| stdin::source(labels, jobs.first(), &readers));
+        let standard_input = config.stdin.clone().map(|labels| stdin::source(labels, jobs.first(), &parkers));
         let jobs = if standard_input.is_some() { Arc::default() } else { jobs };
         let mut target_manager = target_manager::TargetManager::new(
             config,
@@ -240,8 +256,11 @@ impl Scrape {
             status.clone(),
             events.clone(),
         );
+        for source in received {
+            target_manager.give(Arc::new(source));
+        }
         if let Some((intake, source)) = standard_input {
-            target_manager.give(source);
+            target_manager.give(Arc::new(source));
             stdin::start(intake, metrics, dropped)?;
         }
         let (target_manager, managed) = Supervised::new(target_manager, move || {
@@ -251,17 +270,30 @@ impl Scrape {
         let post: Weak<Supervised<target_manager::TargetManager>> = Arc::downgrade(&target_manager);
         posts.push(("the target manager".into(), post));
         watchdog::start(posts, status.clone())?;
-        Ok(Self { events, status, wakers, readers: threads, target_manager: managed, ended })
+        let parkers: Arc<[_]> = parkers.into();
+        let sources = Sources::new(events.clone(), parkers.clone());
+        Ok(Self { events, status, sources, parkers, readers: threads, target_manager: managed, intakes, ended })
+    }
+
+    /// Where the records of this job are handed in. None: it is not one of `Config::receivers`.
+    pub fn intake(&self, job: &str) -> Option<Arc<Intake>> {
+        self.intakes.of(job)
     }
 
     /// Wakes the reader of client `i` when its batches make progress.
     pub fn waker(&self, i: usize) -> Waker {
-        self.wakers[i].clone()
+        Waker::from(self.parkers[i].clone())
     }
 
     /// The channel for updates from discovery.
     pub fn updates(&self) -> Updates {
         Updates(self.events.clone())
+    }
+
+    /// Gives sources that are not files to the readers. A reload ends them with this scrape, and they are given again
+    /// to the next one.
+    pub fn sources(&self) -> Sources {
+        self.sources.clone()
     }
 
     pub fn report(&self) -> Arc<impl Report + use<>> {
@@ -288,7 +320,8 @@ impl Scrape {
     /// Waits for the threads. Returns their open logs for a handover.
     pub fn join(self) -> OpenLogs {
         let _ = self.target_manager.recv();
-        OpenLogs::new(self.readers.into_iter().filter_map(|logs| logs.recv().ok()).collect())
+        let left = self.readers.into_iter().filter_map(|logs| logs.recv().ok()).collect();
+        OpenLogs::new(left).with_intakes(self.intakes)
     }
 }
 

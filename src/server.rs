@@ -6,12 +6,15 @@
 mod access;
 mod build;
 mod config;
+mod connection;
 mod connections;
 mod discovered;
 mod guard;
 mod html;
 mod log;
+mod port;
 mod process;
+mod regular_file;
 mod routes;
 mod stream;
 mod targets;
@@ -29,8 +32,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use build::Build;
 pub use config::Config;
 pub use log::{LogFormat, LogLevel};
+pub use port::Port;
 
 use access::Access;
+use connection::Timeouts;
 use connections::{Connections, Peer};
 
 use crate::metrics::Registry;
@@ -73,7 +78,7 @@ pub struct Server {
 impl Server {
     /// Takes the port. Not to be called if the config says `disable`.
     pub async fn bind(config: &Config) -> io::Result<Self> {
-        let access = Access::open(config).map_err(io::Error::other)?;
+        let access = Access::open(config, "server").map_err(io::Error::other)?;
         let listener = listen(config).await.map_err(|error| advise(config, error))?;
         Ok(Self { listener, access: Arc::new(access), config: config.clone() })
     }
@@ -89,24 +94,35 @@ impl Server {
         let process = state.registry.register(Box::new(process::Process::new()));
         process.expect("each metric is registered once");
 
-        let (stop, stopped) = oneshot::channel::<()>();
-        let grace: Duration = self.config.graceful_shutdown_timeout.0;
         let router = routes::router(&self.config, self.access.clone(), state);
-        let (limit, timeouts) = (self.config.connections(), self.config.timeouts());
-        let connections = Connections::new(self.listener, limit, timeouts, self.access);
-        let router = router.into_make_service_with_connect_info::<Peer>();
-        let serving = axum::serve(connections, router).with_graceful_shutdown(async {
-            // An error is a dropped `stop`, which means the same.
-            let _ = stopped.await;
-        });
-        let mut serving = std::pin::pin!(serving.into_future());
-        tokio::select! {
-            _ = &mut serving => return,
-            () = shutdown => drop(stop),
-        }
-        // What is not done by then is cut off: a page half read must not hold up a restart.
-        let _ = tokio::time::timeout(grace, serving).await;
+        serve(self.listener, router, &self.config, self.config.timeouts(), self.access, shutdown).await;
     }
+}
+
+/// Serves until `shutdown`, then lets requests under way finish for at most `graceful_shutdown_timeout`.
+async fn serve(
+    listener: TcpListener,
+    router: axum::Router,
+    config: &Config,
+    timeouts: Timeouts,
+    access: Arc<Access>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let grace: Duration = config.graceful_shutdown_timeout.0;
+    let connections = Connections::new(listener, config.connections(), timeouts, access);
+    let router = router.into_make_service_with_connect_info::<Peer>();
+    let serving = axum::serve(connections, router).with_graceful_shutdown(async {
+        // An error is a dropped `stop`, which means the same.
+        let _ = stopped.await;
+    });
+    let mut serving = std::pin::pin!(serving.into_future());
+    tokio::select! {
+        _ = &mut serving => return,
+        () = shutdown => drop(stop),
+    }
+    // What is not done by then is cut off: a page half read must not hold up a restart.
+    let _ = tokio::time::timeout(grace, serving).await;
 }
 
 async fn listen(config: &Config) -> io::Result<TcpListener> {

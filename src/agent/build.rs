@@ -86,7 +86,7 @@ fn compression(config: &Decompression) -> Result<Option<Compression>, String> {
     match config.format.as_str() {
         "gz" => Ok(Some(Compression::Gzip)),
         "z" => Ok(Some(Compression::Zlib)),
-        other => Err(format!("decompression.format {other:?} is not supported (gz and z are): its files are not read")),
+        other => Err(format!("decompression.format {other:?} is not supported: use gz or z; its files are not read")),
     }
 }
 
@@ -94,6 +94,7 @@ pub(super) fn scrape(config: &Config, options: &Options, hostname: String) -> sc
     let watch = &config.global.file_watch_config;
     scrape::Config {
         stdin: options.stdin.then(|| stdin_labels(config, &hostname)),
+        receivers: Vec::new(),
         hostname,
         sync_period: config.target_config.sync_period.0,
         positions_sync_period: config.positions.sync_period.0,

@@ -11,7 +11,6 @@
 //! was, takes no target away: what is tailed goes on.
 
 mod answer;
-mod backoff;
 mod beside;
 mod bounded;
 mod client;
@@ -31,6 +30,7 @@ mod slim;
 mod tell;
 mod validate;
 mod watch;
+mod watch_settings;
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
@@ -42,6 +42,7 @@ use tokio::sync::{Mutex, mpsc};
 use tracing::warn;
 
 use super::{Known, Metrics};
+use crate::backoff::Backoff;
 use crate::relabel::Reads;
 use beside::{Aside, Namespace};
 pub use config::Config;
@@ -53,15 +54,20 @@ pub use remembered::Remembered;
 use role::{EndpointSlice, Endpoints, Finds, Ingress, Node, Role, Service};
 use slim::{Object, Pod};
 use tell::{Main, Other, Shared, Teller};
-use watch::{About, Scope, Watch};
+use watch::Watch;
+use watch_settings::{Scope, WatchSettings};
 
 /// How long what is beside an object is waited for before that is told without.
 const BESIDE: Duration = Duration::from_secs(30);
 
+/// The pauses after failures of the API server.
+const BACKOFF: Backoff =
+    Backoff { first: Duration::from_millis(500), most: Duration::from_secs(30), most_asked: Duration::from_secs(30) };
+
 /// The targets of one config in one scope.
 pub(super) struct Discovery {
     role: Role,
-    about: About,
+    about: WatchSettings,
 }
 
 /// What `config` asks for: one for each namespace, or one for all.
@@ -92,14 +98,14 @@ pub(super) fn discoveries(
     }
     let config = Arc::new(config);
     let of = |scope| {
-        let about = About {
+        let about = WatchSettings {
             config: Arc::clone(&config),
             scope,
             node: Arc::clone(node),
             job: Arc::clone(job),
             reads: Arc::clone(reads),
             metrics: metrics.clone(),
-            waits: (Duration::from_secs(1), Duration::from_secs(30)),
+            backoff: BACKOFF,
         };
         Discovery { role, about }
     };
@@ -110,7 +116,7 @@ impl Discovery {
     /// Has pods found by the folders of their logs as well; gives what looks at these, to be run beside. None: the config does
     /// not want that, or no node's pods are meant.
     pub(super) fn folders(&self, places: Places, known: Known) -> Option<Arc<Folders>> {
-        let About { config, scope, node, job, metrics, .. } = &self.about;
+        let WatchSettings { config, scope, node, job, metrics, .. } = &self.about;
         if node.is_empty() || self.role != Role::Pod || config.pods_from_path == Some(false) {
             return None;
         }
@@ -166,8 +172,8 @@ impl Discovery {
 }
 
 /// The watch of what is beside.
-fn aside<O: Finds>(kind: &'static Kind, about: &About, teller: &Shared<O>) -> Option<BoxFuture<'static, ()>> {
-    fn of<O: Finds, A: Aside>(about: &About, teller: &Shared<O>) -> BoxFuture<'static, ()> {
+fn aside<O: Finds>(kind: &'static Kind, about: &WatchSettings, teller: &Shared<O>) -> Option<BoxFuture<'static, ()>> {
+    fn of<O: Finds, A: Aside>(about: &WatchSettings, teller: &Shared<O>) -> BoxFuture<'static, ()> {
         Watch::new(about.clone(), Other::<O, A>(Arc::clone(teller), PhantomData)).run().boxed()
     }
     match kind {

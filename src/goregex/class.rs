@@ -1,6 +1,6 @@
 //! Character classes: `[...]`, `\d` and similar, `\pL`.
 
-use super::translate::{escaped_char, literal, next};
+use super::chars::{escaped_char, literal, next};
 
 /// The names allowed in `[:name:]`.
 const POSIX: [&str; 14] = [

@@ -47,6 +47,10 @@ pub struct Structured<'c> {
 }
 
 impl Structured<'_> {
+    pub fn borrowed(&self) -> Structured<'_> {
+        Structured { name: self.name.clone(), value: Cow::Borrowed(&self.value) }
+    }
+
     pub fn into_owned(self) -> Structured<'static> {
         Structured { name: self.name, value: Cow::Owned(self.value.into_owned()) }
     }

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::{Encoding, LabelSet, Lines, Mark, Position, Progress};
+use super::{Encoding, LabelSet, Lines, Mark, Position, Progress, Structured};
 
 /// The result of one read: bytes, and where the records in them end. Reused for the next read to keep its memory.
 #[derive(Debug, Default)]
@@ -36,6 +36,10 @@ pub struct Record {
     pub time: Option<i64>,
     /// Replaces the labels of the target. None: the target's labels are used.
     pub labels: Option<LabelSet>,
+    /// Structured metadata. None: it has none.
+    pub metadata: Option<Arc<[Structured<'static>]>>,
+    /// Replaces the `tenant_id` of the client. None: it is used.
+    pub tenant: Option<Arc<str>>,
 }
 
 /// A record as the pipeline sees it.
@@ -46,6 +50,8 @@ pub struct View<'c> {
     pub text: &'c str,
     pub time: Option<i64>,
     pub labels: Option<&'c LabelSet>,
+    pub metadata: &'c [Structured<'static>],
+    pub tenant: Option<&'c Arc<str>>,
 }
 
 /// Iterates over the records of a chunk, or of a part of it, in order.
@@ -60,13 +66,23 @@ impl<'c> Iterator for Views<'c> {
 
     fn next(&mut self) -> Option<View<'c>> {
         match self {
-            Views::Lines(lines) => lines.next().map(|(at, text)| View { at, text, time: None, labels: None }),
+            Views::Lines(lines) => {
+                let (at, text) = lines.next()?;
+                Some(View { at, text, time: None, labels: None, metadata: &[], tenant: None })
+            }
             Views::Records { text, at, records } => {
                 let record = records.next()?;
                 let begins = std::mem::replace(at, record.end);
                 // The source cuts chunks at character boundaries. If it did not, use an empty record rather than panic.
                 let text = text.get(begins..record.end.saturating_sub(1)).unwrap_or_default();
-                Some(View { at: begins, text, time: record.time, labels: record.labels.as_ref() })
+                Some(View {
+                    at: begins,
+                    text,
+                    time: record.time,
+                    labels: record.labels.as_ref(),
+                    metadata: record.metadata.as_deref().unwrap_or_default(),
+                    tenant: record.tenant.as_ref(),
+                })
             }
         }
     }
@@ -133,6 +149,12 @@ pub trait Source: fmt::Debug + Send {
     }
 
     fn wake(&self) -> Wake;
+
+    /// Whether its uncommitted records exist only in this object. When the config is reloaded, such a source is read to
+    /// its end by the next run instead of being opened again.
+    fn outlives_run(&self) -> bool {
+        false
+    }
 
     /// Writes how far reading is, and how much there is to read, into `progress`. For display only.
     fn note_progress(&self, progress: &mut Progress);

@@ -76,7 +76,7 @@ pub(super) fn decide(answer: &Result<Answer, Failure>, part: Asked) -> Next {
         Err(Failure::Unreachable(why)) => return again(Scope::Way, Pace::Backoff, None, why.clone()),
         Err(Failure::NotSent(why)) => return again(Scope::Way, Pace::Slow, None, why.clone()),
         Err(Failure::TenantName) => {
-            return discard(part, Reason::IngesterError, "the tenant's name cannot be sent in a header");
+            return discard(part, Reason::IngesterError, "the tenant's name cannot be sent in an HTTP header");
         }
     };
     let status = answer.status;
@@ -93,8 +93,8 @@ pub(super) fn decide(answer: &Result<Answer, Failure>, part: Asked) -> Next {
         260 => again(Scope::Unknown, Pace::Slow, wait, "status 260, ingestion is blocked"),
         201..=299 => again(Scope::Way, Pace::Slow, wait, format!("status {status}, {NOT_LOKI}")),
         429 => rate_limited(answer, part),
-        413 if part.entries > 1 => Next::Halve { why: "413, the push is too large".into() },
-        413 => discard(part, Reason::IngesterError, "413, the entry is too large"),
+        413 if part.entries > 1 => Next::Halve { why: "status 413, the push is too large".into() },
+        413 => discard(part, Reason::IngesterError, "status 413, the entry is too large"),
         408 | 425 | 499 | 500.. => again(Scope::Unknown, Pace::Backoff, wait, format!("status {status}")),
         status => match needs_a_person(status, answer) {
             Some((scope, advice)) => again(scope, Pace::Slow, wait, format!("status {status}, {advice}")),
@@ -104,8 +104,7 @@ pub(super) fn decide(answer: &Result<Answer, Failure>, part: Asked) -> Next {
 }
 
 /// Said of an answer that Loki never gives to a push.
-const NOT_LOKI: &str =
-    "which is not Loki's answer to a push: check url, and what is in front of Loki (a proxy, a sign-in page)";
+const NOT_LOKI: &str = "not an answer of Loki to a push: check url, and any proxy or sign-in page in front of Loki";
 
 /// Some streams are refused until something changes in Loki: a block, or a limit of streams. It stores the others.
 fn refused_for_now(answer: &Answer, part: Asked, reason: &Known) -> Next {
@@ -171,20 +170,20 @@ fn rate_limited(answer: &Answer, part: Asked) -> Next {
 fn needs_a_person(status: u16, answer: &Answer) -> Option<(Scope, &'static str)> {
     let way = |advice| Some((Scope::Way, advice));
     match status {
-        0..=199 | 300..=399 => {
-            way("a redirect that is not followed (307 and 308 are, to the same host): put the final address into url")
-        }
+        0..=199 | 300..=399 => way(
+            "the redirect is not followed (only 307 and 308 to the same host are): write the final address into url",
+        ),
         401 => way("unauthorized: check basic_auth, authorization, bearer_token or oauth2, and tenant_id"),
         // A firewall for web applications refuses single pushes with it, for what their lines say.
         402 | 403 => Some((Scope::Unknown, "forbidden: check the credentials and the tenant_id of this client")),
         404 | 410 => way("not found: check the path of url, Loki's is /loki/api/v1/push"),
         405 | 411 | 415 | 421 | 426 | 451 => {
-            way("the server takes no pushes there: check url, Loki's path is /loki/api/v1/push")
+            way("the server accepts no pushes at this address: check url, Loki's path is /loki/api/v1/push")
         }
-        407 => way("the proxy wants credentials: check proxy_url"),
+        407 => way("the proxy requires credentials: check proxy_url"),
         _ if answer.is_html => Some((
             Scope::Unknown,
-            "a web page instead of Loki's answer: check url, its scheme, and what is in front of Loki",
+            "the answer is a web page, not Loki's: check url and its scheme, and any proxy in front of Loki",
         )),
         _ => reasons::find(&answer.body).filter(|r| r.extent == Extent::Everything).map(|r| (Scope::Way, r.say)),
     }
@@ -198,7 +197,7 @@ fn refused(answer: &Answer, part: Asked) -> Next {
             Scope::Entries,
             Pace::Slow,
             answer.retry_after,
-            format!("status {status}, without a reason that Loki is known to give: check what is in front of Loki"),
+            format!("status {status}, without a known reason of Loki: check any proxy in front of Loki"),
         );
     };
     let why = format!("status {status}, {}", reason.say);

@@ -18,6 +18,12 @@ impl Reads {
     pub fn reads(&self, name: &str) -> bool {
         self.names.contains(name) || self.patterns.iter().any(|pattern| pattern.is_match(name))
     }
+
+    /// Whether a rule writes out a name, or a pattern of names, with this beginning.
+    pub fn mentions(&self, beginning: &str) -> bool {
+        let is_named = self.names.range(beginning.to_string()..).next().is_some_and(|name| name.starts_with(beginning));
+        is_named || self.patterns.iter().any(|pattern| pattern.as_str().contains(beginning))
+    }
 }
 
 impl Rules {

@@ -5,6 +5,9 @@
 //! the commit ([`Ticket`]). An inbox is bounded: a parcel that does not fit is not taken, and the sender decides what
 //! to do with it.
 
+mod takeover;
+mod waiting;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -15,29 +18,54 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::parker::Parker;
-use crate::model::{Checkpoint, Chunk, Encoding, LabelSet, Mark, Position, Progress, Read, Record, Source, Wake};
+use crate::model::{
+    Checkpoint, Chunk, Encoding, LabelSet, Mark, Position, Progress, Read, Record, Source, Structured, Wake,
+};
 
 /// The most bytes of records in an inbox. A larger parcel is taken only if the inbox is empty. This is many times the
 /// window of a stream.
 const ROOM: usize = 4 << 20;
 
 /// Approximate bytes of memory of a record, in addition to its text.
-const RECORD_COST: usize = 48;
+const RECORD_COST: usize = size_of::<Record>();
+
+/// Approximate bytes of memory of a pair of structured metadata, in addition to its text.
+const METADATA_COST: usize = size_of::<Structured<'_>>() + 32;
 
 /// Records that are handed in together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parcel {
     text: String,
     records: Vec<Record>,
+    /// Bytes of structured metadata.
+    metadata: usize,
+}
+
+/// What a record may have beside its text. The default: the time of reading, the labels of the target, no structured
+/// metadata, the tenant of the client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// Unix nanoseconds.
+    pub time: Option<i64>,
+    pub labels: Option<LabelSet>,
+    pub metadata: Vec<Structured<'static>>,
+    pub tenant: Option<Arc<str>>,
 }
 
 impl Parcel {
     /// Adds a record: its text, its time in Unix nanoseconds, and its labels. None: the time of reading, the labels of
     /// the target.
     pub fn push(&mut self, text: &str, time: Option<i64>, labels: Option<LabelSet>) {
+        self.push_with(text, Details { time, labels, ..Details::default() });
+    }
+
+    pub fn push_with(&mut self, text: &str, details: Details) {
+        let Details { time, labels, metadata, tenant } = details;
         self.text.push_str(text);
         self.text.push('\n');
-        self.records.push(Record { end: self.text.len(), time, labels });
+        self.metadata += metadata.iter().map(|pair| pair.name.len() + pair.value.len() + METADATA_COST).sum::<usize>();
+        let metadata = (!metadata.is_empty()).then(|| metadata.into());
+        self.records.push(Record { end: self.text.len(), time, labels, metadata, tenant });
     }
 
     pub fn is_empty(&self) -> bool {
@@ -57,12 +85,13 @@ impl Parcel {
     #[cfg(test)]
     pub(super) fn append(&mut self, other: Self) {
         let offset = self.text.len();
+        self.metadata += other.metadata;
         self.text.push_str(&other.text);
         self.records.extend(other.records.into_iter().map(|record| Record { end: record.end + offset, ..record }));
     }
 
     fn cost(&self) -> usize {
-        self.text.len() + self.records.len() * RECORD_COST
+        self.text.len() + self.metadata + self.records.len() * RECORD_COST
     }
 }
 
@@ -78,11 +107,21 @@ pub struct Intake {
 struct Room {
     changed: Mutex<()>,
     is_there: Condvar,
+    /// For tasks that wait.
+    notify: Notify,
+}
+
+impl Room {
+    fn changed(&self) {
+        let _changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_there.notify_all();
+        self.notify.notify_waiters();
+    }
 }
 
 /// The result of offering a parcel to some of the clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Taken {
+pub struct Taken {
     /// How many clients took it.
     pub by: usize,
     /// How many clients had no room for it.
@@ -116,7 +155,7 @@ impl Intake {
     }
 
     /// Takes the records for the clients that have room.
-    pub(super) fn offer_to_some(&self, parcel: Parcel) -> Taken {
+    pub fn offer_to_some(&self, parcel: Parcel) -> Taken {
         let parcel = Arc::new(parcel);
         let mut taken = Taken { by: 0, missed: 0 };
         for inbox in &self.inboxes {
@@ -134,12 +173,12 @@ impl Intake {
         taken
     }
 
-    pub(super) fn clients(&self) -> usize {
+    pub fn clients(&self) -> usize {
         self.inboxes.len()
     }
 
     /// Whether no client reads any more.
-    pub(super) fn is_left(&self) -> bool {
+    pub fn is_left(&self) -> bool {
         self.inboxes.iter().all(|inbox| inbox.lock().is_left)
     }
 
@@ -256,6 +295,8 @@ struct State {
     end: Mark,
     /// The mark where reading continues.
     next: Mark,
+    /// Everything before this mark is committed.
+    committed: Mark,
     is_closed: bool,
     /// The reader has gone.
     is_left: bool,
@@ -326,6 +367,7 @@ impl Source for Inbox {
 
     fn committed(&mut self, to: Mark) -> Option<Checkpoint> {
         let mut state = self.shared.lock();
+        state.committed = to;
         let mut done = Vec::new();
         while let Some(kept) = state.kept.pop_front_if(|kept| kept.end() <= to) {
             state.cost -= kept.parcel.cost();
@@ -333,13 +375,16 @@ impl Source for Inbox {
         }
         drop(state);
         done.into_iter().for_each(TicketShare::commit);
-        let _changed = self.shared.room.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.room.is_there.notify_all();
+        self.shared.room.changed();
         None
     }
 
     fn wake(&self) -> Wake {
         Wake::Rings
+    }
+
+    fn outlives_run(&self) -> bool {
+        true
     }
 
     fn note_progress(&self, progress: &mut Progress) {
@@ -360,8 +405,7 @@ impl Drop for Inbox {
             std::mem::take(&mut state.kept)
         };
         drop(left);
-        let _changed = self.shared.room.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.room.is_there.notify_all();
+        self.shared.room.changed();
     }
 }
 

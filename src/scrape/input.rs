@@ -72,6 +72,10 @@ impl Source for Input {
         self.source().map_or(Wake::Poll, |source| source.wake())
     }
 
+    fn outlives_run(&self) -> bool {
+        self.source().is_some_and(|source| source.outlives_run())
+    }
+
     fn note_progress(&self, progress: &mut Progress) {
         if let Some(source) = self.source() {
             source.note_progress(progress);

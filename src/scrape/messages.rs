@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::given::GivenSource;
 use super::watch::Heard;
-use crate::model::{Source, Target, Update};
-use crate::positions::LogName;
+use crate::model::{Target, Update};
 use crate::tail::AllowedPaths;
 
 pub(super) use commands::Commands;
@@ -32,6 +32,9 @@ pub(super) enum Event {
         reader: usize,
     },
     Stop(StopRequest),
+    /// A source for all readers, with the number by which it is taken back.
+    Give(u64, Arc<GivenSource>),
+    TakeBack(u64),
 }
 
 /// How to stop.
@@ -82,22 +85,10 @@ pub(super) struct Assignment {
     pub from_oldest: bool,
 }
 
-/// Opens a source at this cursor, the last one committed. None: it has none.
-pub(super) type Opener = Box<dyn FnOnce(Option<Arc<str>>) -> std::io::Result<Box<dyn Source>> + Send>;
-
 /// A log that is not a file.
+#[derive(Debug)]
 pub(super) struct SourceAssignment {
     pub log: u64,
-    pub name: Arc<str>,
     pub target: Arc<Target>,
-    pub job: usize,
-    /// The key of its position. None: it has no position.
-    pub position: Option<LogName>,
-    pub open: Opener,
-}
-
-impl std::fmt::Debug for SourceAssignment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SourceAssignment").field("log", &self.log).field("name", &self.name).finish_non_exhaustive()
-    }
+    pub source: Arc<GivenSource>,
 }

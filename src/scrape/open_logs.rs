@@ -11,13 +11,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::input::Input;
-use crate::model::Target;
+use super::receiving::Intakes;
+use crate::model::{Mark, Target};
 
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub struct OpenLogs {
     logs: Vec<OpenLog>,
     has_looked: bool,
+    intakes: Intakes,
 }
 
 /// The open logs of one reader.
@@ -35,6 +37,8 @@ pub(super) struct OpenLog {
     pub path: Arc<Path>,
     pub target: Arc<Target>,
     pub input: Input,
+    /// Everything before this mark is committed.
+    pub committed: Mark,
     /// Discovery had removed its target.
     pub is_retired: bool,
     /// Later lines get later times than this, in Unix nanoseconds.
@@ -45,7 +49,20 @@ impl OpenLogs {
     /// `leaving` are the logs of all readers.
     pub(super) fn new(leaving: Vec<ReaderLogs>) -> Self {
         let has_looked = leaving.iter().all(|reader| reader.has_looked);
-        Self { logs: leaving.into_iter().flat_map(|reader| reader.logs).collect(), has_looked }
+        Self {
+            logs: leaving.into_iter().flat_map(|reader| reader.logs).collect(),
+            has_looked,
+            intakes: Intakes::default(),
+        }
+    }
+
+    /// With the intakes of the scrape, which the next one continues.
+    pub(super) fn with_intakes(self, intakes: Intakes) -> Self {
+        Self { intakes, ..self }
+    }
+
+    pub(super) fn take_intakes(&mut self) -> Intakes {
+        std::mem::take(&mut self.intakes)
     }
 
     /// Whether all logs that existed at the start were opened. If so, any log found later was written later.

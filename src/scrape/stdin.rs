@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Job;
+use super::given::GivenSource;
 use super::inbox::{Intake, Parcel};
-use super::messages::Commands;
 use super::metrics::{Metrics, STDIN_BEHIND};
-use super::target_manager::ReceivedSource;
+use super::parker::Parker;
 use crate::metrics::Dropped;
-use crate::model::{AbortOnPanic, LabelSet, MAX_LINE, Reason, Target};
+use crate::model::{AbortOnPanic, LabelSet, MAX_LINE, Reason};
 
 /// Bytes per read.
 const READ: usize = 64 << 10;
@@ -25,19 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// The intake for these readers, and standard input as a source of the first job.
-pub(super) fn source(labels: LabelSet, job: Option<&Job>, readers: &[Arc<Commands>]) -> (Intake, ReceivedSource) {
-    let (intake, inboxes) = Intake::new(readers.iter().map(|commands| commands.parker.clone()));
-    let target = Target {
-        job: job.map_or_else(|| Arc::from("stdin"), |job| job.name.clone()),
-        labels,
-        path: "stdin".into(),
-        exclude: None,
-        defaulted: false,
-        is_of_pod: false,
-        owner: None,
-        is_held: false,
-    };
-    (intake, ReceivedSource { name: "stdin".into(), target: Arc::new(target), job: 0, inboxes })
+pub(super) fn source(labels: LabelSet, job: Option<&Job>, parkers: &[Arc<Parker>]) -> (Intake, GivenSource) {
+    let job = job.map_or_else(|| Arc::from("stdin"), |job| job.name.clone());
+    let (intake, source) = GivenSource::received((job, "stdin".into()), labels, parkers);
+    (intake, GivenSource { is_last: true, ..source })
 }
 
 /// Starts reading standard input.
@@ -98,7 +89,7 @@ impl Feed {
         let taken = self.intake.offer_to_some(parcel);
         if taken.missed == 0 {
             if std::mem::take(&mut self.is_behind) {
-                tracing::info!("all clients take the lines of standard input again");
+                tracing::info!("all clients accept lines of standard input again");
             }
             return;
         }

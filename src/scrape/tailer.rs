@@ -180,7 +180,7 @@ impl Tailer {
             return if self.flow.is_rate_due(now) { Begin::LookUp } else { Begin::Turn(Turn::Blocked) };
         };
         let busy = sink.pipelines.get(self.pipeline).busy_until().is_some_and(|until| now < until);
-        if busy || sink.rate.as_ref().is_some_and(|r| r.must_wait(now)) {
+        if busy || sink.rate.as_ref().is_some_and(|r| r.must_wait()) {
             return Begin::Turn(Turn::Blocked);
         }
         Begin::Read(grant)
@@ -217,7 +217,7 @@ impl Tailer {
     }
 
     fn skipped(&mut self, sink: &mut Sink, bytes: u64, end: Mark) {
-        tracing::warn!(path = %self.path.display(), bytes, "a line was too long to be held and is lost");
+        tracing::warn!(path = %self.path.display(), bytes, "a line is too long to hold in memory: it is skipped and lost");
         sink.dropped.count(&Reason::LineTooLong);
         sink.metrics.lost(bytes, LINE_TOO_LONG);
         self.ledger.open(bytes, end).close_with(|account| {
@@ -259,10 +259,11 @@ impl Tailer {
     /// Rewinds the log to its committed mark for the next scrape. Also returns the bytes that were read and cannot be
     /// read again.
     pub fn leave(mut self, client: Arc<str>) -> (OpenLog, u64) {
-        let lost = self.input.rewind(self.ledger.committed().unwrap_or_default());
+        let committed = self.ledger.committed().unwrap_or_default();
+        let lost = self.input.rewind(committed);
         let is_retired = self.schedule.retired.is_some();
         let Self { path, target, input, last_time, .. } = self;
-        (OpenLog { client, path, target, input, is_retired, last_time }, lost)
+        (OpenLog { client, path, target, input, committed, is_retired, last_time }, lost)
     }
 
     /// Releases everything that the stages hold of this log.

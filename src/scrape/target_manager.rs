@@ -3,6 +3,7 @@
 //! If a system call on a directory does not return, another thread takes over (see [`supervised`](super::supervised)).
 //! Methods that make such calls are those of [`Held`].
 
+mod giving;
 mod hanging;
 mod index;
 mod running;
@@ -19,8 +20,7 @@ use std::time::{Duration, Instant};
 use self::hanging::Calls;
 use self::index::{Names, Places, Same};
 use super::budget::Budget;
-use super::inbox::Inbox;
-use super::messages::{Command, Commands, Event, Events, Opener, SourceAssignment};
+use super::messages::{Command, Commands, Event, Events};
 use super::metrics::Metrics;
 use super::status::Status;
 use super::unread::Unread;
@@ -59,6 +59,8 @@ pub(super) struct TargetManager {
     /// The number of each target in `tracked`.
     ids: HashMap<Same, u64>,
     logs: BTreeMap<u64, AssignedLog>,
+    /// The log of each source that was given and was not taken back.
+    given: BTreeMap<u64, u64>,
     /// Logs that are held until their owner is known.
     held: BTreeSet<u64>,
     /// Indices for file events.
@@ -120,17 +122,10 @@ struct AssignedLog {
     away: BTreeSet<usize>,
     /// The pod that it is held for until its owner is known. None: it is not held.
     held_for: Option<Owner>,
+    /// For a source that was given: the number of its target on the pages.
+    given: Option<u64>,
     /// The agent ends with this log.
     is_last: bool,
-}
-
-/// A source whose records are handed in. The agent ends when the source ends.
-pub(super) struct ReceivedSource {
-    pub name: Arc<str>,
-    pub target: Arc<Target>,
-    pub job: usize,
-    /// One for each reader.
-    pub inboxes: Vec<Inbox>,
 }
 
 impl TargetManager {
@@ -171,6 +166,7 @@ impl TargetManager {
             tracked: BTreeMap::new(),
             ids: HashMap::new(),
             logs: BTreeMap::new(),
+            given: BTreeMap::new(),
             held: BTreeSet::new(),
             names: Names::default(),
             places: Places::default(),
@@ -212,37 +208,15 @@ impl TargetManager {
         dirty
     }
 
-    /// Gives a source that is not a file to the readers.
-    pub fn give(&mut self, source: ReceivedSource) {
-        let ReceivedSource { name, target, job, inboxes } = source;
-        let log = self.next;
-        self.next += 1;
-        self.logs.insert(
-            log,
-            AssignedLog {
-                path: Path::new(&*name).into(),
-                job,
-                tracked: None,
-                place: None,
-                away: BTreeSet::new(),
-                held_for: None,
-                is_last: true,
-            },
-        );
-        for (commands, inbox) in self.readers.iter().zip(inboxes) {
-            let open: Opener = Box::new(|_| Ok(Box::new(inbox)));
-            let (name, target) = (name.clone(), target.clone());
-            commands.send(Command::Open(SourceAssignment { log, name, target, job, position: None, open }));
-        }
-        self.status.add_target(0, target);
-    }
-
     fn summarise(&mut self) {
         self.summarised = true;
         self.tell(|| Command::Settle);
         let waiting: Vec<&str> = self.unsynced.iter().map(|j| &**j).collect();
         if !waiting.is_empty() {
-            tracing::warn!(jobs = waiting.join(", "), "discovery has not told everything yet; going on without");
+            tracing::warn!(
+                jobs = waiting.join(", "),
+                "discovery of these jobs is not complete yet: the agent continues with the known targets"
+            );
         }
         for job in &*self.jobs {
             let of_job = || self.tracked.values().filter(|t| t.target.job == job.name);

@@ -7,8 +7,7 @@ mod turns;
 pub(super) mod users;
 mod web;
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,9 +21,6 @@ use users::Users;
 
 /// Between two looks at the files.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// Of a file that is read: certificates and lists of users are far smaller.
-const LARGEST: u64 = 1 << 20;
 
 /// Whom the server lets in.
 #[derive(Default)]
@@ -54,6 +50,8 @@ impl Door {
 }
 
 pub(super) struct Access {
+    /// The block of the config that this belongs to, for messages: `server`.
+    block: String,
     tls: Tls,
     web_config_file: String,
     now: Mutex<Now>,
@@ -79,38 +77,25 @@ fn stamped(files: impl Iterator<Item = PathBuf>) -> Vec<(PathBuf, Stamp)> {
     files.map(|path| (path.clone(), stamp(&path))).collect()
 }
 
-/// All of a regular file, if it is not larger than any that is meant.
-pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let mut content = Vec::new();
-    File::open(path)?.take(LARGEST + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > LARGEST {
-        return Err(io::Error::other("it is larger than 1 MiB"));
-    }
-    Ok(content)
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Access {
     /// Reads what the config names: an agent whose port should be closed to strangers must not begin with an open one.
-    pub(super) fn open(config: &Config) -> Result<Self, String> {
+    pub(super) fn open(config: &Config, block: &str) -> Result<Self, String> {
         let (tls, web_config_file) = (config.tls(), config.web_config_file().to_string());
-        let (files, door) = load(&tls, &web_config_file, None);
+        let (files, door) = load(block, &tls, &web_config_file, None);
         let door = door?;
         if !web_config_file.is_empty() && door.asks_nothing() {
             tracing::warn!(
                 file = web_config_file,
                 "http server: the web config asks for neither HTTPS nor a password, whoever connects is let in: write \
-                 tls_server_config or basic_auth_users into it, or remove server.web_config_file"
+                 tls_server_config or basic_auth_users into it, or remove {block}.web_config_file"
             );
         }
         let now = Now { door: Arc::new(door), files, looked: Instant::now(), trouble: None };
-        Ok(Self { tls, web_config_file, now: Mutex::new(now) })
+        Ok(Self { block: block.to_string(), tls, web_config_file, now: Mutex::new(now) })
     }
 
     pub(super) fn now(&self) -> Arc<Door> {
@@ -127,7 +112,7 @@ impl Access {
         if now.trouble.is_none() && now.files.iter().all(|(path, then)| stamp(path) == *then) {
             return;
         }
-        let (files, door) = load(&self.tls, &self.web_config_file, now.door.users.as_deref());
+        let (files, door) = load(&self.block, &self.tls, &self.web_config_file, now.door.users.as_deref());
         // A file that is being written, or was cut by a full disk, looks like one that asks for less.
         let door = door.and_then(|door| match door.lacks(&now.door) {
             None => Ok(door),
@@ -158,16 +143,21 @@ impl Access {
 impl Config {
     /// All files that the server reads whenever they change: also those that a web config names.
     pub fn files(&self) -> Vec<PathBuf> {
-        load(&self.tls(), self.web_config_file(), None).0.into_iter().map(|(path, _)| path).collect()
+        load("", &self.tls(), self.web_config_file(), None).0.into_iter().map(|(path, _)| path).collect()
     }
 }
 
 /// The files as they were before they were read, and what they say.
-fn load(tls: &Tls, web_config_file: &str, before: Option<&Users>) -> (Vec<(PathBuf, Stamp)>, Result<Door, String>) {
+fn load(
+    block: &str,
+    tls: &Tls,
+    web_config_file: &str,
+    before: Option<&Users>,
+) -> (Vec<(PathBuf, Stamp)>, Result<Door, String>) {
     if web_config_file.is_empty() {
         let files = stamped(tls.files());
         let loaded = (!tls.is_empty()).then(|| tls.load()).transpose();
-        let loaded = loaded.map_err(|error| format!("server.http_tls_config.{error}"));
+        let loaded = loaded.map_err(|error| format!("{block}.http_tls_config.{error}"));
         return (
             files,
             loaded.map(|loaded| Door { tls: loaded, users: None, asks_certificates: tls.asks_certificates() }),

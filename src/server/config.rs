@@ -31,7 +31,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::connections::Timeouts;
+use super::connection::Timeouts;
 use super::tls::Tls;
 use super::{LogFormat, LogLevel};
 use crate::model::ConfigError;
@@ -182,6 +182,12 @@ pub(super) enum Pages {
 }
 
 impl Config {
+    /// The config of a port that speaks TLS if there is a certificate. With `ca_file` a client needs a certificate of
+    /// that CA.
+    pub fn of_tls(cert_file: &str, key_file: &str, ca_file: &str) -> Self {
+        Self { http_tls_config: Tls::of_files(cert_file, key_file, ca_file), ..Self::default() }
+    }
+
     /// What would keep the server from being what the config says.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.tls().validate().map_err(|problem| ConfigError::new("http_tls_config", problem))?;

@@ -68,28 +68,46 @@ impl Guard {
         (host.parse::<IpAddr>().is_err() && !self.names.contains(&host)).then_some(REFUSED)
     }
 
-    /// As in Prometheus' exporters: every path wants the password, probes and metrics too.
-    async fn knows(&self, peer: IpAddr, authorization: Option<HeaderValue>) -> Verdict {
-        // In one with the check: a connection that was there before a password was changed has to know the new one.
-        match &self.access.now().users {
-            Some(users) => users.check(peer, authorization.as_ref().map(HeaderValue::as_bytes)).await,
-            None => Verdict::Right,
-        }
-    }
-
     async fn answer(&self, peer: IpAddr, request: Request, next: Next) -> Response {
-        match self.knows(peer, request.headers().get(AUTHORIZATION).cloned()).await {
-            Verdict::Right => {}
-            Verdict::Wrong => {
-                let ask = [(WWW_AUTHENTICATE, "Basic")];
-                return (StatusCode::UNAUTHORIZED, ask, UNKNOWN).into_response();
-            }
-            Verdict::Later => return (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "5")], MANY).into_response(),
+        if let Some(refusal) = unknown(&self.access, peer, request.headers().get(AUTHORIZATION).cloned()).await {
+            return refusal;
         }
         match self.refuses(peer, request.uri().path(), request.headers().get(HOST)) {
             None => next.run(request).await,
             Some(why) => (StatusCode::FORBIDDEN, why).into_response(),
         }
+    }
+}
+
+/// What is answered to somebody who does not know a password that is asked for. As in Prometheus' exporters every path wants
+/// it, probes and metrics too.
+async fn unknown(access: &Access, peer: IpAddr, authorization: Option<HeaderValue>) -> Option<Response> {
+    // In one with the check: a connection that was there before a password was changed has to know the new one.
+    let door = access.now();
+    let verdict = match &door.users {
+        Some(users) => users.check(peer, authorization.as_ref().map(HeaderValue::as_bytes)).await,
+        None => Verdict::Right,
+    };
+    match verdict {
+        Verdict::Right => None,
+        Verdict::Wrong => {
+            let ask = [(WWW_AUTHENTICATE, "Basic")];
+            Some((StatusCode::UNAUTHORIZED, ask, UNKNOWN).into_response())
+        }
+        Verdict::Later => Some((StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "5")], MANY).into_response()),
+    }
+}
+
+/// For a server that shows no pages: only the password is checked.
+pub(super) async fn password(
+    State(access): State<Arc<Access>>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match unknown(&access, peer, request.headers().get(AUTHORIZATION).cloned()).await {
+        Some(refusal) => refusal,
+        None => next.run(request).await,
     }
 }
 
@@ -122,7 +140,7 @@ mod tests {
 
     fn guard_of(config: &str) -> Guard {
         let config = crate::yaml::from_str(config).expect("a config");
-        Guard::new(&config, Arc::new(Access::open(&config).expect("nothing to read")))
+        Guard::new(&config, Arc::new(Access::open(&config, "server").expect("nothing to read")))
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{Accept, TlsAcceptor};
 
-use super::connections::Connection;
+use super::connection::Connection;
 
 pub(super) enum Stream {
     Plain(Connection),

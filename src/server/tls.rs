@@ -16,7 +16,7 @@ use rustls::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::access::read_bounded;
+use super::regular_file;
 use crate::model::units::Secret;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -49,6 +49,14 @@ enum Clients {
 }
 
 impl Tls {
+    /// With a CA, each client needs a certificate of it.
+    pub(super) fn of_files(cert_file: &str, key_file: &str, client_ca_file: &str) -> Self {
+        let client_auth_type = if client_ca_file.is_empty() { "" } else { "RequireAndVerifyClientCert" };
+        let [cert_file, key_file, client_ca_file, client_auth_type] =
+            [cert_file, key_file, client_ca_file, client_auth_type].map(str::to_string);
+        Self { cert_file, key_file, client_ca_file, client_auth_type, ..Self::default() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         let texts = [&self.cert, &self.client_ca, &self.cert_file, &self.key_file, &self.client_auth_type];
         texts.iter().all(|text| text.is_empty())
@@ -177,7 +185,7 @@ impl Tls {
 fn pem(key: &str, inline: &str, file: &str) -> Result<Vec<u8>, String> {
     match file {
         "" => Ok(inline.as_bytes().to_vec()),
-        file => read_bounded(Path::new(file)).map_err(|e| format!("{key}_file: cannot read {file}: {e}")),
+        file => regular_file::read(Path::new(file)).map_err(|e| format!("{key}_file: cannot read {file}: {e}")),
     }
 }
 

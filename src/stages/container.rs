@@ -7,7 +7,7 @@ use super::docker::Docker;
 use super::{Due, Flow, Stage, Surroundings, Work};
 
 pub(super) fn start(around: &Surroundings) -> Box<dyn Stage> {
-    Box::new(Container { cri: Cri::plain(around), docker: Docker::default() })
+    Box::new(Container { cri: Cri::plain(around), docker: Docker::plain(around) })
 }
 
 #[derive(Debug)]
@@ -27,10 +27,11 @@ impl Stage for Container {
 
     fn release(&mut self, due: Due, released: &mut Vec<Work<'static>>) {
         self.cri.release(due, released);
+        self.docker.release(due, released);
     }
 
     fn next_due(&self) -> Option<Instant> {
-        self.cri.next_due()
+        [self.cri.next_due(), self.docker.next_due()].into_iter().flatten().min()
     }
 }
 

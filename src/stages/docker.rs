@@ -12,10 +12,19 @@
 //! is missing or null, the line stays unchanged. `stream` and `time` are read in the same way.
 //!
 //! A line that is not a JSON object passes unchanged. If a time cannot be parsed, the line gets the last time of its
-//! labels plus one nanosecond. Docker splits lines longer than 16 KiB; this stage does not join them.
+//! labels plus one nanosecond.
+//!
+//! Unlike Promtail: Docker splits lines longer than 16 KiB, and this stage joins the parts, separately for each stream
+//! and also across a rotation. A part is a `log` of 16 KiB or more without a newline at its end. The joined line has the
+//! time of its first part. It is at most 256 KiB long, because Loki accepts no longer line by default; what follows
+//! becomes a line of its own. Parts are sent as they are if the rest does not come within five minutes, or cannot come
+//! because the file is gone. Parts that wait when the agent stops are read again when it starts.
+
+mod parts;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Instant;
 
 use jmespath::Variable;
 use serde::Deserialize;
@@ -27,12 +36,13 @@ use super::json::without_lone_surrogates;
 use super::labelling::Setting;
 use super::options::Options;
 use super::time::{Fudge, rfc3339};
-use super::{ConfigError, Flow, Recipe, Stage, Value, Work};
+use super::{ConfigError, Due, Flow, Recipe, Stage, Surroundings, Value, Work};
+use parts::Parts;
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     options.has_no_options();
     options.needs_nothing_extracted();
-    Ok(Box::new(|around| Box::new(Docker { extract: !around.reads.is_nothing(), ..Docker::default() })))
+    Ok(Box::new(|around| Box::new(Docker::new(around))))
 }
 
 #[derive(Debug)]
@@ -40,16 +50,27 @@ pub(super) struct Docker {
     extract: bool,
     fudge: Fudge,
     sets: Setting,
+    parts: Parts,
 }
 
-impl Default for Docker {
-    fn default() -> Self {
-        Self { extract: false, fudge: Fudge::default(), sets: Setting::new(["stream"]) }
+impl Docker {
+    pub fn new(around: &Surroundings) -> Self {
+        Self {
+            extract: !around.reads.is_nothing(),
+            fudge: Fudge::default(),
+            sets: Setting::new(["stream"]),
+            parts: Parts::new(around.clock.clone()),
+        }
+    }
+
+    /// No later stage uses the extracted values.
+    pub fn plain(around: &Surroundings) -> Self {
+        Self { extract: false, ..Self::new(around) }
     }
 }
 
 impl Stage for Docker {
-    fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
+    fn process(&mut self, work: &mut Work<'_>, released: &mut Vec<Work<'static>>) -> Flow {
         // The fields borrow from the line that they replace, so the line is kept until they are used.
         let line = std::mem::take(&mut work.entry.line);
         let fields = match &line {
@@ -67,8 +88,20 @@ impl Stage for Docker {
         work.entry.labels = self.sets.apply(&work.entry.labels, |_| stream.map(Cow::Borrowed));
         let time = fields.time.as_deref().and_then(rfc3339);
         work.entry.timestamp = self.fudge.settle(&work.entry.labels, time, work.entry.timestamp);
-        work.entry.line = fields.log.unwrap_or(line);
-        Flow::Pass
+        let Some(log) = fields.log else {
+            work.entry.line = line;
+            return Flow::Pass;
+        };
+        work.entry.line = log;
+        self.parts.take(work, stream.unwrap_or_default(), self.extract, released)
+    }
+
+    fn release(&mut self, due: Due, released: &mut Vec<Work<'static>>) {
+        self.parts.release(due, released);
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.parts.next_due()
     }
 }
 

@@ -3,6 +3,7 @@
 //! The `timestamp` stage parses with layouts, and the `date` function of templates formats with them. As in Go, a text
 //! may have fractional seconds even if the layout has none, and names of weekdays are not checked.
 
+mod fields;
 mod format;
 mod parse;
 mod part;

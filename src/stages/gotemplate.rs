@@ -8,6 +8,7 @@ mod ast;
 mod call;
 mod functions;
 mod gofmt;
+mod methods;
 mod moment;
 mod rewrite;
 mod show;

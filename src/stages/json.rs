@@ -32,10 +32,12 @@ use super::{ConfigError, Flow, Recipe, Stage, Value, Work};
 use crate::model::Reason;
 
 mod expression;
+mod found;
 mod functions;
 mod paths;
 
-use expression::{Expressions, Found};
+use expression::Expressions;
+use found::Found;
 
 const MALFORMED: &str = "malformed_json";
 

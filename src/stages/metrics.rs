@@ -56,8 +56,8 @@ pub use custom::CustomMetrics;
 
 use super::options::Options;
 use super::{Clock, ConfigError, Flow, Recipe, Stage, Work};
-use config::{Action, Meter};
-use custom::Family;
+use config::Meter;
+use custom::{Action, Family};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let meters: Arc<[Meter]> = config::read(options)?.into();

@@ -18,25 +18,8 @@ fn no_file_imports_a_file_that_imports_it() {
     }
     assert!(imports.values().map(BTreeMap::len).sum::<usize>() > 500, "the search finds nothing any more");
     let circles = circles(&imports);
-    let (known, new): (Vec<_>, Vec<_>) = circles.iter().partition(|circle| KNOWN.iter().any(|known| is(circle, known)));
-    let shown: Vec<String> = new.iter().map(|circle| show(circle, &imports)).collect();
+    let shown: Vec<String> = circles.iter().map(|circle| show(circle, &imports)).collect();
     assert!(shown.is_empty(), "move what both sides of a circle need to a file of its own:\n{}", shown.join("\n"));
-    assert_eq!(known.len(), KNOWN.len(), "a circle of KNOWN is none any more: take it out of that list");
-}
-
-/// Circles that are still there: their files, without the folder that they share. This list only becomes shorter.
-const KNOWN: [(&str, &[&str]); 7] = [
-    ("discovery/kubernetes", &["tell", "watch"]),
-    ("server", &["access", "config", "connections", "stream", "tls"]),
-    ("goregex", &["class", "translate"]),
-    ("stages/golayout", &["parse", "reader"]),
-    ("stages/gotemplate", &["call", "moment", "show", "version"]),
-    ("stages/json", &["expression", "paths"]),
-    ("stages/metrics", &["config", "custom"]),
-];
-
-fn is(circle: &BTreeSet<Path>, (folder, files): &(&str, &[&str])) -> bool {
-    circle.iter().map(|module| module.join("/")).eq(files.iter().map(|file| format!("{folder}/{file}")))
 }
 
 /// The path of a module, without `crate`.

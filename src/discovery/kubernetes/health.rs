@@ -9,13 +9,19 @@ use super::failure::{Failure, Reason};
 use super::kind::Kind;
 use crate::discovery::Metrics;
 
+/// A reason, and for [`Reason::Forbidden`] the verb: a service account may lack list and watch, and both fail in turns.
+type LoggedAs = (Reason, &'static str);
+
 pub(super) struct Health {
     job: Arc<str>,
     kind: &'static Kind,
     /// Of which namespaces, for the log.
     scope: String,
     server: String,
-    failing: Option<(Reason, &'static str)>,
+    /// The failure that was logged last. None: the watch works.
+    failing: Option<LoggedAs>,
+    /// Another failure than `failing` that came once.
+    unconfirmed: Option<LoggedAs>,
     metrics: Metrics,
     watches_failing: IntGauge,
 }
@@ -24,7 +30,16 @@ impl Health {
     pub(super) fn new(job: &Arc<str>, kind: &'static Kind, scope: String, metrics: Metrics) -> Self {
         let watches_failing = metrics.watches_failing(job);
         metrics.announce_watch(job, Reason::ALL.map(Reason::name));
-        Self { job: Arc::clone(job), kind, scope, server: String::new(), failing: None, metrics, watches_failing }
+        Self {
+            job: Arc::clone(job),
+            kind,
+            scope,
+            server: String::new(),
+            failing: None,
+            unconfirmed: None,
+            metrics,
+            watches_failing,
+        }
     }
 
     /// Which API server is asked, for messages.
@@ -32,13 +47,15 @@ impl Health {
         self.server = server;
     }
 
+    /// Logs the first failure, and another one once it comes twice in a row: an API server that starts refuses a request
+    /// or two as forbidden, or as too many, before it has read its own rules.
     pub(super) fn failed(&mut self, failure: &Failure) {
         let Failure { reason, error, verb, .. } = failure;
         self.metrics.watch_failed(&self.job, reason.name());
-        let (job, scope, server, plural) = (&*self.job, &*self.scope, &*self.server, self.kind.plural);
-        // Who may do the one and not the other lacks both in turns.
         let what = (*reason, if *reason == Reason::Forbidden { *verb } else { "" });
-        if *reason == Reason::Gone || self.failing == Some(what) {
+        let is_news = *reason != Reason::Gone && self.is_news(what);
+        let (job, scope, server, plural) = (&*self.job, &*self.scope, &*self.server, self.kind.plural);
+        if !is_news {
             debug!(job, scope, error, "cannot watch {plural}");
             return;
         }
@@ -49,7 +66,20 @@ impl Health {
         }
     }
 
+    fn is_news(&mut self, what: LoggedAs) -> bool {
+        let unconfirmed = self.unconfirmed.take();
+        match self.failing {
+            None => true,
+            Some(failing) if failing == what => false,
+            Some(_) => {
+                self.unconfirmed = Some(what);
+                unconfirmed == Some(what)
+            }
+        }
+    }
+
     pub(super) fn recovered(&mut self) {
+        self.unconfirmed = None;
         if self.failing.take().is_some() {
             self.watches_failing.dec();
             info!(job = &*self.job, scope = &*self.scope, "watching {} again", self.kind.plural);
@@ -62,5 +92,41 @@ impl Drop for Health {
         if self.failing.is_some() {
             self.watches_failing.dec();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::kubernetes::kind;
+    use crate::metrics::Registry;
+
+    #[test]
+    fn another_failure_is_news_once_it_comes_twice_in_a_row() {
+        let metrics = Metrics::register(&Registry::new());
+        let mut health = Health::new(&"pods".into(), &kind::POD, String::new(), metrics);
+        let [away, forbidden, busy] = [(Reason::Connection, ""), (Reason::Forbidden, "list"), (Reason::Busy, "")];
+        // An API server that starts answers this and that before it works.
+        for (what, is_news) in [
+            (away, true),
+            (away, false),
+            (forbidden, false),
+            (busy, false),
+            (forbidden, false),
+            (away, false),
+            (forbidden, false),
+            (forbidden, true),
+            (forbidden, false),
+        ] {
+            assert_eq!(health.is_news(what), is_news, "{what:?}");
+            if is_news {
+                health.failing = Some(what);
+            }
+        }
+        health.failing = Some(away);
+        health.is_news(forbidden);
+        health.recovered();
+        health.failing = Some(away);
+        assert!(!health.is_news(forbidden), "what came before it worked does not count");
     }
 }

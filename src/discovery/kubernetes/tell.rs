@@ -16,7 +16,7 @@ use super::folders::Folders;
 use super::kind::Kind;
 use super::role::{Finds, Role, With};
 use super::slim::Object;
-use super::watch::About;
+use super::watch_settings::WatchSettings;
 use crate::discovery::{Known, Metrics};
 use crate::model::{LeftOut, TargetGroup};
 use crate::relabel::Reads;
@@ -73,12 +73,12 @@ pub(super) type Shared<O> = Arc<Mutex<Teller<O>>>;
 impl<O: Finds> Teller<O> {
     pub(super) fn new(
         role: Role,
-        about: &About,
+        about: &WatchSettings,
         known: Known,
         folders: Option<Arc<Folders>>,
         unlisted: mpsc::Sender<Infallible>,
     ) -> Self {
-        let About { config, scope, node, reads, job, metrics, .. } = about.clone();
+        let WatchSettings { config, scope, node, reads, job, metrics, .. } = about.clone();
         let asides = role.beside(&config.attach_metadata);
         Self {
             config,

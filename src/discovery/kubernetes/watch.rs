@@ -1,7 +1,6 @@
 //! List, then watch from there; after a failure resume if the server lets us, else list again.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,6 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::answer::{Line, Lines, List};
-use super::backoff::Backoff;
 use super::config::Config;
 use super::event::{self, Event};
 use super::failure::Failure;
@@ -19,7 +17,9 @@ use super::health::Health;
 use super::kind::{Kind, Reach};
 use super::slim::Object;
 use super::tell::Sink;
+use super::watch_settings::{Scope, WatchSettings};
 use super::{client, slim};
+use crate::backoff::Failures;
 use crate::discovery::Metrics;
 use crate::relabel::Reads;
 
@@ -37,25 +37,6 @@ const CLUSTER: usize = 16 << 30;
 /// only after that, and a pod that comes and goes meanwhile is never seen; shorter would cost the server more requests.
 const WATCH: u32 = 120;
 
-/// Of which namespace the objects are watched.
-#[derive(Clone, Debug)]
-pub(super) enum Scope {
-    All,
-    Named(String),
-    /// The one that the agent itself runs in.
-    Own,
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Scope::All => f.write_str("all namespaces"),
-            Scope::Named(name) => write!(f, "namespace {name}"),
-            Scope::Own => f.write_str("own namespace"),
-        }
-    }
-}
-
 /// The objects of one kind in one scope.
 pub(super) struct Watch<S> {
     kind: &'static Kind,
@@ -64,23 +45,10 @@ pub(super) struct Watch<S> {
     node: Arc<str>,
     job: Arc<str>,
     health: Health,
-    backoff: Backoff,
+    failures: Failures,
     reads: Arc<Reads>,
     metrics: Metrics,
     sink: S,
-}
-
-/// Whose watch it is, and of what.
-#[derive(Clone)]
-pub(super) struct About {
-    pub(super) config: Arc<Config>,
-    pub(super) scope: Scope,
-    pub(super) node: Arc<str>,
-    pub(super) job: Arc<str>,
-    pub(super) reads: Arc<Reads>,
-    pub(super) metrics: Metrics,
-    /// The first and the longest wait after a failure.
-    pub(super) waits: (Duration, Duration),
 }
 
 /// Where a watch is, to go on from there.
@@ -93,11 +61,11 @@ struct Place {
 }
 
 impl<S: Sink> Watch<S> {
-    pub(super) fn new(about: About, sink: S) -> Self {
-        let About { config, scope, node, job, reads, metrics, waits: (first, most) } = about;
+    pub(super) fn new(about: WatchSettings, sink: S) -> Self {
+        let WatchSettings { config, scope, node, job, reads, metrics, backoff } = about;
         let kind = S::Object::KIND;
         let health = Health::new(&job, kind, scope.to_string(), metrics.clone());
-        Self { kind, config, scope, node, job, health, backoff: Backoff::new(first, most), reads, metrics, sink }
+        Self { kind, config, scope, node, job, health, failures: Failures::new(backoff), reads, metrics, sink }
     }
 
     /// Tells of the objects until it is dropped.
@@ -110,7 +78,7 @@ impl<S: Sink> Watch<S> {
                 }
                 self.health.failed(&failure);
                 self.sink.failed(&failure).await;
-                tokio::time::sleep(self.backoff.delay(Instant::now(), failure.retry_after)).await;
+                tokio::time::sleep(self.failures.pause(Instant::now(), Some(failure.retry_after))).await;
             }
         }
     }

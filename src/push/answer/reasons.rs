@@ -45,7 +45,7 @@ const INGESTION_RATE: &str = "ingestion rate limit exceeded";
 const KNOWN: [Known; 19] = [
     known(
         "client sent an http request to an https server",
-        "it speaks HTTPS there: check url",
+        "this port expects HTTPS: check url",
         Extent::Everything,
         "unknown",
     ),
@@ -63,7 +63,7 @@ const KNOWN: [Known; 19] = [
     ),
     known(STREAM_RATE, "per stream rate limit exceeded", Extent::Rate, "per_stream_rate_limit"),
     known(INGESTION_RATE, "ingestion rate limit exceeded", Extent::Rate, "rate_limited"),
-    known("error parsing labels", "a label name that does not parse", Extent::Stream, "invalid_labels"),
+    known("error parsing labels", "a label name is not valid", Extent::Stream, "invalid_labels"),
     known("at least one label pair is required", "a stream needs at least one label", Extent::Stream, "missing_labels"),
     known("label names; limit", "too many label names", Extent::Stream, "max_label_names_per_series"),
     known("label name too long", "label name too long", Extent::Stream, "label_name_too_long"),

@@ -66,7 +66,7 @@ pub(super) fn word_of(answer: &Result<Answer, Failure>, part: Asked) -> (String,
                 Scope::Unknown => ", streams in doubt",
                 Scope::Entries => ", entries in doubt",
             };
-            (format!("{}{scope}", if pace == Pace::Slow { "slowly" } else { "again" }), why.into())
+            (format!("{}{scope}", if pace == Pace::Slow { "retry slowly" } else { "retry" }), why.into())
         }
     }
 }

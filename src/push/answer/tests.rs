@@ -21,33 +21,33 @@ fn word(answer: &Result<Answer, Failure>, part: Asked) -> String {
 fn by_status() {
     for (status, expected) in [
         (200, "done"),
-        (201, "slowly"),
-        (202, "slowly"),
+        (201, "retry slowly"),
+        (202, "retry slowly"),
         (204, "done"),
-        (206, "slowly"),
-        (260, "slowly, streams in doubt"),
-        (299, "slowly"),
-        (301, "slowly"),
-        (308, "slowly"),
-        (400, "slowly, entries in doubt"),
-        (401, "slowly"),
-        (402, "slowly, streams in doubt"),
-        (403, "slowly, streams in doubt"),
-        (404, "slowly"),
-        (405, "slowly"),
-        (406, "slowly, entries in doubt"),
-        (407, "slowly"),
-        (408, "again, streams in doubt"),
-        (409, "slowly, entries in doubt"),
-        (410, "slowly"),
-        (412, "slowly, entries in doubt"),
-        (415, "slowly"),
-        (422, "slowly, entries in doubt"),
-        (429, "again"),
-        (431, "slowly, entries in doubt"),
-        (500, "again, streams in doubt"),
-        (503, "again, streams in doubt"),
-        (599, "again, streams in doubt"),
+        (206, "retry slowly"),
+        (260, "retry slowly, streams in doubt"),
+        (299, "retry slowly"),
+        (301, "retry slowly"),
+        (308, "retry slowly"),
+        (400, "retry slowly, entries in doubt"),
+        (401, "retry slowly"),
+        (402, "retry slowly, streams in doubt"),
+        (403, "retry slowly, streams in doubt"),
+        (404, "retry slowly"),
+        (405, "retry slowly"),
+        (406, "retry slowly, entries in doubt"),
+        (407, "retry slowly"),
+        (408, "retry, streams in doubt"),
+        (409, "retry slowly, entries in doubt"),
+        (410, "retry slowly"),
+        (412, "retry slowly, entries in doubt"),
+        (415, "retry slowly"),
+        (422, "retry slowly, entries in doubt"),
+        (429, "retry"),
+        (431, "retry slowly, entries in doubt"),
+        (500, "retry, streams in doubt"),
+        (503, "retry, streams in doubt"),
+        (599, "retry, streams in doubt"),
     ] {
         let answer = answer(status, "");
         for part in [STREAMS, STREAM, ENTRY] {
@@ -61,8 +61,8 @@ fn by_status() {
 #[test]
 fn without_an_answer() {
     for (failure, expected) in [
-        (Failure::Unreachable("connection refused".into()), "again"),
-        (Failure::NotSent("password_file: gone".into()), "slowly"),
+        (Failure::Unreachable("connection refused".into()), "retry"),
+        (Failure::NotSent("password_file: gone".into()), "retry slowly"),
         (Failure::TenantName, "less 300 ingester_error"),
     ] {
         assert_eq!(word(&Err(failure.clone()), STREAMS), expected, "{failure:?}");
@@ -85,14 +85,14 @@ fn a_refusal_by_its_body() {
         ("grouped", old, "less 20 ingester_error"),
         ("one", "entry for stream '{a=\"b\"}' has timestamp too new: 2026-01-01", "less 1 ingester_error"),
         ("the whole stream", names, "less 300 ingester_error"),
-        ("too much, under 400", rate, "again"),
-        ("unknown", "no", "slowly, entries in doubt"),
+        ("too much, under 400", rate, "retry"),
+        ("unknown", "no", "retry slowly, entries in doubt"),
         ("known and unknown", "entry too far behind; 3 errors like: no", "apart"),
-        ("scheme", "Client sent an HTTP request to an HTTPS server.\n", "slowly"),
+        ("scheme", "Client sent an HTTP request to an HTTPS server.\n", "retry slowly"),
         (
             "blocked",
             "ingestion blocked for user 'fake' until '2026-01-01' with status code '400'",
-            "slowly, streams in doubt",
+            "retry slowly, streams in doubt",
         ),
     ] {
         assert_eq!(word(&answer(400, body), STREAM), expected, "{name}");
@@ -104,10 +104,10 @@ fn a_refusal_by_its_body() {
 #[test]
 fn a_web_page_is_not_lokis_word() {
     let page = Ok(Answer { status: 400, is_html: true, body: "<html>".into(), ..Answer::default() });
-    assert_eq!(word(&page, ENTRY), "slowly, streams in doubt");
+    assert_eq!(word(&page, ENTRY), "retry slowly, streams in doubt");
     for status in [200, 204] {
         let page = Ok(Answer { status, is_html: true, body: "<html>".into(), ..Answer::default() });
-        assert_eq!(word(&page, ENTRY), "slowly", "{status}");
+        assert_eq!(word(&page, ENTRY), "retry slowly", "{status}");
     }
 }
 
@@ -120,11 +120,11 @@ fn what_loki_refuses_of_a_stream_for_now_is_a_matter_of_that_stream_whatever_the
     let dropping = Asked { drop_rate_limited: true, ..STREAM };
     for status in [260, 400, 403, 429, 503] {
         for part in [STREAMS, STREAM, ENTRY, dropping] {
-            assert_eq!(word(&answer(status, blocked), part), "slowly, by stream", "{status}");
+            assert_eq!(word(&answer(status, blocked), part), "retry slowly, by stream", "{status}");
         }
         for (part, expected) in [
-            (STREAMS, "again, by stream"),
-            (STREAM, "again, by stream"),
+            (STREAMS, "retry, by stream"),
+            (STREAM, "retry, by stream"),
             (dropping, "less 300 stream_limited"),
             (Asked { streams: 2, ..dropping }, "apart"),
         ] {
@@ -141,13 +141,13 @@ fn rate_limits() {
         (dropping, listed, "less 97 rate_limited"),
         (dropping, "ingestion rate limit exceeded", "less 300 rate_limited"),
         (Asked { streams: 2, ..dropping }, listed, "less 300 rate_limited"),
-        (STREAM, listed, "again"),
+        (STREAM, listed, "retry"),
         // A push that is over the burst would never get through.
         (Asked { attempt: 4, bytes: 1 << 20, ..STREAM }, listed, "halve"),
-        (Asked { attempt: 3, bytes: 1 << 20, ..STREAM }, listed, "again"),
-        (Asked { attempt: 9, ..STREAM }, listed, "again"),
+        (Asked { attempt: 3, bytes: 1 << 20, ..STREAM }, listed, "retry"),
+        (Asked { attempt: 9, ..STREAM }, listed, "retry"),
         (Asked { attempt: 4, ..STREAMS }, listed, "halve"),
-        (Asked { attempt: 9, bytes: 1 << 20, ..ENTRY }, listed, "again"),
+        (Asked { attempt: 9, bytes: 1 << 20, ..ENTRY }, listed, "retry"),
     ] {
         assert_eq!(word(&answer(429, body), part), expected, "{part:?} {body}");
     }

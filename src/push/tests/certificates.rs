@@ -156,7 +156,7 @@ async fn a_redirect_from_https_to_http_is_not_followed() {
         config.tenant_id = "acme".into();
         let mut running = start(&config);
         running.push("a", &["one"]);
-        until("it is refused", || running.status.report().state.contains("a redirect that is not followed")).await;
+        until("it is refused", || running.status.report().state.contains("the redirect is not followed")).await;
         assert!(other.pushes().is_empty() && !loki.pushes().is_empty(), "{status}");
     }
 }

@@ -163,7 +163,7 @@ async fn rate_limited_batches_are_discarded_on_request_only() {
 async fn max_retries_is_the_users_word() {
     let loki = FakeLoki::start(|_, _| Reply::Status(500));
     let more = Config {
-        backoff_config: Backoff { max_retries: Some(3), ..config(&loki, "").backoff_config },
+        backoff_config: BackoffConfig { max_retries: Some(3), ..config(&loki, "").backoff_config },
         ..config(&loki, "")
     };
     let mut running = start(&more);
@@ -264,7 +264,7 @@ async fn only_redirects_that_keep_the_push_are_followed() {
         let mut running = start(&config(&loki, &format!("follow_redirects: {follow}")));
         running.push("a", &["one"]);
         until("it is stored or refused", || {
-            loki.stored().len() == 1 || running.status.report().state.contains("a redirect")
+            loki.stored().len() == 1 || running.status.report().state.contains("the redirect")
         })
         .await;
         assert_eq!(loki.stored().len(), usize::from(stored), "{status} {follow}");
@@ -283,7 +283,7 @@ async fn a_redirect_to_another_host_is_not_followed() {
         let loki = FakeLoki::start(|_, _| full(307, location, ""));
         let mut running = start(&config(&loki, "tenant_id: acme\nheaders: {X-Key: secret}"));
         running.push("a", &["one"]);
-        until("it is refused", || running.status.report().state.contains("a redirect that is not followed")).await;
+        until("it is refused", || running.status.report().state.contains("the redirect is not followed")).await;
         assert!(other.pushes().is_empty(), "{host}");
     }
 }

@@ -250,7 +250,7 @@ async fn a_page_instead_of_lokis_answer_is_no_delivery() {
         });
         let mut running = start(&soon(&loki));
         running.push("a", &["one"]);
-        until("it is refused", || running.status.report().state.contains("not Loki's answer")).await;
+        until("it is refused", || running.status.report().state.contains("not an answer of Loki")).await;
         assert_eq!(running.ledger.committed(), None, "{status} {body}");
         running.settled().await;
         assert_eq!(running.sent(), 1);

@@ -124,15 +124,19 @@ fn who_waits_for_room_is_woken_by_a_commit_and_by_an_end() {
 }
 
 #[test]
-fn records_keep_their_times_and_labels() {
+fn records_keep_what_came_with_them() {
     let (intake, mut inboxes) = intake(1);
     let mut parcel = Parcel::default();
     let labels = LabelSet::new([("unit", "sshd")]);
-    parcel.push("a", Some(7), Some(labels.clone()));
+    let metadata = vec![Structured { name: "trace".into(), value: "1".into() }];
+    let details = Details { time: Some(7), labels: Some(labels), metadata, tenant: Some("t".into()) };
+    parcel.push_with("a", details.clone());
     parcel.push("b", None, None);
     intake.offer(parcel).expect("room");
     let mut chunk = Chunk::default();
     inboxes[0].read(100, Instant::now(), &mut chunk).expect("read");
-    let want = [Record { end: 2, time: Some(7), labels: Some(labels) }, Record { end: 4, time: None, labels: None }];
+    let Details { time, labels, metadata, tenant } = details;
+    let first = Record { end: 2, time, labels, metadata: Some(metadata.into()), tenant };
+    let want = [first, Record { end: 4, ..Record::default() }];
     assert_eq!(chunk.records.as_deref(), Some(&want[..]));
 }

@@ -1,6 +1,6 @@
 //! The queue of events for the target manager: from discovery, the file watch, the readers and stop requests.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::{Event, StopRequest};
 use crate::model::Update;
+use crate::scrape::given::GivenSource;
 use crate::scrape::watch::Heard;
 
 /// The most updates from discovery that may wait. Beyond that discovery waits.
@@ -33,6 +34,8 @@ struct Told {
     names: BTreeSet<PathBuf>,
     everything: bool,
     stopped: BTreeSet<usize>,
+    /// By number: a source to give, or None to take it back.
+    sources: BTreeMap<u64, Option<Arc<GivenSource>>>,
     /// Take names next, if there are updates as well.
     names_next: bool,
 }
@@ -60,6 +63,8 @@ impl Events {
             Event::Finished { reader, log } => drop(told.finished.insert((reader, log))),
             Event::Stopped { reader } => drop(told.stopped.insert(reader)),
             Event::Stop(ending) => told.stop = Some(ending.and(told.stop)),
+            Event::Give(id, source) => drop(told.sources.insert(id, Some(source))),
+            Event::TakeBack(id) => told.take_back(id),
         }
         self.is_told.notify_one();
     }
@@ -89,6 +94,15 @@ impl Events {
 }
 
 impl Told {
+    /// A source that no reader has yet is forgotten, unless it is an intake's: its records must be read.
+    fn take_back(&mut self, id: u64) {
+        match self.sources.get(&id) {
+            Some(Some(source)) if source.position.is_some() => drop(self.sources.remove(&id)),
+            Some(Some(_)) => {}
+            _ => drop(self.sources.insert(id, None)),
+        }
+    }
+
     fn hear_everything(&mut self) {
         self.everything = true;
         self.names = BTreeSet::new();
@@ -100,6 +114,9 @@ impl Told {
     fn next(&mut self) -> Option<Event> {
         if let Some(ending) = self.stop.take() {
             return Some(Event::Stop(ending));
+        }
+        if let Some((id, source)) = self.sources.pop_first() {
+            return Some(source.map_or(Event::TakeBack(id), |source| Event::Give(id, source)));
         }
         if let Some((reader, log)) = self.finished.pop_first() {
             return Some(Event::Finished { reader, log });
@@ -221,5 +238,20 @@ mod tests {
         one_more.await;
         assert_eq!(all(&events).len(), UPDATES);
         assert_eq!(events.room.available_permits(), UPDATES);
+    }
+
+    #[test]
+    fn a_source_that_is_taken_back_before_it_was_given_is_not_given() {
+        let source = |position: Option<&str>| {
+            let open = |_| Err(std::io::Error::other("not opened"));
+            let name = ("job".into(), "name".into());
+            Arc::new(GivenSource::new(name, Default::default(), position.map(Into::into), open))
+        };
+        let events = Events::default();
+        events.send(Event::Give(1, source(Some("cursor"))));
+        events.send(Event::Give(2, source(None)));
+        (1..=3).for_each(|id| events.send(Event::TakeBack(id)));
+        // The records of an intake have no other place, so its source is read to its end.
+        assert_eq!(all(&events), [Event::Give(2, source(None)), Event::TakeBack(3)]);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Reader;
 use super::opening::with_filename;
-use crate::model::Target;
+use crate::model::{Source, Target};
 use crate::positions::{Key, LogName};
 use crate::scrape::input::Input;
 use crate::scrape::messages::Assignment;
@@ -35,11 +35,14 @@ impl Reader {
                 tracing::warn!(
                     path = %path.display(),
                     bytes = lost,
-                    "Loki had not answered yet when the config was reloaded, and the file was cut since it was read: these \
-                     bytes are lost, if Loki did not take them"
+                    "Loki had not answered when the config was reloaded, and the file was truncated after it was read: these \
+                     bytes are lost unless Loki stored them"
                 );
             }
-            left.push(log);
+            // A source with a cursor is opened again at its committed cursor.
+            if log.input.log().is_some() || log.input.outlives_run() {
+                left.push(log);
+            }
         }
         left
     }
@@ -57,6 +60,17 @@ impl Reader {
 }
 
 impl Held<'_, Reader> {
+    /// Reads records to their end that exist only in this source, with their old labels, even if their job is gone.
+    fn finish_received(&mut self, left: OpenLog, now: Instant) {
+        let OpenLog { path, target, input, committed: from, last_time, .. } = left;
+        let id = self.next_unassigned;
+        self.next_unassigned += 1;
+        self.ringing.insert(id);
+        let (pipeline, labels) = (self.pipeline_of(&target), target.labels.clone());
+        let (slot, saved) = (None, None);
+        self.begin(Parts { id, path, input, slot, target, labels, pipeline, saved, from, last_time }, now);
+    }
+
     /// Handles logs that no target claimed: reads them to their end if their job still exists and the config did not
     /// remove their target. May be called more than once.
     pub(super) fn settle_open_logs(&mut self, now: Instant) {
@@ -73,6 +87,10 @@ impl Held<'_, Reader> {
             left.iter().map(is_gone).collect()
         });
         for (left, is_gone) in left.into_iter().zip(gone) {
+            if left.input.log().is_none() {
+                self.finish_received(left, now);
+                continue;
+            }
             let OpenLog { path, target, input, is_retired, last_time, .. } = left;
             let Some(job) = self.jobs.iter().position(|job| job.name == target.job) else {
                 continue;

@@ -4,20 +4,23 @@ use std::cmp::Reverse;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Instant, SystemTime};
 
 use super::Reader;
 use crate::model::{Checkpoint, LabelSet, Mark, Position, Target, Wake};
-use crate::positions::{Commit, Key, LogName, PositionId, Saved};
+use crate::positions::{Commit, Key, LogName, PositionId, Positions, Saved};
+use crate::scrape::given::Opening;
 use crate::scrape::input::Input;
 use crate::scrape::messages::{Assignment, SourceAssignment};
 use crate::scrape::metrics::{ROTATED_AWAY, TOO_MANY};
+use crate::scrape::pipelines::PipelineId;
 use crate::scrape::schedule::Schedule;
 use crate::scrape::status::File;
 use crate::scrape::supervised::Held;
 use crate::scrape::tailer::{Parts, Tailer};
 use crate::scrape::times::SavedReadTimes;
-use crate::tail::{Log, Resume, is_in};
+use crate::tail::{Copied, Log, Resume, copied, is_in, originals};
 
 impl Held<'_, Reader> {
     /// Opens a log. Returns whether that is settled: opened, refused, or postponed for a reason that is shown. If a
@@ -34,7 +37,8 @@ impl Held<'_, Reader> {
         };
         // An earlier reading of the log still holds its position.
         let Some((slot, mut saved)) = self.positions.claim(key.clone()) else {
-            self.wait_for(assignment, now, "an earlier reading of it waits for Loki's answers");
+            let why = "the file was read before, and its entries still wait for answers of Loki";
+            self.wait_for(assignment, now, why);
             return true;
         };
         let (inherited, last_time) = self.inherit(&assignment).unzip();
@@ -48,7 +52,12 @@ impl Held<'_, Reader> {
                 Elsewhere::No => {}
                 Elsewhere::Now => {
                     self.positions.release(slot);
-                    self.wait_for(assignment, now, "it is read under another name that the path matches as well");
+                    self.wait_for(assignment, now, "the file is already read under another name that the path matches");
+                    return true;
+                }
+                Elsewhere::Copy => {
+                    self.positions.release(slot);
+                    self.wait_for(assignment, now, "all of it is in another log, of which it is a copy");
                     return true;
                 }
                 Elsewhere::Until(position) => {
@@ -92,7 +101,7 @@ impl Held<'_, Reader> {
         if log.lost_position() && !is_inherited {
             tracing::warn!(
                 path = %assignment.path.display(),
-                "the file that was read last is gone; what had not been read of it is lost"
+                "the file that was read last is gone: its unread lines are lost"
             );
             self.sink.metrics.lost(0, ROTATED_AWAY);
         }
@@ -132,13 +141,14 @@ impl Held<'_, Reader> {
 
     /// Opens a log that is not a file at its last committed cursor.
     pub(super) fn open_given(&mut self, given: SourceAssignment, now: Instant) {
-        let SourceAssignment { log, name, target, job, position, open } = given;
+        let SourceAssignment { log, target, source } = given;
+        let name = source.name.clone();
         let (mut slot, mut cursor) = (None, None);
-        if let Some(position) = position {
-            let job = self.jobs.get(job).map_or_else(|| target.job.clone(), |job| job.name.clone());
-            let key = Key { client: self.client.clone(), job, log: position, labels: target.labels.stable_hash() };
+        if let Some(position) = source.position.clone() {
+            let (client, job, log_name) = (self.client.clone(), target.job.clone(), LogName::Other(position));
+            let key = Key { client, job, log: log_name, labels: target.labels.stable_hash() };
             let Some((place, saved)) = self.positions.claim(key) else {
-                tracing::error!(%name, client = %self.client, "it is read already: two jobs of one name have it");
+                tracing::error!(%name, client = %self.client, "this source is already read by another job with the same name");
                 return self.gone(log);
             };
             slot = Some(place);
@@ -147,10 +157,11 @@ impl Held<'_, Reader> {
                 _ => None,
             });
         }
-        let source = match self.blocking(log, || open(cursor)) {
+        let opening = Opening { client: self.index, cursor, waker: Waker::from(self.commands.parker.clone()) };
+        let source = match self.blocking(log, || (source.open)(opening)) {
             Ok(source) => source,
             Err(error) => {
-                tracing::error!(%name, client = %self.client, %error, "cannot be opened, and is not read");
+                tracing::error!(%name, client = %self.client, %error, "cannot open a source: it is not read");
                 self.sink.metrics.read_error();
                 slot.into_iter().for_each(|slot| self.positions.release(slot));
                 return self.gone(log);
@@ -159,7 +170,7 @@ impl Held<'_, Reader> {
         if source.wake() == Wake::Rings {
             self.ringing.insert(log);
         }
-        let pipeline = self.sink.pipelines.of(job, target.defaulted);
+        let pipeline = self.pipeline_of(&target);
         let labels = target.labels.clone();
         let (path, input, from) = (Path::new(&*name).into(), Input::Other(source), Mark::default());
         self.begin(
@@ -187,36 +198,63 @@ impl Held<'_, Reader> {
             return Elsewhere::No;
         };
         let file = (meta.dev(), meta.ino());
+        let mut ends = Vec::new();
         for log in self.inodes.of(file) {
             let Some(tailer) = self.tailers.get(&log).or(self.ending.get(&log)) else {
                 continue;
             };
-            let is_other = tailer.target.labels != assignment.target.labels || *tailer.path() == assignment.path;
+            if tailer.target.labels != assignment.target.labels || *tailer.path() == assignment.path {
+                continue;
+            }
             let Some(log) = tailer.input.log() else {
-                if tailer.input.is_lent() && !is_other {
+                if tailer.input.is_lent() {
                     // A system call on it hangs: whether it still has the file is not known.
                     return Elsewhere::Now;
                 }
                 continue;
             };
-            let (now, until) = (log.has(file), log.had(file));
-            if !now && until.is_none() || is_other {
-                continue;
+            if log.has(file) {
+                return Elsewhere::Now;
             }
             // Bytes that are in flight may have to be read again.
             let committed = tailer.ledger().committed().unwrap_or_default();
-            let delivered = until.filter(|(_, mark)| !now && *mark <= committed);
-            return delivered.map_or(Elsewhere::Now, |(end, _)| Elsewhere::Until(end));
+            ends.extend(log.had(file).map(|(end, mark)| (end, mark <= committed)));
         }
-        let mut before = self.positions.in_file(key, file).into_iter();
-        if before.len() == 0 {
-            return Elsewhere::No;
-        }
-        let there = self.blocking(assignment.log, || {
-            before.find(|position| is_in(&assignment.path, &assignment.allowed, position))
-        });
-        there.map_or(Elsewhere::No, Elsewhere::Until)
+        let (positions, call) = (self.positions.clone(), assignment.log);
+        self.blocking(call, || {
+            let is_there = |position: &Position| is_in(&assignment.path, &assignment.allowed, position);
+            if let Some((end, is_delivered)) = ends.into_iter().find(|(end, _)| is_there(end)) {
+                return if is_delivered { Elsewhere::Until(end) } else { Elsewhere::Now };
+            }
+            let before = positions.in_file(key, file).into_iter().find(is_there);
+            before.map_or_else(|| copied_from(&positions, assignment, key), Elsewhere::Until)
+        })
     }
+}
+
+impl Reader {
+    /// The pipeline of a target that is no file. If its job does not exist, the pipeline does nothing.
+    pub(super) fn pipeline_of(&self, target: &Target) -> PipelineId {
+        let job = self.jobs.iter().position(|job| job.name == target.job);
+        self.sink.pipelines.of(job.unwrap_or(usize::MAX), target.defaulted)
+    }
+}
+
+/// Whether the file is a copy of a log that was read.
+fn copied_from(positions: &Positions, assignment: &Assignment, key: &Key) -> Elsewhere {
+    for live in originals(&assignment.path) {
+        let name = LogName::File(live.as_path().into());
+        let ends = positions.of_log(&Key { log: name, ..key.clone() });
+        if ends.is_empty() {
+            continue;
+        }
+        match copied(&assignment.path, &live, &ends, &assignment.allowed) {
+            Copied::No => {}
+            Copied::Whole => return Elsewhere::Copy,
+            Copied::Until(position) => return Elsewhere::Until(position),
+        }
+    }
+    Elsewhere::No
 }
 
 /// Where else a file is read.
@@ -224,6 +262,8 @@ enum Elsewhere {
     No,
     /// It is an unfinished generation of another log.
     Now,
+    /// It is a copy of the live file of another log.
+    Copy,
     /// Another log finished it at this position.
     Until(Position),
 }

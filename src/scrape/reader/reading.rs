@@ -90,7 +90,7 @@ impl Held<'_, Reader> {
                     if tailer.trouble.reading.as_ref() != Some(&text) {
                         if reader.budget.allows(now) {
                             let (path, advice) = (tailer.path().display(), advice(&error));
-                            tracing::warn!(%path, %error, advice, "cannot read a log file; trying again");
+                            tracing::warn!(%path, %error, advice, "cannot read a log file: the agent tries again");
                         }
                         reader.status.set_error(reader.index, log, Some(text.clone()));
                         tailer.trouble.reading = Some(text);

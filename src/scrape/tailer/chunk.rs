@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use super::Tailer;
-use crate::model::{AckRef, ChunkAck, Entry, Mark, Origin, Position, View, Views, Weight};
+use crate::model::{AckRef, ChunkAck, Entry, Mark, Origin, Position, Structured, View, Views, Weight};
 use crate::positions::ReadTime;
 use crate::scrape::sink::{Sink, accept};
 use crate::scrape::times::Part;
@@ -18,7 +18,7 @@ impl Tailer {
         let (len, start, place) = (sink.chunk.len, sink.chunk.start, sink.chunk.place);
         let mut at = 0;
         while at < len {
-            let from = Position { offset: place.offset + at as u64, ..place };
+            let from = place.with_offset(place.offset + at as u64);
             let new = |len| {
                 let time = after(self.last_time, sink.clock.unix_nanos());
                 ReadTime { start: from, len: len as u64, time }
@@ -88,12 +88,14 @@ impl Tailer {
             Some(records) => Views::Records { text: &text, at: 0, records: records.iter() },
         }
         .peekable();
-        while let Some(View { at, text, time, labels }) = views.next() {
+        while let Some(View { at, text, time, labels, metadata, tenant }) = views.next() {
             let weight = Weight::line(views.peek().map_or(bytes.len(), |next| next.at) - at);
             count += 1;
             ack.begin_line(mark.after(at as u64));
             let time = time.unwrap_or(first + at as i64);
             work.entry.begin(time, text, labels.unwrap_or(&self.labels), from.offset + at as u64, weight);
+            work.entry.metadata.extend(metadata.iter().map(Structured::borrowed));
+            work.entry.tenant = tenant.cloned();
             pipeline.run(&mut work, &mut |entry| {
                 times.note(entry);
                 accept(entry, Some(flow), output, rate, dropped, counters, now);

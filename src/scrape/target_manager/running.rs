@@ -116,6 +116,15 @@ impl Held<'_, TargetManager> {
                 false
             }
             Event::Stopped { .. } => false,
+            Event::Give(id, source) => {
+                let log = self.give(source);
+                self.given.insert(id, log);
+                false
+            }
+            Event::TakeBack(id) => {
+                self.take_back(id);
+                false
+            }
         }
     }
 
@@ -140,9 +149,9 @@ impl Held<'_, TargetManager> {
                     // A file that is itself a mount cannot be replaced.
                     let advice = match error.kind() {
                         std::io::ErrorKind::ResourceBusy => {
-                            "mount its folder and not the file alone: its journal is beside it"
+                            "mount the directory instead of the file, because the journal is beside the file"
                         }
-                        _ => "make its folder writable",
+                        _ => "make the directory writable",
                     };
                     tracing::error!(%file, %error, advice, "cannot write the positions file");
                 }

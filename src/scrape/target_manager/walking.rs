@@ -189,7 +189,16 @@ impl Held<'_, TargetManager> {
         let away = BTreeSet::new();
         self.logs.insert(
             log,
-            AssignedLog { path: path.clone(), job, tracked: Some(id), place, away, held_for, is_last: false },
+            AssignedLog {
+                path: path.clone(),
+                job,
+                tracked: Some(id),
+                place,
+                away,
+                held_for,
+                given: None,
+                is_last: false,
+            },
         );
         self.tell(|| {
             Command::Add(Assignment {
@@ -249,6 +258,10 @@ impl TargetManager {
         }
         if let Some((dir, name)) = known.place {
             self.names.remove(&dir, &name, log);
+        }
+        if let Some(id) = known.given {
+            self.status.remove_target(id);
+            self.given.retain(|_, given| *given != log);
         }
         if known.is_last {
             self.events.send(Event::Stop(StopRequest { within: Duration::from_secs(30), reads_on: true }));

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use super::rig::{self, Dir, decode, outlet};
 use crate::model::{Checkpoint, Chunk, Encoding, Mark, Position, Progress, Read, Source, Target, Wake};
-use crate::positions::LogName;
 use crate::scrape::messages::{Assignment, Command, Commands, SourceAssignment, StopRequest};
 use crate::scrape::open_logs::ReaderLogs;
 use crate::scrape::parker::Parker;
@@ -116,18 +115,16 @@ impl Scene {
             open_logs: Default::default(),
         });
         let (let_go, until) = channel();
-        commands.send(Command::Open(SourceAssignment {
-            log: 1,
-            name: "stuck".into(),
-            target: Arc::new(target("stuck")),
-            job: 0,
-            position: Some(LogName::Other("cursor-stuck".into())),
-            open: Box::new(move |_| {
-                let mut stuck = Stuck { place, until: Some(Mutex::new(until)), offset: 0 };
-                stuck.hang_at(Place::Open);
-                Ok(Box::new(stuck))
-            }),
-        }));
+        let until = Mutex::new(Some(until));
+        let open = move |_: Opening| {
+            let mut stuck = Stuck { place, until: until.lock().expect("well").take().map(Mutex::new), offset: 0 };
+            stuck.hang_at(Place::Open);
+            Ok(Box::new(stuck) as Box<dyn Source>)
+        };
+        let name = ("job".into(), "stuck".into());
+        let source = GivenSource::new(name, LabelSet::new([("app", "a")]), Some("cursor-stuck".into()), open);
+        let stuck = Arc::new(source.target());
+        commands.send(Command::Open(SourceAssignment { log: 1, target: stuck, source: Arc::new(source) }));
         commands.send(Command::Add(Assignment {
             log: 2,
             path: dir.path("a.log").into(),

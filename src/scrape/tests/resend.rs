@@ -94,6 +94,7 @@ impl Machine {
             link_roots: Vec::new(),
             dry_run: false,
             stdin: None,
+            receivers: Vec::new(),
         };
         let (registry, status) = (Registry::new(), Arc::new(Status::default()));
         let commands = Arc::new(Commands::new(Arc::new(Parker::default())));

@@ -153,6 +153,7 @@ pub(super) fn config() -> Config {
         link_roots: Vec::new(),
         dry_run: false,
         stdin: None,
+        receivers: Vec::new(),
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::rig::{self, Dir, Stored, decode, outlet};
-use crate::model::{Checkpoint, Chunk, Encoding, Mark, Position, Progress, Read, Record, Source, Target, Wake};
-use crate::positions::LogName;
+use crate::model::{Checkpoint, Chunk, Encoding, Mark, Position, Progress, Read, Record, Source, Wake};
+use crate::scrape::given::{GivenSource, Opening};
 use crate::scrape::messages::{Command, Commands, Events, SourceAssignment};
 use crate::scrape::parker::Parker;
 use crate::scrape::reader::{Parts, Reader};
@@ -58,7 +58,7 @@ impl Source for Numbers {
             chunk.bytes.extend_from_slice(format!("{}\n", text(self.next)).as_bytes());
             let want = stored(self.next);
             let labels = want.labels.contains("unit").then(|| LabelSet::new([("unit", "third")]));
-            records.push(Record { end: chunk.bytes.len(), time: Some(want.timestamp), labels });
+            records.push(Record { end: chunk.bytes.len(), time: Some(want.timestamp), labels, ..Record::default() });
             if self.ends.len() == self.next - self.first {
                 self.ends.push(chunk.start.after(chunk.bytes.len() as u64));
             }
@@ -92,45 +92,45 @@ impl Source for Numbers {
     }
 }
 
-/// One run of a reader, which is killed after Loki has stored `until` records.
-fn run(dir: &Dir, until: usize) -> (Vec<Stored>, Vec<Stored>) {
-    let (outlet, mut batches) = outlet("loki");
-    let (registry, status, clock) = (Registry::new(), Arc::new(Status::default()), Clock::standing(0));
+/// A reader that is about to open this source, and the batches that it sends.
+fn reader(dir: &Dir, source: GivenSource, open_logs: OpenLogs, clock: Clock) -> (Supervision, Arc<Commands>, Batches) {
+    let (outlet, batches) = outlet("loki");
+    let (registry, status) = (Registry::new(), Arc::new(Status::default()));
     let commands = Arc::new(Commands::new(Arc::new(Parker::default())));
-    let target = Arc::new(Target {
-        job: "numbers".into(),
-        labels: LabelSet::new([("app", "numbers")]),
-        path: "numbers".into(),
-        exclude: None,
-        defaulted: false,
-        is_of_pod: false,
-        owner: None,
-        is_held: false,
-    });
-    commands.send(Command::Open(SourceAssignment {
-        log: 1,
-        name: "numbers".into(),
-        target,
-        job: 0,
-        position: Some(LogName::Other("cursor-numbers".into())),
-        open: Box::new(|cursor| Ok(Box::new(Numbers::open(cursor)))),
-    }));
+    let target = Arc::new(source.target());
+    commands.send(Command::Open(SourceAssignment { log: 1, target, source: Arc::new(source) }));
     let reader = Reader::new(Parts {
-        clock: clock.clone(),
+        clock,
         index: 0,
         config: rig::config(),
         jobs: vec![rig::job("numbers", "[]")].into(),
         outlet,
         positions: dir.positions(),
-        commands,
+        commands: commands.clone(),
         target_manager: Arc::new(Events::default()),
         metrics: metrics::Metrics::register(&registry, status.clone()),
         dropped: Dropped::register(&registry),
         custom: None,
         status,
-        open_logs: Default::default(),
+        open_logs: open_logs.share_out(&["loki".into()]).remove(0),
     });
-    let reader = Supervised::new(reader, || {}).0;
+    (Supervised::new(reader, || {}).0, commands, batches)
+}
+
+type Supervision = Arc<Supervised<Reader>>;
+
+type Batches = tokio::sync::mpsc::UnboundedReceiver<Vec<Batch>>;
+
+fn numbers() -> GivenSource {
+    let open = |opening: Opening| Ok(Box::new(Numbers::open(opening.cursor)) as Box<dyn Source>);
+    let labels = LabelSet::new([("app", "numbers")]);
+    GivenSource::new(("numbers".into(), "numbers".into()), labels, Some("cursor-numbers".into()), open)
+}
+
+/// One run of a reader, which is killed after Loki has stored `until` records.
+fn run(dir: &Dir, until: usize) -> (Vec<Stored>, Vec<Stored>) {
+    let clock = Clock::standing(0);
+    let (reader, _, mut batches) = reader(dir, numbers(), OpenLogs::default(), clock.clone());
     let (mut taken, mut sent) = (Vec::new(), Vec::new());
     for _ in 0..1_000 {
         let due = reader.hold().turn().expect("it was not told to stop");
@@ -172,4 +172,46 @@ fn a_source_goes_on_at_its_cursor_and_gives_each_record_as_it_is() {
     }
     // Nothing is left for another run.
     assert_eq!(run(&dir, ALL).1, []);
+}
+
+/// A receiver has told its sender that the records are taken, so the agent must not lose them when it is reloaded.
+#[tokio::test]
+async fn records_in_an_inbox_outlive_a_reload() {
+    let (dir, clock) = (Dir::new(), Clock::standing(0));
+    let received = |name: &str| {
+        let parker = Arc::new(Parker::default());
+        GivenSource::received(("numbers".into(), name.into()), LabelSet::new([("app", "pushed")]), [&parker])
+    };
+    let (intake, source) = received("first");
+    let (before, commands, mut batches) = reader(&dir, source, OpenLogs::default(), clock.clone());
+    let mut parcel = Parcel::default();
+    (0..100).for_each(|n| parcel.push(&format!("record {n}"), Some(n), None));
+    let ticket = intake.offer(parcel).expect("there is room");
+    let sent = |reader: &Supervision, batches: &mut Batches| {
+        let mut sent = Vec::new();
+        for _ in 0..100 {
+            let Some(due) = reader.hold().turn() else { break };
+            clock.advance(due.saturating_duration_since(clock.now()).max(Duration::from_millis(1)));
+            sent.extend(std::iter::from_fn(|| batches.try_recv().ok()).flatten());
+        }
+        sent
+    };
+    // Loki does not answer until the config is reloaded.
+    let unanswered = sent(&before, &mut batches);
+    assert_eq!(unanswered.iter().flat_map(decode).count(), 100);
+    commands.send(Command::Stop(messages::StopRequest { within: Duration::from_secs(3), reads_on: false }));
+    let unanswered = (unanswered, sent(&before, &mut batches));
+    let logs = OpenLogs::new(vec![before.hold().finish().expect("it is the only thread")]);
+    drop((unanswered, intake));
+
+    let (other, source) = received("second");
+    let (after, commands, mut batches) = reader(&dir, source, logs, clock.clone());
+    commands.send(Command::Settle);
+    let batches = sent(&after, &mut batches);
+    let lines: Vec<String> = batches.iter().flat_map(decode).map(|entry| entry.line).collect();
+    assert_eq!(lines, (0..100).map(|n| format!("record {n}")).collect::<Vec<_>>());
+    batches.into_iter().for_each(Batch::close);
+    sent(&after, &mut tokio::sync::mpsc::unbounded_channel().1);
+    assert_eq!(ticket.committed().await, Ok(()));
+    drop(other);
 }

@@ -16,7 +16,7 @@ fn look(access: &Access) -> (Arc<Door>, Option<String>) {
 
 fn open(file: &Path) -> Access {
     let config = crate::yaml::from_str(&format!("web_config_file: {}", file.display())).expect("a config");
-    Access::open(&config).expect("a door")
+    Access::open(&config, "server").expect("a door")
 }
 
 fn hash(password: &str) -> String {

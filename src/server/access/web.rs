@@ -14,9 +14,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::super::regular_file;
 use super::super::tls::Tls;
+use super::Door;
 use super::users::Users;
-use super::{Door, read_bounded};
 use crate::yaml;
 
 #[derive(Deserialize, Default)]
@@ -38,7 +39,7 @@ struct Http {
 
 impl Web {
     pub(super) fn read(path: &Path) -> Result<Self, String> {
-        let text = read_bounded(path).map_err(|e| format!("cannot read it: {e}"))?;
+        let text = regular_file::read(path).map_err(|e| format!("cannot read it: {e}"))?;
         let text = String::from_utf8(text).map_err(|_| "is not UTF-8".to_string())?;
         let mut web: Self = yaml::from_str(&text).map_err(|error| said(&error))?;
         web.tls_server_config.below(path.parent().unwrap_or(Path::new("")));

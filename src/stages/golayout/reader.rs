@@ -1,6 +1,6 @@
 //! Reads the parts of a layout from the start of a text.
 
-use super::parse::Fields;
+use super::fields::Fields;
 use super::part::{Digits, Offset, Pad, Part};
 
 const MONTHS: [&str; 12] = [

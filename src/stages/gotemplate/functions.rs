@@ -23,8 +23,9 @@ use std::sync::Arc;
 use gotmpl::{FuncMap, TemplateError, Value};
 
 use super::call::{Call, Outcome, cost, text, weigh};
+use super::version::{self, Version};
 use super::world::World;
-use super::{moment, show, version};
+use super::{methods, show};
 
 /// Inserted where a template calls a method of a time, and where it prints a value that Go prints differently.
 pub(super) const METHOD: &str = "\u{b7}method";
@@ -96,14 +97,16 @@ const fn variadic(name: &'static str, least: usize, run: fn(&Call<'_>) -> Outcom
 }
 
 const INSERTED: &[Function] = &[
-    variadic(METHOD, 2, moment::method),
+    variadic(METHOD, 2, methods::method),
     function(SHOW, 1, shown),
     function(TURN, 0, |c| c.world.turn().and(text(""))),
     function(TYPED, 2, |c| Ok(show::typed(c.text(0)?, c.any(1)))),
 ];
 
-const VERSIONS: &[Function] =
-    &[function("semver", 1, version::parse), function("semverCompare", 2, version::satisfies)];
+const VERSIONS: &[Function] = &[
+    function("semver", 1, |c| Ok(Version::parse(c.text(0)?)?.value())),
+    function("semverCompare", 2, |c| Ok(Value::Bool(version::satisfies(c.text(0)?, c.text(1)?)?))),
+];
 
 fn all() -> impl Iterator<Item = &'static Function> {
     [

@@ -6,30 +6,6 @@ use std::sync::Arc;
 use gotmpl::Value;
 
 use super::super::golayout::{Layout, RFC3339_NANO, Stamp, Zone};
-use super::call::{Call, Outcome, text};
-use super::version::{self, Version};
-
-/// The methods of a time.
-pub(super) const METHODS: [&str; 18] = [
-    "Day",
-    "Format",
-    "Hour",
-    "IsZero",
-    "Local",
-    "Minute",
-    "Month",
-    "Nanosecond",
-    "Second",
-    "String",
-    "UTC",
-    "Unix",
-    "UnixMicro",
-    "UnixMilli",
-    "UnixNano",
-    "Weekday",
-    "Year",
-    "YearDay",
-];
 
 const KEY: &str = "\u{0}time";
 
@@ -109,49 +85,13 @@ pub(super) fn json(stamp: &Stamp) -> String {
     Layout::compile(RFC3339_NANO).format(stamp, &stamp.zone)
 }
 
-/// `·method NAME RECEIVER ARGS…`: a method of a time, or a field of a dictionary with the same name.
-pub(super) fn method(call: &Call<'_>) -> Outcome {
-    let (name, receiver) = (call.text(0)?, call.any(1));
-    if let Some(version) = Version::of(receiver).filter(|_| version::METHODS.contains(&name)) {
-        return version::method(call, &version);
-    }
-    let Some(stamp) = of(receiver) else {
-        return match receiver {
-            Value::Map(map) if call.args.len() == 2 => Ok(map.get(name).cloned().unwrap_or(Value::Nil)),
-            Value::Nil => Ok(Value::Nil),
-            other => Err(format!("can't evaluate field {name} in type {}", super::show::type_of(other))),
-        };
-    };
-    let part = |layout: &str| Layout::compile(layout).format(&stamp, &stamp.zone);
-    let number = |layout: &str| part(layout).trim().parse().map(Value::Int).map_err(|_| format!("{name} is no number"));
-    let seconds = i128::from(stamp.seconds);
-    let since = |unit: i128| Ok(Value::Int((seconds * unit + i128::from(stamp.nanos) * unit / 1_000_000_000) as i64));
-    match name {
-        "Format" => text(part(call.args.get(2).map_or(Err("Format needs a layout".into()), super::call::text_of)?)),
-        _ if call.args.len() > 2 => Err(format!("{name} has no arguments")),
-        "Unix" => since(1),
-        "UnixMilli" => since(1_000),
-        "UnixMicro" => since(1_000_000),
-        "UnixNano" => since(1_000_000_000),
-        "Year" => number("2006"),
-        "Month" => text(part("January")),
-        "Weekday" => text(part("Monday")),
-        "Day" => number("2"),
-        "YearDay" => number("__2"),
-        "Hour" => number("15"),
-        "Minute" => number("4"),
-        "Second" => number("5"),
-        "Nanosecond" => Ok(Value::Int(stamp.nanos.into())),
-        "IsZero" => Ok(Value::Bool(stamp.seconds == ZERO_SECONDS && stamp.nanos == 0)),
-        "UTC" => Ok(value(&Stamp { zone: Zone::Utc, ..stamp })),
-        "Local" => Ok(value(&Stamp { zone: call.world.local.clone(), ..stamp })),
-        _ => text(show(&stamp)),
-    }
-}
-
 /// January 1 of year 1: Go's zero time.
 const ZERO_SECONDS: i64 = -62_135_596_800;
 
 pub(super) fn zero() -> Stamp {
     Stamp { seconds: ZERO_SECONDS, nanos: 0, zone: Zone::Utc }
+}
+
+pub(super) fn is_zero(stamp: &Stamp) -> bool {
+    stamp.seconds == ZERO_SECONDS && stamp.nanos == 0
 }

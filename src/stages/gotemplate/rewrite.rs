@@ -7,7 +7,7 @@ use std::sync::Arc;
 use gotmpl::parse::{ActionNode, CommandNode, Expr, ListNode, Node, PipeNode, Pos, SmolStr};
 
 use super::functions::{METHOD, SHOW, TURN, TYPED};
-use super::{moment, version};
+use super::methods;
 
 pub(super) fn list(list: &mut ListNode) {
     for node in &mut list.nodes {
@@ -106,8 +106,8 @@ fn last_method(expr: &Expr) -> Option<(Expr, Arc<str>)> {
     let (Expr::Field(_, fields) | Expr::Variable(_, _, fields) | Expr::Chain(_, _, fields)) = &mut receiver else {
         return None;
     };
-    let method =
-        fields.pop_if(|name| moment::METHODS.iter().chain(&version::METHODS).any(|method| *method == name.as_str()))?;
+    let method = fields
+        .pop_if(|name| methods::OF_TIMES.iter().chain(&methods::OF_VERSIONS).any(|method| *method == name.as_str()))?;
     let bare = fields.is_empty();
     let receiver = match receiver {
         Expr::Field(pos, _) if bare => Expr::Dot(pos),

@@ -8,8 +8,6 @@ use std::sync::Arc;
 
 use gotmpl::Value;
 
-use super::call::{Call, Outcome, expected};
-
 #[derive(Clone, Debug, Default)]
 pub(super) struct Version {
     core: [u64; 3],
@@ -17,10 +15,6 @@ pub(super) struct Version {
     metadata: String,
     original: String,
 }
-
-/// The methods of a version that take another version.
-pub(super) const METHODS: [&str; 6] =
-    ["Compare", "Equal", "GreaterThan", "GreaterThanEqual", "LessThan", "LessThanEqual"];
 
 /// Marks a dictionary as a version. Its other fields are the methods without arguments.
 const KEY: &str = "\u{0}version";
@@ -69,39 +63,16 @@ impl Version {
     }
 }
 
-/// `·method NAME RECEIVER OTHER`
-pub(super) fn method(call: &Call<'_>, version: &Version) -> Outcome {
-    let name = call.text(0)?;
-    let other = match call.args.get(2) {
-        Some(other) => Version::of(other).ok_or_else(|| expected("*semver.Version", other))?,
-        None => return Err(format!("{name} needs a version")),
-    };
-    let order = version.cmp(&other);
-    Ok(match name {
-        "Compare" => Value::Int(order as i64),
-        "Equal" => Value::Bool(order.is_eq()),
-        "GreaterThan" => Value::Bool(order.is_gt()),
-        "GreaterThanEqual" => Value::Bool(order.is_ge()),
-        "LessThan" => Value::Bool(order.is_lt()),
-        "LessThanEqual" => Value::Bool(order.is_le()),
-        _ => return Err(format!("a version has no {name}")),
-    })
-}
-
-pub(super) fn parse(call: &Call<'_>) -> Outcome {
-    Ok(Version::parse(call.text(0)?)?.value())
-}
-
-/// `semverCompare CONSTRAINT VERSION`
-pub(super) fn satisfies(call: &Call<'_>) -> Outcome {
-    let alternatives = call.text(0)?.split("||").map(constraints).collect::<Result<Vec<_>, String>>()?;
-    let version = Version::parse(call.text(1)?)?;
+/// Whether `version` satisfies `constraint`. An error if one of them is not valid.
+pub(super) fn satisfies(constraint: &str, version: &str) -> Result<bool, String> {
+    let alternatives = constraint.split("||").map(constraints).collect::<Result<Vec<_>, String>>()?;
+    let version = Version::parse(version)?;
     let holds = |all: &Vec<Constraint>| {
         // Pre-releases only match if a constraint names one.
         let pre = version.pre.is_empty() || all.iter().any(|c| !c.version.pre.is_empty());
         pre && all.iter().all(|c| c.holds(&version))
     };
-    Ok(Value::Bool(alternatives.iter().any(holds)))
+    Ok(alternatives.iter().any(holds))
 }
 
 /// The three numbers or wildcards, the text after `-` and after `+`, and the total length.
@@ -151,7 +122,7 @@ impl fmt::Display for Version {
 
 impl Version {
     /// Precedence of semantic versions. Build metadata is ignored.
-    fn cmp(&self, other: &Self) -> Ordering {
+    pub fn cmp(&self, other: &Self) -> Ordering {
         let pre = || match (self.pre.is_empty(), other.pre.is_empty()) {
             (false, false) => self.pre.split('.').map(Identifier::of).cmp(other.pre.split('.').map(Identifier::of)),
             (released, other) => released.cmp(&other),

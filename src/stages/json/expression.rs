@@ -5,17 +5,14 @@ use std::sync::Arc;
 use jmespath::ast::Ast;
 use jmespath::{Context, Rcvar, Variable};
 
+use super::found::{Found, value};
 use super::functions::RUNTIME;
 use super::paths::Paths;
-use crate::stages::{Value, gojson};
 
 pub(super) enum Expressions {
     Paths(Paths),
     Any(Vec<(Ast, String)>),
 }
-
-/// The value of an expression. None if it fails.
-pub(super) type Found<'t> = Option<Value<'t>>;
 
 /// The parser recurses into brackets and prefixes, the interpreter into each step of a chain. Real expressions are far
 /// below these limits.
@@ -53,21 +50,6 @@ impl Expressions {
             Some(value(&found))
         }));
         true
-    }
-}
-
-/// Lists and objects become JSON text.
-pub(super) fn value(found: &Variable) -> Value<'static> {
-    match found {
-        Variable::Null | Variable::Expref(_) => Value::Null,
-        Variable::Bool(b) => Value::Bool(*b),
-        Variable::Number(n) => n.as_f64().map_or(Value::Null, Value::Number),
-        Variable::String(text) => Value::from(text.clone()),
-        Variable::Array(_) | Variable::Object(_) => {
-            let mut json = String::new();
-            gojson::write(&mut json, found);
-            Value::from(json)
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::expression::{Found, value};
+use super::found::{Found, value};
 use crate::stages::Value;
 
 /// The paths as a tree of keys.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::options::{Field, Options};
-use super::custom::{Kind, Spec};
+use super::custom::{Action, Kind, Spec};
 use crate::model::ConfigError;
 
 /// What to count, and how.
@@ -17,16 +17,6 @@ pub(super) struct Meter {
     pub action: Action,
     /// The amount is the length of the line.
     pub bytes: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    Set,
-    Increment,
-    Decrement,
-    Add,
-    Subtract,
-    Observe,
 }
 
 /// The default buckets of Go's client library, in seconds.

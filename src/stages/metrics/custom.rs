@@ -11,7 +11,6 @@ use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, Me
 use prometheus::{IntCounterVec, Opts};
 
 use super::super::Clock;
-use super::config::Action;
 use crate::metrics::Registry;
 use crate::model::{LabelMap, LabelSet, is_valid_label_name};
 
@@ -51,6 +50,17 @@ pub(super) enum Kind {
     Gauge,
     /// The upper bounds in ascending order, without the infinite one.
     Histogram(Vec<f64>),
+}
+
+/// What a line does to a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Set,
+    Increment,
+    Decrement,
+    Add,
+    Subtract,
+    Observe,
 }
 
 /// All series with one name.

@@ -98,6 +98,7 @@ impl Agent {
             rate: None,
             dry_run: false,
             stdin: None,
+            receivers: Vec::new(),
         };
         let events = Arc::new(Events::default());
         let (registry, status) = (Registry::new(), Arc::new(Status::default()));

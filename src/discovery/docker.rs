@@ -1,0 +1,6 @@
+//! Containers of Docker.
+
+mod beside;
+mod labels;
+
+pub(super) use beside::ContainerFiles;

@@ -1,0 +1,58 @@
+//! Jobs whose records are handed in by receivers. Their intakes continue in the next run when the config is reloaded:
+//! with new inboxes for each reload, a config that is reloaded often while Loki is away would hold ever more records.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Job;
+use super::given::GivenSource;
+use super::inbox::Intake;
+use super::parker::Parker;
+use crate::model::LabelSet;
+
+/// A job whose records are handed in.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    /// Its index among the jobs.
+    pub job: usize,
+    /// Shown instead of a path, for instance `syslog tcp 0.0.0.0:1514`.
+    pub name: Arc<str>,
+    /// The labels of records without labels of their own.
+    pub labels: LabelSet,
+}
+
+/// The intakes of a run, by job.
+#[derive(Debug, Default)]
+pub(super) struct Intakes {
+    by_job: BTreeMap<Arc<str>, Arc<Intake>>,
+    /// In the order of the inboxes.
+    clients: Vec<Arc<str>>,
+}
+
+impl Intakes {
+    /// An intake and a source for each receiver. `before` are the intakes of the previous run, whose uncommitted
+    /// records continue here if their job still receives.
+    pub fn open(
+        receivers: &[Receiver],
+        jobs: &[Job],
+        clients: Vec<Arc<str>>,
+        parkers: &[Arc<Parker>],
+        before: Self,
+    ) -> (Self, Vec<GivenSource>) {
+        let (mut by_job, mut sources) = (BTreeMap::new(), Vec::new());
+        for Receiver { job, name, labels } in receivers {
+            let Some(job) = jobs.get(*job).map(|job| job.name.clone()) else { continue };
+            let (intake, source) = GivenSource::received((job.clone(), name.clone()), labels.clone(), parkers);
+            if let Some(previous) = before.by_job.get(&job) {
+                intake.take_over(&clients, previous, &before.clients);
+            }
+            by_job.insert(job, Arc::new(intake));
+            sources.push(source);
+        }
+        (Self { by_job, clients }, sources)
+    }
+
+    pub fn of(&self, job: &str) -> Option<Arc<Intake>> {
+        self.by_job.get(job).cloned()
+    }
+}

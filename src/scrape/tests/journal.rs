@@ -47,10 +47,10 @@ fn source(config: journal::Config, rules: &str, registry: &Registry) -> GivenSou
 /// One run of a reader, which is killed after Loki has stored about `until` entries.
 fn run(dir: &Dir, source: GivenSource, until: usize) -> Vec<Stored> {
     let clock = Clock::standing(0);
-    let (mut reader, _, mut batches) = reader(dir, source, OpenLogs::default(), clock.clone());
+    let (reader, _, mut batches) = reader(dir, source, OpenLogs::default(), clock.clone());
     let mut taken = Vec::new();
     for _ in 0..200 {
-        let due = reader.turn().expect("it was not told to stop");
+        let due = reader.hold().turn().expect("it was not told to stop");
         clock.advance(due.saturating_duration_since(clock.now()).max(Duration::from_millis(1)));
         for batch in std::iter::from_fn(|| batches.try_recv().ok()).flatten() {
             let entries = decode(&batch);
@@ -159,11 +159,11 @@ fn a_folder_that_comes_later_is_read_then() {
     let at = |config: &mut journal::Config| config.path = moved.display().to_string();
     let source = source(config(&folder(), at), "[]", &Registry::new());
     let clock = Clock::standing(0);
-    let (mut reader, _, mut batches) = reader(&dir, source, OpenLogs::default(), clock.clone());
+    let (reader, _, mut batches) = reader(&dir, source, OpenLogs::default(), clock.clone());
     let mut turns = |n: usize| {
         let mut lines = 0;
         for _ in 0..n {
-            let due = reader.turn().expect("it runs");
+            let due = reader.hold().turn().expect("it runs");
             clock.advance(due.saturating_duration_since(clock.now()).max(Duration::from_millis(1)));
             let batches = std::iter::from_fn(|| batches.try_recv().ok()).flatten();
             lines += batches.map(|batch| (decode(&batch).len(), batch.close()).0).sum::<usize>();

@@ -105,7 +105,8 @@ pub(super) struct Reader {
     /// Logs in the queue that must be checked.
     looks: BTreeSet<u64>,
     inodes: Inodes,
-    folders: Arc<Folders>,
+    /// By job.
+    folders: Vec<Arc<Folders>>,
     started: Instant,
     stop: Option<Stop>,
     /// Bytes of deleted files that are kept open to be read, by log.
@@ -150,6 +151,7 @@ impl Reader {
             times: Times::default(),
         };
         Self {
+            folders: jobs.iter().map(|_| Arc::default()).collect(),
             started: clock.now(),
             budget: Budget::new(clock.now()),
             clock,
@@ -173,7 +175,6 @@ impl Reader {
             queue: Queue::default(),
             looks: BTreeSet::new(),
             inodes: Inodes::default(),
-            folders: Arc::default(),
             stop: None,
             pinned: BTreeMap::new(),
             older: BTreeMap::new(),

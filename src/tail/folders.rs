@@ -1,7 +1,7 @@
 //! Caches directory listings for all logs. Each log looks for its older generations in its directory; without the
 //! cache, ten thousand logs in one directory would list it ten thousand times.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
@@ -19,10 +19,12 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// The most listings that are cached. Beyond that all are dropped.
 const MOST: usize = 64;
 
-/// The cached listings of a reader. A listing is used until the directory's timestamp changes.
+/// The cached listings of a reader, for the logs of a job. A listing is used until the directory's timestamp changes.
 #[derive(Debug, Default)]
 pub struct Folders {
     known: Mutex<HashMap<PathBuf, Listing>>,
+    /// Files that are logs of their own, with the numbers of these.
+    logs: Mutex<BTreeSet<(PathBuf, u64)>>,
     #[cfg(test)]
     listed: std::sync::atomic::AtomicUsize,
 }
@@ -39,6 +41,23 @@ struct Listing {
 struct Stamp(u64, u64, i64, i64);
 
 impl Folders {
+    /// Notes that a file is read as a log of its own, so that no other log takes it for its generation.
+    pub fn add_log(&self, log: u64, path: &Path) {
+        // Generations are looked for where links lead to.
+        let real = path.canonicalize().unwrap_or_else(|_| path.into());
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).insert((real, log));
+    }
+
+    /// The log has ended. `path` leads where it led before, or nowhere.
+    pub fn remove_log(&self, log: u64) {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).retain(|(_, known)| *known != log);
+    }
+
+    pub(super) fn is_log(&self, path: &Path) -> bool {
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.range((path.to_path_buf(), 0)..=(path.to_path_buf(), u64::MAX)).next().is_some()
+    }
+
     /// The current names in `folder` that begin with `name`.
     pub(super) fn names(&self, folder: &Path, name: &OsStr) -> io::Result<Vec<OsString>> {
         let names = self.list(folder)?;

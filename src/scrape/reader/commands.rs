@@ -11,10 +11,13 @@ use crate::scrape::messages::{Command, StopRequest};
 impl Reader {
     pub(super) fn obey(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Add(assignment) => match self.jobs[assignment.job].initial_delay {
-                Duration::ZERO => self.found(assignment, now),
-                delay => self.delay(assignment, delay, now),
-            },
+            Command::Add(assignment) => {
+                self.folders[assignment.job].add_log(assignment.log, &assignment.path);
+                match self.jobs[assignment.job].initial_delay {
+                    Duration::ZERO => self.found(assignment, now),
+                    delay => self.delay(assignment, delay, now),
+                }
+            }
             Command::Open(given) => self.open_given(given, now),
             Command::Relabel(log, target) => {
                 if let Some(waiting) = self.waiting.get_mut(&log) {
@@ -102,7 +105,7 @@ impl Reader {
             }
         }
         if self.queue.is_empty() {
-            self.folders.forget();
+            self.folders.iter().for_each(|folders| folders.forget());
         }
     }
 }

@@ -61,7 +61,8 @@ impl Reader {
             return None;
         };
         let options = self.jobs[assignment.job].options;
-        log.move_to(options, &self.folders, Some(&assignment.allowed)).then_some((*log, left.last_time))
+        let folders = &self.folders[assignment.job];
+        log.move_to(options, folders, Some(&assignment.allowed)).then_some((*log, left.last_time))
     }
 
     /// Handles logs that no target claimed: reads them to their end if their job still exists and the config did not
@@ -84,7 +85,7 @@ impl Reader {
             let Input::Log(mut log) = input else {
                 continue;
             };
-            if !is_gone && !is_retired || !log.move_to(self.jobs[job].options, &self.folders, None) {
+            if !is_gone && !is_retired || !log.move_to(self.jobs[job].options, &self.folders[job], None) {
                 continue;
             }
             // The owner will never be known.

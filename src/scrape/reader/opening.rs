@@ -66,7 +66,9 @@ impl Reader {
             // Files have no cursor.
             Some(Saved::Cursor(_)) => Resume::Since(self.positions.unseen_since(slot)),
         };
-        let open = || Log::open_among(&assignment.path, resume, job.options, &self.folders, &assignment.allowed);
+        let open = || {
+            Log::open_among(&assignment.path, resume, job.options, &self.folders[assignment.job], &assignment.allowed)
+        };
         let mut log = match inherited.map_or_else(open, Ok) {
             Ok(log) => log,
             Err(error) => {

@@ -25,7 +25,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use backoff::Backoff;
+pub use backoff::BackoffConfig;
 pub use config::Config;
 pub use headers::Header;
 pub use metrics::Metrics;

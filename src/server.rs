@@ -14,6 +14,7 @@ mod html;
 mod log;
 mod port;
 mod process;
+mod regular_file;
 mod routes;
 mod stream;
 mod targets;

@@ -189,7 +189,7 @@ mod tests {
             ),
             (
                 "labels: {a: {{ .Value }}}",
-                "f.yaml:1:14: labels.a: invalid type: map, expected a plain key (put quotes around a value that holds {{ }})",
+                "f.yaml:1:14: labels.a: invalid type: map, expected a plain key (put quotes around a value that contains {{ }})",
             ),
             ("labels: !env A", "f.yaml:1:9: labels: YAML tags such as !name are not supported"),
             ("- a\n", "f.yaml: expected a mapping, got a list"),

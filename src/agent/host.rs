@@ -108,7 +108,7 @@ async fn listen(config: &Config, options: &Options) -> Result<Option<server::Ser
         Ok(server) => Ok(Some(server)),
         // Another agent may use the port. A trial prints its lines and does not need pages.
         Err(error) if options.dry_run || options.stdin => {
-            tracing::warn!(%error, "cannot start the HTTP server: this run has no pages and no metrics");
+            tracing::warn!(%error, "cannot start the HTTP server: the agent runs without pages and metrics");
             Ok(None)
         }
         Err(error) => Err(Error(error.to_string())),

@@ -48,7 +48,7 @@ impl Report for Nothing {
 
 /// Registers a metric with what the kernel denies this process. Returns the same as comment lines for the config page.
 pub(super) fn confinement(walls: &[(&'static str, String)], registry: &Registry) -> String {
-    let help = "A constant 1, labelled with what the kernel keeps this process from.";
+    let help = "A constant 1. The labels say whether seccomp and Landlock restrict this process.";
     let labels = walls.iter().map(|(wall, what)| (*wall, what.split(';').next().unwrap_or_default()));
     registry.info("fantail_confinement_info", help, labels);
     walls.iter().map(|(wall, what)| format!("# {wall}: {what}\n")).collect()
@@ -68,11 +68,11 @@ impl Reloads {
         let reloads = Self {
             successful: registry.gauge(
                 "fantail_config_last_reload_successful",
-                "Whether the config could be used when it was loaded last: 1, or 0 while the one from before goes on.",
+                "1 if the last load of the config succeeded. While it is 0, the previous config stays in use.",
             ),
             success_time: registry.gauge(
                 "fantail_config_last_reload_success_timestamp_seconds",
-                "When the config that is in use was loaded, as Unix time.",
+                "Unix time at which the config in use was loaded.",
             ),
             successes: registry.counter("promtail_config_reload_success_total", "Number of reload success times."),
             failures: registry.counter("promtail_config_reload_fail_total", "Number of reload fail times."),

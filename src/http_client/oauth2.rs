@@ -14,6 +14,7 @@ use super::secret::SecretReader;
 use super::tls;
 use super::url::Url;
 use super::{HeaderMap, HeaderValue, ParsedUrl, check_url, form, parse_url};
+use crate::backoff::{Backoff, chance};
 use crate::model::units::Secret;
 
 /// A token is renewed this long before it ends (or at half of its life), so that none ends on its way.
@@ -26,8 +27,8 @@ const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 const UNKNOWN_LIFE: Duration = Duration::from_secs(300);
 
 /// How long the token server is left alone after it gave no token: at first, and at most.
-const PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const BACKOFF: Backoff =
+    Backoff { first: Duration::from_secs(1), most: Duration::from_secs(30), most_asked: Duration::ZERO };
 
 /// A Loki that refuses one token after the other is not helped by more of them: it gets a new one so often at most.
 const RENEWAL: Duration = Duration::from_secs(10);
@@ -176,7 +177,7 @@ pub(super) struct Token {
 #[derive(Clone, Debug)]
 struct Failure {
     why: String,
-    pause: Duration,
+    in_a_row: u32,
     until: Instant,
 }
 
@@ -219,8 +220,9 @@ impl Tokens {
                 Ok(token)
             }
             Err(why) => {
-                let pause = state.failure.as_ref().map_or(PAUSE, |before| (before.pause * 2).min(LONGEST_PAUSE));
-                state.failure = Some(Failure { why: why.clone(), pause, until: Instant::now() + pause });
+                let in_a_row = state.failure.as_ref().map_or(1, |before| before.in_a_row.saturating_add(1));
+                let pause = BACKOFF.pause(in_a_row, None, chance());
+                state.failure = Some(Failure { why: why.clone(), in_a_row, until: Instant::now() + pause });
                 Err(why)
             }
         }

@@ -186,15 +186,15 @@ pub(super) fn read(path: &Path) -> Result<Contents, String> {
         Some(Ok(VERSION)) => {}
         Some(Ok(newer)) if newer > VERSION => {
             return Err(format!(
-                "it was written by a newer fantail (format {newer}, this one knows {VERSION}): run that version, or remove \
-                 this file to go on from positions.yaml"
+                "it was written by a newer fantail (format {newer}, this version knows {VERSION}): run the newer version, or remove \
+                 this file to continue from positions.yaml"
             ));
         }
         // Torn when it was created: it contained nothing yet.
         _ if line.len() < HEADER.len() + 2 && file.fill_buf().map_err(failed)?.is_empty() => {
             return Ok(Contents::default());
         }
-        _ => return Err("it is not a journal of fantail: remove it to go on from positions.yaml".into()),
+        _ => return Err("it is not a journal of fantail: remove it to continue from positions.yaml".into()),
     }
     let (mut contents, mut names) = (Contents::default(), HashSet::new());
     while next_line(&mut file, &mut line).map_err(failed)? {
@@ -337,8 +337,8 @@ impl Journal {
     }
 
     /// Starts a run with a compacted file. If writing fails, the first append tries again.
-    pub fn restart<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>) {
-        let _ = self.rewrite(known);
+    pub fn restart<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>, now: SystemTime) {
+        let _ = self.rewrite(known, now);
     }
 
     pub fn must_rewrite(&self) -> bool {
@@ -391,14 +391,14 @@ impl Journal {
         written
     }
 
-    /// Replaces the file with one that contains only current information.
-    pub fn rewrite<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>) -> io::Result<()> {
+    /// Replaces the file with one that contains only current information. The agent was running at the time `now`.
+    pub fn rewrite<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>, now: SystemTime) -> io::Result<()> {
         if self.read_only {
             return Ok(());
         }
         self.rewrite = true;
         let mut text = format!("{HEADER}{VERSION}\n");
-        write_line(&mut text, &Line::Alive(SystemTime::now()));
+        write_line(&mut text, &Line::Alive(now));
         let mut introduced = HashSet::new();
         for KnownLogRef { slot, key, record, times, left } in known {
             introduced.insert(slot);

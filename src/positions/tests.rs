@@ -231,6 +231,29 @@ fn the_next_start_knows_since_when_nobody_looked() {
     assert!(since < before && since > before - Duration::from_secs(300));
 }
 
+/// The clock decides when an agent was last active, and when the position of a file that is gone is forgotten.
+#[test]
+fn time_is_that_of_the_clock() {
+    let (dir, day) = (dir(), Duration::from_secs(86_400));
+    let clock = Clock::standing(1_795_370_000_000_000_000);
+    let positions = Positions::open_at(config(dir.path()), clock.clone()).expect("opened");
+    let (slot, _) = claim(&positions, "/no/such/file.log");
+    positions.commit(&[step(slot, at(10), true, None)], clock.system_time()).expect("written");
+    positions.release(slot);
+    clock.advance(KEPT);
+    positions.sync().expect("written");
+    assert_eq!(positions.known(), 1, "its file may come back within an hour");
+    clock.advance(day);
+    let synced = clock.system_time();
+    positions.sync().expect("written");
+    assert_eq!(positions.known(), 0);
+    drop(positions);
+    clock.advance(day);
+    let again = Positions::open_at(config(dir.path()), clock).expect("opened");
+    let (slot, _) = claim(&again, "/a.log");
+    assert_eq!(again.unseen_since(slot), synced - BENEFIT_OF_DOUBT);
+}
+
 #[test]
 fn the_next_run_of_a_process_finds_every_place_free_and_what_was_committed() {
     let dir = dir();

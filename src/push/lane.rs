@@ -12,7 +12,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use super::answer::{self, Asked, Failure, Next, Scope};
 use super::apart::{Apart, Outcome, Queue, Turn};
-use super::backoff::{Backoff, Pace, chance};
+use super::backoff::{BackoffConfig, Pace};
 use super::client::Endpoint;
 use super::metrics::OfHost;
 use super::pace::{Limit, Paces};
@@ -21,6 +21,7 @@ use super::probe::Probe;
 use super::status::Place;
 use super::status::Status;
 use super::{Stop, Tenant, reached};
+use crate::backoff::chance;
 use crate::batch::Batch;
 use crate::http_client::Answer;
 use crate::model::Reason;
@@ -32,7 +33,7 @@ const REFUSED_IN_A_ROW: usize = 64;
 #[derive(Debug)]
 pub(super) struct Road {
     pub(super) endpoint: Endpoint,
-    pub(super) backoff: Backoff,
+    pub(super) backoff: BackoffConfig,
     pub(super) drop_rate_limited: bool,
     pub(super) metrics: OfHost,
     pub(super) status: Arc<Status>,
@@ -221,7 +222,7 @@ impl Lane {
                     self.taken.refused += refused;
                 }
                 if let Some(bound) = answer::bound(&answer) {
-                    batch.learn(bound);
+                    batch.learn(bound, Instant::now());
                 }
                 part.batch.discard(refused, &answer::counted(&answer).unwrap_or(reason));
             }

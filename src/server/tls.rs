@@ -16,11 +16,8 @@ use rustls::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::model::bounded;
+use super::regular_file;
 use crate::model::units::Secret;
-
-/// The most bytes of a file of certificates or of a key. Real ones are far smaller.
-const LARGEST: u64 = 1 << 20;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -188,9 +185,7 @@ impl Tls {
 fn pem(key: &str, inline: &str, file: &str) -> Result<Vec<u8>, String> {
     match file {
         "" => Ok(inline.as_bytes().to_vec()),
-        file => {
-            bounded::read_regular(Path::new(file), LARGEST).map_err(|e| format!("{key}_file: cannot read {file}: {e}"))
-        }
+        file => regular_file::read(Path::new(file)).map_err(|e| format!("{key}_file: cannot read {file}: {e}")),
     }
 }
 

@@ -184,7 +184,7 @@ impl Generation {
             return Ok(());
         };
         let what = format!(
-            "it is compressed ({how}), which is no text: exclude it with __path_exclude__, or read it in a job with decompression \
+            "the file is compressed ({how}): exclude it with __path_exclude__, or read it in a job with decompression \
              (gzip and zlib)"
         );
         Err(io::Error::new(io::ErrorKind::InvalidData, what))

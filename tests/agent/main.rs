@@ -124,7 +124,7 @@ fn a_second_agent_with_the_same_positions_does_not_start() {
     let output = run(Command::new(env!("CARGO_BIN_EXE_fantail")).arg(format!("-config.file={}", config.display())));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("another agent has it") && said.contains("positions.filename"), "{said}");
+    assert!(said.contains("another agent uses it") && said.contains("positions.filename"), "{said}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What is refused, and in which words.
+//! Configs that are refused, and their error messages.
 
 use super::*;
 
@@ -110,7 +110,7 @@ fn clients_that_cannot_be() {
     accepted("clients: [{name: a, url: 'http://l'}, {name: b, url: 'http://l'}, {url: 'http://l', tenant_id: a}]");
 }
 
-/// The path of a problem is no text: a key of the user's may look like one, and is found where it is written.
+/// The path of an error is not parsed from text: a key of the user that looks like a path is found in the file.
 #[test]
 fn keys_that_look_like_paths() {
     for (text, want) in [

@@ -70,7 +70,7 @@ fn defaults_are_promtails_but_for_the_end_of_retries() {
         assert_eq!(config.batchwait.0, Duration::from_secs(1));
         assert_eq!(config.batchsize, 1_048_576);
         assert_eq!(config.timeout.0, Duration::from_secs(10));
-        assert_eq!(config.backoff_config, Backoff::default());
+        assert_eq!(config.backoff_config, BackoffConfig::default());
         assert_eq!(config.backoff_config.attempts(), None);
         assert!(config.follow_redirects && config.enable_http2 && !config.drop_rate_limited_batches);
         assert!(config.warnings().is_empty());

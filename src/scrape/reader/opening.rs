@@ -34,7 +34,11 @@ impl Reader {
         };
         // An earlier reading of the log still holds its position.
         let Some((slot, mut saved)) = self.positions.claim(key.clone()) else {
-            return self.wait(assignment, now, "an earlier reading of it waits for Loki's answers");
+            return self.wait(
+                assignment,
+                now,
+                "the file was read before, and its entries still wait for answers of Loki",
+            );
         };
         let (inherited, last_time) = self.inherit(&assignment).unzip();
         let is_inherited = inherited.is_some();
@@ -43,7 +47,11 @@ impl Reader {
                 Elsewhere::No => {}
                 Elsewhere::Now => {
                     self.positions.release(slot);
-                    return self.wait(assignment, now, "it is read under another name that the path matches as well");
+                    return self.wait(
+                        assignment,
+                        now,
+                        "the file is already read under another name that the path matches",
+                    );
                 }
                 Elsewhere::Copy => {
                     self.positions.release(slot);
@@ -79,7 +87,7 @@ impl Reader {
         if log.lost_position() && !is_inherited {
             tracing::warn!(
                 path = %assignment.path.display(),
-                "the file that was read last is gone; what had not been read of it is lost"
+                "the file that was read last is gone: its unread lines are lost"
             );
             self.sink.metrics.lost(0, ROTATED_AWAY);
         }
@@ -113,7 +121,7 @@ impl Reader {
             let (client, job, log_name) = (self.client.clone(), target.job.clone(), LogName::Other(position));
             let key = Key { client, job, log: log_name, labels: target.labels.stable_hash() };
             let Some((place, saved)) = self.positions.claim(key) else {
-                tracing::error!(%name, client = %self.client, "it is read already: two jobs of one name have it");
+                tracing::error!(%name, client = %self.client, "this source is already read by another job with the same name");
                 return self.gone(log);
             };
             slot = Some(place);
@@ -126,7 +134,7 @@ impl Reader {
         let source = match (source.open)(opening) {
             Ok(source) => source,
             Err(error) => {
-                tracing::error!(%name, client = %self.client, %error, "cannot be opened, and is not read");
+                tracing::error!(%name, client = %self.client, %error, "cannot open a source: it is not read");
                 self.sink.metrics.read_error();
                 slot.into_iter().for_each(|slot| self.positions.release(slot));
                 return self.gone(log);

@@ -14,14 +14,11 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::super::regular_file;
 use super::super::tls::Tls;
 use super::Door;
 use super::users::Users;
-use crate::model::bounded;
 use crate::yaml;
-
-/// The most bytes of a web config. Real ones are far smaller.
-const LARGEST: u64 = 1 << 20;
 
 #[derive(Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
@@ -42,7 +39,7 @@ struct Http {
 
 impl Web {
     pub(super) fn read(path: &Path) -> Result<Self, String> {
-        let text = bounded::read_regular(path, LARGEST).map_err(|e| format!("cannot read it: {e}"))?;
+        let text = regular_file::read(path).map_err(|e| format!("cannot read it: {e}"))?;
         let text = String::from_utf8(text).map_err(|_| "is not UTF-8".to_string())?;
         let mut web: Self = yaml::from_str(&text).map_err(|error| said(&error))?;
         web.tls_server_config.below(path.parent().unwrap_or(Path::new("")));

@@ -185,7 +185,7 @@ pub(super) fn open_younger<'s>(
     };
     let (path, files, bytes) =
         (sibling.path.display(), failed.len(), failed.iter().map(|(s, _)| s.meta.len()).sum::<u64>());
-    tracing::warn!(%path, files, bytes, %error, "cannot open older files of a log: what is unread of them is lost");
+    tracing::warn!(%path, files, bytes, %error, "cannot open older files of a log: their unread lines are lost");
     bytes
 }
 

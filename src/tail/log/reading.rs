@@ -103,7 +103,7 @@ impl Log {
                     return Err(error);
                 }
                 self.passed_over += self.generations[0].unread();
-                tracing::warn!(path = %self.path.display(), %error, "an older file of a log cannot be read and is passed over");
+                tracing::warn!(path = %self.path.display(), %error, "cannot read an older file of a log: it is skipped");
                 drop(self.give_up());
                 continue;
             }

@@ -238,6 +238,17 @@ impl Positions {
         looked_since.unwrap_or(state.unseen_since)
     }
 
+    /// Since when no agent may have looked for logs. At the very first start: now.
+    pub fn unseen(&self) -> SystemTime {
+        self.lock().unseen_since
+    }
+
+    /// Whether the log with this name in `positions.yaml` has a position.
+    pub fn is_known(&self, name: &str) -> bool {
+        let state = self.lock();
+        state.knows(name) || state.foreign.contains_key(name)
+    }
+
     /// How many logs are known from earlier runs.
     pub fn known(&self) -> usize {
         let state = self.lock();

@@ -63,6 +63,8 @@ pub struct Job {
     /// format.
     pub program: Option<Program>,
     pub options: tail::Options,
+    /// It has targets whose files are logs of containers found by Docker's API.
+    pub has_containers: bool,
     /// How long to wait before a new file is read for the first time.
     pub initial_delay: Duration,
     /// Why the files of this job cannot be read. Its targets are shown with this reason and not read. None: they can be

@@ -76,7 +76,9 @@ fn job(config: &ScrapeConfig) -> Result<Job, String> {
     // The program that compresses a file needs this time to finish it.
     let initial_delay =
         if config.decompression.enabled { config.decompression.initial_delay.0 } else { Duration::ZERO };
-    Ok(Job { name: config.job_name.as_str().into(), rules, program, options, initial_delay, unreadable })
+    let has_containers = !config.docker_sd_configs.is_empty();
+    let name = config.job_name.as_str().into();
+    Ok(Job { name, rules, program, options, has_containers, initial_delay, unreadable })
 }
 
 fn compression(config: &Decompression) -> Result<Option<Compression>, String> {
@@ -138,6 +140,7 @@ fn stdin_labels(config: &Config, hostname: &str) -> LabelSet {
         ("relabel_configs", !job.relabel_configs.is_empty()),
         ("kubernetes_sd_configs", !job.kubernetes_sd_configs.is_empty()),
         ("file_sd_configs", !job.file_sd_configs.is_empty()),
+        ("docker_sd_configs", !job.docker_sd_configs.is_empty()),
         ("encoding", !job.encoding.is_empty()),
         ("decompression", job.decompression.enabled),
     ];

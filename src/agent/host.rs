@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::{Error, Options, build, report};
 use crate::config::{self, Config};
+use crate::discovery::docker::Outside;
 use crate::discovery::kubernetes::Places;
 use crate::metrics::Registry;
 use crate::model::AbortOnPanic;
@@ -84,6 +85,12 @@ impl Host {
         };
         let state = server::State { shown: now, registry, reload };
         Ok((host, listening.map(|server| Serving::begin(server, state))))
+    }
+
+    /// What the discovery of containers needs.
+    pub fn containers(&self) -> Outside {
+        let positions = self.positions.clone();
+        Outside { is_known: Arc::new(move |name| positions.is_known(name)), unseen_since: self.positions.unseen() }
     }
 
     /// From now on the pages show this run.

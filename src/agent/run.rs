@@ -152,9 +152,10 @@ fn discover(config: &Config, reads: Vec<Reads>, host: &Host, scrape: &Scrape) ->
     let mut tasks = Vec::new();
     for (job, reads) in config.scrape_configs.iter().zip(reads) {
         let (sender, mut updates) = mpsc::channel::<Update>(64);
-        let (name, places) = (Arc::from(job.job_name.as_str()), Some(host.places.clone()));
+        let name = Arc::from(job.job_name.as_str());
+        let around = discovery::Around { places: Some(host.places.clone()), containers: Some(host.containers()) };
         let metrics = host.metrics.discovery.clone();
-        let run = discovery::run(name, job.discovery(), host.node.clone(), reads, places, metrics, sender);
+        let run = discovery::run(name, job.discovery(), host.node.clone(), reads, around, metrics, sender);
         tasks.push(tokio::spawn(async {
             let _abort_on_panic = AbortOnPanic;
             run.await;

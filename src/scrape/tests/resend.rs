@@ -76,6 +76,7 @@ impl Machine {
             rules: Rules::compile(&[]).expect("no rules"),
             program: Some(crate::stages::compile(&stages).expect("stages")),
             options: tail::Options { grace: Duration::from_millis(50), ..tail::Options::default() },
+            has_containers: false,
             initial_delay: Duration::ZERO,
             unreadable: None,
         };
@@ -122,6 +123,7 @@ impl Machine {
             is_of_pod: false,
             owner: None,
             is_held: false,
+            streams: None,
         };
         // The log's number differs in each run, as in reality.
         let log = 10 + self.runs as u64;

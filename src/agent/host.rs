@@ -37,6 +37,7 @@ pub(super) struct Metrics {
     pub push: push::Metrics,
     pub discovery: discovery::Metrics,
     pub reload: report::Reloads,
+    pub skipped: report::Skipped,
 }
 
 /// The running HTTP server.
@@ -77,6 +78,7 @@ impl Host {
                 push: push::Metrics::register(&registry),
                 discovery: discovery::Metrics::register(&registry),
                 reload: report::Reloads::register(&registry),
+                skipped: report::Skipped::register(&registry),
             },
             shown,
             confinement: report::confinement(&options.confinement, &registry),

@@ -38,6 +38,9 @@ const LINES: usize = 512;
 /// How long the position of a path that no longer exists is kept.
 const KEPT: Duration = Duration::from_secs(3600);
 
+/// How long the cursor of a container is kept that is not read. Nothing says whether the container exists.
+const KEPT_CONTAINER: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// The most positions kept for paths that no longer exist. Beyond that the oldest are dropped.
 const KEPT_MOST: usize = 10_000;
 
@@ -84,6 +87,15 @@ impl LogName {
             LogName::File(path) => path.to_string_lossy(),
             LogName::Other(name) => Cow::Borrowed(name),
         }
+    }
+
+    /// Whether this is the cursor of a container, which may not exist any more.
+    fn is_of_container(&self) -> bool {
+        let id = match self {
+            LogName::File(_) => None,
+            LogName::Other(name) => name.strip_prefix("cursor-"),
+        };
+        id.is_some_and(|id| id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()))
     }
 
     /// Whether no file has this name any more. False for logs that are not files.

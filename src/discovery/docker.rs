@@ -5,7 +5,7 @@
 //!   - host: unix:///var/run/docker.sock
 //! ```
 //! A container is one target. Its lines are read from the file that Docker writes, which is where positions, rotation
-//! and every line once belong.
+//! and every line once belong. Where this file cannot be seen, they are read through the API ([`log`]).
 
 mod api;
 mod beside;
@@ -14,10 +14,12 @@ mod containers;
 mod engine;
 mod found;
 mod labels;
+mod log;
 #[cfg(test)]
 mod tests;
 mod watch;
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
@@ -26,11 +28,13 @@ use std::time::SystemTime;
 use tokio::sync::mpsc;
 
 use super::{Known, Metrics};
+use crate::relabel::Rules;
 use engine::Engine;
 use watch::Watch;
 
 pub(super) use beside::ContainerFiles;
 pub use config::Config;
+pub use log::ApiLog;
 
 /// What the rest of the agent knows and does for the discovery of containers.
 #[derive(Clone)]
@@ -39,6 +43,10 @@ pub struct Outside {
     pub is_known: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     /// Since when no agent may have looked. A container that had stopped before then is not read, unless it is known.
     pub unseen_since: SystemTime,
+    /// The rules of the job.
+    pub rules: Rules,
+    /// Gives a log to the readers of all clients. When the result is dropped, the log is taken back.
+    pub give: Arc<dyn Fn(ApiLog) -> Box<dyn Any + Send + Sync> + Send + Sync>,
 }
 
 impl fmt::Debug for Outside {
@@ -56,7 +64,7 @@ pub(super) async fn run(
     unlisted: mpsc::Sender<Infallible>,
 ) {
     match Engine::new(&config) {
-        Ok(engine) => Watch::new(config, engine, known, outside, metrics, unlisted).run().await,
+        Ok(engine) => Watch::new(config, Arc::new(engine), known, outside, metrics, unlisted).run().await,
         Err(error) => {
             // The config was checked: only a file that it names can have changed since.
             tracing::error!(job = known.job(), %error, "cannot set up the way to Docker, and no container is found");

@@ -1,8 +1,10 @@
 //! The containers that were found, and how the log of each is read.
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::{BoxFuture, FutureExt, try_join_all};
@@ -10,7 +12,9 @@ use futures::future::{BoxFuture, FutureExt, try_join_all};
 use super::Outside;
 use super::api::{Info, Inspected, Listed};
 use super::engine::{Engine, Failure};
-use crate::model::{Labels, TargetGroup, container};
+use super::log::{self, Described, Steering};
+use crate::model::{LabelSet, Labels, Streams, TargetGroup, container, loki_label_name};
+use crate::relabel::{Rules, Verdict};
 use crate::tail::escape;
 
 /// How many containers are inspected at a time.
@@ -19,6 +23,8 @@ const AT_ONCE: usize = 8;
 pub(super) struct Found {
     outside: Outside,
     containers: HashMap<String, Container>,
+    /// The logs that are read through the API.
+    given: HashMap<String, GivenLog>,
     /// Where Docker keeps its data. None: not known yet.
     root: Option<PathBuf>,
 }
@@ -31,10 +37,20 @@ struct Container {
     is_old: bool,
 }
 
+struct GivenLog {
+    steering: Steering,
+    /// Dropping it takes the log back.
+    _given: Box<dyn Any + Send + Sync>,
+}
+
 /// Where its log is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Log {
     File(PathBuf),
+    Api {
+        driver: String,
+        tty: bool,
+    },
     /// It cannot be read, for this reason.
     Nowhere(String),
 }
@@ -43,13 +59,13 @@ type Notes = BTreeMap<String, Option<String>>;
 
 impl Found {
     pub fn new(outside: Outside) -> Self {
-        Self { outside, containers: HashMap::new(), root: None }
+        Self { outside, containers: HashMap::new(), given: HashMap::new(), root: None }
     }
 
     /// The targets, and what is to be shown in place of targets.
     pub async fn update(
         &mut self,
-        engine: &Engine,
+        engine: &Arc<Engine>,
         listed: Vec<Listed>,
         mut labels: HashMap<String, Labels>,
     ) -> Result<(Vec<TargetGroup>, Notes), Failure> {
@@ -73,6 +89,7 @@ impl Found {
         self.containers.retain(|id, _| {
             let stays = here.contains(id);
             if !stays {
+                self.given.remove(id);
                 notes.insert(source(id), None);
             }
             stays
@@ -86,6 +103,26 @@ impl Found {
             match &found.log {
                 _ if found.is_old => {}
                 Log::File(file) => groups.push(of_file(&listed.id, labels, file)),
+                Log::Api { driver, tty } => match relabelled(&self.outside.rules, &labels) {
+                    Relabelled::Path => {
+                        self.given.remove(&listed.id);
+                        groups.push(TargetGroup::new(source(&listed.id), [labels]));
+                    }
+                    Relabelled::Streams(streams) => {
+                        let runs = !is_stopped(listed) && listed.state != "created";
+                        match self.given.get(&listed.id) {
+                            Some(given) => given.steering.set(runs, &streams),
+                            None => {
+                                let (id, name) = (listed.id.clone(), listed.name().trim_start_matches('/').to_string());
+                                let described = Described { id, name, driver: driver.clone(), tty: *tty };
+                                let (log, steering) = log::new(engine.clone(), described, runs, streams);
+                                let given = GivenLog { steering, _given: (self.outside.give)(log) };
+                                self.given.insert(listed.id.clone(), given);
+                            }
+                        }
+                    }
+                    Relabelled::Dropped => drop(self.given.remove(&listed.id)),
+                },
                 Log::Nowhere(why) => drop(notes.insert(source(&listed.id), Some(format!("{}: {why}", listed.name())))),
             }
         }
@@ -102,10 +139,25 @@ impl Found {
         };
         let is_known = file.as_ref().is_some_and(|file| (self.outside.is_known)(&file.to_string_lossy()));
         let finished = time(&inspected.state.finished_at);
-        let is_old = is_stopped && !is_known && finished.is_none_or(|at| at < self.outside.unseen_since);
+        let has_cursor = (self.outside.is_known)(&log::position(id));
+        let is_old = is_stopped && !is_known && !has_cursor && finished.is_none_or(|at| at < self.outside.unseen_since);
+        let through_api = || Log::Api { driver: driver.into(), tty: inspected.config.tty };
         let log = match file {
-            Some(file) => of_readable(file).await,
-            None => Log::Nowhere(format!("its logging driver is {driver:?}; only files of json-file are read")),
+            _ if driver == "none" => {
+                Log::Nowhere("its logging driver is \"none\", so Docker keeps no log of it".into())
+            }
+            // It goes on as it was begun, by Promtail for instance, so that nothing is sent again.
+            _ if has_cursor && !is_known => through_api(),
+            Some(file) => match readable(file).await {
+                Ok(file) => Log::File(file),
+                Err(why) => {
+                    if !is_old {
+                        tracing::info!(container = id, why, "a container is read through Docker's API");
+                    }
+                    through_api()
+                }
+            },
+            None => through_api(),
         };
         if let (Log::Nowhere(why), false) = (&log, is_old) {
             tracing::warn!(container = id, why, "the log of a container cannot be read");
@@ -152,25 +204,55 @@ async fn root(engine: &Engine) -> Result<PathBuf, Failure> {
 }
 
 /// Checks whether the agent can see the file, or its folder if the container has not been started yet.
-async fn of_readable(file: PathBuf) -> Log {
-    let checked = tokio::task::spawn_blocking(move || {
-        let opened = fs::File::open(&file).map(drop).or_else(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => fs::read_dir(file.parent().unwrap_or(&file)).map(drop),
-            _ => Err(error),
-        });
-        match opened {
-            Ok(()) => Log::File(file),
-            Err(error) => Log::Nowhere(format!(
-                "its log file {} cannot be read ({error}): mount the folder of Docker's containers at the same place, and \
-                 name it in target_config.read_roots if it is not /var/lib/docker/containers",
-                file.display()
-            )),
-        }
-    });
+async fn readable(file: PathBuf) -> Result<PathBuf, String> {
+    let checked = tokio::task::spawn_blocking(move || check(&file).map(|()| file));
     match checked.await {
-        Ok(log) => log,
+        Ok(checked) => checked,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Log::Nowhere("the agent is shutting down".into()),
+        Err(_) => Err("the agent is shutting down".into()),
+    }
+}
+
+fn check(file: &Path) -> Result<(), String> {
+    let opened = fs::File::open(file).map(drop).or_else(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => fs::read_dir(file.parent().unwrap_or(file)).map(drop),
+        _ => Err(error),
+    });
+    opened.map_err(|error| {
+        format!(
+            "its log file {} cannot be read ({error}); to read the file, mount the folder of Docker's containers at the same \
+             place, and name it in target_config.read_roots if it is not /var/lib/docker/containers",
+            file.display()
+        )
+    })
+}
+
+/// What the rules make of a container.
+enum Relabelled {
+    /// They name a file to read.
+    Path,
+    Streams(Streams),
+    Dropped,
+}
+
+fn relabelled(rules: &Rules, labels: &Labels) -> Relabelled {
+    let of = |stream: &str| {
+        let mut labels = labels.clone();
+        labels.insert(container::LOG_STREAM.into(), stream.into());
+        matches!(rules.apply(&mut labels), Verdict::Keep).then_some(labels)
+    };
+    let (stdout, stderr) = (of("stdout"), of("stderr"));
+    let names_path = |labels: &Labels| labels.get("__path__").is_some_and(|path| !path.is_empty());
+    if [&stdout, &stderr].into_iter().flatten().any(names_path) {
+        return Relabelled::Path;
+    }
+    let set = |labels: Labels| {
+        let sent = labels.into_iter().filter(|(name, value)| !name.starts_with("__") && !value.is_empty());
+        LabelSet::new(sent.map(|(name, value)| (loki_label_name(&name).into_owned(), value)))
+    };
+    match (stdout.map(set), stderr.map(set)) {
+        (None, None) => Relabelled::Dropped,
+        (stdout, stderr) => Relabelled::Streams(Streams { stdout, stderr }),
     }
 }
 

@@ -2,17 +2,19 @@
 
 pub(super) mod engine;
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 
 use super::super::{Around, Config as Discovery, Metrics, run};
-use super::{Config, Outside};
+use super::{ApiLog, Config, Outside};
 use crate::metrics::Registry;
 use crate::model::{NO_TARGETS, Update, container};
-use crate::relabel::Reads;
+use crate::relabel::{Reads, Rules};
 use engine::{Docker, Scripted};
 
 /// Waits for what a test expects to come.
@@ -27,9 +29,29 @@ pub(super) fn config(docker: &Docker) -> Config {
 
 fn outside(known: &'static [&'static str]) -> Outside {
     Outside {
-        is_known: std::sync::Arc::new(|name| known.iter().any(|known| name.contains(known))),
+        is_known: Arc::new(|name| known.iter().any(|known| name.contains(known))),
         unseen_since: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        rules: Rules::default(),
+        give: Arc::new(|log| panic!("{log:?} has a file")),
     }
+}
+
+/// Like [`outside`], with rules. Notes the names and labels of the logs that are given.
+fn noting(rules: &str, given: &Arc<Mutex<BTreeMap<String, String>>>) -> Outside {
+    struct Given(Arc<Mutex<BTreeMap<String, String>>>, String);
+    impl Drop for Given {
+        fn drop(&mut self) {
+            self.0.lock().expect("no test has panicked").remove(&self.1);
+        }
+    }
+    let rules = Rules::compile(&serde_yaml::from_str::<Vec<_>>(rules).expect("rules")).expect("rules");
+    let given = given.clone();
+    let give = move |log: ApiLog| {
+        let name = log.name.to_string();
+        given.lock().expect("no test has panicked").insert(name.clone(), log.labels.to_string());
+        Box::new(Given(given.clone(), name)) as Box<dyn Any + Send + Sync>
+    };
+    Outside { rules, give: Arc::new(give), ..outside(&[]) }
 }
 
 /// What discovery has told: the targets or the notes by source, until `Synced` or until `is_there` holds.
@@ -147,16 +169,47 @@ async fn an_engine_that_is_away_is_said_and_waited_for() {
 }
 
 #[tokio::test]
-async fn a_log_that_cannot_be_read_is_said() {
+async fn what_has_no_file_is_given_through_the_api_with_the_labels_of_the_rules() {
     let folder = tempfile::tempdir().expect("a folder");
     let docker = Docker::new(folder.path());
     let mut unmounted = Scripted::running("aaaa", "json-file");
     unmounted.log_path = folder.path().join("not/mounted/aaaa-json.log").to_string_lossy().into_owned();
-    docker.change(|world| world.containers = vec![unmounted, Scripted::running("bbbb", "none")]);
+    let kinds = [("bbbb", "none"), ("cccc", "journald"), ("dddd", "local"), ("eeee", "local")];
+    let others = kinds.map(|(id, driver)| Scripted::running(id, driver));
+    docker.change(|world| world.containers = [vec![unmounted], others.to_vec()].concat());
     let _listening = docker.listen();
-    let mut listener = Listener::start(&docker, outside(&[]));
-    listener.until(|listener| listener.told.len() == 2).await;
-    let said: Vec<&String> = listener.told.values().flatten().collect();
-    assert!(said[0].starts_with("/c-aaaa: ") && said[0].contains("mount the folder"), "{said:?}");
-    assert!(said[1].starts_with("/c-bbbb: ") && said[1].contains("\"none\""), "{said:?}");
+    let given = Arc::new(Mutex::new(BTreeMap::new()));
+    let rules = "[{source_labels: [__meta_docker_container_name], regex: /c-dddd, action: drop}, \
+                  {source_labels: [__meta_docker_container_name], regex: /c-eeee, target_label: __path__, replacement: /x.log}, \
+                  {source_labels: [__meta_docker_container_log_stream], target_label: stream}]";
+    let mut listener = Listener::start(&docker, noting(rules, &given));
+    listener.until(|listener| listener.synced).await;
+    let names = || given.lock().expect("no test has panicked").clone();
+    let labels = "{stream=\"stdout\"}".to_string();
+    let all = ["docker:c-aaaa", "docker:c-cccc"].map(|name| (name.to_string(), labels.clone()));
+    assert_eq!(names(), all.clone().into());
+    let told: Vec<&String> = listener.told.values().flatten().collect();
+    assert!(told[0].starts_with("/c-bbbb: ") && told[0].contains("\"none\""), "{told:?}");
+    assert_eq!(told[1..], ["/c-eeee"], "a rule names its file");
+    // The last one is removed.
+    docker.happen(|world| world.containers.retain(|container| container.driver != "journald"));
+    docker.happen(|world| world.containers.push(with_file("ffff", folder.path())));
+    listener.until(|listener| listener.told.len() == 3).await;
+    assert_eq!(names(), [all[0].clone()].into());
+}
+
+/// Promtail has read it through the API, and has its cursor in `positions.yaml`.
+#[tokio::test]
+async fn a_container_goes_on_as_it_was_begun() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let docker = Docker::new(folder.path());
+    let containers = [with_file("aaaa", folder.path()), with_file("bbbb", folder.path())];
+    docker.change(|world| world.containers = containers.to_vec());
+    let _listening = docker.listen();
+    let given = Arc::new(Mutex::new(BTreeMap::new()));
+    let is_known = Arc::new(|name: &str| name.starts_with("cursor-aaaa"));
+    let mut listener = Listener::start(&docker, Outside { is_known, ..noting("[]", &given) });
+    listener.until(|listener| listener.synced).await;
+    assert_eq!(listener.told.values().map(|told| &*told[0]).collect::<Vec<_>>(), ["/c-bbbb"]);
+    assert_eq!(given.lock().expect("no test has panicked").keys().collect::<Vec<_>>(), ["docker:c-aaaa"]);
 }

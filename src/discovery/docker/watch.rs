@@ -1,6 +1,7 @@
 //! Keeps the targets in step with Docker: containers are listed every `refresh_interval`, and at once after an event.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -17,10 +18,10 @@ use super::{Outside, api};
 const MOST: usize = 10_000;
 
 /// Events come in bursts. Containers are listed when an event is this old.
-const BURST: Duration = Duration::from_millis(50);
+const BURST: Duration = Duration::from_millis(20);
 
 /// The shortest time between two lists.
-const REST: Duration = Duration::from_millis(250);
+const REST: Duration = Duration::from_millis(100);
 
 /// How long to wait after a failure, at first and at most.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -34,7 +35,7 @@ const EVENTS: &str = r#"{"type":["container","network"],"event":["create","start
 
 pub(super) struct Watch {
     config: Config,
-    engine: Engine,
+    engine: Arc<Engine>,
     known: Known,
     metrics: Metrics,
     found: Found,
@@ -48,7 +49,7 @@ pub(super) struct Watch {
 impl Watch {
     pub fn new(
         config: Config,
-        engine: Engine,
+        engine: Arc<Engine>,
         known: Known,
         outside: Outside,
         metrics: Metrics,

@@ -1,13 +1,14 @@
 //! A Docker engine on a Unix socket, with containers and logs that a test scripts.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path as Id, State};
-use axum::http::StatusCode;
+use axum::extract::{Path as Id, Query, State};
+use axum::http::{Response, StatusCode};
 use axum::routing::get;
 use futures::stream;
 use serde_json::{Value, json};
@@ -24,6 +25,16 @@ pub(crate) struct Scripted {
     pub log_path: String,
     pub tty: bool,
     pub finished_at: String,
+    /// Each with its time in Unix nanoseconds. A text without a newline is a part.
+    pub frames: Vec<(i64, Stream, String)>,
+    /// The status and text with which its log is refused.
+    pub refused: Option<(u16, String)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Stdout = 1,
+    Stderr = 2,
 }
 
 impl Scripted {
@@ -38,6 +49,10 @@ impl Scripted {
 #[derive(Debug, Default)]
 pub(crate) struct World {
     pub containers: Vec<Scripted>,
+    /// A log's stream breaks after so many bytes. None: never.
+    pub breaks_after: Option<usize>,
+    /// How many requests for logs there were.
+    pub asked: usize,
     /// How often the engine was stopped. Its connections end with it.
     stops: usize,
     /// How many events there were. They say nothing else.
@@ -66,6 +81,7 @@ impl Docker {
         let router = Router::new()
             .route("/containers/json", get(list))
             .route("/containers/{id}/json", get(inspect))
+            .route("/containers/{id}/logs", get(logs))
             .route("/networks", get(async || json!([]).to_string()))
             .route("/info", get(async || json!({"DockerRootDir": "/var/lib/docker"}).to_string()))
             .route("/events", get(events))
@@ -143,4 +159,94 @@ async fn events(State(docker): State<Docker>) -> Body {
             changed.changed().await.ok()?;
         }
     }))
+}
+
+/// What a stream of a log has sent.
+struct Sent {
+    docker: Docker,
+    id: String,
+    changed: watch::Receiver<u64>,
+    follow: bool,
+    since: i64,
+    next: usize,
+    /// A frame at or after `since` was found: from there on all are sent.
+    found: bool,
+    bytes: usize,
+    breaks: bool,
+    stops: usize,
+}
+
+async fn logs(
+    State(docker): State<Docker>,
+    Id(id): Id<String>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response<Body> {
+    let answer = |status: u16, body: Body| Response::builder().status(status).body(body).expect("an answer");
+    docker.world().asked += 1;
+    let Some(container) = docker.container(&id) else {
+        return answer(404, Body::from(json!({"message": "No such container"}).to_string()));
+    };
+    if let Some((status, message)) = container.refused {
+        return answer(status, Body::from(json!({"message": message}).to_string()));
+    }
+    assert_eq!(["timestamps", "stdout", "stderr"].map(|key| query[key].as_str()), ["1"; 3]);
+    let since = query.get("since").map_or(0, |since| nanos(since));
+    let follow = query.get("follow").is_some_and(|follow| follow == "1");
+    let (changed, (_, stops)) = (docker.changed.subscribe(), docker.seen());
+    let sent = Sent { stops, docker, id, changed, follow, since, next: 0, found: false, bytes: 0, breaks: false };
+    answer(200, Body::from_stream(stream::unfold(sent, Sent::next)))
+}
+
+impl Sent {
+    async fn next(mut self) -> Option<(io::Result<Bytes>, Self)> {
+        if self.breaks {
+            return Some((Err(io::Error::other("broken off")), self));
+        }
+        loop {
+            if self.docker.seen().1 != self.stops {
+                return Some((Err(io::Error::other("the engine was stopped")), self));
+            }
+            let container = self.docker.container(&self.id)?;
+            if let Some((time, stream, text)) = container.frames.get(self.next) {
+                self.next += 1;
+                self.found |= *time >= self.since;
+                if !self.found {
+                    continue;
+                }
+                let mut bytes = frame(container.tty, *time, *stream, text);
+                self.bytes += bytes.len();
+                let limit = self.docker.world().breaks_after;
+                if let Some(limit) = limit.filter(|limit| self.bytes > *limit) {
+                    bytes.truncate(bytes.len().saturating_sub(self.bytes - limit).max(1));
+                    self.breaks = true;
+                }
+                return Some((Ok(bytes.into()), self));
+            }
+            if !self.follow || container.state != "running" {
+                return None;
+            }
+            self.changed.changed().await.ok()?;
+        }
+    }
+}
+
+/// A frame as Docker sends it.
+pub(crate) fn frame(tty: bool, time: i64, stream: Stream, text: &str) -> Vec<u8> {
+    let time = jiff::Timestamp::from_nanosecond(time.into()).expect("a time");
+    let mut bytes = format!("{time:.9} ").into_bytes();
+    bytes.extend_from_slice(text.as_bytes());
+    if tty {
+        return bytes;
+    }
+    let mut framed = vec![stream as u8, 0, 0, 0];
+    framed.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
+    framed.extend_from_slice(&bytes);
+    framed
+}
+
+/// `1700000000.000000001` in nanoseconds.
+fn nanos(since: &str) -> i64 {
+    let (seconds, nanos) = since.split_once('.').unwrap_or((since, "0"));
+    assert!(nanos.len() == 9 || nanos == "0", "{since}");
+    seconds.parse::<i64>().expect("seconds") * 1_000_000_000 + nanos.parse::<i64>().expect("nanoseconds")
 }

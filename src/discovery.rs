@@ -3,7 +3,7 @@
 //! Each source (a pod, a group in a file, a static config) is told whole, as a [`TargetGroup`], whenever it changes;
 //! without targets it is gone. Whether a target is wanted, and what it is called, is for relabelling to say.
 
-mod docker;
+pub mod docker;
 pub mod file;
 mod known;
 pub mod kubernetes;
@@ -29,6 +29,7 @@ pub struct Config {
     pub static_configs: Vec<StaticConfig>,
     pub kubernetes: Vec<kubernetes::Config>,
     pub file: Vec<file::Config>,
+    pub docker: Vec<docker::Config>,
 }
 
 impl Config {
@@ -36,7 +37,8 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         each("static_configs", &self.static_configs, StaticConfig::validate)?;
         each("kubernetes_sd_configs", &self.kubernetes, kubernetes::Config::validate)?;
-        each("file_sd_configs", &self.file, file::Config::validate)
+        each("file_sd_configs", &self.file, file::Config::validate)?;
+        each("docker_sd_configs", &self.docker, docker::Config::validate)
     }
 
     /// Whether the credentials that the config names can be opened: asked at the start, not by a syntax check.
@@ -50,17 +52,26 @@ fn each<T>(key: &str, configs: &[T], check: impl Fn(&T) -> Result<(), ConfigErro
     configs.iter().enumerate().try_for_each(|(i, config)| check(config).map_err(|e| e.within(i).within(key)))
 }
 
+/// What the rest of the agent knows that discovery needs.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
+    /// Where folders of pods' logs are, to find pods by.
+    pub places: Option<kubernetes::Places>,
+    /// For containers of Docker. None: there are none.
+    pub containers: Option<docker::Outside>,
+}
+
 /// Tells of one job's sources until nobody listens to `updates`.
 ///
 /// `node` is the name of the Kubernetes node whose pods are meant; `reads` says which labels the job's rules read, so that of
-/// pods no others need be kept; `places` says where folders of pods' logs are, to find pods by. An API server that is away, or a file that is
+/// pods no others need be kept; `around` is what the rest of the agent knows. An API server that is away, or a file that is
 /// broken, takes no target away: what was told last holds until something better is known.
 pub async fn run(
     job: Arc<str>,
     config: Config,
     node: Arc<str>,
     reads: Reads,
-    places: Option<kubernetes::Places>,
+    around: Around,
     metrics: Metrics,
     updates: mpsc::Sender<Update>,
 ) {
@@ -91,9 +102,15 @@ pub async fn run(
     }
     for (i, config) in config.kubernetes.into_iter().enumerate() {
         for found in kubernetes::discoveries(config, &node, &job, &reads, &metrics) {
-            let folders = places.clone().and_then(|at| found.folders(at, known("kubernetes_sd_configs", i)));
+            let folders = around.places.clone().and_then(|at| found.folders(at, known("kubernetes_sd_configs", i)));
             loops.extend(folders.clone().map(|folders| folders.run().boxed()));
             loops.push(found.run(known("kubernetes_sd_configs", i), folders, unlisted.clone()));
+        }
+    }
+    for (i, config) in config.docker.into_iter().enumerate() {
+        if let Some(outside) = around.containers.clone() {
+            let known = known("docker_sd_configs", i);
+            loops.push(docker::run(config, known, outside, metrics.clone(), unlisted.clone()).boxed());
         }
     }
     drop(unlisted);
@@ -126,7 +143,7 @@ mod tests {
         Config {
             static_configs: serde_yaml::from_str(statics).expect("static configs"),
             file: serde_yaml::from_str(&file).expect("file configs"),
-            kubernetes: Vec::new(),
+            ..Config::default()
         }
     }
 
@@ -141,7 +158,15 @@ mod tests {
         std::fs::write(directory.path().join("t.yml"), "- {targets: [z], labels: {__path__: /c}}").expect("written");
         let (sender, mut updates) = mpsc::channel(1);
         let metrics = Metrics::register(&Registry::new());
-        let job = tokio::spawn(run("j".into(), config(&path), "n1".into(), Reads::default(), None, metrics, sender));
+        let job = tokio::spawn(run(
+            "j".into(),
+            config(&path),
+            "n1".into(),
+            Reads::default(),
+            Around::default(),
+            metrics,
+            sender,
+        ));
 
         let mut told = Vec::new();
         while let Update::Group { job, group } = next(&mut updates).await {
@@ -161,8 +186,15 @@ mod tests {
     async fn a_job_without_sources_is_in_step_at_once() {
         let (sender, mut updates) = mpsc::channel(1);
         let metrics = Metrics::register(&Registry::new());
-        let _job =
-            tokio::spawn(run("j".into(), Config::default(), "n1".into(), Reads::default(), None, metrics, sender));
+        let _job = tokio::spawn(run(
+            "j".into(),
+            Config::default(),
+            "n1".into(),
+            Reads::default(),
+            Around::default(),
+            metrics,
+            sender,
+        ));
         assert_eq!(next(&mut updates).await, Update::Synced { job: "j".into() });
     }
 

@@ -8,6 +8,7 @@ mod failure;
 mod oauth2;
 mod proxy;
 mod secret;
+mod stream;
 mod tls;
 mod url;
 
@@ -21,6 +22,7 @@ pub use error::{Error, exclusive, refuse_refs};
 pub use oauth2::OAuth2;
 pub use proxy::Proxy;
 pub use secret::{SecretReader, read_file};
+pub use stream::Stream;
 pub use tls::Config as TlsConfig;
 pub use url::Url;
 

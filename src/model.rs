@@ -34,7 +34,7 @@ pub use reason::Reason;
 pub use report::{AccountReport, ClientReport, DiscoveredReport, FileReport, NotReadReport, Report, TargetReport};
 pub use source::{Checkpoint, Chunk, Read, Record, Source, View, Views, Wake};
 pub use target::{
-    FOUND_BY, FROM_CACHE, FROM_NOWHERE, FROM_PATH, HELD, LeftOut, NO_TARGETS, Owner, Target, TargetGroup, TargetLabels,
-    Update, pod,
+    FOUND_BY, FROM_CACHE, FROM_NOWHERE, FROM_PATH, HELD, LeftOut, NO_TARGETS, Owner, Streams, Target, TargetGroup,
+    TargetLabels, Update, container, pod,
 };
 pub use text::{Encoding, Lines};

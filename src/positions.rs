@@ -38,6 +38,9 @@ const LINES: usize = 512;
 /// How long the position of a path that no longer exists is kept.
 const KEPT: Duration = Duration::from_secs(3600);
 
+/// How long the cursor of a container is kept that is not read. Nothing says whether the container exists.
+const KEPT_CONTAINER: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// The most positions kept for paths that no longer exist. Beyond that the oldest are dropped.
 const KEPT_MOST: usize = 10_000;
 
@@ -91,6 +94,15 @@ impl LogName {
             LogName::File(path) => Some(path),
             LogName::Other(_) => None,
         }
+    }
+
+    /// Whether this is the cursor of a container, which may not exist any more.
+    fn is_of_container(&self) -> bool {
+        let id = match self {
+            LogName::File(_) => None,
+            LogName::Other(name) => name.strip_prefix("cursor-"),
+        };
+        id.is_some_and(|id| id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()))
     }
 }
 
@@ -248,6 +260,17 @@ impl Positions {
         let of_name = name.into_iter().flat_map(|name| slots_of(&state.by_name, name));
         let looked_since = of_name.filter_map(|slot| state.records.get(&slot)?.looked_since).min();
         looked_since.unwrap_or(state.unseen_since)
+    }
+
+    /// Since when no agent may have looked for logs. At the very first start: now.
+    pub fn unseen(&self) -> SystemTime {
+        self.lock().unseen_since
+    }
+
+    /// Whether the log with this name in `positions.yaml` has a position.
+    pub fn is_known(&self, name: &str) -> bool {
+        let state = self.lock();
+        state.knows(name) || state.foreign.contains_key(name)
     }
 
     /// How many logs are known from earlier runs.

@@ -68,6 +68,8 @@ pub struct Job {
     pub options: tail::Options,
     /// It reads the journal.
     pub journal: Option<crate::journal::Config>,
+    /// It has targets whose files are logs of containers found by Docker's API.
+    pub has_containers: bool,
     /// How long to wait before a new file is read for the first time.
     pub initial_delay: Duration,
     /// Why the files of this job cannot be read. Its targets are shown with this reason and not read. None: they can be

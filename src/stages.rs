@@ -56,6 +56,7 @@ use std::time::Instant;
 
 use serde_yaml::{Mapping, Value as Yaml};
 
+pub use docker::is_stderr;
 pub use extracted::{Extracted, Key, Value};
 pub use gojson::quote as quote_json;
 pub use limit::quota;
@@ -191,7 +192,12 @@ impl Program {
 
     /// Starts a pipeline. `custom` is None if another pipeline counts the same lines for the users' metrics.
     pub fn start(&self, dropped: Dropped, custom: Option<CustomMetrics>, clock: Clock) -> Pipeline {
-        Pipeline::new(self, dropped, custom, clock)
+        Pipeline::new(self, false, dropped, custom, clock)
+    }
+
+    /// Like [`start`](Self::start), for lines that are Docker's JSON. The stages get what is in it.
+    pub fn start_unwrapping(&self, dropped: Dropped, custom: Option<CustomMetrics>, clock: Clock) -> Pipeline {
+        Pipeline::new(self, true, dropped, custom, clock)
     }
 }
 

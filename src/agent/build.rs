@@ -76,8 +76,9 @@ fn job(config: &ScrapeConfig) -> Result<Job, String> {
     // The program that compresses a file needs this time to finish it.
     let initial_delay =
         if config.decompression.enabled { config.decompression.initial_delay.0 } else { Duration::ZERO };
+    let has_containers = !config.docker_sd_configs.is_empty();
     let (name, journal) = (config.job_name.as_str().into(), config.journal().cloned());
-    Ok(Job { name, rules, program, options, journal, initial_delay, unreadable })
+    Ok(Job { name, rules, program, options, journal, has_containers, initial_delay, unreadable })
 }
 
 fn compression(config: &Decompression) -> Result<Option<Compression>, String> {
@@ -139,6 +140,7 @@ fn stdin_labels(config: &Config, hostname: &str) -> LabelSet {
         ("relabel_configs", !job.relabel_configs.is_empty()),
         ("kubernetes_sd_configs", !job.kubernetes_sd_configs.is_empty()),
         ("file_sd_configs", !job.file_sd_configs.is_empty()),
+        ("docker_sd_configs", !job.docker_sd_configs.is_empty()),
         ("encoding", !job.encoding.is_empty()),
         ("decompression", job.decompression.enabled),
     ];

@@ -1,5 +1,6 @@
 //! What lives as long as the process: positions and their lock, metrics, the HTTP server.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,10 +10,12 @@ use tokio::task::JoinHandle;
 
 use super::{Error, Options, build, report};
 use crate::config::{self, Config};
+use crate::discovery::docker::{ApiLog, Outside};
 use crate::discovery::kubernetes::Places;
 use crate::metrics::Registry;
 use crate::model::AbortOnPanic;
 use crate::positions::{self, Lock, Positions};
+use crate::relabel::Rules;
 use crate::{discovery, push, scrape, server};
 
 pub(super) struct Host {
@@ -86,6 +89,23 @@ impl Host {
         };
         let state = server::State { shown: now, registry, reload };
         Ok((host, listening.map(|server| Serving::begin(server, state))))
+    }
+
+    /// What the discovery of a job's containers needs.
+    pub fn containers(&self, job: &Arc<str>, rules: Rules, sources: scrape::Sources) -> Outside {
+        let (positions, job) = (self.positions.clone(), job.clone());
+        let give = move |log: ApiLog| {
+            let ApiLog { name, position, labels, open } = log;
+            let open = move |opening: scrape::Opening| Ok(open(opening.cursor, opening.waker));
+            let source = scrape::GivenSource::new((job.clone(), name), labels, Some(position), open);
+            Box::new(sources.give(source)) as Box<dyn Any + Send + Sync>
+        };
+        Outside {
+            is_known: Arc::new(move |name| positions.is_known(name)),
+            unseen_since: self.positions.unseen(),
+            rules,
+            give: Arc::new(give),
+        }
     }
 
     /// From now on the pages show this run.

@@ -11,7 +11,7 @@ use super::host::Host;
 use super::{Error, Options, build, report};
 use crate::config::Config;
 use crate::model::{AbortOnPanic, Update};
-use crate::relabel::Reads;
+use crate::relabel::Rules;
 use crate::scrape::{Job, Scrape};
 use crate::{discovery, push, scrape};
 
@@ -60,7 +60,7 @@ impl Run {
             host.positions.begin_run(build::readers(&config), SystemTime::now(), handover.logs.has_looked());
             handover.forget_in(&host.metrics.push, &config);
         }
-        let reads = jobs.iter().map(|job| job.rules.reads()).collect();
+        let rules = jobs.iter().map(|job| job.rules.clone()).collect();
         let (stop_pushes, stop) = watch::channel(push::Stop::Running);
         let mut senders = Vec::new();
         let mut outlets = Vec::new();
@@ -90,7 +90,7 @@ impl Run {
         host.show(Arc::new(report::Whole { targets: scrape.report(), clients: statuses, skipped }), &config);
         let discovery = match host.options.stdin {
             true => Vec::new(),
-            false => discover(&config, reads, host, &scrape),
+            false => discover(&config, rules, host, &scrape),
         };
         Ok(Self { config, scrape, pushes, stop_pushes, discovery })
     }
@@ -150,13 +150,15 @@ fn clients_and_hosts(config: &Config) -> (BTreeSet<String>, BTreeSet<String>) {
 }
 
 /// Starts a task for each job that tells the scrape which targets there are.
-fn discover(config: &Config, reads: Vec<Reads>, host: &Host, scrape: &Scrape) -> Vec<JoinHandle<()>> {
+fn discover(config: &Config, rules: Vec<Rules>, host: &Host, scrape: &Scrape) -> Vec<JoinHandle<()>> {
     let mut tasks = Vec::new();
-    for (job, reads) in config.scrape_configs.iter().zip(reads) {
+    for (job, rules) in config.scrape_configs.iter().zip(rules) {
         let (sender, mut updates) = mpsc::channel::<Update>(64);
-        let (name, places) = (Arc::from(job.job_name.as_str()), Some(host.places.clone()));
+        let (name, reads): (Arc<str>, _) = (job.job_name.as_str().into(), rules.reads());
+        let containers = host.containers(&name, rules, scrape.sources());
+        let around = discovery::Around { places: Some(host.places.clone()), containers: Some(containers) };
         let metrics = host.metrics.discovery.clone();
-        let run = discovery::run(name, job.discovery(), host.node.clone(), reads, places, metrics, sender);
+        let run = discovery::run(name, job.discovery(), host.node.clone(), reads, around, metrics, sender);
         tasks.push(tokio::spawn(async {
             let _abort_on_panic = AbortOnPanic;
             run.await;

@@ -22,6 +22,7 @@ pub struct ScrapeConfig {
     pub kubernetes_sd_configs: Vec<discovery::kubernetes::Config>,
     pub file_sd_configs: Vec<discovery::file::Config>,
     pub journal: Option<journal::Config>,
+    pub docker_sd_configs: Vec<discovery::docker::Config>,
 }
 
 impl ScrapeConfig {
@@ -31,6 +32,7 @@ impl ScrapeConfig {
             static_configs: self.static_configs.clone(),
             kubernetes: self.kubernetes_sd_configs.clone(),
             file: self.file_sd_configs.clone(),
+            docker: self.docker_sd_configs.clone(),
         }
     }
 
@@ -44,7 +46,9 @@ impl ScrapeConfig {
     }
 
     pub fn has_discovery(&self) -> bool {
-        !(self.static_configs.is_empty() && self.kubernetes_sd_configs.is_empty() && self.file_sd_configs.is_empty())
+        let discovered =
+            [self.kubernetes_sd_configs.is_empty(), self.file_sd_configs.is_empty(), self.docker_sd_configs.is_empty()];
+        !self.static_configs.is_empty() || discovered.contains(&false)
     }
 }
 
@@ -58,7 +62,7 @@ pub struct Decompression {
 }
 
 /// All supported kinds of targets, for error messages.
-pub(super) const KINDS: &str = "static_configs, kubernetes_sd_configs, file_sd_configs and journal";
+pub(super) const KINDS: &str = "static_configs, kubernetes_sd_configs, file_sd_configs, docker_sd_configs and journal";
 
 /// What to do instead of a kind of target that only Promtail supports.
 pub(super) fn unsupported(kind: &str) -> Option<String> {
@@ -70,10 +74,6 @@ const OTHER_AGENT: &str = "run another agent such as Grafana Alloy for this job 
 
 const UNSUPPORTED: &[(&[&str], &str)] = &[
     (&["syslog"], "not yet; let rsyslog or syslog-ng write files and tail those, or run another agent for this job"),
-    (
-        &["docker_sd_configs"],
-        "not yet; tail /var/lib/docker/containers/*/*-json.log with static_configs and a docker stage",
-    ),
     (
         &["loki_push_api"],
         "not yet; let the senders push to Loki, or run another agent such as Grafana Alloy for this job",

@@ -1,6 +1,74 @@
-//! Containers of Docker.
+//! `docker_sd_configs`: containers of Docker.
+//!
+//! ```yaml
+//! docker_sd_configs:
+//!   - host: unix:///var/run/docker.sock
+//! ```
+//! A container is one target. Its lines are read from the file that Docker writes, which is where positions, rotation
+//! and every line once belong. Where this file cannot be seen, they are read through the API ([`log`]).
 
+mod api;
 mod beside;
+mod config;
+mod containers;
+mod engine;
+mod found;
 mod labels;
+mod log;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::mpsc;
+
+use super::{Known, Metrics};
+use crate::relabel::Rules;
+use engine::Engine;
+use watch::Watch;
 
 pub(super) use beside::ContainerFiles;
+pub use config::Config;
+pub use log::ApiLog;
+
+/// What the rest of the agent knows and does for the discovery of containers.
+#[derive(Clone)]
+pub struct Outside {
+    /// Whether the log of this name in `positions.yaml` has been read before.
+    pub is_known: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Since when no agent may have looked. A container that had stopped before then is not read, unless it is known.
+    pub unseen_since: SystemTime,
+    /// The rules of the job.
+    pub rules: Rules,
+    /// Gives a log to the readers of all clients. When the result is dropped, the log is taken back.
+    pub give: Arc<dyn Fn(ApiLog) -> Box<dyn Any + Send + Sync> + Send + Sync>,
+}
+
+impl fmt::Debug for Outside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outside").field("unseen_since", &self.unseen_since).finish_non_exhaustive()
+    }
+}
+
+/// Tells of the containers until it is dropped. `unlisted` is dropped after the first list.
+pub(super) async fn run(
+    config: Config,
+    known: Known,
+    outside: Outside,
+    metrics: Metrics,
+    unlisted: mpsc::Sender<Infallible>,
+) {
+    match Engine::new(&config) {
+        Ok(engine) => Watch::new(config, Arc::new(engine), known, outside, metrics, unlisted).run().await,
+        Err(error) => {
+            // The config was checked: only a file that it names can have changed since.
+            tracing::error!(job = known.job(), %error, "cannot set up the way to Docker, and no container is found");
+            std::future::pending().await
+        }
+    }
+}

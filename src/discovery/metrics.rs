@@ -11,6 +11,7 @@ pub struct Metrics {
     watch_errors: IntCounterVec,
     watches_failing: IntGaugeVec,
     file_errors: IntCounterVec,
+    docker_errors: IntCounterVec,
     pods_cut: IntCounterVec,
     pods_from_path: IntCounterVec,
 }
@@ -36,6 +37,11 @@ impl Metrics {
             file_errors: registry.counters(
                 "fantail_file_sd_read_errors_total",
                 "Failures to read a file of file_sd_configs; its last good content holds.",
+                &["job"],
+            ),
+            docker_errors: registry.counters(
+                "fantail_docker_sd_errors_total",
+                "Failures to ask Docker for its containers; the containers that were found last stay.",
                 &["job"],
             ),
             pods_from_path: registry.counters(
@@ -86,6 +92,15 @@ impl Metrics {
 
     pub(super) fn pod_from_path(&self, job: &str, labels: &str) {
         self.pods_from_path.with_label_values(&[job, labels]).inc();
+    }
+
+    /// Makes the counter of a job that asks Docker appear, at zero.
+    pub(super) fn announce_docker(&self, job: &str) {
+        self.docker_errors.with_label_values(&[job]);
+    }
+
+    pub(super) fn docker_failed(&self, job: &str) {
+        self.docker_errors.with_label_values(&[job]).inc();
     }
 
     pub(super) fn file_failed(&self, job: &str) {

@@ -1,6 +1,7 @@
 //! Connections to one server, with its certificates and its proxy.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use super::answer::{Answer, read};
 use super::error::Error;
 use super::failure::in_words;
 use super::proxy::Proxy;
+use super::stream::Stream;
 use super::tls;
 use super::{HeaderMap, HeaderValue, ParsedUrl};
 use crate::model::units::Secret;
@@ -18,6 +20,9 @@ const USER_AGENT: &str = concat!("fantail/", env!("CARGO_PKG_VERSION"));
 
 /// How often certificate files are checked for changes.
 const CERTIFICATES_PERIOD: Duration = Duration::from_secs(60);
+
+/// How long to wait for a connection for an answer without end.
+const CONNECT: Duration = Duration::from_secs(10);
 
 const MAX_REDIRECTS: usize = 10;
 
@@ -44,7 +49,10 @@ struct Made {
 
 /// The settings of a connection that never change.
 struct Make {
-    timeout: Duration,
+    /// For a request with its answer. None: an answer may have no end.
+    timeout: Option<Duration>,
+    /// The Unix socket that all requests go to.
+    socket: Option<std::path::PathBuf>,
     follow_redirects: bool,
     use_environment: bool,
     proxy: Option<reqwest::Proxy>,
@@ -52,7 +60,28 @@ struct Make {
 
 impl Connection {
     pub fn new(tls: &tls::Config, proxy: &Proxy<'_>, follow_redirects: bool, timeout: Duration) -> Result<Self, Error> {
-        let make = Make { timeout, follow_redirects, use_environment: proxy.from_environment, proxy: proxy.build()? };
+        Self::with(tls, proxy, follow_redirects, Some(timeout), None)
+    }
+
+    /// For [`get`](Self::get). With a socket, the host of a URL has no meaning.
+    pub fn of_streams(
+        tls: &tls::Config,
+        proxy: &Proxy<'_>,
+        follow_redirects: bool,
+        socket: Option<&Path>,
+    ) -> Result<Self, Error> {
+        Self::with(tls, proxy, follow_redirects, None, socket)
+    }
+
+    fn with(
+        tls: &tls::Config,
+        proxy: &Proxy<'_>,
+        follow_redirects: bool,
+        timeout: Option<Duration>,
+        socket: Option<&Path>,
+    ) -> Result<Self, Error> {
+        let (use_environment, proxy, socket) = (proxy.from_environment, proxy.build()?, socket.map(Path::to_path_buf));
+        let make = Make { timeout, socket, follow_redirects, use_environment, proxy };
         let with = tls::Material::read(tls).map_err(|e| e.within("tls_config"))?;
         let client = make.client(tls, &with)?;
         Ok(Self { tls: tls.clone(), make, made: Mutex::new(Made { client, with, looked: Instant::now() }) })
@@ -66,21 +95,24 @@ impl Connection {
         credential: Credential,
         body: Bytes,
     ) -> Result<Answer, String> {
-        let mut request = self.client().post(url.clone());
-        request = match credential {
-            Credential::None => request,
-            Credential::Basic { user, password } => request.basic_auth(user.expose(), Some(password.expose())),
-            Credential::Header(value) => request.header("authorization", value),
-        };
+        let request = with(self.client().post(url.clone()), credential);
         let answer = match request.headers(headers).body(body).send().await {
             Ok(response) => read(response).await,
             Err(error) => Err(error),
         };
-        answer.map_err(|error| {
-            // The certificates may be outdated, so they are checked before the next request.
-            self.lock().looked = Instant::now().checked_sub(CERTIFICATES_PERIOD).unwrap_or_else(Instant::now);
-            in_words(error)
-        })
+        answer.map_err(|error| self.failed(error))
+    }
+
+    /// Fails with the reason why there is no answer. Waits for its beginning without limit.
+    pub async fn get(&self, url: &ParsedUrl, credential: Credential) -> Result<Stream, String> {
+        let request = with(self.client().get(url.clone()), credential);
+        request.send().await.map(Stream::new).map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: reqwest::Error) -> String {
+        // The certificates may be outdated, so they are checked before the next request.
+        self.lock().looked = Instant::now().checked_sub(CERTIFICATES_PERIOD).unwrap_or_else(Instant::now);
+        in_words(error)
     }
 
     fn client(&self) -> reqwest::Client {
@@ -115,6 +147,14 @@ impl Connection {
     }
 }
 
+fn with(request: reqwest::RequestBuilder, credential: Credential) -> reqwest::RequestBuilder {
+    match credential {
+        Credential::None => request,
+        Credential::Basic { user, password } => request.basic_auth(user.expose(), Some(password.expose())),
+        Credential::Header(value) => request.header("authorization", value),
+    }
+}
+
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("tls", &self.tls).finish_non_exhaustive()
@@ -126,22 +166,27 @@ impl Make {
         // TLS is set up here completely, because reqwest alone needs the system's CA certificates even for `http://`.
         let tls = with.client_config(tls).map_err(|e| e.within("tls_config"))?;
         let follow = self.follow_redirects;
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .http1_only()
-            .user_agent(USER_AGENT)
-            .timeout(self.timeout)
-            .redirect(reqwest::redirect::Policy::custom(move |attempt| {
-                match attempt.status().as_u16() {
-                    307 | 308 if follow && attempt.previous().len() > MAX_REDIRECTS => {
-                        attempt.error("too many redirects")
+        let mut builder =
+            reqwest::Client::builder().tls_backend_preconfigured(tls).http1_only().user_agent(USER_AGENT).redirect(
+                reqwest::redirect::Policy::custom(move |attempt| {
+                    match attempt.status().as_u16() {
+                        307 | 308 if follow && attempt.previous().len() > MAX_REDIRECTS => {
+                            attempt.error("too many redirects")
+                        }
+                        // The pushed lines and the headers with credentials must only go to the host of the config.
+                        307 | 308 if follow && stays(attempt.previous(), attempt.url()) => attempt.follow(),
+                        // Other redirects would turn the push into a GET request.
+                        _ => attempt.stop(),
                     }
-                    // The pushed lines and the headers with credentials must only go to the host of the config.
-                    307 | 308 if follow && stays(attempt.previous(), attempt.url()) => attempt.follow(),
-                    // Other redirects would turn the push into a GET request.
-                    _ => attempt.stop(),
-                }
-            }));
+                }),
+            );
+        builder = match self.timeout {
+            Some(timeout) => builder.timeout(timeout),
+            None => builder.connect_timeout(CONNECT),
+        };
+        if let Some(socket) = &self.socket {
+            builder = builder.unix_socket(socket.as_path());
+        }
         if !self.use_environment {
             builder = builder.no_proxy();
         }

@@ -48,10 +48,18 @@ impl Url {
         user.split_once(':').map_or(user, |(user, _)| user)
     }
 
-    pub fn redacted(&self) -> String {
+    /// What is behind the host, without query and fragment.
+    pub fn path(&self) -> &str {
         let path = &self.after_scheme()[self.authority().len()..];
-        let path = &path[..path.find(['?', '#']).unwrap_or(path.len())];
-        format!("{}://{}{path}", self.scheme(), self.host())
+        &path[..path.find(['?', '#']).unwrap_or(path.len())]
+    }
+
+    pub fn with_scheme(&self, scheme: &str) -> Self {
+        Self(format!("{scheme}://{}", self.after_scheme()))
+    }
+
+    pub fn redacted(&self) -> String {
+        format!("{}://{}{}", self.scheme(), self.host(), self.path())
     }
 
     fn after_scheme(&self) -> &str {

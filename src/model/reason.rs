@@ -20,6 +20,8 @@ pub enum Reason {
     Loki(&'static str),
     /// Over the limit in `limits_config.readline_rate`.
     GlobalRateLimiter,
+    /// A rule of `relabel_configs` drops this stream of a container.
+    Relabelled,
     /// Dropped by a stage: its `drop_counter_reason` or that setting's default.
     Stage(Arc<str>),
 }
@@ -34,6 +36,7 @@ impl Reason {
             Reason::EmptyLine => "empty_line",
             Reason::Loki(name) => name,
             Reason::GlobalRateLimiter => "global_rate_limiter_drop",
+            Reason::Relabelled => "relabel_configs",
             Reason::Stage(name) => name,
         }
     }

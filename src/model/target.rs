@@ -47,6 +47,13 @@ impl TargetLabels {
         (&self.common, &self.own)
     }
 
+    /// The same target with one more label.
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut own = self.own.clone();
+        own.insert(name.into(), value.into());
+        Self { common: self.common.clone(), own }
+    }
+
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
@@ -148,12 +155,37 @@ pub struct Target {
     pub exclude: Option<String>,
     /// The path comes from the pod defaults: see [`pod`].
     pub defaulted: bool,
-    /// The target is a container of a pod, which may exist before its log file does.
+    /// The target is a container of a pod, or one found by Docker's API. It may exist before its log file does.
     pub is_of_pod: bool,
     /// The pod whose log directories it may read. None: no restriction.
     pub owner: Option<Owner>,
     /// Its files are opened, so that they cannot be lost, but are not read until discovery knows their owner.
     pub is_held: bool,
+    /// Its file is the log of a container found by Docker's API. None: it is not.
+    pub streams: Option<Streams>,
+}
+
+/// The labels of a container's lines by the stream that they were written to. A rule may read the stream. None: the
+/// rules drop this stream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Streams {
+    pub stdout: Option<LabelSet>,
+    pub stderr: Option<LabelSet>,
+}
+
+impl Streams {
+    /// None: the rules drop this stream.
+    pub fn of(&self, is_stderr: bool) -> Option<&LabelSet> {
+        if is_stderr { self.stderr.as_ref() } else { self.stdout.as_ref() }
+    }
+}
+
+/// Names of the labels of a container found by Docker's API that reading its log uses.
+pub mod container {
+    /// The stream of a line.
+    pub const LOG_STREAM: &str = "__meta_docker_container_log_stream";
+    /// The path of its log file, whose lines are Docker's JSON.
+    pub const LOG_FILE: &str = "__meta_fantail_docker_log";
 }
 
 /// A pod, as the kubelet names its log directory: `<namespace>_<pod>_<uid>`, or `<namespace>_<pod>_<hash>` for a static

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::journal::{self, Journal, KnownLogRef, LeftFiles, Place, Record};
 use super::read_time::ReadTimes;
-use super::{KEPT, KEPT_MOST, Key, LINES, LogName, PositionId, Vanished};
+use super::{KEPT, KEPT_CONTAINER, KEPT_MOST, Key, LINES, LogName, PositionId, Vanished};
 use crate::model::{Clock, Position};
 
 #[derive(Debug)]
@@ -212,7 +212,14 @@ impl State {
             }
         }
         all.extend(least.into_iter().map(|(path, offset)| (path, offset.to_string())));
-        all.extend(oldest.into_iter().map(|(name, (_, cursor))| (name, cursor.to_string())));
+        // Promtail reads the position of a container as whole seconds.
+        let shown = |name: &str, cursor: &str| match LogName::Other(name.into()).is_of_container() {
+            true => cursor.split('.').next().unwrap_or_default().to_string(),
+            false => cursor.to_string(),
+        };
+        all.extend(
+            oldest.into_iter().map(|(name, (_, cursor))| (shown(&name, cursor), name)).map(|(c, name)| (name, c)),
+        );
         all
     }
 
@@ -226,14 +233,17 @@ impl State {
     /// As in Promtail, forgets paths that no longer exist and are not tailed. But not at once: a renamed file may be
     /// recognised by its position, and its disk may be mounted after the agent starts.
     pub fn drop_vanished(&mut self, gone: &Vanished, now: SystemTime) {
-        let vanished = self.records.iter().filter(|(_, e)| !e.in_use && gone.has(&e.key.log));
-        let mut vanished: Vec<_> = vanished.map(|(slot, e)| (e.saved.as_ref().map(|r| r.saved), *slot)).collect();
+        let is_gone = |log: &LogName| gone.has(log) || log.is_of_container();
+        let vanished = self.records.iter().filter(|(_, e)| !e.in_use && is_gone(&e.key.log));
+        let kept = |e: &Entry| if e.key.log.is_of_container() { KEPT_CONTAINER } else { KEPT };
+        let of = vanished.map(|(slot, e)| (e.saved.as_ref().map(|r| r.saved), *slot, kept(e)));
+        let mut vanished: Vec<_> = of.collect();
         vanished.sort_unstable();
         let too_many = vanished.len().saturating_sub(KEPT_MOST);
         let opened = self.opened;
-        let is_old = |saved: Option<SystemTime>| saved.is_none_or(|saved| saved.max(opened) + KEPT < now);
-        for (i, (saved, slot)) in vanished.into_iter().enumerate() {
-            if i < too_many || is_old(saved) {
+        let is_old = |saved: Option<SystemTime>, kept| saved.is_none_or(|saved| saved.max(opened) + kept < now);
+        for (i, (saved, slot, kept)) in vanished.into_iter().enumerate() {
+            if i < too_many || is_old(saved, kept) {
                 self.forget(slot);
             }
         }

@@ -77,6 +77,7 @@ impl GivenSource {
             is_of_pod: false,
             owner: None,
             is_held: false,
+            streams: None,
         }
     }
 }

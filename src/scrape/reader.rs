@@ -152,7 +152,10 @@ impl Reader {
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, index, config, jobs, outlet, positions, commands, target_manager, .. } = parts;
         let Parts { metrics, dropped, custom, status, open_logs, .. } = parts;
-        let pipelines = Pipelines::new(&jobs, |program| program.start(dropped.clone(), custom.clone(), clock.clone()));
+        let pipelines = Pipelines::new(&jobs, |program, unwraps| match unwraps {
+            true => program.start_unwrapping(dropped.clone(), custom.clone(), clock.clone()),
+            false => program.start(dropped.clone(), custom.clone(), clock.clone()),
+        });
         let output = match config.dry_run {
             true => Output::Print(Printer::new(outlet.batch.external_labels.clone())),
             false => Output::Batches(Box::new(Batcher::new(outlet.batch, clock.clone()))),

@@ -195,6 +195,7 @@ impl TargetManager {
         // A removed directory takes its watch along, and a new one needs a new watch.
         self.watch.forget(path);
         let mut dirty = false;
+        let mut at_once = Vec::new();
         for id in self.places.of(path) {
             #[cfg(test)]
             {
@@ -203,8 +204,13 @@ impl TargetManager {
             if let Some(tracked) = self.tracked.get_mut(id).filter(|tracked| tracked.glob.may_lead_to(path)) {
                 tracked.dirty = true;
                 dirty = true;
+                // Docker deletes the file of a container that was started with --rm as soon as it ends.
+                if tracked.target.streams.is_some() && tracked.files.is_empty() && tracked.glob.matches(path) {
+                    at_once.push(*id);
+                }
             }
         }
+        at_once.into_iter().for_each(|id| self.walk_again(Some(id)));
         dirty
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::Job;
 use crate::model::{
-    FOUND_BY, FROM_NOWHERE, FROM_PATH, HELD, LabelSet, Labels, NO_TARGETS, Owner, Target, TargetLabels,
-    loki_label_name, pod,
+    FOUND_BY, FROM_NOWHERE, FROM_PATH, HELD, LabelSet, Labels, NO_TARGETS, Owner, Streams, Target, TargetLabels,
+    container, loki_label_name, pod,
 };
 use crate::relabel::Verdict;
 use crate::tail::{Glob, escape};
@@ -45,6 +45,22 @@ impl fmt::Display for Rejected {
 }
 
 pub(super) fn resolve(job: &Job, discovered: &TargetLabels, hostname: &str) -> Result<Target, Rejected> {
+    let Some(file) = discovered.get(container::LOG_FILE) else {
+        return resolve_one(job, discovered, hostname);
+    };
+    let of = |stream| resolve_one(job, &discovered.with(container::LOG_STREAM, stream), hostname);
+    let (stdout, stderr) = (of("stdout"), of("stderr"));
+    // A rule may name another file, which is read as it is.
+    let named = [&stdout, &stderr].into_iter().flatten().find(|target| target.path != escape(file)).cloned();
+    if let Some(target) = named {
+        return Ok(target);
+    }
+    let labels = |outcome: &Result<Target, Rejected>| outcome.as_ref().ok().map(|target| target.labels.clone());
+    let streams = Streams { stdout: labels(&stdout), stderr: labels(&stderr) };
+    stdout.or(stderr).map(|target| Target { streams: Some(streams), is_of_pod: true, ..target })
+}
+
+fn resolve_one(job: &Job, discovered: &TargetLabels, hostname: &str) -> Result<Target, Rejected> {
     let reject = |reason, text: String| Err(Rejected { reason, text: text.into() });
     match discovered.get(NO_TARGETS) {
         None => {}
@@ -104,7 +120,7 @@ pub(super) fn resolve(job: &Job, discovered: &TargetLabels, hostname: &str) -> R
     let owner = Owner::of(discovered);
     let is_of_pod = discovered.contains(pod::UID);
     let is_held = discovered.contains(HELD);
-    Ok(Target { job: job.name.clone(), labels, path, exclude, defaulted, is_of_pod, owner, is_held })
+    Ok(Target { job: job.name.clone(), labels, path, exclude, defaulted, is_of_pod, owner, is_held, streams: None })
 }
 
 /// For a pod found by its log directory: the index of the first rule that needs an unknown label. None: there is none.

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod churn;
+mod containers;
 mod found;
 mod hanging;
 mod journal;

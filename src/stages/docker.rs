@@ -51,6 +51,8 @@ pub(super) struct Docker {
     fudge: Fudge,
     sets: Setting,
     parts: Parts,
+    /// Only takes the JSON off: sets no label and removes the newline.
+    unwraps: bool,
 }
 
 impl Docker {
@@ -60,6 +62,7 @@ impl Docker {
             fudge: Fudge::default(),
             sets: Setting::new(["stream"]),
             parts: Parts::new(around.clock.clone()),
+            unwraps: false,
         }
     }
 
@@ -85,7 +88,9 @@ impl Stage for Docker {
             }
         }
         let stream = fields.stream.as_deref();
-        work.entry.labels = self.sets.apply(&work.entry.labels, |_| stream.map(Cow::Borrowed));
+        if !self.unwraps {
+            work.entry.labels = self.sets.apply(&work.entry.labels, |_| stream.map(Cow::Borrowed));
+        }
         let time = fields.time.as_deref().and_then(rfc3339);
         work.entry.timestamp = self.fudge.settle(&work.entry.labels, time, work.entry.timestamp);
         let Some(log) = fields.log else {
@@ -93,7 +98,13 @@ impl Stage for Docker {
             return Flow::Pass;
         };
         work.entry.line = log;
-        self.parts.take(work, stream.unwrap_or_default(), self.extract, released)
+        let first = released.len();
+        let flow = self.parts.take(work, stream.unwrap_or_default(), self.extract, released);
+        if self.unwraps {
+            remove_newline(&mut work.entry.line);
+            released[first..].iter_mut().for_each(|work| remove_newline(&mut work.entry.line));
+        }
+        flow
     }
 
     fn release(&mut self, due: Due, released: &mut Vec<Work<'static>>) {
@@ -102,6 +113,30 @@ impl Stage for Docker {
 
     fn next_due(&self) -> Option<Instant> {
         self.parts.next_due()
+    }
+}
+
+/// For log files of containers found by Docker's API: the stages get the lines as the containers wrote them. The labels
+/// of the streams are set before.
+pub(super) fn unwrapping(around: &Surroundings) -> Box<dyn Stage> {
+    Box::new(Docker { unwraps: true, ..Docker::plain(around) })
+}
+
+/// Whether a line of a log file of Docker was written to stderr.
+pub fn is_stderr(line: &str) -> bool {
+    const STREAM: &[u8] = b"\"stream\":\"";
+    // Within the text of the line, the quotes of such a field would be escaped.
+    let at = memchr::memmem::find(line.as_bytes(), STREAM);
+    at.is_some_and(|at| line.as_bytes()[at + STREAM.len()..].starts_with(b"stderr\""))
+}
+
+/// Removes the newline at the end, as Promtail does.
+fn remove_newline(line: &mut Cow<'_, str>) {
+    let length = line.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line).len());
+    match (length, line) {
+        (None, _) => {}
+        (Some(length), Cow::Borrowed(line)) => *line = &line[..length],
+        (Some(length), Cow::Owned(line)) => line.truncate(length),
     }
 }
 

@@ -21,10 +21,20 @@ pub struct Pipeline {
 struct Mend(Changing);
 
 impl Pipeline {
-    pub(super) fn new(program: &Program, dropped: Dropped, custom: Option<CustomMetrics>, clock: Clock) -> Self {
+    pub(super) fn new(
+        program: &Program,
+        unwraps: bool,
+        dropped: Dropped,
+        custom: Option<CustomMetrics>,
+        clock: Clock,
+    ) -> Self {
         let reads = program.reads.clone();
         let extract = !reads.is_nothing();
-        let chain = Chain::new(program, &Surroundings { reads, dropped, custom, clock });
+        let around = Surroundings { reads, dropped, custom, clock };
+        let mut chain = Chain::new(program, &around);
+        if unwraps {
+            chain.stages.insert(0, super::docker::unwrapping(&around));
+        }
         let mend = program.mends_names.then(Mend::default);
         Self { chain, extract, shows_read_time: program.shows_read_time, mend }
     }

@@ -90,7 +90,7 @@ impl Bench {
         let (clock, registry) = (Clock::standing(Seen::READ), Registry::new());
         let custom = CustomMetrics::with_clock(&registry, clock.clone());
         let dropped = Dropped::register(&registry);
-        let pipeline = Pipeline::new(program, dropped.clone(), Some(custom.clone()), clock.clone());
+        let pipeline = Pipeline::new(program, false, dropped.clone(), Some(custom.clone()), clock.clone());
         let labels = LabelSet::new([("app", "x")]);
         Self { clock, labels, pipeline, dropped, custom, registry, ledger: Ledger::new(), offset: 0 }
     }
@@ -99,7 +99,8 @@ impl Bench {
     pub fn reload(&mut self, yaml: &str) {
         let program = parse(yaml).unwrap_or_else(|e| panic!("{yaml}: {e}"));
         self.custom.begin_run();
-        self.pipeline = Pipeline::new(&program, self.dropped.clone(), Some(self.custom.clone()), self.clock.clone());
+        self.pipeline =
+            Pipeline::new(&program, false, self.dropped.clone(), Some(self.custom.clone()), self.clock.clone());
         self.custom.forget_unused();
     }
 

@@ -13,6 +13,9 @@ const PATH: &str = "__path__";
 /// The logs of a pod's target if no rule sets its path.
 const POD_LOGS: &str = "/var/log/pods/*/*/*.log";
 
+/// Where Docker keeps the logs of containers, unless its data are elsewhere.
+const CONTAINER_LOGS: &str = "/var/lib/docker/containers/*/*-json.log";
+
 /// What a rule may write into `__path__`.
 #[derive(Debug, PartialEq, Eq)]
 enum Written {
@@ -57,10 +60,17 @@ impl Needs {
                 }
             }
         }
-        if job.kubernetes_sd_configs.is_empty() && job.file_sd_configs.is_empty() {
+        for config in &job.docker_sd_configs {
+            self.ports.extend(config.tcp_port());
+            self.reads(name, CONTAINER_LOGS);
+        }
+        let are_known = job.kubernetes_sd_configs.is_empty() && job.file_sd_configs.is_empty();
+        if are_known && job.docker_sd_configs.is_empty() {
             return;
         }
-        self.reads(name, POD_LOGS);
+        if !are_known {
+            self.reads(name, POD_LOGS);
+        }
         for (i, rule) in job.relabel_configs.iter().enumerate() {
             match written(rule) {
                 Written::Nothing => {}

@@ -106,6 +106,13 @@ fn where_logs_may_be() {
     let files = "[{job_name: f, file_sd_configs: [{files: [/etc/targets/*.yaml]}]}]";
     let listed = of(files, "");
     assert!(listed.anywhere.len() == 1 && listed.files.contains(Path::new("/etc/targets/*.yaml")), "{listed:?}");
+    let docker = "[{job_name: d, docker_sd_configs: [{host: 'unix:///var/run/docker.sock'}, \
+                   {host: 'tcp://h:2376', tls_config: {ca_file: /ca}}], relabel_configs: RULES}]";
+    let containers = of(&docker.replace("RULES", "[]"), "");
+    assert_eq!((paths(&containers.logs), paths(&containers.files)), (vec!["/var/lib/docker/containers"], vec!["/ca"]));
+    assert_eq!((containers.ports, containers.anywhere.len()), ([53, 443, 2376].into(), 0));
+    let named = of(&docker.replace("RULES", "[{target_label: __path__, replacement: '/srv/log/$1.log'}]"), "");
+    assert_eq!(paths(&named.logs), ["/srv/log", "/var/lib/docker/containers"]);
     let root = of("[{job_name: r, static_configs: [{labels: {__path__: '/*/log/*.log'}}]}]", "");
     assert!(root.logs.is_empty() && root.anywhere.len() == 1, "{root:?}");
     assert!(of(files, "stdin: true").anywhere.is_empty(), "nothing is discovered");
@@ -149,7 +156,9 @@ fn the_folders_of_the_journal_may_be_read() {
 }
 
 /// Keys with names like a file or an address that are not read or connected to.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 13] = [
+    "host",                 // of Docker: `Config::needs` has it
+    "host_networking_host", // in a label
     "dir",                  // of `wal`, which is ignored
     "http_allowed_hosts",   // host names of the pages
     "http_listen_address",  // to listen on

@@ -36,6 +36,11 @@ scrape_configs:
   static_configs: [{targets: [localhost], labels: {__path__: /x, version: 1.10}}]
   file_sd_configs: [{files: [/sd/*.yaml], refresh_interval: 1m}]
   kubernetes_sd_configs: [{role: pod, namespaces: {names: [a]}}]
+  docker_sd_configs:
+  - {host: 'unix:///var/run/docker.sock', port: 81, host_networking_host: node, match_first_network: true, refresh_interval: 5s,
+     filters: [{name: label, values: [logging=promtail]}]}
+  - {host: 'tcp://docker:2376', tls_config: {insecure_skip_verify: true}, basic_auth: {username: u, password: p},
+     follow_redirects: true, enable_http2: true}
   pipeline_stages: [{cri: }]
   relabel_configs: [{source_labels: [__meta_kubernetes_namespace], action: keep, regex: a}]
 target_config: {sync_period: 1m, stdin: false}
@@ -61,7 +66,7 @@ wal: {enabled: false, dir: /w, cleanSegmentsOlderThan: 1h, watchConfig: {minRead
         ("utf-16le", true, second)
     );
     assert_eq!(job.static_configs[0].labels["version"], "1.10");
-    assert_eq!((job.file_sd_configs.len(), job.kubernetes_sd_configs.len()), (1, 1));
+    assert_eq!((job.file_sd_configs.len(), job.kubernetes_sd_configs.len(), job.docker_sd_configs.len()), (1, 1, 2));
 }
 
 #[test]

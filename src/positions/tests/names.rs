@@ -97,3 +97,39 @@ fn a_log_goes_on_where_it_was_when_it_is_called_something_else() {
     }
     assert_eq!(claim(&open(dir.path()), "/b.log").1, None);
 }
+
+#[test]
+fn a_cursor_of_a_container_is_whole_seconds_for_promtail_and_is_not_kept_for_ever() {
+    let dir = dir();
+    let yaml = dir.path().join("positions.yaml");
+    let container = |digit: &str| Key { log: LogName::Other(format!("cursor-{}", digit.repeat(64)).into()), ..key("") };
+    let (of, name) = (container("a"), container("a").log.to_string());
+    {
+        let positions = open(dir.path());
+        assert!(!positions.is_known(&name));
+        let (slot, _) = positions.claim(of.clone()).expect("free");
+        let checkpoint = Checkpoint::Cursor("1700000000.000000007+3".into());
+        positions.commit(&[Commit { slot, checkpoint, through: None }], SystemTime::now()).expect("written");
+        positions.sync().expect("written");
+    }
+    assert_eq!(yaml::read(&yaml).expect("ours").positions[&name], "1700000000");
+    // Its own file tells nothing new, and one of Promtail does.
+    {
+        let positions = open(dir.path());
+        assert!(positions.is_known(&name));
+        let saved = Saved::Cursor("1700000000.000000007+3".into());
+        assert_eq!(positions.claim(of.clone()).expect("free").1, Some(saved));
+    }
+    std::fs::write(&yaml, format!("positions:\n  {name}: \"1700000009\"\n")).expect("written");
+    let positions = open(dir.path());
+    assert_eq!(positions.claim(of.clone()).expect("free").1, Some(Saved::Cursor("1700000009".into())));
+    drop(positions);
+
+    // Docker may be away when the agent starts.
+    std::fs::remove_file(&yaml).expect("removed");
+    let positions = open(dir.path());
+    positions.lock().drop_vanished(SystemTime::now() + KEPT * 2);
+    assert!(positions.is_known(&name));
+    positions.lock().drop_vanished(SystemTime::now() + KEPT_CONTAINER + KEPT);
+    assert!(!positions.is_known(&name));
+}

@@ -120,6 +120,7 @@ mod tests {
             is_of_pod: false,
             owner: None,
             is_held: false,
+            streams: None,
         })
     }
 

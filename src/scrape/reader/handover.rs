@@ -118,7 +118,7 @@ impl Held<'_, Reader> {
             let files = log.take_new_files();
             self.inodes.add(id, files, |inode| log.has(inode));
             let labels = with_filename(&target, &path);
-            let pipeline = self.sink.pipelines.of(job, target.defaulted);
+            let pipeline = self.sink.pipelines.of_target(job, &target);
             let (from, saved) = (log.mark(), Some(log.position()));
             let input = Input::Log(log);
             let slot = Some(slot);

@@ -109,7 +109,7 @@ impl Held<'_, Reader> {
         self.inodes.add(id, inodes, |inode| log.has(inode));
         let passed_over = log.take_passed_over();
         let labels = with_filename(&target, &assignment.path);
-        let pipeline = self.sink.pipelines.of(assignment.job, target.defaulted);
+        let pipeline = self.sink.pipelines.of_target(assignment.job, &target);
         let saved = match saved {
             Some(Saved::At { position, .. }) => Some(position),
             _ => None,
@@ -268,7 +268,11 @@ enum Elsewhere {
     Until(Position),
 }
 
+/// The labels of its lines. Lines of a container found by Docker's API have no `filename`, as in Promtail.
 pub(super) fn with_filename(target: &Target, path: &Path) -> LabelSet {
+    if target.streams.is_some() {
+        return target.labels.clone();
+    }
     target.labels.with("filename", &path.to_string_lossy())
 }
 

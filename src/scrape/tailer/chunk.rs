@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::time::Instant;
 
 use super::Tailer;
-use crate::model::{AckRef, ChunkAck, Entry, Mark, Origin, Position, Structured, View, Views, Weight};
+use crate::model::{AckRef, ChunkAck, Entry, Mark, Origin, Position, Reason, Structured, View, Views, Weight};
 use crate::positions::ReadTime;
 use crate::scrape::sink::{Sink, accept};
 use crate::scrape::times::Part;
-use crate::stages::Work;
+use crate::stages::{Work, is_stderr};
 
 impl Tailer {
     /// Processes the chunk that was read. With `stops`, stops where a stream's window is full. Returns the number of
@@ -93,7 +93,13 @@ impl Tailer {
             count += 1;
             ack.begin_line(mark.after(at as u64));
             let time = time.unwrap_or(first + at as i64);
-            work.entry.begin(time, text, labels.unwrap_or(&self.labels), from.offset + at as u64, weight);
+            let of_stream = self.target.streams.as_ref().map(|streams| streams.of(is_stderr(text)));
+            let base = of_stream.flatten().or(labels).unwrap_or(&self.labels);
+            work.entry.begin(time, text, base, from.offset + at as u64, weight);
+            if of_stream.is_some_and(|labels| labels.is_none()) {
+                dropped.discard(&work.entry, &Reason::Relabelled);
+                continue;
+            }
             work.entry.metadata.extend(metadata.iter().map(Structured::borrowed));
             work.entry.tenant = tenant.cloned();
             pipeline.run(&mut work, &mut |entry| {

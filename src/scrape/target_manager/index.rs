@@ -19,6 +19,7 @@ impl PartialEq for Same {
     fn eq(&self, other: &Self) -> bool {
         let (a, b) = (&self.0, &other.0);
         a.is_held == b.is_held
+            && a.streams == b.streams
             && (&a.job, &a.path, &a.exclude, &a.labels, &a.owner) == (&b.job, &b.path, &b.exclude, &b.labels, &b.owner)
     }
 }

@@ -58,14 +58,18 @@ impl TargetManager {
                 left.extend(self.ids.get(&target).copied());
             }
         }
+        let mut at_once = Vec::new();
         for target in targets {
             if !self.ids.contains_key(&target) {
-                self.track(index, target.0, &mut left);
+                self.track(index, target.0.clone(), &mut left);
+                // Docker deletes the file of a container that was started with --rm as soon as it ends.
+                at_once.extend(self.ids.get(&target).filter(|_| target.0.streams.is_some()).copied());
             }
         }
         for id in left {
             self.untrack(id);
         }
+        at_once.into_iter().for_each(|id| self.walk_again(Some(id)));
         true
     }
 

@@ -78,6 +78,7 @@ impl Machine {
             program: Some(crate::stages::compile(&stages).expect("stages")),
             options: tail::Options { grace: Duration::from_millis(50), ..tail::Options::default() },
             journal: None,
+            has_containers: false,
             initial_delay: Duration::ZERO,
             unreadable: None,
         };
@@ -124,6 +125,7 @@ impl Machine {
             is_of_pod: false,
             owner: None,
             is_held: false,
+            streams: None,
         };
         // The log's number differs in each run, as in reality.
         let log = 10 + self.runs as u64;

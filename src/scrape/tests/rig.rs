@@ -104,7 +104,7 @@ impl Dir {
         self.start_job(glob, Job { rules, ..job("job", "[]") }, change, outlets, batches)
     }
 
-    fn start_job(
+    pub(super) fn start_job(
         &self,
         glob: &str,
         job: Job,
@@ -165,6 +165,7 @@ pub(super) fn job(name: &str, stages: &str) -> Job {
         program: Some(crate::stages::compile(&stages).expect("stages")),
         options: tail::Options { grace: Duration::from_millis(50), ..tail::Options::default() },
         journal: None,
+        has_containers: false,
         initial_delay: Duration::ZERO,
         unreadable: None,
     }

@@ -53,6 +53,7 @@ impl Scene {
             is_of_pod: false,
             owner: None,
             is_held: false,
+            streams: None,
         });
         status.add_target(1, target.clone());
         let reader = Reader::new(Parts {

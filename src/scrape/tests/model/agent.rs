@@ -54,6 +54,7 @@ static JOBS: LazyLock<Arc<[Job]>> = LazyLock::new(|| {
             program: Some(crate::stages::compile(&stages).expect("stages")),
             options: tail::Options::default(),
             journal: None,
+            has_containers: false,
             initial_delay: Duration::ZERO,
             unreadable: None,
         }

@@ -1,0 +1,108 @@
+//! A container's log, read through Docker's API where its file cannot be seen.
+//!
+//! ```text
+//! answer --> frames --> lines --> buffer --> reader of a client
+//!                         |                       |
+//!                       cursor  <---------- commit after Loki's answer
+//! ```
+
+mod buffer;
+mod cursor;
+mod follow;
+mod frames;
+mod lines;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::engine::Engine;
+use crate::model::{AbortOnPanic, LabelSet, Source, Streams};
+use buffer::{Buffer, ContainerLog};
+use cursor::Cursor;
+use follow::Follow;
+use lines::Lines;
+
+/// A container's log for the readers of all clients.
+pub struct ApiLog {
+    /// Shown on the pages in place of a path.
+    pub name: Arc<str>,
+    /// The name of its cursor in `positions.yaml`, as in Promtail's.
+    pub position: Arc<str>,
+    pub labels: LabelSet,
+    pub open: Open,
+}
+
+/// Opens the log for one client at its cursor, if it has one. The waker wakes the client's reader.
+pub type Open = Box<dyn Fn(Option<Arc<str>>, Waker) -> Box<dyn Source> + Send + Sync>;
+
+impl fmt::Debug for ApiLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiLog").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The name of a container's cursor in `positions.yaml`.
+pub(super) fn position(id: &str) -> String {
+    format!("cursor-{id}")
+}
+
+/// What does not change while a container exists.
+#[derive(Clone, Debug)]
+pub(super) struct Described {
+    pub id: String,
+    pub name: String,
+    pub driver: String,
+    pub tty: bool,
+}
+
+/// The state of a container, for the tasks that read its log. They end when this is dropped and the log is read.
+#[derive(Debug)]
+pub(super) struct Steering {
+    runs: watch::Sender<bool>,
+    labels: buffer::Labels,
+}
+
+impl Steering {
+    pub fn set(&self, runs: bool, streams: &Streams) {
+        self.runs.send_if_modified(|before| std::mem::replace(before, runs) != runs);
+        let mut labels = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        if *labels != *streams {
+            labels.clone_from(streams);
+        }
+    }
+}
+
+/// A container's log, and what steers it. Must be called on the runtime.
+pub(super) fn new(engine: Arc<Engine>, described: Described, runs: bool, streams: Streams) -> (ApiLog, Steering) {
+    let runtime = Handle::current();
+    let target = streams.stdout.clone().or_else(|| streams.stderr.clone()).unwrap_or_default();
+    let labels = Arc::new(Mutex::new(streams));
+    let (sender, runs) = watch::channel(runs);
+    let steering = Steering { runs: sender, labels: labels.clone() };
+    let (name, position) = (format!("docker:{}", described.name), position(&described.id));
+    let open = move |cursor: Option<Arc<str>>, waker: Waker| {
+        let cursor = cursor.as_deref().map(|text| {
+            Cursor::parse(text).unwrap_or_else(|| {
+                let container = &described.name;
+                tracing::warn!(container, "its position is not a time: its log is read from the beginning");
+                Cursor::default()
+            })
+        });
+        let buffer = Buffer::new(labels.clone(), waker);
+        let Described { id, name, driver, tty } = described.clone();
+        let (engine, runs, lines) = (engine.clone(), runs.clone(), Lines::new(cursor.unwrap_or_default()));
+        let follow = Follow { engine, id, name, driver, tty, runs, lines, buffer: buffer.clone() };
+        let task = runtime.spawn(async {
+            let _abort_on_panic = AbortOnPanic;
+            follow.run().await;
+        });
+        Box::new(ContainerLog { buffer, task: task.abort_handle() }) as Box<dyn Source>
+    };
+    (ApiLog { name: name.into(), position: position.into(), labels: target, open: Box::new(open) }, steering)
+}

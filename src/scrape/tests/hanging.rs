@@ -98,6 +98,7 @@ impl Scene {
             is_of_pod: false,
             owner: None,
             is_held: false,
+            streams: None,
         };
         let reader = Reader::new(Parts {
             clock: Clock::default(),

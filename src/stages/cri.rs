@@ -22,6 +22,8 @@
 //! minutes, or cannot come because the file is gone. Parts that wait when the agent stops are read again when it
 //! starts.
 
+mod partial;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -33,7 +35,8 @@ use super::reads::Reads;
 use super::time::Rfc3339;
 use super::{ConfigError, Due, Flow, Recipe, Stage, Surroundings, Value, Work};
 use crate::metrics::Dropped;
-use crate::model::{Clock, LabelMap, LabelSet, MAX_LINE, Reason, Structured};
+use crate::model::{Clock, LabelMap, LabelSet};
+use partial::Partial;
 
 const MAX_PARTIAL_LINES: usize = 100;
 
@@ -87,6 +90,24 @@ impl Wanted {
         let [time, stream, flags, content] = ["time", "stream", "flags", "content"].map(|name| reads.contains(name));
         Self { time, stream, flags, content }
     }
+
+    /// Sets the values of a line: its time has `time_length` bytes, and its content begins at the byte `content`.
+    fn extract(&self, work: &mut Work<'_>, time_length: usize, stream: usize, content: usize) {
+        let line = &work.entry.line;
+        if self.time {
+            work.extracted.set("time", Value::part(line, 0..time_length));
+        }
+        if self.stream {
+            work.extracted.set("stream", Value::Text(Cow::Borrowed(STREAMS[stream])));
+        }
+        if self.flags {
+            let flags = time_length + STREAMS[stream].len() + 2;
+            work.extracted.set("flags", Value::part(line, flags..content - 1));
+        }
+        if self.content {
+            work.extracted.set("content", Value::part(line, content..line.len()));
+        }
+    }
 }
 
 /// The two streams of one set of labels.
@@ -105,15 +126,6 @@ struct Stream {
     /// The last time that was parsed. A line whose time cannot be parsed gets this plus one nanosecond.
     last: Option<i64>,
     partial: Option<Box<Partial>>,
-}
-
-#[derive(Debug)]
-struct Partial {
-    work: Work<'static>,
-    /// When its last part came.
-    since: Instant,
-    /// It exceeds the longest line, and waits for its end only to be discarded.
-    too_long: bool,
 }
 
 /// A parsed line.
@@ -219,25 +231,13 @@ impl Stage for Cri {
         };
         let (time, partial, content, index) =
             (self.time.parse(head.time), head.flags == "P", head.content, head.stream);
+        let time_length = head.time.len();
         // A valid time contains no space.
         if time.is_none() && head.time.bytes().any(|b| is_blank(&b)) {
             return Flow::Pass;
         }
         if self.extract {
-            let line = &work.entry.line;
-            let flags = head.time.len() + STREAMS[index].len() + 2;
-            if self.wanted.time {
-                work.extracted.set("time", Value::part(line, 0..head.time.len()));
-            }
-            if self.wanted.stream {
-                work.extracted.set("stream", Value::Text(Cow::Borrowed(STREAMS[index])));
-            }
-            if self.wanted.flags {
-                work.extracted.set("flags", Value::part(line, flags..content - 1));
-            }
-            if self.wanted.content {
-                work.extracted.set("content", Value::part(line, content..line.len()));
-            }
+            self.wanted.extract(work, time_length, index, content);
         }
         let cut = self.cut;
         let overflows = partial && self.partials >= self.max_partials;
@@ -259,9 +259,7 @@ impl Stage for Cri {
         match (stream.partial.take(), since) {
             (None, None) => Flow::Pass,
             (None, Some(since)) => {
-                let (work, kept) = work.keep();
-                let mut held = Box::new(Partial { work, since, too_long: false });
-                held.shorten(cut);
+                let (held, kept) = Partial::begin(work, since, cut);
                 stream.partial = Some(held);
                 self.partials += 1;
                 Flow::Held(kept)
@@ -278,19 +276,7 @@ impl Stage for Cri {
                 held.append(work);
                 held.shorten(cut);
                 self.partials -= 1;
-                let mut joined = held.work;
-                joined.entry.timestamp = work.entry.timestamp;
-                joined.entry.labels = work.entry.labels.clone();
-                joined.entry.metadata = work.entry.metadata.drain(..).map(Structured::into_owned).collect();
-                joined.extracted = std::mem::take(&mut work.extracted).into_owned();
-                let kept = joined.take_in(work);
-                if held.too_long {
-                    self.dropped.discard(&joined.entry, &Reason::LineTooLong);
-                    joined.entry.close();
-                } else {
-                    released.push(joined);
-                }
-                Flow::Held(kept)
+                Flow::Held(held.end(work, released, &self.dropped))
             }
         }
     }
@@ -334,26 +320,6 @@ impl Stage for Cri {
 
     fn next_due(&self) -> Option<Instant> {
         self.next_due
-    }
-}
-
-impl Partial {
-    fn append(&mut self, work: &Work<'_>) {
-        let line = self.work.entry.line.to_mut();
-        if line.len() + work.entry.line.len() > MAX_LINE {
-            self.too_long = true;
-        }
-        if !self.too_long {
-            line.push_str(&work.entry.line);
-        }
-        self.work.entry.timestamp = work.entry.timestamp;
-    }
-
-    fn shorten(&mut self, cut: Option<usize>) {
-        if let Some(size) = cut.filter(|size| self.work.entry.line.len() > *size) {
-            let line = self.work.entry.line.to_mut();
-            line.truncate(line.floor_char_boundary(size));
-        }
     }
 }
 

@@ -47,8 +47,9 @@ pub(super) fn take_out(document: &mut Document, warnings: &mut Vec<Error>) -> Re
     }
     if !options.skip_unsupported_jobs {
         let errors = problems.into_iter().map(|(path, message)| document.error(&path, message)).collect();
+        let jobs = if others == 1 { "job" } else { "jobs" };
         let advice = format!(
-            "{others} other jobs of this config can run: -config.skip-unsupported-jobs, or options.skip_unsupported_jobs: true, \
+            "{others} other {jobs} of this config can run: -config.skip-unsupported-jobs, or options.skip_unsupported_jobs: true, \
              starts the agent without the jobs named above"
         );
         return Err(Error::all(errors, (others > 0).then_some(advice)));

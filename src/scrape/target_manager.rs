@@ -224,14 +224,15 @@ impl TargetManager {
                 "discovery of these jobs is not complete yet: the agent continues with the known targets"
             );
         }
-        for job in &*self.jobs {
+        for (index, job) in self.jobs.iter().enumerate() {
             let of_job = || self.tracked.values().filter(|t| t.target.job == job.name);
             let targets = of_job().count();
             let files: usize = of_job().map(|t| t.files.len()).sum();
             let defaulted = of_job().filter(|t| t.target.defaulted).count();
             // More discovered targets than tailed ones: rules dropped the rest. /service-discovery shows which rules.
             let discovered = self.status.discovered_of(&job.name);
-            tracing::info!(job = %job.name, discovered, targets, files, pod_defaults = defaulted, "found");
+            let sources = self.logs.values().filter(|log| log.given.is_some() && log.job == index).count();
+            tracing::info!(job = %job.name, discovered, targets, files, sources, pod_defaults = defaulted, "found");
         }
         self.say_empty(|tracked, _| tracked.is_of_pod());
     }

@@ -18,8 +18,7 @@ impl TargetManager {
             log,
             AssignedLog {
                 path: Path::new(&*source.name).into(),
-                // Only files are looked up by their job.
-                job: usize::MAX,
+                job: self.jobs.iter().position(|job| job.name == source.job).unwrap_or(usize::MAX),
                 tracked: None,
                 place: None,
                 away: BTreeSet::new(),

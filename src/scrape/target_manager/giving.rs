@@ -22,6 +22,7 @@ impl TargetManager {
                 job: usize::MAX,
                 tracked: None,
                 place: None,
+                in_folder: None,
                 away: BTreeSet::new(),
                 held_for: None,
                 given: Some(id),

@@ -15,6 +15,7 @@ mod glob;
 mod gzip;
 mod log;
 mod mounts;
+mod places;
 mod siblings;
 mod walls;
 
@@ -25,6 +26,7 @@ pub use glob::{Budget, Glob, Skip, escape};
 pub use gzip::Compression;
 pub use log::{GENERATIONS, Log, Look, Options, Resume, is_in};
 pub use mounts::{Events, Mount, Mounts};
+pub use places::{Folder, Place, Places};
 pub use siblings::is_rotation;
 pub use walls::{explain, set_readable};
 

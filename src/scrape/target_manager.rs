@@ -33,6 +33,9 @@ use crate::tail::Glob;
 /// File events come in bursts. A walk waits until the burst is over.
 const BURST: Duration = Duration::from_millis(50);
 
+/// How often directories are walked for which no events arrive: those of network file systems, for instance.
+const POLL: Duration = Duration::from_secs(2);
+
 /// If file events work, all globs are walked only every this many sync periods, as a safety net.
 const SAFETY_NET: u32 = 6;
 
@@ -66,6 +69,8 @@ pub(super) struct TargetManager {
     /// Indices for file events.
     names: Names,
     places: Places,
+    /// Logs by what their paths have in common.
+    in_folders: BTreeMap<InFolder, BTreeSet<u64>>,
     next: u64,
     unsynced: BTreeSet<Arc<str>>,
     summarised: bool,
@@ -80,6 +85,9 @@ pub(super) struct TargetManager {
     pub compared: usize,
 }
 
+/// A directory, by device and inode, and a name in it.
+type InFolder = ((u64, u64), OsString);
+
 /// When it does what.
 #[derive(Debug)]
 struct Due {
@@ -87,6 +95,8 @@ struct Due {
     /// The walk of targets with file events. None: there are none.
     walk: Option<Instant>,
     full_walk: Instant,
+    /// The walk of directories for which no events arrive.
+    poll: Instant,
     sync_positions: Instant,
     say_empty: Instant,
 }
@@ -99,7 +109,16 @@ struct TrackedTarget {
     glob: Arc<Glob>,
     exclude: Option<Glob>,
     files: BTreeMap<Arc<Path>, u64>,
+    /// Directories in which a new name may concern it, as the walk names them and after all links.
     directories: BTreeSet<PathBuf>,
+    /// Directories that the walk reached through links, by real path.
+    aliases: BTreeMap<PathBuf, BTreeSet<PathBuf>>,
+    /// The real paths of the links on the way.
+    links: BTreeSet<PathBuf>,
+    /// No events arrive for some of its directories, so it is polled.
+    is_polled: bool,
+    /// Some of its files are read under another path, which may end.
+    has_aliases: bool,
     dirty: bool,
     /// Its last walk took long. It is not walked again before this time.
     rests_until: Option<Instant>,
@@ -107,6 +126,15 @@ struct TrackedTarget {
     /// Since when it has had no file, and whether that was logged. None: it has files.
     empty: Option<Instant>,
     empty_said: bool,
+}
+
+impl TrackedTarget {
+    /// Whether a name that appeared or vanished may change what its walk finds.
+    fn is_concerned(&self, path: &Path) -> bool {
+        let aliases = path.parent().and_then(|parent| self.aliases.get(parent));
+        let mut aliases = aliases.into_iter().flatten().filter_map(|alias| Some(alias.join(path.file_name()?)));
+        self.glob.may_lead_to(path) || self.links.contains(path) || aliases.any(|path| self.glob.may_lead_to(&path))
+    }
 }
 
 /// A log that was assigned to the readers.
@@ -118,6 +146,8 @@ struct AssignedLog {
     tracked: Option<u64>,
     /// The directory that shows its rotations, and its name there.
     place: Option<(PathBuf, OsString)>,
+    /// The same directory and name under all paths.
+    in_folder: Option<InFolder>,
     /// Readers that have finished it. The others may still wait for Loki.
     away: BTreeSet<usize>,
     /// The pod that it is held for until its owner is known. None: it is not held.
@@ -146,6 +176,7 @@ impl TargetManager {
             started: now,
             walk: None,
             full_walk: now + config.sync_period,
+            poll: now + POLL,
             sync_positions: now + config.positions_sync_period,
             say_empty: now + PATIENCE,
         };
@@ -170,6 +201,7 @@ impl TargetManager {
             held: BTreeSet::new(),
             names: Names::default(),
             places: Places::default(),
+            in_folders: BTreeMap::new(),
             next: 1,
             unsynced,
             summarised: false,
@@ -201,7 +233,7 @@ impl TargetManager {
             {
                 self.compared += 1;
             }
-            if let Some(tracked) = self.tracked.get_mut(id).filter(|tracked| tracked.glob.may_lead_to(path)) {
+            if let Some(tracked) = self.tracked.get_mut(id).filter(|tracked| tracked.is_concerned(path)) {
                 tracked.dirty = true;
                 dirty = true;
                 // Docker deletes the file of a container that was started with --rm as soon as it ends.

@@ -27,6 +27,8 @@ pub(super) enum Why {
     Beyond(usize),
     /// It is read as an older generation of this log.
     Older(PathBuf),
+    /// It is the file of this path, in the same directory under another name.
+    Same(PathBuf),
 }
 
 impl Why {
@@ -44,6 +46,7 @@ impl Why {
             Why::Foreign => 8,
             Why::Cut(_) => 7,
             Why::Beyond(_) => 9,
+            Why::Same(_) => 10,
         }
     }
 
@@ -59,13 +62,13 @@ impl Why {
             Why::Foreign => Some("foreign"),
             Why::Cut(_) => Some("cut"),
             Why::Beyond(_) => Some("beyond"),
-            Why::Skipped(Skip::BrokenLink | Skip::Directory) | Why::Excluded | Why::Older(_) => None,
+            Why::Skipped(Skip::BrokenLink | Skip::Directory) | Why::Excluded | Why::Older(_) | Why::Same(_) => None,
         }
     }
 
     /// Changes with each rotation, so that the names are not news. Only the fact is logged.
     fn is_routine(&self) -> bool {
-        matches!(self, Why::Excluded | Why::Older(_) | Why::Beyond(_))
+        matches!(self, Why::Excluded | Why::Older(_) | Why::Same(_) | Why::Beyond(_))
     }
 
     fn advice(&self) -> &'static str {
@@ -93,6 +96,7 @@ impl Why {
                 "raise target_config.logs_limit (and the limit of open files: ulimit -n, or LimitNOFILE of a service), or make \
                  __path__ narrower; the agent reads it when other logs have ended"
             }
+            Why::Same(_) => "nothing to do: each file is read once",
             Why::Older(_) => {
                 "nothing to do, if it is a rotated file; otherwise, give it a name unlike a rotated file's, or its own job"
             }
@@ -116,6 +120,7 @@ impl fmt::Display for Why {
             }
             Why::Beyond(limit) => write!(f, "{limit} logs of this target are open, and no more are allowed"),
             Why::Older(live) => write!(f, "read as an older generation of {}", live.display()),
+            Why::Same(first) => write!(f, "read as {}, which is in the same directory", first.display()),
         }
     }
 }

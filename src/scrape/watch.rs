@@ -1,6 +1,6 @@
 //! Watches directories for new, renamed and deleted names. It does not watch writes, which would slow down the writers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use notify::event::Flag;
@@ -18,9 +18,10 @@ pub(super) enum Heard {
 #[derive(Debug)]
 pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
-    directories: BTreeSet<PathBuf>,
-    /// Some directory cannot be watched.
-    is_deaf_somewhere: bool,
+    /// By real path, with device and inode: another directory may get the name.
+    directories: BTreeMap<PathBuf, (u64, u64)>,
+    /// That some directory cannot be watched was reported.
+    is_said: bool,
 }
 
 impl Watch {
@@ -38,19 +39,19 @@ impl Watch {
             Err(error) => {
                 tracing::warn!(
                     %error,
-                    "cannot watch directories: new files are found only every target_config.sync_period \
+                    "cannot watch directories: new files are found only every two seconds \
                      (raise fs.inotify.max_user_instances)"
                 );
                 None
             }
         };
-        Self { watcher, directories: BTreeSet::new(), is_deaf_somewhere: false }
+        Self { watcher, directories: BTreeMap::new(), is_said: false }
     }
 
     /// Receives no events.
     #[cfg(test)]
     pub fn deaf() -> Self {
-        Self { watcher: None, directories: BTreeSet::new(), is_deaf_somewhere: false }
+        Self { watcher: None, directories: BTreeMap::new(), is_said: false }
     }
 
     /// Receives no more events.
@@ -58,34 +59,39 @@ impl Watch {
         self.watcher = None;
     }
 
-    /// Whether events for all directories arrive.
-    pub fn is_working(&self) -> bool {
-        self.watcher.is_some() && !self.is_deaf_somewhere
+    /// Whether events for this directory arrive, as far as the file system reports them.
+    pub fn hears(&self, directory: &Path) -> bool {
+        self.watcher.is_some() && self.directories.contains_key(directory)
     }
 
-    /// Watches `directory` too. Returns whether it is new.
-    pub fn add(&mut self, directory: &Path) -> bool {
-        if self.directories.contains(directory) {
-            return false;
+    /// Watches `directory` too, which has this device and inode. Returns whether it is new.
+    pub fn add(&mut self, directory: &Path, id: (u64, u64)) -> bool {
+        match self.directories.get(directory) {
+            Some(known) if *known == id => return false,
+            Some(_) => self.forget(directory),
+            None => {}
         }
         let Some(watcher) = &mut self.watcher else {
             return false;
         };
         match watcher.watch(directory, RecursiveMode::NonRecursive) {
-            Ok(()) => self.directories.insert(directory.into()),
+            Ok(()) => {
+                self.directories.insert(directory.into(), id);
+                true
+            }
             Err(error) => {
                 if matches!(error.kind, ErrorKind::MaxFilesWatch) {
                     tracing::warn!(
                         directories = self.directories.len(),
-                        "cannot watch more directories: new files there are found only every target_config.sync_period \
+                        "cannot watch more directories: new files there are found only every two seconds \
                          (raise fs.inotify.max_user_watches)"
                     );
                     self.watcher = None;
-                } else if !is_absent(&error) && !std::mem::replace(&mut self.is_deaf_somewhere, true) {
+                } else if !is_absent(&error) && !std::mem::replace(&mut self.is_said, true) {
                     tracing::warn!(
                         directory = %directory.display(),
                         %error,
-                        "cannot watch a directory: new files in it are found only every target_config.sync_period"
+                        "cannot watch a directory: new files in it are found only every two seconds"
                     );
                 }
                 false
@@ -95,7 +101,8 @@ impl Watch {
 
     /// Stops watching directories that are not in `wanted`.
     pub fn retain(&mut self, wanted: &BTreeSet<PathBuf>) {
-        let unwanted: Vec<PathBuf> = self.directories.difference(wanted).cloned().collect();
+        let unwanted = self.directories.keys().filter(|directory| !wanted.contains(*directory));
+        let unwanted: Vec<PathBuf> = unwanted.cloned().collect();
         for directory in unwanted {
             self.forget(&directory);
         }
@@ -103,7 +110,7 @@ impl Watch {
 
     /// A removed directory loses its watch. A new one with the same name needs a new watch.
     pub fn forget(&mut self, directory: &Path) {
-        if self.directories.remove(directory)
+        if self.directories.remove(directory).is_some()
             && let Some(watcher) = &mut self.watcher
         {
             let _ = watcher.unwatch(directory);
@@ -130,12 +137,15 @@ mod tests {
     fn a_directory_that_cannot_be_watched_is_looked_at_more_often_and_one_that_is_gone_is_not() {
         let mut watch = Watch::new(|_| {});
         let dir = tempfile::tempdir().expect("a directory");
-        assert!(watch.add(dir.path()) && !watch.add(dir.path()));
-        assert!(!watch.add(&dir.path().join("gone")) && watch.is_working());
-        std::os::unix::fs::symlink("round", dir.path().join("round")).expect("linked");
-        assert!(!watch.add(&dir.path().join("round")));
-        assert!(!watch.is_working());
+        let id = (1, 1);
+        assert!(watch.add(dir.path(), id) && !watch.add(dir.path(), id));
+        assert!(!watch.add(&dir.path().join("gone"), id) && watch.hears(dir.path()));
+        let round = dir.path().join("round");
+        std::os::unix::fs::symlink("round", &round).expect("linked");
+        assert!(!watch.add(&round, id) && !watch.hears(&round));
         // Events for the other directories still arrive.
-        assert!(!watch.add(dir.path()));
+        assert!(!watch.add(dir.path(), id) && watch.hears(dir.path()));
+        // Another directory has the name.
+        assert!(watch.add(dir.path(), (1, 2)) && watch.hears(dir.path()));
     }
 }

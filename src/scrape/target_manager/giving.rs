@@ -21,6 +21,7 @@ impl TargetManager {
                 job: self.jobs.iter().position(|job| job.name == source.job).unwrap_or(usize::MAX),
                 tracked: None,
                 place: None,
+                in_folder: None,
                 away: BTreeSet::new(),
                 held_for: None,
                 given: Some(id),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{BURST, PATIENCE, SAFETY_NET, SUMMARY, TargetManager};
+use super::{BURST, PATIENCE, POLL, SAFETY_NET, SUMMARY, TargetManager};
 use crate::model::Update;
 use crate::scrape::messages::{Command, Event};
 use crate::scrape::supervised::{Duty, Held};
@@ -53,9 +53,12 @@ impl Held<'_, TargetManager> {
             self.walk_dirty();
         }
         if now >= self.due.full_walk {
-            let every = if self.watch.is_working() { SAFETY_NET } else { 1 };
-            self.due.full_walk = now + self.config.sync_period * every;
+            self.due.full_walk = now + self.config.sync_period * SAFETY_NET;
             self.walk_all();
+        }
+        if now >= self.due.poll {
+            self.due.poll = now + POLL.min(self.config.sync_period);
+            self.poll();
         }
         if now >= self.due.sync_positions {
             self.due.sync_positions = now + self.config.positions_sync_period;
@@ -77,7 +80,15 @@ impl Held<'_, TargetManager> {
         let due = &self.due;
         let summary = (!self.summarised).then(|| due.started + SUMMARY);
         let report = self.calls.report_at();
-        let until = [Some(due.full_walk), Some(due.sync_positions), Some(due.say_empty), summary, due.walk, report];
+        let until = [
+            Some(due.full_walk),
+            self.poll_at(),
+            Some(due.sync_positions),
+            Some(due.say_empty),
+            summary,
+            due.walk,
+            report,
+        ];
         let until = until.into_iter().flatten().min().unwrap_or(due.full_walk);
         until.saturating_duration_since(Instant::now())
     }

@@ -1,17 +1,18 @@
 //! Turns targets into logs: walks globs and assigns files to logs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{AssignedLog, TargetManager, TrackedTarget};
+use super::{AssignedLog, InFolder, TargetManager, TrackedTarget};
 use crate::scrape::SHARE;
 use crate::scrape::messages::{Assignment, Command, Event, StopRequest};
 use crate::scrape::ownership::Gate;
 use crate::scrape::supervised::Held;
 use crate::scrape::unread::{Unread, Why};
-use crate::tail::{AllowedPaths, is_rotation};
+use crate::tail::{AllowedPaths, Events, Folder, Place, Places, is_rotation};
 
 /// Targets whose walk takes longer than this are walked less often, to delay other targets less.
 const LONG: Duration = Duration::from_millis(200);
@@ -57,16 +58,26 @@ impl Held<'_, TargetManager> {
         // A new directory may have got a file between the walk and the watch, so walk once more. Other file events wait
         // meanwhile, so the number of rounds is limited.
         let mut rounds = 0;
-        let mut found = loop {
+        let (mut found, places) = loop {
             let left_out = self.calls.left_out();
             let (call, at) = self.calls.next(Some(id));
-            let found = self.blocking(call, || glob.walk_around(&allowed, &left_out, &|path| at.set(path)));
+            let (found, places) = self.blocking(call, || {
+                let at = |path: &Path| at.set(path);
+                let found = glob.walk_around(&allowed, &left_out, &at);
+                let directories =
+                    found.directories.iter().filter(|dir| !left_out.iter().any(|out| dir.starts_with(out)));
+                let places = Places::of(directories, &found.files, &at);
+                (found, places)
+            });
             if !self.is_current() {
                 return;
             }
-            let has_new = found.directories.iter().fold(false, |new, dir| self.watch.add(dir) | new);
+            // A watch is set by name, which asks the file system. So remote ones, which may hang, get none.
+            let to_watch = places.folders.iter().filter(|(_, folder)| folder.events != Events::Remote);
+            let has_new = to_watch.fold(false, |new, (real, folder)| self.watch.add(real, folder.id) | new);
+            let found = (found, places);
             // If it was cut, the rest is checked every sync period.
-            if !has_new || rounds == 64 || found.cut.is_some() {
+            if !has_new || rounds == 64 || found.0.cut.is_some() {
                 break found;
             }
             if begun.elapsed() > LONG {
@@ -87,11 +98,15 @@ impl Held<'_, TargetManager> {
             unread.add(&path, Why::Cut(why));
         }
         found.errors.iter().for_each(|(path, error)| unread.add(path, Why::Denied(error.clone())));
+        let is_heard = |(real, folder): (&PathBuf, &Folder)| folder.events == Events::All && manager.watch.hears(real);
+        tracked.is_polled = !places.folders.iter().all(is_heard);
+        found.directories.extend(places.folders.into_keys());
         if tracked.directories != found.directories {
             manager.places.remove(id, &tracked.directories);
             manager.places.add(id, &found.directories);
             tracked.directories = found.directories;
         }
+        (tracked.aliases, tracked.links) = (places.aliases, places.links);
         if let Some(exclude) = &tracked.exclude {
             found.skipped.retain(|path, _| !exclude.matches(path));
             found.files.retain(|file| {
@@ -115,31 +130,66 @@ impl Held<'_, TargetManager> {
         let olders: BTreeSet<&PathBuf> = elders.values().collect();
         let mut new = Vec::new();
         let mut back = Vec::new();
+        let mut moved = Vec::new();
         for file in found.files.iter().filter(|f| !elders.contains_key(f)) {
-            match tracked.files.get(file.as_path()) {
+            let known = tracked.files.get(file.as_path());
+            moved.extend(known.copied().zip(places.files.get(file)));
+            match known {
                 Some(log) => back.extend(manager.logs.get(log).is_some_and(|k| !k.away.is_empty()).then_some(*log)),
                 None => new.push((Arc::<Path>::from(file.as_path()), olders.contains(file))),
             }
+        }
+        // Under a path without links first.
+        let is_by_link = |path: &Path| places.files.get(path).is_some_and(|place| place.by_link);
+        new.sort_by_key(|(path, _)| is_by_link(path));
+        for (log, place) in moved {
+            manager.place(log, place);
         }
         for log in back {
             self.bring_back(log);
         }
         elders.iter().for_each(|(file, live)| unread.add(file, Why::Older(live.clone())));
+        let mut has_aliases = false;
         let mut leaving = if new.is_empty() { HashMap::new() } else { self.leaving(job) };
         for (path, from_oldest) in new {
             let heir = leaving.remove(&path);
+            // Another process has removed it meanwhile.
+            let Some(place) = places.files.get(&*path) else {
+                continue;
+            };
+            if let Some(first) = self.same_file(id, place).filter(|_| heir.is_none()) {
+                has_aliases = true;
+                unread.add(&path, Why::Same(first.to_path_buf()));
+                continue;
+            }
             if let Some(limit) = self.limit_reached(id).filter(|_| heir.is_none()) {
                 unread.add(&path, Why::Beyond(limit));
                 continue;
             }
-            self.begin(id, path, from_oldest, heir, &allowed);
-            if !self.is_current() {
-                return;
-            }
+            self.begin(id, path, from_oldest, heir, place, &allowed);
+        }
+        if let Some(tracked) = self.tracked.get_mut(&id) {
+            tracked.has_aliases = has_aliases;
         }
         self.note_unread(id, unread);
     }
 
+    /// Walks the targets for which no events arrive, and checks their files.
+    pub(super) fn poll(&mut self) {
+        let polled = self.tracked.values_mut().filter(|tracked| tracked.is_polled);
+        let mut logs: Vec<u64> = Vec::new();
+        for tracked in polled {
+            tracked.dirty = true;
+            logs.extend(tracked.files.values());
+        }
+        for log in logs {
+            self.tell(|| Command::Look(log));
+        }
+        self.walk_dirty();
+    }
+}
+
+impl TargetManager {
     /// Assigns a log. `heir` is a log with this path whose target is gone.
     pub(super) fn begin(
         &mut self,
@@ -147,6 +197,7 @@ impl Held<'_, TargetManager> {
         path: Arc<Path>,
         from_oldest: bool,
         heir: Option<u64>,
+        place: &Place,
         allowed: &Arc<AllowedPaths>,
     ) {
         let Some(tracked) = self.tracked.get(&id) else {
@@ -163,25 +214,9 @@ impl Held<'_, TargetManager> {
             }
             return self.bring_back(log);
         }
-        // If the path is a link, rotations show in the directory of the link's target.
-        let (call, at) = self.calls.next(Some(id));
-        at.set(&path);
-        let real = self.blocking(call, || path.canonicalize()).unwrap_or_else(|_| path.to_path_buf());
-        let Some(tracked) = self.tracked.get(&id) else {
-            return;
-        };
-        if tracked.files.contains_key(&path) {
-            return; // Another thread has begun it while the call hung.
-        }
-        let place = real.parent().zip(real.file_name()).map(|(dir, name)| (dir.to_path_buf(), name.to_os_string()));
-        let folder: Arc<Path> = real.parent().unwrap_or(&real).into();
         let log = self.next;
         self.next += 1;
         self.add_file(id, path.clone(), log);
-        if let Some((dir, name)) = &place {
-            self.watch.add(dir);
-            self.names.add(dir, name, log);
-        }
         let held_for = target.owner.clone().filter(|_| target.is_held);
         if held_for.is_some() {
             self.held.insert(log);
@@ -193,13 +228,16 @@ impl Held<'_, TargetManager> {
                 path: path.clone(),
                 job,
                 tracked: Some(id),
-                place,
+                place: None,
+                in_folder: None,
                 away,
                 held_for,
                 given: None,
                 is_last: false,
             },
         );
+        self.place(log, place);
+        let folder: Arc<Path> = place.real.parent().unwrap_or(&place.real).into();
         self.tell(|| {
             Command::Add(Assignment {
                 log,
@@ -212,9 +250,60 @@ impl Held<'_, TargetManager> {
             })
         });
     }
-}
 
-impl TargetManager {
+    /// Notes where the file of a log is. If that is elsewhere than before, its readers check it.
+    fn place(&mut self, log: u64, place: &Place) {
+        let Some(known) = self.logs.get_mut(&log) else {
+            return;
+        };
+        // If the path is a link, rotations show in the directory of the link's target.
+        let real = place.real.parent().zip(place.real.file_name());
+        let real = real.map(|(dir, name)| (dir.to_path_buf(), name.to_os_string()));
+        if (&known.place, known.in_folder.as_ref()) == (&real, Some(&place.in_folder)) {
+            return;
+        }
+        let is_new = known.in_folder.is_none();
+        let before = (std::mem::replace(&mut known.place, real), known.in_folder.replace(place.in_folder.clone()));
+        self.displace(log, before);
+        if let Some((dir, name)) = &self.logs[&log].place {
+            self.names.add(dir, name, log);
+        }
+        self.in_folders.entry(place.in_folder.clone()).or_default().insert(log);
+        if !is_new {
+            self.tell(|| Command::Look(log));
+        }
+    }
+
+    /// Removes a log from the indices of places.
+    fn displace(&mut self, log: u64, (place, in_folder): (Option<(PathBuf, OsString)>, Option<InFolder>)) {
+        if let Some((dir, name)) = place {
+            self.names.remove(&dir, &name, log);
+        }
+        if let Some(in_folder) = in_folder
+            && let Some(logs) = self.in_folders.get_mut(&in_folder)
+        {
+            logs.remove(&log);
+            if logs.is_empty() {
+                self.in_folders.remove(&in_folder);
+            }
+        }
+    }
+
+    /// The path under which this file is read already, by a target of the same job with the same labels. None: it is
+    /// not.
+    fn same_file(&self, id: u64, place: &Place) -> Option<Arc<Path>> {
+        let own = self.tracked.get(&id)?;
+        let logs = self.in_folders.get(&place.in_folder)?.iter().filter_map(|log| self.logs.get(log));
+        let is_same = |known: &AssignedLog| {
+            let other = known.tracked.and_then(|other| self.tracked.get(&other));
+            other.is_some_and(|other| {
+                let (one, two) = (&own.target, &other.target);
+                (&one.job, &one.labels, &one.owner) == (&two.job, &two.labels, &two.owner)
+            })
+        };
+        logs.filter(|known| is_same(known)).map(|known| known.path.clone()).next()
+    }
+
     /// The target's number of logs, if it must not get another. Otherwise None.
     fn limit_reached(&self, id: u64) -> Option<usize> {
         let (most, own) = (self.config.logs, self.tracked.get(&id)?.files.len());
@@ -232,6 +321,11 @@ impl TargetManager {
     fn leaving(&self, job: usize) -> HashMap<Arc<Path>, u64> {
         let leaving = self.logs.iter().filter(|(_, known)| known.tracked.is_none() && known.job == job);
         leaving.map(|(log, known)| (known.path.clone(), *log)).collect()
+    }
+
+    /// When targets without events are walked next. None: there are none.
+    pub(super) fn poll_at(&self) -> Option<Instant> {
+        self.tracked.values().any(|tracked| tracked.is_polled).then_some(self.due.poll)
     }
 
     /// Handles a log that a reader finished. Returns whether there is something to walk: a new file with its name may
@@ -256,9 +350,9 @@ impl TargetManager {
         if self.logs.len() + 1 >= self.config.logs - self.config.logs / 4 {
             self.tracked.values_mut().filter(|t| t.unread.beyond > 0).for_each(|t| t.dirty = true);
         }
-        if let Some((dir, name)) = known.place {
-            self.names.remove(&dir, &name, log);
-        }
+        // Another path of the same file may be read now.
+        self.tracked.values_mut().filter(|t| t.has_aliases).for_each(|t| t.dirty = true);
+        self.displace(log, (known.place, known.in_folder));
         if let Some(id) = known.given {
             self.status.remove_target(id);
             self.given.retain(|_, given| *given != log);

@@ -1,4 +1,4 @@
-//! A Loki on a loopback port that answers as a test's script says, and remembers what it was sent.
+//! A Loki on a loopback port that answers as the test's script says, and stores what it gets.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use prost::Message;
 
-/// What to answer a push.
+/// The answer to a push.
 #[derive(Clone, Debug)]
 pub(super) enum Reply {
     Status(u16),
@@ -16,13 +16,13 @@ pub(super) enum Reply {
         headers: &'static str,
         body: String,
     },
-    /// Never.
+    /// Never answers.
     Hang,
-    /// Closes the connection without a word.
+    /// Closes the connection without an answer.
     Reset,
-    /// Stores the push, then closes the connection.
+    /// Stores the push, then closes the connection without an answer.
     LoseAnswer,
-    /// `head`, then `again` until the client has enough, with so long a pause between.
+    /// Sends `head`, then `again` with pauses, until the client disconnects.
     Endless {
         head: &'static str,
         again: &'static [u8],
@@ -30,14 +30,14 @@ pub(super) enum Reply {
     },
 }
 
-/// A request, taken apart.
+/// A parsed request.
 #[derive(Clone, Debug)]
 pub(super) struct Push {
-    /// The request line and the headers, in lower case.
+    /// The request line and the headers. Header names are in lower case.
     pub(super) head: String,
     pub(super) path: String,
     pub(super) body: Vec<u8>,
-    /// Per stream its labels and lines.
+    /// Labels and lines of each stream.
     pub(super) streams: Vec<(String, Vec<String>)>,
 }
 
@@ -63,7 +63,7 @@ struct State {
     stored: Vec<String>,
 }
 
-/// What makes of a connection something to read and write: TLS, or nothing.
+/// Adds TLS to a connection, or nothing.
 pub(super) trait Wrap: Send + Sync + 'static {
     type Stream: Read + Write;
     fn wrap(&self, stream: TcpStream) -> Self::Stream;
@@ -79,7 +79,7 @@ impl Wrap for Plain {
 }
 
 impl FakeLoki {
-    /// `script` sees each push and how many came before it.
+    /// `script` gets each push, and the number of pushes before it.
     pub(super) fn start(script: impl Fn(&Push, usize) -> Reply + Send + Sync + 'static) -> Self {
         Self::start_wrapped(Plain, script)
     }
@@ -98,7 +98,7 @@ impl FakeLoki {
                 std::thread::spawn(move || {
                     stream.set_nodelay(true).expect("a socket");
                     let socket = stream.try_clone().expect("a second handle");
-                    // Whatever goes wrong on a connection is what the client's side of the test sees.
+                    // Errors of a connection are visible to the client under test.
                     let _ = loki.serve(shared.0.wrap(stream), &shared.1);
                     let _ = socket.shutdown(Shutdown::Both);
                 });
@@ -177,7 +177,7 @@ fn read_push(stream: &mut impl Read) -> std::io::Result<Option<Push>> {
     }
     let text = String::from_utf8_lossy(&head).replace('\r', "");
     let path = text.split(' ').nth(1).unwrap_or_default().to_string();
-    // Names in lower case, values as they are.
+    // Header names in lower case. Values are unchanged.
     let head = text.lines().map(|line| match line.split_once(": ") {
         Some((name, value)) => format!("{}: {value}\n", name.to_lowercase()),
         None => format!("{line}\n"),

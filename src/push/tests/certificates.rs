@@ -27,7 +27,7 @@ fn ca(name: &str) -> Issuer {
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA")
 }
 
-/// Certificate and key for `name`, as PEM.
+/// A certificate and its key for `name`, as PEM.
 fn issue(ca: &Issuer, name: &str) -> (String, String) {
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new([name.to_string()]).expect("a name");
@@ -67,7 +67,7 @@ fn tls_config(loki: &FakeLoki, host: &str, tls: TlsConfig) -> Config {
     Config { url: Url::new(url), tls_config: tls, ..config(loki, "") }
 }
 
-/// What becomes of a push: empty when it is stored, or why it is not.
+/// The outcome of a push: empty if it was stored, otherwise the error.
 async fn outcome(loki: &FakeLoki, host: &str, tls: TlsConfig) -> String {
     let mut running = start(&tls_config(loki, host, tls));
     running.push("a", &["one"]);
@@ -101,7 +101,7 @@ async fn whom_to_trust() {
     }
 }
 
-/// Answers every hello as a server that speaks no more than TLS 1.1.
+/// Answers each hello as a server that only supports TLS 1.1.
 struct Old;
 
 impl Wrap for Old {
@@ -143,7 +143,7 @@ async fn a_server_that_speaks_too_old_a_version_is_refused() {
     assert!(loki.pushes().is_empty(), "not a line goes to who speaks TLS 1.1");
 }
 
-/// On the same host the lines and the password would be readable on the wire.
+/// The lines and the password would be readable on the network, although the host is the same.
 #[tokio::test]
 async fn a_redirect_from_https_to_http_is_not_followed() {
     let ca = ca("ours");
@@ -173,7 +173,7 @@ async fn a_certificate_that_is_its_own_ca_is_taken_as_go_takes_it() {
     assert!(outcome(&loki, "127.0.0.1", tls).await.contains("not valid for"));
 }
 
-/// Also where it is the very certificate that the user wrote down.
+/// Also if the config has this very certificate.
 #[tokio::test]
 async fn a_certificate_out_of_its_time_is_refused() {
     for (is_ca, years, is_taken) in [
@@ -217,7 +217,7 @@ async fn client_certificates_and_their_rotation() {
     running.push("a", &["one"]);
     until("the stranger is refused", || running.status.report().state != "ok").await;
     assert!(loki.pushes().is_empty());
-    // A failure makes the client look at its files again.
+    // After a failure, the client checks its files again.
     write(issue(&clients, "client"));
     running.settled().await;
 }
@@ -228,10 +228,10 @@ fn what_is_no_certificate_is_refused_by_its_key() {
     let (cert, key) = issue(&ours, "client");
     let (_, other_key) = issue(&ours, "client");
     for (cert, key, ca, expected) in [
-        ("", "", "no PEM at all", "tls_config.ca: holds no PEM certificate"),
-        (cert.as_str(), "no PEM at all", "", "tls_config.key: no private key"),
-        (cert.as_str(), other_key.as_str(), "", "tls_config.cert: does not go together with its key"),
-        ("no PEM at all", key.as_str(), "", "tls_config.cert: holds no PEM certificate"),
+        ("", "", "no PEM at all", "tls_config.ca: has no PEM certificate"),
+        (cert.as_str(), "no PEM at all", "", "tls_config.key: is not a private key"),
+        (cert.as_str(), other_key.as_str(), "", "tls_config.cert: does not match its key"),
+        ("no PEM at all", key.as_str(), "", "tls_config.cert: has no PEM certificate"),
     ] {
         let tls = TlsConfig {
             cert: cert.into(),

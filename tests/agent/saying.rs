@@ -140,7 +140,7 @@ fn a_target_of_which_nothing_is_read_is_said_once_with_what_is_wrong() {
         (&["logs is a directory: write", "/logs/*.log for the files in it"], "folder"),
         (&["the group has no targets: write targets: [localhost]"], "files"),
         (&["there is no label __path__"], "files"),
-        (&["names no targets", "empty.yml"], "files"),
+        (&["has no targets", "empty.yml"], "files"),
         (&["/later: check the mounts"], "later"),
     ] {
         let fits = |line: &&str| line.contains(&format!("job={job} ")) && words.iter().all(|w| line.contains(w));

@@ -1,4 +1,4 @@
-//! What of `kubernetes_sd_configs` is refused, each with what to write instead.
+//! Checks `kubernetes_sd_configs`. Each error says what to do instead.
 
 use std::fs::File;
 
@@ -25,7 +25,7 @@ impl Config {
         self.refuse_the_unsupported()
     }
 
-    /// Whether the named credentials can be opened.
+    /// Checks that the credential files can be opened.
     pub fn check_files(&self) -> Result<(), ConfigError> {
         let (tls, basic, authorization) = (self.tls(), self.basic_auth.as_ref(), self.authorization.as_ref());
         let files = [
@@ -54,7 +54,7 @@ impl Config {
             let named = if selector.role.is_empty() { own } else { &selector.role };
             if !asked.contains(&named) {
                 let asked = asked.join(" or ");
-                let problem = format!("{named:?} selects nothing under `role: {own}`: write `role: {asked}`");
+                let problem = format!("{named:?} has no effect with `role: {own}`: write `role: {asked}`");
                 return Err(ConfigError::new("role", problem).within(i).within("selectors"));
             }
             let no_operator = |term: &&str| !term.contains('=');
@@ -63,7 +63,7 @@ impl Config {
                 return Err(ConfigError::new("field", problem).within(i).within("selectors"));
             }
             if seen.contains(&named) {
-                let problem = format!("there may be one for {named}: join the labels of all with a comma in one");
+                let problem = format!("only one selector for {named} is allowed: join the labels of all with commas");
                 return Err(ConfigError::new("selectors", problem));
             }
             seen.push(named);
@@ -83,7 +83,7 @@ impl Config {
         ];
         match wanted.iter().find(|(_, is_on, has_it)| *is_on && !has_it) {
             Some((name, ..)) => {
-                let problem = format!("says nothing under `role: {}`: remove it", self.role);
+                let problem = format!("has no effect with `role: {}`: remove it", self.role);
                 Err(ConfigError::new(name, problem).within("attach_metadata"))
             }
             None => Ok(()),
@@ -139,7 +139,7 @@ impl Config {
             either(inline, &authorization.credentials_file, "credentials").map_err(within)?;
             if !(authorization.kind.is_empty() || authorization.kind.trim().eq_ignore_ascii_case("bearer")) {
                 let problem = format!(
-                    "{:?} is not supported for a Kubernetes API: leave it out for Bearer, or use basic_auth",
+                    "{:?} is not supported for a Kubernetes API: remove it to use Bearer, or use basic_auth",
                     authorization.kind
                 );
                 return Err(within(ConfigError::new("type", problem)));
@@ -153,7 +153,7 @@ impl Config {
         }
     }
 
-    /// The keys in use that say how to speak to `api_server`.
+    /// The keys in use that configure the access to `api_server`.
     fn access_keys(&self) -> impl Iterator<Item = &'static str> {
         [
             ("basic_auth", self.basic_auth.is_some()),
@@ -168,7 +168,7 @@ impl Config {
 
     fn refuse_the_unsupported(&self) -> Result<(), ConfigError> {
         const PROXY: &str = "reach the API server directly";
-        const INLINE: &str = "put it into a file and name that with the key of this name + _file";
+        const INLINE: &str = "write it into a file, and set the key of this name with _file";
         let tls = self.tls();
         let unsupported = [
             ("oauth2", self.oauth2.0, "use bearer_token_file, or a kubeconfig_file"),

@@ -36,6 +36,14 @@ impl BasicAuth {
         exclusive("username", !self.username.is_empty(), &self.username_file)?;
         exclusive("password", !self.password.is_empty(), &self.password_file)
     }
+
+    /// The user and the password.
+    pub fn readers(&self) -> (SecretReader, SecretReader) {
+        (
+            SecretReader::new("basic_auth.username", Secret::new(&self.username), &self.username_file),
+            SecretReader::new("basic_auth.password", self.password.clone(), &self.password_file),
+        )
+    }
 }
 
 /// `authorization`.
@@ -128,10 +136,8 @@ impl Auth {
             return Ok(Auth::None);
         }
         if let Some(basic) = config.basic_auth {
-            return Ok(Auth::Basic {
-                user: SecretReader::new("basic_auth.username", Secret::new(&basic.username), &basic.username_file),
-                password: SecretReader::new("basic_auth.password", basic.password.clone(), &basic.password_file),
-            });
+            let (user, password) = basic.readers();
+            return Ok(Auth::Basic { user, password });
         }
         if let Some(authorization) = config.authorization {
             let kind = match authorization.kind.trim() {

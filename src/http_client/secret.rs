@@ -21,7 +21,7 @@ impl SecretReader {
         self.inline.is_empty() && self.file.is_empty()
     }
 
-    pub(super) fn read(&self) -> Result<Secret, String> {
+    pub fn read(&self) -> Result<Secret, String> {
         if self.file.is_empty() {
             return Ok(self.inline.clone());
         }

@@ -52,6 +52,10 @@ pub struct Config {
 }
 
 impl Config {
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
     pub fn validate(&self) -> Result<(), Error> {
         refuse_refs([("ca_ref", &self.ca_ref), ("cert_ref", &self.cert_ref), ("key_ref", &self.key_ref)])?;
         exclusive("ca", !self.ca.is_empty(), &self.ca_file)?;
@@ -60,8 +64,12 @@ impl Config {
         let has_cert = !self.cert.is_empty() || !self.cert_file.is_empty();
         let has_key = !self.key.is_empty() || !self.key_file.is_empty();
         match (has_cert, has_key) {
-            (true, false) => return Err(Error::new("cert", "needs its private key: set key or key_file")),
-            (false, true) => return Err(Error::new("key", "needs its certificate: set cert or cert_file")),
+            (true, false) => {
+                return Err(Error::new("cert", "needs its private key: set tls_config.key or tls_config.key_file"));
+            }
+            (false, true) => {
+                return Err(Error::new("key", "needs its certificate: set tls_config.cert or tls_config.cert_file"));
+            }
             _ => {}
         }
         if !self.server_name.is_empty() {

@@ -25,7 +25,7 @@ impl Url {
     }
 
     /// The complete URL with secrets. Only for requests.
-    pub(super) fn expose(&self) -> &str {
+    pub fn expose(&self) -> &str {
         &self.0
     }
 

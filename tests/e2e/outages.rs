@@ -1,4 +1,4 @@
-//! An API server that is away, has forgotten where the watch was, or does not allow it.
+//! An API server that is down, does not know the watch's version any more, or refuses requests.
 
 use std::env;
 use std::path::Path;

@@ -56,7 +56,7 @@ pub(super) fn unsupported(kind: &str) -> Option<String> {
     Some(format!("fantail does not support {kind}: {instead} (supported: {KINDS})"))
 }
 
-const OTHER_AGENT: &str = "run another agent such as Grafana Alloy for this job and leave it out here";
+const OTHER_AGENT: &str = "run another agent such as Grafana Alloy for this job, and remove the job here";
 
 const UNSUPPORTED: &[(&[&str], &str)] = &[
     (&["journal"], "not yet; let journald forward to files, or run another agent such as Grafana Alloy for this job"),

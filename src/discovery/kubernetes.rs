@@ -86,7 +86,7 @@ pub(super) fn discoveries(
     if node.is_empty() && (role.has_pods() || role == Role::Node) {
         warn!(
             job = &**job,
-            "the node's name is not known, so that the pods of all nodes are watched: \
+            "the node's name is not known, so the pods of all nodes are watched: \
              set the environment variable HOSTNAME to the pod's spec.nodeName"
         );
     }

@@ -1,4 +1,4 @@
-//! What can go wrong between here and the API server, and what somebody can do about it.
+//! Failures of requests to the API server, and what the user can do about them.
 
 use std::error::Error;
 use std::time::Duration;

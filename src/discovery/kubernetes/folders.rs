@@ -231,7 +231,7 @@ impl Folders {
                 job,
                 with_cached_labels,
                 with_labels_of_path,
-                "found pods by their log directories that the API server does not show"
+                "found pods that the API server does not show, by their log directories"
             );
         }
     }

@@ -94,7 +94,7 @@ impl Config {
     fn validate_scope(&self) -> Result<(), ConfigError> {
         if self.namespaces.own_namespace && !(self.api_server.is_empty() && self.kubeconfig_file.is_empty()) {
             let problem = "is known only inside a cluster: \
-                           with api_server or kubeconfig_file list it under namespaces.names";
+                           with api_server or kubeconfig_file, write the namespace into namespaces.names";
             return Err(ConfigError::new("own_namespace", problem).within("namespaces"));
         }
         match self.namespaces.names.iter().find(|name| name.is_empty() || name.contains('/')) {
@@ -110,8 +110,8 @@ impl Config {
             return match self.access_keys().next() {
                 Some(key) => Err(ConfigError::new(
                     key,
-                    "is only for api_server: without it the kubeconfig or the service account says \
-                     how to connect; remove it, or name the api_server",
+                    "needs api_server: without it, the kubeconfig or the service account configures \
+                     the connection; remove this key, or set api_server",
                 )),
                 None => Ok(()),
             };
@@ -203,8 +203,8 @@ mod tests {
             ("{role: pod, api_server: 'http://x', kubeconfig_file: x}", "kubeconfig_file"),
             ("{role: pod, api_server: 'x:1'}", "api_server"),
             ("{role: pod, api_server: 'ftp://x'}", "api_server"),
-            ("{role: pod, bearer_token: x}", "bearer_token: is only for api_server"),
-            ("{role: pod, tls_config: {ca_file: x}}", "tls_config: is only for api_server"),
+            ("{role: pod, bearer_token: x}", "bearer_token: needs api_server"),
+            ("{role: pod, tls_config: {ca_file: x}}", "tls_config: needs api_server"),
             ("{role: pod, oauth2: {client_id: x}}", "oauth2"),
             ("{role: pod, proxy_url: 'http://p'}", "proxy_url"),
             ("{role: pod, proxy_from_environment: true}", "proxy_from_environment"),

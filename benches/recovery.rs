@@ -1,11 +1,11 @@
-//! How many requests a second a Loki sees while it is away and when it comes back to a thousand agents, and how soon each agent's lines
+//! Counts the requests per second of a thousand agents during an outage of Loki and after it, and the time until each agent's lines
 //! flow again.
 //!
 //!     cargo bench --bench recovery                       # 1,000 agents of 3 tenants each, 5 minutes of 503
 //!     cargo bench --bench recovery -- 200 60             # 200 agents, 60 seconds
 //!
-//! The agents are the real clients (`push::Client`) with the default configuration, all in one process; Loki is a server on
-//! loopback that answers 503, then 204, and counts. Each agent has a line for each of its lanes all the time.
+//! The agents are real clients (`push::Client`) with the default configuration, all in one process. Loki is a server on
+//! loopback that answers 503, then 204, and counts. Each agent always has a line for each of its lanes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -82,7 +82,7 @@ async fn requests_of_a_second(loki: &Loki) -> usize {
     loki.requests.load(Ordering::Relaxed) - before
 }
 
-/// Has one line under way in each of its lanes, each second another at most.
+/// Has one line in flight in each of its lanes, and sends at most one per second.
 async fn agent(client: Client, mut batcher: Batcher, stop: watch::Receiver<Stop>, flowing: Arc<AtomicUsize>) {
     let (batches, receiver) = mpsc::unbounded_channel();
     let woken = Arc::new(Woken);

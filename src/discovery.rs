@@ -1,7 +1,7 @@
-//! (1) Discover: which pods, files and fixed targets there are.
+//! (1) Discover: finds pods, files and static targets.
 //!
-//! Each source (a pod, a group in a file, a static config) is told whole, as a [`TargetGroup`], whenever it changes;
-//! without targets it is gone. Whether a target is wanted, and what it is called, is for relabelling to say.
+//! Each source (a pod, a group in a file, a static config) is sent as a complete [`TargetGroup`] whenever it changes. A
+//! group without targets removes the source. Relabelling decides which targets to keep, and their labels.
 
 pub mod docker;
 pub mod file;
@@ -23,7 +23,7 @@ use known::Known;
 pub use metrics::Metrics;
 pub use static_config::StaticConfig;
 
-/// Where one job finds its targets.
+/// The service discovery configs of one job.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Config {
     pub static_configs: Vec<StaticConfig>,
@@ -33,7 +33,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// What can be said without looking at the world.
+    /// Checks the config without reading files or using the network.
     pub fn validate(&self) -> Result<(), ConfigError> {
         each("static_configs", &self.static_configs, StaticConfig::validate)?;
         each("kubernetes_sd_configs", &self.kubernetes, kubernetes::Config::validate)?;
@@ -41,31 +41,31 @@ impl Config {
         each("docker_sd_configs", &self.docker, docker::Config::validate)
     }
 
-    /// Whether the credentials that the config names can be opened: asked at the start, not by a syntax check.
+    /// Checks that the credentials of the config can be opened. Done at the start, not by a syntax check.
     pub fn check_files(&self) -> Result<(), ConfigError> {
         each("kubernetes_sd_configs", &self.kubernetes, kubernetes::Config::check_files)
     }
 }
 
-/// Checks the configs of the list under `key` up to the first that is wrong.
+/// Checks the configs of the list under `key`. Returns the first error.
 fn each<T>(key: &str, configs: &[T], check: impl Fn(&T) -> Result<(), ConfigError>) -> Result<(), ConfigError> {
     configs.iter().enumerate().try_for_each(|(i, config)| check(config).map_err(|e| e.within(i).within(key)))
 }
 
-/// What the rest of the agent knows that discovery needs.
+/// The places outside this module that discovery needs.
 #[derive(Clone, Debug, Default)]
 pub struct Around {
-    /// Where folders of pods' logs are, to find pods by.
+    /// The directories of pods' logs, to find pods by them.
     pub places: Option<kubernetes::Places>,
-    /// For containers of Docker. None: there are none.
+    /// For containers of Docker. None: no job discovers containers.
     pub containers: Option<docker::Outside>,
 }
 
-/// Tells of one job's sources until nobody listens to `updates`.
+/// Sends the sources of one job until the receiver of `updates` is dropped.
 ///
-/// `node` is the name of the Kubernetes node whose pods are meant; `reads` says which labels the job's rules read, so that of
-/// pods no others need be kept; `around` is what the rest of the agent knows. An API server that is away, or a file that is
-/// broken, takes no target away: what was told last holds until something better is known.
+/// `node` is the name of the Kubernetes node whose pods are discovered. `reads` has the labels that the job's rules
+/// read; no other labels of pods need to be kept. If an API server is down or a file is invalid, its targets stay as
+/// they were.
 pub async fn run(
     job: Arc<str>,
     config: Config,
@@ -76,7 +76,7 @@ pub async fn run(
     updates: mpsc::Sender<Update>,
 ) {
     let reads = Arc::new(reads);
-    // Each loop holds a sender until its first list has been told; when all are gone, the job is in step.
+    // Each loop holds a sender until it has sent its first list. When all senders are dropped, the job is complete.
     let (unlisted, mut all_listed) = mpsc::channel::<Infallible>(1);
     let mut loops: Vec<BoxFuture<'static, ()>> = Vec::new();
     let known = |key, index| Known::new(&job, key, index, &metrics, updates.clone());
@@ -91,7 +91,7 @@ pub async fn run(
             async move {
                 known.replace(vec![TargetGroup::new("static".to_string(), config.targets())]).await;
                 drop(unlisted);
-                // As the other loops it lives as long as its targets are known.
+                // Like the other loops, it lives as long as its targets are known.
                 std::future::pending().await
             }
             .boxed(),
@@ -117,7 +117,7 @@ pub async fn run(
 
     let synced = async {
         all_listed.recv().await;
-        // An error says that nobody listens, which `closed` below sees as well.
+        // An error means that the receiver is gone, which `closed` below detects too.
         let _ = updates.send(Update::Synced { job: Arc::clone(&job) }).await;
     };
     let told = async {

@@ -1,11 +1,12 @@
-//! Hands batches to Loki until Loki says yes.
+//! Sends batches to Loki until Loki acknowledges them.
 //!
-//! A [`Client`] is one entry of `clients`. What must arrive in order travels in one lane ([`Batch::lane`]), one batch at a
-//! time, oldest first; a lane that does not get through holds up no other. A stream that Loki refuses while it takes others
-//! leaves its lane and is sent `apart`. What an answer means is decided in `answer`, what of a batch is asked about next in
-//! `parts`, how long to wait in `backoff`, and `probe` sees that lines flow again soon after an outage. A batch is closed when
-//! all of it is delivered, or discarded and counted, and dropped in silence when time runs out, so that it is read from disk
-//! and sent again at the next start.
+//! A [`Client`] is one entry of `clients`. Batches that must arrive in order share a lane ([`Batch::lane`]). A lane
+//! sends one batch at a time, oldest first, and does not delay other lanes. A stream that Loki refuses while it accepts
+//! others leaves its lane (`apart`). `answer` decides what an answer means, `parts` which part of a batch is sent next,
+//! and `backoff` how long to wait. `probe` makes lines flow again soon after an outage.
+//!
+//! A batch is closed when all its entries are delivered, or discarded and counted. A batch that is dropped without
+//! being closed is read from disk and sent again at the next start.
 
 mod answer;
 mod apart;
@@ -52,22 +53,22 @@ use parts::Part;
 use probe::Probe;
 use status::Place;
 
-/// Pushes of a client that may be on the wire at once.
+/// The most concurrent pushes of a client.
 const PERMITS: usize = 16;
 
 type Tenant = Option<Arc<str>>;
 
-/// How far the end has come. It only ever goes forward.
+/// How the client must end. Only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
     Running,
-    /// Deliver what is there, but do not wait for a Loki that fails.
+    /// Deliver the present batches, but do not wait if Loki fails.
     Drain,
-    /// End now.
+    /// End at once.
     Abort,
 }
 
-/// An entry of `clients` that was checked and can run. Nothing shows yet that it is there.
+/// A checked entry of `clients` that is ready to run. It has no metrics yet.
 #[derive(Debug)]
 pub struct Prepared {
     config: Config,
@@ -75,7 +76,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Fails where the config is wrong, or names certificates that cannot be read.
+    /// Fails if the config is wrong, or certificates cannot be read.
     pub fn new(config: &Config) -> Result<Self, Error> {
         Ok(Self { endpoint: Endpoint::new(config)?, config: config.clone() })
     }
@@ -88,12 +89,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// Fails where the config is wrong, or names certificates that cannot be read.
+    /// Fails if the config is wrong, or certificates cannot be read.
     pub fn new(config: &Config, metrics: Metrics) -> Result<Self, Error> {
         Ok(Self::of(Prepared::new(config)?, &metrics))
     }
 
-    /// Its counters appear with it.
+    /// Registers the client's counters.
     pub fn of(prepared: Prepared, metrics: &Metrics) -> Self {
         let Prepared { config, endpoint } = prepared;
         let metrics = metrics.of(&config.name(), config.host());
@@ -119,8 +120,8 @@ impl Client {
         self.context.status.clone()
     }
 
-    /// Delivers `batches` until there are no more, or until [`Stop::Abort`]. Whenever a batch is no more (and has made
-    /// room in its lane of the batcher), `wake` is woken.
+    /// Delivers `batches` until the channel is closed, or until [`Stop::Abort`]. Wakes `wake` for each finished batch,
+    /// which has made room in its lane of the batcher.
     pub async fn run(self, mut batches: mpsc::UnboundedReceiver<Vec<Batch>>, wake: Waker, stop: watch::Receiver<Stop>) {
         {
             let deliver = self.deliver(&mut batches, &wake, &stop);
@@ -143,7 +144,7 @@ impl Client {
     ) {
         let mut lanes = Lanes::default();
         let mut busy = FuturesUnordered::new();
-        // The client's own was announced at the start.
+        // The client's own tenant is announced at the start.
         let mut announced = None;
         let mut open = true;
         while open || !busy.is_empty() || self.context.apart.has_new() {
@@ -179,9 +180,10 @@ impl Client {
         (lane, fate)
     }
 
-    /// The lane of a stream that was set apart has come to its end; gives it back if there is more for it.
+    /// Called when the lane of a stream that is set apart has nothing more to send. Returns the lane if more has
+    /// arrived.
     fn finished_apart(&self, key: StreamKey, lane: Lane, fate: Fate) -> Option<Lane> {
-        // What was given up stays known: nothing of the stream may overtake it.
+        // The queue of a lane that was given up stays, so that nothing of the stream overtakes it.
         if fate == Fate::GivenUp {
             return None;
         }
@@ -192,7 +194,8 @@ impl Client {
         None
     }
 
-    /// Counters of a tenant are there, at zero, from its first batch on; nearly always it is that of the one before.
+    /// Creates the counters of a tenant, at zero, with its first batch. Nearly all batches have the tenant of the batch
+    /// before.
     fn announce(&self, last: &mut Tenant, batches: &[Batch]) {
         for batch in batches.iter().filter(|batch| batch.tenant().is_some()) {
             if batch.tenant() != last.as_ref() {
@@ -203,18 +206,17 @@ impl Client {
     }
 }
 
-/// The batcher's lanes that have something to send, and those that were given up. Others cost nothing.
+/// The lanes of the batcher that have batches to send, or were given up.
 #[derive(Debug, Default)]
 struct Lanes(HashMap<u64, Arc<Queue>>);
 
 impl Lanes {
-    /// Gives the lane of the batch, if it is to begin. What waits for one is bounded by the batcher, which hands out two
-    /// batches per lane.
+    /// Returns the batch's lane if it must start. The batcher bounds the waiting batches: at most two for each lane.
     fn arrived(&mut self, batch: Batch, wake: &Waker) -> Option<Lane> {
         let (number, tenant) = (batch.lane(), batch.tenant().cloned());
         if let Some(queue) = self.0.get(&number) {
             queue.push(Part::new(batch));
-            // It was dropped if the lane was given up.
+            // The batch was dropped because the lane was given up.
             wake.wake_by_ref();
             return None;
         }
@@ -224,9 +226,9 @@ impl Lanes {
         Some(Lane::new(Place::Lane(number), tenant, queue))
     }
 
-    /// Gives the lane back if there is more for it to send.
+    /// Returns the lane if it has more to send.
     fn finished(&mut self, number: u64, lane: Lane, fate: Fate) -> Option<Lane> {
-        // Nothing may overtake what was given up: its queue stays, and takes nothing.
+        // The closed queue stays, so that nothing overtakes the batches that were given up.
         if fate == Fate::GivenUp {
             return None;
         }
@@ -238,7 +240,7 @@ impl Lanes {
     }
 }
 
-/// Waits until the end has come this far; for ever if nobody is left who could say so.
+/// Waits until `stop` is at least `far`. Waits forever if the sender is gone.
 async fn reached(stop: &mut watch::Receiver<Stop>, far: Stop) {
     if stop.wait_for(|stop| *stop >= far).await.is_err() {
         std::future::pending::<()>().await;

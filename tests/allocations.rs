@@ -1,5 +1,5 @@
-//! The hot path's promise, counted: a line costs no allocation of its own, as far as its values allow it. What is new (a
-//! chunk, a set of labels) may cost some.
+//! Counts allocations in the hot path: a line needs no allocation of its own, as far as its values allow it. A new
+//! chunk or a new set of labels may need some.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use fantail::metrics::{Dropped, Registry};
 use fantail::model::{AckRef, ChunkAck, Clock, Entry, LabelSet, Ledger, Mark, Origin, Weight};
 use fantail::stages::{self, Pipeline, Work};
 
-/// What every node runs, and the usual stages behind it.
+/// The stages that every node runs, and common stages after them.
 const USUAL: &str = "
 - cri: {}
 - json: {expressions: {level: , time: , user: context.user, msg: }}
@@ -64,7 +64,7 @@ fn usual(i: usize) -> String {
     )
 }
 
-/// Runs the lines once, so that everything is known, and counts what a chunk of them costs then.
+/// Runs the lines once as a warm-up, and then counts the allocations of a chunk.
 fn check(yaml: &str, lines: &[String]) {
     let program = stages::compile(&serde_yaml::from_str::<Vec<_>>(yaml).expect(yaml)).expect(yaml);
     let dropped = Dropped::register(&Registry::new());

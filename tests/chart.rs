@@ -1,7 +1,7 @@
-//! The Helm chart, as far as it can be judged without Helm: its files agree with each other and with Cargo.toml. What it
-//! renders is judged by `tests/e2e/helm.rs`.
+//! Checks the Helm chart without Helm: its files agree with each other and with Cargo.toml. `tests/e2e/helm.rs` checks
+//! the rendered objects.
 //!
-//! `FANTAIL_WRITE_DOCS=1 cargo test --test chart` writes `files/known.yaml` and the table of the chart's README anew.
+//! `FANTAIL_WRITE_DOCS=1 cargo test --test chart` writes `files/known.yaml` and the table of the chart's README.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,10 +12,10 @@ use serde_yaml::Value as Yaml;
 
 const WRITE: &str = "FANTAIL_WRITE_DOCS";
 
-/// Behind this line the page is made of values.yaml; before it, it is written by hand.
+/// The part of the page after this line is made from values.yaml.
 const MARK: &str = "<!-- From here on this is made of values.yaml. -->\n";
 
-/// Keys that only who uses the chart writes: a parent chart's condition, and loki-stack's layout.
+/// Keys that only users of the chart write: the condition of a parent chart, and the layout of loki-stack.
 const NOT_IN_VALUES: [&str; 2] = ["enabled", "promtail"];
 
 #[test]
@@ -26,7 +26,7 @@ fn versions_are_those_of_the_program() {
     }
 }
 
-/// The kustomize component has the chart's rules.
+/// The kustomize component has the same rules as the chart.
 #[test]
 fn the_component_for_monitoring_has_the_rules_of_the_chart() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/monitoring/prometheusrule.yaml");
@@ -36,8 +36,8 @@ fn the_component_for_monitoring_has_the_rules_of_the_chart() {
     assert!(rule["spec"]["groups"].as_sequence().is_some_and(|groups| !groups.is_empty()));
 }
 
-/// Three files know the keys: values.yaml has them with their defaults, the schema with their types, and known.yaml is what
-/// the templates can read of the schema.
+/// Three files have the keys: values.yaml with the defaults, the schema with the types, and known.yaml for the
+/// templates, which cannot read the schema.
 #[test]
 fn the_schema_has_the_keys_of_the_values() {
     let comments = comments(&read("values.yaml"));
@@ -86,7 +86,7 @@ fn the_readme_lists_every_value() {
     compare("README.md", &format!("{}{table}", &page[..mark + MARK.len()]));
 }
 
-/// All of a key's comment that begins with `# -- `, by the key's path.
+/// The comments that start with `# -- `, by the path of their key.
 fn comments(values: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut above: Vec<(usize, &str)> = Vec::new();
@@ -123,7 +123,7 @@ fn describe(schema: &Json, path: &str, found: &mut BTreeMap<String, String>) {
     }
 }
 
-/// What stands in values.yaml, down to where the schema knows no more keys.
+/// The keys of values.yaml, down to the level that the schema describes.
 fn leaves(values: &Yaml, schema: &Json, path: &str, found: &mut Vec<(String, Yaml)>) {
     for (key, value) in values.as_mapping().into_iter().flatten() {
         let key = key.as_str().expect("keys are strings");
@@ -138,11 +138,11 @@ fn leaves(values: &Yaml, schema: &Json, path: &str, found: &mut Vec<(String, Yam
     }
 }
 
-/// A map for what has keys of its own, `*` for any key, and false for what is free.
+/// A map for a value with known keys, `*` for any key, and false if all keys are allowed.
 fn known(schema: &Json) -> Json {
     if let Some(properties) = schema["properties"].as_object() {
         let keys = properties.iter().map(|(key, below)| (key.clone(), known(below)));
-        // What a parent chart tells all its parts is not for us to judge.
+        // A parent chart may pass any global values.
         let any = (schema["additionalProperties"] == true).then(|| ("*".to_owned(), Json::Bool(false)));
         return Json::Object(keys.chain(any).collect());
     }

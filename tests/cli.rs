@@ -1,11 +1,11 @@
-//! The binary as a person, a CI job or a manifest starts it: what it says, where, and its exit code.
+//! The binary as a user, a CI job or a manifest starts it: its output and its exit code.
 
 use std::fs;
 use std::process::{Command, Output};
 
 const CONFIG: &str = "clients: [{url: 'http://user:hunter2@127.0.0.1:1/push', headers: {X-Key: hunter2}}]\n";
 
-/// Runs it with `args`; `@` in them is a file with `config`.
+/// Runs it with `args`. `@` in them is replaced by a file with `config`.
 fn fantail(args: &str, config: &str) -> Output {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("promtail.yaml");

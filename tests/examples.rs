@@ -1,4 +1,4 @@
-//! Everything a stranger copies: each config in `examples/` and `manifests/` starts, checked by the binary itself.
+//! Each config in `examples/` and `manifests/` starts. The binary itself checks them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ fn every_example_is_a_valid_config() {
     assert!(checked >= 5, "only {checked} configs were found");
 }
 
-/// The config of the sidecar lives in a ConfigMap, between manifests.
+/// The config of the sidecar is in a ConfigMap, between manifests.
 #[test]
 fn the_sidecars_config_is_valid() {
     let manifests = fs::read_to_string(root().join("examples/sidecar.yaml")).expect("the example is there");
@@ -49,7 +49,7 @@ fn a_config_with_a_mistake_is_refused() {
     assert!(both(&output).contains("http_listen_prot"), "{}", both(&output));
 }
 
-/// The tutorial says the same in both of its languages: commands, what one sees, and files, which are there.
+/// The tutorial has the same commands, outputs and files in both languages, and the files exist.
 #[test]
 fn the_tutorial_names_what_is_there() {
     let pages = ["docs/tutorial.md", "docs/tutorial.ko.md"].map(|page| {
@@ -78,7 +78,8 @@ fn the_tutorial_names_what_is_there() {
     }
 }
 
-/// The program beside the agent writes into the log's volume: it could change positions there, or plant links.
+/// The program in the same pod can write to the log's volume. It must not be able to change positions or make links
+/// there.
 #[test]
 fn the_sidecars_positions_are_where_no_other_container_is() {
     let documents = documents(&fs::read_to_string(root().join("examples/sidecar.yaml")).expect("the example is there"));
@@ -103,7 +104,7 @@ fn the_sidecars_positions_are_where_no_other_container_is() {
     }
 }
 
-/// A verb that the agent does not use is one that a thief of its token has for nothing.
+/// An unused verb would only help an attacker who has the agent's token.
 #[test]
 fn roles_give_list_and_watch_of_pods_and_nothing_else() {
     let mut roles = 0;
@@ -112,7 +113,7 @@ fn roles_give_list_and_watch_of_pods_and_nothing_else() {
         if !text.contains("kind: ClusterRole") && !text.contains("kind: Role") {
             continue;
         }
-        // Lines of a chart's template say names and labels.
+        // Lines of a chart's template contain names and labels.
         let plain: String = text.lines().filter(|line| !line.contains("{{")).map(|line| format!("{line}\n")).collect();
         for document in documents(&plain) {
             let kind = document["kind"].as_str().unwrap_or_default();
@@ -139,7 +140,7 @@ fn below(folder: &Path) -> Vec<PathBuf> {
     paths.flat_map(|path| if path.is_dir() { below(&path) } else { vec![path] }).collect()
 }
 
-/// What is YAML and no manifest for `kubectl`.
+/// YAML files that are not manifests for `kubectl`.
 fn configs() -> impl Iterator<Item = PathBuf> {
     let files = ["examples", "examples/labels-of-grafana", "manifests"].into_iter().flat_map(|folder| {
         let entries = fs::read_dir(root().join(folder)).expect("the folder is there");

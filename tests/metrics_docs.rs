@@ -1,5 +1,5 @@
-//! `docs/prometheus.md` names every metric of the sources and no other, `docs/alerts.md` has a section for every alert, both agree
-//! with the rule file, and every alert has a test that it fires and one that it is silent.
+//! `docs/prometheus.md` lists exactly the metrics of the source code, `docs/alerts.md` has a section for each alert,
+//! both agree with the rule file, and each alert has a test that it fires and one that it is silent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,7 +9,7 @@ use serde_yaml::Value;
 
 const RULES: &str = "manifests/helm/fantail/files/rules.yaml";
 
-/// What the names of our metrics begin with.
+/// The prefixes of fantail's metrics.
 const PREFIXES: [&str; 4] = ["fantail_", "promtail_", "logentry_", "process_"];
 
 #[test]
@@ -125,7 +125,7 @@ fn panels_say_what_they_show_in_which_unit_and_cover_no_other() {
     }
 }
 
-/// The cells of each row of the first table behind this heading.
+/// The cells of each row of the first table after this heading.
 fn rows(heading: &str) -> Vec<Vec<String>> {
     let page = read("docs/prometheus.md");
     let (_, section) = page.split_once(heading).unwrap_or_else(|| panic!("docs/prometheus.md has no {heading}"));
@@ -144,7 +144,7 @@ fn alerts() -> Vec<(String, Value)> {
     alerts
 }
 
-/// What is in quotes in the sources and is called as our metrics are, but in tests.
+/// All quoted texts in the source code, without tests, that have the form of a metric name.
 fn metrics_of_the_sources() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut folders = vec![root().join("src")];
@@ -158,7 +158,7 @@ fn metrics_of_the_sources() -> BTreeSet<String> {
                 let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
                 let literals = code.split('"').filter(|text| PREFIXES.iter().any(|prefix| text.starts_with(prefix)));
                 let names = literals.filter(|text| text.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
-                // The prefix of what users count themselves is no metric.
+                // The prefix of users' own metrics is not a metric.
                 found.extend(names.filter(|name| !name.ends_with('_')).map(str::to_owned));
             }
         }

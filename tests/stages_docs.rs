@@ -1,7 +1,7 @@
-//! `docs/stages.md` is what the stages' own files say of themselves, and what they say is true: every stage is there, every
-//! example is accepted, and no option goes unmentioned.
+//! `docs/stages.md` is made from the comments of the stages, and is complete and correct: each stage is there, each
+//! example is accepted, and each option is described.
 //!
-//! `FANTAIL_WRITE_DOCS=1 cargo test --test stages_docs` writes it anew.
+//! `FANTAIL_WRITE_DOCS=1 cargo test --test stages_docs` writes it.
 
 use std::fs;
 use std::path::Path;
@@ -10,13 +10,13 @@ use fantail::model::ConfigError;
 use fantail::stages;
 use serde_yaml::Value as Yaml;
 
-/// How a stage asks for an option by name.
+/// The functions by which a stage reads an option.
 const ASKED: [&str; 11] =
     ["boolean", "bytes", "duration", "field", "flag", "float", "number", "regex", "required", "stages", "text"];
 
 const WRITE: &str = "FANTAIL_WRITE_DOCS";
 
-/// Behind this line the page is made of the sources; before it, it is written by hand.
+/// The part of the page after this line is made from the source code.
 const MARK: &str = "<!-- From here on this is made of the sources:";
 
 #[test]
@@ -27,7 +27,7 @@ fn the_page_is_what_the_sources_say() {
     let end = page[mark..].find('\n').map_or(page.len(), |end| mark + end + 1);
     let made = format!("{}{}", &page[..end], sections());
     if std::env::var_os(WRITE).is_some() {
-        // At once, for the tests that read it meanwhile.
+        // Replaced atomically, because other tests read it meanwhile.
         let new = path.with_extension("md.new");
         fs::write(&new, made).and_then(|()| fs::rename(new, path)).expect("docs/stages.md can be written");
     } else {
@@ -42,7 +42,7 @@ fn every_stage_has_its_place_on_the_page() {
         assert!(page.contains(&format!("[{name}](#{file})")), "{name} is not in the table at the head of the page");
         assert!(page.contains(&format!("\n## {file}\n")), "{name} has no section");
     }
-    // The head is written by hand: what it names has to be there.
+    // The first part is written by hand. The stages that it names must exist.
     let (head, _made) = page.split_once(MARK).expect("the page has its mark");
     let mut links: Vec<&str> =
         head.match_indices("](#").filter_map(|(at, _)| Some(head[..at].rsplit_once('[')?.1)).collect();
@@ -62,14 +62,14 @@ fn every_example_is_accepted() {
         for example in examples {
             match compile(&example) {
                 Ok(program) => assert_eq!(program.warnings(), [], "{file}:\n{example}"),
-                // The only one that needs a file.
+                // The only stage that needs a file.
                 Err(e) => assert!(e.problem.contains("cannot read `db`"), "{file}: {e}\n{example}"),
             }
         }
     }
 }
 
-/// What a stage asks for by name is what users have to know of.
+/// Users must know all options that a stage reads.
 #[test]
 fn every_option_is_in_an_example() {
     for stages::Row { file, .. } in &stages::TABLE {
@@ -94,7 +94,7 @@ fn sections() -> String {
     files.iter().map(|file| format!("\n## {file}\n\n{}\n", documentation(file))).collect()
 }
 
-/// What a stage's file says of it, beginning with what it does.
+/// The `//!` comment of a stage, from its first sentence.
 fn documentation(file: &str) -> String {
     let source = fs::read_to_string(root().join(format!("src/stages/{file}.rs"))).expect("a stage has its file");
     let lines = source.lines().map_while(|line| line.strip_prefix("//!"));

@@ -70,7 +70,7 @@ pub(super) fn unsupported(kind: &str) -> Option<String> {
     Some(format!("fantail does not support {kind}: {instead} (supported: {KINDS})"))
 }
 
-const OTHER_AGENT: &str = "run another agent such as Grafana Alloy for this job and leave it out here";
+const OTHER_AGENT: &str = "run another agent such as Grafana Alloy for this job, and remove the job here";
 
 const UNSUPPORTED: &[(&[&str], &str)] = &[
     (&["syslog"], "not yet; let rsyslog or syslog-ng write files and tail those, or run another agent for this job"),

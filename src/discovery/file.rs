@@ -1,11 +1,12 @@
-//! `file_sd_configs`: targets in files that somebody else writes.
+//! `file_sd_configs`: targets in files that other programs write.
 //!
 //! ```yaml
 //! file_sd_configs:
 //!   - files: [/etc/targets/*.yaml]
 //!     refresh_interval: 5m
 //! ```
-//! A file is a list of `{targets, labels}`, as YAML or JSON; its targets also get `__meta_filepath`.
+//!
+//! A file is a list of `{targets, labels}`, as YAML or JSON. Its targets also get the label `__meta_filepath`.
 
 mod parse;
 mod read;
@@ -27,7 +28,7 @@ use read::Files;
 pub struct Config {
     #[serde(default)]
     pub files: Vec<String>,
-    /// How often a file is read although it looks the same.
+    /// How often a file is read even if it looks unchanged.
     #[serde(default = "five_minutes")]
     pub refresh_interval: PromDuration,
 }
@@ -35,7 +36,7 @@ pub struct Config {
 impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.files.is_empty() {
-            return Err(ConfigError::new("files", "name at least one file, for instance /etc/targets/*.yaml"));
+            return Err(ConfigError::new("files", "must have at least one file, for instance /etc/targets/*.yaml"));
         }
         if self.refresh_interval.0.is_zero() {
             return Err(ConfigError::new("refresh_interval", "must be more than 0, for instance 5m"));
@@ -49,14 +50,14 @@ fn five_minutes() -> PromDuration {
     PromDuration(Duration::from_secs(300))
 }
 
-/// A path whose last element may hold `*`.
+/// Checks a path whose last element may contain `*`.
 fn check(path: &str) -> Result<(), &'static str> {
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
     if ![".json", ".yml", ".yaml", ".JSON", ".YML", ".YAML"].iter().any(|end| name.ends_with(end)) {
         return Err("is not a file of targets: its name must end in .json, .yml or .yaml");
     }
     if directory.contains('*') {
-        return Err("has a * in a directory: it may stand only in the file's name");
+        return Err("has a * in a directory: only the file's name may contain *");
     }
     if path.contains(['?', '[', '\\']) {
         return Err("has a wildcard other than *: write * instead, or list the files one by one");
@@ -64,12 +65,12 @@ fn check(path: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Tells of the files' targets until it is dropped. `unlisted` is let go when each file has been tried once.
+/// Sends the targets of the files until it is dropped. `unlisted` is dropped when each file has been tried once.
 pub(super) async fn run(config: Config, mut known: Known, metrics: Metrics, unlisted: mpsc::Sender<Infallible>) {
     let mut unlisted = Some(unlisted);
     let mut files = Files::new(config.files, known.job(), metrics);
     let refresh = config.refresh_interval.0;
-    // What a look costs is a stat per file, so it need not be rare.
+    // A check costs one stat per file, so it may be frequent.
     let mut looks = tokio::time::interval(refresh.min(Duration::from_secs(5)));
     let mut read_all_at = Instant::now();
     loop {
@@ -84,7 +85,7 @@ pub(super) async fn run(config: Config, mut known: Known, metrics: Metrics, unli
         });
         let (back, groups) = match looked.await {
             Ok(looked) => looked,
-            // As if it had happened here: whoever runs this knows what it is worth.
+            // Passes a panic of the blocking task on.
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => return, // the runtime is shutting down
         };

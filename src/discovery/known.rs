@@ -1,4 +1,4 @@
-//! What has been told of one service discovery config, so that only changes are told.
+//! The last sent state of one service discovery config, so that only changes are sent.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,20 +10,20 @@ use tokio::sync::mpsc;
 use super::Metrics;
 use crate::model::{Labels, NO_TARGETS, TargetGroup, Update};
 
-/// The sources of one config: a hash of what was last told of each is all that is kept.
+/// The sources of one config, each with a hash of its last sent state.
 pub(super) struct Known {
     job: Arc<str>,
-    /// Keeps sources of two configs of a job apart.
+    /// Distinguishes the sources of two configs of a job.
     prefix: String,
     told: HashMap<String, u64>,
-    /// What stands for no target, in the same way.
+    /// The notes that are shown instead of targets, in the same form.
     notes: HashMap<String, u64>,
     count: IntGauge,
     updates: mpsc::Sender<Update>,
 }
 
 impl Known {
-    /// `key` and `index` say which config of the job it is, for instance `file_sd_configs` and 0.
+    /// `key` and `index` name the config in the job, for instance `file_sd_configs` and 0.
     pub(super) fn new(
         job: &Arc<str>,
         key: &str,
@@ -47,7 +47,7 @@ impl Known {
         self.told.len()
     }
 
-    /// Tells of a group, unless it is what was told before.
+    /// Sends a group if it has changed.
     pub(super) async fn set(&mut self, group: TargetGroup) {
         if group.targets.is_empty() {
             return self.remove(&group.source).await;
@@ -61,7 +61,7 @@ impl Known {
         self.tell(group).await;
     }
 
-    /// Shows `text` where the targets of `source` would be, or shows it no longer: it counts as no source.
+    /// Shows `text` in place of the targets of `source`, or removes it. A note does not count as a source.
     pub(super) async fn note(&mut self, source: &str, text: Option<&str>) {
         let label = |text: &str| Labels::from([(NO_TARGETS.to_string(), text.to_string())]);
         let group = TargetGroup::new(source.to_string(), text.map(label));
@@ -81,7 +81,7 @@ impl Known {
         }
     }
 
-    /// Tells of `groups` and takes back every other: what vanished while nobody looked is gone.
+    /// Sends `groups`, and removes all other sources.
     pub(super) async fn replace(&mut self, groups: Vec<TargetGroup>) {
         let sources = groups.iter().map(|group| group.source.clone()).collect();
         for group in groups {
@@ -90,7 +90,7 @@ impl Known {
         self.retain(&sources).await;
     }
 
-    /// Takes back every source that is not among `sources`.
+    /// Removes all sources except `sources`.
     pub(super) async fn retain(&mut self, sources: &BTreeSet<String>) {
         let gone: Vec<String> = self.told.keys().filter(|source| !sources.contains(*source)).cloned().collect();
         for source in gone {
@@ -100,12 +100,12 @@ impl Known {
 
     async fn tell(&self, group: TargetGroup) {
         let group = TargetGroup { source: format!("{}/{}", self.prefix, group.source), ..group };
-        // Nobody listens: `discovery::run` sees it and ends all loops.
+        // An error means that the receiver is gone, which `discovery::run` detects.
         let _ = self.updates.send(Update::Group { job: Arc::clone(&self.job), group }).await;
     }
 }
 
-/// A reload ends one set of loops and begins another, under one gauge.
+/// A reload ends the loops and starts others, with the same gauge.
 impl Drop for Known {
     fn drop(&mut self) {
         self.count.sub(self.told.len() as i64);
@@ -129,7 +129,7 @@ mod tests {
         TargetGroup::new(source.to_string(), values.iter().map(labels))
     }
 
-    /// What was told since the last look: each source and how many targets it has.
+    /// The sources sent since the last call, each with its number of targets.
     fn told(updates: &mut mpsc::Receiver<Update>) -> Vec<(String, usize)> {
         let mut told = Vec::new();
         while let Ok(Update::Group { group, .. }) = updates.try_recv() {

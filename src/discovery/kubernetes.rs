@@ -1,4 +1,4 @@
-//! `kubernetes_sd_configs`: what the cluster says of this node, by watches per config and namespace.
+//! `kubernetes_sd_configs`: finds objects by watches, one for each config and namespace.
 //!
 //! ```yaml
 //! kubernetes_sd_configs:
@@ -6,9 +6,10 @@
 //!     namespaces: {names: [test]}
 //!     selectors: [{role: pod, label: app=web}]
 //! ```
-//! A pod is told as it comes and then forgotten; only a hash of it is kept. Where labels of other objects are put beside its
-//! own, it is kept as far as rules read it ([`beside`]). The API server being away, forbidding, or forgetting where the watch
-//! was, takes no target away: what is tailed goes on.
+//!
+//! A pod is sent as soon as it arrives. Only a hash of it is kept. If labels of other objects are added to it, the
+//! values that rules read are kept too ([`beside`]). If the API server is down, refuses requests, or does not know the
+//! watch's version any more, no target is removed, and tailing continues.
 
 mod answer;
 mod beside;
@@ -57,7 +58,7 @@ use tell::{Main, Other, Shared, Teller};
 use watch::Watch;
 use watch_settings::{Scope, WatchSettings};
 
-/// How long what is beside an object is waited for before that is told without.
+/// How long an object waits for related objects before it is sent without them.
 const BESIDE: Duration = Duration::from_secs(30);
 
 /// The pauses after failures of the API server.
@@ -70,9 +71,9 @@ pub(super) struct Discovery {
     about: WatchSettings,
 }
 
-/// What `config` asks for: one for each namespace, or one for all.
+/// The discoveries for `config`: one for each namespace, or one for all.
 ///
-/// `reads` says which labels make a difference to the job.
+/// `reads` has the labels that the job reads.
 pub(super) fn discoveries(
     config: Config,
     node: &Arc<str>,
@@ -80,12 +81,12 @@ pub(super) fn discoveries(
     reads: &Arc<Reads>,
     metrics: &Metrics,
 ) -> Vec<Discovery> {
-    // Validation lets no other pass.
+    // Validation refuses unknown roles.
     let Some(role) = Role::of(&config.role) else { return Vec::new() };
     if node.is_empty() && (role.has_pods() || role == Role::Node) {
         warn!(
             job = &**job,
-            "the node's name is not known, so that the pods of all nodes are watched: \
+            "the node's name is not known, so the pods of all nodes are watched: \
              set the environment variable HOSTNAME to the pod's spec.nodeName"
         );
     }
@@ -113,8 +114,8 @@ pub(super) fn discoveries(
 }
 
 impl Discovery {
-    /// Has pods found by the folders of their logs as well; gives what looks at these, to be run beside. None: the config does
-    /// not want that, or no node's pods are meant.
+    /// Starts to find pods by their log directories. Returns the task that must run for it. None: the config disables
+    /// it, or the node is not known.
     pub(super) fn folders(&self, places: Places, known: Known) -> Option<Arc<Folders>> {
         let WatchSettings { config, scope, node, job, metrics, .. } = &self.about;
         if node.is_empty() || self.role != Role::Pod || config.pods_from_path == Some(false) {
@@ -125,7 +126,7 @@ impl Discovery {
             Scope::Named(name) => folders::Namespace::Named(name.clone()),
             Scope::Own => folders::Namespace::NotKnown,
         };
-        // The node's own pods are what is asked for anyway.
+        // This selector only has the node's own pods, which are requested anyway.
         let own = format!("spec.nodeName={node}");
         let narrows = |written: &str| !written.is_empty() && written != own;
         let is_selective = config.selectors.iter().any(|selector| narrows(&selector.label) || narrows(&selector.field));
@@ -133,7 +134,7 @@ impl Discovery {
         Some(Arc::new(Folders::new(places, (job, node, by), namespace, is_selective, known, metrics.clone())))
     }
 
-    /// Tells of the targets until it is dropped. `unlisted` is let go when those that there are have been told.
+    /// Sends the targets until it is dropped. `unlisted` is dropped when the first list has been sent.
     pub(super) fn run(
         self,
         known: Known,
@@ -171,7 +172,7 @@ impl Discovery {
     }
 }
 
-/// The watch of what is beside.
+/// The watch of related objects.
 fn aside<O: Finds>(kind: &'static Kind, about: &WatchSettings, teller: &Shared<O>) -> Option<BoxFuture<'static, ()>> {
     fn of<O: Finds, A: Aside>(about: &WatchSettings, teller: &Shared<O>) -> BoxFuture<'static, ()> {
         Watch::new(about.clone(), Other::<O, A>(Arc::clone(teller), PhantomData)).run().boxed()

@@ -1,4 +1,4 @@
-//! What discovery counts.
+//! The metrics of discovery.
 
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
 
@@ -6,7 +6,7 @@ use crate::metrics::Registry;
 
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    /// Known pods and the like, groups in files, static configs; label `config` says which.
+    /// Pods and other objects, groups in files, static configs. The label `config` says which.
     sources: IntGaugeVec,
     watch_errors: IntCounterVec,
     watches_failing: IntGaugeVec,
@@ -21,22 +21,22 @@ impl Metrics {
         Self {
             sources: registry.gauges(
                 "fantail_discovery_sources",
-                "Sources of targets that are known, before relabelling: pods and the like, groups in files, static configs.",
+                "Objects that discovery knows before relabelling: pods and other Kubernetes objects, groups in files, static configs.",
                 &["job", "config"],
             ),
             watch_errors: registry.counters(
                 "fantail_kubernetes_watch_errors_total",
-                "Failures to list or watch objects of Kubernetes, each retry among them.",
+                "Failures to list or watch Kubernetes objects, including each retry.",
                 &["job", "reason"],
             ),
             watches_failing: registry.gauges(
                 "fantail_kubernetes_watches_failing",
-                "Watches of objects of Kubernetes that are not in step with the API server now.",
+                "Watches of Kubernetes objects that are not in sync with the API server at present.",
                 &["job"],
             ),
             file_errors: registry.counters(
                 "fantail_file_sd_read_errors_total",
-                "Failures to read a file of file_sd_configs; its last good content holds.",
+                "Failures to read a file of file_sd_configs; its last valid content stays in use.",
                 &["job"],
             ),
             docker_errors: registry.counters(
@@ -46,13 +46,13 @@ impl Metrics {
             ),
             pods_from_path: registry.counters(
                 "fantail_discovery_pods_from_path_total",
-                "Pods that the API server did not show, found by the folder of their logs, by where their labels are from: \
-                 cache, path, or unknown, which are not read.",
+                "Pods that the API server did not show, found by their log directories, by the source of their labels: \
+                 cache, path, or unknown (the pod is not read).",
                 &["job", "labels"],
             ),
             pods_cut: registry.counters(
                 "fantail_discovery_pods_cut_total",
-                "Pods and other objects of Kubernetes with more containers, ports, labels or annotations than are kept of one, so that some are left out.",
+                "Pods and other Kubernetes objects with more containers, ports, labels or annotations than the agent keeps of one object; some are omitted.",
                 &["job"],
             ),
         }
@@ -66,13 +66,13 @@ impl Metrics {
         self.watch_errors.with_label_values(&[job, reason]).inc();
     }
 
-    /// Makes the counters of a job that watches appear, at zero.
+    /// Creates the counters of a job with watches, at zero.
     pub(super) fn announce_watch(&self, job: &str, reasons: impl IntoIterator<Item = &'static str>) {
         self.pods_cut.with_label_values(&[job]);
         reasons.into_iter().for_each(|reason| drop(self.watch_errors.with_label_values(&[job, reason])));
     }
 
-    /// Makes the counter of a job that reads files appear, at zero.
+    /// Creates the counter of a job with files, at zero.
     pub(super) fn announce_files(&self, job: &str) {
         self.file_errors.with_label_values(&[job]);
     }
@@ -85,7 +85,7 @@ impl Metrics {
         self.pods_cut.with_label_values(&[job]).inc();
     }
 
-    /// Makes the counter of a job that looks for folders appear, at zero.
+    /// Creates the counter of a job that finds pods by directories, at zero.
     pub(super) fn announce_paths(&self, job: &str, labels: &[&str]) {
         labels.iter().for_each(|labels| drop(self.pods_from_path.with_label_values(&[job, labels])));
     }

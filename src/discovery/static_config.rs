@@ -1,4 +1,4 @@
-//! `static_configs`: targets written in the config.
+//! `static_configs`: targets in the config.
 //!
 //! ```yaml
 //! static_configs:
@@ -12,12 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ConfigError, Labels, TargetLabels, loki_label_name, units};
 
-/// Targets with labels in common; a file of `file_sd_configs` is a list of these as well.
+/// Targets with common labels. A file of `file_sd_configs` is also a list of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StaticConfig {
-    // `yaml` needs neither attribute. They are for JSON: `file/parse.rs` is tested against what this reads.
-    /// Addresses. For files they say nothing, so that none at all is `localhost`.
+    // `yaml` needs neither attribute. They are for JSON: the tests of `file/parse.rs` compare with this.
     #[serde(default, deserialize_with = "units::or_default")]
     pub targets: Vec<String>,
     #[serde(default, deserialize_with = "units::or_default")]
@@ -27,12 +26,12 @@ pub struct StaticConfig {
 impl StaticConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         match self.labels.contains_key("") {
-            true => Err(ConfigError::new("labels", "\"\" is no label name")),
+            true => Err(ConfigError::new("labels", "\"\" is not a valid label name")),
             false => Ok(()),
         }
     }
 
-    /// Names that are changed before Loki hears of them, as those are that relabelling makes.
+    /// Warnings about label names that are changed because Loki cannot parse them. Relabelling changes such names too.
     pub fn warnings(&self) -> Vec<ConfigError> {
         let changed =
             self.labels.keys().map(|name| (name, loki_label_name(name))).filter(|(name, taken)| *name != taken);
@@ -44,7 +43,7 @@ impl StaticConfig {
             .collect()
     }
 
-    /// Each target's labels; one target, `localhost`, if none is named.
+    /// The labels of each target. If the config has no targets, there is one: `localhost`.
     pub fn targets(&self) -> Vec<TargetLabels> {
         if self.targets.is_empty() {
             Self::with(&self.labels, &["localhost".to_string()])
@@ -53,7 +52,7 @@ impl StaticConfig {
         }
     }
 
-    /// Each named target's labels, with `more` that all have.
+    /// The labels of each configured target, with `more` added.
     pub(super) fn named_targets(&self, more: &[(&str, &str)]) -> Vec<TargetLabels> {
         let mut labels = self.labels.clone();
         labels.extend(more.iter().map(|(name, value)| (name.to_string(), value.to_string())));

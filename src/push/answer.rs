@@ -1,7 +1,7 @@
-//! What an answer says about the entries of a push, and what to do now. Pure: `loki.md`'s tables as code.
+//! Decides what an answer means for the entries of a push, and what to do next. Pure: the tables of `loki.md` as code.
 //!
-//! Two rules stand behind every row. What may be stored is never discarded: doubt means to ask again, with less. And
-//! what a person has to mend (a password, a path, a proxy) costs patience, not logs.
+//! Two rules apply to all rows. An entry that Loki may still store is never discarded: in doubt, a smaller part is
+//! sent. A problem that a person must solve (a password, a path, a proxy) delays lines but does not lose them.
 
 mod reasons;
 
@@ -15,58 +15,58 @@ use crate::http_client::Answer;
 use crate::model::Reason;
 use reasons::{Extent, Known};
 
-/// A 429 again and again may mean that the push is larger than the limit's burst, and would be refused for ever.
+/// After this many 429 answers, the push may be larger than the limit's burst, so that it would always be refused.
 const PATIENCE_WITH_SIZE: u32 = 4;
-/// No limit worth setting has a burst below this.
+/// Parts below this size are not halved: no sensible limit has a smaller burst.
 const SMALLEST_HALF: usize = 64 << 10;
 
 /// Why there is no answer.
 #[derive(Clone, Debug)]
 pub(super) enum Failure {
-    /// No connection, no TLS, no answer in time.
+    /// There is no connection, no TLS, or no answer in time.
     Unreachable(String),
-    /// What the request needs of our own side is missing: a password file, a token.
+    /// The client cannot build the request: a password file or a token is missing.
     NotSent(String),
-    /// The tenant cannot be written in a header, now or ever.
+    /// The tenant cannot be sent in a header.
     TenantName,
 }
 
-/// What is being asked about.
+/// The part that was sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     pub(super) streams: usize,
     pub(super) entries: usize,
     pub(super) bytes: usize,
-    /// How often it has been sent, this time included.
+    /// The number of attempts, including this one.
     pub(super) attempt: u32,
     pub(super) drop_rate_limited: bool,
 }
 
-/// What to do now.
+/// The next action.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Next {
-    /// Everything is stored.
+    /// All entries are stored.
     Done,
-    /// Everything is stored but some entries that never will be.
+    /// All entries are stored, except some that Loki refuses permanently.
     DoneBut { refused: usize, reason: Reason, why: Cow<'static, str> },
-    /// It is too much at once: send each half. There is more than one entry.
+    /// The part is too large: send each half. It has more than one entry.
     Halve { why: Cow<'static, str> },
-    /// Something in it is refused: send each half to find out what. There is more than one entry.
+    /// Some entries are refused: send each half to find them. The part has more than one entry.
     TakeApart { why: Cow<'static, str> },
-    /// Nothing of it is known to be stored, or to be refused for good: ask again.
+    /// No entry is known to be stored or refused permanently: send the part again.
     Again { scope: Scope, pace: Pace, at_least: Option<Duration>, why: Cow<'static, str> },
 }
 
-/// What a refusal that may pass is about.
+/// The scope of a temporary refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// Whatever is sent this way: there is no answer, a password is wrong, a limit of rate is met.
+    /// Everything that is sent to this server: there is no answer, a password is wrong, or a rate limit is reached.
     Way,
-    /// Some of the streams: the others are stored.
+    /// Some of the streams. The others are stored.
     Streams,
-    /// The answer does not say it: perhaps everything, perhaps one stream. What becomes of the other streams tells.
+    /// Not known: everything, or single streams. The answers to other streams will show it.
     Unknown,
-    /// As `Unknown`; it may be a single entry as well.
+    /// As `Unknown`, but also possibly a single entry.
     Entries,
 }
 
@@ -103,10 +103,10 @@ pub(super) fn decide(answer: &Result<Answer, Failure>, part: Asked) -> Next {
     }
 }
 
-/// Said of an answer that Loki never gives to a push.
+/// For an answer that Loki never gives to a push.
 const NOT_LOKI: &str = "not an answer of Loki to a push: check url, and any proxy or sign-in page in front of Loki";
 
-/// Some streams are refused until something changes in Loki: a block, or a limit of streams. It stores the others.
+/// Loki refuses some streams until something changes (a block, or a limit of streams), and stores the others.
 fn refused_for_now(answer: &Answer, part: Asked, reason: &Known) -> Next {
     let why = format!("status {}, {}", answer.status, reason.say);
     let is_limit = reason.counted == "stream_limit";
@@ -116,19 +116,20 @@ fn refused_for_now(answer: &Answer, part: Asked, reason: &Known) -> Next {
             _ => Next::TakeApart { why: why.into() },
         };
     }
-    // A block of a policy is about some streams, one of the tenant about all; an answer that does not say it may be either.
+    // A block by a policy affects some streams, and a block of the tenant affects all. If the answer names neither, it
+    // may be either.
     let scope = if is_limit || answer.body.contains("policy") { Scope::Streams } else { Scope::Unknown };
     let pace = if is_limit { Pace::Backoff } else { Pace::Slow };
     again(scope, pace, answer.retry_after, why)
 }
 
-/// What Loki counts the refused entries as.
+/// The name under which Loki counts the refused entries.
 pub(super) fn counted(answer: &Result<Answer, Failure>) -> Option<Reason> {
     let body = &answer.as_ref().ok()?.body;
     reasons::find(body).map(|reason| Reason::Loki(reason.counted))
 }
 
-/// What kind of refusal it is, for a counter: Loki's word for it, or its status.
+/// The kind of refusal for a counter: Loki's name, or the status.
 pub(super) fn kind(answer: &Result<Answer, Failure>) -> Cow<'static, str> {
     match answer {
         Ok(answer) => match reasons::find(&answer.body) {
@@ -139,12 +140,12 @@ pub(super) fn kind(answer: &Result<Answer, Failure>) -> Cow<'static, str> {
     }
 }
 
-/// A limit of entries that it names.
+/// A limit for entries that the answer names.
 pub(super) fn bound(answer: &Result<Answer, Failure>) -> Option<Bound> {
     reasons::bound(&answer.as_ref().ok()?.body, SystemTime::now())
 }
 
-/// The limit that an answer speaks of, if it is one of rate.
+/// The rate limit that the answer names, if any.
 pub(super) fn rate_limit(answer: &Result<Answer, Failure>) -> Option<Refusal> {
     let body = &answer.as_ref().ok()?.body;
     let of = reasons::find(body)?.limit()?;
@@ -158,7 +159,7 @@ fn rate_limited(answer: &Answer, part: Asked) -> Next {
         let refused = reasons::total_ignored(&answer.body).filter(|_| part.streams == 1).unwrap_or(part.entries);
         return Next::DoneBut { refused: refused.min(part.entries), reason: Reason::RateLimited, why: why.into() };
     }
-    // Sent again as a whole: what was stored of it is folded.
+    // The whole push is sent again. Loki drops duplicates of stored entries.
     let halves = part.entries > 1 && (part.streams > 1 || part.bytes >= 2 * SMALLEST_HALF);
     if part.attempt >= PATIENCE_WITH_SIZE && halves {
         return Next::Halve { why: why.into() };
@@ -166,7 +167,7 @@ fn rate_limited(answer: &Answer, part: Asked) -> Next {
     again(Scope::Way, Pace::Backoff, answer.retry_after, why)
 }
 
-/// Statuses about who asks, where and how, not about what is sent; and what to look at.
+/// Statuses about the client, the address or the method, not about the entries. Returns also what to check.
 fn needs_a_person(status: u16, answer: &Answer) -> Option<(Scope, &'static str)> {
     let way = |advice| Some((Scope::Way, advice));
     match status {
@@ -174,7 +175,7 @@ fn needs_a_person(status: u16, answer: &Answer) -> Option<(Scope, &'static str)>
             "the redirect is not followed (only 307 and 308 to the same host are): write the final address into url",
         ),
         401 => way("unauthorized: check basic_auth, authorization, bearer_token or oauth2, and tenant_id"),
-        // A firewall for web applications refuses single pushes with it, for what their lines say.
+        // A web application firewall may refuse single pushes with this status because of their lines.
         402 | 403 => Some((Scope::Unknown, "forbidden: check the credentials and the tenant_id of this client")),
         404 | 410 => way("not found: check the path of url, Loki's is /loki/api/v1/push"),
         405 | 411 | 415 | 421 | 426 | 451 => {
@@ -189,7 +190,7 @@ fn needs_a_person(status: u16, answer: &Answer) -> Option<(Scope, &'static str)>
     }
 }
 
-/// 400, 422 and their like: something in it was refused, and what else is in it may be stored or not.
+/// For 400, 422 and similar: an entry was refused. The other entries may be stored or not.
 fn refused(answer: &Answer, part: Asked) -> Next {
     let status = answer.status;
     let Some(reason) = reasons::find(&answer.body) else {
@@ -201,13 +202,13 @@ fn refused(answer: &Answer, part: Asked) -> Next {
         );
     };
     let why = format!("status {status}, {}", reason.say);
-    // Only of a stream that travels alone does the answer say the whole truth (and not even whether the others are
-    // stored: one label name that does not parse refuses the whole push).
+    // The answer is only reliable for a push with a single stream. With several, it does not even say whether the
+    // others are stored: one invalid label name refuses the whole push.
     if part.streams > 1 {
         return Next::TakeApart { why: why.into() };
     }
     match reason.extent {
-        // Ignored entries that were merely too many are wanted again.
+        // Entries beyond a rate limit are sent again.
         Extent::Rate => return rate_limited(answer, part),
         Extent::Stream => return discard(part, Reason::IngesterError, why),
         _ => {}

@@ -1,8 +1,9 @@
-//! Streams that Loki refuses while it takes others: each is sent on its own, slowly, and its lane goes on without it.
+//! Streams that Loki refuses while it accepts others. Each is sent on its own, slowly, and its lane continues without
+//! it.
 //!
-//! What comes of such a stream later waits behind what was refused, so that it arrives in order. All such streams of a client
-//! together are asked about once a second at most (twice `min_period`) while they are refused, however many there are; once one of
-//! them is taken, the others are tried at once.
+//! Later entries of such a stream wait behind the refused ones, so that they arrive in order. All such streams of a
+//! client together make at most one attempt per second (per twice `min_period`), however many there are. When one of
+//! them is accepted, the others are tried at once.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +17,7 @@ use super::Tenant;
 use super::parts::Part;
 use crate::batch::{Batch, StreamKey};
 
-/// So many times longer is the time between two attempts while nothing gets through at all.
+/// The factor for the time between attempts while no push succeeds.
 const NO_WAY: u32 = 5;
 
 /// Batches that wait for a lane.
@@ -29,7 +30,7 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     parts: VecDeque<Part>,
-    /// What came before was given up, and nothing may overtake it.
+    /// Earlier batches were given up, and nothing may overtake them.
     is_closed: bool,
 }
 
@@ -43,8 +44,8 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// The same for a stream that is set apart: small parts that wait are joined, so that each part is at least half as large as the
-    /// one before it, and a stream that says little for long takes little memory.
+    /// As `push`, for a stream that is set apart. Small waiting parts are joined so that each part is at least half as
+    /// large as the one before. So a slow stream takes little memory, however long it waits.
     fn push_joined(&self, part: Part) {
         let mut waiting = lock(&self.waiting);
         if !waiting.is_closed {
@@ -64,7 +65,7 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// How long the server wants to be left alone with what waits.
+    /// How long the server asked to wait before the next attempt.
     pub(super) fn at_least(&self) -> Option<Duration> {
         lock(&self.waiting).parts.front().and_then(|part| part.at_least)
     }
@@ -77,14 +78,14 @@ impl Queue {
         lock(&self.waiting).parts.is_empty()
     }
 
-    /// Waits until there is something.
+    /// Waits until the queue is not empty.
     pub(super) async fn filled(&self) {
         while self.is_empty() {
             self.arrived.notified().await;
         }
     }
 
-    /// That of the batches, which are all of one.
+    /// The tenant of the batches. All have the same.
     pub(super) fn tenant(&self) -> Tenant {
         lock(&self.waiting).parts.front().and_then(|part| part.batch.tenant().cloned())
     }
@@ -101,22 +102,22 @@ type NewStreams = Vec<(StreamKey, Arc<Queue>)>;
 /// The streams of a client that are set apart.
 #[derive(Debug)]
 pub(super) struct Apart {
-    /// Between two attempts while they are in vain.
+    /// The time between two attempts that fail.
     spacing: Duration,
     streams: Mutex<HashMap<StreamKey, Arc<Queue>>>,
-    /// How many there are: nearly always none, and each push asks.
+    /// The number of these streams. Usually 0. Each push reads it.
     count: AtomicUsize,
-    /// Those that have no lane of their own yet.
+    /// Streams without a lane of their own yet.
     new: Mutex<NewStreams>,
     pub(super) is_new: Notify,
-    /// Whose attempt is next, and not before when.
+    /// The turn for the next attempt, and its earliest time.
     turn: tokio::sync::Mutex<Option<Instant>>,
-    /// One of them was taken: the others may be as well.
+    /// One of the streams was accepted, so the others may be accepted too.
     pub(super) cleared: Notify,
 }
 
 impl Apart {
-    /// `min_period` is the user's shortest pause.
+    /// `min_period` is the shortest pause of the config.
     pub(super) fn new(min_period: Duration) -> Self {
         Self {
             spacing: min_period * 2,
@@ -129,7 +130,7 @@ impl Apart {
         }
     }
 
-    /// The stream's part, which has no other, is sent apart from now on, and so are those that follow.
+    /// Sets the stream of this part apart, and all its later entries. The part has only one stream.
     pub(super) fn add(&self, mut part: Part) {
         let Some(key) = part.batch.stream_keys().next() else {
             return;
@@ -149,7 +150,7 @@ impl Apart {
         self.is_new.notify_one();
     }
 
-    /// What of a batch is not of a stream that is set apart; such streams' entries queue behind what was refused of them.
+    /// Moves the entries of streams that are set apart to their queues. Returns the rest of the batch.
     pub(super) fn sort(&self, batch: Batch) -> Option<Batch> {
         if self.count.load(Ordering::Relaxed) == 0 {
             return Some(batch);
@@ -170,7 +171,7 @@ impl Apart {
         lock(&self.new).pop()
     }
 
-    /// Nothing is left of the stream here; it takes its old lane again. False: something has come meanwhile.
+    /// The stream returns to its old lane if its queue is empty. False: more has arrived.
     pub(super) fn remove_if_empty(&self, key: StreamKey) -> bool {
         let mut streams = lock(&self.streams);
         let is_empty = streams.get(&key).is_none_or(|queue| queue.is_empty());
@@ -181,7 +182,7 @@ impl Apart {
         is_empty
     }
 
-    /// Waits for the turn to ask about a stream that is set apart. What is returned says what came of it.
+    /// Waits for the turn to send a stream that is set apart. The caller reports the outcome to the result.
     pub(super) async fn turn(&self) -> Turn<'_> {
         let next = self.turn.lock().await;
         if let Some(at) = *next {
@@ -191,19 +192,19 @@ impl Apart {
     }
 }
 
-/// The right to ask once.
+/// The right to one attempt.
 #[derive(Debug)]
 pub(super) struct Turn<'t> {
     next: tokio::sync::MutexGuard<'t, Option<Instant>>,
     spacing: Duration,
 }
 
-/// What came of an attempt.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Stored,
     Refused,
-    /// Nothing gets through: it says nothing of the stream.
+    /// No push succeeds at all, so this says nothing about the stream.
     NoWay,
 }
 
@@ -218,7 +219,7 @@ impl Turn<'_> {
     }
 }
 
-// Nothing is called under these locks that could leave them half changed.
+// No call under these locks can leave their data inconsistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! How long to wait before a push is tried again.
+//! Pauses before a push is sent again.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::backoff::Backoff;
 use crate::model::units::GoDuration;
 
-/// A wrong password is tried this often, so that setting it right takes effect within a minute.
+/// The longest pause after errors that a person must solve. A corrected password takes effect within a minute.
 const SLOW_CAP: Duration = Duration::from_secs(60);
-/// What needs a person starts this many doublings later: nobody mends it within a second.
+/// For such errors, the pause starts with this many doublings, because nobody solves them within a second.
 const SLOW_START: u32 = 3;
-/// A `Retry-After` beyond this is not waited for: a limit or an outage is over sooner, and lines are to flow soon after it.
+/// The longest `Retry-After` that is obeyed. Limits and outages usually end sooner, and lines must flow soon after.
 const RETRY_AFTER_CAP: Duration = Duration::from_secs(30);
-/// A stream that Loki refuses while it takes others is tried this often at least.
+/// The longest pause of a stream that Loki refuses while it accepts others.
 const APART_CAP: Duration = Duration::from_secs(60);
 
 /// `backoff_config`.
@@ -22,8 +22,8 @@ const APART_CAP: Duration = Duration::from_secs(60);
 pub struct BackoffConfig {
     pub min_period: GoDuration,
     pub max_period: GoDuration,
-    /// Attempts before a batch is discarded; 0, and the default: without end. (Promtail's default is 10, which loses
-    /// every line of an outage that is longer than some minutes.)
+    /// Attempts before a batch is discarded. 0 or none: no limit. (Promtail's default is 10, which loses the lines of
+    /// each outage longer than some minutes.)
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_retries: Option<u32>,
 }
@@ -37,7 +37,7 @@ impl Default for BackoffConfig {
 pub(super) const MIN_PERIOD: GoDuration = GoDuration(Duration::from_millis(500));
 pub(super) const MAX_PERIOD: GoDuration = GoDuration(Duration::from_secs(300));
 
-/// Whether a failure passes by itself, or waits for a person.
+/// Whether the cause passes by itself, or a person must act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
     Backoff,
@@ -45,8 +45,8 @@ pub(super) enum Pace {
 }
 
 impl BackoffConfig {
-    /// The pause after the `failures`th failure in a row (from 1). `at_least` is what the server asked for; `chance` is
-    /// between 0 and 1 and decides within the interval.
+    /// The pause after the `failures`th failure in a row (from 1). `at_least` is the time that the server asked for.
+    /// `chance` is between 0 and 1, and selects the pause within its interval.
     pub(super) fn pause(&self, failures: u32, pace: Pace, at_least: Option<Duration>, chance: f64) -> Duration {
         let (doublings, most) = match pace {
             Pace::Backoff => (0, self.max_period.0),
@@ -56,12 +56,12 @@ impl BackoffConfig {
         backoff.pause(failures.max(1).saturating_add(doublings), at_least, chance)
     }
 
-    /// The same for a stream that is sent apart from its lane.
+    /// As `pause`, for a stream that is set apart.
     pub(super) fn pause_apart(&self, failures: u32, pace: Pace, at_least: Option<Duration>, chance: f64) -> Duration {
         self.pause(failures, pace, at_least, chance).min(APART_CAP)
     }
 
-    /// The number of attempts a batch has, if there is an end to them.
+    /// The maximum number of attempts for a batch. None: no limit.
     pub(super) fn attempts(&self) -> Option<u32> {
         self.max_retries.filter(|n| *n > 0)
     }

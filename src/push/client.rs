@@ -1,4 +1,4 @@
-//! The way to one Loki.
+//! Requests to one Loki.
 
 use bytes::Bytes;
 
@@ -7,7 +7,7 @@ use super::config::Config;
 use super::headers::Headers;
 use crate::http_client::{Answer, Auth, Connection, Error, ParsedUrl, header_value, parse_url};
 
-/// One Loki: where, as whom, with which headers.
+/// One Loki, with its connection, credentials and headers.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     connection: Connection,

@@ -1,4 +1,4 @@
-//! One entry of `clients`, as Promtail writes it.
+//! One entry of `clients`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(super) const REPLAY_WINDOW: ByteSize = ByteSize(64 << 10);
 pub(super) const BUFFER_SIZE: ByteSize = ByteSize(16 << 20);
 pub(super) const TIMEOUT: GoDuration = GoDuration(Duration::from_secs(10));
 
-/// Where entries go, as whom, and how many at once.
+/// Where to send entries, with which credentials, and how fast.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -43,10 +43,11 @@ pub struct Config {
     pub drop_rate_limited_batches: bool,
     pub backoff_config: BackoffConfig,
 
-    /// Bytes of a stream that may be sent and not acknowledged: what a crash or a lost answer sends again at most. It grows
-    /// with the round trip, up to `batchsize`, while a stream could not keep up otherwise.
+    /// Bytes of a stream that may be sent but not yet acknowledged. This is the most that a crash or a lost answer can
+    /// make the agent send again. Grows with the round trip, up to `batchsize`, if the stream could not keep up
+    /// otherwise.
     pub replay_window: ByteSize,
-    /// Bytes of lines held in memory for this client; when so many wait for Loki, files are not read on.
+    /// Bytes of lines held in memory for this client. While this much waits for Loki, files are not read.
     pub buffer_size: ByteSize,
     #[serde(skip_serializing_if = "RateLimits::is_default")]
     pub rate_limits: RateLimits,
@@ -71,7 +72,7 @@ pub struct Config {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub proxy_connect_header: BTreeMap<String, Vec<Secret>>,
     pub follow_redirects: bool,
-    /// Ignored, as in Promtail: pushes travel over HTTP/1.1.
+    /// Ignored, as in Promtail: pushes use HTTP/1.1.
     pub enable_http2: bool,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub http_headers: BTreeMap<String, Header>,
@@ -111,7 +112,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Refuses what cannot work, before anything starts.
+    /// Refuses settings that cannot work.
     pub fn validate(&self) -> Result<(), Error> {
         self.check_target()?;
         self.credentials().validate()?;
@@ -131,23 +132,23 @@ impl Config {
         least("buffer_size", self.buffer_size, self.replay_window.0.max(1 << 20))
     }
 
-    /// What works, but perhaps not as it was meant.
+    /// Settings that work, but perhaps not as intended.
     pub fn warnings(&self) -> Vec<Error> {
         let mut warnings = headers::ignored(&self.headers, !self.tenant_id.is_empty());
         if self.url.has_user() && self.credentials().are_set() {
-            let problem = "the user in it is used, not basic_auth, authorization, oauth2 or bearer_token";
+            let problem = "the user in the URL is used instead of basic_auth, authorization, oauth2 or bearer_token";
             warnings.push(Error::new("url", problem));
         }
         warnings.extend(self.tls_config.warnings().map(|w| w.within("tls_config")));
         if self.backoff_config.attempts().is_some() {
-            let lost = Error::new("max_retries", "lines are lost when an outage lasts longer; leave it out");
+            let lost = Error::new("max_retries", "lines are lost if an outage lasts longer: remove this key");
             warnings.push(lost.within("backoff_config"));
         }
         warnings
     }
 
-    /// The name given, or six digits that say where entries go and as whom. Positions are kept under it, so it does not
-    /// change with a timeout or a password.
+    /// The configured name, or six hexadecimal digits derived from the destination and the sender. Positions are stored
+    /// under it, so it does not change with a timeout or a password.
     pub fn name(&self) -> String {
         if !self.name.is_empty() {
             return self.name.clone();
@@ -164,7 +165,7 @@ impl Config {
         format!("{:06x}", hash.digest() >> 40)
     }
 
-    /// `host[:port]` as in `url`: what the `host` label of the metrics says.
+    /// `host[:port]` of `url`, for the `host` label of the metrics.
     pub fn host(&self) -> &str {
         self.url.host()
     }
@@ -174,7 +175,7 @@ impl Config {
         self.url.redacted()
     }
 
-    /// What of it batching needs.
+    /// The settings for batching.
     pub fn batching(&self, limits: batch::Limits) -> batch::Config {
         batch::Config {
             batchsize: self.batchsize,
@@ -216,7 +217,7 @@ impl Config {
             return Err(Error::new("batchsize", "must be over 0"));
         }
         if self.timeout.0.is_zero() {
-            return Err(Error::new("timeout", "must be over 0, no push would ever be answered in time"));
+            return Err(Error::new("timeout", "must be over 0, because no push would be answered in time"));
         }
         let backoff = &self.backoff_config;
         if backoff.min_period.0.is_zero() || backoff.min_period > backoff.max_period {

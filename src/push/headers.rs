@@ -1,4 +1,4 @@
-//! The headers a user adds to a push: `headers`, which is Promtail's own, and `http_headers`, which is Prometheus'.
+//! The additional headers of a push: `headers` of Promtail, and `http_headers` of Prometheus.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use crate::model::units::Secret;
 
 const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
 
-/// What a push says about itself, which `headers` cannot change.
+/// Headers that the client sets itself. `headers` cannot change them.
 const OURS: [&str; 5] = ["content-type", "user-agent", "content-length", "host", "transfer-encoding"];
 
-/// What `http_headers` refuses, as Prometheus does.
+/// Headers that `http_headers` refuses, as in Prometheus.
 const RESERVED: [&str; 18] = [
     "accept-encoding",
     "authorization",
@@ -34,11 +34,11 @@ const RESERVED: [&str; 18] = [
     "x-prometheus-scrape-timeout-seconds",
 ];
 
-/// One name of `http_headers`.
+/// One header of `http_headers`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Header {
-    /// Shown no more than secrets are: this is where keys get written by mistake.
+    /// Treated as a secret, because users sometimes write keys here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<Secret>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -56,7 +56,7 @@ pub(super) fn validate(headers: &BTreeMap<String, Secret>, http: &BTreeMap<Strin
     for (name, header) in http {
         let lower = name.to_ascii_lowercase();
         if RESERVED.contains(&lower.as_str()) {
-            return Err(Error::new(name, "is reserved, it cannot be set here").within("http_headers"));
+            return Err(Error::new(name, "is reserved and cannot be set here").within("http_headers"));
         }
         for secret in header.values.iter().chain(&header.secrets) {
             pair(name, secret.expose()).ok_or_else(|| invalid("http_headers", name))?;
@@ -112,12 +112,12 @@ impl Headers {
         Ok(Self { fixed, files })
     }
 
-    /// Whether `headers` says who pushes; it is not asked twice.
+    /// Whether `headers` has credentials. They replace the other credentials of the client.
     pub(super) fn authorize(&self) -> bool {
         self.fixed.contains_key("authorization")
     }
 
-    /// With the tenant and the files' values as they are now.
+    /// The headers with the tenant and the current content of the files.
     pub(super) fn of(&self, tenant: Option<HeaderValue>) -> Result<HeaderMap, String> {
         let mut headers = self.fixed.clone();
         if let Some(tenant) = tenant {

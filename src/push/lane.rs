@@ -1,4 +1,4 @@
-//! One way to Loki, for a tenant or for a stream of it: a push at a time, oldest first, until each entry's fate is known.
+//! Sends the batches of a lane, one push at a time, oldest first, until each entry is delivered or discarded.
 
 mod pacing;
 
@@ -26,10 +26,10 @@ use crate::batch::Batch;
 use crate::http_client::Answer;
 use crate::model::Reason;
 
-/// When so many entries of a stream are refused one by one and none is taken, what is wrong is the stream.
+/// After this many entries of a stream are refused one by one and none is accepted, the stream itself is the problem.
 const REFUSED_IN_A_ROW: usize = 64;
 
-/// What the lanes of a client share.
+/// The data that the lanes of a client share.
 #[derive(Debug)]
 pub(super) struct LaneContext {
     pub(super) endpoint: Endpoint,
@@ -38,22 +38,22 @@ pub(super) struct LaneContext {
     pub(super) metrics: OfHost,
     pub(super) status: Arc<Status>,
     pub(super) paces: Mutex<Paces>,
-    /// So that many lanes are not as many connections.
+    /// Limits the connections of all lanes.
     pub(super) permits: Semaphore,
     pub(super) probe: Probe,
-    /// How many pushes were stored.
+    /// The number of stored pushes.
     pub(super) stored: AtomicU64,
     pub(super) apart: Apart,
-    /// A lane that was in trouble gets through: no need to sit out a pause.
+    /// A failing lane succeeded, so others can end their pauses.
     pub(super) cleared: Notify,
 }
 
-/// What became of a lane's batches.
+/// The result of a lane's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// All of them are delivered, or discarded and counted, or wait apart.
+    /// All batches are delivered, discarded and counted, or set apart.
     Settled,
-    /// There is no time left to try again; what is not settled will be read from disk at the next start.
+    /// There is no time left to try again. The remaining entries are read from disk at the next start.
     GivenUp,
 }
 
@@ -64,36 +64,36 @@ pub(super) struct Lane {
     queue: Arc<Queue>,
     parts: Parts,
     taken: Taken,
-    /// Attempts in a row, each in its turn, that did not get through.
+    /// Failed attempts in a row, without attempts before their due time.
     failures: u32,
-    /// How many there were when a pause was last cut short because others got through, in vain.
+    /// The number of failures at the last pause that ended early because others succeeded, without success.
     hoped: u32,
-    /// Whether a lane of a stream that is set apart has waited before its first attempt.
+    /// Whether the lane of a stream that is set apart has waited before its first attempt.
     has_begun: bool,
-    /// When the next attempt is due. One that comes earlier is a probe, which makes no pause longer.
+    /// When the next attempt is due. An earlier attempt is a probe, and does not make the next pause longer.
     due: Option<Instant>,
 }
 
-/// What comes after an attempt.
+/// What to do after an attempt.
 enum After {
     Next,
     Pause(Pause),
 }
 
-/// What may cut a pause short.
+/// The events that end a pause early.
 #[derive(Clone, Copy)]
 struct Pause {
-    /// Another lane gets through.
+    /// Another lane succeeds.
     by_others: bool,
-    /// Another stream that was set apart is taken.
+    /// Another stream that is set apart is accepted.
     by_apart: bool,
     /// It is this lane's turn to send a probe.
     by_probe: bool,
-    /// Another batch comes, which may show what the refusals are about.
+    /// Another batch arrives, which may show what is refused.
     by_arrival: bool,
 }
 
-/// How the stream that is being taken to pieces fares.
+/// The progress of a stream that is being split.
 #[derive(Debug, Default)]
 struct Taken {
     stream: String,
@@ -112,10 +112,10 @@ impl Lane {
         &self.queue
     }
 
-    /// Delivers what waits for the lane, until nothing does. `wake` hears of each part that is no more.
+    /// Delivers the waiting batches until there are none. Wakes `wake` for each finished part.
     pub(super) async fn run(&mut self, context: &LaneContext, wake: &Waker, mut stop: watch::Receiver<Stop>) -> Fate {
         if self.is_apart() && !std::mem::replace(&mut self.has_begun, true) {
-            // It was refused just now.
+            // The stream was refused just now.
             let at_least = self.queue.at_least();
             self.put_off(Pace::Backoff, at_least, context);
             let pause = Pause { by_others: false, by_apart: at_least.is_none(), by_probe: false, by_arrival: false };
@@ -125,9 +125,9 @@ impl Lane {
             }
         }
         while let Some(part) = self.next_part(context) {
-            // Who gets through while this is being asked counts as well: it may fail only after that.
+            // Created before the attempt, so that a success of others during the attempt is not missed.
             let (others, apart) = (context.cleared.notified(), context.apart.cleared.notified());
-            // A stream that is taken again goes at full speed, and waits for no turn.
+            // A stream that is accepted again is sent at full speed, without turns.
             let is_refused = self.is_apart() && self.failures > 0;
             let turn = tokio::select! {
                 biased;
@@ -146,7 +146,7 @@ impl Lane {
         Fate::Settled
     }
 
-    /// What to ask about now.
+    /// The next part to send.
     fn next_part(&mut self, context: &LaneContext) -> Option<Part> {
         loop {
             if self.parts.is_in_doubt() {
@@ -167,7 +167,7 @@ impl Lane {
         }
     }
 
-    /// Sends one part, and deals with the answer.
+    /// Sends one part and handles the answer.
     async fn attempt(&mut self, mut part: Part, turn: Option<Turn<'_>>, context: &LaneContext) -> After {
         let body = Bytes::from_owner(part.batch.body().clone());
         if part.is_new() {
@@ -231,7 +231,7 @@ impl Lane {
                 self.discard(part, reason, &why, context);
             }
             Next::Halve { why } => {
-                // It is said of more than one entry, and those can be parted.
+                // The answer is about more than one entry, so the part can be split.
                 if let Some(single) = self.parts.halve_anew(part) {
                     self.discard(single, Reason::IngesterError, &why, context);
                 }
@@ -255,7 +255,7 @@ impl Lane {
         After::Next
     }
 
-    /// The part is to be asked about again, or some of it is.
+    /// Handles a temporary refusal of a part.
     fn refused(
         &mut self,
         part: Part,
@@ -298,20 +298,20 @@ impl Lane {
         }
         self.say_refused(pace, stream, why, context);
         context.metrics.retried(self.tenant());
-        // A limit does not go away because others are below theirs, and who asks for a pause is to have it.
+        // A limit does not end because other streams stay below it, and a pause that the server asked for must be kept.
         let may_be_early = answer::rate_limit(answer).is_none() && at_least.is_none();
         let (is_apart, is_way) = (self.is_apart(), scope == Scope::Way);
         After::Pause(Pause {
-            // What fails although others get through is not asked the faster for each of them.
+            // A part that fails while others succeed is not sent more often for each of their successes.
             by_others: may_be_early && self.failures > self.hoped && (is_way || !is_apart),
             by_apart: may_be_early && is_apart,
             by_probe: may_be_early && !is_apart && pace == Pace::Backoff,
-            // Not at the first failure: a server that is overloaded for a moment is not to be asked twice as much.
+            // Not after the first failure: a server with a short overload must not get more requests.
             by_arrival: may_be_early && self.failures > 1 && self.parts.is_in_doubt(),
         })
     }
 
-    /// The next attempt is due after a pause that grows with each failure.
+    /// Makes the next attempt due after a pause, which grows with each failure.
     fn put_off(&mut self, pace: Pace, at_least: Option<Duration>, context: &LaneContext) {
         self.failures = self.failures.saturating_add(1);
         let pause = match self.place {
@@ -362,7 +362,7 @@ impl Lane {
         }
     }
 
-    /// Loki has spoken about the entries, so the way to it is open.
+    /// Loki has answered about the entries, so it can be reached.
     fn answered(&mut self, context: &LaneContext) {
         let was_failing = std::mem::take(&mut self.failures) > 0;
         (self.hoped, self.due) = (0, None);
@@ -387,7 +387,7 @@ impl Lane {
         batch.discard(entries, &reason);
     }
 
-    /// Nothing may overtake what is given up.
+    /// Closes the queue, so that nothing overtakes the entries that are given up.
     fn give_up(&mut self, wake: &Waker) -> Fate {
         self.queue.close();
         self.parts = Parts::new(self.is_apart());
@@ -417,7 +417,7 @@ impl Taken {
     }
 }
 
-/// What a batch is counted as whose attempts are used up.
+/// The reason for counting a batch without attempts left.
 fn last_reason(answer: &Result<Answer, Failure>) -> Reason {
     match answer {
         Ok(answer) if answer.status == 429 => Reason::RateLimited,
@@ -430,6 +430,6 @@ fn last_reason(answer: &Result<Answer, Failure>) -> Reason {
 enum Rest {
     Over,
     Cleared,
-    /// There is to be no further attempt.
+    /// There will be no further attempt.
     Stopped,
 }

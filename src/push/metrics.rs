@@ -1,4 +1,4 @@
-//! What pushing counts, under Promtail's names.
+//! The metrics of pushes, with Promtail's names.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,19 +9,19 @@ use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec}
 use crate::metrics::Registry;
 use crate::model::Reason;
 
-/// The reasons Promtail's dashboards expect to find at zero.
+/// The reasons that Promtail's dashboards expect, starting at zero.
 const DROP_REASONS: [&str; 4] = ["ingester_error", "rate_limited", "stream_limited", "line_too_long"];
 
-/// Tenants that have series of their own: those of the clients, and the first that come out of log lines.
+/// The maximum number of tenants with their own series: the tenants of the clients, and the first ones from log lines.
 const TENANTS: usize = 100;
 
-/// The status code of a push that got no answer.
+/// The status code for a push without an answer.
 const NO_ANSWER: &str = "failed";
 
-/// What all other tenants are counted as. No tenant of Loki may be called so.
+/// The name for all other tenants. It is not a valid tenant name in Loki.
 const OTHERS: &str = "<others>";
 
-/// Of all clients; each has its `host`.
+/// The metrics of all clients. Each client has its own `host` label.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     encoded_bytes: IntCounterVec,
@@ -39,7 +39,8 @@ pub struct Metrics {
     tenants: Arc<Mutex<Tenants>>,
 }
 
-/// A tenant may be anything that a line says, and a series is never forgotten.
+/// The tenants with their own series. They are bounded, because tenants may come from log lines and series are never
+/// removed.
 #[derive(Debug, Default)]
 struct Tenants {
     known: HashSet<String>,
@@ -47,7 +48,7 @@ struct Tenants {
 }
 
 impl Tenants {
-    /// What a tenant is counted as.
+    /// The label value for a tenant.
     fn label<'t>(&mut self, tenant: &'t str) -> &'t str {
         if self.known.contains(tenant) {
             return tenant;
@@ -60,7 +61,7 @@ impl Tenants {
             tracing::warn!(
                 tenants = TENANTS,
                 counted_as = OTHERS,
-                "more tenants than have metrics of their own; the others are counted together, and delivered like any"
+                "there are more tenants than series for tenants: the others are counted as <others>; their lines are delivered as usual"
             );
         }
         OTHERS
@@ -73,32 +74,32 @@ impl Metrics {
         let by_host = ["host"];
         let by_reason = ["host", "tenant", "reason"];
         Self {
-            encoded_bytes: counter("promtail_encoded_bytes_total", "Compressed bytes made ready to send.", &by_host),
+            encoded_bytes: counter("promtail_encoded_bytes_total", "Compressed bytes of pushes that were prepared for sending.", &by_host),
             sent_bytes: counter("promtail_sent_bytes_total", "Compressed bytes that Loki acknowledged.", &by_host),
             sent_entries: counter("promtail_sent_entries_total", "Entries that Loki acknowledged.", &by_host),
-            dropped_bytes: counter("promtail_dropped_bytes_total", "Bytes given up, by reason.", &by_reason),
-            dropped_entries: counter("promtail_dropped_entries_total", "Entries given up, by reason.", &by_reason),
+            dropped_bytes: counter("promtail_dropped_bytes_total", "Bytes of dropped entries, by reason.", &by_reason),
+            dropped_entries: counter("promtail_dropped_entries_total", "Entries that Loki refused permanently, or that are longer than max_line_size, by reason.", &by_reason),
             mutated_bytes: counter("promtail_mutated_bytes_total", "Bytes cut from entries.", &by_reason),
             mutated_entries: counter("promtail_mutated_entries_total", "Entries that were cut.", &by_reason),
             refused_pushes: counter(
                 "fantail_refused_pushes_total",
-                "Pushes that were refused for now, perhaps because of what is in them; they are tried again. The reason is Loki's word, or the status.",
+                "Pushes that were refused for now, perhaps because of their content; they are retried. The reason is Loki's reason or the status code.",
                 &["host", "reason"],
             ),
             refused_streams: registry.gauges(
                 "fantail_refused_streams",
-                "Streams that Loki refuses while it takes others. Their lines wait in their files.",
+                "Streams that Loki refuses while it accepts others. Their lines wait in their files.",
                 &by_host,
             ),
             last_delivery: registry.gauges(
                 "fantail_last_delivery_timestamp_seconds",
-                "When Loki last took a push of this client, as Unix time; until it has, when the agent started.",
+                "Unix time at which Loki last accepted a push of this client; before the first push, when the agent started.",
                 &["client"],
             ),
             batch_retries: counter("promtail_batch_retries_total", "Pushes sent again.", &["host", "tenant"]),
             request_duration: registry.histograms(
                 "promtail_request_duration_seconds",
-                "Duration of pushes; without an answer the status code is failed.",
+                "Duration of pushes in seconds; without an answer, the status code is failed.",
                 &["status_code", "host"],
             ),
             tenants: Arc::default(),
@@ -109,34 +110,34 @@ impl Metrics {
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner).label(tenant)
     }
 
-    /// An entry that was given up before it was sent (`line_too_long`), and its bytes.
+    /// Counts an entry that was discarded before it was sent (`line_too_long`), and its bytes.
     pub fn dropped(&self, host: &str, tenant: &str, reason: &Reason, entries: usize, bytes: usize) {
         let labels = [host, self.tenant(tenant), reason.as_str()];
         self.dropped_entries.with_label_values(&labels).inc_by(entries as u64);
         self.dropped_bytes.with_label_values(&labels).inc_by(bytes as u64);
     }
 
-    /// An entry that was cut to `max_line_size`, and by how much.
+    /// Counts an entry that was cut to `max_line_size`, and the bytes cut.
     pub fn truncated(&self, host: &str, tenant: &str, bytes: usize) {
         let labels = [host, self.tenant(tenant), Reason::LineTooLong.as_str()];
         self.mutated_entries.with_label_values(&labels).inc();
         self.mutated_bytes.with_label_values(&labels).inc_by(bytes as u64);
     }
 
-    /// No client has this name any more: it no longer shows since when nothing was delivered.
+    /// Removes the series of a client name that no longer exists.
     pub fn forget_client(&self, name: &str) {
-        // There is nothing to forget if it never ran.
+        // The client may never have run.
         let _ = self.last_delivery.remove_label_values(&[name]);
     }
 
-    /// No client sends to this host any more.
+    /// Removes the series of a host that no client sends to any more.
     pub fn forget_host(&self, host: &str) {
         let _ = self.refused_streams.remove_label_values(&[host]);
     }
 
-    /// Of the client of this name, whose counters appear at zero.
+    /// The metrics of the client with this name. Its counters appear at zero.
     pub(super) fn of(&self, name: &str, host: &str) -> OfHost {
-        // What appears with the first failure does not rise for who watches it.
+        // Series must exist before the first failure, so that its increase is visible.
         for status in ["204", "429", NO_ANSWER] {
             self.request_duration.with_label_values(&[status, host]);
         }
@@ -144,7 +145,7 @@ impl Metrics {
             self.refused_pushes.with_label_values(&[host, reason]);
         }
         let last_delivery = self.last_delivery.with_label_values(&[name]);
-        // One that was there before a reload is no younger by that.
+        // A series from before a reload keeps its value.
         if last_delivery.get() == 0 {
             last_delivery.set(unix_time());
         }
@@ -162,7 +163,7 @@ impl Metrics {
     }
 }
 
-/// What one client counts. What each push does is looked up once.
+/// The metrics of one client. The series that each push uses are looked up once.
 #[derive(Debug)]
 pub(super) struct OfHost {
     pub(super) host: String,
@@ -175,7 +176,7 @@ pub(super) struct OfHost {
 }
 
 impl OfHost {
-    /// Makes a tenant's counters appear, at zero.
+    /// Creates the counters of a tenant, at zero.
     pub(super) fn announce_tenant(&self, tenant: &str) {
         let tenant = self.all.tenant(tenant);
         let Metrics { dropped_bytes, dropped_entries, mutated_bytes, mutated_entries, .. } = &self.all;
@@ -201,12 +202,12 @@ impl OfHost {
         self.last_delivery.set(unix_time());
     }
 
-    /// A push was refused for now; `reason` is one of a few hundred at most.
+    /// Counts a push that was refused for now. There are at most a few hundred values of `reason`.
     pub(super) fn refused(&self, reason: &str) {
         self.all.refused_pushes.with_label_values(&[self.host.as_str(), reason]).inc();
     }
 
-    /// So many streams are refused while others are taken.
+    /// Sets the number of streams that are refused while others are accepted.
     pub(super) fn refused_streams(&self, streams: usize) {
         self.refused_streams.set(i64::try_from(streams).unwrap_or(i64::MAX));
     }
@@ -215,7 +216,7 @@ impl OfHost {
         self.all.batch_retries.with_label_values(&[self.host.as_str(), self.all.tenant(tenant)]).inc();
     }
 
-    /// `status`: None when there was no answer. (Promtail said `-1`, which its own alert does not look for.)
+    /// `status` is None if there was no answer. (Promtail uses `-1`, which its own alert does not match.)
     pub(super) fn requested(&self, status: Option<u16>, seconds: f64) {
         let status = status.map_or(NO_ANSWER.to_string(), |status| status.to_string());
         self.all.request_duration.with_label_values(&[status.as_str(), &self.host]).observe(seconds);
@@ -314,7 +315,7 @@ mod tests {
             }
         }
         assert_eq!((entries["mine"], entries["from a line 0"]), (7.0, 2.0));
-        // Nothing is lost of what is counted together.
+        // The sum includes all tenants that are counted together.
         assert_eq!(entries[OTHERS], (2 * (10 * TENANTS - (TENANTS - 1))) as f64);
     }
 }

@@ -1,19 +1,19 @@
-//! How fast Loki takes what it is sent: `rate_limits` of a client.
+//! Limits how fast pushes are sent: `rate_limits` of a client.
 //!
 //! ```yaml
 //! clients:
 //!   - url: http://loki:3100/loki/api/v1/push
-//!     rate_limits:                            # Loki's own names, as in its limits_config
-//!       per_stream_rate_limit: 3MB            # what one stream may send a second
+//!     rate_limits:                            # names as in Loki's limits_config
+//!       per_stream_rate_limit: 3MB            # bytes per second of a stream
 //!       per_stream_rate_limit_burst: 15MB
-//!       ingestion_rate_mb: 4                  # what a tenant may
+//!       ingestion_rate_mb: 4                  # MB per second of a tenant
 //!       ingestion_burst_size_mb: 6
 //! ```
 //!
-//! What is written there is kept to. What is not begins at Loki's default, and follows what Loki does: where it takes more
-//! (many raise these limits, and a node that stays below them for nothing falls behind its files), so much is sent from
-//! then on; where it answers 429, what it names in the answer, and less while it goes on to refuse, since a tenant's limit
-//! is shared with every other agent.
+//! Configured limits are kept. Other limits start with Loki's default and follow Loki's answers. If Loki accepts more,
+//! the rate grows, because many installations raise these limits, and a node that obeys lower ones for no reason falls
+//! behind its files. After a 429, the rate is set to the limit that the answer names. It falls further while Loki still
+//! refuses, because all agents share a tenant's limit.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -34,18 +34,18 @@ const MIB: u32 = 1 << 20;
 const STREAM: Terms = Terms { rate: 3 * MIB, burst: 15 * MIB };
 const INGESTION: Terms = Terms { rate: 4 * MIB, burst: 6 * MIB };
 
-/// However often it is refused, so much a second is tried.
+/// The lowest rate in bytes per second, however often Loki refuses.
 const LEAST: u32 = 16 << 10;
 
-/// How long a limit that Loki has named is taken as true.
+/// How long a limit that Loki named is assumed to be valid.
 const TRUE_FOR: Duration = Duration::from_secs(600);
-/// How often more is tried again, up to what it named.
+/// How often the rate is raised again, up to the named limit.
 const RECOVERY: Duration = Duration::from_secs(10);
 
-/// Beyond so many streams or tenants those are forgotten that had nothing to send lately.
+/// If there are more streams or tenants than this, those without recent pushes are forgotten.
 const MANY: usize = 256;
-/// So many are known at most. Of more those are forgotten whose last push is longest ago: what they sent since counts for
-/// nothing then, and if it was too much, Loki says so.
+/// The maximum number of streams or tenants. Beyond it, those with the oldest last push are forgotten. Their recent
+/// pushes then no longer count, and Loki refuses them if they exceed the limit.
 const MOST: usize = 4096;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -70,7 +70,7 @@ impl RateLimits {
         let too_small = |key: &str, bytes: Option<f64>| match bytes {
             Some(bytes) if bytes.is_nan() || bytes < f64::from(LEAST) => Err(Error::new(
                 key,
-                format!("must be at least {}; leave it out for Loki's default", ByteSize(LEAST.into())),
+                format!("must be at least {}: remove the key to start with Loki's default", ByteSize(LEAST.into())),
             )),
             _ => Ok(()),
         };
@@ -93,7 +93,7 @@ impl RateLimits {
     }
 }
 
-/// Which of Loki's limits an answer speaks of, and the bytes a second it names.
+/// The limit that an answer names, and its rate in bytes per second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) of: Limit,
@@ -106,7 +106,7 @@ pub(super) enum Limit {
     Ingestion,
 }
 
-/// Bytes a second, and how many at once.
+/// Bytes per second, and bytes in a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Terms {
     rate: u32,
@@ -114,10 +114,10 @@ struct Terms {
 }
 
 impl Terms {
-    /// What the user wrote, and whether that was the rate.
+    /// The terms with the config's values, and whether the config sets the rate.
     fn or(self, rate: Option<f64>, burst: Option<f64>) -> (Terms, bool) {
         let bytes = |n: f64| n.min(f64::from(u32::MAX / 2)) as u32;
-        // A burst that is not named is in proportion.
+        // Without a configured burst, the burst is proportional to the rate.
         let scaled = rate.map(|rate| rate * f64::from(self.burst) / f64::from(self.rate));
         let terms = Terms { rate: rate.map_or(self.rate, bytes), burst: burst.or(scaled).map_or(self.burst, bytes) };
         (terms, rate.is_some())
@@ -129,57 +129,57 @@ impl Terms {
     }
 }
 
-/// The paces of a client's tenants and of the streams that travel alone.
+/// The paces of a client's tenants, and of streams with their own pushes.
 #[derive(Debug)]
 pub(super) struct Paces<C: Clock = MonotonicClock> {
     limits: RateLimits,
-    /// The most that a push can carry.
+    /// The maximum size of a push.
     batchsize: u32,
     clock: C,
     tenants: HashMap<Option<Arc<str>>, Tenant<C>>,
-    /// So many tenants may be known before those are forgotten that are idle.
+    /// Idle tenants are forgotten if there are more tenants than this.
     room: usize,
 }
 
 #[derive(Debug)]
 struct Tenant<C: Clock> {
     bucket: Bucket<C>,
-    /// Where streams begin that were not refused yet themselves.
+    /// The initial pace of streams that were not refused yet.
     stream: Pace,
-    /// By lane: of those that carry one stream alone.
+    /// By lane, for lanes with a single stream.
     streams: HashMap<u64, Bucket<C>>,
-    /// So many of them may be known before those are forgotten that are idle.
+    /// Idle streams are forgotten if there are more streams than this.
     room: usize,
     turn: Arc<Turn>,
     touched: Instant,
 }
 
-/// Whose push is next of those that share a limit. They are let through as they came: a large one would never find room
+/// The order of pushes that share a limit: first come, first served. Otherwise, a large push would never find room
 /// among many small ones.
 pub(super) type Turn = tokio::sync::Mutex<()>;
 
-/// What Loki is believed to take, and why.
+/// The assumed limits, and their source.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     terms: Terms,
-    /// What the user wrote.
+    /// The limits of the config.
     fixed: Option<Terms>,
-    /// What Loki named, or would be its default; and when it last refused.
+    /// The limits that Loki named, or its defaults, and when it last refused.
     refused: Option<(Terms, Instant)>,
-    /// When it was first refused in this row.
+    /// The first refusal of the current row.
     since: Option<Instant>,
     recovered: Instant,
 }
 
-/// governor's bucket, made with these terms.
+/// governor's rate limiter with these terms.
 #[derive(Debug)]
 struct Bucket<C: Clock> {
     pace: Pace,
     terms: Terms,
-    /// All that it can hold.
+    /// The capacity of the bucket.
     size: u32,
     limiter: RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>,
-    /// More was sent than the terms allow, to see whether Loki takes it.
+    /// More was sent than the terms allow, to find out whether Loki accepts it.
     probing: bool,
     touched: Instant,
 }
@@ -196,8 +196,8 @@ impl<C: Clock + Clone> Paces<C> {
         Self { limits, batchsize, clock, tenants: HashMap::new(), room: 0 }
     }
 
-    /// How long to wait before so many bytes may go, either because of the tenant's limit or, with the lane of a push that
-    /// carries one stream alone, because of that stream's. When that is nothing, they have been charged.
+    /// The time to wait before this many bytes may be sent, because of the tenant's limit, or with `lane` because of
+    /// the limit of the lane's single stream. If it is zero, the bytes are charged.
     pub(super) fn charge(
         &mut self,
         tenant: &Option<Arc<str>>,
@@ -225,12 +225,12 @@ impl<C: Clock + Clone> Paces<C> {
         bucket.charge(bytes, batchsize, &clock, now)
     }
 
-    /// To be held while waiting for the tenant's limit.
+    /// Must be held while waiting for the tenant's limit.
     pub(super) fn turn(&mut self, tenant: &Option<Arc<str>>, now: Instant) -> Arc<Turn> {
         self.tenant(tenant, now).turn.clone()
     }
 
-    /// The push was taken.
+    /// Called when Loki accepted the push.
     pub(super) fn accepted(&mut self, tenant: &Option<Arc<str>>, lane: Option<u64>, now: Instant) {
         let tenant = self.tenant(tenant, now);
         tenant.bucket.accepted(now);
@@ -239,7 +239,7 @@ impl<C: Clock + Clone> Paces<C> {
         }
     }
 
-    /// The push was refused because of a limit; gives the bytes a second that are sent from now on.
+    /// Called when Loki refused the push because of a limit. Returns the new rate in bytes per second.
     pub(super) fn refused(
         &mut self,
         tenant: &Option<Arc<str>>,
@@ -252,8 +252,8 @@ impl<C: Clock + Clone> Paces<C> {
         let bucket = match refusal.of {
             Limit::Ingestion => &mut tenant.bucket,
             Limit::Stream => {
-                // What it names holds for all streams. That one is refused again and again, because others send to it as
-                // well, is no reason for the rest to be slow.
+                // The named limit applies to all streams. A stream may be refused again and again because other agents
+                // send to it too, which must not slow down the other streams.
                 tenant.stream.named(refusal.named, STREAM, now);
                 match lane.and_then(|lane| tenant.streams.get_mut(&lane)) {
                     Some(bucket) => bucket,
@@ -263,7 +263,7 @@ impl<C: Clock + Clone> Paces<C> {
         };
         let default = if refusal.of == Limit::Stream { STREAM } else { INGESTION };
         bucket.pace.refused(refusal.named, default, now);
-        // Loki's bucket is empty now, so this one is.
+        // Loki's bucket is empty now, so this one must be empty too.
         *bucket = Bucket::new(bucket.pace, batchsize, &clock, now);
         bucket.drain();
         bucket.terms.rate
@@ -280,7 +280,7 @@ impl<C: Clock + Clone> Paces<C> {
         tenant
     }
 
-    /// Forgets those that had nothing to send lately, unless a limit was named for them that still holds.
+    /// Forgets streams and tenants without recent pushes, unless Loki named a limit that is still valid.
     fn make_room(&mut self, now: Instant) {
         let since = |at: Instant| now.saturating_duration_since(at);
         let is_limited = |pace: &Pace| pace.refused.is_some_and(|(_, at)| since(at) < TRUE_FOR);
@@ -293,8 +293,8 @@ impl<C: Clock + Clone> Paces<C> {
     }
 }
 
-/// Forgets what does not stay, and of more than [`MOST`] half, those that were touched longest ago. `stays` says that, and when it
-/// was touched. Gives how many there may be before it is worth looking again.
+/// Keeps the entries for which `stays` returns true. If more than [`MOST`] remain, removes the half with the oldest
+/// times that `stays` returns. Returns the number of entries at which the next check is useful.
 fn forget<K: Eq + std::hash::Hash, V>(known: &mut HashMap<K, V>, stays: impl Fn(&V) -> (bool, Instant)) -> usize {
     known.retain(|_, one| stays(one).0);
     if known.len() >= MOST {
@@ -325,7 +325,7 @@ impl Pace {
         self.fixed.is_none() && (self.refused.is_none() || self.is_outdated(now))
     }
 
-    /// Whether a limit was named so long ago that it may be another by now.
+    /// Whether the limit was named so long ago that it may have changed.
     fn is_outdated(&self, now: Instant) -> bool {
         self.refused.is_some_and(|(_, at)| now.saturating_duration_since(at) >= TRUE_FOR)
     }
@@ -348,7 +348,7 @@ impl Pace {
 
     fn refused(&mut self, named: Option<u64>, default: Terms, now: Instant) {
         let again = self.refused.is_some() && !self.is_outdated(now);
-        // Those that were on the way at the first refusal are no second one.
+        // A refusal of a push that was in flight at the first refusal does not count again.
         if again && self.since.is_some_and(|at| now.saturating_duration_since(at) < Duration::from_secs(1)) {
             return;
         }
@@ -361,7 +361,7 @@ impl Pace {
         self.since = Some(now);
     }
 
-    /// No more than this from now on.
+    /// Limits the rate to the named limit.
     fn named(&mut self, named: Option<u64>, default: Terms, now: Instant) {
         let named = named.map_or(default.rate, |n| u32::try_from(n).unwrap_or(u32::MAX / 2)).max(LEAST);
         let rate = named.min(self.terms.rate);
@@ -371,7 +371,8 @@ impl Pace {
     }
 }
 
-/// Bytes that governor counts as one: it knows whole nanoseconds only, which are few for each byte of a high rate.
+/// The bytes that governor counts as one cell. Its resolution is a nanosecond, which is too coarse for single bytes at
+/// high rates.
 const CELL: u32 = 64;
 
 fn cells(bytes: u32) -> NonZeroU32 {
@@ -381,7 +382,7 @@ fn cells(bytes: u32) -> NonZeroU32 {
 impl<C: Clock + Clone> Bucket<C> {
     fn new(pace: Pace, batchsize: u32, clock: &C, now: Instant) -> Self {
         let terms = pace.terms;
-        // Whatever the burst is, a whole push has to fit through.
+        // A whole push must fit, whatever the burst is.
         let size = terms.burst.max(batchsize);
         let quota = Quota::per_second(cells(terms.rate)).allow_burst(cells(size));
         let limiter = RateLimiter::direct_with_clock(quota, clock.clone());

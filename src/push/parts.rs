@@ -1,16 +1,17 @@
-//! What is left of the batches of a lane, and in which order it is asked about.
+//! The remaining parts of a lane's batches, and their order.
 //!
-//! A push carries several streams, and an answer that refuses it says seldom which of them it is about. So a push that is
-//! refused is sent again in smaller parts until the streams that are refused are known. Three rules keep this cheap and safe:
+//! A push has several streams, and the answer to a refused push rarely names the refused stream. So the push is sent
+//! again in smaller parts until the refused streams are known. Three rules keep this cheap and safe:
 //!
-//! - *Nothing is parted at full speed on suspicion*, unless the answer says that it is about streams. A server that fails
-//!   answers each part as it answered the whole. Only once a part was stored is it known that the refusals are about what is
-//!   sent; until then each pause is followed by one attempt, with less and less.
-//! - *A stream is sent oldest first.* Parts of one stream keep their order; what is set apart takes its younger parts along. While
-//!   a single refused entry is being looked for, younger entries are sent right after the oldest one was refused again.
-//! - *Only an entry is discarded that is refused alone sixteen times, while others of its stream are stored and other pushes
-//!   get through in between*, if the answer gives no reason that Loki is known to give. Whatever else is refused waits: a server
-//!   that refuses everything, or every other push, discards nothing.
+//! - *No split at full speed without evidence*, unless the answer says that it is about streams. A failing server gives
+//!   the same answer to each part. Only when a part was stored is it known that the content causes the refusals. Until
+//!   then, there is one attempt after each pause, with smaller and smaller parts.
+//! - *A stream is sent oldest first.* Parts of a stream keep their order, and a stream that is set apart takes its
+//!   younger parts along. While a single refused entry is searched, younger entries are sent right after the oldest one
+//!   was refused again.
+//! - *If the answer has no reason that Loki is known to give, an entry is discarded only after it was refused alone
+//!   sixteen times, while others of its stream were stored and other pushes succeeded in between.* All other refused
+//!   entries wait. So a server that refuses everything, or every second push, causes no discards.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -18,47 +19,48 @@ use std::time::Duration;
 use super::answer::Scope;
 use crate::batch::{Batch, StreamKey};
 
-/// After so many refusals in a row it is no longer believed that they are about what is sent.
+/// After this many refusals in a row, the content is no longer assumed to be the cause.
 const DOUBT: u32 = 16;
 
-/// How many streams of a push, or entries of a stream, are tried alone while nothing is stored. Each is a push more once the
-/// server is well again.
+/// The most streams of a push, or entries of a stream, that are tried alone while nothing is stored. Each causes one
+/// more push when the server works again.
 const MOST_ALONE: usize = 4;
 
-/// One more is tried at each eighth refusal.
+/// One more is tried after each eighth refusal.
 const ONE_MORE: u32 = 8;
 
-/// How often an entry is asked about alone, after others of its stream were stored, before it is discarded.
+/// How often an entry is refused alone, after others of its stream were stored, before it is discarded.
 const STRIKES: u32 = 16;
 
-/// Some streams, or some entries of one stream.
+/// Some streams, or some entries of a stream.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) batch: Batch,
-    /// How often it was sent after a pause, it or what it is a part of. Attempts that come before their turn, and those that
-    /// only part it further, are not counted.
+    /// How often the part, or the part that contained it, was sent after a pause. Attempts before their due time, and
+    /// attempts that only split it, do not count.
     attempts: u32,
-    /// How often it was refused, a single entry, though others of its stream were stored, and other pushes since the last time.
+    /// How often this single entry was refused although others of its stream were stored, and other pushes succeeded
+    /// since the last time.
     strikes: u32,
     /// Others of its stream were stored while it was refused.
     is_odd: bool,
-    /// How many pushes of the client were stored when it was last refused.
+    /// The client's number of stored pushes at the last refusal.
     stored_before: u64,
-    /// How long the server wants to be left alone with it.
+    /// How long the server asked to wait before the next attempt.
     pub(super) at_least: Option<Duration>,
     is_new: bool,
 }
 
-/// What to do about a part that was refused.
+/// What to do about a refused part.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Ask about the next part at once.
+    /// Send the next part at once.
     Next,
-    /// Ask about the next part after a pause.
+    /// Send the next part after a pause.
     Pause,
-    /// This stream is refused, others are not: it is to wait on its own.
+    /// This stream is refused and others are not: set it apart.
     SetApart(Part),
-    /// Nobody will ever take this entry.
+    /// The entry will never be accepted.
     Discard(Part),
 }
 
@@ -67,7 +69,7 @@ impl Part {
         Self { batch, attempts: 0, strikes: 0, is_odd: false, stored_before: 0, at_least: None, is_new: true }
     }
 
-    /// Whether it was never sent as it is.
+    /// Whether the part was never sent in this form.
     pub(super) fn is_new(&self) -> bool {
         self.is_new
     }
@@ -76,8 +78,8 @@ impl Part {
         self.attempts
     }
 
-    /// The same stream's younger entries take a place behind its own, so that many small ones do not take much memory. They
-    /// come back if that would be too much.
+    /// Appends younger entries of the same stream, so that many small parts do not take much memory. Returns them if
+    /// the result would be too large.
     pub(super) fn join(&mut self, younger: Part) -> Option<Part> {
         let Part { batch, attempts, at_least, .. } = younger;
         match self.batch.join(batch) {
@@ -89,7 +91,7 @@ impl Part {
         }
     }
 
-    /// It is sent now.
+    /// Called when the part is sent.
     pub(super) fn begin(&mut self) {
         self.is_new = false;
     }
@@ -98,21 +100,22 @@ impl Part {
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     queue: VecDeque<Part>,
-    /// Single entries of a stream that were refused alone, oldest first. The stream's other entries are tried meanwhile.
+    /// Single entries of a stream that were refused alone, oldest first. Other entries of the stream are tried
+    /// meanwhile.
     held: Vec<Part>,
-    /// Whether refusals are being looked into; until nothing is left.
+    /// Whether a refusal is being examined. True until no part is left.
     is_troubled: bool,
     /// Whether anything was stored since the first of these refusals.
     stored: bool,
-    /// Of which streams.
+    /// The streams of which something was stored.
     stored_streams: HashSet<StreamKey>,
-    /// Refusals since something was stored.
+    /// Refusals since the last success.
     in_a_row: u32,
-    /// This lane is that of one stream that is set apart: it waits here, and nowhere else.
+    /// This lane has a single stream that is set apart. Its entries wait here.
     apart: bool,
-    /// How many pushes of the client were stored so far, as this lane was last told.
+    /// The client's number of stored pushes, as last reported to this lane.
     stored_so_far: u64,
-    /// Whether the last attempt was in its turn.
+    /// Whether the last attempt was due.
     in_turn: bool,
 }
 
@@ -125,8 +128,8 @@ impl Parts {
         self.queue.push_back(part);
     }
 
-    /// A batch that was waiting behind the others, to be asked about before them: what its answer is shows whether it is
-    /// their streams that are refused. Of those it takes its place behind.
+    /// Adds a waiting batch before the others: its answer shows whether the streams of the others are refused. Entries
+    /// of those streams go behind the earlier ones.
     pub(super) fn push_probe(&mut self, part: Part) {
         let all = self.queue.iter().chain(&self.held);
         let waiting: HashSet<StreamKey> = all.flat_map(|part| part.batch.stream_keys()).collect();
@@ -137,7 +140,7 @@ impl Parts {
         behind.into_iter().for_each(|batch| self.push(Part::new(batch)));
     }
 
-    /// What to ask about now. `None`: nothing is left.
+    /// The next part to send. `None`: no part is left.
     pub(super) fn next(&mut self) -> Option<Part> {
         if self.queue.is_empty() && !self.held.is_empty() {
             self.queue.extend(std::mem::take(&mut self.held));
@@ -151,13 +154,13 @@ impl Parts {
         part
     }
 
-    /// Whether a part was refused, and nothing was stored since: another batch might show why.
+    /// Whether a part was refused and nothing was stored since. Another batch might then show the cause.
     pub(super) fn is_in_doubt(&self) -> bool {
-        // Of what is set apart few are taken, so that the others can be joined while they wait.
+        // For a stream that is set apart, only a few parts are taken, so that the others can be joined while they wait.
         self.is_troubled && !self.stored && (!self.apart || self.queue.len() + self.held.len() < MOST_ALONE)
     }
 
-    /// The part was stored, all of it or the most.
+    /// Called when the part was stored, completely or mostly.
     pub(super) fn stored(&mut self, batch: &Batch) {
         if self.is_troubled {
             self.stored_streams.extend(batch.stream_keys());
@@ -166,18 +169,17 @@ impl Parts {
         self.in_a_row = 0;
     }
 
-    /// It is to be asked about again, as it is.
+    /// Sends the part again unchanged.
     pub(super) fn again(&mut self, part: Part) {
         self.queue.push_front(part);
     }
 
-    /// It is too much: each half is asked about. It comes back if it cannot be halved.
-    /// The halves of what is too much are as if they had never been sent.
+    /// Called when the part is too large: sends each half as if it were new. Returns the part if it cannot be halved.
     pub(super) fn halve_anew(&mut self, part: Part) -> Option<Part> {
         self.halve(Part { attempts: 0, ..part })
     }
 
-    /// Something in it is refused for good: each half is asked about. It comes back if it cannot be halved.
+    /// Called when some entries are refused permanently: sends each half. Returns the part if it cannot be halved.
     pub(super) fn halve(&mut self, part: Part) -> Option<Part> {
         if part.batch.entries() < 2 {
             return Some(part);
@@ -186,16 +188,16 @@ impl Parts {
         None
     }
 
-    /// The part was refused for now.
+    /// Called when the part was refused for now.
     ///
-    /// `stored` is how many pushes of the client have been stored so far. The attempt counts if the next one comes after a
-    /// pause, and if it was `in_turn`.
+    /// `stored` is the client's number of stored pushes. The attempt counts if the next one comes after a pause, and if
+    /// it was `in_turn`.
     pub(super) fn refused(&mut self, part: Part, scope: Scope, is_overload: bool, stored: u64, in_turn: bool) -> Step {
         (self.stored_so_far, self.in_turn) = (stored, in_turn);
         self.sorted(part, scope, is_overload)
     }
 
-    /// Those that were sent so many times in vain.
+    /// Removes the parts that have had this many attempts.
     pub(super) fn take_exhausted(&mut self, attempts: u32) -> Vec<Part> {
         let all = std::mem::take(&mut self.held).into_iter().chain(std::mem::take(&mut self.queue));
         let (exhausted, left): (Vec<_>, Vec<_>) = all.partition(|part| part.attempts >= attempts);
@@ -203,7 +205,7 @@ impl Parts {
         exhausted
     }
 
-    /// The attempt was one: what is asked about next comes after a pause.
+    /// Counts the attempt: the next part is sent after a pause.
     fn counted(&self, part: Part) -> Part {
         Part { attempts: part.attempts + u32::from(self.in_turn), ..part }
     }
@@ -227,7 +229,7 @@ impl Parts {
         if !single {
             return match (is_proven, is_overload && first) {
                 (true, _) => self.halve_or_again(part, Step::Next),
-                // What is overloaded for a moment takes all of it the next time.
+                // A server with a short overload accepts the whole part the next time.
                 (false, true) => {
                     self.again(self.counted(part));
                     Step::Pause
@@ -245,7 +247,7 @@ impl Parts {
             let key = part.batch.stream_keys().next();
             let is_odd = part.is_odd || key.is_some_and(|key| self.stored_streams.contains(&key));
             self.again(Part { is_odd, ..part });
-            // What is held of the stream is older; the rest follows the first one where it goes.
+            // The held entries of the stream are older, so they go first, and the rest follows them.
             self.restore_held();
             return self.queue.pop_front().map_or(Step::Next, Step::SetApart);
         }
@@ -253,7 +255,7 @@ impl Parts {
         if scope == Scope::Entries && !others { self.refused_entries(part, first) } else { self.rotate(part) }
     }
 
-    /// A part of one stream, whose refusal may be about one of its entries.
+    /// Handles the refusal of a part with one stream, which may be about a single entry.
     fn refused_entries(&mut self, mut part: Part, first: bool) -> Step {
         if part.batch.entries() > 1 {
             if self.stored {
@@ -274,7 +276,7 @@ impl Parts {
         if part.strikes >= STRIKES {
             return Step::Discard(part);
         }
-        // Its stream's other entries are tried before the pause.
+        // Other entries of the stream are tried before the pause.
         if counts || (!self.stored && !self.queue.is_empty()) {
             self.held.push(part);
             return Step::Next;
@@ -283,13 +285,13 @@ impl Parts {
         Step::Pause
     }
 
-    /// Whether one more of these may be tried alone though nothing is stored.
+    /// Whether one more such part may be tried alone although nothing is stored.
     fn may_try_alone(&self, is_alone: impl Fn(&Part) -> bool) -> bool {
         let alone = self.queue.iter().chain(&self.held).filter(|part| is_alone(part)).count();
         alone < MOST_ALONE || self.in_a_row.is_multiple_of(ONE_MORE)
     }
 
-    /// What is held is asked about next, the oldest first.
+    /// Puts held entries back to the front, oldest first.
     fn restore_held(&mut self) {
         for part in std::mem::take(&mut self.held).into_iter().rev() {
             self.queue.push_front(part);
@@ -314,7 +316,7 @@ impl Parts {
         }
     }
 
-    /// Asks about the first of two smaller parts next, then about the other.
+    /// Queues the first of two smaller parts, then the second.
     fn narrow(&mut self, part: Part, split: impl FnOnce(Batch) -> (Batch, Option<Batch>)) {
         let (attempts, is_odd) = (part.attempts, part.is_odd);
         let (first, rest) = split(part.batch);
@@ -323,14 +325,14 @@ impl Parts {
         }
     }
 
-    /// Other streams are tried before those of this part are again.
+    /// Tries other streams before those of this part.
     fn rotate(&mut self, part: Part) -> Step {
         let keys: HashSet<StreamKey> = part.batch.stream_keys().collect();
         let (own, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.queue)
             .into_iter()
             .partition(|other| other.batch.stream_keys().any(|key| keys.contains(&key)));
         self.queue = others.into();
-        // What is held of a stream is older than the rest of it.
+        // The held entries of a stream are older than its other entries.
         self.queue.extend(std::mem::take(&mut self.held));
         self.queue.push_back(self.counted(part));
         self.queue.extend(own);
@@ -338,7 +340,7 @@ impl Parts {
     }
 }
 
-/// Whether a part is of one stream, and that is the stream of `of`, which has one.
+/// Whether `part` has only one stream, which is the single stream of `of`.
 fn is_same_stream(part: &Part, of: &Part) -> bool {
     part.batch.streams() == 1 && part.batch.stream_keys().next() == of.batch.stream_keys().next()
 }

@@ -1,7 +1,8 @@
-//! One attempt every few seconds, however long the pauses of the lanes have become: lines flow again soon after an outage.
+//! Sends one push every few seconds, however long the pauses of the lanes are, so that lines flow again soon after an
+//! outage.
 //!
-//! The lanes of a client take turns, so that one that never gets through does not keep the others from trying. A thousand
-//! agents whose Loki is away make about 250 attempts a second together once their pauses have grown, each with one push.
+//! The lanes of a client take turns, so a lane that never succeeds does not block the others. When their pauses have
+//! grown, a thousand agents whose Loki is down make about 250 attempts per second together, each with one push.
 
 use std::time::Duration;
 
@@ -9,23 +10,23 @@ use tokio::time::Instant;
 
 use crate::backoff::chance;
 
-/// From the moment at which a lane begins to wait, and from the last probe, to the next one: between this and twice this.
+/// The shortest time from the start of a wait, or from the last probe, to the next probe. The longest is twice this.
 const SHORTEST: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub(super) struct Probe {
-    /// When the last one was sent.
+    /// When the last probe was sent.
     last: tokio::sync::Mutex<Instant>,
     shortest: Duration,
 }
 
 impl Probe {
-    /// `min_period` is the user's shortest pause: probes do not come more often.
+    /// `min_period` is the shortest pause of the config. Probes are not sent more often.
     pub(super) fn new(min_period: Duration) -> Self {
         Self { last: tokio::sync::Mutex::new(Instant::now()), shortest: SHORTEST.max(min_period) }
     }
 
-    /// Waits until it is this lane's turn and no lane has sent a probe for some seconds.
+    /// Waits until it is this lane's turn, and no lane has sent a probe for some seconds.
     pub(super) async fn turn(&self) {
         let begun = Instant::now();
         let mut last = self.last.lock().await;

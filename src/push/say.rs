@@ -1,4 +1,4 @@
-//! What a client says in the log: when something begins to fail and when that is over, never each attempt.
+//! The log messages of a client: when a failure starts and when it ends, not each attempt.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ impl LaneContext {
         match (say, pace) {
             (Say::Nothing, _) => {}
             (Say::First, Pace::Backoff) => {
-                tracing::warn!(client, host, tenant, error = why, "pushes fail and are tried again");
+                tracing::warn!(client, host, tenant, error = why, "pushes fail: the agent tries again");
             }
             (Say::First, Pace::Slow) => {
                 tracing::error!(
@@ -32,7 +32,7 @@ impl LaneContext {
                     host,
                     tenant,
                     error = why,
-                    "pushes fail until somebody acts; they are tried again, slowly"
+                    "pushes fail until the error is corrected: the agent tries again, slowly"
                 );
             }
             (Say::Reminder { since, attempts }, _) => {
@@ -42,7 +42,7 @@ impl LaneContext {
         }
     }
 
-    /// A push got through.
+    /// Called when a push succeeded.
     pub(super) fn say_answered(&self, tenant: &Tenant, place: Place) {
         if let Some((lasted, attempts)) = self.status.answered(tenant, place, Instant::now()) {
             let (client, host, tenant) = (self.status.name(), &self.metrics.host, name(tenant));
@@ -51,20 +51,20 @@ impl LaneContext {
         }
     }
 
-    /// The stream of this batch, which has no other, is refused while others are taken.
+    /// Called when the batch's single stream is refused while others are accepted.
     pub(super) fn say_set_apart(&self, key: StreamKey, tenant: &Tenant, batch: &Batch, why: &str) {
         let streams = self.status.set_apart(key, tenant, why, Instant::now());
         self.metrics.refused_streams(self.status.refused_streams());
         self.say_refused(tenant, batch.stream_labels().next().unwrap_or_default(), streams, why);
     }
 
-    /// It is refused again.
+    /// Called when a stream that is set apart is refused again.
     pub(super) fn say_still_refused(&self, key: StreamKey, tenant: &Tenant, stream: &str, why: &str) {
         let streams = self.status.still_refused(key, why, Instant::now());
         self.say_refused(tenant, stream, streams, why);
     }
 
-    /// `streams`: how many there are of the tenant; 0: that was said a moment ago.
+    /// `streams`: the number of refused streams of the tenant. 0: it was logged a moment ago.
     fn say_refused(&self, tenant: &Tenant, stream: &str, streams: usize, why: &str) {
         if streams > 0 {
             let (client, host, tenant) = (self.status.name(), &self.metrics.host, name(tenant));
@@ -75,19 +75,19 @@ impl LaneContext {
                 stream,
                 streams,
                 error = why,
-                "Loki refuses streams while it takes others; these wait in their files and are tried again, slowly"
+                "Loki refuses streams while it accepts others: their lines wait in their files, and the agent tries again, slowly"
             );
         }
     }
 
-    /// All that was refused of the stream has been settled.
+    /// Called when all refused entries of the stream are settled.
     pub(super) fn say_taken(&self, key: StreamKey) {
         let over = self.status.taken(key, Instant::now());
         self.metrics.refused_streams(self.status.refused_streams());
         if let Some((tenant, lasted)) = over {
             let (client, host, tenant) = (self.status.name(), &self.metrics.host, name(&tenant));
             let lasted = GoDuration(Duration::from_secs(lasted.as_secs()));
-            tracing::info!(client, host, tenant, %lasted, "Loki takes all streams again");
+            tracing::info!(client, host, tenant, %lasted, "Loki accepts all streams again");
         }
     }
 

@@ -1,4 +1,4 @@
-//! How a client fares: for the pages, and for a log that says what changed and not what goes on.
+//! The state of a client, for the pages, and for log messages about changes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,24 +9,24 @@ use crate::batch::StreamKey;
 use crate::model::ClientReport;
 use crate::model::units::GoDuration;
 
-/// Which lane.
+/// Identifies a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
-    /// One of the batcher's.
+    /// A lane of the batcher.
     Lane(u64),
-    /// That of a stream which is set apart.
+    /// The lane of a stream that is set apart.
     Apart(StreamKey),
 }
 
-/// What goes on is said again this often. What comes back within it is taken for the same.
+/// The time between reminders. A failure that comes back within this time counts as the same one.
 const REMINDER: Duration = Duration::from_secs(60);
 
-/// Kinds of discards that are remembered, to say each once a minute.
+/// The maximum number of remembered kinds of discards. Each is logged once a minute.
 const MAX_KINDS: usize = 256;
 
 type Tenant = Option<Arc<str>>;
 
-/// One client's state, shared between its lanes and whoever shows it.
+/// The state of one client, shared by its lanes and the pages.
 #[derive(Debug)]
 pub struct Status {
     name: String,
@@ -36,9 +36,9 @@ pub struct Status {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The tenants of which a lane does not get through, or did not a moment ago.
+    /// The tenants with a failing lane, now or a moment ago.
     troubles: BTreeMap<Tenant, Trouble>,
-    /// The streams that are refused while others are taken, and those who were told of it.
+    /// The streams that are refused while others are accepted, with tenant and reason.
     apart: HashMap<StreamKey, (Tenant, String)>,
     refusals: BTreeMap<Tenant, Refusal>,
     last_error: Option<String>,
@@ -50,17 +50,17 @@ struct Trouble {
     since: Instant,
     attempts: u64,
     why: String,
-    /// When the log last spoke of it.
+    /// When it was last logged.
     said: Instant,
-    /// Whether it has been said that a person is needed.
+    /// Whether the log has said that a person must act.
     asked: bool,
-    /// Whether its beginning has been said, so that its end is to be.
+    /// Whether the start was logged, so that the end must be logged.
     is_told: bool,
-    /// The lanes that do not get through; none: it is over.
+    /// The failing lanes. Empty: the failure is over.
     lanes: BTreeSet<Place>,
 }
 
-/// Streams of a tenant are refused.
+/// Refused streams of a tenant.
 #[derive(Debug)]
 struct Refusal {
     since: Instant,
@@ -74,11 +74,11 @@ struct Discards {
     unsaid: usize,
 }
 
-/// What is to be said about a failure.
+/// What to log about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Say {
     Nothing,
-    /// It begins, or it needs a person now.
+    /// The failure starts, or a person must act now.
     First,
     Reminder {
         since: Duration,
@@ -99,13 +99,13 @@ impl Status {
         &self.name
     }
 
-    /// A lane of the tenant did not get through.
+    /// Called when a push of a lane failed.
     pub(super) fn failed(&self, tenant: &Tenant, place: Place, pace: Pace, why: &str, now: Instant) -> Say {
         let mut state = self.lock();
         state.last_error = Some(why.to_string());
         let needs_person = pace == Pace::Slow;
         let quiet = |trouble: &Trouble| now.duration_since(trouble.said) >= REMINDER;
-        // What is over is forgotten once it would be said again.
+        // A past failure is forgotten when it would be logged again.
         state.troubles.retain(|_, trouble| !trouble.lanes.is_empty() || !quiet(trouble));
         let Some(trouble) = state.troubles.get_mut(tenant) else {
             let (why, asked, lanes) = (why.to_string(), needs_person, BTreeSet::from([place]));
@@ -126,8 +126,9 @@ impl Status {
         say
     }
 
-    /// A lane got through. How long the trouble lasted and how many attempts it took, if that was the last of its tenant's
-    /// lanes that did not. What comes back within a minute is the same trouble, and is not said again before that.
+    /// Called when a push succeeded. Returns the duration of the failure and its number of attempts, if this was the
+    /// last failing lane of the tenant. A failure that comes back within a minute counts as the same one, and is not
+    /// logged before.
     pub(super) fn answered(&self, tenant: &Tenant, place: Place, now: Instant) -> Option<(Duration, u64)> {
         let mut state = self.lock();
         if state.troubles.is_empty() {
@@ -141,7 +142,8 @@ impl Status {
         Some((now.duration_since(trouble.since), trouble.attempts))
     }
 
-    /// A stream is refused while others are taken. How many of its tenant there are, if that is to be said now; or 0.
+    /// Called when a stream is refused while others are accepted. Returns the number of such streams of the tenant if
+    /// it must be logged now, otherwise 0.
     pub(super) fn set_apart(&self, key: StreamKey, tenant: &Tenant, why: &str, now: Instant) -> usize {
         let mut state = self.lock();
         let text = format!("stream refused: {why}");
@@ -158,7 +160,8 @@ impl Status {
         refusal.streams
     }
 
-    /// A stream that is set apart was refused again. How many of its tenant there are, if that is to be said again; or 0.
+    /// Called when a stream that is set apart was refused again. Returns the number of such streams of the tenant if it
+    /// must be logged again, otherwise 0.
     pub(super) fn still_refused(&self, key: StreamKey, why: &str, now: Instant) -> usize {
         let mut state = self.lock();
         let State { apart, refusals, .. } = &mut *state;
@@ -177,7 +180,7 @@ impl Status {
         }
     }
 
-    /// A stream is no longer set apart; gives the tenant, and how long it lasted, if it was the last one of it.
+    /// Called when a stream is no longer set apart. If it was the last one, returns the tenant and the duration.
     pub(super) fn taken(&self, key: StreamKey, now: Instant) -> Option<(Tenant, Duration)> {
         let mut state = self.lock();
         let (tenant, _) = state.apart.remove(&key)?;
@@ -195,7 +198,7 @@ impl Status {
         self.lock().apart.len()
     }
 
-    /// How many discarded entries of this stream to speak of now; 0: it was said less than a minute ago.
+    /// The number of discarded entries of this stream to log now. 0: it was logged less than a minute ago.
     pub(super) fn discarded(&self, stream: &str, why: &str, entries: usize, now: Instant) -> usize {
         let mut state = self.lock();
         state.last_error = Some(format!("entries discarded: {why}"));
@@ -213,7 +216,7 @@ impl Status {
                 discards.said = now;
                 std::mem::take(&mut discards.unsaid)
             }
-            // So many kinds within a minute: the counters and the pages have to do.
+            // There are too many kinds within a minute. The counters and the pages still have them.
             None if full => 0,
             None => {
                 state.discards.insert(key, Discards { said: now, unsaid: 0 });
@@ -243,14 +246,14 @@ impl Status {
         }
     }
 
-    // Nothing is called under the lock that could leave it half changed.
+    // No call under this lock can leave the data inconsistent.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// The reasons for which streams of this tenant are refused, each once.
+    /// The different reasons for which streams of this tenant are refused.
     fn why_refused(&self, tenant: &Tenant) -> String {
         let whys = self.apart.values().filter(|(of, _)| of == tenant).map(|(_, why)| why.as_str());
         whys.collect::<BTreeSet<_>>().into_iter().take(3).collect::<Vec<_>>().join(", ")
@@ -276,7 +279,7 @@ mod tests {
         assert_eq!(failed(30, Pace::Backoff), Say::Nothing);
         assert_eq!(failed(61, Pace::Backoff), Say::Reminder { since: 61 * SECOND, attempts: 3 });
         assert_eq!(failed(62, Pace::Backoff), Say::Nothing);
-        // A wrong password behind a restarted Loki is news.
+        // A wrong password after Loki's restart is a new message.
         assert_eq!(failed(63, Pace::Slow), Say::First);
         assert_eq!(failed(64, Pace::Slow), Say::Nothing);
         assert_eq!(status.answered(&None, LANE, start + 70 * SECOND), Some((70 * SECOND, 6)));
@@ -295,7 +298,7 @@ mod tests {
         }
         assert_eq!(failed(61), Say::First);
         assert!(answered(62));
-        // After a quiet minute it is another trouble.
+        // After a minute without failures, it is another failure.
         assert_eq!((failed(130), answered(131)), (Say::First, true));
     }
 

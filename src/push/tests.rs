@@ -1,4 +1,4 @@
-//! The loop against a Loki that is not always well.
+//! The client with a Loki that sometimes fails.
 
 mod authentication;
 mod certificates;
@@ -23,7 +23,7 @@ use crate::http_client::{TlsConfig, Url};
 use crate::metrics::Registry;
 use crate::model::{AckRef, Clock, Entry, LabelSet, Ledger, Mark, Origin, Weight};
 
-/// A client at work, and the reader's end of it.
+/// A running client, and the reader's side of it.
 struct Running {
     batcher: Batcher,
     batches: Option<mpsc::UnboundedSender<Vec<Batch>>>,
@@ -45,7 +45,7 @@ impl Wake for Wakes {
     }
 }
 
-/// A client of `loki` that is quick to try again.
+/// The config of a client of `loki` with short pauses.
 fn config(loki: &FakeLoki, more: &str) -> Config {
     let url = loki.url();
     let yaml = format!("url: {url}\nbackoff_config: {{min_period: 1ms, max_period: 20ms}}\n{more}");
@@ -74,7 +74,7 @@ fn start(config: &Config) -> Running {
 }
 
 impl Running {
-    /// Adds an entry for each line; `stream` may be `tenant/stream`.
+    /// Adds an entry for each line. `stream` may be `tenant/stream`.
     fn add(&mut self, stream: &str, lines: &[&str]) -> Vec<StreamId> {
         let (tenant, stream) = stream.split_once('/').map_or((None, stream), |(t, s)| (Some(t), s));
         let labels = LabelSet::new([("app", stream)]);
@@ -101,7 +101,7 @@ impl Running {
         lanes
     }
 
-    /// Hands every batch over that there is room for.
+    /// Hands over all batches that the lanes have room for.
     fn flush(&mut self) {
         while let Some(batch) = self.batcher.next(Instant::now(), true) {
             self.batches.as_ref().expect("not finished").send(vec![batch]).expect("a running client");
@@ -113,7 +113,7 @@ impl Running {
         self.flush();
     }
 
-    /// Waits until everything that was pushed is delivered or discarded.
+    /// Waits until all entries are delivered or discarded.
     async fn settled(&self) {
         until("everything is settled", || self.ledger.is_settled()).await;
         assert_eq!(self.ledger.committed().map(|mark| mark.0), Some(self.end));
@@ -124,7 +124,7 @@ impl Running {
         until("the lanes have room", || self.batcher.outstanding() == 0).await;
     }
 
-    /// Another stream's pushes get through until an entry was discarded and all is settled; gives how many were.
+    /// Sends other streams' pushes until an entry was discarded and all are settled. Returns the number of pushes.
     async fn traffic_until_dropped(&mut self) -> u64 {
         until("something is discarded", || {
             if self.batcher.outstanding() == 0 {
@@ -137,7 +137,7 @@ impl Running {
         self.dropped("ingester_error")
     }
 
-    /// Nothing more will come; waits for the client's end.
+    /// Closes the channel and waits for the client's end.
     async fn finish(mut self) -> Self {
         self.batches = None;
         let task = std::mem::replace(&mut self.task, tokio::spawn(async {}));
@@ -146,7 +146,7 @@ impl Running {
         self
     }
 
-    /// The sum over the series of a counter (or of a histogram's count) whose labels include `labels`.
+    /// The sum of a counter (or of a histogram's count) over all series whose labels include `labels`.
     fn metric(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         let family = self.registry.gather().into_iter().find(|family| family.name() == name);
         let family = family.unwrap_or_else(|| panic!("no metric {name}"));
@@ -166,7 +166,7 @@ impl Running {
     }
 }
 
-/// Polls, with a deadline that only a failure meets.
+/// Polls until a deadline that only a failing test reaches.
 async fn until(what: &str, mut reached: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !reached() {

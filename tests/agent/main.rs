@@ -1,4 +1,4 @@
-//! The program as a user starts it, against a Loki that does as it is told.
+//! The program as a user starts it, with a fake Loki.
 
 #[path = "../support/fake_loki.rs"]
 mod fake_loki;
@@ -77,7 +77,7 @@ fn killed_at_any_moment_it_loses_nothing() {
     let mut written = Vec::new();
     for round in 0..8 {
         rig.start(&config);
-        // What was rotated before it ever ran is none of its business.
+        // Files that were rotated before the first start are not read.
         wait_until("it has begun", SOON, || rig.path("positions.yaml.journal").exists());
         for n in 0..200 {
             let text = format!("{round} {n}");
@@ -104,7 +104,7 @@ fn positions_that_cannot_be_written_are_said_and_lines_arrive() {
     let (loki, mut rig) = (Loki::answering(204), Rig::new());
     rig.write("logs/a.log", "one\n");
     let config = rig.config(&loki.url, "");
-    // Nobody makes a file there.
+    // Nobody may create files there.
     let text = fs::read_to_string(&config).expect("read");
     let own = format!("{}", rig.path("positions.yaml").display());
     assert!(text.contains(&own));
@@ -163,11 +163,11 @@ fn a_file_without_permission_is_said_and_its_neighbour_is_read() {
     let config = rig.config(&loki.url, "");
     let open = |mode| fs::Permissions::from_mode(mode);
     fs::set_permissions(rig.path("logs/secret.log"), open(0o000)).expect("set");
-    // To root every file is readable: then the agent is run as nobody.
+    // Root can read all files, so the agent runs as nobody.
     let is_root = fs::read(rig.path("logs/secret.log")).is_ok();
     let arguments = format!("-config.file={}", config.display());
     if is_root {
-        // Nobody has to get at the program, wherever the build put it.
+        // User nobody may not have access to the build directory.
         let program = rig.path("fantail");
         fs::copy(env!("CARGO_BIN_EXE_fantail"), &program).expect("copied");
         for (path, mode) in

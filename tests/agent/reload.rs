@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::rig::{Loki, Rig, SOON, line, wait_until};
 
-/// How somebody asks for a reload.
+/// The ways to request a reload.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Signal,
@@ -20,7 +20,7 @@ enum Way {
 const WAYS: [Way; 2] = [Way::Signal, Way::Http];
 
 impl Rig {
-    /// The config of [`Rig::config`], whose HTTP server may be asked for a reload.
+    /// The config of [`Rig::config`] with `/reload` enabled.
     fn reloadable(&self, url: &str) {
         let config = self.config(url, "");
         let text = fs::read_to_string(&config).expect("read");
@@ -43,7 +43,7 @@ impl Rig {
         self.ask("GET", path)
     }
 
-    /// What the agent answers.
+    /// The answer of the agent.
     fn ask(&self, method: &str, path: &str) -> String {
         let said = self.said();
         let address = said.rsplit("http=").next().and_then(|rest| rest.split_whitespace().next()).expect("an address");
@@ -54,14 +54,14 @@ impl Rig {
         answer
     }
 
-    /// Of `/metrics`, the value of the series that begins so.
+    /// The value of the first series of `/metrics` with this prefix.
     fn metric(&self, name: &str) -> f64 {
         let page = self.get("/metrics");
         let series = page.lines().find_map(|line| line.strip_prefix(name)?.split(' ').next_back()?.parse().ok());
         series.unwrap_or_else(|| panic!("no {name} in {page}"))
     }
 
-    /// Has the config reloaded, and waits for what comes of it.
+    /// Reloads the config and waits for the outcome.
     fn reload(&mut self, way: Way) -> bool {
         let (done, failed) = ("the config was reloaded", "cannot reload the config");
         let count = |rig: &Self| rig.said().matches(done).count() + rig.said().matches(failed).count();
@@ -79,7 +79,7 @@ impl Rig {
     }
 }
 
-/// As an editor does, and Kubernetes: all of it at once.
+/// Replaces the file atomically, as editors and Kubernetes do.
 fn replace(file: &Path, text: &str) {
     let new = file.with_extension("new");
     fs::write(&new, text).expect("written");
@@ -148,7 +148,7 @@ fn a_broken_config_changes_nothing_and_is_said() {
                 "job_name: logs\n    pipeline_stages: [{regex: {expression: '('}}]",
                 "pipeline_stages[0]",
             ),
-            // What only building it finds.
+            // A mistake that only building the config finds.
             (client.as_str(), &client.replace("{url", "{tls_config: {ca_file: /none}, url"), "/none"),
         ]
         .into_iter()
@@ -196,7 +196,7 @@ fn keys_that_need_a_restart_are_named_and_the_rest_is_used() {
     assert_eq!(loki.stored().len(), 2);
 }
 
-/// What the kernel was told at the start cannot be taken back. The config is in a folder of its own, which it may read.
+/// The Landlock rules of the start cannot be relaxed. The config is in its own directory, which the agent may read.
 #[test]
 fn a_config_that_needs_what_landlock_refuses_is_refused_by_name() {
     let (loki, mut rig) = (Loki::answering(204), Rig::new());
@@ -223,14 +223,14 @@ fn a_config_that_needs_what_landlock_refuses_is_refused_by_name() {
     assert!(!rig.reload(Way::Signal));
     assert!(rig.said().contains("connecting to port 9"), "{}", rig.said());
 
-    // Beneath what it may read there is more.
+    // A further path below the allowed directory.
     rig.write("logs/b.log", "two\n");
     replace(&config, &good.replace("/logs/app/*.log", "/logs/*.log"));
     assert!(rig.reload(Way::Signal));
     wait_until("the other file is read", SOON, || loki.stored().last() == Some(&line(&rig, "logs/b.log", "two")));
 }
 
-/// Nothing of it may be sent under the old labels and under the new ones.
+/// No line may be sent under both the old and the new labels.
 #[test]
 fn with_loki_away_a_reload_takes_a_moment_and_no_line_is_lost() {
     let (loki, mut rig) = (Loki::answering(503), Rig::new());
@@ -240,7 +240,7 @@ fn with_loki_away_a_reload_takes_a_moment_and_no_line_is_lost() {
     wait_until("a push is refused", SOON, || loki.requests() > 0);
     rig.edit("job: logs", "job: new");
     assert!(rig.reload(Way::Http));
-    // It was rotated meanwhile.
+    // The file was rotated meanwhile.
     fs::rename(rig.path("logs/a.log"), rig.path("logs/a.log.1")).expect("renamed");
     rig.write("logs/a.log", "two\n");
     loki.answer(204);
@@ -262,7 +262,7 @@ fn a_signal_to_stop_is_heard_after_any_number_of_reloads() {
     assert!(rig.said().contains("msg=stopped"));
 }
 
-/// Half of the reloads are of a broken config.
+/// Half of the reloads are of an invalid config.
 #[test]
 fn no_line_is_lost_or_doubled_by_reloads_under_load_and_nothing_piles_up() {
     const RELOADS: usize = 50;
@@ -307,7 +307,7 @@ fn no_line_is_lost_or_doubled_by_reloads_under_load_and_nothing_piles_up() {
         } else {
             assert!(rig.reload(WAYS[n / 2 % 2]));
         }
-        // Lines come between any two.
+        // New lines arrive between two reloads.
         let seen = loki.stored().len();
         wait_until("lines come", SOON, || loki.stored().len() > seen);
         if n == 4 {
@@ -327,7 +327,7 @@ fn no_line_is_lost_or_doubled_by_reloads_under_load_and_nothing_piles_up() {
     let expected: Vec<usize> = (0..written).collect();
     assert!(numbers == expected, "{} of {written} lines", numbers.len());
     assert!(rotations > 3, "{rotations} rotations of {written} lines");
-    // Some come and go: that of a file that was rotated, a connection, a thread that loads. One a reload would be twenty.
+    // Some descriptors come and go: a rotated file, a connection, a thread that loads. One per reload would be twenty.
     wait_until("no descriptor and no thread is left over", SOON, || {
         let now = counts(&rig);
         now.0 <= before.0 + 5 && now.1 <= before.1 + 2
@@ -341,7 +341,7 @@ fn a_config_file_is_watched_through_the_links_of_a_config_map() {
     rig.write("logs/a.log", "one\n");
     rig.reloadable(&loki.url);
     let text = fs::read_to_string(rig.path("promtail.yaml")).expect("read");
-    // As the kubelet does it: a folder for each version, and one link that is moved to the next in one step.
+    // As the kubelet does: a directory for each version, and one link that is replaced atomically.
     let map = rig.path("map");
     let version = |name: &str, text: &str| {
         fs::create_dir_all(map.join(name)).expect("made");

@@ -1,4 +1,4 @@
-//! The agent in a directory of its own, and a Loki that does as it is told.
+//! The agent in its own directory, with a fake Loki.
 
 use std::fs;
 use std::io::Write;
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use crate::fake_loki::{FakeLoki, Reply};
 
-/// A Loki that gives one answer to every push, and keeps what it answered with success.
+/// A Loki that gives the same answer to all pushes, and stores the pushes that it answers with success.
 pub struct Loki {
     pub url: String,
     fake: FakeLoki,
-    /// None: it takes the push and never answers.
+    /// None: it accepts the push and never answers.
     status: Arc<Mutex<Option<u16>>>,
 }
 
@@ -37,13 +37,13 @@ impl Loki {
         self.fake.requests()
     }
 
-    /// `labels line`, each.
+    /// Each as `labels line`.
     pub fn stored(&self) -> Vec<String> {
         self.fake.stored_with_labels().into_iter().map(|(labels, line)| format!("{labels} {line}")).collect()
     }
 }
 
-/// A directory with a config, logs and positions, and the agent that is run in it.
+/// A directory with a config, logs and positions, and the agent that runs in it.
 pub struct Rig {
     dir: tempfile::TempDir,
     agent: Option<Child>,
@@ -69,7 +69,7 @@ impl Rig {
             .expect("written");
     }
 
-    /// A job that tails `logs/*.log`, and whatever else is to be in a client.
+    /// A job that tails `logs/*.log`, and further keys of the client.
     pub fn config(&self, url: &str, client: &str) -> PathBuf {
         let dir = self.dir.path().display();
         let text = format!(
@@ -86,7 +86,7 @@ scrape_configs:
         self.path("promtail.yaml")
     }
 
-    /// The running agent's process.
+    /// The process of the running agent.
     pub fn id(&self) -> u32 {
         self.agent.as_ref().expect("started").id()
     }
@@ -111,7 +111,7 @@ scrape_configs:
         assert!(Command::new("kill").args([name, &pid]).status().expect("kill").success());
     }
 
-    /// Its exit code, once it has ended.
+    /// The exit code, when the process has ended.
     #[track_caller]
     pub fn ended(&mut self, within: Duration) -> Option<i32> {
         let begun = Instant::now();

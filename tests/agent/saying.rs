@@ -1,4 +1,4 @@
-//! What is not read is said: once, with the reason and what to do, and shown on the page.
+//! Unread files and targets are reported once, with the reason and what to do, and shown on the pages.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 
 use crate::rig::{Loki, Rig, SOON, wait_until};
 
-/// A config whose jobs are `jobs`; `DIR` in them is the rig's directory.
+/// A config with these jobs. `DIR` in them is replaced by the rig's directory.
 fn configure(rig: &Rig, loki: &Loki, jobs: &str) -> std::path::PathBuf {
     let config = rig.config(&loki.url, "");
     let text = fs::read_to_string(&config).expect("read");
@@ -31,7 +31,7 @@ pub fn page(rig: &Rig, path: &str) -> serde_json::Value {
     serde_json::from_str(answer.split_once("\r\n\r\n").expect("a body").1).expect("JSON")
 }
 
-/// Of the first target with this in its path: why nothing is read, and the name and the reason of each file that is not.
+/// For the first target with this in its path: why nothing is read, and the name and reason of each unread file.
 fn not_read(rig: &Rig, path: &str) -> (String, Vec<String>) {
     let page = page(rig, "/targets");
     let targets = page["targets"].as_array().expect("a list");
@@ -64,7 +64,7 @@ fn what_matches_and_is_not_read_is_said_once_and_shown() {
     );
     rig.start(&config);
     wait_until("what can be read is read", SOON, || loki.stored().len() == 2);
-    // Each of these makes it look at all names again.
+    // Each of these makes the agent check all names again.
     for n in 0..4 {
         rig.write(&format!("logs/new-{n}"), "line\n");
         wait_until("a new file is read", SOON, || loki.stored().len() == 3 + n);
@@ -140,7 +140,7 @@ fn a_target_of_which_nothing_is_read_is_said_once_with_what_is_wrong() {
         (&["logs is a directory: write", "/logs/*.log for the files in it"], "folder"),
         (&["the group has no targets: write targets: [localhost]"], "files"),
         (&["there is no label __path__"], "files"),
-        (&["names no targets", "empty.yml"], "files"),
+        (&["has no targets", "empty.yml"], "files"),
         (&["/later: check the mounts"], "later"),
     ] {
         let fits = |line: &&str| line.contains(&format!("job={job} ")) && words.iter().all(|w| line.contains(w));

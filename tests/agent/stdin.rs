@@ -41,7 +41,7 @@ fn a_dry_run_of_standard_input_prints_every_line() {
     assert!(text.lines().enumerate().all(|(n, l)| l.ends_with(&format!("\t{{job=\"logs\"}}\tline {n}"))));
 }
 
-/// What Promtail's own manual says to type, each with its port 80 and without a job.
+/// The command lines of Promtail's manual, with port 80 and without a job.
 #[test]
 fn standard_input_needs_no_config() {
     let (loki, rig) = (Loki::answering(204), Rig::new());
@@ -133,7 +133,7 @@ fn a_client_whose_loki_is_dead_stops_no_other() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("started");
-    // Several times what is kept for a client that takes nothing.
+    // Several times the memory for a client that accepts nothing.
     let lines: Vec<String> = (0..12_000).map(|n| format!("line {n:06} {}", "x".repeat(1_000))).collect();
     let mut input = agent.stdin.take().expect("piped");
     input.write_all((lines.join("\n") + "\n").as_bytes()).expect("written");

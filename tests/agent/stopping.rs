@@ -1,4 +1,4 @@
-//! The end of the agent: what is finished first, and what is not waited for.
+//! The end of the agent: requests and lines that are finished first, and those that are not.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use crate::rig::{Loki, Rig, SOON, line, wait_until};
 fn with_loki_away_it_stops_promptly_and_sends_everything_later() {
     let mut rig = Rig::new();
     rig.write("logs/a.log", "one\ntwo\n");
-    // A port that nobody listens to.
+    // A port without a listener.
     let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     let config = rig.config(&format!("http://{free}/push"), "");
     rig.start(&config);
@@ -43,7 +43,7 @@ fn a_loki_that_never_answers_is_left_at_the_second_signal() {
     assert_eq!(rig.ended(Duration::from_secs(3)), Some(0));
 }
 
-/// An agent whose pages somebody has asked for half of: the connection, and where the pages are.
+/// An agent with a connection that has sent half of a request: the connection, and the address of the pages.
 fn half_a_request(rig: &mut Rig, grace: &str) -> (TcpStream, String) {
     let config = rig.config("http://127.0.0.1:9/push", "");
     let text = fs::read_to_string(&config)
@@ -56,7 +56,7 @@ fn half_a_request(rig: &mut Rig, grace: &str) -> (TcpStream, String) {
     let address = address().expect("it was just said");
     let mut stream = TcpStream::connect(&address).expect("it listens");
     stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n").expect("it reads");
-    // One that came after it was answered, so it has been seen.
+    // A later connection was answered, so the agent knows this one.
     let mut other = TcpStream::connect(&address).expect("it listens");
     other.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it reads");
     let mut answer = String::new();
@@ -84,7 +84,7 @@ fn a_request_that_goes_on_for_ever_holds_up_the_end_for_its_grace_alone() {
     let (_stream, _) = half_a_request(&mut rig, "300ms");
     rig.signal("-TERM");
     assert_eq!(rig.ended(SOON), Some(0));
-    // Or until somebody has no more patience.
+    // Or until a second signal.
     let mut rig = Rig::new();
     let (_stream, address) = half_a_request(&mut rig, "10m");
     rig.signal("-TERM");

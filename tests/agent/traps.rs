@@ -1,4 +1,4 @@
-//! What somebody puts into a folder of logs so that it is read, or so that nothing else is.
+//! Files that an attacker puts into a log directory to get them read, or to stop other logs.
 
 use std::fs;
 use std::io::Write;
@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::rig::{Loki, Rig, SOON, line, wait_until};
 use crate::saying::page;
 
-/// Devices, pipes, links to what the kernel makes up, and to themselves: none is shipped, none holds up its neighbours.
+/// Devices, pipes, kernel files and links to themselves: none is sent, and none delays other logs.
 #[test]
 fn what_is_no_log_is_not_read() {
     let (loki, mut rig) = (Loki::answering(204), Rig::new());
@@ -30,12 +30,12 @@ fn what_is_no_log_is_not_read() {
     ] {
         symlink(to, rig.path(&format!("logs/{name}"))).expect("linked");
     }
-    // Zeros without an end of a line.
+    // Zeros without a newline.
     fs::File::create(rig.path("logs/sparse.log")).and_then(|file| file.set_len(1 << 40)).expect("sparse");
     let config = rig.config(&loki.url, "");
     rig.start(&config);
     let mut expected = vec![line(&rig, "logs/app.log", "one")];
-    // Each new name makes it look at all of them again.
+    // Each new name makes the agent check all names again.
     for n in 0..4 {
         let name = format!("logs/new-{n}.log");
         rig.write(&name, "two\n");
@@ -52,7 +52,8 @@ fn what_is_no_log_is_not_read() {
     assert_eq!(stored, expected);
 }
 
-/// Few files may be open, and most of them only if the agent asks for it. Loki is away, or there, and one log has rotated more often than the agent may have files open.
+/// Few files may be open, and most of them only after the agent has raised the limit. Loki is down or up, and one log
+/// has rotated more often than the agent may have files open.
 #[test]
 fn a_new_log_is_read_however_often_another_rotates() {
     for status in [500, 204] {
@@ -76,7 +77,7 @@ fn a_new_log_is_read_however_often_another_rotates() {
             fs::rename(rig.path("logs/evil.log"), rig.path(&format!("logs/evil.log.20261126-{n:06}")))
                 .expect("renamed");
             rig.write("logs/evil.log", &format!("{n}\n"));
-            // So that it sees some on the way, and not the last alone.
+            // So that the agent sees some of the generations, not only the last.
             if n % 60 == 0 {
                 rig.write("logs/good.log", "more\n");
                 let written = 4 + 5 * (n / 60);
@@ -92,7 +93,7 @@ fn a_new_log_is_read_however_often_another_rotates() {
     }
 }
 
-/// A megabyte that inflates to a gigabyte, as what a log was rotated to.
+/// A rotated file of one megabyte that decompresses to one gigabyte.
 #[test]
 fn a_bomb_is_read_beside_others_and_in_bounded_memory() {
     for unit in [b"\0", b"\n"] {

@@ -1,4 +1,4 @@
-//! What the kernel keeps the agent from, and that it reads what it should behind it.
+//! The restrictions of seccomp and Landlock, and reading in spite of them.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -14,14 +14,14 @@ fn start(rig: &mut Rig, config: &std::path::Path, flags: &[&str]) {
     rig.start_as(command.arg(format!("-config.file={}", config.display())).args(flags));
 }
 
-/// A place for a config with nothing else beside it.
+/// A separate directory for a config.
 fn alone(rig: &Rig) -> PathBuf {
     fs::create_dir(rig.path("etc")).expect("made");
     rig.path("etc/promtail.yaml")
 }
 
-/// The kernel's own word for it: one filter more than the one who starts it has, in each thread. Those of the allocator are there
-/// before anything of ours is.
+/// Checks the kernel's status of each thread: one seccomp filter more than the parent process. The allocator's threads
+/// exist before main.
 #[test]
 fn seccomp_is_on_in_each_thread_unless_it_is_switched_off() {
     let filters = |status: &std::path::Path| -> u32 {
@@ -71,8 +71,8 @@ fn what_is_on_is_shown() {
     }
 }
 
-/// A folder that is removed and made anew, and one that was not there, are read; where a link leads out of all that was known, that
-/// is said, and a restart is enough.
+/// Directories that are made again, or made later, are read. If a link leads out of all known directories, the agent
+/// reports it, and a restart is enough.
 #[test]
 fn logs_that_come_later_are_read_or_said_to_be_refused() {
     let (loki, mut rig) = (Loki::answering(204), Rig::new());
@@ -85,7 +85,7 @@ fn logs_that_come_later_are_read_or_said_to_be_refused() {
     let config = alone(&rig);
     let path = rig.path("x/y/{current,again,later/on}/*.log").display().to_string();
     let text = text.replace(&rig.path("logs/*.log").display().to_string(), &format!("'{path}'"));
-    // Positions and config in folders of their own: logs beneath these could be read in any case.
+    // Positions and config have their own directories, because logs below these could always be read.
     fs::write(&config, text.replace("/positions.yaml", "/state/positions.yaml")).expect("written");
     start(&mut rig, &config, &[]);
     wait_until("what was there is read", SOON, || loki.stored().len() == 2);
@@ -106,8 +106,8 @@ fn logs_that_come_later_are_read_or_said_to_be_refused() {
     wait_until("it is read", SOON, || came("in two/b/logs/0.log"));
 }
 
-/// A disk that is mounted after the start, one that is unmounted and mounted again, and one right beneath a folder that is too much to
-/// be opened: the start says that reading is not restricted then.
+/// Disks that are mounted after the start, unmounted and mounted again, or mounted directly below a system directory.
+/// For the last, the agent reports at the start that reading is not restricted.
 #[test]
 fn logs_on_a_disk_that_is_mounted_later_are_read() {
     let private = |rights: &'static [&'static str]| {
@@ -134,7 +134,7 @@ fn logs_on_a_disk_that_is_mounted_later_are_read() {
         );
         let text = text.replace(&rig.path("logs/*.log").display().to_string(), &format!("'{{{path}}}'"));
         fs::write(&config, text.replace("/positions.yaml", "/state/positions.yaml")).expect("written");
-        // In a mount namespace of its own, in which one of the disks is there.
+        // In a separate mount namespace, where one of the disks exists.
         let before = "mount -t tmpfs none /var/lib && mkdir -p /var/lib/disk && mount -t tmpfs none \"$1\" && \
                       mkdir -p \"$1/app/log\" && echo old > \"$1/app/log/0.log\" && exec \"$2\" \"$3\"";
         let mut command = Command::new("unshare");
@@ -179,7 +179,8 @@ fn a_port_that_is_not_named_is_said_to_be_refused() {
     wait_until("it is said", SOON, || rig.said().contains("landlock refuses a port"));
 }
 
-/// The kernel is told of a folder that is not there yet by what is there of its way; at the worst that is everything, which is said.
+/// For a missing directory, its nearest existing parent is allowed. In the worst case this is everything, and the agent
+/// reports it.
 #[test]
 fn where_nobody_can_know_reading_goes_on() {
     let (loki, mut rig) = (Loki::answering(204), Rig::new());

@@ -1,4 +1,4 @@
-//! The chart as the real helm renders it, for the sentences in [`helm`](crate::helm).
+//! Renders the chart with the real helm, for the tests in [`helm`](crate::helm).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde_yaml::Value;
 use crate::scratch::Scratch;
 use crate::servers;
 
-/// Where every rendering is installed, by name and namespace.
+/// The release name and namespace of all renderings.
 pub(crate) const RELEASE: [&str; 3] = ["fantail", "--namespace", "logging"];
 
 pub(crate) struct Helm {
@@ -113,7 +113,7 @@ pub(crate) fn configs(text: &str) -> Vec<String> {
     objects(text).iter().filter_map(of).collect()
 }
 
-/// The values files of a folder below tests/helm, by name; and with those that are fine the tutorial's.
+/// The values files of a directory below tests/helm, by name. For the valid ones, also those of the tutorial.
 pub(crate) fn values(folder: &str) -> Vec<(String, PathBuf)> {
     let folder = data().join(folder);
     let files = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
@@ -129,7 +129,7 @@ pub(crate) fn values(folder: &str) -> Vec<(String, PathBuf)> {
     found
 }
 
-/// A file of the tutorial's.
+/// A file of the tutorial.
 pub(crate) fn example(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/spring-boot").join(file)
 }

@@ -1,4 +1,4 @@
-//! A thousand pods that come and go on one node, each shown by the API server.
+//! A thousand pods that come and go on one node. The API server shows each of them.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -14,10 +14,10 @@ use crate::wait::wait_until;
 
 const PODS: usize = 1_000;
 
-/// So many are there at a time.
+/// The number of pods at a time.
 const ALIVE: usize = 50;
 
-/// Lines of each, in two parts: when it begins and when it ends.
+/// The lines of each pod, in two parts: at its start and at its end.
 const LINES: usize = 4;
 
 #[test]

@@ -1,5 +1,5 @@
-//! Every query of the dashboards, every variable of theirs, and every metric of the rules, asked of a real Prometheus that
-//! scrapes a real agent, and of the Loki that it delivers to: each has data, with the labels that are used.
+//! Runs all queries and variables of the dashboards, and looks up all metrics of the rules, in a real Prometheus that
+//! scrapes a real agent, and in the Loki that it delivers to. Each must return data with the used labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,4 @@
-//! A Loki that is far away.
+//! A Loki with a long round trip.
 
 use std::time::Duration;
 

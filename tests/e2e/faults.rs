@@ -1,4 +1,4 @@
-//! What comes between a line and Loki: a crash, a lost answer, an outage, a neighbour that is dead.
+//! Faults between a line and Loki: a crash, a lost answer, an outage, a dead second client.
 
 use std::path::Path;
 use std::sync::Arc;

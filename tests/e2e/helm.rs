@@ -1,6 +1,5 @@
-//! The Helm chart: values files of the kinds that people have, rendered by the real helm. The objects are compared with
-//! golden files (`UPDATE=1 tests/e2e/run helm` writes them anew), their configuration is checked by the agent, and a real
-//! API server takes them.
+//! The Helm chart with the real helm and typical values files. The objects are compared with golden files (`UPDATE=1
+//! tests/e2e/run helm` writes them), the agent checks their configuration, and a real API server accepts them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,11 +14,11 @@ use crate::chart::{Helm, configs, data, objects, said, values};
 use crate::kubectl::Kubectl;
 use crate::scratch::Scratch;
 
-/// Values whose configuration the agent refuses today, and what for. A line goes as soon as the agent can.
+/// Values whose configuration the agent refuses at present, and the reason. Remove a line when the agent supports it.
 const NOT_YET: [(&str, &str); 1] = [("syslog", "scrape_configs[0].syslog")];
 
-/// By which workloads and all that look for pods find them. **Never to be changed**: a selector of a workload cannot be, so
-/// every upgrade would fail.
+/// The labels by which workloads and others select pods. **Never change them**: the selector of a workload is
+/// immutable, so each upgrade would fail.
 const OF_RELEASE: [(&str, &str); 2] =
     [("app.kubernetes.io/instance", "fantail"), ("app.kubernetes.io/name", "fantail")];
 const COMPONENT: &str = "app.kubernetes.io/component";
@@ -99,7 +98,7 @@ fn selectors_never_change() {
     }
 }
 
-/// Helm's braces are run and those of template stages are not, whichever way they are written.
+/// Helm templates are evaluated and template stages are not, in all spellings.
 #[test]
 fn braces_of_template_stages_survive() {
     let cases = [
@@ -147,7 +146,7 @@ fn braces_of_template_stages_survive() {
     }
 }
 
-/// With the two `keep` rules of the tutorial most nodes have no pod that matches, and `helm --wait` has to end there too.
+/// With the two `keep` rules of the tutorial, most nodes have no matching pod. `helm --wait` must end there too.
 #[test]
 fn an_agent_without_a_pod_to_read_is_ready() {
     let apiserver = Apiserver::start();
@@ -217,7 +216,7 @@ fn notes_say_what_was_done_and_what_was_not() {
     }
 }
 
-/// Whoever has a chart of charts gives every part `global` and `enabled`.
+/// A parent chart passes `global` and `enabled` to all its parts.
 #[test]
 fn a_chart_of_others_can_have_it_as_a_part() {
     let values = "global: {storageClass: fast, imageRegistry: registry.example.com}\n\
@@ -299,7 +298,7 @@ fn compare(name: &str, text: &str) {
     assert_eq!(text.lines().count(), golden.lines().count(), "{}: {again}", path.display());
 }
 
-/// What the agent says to a configuration.
+/// The output of the agent for a configuration.
 fn check(config: &str) -> Result<(), String> {
     let dir = Scratch::new("check");
     let file = dir.join("promtail.yaml");

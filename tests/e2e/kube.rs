@@ -1,4 +1,4 @@
-//! What a cluster's other parts do: scheduler, kubelet and administrator, by HTTP to the API server.
+//! The other parts of a cluster: scheduler, kubelet and administrator, as HTTP requests to the API server.
 
 use std::fs;
 use std::path::Path;

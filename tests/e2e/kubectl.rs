@@ -1,4 +1,4 @@
-//! The user's own tool, with an administrator's rights.
+//! The real kubectl, with an administrator's rights.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

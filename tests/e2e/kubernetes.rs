@@ -1,4 +1,4 @@
-//! Which pods are followed, with a real API server and the permissions of the project's own manifests.
+//! Which pods are read, with a real API server and the permissions of the project's manifests.
 
 mod roles;
 
@@ -12,7 +12,7 @@ use crate::node::Node;
 use crate::scratch::Scratch;
 use crate::wait::wait_until;
 
-/// What a user writes who wants one application's logs and knows no more of relabelling than `keep`.
+/// The config of a user who wants the logs of one application, and only uses `keep`.
 const KEEP_RULES_ONLY: &str = "\
 scrape_configs:
   - job_name: springboot-logs
@@ -27,7 +27,7 @@ scrape_configs:
         regex: monitoring-test
 ";
 
-/// The same, with everything said that the one above leaves to defaults.
+/// The same config without defaults.
 fn all_rules(root: &Path) -> String {
     let root = root.display();
     format!(

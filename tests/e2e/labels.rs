@@ -1,4 +1,4 @@
-//! Which labels a pod's lines have with the chart's configuration, as it is rendered: Promtail's, or Grafana's.
+//! The labels of a pod's lines with the chart's configuration: those of Promtail, or of Grafana.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What Loki refuses for being too much at once: it arrives later, and its neighbours do not wait for ever.
+//! Pushes that Loki refuses because of rate limits: their lines arrive later, and do not block other streams forever.
 
 use std::time::Duration;
 

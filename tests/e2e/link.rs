@@ -1,4 +1,4 @@
-//! A TCP link to a server that can be cut, and carries again at once.
+//! A TCP connection to a server that the test can cut and restore.
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};

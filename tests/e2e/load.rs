@@ -1,4 +1,4 @@
-//! Logs that are written to all the time, at a rate, beside what the test does.
+//! Logs that are written continuously, at a given rate, while the test runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

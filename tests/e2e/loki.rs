@@ -1,4 +1,4 @@
-//! A real Loki, and what a tenant of it can read back.
+//! A real Loki, and reading back the lines of a tenant.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

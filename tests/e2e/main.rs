@@ -1,16 +1,17 @@
-//! fantail as it is used: its binary, against a real Loki and a real kube-apiserver. `tests/e2e/run` builds
-//! those servers and runs this.
+//! End-to-end tests: the fantail binary with a real Loki and a real kube-apiserver. `tests/e2e/run` builds these servers and
+//! runs the tests.
 //!
-//! The world: [`loki`] and [`apiserver`] are [`servers`] of their own; [`kube`] creates pods on a [`node`], [`pods`] writes
-//! their log files as a kubelet does, under [`load`] if need be, [`agent`] runs the binary; a [`proxy`] stands between
-//! agent and Loki and misbehaves, a [`link`] to the API server is cut. Nothing here sleeps to let something happen: it [waits](wait) for what it wants to
-//! see, and says what it saw instead when that does not come.
+//! **Environment.** [`loki`] and [`apiserver`] are separate [`servers`]. [`kube`] creates pods on a [`node`], [`pods`] writes their log
+//! files as a kubelet does, also under [`load`], and [`agent`] runs the binary. A [`proxy`] between agent and Loki can misbehave, and a
+//! [`link`] to the API server can be cut. No test sleeps to let something happen: it [waits](wait) for a condition, and reports the
+//! last state if the condition does not become true.
 //!
-//! The sentences: [`delivery`] (files to Loki), [`faults`] and [`plain`] (what comes between), [`delay`] (how far it may be), [`limits`]
-//! (what Loki takes later), [`refusals`] (which streams it refuses while it takes others) and [`poison`] (what it takes never), which end in one [`verdict`]; [`kubernetes`] (which pods), [`short_lived`] (those that nobody shows), [`labels`] (what they are called), [`manifests`] and [`helm`] (what is installed),
-//! [`upgrades`] (agents that end and begin again), [`outages`] (what an API server may do), [`scale`] (what a node asks of others),
-//! [`dashboards`] (what Prometheus and Grafana are told), [`tutorial`] (all of it, as `docs/tutorial.md` has it),
-//! and [`smoke`], the servers without the agent, which says whether a failure is the world's.
+//! **Tests.** [`delivery`] (files to Loki), [`faults`] and [`plain`] (faults between file and Loki), [`delay`] (long round trips),
+//! [`limits`] (rate limits), [`refusals`] (streams that Loki refuses while it accepts others) and [`poison`] (entries that Loki never
+//! accepts) share one [`verdict`]. [`kubernetes`] (selection of pods), [`short_lived`] (pods that the API server does not show),
+//! [`labels`], [`manifests`] and [`helm`] (installation), [`upgrades`] (stops and restarts of agents), [`outages`] (of the API server),
+//! [`scale`] (load of a node), [`dashboards`] (Prometheus and Grafana), [`tutorial`] (all steps of `docs/tutorial.md`), and [`smoke`]
+//! (the servers without the agent, to tell whether they cause a failure).
 
 mod churn;
 mod dashboards;

@@ -1,4 +1,4 @@
-//! What a user installs, judged by a real API server.
+//! The manifests, applied to a real API server.
 
 use std::collections::BTreeSet;
 use std::fs;

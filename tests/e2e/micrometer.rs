@@ -1,4 +1,4 @@
-//! What a Spring Boot program with Micrometer's Prometheus registry shows, from a server that answers nothing else.
+//! A server with the metrics of a Spring Boot program with Micrometer's Prometheus registry.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};

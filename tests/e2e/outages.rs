@@ -1,4 +1,4 @@
-//! An API server that is away, has forgotten where the watch was, or does not allow it.
+//! An API server that is down, does not know the watch's version any more, or refuses requests.
 
 use std::env;
 use std::path::Path;
@@ -187,7 +187,7 @@ fn a_verb_that_is_missing_is_named() {
     log.write("listed", 100);
     let mut agent = node.agent(&clients(&tenant), &node.scrape_configs(&root));
     agent.start();
-    let rule = r#"may not watch pods: add to the rules of the ClusterRole of the service account: {apiGroups: [""], resources: [pods], verbs: [list, watch]}"#;
+    let rule = r#"may not watch pods: add this rule to the ClusterRole of the service account: {apiGroups: [""], resources: [pods], verbs: [list, watch]}"#;
     wait_until("the verb is named in the log", Duration::from_secs(30), || {
         agent.said().replace('\\', "").contains(rule)
     });

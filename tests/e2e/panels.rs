@@ -1,4 +1,4 @@
-//! What a dashboard asks its data sources, asked without Grafana.
+//! Runs the queries of a dashboard without Grafana.
 
 use std::collections::BTreeMap;
 use std::fs;

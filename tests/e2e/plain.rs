@@ -1,4 +1,4 @@
-//! Files whose lines have no times of their own: the agent gives them the time of reading, and has to remember it.
+//! Files whose lines have no time: the agent uses the time of reading, and must save it.
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Log files of containers as the kubelet and containerd lay them out and rotate them.
+//! Log files of containers, written and rotated as by the kubelet and containerd.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};

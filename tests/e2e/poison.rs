@@ -1,4 +1,4 @@
-//! What Loki will never take: it is given up and counted, and costs what was written beside it nothing.
+//! Entries that Loki will never accept: they are discarded and counted, and other entries are not affected.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,4 @@
-//! A real Prometheus, and what it answers.
+//! A real Prometheus, and its answers.
 
 use std::fs;
 use std::time::Duration;

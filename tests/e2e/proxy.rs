@@ -1,6 +1,6 @@
-//! What stands between the agent and Loki, and does not always do what it should.
+//! A proxy between the agent and Loki that can misbehave.
 //!
-//! It also reads along: which bytes Loki has taken, and whether anything was sent out of order.
+//! It also records which bytes Loki has stored, and whether entries were sent out of order.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};

@@ -1,5 +1,5 @@
-//! Streams that Loki refuses while it takes others, and an outage: what Loki takes arrives within seconds, and what it does
-//! not take waits.
+//! Streams that Loki refuses while it accepts others, also during an outage: accepted lines arrive within seconds, and
+//! refused ones wait.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What one node asks of the API server and of Loki, counted by these; `docs/scale.md` multiplies it.
+//! Counts the requests of one node to the API server and to Loki. `docs/scale.md` has the numbers.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Directories that are removed when a test passes and kept, and named, when it fails.
+//! Directories that are removed when a test passes. When it fails, they are kept and their paths are printed.
 
 use std::fs;
 use std::ops::Deref;

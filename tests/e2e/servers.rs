@@ -1,4 +1,4 @@
-//! A server of somebody else's, as a process that ends with the test, whatever way the test ends.
+//! A server process that ends with the test, however the test ends.
 
 use std::env;
 use std::ffi::OsStr;

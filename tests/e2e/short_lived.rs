@@ -1,4 +1,4 @@
-//! Pods that are gone before anybody could ask who they were: some are shown by the API server for a moment, some never.
+//! Pods that are gone within moments: the API server shows some of them briefly, and some never.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;

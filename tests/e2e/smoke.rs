@@ -1,4 +1,4 @@
-//! The servers without the agent: what fails here is the world's fault.
+//! The servers without the agent: a failure here is not the agent's fault.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! The tutorial's program as it is, with a JVM of its own. What it prints is kept as container runtime and kubelet keep it.
+//! The real program of the tutorial with its own JVM. Its output is stored as by the container runtime and the kubelet.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;

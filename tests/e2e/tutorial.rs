@@ -1,6 +1,6 @@
-//! `docs/tutorial.md` from its first step to its last, with what it tells its reader to use: the files of
-//! `examples/spring-boot`, the chart, the real Spring Boot program, a real API server, Loki (with the configuration that is in
-//! those files) and Prometheus. What is left out is what needs a node: images, and Grafana, whose queries are asked instead.
+//! `docs/tutorial.md` from the first to the last step, with the files that it uses: `examples/spring-boot`, the chart,
+//! the real Spring Boot program, a real API server, Loki (with the configuration of these files) and Prometheus. It
+//! leaves out the parts that need a node: images, and Grafana, whose queries are run instead.
 
 use std::collections::BTreeSet;
 use std::fs;

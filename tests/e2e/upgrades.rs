@@ -1,4 +1,5 @@
-//! An agent that ends and begins again on its node: a rolling update, a drained node, a reboot, the kernel's OOM killer.
+//! An agent that stops and starts again on its node: a rolling update, a drained node, a reboot, the kernel's OOM
+//! killer.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Every line once: what Loki has, held against what was written.
+//! Every line once: compares the lines in Loki with the written lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

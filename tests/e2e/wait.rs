@@ -1,4 +1,4 @@
-//! Waiting for a condition instead of for a time.
+//! Waits for a condition instead of a time.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use prost::Message;
 
-/// What to answer a push.
+/// The answer to a push.
 #[derive(Clone, Debug)]
 pub enum Reply {
     Status(u16),
@@ -20,13 +20,13 @@ pub enum Reply {
         headers: &'static str,
         body: String,
     },
-    /// Never.
+    /// Never answers.
     Hang,
-    /// Closes the connection without a word.
+    /// Closes the connection without an answer.
     Reset,
-    /// Stores the push, then closes the connection.
+    /// Stores the push, then closes the connection without an answer.
     LoseAnswer,
-    /// `head`, then `again` until the client has enough, with so long a pause between.
+    /// Sends `head`, then `again` with pauses, until the client disconnects.
     Endless {
         head: &'static str,
         again: &'static [u8],
@@ -34,14 +34,14 @@ pub enum Reply {
     },
 }
 
-/// A request, taken apart.
+/// A parsed request.
 #[derive(Clone, Debug)]
 pub struct Push {
-    /// The request line and the headers, in lower case.
+    /// The request line and the headers. Header names are in lower case.
     pub head: String,
     pub path: String,
     pub body: Vec<u8>,
-    /// Per stream its labels and lines.
+    /// Labels and lines of each stream.
     pub streams: Vec<(String, Vec<String>)>,
 }
 
@@ -84,7 +84,7 @@ impl Wrap for Plain {
 }
 
 impl FakeLoki {
-    /// `script` sees each push and how many came before it.
+    /// `script` gets each push, and the number of pushes before it.
     pub fn start(script: impl Fn(&Push, usize) -> Reply + Send + Sync + 'static) -> Self {
         Self::start_wrapped(Plain, script)
     }
@@ -100,7 +100,7 @@ impl FakeLoki {
                 std::thread::spawn(move || {
                     stream.set_nodelay(true).expect("a socket");
                     let socket = stream.try_clone().expect("a second handle");
-                    // Whatever goes wrong on a connection is what the client's side of the test sees.
+                    // Errors of a connection are visible to the client under test.
                     let _ = loki.serve(shared.0.wrap(stream), &shared.1);
                     let _ = socket.shutdown(Shutdown::Both);
                 });
@@ -192,7 +192,7 @@ fn read_push(stream: &mut impl Read) -> std::io::Result<Option<Push>> {
     }
     let text = String::from_utf8_lossy(&head).replace('\r', "");
     let path = text.split(' ').nth(1).unwrap_or_default().to_string();
-    // Names in lower case, values as they are.
+    // Header names in lower case. Values are unchanged.
     let head = text.lines().map(|line| match line.split_once(": ") {
         Some((name, value)) => format!("{}: {value}\n", name.to_lowercase()),
         None => format!("{line}\n"),

@@ -44,7 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(in crate::discovery) struct ContainerFiles {
     config: StaticConfig,
-    /// The folder that holds the containers' folders.
+    /// The directory that contains the containers' directories.
     containers: PathBuf,
     folders: Glob,
     /// The last part of the path, for the files in a container's folder.
@@ -56,7 +56,7 @@ pub(in crate::discovery) struct ContainerFiles {
     is_over: bool,
 }
 
-/// What was last read of a container.
+/// The last known state of a container.
 #[derive(Debug)]
 struct Container {
     changed: Option<(SystemTime, u64)>,
@@ -90,7 +90,7 @@ impl ContainerFiles {
         })
     }
 
-    /// Tells of the targets until it is dropped. `unlisted` is dropped after the first look.
+    /// Sends the targets until it is dropped. `unlisted` is dropped after the first check.
     pub async fn run(mut self, mut known: Known, unlisted: mpsc::Sender<Infallible>) {
         let mut unlisted = Some(unlisted);
         let mut looks = tokio::time::interval(LOOK);
@@ -157,7 +157,7 @@ impl ContainerFiles {
         let path = format!("{}/{}", escape(&folder.to_string_lossy()), self.files);
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let with = |target: TargetLabels| {
-            // What the user wrote counts more than what Docker says.
+            // Labels of the config override labels of Docker.
             let mut all = labels.clone();
             all.extend(target.to_labels());
             all.insert(PATH.into(), path.clone());
@@ -186,7 +186,7 @@ fn refresh(folder: &Path, before: Option<Container>) -> Container {
         if !failed {
             tracing::warn!(
                 file = %file.display(), %error,
-                "cannot read what Docker says of a container: its log is read without labels of Docker; make the file readable"
+                "cannot read Docker's file about a container: its log is read without labels of Docker; make the file readable"
             );
         }
         // The file is read again once it changes.

@@ -12,7 +12,7 @@ pub(super) const NETWORK_MODE: &str = "__meta_docker_container_network_mode";
 /// The beginning of the names of all labels of Docker.
 pub(super) const PREFIX: &str = "__meta_docker_";
 
-/// What is known of a container.
+/// The known properties of a container.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts<'f> {
     pub id: &'f str,

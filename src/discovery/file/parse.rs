@@ -1,4 +1,4 @@
-//! A list of `{targets, labels}`, read with an end in sight: with aliases a short YAML text says gigabytes.
+//! Parses a list of `{targets, labels}` with limits: with aliases, a short YAML text can expand to gigabytes.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use crate::discovery::StaticConfig;
 use crate::model::{Labels, nesting};
 
-/// Groups, and targets in all groups, of one file.
+/// The most groups, and the most targets of all groups, of one file.
 const TARGETS: usize = 10_000;
 
-/// What their texts come to, in bytes, once aliases stand for what they name.
+/// The most bytes of all texts, with expanded aliases.
 const BYTES: usize = 32 << 20;
 
-/// None: the text is null, or nothing.
+/// None: the text is null or empty.
 pub(super) fn parse(text: &str, is_json: bool) -> Result<Option<Vec<StaticConfig>>, String> {
     let mut room = Room { targets: TARGETS, groups: TARGETS, bytes: BYTES };
     if is_json {
@@ -29,7 +29,7 @@ pub(super) fn parse(text: &str, is_json: bool) -> Result<Option<Vec<StaticConfig
     Groups(&mut room).deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|e| e.to_string())
 }
 
-/// What may still come.
+/// The remaining limits.
 struct Room {
     targets: usize,
     groups: usize,
@@ -39,17 +39,17 @@ struct Room {
 impl Room {
     fn take<E: Error>(&mut self, text: &str) -> Result<(), E> {
         let left = self.bytes.checked_sub(text.len());
-        self.bytes = left.ok_or_else(|| E::custom(format_args!("its targets have more than {BYTES} bytes")))?;
+        self.bytes = left.ok_or_else(|| E::custom(format_args!("the targets have more than {BYTES} bytes")))?;
         Ok(())
     }
 }
 
 fn one_less<E: Error>(left: &mut usize, what: &str) -> Result<(), E> {
-    *left = left.checked_sub(1).ok_or_else(|| E::custom(format_args!("it has more than {TARGETS} {what}")))?;
+    *left = left.checked_sub(1).ok_or_else(|| E::custom(format_args!("the file has more than {TARGETS} {what}")))?;
     Ok(())
 }
 
-/// Each of these reads one thing, and null as none of it.
+/// Each of these parses one thing, and treats null as empty.
 struct Groups<'a>(&'a mut Room);
 struct Group<'a>(&'a mut Room);
 struct Targets<'a>(&'a mut Room);
@@ -202,7 +202,7 @@ impl<'de> Visitor<'de> for LabelsOf<'_> {
 mod tests {
     use super::*;
 
-    /// As far as there is no bound, what derived code makes of it is right.
+    /// Within the limits, the result is the same as with derived code.
     #[test]
     fn it_reads_what_a_config_would_read() {
         for text in [

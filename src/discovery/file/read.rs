@@ -1,4 +1,4 @@
-//! The files of one `file_sd_configs` entry, and which of them changed. Synchronous: it waits only for the disk.
+//! Reads the files of one `file_sd_configs` entry, and finds changes. Synchronous: only waits for the disk.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -13,10 +13,10 @@ use super::parse::parse;
 use crate::discovery::Metrics;
 use crate::model::{NO_TARGETS, TargetGroup, bounded};
 
-/// A list of targets is small; what is larger is some other file.
+/// The maximum size of a file in bytes. A list of targets is smaller.
 const LARGEST: u64 = 16 << 20;
 
-/// So many files may match one path.
+/// The most files that may match one path.
 const FILES: usize = 1000;
 
 pub(super) struct Files {
@@ -28,20 +28,20 @@ pub(super) struct Files {
 
 struct Pattern {
     text: String,
-    /// What kept it from naming a file when last looked at.
+    /// Why the last search of the path failed.
     trouble: Option<String>,
 }
 
 #[derive(Default)]
 struct File {
     stamp: Option<Stamp>,
-    /// The last good content.
+    /// The last valid content.
     groups: Vec<TargetGroup>,
     is_empty: bool,
     trouble: Option<String>,
 }
 
-/// Two looks with one stamp saw the same content, as far as a look can tell.
+/// Identifies a state of a file. Two equal stamps mean the same content, as far as this can be known.
 #[derive(PartialEq, Eq)]
 struct Stamp {
     modified: Option<SystemTime>,
@@ -56,9 +56,9 @@ impl Files {
         Self { patterns, files: BTreeMap::new(), job: job.to_string(), metrics }
     }
 
-    /// All groups of all files, or none if no file was read (or went away). `all` reads also what looks unchanged.
+    /// All groups of all files, or none if no file was read or disappeared. `all` also reads files that look unchanged.
     ///
-    /// A file that is broken keeps its last good content; one that is away has none.
+    /// An invalid file keeps its last valid content. A missing file has none.
     pub(super) fn look(&mut self, all: bool) -> Option<Vec<TargetGroup>> {
         let mut before = std::mem::take(&mut self.files);
         let mut changed = false;
@@ -72,7 +72,7 @@ impl Files {
                 Err(error) => {
                     self.metrics.file_failed(&self.job);
                     transition(&mut pattern.trouble, Some(error.to_string()), &self.job, &pattern.text);
-                    // Perhaps they are still there.
+                    // They may still exist.
                     before.keys().filter(|path| fits(&pattern.text, path)).cloned().collect()
                 }
             };
@@ -91,7 +91,7 @@ impl Files {
 }
 
 impl File {
-    /// Reads the file if it changed; whether that gave new content.
+    /// Reads the file if it changed. Returns whether the content is new.
     fn look(&mut self, path: &str, all: bool, job: &str, metrics: &Metrics) -> bool {
         let content = match fs::metadata(path) {
             Ok(metadata) => {
@@ -99,7 +99,7 @@ impl File {
                 if !all && self.trouble.is_none() && self.stamp == stamp {
                     return false;
                 }
-                // The stamp is older than the content: a write in between is seen at the next look.
+                // The stamp is older than the content, so a write in between is detected at the next check.
                 self.stamp = stamp;
                 read(path, &metadata)
             }
@@ -109,7 +109,7 @@ impl File {
             Ok(groups) => {
                 let was_empty = std::mem::replace(&mut self.is_empty, groups.is_empty());
                 if self.is_empty && !was_empty {
-                    info!(job, file = path, "a file of file_sd_configs names no targets");
+                    info!(job, file = path, "a file of file_sd_configs has no targets");
                 }
                 self.groups = groups;
                 transition(&mut self.trouble, None, job, path);
@@ -117,7 +117,7 @@ impl File {
             }
             Err(error) => {
                 metrics.file_failed(job);
-                transition(&mut self.trouble, Some(format!("{error}; its last good content holds")), job, path);
+                transition(&mut self.trouble, Some(format!("{error}: the last valid content stays in use")), job, path);
                 false
             }
         }
@@ -130,25 +130,25 @@ impl Stamp {
     }
 }
 
-/// Says when trouble begins, changes or ends, and nothing in between.
+/// Logs when an error starts, changes or ends.
 fn transition(was: &mut Option<String>, is: Option<String>, job: &str, file: &str) {
     if *was == is {
         return;
     }
     match &is {
-        Some(error) => warn!(job, file, error, "no targets from a file of file_sd_configs"),
-        None => info!(job, file, "targets from a file of file_sd_configs again"),
+        Some(error) => warn!(job, file, error, "cannot read a file of file_sd_configs"),
+        None => info!(job, file, "a file of file_sd_configs can be read again"),
     }
     *was = is;
 }
 
 fn read(path: &str, metadata: &Metadata) -> Result<Vec<TargetGroup>, String> {
-    // A pipe would be waited for.
+    // Reading a pipe could block.
     if !metadata.is_file() {
         return Err("it is not a regular file".to_string());
     }
     if metadata.len() > LARGEST {
-        return Err(format!("{} bytes are too many for a file of targets, which may have {LARGEST}", metadata.len()));
+        return Err(format!("the file has {} bytes, but a file of targets may have at most {LARGEST}", metadata.len()));
     }
     let file = fs::File::open(path).map_err(|e| e.to_string())?;
     let text = bounded::read_text(file, LARGEST).map_err(|e| e.to_string())?;
@@ -158,7 +158,7 @@ fn read(path: &str, metadata: &Metadata) -> Result<Vec<TargetGroup>, String> {
         config.validate().map_err(|e| format!("group {i}: {e}"))?;
         let from = ("__meta_filepath", path);
         let mut targets = config.named_targets(&[from]);
-        // Without addresses there are no targets, as in Prometheus; only that it is shown that somebody may have meant some.
+        // Without addresses there are no targets, as in Prometheus. This is shown, because it may be a mistake.
         if targets.is_empty() {
             let mut labels = config.labels;
             labels.extend([(NO_TARGETS, "true"), from].map(|(name, value)| (name.to_string(), value.to_string())));
@@ -169,7 +169,7 @@ fn read(path: &str, metadata: &Metadata) -> Result<Vec<TargetGroup>, String> {
     Ok(groups)
 }
 
-/// The paths that `pattern` names now.
+/// The paths that match `pattern` now.
 fn matching(pattern: &str) -> io::Result<Vec<String>> {
     let absent = |e: &io::Error| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
     if !pattern.contains('*') {
@@ -193,7 +193,7 @@ fn matching(pattern: &str) -> io::Result<Vec<String>> {
                 paths.push(path);
             }
             if paths.len() > FILES {
-                return Err(io::Error::other(format!("more than {FILES} files match, of which none is read anew")));
+                return Err(io::Error::other(format!("more than {FILES} files match: none of them is read")));
             }
         }
     }
@@ -201,7 +201,7 @@ fn matching(pattern: &str) -> io::Result<Vec<String>> {
     Ok(paths)
 }
 
-/// Whether `pattern`, in which each `*` stands for anything without a `/`, names `path`.
+/// Whether `pattern` matches `path`. `*` matches any text without `/`.
 fn fits(pattern: &str, path: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();

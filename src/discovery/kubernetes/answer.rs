@@ -1,4 +1,4 @@
-//! Answers of the API server, read as they come: one object at a time, whatever the others are like.
+//! Reads answers of the API server one object at a time, whatever their length is.
 
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -13,15 +13,15 @@ use super::bounded::RetryAfter;
 use super::failure::Failure;
 use super::pieces::{Found, Pieces};
 
-/// The longest object that is looked at, in bytes of JSON. In the store of the API server an object has 1.5 MiB at most, but
-/// JSON may write one byte as six.
+/// The longest object in bytes of JSON. The API server stores at most 1.5 MiB for an object, but JSON may need six
+/// bytes for one.
 pub(super) const LONGEST: usize = 16 << 20;
 
 type Reader = Pin<Box<dyn AsyncBufRead + Send>>;
 
 pub(super) type Request = http::Request<Vec<u8>>;
 
-/// A failure says how long the server wants to be left alone, if the server said so.
+/// Sends a request. The error has the server's `Retry-After`, if it sent one.
 async fn ask(client: &Client, mut request: Request) -> Result<Reader, Failure> {
     let retry_after = RetryAfter::default();
     request.extensions_mut().insert(retry_after.clone());
@@ -39,11 +39,11 @@ pub(super) struct List {
     left: Duration,
 }
 
-/// What there is around the objects of a list.
+/// A list without its objects.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Around {
     pub(super) version: String,
-    /// How many were too long to be looked at.
+    /// The number of objects that were too long.
     pub(super) passed_over: usize,
 }
 
@@ -54,7 +54,7 @@ impl List {
         Ok(Self { body, pieces: Pieces::new(LONGEST), left: within.saturating_sub(begun.elapsed()) })
     }
 
-    /// The next object, as JSON; none at the end.
+    /// The next object as JSON. None at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         loop {
             let begun = Instant::now();
@@ -68,7 +68,7 @@ impl List {
                     return Ok(Some(item));
                 }
                 Found::TooMuch => {
-                    return Err(Failure::answer("the answer is no list of objects: it does not end".into()));
+                    return Err(Failure::answer("the answer is not a list of objects: it does not end".into()));
                 }
                 Found::Nothing if length == 0 => return Ok(None),
                 Found::Nothing => self.body.consume_unpin(length),
@@ -76,7 +76,7 @@ impl List {
         }
     }
 
-    /// What was read beside the objects; an error if that was no list, or not all of one.
+    /// The list without its objects. An error if the answer is not a list, or incomplete.
     pub(super) fn end(&self) -> Result<Around, Failure> {
         #[derive(Deserialize)]
         struct Shape {
@@ -94,7 +94,7 @@ impl List {
             Option::<Vec<IgnoredAny>>::deserialize(deserializer).map(|_| ())
         }
         let shape: Shape = serde_json::from_slice(self.pieces.around())
-            .map_err(|e| Failure::answer(format!("the answer is no list of objects: {e}")))?;
+            .map_err(|e| Failure::answer(format!("the answer is not a list of objects: {e}")))?;
         let version = shape.metadata.resource_version.unwrap_or_default();
         Ok(Around { version, passed_over: self.pieces.passed_over })
     }
@@ -114,13 +114,13 @@ pub(super) struct Lines {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
     Whole(Vec<u8>),
-    /// It has more than [`LONGEST`] bytes, which were passed over.
+    /// The line has more than [`LONGEST`] bytes and was skipped.
     TooLong,
 }
 
 impl Lines {
     pub(super) async fn ask(client: &Client, mut request: Request) -> Result<Self, Failure> {
-        // A watch is compressed event by event, and each is waited for.
+        // With compression, events would wait in the compressor.
         let identity = http::HeaderValue::from_static("identity");
         request.headers_mut().entry(http::header::ACCEPT_ENCODING).or_insert(identity);
         Ok(Self::of(ask(client, request).await?))
@@ -130,12 +130,12 @@ impl Lines {
         Self { body, line: Vec::new(), is_too_long: false }
     }
 
-    /// The next line; none at the end. What is not a whole line then is nothing.
+    /// The next line. None at the end. An incomplete last line is ignored.
     pub(super) async fn next(&mut self) -> Result<Option<Line>, Failure> {
         loop {
             let bytes = match self.body.fill_buf().await {
                 Ok(bytes) => bytes,
-                // Servers and what stands before them end a watch so from time to time.
+                // Servers and proxies sometimes end a watch like this.
                 Err(error) if is_end(&error) => return Ok(None),
                 Err(error) => return Err(Failure::cut_off(&error)),
             };
@@ -164,7 +164,7 @@ impl Lines {
     }
 }
 
-/// Whether a connection ended where it need not have, and not because anything is wrong with it.
+/// Whether a connection ended early without a real error.
 fn is_end(error: &std::io::Error) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {

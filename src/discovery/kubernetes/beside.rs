@@ -1,4 +1,4 @@
-//! Objects that are kept, so that the labels of others can be put beside theirs: as far as there is room.
+//! Keeps objects whose labels are added to targets of other objects, within a memory limit.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,14 +8,14 @@ use super::kind::{self, Kind};
 use super::role::{Node, Service};
 use super::slim::{Metadata, Object, Pod};
 
-/// What the kept objects of one kind may take, in bytes, about. A node's pods take some hundred KiB; the services of a large
-/// cluster, ten thousand, some ten MiB.
+/// The limit for the kept objects of one kind, in bytes (approximate). A node's pods take some hundred KiB, and ten
+/// thousand services of a large cluster some ten MiB.
 pub(super) const ROOM: usize = 64 << 20;
 
-/// What each takes beside its own, about.
+/// The fixed memory for each object, in bytes (approximate).
 const EACH: usize = 256;
 
-/// Objects of one kind, by what they are known by.
+/// Objects of one kind, by their names.
 #[derive(Debug)]
 pub(super) struct Store<O> {
     kept: HashMap<String, (O, usize)>,
@@ -35,7 +35,7 @@ impl<O: Object> Store<O> {
         self.kept.values().map(|(object, _)| object)
     }
 
-    /// Keeps `object` in place of the one before it; false: there is no room, and neither is kept.
+    /// Keeps `object` instead of its earlier version. False: there is no room, so neither version is kept.
     pub(super) fn set(&mut self, source: String, object: O) -> bool {
         self.remove(&source);
         let weight = EACH + source.len() + object.metadata().weight() + object.weight();
@@ -45,14 +45,14 @@ impl<O: Object> Store<O> {
         true
     }
 
-    /// Whether it was kept.
+    /// Returns whether it was kept.
     pub(super) fn remove(&mut self, source: &str) -> bool {
         let removed = self.kept.remove(source);
         self.room += removed.as_ref().map_or(0, |(_, weight)| *weight);
         removed.is_some()
     }
 
-    /// Takes away what is not among `sources`, and says what that was.
+    /// Removes all objects except `sources`. Returns the removed names.
     pub(super) fn retain(&mut self, sources: &BTreeSet<String>) -> Vec<String> {
         let gone: Vec<String> = self.kept.keys().filter(|source| !sources.contains(*source)).cloned().collect();
         for source in &gone {
@@ -62,7 +62,7 @@ impl<O: Object> Store<O> {
     }
 }
 
-/// What is beside the objects of a role.
+/// The related objects of a role.
 #[derive(Debug)]
 pub(super) struct Beside {
     pub(super) pods: Store<Pod>,
@@ -82,7 +82,7 @@ impl Default for Beside {
     }
 }
 
-/// An object whose labels are put beside those of others.
+/// An object whose labels are added to targets of others.
 pub(super) trait Aside: Object {
     fn store(beside: &mut Beside) -> &mut Store<Self>;
 }
@@ -111,7 +111,7 @@ impl Aside for Namespace {
     }
 }
 
-/// Has nothing but labels and annotations.
+/// Only has labels and annotations.
 #[derive(Debug, Default)]
 pub(super) struct Namespace(Metadata);
 

@@ -1,5 +1,5 @@
-//! Answers of the API server, cut off where they get longer than any honest one. Lists and watches are read as they come, so
-//! that no more than an object of them is held; what says that a request is refused is held whole.
+//! Limits the answers of the API server. Lists and watches are read object by object, so only one object is in memory.
+//! Error answers are read as a whole.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,31 +13,32 @@ use http_body::Frame;
 use kube::Client;
 use kube::client::Body;
 
-/// What the error says; the client wraps it, so that it is known by its text.
+/// The error's text. The client wraps the error, so it is recognised by its text.
 pub(super) const TOO_LONG: &str = "the answer of the API server is too long";
 
-/// A refusal is a sentence or two.
+/// The maximum size of an error answer in bytes. Normal ones have a sentence or two.
 const REFUSAL: usize = 1 << 20;
 
-/// How long a server that refuses a request wants to be left alone, as its `Retry-After` says. A request that carries this learns it;
-/// the client's error does not say it.
+/// Stores the `Retry-After` of a refused request. A request with this extension fills it in, because the client's error
+/// does not have it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RetryAfter(Arc<AtomicU64>);
 
 impl RetryAfter {
-    /// Zero: the server did not say.
+    /// Zero: the server did not send it.
     pub(super) fn wait(&self) -> Duration {
         Duration::from_secs(self.0.load(Ordering::Relaxed))
     }
 
-    /// In seconds, as the API server writes it. What is no such number counts as not said.
+    /// Parses seconds, as the API server sends them. Anything else counts as not sent.
     fn learn(&self, headers: &HeaderMap) {
         let seconds = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         self.0.store(seconds.unwrap_or_default(), Ordering::Relaxed);
     }
 }
 
-/// `client`, which fails where a list has more than `list` bytes, or a refusal more than 1 MiB. A watch has no end.
+/// Wraps `client`. Requests fail if a list has more than `list` bytes, or an error answer more than 1 MiB. Watches have
+/// no limit.
 pub(super) fn bounded(client: Client, list: usize) -> Client {
     let namespace = client.default_namespace().to_string();
     let service = tower::service_fn(move |request: Request<Body>| {

@@ -1,4 +1,4 @@
-//! A way to the API server: named in the config, or that of the pod, or that of the person at the keyboard.
+//! Connections to the API server: from the config, the pod's service account, or the user's kubeconfig.
 
 use std::fs::{self, File};
 use std::sync::Once;
@@ -12,28 +12,29 @@ use super::failure::{Failure, chain};
 use crate::http_client::Url;
 use crate::model::{bounded, nesting};
 
-/// The most bytes of a file with a token. A token has some hundred bytes.
+/// The maximum size of a token, name or password file in bytes. Real ones have some hundred bytes.
 const SECRET: u64 = 64 << 10;
 
-/// A kubeconfig may have certificates in it, of several clusters.
+/// The maximum size of a kubeconfig in bytes. It may contain certificates of several clusters.
 const KUBECONFIG: u64 = 4 << 20;
 
-/// Whether `url` can be an `api_server`.
+/// Checks `url` as `api_server`.
 pub(super) fn check_url(url: &Url) -> Result<(), String> {
     to(url).map(|_| ())
 }
 
-/// A client that takes lists of up to `list` bytes; it is as new as the files it was made from (one is made for each fresh start), and the address it asks.
+/// A client that accepts lists of up to `list` bytes, and the address of the API server. It uses the current content of
+/// its files, so a new client is made for each list.
 pub(super) async fn connect(config: &Config, list: usize) -> Result<(Client, String), Failure> {
     let mut access = access(config).await.map_err(Failure::credentials)?;
     take_user(&mut access).map_err(Failure::credentials)?;
     let server = access.cluster_url.to_string();
     let agent = concat!("fantail/", env!("CARGO_PKG_VERSION"));
     access.headers.push(("user-agent".parse().map_err(invalid)?, agent.parse().map_err(invalid)?));
-    // One place retries, counts and says so.
+    // Retries are made, counted and logged elsewhere.
     access.default_retry = false;
     if access.cluster_url.scheme_str() == Some("http") && access.root_cert_file.is_none() {
-        // Nothing is verified, so that an image without CA certificates will do.
+        // Nothing is verified, so an image without CA certificates works.
         access.root_cert = Some(Vec::new());
     }
     let client = Client::try_from(access).map_err(|e| Failure::credentials(chain(&e)))?;
@@ -59,7 +60,8 @@ async fn access(config: &Config) -> Result<kube::Config, String> {
     of_kubeconfig(Kubeconfig::read().map_err(|e| chain(&e))?, config.kubeconfig_exec).await
 }
 
-/// Looks at a kubeconfig before it is parsed: the parser takes what there is, and the square of how deep it is nested.
+/// Checks a kubeconfig before it is parsed: the parser has no limit, and its time grows with the square of the nesting
+/// depth.
 fn check_kubeconfig(path: &str) -> Result<(), String> {
     let text = File::open(path).and_then(|file| bounded::read_text(file, KUBECONFIG));
     let text = text.map_err(|e| format!("cannot read the kubeconfig {path:?}: {e}"))?;
@@ -69,7 +71,7 @@ fn check_kubeconfig(path: &str) -> Result<(), String> {
     }
 }
 
-/// A program that the file names would run as the agent's user, who is root: whoever may write the file would be root too.
+/// A program named in the file would run as root, so anyone who may write the file would be root too.
 async fn of_kubeconfig(kubeconfig: Kubeconfig, may_exec: bool) -> Result<kube::Config, String> {
     let named = |name: &String| kubeconfig.contexts.iter().find(|c| c.name == *name)?.context.as_ref()?.user.as_ref();
     let user = kubeconfig.current_context.as_ref().and_then(named);
@@ -93,21 +95,22 @@ async fn of_kubeconfig(kubeconfig: Kubeconfig, may_exec: bool) -> Result<kube::C
     let names_proxy = cluster.is_some_and(|cluster| cluster.proxy_url.as_ref().is_some_and(|url| !url.is_empty()));
     let mut access =
         kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(|e| chain(&e))?;
-    // kube takes the environment's, whatever NO_PROXY says, and is built without what speaks to a proxy.
+    // kube uses the environment's proxy, even if NO_PROXY excludes the server, and is built without support for
+    // proxies.
     if !names_proxy && access.proxy_url.take().is_some() {
         SAID.call_once(|| {
             tracing::warn!(
-                "HTTPS_PROXY is not used for the API server that the kubeconfig names: it is connected to directly"
+                "HTTPS_PROXY is not used for the API server of the kubeconfig: the agent connects to it directly"
             );
         });
     }
     Ok(access)
 }
 
-/// That a proxy is not used is said once.
+/// The message about an unused proxy is logged once.
 static SAID: Once = Once::new();
 
-/// Takes user and password out of the address, which is in logs and errors, and gives them to the requests as Go does.
+/// Moves user and password from the address, which appears in logs and errors, to the requests. Go does the same.
 fn take_user(access: &mut kube::Config) -> Result<(), String> {
     let url = access.cluster_url.to_string();
     let bare = without_user(&url);
@@ -126,11 +129,11 @@ fn take_user(access: &mut kube::Config) -> Result<(), String> {
     Ok(())
 }
 
-/// `url` as it may be shown.
+/// `url` without user and password.
 pub(super) fn without_user(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    // A password with a slash in it ends where the last @ is, and is not one that anybody should see.
+    // A password with a slash ends at the last @, and must not be shown.
     let at = rest[..end].rfind('@').or_else(|| rest.rfind('@'));
     match at {
         Some(at) if scheme.is_empty() => rest[at + 1..].to_string(),
@@ -139,7 +142,7 @@ pub(super) fn without_user(url: &str) -> String {
     }
 }
 
-/// `api_server` and the keys that go with it.
+/// `api_server` and the keys for it.
 fn named(config: &Config) -> Result<kube::Config, String> {
     let mut access = to(&config.api_server)?;
     let auth = &mut access.auth_info;
@@ -157,7 +160,7 @@ fn named(config: &Config) -> Result<kube::Config, String> {
             auth.token = Some(token.expose().into());
         }
         if !file.is_empty() {
-            // It is read again by whoever sends it, whole. One that is not there yet is that one's to say.
+            // The file is read again when the token is sent. If it does not exist yet, the request reports that.
             if fs::metadata(file).is_ok_and(|metadata| metadata.len() > SECRET) {
                 return Err(format!("{file:?} has more than {SECRET} bytes, which no token has"));
             }
@@ -273,7 +276,7 @@ mod tests {
         assert!(of_kubeconfig(of(exec, "c"), true).await.is_ok());
     }
 
-    /// The environment belongs to the whole process: the test is run again in one that has a proxy in it.
+    /// The environment belongs to the whole process, so the test runs itself again in a process with a proxy.
     #[tokio::test]
     async fn a_proxy_in_the_environment_does_not_keep_a_kubeconfig_from_being_used() {
         const HERE: &str = "FANTAIL_TEST_PROXY_IS_SET";

@@ -1,30 +1,30 @@
-//! The labels that the targets of one source share, bounded: users write what they like into labels and annotations.
+//! The labels that the targets of one source share, with limits, because users can write any labels and annotations.
 
 use std::sync::Arc;
 
 use super::slim::Metadata;
 use crate::model::{Labels, LeftOut, pod};
 
-/// What the labels of all targets of a pod may come to, in bytes, each with those of its pod: rules may make copies of them.
-/// The API server takes annotations of 256 KiB.
+/// The maximum bytes of labels of all targets of a pod, each with the pod's labels, because rules may copy them. The
+/// API server accepts 256 KiB of annotations.
 pub(super) const LABELS: usize = 256 << 10;
 
-/// A label or annotation of so many bytes is one that a rule may ask for; labels are never longer in Kubernetes.
+/// The maximum bytes of a short label or annotation. In Kubernetes, labels are always short.
 const SHORT: usize = 1 << 10;
 
-/// What short ones may take, in bytes, in each target.
+/// The maximum bytes of short labels and annotations in each target.
 pub(super) const ALL_SHORT: usize = 32 << 10;
 
 pub(super) struct Common {
     pub(super) full: Arc<Labels>,
-    /// Without those that are too long for each of many containers to have.
+    /// Without those that are too long to be in each of many containers.
     pub(super) short: Arc<Labels>,
-    /// How many of those there are.
+    /// The number of omitted ones.
     pub(super) without: usize,
 }
 
 impl Common {
-    /// `labels`, and what the metadata of these objects adds, as far as there is room; the first has it first.
+    /// Combines `labels` with the metadata of these objects, within the limits. The first object has priority.
     pub(super) fn of(mut labels: Labels, objects: &[&Metadata], left_out: &mut LeftOut) -> Self {
         let pairs = || objects.iter().flat_map(|meta| [&meta.labels, &meta.annotations]);
         for pairs in pairs() {
@@ -60,12 +60,12 @@ pub(super) fn bytes(labels: &Labels) -> usize {
     labels.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
-/// As Go's `net.JoinHostPort`.
+/// Like Go's `net.JoinHostPort`.
 pub(super) fn host_port(host: &str, port: &str) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// Sets labels whose values have something to say: Prometheus leaves the others out.
+/// Sets labels with a value. Prometheus omits empty ones.
 pub(super) fn set_if_any(labels: &mut Labels, pairs: &[(&str, &str)]) {
     let pairs = pairs.iter().filter(|(_, value)| !value.is_empty());
     labels.extend(pairs.map(|(name, value)| (name.to_string(), value.to_string())));

@@ -1,4 +1,4 @@
-//! What the user wrote under `kubernetes_sd_configs`.
+//! The config under `kubernetes_sd_configs`.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -7,24 +7,25 @@ use super::kind::Kind;
 use crate::http_client::{Authorization, BasicAuth, Credentials, TlsConfig, Url};
 use crate::model::units::Secret;
 
-/// One entry. Keys that Promtail takes and this agent does not are known, so that they are refused with advice.
+/// One entry. It also has Promtail's keys that fantail does not support, so that the error can say what to do instead.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub role: String,
     pub api_server: Url,
     pub kubeconfig_file: String,
-    /// The kubeconfig may name a program to run (`exec`, `auth-provider`), which runs with all rights of the agent.
+    /// Whether the kubeconfig may name a program to run (`exec`, `auth-provider`). It runs with all rights of the
+    /// agent.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub kubeconfig_exec: bool,
     pub namespaces: Namespaces,
     pub selectors: Vec<Selector>,
     pub attach_metadata: AttachMetadata,
-    /// Pods that the API server does not show are found by the folders of their logs; None: they are.
+    /// Whether pods that the API server does not show are found by their log directories. None: yes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pods_from_path: Option<bool>,
 
-    // How to connect to `api_server`. A kubeconfig and a service account have their own settings for that.
+    // The access to `api_server`. A kubeconfig and a service account have their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub basic_auth: Option<BasicAuth>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,7 +37,7 @@ pub struct Config {
     #[serde(skip_serializing_if = "TlsConfig::is_default")]
     pub tls_config: TlsConfig,
 
-    // An API server does not redirect, and HTTP/1.1 serves a watch as well: either value is right.
+    // An API server does not redirect, and watches work with HTTP/1.1, so these values do not matter.
     #[serde(skip_serializing)]
     pub follow_redirects: Written,
     #[serde(skip_serializing)]
@@ -57,7 +58,7 @@ pub struct Config {
     pub http_headers: Written,
 }
 
-/// Without names and without the own one, all namespaces.
+/// Without names and `own_namespace`: all namespaces.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Namespaces {
@@ -73,7 +74,7 @@ pub struct Selector {
     pub field: String,
 }
 
-/// What is put beside the labels of an object.
+/// The related objects whose labels are added.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AttachMetadata {
@@ -84,7 +85,7 @@ pub struct AttachMetadata {
     pub cronjob: bool,
 }
 
-/// Whether a key was written; its value is of no use here.
+/// Whether a key is set. Its value is not used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written(pub bool);
 
@@ -107,7 +108,8 @@ impl Config {
         }
     }
 
-    /// The one selector for objects of `kind`; validation lets no second one pass. One without a role is for the role's own.
+    /// The selector for objects of `kind`. Validation allows only one. A selector without a role applies to the
+    /// config's role.
     pub(super) fn selector(&self, kind: &Kind) -> Selector {
         let role =
             |selector: &&Selector| if selector.role.is_empty() { &self.role } else { &selector.role } == kind.role;

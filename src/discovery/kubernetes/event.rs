@@ -1,4 +1,4 @@
-//! What one line of a watch says.
+//! Parses a line of a watch.
 
 use std::fmt;
 
@@ -13,12 +13,12 @@ use crate::relabel::Reads;
 pub(super) enum Event<O> {
     Set(O),
     Deleted(O),
-    /// Nothing happened up to this version.
+    /// There were no changes up to this version.
     Bookmark(String),
     Error(Box<Status>),
 }
 
-/// Reads a line; labels and annotations are read as far as rules read them.
+/// Parses a line. Only labels and annotations that rules read are kept.
 pub(super) fn parse<O: Object>(line: &[u8], reads: &Reads) -> Result<Event<O>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Kind {
@@ -33,10 +33,10 @@ pub(super) fn parse<O: Object>(line: &[u8], reads: &Reads) -> Result<Event<O>, s
         let mut deserializer = serde_json::Deserializer::from_slice(line);
         OfEvent(ObjectSeed::<O>::new(reads)).deserialize(&mut deserializer)
     };
-    // The type stands in front, but nothing says that it must.
+    // The type usually comes first, but this is not guaranteed.
     let Kind { kind } = match serde_json::from_slice(line) {
         Ok(kind) => kind,
-        // What is in the way of the server (a proxy) may say so with a bare status.
+        // A proxy in front of the server may send a bare status.
         Err(error) => {
             let status = serde_json::from_slice::<Status>(line).ok().filter(|status| status.code > 0);
             return status.map(|status| Event::Error(Box::new(status))).ok_or(error);
@@ -51,7 +51,7 @@ pub(super) fn parse<O: Object>(line: &[u8], reads: &Reads) -> Result<Event<O>, s
     }
 }
 
-/// The value of the key `object`.
+/// Finds the value of the key `object`.
 struct OfEvent<S>(S);
 
 impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for OfEvent<S> {

@@ -1,4 +1,4 @@
-//! What can go wrong between here and the API server, and what somebody can do about it.
+//! Failures of requests to the API server, and what the user can do about them.
 
 use std::error::Error;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use super::kind::Kind;
 pub(super) struct Failure {
     pub(super) reason: Reason,
     pub(super) error: String,
-    /// Whether the watch may go on where it was; if not, a new connection and a new list begin.
+    /// Whether the watch may continue at its version. If not, it starts with a new connection and a new list.
     pub(super) resumable: bool,
-    /// What was not allowed, if that is the reason.
+    /// The refused verb, for [`Reason::Forbidden`].
     pub(super) verb: &'static str,
-    /// How long the server wants to be left alone at least. Zero: the server did not say.
+    /// The server's `Retry-After`. Zero: it sent none.
     pub(super) retry_after: Duration,
 }
 
@@ -24,15 +24,15 @@ pub(super) struct Failure {
 pub(super) enum Reason {
     /// The kubeconfig or the service account cannot be read.
     Credentials,
-    /// No answer, or not one to the end.
+    /// There is no answer, or an incomplete one.
     Connection,
     Unauthorized,
     Forbidden,
-    /// The server no longer knows where the watch was: routine after a long absence.
+    /// The server does not know the watch's version any more. Normal after a long absence.
     Gone,
     /// 429, 5xx.
     Busy,
-    /// Any other status, or an answer that cannot be understood.
+    /// Any other status, or an answer that cannot be parsed.
     Answer,
 }
 
@@ -47,7 +47,7 @@ impl Reason {
         Reason::Answer,
     ];
 
-    /// As the metric names it.
+    /// The label value in the metric.
     pub(super) fn name(self) -> &'static str {
         match self {
             Reason::Credentials => "credentials",
@@ -62,14 +62,14 @@ impl Reason {
 
     fn advice(self) -> &'static str {
         match self {
-            Reason::Credentials => "run in a pod with a service account, or name a kubeconfig_file or an api_server",
-            Reason::Connection => {
-                "check that the API server can be reached from here: address, network policy, certificates"
+            Reason::Credentials => "run in a pod with a service account, or set kubeconfig_file or api_server",
+            Reason::Connection => "check the connection to the API server: address, network policies, certificates",
+            Reason::Unauthorized => {
+                "check the token or the certificate: the API server does not accept the credentials"
             }
-            Reason::Unauthorized => "check the token or the certificate: the API server does not know who is asking",
             Reason::Forbidden => "bind the service account to a ClusterRole that may list and watch",
-            Reason::Gone | Reason::Busy => "nothing: it is asked again",
-            Reason::Answer => "check selectors and namespaces, and that the address is that of a Kubernetes API",
+            Reason::Gone | Reason::Busy => "nothing to do: the agent tries again",
+            Reason::Answer => "check selectors and namespaces, and that the address belongs to a Kubernetes API",
         }
     }
 
@@ -85,17 +85,17 @@ impl Reason {
 }
 
 impl Failure {
-    /// Said of a failure to do `verb`.
+    /// Sets the verb of the failed request.
     pub(super) fn to(self, verb: &'static str) -> Self {
         Self { verb, ..self }
     }
 
-    /// What somebody can do about it, where objects of `kind` are asked for.
+    /// What the user can do, for a request for objects of `kind`.
     pub(super) fn advice(&self, kind: &Kind) -> String {
         match self.reason {
             Reason::Forbidden => {
                 let (verb, plural, rule) = (self.verb, kind.plural, kind.rule());
-                format!("may not {verb} {plural}: add to the rules of the ClusterRole of the service account: {rule}")
+                format!("may not {verb} {plural}: add this rule to the ClusterRole of the service account: {rule}")
             }
             reason => reason.advice().to_string(),
         }
@@ -115,8 +115,8 @@ impl Failure {
         }
     }
 
-    /// A request failed. Only a server that has too much to do is asked the same again: else the connection itself may
-    /// be at fault, its certificate or its address, and is made anew.
+    /// A request failed. Only for an overloaded server, the same connection is used again. Otherwise the connection
+    /// itself may be the problem (its certificate or address), so it is made anew.
     pub(super) fn request(error: kube::Error) -> Self {
         let reason = match &error {
             kube::Error::Api(status) => Reason::of(status.code),
@@ -140,12 +140,12 @@ impl Failure {
         Self { reason, error: text, resumable: reason == Reason::Busy, verb: "", retry_after: Duration::ZERO }
     }
 
-    /// An answer that cannot be understood.
+    /// The answer cannot be parsed.
     pub(super) fn answer(error: String) -> Self {
         Self { reason: Reason::Answer, error, resumable: false, verb: "", retry_after: Duration::ZERO }
     }
 
-    /// An answer broke off in the middle.
+    /// The answer ended early.
     pub(super) fn cut_off(error: &std::io::Error) -> Self {
         let error = chain(error);
         match error.contains(TOO_LONG) {
@@ -154,7 +154,7 @@ impl Failure {
         }
     }
 
-    /// The server ended a watch with an error: whatever it was, the watch cannot be trusted to go on.
+    /// The server ended a watch with an error, so the watch must start again.
     pub(super) fn in_stream(status: &Status) -> Self {
         Self {
             reason: Reason::of(status.code),
@@ -170,7 +170,7 @@ fn said(status: &Status) -> String {
     format!("{} {}: {}", status.code, status.reason, status.message)
 }
 
-/// An error with its causes, of which the last says most.
+/// The error with all its causes. The last cause is the most useful.
 pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

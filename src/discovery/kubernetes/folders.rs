@@ -1,9 +1,10 @@
-//! Pods that the API server does not show, found by the folders of their logs: `/var/log/pods/<namespace>_<pod>_<uid>/<container>`.
+//! Finds pods that the API server does not show by their log directories:
+//! `/var/log/pods/<namespace>_<pod>_<uid>/<container>`.
 //!
-//! Such a pod came and went while the API server, or the agent, was away, or faster than the watch. Its files are held open at
-//! once, since the kubelet removes them soon, and read once it is clear that nobody will say more of it. Its labels are those
-//! that the API server gave earlier ([`Remembered`]), or those of the path. When the API server shows it after all, its logs go
-//! on under the pod's own labels.
+//! Such a pod came and went while the API server or the agent was away, or faster than the watch. Its files are opened
+//! at once, because the kubelet deletes them soon. They are read when the API server is not expected to show the pod
+//! any more. The labels are those that the API server gave earlier ([`Remembered`]), or those of the path. If the API
+//! server shows the pod later, its logs continue under the pod's own labels.
 
 mod book;
 mod disk;
@@ -22,19 +23,19 @@ use super::remembered::Remembered;
 use crate::discovery::{Known, Metrics};
 use crate::model::{self, FOUND_BY, FROM_CACHE, FROM_NOWHERE, FROM_PATH, HELD, TargetGroup, TargetLabels, pod};
 
-/// How often is looked for new folders: one may be gone a second after it came. It costs one system call.
+/// How often new directories are searched: a directory may exist for only a second. A search costs one system call.
 const OFTEN: Duration = Duration::from_millis(250);
 
-/// How often what is remembered of pods is written down.
+/// How often the remembered pods are saved.
 const SAVE: Duration = Duration::from_secs(10);
 
-/// How often folders are looked at of which all is told.
+/// How often directories without open questions are checked.
 const SELDOM: Duration = Duration::from_secs(10);
 
-/// How long a target stays whose folder is gone and whose files may be read: longer than it takes to hear of it.
+/// How long a target stays after its directory is gone. Longer than the readers need to open its files.
 const LEAVE: Duration = Duration::from_secs(5);
 
-/// Where folders of pods are, and what is remembered of these.
+/// The directory of pods' logs, and the remembered pods.
 #[derive(Clone, Debug)]
 pub struct Places {
     /// `/var/log/pods`.
@@ -42,11 +43,11 @@ pub struct Places {
     pub remembered: Arc<Remembered>,
 }
 
-/// The folders of one watch.
+/// The log directories for one watch.
 pub(in crate::discovery) struct Folders {
     job: Arc<str>,
     node: Arc<str>,
-    /// Whose knowledge it is among what is remembered: other jobs read other labels.
+    /// Under which key pods are remembered. Other jobs read other labels.
     by: Arc<str>,
     remembered: Arc<Remembered>,
     metrics: Metrics,
@@ -57,13 +58,13 @@ struct State {
     book: Book,
     disk: Disk,
     known: Known,
-    /// The namespace that is asked for.
+    /// The namespace of the watch.
     namespace: Namespace,
-    /// What was told of each folder: with so many containers.
+    /// The last sent verdict of each directory, and its number of containers.
     told: BTreeMap<String, (Verdict, usize)>,
-    /// When folders of which all is told are looked at again, and what is new is said.
+    /// The next time to check directories without open questions, and to log new pods.
     relook_at: Instant,
-    /// How many pods were found since that was said, by where their labels are from.
+    /// The number of pods found since the last message, by the source of their labels.
     news: BTreeMap<&'static str, usize>,
 }
 
@@ -71,7 +72,7 @@ struct State {
 pub(super) enum Namespace {
     All,
     Named(String),
-    /// The agent's own, before that is known.
+    /// The agent's own namespace, which is not known yet.
     NotKnown,
 }
 
@@ -105,7 +106,7 @@ impl Folders {
         }
     }
 
-    /// Looks at folders until it is dropped.
+    /// Checks directories until it is dropped.
     pub(in crate::discovery) async fn run(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(OFTEN);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -126,7 +127,7 @@ impl Folders {
         }
     }
 
-    /// The agent's own namespace is known now.
+    /// Sets the agent's own namespace.
     pub(super) async fn set_namespace(&self, name: &str) {
         let mut state = self.state.lock().await;
         if state.namespace == Namespace::NotKnown {
@@ -134,7 +135,7 @@ impl Folders {
         }
     }
 
-    /// The API server shows this pod: it is told of by whoever asked right after this, and no more from here.
+    /// The API server shows this pod. The caller sends its group right after this, and this module removes its own.
     pub(super) async fn shows(&self, group: &TargetGroup) {
         let folders = folders_of(group);
         let now = seconds();
@@ -145,12 +146,12 @@ impl Folders {
         }
     }
 
-    /// The API server said that the pod is gone.
+    /// The API server has reported that the pod is gone.
     pub(super) async fn hides(&self, source: &str) {
         self.state.lock().await.book.hides(source, Instant::now());
     }
 
-    /// The API server listed what there is.
+    /// The API server has sent a complete list.
     pub(super) async fn lists(&self, listed: &BTreeSet<String>) {
         self.state.lock().await.book.lists(listed, Instant::now());
     }
@@ -177,12 +178,12 @@ impl Folders {
         }
     }
 
-    /// Tells what follows for one folder, if that is new.
+    /// Sends the new state of a directory if it has changed.
     async fn settle(&self, state: &mut State, folder: &str, now: Instant) {
         let told = state.told.get(folder).copied();
         let gone = state.book.gone(folder);
         let is_done = matches!(told, None | Some((Verdict::Read(_), _)));
-        // Then only new containers may be news; they are looked for with less haste.
+        // Only new containers are possible now. They are checked less often.
         if matches!(told, Some((Verdict::Read(_), _))) && gone.is_none() && now < state.relook_at {
             return;
         }
@@ -192,7 +193,7 @@ impl Folders {
             state.book.forget(folder);
             return;
         }
-        // What is asked of the memory costs more, and is asked only of those that are not shown.
+        // The lookup of remembered pods is more expensive, and only needed for pods that are not shown.
         if matches!(state.book.verdict(folder, true, now), Verdict::Leave)
             && matches!(state.book.verdict(folder, false, now), Verdict::Leave)
         {
@@ -221,7 +222,7 @@ impl Folders {
         state.known.set(TargetGroup::new(format!("folder/{folder}"), targets)).await;
     }
 
-    /// Of those with unknown labels nothing is said: with selectors there are always some.
+    /// Pods with unknown labels are not logged: with selectors there are always some.
     fn say(&self, news: BTreeMap<&'static str, usize>) {
         let of = |labels| news.get(labels).copied().unwrap_or_default();
         let (job, with_cached_labels, with_labels_of_path) = (&*self.job, of(FROM_CACHE), of(FROM_PATH));
@@ -230,12 +231,12 @@ impl Folders {
                 job,
                 with_cached_labels,
                 with_labels_of_path,
-                "pods that the API server does not show, found by the folders of their logs"
+                "found pods that the API server does not show, by their log directories"
             );
         }
     }
 
-    /// What was remembered, and a target for each container of which nothing was.
+    /// The remembered targets, and a target for each container without one.
     fn targets(
         &self,
         folder: &str,
@@ -267,7 +268,7 @@ impl Folders {
         targets.into_iter().map(marked).collect()
     }
 
-    /// All that the name of a folder says.
+    /// The labels from the directory's name.
     fn of_path(&self, folder: &str) -> model::Labels {
         let mut parts = folder.splitn(3, '_');
         let mut next = || parts.next().unwrap_or_default();
@@ -292,7 +293,7 @@ fn name(labels: Labels) -> &'static str {
     }
 }
 
-/// How the kubelet may have named the folder of a pod: by its uid, or, of a static pod, by the hash of its config.
+/// Possible names of a pod's log directory: with its uid, or for a static pod with the hash of its config.
 fn folders_of(group: &TargetGroup) -> Vec<String> {
     let Some(first) = group.targets.first() else {
         return Vec::new();

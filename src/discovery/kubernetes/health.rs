@@ -1,4 +1,4 @@
-//! Whether a watch is in step with the API server: counted always, logged when it changes.
+//! Counts the failures of a watch, and logs when it starts and stops to fail.
 
 use std::sync::Arc;
 
@@ -9,18 +9,19 @@ use super::failure::{Failure, Reason};
 use super::kind::Kind;
 use crate::discovery::Metrics;
 
-/// A reason, and for [`Reason::Forbidden`] the verb: a service account may lack list and watch, and both fail in turns.
+/// The reason, and for [`Reason::Forbidden`] the verb: a service account may lack both list and watch, and the failures
+/// alternate.
 type LoggedAs = (Reason, &'static str);
 
 pub(super) struct Health {
     job: Arc<str>,
     kind: &'static Kind,
-    /// Of which namespaces, for the log.
+    /// The namespaces, for the log.
     scope: String,
     server: String,
-    /// The failure that was logged last. None: the watch works.
+    /// The last logged failure. None: the watch works.
     failing: Option<LoggedAs>,
-    /// Another failure than `failing` that came once.
+    /// A failure that differs from `failing` and came once.
     unconfirmed: Option<LoggedAs>,
     metrics: Metrics,
     watches_failing: IntGauge,
@@ -42,13 +43,13 @@ impl Health {
         }
     }
 
-    /// Which API server is asked, for messages.
+    /// Sets the API server for messages.
     pub(super) fn asks(&mut self, server: String) {
         self.server = server;
     }
 
-    /// Logs the first failure, and another one once it comes twice in a row: an API server that starts refuses a request
-    /// or two as forbidden, or as too many, before it has read its own rules.
+    /// Logs the first failure. Logs another failure if it comes twice in a row: an API server that starts may first
+    /// refuse some requests as forbidden, or as too many, until it has loaded its rules.
     pub(super) fn failed(&mut self, failure: &Failure) {
         let Failure { reason, error, verb, .. } = failure;
         self.metrics.watch_failed(&self.job, reason.name());
@@ -60,7 +61,10 @@ impl Health {
             return;
         }
         let advice = failure.advice(self.kind);
-        warn!(job, scope, server, error, advice, "cannot watch {plural}: known ones count on, new ones are not seen");
+        warn!(
+            job,
+            scope, server, error, advice, "cannot watch {plural}: known ones stay in use, new ones are not found"
+        );
         if self.failing.replace(what).is_none() {
             self.watches_failing.inc();
         }
@@ -106,7 +110,7 @@ mod tests {
         let metrics = Metrics::register(&Registry::new());
         let mut health = Health::new(&"pods".into(), &kind::POD, String::new(), metrics);
         let [away, forbidden, busy] = [(Reason::Connection, ""), (Reason::Forbidden, "list"), (Reason::Busy, "")];
-        // An API server that starts answers this and that before it works.
+        // An API server that starts gives various answers before it works.
         for (what, is_news) in [
             (away, true),
             (away, false),

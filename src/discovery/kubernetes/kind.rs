@@ -1,29 +1,29 @@
-//! What the API server is asked for: a row for each kind of object.
+//! The kinds of objects that the API server is asked for. Each is a table row.
 
-/// A kind of object: where it is listed, what a role that wants it is called, and how its labels begin.
+/// A kind of object: its URL, its role, and the prefix of its labels.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Kind {
-    /// As `role` and `selectors[].role` name it; empty: no role finds it, it is only put beside others.
+    /// The name in `role` and `selectors[].role`. Empty: not a role, only added to others.
     pub(super) role: &'static str,
-    /// The API group; empty: the core.
+    /// The API group. Empty: the core group.
     pub(super) group: &'static str,
-    /// As RBAC names it, and the last part of its URL.
+    /// The plural, as in RBAC and in the URL.
     pub(super) plural: &'static str,
-    /// Between `__meta_kubernetes_` and `_label_`.
+    /// The text between `__meta_kubernetes_` and `_label_`.
     pub(super) prefix: &'static str,
-    /// What the source of its targets begins with.
+    /// The prefix of its source names.
     source: &'static str,
     pub(super) scope: Reach,
 }
 
-/// Which objects of a kind there are to ask for.
+/// The objects of a kind to request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// Those of this node, by a field that names it.
+    /// The objects of this node, selected by `field`.
     Node { namespaced: bool, field: &'static str },
-    /// Those of the namespaces that are meant.
+    /// The objects of the configured namespaces.
     Namespace,
-    /// Namespaces themselves: those that are meant.
+    /// The configured namespaces themselves.
     Namespaces,
 }
 
@@ -45,7 +45,7 @@ pub(super) static NAMESPACE: Kind =
     Kind { role: "", prefix: "namespace", scope: Reach::Namespaces, ..namespaced("", "", "namespaces", "namespace") };
 
 impl Kind {
-    /// The path of a list, of one namespace or of all.
+    /// The path of a list, for one namespace or for all.
     pub(super) fn path(&self, namespace: Option<&str>) -> String {
         let Self { group, plural, .. } = self;
         let version = if group.is_empty() { "/api/v1".to_string() } else { format!("/apis/{group}/v1") };
@@ -59,7 +59,7 @@ impl Kind {
         matches!(self.scope, Reach::Namespace | Reach::Node { namespaced: true, .. })
     }
 
-    /// What an object is known by: `pod/<namespace>/<name>`. One that takes the name of one deleted takes its place.
+    /// The name of an object: `pod/<namespace>/<name>`. A new object with the same name replaces the old one.
     pub(super) fn source(&self, namespace: &str, name: &str) -> String {
         match self.is_namespaced() {
             true => format!("{}/{namespace}/{name}", self.source),
@@ -67,7 +67,7 @@ impl Kind {
         }
     }
 
-    /// What a ClusterRole must have for it.
+    /// The ClusterRole rule that it needs.
     pub(super) fn rule(&self) -> String {
         format!("{{apiGroups: [{:?}], resources: [{}], verbs: [list, watch]}}", self.group, self.plural)
     }

@@ -1,23 +1,22 @@
-//! Takes a list apart as it comes, so that no more than one object of it is held at a time, however long it is.
+//! Splits a list while it is read, so that only one object is in memory, however long the list is.
 
-/// What may stand around the items: kind, version, and what a server adds.
+/// The maximum bytes around the items: kind, version, and other fields.
 const AROUND: usize = 1 << 20;
 
-/// Finds the elements of `items` in a JSON object. It reads JSON only so far: what stands between brackets and quotes is for
-/// a parser to judge.
+/// Finds the elements of `items` in a JSON object. Only tracks brackets and quotes. A parser checks the rest.
 #[derive(Debug)]
 pub(super) struct Pieces {
-    /// An item of more bytes is passed over.
+    /// A longer item, in bytes, is skipped.
     longest: usize,
     depth: usize,
     string: Quotes,
-    /// The last string of the outer object, as far as it can be `items`.
+    /// The last string in the outer object, up to the length of `items`.
     key: Vec<u8>,
     in_items: bool,
     item: Vec<u8>,
     is_item_too_long: bool,
     around: Vec<u8>,
-    /// How many items were too long.
+    /// The number of items that were too long.
     pub(super) passed_over: usize,
 }
 
@@ -28,14 +27,14 @@ enum Quotes {
     Escaped,
 }
 
-/// What was found in some bytes.
+/// The result of scanning some bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// An item is whole; the rest of the bytes, from there, is to be looked at next.
+    /// A complete item, and the number of scanned bytes. The rest must be scanned next.
     Item(Vec<u8>, usize),
-    /// All bytes were looked at.
+    /// All bytes were scanned.
     Nothing,
-    /// There is more around the items than a list has.
+    /// There are more bytes around the items than a list has.
     TooMuch,
 }
 
@@ -54,9 +53,9 @@ impl Pieces {
         }
     }
 
-    /// Looks at the next bytes of the list.
+    /// Scans the next bytes of the list.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Found {
-        // What belongs to the item or to what is around it is copied in runs.
+        // Bytes of the item, or around the items, are copied in runs.
         let mut from = 0;
         for (at, byte) in bytes.iter().copied().enumerate() {
             let (was_in_items, was_in_item) = (self.in_items, self.is_in_item());
@@ -88,7 +87,7 @@ impl Pieces {
         if self.around.len() > AROUND { Found::TooMuch } else { Found::Nothing }
     }
 
-    /// The list without its items, once all of it was looked at.
+    /// The list without its items, after all of it was scanned.
     pub(super) fn around(&self) -> &[u8] {
         &self.around
     }
@@ -135,7 +134,7 @@ impl Pieces {
         let room = (AROUND + 1).saturating_sub(self.around.len());
         let bytes = &bytes[..bytes.len().min(room)];
         match between_items {
-            // Commas are no longer between anything.
+            // The commas between items remain, but there are no items.
             true => {
                 self.around.extend(bytes.iter().filter(|byte| !matches!(byte, b',' | b' ' | b'\n' | b'\r' | b'\t')))
             }
@@ -148,7 +147,7 @@ impl Pieces {
 mod tests {
     use super::*;
 
-    /// The items, and what is around them, of a list that comes in parts of `step` bytes.
+    /// The items of a list that is scanned in steps of `step` bytes, and the bytes around them.
     fn apart(list: &str, step: usize, longest: usize) -> (Vec<String>, String, usize) {
         let mut pieces = Pieces::new(longest);
         let mut items = Vec::new();

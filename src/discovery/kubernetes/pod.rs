@@ -1,10 +1,10 @@
-//! From a pod to its targets, with the labels that Prometheus gives them.
+//! The targets of a pod, with Prometheus' labels.
 //!
-//! Two deliberate differences, so that no log is missed: ephemeral containers are targets too, and a pod without an
-//! address (it is only starting, or was so short-lived that it never had one) is not passed over.
+//! There are two intended differences from Prometheus, so that no log is missed: ephemeral containers are targets too,
+//! and a pod without an address (it is starting, or was very short-lived) has targets.
 //!
-//! What is kept of a pod is bounded, since its user writes what he likes into labels, annotations and ports: labels that no
-//! rule reads are names for the page, a container has one target for all its ports if no rule reads these, and all targets
+//! The memory for a pod is limited, because its user can write any labels, annotations and ports. Only the names are
+//! kept of labels that no rule reads. A container has one target for all its ports if no rule reads ports. All targets
 //! share the labels of their pod.
 
 use std::sync::Arc;
@@ -19,20 +19,20 @@ pub(super) const PORT_NUMBER: &str = "__meta_kubernetes_pod_container_port_numbe
 pub(super) const PORT_PROTOCOL: &str = "__meta_kubernetes_pod_container_port_protocol";
 pub(super) const ADDRESS: &str = "__address__";
 
-/// How many ports the container has, where the target is that of all of them.
+/// The number of ports of the container, if its target is for all of them.
 const PORTS: &str = "__meta_fantail_ports";
 
-/// The group of a pod: one target per container, or one per port of each container if a rule reads ports.
+/// The group of a pod: one target for each container, or for each port of each container if a rule reads ports.
 ///
-/// Beyond [`LABELS`] a container has one target for all its ports, and is told without the long annotations of the pod.
+/// Beyond [`LABELS`], a container has one target for all its ports, without the long annotations of the pod.
 ///
-/// A pod that has ended keeps its targets: its logs are there as long as it is.
+/// A pod that has ended keeps its targets, because its logs exist as long as the pod.
 pub(super) fn group(pod: &Pod, reads: &Reads) -> TargetGroup {
     group_beside(pod, reads, pod_labels(pod), &[])
 }
 
-/// The same, where the labels of the pod itself are `labels`, and those of other objects (its node, its namespace) are beside
-/// its own.
+/// As [`group`], with `labels` as the labels of the pod itself, and with the metadata of other objects (its node, its
+/// namespace).
 pub(super) fn group_beside(pod: &Pod, reads: &Reads, labels: Labels, beside: &[&Metadata]) -> TargetGroup {
     let (spec, status) = (&pod.spec, &pod.status);
     let kinds = [
@@ -67,7 +67,7 @@ pub(super) fn group_beside(pod: &Pod, reads: &Reads, labels: Labels, beside: &[&
     TargetGroup { source: pod.source(), targets, left_out }
 }
 
-/// What the pod says of itself, without labels and annotations.
+/// The labels of the pod itself, without Kubernetes labels and annotations.
 pub(super) fn pod_labels(pod: &Pod) -> Labels {
     let (meta, status) = (&pod.metadata, &pod.status);
     let mut labels = Labels::new();
@@ -92,7 +92,7 @@ pub(super) fn pod_labels(pod: &Pod) -> Labels {
     labels
 }
 
-/// `true`, `false` or `unknown`, as the condition says.
+/// `true`, `false` or `unknown`, from the pod's condition.
 fn ready(pod: &Pod) -> String {
     let condition = pod.status.conditions.kept.iter().find(|condition| condition.kind == "Ready");
     condition.map_or_else(|| "unknown".to_string(), |condition| condition.status.to_lowercase())
@@ -109,7 +109,7 @@ fn container_labels(container: &Container, statuses: &[ContainerStatus], init: b
     labels
 }
 
-/// The targets' own labels, of so many ports at most.
+/// The targets of a container, for at most `most` ports.
 fn port_targets(labels: Labels, container: &Container, most: usize, reads_ports: bool, ip: &str) -> Vec<Labels> {
     let mut targets = Vec::new();
     for port in container.ports.kept.iter().take(most) {

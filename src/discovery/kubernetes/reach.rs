@@ -1,5 +1,5 @@
-//! What the way to the API server needs beyond what is written in the config itself: a kubeconfig names files and an address, and
-//! a pod is given some.
+//! The files and addresses that the connection to the API server needs in addition to those in the config: from the
+//! kubeconfig, or from the pod's service account.
 
 use std::path::PathBuf;
 
@@ -8,13 +8,13 @@ use kube::config::Kubeconfig;
 use super::client::without_user;
 use super::config::Config;
 
-/// Where the kubelet puts a pod's token and the cluster's CA.
+/// The path of a pod's token. The cluster's CA is in the same directory.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
-/// Where the system has users' homes.
+/// The file with the users' home directories.
 const USERS: &str = "/etc/passwd";
 
-/// What is read and asked besides the keys of the config.
+/// The files and URLs in addition to the keys of the config.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
     pub files: Vec<PathBuf>,
@@ -23,7 +23,8 @@ pub struct Reach {
 }
 
 impl Config {
-    /// As it is now; an error says why that cannot be known. A kubeconfig is read again later, and may name others then.
+    /// The present needs. An error says why they are not known. A kubeconfig is read again later, and may then have
+    /// other needs.
     pub fn reach(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<Reach, String> {
         if !self.api_server.is_empty() {
             return Ok(Reach::default());
@@ -41,7 +42,7 @@ impl Config {
             return Reach::of(named);
         }
         let home = is_set("HOME").map(PathBuf::from);
-        // Without it the home is asked for whenever the kubeconfig is read, as kube does.
+        // Without HOME, kube looks up the home directory each time the kubeconfig is read.
         let users = home.is_none().then(|| PathBuf::from(USERS));
         let home = home.or_else(std::env::home_dir).unwrap_or_default();
         let mut reach = Reach::of(vec![home.join(".kube/config")])?;
@@ -99,7 +100,7 @@ mod tests {
         let home = dir.path().display().to_string();
         let reach = Config::default().reach(&|name| (name == "HOME").then(|| home.clone())).expect("it can be read");
         assert_eq!((reach.files, reach.urls), (vec![dir.path().join(".kube/config")], vec!["https://k:1".to_string()]));
-        // Whoever runs the tests may have one.
+        // The user who runs the tests may have a kubeconfig.
         let own = std::env::home_dir().expect("a home").join(".kube/config").display().to_string();
         match Config::default().reach(&|_| None) {
             Ok(reach) => {

@@ -1,6 +1,6 @@
-//! What the API server said of this node's pods, on disk: labels for pods that died while the agent or the API server was away.
+//! Saves the labels of this node's pods to the disk, for pods that end while the agent or the API server is down.
 //!
-//! A file beside the positions, a pod a line. It is a help, not a truth: whatever is wrong with it costs labels, never lines.
+//! A file beside the positions, with one pod per line. If it is missing or damaged, labels are lost, but never lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -17,20 +17,20 @@ use crate::positions;
 /// The first line of the file.
 const HEADER: &str = "fantail pods 1";
 
-/// A node has some hundred pods; each job has its own labels of them.
+/// The maximum number of pods. A node has some hundred pods, and each job has its own labels of them.
 const PODS: usize = 4000;
 
-/// What the labels of all may come to, in bytes, and those of one.
+/// The maximum bytes of the labels of all pods, and of one.
 const BYTES: usize = 8 << 20;
 const POD: usize = 256 << 10;
 
-/// The longest file that is read, in bytes: JSON may write one byte as six.
+/// The maximum size of the file in bytes. JSON may need six bytes for one.
 const FILE: u64 = 48 << 20;
 
-/// How long a pod is remembered whose folder is gone.
+/// How long a pod is remembered after its directory is gone.
 const KEPT: Duration = Duration::from_secs(3600);
 
-/// Shared by all watches of all jobs; each call is short, but for [`Remembered::save`].
+/// Shared by all watches of all jobs. All calls are short, except [`Remembered::save`].
 #[derive(Debug)]
 pub struct Remembered {
     /// None: nothing is written, as in a dry run.
@@ -40,7 +40,7 @@ pub struct Remembered {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By who asked (a job's watch) and the name of the pod's folder.
+    /// By the job's watch and the name of the pod's directory.
     pods: BTreeMap<(Arc<str>, String), Pod>,
     bytes: usize,
     is_changed: bool,
@@ -51,15 +51,15 @@ struct State {
 struct Pod {
     targets: Vec<TargetLabels>,
     bytes: usize,
-    /// When it or its folder was last there, in seconds since 1970.
+    /// When the pod or its directory last existed, in seconds since 1970.
     seen: u64,
 }
 
-/// A pod as it stands in the file.
+/// A pod in the file.
 #[derive(Serialize, Deserialize)]
 struct Line {
     by: String,
-    /// As its folder is called.
+    /// The name of its directory.
     pod: String,
     seen: u64,
     common: Labels,
@@ -67,7 +67,7 @@ struct Line {
 }
 
 impl Remembered {
-    /// Reads what an earlier run knew. What cannot be read is left alone, said, and written anew.
+    /// Reads the file of an earlier run. An unreadable file is logged, ignored, and later replaced.
     pub fn open(file: PathBuf, read_only: bool) -> Self {
         let mut state = State::default();
         match positions::read_beside(&file, FILE) {
@@ -75,18 +75,18 @@ impl Remembered {
             Ok(Some(content)) => match state.read(&content) {
                 0 => {}
                 broken => {
-                    warn!(file = %file.display(), broken, "some of what was known of pods cannot be read: it is forgotten")
+                    warn!(file = %file.display(), broken, "cannot read some remembered labels of pods: they are lost")
                 }
             },
             Err(error) => {
-                warn!(file = %file.display(), %error, "what was known of pods cannot be read: it is forgotten");
+                warn!(file = %file.display(), %error, "cannot read the remembered labels of pods: they are lost");
             }
         }
         state.is_changed = false;
         Self { file: Some(file).filter(|_| !read_only), state: Mutex::new(state) }
     }
 
-    /// The labels that the API server once gave of the pod with this folder.
+    /// The labels that the API server once gave for the pod with this directory.
     pub(super) fn get(&self, by: &Arc<str>, folder: &str) -> Option<Vec<TargetLabels>> {
         self.lock().pods.get(&(Arc::clone(by), folder.to_string())).map(|pod| pod.targets.clone())
     }
@@ -95,12 +95,12 @@ impl Remembered {
         self.lock().put((Arc::clone(by), folder.to_string()), targets, now);
     }
 
-    /// Forgets what `by` knew of pods that have had no folder for a while; those of `folders` have one.
+    /// Forgets pods of `by` that have had no directory for some time. `folders` are the existing directories.
     pub(super) fn keep(&self, by: &Arc<str>, folders: &BTreeSet<String>, now: u64) {
         self.lock().keep(by, folders, now);
     }
 
-    /// Writes the file, if there is something new. Waits for the disk.
+    /// Writes the file if something changed. Waits for the disk.
     pub fn save(&self) {
         let Some(file) = &self.file else {
             return;
@@ -116,14 +116,14 @@ impl Remembered {
         let mut state = self.lock();
         match written {
             Ok(_) if std::mem::take(&mut state.is_failing) => {
-                info!(file = %file.display(), "what is known of pods is written again");
+                info!(file = %file.display(), "the labels of pods can be saved again");
             }
             Ok(_) => {}
             Err(error) => {
                 state.is_changed = true;
                 if !std::mem::replace(&mut state.is_failing, true) {
                     let file = file.display();
-                    warn!(%file, %error, "cannot write what is known of pods; make the positions' folder writable");
+                    warn!(%file, %error, "cannot save the labels of pods: make the positions' directory writable");
                 }
             }
         }
@@ -171,7 +171,7 @@ impl State {
             } else if now.saturating_sub(pod.seen) > KEPT.as_secs() {
                 gone.push(key.clone());
             } else {
-                // A clock that was set back keeps nothing for ever.
+                // After the clock was set back, entries must not stay forever.
                 pod.seen = pod.seen.min(now);
             }
         }
@@ -190,7 +190,7 @@ impl State {
         Ok(content)
     }
 
-    /// How many lines could not be read.
+    /// The number of lines that could not be read.
     fn read(&mut self, content: &[u8]) -> usize {
         let mut lines = content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         if lines.next().is_some_and(|first| first != HEADER.as_bytes()) {
@@ -210,7 +210,7 @@ impl State {
     }
 }
 
-/// What all have in common, and what each has beyond.
+/// The common labels of all targets, and the other labels of each.
 fn parted(targets: &[TargetLabels]) -> (Labels, Vec<Labels>) {
     let common = targets.first().map(|first| first.parts().0);
     match common.filter(|common| targets.iter().all(|target| target.parts().0 == *common)) {
@@ -219,7 +219,7 @@ fn parted(targets: &[TargetLabels]) -> (Labels, Vec<Labels>) {
     }
 }
 
-/// What they take in the file, about.
+/// The size in the file in bytes (approximate).
 fn bytes(targets: &[TargetLabels]) -> usize {
     let of = |labels: &Labels| labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     let (common, own) = parted(targets);

@@ -1,5 +1,4 @@
-//! What may stand behind `role`: one file each, which says what is listed, what of other objects belongs to it, and what
-//! targets it comes to.
+//! The roles. Each has its own file with the listed kind, the related objects, and the resulting targets.
 
 mod endpoint;
 mod endpoints;
@@ -22,38 +21,38 @@ pub(super) use ingress::Ingress;
 pub(super) use node::Node;
 pub(super) use service::Service;
 
-/// An object that a role finds.
+/// An object of a role.
 pub(super) trait Finds: Object {
-    /// Takes away what is of other nodes than `node` (empty: it is not known); false: nothing is left that is of use here.
+    /// Removes the parts of other nodes than `node` (empty: not known). Returns false if nothing is left.
     fn narrow(&mut self, node: &str) -> bool {
         let _ = node;
         true
     }
 
-    /// Whether its targets have labels of the object of `kind` that is known by `source`.
+    /// Whether its targets have labels of the object of `kind` with the name `source`.
     fn refers(&self, kind: &Kind, source: &str) -> bool {
         *kind == kind::NAMESPACE && kind::NAMESPACE.source("", &self.metadata().namespace) == source
     }
 
-    /// Its targets: without any, it is not told of.
+    /// The group of its targets. Without targets, nothing is sent.
     fn group(&self, with: &With<'_>) -> TargetGroup;
 }
 
-/// What targets are made with, beside the object itself.
+/// The data for targets, in addition to the object itself.
 pub(super) struct With<'a> {
-    /// Which labels make a difference to the job.
+    /// The labels that the job reads.
     pub(super) reads: &'a Reads,
     pub(super) attach: &'a AttachMetadata,
     pub(super) beside: &'a Beside,
 }
 
 impl<'a> With<'a> {
-    /// The metadata of the namespace, if it is to be attached and known.
+    /// The metadata of the namespace, if configured and known.
     fn namespace(&self, name: &str) -> Option<&'a Metadata> {
         self.beside.namespaces.get(&kind::NAMESPACE.source("", name)).map(Namespace::metadata)
     }
 
-    /// The metadata of the node, if it is to be attached and known.
+    /// The metadata of the node, if configured and known.
     fn node(&self, name: &str) -> Option<&'a Metadata> {
         self.beside.nodes.get(&kind::NODE.source("", name)).map(Node::metadata)
     }
@@ -88,12 +87,12 @@ impl Role {
         }
     }
 
-    /// Whether pods stand behind its targets.
+    /// Whether its targets may be pods.
     pub(super) fn has_pods(self) -> bool {
         matches!(self, Role::Pod | Role::Endpoints | Role::EndpointSlice)
     }
 
-    /// What else is watched, so that its labels can be put beside.
+    /// The kinds of related objects that are also watched.
     pub(super) fn beside(self, attach: &AttachMetadata) -> Vec<&'static Kind> {
         let joins = matches!(self, Role::Endpoints | Role::EndpointSlice);
         let kinds = [
@@ -105,7 +104,7 @@ impl Role {
         kinds.into_iter().filter_map(|(kind, wanted)| wanted.then_some(kind)).collect()
     }
 
-    /// Of which objects `selectors` may say which ones are meant.
+    /// The kinds that `selectors` may be set for.
     pub(super) fn selectable(self) -> Vec<&'static Kind> {
         [vec![self.kind()], self.beside(&AttachMetadata::default())].concat()
     }

@@ -1,6 +1,6 @@
-//! Objects as far as logs are concerned: a tenth of what the API server says of them. Here are the pod, and what all have.
+//! Kubernetes objects, reduced to the values that logs need: about a tenth. This file has the pod and the common parts.
 //!
-//! What is not needed is passed over while it is parsed, and takes no memory: managed fields, annotations that no rule reads.
+//! Other values are skipped by the parser and take no memory: managed fields, and annotations that no rule reads.
 
 mod pairs;
 
@@ -16,29 +16,29 @@ pub(super) use pairs::Pairs;
 use pairs::What;
 pub(super) use pairs::{SERVICE_OF_SLICE, TEMPLATE_HASH, sanitised};
 
-/// Containers of a kind (init, ephemeral, and the others) that one pod may have; real ones have a dozen.
+/// The maximum number of containers of a kind (init, ephemeral, normal) for a pod. Real pods have a dozen.
 const CONTAINERS: usize = 200;
 
-/// Ports of a container that are looked at.
+/// The maximum number of ports of a container.
 const PORTS: usize = 256;
 
-/// Of other lists (conditions, owners) so many are looked at.
+/// The maximum length of other lists (conditions, owners).
 pub(super) const FEW: usize = 100;
 
-/// One kind of object. What it reads of itself is bounded, whatever its user writes.
+/// One kind of object. Its memory is limited, whatever its user writes.
 pub(super) trait Object: Default + Send + 'static {
     const KIND: &'static Kind;
 
     fn metadata(&self) -> &Metadata;
     fn metadata_mut(&mut self) -> &mut Metadata;
 
-    /// Reads the value of `key`, which is not `metadata`; false: it is of no use, and still to be passed over.
+    /// Reads the value of `key`, which is not `metadata`. False: the value is not needed, and must be skipped.
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error>;
 
-    /// What it takes of memory, beside its metadata, about, in bytes.
+    /// The memory without metadata, in bytes (approximate).
     fn weight(&self) -> usize;
 
-    /// What it is known by.
+    /// The name of the object as a source.
     fn source(&self) -> String {
         let Metadata { namespace, name, .. } = self.metadata();
         Self::KIND.source(namespace, name)
@@ -126,7 +126,7 @@ pub(super) struct ContainerStatus {
     pub(super) container_id: String,
 }
 
-/// The first `MOST` of a list, which may be null; what is more is only counted.
+/// The first `MOST` elements of a list, which may be null, and the number of the others.
 #[derive(Debug)]
 pub(super) struct Capped<T, const MOST: usize> {
     pub(super) kept: Vec<T>,
@@ -215,7 +215,7 @@ impl Object for Pod {
 }
 
 impl Metadata {
-    /// What it takes of memory, about, in bytes.
+    /// The memory in bytes (approximate).
     pub(super) fn weight(&self) -> usize {
         let pairs =
             [&self.labels, &self.annotations].into_iter().flat_map(|pairs| pairs.read.iter().chain(&pairs.unread));
@@ -225,7 +225,7 @@ impl Metadata {
     }
 }
 
-/// Reads an object, with those labels and annotations that the rules read.
+/// Parses an object with the labels and annotations that the rules read.
 pub(super) struct ObjectSeed<'a, O>(&'a Reads, PhantomData<O>);
 
 impl<'a, O> ObjectSeed<'a, O> {
@@ -310,7 +310,7 @@ impl<'de> Visitor<'de> for MetadataSeed<'_> {
     }
 }
 
-/// Reads an object from the whole of `json`.
+/// Parses an object from the whole of `json`.
 pub(super) fn parse<O: Object>(json: &[u8], reads: &Reads) -> Result<O, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let object = ObjectSeed::new(reads).deserialize(&mut deserializer)?;

@@ -1,4 +1,5 @@
-//! What is told of the objects of one config: at once where nothing is beside them, else whenever one of those changes too.
+//! Sends the groups of one config: at once if they need no related objects, otherwise also when a related object
+//! changes.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -21,20 +22,20 @@ use crate::discovery::{Known, Metrics};
 use crate::model::{LeftOut, TargetGroup};
 use crate::relabel::Reads;
 
-/// Of so many objects is remembered that something of them was left out; of more nothing is said.
+/// The most objects with omitted parts that are logged.
 const REMEMBERED: usize = 1000;
 
-/// Whom a watch tells of its objects.
+/// Receives the objects of a watch.
 pub(super) trait Sink: Send {
     type Object: Object;
 
     fn set(&mut self, object: Self::Object) -> impl Future<Output = ()> + Send;
     fn gone(&mut self, source: String) -> impl Future<Output = ()> + Send;
 
-    /// These and no others are there now.
+    /// The complete list of existing objects.
     fn listed(&mut self, sources: &BTreeSet<String>) -> impl Future<Output = ()> + Send;
 
-    /// They are asked for in this namespace; empty: in all.
+    /// The namespace of the requests. Empty: all.
     fn asked_in(&mut self, _namespace: &str) -> impl Future<Output = ()> + Send {
         async {}
     }
@@ -43,7 +44,7 @@ pub(super) trait Sink: Send {
     fn recovered(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// What the watches of one config and one scope have in common.
+/// The common data of the watches of one config and one scope.
 pub(super) struct Teller<O> {
     config: Arc<Config>,
     scope: String,
@@ -52,18 +53,18 @@ pub(super) struct Teller<O> {
     job: Arc<str>,
     metrics: Metrics,
     known: Known,
-    /// None: they are found by the API server alone.
+    /// None: pods are only found by the API server.
     folders: Option<Arc<Folders>>,
-    /// Kept if something is beside them.
+    /// Kept only if there are related objects.
     objects: Store<O>,
     beside: Beside,
-    /// What is beside: its first lists are waited for.
+    /// The kinds of related objects. Their first lists are waited for.
     asides: Vec<&'static Kind>,
     awaited: Vec<&'static Kind>,
     is_listed: bool,
-    /// Let go when all that was there at the start has been told.
+    /// Dropped when all objects of the start have been sent.
     unlisted: Option<mpsc::Sender<Infallible>>,
-    /// Objects of which was said what was left out.
+    /// Objects whose omitted parts have been logged.
     cut: BTreeSet<String>,
     is_full: bool,
 }
@@ -100,7 +101,7 @@ impl<O: Finds> Teller<O> {
         }
     }
 
-    /// What is beside is waited for no longer, if there is something to tell; false: there is nothing yet.
+    /// Stops waiting for related objects if there is something to send. False: there is nothing yet.
     pub(super) async fn wait_no_longer(&mut self) -> bool {
         if self.is_listed {
             self.awaited.clear();
@@ -117,7 +118,7 @@ impl<O: Finds> Teller<O> {
         }
     }
 
-    /// The first time that everything is there.
+    /// Called when everything is there for the first time.
     async fn tell_all(&mut self) {
         if self.awaited.is_empty() {
             let groups: Vec<TargetGroup> = self.objects.values().map(|object| self.group(object)).collect();
@@ -172,7 +173,7 @@ impl<O: Finds> Teller<O> {
         self.let_go();
     }
 
-    /// Tells those anew that have labels of what changed.
+    /// Sends the groups that have labels of the changed object again.
     async fn changed(&mut self, kind: &'static Kind, source: &str) {
         if self.awaited.is_empty() {
             let objects = self.objects.values().filter(|object| object.refers(kind, source));
@@ -191,7 +192,7 @@ impl<O: Finds> Teller<O> {
         self.known.set(group).await;
     }
 
-    /// Counts and says once of an object that something of it is left out that may change what is read.
+    /// Counts and logs, once for each object, that parts are omitted that may change what is read.
     fn note_left_out(&mut self, source: &str, left_out: LeftOut) {
         if !left_out.matters() {
             self.cut.remove(source);
@@ -200,7 +201,7 @@ impl<O: Finds> Teller<O> {
         if self.cut.len() < REMEMBERED && self.cut.insert(source.to_string()) {
             self.metrics.pod_cut(&self.job);
             let (job, role) = (&*self.job, O::KIND.role);
-            warn!(job, source, %left_out, "a {role} with more than is kept of one: that much is left out");
+            warn!(job, source, %left_out, "a {role} has more containers, ports, labels or annotations than the agent keeps: the rest is omitted");
         }
     }
 
@@ -211,13 +212,13 @@ impl<O: Finds> Teller<O> {
             warn!(
                 job,
                 room,
-                "the {} take more memory than there is for them: some are left out; narrow them by namespaces or selectors",
+                "the {} need more memory than allowed: some are omitted; select fewer with namespaces or selectors",
                 kind.plural
             );
         }
     }
 
-    /// What may not be asked for is shown where its targets would be.
+    /// A missing permission is shown in place of the targets.
     async fn failed(&mut self, kind: &'static Kind, failure: &Failure) {
         if failure.reason == Reason::Forbidden {
             let text = format!("{}: {}", self.scope, failure.advice(kind));
@@ -246,7 +247,7 @@ impl<O: Finds> Teller<O> {
     }
 }
 
-/// The objects that the role finds.
+/// The objects of the role.
 pub(super) struct Main<O>(pub(super) Shared<O>);
 
 impl<O: Finds> Sink for Main<O> {
@@ -280,7 +281,7 @@ impl<O: Finds> Sink for Main<O> {
     }
 }
 
-/// Objects that are put beside those of the role.
+/// The related objects.
 pub(super) struct Other<O, A>(pub(super) Shared<O>, pub(super) PhantomData<fn() -> A>);
 
 impl<O: Finds, A: Aside> Sink for Other<O, A> {

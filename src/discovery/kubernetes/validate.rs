@@ -1,4 +1,4 @@
-//! What of `kubernetes_sd_configs` is refused, each with what to write instead.
+//! Checks `kubernetes_sd_configs`. Each error says what to do instead.
 
 use std::fs::File;
 
@@ -26,7 +26,7 @@ impl Config {
         self.validate_access()
     }
 
-    /// Whether the named credentials can be opened.
+    /// Checks that the credential files can be opened.
     pub fn check_files(&self) -> Result<(), ConfigError> {
         let (tls, basic, authorization) = (&self.tls_config, self.basic_auth.as_ref(), self.authorization.as_ref());
         let files = [
@@ -55,7 +55,7 @@ impl Config {
             let named = if selector.role.is_empty() { own } else { &selector.role };
             if !asked.contains(&named) {
                 let asked = asked.join(" or ");
-                let problem = format!("{named:?} selects nothing under `role: {own}`: write `role: {asked}`");
+                let problem = format!("{named:?} has no effect with `role: {own}`: write `role: {asked}`");
                 return Err(ConfigError::new("role", problem).within(i).within("selectors"));
             }
             let no_operator = |term: &&str| !term.contains('=');
@@ -64,7 +64,7 @@ impl Config {
                 return Err(ConfigError::new("field", problem).within(i).within("selectors"));
             }
             if seen.contains(&named) {
-                let problem = format!("there may be one for {named}: join the labels of all with a comma in one");
+                let problem = format!("only one selector for {named} is allowed: join the labels of all with commas");
                 return Err(ConfigError::new("selectors", problem));
             }
             seen.push(named);
@@ -84,7 +84,7 @@ impl Config {
         ];
         match wanted.iter().find(|(_, is_on, has_it)| *is_on && !has_it) {
             Some((name, ..)) => {
-                let problem = format!("says nothing under `role: {}`: remove it", self.role);
+                let problem = format!("has no effect with `role: {}`: remove it", self.role);
                 Err(ConfigError::new(name, problem).within("attach_metadata"))
             }
             None => Ok(()),
@@ -94,7 +94,7 @@ impl Config {
     fn validate_scope(&self) -> Result<(), ConfigError> {
         if self.namespaces.own_namespace && !(self.api_server.is_empty() && self.kubeconfig_file.is_empty()) {
             let problem = "is known only inside a cluster: \
-                           with api_server or kubeconfig_file list it under namespaces.names";
+                           with api_server or kubeconfig_file, write the namespace into namespaces.names";
             return Err(ConfigError::new("own_namespace", problem).within("namespaces"));
         }
         match self.namespaces.names.iter().find(|name| name.is_empty() || name.contains('/')) {
@@ -110,8 +110,8 @@ impl Config {
             return match self.access_keys().next() {
                 Some(key) => Err(ConfigError::new(
                     key,
-                    "is only for api_server: without it the kubeconfig or the service account says \
-                     how to connect; remove it, or name the api_server",
+                    "needs api_server: without it, the kubeconfig or the service account configures \
+                     the connection; remove this key, or set api_server",
                 )),
                 None => Ok(()),
             };
@@ -126,7 +126,7 @@ impl Config {
         match &self.authorization {
             Some(Authorization { kind, .. }) if !["", "bearer"].contains(&&*kind.trim().to_ascii_lowercase()) => {
                 let problem = format!(
-                    "{kind:?} is not supported for a Kubernetes API: leave it out for Bearer, or use basic_auth"
+                    "{kind:?} is not supported for a Kubernetes API: remove it to use Bearer, or use basic_auth"
                 );
                 Err(ConfigError::new("type", problem).within("authorization"))
             }
@@ -134,7 +134,7 @@ impl Config {
         }
     }
 
-    /// The keys in use that say how to speak to `api_server`.
+    /// The keys in use that configure the access to `api_server`.
     fn access_keys(&self) -> impl Iterator<Item = &'static str> {
         [
             ("basic_auth", self.basic_auth.is_some()),
@@ -149,7 +149,7 @@ impl Config {
 
     fn refuse_the_unsupported(&self) -> Result<(), ConfigError> {
         const PROXY: &str = "reach the API server directly";
-        const INLINE: &str = "put it into a file and name that with the key of this name + _file";
+        const INLINE: &str = "write it into a file, and set the key of this name with _file";
         let tls = &self.tls_config;
         let unsupported = [
             ("oauth2", self.oauth2.0, "use bearer_token_file, or a kubeconfig_file"),
@@ -203,8 +203,8 @@ mod tests {
             ("{role: pod, api_server: 'http://x', kubeconfig_file: x}", "kubeconfig_file"),
             ("{role: pod, api_server: 'x:1'}", "api_server"),
             ("{role: pod, api_server: 'ftp://x'}", "api_server"),
-            ("{role: pod, bearer_token: x}", "bearer_token: is only for api_server"),
-            ("{role: pod, tls_config: {ca_file: x}}", "tls_config: is only for api_server"),
+            ("{role: pod, bearer_token: x}", "bearer_token: needs api_server"),
+            ("{role: pod, tls_config: {ca_file: x}}", "tls_config: needs api_server"),
             ("{role: pod, oauth2: {client_id: x}}", "oauth2"),
             ("{role: pod, proxy_url: 'http://p'}", "proxy_url"),
             ("{role: pod, proxy_from_environment: true}", "proxy_from_environment"),

@@ -1,4 +1,4 @@
-//! List, then watch from there; after a failure resume if the server lets us, else list again.
+//! Lists, then watches from there. After a failure, resumes if the server allows it, otherwise lists again.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,18 +26,18 @@ use crate::relabel::Reads;
 /// How long a list may take.
 const LIST: Duration = Duration::from_secs(60);
 
-/// How long the list of what is on a node may be, in bytes: no more than one object of it is held. A pod has some 10 KB, but its
-/// user may make it 1.5 MiB, and JSON several times that.
+/// The maximum size of the list of a node's objects in bytes. Only one object of it is in memory. A pod has about 10
+/// KB, but its user can make it 1.5 MiB, and JSON several times that.
 const NODE: usize = 1 << 30;
 
-/// How long that of a cluster may be.
+/// The maximum size of a cluster's list in bytes.
 const CLUSTER: usize = 16 << 30;
 
-/// For how many seconds the server is asked to keep a watch open. A connection that died without a word is noticed
-/// only after that, and a pod that comes and goes meanwhile is never seen; shorter would cost the server more requests.
+/// How many seconds the server is asked to keep a watch open. A silently dead connection is detected only after this time,
+/// and pods that come and go meanwhile are not seen. A shorter time would cause more requests.
 const WATCH: u32 = 120;
 
-/// The objects of one kind in one scope.
+/// Watches the objects of one kind in one scope.
 pub(super) struct Watch<S> {
     kind: &'static Kind,
     config: Arc<Config>,
@@ -51,7 +51,7 @@ pub(super) struct Watch<S> {
     sink: S,
 }
 
-/// Where a watch is, to go on from there.
+/// The state of a watch, to resume it.
 struct Place {
     client: Client,
     objects: Request,
@@ -68,7 +68,7 @@ impl<S: Sink> Watch<S> {
         Self { kind, config, scope, node, job, health, failures: Failures::new(backoff), reads, metrics, sink }
     }
 
-    /// Tells of the objects until it is dropped.
+    /// Sends the objects until it is dropped.
     pub(super) async fn run(mut self) {
         let mut place = None;
         loop {
@@ -83,7 +83,7 @@ impl<S: Sink> Watch<S> {
         }
     }
 
-    /// Watches from `place` on, or from a new list.
+    /// Watches from `place`, or from a new list.
     async fn follow(&mut self, place: &mut Option<Place>) -> Result<(), Failure> {
         let at = match place {
             Some(at) => at,
@@ -92,7 +92,7 @@ impl<S: Sink> Watch<S> {
         self.watch(at).await.map_err(|failure| failure.to("watch"))
     }
 
-    /// Connects anew and tells what there is; whatever else was known is gone.
+    /// Connects again, lists all objects, and removes all others.
     async fn list(&mut self) -> Result<Place, Failure> {
         let is_of_node = matches!(self.kind.scope, Reach::Node { .. }) && !self.node.is_empty();
         let (client, server) = client::connect(&self.config, if is_of_node { NODE } else { CLUSTER }).await?;
@@ -108,7 +108,7 @@ impl<S: Sink> Watch<S> {
         let params = ListParams {
             label_selector: label_selector.clone(),
             field_selector: field_selector.clone(),
-            // From the server's cache, as a node's own agents do, not from etcd. A limit would undo that.
+            // From the server's cache, as for a kubelet, not from etcd. A limit would bypass the cache.
             resource_version: Some("0".to_string()),
             version_match: Some(VersionMatch::NotOlderThan),
             limit: None,
@@ -119,19 +119,19 @@ impl<S: Sink> Watch<S> {
         let mut listed = BTreeSet::new();
         while let Some(json) = list.next().await? {
             let object: S::Object = slim::parse(&json, &self.reads)
-                .map_err(|e| Failure::answer(format!("one of the list of {}: {e}", self.kind.plural)))?;
+                .map_err(|e| Failure::answer(format!("an object in the list of {}: {e}", self.kind.plural)))?;
             drop(json);
             listed.insert(object.source());
             self.sink.set(object).await;
         }
         let around = list.end()?;
         self.note_passed_over(around.passed_over);
-        // What vanished while nobody looked is gone.
+        // Objects that disappeared meanwhile are removed.
         self.sink.listed(&listed).await;
         Ok(Place { client, objects, label_selector, field_selector, version: around.version })
     }
 
-    /// Follows what happens from `at` on, until the server ends the watch in good order.
+    /// Reads events from `at` on, until the server ends the watch normally.
     async fn watch(&mut self, at: &mut Place) -> Result<(), Failure> {
         let params = WatchParams {
             label_selector: at.label_selector.clone(),
@@ -150,7 +150,7 @@ impl<S: Sink> Watch<S> {
         let mut nothing_came = true;
         loop {
             let line = timeout(silence, lines.next()).await;
-            let Some(line) = line.map_err(|_| Failure::silence("the watch fell silent"))?? else { break };
+            let Some(line) = line.map_err(|_| Failure::silence("the watch got no more data"))?? else { break };
             nothing_came = false;
             let Line::Whole(line) = line else {
                 self.note_passed_over(1);
@@ -172,12 +172,12 @@ impl<S: Sink> Watch<S> {
             }
         }
         if nothing_came && started.elapsed() < Duration::from_secs(1) {
-            return Err(Failure::silence("the watch was closed at once"));
+            return Err(Failure::silence("the server closed the watch at once"));
         }
         Ok(())
     }
 
-    /// The label and the field selector: the user's, and only what is of this node, or of the namespace.
+    /// The label and field selectors: those of the config, and the restriction to this node or the namespace.
     fn selectors(&self, namespace: Option<&str>) -> (Option<String>, Option<String>) {
         let selector = self.config.selector(self.kind);
         let own = match self.kind.scope {
@@ -197,7 +197,7 @@ impl<S: Sink> Watch<S> {
         if count > 0 {
             (0..count).for_each(|_| self.metrics.pod_cut(&self.job));
             let (job, longest, plural) = (&*self.job, super::answer::LONGEST, self.kind.plural);
-            warn!(job, count, longest, "{plural} with more bytes than are looked at: they are passed over");
+            warn!(job, count, longest, "some {plural} have more bytes than allowed: they are skipped");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! The reasons Loki documents for a refusal, found in the text of its answer.
+//! The reasons that Loki documents for a refusal, found in the text of its answer.
 //!
-//! Only these words are ever repeated in a log: an answer may quote labels, and parts of a line.
+//! Only the texts of this table are logged, because an answer may quote labels and parts of a line.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,20 +8,20 @@ use crate::batch::Bound;
 use crate::model::units::ByteSize;
 use crate::push::pace::Limit;
 
-/// How much of what was sent a reason is about.
+/// The entries that a reason applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// Single entries; the others of their stream are stored.
+    /// Single entries. The others of their stream are stored.
     Entry,
-    /// Known, but whether the other entries are stored is not.
+    /// The reason is known, but not whether other entries are stored.
     Unclear,
-    /// All of a stream.
+    /// All entries of a stream.
     Stream,
-    /// Entries that are wanted later.
+    /// Entries that Loki will accept later.
     Rate,
-    /// Streams that Loki refuses until something changes there. It stores the others.
+    /// Streams that Loki refuses until something changes. It stores the others.
     Refused,
-    /// Whatever is sent there, until a person changes it.
+    /// Everything that is sent to this server, until a person changes it.
     Everything,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Known {
     needle: &'static str,
     pub(super) say: &'static str,
     pub(super) extent: Extent,
-    /// What Loki itself counts it as (`loki_discarded_samples_total{reason}`).
+    /// Loki's name for the reason (`loki_discarded_samples_total{reason}`).
     pub(super) counted: &'static str,
 }
 
@@ -41,7 +41,7 @@ const fn known(needle: &'static str, say: &'static str, extent: Extent, counted:
 const STREAM_RATE: &str = "per stream rate limit exceeded";
 const INGESTION_RATE: &str = "ingestion rate limit exceeded";
 
-/// In lower case; the wider extent first, for it decides when an answer has two reasons.
+/// In lower case. The reasons with the widest extent come first, because they win if an answer has two reasons.
 const KNOWN: [Known; 19] = [
     known(
         "client sent an http request to an https server",
@@ -99,12 +99,12 @@ pub(super) fn find(body: &str) -> Option<&'static Known> {
     find_in(&without_quoted(body))
 }
 
-/// `total ignored: 7 out of 300 for stream: {…}`.
+/// Parses `total ignored: 7 out of 300 for stream: {…}`.
 pub(super) fn total_ignored(body: &str) -> Option<usize> {
     total_in(&without_quoted(body))
 }
 
-/// How many entries of a stream that was sent alone are refused, if the answer says it of each.
+/// The number of refused entries of a stream that was sent alone, if the answer has it.
 pub(super) fn refused_entries(body: &str) -> Option<usize> {
     let text = without_quoted(body);
     if find_in(&text)?.extent != Extent::Entry {
@@ -113,7 +113,7 @@ pub(super) fn refused_entries(body: &str) -> Option<usize> {
     if let Some(total) = total_in(&text) {
         return Some(total);
     }
-    // `9 errors like: <the first of them>; 11 errors like: <…>`, or one alone.
+    // `9 errors like: <the first of them>; 11 errors like: <…>`, or a single error.
     text.split("; ")
         .map(|group| {
             find_in(group).filter(|reason| reason.extent == Extent::Entry)?;
@@ -125,7 +125,7 @@ pub(super) fn refused_entries(body: &str) -> Option<usize> {
         .sum()
 }
 
-/// The bytes a second that a rate limit is named with: `(limit: 3MB/sec)`, `(limit: 4194304 bytes/sec)`.
+/// The bytes per second of the named rate limit: `(limit: 3MB/sec)`, `(limit: 4194304 bytes/sec)`.
 pub(super) fn named_limit(body: &str) -> Option<u64> {
     let text = without_quoted(body);
     let (_, rest) = text.split_once("(limit: ")?;
@@ -134,7 +134,7 @@ pub(super) fn named_limit(body: &str) -> Option<u64> {
     (size.0 > 0).then_some(size.0)
 }
 
-/// A limit that a refusal names, and that holds for other entries as well.
+/// A named limit that also applies to other entries.
 pub(super) fn bound(body: &str, now: SystemTime) -> Option<Bound> {
     let text = without_quoted(body);
     let after = |words: &str| text.split_once(words).map(|(_, rest)| rest);
@@ -148,7 +148,7 @@ pub(super) fn bound(body: &str, now: SystemTime) -> Option<Bound> {
             let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-:.+".contains(c))).unwrap_or(rest.len());
             let oldest: jiff::Timestamp = rest[..end].to_uppercase().parse().ok()?;
             let age = now.duration_since(SystemTime::from(oldest)).ok()?;
-            // It speaks of a moment ago; what is that close is for Loki to say.
+            // The answer is some moments old, so entries close to the limit are still sent, and Loki decides.
             Some(Bound::Age(age + Duration::from_secs(60)))
         }
         "max_label_names_per_series" => {
@@ -161,7 +161,7 @@ pub(super) fn bound(body: &str, now: SystemTime) -> Option<Bound> {
 }
 
 impl Known {
-    /// Which limit of rate it is, if it is one whose pace can be kept.
+    /// The rate limit, if it is one that the client can keep.
     pub(super) fn limit(&self) -> Option<Limit> {
         match self.needle {
             STREAM_RATE => Some(Limit::Stream),
@@ -181,7 +181,7 @@ fn total_in(text: &str) -> Option<usize> {
     count.parse().ok()
 }
 
-/// In lower case and without what stands in double quotes: label values, which anybody may have written.
+/// In lower case, without text in double quotes: label values, which users may choose.
 fn without_quoted(body: &str) -> String {
     let mut text = String::with_capacity(body.len());
     let (mut quoted, mut escaped) = (false, false);
@@ -236,7 +236,7 @@ mod tests {
                     with length '415746' bytes";
         let names = "entry for stream '{a=\"b\"}' has 16 label names; limit 15";
         assert_eq!(bound(old, now), Some(Bound::Age(Duration::from_secs(7 * 86_400 + 60))));
-        // A Loki that knows another time than UTC.
+        // A Loki that uses a time zone other than UTC.
         let there = old.replace("08:00:00Z", "09:30:00+01:30");
         assert_eq!(bound(&there, now), Some(Bound::Age(Duration::from_secs(7 * 86_400 + 60))));
         assert_eq!(bound(long, now), Some(Bound::Line(262_144)));

@@ -26,7 +26,7 @@ fn each_answer_does_what_the_page_says() {
     }
 }
 
-/// The page explains each word that its table uses.
+/// The page explains each action of its table.
 #[test]
 fn each_word_is_explained() {
     for Row { several, one, .. } in rows() {
@@ -52,7 +52,7 @@ fn row(line: &'static str) -> Row<'static> {
     Row { answer: Ok(answer), several, one, said }
 }
 
-/// The page's word for a decision, and what is said with it.
+/// The page's names for a decision, and its message.
 pub(super) fn word_of(answer: &Result<Answer, Failure>, part: Asked) -> (String, String) {
     match decide(answer, part) {
         Next::Done => ("delivered".into(), String::new()),

@@ -8,7 +8,7 @@ fn answer(status: u16, body: &str) -> Result<Answer, Failure> {
     Ok(Answer { status, body: body.to_string(), ..Answer::default() })
 }
 
-/// The decision in a word, with the reason of what is discarded.
+/// The decision in a short form, with the reason for discarded entries.
 fn word(answer: &Result<Answer, Failure>, part: Asked) -> String {
     match decide(answer, part) {
         Next::Done => "done".into(),
@@ -97,7 +97,7 @@ fn a_refusal_by_its_body() {
     ] {
         assert_eq!(word(&answer(400, body), STREAM), expected, "{name}");
     }
-    // Among other streams it may be about one of them, and an answer about two is cut short.
+    // With several streams, the reason may be about one of them, and the answer for two is incomplete.
     assert_eq!(word(&answer(400, behind), STREAMS), "apart");
 }
 
@@ -142,7 +142,7 @@ fn rate_limits() {
         (dropping, "ingestion rate limit exceeded", "less 300 rate_limited"),
         (Asked { streams: 2, ..dropping }, listed, "less 300 rate_limited"),
         (STREAM, listed, "retry"),
-        // A push that is over the burst would never get through.
+        // A push larger than the burst would never be accepted.
         (Asked { attempt: 4, bytes: 1 << 20, ..STREAM }, listed, "halve"),
         (Asked { attempt: 3, bytes: 1 << 20, ..STREAM }, listed, "retry"),
         (Asked { attempt: 9, ..STREAM }, listed, "retry"),

@@ -1,6 +1,6 @@
 use super::*;
 
-/// The config of one client, read as from a file.
+/// Parses the config of one client.
 fn read(yaml: &str) -> Result<Config, String> {
     let config: Config = crate::yaml::from_str(yaml).map_err(|e| e.to_string())?;
     config.validate().map(|()| config).map_err(|e| e.to_string())
@@ -63,7 +63,7 @@ fn refuses_what_cannot_work_and_names_the_key() {
 
 #[test]
 fn defaults_are_promtails_but_for_the_end_of_retries() {
-    // A key without a value means its default as well, which templated configs rely on.
+    // A key without a value means its default. Templated configs rely on this.
     let nulls = "batchwait:\nbatchsize:\ntimeout:\nbackoff_config:\n  min_period:\ntls_config:\nfollow_redirects:\n\
                  headers:\nexternal_labels: ~\ntenant_id:\nbasic_auth:\nname: ~\ndrop_rate_limited_batches:\n";
     for config in [good(""), good(nulls)] {

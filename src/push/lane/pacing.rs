@@ -1,4 +1,4 @@
-//! How fast a lane sends: as Loki's limits of rate allow, as far as they are known.
+//! Delays the pushes of a lane according to Loki's known rate limits.
 
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
@@ -9,7 +9,7 @@ use crate::push::pace::{Paces, Refusal};
 use crate::push::status::Place;
 
 impl Lane {
-    /// Whose limit of rate a batch meets besides that of its tenant: that of the stream that leads the lane.
+    /// The lane whose stream has its own rate limit, in addition to the tenant's: a lane with a leader.
     pub(super) fn leader(&self, batch: &Batch) -> Option<u64> {
         match self.place {
             Place::Lane(number) if batch.is_led() => Some(number),
@@ -17,9 +17,10 @@ impl Lane {
         }
     }
 
-    /// Waits until Loki's limits let the part through, as far as they are known.
+    /// Waits until Loki's known limits allow the part.
     pub(super) async fn keep_pace(&self, part: &Batch, alone: Option<u64>, context: &LaneContext) {
-        // Its own limit first, which it waits for alone. Each is charged once, however long the other takes.
+        // Waits for the stream's limit first, without blocking others. Each limit is charged once, however long the
+        // other takes.
         if alone.is_some() {
             self.pay(part, alone, context).await;
         }
@@ -46,7 +47,7 @@ impl Lane {
 }
 
 impl LaneContext {
-    // Nothing is called under the lock that could leave them half changed.
+    // No call under this lock can leave the data inconsistent.
     pub(super) fn paces(&self) -> MutexGuard<'_, Paces> {
         self.paces.lock().unwrap_or_else(PoisonError::into_inner)
     }

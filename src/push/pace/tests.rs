@@ -25,7 +25,7 @@ impl World {
         self.passed += time;
     }
 
-    /// MiB that stream 1 gets through in so many seconds, where Loki takes all.
+    /// The MiB that stream 1 sends in this many seconds, if Loki accepts everything.
     fn sends(&mut self, seconds: u64) -> f64 {
         let (end, mut sent) = (self.passed + Duration::from_secs(seconds), 0);
         let mut unpaid = vec![None, Some(1)];
@@ -66,7 +66,7 @@ fn what_the_user_wrote_is_kept_to() {
 #[test]
 fn where_loki_takes_more_more_is_sent() {
     let mut world = World::new("{}");
-    // 62.5 MiB/s is what this test's world can send at most.
+    // The most that this test can send is 62.5 MiB/s.
     assert!(world.sends(5) > 250.0);
 }
 
@@ -77,7 +77,7 @@ fn a_refusal_sets_the_pace_to_what_it_names() {
     assert_eq!(world.refused(Limit::Stream, Some(1 << 20)), 1 << 20);
     let sent = world.sends(10);
     assert!((9.8..=11.0).contains(&sent), "{sent} MiB in 10 s at 1 MiB/s");
-    // Another stream of the tenant has the same limit, from its beginning.
+    // Another stream of the tenant starts with the same limit.
     let now = world.now();
     let mut other = 0;
     while world.paces.charge(&None, Some(2), 64 << 10, now).is_none() {
@@ -99,7 +99,7 @@ fn a_refusal_that_names_nothing_means_the_default() {
 fn a_limit_that_is_shared_is_approached_from_below() {
     let mut world = World::new("{}");
     let full = world.refused(Limit::Ingestion, Some(4 << 20));
-    // The answers of what was under way say nothing new.
+    // Answers to pushes that were in flight change nothing.
     assert_eq!(world.refused(Limit::Ingestion, Some(4 << 20)), full);
     world.pass(Duration::from_secs(2));
     assert_eq!(world.refused(Limit::Ingestion, Some(4 << 20)), full / 4 * 3);
@@ -213,13 +213,13 @@ fn what_would_never_get_through_is_refused() {
 fn tenants_and_streams_without_end_are_not_all_remembered() {
     let World { mut paces, start, .. } = World::new("{}");
     for n in 0..5 * MOST as u64 {
-        // Some come at the same time.
+        // Some arrive at the same time.
         let now = start + Duration::from_micros(n / 3);
         paces.charge(&Some(format!("t{n}").into()), Some(n), 10, now);
         paces.charge(&None, Some(n), 10, now);
         assert!(paces.tenants.len() <= MOST + 1 && paces.tenants[&None].streams.len() <= MOST + 1, "{n}");
     }
-    // The last ones are there.
+    // The last ones are kept.
     assert!(paces.tenants.contains_key(&Some(format!("t{}", 5 * MOST - 1).into())));
     let last = 5 * MOST as u64 - MOST as u64 / 4..5 * MOST as u64;
     assert!(last.into_iter().all(|n| paces.tenants[&None].streams.contains_key(&n)));

@@ -1,6 +1,6 @@
 use super::*;
 
-/// The headers of one push, as this config sends it.
+/// The headers of one push with this config.
 async fn headers(more: &str) -> Push {
     let loki = FakeLoki::start(|_, _| Reply::Status(204));
     let mut running = start(&config(&loki, more));
@@ -84,7 +84,7 @@ async fn a_wrong_password_costs_no_logs() {
 
 #[tokio::test]
 async fn oauth2_fetches_a_token_keeps_it_and_renews_it_when_it_is_refused() {
-    // A token server that wants the credentials in the form, and numbers its tokens.
+    // A token server that expects credentials in the form, and numbers its tokens.
     let tokens = FakeLoki::start(|push, before| match String::from_utf8_lossy(&push.body) {
         form if form.contains("client_id=id&client_secret=s%26cret") && form.contains("scope=x+y") => Reply::Full {
             status: 200,
@@ -106,14 +106,15 @@ async fn oauth2_fetches_a_token_keeps_it_and_renews_it_when_it_is_refused() {
         running.settled().await;
     }
     assert_eq!((loki.pushes().len(), loki.stored().len()), (4, 3));
-    // By header and refused, by form, and by form again.
+    // One request by header, which is refused, and two by form.
     assert_eq!(tokens.pushes().len(), 3);
 }
 
 const LANES: usize = 12;
 
-/// A token server that fails as often as `fails` says and numbers its tokens, a Loki that takes tokens from number `first`
-/// on, and a client with a push for each of many tenants at once. Gives how many requests both got until all was settled.
+/// Runs a token server that fails `fails` times and numbers its tokens, a Loki that accepts tokens from number `first`
+/// on, and a client that sends a push for each of many tenants at once. Returns the number of requests to both until
+/// all are settled.
 async fn pushes_at_once(fails: usize, first: usize, expires_in: u64) -> (usize, usize) {
     let tokens = FakeLoki::start(move |_, before| match before.checked_sub(fails) {
         Some(number) => Reply::Full {
@@ -141,9 +142,9 @@ async fn pushes_at_once(fails: usize, first: usize, expires_in: u64) -> (usize, 
 #[tokio::test]
 async fn many_pushes_at_once_share_one_token() {
     assert_eq!(pushes_at_once(0, 0, 3600).await, (1, LANES));
-    // One that is nearly over when it comes is good for those who waited for it.
+    // A token that expires at once is still used by the pushes that waited for it.
     assert_eq!(pushes_at_once(0, 0, 0).await, (1, LANES));
-    // One that lasts longer than a clock can count.
+    // A token with a lifetime that overflows the clock.
     assert_eq!(pushes_at_once(0, 0, u64::MAX).await, (1, LANES));
 }
 
@@ -156,7 +157,7 @@ async fn many_pushes_that_are_refused_at_once_renew_the_token_once() {
 
 #[tokio::test]
 async fn a_token_server_that_fails_is_asked_again_after_a_pause_not_by_each_push() {
-    // By header and by form; then, although each push tries every few milliseconds, a second later.
+    // By header and by form. Then after a second, although each push tries every few milliseconds.
     assert_eq!(pushes_at_once(2, 0, 3600).await, (3, LANES));
 }
 

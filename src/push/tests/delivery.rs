@@ -92,7 +92,7 @@ async fn a_poisoned_entry_costs_its_neighbours_nothing() {
     running.add("b", &["b1", "poison", "b3", "b4", "b5"]);
     running.push("c", &["c1"]);
     assert_eq!(running.traffic_until_dropped().await, 1);
-    // The stream is set apart, so the one behind it does not wait.
+    // The stream is set apart, so the next one does not wait.
     let mut stored = loki.stored();
     stored.retain(|line| line != "tick");
     assert_eq!(stored, ["a1", "a2", "c1", "b1", "b3", "b4", "b5"]);
@@ -115,7 +115,7 @@ async fn refused_entries_that_are_listed_are_counted_and_the_rest_is_stored() {
     running.push("b", &["4"]);
     running.settled().await;
     assert_eq!((running.sent(), running.dropped("ingester_error")), (4, 2));
-    // Both, and each of the streams alone.
+    // The push with both streams, and a push with each stream alone.
     assert_eq!(loki.pushes().len(), 3);
     assert_eq!(
         running.status.report().last_error.as_deref(),
@@ -228,7 +228,7 @@ async fn draining_does_not_wait_for_a_loki_that_fails() {
     running.push("a", &["two"]);
     running.stop.send_replace(Stop::Drain);
     until("the lane is given up", || running.batcher.outstanding() == 0).await;
-    // Nothing overtakes what was given up; another tenant's lane is open.
+    // Nothing overtakes the batches that were given up. The lane of another tenant continues.
     running.push("a", &["three"]);
     running.push("well/a", &["four"]);
     let running = running.finish().await;
@@ -273,12 +273,12 @@ async fn only_redirects_that_keep_the_push_are_followed() {
     }
 }
 
-/// The lines, the tenant and the configured headers are for the host that the config names.
+/// The lines, the tenant and the configured headers only go to the host of the config.
 #[tokio::test]
 async fn a_redirect_to_another_host_is_not_followed() {
     let other = FakeLoki::start(|_, _| Reply::Status(204));
     for host in ["127.0.0.1", "localhost", "127.0.0.2"] {
-        // Another port of the same host is another's as well.
+        // Another port of the same host counts as another server.
         let location = format!("Location: http://{host}:{}/there\r\n", other.port).leak();
         let loki = FakeLoki::start(|_, _| full(307, location, ""));
         let mut running = start(&config(&loki, "tenant_id: acme\nheaders: {X-Key: secret}"));
@@ -300,7 +300,7 @@ async fn who_waits_long_hears_of_whoever_gets_through() {
     running.push("a/one", &["early"]);
     until("pauses are long", || loki.pushes().len() > 8).await;
     let began = Instant::now();
-    // Of another tenant, whose lane never failed.
+    // A push of another tenant, whose lane never failed.
     running.push("b/two", &["late"]);
     running.settled().await;
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());

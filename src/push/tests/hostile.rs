@@ -1,4 +1,4 @@
-//! A Loki, or who answers in its place, that never comes to an end.
+//! A Loki, or another server in its place, whose answers never end.
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ fn endless(head: &'static str, again: &'static [u8]) -> Reply {
     Reply::Endless { head, again, pause: Duration::ZERO }
 }
 
-/// Each is cut, and the push is delivered once Loki is well.
+/// The answer is cut off, and the push is delivered when Loki works again.
 async fn delivers_after(what: &str, reply: Reply, timeout: &str) {
     let loki = FakeLoki::start(move |_, before| if before < 2 { reply.clone() } else { Reply::Status(204) });
     let mut running = start(&config(&loki, &format!("timeout: {timeout}")));
@@ -55,7 +55,7 @@ async fn of_an_answer_no_more_is_kept_than_can_matter() {
     {
         let loki = FakeLoki::start(move |_, _| endless(head, MUCH));
         let endpoint = Endpoint::new(&config(&loki, "timeout: 1h")).expect("an endpoint");
-        // A push of nothing.
+        // An empty push.
         let answer = endpoint.push(None, Bytes::from_static(&[0])).await.expect("an answer");
         assert_eq!(answer.body.len(), 64 << 10, "{head}");
     }

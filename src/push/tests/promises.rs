@@ -1,4 +1,4 @@
-//! What a client promises beside refusals: retries, waits and the end.
+//! Retries, pauses and the end of a client.
 
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;

@@ -1,4 +1,4 @@
-//! What happens when Loki comes back.
+//! Recovery after an outage of Loki.
 
 use super::*;
 
@@ -10,7 +10,7 @@ async fn a_wait_that_is_asked_for_has_an_end() {
     assert!(pause <= Duration::from_secs(36), "{pause:?}");
 }
 
-/// The pauses have grown to minutes; a probe finds the way open long before.
+/// The pauses have grown to minutes, but a probe succeeds long before.
 #[tokio::test]
 async fn after_a_long_outage_lines_flow_within_seconds() {
     let loki = FakeLoki::start(|_, before| if before < 4 { Reply::Reset } else { Reply::Status(204) });
@@ -25,7 +25,7 @@ async fn after_a_long_outage_lines_flow_within_seconds() {
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 }
 
-/// Streams that are refused are asked about all the time; that is no reason not to look whether another tenant's way is open.
+/// Repeated attempts of refused streams must not prevent probes for other tenants.
 #[tokio::test]
 async fn streams_that_are_refused_keep_nobody_from_recovering() {
     let failures = Arc::new(AtomicUsize::new(0));
@@ -48,7 +48,7 @@ async fn streams_that_are_refused_keep_nobody_from_recovering() {
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 }
 
-/// `max_retries` counts what the backoff makes due, so that it lasts as long as in Promtail.
+/// `max_retries` only counts attempts that are due, so it lasts as long as in Promtail.
 #[tokio::test]
 async fn attempts_before_their_turn_do_not_use_up_max_retries() {
     let loki = FakeLoki::start(|push, _| match push.header("x-scope-orgid") {
@@ -63,7 +63,7 @@ async fn attempts_before_their_turn_do_not_use_up_max_retries() {
     running.push("a/one", &["one"]);
     let of_a = |loki: &FakeLoki| loki.pushes().iter().filter(|push| push.header("x-scope-orgid") == Some("a")).count();
     until("it is refused", || of_a(&loki) == 1).await;
-    // Another tenant gets through, so this one is asked about at once.
+    // Another tenant succeeds, so this one is tried at once.
     running.push("b/two", &["two"]);
     until("it is asked about again", || of_a(&loki) == 2).await;
     assert_eq!(running.dropped("ingester_error"), 0);

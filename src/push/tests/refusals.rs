@@ -1,4 +1,4 @@
-//! What Loki refuses of one stream, and what becomes of the others meanwhile.
+//! Loki refuses some streams, and the others continue.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -18,7 +18,7 @@ fn has_line(push: &Push, word: &str) -> bool {
     push.lines().iter().any(|line| line.contains(word))
 }
 
-/// A config whose streams that are set apart are tried again soon.
+/// A config with short pauses for streams that are set apart.
 fn soon(loki: &FakeLoki) -> Config {
     config(loki, "")
 }
@@ -28,7 +28,7 @@ const LIMIT: &str = "maximum active stream limit exceeded when trying to create 
 const BLOCKED: &str =
     "ingestion blocked for user fake (policy 'p') until '2027-01-01T00:00:00Z' with status code '260'";
 
-/// Each way in which Loki, or what stands before it, refuses some streams and takes the others.
+/// The answers with which Loki, or a proxy, refuses some streams and accepts the others.
 const REFUSALS: [(u16, &str); 7] = [
     (429, LIMIT),
     (260, BLOCKED),
@@ -49,7 +49,7 @@ async fn streams_that_are_refused_hold_up_no_other_and_lose_nothing() {
             false => Reply::Status(204),
         });
         let mut running = start(&soon(&loki));
-        // As many as one likes, among them the first and the last.
+        // Any number of streams, including the first and the last.
         for n in 0..20 {
             running.add(&format!("bad-{n}"), &["refused 0", "refused 1"]);
             running.add(&format!("good-{n}"), &["taken"]);
@@ -62,7 +62,7 @@ async fn streams_that_are_refused_hold_up_no_other_and_lose_nothing() {
         assert_eq!(running.status.refused_streams(), 21, "{status} {body}");
         let state = running.status.report().state;
         assert!(state.contains("21 streams refused for"), "{state}");
-        // What comes of them later waits behind, and the others go on at once.
+        // Their later entries wait behind, and the others continue at once.
         for round in 1..10 {
             running.add("bad-3", &[&format!("refused {}", round + 1)]);
             running.push("good-3", &["taken"]);
@@ -73,7 +73,8 @@ async fn streams_that_are_refused_hold_up_no_other_and_lose_nothing() {
         well.store(true, Ordering::Relaxed);
         running.settled().await;
         until("no stream is set apart", || running.status.refused_streams() == 0).await;
-        // Not always the last: while an entry is looked for that is refused without a reason, others are asked about as well.
+        // Not always the last one: while the agent searches for an entry that is refused without a reason, it also
+        // tries others.
         let of_third = loki.pushes().into_iter().filter(|push| names(push, "\"bad-3\""));
         assert!(of_third.into_iter().any(|push| push.lines().last() == Some(&"refused 10")), "{status} {body}");
         let mut refused: Vec<String> = loki.stored();
@@ -81,7 +82,7 @@ async fn streams_that_are_refused_hold_up_no_other_and_lose_nothing() {
         assert_eq!(refused.len(), 20 * 2 + 1 + 9, "{status} {body}");
         assert_eq!(running.dropped("ingester_error"), 0, "{status} {body}");
         assert_eq!(running.status.report().state, "ok");
-        // It takes its old lane again.
+        // The stream returns to its old lane.
         running.push("bad-3", &["taken"]);
         running.settled().await;
     }
@@ -108,7 +109,7 @@ async fn a_stream_that_is_refused_arrives_in_order() {
     assert_eq!(lines, (0..30).map(|n| format!("line {n:02}")).collect::<Vec<_>>());
 }
 
-/// A Loki with `max_streams_per_user`: it stores what it knows of a push, and says 429 if there was more.
+/// A Loki with `max_streams_per_user`: it stores the known streams of a push, and answers 429 if there are others.
 #[tokio::test]
 async fn a_loki_that_stores_the_streams_it_knows_gets_each_of_their_entries() {
     let known = Arc::new(Mutex::new(HashSet::<String>::new()));
@@ -164,7 +165,7 @@ async fn on_request_what_is_over_the_limit_of_streams_is_discarded_and_nothing_e
     assert_eq!((running.sent(), running.dropped("stream_limited"), running.dropped("rate_limited")), (1, 2, 0));
 }
 
-/// Lines of one log in several streams: the position waits for the one that is refused, the others' lines do not.
+/// Lines of one log in several streams: the position waits for the refused stream, but the lines of the others do not.
 #[tokio::test]
 async fn what_is_set_apart_holds_the_acks_of_its_own_entries_alone() {
     let loki = FakeLoki::start(|push, _| match names(push, "bad") {
@@ -257,12 +258,12 @@ async fn a_page_instead_of_lokis_answer_is_no_delivery() {
     }
 }
 
-/// Whatever the answers are, and whatever was parted and set apart because of them.
+/// With random answers, and all splits and refused streams that they cause.
 #[tokio::test]
 async fn answers_at_random_lose_nothing_and_turn_nothing_around() {
     for seed in 1..12_u64 {
         let loki = FakeLoki::start(move |push, before| {
-            // A third of the answers is a success; which ones depends on the streams as well.
+            // A third of the answers is a success. The choice also depends on the streams.
             let streams = push.streams.iter().map(|(labels, _)| labels.len()).sum::<usize>();
             let mixed = (before as u64 + 1).wrapping_mul(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
             match (mixed + streams as u64) % 9 {
@@ -301,8 +302,8 @@ async fn answers_at_random_lose_nothing_and_turn_nothing_around() {
     }
 }
 
-/// For an answer that may be about a single entry younger ones are tried; yet a server that is well again when the oldest is asked
-/// about gets all of them in order.
+/// If an answer may be about a single entry, younger ones are tried. But if the server works again when the oldest
+/// entry is sent, all entries arrive in order.
 #[tokio::test]
 async fn a_stream_keeps_its_order_while_an_entry_is_looked_for() {
     for (refusals, streams) in [(1, 1), (2, 1), (7, 1), (20, 1), (1, 6), (7, 6), (30, 6)] {
@@ -326,7 +327,7 @@ async fn a_stream_keeps_its_order_while_an_entry_is_looked_for() {
         for stream in 0..streams {
             let name = format!("stream-{stream}");
             let mut lines: Vec<String> = Vec::new();
-            // The last push with a line is the one that was stored.
+            // The last push with a line is the stored one.
             for n in 0..50 {
                 let line = format!("line {n:03}");
                 let at = stored.iter().rposition(|push| {
@@ -341,7 +342,7 @@ async fn a_stream_keeps_its_order_while_an_entry_is_looked_for() {
     }
 }
 
-/// An outage is over with few pushes more than it would have taken without.
+/// After an outage, there are only a few more pushes than without it.
 #[tokio::test]
 async fn a_long_outage_does_not_end_in_a_push_for_each_stream() {
     for status in [503, 400, 403] {

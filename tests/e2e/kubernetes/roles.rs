@@ -1,4 +1,4 @@
-//! The roles beside `pod`, and what is attached, with objects that a real API server has taken.
+//! The roles other than `pod`, and attached metadata, with objects that a real API server has accepted.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::wait::wait_until;
 
 const NODE: &str = "node-roles";
 
-/// A job for each role; those of addresses read the pod's log, the others a file of their own.
+/// A job for each role. The roles with addresses read the pod's log, the others a file of their own.
 fn jobs(root: &Path) -> String {
     let root = root.display();
     let addresses = |role: &str| {
@@ -64,7 +64,8 @@ fn jobs(root: &Path) -> String {
     format!("scrape_configs:{}\n", jobs.concat())
 }
 
-/// The node, the namespace's labels, and a Deployment's pod with its service: as controllers, a kubelet and people make them.
+/// The node, the namespace's labels, and a pod of a Deployment with its service, as made by controllers, a kubelet and
+/// users.
 fn populate(node: &Node, pod_uid: &str) {
     let kube = &node.kube;
     kube.create("/api/v1/nodes", &json!({"metadata": {"name": NODE, "labels": {"pool": "a"}}}));
@@ -103,7 +104,7 @@ fn populate(node: &Node, pod_uid: &str) {
     );
 }
 
-/// The one that the documentation gives.
+/// The ClusterRole of the documentation.
 fn more_rules() -> String {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/kubernetes.md")).expect("the page");
     let role = page.split("```yaml\n").find(|block| block.contains("kind: ClusterRole")).expect("a ClusterRole");

@@ -1,14 +1,14 @@
 {{/*
-Runs Helm's templates in a string of the user's, and leaves alone what belongs to a template stage of the agent's: both are
-written with braces. An action is Helm's if
+Evaluates Helm templates in a string of the user, and keeps templates of the agent's template stages unchanged. Both use
+braces. An action is Helm's if
   - it names .Values, .Release.…, .Chart.…, .Capabilities.…, .Files.… or .Template.…, or calls include, template, tpl,
     lookup or toYaml;
-  - it is a comment, or nothing but a string (which is how braces are protected from Helm);
-  - it uses a variable, and one of Helm's actions before it did;
-  - it is inside a `with` or `range` of Helm's and does not use what only stages have (.Value, .Entry, ToLower, …);
-  - it is a `range` over a list that is made there (list, until, dict, …);
+  - it is a comment, or only a string (the usual way to escape braces in Helm);
+  - it uses a variable that an earlier Helm action uses;
+  - it is inside a Helm `with` or `range`, and uses nothing that only stages have (.Value, .Entry, ToLower, …);
+  - it is a `range` over a list that it makes itself (list, until, dict, …);
   - it is the `else` or `end` of such a block.
-Everything else is printed as it stands.
+Everything else is printed unchanged.
 Takes .text and .root.
 */}}
 {{- define "fantail.tpl" -}}
@@ -22,7 +22,7 @@ Takes .text and .root.
   {{- $stages := `\.(?:Value|Entry)\b|\b(?:ToLower|ToUpper|Replace|Trim|TrimLeft|TrimRight|TrimPrefix|TrimSuffix|TrimSpace|Hash|Sha2Hash)\b` -}}
   {{- $actions := regexFindAll $action $text -1 -}}
   {{- $between := regexSplit $action $text -1 -}}
-  {{- /* What is left of braces between actions was never closed. */ -}}
+  {{- /* Remaining braces between actions were never closed. */ -}}
   {{- $open := "{{ \"{{\" }}" -}}
   {{- $out := list (first $between | replace "{{" $open) -}}
   {{- $blocks := list -}}{{- $variables := false -}}
@@ -52,7 +52,7 @@ Takes .text and .root.
 {{- end -}}
 {{- end -}}
 
-{{/* The same for every string in a value. Takes .value, .root and .into; leaves the result in .into under `value`. */}}
+{{/* The same for each string in a value. Takes .value, .root and .into. Puts the result into .into under `value`. */}}
 {{- define "fantail.walk" -}}
 {{- $root := .root -}}
 {{- if kindIs "string" .value -}}
@@ -79,10 +79,10 @@ Takes .text and .root.
 {{- end -}}
 
 {{/*
-A string as it is, anything else as YAML; both with Helm's templates run. Takes .value and .root.
+A string unchanged, any other value as YAML, with evaluated Helm templates. Takes .value and .root.
 
-People count the `nindent` of a string from the edge of their values file, or from that of the string. What is no YAML as it
-is written is tried with each `nindent` set to the place where its action stands.
+Users count the `nindent` of a string from the edge of their values file, or of the string. If the result is not valid YAML,
+each `nindent` is tried with the indent of its action.
 */}}
 {{- define "fantail.snippet" -}}
 {{- if kindIs "string" .value -}}
@@ -104,7 +104,7 @@ is written is tried with each `nindent` set to the place where its action stands
 {{- end -}}
 {{- end -}}
 
-{{/* "true" or nothing. */}}
+{{/* Returns "true" or nothing. */}}
 {{- define "fantail.isNoYaml" -}}
 {{- if hasKey (printf "it:\n%s" (indent 2 .) | fromYaml) "Error" -}}true{{- end -}}
 {{- end -}}

@@ -1,6 +1,6 @@
 {{/*
-Where the agents send to, a line each and each once: `namespace <name> <host>` for a host of the cluster, `port <number>
-<host>` for one outside, `anywhere` if it cannot be told. A host with one dot may be either, and is both.
+The destinations of the agents, one per line, without duplicates: `namespace <name> <host>` for a host in the cluster,
+`port <number> <host>` for one outside, `anywhere` if it is not known. A host with one dot may be either, so it is both.
 */}}
 {{- define "fantail.destinations" -}}
 {{- $root := . -}}

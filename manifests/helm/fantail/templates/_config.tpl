@@ -1,8 +1,8 @@
 {{/*
 promtail.yaml of a workload. Takes .root and .workload: daemonset or deployment.
 
-Agents of the Deployment stand on nodes by chance, so they do not get the job that reads the node's pods; jobs that the user
-wrote himself they do.
+Agents of the Deployment run on arbitrary nodes, so they do not get the job that reads the node's pods, but they get the
+user's own jobs.
 */}}
 {{- define "fantail.config" -}}
 {{- $root := .root -}}
@@ -12,7 +12,7 @@ wrote himself they do.
 {{- include "fantail.readyWithoutTargets" (dict "text" (include "fantail.snippet" (dict "value" $config.file "root" $root)) "port" $config.serverPort) -}}
 {{- else -}}
 {{- $server := include "fantail.snippet" (dict "value" $snippets.extraServerConfigs "root" $root) -}}
-{{- /* A key that the user gives to the server is not given again. */ -}}
+{{- /* A server key that the user sets is not set again. */ -}}
 {{- $given := $server | fromYaml -}}
 server:
   {{- if not (hasKey $given "log_level") }}
@@ -28,11 +28,11 @@ server:
   http_path_prefix: {{ $root.Values.httpPathPrefix | quote }}
   {{- end }}
   {{- if not (hasKey $given "health_check_target") }}
-  # A node without a pod to read is ready as well.
+  # A node without a pod to read is ready too.
   health_check_target: false
   {{- end }}
   {{- if not (hasKey $given "http_pages") }}
-  # Probes and metrics for everybody; the other pages are reached with `kubectl port-forward`.
+  # Probes and metrics are open to all. Use `kubectl port-forward` for the other pages.
   http_pages: loopback
   {{- end }}
   {{- with $server }}
@@ -77,7 +77,7 @@ target_config:
 {{- end -}}
 {{- end -}}
 
-{{/* The job that reads all pods. The labels it gives are those of Promtail's chart. */}}
+{{/* The job that reads all pods, with the labels of Promtail's chart. */}}
 {{- define "fantail.podsJob" -}}
 {{- $snippets := .Values.config.snippets -}}
 - job_name: kubernetes-pods
@@ -88,12 +88,12 @@ target_config:
   kubernetes_sd_configs:
     - role: pod
   relabel_configs:
-    # What made the pod, without the hash of a ReplicaSet.
+    # The pod's owner, without the hash of a ReplicaSet.
     - source_labels:
         - __meta_kubernetes_pod_controller_name
       regex: ([0-9a-z-.]+?)(-[0-9a-f]{8,10})?
       target_label: __tmp_controller_name
-    # The first of these that is set.
+    # The first of these labels that is set.
     - source_labels:
         - __meta_kubernetes_pod_label_app_kubernetes_io_name
         - __meta_kubernetes_pod_label_app
@@ -124,8 +124,8 @@ target_config:
 {{- end -}}
 
 {{/*
-The same with the labels of Grafana's own Kubernetes monitoring. All of them follow from the pod and the line, so that what is
-sent again is the same.
+The same with the labels of Grafana's own Kubernetes monitoring. All of them are derived from the pod and the line, so that
+resent lines are identical.
 */}}
 {{- define "fantail.podsJobForGrafana" -}}
 {{- $snippets := .Values.config.snippets -}}
@@ -134,7 +134,7 @@ sent again is the same.
     {{- with include "fantail.snippet" (dict "value" $snippets.pipelineStages "root" .) }}
     {{- . | nindent 4 }}
     {{- end }}
-    # What becomes metadata is no label any more.
+    # Structured metadata must not be a label too.
     - structured_metadata:
         k8s_pod_name: pod
     - structured_metadata:
@@ -146,7 +146,7 @@ sent again is the same.
   kubernetes_sd_configs:
     - role: pod
   relabel_configs:
-    # Who does not want to be read.
+    # Pods that opt out.
     - source_labels: [__meta_kubernetes_pod_annotation_logs_grafana_com_pods_enabled]
       regex: "false|no|skip"
       action: drop
@@ -161,7 +161,7 @@ sent again is the same.
       target_label: job
     - source_labels: [__meta_kubernetes_pod_label_app_kubernetes_io_name]
       target_label: app_kubernetes_io_name
-    # The first of these that is set.
+    # The first of these labels that is set.
     - source_labels:
         - __meta_kubernetes_pod_annotation_resource_opentelemetry_io_service_name
         - __meta_kubernetes_pod_label_app_kubernetes_io_name
@@ -187,7 +187,7 @@ sent again is the same.
       separator: /
       target_label: __path__
       replacement: /var/log/pods/*$1/*.log
-    # The folder of a static pod has its config's hash in its name.
+    # The directory name of a static pod has the hash of its config.
     - source_labels:
         - __meta_kubernetes_pod_annotationpresent_kubernetes_io_config_hash
         - __meta_kubernetes_pod_annotation_kubernetes_io_config_hash
@@ -206,8 +206,8 @@ sent again is the same.
 {{- end -}}
 
 {{/*
-A whole promtail.yaml of the user's, in which nothing is said about health_check_target, with that key: the rest is left as
-it is written. Takes .text and .port.
+Adds health_check_target to a complete promtail.yaml of the user that does not set it. The rest stays unchanged. Takes .text
+and .port.
 */}}
 {{- define "fantail.readyWithoutTargets" -}}
 {{- if contains "health_check_target" .text -}}
@@ -227,8 +227,8 @@ server:
 {{- end -}}
 
 {{/*
-What promtail.yaml says, for who has to know it: ports, folders, clients. An empty map where it is not the chart's, and where
-it is no YAML before environment variables are replaced. Takes .root and .workload.
+The parsed promtail.yaml, for other templates: ports, directories, clients. An empty map if it is not the chart's, or if
+it is not valid YAML before environment variables are replaced. Takes .root and .workload.
 */}}
 {{- define "fantail.parsed" -}}
 {{- if .root.Values.config.enabled -}}
@@ -243,7 +243,7 @@ it is no YAML before environment variables are replaced. Takes .root and .worklo
 {{- end -}}
 {{- end -}}
 
-{{/* The lines around the one that an error of YAML names, without what may be a secret. Takes .error and .text. */}}
+{{/* The lines around the line of a YAML error, without possible secrets. Takes .error and .text. */}}
 {{- define "fantail.around" -}}
 {{- $at := regexFind "line [0-9]+" .error | trimPrefix "line " | int -}}
 {{- range $i, $line := splitList "\n" .text -}}
@@ -255,7 +255,7 @@ it is no YAML before environment variables are replaced. Takes .root and .worklo
 {{- end }}
 {{ end -}}
 
-{{/* Whether any of the workloads looks for pods, as "true" or nothing. */}}
+{{/* Returns "true" if any of the workloads discovers pods, otherwise nothing. */}}
 {{- define "fantail.findsPods" -}}
 {{- $root := . -}}
 {{- $finds := not .Values.config.enabled -}}
@@ -265,7 +265,7 @@ it is no YAML before environment variables are replaced. Takes .root and .worklo
 {{- if $finds -}}true{{- end -}}
 {{- end -}}
 
-{{/* The port of the pages and metrics; 80 is the agent's own default. Takes .root and .workload. */}}
+{{/* The port of the pages and metrics. The agent's own default is 80. Takes .root and .workload. */}}
 {{- define "fantail.port" -}}
 {{- $server := (include "fantail.parsed" . | fromYaml).server -}}
 {{- if $server -}}
@@ -275,7 +275,7 @@ it is no YAML before environment variables are replaced. Takes .root and .worklo
 {{- end -}}
 {{- end -}}
 
-{{/* Whether the kubelet can ask the agent how it is, as "true" or nothing. Takes .root and .workload. */}}
+{{/* Returns "true" if the kubelet can probe the agent, otherwise nothing. Takes .root and .workload. */}}
 {{- define "fantail.isReachable" -}}
 {{- $server := (include "fantail.parsed" . | fromYaml).server | default dict -}}
 {{- if not (or (eq (get $server "disable" | toString) "true") (regexMatch "^(127\\.|localhost$|\\[?::1)" (get $server "http_listen_address" | toString))) -}}

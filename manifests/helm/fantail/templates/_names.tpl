@@ -15,7 +15,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* The name with something behind it, and still no longer than names of Services may be. Takes .root and .suffix. */}}
+{{/* The name with a suffix, cut to the maximum length of a Service's name. Takes .root and .suffix. */}}
 {{- define "fantail.nameWith" -}}
 {{- printf "%s-%s" (include "fantail.fullname" .root | trunc (sub 62 (len .suffix) | int) | trimSuffix "-") .suffix -}}
 {{- end -}}
@@ -24,7 +24,7 @@
 {{- .Values.namespace | default .Release.Namespace -}}
 {{- end -}}
 
-{{/* Cluster-wide objects have the namespace in their name: two releases of one name do not fight over them. */}}
+{{/* Cluster-wide objects have the namespace in their name, so that two releases with the same name do not share them. */}}
 {{- define "fantail.clusterName" -}}
 {{- printf "%s-%s" (include "fantail.namespace" .) (include "fantail.fullname" .) -}}
 {{- end -}}
@@ -38,15 +38,15 @@
 {{- end -}}
 
 {{/*
-The labels by which workloads, Services and policies find pods. They are never changed: a selector of a workload cannot be,
-and whoever changes it makes every upgrade fail.
+The labels by which workloads, Services and policies select pods. Never change them: the selector of a workload is immutable,
+so each upgrade would fail.
 */}}
 {{- define "fantail.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "fantail.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{/* Takes .root and .workload: daemonset or deployment. Each finds its own pods only. */}}
+{{/* Takes .root and .workload: daemonset or deployment. Each selects only its own pods. */}}
 {{- define "fantail.workloadLabels" -}}
 {{ include "fantail.selectorLabels" .root }}
 app.kubernetes.io/component: {{ ternary "node" "receiver" (eq .workload "daemonset") }}
@@ -79,7 +79,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
-{{/* The workloads that there are, with a comma between them. */}}
+{{/* The enabled workloads, separated by commas. */}}
 {{- define "fantail.workloads" -}}
 {{- $all := list -}}
 {{- if .Values.daemonset.enabled -}}{{- $all = append $all "daemonset" -}}{{- end -}}

@@ -1,4 +1,4 @@
-{{/* What a job reads, in a few words. */}}
+{{/* A short description of the logs that a job reads. */}}
 {{- define "fantail.reads" -}}
 {{- $job := . -}}
 {{- if hasKey $job "kubernetes_sd_configs" -}}
@@ -23,25 +23,25 @@ files {{ join ", " $paths | default "without a path" }}
 {{- end -}}
 {{- end -}}
 
-{{/* What was not done as it is written, and why; a line each. */}}
+{{/* Settings that were not used as written, and why. One line each. */}}
 {{- define "fantail.remarks" -}}
 {{- $v := .Values -}}
 {{- $config := $v.config -}}{{- $snippets := $config.snippets -}}
 {{- if hasPrefix "localhost/" (include "fantail.image" .) }}
-- The image is {{ include "fantail.image" . }}, which only a node has that it was put on: set image.registry, image.repository and image.tag to where yours is.
+- The image is {{ include "fantail.image" . }}, which exists only on nodes where you have loaded it: set image.registry, image.repository and image.tag to your image.
 {{- end }}
 {{- with $v._fantail.beside }}
-- These stand beside `promtail` and belong to other charts: {{ join ", " . }}. Nothing was done with them.
+- These values are not under `promtail` and belong to other charts: {{ join ", " . }}. They are not used.
 {{- end }}
 {{- if or $v.rbac.pspEnabled $v.podSecurityPolicy }}
-- rbac.pspEnabled and podSecurityPolicy: ignored, since Kubernetes 1.25 has no PodSecurityPolicy. Label the namespace instead:
+- rbac.pspEnabled and podSecurityPolicy: ignored, because Kubernetes 1.25 and later have no PodSecurityPolicy. Label the namespace instead:
     kubectl label namespace {{ include "fantail.namespace" . }} pod-security.kubernetes.io/enforce=privileged
 {{- end }}
 {{- if get ($v.sidecar.configReloader | default dict) "enabled" }}
-- sidecar.configReloader: ignored. `helm upgrade` with a changed configuration rolls the pods, and no line is lost by that.
+- sidecar.configReloader: ignored. `helm upgrade` with a changed configuration restarts the pods, and no line is lost.
 {{- end }}
 {{- if $config.enableTracing }}
-- config.enableTracing: ignored, since fantail sends no traces.
+- config.enableTracing: ignored, because fantail sends no traces.
 {{- end }}
 {{- $written := "" -}}{{- $by := "" -}}
 {{- if $config.file -}}
@@ -54,47 +54,47 @@ files {{ join ", " $paths | default "without a path" }}
 {{- if $by -}}
   {{- range $key := list "extraRelabelConfigs" "extraScrapeConfigs" "addScrapeJobLabel" -}}
     {{- if and (get $snippets $key) (not (contains $key $written)) }}
-- config.snippets.{{ $key }} has no effect: {{ $by }} stands in place of what it adds to, and does not name it.
+- config.snippets.{{ $key }} has no effect: {{ $by }} replaces the jobs that it would change, and does not include it.
     {{- end -}}
   {{- end -}}
   {{- if eq $by "config.file" -}}
   {{- range $key := list "scrapeConfigs" "extraLimitsConfig" "extraServerConfigs" "extraTargetConfig" -}}
     {{- if and (get $snippets $key) (not (contains $key $written)) }}
-- config.snippets.{{ $key }} has no effect: config.file is the whole configuration, and does not name it.
+- config.snippets.{{ $key }} has no effect: config.file is the whole configuration, and does not include it.
     {{- end -}}
   {{- end -}}
   {{- end -}}
 {{- end -}}
 {{- if and $v.deployment.enabled (not $by) }}
-- The Deployment does not get the job kubernetes-pods: its agents are on nodes by chance.
+- The Deployment does not get the job kubernetes-pods, because its agents run on arbitrary nodes.
 {{- end }}
 {{- if and $v.configmap.enabled (regexMatch "(?m)^ *\"?(password|bearer_token|credentials|client_secret)\"?: *[^$ ]" (toYaml $config.clients)) }}
-- The configuration with its password is in a ConfigMap, which more people may read than a Secret: set configmap.enabled to false.
+- The configuration with its password is in a ConfigMap, which more users can read than a Secret: set configmap.enabled to false.
 {{- end }}
 {{- if $v.daemonset.enabled -}}
   {{- $positions := include "fantail.positionsFile" (dict "root" . "workload" "daemonset") -}}
   {{- if regexMatch "^(/var)?/run/" $positions }}
-- Positions are in {{ dir $positions }}, which is empty after a reboot: then everything on the node's disk is sent again. Without config.positions they are in /var/lib/fantail.
+- Positions are in {{ dir $positions }}, which is empty after a reboot: then all logs on the node's disk are sent again. Without config.positions, they are in /var/lib/fantail.
   {{- end -}}
 {{- end }}
 {{- range splitList "," (include "fantail.workloads" .) }}
 {{- if not (include "fantail.isReachable" (dict "root" $ "workload" .)) }}
-- The server of the {{ . }}'s agents is not to be reached from outside, so there are no probes, and nothing can be scraped.
+- The HTTP server of the {{ . }}'s agents cannot be reached from outside the pod, so there are no probes and no scrapes.
 {{- end }}
 {{- end }}
 {{- if and $v.networkPolicy.enabled (contains "anywhere" (include "fantail.destinations" .)) }}
-- networkPolicy: the URL of a client is known to the agent only, so everything that goes out is allowed.
+- networkPolicy: only the agent knows the URL of a client, so all outgoing connections are allowed.
 {{- end }}
 {{- if and $v.serviceMonitor.prometheusRule.enabled (not $v.serviceMonitor.prometheusRule.rules) (not (.Files.Get "files/rules.yaml")) }}
-- serviceMonitor.prometheusRule: this chart has no rules yet, and `rules` has none, so there is no PrometheusRule.
+- serviceMonitor.prometheusRule: this chart has no rules yet, and `rules` is empty, so there is no PrometheusRule.
 {{- end }}
 {{- if and $v.dashboards.enabled (not (.Files.Glob "files/dashboards/*.json")) }}
-- dashboards: this chart has none yet.
+- dashboards: this chart has no dashboards yet.
 {{- end }}
 {{- if and $v.podDisruptionBudget.enabled (not $v.deployment.enabled) }}
 - podDisruptionBudget: there is no Deployment, and pods of a DaemonSet are not evicted.
 {{- end }}
 {{- if and $v.rbac.create (include "fantail.findsPods" .) }}
-- The agent may list and watch pods{{ if $v.rbac.extraRules }}, and what rbac.extraRules says{{ end }}. Promtail's chart asked for nodes, nodes/proxy, services and endpoints as well; nodes/proxy amounts to a shell in every pod.
+- The agent may list and watch pods{{ if $v.rbac.extraRules }}, and has the permissions of rbac.extraRules{{ end }}. Promtail's chart also requests nodes, nodes/proxy, services and endpoints. nodes/proxy is as powerful as a shell in every pod.
 {{- end }}
 {{- end -}}

@@ -11,7 +11,7 @@ metadata:
     {{- end }}
   annotations:
     {{- if $v.config.enabled }}
-    # A changed configuration rolls the pods.
+    # A changed configuration restarts the pods.
     checksum/config: {{ include "fantail.config" . | sha256sum }}
     {{- end }}
     {{- with $v.podAnnotations }}
@@ -38,7 +38,7 @@ spec:
   {{- if not (kindIs "invalid" $v.hostUsers) }}
   hostUsers: {{ $v.hostUsers }}
   {{- end }}
-  {{- /* A pod on the node's network asks the node's name server, which knows no Services, unless it is told not to. */}}
+  {{- /* By default, a pod on the node's network uses the node's name server, which does not know Services. */}}
   {{- with $v.dnsPolicy | default (ternary "ClusterFirstWithHostNet" "" (eq (toString $v.hostNetwork) "true")) }}
   dnsPolicy: {{ . }}
   {{- end }}
@@ -101,7 +101,7 @@ spec:
   {{- end }}
   {{- $tolerations := $v.tolerations | default list }}
   {{- if and (eq .workload "deployment") (deepEqual $tolerations (list (dict "operator" "Exists"))) }}
-  {{- /* A pod that tolerates everything is never moved away from a node that is dead. */}}
+  {{- /* A pod that tolerates all taints never leaves a dead node. */}}
   {{- $tolerations = list }}
   {{- end }}
   {{- with $tolerations }}
@@ -118,7 +118,7 @@ spec:
     {{- toYaml $folders.volumes | nindent 4 }}
 {{- end -}}
 
-{{/* What the agent and the check of its configuration have in common. Takes .root, .workload, .folders and .first. */}}
+{{/* The common part of the agent's container and of the container that checks the configuration. Takes .root, .workload, .folders and .first. */}}
 {{- define "fantail.container" -}}
 {{- $root := .root -}}
 {{- $v := $root.Values -}}
@@ -131,14 +131,14 @@ args:
   - -config.file=/etc/fantail/promtail.yaml
   {{- $parsed := include "fantail.parsed" . | fromYaml }}
   {{- if and $parsed (not (get ($parsed.positions | default dict) "filename")) (not (contains "-positions.file" (join " " $v.extraArgs))) }}
-  # promtail.yaml does not say where.
+  # promtail.yaml does not set it.
   - -positions.file={{ include "fantail.positionsFile" . }}
   {{- end }}
   {{- with $v.extraArgs }}
   {{- include "fantail.snippet" (dict "value" . "root" $root) | nindent 2 }}
   {{- end }}
 env:
-  # Which pods are this node's; HOSTNAME is the name Promtail reads it by.
+  # The node whose pods are read. Promtail has the same variable.
   - name: NODE_NAME
     valueFrom:
       fieldRef:
@@ -166,15 +166,15 @@ resources:
 securityContext:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-# The reason why it does not start is in `kubectl describe pod` as well.
+# `kubectl describe pod` also shows why the agent does not start.
 terminationMessagePolicy: FallbackToLogsOnError
 volumeMounts:
   {{- toYaml .folders.mounts | nindent 2 }}
 {{- end -}}
 
 {{/*
-Volumes and where they are mounted. The folder of the positions is mounted wherever it is, and so are those that positions
-are taken over from; a folder that is mounted already is not mounted again.
+Volumes and their mounts. The directory of the positions is always mounted, and so are the directories that positions are
+taken over from. A directory that is already mounted is not mounted again.
 */}}
 {{- define "fantail.folders" -}}
 {{- $root := .root -}}
@@ -216,7 +216,7 @@ are taken over from; a folder that is mounted already is not mounted again.
   {{- if eq .workload "daemonset" -}}
     {{- $volumes = append $volumes (dict "name" "positions" "hostPath" (dict "path" $folder "type" "DirectoryOrCreate")) -}}
   {{- else -}}
-    {{- /* Two agents of a Deployment on one node would be after the same file. */ -}}
+    {{- /* Two agents of a Deployment on the same node would use the same file. */ -}}
     {{- $volumes = append $volumes (dict "name" "positions" "emptyDir" (dict "sizeLimit" "64Mi")) -}}
   {{- end -}}
   {{- $mounts = append $mounts (dict "name" "positions" "mountPath" $folder) -}}
@@ -225,7 +225,7 @@ are taken over from; a folder that is mounted already is not mounted again.
 {{- range $i, $file := get $positions "import_from" | default list -}}
   {{- $folder := dir $file -}}
   {{- if not (include "fantail.isMounted" (dict "folder" $folder "mounts" $mounts)) -}}
-    {{- /* Without a type: a node that has no such folder is no mistake. */ -}}
+    {{- /* Without a type, because a node may not have this directory. */ -}}
     {{- $volumes = append $volumes (dict "name" (printf "positions-before-%d" $i) "hostPath" (dict "path" $folder)) -}}
     {{- $mounts = append $mounts (dict "name" (printf "positions-before-%d" $i) "mountPath" $folder "readOnly" true) -}}
   {{- end -}}
@@ -234,14 +234,14 @@ are taken over from; a folder that is mounted already is not mounted again.
 {{- toYaml (dict "volumes" $volumes "mounts" $mounts) -}}
 {{- end -}}
 
-{{/* Where positions are: by a flag, by promtail.yaml, or where the chart says. Takes .root and .workload. */}}
+{{/* The positions file: from a flag, from promtail.yaml, or the chart's default. Takes .root and .workload. */}}
 {{- define "fantail.positionsFile" -}}
 {{- $flag := regexFind "-positions\\.file[= ][^ ]+" (join " " .root.Values.extraArgs) | regexFind "[^= ]+$" -}}
 {{- $positions := (include "fantail.parsed" . | fromYaml).positions | default dict -}}
 {{- $flag | default (get $positions "filename") | default "/var/lib/fantail/positions.yaml" -}}
 {{- end -}}
 
-{{/* Whether a folder is one of the mounts or beneath one, as "true" or nothing. */}}
+{{/* Returns "true" if a directory is a mount or below one, otherwise nothing. */}}
 {{- define "fantail.isMounted" -}}
 {{- $folder := .folder -}}
 {{- range .mounts -}}
@@ -250,8 +250,8 @@ are taken over from; a folder that is mounted already is not mounted again.
 {{- end -}}
 
 {{/*
-Resources of a container. Without any in the values the memory limit follows README.md ("Memory"): for each client twice its
-buffer_size and 32 MiB, and 64 MiB for the rest.
+Resources of a container. By default, the memory limit follows README.md ("Memory"): for each client twice its buffer_size
+plus 32 MiB, and 64 MiB for the rest.
 */}}
 {{- define "fantail.resources" -}}
 {{- if .root.Values.resources -}}

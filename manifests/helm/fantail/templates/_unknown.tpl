@@ -1,7 +1,7 @@
 {{/*
-Keys that the chart does not know. The schema could refuse them as well, but it could not say which one is meant, and Helm
-looks at the schema first. What is known stands in files/known.yaml, which a test makes of the schema: a map knows its keys
-(and `*` any), anything else is free.
+Refuses unknown keys. The schema could refuse them too, but without a suggestion, and Helm checks the schema first. The known
+keys are in files/known.yaml, which a test makes from the schema: a map has the known keys (`*` for any key), and any other
+value means that all keys are allowed.
 */}}
 {{- define "fantail.findUnknown" -}}
 {{- $path := .path -}}{{- $known := .known -}}{{- $found := .found -}}
@@ -44,7 +44,7 @@ looks at the schema first. What is known stands in files/known.yaml, which a tes
 {{- end -}}
 {{- end -}}
 
-{{/* Keys that people write and that no likeness leads to what they mean. */}}
+{{/* Common wrong keys that are not similar to the correct ones. */}}
 {{- define "fantail.meant" -}}
 securityContext: "write `podSecurityContext` for the pod or `containerSecurityContext` for the container"
 env: "write `extraEnv`"
@@ -83,10 +83,10 @@ service.type: "leave it out: pages and metrics are not for the world outside; po
   {{- range uniq $paths -}}
     {{- $name := splitList "." . | last -}}
     {{- $score := include "fantail.likeness" (dict "a" $entry.key "b" $name) | int -}}
-    {{- /* Of two that are alike the one beside it is meant. */ -}}
+    {{- /* Of two similar keys, the one in the same map is suggested. */ -}}
     {{- $sibling := eq . (print $entry.parent $name) -}}
     {{- if $sibling -}}{{- $score = add $score 15 -}}{{- end -}}
-    {{- /* A short name is like many others elsewhere, so there it has to be the same. */ -}}
+    {{- /* A short name is similar to many others, so in other maps only equal names count. */ -}}
     {{- if and (not $sibling) (lt $score 90) -}}{{- $score = 0 -}}{{- end -}}
     {{- if and (ge (int $score) 60) (gt (int $score) (int $likeness)) -}}{{- $best = . -}}{{- $likeness = $score -}}{{- end -}}
   {{- end -}}
@@ -98,7 +98,7 @@ service.type: "leave it out: pages and metrics are not for the world outside; po
 {{- end -}}
 {{- end -}}
 
-{{/* How alike two names are, from 0 to 100: the share of their pairs of letters that both have (Dice). */}}
+{{/* The similarity of two names, from 0 to 100: the share of common pairs of letters (Dice). */}}
 {{- define "fantail.likeness" -}}
 {{- $a := .a | lower | replace "_" "" | replace "-" "" -}}
 {{- $b := .b | lower | replace "_" "" | replace "-" "" -}}

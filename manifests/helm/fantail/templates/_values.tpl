@@ -1,9 +1,9 @@
 {{/*
-What the user wrote, made into what the templates read. Every template includes this first; all after the first time it
-does nothing. It changes .Values in place:
-  - keys that are not known are refused, all at once;
-  - values for Promtail that stand under `promtail:`, as in loki-stack's file, take effect as if they stood at the top;
-  - `_fantail` tells the notes what was found.
+Prepares the user's values for the templates. Each template includes this first. Only the first call has an effect. It changes
+.Values in place:
+  - it refuses all unknown keys together;
+  - it moves values under `promtail:`, as in a file for loki-stack, to the top level;
+  - it stores facts for the notes in `_fantail`.
 */}}
 {{- define "fantail.init" -}}
 {{- if not (hasKey .Values "_fantail") -}}
@@ -12,7 +12,7 @@ does nothing. It changes .Values in place:
 {{- $found := dict "unknown" list "beside" list -}}
 {{- include "fantail.findUnknown" (dict "path" "" "values" (omit .Values "promtail") "known" $known "found" $found) -}}
 {{- if $nested -}}
-  {{- /* What stands beside `promtail:` is of other charts, unless it is inside of something of ours. */ -}}
+  {{- /* Values beside `promtail:` belong to other charts, unless they are inside a value of this chart. */ -}}
   {{- $own := list -}}
   {{- range $found.unknown -}}
     {{- if .parent -}}{{- $own = append $own . -}}{{- else -}}{{- $_ := set $found "beside" (append $found.beside .key) -}}{{- end -}}
@@ -29,12 +29,12 @@ does nothing. It changes .Values in place:
   {{- $_ := unset .Values "promtail" -}}
 {{- end -}}
 {{- if and (hasKey .Values "enabled") (not .Values.enabled) -}}
-  {{- fail (printf "\n\nvalues: %senabled is false, so nothing would be installed: set it to true, or leave it out\n" (ternary "promtail." "" $nested)) -}}
+  {{- fail (printf "\n\nvalues: %senabled is false, so nothing would be installed: set it to true, or remove it\n" (ternary "promtail." "" $nested)) -}}
 {{- end -}}
 {{- $_ := set .Values "_fantail" (dict "nested" $nested "beside" (sortAlpha $found.beside)) -}}
 {{- include "fantail.check" . -}}
 {{- if not .Values.httpPathPrefix -}}
-  {{- /* Probes and monitors follow the prefix of a configuration that is all the user's. */ -}}
+  {{- /* Probes and monitors use the path prefix of the user's complete configuration. */ -}}
   {{- $workload := splitList "," (include "fantail.workloads" .) | first -}}
   {{- $server := (include "fantail.parsed" (dict "root" . "workload" $workload) | fromYaml).server | default dict -}}
   {{- $_ := set .Values "httpPathPrefix" (get $server "http_path_prefix" | toString | trimSuffix "/") -}}
@@ -42,7 +42,7 @@ does nothing. It changes .Values in place:
 {{- end -}}
 {{- end -}}
 
-{{/* Sets what .from has onto .onto, map by map. Null takes a key away, as it does in a values file. */}}
+{{/* Merges .from into .onto, map by map. Null removes a key, as in a values file. */}}
 {{- define "fantail.overlay" -}}
 {{- $onto := .onto -}}
 {{- range $key, $value := .from -}}
@@ -56,11 +56,11 @@ does nothing. It changes .Values in place:
 {{- end -}}
 {{- end -}}
 
-{{/* Values that no key is wrong in and that cannot be meant. */}}
+{{/* Values that have valid keys but cannot be intended. */}}
 {{- define "fantail.check" -}}
 {{- $v := .Values -}}
 {{- if regexMatch "(^|/)grafana/promtail$" (toString $v.image.repository) -}}
-  {{- fail "\n\nvalues: image.repository is grafana/promtail, which would start Promtail itself: leave image.repository and image.tag out, or name your fantail image\n" -}}
+  {{- fail "\n\nvalues: image.repository is grafana/promtail, which would start Promtail itself: remove image.repository and image.tag, or set your fantail image\n" -}}
 {{- end -}}
 {{- if and $v.config.scrape_configs $v.config.snippets.scrapeConfigs -}}
   {{- fail "\n\nvalues: config.scrape_configs and config.snippets.scrapeConfigs are the same: write one of them\n" -}}
@@ -71,10 +71,10 @@ does nothing. It changes .Values in place:
 {{- if not (or $v.daemonset.enabled $v.deployment.enabled) -}}
   {{- fail "\n\nvalues: daemonset.enabled and deployment.enabled are both false, so nothing would run: set one to true\n" -}}
 {{- end -}}
-{{- /* A new pod cannot start while the old one has the positions, and the old one is kept until the new one is ready. */}}
+{{- /* A new pod cannot start while the old one holds the positions lock, and the old one runs until the new one is ready. */}}
 {{- $surge := ($v.updateStrategy | default dict).rollingUpdate | default dict -}}
 {{- if and $v.daemonset.enabled (not (regexMatch "^0?%?$" (toString ($surge.maxSurge | default 0)))) -}}
-  {{- fail "\n\nvalues: with updateStrategy.rollingUpdate.maxSurge a new agent would start beside the old one, which has the positions, and the update would never end: leave maxSurge out and write maxUnavailable\n" -}}
+  {{- fail "\n\nvalues: with updateStrategy.rollingUpdate.maxSurge a new agent would start beside the old one, which has the positions, and the update would never end: remove maxSurge and set maxUnavailable\n" -}}
 {{- end -}}
 {{- if and $v.serviceMonitor.enabled $v.podMonitor.enabled -}}
   {{- fail "\n\nvalues: with serviceMonitor.enabled and podMonitor.enabled each agent would be scraped twice: set one to false\n" -}}
@@ -82,8 +82,8 @@ does nothing. It changes .Values in place:
 {{- end -}}
 
 {{/*
-A cluster without the kind of an object refuses the whole release with a message that does not say what to do. It is known
-only where Helm talks to a cluster (`helm template` does not); there kube-system is always found.
+A cluster without the kind of an object refuses the whole release, with a message that does not say what to do. The kinds are
+only known if Helm is connected to a cluster (not with `helm template`). Then the namespace kube-system exists.
 */}}
 {{- define "fantail.needs" -}}
 {{- if not (.root.Capabilities.APIVersions.Has .api) -}}

@@ -1,63 +1,63 @@
-//! Which folders are whose: what the API server shows, what there is on disk, and what follows from that.
+//! Decides what to do with log directories, from the pods that the API server shows and the directories on the disk.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-/// How long after its folder was first seen a pod may still be shown by the API server: far longer than a watch takes.
+/// How long the API server may take to show a pod after its directory appeared. A watch is much faster.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// How long at the start an API server is waited for that does not answer.
+/// How long to wait at the start for an API server that does not answer.
 const START: Duration = Duration::from_secs(30);
 
-/// How long at the start a list is waited for before files are held open: all of them are unknown until it comes.
+/// How long to wait at the start for a list before files are held open. Until it arrives, all directories are unknown.
 const LIST: Duration = Duration::from_secs(1);
 
-/// How long a folder is remembered that was of a pod which the API server showed.
+/// How long the directory of a pod that was shown is remembered.
 const SHOWN: Duration = Duration::from_secs(600);
 
-/// Folders of pods that are shown no more and are remembered; more are made in ten minutes by nobody.
+/// The most remembered directories of pods that are not shown any more. Ten minutes do not produce more.
 const SHOWN_MOST: usize = 20_000;
 
-/// Folders that are looked at; a node has some hundred.
+/// The most directories that are checked. A node has some hundred.
 pub(super) const FOLDERS: usize = 5_000;
 
-/// What is to be done with a folder that the API server shows no pod of.
+/// What to do with a directory whose pod the API server does not show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Nothing: it is in good hands, or too early.
+    /// Nothing: it is handled elsewhere, or it is too early.
     Leave,
-    /// Its files are opened, and read once it is known whose they are.
+    /// Open its files, and read them when its pod is known.
     Hold(Labels),
     Read(Labels),
 }
 
-/// Where the labels come from.
+/// The source of the labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Labels {
     Cache,
     Path,
-    /// It cannot be known whether the pod is asked for.
+    /// It is not known whether the job selects the pod.
     Unknown,
 }
 
 #[derive(Debug)]
 pub(super) struct Book {
     started: Instant,
-    /// A list of pods was read to its end.
+    /// A complete list of pods was read.
     pub(super) listed: bool,
-    /// The API server is asked for some pods only: of others it says nothing.
+    /// Only selected pods are requested, so a missing pod proves nothing.
     pub(super) is_selective: bool,
-    /// The pods of all namespaces are asked for, so that there must be one: the agent's own.
+    /// The pods of all namespaces are requested, so at least one must exist: the agent's own.
     pub(super) is_of_all: bool,
-    /// A pod was shown, in this life.
+    /// A pod was shown since the start.
     any_shown: bool,
-    /// By source: the folders of pods that the API server shows.
+    /// The directories of pods that the API server shows, by source.
     shown: HashMap<String, Vec<String>>,
-    /// The same, by folder.
+    /// The same, by directory.
     sources: HashMap<String, String>,
-    /// Folders of pods that it shows no more, and since when.
+    /// The directories of pods that are not shown any more, and since when.
     past: HashMap<String, Instant>,
-    /// Folders that are on disk, or whose files may still be read, and since when.
+    /// Directories that exist, or whose files may still be read, and since when.
     seen: BTreeMap<String, Seen>,
 }
 
@@ -82,13 +82,14 @@ impl Book {
         }
     }
 
-    /// The API server shows the pod `source`, whose logs are in one of `folders`. Gives those that were taken for unknown.
+    /// The API server shows the pod `source`, whose logs are in one of `folders`. Returns those that counted as
+    /// unknown.
     pub(super) fn shows(&mut self, source: &str, folders: Vec<String>, now: Instant) -> Vec<String> {
         self.any_shown = true;
         if self.shown.get(source).is_some_and(|known| *known == folders) {
             return Vec::new();
         }
-        // A pod of the same name takes its place.
+        // A pod with the same name replaces it.
         self.hides(source, now);
         for folder in &folders {
             self.past.remove(folder);
@@ -99,7 +100,7 @@ impl Book {
         taken
     }
 
-    /// The API server shows it no more.
+    /// The API server does not show the pod any more.
     pub(super) fn hides(&mut self, source: &str, now: Instant) {
         for folder in self.shown.remove(source).unwrap_or_default() {
             self.sources.remove(&folder);
@@ -109,14 +110,14 @@ impl Book {
         }
     }
 
-    /// A list was read: only `listed` are there.
+    /// A list was read: only `listed` exist.
     pub(super) fn lists(&mut self, listed: &BTreeSet<String>, now: Instant) {
         self.listed = true;
         let gone: Vec<String> = self.shown.keys().filter(|source| !listed.contains(*source)).cloned().collect();
         gone.iter().for_each(|source| self.hides(source, now));
     }
 
-    /// These are the folders on disk.
+    /// The directories on the disk.
     pub(super) fn sees(&mut self, folders: &BTreeSet<String>, now: Instant) {
         for folder in folders {
             if let Some(seen) = self.seen.get_mut(folder) {
@@ -135,12 +136,12 @@ impl Book {
         self.seen.keys().cloned().collect()
     }
 
-    /// Since when the folder is gone.
+    /// Since when the directory is gone.
     pub(super) fn gone(&self, folder: &str) -> Option<Instant> {
         self.seen.get(folder)?.gone
     }
 
-    /// Its pod was shown earlier in this life.
+    /// Whether its pod was shown since the start.
     pub(super) fn was_shown(&self, folder: &str) -> bool {
         self.past.contains_key(folder)
     }
@@ -149,7 +150,7 @@ impl Book {
         self.seen.remove(folder);
     }
 
-    /// `is_cached` says that labels of its pod are known from earlier.
+    /// `is_cached`: labels of its pod were saved earlier.
     pub(super) fn verdict(&self, folder: &str, is_cached: bool, now: Instant) -> Verdict {
         let Some(seen) = self.seen.get(folder).filter(|_| !self.sources.contains_key(folder)) else {
             return Verdict::Leave;
@@ -158,7 +159,7 @@ impl Book {
         if is_cached && (was_shown || self.listed) {
             return Verdict::Read(Labels::Cache);
         }
-        // What the rules made of its labels is not known any more.
+        // The result of the rules for its labels is not known any more.
         if was_shown {
             return Verdict::Leave;
         }
@@ -288,7 +289,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_judged_is_left_alone() {
-        // Selectors say nothing of pods that are not shown; a node without a pod has another name.
+        // Selectors say nothing about pods that are not shown. A node without pods has another name.
         for (is_selective, is_of_all) in [(true, true), (true, false), (false, true)] {
             let mut scene = Scene::new(is_selective, is_of_all);
             scene.lists(&[], 0);

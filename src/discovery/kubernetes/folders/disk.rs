@@ -1,4 +1,4 @@
-//! Names of folders, read when they may have changed.
+//! Reads the names of directories when they may have changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,16 +10,16 @@ use tracing::{info, warn};
 
 use super::book::FOLDERS;
 
-/// How often names are read though nothing says that they changed.
+/// How often names are read although there is no sign of a change.
 const SELDOM: Duration = Duration::from_secs(10);
 
-/// A folder that changed so lately may change again without its time of change being another.
+/// A directory with such a recent change may change again without a new modification time.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// Containers of a pod; real ones have a dozen.
+/// The most containers of a pod. Real pods have a dozen.
 const CONTAINERS: usize = 200;
 
-/// The longest name of a container.
+/// The longest name of a container in bytes.
 const NAME: usize = 63;
 
 pub(super) struct Disk {
@@ -27,12 +27,12 @@ pub(super) struct Disk {
     stamp: Stamp,
     folders: BTreeSet<String>,
     containers: BTreeMap<String, (Stamp, BTreeSet<String>)>,
-    /// Why names cannot be read, if that was said.
+    /// Why names cannot be read, if that was logged.
     trouble: Option<ErrorKind>,
     were_too_many: bool,
 }
 
-/// When a folder was read, and how old it was then.
+/// When a directory was read, and its modification time then.
 #[derive(Clone, Copy, Debug, Default)]
 struct Stamp {
     read: Option<Instant>,
@@ -40,7 +40,7 @@ struct Stamp {
 }
 
 impl Stamp {
-    /// Whether there may be other names by now.
+    /// Whether the names may have changed.
     fn is_outdated(&mut self, path: &Path, now: Instant) -> bool {
         let changed = fs::metadata(path).and_then(|meta| meta.modified()).ok();
         let is_fresh = changed.is_some_and(|at| at.elapsed().is_ok_and(|age| age < FRESH));
@@ -59,7 +59,7 @@ impl Disk {
         Self { root, stamp, folders, containers, trouble: None, were_too_many: false }
     }
 
-    /// The folders of pods that are there, if they were read anew.
+    /// The directories of pods, if they were read again.
     pub(super) fn folders(&mut self, now: Instant, is_asked_for: &dyn Fn(&str) -> bool) -> Option<&BTreeSet<String>> {
         if !self.stamp.is_outdated(&self.root, now) {
             return None;
@@ -67,17 +67,18 @@ impl Disk {
         match names(&self.root, FOLDERS, &|name| is_of_pod(name) && is_asked_for(name)) {
             Ok(folders) => {
                 if self.trouble.take().is_some() {
-                    info!(folder = %self.root.display(), "folders of pods' logs can be looked at again");
+                    info!(folder = %self.root.display(), "the directory of pods' logs can be read again");
                 }
                 self.folders = folders;
             }
-            // A node without the kubelet's folder has no pods' logs.
+            // A node without the kubelet's directory has no logs of pods.
             Err(error) if error.kind() == ErrorKind::NotFound => self.folders.clear(),
-            // As where Landlock was told that all logs are elsewhere: what would be found so would not be read.
+            // For example, Landlock allows only other directories. Pods that would be found here could not be read
+            // anyway.
             Err(error) => {
                 if self.trouble.replace(error.kind()) != Some(error.kind()) {
                     let folder = self.root.display();
-                    info!(%folder, %error, "cannot look for folders of pods' logs: pods that the API server does not show are not found");
+                    info!(%folder, %error, "cannot read the directory of pods' logs: pods that the API server does not show are not found");
                 }
                 return None;
             }
@@ -85,13 +86,13 @@ impl Disk {
         let is_too_many = self.folders.len() >= FOLDERS;
         if is_too_many && !self.were_too_many {
             let folder = self.root.display();
-            warn!(%folder, most = FOLDERS, "more folders of pods' logs than are looked at: pods of others are found by the API server only");
+            warn!(%folder, most = FOLDERS, "there are more log directories of pods than allowed: further pods are only found by the API server");
         }
         self.were_too_many = is_too_many;
         Some(&self.folders)
     }
 
-    /// The containers that have a folder of their own in that of the pod.
+    /// The containers with a directory in the pod's directory.
     pub(super) fn containers(&mut self, folder: &str, now: Instant) -> Option<&BTreeSet<String>> {
         let path = self.root.join(folder);
         let (stamp, containers) = self.containers.entry(folder.to_string()).or_default();
@@ -103,7 +104,7 @@ impl Disk {
         Some(containers)
     }
 
-    /// Those that were found so far, also if they are gone.
+    /// The containers found so far, also if their directories are gone.
     pub(super) fn known_containers(&self, folder: &str) -> Vec<String> {
         self.containers.get(folder).map(|(_, names)| names.iter().cloned().collect()).unwrap_or_default()
     }
@@ -113,7 +114,7 @@ impl Disk {
     }
 }
 
-/// Names of at most so many folders, none of them a link.
+/// The names of at most `most` directories. Links do not count.
 fn names(path: &Path, most: usize, is_wanted: &dyn Fn(&str) -> bool) -> std::io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(path)?.take(most * 4) {
@@ -127,7 +128,7 @@ fn names(path: &Path, most: usize, is_wanted: &dyn Fn(&str) -> bool) -> std::io:
     Ok(names)
 }
 
-/// `<namespace>_<pod>_<uid>`, with characters that names in Kubernetes may have.
+/// Whether it is `<namespace>_<pod>_<uid>`, with characters that Kubernetes allows in names.
 fn is_of_pod(name: &str) -> bool {
     let mut parts = name.splitn(3, '_');
     let mut next =

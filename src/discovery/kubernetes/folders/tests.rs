@@ -1,4 +1,4 @@
-//! Folders on disk and an API server that is the test itself, with the test's clock.
+//! Directories on the disk, with the test as the API server, and with the test's clock.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ struct Scene {
     started: Instant,
 }
 
-/// What was told of a folder: where its labels are from, whether it is held, its containers.
+/// What was sent for a directory: the source of its labels, whether it is held, and its containers.
 type Told = Vec<(String, String, bool, Vec<String>)>;
 
 impl Scene {

@@ -1,4 +1,4 @@
-//! The labels of targets, and what they may take.
+//! The labels of targets, and their limits.
 
 use std::collections::BTreeSet;
 
@@ -26,8 +26,8 @@ fn parse_for(pod: &Value, reads: &Reads) -> Pod {
     slim::parse(pod.to_string().as_bytes(), reads).expect("a pod")
 }
 
-/// The targets of a pod of namespace `ns`, name `web-0`, with `patch` laid over; of each the labels in `names`
-/// without the common prefix (`-` where there is none).
+/// The targets of a pod with namespace `ns` and name `web-0`, changed by `patch`. Each has the labels in `names`
+/// without the common prefix (`-`: missing).
 fn targets(patch: Value, names: &[&str]) -> Vec<String> {
     let mut pod = json!({
         "metadata": {"name": "web-0", "namespace": "ns", "uid": "u-1"},
@@ -230,7 +230,7 @@ fn ports_and_annotations_that_no_rule_reads_cost_nothing() {
     }
 }
 
-/// `labelmap` over labels is in many configs.
+/// Many configs have `labelmap` over labels.
 #[test]
 fn labels_that_are_read_are_bounded_and_those_beyond_are_said() {
     let labels: serde_json::Map<_, _> = (0..5_000).map(|n| (format!("label-{n:04}"), json!("v".repeat(63)))).collect();

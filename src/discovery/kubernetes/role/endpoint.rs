@@ -1,4 +1,5 @@
-//! What the addresses of Endpoints and of EndpointSlices come to: labels of their service, and of the pod behind each.
+//! Targets for addresses of Endpoints and EndpointSlices, with the labels of their service, and of the pod behind each
+//! address.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::super::slim::{Container, Metadata, Object, Pod, Port};
 use super::{With, service, workload};
 use crate::model::{Labels, LeftOut, TargetGroup, TargetLabels, pod};
 
-/// Targets of one object: the controllers of Kubernetes write a thousand addresses at most.
+/// The most targets of one object. Kubernetes' controllers write at most a thousand addresses.
 const TARGETS: usize = 1000;
 
 #[derive(Debug, Default, Deserialize)]
@@ -24,8 +25,8 @@ pub(super) struct Reference {
 }
 
 impl Reference {
-    /// What the pod is known by, if it is one, and of the namespace of those who may write the object that refers to it: else
-    /// whoever makes a service could have the logs of others read under its name.
+    /// The name of the pod, if it is one, and if it is in `namespace`. Otherwise, a user who can make a service could
+    /// read other users' logs under its name.
     fn pod(&self, namespace: &str) -> Option<String> {
         let is_own = self.namespace.is_empty() || self.namespace == namespace;
         (self.kind == "Pod" && is_own).then(|| kind::POD.source(namespace, &self.name))
@@ -36,22 +37,22 @@ impl Reference {
     }
 }
 
-/// One address with one of its ports.
+/// An address with one of its ports.
 pub(super) struct Endpoint<'a> {
     pub(super) address: &'a str,
     pub(super) port: Option<u32>,
     pub(super) node: &'a str,
     pub(super) target: Option<&'a Reference>,
-    /// Those of its own.
+    /// The labels of the endpoint itself.
     pub(super) labels: Labels,
 }
 
-/// Whether an address of `node` is of use on `here`: pods of other nodes have no logs here.
+/// Whether an address of `node` is useful on `here`: pods of other nodes have no logs here.
 pub(super) fn is_here(node: Option<&str>, here: &str) -> bool {
     here.is_empty() || node.is_none_or(|node| node.is_empty() || node == here)
 }
 
-/// Whether an object with addresses has labels of another.
+/// Whether an object with addresses has labels of another object.
 pub(super) fn refers<'a>(
     (kind, source): (&Kind, &str),
     namespace: &str,
@@ -70,22 +71,22 @@ pub(super) fn refers<'a>(
     addresses.any(|(_, target)| target.and_then(|target| target.pod(namespace)).is_some_and(|pod| pod == source))
 }
 
-/// The node of an address, which may itself be the target.
+/// The node of an address. The node may itself be the target.
 fn node_of<'a>(node: &'a str, target: Option<&'a Reference>) -> &'a str {
     target.filter(|target| target.kind == "Node").map_or(node, |target| &target.name)
 }
 
-/// What is beside a pod's targets, made once for all of them.
+/// The labels of a pod, made once for all its targets.
 struct PodOf<'a> {
     pod: &'a Pod,
     common: Arc<Labels>,
-    /// The ports that have targets.
+    /// The ports with targets.
     ports: Vec<u32>,
 }
 
-/// The targets of `of`, whose service has the name `service`.
+/// The targets of `of`, which belongs to the service `service`.
 ///
-/// The address of a pod is told as soon as the pod is known, and as long as it is.
+/// The address of a pod has targets only while the pod is known.
 pub(super) fn group<'a>(
     of: &impl Object,
     service: Option<&str>,
@@ -111,7 +112,7 @@ pub(super) fn group<'a>(
     let mut pods: HashMap<String, PodOf<'_>> = HashMap::new();
     let mut plain: HashMap<String, Arc<Labels>> = HashMap::new();
     let (mut targets, mut spent) = (Vec::new(), 0);
-    // Beyond what one object may take its pods go without their long annotations.
+    // Beyond the limit of an object, its pods are used without their long annotations.
     let mut choose = |common: Common, left_out: &mut LeftOut| {
         spent += bytes(&common.full);
         if spent <= LABELS {
@@ -152,7 +153,7 @@ pub(super) fn group<'a>(
         }
         targets.push(TargetLabels::new(Arc::clone(&of.common), own));
     }
-    // Ports that the pods declare and the service does not name.
+    // Ports that the pods declare, but not the service.
     let mut pods: Vec<_> = pods.into_iter().collect();
     pods.sort_by(|(one, _), (other, _)| one.cmp(other));
     for (_, of) in &pods {

@@ -10,7 +10,7 @@ use super::endpoint::{self, Endpoint, Reference};
 use super::{Finds, With};
 use crate::model::{Labels, TargetGroup};
 
-/// Addresses of a subset that are looked at: the controllers of Kubernetes write a thousand at most.
+/// The most addresses of a subset. Kubernetes' controllers write at most a thousand.
 const ADDRESSES: usize = 1000;
 
 #[derive(Debug, Default)]
@@ -109,7 +109,7 @@ impl Finds for Endpoints {
         let endpoints = self.subsets.kept.iter().flat_map(|subset| {
             let ready = subset.addresses.kept.iter().map(|address| (address, true));
             let addresses = ready.chain(subset.not_ready_addresses.kept.iter().map(|address| (address, false)));
-            // A headless service may name no port.
+            // A headless service may have no port.
             let ports = subset.ports.kept.iter().map(Some);
             let none = subset.ports.kept.is_empty().then_some(None);
             let ports: Vec<_> = ports.chain(none).collect();

@@ -12,7 +12,7 @@ use super::endpoint::{self, Reference};
 use super::{Finds, With};
 use crate::model::{Labels, TargetGroup};
 
-/// Endpoints of a slice that are looked at: Kubernetes lets it have so many.
+/// The most endpoints of a slice. Kubernetes has the same limit.
 const ENDPOINTS: usize = 1000;
 
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ struct Endpoint {
     node_name: Option<String>,
     zone: Option<String>,
     target_ref: Option<Reference>,
-    /// Kubernetes lets it have 16 keys, each with the name of the node's.
+    /// Kubernetes allows 16 keys, each with the value of the node's label.
     deprecated_topology: Option<BTreeMap<String, String>>,
 }
 
@@ -117,7 +117,7 @@ impl Finds for EndpointSlice {
             ],
         );
         let ports: Vec<Option<&Port>> = match self.ports.kept.is_empty() {
-            // A headless service may name no port.
+            // A headless service may have no port.
             true => vec![None],
             false => self.ports.kept.iter().map(Some).collect(),
         };

@@ -12,10 +12,10 @@ use super::super::slim::{Capped, Metadata, Object};
 use super::{Finds, With};
 use crate::model::{Labels, LeftOut, TargetGroup, TargetLabels, pod};
 
-/// Rules, and hosts with TLS, that are looked at.
+/// The most rules, and the most hosts with TLS.
 const RULES: usize = 200;
 
-/// Paths of all rules that are targets.
+/// The most paths of all rules.
 const PATHS: usize = 1000;
 
 #[derive(Debug, Default)]
@@ -132,7 +132,7 @@ impl Finds for Ingress {
     }
 }
 
-/// Whether `host` is one of those that `pattern` means: `*.` in front stands for one part.
+/// Whether `pattern` matches `host`. `*.` at the start matches one part.
 fn is_host_of(pattern: &str, host: &str) -> bool {
     let below = |pattern: &str| host.split_once('.').is_some_and(|(first, rest)| !first.is_empty() && rest == pattern);
     pattern == host || pattern.strip_prefix("*.").is_some_and(below)

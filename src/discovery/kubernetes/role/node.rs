@@ -10,7 +10,7 @@ use super::super::slim::{Capped, Condition, FEW, Metadata, Object, sanitised};
 use super::{Finds, With};
 use crate::model::{Labels, LeftOut, TargetGroup, TargetLabels};
 
-/// Where a node is asked for, the best first.
+/// The types of addresses for `__address__`, in order of preference.
 const ADDRESSES: [&str; 6] = ["InternalIP", "InternalDNS", "ExternalIP", "ExternalDNS", "LegacyHostIP", "Hostname"];
 
 #[derive(Debug, Default)]
@@ -97,7 +97,7 @@ impl Finds for Node {
         let common = Common::of(labels, &[meta], &mut left_out).full;
 
         let mut own = Labels::new();
-        // Of several of a type the first counts.
+        // If there are several of a type, the first one counts.
         for Address { kind, address } in status.addresses.kept.iter().rev() {
             own.insert(format!("__meta_kubernetes_node_address_{}", sanitised(kind)), address.clone());
         }

@@ -10,7 +10,7 @@ use super::super::slim::{Capped, Metadata, Object};
 use super::{Finds, With};
 use crate::model::{Labels, LeftOut, TargetGroup, TargetLabels, pod};
 
-/// Ports of a service that are looked at.
+/// The most ports of a service.
 const PORTS: usize = 256;
 
 pub(super) const NAME: &str = "__meta_kubernetes_service_name";

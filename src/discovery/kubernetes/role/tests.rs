@@ -1,4 +1,4 @@
-//! Of each role an object of Kubernetes, and the labels that Prometheus documents for it.
+//! An object for each role, and the labels that Prometheus documents.
 
 mod addresses;
 
@@ -36,8 +36,7 @@ impl Scene {
         self
     }
 
-    /// The targets of an object on node `n1`, a line for each: the labels that differ from target to target come with the others,
-    /// in the order of their names.
+    /// The targets of an object on node `n1`, one line for each. The lines have all labels, sorted by name.
     fn targets<O: Finds>(&self, source: &str, json: &Value) -> Vec<Vec<String>> {
         let mut object: O = parse(json);
         if !object.narrow("n1") {
@@ -50,7 +49,7 @@ impl Scene {
     }
 }
 
-/// `labels` of each target, which has no others.
+/// Checks that the targets have exactly these labels.
 fn are(targets: &[Vec<String>], expected: &[&[&str]]) {
     let sorted: Vec<Vec<String>> = expected
         .iter()
@@ -79,7 +78,7 @@ fn pod() -> Value {
     })
 }
 
-/// What every target with that pod has of it.
+/// The labels of the pod that all its targets have.
 const OF_POD: [&str; 12] = [
     "pod_name=web-5d8-x",
     "pod_uid=u-1",

@@ -1,13 +1,14 @@
-//! The Deployment, Job and CronJob of a pod, by the names that their controllers give: no API server is asked for them.
+//! The Deployment, Job and CronJob of a pod, derived from the names that their controllers give, without requests.
 
 use super::super::config::AttachMetadata;
 use super::super::slim::{Metadata, TEMPLATE_HASH};
 use crate::model::Labels;
 
-/// When a CronJob's Job was due, in minutes since 1970: from 2018 to 2084. A date such as 20240101 is none of these.
+/// The valid times of a CronJob's Job, in minutes since 1970: from 2018 to 2084. Dates such as 20240101 are not in this
+/// range.
 const DUE: std::ops::Range<u64> = 25_246_080..60_000_000;
 
-/// Sets the names that `attach` asks for, of the pod with this metadata.
+/// Sets the names that `attach` enables, for the pod with this metadata.
 pub(super) fn set(labels: &mut Labels, pod: &Metadata, attach: &AttachMetadata) {
     let Some(owner) = pod.owner_references.kept.iter().find(|owner| owner.controller == Some(true)) else { return };
     let (deployment, job, cronjob) = match owner.kind.as_str() {
@@ -24,13 +25,14 @@ pub(super) fn set(labels: &mut Labels, pod: &Metadata, attach: &AttachMetadata) 
     }
 }
 
-/// A Deployment calls its ReplicaSet `<deployment>-<hash>` and labels its pods with the hash; a bare ReplicaSet does neither.
+/// A Deployment names its ReplicaSet `<deployment>-<hash>` and labels its pods with the hash. A ReplicaSet without a
+/// Deployment does neither.
 fn deployment<'a>(replica_set: &'a str, hash: Option<&str>) -> Option<&'a str> {
     let hash = hash.filter(|hash| !hash.is_empty())?;
     replica_set.strip_suffix(hash)?.strip_suffix('-').filter(|name| !name.is_empty())
 }
 
-/// A CronJob calls its Jobs `<cronjob>-<minutes>`.
+/// A CronJob names its Jobs `<cronjob>-<minutes>`.
 fn cronjob(job: &str) -> Option<&str> {
     let (name, minutes) = job.rsplit_once('-')?;
     let is_number = minutes.bytes().all(|byte| byte.is_ascii_digit());

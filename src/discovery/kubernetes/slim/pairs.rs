@@ -1,4 +1,4 @@
-//! Labels and annotations: those that a rule reads, and of the others the names, as far as pages show them.
+//! Labels and annotations: those that a rule reads, and some names of the others for the pages.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use super::super::kind::Kind;
 use crate::model::pod;
 use crate::relabel::Reads;
 
-/// The part of a ReplicaSet's name that its Deployment did not give it.
+/// The label with the part that the Deployment adds to its ReplicaSet's name.
 pub(in crate::discovery::kubernetes) const TEMPLATE_HASH: &str = "__meta_kubernetes_pod_label_pod_template_hash";
 
-/// Which service the addresses of an EndpointSlice are of.
+/// The label with the service of an EndpointSlice.
 pub(in crate::discovery::kubernetes) const SERVICE_OF_SLICE: &str =
     "__meta_kubernetes_endpointslice_label_kubernetes_io_service_name";
 
-/// What the names (and of labels the values) that no rule reads may take of memory, in bytes, for each kind and pod.
+/// The maximum bytes of names (and for labels, values) that no rule reads, for each kind and pod.
 const SHOWN: usize = 4 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl What {
         }
     }
 
-    /// What Prometheus calls it: the label of its value, and the one that says that it is there.
+    /// The names in Prometheus: the label with the value, and the label for its presence.
     fn names(self, kind: &Kind, name: &str) -> [String; 2] {
         let (object, what, name) = (kind.prefix, self.as_str(), sanitised(name));
         [
@@ -43,19 +43,19 @@ impl What {
     }
 }
 
-/// Each character that a label name may not have becomes `_`.
+/// Replaces characters that are not allowed in a label name by `_`.
 pub(in crate::discovery::kubernetes) fn sanitised(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
-/// The labels of one kind, by their names in Prometheus.
+/// The labels or annotations of an object, by their names in Prometheus.
 #[derive(Debug, Default)]
 pub(in crate::discovery::kubernetes) struct Pairs {
-    /// In the order of their names in Kubernetes: of two that become one the later counts.
+    /// Sorted by their names in Kubernetes. If two have the same name in Prometheus, the last one counts.
     pub(in crate::discovery::kubernetes) read: Vec<(String, String)>,
-    /// An annotation is without its value.
+    /// Annotations have no value here.
     pub(in crate::discovery::kubernetes) unread: Vec<(String, String)>,
-    /// How many more there are that no rule reads.
+    /// The number of others that no rule reads.
     pub(in crate::discovery::kubernetes) more: usize,
 }
 
@@ -73,10 +73,10 @@ impl Pairs {
     }
 }
 
-/// What is done for pods without rules, and what is looked up, reads these.
+/// Labels that the pod defaults and the agent's lookups read.
 const ALWAYS: [&str; 5] = [pod::CONFIG_HASH, pod::LABEL_APP, pod::LABEL_APP_NAME, TEMPLATE_HASH, SERVICE_OF_SLICE];
 
-/// Whether anything reads the label `name`: a rule, or the agent itself.
+/// Whether a rule or the agent itself reads the label `name`.
 fn is_read(reads: &Reads, name: &str) -> bool {
     ALWAYS.contains(&name) || reads.reads(name)
 }

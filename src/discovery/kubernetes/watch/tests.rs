@@ -1,4 +1,4 @@
-//! The watch against an API server whose every answer the test gives.
+//! The watch with an API server whose answers the test gives.
 
 mod apiserver;
 mod joins;
@@ -18,7 +18,7 @@ use crate::discovery::{Known, Metrics};
 use crate::model::{NO_TARGETS, TargetGroup, Update};
 use apiserver::{Apiserver, Request, error, list, pod, soon};
 
-/// A watch of node `n1`'s pods, run as a job runs it, and what it tells.
+/// A watch of the pods of node `n1`, and its updates.
 struct Scene {
     server: Apiserver,
     registry: Registry,
@@ -60,7 +60,7 @@ impl Scene {
         self.server.request().await
     }
 
-    /// The next group: its pod and its targets' phases.
+    /// The next group: its pod and the phases of its targets.
     async fn told(&mut self) -> (String, Vec<String>) {
         let Some(Update::Group { group: TargetGroup { source, targets, .. }, .. }) = soon(self.updates.recv()).await
         else {
@@ -78,7 +78,7 @@ impl Scene {
         assert_eq!(self.told().await, (name.to_string(), vec![]));
     }
 
-    /// The next group, which is no targets but what is shown in their place.
+    /// The next note that is shown instead of targets.
     async fn note(&mut self) -> String {
         let Some(Update::Group { group: TargetGroup { source, targets, .. }, .. }) = soon(self.updates.recv()).await
         else {
@@ -88,7 +88,7 @@ impl Scene {
         targets.first().and_then(|target| target.get(NO_TARGETS)).unwrap_or_default().to_string()
     }
 
-    /// A series of a metric family, by what its labels must say.
+    /// The value of the series whose labels include `label`.
     fn metric(&self, name: &str, label: &str) -> f64 {
         let families = self.registry.gather();
         let family = families.iter().find(|family| family.name() == name);
@@ -261,7 +261,7 @@ async fn forbidden_is_asked_again_until_somebody_grants_it() {
     let rule = r#"{apiGroups: [""], resources: [pods], verbs: [list, watch]}"#;
     let note = scene.note().await;
     assert!(note.contains("may not list pods") && note.ends_with(rule), "{note}");
-    // It may list, and still not watch: no success yet.
+    // It may list, but not watch: this is not a success yet.
     scene.request().await.answer(200, list("10", &[pod("a", "Running", "1")]));
     scene.tells("a", "Running").await;
     scene.request().await.answer(403, error(403, "Forbidden", "pods is forbidden"));
@@ -310,7 +310,7 @@ async fn what_is_not_a_list_of_pods_is_an_error_and_takes_nothing_back() {
     assert_eq!((scene.errors("busy"), scene.errors("answer")), (1.0, 2.0));
 }
 
-/// `pod`, with what its user may write.
+/// A `pod` with large annotations and many ports.
 fn large(name: &str, annotation: usize, ports: usize) -> Value {
     let mut pod = pod(name, "Running", "1");
     pod["metadata"]["annotations"] = json!({"last": "<".repeat(annotation)});
@@ -322,7 +322,7 @@ fn large(name: &str, annotation: usize, ports: usize) -> Value {
 async fn large_pods_hide_none_of_the_others() {
     let mut scene = Scene::new(Apiserver::start(), "");
     let mut pods: Vec<Value> = (0..100).map(|n| large(&format!("p{n}"), 256 << 10, 1_000)).collect();
-    // As a list by a server without bounds: no object of the real one is so large.
+    // A list without limits. A real API server has no object of this size.
     pods.insert(50, large("huge", super::super::answer::LONGEST + 1, 1));
     pods.push(pod("last", "Running", "1"));
     let request = scene.request().await;

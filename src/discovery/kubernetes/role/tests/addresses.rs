@@ -1,4 +1,4 @@
-//! Addresses of services, and what is behind them.
+//! Addresses of services, and the pods behind them.
 
 use super::*;
 
@@ -48,7 +48,7 @@ fn endpoints_have_labels_of_their_service_and_of_the_pods_behind_them() {
     assert!(Scene::default().targets::<Endpoints>("", &elsewhere).is_empty(), "of another node's there is none");
 }
 
-/// Who may write Endpoints in one namespace has no say over the pods of another.
+/// A user who can write Endpoints in one namespace must not get pods of another.
 #[test]
 fn a_pod_of_another_namespace_is_behind_no_address() {
     let endpoints = |namespace: &str, target: Value| {

@@ -1,4 +1,4 @@
-//! An API server on loopback that hands every request to the test.
+//! An API server on loopback that passes each request to the test.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 use tokio::sync::{mpsc, oneshot};
 
-/// Waits for what a test expects to come.
+/// Waits for an expected event.
 pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), what).await.expect("it comes soon")
 }
@@ -25,7 +25,7 @@ pub(super) struct Apiserver {
     requests: mpsc::Receiver<Request>,
 }
 
-/// An address where nobody listens yet: connections are refused.
+/// An address without a listener: connections are refused.
 pub(super) struct Away {
     socket: TcpSocket,
     requests: mpsc::Sender<Request>,
@@ -39,7 +39,7 @@ pub(super) struct Request {
     answer: oneshot::Sender<Response<Body>>,
 }
 
-/// A watch that was granted; it stays open until it is ended or broken off.
+/// An accepted watch. It stays open until it is ended or broken off.
 pub(super) struct Stream(mpsc::UnboundedSender<io::Result<String>>);
 
 impl Apiserver {
@@ -95,7 +95,7 @@ async fn hand_over(
         answer,
     };
     let _ = requests.send(request).await;
-    // A request that the test drops hangs for ever, as one does whose server died.
+    // A request that the test drops never gets an answer, as if its server had died.
     Ok(match answered.await {
         Ok(response) => response,
         Err(_) => std::future::pending().await,
@@ -112,7 +112,7 @@ impl Request {
         self.answer.send(response.body(body.to_string().into()).expect("a response")).expect("somebody waits");
     }
 
-    /// A refusal that says in how many seconds to ask again.
+    /// An error answer with `Retry-After`.
     pub(super) fn refuse(self, status: u16, retry_after: &str, body: &str) {
         let response = Response::builder().status(status).header(header::RETRY_AFTER, retry_after);
         self.answer.send(response.body(body.to_string().into()).expect("a response")).expect("somebody waits");
@@ -131,12 +131,12 @@ impl Stream {
         self.0.send(Ok(format!("{}\n", json!({"type": kind, "object": object})))).expect("the watch is open");
     }
 
-    /// Whatever it is.
+    /// Sends any text.
     pub(super) fn raw(&self, text: &str) {
         self.0.send(Ok(text.to_string())).expect("somebody reads");
     }
 
-    /// In good order.
+    /// Ends the watch normally.
     pub(super) fn end(self) {}
 
     pub(super) fn break_off(self) {

@@ -1,8 +1,8 @@
-//! Several watches of one job, in whatever order they answer.
+//! Several watches of one job, with answers in any order.
 
 use super::*;
 
-/// Requests of several watches, taken by their path.
+/// Requests of several watches, selected by their path.
 struct Many {
     scene: Scene,
     pending: Vec<Request>,
@@ -26,7 +26,7 @@ impl Many {
         }
     }
 
-    /// Answers the list of `path` and grants the watch after it.
+    /// Answers the list of `path`, and accepts the watch after it.
     async fn serve(&mut self, path: &str, items: &[Value]) -> apiserver::Stream {
         let request = self.request(path).await;
         assert_eq!(request.query("watch"), None, "{path}");
@@ -36,7 +36,7 @@ impl Many {
         request.stream()
     }
 
-    /// Of the next group the source, and of each target the value of `label` (`-`: none).
+    /// The source of the next group, and the value of `label` of each target (`-`: none).
     async fn told(&mut self, label: &str) -> (String, Vec<String>) {
         let Some(Update::Group { group, .. }) = soon(self.scene.updates.recv()).await else {
             panic!("a group is told")
@@ -113,7 +113,7 @@ async fn labels_follow_the_service() {
     assert_eq!(many.told("service_label_tier").await, told(SLICE, &["front"]));
     services.event("MODIFIED", service("web", "back"));
     assert_eq!(many.told("service_label_tier").await, told(SLICE, &["back"]));
-    // Renamed: another comes, the slice names it, the old one goes.
+    // A rename: a new service appears, the slice names it, and the old one is deleted.
     services.event("ADDED", service("web-2", "new"));
     slices.event("MODIFIED", slice("12", "web-2"));
     let mut last = many.told("service_name").await;

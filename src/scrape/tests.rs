@@ -4,6 +4,7 @@ mod bounds;
 mod churn;
 mod containers;
 mod found;
+mod hanging;
 mod model;
 mod owners;
 mod resend;

@@ -128,8 +128,8 @@ fn a_cursor_of_a_container_is_whole_seconds_for_promtail_and_is_not_kept_for_eve
     // Docker may be away when the agent starts.
     std::fs::remove_file(&yaml).expect("removed");
     let positions = open(dir.path());
-    positions.lock().drop_vanished(SystemTime::now() + KEPT * 2);
+    positions.lock().drop_vanished(&Vanished::default(), SystemTime::now() + KEPT * 2);
     assert!(positions.is_known(&name));
-    positions.lock().drop_vanished(SystemTime::now() + KEPT_CONTAINER + KEPT);
+    positions.lock().drop_vanished(&Vanished::default(), SystemTime::now() + KEPT_CONTAINER + KEPT);
     assert!(!positions.is_known(&name));
 }

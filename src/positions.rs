@@ -89,13 +89,6 @@ impl LogName {
         }
     }
 
-    fn path(&self) -> Option<&Path> {
-        match self {
-            LogName::File(path) => Some(path),
-            LogName::Other(_) => None,
-        }
-    }
-
     /// Whether this is the cursor of a container, which may not exist any more.
     fn is_of_container(&self) -> bool {
         let id = match self {
@@ -103,6 +96,13 @@ impl LogName {
             LogName::Other(name) => name.strip_prefix("cursor-"),
         };
         id.is_some_and(|id| id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()))
+    }
+
+    fn path(&self) -> Option<&Path> {
+        match self {
+            LogName::File(path) => Some(path),
+            LogName::Other(_) => None,
+        }
     }
 }
 

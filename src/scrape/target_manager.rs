@@ -227,7 +227,7 @@ impl TargetManager {
         // A removed directory takes its watch along, and a new one needs a new watch.
         self.watch.forget(path);
         let mut dirty = false;
-        let mut at_once = Vec::new();
+        let mut at_once = false;
         for id in self.places.of(path) {
             #[cfg(test)]
             {
@@ -237,12 +237,12 @@ impl TargetManager {
                 tracked.dirty = true;
                 dirty = true;
                 // Docker deletes the file of a container that was started with --rm as soon as it ends.
-                if tracked.target.streams.is_some() && tracked.files.is_empty() && tracked.glob.matches(path) {
-                    at_once.push(*id);
-                }
+                at_once |= tracked.target.streams.is_some() && tracked.files.is_empty() && tracked.glob.matches(path);
             }
         }
-        at_once.into_iter().for_each(|id| self.walk_again(Some(id)));
+        if at_once {
+            self.walk_by(Instant::now());
+        }
         dirty
     }
 

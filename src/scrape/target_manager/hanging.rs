@@ -119,7 +119,7 @@ impl TargetManager {
     }
 
     /// Plans a walk of the target for now, even if it rests. None: only the walk of what is due.
-    pub(super) fn walk_again(&mut self, target: Option<u64>) {
+    fn walk_again(&mut self, target: Option<u64>) {
         if let Some(tracked) = target.and_then(|id| self.tracked.get_mut(&id)) {
             tracked.dirty = true;
             tracked.rests_until = None;

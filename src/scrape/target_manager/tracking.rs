@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::index::Same;
 use super::{AssignedLog, TargetManager, TrackedTarget};
@@ -58,18 +59,18 @@ impl TargetManager {
                 left.extend(self.ids.get(&target).copied());
             }
         }
-        let mut at_once = Vec::new();
         for target in targets {
             if !self.ids.contains_key(&target) {
                 self.track(index, target.0.clone(), &mut left);
                 // Docker deletes the file of a container that was started with --rm as soon as it ends.
-                at_once.extend(self.ids.get(&target).filter(|_| target.0.streams.is_some()).copied());
+                if target.0.streams.is_some() {
+                    self.walk_by(Instant::now());
+                }
             }
         }
         for id in left {
             self.untrack(id);
         }
-        at_once.into_iter().for_each(|id| self.walk_again(Some(id)));
         true
     }
 

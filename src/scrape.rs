@@ -320,5 +320,12 @@ impl Scrape {
     }
 }
 
+/// An intake, and its inboxes in the hands of a test instead of readers.
+#[cfg(test)]
+pub fn intake_of_test(clients: usize) -> (Intake, Vec<Box<dyn crate::model::Source>>) {
+    let (intake, inboxes) = Intake::new((0..clients).map(|_| Arc::default()));
+    (intake, inboxes.into_iter().map(|inbox| Box::new(inbox) as Box<dyn crate::model::Source>).collect())
+}
+
 #[cfg(test)]
 mod tests;

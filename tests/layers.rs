@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 5] = [
     &["model", "metrics", "goregex", "yaml"],
     &["relabel", "tail", "stages", "batch", "positions"],
-    &["http_client", "discovery", "scrape", "push", "server"],
+    &["http_client", "discovery", "scrape", "push", "receive", "server"],
     &["agent", "config"],
     &["cli", "main"],
 ];
 
 /// The only ones that may look into their own layer: who, and at whom.
-const NEIGHBOURS: [(&str, &str); 6] = [
+const NEIGHBOURS: [(&str, &str); 8] = [
     ("metrics", "model"),
     ("yaml", "model"),
     ("agent", "config"),
@@ -25,15 +25,18 @@ const NEIGHBOURS: [(&str, &str); 6] = [
     // One HTTP client for all who ask servers.
     ("push", "http_client"),
     ("discovery", "http_client"),
+    // Receivers listen as the agent's own server does, and hand records in to the readers.
+    ("receive", "scrape"),
+    ("receive", "server"),
 ];
 
 /// The modules that may use a crate. A crate that is not listed may be used anywhere.
 const HOMES: [(&str, &[&str]); 25] = [
-    ("axum", &["server"]),
+    ("axum", &["server", "receive"]),
     ("base64", &["server"]),
     ("bcrypt", &["server"]),
     ("clap", &["cli"]),
-    ("flate2", &["tail"]),
+    ("flate2", &["tail", "receive"]),
     ("gotmpl", &["stages"]),
     ("http", &["discovery"]),
     ("landlock", &["cli"]),
@@ -52,11 +55,11 @@ const HOMES: [(&str, &[&str]); 25] = [
     ("sha2", &["stages", "server"]),
     ("sha3", &["stages"]),
     // A batch is compressed when it is sealed. The compressor's memory is reused.
-    ("snap", &["batch", "push"]),
+    ("snap", &["batch", "push", "receive"]),
     ("tokio_rustls", &["server"]),
     ("tower", &["discovery"]),
     // The parts decide without waiting: nothing async below the loops.
-    ("tokio", &["http_client", "discovery", "scrape", "push", "server", "agent", "cli"]),
+    ("tokio", &["http_client", "discovery", "scrape", "push", "receive", "server", "agent", "cli"]),
 ];
 
 #[test]

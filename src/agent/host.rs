@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::{Error, Options, build, report};
@@ -13,7 +13,7 @@ use crate::discovery::kubernetes::Places;
 use crate::metrics::Registry;
 use crate::model::AbortOnPanic;
 use crate::positions::{self, Lock, Positions};
-use crate::{discovery, push, scrape, server};
+use crate::{discovery, push, receive, scrape, server};
 
 pub(super) struct Host {
     pub options: Options,
@@ -24,6 +24,8 @@ pub(super) struct Host {
     pub positions: Arc<Positions>,
     pub places: Places,
     pub metrics: Metrics,
+    /// Their sockets stay open over a reload.
+    pub receivers: Mutex<receive::Receivers>,
     shown: watch::Sender<Arc<server::Shown>>,
     /// What the kernel denies this process, as comment lines above the config on its page.
     confinement: String,
@@ -35,6 +37,7 @@ pub(super) struct Metrics {
     pub scrape: scrape::Metrics,
     pub push: push::Metrics,
     pub discovery: discovery::Metrics,
+    pub receive: receive::Metrics,
     pub reload: report::Reloads,
 }
 
@@ -75,8 +78,10 @@ impl Host {
                 scrape: scrape::Metrics::register(&registry),
                 push: push::Metrics::register(&registry),
                 discovery: discovery::Metrics::register(&registry),
+                receive: receive::Metrics::register(&registry),
                 reload: report::Reloads::register(&registry),
             },
+            receivers: Mutex::default(),
             shown,
             confinement: report::confinement(&options.confinement, &registry),
             options,

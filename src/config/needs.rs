@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use serde_yaml::Value;
 
 use super::Config;
+use crate::server;
 
 /// What a run needs. What cannot be known is said in words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,8 +38,8 @@ pub struct Needs {
     pub ports: BTreeSet<u16>,
     /// Why that may be any port.
     pub any_port: Vec<String>,
-    /// The TCP port that is listened at; 0 is any.
-    pub listens: Option<u16>,
+    /// TCP ports that are listened at; 0 is any.
+    pub listens: BTreeSet<u16>,
     /// A program may be run (`kubeconfig_exec`), which needs what nobody knows.
     pub runs_programs: bool,
 }
@@ -48,7 +49,7 @@ impl Config {
     pub fn needs(&self, env: &dyn Fn(&str) -> Option<String>) -> Needs {
         let mut needs = Needs {
             positions: PathBuf::from(&self.positions.filename),
-            listens: (!self.server.disable).then_some(self.server.http_listen_port),
+            listens: (!self.server.disable).then_some(self.server.http_listen_port).into_iter().collect(),
             // Names are asked for over TCP where an answer is long.
             ports: [53].into(),
             ..Needs::default()
@@ -66,6 +67,10 @@ impl Config {
         if !self.target_config.stdin {
             for job in &self.scrape_configs {
                 needs.job(job, env);
+                if let Some(receives) = job.receives() {
+                    needs.listens.extend(receives.tcp_port());
+                    needs.files.extend(receives.files());
+                }
             }
         }
         let written = self.target_config.link_roots.iter().chain(&self.target_config.read_roots);
@@ -79,7 +84,9 @@ impl Config {
     /// What it needs when it is reloaded: what only a start reads is not among it.
     pub fn needs_at_reload(&self, env: &dyn Fn(&str) -> Option<String>) -> Needs {
         let mut config = self.clone();
-        config.server = Default::default();
+        // Only a start opens the port of the pages.
+        config.server = server::Config::default();
+        config.server.disable = true;
         config.positions.import_from.clear();
         config.needs(env)
     }

@@ -5,7 +5,7 @@ use serde_yaml::Value;
 
 use crate::discovery::{self, StaticConfig};
 use crate::model::units::GoDuration;
-use crate::{relabel, yaml};
+use crate::{receive, relabel, yaml};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -21,6 +21,8 @@ pub struct ScrapeConfig {
     pub static_configs: Vec<StaticConfig>,
     pub kubernetes_sd_configs: Vec<discovery::kubernetes::Config>,
     pub file_sd_configs: Vec<discovery::file::Config>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loki_push_api: Option<receive::push::Config>,
 }
 
 impl ScrapeConfig {
@@ -33,6 +35,12 @@ impl ScrapeConfig {
         }
     }
 
+    /// What it receives. None: it reads what is found.
+    pub fn receives(&self) -> Option<receive::Config> {
+        self.loki_push_api.clone().map(|config| receive::Config::Push(Box::new(config)))
+    }
+
+    /// Whether it has something to read. What it receives is no target.
     pub fn has_targets(&self) -> bool {
         !(self.static_configs.is_empty() && self.kubernetes_sd_configs.is_empty() && self.file_sd_configs.is_empty())
     }
@@ -48,7 +56,7 @@ pub struct Decompression {
 }
 
 /// The kinds of targets there are, for whoever wrote another.
-pub(super) const KINDS: &str = "static_configs, kubernetes_sd_configs and file_sd_configs";
+pub(super) const KINDS: &str = "static_configs, kubernetes_sd_configs, file_sd_configs and loki_push_api";
 
 /// What to do about a kind of target that Promtail has and fantail has not.
 pub(super) fn unsupported(kind: &str) -> Option<String> {
@@ -64,10 +72,6 @@ const UNSUPPORTED: &[(&[&str], &str)] = &[
     (
         &["docker_sd_configs"],
         "not yet; tail /var/lib/docker/containers/*/*-json.log with static_configs and a docker stage",
-    ),
-    (
-        &["loki_push_api"],
-        "not yet; let the senders push to Loki, or run another agent such as Grafana Alloy for this job",
     ),
     (
         &["consul_sd_configs", "consulagent_sd_configs", "dns_sd_configs"],

@@ -158,9 +158,9 @@ impl Batch {
         self.guard.refused();
     }
 
-    /// Reports a limit that Loki named. Later entries beyond the limit are discarded without being sent.
-    pub fn learn(&self, bound: Bound) {
-        self.bounds.learn(bound, Instant::now());
+    /// Reports a limit that Loki named at the time `now`. Later entries beyond the limit are discarded without being sent.
+    pub fn learn(&self, bound: Bound, now: Instant) {
+        self.bounds.learn(bound, now);
     }
 
     /// All entries are delivered.

@@ -1,4 +1,4 @@
-//! The command line: flags, the config they name, the log, and then the agent.
+//! The command line: reads flags and the config, starts the log, runs the agent.
 
 mod descriptors;
 mod flags;
@@ -22,7 +22,8 @@ use crate::agent;
 use crate::config::{self, Config, Loaded, Request};
 use crate::server::LogLevel;
 
-/// The program: its exit code is Promtail's, 0 for done, 1 for a config or a run that failed, 2 for a bad command line.
+/// Runs the program. Its exit codes are Promtail's: 0 for success, 1 for a failed config or run, 2 for a bad command
+/// line.
 pub fn main() -> ExitCode {
     let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
     match Flags::parse(args) {
@@ -48,7 +49,7 @@ fn run(flags: &Flags) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let request = flags.request();
-    // Before the load: a change that comes between the two is seen as one later.
+    // Before the load, so that a change between the two is detected later.
     let fingerprint = Config::fingerprint(&request);
     let (loaded, warnings) = match load(&request) {
         Ok(checked) => checked,
@@ -59,7 +60,10 @@ fn run(flags: &Flags) -> ExitCode {
     };
     let mut warnings: Vec<_> = flags.warnings().into_iter().chain(warnings).collect();
     if loaded.config.clients.is_empty() && !flags.text("client.external-labels").is_empty() {
-        warnings.push("-client.external-labels: ignored: there is no client that they could belong to".to_string());
+        warnings.push(
+            "-client.external-labels: ignored: there is no client; set clients in the config, or -client.url"
+                .to_string(),
+        );
     }
     if flags.on("print-config-stderr") {
         let config = loaded.config.to_masked_yaml();
@@ -73,7 +77,7 @@ fn run(flags: &Flags) -> ExitCode {
     start(flags, loaded.config, &warnings, fingerprint)
 }
 
-/// Reads the config and builds everything in it once.
+/// Reads the config and checks it.
 fn load(request: &Request) -> Result<(Loaded, config::Warnings), config::Error> {
     let loaded = Config::load(request, &environment)?;
     let warnings = config::check(&loaded)?;
@@ -92,7 +96,7 @@ fn start(flags: &Flags, config: Config, warnings: &[String], fingerprint: Option
     descriptors::raise();
     let request = flags.request();
     let (confinement, walls) = confine(flags, &config, &request);
-    // Whoever comes first decides for the whole process; nobody else installs one.
+    // Sets the crypto provider of the process. Only the first call counts.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let options = agent::Options { dry_run: flags.on("dry-run"), stdin: config.target_config.stdin, confinement };
     let source = Arc::new(ConfigFile { request, level, walls });
@@ -107,7 +111,7 @@ fn start(flags: &Flags, config: Config, warnings: &[String], fingerprint: Option
     }
 }
 
-/// The config file, with the flags on top, as it was at the start.
+/// The source of the config: the file, with the flags from the start.
 struct ConfigFile {
     request: Request,
     level: logging::Level,
@@ -117,7 +121,7 @@ struct ConfigFile {
 impl agent::ConfigSource for ConfigFile {
     fn load(&self) -> Result<(Config, Vec<String>), String> {
         let loaded = Config::load(&self.request, &environment).map_err(|e| e.to_string())?;
-        // Before the check, which would find a file that cannot be read and not know why.
+        // Before the check, which would report a blocked file without the reason.
         if let Some(walls) = &self.walls {
             walls.allow(&loaded.config.needs_at_reload(&environment))?;
         }
@@ -134,14 +138,16 @@ impl agent::ConfigSource for ConfigFile {
     }
 }
 
-/// Gives up what the agent never needs, before it starts a thread: a wall holds for the thread that asks for it and those that it
-/// starts. Gives what was given up, in a few words each, and what a config that is reloaded has to do with.
+/// Restricts this process. Must run before the first thread starts, because the restrictions apply to the calling
+/// thread and the threads that it starts.
+///
+/// Returns a description of each restriction, and the Landlock rules that a reloaded config must comply with.
 fn confine(
     flags: &Flags,
     config: &Config,
     request: &Request,
 ) -> (Vec<(&'static str, String)>, Option<landlock::Standing>) {
-    // The allocator started threads before there was a main.
+    // The allocator starts its threads before main, so they are stopped and started again.
     let threads = background_thread::read().unwrap_or(false) && background_thread::write(false).is_ok();
     let (landlock, walls) = match flags.on("security.landlock") {
         true => {
@@ -175,12 +181,12 @@ fn platform() -> String {
     format!("{}/{}{libc}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
-/// On standard output; whether anybody still reads it is not our business.
+/// Prints to standard output. Ignores errors: the reader may be gone.
 fn say(text: impl fmt::Display) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
-/// On standard error.
+/// Prints to standard error.
 fn complain(text: impl fmt::Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }

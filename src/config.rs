@@ -1,7 +1,7 @@
-//! A `promtail.yaml` as it is written, the sum of the rooms' own configs; and everything that can be wrong with it, found
-//! before the first task starts.
+//! The config file, `promtail.yaml`. Consists of the configs of the modules.
 //!
-//! [`Config::load`] reads it: default < file < flag. [`check`] then builds what can be built without a network.
+//! [`Config::load`] reads it. Flags override the file, and the file overrides defaults. [`check`] then builds
+//! everything that needs no network, so that mistakes are found before the first task starts.
 
 mod blocks;
 mod check;
@@ -13,6 +13,7 @@ mod restart;
 mod scrape;
 #[cfg(test)]
 mod tests;
+mod unsupported;
 
 use std::hash::{Hash, Hasher};
 
@@ -29,10 +30,11 @@ pub use check::{Warnings, check};
 pub use host::{hostname, node_name};
 pub use needs::Needs;
 pub use scrape::{Decompression, ScrapeConfig};
+pub use unsupported::SkippedJob;
 
 pub use crate::yaml::Error;
 
-/// The whole file. The old `client` block is one of `clients` by the time it gets here.
+/// The whole file. [`Config::load`] moves the deprecated `client` block into `clients`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -48,16 +50,19 @@ pub struct Config {
     pub options: OptionsConfig,
     pub tracing: TracingConfig,
     pub wal: WalConfig,
+    /// Jobs of the file that are not run, because `options.skip_unsupported_jobs` is set.
+    #[serde(skip)]
+    pub skipped_jobs: Vec<SkippedJob>,
 }
 
-/// What the command line says of the config.
+/// The part of the command line that is about the config.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// Comma-separated; the first file that exists is it. Empty: no file.
+    /// File names separated by commas. The first one that exists is used. Empty: no file.
     pub files: String,
     pub expand_env: bool,
     pub settings: Vec<Setting>,
-    /// For every client that does not set the same label itself.
+    /// Added to each client that does not set the same label itself.
     pub external_labels: Labels,
     /// Nothing is sent, so no client is needed.
     pub dry_run: bool,
@@ -85,7 +90,7 @@ pub enum Scalar {
     Text(String),
 }
 
-/// A config with the text it was read from, which complaints point into.
+/// A config and its source text, so that errors can name the place in the file.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub config: Config,
@@ -105,18 +110,19 @@ impl Config {
         }
         let hint = (!request.expand_env && text.contains("${")).then_some(EXPAND_HINT);
         let mut document = yaml::Document::parse(file, text, hint)?;
-        let warnings = overlay::apply(&mut document, request)?;
-        Ok(Loaded { config: document.read()?, document, warnings, dry_run: request.dry_run })
+        let (warnings, skipped_jobs) = overlay::apply(&mut document, request)?;
+        let config = Self { skipped_jobs, ..document.read()? };
+        Ok(Loaded { config, document, warnings, dry_run: request.dry_run })
     }
 
-    /// Another number means another text of the config file. `None`: it cannot be read now.
+    /// A hash of the config file's name and text. `None`: the file cannot be read now.
     pub fn fingerprint(request: &Request) -> Option<u64> {
         let mut hasher = std::hash::DefaultHasher::new();
         first_existing(request).ok()?.hash(&mut hasher);
         Some(hasher.finish())
     }
 
-    /// The effective config, defaults and flags included, without a secret in it.
+    /// The config with defaults and flags. Secrets are masked.
     pub fn to_masked_yaml(&self) -> String {
         let mut value = yaml::to_value(self);
         yaml::mask(&mut value);
@@ -127,10 +133,10 @@ impl Config {
 const EXPAND_HINT: &str =
     "Use `-config.expand-env=true` flag if you want to expand environment variables in your config file";
 
-/// How many bytes a config file may have.
+/// The maximum size of a config file in bytes.
 const LARGEST: u64 = 16 << 20;
 
-/// The first file of a comma-separated list that is there, and its text.
+/// The name and text of the first file that exists.
 fn first_existing(request: &Request) -> Result<(Option<String>, String), Error> {
     let list = &request.files;
     if list.trim().is_empty() {

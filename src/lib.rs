@@ -11,23 +11,24 @@
 //!                                           (7) commit position   positions journal
 //! ```
 //!
-//! The modules below are listed in that order, in five layers; a module uses only the layers beneath its own
-//! (`tests/layers.rs` holds the code to it). ARCHITECTURE.md tells the rest.
+//! The modules below are listed by layer. There are five layers, and a module uses only lower layers (`tests/layers.rs`
+//! checks this). See ARCHITECTURE.md.
 
-// Layer 0, the words.
+// Layer 0: shared types.
 pub mod goregex;
 pub mod metrics;
 pub mod model;
 pub mod yaml;
 
-// Layer 1, the parts: they decide, synchronously, with the time as a parameter.
+// Layer 1: logic. Synchronous, with the time as a parameter.
+pub mod backoff;
 pub mod batch;
 pub mod positions;
 pub mod relabel;
 pub mod stages;
 pub mod tail;
 
-// Layer 2, the loops: they wait and move values.
+// Layer 2: loops. They wait for events and pass values on.
 pub mod discovery;
 pub mod http_client;
 pub mod push;
@@ -35,9 +36,9 @@ pub mod receive;
 pub mod scrape;
 pub mod server;
 
-// Layer 3: everything is wired in one place.
+// Layer 3: connects all modules.
 pub mod agent;
 pub mod config;
 
-// Layer 4.
+// Layer 4: the command line.
 pub mod cli;

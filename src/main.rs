@@ -1,4 +1,4 @@
-// The agent's, not the library's: tests count allocations, and fuzzing watches them, with allocators of their own.
+// Set for the binary, not the library: tests and fuzzing use their own allocators.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -26,7 +26,7 @@ pub use safe::{read as read_beside, replace as replace_beside};
 use state::{Entry, State, slots_of, worth_writing};
 pub use takeover::take_over;
 
-use crate::model::{Checkpoint, Position};
+use crate::model::{Checkpoint, Clock, Position};
 
 /// How long before its last recorded activity an agent may have stopped looking. It may have died before it could
 /// record what it saw.
@@ -164,6 +164,10 @@ impl Positions {
     }
 
     pub fn open(config: Config) -> Result<Self, Error> {
+        Self::open_at(config, Clock::default())
+    }
+
+    fn open_at(config: Config, clock: Clock) -> Result<Self, Error> {
         let fail = |path: &Path, message: String| Error { path: path.into(), message };
         let path = journal::path(&config.filename);
         let read = journal::read(&path).map_err(|e| fail(&path, e))?;
@@ -173,8 +177,8 @@ impl Positions {
             Err(e) => return Err(fail(&config.filename, e)),
         };
         let journal = Journal::new(path, config.read_only, read.yaml_hashes.clone());
-        let unseen_since = read.alive.map_or_else(SystemTime::now, |alive| alive - BENEFIT_OF_DOUBT);
-        let mut state = State::new(journal, foreign.hash, config.readers.clone(), unseen_since);
+        let unseen_since = read.alive.map_or_else(|| clock.system_time(), |alive| alive - BENEFIT_OF_DOUBT);
+        let mut state = State::new(journal, foreign.hash, config.readers.clone(), unseen_since, clock);
         for KnownLog { key, record, times, left } in read.known.into_values() {
             let slot = state.slot(key);
             state.records.entry(slot).and_modify(|e| e.times = times);
@@ -194,7 +198,7 @@ impl Positions {
         if state.has_old_yaml() {
             state.journal.note(&journal::Line::Yaml(foreign.hash));
         }
-        state.journal.restart(worth_writing(&state.records));
+        state.journal.restart(worth_writing(&state.records), state.clock.system_time());
         Ok(Self { config, state: Mutex::new(state) })
     }
 
@@ -303,6 +307,16 @@ impl Positions {
         there
     }
 
+    /// Where the log of this key stopped in its last files, the furthest first.
+    pub fn of_log(&self, key: &Key) -> Vec<Position> {
+        let state = self.lock();
+        let entry = state.slots.get(key).and_then(|slot| state.records.get(slot));
+        let ends = entry.map(|e| e.saved.iter().filter_map(Record::position).chain(e.left.iter().copied()));
+        let mut ends: Vec<Position> = ends.into_iter().flatten().collect();
+        ends.sort_by_key(|position| std::cmp::Reverse(position.offset));
+        ends
+    }
+
     /// Releases the position of a log.
     pub fn release(&self, slot: PositionId) {
         if let Some(entry) = self.lock().records.get_mut(&slot) {
@@ -351,7 +365,8 @@ impl Positions {
             return Ok(());
         }
         let mut state = self.lock();
-        state.drop_vanished(SystemTime::now());
+        let now = state.clock.system_time();
+        state.drop_vanished(now);
         let yaml = yaml::text(&state.yaml());
         // Before it is there: whoever reads it after a kill has to know it for its own, and not for Promtail's.
         let before = state.journal.yaml_hash();
@@ -373,7 +388,7 @@ impl Positions {
             true => state.rewrite(),
             false => Ok(()),
         };
-        let alive = state.append(&[journal::Line::Alive(SystemTime::now())]);
+        let alive = state.append(&[journal::Line::Alive(now)]);
         let unsynced = state.journal.take_unsynced();
         drop(state);
         let synced = unsynced.and_then(|file| file.map_or(Ok(()), |file| file.sync_data()));

@@ -86,7 +86,7 @@ fn compression(config: &Decompression) -> Result<Option<Compression>, String> {
     match config.format.as_str() {
         "gz" => Ok(Some(Compression::Gzip)),
         "z" => Ok(Some(Compression::Zlib)),
-        other => Err(format!("decompression.format {other:?} is not supported (gz and z are): its files are not read")),
+        other => Err(format!("decompression.format {other:?} is not supported: use gz or z; its files are not read")),
     }
 }
 

@@ -39,6 +39,7 @@ pub(super) struct Metrics {
     pub discovery: discovery::Metrics,
     pub receive: receive::Metrics,
     pub reload: report::Reloads,
+    pub skipped: report::Skipped,
 }
 
 /// The running HTTP server.
@@ -80,6 +81,7 @@ impl Host {
                 discovery: discovery::Metrics::register(&registry),
                 receive: receive::Metrics::register(&registry),
                 reload: report::Reloads::register(&registry),
+                skipped: report::Skipped::register(&registry),
             },
             receivers: Mutex::default(),
             shown,
@@ -113,7 +115,7 @@ async fn listen(config: &Config, options: &Options) -> Result<Option<server::Ser
         Ok(server) => Ok(Some(server)),
         // Another agent may use the port. A trial prints its lines and does not need pages.
         Err(error) if options.dry_run || options.stdin => {
-            tracing::warn!(%error, "cannot start the HTTP server: this run has no pages and no metrics");
+            tracing::warn!(%error, "cannot start the HTTP server: the agent runs without pages and metrics");
             Ok(None)
         }
         Err(error) => Err(Error(error.to_string())),

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use prometheus::{IntCounter, IntGauge};
+use prometheus::{IntCounter, IntGauge, IntGaugeVec};
 
+use crate::config::SkippedJob;
 use crate::metrics::Registry;
-use crate::model::{ClientReport, DiscoveredReport, Report, TargetReport};
+use crate::model::{ClientReport, DiscoveredReport, Labels, Report, TargetReport};
 use crate::push;
 
 /// The targets of the scrape, and the clients.
 pub(super) struct Whole<T> {
     pub targets: Arc<T>,
     pub clients: Vec<Arc<push::Status>>,
+    /// Jobs of the config that are not run.
+    pub skipped: Vec<SkippedJob>,
 }
 
 impl<T: Report> Report for Whole<T> {
@@ -21,7 +24,18 @@ impl<T: Report> Report for Whole<T> {
     }
 
     fn discovered(&self) -> Vec<DiscoveredReport> {
-        self.targets.discovered()
+        let skipped = self.skipped.iter().map(|job| DiscoveredReport {
+            job: job.name.clone(),
+            source: "options.skip_unsupported_jobs".into(),
+            discovered: Labels::new(),
+            labels: None,
+            path: None,
+            dropped: Some(format!("this job is not run: {}", job.reason)),
+            is_mistake: true,
+            left_out: None,
+            unread: 0,
+        });
+        skipped.chain(self.targets.discovered()).collect()
     }
 
     fn clients(&self) -> Vec<ClientReport> {
@@ -48,10 +62,26 @@ impl Report for Nothing {
 
 /// Registers a metric with what the kernel denies this process. Returns the same as comment lines for the config page.
 pub(super) fn confinement(walls: &[(&'static str, String)], registry: &Registry) -> String {
-    let help = "A constant 1, labelled with what the kernel keeps this process from.";
+    let help = "A constant 1. The labels say whether seccomp and Landlock restrict this process.";
     let labels = walls.iter().map(|(wall, what)| (*wall, what.split(';').next().unwrap_or_default()));
     registry.info("fantail_confinement_info", help, labels);
     walls.iter().map(|(wall, what)| format!("# {wall}: {what}\n")).collect()
+}
+
+/// The metric of jobs that are not run.
+#[derive(Debug)]
+pub(super) struct Skipped(IntGaugeVec);
+
+impl Skipped {
+    pub fn register(registry: &Registry) -> Self {
+        let help = "Jobs of the config that are not run because their kind of target is not supported";
+        Self(registry.gauges("fantail_skipped_jobs", help, &["job"]))
+    }
+
+    pub fn set(&self, jobs: &[SkippedJob]) {
+        self.0.reset();
+        jobs.iter().for_each(|job| self.0.with_label_values(&[&job.name]).set(1));
+    }
 }
 
 /// The metrics of reloads.
@@ -68,11 +98,11 @@ impl Reloads {
         let reloads = Self {
             successful: registry.gauge(
                 "fantail_config_last_reload_successful",
-                "Whether the config could be used when it was loaded last: 1, or 0 while the one from before goes on.",
+                "1 if the last load of the config succeeded. While it is 0, the previous config stays in use.",
             ),
             success_time: registry.gauge(
                 "fantail_config_last_reload_success_timestamp_seconds",
-                "When the config that is in use was loaded, as Unix time.",
+                "Unix time at which the config in use was loaded.",
             ),
             successes: registry.counter("promtail_config_reload_success_total", "Number of reload success times."),
             failures: registry.counter("promtail_config_reload_fail_total", "Number of reload fail times."),

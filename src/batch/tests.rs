@@ -336,9 +336,9 @@ fn what_loki_has_named_as_its_limit_is_not_sent_for_a_minute() {
     let mut bench = Bench::new();
     bench.add("a", 1, 300_000);
     let sent = bench.send();
-    sent[0].learn(Bound::Line(262_144));
-    sent[0].learn(Bound::Age(Duration::from_secs(7 * 86_400)));
-    sent[0].learn(Bound::Labels(1));
+    sent[0].learn(Bound::Line(262_144), bench.clock.now());
+    sent[0].learn(Bound::Age(Duration::from_secs(7 * 86_400)), bench.clock.now());
+    sent[0].learn(Bound::Labels(1), bench.clock.now());
     let refused = |outcome: Outcome| match outcome {
         Outcome::Refused(reason) => reason.as_str().to_string(),
         other => panic!("{other:?}"),

@@ -1,4 +1,4 @@
-//! The command line as Go's `flag` package reads it: one dash or two, `-x v` or `-x=v`, booleans `-x` or `-x=false`.
+//! Parses the command line like Go's `flag` package: one dash or two, `-x v` or `-x=v`, booleans `-x` or `-x=false`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,11 +10,11 @@ use crate::model::gonumber::{parse_float, parse_int};
 use crate::model::nearest;
 use crate::model::units::{ByteSize, GoDuration};
 
-/// The flags that were given; of one given twice the later counts.
+/// The flags that were given. If one is given twice, the last value counts.
 #[derive(Debug, Default)]
 pub(crate) struct Flags {
     given: BTreeMap<&'static str, (&'static Flag, String)>,
-    /// What stands after the first argument that is no flag.
+    /// The first argument that is not a flag, and all after it.
     rest: Vec<String>,
 }
 
@@ -29,7 +29,7 @@ impl fmt::Display for Error {
 }
 
 impl Flags {
-    /// `args` without the program's name.
+    /// Parses `args`, without the program's name.
     pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Self, Error> {
         let mut flags = Self::default();
         let mut args = args.into_iter();
@@ -59,14 +59,14 @@ impl Flags {
         Ok(flags)
     }
 
-    /// Whether this boolean flag is on: as it was given, or else as its default is.
+    /// The value of a boolean flag, or its default.
     pub(crate) fn on(&self, name: &str) -> bool {
         let default = || table::all().find(|flag| flag.name == name).map_or("", |flag| flag.default);
         let value = self.given.get(name).map_or_else(default, |(_, value)| value);
         boolean(value) == Some(true)
     }
 
-    /// What this flag of a duration says; a duration of nothing is `None`.
+    /// The value of a duration flag. `None`: 0, or not given.
     pub(crate) fn duration(&self, name: &str) -> Option<std::time::Duration> {
         let value: GoDuration = self.text(name).parse().ok()?;
         (!value.0.is_zero()).then_some(value.0)
@@ -76,7 +76,7 @@ impl Flags {
         self.given.get(name).map_or("", |(_, value)| value)
     }
 
-    /// What the flags say of the config.
+    /// The part of the config that the flags set.
     pub(crate) fn request(&self) -> Request {
         let setting = |(flag, value): &(&'static Flag, String)| match flag.effect {
             Effect::Sets(key) => Some(Setting { flag: flag.name, key, value: parse_value(flag, value).ok()? }),
@@ -91,7 +91,7 @@ impl Flags {
         }
     }
 
-    /// What of the command line does nothing.
+    /// Flags and arguments without effect.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let ignored = self.given.values().filter_map(|(flag, _)| match flag.effect {
             Effect::Ignored(why) => Some(format!("-{}: ignored: {why}", flag.name)),
@@ -99,14 +99,13 @@ impl Flags {
         });
         let rest = (!self.rest.is_empty()).then(|| {
             format!(
-                "ignored on the command line, since {:?} is no flag: {:?}; a boolean flag takes its value after an equals sign",
+                "arguments without effect, because {:?} is not a flag: {:?}; write the value of a boolean flag after an equals sign",
                 self.rest[0],
                 self.rest.join(" ")
             )
         });
         let inspect = self.on("inspect").then(|| {
-            "-inspect: ignored: what each stage does is not shown; -dry-run prints what becomes of each line"
-                .to_string()
+            "-inspect: ignored: fantail cannot show each stage; -dry-run prints the result for each line".to_string()
         });
         ignored.chain(inspect).chain(rest).collect()
     }
@@ -194,7 +193,7 @@ mod tests {
         ] {
             assert_eq!(parse(line).expect_err(line).to_string(), want, "{line}");
         }
-        // Go's numbers, and a label name that Loki cannot parse and that is changed later.
+        // Go's number formats, and a label name that is changed later because Loki cannot parse it.
         for line in [
             "-client.max-retries=0x1F",
             "-client.max-retries=1_000",

@@ -1,18 +1,18 @@
-//! `-help`: what is needed every day first, what is only accepted last.
+//! `-help`: common flags first, flags without effect last.
 
 use std::fmt::Write;
 
 use super::table::{Flag, GROUPS, IGNORED, Kind};
 
-/// Widest flag with its value that still has its help beside it.
+/// The column of the help texts. Longer flags push their text to the right.
 const COLUMN: usize = 46;
 const WIDTH: usize = 120;
 
 pub(crate) fn text() -> String {
     let mut out = String::from(
         "Usage: fantail -config.file=promtail.yaml [flags]\n\n\
-         Tails log files and delivers every line to Loki once. Reads Promtail's config and flags.\n\
-         A flag wins over the config file. -x value, -x=value and --x=value are the same; a boolean is -x or -x=false.\n",
+         Tails log files and delivers every line to Loki once. Accepts Promtail's config and flags.\n\
+         A flag overrides the config file. -x value, -x=value and --x=value are the same; a boolean is -x or -x=false.\n",
     );
     for group in GROUPS {
         let _ = write!(out, "\n{}:\n", group.title);
@@ -20,7 +20,7 @@ pub(crate) fn text() -> String {
             line(&mut out, flag);
         }
     }
-    out.push_str("\nAccepted for Promtail's sake, without effect:\n");
+    out.push_str("\nAccepted because Promtail has them (most have no effect):\n");
     let mut column = 0;
     for flag in IGNORED {
         let width = flag.name.len() + 2;

@@ -1,8 +1,9 @@
-//! From its start on the kernel lets the agent read only where logs are and what the config names, write only where positions are,
-//! and connect only to ports that the config names: whoever takes the process over gets no further (Landlock).
+//! Restricts the process with Landlock. The kernel lets the agent read only directories of logs and files that the
+//! config names, write only to the positions' directory, and connect only to ports that the config names. This limits
+//! an attacker who controls the process.
 //!
-//! Logs that cannot be read are worse than a wall that is too low: where nobody can know at the start where logs will be, reading is
-//! not restricted, and that is said.
+//! If the directories of logs cannot be known at the start, reading is not restricted, and a warning says so: unread
+//! logs would be worse than a weaker restriction.
 
 mod mounts;
 mod places;
@@ -26,35 +27,35 @@ pub(super) use standing::Standing;
 use crate::config::Needs;
 use crate::tail;
 
-/// What is asked of the kernel; an older one does what it knows.
+/// The requested version. An older kernel uses the part that it supports.
 const ABI: ABI = ABI::V6;
 
-/// What the kernel is told.
+/// The rules for the kernel.
 #[derive(Debug, Default)]
 struct Walls {
-    /// Files and folders that may be read; None: all.
+    /// Files and directories that may be read. None: all.
     read: Option<BTreeSet<PathBuf>>,
-    /// The folder that may be written to as well.
+    /// The directory that may also be written to.
     write: Option<PathBuf>,
-    /// TCP ports; None: all.
+    /// TCP ports. None: all.
     connect: Option<BTreeSet<u16>>,
     listen: Option<BTreeSet<u16>>,
 }
 
-/// What came of it.
+/// The result of setting the rules.
 struct Done {
-    /// Landlock's version, as this kernel and the agent speak it.
+    /// Landlock's version that both the kernel and the agent support.
     abi: i32,
-    /// What may be read, by device and inode.
+    /// The readable files and directories, by device and inode.
     places: HashSet<(u64, u64)>,
 }
 
-/// Restricts this thread and all that it starts, for good, and says so; gives it in a few words. A kernel that cannot do it is
-/// said as well, and the agent goes on; there are no walls then.
+/// Restricts this thread and all threads that it starts, permanently. Logs and returns the result. If the kernel does
+/// not support Landlock, the agent runs without it, and the second result is None.
 pub(super) fn install(needs: &Needs, may_write: bool) -> (String, Option<Standing>) {
     if needs.runs_programs {
         tracing::warn!(
-            "landlock is off: kubernetes_sd_configs[].kubeconfig_exec lets a program run, and what that needs nobody knows; use a \
+            "landlock is off: kubernetes_sd_configs[].kubeconfig_exec lets a program run, whose needs are not known; use a \
              token or a certificate in the kubeconfig instead"
         );
         return ("off: kubeconfig_exec".into(), None);
@@ -66,22 +67,22 @@ pub(super) fn install(needs: &Needs, may_write: bool) -> (String, Option<Standin
     let done = match walls.build(AccessFs::from_all(ABI)) {
         Ok(done) => done,
         Err(error) => {
-            tracing::warn!(error, "landlock is not available here, going on without it");
+            tracing::warn!(error, "landlock is not available: the agent runs without it");
             return ("not available".into(), None);
         }
     };
     for reason in &why_all {
-        tracing::warn!(reason, "landlock does not restrict what is read");
+        tracing::warn!(reason, "landlock does not restrict reading");
     }
     if let Some(folder) = walls.write.as_ref().filter(|folder| needs.logs.iter().any(|logs| logs.starts_with(folder))) {
         tracing::warn!(
             folder = %folder.display(),
-            "landlock cannot keep the agent from writing into logs that are in the folder of the positions file: give \
-             positions.filename a folder of its own"
+            "landlock cannot prevent writes to logs that are in the directory of the positions file: give \
+             positions.filename its own directory"
         );
     }
     for reason in &needs.any_port {
-        tracing::warn!(reason, "landlock does not restrict which ports are connected to");
+        tracing::warn!(reason, "landlock does not restrict the ports to connect to");
     }
     let words = walls.words(done.abi);
     tracing::info!(
@@ -96,18 +97,18 @@ pub(super) fn install(needs: &Needs, may_write: bool) -> (String, Option<Standin
         tail::set_readable(done.places);
     }
     let [read, write, connect, listen] = words;
-    let words = format!("abi {}; read {read}; write {write}; connect to {connect}; listen at {listen}", done.abi);
+    let words = format!("abi {}; read {read}; write {write}; connect to {connect}; listen on {listen}", done.abi);
     (words, Some(Standing::new(walls, done.abi)))
 }
 
-/// Positions need a folder that is there: what comes later may not be written to.
+/// Makes the positions' directory. It must exist now, because a directory made later could not be written to.
 fn make_folder(positions: &Path) {
     let folder = places::parent(positions);
     if let Some((at, why)) = places::waits_for_mount(&folder, &Mounts::now()) {
         tracing::warn!(
             folder = %folder.display(),
-            "positions may not be written once something is mounted on {}: {why}; start the agent when that is mounted \
-             (RequiresMountsFor={} in its systemd unit), or it reads again what it has sent when it is started again",
+            "positions cannot be written after a later mount on {}: {why}; start the agent after the mount \
+             (RequiresMountsFor={} in its systemd unit), otherwise a restart sends delivered lines again",
             at.display(),
             folder.display()
         );
@@ -115,12 +116,12 @@ fn make_folder(positions: &Path) {
     if !folder.exists()
         && let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(&folder)
     {
-        tracing::warn!(folder = %folder.display(), %error, "cannot make the folder for positions");
+        tracing::warn!(folder = %folder.display(), %error, "cannot make the directory of positions.filename: check its parent's permissions");
     }
 }
 
 impl Walls {
-    /// The walls for these needs, and why reading is not restricted, if it is not.
+    /// The rules for these needs, and the reasons why reading is not restricted, if any.
     fn of(needs: &Needs, may_write: bool) -> (Self, Vec<String>) {
         let mounts = Mounts::now();
         let name_them = "name the folders that logs may be in in target_config.read_roots";
@@ -139,20 +140,20 @@ impl Walls {
         why_all.extend(more);
         let folder = places::parent(&needs.positions);
         read.insert(folder.clone());
-        // One that is a link is read there once, and replaced by a file.
+        // If the positions file is a link, it is read there once, and then replaced by a file.
         read.extend(fs::canonicalize(&needs.positions));
         read.extend(needs.config_files.iter().filter(|file| file.exists()).flat_map(|file| places::of_config(file)));
         let walls = Self {
             read: why_all.is_empty().then_some(read),
             write: (may_write && folder.is_dir()).then_some(folder),
             connect: needs.any_port.is_empty().then(|| needs.ports.clone()),
-            // Port 0 is whichever is free.
+            // Port 0 means any free port.
             listen: (!needs.listens.contains(&0)).then(|| needs.listens.clone()),
         };
         (walls, why_all)
     }
 
-    /// Tells the kernel.
+    /// Sets the rules in the kernel.
     fn build(&self, handled: BitFlags<AccessFs>) -> Result<Done, String> {
         let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
         let write = AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
@@ -190,7 +191,7 @@ impl Walls {
         }
     }
 
-    /// What may be read, written, connected to and listened at.
+    /// Descriptions of the files to read, the directory to write to, and the ports to connect to and to listen on.
     fn words(&self, abi: i32) -> [String; 4] {
         let ports = |ports: &Option<BTreeSet<u16>>| match ports {
             None => "any port".to_string(),

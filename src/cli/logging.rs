@@ -1,4 +1,4 @@
-//! The agent's own log, on standard error: Go kit's logfmt or JSON, one line an event.
+//! The agent's own log on standard error: one line per event, in Go kit's logfmt or JSON.
 
 use std::fmt;
 
@@ -16,20 +16,20 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::server::{LogFormat, LogLevel};
 
-/// Sends the program's log to standard error.
+/// Sends the log to standard error. Returns a handle to change the level.
 pub(crate) fn install(level: LogLevel, format: LogFormat) -> Level {
     let (subscriber, level) = subscriber(level, format, std::io::stderr);
-    // A second call, in a test, changes nothing.
+    // A second call, in a test, has no effect.
     let _ = subscriber.try_init();
     level
 }
 
-/// What is logged, to be changed while the program runs.
+/// The log level. Can be changed while the program runs.
 pub(crate) struct Level(reload::Handle<Targets, Registry>);
 
 impl Level {
     pub(crate) fn set(&self, level: LogLevel) {
-        // It fails only if there is no log any more.
+        // Fails only if the log is already gone.
         let _ = self.0.reload(filter(level));
     }
 }
@@ -50,8 +50,8 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Error => LevelFilter::ERROR,
     };
-    // What the libraries have to say is for their authors; and hyper's debug log shows headers.
-    // kube says each failed request; we say when it begins to fail and when it is over.
+    // Events of libraries are not logged: hyper's debug log contains headers, and kube logs each failed request, while
+    // fantail logs the first failure and the recovery.
     Targets::new()
         .with_target("fantail", level)
         .with_target("kube_client", LevelFilter::OFF)
@@ -109,7 +109,7 @@ fn json(writer: &mut Writer<'_>, fields: impl Iterator<Item = (&'static str, Str
     writer.write_str("}\n")
 }
 
-/// What others wrote (a path, an answer of Loki) must not move the cursor of who reads the log, or turn the text around.
+/// Characters that could move the reader's cursor or reverse the text. Paths and answers of Loki may contain them.
 fn is_unseen(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -119,7 +119,7 @@ fn quote(text: &str) -> String {
     if !json.contains(is_unseen) {
         return json;
     }
-    // JSON itself asks for this below U+0020 only. All others that are meant have four digits.
+    // JSON only requires escapes below U+0020. All other characters here have four hexadecimal digits.
     json.chars().map(|c| if is_unseen(c) { format!("\\u{:04x}", u32::from(c)) } else { c.into() }).collect()
 }
 

@@ -1,15 +1,15 @@
-//! A panic is a line of the log like any other, so that whoever collects it sees why the agent ended.
+//! Writes a panic into the agent's log, so that log collectors see why the agent ended.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::PanicHookInfo;
 
-/// Instead of the standard library's message, which is in no format, and quotes the text that could not be cut.
+/// Replaces the standard library's message, which has no log format and quotes the text it could not slice.
 pub(super) fn install() {
     std::panic::set_hook(Box::new(|info: &PanicHookInfo<'_>| {
         let place = info.location().map_or_else(String::new, ToString::to_string);
         let thread = std::thread::current().name().unwrap_or_default().to_string();
         let message = without_quotes(info.payload_as_str().unwrap_or_default());
-        tracing::error!(place, thread, message, "panicked: this is a mistake in fantail, please report it");
+        tracing::error!(place, thread, message, "panicked: this is a bug in fantail, please report it");
         let backtrace = Backtrace::capture();
         if backtrace.status() == BacktraceStatus::Captured {
             super::complain(backtrace);
@@ -17,7 +17,7 @@ pub(super) fn install() {
     }));
 }
 
-/// As far as the message was written by a programmer: what it quotes may be a log line or a secret.
+/// The message up to its first quote: a quoted text may be a log line or a secret.
 fn without_quotes(message: &str) -> &str {
     message.split(['`', '"', '\'']).next().unwrap_or_default().trim_end()
 }

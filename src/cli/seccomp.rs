@@ -1,13 +1,14 @@
-//! System calls that the agent never makes are refused by the kernel from the start on, so that whoever takes the process over
-//! has less to use. What each of them would allow is in `docs/security.md`.
+//! Lets the kernel refuse system calls that the agent never makes (seccomp). So an attacker who controls the process
+//! can do less. `docs/security.md` lists what these calls allow.
 //!
-//! It is a list of what is forbidden, not of what is allowed: another libc or another kernel must not stop the agent.
+//! This is a list of forbidden calls, not of allowed ones, so that another libc or kernel cannot stop the agent.
 
 use std::collections::BTreeMap;
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
-/// Running programs, reaching other processes, files by handle, mounts and namespaces, the kernel itself, and its clock.
+/// System calls to run programs, access other processes, open files by handle, mount, make namespaces, and change the
+/// kernel or its clock.
 const FORBIDDEN: &[libc::c_long] = &[
     // Other programs and processes.
     libc::SYS_execve,
@@ -17,7 +18,7 @@ const FORBIDDEN: &[libc::c_long] = &[
     libc::SYS_process_vm_writev,
     libc::SYS_pidfd_getfd,
     libc::SYS_kcmp,
-    // Files around every check of a path.
+    // File access without path checks.
     libc::SYS_open_by_handle_at,
     libc::SYS_chroot,
     libc::SYS_pivot_root,
@@ -37,11 +38,11 @@ const FORBIDDEN: &[libc::c_long] = &[
     // Namespaces.
     libc::SYS_setns,
     libc::SYS_unshare,
-    // Keys of the kernel.
+    // Kernel keys.
     libc::SYS_add_key,
     libc::SYS_request_key,
     libc::SYS_keyctl,
-    // What has had the most holes.
+    // Subsystems with the most vulnerabilities.
     libc::SYS_bpf,
     libc::SYS_perf_event_open,
     libc::SYS_userfaultfd,
@@ -49,7 +50,7 @@ const FORBIDDEN: &[libc::c_long] = &[
     libc::SYS_io_uring_enter,
     libc::SYS_io_uring_register,
     libc::SYS_personality,
-    // The machine.
+    // Kernel modules, reboot, and clocks.
     libc::SYS_init_module,
     libc::SYS_finit_module,
     libc::SYS_delete_module,
@@ -67,21 +68,25 @@ const FORBIDDEN: &[libc::c_long] = &[
     libc::SYS_clock_adjtime,
 ];
 
-/// Where it is built so, the same kernel takes the same calls by other numbers (x32): these with a bit set, and some by one of their
-/// own (execve, ptrace, kexec_load, process_vm_readv, process_vm_writev, execveat).
+/// A bit that selects the x32 ABI. If the kernel supports x32, the same calls have a second number with this bit set.
+/// The calls in `X32_ALONE` (execve, ptrace, kexec_load, process_vm_readv, process_vm_writev, execveat) have a
+/// different number there.
 const X32: libc::c_long = 0x4000_0000;
 const X32_ALONE: [libc::c_long; 6] = [520, 521, 528, 539, 540, 545];
 
-/// Forbids them to this thread and to all that it starts, for good, and says so; gives it in a few words. A kernel that cannot do
-/// it is said as well, and the agent goes on.
+/// Forbids these calls permanently for this thread and all threads that it starts. Logs and returns the result. If the
+/// kernel does not support seccomp, the agent runs without it.
 pub(super) fn install() -> String {
     match apply() {
         Ok(()) => {
-            tracing::info!(forbidden = FORBIDDEN.len(), "seccomp: system calls that are never needed are refused");
+            tracing::info!(
+                forbidden = FORBIDDEN.len(),
+                "seccomp: the kernel refuses system calls that the agent never makes"
+            );
             format!("{} system calls are refused", FORBIDDEN.len())
         }
         Err(error) => {
-            tracing::warn!(error, "seccomp is not available here, going on without it");
+            tracing::warn!(error, "seccomp is not available: the agent runs without it");
             "not available".into()
         }
     }
@@ -91,14 +96,14 @@ fn apply() -> Result<(), String> {
     apply_but(&[])
 }
 
-/// All but these.
+/// Forbids all calls except `allowed`.
 pub(super) fn apply_but(allowed: &[libc::c_long]) -> Result<(), String> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|e| e.to_string())?;
     let mut calls: Vec<libc::c_long> = FORBIDDEN.iter().filter(|call| !allowed.contains(call)).copied().collect();
     if cfg!(target_arch = "x86_64") {
         calls.extend(FORBIDDEN.iter().chain(&X32_ALONE).map(|call| call | X32));
     }
-    // No rule about arguments: the call is refused whatever they are.
+    // No condition on arguments: the call is always refused.
     let rules: BTreeMap<i64, _> = calls.into_iter().map(|call| (call, Vec::new())).collect();
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).map_err(|e| e.to_string())?;
@@ -113,11 +118,11 @@ mod tests {
 
     use super::*;
 
-    /// A filter holds for the thread that installs it and for those that it starts: for no other test.
+    /// Runs `tried` in its own thread, because a filter applies to the calling thread and the threads that it starts.
     fn within<T: Send + 'static>(tried: impl FnOnce() -> T + Send + 'static) -> T {
         let thread = std::thread::spawn(|| {
             apply().expect("this kernel knows seccomp");
-            // What is started later is bound by it as well.
+            // The filter also applies to threads started later.
             std::thread::spawn(tried).join().expect("it does not panic")
         });
         thread.join().expect("it does not panic")

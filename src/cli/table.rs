@@ -1,6 +1,6 @@
-//! Every flag there is: Promtail's, all of them, and what each does here.
+//! All flags of Promtail and fantail, and their effect.
 
-/// One flag of the command line, `-name`.
+/// A flag of the command line: `-name`.
 #[derive(Debug)]
 pub(crate) struct Flag {
     pub(crate) name: &'static str,
@@ -10,7 +10,7 @@ pub(crate) struct Flag {
     pub(crate) help: &'static str,
 }
 
-/// What a flag takes.
+/// The type of a flag's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Bool,
@@ -26,11 +26,11 @@ pub(crate) enum Kind {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// `cli` looks at it.
+    /// Read by `cli`.
     Program,
     /// Sets this key of the config.
     Sets(&'static str),
-    /// Accepted, and nothing more: why.
+    /// Accepted without effect. The text says why.
     Ignored(&'static str),
 }
 
@@ -55,7 +55,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         title: "Config",
         flags: &[
-            flag("config.file", Text, "", Program, "config file; of a comma-separated list the first that exists"),
+            flag("config.file", Text, "", Program, "config file; in a comma-separated list, the first that exists"),
             flag(
                 "config.expand-env",
                 Bool,
@@ -64,54 +64,37 @@ pub(crate) const GROUPS: &[Group] = &[
                 "replace ${NAME} and ${NAME:-default} in the config file",
             ),
             flag(
-                "config.watch-interval",
-                Duration,
-                "0s",
-                Program,
-                "how often to look for a changed config file, to reload it",
-            ),
-            flag("check-syntax", Bool, "false", Program, "check the config and everything in it, and exit"),
-            flag(
-                "print-config-stderr",
+                "config.skip-unsupported-jobs",
                 Bool,
                 "false",
-                Program,
-                "print the effective config, secrets masked, and go on",
+                Sets("options.skip_unsupported_jobs"),
+                "start without the jobs that fantail does not support",
             ),
-            flag("log-config-reverse-order", Bool, "false", Program, "log the effective config, last line first"),
+            flag("config.watch-interval", Duration, "0s", Program, "interval of checks for a changed config; 0s: none"),
+            flag("check-syntax", Bool, "false", Program, "check the config and exit"),
+            flag("print-config-stderr", Bool, "false", Program, "print the config in use, with masked secrets"),
+            flag("log-config-reverse-order", Bool, "false", Program, "log the config in use, last line first"),
         ],
     },
     Group {
         title: "Security",
         flags: &[
-            flag(
-                "security.landlock",
-                Bool,
-                "true",
-                Program,
-                "have the kernel refuse files and ports that are not needed",
-            ),
-            flag(
-                "security.seccomp",
-                Bool,
-                "true",
-                Program,
-                "have the kernel refuse system calls that are never needed",
-            ),
+            flag("security.landlock", Bool, "true", Program, "let the kernel refuse unneeded files and ports"),
+            flag("security.seccomp", Bool, "true", Program, "let the kernel refuse unneeded system calls"),
         ],
     },
     Group {
-        title: "Trying things out",
+        title: "Test runs",
         flags: &[
-            flag("dry-run", Bool, "false", Program, "print entries instead of sending them; remember no positions"),
+            flag("dry-run", Bool, "false", Program, "print entries instead of sending them; save no positions"),
             flag(
                 "stdin",
                 Bool,
                 "false",
                 Sets("target_config.stdin"),
-                "read lines from standard input, through the first job",
+                "read lines from standard input, with the stages of the first job",
             ),
-            flag("inspect", Bool, "false", Program, "ignored: -dry-run prints what becomes of each line"),
+            flag("inspect", Bool, "false", Program, "ignored; -dry-run prints the result for each line"),
             flag("version", Bool, "false", Program, "print the version and exit"),
             flag("help", Bool, "false", Program, "print this and exit"),
         ],
@@ -132,86 +115,86 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         title: "Positions and files",
         flags: &[
-            flag(
-                "positions.file",
-                Text,
-                "/var/log/positions.yaml",
-                Sets("positions.filename"),
-                "where to remember what is sent",
-            ),
+            flag("positions.file", Text, "/var/log/positions.yaml", Sets("positions.filename"), "file for positions"),
             flag(
                 "positions.sync-period",
                 Duration,
                 "10s",
                 Sets("positions.sync_period"),
-                "how often to write that file",
+                "interval of writes of this file",
             ),
             flag(
                 "positions.ignore-invalid-yaml",
                 Bool,
                 "false",
                 Sets("positions.ignore_invalid_yaml"),
-                "start afresh when that file cannot be read",
+                "start without positions if this file cannot be read",
             ),
             flag(
                 "target.sync-period",
                 Duration,
                 "10s",
                 Sets("target_config.sync_period"),
-                "how often to look for new files",
+                "interval of searches for new files",
             ),
             flag(
                 "file-watch.min_poll_frequency",
                 Duration,
                 "250ms",
                 Sets("global.file_watch_config.min_poll_frequency"),
-                "how often to look at a file that is written to",
+                "poll interval of a file with new lines",
             ),
             flag(
                 "file-watch.max_poll_frequency",
                 Duration,
                 "250ms",
                 Sets("global.file_watch_config.max_poll_frequency"),
-                "how often to look at a file that is not",
+                "longest poll interval of an idle file",
             ),
         ],
     },
     Group {
-        title: "A client from the command line (better: `clients` in the config file)",
+        title: "A client set by flags (better: `clients` in the config file)",
         flags: &[
-            flag("client.url", Text, "", Sets("client.url"), "push here too, http://host/loki/api/v1/push"),
-            flag("client.tenant-id", Text, "", Sets("client.tenant_id"), "its tenant"),
+            flag("client.url", Text, "", Sets("client.url"), "additional client: http://host/loki/api/v1/push"),
+            flag("client.tenant-id", Text, "", Sets("client.tenant_id"), "tenant of this client"),
             flag("client.external-labels", Labels, "", Program, "labels for every client: name=value,name2=value2"),
-            flag("client.batch-wait", Duration, "1s", Sets("client.batchwait"), "longest wait before a batch goes"),
-            flag("client.batch-size-bytes", Int, "1048576", Sets("client.batchsize"), "size at which a batch goes"),
-            flag("client.timeout", Duration, "10s", Sets("client.timeout"), "longest wait for an answer"),
+            flag("client.batch-wait", Duration, "1s", Sets("client.batchwait"), "longest time until a batch is sent"),
+            flag(
+                "client.batch-size-bytes",
+                Int,
+                "1048576",
+                Sets("client.batchsize"),
+                "batch size, in bytes, at which it is sent",
+            ),
+            flag("client.timeout", Duration, "10s", Sets("client.timeout"), "timeout of a push"),
             flag(
                 "client.min-backoff",
                 Duration,
                 "500ms",
                 Sets("client.backoff_config.min_period"),
-                "first wait before trying again",
+                "first pause before a retry",
             ),
             flag(
                 "client.max-backoff",
                 Duration,
                 "5m0s",
                 Sets("client.backoff_config.max_period"),
-                "longest wait before trying again",
+                "longest pause before a retry",
             ),
             flag(
                 "client.max-retries",
                 Int,
                 "",
                 Sets("client.backoff_config.max_retries"),
-                "give a batch up after so many attempts; otherwise never",
+                "attempts until a batch is dropped; not set: no limit",
             ),
             flag(
                 "client.drop-rate-limited-batches",
                 Bool,
                 "false",
                 Sets("client.drop_rate_limited_batches"),
-                "give up what Loki answers with 429",
+                "drop batches that Loki answers with 429",
             ),
         ],
     },
@@ -223,7 +206,7 @@ pub(crate) const GROUPS: &[Group] = &[
                 Size,
                 "0",
                 Sets("limits_config.max_line_size"),
-                "longest line, such as 256kb; 0: any",
+                "longest line, such as 256kb; 0: no limit",
             ),
             flag(
                 "max-line-size-truncate",
@@ -237,16 +220,16 @@ pub(crate) const GROUPS: &[Group] = &[
                 Bool,
                 "false",
                 Sets("limits_config.readline_rate_enabled"),
-                "limit lines per second, over all jobs",
+                "limit the lines per second of all jobs together",
             ),
-            flag("limit.readline-rate", Float, "10000", Sets("limits_config.readline_rate"), "to so many"),
-            flag("limit.readline-burst", Int, "10000", Sets("limits_config.readline_burst"), "and so many at once"),
+            flag("limit.readline-rate", Float, "10000", Sets("limits_config.readline_rate"), "lines per second"),
+            flag("limit.readline-burst", Int, "10000", Sets("limits_config.readline_burst"), "lines in one burst"),
             flag(
                 "limit.readline-rate-drop",
                 Bool,
                 "true",
                 Sets("limits_config.readline_rate_drop"),
-                "drop the others; false: wait",
+                "drop lines beyond the limit; false: wait",
             ),
         ],
     },
@@ -254,16 +237,22 @@ pub(crate) const GROUPS: &[Group] = &[
         title: "HTTP server",
         flags: &[
             flag("server.disable", Bool, "false", Sets("server.disable"), "no HTTP server"),
-            flag("server.http-listen-address", Text, "", Sets("server.http_listen_address"), "where it listens"),
-            flag("server.http-listen-port", Int, "80", Sets("server.http_listen_port"), "its port; 0: any free one"),
+            flag("server.http-listen-address", Text, "", Sets("server.http_listen_address"), "address to listen on"),
+            flag(
+                "server.http-listen-port",
+                Int,
+                "80",
+                Sets("server.http_listen_port"),
+                "port to listen on; 0: any free port",
+            ),
             flag("server.http-listen-network", Text, "tcp", Sets("server.http_listen_network"), "tcp, tcp4 or tcp6"),
-            flag("server.path-prefix", Text, "", Sets("server.http_path_prefix"), "prefix of all its paths"),
+            flag("server.path-prefix", Text, "", Sets("server.http_path_prefix"), "prefix of all HTTP paths"),
             flag(
                 "server.enable-runtime-reload",
                 Bool,
                 "false",
                 Sets("server.enable_runtime_reload"),
-                "answer /reload: load the config file anew",
+                "enable /reload, which loads the config again",
             ),
             flag(
                 "server.register-instrumentation",
@@ -277,36 +266,42 @@ pub(crate) const GROUPS: &[Group] = &[
                 Duration,
                 "30s",
                 Sets("server.graceful_shutdown_timeout"),
-                "how long it waits for open requests",
+                "longest wait for open requests at the end",
             ),
             flag(
                 "web.config.file",
                 Text,
                 "",
                 Sets("server.web_config_file"),
-                "HTTPS and passwords, as Prometheus' exporters have it",
+                "Prometheus' web config file: HTTPS and passwords",
             ),
             flag(
                 "server.http-tls-cert-path",
                 Text,
                 "",
                 Sets("server.http_tls_config.cert_file"),
-                "certificate for HTTPS, a PEM file",
+                "certificate for HTTPS (PEM file)",
             ),
-            flag("server.http-tls-key-path", Text, "", Sets("server.http_tls_config.key_file"), "its private key"),
+            flag(
+                "server.http-tls-key-path",
+                Text,
+                "",
+                Sets("server.http_tls_config.key_file"),
+                "private key for HTTPS (PEM file)",
+            ),
             flag(
                 "server.http-tls-client-auth",
                 Text,
                 "",
                 Sets("server.http_tls_config.client_auth_type"),
-                "what is asked of a client's certificate",
+                "whether clients need a certificate",
             ),
             flag(
                 "server.http-tls-ca-path",
                 Text,
                 "",
                 Sets("server.http_tls_config.client_ca_file"),
-                "CA of clients' certificates",
+                "CA of clients' certificates (PEM file)",
             ),
         ],
     },
@@ -314,13 +309,13 @@ pub(crate) const GROUPS: &[Group] = &[
 
 const GRPC: Effect = Ignored("fantail has no gRPC listener");
 const REQUEST_LOG: Effect = Ignored("fantail does not log requests");
-const NOT_HERE: Effect = Ignored("fantail's HTTP server has nothing of the kind");
+const NOT_HERE: Effect = Ignored("fantail's HTTP server has no such feature");
 
 const fn ignored(name: &'static str, kind: Kind, effect: Effect) -> Flag {
     flag(name, kind, "", effect, "")
 }
 
-/// Promtail's flags that are accepted and do nothing.
+/// Flags of Promtail that `-help` only lists by name. Most have no effect.
 pub(crate) const IGNORED: &[Flag] = &[
     flag("max-streams", Int, "0", Sets("limits_config.max_streams"), ""),
     flag("tracing.enabled", Bool, "true", Sets("tracing.enabled"), ""),

@@ -1,4 +1,4 @@
-//! The small blocks of the top level, with Promtail's defaults.
+//! Top-level blocks with few keys. The defaults are Promtail's.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use serde_yaml::Value;
 
 use crate::model::units::{ByteSize, GoDuration};
 
-/// Where it is remembered what has been delivered.
+/// Where positions are saved.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PositionsConfig {
     pub filename: String,
     pub sync_period: GoDuration,
-    /// A file that cannot be read is as good as none, instead of a reason not to start.
+    /// An unreadable positions file counts as missing. Otherwise, the agent does not start.
     pub ignore_invalid_yaml: bool,
-    /// Positions files of agents that were here before; the first that is there is taken over at the first start.
+    /// Positions files of earlier agents. At the first start, the first one that exists is taken over.
     pub import_from: Vec<String>,
 }
 
@@ -37,11 +37,11 @@ pub struct LimitsConfig {
     pub readline_rate: f64,
     pub readline_burst: u64,
     pub readline_rate_enabled: bool,
-    /// Too many lines are dropped, or wait.
+    /// Whether lines beyond the rate are dropped. If not, they wait.
     pub readline_rate_drop: bool,
-    /// Accepted; see [`check`](super::check()).
+    /// Ignored. See [`check`](super::check()).
     pub max_streams: u64,
-    /// Of the line as the stages left it; 0 is no limit.
+    /// The maximum size of a line after all stages. 0: no limit.
     pub max_line_size: ByteSize,
     pub max_line_size_truncate: bool,
 }
@@ -63,19 +63,20 @@ impl Default for LimitsConfig {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TargetConfig {
-    /// How often globs are looked at again.
+    /// How often globs are walked.
     pub sync_period: GoDuration,
-    /// Lines come from standard input and nowhere else.
+    /// Lines only come from standard input.
     pub stdin: bool,
-    /// Of the disk, what deleted files may hold that are still to be read, per client.
+    /// Bytes of deleted but still open files to keep, for each client.
     pub deleted_files_limit: ByteSize,
-    /// A pod's target may read the folders of other pods' logs, where its path leads there.
+    /// Whether a pod's target may read the directories of other pods' logs.
     pub foreign_pod_logs: bool,
-    /// How many logs may be open.
+    /// The maximum number of open logs.
     pub logs_limit: usize,
-    /// Folders that links in a log's folder may lead to.
+    /// Directories that links among the logs may lead to.
     pub link_roots: Vec<String>,
-    /// Folders that logs may be in, where the paths of a job cannot be known at the start: nothing else is read then (Landlock).
+    /// Directories that contain logs, for jobs whose paths are not known at the start. Landlock then refuses all
+    /// others.
     pub read_roots: Vec<String>,
 }
 
@@ -99,12 +100,12 @@ pub struct GlobalConfig {
     pub file_watch_config: FileWatchConfig,
 }
 
-/// How often a file is looked at that has told nothing of itself.
+/// How often a file without inotify events is polled.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FileWatchConfig {
     pub min_poll_frequency: GoDuration,
-    /// None: the longer a file is quiet, the less often.
+    /// None: the longer a file is idle, the less often it is polled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_poll_frequency: Option<GoDuration>,
 }
@@ -115,15 +116,17 @@ impl Default for FileWatchConfig {
     }
 }
 
-/// Accepted; there is nothing in it any more.
+/// Ignored. Promtail 3 has removed it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptionsConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_lag_labels: Option<Value>,
+    /// Start without the jobs whose kind of target is not supported, instead of refusing the config.
+    pub skip_unsupported_jobs: bool,
 }
 
-/// Accepted: fantail traces nothing.
+/// Ignored. fantail sends no traces.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TracingConfig {
@@ -131,7 +134,7 @@ pub struct TracingConfig {
     pub enabled: Option<bool>,
 }
 
-/// Accepted: the log files are the write-ahead log.
+/// Ignored. The log files are the write-ahead log.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct WalConfig {

@@ -1,4 +1,4 @@
-//! Whether a config can run: everything is built that can be built without a network, and thrown away again.
+//! Checks whether a config can run: builds everything that needs no network, and discards it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use super::{Error, Loaded, ScrapeConfig};
 use crate::model::{ConfigError, Encoding, KeyPath};
 use crate::{receive, relabel, stages, tail};
 
-/// What a person should know of a config that can run.
+/// Problems that do not prevent the config from running.
 pub type Warnings = Vec<String>;
 
-/// Every room is asked in turn; the first thing that is wrong is the answer, with its place in the file.
+/// Returns the first mistake, with its place in the file.
 pub fn check(loaded: &Loaded) -> Result<Warnings, Error> {
     let mut check = Check { loaded, warnings: loaded.warnings.iter().map(Error::to_string).collect() };
     check.server()?;
@@ -84,7 +84,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Blocks that a Promtail config may have and that do nothing here.
+    /// Blocks that Promtail uses and fantail ignores.
     fn accepted(&mut self) {
         let config = &self.loaded.config;
         if config.options.stream_lag_labels.is_some() {
@@ -94,7 +94,8 @@ impl Check<'_> {
             self.warn("tracing.enabled", "ignored: fantail sends no traces");
         }
         if config.wal.enabled {
-            let message = "ignored: fantail needs no write-ahead log, since positions follow Loki's acknowledgement";
+            let message =
+                "ignored: fantail needs no write-ahead log, because it saves positions after Loki's acknowledgement";
             self.warn("wal.enabled", message);
         }
     }
@@ -113,7 +114,7 @@ impl Check<'_> {
             let place = |e: ConfigError| e.within(i).within("clients");
             client.validate().map_err(|e| self.refuse(place(e)))?;
             client.warnings().into_iter().for_each(|e| self.warn_of(place(e)));
-            // Positions are kept by this name.
+            // Positions are stored under this name.
             if let Some(first) = seen.insert(client.name(), i) {
                 let message = format!(
                     "goes to the same place as clients[{first}], as the same tenant and with the same labels: \
@@ -144,7 +145,7 @@ impl Check<'_> {
 
     fn job(&mut self, i: usize, job: &ScrapeConfig) -> Result<(), Error> {
         let (place, path) = (|e: ConfigError| e.within(i).within("scrape_configs"), format!("scrape_configs[{i}]"));
-        // Standard input is a target of its own.
+        // Standard input is a target too.
         if !job.has_targets() && job.receives().is_none() && !self.loaded.config.target_config.stdin {
             let (name, kinds) = (&job.job_name, super::scrape::KINDS);
             return Err(self.error(&path, &format!("job {name:?} has no targets: give it one of {kinds}")));
@@ -167,15 +168,14 @@ impl Check<'_> {
         let place_stage = |e: ConfigError| place(e.within("pipeline_stages"));
         let program = stages::compile(&job.pipeline_stages).map_err(|e| self.refuse(place_stage(e)))?;
         program.warnings().iter().for_each(|e| self.warn_of(place_stage(e.clone())));
-        // As in Promtail these keep nothing from starting but the job's own files.
+        // As in Promtail, only the files of this job are not read. The agent starts.
         if !job.encoding.is_empty() && Encoding::new(&job.encoding).is_none() {
-            let message =
-                format!("{:?} is no encoding that is known: the files of this job are not read", job.encoding);
+            let message = format!("{:?} is not a known encoding: the files of this job are not read", job.encoding);
             self.warn(&format!("{path}.encoding"), &message);
         }
         let format = &job.decompression.format;
         if job.decompression.enabled && !["gz", "z"].contains(&format.as_str()) {
-            let message = format!("{format:?} is not supported (gz and z are): the files of this job are not read");
+            let message = format!("{format:?} is not supported: use gz or z; the files of this job are not read");
             self.warn(&format!("{path}.decompression.format"), &message);
         }
         Ok(())

@@ -1,7 +1,7 @@
-//! `-config.expand-env`: `${NAME}` in the raw text of a config file, before it is YAML.
+//! `-config.expand-env`: replaces `${NAME}` in the text of a config file, before YAML is parsed.
 //!
-//! The language is drone/envsubst's, as Promtail uses it, oddities included: `:+` and `:?` are defaults too, and `\\`
-//! becomes `\`. Comments are expanded like everything else.
+//! The syntax is that of drone/envsubst, as in Promtail. `:+` and `:?` mean the same as `:-`, and `\\` becomes `\`.
+//! Comments are expanded too.
 
 use std::fmt;
 
@@ -15,15 +15,11 @@ pub(super) struct Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} (-config.expand-env is on; write $$ for a dollar sign that is none of its business)",
-            self.message
-        )
+        write!(f, "{} (-config.expand-env is on: write $$ for a dollar sign)", self.message)
     }
 }
 
-/// `text` with every `${…}` replaced; an unset variable is empty.
+/// Replaces each `${…}` in `text`. An unset variable is empty.
 pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Error> {
     let mut scan = Scan { text, at: 0, depth: 0, env };
     let mut out = String::with_capacity(text.len());
@@ -47,13 +43,13 @@ pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result
 const UNCLOSED: &str = "missing closing brace";
 const BAD: &str = "bad substitution: expected for instance ${NAME} or ${NAME:-default}";
 
-/// So many `${A:-${B:-…}}`; nobody writes half as many, and the stack is finite.
+/// The maximum depth of `${A:-${B:-…}}`. More than any config needs, and safe for the stack.
 const MAX_DEPTH: usize = 100;
 
 struct Scan<'a> {
     text: &'a str,
     at: usize,
-    /// How many substitutions this is inside of.
+    /// The depth of the current substitution.
     depth: usize,
     env: &'a dyn Fn(&str) -> Option<String>,
 }
@@ -75,7 +71,7 @@ impl<'a> Scan<'a> {
         found
     }
 
-    /// From `${` to its `}`.
+    /// Reads from `${` to its `}`.
     fn substitution(&mut self) -> Result<String, Error> {
         let start = self.at;
         let value = self.body();
@@ -149,7 +145,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// What stands instead of an empty value; it may hold further substitutions.
+    /// Reads the default for an empty value. It may contain substitutions.
     fn default(&mut self, value: String) -> Result<String, &'static str> {
         let mut default = String::new();
         while !self.take("}") {
@@ -165,7 +161,7 @@ impl<'a> Scan<'a> {
         Ok(if value.is_empty() { default } else { value })
     }
 
-    /// `:offset` or `:offset:length`, in bytes; what is no number leaves the value as it is.
+    /// `:offset` or `:offset:length`, in bytes. If one is not a number, the value stays unchanged.
     fn substring(&mut self, value: String) -> Result<String, &'static str> {
         self.take(":");
         let offset = self.argument(&[':', '}'], false)?;
@@ -183,7 +179,7 @@ impl<'a> Scan<'a> {
         Ok(String::from_utf8_lossy(bytes).into_owned())
     }
 
-    /// `,` and `^` are for the first character, doubled for all.
+    /// `,` and `^` change the first character, `,,` and `^^` all of them.
     fn case(&mut self, value: String) -> Result<String, &'static str> {
         let changed = if self.take(",,") {
             value.to_lowercase()
@@ -203,7 +199,8 @@ impl<'a> Scan<'a> {
         self.close().map(|()| changed)
     }
 
-    /// `/a/b` once, `//a/b` everywhere, `/#a/b` at the front, `/%a/b` at the end; without `b` it goes away.
+    /// `/a/b` replaces the first `a`, `//a/b` all, `/#a/b` one at the start, `/%a/b` one at the end. Without `b`, `a`
+    /// is removed.
     fn replace(&mut self, value: String) -> Result<String, &'static str> {
         self.take("/");
         let kind = ["/", "#", "%"].into_iter().find(|kind| self.take(kind)).unwrap_or_default();
@@ -221,7 +218,7 @@ impl<'a> Scan<'a> {
         })
     }
 
-    /// `#a` and `##a` from the front, `%a` and `%%a` from the end, as little and as much as fits the pattern.
+    /// `#a` and `%a` remove the shortest match of `a` from the start or the end. `##a` and `%%a` remove the longest.
     fn trim(&mut self, value: String) -> Result<String, &'static str> {
         let front = self.peek() == Some('#');
         let longest = self.take("##") || self.take("%%");
@@ -239,7 +236,7 @@ impl<'a> Scan<'a> {
         Ok(if front { tail } else { head }.iter().collect())
     }
 
-    /// One argument, itself a substitution or text up to one of `ends`.
+    /// One argument: a substitution, or text up to one of `ends`.
     fn argument(&mut self, ends: &[char], escapes: bool) -> Result<String, &'static str> {
         if self.rest().starts_with("${") {
             return self.body();
@@ -263,7 +260,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// A shell pattern of `*`, `?` and characters, against the whole of `text`.
+/// Whether a shell pattern of `*`, `?` and characters matches the whole `text`.
 fn matches(pattern: &[char], text: &[char]) -> bool {
     match pattern {
         [] => text.is_empty(),

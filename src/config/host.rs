@@ -1,6 +1,6 @@
-//! The names this machine goes by.
+//! The names of this machine.
 
-/// What `__host__` is compared with: `HOSTNAME`, or the kernel's name.
+/// The name that `__host__` is compared with: `HOSTNAME`, or else the kernel's host name.
 pub fn hostname(env: &dyn Fn(&str) -> Option<String>) -> String {
     set(env, "HOSTNAME").unwrap_or_else(|| {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -8,7 +8,8 @@ pub fn hostname(env: &dyn Fn(&str) -> Option<String>) -> String {
     })
 }
 
-/// The Kubernetes node whose pods are this agent's: `NODE_NAME`, or [`hostname`], which the Helm chart sets to it.
+/// The Kubernetes node whose pods this agent reads: `NODE_NAME`, or else [`hostname`]. The Helm chart sets `HOSTNAME`
+/// to the node's name.
 pub fn node_name(env: &dyn Fn(&str) -> Option<String>) -> String {
     set(env, "NODE_NAME").unwrap_or_else(|| hostname(env))
 }

@@ -1,7 +1,7 @@
-//! Which files, folders and ports a config needs: what the kernel is told when the agent gives up everything else.
+//! The files, directories and ports that a config needs. The kernel then refuses the agent all others.
 //!
-//! Files and ports are found by the names of their keys in the config as it is printed, so that a key that is added later cannot be
-//! forgotten here; `needs/tests.rs` sees to it that keys are named so.
+//! Files and ports are found by the names of their keys in the printed config, so that no new key can be forgotten.
+//! `needs/tests.rs` checks that such keys have these names.
 
 mod paths;
 #[cfg(test)]
@@ -15,32 +15,32 @@ use serde_yaml::Value;
 use super::Config;
 use crate::server;
 
-/// What a run needs. What cannot be known is said in words.
+/// What a run needs. Where a need cannot be known, a text says why.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Folders that logs are in, or will be.
+    /// Directories that contain logs, or will.
     pub logs: BTreeSet<PathBuf>,
-    /// Folders of container runtimes that links in those lead to, where there are any.
+    /// Existing directories of container runtimes. Links in `logs` lead to them.
     pub runtimes: BTreeSet<PathBuf>,
-    /// Files that are read whenever they change.
+    /// Files that are read again when they change.
     pub files: BTreeSet<PathBuf>,
-    /// The config itself, which is read again when it is reloaded.
+    /// The config file. A reload reads it again.
     pub config_files: BTreeSet<PathBuf>,
     /// Logs that are named without wildcards.
     pub named_logs: BTreeSet<PathBuf>,
-    /// Why logs may be anywhere.
+    /// Reasons why logs may be anywhere.
     pub anywhere: Vec<String>,
-    /// Why other files may be.
+    /// Reasons why other files may be anywhere.
     pub unknown_files: Vec<String>,
-    /// Where positions are kept.
+    /// The positions file.
     pub positions: PathBuf,
-    /// TCP ports that are connected to.
+    /// TCP ports to connect to.
     pub ports: BTreeSet<u16>,
-    /// Why that may be any port.
+    /// Reasons why any port may be needed.
     pub any_port: Vec<String>,
-    /// TCP ports that are listened at; 0 is any.
+    /// TCP ports to listen on. 0: any.
     pub listens: BTreeSet<u16>,
-    /// A program may be run (`kubeconfig_exec`), which needs what nobody knows.
+    /// A program may be run (`kubeconfig_exec`). Its needs are not known.
     pub runs_programs: bool,
 }
 
@@ -50,7 +50,7 @@ impl Config {
         let mut needs = Needs {
             positions: PathBuf::from(&self.positions.filename),
             listens: (!self.server.disable).then_some(self.server.http_listen_port).into_iter().collect(),
-            // Names are asked for over TCP where an answer is long.
+            // DNS uses TCP for long answers.
             ports: [53].into(),
             ..Needs::default()
         };
@@ -58,12 +58,12 @@ impl Config {
         needs.files.extend(self.server.files());
         needs.files.extend(self.positions.import_from.iter().map(PathBuf::from));
         for client in &self.clients {
-            // A redirect may lead to the same host's HTTPS.
+            // A redirect may lead to HTTPS on the same host.
             if client.follow_redirects && client.url.scheme() == "http" {
                 needs.ports.insert(443);
             }
         }
-        // Nothing is discovered where lines come from standard input.
+        // With standard input, nothing is discovered.
         if !self.target_config.stdin {
             for job in &self.scrape_configs {
                 needs.job(job, env);
@@ -81,7 +81,7 @@ impl Config {
         needs
     }
 
-    /// What it needs when it is reloaded: what only a start reads is not among it.
+    /// What a reload of this config needs, without files that only a start reads.
     pub fn needs_at_reload(&self, env: &dyn Fn(&str) -> Option<String>) -> Needs {
         let mut config = self.clone();
         // Only a start opens the port of the pages.
@@ -98,7 +98,8 @@ impl Needs {
             Value::Mapping(entries) => {
                 for (key, value) in entries {
                     match (key.as_str().unwrap_or_default(), value) {
-                        // Their keys are the user's, or nothing is done with them; positions are written, not only read.
+                        // The keys in these blocks are the user's, or the block is ignored. `positions` is also
+                        // written.
                         (key, _) if NOT_KEYS.contains(&key) => {}
                         ("pipeline_stages", stages) => self.stages(stages),
                         ("proxy_from_environment", Value::Bool(true)) => self.proxies(env),
@@ -114,7 +115,7 @@ impl Needs {
         }
     }
 
-    /// Much in there is the user's own, so that a key is one only if its value is a file.
+    /// Many keys in stages are the user's own. So a key only counts if its value is an existing file.
     fn stages(&mut self, value: &Value) {
         match value {
             Value::Mapping(entries) => {
@@ -142,13 +143,13 @@ impl Needs {
     fn connects(&mut self, key: &str, url: &str) {
         match port(url) {
             Some(port) => drop(self.ports.insert(port)),
-            // Not the URL itself, which may have a password in it.
-            None => self.any_port.push(format!("{key} is a URL whose port is not known")),
+            // The URL may contain a password, so it is not shown.
+            None => self.any_port.push(format!("the port of the URL in {key} is not known")),
         }
     }
 }
 
-/// Blocks without keys of ours in them.
+/// Blocks that contain none of our keys.
 const NOT_KEYS: [&str; 9] = [
     "labels",
     "external_labels",
@@ -161,12 +162,12 @@ const NOT_KEYS: [&str; 9] = [
     "external_url",
 ];
 
-/// Whether the key's values are paths of files that are read.
+/// Whether the key's values are paths of files to read.
 fn is_path(key: &str) -> bool {
     matches!(key, "file" | "files" | "filename" | "db") || key.ends_with("_file") || key.ends_with("_files")
 }
 
-/// Whether the key's value is what is connected to.
+/// Whether the key's value is a URL to connect to.
 fn is_url(key: &str) -> bool {
     matches!(key, "url" | "api_server") || key.ends_with("_url") || key.ends_with("_urls")
 }
@@ -179,7 +180,7 @@ fn texts(value: &Value) -> impl Iterator<Item = &str> {
     items.iter().filter_map(Value::as_str).filter(|text| !text.is_empty())
 }
 
-/// The port of `scheme://user@host:port/…`, or that of its scheme.
+/// The port of `scheme://user@host:port/…`, or the default port of the scheme.
 fn port(url: &str) -> Option<u16> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
     let authority = rest.split(['/', '?', '#']).next()?;

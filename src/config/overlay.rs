@@ -1,13 +1,14 @@
-//! What is done to the tree of a config file before it is read: flags, the old `client` block, unsupported targets.
+//! Changes the tree of a config file before it is read: applies flags, moves the `client` block, refuses unsupported
+//! targets.
 
-use super::scrape::unsupported;
+use super::unsupported::{self, SkippedJob};
 use super::{Request, Scalar, Setting};
 use crate::model::{KeyPath, loki_label_name};
 use crate::push;
 use crate::yaml::{Content, Document, Error, Node, Origin};
 
-/// Returns what a person should know of it.
-pub(super) fn apply(document: &mut Document, request: &Request) -> Result<Vec<Error>, Error> {
+/// Returns warnings, and the jobs that were taken out because fantail does not support them.
+pub(super) fn apply(document: &mut Document, request: &Request) -> Result<(Vec<Error>, Vec<SkippedJob>), Error> {
     let mut warnings = Vec::new();
     for setting in &request.settings {
         set(document.root_mut(), setting);
@@ -23,11 +24,11 @@ pub(super) fn apply(document: &mut Document, request: &Request) -> Result<Vec<Er
     }
     for (i, (name, taken)) in renamed {
         let path = KeyPath::from(format!("clients[{i}].external_labels").as_str());
-        let message = format!("Loki cannot parse the label name {name:?}: the label is called {taken:?}");
+        let message = format!("Loki cannot parse the label name {name:?}: the label is renamed to {taken:?}");
         warnings.push(document.note(&path, message));
     }
-    refuse_unsupported(document)?;
-    Ok(warnings)
+    let skipped = unsupported::take_out(document, &mut warnings)?;
+    Ok((warnings, skipped))
 }
 
 fn set(root: &mut Node, setting: &Setting) {
@@ -45,8 +46,8 @@ fn set(root: &mut Node, setting: &Setting) {
     *node = Node { content, raw, origin: Origin::Flag(setting.flag) };
 }
 
-/// The value of `key`, new if there is none; None where a mapping belongs and something else is, of which
-/// [`Document::read`] will complain.
+/// The value of `key`, which is added if it is missing. None: `node` is not a mapping; [`Document::read`] reports this
+/// later.
 fn entry<'n>(node: &'n mut Node, key: &str, flag: &'static str) -> Option<&'n mut Node> {
     if node.content == Content::Null {
         node.content = Content::Map(Vec::new());
@@ -59,8 +60,8 @@ fn entry<'n>(node: &'n mut Node, key: &str, flag: &'static str) -> Option<&'n mu
     Some(&mut entries[i].1)
 }
 
-/// Makes the `client` block, which `-client.*` sets, the last of `clients`. One without a URL beside others is none: its
-/// labels are all that counts of it.
+/// Appends the `client` block, which `-client.*` sets, to `clients`. If it has no URL and there are other clients, only
+/// its labels are used.
 fn adopt_client(document: &mut Document, settings: &[Setting]) -> Result<Vec<Error>, Error> {
     const DEPRECATED: &str = "the client block is deprecated: move it into the list `clients`";
     const WITHOUT_URL: &str = "the client block is deprecated, and this one has no url: its external_labels are added to \
@@ -87,7 +88,7 @@ fn adopt_client(document: &mut Document, settings: &[Setting]) -> Result<Vec<Err
         ))]);
     }
     if others && !has_url {
-        // A mistake in it is one nevertheless.
+        // Mistakes in the unused block are reported too.
         document.check::<push::Config>(&KeyPath::key("client"))?;
         let note = document.note(&KeyPath::key("client"), WITHOUT_URL);
         remove(document.root_mut(), "client");
@@ -113,7 +114,7 @@ fn remove(root: &mut Node, key: &str) -> Option<Node> {
     Some(entries.remove(i).1)
 }
 
-/// What every client has as well: `-client.external-labels`, and those of the `client` block, which the flag replaces.
+/// Labels for all clients: `-client.external-labels`, and those of the `client` block that the flag does not replace.
 fn common_labels(document: &mut Document, request: &Request) -> Vec<(String, Node)> {
     const FLAG: &str = "client.external-labels";
     let text = |value: &str| Node { content: Content::Text, raw: value.to_string(), origin: Origin::Flag(FLAG) };
@@ -129,7 +130,7 @@ fn common_labels(document: &mut Document, request: &Request) -> Vec<(String, Nod
     common
 }
 
-/// Those that the client does not have itself.
+/// Adds the labels that the client does not have.
 fn add_labels(client: &mut Node, common: &[(String, Node)]) {
     if common.is_empty() {
         return;
@@ -146,35 +147,18 @@ fn add_labels(client: &mut Node, common: &[(String, Node)]) {
     }
 }
 
-/// Gives external labels names that Loki can parse; returns what was changed to what.
+/// Changes external labels to names that Loki can parse. Returns the old and new names.
 fn rename_labels(client: &mut Node) -> Vec<(String, String)> {
     let Some(labels) = client.get_mut("external_labels") else { return Vec::new() };
     let Content::Map(labels) = &mut labels.content else { return Vec::new() };
     let mut renamed = Vec::new();
     for i in 0..labels.len() {
         let (name, taken) = (labels[i].0.clone(), loki_label_name(&labels[i].0).into_owned());
-        // A label without a name is refused later, and one that is there already stays.
+        // A label without a name is refused later. An existing label is not replaced.
         if taken != name && !name.is_empty() && !labels.iter().any(|(other, _)| *other == taken) {
             labels[i].0.clone_from(&taken);
             renamed.push((name, taken));
         }
     }
     renamed
-}
-
-/// Says of the first kind of target that fantail has not what to do instead of it; one without a value is none.
-fn refuse_unsupported(document: &mut Document) -> Result<(), Error> {
-    let Some(jobs) = document.root_mut().get_mut("scrape_configs") else { return Ok(()) };
-    let Content::List(jobs) = &mut jobs.content else { return Ok(()) };
-    let mut refused = None;
-    for (i, job) in jobs.iter_mut().enumerate() {
-        let Content::Map(entries) = &mut job.content else { continue };
-        entries.retain(|(key, value)| value.content != Content::Null || unsupported(key).is_none());
-        let kind = entries.iter().find_map(|(key, _)| Some((key.clone(), unsupported(key)?)));
-        refused = refused.or(kind.map(|(key, message)| (format!("scrape_configs[{i}].{key}"), message)));
-    }
-    match refused {
-        Some((path, message)) => Err(document.error(&KeyPath::from(path.as_str()), message)),
-        None => Ok(()),
-    }
 }

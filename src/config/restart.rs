@@ -1,4 +1,4 @@
-//! What of a config only a restart of the agent can change.
+//! Keys that only a restart of the agent can change.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use super::Config;
 use super::yaml::to_value;
 
 impl Config {
-    /// Takes over from the config that `running` is what a reload cannot change. Gives the keys that say something else there, which
-    /// need a restart.
+    /// Replaces the values that a reload cannot change by those of `running`. Returns the keys whose values differed,
+    /// and which need a restart.
     pub fn keep_fixed(&mut self, running: &Config) -> Vec<String> {
         let mut differ = Vec::new();
         let (ours, theirs) = (to_value(&self.server), to_value(&running.server));
@@ -31,7 +31,7 @@ impl Config {
     }
 }
 
-/// Keys of `server` that a reload changes.
+/// Keys of `server` that a reload can change.
 const RELOADED: [&str; 1] = ["log_level"];
 
 #[cfg(test)]

@@ -11,11 +11,11 @@ use crate::{receive, relabel, yaml};
 #[serde(deny_unknown_fields, default)]
 pub struct ScrapeConfig {
     pub job_name: String,
-    /// As written; `stages` compiles them.
+    /// Unchanged YAML. `stages` compiles it.
     pub pipeline_stages: Vec<Value>,
     #[serde(deserialize_with = "yaml::nulls_are_values")]
     pub relabel_configs: Vec<relabel::Config>,
-    /// IANA name; empty is UTF-8.
+    /// IANA name. Empty: UTF-8.
     pub encoding: String,
     pub decompression: Decompression,
     pub static_configs: Vec<StaticConfig>,
@@ -26,7 +26,7 @@ pub struct ScrapeConfig {
 }
 
 impl ScrapeConfig {
-    /// Where its targets come from.
+    /// The sources of this job's targets.
     pub fn discovery(&self) -> discovery::Config {
         discovery::Config {
             static_configs: self.static_configs.clone(),
@@ -55,10 +55,10 @@ pub struct Decompression {
     pub format: String,
 }
 
-/// The kinds of targets there are, for whoever wrote another.
+/// All supported kinds of targets, for error messages.
 pub(super) const KINDS: &str = "static_configs, kubernetes_sd_configs, file_sd_configs and loki_push_api";
 
-/// What to do about a kind of target that Promtail has and fantail has not.
+/// What to do instead of a kind of target that only Promtail supports.
 pub(super) fn unsupported(kind: &str) -> Option<String> {
     let (_, instead) = UNSUPPORTED.iter().find(|(names, _)| names.contains(&kind))?;
     Some(format!("fantail does not support {kind}: {instead} (supported: {KINDS})"))

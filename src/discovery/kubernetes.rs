@@ -11,7 +11,6 @@
 //! was, takes no target away: what is tailed goes on.
 
 mod answer;
-mod backoff;
 mod beside;
 mod bounded;
 mod client;
@@ -43,6 +42,7 @@ use tokio::sync::{Mutex, mpsc};
 use tracing::warn;
 
 use super::{Known, Metrics};
+use crate::backoff::Backoff;
 use crate::relabel::Reads;
 use beside::{Aside, Namespace};
 pub use config::Config;
@@ -59,6 +59,10 @@ use watch_settings::{Scope, WatchSettings};
 
 /// How long what is beside an object is waited for before that is told without.
 const BESIDE: Duration = Duration::from_secs(30);
+
+/// The pauses after failures of the API server.
+const BACKOFF: Backoff =
+    Backoff { first: Duration::from_millis(500), most: Duration::from_secs(30), most_asked: Duration::from_secs(30) };
 
 /// The targets of one config in one scope.
 pub(super) struct Discovery {
@@ -101,7 +105,7 @@ pub(super) fn discoveries(
             job: Arc::clone(job),
             reads: Arc::clone(reads),
             metrics: metrics.clone(),
-            waits: (Duration::from_secs(1), Duration::from_secs(30)),
+            backoff: BACKOFF,
         };
         Discovery { role, about }
     };

@@ -38,7 +38,7 @@ impl StaticConfig {
             self.labels.keys().map(|name| (name, loki_label_name(name))).filter(|(name, taken)| *name != taken);
         changed
             .map(|(name, taken)| {
-                let problem = format!("Loki cannot parse the label name {name:?}: the label is called {taken:?}");
+                let problem = format!("Loki cannot parse the label name {name:?}: the label is renamed to {taken:?}");
                 ConfigError::new("labels", problem)
             })
             .collect()
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(
             dashed.warnings().iter().map(ToString::to_string).collect::<Vec<_>>(),
             [("a-b", "a_b"), ("é", "_")].map(|(name, taken)| {
-                format!("labels: Loki cannot parse the label name {name:?}: the label is called {taken:?}")
+                format!("labels: Loki cannot parse the label name {name:?}: the label is renamed to {taken:?}")
             })
         );
         assert_eq!(parse("labels: {__path__: c}").validate(), Ok(()));

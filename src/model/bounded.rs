@@ -1,8 +1,6 @@
 //! Reads inputs that should be small.
 
-use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
-use std::path::Path;
 
 /// Reads `from` to its end. Fails if it has more than `most` bytes, and never holds more than one byte beyond that.
 pub fn read(from: impl Read, most: u64) -> io::Result<Vec<u8>> {
@@ -11,14 +9,6 @@ pub fn read(from: impl Read, most: u64) -> io::Result<Vec<u8>> {
     match bytes.len() as u64 > most {
         true => Err(io::Error::new(ErrorKind::FileTooLarge, format!("it has more than {most} bytes"))),
         false => Ok(bytes),
-    }
-}
-
-/// Like [`read`], for a regular file. Fails for anything else: opening a named pipe would wait for a writer.
-pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    match fs::metadata(path)?.is_file() {
-        true => read(File::open(path)?, most),
-        false => Err(io::Error::other("it is not a regular file")),
     }
 }
 
@@ -39,7 +29,6 @@ mod tests {
         assert_eq!(read(&b"1234"[..], 4).expect("read"), b"1234");
         assert!(read(&b"12345"[..], 4).is_err_and(|e| e.to_string().contains("more than 4 bytes")));
         assert!(read(io::repeat(0), 1 << 20).is_err(), "it has no end");
-        assert!(read_regular(Path::new("/dev/zero"), 4).is_err_and(|e| e.to_string().contains("not a regular file")));
         assert!(read_text(&b"a\xff"[..], 4).is_err_and(|e| e.to_string().contains("byte 1")));
     }
 }

@@ -5,16 +5,19 @@
 //! fantail-positions 1
 //! k <slot> <labels hash> <client> <job> <path> <checksum>        the key of a slot (names as JSON strings)
 //! n <slot> <labels hash> <client> <job> <name> <checksum>        the same for a log that is not a file
-//! p <slot> <device> <inode> <head length> <head hash> <offset> <live> <unix ms> [<read time>] <checksum>
+//! p <slot> <device> <inode> <head length> <head hash> <offset> <live> <unix ms> <read time, or -> <more> <checksum>
 //!                                                                a position; read times up to this one are obsolete
-//! r <slot> <device> <inode> <head length> <head hash> <offset> <length> <read time, unix ns> <checksum>
-//! l <slot> <device> <inode> <head length> <head hash> <offset> <checksum>
+//! r <slot> <device> <inode> <head length> <head hash> <offset> <length> <read time, unix ns> <more> <checksum>
+//! l <slot> <device> <inode> <head length> <head hash> <offset> <more> <checksum>
 //!                                                                a file that the log has left, read to its end there
 //! c <slot> <cursor, a JSON string> <unix ms> <checksum>          the position of a log that is not a file
 //! y <hash> <checksum>                                            of a positions.yaml that is about to be written; the last
 //!                                                                two are kept
 //! a <unix ms> <checksum>                                         the agent was running at this time
 //! ```
+//!
+//! `<more>` is `<inode created, unix ns> <length before> <hash before>`: of the bytes right before the offset. Older
+//! versions did not write it.
 //!
 //! Unknown kinds of lines, and extra fields of known ones, are ignored. Older versions do the same.
 
@@ -183,15 +186,15 @@ pub(super) fn read(path: &Path) -> Result<Contents, String> {
         Some(Ok(VERSION)) => {}
         Some(Ok(newer)) if newer > VERSION => {
             return Err(format!(
-                "it was written by a newer fantail (format {newer}, this one knows {VERSION}): run that version, or remove \
-                 this file to go on from positions.yaml"
+                "it was written by a newer fantail (format {newer}, this version knows {VERSION}): run the newer version, or remove \
+                 this file to continue from positions.yaml"
             ));
         }
         // Torn when it was created: it contained nothing yet.
         _ if line.len() < HEADER.len() + 2 && file.fill_buf().map_err(failed)?.is_empty() => {
             return Ok(Contents::default());
         }
-        _ => return Err("it is not a journal of fantail: remove it to go on from positions.yaml".into()),
+        _ => return Err("it is not a journal of fantail: remove it to continue from positions.yaml".into()),
     }
     let (mut contents, mut names) = (Contents::default(), HashSet::new());
     while next_line(&mut file, &mut line).map_err(failed)? {
@@ -239,19 +242,26 @@ fn parse(line: &str, contents: &mut Contents, names: &mut HashSet<Arc<str>>) -> 
             let known = contents.known.get_mut(&(number()? as u32))?;
             let (device, inode) = (number()?, number()?);
             let fingerprint = Fingerprint { len: u16::try_from(number()?).ok()?, hash: number()? };
-            let position = Position { file: FileId { device, inode, fingerprint }, offset: number()? };
-            if kind == "l" {
-                known.left.add(position);
-                return Some(());
+            let file = FileId { device, inode, born: 0, fingerprint };
+            let mut position = Position { file, offset: number()?, before: Fingerprint::default() };
+            match kind {
+                "l" => {
+                    read_more(&mut position, number);
+                    known.left.add(position);
+                }
+                "r" => {
+                    let (len, time) = (number()?, number()?.try_into().ok()?);
+                    read_more(&mut position, number);
+                    known.times.add(ReadTime { start: position, len, time });
+                }
+                _ => {
+                    let (live, saved) = (number()? == 1, UNIX_EPOCH + Duration::from_millis(number()?));
+                    let through = number().and_then(|time| time.try_into().ok());
+                    read_more(&mut position, number);
+                    known.record = Some(Record { place: Place::File(position, live), saved });
+                    known.times.let_go(&position, through);
+                }
             }
-            if kind == "r" {
-                let (len, time) = (number()?, number()?.try_into().ok()?);
-                known.times.add(ReadTime { start: position, len, time });
-                return Some(());
-            }
-            let (live, saved) = (number()? == 1, UNIX_EPOCH + Duration::from_millis(number()?));
-            known.record = Some(Record { place: Place::File(position, live), saved });
-            known.times.let_go(&position, number().and_then(|time| time.try_into().ok()));
         }
         "c" => {
             let known = contents.known.get_mut(&(number()? as u32))?;
@@ -266,6 +276,15 @@ fn parse(line: &str, contents: &mut Contents, names: &mut HashSet<Arc<str>>) -> 
         _ => {}
     }
     Some(())
+}
+
+/// Reads what older versions did not write. Without it, the position stays as it is.
+fn read_more(position: &mut Position, mut number: impl FnMut() -> Option<u64>) {
+    let (Some(born), Some(len), Some(hash)) = (number(), number(), number()) else {
+        return;
+    };
+    position.file.born = born;
+    position.before = Fingerprint { len: u16::try_from(len).unwrap_or(0), hash };
 }
 
 fn once(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
@@ -318,8 +337,8 @@ impl Journal {
     }
 
     /// Starts a run with a compacted file. If writing fails, the first append tries again.
-    pub fn restart<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>) {
-        let _ = self.rewrite(known);
+    pub fn restart<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>, now: SystemTime) {
+        let _ = self.rewrite(known, now);
     }
 
     pub fn must_rewrite(&self) -> bool {
@@ -372,14 +391,14 @@ impl Journal {
         written
     }
 
-    /// Replaces the file with one that contains only current information.
-    pub fn rewrite<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>) -> io::Result<()> {
+    /// Replaces the file with one that contains only current information. The agent was running at the time `now`.
+    pub fn rewrite<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>, now: SystemTime) -> io::Result<()> {
         if self.read_only {
             return Ok(());
         }
         self.rewrite = true;
         let mut text = format!("{HEADER}{VERSION}\n");
-        write_line(&mut text, &Line::Alive(SystemTime::now()));
+        write_line(&mut text, &Line::Alive(now));
         let mut introduced = HashSet::new();
         for KnownLogRef { slot, key, record, times, left } in known {
             introduced.insert(slot);
@@ -430,16 +449,17 @@ fn write_line(text: &mut String, line: &Line<'_>) {
             write!(text, "{kind} {slot} {} {}", key.labels, json(&names))
         }
         Line::Position(slot, Record { place: Place::File(position, live), saved }, through) => {
-            write!(text, "p {slot} {} {} {}", Fields(position), u8::from(*live), millis(*saved))
-                .and_then(|()| through.map_or(Ok(()), |time| write!(text, " {time}")))
+            let through = through.map_or("-".into(), |time| time.to_string());
+            let (live, saved) = (u8::from(*live), millis(*saved));
+            write!(text, "p {slot} {} {live} {saved} {through} {}", Fields(position), More(position))
         }
         Line::Position(slot, Record { place: Place::Cursor(cursor), saved }, _) => {
             write!(text, "c {slot} {} {}", json(&**cursor), millis(*saved))
         }
         Line::ReadTime(slot, ReadTime { start, len, time }) => {
-            write!(text, "r {slot} {} {len} {}", Fields(start), time.max(&0))
+            write!(text, "r {slot} {} {len} {} {}", Fields(start), time.max(&0), More(start))
         }
-        Line::Left(slot, end) => write!(text, "l {slot} {}", Fields(end)),
+        Line::Left(slot, end) => write!(text, "l {slot} {} {}", Fields(end), More(end)),
         Line::Yaml(hash) => write!(text, "y {hash}"),
         Line::Alive(at) => write!(text, "a {}", millis(*at)),
     };
@@ -457,9 +477,19 @@ struct Fields<'p>(&'p Position);
 
 impl fmt::Display for Fields<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Position { file, offset } = self.0;
+        let Position { file, offset, .. } = self.0;
         let Fingerprint { len, hash } = file.fingerprint;
         write!(f, "{} {} {len} {hash} {offset}", file.device, file.inode)
+    }
+}
+
+/// Formats the rest of a position, for the end of a line.
+struct More<'p>(&'p Position);
+
+impl fmt::Display for More<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fingerprint { len, hash } = self.0.before;
+        write!(f, "{} {len} {hash}", self.0.file.born)
     }
 }
 

@@ -24,8 +24,7 @@ impl ReadTime {
 
     /// Whether the chunk ends at or before `position`, in the same file. False for different files.
     fn is_behind(&self, position: &Position) -> bool {
-        let (own, other) = (self.start.file, position.file);
-        (own.device, own.inode) == (other.device, other.inode) && self.end() <= position.offset
+        self.start.file.has_inode_of(&position.file) && self.end() <= position.offset
     }
 }
 

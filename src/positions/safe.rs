@@ -6,14 +6,10 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The value depends on the architecture.
-#[cfg(not(any(target_arch = "aarch64", target_arch = "arm", target_arch = "powerpc64", target_arch = "powerpc")))]
-const O_NOFOLLOW: i32 = 0o400_000;
-#[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "powerpc64", target_arch = "powerpc"))]
-const O_NOFOLLOW: i32 = 0o100_000;
+use rustix::fs::OFlags;
 
-/// The same on all architectures that fantail is built for.
-const O_NONBLOCK: i32 = 0o4000;
+const O_NOFOLLOW: i32 = OFlags::NOFOLLOW.bits().cast_signed();
+const O_NONBLOCK: i32 = OFlags::NONBLOCK.bits().cast_signed();
 
 /// How many names are tried for a new file.
 const NAMES: u32 = 16;
@@ -30,7 +26,7 @@ pub fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     if !meta.is_file() || meta.len() > most {
         return Err(io::Error::new(
             ErrorKind::InvalidData,
-            "it is no file of this agent's: no plain file, or too long",
+            "it is not a file of this agent: not a regular file, or too long",
         ));
     }
     let mut content = Vec::new();
@@ -78,7 +74,7 @@ pub(super) fn lock(positions: &Path) -> Result<Option<File>, String> {
             tracing::warn!(
                 file = %Path::new(&name).display(),
                 %error,
-                "cannot lock positions: take care that no other agent uses them"
+                "cannot lock positions: make sure that no other agent uses them"
             );
             return Ok(None);
         }
@@ -95,12 +91,12 @@ pub(super) fn lock(positions: &Path) -> Result<Option<File>, String> {
             let _ = (&file).take(200).read_to_string(&mut who);
             let who = if who.trim().is_empty() { "another process" } else { who.trim() };
             Err(format!(
-                "another agent has it ({who:?}): stop that one, or give each its own positions.filename; two with one would \
-                 send lines twice"
+                "another agent uses it ({who:?}): stop that agent, or give each agent its own positions.filename; otherwise both \
+                 would send all lines"
             ))
         }
         Err(TryLockError::Error(error)) => {
-            tracing::warn!(%error, "cannot lock positions on this file system: take care that no other agent uses them");
+            tracing::warn!(%error, "cannot lock positions on this file system: make sure that no other agent uses them");
             Ok(None)
         }
     }
@@ -130,8 +126,8 @@ pub(super) fn warn_of_writers(positions: &Path) {
         tracing::warn!(
             folder = %folder.display(),
             mode = format!("{:o}", meta.mode() & 0o7777),
-            "others may write to the folder of the positions file, and so decide what is sent again or skipped; \
-             give positions.filename a folder of its own (chmod go-w)"
+            "other users may write to the directory of the positions file, so they can make the agent repeat or skip lines: \
+             give positions.filename its own directory (chmod go-w)"
         );
     }
 }

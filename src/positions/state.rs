@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use super::journal::{self, Journal, KnownLogRef, LeftFiles, Place, Record};
 use super::read_time::ReadTimes;
 use super::{KEPT, KEPT_MOST, Key, LINES, LogName, PositionId};
-use crate::model::Position;
+use crate::model::{Clock, Position};
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -26,6 +26,7 @@ pub(super) struct State {
     pub foreign: BTreeMap<String, String>,
     /// The hash of the yaml as read at the start.
     pub yaml_read: u64,
+    pub clock: Clock,
     pub opened: SystemTime,
     /// The clients and jobs of the current config.
     pub readers: BTreeSet<(Arc<str>, Arc<str>)>,
@@ -49,6 +50,7 @@ impl State {
         yaml_read: u64,
         readers: BTreeSet<(Arc<str>, Arc<str>)>,
         unseen_since: SystemTime,
+        clock: Clock,
     ) -> Self {
         Self {
             journal,
@@ -60,7 +62,8 @@ impl State {
             next: 0,
             foreign: BTreeMap::new(),
             yaml_read,
-            opened: SystemTime::now(),
+            opened: clock.system_time(),
+            clock,
             readers,
             unseen_since,
         }
@@ -88,7 +91,7 @@ impl State {
     }
 
     pub fn rewrite(&mut self) -> io::Result<()> {
-        self.journal.rewrite(worth_writing(&self.records))
+        self.journal.rewrite(worth_writing(&self.records), self.clock.system_time())
     }
 
     pub fn append(&mut self, lines: &[journal::Line<'_>]) -> io::Result<()> {

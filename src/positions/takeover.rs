@@ -24,12 +24,10 @@ pub fn take_over(config: &Config, from: &[PathBuf]) -> Result<(), Error> {
     };
     let fail = |path: &Path, message: String| Error {
         path: path.into(),
-        message: format!(
-            "{message}; it is named in positions.import_from: remove it there if its positions do not matter"
-        ),
+        message: format!("{message}; to start without these positions, remove the file from positions.import_from"),
     };
     if let Some(who) = safe::locked_by(source) {
-        return Err(fail(source, format!("another agent is at work with it ({who:?}): stop that one first")));
+        return Err(fail(source, format!("another agent uses the file ({who:?}): stop that agent first")));
     }
     yaml::read(source).map_err(|e| fail(source, e))?;
     for (source, copy) in [(journal::path(source), journal::path(own)), (source.clone(), own.clone())] {
@@ -126,7 +124,7 @@ mod tests {
         node.write("before/positions.yaml", PROMTAILS);
         let lock = safe::lock(&node.at("before/positions.yaml")).expect("free").expect("locked");
         let error = node.start().expect_err("it is locked");
-        assert!(error.contains("another agent is at work") && error.contains("before/positions.yaml"), "{error}");
+        assert!(error.contains("another agent uses the file") && error.contains("before/positions.yaml"), "{error}");
         assert_eq!(node.own("positions.yaml"), None);
         drop(lock);
         assert_eq!(node.start(), Ok(()));

@@ -19,7 +19,7 @@ fn key(path: &str) -> Key {
 
 fn at(offset: u64) -> Position {
     let fingerprint = Fingerprint { len: 9, hash: u64::MAX };
-    Position { file: FileId { device: 1, inode: 2, fingerprint }, offset }
+    Position { file: FileId { device: 1, inode: 2, fingerprint, ..FileId::default() }, offset, ..Position::default() }
 }
 
 fn then() -> SystemTime {
@@ -231,6 +231,29 @@ fn the_next_start_knows_since_when_nobody_looked() {
     assert!(since < before && since > before - Duration::from_secs(300));
 }
 
+/// The clock decides when an agent was last active, and when the position of a file that is gone is forgotten.
+#[test]
+fn time_is_that_of_the_clock() {
+    let (dir, day) = (dir(), Duration::from_secs(86_400));
+    let clock = Clock::standing(1_795_370_000_000_000_000);
+    let positions = Positions::open_at(config(dir.path()), clock.clone()).expect("opened");
+    let (slot, _) = claim(&positions, "/no/such/file.log");
+    positions.commit(&[step(slot, at(10), true, None)], clock.system_time()).expect("written");
+    positions.release(slot);
+    clock.advance(KEPT);
+    positions.sync().expect("written");
+    assert_eq!(positions.known(), 1, "its file may come back within an hour");
+    clock.advance(day);
+    let synced = clock.system_time();
+    positions.sync().expect("written");
+    assert_eq!(positions.known(), 0);
+    drop(positions);
+    clock.advance(day);
+    let again = Positions::open_at(config(dir.path()), clock).expect("opened");
+    let (slot, _) = claim(&again, "/a.log");
+    assert_eq!(again.unseen_since(slot), synced - BENEFIT_OF_DOUBT);
+}
+
 #[test]
 fn the_next_run_of_a_process_finds_every_place_free_and_what_was_committed() {
     let dir = dir();
@@ -319,7 +342,7 @@ fn read_times_outlive_the_process_until_they_are_behind_the_position() {
     assert_eq!(positions.read_times(slot), [two, three]);
     // The position moves to another file: the commit says which read times are before it.
     let file = FileId { inode: 3, ..at(0).file };
-    let next = step(slot, Position { file, offset: 5 }, true, None);
+    let next = step(slot, Position { file, offset: 5, ..Position::default() }, true, None);
     positions.commit(std::slice::from_ref(&next), then()).expect("written");
     assert_eq!(positions.read_times(slot), [two, three]);
     positions.commit(&[Commit { through: Some(2_000), ..next }], then()).expect("written");
@@ -430,7 +453,7 @@ fn of_paths_that_come_and_go_some_are_kept_and_those_the_newest() {
     for n in 0..KEPT_MOST + 5_000 {
         let (slot, _) = claim(&positions, &path(n));
         let now = SystemTime::now() - Duration::from_secs(60) + Duration::from_millis(n as u64);
-        let position = Position { file: FileId { inode: n as u64, ..at(0).file }, offset: 1 };
+        let position = Position { file: FileId { inode: n as u64, ..at(0).file }, offset: 1, ..at(0) };
         positions.commit(&[step(slot, position, true, None)], now).expect("written");
         positions.release(slot);
     }

@@ -1,11 +1,10 @@
 //! How long to wait before a push is tried again.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backoff::Backoff;
 use crate::model::units::GoDuration;
 
 /// A wrong password is tried this often, so that setting it right takes effect within a minute.
@@ -20,7 +19,7 @@ const APART_CAP: Duration = Duration::from_secs(60);
 /// `backoff_config`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Backoff {
+pub struct BackoffConfig {
     pub min_period: GoDuration,
     pub max_period: GoDuration,
     /// Attempts before a batch is discarded; 0, and the default: without end. (Promtail's default is 10, which loses
@@ -29,7 +28,7 @@ pub struct Backoff {
     pub max_retries: Option<u32>,
 }
 
-impl Default for Backoff {
+impl Default for BackoffConfig {
     fn default() -> Self {
         Self { min_period: MIN_PERIOD, max_period: MAX_PERIOD, max_retries: None }
     }
@@ -45,18 +44,16 @@ pub(super) enum Pace {
     Slow,
 }
 
-impl Backoff {
-    /// The pause after the `failures`th failure in a row (from 1), uniform in [min·2^(k-1), min·2^k) and capped;
-    /// `at_least` is what the server asked for, `chance` in [0, 1) decides within the interval.
+impl BackoffConfig {
+    /// The pause after the `failures`th failure in a row (from 1). `at_least` is what the server asked for; `chance` is
+    /// between 0 and 1 and decides within the interval.
     pub(super) fn pause(&self, failures: u32, pace: Pace, at_least: Option<Duration>, chance: f64) -> Duration {
-        let (doublings, cap) = match pace {
-            Pace::Backoff => (failures.saturating_sub(1), self.max_period.0),
-            Pace::Slow => (failures.saturating_sub(1) + SLOW_START, self.max_period.0.min(SLOW_CAP)),
+        let (doublings, most) = match pace {
+            Pace::Backoff => (0, self.max_period.0),
+            Pace::Slow => (SLOW_START, self.max_period.0.min(SLOW_CAP)),
         };
-        let low = self.min_period.0.as_secs_f64() * 2f64.powi(doublings.min(32) as i32);
-        let pause = Duration::from_secs_f64((low * (1.0 + chance)).min(cap.as_secs_f64()));
-        // Those who were told the same number of seconds do not come back as one.
-        pause.max(at_least.unwrap_or_default().min(RETRY_AFTER_CAP).mul_f64(1.0 + chance / 5.0))
+        let backoff = Backoff { first: self.min_period.0, most, most_asked: RETRY_AFTER_CAP };
+        backoff.pause(failures.max(1).saturating_add(doublings), at_least, chance)
     }
 
     /// The same for a stream that is sent apart from its lane.
@@ -70,11 +67,6 @@ impl Backoff {
     }
 }
 
-/// In [0, 1); so that the agents of a thousand nodes do not come back as one.
-pub(super) fn chance() -> f64 {
-    (RandomState::new().build_hasher().finish() >> 11) as f64 / (1u64 << 53) as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,7 +75,7 @@ mod tests {
 
     #[test]
     fn doubles_between_its_bounds() {
-        let backoff = Backoff::default();
+        let backoff = BackoffConfig::default();
         for (failures, chance, millis) in [
             (1, 0.0, 500),
             (1, 0.5, 750),
@@ -100,7 +92,7 @@ mod tests {
 
     #[test]
     fn what_needs_a_person_starts_slowly_and_stays_within_a_minute() {
-        let backoff = Backoff::default();
+        let backoff = BackoffConfig::default();
         for (failures, secs) in [(1, 4), (2, 8), (4, 32), (5, 60), (100, 60)] {
             assert_eq!(backoff.pause(failures, Pace::Slow, None, 0.0), secs * SECOND, "{failures}");
         }
@@ -108,7 +100,7 @@ mod tests {
 
     #[test]
     fn retry_after_is_a_lower_bound_with_a_cap() {
-        let backoff = Backoff::default();
+        let backoff = BackoffConfig::default();
         for (failures, asked, secs) in [(1, 20, 20), (8, 20, 64), (1, 86_400, 30)] {
             assert_eq!(backoff.pause(failures, Pace::Backoff, Some(asked * SECOND), 0.0), secs * SECOND);
         }
@@ -117,12 +109,7 @@ mod tests {
     #[test]
     fn retries_end_only_where_the_user_said_so() {
         for (written, attempts) in [(None, None), (Some(0), None), (Some(3), Some(3))] {
-            assert_eq!(Backoff { max_retries: written, ..Backoff::default() }.attempts(), attempts);
+            assert_eq!(BackoffConfig { max_retries: written, ..BackoffConfig::default() }.attempts(), attempts);
         }
-    }
-
-    #[test]
-    fn chance_is_a_fraction() {
-        assert!((0..1000).map(|_| chance()).all(|c| (0.0..1.0).contains(&c)));
     }
 }

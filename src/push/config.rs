@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::backoff::Backoff;
+use super::backoff::BackoffConfig;
 use super::headers::{self, Header};
 use super::pace::RateLimits;
 use crate::batch;
@@ -41,7 +41,7 @@ pub struct Config {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Secret>,
     pub drop_rate_limited_batches: bool,
-    pub backoff_config: Backoff,
+    pub backoff_config: BackoffConfig,
 
     /// Bytes of a stream that may be sent and not acknowledged: what a crash or a lost answer sends again at most. It grows
     /// with the round trip, up to `batchsize`, while a stream could not keep up otherwise.
@@ -89,7 +89,7 @@ impl Default for Config {
             external_labels: Labels::new(),
             headers: BTreeMap::new(),
             drop_rate_limited_batches: false,
-            backoff_config: Backoff::default(),
+            backoff_config: BackoffConfig::default(),
             replay_window: REPLAY_WINDOW,
             buffer_size: BUFFER_SIZE,
             rate_limits: RateLimits::default(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::backoff::chance;
+use crate::backoff::chance;
 
 /// From the moment at which a lane begins to wait, and from the last probe, to the next one: between this and twice this.
 const SHORTEST: Duration = Duration::from_secs(3);

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::fake_loki::{FakeLoki, Push, Reply, Wrap};
-use super::{Backoff, Client, Config, Metrics, Status, Stop};
+use super::{BackoffConfig, Client, Config, Metrics, Status, Stop};
 use crate::batch::{Batch, Batcher, Outcome, StreamId};
 use crate::http_client::{TlsConfig, Url};
 use crate::metrics::Registry;

@@ -27,7 +27,7 @@ impl Budget {
             if held_back > 0 {
                 tracing::warn!(
                     lines = held_back,
-                    "so many lines about files were not written in the last minutes; see /targets"
+                    "this number of messages about files was suppressed in the last ten minutes: see /targets"
                 );
             }
         }
@@ -36,7 +36,7 @@ impl Budget {
             return true;
         }
         if self.held_back == 0 {
-            tracing::warn!("no more lines about single files for the next ten minutes; see /targets");
+            tracing::warn!("further messages about single files are suppressed for up to ten minutes: see /targets");
         }
         self.held_back += 1;
         false

@@ -46,12 +46,12 @@ impl Metrics {
             targets_failed: registry.counters("promtail_targets_failed_total", "Number of failed targets", &["reason"]),
             losses: registry.counters(
                 "fantail_losses_total",
-                "Times that something of a log file could not be delivered and never will be, however much it was",
+                "Number of permanent losses of lines, of any size",
                 &["reason"],
             ),
             lost_bytes: registry.counters(
                 "fantail_lost_bytes_total",
-                "Bytes of log files that could not be delivered and never will be",
+                "Bytes of log files that are permanently lost",
                 &["reason"],
             ),
             positions_errors: registry
@@ -59,11 +59,11 @@ impl Metrics {
             read_errors: registry.counter("fantail_read_errors_total", "Failed reads of log files"),
             refused_folders: registry.counter(
                 "fantail_refused_folders_total",
-                "Folders of other pods' logs that a pod's target led to and that were not read",
+                "Directories of other pods' logs that a pod's target led to; they were not read",
             ),
             beyond_limit: registry.gauge(
                 "fantail_logs_beyond_limit",
-                "Logs that are not read yet because so many are open as target_config.logs_limit allows",
+                "Logs that are not read because target_config.logs_limit logs are open",
             ),
         };
         // Initialised to 0: `rate()` would miss the first loss of a series that begins with it.
@@ -160,7 +160,7 @@ impl Collector for Files {
             read_lines.family("promtail_read_lines_total", "Number of lines read"),
             lag_bytes.family("fantail_lag_bytes", "Bytes on disk that have not been read"),
             unacknowledged.family("fantail_unacknowledged_bytes", "Bytes read that Loki has not acknowledged"),
-            unread_files.family("fantail_unread_files", "Files that are to be read and cannot be, now"),
+            unread_files.family("fantail_unread_files", "Files that match but cannot be read at present"),
             active_files.family("promtail_files_active_total", "Number of active files"),
             active_targets.family("promtail_targets_active_total", "Number of active total"),
         ];
@@ -191,17 +191,17 @@ fn accounts(status: &Status) -> [MetricFamily; 8] {
     }
     let [a, b] = read.families(
         ["fantail_read_lines_total", "fantail_read_bytes_total"],
-        "read: delivered, discarded and under way together",
+        "read: the sum of delivered, discarded and under way",
     );
     let [c, d] =
         delivered.families(["fantail_delivered_lines_total", "fantail_delivered_bytes_total"], "that Loki has stored");
     let [e, f] = discarded.families(
         ["fantail_discarded_lines_total", "fantail_discarded_bytes_total"],
-        "that were not to be sent, or that Loki can never take",
+        "that are not sent because a stage dropped them, or that Loki refused permanently",
     );
     let [g, h] = under_way.families(
         ["fantail_under_way_lines", "fantail_under_way_bytes"],
-        "read, and neither delivered nor discarded yet",
+        "read, but neither delivered nor discarded yet",
     );
     [a, b, c, d, e, f, g, h]
 }

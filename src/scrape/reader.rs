@@ -143,7 +143,7 @@ impl Reader {
             chunk: Chunk::default(),
             pipelines,
             output,
-            rate: config.rate.map(Limiter::new),
+            rate: config.rate.map(|rate| Limiter::new(rate, clock.clone())),
             dropped,
             counters: outlet.counters,
             metrics,
@@ -260,7 +260,7 @@ impl Reader {
                     if tailer.trouble.reading.as_ref() != Some(&text) {
                         if self.budget.allows(now) {
                             let (path, advice) = (tailer.path().display(), advice(&error));
-                            tracing::warn!(%path, %error, advice, "cannot read a log file; trying again");
+                            tracing::warn!(%path, %error, advice, "cannot read a log file: the agent tries again");
                         }
                         self.status.set_error(self.index, log, Some(text.clone()));
                         tailer.trouble.reading = Some(text);
@@ -394,13 +394,13 @@ impl Reader {
         }
         let client = &self.client;
         if hands_over {
-            tracing::debug!(%client, bytes = again, "these will be sent again by the next run");
+            tracing::debug!(%client, bytes = again, "entries without an answer of Loki are sent again by the next run");
         } else if again > 0 {
-            tracing::warn!(%client, bytes = again, "stopped before Loki had answered; these will be sent again");
+            tracing::warn!(%client, bytes = again, "the agent stopped before Loki answered: these bytes are sent again at the next start");
         }
         // These bytes cannot be read again.
         if lost > 0 && !hands_over {
-            tracing::error!(%client, bytes = lost, "stopped before Loki had answered; what it did not take is lost");
+            tracing::error!(%client, bytes = lost, "the agent stopped before Loki answered, and these bytes cannot be read again: they are lost unless Loki stored them");
         }
         let has_looked = self.is_settled && !self.waiting.values().any(|waiting| waiting.is_new);
         let logs = if hands_over { self.leave() } else { Vec::new() };

@@ -83,7 +83,7 @@ pub(super) fn accept(
     now: Instant,
 ) {
     if let Some(rate) = rate
-        && !rate.allows(now)
+        && !rate.allows()
     {
         return dropped.discard(entry, &Reason::GlobalRateLimiter);
     }

@@ -89,7 +89,7 @@ impl Feed {
         let taken = self.intake.offer_to_some(parcel);
         if taken.missed == 0 {
             if std::mem::take(&mut self.is_behind) {
-                tracing::info!("all clients take the lines of standard input again");
+                tracing::info!("all clients accept lines of standard input again");
             }
             return;
         }

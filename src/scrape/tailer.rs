@@ -146,7 +146,7 @@ impl Tailer {
             return Ok(Turn::Blocked);
         };
         let busy = sink.pipelines.get(self.pipeline).busy_until().is_some_and(|until| now < until);
-        if busy || sink.rate.as_ref().is_some_and(|r| r.must_wait(now)) {
+        if busy || sink.rate.as_ref().is_some_and(|r| r.must_wait()) {
             return Ok(Turn::Blocked);
         }
         match self.input.read(grant.bytes, now, &mut sink.chunk)? {
@@ -178,7 +178,7 @@ impl Tailer {
     }
 
     fn skipped(&mut self, sink: &mut Sink, bytes: u64, end: Mark) {
-        tracing::warn!(path = %self.path.display(), bytes, "a line was too long to be held and is lost");
+        tracing::warn!(path = %self.path.display(), bytes, "a line is too long to hold in memory: it is skipped and lost");
         sink.dropped.count(&Reason::LineTooLong);
         sink.metrics.lost(bytes, LINE_TOO_LONG);
         self.ledger.open(bytes, end).close_with(|account| {

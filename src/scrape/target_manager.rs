@@ -263,9 +263,9 @@ impl TargetManager {
                     // A file that is itself a mount cannot be replaced.
                     let advice = match error.kind() {
                         std::io::ErrorKind::ResourceBusy => {
-                            "mount its folder and not the file alone: its journal is beside it"
+                            "mount the directory instead of the file, because the journal is beside the file"
                         }
-                        _ => "make its folder writable",
+                        _ => "make the directory writable",
                     };
                     tracing::error!(%file, %error, advice, "cannot write the positions file");
                 }
@@ -278,7 +278,10 @@ impl TargetManager {
         self.tell(|| Command::Settle);
         let waiting: Vec<&str> = self.unsynced.iter().map(|j| &**j).collect();
         if !waiting.is_empty() {
-            tracing::warn!(jobs = waiting.join(", "), "discovery has not told everything yet; going on without");
+            tracing::warn!(
+                jobs = waiting.join(", "),
+                "discovery of these jobs is not complete yet: the agent continues with the known targets"
+            );
         }
         for job in &*self.jobs {
             let of_job = || self.tracked.values().filter(|t| t.target.job == job.name);

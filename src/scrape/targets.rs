@@ -48,13 +48,13 @@ pub(super) fn resolve(job: &Job, discovered: &TargetLabels, hostname: &str) -> R
     let reject = |reason, text: String| Err(Rejected { reason, text: text.into() });
     match discovered.get(NO_TARGETS) {
         None => {}
-        Some("true") => return reject("no_targets", "its group names no targets: write targets: [localhost]".into()),
+        Some("true") => return reject("no_targets", "the group has no targets: write targets: [localhost]".into()),
         // The source of the group has logged it already.
         Some(why) => return reject(UNREADABLE, why.into()),
     }
     if discovered.get(FOUND_BY) == Some(FROM_NOWHERE) {
-        let text = "found by its folder; the API server shows no such pod, so that it is not known whether it is one that is \
-             asked for (selectors, or no pod of this node was ever shown)";
+        let text = "the pod was found by its log directory, but the API server does not show it: it is not known whether the job \
+             selects it (the job has selectors, or the API server has shown no pod of this node yet)";
         return reject(UNKNOWN_POD, text.into());
     }
     let mut labels = discovered.to_labels();
@@ -65,7 +65,7 @@ pub(super) fn resolve(job: &Job, discovered: &TargetLabels, hostname: &str) -> R
         let rule = job.rules.describe(rule);
         return reject(
             UNKNOWN_POD,
-            format!("found by its folder, so that what a rule decides by is not known: {rule}"),
+            format!("the pod was found by its log directory, so labels that this rule needs are not known: {rule}"),
         );
     }
     if let Verdict::Drop { rule } = verdict {
@@ -80,8 +80,15 @@ pub(super) fn resolve(job: &Job, discovered: &TargetLabels, hostname: &str) -> R
     let Some(path) = explicit.or_else(|| default_path(discovered)) else {
         // Labels from discovery do not count as attempts.
         let is_near = |name: &&String| name.contains("path") && !name.starts_with("__meta_") && *name != "__path__";
-        let near = labels.keys().find(is_near).map(|near| format!("; is {near} meant to be it?")).unwrap_or_default();
-        return reject("no_path", format!("no __path__ label: set it in static_configs or by a relabel rule{near}"));
+        let near = labels
+            .keys()
+            .find(is_near)
+            .map(|near| format!("; did you mean __path__ instead of {near}?"))
+            .unwrap_or_default();
+        return reject(
+            "no_path",
+            format!("there is no label __path__: set it in static_configs or by a relabel rule{near}"),
+        );
     };
     let exclude = labels.get("__path_exclude__").filter(|p| !p.is_empty()).cloned();
     for (name, glob) in [("__path__", Some(&path)), ("__path_exclude__", exclude.as_ref())] {

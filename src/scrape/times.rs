@@ -250,7 +250,7 @@ mod tests {
     }
 
     fn time(inode: u64, start: u64, len: u64, time: i64) -> ReadTime {
-        ReadTime { start: Position { file: file(inode), offset: start }, len, time }
+        ReadTime { start: Position { file: file(inode), offset: start, ..Position::default() }, len, time }
     }
 
     /// The file being read is 1, formerly 11. File 2 begins a thousand bytes after its start.
@@ -271,7 +271,7 @@ mod tests {
         let mut remembered = SavedReadTimes::new(times);
         let (mut at, mut parts) = (0, Vec::new());
         while at < bytes.len() {
-            let from = Position { file: file(1), offset: offset + at as u64 };
+            let from = Position { file: file(1), offset: offset + at as u64, ..Position::default() };
             let part = remembered.part(&bytes[at..], from, Encoding::Utf8, &mut Two);
             at += match part {
                 Part::New => bytes.len() - at,

@@ -70,27 +70,31 @@ impl Why {
 
     fn advice(&self) -> &'static str {
         match self {
-            Why::Denied(_) | Why::Skipped(Skip::Unreachable) => "let the agent's user look into it; it is tried again",
-            Why::Skipped(Skip::Special) => "only regular files can be read; exclude it with __path_exclude__",
+            Why::Denied(_) | Why::Skipped(Skip::Unreachable) => {
+                "give the agent's user permission to list and read it; the agent tries again"
+            }
+            Why::Skipped(Skip::Special) => "only regular files can be read: exclude this one with __path_exclude__",
             Why::Skipped(Skip::Outside) => {
-                "write the folder it leads to into target_config.link_roots, if that is meant so"
+                "if this is intended, add the directory of the link's target to target_config.link_roots"
             }
-            Why::Skipped(Skip::BrokenLink) => "it is read once what the link names is there",
-            Why::Skipped(Skip::Directory) => "add /*.log for the files in it, or /**/*.log for those further down",
+            Why::Skipped(Skip::BrokenLink) => "the agent reads it as soon as the link's target exists",
+            Why::Skipped(Skip::Directory) => {
+                "add /*.log for the files in the directory, or /**/*.log for files in its subdirectories too"
+            }
             Why::Cut(_) => {
-                "what lies behind it is not read: let __path__ name less, or write several targets; it is tried again"
+                "the rest of the tree is not read: make __path__ narrower, or write several targets; the agent tries again"
             }
-            Why::Excluded => "nothing, if __path_exclude__ is meant so",
+            Why::Excluded => "nothing to do, if __path_exclude__ is correct",
             Why::Foreign => {
-                "nothing, if somebody tried; else let __path__ name the pod's own folder by its namespace, name and uid, or allow \
+                "if this is not an attack, make __path__ name the pod's own directory by namespace, name and uid, or allow \
                  it with target_config.foreign_pod_logs"
             }
             Why::Beyond(_) => {
-                "raise target_config.logs_limit (and the limit of open files: ulimit -n, or LimitNOFILE of a service), or let \
-                 __path__ name less; it is read once others have ended"
+                "raise target_config.logs_limit (and the limit of open files: ulimit -n, or LimitNOFILE of a service), or make \
+                 __path__ narrower; the agent reads it when other logs have ended"
             }
             Why::Older(_) => {
-                "nothing, if it was rotated; a log of its own needs a name that does not look so, or a job of its own"
+                "nothing to do, if it is a rotated file; otherwise, give it a name unlike a rotated file's, or its own job"
             }
         }
     }
@@ -101,14 +105,16 @@ impl fmt::Display for Why {
         match self {
             Why::Skipped(Skip::Directory) => f.write_str("it is a directory"),
             Why::Skipped(Skip::Special) => f.write_str("it is not a regular file"),
-            Why::Skipped(Skip::BrokenLink) => f.write_str("it is a link to nothing"),
-            Why::Skipped(Skip::Outside) => f.write_str("it is a link that leads out of its folder"),
+            Why::Skipped(Skip::BrokenLink) => f.write_str("it is a link whose target does not exist"),
+            Why::Skipped(Skip::Outside) => f.write_str("it is a link that leads out of its directory"),
             Why::Skipped(Skip::Unreachable) => f.write_str("it is a link that cannot be followed"),
-            Why::Cut(why) => write!(f, "the walk for __path__ ends here: {why}"),
+            Why::Cut(why) => write!(f, "the search for __path__ ended here: {why}"),
             Why::Denied(error) => f.write_str(error),
             Why::Excluded => f.write_str("excluded by __path_exclude__"),
-            Why::Foreign => f.write_str("it is not in the folder of this pod's logs, but the pod's target leads there"),
-            Why::Beyond(limit) => write!(f, "{limit} logs of this target are open, and more may not be"),
+            Why::Foreign => {
+                f.write_str("the pod's target leads to it, but it is not in the directory of this pod's logs")
+            }
+            Why::Beyond(limit) => write!(f, "{limit} logs of this target are open, and no more are allowed"),
             Why::Older(live) => write!(f, "read as an older generation of {}", live.display()),
         }
     }

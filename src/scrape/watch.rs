@@ -38,7 +38,7 @@ impl Watch {
             Err(error) => {
                 tracing::warn!(
                     %error,
-                    "cannot watch directories; new files are found every target_config.sync_period instead \
+                    "cannot watch directories: new files are found only every target_config.sync_period \
                      (raise fs.inotify.max_user_instances)"
                 );
                 None
@@ -72,7 +72,7 @@ impl Watch {
                 if matches!(error.kind, ErrorKind::MaxFilesWatch) {
                     tracing::warn!(
                         directories = self.directories.len(),
-                        "no more directories can be watched; new files are found every target_config.sync_period instead \
+                        "cannot watch more directories: new files there are found only every target_config.sync_period \
                          (raise fs.inotify.max_user_watches)"
                     );
                     self.watcher = None;
@@ -80,7 +80,7 @@ impl Watch {
                     tracing::warn!(
                         directory = %directory.display(),
                         %error,
-                        "cannot watch a directory; new files are found every target_config.sync_period instead"
+                        "cannot watch a directory: new files in it are found only every target_config.sync_period"
                     );
                 }
                 false

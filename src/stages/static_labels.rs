@@ -29,7 +29,8 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
             (_, Some(value)) => {
                 let taken = loki_label_name(name);
                 if *taken != *name {
-                    options.warn(format!("Loki cannot parse the label name `{name}`: the label is called `{taken}`"));
+                    options
+                        .warn(format!("Loki cannot parse the label name `{name}`: the label is renamed to `{taken}`"));
                     options.mends_names();
                 }
                 labels.push((name.into(), value.into()));
@@ -92,7 +93,7 @@ mod tests {
     #[test]
     fn a_name_that_loki_refuses_is_warned_of() {
         let program = parse("static_labels: {my-label: a, b: c}").expect("a stage");
-        let warning = "pipeline_stages[0].static_labels: Loki cannot parse the label name `my-label`: the label is called `my_label`";
+        let warning = "pipeline_stages[0].static_labels: Loki cannot parse the label name `my-label`: the label is renamed to `my_label`";
         assert_eq!(warnings(&program), [warning]);
         table("static_labels: {my-label: a, b: c}", &[("l", r#"{app="x", b="c", my_label="a"} l"#)]);
         table("[static_labels: {my-label: a, b.c: d}, labeldrop: [my-label]]", &[("l", r#"{app="x", b_c="d"} l"#)]);

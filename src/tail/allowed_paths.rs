@@ -56,7 +56,7 @@ impl AllowedPaths {
             true => Ok(real),
             false => Err(io::Error::new(
                 ErrorKind::PermissionDenied,
-                "it is a link that leads out of its folder: if that is meant so, write the folder it leads to into \
+                "it is a link that leads out of its directory: if this is intended, add the directory of its target to \
                  target_config.link_roots",
             )),
         }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::walls::explain;
+use crate::model::Clock;
 
 /// A directory modified less than this before it was listed may change again within the same tick of its timestamp.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -23,6 +24,7 @@ const MOST: usize = 64;
 #[derive(Debug, Default)]
 pub struct Folders {
     known: Mutex<HashMap<PathBuf, Listing>>,
+    clock: Clock,
     #[cfg(test)]
     listed: std::sync::atomic::AtomicUsize,
 }
@@ -62,7 +64,7 @@ impl Folders {
             .collect::<io::Result<_>>()?;
         names.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
         let names: Arc<[OsString]> = names.into();
-        if before.is_settled() {
+        if before.is_settled(self.clock.system_time()) {
             if known.len() >= MOST {
                 known.clear();
             }
@@ -88,10 +90,10 @@ fn stamp(folder: &Path) -> io::Result<Stamp> {
 }
 
 impl Stamp {
-    /// Whether any later change would alter the stamp.
-    fn is_settled(self) -> bool {
+    /// Whether any change after `now` would alter the stamp.
+    fn is_settled(self, now: SystemTime) -> bool {
         let changed = u64::try_from(self.2).map(|s| SystemTime::UNIX_EPOCH + Duration::new(s, self.3 as u32));
-        changed.is_ok_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|ago| ago > SETTLED))
+        changed.is_ok_and(|changed| now.duration_since(changed).is_ok_and(|ago| ago > SETTLED))
     }
 }
 

@@ -4,14 +4,14 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::FINGERPRINT;
 use super::allowed_paths;
 use super::gzip::{Compression, Inflated};
 use super::walls::explain;
+use super::{BEFORE, FINGERPRINT};
 use crate::model::{Encoding, FileId, Fingerprint, Position};
 
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(super) struct Generation {
     looks_wide: bool,
     /// How its bytes are compressed, although it is to be read as it is.
     compressed: Option<&'static str>,
+    /// An offset up to which the file was read, and the bytes before it as they were read.
+    read: (u64, Fingerprint),
 }
 
 /// How compressed files begin.
@@ -42,6 +44,9 @@ const MAGIC: [(&str, &[u8]); 6] = [
 
 /// What follows `BZh` and a digit in a bzip2 file; a line of text may begin with the letters.
 const BZIP2_BLOCK: &[u8] = b"1AY&SY";
+
+/// What is before an offset further away is not looked at in a compressed file: all logs of the reader wait meanwhile.
+const FAR: u64 = 64 << 20;
 
 fn compressed_as(head: &[u8]) -> Option<&'static str> {
     let (name, _) = MAGIC.iter().find(|(_, magic)| head.starts_with(magic))?;
@@ -67,8 +72,16 @@ impl Generation {
             None => Content::Plain(file),
             Some(c) => Content::Inflated(Box::new(Inflated::new(file, c))),
         };
-        let mut generation =
-            Self { content, id: file_id(&meta), offset: 0, number: 0, mark: None, looks_wide: false, compressed: None };
+        let mut generation = Self {
+            content,
+            id: file_id(&meta),
+            offset: 0,
+            number: 0,
+            mark: None,
+            looks_wide: false,
+            compressed: None,
+            read: (0, Fingerprint::default()),
+        };
         generation.id.fingerprint = generation.fingerprint(FINGERPRINT)?;
         Ok(generation)
     }
@@ -78,7 +91,86 @@ impl Generation {
     }
 
     pub fn position(&self) -> Position {
-        Position { file: self.id, offset: self.offset }
+        let (read, before) = self.read;
+        let before = if read == self.offset { before } else { Fingerprint::default() };
+        Position { file: self.id, offset: self.offset, before }
+    }
+
+    /// Moves the offset behind `bytes`, which were read there.
+    pub fn pass(&mut self, bytes: &[u8]) {
+        self.offset += bytes.len() as u64;
+        let mut before = &bytes[bytes.len().saturating_sub(BEFORE)..];
+        let mut more = [0; BEFORE];
+        // Of a short line more is needed: what is before it in the file.
+        if before.len() < BEFORE && self.is_plain() {
+            let want = BEFORE.min(usize::try_from(self.offset).unwrap_or(BEFORE));
+            let is_whole = self.fill(self.offset - want as u64, &mut more[..want]).is_ok_and(|have| have == want);
+            // The file may have been rewritten since.
+            if is_whole && more[..want].ends_with(before) {
+                before = &more[..want];
+            }
+        }
+        self.read = (self.offset, hash(before));
+    }
+
+    /// Where reading continues in this file, as far as is known after a restart.
+    pub fn continue_at(&mut self, position: &Position) {
+        self.offset = position.offset;
+        self.read = (position.offset, position.before);
+    }
+
+    /// The hash of the bytes before `offset`, up to which the file was read. Nothing if the file was rewritten since.
+    pub fn before(&mut self, offset: u64) -> Fingerprint {
+        let (read, before) = self.read;
+        if read == offset {
+            return before;
+        }
+        if !self.is_plain() || before.len == 0 || !self.is_as_read().unwrap_or(false) {
+            return Fingerprint::default();
+        }
+        self.look_before(offset).unwrap_or_default()
+    }
+
+    /// The hash of what is before `offset` now. Nothing if the file is shorter.
+    pub fn look_before(&mut self, offset: u64) -> io::Result<Fingerprint> {
+        let want = BEFORE.min(usize::try_from(offset).unwrap_or(BEFORE));
+        let mut bytes = [0; BEFORE];
+        let have = self.fill(offset - want as u64, &mut bytes[..want])?;
+        Ok(if have == want { hash(&bytes[..want]) } else { Fingerprint::default() })
+    }
+
+    /// Whether the bytes before the place up to which the file was read are still what was read there.
+    fn is_as_read(&mut self) -> io::Result<bool> {
+        let (offset, before) = self.read;
+        self.has_before(offset, before)
+    }
+
+    /// Whether these bytes are before the offset. True if it is not known what they were.
+    fn has_before(&mut self, offset: u64, before: Fingerprint) -> io::Result<bool> {
+        let len = u64::from(before.len);
+        if len == 0 || len > offset || len > BEFORE as u64 || !self.is_plain() && offset > FAR {
+            return Ok(true);
+        }
+        let mut bytes = [0; BEFORE];
+        let have = self.fill(offset - len, &mut bytes[..len as usize])?;
+        Ok(hash(&bytes[..have]) == before)
+    }
+
+    /// Whether `position` is in this file, perhaps under another name, as a copy or compressed: it begins as that file
+    /// did, and the same bytes are before the offset.
+    pub fn holds(&mut self, position: &Position) -> io::Result<bool> {
+        if !self.is(&position.file)? || self.is_plain() && self.metadata()?.len() < position.offset {
+            return Ok(false);
+        }
+        self.has_before(position.offset, position.before)
+    }
+
+    /// Whether it can be the live file of `position`: its inode is the same, or it is on another file system and holds the
+    /// position. An inode that was created later is another file, which may begin alike.
+    pub fn is_still(&mut self, position: &Position) -> io::Result<bool> {
+        let known = position.file;
+        let moved = self.id.device != known.device && position.before.len > 0;
+        Ok((self.id.has_inode_of(&known) || moved) && self.holds(position)?)
     }
 
     /// How it is encoded: as its byte order mark says, or else as the config does.
@@ -92,7 +184,7 @@ impl Generation {
             return Ok(());
         };
         let what = format!(
-            "it is compressed ({how}), which is no text: exclude it with __path_exclude__, or read it in a job with decompression \
+            "the file is compressed ({how}): exclude it with __path_exclude__, or read it in a job with decompression \
              (gzip and zlib)"
         );
         Err(io::Error::new(io::ErrorKind::InvalidData, what))
@@ -171,20 +263,28 @@ impl Generation {
     /// Whether this is the file that `id` names, even if it was renamed, grew or was compressed since.
     pub fn is(&mut self, id: &FileId) -> io::Result<bool> {
         let known = id.fingerprint;
-        let same_inode = (self.id.device, self.id.inode) == (id.device, id.inode);
         if known.len == 0 {
-            return Ok(same_inode && self.is_plain());
+            return Ok(self.id.has_inode_of(id) && self.is_plain());
         }
         // A copy (gzip, copytruncate) has another inode but the same head.
         Ok(self.fingerprint(known.len.into())? == known)
     }
 
-    /// Whether the file is now shorter than what was read of it, or was rewritten from its start.
+    /// Whether the file is now shorter than what was read of it, or was rewritten.
     pub fn is_truncated(&mut self, size: u64) -> io::Result<bool> {
         if !self.is_plain() {
             return Ok(false);
         }
-        Ok(size < self.offset || self.fingerprint(self.id.fingerprint.len.into())? != self.id.fingerprint)
+        Ok(size < self.offset || self.has_new_head()? || !self.is_as_read()?)
+    }
+
+    /// The same for a file that has grown, with less effort: a whole head is not compared again for each line.
+    pub fn is_rewritten(&mut self) -> io::Result<bool> {
+        Ok(self.is_short() && self.has_new_head()? || !self.is_as_read()?)
+    }
+
+    fn has_new_head(&mut self) -> io::Result<bool> {
+        Ok(self.fingerprint(self.id.fingerprint.len.into())? != self.id.fingerprint)
     }
 
     /// Whether the file was too short for a full fingerprint.
@@ -196,6 +296,7 @@ impl Generation {
     pub fn restart(&mut self) -> io::Result<()> {
         self.offset = 0;
         self.number = 0;
+        self.read = (0, Fingerprint::default());
         self.id.fingerprint = self.fingerprint(FINGERPRINT)?;
         Ok(())
     }
@@ -203,18 +304,28 @@ impl Generation {
     fn fingerprint(&mut self, len: usize) -> io::Result<Fingerprint> {
         let mut head = [0; FINGERPRINT];
         // The journal may come from a version with longer fingerprints.
-        let (len, mut have) = (len.min(FINGERPRINT), 0);
-        while have < len {
-            match self.read_at(have as u64, &mut head[have..len])? {
-                0 => break,
-                n => have += n,
-            }
-        }
+        let len = len.min(FINGERPRINT);
+        let have = self.fill(0, &mut head[..len])?;
         // Of a few bytes more is not known: a file that has just been begun is looked at again.
         self.mark = Encoding::of_mark(&head[..have]);
         self.looks_wide = have >= 4 && (head[2] == 0) != (head[3] == 0);
         self.compressed = compressed_as(&head[..have]).filter(|_| self.is_plain());
-        Ok(Fingerprint { len: have as u16, hash: if have == 0 { 0 } else { xxh3_64(&head[..have]) } })
+        Ok(hash(&head[..have]))
+    }
+
+    /// Reads until the buffer is full or the file ends.
+    fn fill(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut have = 0;
+        while have < buffer.len() {
+            match self.read_at(offset + have as u64, &mut buffer[have..]) {
+                Ok(0) => break,
+                Ok(n) => have += n,
+                // A compressed file that is still skipping to the offset.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(have)
     }
 
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
@@ -232,5 +343,12 @@ impl Generation {
 
 /// The identity of a file without its fingerprint.
 pub(super) fn file_id(meta: &Metadata) -> FileId {
-    FileId { device: meta.dev(), inode: meta.ino(), fingerprint: Fingerprint::default() }
+    let born = meta.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let born = born.map_or(0, |born| u64::try_from(born.as_nanos()).unwrap_or(0));
+    FileId { device: meta.dev(), inode: meta.ino(), born, fingerprint: Fingerprint::default() }
+}
+
+fn hash(bytes: &[u8]) -> Fingerprint {
+    let hash = if bytes.is_empty() { 0 } else { xxh3_64(bytes) };
+    Fingerprint { len: bytes.len() as u16, hash }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use fast_glob::glob_match;
 
 use super::allowed_paths::AllowedPaths;
+use crate::model::Clock;
 use braces::expand;
 use walk::Walker;
 pub use walk::{Budget, Skip, Walk};
@@ -135,7 +136,7 @@ impl Glob {
             let directories = self.path.parent().map(Path::to_path_buf).into_iter().collect();
             return Walk { files: [self.path.clone()].into(), directories, ..Walk::default() };
         }
-        Walker::new(&self.patterns, allowed, budget).run()
+        Walker::new(&self.patterns, allowed, budget, Clock::default()).run()
     }
 }
 

@@ -62,7 +62,7 @@ pub enum Look {
     Gone,
 }
 
-/// A generation that was read to its end.
+/// A generation that was read to its end, or left because it was cut or could not be found.
 #[derive(Clone, Copy, Debug)]
 struct Drained {
     end: Position,
@@ -71,6 +71,12 @@ struct Drained {
     written: SystemTime,
     /// A checkpoint has said that it was left.
     is_told: bool,
+}
+
+impl Drained {
+    fn at(end: Position, mark: Mark, written: SystemTime) -> Self {
+        Self { end, mark, written, is_told: false }
+    }
 }
 
 #[derive(Debug)]
@@ -118,7 +124,7 @@ impl Log {
         let mut live = Generation::open(&live_path, options.compression)?;
         live.check_is_text()?;
         let (mut lost_position, mut passed_over) = (false, 0);
-        let mut generations = VecDeque::new();
+        let (mut drained, mut generations) = (VecDeque::new(), VecDeque::new());
         match resume {
             Resume::Since(time) => passed_over = open_younger(&siblings(&live_path, folders)?, time, &mut generations),
             Resume::Offset(offset) => {
@@ -126,12 +132,12 @@ impl Log {
                     live.offset = offset;
                 }
             }
-            Resume::At { position, .. } if holds(&mut live, &position)? => live.offset = position.offset,
+            Resume::At { position, .. } if live.is_still(&position)? => live.continue_at(&position),
             Resume::At { position, saved } => {
                 let older = siblings(&live_path, folders)?;
                 match find(&older, &position)? {
                     Some((at, mut generation)) => {
-                        generation.offset = position.offset;
+                        generation.continue_at(&position);
                         generations.push_back(generation);
                         // The time of a compressed file is that of its compression. Newer files are then found by their
                         // names.
@@ -144,6 +150,8 @@ impl Log {
                     }
                     None => {
                         lost_position = position.file.fingerprint.len > 0;
+                        // It may turn up under another name.
+                        drained.push_back(Drained::at(position, Mark::default(), saved));
                         passed_over = open_younger(&older, saved, &mut generations);
                     }
                 }
@@ -162,7 +170,7 @@ impl Log {
             skipping: None,
             marks: Marks::default(),
             spent: VecDeque::new(),
-            drained: VecDeque::new(),
+            drained,
             lost_position,
             passed_over,
             abandoned: false,
@@ -316,11 +324,12 @@ impl Log {
         let youngest = &mut self.generations[known - 1];
         // If the file was compressed already, only its head identifies it, and the head may not have been read yet.
         youngest.learn_head()?;
-        let (youngest_id, youngest_meta) = (youngest.id(), youngest.metadata()?);
+        let (youngest_id, youngest_position, youngest_meta) =
+            (youngest.id(), youngest.position(), youngest.metadata()?);
         let own = |s: &Sibling| (s.meta.dev(), s.meta.ino()) == (youngest_id.device, youngest_id.inode);
         let at = match older.iter().rposition(own) {
             Some(at) => Some(at),
-            None => match find(&older, &Position { file: youngest_id, offset: 0 })? {
+            None => match find(&older, &youngest_position)? {
                 Some((at, _)) => Some(at),
                 None => self.last_known(&older)?,
             },
@@ -356,17 +365,28 @@ impl Log {
         Ok(older.iter().rposition(is_known))
     }
 
+    fn leave(&mut self, drained: Drained) {
+        if self.drained.len() == DRAINED {
+            self.drained.pop_front();
+        }
+        self.drained.push_back(drained);
+    }
+
     /// The live file was truncated. Its unread bytes may be in the copy that copytruncate made.
     fn truncate(&mut self) -> io::Result<Look> {
         let last = self.generations.len() - 1;
         let live = &mut self.generations[last];
         let (old, number) = (live.position(), live.number);
+        let (written, mark) = (live.written(), self.marks.next);
         live.restart()?;
         self.skipping = None;
+        if old.offset > 0 {
+            self.leave(Drained::at(old, mark, written));
+        }
         if old.file.fingerprint.len > 0 {
             let live_path = self.allowed.resolve(&self.path)?;
             if let Some((_, mut copy)) = find(&siblings(&live_path, &self.folders)?, &old)? {
-                copy.offset = old.offset;
+                copy.continue_at(&old);
                 // The copy contains what was read of the file before it was truncated.
                 copy.number = number;
                 self.new_files.push(inode(&copy));
@@ -381,18 +401,10 @@ fn inode(generation: &Generation) -> (u64, u64) {
     (generation.id().device, generation.id().inode)
 }
 
-/// Whether `position` is in this file.
-fn holds(live: &mut Generation, position: &Position) -> io::Result<bool> {
-    let (id, file) = (live.id(), position.file);
-    Ok((id.device, id.inode) == (file.device, file.inode)
-        && live.is(&file)?
-        && (!live.is_plain() || position.offset <= live.metadata()?.len()))
-}
-
-/// Whether `position` lies in the file that has this name, as far as its head tells; false if it cannot be read.
+/// Whether `position` lies in the file that has this name, as far as its content tells; false if it cannot be read.
 pub fn is_in(path: &Path, allowed: &AllowedPaths, position: &Position) -> bool {
     let live = allowed.resolve(path).and_then(|path| Generation::open(&path, None));
-    live.is_ok_and(|mut live| holds(&mut live, position).unwrap_or(false))
+    live.is_ok_and(|mut live| live.is_still(position).unwrap_or(false))
 }
 
 /// How a generation was recognised.
@@ -405,11 +417,11 @@ enum By {
     Head,
 }
 
-/// The generation that `position` names: by inode, or by its head if it was compressed or copied. Prefers a file with
+/// The generation that `position` names: by inode, or by its content if it was compressed or copied. Prefers a file with
 /// the same content to its end, because short files may begin alike. None: not found.
 fn find(older: &[Sibling], position: &Position) -> io::Result<Option<(usize, Generation)>> {
     let file = position.file;
-    let same_inode = |s: &Sibling| (s.meta.dev(), s.meta.ino()) == (file.device, file.inode);
+    let same_inode = |s: &Sibling| file_id(&s.meta).has_inode_of(&file);
     for by in [By::Inode, By::WholeHead, By::Head] {
         for (at, sibling) in older.iter().enumerate().rev() {
             if same_inode(sibling) != (by == By::Inode) || (by != By::Inode && file.fingerprint.len == 0) {
@@ -418,11 +430,9 @@ fn find(older: &[Sibling], position: &Position) -> io::Result<Option<(usize, Gen
             let Some(mut generation) = open_sibling(sibling) else {
                 continue;
             };
-            let is_it = match by {
-                By::WholeHead => generation.id().fingerprint == file.fingerprint,
-                By::Inode | By::Head => generation.is(&file)?,
-            };
-            if is_it {
+            let whole = by != By::WholeHead || generation.id().fingerprint == file.fingerprint;
+            // One that cannot be read is not it.
+            if whole && generation.holds(position).unwrap_or(false) {
                 return Ok(Some((at, generation)));
             }
         }
@@ -456,7 +466,7 @@ fn open_younger<'s>(
     };
     let (path, files, bytes) =
         (sibling.path.display(), failed.len(), failed.iter().map(|(s, _)| s.meta.len()).sum::<u64>());
-    tracing::warn!(%path, files, bytes, %error, "cannot open older files of a log: what is unread of them is lost");
+    tracing::warn!(%path, files, bytes, %error, "cannot open older files of a log: their unread lines are lost");
     bytes
 }
 

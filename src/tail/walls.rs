@@ -26,8 +26,8 @@ pub fn explain(path: &Path, error: io::Error) -> io::Error {
     }
 }
 
-const ADVICE: &str = "landlock refuses it: when the agent started, this folder was not one that the config names, or was another one \
-                      of that name: restart the agent, write the folder into target_config.read_roots, or set \
+const ADVICE: &str = "landlock refuses it: when the agent started, the config did not name this directory, or the path led to another \
+                      one: restart the agent, add the directory to target_config.read_roots, or set \
                       -security.landlock=false";
 
 /// Checks as the kernel does: whether the path or one of its parent directories is readable.

@@ -210,7 +210,7 @@ impl Visitor<'_> for Key<'_> {
     type Value = String;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a plain key (put quotes around a value that holds {{ }})")
+        f.write_str("a plain key (put quotes around a value that contains {{ }})")
     }
 
     fn visit_str<E: de::Error>(self, v: &str) -> Result<String, E> {

@@ -1,5 +1,7 @@
 //! The program as a user starts it, against a Loki that does as it is told.
 
+#[path = "../support/fake_loki.rs"]
+mod fake_loki;
 mod reload;
 mod rig;
 mod saying;
@@ -124,7 +126,7 @@ fn a_second_agent_with_the_same_positions_does_not_start() {
     let output = run(Command::new(env!("CARGO_BIN_EXE_fantail")).arg(format!("-config.file={}", config.display())));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("another agent has it") && said.contains("positions.filename"), "{said}");
+    assert!(said.contains("another agent uses it") && said.contains("positions.filename"), "{said}");
 }
 
 #[test]

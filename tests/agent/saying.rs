@@ -82,9 +82,9 @@ fn what_matches_and_is_not_read_is_said_once_and_shown() {
             "__path_exclude__",
         ),
         ("it is a directory", format!("{dir}/folder"), "/*.log"),
-        ("it is a link to nothing", format!("{dir}/broken"), "once what the link names is there"),
+        ("it is a link whose target does not exist", format!("{dir}/broken"), "as soon as the link's target exists"),
         ("excluded by __path_exclude__", format!("{dir}/secret"), "nothing"),
-        ("read as an older generation of", format!("{dir}/app.1"), "a job of its own"),
+        ("read as an older generation of", format!("{dir}/app.1"), "its own job"),
     ] {
         let lines: Vec<&str> = said.lines().filter(|line| line.contains(reason)).collect();
         assert_eq!(lines.len(), 1, "{reason}: {lines:#?}");
@@ -93,7 +93,7 @@ fn what_matches_and_is_not_read_is_said_once_and_shown() {
     let (nothing, files) = not_read(&rig, "logs/*");
     assert_eq!(nothing, "");
     for file in [
-        "broken: it is a link to nothing",
+        "broken: it is a link whose target does not exist",
         "folder: it is a directory",
         "more-7: it is not a regular file",
         "secret: excluded by __path_exclude__",
@@ -129,19 +129,19 @@ fn a_target_of_which_nothing_is_read_is_said_once_with_what_is_wrong() {
     );
     rig.start(&config);
     wait_until("what can be read is read", SOON, || loki.stored().len() == 1);
-    wait_until("the rest is said", SOON, || rig.said().matches("nothing is read for it").count() == 3);
+    wait_until("the rest is said", SOON, || rig.said().matches("nothing is read until a file appears").count() == 3);
     rig.write("later/a.log", "one\n");
     wait_until("it came", SOON, || loki.stored().len() == 2);
     wait_until("that is said too", SOON, || rig.said().contains("__path__ matches files now"));
     let said = rig.said();
     for (words, job) in [
-        (&["no __path__ label", "is __paths__ meant to be it?"][..], "typo"),
-        (&["/lgos: is it mounted here", "targets=2"], "missing"),
+        (&["there is no label __path__", "did you mean __path__ instead of __paths__?"][..], "typo"),
+        (&["/lgos: check the mounts", "targets=2"], "missing"),
         (&["logs is a directory: write", "/logs/*.log for the files in it"], "folder"),
-        (&["its group names no targets: write targets: [localhost]"], "files"),
-        (&["no __path__ label"], "files"),
+        (&["the group has no targets: write targets: [localhost]"], "files"),
+        (&["there is no label __path__"], "files"),
         (&["names no targets", "empty.yml"], "files"),
-        (&["/later: is it mounted here"], "later"),
+        (&["/later: check the mounts"], "later"),
     ] {
         let fits = |line: &&str| line.contains(&format!("job={job} ")) && words.iter().all(|w| line.contains(w));
         let lines: Vec<&str> = said.lines().filter(fits).collect();
@@ -149,11 +149,11 @@ fn a_target_of_which_nothing_is_read_is_said_once_with_what_is_wrong() {
     }
     assert!(not_read(&rig, "~/app.log").0.starts_with("~ is not replaced"));
     let mistakes = page(&rig, "/targets")["mistakes"].to_string();
-    for words in ["its group names no targets", "is __paths__ meant to be it?", "sd.yml:1"] {
+    for words in ["the group has no targets", "did you mean __path__ instead of __paths__?", "sd.yml:1"] {
         assert!(mistakes.contains(words), "{words}: {mistakes}");
     }
     let discovered = page(&rig, "/service-discovery").to_string();
-    assert!(discovered.contains("its group names no targets") && discovered.contains("__paths__"), "{discovered}");
+    assert!(discovered.contains("the group has no targets") && discovered.contains("__paths__"), "{discovered}");
 }
 
 #[test]

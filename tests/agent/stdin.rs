@@ -97,7 +97,7 @@ fn what_loki_has_not_taken_when_somebody_stops_it_is_said_to_be_lost() {
     assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
     let output = agent.wait_with_output().expect("ended");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("what it did not take is lost") && !said.contains("sent again"), "{said}");
+    assert!(said.contains("they are lost unless Loki stored them") && !said.contains("sent again"), "{said}");
 }
 
 #[test]
@@ -146,5 +146,5 @@ fn a_client_whose_loki_is_dead_stops_no_other() {
     let output = agent.wait_with_output().expect("ended");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(said.matches("a client has taken no lines of standard input").count(), 1, "{said}");
-    assert!(said.contains("what it did not take is lost"), "{said}");
+    assert!(said.contains("they are lost unless Loki stored them"), "{said}");
 }

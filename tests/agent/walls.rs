@@ -142,7 +142,7 @@ fn logs_on_a_disk_that_is_mounted_later_are_read() {
         rig.start_as(command.arg(format!("-config.file={}", config.display())));
         let came = |text: &str| loki.stored().iter().any(|stored| stored.ends_with(text));
         wait_until("what is there is read", SOON, || came(" one") && came(" old"));
-        assert_eq!(rig.said().contains("landlock does not restrict what is read"), everything);
+        assert_eq!(rig.said().contains("landlock does not restrict reading"), everything);
         assert_eq!(rig.said().contains("RequiresMountsFor=/var/lib/disk"), everything);
 
         let mut enter = Command::new("nsenter");
@@ -207,7 +207,7 @@ fn where_nobody_can_know_reading_goes_on() {
     job("");
     start(&mut rig, &config, &[]);
     wait_until("the line is there", SOON, || loki.stored() == [line(&rig, "far/away/a.log", "one")]);
-    assert!(rig.said().contains("landlock does not restrict what is read") && rig.said().contains("job \\\"f\\\""));
+    assert!(rig.said().contains("landlock does not restrict reading") && rig.said().contains("job \\\"f\\\""));
     rig.signal("-TERM");
     rig.ended(SOON);
 

@@ -77,7 +77,7 @@ fn a_new_agent_beside_the_old_one_ends_and_says_who_has_the_positions() {
     for _ in 0..3 {
         let said = new.refuses_to_start();
         let who = format!("process {}", old.id());
-        assert!(said.contains("another agent has it") && said.contains(&who), "{said}");
+        assert!(said.contains("another agent uses it") && said.contains(&who), "{said}");
     }
     let delivered = old.sum("fantail_delivered_lines_total");
     old.wait_for_metric("fantail_delivered_lines_total", delivered);

@@ -1,5 +1,5 @@
-//! Where something may be mounted while the agent runs. The kernel asks no rule of the folder that a mount covers, only those of the
-//! folders above it, and forgets the rules of a filesystem that is unmounted.
+//! Detects directories that may be mounted over while the agent runs. After such a mount, the kernel applies the rules
+//! of the parent directories, not those of the covered directory. It forgets the rules of an unmounted filesystem.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -7,27 +7,27 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// The mounts of this process, and what `/etc/fstab` lists.
+/// The mounts of this process, and the entries of `/etc/fstab`.
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
     mounted: HashMap<PathBuf, Mounted>,
-    /// Whether it is mounted and unmounted while the machine runs.
+    /// Whether the entry is mounted and unmounted while the machine runs.
     listed: HashMap<PathBuf, bool>,
 }
 
 #[derive(Debug, Default)]
 struct Mounted {
-    /// An automounter's: what is mounted there comes and goes.
+    /// Managed by an automounter, which mounts and unmounts it.
     automatic: bool,
-    /// What is mounted outside of this container arrives here (`mountPropagation: HostToContainer`).
+    /// Mounts from outside this container appear here (`mountPropagation: HostToContainer`).
     from_outside: bool,
 }
 
-/// Options in fstab of what is not mounted at boot and stays.
+/// Options in fstab for entries that are not permanently mounted.
 const COMES_AND_GOES: [&str; 5] = ["noauto", "user", "users", "x-systemd.automount", "comment=systemd.automount"];
 
 impl Mounts {
-    /// What cannot be read lists nothing.
+    /// An unreadable file counts as empty.
     pub(super) fn now() -> Self {
         let read = |path: &str| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
         Self::of(&read("/proc/self/mountinfo"), &read("/etc/fstab"))
@@ -58,19 +58,20 @@ impl Mounts {
         self.mounted.contains_key(folder)
     }
 
-    /// Why something may be mounted on `folder` after the start, if anything tells of that.
+    /// Why `folder` may be mounted over after the start, if there are signs of that.
     pub(super) fn may_come(&self, folder: &Path) -> Option<&'static str> {
         let may_be_covered = self.mounted.get(folder).is_none_or(|mounted| mounted.from_outside);
-        let empty = || (may_be_covered && is_empty(folder)).then_some("it is empty, and a disk may be mounted there");
+        let empty =
+            || (may_be_covered && is_empty(folder)).then_some("the directory is empty, so a disk may be mounted there");
         self.will_come(folder).or_else(empty)
     }
 
-    /// Why something will be mounted on `folder`, if the system has been told of that.
+    /// Why `folder` will be mounted over, if the system is configured to do so.
     pub(super) fn will_come(&self, folder: &Path) -> Option<&'static str> {
         match (self.mounted.get(folder), self.listed.get(folder)) {
-            (Some(Mounted { automatic: true, .. }), _) => Some("an automounter mounts it when it is used"),
-            (None, Some(_)) => Some("it is in /etc/fstab and not mounted"),
-            (Some(_), Some(true)) => Some("by its options in /etc/fstab it may be mounted again"),
+            (Some(Mounted { automatic: true, .. }), _) => Some("an automounter mounts it on first use"),
+            (None, Some(_)) => Some("it is in /etc/fstab, but not mounted"),
+            (Some(_), Some(true)) => Some("its options in /etc/fstab allow it to be mounted again"),
             _ => None,
         }
     }
@@ -80,7 +81,7 @@ fn is_empty(folder: &Path) -> bool {
     fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// Blanks and the like are written as three octal digits: `/mnt/my\040disk`.
+/// Spaces and other special characters are three octal digits: `/mnt/my\040disk`.
 fn unescape(field: &str) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field.as_bytes();
@@ -90,7 +91,7 @@ fn unescape(field: &str) -> PathBuf {
         bytes.push(code.unwrap_or(*first));
         rest = if code.is_some() { &behind[3..] } else { behind };
     }
-    // `/data/` is the same place.
+    // Removes a slash at the end.
     PathBuf::from(OsString::from_vec(bytes)).components().collect()
 }
 
@@ -125,7 +126,7 @@ mod tests {
         for (name, why) in [
             ("disk", None),
             ("auto", Some("automounter")),
-            ("list ed", Some("/etc/fstab and not mounted")),
+            ("list ed", Some("/etc/fstab, but not mounted")),
             ("again", Some("mounted again")),
             ("stays", None),
             ("empty", Some("empty")),

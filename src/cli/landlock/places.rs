@@ -1,5 +1,5 @@
-//! Which folders the kernel is told of. It knows a folder by its inode: one that is removed and made again is another, and what
-//! comes later is known only if a folder above it was there.
+//! The directories to allow. The kernel knows a directory by its inode, so a directory that is removed and made again
+//! is unknown. A later directory is known only if one of its parents is allowed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,11 +9,12 @@ use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 
 use super::mounts::Mounts;
 
-/// Folders that are not opened as a whole so that one beneath them may come again: what is in them is not logs, and they are made by
-/// the system. (Whatever has its logs right beneath them, and removes that folder, needs a restart of the agent.)
+/// Directories that are never allowed as a whole just because a subdirectory may be made again. They belong to the
+/// system and contain more than logs. (If a log directory directly below them is removed and made again, the agent
+/// needs a restart.)
 const NOT_AS_A_WHOLE: [&str; 10] = ["/", "/dev", "/etc", "/home", "/proc", "/root", "/sys", "/usr", "/var", "/var/lib"];
 
-/// What names, certificates and times of day are looked up in, the C library's own parts, and what `/metrics` says of the process.
+/// Files for name lookups, certificates, time zones and the C library, and for the process metrics.
 const SYSTEM: [&str; 24] = [
     "/proc",
     "/dev/null",
@@ -41,10 +42,10 @@ const SYSTEM: [&str; 24] = [
     "/usr/share/zoneinfo",
 ];
 
-/// What name servers and hosts are read from, again whenever they change.
+/// Files for name lookups that are read again when they change.
 const NAMES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
-/// What every run reads, as far as it is there.
+/// The existing files and directories that each run reads.
 pub(super) fn system() -> BTreeSet<PathBuf> {
     let mut places: BTreeSet<PathBuf> = SYSTEM.iter().map(PathBuf::from).filter(|place| place.exists()).collect();
     for name in NAMES.map(Path::new) {
@@ -60,11 +61,11 @@ pub(super) fn system() -> BTreeSet<PathBuf> {
     places
 }
 
-/// Where links from `/etc/resolv.conf` lead once that service is started.
+/// Directories that links from `/etc/resolv.conf` lead to when the service runs.
 const RESOLVERS: [&str; 3] = ["/run/systemd/resolve", "/run/NetworkManager", "/run/resolvconf"];
 
-/// A container's is mounted, and stays the same file. A machine's is replaced by renaming now and then, or becomes a link, or is not
-/// there yet: without the folders that it is in, and will be, no name would be found any more.
+/// In a container, this file is mounted and stays the same. On a machine, it is sometimes replaced by renaming, becomes
+/// a link, or does not exist yet. Without its current and future directories, later name lookups would fail.
 fn of_names(file: &Path) -> BTreeSet<PathBuf> {
     match fs::canonicalize(file) {
         Ok(real) if is_mounted(&real) => [real].into(),
@@ -77,19 +78,20 @@ fn is_mounted(path: &Path) -> bool {
         .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
-/// What has to be readable for something to be, and why that cannot be known.
+/// Directories that must be readable, and reasons why everything must be.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) places: BTreeSet<PathBuf>,
     pub(super) why_all: BTreeSet<String>,
 }
 
-/// What has to be readable so that whatever is beneath `folder` is, also when it is made anew or mounted, or where links on the way
-/// lead.
+/// Directories that must be readable to read everything below `folder`, also after it is made again or mounted over,
+/// and across links on the way.
 pub(super) fn of_folder(folder: &Path, mounts: &Mounts) -> Found {
     let mut found = Found::default();
     for (link, real) in links(folder) {
-        // The folder that it is in, and the one beside where it leads to now: most links that change lead to somewhere beneath those.
+        // The parent of the link and the parent of its target: most links that change lead to another place below
+        // these.
         found.places.extend([parent(&link), parent(&real)].into_iter().filter(|at| at.is_dir()));
     }
     found.places = real(&found.places).into_iter().filter(|at| !is_too_much(at)).collect();
@@ -101,7 +103,8 @@ pub(super) fn of_folder(folder: &Path, mounts: &Mounts) -> Found {
     found.or_say(folder)
 }
 
-/// A container runtime's folder, which is there, or comes, if that runtime is: no other folder of it is opened for the case.
+/// Directories for a container runtime. Nothing else is allowed in case it is installed later: if the runtime exists,
+/// its directory does.
 pub(super) fn of_runtime(folder: &Path, mounts: &Mounts) -> Found {
     let mut found = Found::default();
     let real = led_to(folder);
@@ -115,13 +118,13 @@ pub(super) fn of_runtime(folder: &Path, mounts: &Mounts) -> Found {
     found
 }
 
-/// Logs that are named without wildcards: links often lead to one of today, in a folder of today.
+/// Directories for a log named without wildcards. Often such a name is a link to today's file in today's directory.
 pub(super) fn of_log(file: &Path, mounts: &Mounts) -> Found {
     if parent(file) == Path::new("/") {
         return of_file(file);
     }
     let mut found = of_folder(&parent(file), mounts);
-    // Whoever writes the log makes these links: they open no system folder, and not everything.
+    // The log's writer makes these links, so they never allow a system directory or everything.
     for hop in hops(file).iter().skip(1) {
         let folders = of_folder(&parent(hop), mounts).places;
         found
@@ -132,10 +135,10 @@ pub(super) fn of_log(file: &Path, mounts: &Mounts) -> Found {
     found
 }
 
-/// What looks like files there is the kernel's.
+/// Directories of the kernel without regular files.
 const NO_FILES: [&str; 3] = ["/dev", "/proc", "/sys"];
 
-/// Why something will be, or may be, mounted where `folder` is to be, if anything tells of that.
+/// Where and why something may be mounted over `folder`, if there are signs of that.
 pub(super) fn waits_for_mount(folder: &Path, mounts: &Mounts) -> Option<(PathBuf, &'static str)> {
     let folder = led_to(folder);
     let there = there(&folder);
@@ -144,7 +147,8 @@ pub(super) fn waits_for_mount(folder: &Path, mounts: &Mounts) -> Option<(PathBuf
     empty.or_else(listed)
 }
 
-/// The folder that `file` is in, since it may be replaced, and where links on the way lead: Kubernetes' files are links to links.
+/// The directory of `file`, because the file may be replaced, and the targets of links on the way. In Kubernetes, such
+/// files are links to links.
 fn around_file(file: &Path) -> BTreeSet<PathBuf> {
     let folder = parent(file);
     let links = links(&folder).into_iter().map(|(link, _)| parent(&link));
@@ -152,19 +156,19 @@ fn around_file(file: &Path) -> BTreeSet<PathBuf> {
     places.insert(there(&led_to(&folder)));
     places.insert(there(&parent(&led_to(file))));
     match places.contains(Path::new("/")) && file.exists() {
-        // Right beneath the root it is only that file.
+        // Directly below the root directory, only the file itself.
         true => [file.to_path_buf()].into(),
         false => places,
     }
 }
 
-/// The same, and that it is everything if it is.
+/// As `around_file`, with a reason if this is everything.
 pub(super) fn of_file(file: &Path) -> Found {
     Found { places: around_file(file), ..Found::default() }.or_say(file)
 }
 
-/// The config, which is read again when it is reloaded, and may be replaced until then. What is beside it in a system folder is not
-/// opened for that: there it is only that file, and can be changed in place.
+/// Directories for the config file, which a reload reads again, and which may be replaced. In a system directory, only
+/// the file itself is allowed, so there it must be changed in place.
 pub(super) fn of_config(file: &Path) -> BTreeSet<PathBuf> {
     let (small, too_much): (BTreeSet<_>, BTreeSet<_>) = around_file(file).into_iter().partition(|at| !is_too_much(at));
     let alone = fs::canonicalize(file).ok().filter(|_| !too_much.is_empty());
@@ -174,12 +178,12 @@ pub(super) fn of_config(file: &Path) -> BTreeSet<PathBuf> {
 impl Found {
     fn or_say(mut self, path: &Path) -> Self {
         if self.places.contains(Path::new("/")) {
-            self.why_all.insert(format!("{}: no folder on the way there exists yet", path.display()));
+            self.why_all.insert(format!("{}: none of its parent directories exists yet", path.display()));
         }
         self
     }
 
-    /// What is mounted on a folder on the way to `there` is beneath the folder above it, and only there do rules hold for it.
+    /// A later mount on a directory is covered only by rules for its parent. Adds these parents.
     fn mounted(&mut self, there: &Path, mounts: &Mounts) {
         let there = fs::canonicalize(there).unwrap_or_else(|_| there.into());
         for at in there.ancestors() {
@@ -189,7 +193,7 @@ impl Found {
                 false if why.is_some() || mounts.is_mounted(at) => drop(self.places.insert(above.into())),
                 true => self.why_all.extend(why.map(|why| {
                     format!(
-                        "logs may come to {}: {why}; start the agent when that is mounted (RequiresMountsFor={} in its systemd unit)",
+                        "a disk with logs may be mounted on {}: {why}; start the agent after the mount (RequiresMountsFor={} in its systemd unit)",
                         at.display(),
                         at.display()
                     )
@@ -200,12 +204,12 @@ impl Found {
     }
 }
 
-/// The folder that a file is in.
+/// The parent directory of a file.
 pub(super) fn parent(file: &Path) -> PathBuf {
     absolute(file).parent().unwrap_or(Path::new("/")).into()
 }
 
-/// Without `..`, which is not the folder above where a link is on the way.
+/// The absolute path. Keeps `..`, because behind a link it is not the parent.
 fn absolute(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
     match path.components().any(|name| name == Component::ParentDir) {
@@ -214,14 +218,14 @@ fn absolute(path: &Path) -> PathBuf {
     }
 }
 
-/// The links on the way to `path`, each with the place that it leads to.
+/// The links on the way to `path`, each with its target.
 fn links(path: &Path) -> Vec<(PathBuf, PathBuf)> {
     let path = absolute(path);
     let links = path.ancestors().filter(|at| at.is_symlink());
     links.map(|link| (link.to_path_buf(), led_to(link))).collect()
 }
 
-/// The file, and where it leads to if it is a link, and so on.
+/// The file, the target if it is a link, and so on.
 fn hops(file: &Path) -> Vec<PathBuf> {
     let mut hops = vec![absolute(file)];
     while let Some(last) = hops.last()
@@ -233,10 +237,10 @@ fn hops(file: &Path) -> Vec<PathBuf> {
     hops
 }
 
-/// As many links as the kernel follows.
+/// The maximum number of links that the kernel follows.
 const LINKS: usize = 40;
 
-/// Where a path leads to, also if that is not there (yet).
+/// The target of a path after all links, even if it does not exist yet.
 pub(super) fn led_to(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
     let backwards = |path: &Path| path.iter().rev().map(PathBuf::from).collect::<Vec<_>>();
@@ -263,13 +267,13 @@ fn real(places: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
     places.iter().map(|place| fs::canonicalize(place).unwrap_or_else(|_| place.clone())).collect()
 }
 
-/// The folder above, so that this one may come again, or be mounted.
+/// The parent of a directory, so that the directory can be made again or mounted over.
 fn lasting(there: &Path) -> PathBuf {
     let above = there.parent().filter(|above| !is_too_much(above) && there != Path::new("/var/log"));
     above.unwrap_or(there).into()
 }
 
-/// The last folder on the way that is there.
+/// The nearest existing parent directory.
 fn there(folder: &Path) -> PathBuf {
     folder.ancestors().find(|at| at.is_dir()).unwrap_or(Path::new("/")).into()
 }
@@ -294,13 +298,13 @@ mod tests {
     fn a_config_may_be_replaced_unless_a_system_folder_had_to_be_opened_for_that() {
         let (_dir, base) = base();
         let at = |name: &str| base.join(name);
-        // As Kubernetes mounts it.
+        // As mounted by Kubernetes.
         fs::create_dir_all(at("etc/..1")).expect("made");
         fs::write(at("etc/..1/promtail.yaml"), "").expect("written");
         symlink("..1", at("etc/..data")).expect("linked");
         symlink("..data/promtail.yaml", at("etc/promtail.yaml")).expect("linked");
         assert_eq!(of_config(&at("etc/promtail.yaml")), [at("etc"), at("etc/..1")].into());
-        // One that is there on every machine.
+        // A file that exists on every machine.
         let own = Path::new("/etc/passwd");
         assert_eq!(of_config(own), fs::canonicalize(own).into_iter().collect());
     }
@@ -314,9 +318,9 @@ mod tests {
         let of = |name: &str| of_folder(&at(name), &Mounts::default()).places.into_iter().collect::<Vec<_>>();
         assert_eq!(of("app/releases"), [at("app")]);
         assert_eq!(of("app/none/yet"), std::slice::from_ref(&base), "what is there may be mounted, or made anew");
-        // By the link, where that leads now, and where it may lead next.
+        // The parents of the link, of its current target, and of possible later targets.
         assert_eq!(of("app/current/log"), [at("app"), at("app/releases"), at("app/releases/1")]);
-        // Where a link leads that leads nowhere yet.
+        // The target of a link that does not exist yet.
         symlink(at("app/disk/none"), at("app/releases/dangling")).expect("linked");
         fs::create_dir(at("app/disk")).expect("made");
         assert_eq!(of("app/releases/dangling/log"), [at("app"), at("app/disk"), at("app/releases")]);
@@ -336,7 +340,7 @@ mod tests {
             assert_eq!(of("mnt/disk/app/log", &mounts), [at("mnt"), at("mnt/disk/app")]);
         }
         assert_eq!(of("mnt/disk/app/log", &Mounts::default()), [at("mnt/disk/app")]);
-        // Where the folder above is too much, it is said.
+        // If the parent directory is a system directory, there is a reason.
         let listed = Mounts::of("", "/dev/x /var/log ext4 defaults");
         let why: Vec<String> = of_folder("/var/log/x".as_ref(), &listed).why_all.into_iter().collect();
         assert!(why.len() == 1 && why[0].contains("RequiresMountsFor=/var/log "), "{why:?}");
@@ -379,7 +383,7 @@ mod tests {
         let of = |name: &str| of_log(&at(name), &Mounts::default());
         let found = of("log/app/current.log").places;
         assert_eq!(found, [at("log"), at("data/logs"), at("data/logs/1127/x.log")].into(), "1128 is beneath data/logs");
-        // Nor may whoever writes the log open everything by it.
+        // A log's writer cannot use links to allow everything.
         for (name, target) in [("a", "/none/at/all"), ("b", "/etc/none/x"), ("c", "/dev/sda"), ("d", "/proc/1/environ")]
         {
             symlink(target, at(&format!("log/app/{name}"))).expect("linked");

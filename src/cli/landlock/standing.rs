@@ -1,4 +1,4 @@
-//! Whether a config that is reloaded can do with the walls as they are: they can never be lowered.
+//! Checks whether a reloaded config complies with the Landlock rules of the start. The rules can never be relaxed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use super::{Walls, places};
 use crate::config::Needs;
 
-/// What the kernel was told at the start.
+/// The rules of the start.
 pub(in crate::cli) struct Standing {
-    /// `None`: all files and folders.
+    /// `None`: all files and directories.
     read: Option<BTreeSet<PathBuf>>,
     /// `None`: all TCP ports.
     connect: Option<BTreeSet<u16>>,
     listen: Option<BTreeSet<u16>>,
 }
 
-/// Linux 6.7 is the first that knows ports.
+/// Linux 6.7, the first version with rules for ports.
 const PORTS_SINCE: i32 = 4;
 
 impl Standing {
@@ -27,7 +27,7 @@ impl Standing {
         Self { read, connect: walls.connect.filter(|_| knows_ports), listen: walls.listen.filter(|_| knows_ports) }
     }
 
-    /// An error names what the kernel refuses of what a changed config needs.
+    /// Returns an error that lists the needs of the config that the kernel refuses.
     pub(in crate::cli) fn allow(&self, needs: &Needs) -> Result<(), String> {
         let mut refused = Vec::new();
         if needs.runs_programs {
@@ -40,7 +40,7 @@ impl Standing {
             let named = named.filter(|path| !allowed(path)).map(|path| format!("reading {}", path.display()));
             refused.extend(named);
             let anywhere = needs.anywhere.iter().chain(&needs.unknown_files);
-            refused.extend(anywhere.map(|why| format!("reading whatever comes ({why})")));
+            refused.extend(anywhere.map(|why| format!("reading any file ({why})")));
         }
         if let Some(connect) = &self.connect {
             refused.extend(needs.ports.difference(connect).map(|port| format!("connecting to port {port}")));
@@ -52,7 +52,7 @@ impl Standing {
         match refused.is_empty() {
             true => Ok(()),
             false => Err(format!(
-                "landlock has held since the start and does not allow what this config needs beyond that one: {}; restart the agent",
+                "landlock, as set at the start, does not allow these new needs of the config: {}; restart the agent",
                 refused.join(", ")
             )),
         }
@@ -95,8 +95,8 @@ mod tests {
             (Needs { named_logs: one("other/a.log"), ..none() }, &["/other/a.log"]),
             (Needs { files: one("other/ca.pem"), ports: [3101].into(), ..none() }, &["/other/ca.pem", "port 3101"]),
             (Needs { runtimes: one("docker"), ..none() }, &["/docker"]),
-            (Needs { anywhere: vec!["job x".into()], ..none() }, &["whatever comes (job x)"]),
-            (Needs { unknown_files: vec!["a file".into()], ..none() }, &["whatever comes (a file)"]),
+            (Needs { anywhere: vec!["job x".into()], ..none() }, &["any file (job x)"]),
+            (Needs { unknown_files: vec!["a file".into()], ..none() }, &["any file (a file)"]),
             (Needs { any_port: vec!["a URL".into()], ..none() }, &["any port (a URL)"]),
             (Needs { listens: [80, 1515].into(), ..none() }, &["listening at port 1515"]),
             (Needs { runs_programs: true, ..none() }, &["kubeconfig_exec"]),
@@ -107,7 +107,7 @@ mod tests {
             assert!(refused.iter().all(|text| said.contains(text)), "{needs:?}: {said}");
             assert!(said.is_empty() || said.ends_with("restart the agent"), "{said}");
         }
-        // Where the walls restrict nothing, nothing is refused.
+        // Without rules, nothing is refused.
         let all =
             Needs { logs: one("other"), anywhere: vec!["x".into()], ports: [9].into(), listens: [9].into(), ..none() };
         let open = Walls { read: None, connect: None, listen: None, ..walls() };

@@ -1,4 +1,4 @@
-//! What the walls refuse, tried from inside: the table in `docs/security.md`.
+//! Attempts behind seccomp and Landlock: the table in `docs/security.md`.
 
 use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, UdpSocket};
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use super::*;
 use crate::cli::seccomp;
 
-/// What is tried, in the order of `attempts.c`, and whether seccomp and Landlock refuse it.
+/// The attempts, in the order of `attempts.c`, and whether seccomp and Landlock refuse them.
 const ATTEMPTS: [(&str, bool, bool); 29] = [
     ("trace another process (`ptrace`)", true, true),
     ("read another process's memory (`process_vm_readv`)", true, true),
@@ -23,30 +23,30 @@ const ATTEMPTS: [(&str, bool, bool); 29] = [
     ("use io_uring", true, false),
     ("use the kernel's keys (`keyctl`)", true, false),
     ("read a file that is neither a log nor named in the config", false, true),
-    ("write a file beside the positions' folder", false, true),
+    ("write a file outside the positions' directory", false, true),
     ("write into a log", false, true),
-    ("cut a log", false, true),
+    ("truncate a log", false, true),
     ("remove a log", false, true),
-    ("link a log into the positions' folder", false, true),
+    ("link a log into the positions' directory", false, true),
     ("make a device node", true, true),
-    ("make a link in the positions' folder", false, true),
-    ("connect to a port that is not named", false, true),
-    ("listen at another port", false, true),
+    ("make a link in the positions' directory", false, true),
+    ("connect to a port that the config does not name", false, true),
+    ("listen on another port", false, true),
     ("connect to an abstract Unix socket", false, true),
     ("read any pod's log", false, false),
     ("write the positions", false, false),
-    ("send what it reads to a port that is named, of any host", false, false),
-    ("send what it reads over UDP, as a name to look up for instance", false, false),
+    ("send logs to a port that the config names, on any host", false, false),
+    ("send logs over UDP, for example in a DNS query", false, false),
     ("connect to a Unix socket by its path", false, false),
-    ("see that a file is there, and how large it is", false, false),
+    ("see that a file exists, and its size", false, false),
     ("change a log's mode or owner", false, false),
 ];
 
-/// A filter or a ruleset holds for the thread that asks for it and those that it starts: for no other test.
+/// Runs `tried` in its own thread, because the restrictions apply to the calling thread and the threads that it starts.
 fn within<T: Send + 'static>(walls: impl FnOnce() + Send + 'static, tried: impl FnOnce() -> T + Send + 'static) -> T {
     let thread = std::thread::spawn(|| {
         walls();
-        // What is started later is bound by it as well.
+        // The restrictions also apply to threads started later.
         std::thread::spawn(tried).join().expect("it does not panic")
     });
     thread.join().expect("it does not panic")
@@ -63,7 +63,7 @@ fn walls(base: &Path, connect: &[u16]) -> Walls {
     }
 }
 
-/// What it is tried with: a log, positions, a secret, sockets, and a process that does nothing.
+/// The objects of the attempts: a log, positions, a secret, sockets, and an idle process.
 struct Scene {
     dir: tempfile::TempDir,
     other: std::process::Child,
@@ -107,7 +107,7 @@ impl Scene {
         self.named.local_addr().expect("an address").port()
     }
 
-    /// Which attempts are refused behind these walls.
+    /// Which attempts fail behind these restrictions.
     fn refused(&self, walls: impl FnOnce() + Send + 'static) -> Vec<bool> {
         for made in ["beside", "positions/linked", "positions/device", "positions/link"] {
             let _ = fs::remove_file(self.dir.path().join(made));
@@ -136,7 +136,7 @@ impl Drop for Scene {
 fn what_is_tried_from_inside_and_what_refuses_it() {
     let scene = Scene::new();
     let (base, port) = (scene.dir.path().to_path_buf(), scene.port());
-    // Not what keeps a program from being run: the attempts are one.
+    // Execution stays allowed, because the attempts are a program.
     let landlock = move || {
         let handled = AccessFs::from_all(ABI) & !AccessFs::Execute;
         walls(&base, &[port]).build(handled).expect("this kernel knows Landlock");
@@ -147,7 +147,7 @@ fn what_is_tried_from_inside_and_what_refuses_it() {
     assert_eq!([without.len(), by_seccomp.len(), by_landlock.len()], [ATTEMPTS.len(); 3]);
     let table = include_str!("../../../docs/security.md");
     for (i, (what, seccomp, landlock)) in ATTEMPTS.into_iter().enumerate() {
-        // Who is not root may not do all of it anyway.
+        // Without root, some attempts fail anyway.
         if !without[i] {
             assert_eq!((by_seccomp[i], by_landlock[i]), (seccomp, landlock), "{what}: seccomp, Landlock");
         }
@@ -166,7 +166,7 @@ fn no_program_is_run() {
     for folder in ["positions", "bin"] {
         fs::create_dir(base.join(folder)).expect("made");
     }
-    // It may be read, and only that.
+    // The program may only be read.
     let program = base.join("bin/true");
     fs::copy("/bin/true", &program).expect("copied");
     assert!(Command::new(&program).status().expect("it runs").success());
@@ -198,7 +198,7 @@ fn what_comes_later_is_read_and_written() {
     };
     let (walls, why_all) = Walls::of(&needs, true);
     assert_eq!(why_all, Vec::<String>::new());
-    // Who makes anew what was there, and what was not, is not confined: it is started before.
+    // This thread makes directories again and is not restricted, because it starts first.
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let (ready, made) = std::sync::mpsc::channel::<()>();
     let maker = base.clone();

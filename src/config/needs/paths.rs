@@ -1,4 +1,4 @@
-//! Where a job's logs may be: what its static targets come to, and what its rules can make of those that are not known yet.
+//! The paths where a job's logs may be: the paths of its static targets, and the paths that its rules can make.
 
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,14 @@ use crate::tail::Glob;
 
 const PATH: &str = "__path__";
 
-/// What a pod's target reads whose path no rule sets.
+/// The logs of a pod's target if no rule sets its path.
 const POD_LOGS: &str = "/var/log/pods/*/*/*.log";
 
 /// What a rule may write into `__path__`.
 #[derive(Debug, PartialEq, Eq)]
 enum Written {
     Nothing,
-    /// A path that begins like this.
+    /// A path with this prefix.
     Under(String),
     Anything,
 }
@@ -37,18 +37,18 @@ impl Needs {
             }
         }
         if !job.file_sd_configs.is_empty() {
-            self.anywhere.push(format!("the targets of job {name:?} come from files, and each may name any path"));
+            self.anywhere.push(format!("the targets of job {name:?} come from files that may name any path"));
         }
         for config in &job.kubernetes_sd_configs {
             self.runs_programs |= config.kubeconfig_exec;
             match config.reach(env) {
                 Ok(reach) => {
                     self.files.extend(reach.files);
-                    reach.urls.iter().for_each(|url| self.connects("the kubeconfig's server", url));
+                    reach.urls.iter().for_each(|url| self.connects("the server of the kubeconfig", url));
                 }
                 Err(why) => {
-                    self.unknown_files.push(format!("nobody knows which files job {name:?} needs: {why}"));
-                    self.any_port.push(format!("nobody knows the API server of job {name:?}: {why}"));
+                    self.unknown_files.push(format!("the files that job {name:?} needs are not known: {why}"));
+                    self.any_port.push(format!("the API server of job {name:?} is not known: {why}"));
                 }
             }
         }
@@ -60,15 +60,15 @@ impl Needs {
             match written(rule) {
                 Written::Nothing => {}
                 Written::Under(path) => self.reads(name, &path),
-                Written::Anything => self
-                    .anywhere
-                    .push(format!("relabel_configs[{i}] of job {name:?} may make any path of a target's labels")),
+                Written::Anything => self.anywhere.push(format!(
+                    "relabel_configs[{i}] of job {name:?} may make any path from the labels of a target"
+                )),
             }
         }
     }
 
     fn reads(&mut self, job: &str, path: &str) {
-        // One that is no path is never read.
+        // Text that is not a path is never read.
         let Ok(glob) = Glob::new(path) else { return };
         if glob.folders().iter().any(|folder| folder == Path::new("/")) {
             self.anywhere.push(format!("a path of job {job:?} has a wildcard in its first name"));
@@ -89,14 +89,15 @@ fn written(rule: &relabel::Config) -> Written {
         Action::Replace => under(replacement),
         Action::HashMod | Action::Lowercase | Action::Uppercase if !may_be_path(target) => Written::Nothing,
         Action::HashMod | Action::Lowercase | Action::Uppercase => Written::Anything,
-        // What a label's name is mapped to as a whole is no `__path__`: a key of Kubernetes begins and ends with a letter or digit.
+        // `labelmap` with the whole name never makes `__path__`: a Kubernetes key starts and ends with a letter or
+        // digit.
         Action::LabelMap if matches!(replacement, "$1" | "${1}") => Written::Nothing,
         Action::LabelMap if may_be_path(replacement) => Written::Anything,
         Action::LabelMap => Written::Nothing,
     }
 }
 
-/// Whether a name made of this template can be `__path__`.
+/// Whether this template can make the name `__path__`.
 fn may_be_path(template: &str) -> bool {
     let Some((before, rest)) = template.split_once('$') else { return template == PATH };
     let last = rest.rsplit('$').next().unwrap_or_default();
@@ -107,7 +108,7 @@ fn may_be_path(template: &str) -> bool {
     PATH.starts_with(before) && PATH.ends_with(after)
 }
 
-/// The paths that a template can make: what it begins with holds whatever the rest is.
+/// The paths that a template can make: all start with its text before the first `$`.
 fn under(template: &str) -> Written {
     match template.split_once('$') {
         None => Written::Under(template.into()),

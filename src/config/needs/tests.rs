@@ -61,7 +61,7 @@ scrape_configs:
     assert_eq!(paths(&needs.logs), ["/srv/app", "/var/log/pods"]);
 }
 
-/// They are read again when they change, long after the start.
+/// These files are read again when they change, long after the start.
 #[test]
 fn the_files_that_a_web_config_names() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -130,16 +130,16 @@ fn what_the_environment_names() {
     let job = "scrape_configs: [{job_name: k, kubernetes_sd_configs: [{role: pod, kubeconfig_file: /nowhere/k, kubeconfig_exec: true}]}]";
     let unknown = needs(&format!("{{clients: [{{url: 'https://l:1'}}], {job}}}"));
     assert!(unknown.runs_programs && unknown.any_port.len() == 1 && unknown.unknown_files.len() == 1, "{unknown:?}");
-    // Where logs are says nothing of a kubeconfig that cannot be read.
+    // `read_roots` says nothing about the files of an unreadable kubeconfig.
     let said = needs(&format!("{{clients: [{{url: 'https://l:1'}}], target_config: {{read_roots: [/x]}}, {job}}}"));
     assert_eq!((said.unknown_files.len(), said.anywhere.len()), (1, 0), "{said:?}");
 }
 
-/// Keys whose names sound like a file or an address, and that are none that is read or connected to.
+/// Keys with names like a file or an address that are not read or connected to.
 const OTHERS: [&str; 10] = [
     "dir",                  // of `wal`, which is ignored
-    "http_allowed_hosts",   // names that the pages answer to
-    "http_listen_address",  // listened at
+    "http_allowed_hosts",   // host names of the pages
+    "http_listen_address",  // to listen on
     "http_path_prefix",     // of the pages
     "link_roots",           // `Config::needs` has it
     "no_proxy",             // not connected to through a proxy
@@ -149,7 +149,7 @@ const OTHERS: [&str; 10] = [
     "username_ref",         // refused
 ];
 
-/// A key that names a file or an address is called so that it is found: a new one cannot be forgotten.
+/// Keys of files and addresses have names by which `needs` finds them, so that no new key is forgotten.
 #[test]
 fn keys_of_files_and_addresses_are_called_so() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -158,14 +158,14 @@ fn keys_of_files_and_addresses_are_called_so() {
         for entry in fs::read_dir(&folder).expect("a folder") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
-                // What the API server says is no config.
+                // Objects of the API server are not config.
                 if !path.ends_with("discovery/kubernetes/role") {
                     folders.push(path);
                 }
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap_or_default();
-            // Keys are fields of structs that are read from YAML, or asked for by name in a stage.
+            // Keys are fields of structs that are read from YAML, or names that a stage looks up.
             let fields = text.lines().filter(|_| text.contains("Deserialize")).filter_map(|line| {
                 let (name, kind) = line.trim().trim_start_matches("pub ").split_once(": ")?;
                 let holds_text =

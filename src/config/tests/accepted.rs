@@ -1,10 +1,10 @@
-//! What is accepted, with or without a word, and what comes out.
+//! Configs that are accepted, their warnings, and the values read.
 
 use serde_yaml::{Mapping, Value};
 
 use super::*;
 
-/// Every key of a Promtail config that is honoured, each with a value that is not its default where that matters.
+/// All keys of a Promtail config that are used, where possible with a value other than the default.
 #[test]
 fn honoured_keys_are_accepted_without_a_word() {
     let (config, warnings) = accepted(
@@ -96,7 +96,7 @@ fn blocks_without_a_value_are_their_defaults() {
     accepted(&format!("{CLIENT}scrape_configs: []\n"));
 }
 
-/// A key without a value, and the same config without that key: for every key there is, however deep.
+/// A key without a value means the same as no such key. Checked for all keys at all levels.
 #[test]
 fn a_key_without_a_value_is_as_if_it_was_not_there() {
     let config = "
@@ -141,7 +141,7 @@ tracing: {enabled: yes}
     }
 }
 
-/// The paths to all keys, but where a null is a value.
+/// The paths of all keys, except where null is a value.
 fn keys(value: &Value, path: &mut Vec<Value>, paths: &mut Vec<Vec<Value>>) {
     let own_meaning = ["positions", "limits_config", "labels", "external_labels", "headers", "http_headers"];
     let steps: Vec<(Value, &Value)> = match value {
@@ -186,11 +186,11 @@ fn a_client_block_without_a_url_gives_its_labels_to_all_clients() {
             "{warnings:?}"
         );
     }
-    // One that has a URL is a client too.
+    // A `client` block with a URL is a client too.
     let (config, _) = accepted(&format!("client: {{url: 'http://c', external_labels: {{x: y}}}}\n{clients}"));
     assert_eq!(config.clients.len(), 3);
     assert!(config.clients.iter().all(|c| c.external_labels["x"] == "y"));
-    // What sets nothing changes nothing, and one alone is a client that lacks its URL.
+    // An empty block changes nothing. A block alone is a client without a URL.
     for block in ["client:\n", "client: {}\n", "client: {external_labels: }\n"] {
         assert_eq!(accepted(&format!("{block}{clients}")).0.clients.len(), 2, "{block}");
     }
@@ -205,12 +205,12 @@ fn label_names_that_loki_cannot_parse_are_changed() {
         accepted(&format!("clients: [{{url: 'http://a', external_labels: {{a-b: '1', é: '3', c.d: '4'}}}}]\n{job}"));
     let labels: Vec<_> = config.clients[0].external_labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
     assert_eq!(labels, [("_", "3"), ("a_b", "1"), ("c_d", "4")]);
-    // One that would take another's name stays as it is, and is refused.
+    // A name that would become another existing name is not changed, and is refused.
     assert!(refused("clients: [{url: 'http://a', external_labels: {a-b: '1', a_b: '2'}}]\n").contains("a-b"));
     assert!(
         warnings.iter().any(|w| w.contains("clients[0].external_labels: Loki cannot parse the label name \"c.d\""))
     );
-    assert!(warnings.iter().any(|w| w.contains("\"my-app\": the label is called \"my_app\"")), "{warnings:?}");
+    assert!(warnings.iter().any(|w| w.contains("\"my-app\": the label is renamed to \"my_app\"")), "{warnings:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Flags over the file.
+//! Flags override the file.
 
 use super::*;
 
@@ -41,7 +41,7 @@ fn client_flags() {
     let (config, _) = case.with("client.tenant-id", "client.tenant_id", Scalar::Text("t".into())).load().expect("two");
     assert_eq!(config.clients.len(), 2);
     assert_eq!((config.clients[0].tenant_id.as_str(), config.clients[1].tenant_id.as_str()), ("", "t"));
-    // Without a client to set them on they do nothing, which is said.
+    // Without a client these flags have no effect, which is a warning.
     let tenant = |case: Case| case.with("client.tenant-id", "client.tenant_id", Scalar::Text("t".into()));
     let (config, warnings) = tenant(Case::new(CLIENT)).load().expect("one client");
     assert_eq!((config.clients.len(), config.clients[0].tenant_id.as_str()), (1, ""));

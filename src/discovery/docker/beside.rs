@@ -45,13 +45,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(in crate::discovery) struct ContainerFiles {
     config: StaticConfig,
     /// The folder that holds the containers' folders.
-    root: PathBuf,
+    containers: PathBuf,
     folders: Glob,
     /// The last part of the path, for the files in a container's folder.
     files: String,
     known: HashMap<PathBuf, Container>,
     looks: u32,
-    root_changed: Option<SystemTime>,
+    containers_changed: Option<SystemTime>,
     /// There are more than [`MOST`] containers, and this was logged.
     is_over: bool,
 }
@@ -80,12 +80,12 @@ impl ContainerFiles {
         }
         Some(Self {
             config: config.clone(),
-            root: root.into(),
+            containers: root.into(),
             folders: Glob::new(folders).ok()?,
             files: files.into(),
             known: HashMap::new(),
             looks: 0,
-            root_changed: None,
+            containers_changed: None,
             is_over: false,
         })
     }
@@ -115,16 +115,16 @@ impl ContainerFiles {
 
     /// The targets. None: nothing has changed.
     fn look(&mut self, now: SystemTime) -> Option<Vec<TargetGroup>> {
-        let changed = fs::metadata(&self.root).and_then(|meta| meta.modified()).ok();
+        let changed = fs::metadata(&self.containers).and_then(|meta| meta.modified()).ok();
         let is_due = self.looks.is_multiple_of(LOOK_AT_ALL);
         self.looks = self.looks.wrapping_add(1);
         let waits = self.known.values().any(|container| container.changed.is_none());
-        if !is_due && !waits && changed == self.root_changed {
+        if !is_due && !waits && changed == self.containers_changed {
             return None;
         }
-        self.root_changed = changed;
+        self.containers_changed = changed;
         let mut found = Vec::new();
-        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(&self.containers).into_iter().flatten().flatten() {
             let folder = entry.path();
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) && self.folders.matches(&folder) {
                 found.push(folder);
@@ -132,7 +132,7 @@ impl ContainerFiles {
         }
         found.sort();
         if found.len() > MOST && !std::mem::replace(&mut self.is_over, true) {
-            let folder = self.root.display();
+            let folder = self.containers.display();
             tracing::warn!(%folder, found = found.len(), most = MOST, "too many containers: no labels of Docker are used");
         }
         // Without folders, the path itself shows why nothing is read.

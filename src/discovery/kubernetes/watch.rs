@@ -10,7 +10,6 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::answer::{Line, Lines, List};
-use super::backoff::Backoff;
 use super::config::Config;
 use super::event::{self, Event};
 use super::failure::Failure;
@@ -20,6 +19,7 @@ use super::slim::Object;
 use super::tell::Sink;
 use super::watch_settings::{Scope, WatchSettings};
 use super::{client, slim};
+use crate::backoff::Failures;
 use crate::discovery::Metrics;
 use crate::relabel::Reads;
 
@@ -45,7 +45,7 @@ pub(super) struct Watch<S> {
     node: Arc<str>,
     job: Arc<str>,
     health: Health,
-    backoff: Backoff,
+    failures: Failures,
     reads: Arc<Reads>,
     metrics: Metrics,
     sink: S,
@@ -62,10 +62,10 @@ struct Place {
 
 impl<S: Sink> Watch<S> {
     pub(super) fn new(about: WatchSettings, sink: S) -> Self {
-        let WatchSettings { config, scope, node, job, reads, metrics, waits: (first, most) } = about;
+        let WatchSettings { config, scope, node, job, reads, metrics, backoff } = about;
         let kind = S::Object::KIND;
         let health = Health::new(&job, kind, scope.to_string(), metrics.clone());
-        Self { kind, config, scope, node, job, health, backoff: Backoff::new(first, most), reads, metrics, sink }
+        Self { kind, config, scope, node, job, health, failures: Failures::new(backoff), reads, metrics, sink }
     }
 
     /// Tells of the objects until it is dropped.
@@ -78,7 +78,7 @@ impl<S: Sink> Watch<S> {
                 }
                 self.health.failed(&failure);
                 self.sink.failed(&failure).await;
-                tokio::time::sleep(self.backoff.delay(Instant::now(), failure.retry_after)).await;
+                tokio::time::sleep(self.failures.pause(Instant::now(), Some(failure.retry_after))).await;
             }
         }
     }

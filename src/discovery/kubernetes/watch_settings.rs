@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::config::Config;
+use crate::backoff::Backoff;
 use crate::discovery::Metrics;
 use crate::relabel::Reads;
 
@@ -36,6 +36,6 @@ pub(super) struct WatchSettings {
     pub(super) job: Arc<str>,
     pub(super) reads: Arc<Reads>,
     pub(super) metrics: Metrics,
-    /// The first and the longest wait after a failure.
-    pub(super) waits: (Duration, Duration),
+    /// The pauses after failures.
+    pub(super) backoff: Backoff,
 }

@@ -43,7 +43,7 @@ fn a_cursor_is_kept_and_taken_over_in_both_directions() {
 #[test]
 fn a_file_that_was_left_is_known_under_another_name_after_a_kill() {
     let dir = dir();
-    let file = |inode: u64, offset: u64| Position { file: FileId { inode, ..at(0).file }, offset };
+    let file = |inode: u64, offset: u64| Position { file: FileId { inode, ..at(0).file }, offset, ..at(0) };
     {
         let positions = open(dir.path());
         let (slot, _) = claim(&positions, "/app.log");

@@ -30,7 +30,7 @@ fn refuses_what_cannot_work_and_names_the_key() {
         ("{url: http://l, basic_auth: {password: a, password_file: b}}", "basic_auth.password: at most one"),
         ("{url: http://l, basic_auth: {username: a, username_file: b}}", "basic_auth.username: at most one"),
         ("{url: http://l, basic_auth: {password_ref: a}}", "set password_file"),
-        ("{url: http://l, authorization: {type: Basic}}", "authorization.type: may not be basic"),
+        ("{url: http://l, authorization: {type: Basic}}", "authorization.type: must not be basic"),
         ("{url: http://l, authorization: {credentials_ref: a}}", "authorization.credentials_ref"),
         ("{url: http://l, oauth2: {token_url: http://t}}", "oauth2.client_id: is required"),
         ("{url: http://l, oauth2: {client_id: a}}", "oauth2.token_url"),
@@ -70,7 +70,7 @@ fn defaults_are_promtails_but_for_the_end_of_retries() {
         assert_eq!(config.batchwait.0, Duration::from_secs(1));
         assert_eq!(config.batchsize, 1_048_576);
         assert_eq!(config.timeout.0, Duration::from_secs(10));
-        assert_eq!(config.backoff_config, Backoff::default());
+        assert_eq!(config.backoff_config, BackoffConfig::default());
         assert_eq!(config.backoff_config.attempts(), None);
         assert!(config.follow_redirects && config.enable_http2 && !config.drop_rate_limited_batches);
         assert!(config.warnings().is_empty());

@@ -163,7 +163,7 @@ async fn rate_limited_batches_are_discarded_on_request_only() {
 async fn max_retries_is_the_users_word() {
     let loki = FakeLoki::start(|_, _| Reply::Status(500));
     let more = Config {
-        backoff_config: Backoff { max_retries: Some(3), ..config(&loki, "").backoff_config },
+        backoff_config: BackoffConfig { max_retries: Some(3), ..config(&loki, "").backoff_config },
         ..config(&loki, "")
     };
     let mut running = start(&more);

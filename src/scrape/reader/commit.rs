@@ -107,7 +107,7 @@ impl Reader {
                     tracing::error!(
                         file = %self.positions.filename().display(),
                         %error,
-                        "cannot write positions: after a restart lines since now will be sent again; \
+                        "cannot write positions, so a restart will send lines from now on again: \
                          make the directory writable"
                     );
                 }

@@ -75,8 +75,8 @@ impl Reader {
             tracing::warn!(
                 path = %tailer.path().display(),
                 bytes,
-                "a log has more older files that wait to be read than may be open at a time (ulimit -n, or LimitNOFILE of a \
-                 systemd unit; at most 256 of a log): these bytes of the oldest are lost"
+                "a log has more unread older files than may be open (at most 256 for a log, and half of ulimit -n, or of \
+                 LimitNOFILE of a systemd unit, for all logs): these bytes of the oldest files are lost"
             );
         }
     }
@@ -97,7 +97,7 @@ impl Reader {
             tracing::warn!(
                 path = %tailer.path().display(),
                 bytes = lost,
-                "deleted files whose lines Loki has not taken held more of the disk than target_config.deleted_files_limit; \
+                "deleted files with undelivered lines used more disk space than target_config.deleted_files_limit: \
                  these bytes are lost"
             );
         }

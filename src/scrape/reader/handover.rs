@@ -30,8 +30,8 @@ impl Reader {
                 tracing::warn!(
                     path = %path.display(),
                     bytes = lost,
-                    "Loki had not answered yet when the config was reloaded, and the file was cut since it was read: these \
-                     bytes are lost, if Loki did not take them"
+                    "Loki had not answered when the config was reloaded, and the file was truncated after it was read: these \
+                     bytes are lost unless Loki stored them"
                 );
             }
             // A source with a cursor is opened again at its committed cursor.

@@ -19,7 +19,7 @@ use crate::scrape::schedule::Schedule;
 use crate::scrape::status::File;
 use crate::scrape::tailer::{Parts, Tailer};
 use crate::scrape::times::SavedReadTimes;
-use crate::tail::{Log, Resume, is_in};
+use crate::tail::{Copied, Log, Resume, copied, is_in, originals};
 
 impl Reader {
     pub(super) fn add(&mut self, assignment: Assignment, now: Instant) {
@@ -34,7 +34,11 @@ impl Reader {
         };
         // An earlier reading of the log still holds its position.
         let Some((slot, mut saved)) = self.positions.claim(key.clone()) else {
-            return self.wait(assignment, now, "an earlier reading of it waits for Loki's answers");
+            return self.wait(
+                assignment,
+                now,
+                "the file was read before, and its entries still wait for answers of Loki",
+            );
         };
         let (inherited, last_time) = self.inherit(&assignment).unzip();
         let is_inherited = inherited.is_some();
@@ -43,7 +47,15 @@ impl Reader {
                 Elsewhere::No => {}
                 Elsewhere::Now => {
                     self.positions.release(slot);
-                    return self.wait(assignment, now, "it is read under another name that the path matches as well");
+                    return self.wait(
+                        assignment,
+                        now,
+                        "the file is already read under another name that the path matches",
+                    );
+                }
+                Elsewhere::Copy => {
+                    self.positions.release(slot);
+                    return self.wait(assignment, now, "all of it is in another log, of which it is a copy");
                 }
                 Elsewhere::Until(position) => {
                     saved = Some(Saved::At { position, saved: self.clock.system_time() });
@@ -73,7 +85,7 @@ impl Reader {
         if log.lost_position() && !is_inherited {
             tracing::warn!(
                 path = %assignment.path.display(),
-                "the file that was read last is gone; what had not been read of it is lost"
+                "the file that was read last is gone: its unread lines are lost"
             );
             self.sink.metrics.lost(0, ROTATED_AWAY);
         }
@@ -107,7 +119,7 @@ impl Reader {
             let (client, job, log_name) = (self.client.clone(), target.job.clone(), LogName::Other(position));
             let key = Key { client, job, log: log_name, labels: target.labels.stable_hash() };
             let Some((place, saved)) = self.positions.claim(key) else {
-                tracing::error!(%name, client = %self.client, "it is read already: two jobs of one name have it");
+                tracing::error!(%name, client = %self.client, "this source is already read by another job with the same name");
                 return self.gone(log);
             };
             slot = Some(place);
@@ -120,7 +132,7 @@ impl Reader {
         let source = match (source.open)(opening) {
             Ok(source) => source,
             Err(error) => {
-                tracing::error!(%name, client = %self.client, %error, "cannot be opened, and is not read");
+                tracing::error!(%name, client = %self.client, %error, "cannot open a source: it is not read");
                 self.sink.metrics.read_error();
                 slot.into_iter().for_each(|slot| self.positions.release(slot));
                 return self.gone(log);
@@ -167,7 +179,8 @@ impl Reader {
             let Some(log) = tailer.input.log() else {
                 continue;
             };
-            let (now, until) = (log.has(file), log.had(file));
+            let until = log.had(file).filter(|(end, _)| is_in(&assignment.path, &assignment.allowed, end));
+            let now = log.has(file);
             if !now && until.is_none()
                 || tailer.target.labels != assignment.target.labels
                 || *tailer.path() == assignment.path
@@ -180,8 +193,27 @@ impl Reader {
             return delivered.map_or(Elsewhere::Now, |(end, _)| Elsewhere::Until(end));
         }
         let mut before = self.positions.in_file(key, file).into_iter();
-        let there = before.find(|position| is_in(&assignment.path, &assignment.allowed, position));
-        there.map_or(Elsewhere::No, Elsewhere::Until)
+        if let Some(there) = before.find(|position| is_in(&assignment.path, &assignment.allowed, position)) {
+            return Elsewhere::Until(there);
+        }
+        self.copied_from(assignment, key)
+    }
+
+    /// Whether the file is a copy of a log that was read.
+    fn copied_from(&self, assignment: &Assignment, key: &Key) -> Elsewhere {
+        for live in originals(&assignment.path) {
+            let name = LogName::File(live.as_path().into());
+            let ends = self.positions.of_log(&Key { log: name, ..key.clone() });
+            if ends.is_empty() {
+                continue;
+            }
+            match copied(&assignment.path, &live, &ends, &assignment.allowed) {
+                Copied::No => {}
+                Copied::Whole => return Elsewhere::Copy,
+                Copied::Until(position) => return Elsewhere::Until(position),
+            }
+        }
+        Elsewhere::No
     }
 }
 
@@ -190,6 +222,8 @@ enum Elsewhere {
     No,
     /// It is an unfinished generation of another log.
     Now,
+    /// It is a copy of the live file of another log.
+    Copy,
     /// Another log finished it at this position.
     Until(Position),
 }

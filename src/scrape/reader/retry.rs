@@ -52,7 +52,7 @@ impl Reader {
         if now >= since + PATIENCE && said.as_deref() != Some(why) {
             if self.budget.allows(now) {
                 let path = assignment.path.display();
-                tracing::info!(%path, client = %self.client, reason = why, "a file is not read yet");
+                tracing::info!(%path, client = %self.client, reason = why, "a file is not read yet: the agent tries again");
             }
             self.show(&assignment, why);
             said = Some(why.into());
@@ -74,7 +74,7 @@ impl Reader {
             self.sink.metrics.read_error();
             if self.budget.allows(now) {
                 let (path, advice) = (assignment.path.display(), advice(error));
-                tracing::warn!(%path, client = %self.client, %error, advice, "cannot open a log file; trying again");
+                tracing::warn!(%path, client = %self.client, %error, advice, "cannot open a log file: the agent tries again");
             }
             self.show(&assignment, &why);
             said = Some(why);
@@ -117,9 +117,11 @@ pub(super) fn advice(error: &io::Error) -> &'static str {
     const ENFILE: i32 = 23;
     match (error.kind(), error.raw_os_error()) {
         (_, Some(EMFILE | ENFILE)) => "raise the limit of open files (ulimit -n, or LimitNOFILE of a systemd unit)",
-        (ErrorKind::PermissionDenied, _) => "let the agent's user read it, for instance as a member of its group",
-        (ErrorKind::InvalidInput, _) => "only regular files can be read; exclude it with __path_exclude__",
-        (ErrorKind::InvalidData, _) => "nothing of it is sent; see the error",
-        _ => "look at what the system says of it",
+        (ErrorKind::PermissionDenied, _) => {
+            "give the agent's user read permission, for example through the file's group"
+        }
+        (ErrorKind::InvalidInput, _) => "only regular files can be read: exclude this one with __path_exclude__",
+        (ErrorKind::InvalidData, _) => "see the error: nothing of this file is sent",
+        _ => "see the error of the system",
     }
 }

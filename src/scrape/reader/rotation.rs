@@ -21,7 +21,7 @@ impl Reader {
                     None
                 }
                 Ok(Look::Truncated) => {
-                    tracing::info!(path = %path.display(), "truncated; reading from its start");
+                    tracing::info!(path = %path.display(), "the file was truncated: reading from its start");
                     None
                 }
                 Err(error) => {
@@ -35,7 +35,7 @@ impl Reader {
             if tailer.trouble.rotation != text {
                 if let Some(error) = failed.filter(|_| self.budget.allows(now)) {
                     let (path, advice) = (path.display(), advice(&error));
-                    tracing::warn!(%path, %error, advice, "cannot open what a log was rotated to; trying again");
+                    tracing::warn!(%path, %error, advice, "cannot open the new file after a rotation: the agent tries again");
                 }
                 tailer.trouble.rotation = text;
                 self.status.set_error(self.index, log, tailer.trouble.text());

@@ -18,7 +18,7 @@ impl Tailer {
         let (len, start, place) = (sink.chunk.len, sink.chunk.start, sink.chunk.place);
         let mut at = 0;
         while at < len {
-            let from = Position { offset: place.offset + at as u64, ..place };
+            let from = place.with_offset(place.offset + at as u64);
             let new = |len| {
                 let time = after(self.last_time, sink.clock.unix_nanos());
                 ReadTime { start: from, len: len as u64, time }

@@ -18,7 +18,7 @@ impl TargetManager {
         if tracked.files.is_empty() {
             tracked.empty.get_or_insert(now);
             let usual =
-                if unread.files.is_empty() { "no file matches" } else { "what matches is no log that can be read" };
+                if unread.files.is_empty() { "no file matches" } else { "no file that matches can be read as a log" };
             unread.nothing = Some(tracked.glob.why_nothing().unwrap_or_else(|| usual.into()));
         } else {
             tracked.empty = None;
@@ -36,8 +36,12 @@ impl TargetManager {
             }
             let (files, count, reason, advice) = (line.files, line.count, line.reason, line.advice);
             match line.is_trouble {
-                true => tracing::warn!(%job, path, files, count, reason, advice, "not read, though __path__ means it"),
-                false => tracing::info!(%job, path, files, count, reason, advice, "not read as a log of its own"),
+                true => {
+                    tracing::warn!(%job, path, files, count, reason, advice, "files that __path__ matches are not read")
+                }
+                false => {
+                    tracing::info!(%job, path, files, count, reason, advice, "files are not read as separate logs")
+                }
             }
         }
         self.metrics.beyond_limit(unread.beyond as i64 - tracked.unread.beyond as i64);
@@ -54,7 +58,7 @@ impl TargetManager {
         let now = Instant::now();
         for (reason, targets) in mistakes {
             if !known.contains(&reason) && self.budget.allows(now) {
-                tracing::warn!(%job, source, targets, reason = &*reason, "targets that cannot be tailed; see /service-discovery");
+                tracing::warn!(%job, source, targets, reason = &*reason, "targets cannot be tailed: see /service-discovery");
             }
         }
     }
@@ -75,7 +79,7 @@ impl TargetManager {
         }
         for (job, (path, reason, targets)) in jobs {
             if self.budget.allows(now) {
-                tracing::warn!(%job, path, targets, reason, "__path__ matches no file: nothing is read for it, until one comes");
+                tracing::warn!(%job, path, targets, reason, "__path__ matches no file: nothing is read until a file appears");
             }
         }
     }

@@ -89,7 +89,7 @@ impl TargetManager {
         // Only below the pods' directory does the directory name give the owner.
         if discovered.contains(FOUND_BY) && self.config.pod_logs.as_ref().is_some_and(|root| !is_below(&target, root)) {
             self.metrics.target_failed(UNKNOWN_POD);
-            let text = "found by its folder of logs, and its __path__ is elsewhere";
+            let text = "the pod was found by its log directory, but its __path__ leads elsewhere";
             return Err(Rejected { reason: UNKNOWN_POD, text: text.into() });
         }
         target.owner = target.owner.filter(|_| self.config.pod_logs.is_some());
@@ -107,7 +107,7 @@ impl TargetManager {
             Ok(globs) => globs,
             Err(error) => {
                 self.metrics.target_failed("error");
-                tracing::error!(job = %target.job, path = target.path, error, "not a path that can be tailed");
+                tracing::error!(job = %target.job, path = target.path, error, "__path__ cannot be tailed");
                 return;
             }
         };

@@ -190,7 +190,7 @@ fn what_cannot_be_known_is_not_read_and_shown() {
             std::thread::park_timeout(Duration::from_millis(2));
         };
         let why = format!("{shown:?}");
-        assert_eq!(!why.contains("found by its folder"), is_read, "{rule}: {why}");
+        assert_eq!(!why.contains("found by its log directory"), is_read, "{rule}: {why}");
         rig.stop();
     }
 }

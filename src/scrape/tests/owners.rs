@@ -38,7 +38,7 @@ fn two_pods_with_one_wide_path_read_each_its_own() {
     let report = rig.scrape.as_ref().expect("running").report();
     let refused: Vec<_> = report.targets().into_iter().flat_map(|target| target.not_read).collect();
     assert_eq!(refused.len(), 6, "{refused:?}");
-    assert!(refused.iter().all(|one| one.reason.contains("folder of this pod")), "{refused:?}");
+    assert!(refused.iter().all(|one| one.reason.contains("directory of this pod")), "{refused:?}");
     // A new pod with the same name. The logs of the old one are not its own.
     dir.append("pods/ns_a_u9/app/0.log", "of the new a\n");
     tell_pod(&rig, "a", "u9", &wide);

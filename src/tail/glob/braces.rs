@@ -13,7 +13,7 @@ pub(super) fn expand(pattern: &str) -> Result<Vec<String>, String> {
     while let Some(next) = left.pop() {
         if done.len() + left.len() >= MOST {
             return Err(format!(
-                "path {}: its braces stand for more than {MOST} alternatives: write several targets",
+                "path {}: its braces have more than {MOST} alternatives: write several targets",
                 shown(pattern)
             ));
         }

@@ -21,13 +21,13 @@ impl Glob {
             return Some("variables are replaced with -config.expand-env=true only".into());
         }
         if text.contains(['\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}']) {
-            return Some("it has typographic quotes: write plain ones, or none".into());
+            return Some("the path has typographic quotes: write plain quotes, or none".into());
         }
         if text.trim() != text {
-            return Some("it begins or ends with a blank, which is part of the name".into());
+            return Some("the path begins or ends with a space, which is part of the name".into());
         }
         if !text.contains('{') && text.split(',').filter(|part| part.trim_start().starts_with('/')).count() > 1 {
-            return Some("a comma separates nothing here: write {/one.log,/other.log}, or several targets".into());
+            return Some("a comma does not separate paths: write {/one.log,/other.log}, or several targets".into());
         }
         None
     }
@@ -58,10 +58,10 @@ impl Glob {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => match is_last {
                     true => format!("there is no file {shown}{relative}"),
                     false => {
-                        format!("there is no directory {shown}: is it mounted here, and spelled like this?{relative}")
+                        format!("there is no directory {shown}: check the mounts and the spelling{relative}")
                     }
                 },
-                Err(e) => format!("{shown}: {e}: let the agent's user look into it{relative}"),
+                Err(e) => format!("{shown}: {e}: give the agent's user permission to list it{relative}"),
             });
         }
         (!relative.is_empty()).then(|| format!("no file matches{relative}"))
@@ -80,15 +80,15 @@ mod tests {
         for (path, why) in [
             (format!("{base}/*.log"), "nothing shows"),
             (format!("{base}/a.log"), "there is no file"),
-            (format!("{base}/there/not/*.log"), "/there: is it mounted"),
+            (format!("{base}/there/not/*.log"), "/there: check the mounts"),
             (format!("{base}"), "is a directory: write"),
             (format!("{base}/file/*.log"), "/file is a file, not a directory"),
             ("~/logs/*.log".into(), "home directory"),
             ("logs/none/*.log".into(), "the path is relative"),
             (format!("{base}/${{APP}}/*.log"), "-config.expand-env=true"),
             (format!("\u{201c}{base}/*.log\u{201d}"), "typographic"),
-            (format!("{base}/a.log, {base}/b.log"), "a comma separates nothing"),
-            (format!("{base}/*.log "), "a blank"),
+            (format!("{base}/a.log, {base}/b.log"), "a comma does not separate"),
+            (format!("{base}/*.log "), "a space"),
             (format!("{{{base}/a.log,{base}/b.log}}"), "nothing shows"),
         ] {
             let said = Glob::new(&path).expect("a glob").why_nothing().unwrap_or("nothing shows".into());

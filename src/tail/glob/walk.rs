@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{is_wild, matches_name, unescape};
+use crate::model::Clock;
 use crate::tail::allowed_paths::AllowedPaths;
 use crate::tail::walls::explain;
 
@@ -107,6 +108,7 @@ pub(super) struct Walker<'p> {
     patterns: &'p [Vec<String>],
     allowed: &'p AllowedPaths,
     budget: Budget,
+    clock: Clock,
     begun: Instant,
     names: usize,
     /// How often each directory was visited, by device and inode.
@@ -118,12 +120,13 @@ pub(super) struct Walker<'p> {
 }
 
 impl<'p> Walker<'p> {
-    pub fn new(patterns: &'p [Vec<String>], allowed: &'p AllowedPaths, budget: Budget) -> Self {
+    pub fn new(patterns: &'p [Vec<String>], allowed: &'p AllowedPaths, budget: Budget, clock: Clock) -> Self {
         Self {
             patterns,
             allowed,
             budget,
-            begun: Instant::now(),
+            begun: clock.now(),
+            clock,
             names: 0,
             walked: HashMap::new(),
             places: VecDeque::new(),
@@ -136,8 +139,8 @@ impl<'p> Walker<'p> {
         let wanted = (0..self.patterns.len()).map(|pattern| (pattern, 0)).collect();
         self.places.push_back(Place { path: "/".into(), wanted, depth: 0, by_link: false });
         while let Some(place) = self.places.pop_front().or_else(|| self.behind_links.pop_front()) {
-            if self.begun.elapsed() > self.budget.time {
-                self.cut(&place.path, format!("it takes longer than {:?}", self.budget.time));
+            if self.is_late() {
+                self.cut(&place.path, format!("the search takes longer than {:?}", self.budget.time));
             }
             if self.walk.cut.is_some() {
                 break;
@@ -147,6 +150,10 @@ impl<'p> Walker<'p> {
             }
         }
         self.walk
+    }
+
+    fn is_late(&self) -> bool {
+        self.clock.now().saturating_duration_since(self.begun) > self.budget.time
     }
 
     /// Whether the directory was visited under another name and another visit would find nothing new.
@@ -226,8 +233,8 @@ impl<'p> Walker<'p> {
             if self.names > self.budget.names {
                 return self.cut(&place.path, format!("there are more than {} names", self.budget.names));
             }
-            if self.names.is_multiple_of(64) && self.begun.elapsed() > self.budget.time {
-                return self.cut(&place.path, format!("it takes longer than {:?}", self.budget.time));
+            if self.names.is_multiple_of(64) && self.is_late() {
+                return self.cut(&place.path, format!("the search takes longer than {:?}", self.budget.time));
             }
             let name = entry.file_name();
             let matches = |(pattern, at): &&(usize, usize)| {

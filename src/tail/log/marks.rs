@@ -36,8 +36,8 @@ pub(super) struct Back {
 }
 
 impl Marks {
-    /// Records that `bytes` bytes of this generation are read. Returns the mark and the position of the first of them.
-    pub fn step(&mut self, generation: &mut Generation, bytes: u64) -> (Mark, Position) {
+    /// Records that these bytes of this generation are read. Returns the mark and the position of the first of them.
+    pub fn step(&mut self, generation: &mut Generation, bytes: &[u8]) -> (Mark, Position) {
         let (start, place) = (self.next, generation.position());
         if generation.number == 0 {
             self.numbered += 1;
@@ -48,17 +48,17 @@ impl Marks {
             Some(run) if run.generation == generation.number => run.place.file = place.file,
             _ => self.runs.push_back(Run { from: start, place, generation: generation.number }),
         }
-        generation.offset += bytes;
-        self.next = start.after(bytes);
+        generation.pass(bytes);
+        self.next = start.after(bytes.len() as u64);
         (start, place)
     }
 
-    /// The position of this mark. A mark at the end of one file and the start of the next is in the first. None:
-    /// nothing was read.
-    pub fn position(&self, mark: Mark) -> Option<Position> {
+    /// The position of this mark, and the number of its generation. A mark at the end of one file and the start of the
+    /// next is in the first. None: nothing was read.
+    pub fn position(&self, mark: Mark) -> Option<(Position, u64)> {
         let before = self.runs.partition_point(|run| run.from < mark);
         let run = self.runs.get(before.saturating_sub(1))?;
-        Some(Position { offset: run.place.offset + mark.since(run.from), ..run.place })
+        Some((run.place.with_offset(run.place.offset + mark.since(run.from)), run.generation))
     }
 
     /// Drops what is before `to`. Nobody asks for it again.

@@ -3,8 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::{DRAINED, Drained, Log};
-use crate::model::{Checkpoint, Chunk, Encoding, FileId, MAX_LINE, Mark, Position, Progress, Read, Source, Wake};
+use super::{Drained, Log};
+use crate::model::{Checkpoint, Chunk, Encoding, MAX_LINE, Mark, Position, Progress, Read, Source, Wake};
 use crate::tail::generation::Generation;
 
 impl Source for Log {
@@ -34,9 +34,12 @@ impl Source for Log {
 
     fn committed(&mut self, to: Mark) -> Option<Checkpoint> {
         self.marks.commit(to);
+        // While its files are still open.
+        let position = self.position_of(to);
         while self.spent.pop_front_if(|generation| self.marks.is_done_with(generation)).is_some() {}
-        let position = self.marks.position(to).unwrap_or_else(|| self.position());
-        let is_here = |end: &Position| same_file(&end.file, &position.file);
+        // A file that was cut is another one since.
+        let is_here =
+            |end: &Position| end.file.has_inode_of(&position.file) && end.file.fingerprint == position.file.fingerprint;
         let left = self.drained.iter_mut().filter(|d| !d.is_told && d.mark <= to && !is_here(&d.end));
         let left = left.map(|drained| {
             drained.is_told = true;
@@ -65,6 +68,18 @@ impl Source for Log {
 }
 
 impl Log {
+    /// The position to save for this mark, with what is before it in its file.
+    fn position_of(&mut self, mark: Mark) -> Position {
+        let Some((mut position, number)) = self.marks.position(mark) else {
+            return self.position();
+        };
+        let mut open = self.spent.iter_mut().chain(&mut self.generations);
+        if let Some(generation) = open.find(|generation| generation.number == number) {
+            position.before = generation.before(position.offset);
+        }
+        position
+    }
+
     fn read_lines(&mut self, limit: usize, now: Instant, chunk: &mut Chunk) -> io::Result<Read> {
         let mut want = limit;
         if self.abandoned {
@@ -88,26 +103,26 @@ impl Log {
                     return Err(error);
                 }
                 self.passed_over += self.generations[0].unread();
-                tracing::warn!(path = %self.path.display(), %error, "an older file of a log cannot be read and is passed over");
+                tracing::warn!(path = %self.path.display(), %error, "cannot read an older file of a log: it is skipped");
                 drop(self.give_up());
                 continue;
             }
             if let Some(mark) = self.generations[0].mark_ahead(self.options.encoding).filter(|mark| n >= *mark) {
-                self.marks.step(&mut self.generations[0], mark as u64);
+                self.marks.step(&mut self.generations[0], &chunk.bytes[..mark]);
                 continue;
             }
             let encoding = self.generations[0].encoding(self.options.encoding);
             let bytes = &chunk.bytes[..n];
             if let Some(skipped) = self.skipping {
                 match encoding.first_line(bytes) {
-                    Some(len) => return Ok(self.end_skip(skipped + len as u64, len)),
+                    Some(len) => return Ok(self.end_skip(skipped, &bytes[..len])),
                     None if n >= encoding.unit() => {
-                        let passed = (n - n % encoding.unit()) as u64;
-                        self.skipping = Some(skipped + passed);
+                        let passed = &bytes[..n - n % encoding.unit()];
+                        self.skipping = Some(skipped + passed.len() as u64);
                         self.marks.step(&mut self.generations[0], passed);
                         return Ok(Read::Passed);
                     }
-                    None if self.is_drained(now) => return Ok(self.end_skip(skipped, 0)),
+                    None if self.is_drained(now) => return Ok(self.end_skip(skipped, &[])),
                     None => return Ok(Read::Idle),
                 }
             }
@@ -150,26 +165,23 @@ impl Log {
 
     /// Stops reading the first generation and returns it.
     pub(super) fn give_up(&mut self) -> Option<Generation> {
-        if self.drained.len() == DRAINED {
-            self.drained.pop_front();
-        }
         let generation = self.generations.pop_front()?;
-        let (end, written) = (generation.position(), generation.written());
-        self.drained.push_back(Drained { end, mark: self.marks.next, written, is_told: false });
+        self.leave(Drained::at(generation.position(), self.marks.next, generation.written()));
         Some(generation)
     }
 
     fn lines(&mut self, chunk: &mut Chunk, len: usize, more: bool) -> Read {
         chunk.encoding = self.generations[0].encoding(self.options.encoding);
-        (chunk.start, chunk.place) = self.marks.step(&mut self.generations[0], len as u64);
+        (chunk.start, chunk.place) = self.marks.step(&mut self.generations[0], &chunk.bytes[..len]);
         chunk.len = len;
         Read::Records { more }
     }
 
-    fn end_skip(&mut self, bytes: u64, len: usize) -> Read {
+    /// Ends a line that is too long, of which `skipped` bytes were passed over before `end`.
+    fn end_skip(&mut self, skipped: u64, end: &[u8]) -> Read {
         self.skipping = None;
-        self.marks.step(&mut self.generations[0], len as u64);
-        Read::Skipped { bytes, end: self.marks.next }
+        self.marks.step(&mut self.generations[0], end);
+        Read::Skipped { bytes: skipped + end.len() as u64, end: self.marks.next }
     }
 
     fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -178,8 +190,8 @@ impl Log {
         if front.is_plain() {
             // One fstat is enough for an idle file, and is the cheapest check.
             let size = front.metadata()?.len();
-            // A short head is checked each time the file grows, because the file may have been rewritten.
-            let anew = size < front.offset || (size > front.offset && front.is_short() && front.is_truncated(size)?);
+            // Each time the file has grown: it may have been cut and have grown again since.
+            let anew = size < front.offset || (size > front.offset && front.is_rewritten()?);
             if anew && is_youngest {
                 self.truncate()?;
                 // A copy with the unread bytes, if there is one, comes first.
@@ -211,8 +223,4 @@ impl Log {
             _ => true,
         }
     }
-}
-
-fn same_file(one: &FileId, other: &FileId) -> bool {
-    (one.device, one.inode) == (other.device, other.inode)
 }

@@ -1,3 +1,4 @@
+mod identity;
 mod many;
 mod marks;
 mod traps;

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backoff::Backoff;
 use crate::metrics::Registry;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -49,7 +50,8 @@ impl Scene {
         let (unlisted, first_list) = mpsc::channel(1);
         let known = Known::new(&job, "kubernetes_sd_configs", 0, &metrics, sender);
         let mut found = kubernetes::discoveries(config, &"n1".into(), &job, reads, &metrics).remove(0);
-        found.about.waits = (Duration::from_millis(1), Duration::from_millis(20));
+        let most = Duration::from_millis(20);
+        found.about.backoff = Backoff { first: Duration::from_millis(1), most, most_asked: most };
         let watch = Aborted(tokio::spawn(found.run(known, None, unlisted)));
         Self { server, registry, updates, first_list, _watch: watch }
     }

@@ -182,3 +182,50 @@ fn what_was_copied_and_cut_before_anything_of_it_was_committed_comes_again_at_th
         assert_eq!((story.times[..2].to_vec(), sent.len()), (sent, 2));
     }
 }
+
+fn numbered(from: usize, to: usize) -> Vec<String> {
+    (from..to).map(|n| format!("line {n} of a log that is longer than one fingerprint")).collect()
+}
+
+#[test]
+fn a_copy_of_a_log_that_has_a_name_of_the_glob_is_not_sent_again_and_its_rest_is() {
+    for is_down in [false, true] {
+        let mut story = Story::begin();
+        story.append("plain/app/app.log", &(numbered(0, 50).join("\n") + "\n"));
+        story.pass(5);
+        // logrotate's copytruncate with dateext and extension, while more was written than the agent has read.
+        story.append("plain/app/app.log", &(numbered(50, 52).join("\n") + "\n"));
+        fs::copy(story.path("plain/app/app.log"), story.path("plain/app/app-20261126.log")).expect("copied");
+        if !is_down {
+            story.pass(5);
+        }
+        fs::write(story.path("plain/app/app.log"), "new\n").expect("cut");
+        if is_down {
+            story.crash_and_start();
+        }
+        story.pass(10);
+        story.append("plain/app/app.log", "newer\n");
+        story.pass(5);
+        story.crash_and_start();
+        story.pass(5);
+        let mut want = numbered(0, 52);
+        want.extend(["new".into(), "newer".into()]);
+        want.sort();
+        story.stored.sort();
+        assert_eq!(story.stored, want, "down: {is_down}");
+    }
+}
+
+#[test]
+fn a_log_that_begins_as_another_one_does_is_read_as_soon_as_it_differs() {
+    let mut story = Story::begin();
+    let text = numbered(0, 50).join("\n") + "\n";
+    story.append("plain/app/app.log", &text);
+    story.pass(5);
+    story.append("plain/app/app-1.log", &text);
+    story.pass(5);
+    assert_eq!(story.stored.len(), 50, "a copy, as far as anybody can tell");
+    story.append("plain/app/app-1.log", "one more\n");
+    story.pass(5);
+    assert_eq!(story.stored.len(), 101);
+}

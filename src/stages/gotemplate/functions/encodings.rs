@@ -1,4 +1,7 @@
 //! Base64 and base32.
+//!
+//! This is own code because sprig returns Go's error message as the result, with the position at which Go stops. No crate finds
+//! the same positions, and some accept text that Go refuses.
 
 use super::super::call::{Outcome, text};
 use super::{Function, function};

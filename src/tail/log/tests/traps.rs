@@ -277,7 +277,7 @@ fn a_position_of_a_version_that_looked_at_longer_heads_is_one_of_an_unknown_file
     let mut id = Generation::open(&d.path("a.log"), None).expect("opened").id();
     for len in [1025, 4096, u16::MAX] {
         id.fingerprint.len = len;
-        let position = Position { file: id, offset: 3 };
+        let position = Position { file: id, offset: 3, ..Position::default() };
         let mut log = d.open(Resume::At { position, saved: SystemTime::UNIX_EPOCH });
         assert!(log.lost_position() && !log.is_reading(&id), "{len}");
         assert_eq!(d.read(&mut log).len(), 1, "{len}");

@@ -9,6 +9,7 @@ mod listeners;
 mod live;
 mod metrics;
 pub mod push;
+pub mod syslog;
 #[cfg(test)]
 mod testing;
 mod time;
@@ -26,6 +27,7 @@ pub use metrics::Metrics;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Config {
     Push(Box<push::Config>),
+    Syslog(Box<syslog::Config>),
 }
 
 impl Config {
@@ -33,6 +35,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         match self {
             Config::Push(config) => config.validate().map_err(|e| e.within("loki_push_api")),
+            Config::Syslog(config) => config.validate().map_err(|e| e.within("syslog")),
         }
     }
 
@@ -40,6 +43,7 @@ impl Config {
     pub fn warnings(&self) -> Vec<ConfigError> {
         match self {
             Config::Push(config) => config.warnings().into_iter().map(|e| e.within("loki_push_api")).collect(),
+            Config::Syslog(config) => config.warnings().into_iter().map(|e| e.within("syslog")).collect(),
         }
     }
 
@@ -47,6 +51,7 @@ impl Config {
     pub fn key(&self) -> &'static str {
         match self {
             Config::Push(_) => "loki_push_api",
+            Config::Syslog(_) => "syslog",
         }
     }
 
@@ -58,6 +63,7 @@ impl Config {
     pub fn tcp_port(&self) -> Option<u16> {
         match self {
             Config::Push(config) => Some(config.server.http_listen_port),
+            Config::Syslog(config) => config.port().filter(|_| !config.is_udp()),
         }
     }
 
@@ -65,6 +71,7 @@ impl Config {
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
             Config::Push(config) => config.server.files(),
+            Config::Syslog(_) => Vec::new(),
         }
     }
 
@@ -72,12 +79,17 @@ impl Config {
     pub fn name(&self) -> Arc<str> {
         match self {
             Config::Push(config) => format!("push http {}", config.endpoint().address).into(),
+            Config::Syslog(config) => {
+                let protocol = if config.is_udp() { "udp" } else { "tcp" };
+                format!("syslog {protocol} {}", config.listen_address).into()
+            }
         }
     }
 
     fn endpoint(&self) -> Endpoint {
         match self {
             Config::Push(config) => config.endpoint(),
+            Config::Syslog(config) => config.endpoint(),
         }
     }
 
@@ -85,6 +97,7 @@ impl Config {
     fn labels(&self) -> &Labels {
         match self {
             Config::Push(config) => &config.labels,
+            Config::Syslog(config) => &config.labels,
         }
     }
 

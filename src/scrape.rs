@@ -156,9 +156,9 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Counts bytes that could not be delivered and never will be.
-    pub fn lost(&self, bytes: u64, reason: &'static str) {
-        self.own.lost(bytes, reason);
+    /// Counts received bytes that a client had no room for while another had, and logs the first of them.
+    pub fn receiver_behind(&self, job: &str, bytes: u64) {
+        self.own.receiver_behind(job, bytes);
     }
 
     pub fn register(registry: &Registry) -> Self {

@@ -31,7 +31,7 @@ const NEIGHBOURS: [(&str, &str); 8] = [
 ];
 
 /// The modules that may use a crate. A crate that is not listed may be used anywhere.
-const HOMES: [(&str, &[&str]); 27] = [
+const HOMES: [(&str, &[&str]); 28] = [
     ("axum", &["server", "receive"]),
     ("base64", &["server"]),
     ("bcrypt", &["server"]),
@@ -41,6 +41,7 @@ const HOMES: [(&str, &[&str]); 27] = [
     ("http", &["discovery"]),
     ("landlock", &["cli"]),
     ("seccompiler", &["cli"]),
+    ("socket2", &["receive"]),
     ("tikv_jemalloc_ctl", &["cli"]),
     ("http_body", &["discovery"]),
     // Only kube needs it: as a dependency that says which version of Kubernetes is meant.
@@ -51,7 +52,7 @@ const HOMES: [(&str, &[&str]); 27] = [
     ("notify", &["scrape"]),
     ("regex", &["goregex"]),
     ("reqwest", &["http_client"]),
-    ("rustix", &["cli", "agent", "tail", "positions"]),
+    ("rustix", &["cli", "agent", "tail", "positions", "receive"]),
     // Stages and discovery read parts of a config whose form only they know. Positions are separate YAML files.
     ("serde_yaml", &["yaml", "config", "stages", "discovery", "positions"]),
     ("sha1", &["stages"]),
@@ -59,7 +60,7 @@ const HOMES: [(&str, &[&str]); 27] = [
     ("sha3", &["stages"]),
     // A batch is compressed when it is sealed. The compressor's memory is reused.
     ("snap", &["batch", "receive"]),
-    ("tokio_rustls", &["server"]),
+    ("tokio_rustls", &["server", "receive"]),
     ("tower", &["discovery"]),
     // The parts decide without waiting: nothing async below the loops.
     ("tokio", &["http_client", "discovery", "scrape", "push", "receive", "server", "agent"]),

@@ -70,16 +70,17 @@ impl Host {
             config: String::new(),
             reload_error: None,
         }));
+        let scrape_metrics = scrape::Metrics::register(&registry);
         let host = Self {
             hostname: config::hostname(&environment),
             node: config::node_name(&environment).into(),
             positions: Arc::new(positions),
             places: build::places(config, &options),
             metrics: Metrics {
-                scrape: scrape::Metrics::register(&registry),
+                receive: receive::Metrics::register(&registry, scrape_metrics.clone()),
+                scrape: scrape_metrics,
                 push: push::Metrics::register(&registry),
                 discovery: discovery::Metrics::register(&registry),
-                receive: receive::Metrics::register(&registry),
                 reload: report::Reloads::register(&registry),
                 skipped: report::Skipped::register(&registry),
             },

@@ -184,9 +184,9 @@ impl Check<'_> {
     fn receiver(&mut self, i: usize, job: &ScrapeConfig, receives: &receive::Config) -> Result<(), Error> {
         let place = |e: ConfigError| e.within(i).within("scrape_configs");
         let key = receives.key();
-        if job.has_targets() {
+        if job.has_targets() || job.syslog.is_some() && job.loki_push_api.is_some() {
             // Promtail takes one kind of the job, and says nothing about the other.
-            let problem = "a job either receives or has targets: give each a job of its own";
+            let problem = "a job has targets, or syslog, or loki_push_api: give each a job of its own";
             return Err(self.refuse(place(ConfigError::new(key, problem))));
         }
         receives.validate().map_err(|e| self.refuse(place(e)))?;

@@ -23,6 +23,8 @@ pub struct ScrapeConfig {
     pub file_sd_configs: Vec<discovery::file::Config>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loki_push_api: Option<receive::push::Config>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog: Option<receive::syslog::Config>,
 }
 
 impl ScrapeConfig {
@@ -37,7 +39,8 @@ impl ScrapeConfig {
 
     /// What it receives. None: it reads what is found.
     pub fn receives(&self) -> Option<receive::Config> {
-        self.loki_push_api.clone().map(|config| receive::Config::Push(Box::new(config)))
+        let push = self.loki_push_api.clone().map(|config| receive::Config::Push(Box::new(config)));
+        push.or_else(|| self.syslog.clone().map(|config| receive::Config::Syslog(Box::new(config))))
     }
 
     /// Whether it has something to read. What it receives is no target.
@@ -56,7 +59,7 @@ pub struct Decompression {
 }
 
 /// All supported kinds of targets, for error messages.
-pub(super) const KINDS: &str = "static_configs, kubernetes_sd_configs, file_sd_configs and loki_push_api";
+pub(super) const KINDS: &str = "static_configs, kubernetes_sd_configs, file_sd_configs, syslog and loki_push_api";
 
 /// What to do instead of a kind of target that only Promtail supports.
 pub(super) fn unsupported(kind: &str) -> Option<String> {
@@ -68,7 +71,6 @@ const OTHER_AGENT: &str = "run another agent such as Grafana Alloy for this job 
 
 const UNSUPPORTED: &[(&[&str], &str)] = &[
     (&["journal"], "not yet; let journald forward to files, or run another agent such as Grafana Alloy for this job"),
-    (&["syslog"], "not yet; let rsyslog or syslog-ng write files and tail those, or run another agent for this job"),
     (
         &["docker_sd_configs"],
         "not yet; tail /var/lib/docker/containers/*/*-json.log with static_configs and a docker stage",

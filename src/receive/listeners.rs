@@ -3,11 +3,11 @@
 //! refused meanwhile.
 
 use std::io;
-use std::net::TcpListener as StdListener;
+use std::net::{TcpListener as StdListener, UdpSocket as StdUdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, UdpSocket, lookup_host};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -15,13 +15,16 @@ use tokio::time::timeout;
 use super::labels::Labeller;
 use super::live::{Current, Live};
 use super::metrics::Metrics;
-use super::{Config, Endpoint, Receiver, push};
+use super::{Config, Endpoint, Receiver, push, syslog};
 use crate::model::AbortOnPanic;
 use crate::scrape::Intake;
 use crate::server::Port;
 
 /// How long requests under way may take when a receiver is closed.
 const CLOSING: Duration = Duration::from_secs(10);
+
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 4_096;
 
 /// The receivers that run.
 #[derive(Debug, Default)]
@@ -44,24 +47,40 @@ struct Running {
 #[derive(Debug)]
 enum Socket {
     Tcp(StdListener),
+    Udp(StdUdpSocket),
 }
 
 impl Socket {
     async fn bind(config: &Config) -> io::Result<Self> {
         match config {
             Config::Push(config) => Ok(Self::Tcp(Port::listen(&config.server).await?.into_std()?)),
+            Config::Syslog(config) => {
+                let mut outcome = Err(io::ErrorKind::AddrNotAvailable.into());
+                for address in config.addresses() {
+                    outcome = match config.is_udp() {
+                        true => syslog::bind_udp(&address).map(Self::Udp),
+                        false => listen(&address).await.map(Self::Tcp),
+                    };
+                    if outcome.is_ok() {
+                        break;
+                    }
+                }
+                outcome
+            }
         }
     }
 
     fn copy(&self) -> io::Result<Self> {
         match self {
             Self::Tcp(listener) => listener.try_clone().map(Self::Tcp),
+            Self::Udp(socket) => socket.try_clone().map(Self::Udp),
         }
     }
 
     fn address(&self) -> String {
         let address = match self {
             Self::Tcp(listener) => listener.local_addr(),
+            Self::Udp(socket) => socket.local_addr(),
         };
         address.map_or_else(|_| String::new(), |address| address.to_string())
     }
@@ -104,7 +123,7 @@ impl Receivers {
             let Some(intake) = intake(&receiver.job) else { continue };
             let labels = receiver.config.labels().clone();
             let labeller = Mutex::new(Labeller::new(receiver.job.clone(), labels, receiver.rules.clone()));
-            let live = Arc::new(Live { intake, labeller });
+            let live = Arc::new(Live { intake, labeller, reads: receiver.rules.reads() });
             match before.iter().position(|running| is_same(running, &receiver)) {
                 Some(at) => {
                     let running = before.swap_remove(at);
@@ -117,6 +136,8 @@ impl Receivers {
         for running in before {
             let name = running.config.name();
             let again = opened.iter().any(|(receiver, ..)| receiver.config.endpoint() == running.config.endpoint());
+            let next =
+                opened.iter().find(|(receiver, ..)| receiver.job == running.job).map(|(_, _, live)| live.clone());
             match again {
                 true => tracing::info!(job = %running.job, name = &*name, "receiver: its config changed, opened again"),
                 false => tracing::info!(job = %running.job, name = &*name, "receiver: closed"),
@@ -124,7 +145,7 @@ impl Receivers {
             // What is under way may wait for Loki.
             tokio::spawn(async {
                 let _abort_on_panic = AbortOnPanic;
-                running.stop().await;
+                running.stop(next).await;
             });
         }
         for (receiver, socket, live) in opened {
@@ -150,7 +171,7 @@ impl Receivers {
     pub async fn finish(&mut self) {
         self.ask_to_stop();
         for running in std::mem::take(&mut self.running) {
-            running.stop().await;
+            running.stop(None).await;
         }
     }
 
@@ -174,7 +195,6 @@ impl Running {
         let (labels, current) = (config.own_labels(), Current(current));
         let task = match (config.clone(), copy) {
             (Config::Push(push), Socket::Tcp(listener)) => {
-                listener.set_nonblocking(true).map_err(|e| e.to_string())?;
                 let listener = TcpListener::from_std(listener).map_err(|e| e.to_string())?;
                 let serving = push::serve((job.clone(), *push, labels), (port, listener), current, metrics, shutdown);
                 tokio::spawn(async {
@@ -182,13 +202,37 @@ impl Running {
                     serving.await;
                 })
             }
+            (Config::Syslog(syslog), Socket::Tcp(listener)) => {
+                let listener = TcpListener::from_std(listener).map_err(|e| e.to_string())?;
+                let shared = syslog::Shared::new(job.clone(), *syslog, metrics);
+                let serving = syslog::serve_tcp(shared, (port, listener), current, shutdown);
+                tokio::spawn(async {
+                    let _abort_on_panic = AbortOnPanic;
+                    serving.await;
+                })
+            }
+            (Config::Syslog(syslog), Socket::Udp(socket)) => {
+                syslog::set_buffer(&socket, syslog.receive_buffer.0 as usize);
+                let socket = UdpSocket::from_std(socket).map_err(|e| e.to_string())?;
+                let shared = syslog::Shared::new(job.clone(), *syslog, metrics);
+                let serving = syslog::serve_udp(shared, socket, current, shutdown);
+                tokio::spawn(async {
+                    let _abort_on_panic = AbortOnPanic;
+                    serving.await;
+                })
+            }
+            (Config::Push(_), Socket::Udp(_)) => return Err("the push API needs a TCP socket".into()),
         };
         Ok(Self { job, config, socket, live, stop: Some(stop), task })
     }
 
-    async fn stop(self) {
-        // The intake goes with `live`, which is needed until all is answered.
-        let Self { stop, mut task, live: _live, .. } = self;
+    /// What it still has goes to `next`, the intake of the job in the next run. None: nobody takes it.
+    async fn stop(self, next: Option<Arc<Live>>) {
+        let Self { stop, mut task, live, .. } = self;
+        let _live = next.map(|next| {
+            live.send_replace(next);
+            live
+        });
         drop(stop);
         if timeout(CLOSING, &mut task).await.is_err() {
             task.abort();
@@ -197,10 +241,28 @@ impl Running {
     }
 }
 
+/// Many senders connect at once when the agent is started again. Tokio's own list of those that wait has 128 places.
+async fn listen(address: &str) -> io::Result<StdListener> {
+    let mut outcome = Err(io::ErrorKind::AddrNotAvailable.into());
+    for address in lookup_host(address).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        outcome = match socket.bind(address) {
+            Ok(()) => socket.listen(BACKLOG)?.into_std(),
+            Err(error) => Err(error),
+        };
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
+}
+
 /// Who may connect: certificates and users, as they are now.
 fn open_port(receiver: &Receiver) -> Result<Port, String> {
     match &receiver.config {
         Config::Push(config) => Port::open(&config.server, "loki_push_api.server"),
+        Config::Syslog(config) => Port::open(&config.server(), "syslog.tls_config"),
     }
 }
 

@@ -1,16 +1,20 @@
 //! What a running receiver uses and a reload replaces: the intake, the labels and the rules.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::labels::Labeller;
-use crate::scrape::{Intake, Parcel, Ticket};
+use crate::relabel::Reads;
+use crate::scrape::{Intake, Parcel, Taken, Ticket};
 
 #[derive(Debug)]
 pub(super) struct Live {
     pub intake: Arc<Intake>,
     pub labeller: Mutex<Labeller>,
+    /// What the rules read.
+    pub reads: Reads,
 }
 
 impl Live {
@@ -41,6 +45,18 @@ impl Current {
                 Err(back) => parcel = back,
             }
             // The next run has another intake.
+            self.0.changed().await.map_err(|_| Closed)?;
+        }
+    }
+
+    /// Hands a parcel to the clients that have room, and waits for others at most for `patience`.
+    pub async fn put_to_some(&mut self, mut parcel: Parcel, patience: Duration) -> Result<Taken, Closed> {
+        loop {
+            let live = self.0.borrow_and_update().clone();
+            match live.intake.put_to_some(parcel, patience).await {
+                Ok(taken) => return Ok(taken),
+                Err(back) => parcel = back,
+            }
             self.0.changed().await.map_err(|_| Closed)?;
         }
     }

@@ -78,7 +78,7 @@ pub(super) fn receiver(config: Config, rules: &str) -> Receiver {
 impl Rig {
     pub async fn start(receiver: Receiver, intake: Arc<Intake>) -> Self {
         let registry = Registry::new();
-        let metrics = Metrics::register(&registry);
+        let metrics = Metrics::register(&registry, crate::scrape::Metrics::register(&registry));
         let mut rig = Self { receivers: Receivers::default(), registry, metrics, address: String::new() };
         rig.reload(receiver, intake).await;
         rig

@@ -2,6 +2,7 @@
 
 #[path = "../support/fake_loki.rs"]
 mod fake_loki;
+mod receive;
 mod reload;
 mod rig;
 mod saying;

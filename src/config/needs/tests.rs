@@ -136,11 +136,12 @@ fn what_the_environment_names() {
 }
 
 /// Keys with names like a file or an address that are not read or connected to.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 11] = [
     "dir",                  // of `wal`, which is ignored
     "http_allowed_hosts",   // host names of the pages
     "http_listen_address",  // to listen on
     "http_path_prefix",     // of the pages
+    "listen_address",       // listened at
     "link_roots",           // `Config::needs` has it
     "no_proxy",             // not connected to through a proxy
     "proxy_connect_header", // sent to a proxy

@@ -187,7 +187,7 @@ fn standard_input_is_a_target() {
 
 #[test]
 fn kinds_of_targets_that_are_not_here_are_refused_by_name() {
-    let kinds = "journal syslog gcplog windows_events kafka azure_event_hubs gelf cloudflare docker_sd_configs \
+    let kinds = "journal gcplog windows_events kafka azure_event_hubs gelf cloudflare docker_sd_configs \
                  heroku_drain consul_sd_configs consulagent_sd_configs dns_sd_configs digitalocean_sd_configs \
                  dockerswarm_sd_configs serverset_sd_configs nerve_sd_configs marathon_sd_configs gce_sd_configs \
                  ec2_sd_configs openstack_sd_configs azure_sd_configs triton_sd_configs";
@@ -201,7 +201,9 @@ fn kinds_of_targets_that_are_not_here_are_refused_by_name() {
         let want = format!("f.yaml:4:3: scrape_configs[0].{kind}: fantail does not support {kind}: ");
         assert!(message.starts_with(&want), "{message}");
         assert!(
-            message.ends_with("(supported: static_configs, kubernetes_sd_configs, file_sd_configs and loki_push_api)"),
+            message.ends_with(
+                "(supported: static_configs, kubernetes_sd_configs, file_sd_configs, syslog and loki_push_api)"
+            ),
             "{message}"
         );
         accepted(&text(""));
@@ -216,7 +218,7 @@ fn receivers_that_cannot_work() {
     for (jobs, want) in [
         (
             job("a", "  static_configs: [{labels: {__path__: /x}}]\n"),
-            "scrape_configs[0].loki_push_api: a job either receives or has targets",
+            "scrape_configs[0].loki_push_api: a job has targets, or syslog, or loki_push_api",
         ),
         (format!("{}{}", job("a", ""), job("b", "")), "scrape_configs[1].loki_push_api: listens where job \"a\" does"),
         (

@@ -226,3 +226,45 @@ fn object(text: &str) -> Result<Labels, Malformed> {
 fn read<'p, T: Deserialize<'p>>(raw: &'p RawValue, what: &str) -> Result<T, Refused> {
     serde_json::from_str(raw.get()).map_err(|_| malformed(what))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Format, walk};
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(usize);
+
+    impl Visit for Count {
+        fn stream(&mut self, text: &str, parse: fn(&str) -> Result<Labels, Malformed>) -> Result<(), Refused> {
+            parse(text)?;
+            Ok(())
+        }
+
+        fn entry(&mut self, _: i64, line: &str, _: &[(Cow<'_, str>, Cow<'_, str>)]) -> Result<(), Refused> {
+            self.0 += line.len();
+            Ok(())
+        }
+    }
+
+    const PUSH: &[u8] =
+        br#"{"x": 1, "streams": [{"values": [["1", "one \u00e9", {"a": "b"}], [2, "two"]], "stream": {"app": "x"}}]}"#;
+
+    proptest::proptest! {
+        /// A push of which a few bytes are others is read or refused. Neither form may be read beyond its end.
+        #[test]
+        fn broken_pushes_are_refused(
+            changes in proptest::collection::vec((0..PUSH.len(), proptest::prelude::any::<u8>()), 0..4),
+            noise in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60),
+        ) {
+            let mut push = PUSH.to_vec();
+            changes.iter().for_each(|(at, byte)| push[*at] = *byte);
+            for (format, push) in [(Format::Json, &push), (Format::Json, &noise), (Format::Protobuf, &noise)] {
+                let mut count = Count::default();
+                let read = walk(format, push, &mut count);
+                proptest::prop_assert!(count.0 <= 3 * push.len());
+                proptest::prop_assert!(read.is_ok() || !matches!(read, Err(Refused::Busy | Refused::TooLarge)));
+            }
+        }
+    }
+}

@@ -41,6 +41,10 @@ impl<T: Report> Report for Whole<T> {
     fn clients(&self) -> Vec<ClientReport> {
         self.clients.iter().map(|status| status.report()).collect()
     }
+
+    fn still(&self) -> Vec<String> {
+        self.targets.still()
+    }
 }
 
 /// The report before anything runs.

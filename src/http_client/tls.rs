@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{Error, exclusive, refuse_refs};
 use crate::model::bounded;
 use crate::model::units::Secret;
-use verify::{Anyone, Roots, Verifier};
+use verify::{Roots, Verifier};
 
 /// `tls_config` of a client.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -137,11 +137,11 @@ impl Material {
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&config.versions()?)
             .map_err(|e| Error::new("min_version", e.to_string()))?;
-        let builder = if config.insecure_skip_verify {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
-        } else {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(self.verifier(config, provider)?))
+        let verifier = match config.insecure_skip_verify {
+            true => Verifier::of_anyone(provider),
+            false => self.verifier(config, provider)?,
         };
+        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
         let Some((cert, key)) = &self.identity else {
             return Ok(builder.with_no_client_auth());
         };

@@ -73,7 +73,7 @@ pub(super) fn router(config: &Config, access: Arc<Access>, state: State) -> Rout
     let mut router = Router::new()
         .route(&at("/"), any(home))
         .route(&at("/ready"), any(ready))
-        .route(&at("/-/healthy"), any(async || "Healthy\n"))
+        .route(&at("/-/healthy"), any(healthy))
         .route(&at("/targets"), get(targets))
         .route(&at("/service-discovery"), get(discovered))
         .route(&at("/config"), get(effective_config));
@@ -103,8 +103,23 @@ async fn home(extract::State(shared): Known) -> Redirect {
     Redirect::to(&shared.home)
 }
 
+/// Healthy unless a thread that delivers lines stands still.
+async fn healthy(extract::State(shared): Known) -> Response {
+    standing_still(&shared).unwrap_or_else(|| "Healthy\n".into_response())
+}
+
+/// The answer if threads that deliver lines have stood still for long.
+fn standing_still(shared: &Shared) -> Option<Response> {
+    let still = shared.state.shown().report.still();
+    let text = || format!("Standing still, probably in a system call that does not return: {}\n", still.join(", "));
+    (!still.is_empty()).then(|| (StatusCode::SERVICE_UNAVAILABLE, text()).into_response())
+}
+
 /// Ready if at least one file is tailed.
 async fn ready(extract::State(shared): Known) -> Response {
+    if let Some(still) = standing_still(&shared) {
+        return still;
+    }
     let _turn = shared.looking.take().await;
     let tailed = || shared.state.shown().report.targets().iter().any(|t| t.files.iter().any(|f| f.error.is_none()));
     if shared.needs_targets && !tailed() {

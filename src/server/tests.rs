@@ -127,6 +127,37 @@ async fn not_ready_until_something_is_tailed() {
 }
 
 #[tokio::test]
+async fn a_thread_that_stands_still_is_not_healthy() {
+    struct Still;
+
+    impl Report for Still {
+        fn targets(&self) -> Vec<TargetReport> {
+            Fixed(vec![file(None)]).targets()
+        }
+        fn discovered(&self) -> Vec<DiscoveredReport> {
+            Vec::new()
+        }
+        fn clients(&self) -> Vec<ClientReport> {
+            Vec::new()
+        }
+        fn still(&self) -> Vec<String> {
+            vec!["the reader of loki".into()]
+        }
+    }
+
+    let server = start("", vec![file(None)]).await;
+    let well = server.shown.borrow().clone();
+    let still = Shown { report: Arc::new(Still), config: String::new(), reload_error: None };
+    server.shown.send_replace(Arc::new(still));
+    for path in ["/ready", "/-/healthy"] {
+        let (status, answer) = server.status(path).await;
+        assert!(status == 503 && answer.contains("the reader of loki"), "{path}: {answer}");
+    }
+    server.shown.send_replace(well);
+    assert_eq!((server.status("/ready").await.0, server.status("/-/healthy").await.0), (200, 200));
+}
+
+#[tokio::test]
 async fn pages_come_as_html_and_as_json() {
     let server = start("", vec![file(None)]).await;
     for path in ["/targets", "/service-discovery", "/config"] {

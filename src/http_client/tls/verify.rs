@@ -43,7 +43,8 @@ impl Roots {
 /// Requires a chain to a trusted CA, and the correct name.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    roots: Roots,
+    /// None for `insecure_skip_verify`: it only checks that the server has the key of its certificate.
+    roots: Option<Roots>,
     /// `server_name`, which replaces the host of the URL.
     name: Option<ServerName<'static>>,
     provider: Arc<CryptoProvider>,
@@ -51,7 +52,12 @@ pub(super) struct Verifier {
 
 impl Verifier {
     pub(super) fn new(roots: Roots, name: Option<ServerName<'static>>, provider: Arc<CryptoProvider>) -> Self {
-        Self { roots, name, provider }
+        Self { roots: Some(roots), name, provider }
+    }
+
+    /// For `insecure_skip_verify`.
+    pub(super) fn of_anyone(provider: Arc<CryptoProvider>) -> Self {
+        Self { roots: None, name: None, provider }
     }
 }
 
@@ -64,8 +70,9 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let Some(roots) = &self.roots else { return Ok(ServerCertVerified::assertion()) };
         let certificate = ParsedCertificate::try_from(end_entity)?;
-        let store = self.roots.store();
+        let store = roots.store();
         if store.is_empty() {
             return Err(CertificateError::Other(OtherError(Arc::new(NoRoots))).into());
         }
@@ -74,7 +81,7 @@ impl ServerCertVerifier for Verifier {
         // `openssl req -x509` makes server certificates that are CAs. As in Go, such a certificate is accepted if it is
         // itself a trusted CA, because the user has configured this very certificate. Its dates are still checked.
         match signed {
-            Err(error) if is_out_of_date(&error) || !self.roots.pinned.contains(end_entity) => return Err(error),
+            Err(error) if is_out_of_date(&error) || !roots.pinned.contains(end_entity) => return Err(error),
             _ => {}
         }
         verify_server_name(&certificate, self.name.as_ref().unwrap_or(dialled))?;
@@ -111,45 +118,6 @@ fn is_out_of_date(error: &Error) -> bool {
         error,
         Error::InvalidCertificate(Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
     )
-}
-
-/// `insecure_skip_verify`: only checks that the server has the key of its certificate.
-#[derive(Debug)]
-pub(super) struct Anyone(pub(super) Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _dialled: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::BodyDataStream;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
@@ -30,6 +30,12 @@ const WAIT: Duration = Duration::from_secs(8);
 
 /// A body that is larger than this is decoded on another thread.
 const SMALL: usize = 64 << 10;
+
+/// Of a push that is refused, at most so much is read and thrown away before the answer.
+const PASSED_MOST: usize = 256 << 20;
+
+/// Nothing came for so long: the sender waits for the answer.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// The longest tenant name, as in Loki.
 const TENANT_MAX: usize = 150;
@@ -80,15 +86,13 @@ pub(in crate::receive) async fn serve(
 }
 
 async fn push(State(shelf): State<Arc<Shelf>>, request: Request) -> Response {
-    let answer = match form(request.headers()) {
-        Ok(format) => shelf.take(request, Form::Push(format)).await,
-        Err(answer) => answer,
-    };
+    let form = form(request.headers()).map(Form::Push);
+    let answer = shelf.take(request, form).await;
     shelf.answered(answer)
 }
 
 async fn raw(State(shelf): State<Arc<Shelf>>, request: Request) -> Response {
-    let answer = shelf.take(request, Form::Raw).await;
+    let answer = shelf.take(request, Ok(Form::Raw)).await;
     shelf.answered(answer)
 }
 
@@ -182,6 +186,17 @@ fn tenant(headers: &HeaderMap) -> Result<Option<String>, Answer> {
     }
 }
 
+/// Reads what is left of a body and holds none of it. Ends when nothing comes for a while.
+async fn pass_over(body: &mut BodyDataStream) {
+    let mut passed = 0;
+    while let Ok(Some(Ok(piece))) = timeout(QUIET, body.next()).await {
+        passed += piece.len();
+        if passed > PASSED_MOST {
+            return;
+        }
+    }
+}
+
 impl Shelf {
     fn answered(&self, answer: Answer) -> Response {
         self.metrics.push(&self.job, answer.status.as_u16());
@@ -195,20 +210,36 @@ impl Shelf {
         }
     }
 
-    async fn take(self: &Arc<Self>, request: Request, form: Form) -> Answer {
-        self.try_take(request, form).await.unwrap_or_else(|answer| answer)
+    async fn take(self: &Arc<Self>, request: Request, form: Result<Form, Answer>) -> Answer {
+        let (head, body) = request.into_parts();
+        let mut body = body.into_data_stream();
+        let outcome = match form {
+            Ok(form) => self.try_take(&head.headers, &mut body, form).await,
+            Err(answer) => Err(answer),
+        };
+        match outcome {
+            Ok(answer) => answer,
+            Err(answer) => {
+                // A connection that is closed with something unread is reset, and then the sender may not see the answer.
+                let _ = timeout(self.read_timeout, pass_over(&mut body)).await;
+                answer
+            }
+        }
     }
 
-    async fn try_take(self: &Arc<Self>, request: Request, form: Form) -> Result<Answer, Answer> {
-        let (head, body) = request.into_parts();
-        let tenant = tenant(&head.headers)?;
-        let coding =
-            head.headers.get(CONTENT_ENCODING).map(|coding| coding.to_str().unwrap_or("?")).unwrap_or_default();
+    async fn try_take(
+        self: &Arc<Self>,
+        headers: &HeaderMap,
+        body: &mut BodyDataStream,
+        form: Form,
+    ) -> Result<Answer, Answer> {
+        let tenant = tenant(headers)?;
+        let coding = headers.get(CONTENT_ENCODING).map(|coding| coding.to_str().unwrap_or("?")).unwrap_or_default();
         let encoding = Encoding::of(coding).ok_or_else(|| {
             Answer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Encoding is none of gzip, deflate and snappy")
         })?;
         let mut reservation = self.budget.reserve();
-        let body = timeout(self.read_timeout, self.read(&head.headers, body, &mut reservation)).await;
+        let body = timeout(self.read_timeout, self.read(headers, body, &mut reservation)).await;
         let body = body.map_err(|_| Answer::new(StatusCode::REQUEST_TIMEOUT, "the push did not come in time"))??;
         if body.is_empty() {
             return Err(malformed("the push is empty").into());
@@ -266,13 +297,18 @@ impl Shelf {
         Ok(Answer::new(StatusCode::NO_CONTENT, ""))
     }
 
-    async fn read(&self, headers: &HeaderMap, body: Body, reservation: &mut Reservation) -> Result<Vec<u8>, Answer> {
+    async fn read(
+        &self,
+        headers: &HeaderMap,
+        body: &mut BodyDataStream,
+        reservation: &mut Reservation,
+    ) -> Result<Vec<u8>, Answer> {
         let limit = self.config.max_send_msg_size.0 as usize;
         let said = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if said.is_some_and(|said| said > limit as u64) {
             return Err(Refused::TooLarge.into());
         }
-        let (mut bytes, mut body) = (Vec::new(), body.into_data_stream());
+        let mut bytes = Vec::new();
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|_| Answer::new(StatusCode::BAD_REQUEST, "the push ends in the middle"))?;
             if bytes.len() + piece.len() > limit {

@@ -301,7 +301,7 @@ async fn what_is_too_large_is_refused_before_it_is_held() {
     let short =
         format!("{{\"streams\": [{{\"stream\": {{\"a\": \"b\"}}, \"values\": [{}]}}]}}", many.trim_end_matches(','));
     for (headers, body, status) in [
-        ("", zeros[..2 << 20].to_vec(), 413),
+        ("", zeros.clone(), 413),
         ("", bomb[..1 << 20].to_vec(), 413),
         ("Content-Encoding: gzip\r\n", gzip(&zeros), 413),
         (&format!("{JSON}Content-Encoding: gzip\r\n"), gzip(&zeros), 413),

@@ -67,6 +67,15 @@ impl Config {
         }
     }
 
+    /// How many connections it may have.
+    pub fn connections(&self) -> usize {
+        match self {
+            Config::Push(config) => config.server.connections(),
+            Config::Syslog(config) if config.is_udp() => 1,
+            Config::Syslog(config) => config.max_connections,
+        }
+    }
+
     /// Files beside those that its keys name: a web config names some.
     pub fn files(&self) -> Vec<PathBuf> {
         match self {

@@ -103,8 +103,8 @@ pub(super) fn scrape(config: &Config, options: &Options, hostname: String) -> sc
         deleted_files_limit: config.target_config.deleted_files_limit.0,
         pod_logs: (!config.target_config.foreign_pod_logs).then(|| POD_LOGS.into()),
         link_roots: config.target_config.link_roots.iter().map(Into::into).collect(),
-        older_files: descriptors(config.clients.len()) / 8 * 3,
-        logs: config.target_config.logs_limit.min(descriptors(config.clients.len()) / 8 * 5).max(1),
+        older_files: descriptors(config) / 8 * 3,
+        logs: config.target_config.logs_limit.min(descriptors(config) / 8 * 5).max(1),
         rate: rate(&config.limits_config),
         dry_run: options.dry_run,
     }
@@ -132,12 +132,16 @@ pub(super) fn receivers(config: &Config, options: &Options) -> Result<Vec<receiv
     jobs.iter().filter_map(receiver).collect()
 }
 
-/// How many file descriptors of the process one client may use. The rest of the process keeps 512, or an eighth. Five
-/// eighths of the result are for logs, three eighths for their rotated generations.
-fn descriptors(clients: usize) -> usize {
+/// How many file descriptors of the process one client may use. The rest of the process keeps 512, or an eighth, and
+/// receivers what their connections need, at most a quarter. Five eighths of the result are for logs, three eighths for
+/// their rotated generations.
+fn descriptors(config: &Config) -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    limit.saturating_sub(512.min(limit / 8)) / clients.max(1)
+    let receivers = config.scrape_configs.iter().filter_map(ScrapeConfig::receives);
+    let connections: usize = receivers.map(|receives| receives.connections()).sum();
+    let kept = 512.min(limit / 8) + connections.min(limit / 4);
+    limit.saturating_sub(kept) / config.clients.len().max(1)
 }
 
 fn rate(limits: &LimitsConfig) -> Option<Rate> {

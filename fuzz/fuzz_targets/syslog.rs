@@ -16,7 +16,7 @@ fn all(stream: &[u8], size: usize) -> Vec<Option<Vec<u8>>> {
     };
     for part in stream.chunks(size) {
         frames.push(part);
-        while let Some(frame) = frames.next().map(owned) {
+        while let Some(frame) = frames.take().map(owned) {
             match frame {
                 Ok(frame) => all.push(frame),
                 Err(()) => return all,

@@ -54,7 +54,7 @@ impl Frames {
         }
     }
 
-    pub fn next(&mut self) -> Option<Frame<'_>> {
+    pub fn take(&mut self) -> Option<Frame<'_>> {
         self.pass();
         match self.rest().first()? {
             b'<' => self.line(false),
@@ -67,7 +67,7 @@ impl Frames {
         }
     }
 
-    /// The last message, which may have no newline. Call it when the stream has ended, after [`next`](Self::next).
+    /// The last message, which may have no newline. Call it when the stream has ended, after [`take`](Self::take).
     pub fn end(&mut self) -> Option<Frame<'_>> {
         self.pass();
         match self.rest().first()? {
@@ -178,7 +178,7 @@ mod tests {
         };
         for part in input.chunks(size) {
             frames.push(part);
-            while let Some(frame) = frames.next().map(show) {
+            while let Some(frame) = frames.take().map(show) {
                 let is_broken = frame == "broken";
                 all.push(frame);
                 if is_broken {

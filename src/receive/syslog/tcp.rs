@@ -102,7 +102,7 @@ impl Connection {
             frames.push(&buffer[..bytes]);
             buffer.clear();
             let mut goes_on = is_open;
-            while let Some(frame) = frames.next() {
+            while let Some(frame) = frames.take() {
                 goes_on &= records.add(frame);
             }
             if !is_open {

@@ -73,7 +73,7 @@ pub(in crate::receive) async fn serve(
 fn datagram(bytes: &[u8], shared: &Shared, records: &mut Records) {
     let mut frames = Frames::new(shared.config.max_message_length);
     frames.push(bytes);
-    while let Some(frame) = frames.next() {
+    while let Some(frame) = frames.take() {
         if !records.add(frame) {
             return;
         }

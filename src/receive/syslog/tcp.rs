@@ -19,7 +19,8 @@ use crate::model::AbortOnPanic;
 use crate::receive::live::Current;
 use crate::server::{Port, Seat, Seats};
 
-/// Bytes per read.
+/// Bytes per read: of a connection that says little, and of one that has more.
+const SMALL: usize = 2 << 10;
 const READ: usize = 16 << 10;
 
 /// Until a TLS handshake is done.
@@ -86,9 +87,10 @@ impl Connection {
     async fn read(mut self, mut stream: impl AsyncRead + Unpin, mut stopped: watch::Receiver<()>) {
         let config = self.shared.config.clone();
         let (mut frames, mut buffer) = (Frames::new(config.max_message_length), Vec::new());
+        let mut size = SMALL;
         let mut records = Records::new(self.shared.clone(), self.peer.ip().to_canonical().to_string(), &self.current);
         loop {
-            buffer.reserve_exact(READ);
+            buffer.reserve_exact(size);
             let read = tokio::select! {
                 read = timeout(config.idle_timeout.0, stream.read_buf(&mut buffer)) => read,
                 () = self.seat.is_taken() => break,
@@ -99,6 +101,7 @@ impl Connection {
                 Ok(Ok(bytes)) if bytes > 0 => (true, bytes),
                 _ => (false, 0),
             };
+            size = if bytes < size { SMALL } else { READ };
             frames.push(&buffer[..bytes]);
             buffer.clear();
             let mut goes_on = is_open;

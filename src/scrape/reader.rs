@@ -123,7 +123,8 @@ pub(super) struct Reader {
     /// Logs in the queue that must be checked.
     looks: BTreeSet<u64>,
     inodes: Inodes,
-    folders: Arc<Folders>,
+    /// By job.
+    folders: Vec<Arc<Folders>>,
     started: Instant,
     stop: Option<Stop>,
     /// Bytes of deleted files that are kept open to be read, by log.
@@ -168,6 +169,7 @@ impl Reader {
             times: Times::default(),
         };
         Self {
+            folders: jobs.iter().map(|_| Arc::default()).collect(),
             started: clock.now(),
             budget: Budget::new(clock.now()),
             clock,
@@ -197,7 +199,6 @@ impl Reader {
             queue: Queue::default(),
             looks: BTreeSet::new(),
             inodes: Inodes::default(),
-            folders: Arc::default(),
             stop: None,
             pinned: BTreeMap::new(),
             older: BTreeMap::new(),
@@ -260,7 +261,9 @@ impl Held<'_, Reader> {
         let now = self.clock.now();
         let told = self.commands.take();
         self.told.extend(told);
-        while let Some(command) = self.told.pop_front() {
+        while self.is_current()
+            && let Some(command) = self.told.pop_front()
+        {
             self.obey(command, now);
         }
         let until = now + SLICE;

@@ -20,10 +20,11 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// The most listings that are cached. Beyond that all are dropped.
 const MOST: usize = 64;
 
-/// The cached listings of a reader. A listing is used until the directory's timestamp changes.
+/// The cached listings of a reader, for the logs of a job. A listing is used until the directory's timestamp changes.
 #[derive(Debug, Default)]
 pub struct Folders {
     known: Mutex<HashMap<PathBuf, Listing>>,
+    logs: Mutex<Logs>,
     clock: Clock,
     #[cfg(test)]
     listed: std::sync::atomic::AtomicUsize,
@@ -40,7 +41,49 @@ struct Listing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp(u64, u64, i64, i64);
 
+/// The files that are logs of their own.
+#[derive(Debug, Default)]
+struct Logs {
+    by_number: HashMap<u64, PathBuf>,
+    /// How many logs have this path.
+    by_path: HashMap<PathBuf, usize>,
+}
+
+impl Logs {
+    fn forget(&mut self, path: &Path) {
+        if let Some(count) = self.by_path.get_mut(path) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_path.remove(path);
+            }
+        }
+    }
+}
+
 impl Folders {
+    /// Notes that a file is read as a log of its own, so that no other log takes it for its generation.
+    pub fn add_log(&self, log: u64, path: &Path) {
+        // Generations are looked for where links lead to.
+        let real = path.canonicalize().unwrap_or_else(|_| path.into());
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        *logs.by_path.entry(real.clone()).or_default() += 1;
+        if let Some(before) = logs.by_number.insert(log, real) {
+            logs.forget(&before);
+        }
+    }
+
+    /// The log has ended.
+    pub fn remove_log(&self, log: u64) {
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = logs.by_number.remove(&log) {
+            logs.forget(&path);
+        }
+    }
+
+    pub(super) fn is_log(&self, path: &Path) -> bool {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).by_path.contains_key(path)
+    }
+
     /// The current names in `folder` that begin with `name`.
     pub(super) fn names(&self, folder: &Path, name: &OsStr) -> io::Result<Vec<OsString>> {
         let names = self.list(folder)?;

@@ -12,9 +12,10 @@ use super::allowed_paths::AllowedPaths;
 use super::folders::Folders;
 use super::generation::{Generation, file_id};
 use super::gzip::Compression;
-use super::siblings::{Sibling, siblings};
+use super::siblings::{Sibling, begun, siblings};
 use crate::model::{Encoding, FileId, Mark, Position};
 use marks::Marks;
+use opening::{add_live, certain, find, open_sibling, open_younger};
 
 /// The most open generations of a log. More than any rotation keeps, and few compared to the descriptor limit. Beyond
 /// that the oldest are given up.
@@ -107,76 +108,6 @@ pub struct Log {
 }
 
 impl Log {
-    #[cfg(test)]
-    pub fn open(path: &Path, resume: Resume, options: Options) -> io::Result<Self> {
-        Self::open_among(&path.into(), resume, options, &Arc::default(), &Arc::default())
-    }
-
-    /// Opens one of many logs, which share their directory listings.
-    pub fn open_among(
-        path: &Arc<Path>,
-        resume: Resume,
-        options: Options,
-        folders: &Arc<Folders>,
-        allowed: &Arc<AllowedPaths>,
-    ) -> io::Result<Self> {
-        let live_path = allowed.resolve(path)?;
-        let mut live = Generation::open(&live_path, options.compression)?;
-        live.check_is_text()?;
-        let (mut lost_position, mut passed_over) = (false, 0);
-        let (mut drained, mut generations) = (VecDeque::new(), VecDeque::new());
-        match resume {
-            Resume::Since(time) => passed_over = open_younger(&siblings(&live_path, folders)?, time, &mut generations),
-            Resume::Offset(offset) => {
-                if offset <= live.metadata()?.len() {
-                    live.offset = offset;
-                }
-            }
-            Resume::At { position, .. } if live.is_still(&position)? => live.continue_at(&position),
-            Resume::At { position, saved } => {
-                let older = siblings(&live_path, folders)?;
-                match find(&older, &position)? {
-                    Some((at, mut generation)) => {
-                        generation.continue_at(&position);
-                        generations.push_back(generation);
-                        // The time of a compressed file is that of its compression. Newer files are then found by their
-                        // names.
-                        let since = match older[at].compression {
-                            Some(_) => SystemTime::UNIX_EPOCH,
-                            None => older[at].meta.modified()?,
-                        };
-                        let named_alike = older[at + 1..].iter().take_while(|s| s.is_named_like(&older[at]));
-                        passed_over = open_younger(named_alike, since, &mut generations);
-                    }
-                    None => {
-                        lost_position = position.file.fingerprint.len > 0;
-                        // It may turn up under another name.
-                        drained.push_back(Drained::at(position, Mark::default(), saved));
-                        passed_over = open_younger(&older, saved, &mut generations);
-                    }
-                }
-            }
-        }
-        add_live(&mut generations, 0, live);
-        Ok(Self {
-            path: path.clone(),
-            options,
-            folders: folders.clone(),
-            allowed: allowed.clone(),
-            new_files: generations.iter().map(inode).collect(),
-            generations,
-            rotated: None,
-            gone: None,
-            skipping: None,
-            marks: Marks::default(),
-            spent: VecDeque::new(),
-            drained,
-            lost_position,
-            passed_over,
-            abandoned: false,
-        })
-    }
-
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -319,7 +250,7 @@ impl Log {
     fn rotate(&mut self, now: Instant) -> io::Result<Look> {
         let live_path = self.allowed.resolve(&self.path)?;
         let live = Generation::open(&live_path, self.options.compression)?;
-        let older = siblings(&live_path, &self.folders)?;
+        let older = siblings(&live_path, &self.path, &self.folders)?;
         let known = self.generations.len();
         let youngest = &mut self.generations[known - 1];
         // If the file was compressed already, only its head identifies it, and the head may not have been read yet.
@@ -334,10 +265,16 @@ impl Log {
                 None => self.last_known(&older)?,
             },
         };
-        let since = youngest_meta.modified()?;
-        self.passed_over += match at {
-            Some(at) => open_younger(&older[at + 1..], since, &mut self.generations),
-            None => open_younger(&older, since, &mut self.generations),
+        let since = begun(&youngest_meta);
+        self.passed_over += match at.map(|at| (&older[at], &older[at + 1..])) {
+            Some((known, younger)) if known.is_certain() => {
+                open_younger(certain(younger), since, &mut self.generations)
+            }
+            Some((known, younger)) => {
+                let named_alike = younger.iter().take_while(|s| s.is_named_like(known));
+                open_younger(named_alike, since, &mut self.generations)
+            }
+            None => open_younger(certain(&older), youngest_meta.modified()?, &mut self.generations),
         };
         add_live(&mut self.generations, known, live);
         self.new_files.extend(self.generations.iter().skip(known).map(inode));
@@ -385,7 +322,8 @@ impl Log {
         }
         if old.file.fingerprint.len > 0 {
             let live_path = self.allowed.resolve(&self.path)?;
-            if let Some((_, mut copy)) = find(&siblings(&live_path, &self.folders)?, &old)? {
+            let older = siblings(&live_path, &self.path, &self.folders)?;
+            if let Some((_, mut copy)) = find(&older, &old)?.filter(|(at, _)| !older[*at].is_log) {
                 copy.continue_at(&old);
                 // The copy contains what was read of the file before it was truncated.
                 copy.number = number;
@@ -407,84 +345,8 @@ pub fn is_in(path: &Path, allowed: &AllowedPaths, position: &Position) -> bool {
     live.is_ok_and(|mut live| live.is_still(position).unwrap_or(false))
 }
 
-/// How a generation was recognised.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum By {
-    Inode,
-    /// By its whole head: it was compressed or copied, and has not grown.
-    WholeHead,
-    /// By the start of its head: it was compressed or copied, perhaps after it grew.
-    Head,
-}
-
-/// The generation that `position` names: by inode, or by its content if it was compressed or copied. Prefers a file with
-/// the same content to its end, because short files may begin alike. None: not found.
-fn find(older: &[Sibling], position: &Position) -> io::Result<Option<(usize, Generation)>> {
-    let file = position.file;
-    let same_inode = |s: &Sibling| file_id(&s.meta).has_inode_of(&file);
-    for by in [By::Inode, By::WholeHead, By::Head] {
-        for (at, sibling) in older.iter().enumerate().rev() {
-            if same_inode(sibling) != (by == By::Inode) || (by != By::Inode && file.fingerprint.len == 0) {
-                continue;
-            }
-            let Some(mut generation) = open_sibling(sibling) else {
-                continue;
-            };
-            let whole = by != By::WholeHead || generation.id().fingerprint == file.fingerprint;
-            // One that cannot be read is not it.
-            if whole && generation.holds(position).unwrap_or(false) {
-                return Ok(Some((at, generation)));
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// Opens those of `older` that were modified at or after `since`; the newest if there are too many. Also returns the
-/// bytes of those that are skipped.
-fn open_younger<'s>(
-    older: impl IntoIterator<Item = &'s Sibling>,
-    since: SystemTime,
-    generations: &mut VecDeque<Generation>,
-) -> u64 {
-    let known = |s: &Sibling| generations.iter().any(|g| inode(g) == (s.meta.dev(), s.meta.ino()));
-    let is_younger = |s: &&Sibling| s.meta.modified().is_ok_and(|m| m >= since) && !known(s);
-    let younger: Vec<&Sibling> = older.into_iter().filter(is_younger).collect();
-    let too_many = younger.len().saturating_sub(GENERATIONS);
-    let mut failed: Vec<(&Sibling, io::Error)> = Vec::new();
-    let too_old = |s: &&'s Sibling| (*s, io::Error::other("there are too many of them"));
-    failed.extend(younger[..too_many].iter().map(too_old));
-    for sibling in &younger[too_many..] {
-        match Generation::open(&sibling.path, sibling.compression) {
-            Ok(generation) => generations.push_back(generation),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // Renamed or deleted meanwhile.
-            Err(error) => failed.push((sibling, error)),
-        }
-    }
-    let Some((sibling, error)) = failed.first() else {
-        return 0;
-    };
-    let (path, files, bytes) =
-        (sibling.path.display(), failed.len(), failed.iter().map(|(s, _)| s.meta.len()).sum::<u64>());
-    tracing::warn!(%path, files, bytes, %error, "cannot open older files of a log: their unread lines are lost");
-    bytes
-}
-
-/// Adds the live file, unless it is among the generations added after the first `known`. It is opened before its
-/// siblings are listed, so it may have been renamed in between and must not be read twice. The next look finds the new
-/// live file.
-fn add_live(generations: &mut VecDeque<Generation>, known: usize, live: Generation) {
-    if !generations.iter().skip(known).any(|g| inode(g) == inode(&live)) {
-        generations.push_back(live);
-    }
-}
-
-/// None if the file no longer exists or cannot be read.
-fn open_sibling(sibling: &Sibling) -> Option<Generation> {
-    Generation::open(&sibling.path, sibling.compression).ok()
-}
-
 mod marks;
+mod opening;
 mod pinned;
 mod reading;
 #[cfg(test)]

@@ -13,10 +13,15 @@ use crate::tail::Log;
 impl Held<'_, Reader> {
     pub(super) fn obey(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Add(assignment) => match self.jobs[assignment.job].initial_delay {
-                Duration::ZERO => self.found(assignment, now),
-                delay => self.delay(assignment, delay, now),
-            },
+            Command::Add(assignment) => {
+                let (folders, log, path) =
+                    (self.folders[assignment.job].clone(), assignment.log, assignment.path.clone());
+                match self.jobs[assignment.job].initial_delay {
+                    Duration::ZERO => self.found(assignment, now),
+                    delay => self.delay(assignment, delay, now),
+                }
+                self.blocking(log, || folders.add_log(log, &path));
+            }
             Command::Open(given) => self.open_given(given, now),
             Command::Relabel(log, target) => {
                 let reader = &mut **self;
@@ -109,7 +114,7 @@ impl Held<'_, Reader> {
             }
         }
         if self.queue.is_empty() {
-            self.folders.forget();
+            self.folders.iter().for_each(|folders| folders.forget());
         }
     }
 }

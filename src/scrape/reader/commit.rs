@@ -121,6 +121,7 @@ impl Reader {
         self.pinned.remove(&log);
         self.older.remove(&log);
         self.inodes.remove(log);
+        self.folders.iter().for_each(|folders| folders.remove_log(log));
         self.status.remove_file(self.index, log);
         self.target_manager.send(Event::Finished { reader: self.index, log });
     }

@@ -55,7 +55,8 @@ impl Reader {
             return None;
         };
         let options = self.jobs[assignment.job].options;
-        log.move_to(options, &self.folders, Some(&assignment.allowed)).then_some((*log, left.last_time))
+        let folders = &self.folders[assignment.job];
+        log.move_to(options, folders, Some(&assignment.allowed)).then_some((*log, left.last_time))
     }
 }
 
@@ -98,7 +99,7 @@ impl Held<'_, Reader> {
             let Input::Log(mut log) = input else {
                 continue;
             };
-            if !is_gone && !is_retired || !log.move_to(self.jobs[job].options, &self.folders, None) {
+            if !is_gone && !is_retired || !log.move_to(self.jobs[job].options, &self.folders[job], None) {
                 continue;
             }
             // The owner will never be known.

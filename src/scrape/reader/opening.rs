@@ -80,7 +80,7 @@ impl Held<'_, Reader> {
         let opened = match inherited {
             Some(log) => Ok(log),
             None => {
-                let folders = self.folders.clone();
+                let folders = self.folders[assignment.job].clone();
                 let open = || Log::open_among(&assignment.path, resume, job.options, &folders, &assignment.allowed);
                 let opened = self.blocking(id, open);
                 if !self.is_current() {

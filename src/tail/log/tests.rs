@@ -1,6 +1,7 @@
 mod identity;
 mod many;
 mod marks;
+mod rotations;
 mod traps;
 
 use std::fs::{self, OpenOptions};

@@ -27,7 +27,11 @@ fn a_live_file_that_is_renamed_before_its_siblings_are_listed_is_one_generation(
     d.rename("a.log", "a.log.20261122-100000");
     d.append("a.log", "2\n");
     let mut generations = VecDeque::new();
-    open_younger(&siblings(&path, &Folders::default()).expect("listed"), SystemTime::UNIX_EPOCH, &mut generations);
+    open_younger(
+        &siblings(&path, &path, &Folders::default()).expect("listed"),
+        SystemTime::UNIX_EPOCH,
+        &mut generations,
+    );
     add_live(&mut generations, 0, live);
     assert_eq!(generations.len(), 1);
     add_live(&mut generations, 0, Generation::open(&path, None).expect("opened"));

@@ -1,0 +1,204 @@
+//! Opens a log where it was left: finds the file of its position among its generations, and those that are younger.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::marks::Marks;
+use super::{Drained, GENERATIONS, Log, Options, Resume, inode};
+use crate::model::{Mark, Position};
+use crate::tail::allowed_paths::AllowedPaths;
+use crate::tail::folders::Folders;
+use crate::tail::generation::{Generation, file_id};
+use crate::tail::siblings::{Sibling, siblings};
+
+impl Log {
+    #[cfg(test)]
+    pub fn open(path: &Path, resume: Resume, options: Options) -> io::Result<Self> {
+        Self::open_among(&path.into(), resume, options, &Arc::default(), &Arc::default())
+    }
+
+    /// Opens one of many logs, which share their directory listings.
+    pub fn open_among(
+        path: &Arc<Path>,
+        resume: Resume,
+        options: Options,
+        folders: &Arc<Folders>,
+        allowed: &Arc<AllowedPaths>,
+    ) -> io::Result<Self> {
+        let mut live = open_live(path, allowed, &options);
+        let is_still = match (&mut live, &resume) {
+            (Ok(live), Resume::At { position, .. }) => live.is_still(position)?,
+            _ => false,
+        };
+        let live_path = match (&live, resume) {
+            // It was renamed, and no file has its name yet. What was not read of it may be in the renamed file.
+            (Err(error), Resume::At { .. }) if error.kind() == io::ErrorKind::NotFound => nameless(path, allowed)?,
+            _ => allowed.resolve(path)?,
+        };
+        let mut log = Self {
+            path: path.clone(),
+            options,
+            folders: folders.clone(),
+            allowed: allowed.clone(),
+            generations: VecDeque::new(),
+            rotated: None,
+            gone: None,
+            skipping: None,
+            marks: Marks::default(),
+            spent: VecDeque::new(),
+            drained: VecDeque::new(),
+            lost_position: false,
+            passed_over: 0,
+            abandoned: false,
+            new_files: Vec::new(),
+        };
+        let older = || siblings(&live_path, path, folders);
+        match (live, resume) {
+            (Ok(live), Resume::Since(time)) => {
+                log.passed_over = open_younger(certain(&older()?), time, &mut log.generations);
+                add_live(&mut log.generations, 0, live);
+            }
+            (Ok(mut live), Resume::Offset(offset)) => {
+                if offset <= live.metadata()?.len() {
+                    live.offset = offset;
+                }
+                log.generations.push_back(live);
+            }
+            (Ok(mut live), Resume::At { position, .. }) if is_still => {
+                live.continue_at(&position);
+                log.generations.push_back(live);
+            }
+            (live, Resume::At { position, saved }) => {
+                let is_found = log.continue_in(&older()?, position, saved)?;
+                match live {
+                    Ok(live) => add_live(&mut log.generations, 0, live),
+                    Err(_) if is_found && !log.generations.is_empty() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            (Err(error), _) => return Err(error),
+        }
+        log.new_files = log.generations.iter().map(inode).collect();
+        Ok(log)
+    }
+
+    /// Adds the generation of `position` and those between it and the live file. Returns whether it was found.
+    fn continue_in(&mut self, older: &[Sibling], position: Position, saved: SystemTime) -> io::Result<bool> {
+        // It may be a log of its own, or turn up under a name that makes it one.
+        let left = Drained::at(position, Mark::default(), saved);
+        let Some((at, mut generation)) = find(older, &position)? else {
+            self.lost_position = position.file.fingerprint.len > 0;
+            self.leave(left);
+            self.passed_over = open_younger(certain(older), saved, &mut self.generations);
+            return Ok(false);
+        };
+        if older[at].is_log {
+            self.leave(left);
+        } else {
+            generation.continue_at(&position);
+            self.generations.push_back(generation);
+        }
+        let named_alike = older[at + 1..].iter().take_while(|s| s.is_named_like(&older[at]));
+        self.passed_over = open_younger(named_alike, older[at].since(), &mut self.generations);
+        Ok(true)
+    }
+}
+
+fn open_live(path: &Path, allowed: &AllowedPaths, options: &Options) -> io::Result<Generation> {
+    let live = Generation::open(&allowed.resolve(path)?, options.compression)?;
+    live.check_is_text()?;
+    Ok(live)
+}
+
+/// Where the live file of a log would be.
+fn nameless(path: &Path, allowed: &AllowedPaths) -> io::Result<std::path::PathBuf> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
+    Ok(allowed.resolve(dir)?.join(name))
+}
+
+/// The siblings whose names alone say that they are generations of the log.
+pub(super) fn certain(siblings: &[Sibling]) -> impl Iterator<Item = &Sibling> {
+    siblings.iter().filter(|sibling| sibling.is_certain())
+}
+
+/// How a generation was recognised.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Inode,
+    /// By its whole head: it was compressed or copied, and has not grown.
+    WholeHead,
+    /// By the start of its head: it was compressed or copied, perhaps after it grew.
+    Head,
+}
+
+/// The generation that `position` names: by inode, or by its content if it was compressed or copied. Prefers a file with
+/// the same content to its end, because short files may begin alike. None: not found.
+pub(super) fn find(older: &[Sibling], position: &Position) -> io::Result<Option<(usize, Generation)>> {
+    let file = position.file;
+    let same_inode = |s: &Sibling| file_id(&s.meta).has_inode_of(&file);
+    for by in [By::Inode, By::WholeHead, By::Head] {
+        for (at, sibling) in older.iter().enumerate().rev() {
+            if same_inode(sibling) != (by == By::Inode) || (by != By::Inode && file.fingerprint.len == 0) {
+                continue;
+            }
+            let Some(mut generation) = open_sibling(sibling) else {
+                continue;
+            };
+            let whole = by != By::WholeHead || generation.id().fingerprint == file.fingerprint;
+            // One that cannot be read is not it.
+            if whole && generation.holds(position).unwrap_or(false) {
+                return Ok(Some((at, generation)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Opens those of `older` that were modified at or after `since`; the newest if there are too many. Also returns the
+/// bytes of those that are skipped.
+pub(super) fn open_younger<'s>(
+    older: impl IntoIterator<Item = &'s Sibling>,
+    since: SystemTime,
+    generations: &mut VecDeque<Generation>,
+) -> u64 {
+    let known = |s: &Sibling| generations.iter().any(|g| g.id().has_inode_of(&file_id(&s.meta)));
+    let is_younger = |s: &&Sibling| s.meta.modified().is_ok_and(|m| m >= since) && !s.is_log && !known(s);
+    let younger: Vec<&Sibling> = older.into_iter().filter(is_younger).collect();
+    let too_many = younger.len().saturating_sub(GENERATIONS);
+    let mut failed: Vec<(&Sibling, io::Error)> = Vec::new();
+    let too_old = |s: &&'s Sibling| (*s, io::Error::other("there are too many of them"));
+    failed.extend(younger[..too_many].iter().map(too_old));
+    for sibling in &younger[too_many..] {
+        match Generation::open(&sibling.path, sibling.compression) {
+            Ok(generation) => generations.push_back(generation),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // Renamed or deleted meanwhile.
+            Err(error) => failed.push((sibling, error)),
+        }
+    }
+    let Some((sibling, error)) = failed.first() else {
+        return 0;
+    };
+    let (path, files, bytes) =
+        (sibling.path.display(), failed.len(), failed.iter().map(|(s, _)| s.meta.len()).sum::<u64>());
+    tracing::warn!(%path, files, bytes, %error, "cannot open older files of a log: their unread lines are lost");
+    bytes
+}
+
+/// Adds the live file, unless it is among the generations added after the first `known`. It is opened before its
+/// siblings are listed, so it may have been renamed in between and must not be read twice. The next look finds the new
+/// live file.
+pub(super) fn add_live(generations: &mut VecDeque<Generation>, known: usize, live: Generation) {
+    if !generations.iter().skip(known).any(|g| inode(g) == inode(&live)) {
+        generations.push_back(live);
+    }
+}
+
+/// None if the file no longer exists or cannot be read.
+pub(super) fn open_sibling(sibling: &Sibling) -> Option<Generation> {
+    Generation::open(&sibling.path, sibling.compression).ok()
+}

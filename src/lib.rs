@@ -23,6 +23,7 @@ pub mod yaml;
 // Layer 1: logic. Synchronous, with the time as a parameter.
 pub mod backoff;
 pub mod batch;
+pub mod journal;
 pub mod positions;
 pub mod relabel;
 pub mod stages;

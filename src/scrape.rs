@@ -8,6 +8,7 @@ mod budget;
 mod given;
 mod inbox;
 mod input;
+mod journal;
 mod messages;
 mod metrics;
 mod open_logs;
@@ -65,6 +66,8 @@ pub struct Job {
     /// format.
     pub program: Option<Program>,
     pub options: tail::Options,
+    /// It reads the journal.
+    pub journal: Option<crate::journal::Config>,
     /// How long to wait before a new file is read for the first time.
     pub initial_delay: Duration,
     /// Why the files of this job cannot be read. Its targets are shown with this reason and not read. None: they can be
@@ -247,6 +250,7 @@ impl Scrape {
         // Standard input replaces all files. It uses the name and stages of the first job.
         let standard_input = config.stdin.clone().map(|labels| stdin::source(labels, jobs.first(), &parkers));
         let jobs = if standard_input.is_some() { Arc::default() } else { jobs };
+        let journals: Vec<GivenSource> = jobs.iter().filter_map(|job| journal::source(job, &metrics)).collect();
         let mut target_manager = target_manager::TargetManager::new(
             config,
             jobs,
@@ -256,7 +260,7 @@ impl Scrape {
             status.clone(),
             events.clone(),
         );
-        for source in received {
+        for source in journals.into_iter().chain(received) {
             target_manager.give(Arc::new(source));
         }
         if let Some((intake, source)) = standard_input {

@@ -57,6 +57,7 @@ use std::time::Instant;
 use serde_yaml::{Mapping, Value as Yaml};
 
 pub use extracted::{Extracted, Key, Value};
+pub use gojson::quote as quote_json;
 pub use limit::quota;
 pub use metrics::CustomMetrics;
 pub use pipeline::Pipeline;

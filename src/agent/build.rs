@@ -76,7 +76,8 @@ fn job(config: &ScrapeConfig) -> Result<Job, String> {
     // The program that compresses a file needs this time to finish it.
     let initial_delay =
         if config.decompression.enabled { config.decompression.initial_delay.0 } else { Duration::ZERO };
-    Ok(Job { name: config.job_name.as_str().into(), rules, program, options, initial_delay, unreadable })
+    let (name, journal) = (config.job_name.as_str().into(), config.journal().cloned());
+    Ok(Job { name, rules, program, options, journal, initial_delay, unreadable })
 }
 
 fn compression(config: &Decompression) -> Result<Option<Compression>, String> {

@@ -164,6 +164,7 @@ impl Check<'_> {
                 }
             }
         }
+        self.journal(&path, job)?;
         relabel::Rules::compile(&job.relabel_configs).map_err(|e| self.refuse(place(e)))?;
         let place_stage = |e: ConfigError| place(e.within("pipeline_stages"));
         let program = stages::compile(&job.pipeline_stages).map_err(|e| self.refuse(place_stage(e)))?;
@@ -196,6 +197,26 @@ impl Check<'_> {
         if let Some(other) = same {
             let problem = format!("listens where job {:?} does: give each its own address or port", other.job_name);
             return Err(self.refuse(place(ConfigError::new(key, problem))));
+        }
+        Ok(())
+    }
+
+    fn journal(&mut self, path: &str, job: &ScrapeConfig) -> Result<(), Error> {
+        let Some(journal) = &job.journal else {
+            return Ok(());
+        };
+        let path = format!("{path}.journal");
+        if job.has_discovery() {
+            let message = "ignored, as in Promtail: a job with static_configs or *_sd_configs reads no journal; write a job of \
+                           its own for the journal";
+            self.warn(&path, message);
+        }
+        let refuse = |e: ConfigError| self.error(&format!("{path}.{}", e.path), &e.problem);
+        journal.validate().map_err(refuse)?;
+        if journal.labels.is_empty() && job.relabel_configs.is_empty() {
+            let message = "no entry has a label, and Loki takes none without: every entry is dropped; write labels, or \
+                           relabel_configs that make labels of __journal_*";
+            self.warn(&path, message);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use serde_yaml::Value;
 
 use crate::discovery::{self, StaticConfig};
 use crate::model::units::GoDuration;
-use crate::{receive, relabel, yaml};
+use crate::{journal, receive, relabel, yaml};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -21,6 +21,7 @@ pub struct ScrapeConfig {
     pub static_configs: Vec<StaticConfig>,
     pub kubernetes_sd_configs: Vec<discovery::kubernetes::Config>,
     pub file_sd_configs: Vec<discovery::file::Config>,
+    pub journal: Option<journal::Config>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loki_push_api: Option<receive::push::Config>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,8 +44,17 @@ impl ScrapeConfig {
         push.or_else(|| self.syslog.clone().map(|config| receive::Config::Syslog(Box::new(config))))
     }
 
+    /// The journal that it reads. As in Promtail, a job with discovered targets reads none.
+    pub fn journal(&self) -> Option<&journal::Config> {
+        self.journal.as_ref().filter(|_| !self.has_discovery())
+    }
+
     /// Whether it has something to read. What it receives is no target.
     pub fn has_targets(&self) -> bool {
+        self.has_discovery() || self.journal.is_some()
+    }
+
+    pub fn has_discovery(&self) -> bool {
         !(self.static_configs.is_empty() && self.kubernetes_sd_configs.is_empty() && self.file_sd_configs.is_empty())
     }
 }
@@ -59,7 +69,8 @@ pub struct Decompression {
 }
 
 /// All supported kinds of targets, for error messages.
-pub(super) const KINDS: &str = "static_configs, kubernetes_sd_configs, file_sd_configs, syslog and loki_push_api";
+pub(super) const KINDS: &str =
+    "static_configs, kubernetes_sd_configs, file_sd_configs, journal, syslog and loki_push_api";
 
 /// What to do instead of a kind of target that only Promtail supports.
 pub(super) fn unsupported(kind: &str) -> Option<String> {
@@ -70,7 +81,6 @@ pub(super) fn unsupported(kind: &str) -> Option<String> {
 const OTHER_AGENT: &str = "run another agent such as Grafana Alloy for this job and leave it out here";
 
 const UNSUPPORTED: &[(&[&str], &str)] = &[
-    (&["journal"], "not yet; let journald forward to files, or run another agent such as Grafana Alloy for this job"),
     (
         &["docker_sd_configs"],
         "not yet; tail /var/lib/docker/containers/*/*-json.log with static_configs and a docker stage",

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod flags;
+mod journal;
 mod refused;
 
 use std::fs;

@@ -2,12 +2,16 @@
 //!
 //! Series per file are only made on a scrape of the metrics, so 5,000 idle files cost nothing in between.
 
+mod journal;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
+
+pub(super) use journal::JournalMetrics;
 
 use super::status::Status;
 use crate::metrics::Registry;
@@ -31,6 +35,10 @@ pub(super) const STDIN_BEHIND: &str = "stdin_behind";
 /// Reason of a loss: received lines for a client that does not take them while another does, or at the end.
 const RECEIVER_BEHIND: &str = "receiver_behind";
 
+/// Reason of a loss: entries of the journal that are damaged, or were deleted before they were read. Their bytes are
+/// unknown.
+pub(super) const JOURNAL: &str = "journal";
+
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
     targets_failed: IntCounterVec,
@@ -41,6 +49,7 @@ pub(super) struct Metrics {
     refused_folders: IntCounter,
     beyond_limit: IntGauge,
     hanging: IntGauge,
+    pub journal: JournalMetrics,
 }
 
 impl Metrics {
@@ -73,9 +82,10 @@ impl Metrics {
                 "fantail_hanging_calls",
                 "System calls on log files and their directories that have not returned; their logs wait, all others go on",
             ),
+            journal: JournalMetrics::register(registry),
         };
         // Initialised to 0: `rate()` would miss the first loss of a series that begins with it.
-        for reason in [LINE_TOO_LONG, ROTATED_AWAY, DELETED, TOO_MANY, STDIN_BEHIND, RECEIVER_BEHIND] {
+        for reason in [LINE_TOO_LONG, ROTATED_AWAY, DELETED, TOO_MANY, STDIN_BEHIND, RECEIVER_BEHIND, JOURNAL] {
             metrics.losses.with_label_values(&[reason]);
             metrics.lost_bytes.with_label_values(&[reason]);
         }

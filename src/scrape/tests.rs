@@ -4,6 +4,7 @@ mod bounds;
 mod churn;
 mod found;
 mod hanging;
+mod journal;
 mod model;
 mod owners;
 mod resend;

@@ -14,7 +14,7 @@ pub(super) struct Escapes {
 }
 
 /// Appends `text` as a JSON string, with Go's escapes for HTML.
-pub(super) fn quote(out: &mut String, text: &str) {
+pub fn quote(out: &mut String, text: &str) {
     quote_with(out, text, Escapes { html: true, short: false });
 }
 

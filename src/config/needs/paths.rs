@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Needs;
 use crate::config::ScrapeConfig;
+use crate::journal::MACHINE_ID;
 use crate::relabel::{self, Action, Rules};
 use crate::tail::Glob;
 
@@ -35,6 +36,10 @@ impl Needs {
                     None => {}
                 }
             }
+        }
+        if let Some(journal) = job.journal() {
+            self.logs.extend(journal.folders());
+            self.files.insert(MACHINE_ID.into());
         }
         if !job.file_sd_configs.is_empty() {
             self.anywhere.push(format!("the targets of job {name:?} come from files that may name any path"));

@@ -135,6 +135,19 @@ fn what_the_environment_names() {
     assert_eq!((said.unknown_files.len(), said.anywhere.len()), (1, 0), "{said:?}");
 }
 
+#[test]
+fn the_folders_of_the_journal_may_be_read() {
+    let of =
+        |job: &str| needs(&format!("{{clients: [{{url: 'https://l'}}], scrape_configs: [{{job_name: j, {job}}}]}}"));
+    let default = of("journal: {}");
+    assert_eq!(paths(&default.logs), ["/run/log/journal", "/var/log/journal"]);
+    assert!(default.files.contains(Path::new("/etc/machine-id")) && default.anywhere.is_empty());
+    assert_eq!(paths(&of("journal: {path: /host/journal}").logs), ["/host/journal"]);
+    // The job reads no journal.
+    let files = of("journal: {path: /host/journal}, static_configs: [{labels: {__path__: /srv/a.log}}]");
+    assert!(!files.logs.contains(Path::new("/host/journal")));
+}
+
 /// Keys with names like a file or an address that are not read or connected to.
 const OTHERS: [&str; 11] = [
     "dir",                  // of `wal`, which is ignored
@@ -144,6 +157,7 @@ const OTHERS: [&str; 11] = [
     "listen_address",       // listened at
     "link_roots",           // `Config::needs` has it
     "no_proxy",             // not connected to through a proxy
+    "path",                 // of `journal`; `Needs::job` has it
     "proxy_connect_header", // sent to a proxy
     "read_roots",           // `Config::needs` has it
     "server_name",          // in a certificate

@@ -187,7 +187,7 @@ fn standard_input_is_a_target() {
 
 #[test]
 fn kinds_of_targets_that_are_not_here_are_refused_by_name() {
-    let kinds = "journal gcplog windows_events kafka azure_event_hubs gelf cloudflare docker_sd_configs \
+    let kinds = "gcplog windows_events kafka azure_event_hubs gelf cloudflare docker_sd_configs \
                  heroku_drain consul_sd_configs consulagent_sd_configs dns_sd_configs digitalocean_sd_configs \
                  dockerswarm_sd_configs serverset_sd_configs nerve_sd_configs marathon_sd_configs gce_sd_configs \
                  ec2_sd_configs openstack_sd_configs azure_sd_configs triton_sd_configs";
@@ -202,7 +202,7 @@ fn kinds_of_targets_that_are_not_here_are_refused_by_name() {
         assert!(message.starts_with(&want), "{message}");
         assert!(
             message.ends_with(
-                "(supported: static_configs, kubernetes_sd_configs, file_sd_configs, syslog and loki_push_api)"
+                "(supported: static_configs, kubernetes_sd_configs, file_sd_configs, journal, syslog and loki_push_api)"
             ),
             "{message}"
         );

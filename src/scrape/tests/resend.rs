@@ -77,6 +77,7 @@ impl Machine {
             rules: Rules::compile(&[]).expect("no rules"),
             program: Some(crate::stages::compile(&stages).expect("stages")),
             options: tail::Options { grace: Duration::from_millis(50), ..tail::Options::default() },
+            journal: None,
             initial_delay: Duration::ZERO,
             unreadable: None,
         };

@@ -164,6 +164,7 @@ pub(super) fn job(name: &str, stages: &str) -> Job {
         rules: Rules::compile(&[]).expect("no rules"),
         program: Some(crate::stages::compile(&stages).expect("stages")),
         options: tail::Options { grace: Duration::from_millis(50), ..tail::Options::default() },
+        journal: None,
         initial_delay: Duration::ZERO,
         unreadable: None,
     }
@@ -316,4 +317,11 @@ pub(super) fn decode(batch: &Batch) -> Vec<Stored> {
         }
     }
     stored
+}
+
+/// The values of a counter family, in the order of its labels.
+pub(super) fn samples(registry: &crate::metrics::Registry, name: &str) -> Vec<f64> {
+    let families = registry.gather();
+    let family = families.iter().find(|family| family.name() == name).expect(name);
+    family.get_metric().iter().map(|metric| metric.get_counter().get_value()).collect()
 }

@@ -104,6 +104,7 @@ fn what_is_not_read_is_a_number_and_losses_are_there_before_the_first() {
     assert_eq!(by_label(&registry, "fantail_unread_files"), want);
     let losses = zeros(&[
         "deleted_files_limit",
+        "journal",
         "line_too_long",
         "receiver_behind",
         "rotated_away",

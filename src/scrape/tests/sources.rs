@@ -93,7 +93,12 @@ impl Source for Numbers {
 }
 
 /// A reader that is about to open this source, and the batches that it sends.
-fn reader(dir: &Dir, source: GivenSource, open_logs: OpenLogs, clock: Clock) -> (Supervision, Arc<Commands>, Batches) {
+pub(super) fn reader(
+    dir: &Dir,
+    source: GivenSource,
+    open_logs: OpenLogs,
+    clock: Clock,
+) -> (Supervision, Arc<Commands>, Batches) {
     let (outlet, batches) = outlet("loki");
     let (registry, status) = (Registry::new(), Arc::new(Status::default()));
     let commands = Arc::new(Commands::new(Arc::new(Parker::default())));
@@ -117,9 +122,9 @@ fn reader(dir: &Dir, source: GivenSource, open_logs: OpenLogs, clock: Clock) -> 
     (Supervised::new(reader, || {}).0, commands, batches)
 }
 
-type Supervision = Arc<Supervised<Reader>>;
+pub(super) type Supervision = Arc<Supervised<Reader>>;
 
-type Batches = tokio::sync::mpsc::UnboundedReceiver<Vec<Batch>>;
+pub(super) type Batches = tokio::sync::mpsc::UnboundedReceiver<Vec<Batch>>;
 
 fn numbers() -> GivenSource {
     let open = |opening: Opening| Ok(Box::new(Numbers::open(opening.cursor)) as Box<dyn Source>);

@@ -53,6 +53,7 @@ static JOBS: LazyLock<Arc<[Job]>> = LazyLock::new(|| {
             rules: Rules::compile(&[]).expect("no rules"),
             program: Some(crate::stages::compile(&stages).expect("stages")),
             options: tail::Options::default(),
+            journal: None,
             initial_delay: Duration::ZERO,
             unreadable: None,
         }

@@ -1,0 +1,100 @@
+//! The labels of an entry: the job's rules, applied to `__journal_<field>`. Entries with the same values of the fields
+//! that the rules read have the same labels, so the rules run once for them.
+
+use std::collections::HashMap;
+
+use crate::journal::Entry;
+use crate::model::{LabelSet, Labels, loki_label_name};
+use crate::relabel::{Reads, Rules, Verdict};
+
+/// The most label sets and names of fields that are kept.
+const KEPT: usize = 4096;
+
+/// The most bytes of values for which label sets are kept.
+const KEPT_BYTES: usize = 1 << 20;
+
+const PRIORITY: &[u8] = b"PRIORITY";
+
+/// What the values of PRIORITY are called.
+const KEYWORDS: [&str; 8] = ["emerg", "alert", "crit", "error", "warning", "notice", "info", "debug"];
+
+#[derive(Debug)]
+pub(super) struct Relabelling {
+    rules: Rules,
+    reads: Reads,
+    constant: Labels,
+    /// By field: its label, or None if no rule reads it.
+    names: HashMap<Vec<u8>, Option<String>>,
+    /// By the values of the fields that are read.
+    known: HashMap<Vec<u8>, Option<LabelSet>>,
+    /// Bytes of the keys of `known`.
+    known_bytes: usize,
+    /// Reused for each entry.
+    key: Vec<u8>,
+}
+
+impl Relabelling {
+    /// `constant` are labels that each entry has before the rules are applied.
+    pub fn new(rules: Rules, constant: Labels) -> Self {
+        let (names, known, known_bytes, key) = (HashMap::new(), HashMap::new(), 0, Vec::new());
+        Self { reads: rules.reads(), rules, constant, names, known, known_bytes, key }
+    }
+
+    /// The labels of an entry. None: a rule drops it, or it has no label.
+    pub fn labels(&mut self, entry: &Entry) -> Option<LabelSet> {
+        self.key.clear();
+        for (name, value) in entry.fields() {
+            if !self.names.contains_key(name) {
+                if self.names.len() >= KEPT {
+                    self.names.clear();
+                }
+                self.names.insert(name.to_vec(), label(name, &self.reads));
+            }
+            if self.names.get(name).is_some_and(Option::is_some) {
+                self.key.extend_from_slice(name);
+                self.key.push(b'=');
+                self.key.extend_from_slice(&(value.len() as u64).to_le_bytes());
+                self.key.extend_from_slice(value);
+            }
+        }
+        if let Some(known) = self.known.get(&self.key) {
+            return known.clone();
+        }
+        let labels = self.relabel(entry);
+        if self.key.len() <= KEPT_BYTES / 16 {
+            self.known_bytes += self.key.len();
+            if self.known.len() >= KEPT || self.known_bytes > KEPT_BYTES {
+                self.known.clear();
+                self.known_bytes = self.key.len();
+            }
+            self.known.insert(self.key.clone(), labels.clone());
+        }
+        labels
+    }
+
+    fn relabel(&self, entry: &Entry) -> Option<LabelSet> {
+        let mut labels = self.constant.clone();
+        for (name, value) in entry.fields() {
+            if let Some(label) = self.names.get(name).and_then(Option::as_ref) {
+                labels.insert(label.clone(), String::from_utf8_lossy(value).into_owned());
+            }
+        }
+        let priority = entry.get("PRIORITY").and_then(|value| std::str::from_utf8(value).ok()?.parse::<usize>().ok());
+        if let Some(keyword) = priority.and_then(|priority| KEYWORDS.get(priority)) {
+            labels.insert("__journal_priority_keyword".into(), (*keyword).into());
+        }
+        if let Verdict::Drop { .. } = self.rules.apply(&mut labels) {
+            return None;
+        }
+        labels.retain(|name, value| !name.starts_with("__") && !value.is_empty());
+        let named = labels.into_iter().map(|(name, value)| (loki_label_name(&name).into_owned(), value));
+        let labels = LabelSet::new(named);
+        (!labels.to_map().is_empty()).then_some(labels)
+    }
+}
+
+fn label(field: &[u8], reads: &Reads) -> Option<String> {
+    let label = format!("__journal_{}", String::from_utf8_lossy(field).to_lowercase());
+    let is_read = reads.reads(&label) || field == PRIORITY && reads.reads("__journal_priority_keyword");
+    is_read.then_some(label)
+}

@@ -37,7 +37,16 @@ pub(in crate::receive) async fn serve(
     let (stop, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
+    // A connection that had to make room may still wait to hand in what it has read. While there are many of these, others
+    // wait to be accepted.
+    let most = shared.config.max_connections + shared.config.max_connections / 4 + 16;
     loop {
+        if connections.len() >= most {
+            tokio::select! {
+                () = &mut shutdown => break,
+                _ = connections.join_next() => continue,
+            }
+        }
         let (stream, peer): (TcpStream, SocketAddr) = tokio::select! {
             () = &mut shutdown => break,
             accepted = Listener::accept(&mut listener) => accepted,

@@ -76,9 +76,9 @@ async fn run_until(
     let (mut requests, reloader) =
         Requests::new(reload).map_err(|e| Error(format!("cannot listen to signals: {e}")))?;
     let (host, serving) = Host::new(&config, options, reloader).await?;
-    let plan = Plan::new(config, &host.options, &host.hostname)?;
+    let plan = Plan::new(config, &host.options, &host.hostname)?.bind(&host).await?;
     summarise(&plan.config, &host, serving.as_ref());
-    let mut run = Run::start(plan, &host, None)?;
+    let mut run = Run::start(plan, &host, None).await?;
     let is_asked_to_stop = loop {
         let request = tokio::select! {
             () = shutdown() => break true,
@@ -101,6 +101,7 @@ async fn run_until(
     drop(requests);
     if is_asked_to_stop {
         tracing::info!("stopping: reading all files to their ends, and waiting for Loki's answers");
+        host.receivers.lock().await.ask_to_stop();
         run.ask_to_stop(STOP_WITHIN);
         tokio::select! {
             () = run.ended() => {}
@@ -111,6 +112,7 @@ async fn run_until(
         }
     }
     run.finish(&host).await;
+    host.receivers.lock().await.finish().await;
     if let Some(serving) = serving {
         serving.stop(shutdown).await;
     }

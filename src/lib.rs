@@ -33,6 +33,7 @@ pub mod tail;
 pub mod discovery;
 pub mod http_client;
 pub mod push;
+pub mod receive;
 pub mod scrape;
 pub mod server;
 

@@ -163,9 +163,9 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Counts bytes that could not be delivered and never will be.
-    pub fn lost(&self, bytes: u64, reason: &'static str) {
-        self.own.lost(bytes, reason);
+    /// Counts received bytes that a client had no room for while another had, and logs the first of them.
+    pub fn receiver_behind(&self, job: &str, bytes: u64) {
+        self.own.receiver_behind(job, bytes);
     }
 
     pub fn register(registry: &Registry) -> Self {
@@ -329,6 +329,13 @@ impl Scrape {
         let left = self.readers.into_iter().filter_map(|logs| logs.recv().ok()).collect();
         OpenLogs::new(left).with_intakes(self.intakes)
     }
+}
+
+/// An intake, and its inboxes in the hands of a test instead of readers.
+#[cfg(test)]
+pub fn intake_of_test(clients: usize) -> (Intake, Vec<Box<dyn crate::model::Source>>) {
+    let (intake, inboxes) = Intake::new((0..clients).map(|_| Arc::default()));
+    (intake, inboxes.into_iter().map(|inbox| Box::new(inbox) as Box<dyn crate::model::Source>).collect())
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod port;
 mod process;
 mod regular_file;
 mod routes;
+mod seats;
 mod stream;
 mod targets;
 mod tls;
@@ -33,6 +34,7 @@ pub use build::Build;
 pub use config::Config;
 pub use log::{LogFormat, LogLevel};
 pub use port::Port;
+pub use seats::{Seat, Seats};
 
 use access::Access;
 use connection::Timeouts;

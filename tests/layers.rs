@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 5] = [
     &["model", "metrics", "goregex", "yaml"],
     &["backoff", "relabel", "tail", "stages", "batch", "positions", "journal"],
-    &["http_client", "discovery", "scrape", "push", "server"],
+    &["http_client", "discovery", "scrape", "push", "receive", "server"],
     &["agent", "config"],
     &["cli", "main"],
 ];
 
 /// The only ones that may look into their own layer: who, and at whom.
-const NEIGHBOURS: [(&str, &str); 6] = [
+const NEIGHBOURS: [(&str, &str); 8] = [
     ("metrics", "model"),
     ("yaml", "model"),
     ("agent", "config"),
@@ -25,19 +25,23 @@ const NEIGHBOURS: [(&str, &str); 6] = [
     // One HTTP client for all who ask servers.
     ("push", "http_client"),
     ("discovery", "http_client"),
+    // Receivers listen as the agent's own server does, and hand records in to the readers.
+    ("receive", "scrape"),
+    ("receive", "server"),
 ];
 
 /// The modules that may use a crate. A crate that is not listed may be used anywhere.
-const HOMES: [(&str, &[&str]); 30] = [
-    ("axum", &["server"]),
+const HOMES: [(&str, &[&str]); 31] = [
+    ("axum", &["server", "receive"]),
     ("base64", &["server"]),
     ("bcrypt", &["server"]),
     ("fastrand", &["backoff"]),
-    ("flate2", &["tail"]),
+    ("flate2", &["tail", "receive"]),
     ("gotmpl", &["stages"]),
     ("http", &["discovery"]),
     ("landlock", &["cli"]),
     ("seccompiler", &["cli"]),
+    ("socket2", &["receive"]),
     ("tikv_jemalloc_ctl", &["cli"]),
     ("http_body", &["discovery"]),
     // Only kube needs it: as a dependency that says which version of Kubernetes is meant.
@@ -50,7 +54,7 @@ const HOMES: [(&str, &[&str]); 30] = [
     ("notify", &["scrape"]),
     ("regex", &["goregex"]),
     ("reqwest", &["http_client"]),
-    ("rustix", &["cli", "agent", "tail", "positions"]),
+    ("rustix", &["cli", "agent", "tail", "positions", "receive"]),
     ("ruzstd", &["journal"]),
     // Stages and discovery read parts of a config whose form only they know. Positions are separate YAML files.
     ("serde_yaml", &["yaml", "config", "stages", "discovery", "positions"]),
@@ -58,11 +62,11 @@ const HOMES: [(&str, &[&str]); 30] = [
     ("sha2", &["stages", "server"]),
     ("sha3", &["stages"]),
     // A batch is compressed when it is sealed. The compressor's memory is reused.
-    ("snap", &["batch"]),
-    ("tokio_rustls", &["server"]),
+    ("snap", &["batch", "receive"]),
+    ("tokio_rustls", &["server", "receive"]),
     ("tower", &["discovery"]),
     // The parts decide without waiting: nothing async below the loops.
-    ("tokio", &["http_client", "discovery", "scrape", "push", "server", "agent"]),
+    ("tokio", &["http_client", "discovery", "scrape", "push", "receive", "server", "agent"]),
 ];
 
 #[test]

@@ -15,7 +15,7 @@ use crate::relabel::Rules;
 use crate::scrape::{self, ClientCounters, Job, Outlet, Rate};
 use crate::stages;
 use crate::tail::{self, Compression};
-use crate::{positions, push};
+use crate::{positions, push, receive};
 
 /// Where the kubelet keeps pods' logs.
 const POD_LOGS: &str = "/var/log/pods";
@@ -96,7 +96,7 @@ pub(super) fn scrape(config: &Config, options: &Options, hostname: String) -> sc
     let watch = &config.global.file_watch_config;
     scrape::Config {
         stdin: options.stdin.then(|| stdin_labels(config, &hostname)),
-        receivers: Vec::new(),
+        receivers: if options.stdin { Vec::new() } else { sources_of_receivers(config) },
         hostname,
         sync_period: config.target_config.sync_period.0,
         positions_sync_period: config.positions.sync_period.0,
@@ -105,19 +105,45 @@ pub(super) fn scrape(config: &Config, options: &Options, hostname: String) -> sc
         deleted_files_limit: config.target_config.deleted_files_limit.0,
         pod_logs: (!config.target_config.foreign_pod_logs).then(|| POD_LOGS.into()),
         link_roots: config.target_config.link_roots.iter().map(Into::into).collect(),
-        older_files: descriptors(config.clients.len()) / 8 * 3,
-        logs: config.target_config.logs_limit.min(descriptors(config.clients.len()) / 8 * 5).max(1),
+        older_files: descriptors(config) / 8 * 3,
+        logs: config.target_config.logs_limit.min(descriptors(config) / 8 * 5).max(1),
         rate: rate(&config.limits_config),
         dry_run: options.dry_run,
     }
 }
 
-/// How many file descriptors of the process one client may use. The rest of the process keeps 512, or an eighth. Five
-/// eighths of the result are for logs, three eighths for their rotated generations.
-fn descriptors(clients: usize) -> usize {
+/// The sources that receivers hand their records to.
+fn sources_of_receivers(config: &Config) -> Vec<scrape::Receiver> {
+    let jobs = config.scrape_configs.iter().enumerate();
+    let source = |(job, receives): (usize, receive::Config)| scrape::Receiver {
+        job,
+        name: receives.name(),
+        labels: receives.own_labels(),
+    };
+    jobs.filter_map(|(i, job)| Some((i, job.receives()?))).map(source).collect()
+}
+
+/// What others send to, job by job.
+pub(super) fn receivers(config: &Config, options: &Options) -> Result<Vec<receive::Receiver>, String> {
+    let jobs = if options.stdin { &[] } else { config.scrape_configs.as_slice() };
+    let receiver = |job: &ScrapeConfig| {
+        let config = job.receives()?;
+        let rules = Rules::compile(&job.relabel_configs).map_err(|e| format!("job {:?}: {e}", job.job_name));
+        Some(rules.map(|rules| receive::Receiver { job: job.job_name.as_str().into(), config, rules }))
+    };
+    jobs.iter().filter_map(receiver).collect()
+}
+
+/// How many file descriptors of the process one client may use. The rest of the process keeps 512, or an eighth, and
+/// receivers what their connections need, at most a quarter. Five eighths of the result are for logs, three eighths for
+/// their rotated generations.
+fn descriptors(config: &Config) -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    limit.saturating_sub(512.min(limit / 8)) / clients.max(1)
+    let receivers = config.scrape_configs.iter().filter_map(ScrapeConfig::receives);
+    let connections: usize = receivers.map(|receives| receives.connections()).sum();
+    let kept = 512.min(limit / 8) + connections.min(limit / 4);
+    limit.saturating_sub(kept) / config.clients.len().max(1)
 }
 
 fn rate(limits: &LimitsConfig) -> Option<Rate> {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::{Error, Options, build, report};
@@ -16,7 +16,7 @@ use crate::metrics::Registry;
 use crate::model::AbortOnPanic;
 use crate::positions::{self, Lock, Positions};
 use crate::relabel::Rules;
-use crate::{discovery, push, scrape, server};
+use crate::{discovery, push, receive, scrape, server};
 
 pub(super) struct Host {
     pub options: Options,
@@ -27,6 +27,8 @@ pub(super) struct Host {
     pub positions: Arc<Positions>,
     pub places: Places,
     pub metrics: Metrics,
+    /// Their sockets stay open over a reload.
+    pub receivers: Mutex<receive::Receivers>,
     shown: watch::Sender<Arc<server::Shown>>,
     /// What the kernel denies this process, as comment lines above the config on its page.
     confinement: String,
@@ -38,6 +40,7 @@ pub(super) struct Metrics {
     pub scrape: scrape::Metrics,
     pub push: push::Metrics,
     pub discovery: discovery::Metrics,
+    pub receive: receive::Metrics,
     pub reload: report::Reloads,
     pub skipped: report::Skipped,
 }
@@ -70,18 +73,21 @@ impl Host {
             config: String::new(),
             reload_error: None,
         }));
+        let scrape_metrics = scrape::Metrics::register(&registry);
         let host = Self {
             hostname: config::hostname(&environment),
             node: config::node_name(&environment).into(),
             positions: Arc::new(positions),
             places: build::places(config, &options),
             metrics: Metrics {
-                scrape: scrape::Metrics::register(&registry),
+                receive: receive::Metrics::register(&registry, scrape_metrics.clone()),
+                scrape: scrape_metrics,
                 push: push::Metrics::register(&registry),
                 discovery: discovery::Metrics::register(&registry),
                 reload: report::Reloads::register(&registry),
                 skipped: report::Skipped::register(&registry),
             },
+            receivers: Mutex::default(),
             shown,
             confinement: report::confinement(&options.confinement, &registry),
             options,

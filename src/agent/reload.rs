@@ -118,7 +118,9 @@ impl Requests {
         match building.await {
             Ok((fingerprint, prepared)) => {
                 self.watch.change.tried = fingerprint;
-                prepared
+                let mut prepared = prepared?;
+                prepared.plan = prepared.plan.bind(host).await.map_err(|e| e.to_string())?;
+                Ok(prepared)
             }
             Err(error) => Err(format!("cannot load the config: {error}")),
         }
@@ -139,7 +141,7 @@ impl Requests {
         run.ended().await;
         let handover = run.finish(host).await;
         self.source.set_log_level(plan.config.server.log_level);
-        Run::start(plan, host, Some(handover))
+        Run::start(plan, host, Some(handover)).await
     }
 }
 

@@ -13,14 +13,17 @@ use crate::config::Config;
 use crate::model::{AbortOnPanic, Update};
 use crate::relabel::Rules;
 use crate::scrape::{Job, Scrape};
-use crate::{discovery, push, scrape};
+use crate::{discovery, push, receive, scrape};
 
-/// A config with everything built that can fail. It has no thread, task or socket yet, and can be dropped.
+/// A config with everything built that can fail. It has no thread or task yet, and can be dropped.
 pub(super) struct Plan {
     pub config: Config,
     jobs: Vec<Job>,
     clients: Vec<push::Prepared>,
     settings: scrape::Config,
+    receivers: Vec<receive::Receiver>,
+    /// Their sockets, after [`bind`](Self::bind).
+    ready: receive::Ready,
 }
 
 impl Plan {
@@ -30,7 +33,15 @@ impl Plan {
         let clients = config.clients[..used].iter().map(push::Prepared::new).collect::<Result<Vec<_>, _>>();
         let clients = clients.map_err(|e| Error(e.to_string()))?;
         let settings = build::scrape(&config, options, hostname.to_string());
-        Ok(Self { config, jobs, clients, settings })
+        let receivers = build::receivers(&config, options).map_err(Error)?;
+        Ok(Self { config, jobs, clients, settings, receivers, ready: receive::Ready::default() })
+    }
+
+    /// Binds the sockets that receivers need. Those that are bound already stay as they are.
+    pub async fn bind(mut self, host: &Host) -> Result<Self, Error> {
+        let receivers = std::mem::take(&mut self.receivers);
+        self.ready = host.receivers.lock().await.bind(receivers).await.map_err(Error)?;
+        Ok(self)
     }
 }
 
@@ -54,8 +65,8 @@ pub(super) struct Run {
 
 impl Run {
     /// `handover` comes from the previous run. None: this is the first run of the process.
-    pub fn start(plan: Plan, host: &Host, handover: Option<Handover>) -> Result<Self, Error> {
-        let Plan { config, jobs, clients, settings } = plan;
+    pub async fn start(plan: Plan, host: &Host, handover: Option<Handover>) -> Result<Self, Error> {
+        let Plan { config, jobs, clients, settings, ready, .. } = plan;
         if let Some(handover) = &handover {
             host.positions.begin_run(build::readers(&config), SystemTime::now(), handover.logs.has_looked());
             handover.forget_in(&host.metrics.push, &config);
@@ -76,6 +87,7 @@ impl Run {
         let logs = handover.map(|handover| handover.logs).unwrap_or_default();
         let scrape = Scrape::start(settings, jobs, outlets, host.positions.clone(), &host.metrics.scrape, logs)
             .map_err(|e| Error(format!("cannot start a thread: {e}")))?;
+        host.receivers.lock().await.start(ready, |job| scrape.intake(job), &host.metrics.receive);
         let statuses = senders.iter().map(|(client, _)| client.status()).collect();
         let mut pushes = Vec::new();
         for (i, (client, batches)) in senders.into_iter().enumerate() {

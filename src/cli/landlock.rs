@@ -148,7 +148,7 @@ impl Walls {
             write: (may_write && folder.is_dir()).then_some(folder),
             connect: needs.any_port.is_empty().then(|| needs.ports.clone()),
             // Port 0 means any free port.
-            listen: (needs.listens != Some(0)).then(|| needs.listens.into_iter().collect()),
+            listen: (!needs.listens.contains(&0)).then(|| needs.listens.clone()),
         };
         (walls, why_all)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Error, Loaded, ScrapeConfig};
 use crate::model::{ConfigError, Encoding, KeyPath};
-use crate::{relabel, stages, tail};
+use crate::{receive, relabel, stages, tail};
 
 /// Problems that do not prevent the config from running.
 pub type Warnings = Vec<String>;
@@ -146,11 +146,14 @@ impl Check<'_> {
     fn job(&mut self, i: usize, job: &ScrapeConfig) -> Result<(), Error> {
         let (place, path) = (|e: ConfigError| e.within(i).within("scrape_configs"), format!("scrape_configs[{i}]"));
         // Standard input is a target too.
-        if !job.has_targets() && !self.loaded.config.target_config.stdin {
+        if !job.has_targets() && job.receives().is_none() && !self.loaded.config.target_config.stdin {
             let (name, kinds) = (&job.job_name, super::scrape::KINDS);
             return Err(self.error(&path, &format!("job {name:?} has no targets: give it one of {kinds}")));
         }
         job.discovery().validate().map_err(|e| self.refuse(place(e)))?;
+        if let Some(receives) = job.receives() {
+            self.receiver(i, job, &receives)?;
+        }
         for (i, targets) in job.static_configs.iter().enumerate() {
             let place = |e: ConfigError| place(e.within(i).within("static_configs"));
             targets.warnings().into_iter().for_each(|e| self.warn_of(place(e)));
@@ -175,6 +178,25 @@ impl Check<'_> {
         if job.decompression.enabled && !["gz", "z"].contains(&format.as_str()) {
             let message = format!("{format:?} is not supported: use gz or z; the files of this job are not read");
             self.warn(&format!("{path}.decompression.format"), &message);
+        }
+        Ok(())
+    }
+
+    fn receiver(&mut self, i: usize, job: &ScrapeConfig, receives: &receive::Config) -> Result<(), Error> {
+        let place = |e: ConfigError| e.within(i).within("scrape_configs");
+        let key = receives.key();
+        if job.has_targets() || job.syslog.is_some() && job.loki_push_api.is_some() {
+            // Promtail takes one kind of the job, and says nothing about the other.
+            let problem = "a job has targets, or syslog, or loki_push_api: give each a job of its own";
+            return Err(self.refuse(place(ConfigError::new(key, problem))));
+        }
+        receives.validate().map_err(|e| self.refuse(place(e)))?;
+        receives.warnings().into_iter().for_each(|e| self.warn_of(place(e)));
+        let others = &self.loaded.config.scrape_configs[..i];
+        let same = others.iter().find(|other| other.receives().is_some_and(|other| other.shares_socket_with(receives)));
+        if let Some(other) = same {
+            let problem = format!("listens where job {:?} does: give each its own address or port", other.job_name);
+            return Err(self.refuse(place(ConfigError::new(key, problem))));
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use serde_yaml::Value;
 
 use super::Config;
+use crate::server;
 
 /// What a run needs. Where a need cannot be known, a text says why.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,8 +38,8 @@ pub struct Needs {
     pub ports: BTreeSet<u16>,
     /// Reasons why any port may be needed.
     pub any_port: Vec<String>,
-    /// The TCP port to listen on. 0: any.
-    pub listens: Option<u16>,
+    /// TCP ports to listen on. 0: any.
+    pub listens: BTreeSet<u16>,
     /// A program may be run (`kubeconfig_exec`). Its needs are not known.
     pub runs_programs: bool,
 }
@@ -48,7 +49,7 @@ impl Config {
     pub fn needs(&self, env: &dyn Fn(&str) -> Option<String>) -> Needs {
         let mut needs = Needs {
             positions: PathBuf::from(&self.positions.filename),
-            listens: (!self.server.disable).then_some(self.server.http_listen_port),
+            listens: (!self.server.disable).then_some(self.server.http_listen_port).into_iter().collect(),
             // DNS uses TCP for long answers.
             ports: [53].into(),
             ..Needs::default()
@@ -66,6 +67,10 @@ impl Config {
         if !self.target_config.stdin {
             for job in &self.scrape_configs {
                 needs.job(job, env);
+                if let Some(receives) = job.receives() {
+                    needs.listens.extend(receives.tcp_port());
+                    needs.files.extend(receives.files());
+                }
             }
         }
         let written = self.target_config.link_roots.iter().chain(&self.target_config.read_roots);
@@ -79,7 +84,9 @@ impl Config {
     /// What a reload of this config needs, without files that only a start reads.
     pub fn needs_at_reload(&self, env: &dyn Fn(&str) -> Option<String>) -> Needs {
         let mut config = self.clone();
-        config.server = Default::default();
+        // Only a start opens the port of the pages.
+        config.server = server::Config::default();
+        config.server.disable = true;
         config.positions.import_from.clear();
         config.needs(env)
     }

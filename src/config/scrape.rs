@@ -5,7 +5,7 @@ use serde_yaml::Value;
 
 use crate::discovery::{self, StaticConfig};
 use crate::model::units::GoDuration;
-use crate::{journal, relabel, yaml};
+use crate::{journal, receive, relabel, yaml};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -23,6 +23,10 @@ pub struct ScrapeConfig {
     pub file_sd_configs: Vec<discovery::file::Config>,
     pub journal: Option<journal::Config>,
     pub docker_sd_configs: Vec<discovery::docker::Config>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loki_push_api: Option<receive::push::Config>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog: Option<receive::syslog::Config>,
 }
 
 impl ScrapeConfig {
@@ -36,11 +40,18 @@ impl ScrapeConfig {
         }
     }
 
+    /// What it receives. None: it reads what is found.
+    pub fn receives(&self) -> Option<receive::Config> {
+        let push = self.loki_push_api.clone().map(|config| receive::Config::Push(Box::new(config)));
+        push.or_else(|| self.syslog.clone().map(|config| receive::Config::Syslog(Box::new(config))))
+    }
+
     /// The journal that it reads. As in Promtail, a job with discovered targets reads none.
     pub fn journal(&self) -> Option<&journal::Config> {
         self.journal.as_ref().filter(|_| !self.has_discovery())
     }
 
+    /// Whether it has something to read. What it receives is no target.
     pub fn has_targets(&self) -> bool {
         self.has_discovery() || self.journal.is_some()
     }
@@ -62,7 +73,8 @@ pub struct Decompression {
 }
 
 /// All supported kinds of targets, for error messages.
-pub(super) const KINDS: &str = "static_configs, kubernetes_sd_configs, file_sd_configs, docker_sd_configs and journal";
+pub(super) const KINDS: &str = "static_configs, kubernetes_sd_configs, file_sd_configs, docker_sd_configs, journal, \
+                                syslog and loki_push_api";
 
 /// What to do instead of a kind of target that only Promtail supports.
 pub(super) fn unsupported(kind: &str) -> Option<String> {
@@ -73,11 +85,6 @@ pub(super) fn unsupported(kind: &str) -> Option<String> {
 const OTHER_AGENT: &str = "run another agent such as Grafana Alloy for this job, and remove the job here";
 
 const UNSUPPORTED: &[(&[&str], &str)] = &[
-    (&["syslog"], "not yet; let rsyslog or syslog-ng write files and tail those, or run another agent for this job"),
-    (
-        &["loki_push_api"],
-        "not yet; let the senders push to Loki, or run another agent such as Grafana Alloy for this job",
-    ),
     (
         &["consul_sd_configs", "consulagent_sd_configs", "dns_sd_configs"],
         "for files of this machine use static_configs with __path__, or write the targets for file_sd_configs",

@@ -14,6 +14,8 @@ pub enum Reason {
     RateLimited,
     /// Longer than `max_line_size` or than [`MAX_LINE`](super::MAX_LINE).
     LineTooLong,
+    /// A rule in `relabel_configs` drops the stream of a received line.
+    Relabel,
     /// An empty line from standard input. Promtail skips these too.
     EmptyLine,
     /// Loki can never accept the entry. The name is the reason under which Loki counts it.
@@ -33,6 +35,7 @@ impl Reason {
             Reason::StreamLimited => "stream_limited",
             Reason::RateLimited => "rate_limited",
             Reason::LineTooLong => "line_too_long",
+            Reason::Relabel => "relabel",
             Reason::EmptyLine => "empty_line",
             Reason::Loki(name) => name,
             Reason::GlobalRateLimiter => "global_rate_limiter_drop",

@@ -90,7 +90,8 @@ impl Parcel {
         self.records.extend(other.records.into_iter().map(|record| Record { end: record.end + offset, ..record }));
     }
 
-    fn cost(&self) -> usize {
+    /// Approximate bytes of memory.
+    pub fn cost(&self) -> usize {
         self.text.len() + self.metadata + self.records.len() * RECORD_COST
     }
 }
@@ -237,7 +238,12 @@ struct Open {
 const FAILED: usize = 1 << 32;
 
 impl Ticket {
-    pub async fn committed(self) -> Result<(), NotCommitted> {
+    /// Whether it is known what became of it.
+    pub fn is_settled(&self) -> bool {
+        matches!(self.0.left.load(Ordering::Acquire), 0 | FAILED..)
+    }
+
+    pub async fn committed(&self) -> Result<(), NotCommitted> {
         loop {
             let changed = self.0.changed.notified();
             match self.0.left.load(Ordering::Acquire) {

@@ -32,6 +32,9 @@ pub(super) const TOO_MANY: &str = "too_many_files";
 /// Reason of a loss: lines of standard input for a client that does not take them while another does.
 pub(super) const STDIN_BEHIND: &str = "stdin_behind";
 
+/// Reason of a loss: received lines for a client that does not take them while another does, or at the end.
+const RECEIVER_BEHIND: &str = "receiver_behind";
+
 /// Reason of a loss: entries of the journal that are damaged, or were deleted before they were read. Their bytes are
 /// unknown.
 pub(super) const JOURNAL: &str = "journal";
@@ -82,7 +85,7 @@ impl Metrics {
             journal: JournalMetrics::register(registry),
         };
         // Initialised to 0: `rate()` would miss the first loss of a series that begins with it.
-        for reason in [LINE_TOO_LONG, ROTATED_AWAY, DELETED, TOO_MANY, STDIN_BEHIND, JOURNAL] {
+        for reason in [LINE_TOO_LONG, ROTATED_AWAY, DELETED, TOO_MANY, STDIN_BEHIND, RECEIVER_BEHIND, JOURNAL] {
             metrics.losses.with_label_values(&[reason]);
             metrics.lost_bytes.with_label_values(&[reason]);
         }
@@ -102,6 +105,19 @@ impl Metrics {
     pub fn lost(&self, bytes: u64, reason: &'static str) {
         self.losses.with_label_values(&[reason]).inc();
         self.lost_bytes.with_label_values(&[reason]).inc_by(bytes);
+    }
+
+    pub fn receiver_behind(&self, job: &str, bytes: u64) {
+        let lost = self.losses.with_label_values(&[RECEIVER_BEHIND]);
+        // Once, then again after each thousandth loss: there may be thousands in a second.
+        if lost.get().is_multiple_of(1_000) {
+            tracing::error!(
+                job,
+                bytes,
+                "a client has no room for what is received: it is lost to this client (fantail_lost_bytes_total, reason                  \"receiver_behind\"); see why its Loki does not answer"
+            );
+        }
+        self.lost(bytes, RECEIVER_BEHIND);
     }
 
     pub fn refused_folders(&self, count: usize) {

@@ -225,7 +225,8 @@ impl Config {
         warnings
     }
 
-    pub(super) fn connections(&self) -> usize {
+    /// The most connections at once.
+    pub fn connections(&self) -> usize {
         match self.http_listen_conn_limit {
             0 => DEFAULT_CONNECTIONS as usize,
             limit => limit as usize,

@@ -48,6 +48,27 @@ impl Places {
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Takes a place. It is somebody else's when the receiver resolves.
+    pub(super) fn take(&self, limit: usize, peer: IpAddr) -> (u64, oneshot::Receiver<()>) {
+        let (close, closed) = oneshot::channel();
+        let mut places = self.lock();
+        places.make_room(limit, peer);
+        (places.take(Taken { peer, _close: close }), closed)
+    }
+
+    /// The same place behind all others.
+    pub(super) fn renew(&self, place: u64) -> u64 {
+        let mut places = self.lock();
+        match places.taken.remove(&place) {
+            Some(taken) => places.take(taken),
+            None => place,
+        }
+    }
+
+    pub(super) fn leave(&self, place: u64) {
+        self.lock().taken.remove(&place);
+    }
 }
 
 /// The open connections, sorted by the time at which they entered their state.

@@ -3,6 +3,7 @@
 #[path = "../support/fake_loki.rs"]
 mod fake_loki;
 mod journal;
+mod receive;
 mod reload;
 mod rig;
 mod saying;

@@ -13,6 +13,7 @@ pub(in crate::cli) struct Standing {
     read: Option<BTreeSet<PathBuf>>,
     /// `None`: all TCP ports.
     connect: Option<BTreeSet<u16>>,
+    listen: Option<BTreeSet<u16>>,
 }
 
 /// Linux 6.7, the first version with rules for ports.
@@ -22,7 +23,8 @@ impl Standing {
     pub(super) fn new(walls: Walls, abi: i32) -> Self {
         let real = |place: &PathBuf| fs::canonicalize(place).unwrap_or_else(|_| place.clone());
         let read = walls.read.map(|read| read.iter().map(real).collect());
-        Self { read, connect: walls.connect.filter(|_| abi >= PORTS_SINCE) }
+        let knows_ports = abi >= PORTS_SINCE;
+        Self { read, connect: walls.connect.filter(|_| knows_ports), listen: walls.listen.filter(|_| knows_ports) }
     }
 
     /// Returns an error that lists the needs of the config that the kernel refuses.
@@ -43,6 +45,9 @@ impl Standing {
         if let Some(connect) = &self.connect {
             refused.extend(needs.ports.difference(connect).map(|port| format!("connecting to port {port}")));
             refused.extend(needs.any_port.iter().map(|why| format!("connecting to any port ({why})")));
+        }
+        if let Some(listen) = &self.listen {
+            refused.extend(needs.listens.difference(listen).map(|port| format!("listening at port {port}")));
         }
         match refused.is_empty() {
             true => Ok(()),
@@ -70,8 +75,12 @@ mod tests {
         fs::create_dir_all(at("docker")).expect("made");
         symlink(at("other"), at("logs/link")).expect("linked");
         symlink(at("logs"), at("way")).expect("linked");
-        let walls =
-            || Walls { read: Some([at("way")].into()), write: None, connect: Some([53, 3100].into()), listen: None };
+        let walls = || Walls {
+            read: Some([at("way")].into()),
+            write: None,
+            connect: Some([53, 3100].into()),
+            listen: Some([80, 1514].into()),
+        };
         let standing = Standing::new(walls(), PORTS_SINCE);
         let one = |path: &str| BTreeSet::from([at(path)]);
         let none = Needs::default;
@@ -79,7 +88,7 @@ mod tests {
             (none(), &[][..]),
             (Needs { logs: one("logs/app"), ports: [53, 3100].into(), ..none() }, &[]),
             (Needs { logs: one("logs/not/yet"), files: one("way/ca.pem"), ..none() }, &[]),
-            (Needs { runtimes: one("no/runtime"), listens: Some(1), positions: at("other/p"), ..none() }, &[]),
+            (Needs { runtimes: one("no/runtime"), listens: [1514].into(), positions: at("other/p"), ..none() }, &[]),
             (Needs { logs: one("other"), ..none() }, &["reading ", "/other"]),
             (Needs { logs: one("logs/link"), ..none() }, &["/logs/link"]),
             (Needs { logs: one("logs2"), ..none() }, &["/logs2"]),
@@ -89,6 +98,7 @@ mod tests {
             (Needs { anywhere: vec!["job x".into()], ..none() }, &["any file (job x)"]),
             (Needs { unknown_files: vec!["a file".into()], ..none() }, &["any file (a file)"]),
             (Needs { any_port: vec!["a URL".into()], ..none() }, &["any port (a URL)"]),
+            (Needs { listens: [80, 1515].into(), ..none() }, &["listening at port 1515"]),
             (Needs { runs_programs: true, ..none() }, &["kubeconfig_exec"]),
         ] {
             let said = standing.allow(&needs).err();
@@ -98,10 +108,11 @@ mod tests {
             assert!(said.is_empty() || said.ends_with("restart the agent"), "{said}");
         }
         // Without rules, nothing is refused.
-        let all = Needs { logs: one("other"), anywhere: vec!["x".into()], ports: [9].into(), ..none() };
-        let open = Walls { read: None, connect: None, ..walls() };
+        let all =
+            Needs { logs: one("other"), anywhere: vec!["x".into()], ports: [9].into(), listens: [9].into(), ..none() };
+        let open = Walls { read: None, connect: None, listen: None, ..walls() };
         assert_eq!(Standing::new(open, PORTS_SINCE).allow(&all), Ok(()));
-        let ports = Needs { ports: [9].into(), ..none() };
+        let ports = Needs { ports: [9].into(), listens: [9].into(), ..none() };
         assert_eq!(Standing::new(walls(), PORTS_SINCE - 1).allow(&ports), Ok(()), "an older kernel knows no ports");
     }
 }

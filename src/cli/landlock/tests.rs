@@ -193,7 +193,7 @@ fn what_comes_later_is_read_and_written() {
         files: [at("secret/token")].into(),
         positions: at("state/p.yaml"),
         ports: [listener.local_addr().expect("an address").port()].into(),
-        listens: Some(0),
+        listens: [0].into(),
         ..Needs::default()
     };
     let (walls, why_all) = Walls::of(&needs, true);

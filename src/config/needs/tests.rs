@@ -56,7 +56,7 @@ scrape_configs:
     expected.sort();
     assert_eq!(paths(&needs.files), expected);
     assert_eq!(needs.ports, [1, 2, 3, 4, 53, 80, 443, 1080, 6443].into());
-    assert_eq!((needs.listens, needs.positions.to_str()), (Some(9080), Some("/state/p.yaml")));
+    assert_eq!((needs.listens, needs.positions.to_str()), ([9080].into(), Some("/state/p.yaml")));
     assert_eq!((needs.anywhere, needs.any_port), (Vec::<String>::new(), Vec::new()));
     assert_eq!(paths(&needs.logs), ["/srv/app", "/var/log/pods"]);
 }
@@ -87,7 +87,7 @@ fn where_logs_may_be() {
     let known = of(statics, "");
     assert_eq!(paths(&known.logs), ["/a/x", "/b/c", "/host/z"], "rules are run over targets that are known");
     assert_eq!(paths(&known.named_logs), ["/b/c/y.log", "/host/z/a.log"]);
-    assert_eq!((known.anywhere.len(), known.runtimes.len(), known.listens), (0, 0, None));
+    assert_eq!((known.anywhere.len(), known.runtimes.len(), known.listens.len()), (0, 0, 0));
 
     let pods = "[{job_name: k, kubernetes_sd_configs: [{role: pod, api_server: 'https://k'}], relabel_configs: RULES}]";
     let mounted =
@@ -163,6 +163,7 @@ const OTHERS: [&str; 13] = [
     "http_allowed_hosts",   // host names of the pages
     "http_listen_address",  // to listen on
     "http_path_prefix",     // of the pages
+    "listen_address",       // listened at
     "link_roots",           // `Config::needs` has it
     "no_proxy",             // not connected to through a proxy
     "path",                 // of `journal`; `Needs::job` has it

@@ -187,7 +187,7 @@ fn standard_input_is_a_target() {
 
 #[test]
 fn kinds_of_targets_that_are_not_here_are_refused_by_name() {
-    let kinds = "syslog gcplog loki_push_api windows_events kafka azure_event_hubs gelf cloudflare \
+    let kinds = "gcplog windows_events kafka azure_event_hubs gelf cloudflare \
                  heroku_drain consul_sd_configs consulagent_sd_configs dns_sd_configs digitalocean_sd_configs \
                  dockerswarm_sd_configs serverset_sd_configs nerve_sd_configs marathon_sd_configs gce_sd_configs \
                  ec2_sd_configs openstack_sd_configs azure_sd_configs triton_sd_configs";
@@ -202,12 +202,42 @@ fn kinds_of_targets_that_are_not_here_are_refused_by_name() {
         assert!(message.starts_with(&want), "{message}");
         assert!(
             message.ends_with(
-                "(supported: static_configs, kubernetes_sd_configs, file_sd_configs, docker_sd_configs and journal)"
+                "(supported: static_configs, kubernetes_sd_configs, file_sd_configs, docker_sd_configs, journal, syslog \
+                 and loki_push_api)"
             ),
             "{message}"
         );
         accepted(&text(""));
     }
+}
+
+#[test]
+fn receivers_that_cannot_work() {
+    let job = |name: &str, more: &str| {
+        format!("- job_name: {name}\n  loki_push_api: {{server: {{http_listen_port: 3500}}}}\n{more}")
+    };
+    for (jobs, want) in [
+        (
+            job("a", "  static_configs: [{labels: {__path__: /x}}]\n"),
+            "scrape_configs[0].loki_push_api: a job has targets, or syslog, or loki_push_api",
+        ),
+        (format!("{}{}", job("a", ""), job("b", "")), "scrape_configs[1].loki_push_api: listens where job \"a\" does"),
+        (
+            job("a", "").replace("http_listen_port: 3500", "http_listen_port: 3500, grcp: 1"),
+            "scrape_configs[0].loki_push_api.server.grcp: ",
+        ),
+        (
+            job("a", "").replace("server:", "max_send_msg_size: 0, server:"),
+            "scrape_configs[0].loki_push_api.max_send_msg_size: must be more",
+        ),
+    ] {
+        let said = refused(&format!("{CLIENT}scrape_configs:\n{jobs}"));
+        assert!(said.contains(want), "{said}");
+    }
+    accepted(&format!(
+        "{CLIENT}scrape_configs:\n{}",
+        job("a", "  relabel_configs: [{target_label: a, replacement: b}]\n")
+    ));
 }
 
 #[test]

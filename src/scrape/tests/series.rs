@@ -102,8 +102,15 @@ fn what_is_not_read_is_a_number_and_losses_are_there_before_the_first() {
     let mut want = zeros(&reasons);
     wait(|| by_label(&registry, "promtail_read_lines_total").len() == 1);
     assert_eq!(by_label(&registry, "fantail_unread_files"), want);
-    let losses =
-        zeros(&["deleted_files_limit", "journal", "line_too_long", "rotated_away", "stdin_behind", "too_many_files"]);
+    let losses = zeros(&[
+        "deleted_files_limit",
+        "journal",
+        "line_too_long",
+        "receiver_behind",
+        "rotated_away",
+        "stdin_behind",
+        "too_many_files",
+    ]);
     assert_eq!(by_label(&registry, "fantail_losses_total"), losses);
     assert_eq!(by_label(&registry, "fantail_lost_bytes_total"), losses);
 

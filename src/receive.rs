@@ -1,0 +1,139 @@
+//! Sources that others send to: Loki's push API and syslog.
+//!
+//! A receiver hands records to the [`Intake`](crate::scrape::Intake) of its job. Parsers are synchronous and know no
+//! sockets; servers read, wait and answer. [`Receivers`] keeps the sockets while the config is reloaded.
+
+mod budget;
+mod labels;
+mod listeners;
+mod live;
+mod metrics;
+pub mod push;
+pub mod syslog;
+#[cfg(test)]
+mod testing;
+mod time;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::model::{ConfigError, LabelSet, Labels};
+use crate::relabel::Rules;
+
+pub use listeners::{Ready, Receivers};
+pub use metrics::Metrics;
+
+/// What a job receives, as its config says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Config {
+    Push(Box<push::Config>),
+    Syslog(Box<syslog::Config>),
+}
+
+impl Config {
+    /// Refuses what cannot work. The path of an error begins in the job: `loki_push_api.server`.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        match self {
+            Config::Push(config) => config.validate().map_err(|e| e.within("loki_push_api")),
+            Config::Syslog(config) => config.validate().map_err(|e| e.within("syslog")),
+        }
+    }
+
+    /// What was written and has no effect.
+    pub fn warnings(&self) -> Vec<ConfigError> {
+        match self {
+            Config::Push(config) => config.warnings().into_iter().map(|e| e.within("loki_push_api")).collect(),
+            Config::Syslog(config) => config.warnings().into_iter().map(|e| e.within("syslog")).collect(),
+        }
+    }
+
+    /// The key of its block.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Config::Push(_) => "loki_push_api",
+            Config::Syslog(_) => "syslog",
+        }
+    }
+
+    pub fn shares_socket_with(&self, other: &Self) -> bool {
+        self.endpoint() == other.endpoint() && !self.endpoint().is_any_port()
+    }
+
+    /// The TCP port that is listened at. None: none. 0: any.
+    pub fn tcp_port(&self) -> Option<u16> {
+        match self {
+            Config::Push(config) => Some(config.server.http_listen_port),
+            Config::Syslog(config) => config.port().filter(|_| !config.is_udp()),
+        }
+    }
+
+    /// How many connections it may have.
+    pub fn connections(&self) -> usize {
+        match self {
+            Config::Push(config) => config.server.connections(),
+            Config::Syslog(config) if config.is_udp() => 1,
+            Config::Syslog(config) => config.max_connections,
+        }
+    }
+
+    /// Files beside those that its keys name: a web config names some.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Config::Push(config) => config.server.files(),
+            Config::Syslog(_) => Vec::new(),
+        }
+    }
+
+    /// Shown in place of a path.
+    pub fn name(&self) -> Arc<str> {
+        match self {
+            Config::Push(config) => format!("push http {}", config.endpoint().address).into(),
+            Config::Syslog(config) => {
+                let protocol = if config.is_udp() { "udp" } else { "tcp" };
+                format!("syslog {protocol} {}", config.listen_address).into()
+            }
+        }
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        match self {
+            Config::Push(config) => config.endpoint(),
+            Config::Syslog(config) => config.endpoint(),
+        }
+    }
+
+    /// The labels that each record gets from the config.
+    fn labels(&self) -> &Labels {
+        match self {
+            Config::Push(config) => &config.labels,
+            Config::Syslog(config) => &config.labels,
+        }
+    }
+
+    /// The labels of records without labels of their own.
+    pub fn own_labels(&self) -> LabelSet {
+        LabelSet::new(self.labels().iter().filter(|(name, _)| !name.starts_with("__")))
+    }
+}
+
+/// A socket. Two receivers cannot have the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    pub is_udp: bool,
+    pub address: String,
+}
+
+impl Endpoint {
+    /// The system chooses the port.
+    fn is_any_port(&self) -> bool {
+        self.address.ends_with(":0")
+    }
+}
+
+/// A receiver that is checked and not started yet.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    pub job: Arc<str>,
+    pub config: Config,
+    pub rules: Rules,
+}

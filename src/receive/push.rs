@@ -1,0 +1,91 @@
+//! `loki_push_api`: others push to the agent as to Loki.
+//!
+//! ```yaml
+//! scrape_configs:
+//!   - job_name: push
+//!     loki_push_api:
+//!       server:                      # as the agent's own `server`, with a port of its own
+//!         http_listen_port: 3500
+//!       labels: {}                   # override those of the sender
+//!       use_incoming_timestamp: false
+//!       max_send_msg_size: 16777216  # bytes of a push, compressed and decompressed
+//! ```
+//!
+//! A push is answered with 204 once each client has committed each of its lines, or a rule has dropped them. A sender
+//! that gets another answer sends it again; what is still on its way is not taken a second time ([`deliveries`]).
+
+mod body;
+mod builder;
+mod config;
+mod deliveries;
+mod json;
+mod protobuf;
+mod selector;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::fmt;
+
+pub use config::Config;
+pub(super) use server::serve;
+
+use crate::model::Labels;
+
+/// A push that cannot be read: what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed(String);
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// Why a push is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    Malformed(Malformed),
+    /// It needs more memory than one push may have.
+    TooLarge,
+    /// Others have the memory now.
+    Busy,
+}
+
+impl From<Malformed> for Refused {
+    fn from(malformed: Malformed) -> Self {
+        Refused::Malformed(malformed)
+    }
+}
+
+fn malformed(what: impl Into<String>) -> Refused {
+    Refused::Malformed(Malformed(what.into()))
+}
+
+/// Gets the streams and entries of a push in order.
+pub trait Visit {
+    /// The entries that follow belong to this stream. `text` are its labels as they were sent; `parse` reads them.
+    fn stream(&mut self, text: &str, parse: fn(&str) -> Result<Labels, Malformed>) -> Result<(), Refused>;
+
+    /// `time` is in Unix nanoseconds.
+    fn entry(&mut self, time: i64, line: &str, metadata: &[(Cow<'_, str>, Cow<'_, str>)]) -> Result<(), Refused>;
+}
+
+/// The forms of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Without its snappy compression.
+    Protobuf,
+    Json,
+}
+
+/// Reads a decompressed push. Nothing that was not sent is held: memory is what the visitor takes.
+pub fn walk(format: Format, push: &[u8], visit: &mut impl Visit) -> Result<(), Refused> {
+    match format {
+        Format::Protobuf => protobuf::walk(push, visit),
+        Format::Json => json::walk(push, visit),
+    }
+}

@@ -1,0 +1,139 @@
+//! Turns the entries of a push into parcels.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::{Malformed, Refused, Visit};
+use crate::model::{LabelSet, Labels, MAX_LINE, Structured};
+use crate::receive::budget::Reservation;
+use crate::receive::labels::{Outcome, TENANT};
+use crate::receive::live::Live;
+use crate::receive::time::Arrival;
+use crate::scrape::{Details, Parcel};
+
+/// A parcel is closed when it has so many bytes of memory: an eighth of an inbox.
+const PARCEL: usize = 512 << 10;
+
+/// Within each [`STEP`] of memory the reservation grows once.
+const STEP: usize = 64 << 10;
+
+/// How the entries of a push are taken.
+#[derive(Clone, Copy)]
+pub(super) struct Settings<'b> {
+    pub live: &'b Live,
+    pub arrival: &'b Arrival,
+    pub use_incoming_timestamp: bool,
+    /// The tenant that the sender named.
+    pub tenant: Option<&'b str>,
+    /// Bytes that the reservation has for the body.
+    pub held: usize,
+    /// Entries that were handed in when the push came before.
+    pub skip: usize,
+}
+
+pub(super) struct Builder<'b> {
+    settings: Settings<'b>,
+    reservation: &'b mut Reservation,
+    /// Bytes of finished parcels.
+    cost: usize,
+    reserved: usize,
+    stream: Outcome,
+    key: String,
+    parcel: Parcel,
+    built: Built,
+}
+
+/// A push, ready to be handed in.
+#[derive(Debug, Default)]
+pub(super) struct Built {
+    /// Each with the number of entries up to its end.
+    pub parcels: Vec<(Parcel, usize)>,
+    /// Lines that a rule drops.
+    pub dropped: usize,
+    /// Lines that are longer than the agent holds.
+    pub too_long: usize,
+    pub lines: usize,
+}
+
+impl<'b> Builder<'b> {
+    pub fn new(settings: Settings<'b>, reservation: &'b mut Reservation) -> Self {
+        Self {
+            settings,
+            reservation,
+            cost: 0,
+            reserved: 0,
+            stream: Outcome::Drop,
+            key: String::new(),
+            parcel: Parcel::default(),
+            built: Built::default(),
+        }
+    }
+
+    /// Lines of text, one record each. They have the labels of the config alone, and no rule is applied.
+    pub fn lines(mut self, text: &str, labels: LabelSet) -> Result<Built, Refused> {
+        self.settings.use_incoming_timestamp = false;
+        self.stream = Outcome::Keep { labels, tenant: self.settings.tenant.map(Arc::from) };
+        for line in text.split('\n').map(|line| line.trim_end_matches('\r')).filter(|line| !line.trim().is_empty()) {
+            self.entry(0, line, &[])?;
+        }
+        Ok(self.finish())
+    }
+
+    pub fn finish(mut self) -> Built {
+        if !self.parcel.is_empty() {
+            self.built.parcels.push((self.parcel, self.built.lines));
+        }
+        self.built
+    }
+}
+
+impl Visit for Builder<'_> {
+    fn stream(&mut self, text: &str, parse: fn(&str) -> Result<Labels, Malformed>) -> Result<(), Refused> {
+        self.key.clear();
+        self.key.push_str(self.settings.tenant.unwrap_or_default());
+        self.key.push('\n');
+        self.key.push_str(text);
+        let sender = self.settings.tenant;
+        self.stream = self.settings.live.labeller().decide(&self.key, || {
+            let mut labels = parse(text)?;
+            // A label of the stream is not the header.
+            labels.remove(TENANT);
+            labels.extend(sender.map(|tenant| (TENANT.to_string(), tenant.to_string())));
+            Ok::<_, Malformed>(labels)
+        })?;
+        Ok(())
+    }
+
+    fn entry(&mut self, time: i64, line: &str, metadata: &[(Cow<'_, str>, Cow<'_, str>)]) -> Result<(), Refused> {
+        self.built.lines += 1;
+        if self.built.lines <= self.settings.skip {
+            return Ok(());
+        }
+        let Outcome::Keep { labels, tenant } = &self.stream else {
+            self.built.dropped += 1;
+            return Ok(());
+        };
+        if line.len() > MAX_LINE {
+            self.built.too_long += 1;
+            return Ok(());
+        }
+        let time = if self.settings.use_incoming_timestamp { time } else { self.settings.arrival.next() };
+        let pair = |(name, value): &(Cow<'_, str>, Cow<'_, str>)| Structured {
+            name: Arc::from(&**name),
+            value: Cow::Owned(value.to_string()),
+        };
+        let metadata = metadata.iter().map(pair).collect();
+        let details = Details { time: Some(time), labels: Some(labels.clone()), metadata, tenant: tenant.clone() };
+        self.parcel.push_with(line, details);
+        let cost = self.parcel.cost();
+        if self.cost + cost > self.reserved {
+            self.reserved = self.cost + cost + STEP;
+            self.reservation.grow_to(self.settings.held + self.reserved)?;
+        }
+        if cost > PARCEL {
+            self.cost += cost;
+            self.built.parcels.push((std::mem::take(&mut self.parcel), self.built.lines));
+        }
+        Ok(())
+    }
+}

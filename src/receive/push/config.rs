@@ -1,0 +1,76 @@
+//! The block `loki_push_api`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::units::ByteSize;
+use crate::model::{ConfigError, Labels};
+use crate::receive::Endpoint;
+use crate::server;
+
+/// Promtail takes 100 MiB. So much in several pushes at once is more memory than the agent has in most installations.
+const MAX_SEND_MSG_SIZE: ByteSize = ByteSize(16 << 20);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub server: server::Config,
+    pub labels: Labels,
+    pub use_incoming_timestamp: bool,
+    pub max_send_msg_size: ByteSize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server: server::Config::default(),
+            labels: Labels::new(),
+            use_incoming_timestamp: false,
+            max_send_msg_size: MAX_SEND_MSG_SIZE,
+        }
+    }
+}
+
+impl PartialEq for Config {
+    /// A server's block may have keys that only serde knows.
+    fn eq(&self, other: &Self) -> bool {
+        crate::yaml::to_value(self) == crate::yaml::to_value(other)
+    }
+}
+
+impl Config {
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.server.validate().map_err(|e| e.within("server"))?;
+        if self.labels.contains_key("") {
+            return Err(ConfigError::new("labels", "\"\" is no label name"));
+        }
+        if self.server.disable {
+            return Err(
+                ConfigError::new("disable", "nothing can be received then: remove it, or this job").within("server")
+            );
+        }
+        match self.max_send_msg_size.0 {
+            0 => Err(ConfigError::new("max_send_msg_size", "must be more than 0")),
+            size if size > 1 << 30 => Err(ConfigError::new("max_send_msg_size", "must be at most 1GB")),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn warnings(&self) -> Vec<ConfigError> {
+        let mut warnings: Vec<ConfigError> = self.server.warnings().into_iter().map(|e| e.within("server")).collect();
+        if self.server.http_listen_port == server::Config::default().http_listen_port {
+            let problem = "is 80 where nothing else is written, which needs root: write a port, for instance 3500";
+            warnings.push(ConfigError::new("http_listen_port", problem).within("server"));
+        }
+        warnings
+    }
+
+    pub(in crate::receive) fn endpoint(&self) -> Endpoint {
+        let (host, port) = (&self.server.http_listen_address, self.server.http_listen_port);
+        Endpoint { is_udp: false, address: format!("{host}:{port}") }
+    }
+
+    /// Bytes of memory that all pushes may have that are being worked on.
+    pub(super) fn budget(&self) -> usize {
+        (2 * self.max_send_msg_size.0 as usize).max(8 << 20)
+    }
+}

@@ -1,0 +1,133 @@
+//! Pushes that are on their way, by what was sent. A sender that got no answer in time sends the same again: it then
+//! waits for what was taken the first time, so that no line is taken twice. A push that was delivered is remembered for
+//! a while, for a sender whose answer was lost.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Mutex as AsyncMutex;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+use crate::scrape::Ticket;
+
+/// How many pushes are remembered, or on their way.
+const MOST: usize = 4_096;
+
+/// Stands for what was sent.
+pub(super) type Id = u128;
+
+/// How far a push is.
+#[derive(Debug, Default)]
+pub(super) struct Delivery {
+    /// Of the parcels that were handed in.
+    pub tickets: Vec<Ticket>,
+    /// How many entries these parcels cover.
+    pub taken: usize,
+    /// All entries were handed in, or dropped by a rule.
+    pub is_whole: bool,
+}
+
+impl Delivery {
+    /// Whether nothing of it is on its way. Its sender may come again.
+    fn is_over(&self) -> bool {
+        self.tickets.iter().all(Ticket::is_settled)
+    }
+}
+
+/// Shared by those who sent the same. Whoever has the lock works on it.
+pub(super) type Shared = Arc<AsyncMutex<Delivery>>;
+
+#[derive(Debug)]
+pub(super) struct Deliveries {
+    /// Nobody can choose a push that is taken for another.
+    seed: u64,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    by_id: HashMap<Id, Shared>,
+    /// Oldest first.
+    order: VecDeque<Id>,
+}
+
+impl Deliveries {
+    pub fn new() -> Self {
+        Self { seed: RandomState::new().build_hasher().finish(), known: Mutex::default() }
+    }
+
+    /// `context` is what matters beside the body: the tenant, the form.
+    pub fn id(&self, context: impl Hash, body: &[u8]) -> Id {
+        let mut hasher = xxhash_rust::xxh3::Xxh3::with_seed(self.seed);
+        context.hash(&mut hasher);
+        xxh3_128_with_seed(body, hasher.finish())
+    }
+
+    /// The push with this id, or a new one. None: too many are on their way.
+    pub fn of(&self, id: Id) -> Option<Shared> {
+        let mut known = self.lock();
+        if let Some(delivery) = known.by_id.get(&id) {
+            return Some(delivery.clone());
+        }
+        if known.by_id.len() >= MOST {
+            let is_over = |shared: &Shared| {
+                Arc::strong_count(shared) == 1 && shared.try_lock().is_ok_and(|delivery| delivery.is_over())
+            };
+            let Known { by_id, order } = &mut *known;
+            let at = order.iter().position(|id| by_id.get(id).is_none_or(is_over))?;
+            if let Some(id) = order.remove(at) {
+                by_id.remove(&id);
+            }
+        }
+        let delivery = Shared::default();
+        known.by_id.insert(id, delivery.clone());
+        known.order.push_back(id);
+        Some(delivery)
+    }
+
+    /// Forgets a push of which nothing was handed in, or that will never be committed.
+    pub fn forget(&self, id: Id, delivery: &Shared) {
+        let mut known = self.lock();
+        if known.by_id.get(&id).is_some_and(|one| Arc::ptr_eq(one, delivery)) {
+            known.by_id.remove(&id);
+            known.order.retain(|other| *other != id);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_push_is_one_delivery_and_another_is_another() {
+        let deliveries = Deliveries::new();
+        let id = |context: &str, body: &str| deliveries.id(context, body.as_bytes());
+        let first = deliveries.of(id("", "a")).expect("room");
+        assert!(Arc::ptr_eq(&first, &deliveries.of(id("", "a")).expect("room")));
+        for (context, body) in [("", "b"), ("t", "a")] {
+            assert!(!Arc::ptr_eq(&first, &deliveries.of(id(context, body)).expect("room")));
+        }
+        deliveries.forget(id("", "a"), &first);
+        assert!(!Arc::ptr_eq(&first, &deliveries.of(id("", "a")).expect("room")));
+    }
+
+    #[test]
+    fn so_many_are_known_and_what_is_over_makes_room() {
+        let deliveries = Deliveries::new();
+        let held: Vec<Shared> = (0..MOST as Id).map(|id| deliveries.of(id).expect("room")).collect();
+        assert!(deliveries.of(MOST as Id).is_none(), "somebody works on each of them");
+        assert!(deliveries.of(7).is_some());
+        drop(held);
+        for id in MOST as Id..3 * MOST as Id {
+            assert!(deliveries.of(id).is_some());
+        }
+        let known = deliveries.lock();
+        assert_eq!((known.by_id.len(), known.order.len()), (MOST, MOST));
+    }
+}

@@ -1,0 +1,128 @@
+//! Reads the protobuf form of a push in place. Nothing is kept per entry: six bytes of a push could otherwise become a
+//! hundred of memory.
+
+use std::borrow::Cow;
+
+use super::{Refused, Visit, malformed, selector};
+
+const VARINT: u64 = 0;
+const FIXED64: u64 = 1;
+const BYTES: u64 = 2;
+const FIXED32: u64 = 5;
+
+pub(super) fn walk(push: &[u8], visit: &mut impl Visit) -> Result<(), Refused> {
+    fields(push, |number, value| match (number, value) {
+        (1, Value::Bytes(bytes)) => stream(bytes, visit),
+        _ => Ok(()),
+    })
+}
+
+fn stream(bytes: &[u8], visit: &mut impl Visit) -> Result<(), Refused> {
+    // Entries may stand before the labels.
+    let mut labels: &[u8] = b"{}";
+    fields(bytes, |number, value| {
+        if let (1, Value::Bytes(bytes)) = (number, value) {
+            labels = bytes;
+        }
+        Ok(())
+    })?;
+    visit.stream(utf8(labels)?, selector::parse)?;
+    let mut metadata = Vec::new();
+    fields(bytes, |number, value| match (number, value) {
+        (2, Value::Bytes(bytes)) => {
+            metadata.clear();
+            entry(bytes, &mut metadata, visit)
+        }
+        _ => Ok(()),
+    })
+}
+
+type Pairs<'p> = Vec<(Cow<'p, str>, Cow<'p, str>)>;
+
+fn entry<'p>(bytes: &'p [u8], metadata: &mut Pairs<'p>, visit: &mut impl Visit) -> Result<(), Refused> {
+    let (mut seconds, mut nanos, mut line): (i64, i64, &[u8]) = (0, 0, b"");
+    fields(bytes, |number, value| {
+        match (number, value) {
+            (1, Value::Bytes(time)) => fields(time, |number, value| {
+                match (number, value) {
+                    (1, Value::Number(n)) => seconds = n as i64,
+                    (2, Value::Number(n)) => nanos = n as i64,
+                    _ => {}
+                }
+                Ok(())
+            })?,
+            (2, Value::Bytes(text)) => line = text,
+            (3, Value::Bytes(pair)) => metadata.push(self::pair(pair)?),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let time = seconds.checked_mul(1_000_000_000).and_then(|time| time.checked_add(nanos));
+    let time = time.ok_or_else(|| malformed("the time of an entry is out of range"))?;
+    visit.entry(time, &String::from_utf8_lossy(line), metadata)
+}
+
+fn pair(bytes: &[u8]) -> Result<(Cow<'_, str>, Cow<'_, str>), Refused> {
+    let (mut name, mut text): (&[u8], &[u8]) = (b"", b"");
+    fields(bytes, |number, value| {
+        match (number, value) {
+            (1, Value::Bytes(bytes)) => name = bytes,
+            (2, Value::Bytes(bytes)) => text = bytes,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok((String::from_utf8_lossy(name), String::from_utf8_lossy(text)))
+}
+
+enum Value<'p> {
+    Number(u64),
+    Bytes(&'p [u8]),
+    Other,
+}
+
+/// Calls `each` with the number and the value of each field.
+fn fields<'p>(mut bytes: &'p [u8], mut each: impl FnMut(u64, Value<'p>) -> Result<(), Refused>) -> Result<(), Refused> {
+    while !bytes.is_empty() {
+        let tag = varint(&mut bytes)?;
+        let value = match tag & 7 {
+            VARINT => Value::Number(varint(&mut bytes)?),
+            BYTES => {
+                let length = varint(&mut bytes)?;
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                let (value, rest) = bytes.split_at_checked(length).ok_or_else(cut)?;
+                bytes = rest;
+                Value::Bytes(value)
+            }
+            kind @ (FIXED64 | FIXED32) => {
+                let length = if kind == FIXED64 { 8 } else { 4 };
+                bytes = bytes.split_at_checked(length).ok_or_else(cut)?.1;
+                Value::Other
+            }
+            _ => return Err(malformed("not a protobuf message")),
+        };
+        each(tag >> 3, value)?;
+    }
+    Ok(())
+}
+
+fn varint(bytes: &mut &[u8]) -> Result<u64, Refused> {
+    let mut number = 0;
+    for at in 0..10 {
+        let byte = bytes.get(at).ok_or_else(cut)?;
+        number |= u64::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            *bytes = &bytes[at + 1..];
+            return Ok(number);
+        }
+    }
+    Err(malformed("not a protobuf message"))
+}
+
+fn cut() -> Refused {
+    malformed("not a protobuf message: it ends in the middle")
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, Refused> {
+    std::str::from_utf8(bytes).map_err(|_| malformed("the labels of a stream are not UTF-8 text"))
+}

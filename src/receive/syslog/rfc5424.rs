@@ -1,0 +1,91 @@
+//! RFC 5424: `1 TIME HOST APP PROC MSGID DATA TEXT` behind the priority.
+
+use std::borrow::Cow;
+
+use super::message::Message;
+
+/// None: it is not RFC 5424.
+pub(super) fn parse(text: &str) -> Option<Message<'_>> {
+    let (version, rest) = text.split_once(' ')?;
+    let is_number = version.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number || !(1..=2).contains(&version.len()) || version.starts_with('0') {
+        return None;
+    }
+    let mut parts = rest.splitn(6, ' ');
+    let mut part = || parts.next().filter(|part| !part.is_empty());
+    let (time, hostname, app_name, proc_id, msg_id) = (part()?, part()?, part()?, part()?, part()?);
+    let rest = parts.next()?;
+    let given = |part| Some(part).filter(|part| *part != "-");
+    let (data, text) = match rest.strip_prefix('-') {
+        Some(text) if text.is_empty() || text.starts_with(' ') => (Vec::new(), text.strip_prefix(' ').unwrap_or(text)),
+        _ => elements(rest).unwrap_or((Vec::new(), rest)),
+    };
+    Some(Message {
+        time: self::time(time),
+        hostname: given(hostname),
+        app_name: given(app_name),
+        proc_id: given(proc_id),
+        msg_id: given(msg_id),
+        data,
+        text: text.strip_prefix('\u{feff}').unwrap_or(text),
+        ..Message::default()
+    })
+}
+
+/// RFC 3339, in Unix nanoseconds.
+pub(super) fn time(text: &str) -> Option<i64> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    i64::try_from(time.as_nanosecond()).ok()
+}
+
+type Data<'m> = Vec<(&'m str, &'m str, Cow<'m, str>)>;
+
+/// `[id name="value" …]…`, and what is behind it. None: it is broken.
+fn elements(text: &str) -> Option<(Data<'_>, &str)> {
+    let (mut data, mut rest) = (Vec::new(), text);
+    loop {
+        let inner = rest.strip_prefix('[')?;
+        let (id, mut inner) = inner.split_at(inner.find([' ', ']'])?);
+        if id.is_empty() || id.contains(['"', '=']) {
+            return None;
+        }
+        loop {
+            inner = inner.trim_start_matches(' ');
+            if let Some(behind) = inner.strip_prefix(']') {
+                rest = behind;
+                break;
+            }
+            let (name, behind) = inner.split_once("=\"")?;
+            if name.is_empty() || name.contains([' ', ']', '"', '=']) {
+                return None;
+            }
+            let (value, behind) = value(behind)?;
+            data.push((id, name, value));
+            inner = behind;
+        }
+        if !rest.starts_with('[') {
+            let text = if rest.is_empty() { rest } else { rest.strip_prefix(' ')? };
+            return Some((data, text));
+        }
+    }
+}
+
+/// A value up to its closing quote. Only `\"`, `\\` and `\]` are escapes.
+fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
+    let end = text.find(['"', '\\'])?;
+    if text[end..].starts_with('"') {
+        return Some((Cow::Borrowed(&text[..end]), &text[end + 1..]));
+    }
+    let (mut value, mut chars) = (String::new(), text.char_indices());
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Some((Cow::Owned(value), &text[at + 1..])),
+            '\\' => match chars.next()?.1 {
+                escaped @ ('"' | '\\' | ']') => value.push(escaped),
+                other => value.extend(['\\', other]),
+            },
+            c => value.push(c),
+        }
+    }
+    None
+}

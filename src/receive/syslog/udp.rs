@@ -1,0 +1,166 @@
+//! Syslog over UDP. Nothing can make a sender wait: what does not fit is lost, and counted.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, interval_at};
+
+use super::frames::Frames;
+use super::records::{Records, Shared};
+use crate::receive::live::Current;
+
+/// The largest datagram.
+const DATAGRAM: usize = 64 << 10;
+
+/// Datagrams that are handed in together.
+const TOGETHER: usize = 256;
+
+/// How often it is looked up how much the kernel dropped.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Serves until `shutdown`.
+pub(in crate::receive) async fn serve(
+    shared: Shared,
+    socket: UdpSocket,
+    mut current: Current,
+    shutdown: impl Future<Output = ()>,
+) {
+    let (mut buffer, mut drops) = (vec![0; DATAGRAM], Drops::new(&socket));
+    let mut look = interval_at(Instant::now() + LOOK, LOOK);
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let received = tokio::select! {
+            () = &mut shutdown => return,
+            _ = look.tick() => {
+                shared.metrics.syslog.kernel_drops(&shared.job, drops.more());
+                continue;
+            }
+            received = socket.recv_from(&mut buffer) => received,
+        };
+        let mut senders: HashMap<IpAddr, Records> = HashMap::new();
+        let mut next = received.ok();
+        for _ in 0..TOGETHER {
+            let Some((length, peer)) = next else { break };
+            let ip = peer.ip().to_canonical();
+            let records = senders.entry(ip).or_insert_with(|| Records::new(shared.clone(), ip.to_string(), &current));
+            datagram(&buffer[..length], &shared, records);
+            next = socket.try_recv_from(&mut buffer).ok();
+        }
+        if let Some((length, peer)) = next {
+            let ip = peer.ip().to_canonical();
+            let records = senders.entry(ip).or_insert_with(|| Records::new(shared.clone(), ip.to_string(), &current));
+            datagram(&buffer[..length], &shared, records);
+        }
+        for records in senders.values_mut() {
+            let Some(parcel) = records.take(&current) else { continue };
+            let bytes = parcel.bytes() as u64;
+            // While no client has room the kernel keeps what comes, as far as its buffer goes.
+            let taken = tokio::select! {
+                taken = current.put_to_some(parcel, Duration::ZERO) => taken,
+                () = &mut shutdown => return shared.metrics.missed(&shared.job, 1, bytes),
+            };
+            match taken {
+                Ok(taken) => shared.metrics.missed(&shared.job, taken.missed, bytes),
+                Err(_) => return shared.metrics.missed(&shared.job, 1, bytes),
+            }
+        }
+    }
+}
+
+fn datagram(bytes: &[u8], shared: &Shared, records: &mut Records) {
+    let mut frames = Frames::new(shared.config.max_message_length);
+    frames.push(bytes);
+    while let Some(frame) = frames.take() {
+        if !records.add(frame) {
+            return;
+        }
+    }
+    frames.end().map(|frame| records.add(frame));
+}
+
+/// What the kernel dropped because the socket's buffer was full.
+struct Drops {
+    inode: Option<u64>,
+    seen: u64,
+}
+
+impl Drops {
+    fn new(socket: &UdpSocket) -> Self {
+        let inode = rustix::fs::fstat(socket.as_fd()).ok().map(|stat| stat.st_ino);
+        Self { inode, seen: 0 }
+    }
+
+    /// Datagrams since the last call.
+    fn more(&mut self) -> u64 {
+        let Some(inode) = self.inode else { return 0 };
+        let tables = ["/proc/self/net/udp", "/proc/self/net/udp6"];
+        let found = tables.iter().find_map(|table| dropped(&std::fs::read_to_string(table).ok()?, inode));
+        let now = found.unwrap_or(self.seen);
+        now.saturating_sub(std::mem::replace(&mut self.seen, now))
+    }
+}
+
+/// The last column of the line with this inode, which is the tenth.
+fn dropped(table: &str, inode: u64) -> Option<u64> {
+    let line = table.lines().skip(1).find(|line| line.split_whitespace().nth(9) == Some(&inode.to_string()))?;
+    line.split_whitespace().last()?.parse().ok()
+}
+
+pub(in crate::receive) fn bind(address: &str) -> std::io::Result<std::net::UdpSocket> {
+    let socket = std::net::UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// The kernel gives at most `net.core.rmem_max`.
+pub(in crate::receive) fn set_buffer(socket: &std::net::UdpSocket, bytes: usize) {
+    if bytes == 0 {
+        return;
+    }
+    let socket = socket2::SockRef::from(socket);
+    let set = socket.set_recv_buffer_size(bytes).and_then(|()| socket.recv_buffer_size());
+    // Linux reports twice what was asked for.
+    if set.is_ok_and(|size| size / 2 < bytes) {
+        tracing::warn!(
+            bytes,
+            "syslog: the kernel gives the UDP socket a smaller receive_buffer: raise the sysctl net.core.rmem_max"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_kernel_dropped_is_found_in_its_table() {
+        let receiver = bind("127.0.0.1:0").expect("a port");
+        set_buffer(&receiver, 4_096);
+        let address = receiver.local_addr().expect("an address");
+        let receiver = UdpSocket::from_std(receiver).expect("a socket");
+        let mut drops = Drops::new(&receiver);
+        assert_eq!(drops.more(), 0);
+        let sender = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+        for _ in 0..200 {
+            sender.send_to(&[b'x'; 1_000], address).await.expect("sent");
+        }
+        let mut buffer = [0; 2_000];
+        let kept = std::iter::from_fn(|| receiver.try_recv_from(&mut buffer).ok()).count() as u64;
+        let lost = drops.more();
+        assert!(lost > 0);
+        // The first try may see nothing although something is there.
+        assert!(kept + lost <= 200, "{kept} and {lost}");
+        assert_eq!(drops.more(), 0);
+    }
+
+    #[test]
+    fn a_line_of_the_kernels_table() {
+        let table = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n \
+            7: 0100007F:05EA 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4711 2 0000000000000000 42\n";
+        assert_eq!(dropped(table, 4_711), Some(42));
+        assert_eq!(dropped(table, 4_712), None);
+    }
+}

@@ -4,6 +4,7 @@ mod bounds;
 mod churn;
 mod found;
 mod model;
+mod neighbours;
 mod owners;
 mod resend;
 mod rig;

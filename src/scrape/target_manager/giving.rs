@@ -21,6 +21,7 @@ impl TargetManager {
                 // Only files are looked up by their job.
                 job: usize::MAX,
                 tracked: None,
+                lives: Vec::new(),
                 place: None,
                 away: BTreeSet::new(),
                 held_for: None,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::neighbours::{SOON, inodes_of};
 use super::{AssignedLog, TargetManager, TrackedTarget};
 use crate::scrape::SHARE;
 use crate::scrape::messages::{Assignment, Command, Event, StopRequest};
@@ -46,6 +47,7 @@ impl TargetManager {
             return;
         };
         tracked.dirty = false;
+        let is_first = tracked.directories.is_empty();
         let job = tracked.job;
         let begun = Instant::now();
         let allowed = Arc::new(tracked.glob.allowed(&self.config.link_roots));
@@ -93,8 +95,16 @@ impl TargetManager {
         // Between a rename and the new file only the older generation exists. It still belongs to the known log.
         let known = tracked.files.keys().map(AsRef::as_ref);
         let lives: BTreeSet<&Path> = found.files.iter().map(PathBuf::as_path).chain(known).collect();
-        let elders: BTreeMap<&PathBuf, PathBuf> =
+        let mut elders: BTreeMap<&PathBuf, PathBuf> =
             found.files.iter().filter_map(|f| Some((f, rotation_of(f, &lives)?))).collect();
+        let again = self.release_neighbours(id, &mut elders);
+        let Some(tracked) = self.tracked.get_mut(&id) else {
+            return;
+        };
+        if again {
+            tracked.dirty = true;
+            tracked.rests_until = tracked.rests_until.max(Some(Instant::now() + SOON));
+        }
         let olders: BTreeSet<&PathBuf> = elders.values().collect();
         let mut new = Vec::new();
         let mut back = Vec::new();
@@ -103,6 +113,9 @@ impl TargetManager {
                 Some(log) => back.extend(self.logs.get(log).is_some_and(|k| !k.away.is_empty()).then_some(*log)),
                 None => new.push((Arc::<Path>::from(file.as_path()), olders.contains(file))),
             }
+        }
+        if is_first {
+            new.extend(self.renamed_logs(id).into_iter().map(|path| (path, false)));
         }
         for log in back {
             self.bring_back(log);
@@ -177,6 +190,7 @@ impl TargetManager {
                 path: path.clone(),
                 job,
                 tracked: Some(id),
+                lives: inodes_of(&path),
                 place,
                 away,
                 held_for,

@@ -13,6 +13,7 @@ mod restart;
 mod scrape;
 #[cfg(test)]
 mod tests;
+mod unsupported;
 
 use std::hash::{Hash, Hasher};
 
@@ -29,6 +30,7 @@ pub use check::{Warnings, check};
 pub use host::{hostname, node_name};
 pub use needs::Needs;
 pub use scrape::{Decompression, ScrapeConfig};
+pub use unsupported::SkippedJob;
 
 pub use crate::yaml::Error;
 
@@ -48,6 +50,9 @@ pub struct Config {
     pub options: OptionsConfig,
     pub tracing: TracingConfig,
     pub wal: WalConfig,
+    /// Jobs of the file that are not run, because `options.skip_unsupported_jobs` is set.
+    #[serde(skip)]
+    pub skipped_jobs: Vec<SkippedJob>,
 }
 
 /// The part of the command line that is about the config.
@@ -105,8 +110,9 @@ impl Config {
         }
         let hint = (!request.expand_env && text.contains("${")).then_some(EXPAND_HINT);
         let mut document = yaml::Document::parse(file, text, hint)?;
-        let warnings = overlay::apply(&mut document, request)?;
-        Ok(Loaded { config: document.read()?, document, warnings, dry_run: request.dry_run })
+        let (warnings, skipped_jobs) = overlay::apply(&mut document, request)?;
+        let config = Self { skipped_jobs, ..document.read()? };
+        Ok(Loaded { config, document, warnings, dry_run: request.dry_run })
     }
 
     /// A hash of the config file's name and text. `None`: the file cannot be read now.

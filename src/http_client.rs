@@ -1,5 +1,4 @@
-//! Requests to one server over HTTP: whom they trust, who they say they are, and through which proxy they go. The home of
-//! reqwest.
+//! HTTP requests to one server, with TLS, credentials and a proxy. Only this module uses reqwest.
 
 mod answer;
 mod auth;
@@ -31,20 +30,20 @@ pub fn check_url(url: &Url) -> Result<(), String> {
 
 pub fn parse_url(url: &Url) -> Result<ParsedUrl, String> {
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("{:?} is not a URL that begins with http:// or https://", url.redacted()));
+        return Err(format!("{:?} is not a URL that starts with http:// or https://", url.redacted()));
     }
     let parsed = ParsedUrl::parse(url.expose()).map_err(|e| format!("{:?} is not a URL: {e}", url.redacted()))?;
     Ok(parsed)
 }
 
-/// `application/x-www-form-urlencoded`.
+/// Encodes fields as `application/x-www-form-urlencoded`.
 fn form(fields: &[(&str, &str)]) -> String {
     let mut url = ParsedUrl::parse("http://form").expect("a constant URL");
     url.query_pairs_mut().extend_pairs(fields);
     url.query().unwrap_or_default().to_string()
 }
 
-/// A header's value that no trace shows; None when it cannot be one.
+/// A header value that is never logged. None: `text` cannot be a header value.
 pub fn header_value(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_bytes(text.as_bytes()).ok()?;
     value.set_sensitive(true);

@@ -13,7 +13,7 @@ mod takeover;
 mod yaml;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -86,9 +86,11 @@ impl LogName {
         }
     }
 
-    /// Whether no file has this name any more. False for logs that are not files.
-    fn is_gone(&self) -> bool {
-        matches!(self, LogName::File(path) if matches!(path.try_exists(), Ok(false)))
+    fn path(&self) -> Option<&Path> {
+        match self {
+            LogName::File(path) => Some(path),
+            LogName::Other(_) => None,
+        }
     }
 }
 
@@ -109,6 +111,16 @@ pub enum Saved {
     Offset(u64),
     /// For a log that is not a file.
     Cursor(Arc<str>),
+}
+
+/// Paths of positions that no log uses and that no file has any more.
+#[derive(Clone, Debug, Default)]
+pub struct Vanished(HashSet<PathBuf>);
+
+impl Vanished {
+    fn has(&self, name: &LogName) -> bool {
+        name.path().is_some_and(|path| self.0.contains(path))
+    }
 }
 
 /// Identifies a log's position.
@@ -186,7 +198,7 @@ impl Positions {
             left.iter().for_each(|end| state.leave(slot, *end));
         }
         // A yaml that we did not write is Promtail's, and newer where it says something else than we would.
-        let (written_here, ours) = (read.yaml_hashes.has(foreign.hash), state.yaml());
+        let (written_here, ours) = (read.yaml_hashes.has(foreign.hash), state.yaml(&Vanished::default()));
         let news = |path: &String, offset: &String| match written_here {
             true => !state.knows(path),
             false => ours.get(path) != Some(offset),
@@ -314,12 +326,12 @@ impl Positions {
             let known = state.records.values().filter(|e| e.saved.is_some() && !e.in_use);
             known.map(|e| e.key.clone()).collect()
         };
-        let gone = known.iter().filter(|key| key.log.is_gone());
         let path = |key: &Arc<Key>| match &key.log {
             LogName::File(path) => Some((key.job.clone(), path.clone())),
             LogName::Other(_) => None,
         };
-        gone.filter_map(path).collect()
+        let paths = known.iter().filter_map(path);
+        paths.filter(|(_, path)| matches!(path.try_exists(), Ok(false))).collect()
     }
 
     /// Where this log of a job stopped, for any client and labels.
@@ -382,15 +394,27 @@ impl Positions {
         state.append(&lines)
     }
 
-    /// Runs every `sync_period`: fsyncs and compacts the journal, and writes `positions.yaml`.
-    pub fn sync(&self) -> io::Result<()> {
+    /// Finds paths that exist no longer. Asks their file systems, which may take long, so it holds no lock. `at` gets
+    /// each path before it is asked for.
+    pub fn find_vanished(&self, at: &dyn Fn(&Path)) -> Vanished {
+        let paths = self.lock().unused_paths();
+        let is_gone = |path: &PathBuf| {
+            at(path);
+            matches!(path.try_exists(), Ok(false))
+        };
+        Vanished(paths.into_iter().filter(is_gone).collect())
+    }
+
+    /// Runs every `sync_period`: fsyncs and compacts the journal, writes `positions.yaml`, and forgets paths that
+    /// vanished.
+    pub fn save(&self, vanished: &Vanished) -> io::Result<()> {
         if self.config.read_only {
             return Ok(());
         }
         let mut state = self.lock();
         let now = state.clock.system_time();
-        state.drop_vanished(now);
-        let yaml = yaml::text(&state.yaml());
+        state.drop_vanished(vanished, now);
+        let yaml = yaml::text(&state.yaml(vanished));
         // Before it is there: whoever reads it after a kill has to know it for its own, and not for Promtail's.
         let before = state.journal.yaml_hash();
         let announced = state.note_yaml(yaml::hash(&yaml));
@@ -416,6 +440,11 @@ impl Positions {
         drop(state);
         let synced = unsynced.and_then(|file| file.map_or(Ok(()), |file| file.sync_data()));
         written.and(noted).and(rewritten).and(alive).and(synced)
+    }
+
+    #[cfg(test)]
+    pub fn sync(&self) -> io::Result<()> {
+        self.save(&self.find_vanished(&|_| {}))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

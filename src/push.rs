@@ -13,6 +13,7 @@ mod backoff;
 mod client;
 mod config;
 #[cfg(test)]
+#[path = "../tests/support/fake_loki.rs"]
 mod fake_loki;
 mod headers;
 mod lane;
@@ -45,7 +46,7 @@ use crate::batch::{Batch, StreamKey};
 use crate::http_client::Error;
 use apart::{Apart, Queue};
 use client::Endpoint;
-use lane::{Fate, Lane, Road};
+use lane::{Fate, Lane, LaneContext};
 use pace::Paces;
 use parts::Part;
 use probe::Probe;
@@ -83,7 +84,7 @@ impl Prepared {
 /// Sends the batches of one entry of `clients`.
 #[derive(Debug)]
 pub struct Client {
-    road: Road,
+    context: LaneContext,
 }
 
 impl Client {
@@ -98,7 +99,7 @@ impl Client {
         let metrics = metrics.of(&config.name(), config.host());
         metrics.announce_tenant(&config.tenant_id);
         Self {
-            road: Road {
+            context: LaneContext {
                 endpoint,
                 backoff: config.backoff_config,
                 drop_rate_limited: config.drop_rate_limited_batches,
@@ -115,7 +116,7 @@ impl Client {
     }
 
     pub fn status(&self) -> Arc<Status> {
-        self.road.status.clone()
+        self.context.status.clone()
     }
 
     /// Delivers `batches` until there are no more, or until [`Stop::Abort`]. Whenever a batch is no more (and has made
@@ -145,7 +146,7 @@ impl Client {
         // The client's own was announced at the start.
         let mut announced = None;
         let mut open = true;
-        while open || !busy.is_empty() || self.road.apart.has_new() {
+        while open || !busy.is_empty() || self.context.apart.has_new() {
             tokio::select! {
                 arrived = batches.recv(), if open => match arrived {
                     Some(arrived) => {
@@ -155,8 +156,8 @@ impl Client {
                     }
                     None => open = false,
                 },
-                () = self.road.apart.is_new.notified() => {
-                    while let Some((key, queue)) = self.road.apart.take_new() {
+                () = self.context.apart.is_new.notified() => {
+                    while let Some((key, queue)) = self.context.apart.take_new() {
                         let tenant = queue.tenant();
                         busy.push(self.go(Lane::new(Place::Apart(key), tenant, queue), wake, stop));
                     }
@@ -174,7 +175,7 @@ impl Client {
     }
 
     async fn go(&self, mut lane: Lane, wake: &Waker, stop: &watch::Receiver<Stop>) -> (Lane, Fate) {
-        let fate = lane.run(&self.road, wake, stop.clone()).await;
+        let fate = lane.run(&self.context, wake, stop.clone()).await;
         (lane, fate)
     }
 
@@ -184,10 +185,10 @@ impl Client {
         if fate == Fate::GivenUp {
             return None;
         }
-        if !self.road.apart.remove_if_empty(key) {
+        if !self.context.apart.remove_if_empty(key) {
             return Some(lane);
         }
-        self.road.say_taken(key);
+        self.context.say_taken(key);
         None
     }
 
@@ -196,7 +197,7 @@ impl Client {
         for batch in batches.iter().filter(|batch| batch.tenant().is_some()) {
             if batch.tenant() != last.as_ref() {
                 *last = batch.tenant().cloned();
-                self.road.metrics.announce_tenant(last.as_deref().unwrap_or_default());
+                self.context.metrics.announce_tenant(last.as_deref().unwrap_or_default());
             }
         }
     }

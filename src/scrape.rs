@@ -23,22 +23,23 @@ mod sink;
 mod sources;
 mod status;
 mod stdin;
+mod supervised;
 mod tailer;
 mod target_manager;
 mod targets;
 mod times;
 mod unread;
 mod watch;
+mod watchdog;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak, mpsc};
 use std::task::Waker;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::batch::{self, Batch};
 use crate::metrics::{Dropped, Registry};
-use crate::model::{AbortOnPanic, Clock, Entry, LabelSet, Reason, Report};
+use crate::model::{Clock, Entry, LabelSet, Reason, Report};
 use crate::positions::Positions;
 use crate::relabel::Rules;
 use crate::stages::{CustomMetrics, Program};
@@ -53,6 +54,7 @@ use receiving::Intakes;
 pub use receiving::Receiver;
 pub use sources::{Given, Sources};
 use status::Status;
+use supervised::Supervised;
 
 /// One `scrape_configs` entry, checked and ready to run.
 #[derive(Debug)]
@@ -186,8 +188,8 @@ pub struct Scrape {
     status: Arc<Status>,
     sources: Sources,
     parkers: Arc<[Arc<Parker>]>,
-    readers: Vec<JoinHandle<open_logs::ReaderLogs>>,
-    target_manager: JoinHandle<()>,
+    readers: Vec<mpsc::Receiver<open_logs::ReaderLogs>>,
+    target_manager: mpsc::Receiver<()>,
     intakes: Intakes,
     ended: tokio::sync::watch::Receiver<bool>,
 }
@@ -214,7 +216,7 @@ impl Scrape {
         let (intakes, received) =
             Intakes::open(&config.receivers, &jobs, clients.clone(), &parkers, open_logs.take_intakes());
         let shares = open_logs.share_out(&clients);
-        let mut threads = Vec::new();
+        let (mut posts, mut threads): (watchdog::Posts, Vec<_>) = (Vec::new(), Vec::new());
         let mut readers = Vec::new();
         for (index, ((outlet, open_logs), parker)) in outlets.into_iter().zip(shares).zip(parkers.clone()).enumerate() {
             let commands = Arc::new(messages::Commands::new(parker.clone()));
@@ -235,10 +237,11 @@ impl Scrape {
                 open_logs,
             });
             readers.push(commands);
-            threads.push(std::thread::Builder::new().name("reader".into()).spawn(move || {
-                let _abort_on_panic = AbortOnPanic;
-                reader.run()
-            })?);
+            let (reader, logs) = Supervised::new(reader, || {});
+            reader.start()?;
+            let post: Weak<Supervised<reader::Reader>> = Arc::downgrade(&reader);
+            posts.push((format!("the reader of {}", clients[index]), post));
+            threads.push(logs);
         }
         custom.forget_unused();
         // Standard input replaces all files. It uses the name and stages of the first job.
@@ -260,14 +263,16 @@ impl Scrape {
             target_manager.give(Arc::new(source));
             stdin::start(intake, metrics, dropped)?;
         }
-        let target_manager = std::thread::Builder::new().name("target_manager".into()).spawn(move || {
-            let _abort_on_panic = AbortOnPanic;
-            target_manager.run();
+        let (target_manager, managed) = Supervised::new(target_manager, move || {
             let _ = end.send(true);
-        })?;
+        });
+        target_manager.start()?;
+        let post: Weak<Supervised<target_manager::TargetManager>> = Arc::downgrade(&target_manager);
+        posts.push(("the target manager".into(), post));
+        watchdog::start(posts, status.clone())?;
         let parkers: Arc<[_]> = parkers.into();
         let sources = Sources::new(events.clone(), parkers.clone());
-        Ok(Self { events, status, sources, parkers, readers: threads, target_manager, intakes, ended })
+        Ok(Self { events, status, sources, parkers, readers: threads, target_manager: managed, intakes, ended })
     }
 
     /// Where the records of this job are handed in. None: it is not one of `Config::receivers`.
@@ -314,8 +319,8 @@ impl Scrape {
 
     /// Waits for the threads. Returns their open logs for a handover.
     pub fn join(self) -> OpenLogs {
-        let _ = self.target_manager.join();
-        let left = self.readers.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        let _ = self.target_manager.recv();
+        let left = self.readers.into_iter().filter_map(|logs| logs.recv().ok()).collect();
         OpenLogs::new(left).with_intakes(self.intakes)
     }
 }

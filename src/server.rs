@@ -1,7 +1,7 @@
-//! The HTTP server: readiness, metrics, and pages for the person who was woken by them.
+//! The HTTP server: readiness, metrics and status pages.
 //!
-//! It shows and keeps nothing, and asks the [`Report`] at each request. The one thing it changes anything by is `/reload`, if that is
-//! switched on. Whoever it lets in sees all, so no page may hold a secret.
+//! It keeps no state, and asks the [`Report`] on each request. Only `/reload` changes anything, if it is enabled. All
+//! clients that may connect see the same pages, so no page may contain a secret.
 
 mod access;
 mod build;
@@ -41,24 +41,24 @@ use connections::{Connections, Peer};
 use crate::metrics::Registry;
 use crate::model::Report;
 
-/// What the server works with.
+/// The data of the server.
 pub struct State {
-    /// Another one after each reload.
+    /// Replaced by each reload.
     pub shown: watch::Receiver<Arc<Shown>>,
     pub registry: Registry,
-    /// Who loads the config anew.
+    /// Sends requests for a reload.
     pub reload: mpsc::Sender<ReloadRequest>,
 }
 
-/// Asks for a reload: what is sent back says that it is done, or what was wrong.
+/// A request for a reload. The answer is sent when the reload is done or has failed.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
-/// What the pages show.
+/// The data of the pages.
 pub struct Shown {
     pub report: Arc<dyn Report>,
-    /// The effective config as YAML, secrets masked.
+    /// The config in use as YAML, with masked secrets.
     pub config: String,
-    /// Why the last reload failed, if it did.
+    /// The error of the last reload. None: it succeeded.
     pub reload_error: Option<String>,
 }
 
@@ -68,7 +68,7 @@ impl State {
     }
 }
 
-/// A bound server, not yet serving.
+/// A server with an open port that does not serve yet.
 pub struct Server {
     listener: TcpListener,
     access: Arc<Access>,
@@ -76,19 +76,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the port. Not to be called if the config says `disable`.
+    /// Opens the port. Must not be called if the config has `disable`.
     pub async fn bind(config: &Config) -> io::Result<Self> {
         let access = Access::open(config, "server").map_err(io::Error::other)?;
         let listener = listen(config).await.map_err(|error| advise(config, error))?;
         Ok(Self { listener, access: Arc::new(access), config: config.clone() })
     }
 
-    /// Where it listens: the port is the system's choice if the config says 0.
+    /// The address of the port. If the config says port 0, the system has chosen the port.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves until `shutdown`, then lets requests under way finish for at most `graceful_shutdown_timeout`.
+    /// Serves until `shutdown`. Then open requests may finish within `graceful_shutdown_timeout`.
     pub async fn run(self, state: State, shutdown: impl Future<Output = ()>) {
         Build::THIS.register(&state.registry);
         let process = state.registry.register(Box::new(process::Process::new()));
@@ -99,7 +99,7 @@ impl Server {
     }
 }
 
-/// Serves until `shutdown`, then lets requests under way finish for at most `graceful_shutdown_timeout`.
+/// Serves until `shutdown`. Then open requests may finish within `graceful_shutdown_timeout`.
 async fn serve(
     listener: TcpListener,
     router: axum::Router,
@@ -113,7 +113,7 @@ async fn serve(
     let connections = Connections::new(listener, config.connections(), timeouts, access);
     let router = router.into_make_service_with_connect_info::<Peer>();
     let serving = axum::serve(connections, router).with_graceful_shutdown(async {
-        // An error is a dropped `stop`, which means the same.
+        // An error means that `stop` was dropped, which also stops the server.
         let _ = stopped.await;
     });
     let mut serving = std::pin::pin!(serving.into_future());
@@ -121,7 +121,7 @@ async fn serve(
         _ = &mut serving => return,
         () = shutdown => drop(stop),
     }
-    // What is not done by then is cut off: a page half read must not hold up a restart.
+    // Remaining requests are aborted: a client that reads slowly must not delay a restart.
     let _ = tokio::time::timeout(grace, serving).await;
 }
 
@@ -132,7 +132,7 @@ async fn listen(config: &Config) -> io::Result<TcpListener> {
         return TcpListener::bind((host, port)).await;
     }
     if config.http_listen_network != "tcp4" {
-        // Where IPv6 is on, this takes IPv4 as well.
+        // With IPv6, this socket also accepts IPv4.
         match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
             Err(error) if no_ipv6(&error) && config.http_listen_network != "tcp6" => {}
             bound => return bound,
@@ -149,11 +149,11 @@ fn advise(config: &Config, error: io::Error) -> io::Error {
     let port = config.http_listen_port;
     let advice = match error.kind() {
         ErrorKind::AddrInUse => format!(
-            "port {port} is in use: stop what uses it, or set server.http_listen_port (-server.http-listen-port) to \
+            "port {port} is in use: stop the process that uses it, or set server.http_listen_port (-server.http-listen-port) to \
              another port, for instance 9080"
         ),
         ErrorKind::PermissionDenied if port < 1024 => format!(
-            "no permission for port {port}, ports below 1024 are root's: set server.http_listen_port \
+            "no permission for port {port}, because only root may use ports below 1024: set server.http_listen_port \
              (-server.http-listen-port) to another port, for instance 9080"
         ),
         _ => format!("{error}: check server.http_listen_address (-server.http-listen-address)"),

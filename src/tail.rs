@@ -14,6 +14,7 @@ mod generation;
 mod glob;
 mod gzip;
 mod log;
+mod mounts;
 mod siblings;
 mod walls;
 
@@ -23,6 +24,7 @@ pub use folders::Folders;
 pub use glob::{Budget, Glob, Skip, escape};
 pub use gzip::Compression;
 pub use log::{GENERATIONS, Log, Look, Options, Resume, is_in};
+pub use mounts::{Events, Mount, Mounts};
 pub use siblings::is_rotation;
 pub use walls::{explain, set_readable};
 

@@ -68,8 +68,13 @@ impl Document {
 
     /// Checks that the node at `path` can be read as a `T`.
     pub fn check<T: DeserializeOwned>(&self, path: &KeyPath) -> Result<(), Error> {
+        self.read_at::<T>(path).map(drop)
+    }
+
+    /// Reads the node at `path`, which must be there.
+    pub fn read_at<T: DeserializeOwned>(&self, path: &KeyPath) -> Result<T, Error> {
         let (node, _) = self.root.nearest(path);
-        read::from_node::<T>(node).map(drop).map_err(|mistake| self.mistake(path, &mistake))
+        read::from_node(node).map_err(|mistake| self.mistake(path, &mistake))
     }
 
     fn mistake(&self, block: &KeyPath, mistake: &Mistake) -> Error {

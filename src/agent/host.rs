@@ -36,6 +36,7 @@ pub(super) struct Metrics {
     pub push: push::Metrics,
     pub discovery: discovery::Metrics,
     pub reload: report::Reloads,
+    pub skipped: report::Skipped,
 }
 
 /// The running HTTP server.
@@ -76,6 +77,7 @@ impl Host {
                 push: push::Metrics::register(&registry),
                 discovery: discovery::Metrics::register(&registry),
                 reload: report::Reloads::register(&registry),
+                skipped: report::Skipped::register(&registry),
             },
             shown,
             confinement: report::confinement(&options.confinement, &registry),

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use prometheus::{IntCounter, IntGauge};
+use prometheus::{IntCounter, IntGauge, IntGaugeVec};
 
+use crate::config::SkippedJob;
 use crate::metrics::Registry;
-use crate::model::{ClientReport, DiscoveredReport, Report, TargetReport};
+use crate::model::{ClientReport, DiscoveredReport, Labels, Report, TargetReport};
 use crate::push;
 
 /// The targets of the scrape, and the clients.
 pub(super) struct Whole<T> {
     pub targets: Arc<T>,
     pub clients: Vec<Arc<push::Status>>,
+    /// Jobs of the config that are not run.
+    pub skipped: Vec<SkippedJob>,
 }
 
 impl<T: Report> Report for Whole<T> {
@@ -21,11 +24,26 @@ impl<T: Report> Report for Whole<T> {
     }
 
     fn discovered(&self) -> Vec<DiscoveredReport> {
-        self.targets.discovered()
+        let skipped = self.skipped.iter().map(|job| DiscoveredReport {
+            job: job.name.clone(),
+            source: "options.skip_unsupported_jobs".into(),
+            discovered: Labels::new(),
+            labels: None,
+            path: None,
+            dropped: Some(format!("this job is not run: {}", job.reason)),
+            is_mistake: true,
+            left_out: None,
+            unread: 0,
+        });
+        skipped.chain(self.targets.discovered()).collect()
     }
 
     fn clients(&self) -> Vec<ClientReport> {
         self.clients.iter().map(|status| status.report()).collect()
+    }
+
+    fn still(&self) -> Vec<String> {
+        self.targets.still()
     }
 }
 
@@ -52,6 +70,22 @@ pub(super) fn confinement(walls: &[(&'static str, String)], registry: &Registry)
     let labels = walls.iter().map(|(wall, what)| (*wall, what.split(';').next().unwrap_or_default()));
     registry.info("fantail_confinement_info", help, labels);
     walls.iter().map(|(wall, what)| format!("# {wall}: {what}\n")).collect()
+}
+
+/// The metric of jobs that are not run.
+#[derive(Debug)]
+pub(super) struct Skipped(IntGaugeVec);
+
+impl Skipped {
+    pub fn register(registry: &Registry) -> Self {
+        let help = "Jobs of the config that are not run because their kind of target is not supported";
+        Self(registry.gauges("fantail_skipped_jobs", help, &["job"]))
+    }
+
+    pub fn set(&self, jobs: &[SkippedJob]) {
+        self.0.reset();
+        jobs.iter().for_each(|job| self.0.with_label_values(&[&job.name]).set(1));
+    }
 }
 
 /// The metrics of reloads.

@@ -85,7 +85,9 @@ impl Run {
                 run.await;
             }));
         }
-        host.show(Arc::new(report::Whole { targets: scrape.report(), clients: statuses }), &config);
+        host.metrics.skipped.set(&config.skipped_jobs);
+        let skipped = config.skipped_jobs.clone();
+        host.show(Arc::new(report::Whole { targets: scrape.report(), clients: statuses, skipped }), &config);
         let discovery = match host.options.stdin {
             true => Vec::new(),
             false => discover(&config, reads, host, &scrape),

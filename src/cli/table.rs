@@ -63,6 +63,13 @@ pub(crate) const GROUPS: &[Group] = &[
                 Program,
                 "replace ${NAME} and ${NAME:-default} in the config file",
             ),
+            flag(
+                "config.skip-unsupported-jobs",
+                Bool,
+                "false",
+                Sets("options.skip_unsupported_jobs"),
+                "start without the jobs that fantail does not support",
+            ),
             flag("config.watch-interval", Duration, "0s", Program, "interval of checks for a changed config; 0s: none"),
             flag("check-syntax", Bool, "false", Program, "check the config and exit"),
             flag("print-config-stderr", Bool, "false", Program, "print the config in use, with masked secrets"),

@@ -122,6 +122,8 @@ impl Default for FileWatchConfig {
 pub struct OptionsConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_lag_labels: Option<Value>,
+    /// Start without the jobs whose kind of target is not supported, instead of refusing the config.
+    pub skip_unsupported_jobs: bool,
 }
 
 /// Ignored. fantail sends no traces.

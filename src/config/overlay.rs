@@ -1,14 +1,14 @@
 //! Changes the tree of a config file before it is read: applies flags, moves the `client` block, refuses unsupported
 //! targets.
 
-use super::scrape::unsupported;
+use super::unsupported::{self, SkippedJob};
 use super::{Request, Scalar, Setting};
 use crate::model::{KeyPath, loki_label_name};
 use crate::push;
 use crate::yaml::{Content, Document, Error, Node, Origin};
 
-/// Returns warnings.
-pub(super) fn apply(document: &mut Document, request: &Request) -> Result<Vec<Error>, Error> {
+/// Returns warnings, and the jobs that were taken out because fantail does not support them.
+pub(super) fn apply(document: &mut Document, request: &Request) -> Result<(Vec<Error>, Vec<SkippedJob>), Error> {
     let mut warnings = Vec::new();
     for setting in &request.settings {
         set(document.root_mut(), setting);
@@ -27,8 +27,8 @@ pub(super) fn apply(document: &mut Document, request: &Request) -> Result<Vec<Er
         let message = format!("Loki cannot parse the label name {name:?}: the label is renamed to {taken:?}");
         warnings.push(document.note(&path, message));
     }
-    refuse_unsupported(document)?;
-    Ok(warnings)
+    let skipped = unsupported::take_out(document, &mut warnings)?;
+    Ok((warnings, skipped))
 }
 
 fn set(root: &mut Node, setting: &Setting) {
@@ -161,21 +161,4 @@ fn rename_labels(client: &mut Node) -> Vec<(String, String)> {
         }
     }
     renamed
-}
-
-/// Refuses the first unsupported kind of target, and says what to do instead. A kind without a value is ignored.
-fn refuse_unsupported(document: &mut Document) -> Result<(), Error> {
-    let Some(jobs) = document.root_mut().get_mut("scrape_configs") else { return Ok(()) };
-    let Content::List(jobs) = &mut jobs.content else { return Ok(()) };
-    let mut refused = None;
-    for (i, job) in jobs.iter_mut().enumerate() {
-        let Content::Map(entries) = &mut job.content else { continue };
-        entries.retain(|(key, value)| value.content != Content::Null || unsupported(key).is_none());
-        let kind = entries.iter().find_map(|(key, _)| Some((key.clone(), unsupported(key)?)));
-        refused = refused.or(kind.map(|(key, message)| (format!("scrape_configs[{i}].{key}"), message)));
-    }
-    match refused {
-        Some((path, message)) => Err(document.error(&KeyPath::from(path.as_str()), message)),
-        None => Ok(()),
-    }
 }

@@ -1,20 +1,20 @@
-//! What comes back over the wire.
+//! The answer of a server.
 
 use std::time::{Duration, SystemTime};
 
 use super::HeaderValue;
 
-/// As much of an answer is read as can matter.
+/// The maximum number of bytes to read of an answer.
 const MAX_ANSWER: usize = 64 << 10;
 
-/// What came back over the wire.
+/// The answer of a server.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
     pub status: u16,
     pub retry_after: Option<Duration>,
-    /// A web page: not Loki speaks, but something in front of it.
+    /// A web page, which comes from a proxy and not from Loki.
     pub is_html: bool,
-    /// The beginning of it, unless the answer is a success.
+    /// The start of the body. Empty for a success.
     pub body: String,
 }
 
@@ -31,24 +31,24 @@ pub(super) async fn read(mut response: reqwest::Response) -> reqwest::Result<Ans
         match response.chunk().await {
             Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER - body.len())]),
             Ok(None) => break,
-            // The status has said the most of it; but a success that is cut short may be a broken proxy's.
+            // The status is enough for an error. But a success with an incomplete body may come from a broken proxy.
             Err(_) if answer.status >= 300 => break,
             Err(error) => return Err(error),
         }
     }
     answer.body = String::from_utf8_lossy(&body).into_owned();
-    // Loki's answers are text or JSON; some proxies send their pages without saying what they are.
+    // Loki answers with text or JSON. Some proxies send pages without a content type.
     answer.is_html |= answer.body.trim_start_matches('\u{feff}').trim_start().starts_with('<');
     Ok(answer)
 }
 
-/// `text/html` or `application/xhtml+xml`, with whatever parameters.
+/// Whether the type is `text/html` or `application/xhtml+xml`, with any parameters.
 fn is_html(content_type: &str) -> bool {
     let kind = content_type.split(';').next().unwrap_or_default().trim();
     kind.eq_ignore_ascii_case("text/html") || kind.eq_ignore_ascii_case("application/xhtml+xml")
 }
 
-/// `Retry-After`: seconds, or a date.
+/// Parses `Retry-After`: seconds, or a date.
 fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse() {

@@ -1,5 +1,5 @@
-//! Who pushes: `basic_auth`, `authorization`, `bearer_token`, `oauth2`. What is kept in files is read for each push, so
-//! a rotated secret is picked up at once.
+//! Credentials of a request: `basic_auth`, `authorization`, `bearer_token`, `oauth2`. Files are read for each request,
+//! so a changed secret is used at once.
 
 use std::time::Duration;
 
@@ -36,13 +36,21 @@ impl BasicAuth {
         exclusive("username", !self.username.is_empty(), &self.username_file)?;
         exclusive("password", !self.password.is_empty(), &self.password_file)
     }
+
+    /// The user and the password.
+    pub fn readers(&self) -> (SecretReader, SecretReader) {
+        (
+            SecretReader::new("basic_auth.username", Secret::new(&self.username), &self.username_file),
+            SecretReader::new("basic_auth.password", self.password.clone(), &self.password_file),
+        )
+    }
 }
 
 /// `authorization`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Authorization {
-    /// Empty: `Bearer`.
+    /// Empty means `Bearer`.
     #[serde(rename = "type", skip_serializing_if = "String::is_empty")]
     pub kind: String,
     #[serde(skip_serializing_if = "Secret::is_empty")]
@@ -56,17 +64,17 @@ pub struct Authorization {
 impl Authorization {
     pub fn validate(&self) -> Result<(), Error> {
         if self.kind.trim().eq_ignore_ascii_case("basic") {
-            return Err(Error::new("type", "may not be basic; use basic_auth instead"));
+            return Err(Error::new("type", "must not be basic: use basic_auth instead"));
         }
         refuse_refs([("credentials_ref", &self.credentials_ref)])?;
         exclusive("credentials", !self.credentials.is_empty(), &self.credentials_file)
     }
 }
 
-/// Where a request's credentials come from.
+/// The source of a request's credentials.
 #[derive(Debug)]
 pub enum Auth {
-    /// Nobody asks, or the URL or `headers` says it.
+    /// No credentials, or they are in the URL or in `headers`.
     None,
     Basic {
         user: SecretReader,
@@ -79,10 +87,10 @@ pub enum Auth {
     OAuth2(Box<Tokens>),
 }
 
-/// The keys of a block that say who sends its requests. At most one of the four ways is used.
+/// The credentials of a config block. At most one of the four kinds may be set.
 #[derive(Clone, Copy, Debug)]
 pub struct Credentials<'a> {
-    /// A user in it comes before all the others.
+    /// A user in the URL takes precedence.
     pub url: &'a Url,
     pub basic_auth: Option<&'a BasicAuth>,
     pub authorization: Option<&'a Authorization>,
@@ -105,7 +113,7 @@ impl Credentials<'_> {
         self.oauth2.map_or(Ok(()), OAuth2::validate).map_err(|e| e.within("oauth2"))
     }
 
-    /// Whether any way is used.
+    /// Whether any kind is set.
     pub fn are_set(&self) -> bool {
         self.ways().contains(&true)
     }
@@ -121,17 +129,15 @@ impl Credentials<'_> {
 }
 
 impl Auth {
-    /// `timeout` is that of a request to the token server of `oauth2`.
+    /// `timeout` applies to requests to the token server of `oauth2`.
     pub fn new(config: &Credentials<'_>, timeout: Duration) -> Result<Self, Error> {
         config.validate()?;
         if config.url.has_user() {
             return Ok(Auth::None);
         }
         if let Some(basic) = config.basic_auth {
-            return Ok(Auth::Basic {
-                user: SecretReader::new("basic_auth.username", Secret::new(&basic.username), &basic.username_file),
-                password: SecretReader::new("basic_auth.password", basic.password.clone(), &basic.password_file),
-            });
+            let (user, password) = basic.readers();
+            return Ok(Auth::Basic { user, password });
         }
         if let Some(authorization) = config.authorization {
             let kind = match authorization.kind.trim() {
@@ -154,7 +160,7 @@ impl Auth {
         Ok(Auth::None)
     }
 
-    /// What goes with the next request, and the number of the token in it, if it was fetched.
+    /// The credentials for the next request, and the number of the OAuth2 token in it, if any.
     pub async fn credential(&self) -> Result<(Credential, Option<u64>), String> {
         let (kind, token, from, number) = match self {
             Auth::None => return Ok((Credential::None, None)),
@@ -171,10 +177,10 @@ impl Auth {
         };
         header_value(&format!("{kind} {}", token.expose()))
             .map(|value| (Credential::Header(value), number))
-            .ok_or_else(|| format!("{from}: has characters that no header can carry"))
+            .ok_or_else(|| format!("{from}: has characters that are not allowed in a header"))
     }
 
-    /// The server took offence at what was sent: a token of this number is no good any more.
+    /// Called when the server refused the token with this number. The token is not used again.
     pub fn refused(&self, number: Option<u64>) {
         if let (Auth::OAuth2(tokens), Some(number)) = (self, number) {
             tokens.refused(number);

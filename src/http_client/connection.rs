@@ -16,12 +16,12 @@ use crate::model::units::Secret;
 
 const USER_AGENT: &str = concat!("fantail/", env!("CARGO_PKG_VERSION"));
 
-/// How often certificate files are looked at for new ones.
+/// How often certificate files are checked for changes.
 const CERTIFICATES_PERIOD: Duration = Duration::from_secs(60);
 
 const MAX_REDIRECTS: usize = 10;
 
-/// What goes with one request.
+/// The credentials of one request.
 #[derive(Debug)]
 pub enum Credential {
     None,
@@ -29,7 +29,7 @@ pub enum Credential {
     Header(HeaderValue),
 }
 
-/// A pool of connections, made anew when the certificates it was made with have changed.
+/// A pool of connections. It is replaced when its certificates have changed.
 pub struct Connection {
     tls: tls::Config,
     make: Make,
@@ -42,7 +42,7 @@ struct Made {
     looked: Instant,
 }
 
-/// What of a connection does not change.
+/// The settings of a connection that never change.
 struct Make {
     timeout: Duration,
     follow_redirects: bool,
@@ -58,7 +58,7 @@ impl Connection {
         Ok(Self { tls: tls.clone(), make, made: Mutex::new(Made { client, with, looked: Instant::now() }) })
     }
 
-    /// Fails with the reason why there is no answer.
+    /// Returns the answer, or the reason why there is none.
     pub async fn post(
         &self,
         url: &ParsedUrl,
@@ -77,7 +77,7 @@ impl Connection {
             Err(error) => Err(error),
         };
         answer.map_err(|error| {
-            // Perhaps it failed because the certificates are old ones: look at the next chance.
+            // The certificates may be outdated, so they are checked before the next request.
             self.lock().looked = Instant::now().checked_sub(CERTIFICATES_PERIOD).unwrap_or_else(Instant::now);
             in_words(error)
         })
@@ -89,23 +89,27 @@ impl Connection {
             return made.client.clone();
         }
         made.looked = Instant::now();
-        // Files that cannot be read or do not go together are most likely being replaced: what works goes on.
+        // Files that cannot be read or do not match are probably being replaced. The current connection stays in use.
         match tls::Material::read(&self.tls) {
             Ok(with) if with == made.with => {}
             Ok(with) => match self.make.client(&self.tls, &with) {
                 Ok(client) => {
-                    tracing::info!("certificates have changed, connecting anew");
+                    tracing::info!("certificates have changed: using them for new connections");
                     made.client = client;
                     made.with = with;
                 }
-                Err(error) => tracing::warn!(%error, "new certificates cannot be used, going on with the old ones"),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot use the changed certificates: the previous ones stay in use; check the files in tls_config")
+                }
             },
-            Err(error) => tracing::warn!(%error, "certificates cannot be read, going on with the old ones"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the certificate files: the previous certificates stay in use; check the files in tls_config")
+            }
         }
         made.client.clone()
     }
 
-    // `Made` is replaced field by field only after everything that can fail.
+    // After a panic the data is consistent: it changes only after everything that can fail.
     fn lock(&self) -> MutexGuard<'_, Made> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -119,7 +123,7 @@ impl fmt::Debug for Connection {
 
 impl Make {
     fn client(&self, tls: &tls::Config, with: &tls::Material) -> Result<reqwest::Client, Error> {
-        // Set up here from first to last: left to itself reqwest wants the system's CA certificates even for `http://`.
+        // TLS is set up here completely, because reqwest alone needs the system's CA certificates even for `http://`.
         let tls = with.client_config(tls).map_err(|e| e.within("tls_config"))?;
         let follow = self.follow_redirects;
         let mut builder = reqwest::Client::builder()
@@ -132,9 +136,9 @@ impl Make {
                     307 | 308 if follow && attempt.previous().len() > MAX_REDIRECTS => {
                         attempt.error("too many redirects")
                     }
-                    // What is pushed, and the headers that say who pushes it, are for the host of the config alone.
+                    // The pushed lines and the headers with credentials must only go to the host of the config.
                     307 | 308 if follow && stays(attempt.previous(), attempt.url()) => attempt.follow(),
-                    // The others would turn the push into a GET, which delivers nothing.
+                    // Other redirects would turn the push into a GET request.
                     _ => attempt.stop(),
                 }
             }));
@@ -148,7 +152,7 @@ impl Make {
     }
 }
 
-/// Whether a redirect leads to where the push was meant to go: the same host, and the same port unless it is HTTPS there.
+/// Whether a redirect stays at the intended server: the same host, and the same port or a change to HTTPS.
 fn stays(previous: &[ParsedUrl], to: &ParsedUrl) -> bool {
     previous.first().is_some_and(|from| {
         let is_upgrade = from.scheme() == "http" && to.scheme() == "https";

@@ -1,8 +1,8 @@
-//! Why there is no answer.
+//! Descriptions of failed requests.
 
 use std::io;
 
-/// The whole chain of causes in a line, without the URL.
+/// All causes of the error in one line, without the URL.
 pub(super) fn in_words(error: reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer within timeout".to_string();
@@ -14,14 +14,14 @@ pub(super) fn in_words(error: reqwest::Error) -> String {
         cause = source;
         words.push(cause.to_string());
     }
-    // The innermost says it ("connection refused"); the outer ones are about layers.
+    // The innermost cause is the useful one ("connection refused"). The others only name layers.
     let text = words.pop().unwrap_or_else(|| error.to_string());
     let is_refused = io::Error::from_raw_os_error(libc::EACCES).to_string() == text;
     match text {
         text if text.contains("certificate") => format!("{text} (check tls_config: ca_file, server_name)"),
-        // The kernel itself gives this answer to no connection.
+        // The kernel itself never answers a connection with this error.
         text if is_refused => format!(
-            "{text}: landlock refuses a port that is in no URL of the config; name it there, or set -security.landlock=false"
+            "{text}: landlock refuses a port that is in no URL of the config: write the port into the URL, or set -security.landlock=false"
         ),
         text => text,
     }

@@ -1,4 +1,4 @@
-//! `oauth2`: a token for each while, from a token server, by the client credentials grant (RFC 6749, section 4.4).
+//! `oauth2`: gets tokens from a token server by the client credentials grant (RFC 6749, section 4.4).
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,20 +17,20 @@ use super::{HeaderMap, HeaderValue, ParsedUrl, check_url, form, parse_url};
 use crate::backoff::{Backoff, chance};
 use crate::model::units::Secret;
 
-/// A token is renewed this long before it ends (or at half of its life), so that none ends on its way.
+/// A token is renewed this long before it expires, or at half of its lifetime, so that it does not expire during a
+/// request.
 const MARGIN: Duration = Duration::from_secs(10);
-/// A token is renewed after this time at the latest. A server may write any number of seconds, and a clock cannot count
-/// them all.
+/// The longest lifetime of a token. A server may send any number of seconds, which could overflow the clock.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 
-/// For a server that does not say how long its token lasts.
+/// The lifetime if the server sends none.
 const UNKNOWN_LIFE: Duration = Duration::from_secs(300);
 
-/// How long the token server is left alone after it gave no token: at first, and at most.
+/// The pauses after a failed request for a token.
 const BACKOFF: Backoff =
     Backoff { first: Duration::from_secs(1), most: Duration::from_secs(30), most_asked: Duration::ZERO };
 
-/// A Loki that refuses one token after the other is not helped by more of them: it gets a new one so often at most.
+/// The minimum time between two renewals because Loki refused a token.
 const RENEWAL: Duration = Duration::from_secs(10);
 
 /// `oauth2` of a client.
@@ -47,12 +47,12 @@ pub struct OAuth2 {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
     pub token_url: Url,
-    /// Some servers take secrets here.
+    /// Some servers expect secrets here.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoint_params: BTreeMap<String, Secret>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub grant_type: String,
-    // The fields of the jwt-bearer grant, refused by name.
+    // The keys of the jwt-bearer grant. They are refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claims: Option<BTreeMap<String, serde_json::Value>>,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -83,7 +83,7 @@ pub struct OAuth2 {
 impl OAuth2 {
     pub fn validate(&self) -> Result<(), Error> {
         if !matches!(self.grant_type.as_str(), "" | "client_credentials") {
-            return Err(Error::new("grant_type", "only client_credentials is supported; use a client secret"));
+            return Err(Error::new("grant_type", "only client_credentials is supported: use a client secret"));
         }
         let jwt = [
             ("claims", self.claims.is_some()),
@@ -98,7 +98,7 @@ impl OAuth2 {
         if let Some((key, _)) = jwt.into_iter().find(|(_, set)| *set) {
             return Err(Error::new(
                 key,
-                "belongs to the jwt-bearer grant, which is not supported; use a client secret",
+                "belongs to the jwt-bearer grant, which is not supported: use a client secret",
             ));
         }
         if self.client_id.is_empty() {
@@ -111,7 +111,7 @@ impl OAuth2 {
         self.proxy().validate()
     }
 
-    /// What fetches tokens as this says.
+    /// Creates the source of tokens for these settings.
     pub(super) fn tokens(&self, timeout: Duration) -> Result<Tokens, Error> {
         let within = |e: Error| e.within("oauth2");
         let url = parse_url(&self.token_url).map_err(|problem| within(Error::new("token_url", problem)))?;
@@ -141,7 +141,7 @@ impl OAuth2 {
     }
 }
 
-/// The token in use, and the way to the next. Whoever needs one shares it: the server is asked once, not by each lane.
+/// The current token, and how to get the next. All lanes share it, so the server gets one request.
 #[derive(Debug)]
 pub struct Tokens {
     connection: Connection,
@@ -150,22 +150,22 @@ pub struct Tokens {
     client_id: String,
     secret: SecretReader,
     state: Mutex<State>,
-    /// Held by who asks the server; the others wait for what comes of it.
+    /// Held during a request to the server. Other tasks wait for its result.
     turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     token: Option<Token>,
-    /// How many tokens there were.
+    /// The number of tokens so far.
     count: u64,
     failure: Option<Failure>,
-    /// No token is thrown away before, because Loki refused the one before it.
+    /// Until this time, a token is not replaced because Loki refused it.
     renewal: Option<Instant>,
     style: Style,
 }
 
-/// A token, and which one it is.
+/// A token and its number.
 #[derive(Clone, Debug)]
 pub(super) struct Token {
     pub(super) secret: Secret,
@@ -173,7 +173,7 @@ pub(super) struct Token {
     end: Instant,
 }
 
-/// Why there is no token, and how long nobody asks again.
+/// Why there is no token, and until when no further request is made.
 #[derive(Clone, Debug)]
 struct Failure {
     why: String,
@@ -181,7 +181,7 @@ struct Failure {
     until: Instant,
 }
 
-/// How the client names itself: servers differ, so both ways are tried, as Go's library does.
+/// How the client sends its ID. Servers differ, so both ways are tried, as in Go's library.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum Style {
     #[default]
@@ -191,7 +191,7 @@ enum Style {
 }
 
 impl Tokens {
-    /// A token that lasts for the next request.
+    /// A token that is valid for the next request.
     pub(super) async fn current(&self) -> Result<Token, String> {
         let count = {
             let state = self.lock();
@@ -204,7 +204,8 @@ impl Tokens {
         let asked = Instant::now();
         {
             let state = self.lock();
-            // Who had the turn before has most likely found out; a token that is as new as that is good, however short it lasts.
+            // Another task may have got a token while this one waited. A token that is so new is used, however short
+            // its lifetime.
             let fetched = state.token.clone().filter(|_| state.count > count).map(Ok);
             if let Some(known) = fetched.or_else(|| state.known(asked)) {
                 return known;
@@ -228,7 +229,7 @@ impl Tokens {
         }
     }
 
-    /// Loki refused this token. Several pushes may hear so of one and the same.
+    /// Called when Loki refused this token. Several pushes may report the same one.
     pub(super) fn refused(&self, number: u64) {
         let now = Instant::now();
         let mut state = self.lock();
@@ -251,7 +252,7 @@ impl Tokens {
         };
         if !is_success(&answer) {
             return Err(format!(
-                "oauth2.token_url: answered status {}: check client_id and client_secret",
+                "oauth2.token_url: the token server answered status {}: check client_id and client_secret",
                 answer.status
             ));
         }
@@ -262,7 +263,7 @@ impl Tokens {
     async fn ask(&self, style: Style, secret: &Secret) -> Result<Answer, String> {
         let mut fields: Vec<(&str, &str)> = self.fields.iter().map(|(n, v)| (n.as_str(), v.expose())).collect();
         let credential = match style {
-            // The grant's definition wants both encoded like a form's fields first.
+            // The grant requires that both are encoded like form fields first.
             Style::Header => Credential::Basic {
                 user: Secret::new(form(&[("", &self.client_id)]).trim_start_matches('=')),
                 password: Secret::new(form(&[("", secret.expose())]).trim_start_matches('=')),
@@ -278,14 +279,14 @@ impl Tokens {
         answer.map_err(|why| format!("oauth2.token_url: {why}"))
     }
 
-    // What belongs together is set at once; a panic elsewhere cannot leave it half changed.
+    // All fields change together, so a panic elsewhere cannot leave the state inconsistent.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// A token that lasts, or why there is none now.
+    /// A valid token, or why there is none at present.
     fn known(&self, now: Instant) -> Option<Result<Token, String>> {
         if let Some(token) = self.token.as_ref().filter(|token| now < token.end) {
             return Some(Ok(token.clone()));
@@ -300,10 +301,11 @@ fn is_success(answer: &Answer) -> bool {
 }
 
 fn parse(body: &str) -> Result<(Secret, Duration), String> {
-    let no_token = || "oauth2.token_url: the answer has no access_token; is it a token server?".to_string();
+    let no_token =
+        || "oauth2.token_url: the answer has no access_token: check that the URL is that of a token server".to_string();
     let answer: serde_json::Value = serde_json::from_str(body).map_err(|_| no_token())?;
     let token = answer["access_token"].as_str().filter(|token| !token.is_empty()).ok_or_else(no_token)?;
-    // Some servers write the number as text.
+    // Some servers send the number as text.
     let life = &answer["expires_in"];
     let life = life.as_u64().or_else(|| life.as_str()?.parse().ok()).filter(|seconds| *seconds > 0);
     Ok((Secret::new(token), life.map_or(UNKNOWN_LIFE, Duration::from_secs).min(LONGEST_LIFE)))

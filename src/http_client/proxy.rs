@@ -39,7 +39,7 @@ impl Proxy<'_> {
             if !self.connect_header.is_empty() {
                 return Err(Error::new(
                     "proxy_connect_header",
-                    "is supported with proxy_url only; write the proxy there",
+                    "is supported only with proxy_url: set the proxy there",
                 ));
             }
             return Ok(None);

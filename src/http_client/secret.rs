@@ -1,11 +1,11 @@
-//! Secrets that are kept in files. They are read anew for each use, so that a rotated one is picked up at once.
+//! Secrets in the config or in files. Files are read for each use, so a changed secret is used at once.
 
 use std::fmt;
 
 use crate::model::bounded;
 use crate::model::units::Secret;
 
-/// A secret as written in the config, or in a file.
+/// A secret in the config or in a file.
 pub struct SecretReader {
     pub(super) key: &'static str,
     inline: Secret,
@@ -21,7 +21,7 @@ impl SecretReader {
         self.inline.is_empty() && self.file.is_empty()
     }
 
-    pub(super) fn read(&self) -> Result<Secret, String> {
+    pub fn read(&self) -> Result<Secret, String> {
         if self.file.is_empty() {
             return Ok(self.inline.clone());
         }
@@ -35,10 +35,10 @@ impl fmt::Debug for SecretReader {
     }
 }
 
-/// A secret has some hundred bytes.
+/// The maximum size of a secret file in bytes. Real secrets have some hundred bytes.
 const LARGEST: u64 = 64 << 10;
 
-/// A secret in a file, without the newline an editor left there.
+/// Reads a secret from a file, without a newline at the end.
 pub fn read_file(path: &str) -> Result<Secret, String> {
     let text = std::fs::File::open(path).and_then(|file| bounded::read_text(file, LARGEST));
     let text = text.map_err(|e| format!("cannot read {path}: {e}"))?;

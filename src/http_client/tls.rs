@@ -1,4 +1,4 @@
-//! `tls_config`: whom a push trusts, and how it shows who it is itself.
+//! `tls_config`: the trusted CAs, and the client's own certificate.
 
 mod verify;
 
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{Error, exclusive, refuse_refs};
 use crate::model::bounded;
 use crate::model::units::Secret;
-use verify::{Anyone, Roots, Verifier};
+use verify::{Roots, Verifier};
 
 /// `tls_config` of a client.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -39,12 +39,12 @@ pub struct Config {
     pub cert_ref: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub key_ref: String,
-    /// The name the server's certificate has to bear, where it is not the host of `url`. (It is not sent as SNI, which
-    /// stays the host of `url`.)
+    /// The name that the server's certificate must have, if it differs from the host of `url`. (SNI still has the host
+    /// of `url`.)
     #[serde(skip_serializing_if = "String::is_empty")]
     pub server_name: String,
     pub insecure_skip_verify: bool,
-    /// `TLS10` to `TLS13`; below TLS 1.2 nothing is spoken whatever is set.
+    /// `TLS10` to `TLS13`. The oldest version is TLS 1.2, whatever is set.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub min_version: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -52,6 +52,10 @@ pub struct Config {
 }
 
 impl Config {
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
     pub fn validate(&self) -> Result<(), Error> {
         refuse_refs([("ca_ref", &self.ca_ref), ("cert_ref", &self.cert_ref), ("key_ref", &self.key_ref)])?;
         exclusive("ca", !self.ca.is_empty(), &self.ca_file)?;
@@ -60,8 +64,12 @@ impl Config {
         let has_cert = !self.cert.is_empty() || !self.cert_file.is_empty();
         let has_key = !self.key.is_empty() || !self.key_file.is_empty();
         match (has_cert, has_key) {
-            (true, false) => return Err(Error::new("cert", "needs its private key: set key or key_file")),
-            (false, true) => return Err(Error::new("key", "needs its certificate: set cert or cert_file")),
+            (true, false) => {
+                return Err(Error::new("cert", "needs its private key: set tls_config.key or tls_config.key_file"));
+            }
+            (false, true) => {
+                return Err(Error::new("key", "needs its certificate: set tls_config.cert or tls_config.cert_file"));
+            }
             _ => {}
         }
         if !self.server_name.is_empty() {
@@ -73,9 +81,12 @@ impl Config {
     pub fn warnings(&self) -> impl Iterator<Item = Error> {
         let unverified = self
             .insecure_skip_verify
-            .then(|| Error::new("insecure_skip_verify", "anybody can pretend to be this Loki; better set ca_file"));
+            .then(|| Error::new("insecure_skip_verify", "any server can pretend to be this Loki: set ca_file instead"));
         let old = matches!(self.min_version.as_str(), "TLS10" | "TLS11").then(|| {
-            Error::new("min_version", format!("{} is not spoken any more, TLS 1.2 is the oldest", self.min_version))
+            Error::new(
+                "min_version",
+                format!("{} is not supported any more: the oldest version is TLS 1.2", self.min_version),
+            )
         });
         unverified.into_iter().chain(old)
     }
@@ -97,7 +108,7 @@ impl Config {
         let min = number("min_version", &self.min_version)?.unwrap_or(12);
         let max = number("max_version", &self.max_version)?.unwrap_or(13);
         if max < 12 {
-            return Err(Error::new("max_version", "TLS 1.2 is the oldest that is spoken; leave it out"));
+            return Err(Error::new("max_version", "the oldest supported version is TLS 1.2: remove this key"));
         }
         if min > max {
             return Err(Error::new("min_version", "is above max_version"));
@@ -106,7 +117,7 @@ impl Config {
     }
 }
 
-/// The certificates and keys a [`Config`] names, as they are now; another one means another connection.
+/// The current content of the certificates and keys of a [`Config`]. If it changes, a new connection is needed.
 #[derive(Default, PartialEq)]
 pub(super) struct Material {
     ca: Option<Vec<u8>>,
@@ -126,19 +137,20 @@ impl Material {
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&config.versions()?)
             .map_err(|e| Error::new("min_version", e.to_string()))?;
-        let builder = if config.insecure_skip_verify {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
-        } else {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(self.verifier(config, provider)?))
+        let verifier = match config.insecure_skip_verify {
+            true => Verifier::of_anyone(provider),
+            false => self.verifier(config, provider)?,
         };
+        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
         let Some((cert, key)) = &self.identity else {
             return Ok(builder.with_no_client_auth());
         };
         let chain = certificates("cert", cert)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| Error::new("key", format!("no private key: {e}")))?;
+        let key =
+            PrivateKeyDer::from_pem_slice(key).map_err(|e| Error::new("key", format!("is not a private key: {e}")))?;
         builder
             .with_client_auth_cert(chain, key)
-            .map_err(|e| Error::new("cert", format!("does not go together with its key: {e}")))
+            .map_err(|e| Error::new("cert", format!("does not match its key: {e}")))
     }
 
     fn verifier(&self, config: &Config, provider: Arc<CryptoProvider>) -> Result<Verifier, Error> {
@@ -151,7 +163,7 @@ impl Material {
     }
 }
 
-/// A bundle of all well-known authorities has some 250 kB.
+/// The maximum size of a file in bytes. A bundle of all well-known authorities has about 250 kB.
 const LARGEST: u64 = 16 << 20;
 
 fn pem(key: &str, inline: &str, file: &str) -> Result<Option<Vec<u8>>, Error> {
@@ -166,7 +178,7 @@ fn certificates(key: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, E
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match all {
         Ok(all) if !all.is_empty() => Ok(all),
-        Ok(_) => Err(Error::new(key, "holds no PEM certificate")),
+        Ok(_) => Err(Error::new(key, "has no PEM certificate")),
         Err(e) => Err(Error::new(key, format!("is not a PEM certificate: {e}"))),
     }
 }

@@ -1,4 +1,4 @@
-//! A URL as the config wrote it, which may carry a user and a password.
+//! A URL from the config. It may contain a user and a password.
 
 use std::fmt;
 
@@ -6,9 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::units;
 
-/// Kept as written, but for its scheme, which is in small letters: what is pushed to, and what the `host` label says, is
-/// the user's spelling. Shown without its user,
-/// password and query, where secrets are put.
+/// Kept as written, except that the scheme is in lower case: requests and the `host` label use the user's spelling.
+/// Shown without user, password and query, which may contain secrets.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Url(String);
 
@@ -25,8 +24,8 @@ impl Url {
         self.0.is_empty()
     }
 
-    /// As written, secrets and all: for the wire only.
-    pub(super) fn expose(&self) -> &str {
+    /// The complete URL with secrets. Only for requests.
+    pub fn expose(&self) -> &str {
         &self.0
     }
 
@@ -43,7 +42,7 @@ impl Url {
         self.authority().contains('@')
     }
 
-    /// The user in it; nobody else's business than the question whether two clients are one.
+    /// The user in the URL. Only used to tell clients apart.
     pub fn user(&self) -> &str {
         let user = self.authority().rsplit_once('@').map_or("", |(user, _)| user);
         user.split_once(':').map_or(user, |(user, _)| user)

@@ -128,6 +128,11 @@ impl Ledger {
         std::mem::take(&mut state.dirty).then_some(state.committed).flatten().map(|mark| (mark, settled))
     }
 
+    /// Whether [`take_commit`](Self::take_commit) may have something.
+    pub fn has_commit(&self) -> bool {
+        self.lock().dirty
+    }
+
     /// Bytes handed to pushes that have not been answered.
     pub fn in_flight(&self) -> u64 {
         self.lock().in_flight

@@ -11,6 +11,10 @@ pub trait Report: Send + Sync {
     fn targets(&self) -> Vec<TargetReport>;
     fn discovered(&self) -> Vec<DiscoveredReport>;
     fn clients(&self) -> Vec<ClientReport>;
+    /// Threads that have stood still for long and deliver nothing.
+    fn still(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A target that is tailed, with its files.

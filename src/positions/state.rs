@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::journal::{self, Journal, KnownLogRef, LeftFiles, Place, Record};
 use super::read_time::ReadTimes;
-use super::{KEPT, KEPT_MOST, Key, LINES, LogName, PositionId};
+use super::{KEPT, KEPT_MOST, Key, LINES, LogName, PositionId, Vanished};
 use crate::model::{Clock, Position};
 
 #[derive(Debug)]
@@ -187,7 +187,7 @@ impl State {
     }
 
     /// The content of `positions.yaml`: for each path the lowest offset of all clients.
-    pub fn yaml(&self) -> BTreeMap<String, String> {
+    pub fn yaml(&self, vanished: &Vanished) -> BTreeMap<String, String> {
         let mut all = self.foreign.clone();
         let mut least: BTreeMap<String, u64> = BTreeMap::new();
         let mut oldest: BTreeMap<String, (SystemTime, &Arc<str>)> = BTreeMap::new();
@@ -197,7 +197,7 @@ impl State {
             };
             let name = || entry.key.log.in_yaml().into_owned();
             match &record.place {
-                Place::File(..) if !entry.in_use && entry.key.log.is_gone() => {}
+                Place::File(..) if !entry.in_use && vanished.has(&entry.key.log) => {}
                 Place::File(position, live) => {
                     // The position is in an older generation. Promtail can only start at the beginning of the live
                     // file.
@@ -216,11 +216,17 @@ impl State {
         all
     }
 
+    /// The paths of logs that nobody reads, and those of Promtail's file.
+    pub fn unused_paths(&self) -> BTreeSet<PathBuf> {
+        let unused = self.records.values().filter(|entry| !entry.in_use).filter_map(|entry| entry.key.log.path());
+        let foreign = self.foreign.keys().filter(|path| path.starts_with('/')).map(Path::new);
+        unused.chain(foreign).map(Path::to_path_buf).collect()
+    }
+
     /// As in Promtail, forgets paths that no longer exist and are not tailed. But not at once: a renamed file may be
     /// recognised by its position, and its disk may be mounted after the agent starts.
-    pub fn drop_vanished(&mut self, now: SystemTime) {
-        let gone = |path: &Path| matches!(path.try_exists(), Ok(false));
-        let vanished = self.records.iter().filter(|(_, e)| !e.in_use && e.key.log.is_gone());
+    pub fn drop_vanished(&mut self, gone: &Vanished, now: SystemTime) {
+        let vanished = self.records.iter().filter(|(_, e)| !e.in_use && gone.has(&e.key.log));
         let mut vanished: Vec<_> = vanished.map(|(slot, e)| (e.saved.as_ref().map(|r| r.saved), *slot)).collect();
         vanished.sort_unstable();
         let too_many = vanished.len().saturating_sub(KEPT_MOST);
@@ -231,7 +237,7 @@ impl State {
                 self.forget(slot);
             }
         }
-        self.foreign.retain(|path, _| !path.starts_with('/') || !gone(Path::new(path)));
+        self.foreign.retain(|path, _| !gone.0.contains(Path::new(path)));
     }
 }
 

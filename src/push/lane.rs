@@ -31,7 +31,7 @@ const REFUSED_IN_A_ROW: usize = 64;
 
 /// What the lanes of a client share.
 #[derive(Debug)]
-pub(super) struct Road {
+pub(super) struct LaneContext {
     pub(super) endpoint: Endpoint,
     pub(super) backoff: BackoffConfig,
     pub(super) drop_rate_limited: bool,
@@ -113,32 +113,32 @@ impl Lane {
     }
 
     /// Delivers what waits for the lane, until nothing does. `wake` hears of each part that is no more.
-    pub(super) async fn run(&mut self, road: &Road, wake: &Waker, mut stop: watch::Receiver<Stop>) -> Fate {
+    pub(super) async fn run(&mut self, context: &LaneContext, wake: &Waker, mut stop: watch::Receiver<Stop>) -> Fate {
         if self.is_apart() && !std::mem::replace(&mut self.has_begun, true) {
             // It was refused just now.
             let at_least = self.queue.at_least();
-            self.put_off(Pace::Backoff, at_least, road);
+            self.put_off(Pace::Backoff, at_least, context);
             let pause = Pause { by_others: false, by_apart: at_least.is_none(), by_probe: false, by_arrival: false };
-            let (others, apart) = (road.cleared.notified(), road.apart.cleared.notified());
-            if self.rest(pause, others, apart, road, &mut stop).await == Rest::Stopped {
+            let (others, apart) = (context.cleared.notified(), context.apart.cleared.notified());
+            if self.rest(pause, others, apart, context, &mut stop).await == Rest::Stopped {
                 return self.give_up(wake);
             }
         }
-        while let Some(part) = self.next_part(road) {
+        while let Some(part) = self.next_part(context) {
             // Who gets through while this is being asked counts as well: it may fail only after that.
-            let (others, apart) = (road.cleared.notified(), road.apart.cleared.notified());
+            let (others, apart) = (context.cleared.notified(), context.apart.cleared.notified());
             // A stream that is taken again goes at full speed, and waits for no turn.
             let is_refused = self.is_apart() && self.failures > 0;
             let turn = tokio::select! {
                 biased;
                 () = reached(&mut stop, Stop::Drain), if is_refused => return self.give_up(wake),
-                turn = road.apart.turn(), if is_refused => Some(turn),
+                turn = context.apart.turn(), if is_refused => Some(turn),
                 else => None,
             };
-            let after = self.attempt(part, turn, road).await;
+            let after = self.attempt(part, turn, context).await;
             wake.wake_by_ref();
             if let After::Pause(pause) = after
-                && self.rest(pause, others, apart, road, &mut stop).await == Rest::Stopped
+                && self.rest(pause, others, apart, context, &mut stop).await == Rest::Stopped
             {
                 return self.give_up(wake);
             }
@@ -147,7 +147,7 @@ impl Lane {
     }
 
     /// What to ask about now.
-    fn next_part(&mut self, road: &Road) -> Option<Part> {
+    fn next_part(&mut self, context: &LaneContext) -> Option<Part> {
         loop {
             if self.parts.is_in_doubt() {
                 while let Some(part) = self.queue.pop() {
@@ -157,7 +157,7 @@ impl Lane {
             match self.parts.next() {
                 Some(part) if self.is_apart() => return Some(part),
                 Some(mut part) => {
-                    if let Some(batch) = road.apart.sort(part.batch) {
+                    if let Some(batch) = context.apart.sort(part.batch) {
                         part.batch = batch;
                         return Some(part);
                     }
@@ -168,17 +168,17 @@ impl Lane {
     }
 
     /// Sends one part, and deals with the answer.
-    async fn attempt(&mut self, mut part: Part, turn: Option<Turn<'_>>, road: &Road) -> After {
+    async fn attempt(&mut self, mut part: Part, turn: Option<Turn<'_>>, context: &LaneContext) -> After {
         let body = Bytes::from_owner(part.batch.body().clone());
         if part.is_new() {
-            road.metrics.encoded(body.len());
+            context.metrics.encoded(body.len());
         }
         let alone = self.leader(&part.batch);
-        self.keep_pace(&part.batch, alone, road).await;
+        self.keep_pace(&part.batch, alone, context).await;
         let in_turn = self.due.is_none_or(|due| Instant::now() >= due);
         part.begin();
         let asked = Instant::now();
-        let answer = self.ask(&body, road).await;
+        let answer = self.ask(&body, context).await;
         let round_trip = asked.elapsed();
         let batch = &part.batch;
         let about = Asked {
@@ -186,7 +186,7 @@ impl Lane {
             entries: batch.entries(),
             bytes: batch.bytes(),
             attempt: part.attempts() + 1,
-            drop_rate_limited: road.drop_rate_limited,
+            drop_rate_limited: context.drop_rate_limited,
         };
         self.taken.turn_to(batch);
         let next = answer::decide(&answer, about);
@@ -199,25 +199,25 @@ impl Lane {
         }
         match next {
             Next::Done => {
-                self.answered(road);
+                self.answered(context);
                 batch.answered_within(round_trip);
-                road.paces().accepted(&self.tenant, alone, Instant::now());
+                context.paces().accepted(&self.tenant, alone, Instant::now());
                 self.taken.stored = true;
-                road.metrics.sent(batch.entries(), body.len());
+                context.metrics.sent(batch.entries(), body.len());
                 self.parts.stored(batch);
-                road.stored.fetch_add(1, Ordering::Relaxed);
+                context.stored.fetch_add(1, Ordering::Relaxed);
                 part.batch.close();
             }
             Next::DoneBut { refused, reason, why } => {
-                self.answered(road);
+                self.answered(context);
                 batch.answered_within(round_trip);
                 let bytes = body.len() * refused / batch.entries().max(1);
-                road.discard(batch, refused, bytes, &reason, &why);
+                context.discard(batch, refused, bytes, &reason, &why);
                 if refused < batch.entries() {
                     self.taken.stored = true;
-                    road.metrics.sent(batch.entries() - refused, body.len() - bytes);
+                    context.metrics.sent(batch.entries() - refused, body.len() - bytes);
                     self.parts.stored(batch);
-                    road.stored.fetch_add(1, Ordering::Relaxed);
+                    context.stored.fetch_add(1, Ordering::Relaxed);
                 } else {
                     self.taken.refused += refused;
                 }
@@ -228,17 +228,17 @@ impl Lane {
             }
             Next::TakeApart { why } if about.streams == 1 && self.taken.is_hopeless() => {
                 let reason = answer::counted(&answer).unwrap_or(Reason::IngesterError);
-                self.discard(part, reason, &why, road);
+                self.discard(part, reason, &why, context);
             }
             Next::Halve { why } => {
                 // It is said of more than one entry, and those can be parted.
                 if let Some(single) = self.parts.halve_anew(part) {
-                    self.discard(single, Reason::IngesterError, &why, road);
+                    self.discard(single, Reason::IngesterError, &why, context);
                 }
             }
             Next::TakeApart { why } => {
                 if let Some(single) = self.parts.halve(part) {
-                    self.discard(single, Reason::IngesterError, &why, road);
+                    self.discard(single, Reason::IngesterError, &why, context);
                 }
             }
             Next::Again { scope, pace, at_least, why } => {
@@ -247,9 +247,9 @@ impl Lane {
                     if refusal.of == Limit::Stream {
                         batch.limited();
                     }
-                    self.slow_down(refusal, alone, road);
+                    self.slow_down(refusal, alone, context);
                 }
-                return self.refused(part, &answer, (scope, pace, at_least, &why), in_turn, road);
+                return self.refused(part, &answer, (scope, pace, at_least, &why), in_turn, context);
             }
         }
         After::Next
@@ -262,42 +262,42 @@ impl Lane {
         answer: &Result<Answer, Failure>,
         (scope, pace, at_least, why): (Scope, Pace, Option<Duration>, &str),
         in_turn: bool,
-        road: &Road,
+        context: &LaneContext,
     ) -> After {
         if scope != Scope::Way {
-            road.metrics.refused(&answer::kind(answer));
+            context.metrics.refused(&answer::kind(answer));
         }
         let stream = part.batch.stream_labels().next().map(str::to_string);
-        let stored = road.stored.load(Ordering::Relaxed);
+        let stored = context.stored.load(Ordering::Relaxed);
         let wait = match self.parts.refused(part, scope, pace == Pace::Backoff, stored, in_turn) {
             Step::Next => false,
             Step::Pause => true,
             Step::SetApart(mut part) => {
-                self.say_apart(&part.batch, why, road);
+                self.say_apart(&part.batch, why, context);
                 part.at_least = at_least;
-                road.apart.add(part);
+                context.apart.add(part);
                 false
             }
             Step::Discard(part) => {
-                self.discard(part, Reason::IngesterError, why, road);
+                self.discard(part, Reason::IngesterError, why, context);
                 false
             }
         };
         if !wait {
             return After::Next;
         }
-        let exhausted = road.backoff.attempts().map_or_else(Vec::new, |most| self.parts.take_exhausted(most));
+        let exhausted = context.backoff.attempts().map_or_else(Vec::new, |most| self.parts.take_exhausted(most));
         if !exhausted.is_empty() {
             let why = format!("{why}, after max_retries attempts");
-            exhausted.into_iter().for_each(|part| self.discard(part, last_reason(answer), &why, road));
-            self.say_refused(pace, stream, &why, road);
+            exhausted.into_iter().for_each(|part| self.discard(part, last_reason(answer), &why, context));
+            self.say_refused(pace, stream, &why, context);
             return After::Next;
         }
         if in_turn || at_least.is_some() {
-            self.put_off(pace, at_least, road);
+            self.put_off(pace, at_least, context);
         }
-        self.say_refused(pace, stream, why, road);
-        road.metrics.retried(self.tenant());
+        self.say_refused(pace, stream, why, context);
+        context.metrics.retried(self.tenant());
         // A limit does not go away because others are below theirs, and who asks for a pause is to have it.
         let may_be_early = answer::rate_limit(answer).is_none() && at_least.is_none();
         let (is_apart, is_way) = (self.is_apart(), scope == Scope::Way);
@@ -312,11 +312,11 @@ impl Lane {
     }
 
     /// The next attempt is due after a pause that grows with each failure.
-    fn put_off(&mut self, pace: Pace, at_least: Option<Duration>, road: &Road) {
+    fn put_off(&mut self, pace: Pace, at_least: Option<Duration>, context: &LaneContext) {
         self.failures = self.failures.saturating_add(1);
         let pause = match self.place {
-            Place::Lane(_) => road.backoff.pause(self.failures, pace, at_least, chance()),
-            Place::Apart(_) => road.backoff.pause_apart(self.failures, pace, at_least, chance()),
+            Place::Lane(_) => context.backoff.pause(self.failures, pace, at_least, chance()),
+            Place::Apart(_) => context.backoff.pause_apart(self.failures, pace, at_least, chance()),
         };
         self.due = Some(Instant::now() + pause);
     }
@@ -326,7 +326,7 @@ impl Lane {
         pause: Pause,
         others: impl Future<Output = ()>,
         apart: impl Future<Output = ()>,
-        road: &Road,
+        context: &LaneContext,
         stop: &mut watch::Receiver<Stop>,
     ) -> Rest {
         let due = self.due.unwrap_or_else(Instant::now);
@@ -337,7 +337,7 @@ impl Lane {
             () = apart, if pause.by_apart => Rest::Over,
             () = self.queue.filled(), if pause.by_arrival => Rest::Over,
             () = tokio::time::sleep_until(due.into()) => Rest::Over,
-            () = road.probe.turn(), if pause.by_probe => Rest::Over,
+            () = context.probe.turn(), if pause.by_probe => Rest::Over,
         };
         if rest == Rest::Cleared {
             self.hoped = self.failures;
@@ -345,45 +345,45 @@ impl Lane {
         rest
     }
 
-    async fn ask(&self, body: &Bytes, road: &Road) -> Result<Answer, Failure> {
-        let permit = road.permits.acquire().await;
+    async fn ask(&self, body: &Bytes, context: &LaneContext) -> Result<Answer, Failure> {
+        let permit = context.permits.acquire().await;
         let started = Instant::now();
-        let answer = road.endpoint.push(self.tenant.as_deref(), body.clone()).await;
+        let answer = context.endpoint.push(self.tenant.as_deref(), body.clone()).await;
         drop(permit);
         let status = answer.as_ref().ok().map(|answer| answer.status);
-        road.metrics.requested(status, started.elapsed().as_secs_f64());
+        context.metrics.requested(status, started.elapsed().as_secs_f64());
         answer
     }
 
-    fn say_refused(&self, pace: Pace, stream: Option<String>, why: &str, road: &Road) {
+    fn say_refused(&self, pace: Pace, stream: Option<String>, why: &str, context: &LaneContext) {
         match self.place {
-            Place::Lane(_) => road.say_failed(&self.tenant, self.place, pace, why),
-            Place::Apart(key) => road.say_still_refused(key, &self.tenant, &stream.unwrap_or_default(), why),
+            Place::Lane(_) => context.say_failed(&self.tenant, self.place, pace, why),
+            Place::Apart(key) => context.say_still_refused(key, &self.tenant, &stream.unwrap_or_default(), why),
         }
     }
 
     /// Loki has spoken about the entries, so the way to it is open.
-    fn answered(&mut self, road: &Road) {
+    fn answered(&mut self, context: &LaneContext) {
         let was_failing = std::mem::take(&mut self.failures) > 0;
         (self.hoped, self.due) = (0, None);
-        road.cleared.notify_waiters();
+        context.cleared.notify_waiters();
         match self.place {
-            Place::Lane(_) => road.say_answered(&self.tenant, self.place),
-            Place::Apart(_) if was_failing => road.apart.cleared.notify_waiters(),
+            Place::Lane(_) => context.say_answered(&self.tenant, self.place),
+            Place::Apart(_) if was_failing => context.apart.cleared.notify_waiters(),
             Place::Apart(_) => {}
         }
     }
 
-    fn say_apart(&self, batch: &Batch, why: &str, road: &Road) {
+    fn say_apart(&self, batch: &Batch, why: &str, context: &LaneContext) {
         if let Some(key) = batch.stream_keys().next() {
-            road.say_set_apart(key, &self.tenant, batch, why);
+            context.say_set_apart(key, &self.tenant, batch, why);
         }
     }
 
-    fn discard(&self, part: Part, reason: Reason, why: &str, road: &Road) {
+    fn discard(&self, part: Part, reason: Reason, why: &str, context: &LaneContext) {
         let batch = part.batch;
         let entries = batch.entries();
-        road.discard(&batch, entries, batch.body().len(), &reason, why);
+        context.discard(&batch, entries, batch.body().len(), &reason, why);
         batch.discard(entries, &reason);
     }
 

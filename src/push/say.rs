@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Tenant;
 use super::backoff::Pace;
-use super::lane::Road;
+use super::lane::LaneContext;
 use super::pace::Limit;
 use super::status::Place;
 use super::status::Say;
@@ -12,7 +12,7 @@ use crate::batch::{Batch, StreamKey};
 use crate::model::Reason;
 use crate::model::units::{ByteSize, GoDuration};
 
-impl Road {
+impl LaneContext {
     pub(super) fn say_slower(&self, tenant: &str, limit: Limit, rate: u32) {
         let client = self.status.name();
         tracing::debug!(client, tenant, ?limit, rate = %ByteSize(rate.into()), "sending slower");

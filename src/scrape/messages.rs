@@ -75,6 +75,8 @@ pub(super) enum Command {
 pub(super) struct Assignment {
     pub log: u64,
     pub path: Arc<Path>,
+    /// Its directory, after all links.
+    pub folder: Arc<Path>,
     pub target: Arc<Target>,
     /// Where its files may be.
     pub allowed: Arc<AllowedPaths>,

@@ -37,6 +37,7 @@ pub(super) struct Metrics {
     read_errors: IntCounter,
     refused_folders: IntCounter,
     beyond_limit: IntGauge,
+    hanging: IntGauge,
 }
 
 impl Metrics {
@@ -64,6 +65,10 @@ impl Metrics {
             beyond_limit: registry.gauge(
                 "fantail_logs_beyond_limit",
                 "Logs that are not read because target_config.logs_limit logs are open",
+            ),
+            hanging: registry.gauge(
+                "fantail_hanging_calls",
+                "System calls on log files and their directories that have not returned; their logs wait, all others go on",
             ),
         };
         // Initialised to 0: `rate()` would miss the first loss of a series that begins with it.
@@ -96,6 +101,11 @@ impl Metrics {
     /// Adds to the number of logs beyond the limit. May be negative.
     pub fn beyond_limit(&self, logs: i64) {
         self.beyond_limit.add(logs);
+    }
+
+    /// Adds to the number of system calls that hang. May be negative.
+    pub fn hanging(&self, calls: i64) {
+        self.hanging.add(calls);
     }
 
     pub fn positions_error(&self) {

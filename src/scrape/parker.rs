@@ -1,7 +1,7 @@
 //! Wakes a waiting thread: `std`'s thread parking as a [`Waker`](std::task::Waker).
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake;
 use std::thread::Thread;
 use std::time::Duration;
@@ -9,13 +9,14 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(super) struct Parker {
     rung: AtomicBool,
-    thread: OnceLock<Thread>,
+    /// The thread that waited last. Another one takes over if a system call of it does not return.
+    thread: Mutex<Option<Thread>>,
 }
 
 impl Parker {
     /// Waits until it is woken or the time is over. A wake-up from before the call counts.
     pub fn wait(&self, at_most: Duration) {
-        self.thread.get_or_init(std::thread::current);
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::thread::current());
         if !self.rung.swap(false, Ordering::AcqRel) {
             std::thread::park_timeout(at_most);
             self.rung.store(false, Ordering::Release);
@@ -24,7 +25,7 @@ impl Parker {
 
     pub fn ring(&self) {
         self.rung.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.get() {
+        if let Some(thread) = &*self.thread.lock().unwrap_or_else(PoisonError::into_inner) {
             thread.unpark();
         }
     }

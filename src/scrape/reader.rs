@@ -1,30 +1,35 @@
 //! The thread that reads all logs for one client and sends their batches.
 //!
 //! It never waits for a single log: logs without new data, or that wait for answers, are skipped. It sleeps until a
-//! file is due for a poll, a batch reaches `batchwait`, or its parker wakes it.
+//! file is due for a poll, a batch reaches `batchwait`, or its parker wakes it. If a system call on a file does not
+//! return, another thread takes over (see [`supervised`](super::supervised)). Methods that make such calls are those of
+//! [`Held`].
 
 mod commands;
 mod commit;
 mod file_limits;
 mod handover;
+mod hanging;
 mod inodes;
 mod opening;
 mod queue;
+mod reading;
 mod retry;
 mod rotation;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use handover::UNASSIGNED;
+use hanging::Hanging;
 use inodes::Inodes;
 use queue::Queue;
-use retry::{Waiting, advice};
+use retry::Waiting;
 
 use super::budget::Budget;
-use super::messages::{Commands, Event, Events};
+use super::messages::{Command, Commands, Event, Events};
 use super::metrics::Metrics;
 use super::open_logs::{LogsByPath, ReaderLogs};
 use super::pipelines::Pipelines;
@@ -32,15 +37,16 @@ use super::print::Printer;
 use super::rates::Limiter;
 use super::sink::{Output, Sink};
 use super::status::Status;
-use super::tailer::{Tailer, Turn};
+use super::supervised::{Duty, Held};
+use super::tailer::Tailer;
 use super::times::Times;
 use super::{Config, Job, Outlet};
-use crate::batch::{Batcher, CHUNK};
+use crate::batch::Batcher;
 use crate::metrics::Dropped;
 use crate::model::{Chunk, Clock};
-use crate::positions::Positions;
+use crate::positions::{Commit, Positions};
 use crate::stages::CustomMetrics;
-use crate::tail::Folders;
+use crate::tail::{Folders, Mounts};
 
 /// Polls are aligned to multiples of this, so that many files share a wake-up.
 const BEAT: Duration = Duration::from_millis(50);
@@ -88,7 +94,19 @@ pub(super) struct Reader {
     target_manager: Arc<Events>,
     status: Arc<Status>,
     sink: Sink,
+    /// Commands that were taken and not executed yet.
+    told: VecDeque<Command>,
     tailers: BTreeMap<u64, Box<Tailer>>,
+    /// Logs that have more to read in the next turn.
+    again: Vec<u64>,
+    /// Commits that are not saved yet.
+    commits: Vec<Commit>,
+    /// System calls that have not returned, by log.
+    hanging: BTreeMap<u64, Hanging>,
+    /// Logs to check when a system call on their device returns.
+    held_back: BTreeSet<u64>,
+    /// As of the last system call that did not return.
+    mounts: Mounts,
     /// When each log is due. Entries that differ from the tailer's own time are outdated.
     schedule: BinaryHeap<Reverse<(Instant, u64)>>,
     /// Logs whose source wakes the reader.
@@ -165,7 +183,13 @@ impl Reader {
             target_manager,
             status,
             sink,
+            told: VecDeque::new(),
             tailers: BTreeMap::new(),
+            again: Vec::new(),
+            commits: Vec::new(),
+            hanging: BTreeMap::new(),
+            held_back: BTreeSet::new(),
+            mounts: Mounts::default(),
             schedule: BinaryHeap::new(),
             ringing: BTreeSet::new(),
             unsettled: BTreeSet::new(),
@@ -184,31 +208,60 @@ impl Reader {
             is_settled: false,
         }
     }
+}
+
+impl Duty for Reader {
+    type Outcome = ReaderLogs;
+
+    const NAME: &'static str = "reader";
 
     /// Reads until it is told to stop. Returns the logs for the next scrape.
-    pub fn run(mut self) -> ReaderLogs {
+    fn work(held: &mut Held<'_, Self>) -> Option<ReaderLogs> {
         loop {
-            let begun = self.clock.now();
-            let Some(due) = self.turn() else {
+            let begun = held.clock.now();
+            let due = held.turn();
+            if !held.is_current() {
+                return None;
+            }
+            let Some(due) = due else {
                 break;
             };
-            let wait = due.saturating_duration_since(self.clock.now());
+            let wait = due.saturating_duration_since(held.clock.now());
             if !wait.is_zero() {
-                self.commands.parker.wait(wait);
-                let early = (begun + SPACING).saturating_duration_since(self.clock.now());
-                if !early.is_zero() {
-                    std::thread::sleep(early);
-                }
-                self.listen();
+                let (commands, clock) = (held.commands.clone(), held.clock.clone());
+                held.wait(|| {
+                    commands.parker.wait(wait);
+                    let early = (begun + SPACING).saturating_duration_since(clock.now());
+                    if !early.is_zero() {
+                        std::thread::sleep(early);
+                    }
+                });
+                held.listen();
             }
         }
-        self.finish()
+        held.finish()
     }
 
+    fn hangs(&mut self, log: u64) -> bool {
+        self.note_hanging(log)
+    }
+
+    fn returned(&mut self, log: u64) {
+        self.note_returned(log);
+    }
+
+    fn wake(&self) {
+        self.commands.parker.ring();
+    }
+}
+
+impl Held<'_, Reader> {
     /// Does everything that is due, and returns when the next turn is due. None: it was told to stop and has finished.
     pub fn turn(&mut self) -> Option<Instant> {
         let now = self.clock.now();
-        for command in self.commands.take() {
+        let told = self.commands.take();
+        self.told.extend(told);
+        while let Some(command) = self.told.pop_front() {
             self.obey(command, now);
         }
         let until = now + SLICE;
@@ -223,88 +276,51 @@ impl Reader {
             self.work_off(now, until);
             self.read_due(now);
         }
-        let unread = || self.tailers.values().filter(|t| t.has_unread()).map(|t| (t.id(), t.pipeline())).collect();
-        self.sink.release_due(now, unread);
+        let reader = &mut **self;
+        let unread = || reader.tailers.values().filter(|t| t.has_unread()).map(|t| (t.id(), t.pipeline())).collect();
+        reader.sink.release_due(now, unread);
         self.remember();
         self.send_due(now);
+        self.say_hanging(now);
         (!self.is_done(now)).then(|| self.next_due(now))
     }
 
-    fn read_due(&mut self, now: Instant) {
-        let mut again = Vec::new();
-        while let Some(Reverse((at, log))) = self.schedule.peek().copied() {
-            if at > now {
-                break;
-            }
-            self.schedule.pop();
-            let Some(tailer) = self.tailers.get_mut(&log).filter(|t| t.schedule.due == at && !t.schedule.is_blocked)
-            else {
-                continue;
-            };
-            let turn = tailer.turn(&mut self.sink, now);
-            if let Some(file) = tailer.input.log_mut() {
-                self.inodes.add(log, file.take_new_files(), |inode| file.has(inode) || file.had(inode).is_some());
-            }
-            let turn = match turn {
-                Ok(turn) => {
-                    if tailer.trouble.reading.take().is_some() {
-                        if self.budget.allows(now) {
-                            tracing::info!(path = %tailer.path().display(), "reading again");
-                        }
-                        self.status.set_error(self.index, log, tailer.trouble.text());
-                    }
-                    turn
-                }
-                Err(error) => {
-                    self.sink.metrics.read_error();
-                    let text = error.to_string();
-                    if tailer.trouble.reading.as_ref() != Some(&text) {
-                        if self.budget.allows(now) {
-                            let (path, advice) = (tailer.path().display(), advice(&error));
-                            tracing::warn!(%path, %error, advice, "cannot read a log file: the agent tries again");
-                        }
-                        self.status.set_error(self.index, log, Some(text.clone()));
-                        tailer.trouble.reading = Some(text);
-                    }
-                    Turn::Idle
-                }
-            };
-            match turn {
-                Turn::More => {
-                    self.unsettled.insert(log);
-                    tailer.schedule.interval = self.config.min_poll;
-                    tailer.schedule.due = now;
-                    again.push(log);
-                }
-                Turn::Lines => {
-                    self.unsettled.insert(log);
-                    tailer.note_progress();
-                    tailer.schedule.interval = self.config.min_poll;
-                    self.rest(log, now);
-                }
-                Turn::Idle => {
-                    let schedule = &mut tailer.schedule;
-                    let was_busy = schedule.interval == self.config.min_poll;
-                    schedule.interval = self.config.pause(schedule.interval, now - schedule.last_lines);
-                    if was_busy {
-                        tailer.note_progress();
-                    }
-                    tailer.ledger().shrink();
-                    self.rest(log, now);
-                }
-                Turn::Blocked => {
-                    tailer.schedule.is_blocked = true;
-                    self.blocked.insert(log);
-                }
-                Turn::Finished => self.end(log, now),
-            }
+    /// Saves the last commits, and returns the open logs. None: another thread has taken over.
+    pub fn finish(&mut self) -> Option<ReaderLogs> {
+        self.commit(self.clock.now());
+        if !self.is_current() {
+            return None;
         }
-        for log in again {
-            self.schedule.push(Reverse((now, log)));
+        let hands_over = self.stop.as_ref().is_some_and(|stop| !stop.reads_on);
+        let (mut again, mut lost) = (0, 0);
+        for tailer in self.tailers.values().chain(self.ending.values()) {
+            let left = tailer.ledger().in_flight();
+            *if tailer.goes_on() { &mut again } else { &mut lost } += left;
         }
-        if self.sink.chunk.bytes.len() > CHUNK {
-            self.sink.chunk.bytes = Vec::new();
+        let client = &self.client;
+        if hands_over {
+            tracing::debug!(%client, bytes = again, "entries without an answer of Loki are sent again by the next run");
+        } else if again > 0 {
+            tracing::warn!(%client, bytes = again, "the agent stopped before Loki answered: these bytes are sent again at the next start");
         }
+        // These bytes cannot be read again.
+        if lost > 0 && !hands_over {
+            tracing::error!(%client, bytes = lost, "the agent stopped before Loki answered, and these bytes cannot be read again: they are lost unless Loki stored them");
+        }
+        let has_looked = self.is_settled && !self.waiting.values().any(|waiting| waiting.is_new);
+        let logs = if hands_over { self.leave() } else { Vec::new() };
+        self.target_manager.send(Event::Stopped { reader: self.index });
+        // A thread whose system call hangs may keep this state for long. The client ends with its last sender.
+        self.batches = tokio::sync::mpsc::unbounded_channel().0;
+        self.tailers.clear();
+        self.ending.clear();
+        Some(ReaderLogs { logs, has_looked })
+    }
+}
+
+impl Reader {
+    fn tailer_mut(&mut self, log: u64) -> Option<&mut Tailer> {
+        self.tailers.get_mut(&log).or(self.ending.get_mut(&log)).map(Box::as_mut)
     }
 
     fn unblock(&mut self, now: Instant) {
@@ -374,7 +390,8 @@ impl Reader {
         let Some(stop) = &self.stop else {
             return false;
         };
-        let all_read = || self.queue.is_empty() && self.tailers.values().all(|t| t.schedule.is_drained);
+        let is_read = |t: &Tailer| t.schedule.is_drained || t.input.is_lent();
+        let all_read = || self.queue.is_empty() && self.tailers.values().all(|t| is_read(t));
         let read = !stop.reads_on || all_read();
         let patience = if stop.reads_on { PATIENCE } else { HANDOVER_PATIENCE };
         let sent = match &self.sink.output {
@@ -382,31 +399,6 @@ impl Reader {
             Output::Print(_) => true,
         };
         (read && sent) || now >= stop.deadline || now >= stop.progress + patience
-    }
-
-    /// Saves the last commits, and returns the open logs.
-    pub fn finish(mut self) -> ReaderLogs {
-        self.commit(self.clock.now());
-        let hands_over = self.stop.as_ref().is_some_and(|stop| !stop.reads_on);
-        let (mut again, mut lost) = (0, 0);
-        for tailer in self.tailers.values().chain(self.ending.values()) {
-            let left = tailer.ledger().in_flight();
-            *if tailer.goes_on() { &mut again } else { &mut lost } += left;
-        }
-        let client = &self.client;
-        if hands_over {
-            tracing::debug!(%client, bytes = again, "entries without an answer of Loki are sent again by the next run");
-        } else if again > 0 {
-            tracing::warn!(%client, bytes = again, "the agent stopped before Loki answered: these bytes are sent again at the next start");
-        }
-        // These bytes cannot be read again.
-        if lost > 0 && !hands_over {
-            tracing::error!(%client, bytes = lost, "the agent stopped before Loki answered, and these bytes cannot be read again: they are lost unless Loki stored them");
-        }
-        let has_looked = self.is_settled && !self.waiting.values().any(|waiting| waiting.is_new);
-        let logs = if hands_over { self.leave() } else { Vec::new() };
-        self.target_manager.send(Event::Stopped { reader: self.index });
-        ReaderLogs { logs, has_looked }
     }
 }
 

@@ -29,6 +29,8 @@ struct Shared {
     /// By client: what it had read when the last run ended. Entries in flight then are read again, and count as under
     /// way until that happens. Otherwise counters would fall, which looks like a restart.
     read_before: BTreeMap<Arc<str>, Weight>,
+    /// Threads that have stood still for long.
+    still: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +123,11 @@ impl Status {
         }
         gone.retain(|client, _| clients.contains(client));
         (shared.gone, shared.read_before) = (gone, read_before);
+    }
+
+    /// Sets which threads have stood still for long.
+    pub fn set_still(&self, threads: Vec<String>) {
+        self.lock().still = threads;
     }
 
     pub fn target_count(&self) -> usize {
@@ -227,6 +234,10 @@ impl Report for Status {
 
     fn clients(&self) -> Vec<ClientReport> {
         Vec::new()
+    }
+
+    fn still(&self) -> Vec<String> {
+        self.lock().still.clone()
     }
 }
 

@@ -13,10 +13,11 @@ use super::pipelines::PipelineId;
 use super::schedule::Schedule;
 use super::sink::{Output, Sink, accept};
 use super::times::SavedReadTimes;
-use crate::batch::Flow;
-use crate::model::{Checkpoint, LabelSet, Ledger, Mark, Position, Read, Reason, Source, Target, Weight};
+use crate::batch::{Flow, Grant};
+use crate::model::{Checkpoint, LabelSet, Ledger, Mark, Position, Progress, Read, Reason, Source, Target, Weight};
 use crate::positions::PositionId;
 use crate::stages::Due;
+use crate::tail::Log;
 
 #[derive(Debug)]
 pub(super) struct Tailer {
@@ -28,6 +29,9 @@ pub(super) struct Tailer {
     /// The pipeline for its lines.
     pipeline: PipelineId,
     pub input: Input,
+    /// The device of the file being read, and whether newer files have bytes: known while the input is lent.
+    device: Option<u64>,
+    has_newer: bool,
     pub target: Arc<Target>,
     /// The target's labels and `filename`.
     pub labels: LabelSet,
@@ -71,6 +75,17 @@ impl Problems {
     }
 }
 
+/// What a turn of a log begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// Nothing is to be read now.
+    Turn(Turn),
+    /// It waits for answers, and how much was written to it is to be looked up meanwhile.
+    LookUp,
+    /// This much is to be read.
+    Read(Grant),
+}
+
 /// The result of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -95,6 +110,8 @@ impl Tailer {
             slot,
             pipeline,
             input,
+            device: None,
+            has_newer: false,
             target,
             chance: labels.stable_hash(),
             labels,
@@ -106,7 +123,6 @@ impl Tailer {
         };
         let committed = saved.map_or(0, |position| position.offset);
         tailer.ledger.update_progress(|progress| progress.committed_offset = committed);
-        tailer.note_progress();
         tailer
     }
 
@@ -135,21 +151,44 @@ impl Tailer {
         self.slot.is_some()
     }
 
-    pub fn turn(&mut self, sink: &mut Sink, now: Instant) -> std::io::Result<Turn> {
+    /// Takes the input out for a system call. None: a system call on it has not returned.
+    pub fn lend(&mut self) -> Option<Input> {
+        if self.input.is_lent() {
+            return None;
+        }
+        self.device = self.input.log().map(|log| log.position().file.device);
+        Some(std::mem::replace(&mut self.input, Input::Lent))
+    }
+
+    pub fn take_back(&mut self, input: Input) {
+        self.input = input;
+    }
+
+    /// The device of the file being read. None: unknown.
+    pub fn device(&self) -> Option<u64> {
+        self.device
+    }
+
+    /// The first part of a turn. A read follows, with the input lent, and then [`end_turn`](Self::end_turn).
+    pub fn begin_turn(&mut self, sink: &mut Sink, now: Instant) -> Begin {
         if self.target.is_held {
-            return Ok(if self.schedule.is_over_held(now) { Turn::Finished } else { Turn::Idle });
+            return Begin::Turn(if self.schedule.is_over_held(now) { Turn::Finished } else { Turn::Idle });
         }
         // Lines can be read again only if their offsets are exact, and should be only if they have no saved read times.
         let exact = self.input.is_exact() && self.remembered.is_empty();
         let Some(grant) = sink.output.grant(&mut self.flow, self.ledger.exposed(), exact, now) else {
-            self.note_written(sink, now);
-            return Ok(Turn::Blocked);
+            return if self.flow.is_rate_due(now) { Begin::LookUp } else { Begin::Turn(Turn::Blocked) };
         };
         let busy = sink.pipelines.get(self.pipeline).busy_until().is_some_and(|until| now < until);
         if busy || sink.rate.as_ref().is_some_and(|r| r.must_wait()) {
-            return Ok(Turn::Blocked);
+            return Begin::Turn(Turn::Blocked);
         }
-        match self.input.read(grant.bytes, now, &mut sink.chunk)? {
+        Begin::Read(grant)
+    }
+
+    /// Works on what was read under a grant.
+    pub fn end_turn(&mut self, sink: &mut Sink, read: Read, grant: Grant, now: Instant) -> Turn {
+        match read {
             Read::Records { more } => {
                 self.schedule.last_lines = now;
                 let read = sink.chunk.len;
@@ -164,16 +203,16 @@ impl Tailer {
                 if !more {
                     self.note_written(sink, now);
                 }
-                Ok(if more { Turn::More } else { Turn::Lines })
+                if more { Turn::More } else { Turn::Lines }
             }
             Read::Skipped { bytes, end } => {
                 self.skipped(sink, bytes, end);
-                Ok(Turn::More)
+                Turn::More
             }
-            Read::Passed => Ok(Turn::More),
-            Read::Idle if self.schedule.is_over(now) => Ok(Turn::Finished),
-            Read::Idle => Ok(Turn::Idle),
-            Read::Finished => Ok(Turn::Finished),
+            Read::Passed => Turn::More,
+            Read::Idle if self.schedule.is_over(now) => Turn::Finished,
+            Read::Idle => Turn::Idle,
+            Read::Finished => Turn::Finished,
         }
     }
 
@@ -187,24 +226,30 @@ impl Tailer {
         });
     }
 
-    /// The checkpoint to save and the number of committed slots, if answers came since the last call. Otherwise None.
-    pub fn take_commit(&mut self) -> Option<(Option<Checkpoint>, u64)> {
-        let (mark, slots) = self.ledger.take_commit()?;
-        let checkpoint = self.input.committed(mark);
-        let offset = match &checkpoint {
+    /// The mark up to which answers have come and the number of committed slots, if any came since the last call and
+    /// no system call on its input is under way. Otherwise None.
+    pub fn take_commit(&mut self) -> Option<(Mark, u64)> {
+        if self.input.is_lent() { None } else { self.ledger.take_commit() }
+    }
+
+    /// Whether [`take_commit`](Self::take_commit) may have something now.
+    pub fn has_commit(&self) -> bool {
+        !self.input.is_lent() && self.ledger.has_commit()
+    }
+
+    pub fn show_committed(&mut self, mark: Mark, checkpoint: Option<&Checkpoint>) {
+        let offset = match checkpoint {
             Some(Checkpoint::File { position, .. }) => position.offset,
             _ => mark.0,
         };
         self.ledger.update_progress(|progress| progress.committed_offset = offset);
-        Some((checkpoint, slots))
     }
 
     /// Reports how much was written to the log, so that the windows of its streams fit the rate.
-    fn note_written(&mut self, sink: &mut Sink, now: Instant) {
+    pub fn note_written(&mut self, sink: &mut Sink, now: Instant) {
         if !self.flow.is_rate_due(now) {
             return;
         }
-        self.note_progress();
         if let Output::Batches(batcher) = &mut sink.output {
             let written = self.ledger.account().read.bytes + self.ledger.progress().unread;
             batcher.note_written(&mut self.flow, written, now);
@@ -233,16 +278,35 @@ impl Tailer {
 
     /// Whether there are known unread lines: in a newer file, or because it waits for answers.
     pub fn has_unread(&self) -> bool {
-        self.schedule.is_blocked || self.input.log().is_some_and(|log| log.goes_on())
+        self.schedule.is_blocked || self.has_newer
     }
 
-    /// Whether its file has no name any more.
-    pub fn is_deleted(&self) -> bool {
-        self.input.log().is_some_and(|log| log.is_deleted())
+    /// Sets what was found out about the input while it was lent.
+    pub fn show(&mut self, found: LookedUp) {
+        self.has_newer = found.has_newer;
+        if let Some(progress) = found.progress {
+            let show =
+                |known: &mut Progress| *known = Progress { committed_offset: known.committed_offset, ..progress };
+            self.ledger.update_progress(show);
+        }
     }
+}
 
-    /// Updates the progress in its ledger, for display.
-    pub fn note_progress(&self) {
-        self.ledger.update_progress(|progress| self.input.note_progress(progress));
+/// What the files of an input say. Asking them may take long, so it is done while the input is lent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LookedUp {
+    has_newer: bool,
+    /// For display. None: not asked for.
+    progress: Option<Progress>,
+}
+
+impl LookedUp {
+    pub fn of(input: &Input, with_progress: bool) -> Self {
+        let progress = with_progress.then(|| {
+            let mut progress = Progress::default();
+            input.note_progress(&mut progress);
+            progress
+        });
+        Self { has_newer: input.log().is_some_and(Log::goes_on), progress }
     }
 }

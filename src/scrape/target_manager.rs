@@ -1,8 +1,13 @@
 //! The thread that decides which logs exist: relabels targets, expands globs, handles file events.
+//!
+//! If a system call on a directory does not return, another thread takes over (see [`supervised`](super::supervised)).
+//! Methods that make such calls are those of [`Held`].
 
 mod giving;
+mod hanging;
 mod index;
 mod neighbours;
+mod running;
 mod telling;
 mod tracking;
 mod walking;
@@ -13,15 +18,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::hanging::Calls;
 use self::index::{Names, Places, Same};
 use super::budget::Budget;
 use super::messages::{Command, Commands, Event, Events};
 use super::metrics::Metrics;
 use super::status::Status;
 use super::unread::Unread;
-use super::watch::{Heard, Watch};
+use super::watch::Watch;
 use super::{Config, Job};
-use crate::model::{Owner, Target, Update};
+use crate::model::{Owner, Target};
 use crate::positions::Positions;
 use crate::tail::Glob;
 
@@ -68,9 +74,24 @@ pub(super) struct TargetManager {
     summarised: bool,
     positions_fail: bool,
     budget: Budget,
+    due: Due,
+    /// Readers that have not stopped.
+    running: usize,
+    calls: Calls,
     /// How often a name was compared with a target.
     #[cfg(test)]
     pub compared: usize,
+}
+
+/// When it does what.
+#[derive(Debug)]
+struct Due {
+    started: Instant,
+    /// The walk of targets with file events. None: there are none.
+    walk: Option<Instant>,
+    full_walk: Instant,
+    sync_positions: Instant,
+    say_empty: Instant,
 }
 
 /// A target that is tailed.
@@ -78,7 +99,7 @@ pub(super) struct TargetManager {
 struct TrackedTarget {
     target: Arc<Target>,
     job: usize,
-    glob: Glob,
+    glob: Arc<Glob>,
     exclude: Option<Glob>,
     files: BTreeMap<Arc<Path>, u64>,
     directories: BTreeSet<PathBuf>,
@@ -127,7 +148,18 @@ impl TargetManager {
         let heard = events.clone();
         let watch = Watch::new(move |what| heard.send(Event::Heard(what)));
         let unsynced = jobs.iter().map(|job| job.name.clone()).collect();
+        let now = Instant::now();
+        let due = Due {
+            started: now,
+            walk: None,
+            full_walk: now + config.sync_period,
+            sync_positions: now + config.positions_sync_period,
+            say_empty: now + PATIENCE,
+        };
         Self {
+            running: readers.len(),
+            due,
+            calls: Calls::default(),
             config,
             jobs,
             readers,
@@ -150,94 +182,17 @@ impl TargetManager {
             unsynced,
             summarised: false,
             positions_fail: false,
-            budget: Budget::new(Instant::now()),
+            budget: Budget::new(now),
             #[cfg(test)]
             compared: 0,
         }
     }
+}
 
-    pub fn run(mut self) {
-        let started = Instant::now();
-        let mut walk_at: Option<Instant> = None;
-        let mut full_walk = started + self.config.sync_period;
-        let mut sync_positions = started + self.config.positions_sync_period;
-        let mut say_empty = started + PATIENCE;
-        let mut running = self.readers.len();
-        while running > 0 {
-            let now = Instant::now();
-            if walk_at.is_some_and(|at| at <= now) {
-                walk_at = self.walk_dirty();
-            }
-            if now >= full_walk {
-                let every = if self.watch.is_working() { SAFETY_NET } else { 1 };
-                full_walk = now + self.config.sync_period * every;
-                walk_at = self.walk_all();
-            }
-            if now >= sync_positions {
-                sync_positions = now + self.config.positions_sync_period;
-                self.sync_positions();
-            }
-            if now >= say_empty {
-                say_empty = now + PATIENCE;
-                self.say_empty(|tracked, since| tracked.is_of_pod() && now < since + PATIENCE);
-            }
-            if !self.summarised && (self.unsynced.is_empty() && walk_at.is_none() || now >= started + SUMMARY) {
-                self.summarise();
-            }
-            let mut until = full_walk.min(sync_positions).min(say_empty);
-            if !self.summarised {
-                until = until.min(started + SUMMARY);
-            }
-            let wait = walk_at.map_or(until, |at| at.min(until)).saturating_duration_since(now);
-            let Some(event) = self.events.next(wait) else {
-                continue;
-            };
-            if let Event::Stopped { reader } = event {
-                tracing::debug!(reader, "stopped");
-                running -= 1;
-            } else if self.take(event) {
-                let soon = Instant::now() + BURST;
-                walk_at = Some(walk_at.map_or(soon, |at| at.min(soon)));
-            }
-        }
-        self.sync_positions();
-    }
-
-    /// Handles an event. Returns whether there is something to walk.
-    fn take(&mut self, event: Event) -> bool {
-        match event {
-            Event::Update(Update::Group { job, group }) => self.update(&job, group),
-            Event::Update(Update::Synced { job }) => {
-                self.unsynced.remove(&job);
-                true
-            }
-            Event::Heard(Heard::Names(paths)) => {
-                let mut dirty = false;
-                for path in paths {
-                    dirty |= self.hear(&path);
-                }
-                dirty
-            }
-            Event::Heard(Heard::Everything) => {
-                self.walk_all();
-                true
-            }
-            Event::Finished { reader, log } => self.finished(reader, log),
-            Event::Stop(ending) => {
-                self.tell(|| Command::Stop(ending));
-                false
-            }
-            Event::Stopped { .. } => false,
-            Event::Give(id, source) => {
-                let log = self.give(source);
-                self.given.insert(id, log);
-                false
-            }
-            Event::TakeBack(id) => {
-                self.take_back(id);
-                false
-            }
-        }
+impl TargetManager {
+    /// Walks at this time, or earlier if that was planned.
+    fn walk_by(&mut self, at: Instant) {
+        self.due.walk = Some(self.due.walk.map_or(at, |known| known.min(at)));
     }
 
     /// Handles a file name that appeared, changed or was removed. Returns whether there is something to walk.
@@ -259,26 +214,6 @@ impl TargetManager {
             }
         }
         dirty
-    }
-
-    fn sync_positions(&mut self) {
-        match self.positions.sync() {
-            Ok(()) => self.positions_fail = false,
-            Err(error) => {
-                self.metrics.positions_error();
-                if !std::mem::replace(&mut self.positions_fail, true) {
-                    let file = self.positions.filename().display();
-                    // A file that is itself a mount cannot be replaced.
-                    let advice = match error.kind() {
-                        std::io::ErrorKind::ResourceBusy => {
-                            "mount the directory instead of the file, because the journal is beside the file"
-                        }
-                        _ => "make the directory writable",
-                    };
-                    tracing::error!(%file, %error, advice, "cannot write the positions file");
-                }
-            }
-        }
     }
 
     fn summarise(&mut self) {
@@ -334,16 +269,5 @@ impl TargetManager {
     /// What it does after the summary at the start.
     pub fn settle(&self) {
         self.tell(|| Command::Settle);
-    }
-
-    /// Handles all pending events, and walks if necessary.
-    pub fn step(&mut self) {
-        let mut walk = false;
-        while let Some(event) = self.events.next(Duration::ZERO) {
-            walk |= self.take(event);
-        }
-        if walk {
-            self.walk_dirty();
-        }
     }
 }

@@ -3,6 +3,7 @@
 mod bounds;
 mod churn;
 mod found;
+mod hanging;
 mod model;
 mod neighbours;
 mod owners;

@@ -53,6 +53,11 @@ impl Watch {
         Self { watcher: None, directories: BTreeSet::new(), is_deaf_somewhere: false }
     }
 
+    /// Receives no more events.
+    pub fn close(&mut self) {
+        self.watcher = None;
+    }
+
     /// Whether events for all directories arrive.
     pub fn is_working(&self) -> bool {
         self.watcher.is_some() && !self.is_deaf_somewhere

@@ -1,7 +1,7 @@
-//! Who may connect, as files say it that may change while the agent runs: certificates are renewed, passwords are changed.
+//! Certificates and users for connections, read from files that may change while the agent runs.
 //!
-//! Where a new connection comes, at most once in [`LOOK`], the files are looked at and read again if they are others. What
-//! cannot be read, does not go together, or asks for less than before, changes nothing; the log says so once.
+//! When a connection arrives, but at most once per [`LOOK`], changed files are read again. If they cannot be read, do
+//! not fit together, or are less strict than before, nothing changes, and the log reports it once.
 
 mod turns;
 pub(super) mod users;
@@ -19,21 +19,21 @@ use super::Config;
 use super::tls::Tls;
 use users::Users;
 
-/// Between two looks at the files.
+/// The minimum time between two checks of the files.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Whom the server lets in.
+/// The requirements for a connection.
 #[derive(Default)]
 pub(super) struct Door {
     pub tls: Option<Arc<ServerConfig>>,
-    /// None: whoever connects.
+    /// None: no password is required.
     pub users: Option<Arc<Users>>,
-    /// A client without a certificate is turned away.
+    /// Whether a client without a certificate is rejected.
     asks_certificates: bool,
 }
 
 impl Door {
-    /// What was asked of those who come through `before`, and is not asked here.
+    /// The first requirement of `before` that is missing here.
     fn lacks(&self, before: &Self) -> Option<&'static str> {
         if before.users.is_some() && self.users.is_none() {
             return Some("basic_auth_users");
@@ -50,7 +50,7 @@ impl Door {
 }
 
 pub(super) struct Access {
-    /// The block of the config that this belongs to, for messages: `server`.
+    /// The block of the config for messages: `server`.
     block: String,
     tls: Tls,
     web_config_file: String,
@@ -61,11 +61,11 @@ struct Now {
     door: Arc<Door>,
     files: Vec<(PathBuf, Stamp)>,
     looked: Instant,
-    /// What could not be read, as the log has it.
+    /// The last error, as in the log.
     trouble: Option<String>,
 }
 
-/// Another one means another content. None: it cannot be looked at.
+/// Identifies a state of a file. None: the file cannot be examined.
 type Stamp = Option<(u64, u64, i64, i64, u64)>;
 
 fn stamp(path: &Path) -> Stamp {
@@ -82,7 +82,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Access {
-    /// Reads what the config names: an agent whose port should be closed to strangers must not begin with an open one.
+    /// Reads the files of the config. An error here stops the agent from starting with an open port.
     pub(super) fn open(config: &Config, block: &str) -> Result<Self, String> {
         let (tls, web_config_file) = (config.tls(), config.web_config_file().to_string());
         let (files, door) = load(block, &tls, &web_config_file, None);
@@ -108,16 +108,17 @@ impl Access {
     }
 
     fn look(&self, now: &mut Now) {
-        // A pair of which one half was not yet there is tried again although its files did not change.
+        // After an error, files are read again even if they did not change: a certificate may have arrived without its
+        // key.
         if now.trouble.is_none() && now.files.iter().all(|(path, then)| stamp(path) == *then) {
             return;
         }
         let (files, door) = load(&self.block, &self.tls, &self.web_config_file, now.door.users.as_deref());
-        // A file that is being written, or was cut by a full disk, looks like one that asks for less.
+        // A file that is being written, or was cut by a full disk, may look less strict.
         let door = door.and_then(|door| match door.lacks(&now.door) {
             None => Ok(door),
             Some(key) => Err(format!(
-                "{}: {key} is gone: write it again, or restart the agent to go on without",
+                "{}: {key} is missing: add it again, or restart the agent to run without it",
                 self.web_config_file
             )),
         });
@@ -132,7 +133,7 @@ impl Access {
             Err(error) => {
                 tracing::warn!(
                     error,
-                    "http server: cannot use the changed certificates or users, going on with those from before"
+                    "http server: cannot use the changed certificates or users: the previous ones stay in use"
                 );
                 now.trouble = Some(error);
             }
@@ -141,13 +142,13 @@ impl Access {
 }
 
 impl Config {
-    /// All files that the server reads whenever they change: also those that a web config names.
+    /// All files that are read again when they change, including the files that a web config names.
     pub fn files(&self) -> Vec<PathBuf> {
         load("", &self.tls(), self.web_config_file(), None).0.into_iter().map(|(path, _)| path).collect()
     }
 }
 
-/// The files as they were before they were read, and what they say.
+/// The state of the files before they were read, and the requirements that they define.
 fn load(
     block: &str,
     tls: &Tls,

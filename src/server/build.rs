@@ -1,10 +1,10 @@
-//! Which program this is: for `-version`, the pages and `promtail_build_info`.
+//! The version of this program, for `-version`, the pages and `promtail_build_info`.
 
 use serde::Serialize;
 
 use crate::metrics::Registry;
 
-/// Known when the program is compiled; the image build sets `FANTAIL_REVISION` and `FANTAIL_BRANCH`.
+/// Set at compile time. The image build sets `FANTAIL_REVISION` and `FANTAIL_BRANCH`.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Build {
     pub version: &'static str,
@@ -19,7 +19,7 @@ impl Build {
         branch: known(option_env!("FANTAIL_BRANCH")),
     };
 
-    /// `promtail_build_info`, with the labels that dashboards join and filter by.
+    /// Registers `promtail_build_info`, with the labels that dashboards use to join and filter.
     pub(super) fn register(self, registry: &Registry) {
         let labels = [
             ("branch", self.branch),
@@ -41,7 +41,7 @@ const fn known(value: Option<&'static str>) -> &'static str {
     }
 }
 
-/// As Go names it, and with it every other exporter's build info.
+/// Go's name of the architecture, as in the build info of other exporters.
 fn go_arch(arch: &str) -> &str {
     match arch {
         "x86_64" => "amd64",

@@ -5,15 +5,15 @@
 //!   http_listen_address: ""       # every interface
 //!   http_listen_port: 80
 //!   http_path_prefix: ""          # before every path, /metrics and /ready too
-//!   http_allowed_hosts: []       # names to which the pages answer, beside addresses, localhost and its own
-//!   external_url: ""              # how people reach it, if a proxy stands before it
-//!   health_check_target: true     # /ready wants a file that is being tailed
-//!   http_listen_conn_limit: 0     # connections at once; 0 means 256
-//!   http_pages: all               # who sees more than /ready, /-/healthy and /metrics: all, or loopback
-//!   http_server_read_timeout: 10s # from the first byte of a request to the first of its answer
-//!   http_server_read_header_timeout: 0  # the same; the shorter one counts
-//!   http_server_write_timeout: 30s      # for a whole answer
-//!   http_server_idle_timeout: 2m  # a connection that is silent for so long is closed
+//!   http_allowed_hosts: []        # further host names of the pages, besides IP addresses, localhost and its own
+//!   external_url: ""              # the URL of the pages for users, if there is a proxy
+//!   health_check_target: true     # /ready requires a tailed file
+//!   http_listen_conn_limit: 0     # maximum number of connections; 0 means 256
+//!   http_pages: all               # which clients may see more than /ready, /-/healthy and /metrics: all, or loopback
+//!   http_server_read_timeout: 10s # from the first byte of a request to the first byte of its answer
+//!   http_server_read_header_timeout: 0  # the same; the shorter timeout counts
+//!   http_server_write_timeout: 30s      # for the whole answer
+//!   http_server_idle_timeout: 2m  # for a connection without a request
 //!   http_tls_config: {}           # HTTPS
 //!   web_config_file: ""           # Prometheus' web.config: HTTPS and passwords
 //!   disable: false                # no pages, no metrics
@@ -23,8 +23,8 @@
 //!   log_format: logfmt
 //! ```
 //!
-//! Promtail's other keys are accepted, so that a `promtail.yaml` starts unchanged; [`Config::warnings`] names those
-//! that were set and have no effect.
+//! Promtail's other keys are accepted, so that a `promtail.yaml` works unchanged. [`Config::warnings`] lists those that
+//! are set without effect.
 
 use std::time::Duration;
 
@@ -38,16 +38,16 @@ use crate::model::ConfigError;
 use crate::model::units::GoDuration;
 
 const DEFAULT_PORT: u16 = 80;
-/// Promtail waits 30 s: too long for one that holds a place and asks nothing.
+/// Promtail has 30 s, which is too long for a client that occupies a connection without a request.
 const DEFAULT_READ: GoDuration = GoDuration(Duration::from_secs(10));
 const DEFAULT_WRITE: GoDuration = GoDuration(Duration::from_secs(30));
 const DEFAULT_IDLE: GoDuration = GoDuration(Duration::from_secs(120));
 const DEFAULT_GRACE: GoDuration = GoDuration(Duration::from_secs(30));
 
-/// What `http_listen_conn_limit: 0` means; in Promtail it means none.
+/// The meaning of `http_listen_conn_limit: 0`. In Promtail it means no limit.
 const DEFAULT_CONNECTIONS: u32 = 256;
 
-/// One list of the keys that are only accepted, each with the defaults that need no warning.
+/// Lists the keys without effect, each with the defaults that cause no warning.
 macro_rules! config {
     (
         $(#[$meta:meta])* honoured { $($honoured:tt)* }
@@ -60,7 +60,7 @@ macro_rules! config {
         }
 
         impl Config {
-            /// Each accepted key that was written, with the values of it that change nothing.
+            /// The keys without effect that are set, with the values that cause no warning.
             fn accepted(&self) -> impl Iterator<Item = (&'static str, &Value, &'static [&'static str])> {
                 [$((stringify!($key), &self.$key, &[$($default),+] as &[&str]),)*]
                     .into_iter()
@@ -148,7 +148,7 @@ config! {
         trace_request_exclude_headers_list = "",
         cluster_validation = "",
         throughput = "",
-        // Promtail's gRPC port serves nothing; there is none here, whatever it would have been called.
+        // The settings of Promtail's gRPC port. fantail has no such port.
         grpc_listen_network = "tcp",
         grpc_listen_address = "" | "127.0.0.1" | "0.0.0.0" | "localhost",
         grpc_listen_port = "0" | "9095",
@@ -171,13 +171,13 @@ config! {
     }
 }
 
-/// Who sees the pages, which tell more than probes and metrics do.
+/// Which clients may see the status pages. Probes and metrics are open to all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Pages {
     #[default]
     All,
-    /// Who is in the same network namespace, as `kubectl port-forward` is.
+    /// Clients in the same network namespace, such as `kubectl port-forward`.
     Loopback,
 }
 
@@ -188,7 +188,7 @@ impl Config {
         Self { http_tls_config: Tls::of_files(cert_file, key_file, ca_file), ..Self::default() }
     }
 
-    /// What would keep the server from being what the config says.
+    /// Returns an error if the server cannot run as configured.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.tls().validate().map_err(|problem| ConfigError::new("http_tls_config", problem))?;
         if !self.http_tls_config.is_empty() && !self.web_config_file.is_empty() {
@@ -204,22 +204,22 @@ impl Config {
         }
         for (key, value) in [("http_path_prefix", &self.http_path_prefix), ("external_url", &self.external_url)] {
             if let Some(bad) = value.chars().find(|c| !c.is_ascii_alphanumeric() && !"/:._~-[]".contains(*c)) {
-                let problem = format!("{value:?}: unexpected {bad:?}; expected a plain path such as /logs");
+                let problem = format!("{value:?}: unexpected {bad:?}: expected a simple path such as /logs");
                 return Err(ConfigError::new(key, problem));
             }
         }
         Ok(())
     }
 
-    /// What was written and has no effect.
+    /// Settings without effect.
     pub fn warnings(&self) -> Vec<ConfigError> {
         let mut warnings = Vec::new();
         if !self.grpc_tls_config.is_empty() {
-            warnings.push(ConfigError::new("grpc_tls_config", "has no effect: nothing listens for gRPC"));
+            warnings.push(ConfigError::new("grpc_tls_config", "has no effect: fantail has no gRPC port"));
         }
         for (key, value, defaults) in self.accepted() {
             if !says_nothing(value) && !defaults.contains(&plain(value).as_str()) {
-                warnings.push(ConfigError::new(key, "is accepted and has no effect"));
+                warnings.push(ConfigError::new(key, "has no effect"));
             }
         }
         warnings
@@ -244,7 +244,7 @@ impl Config {
         self.http_pages
     }
 
-    /// Zero would close every connection at once; in Go it means no timeout, and here the default.
+    /// Zero would close every connection at once. In Go it means no timeout, and here the default.
     pub(super) fn timeouts(&self) -> Timeouts {
         let set = |value: GoDuration, default: Duration| if value.0.is_zero() { default } else { value.0 };
         let asking = set(self.http_server_read_timeout, DEFAULT_READ.0);
@@ -255,12 +255,12 @@ impl Config {
         }
     }
 
-    /// `http_path_prefix` as the routes want it: empty, or with a slash before and none behind.
+    /// `http_path_prefix` in the form for the routes: empty, or with a slash at the start and none at the end.
     pub(super) fn prefix(&self) -> String {
         as_prefix(&self.http_path_prefix)
     }
 
-    /// The path under which people, not machines, see the pages.
+    /// The path of the pages for users.
     pub(super) fn external_prefix(&self) -> String {
         match self.external_url.split_once("://") {
             Some((_, rest)) => as_prefix(rest.split_once('/').map_or("", |(_, path)| path)),

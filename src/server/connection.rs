@@ -1,9 +1,9 @@
-//! One connection, with a deadline for what it is doing. A client that is slow, or does not read, must not use up the
-//! descriptors that log files need, and must not keep a probe or a scrape from being answered.
+//! A connection with a deadline for its current state. A client that is slow or does not read must not use up the
+//! descriptors that log files need, and must not delay probes and scrapes.
 //!
-//! A connection is *greeting* (its TLS handshake must be done within [`STALLED`]), *idle*, *asking* (the client must send its
-//! whole request) or *answering* (the client must take some bytes within [`STALLED`], and the whole answer in time).
-//! [`Timeouts`] has the deadlines.
+//! A connection is *greeting* (the TLS handshake must finish within [`STALLED`]), *idle*, *asking* (the client must
+//! send the whole request) or *answering* (the client must read some bytes within [`STALLED`], and the whole answer in
+//! time). [`Timeouts`] has the deadlines.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice};
@@ -18,16 +18,16 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Until a TLS handshake is done, and between two moments at which a client takes something of an answer.
+/// The timeout of a TLS handshake, and between two reads of an answer by the client.
 const STALLED: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy)]
 pub(super) struct Timeouts {
-    /// Between two requests, and before the first.
+    /// Between two requests, and before the first one.
     pub idle: Duration,
-    /// From the first byte of a request to the first of its answer.
+    /// From the first byte of a request to the first byte of its answer.
     pub asking: Duration,
-    /// For a whole answer: one byte at a time must not hold a page for ever.
+    /// For the whole answer: a client that reads one byte at a time must not hold a page forever.
     pub answering: Duration,
 }
 
@@ -36,11 +36,11 @@ enum Doing {
     Greeting,
     Idle,
     Asking,
-    /// Until when at most.
+    /// With the deadline for the whole answer.
     Answering(Instant),
 }
 
-/// The connections that are open. Clones are handles to the same.
+/// The open connections. Clones share the same list.
 #[derive(Clone, Default)]
 pub(super) struct Places(Arc<Mutex<Open>>);
 
@@ -50,7 +50,7 @@ impl Places {
     }
 }
 
-/// The open connections, in the order in which they came into their present state.
+/// The open connections, sorted by the time at which they entered their state.
 #[derive(Default)]
 struct Open {
     next: u64,
@@ -59,7 +59,7 @@ struct Open {
 
 struct Taken {
     peer: IpAddr,
-    /// Dropped, it closes the connection.
+    /// Dropping it closes the connection.
     _close: oneshot::Sender<()>,
 }
 
@@ -70,7 +70,7 @@ impl Open {
         self.next
     }
 
-    /// Closes what is in the way of one more connection, which `peer` makes.
+    /// Closes connections to make room for one more connection from `peer`.
     fn make_room(&mut self, limit: usize, peer: IpAddr) {
         while self.taken.len() >= limit {
             let mut counts = BTreeMap::from([(peer, 1)]);
@@ -115,7 +115,7 @@ impl Connection {
         Self { stream, timeouts, doing, deadline: Box::pin(sleep(until)), places: places.clone(), place, closed }
     }
 
-    /// Goes to the end of the queue of those who would have to make room.
+    /// Enters a new state, and moves to the end of the list of connections to close.
     fn begin(&mut self, doing: Doing, deadline: Instant) {
         self.doing = doing;
         self.deadline.as_mut().reset(deadline);
@@ -125,7 +125,7 @@ impl Connection {
         }
     }
 
-    /// The TLS handshake is done.
+    /// Called when the TLS handshake is done.
     pub(super) fn has_greeted(&mut self) {
         self.begin(Doing::Idle, Instant::now() + self.timeouts.idle);
     }
@@ -154,7 +154,7 @@ impl Connection {
         }
     }
 
-    /// An error if the time is over or the place is another's.
+    /// Returns an error if the deadline has passed or the connection must make room.
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.deadline.as_mut().poll(cx).is_ready() {
             return Err(ErrorKind::TimedOut.into());
@@ -188,7 +188,7 @@ impl AsyncWrite for Connection {
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
-    /// Without it a page that is shared would be copied for each who asks.
+    /// Without this function, a shared page would be copied for each client.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -198,7 +198,7 @@ impl AsyncWrite for Connection {
         let taken = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         if taken.is_ready() {
             self.has_written();
-            // A deadline that was moved wakes whoever waits for it only if it is asked again.
+            // A moved deadline wakes its task only if it is polled again.
             self.check(cx)?;
         }
         taken
@@ -234,7 +234,7 @@ mod tests {
             (3, vec![1, 2, 3, 4], vec![2, 3, 4]),
             (3, vec![1, 1, 1, 1], vec![1, 1, 1]),
             (1, vec![1, 2], vec![2]),
-            // Each guest of its own, and one more that has two.
+            // Three clients, and one of them connects twice.
             (3, vec![1, 2, 3, 2], vec![1, 3, 2]),
         ] {
             let (mut places, address) = (Open::default(), |n: u8| IpAddr::from([10, 0, 0, n]));

@@ -29,13 +29,13 @@ pub(super) struct Peer(pub IpAddr);
 
 impl Connected<IncomingStream<'_, Connections>> for Peer {
     fn connect_info(stream: IncomingStream<'_, Connections>) -> Self {
-        // On a listener for both, IPv4 comes as a part of IPv6.
+        // A listener for both protocols gives IPv4 addresses as mapped IPv6 addresses.
         Self(stream.remote_addr().ip().to_canonical())
     }
 }
 
 impl Connections {
-    /// At most `limit` at once; for one more, the oldest is closed.
+    /// Accepts at most `limit` connections. For one more, an open one is closed.
     pub(super) fn new(listener: TcpListener, limit: usize, timeouts: Timeouts, access: Arc<Access>) -> Self {
         Self { listener, places: Places::default(), limit, timeouts, access }
     }
@@ -46,9 +46,10 @@ impl Listener for Connections {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Stream, SocketAddr) {
-        // Axum's own accept, which sleeps over errors such as a lack of descriptors.
+        // Axum's accept, which waits after errors such as a lack of descriptors.
         let (stream, peer) = Listener::accept(&mut self.listener).await;
-        // Within TLS an answer is more than one write, and would wait for the client to acknowledge the first (40 ms).
+        // With TLS an answer is several writes. Without this option, the second write would wait for the client's
+        // acknowledgement (40 ms).
         let _ = stream.set_nodelay(true);
         let door = self.access.now();
         let from = peer.ip().to_canonical();

@@ -1,4 +1,4 @@
-//! `/service-discovery`: what was discovered, what relabelling made of it, and which rule dropped the rest.
+//! `/service-discovery`: the discovered targets, the result of relabelling, and the rule that dropped a target.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,17 +13,17 @@ pub(super) struct Discovered {
     targets: Vec<DiscoveredReport>,
 }
 
-/// Over everything, also when only a part is shown.
+/// Totals of all targets, also if only some are shown.
 #[derive(Serialize)]
 struct Summary {
     discovered: usize,
     kept: usize,
     dropped: Vec<Reason>,
-    /// Sources (pods) of which something is left out that may change what is read.
+    /// The number of sources (pods) with omitted values that rules read.
     cut_sources: usize,
 }
 
-/// Why targets of one job were dropped, and how many: the most frequent first.
+/// Why targets of a job were dropped, and their number. The most frequent reason is first.
 #[derive(Serialize)]
 struct Reason {
     job: String,
@@ -31,18 +31,18 @@ struct Reason {
     targets: usize,
 }
 
-/// What stands in the place of an annotation's value.
-const HIDDEN: &str = "(hidden: annotations may hold secrets)";
+/// Shown instead of an annotation's value.
+const HIDDEN: &str = "(hidden: annotations may contain secrets)";
 
-/// What stands there if none was kept.
-const UNREAD: &str = "(empty, or read by no rule)";
+/// Shown if the value was not kept.
+const UNREAD: &str = "(empty, or no rule reads it)";
 
 impl Discovered {
-    /// What `report` knows; of the targets those that contain `text`. Dropped ones first: they are what is looked for.
+    /// Reads `report`, and keeps the targets that contain `text`. Dropped targets are first.
     pub(super) fn collect(report: &dyn Report, text: &str) -> Self {
         let mut targets = report.discovered();
         let summary = Summary::of(&targets);
-        // Before the search: what is not shown must not be found by guessing either.
+        // Before the search, so that hidden values cannot be found by guessing.
         targets.iter_mut().for_each(hide);
         let text = text.to_lowercase();
         targets.retain(|target| contains(target, &text));
@@ -90,7 +90,7 @@ impl Summary {
             format_args!("{} targets discovered, {} kept, {dropped} dropped", self.discovered, self.kept),
         );
         if self.cut_sources > 0 {
-            let text = "pods have more than is kept of one: see \"left out\" below";
+            let text = "pods have more labels, annotations or containers than are kept: see \"omitted\" below";
             page.markup("<p class=\"bad\">").text(format_args!("{} {text}", self.cut_sources)).markup("</p>\n");
         }
         if self.dropped.is_empty() {
@@ -117,7 +117,7 @@ fn write_target(page: &mut Html, target: &DiscoveredReport) {
         page.markup("<span class=\"faint\">path</span> ").element("code", path);
     }
     if let Some(left_out) = &target.left_out {
-        page.markup("<br><span class=\"bad\">left out of its source</span> ").text(left_out);
+        page.markup("<br><span class=\"bad\">omitted</span> ").text(left_out);
     }
     page.markup("</td><td><details><summary>").text(format_args!("{} labels", target.discovered.len()));
     page.markup("</summary>\n<pre>");
@@ -125,13 +125,13 @@ fn write_target(page: &mut Html, target: &DiscoveredReport) {
         page.text(format_args!("{name}={value}\n"));
     }
     if target.unread > 0 {
-        page.text(format_args!("and {} more labels and annotations of its source, read by no rule\n", target.unread));
+        page.text(format_args!("and {} more labels and annotations of its source that no rule reads\n", target.unread));
     }
     page.markup("</pre></details></td></tr>\n");
 }
 
-/// Takes the values of annotations out. Anybody who reaches the port sees this page, and `kubectl apply` keeps whole
-/// manifests in an annotation, with the secrets in them. What a rule makes a label of is shown as that label.
+/// Hides the values of annotations. Everyone who reaches the port sees this page, and `kubectl apply` saves whole
+/// manifests with secrets in an annotation. If a rule copies an annotation to a label, the label is shown.
 fn hide(target: &mut DiscoveredReport) {
     for (name, value) in &mut target.discovered {
         if is_annotation(name) {
@@ -152,7 +152,7 @@ fn reason(target: &DiscoveredReport) -> &str {
     target.dropped.as_deref().unwrap_or("relabelling")
 }
 
-/// `text` is in lower case.
+/// `text` must be in lower case.
 fn contains(target: &DiscoveredReport, text: &str) -> bool {
     let has = |hay: &str| hay.to_lowercase().contains(text);
     let any = |labels: &Labels| labels.iter().any(|(name, value)| has(&format!("{name}={value}")));
@@ -217,7 +217,7 @@ mod tests {
         let all = Discovered::collect(&fixed, "");
         let json = serde_json::to_string(&all).expect("JSON");
         for page in [all.html(""), json] {
-            assert!(page.contains(name) && page.contains("may hold secrets") && !page.contains("hunter2"), "{page}");
+            assert!(page.contains(name) && page.contains("may contain secrets") && !page.contains("hunter2"), "{page}");
         }
         assert_eq!(Discovered::collect(&fixed, "hunter").targets.len(), 0, "guessing finds nothing");
     }
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(all.summary.cut_sources, 1);
         let page = all.html("");
         for part in
-            ["1 pods have more", "990 &lt;ports&gt;", "and 12 more labels", "annotation_x=(empty, or read by no"]
+            ["1 pods have more", "990 &lt;ports&gt;", "and 12 more labels", "annotation_x=(empty, or no rule reads"]
         {
             assert!(page.contains(part), "{part}: {page}");
         }

@@ -1,7 +1,7 @@
-//! What holds for every answer: passwords, who sees the pages, headers for browsers, and to which host names the pages answer.
+//! Checks for each request: password, `http_pages` and host name. Adds the security headers to each answer.
 //!
-//! A web page whose name is made to point at this address (DNS rebinding) could read the pages through the browser of a
-//! visitor. Such a page has a name; so an IP address is always right, and names have to be known.
+//! A web page whose host name is made to resolve to this address (DNS rebinding) could read the pages through a
+//! visitor's browser. Such a request has a host name, so IP addresses are always allowed, and host names must be known.
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{
@@ -19,32 +19,32 @@ use super::access::users::Verdict;
 use super::config::Pages;
 use super::connections::Peer;
 
-/// No scripts, nothing from elsewhere: the last line behind escaping.
+/// No scripts, and nothing from other sites. A second protection after escaping.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'";
 
-const REFUSED: &str = "the pages do not answer to this host name: use an IP address or localhost, or add the name to \
+const REFUSED: &str = "this host name is not known: use an IP address or localhost, or add the name to \
                        server.http_allowed_hosts\n";
 
-const FROM_ELSEWHERE: &str = "server.http_pages is loopback, so only /ready, /-/healthy and /metrics answer here: \
-                              `kubectl port-forward` to this pod reaches the pages\n";
+const FROM_ELSEWHERE: &str = "server.http_pages is loopback, so only /ready, /-/healthy and /metrics are available here: \
+                              use `kubectl port-forward` to this pod for the other pages\n";
 
-const UNKNOWN: &str = "user and password are needed\n";
+const UNKNOWN: &str = "user and password are required\n";
 
-const MANY: &str = "too many passwords are being checked: ask again in a few seconds\n";
+const MANY: &str = "too many password checks: try again in a few seconds\n";
 
 pub(super) struct Guard {
     access: Arc<Access>,
     pages: Pages,
     /// In lower case, without port.
     names: Vec<String>,
-    /// Whoever probes or scrapes may come by any name, a service's for instance: there are no labels of pods on these.
+    /// Paths for probes and scrapes, which may use any host name. These paths show no labels of pods.
     open: Vec<String>,
 }
 
 impl Guard {
     pub(super) fn new(config: &Config, access: Arc<Access>) -> Self {
         let mut names = vec!["localhost".to_string(), config.http_listen_address.clone()];
-        // The pod's name, or the node's.
+        // The name of the pod, or of the node.
         names.extend(std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
         names.extend(config.external_url.split_once("://").map(|(_, rest)| rest.to_string()));
         names.extend(config.http_allowed_hosts.iter().cloned());
@@ -55,7 +55,7 @@ impl Guard {
         Self { access, pages: config.pages(), names, open }
     }
 
-    /// Why somebody does not get to see what is at `path`. Nothing that a proxy says about its client counts.
+    /// Why a request is refused. Headers of a proxy about its client are ignored.
     fn refuses(&self, peer: IpAddr, path: &str, host: Option<&HeaderValue>) -> Option<&'static str> {
         if self.open.iter().any(|open| open == path) {
             return None;
@@ -63,7 +63,7 @@ impl Guard {
         if self.pages == Pages::Loopback && !peer.is_loopback() {
             return Some(FROM_ELSEWHERE);
         }
-        // Every browser says whom it asks.
+        // Browsers always send the host name.
         let host = host_of(host?.to_str().unwrap_or("")).to_lowercase();
         (host.parse::<IpAddr>().is_err() && !self.names.contains(&host)).then_some(REFUSED)
     }
@@ -79,10 +79,10 @@ impl Guard {
     }
 }
 
-/// What is answered to somebody who does not know a password that is asked for. As in Prometheus' exporters every path wants
-/// it, probes and metrics too.
+/// The answer to a request without a correct password, if a password is required. As in Prometheus' exporters, this
+/// applies to all paths, also probes and metrics.
 async fn unknown(access: &Access, peer: IpAddr, authorization: Option<HeaderValue>) -> Option<Response> {
-    // In one with the check: a connection that was there before a password was changed has to know the new one.
+    // Read with each request, so that open connections must know a changed password.
     let door = access.now();
     let verdict = match &door.users {
         Some(users) => users.check(peer, authorization.as_ref().map(HeaderValue::as_bytes)).await,
@@ -98,7 +98,7 @@ async fn unknown(access: &Access, peer: IpAddr, authorization: Option<HeaderValu
     }
 }
 
-/// For a server that shows no pages: only the password is checked.
+/// For a server without pages: only checks the password.
 pub(super) async fn password(
     State(access): State<Arc<Access>>,
     ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
@@ -111,7 +111,7 @@ pub(super) async fn password(
     }
 }
 
-/// Without port, brackets and the dot of the root.
+/// Without port, brackets and the final dot.
 fn host_of(authority: &str) -> &str {
     let host = match authority.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or(""),

@@ -1,12 +1,12 @@
-//! HTML that cannot be injected into: markup is what the program's source says, everything else is text.
+//! Writes HTML without injection: markup comes only from the source code, and all other text is escaped.
 
 use std::fmt::{Display, Write};
 
-/// A page being written.
+/// A page that is being written.
 pub(super) struct Html(String);
 
 impl Html {
-    /// The start of a page, up to its content. Links are relative, so they hold under any prefix and behind any proxy.
+    /// The page up to its content. Links are relative, so they work with any prefix and proxy.
     pub(super) fn page(title: &'static str) -> Self {
         let mut page = Self(String::with_capacity(16 << 10));
         page.markup("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n")
@@ -28,13 +28,13 @@ impl Html {
         self.0
     }
 
-    /// Markup is only ever a constant.
+    /// Markup must be a constant.
     pub(super) fn markup(&mut self, markup: &'static str) -> &mut Self {
         self.0.push_str(markup);
         self
     }
 
-    /// Anything, as text: escaped for content and for quoted attributes.
+    /// Adds text, escaped for content and quoted attributes.
     pub(super) fn text(&mut self, text: impl Display) -> &mut Self {
         // Writing to a string cannot fail.
         let _ = write!(Escaped(&mut self.0), "{text}");
@@ -46,14 +46,14 @@ impl Html {
         self.markup("<").markup(tag).markup(">").text(text).markup("</").markup(tag).markup(">")
     }
 
-    /// `<td class="n">text</td>`: a number, set flush right.
+    /// `<td class="n">text</td>`: a right-aligned number.
     pub(super) fn number(&mut self, text: impl Display) -> &mut Self {
         self.markup("<td class=\"n\">").text(text).markup("</td>")
     }
 
-    /// The box that leaves on a page only what contains the words in it.
+    /// The search box of a page.
     pub(super) fn search_box(&mut self, asked: &str) -> &mut Self {
-        self.markup("<form><input name=\"q\" placeholder=\"only with this text\" value=\"")
+        self.markup("<form><input name=\"q\" placeholder=\"filter by text\" value=\"")
             .text(asked)
             .markup("\"> <button>filter</button></form>\n")
     }
@@ -71,7 +71,7 @@ impl Write for Escaped<'_> {
                 '"' => self.0.push_str("&quot;"),
                 '\'' => self.0.push_str("&#39;"),
                 '\n' | '\t' => self.0.push(c),
-                // A terminal would obey them.
+                // A terminal would interpret control characters.
                 c if c.is_control() => self.0.push(char::REPLACEMENT_CHARACTER),
                 c => self.0.push(c),
             }

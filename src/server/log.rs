@@ -1,4 +1,4 @@
-//! What the agent says about itself: how much, and in which form.
+//! The settings of the agent's own log: level and format.
 
 use std::str::FromStr;
 

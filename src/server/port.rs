@@ -1,4 +1,4 @@
-//! A port of a receiver, with TLS, passwords and bounded connections as the agent's own HTTP server has them.
+//! A port of a receiver. TLS, passwords and connection limits work as for the agent's own HTTP server.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::access::Access;
 use super::guard::password;
 use super::{Config, serve};
 
-/// Who may connect to a port, and how many at once.
+/// The requirements and limits for connections to a port.
 pub struct Port {
     config: Config,
     access: Arc<Access>,
@@ -25,23 +25,23 @@ impl Port {
         Ok(Self { config: config.clone(), access })
     }
 
-    /// The port that `config` names. 0: the system chooses one.
+    /// Opens the port that `config` names. 0: the system chooses one.
     pub async fn listen(config: &Config) -> io::Result<TcpListener> {
         super::listen(config).await
     }
 
-    /// How to speak TLS with the next client: certificates are read again when they change. None: without TLS.
+    /// The TLS settings for the next connection. Changed certificates are read again. None: no TLS.
     pub fn tls(&self) -> Option<Arc<ServerConfig>> {
         self.access.now().tls.clone()
     }
 
-    /// How long a client may take to send a request.
+    /// The longest time for a client to send a request.
     pub fn read_timeout(&self) -> Duration {
         self.config.timeouts().asking
     }
 
-    /// Serves until `shutdown`, then lets requests under way finish for at most `graceful_shutdown_timeout`. An answer
-    /// may take `answer_within` beyond the time that a request may take to come.
+    /// Serves until `shutdown`. Then open requests may finish within `graceful_shutdown_timeout`. The first byte of an
+    /// answer may take `answer_within` longer than the timeout for a request.
     pub async fn serve(
         &self,
         listener: TcpListener,

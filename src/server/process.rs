@@ -1,4 +1,4 @@
-//! `process_*`: what this process costs its node, read from `/proc` whenever somebody asks.
+//! `process_*`: CPU, memory and descriptors of this process, read from `/proc` at each scrape.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,7 +8,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge};
 
-/// Ticks of a second in `/proc`: the same on every Linux that a program can see.
+/// Clock ticks per second in `/proc`. The same on all Linux systems.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 const SERIES: [(&str, &str); 6] = [
@@ -20,7 +20,7 @@ const SERIES: [(&str, &str); 6] = [
     ("process_start_time_seconds", "Start time of the process since unix epoch in seconds."),
 ];
 
-/// A series that cannot be read is left out: a scrape never fails because of it.
+/// A series that cannot be read is omitted, so a scrape never fails.
 pub(super) struct Process {
     proc: PathBuf,
     descs: Vec<Desc>,
@@ -70,7 +70,7 @@ impl Collector for Process {
             .into_iter()
             .filter_map(|(name, help)| {
                 let value = self.value(name)?;
-                // Made anew each time: a counter cannot be set, and two scrapes at once must not add up.
+                // Created for each scrape: a counter cannot be set, and two scrapes at once must not add up.
                 if name.ends_with("_total") {
                     let counter = Counter::new(name, help).ok()?;
                     counter.inc_by(value);
@@ -85,8 +85,8 @@ impl Collector for Process {
     }
 }
 
-/// A field of `/proc/self/stat`, counted from 1 as proc(5) does. The second is the program's name in brackets, which may
-/// hold blanks and brackets itself.
+/// A field of `/proc/self/stat`, counted from 1 as in proc(5). The second field is the program's name in brackets,
+/// which may contain spaces and brackets.
 fn field(stat: &str, number: usize) -> Option<f64> {
     let (_, behind_name) = stat.rsplit_once(')')?;
     behind_name.split_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
@@ -96,7 +96,7 @@ fn kilobytes(status: &str, key: &str) -> Option<f64> {
     after(status, key).map(|n| n * 1024.0)
 }
 
-/// The number that follows `key` at the start of a line.
+/// The number after `key` at the start of a line.
 fn after(text: &str, key: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
 }

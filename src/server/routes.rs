@@ -1,4 +1,4 @@
-//! The paths, and what each answers.
+//! The paths of the server, and their answers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,15 +24,16 @@ use super::{Build, Config, State};
 const NOT_READY: &str =
     "Not ready: Unable to find any logs to tail. Please verify permissions, volumes, scrape_config, etc.\n";
 
-/// Pages that may be under way at once: each is held in memory until its client has read it. Metrics and probes need no place.
+/// The maximum number of pages in memory. A page stays there until its client has read it. Metrics and probes do not
+/// count.
 const PAGES: usize = 8;
 
-/// How old the text of `/metrics` may be where somebody has not read it to its end yet: who asks then shares it, however many do.
-/// Otherwise each gets what is true now.
+/// The maximum age of a `/metrics` text that is still being sent. Clients that request metrics meanwhile share this
+/// text. Otherwise the text is made anew.
 const METRICS_AGE: Duration = Duration::from_secs(1);
 
-/// One after the other, with whatever else is to be done in between: a probe waits for one page to be built, not for all that
-/// are asked for at this moment.
+/// Makes tasks run one at a time, with other work in between. So a probe waits for one page to be built, not for all
+/// requested pages.
 struct Turn(Semaphore);
 
 impl Turn {
@@ -40,27 +41,27 @@ impl Turn {
         Self(Semaphore::new(1))
     }
 
-    /// The turn is over when the result is dropped.
+    /// Dropping the result ends the turn.
     async fn take(&self) -> Option<SemaphorePermit<'_>> {
         let turn = self.0.acquire().await.ok();
-        // Those who come meanwhile have to find it taken.
+        // Lets others see that the turn is taken.
         tokio::task::yield_now().await;
         turn
     }
 }
 
-/// What the routes know.
+/// The data of the routes.
 struct Shared {
     state: State,
-    /// Where `/` leads.
+    /// The target of `/`.
     home: String,
-    /// Whether `/ready` wants something to be tailed.
+    /// Whether `/ready` requires a tailed file.
     needs_targets: bool,
     pages: Arc<Semaphore>,
     building: Turn,
     gathering: Turn,
     looking: Turn,
-    /// The last text of `/metrics`, and when its gathering began.
+    /// The last text of `/metrics`, and when its collection started.
     metrics: Mutex<Option<(Instant, Bytes)>>,
 }
 
@@ -72,7 +73,7 @@ pub(super) fn router(config: &Config, access: Arc<Access>, state: State) -> Rout
     let mut router = Router::new()
         .route(&at("/"), any(home))
         .route(&at("/ready"), any(ready))
-        .route(&at("/-/healthy"), any(async || "Healthy\n"))
+        .route(&at("/-/healthy"), any(healthy))
         .route(&at("/targets"), get(targets))
         .route(&at("/service-discovery"), get(discovered))
         .route(&at("/config"), get(effective_config));
@@ -102,8 +103,23 @@ async fn home(extract::State(shared): Known) -> Redirect {
     Redirect::to(&shared.home)
 }
 
-/// Ready once at least one file is being tailed.
+/// Healthy unless a thread that delivers lines stands still.
+async fn healthy(extract::State(shared): Known) -> Response {
+    standing_still(&shared).unwrap_or_else(|| "Healthy\n".into_response())
+}
+
+/// The answer if threads that deliver lines have stood still for long.
+fn standing_still(shared: &Shared) -> Option<Response> {
+    let still = shared.state.shown().report.still();
+    let text = || format!("Standing still, probably in a system call that does not return: {}\n", still.join(", "));
+    (!still.is_empty()).then(|| (StatusCode::SERVICE_UNAVAILABLE, text()).into_response())
+}
+
+/// Ready if at least one file is tailed.
 async fn ready(extract::State(shared): Known) -> Response {
+    if let Some(still) = standing_still(&shared) {
+        return still;
+    }
     let _turn = shared.looking.take().await;
     let tailed = || shared.state.shown().report.targets().iter().any(|t| t.files.iter().any(|f| f.error.is_none()));
     if shared.needs_targets && !tailed() {
@@ -112,12 +128,13 @@ async fn ready(extract::State(shared): Known) -> Response {
     "Ready\n".into_response()
 }
 
-/// Never an error: one family that cannot be written must not blind whoever looks at the others. Nor may a series that is
-/// there twice: Prometheus takes nothing of such a page.
+/// Never fails: a metric that cannot be written must not hide the others. Duplicate series are removed, because
+/// Prometheus rejects a page with duplicates.
 fn metrics_text(shared: &Shared) -> String {
     let (encoder, mut text) = (TextEncoder::new(), String::with_capacity(32 << 10));
     for mut family in shared.state.registry.gather() {
-        // Two collectors may have one name, a user's metric for instance. Equal labels stand side by side here.
+        // Two collectors may have the same name, for example because of a user's metric. The families are sorted, so
+        // equal labels are adjacent.
         family.mut_metric().dedup_by(|second, first| first.get_label() == second.get_label());
         let whole = text.len();
         if encoder.encode_utf8(&[family], &mut text).is_err() {
@@ -132,7 +149,7 @@ async fn metrics(extract::State(shared): Known) -> Response {
     let _turn = shared.gathering.take().await;
     let mut last = shared.metrics.lock().unwrap_or_else(PoisonError::into_inner);
     let text = match &*last {
-        // Gathered while this one waited for its turn.
+        // It was collected while this request waited.
         Some((begun, text)) if *begun >= asked => text.clone(),
         Some((begun, text)) if begun.elapsed() < METRICS_AGE && !text.is_unique() => text.clone(),
         _ => {
@@ -164,7 +181,7 @@ async fn effective_config(extract::State(shared): Known, Query(asked): Query<Ask
     struct Effective<'s> {
         build: Build,
         config: &'s str,
-        /// Null where the last reload did not fail.
+        /// Null if the last reload succeeded.
         reload_error: Option<&'s str>,
     }
     let Ok(place) = shared.pages.clone().try_acquire_owned() else { return busy() };
@@ -187,15 +204,15 @@ async fn effective_config(extract::State(shared): Known, Query(asked): Query<Ask
     })
 }
 
-/// Answers once the config is in use, or with what is wrong with it.
+/// Answers when the config is in use, or with the error.
 async fn reload(extract::State(shared): Known, headers: HeaderMap) -> Response {
-    // A page from elsewhere must not restart all reading through the browser of who looks at it.
+    // Browsers of visitors must not trigger a reload for a page of another site.
     if headers.get(FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none") {
-        return (StatusCode::FORBIDDEN, "a page of another site may not ask for a reload\n").into_response();
+        return (StatusCode::FORBIDDEN, "a page of another site may not request a reload\n").into_response();
     }
     let (request, answer) = oneshot::channel();
     if shared.state.reload.try_send(request).is_err() {
-        let text = "too many wait for a reload, or the agent is stopping: ask again in a few seconds\n";
+        let text = "too many requests for a reload, or the agent is stopping: try again in a few seconds\n";
         return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], text).into_response();
     }
     match answer.await {
@@ -205,10 +222,10 @@ async fn reload(extract::State(shared): Known, headers: HeaderMap) -> Response {
     }
 }
 
-/// Whence a browser asks.
+/// Where a browser's request comes from.
 const FETCH_SITE: &str = "sec-fetch-site";
 
-/// What a request may say behind the question mark.
+/// The query parameters.
 #[derive(Deserialize)]
 struct Asked {
     #[serde(default)]
@@ -224,7 +241,7 @@ impl Asked {
     }
 }
 
-/// A page, and its place until its last byte is with the kernel.
+/// A page, and its place until its last byte is in the kernel's buffer.
 struct Held {
     page: Vec<u8>,
     _place: OwnedSemaphorePermit,
@@ -237,7 +254,7 @@ impl AsRef<[u8]> for Held {
 }
 
 fn busy() -> Response {
-    let text = "too many pages are being read at this moment: ask again in a few seconds\n";
+    let text = "too many pages are being sent: try again in a few seconds\n";
     (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], text).into_response()
 }
 

@@ -1,6 +1,6 @@
-//! A connection as the HTTP side sees it: plain, or within TLS.
+//! A connection for the HTTP server: plain, or with TLS.
 //!
-//! The handshake goes on where the first request is awaited, so that a slow one holds nobody up.
+//! The handshake runs while the server waits for the first request, so a slow one delays nobody.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

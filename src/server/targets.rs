@@ -1,4 +1,4 @@
-//! `/targets`: what is tailed, how far, and what stands in the way; the worst first.
+//! `/targets`: the tailed files, their progress and their errors. The worst are first.
 
 mod mistakes;
 
@@ -12,7 +12,7 @@ use super::html::Html;
 use crate::model::{ClientReport, FileReport, LabelSet, Report, TargetReport};
 use mistakes::Mistake;
 
-/// So many are shown of a target on the page; JSON has them all.
+/// The maximum number of unread files of a target on the page. JSON has all.
 const NOT_READ: usize = 50;
 
 #[derive(Serialize)]
@@ -23,14 +23,14 @@ pub(super) struct Targets {
     targets: Vec<TargetReport>,
 }
 
-/// Over everything, also when only a part is shown.
+/// Totals of all targets, also if only some are shown.
 #[derive(Serialize)]
 struct Summary {
     targets: usize,
     files: usize,
     failing_files: usize,
     targets_without_files: usize,
-    /// On disk and not read, and read and not acknowledged, summed over clients.
+    /// Unread bytes on the disk, and bytes read but not acknowledged. Sums of all clients.
     behind_bytes: u64,
     unacknowledged_bytes: u64,
     clients: usize,
@@ -38,7 +38,7 @@ struct Summary {
 }
 
 impl Targets {
-    /// What `report` knows; of the targets those that contain `text`.
+    /// Reads `report`, and keeps the targets that contain `text`.
     pub(super) fn collect(report: &dyn Report, text: &str) -> Self {
         let (mut clients, mut targets) = (report.clients(), report.targets());
         let summary = Summary::of(&clients, &targets);
@@ -131,12 +131,12 @@ fn write_target(page: &mut Html, target: &TargetReport) {
     write_not_read(page, target);
 }
 
-/// What nobody meant stands out by its reason alone: most of it is as it should be.
+/// Highlights only the reasons that need attention. Most are normal.
 fn write_not_read(page: &mut Html, target: &TargetReport) {
     if target.not_read.is_empty() {
         return;
     }
-    page.markup("<table>\n<tr><th>not read as a log of its own</th><th>reason</th></tr>\n");
+    page.markup("<table>\n<tr><th>not read as a separate log</th><th>reason</th></tr>\n");
     for file in target.not_read.iter().take(NOT_READ) {
         page.markup("<tr><td><code>")
             .text(&file.path)
@@ -179,7 +179,7 @@ fn is_well(client: &ClientReport) -> bool {
     client.state == "ok"
 }
 
-/// What cannot be read is worse than what is late.
+/// Files with errors come before files that are late.
 fn trouble(file: &FileReport) -> (bool, u64) {
     (file.error.is_some(), file.lag_bytes.saturating_add(file.unacknowledged_bytes))
 }
@@ -199,7 +199,7 @@ fn contains(target: &TargetReport, text: &str) -> bool {
         || target.not_read.iter().any(|file| has(&file.path))
 }
 
-/// Bytes for people: `0`, `812 B`, `4.2 MiB`.
+/// Bytes in a readable form: `0`, `812 B`, `4.2 MiB`.
 struct Bytes(u64);
 
 impl fmt::Display for Bytes {

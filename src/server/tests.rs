@@ -1,4 +1,4 @@
-//! A real server on a free port, asked in plain HTTP/1.1.
+//! Requests in HTTP/1.1 to a real server on a free port.
 
 pub(super) mod access;
 mod bombs;
@@ -127,6 +127,37 @@ async fn not_ready_until_something_is_tailed() {
 }
 
 #[tokio::test]
+async fn a_thread_that_stands_still_is_not_healthy() {
+    struct Still;
+
+    impl Report for Still {
+        fn targets(&self) -> Vec<TargetReport> {
+            Fixed(vec![file(None)]).targets()
+        }
+        fn discovered(&self) -> Vec<DiscoveredReport> {
+            Vec::new()
+        }
+        fn clients(&self) -> Vec<ClientReport> {
+            Vec::new()
+        }
+        fn still(&self) -> Vec<String> {
+            vec!["the reader of loki".into()]
+        }
+    }
+
+    let server = start("", vec![file(None)]).await;
+    let well = server.shown.borrow().clone();
+    let still = Shown { report: Arc::new(Still), config: String::new(), reload_error: None };
+    server.shown.send_replace(Arc::new(still));
+    for path in ["/ready", "/-/healthy"] {
+        let (status, answer) = server.status(path).await;
+        assert!(status == 503 && answer.contains("the reader of loki"), "{path}: {answer}");
+    }
+    server.shown.send_replace(well);
+    assert_eq!((server.status("/ready").await.0, server.status("/-/healthy").await.0), (200, 200));
+}
+
+#[tokio::test]
 async fn pages_come_as_html_and_as_json() {
     let server = start("", vec![file(None)]).await;
     for path in ["/targets", "/service-discovery", "/config"] {
@@ -168,7 +199,7 @@ async fn everything_lives_under_the_prefix() {
 #[tokio::test]
 async fn metrics_are_text_and_name_the_build() {
     let registry = Registry::new();
-    // An empty family is what the encoder refuses.
+    // The encoder refuses an empty family.
     let empty = prometheus::IntCounterVec::new(prometheus::Opts::new("aaa_empty", "x"), &["l"]).expect("a metric");
     registry.register(Box::new(empty)).expect("a first metric");
     let server = start_with("", vec![], registry).await;
@@ -189,7 +220,7 @@ async fn metrics_are_text_and_name_the_build() {
 
 #[tokio::test]
 async fn a_series_that_two_collectors_have_is_there_once() {
-    /// A family made by hand, as those of files and of users are.
+    /// A family that is built by hand, like those of files and users.
     struct ByHand(prometheus::IntCounter);
     impl prometheus::core::Collector for ByHand {
         fn desc(&self) -> Vec<&prometheus::core::Desc> {
@@ -250,10 +281,10 @@ async fn a_reload_is_answered_when_it_is_done_or_with_what_is_wrong() {
         assert!(sent.is_ok() && answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
         assert!(answer.ends_with(&format!("\r\n\r\n{said}")), "{answer}");
     }
-    // A page of another site asks through the browser of a visitor.
+    // A page of another site sends a request through a visitor's browser.
     let answer = server.ask("/reload", "Sec-Fetch-Site: cross-site\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
-    // One waits, and there is no more room.
+    // One request waits, and there is no room for another.
     let waits = TcpStream::connect(server.address).await.expect("it listens");
     let waits = tokio::spawn(ask_on(waits, "/reload", ""));
     let first = server.reloads.recv().await.expect("it is asked for");
@@ -269,7 +300,7 @@ async fn a_reload_is_answered_when_it_is_done_or_with_what_is_wrong() {
         tokio::task::yield_now().await;
     }
     assert!(server.ask("/reload", "").await.starts_with("HTTP/1.1 503"));
-    // Whoever is not answered any more is told so.
+    // Clients that get no answer any more get an error.
     drop((first, server.reloads));
     for answer in [waits, second] {
         let answer = answer.await.expect("no panic").expect("it answers");
@@ -315,7 +346,7 @@ async fn an_address_that_is_not_here_names_its_key() {
 #[tokio::test]
 async fn it_stops_although_somebody_stays_connected() {
     let server = start("graceful_shutdown_timeout: 100ms", vec![]).await;
-    // Half a request: the server waits for the rest.
+    // Half of a request: the server waits for the rest.
     let mut stream = TcpStream::connect(server.address).await.expect("it listens");
     stream.write_all(b"GET /targets HTTP/1.1\r\nHost:").await.expect("it reads");
     assert_eq!(server.status("/-/healthy").await.0, 200);
@@ -340,7 +371,7 @@ async fn a_request_that_never_ends_is_cut() {
     let mut slow = TcpStream::connect(server.address).await.expect("it listens");
     slow.write_all(b"GET /targets HTTP/1.1\r\nHost: localhost\r\nX: ").await.expect("it reads");
     for _ in 0..60 {
-        // The clock is the test's own: a second of silence costs no time.
+        // The test has its own clock, so a second of silence takes no time.
         match tokio::time::timeout(Duration::from_secs(1), slow.read(&mut [0])).await {
             Err(_) => {}
             Ok(closed) => return assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}"),
@@ -356,7 +387,7 @@ async fn slow_ones_make_room_for_a_probe() {
     let mut slow = Vec::new();
     for _ in 0..20 {
         let mut stream = TcpStream::connect(server.address).await.expect("it listens");
-        // One that was closed already may say so here.
+        // A connection that is already closed may return an error here.
         let _ = stream.write_all(b"POST /ready HTTP/1.1\r\nHost: localhost\r\nContent-Le").await;
         slow.push(stream);
     }

@@ -1,4 +1,4 @@
-//! How the server speaks TLS: `server.http_tls_config`, and `tls_server_config` of a web config.
+//! TLS of the server: `server.http_tls_config`, and `tls_server_config` of a web config.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,12 +29,12 @@ pub(super) struct Tls {
     key_file: String,
     client_auth_type: String,
     client_ca_file: String,
-    /// `TLS12` or `TLS13`; in Promtail it stands beside the block, as `tls_min_version`.
+    /// `TLS12` or `TLS13`. In Promtail, this key is outside the block, as `tls_min_version`.
     #[serde(skip_serializing_if = "String::is_empty")]
     min_version: String,
 }
 
-/// What is asked of a client's certificate, as Go names it.
+/// The requirements for client certificates, with Go's names.
 #[derive(Clone, Copy, PartialEq)]
 enum Clients {
     NotAsked,
@@ -42,14 +42,14 @@ enum Clients {
     Request,
     /// Any certificate.
     RequireAny,
-    /// One of the CA, or none.
+    /// A certificate of the CA, or none.
     VerifyIfGiven,
-    /// One of the CA.
+    /// A certificate of the CA.
     RequireAndVerify,
 }
 
 impl Tls {
-    /// With a CA, each client needs a certificate of it.
+    /// If there is a CA, each client needs a certificate of it.
     pub(super) fn of_files(cert_file: &str, key_file: &str, client_ca_file: &str) -> Self {
         let client_auth_type = if client_ca_file.is_empty() { "" } else { "RequireAndVerifyClientCert" };
         let [cert_file, key_file, client_ca_file, client_auth_type] =
@@ -117,12 +117,12 @@ impl Tls {
         })
     }
 
-    /// Whether a client without a certificate is turned away.
+    /// Whether a client without a certificate is rejected.
     pub(super) fn asks_certificates(&self) -> bool {
         matches!(self.clients(), Ok(Clients::RequireAny | Clients::RequireAndVerify))
     }
 
-    /// TLS 1.2 is the oldest that is spoken, whatever is set.
+    /// The oldest version is TLS 1.2, whatever is set.
     fn versions(&self) -> Result<Vec<&'static SupportedProtocolVersion>, String> {
         match self.min_version.trim_start_matches("Version") {
             "" | "TLS10" | "TLS11" | "TLS12" => Ok(vec![&TLS13, &TLS12]),
@@ -131,7 +131,7 @@ impl Tls {
         }
     }
 
-    /// Names of files are relative to `folder`, if there is one.
+    /// Makes relative file names relative to `folder`.
     pub(super) fn below(&mut self, folder: &Path) {
         for file in [&mut self.cert_file, &mut self.key_file, &mut self.client_ca_file] {
             if !file.is_empty() {
@@ -140,13 +140,13 @@ impl Tls {
         }
     }
 
-    /// What is read, and may change.
+    /// The files that are read, and may change.
     pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
         let files = [&self.cert_file, &self.key_file, &self.client_ca_file];
         files.into_iter().filter(|file| !file.is_empty()).map(PathBuf::from)
     }
 
-    /// Reads certificates and key as they are now.
+    /// Reads the current certificates and key.
     pub(super) fn load(&self) -> Result<Arc<ServerConfig>, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -161,7 +161,7 @@ impl Tls {
             clients => {
                 let mut roots = RootCertStore::empty();
                 for certificate in certificates("client_ca", &self.client_ca, &self.client_ca_file)? {
-                    roots.add(certificate).map_err(|e| format!("client_ca_file: is not a CA certificate: {e}"))?;
+                    roots.add(certificate).map_err(|e| format!("client_ca_file: not a CA certificate: {e}"))?;
                 }
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
                 let verifier = match clients {
@@ -173,10 +173,10 @@ impl Tls {
         };
         let chain = certificates("cert", &self.cert, &self.cert_file)?;
         let key = pem("key", self.key.expose(), &self.key_file)?;
-        let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| "key_file: holds no PEM private key".to_string())?;
-        let mut config = builder
-            .with_single_cert(chain, key)
-            .map_err(|e| format!("cert_file: does not go together with key_file: {e}"))?;
+        let key =
+            PrivateKeyDer::from_pem_slice(&key).map_err(|_| "key_file: the file has no PEM private key".to_string())?;
+        let mut config =
+            builder.with_single_cert(chain, key).map_err(|e| format!("cert_file: does not match key_file: {e}"))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
@@ -193,11 +193,11 @@ fn certificates(key: &str, inline: &str, file: &str) -> Result<Vec<CertificateDe
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem(key, inline, file)?).collect();
     match all {
         Ok(all) if !all.is_empty() => Ok(all),
-        _ => Err(format!("{key}_file: holds no PEM certificate")),
+        _ => Err(format!("{key}_file: the file has no PEM certificate")),
     }
 }
 
-/// Takes every certificate whose key the client has. Nobody looks at it afterwards: as in Go, it only has to be there.
+/// Accepts all client certificates whose key the client has. As in Go, only their presence is checked.
 #[derive(Debug)]
 struct Anyone {
     provider: Arc<CryptoProvider>,

@@ -4,8 +4,22 @@ use std::fmt::Write;
 
 use jmespath::Variable;
 
+/// Which characters are escaped how.
+#[derive(Clone, Copy)]
+pub(super) struct Escapes {
+    /// `<`, `>` and `&` are escaped, so that the text can be put into HTML.
+    pub html: bool,
+    /// `\b` and `\f` instead of `\u0008` and `\u000c`.
+    pub short: bool,
+}
+
 /// Appends `text` as a JSON string, with Go's escapes for HTML.
 pub(super) fn quote(out: &mut String, text: &str) {
+    quote_with(out, text, Escapes { html: true, short: false });
+}
+
+/// Appends `text` as a JSON string.
+pub(super) fn quote_with(out: &mut String, text: &str, escapes: Escapes) {
     out.push('"');
     for c in text.chars() {
         match c {
@@ -14,6 +28,9 @@ pub(super) fn quote(out: &mut String, text: &str) {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
+            '\u{8}' if escapes.short => out.push_str("\\b"),
+            '\u{c}' if escapes.short => out.push_str("\\f"),
+            '<' | '>' | '&' if !escapes.html => out.push(c),
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
                 let _ = write!(out, "\\u{:04x}", c as u32);
             }

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use super::options::Options;
 use super::reads::Reads;
 use super::recycle::recycled;
+use super::work::source_text;
 use super::{ConfigError, Flow, Recipe, Stage, Value, Work};
 use crate::model::Reason;
 
@@ -80,25 +81,17 @@ struct Json {
 
 impl Stage for Json {
     fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
-        let taken;
-        let text = match &self.source {
-            None => &work.entry.line,
-            Some(source) => {
-                let Some(text) = work.extracted.text_for_line(source) else {
-                    return Flow::Pass;
-                };
-                taken = text;
-                &taken
-            }
+        let Some(text) = source_text(&work.entry.line, &work.extracted, self.source.as_deref()) else {
+            return Flow::Pass;
         };
         let mut found = recycled(std::mem::take(&mut self.found));
         // If the text borrows from the chunk, so do the values.
-        let read = match text {
+        let read = match &*text {
             Cow::Borrowed(text) => self.expressions.read(text, &mut found),
             Cow::Owned(text) => self.read_and_copy(text, &mut found),
         };
         let is_object =
-            read || without_lone_surrogates(text).is_some_and(|mended| self.read_and_copy(&mended, &mut found));
+            read || without_lone_surrogates(&text).is_some_and(|mended| self.read_and_copy(&mended, &mut found));
         if is_object {
             for (name, value) in self.names.iter().zip(&mut found) {
                 if let Some(value) = value.take() {

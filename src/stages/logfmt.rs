@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use super::options::Options;
 use super::reads::Reads;
+use super::work::source_text;
 use super::{ConfigError, Extracted, Flow, Recipe, Stage, Value, Work};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
@@ -43,18 +44,10 @@ struct Logfmt {
 
 impl Stage for Logfmt {
     fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
-        let taken;
-        let text = match &self.source {
-            None => &work.entry.line,
-            Some(source) => {
-                let Some(text) = work.extracted.text_for_line(source) else {
-                    return Flow::Pass;
-                };
-                taken = text;
-                &taken
-            }
+        let Some(text) = source_text(&work.entry.line, &work.extracted, self.source.as_deref()) else {
+            return Flow::Pass;
         };
-        match text {
+        match &*text {
             Cow::Borrowed(text) => self.extract(text, |value| value, &mut work.extracted),
             Cow::Owned(text) => self.extract(text, |value| Cow::Owned(value.into_owned()), &mut work.extracted),
         }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use super::options::Options;
 use super::reads::Reads;
+use super::work::source_text;
 use super::{ConfigError, Flow, Recipe, Stage, Value, Work};
 use crate::goregex::{CaptureLocations, Regex};
 
@@ -47,21 +48,13 @@ struct Matching {
 
 impl Stage for Matching {
     fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
-        let taken;
-        let text = match &self.source {
-            None => &work.entry.line,
-            Some(source) => {
-                let Some(text) = work.extracted.text_for_line(source) else {
-                    return Flow::Pass;
-                };
-                taken = text;
-                &taken
-            }
+        let Some(text) = source_text(&work.entry.line, &work.extracted, self.source.as_deref()) else {
+            return Flow::Pass;
         };
-        if self.expression.captures_read(&mut self.found, text) {
+        if self.expression.captures_read(&mut self.found, &text) {
             for (i, name) in self.groups.iter() {
                 let (start, end) = self.found.get(*i).unwrap_or_default();
-                work.extracted.set(name, Value::part(text, start..end));
+                work.extracted.set(name, Value::part(&text, start..end));
             }
         }
         Flow::Pass

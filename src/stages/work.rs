@@ -17,6 +17,18 @@ pub struct Work<'c> {
     pub read: i64,
 }
 
+/// The text that a stage with this `source` reads: the line, or an extracted value as text. None: the value does not exist.
+pub(super) fn source_text<'l, 'c>(
+    line: &'l Cow<'c, str>,
+    extracted: &Extracted<'c>,
+    source: Option<&str>,
+) -> Option<Cow<'l, Cow<'c, str>>> {
+    match source {
+        None => Some(Cow::Borrowed(line)),
+        Some(source) => extracted.text_for_line(source).map(Cow::Owned),
+    }
+}
+
 /// Proof that a stage holds the entry it borrowed: it was kept, or joined to one that is held. There is no other way to
 /// create it, so a stage cannot claim to hold an entry that it dropped.
 #[derive(Debug)]

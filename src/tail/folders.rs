@@ -43,14 +43,13 @@ struct Listing {
 struct Stamp(u64, u64, i64, i64);
 
 impl Folders {
-    /// Notes that a file is read as a log of its own, so that no other log takes it for its generation.
-    pub fn add_log(&self, log: u64, path: &Path) {
-        // Generations are looked for where links lead to.
-        let real = path.canonicalize().unwrap_or_else(|_| path.into());
+    /// Notes that a file is read as a log of its own, so that no other log takes it for its generation. `real` is a path
+    /// without links.
+    pub fn add_log(&self, log: u64, real: PathBuf) {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner).insert((real, log));
     }
 
-    /// The log has ended. `path` leads where it led before, or nowhere.
+    /// The log has ended.
     pub fn remove_log(&self, log: u64) {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner).retain(|(_, known)| *known != log);
     }

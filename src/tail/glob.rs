@@ -12,7 +12,7 @@ use fast_glob::glob_match;
 use super::allowed_paths::AllowedPaths;
 use crate::model::Clock;
 use braces::expand;
-use walk::Walker;
+use walk::{Around, Walker};
 pub use walk::{Budget, Skip, Walk};
 
 /// The longest path in bytes. The kernel accepts no longer one.
@@ -91,12 +91,13 @@ impl Glob {
 
     #[cfg(test)]
     pub fn walk_within(&self, budget: Budget) -> Walk {
-        self.walk_so(&AllowedPaths::default(), budget)
+        self.walk_so(&AllowedPaths::default(), &Around::nothing(), budget)
     }
 
-    /// Finds the files that match. Follows links only to targets that `allowed` permits.
-    pub fn walk_allowed(&self, allowed: &AllowedPaths) -> Walk {
-        self.walk_so(allowed, Budget::default())
+    /// Finds the files that match. Follows links only to targets that `allowed` permits. Does not touch the paths in
+    /// `left_out`, because their file system does not answer. `at` gets each path before it is touched.
+    pub fn walk_around(&self, allowed: &AllowedPaths, left_out: &[PathBuf], at: &dyn Fn(&Path)) -> Walk {
+        self.walk_so(allowed, &Around { left_out, at }, Budget::default())
     }
 
     /// Where the files of this path may be: in the directories that it names without wildcards, and in `more`.
@@ -130,13 +131,13 @@ impl Glob {
         names.map(|names| Path::new("/").join(names)).collect()
     }
 
-    fn walk_so(&self, allowed: &AllowedPaths, budget: Budget) -> Walk {
+    fn walk_so(&self, allowed: &AllowedPaths, around: &Around<'_>, budget: Budget) -> Walk {
         // An existing file whose name contains brackets is meant literally.
-        if fs::metadata(&self.path).is_ok_and(|m| m.is_file()) {
+        if around.may_touch(&self.path) && fs::metadata(&self.path).is_ok_and(|m| m.is_file()) {
             let directories = self.path.parent().map(Path::to_path_buf).into_iter().collect();
             return Walk { files: [self.path.clone()].into(), directories, ..Walk::default() };
         }
-        Walker::new(&self.patterns, allowed, budget, Clock::default()).run()
+        Walker::new(&self.patterns, allowed, around, budget, Clock::default()).run()
     }
 }
 
@@ -324,6 +325,30 @@ mod tests {
     }
 
     #[test]
+    fn a_place_that_does_not_answer_is_not_touched_and_everything_else_is_found() {
+        let dir = tree(&["local/a.log", "mounted/b.log", "mounted/deep/c.log", "mounted-too/d.log"]);
+        let at = |name: &str| dir.path().join(name);
+        std::os::unix::fs::symlink("../mounted/b.log", at("local/link.log")).expect("linked");
+        let left_out = [at("mounted")];
+        for (pattern, files, is_said) in [
+            ("*/*.log", &["local/a.log", "local/link.log", "mounted-too/d.log"][..], true),
+            ("**/*.log", &["local/a.log", "local/link.log", "mounted-too/d.log"], true),
+            ("mounted/b.log", &[], true),
+            ("{mounted/deep,local}/*.log", &["local/a.log", "local/link.log"], true),
+            ("local/a.log", &["local/a.log"], false),
+        ] {
+            let glob = Glob::new(&format!("{}/{pattern}", dir.path().display())).expect(pattern);
+            let touched = std::cell::RefCell::new(Vec::new());
+            let walk = glob.walk_around(&AllowedPaths::default(), &left_out, &|path| {
+                touched.borrow_mut().push(path.to_path_buf())
+            });
+            assert_eq!(walk.files, files.iter().map(|file| at(file)).collect(), "{pattern}");
+            assert_eq!(walk.errors.iter().any(|(path, _)| path.starts_with(at("mounted"))), is_said, "{pattern}");
+            assert!(!touched.borrow().is_empty(), "{pattern}");
+        }
+    }
+
+    #[test]
     fn directories_to_watch_are_those_where_a_match_could_appear() {
         let dir = tree(&["pods/ns_p_uid/c/0.log", "pods/other/c/0.log"]);
         let walk = Glob::new(&format!("{}/pods/*uid/c/*.log", dir.path().display())).expect("a glob").walk();
@@ -413,7 +438,7 @@ mod tests {
         let walk = |pattern: &str, more: &[PathBuf]| {
             let glob = Glob::new(&format!("{}/{pattern}", dir.path().display())).expect("a glob");
             let allowed = glob.allowed(more);
-            glob.walk_allowed(&allowed)
+            glob.walk_around(&allowed, &[], &|_| {})
         };
         let both = walk("vol/{*.log,*/*.log}", &[]);
         assert_eq!(both.files, ["vol/current.log", "vol/real.log", "vol/sub/inner.log"].map(at).into());

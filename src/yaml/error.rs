@@ -40,6 +40,17 @@ impl Error {
         self
     }
 
+    /// Several errors of one kind, one on each line, and an advice on the last. The place is that of the first.
+    pub fn all(errors: Vec<Self>, advice: Option<String>) -> Self {
+        let mut errors = errors.into_iter();
+        let mut first = errors.next().unwrap_or_else(|| Self::plain(""));
+        let hint = first.hint.take().map(|hint| format!(". {hint}"));
+        let more = errors.map(|error| error.to_string()).chain(advice).map(|line| format!("\n{line}"));
+        let more: String = hint.into_iter().chain(more).collect();
+        first.message = (String::from(first.message) + &more).into();
+        first
+    }
+
     /// Line and column, from 1, if known.
     pub fn position(&self) -> Option<(usize, usize)> {
         self.place.position

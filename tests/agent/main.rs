@@ -1,5 +1,7 @@
 //! The program as a user starts it, against a Loki that does as it is told.
 
+#[path = "../support/fake_loki.rs"]
+mod fake_loki;
 mod reload;
 mod rig;
 mod saying;

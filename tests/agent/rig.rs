@@ -1,25 +1,20 @@
 //! The agent in a directory of its own, and a Loki that does as it is told.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// A Loki on a free port that gives one answer to every push, and keeps what it said yes to.
+use crate::fake_loki::{FakeLoki, Reply};
+
+/// A Loki that gives one answer to every push, and keeps what it answered with success.
 pub struct Loki {
     pub url: String,
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Default)]
-struct State {
+    fake: FakeLoki,
     /// None: it takes the push and never answers.
-    status: Option<u16>,
-    requests: usize,
-    stored: Vec<String>,
+    status: Arc<Mutex<Option<u16>>>,
 }
 
 impl Loki {
@@ -28,94 +23,24 @@ impl Loki {
     }
 
     pub fn start(status: Option<u16>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let url = format!("http://{}/loki/api/v1/push", listener.local_addr().expect("an address"));
-        let state = Arc::new(Mutex::new(State { status, ..State::default() }));
-        let shared = state.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let shared = shared.clone();
-                std::thread::spawn(move || serve(stream, &shared));
-            }
-        });
-        Self { url, state }
+        let status = Arc::new(Mutex::new(status));
+        let shared = status.clone();
+        let fake = FakeLoki::start(move |_, _| shared.lock().expect("unpoisoned").map_or(Reply::Hang, Reply::Status));
+        Self { url: fake.url(), fake, status }
     }
 
     pub fn answer(&self, status: u16) {
-        self.state.lock().expect("unpoisoned").status = Some(status);
+        *self.status.lock().expect("unpoisoned") = Some(status);
     }
 
     pub fn requests(&self) -> usize {
-        self.state.lock().expect("unpoisoned").requests
+        self.fake.requests()
     }
 
     /// `labels line`, each.
     pub fn stored(&self) -> Vec<String> {
-        self.state.lock().expect("unpoisoned").stored.clone()
+        self.fake.stored_with_labels().into_iter().map(|(labels, line)| format!("{labels} {line}")).collect()
     }
-}
-
-fn serve(stream: TcpStream, state: &Mutex<State>) {
-    let mut reader = BufReader::new(stream.try_clone().expect("cloned"));
-    let mut stream = stream;
-    loop {
-        let (mut length, mut line) = (0, String::new());
-        loop {
-            line.clear();
-            if reader.read_line(&mut line).unwrap_or(0) == 0 {
-                return;
-            }
-            if let Some(n) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = n.trim().parse().expect("a number");
-            }
-            if line == "\r\n" {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        if reader.read_exact(&mut body).is_err() {
-            return;
-        }
-        let status = {
-            let mut state = state.lock().expect("unpoisoned");
-            state.requests += 1;
-            if state.status == Some(204) {
-                state.stored.extend(decode(&body));
-            }
-            state.status
-        };
-        let Some(status) = status else { continue };
-        if write!(stream, "HTTP/1.1 {status} Said\r\nContent-Length: 0\r\n\r\n").is_err() {
-            return;
-        }
-    }
-}
-
-fn decode(body: &[u8]) -> Vec<String> {
-    #[derive(prost::Message)]
-    struct Push {
-        #[prost(message, repeated, tag = "1")]
-        streams: Vec<Stream>,
-    }
-    #[derive(prost::Message)]
-    struct Stream {
-        #[prost(string, tag = "1")]
-        labels: String,
-        #[prost(message, repeated, tag = "2")]
-        entries: Vec<Entry>,
-    }
-    #[derive(prost::Message)]
-    struct Entry {
-        #[prost(string, tag = "2")]
-        line: String,
-    }
-    let plain = snap::raw::Decoder::new().decompress_vec(body).expect("snappy");
-    let push = <Push as prost::Message>::decode(plain.as_slice()).expect("protobuf");
-    let lines = push.streams.into_iter().flat_map(|s| {
-        let labels = s.labels;
-        s.entries.into_iter().map(move |e| format!("{labels} {}", e.line))
-    });
-    lines.collect()
 }
 
 /// A directory with a config, logs and positions, and the agent that is run in it.

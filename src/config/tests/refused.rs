@@ -209,6 +209,36 @@ fn kinds_of_targets_that_are_not_here_are_refused_by_name() {
 }
 
 #[test]
+fn all_jobs_that_are_not_supported_are_named_at_once_or_left_out() {
+    let jobs = "scrape_configs:\n- job_name: mixed\n  gelf: {}\n  kafka: {}\n- job_name: files\n  static_configs: [{labels: {__path__: /x}}]\n\
+                - cloudflare: {}\n- job_name: none\n  gelf:\n  static_configs: [{labels: {__path__: /x}}]\n";
+    let case = || Case::new(&format!("{CLIENT}{jobs}"));
+    let refused = case().load().expect_err("three kinds").to_string();
+    let lines: Vec<&str> = refused.lines().collect();
+    for (line, kind) in lines.iter().zip(["[0].gelf", "[0].kafka", "[2].cloudflare"]) {
+        assert!(
+            line.starts_with("f.yaml:") && line.contains(&format!("scrape_configs{kind}: fantail does not")),
+            "{line}"
+        );
+    }
+    assert_eq!(lines.len(), 4, "{refused}");
+    assert!(lines[3].starts_with("2 other jobs of this config can run: -config.skip-unsupported-jobs"), "{refused}");
+    let flag = case().with("config.skip-unsupported-jobs", "options.skip_unsupported_jobs", Scalar::Bool(true));
+    let key = Case::new(&format!("options: {{skip_unsupported_jobs: yes}}\n{CLIENT}{jobs}"));
+    for case in [flag, key] {
+        let (config, warnings) = case.load().expect("two jobs are left");
+        let names =
+            |jobs: &[crate::config::ScrapeConfig]| jobs.iter().map(|job| job.job_name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&config.scrape_configs), ["files", "none"]);
+        let skipped: Vec<&str> = config.skipped_jobs.iter().map(|job| job.name.as_str()).collect();
+        assert_eq!(skipped, ["mixed", "scrape_configs[2]"]);
+        assert!(config.skipped_jobs[0].reason.contains("gelf") && config.skipped_jobs[0].reason.contains("kafka"));
+        let said: Vec<_> = warnings.iter().filter(|warning| warning.contains("this job is not run")).collect();
+        assert_eq!(said.len(), 3, "{warnings:?}");
+    }
+}
+
+#[test]
 fn whoever_forgot_expand_env_is_told() {
     let hint = "Use `-config.expand-env=true` flag if you want to expand environment variables in your config file";
     assert!(refused("clients: [{url: 'http://l', batchsize: '${SIZE}'}]").ends_with(hint));

@@ -7,18 +7,19 @@ use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use super::bounded::bounded;
-use super::config::{BasicAuth, Config};
+use super::config::Config;
 use super::failure::{Failure, chain};
+use crate::http_client::Url;
 use crate::model::{bounded, nesting};
 
-/// A token, a name or a password has some hundred bytes.
+/// The most bytes of a file with a token. A token has some hundred bytes.
 const SECRET: u64 = 64 << 10;
 
 /// A kubeconfig may have certificates in it, of several clusters.
 const KUBECONFIG: u64 = 4 << 20;
 
 /// Whether `url` can be an `api_server`.
-pub(super) fn check_url(url: &str) -> Result<(), String> {
+pub(super) fn check_url(url: &Url) -> Result<(), String> {
     to(url).map(|_| ())
 }
 
@@ -142,9 +143,10 @@ pub(super) fn without_user(url: &str) -> String {
 fn named(config: &Config) -> Result<kube::Config, String> {
     let mut access = to(&config.api_server)?;
     let auth = &mut access.auth_info;
-    if let Some(BasicAuth { username, username_file, password, password_file }) = &config.basic_auth {
-        auth.username = Some(inline_or_file(username, username_file)?);
-        auth.password = Some(inline_or_file(password.expose(), password_file)?.into());
+    if let Some(basic) = &config.basic_auth {
+        let (user, password) = basic.readers();
+        auth.username = Some(user.read()?.expose().into());
+        auth.password = Some(password.read()?.expose().to_string().into());
     }
     let authorization = config.authorization.clone().unwrap_or_default();
     for (token, file) in [
@@ -162,7 +164,7 @@ fn named(config: &Config) -> Result<kube::Config, String> {
             auth.token_file = Some(file.clone());
         }
     }
-    let tls = config.tls();
+    let tls = config.tls_config.clone();
     let some = |text: String| Some(text).filter(|text| !text.is_empty());
     auth.client_certificate = some(tls.cert_file);
     auth.client_key = some(tls.key_file);
@@ -172,7 +174,8 @@ fn named(config: &Config) -> Result<kube::Config, String> {
     Ok(access)
 }
 
-fn to(url: &str) -> Result<kube::Config, String> {
+fn to(url: &Url) -> Result<kube::Config, String> {
+    let url = url.expose();
     let expected = "expected for instance https://10.0.0.1:6443";
     let shown = without_user(url);
     let access = kube::Config::new(url.parse().map_err(|e| format!("{shown:?} is not a URL: {e}: {expected}"))?);
@@ -180,15 +183,6 @@ fn to(url: &str) -> Result<kube::Config, String> {
         (Some("http" | "https"), Some(_)) => Ok(access),
         _ => Err(format!("{shown:?} is not the URL of an API server: {expected}")),
     }
-}
-
-fn inline_or_file(inline: &str, file: &str) -> Result<String, String> {
-    if file.is_empty() {
-        return Ok(inline.to_string());
-    }
-    let text = File::open(file).and_then(|file| bounded::read_text(file, SECRET));
-    let text = text.map_err(|e| format!("cannot read {file:?}: {e}"))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_string())
 }
 
 #[cfg(test)]
@@ -321,7 +315,7 @@ mod tests {
         for wrong in
             ["ftp://me:hunter2@h", "http://me:hunter2@", "http://me:hun ter2@h", "me:hunter2@h", "http://me:/hunter2@h"]
         {
-            let error = check_url(wrong).err().unwrap_or_default();
+            let error = check_url(&Url::new(wrong)).err().unwrap_or_default();
             assert!(!error.contains("ter2"), "{error}");
         }
     }

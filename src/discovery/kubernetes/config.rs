@@ -4,6 +4,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::kind::Kind;
+use crate::http_client::{Authorization, BasicAuth, Credentials, TlsConfig, Url};
 use crate::model::units::Secret;
 
 /// One entry. Keys that Promtail takes and this agent does not are known, so that they are refused with advice.
@@ -11,7 +12,7 @@ use crate::model::units::Secret;
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub role: String,
-    pub api_server: String,
+    pub api_server: Url,
     pub kubeconfig_file: String,
     /// The kubeconfig may name a program to run (`exec`, `auth-provider`), which runs with all rights of the agent.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -23,7 +24,7 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pods_from_path: Option<bool>,
 
-    // How to speak to `api_server`; a kubeconfig and a service account bring their own.
+    // How to connect to `api_server`. A kubeconfig and a service account have their own settings for that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub basic_auth: Option<BasicAuth>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,8 +33,8 @@ pub struct Config {
     pub bearer_token: Secret,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub bearer_token_file: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_config: Option<TlsConfig>,
+    #[serde(skip_serializing_if = "TlsConfig::is_default")]
+    pub tls_config: TlsConfig,
 
     // An API server does not redirect, and HTTP/1.1 serves a watch as well: either value is right.
     #[serde(skip_serializing)]
@@ -41,6 +42,7 @@ pub struct Config {
     #[serde(skip_serializing)]
     pub enable_http2: Written,
 
+    // These are refused, with what to write instead.
     #[serde(skip_serializing)]
     pub oauth2: Written,
     #[serde(skip_serializing)]
@@ -82,42 +84,6 @@ pub struct AttachMetadata {
     pub cronjob: bool,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BasicAuth {
-    pub username: String,
-    pub username_file: String,
-    pub password: Secret,
-    pub password_file: String,
-}
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Authorization {
-    #[serde(rename = "type")]
-    pub kind: String,
-    pub credentials: Secret,
-    pub credentials_file: String,
-}
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TlsConfig {
-    pub ca_file: String,
-    pub cert_file: String,
-    pub key_file: String,
-    pub server_name: String,
-    pub insecure_skip_verify: bool,
-    #[serde(skip_serializing)]
-    pub ca: Written,
-    #[serde(skip_serializing)]
-    pub cert: Written,
-    #[serde(skip_serializing)]
-    pub key: Written,
-    pub min_version: String,
-    pub max_version: String,
-}
-
 /// Whether a key was written; its value is of no use here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written(pub bool);
@@ -129,8 +95,16 @@ impl<'de> Deserialize<'de> for Written {
 }
 
 impl Config {
-    pub(super) fn tls(&self) -> TlsConfig {
-        self.tls_config.clone().unwrap_or_default()
+    /// The same keys as those of a client that pushes, without the ones that are refused here.
+    pub(super) fn credentials(&self) -> Credentials<'_> {
+        Credentials {
+            url: &self.api_server,
+            basic_auth: self.basic_auth.as_ref(),
+            authorization: self.authorization.as_ref(),
+            oauth2: None,
+            bearer_token: &self.bearer_token,
+            bearer_token_file: &self.bearer_token_file,
+        }
     }
 
     /// The one selector for objects of `kind`; validation lets no second one pass. One without a role is for the role's own.
@@ -147,7 +121,8 @@ mod tests {
 
     #[test]
     fn a_dump_shows_no_secret() {
-        let yaml = "{role: pod, api_server: 'http://x', bearer_token: hunter2, basic_auth: {password: hunter2}}";
+        let yaml =
+            "{role: pod, api_server: 'http://me:hunter2@x', bearer_token: hunter2, basic_auth: {password: hunter2}}";
         let config: Config = crate::yaml::from_str(yaml).expect("a config");
         assert!(!serde_yaml::to_string(&config).expect("yaml").contains("hunter2"));
         assert!(!format!("{config:?}").contains("hunter2"));

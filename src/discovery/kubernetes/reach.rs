@@ -118,7 +118,7 @@ mod tests {
         };
         let reach = Config::default().reach(&env).expect("known");
         assert_eq!((reach.files, reach.urls), (vec![ACCOUNT.into()], vec!["https://kubernetes:6443".to_string()]));
-        let named = Config { api_server: "https://x".into(), ..Config::default() };
+        let named = Config { api_server: crate::http_client::Url::new("https://x"), ..Config::default() };
         assert_eq!(named.reach(&env), Ok(Reach::default()));
     }
 }

@@ -5,6 +5,7 @@ use std::fs::File;
 use super::client;
 use super::config::Config;
 use super::role::Role;
+use crate::http_client::Authorization;
 use crate::model::ConfigError;
 
 impl Config {
@@ -21,13 +22,13 @@ impl Config {
         self.validate_selectors(role)?;
         self.validate_attached(role)?;
         self.validate_scope()?;
-        self.validate_access()?;
-        self.refuse_the_unsupported()
+        self.refuse_the_unsupported()?;
+        self.validate_access()
     }
 
     /// Whether the named credentials can be opened.
     pub fn check_files(&self) -> Result<(), ConfigError> {
-        let (tls, basic, authorization) = (self.tls(), self.basic_auth.as_ref(), self.authorization.as_ref());
+        let (tls, basic, authorization) = (&self.tls_config, self.basic_auth.as_ref(), self.authorization.as_ref());
         let files = [
             ("kubeconfig_file", Some(&self.kubeconfig_file)),
             ("bearer_token_file", Some(&self.bearer_token_file)),
@@ -120,35 +121,15 @@ impl Config {
             return Err(ConfigError::new("kubeconfig_file", problem));
         }
         client::check_url(&self.api_server).map_err(|e| ConfigError::new("api_server", e))?;
-        let credentials: Vec<&str> = self.access_keys().filter(|key| *key != "tls_config").collect();
-        if let [first, second, ..] = credentials[..] {
-            return Err(ConfigError::new(second, format!("cannot be used together with {first}: keep one of them")));
-        }
-        let either = |inline: bool, file: &str, key: &str| match inline && !file.is_empty() {
-            true => Err(ConfigError::new(key, format!("cannot be used together with {key}_file: keep one of them"))),
-            false => Ok(()),
-        };
-        if let Some(basic) = &self.basic_auth {
-            let within = |e: ConfigError| e.within("basic_auth");
-            either(!basic.username.is_empty(), &basic.username_file, "username").map_err(within)?;
-            either(!basic.password.is_empty(), &basic.password_file, "password").map_err(within)?;
-        }
-        if let Some(authorization) = &self.authorization {
-            let within = |e: ConfigError| e.within("authorization");
-            let inline = !authorization.credentials.is_empty();
-            either(inline, &authorization.credentials_file, "credentials").map_err(within)?;
-            if !(authorization.kind.is_empty() || authorization.kind.trim().eq_ignore_ascii_case("bearer")) {
+        self.credentials().validate()?;
+        self.tls_config.validate().map_err(|e| e.within("tls_config"))?;
+        match &self.authorization {
+            Some(Authorization { kind, .. }) if !["", "bearer"].contains(&&*kind.trim().to_ascii_lowercase()) => {
                 let problem = format!(
-                    "{:?} is not supported for a Kubernetes API: leave it out for Bearer, or use basic_auth",
-                    authorization.kind
+                    "{kind:?} is not supported for a Kubernetes API: leave it out for Bearer, or use basic_auth"
                 );
-                return Err(within(ConfigError::new("type", problem)));
+                Err(ConfigError::new("type", problem).within("authorization"))
             }
-        }
-        let tls = self.tls();
-        match (tls.cert_file.is_empty(), tls.key_file.is_empty()) {
-            (false, true) => Err(ConfigError::new("key_file", "is missing: cert_file needs it").within("tls_config")),
-            (true, false) => Err(ConfigError::new("cert_file", "is missing: key_file needs it").within("tls_config")),
             _ => Ok(()),
         }
     }
@@ -160,7 +141,7 @@ impl Config {
             ("authorization", self.authorization.is_some()),
             ("bearer_token", !self.bearer_token.is_empty()),
             ("bearer_token_file", !self.bearer_token_file.is_empty()),
-            ("tls_config", self.tls_config.is_some()),
+            ("tls_config", !self.tls_config.is_default()),
         ]
         .into_iter()
         .filter_map(|(key, used)| used.then_some(key))
@@ -169,7 +150,7 @@ impl Config {
     fn refuse_the_unsupported(&self) -> Result<(), ConfigError> {
         const PROXY: &str = "reach the API server directly";
         const INLINE: &str = "put it into a file and name that with the key of this name + _file";
-        let tls = self.tls();
+        let tls = &self.tls_config;
         let unsupported = [
             ("oauth2", self.oauth2.0, "use bearer_token_file, or a kubeconfig_file"),
             ("proxy_url", !self.proxy_url.is_empty(), PROXY),
@@ -177,9 +158,9 @@ impl Config {
             ("proxy_from_environment", self.proxy_from_environment, PROXY),
             ("proxy_connect_header", self.proxy_connect_header.0, PROXY),
             ("http_headers", self.http_headers.0, "use authorization for credentials"),
-            ("tls_config.ca", tls.ca.0, INLINE),
-            ("tls_config.cert", tls.cert.0, INLINE),
-            ("tls_config.key", tls.key.0, INLINE),
+            ("tls_config.ca", !tls.ca.is_empty(), INLINE),
+            ("tls_config.cert", !tls.cert.is_empty(), INLINE),
+            ("tls_config.key", !tls.key.is_empty(), INLINE),
             ("tls_config.min_version", tls.min_version == "TLS13", "TLS 1.2 and 1.3 are offered, never less"),
             ("tls_config.max_version", !matches!(&*tls.max_version, "" | "TLS13"), "TLS 1.2 and 1.3 are offered"),
         ];

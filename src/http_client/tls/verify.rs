@@ -1,4 +1,4 @@
-//! Whether a server is who it should be, the way Go decides it.
+//! Verifies a server's certificate by Go's rules.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,11 +9,11 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
 
-/// Whom to trust: the CAs of the config, or the system's.
+/// The trusted CAs: those of the config, or the system's.
 #[derive(Debug)]
 pub(super) struct Roots {
     store: OnceLock<RootCertStore>,
-    /// The CAs of the config themselves.
+    /// The CA certificates of the config.
     pinned: Vec<CertificateDer<'static>>,
 }
 
@@ -26,7 +26,7 @@ impl Roots {
         Ok(Self { store: store.into(), pinned: certificates })
     }
 
-    /// Read when they are first asked for: a push to `http://` needs none, in an image that has none.
+    /// The system's CAs are read on first use: a push to `http://` needs none, and the image may have none.
     pub(super) fn system() -> Self {
         Self { store: OnceLock::new(), pinned: Vec::new() }
     }
@@ -40,18 +40,24 @@ impl Roots {
     }
 }
 
-/// Asks for a chain to one of the roots, and for the right name.
+/// Requires a chain to a trusted CA, and the correct name.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    roots: Roots,
-    /// `server_name`: instead of the name that was dialled.
+    /// None for `insecure_skip_verify`: it only checks that the server has the key of its certificate.
+    roots: Option<Roots>,
+    /// `server_name`, which replaces the host of the URL.
     name: Option<ServerName<'static>>,
     provider: Arc<CryptoProvider>,
 }
 
 impl Verifier {
     pub(super) fn new(roots: Roots, name: Option<ServerName<'static>>, provider: Arc<CryptoProvider>) -> Self {
-        Self { roots, name, provider }
+        Self { roots: Some(roots), name, provider }
+    }
+
+    /// For `insecure_skip_verify`.
+    pub(super) fn of_anyone(provider: Arc<CryptoProvider>) -> Self {
+        Self { roots: None, name: None, provider }
     }
 }
 
@@ -64,17 +70,18 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let Some(roots) = &self.roots else { return Ok(ServerCertVerified::assertion()) };
         let certificate = ParsedCertificate::try_from(end_entity)?;
-        let store = self.roots.store();
+        let store = roots.store();
         if store.is_empty() {
             return Err(CertificateError::Other(OtherError(Arc::new(NoRoots))).into());
         }
         let algorithms = self.provider.signature_verification_algorithms.all;
         let signed = verify_server_cert_signed_by_trust_anchor(&certificate, store, intermediates, now, algorithms);
-        // `openssl req -x509` makes a CA of what is used as a server's certificate. Go takes it where it is itself the
-        // CA that is trusted, and so do we: it is the very certificate the user wrote down. Its dates hold all the same.
+        // `openssl req -x509` makes server certificates that are CAs. As in Go, such a certificate is accepted if it is
+        // itself a trusted CA, because the user has configured this very certificate. Its dates are still checked.
         match signed {
-            Err(error) if is_out_of_date(&error) || !self.roots.pinned.contains(end_entity) => return Err(error),
+            Err(error) if is_out_of_date(&error) || !roots.pinned.contains(end_entity) => return Err(error),
             _ => {}
         }
         verify_server_name(&certificate, self.name.as_ref().unwrap_or(dialled))?;
@@ -111,45 +118,6 @@ fn is_out_of_date(error: &Error) -> bool {
         error,
         Error::InvalidCertificate(Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
     )
-}
-
-/// `insecure_skip_verify`: asks only that the server holds the key of the certificate it shows.
-#[derive(Debug)]
-pub(super) struct Anyone(pub(super) Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _dialled: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[derive(Debug)]

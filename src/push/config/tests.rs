@@ -30,7 +30,7 @@ fn refuses_what_cannot_work_and_names_the_key() {
         ("{url: http://l, basic_auth: {password: a, password_file: b}}", "basic_auth.password: at most one"),
         ("{url: http://l, basic_auth: {username: a, username_file: b}}", "basic_auth.username: at most one"),
         ("{url: http://l, basic_auth: {password_ref: a}}", "set password_file"),
-        ("{url: http://l, authorization: {type: Basic}}", "authorization.type: may not be basic"),
+        ("{url: http://l, authorization: {type: Basic}}", "authorization.type: must not be basic"),
         ("{url: http://l, authorization: {credentials_ref: a}}", "authorization.credentials_ref"),
         ("{url: http://l, oauth2: {token_url: http://t}}", "oauth2.client_id: is required"),
         ("{url: http://l, oauth2: {client_id: a}}", "oauth2.token_url"),

@@ -3,7 +3,7 @@
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::{Lane, Road};
+use super::{Lane, LaneContext};
 use crate::batch::Batch;
 use crate::push::pace::{Paces, Refusal};
 use crate::push::status::Place;
@@ -18,20 +18,20 @@ impl Lane {
     }
 
     /// Waits until Loki's limits let the part through, as far as they are known.
-    pub(super) async fn keep_pace(&self, part: &Batch, alone: Option<u64>, road: &Road) {
+    pub(super) async fn keep_pace(&self, part: &Batch, alone: Option<u64>, context: &LaneContext) {
         // Its own limit first, which it waits for alone. Each is charged once, however long the other takes.
         if alone.is_some() {
-            self.pay(part, alone, road).await;
+            self.pay(part, alone, context).await;
         }
-        let turn = road.paces().turn(&self.tenant, Instant::now());
+        let turn = context.paces().turn(&self.tenant, Instant::now());
         let _turn = turn.lock().await;
-        self.pay(part, None, road).await;
+        self.pay(part, None, context).await;
     }
 
-    async fn pay(&self, part: &Batch, lane: Option<u64>, road: &Road) {
+    async fn pay(&self, part: &Batch, lane: Option<u64>, context: &LaneContext) {
         loop {
             let bytes = if lane.is_some() { part.last_stream_bytes() } else { part.bytes() };
-            let wait = road.paces().charge(&self.tenant, lane, bytes, Instant::now());
+            let wait = context.paces().charge(&self.tenant, lane, bytes, Instant::now());
             match wait {
                 None => return,
                 Some(wait) => tokio::time::sleep(wait).await,
@@ -39,13 +39,13 @@ impl Lane {
         }
     }
 
-    pub(super) fn slow_down(&self, refusal: Refusal, alone: Option<u64>, road: &Road) {
-        let rate = road.paces().refused(&self.tenant, alone, refusal, Instant::now());
-        road.say_slower(self.tenant(), refusal.of, rate);
+    pub(super) fn slow_down(&self, refusal: Refusal, alone: Option<u64>, context: &LaneContext) {
+        let rate = context.paces().refused(&self.tenant, alone, refusal, Instant::now());
+        context.say_slower(self.tenant(), refusal.of, rate);
     }
 }
 
-impl Road {
+impl LaneContext {
     // Nothing is called under the lock that could leave them half changed.
     pub(super) fn paces(&self) -> MutexGuard<'_, Paces> {
         self.paces.lock().unwrap_or_else(PoisonError::into_inner)

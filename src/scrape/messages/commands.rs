@@ -104,6 +104,7 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::Duration;
 
     use super::*;
@@ -126,6 +127,7 @@ mod tests {
         let path = std::path::PathBuf::from(format!("/logs/{log}.log")).into();
         Command::Add(Assignment {
             log,
+            folder: Path::new("/logs").into(),
             path,
             target: target(name),
             allowed: Default::default(),

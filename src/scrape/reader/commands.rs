@@ -7,12 +7,16 @@ use super::opening::{file, with_filename};
 use super::{Reader, Stop};
 use crate::model::Target;
 use crate::scrape::messages::{Command, StopRequest};
+use crate::scrape::supervised::Held;
+use crate::tail::Log;
 
-impl Reader {
+impl Held<'_, Reader> {
     pub(super) fn obey(&mut self, command: Command, now: Instant) {
         match command {
             Command::Add(assignment) => {
-                self.folders[assignment.job].add_log(assignment.log, &assignment.path);
+                if let Some(name) = assignment.path.file_name() {
+                    self.folders[assignment.job].add_log(assignment.log, assignment.folder.join(name));
+                }
                 match self.jobs[assignment.job].initial_delay {
                     Duration::ZERO => self.found(assignment, now),
                     delay => self.delay(assignment, delay, now),
@@ -20,17 +24,18 @@ impl Reader {
             }
             Command::Open(given) => self.open_given(given, now),
             Command::Relabel(log, target) => {
-                if let Some(waiting) = self.waiting.get_mut(&log) {
+                let reader = &mut **self;
+                if let Some(waiting) = reader.waiting.get_mut(&log) {
                     waiting.assignment.target = target.clone();
                     waiting.retired = false;
                 }
-                if let Some(tailer) = self.tailers.get_mut(&log) {
+                if let Some(tailer) = reader.tailers.get_mut(&log) {
                     // Entries held by the stages belong to the old labels.
-                    tailer.end(&mut self.sink, now);
+                    tailer.end(&mut reader.sink, now);
                     tailer.labels = with_filename(&target, tailer.path());
                     tailer.target = target;
                     tailer.schedule.retired = None;
-                    self.status.set_file(self.index, log, file(tailer, &self.client));
+                    reader.status.set_file(reader.index, log, file(tailer, &reader.client));
                     // The log may have been held.
                     self.at(log, now);
                 }
@@ -40,13 +45,7 @@ impl Reader {
                 Some(waiting) if waiting.is_new => waiting.retired = true,
                 _ => self.retire(log, now),
             },
-            Command::Look(log) => {
-                let waiting = self.waiting.get(&log).map(|waiting| &waiting.assignment.path);
-                if let Some(path) = self.tailers.get(&log).map(|tailer| tailer.path()).or(waiting) {
-                    self.queue.push(path, log);
-                    self.looks.insert(log);
-                }
-            }
+            Command::Look(log) => self.look_later(log),
             Command::Settle => self.settle_open_logs(now),
             Command::Stop(StopRequest { within, reads_on }) => {
                 self.stop = Some(Stop { deadline: now + within, progress: now, reads_on });
@@ -66,7 +65,11 @@ impl Reader {
 
     /// A held log whose file was deleted would be lost with the process, so it is read with its current labels.
     fn release_deleted(&mut self, log: u64) {
-        if let Some(tailer) = self.tailers.get_mut(&log).filter(|tailer| tailer.target.is_held && tailer.is_deleted()) {
+        if self.tailers.get(&log).is_none_or(|tailer| !tailer.target.is_held) {
+            return;
+        }
+        let is_deleted = self.with_input(log, |input| input.log().is_some_and(Log::is_deleted));
+        if let Some(tailer) = self.tailers.get_mut(&log).filter(|_| is_deleted == Some(true)) {
             tailer.target = Arc::new(Target { is_held: false, ..Target::clone(&tailer.target) });
         }
     }
@@ -89,13 +92,19 @@ impl Reader {
         if self.queue.is_empty() {
             return;
         }
-        while let Some(log) = self.queue.pop() {
+        while self.is_current()
+            && let Some(log) = self.queue.pop()
+        {
+            if self.is_left_alone(log) {
+                self.leave_alone(log, now);
+                continue;
+            }
             let due = self.waiting.get(&log).filter(|waiting| waiting.is_due(now));
-            if let Some((assignment, retired)) = due.map(|waiting| (waiting.assignment.clone(), waiting.retired)) {
-                self.add(assignment, now);
-                if retired {
-                    self.retire(log, now);
-                }
+            if let Some((assignment, retired)) = due.map(|waiting| (waiting.assignment.clone(), waiting.retired))
+                && self.add(assignment, now)
+                && retired
+            {
+                self.retire(log, now);
             }
             if self.looks.remove(&log) {
                 self.look(log, now);
@@ -106,6 +115,17 @@ impl Reader {
         }
         if self.queue.is_empty() {
             self.folders.iter().for_each(|folders| folders.forget());
+        }
+    }
+}
+
+impl Reader {
+    /// Queues a log to be checked.
+    pub(super) fn look_later(&mut self, log: u64) {
+        let waiting = self.waiting.get(&log).map(|waiting| &waiting.assignment.path);
+        if let Some(path) = self.tailers.get(&log).map(|tailer| tailer.path()).or(waiting) {
+            self.queue.push(path, log);
+            self.looks.insert(log);
         }
     }
 }

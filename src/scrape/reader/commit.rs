@@ -3,35 +3,51 @@
 use std::time::{Duration, Instant};
 
 use super::Reader;
-use crate::model::{Checkpoint, Position};
+use crate::model::{Checkpoint, Position, Source};
 use crate::positions::{Commit, PositionId, Positions, ReadTime};
+use crate::scrape::input::Input;
 use crate::scrape::messages::Event;
+use crate::scrape::supervised::Held;
 use crate::scrape::tailer::Tailer;
 
 /// The longest time for which a rotation may go unnoticed.
 const UNHEARD: Duration = Duration::from_secs(60);
 
-impl Reader {
+impl Held<'_, Reader> {
     /// Ends a log: no more lines will come, and the last ones are in flight.
     pub(super) fn end(&mut self, log: u64, now: Instant) {
-        if let Some(mut tailer) = self.tailers.remove(&log) {
-            tailer.end(&mut self.sink, now);
-            self.ending.insert(log, tailer);
+        let reader = &mut **self;
+        if let Some(mut tailer) = reader.tailers.remove(&log) {
+            tailer.end(&mut reader.sink, now);
+            reader.ending.insert(log, tailer);
             self.settle_endings();
         }
     }
 
     pub(super) fn settle_endings(&mut self) {
         // An unsettled log may have a last commit that is not saved yet.
-        let settled = |log: &u64, tailer: &Tailer| tailer.ledger().is_settled() && !self.unsettled.contains(log);
-        let settled: Vec<u64> = self.ending.iter().filter(|(log, t)| settled(log, t)).map(|(log, _)| *log).collect();
+        let is_settled = |log: &u64, tailer: &Tailer| {
+            tailer.ledger().is_settled() && !self.unsettled.contains(log) && !tailer.input.is_lent()
+        };
+        let settled: Vec<u64> = self.ending.iter().filter(|(log, t)| is_settled(log, t)).map(|(log, _)| *log).collect();
         for log in settled {
-            let tailer = self.ending.remove(&log).expect("it was just seen");
+            let Some(mut input) = self.ending.get_mut(&log).and_then(|tailer| tailer.lend()) else {
+                continue;
+            };
+            // Closing its files may take long too.
+            let written = self.blocking(log, || {
+                let deleted = input.log().filter(|file| file.is_deleted());
+                let written = deleted.map(|file| file.written(&file.position()));
+                input = Input::Lent;
+                written
+            });
+            let Some(tailer) = self.ending.remove(&log) else {
+                continue;
+            };
             if let Some(slot) = tailer.slot() {
-                if let Some(file) = tailer.input.log().filter(|file| file.is_deleted()) {
+                if let Some(written) = written {
                     // The position is of a file that is gone and was read to its end. A new file with this name starts
                     // at its beginning.
-                    let written = file.written(&file.position());
                     let checkpoint =
                         Checkpoint::File { position: Position::default(), live: false, written, left: Vec::new() };
                     let done = Commit { slot, checkpoint, through: Some(i64::MAX) };
@@ -44,36 +60,30 @@ impl Reader {
         }
     }
 
-    pub(super) fn gone(&mut self, log: u64) {
-        self.pinned.remove(&log);
-        self.older.remove(&log);
-        self.inodes.remove(log);
-        self.folders.iter().for_each(|folders| folders.remove_log(log));
-        self.status.remove_file(self.index, log);
-        self.target_manager.send(Event::Finished { reader: self.index, log });
-    }
-
     /// Saves how far answers have come, before anything more is sent.
     pub(super) fn commit(&mut self, now: Instant) {
-        let (mut commits, mut came_further) = (Vec::new(), false);
-        let (tailers, ending) = (&mut self.tailers, &mut self.ending);
-        self.unsettled.retain(|log| {
+        let reader = &mut **self;
+        let (mut answered, mut came_further) = (Vec::new(), false);
+        let (tailers, ending) = (&mut reader.tailers, &mut reader.ending);
+        reader.unsettled.retain(|log| {
             let Some(tailer) = tailers.get_mut(log).or(ending.get_mut(log)) else {
                 return false;
             };
             // Checked before the commit: a slot that closes in between is seen next time.
-            let settled = tailer.ledger().is_settled();
-            if let Some((checkpoint, slots)) = tailer.take_commit() {
-                came_further = true;
-                let through = self.sink.times.committed(*log, slots);
-                let commit = |(slot, checkpoint)| Commit { slot, checkpoint, through };
-                commits.extend(tailer.slot().zip(checkpoint).map(commit));
+            let settled = tailer.ledger().is_settled() && !tailer.input.is_lent();
+            let has_moved = tailer.has_commit();
+            if has_moved {
+                answered.push(*log);
             }
-            !settled
+            !settled || has_moved
         });
+        for log in answered {
+            came_further |= self.commit_one(log);
+        }
         if came_further && let Some(stop) = &mut self.stop {
             stop.progress = now;
         }
+        let commits = std::mem::take(&mut self.commits);
         if !commits.is_empty() {
             // If the file is gone at the next start, files modified after this time must still be read. The file may
             // have been rotated up to `UNHEARD` ago without notice.
@@ -81,6 +91,39 @@ impl Reader {
             self.write(|positions| positions.commit(&commits, unheard));
         }
         self.settle_endings();
+    }
+
+    /// Adds a log's commit to those to be saved. Returns whether there is one.
+    fn commit_one(&mut self, log: u64) -> bool {
+        let Some((mark, slots)) = self.tailer_mut(log).and_then(Tailer::take_commit) else {
+            return false;
+        };
+        let Some(checkpoint) = self.with_input(log, |input| input.committed(mark)) else {
+            return false;
+        };
+        let reader = &mut **self;
+        let Some(tailer) = reader.tailers.get_mut(&log).or(reader.ending.get_mut(&log)) else {
+            return false;
+        };
+        tailer.show_committed(mark, checkpoint.as_ref());
+        let through = reader.sink.times.committed(log, slots);
+        let commit = |(slot, checkpoint)| Commit { slot, checkpoint, through };
+        reader.commits.extend(tailer.slot().zip(checkpoint).map(commit));
+        if tailer.ledger().is_settled() && !tailer.has_commit() {
+            reader.unsettled.remove(&log);
+        }
+        true
+    }
+}
+
+impl Reader {
+    pub(super) fn gone(&mut self, log: u64) {
+        self.pinned.remove(&log);
+        self.older.remove(&log);
+        self.inodes.remove(log);
+        self.folders.iter().for_each(|folders| folders.remove_log(log));
+        self.status.remove_file(self.index, log);
+        self.target_manager.send(Event::Finished { reader: self.index, log });
     }
 
     /// Saves the read times of entries that are about to be sent.

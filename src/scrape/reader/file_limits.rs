@@ -2,13 +2,14 @@
 
 use super::Reader;
 use crate::scrape::metrics::{DELETED, TOO_MANY};
+use crate::scrape::supervised::Held;
 use crate::tail::{GENERATIONS, Log};
 
-impl Reader {
+impl Held<'_, Reader> {
     /// Notes how much disk space the deleted files of this log take. If all logs together take too much, those that
     /// take most give up their oldest files.
     pub(super) fn bound_pinned(&mut self, log: u64) {
-        let pinned = self.tailers.get(&log).and_then(|tailer| tailer.input.log()).map_or(0, Log::pinned);
+        let pinned = self.with_input(log, |input| input.log().map_or(0, Log::pinned)).unwrap_or(0);
         self.bound_older(log);
         match pinned {
             0 => drop(self.pinned.remove(&log)),
@@ -49,21 +50,48 @@ impl Reader {
     }
 
     fn shed_files(&mut self, log: u64, most: usize) {
-        let Some(tailer) = self.tailers.get_mut(&log) else {
+        let shed = self.with_input(log, |input| {
+            let file = input.log_mut()?;
+            Some((file.shed_files(most), file.files()))
+        });
+        // A log of which a system call hangs is counted again when that returns.
+        let Some((lost, files)) = shed.flatten() else {
             self.older.remove(&log);
             return;
         };
-        let Some(file) = tailer.input.log_mut() else {
-            return;
-        };
-        let lost = file.shed_files(most);
-        match file.files() {
+        match files {
             0 | 1 => drop(self.older.remove(&log)),
             more => drop(self.older.insert(log, more - 1)),
         }
         self.lose(log, TOO_MANY, lost);
     }
 
+    /// Gives up deleted files of the log beyond `limit` bytes. Returns the bytes that it keeps.
+    fn shed(&mut self, log: u64, limit: u64) -> u64 {
+        let shed = self.with_input(log, |input| {
+            let file = input.log_mut()?;
+            Some((file.shed(limit), file.pinned()))
+        });
+        let Some((lost, left)) = shed.flatten() else {
+            return 0;
+        };
+        if lost > 0
+            && let Some(tailer) = self.tailers.get(&log)
+        {
+            self.sink.metrics.lost(lost, DELETED);
+            tailer.ledger().update_account(|account| account.lose(DELETED, lost));
+            tracing::warn!(
+                path = %tailer.path().display(),
+                bytes = lost,
+                "deleted files with undelivered lines used more disk space than target_config.deleted_files_limit: \
+                 these bytes are lost"
+            );
+        }
+        left
+    }
+}
+
+impl Reader {
     /// Counts bytes of a log that were not read and cannot be read any more.
     pub(super) fn lose(&mut self, log: u64, why: &'static str, bytes: u64) {
         let Some(tailer) = self.tailers.get(&log).filter(|_| bytes > 0) else {
@@ -79,28 +107,5 @@ impl Reader {
                  LimitNOFILE of a systemd unit, for all logs): these bytes of the oldest files are lost"
             );
         }
-    }
-
-    /// Gives up deleted files of the log beyond `limit` bytes. Returns the bytes that it keeps.
-    fn shed(&mut self, log: u64, limit: u64) -> u64 {
-        let Some(tailer) = self.tailers.get_mut(&log) else {
-            return 0;
-        };
-        let Some(file) = tailer.input.log_mut() else {
-            return 0;
-        };
-        let lost = file.shed(limit);
-        let left = file.pinned();
-        if lost > 0 {
-            self.sink.metrics.lost(lost, DELETED);
-            tailer.ledger().update_account(|account| account.lose(DELETED, lost));
-            tracing::warn!(
-                path = %tailer.path().display(),
-                bytes = lost,
-                "deleted files with undelivered lines used more disk space than target_config.deleted_files_limit: \
-                 these bytes are lost"
-            );
-        }
-        left
     }
 }

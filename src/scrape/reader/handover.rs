@@ -11,18 +11,23 @@ use crate::scrape::input::Input;
 use crate::scrape::messages::Assignment;
 use crate::scrape::metrics::ROTATED_AWAY;
 use crate::scrape::open_logs::OpenLog;
+use crate::scrape::supervised::Held;
 use crate::scrape::tailer::Parts;
 use crate::tail::Log;
 
 /// Logs without an assignment get numbers from here on, far from those of assigned logs.
 pub(super) const UNASSIGNED: u64 = 1 << 63;
 
+/// The subject of a system call that is not about a single log. Numbers of logs begin at 1.
+const OF_MANY: u64 = 0;
+
 impl Reader {
     /// Returns all open logs, rewound to their committed marks.
     pub(super) fn leave(&mut self) -> Vec<OpenLog> {
         let mut left = self.open_logs.take_all();
         let tailers = std::mem::take(&mut self.tailers).into_iter().chain(std::mem::take(&mut self.ending));
-        for (_, tailer) in tailers {
+        // A log of which a system call hangs is opened again by the next scrape.
+        for (_, tailer) in tailers.filter(|(_, tailer)| !tailer.input.is_lent()) {
             let path = tailer.path().clone();
             let (log, lost) = tailer.leave(self.client.clone());
             if lost > 0 {
@@ -42,17 +47,6 @@ impl Reader {
         left
     }
 
-    /// Reads records to their end that exist only in this source, with their old labels, even if their job is gone.
-    fn finish_received(&mut self, left: OpenLog, now: Instant) {
-        let OpenLog { path, target, input, committed: from, last_time, .. } = left;
-        let id = self.next_unassigned;
-        self.next_unassigned += 1;
-        self.ringing.insert(id);
-        let (pipeline, labels) = (self.pipeline_of(&target), target.labels.clone());
-        let (slot, saved) = (None, None);
-        self.begin(Parts { id, path, input, slot, target, labels, pipeline, saved, from, last_time }, now);
-    }
-
     /// The log of this assignment from the previous scrape, and the last time that its lines got. None: there is none,
     /// or its files must be read differently now.
     pub(super) fn inherit(&mut self, assignment: &Assignment) -> Option<(Log, i64)> {
@@ -64,6 +58,19 @@ impl Reader {
         let folders = &self.folders[assignment.job];
         log.move_to(options, folders, Some(&assignment.allowed)).then_some((*log, left.last_time))
     }
+}
+
+impl Held<'_, Reader> {
+    /// Reads records to their end that exist only in this source, with their old labels, even if their job is gone.
+    fn finish_received(&mut self, left: OpenLog, now: Instant) {
+        let OpenLog { path, target, input, committed: from, last_time, .. } = left;
+        let id = self.next_unassigned;
+        self.next_unassigned += 1;
+        self.ringing.insert(id);
+        let (pipeline, labels) = (self.pipeline_of(&target), target.labels.clone());
+        let (slot, saved) = (None, None);
+        self.begin(Parts { id, path, input, slot, target, labels, pipeline, saved, from, last_time }, now);
+    }
 
     /// Handles logs that no target claimed: reads them to their end if their job still exists and the config did not
     /// remove their target. May be called more than once.
@@ -72,7 +79,15 @@ impl Reader {
         // Logs that are waiting to be opened claim theirs later.
         let awaited = self.waiting.values().map(|waiting| &waiting.assignment);
         let awaited = awaited.map(|assignment| (assignment.target.job.clone(), assignment.path.clone())).collect();
-        for left in self.open_logs.take_but(&awaited) {
+        let left = self.open_logs.take_but(&awaited);
+        if left.is_empty() {
+            return;
+        }
+        let gone: Vec<bool> = self.blocking(OF_MANY, || {
+            let is_gone = |left: &OpenLog| !left.path.try_exists().unwrap_or(true);
+            left.iter().map(is_gone).collect()
+        });
+        for (left, is_gone) in left.into_iter().zip(gone) {
             if left.input.log().is_none() {
                 self.finish_received(left, now);
                 continue;
@@ -81,7 +96,6 @@ impl Reader {
             let Some(job) = self.jobs.iter().position(|job| job.name == target.job) else {
                 continue;
             };
-            let is_gone = !path.try_exists().unwrap_or(true);
             let Input::Log(mut log) = input else {
                 continue;
             };

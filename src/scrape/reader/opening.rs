@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 
 use super::Reader;
 use crate::model::{Checkpoint, LabelSet, Mark, Position, Target, Wake};
-use crate::positions::{Commit, Key, LogName, Saved};
+use crate::positions::{Commit, Key, LogName, PositionId, Positions, Saved};
 use crate::scrape::given::Opening;
 use crate::scrape::input::Input;
 use crate::scrape::messages::{Assignment, SourceAssignment};
@@ -17,13 +17,16 @@ use crate::scrape::metrics::{ROTATED_AWAY, TOO_MANY};
 use crate::scrape::pipelines::PipelineId;
 use crate::scrape::schedule::Schedule;
 use crate::scrape::status::File;
+use crate::scrape::supervised::Held;
 use crate::scrape::tailer::{Parts, Tailer};
 use crate::scrape::times::SavedReadTimes;
 use crate::tail::{Copied, Log, Resume, copied, is_in, originals};
 
-impl Reader {
-    pub(super) fn add(&mut self, assignment: Assignment, now: Instant) {
-        let jobs = self.jobs.clone();
+impl Held<'_, Reader> {
+    /// Opens a log. Returns whether that is settled: opened, refused, or postponed for a reason that is shown. If a
+    /// system call hung, it is tried again, because the assignment may have changed meanwhile.
+    pub(super) fn add(&mut self, assignment: Assignment, now: Instant) -> bool {
+        let (id, jobs) = (assignment.log, self.jobs.clone());
         let job = &jobs[assignment.job];
         let target = assignment.target.clone();
         let key = Key {
@@ -34,28 +37,28 @@ impl Reader {
         };
         // An earlier reading of the log still holds its position.
         let Some((slot, mut saved)) = self.positions.claim(key.clone()) else {
-            return self.wait(
-                assignment,
-                now,
-                "the file was read before, and its entries still wait for answers of Loki",
-            );
+            let why = "the file was read before, and its entries still wait for answers of Loki";
+            self.wait_for(assignment, now, why);
+            return true;
         };
         let (inherited, last_time) = self.inherit(&assignment).unzip();
         let is_inherited = inherited.is_some();
         if saved.is_none() && !is_inherited {
-            match self.seen_elsewhere(&assignment, &key) {
+            let elsewhere = self.seen_elsewhere(&assignment, &key);
+            if !self.is_current() {
+                return self.add_again(id, slot, now);
+            }
+            match elsewhere {
                 Elsewhere::No => {}
                 Elsewhere::Now => {
                     self.positions.release(slot);
-                    return self.wait(
-                        assignment,
-                        now,
-                        "the file is already read under another name that the path matches",
-                    );
+                    self.wait_for(assignment, now, "the file is already read under another name that the path matches");
+                    return true;
                 }
                 Elsewhere::Copy => {
                     self.positions.release(slot);
-                    return self.wait(assignment, now, "all of it is in another log, of which it is a copy");
+                    self.wait_for(assignment, now, "all of it is in another log, of which it is a copy");
+                    return true;
                 }
                 Elsewhere::Until(position) => {
                     saved = Some(Saved::At { position, saved: self.clock.system_time() });
@@ -74,14 +77,25 @@ impl Reader {
             // Files have no cursor.
             Some(Saved::Cursor(_)) => Resume::Since(self.positions.unseen_since(slot)),
         };
-        let open = || {
-            Log::open_among(&assignment.path, resume, job.options, &self.folders[assignment.job], &assignment.allowed)
+        let opened = match inherited {
+            Some(log) => Ok(log),
+            None => {
+                let folders = self.folders[assignment.job].clone();
+                let open = || Log::open_among(&assignment.path, resume, job.options, &folders, &assignment.allowed);
+                let opened = self.blocking(id, open);
+                if !self.is_current() {
+                    self.blocking(id, || drop(opened));
+                    return self.add_again(id, slot, now);
+                }
+                opened
+            }
         };
-        let mut log = match inherited.map_or_else(open, Ok) {
+        let mut log = match opened {
             Ok(log) => log,
             Err(error) => {
                 self.positions.release(slot);
-                return self.cannot_open(assignment, &error, now);
+                self.cannot_open(assignment, &error, now);
+                return true;
             }
         };
         if log.lost_position() && !is_inherited {
@@ -92,15 +106,15 @@ impl Reader {
             self.sink.metrics.lost(0, ROTATED_AWAY);
         }
         let inodes = log.take_new_files();
-        self.inodes.add(assignment.log, inodes, |inode| log.has(inode));
-        let (id, passed_over) = (assignment.log, log.take_passed_over());
+        self.inodes.add(id, inodes, |inode| log.has(inode));
+        let passed_over = log.take_passed_over();
         let labels = with_filename(&target, &assignment.path);
         let pipeline = self.sink.pipelines.of(assignment.job, target.defaulted);
         let saved = match saved {
             Some(Saved::At { position, .. }) => Some(position),
             _ => None,
         };
-        self.waits_no_more(assignment.log, now);
+        self.waits_no_more(id, now);
         let (from, last_time, slot) = (log.mark(), last_time.unwrap_or(0), Some(slot));
         let (path, input) = (assignment.path, Input::Log(Box::new(log)));
         self.begin(Parts { id, path, input, slot, target, labels, pipeline, saved, from, last_time }, now);
@@ -110,6 +124,19 @@ impl Reader {
         }
         self.lose(id, TOO_MANY, passed_over);
         self.bound_pinned(id);
+        true
+    }
+
+    /// The assignment is tried again at once, unless it was taken back while a system call hung.
+    fn add_again(&mut self, id: u64, slot: PositionId, now: Instant) -> bool {
+        // The next run may hold the position by now.
+        if !self.is_over() {
+            self.positions.release(slot);
+        }
+        if let Some(waiting) = self.waiting.get_mut(&id) {
+            waiting.at = now;
+        }
+        false
     }
 
     /// Opens a log that is not a file at its last committed cursor.
@@ -131,7 +158,7 @@ impl Reader {
             });
         }
         let opening = Opening { client: self.index, cursor, waker: Waker::from(self.commands.parker.clone()) };
-        let source = match (source.open)(opening) {
+        let source = match self.blocking(log, || (source.open)(opening)) {
             Ok(source) => source,
             Err(error) => {
                 tracing::error!(%name, client = %self.client, %error, "cannot open a source: it is not read");
@@ -152,71 +179,82 @@ impl Reader {
         );
     }
 
-    /// The pipeline of a target that is no file. If its job does not exist, the pipeline does nothing.
-    pub(super) fn pipeline_of(&self, target: &Target) -> PipelineId {
-        let job = self.jobs.iter().position(|job| job.name == target.job);
-        self.sink.pipelines.of(job.unwrap_or(usize::MAX), target.defaulted)
-    }
-
     pub(super) fn begin(&mut self, parts: Parts, now: Instant) {
         let times = parts.slot.map(|slot| self.positions.read_times(slot)).unwrap_or_default();
         let (log, schedule) = (parts.id, Schedule::new(now, self.config.min_poll));
         let tailer = Tailer::new(parts, schedule, SavedReadTimes::new(times), now);
-        self.status.set_file(self.index, log, file(&tailer, &self.client));
         self.tailers.insert(log, Box::new(tailer));
+        self.look_up(log);
+        if let Some(tailer) = self.tailers.get(&log) {
+            self.status.set_file(self.index, log, file(tailer, &self.client));
+        }
         self.schedule.push(Reverse((now, log)));
     }
 
     /// Whether the file was already read under another name. A program that rotates its own logs may give the old file
     /// a name that the glob matches.
-    fn seen_elsewhere(&self, assignment: &Assignment, key: &Key) -> Elsewhere {
-        let Ok(meta) = std::fs::metadata(&assignment.path) else {
+    fn seen_elsewhere(&mut self, assignment: &Assignment, key: &Key) -> Elsewhere {
+        let Ok(meta) = self.blocking(assignment.log, || std::fs::metadata(&assignment.path)) else {
             return Elsewhere::No;
         };
         let file = (meta.dev(), meta.ino());
+        let mut ends = Vec::new();
         for log in self.inodes.of(file) {
             let Some(tailer) = self.tailers.get(&log).or(self.ending.get(&log)) else {
                 continue;
             };
+            if tailer.target.labels != assignment.target.labels || *tailer.path() == assignment.path {
+                continue;
+            }
             let Some(log) = tailer.input.log() else {
+                if tailer.input.is_lent() {
+                    // A system call on it hangs: whether it still has the file is not known.
+                    return Elsewhere::Now;
+                }
                 continue;
             };
-            let until = log.had(file).filter(|(end, _)| is_in(&assignment.path, &assignment.allowed, end));
-            let now = log.has(file);
-            if !now && until.is_none()
-                || tailer.target.labels != assignment.target.labels
-                || *tailer.path() == assignment.path
-            {
-                continue;
+            if log.has(file) {
+                return Elsewhere::Now;
             }
             // Bytes that are in flight may have to be read again.
             let committed = tailer.ledger().committed().unwrap_or_default();
-            let delivered = until.filter(|(_, mark)| !now && *mark <= committed);
-            return delivered.map_or(Elsewhere::Now, |(end, _)| Elsewhere::Until(end));
+            ends.extend(log.had(file).map(|(end, mark)| (end, mark <= committed)));
         }
-        let mut before = self.positions.in_file(key, file).into_iter();
-        if let Some(there) = before.find(|position| is_in(&assignment.path, &assignment.allowed, position)) {
-            return Elsewhere::Until(there);
-        }
-        self.copied_from(assignment, key)
+        let (positions, call) = (self.positions.clone(), assignment.log);
+        self.blocking(call, || {
+            let is_there = |position: &Position| is_in(&assignment.path, &assignment.allowed, position);
+            if let Some((end, is_delivered)) = ends.into_iter().find(|(end, _)| is_there(end)) {
+                return if is_delivered { Elsewhere::Until(end) } else { Elsewhere::Now };
+            }
+            let before = positions.in_file(key, file).into_iter().find(is_there);
+            before.map_or_else(|| copied_from(&positions, assignment, key), Elsewhere::Until)
+        })
     }
+}
 
-    /// Whether the file is a copy of a log that was read.
-    fn copied_from(&self, assignment: &Assignment, key: &Key) -> Elsewhere {
-        for live in originals(&assignment.path) {
-            let name = LogName::File(live.as_path().into());
-            let ends = self.positions.of_log(&Key { log: name, ..key.clone() });
-            if ends.is_empty() {
-                continue;
-            }
-            match copied(&assignment.path, &live, &ends, &assignment.allowed) {
-                Copied::No => {}
-                Copied::Whole => return Elsewhere::Copy,
-                Copied::Until(position) => return Elsewhere::Until(position),
-            }
-        }
-        Elsewhere::No
+impl Reader {
+    /// The pipeline of a target that is no file. If its job does not exist, the pipeline does nothing.
+    pub(super) fn pipeline_of(&self, target: &Target) -> PipelineId {
+        let job = self.jobs.iter().position(|job| job.name == target.job);
+        self.sink.pipelines.of(job.unwrap_or(usize::MAX), target.defaulted)
     }
+}
+
+/// Whether the file is a copy of a log that was read.
+fn copied_from(positions: &Positions, assignment: &Assignment, key: &Key) -> Elsewhere {
+    for live in originals(&assignment.path) {
+        let name = LogName::File(live.as_path().into());
+        let ends = positions.of_log(&Key { log: name, ..key.clone() });
+        if ends.is_empty() {
+            continue;
+        }
+        match copied(&assignment.path, &live, &ends, &assignment.allowed) {
+            Copied::No => {}
+            Copied::Whole => return Elsewhere::Copy,
+            Copied::Until(position) => return Elsewhere::Until(position),
+        }
+    }
+    Elsewhere::No
 }
 
 /// Where else a file is read.

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Waiting {
     pub assignment: Assignment,
     /// When it is tried again.
-    at: Instant,
+    pub at: Instant,
     since: Instant,
     /// Why it waits, if that was reported and is shown.
     said: Option<String>,
@@ -46,7 +46,7 @@ impl Reader {
     }
 
     /// Another reading must finish first.
-    pub(super) fn wait(&mut self, assignment: Assignment, now: Instant, why: &str) {
+    pub(super) fn wait_for(&mut self, assignment: Assignment, now: Instant, why: &str) {
         let known = self.waiting.remove(&assignment.log);
         let (since, mut said) = known.map_or((now, None), |known| (known.since, known.said));
         if now >= since + PATIENCE && said.as_deref() != Some(why) {

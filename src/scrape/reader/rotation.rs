@@ -5,16 +5,27 @@ use std::time::Instant;
 use super::Reader;
 use super::retry::advice;
 use crate::scrape::metrics::TOO_MANY;
+use crate::scrape::supervised::Held;
+use crate::scrape::tailer::LookedUp;
 use crate::tail::Look;
 
-impl Reader {
+impl Held<'_, Reader> {
     pub(super) fn look(&mut self, log: u64, now: Instant) {
-        let Some(tailer) = self.tailers.get_mut(&log) else {
+        let looked = self.with_input(log, |input| {
+            let looked = input.log_mut().map(|file| file.look(now));
+            (looked, LookedUp::of(input, false))
+        });
+        let Some((looked, found)) = looked else {
             return;
         };
+        let reader = &mut **self;
+        let Some(tailer) = reader.tailers.get_mut(&log) else {
+            return;
+        };
+        tailer.show(found);
         let path = tailer.path().clone();
-        if let Some(file) = tailer.input.log_mut() {
-            let failed = match file.look(now) {
+        if let Some((file, looked)) = tailer.input.log_mut().zip(looked) {
+            let failed = match looked {
                 Ok(Look::Same | Look::Gone) => None,
                 Ok(Look::Rotated(generations)) => {
                     tracing::debug!(path = %path.display(), generations, "rotated");
@@ -25,20 +36,20 @@ impl Reader {
                     None
                 }
                 Err(error) => {
-                    self.sink.metrics.read_error();
+                    reader.sink.metrics.read_error();
                     Some(error)
                 }
             };
-            self.inodes.add(log, file.take_new_files(), |inode| file.has(inode) || file.had(inode).is_some());
+            reader.inodes.add(log, file.take_new_files(), |inode| file.has(inode) || file.had(inode).is_some());
             let passed_over = file.take_passed_over();
             let text = failed.as_ref().map(ToString::to_string);
             if tailer.trouble.rotation != text {
-                if let Some(error) = failed.filter(|_| self.budget.allows(now)) {
+                if let Some(error) = failed.filter(|_| reader.budget.allows(now)) {
                     let (path, advice) = (path.display(), advice(&error));
                     tracing::warn!(%path, %error, advice, "cannot open the new file after a rotation: the agent tries again");
                 }
                 tailer.trouble.rotation = text;
-                self.status.set_error(self.index, log, tailer.trouble.text());
+                reader.status.set_error(reader.index, log, tailer.trouble.text());
             }
             self.lose(log, TOO_MANY, passed_over);
         }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::TargetManager;
+use crate::scrape::supervised::Held;
 use crate::tail::is_in;
 
 /// How many files that a log had are remembered.
@@ -36,22 +37,45 @@ pub(super) struct Seen {
     is_own: bool,
 }
 
-impl TargetManager {
+/// What was found of a file with such a name.
+struct Found {
+    own: Metadata,
+    live: Metadata,
+    /// A log of this name was read up to a position in this file.
+    is_known: bool,
+}
+
+impl Held<'_, TargetManager> {
     /// Removes the files that are logs of their own from `elders`, which are files with the logs that their names belong
     /// to. Returns whether one of the others may be such a log, so that it must be looked at again soon.
     pub(super) fn release_neighbours(&mut self, id: u64, elders: &mut BTreeMap<&PathBuf, PathBuf>) -> bool {
-        let Some(tracked) = self.tracked.get_mut(&id) else {
+        let Some(tracked) = self.tracked.get(&id) else {
             return false;
         };
-        let (now, allowed) = (SystemTime::now(), tracked.glob.allowed(&self.config.link_roots));
-        let mut before = std::mem::take(&mut tracked.neighbours);
-        let mut again = false;
+        let (job, glob, seen) = (tracked.target.job.clone(), tracked.glob.clone(), tracked.neighbours.clone());
+        let allowed = glob.allowed(&self.config.link_roots);
+        let (positions, (call, at)) = (self.positions.clone(), self.calls.next(Some(id)));
+        let find = |file: &PathBuf, live: &PathBuf| {
+            at.set(file);
+            let (own, live) = (fs::metadata(file).ok()?, fs::metadata(live).ok()?);
+            let known = || positions.of_path(&job, file);
+            let is_known = !seen.contains_key(file) && known().iter().any(|position| is_in(file, &allowed, position));
+            Some(Found { own, live, is_known })
+        };
+        let all = || elders.iter().map(|(file, live)| find(file, live)).collect::<Vec<_>>();
+        let found = self.blocking(call, all);
+        let manager = &mut **self;
+        let Some(tracked) = manager.tracked.get_mut(&id) else {
+            return false;
+        };
+        let now = SystemTime::now();
+        let (mut found, mut again) = (found.into_iter(), false);
+        tracked.neighbours.clear();
         elders.retain(|file, live| {
-            let was = before.remove(*file);
-            let (Ok(own), Ok(beside)) = (fs::metadata(file), fs::metadata(&*live)) else {
+            let Some(Found { own, live: beside, is_known }) = found.next().flatten() else {
                 return true;
             };
-            let log = tracked.files.get(live.as_path()).and_then(|log| self.logs.get_mut(log));
+            let log = tracked.files.get(live.as_path()).and_then(|log| manager.logs.get_mut(log));
             let was_live = log.is_some_and(|log| {
                 log.note_live(&beside);
                 log.lives.contains(&own.ino())
@@ -59,15 +83,10 @@ impl TargetManager {
             if was_live || file.extension().is_some_and(|extension| extension == "gz") {
                 return true;
             }
-            let grew = was.is_some_and(|was| {
+            let grew = seen.get(*file).is_some_and(|was| {
                 (was.inode, was.live) == (own.ino(), beside.ino()) && (was.is_own || own.len() > was.size)
             });
-            let is_beside = is_no_generation(&own, &beside, now);
-            let is_known = || {
-                let positions = self.positions.of_path(&tracked.target.job, file);
-                positions.iter().any(|position| is_in(file, &allowed, position))
-            };
-            let is_own = is_beside && (grew || was.is_none() && is_known());
+            let is_own = (grew || is_known) && is_no_generation(&own, &beside, now);
             again |= !is_own && own.modified().is_ok_and(|at| now < at + RECENT);
             let seen = Seen { inode: own.ino(), size: own.len(), live: beside.ino(), is_own };
             tracked.neighbours.insert((*file).clone(), seen);
@@ -79,10 +98,17 @@ impl TargetManager {
     /// Logs of the target that were read before and have no file now. What was not read of them may be in their older
     /// generations. Pods' logs are left out: the kubelet makes a new file at once, or removes all of them.
     pub(super) fn renamed_logs(&mut self, id: u64) -> Vec<Arc<Path>> {
-        let Some(tracked) = self.tracked.get(&id).filter(|tracked| tracked.target.owner.is_none()) else {
+        if self.tracked.get(&id).is_none_or(|tracked| tracked.target.owner.is_some()) {
+            return Vec::new();
+        }
+        if self.gone.is_none() {
+            let (positions, (call, _)) = (self.positions.clone(), self.calls.next(Some(id)));
+            let gone = self.blocking(call, || positions.gone());
+            self.gone = Some(gone);
+        }
+        let (Some(tracked), Some(gone)) = (self.tracked.get(&id), &self.gone) else {
             return Vec::new();
         };
-        let gone = self.gone.get_or_insert_with(|| self.positions.gone());
         let is_own = |path: &Arc<Path>| {
             tracked.glob.matches(path)
                 && !tracked.exclude.as_ref().is_some_and(|exclude| exclude.matches(path))

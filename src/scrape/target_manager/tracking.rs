@@ -138,7 +138,7 @@ impl TargetManager {
         let tracked = TrackedTarget {
             target,
             job,
-            glob,
+            glob: Arc::new(glob),
             exclude,
             files,
             directories: BTreeSet::new(),

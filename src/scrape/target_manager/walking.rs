@@ -10,36 +10,41 @@ use super::{AssignedLog, TargetManager, TrackedTarget};
 use crate::scrape::SHARE;
 use crate::scrape::messages::{Assignment, Command, Event, StopRequest};
 use crate::scrape::ownership::Gate;
+use crate::scrape::supervised::Held;
 use crate::scrape::unread::{Unread, Why};
 use crate::tail::{AllowedPaths, is_rotation};
 
 /// Targets whose walk takes longer than this are walked less often, to delay other targets less.
 const LONG: Duration = Duration::from_millis(200);
 
-impl TargetManager {
-    pub(super) fn walk_all(&mut self) -> Option<Instant> {
+impl Held<'_, TargetManager> {
+    pub(super) fn walk_all(&mut self) {
         for log in self.logs.keys() {
             self.tell(|| Command::Look(*log));
         }
         self.tracked.values_mut().for_each(|t| t.dirty = true);
-        let next = self.walk_dirty();
+        self.walk_dirty();
         let mut wanted: BTreeSet<PathBuf> = self.tracked.values().flat_map(|t| t.directories.iter().cloned()).collect();
         wanted.extend(self.names.directories().cloned());
         self.watch.retain(&wanted);
-        next
     }
 
-    /// Walks the targets with file events. Returns when the next walk is due. A target whose walk took long rests
-    /// first, so that other targets do not wait for it again and again.
-    pub(super) fn walk_dirty(&mut self) -> Option<Instant> {
+    /// Walks the targets with file events, and plans the next walk. A target whose walk took long rests first, so that
+    /// other targets do not wait for it again and again.
+    pub(super) fn walk_dirty(&mut self) {
         let begun = Instant::now();
         let is_due = |t: &TrackedTarget| t.dirty && t.rests_until.is_none_or(|until| until <= begun);
         let due: Vec<u64> = self.tracked.iter().filter(|(_, t)| is_due(t)).map(|(id, _)| *id).collect();
         for id in due {
             self.walk(id);
+            if !self.is_current() {
+                return;
+            }
         }
         let dirty = self.tracked.values().filter(|t| t.dirty);
-        dirty.map(|t| t.rests_until.unwrap_or_else(Instant::now)).min()
+        if let Some(at) = dirty.map(|t| t.rests_until.unwrap_or_else(Instant::now)).min() {
+            self.walk_by(at);
+        }
     }
 
     pub(super) fn walk(&mut self, id: u64) {
@@ -48,24 +53,36 @@ impl TargetManager {
         };
         tracked.dirty = false;
         let is_first = tracked.directories.is_empty();
-        let job = tracked.job;
+        let (job, glob) = (tracked.job, tracked.glob.clone());
         let begun = Instant::now();
-        let allowed = Arc::new(tracked.glob.allowed(&self.config.link_roots));
-        let mut found = tracked.glob.walk_allowed(&allowed);
+        let allowed = Arc::new(glob.allowed(&self.config.link_roots));
         // A new directory may have got a file between the walk and the watch, so walk once more. Other file events wait
         // meanwhile, so the number of rounds is limited.
         let mut rounds = 0;
-        while found.directories.iter().fold(false, |new, dir| self.watch.add(dir) | new) && rounds < 64 {
-            if found.cut.is_some() {
-                break; // The rest is checked every sync period.
+        let mut found = loop {
+            let left_out = self.calls.left_out();
+            let (call, at) = self.calls.next(Some(id));
+            let found = self.blocking(call, || glob.walk_around(&allowed, &left_out, &|path| at.set(path)));
+            if !self.is_current() {
+                return;
+            }
+            let has_new = found.directories.iter().fold(false, |new, dir| self.watch.add(dir) | new);
+            // If it was cut, the rest is checked every sync period.
+            if !has_new || rounds == 64 || found.cut.is_some() {
+                break found;
             }
             if begun.elapsed() > LONG {
-                tracked.dirty = true;
-                break;
+                if let Some(tracked) = self.tracked.get_mut(&id) {
+                    tracked.dirty = true;
+                }
+                break found;
             }
-            found = tracked.glob.walk_allowed(&allowed);
             rounds += 1;
-        }
+        };
+        let manager = &mut **self;
+        let Some(tracked) = manager.tracked.get_mut(&id) else {
+            return;
+        };
         tracked.rests_until = rest_after(begun, Instant::now());
         let mut unread = Unread::default();
         if let Some((path, why)) = found.cut {
@@ -73,8 +90,8 @@ impl TargetManager {
         }
         found.errors.iter().for_each(|(path, error)| unread.add(path, Why::Denied(error.clone())));
         if tracked.directories != found.directories {
-            self.places.remove(id, &tracked.directories);
-            self.places.add(id, &found.directories);
+            manager.places.remove(id, &tracked.directories);
+            manager.places.add(id, &found.directories);
             tracked.directories = found.directories;
         }
         if let Some(exclude) = &tracked.exclude {
@@ -87,7 +104,7 @@ impl TargetManager {
                 !excluded
             });
         }
-        if let (Some(owner), Some(pod_logs)) = (&tracked.target.owner, &self.config.pod_logs) {
+        if let (Some(owner), Some(pod_logs)) = (&tracked.target.owner, &manager.config.pod_logs) {
             let refused = Gate::new(owner, pod_logs).refuse(&mut found.files);
             refused.iter().for_each(|folder| unread.add(folder, Why::Foreign));
         }
@@ -97,8 +114,16 @@ impl TargetManager {
         let lives: BTreeSet<&Path> = found.files.iter().map(PathBuf::as_path).chain(known).collect();
         let mut elders: BTreeMap<&PathBuf, PathBuf> =
             found.files.iter().filter_map(|f| Some((f, rotation_of(f, &lives)?))).collect();
-        let again = self.release_neighbours(id, &mut elders);
-        let Some(tracked) = self.tracked.get_mut(&id) else {
+        let again = !elders.is_empty() && self.release_neighbours(id, &mut elders);
+        if !self.is_current() {
+            return;
+        }
+        let renamed = if is_first { self.renamed_logs(id) } else { Vec::new() };
+        if !self.is_current() {
+            return;
+        }
+        let manager = &mut **self;
+        let Some(tracked) = manager.tracked.get_mut(&id) else {
             return;
         };
         if again {
@@ -110,13 +135,11 @@ impl TargetManager {
         let mut back = Vec::new();
         for file in found.files.iter().filter(|f| !elders.contains_key(f)) {
             match tracked.files.get(file.as_path()) {
-                Some(log) => back.extend(self.logs.get(log).is_some_and(|k| !k.away.is_empty()).then_some(*log)),
+                Some(log) => back.extend(manager.logs.get(log).is_some_and(|k| !k.away.is_empty()).then_some(*log)),
                 None => new.push((Arc::<Path>::from(file.as_path()), olders.contains(file))),
             }
         }
-        if is_first {
-            new.extend(self.renamed_logs(id).into_iter().map(|path| (path, false)));
-        }
+        new.extend(renamed.into_iter().map(|path| (path, false)));
         for log in back {
             self.bring_back(log);
         }
@@ -129,21 +152,11 @@ impl TargetManager {
                 continue;
             }
             self.begin(id, path, from_oldest, heir, &allowed);
+            if !self.is_current() {
+                return;
+            }
         }
         self.note_unread(id, unread);
-    }
-
-    /// The target's number of logs, if it must not get another. Otherwise None.
-    fn limit_reached(&self, id: u64) -> Option<usize> {
-        let (most, own) = (self.config.logs, self.tracked.get(&id)?.files.len());
-        let limit = if own < SHARE { most } else { most - most / 4 };
-        (self.logs.len() >= limit).then_some(own)
-    }
-
-    /// Unfinished logs whose targets are gone.
-    fn leaving(&self, job: usize) -> HashMap<Arc<Path>, u64> {
-        let leaving = self.logs.iter().filter(|(_, known)| known.tracked.is_none() && known.job == job);
-        leaving.map(|(log, known)| (known.path.clone(), *log)).collect()
     }
 
     /// Assigns a log. `heir` is a log with this path whose target is gone.
@@ -155,26 +168,36 @@ impl TargetManager {
         heir: Option<u64>,
         allowed: &Arc<AllowedPaths>,
     ) {
-        let Some(tracked) = self.tracked.get_mut(&id) else {
+        let Some(tracked) = self.tracked.get(&id) else {
             return;
         };
         let (target, job) = (tracked.target.clone(), tracked.job);
         // The log continues under its new target.
-        if let Some((log, known)) = heir.and_then(|log| Some((log, self.logs.get_mut(&log)?))) {
-            known.tracked = Some(id);
-            tracked.files.insert(path, log);
+        if let Some(log) = heir.filter(|log| self.logs.contains_key(log)) {
+            self.logs.entry(log).and_modify(|known| known.tracked = Some(id));
+            self.add_file(id, path, log);
             self.tell(|| Command::Relabel(log, target.clone()));
             if !target.is_held {
                 self.held.remove(&log);
             }
             return self.bring_back(log);
         }
+        // If the path is a link, rotations show in the directory of the link's target.
+        let (call, at) = self.calls.next(Some(id));
+        at.set(&path);
+        let (real, lives) = self.blocking(call, || (path.canonicalize(), inodes_of(&path)));
+        let real = real.unwrap_or_else(|_| path.to_path_buf());
+        let Some(tracked) = self.tracked.get(&id) else {
+            return;
+        };
+        if tracked.files.contains_key(&path) {
+            return; // Another thread has begun it while the call hung.
+        }
+        let place = real.parent().zip(real.file_name()).map(|(dir, name)| (dir.to_path_buf(), name.to_os_string()));
+        let folder: Arc<Path> = real.parent().unwrap_or(&real).into();
         let log = self.next;
         self.next += 1;
-        tracked.files.insert(path.clone(), log);
-        // If the path is a link, rotations show in the directory of the link's target.
-        let real = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-        let place = real.parent().zip(real.file_name()).map(|(dir, name)| (dir.to_path_buf(), name.to_os_string()));
+        self.add_file(id, path.clone(), log);
         if let Some((dir, name)) = &place {
             self.watch.add(dir);
             self.names.add(dir, name, log);
@@ -190,7 +213,7 @@ impl TargetManager {
                 path: path.clone(),
                 job,
                 tracked: Some(id),
-                lives: inodes_of(&path),
+                lives,
                 place,
                 away,
                 held_for,
@@ -202,12 +225,34 @@ impl TargetManager {
             Command::Add(Assignment {
                 log,
                 path: path.clone(),
+                folder: folder.clone(),
                 target: target.clone(),
                 allowed: allowed.clone(),
                 job,
                 from_oldest,
             })
         });
+    }
+}
+
+impl TargetManager {
+    /// The target's number of logs, if it must not get another. Otherwise None.
+    fn limit_reached(&self, id: u64) -> Option<usize> {
+        let (most, own) = (self.config.logs, self.tracked.get(&id)?.files.len());
+        let limit = if own < SHARE { most } else { most - most / 4 };
+        (self.logs.len() >= limit).then_some(own)
+    }
+
+    fn add_file(&mut self, id: u64, path: Arc<Path>, log: u64) {
+        if let Some(tracked) = self.tracked.get_mut(&id) {
+            tracked.files.insert(path, log);
+        }
+    }
+
+    /// Unfinished logs whose targets are gone.
+    fn leaving(&self, job: usize) -> HashMap<Arc<Path>, u64> {
+        let leaving = self.logs.iter().filter(|(_, known)| known.tracked.is_none() && known.job == job);
+        leaving.map(|(log, known)| (known.path.clone(), *log)).collect()
     }
 
     /// Handles a log that a reader finished. Returns whether there is something to walk: a new file with its name may
@@ -255,10 +300,12 @@ impl TargetManager {
             return;
         };
         let allowed = Arc::new(tracked.glob.allowed(&self.config.link_roots));
+        let folder = known.place.as_ref().map_or(Path::new(""), |(folder, _)| folder);
         for reader in away {
             self.readers[reader].send(Command::Add(Assignment {
                 log,
                 path: known.path.clone(),
+                folder: folder.into(),
                 target: tracked.target.clone(),
                 allowed: allowed.clone(),
                 job: known.job,

@@ -8,12 +8,13 @@ use crate::model::{Labels, TargetGroup, Update, pod};
 use crate::scrape::messages::{Command, Commands, Event, Events};
 use crate::scrape::metrics::Metrics;
 use crate::scrape::status::Status;
+use crate::scrape::supervised::Supervised;
 use crate::scrape::target_manager::TargetManager;
 use crate::scrape::watch::Heard;
 
 struct Scene {
     dir: Dir,
-    target_manager: TargetManager,
+    target_manager: Arc<Supervised<TargetManager>>,
     events: Arc<Events>,
     commands: Arc<Commands>,
     status: Arc<Status>,
@@ -29,7 +30,7 @@ impl Scene {
         let readers = vec![commands.clone()];
         let target_manager =
             TargetManager::new(rig::config(), jobs, readers, dir.positions(), metrics, status.clone(), events.clone());
-        Self { dir, target_manager: target_manager.deaf(), events, commands, status }
+        Self { dir, target_manager: Supervised::new(target_manager.deaf(), || {}).0, events, commands, status }
     }
 
     fn pod(&self, n: usize, targets: usize) {
@@ -44,7 +45,7 @@ impl Scene {
     }
 
     fn step(&mut self) -> Vec<Command> {
-        self.target_manager.step();
+        self.target_manager.hold().step();
         self.commands.take()
     }
 }
@@ -54,7 +55,7 @@ fn pods_that_came_and_went_leave_nothing_behind() {
     let mut scene = Scene::new();
     scene.pod(0, 1);
     scene.step();
-    let (before, shown) = (scene.target_manager.lengths(), scene.status.lengths());
+    let (before, shown) = (scene.target_manager.hold().lengths(), scene.status.lengths());
     let mut most = 0;
     for n in 1..=20_000 {
         // One in a hundred writes a log.
@@ -75,9 +76,9 @@ fn pods_that_came_and_went_leave_nothing_behind() {
             std::fs::remove_dir_all(scene.dir.path(&format!("pods/ns_p{n}_u{n}"))).expect("removed");
         }
         scene.step();
-        most = most.max(scene.target_manager.lengths().into_iter().sum());
+        most = most.max(scene.target_manager.hold().lengths().into_iter().sum());
     }
-    assert_eq!(scene.target_manager.lengths(), before);
+    assert_eq!(scene.target_manager.hold().lengths(), before);
     assert_eq!(scene.status.lengths(), shown);
     assert!(most < before.iter().sum::<usize>() + 40, "{most}");
 }
@@ -104,10 +105,10 @@ fn a_name_is_compared_with_the_targets_of_its_folder_and_no_others() {
     scene.step();
     let path = |n: usize| scene.dir.path(&format!("pods/ns_p{0}_u{0}/app/{1}.txt", n % 1_000, n / 1_000));
     let heard: Vec<_> = (0..20_000).map(path).collect();
-    scene.target_manager.compared = 0;
+    scene.target_manager.hold().compared = 0;
     for names in heard.chunks(1_000) {
         scene.events.send(Event::Heard(Heard::Names(names.to_vec())));
-        scene.target_manager.step();
+        scene.target_manager.hold().step();
     }
-    assert_eq!(scene.target_manager.compared, heard.len());
+    assert_eq!(scene.target_manager.hold().compared, heard.len());
 }

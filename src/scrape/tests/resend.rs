@@ -18,6 +18,7 @@ use crate::scrape::messages::{Assignment, Command, Commands};
 use crate::scrape::metrics::Metrics;
 use crate::scrape::reader::{Parts, Reader};
 use crate::scrape::status::Status;
+use crate::scrape::supervised::Supervised;
 use crate::scrape::{Config, Job, Parker, tail};
 
 const BEGIN: i64 = 1_795_000_000_000_000_000;
@@ -43,7 +44,7 @@ struct Machine {
 
 /// A running agent.
 struct Run {
-    reader: Reader,
+    reader: Arc<Supervised<Reader>>,
     commands: Arc<Commands>,
     positions: Arc<Positions>,
     batches: UnboundedReceiver<Vec<Batch>>,
@@ -128,18 +129,19 @@ impl Machine {
         let assignment = Assignment {
             log,
             path: path.into(),
+            folder: self.dir.0.path().into(),
             target: target.into(),
             allowed: Default::default(),
             job: 0,
             from_oldest: false,
         };
         commands.send(Command::Add(assignment));
-        Run { reader, commands, positions, batches, unanswered: Vec::new() }
+        Run { reader: Supervised::new(reader, || {}).0, commands, positions, batches, unanswered: Vec::new() }
     }
 
     /// One turn of the reader. Loki stores what is sent, whether or not the answer arrives.
     fn turn(&mut self, run: &mut Run) {
-        run.reader.turn();
+        run.reader.hold().turn();
         self.clock.advance(TURN);
         for batch in std::iter::from_fn(|| run.batches.try_recv().ok()).flatten() {
             self.sent += batch.entries();

@@ -9,6 +9,7 @@ use crate::scrape::given::{GivenSource, Opening};
 use crate::scrape::messages::{Command, Commands, Events, SourceAssignment};
 use crate::scrape::parker::Parker;
 use crate::scrape::reader::{Parts, Reader};
+use crate::scrape::supervised::Supervised;
 use crate::scrape::*;
 
 /// A thousand records. Its cursor is the number of the first uncommitted record.
@@ -92,7 +93,7 @@ impl Source for Numbers {
 }
 
 /// A reader that is about to open this source, and the batches that it sends.
-fn reader(dir: &Dir, source: GivenSource, open_logs: OpenLogs, clock: Clock) -> (Reader, Arc<Commands>, Batches) {
+fn reader(dir: &Dir, source: GivenSource, open_logs: OpenLogs, clock: Clock) -> (Supervision, Arc<Commands>, Batches) {
     let (outlet, batches) = outlet("loki");
     let (registry, status) = (Registry::new(), Arc::new(Status::default()));
     let commands = Arc::new(Commands::new(Arc::new(Parker::default())));
@@ -113,8 +114,10 @@ fn reader(dir: &Dir, source: GivenSource, open_logs: OpenLogs, clock: Clock) -> 
         status,
         open_logs: open_logs.share_out(&["loki".into()]).remove(0),
     });
-    (reader, commands, batches)
+    (Supervised::new(reader, || {}).0, commands, batches)
 }
+
+type Supervision = Arc<Supervised<Reader>>;
 
 type Batches = tokio::sync::mpsc::UnboundedReceiver<Vec<Batch>>;
 
@@ -127,10 +130,10 @@ fn numbers() -> GivenSource {
 /// One run of a reader, which is killed after Loki has stored `until` records.
 fn run(dir: &Dir, until: usize) -> (Vec<Stored>, Vec<Stored>) {
     let clock = Clock::standing(0);
-    let (mut reader, _, mut batches) = reader(dir, numbers(), OpenLogs::default(), clock.clone());
+    let (reader, _, mut batches) = reader(dir, numbers(), OpenLogs::default(), clock.clone());
     let (mut taken, mut sent) = (Vec::new(), Vec::new());
     for _ in 0..1_000 {
-        let due = reader.turn().expect("it was not told to stop");
+        let due = reader.hold().turn().expect("it was not told to stop");
         clock.advance(due.saturating_duration_since(clock.now()).max(Duration::from_millis(1)));
         for batch in std::iter::from_fn(|| batches.try_recv().ok()).flatten() {
             let entries = decode(&batch);
@@ -141,7 +144,7 @@ fn run(dir: &Dir, until: usize) -> (Vec<Stored>, Vec<Stored>) {
             }
         }
         if taken.len() == ALL {
-            reader.turn();
+            reader.hold().turn();
             break;
         }
     }
@@ -180,35 +183,35 @@ async fn records_in_an_inbox_outlive_a_reload() {
         GivenSource::received(("numbers".into(), name.into()), LabelSet::new([("app", "pushed")]), [&parker])
     };
     let (intake, source) = received("first");
-    let (mut before, commands, mut batches) = reader(&dir, source, OpenLogs::default(), clock.clone());
+    let (before, commands, mut batches) = reader(&dir, source, OpenLogs::default(), clock.clone());
     let mut parcel = Parcel::default();
     (0..100).for_each(|n| parcel.push(&format!("record {n}"), Some(n), None));
     let ticket = intake.offer(parcel).expect("there is room");
-    let sent = |reader: &mut Reader, batches: &mut Batches| {
+    let sent = |reader: &Supervision, batches: &mut Batches| {
         let mut sent = Vec::new();
         for _ in 0..100 {
-            let Some(due) = reader.turn() else { break };
+            let Some(due) = reader.hold().turn() else { break };
             clock.advance(due.saturating_duration_since(clock.now()).max(Duration::from_millis(1)));
             sent.extend(std::iter::from_fn(|| batches.try_recv().ok()).flatten());
         }
         sent
     };
     // Loki does not answer until the config is reloaded.
-    let unanswered = sent(&mut before, &mut batches);
+    let unanswered = sent(&before, &mut batches);
     assert_eq!(unanswered.iter().flat_map(decode).count(), 100);
     commands.send(Command::Stop(messages::StopRequest { within: Duration::from_secs(3), reads_on: false }));
-    let unanswered = (unanswered, sent(&mut before, &mut batches));
-    let logs = OpenLogs::new(vec![before.finish()]);
+    let unanswered = (unanswered, sent(&before, &mut batches));
+    let logs = OpenLogs::new(vec![before.hold().finish().expect("it is the only thread")]);
     drop((unanswered, intake));
 
     let (other, source) = received("second");
-    let (mut after, commands, mut batches) = reader(&dir, source, logs, clock.clone());
+    let (after, commands, mut batches) = reader(&dir, source, logs, clock.clone());
     commands.send(Command::Settle);
-    let batches = sent(&mut after, &mut batches);
+    let batches = sent(&after, &mut batches);
     let lines: Vec<String> = batches.iter().flat_map(decode).map(|entry| entry.line).collect();
     assert_eq!(lines, (0..100).map(|n| format!("record {n}")).collect::<Vec<_>>());
     batches.into_iter().for_each(Batch::close);
-    sent(&mut after, &mut tokio::sync::mpsc::unbounded_channel().1);
+    sent(&after, &mut tokio::sync::mpsc::unbounded_channel().1);
     assert_eq!(ticket.committed().await, Ok(()));
     drop(other);
 }

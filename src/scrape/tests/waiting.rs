@@ -17,12 +17,13 @@ use crate::scrape::metrics::Metrics;
 use crate::scrape::open_logs::OpenLogs;
 use crate::scrape::reader::{Parts, Reader};
 use crate::scrape::status::Status;
+use crate::scrape::supervised::Supervised;
 
 struct Scene {
     dir: Dir,
     clock: Clock,
     positions: Arc<Positions>,
-    reader: Reader,
+    reader: Arc<Supervised<Reader>>,
     commands: Arc<Commands>,
     batches: UnboundedReceiver<Vec<Batch>>,
     target: Arc<Target>,
@@ -69,6 +70,7 @@ impl Scene {
             status: status.clone(),
             open_logs: logs.share_out(&["loki".into()]).remove(0),
         });
+        let reader = Supervised::new(reader, || {}).0;
         Self { dir, clock, positions, reader, commands, batches, target, status, logs: 0 }
     }
 
@@ -78,6 +80,7 @@ impl Scene {
         self.commands.send(Command::Add(Assignment {
             log,
             path: path.into(),
+            folder: self.dir.0.path().into(),
             target,
             allowed: Default::default(),
             job: 0,
@@ -86,10 +89,10 @@ impl Scene {
     }
 
     /// The scrape after a reload in which this delay was written into the config. Loki has not answered.
-    fn reload(mut self, initial_delay: Duration) -> Self {
+    fn reload(self, initial_delay: Duration) -> Self {
         self.commands.send(Command::Stop(StopRequest { within: Duration::ZERO, reads_on: false }));
-        while self.reader.turn().is_some() {}
-        let left = OpenLogs::new(vec![self.reader.finish()]);
+        while self.reader.hold().turn().is_some() {}
+        let left = OpenLogs::new(vec![self.reader.hold().finish().expect("it is the only thread")]);
         let readers = [("loki".into(), "job".into())].into();
         self.positions.begin_run(readers, self.clock.system_time(), left.has_looked());
         Self::start(self.dir, self.clock, self.positions, initial_delay, left)
@@ -100,7 +103,7 @@ impl Scene {
         let mut lines = Vec::new();
         let steps = 1 + passes.as_millis() / 100;
         for _ in 0..steps {
-            self.reader.turn();
+            self.reader.hold().turn();
             self.clock.advance(Duration::from_millis(100));
             for batch in std::iter::from_fn(|| self.batches.try_recv().ok()).flatten() {
                 lines.extend(decode(&batch).into_iter().map(|stored| stored.line));
@@ -164,7 +167,7 @@ fn a_log_whose_target_goes_before_it_is_opened_again_is_read_to_its_end_beside_a
         scene.dir.append(&format!("{name}.log"), (0..2000).map(|n| format!("{name} {n:0100}\n")).collect::<String>());
         scene.add(&format!("{name}.log"));
     }
-    scene.reader.turn();
+    scene.reader.hold().turn();
     let mut scene = scene.reload(60 * SECOND);
     for name in ["a.log", "b.log"] {
         fs::remove_file(scene.dir.path(name)).expect("removed");
@@ -172,7 +175,7 @@ fn a_log_whose_target_goes_before_it_is_opened_again_is_read_to_its_end_beside_a
     // The targets are known. That of the first log is gone, and the second one's waits.
     scene.add("b.log");
     scene.commands.send(Command::Settle);
-    scene.reader.turn();
+    scene.reader.hold().turn();
     scene.commands.send(Command::Retire(1));
     let mut lines = scene.lines(30 * SECOND);
     lines.sort();

@@ -1,4 +1,4 @@
-//! Files that change under a running server, without its clock.
+//! Files that change while the server runs, without its clock.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::super::tests::access::{ca, put_pair};
 use super::*;
 
-/// What the server would do a second later.
+/// Checks the files as the server does after a second.
 fn look(access: &Access) -> (Arc<Door>, Option<String>) {
     let mut now = lock(&access.now);
     access.look(&mut now);
@@ -23,7 +23,7 @@ fn hash(password: &str) -> String {
     bcrypt::hash(password, 4).expect("a hash")
 }
 
-/// As `cp` on a full disk leaves it, or `>` before the rest is written: at every byte.
+/// A file that is cut at any byte, as after `cp` on a full disk, or while it is being written.
 #[test]
 fn a_file_that_is_cut_asks_for_no_less_than_before() {
     let folder = TempDir::new().expect("a folder");
@@ -46,13 +46,13 @@ fn a_file_that_is_cut_asks_for_no_less_than_before() {
             let (door, _) = look(&access);
             assert_eq!(door.lacks(&first), None, "cut at {end}: {:?}", &text[..end]);
         }
-        // And a file without a word that counts.
+        // A file without any setting.
         for empty in ["", "\n", "{}", "basic_auth_users:\n", "tls_server_config: {}\n"] {
             fs::write(&file, empty).expect("written");
             let (door, trouble) = look(&access);
             assert_eq!(door.lacks(&first), None, "{empty:?}");
             let trouble = trouble.expect("the log says why it goes on");
-            assert!(trouble.contains("web.yaml: ") && trouble.contains(" is gone: "), "{trouble}");
+            assert!(trouble.contains("web.yaml: ") && trouble.contains(" is missing: "), "{trouble}");
         }
         fs::write(&file, &text).expect("written");
         assert_eq!(look(&access).1, None, "all of it is there again");

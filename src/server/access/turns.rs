@@ -1,5 +1,5 @@
-//! Whose password is checked next. There is one check at a time, so that guesses take one core at most. Addresses take
-//! turns: what one of them guesses delays another by one check.
+//! Decides whose password is checked next. Only one check runs at a time, so guesses use at most one core. Addresses
+//! take turns, so guesses from one address delay another address by at most one check.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 
 use super::lock;
 
-/// Checks that one address may have under way.
+/// The most checks of one address that may run or wait.
 const EACH: usize = 4;
-/// And all addresses: with cost 10, who is the last to wait does so for about 2 s.
+/// The most checks of all addresses. With hashes of cost 10, the last one waits about 2 s.
 const ALL: usize = 32;
 
 #[derive(Default)]
@@ -19,11 +19,11 @@ pub(super) struct Turns(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// Somebody has the turn.
+    /// Whether a check runs.
     taken: bool,
-    /// Those of one address in the order in which they came. At most [`ALL`].
+    /// Waiting checks in order of arrival. At most [`ALL`].
     waiting: Vec<(IpAddr, oneshot::Sender<Turn>)>,
-    /// Addresses that have a place.
+    /// Addresses with at least one check.
     addresses: BTreeMap<IpAddr, Address>,
     /// Counts arrivals of addresses, and turns.
     clock: u64,
@@ -31,24 +31,24 @@ struct State {
 
 struct Address {
     places: usize,
-    /// When it had its last turn, or came.
+    /// The clock at the address's last turn, or at its arrival.
     since: u64,
 }
 
-/// One of the checks that may be under way.
+/// The right to run a check, now or later. At most [`ALL`] exist.
 pub(super) struct Place {
     turns: Arc<Turns>,
     peer: IpAddr,
 }
 
-/// Gives way to the next when it is dropped.
+/// The right to run a check now. Dropping it gives the turn to the next check.
 pub(super) struct Turn {
     turns: Arc<Turns>,
     peer: IpAddr,
 }
 
 impl Turns {
-    /// None: the address has too many places, or all have.
+    /// None: the address, or all addresses together, have too many checks.
     pub(super) fn place(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
         let mut state = lock(&self.0);
         let taken: usize = state.addresses.values().map(|address| address.places).sum();
@@ -61,7 +61,7 @@ impl Turns {
         Some(Place { turns: self.clone(), peer })
     }
 
-    /// The one whose address waits for longest.
+    /// The next check: the first one of the address that has waited longest.
     fn next(&self, done: IpAddr) -> Option<(IpAddr, oneshot::Sender<Turn>)> {
         let state = &mut *lock(&self.0);
         state.clock += 1;
@@ -76,7 +76,7 @@ impl Turns {
 }
 
 impl Place {
-    /// Waits until it is this one's turn. None only if the runtime ends.
+    /// Waits for this check's turn. None only if the runtime ends.
     pub(super) async fn turn(&self) -> Option<Turn> {
         let turn = {
             let mut state = lock(&self.turns.0);
@@ -107,7 +107,7 @@ impl Drop for Place {
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some((peer, give)) = self.turns.next(self.peer) {
-            // Whoever does not wait any more drops it, and it goes to the next.
+            // If the receiver is gone, the turn is dropped and passes on.
             let _ = give.send(Turn { turns: self.turns.clone(), peer });
         }
     }
@@ -121,7 +121,7 @@ mod tests {
         [10, 0, 0, n].into()
     }
 
-    /// Lets those who come, in this order, wait behind a first of `peers[0]`, and says in which order they had their turns.
+    /// Queues checks from `peers` in this order, and returns the order of their turns.
     async fn order(peers: &[u8]) -> Vec<u8> {
         let turns = Arc::new(Turns::default());
         let first = turns.place(address(peers[0])).expect("a place");
@@ -134,11 +134,11 @@ mod tests {
                 let turn = place.turn().await.expect("a turn");
                 lock(&served).push(peer);
                 drop(turn);
-                // A wrong one keeps its place.
+                // A check of a wrong password keeps its place.
                 std::future::pending::<()>().await;
                 drop(place);
             }));
-            // All before it wait.
+            // Lets all earlier checks start to wait.
             tokio::task::yield_now().await;
         }
         drop(turn);

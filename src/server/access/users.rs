@@ -1,9 +1,9 @@
-//! `basic_auth_users`: who knows a password.
+//! `basic_auth_users`: checks users and passwords.
 //!
-//! A bcrypt hash takes 50 ms and more to check, on purpose. So it is checked on a thread of its own, one at a time, and the
-//! password that was right last is remembered for each user as a SHA-256 that is salted with the hash: a probe or a scrape costs
-//! no bcrypt, and waits for none, however many guess. A check that was begun ends although its client leaves, so that one who
-//! never waits long enough is known the next time.
+//! A bcrypt check takes 50 ms or more, by design. So checks run one at a time, on their own thread, and for each user
+//! the last correct password is remembered as a SHA-256 salted with the hash. Probes and scrapes therefore need no
+//! bcrypt and never wait, however many clients guess passwords. A check is completed even if its client disconnects, so
+//! a client with a short timeout succeeds the next time.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -18,10 +18,10 @@ use super::lock;
 use super::turns::{Place, Turns};
 use crate::model::AbortOnPanic;
 
-/// A check of cost 14 takes more than a second; each further one doubles that.
+/// A check with cost 14 takes more than a second. Each further step doubles the time.
 const HIGHEST_COST: u32 = 14;
 
-/// How long an answer to a wrong password takes at least; its place stays taken meanwhile.
+/// The minimum time until a wrong password is answered. The check keeps its place during this time.
 const WRONG: Duration = Duration::from_secs(1);
 
 pub(in super::super) struct Users {
@@ -32,7 +32,7 @@ pub(in super::super) struct Users {
 #[derive(Clone)]
 struct User {
     hash: String,
-    /// Of the password that was right last.
+    /// The salted SHA-256 of the last correct password.
     right: Arc<Mutex<Option<[u8; 32]>>>,
 }
 
@@ -46,21 +46,21 @@ impl User {
 pub(in super::super) enum Verdict {
     Right,
     Wrong,
-    /// Too many passwords are being checked.
+    /// There are too many checks.
     Later,
 }
 
 impl Users {
-    /// Those who are as they were in `before` need not be checked again, and what is under way there counts here.
+    /// Users with the same hash as in `before` keep their remembered passwords and their running checks.
     pub(super) fn new(hashes: &BTreeMap<String, String>, before: Option<&Self>) -> Result<Self, String> {
         let mut users = BTreeMap::new();
         for (name, hash) in hashes {
             let wrong = |what: &str| format!("basic_auth_users: {name}: {what}");
             let parts: bcrypt::HashParts = hash.parse().map_err(|_| {
-                wrong("is not a bcrypt hash: write what `htpasswd -nBC 10 NAME` prints behind the colon")
+                wrong("is not a bcrypt hash: write the text that `htpasswd -nBC 10 NAME` prints after the colon")
             })?;
             if parts.get_cost() > HIGHEST_COST {
-                return Err(wrong("the cost of the hash is above 14, a check would take seconds: use 10"));
+                return Err(wrong("the cost of the hash is above 14, so a check would take seconds: use 10"));
             }
             let same = before.and_then(|before| before.users.get(name)).filter(|user| user.hash == *hash);
             let new = || User { hash: hash.clone(), right: Arc::default() };
@@ -70,17 +70,17 @@ impl Users {
         Ok(Self { users, turns })
     }
 
-    /// Whether `authorization`, the value of that header, names a user and the right password.
+    /// Checks the value of the `Authorization` header.
     pub(in super::super) async fn check(&self, peer: IpAddr, authorization: Option<&[u8]>) -> Verdict {
         let Some((name, password)) = authorization.and_then(decode) else { return Verdict::Wrong };
         let user = self.users.get(&name);
         if user.is_some_and(|user| user.remembers(&password)) {
             return Verdict::Right;
         }
-        // Whoever is unknown costs the same time as somebody who is known.
+        // An unknown user takes the same time as a known one.
         let Some(asked) = user.or(self.users.values().next()) else { return Verdict::Wrong };
         let Some(place) = self.turns.place(peer) else { return Verdict::Later };
-        // A task of its own, because the server ends this one where the client leaves.
+        // A separate task, because the server drops this one when the client disconnects.
         let (user, known) = (asked.clone(), user.is_some());
         let checked = tokio::spawn(async move {
             let _abort_on_panic = AbortOnPanic;
@@ -92,7 +92,7 @@ impl Users {
 
 async fn check(place: Place, user: User, known: bool, password: Vec<u8>) -> Verdict {
     let Some(turn) = place.turn().await else { return Verdict::Later };
-    // The one before may have brought the same.
+    // The check before may have been for the same password.
     if known && user.remembers(&password) {
         return Verdict::Right;
     }
@@ -111,7 +111,7 @@ async fn check(place: Place, user: User, known: bool, password: Vec<u8>) -> Verd
     Verdict::Wrong
 }
 
-/// `Basic` and user:password in base64.
+/// Decodes `Basic` and user:password in base64.
 fn decode(header: &[u8]) -> Option<(String, Vec<u8>)> {
     let (scheme, coded) = header.split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
@@ -126,7 +126,7 @@ fn digest(hash: &str, password: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(hash).chain_update([0]).chain_update(password).finalize().into()
 }
 
-/// Takes the same time wherever they differ.
+/// Compares in constant time.
 fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
     std::hint::black_box(one.iter().zip(other).fold(0, |differs, (a, b)| differs | (a ^ b))) == 0
 }
@@ -144,7 +144,7 @@ mod tests {
         format!("Basic {}", BASE64_STANDARD.encode(format!("ann:{password}"))).into_bytes()
     }
 
-    /// Polls once, then is gone, as a probe whose time is over.
+    /// Polls a check once and drops it, like a probe that times out.
     async fn leave(users: &Users, peer: IpAddr, given: &[u8]) {
         tokio::select! {
             biased;
@@ -157,7 +157,7 @@ mod tests {
     async fn who_leaves_before_the_check_ends_is_known_afterwards() {
         let (users, peer) = (users("right"), IpAddr::from([10, 0, 0, 1]));
         leave(&users, peer, &ann("right")).await;
-        // The next one's turn is when that check has ended.
+        // Waits until that check has ended.
         while !users.users["ann"].remembers(b"right") {
             let place = users.turns.place([10, 0, 0, 2].into()).expect("a place");
             tokio::task::yield_now().await;
@@ -180,7 +180,7 @@ mod tests {
             leave(&users, evil, &ann(&n.to_string())).await;
         }
         assert_eq!(users.check(evil, Some(&ann("5"))).await, Verdict::Later);
-        // Another address has its own.
+        // Another address has its own places.
         assert_eq!(users.check([10, 0, 0, 2].into(), Some(&ann("right"))).await, Verdict::Right);
         assert_eq!(users.check(evil, Some(&ann("right"))).await, Verdict::Right, "what is remembered needs no place");
         let begun = tokio::time::Instant::now();

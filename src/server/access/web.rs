@@ -1,4 +1,4 @@
-//! Prometheus' `web.config`: TLS and passwords, in a file of its own.
+//! Prometheus' `web.config`: a file with TLS settings and passwords.
 //!
 //! ```yaml
 //! tls_server_config:
@@ -24,7 +24,7 @@ use crate::yaml;
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Web {
     tls_server_config: Tls,
-    /// Said for Prometheus; HTTP/2 is not spoken here.
+    /// Accepted because Prometheus has it. This server does not support HTTP/2.
     #[serde(rename = "http_server_config")]
     _http_server_config: Http,
     basic_auth_users: BTreeMap<String, String>,
@@ -39,8 +39,8 @@ struct Http {
 
 impl Web {
     pub(super) fn read(path: &Path) -> Result<Self, String> {
-        let text = regular_file::read(path).map_err(|e| format!("cannot read it: {e}"))?;
-        let text = String::from_utf8(text).map_err(|_| "is not UTF-8".to_string())?;
+        let text = regular_file::read(path).map_err(|e| format!("cannot read the file: {e}"))?;
+        let text = String::from_utf8(text).map_err(|_| "the file is not UTF-8".to_string())?;
         let mut web: Self = yaml::from_str(&text).map_err(|error| said(&error))?;
         web.tls_server_config.below(path.parent().unwrap_or(Path::new("")));
         web.tls_server_config.validate().map_err(|error| format!("tls_server_config: {error}"))?;
@@ -63,11 +63,11 @@ impl Web {
     }
 }
 
-/// Other messages may quote a value, which may be a secret.
+/// Reports only the key and the place. The full message may quote a secret value.
 fn said(error: &yaml::Error) -> String {
     let place = error.position().map_or(String::new(), |(line, column)| format!(" in line {line}, column {column}"));
     match error.unknown_key() {
         Some(key) => format!("unsupported key {key:?}{place}: remove it"),
-        None => format!("is not the YAML of a web config{place}"),
+        None => format!("not a valid web config{place}"),
     }
 }

@@ -1,4 +1,4 @@
-//! What was discovered and cannot be tailed, because it lacks something or is written wrong.
+//! Discovered targets that cannot be tailed, because something is missing or wrong.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use serde::Serialize;
 use crate::model::DiscoveredReport;
 use crate::server::html::Html;
 
-/// So many are shown on the page; JSON has them all.
+/// The maximum number of mistakes on the page. JSON has all.
 const SHOWN: usize = 50;
 
-/// Targets of one source that are wrong in one way.
+/// Targets of one source with the same mistake.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Mistake {
     job: String,

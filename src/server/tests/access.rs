@@ -24,7 +24,7 @@ pub(in super::super) fn ca() -> Issuer {
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA")
 }
 
-/// Certificate and key, as PEM.
+/// A certificate and its key, as PEM.
 fn issue(ca: &Issuer, name: &str) -> (String, String) {
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new([name.to_string()]).expect("a name");
@@ -37,7 +37,7 @@ pub(in super::super) fn put_pair(folder: &Path, ca: &Issuer) {
     fs::write(folder.join("tls.key"), key).expect("written");
 }
 
-/// The config of a server whose pair is in `folder`.
+/// The config of a server with the certificate and key in `folder`.
 pub(super) fn https(folder: &Path, more: &str) -> String {
     let folder = folder.display();
     format!("http_tls_config: {{cert_file: {folder}/tls.crt, key_file: {folder}/tls.key{more}}}\n")
@@ -98,7 +98,7 @@ async fn clients_show_what_they_are_asked_for() {
     let ca_file = folder.path().join("ca.crt");
     fs::write(&ca_file, ours.pem()).expect("written");
     let verified = format!(", client_ca_file: {}", ca_file.display());
-    // None, one of another CA, one of ours.
+    // No certificate, one of another CA, and one of our CA.
     for (kind, ca, expected) in [
         ("NoClientCert", "", [true, true, true]),
         ("RequestClientCert", "", [true, true, true]),
@@ -124,7 +124,7 @@ async fn a_renewed_certificate_is_served_and_a_broken_one_is_not() {
         let version = folder.path().join(name);
         fs::create_dir(&version).expect("a folder");
         put_pair(&version, &ca);
-        // As the kubelet does it with a Secret.
+        // As the kubelet updates a Secret.
         std::os::unix::fs::symlink(&version, folder.path().join("next")).expect("a link");
         fs::rename(folder.path().join("next"), folder.path().join("data")).expect("renamed");
     };
@@ -150,7 +150,7 @@ async fn a_server_without_its_certificate_does_not_start() {
     let folder = TempDir::new().expect("a folder");
     for (yaml, named) in [
         (https(folder.path(), ""), "server.http_tls_config.cert_file: cannot read"),
-        (format!("web_config_file: {}/web.yaml", folder.path().display()), "web.yaml: cannot read it"),
+        (format!("web_config_file: {}/web.yaml", folder.path().display()), "web.yaml: cannot read the file"),
     ] {
         let config: Config = crate::yaml::from_str(&yaml).expect("a config");
         let error = Server::bind(&config).await.err().expect("nothing to begin with").to_string();
@@ -165,13 +165,13 @@ async fn a_web_config_with_a_mistake_is_refused_without_its_secrets() {
     let config: Config = crate::yaml::from_str(&format!("web_config_file: {}", web.display())).expect("a config");
     for (text, named) in [
         ("basic_auth_users: {u: hunter2}", "u: is not a bcrypt hash"),
-        ("basic_auth_users: {u: {hunter2: x}}", "is not the YAML of a web config"),
-        ("basic_auth_users: hunter2", "is not the YAML of a web config"),
+        ("basic_auth_users: {u: {hunter2: x}}", "not a valid web config"),
+        ("basic_auth_users: hunter2", "not a valid web config"),
         ("hunter: 2", "unsupported key \"hunter\""),
         ("tls_server_config:\nhunter:\n", "unsupported key \"hunter\" in line 2, column 1"),
-        // Nobody is let in by mistake.
+        // A mistake must not let anyone in.
         ("basic_auth_users: {u: }", "u: is not a bcrypt hash"),
-        ("{}\n---\nbasic_auth_users: {u: hunter2}", "is not the YAML of a web config"),
+        ("{}\n---\nbasic_auth_users: {u: hunter2}", "not a valid web config"),
         ("tls_server_config: {cert_file: a}", "key_file is missing"),
         ("tls_server_config: {cert_file: a, key_file: b}", "/a: "),
         ("tls_server_config: {cert_file: a, key_file: b, min_version: SSL3}", "min_version"),
@@ -205,7 +205,7 @@ async fn every_path_wants_the_password() {
     for path in ["/", "/ready", "/-/healthy", "/metrics", "/targets", "/config", "/nowhere"] {
         let answer = server.ask(path, "").await;
         assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("www-authenticate: Basic"), "{path}: {answer}");
-        // The second time it is remembered.
+        // The second time, the password is remembered.
         for _ in 0..2 {
             let answer = server.ask(path, &basic("ann", "a:b")).await;
             assert!(!answer.starts_with("HTTP/1.1 401"), "{path}: {answer}");
@@ -288,7 +288,7 @@ async fn tls_1_3_only_where_it_is_said() {
     }
 }
 
-/// What a stranger copies: HTTPS and a password, with files beside the web config.
+/// The example for users: HTTPS and a password, with files beside the web config.
 #[tokio::test]
 async fn the_example_lets_in_who_it_says() {
     let (folder, ca) = (TempDir::new().expect("a folder"), ca());

@@ -1,12 +1,13 @@
-//! Requests that are too long, say two things, or ask for what is not there: each is refused, and a probe is answered after it.
+//! Requests that are too long, contradictory, or for missing pages. Each is refused, and a probe is answered after it.
 
 use super::*;
 
-/// How the answer begins. Empty if the connection was closed without one: who still writes when it is closed may not see it.
+/// The start of the answer. Empty if the connection was closed without an answer: a client that still writes may not
+/// see it.
 async fn said(server: &Running, request: &[u8]) -> String {
     let (mut from, mut to) = TcpStream::connect(server.address).await.expect("it listens").into_split();
     let writing = async {
-        // Nobody has to read all of it.
+        // The server need not read all of it.
         let _ = to.write_all(request).await;
     };
     let reading = async {
@@ -63,7 +64,7 @@ async fn a_request_that_says_two_things_is_refused() {
         ("a version of 9", "GET /ready HTTP/9.9\r\nHost: x\r\n\r\n".into()),
         ("no HTTP", "\x16\x03\x01\x02\x00\x01\x00\x01\u{7f}\r\n\r\n".into()),
     ] {
-        // Some libraries close at once where it is no HTTP/1.
+        // Some HTTP libraries close the connection at once if the request is not HTTP/1.
         refused(&server, what, request.as_bytes(), !request.contains("HTTP/1.1")).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Three hundred connections that are slow, each in another way: a probe is answered throughout.
+//! Three hundred slow connections, each in another way. Probes are still answered.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use super::*;
 const SLOW: usize = 300;
 const ROUNDS: usize = 20;
 
-/// Each says `first`, and `drip` again and again; one that is closed comes back.
+/// Connections that send `first`, and then `drip` again and again. A closed connection is opened again.
 struct Attack {
     address: SocketAddr,
     first: Vec<u8>,
@@ -64,7 +64,7 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
     kinds.map(|(kind, first, drip)| (kind, first.to_vec(), drip.to_vec())).into()
 }
 
-/// The worst time of a probe that comes as a new connection while the others go on.
+/// The longest time of a probe on a new connection during the attack.
 async fn worst(server: &Running, first: Vec<u8>, drip: Vec<u8>, probe: impl AsyncFn() -> String) -> Duration {
     let mut attack = Attack { address: server.address, first, drip, connections: Vec::new() };
     let mut worst = Duration::ZERO;
@@ -88,7 +88,7 @@ async fn a_probe_is_answered_whatever_the_others_do() {
     }
 }
 
-/// From one address; another's request, which was there before, is taken in two halves all the same.
+/// The connections of one address. An earlier request of another address, sent in two halves, still succeeds.
 #[tokio::test]
 async fn one_address_that_connects_without_pause_closes_its_own() {
     let server = start("http_listen_conn_limit: 8", vec![]).await;
@@ -134,7 +134,7 @@ async fn a_probe_is_answered_within_tls_whatever_the_others_do() {
     }
 }
 
-/// Its hello was answered, and each byte it says was written to: no handshake may last because something happens.
+/// A client that sends its hello, and then only reads. Bytes that the server writes must not extend the handshake.
 #[tokio::test(start_paused = true)]
 async fn a_handshake_that_never_ends_is_cut() {
     let (folder, ca) = (TempDir::new().expect("a folder"), ca());
@@ -147,7 +147,7 @@ async fn a_handshake_that_never_ends_is_cut() {
     let mut slow = TcpStream::connect(server.address).await.expect("it listens");
     slow.write_all(&hello).await.expect("it reads");
     for second in 0..60 {
-        // What else comes is the server's part of the handshake, or nothing.
+        // Further bytes belong to the handshake, or there are none.
         let said = tokio::time::timeout(Duration::from_secs(1), slow.read(&mut [0; 16384])).await;
         if let Ok(Ok(0) | Err(_)) = said {
             return assert!(second <= 20, "cut after {second} s");
@@ -213,7 +213,7 @@ async fn those_who_ask_at_once_for_metrics_share_one_text() {
     let mut asking = Vec::new();
     for _ in 0..200 {
         let mut stream = TcpStream::connect(server.address).await.expect("it listens");
-        // Its connection is served before it asks.
+        // The connection is served before the request.
         stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it reads");
         assert!(stream.read(&mut [0; 4096]).await.expect("an answer") > 0);
         asking.push(stream);

@@ -25,6 +25,9 @@ const MOST_SKIPPED: usize = 1000;
 /// (`releases/*/app.log`, with a link `current`). Below `**` it is never visited again.
 const MOST_BY_LINKS: u32 = 4;
 
+/// Why a path is not touched.
+const HANGS: &str = "its file system does not answer: a system call on it has not returned";
+
 /// The limits of a walk.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
@@ -93,6 +96,25 @@ impl From<fs::FileType> for Kind {
 /// The patterns that a directory may lead to, each with the index of its next component.
 type Wanted = BTreeSet<(usize, usize)>;
 
+/// What a walk must not touch, and whom it tells where it is. Touching a path may take long.
+pub(super) struct Around<'w> {
+    pub left_out: &'w [PathBuf],
+    pub at: &'w dyn Fn(&Path),
+}
+
+impl Around<'_> {
+    #[cfg(test)]
+    pub fn nothing() -> Self {
+        Self { left_out: &[], at: &|_| {} }
+    }
+
+    /// Whether `path` may be touched, which happens next.
+    pub fn may_touch(&self, path: &Path) -> bool {
+        (self.at)(path);
+        !self.left_out.iter().any(|place| path.starts_with(place))
+    }
+}
+
 /// A directory to visit.
 #[derive(Debug)]
 struct Place {
@@ -107,6 +129,7 @@ struct Place {
 pub(super) struct Walker<'p> {
     patterns: &'p [Vec<String>],
     allowed: &'p AllowedPaths,
+    around: &'p Around<'p>,
     budget: Budget,
     clock: Clock,
     begun: Instant,
@@ -120,10 +143,17 @@ pub(super) struct Walker<'p> {
 }
 
 impl<'p> Walker<'p> {
-    pub fn new(patterns: &'p [Vec<String>], allowed: &'p AllowedPaths, budget: Budget, clock: Clock) -> Self {
+    pub fn new(
+        patterns: &'p [Vec<String>],
+        allowed: &'p AllowedPaths,
+        around: &'p Around<'p>,
+        budget: Budget,
+        clock: Clock,
+    ) -> Self {
         Self {
             patterns,
             allowed,
+            around,
             budget,
             begun: clock.now(),
             clock,
@@ -145,7 +175,7 @@ impl<'p> Walker<'p> {
             if self.walk.cut.is_some() {
                 break;
             }
-            if !self.is_known(&place) {
+            if self.may_touch(&place.path) && !self.is_known(&place) {
                 self.look_into(place);
             }
         }
@@ -192,8 +222,20 @@ impl<'p> Walker<'p> {
         }
     }
 
+    /// Whether `path` may be touched. If not, that is reported.
+    fn may_touch(&mut self, path: &Path) -> bool {
+        let may = self.around.may_touch(path);
+        if !may {
+            self.walk.errors.push((path.into(), HANGS.into()));
+        }
+        may
+    }
+
     /// Continues at the only name that can match.
     fn named(&mut self, place: &Place, path: PathBuf, wanted: &Wanted) {
+        if !self.may_touch(&path) {
+            return;
+        }
         let is_link = fs::symlink_metadata(&path).is_ok_and(|m| m.is_symlink());
         let kind = match if is_link { self.kind_within(&path) } else { kind(&path) } {
             Ok(kind) => kind,
@@ -250,6 +292,7 @@ impl<'p> Walker<'p> {
             // The listing often knows the type, which saves a system call for each of many thousand files.
             let (kind, is_link) = match entry.file_type() {
                 Ok(listed) if !listed.is_symlink() => (Ok(listed.into()), false),
+                _ if !self.may_touch(&path) => continue,
                 _ => (self.kind_within(&path), true),
             };
             match kind {

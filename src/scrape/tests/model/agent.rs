@@ -19,6 +19,7 @@ use crate::scrape::open_logs::ReaderLogs;
 use crate::scrape::parker::Parker;
 use crate::scrape::reader::{Parts, Reader};
 use crate::scrape::status::Status;
+use crate::scrape::supervised::Supervised;
 use crate::scrape::target_manager::TargetManager;
 use crate::scrape::watch::Heard;
 use crate::scrape::*;
@@ -32,10 +33,10 @@ pub(super) struct Settings {
 }
 
 pub(super) struct Agent {
-    target_manager: TargetManager,
+    target_manager: Arc<Supervised<TargetManager>>,
     events: Arc<Events>,
     /// None: the reader has stopped.
-    readers: Vec<Option<Reader>>,
+    readers: Vec<Option<Arc<Supervised<Reader>>>>,
     pub roads: Vec<Road>,
     positions: Arc<Positions>,
     status: Arc<Status>,
@@ -121,7 +122,7 @@ impl Agent {
                 status: status.clone(),
                 open_logs,
             };
-            readers.push(Some(Reader::new(parts)));
+            readers.push(Some(Supervised::new(Reader::new(parts), || {}).0));
             roads.push(Road::new(road));
             queues.push(commands);
         }
@@ -134,9 +135,17 @@ impl Agent {
             let group = TargetGroup::new("static".into(), [target]);
             events.send(Event::Update(Update::Group { job: format.job().into(), group }));
         }
-        let mut agent = Self { target_manager, events, readers, roads, positions, status, left: Vec::new() };
-        agent.target_manager.step();
-        agent.target_manager.settle();
+        let agent = Self {
+            target_manager: Supervised::new(target_manager, || {}).0,
+            events,
+            readers,
+            roads,
+            positions,
+            status,
+            left: Vec::new(),
+        };
+        agent.target_manager.hold().step();
+        agent.target_manager.hold().settle();
         agent
     }
 
@@ -145,36 +154,36 @@ impl Agent {
         let names = std::mem::take(&mut disk.unheard);
         let heard = if everywhere { Heard::Everything } else { Heard::Names(names.into_iter().collect()) };
         self.events.send(Event::Heard(heard));
-        self.target_manager.step();
+        self.target_manager.hold().step();
     }
 
     /// Runs one turn of each reader. Returns when the next one is due.
     pub fn turn(&mut self, now: Instant) -> Instant {
         let mut due = now + Duration::from_secs(1);
         for (place, road) in self.readers.iter_mut().zip(&mut self.roads) {
-            match place.as_mut().map(Reader::turn) {
+            match place.as_mut().map(|reader| reader.hold().turn()) {
                 Some(Some(next)) => due = due.min(next),
                 Some(None) => {
                     if let Some(reader) = place.take() {
-                        self.left.push(reader.finish());
+                        self.left.extend(reader.hold().finish());
                     }
                 }
                 None => {}
             }
             road.fill();
         }
-        self.target_manager.step();
+        self.target_manager.hold().step();
         due
     }
 
     pub fn tell_to_stop(&mut self) {
         self.events.send(Event::Stop(StopRequest { within: Duration::from_secs(20), reads_on: true }));
-        self.target_manager.step();
+        self.target_manager.hold().step();
     }
 
     pub fn tell_to_hand_over(&mut self) {
         self.events.send(Event::Stop(StopRequest { within: Duration::from_secs(20), reads_on: false }));
-        self.target_manager.step();
+        self.target_manager.hold().step();
     }
 
     pub fn has_stopped(&self) -> bool {

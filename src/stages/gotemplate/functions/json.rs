@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use gotmpl::Value;
 
+use super::super::super::gojson::{Escapes, quote_with};
 use super::super::call::{Outcome, text};
 use super::super::moment;
 use super::super::version::Version;
@@ -113,26 +114,7 @@ impl Style {
     }
 
     fn text(&self, out: &mut String, text: &str) {
-        out.push('"');
-        for c in text.chars() {
-            match c {
-                '"' => out.push_str("\\\""),
-                '\\' => out.push_str("\\\\"),
-                '\n' => out.push_str("\\n"),
-                '\r' => out.push_str("\\r"),
-                '\t' => out.push_str("\\t"),
-                '\u{8}' => out.push_str("\\b"),
-                '\u{c}' => out.push_str("\\f"),
-                '<' | '>' | '&' if self.html => {
-                    _ = write!(out, "\\u{:04x}", c as u32);
-                }
-                '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
-                    _ = write!(out, "\\u{:04x}", c as u32);
-                }
-                c => out.push(c),
-            }
-        }
-        out.push('"');
+        quote_with(out, text, Escapes { html: self.html, short: true });
     }
 }
 

@@ -1,4 +1,8 @@
-//! A Loki on a loopback port that answers as a test's script says, and remembers what it was sent.
+//! A Loki on a loopback port for tests. It answers each push as the test's script says, and keeps all pushes.
+//!
+//! The tests in `src/push/` and those in `tests/` include this file.
+
+#![allow(dead_code, reason = "not every test uses all of it")]
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -9,7 +13,7 @@ use prost::Message;
 
 /// What to answer a push.
 #[derive(Clone, Debug)]
-pub(super) enum Reply {
+pub enum Reply {
     Status(u16),
     Full {
         status: u16,
@@ -32,44 +36,45 @@ pub(super) enum Reply {
 
 /// A request, taken apart.
 #[derive(Clone, Debug)]
-pub(super) struct Push {
+pub struct Push {
     /// The request line and the headers, in lower case.
-    pub(super) head: String,
-    pub(super) path: String,
-    pub(super) body: Vec<u8>,
+    pub head: String,
+    pub path: String,
+    pub body: Vec<u8>,
     /// Per stream its labels and lines.
-    pub(super) streams: Vec<(String, Vec<String>)>,
+    pub streams: Vec<(String, Vec<String>)>,
 }
 
 impl Push {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    pub(super) fn lines(&self) -> Vec<&str> {
+    pub fn lines(&self) -> Vec<&str> {
         self.streams.iter().flat_map(|(_, lines)| lines).map(String::as_str).collect()
     }
 }
 
 #[derive(Clone)]
-pub(super) struct FakeLoki {
-    pub(super) port: u16,
+pub struct FakeLoki {
+    pub port: u16,
     state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
 struct State {
     pushes: Vec<Push>,
-    stored: Vec<String>,
+    /// Labels and line of each entry.
+    stored: Vec<(String, String)>,
 }
 
-/// What makes of a connection something to read and write: TLS, or nothing.
-pub(super) trait Wrap: Send + Sync + 'static {
+/// Makes a stream of a connection: with TLS, or plain.
+pub trait Wrap: Send + Sync + 'static {
     type Stream: Read + Write;
     fn wrap(&self, stream: TcpStream) -> Self::Stream;
 }
 
-pub(super) struct Plain;
+pub struct Plain;
 
 impl Wrap for Plain {
     type Stream = TcpStream;
@@ -80,14 +85,11 @@ impl Wrap for Plain {
 
 impl FakeLoki {
     /// `script` sees each push and how many came before it.
-    pub(super) fn start(script: impl Fn(&Push, usize) -> Reply + Send + Sync + 'static) -> Self {
+    pub fn start(script: impl Fn(&Push, usize) -> Reply + Send + Sync + 'static) -> Self {
         Self::start_wrapped(Plain, script)
     }
 
-    pub(super) fn start_wrapped(
-        wrap: impl Wrap,
-        script: impl Fn(&Push, usize) -> Reply + Send + Sync + 'static,
-    ) -> Self {
+    pub fn start_wrapped(wrap: impl Wrap, script: impl Fn(&Push, usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("a bound socket").port();
         let loki = Self { port, state: Arc::default() };
@@ -107,17 +109,27 @@ impl FakeLoki {
         loki
     }
 
-    pub(super) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/loki/api/v1/push", self.port)
     }
 
-    pub(super) fn pushes(&self) -> Vec<Push> {
+    pub fn pushes(&self) -> Vec<Push> {
         self.lock().pushes.clone()
     }
 
     /// The lines of pushes that were answered with success, in order.
-    pub(super) fn stored(&self) -> Vec<String> {
+    pub fn stored(&self) -> Vec<String> {
+        self.lock().stored.iter().map(|(_, line)| line.clone()).collect()
+    }
+
+    /// The same with the labels of each line.
+    pub fn stored_with_labels(&self) -> Vec<(String, String)> {
         self.lock().stored.clone()
+    }
+
+    /// The number of pushes that came, whatever the answer was.
+    pub fn requests(&self) -> usize {
+        self.lock().pushes.len()
     }
 
     fn serve(&self, mut stream: impl Read + Write, script: &impl Fn(&Push, usize) -> Reply) -> std::io::Result<()> {
@@ -158,7 +170,10 @@ impl FakeLoki {
     }
 
     fn store(&self, push: &Push) {
-        self.lock().stored.extend(push.lines().into_iter().map(str::to_string));
+        let with_labels = |(labels, lines): &(String, Vec<String>)| {
+            lines.iter().map(|line| (labels.clone(), line.clone())).collect::<Vec<_>>()
+        };
+        self.lock().stored.extend(push.streams.iter().flat_map(with_labels));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,0 +1,168 @@
+//! Reads the logs that are due.
+
+use std::cmp::Reverse;
+use std::time::Instant;
+
+use super::Reader;
+use super::hanging::is_left_alone;
+use super::retry::advice;
+use crate::batch::CHUNK;
+use crate::model::{Read, Source};
+use crate::scrape::input::Input;
+use crate::scrape::supervised::Held;
+use crate::scrape::tailer::{Begin, LookedUp, Tailer, Turn};
+
+impl Held<'_, Reader> {
+    pub(super) fn read_due(&mut self, now: Instant) {
+        while let Some(Reverse((at, log))) = self.schedule.peek().copied() {
+            if at > now || !self.is_current() {
+                break;
+            }
+            self.schedule.pop();
+            let reader = &mut **self;
+            let is_due = |t: &&mut Box<Tailer>| t.schedule.due == at && !t.schedule.is_blocked && !t.input.is_lent();
+            let Some(tailer) = reader.tailers.get_mut(&log).filter(is_due) else {
+                continue;
+            };
+            if is_left_alone(&reader.hanging, tailer.device()) {
+                self.pause(log, now);
+                continue;
+            }
+            let turn = match tailer.begin_turn(&mut reader.sink, now) {
+                Begin::Turn(turn) => Ok(turn),
+                Begin::LookUp => {
+                    self.look_up(log);
+                    self.note_written(log, now);
+                    Ok(Turn::Blocked)
+                }
+                Begin::Read(grant) => {
+                    let was_busy = tailer.schedule.interval == reader.config.min_poll;
+                    let mut chunk = std::mem::take(&mut reader.sink.chunk);
+                    let read = self.with_input(log, |input| {
+                        let read = input.read(grant.bytes, now, &mut chunk);
+                        let is_at_end = match read {
+                            Ok(Read::Records { more }) => !more,
+                            Ok(Read::Idle) => was_busy,
+                            _ => false,
+                        };
+                        (read, LookedUp::of(input, is_at_end))
+                    });
+                    self.sink.chunk = chunk;
+                    let Some((read, found)) = read else {
+                        continue;
+                    };
+                    let is_current = self.is_current();
+                    let reader = &mut **self;
+                    let Some(tailer) = reader.tailers.get_mut(&log) else {
+                        continue;
+                    };
+                    tailer.show(found);
+                    match read {
+                        // The grant is from before the call. What was read is read again.
+                        Ok(Read::Records { .. }) if !is_current => {
+                            tailer.input.rewind(reader.sink.chunk.start);
+                            Ok(Turn::More)
+                        }
+                        read => read.map(|read| tailer.end_turn(&mut reader.sink, read, grant, now)),
+                    }
+                }
+            };
+            let reader = &mut **self;
+            let Some(tailer) = reader.tailers.get_mut(&log) else {
+                continue;
+            };
+            if let Some(file) = tailer.input.log_mut() {
+                reader.inodes.add(log, file.take_new_files(), |inode| file.has(inode) || file.had(inode).is_some());
+            }
+            let turn = match turn {
+                Ok(turn) => {
+                    if tailer.trouble.reading.take().is_some() {
+                        if reader.budget.allows(now) {
+                            tracing::info!(path = %tailer.path().display(), "reading again");
+                        }
+                        reader.status.set_error(reader.index, log, tailer.trouble.text());
+                    }
+                    turn
+                }
+                Err(error) => {
+                    reader.sink.metrics.read_error();
+                    let text = error.to_string();
+                    if tailer.trouble.reading.as_ref() != Some(&text) {
+                        if reader.budget.allows(now) {
+                            let (path, advice) = (tailer.path().display(), advice(&error));
+                            tracing::warn!(%path, %error, advice, "cannot read a log file: the agent tries again");
+                        }
+                        reader.status.set_error(reader.index, log, Some(text.clone()));
+                        tailer.trouble.reading = Some(text);
+                    }
+                    Turn::Idle
+                }
+            };
+            match turn {
+                Turn::More => {
+                    tailer.schedule.interval = reader.config.min_poll;
+                    tailer.schedule.due = now;
+                    reader.unsettled.insert(log);
+                    reader.again.push(log);
+                }
+                Turn::Lines => {
+                    tailer.schedule.interval = reader.config.min_poll;
+                    reader.unsettled.insert(log);
+                    self.rest(log, now);
+                }
+                Turn::Idle => {
+                    let schedule = &mut tailer.schedule;
+                    schedule.interval = reader.config.pause(schedule.interval, now - schedule.last_lines);
+                    tailer.ledger().shrink();
+                    self.rest(log, now);
+                }
+                Turn::Blocked => {
+                    tailer.schedule.is_blocked = true;
+                    reader.blocked.insert(log);
+                }
+                Turn::Finished => self.end(log, now),
+            }
+        }
+        for log in std::mem::take(&mut self.again) {
+            self.schedule.push(Reverse((now, log)));
+        }
+        if self.sink.chunk.bytes.len() > CHUNK {
+            self.sink.chunk.bytes = Vec::new();
+        }
+    }
+
+    /// Runs a call on a log's input, which may hang in the file system. None: a call on it hangs already, or the log has
+    /// ended.
+    pub(super) fn with_input<R>(&mut self, log: u64, call: impl FnOnce(&mut Input) -> R) -> Option<R> {
+        let mut input = self.tailer_mut(log)?.lend()?;
+        let result = self.blocking(log, || call(&mut input));
+        match self.tailer_mut(log) {
+            Some(tailer) => {
+                tailer.take_back(input);
+                Some(result)
+            }
+            None => {
+                // Closing its files may take as long again.
+                self.blocking(log, || drop(input));
+                None
+            }
+        }
+    }
+
+    /// Asks the files of a log how far it is, for display.
+    pub(super) fn look_up(&mut self, log: u64) {
+        if let Some(found) = self.with_input(log, |input| LookedUp::of(input, true))
+            && let Some(tailer) = self.tailer_mut(log)
+        {
+            tailer.show(found);
+        }
+    }
+}
+
+impl Reader {
+    fn note_written(&mut self, log: u64, now: Instant) {
+        if let Some(tailer) = self.tailers.get_mut(&log) {
+            tailer.note_written(&mut self.sink, now);
+        }
+    }
+}

@@ -342,6 +342,29 @@ impl Positions {
         there
     }
 
+    /// Logs with a position whose files have no name any more, with their jobs.
+    pub fn gone(&self) -> Vec<(Arc<str>, Arc<Path>)> {
+        let known: Vec<_> = {
+            let state = self.lock();
+            let known = state.records.values().filter(|e| e.saved.is_some() && !e.in_use);
+            known.map(|e| e.key.clone()).collect()
+        };
+        let path = |key: &Arc<Key>| match &key.log {
+            LogName::File(path) => Some((key.job.clone(), path.clone())),
+            LogName::Other(_) => None,
+        };
+        let paths = known.iter().filter_map(path);
+        paths.filter(|(_, path)| matches!(path.try_exists(), Ok(false))).collect()
+    }
+
+    /// Where this log of a job stopped, for any client and labels.
+    pub fn of_path(&self, job: &str, path: &Path) -> Vec<Position> {
+        let state = self.lock();
+        let slots = slots_of(&state.by_name, LogName::File(path.into()));
+        let of_job = slots.filter_map(|slot| state.records.get(&slot)).filter(|e| *e.key.job == *job);
+        of_job.filter_map(|e| e.saved.as_ref().and_then(Record::position)).collect()
+    }
+
     /// Where the log of this key stopped in its last files, the furthest first.
     pub fn of_log(&self, key: &Key) -> Vec<Position> {
         let state = self.lock();

@@ -6,6 +6,7 @@
 mod giving;
 mod hanging;
 mod index;
+mod neighbours;
 mod running;
 mod telling;
 mod tracking;
@@ -66,6 +67,8 @@ pub(super) struct TargetManager {
     given: BTreeMap<u64, u64>,
     /// Logs that are held until their owner is known.
     held: BTreeSet<u64>,
+    /// Paths of logs, with their jobs, that had positions at the start and no file. None: not looked up yet.
+    gone: Option<Vec<(Arc<str>, Arc<Path>)>>,
     /// Indices for file events.
     names: Names,
     places: Places,
@@ -123,6 +126,8 @@ struct TrackedTarget {
     /// Its last walk took long. It is not walked again before this time.
     rests_until: Option<Instant>,
     unread: Arc<Unread>,
+    /// Files whose names look like older generations of logs beside them.
+    neighbours: BTreeMap<PathBuf, neighbours::Seen>,
     /// Since when it has had no file, and whether that was logged. None: it has files.
     empty: Option<Instant>,
     empty_said: bool,
@@ -144,6 +149,8 @@ struct AssignedLog {
     job: usize,
     /// Its target's number. None: its target is gone.
     tracked: Option<u64>,
+    /// The inodes that its live file had.
+    lives: Vec<u64>,
     /// The directory that shows its rotations, and its name there.
     place: Option<(PathBuf, OsString)>,
     /// The same directory and name under all paths.
@@ -199,6 +206,7 @@ impl TargetManager {
             logs: BTreeMap::new(),
             given: BTreeMap::new(),
             held: BTreeSet::new(),
+            gone: None,
             names: Names::default(),
             places: Places::default(),
             in_folders: BTreeMap::new(),

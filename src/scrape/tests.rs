@@ -7,6 +7,7 @@ mod found;
 mod hanging;
 mod journal;
 mod model;
+mod neighbours;
 mod owners;
 mod resend;
 mod rig;

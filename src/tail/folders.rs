@@ -61,10 +61,9 @@ impl Logs {
 }
 
 impl Folders {
-    /// Notes that a file is read as a log of its own, so that no other log takes it for its generation.
-    pub fn add_log(&self, log: u64, path: &Path) {
-        // Generations are looked for where links lead to.
-        let real = path.canonicalize().unwrap_or_else(|_| path.into());
+    /// Notes that a file is read as a log of its own, so that no other log takes it for its generation. `real` is a path
+    /// without links.
+    pub fn add_log(&self, log: u64, real: PathBuf) {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         *logs.by_path.entry(real.clone()).or_default() += 1;
         if let Some(before) = logs.by_number.insert(log, real) {

@@ -92,6 +92,9 @@ pub struct Log {
     gone: Option<Instant>,
     /// Bytes skipped so far of a line that is too long.
     skipping: Option<u64>,
+    /// NUL bytes that were passed over since the last line, and in all.
+    hole: u64,
+    holes: u64,
     marks: Marks,
     /// Oldest first: generations that were read to their end but are not fully committed.
     spent: VecDeque<Generation>,

@@ -14,13 +14,13 @@ impl Held<'_, Reader> {
     pub(super) fn obey(&mut self, command: Command, now: Instant) {
         match command {
             Command::Add(assignment) => {
-                let (folders, log, path) =
-                    (self.folders[assignment.job].clone(), assignment.log, assignment.path.clone());
+                if let Some(name) = assignment.path.file_name() {
+                    self.folders[assignment.job].add_log(assignment.log, assignment.folder.join(name));
+                }
                 match self.jobs[assignment.job].initial_delay {
                     Duration::ZERO => self.found(assignment, now),
                     delay => self.delay(assignment, delay, now),
                 }
-                self.blocking(log, || folders.add_log(log, &path));
             }
             Command::Open(given) => self.open_given(given, now),
             Command::Relabel(log, target) => {

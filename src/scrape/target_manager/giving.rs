@@ -20,6 +20,7 @@ impl TargetManager {
                 path: Path::new(&*source.name).into(),
                 job: self.jobs.iter().position(|job| job.name == source.job).unwrap_or(usize::MAX),
                 tracked: None,
+                lives: Vec::new(),
                 place: None,
                 in_folder: None,
                 away: BTreeSet::new(),

@@ -154,6 +154,7 @@ impl TargetManager {
             dirty: true,
             rests_until: None,
             unread: Arc::default(),
+            neighbours: BTreeMap::new(),
             empty: None,
             empty_said: false,
         };

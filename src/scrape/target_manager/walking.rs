@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::neighbours::{SOON, inodes_of};
 use super::{AssignedLog, InFolder, TargetManager, TrackedTarget};
 use crate::scrape::SHARE;
 use crate::scrape::messages::{Assignment, Command, Event, StopRequest};
@@ -16,6 +17,14 @@ use crate::tail::{AllowedPaths, Events, Folder, Place, Places, is_rotation};
 
 /// Targets whose walk takes longer than this are walked less often, to delay other targets less.
 const LONG: Duration = Duration::from_millis(200);
+
+/// A file that becomes a log.
+pub(super) struct NewLog {
+    pub path: Arc<Path>,
+    pub from_oldest: bool,
+    /// The inode of its file, if it is there.
+    pub lives: Vec<u64>,
+}
 
 impl Held<'_, TargetManager> {
     pub(super) fn walk_all(&mut self) {
@@ -52,13 +61,14 @@ impl Held<'_, TargetManager> {
             return;
         };
         tracked.dirty = false;
+        let is_first = tracked.directories.is_empty();
         let (job, glob) = (tracked.job, tracked.glob.clone());
         let begun = Instant::now();
         let allowed = Arc::new(glob.allowed(&self.config.link_roots));
         // A new directory may have got a file between the walk and the watch, so walk once more. Other file events wait
         // meanwhile, so the number of rounds is limited.
         let mut rounds = 0;
-        let (mut found, places) = loop {
+        let (mut found, mut places) = loop {
             let left_out = self.calls.left_out();
             let (call, at) = self.calls.next(Some(id));
             let (found, places) = self.blocking(call, || {
@@ -125,8 +135,24 @@ impl Held<'_, TargetManager> {
         // Between a rename and the new file only the older generation exists. It still belongs to the known log.
         let known = tracked.files.keys().map(AsRef::as_ref);
         let lives: BTreeSet<&Path> = found.files.iter().map(PathBuf::as_path).chain(known).collect();
-        let elders: BTreeMap<&PathBuf, PathBuf> =
+        let mut elders: BTreeMap<&PathBuf, PathBuf> =
             found.files.iter().filter_map(|f| Some((f, rotation_of(f, &lives)?))).collect();
+        let again = !elders.is_empty() && self.release_neighbours(id, &mut elders);
+        if !self.is_current() {
+            return;
+        }
+        let renamed = if is_first { self.renamed_logs(id) } else { Vec::new() };
+        if !self.is_current() {
+            return;
+        }
+        let manager = &mut **self;
+        let Some(tracked) = manager.tracked.get_mut(&id) else {
+            return;
+        };
+        if again {
+            tracked.dirty = true;
+            tracked.rests_until = tracked.rests_until.max(Some(Instant::now() + SOON));
+        }
         let olders: BTreeSet<&PathBuf> = elders.values().collect();
         let mut new = Vec::new();
         let mut back = Vec::new();
@@ -142,6 +168,7 @@ impl Held<'_, TargetManager> {
         // Under a path without links first.
         let is_by_link = |path: &Path| places.files.get(path).is_some_and(|place| place.by_link);
         new.sort_by_key(|(path, _)| is_by_link(path));
+        new.extend(renamed.iter().map(|path| (path.clone(), false)));
         for (log, place) in moved {
             manager.place(log, place);
         }
@@ -149,9 +176,24 @@ impl Held<'_, TargetManager> {
             self.bring_back(log);
         }
         elders.iter().for_each(|(file, live)| unread.add(file, Why::Older(live.clone())));
+        let (call, at) = self.calls.next(Some(id));
+        let find = || {
+            let at = |path: &Path| at.set(path);
+            let renamed: Vec<PathBuf> = renamed.iter().map(|path| path.to_path_buf()).collect();
+            let inodes = new.iter().map(|(path, _)| {
+                at(path);
+                inodes_of(path)
+            });
+            (inodes.collect::<Vec<_>>(), Places::of([], &renamed, &at).files)
+        };
+        let (inodes, of_renamed) = if new.is_empty() { Default::default() } else { self.blocking(call, find) };
+        if !self.is_current() {
+            return;
+        }
+        places.files.extend(of_renamed);
         let mut has_aliases = false;
         let mut leaving = if new.is_empty() { HashMap::new() } else { self.leaving(job) };
-        for (path, from_oldest) in new {
+        for ((path, from_oldest), lives) in new.into_iter().zip(inodes) {
             let heir = leaving.remove(&path);
             // Another process has removed it meanwhile.
             let Some(place) = places.files.get(&*path) else {
@@ -166,7 +208,7 @@ impl Held<'_, TargetManager> {
                 unread.add(&path, Why::Beyond(limit));
                 continue;
             }
-            self.begin(id, path, from_oldest, heir, place, &allowed);
+            self.begin(id, NewLog { path, from_oldest, lives }, heir, place, &allowed);
         }
         if let Some(tracked) = self.tracked.get_mut(&id) {
             tracked.has_aliases = has_aliases;
@@ -194,12 +236,12 @@ impl TargetManager {
     pub(super) fn begin(
         &mut self,
         id: u64,
-        path: Arc<Path>,
-        from_oldest: bool,
+        new: NewLog,
         heir: Option<u64>,
         place: &Place,
         allowed: &Arc<AllowedPaths>,
     ) {
+        let NewLog { path, from_oldest, lives } = new;
         let Some(tracked) = self.tracked.get(&id) else {
             return;
         };
@@ -228,6 +270,7 @@ impl TargetManager {
                 path: path.clone(),
                 job,
                 tracked: Some(id),
+                lives,
                 place: None,
                 in_folder: None,
                 away,

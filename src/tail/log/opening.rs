@@ -47,6 +47,8 @@ impl Log {
             rotated: None,
             gone: None,
             skipping: None,
+            hole: 0,
+            holes: 0,
             marks: Marks::default(),
             spent: VecDeque::new(),
             drained: VecDeque::new(),

@@ -7,6 +7,9 @@ use super::{Drained, Log};
 use crate::model::{Checkpoint, Chunk, Encoding, MAX_LINE, Mark, Position, Progress, Read, Source, Wake};
 use crate::tail::generation::Generation;
 
+/// A line does not begin with so many NUL bytes: they are a hole in the file.
+const NULS: usize = 64;
+
 impl Source for Log {
     fn read(&mut self, room: usize, now: Instant, chunk: &mut Chunk) -> io::Result<Read> {
         chunk.records = None;
@@ -126,6 +129,18 @@ impl Log {
                     None => return Ok(Read::Idle),
                 }
             }
+            let nuls = bytes.iter().take_while(|byte| **byte == 0).count();
+            if !encoding.is_wide() && (nuls >= NULS || nuls > 0 && self.hole > 0) {
+                self.marks.step(&mut self.generations[0], &bytes[..nuls]);
+                self.hole += nuls as u64;
+                if nuls == n {
+                    return Ok(Read::Passed);
+                }
+                continue;
+            }
+            if n > 0 {
+                self.note_hole();
+            }
             // The extra bytes were read only to find the end of one line that is longer than asked for.
             let whole = match want > limit {
                 true => encoding.first_line(bytes).unwrap_or(0),
@@ -155,6 +170,21 @@ impl Log {
             }
             self.let_go();
         }
+    }
+
+    /// Text follows the NUL bytes that were passed over.
+    fn note_hole(&mut self) {
+        let bytes = std::mem::take(&mut self.hole);
+        if bytes > 0 && self.holes == 0 {
+            let (path, offset) = (self.path.display(), self.position().offset);
+            tracing::warn!(
+                %path,
+                offset,
+                bytes,
+                "a log has NUL bytes in front of a line, which are no part of it and are passed over: a power cut leaves them, and                  a truncation if the program does not append; further ones in this log are not reported"
+            );
+        }
+        self.holes += bytes;
     }
 
     /// The generation being read is at its end. It stays open if uncommitted bytes may have to be read again.

@@ -229,3 +229,20 @@ fn a_log_that_begins_as_another_one_does_is_read_as_soon_as_it_differs() {
     story.pass(5);
     assert_eq!(story.stored.len(), 101);
 }
+
+#[test]
+fn a_log_that_was_renamed_while_the_agent_was_down_and_not_made_again_is_read_to_its_end() {
+    let mut story = Story::begin();
+    story.append("plain/app/app.log", "one\n");
+    story.pass(5);
+    story.append("plain/app/app.log", "two\n");
+    story.rename("plain/app/app.log", "plain/app/app.log.1");
+    story.append("cri/app/0.log", "2026-11-22T10:00:00Z stdout F three\n");
+    story.pass(0);
+    story.crash_and_start();
+    story.pass(5);
+    story.append("plain/app/app.log", "four\n");
+    story.pass(70);
+    story.stored.sort();
+    assert_eq!(story.stored, ["four", "one", "three", "two"]);
+}

@@ -369,3 +369,33 @@ fn what_is_compressed_is_never_read_as_text() {
     d.append("a.log", "BZh is no archive\nPK neither\n");
     assert_eq!(d.read(&mut d.open(START)).len(), 2);
 }
+
+#[test]
+fn nul_bytes_in_front_of_a_line_are_no_part_of_it_however_many() {
+    for nuls in [NULS_OF_A_LINE + 1, 5_000, 64 << 10, (3 << 20) + 1] {
+        let d = Dir::new();
+        d.append("a.log", "before\n");
+        let mut log = d.open(START);
+        assert_eq!(d.read(&mut log), ["before"]);
+        // As a power cut leaves them, or a program that does not append after a truncation.
+        let file = OpenOptions::new().write(true).open(d.path("a.log")).expect("opened");
+        file.set_len(7 + nuls as u64).expect("extended");
+        let mut lines = d.read(&mut log);
+        d.append("a.log", "after\n\0kept\n");
+        lines.extend(d.read(&mut log));
+        assert_eq!(lines, ["after", "\0kept"], "{nuls}");
+        assert_eq!((log.position().offset, log.holes), (7 + nuls as u64 + 12, nuls as u64));
+        // Also from the start of the file, and after going back.
+        assert_eq!(d.read(&mut d.open(START)), ["before", "after", "\0kept"]);
+        assert_eq!(log.rewind(Mark(7)), 0);
+        assert_eq!(d.read(&mut log), ["after", "\0kept"]);
+    }
+    // A few belong to the line, as in Promtail.
+    let d = Dir::new();
+    let line = "\0".repeat(NULS_OF_A_LINE) + "x";
+    d.append("a.log", &format!("{line}\n"));
+    assert_eq!(d.read(&mut d.open(START)), [line]);
+}
+
+/// The most NUL bytes that a line may begin with.
+const NULS_OF_A_LINE: usize = 63;

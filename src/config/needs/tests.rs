@@ -156,7 +156,7 @@ fn the_folders_of_the_journal_may_be_read() {
 }
 
 /// Keys with names like a file or an address that are not read or connected to.
-const OTHERS: [&str; 13] = [
+const OTHERS: [&str; 14] = [
     "host",                 // of Docker: `Config::needs` has it
     "host_networking_host", // in a label
     "dir",                  // of `wal`, which is ignored

@@ -146,6 +146,7 @@ impl TargetManager {
             rests_until: None,
             unread: Arc::default(),
             neighbours: BTreeMap::new(),
+            again: None,
             empty: None,
             empty_said: false,
         };

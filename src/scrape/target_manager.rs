@@ -128,6 +128,8 @@ struct TrackedTarget {
     unread: Arc<Unread>,
     /// Files whose names look like older generations of logs beside them.
     neighbours: BTreeMap<PathBuf, neighbours::Seen>,
+    /// When it is walked again because one of these may be growing.
+    again: Option<Instant>,
     /// Since when it has had no file, and whether that was logged. None: it has files.
     empty: Option<Instant>,
     empty_said: bool,

@@ -155,6 +155,7 @@ impl TargetManager {
             rests_until: None,
             unread: Arc::default(),
             neighbours: BTreeMap::new(),
+            again: None,
             empty: None,
             empty_said: false,
         };

@@ -42,7 +42,10 @@ impl Held<'_, TargetManager> {
     /// other targets do not wait for it again and again.
     pub(super) fn walk_dirty(&mut self) {
         let begun = Instant::now();
-        let is_due = |t: &TrackedTarget| t.dirty && t.rests_until.is_none_or(|until| until <= begun);
+        let is_due = |t: &TrackedTarget| {
+            let wanted = t.dirty || t.again.is_some_and(|at| at <= begun);
+            wanted && t.rests_until.is_none_or(|until| until <= begun)
+        };
         let due: Vec<u64> = self.tracked.iter().filter(|(_, t)| is_due(t)).map(|(id, _)| *id).collect();
         for id in due {
             self.walk(id);
@@ -50,8 +53,10 @@ impl Held<'_, TargetManager> {
                 return;
             }
         }
-        let dirty = self.tracked.values().filter(|t| t.dirty);
-        if let Some(at) = dirty.map(|t| t.rests_until.unwrap_or_else(Instant::now)).min() {
+        let dirty = self.tracked.values().filter(|t| t.dirty).map(|t| t.rests_until.unwrap_or_else(Instant::now));
+        let again =
+            self.tracked.values().filter_map(|t| t.again.map(|at| t.rests_until.map_or(at, |until| until.max(at))));
+        if let Some(at) = dirty.chain(again).min() {
             self.walk_by(at);
         }
     }
@@ -61,6 +66,7 @@ impl Held<'_, TargetManager> {
             return;
         };
         tracked.dirty = false;
+        tracked.again = None;
         let is_first = tracked.directories.is_empty();
         let (job, glob) = (tracked.job, tracked.glob.clone());
         let begun = Instant::now();
@@ -149,10 +155,7 @@ impl Held<'_, TargetManager> {
         let Some(tracked) = manager.tracked.get_mut(&id) else {
             return;
         };
-        if again {
-            tracked.dirty = true;
-            tracked.rests_until = tracked.rests_until.max(Some(Instant::now() + SOON));
-        }
+        tracked.again = again.then(|| Instant::now() + SOON);
         let olders: BTreeSet<&PathBuf> = elders.values().collect();
         let mut new = Vec::new();
         let mut back = Vec::new();

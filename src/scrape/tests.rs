@@ -6,6 +6,7 @@ mod found;
 mod hanging;
 mod model;
 mod owners;
+mod places;
 mod resend;
 mod rig;
 mod series;

@@ -9,6 +9,7 @@ mod journal;
 mod model;
 mod neighbours;
 mod owners;
+mod places;
 mod resend;
 mod rig;
 mod series;

@@ -101,12 +101,12 @@ impl Times {
         let Some(chunks) = self.logs.get_mut(&log) else {
             return;
         };
-        // The timestamp identifies the chunk, because the chunks of a log do not overlap in time.
-        let after = chunks.partition_point(|chunk| chunk.time.time <= entry.timestamp);
-        let Some(chunk) = after.checked_sub(1).and_then(|i| chunks.get_mut(i)) else {
+        // The timestamp identifies the chunk. Times of later chunks are later, unless the clock was put back.
+        let holds = |chunk: &&mut Chunk| (chunk.time.time..chunk.time.over()).contains(&entry.timestamp);
+        let Some(chunk) = chunks.iter_mut().rev().find(holds) else {
             return;
         };
-        if !chunk.needed && entry.timestamp < chunk.time.over() {
+        if !chunk.needed {
             chunk.needed = true;
             self.unwritten.push((log, chunk.time));
         }

@@ -120,10 +120,11 @@ impl Held<'_, Reader> {
 }
 
 impl Reader {
-    /// Queues a log to be checked.
+    /// Queues a log to be checked. A log that has ended and waits for its last answers may have got a new file.
     pub(super) fn look_later(&mut self, log: u64) {
-        let waiting = self.waiting.get(&log).map(|waiting| &waiting.assignment.path);
-        if let Some(path) = self.tailers.get(&log).map(|tailer| tailer.path()).or(waiting) {
+        let ending = self.ending.get(&log).filter(|tailer| tailer.schedule.retired.is_none());
+        let tailer = self.tailers.get(&log).or(ending).map(|tailer| tailer.path());
+        if let Some(path) = tailer.or(self.waiting.get(&log).map(|waiting| &waiting.assignment.path)) {
             self.queue.push(path, log);
             self.looks.insert(log);
         }

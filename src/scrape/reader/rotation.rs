@@ -19,6 +19,12 @@ impl Held<'_, Reader> {
             return;
         };
         let reader = &mut **self;
+        if let Some(Ok(Look::Rotated(_))) = looked
+            && let Some(tailer) = reader.ending.remove(&log)
+        {
+            // Its name was given to a new file before Loki had answered for the old one.
+            reader.tailers.insert(log, tailer);
+        }
         let Some(tailer) = reader.tailers.get_mut(&log) else {
             return;
         };

@@ -124,9 +124,14 @@ impl Tailer {
     }
 }
 
-/// A time later than all times that the log got before, even if the clock goes back.
+/// How far the times of a log may stay ahead of a clock that was put back, in nanoseconds. Loki takes what is at most ten
+/// minutes ahead of its own clock.
+const AHEAD: i64 = 5 * 60 * 1_000_000_000;
+
+/// A time later than all times that the log got before, so that its lines keep their order if the clock is put back. But
+/// if that would be far ahead of the clock, Loki would refuse it: then the clock alone decides.
 fn after(last: i64, now: i64) -> i64 {
-    now.max(last + 1)
+    if last >= now.saturating_add(AHEAD) { now } else { now.max(last.saturating_add(1)) }
 }
 
 #[cfg(test)]
@@ -143,5 +148,26 @@ mod tests {
             last = time;
         }
         assert_eq!(last, 300);
+    }
+
+    #[test]
+    fn a_clock_that_was_far_ahead_is_followed_again_and_one_that_was_slightly_ahead_keeps_the_order() {
+        const MINUTE: i64 = 60 * 1_000_000_000;
+        let at = |minutes: i64| 1_000_000 * MINUTE + minutes * MINUTE;
+        for (ahead, goes_back) in [(24 * 60, true), (6, true), (5, true), (4, false), (1, false), (0, false)] {
+            let (mut last, mut went_back) = (at(ahead), 0);
+            // Two minutes with a read every second.
+            for second in 0..120 {
+                let now = at(0) + second * MINUTE / 60;
+                let time = after(last, now);
+                assert!((now..=now + AHEAD).contains(&time), "{ahead} minutes ahead: {}", time - now);
+                went_back += usize::from(time <= last);
+                last = time;
+            }
+            assert_eq!(went_back, usize::from(goes_back), "{ahead} minutes ahead");
+        }
+        // A machine that slept for a day.
+        assert_eq!(after(at(0), at(24 * 60)), at(24 * 60));
+        assert_eq!(after(i64::MAX, at(0)), at(0));
     }
 }

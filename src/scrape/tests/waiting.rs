@@ -183,3 +183,38 @@ fn a_log_whose_target_goes_before_it_is_opened_again_is_read_to_its_end_beside_a
     let all = ["a", "b"].iter().flat_map(|name| (0..2000).map(move |n| format!("{name} {n:0100}")));
     assert!(lines.iter().cloned().eq(all), "{} lines of 4000", lines.len());
 }
+
+#[test]
+fn a_name_that_is_made_and_deleted_again_and_again_while_loki_is_away_is_opened_each_time() {
+    let mut scene = Scene::new(Duration::ZERO);
+    let mut unanswered = Vec::new();
+    for n in 0..4 {
+        scene.dir.append("a.log", format!("line {n}\n"));
+        match n {
+            0 => scene.add("a.log"),
+            _ => scene.commands.send(Command::Look(1)),
+        }
+        for _ in 0..30 {
+            if scene.reader.hold().turn().is_some() {
+                scene.clock.advance(Duration::from_millis(100));
+            }
+            unanswered.extend(std::iter::from_fn(|| scene.batches.try_recv().ok()).flatten());
+        }
+        let read: u64 = scene.status.files().iter().map(|file| file.ledger.account().read.lines).sum();
+        assert_eq!(read, n + 1, "line {n} is read");
+        fs::remove_file(scene.dir.path("a.log")).expect("removed");
+        scene.commands.send(Command::Look(1));
+        // It is read to its end, and ends.
+        for _ in 0..30 {
+            scene.reader.hold().turn();
+            scene.clock.advance(Duration::from_millis(100));
+        }
+    }
+    let mut lines: Vec<String> = Vec::new();
+    for batch in unanswered {
+        lines.extend(decode(&batch).into_iter().map(|stored| stored.line));
+        batch.close();
+    }
+    lines.extend(scene.lines(5 * SECOND));
+    assert_eq!(lines, ["line 0", "line 1", "line 2", "line 3"]);
+}

@@ -317,8 +317,7 @@ impl Held<'_, Reader> {
         self.target_manager.send(Event::Stopped { reader: self.index });
         // A thread whose system call hangs may keep this state for long. The client ends with its last sender.
         self.batches = tokio::sync::mpsc::unbounded_channel().0;
-        self.tailers.clear();
-        self.ending.clear();
+        // Its files are closed with it: on a mount that hangs, this may not return.
         Some(ReaderLogs { logs, has_looked })
     }
 }

@@ -1,7 +1,6 @@
 //! Stages turn lines into entries, as `pipeline_stages` of a Promtail config says.
 //!
-//! To add a stage, write one file `stages/<name>.rs` (its documentation in `//!`, its options, the stage, its table of
-//! tests) and add a row to [`TABLE`].
+//! A stage is one file `stages/<name>.rs` and a row of [`TABLE`]. CONTRIBUTING.md lists the steps to add one.
 //!
 //! A stage borrows an entry and returns its outcome: [`Flow::Pass`] passes it on, [`Flow::Discard`] discards it with a
 //! reason that is counted, and [`Flow::Held`] proves that the stage keeps the entry with its acknowledgement until it

@@ -23,9 +23,7 @@ const MARK: &str = "<!-- From here on this is made of the sources:";
 fn the_page_is_what_the_sources_say() {
     let path = root().join("docs/stages.md");
     let page = fs::read_to_string(&path).expect("docs/stages.md is there");
-    let mark = page.find(MARK).unwrap_or_else(|| panic!("docs/stages.md has lost its line `{MARK}`"));
-    let end = page[mark..].find('\n').map_or(page.len(), |end| mark + end + 1);
-    let made = format!("{}{}", &page[..end], sections());
+    let made = made_of(&page);
     if std::env::var_os(WRITE).is_some() {
         // Replaced atomically, because other tests read it meanwhile.
         let new = path.with_extension("md.new");
@@ -38,6 +36,8 @@ fn the_page_is_what_the_sources_say() {
 #[test]
 fn every_stage_has_its_place_on_the_page() {
     let page = fs::read_to_string(root().join("docs/stages.md")).expect("docs/stages.md is there");
+    // As it will be: another test may write the page at this moment.
+    let page = made_of(&page);
     for stages::Row { name, file, .. } in &stages::TABLE {
         assert!(page.contains(&format!("[{name}](#{file})")), "{name} is not in the table at the head of the page");
         assert!(page.contains(&format!("\n## {file}\n")), "{name} has no section");
@@ -85,6 +85,13 @@ fn every_option_is_in_an_example() {
             }
         }
     }
+}
+
+/// The page with its first part from `page`, and the rest from the source code.
+fn made_of(page: &str) -> String {
+    let mark = page.find(MARK).unwrap_or_else(|| panic!("docs/stages.md has lost its line `{MARK}`"));
+    let end = page[mark..].find('\n').map_or(page.len(), |end| mark + end + 1);
+    format!("{}{}", &page[..end], sections())
 }
 
 fn sections() -> String {

@@ -175,11 +175,11 @@ fn discover(config: &Config, rules: Vec<Rules>, host: &Host, scrape: &Scrape) ->
             let _abort_on_panic = AbortOnPanic;
             run.await;
         }));
-        let scout = scrape.updates();
+        let target_manager = scrape.updates();
         tasks.push(tokio::spawn(async move {
             let _abort_on_panic = AbortOnPanic;
             while let Some(update) = updates.recv().await {
-                scout.tell(update).await;
+                target_manager.tell(update).await;
             }
         }));
     }

@@ -21,8 +21,8 @@ pub struct Chunk {
     pub encoding: Encoding,
     /// The mark where the chunk begins.
     pub start: Mark,
-    /// The same place in the file, which is stable across restarts. For a source without files only the offset is
-    /// meaningful.
+    /// The same place in the file, which is stable across restarts. A source without files sets only the offset, and
+    /// any offset will do that grows within a run.
     pub place: Position,
 }
 
@@ -32,7 +32,8 @@ pub struct Record {
     /// Where the record ends in the chunk's bytes, including the newline after its text. The newline gives a record
     /// with empty text a place too. The record begins where the previous one ends.
     pub end: usize,
-    /// When it was written, in Unix nanoseconds. None: the time of reading is used.
+    /// When it was written, in Unix nanoseconds. None: the time of reading is used. A source with a cursor must give a
+    /// time: a record without one that is read again after a crash gets another time, so Loki stores it twice.
     pub time: Option<i64>,
     /// Replaces the labels of the target. None: the target's labels are used.
     pub labels: Option<LabelSet>,

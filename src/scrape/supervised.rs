@@ -37,7 +37,7 @@ pub(super) trait Duty: Send + Sized + 'static {
 
 /// See the [module](self).
 pub(super) struct Supervised<T: Duty> {
-    desk: Mutex<Desk<T>>,
+    shared: Mutex<Shared<T>>,
     /// Counts blocking calls and waits. If it stands still, so does the thread.
     steps: AtomicU64,
     outcome: Sender<T::Outcome>,
@@ -45,7 +45,7 @@ pub(super) struct Supervised<T: Duty> {
     is_over: Box<dyn Fn() + Send + Sync>,
 }
 
-struct Desk<T> {
+struct Shared<T> {
     state: T,
     /// The current thread's number. Threads with other numbers were replaced.
     thread: u64,
@@ -68,8 +68,8 @@ impl<T: Duty> Supervised<T> {
     /// `is_over` is called when the outcome can be received.
     pub fn new(state: T, is_over: impl Fn() + Send + Sync + 'static) -> (Arc<Self>, Receiver<T::Outcome>) {
         let (outcome, outcomes) = channel();
-        let desk = Mutex::new(Desk { state, thread: 0, doing: Doing::Wait, is_over: false });
-        (Arc::new(Self { desk, steps: AtomicU64::new(0), outcome, is_over: Box::new(is_over) }), outcomes)
+        let shared = Mutex::new(Shared { state, thread: 0, doing: Doing::Wait, is_over: false });
+        (Arc::new(Self { shared, steps: AtomicU64::new(0), outcome, is_over: Box::new(is_over) }), outcomes)
     }
 
     /// Starts the first thread.
@@ -84,15 +84,15 @@ impl<T: Duty> Supervised<T> {
     }
 
     fn hold_as(&self, thread: u64) -> Held<'_, T> {
-        let mut desk = self.lock();
-        if desk.thread == thread {
-            desk.doing = Doing::Work;
+        let mut shared = self.lock();
+        if shared.thread == thread {
+            shared.doing = Doing::Work;
         }
-        Held { of: self, desk: Some(desk), thread }
+        Held { of: self, shared: Some(shared), thread }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Desk<T>> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Shared<T>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn start_thread(self: &Arc<Self>, thread: u64) -> std::io::Result<()> {
@@ -102,7 +102,7 @@ impl<T: Duty> Supervised<T> {
             let _abort_on_panic = AbortOnPanic;
             let mut held = own.hold_as(thread);
             if let Some(outcome) = T::work(&mut held) {
-                held.desk_mut().is_over = true;
+                held.shared_mut().is_over = true;
                 drop(held);
                 // Nobody waits for it if the scrape was dropped.
                 let _ = own.outcome.send(outcome);
@@ -117,7 +117,7 @@ impl<T: Duty> Supervised<T> {
 pub(super) struct Held<'s, T: Duty> {
     of: &'s Supervised<T>,
     /// None: only within a call.
-    desk: Option<MutexGuard<'s, Desk<T>>>,
+    shared: Option<MutexGuard<'s, Shared<T>>>,
     thread: u64,
 }
 
@@ -141,34 +141,34 @@ impl<T: Duty> Held<'_, T> {
 
     /// Whether no other thread has taken over. A thread that was replaced finishes its call and ends.
     pub fn is_current(&self) -> bool {
-        self.desk().thread == self.thread
+        self.shared().thread == self.thread
     }
 
     /// Whether another thread has finished the work.
     pub fn is_over(&self) -> bool {
-        self.desk().is_over
+        self.shared().is_over
     }
 
     fn without_state<R>(&mut self, doing: Doing, call: impl FnOnce() -> R) -> R {
         if self.is_current() {
             self.of.steps.fetch_add(1, Ordering::Relaxed);
-            self.desk_mut().doing = doing;
+            self.shared_mut().doing = doing;
         }
-        self.desk = None;
+        self.shared = None;
         let result = call();
-        self.desk = Some(self.of.lock());
+        self.shared = Some(self.of.lock());
         if self.is_current() {
-            self.desk_mut().doing = Doing::Work;
+            self.shared_mut().doing = Doing::Work;
         }
         result
     }
 
-    fn desk(&self) -> &Desk<T> {
-        self.desk.as_ref().expect("it is held outside of calls")
+    fn shared(&self) -> &Shared<T> {
+        self.shared.as_ref().expect("it is held outside of calls")
     }
 
-    fn desk_mut(&mut self) -> &mut Desk<T> {
-        self.desk.as_mut().expect("it is held outside of calls")
+    fn shared_mut(&mut self) -> &mut Shared<T> {
+        self.shared.as_mut().expect("it is held outside of calls")
     }
 }
 
@@ -176,13 +176,13 @@ impl<T: Duty> Deref for Held<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.desk().state
+        &self.shared().state
     }
 }
 
 impl<T: Duty> DerefMut for Held<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        &mut self.desk_mut().state
+        &mut self.shared_mut().state
     }
 }
 
@@ -223,15 +223,15 @@ impl<T: Duty> Watched for Supervised<T> {
             seen.since = now;
         }
         let still = Found::Still(now.saturating_duration_since(seen.since));
-        let mut desk = match self.desk.try_lock() {
-            Ok(desk) => desk,
+        let mut shared = match self.shared.try_lock() {
+            Ok(shared) => shared,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return still,
         };
-        if desk.is_over {
+        if shared.is_over {
             return Found::Over;
         }
-        let Doing::Call(subject) = desk.doing else {
+        let Doing::Call(subject) = shared.doing else {
             seen.since = now;
             return Found::Well;
         };
@@ -239,17 +239,17 @@ impl<T: Duty> Watched for Supervised<T> {
         if has_moved || self.steps.load(Ordering::Relaxed) != steps {
             return Found::Well;
         }
-        if !desk.state.hangs(subject) {
+        if !shared.state.hangs(subject) {
             return still;
         }
-        desk.thread += 1;
-        desk.doing = Doing::Wait;
+        shared.thread += 1;
+        shared.doing = Doing::Wait;
         // The new thread waits for the state until this check is over.
-        if let Err(error) = self.start_thread(desk.thread) {
+        if let Err(error) = self.start_thread(shared.thread) {
             tracing::error!(%error, name = T::NAME, "cannot start a thread in place of one whose system call does not return");
-            desk.thread -= 1;
-            desk.doing = Doing::Call(subject);
-            desk.state.returned(subject);
+            shared.thread -= 1;
+            shared.doing = Doing::Call(subject);
+            shared.state.returned(subject);
             return still;
         }
         seen.since = now;

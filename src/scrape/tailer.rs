@@ -281,9 +281,14 @@ impl Tailer {
         self.schedule.is_blocked || self.has_newer
     }
 
+    /// Sets whether there are newer files to read.
+    pub fn note_newer(&mut self, found: LookedUp) {
+        self.has_newer = found.has_newer;
+    }
+
     /// Sets what was found out about the input while it was lent.
     pub fn show(&mut self, found: LookedUp) {
-        self.has_newer = found.has_newer;
+        self.note_newer(found);
         if let Some(progress) = found.progress {
             let show =
                 |known: &mut Progress| *known = Progress { committed_offset: known.committed_offset, ..progress };

@@ -56,14 +56,19 @@ impl Held<'_, Reader> {
                     let Some(tailer) = reader.tailers.get_mut(&log) else {
                         continue;
                     };
-                    tailer.show(found);
+                    tailer.note_newer(found);
                     match read {
                         // The grant is from before the call. What was read is read again.
                         Ok(Read::Records { .. }) if !is_current => {
                             tailer.input.rewind(reader.sink.chunk.start);
                             Ok(Turn::More)
                         }
-                        read => read.map(|read| tailer.end_turn(&mut reader.sink, read, grant, now)),
+                        read => {
+                            let turn = read.map(|read| tailer.end_turn(&mut reader.sink, read, grant, now));
+                            // Not before the records are accounted for: until then they are neither unread nor in flight.
+                            tailer.show(found);
+                            turn
+                        }
                     }
                 }
             };

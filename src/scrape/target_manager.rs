@@ -3,6 +3,7 @@
 //! If a system call on a directory does not return, another thread takes over (see [`supervised`](super::supervised)).
 //! Methods that make such calls are those of [`Held`].
 
+mod assigning;
 mod giving;
 mod hanging;
 mod index;

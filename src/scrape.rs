@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use crate::batch::{self, Batch};
 use crate::metrics::{Dropped, Registry};
-use crate::model::{Clock, Entry, LabelSet, Reason, Report};
+use crate::model::{Clock, Entry, LabelSet, Reason, Report, StartAt};
 use crate::positions::Positions;
 use crate::relabel::Rules;
 use crate::stages::{CustomMetrics, Program};
@@ -72,6 +72,8 @@ pub struct Job {
     pub has_containers: bool,
     /// How long to wait before a new file is read for the first time.
     pub initial_delay: Duration,
+    /// Where files begin that existed before the first start of this job.
+    pub start_at: StartAt,
     /// Why the files of this job cannot be read. Its targets are shown with this reason and not read. None: they can be
     /// read.
     pub unreadable: Option<String>,

@@ -10,7 +10,7 @@ use super::Options;
 use crate::batch::{self, Batch};
 use crate::config::{Config, Decompression, LimitsConfig, ScrapeConfig};
 use crate::discovery::kubernetes::{Places, Remembered};
-use crate::model::{Encoding, LabelSet, Labels};
+use crate::model::{Encoding, LabelSet, Labels, StartAt};
 use crate::relabel::Rules;
 use crate::scrape::{self, ClientCounters, Job, Outlet, Rate};
 use crate::stages;
@@ -48,10 +48,15 @@ fn jobs_of(config: &Config, client: Arc<str>) -> impl Iterator<Item = (Arc<str>,
 
 /// The jobs of a checked config. An error here is a mistake in the check.
 pub(super) fn jobs(config: &Config) -> Result<Vec<Job>, String> {
-    config.scrape_configs.iter().map(|job| self::job(job).map_err(|e| format!("job {:?}: {e}", job.job_name))).collect()
+    let start_at = config.target_config.start_at;
+    config
+        .scrape_configs
+        .iter()
+        .map(|job| self::job(job, start_at).map_err(|e| format!("job {:?}: {e}", job.job_name)))
+        .collect()
 }
 
-fn job(config: &ScrapeConfig) -> Result<Job, String> {
+fn job(config: &ScrapeConfig, start_at: StartAt) -> Result<Job, String> {
     let rules = Rules::compile(&config.relabel_configs).map_err(|e| e.to_string())?;
     let program = match config.pipeline_stages.as_slice() {
         [] => None,
@@ -78,7 +83,8 @@ fn job(config: &ScrapeConfig) -> Result<Job, String> {
         if config.decompression.enabled { config.decompression.initial_delay.0 } else { Duration::ZERO };
     let has_containers = !config.docker_sd_configs.is_empty();
     let (name, journal) = (config.job_name.as_str().into(), config.journal().cloned());
-    Ok(Job { name, rules, program, options, journal, has_containers, initial_delay, unreadable })
+    let start_at = config.start_at.unwrap_or(start_at);
+    Ok(Job { name, rules, program, options, journal, has_containers, initial_delay, start_at, unreadable })
 }
 
 fn compression(config: &Decompression) -> Result<Option<Compression>, String> {

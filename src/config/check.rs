@@ -174,6 +174,10 @@ impl Check<'_> {
             let message = format!("{:?} is not a known encoding: the files of this job are not read", job.encoding);
             self.warn(&format!("{path}.encoding"), &message);
         }
+        if job.start_at.is_some() && (job.decompression.enabled || !job.has_discovery()) {
+            let message = "has no effect: it is for files that grow, and this job has none";
+            self.warn(&format!("{path}.start_at"), message);
+        }
         let format = &job.decompression.format;
         if job.decompression.enabled && !["gz", "z"].contains(&format.as_str()) {
             let message = format!("{format:?} is not supported: use gz or z; the files of this job are not read");

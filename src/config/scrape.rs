@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
 use crate::discovery::{self, StaticConfig};
+use crate::model::StartAt;
 use crate::model::units::GoDuration;
 use crate::{journal, receive, relabel, yaml};
 
@@ -18,6 +19,9 @@ pub struct ScrapeConfig {
     /// IANA name. Empty: UTF-8.
     pub encoding: String,
     pub decompression: Decompression,
+    /// Where files begin that existed before the first start. None: as `target_config` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<StartAt>,
     pub static_configs: Vec<StaticConfig>,
     pub kubernetes_sd_configs: Vec<discovery::kubernetes::Config>,
     pub file_sd_configs: Vec<discovery::file::Config>,

@@ -14,6 +14,7 @@ mod resend;
 mod rig;
 mod series;
 mod sources;
+mod start_at;
 mod waiting;
 
 use std::fs;

@@ -46,6 +46,9 @@ impl Default for Options {
 pub enum Resume {
     /// At the start of the oldest generation that was modified at or after this time.
     Since(SystemTime),
+    /// The same for a log that may have been there before the first start. Of a file that was, and that was last modified
+    /// before `not_before`, only lines that are written from now on are read.
+    Unseen { since: SystemTime, not_before: SystemTime, looked: SystemTime },
     /// At an offset of the live file. Promtail's positions contain nothing more.
     Offset(u64),
     /// Where this agent stopped.

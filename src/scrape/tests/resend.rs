@@ -80,6 +80,7 @@ impl Machine {
             journal: None,
             has_containers: false,
             initial_delay: Duration::ZERO,
+            start_at: Default::default(),
             unreadable: None,
         };
         let config = Config {
@@ -137,6 +138,7 @@ impl Machine {
             allowed: Default::default(),
             job: 0,
             from_oldest: false,
+            start: None,
         };
         commands.send(Command::Add(assignment));
         Run { reader: Supervised::new(reader, || {}).0, commands, positions, batches, unanswered: Vec::new() }

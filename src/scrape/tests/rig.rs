@@ -167,6 +167,7 @@ pub(super) fn job(name: &str, stages: &str) -> Job {
         journal: None,
         has_containers: false,
         initial_delay: Duration::ZERO,
+        start_at: Default::default(),
         unreadable: None,
     }
 }

@@ -56,6 +56,7 @@ static JOBS: LazyLock<Arc<[Job]>> = LazyLock::new(|| {
             journal: None,
             has_containers: false,
             initial_delay: Duration::ZERO,
+            start_at: Default::default(),
             unreadable: None,
         }
     };

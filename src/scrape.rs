@@ -94,6 +94,8 @@ pub struct Config {
     pub min_poll: Duration,
     /// The longest time between polls of a quiet file. None: the longer it is quiet, the less often it is polled.
     pub max_poll: Option<Duration>,
+    /// The file of a log to which nothing was written for so long is closed until it changes. Zero: never.
+    pub close_idle_after: Duration,
     /// Bytes of deleted but still open files to keep.
     pub deleted_files_limit: u64,
     /// The directory of pods' logs. Targets of a pod only read that pod's own subdirectory. None: no such check.

@@ -108,6 +108,7 @@ pub(super) fn scrape(config: &Config, options: &Options, hostname: String) -> sc
         positions_sync_period: config.positions.sync_period.0,
         min_poll: watch.min_poll_frequency.0,
         max_poll: watch.max_poll_frequency.map(|most| most.0),
+        close_idle_after: config.target_config.close_idle_after.0,
         deleted_files_limit: config.target_config.deleted_files_limit.0,
         pod_logs: (!config.target_config.foreign_pod_logs).then(|| POD_LOGS.into()),
         link_roots: config.target_config.link_roots.iter().map(Into::into).collect(),

@@ -81,6 +81,8 @@ pub struct TargetConfig {
     pub read_roots: Vec<String>,
     /// Where files begin that existed before the first start. A job may have its own.
     pub start_at: StartAt,
+    /// The file of a log to which nothing was written for so long is closed until it changes. 0: never.
+    pub close_idle_after: GoDuration,
 }
 
 impl Default for TargetConfig {
@@ -94,6 +96,7 @@ impl Default for TargetConfig {
             link_roots: Vec::new(),
             read_roots: Vec::new(),
             start_at: StartAt::Beginning,
+            close_idle_after: GoDuration(Duration::from_secs(3_600)),
         }
     }
 }

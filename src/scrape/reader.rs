@@ -10,6 +10,7 @@ mod commit;
 mod file_limits;
 mod handover;
 mod hanging;
+mod idle;
 mod inodes;
 mod opening;
 mod queue;

@@ -5,6 +5,7 @@ mod churn;
 mod containers;
 mod found;
 mod hanging;
+mod idle;
 mod journal;
 mod model;
 mod neighbours;

@@ -14,6 +14,7 @@ use super::generation::{Generation, file_id};
 use super::gzip::Compression;
 use super::siblings::{Sibling, begun, siblings};
 use crate::model::{Encoding, FileId, Mark, Position};
+pub use closed::ClosedLog;
 use marks::Marks;
 use opening::{add_live, certain, find, open_sibling, open_younger};
 
@@ -351,6 +352,7 @@ pub fn is_in(path: &Path, allowed: &AllowedPaths, position: &Position) -> bool {
     live.is_ok_and(|mut live| live.is_still(position).unwrap_or(false))
 }
 
+mod closed;
 mod marks;
 mod opening;
 mod pinned;

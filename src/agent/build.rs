@@ -13,7 +13,7 @@ use crate::discovery::kubernetes::{Places, Remembered};
 use crate::model::{Encoding, LabelSet, Labels, StartAt};
 use crate::relabel::Rules;
 use crate::scrape::{self, ClientCounters, Job, Outlet, Rate};
-use crate::stages;
+use crate::stages::{self, Inspector};
 use crate::tail::{self, Compression};
 use crate::{positions, push, receive};
 
@@ -47,20 +47,24 @@ fn jobs_of(config: &Config, client: Arc<str>) -> impl Iterator<Item = (Arc<str>,
 }
 
 /// The jobs of a checked config. An error here is a mistake in the check.
-pub(super) fn jobs(config: &Config) -> Result<Vec<Job>, String> {
+pub(super) fn jobs(config: &Config, options: &Options) -> Result<Vec<Job>, String> {
+    let inspector = options.inspect.then(Inspector::new);
     let start_at = config.target_config.start_at;
     config
         .scrape_configs
         .iter()
-        .map(|job| self::job(job, start_at).map_err(|e| format!("job {:?}: {e}", job.job_name)))
+        .map(|job| self::job(job, start_at, inspector.clone()).map_err(|e| format!("job {:?}: {e}", job.job_name)))
         .collect()
 }
 
-fn job(config: &ScrapeConfig, start_at: StartAt) -> Result<Job, String> {
+fn job(config: &ScrapeConfig, start_at: StartAt, inspector: Option<Inspector>) -> Result<Job, String> {
     let rules = Rules::compile(&config.relabel_configs).map_err(|e| e.to_string())?;
     let program = match config.pipeline_stages.as_slice() {
         [] => None,
-        stages => Some(stages::compile(stages).map_err(|e| e.within("pipeline_stages").to_string())?),
+        stages => {
+            let program = stages::compile(stages).map_err(|e| e.within("pipeline_stages").to_string())?;
+            Some(program.inspected_by(inspector))
+        }
     };
     let mut unreadable = None;
     let encoding = match config.encoding.as_str() {

@@ -28,7 +28,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub fn new(config: Config, options: &Options, hostname: &str) -> Result<Self, Error> {
-        let jobs = build::jobs(&config).map_err(Error)?;
+        let jobs = build::jobs(&config, options).map_err(Error)?;
         let used = if options.dry_run { 0 } else { config.clients.len() };
         let clients = config.clients[..used].iter().map(push::Prepared::new).collect::<Result<Vec<_>, _>>();
         let clients = clients.map_err(|e| Error(e.to_string()))?;

@@ -167,6 +167,13 @@ fn discover(config: &Config, rules: Vec<Rules>, host: &Host, scrape: &Scrape) ->
     for (job, rules) in config.scrape_configs.iter().zip(rules) {
         let (sender, mut updates) = mpsc::channel::<Update>(64);
         let (name, reads): (Arc<str>, _) = (job.job_name.as_str().into(), rules.reads());
+        if let Some(config) = job.kubernetes_events.clone() {
+            let events = host.events(&name, rules.clone(), scrape.sources());
+            tasks.push(tokio::spawn(async {
+                let _abort_on_panic = AbortOnPanic;
+                discovery::kubernetes::events::run(config, events).await;
+            }));
+        }
         let containers = host.containers(&name, rules, scrape.sources());
         let around = discovery::Around { places: Some(host.places.clone()), containers: Some(containers) };
         let metrics = host.metrics.discovery.clone();

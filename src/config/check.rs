@@ -165,6 +165,7 @@ impl Check<'_> {
             }
         }
         self.journal(&path, job)?;
+        self.events(i, job)?;
         relabel::Rules::compile(&job.relabel_configs).map_err(|e| self.refuse(place(e)))?;
         let place_stage = |e: ConfigError| place(e.within("pipeline_stages"));
         let program = stages::compile(&job.pipeline_stages).map_err(|e| self.refuse(place_stage(e)))?;
@@ -223,6 +224,18 @@ impl Check<'_> {
             self.warn(&path, message);
         }
         Ok(())
+    }
+
+    fn events(&self, i: usize, job: &ScrapeConfig) -> Result<(), Error> {
+        let Some(events) = &job.kubernetes_events else {
+            return Ok(());
+        };
+        let place = |e: ConfigError| e.within(i).within("scrape_configs");
+        if job.has_discovery() || job.journal.is_some() {
+            let problem = "a job has the events, or other targets, or a journal: give each a job of its own";
+            return Err(self.refuse(place(ConfigError::new("kubernetes_events", problem))));
+        }
+        events.validate().map_err(|e| self.refuse(place(e.within("kubernetes_events"))))
     }
 
     fn refuse(&self, error: ConfigError) -> Error {

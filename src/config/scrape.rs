@@ -28,6 +28,8 @@ pub struct ScrapeConfig {
     pub journal: Option<journal::Config>,
     pub docker_sd_configs: Vec<discovery::docker::Config>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes_events: Option<discovery::kubernetes::events::Config>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub loki_push_api: Option<receive::push::Config>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub syslog: Option<receive::syslog::Config>,
@@ -57,7 +59,7 @@ impl ScrapeConfig {
 
     /// Whether it has something to read. What it receives is no target.
     pub fn has_targets(&self) -> bool {
-        self.has_discovery() || self.journal.is_some()
+        self.has_discovery() || self.journal.is_some() || self.kubernetes_events.is_some()
     }
 
     pub fn has_discovery(&self) -> bool {

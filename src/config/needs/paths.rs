@@ -47,7 +47,8 @@ impl Needs {
         if !job.file_sd_configs.is_empty() {
             self.anywhere.push(format!("the targets of job {name:?} come from files that may name any path"));
         }
-        for config in &job.kubernetes_sd_configs {
+        let events = job.kubernetes_events.iter().map(|events| events.access());
+        for config in job.kubernetes_sd_configs.iter().cloned().chain(events) {
             self.runs_programs |= config.kubeconfig_exec;
             match config.reach(env) {
                 Ok(reach) => {

@@ -392,3 +392,5 @@ mod tests {
     }
 }
 
+#[cfg(test)]
+mod page;

@@ -151,6 +151,7 @@ impl Check<'_> {
             return Err(self.error(&path, &format!("job {name:?} has no targets: give it one of {kinds}")));
         }
         job.discovery().validate().map_err(|e| self.refuse(place(e)))?;
+        job.discovery().warnings().into_iter().for_each(|e| self.warn_of(place(e)));
         if let Some(receives) = job.receives() {
             self.receiver(i, job, &receives)?;
         }

@@ -90,7 +90,7 @@ pub(super) fn unsupported(kind: &str) -> Option<String> {
 
 const OTHER_AGENT: &str = "run another agent such as Grafana Alloy for this job, and remove the job here";
 
-const UNSUPPORTED: &[(&[&str], &str)] = &[
+pub(super) const UNSUPPORTED: &[(&[&str], &str)] = &[
     (
         &["consul_sd_configs", "consulagent_sd_configs", "dns_sd_configs"],
         "for files of this machine use static_configs with __path__, or write the targets for file_sd_configs",

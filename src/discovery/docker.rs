@@ -4,8 +4,8 @@
 //! docker_sd_configs:
 //!   - host: unix:///var/run/docker.sock
 //! ```
-//! A container is one target. Its lines are read from the file that Docker writes, which is where positions, rotation
-//! and every line once belong. Where this file cannot be seen, they are read through the API ([`log`]).
+//! A container is one target. Its lines are read from the file that Docker writes, because positions and rotation
+//! work on files. If this file cannot be seen, they are read through the API ([`log`]).
 
 mod api;
 mod beside;

@@ -20,6 +20,8 @@ use std::sync::Arc;
 use crate::model::{ConfigError, LabelSet, Labels};
 use crate::relabel::Rules;
 
+// The parsers and what bounds them are public for the fuzz targets.
+pub use budget::{Budget, Full, Reservation};
 pub use listeners::{Ready, Receivers};
 pub use metrics::Metrics;
 

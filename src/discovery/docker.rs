@@ -34,7 +34,9 @@ use watch::Watch;
 
 pub(super) use beside::ContainerFiles;
 pub use config::Config;
-pub use log::ApiLog;
+// The parsers are public for the fuzz targets.
+pub use beside::described;
+pub use log::{ApiLog, Cursor, Frame, Frames, Line, Lines, NotFrames};
 
 /// What the rest of the agent knows and does for the discovery of containers.
 #[derive(Clone)]

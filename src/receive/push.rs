@@ -28,6 +28,7 @@ mod tests;
 use std::borrow::Cow;
 use std::fmt;
 
+pub use body::{Encoding, decompress, unsnap};
 pub use config::Config;
 pub(super) use server::serve;
 

@@ -167,7 +167,9 @@ fn discover(config: &Config, rules: Vec<Rules>, host: &Host, scrape: &Scrape) ->
     for (job, rules) in config.scrape_configs.iter().zip(rules) {
         let (sender, mut updates) = mpsc::channel::<Update>(64);
         let (name, reads): (Arc<str>, _) = (job.job_name.as_str().into(), rules.reads());
-        if let Some(config) = job.kubernetes_events.clone() {
+        if let Some(mut config) = job.kubernetes_events.clone() {
+            // A dry run must not keep other agents from sending.
+            config.leader_election &= !host.options.dry_run;
             let events = host.events(&name, rules.clone(), scrape.sources());
             tasks.push(tokio::spawn(async {
                 let _abort_on_panic = AbortOnPanic;

@@ -48,7 +48,7 @@ fn jobs_of(config: &Config, client: Arc<str>) -> impl Iterator<Item = (Arc<str>,
 
 /// The jobs of a checked config. An error here is a mistake in the check.
 pub(super) fn jobs(config: &Config, options: &Options) -> Result<Vec<Job>, String> {
-    let inspector = options.inspect.then(Inspector::new);
+    let inspector = options.inspect.then(Inspector::of_stderr);
     let start_at = config.target_config.start_at;
     config
         .scrape_configs

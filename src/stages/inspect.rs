@@ -20,7 +20,7 @@ pub struct Inspector {
 
 impl Inspector {
     /// Prints to standard error, with colours if that is a terminal and `NO_COLOR` is not set.
-    pub fn new() -> Self {
+    pub fn of_stderr() -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { out: Arc::new(Mutex::new(std::io::stderr())), colours: std::io::stderr().is_terminal() && !plain }
     }

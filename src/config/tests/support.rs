@@ -321,6 +321,9 @@ fn beside(place: &str, name: &str) -> &'static [(&'static str, &'static str)] {
         "cert" | "cert_file" => &[("key_file", "/k")],
         "key" | "key_file" => &[("cert_file", "/c")],
         "ca_file" if place.ends_with("syslog.tls_config") => &[("cert_file", "/c"), ("key_file", "/k")],
+        "client_ca" | "client_ca_file" if place.ends_with("http_tls_config") => {
+            &[("cert_file", "/c"), ("key_file", "/k"), ("client_auth_type", "RequireAndVerifyClientCert")]
+        }
         _ if place.ends_with("http_tls_config") => &[("cert_file", "/c"), ("key_file", "/k")],
         _ => &[],
     }

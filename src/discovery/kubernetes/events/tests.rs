@@ -155,6 +155,7 @@ async fn an_agent_that_loses_the_lease_sends_nothing_more() {
     server.add("a", 1);
     let mut agent = Agent::start(&server, "n1", None, "");
     agent.lines(1).await;
+    server.until(|seen| seen.watches == 1).await;
     server.give_lease_to("n9");
     server.until(|seen| seen.watches == 0).await;
     server.add("b", 2);

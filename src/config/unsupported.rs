@@ -24,13 +24,6 @@ fn unsupported(kind: &str) -> Option<String> {
     Some(format!("fantail does not support {kind}: {instead} (supported: {KINDS})"))
 }
 
-/// All kinds that are refused, as keys of a job.
-#[cfg(test)]
-pub(super) fn kinds() -> Vec<String> {
-    let discoveries = DISCOVERIES.iter().map(|kind| format!("{kind}_sd_configs"));
-    SOURCES.iter().map(|(name, _)| name.to_string()).chain(discoveries).collect()
-}
-
 /// Sources of lines that Promtail has, and what to use instead.
 const SOURCES: [(&str, &str); 9] = [
     ("azure_event_hub", AZURE),
@@ -90,6 +83,13 @@ const DISCOVERIES: [&str; 26] = [
 
 const LISTED: &str = "for files of this machine use static_configs with __path__; for other targets let a program list \
                       them over HTTP for http_sd_configs, or write them to a file for file_sd_configs";
+
+/// All kinds that are not supported.
+#[cfg(test)]
+pub(super) fn kinds() -> Vec<String> {
+    let of_discovery = DISCOVERIES.iter().map(|kind| format!("{kind}_sd_configs"));
+    SOURCES.iter().map(|(name, _)| (*name).to_string()).chain(of_discovery).collect()
+}
 
 /// Refuses all unsupported jobs with one error, or takes them out and adds a warning for each. A kind without a value
 /// is not there.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_yaml::{Mapping, Value};
 
 use super::*;
-use crate::config::unsupported::kinds;
+use crate::config::unsupported;
 
 /// What the page says about a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,13 +24,13 @@ fn the_page_has_each_key_of_the_code_and_no_other() {
     assert!(known.len() > 300, "{}", known.len());
     let missing: Vec<&String> = known.iter().filter(|key| !page.contains_key(*key)).collect();
     assert!(missing.is_empty(), "add these keys to the table of docs/support.md: {missing:?}");
-    let unsupported = kinds();
+    let unsupported = unsupported::kinds();
     for name in &unsupported {
         let key = format!("scrape_configs[].{name}");
         assert_eq!(page.get(&key), Some(&State::Refused), "{key}");
     }
     let is_unsupported =
-        |key: &str| key.strip_prefix("scrape_configs[].").is_some_and(|key| unsupported.iter().any(|kind| kind == key));
+        |key: &str| key.strip_prefix("scrape_configs[].").is_some_and(|key| unsupported.iter().any(|name| name == key));
     // The deprecated block is moved into `clients`.
     let gone: Vec<&String> =
         page.keys().filter(|key| !known.contains(key) && !is_unsupported(key) && *key != "client").collect();
@@ -280,8 +280,8 @@ const KINDS_HERE: &[&str] = &[
     "static_configs",
     "kubernetes_sd_configs",
     "file_sd_configs",
-    "docker_sd_configs",
     "http_sd_configs",
+    "docker_sd_configs",
     "journal",
     "syslog",
     "loki_push_api",
@@ -297,7 +297,7 @@ fn required(place: &str) -> Value {
         "kubernetes_sd_configs[]" => "{role: pod, api_server: 'http://k'}",
         "kubernetes_events" => "{api_server: 'http://k'}",
         "docker_sd_configs[]" => "{host: 'unix:///s'}",
-        "http_sd_configs[]" => "{url: 'http://s'}",
+        "http_sd_configs[]" => "{url: 'http://h'}",
         "filters[]" => "{name: a, values: [b]}",
         "file_sd_configs[]" => "{files: [/x/a.json]}",
         "syslog" => "{listen_address: ':1514'}",

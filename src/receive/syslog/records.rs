@@ -120,7 +120,6 @@ impl Records {
         let details = Details { time: Some(time), labels: Some(labels), metadata: Vec::new(), tenant };
         self.parcel.push_with(text, details);
         metrics.syslog.entry();
-        metrics.lines(job, 1);
     }
 }
 

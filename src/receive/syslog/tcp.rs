@@ -138,9 +138,10 @@ impl Connection {
     /// False: nobody takes records any more.
     async fn hand_in(&mut self, records: &mut Records) -> bool {
         let Some(parcel) = records.take(&self.current) else { return true };
-        let bytes = parcel.bytes() as u64;
+        let (bytes, lines) = (parcel.bytes() as u64, parcel.len());
         match self.current.put_to_some(parcel, PATIENCE).await {
             Ok(taken) => {
+                self.shared.metrics.lines(&self.shared.job, lines);
                 self.shared.metrics.missed(&self.shared.job, taken.missed, bytes);
                 true
             }

@@ -111,6 +111,7 @@ impl Connection {
                 _ => (false, 0),
             };
             size = if bytes < size { SMALL } else { READ };
+            records.came_now();
             frames.push(&buffer[..bytes]);
             buffer.clear();
             let mut goes_on = is_open;

@@ -27,6 +27,7 @@ pub(super) struct Host {
     pub node: Arc<str>,
     pub positions: Arc<Positions>,
     pub places: Places,
+    pub lists: discovery::Lists,
     pub metrics: Metrics,
     /// Their sockets stay open over a reload.
     pub receivers: Mutex<receive::Receivers>,
@@ -81,6 +82,7 @@ impl Host {
             node: config::node_name(&environment).into(),
             positions: Arc::new(positions),
             places: build::places(config, &options),
+            lists: discovery::Lists::default(),
             metrics: Metrics {
                 receive: receive::Metrics::register(&registry, scrape_metrics.clone()),
                 scrape: scrape_metrics,

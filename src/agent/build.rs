@@ -130,6 +130,7 @@ fn sources_of_receivers(config: &Config) -> Vec<scrape::Receiver> {
         job,
         name: receives.name(),
         labels: receives.own_labels(),
+        spool: None,
     };
     jobs.filter_map(|(i, job)| Some((i, job.receives()?))).map(source).collect()
 }
@@ -140,7 +141,7 @@ pub(super) fn receivers(config: &Config, options: &Options) -> Result<Vec<receiv
     let receiver = |job: &ScrapeConfig| {
         let config = job.receives()?;
         let rules = Rules::compile(&job.relabel_configs).map_err(|e| format!("job {:?}: {e}", job.job_name));
-        Some(rules.map(|rules| receive::Receiver { job: job.job_name.as_str().into(), config, rules }))
+        Some(rules.map(|rules| receive::Receiver { job: job.job_name.as_str().into(), config, rules, spool: None }))
     };
     jobs.iter().filter_map(receiver).collect()
 }

@@ -39,7 +39,11 @@ impl Plan {
 
     /// Binds the sockets that receivers need. Those that are bound already stay as they are.
     pub async fn bind(mut self, host: &Host) -> Result<Self, Error> {
-        let receivers = std::mem::take(&mut self.receivers);
+        let mut receivers = std::mem::take(&mut self.receivers);
+        for (receiver, source) in receivers.iter_mut().zip(&mut self.settings.receivers) {
+            receiver.spool = host.spool(receiver)?;
+            source.spool = receiver.spool.clone();
+        }
         self.ready = host.receivers.lock().await.bind(receivers).await.map_err(Error)?;
         Ok(self)
     }

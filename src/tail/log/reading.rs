@@ -117,17 +117,7 @@ impl Log {
             let encoding = self.generations[0].encoding(self.options.encoding);
             let bytes = &chunk.bytes[..n];
             if let Some(skipped) = self.skipping {
-                match encoding.first_line(bytes) {
-                    Some(len) => return Ok(self.end_skip(skipped, &bytes[..len])),
-                    None if n >= encoding.unit() => {
-                        let passed = &bytes[..n - n % encoding.unit()];
-                        self.skipping = Some(skipped + passed.len() as u64);
-                        self.marks.step(&mut self.generations[0], passed);
-                        return Ok(Read::Passed);
-                    }
-                    None if self.is_drained(now) => return Ok(self.end_skip(skipped, &[])),
-                    None => return Ok(Read::Idle),
-                }
+                return Ok(self.skip_line(skipped, encoding, bytes, now));
             }
             let nuls = bytes.iter().take_while(|byte| **byte == 0).count();
             if !encoding.is_wide() && (nuls >= NULS || nuls > 0 && self.hole > 0) {
@@ -169,6 +159,21 @@ impl Log {
                 return Ok(if self.gone.is_some() { Read::Finished } else { Read::Idle });
             }
             self.let_go();
+        }
+    }
+
+    /// Passes over the bytes of a line that is too long, of which `skipped` bytes are passed already.
+    fn skip_line(&mut self, skipped: u64, encoding: Encoding, bytes: &[u8], now: Instant) -> Read {
+        match encoding.first_line(bytes) {
+            Some(len) => self.end_skip(skipped, &bytes[..len]),
+            None if bytes.len() >= encoding.unit() => {
+                let passed = &bytes[..bytes.len() - bytes.len() % encoding.unit()];
+                self.skipping = Some(skipped + passed.len() as u64);
+                self.marks.step(&mut self.generations[0], passed);
+                Read::Passed
+            }
+            None if self.is_drained(now) => self.end_skip(skipped, &[]),
+            None => Read::Idle,
         }
     }
 

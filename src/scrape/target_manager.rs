@@ -56,9 +56,9 @@ pub(super) struct TargetManager {
     status: Arc<Status>,
     events: Arc<Events>,
     watch: Watch,
-    /// The targets of each source of each job.
-    sources: HashMap<(Arc<str>, String), Vec<Same>>,
-    /// The number of sources that have each target.
+    /// The targets of each group of each job.
+    groups: HashMap<(Arc<str>, String), Vec<Same>>,
+    /// The number of groups that have each target.
     wanted: HashMap<Same, usize>,
     tracked: BTreeMap<u64, TrackedTarget>,
     /// The number of each target in `tracked`.
@@ -202,7 +202,7 @@ impl TargetManager {
             status,
             events,
             watch,
-            sources: HashMap::new(),
+            groups: HashMap::new(),
             wanted: HashMap::new(),
             tracked: BTreeMap::new(),
             ids: HashMap::new(),
@@ -298,7 +298,7 @@ impl TargetManager {
     /// The number of known items of each kind.
     pub fn lengths(&self) -> [usize; 7] {
         [
-            self.sources.len(),
+            self.groups.len(),
             self.wanted.len(),
             self.tracked.len(),
             self.ids.len(),

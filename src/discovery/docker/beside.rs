@@ -269,7 +269,7 @@ mod tests {
         let groups = files.look(now).unwrap_or_default();
         let get = |group: &TargetGroup, name: &str| group.targets[0].get(name).unwrap_or("-").to_string();
         let service = prefixed("container_label_", "com.docker.compose.service");
-        let line = |g: &TargetGroup| format!("{} {} {} {}", g.source, get(g, NAME), get(g, IMAGE), get(g, &service));
+        let line = |g: &TargetGroup| format!("{} {} {} {}", g.id, get(g, NAME), get(g, IMAGE), get(g, &service));
         groups.iter().map(line).collect()
     }
 

@@ -90,7 +90,7 @@ impl Found {
             let stays = here.contains(id);
             if !stays {
                 self.given.remove(id);
-                notes.insert(source(id), None);
+                notes.insert(group_id(id), None);
             }
             stays
         });
@@ -106,7 +106,7 @@ impl Found {
                 Log::Api { driver, tty } => match relabelled(&self.outside.rules, &labels) {
                     Relabelled::Path => {
                         self.given.remove(&listed.id);
-                        groups.push(TargetGroup::new(source(&listed.id), [labels]));
+                        groups.push(TargetGroup::new(group_id(&listed.id), [labels]));
                     }
                     Relabelled::Streams(streams) => {
                         let runs = !is_stopped(listed) && listed.state != "created";
@@ -123,7 +123,9 @@ impl Found {
                     }
                     Relabelled::Dropped => drop(self.given.remove(&listed.id)),
                 },
-                Log::Nowhere(why) => drop(notes.insert(source(&listed.id), Some(format!("{}: {why}", listed.name())))),
+                Log::Nowhere(why) => {
+                    drop(notes.insert(group_id(&listed.id), Some(format!("{}: {why}", listed.name()))))
+                }
             }
         }
         Ok((groups, notes))
@@ -167,7 +169,7 @@ impl Found {
 }
 
 /// The name of a container's group of targets.
-fn source(id: &str) -> String {
+fn group_id(id: &str) -> String {
     format!("container/{id}")
 }
 
@@ -175,7 +177,7 @@ fn of_file(id: &str, mut labels: Labels, file: &Path) -> TargetGroup {
     let file = file.to_string_lossy();
     labels.insert("__path__".into(), escape(&file));
     labels.insert(container::LOG_FILE.into(), file.into_owned());
-    TargetGroup::new(source(id), [labels])
+    TargetGroup::new(group_id(id), [labels])
 }
 
 fn is_stopped(listed: &Listed) -> bool {

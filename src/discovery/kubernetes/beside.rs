@@ -27,8 +27,8 @@ impl<O: Object> Store<O> {
         Self { kept: HashMap::new(), room }
     }
 
-    pub(super) fn get(&self, source: &str) -> Option<&O> {
-        self.kept.get(source).map(|(object, _)| object)
+    pub(super) fn get(&self, group_id: &str) -> Option<&O> {
+        self.kept.get(group_id).map(|(object, _)| object)
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &O> {
@@ -36,27 +36,27 @@ impl<O: Object> Store<O> {
     }
 
     /// Keeps `object` instead of its earlier version. False: there is no room, so neither version is kept.
-    pub(super) fn set(&mut self, source: String, object: O) -> bool {
-        self.remove(&source);
-        let weight = EACH + source.len() + object.metadata().weight() + object.weight();
+    pub(super) fn set(&mut self, group_id: String, object: O) -> bool {
+        self.remove(&group_id);
+        let weight = EACH + group_id.len() + object.metadata().weight() + object.weight();
         let Some(left) = self.room.checked_sub(weight) else { return false };
         self.room = left;
-        self.kept.insert(source, (object, weight));
+        self.kept.insert(group_id, (object, weight));
         true
     }
 
     /// Returns whether it was kept.
-    pub(super) fn remove(&mut self, source: &str) -> bool {
-        let removed = self.kept.remove(source);
+    pub(super) fn remove(&mut self, group_id: &str) -> bool {
+        let removed = self.kept.remove(group_id);
         self.room += removed.as_ref().map_or(0, |(_, weight)| *weight);
         removed.is_some()
     }
 
-    /// Removes all objects except `sources`. Returns the removed names.
-    pub(super) fn retain(&mut self, sources: &BTreeSet<String>) -> Vec<String> {
-        let gone: Vec<String> = self.kept.keys().filter(|source| !sources.contains(*source)).cloned().collect();
-        for source in &gone {
-            self.remove(source);
+    /// Removes all objects except those with these ids. Returns the ids of the removed ones.
+    pub(super) fn retain(&mut self, group_ids: &BTreeSet<String>) -> Vec<String> {
+        let gone: Vec<String> = self.kept.keys().filter(|group_id| !group_ids.contains(*group_id)).cloned().collect();
+        for group_id in &gone {
+            self.remove(group_id);
         }
         gone
     }

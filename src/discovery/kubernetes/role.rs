@@ -29,9 +29,9 @@ pub(super) trait Finds: Object {
         true
     }
 
-    /// Whether its targets have labels of the object of `kind` with the name `source`.
-    fn refers(&self, kind: &Kind, source: &str) -> bool {
-        *kind == kind::NAMESPACE && kind::NAMESPACE.source("", &self.metadata().namespace) == source
+    /// Whether its targets have labels of the object of `kind` whose target group has the id `group_id`.
+    fn refers(&self, kind: &Kind, group_id: &str) -> bool {
+        *kind == kind::NAMESPACE && kind::NAMESPACE.group_id("", &self.metadata().namespace) == group_id
     }
 
     /// The group of its targets. Without targets, nothing is sent.
@@ -49,12 +49,12 @@ pub(super) struct With<'a> {
 impl<'a> With<'a> {
     /// The metadata of the namespace, if configured and known.
     fn namespace(&self, name: &str) -> Option<&'a Metadata> {
-        self.beside.namespaces.get(&kind::NAMESPACE.source("", name)).map(Namespace::metadata)
+        self.beside.namespaces.get(&kind::NAMESPACE.group_id("", name)).map(Namespace::metadata)
     }
 
     /// The metadata of the node, if configured and known.
     fn node(&self, name: &str) -> Option<&'a Metadata> {
-        self.beside.nodes.get(&kind::NODE.source("", name)).map(Node::metadata)
+        self.beside.nodes.get(&kind::NODE.group_id("", name)).map(Node::metadata)
     }
 }
 

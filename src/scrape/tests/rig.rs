@@ -186,14 +186,14 @@ pub(super) fn outlet(client: &str) -> (Outlet, UnboundedReceiver<Vec<Batch>>) {
     (Outlet { client: client.into(), batch, batches: sender, counters }, batches)
 }
 
-pub(super) fn tell(scrape: &Scrape, source: &str, targets: &[&[(&str, &str)]]) {
-    tell_job(scrape, "job", source, targets);
+pub(super) fn tell(scrape: &Scrape, group: &str, targets: &[&[(&str, &str)]]) {
+    tell_job(scrape, "job", group, targets);
 }
 
-pub(super) fn tell_job(scrape: &Scrape, job: &str, source: &str, targets: &[&[(&str, &str)]]) {
+pub(super) fn tell_job(scrape: &Scrape, job: &str, group: &str, targets: &[&[(&str, &str)]]) {
     let labels =
         |pairs: &&[(&str, &str)]| pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect::<Labels>();
-    let group = TargetGroup::new(source.into(), targets.iter().map(labels));
+    let group = TargetGroup::new(group.into(), targets.iter().map(labels));
     scrape.events.send(messages::Event::Update(Update::Group { job: job.into(), group }));
 }
 

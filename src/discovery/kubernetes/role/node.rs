@@ -106,6 +106,6 @@ impl Finds for Node {
         let port = status.daemon_endpoints.kubelet_endpoint.port.to_string();
         own.insert(ADDRESS.into(), host_port(address, &port));
         own.insert("instance".into(), meta.name.clone());
-        TargetGroup { source: self.source(), targets: vec![TargetLabels::new(common, own)], left_out }
+        TargetGroup { id: self.group_id(), targets: vec![TargetLabels::new(common, own)], left_out }
     }
 }

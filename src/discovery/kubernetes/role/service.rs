@@ -100,6 +100,6 @@ impl Finds for Service {
             }
             TargetLabels::new(common.clone(), own)
         };
-        TargetGroup { source: self.source(), targets: spec.ports.kept.iter().map(target).collect(), left_out }
+        TargetGroup { id: self.group_id(), targets: spec.ports.kept.iter().map(target).collect(), left_out }
     }
 }

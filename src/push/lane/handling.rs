@@ -115,7 +115,7 @@ impl Lane {
         self.taken.stored = true;
         context.metrics.sent(entries, bytes);
         self.parts.stored(batch);
-        context.stored.fetch_add(1, Ordering::Relaxed);
+        context.count_stored(&self.tenant, entries);
     }
 
     /// Handles a temporary refusal of a part.

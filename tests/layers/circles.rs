@@ -10,15 +10,50 @@ use super::{Source, sources};
 
 #[test]
 fn no_file_imports_a_file_that_imports_it() {
+    let imports = imports_of_all();
+    assert!(imports.values().map(BTreeMap::len).sum::<usize>() > 500, "the search finds nothing any more");
+    assert_no_circles(&imports);
+}
+
+/// The same with each folder taken as one: a file must not import a folder whose files import it.
+#[test]
+fn no_folder_imports_a_file_or_folder_that_imports_it() {
+    let imports = imports_of_all();
+    let depth = imports.keys().map(Vec::len).max().unwrap_or_default();
+    assert!(depth > 3, "the search finds no folders any more");
+    for depth in 1..depth {
+        assert_no_circles(&folded(&imports, depth));
+    }
+}
+
+fn imports_of_all() -> Imports {
     let files: Vec<Source> = sources().into_iter().filter(|source| !source.is_test).collect();
     let mut imports = imports(files.iter().map(|file| (module(file), file.code.as_str())).collect());
-    // A module and the files below it are one thing in several files: the module's file is where they are put together.
-    for (module, from) in &mut imports {
+    without_children(&mut imports);
+    imports
+}
+
+/// A module and the files below it are one thing in several files: the module's file is where they are put together.
+fn without_children(imports: &mut Imports) {
+    for (module, from) in imports {
         from.retain(|other, _| !other.starts_with(module) && !module.starts_with(other));
     }
-    assert!(imports.values().map(BTreeMap::len).sum::<usize>() > 500, "the search finds nothing any more");
-    let circles = circles(&imports);
-    let shown: Vec<String> = circles.iter().map(|circle| show(circle, &imports)).collect();
+}
+
+/// The imports between modules of at most `depth` names. Files that are deeper count for their module of that depth.
+fn folded(imports: &Imports, depth: usize) -> Imports {
+    let fold = |module: &Path| module.iter().take(depth).cloned().collect::<Path>();
+    let mut folded = Imports::new();
+    for (module, from) in imports {
+        let all = folded.entry(fold(module)).or_default();
+        all.extend(from.iter().map(|(other, name)| (fold(other), name.clone())));
+    }
+    without_children(&mut folded);
+    folded
+}
+
+fn assert_no_circles(imports: &Imports) {
+    let shown: Vec<String> = circles(imports).iter().map(|circle| show(circle, imports)).collect();
     assert!(shown.is_empty(), "move what both sides of a circle need to a file of its own:\n{}", shown.join("\n"));
 }
 

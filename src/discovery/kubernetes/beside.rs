@@ -2,11 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use serde::de::MapAccess;
-
-use super::kind::{self, Kind};
-use super::role::{Node, Service};
-use super::slim::{Metadata, Object, Pod};
+use super::objects::{Namespace, Node, Service};
+use super::slim::{Object, Pod};
 
 /// The limit for the kept objects of one kind, in bytes (approximate). A node's pods take some hundred KiB, and ten
 /// thousand services of a large cluster some ten MiB.
@@ -108,30 +105,6 @@ impl Aside for Node {
 impl Aside for Namespace {
     fn store(beside: &mut Beside) -> &mut Store<Self> {
         &mut beside.namespaces
-    }
-}
-
-/// Only has labels and annotations.
-#[derive(Debug, Default)]
-pub(super) struct Namespace(Metadata);
-
-impl Object for Namespace {
-    const KIND: &'static Kind = &kind::NAMESPACE;
-
-    fn metadata(&self) -> &Metadata {
-        &self.0
-    }
-
-    fn metadata_mut(&mut self) -> &mut Metadata {
-        &mut self.0
-    }
-
-    fn read<'de, A: MapAccess<'de>>(&mut self, _: &str, _: &mut A) -> Result<bool, A::Error> {
-        Ok(false)
-    }
-
-    fn weight(&self) -> usize {
-        0
     }
 }
 

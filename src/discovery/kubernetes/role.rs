@@ -9,17 +9,16 @@ mod pod;
 mod service;
 mod workload;
 
-use super::beside::{Beside, Namespace};
+use super::beside::Beside;
 use super::config::AttachMetadata;
 use super::kind::{self, Kind};
+use super::objects::{Namespace, Node};
 use super::slim::{Metadata, Object};
 use crate::model::TargetGroup;
 use crate::relabel::Reads;
 pub(super) use endpoints::Endpoints;
 pub(super) use endpointslice::EndpointSlice;
 pub(super) use ingress::Ingress;
-pub(super) use node::Node;
-pub(super) use service::Service;
 
 /// An object of a role.
 pub(super) trait Finds: Object {

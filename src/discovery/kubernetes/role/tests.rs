@@ -5,6 +5,7 @@ mod addresses;
 use serde_json::{Value, json};
 
 use super::super::beside::Aside;
+use super::super::objects::Service;
 use super::super::slim::{self, Pod};
 use super::*;
 use crate::relabel::Rules;

@@ -166,6 +166,23 @@ pub struct Target {
     pub streams: Option<Streams>,
 }
 
+impl Target {
+    /// A target without restrictions: of no pod and no container.
+    pub fn new(job: Arc<str>, labels: LabelSet, path: impl Into<String>) -> Self {
+        Self {
+            job,
+            labels,
+            path: path.into(),
+            exclude: None,
+            defaulted: false,
+            is_of_pod: false,
+            owner: None,
+            is_held: false,
+            streams: None,
+        }
+    }
+}
+
 /// The labels of a container's lines by the stream that they were written to. A rule may read the stream. None: the
 /// rules drop this stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -68,17 +68,7 @@ impl GivenSource {
 
     /// The target of its records, for the pages.
     pub(super) fn target(&self) -> Target {
-        Target {
-            job: self.job.clone(),
-            labels: self.labels.clone(),
-            path: self.name.to_string(),
-            exclude: None,
-            defaulted: false,
-            is_of_pod: false,
-            owner: None,
-            is_held: false,
-            streams: None,
-        }
+        Target::new(self.job.clone(), self.labels.clone(), &*self.name)
     }
 }
 

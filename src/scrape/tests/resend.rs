@@ -116,17 +116,7 @@ impl Machine {
             open_logs: Default::default(),
         });
         let path = self.dir.path("0.log");
-        let target = Target {
-            job: "job".into(),
-            labels: LabelSet::new([("app", "a")]),
-            path: path.display().to_string(),
-            exclude: None,
-            defaulted: false,
-            is_of_pod: false,
-            owner: None,
-            is_held: false,
-            streams: None,
-        };
+        let target = Target::new("job".into(), LabelSet::new([("app", "a")]), path.display().to_string());
         // The log's number differs in each run, as in reality.
         let log = 10 + self.runs as u64;
         let assignment = Assignment {

@@ -19,7 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::config::Config;
 use host::{Host, Serving};
 use reload::Requests;
-pub use reload::{ConfigSource, Reload};
+pub use reload::{ConfigLoader, Reload};
 use run::{Plan, Run};
 
 /// How long a stop may take while Loki answers. Kubernetes kills the process after 30 s.

@@ -71,12 +71,12 @@ const HOMES: [(&str, &[&str]); 31] = [
 
 #[test]
 fn every_room_has_a_layer() {
-    for source in sources() {
+    for file in source_files() {
         assert!(
-            layer(&source.room).is_some(),
+            layer(&file.room).is_some(),
             "{}: the module `{}` is in no layer; add it to LAYERS in tests/layers.rs",
-            source.path.display(),
-            source.room
+            file.path.display(),
+            file.room
         );
     }
 }
@@ -84,17 +84,17 @@ fn every_room_has_a_layer() {
 #[test]
 fn rooms_use_only_the_layers_beneath_them() {
     let mut broken = Vec::new();
-    for source in sources() {
-        for room in rooms_used(&source.code) {
-            let allowed = room == source.room
-                || NEIGHBOURS.contains(&(source.room.as_str(), room.as_str()))
-                || layer(&room) < layer(&source.room);
+    for file in source_files() {
+        for room in rooms_used(&file.code) {
+            let allowed = room == file.room
+                || NEIGHBOURS.contains(&(file.room.as_str(), room.as_str()))
+                || layer(&room) < layer(&file.room);
             if !allowed {
                 broken.push(format!(
                     "{}: `{}` (layer {}) uses `{room}` ({})",
-                    source.path.display(),
-                    source.room,
-                    layer(&source.room).unwrap_or(0),
+                    file.path.display(),
+                    file.room,
+                    layer(&file.room).unwrap_or(0),
                     layer(&room).map_or("not a module of src/".into(), |layer| format!("layer {layer}")),
                 ));
             }
@@ -106,11 +106,11 @@ fn rooms_use_only_the_layers_beneath_them() {
 #[test]
 fn every_crate_stays_at_home() {
     let mut strays = Vec::new();
-    for source in sources().iter().filter(|source| !source.is_test) {
-        let code = without_test_modules(&source.code);
+    for file in source_files().iter().filter(|file| !file.is_test) {
+        let code = without_test_modules(&file.code);
         for (name, homes) in HOMES {
-            if !homes.contains(&source.room.as_str()) && uses_crate(&code, name) {
-                strays.push(format!("{}: uses `{name}`, whose home is {}", source.path.display(), homes.join(", ")));
+            if !homes.contains(&file.room.as_str()) && uses_crate(&code, name) {
+                strays.push(format!("{}: uses `{name}`, whose home is {}", file.path.display(), homes.join(", ")));
             }
         }
     }
@@ -120,11 +120,11 @@ fn every_crate_stays_at_home() {
 /// A home that does not use its crate any more must go from the list, or the crate could come back unseen.
 #[test]
 fn every_home_is_lived_in() {
-    let sources = sources();
-    let production: Vec<(&str, String)> = sources
+    let files = source_files();
+    let production: Vec<(&str, String)> = files
         .iter()
-        .filter(|source| !source.is_test)
-        .map(|source| (source.room.as_str(), without_test_modules(&source.code)))
+        .filter(|file| !file.is_test)
+        .map(|file| (file.room.as_str(), without_test_modules(&file.code)))
         .collect();
     let uses = |name: &str, home: &str| production.iter().any(|(room, code)| *room == home && uses_crate(code, name));
     let homes = HOMES.iter().flat_map(|(name, homes)| homes.iter().map(move |home| (*name, *home)));
@@ -149,12 +149,12 @@ const CLOCKS: [&str; 7] = [
 fn no_logic_reads_a_clock() {
     let mut clocks = Vec::new();
     let mut others = 0;
-    for source in sources().iter().filter(|source| !source.is_test) {
-        let code = without_test_modules(&source.code);
+    for file in source_files().iter().filter(|file| !file.is_test) {
+        let code = without_test_modules(&file.code);
         for clock in CLOCKS.iter().filter(|clock| code.contains(**clock)) {
-            match layer(&source.room) {
-                Some(0 | 1) if source.path != Path::new("src/model/clock.rs") => {
-                    clocks.push(format!("{}: {clock}", source.path.display()));
+            match layer(&file.room) {
+                Some(0 | 1) if file.path != Path::new("src/model/clock.rs") => {
+                    clocks.push(format!("{}: {clock}", file.path.display()));
                 }
                 _ => others += 1,
             }
@@ -170,14 +170,14 @@ fn no_logic_reads_a_clock() {
 fn whatever_is_started_is_vital() {
     let mut silent = Vec::new();
     let mut found = 0;
-    for source in sources().iter().filter(|source| !source.is_test) {
-        let code = without_test_modules(&source.code);
+    for file in source_files().iter().filter(|file| !file.is_test) {
+        let code = without_test_modules(&file.code);
         for (at, start) in [".spawn(", "::spawn(", "::spawn_blocking("].iter().flat_map(|s| code.match_indices(s)) {
             found += 1;
             let what_follows: String =
                 code[at..].chars().take(if start.ends_with("_blocking(") { 600 } else { 150 }).collect();
             if !what_follows.contains("_abort_on_panic = AbortOnPanic") && !what_follows.contains("resume_unwind") {
-                silent.push(format!("{}: {}", source.path.display(), what_follows.lines().next().unwrap_or_default()));
+                silent.push(format!("{}: {}", file.path.display(), what_follows.lines().next().unwrap_or_default()));
             }
         }
     }
@@ -185,7 +185,7 @@ fn whatever_is_started_is_vital() {
     assert!(silent.is_empty(), "begin it with `let _abort_on_panic = AbortOnPanic;`:\n  {}", silent.join("\n  "));
 }
 
-struct Source {
+struct SourceFile {
     path: PathBuf,
     /// The first component of its module path.
     room: String,
@@ -195,9 +195,9 @@ struct Source {
     code: String,
 }
 
-fn sources() -> Vec<Source> {
+fn source_files() -> Vec<SourceFile> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut sources = Vec::new();
+    let mut files = Vec::new();
     let mut folders = vec![src.clone()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("src/ can be read") {
@@ -212,7 +212,7 @@ fn sources() -> Vec<Source> {
                 continue;
             }
             let code = without_comments(&fs::read_to_string(&path).expect("sources are UTF-8"));
-            sources.push(Source {
+            files.push(SourceFile {
                 path: Path::new("src").join(path.strip_prefix(&src).expect("it was found there")),
                 room: parts[0].clone(),
                 is_test: false,
@@ -220,22 +220,22 @@ fn sources() -> Vec<Source> {
             });
         }
     }
-    assert!(sources.len() > 10, "the sources were not found in {}", src.display());
-    let test_modules: Vec<PathBuf> = sources.iter().flat_map(test_modules).collect();
-    for source in &mut sources {
-        let module = source.path.with_extension("");
-        source.is_test = test_modules.iter().any(|test| module.starts_with(test));
+    assert!(files.len() > 10, "the files were not found in {}", src.display());
+    let test_modules: Vec<PathBuf> = files.iter().flat_map(test_modules).collect();
+    for file in &mut files {
+        let module = file.path.with_extension("");
+        file.is_test = test_modules.iter().any(|test| module.starts_with(test));
     }
-    sources
+    files
 }
 
 /// The modules that `source` declares as `#[cfg(test)] mod name;`, as paths without an extension.
-fn test_modules(source: &Source) -> Vec<PathBuf> {
-    let declared = source.code.split("#[cfg(test)]").skip(1).filter_map(|after| {
+fn test_modules(file: &SourceFile) -> Vec<PathBuf> {
+    let declared = file.code.split("#[cfg(test)]").skip(1).filter_map(|after| {
         let name = identifier(after.trim_start().strip_prefix("mod ")?);
         after.trim_start()[4 + name.len()..].starts_with(';').then_some(name)
     });
-    declared.map(|name| source.path.with_extension("").join(name)).collect()
+    declared.map(|name| file.path.with_extension("").join(name)).collect()
 }
 
 fn layer(room: &str) -> Option<usize> {
@@ -320,8 +320,8 @@ fn without_test_modules(code: &str) -> String {
 }
 
 /// The code without comments and the contents of literals, which could look like code.
-fn without_comments(source: &str) -> String {
-    let (mut code, mut rest) = (String::with_capacity(source.len()), source);
+fn without_comments(file: &str) -> String {
+    let (mut code, mut rest) = (String::with_capacity(file.len()), file);
     while let Some(c) = rest.chars().next() {
         let skipped = match c {
             '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),

@@ -14,7 +14,7 @@ use crate::apiserver::{Apiserver, User};
 use crate::kube::{CONTAINER, Pod};
 use crate::loki::{Loki, Tenant};
 use crate::micrometer;
-use crate::panels::{Sources, ask_dashboard, files, identifier, list, text};
+use crate::panels::{DataSources, ask_dashboard, files, identifier, list, text};
 use crate::pods::ContainerLog;
 use crate::prometheus::Prometheus;
 use crate::scratch::Scratch;
@@ -127,7 +127,7 @@ fn every_query_variable_and_rule_has_data() {
     let mut asked = 0;
     let World { prometheus, tenant, log, .. } = &mut world;
     for file in ["fantail", "logs-of-an-app", "spring-boot"] {
-        asked += ask_dashboard(Sources { prometheus, tenant }, file, &mut || write(log));
+        asked += ask_dashboard(DataSources { prometheus, tenant }, file, &mut || write(log));
     }
     let (alerts, records, selectors) = ask_rules(&world.prometheus);
     eprintln!(

@@ -16,7 +16,7 @@ use crate::chart::{Helm, configs, example, objects};
 use crate::kube::{CONTAINER, Kube, Pod};
 use crate::kubectl::Kubectl;
 use crate::loki::{EVERYTHING, Entry, Loki, Tenant};
-use crate::panels::{Sources, ask_dashboard};
+use crate::panels::{DataSources, ask_dashboard};
 use crate::pods::{ContainerLog, Output};
 use crate::prometheus::Prometheus;
 use crate::servers::free_port;
@@ -84,8 +84,8 @@ fn from_an_empty_cluster_to_the_stack_trace() {
         if is_three { Ok(()) } else { Err(format!("{found:?}")) }
     });
     let mut go_on = || (1..=4).for_each(|id| assert!(program.get(&format!("/test?id={id}")).is_ok(), "id {id}"));
-    let sources = Sources { prometheus: &prometheus, tenant: &tenant };
-    let asked = ["spring-boot", "logs-of-an-app"].map(|file| ask_dashboard(sources, file, &mut go_on));
+    let data_sources = DataSources { prometheus: &prometheus, tenant: &tenant };
+    let asked = ["spring-boot", "logs-of-an-app"].map(|file| ask_dashboard(data_sources, file, &mut go_on));
     clock.step(&format!("7, the dashboards: {asked:?} queries and variables, all with data"));
 
     // Now to the last line, and nothing that is not the program's.

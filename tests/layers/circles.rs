@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Source, sources};
+use super::{SourceFile, source_files};
 
 #[test]
 fn no_file_imports_a_file_that_imports_it() {
@@ -27,7 +27,7 @@ fn no_folder_imports_a_file_or_folder_that_imports_it() {
 }
 
 fn imports_of_all() -> Imports {
-    let files: Vec<Source> = sources().into_iter().filter(|source| !source.is_test).collect();
+    let files: Vec<SourceFile> = source_files().into_iter().filter(|source| !source.is_test).collect();
     let mut imports = imports(files.iter().map(|file| (module(file), file.code.as_str())).collect());
     without_children(&mut imports);
     imports
@@ -63,7 +63,7 @@ type Path = Vec<String>;
 /// For each module its imports: the module that defines the items, and one of them.
 type Imports = BTreeMap<Path, BTreeMap<Path, String>>;
 
-fn module(source: &Source) -> Path {
+fn module(source: &SourceFile) -> Path {
     let parts = source.path.with_extension("");
     parts.iter().skip(1).map(|part| part.to_string_lossy().into_owned()).collect()
 }

@@ -54,8 +54,8 @@ fn lz4(payload: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
 
 fn zstd(payload: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     let mut decoder = ruzstd::decoding::FrameDecoder::new();
-    let mut source = payload;
-    decoder.reset(&mut source).map_err(|_| Error::Damaged)?;
+    let mut header = payload;
+    decoder.reset(&mut header).map_err(|_| Error::Damaged)?;
     if decoder.content_size() > LONGEST as u64 {
         return Err(Error::TooLong);
     }

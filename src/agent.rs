@@ -32,7 +32,7 @@ pub struct Options {
     pub dry_run: bool,
     /// Lines come from standard input.
     pub stdin: bool,
-    /// What the kernel denies this process: the mechanism's name, and a description.
+    /// The restrictions of this process by the kernel: the name of the mechanism, and a description.
     pub confinement: Vec<(&'static str, String)>,
 }
 

@@ -1,7 +1,7 @@
 //! (1) Discover: finds pods, files and static targets.
 //!
-//! Each group of targets (a pod, a group in a file, a static config) is sent as a complete [`TargetGroup`] whenever it changes. A
-//! group without targets is removed. Relabelling decides which targets to keep, and their labels.
+//! Each group of targets (a pod, a group in a file, a static config) is sent as a complete [`TargetGroup`] whenever it
+//! changes. A group without targets is removed. Relabelling decides which targets to keep, and their labels.
 
 pub mod docker;
 pub mod file;

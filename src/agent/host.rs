@@ -1,4 +1,4 @@
-//! What lives as long as the process: positions and their lock, metrics, the HTTP server.
+//! The objects that live as long as the process: positions and their lock, metrics, the HTTP server.
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ pub(super) struct Host {
     /// Their sockets stay open over a reload.
     pub receivers: Mutex<receive::Receivers>,
     shown: watch::Sender<Arc<server::Shown>>,
-    /// What the kernel denies this process, as comment lines above the config on its page.
+    /// The restrictions of this process, as comment lines above the config on its page.
     confinement: String,
     _lock: Lock,
 }
@@ -97,7 +97,7 @@ impl Host {
         Ok((host, listening.map(|server| Serving::begin(server, state))))
     }
 
-    /// What the discovery of a job's containers needs.
+    /// The services that the discovery of a job's containers uses.
     pub fn containers(&self, job: &Arc<str>, rules: Rules, sources: scrape::Sources) -> Outside {
         let (positions, job) = (self.positions.clone(), job.clone());
         let give = move |log: ApiLog| {

@@ -40,7 +40,7 @@ impl ScrapeConfig {
         }
     }
 
-    /// What it receives. None: it reads what is found.
+    /// The receiver of this job. None: the job has no receiver.
     pub fn receives(&self) -> Option<receive::Config> {
         let push = self.loki_push_api.clone().map(|config| receive::Config::Push(Box::new(config)));
         push.or_else(|| self.syslog.clone().map(|config| receive::Config::Syslog(Box::new(config))))
@@ -76,7 +76,7 @@ pub struct Decompression {
 pub(super) const KINDS: &str = "static_configs, kubernetes_sd_configs, file_sd_configs, docker_sd_configs, journal, \
                                 syslog and loki_push_api";
 
-/// What to do instead of a kind of target that only Promtail supports.
+/// The advice for a kind of target that only Promtail supports.
 pub(super) fn unsupported(kind: &str) -> Option<String> {
     let (_, instead) = UNSUPPORTED.iter().find(|(names, _)| names.contains(&kind))?;
     Some(format!("fantail does not support {kind}: {instead} (supported: {KINDS})"))

@@ -38,7 +38,7 @@ pub use config::Config;
 pub use beside::described;
 pub use log::{ApiLog, Cursor, Frame, Frames, Line, Lines, NotFrames};
 
-/// What the rest of the agent knows and does for the discovery of containers.
+/// Questions and services of the rest of the agent for the discovery of containers.
 #[derive(Clone)]
 pub struct Outside {
     /// Whether the log of this name in `positions.yaml` has been read before.

@@ -109,7 +109,7 @@ pub enum Read {
     Finished,
 }
 
-/// What to save so that the next run can continue reading at this place.
+/// A place in a form that can be saved, so that the next run can continue there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Checkpoint {
     File {

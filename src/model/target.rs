@@ -78,7 +78,7 @@ impl From<Labels> for TargetLabels {
     }
 }
 
-/// What a group has that its targets do not show, because of limits.
+/// The parts of a group that its targets lack, because of limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LeftOut {
     /// Containers that are not targets. Their logs are not read.

@@ -74,7 +74,7 @@ pub(super) struct Lane {
     due: Option<Instant>,
 }
 
-/// What to do after an attempt.
+/// The next step after an attempt.
 enum After {
     Next,
     Pause(Pause),

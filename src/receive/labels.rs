@@ -14,7 +14,7 @@ pub(super) const TENANT: &str = "__tenant_id__";
 const ENTRIES: usize = 4_096;
 const BYTES: usize = 1 << 20;
 
-/// What the rules decided.
+/// The decision of the rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Keep {

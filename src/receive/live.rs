@@ -1,4 +1,4 @@
-//! What a running receiver uses and a reload replaces: the intake, the labels and the rules.
+//! The parts of a running receiver that a reload replaces: the intake, the labels and the rules.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::scrape::{Intake, Parcel, Taken, Ticket};
 pub(super) struct Live {
     pub intake: Arc<Intake>,
     pub labeller: Mutex<Labeller>,
-    /// What the rules read.
+    /// The labels that the rules read.
     pub reads: Reads,
 }
 

@@ -311,7 +311,7 @@ impl TargetManager {
         ]
     }
 
-    /// What it does after the summary at the start.
+    /// Tells the readers to settle, as after the summary at the start.
     pub fn settle(&self) {
         self.tell(|| Command::Settle);
     }

@@ -12,7 +12,7 @@ use super::allowed_paths::AllowedPaths;
 use super::generation::Generation;
 use crate::model::Position;
 
-/// What a file is to a log.
+/// Whether a file is a copy of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Copied {
     /// It is not a copy, or it is too short to tell.

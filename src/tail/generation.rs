@@ -22,7 +22,7 @@ pub(super) struct Generation {
     pub offset: u64,
     /// Unique among the files of the log. Changes when the file is truncated. 0: nothing was read yet.
     pub number: u64,
-    /// What its byte order mark says of its encoding, and the bytes of that.
+    /// The encoding that its byte order mark names, and the length of the mark in bytes.
     mark: Option<(Encoding, usize)>,
     /// The unit after a mark of UTF-16 has the zero of a Latin letter, or of a newline.
     looks_wide: bool,
@@ -42,10 +42,11 @@ const MAGIC: [(&str, &[u8]); 6] = [
     ("zip", b"PK\x03\x04"),
 ];
 
-/// What follows `BZh` and a digit in a bzip2 file; a line of text may begin with the letters.
+/// The bytes after `BZh` and a digit in a bzip2 file. A line of text may begin with these letters too.
 const BZIP2_BLOCK: &[u8] = b"1AY&SY";
 
-/// What is before an offset further away is not looked at in a compressed file: all logs of the reader wait meanwhile.
+/// In a compressed file, the bytes before an offset beyond this one are not checked, because all logs of the reader
+/// would wait.
 const FAR: u64 = 64 << 20;
 
 fn compressed_as(head: &[u8]) -> Option<&'static str> {

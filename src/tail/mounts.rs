@@ -56,7 +56,7 @@ const REMOTE: [&str; 20] = [
 ];
 
 impl Mounts {
-    /// What cannot be read lists nothing.
+    /// The current mounts. If the kernel's list cannot be read: none.
     pub fn now() -> Self {
         Self::of_text(&String::from_utf8_lossy(&fs::read("/proc/self/mountinfo").unwrap_or_default()))
     }
@@ -87,7 +87,7 @@ impl Mounts {
         above.max_by_key(|mount| mount.point.as_os_str().len())
     }
 
-    /// What inotify reports of a directory. Everything, as far as the mounts are not known.
+    /// The events that inotify reports of a directory. If its mount is not known: all events.
     pub fn events_of(&self, path: &Path) -> Events {
         self.of(path).map_or(Events::All, |mount| mount.events)
     }

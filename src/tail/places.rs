@@ -98,7 +98,7 @@ impl Places {
 
 /// Follows links, and asks about each name once.
 struct Ways<'w> {
-    /// What the links among these paths lead to. None: not a link.
+    /// The targets of the links among these paths. None: not a link.
     known: HashMap<PathBuf, Option<PathBuf>>,
     links: BTreeSet<PathBuf>,
     at: &'w dyn Fn(&Path),

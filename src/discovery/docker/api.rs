@@ -1,4 +1,4 @@
-//! What is read of the answers of Docker's API.
+//! The parts of the answers of Docker's API that the agent reads.
 
 use std::collections::BTreeMap;
 

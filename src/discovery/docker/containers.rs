@@ -1,4 +1,4 @@
-//! What a list of containers comes to: the labels of each.
+//! Makes the labels of each container of a list.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

@@ -29,7 +29,7 @@ pub(super) struct Found {
     root: Option<PathBuf>,
 }
 
-/// What is known of a container, besides its labels.
+/// The data about a container besides its labels.
 #[derive(Debug)]
 struct Container {
     log: Log,
@@ -229,7 +229,7 @@ fn check(file: &Path) -> Result<(), String> {
     })
 }
 
-/// What the rules make of a container.
+/// The result of the rules for a container.
 enum Relabelled {
     /// They name a file to read.
     Path,

@@ -53,7 +53,7 @@ pub(super) fn position(id: &str) -> String {
     format!("cursor-{id}")
 }
 
-/// What does not change while a container exists.
+/// The data about a container that does not change while it exists.
 #[derive(Clone, Debug)]
 pub(super) struct Described {
     pub id: String,

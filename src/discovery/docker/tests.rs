@@ -54,7 +54,7 @@ fn noting(rules: &str, given: &Arc<Mutex<BTreeMap<String, String>>>) -> Outside 
     Outside { rules, give: Arc::new(give), ..outside(&[]) }
 }
 
-/// What discovery has told: the targets or the notes by group, until `Synced` or until `is_there` holds.
+/// The targets or notes that discovery has sent, by group, until `Synced` or until `is_there` holds.
 struct Listener {
     updates: mpsc::Receiver<Update>,
     told: BTreeMap<String, Vec<String>>,

@@ -11,7 +11,7 @@ pub(super) struct Kind {
     pub(super) plural: &'static str,
     /// The text between `__meta_kubernetes_` and `_label_`.
     pub(super) prefix: &'static str,
-    /// What the ids of its target groups begin with.
+    /// The start of the ids of its target groups.
     id_prefix: &'static str,
     pub(super) scope: Reach,
 }
@@ -59,7 +59,8 @@ impl Kind {
         matches!(self.scope, Reach::Namespace | Reach::Node { namespaced: true, .. })
     }
 
-    /// The id of the target group of an object: `pod/<namespace>/<name>`. A new object with the same name replaces the old one.
+    /// The id of the target group of an object: `pod/<namespace>/<name>`. A new object with the same name replaces the
+    /// old one.
     pub(super) fn group_id(&self, namespace: &str, name: &str) -> String {
         match self.is_namespaced() {
             true => format!("{}/{namespace}/{name}", self.id_prefix),

@@ -207,7 +207,7 @@ impl Lane {
     }
 }
 
-/// What an answer means for the streams that are set apart.
+/// The meaning of an answer for the streams that are set apart.
 fn outcome(next: &Next) -> Outcome {
     match next {
         Next::Done | Next::DoneBut { .. } => Outcome::Stored,

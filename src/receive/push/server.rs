@@ -108,7 +108,7 @@ type Push = (Encoding, Form, Option<String>);
 
 enum Failure {
     Answer(Answer),
-    /// What was handed in is not committed, and never will be.
+    /// The records that were handed in are not committed, and never will be.
     Gone,
 }
 

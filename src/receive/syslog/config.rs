@@ -125,7 +125,7 @@ impl Config {
         self.listen_address.rsplit_once(':')?.1.parse().ok()
     }
 
-    /// What to bind, in turn. Without a host it is every address, as in Go.
+    /// The addresses to bind, in turn. Without a host: every address, as in Go.
     pub(in crate::receive) fn addresses(&self) -> Vec<String> {
         match self.listen_address.strip_prefix(':') {
             Some(port) => vec![format!("[::]:{port}"), format!("0.0.0.0:{port}")],
@@ -137,7 +137,7 @@ impl Config {
         Endpoint { is_udp: self.is_udp(), address: self.listen_address.clone() }
     }
 
-    /// Who may connect.
+    /// Clients that may connect.
     pub(in crate::receive) fn server(&self) -> server::Config {
         let TlsConfig { cert_file, key_file, ca_file, .. } = &self.tls_config;
         server::Config::of_tls(cert_file, key_file, ca_file)

@@ -10,7 +10,7 @@ const DIGITS: usize = 10;
 #[derive(Debug)]
 pub struct Frames {
     buffer: Vec<u8>,
-    /// What is before it has been given.
+    /// The messages before this index have been given.
     at: usize,
     max: usize,
     skip: Skip,

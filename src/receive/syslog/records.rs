@@ -15,7 +15,7 @@ use crate::receive::metrics::Metrics;
 use crate::receive::time::{Arrival, unix_nanos};
 use crate::scrape::{Details, Parcel};
 
-/// What the tasks of a receiver share.
+/// The state that the tasks of a receiver share.
 #[derive(Clone, Debug)]
 pub(in crate::receive) struct Shared {
     pub(super) job: Arc<str>,

@@ -81,7 +81,7 @@ fn datagram(bytes: &[u8], shared: &Shared, records: &mut Records) {
     frames.end().map(|frame| records.add(frame));
 }
 
-/// What the kernel dropped because the socket's buffer was full.
+/// Counts the datagrams that the kernel dropped because the socket's buffer was full.
 struct Drops {
     inode: Option<u64>,
     seen: u64,

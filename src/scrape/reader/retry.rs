@@ -110,7 +110,7 @@ impl Reader {
     }
 }
 
-/// What the user can do about the error.
+/// The advice for the user about the error.
 pub(super) fn advice(error: &io::Error) -> &'static str {
     /// Too many open files: in the process, and in the system.
     const EMFILE: i32 = 24;

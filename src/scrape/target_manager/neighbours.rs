@@ -37,7 +37,7 @@ pub(super) struct Seen {
     is_own: bool,
 }
 
-/// What was found of a file with such a name.
+/// The state of a file with such a name.
 struct Found {
     own: Metadata,
     live: Metadata,

@@ -191,7 +191,7 @@ impl Dice {
     }
 }
 
-/// What an undisturbed agent stores of the file.
+/// The entries of the file that an undisturbed agent stores.
 fn undisturbed(stages: &'static str, text: &str) -> BTreeSet<Stored> {
     let mut machine = Machine::new(stages);
     machine.dir.append("0.log", text);

@@ -56,7 +56,7 @@ impl Follow {
             }
             let pause = match end {
                 End::Gone => break,
-                // What is here is all of it: the stream ended because the container did.
+                // The stream ended because the container did, so the log is complete.
                 End::Stopped if !*self.runs.borrow() => {
                     self.flush().await;
                     None
@@ -101,7 +101,7 @@ impl Follow {
         loop {
             let piece = match answer.next().await {
                 Ok(Some(piece)) => piece,
-                // What follows a broken answer is asked for again.
+                // The rest of a broken answer is requested again.
                 Err(error) => return End::Failed(Failure::NoAnswer(error)),
                 Ok(None) => {
                     if let Some(frame) = frames.rest()

@@ -76,7 +76,7 @@ impl Frames {
             _ => return Err(NotFrames(format!("a message of the unknown stream {stream}"))),
         }
         if length > LONGEST {
-            // What cannot be held is cut. The rest of the message is skipped.
+            // A message that is too long is cut: its rest is skipped.
             if self.bytes.len() < HEADER + LONGEST {
                 return Ok(None);
             }

@@ -21,7 +21,7 @@ const SHOWN_MOST: usize = 20_000;
 /// The most directories that are checked. A node has some hundred.
 pub(super) const FOLDERS: usize = 5_000;
 
-/// What to do with a directory whose pod the API server does not show.
+/// The decision about a directory whose pod the API server does not show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Nothing: it is handled elsewhere, or it is too early.

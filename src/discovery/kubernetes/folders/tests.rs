@@ -16,7 +16,7 @@ struct Scene {
     started: Instant,
 }
 
-/// What was sent for a directory: the origin of its labels, whether it is held, and its containers.
+/// The group that was sent for a directory: the origin of its labels, whether it is held, and its containers.
 type Told = Vec<(String, String, bool, Vec<String>)>;
 
 impl Scene {

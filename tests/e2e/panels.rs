@@ -22,8 +22,8 @@ pub(crate) fn files() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/helm/fantail/files")
 }
 
-/// Asks all that a dashboard of the chart asks, and gives how many questions that were. `go_on` makes something happen that is
-/// to be seen.
+/// Runs all queries of a dashboard of the chart, and returns their number. `go_on` changes the data that the queries
+/// return.
 pub(crate) fn ask_dashboard(data_sources: DataSources, file: &str, go_on: &mut dyn FnMut()) -> usize {
     let path = files().join(format!("dashboards/{file}.json"));
     let text_of_file = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -61,7 +61,7 @@ pub(crate) fn ask_dashboard(data_sources: DataSources, file: &str, go_on: &mut d
             let query = replaced(text(&target["expr"]), &values);
             let what = format!("{file}, {title}: {query}");
             let series = wait_for(&what, Duration::from_secs(60), || {
-                // What is shown is how much there is a second.
+                // The panel shows a rate per second.
                 go_on();
                 let series = ask_query(data_sources, text(&target["datasource"]["uid"]), &query)?;
                 if series.is_empty() { Err("no data, or nothing but NaN".into()) } else { Ok(series) }
@@ -103,7 +103,7 @@ fn ask_query(data_sources: DataSources, source: &str, query: &str) -> Result<Vec
         "${loki}" => {
             let (now, hour) = (nanoseconds(SystemTime::now()), 3_600_000_000_000);
             let (start, end) = ((now - hour).to_string(), (now + 60_000_000_000).to_string());
-            // A log query has no instant; a metric query of a panel that draws time has both.
+            // A log query has no instant form. A metric query of a time series panel has both forms.
             let instant = query.starts_with("sum") && query.ends_with("vector(0)");
             let endpoint = if instant { "query" } else { "query_range" };
             let range = [("query", query), ("start", &start), ("end", &end), ("step", "60"), ("limit", "100")];
@@ -119,17 +119,17 @@ fn ask_query(data_sources: DataSources, source: &str, query: &str) -> Result<Vec
     Ok(list(&found).iter().filter(has_value).map(|series| series["metric"].clone()).collect())
 }
 
-/// What a legend names, one series at least has.
+/// Checks that at least one series has each label that a legend uses.
 #[track_caller]
 fn assert_legend(what: &str, legend: &str, series: &[Value]) {
     for label in legend.split("{{").skip(1).filter_map(|rest| rest.split("}}").next()) {
-        // Promtail shows a tenant that is none as an empty label, which Prometheus takes for no label.
+        // Promtail shows an entry without a tenant with an empty label, which Prometheus treats as no label.
         let is_there = series.iter().any(|labels| labels.get(label).is_some()) || label == "tenant";
         assert!(is_there, "{what}: no series has the label {label} of the legend {legend}: {series:?}");
     }
 }
 
-/// Grafana's variables, as `$name`.
+/// Replaces Grafana's variables, written as `$name`, by their values.
 #[track_caller]
 fn replaced(query: &str, values: &BTreeMap<String, String>) -> String {
     let mut parts = query.split('$');

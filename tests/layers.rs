@@ -70,7 +70,7 @@ const HOMES: [(&str, &[&str]); 31] = [
 ];
 
 #[test]
-fn every_room_has_a_layer() {
+fn every_module_has_a_layer() {
     for file in source_files() {
         assert!(
             layer(&file.module).is_some(),
@@ -82,7 +82,7 @@ fn every_room_has_a_layer() {
 }
 
 #[test]
-fn rooms_use_only_the_layers_beneath_them() {
+fn modules_use_only_lower_layers() {
     let mut broken = Vec::new();
     for file in source_files() {
         for module in modules_used(&file.code) {

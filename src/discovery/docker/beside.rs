@@ -34,7 +34,7 @@ const MOST: usize = 10_000;
 /// How often the folder is checked for new containers.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Every so many looks, the files of all containers are checked too: a container may have been renamed.
+/// Every this many checks, the files of all containers are checked too: a container may have been renamed.
 const LOOK_AT_ALL: u32 = 10;
 
 /// How long a new folder may be without a [`CONFIG`]: Docker creates the folder first.

@@ -1,4 +1,4 @@
-//! The containers that were found, and how the log of each is read.
+//! The containers of the last list, and the way in which the log of each is read.
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -17,7 +17,7 @@ use crate::model::{LabelSet, Labels, Streams, TargetGroup, container, loki_label
 use crate::relabel::{Rules, Verdict};
 use crate::tail::escape;
 
-/// How many containers are inspected at a time.
+/// The most containers that are inspected at the same time.
 const AT_ONCE: usize = 8;
 
 pub(super) struct Found {
@@ -25,7 +25,7 @@ pub(super) struct Found {
     containers: HashMap<String, Container>,
     /// The logs that are read through the API.
     given: HashMap<String, GivenLog>,
-    /// Where Docker keeps its data. None: not known yet.
+    /// The directory of Docker's data. None: not known yet.
     root: Option<PathBuf>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Found {
 #[derive(Debug)]
 struct Container {
     log: Log,
-    /// It had stopped before the agent was there to read it.
+    /// It had stopped before the agent could read it.
     is_old: bool,
 }
 
@@ -43,7 +43,7 @@ struct GivenLog {
     _given: Box<dyn Any + Send + Sync>,
 }
 
-/// Where its log is.
+/// The place of its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Log {
     File(PathBuf),
@@ -62,7 +62,7 @@ impl Found {
         Self { outside, containers: HashMap::new(), given: HashMap::new(), root: None }
     }
 
-    /// The targets, and what is to be shown in place of targets.
+    /// The targets, and the notes that are shown in place of targets.
     pub async fn update(
         &mut self,
         engine: &Arc<Engine>,
@@ -148,7 +148,7 @@ impl Found {
             _ if driver == "none" => {
                 Log::Nowhere("its logging driver is \"none\", so Docker keeps no log of it".into())
             }
-            // It goes on as it was begun, by Promtail for instance, so that nothing is sent again.
+            // Reading continues in the way in which it began, for instance by Promtail, so that no line is sent again.
             _ if has_cursor && !is_known => through_api(),
             Some(file) => match readable(file).await {
                 Ok(file) => Log::File(file),
@@ -168,7 +168,7 @@ impl Found {
     }
 }
 
-/// The name of a container's group of targets.
+/// The id of a container's target group.
 fn group_id(id: &str) -> String {
     format!("container/{id}")
 }

@@ -34,7 +34,7 @@ pub enum Protocol {
     Udp,
 }
 
-/// Both are told apart, whatever is written.
+/// Has no effect: each message shows its own format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -43,7 +43,7 @@ pub enum Format {
     Rfc3164,
 }
 
-/// As a server. Promtail has the keys of a client here as well.
+/// The TLS settings of a server. Promtail accepts the keys of a client here as well.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsConfig {

@@ -49,7 +49,7 @@ impl Records {
         Self { shared, peer, live, reads, key: String::new(), parcel: Parcel::default() }
     }
 
-    /// The records since the last call, if there are any. What comes next follows the rules that are in use by then.
+    /// The records since the last call, if there are any. Later records follow the rules that are in use then.
     pub fn take(&mut self, current: &Current) -> Option<Parcel> {
         let live = current.now();
         if !Arc::ptr_eq(&live, &self.live) {
@@ -94,13 +94,13 @@ impl Records {
         let values = parts.iter().map(|(_, value)| value.unwrap_or_default());
         let pairs = data().flat_map(|(id, name, value)| [*id, *name, &**value]);
         for value in values.chain(pairs) {
-            // With its length, since a value may have any character.
+            // The length separates the values, because a value may have any character.
             let _ = write!(self.key, "{}:{value}", value.len());
         }
         let labels = || {
             let known = parts.iter().filter_map(|(name, value)| Some((name.to_string(), value.as_ref()?.to_string())));
             let data = data().map(|(id, name, value)| {
-                // The name as in Promtail. What is left of it after the rules becomes a name that Loki takes.
+                // The name as in Promtail. If it is still there after the rules, it becomes a name that Loki accepts.
                 (format!("__syslog_message_sd_{}_{name}", id.replace('@', "_")), value.to_string())
             });
             Ok::<Labels, ()>(known.chain(data).collect())
@@ -136,7 +136,7 @@ const NAMES: [&str; PARTS] = [
     "__syslog_message_msg_id",
 ];
 
-/// Which parts rules read. Others make no difference, and would fill the memory of what was decided.
+/// The parts that rules read. Other parts do not matter, and would only fill the cache of decisions.
 fn reads(live: &Live) -> [bool; PARTS] {
     NAMES.map(|name| live.reads.reads(name))
 }

@@ -12,11 +12,11 @@ use super::frames::{Frames, NotFrames};
 use super::lines::Lines;
 use crate::discovery::docker::engine::{Engine, Failure};
 
-/// How long to wait before asking again, at first and at most.
+/// The first and the longest pause before the next request.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-/// How long to wait after a refusal, unless the container is started meanwhile.
+/// The pause after a refusal. It ends early if the container is started.
 const REFUSED: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl Follow {
         self.buffer.end();
     }
 
-    /// Asks for the log once, from where the last answer ended, and reads the answer to its end.
+    /// Requests the log once, from the end of the last answer, and reads the answer to its end.
     async fn once(&mut self, failure: &mut Option<Failure>) -> End {
         let cursor = self.lines.cursor();
         let since = cursor.since();

@@ -1,8 +1,8 @@
-//! Takes the answer to a request for a container's log apart.
+//! Divides the answer to a request for a container's log into messages.
 //!
 //! Without a TTY, each message has a header of 8 bytes: its stream and its length. With a TTY there are no headers.
-//! Each message begins with its time and a space, since that is asked for. A message without a newline at its end is a
-//! part of a longer line.
+//! Each message begins with its time and a space, because the request asks for that. A message without a newline at its
+//! end is a part of a longer line.
 
 use bytes::Buf;
 use bytes::BytesMut;
@@ -99,7 +99,8 @@ impl Frames {
         self.skips = bytes - here;
     }
 
-    /// A message ends with a newline. A part ends where the same time stands again: all parts of a line have one time.
+    /// The end of a message is a newline. A part ends before the next occurrence of its time: all parts of a line have
+    /// one time.
     fn next_of_tty(&mut self) -> Option<Frame> {
         let bytes = &self.bytes[..];
         let newline = memchr::memchr(b'\n', &bytes[..bytes.len().min(LONGEST)]);
@@ -139,7 +140,7 @@ fn frame(is_stderr: bool, message: &[u8]) -> Frame {
     Frame { is_stderr, time, is_part: is_part && text.len() >= PART, text: text.to_vec() }
 }
 
-/// A time in RFC 3339 with a space behind it, in Unix nanoseconds.
+/// A time in RFC 3339 with a space after it, in Unix nanoseconds.
 fn time(stamp: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(stamp.strip_suffix(b" ")?).ok()?;
     let is_long_enough = text.len() >= "2006-01-02T15:04:05Z".len() && text.as_bytes().get(10) == Some(&b'T');

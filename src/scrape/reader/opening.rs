@@ -265,7 +265,7 @@ struct Opened {
     log: Log,
     /// The saved position. None: there was none in this file.
     saved: Option<Position>,
-    /// The time of the last line that was read of it, in Unix nanoseconds.
+    /// Its lines get later times than this, in Unix nanoseconds.
     last_time: i64,
     /// It was open in the previous run.
     is_inherited: bool,

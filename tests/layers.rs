@@ -127,7 +127,8 @@ fn every_home_is_lived_in() {
         .filter(|file| !file.is_test)
         .map(|file| (file.module.as_str(), without_test_modules(&file.code)))
         .collect();
-    let uses = |name: &str, home: &str| production.iter().any(|(module, code)| *module == home && uses_crate(code, name));
+    let uses =
+        |name: &str, home: &str| production.iter().any(|(module, code)| *module == home && uses_crate(code, name));
     let homes = HOMES.iter().flat_map(|(name, homes)| homes.iter().map(move |home| (*name, *home)));
     let stale: Vec<String> =
         homes.filter(|(name, home)| !uses(name, home)).map(|(name, home)| format!("`{name}` in `{home}`")).collect();

@@ -153,7 +153,12 @@ pub(super) fn group<'a>(
         }
         targets.push(TargetLabels::new(Arc::clone(&of.common), own));
     }
-    // Ports that the pods declare, but not the service.
+    add_undeclared_ports(pods, &mut targets, &mut left_out);
+    TargetGroup { id: of.group_id(), targets, left_out }
+}
+
+/// Adds targets for the ports that the pods declare and the service does not, in the order of the pods' names.
+fn add_undeclared_ports(pods: HashMap<String, PodOf<'_>>, targets: &mut Vec<TargetLabels>, left_out: &mut LeftOut) {
     let mut pods: Vec<_> = pods.into_iter().collect();
     pods.sort_by(|(one, _), (other, _)| one.cmp(other));
     for (_, of) in &pods {
@@ -169,7 +174,6 @@ pub(super) fn group<'a>(
             targets.push(TargetLabels::new(Arc::clone(&of.common), own));
         }
     }
-    TargetGroup { id: of.group_id(), targets, left_out }
 }
 
 fn with_port(address: &str, port: Option<u32>) -> String {

@@ -21,17 +21,17 @@ pub struct Mount {
     pub events: Events,
 }
 
-/// Which changes in the directories of a file system inotify reports.
+/// The changes in the directories of a file system that inotify reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Events {
     All,
-    /// Not those made beneath it, in a layer of an overlay.
+    /// All except changes that are made in a lower layer of an overlay.
     Some,
-    /// Those of this machine at most: others write to it too, and its server may be gone.
+    /// At most the changes by this machine. Other machines write too, and the server may be gone.
     Remote,
 }
 
-/// File systems of which a server or a daemon holds the files.
+/// File systems whose files are on a server or provided by a daemon.
 const REMOTE: [&str; 20] = [
     "9p",
     "acfs",

@@ -309,7 +309,7 @@ impl Held<'_, TargetManager> {
     }
 }
 
-/// Until when a target is not walked again: four times as long as its walk took, if that was long. Otherwise None.
+/// The end of the pause after a walk, if the walk took long: the pause is four times as long. None: there is no pause.
 fn rest_after(begun: Instant, now: Instant) -> Option<Instant> {
     let took = now.saturating_duration_since(begun);
     (took > LONG).then(|| now + took * 4)

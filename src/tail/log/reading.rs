@@ -7,7 +7,7 @@ use super::{Drained, Log};
 use crate::model::{Checkpoint, Chunk, Encoding, MAX_LINE, Mark, Position, Progress, Read, Source, Wake};
 use crate::tail::generation::Generation;
 
-/// A line does not begin with so many NUL bytes: they are a hole in the file.
+/// A line does not begin with this many NUL bytes: they are a hole in the file.
 const NULS: usize = 64;
 
 impl Source for Log {
@@ -40,7 +40,7 @@ impl Source for Log {
         // While its files are still open.
         let position = self.position_of(to);
         while self.spent.pop_front_if(|generation| self.marks.is_done_with(generation)).is_some() {}
-        // A file that was cut is another one since.
+        // A file that was cut counts as another file.
         let is_here =
             |end: &Position| end.file.has_inode_of(&position.file) && end.file.fingerprint == position.file.fingerprint;
         let left = self.drained.iter_mut().filter(|d| !d.is_told && d.mark <= to && !is_here(&d.end));
@@ -71,7 +71,7 @@ impl Source for Log {
 }
 
 impl Log {
-    /// The position to save for this mark, with what is before it in its file.
+    /// The position to save for this mark, with the hash of the bytes before it in its file.
     fn position_of(&mut self, mark: Mark) -> Position {
         let Some((mut position, number)) = self.marks.position(mark) else {
             return self.position();
@@ -97,7 +97,7 @@ impl Log {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Passed),
                 read => read?,
             };
-            // One that was empty when it was opened shows it now.
+            // A file that was empty when it was opened shows now whether it is text.
             if self.generations[0].offset == 0
                 && n > 0
                 && let Err(error) = self.generations[0].check_is_text()
@@ -177,7 +177,7 @@ impl Log {
         }
     }
 
-    /// Text follows the NUL bytes that were passed over.
+    /// Reports NUL bytes that were passed over, once text follows them.
     fn note_hole(&mut self) {
         let bytes = std::mem::take(&mut self.hole);
         if bytes > 0 && self.holes == 0 {

@@ -1,14 +1,22 @@
-//! (1) Discover: finds pods, files and static targets.
+//! (1) Discover: finds pods, containers, static targets, and targets that files or servers list.
 //!
 //! Each group of targets (a pod, a group in a file, a static config) is sent as a complete [`TargetGroup`] whenever it
 //! changes. A group without targets is removed. Relabelling decides which targets to keep, and their labels.
 
 pub mod docker;
 pub mod file;
+mod groups;
+pub mod http;
+mod http_settings;
 mod known;
 pub mod kubernetes;
+mod lists;
 mod metrics;
+mod refresh;
 mod static_config;
+#[cfg(test)]
+mod testing;
+mod trouble;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,6 +28,7 @@ use tokio::sync::mpsc;
 use crate::model::{ConfigError, TargetGroup, Update};
 use crate::relabel::Reads;
 use known::Known;
+pub use lists::Lists;
 pub use metrics::Metrics;
 pub use static_config::StaticConfig;
 
@@ -30,6 +39,7 @@ pub struct Config {
     pub kubernetes: Vec<kubernetes::Config>,
     pub file: Vec<file::Config>,
     pub docker: Vec<docker::Config>,
+    pub http: Vec<http::Config>,
 }
 
 impl Config {
@@ -38,7 +48,8 @@ impl Config {
         each("static_configs", &self.static_configs, StaticConfig::validate)?;
         each("kubernetes_sd_configs", &self.kubernetes, kubernetes::Config::validate)?;
         each("file_sd_configs", &self.file, file::Config::validate)?;
-        each("docker_sd_configs", &self.docker, docker::Config::validate)
+        each("docker_sd_configs", &self.docker, docker::Config::validate)?;
+        each("http_sd_configs", &self.http, http::Config::validate)
     }
 
     /// Checks that the credentials of the config can be opened. Done at the start, not by a syntax check.
@@ -59,6 +70,8 @@ pub struct Around {
     pub places: Option<kubernetes::Places>,
     /// For containers of Docker. None: no job discovers containers.
     pub containers: Option<docker::Outside>,
+    /// What servers listed last, over a reload.
+    pub lists: Lists,
 }
 
 /// Sends the groups of one job until the receiver of `updates` is dropped.
@@ -80,6 +93,8 @@ pub async fn run(
     let (unlisted, mut all_listed) = mpsc::channel::<Infallible>(1);
     let mut loops: Vec<BoxFuture<'static, ()>> = Vec::new();
     let known = |key, index| Known::new(&job, key, index, &metrics, updates.clone());
+    // The list of a config that is the same after a reload.
+    let last = |key, config: String| around.lists.of(format!("{job}/{key}/{config}"));
 
     for (i, config) in config.static_configs.into_iter().enumerate() {
         let (mut known, unlisted) = (known("static_configs", i), unlisted.clone());
@@ -113,6 +128,10 @@ pub async fn run(
             loops.push(docker::run(config, known, outside, metrics.clone(), unlisted.clone()).boxed());
         }
     }
+    for (i, config) in config.http.into_iter().enumerate() {
+        let known = known("http_sd_configs", i).keeping(last("http_sd_configs", text(&config)));
+        loops.push(http::run(config, known, metrics.clone(), unlisted.clone()).boxed());
+    }
     drop(unlisted);
 
     let synced = async {
@@ -127,6 +146,11 @@ pub async fn run(
         () = updates.closed() => {}
         () = told => updates.closed().await,
     }
+}
+
+/// The config without its secrets.
+fn text(config: &impl Serialize) -> String {
+    serde_yaml::to_string(config).unwrap_or_default()
 }
 
 #[cfg(test)]

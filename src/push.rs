@@ -29,7 +29,6 @@ mod tests;
 
 pub use backoff::BackoffConfig;
 pub use config::Config;
-pub use headers::Header;
 pub use metrics::Metrics;
 pub use pace::RateLimits;
 pub use status::Status;

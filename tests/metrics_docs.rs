@@ -10,7 +10,7 @@ use serde_yaml::Value;
 const RULES: &str = "manifests/helm/fantail/files/rules.yaml";
 
 /// The prefixes of fantail's metrics.
-const PREFIXES: [&str; 4] = ["fantail_", "promtail_", "logentry_", "process_"];
+const PREFIXES: [&str; 5] = ["fantail_", "promtail_", "logentry_", "process_", "prometheus_sd_"];
 
 #[test]
 fn every_metric_of_the_sources_is_on_the_page_and_no_other() {

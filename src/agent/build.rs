@@ -167,6 +167,7 @@ fn stdin_labels(config: &Config, hostname: &str) -> LabelSet {
         ("kubernetes_sd_configs", !job.kubernetes_sd_configs.is_empty()),
         ("file_sd_configs", !job.file_sd_configs.is_empty()),
         ("docker_sd_configs", !job.docker_sd_configs.is_empty()),
+        ("http_sd_configs", !job.http_sd_configs.is_empty()),
         ("encoding", !job.encoding.is_empty()),
         ("decompression", job.decompression.enabled),
     ];

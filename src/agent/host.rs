@@ -26,6 +26,7 @@ pub(super) struct Host {
     pub node: Arc<str>,
     pub positions: Arc<Positions>,
     pub places: Places,
+    pub lists: discovery::Lists,
     pub metrics: Metrics,
     /// Their sockets stay open over a reload.
     pub receivers: Mutex<receive::Receivers>,
@@ -79,6 +80,7 @@ impl Host {
             node: config::node_name(&environment).into(),
             positions: Arc::new(positions),
             places: build::places(config, &options),
+            lists: discovery::Lists::default(),
             metrics: Metrics {
                 receive: receive::Metrics::register(&registry, scrape_metrics.clone()),
                 scrape: scrape_metrics,

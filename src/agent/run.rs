@@ -164,11 +164,13 @@ fn clients_and_hosts(config: &Config) -> (BTreeSet<String>, BTreeSet<String>) {
 /// Starts a task for each job that tells the scrape which targets there are.
 fn discover(config: &Config, rules: Vec<Rules>, host: &Host, scrape: &Scrape) -> Vec<JoinHandle<()>> {
     let mut tasks = Vec::new();
+    host.lists.begin_run();
     for (job, rules) in config.scrape_configs.iter().zip(rules) {
         let (sender, mut updates) = mpsc::channel::<Update>(64);
         let (name, reads): (Arc<str>, _) = (job.job_name.as_str().into(), rules.reads());
         let containers = host.containers(&name, rules, scrape.sources());
-        let around = discovery::Around { places: Some(host.places.clone()), containers: Some(containers) };
+        let (places, lists) = (Some(host.places.clone()), host.lists.clone());
+        let around = discovery::Around { places, containers: Some(containers), lists };
         let metrics = host.metrics.discovery.clone();
         let run = discovery::run(name, job.discovery(), host.node.clone(), reads, around, metrics, sender);
         tasks.push(tokio::spawn(async {

@@ -23,6 +23,8 @@ pub struct ScrapeConfig {
     pub file_sd_configs: Vec<discovery::file::Config>,
     pub journal: Option<journal::Config>,
     pub docker_sd_configs: Vec<discovery::docker::Config>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub http_sd_configs: Vec<discovery::http::Config>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loki_push_api: Option<receive::push::Config>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,6 +39,7 @@ impl ScrapeConfig {
             kubernetes: self.kubernetes_sd_configs.clone(),
             file: self.file_sd_configs.clone(),
             docker: self.docker_sd_configs.clone(),
+            http: self.http_sd_configs.clone(),
         }
     }
 
@@ -57,9 +60,14 @@ impl ScrapeConfig {
     }
 
     pub fn has_discovery(&self) -> bool {
-        let discovered =
-            [self.kubernetes_sd_configs.is_empty(), self.file_sd_configs.is_empty(), self.docker_sd_configs.is_empty()];
-        !self.static_configs.is_empty() || discovered.contains(&false)
+        let absent = [
+            self.static_configs.is_empty(),
+            self.kubernetes_sd_configs.is_empty(),
+            self.file_sd_configs.is_empty(),
+            self.docker_sd_configs.is_empty(),
+            self.http_sd_configs.is_empty(),
+        ];
+        absent.contains(&false)
     }
 }
 
@@ -73,48 +81,5 @@ pub struct Decompression {
 }
 
 /// All supported kinds of targets, for error messages.
-pub(super) const KINDS: &str = "static_configs, kubernetes_sd_configs, file_sd_configs, docker_sd_configs, journal, \
-                                syslog and loki_push_api";
-
-/// The advice for a kind of target that only Promtail supports.
-pub(super) fn unsupported(kind: &str) -> Option<String> {
-    let (_, instead) = UNSUPPORTED.iter().find(|(names, _)| names.contains(&kind))?;
-    Some(format!("fantail does not support {kind}: {instead} (supported: {KINDS})"))
-}
-
-const OTHER_AGENT: &str = "run another agent such as Grafana Alloy for this job, and remove the job here";
-
-const UNSUPPORTED: &[(&[&str], &str)] = &[
-    (
-        &["consul_sd_configs", "consulagent_sd_configs", "dns_sd_configs"],
-        "for files of this machine use static_configs with __path__, or write the targets for file_sd_configs",
-    ),
-    (
-        &[
-            "kafka",
-            "gelf",
-            "windows_events",
-            "gcplog",
-            "heroku_drain",
-            "cloudflare",
-            "azure_event_hubs",
-            "azure_event_hub",
-        ],
-        OTHER_AGENT,
-    ),
-    (
-        &[
-            "digitalocean_sd_configs",
-            "dockerswarm_sd_configs",
-            "serverset_sd_configs",
-            "nerve_sd_configs",
-            "marathon_sd_configs",
-            "gce_sd_configs",
-            "ec2_sd_configs",
-            "openstack_sd_configs",
-            "azure_sd_configs",
-            "triton_sd_configs",
-        ],
-        "for files of this machine use static_configs with __path__ and __host__, or write the targets for file_sd_configs",
-    ),
-];
+pub(super) const KINDS: &str = "static_configs, kubernetes_sd_configs, file_sd_configs, http_sd_configs, \
+                                docker_sd_configs, journal, syslog and loki_push_api";

@@ -2,7 +2,7 @@
 //! config allows it.
 
 use super::OptionsConfig;
-use super::scrape::unsupported;
+use super::scrape::KINDS;
 use crate::model::KeyPath;
 use crate::yaml::{Content, Document, Error};
 
@@ -14,6 +14,75 @@ pub struct SkippedJob {
     /// Its kinds of targets that are not supported, and what to use instead.
     pub reason: String,
 }
+
+/// What to do instead of a kind of target that fantail does not support. None: it is supported, or nobody has it.
+fn unsupported(kind: &str) -> Option<String> {
+    let of_sources = SOURCES.iter().find(|(name, _)| *name == kind).map(|(_, instead)| (*instead).to_string());
+    let of_discovery =
+        || kind.strip_suffix("_sd_configs").filter(|kind| DISCOVERIES.contains(kind)).map(|_| LISTED.into());
+    let instead = of_sources.or_else(of_discovery)?;
+    Some(format!("fantail does not support {kind}: {instead} (supported: {KINDS})"))
+}
+
+/// Sources of lines that Promtail has, and what to use instead.
+const SOURCES: [(&str, &str); 9] = [
+    ("azure_event_hub", AZURE),
+    ("azure_event_hubs", AZURE),
+    ("cloudflare", "run Grafana Alloy for this job (loki.source.cloudflare), and remove the job here"),
+    ("gcplog", "run Grafana Alloy for this job (loki.source.gcplog), and remove the job here"),
+    (
+        "gelf",
+        "send syslog instead, or let Grafana Alloy (loki.source.gelf) or Fluent Bit (gelf) push to a job with loki_push_api",
+    ),
+    (
+        "heroku_drain",
+        "run Grafana Alloy for this job (loki.source.heroku), or let Heroku's syslog drain send to a job with syslog",
+    ),
+    (
+        "kafka",
+        "run Grafana Alloy (loki.source.kafka), Vector or Fluent Bit for this job; they can push to a job with loki_push_api",
+    ),
+    ("windows_eventlog", WINDOWS),
+    ("windows_events", WINDOWS),
+];
+
+const AZURE: &str = "run Grafana Alloy for this job (loki.source.azure_event_hubs), and remove the job here";
+
+const WINDOWS: &str =
+    "fantail runs on Linux: run Grafana Alloy on Windows (loki.source.windowsevent), and remove the job here";
+
+/// The kinds of discovery of Promtail and Prometheus that are not supported, without `_sd_configs`.
+const DISCOVERIES: [&str; 26] = [
+    "azure",
+    "digitalocean",
+    "ec2",
+    "eureka",
+    "gce",
+    "hetzner",
+    "ionos",
+    "kuma",
+    "lightsail",
+    "linode",
+    "marathon",
+    "nerve",
+    "nomad",
+    "openstack",
+    "ovhcloud",
+    "puppetdb",
+    "scaleway",
+    "serverset",
+    "stackit",
+    "triton",
+    "uyuni",
+    "vultr",
+    "consul",
+    "consulagent",
+    "dns",
+    "dockerswarm",
+];
+
+const LISTED: &str = "for files of this machine use static_configs with __path__; for other targets let a program list \
+                      them over HTTP for http_sd_configs, or write them to a file for file_sd_configs";
 
 /// Refuses all unsupported jobs with one error, or takes them out and adds a warning for each. A kind without a value
 /// is not there.

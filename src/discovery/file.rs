@@ -8,7 +8,6 @@
 //!
 //! A file is a list of `{targets, labels}`, as YAML or JSON. Its targets also get the label `__meta_filepath`.
 
-mod parse;
 mod read;
 
 use std::convert::Infallible;

@@ -8,6 +8,7 @@ use prometheus::IntGauge;
 use tokio::sync::mpsc;
 
 use super::Metrics;
+use super::lists::LastList;
 use crate::model::{Labels, NO_TARGETS, TargetGroup, Update};
 
 /// The groups of one config, each with a hash of its last sent state.
@@ -19,6 +20,8 @@ pub(super) struct Known {
     /// The notes that are shown instead of targets, in the same form.
     notes: HashMap<String, u64>,
     count: IntGauge,
+    /// Where the list is kept over a reload. None: it is not kept.
+    last: Option<LastList>,
     updates: mpsc::Sender<Update>,
 }
 
@@ -32,7 +35,20 @@ impl Known {
         updates: mpsc::Sender<Update>,
     ) -> Self {
         let (prefix, count) = (format!("{key}[{index}]"), metrics.groups(job, key));
-        Self { job: Arc::clone(job), prefix, told: HashMap::new(), notes: HashMap::new(), count, updates }
+        Self { job: Arc::clone(job), prefix, told: HashMap::new(), notes: HashMap::new(), count, last: None, updates }
+    }
+
+    /// Keeps the list over a reload, in `last`.
+    pub(super) fn keeping(mut self, last: LastList) -> Self {
+        self.last = Some(last);
+        self
+    }
+
+    /// Sends the list that the previous run had last. Returns whether there is one.
+    pub(super) async fn resume(&mut self) -> bool {
+        let Some(groups) = self.last.as_ref().and_then(LastList::take) else { return false };
+        self.replace(groups).await;
+        true
     }
 
     pub(super) fn job(&self) -> &str {
@@ -58,6 +74,9 @@ impl Known {
             Some(_) => {}
             None => self.count.inc(),
         }
+        if let Some(last) = &self.last {
+            last.set(&group);
+        }
         self.tell(group).await;
     }
 
@@ -77,6 +96,9 @@ impl Known {
     pub(super) async fn remove(&mut self, group_id: &str) {
         if self.told.remove(group_id).is_some() {
             self.count.dec();
+            if let Some(last) = &self.last {
+                last.remove(group_id);
+            }
             self.tell(TargetGroup::gone(group_id.to_string())).await;
         }
     }
@@ -84,6 +106,9 @@ impl Known {
     /// Sends these groups, and removes all others.
     pub(super) async fn replace(&mut self, groups: Vec<TargetGroup>) {
         let group_ids = groups.iter().map(|group| group.id.clone()).collect();
+        if let Some(last) = &self.last {
+            last.begin();
+        }
         for group in groups {
             self.set(group).await;
         }

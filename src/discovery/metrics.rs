@@ -1,6 +1,6 @@
 //! The metrics of discovery.
 
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::metrics::Registry;
 
@@ -12,6 +12,8 @@ pub struct Metrics {
     watches_failing: IntGaugeVec,
     file_errors: IntCounterVec,
     docker_errors: IntCounterVec,
+    refresh_failures: IntCounterVec,
+    http_failures: IntCounter,
     pods_cut: IntCounterVec,
     pods_from_path: IntCounterVec,
 }
@@ -43,6 +45,15 @@ impl Metrics {
                 "fantail_docker_sd_errors_total",
                 "Failures to ask Docker for its containers; the containers that were found last stay.",
                 &["job"],
+            ),
+            refresh_failures: registry.counters(
+                "prometheus_sd_refresh_failures_total",
+                "Failures to get a list of targets from a server; the last list stays in use. The label config is the job.",
+                &["mechanism", "config"],
+            ),
+            http_failures: registry.counter(
+                "prometheus_sd_http_failures_total",
+                "Failures to get a list of targets of http_sd_configs.",
             ),
             pods_from_path: registry.counters(
                 "fantail_discovery_pods_from_path_total",
@@ -101,6 +112,19 @@ impl Metrics {
 
     pub(super) fn docker_failed(&self, job: &str) {
         self.docker_errors.with_label_values(&[job]).inc();
+    }
+
+    /// Creates the counter of a job that asks a server for targets, at zero.
+    pub(super) fn announce_refresh(&self, job: &str, mechanism: &str) {
+        self.refresh_failures.with_label_values(&[mechanism, job]);
+    }
+
+    pub(super) fn refresh_failed(&self, job: &str, mechanism: &str) {
+        self.refresh_failures.with_label_values(&[mechanism, job]).inc();
+    }
+
+    pub(super) fn http_failed(&self) {
+        self.http_failures.inc();
     }
 
     pub(super) fn file_failed(&self, job: &str) {

@@ -51,6 +51,8 @@ struct Made {
 struct Make {
     /// For a request with its answer. None: an answer may have no end.
     timeout: Option<Duration>,
+    /// All requests are GET requests.
+    only_reads: bool,
     /// The Unix socket that all requests go to.
     socket: Option<std::path::PathBuf>,
     follow_redirects: bool,
@@ -81,7 +83,9 @@ impl Connection {
         socket: Option<&Path>,
     ) -> Result<Self, Error> {
         let (use_environment, proxy, socket) = (proxy.from_environment, proxy.build()?, socket.map(Path::to_path_buf));
-        let make = Make { timeout, socket, follow_redirects, use_environment, proxy };
+        // Only `of_streams` has no timeout.
+        let only_reads = timeout.is_none();
+        let make = Make { timeout, only_reads, socket, follow_redirects, use_environment, proxy };
         let with = tls::Material::read(tls).map_err(|e| e.within("tls_config"))?;
         let client = make.client(tls, &with)?;
         Ok(Self { tls: tls.clone(), make, made: Mutex::new(Made { client, with, looked: Instant::now() }) })
@@ -105,7 +109,17 @@ impl Connection {
 
     /// Fails with the reason why there is no answer. Waits for its beginning without limit.
     pub async fn get(&self, url: &ParsedUrl, credential: Credential) -> Result<Stream, String> {
-        let request = with(self.client().get(url.clone()), credential);
+        self.get_with(url, HeaderMap::new(), credential).await
+    }
+
+    /// Like [`get`](Self::get), with more headers.
+    pub async fn get_with(
+        &self,
+        url: &ParsedUrl,
+        headers: HeaderMap,
+        credential: Credential,
+    ) -> Result<Stream, String> {
+        let request = with(self.client().get(url.clone()), credential).headers(headers);
         request.send().await.map(Stream::new).map_err(|error| self.failed(error))
     }
 
@@ -165,17 +179,16 @@ impl Make {
     fn client(&self, tls: &tls::Config, with: &tls::Material) -> Result<reqwest::Client, Error> {
         // TLS is set up here completely, because reqwest alone needs the system's CA certificates even for `http://`.
         let tls = with.client_config(tls).map_err(|e| e.within("tls_config"))?;
-        let follow = self.follow_redirects;
+        let (follow, only_reads) = (self.follow_redirects, self.only_reads);
         let mut builder =
             reqwest::Client::builder().tls_backend_preconfigured(tls).http1_only().user_agent(USER_AGENT).redirect(
                 reqwest::redirect::Policy::custom(move |attempt| {
-                    match attempt.status().as_u16() {
-                        307 | 308 if follow && attempt.previous().len() > MAX_REDIRECTS => {
-                            attempt.error("too many redirects")
-                        }
+                    // Other redirects would turn a push into a GET request.
+                    let keeps_method = only_reads || matches!(attempt.status().as_u16(), 307 | 308);
+                    match follow && keeps_method {
+                        true if attempt.previous().len() > MAX_REDIRECTS => attempt.error("too many redirects"),
                         // The pushed lines and the headers with credentials must only go to the host of the config.
-                        307 | 308 if follow && stays(attempt.previous(), attempt.url()) => attempt.follow(),
-                        // Other redirects would turn the push into a GET request.
+                        true if stays(attempt.previous(), attempt.url()) => attempt.follow(),
                         _ => attempt.stop(),
                     }
                 }),

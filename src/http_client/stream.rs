@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::HeaderMap;
 use super::failure::in_words;
 
 #[derive(Debug)]
@@ -14,6 +15,10 @@ impl Stream {
 
     pub fn status(&self) -> u16 {
         self.0.status().as_u16()
+    }
+
+    pub fn headers(&self) -> &HeaderMap {
+        self.0.headers()
     }
 
     /// The next piece. None: the answer is complete. An error: the connection ended before that.

@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::backoff::BackoffConfig;
-use super::headers::{self, Header};
+use super::headers;
 use super::pace::RateLimits;
 use crate::batch;
-use crate::http_client::{Authorization, BasicAuth, Credentials, OAuth2, Proxy, TlsConfig, Url, check_url};
+use crate::http_client::{
+    Authorization, BasicAuth, Credentials, HttpHeaders, OAuth2, Proxy, TlsConfig, Url, check_url,
+};
 use crate::model::units::{ByteSize, GoDuration, Secret};
 use crate::model::{Labels, is_valid_label_name};
 
@@ -75,7 +77,7 @@ pub struct Config {
     /// Ignored, as in Promtail: pushes use HTTP/1.1.
     pub enable_http2: bool,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub http_headers: BTreeMap<String, Header>,
+    pub http_headers: HttpHeaders,
 }
 
 impl Default for Config {

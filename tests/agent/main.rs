@@ -1,5 +1,6 @@
 //! The program as a user starts it, with a fake Loki.
 
+mod discovery;
 #[path = "../support/fake_loki.rs"]
 mod fake_loki;
 mod journal;

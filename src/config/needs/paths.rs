@@ -47,6 +47,13 @@ impl Needs {
         if !job.file_sd_configs.is_empty() {
             self.anywhere.push(format!("the targets of job {name:?} come from files that may name any path"));
         }
+        if !job.http_sd_configs.is_empty() {
+            self.anywhere.push(format!("the targets of job {name:?} come from a server that may name any path"));
+        }
+        // A redirect may lead to HTTPS on the same host.
+        if job.http_sd_configs.iter().any(|config| config.follow_redirects && config.url.scheme() == "http") {
+            self.ports.insert(443);
+        }
         for config in &job.kubernetes_sd_configs {
             self.runs_programs |= config.kubeconfig_exec;
             match config.reach(env) {
@@ -64,7 +71,8 @@ impl Needs {
             self.ports.extend(config.tcp_port());
             self.reads(name, CONTAINER_LOGS);
         }
-        let are_known = job.kubernetes_sd_configs.is_empty() && job.file_sd_configs.is_empty();
+        let are_known =
+            job.kubernetes_sd_configs.is_empty() && job.file_sd_configs.is_empty() && job.http_sd_configs.is_empty();
         if are_known && job.docker_sd_configs.is_empty() {
             return;
         }

@@ -35,6 +35,9 @@ scrape_configs:
   decompression: {enabled: true, initial_delay: 1s, format: gz}
   static_configs: [{targets: [localhost], labels: {__path__: /x, version: 1.10}}]
   file_sd_configs: [{files: [/sd/*.yaml], refresh_interval: 1m}]
+  http_sd_configs:
+  - {url: 'http://sd/targets', refresh_interval: 30s, basic_auth: {username: u, password_file: /p}, follow_redirects: true,
+     enable_http2: true, tls_config: {ca_file: c}, http_headers: {X-A: {values: [b]}}, proxy_url: 'http://p', no_proxy: a}
   kubernetes_sd_configs: [{role: pod, namespaces: {names: [a]}}]
   docker_sd_configs:
   - {host: 'unix:///var/run/docker.sock', port: 81, host_networking_host: node, match_first_network: true, refresh_interval: 5s,
@@ -118,6 +121,7 @@ scrape_configs:
   decompression: {enabled: true, initial_delay: 1s, format: gz}
   static_configs: [{targets: [localhost], labels: {__path__: /x}}]
   file_sd_configs: [{files: [/sd/*.yaml], refresh_interval: 1m}]
+  http_sd_configs: [{url: 'http://sd/targets', refresh_interval: 1m, oauth2: {client_id: i, token_url: 'http://t'}}]
   kubernetes_sd_configs:
   - {role: pod, kubeconfig_file: k, namespaces: {names: [a]}, selectors: [{role: pod, label: a=b}], pods_from_path: off}
   - {role: pod, api_server: 'http://k8s', authorization: {credentials: c}, tls_config: {ca_file: c}}

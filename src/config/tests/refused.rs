@@ -185,13 +185,26 @@ fn standard_input_is_a_target() {
     assert!(config.target_config.stdin);
 }
 
+/// All kinds of targets of Promtail and Prometheus that are not supported, with a part of what to use instead.
+const REFUSED: [(&str, &str); 5] = [
+    (
+        "consul_sd_configs consulagent_sd_configs dns_sd_configs digitalocean_sd_configs \
+         dockerswarm_sd_configs serverset_sd_configs nerve_sd_configs marathon_sd_configs gce_sd_configs ec2_sd_configs \
+         openstack_sd_configs azure_sd_configs triton_sd_configs eureka_sd_configs hetzner_sd_configs ionos_sd_configs \
+         kuma_sd_configs lightsail_sd_configs linode_sd_configs nomad_sd_configs ovhcloud_sd_configs puppetdb_sd_configs \
+         scaleway_sd_configs stackit_sd_configs uyuni_sd_configs vultr_sd_configs",
+        "over HTTP for http_sd_configs, or write them to a file for file_sd_configs",
+    ),
+    ("gcplog azure_event_hubs cloudflare", "run Grafana Alloy for this job"),
+    ("windows_events", "fantail runs on Linux"),
+    ("kafka gelf", "push to a job with loki_push_api"),
+    ("heroku_drain", "a job with syslog"),
+];
+
 #[test]
 fn kinds_of_targets_that_are_not_here_are_refused_by_name() {
-    let kinds = "gcplog windows_events kafka azure_event_hubs gelf cloudflare \
-                 heroku_drain consul_sd_configs consulagent_sd_configs dns_sd_configs digitalocean_sd_configs \
-                 dockerswarm_sd_configs serverset_sd_configs nerve_sd_configs marathon_sd_configs gce_sd_configs \
-                 ec2_sd_configs openstack_sd_configs azure_sd_configs triton_sd_configs";
-    for kind in kinds.split_whitespace() {
+    let kinds = REFUSED.iter().flat_map(|(kinds, instead)| kinds.split_whitespace().map(move |kind| (kind, instead)));
+    for (kind, instead) in kinds {
         let text = |value: &str| {
             format!(
                 "{CLIENT}scrape_configs:\n- job_name: a\n  {kind}: {value}\n  static_configs: [{{labels: {{__path__: /x}}}}]"
@@ -199,16 +212,31 @@ fn kinds_of_targets_that_are_not_here_are_refused_by_name() {
         };
         let message = refused(&text("{a: b}"));
         let want = format!("f.yaml:4:3: scrape_configs[0].{kind}: fantail does not support {kind}: ");
-        assert!(message.starts_with(&want), "{message}");
+        assert!(message.starts_with(&want) && message.contains(instead), "{message}");
         assert!(
             message.ends_with(
-                "(supported: static_configs, kubernetes_sd_configs, file_sd_configs, docker_sd_configs, journal, syslog \
-                 and loki_push_api)"
+                "(supported: static_configs, kubernetes_sd_configs, file_sd_configs, http_sd_configs, docker_sd_configs, \
+                 journal, syslog and loki_push_api)"
             ),
             "{message}"
         );
         accepted(&text(""));
     }
+}
+
+/// A file with all of them is refused with a line for each, so that nobody has to start the agent twenty times.
+#[test]
+fn all_kinds_of_a_file_are_named_at_once() {
+    let kinds: Vec<&str> = REFUSED.iter().flat_map(|(kinds, _)| kinds.split_whitespace()).collect();
+    let jobs = kinds.iter().enumerate().map(|(i, kind)| format!("- {{job_name: j{i}, {kind}: [{{}}]}}\n"));
+    let message = refused(&format!("{CLIENT}scrape_configs:\n{}", jobs.collect::<String>()));
+    for (i, kind) in kinds.iter().enumerate() {
+        assert!(
+            message.contains(&format!("scrape_configs[{i}].{kind}: fantail does not support {kind}: ")),
+            "{message}"
+        );
+    }
+    assert_eq!(message.lines().count(), kinds.len(), "{message}");
 }
 
 #[test]

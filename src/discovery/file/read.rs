@@ -9,9 +9,9 @@ use std::time::SystemTime;
 
 use tracing::{info, warn};
 
-use super::parse::parse;
 use crate::discovery::Metrics;
-use crate::model::{NO_TARGETS, TargetGroup, bounded};
+use crate::discovery::groups::groups;
+use crate::model::{TargetGroup, bounded};
 
 /// The maximum size of a file in bytes. A list of targets is smaller.
 const LARGEST: u64 = 16 << 20;
@@ -152,21 +152,7 @@ fn read(path: &str, metadata: &Metadata) -> Result<Vec<TargetGroup>, String> {
     }
     let file = fs::File::open(path).map_err(|e| e.to_string())?;
     let text = bounded::read_text(file, LARGEST).map_err(|e| e.to_string())?;
-    let configs = parse(&text, path.ends_with(".json") || path.ends_with(".JSON"))?;
-    let mut groups = Vec::new();
-    for (i, config) in configs.unwrap_or_default().into_iter().enumerate() {
-        config.validate().map_err(|e| format!("group {i}: {e}"))?;
-        let from = ("__meta_filepath", path);
-        let mut targets = config.named_targets(&[from]);
-        // Without addresses there are no targets, as in Prometheus. This is shown, because it may be a mistake.
-        if targets.is_empty() {
-            let mut labels = config.labels;
-            labels.extend([(NO_TARGETS, "true"), from].map(|(name, value)| (name.to_string(), value.to_string())));
-            targets.push(labels.into());
-        }
-        groups.push(TargetGroup::new(format!("{path}:{i}"), targets));
-    }
-    Ok(groups)
+    groups(&text, path.ends_with(".json") || path.ends_with(".JSON"), ("__meta_filepath", path))
 }
 
 /// The paths that match `pattern` now.
@@ -225,6 +211,7 @@ fn fits(pattern: &str, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::metrics::Registry;
+    use crate::model::NO_TARGETS;
     use tempfile::TempDir;
 
     use super::*;

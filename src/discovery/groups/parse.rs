@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use crate::discovery::StaticConfig;
 use crate::model::{Labels, nesting};
 
-/// The most groups, and the most targets of all groups, of one file.
+/// The most groups, and the most targets of all groups, of one list.
 const TARGETS: usize = 10_000;
 
 /// The most bytes of all texts, with expanded aliases.
@@ -45,7 +45,7 @@ impl Room {
 }
 
 fn one_less<E: Error>(left: &mut usize, what: &str) -> Result<(), E> {
-    *left = left.checked_sub(1).ok_or_else(|| E::custom(format_args!("the file has more than {TARGETS} {what}")))?;
+    *left = left.checked_sub(1).ok_or_else(|| E::custom(format_args!("the list has more than {TARGETS} {what}")))?;
     Ok(())
 }
 

@@ -29,6 +29,9 @@ struct TargetWalk {
     is_first: bool,
 }
 
+/// The places of files, by path.
+type FilePlaces = BTreeMap<PathBuf, Place>;
+
 /// A file that is no known log.
 struct NewFile {
     path: Arc<Path>,
@@ -210,7 +213,7 @@ impl Held<'_, TargetManager> {
         id: u64,
         files: &BTreeSet<PathBuf>,
         elders: &BTreeMap<&PathBuf, PathBuf>,
-        places: &BTreeMap<PathBuf, Place>,
+        places: &FilePlaces,
     ) -> Option<Vec<NewFile>> {
         let tracked = self.tracked.get(&id)?;
         let olders: BTreeSet<&PathBuf> = elders.values().collect();
@@ -240,7 +243,7 @@ impl Held<'_, TargetManager> {
         walk: &TargetWalk,
         mut new: Vec<NewFile>,
         renamed: &[Arc<Path>],
-        mut places: BTreeMap<PathBuf, Place>,
+        mut places: FilePlaces,
         unread: &mut Unread,
     ) -> Option<()> {
         let id = walk.id;
@@ -275,12 +278,7 @@ impl Held<'_, TargetManager> {
     }
 
     /// The inodes of the new files, and the places of logs without a live file.
-    fn look_up(
-        &mut self,
-        id: u64,
-        new: &[NewFile],
-        renamed: &[Arc<Path>],
-    ) -> Option<(Vec<Vec<u64>>, BTreeMap<PathBuf, Place>)> {
+    fn look_up(&mut self, id: u64, new: &[NewFile], renamed: &[Arc<Path>]) -> Option<(Vec<Vec<u64>>, FilePlaces)> {
         let (call, at) = self.calls.next(Some(id));
         let found = self.blocking(call, || {
             let at = |path: &Path| at.set(path);

@@ -114,7 +114,7 @@ impl Follow {
             };
             frames.add(&piece);
             loop {
-                match frames.next() {
+                match frames.next_frame() {
                     Ok(None) => break,
                     Ok(Some(frame)) if skip.skips(frame.time) => {}
                     Ok(Some(frame)) => self.take(frame).await,

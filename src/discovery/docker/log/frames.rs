@@ -54,7 +54,7 @@ impl Frames {
     }
 
     /// The next whole message. None: more bytes are needed.
-    pub fn next(&mut self) -> Result<Option<Frame>, NotFrames> {
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, NotFrames> {
         if self.tty { Ok(self.next_of_tty()) } else { self.next_framed() }
     }
 
@@ -160,7 +160,7 @@ mod tests {
         let mut seen = Vec::new();
         for piece in bytes.chunks(size) {
             frames.add(piece);
-            while let Some(frame) = frames.next().expect("frames") {
+            while let Some(frame) = frames.next_frame().expect("frames") {
                 seen.push((frame.is_stderr, frame.time, String::from_utf8(frame.text).expect("text"), frame.is_part));
             }
         }
@@ -205,7 +205,7 @@ mod tests {
         );
         let mut frames = Frames::new(true);
         frames.add(&sent(true, T, Stream::Stdout, "end"));
-        assert_eq!((frames.next(), frames.rest().map(|f| f.text)), (Ok(None), Some(b"end".to_vec())));
+        assert_eq!((frames.next_frame(), frames.rest().map(|f| f.text)), (Ok(None), Some(b"end".to_vec())));
     }
 
     #[test]
@@ -213,7 +213,7 @@ mod tests {
         let refused = |bytes: &[u8]| {
             let mut frames = Frames::new(false);
             frames.add(bytes);
-            frames.next().expect_err("refused").0
+            frames.next_frame().expect_err("refused").0
         };
         assert!(refused(b"HTTP/1.1 200 OK").contains("unknown stream 72"));
         assert!(refused(b"\x03\0\0\0\0\0\0\x05broken pipe").ends_with("reports: broke"));
@@ -221,10 +221,10 @@ mod tests {
         let mut frames = Frames::new(false);
         frames.add(&[1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
         frames.add(&vec![b'x'; LONGEST]);
-        let cut = frames.next().expect("frames").expect("a frame");
+        let cut = frames.next_frame().expect("frames").expect("a frame");
         assert_eq!((cut.text.len(), cut.time), (LONGEST, None));
         frames.add(&vec![b'y'; 1 << 20]);
-        assert_eq!((frames.next(), frames.bytes.len()), (Ok(None), 0));
+        assert_eq!((frames.next_frame(), frames.bytes.len()), (Ok(None), 0));
         // A TTY without newline.
         let bytes = vec![b'z'; 3 * LONGEST];
         let lengths: Vec<usize> = all(true, &bytes, 10_000).iter().map(|(_, _, text, _)| text.len()).collect();

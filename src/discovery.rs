@@ -70,7 +70,7 @@ pub struct Around {
     pub places: Option<kubernetes::Places>,
     /// For containers of Docker. None: no job discovers containers.
     pub containers: Option<docker::Outside>,
-    /// What servers listed last, over a reload.
+    /// The last lists of servers, kept over a reload.
     pub lists: Lists,
 }
 

@@ -54,7 +54,7 @@ impl ScrapeConfig {
         self.journal.as_ref().filter(|_| !self.has_discovery())
     }
 
-    /// Whether it has something to read. What it receives is no target.
+    /// Whether the job has targets to read. A receiver is no target.
     pub fn has_targets(&self) -> bool {
         self.has_discovery() || self.journal.is_some()
     }

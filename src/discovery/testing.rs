@@ -113,7 +113,7 @@ async fn serve(mut stream: TcpStream, script: Arc<Mutex<Script>>, asked: Arc<Mut
     }
 }
 
-/// What discovery has told of one job.
+/// The groups and notes that discovery has sent for one job.
 pub(super) struct Listener {
     updates: mpsc::Receiver<Update>,
     pub told: BTreeMap<String, Vec<Labels>>,

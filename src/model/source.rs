@@ -1,4 +1,4 @@
-//! What a reader reads. A source gives records up to a mark, can be rewound to a mark, and turns a committed mark into
+//! Sources, which a reader reads. A source gives records up to a mark, can be rewound to a mark, and turns a committed mark into
 //! a checkpoint. A file with its rotated generations is one source; an inbox of a receiver or a journal is another. A
 //! reader does not know which kind it reads.
 

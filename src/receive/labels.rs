@@ -1,5 +1,5 @@
-//! The labels of received records: those of the sender, those of the config, and the rules of the job. What is decided
-//! is remembered, since most records have labels that were there before.
+//! The labels of received records: those of the sender, those of the config, and the rules of the job. Decisions
+//! are cached, because most records have the same labels as earlier ones.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use crate::model::{LabelSet, Source, Target};
 /// How one reader opens a source.
 #[derive(Debug)]
 pub struct Opening {
-    /// The number of the client, from 0. What is counted once for all clients is counted by client 0.
+    /// The number of the client, from 0. Client 0 counts everything that is counted once for all clients.
     pub client: usize,
     /// The cursor that this client committed last. None: it has committed nothing yet.
     pub cursor: Option<Arc<str>>,

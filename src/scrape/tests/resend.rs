@@ -1,4 +1,4 @@
-//! Kills a reader again and again, on a clock of the test. What it sends again must be identical.
+//! Kills a reader again and again, on a clock of the test. The entries that it sends again must be identical.
 
 use std::collections::BTreeSet;
 use std::fs;

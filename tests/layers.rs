@@ -187,6 +187,33 @@ fn whatever_is_started_is_vital() {
     assert!(silent.is_empty(), "begin it with `let _abort_on_panic = AbortOnPanic;`:\n  {}", silent.join("\n  "));
 }
 
+/// A string over two lines keeps the indentation of its second line, unless its first line ends with a backslash.
+#[test]
+fn no_message_has_a_gap() {
+    let (mut gaps, mut strings) = (Vec::new(), 0);
+    for file in source_files().iter().filter(|file| !file.is_test) {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&file.path)).expect("UTF-8");
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        for line in code.lines().map(str::trim_start).filter(|line| line.starts_with('"')) {
+            strings += 1;
+            if has_gap(line) {
+                gaps.push(format!("{}: {line}", file.path.display()));
+            }
+        }
+    }
+    assert!(strings > 300, "the search finds nothing any more");
+    assert!(gaps.is_empty(), "end the line with a backslash, and go on in the next line:\n  {}", gaps.join("\n  "));
+    assert!(has_gap("\"skipped: a power cut leaves them, and          a truncation\"") && !has_gap("\"one and     "));
+}
+
+/// Whether there are five spaces between a word and what follows.
+fn has_gap(line: &str) -> bool {
+    line.match_indices("     ").any(|(at, spaces)| {
+        let is_after_word = line[..at].ends_with(|c: char| c.is_alphanumeric() || ",;:.)".contains(c));
+        is_after_word && !line[at + spaces.len()..].trim_start().is_empty()
+    })
+}
+
 struct SourceFile {
     path: PathBuf,
     /// The first component of its module path.

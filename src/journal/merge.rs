@@ -94,7 +94,7 @@ impl Journal {
                 file.path.clone_from(path);
             }
             if let Err(NotOpened::Refused(refused)) = file.refresh(&mut self.shared) {
-                let text = format!("{refused}; what is new in it is not read");
+                let text = format!("{refused}; its new entries are not read");
                 if self.refused.get(&file.path).is_none_or(|(_, known)| known.as_ref() != Some(&text)) {
                     self.refused.insert(file.path.clone(), (file.key, Some(text.clone())));
                     self.problems.push(Problem { path: file.path.clone(), text });

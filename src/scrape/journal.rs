@@ -146,8 +146,8 @@ impl Entries {
             if !is_there && let From::Behind(cursor) = self.journal.from() {
                 tracing::warn!(
                     %cursor,
-                    "the entry of the saved cursor is not in the journal any more: reading goes on at the next entry; what was \
-                     deleted in between is lost"
+                    "the entry of the saved cursor is not in the journal any more: reading goes on at the next entry; \
+                     entries that were deleted in between are lost"
                 );
                 self.counts.metrics.lost(0, JOURNAL);
             }

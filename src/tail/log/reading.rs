@@ -186,7 +186,8 @@ impl Log {
                 %path,
                 offset,
                 bytes,
-                "a log has NUL bytes in front of a line, which are no part of it and are passed over: a power cut leaves them, and                  a truncation if the program does not append; further ones in this log are not reported"
+                "NUL bytes in front of a line of a log are skipped: they come from a power failure, or from a truncation \
+                 if the program does not append; further ones in this log are not reported"
             );
         }
         self.holes += bytes;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Modules (the files and directories directly in `src/`) by layer. Add a new module here first.
 const LAYERS: [&[&str]; 5] = [
     &["model", "metrics", "goregex", "yaml"],
-    &["backoff", "relabel", "tail", "stages", "batch", "positions", "journal"],
+    &["backoff", "relabel", "tail", "stages", "batch", "positions", "journal", "spool"],
     &["http_client", "discovery", "scrape", "push", "receive", "server"],
     &["agent", "config"],
     &["cli", "main"],
@@ -54,7 +54,7 @@ const HOMES: [(&str, &[&str]); 31] = [
     ("notify", &["scrape"]),
     ("regex", &["goregex"]),
     ("reqwest", &["http_client"]),
-    ("rustix", &["cli", "agent", "tail", "positions", "receive"]),
+    ("rustix", &["cli", "agent", "tail", "positions", "receive", "spool"]),
     ("ruzstd", &["journal"]),
     // Stages and discovery read parts of a config in forms that only they know. Positions are separate YAML files.
     ("serde_yaml", &["yaml", "config", "stages", "discovery", "positions"]),

@@ -11,11 +11,12 @@ use tokio::task::JoinHandle;
 use super::{Error, Options, build, report};
 use crate::config::{self, Config};
 use crate::discovery::docker::{ApiLog, Outside};
-use crate::discovery::kubernetes::Places;
+use crate::discovery::kubernetes::{Places, events};
 use crate::metrics::Registry;
 use crate::model::AbortOnPanic;
 use crate::positions::{self, Lock, Positions};
 use crate::relabel::Rules;
+use crate::spool::{Spool, Spools};
 use crate::{discovery, push, receive, scrape, server};
 
 pub(super) struct Host {
@@ -30,6 +31,7 @@ pub(super) struct Host {
     pub metrics: Metrics,
     /// Their sockets stay open over a reload.
     pub receivers: Mutex<receive::Receivers>,
+    spools: Spools,
     shown: watch::Sender<Arc<server::Shown>>,
     /// The restrictions of this process, as comment lines above the config on its page.
     confinement: String,
@@ -90,6 +92,7 @@ impl Host {
                 skipped: report::Skipped::register(&registry),
             },
             receivers: Mutex::default(),
+            spools: Spools::default(),
             shown,
             confinement: report::confinement(&options.confinement, &registry),
             options,
@@ -114,6 +117,35 @@ impl Host {
             rules,
             give: Arc::new(give),
         }
+    }
+
+    /// What the events of a job need.
+    pub fn events(&self, job: &Arc<str>, rules: Rules, sources: scrape::Sources) -> events::Outside {
+        let of_job = job.clone();
+        let give = move |found: events::Events| {
+            let events::Events { name, position, labels, open } = found;
+            let open = move |opening: scrape::Opening| Ok(open(opening.cursor, opening.waker));
+            let source = scrape::GivenSource::new((of_job.clone(), name), labels, Some(position), open);
+            Box::new(sources.give(source)) as Box<dyn Any + Send + Sync>
+        };
+        let identity = if self.node.is_empty() { self.hostname.as_str().into() } else { self.node.clone() };
+        events::Outside {
+            job: job.clone(),
+            identity,
+            rules,
+            give: Arc::new(give),
+            metrics: self.metrics.discovery.clone(),
+        }
+    }
+
+    /// The spool of a receiver, if it has one. A dry run writes none.
+    pub fn spool(&self, receiver: &receive::Receiver) -> Result<Option<Arc<Spool>>, Error> {
+        let Some(config) = receiver.config.spool().filter(|_| !self.options.dry_run) else { return Ok(None) };
+        let spool = self.spools.open(&receiver.job, config, self.positions.filename()).map_err(|error| {
+            let advice = "see whether the folder of positions.filename can be written";
+            Error(format!("job {:?}: cannot open its spool: {error}; {advice}", receiver.job))
+        })?;
+        Ok(Some(spool))
     }
 
     /// From now on the pages show this run.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
 use crate::discovery::{self, StaticConfig};
+use crate::model::StartAt;
 use crate::model::units::GoDuration;
 use crate::{journal, receive, relabel, yaml};
 
@@ -18,6 +19,9 @@ pub struct ScrapeConfig {
     /// IANA name. Empty: UTF-8.
     pub encoding: String,
     pub decompression: Decompression,
+    /// Where files begin that existed before the first start. None: as `target_config` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<StartAt>,
     pub static_configs: Vec<StaticConfig>,
     pub kubernetes_sd_configs: Vec<discovery::kubernetes::Config>,
     pub file_sd_configs: Vec<discovery::file::Config>,
@@ -25,6 +29,8 @@ pub struct ScrapeConfig {
     pub docker_sd_configs: Vec<discovery::docker::Config>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub http_sd_configs: Vec<discovery::http::Config>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes_events: Option<discovery::kubernetes::events::Config>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loki_push_api: Option<receive::push::Config>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +62,7 @@ impl ScrapeConfig {
 
     /// Whether the job has targets to read. A receiver is no target.
     pub fn has_targets(&self) -> bool {
-        self.has_discovery() || self.journal.is_some()
+        self.has_discovery() || self.journal.is_some() || self.kubernetes_events.is_some()
     }
 
     pub fn has_discovery(&self) -> bool {

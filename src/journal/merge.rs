@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::entry::{Entry, Skips};
 use super::file::{File, NotOpened, Shared};
-use super::folders::{Folders, Found};
+use super::folders::{Folders, Found, Listed};
 use super::header::Refused;
 use super::location::Location;
 
@@ -55,6 +55,8 @@ pub struct Journal {
     shared: Shared,
     skips: Skips,
     problems: Vec<Problem>,
+    /// Folders with more files than are read.
+    left_out: Vec<PathBuf>,
     /// Whether the entry after which reading began was found. None: the folders were not listed yet.
     begin_found: Option<bool>,
 }
@@ -73,6 +75,7 @@ impl Journal {
             shared: Shared::default(),
             skips: Skips::default(),
             problems: Vec::new(),
+            left_out: Vec::new(),
             begin_found: None,
         }
     }
@@ -84,7 +87,17 @@ impl Journal {
     /// Looks for new files and new entries. An entry is given once two calls have seen it: what another file has before
     /// it was written earlier, so the second call has seen that as well.
     pub fn refresh(&mut self) -> io::Result<()> {
-        let found = self.folders.list()?;
+        let Listed { files: found, left_out } = self.folders.list()?;
+        for (folder, files) in &left_out {
+            if !self.left_out.contains(folder) {
+                let text = format!(
+                    "there are too many journal files in this folder: the oldest {files} of them are not read; delete old files \
+                     (journalctl --vacuum-files), or move files to a folder that a job of its own reads (journal.path)"
+                );
+                self.problems.push(Problem { path: folder.clone(), text });
+            }
+        }
+        self.left_out = left_out.into_iter().map(|(folder, _)| folder).collect();
         let listed: HashMap<(u64, u64), &PathBuf> = found.iter().map(|found| (found.key, &found.path)).collect();
         self.over.retain(|_, key| listed.contains_key(key));
         self.refused.retain(|_, (key, _)| listed.contains_key(key));

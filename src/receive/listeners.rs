@@ -13,8 +13,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::labels::Labeller;
-use super::live::{Current, Live};
+use super::live::{Current, Live, Queue};
 use super::metrics::Metrics;
+use super::spooling::Appender;
 use super::{Config, Endpoint, Receiver, push, syslog};
 use crate::model::AbortOnPanic;
 use crate::scrape::Intake;
@@ -120,10 +121,14 @@ impl Receivers {
         };
         let mut opened = Vec::new();
         for (receiver, socket) in ready.0 {
-            let Some(intake) = intake(&receiver.job) else { continue };
+            let queue = match &receiver.spool {
+                Some(spool) => Some(Queue::Disk(Arc::new(Appender::new(receiver.job.clone(), spool.clone())))),
+                None => intake(&receiver.job).map(Queue::Memory),
+            };
+            let Some(queue) = queue else { continue };
             let labels = receiver.config.labels().clone();
             let labeller = Mutex::new(Labeller::new(receiver.job.clone(), labels, receiver.rules.clone()));
-            let live = Arc::new(Live { intake, labeller, reads: receiver.rules.reads() });
+            let live = Arc::new(Live { queue, labeller, reads: receiver.rules.reads() });
             match before.iter().position(|running| is_same(running, &receiver)) {
                 Some(at) => {
                     let running = before.swap_remove(at);

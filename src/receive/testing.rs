@@ -72,7 +72,7 @@ pub(super) struct Rig {
 
 pub(super) fn receiver(config: Config, rules: &str) -> Receiver {
     let rules: Vec<crate::relabel::Config> = serde_yaml::from_str(rules).expect(rules);
-    Receiver { job: "job".into(), config, rules: Rules::compile(&rules).expect("rules") }
+    Receiver { job: "job".into(), config, rules: Rules::compile(&rules).expect("rules"), spool: None }
 }
 
 impl Rig {

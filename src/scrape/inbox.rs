@@ -76,6 +76,15 @@ impl Parcel {
         self.records.len()
     }
 
+    /// The text of all records, each with a newline.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
     /// Bytes of text, including one newline per record.
     pub fn bytes(&self) -> usize {
         self.text.len()

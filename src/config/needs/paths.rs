@@ -54,7 +54,8 @@ impl Needs {
         if job.http_sd_configs.iter().any(|config| config.follow_redirects && config.url.scheme() == "http") {
             self.ports.insert(443);
         }
-        for config in &job.kubernetes_sd_configs {
+        let events = job.kubernetes_events.iter().map(|events| events.access());
+        for config in job.kubernetes_sd_configs.iter().cloned().chain(events) {
             self.runs_programs |= config.kubeconfig_exec;
             match config.reach(env) {
                 Ok(reach) => {

@@ -8,7 +8,7 @@ use crate::model::{LabelSet, Labels, MAX_LINE, Structured};
 use crate::receive::budget::Reservation;
 use crate::receive::labels::{Outcome, TENANT};
 use crate::receive::live::Live;
-use crate::receive::time::Arrival;
+use crate::receive::time::{Arrival, now};
 use crate::scrape::{Details, Parcel};
 
 /// A parcel is complete when it takes this many bytes of memory: an eighth of an inbox.
@@ -33,6 +33,8 @@ pub(super) struct Settings<'b> {
 
 pub(super) struct Builder<'b> {
     settings: Settings<'b>,
+    /// When it came, in Unix nanoseconds.
+    now: i64,
     reservation: &'b mut Reservation,
     /// Bytes of finished parcels.
     cost: usize,
@@ -59,6 +61,7 @@ impl<'b> Builder<'b> {
     pub fn new(settings: Settings<'b>, reservation: &'b mut Reservation) -> Self {
         Self {
             settings,
+            now: now(),
             reservation,
             cost: 0,
             reserved: 0,
@@ -117,7 +120,7 @@ impl Visit for Builder<'_> {
             self.built.too_long += 1;
             return Ok(());
         }
-        let time = if self.settings.use_incoming_timestamp { time } else { self.settings.arrival.next() };
+        let time = if self.settings.use_incoming_timestamp { time } else { self.settings.arrival.next(self.now) };
         let pair = |(name, value): &(Cow<'_, str>, Cow<'_, str>)| Structured {
             name: Arc::from(&**name),
             value: Cow::Owned(value.to_string()),

@@ -57,6 +57,17 @@ impl Deliveries {
         Self { seed: RandomState::new().build_hasher().finish(), known: Mutex::default() }
     }
 
+    /// Knows the pushes that are in a spool. `seed` is that of their ids.
+    pub fn delivered(seed: u64, ids: Vec<Id>) -> Self {
+        let deliveries = Self { seed, known: Mutex::default() };
+        for id in ids {
+            if let Some(Ok(mut delivery)) = deliveries.of(id).map(AsyncMutex::try_lock_owned) {
+                delivery.is_whole = true;
+            }
+        }
+        deliveries
+    }
+
     /// `context` has everything that matters besides the body: the tenant, the form.
     pub fn id(&self, context: impl Hash, body: &[u8]) -> Id {
         let mut hasher = xxhash_rust::xxh3::Xxh3::with_seed(self.seed);

@@ -1,6 +1,7 @@
 //! Pushes over a real socket, into an inbox that the test commits.
 
 mod crowd;
+mod spooled;
 
 use std::io::Write;
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::units::{ByteSize, GoDuration};
 use crate::model::{ConfigError, Labels};
 use crate::receive::Endpoint;
-use crate::server;
+use crate::{server, spool};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -24,6 +24,7 @@ pub struct Config {
     pub tls_config: TlsConfig,
     pub max_connections: usize,
     pub receive_buffer: ByteSize,
+    pub spool: Option<spool::Config>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +70,7 @@ impl Default for Config {
             tls_config: TlsConfig::default(),
             max_connections: 1_024,
             receive_buffer: ByteSize(0),
+            spool: None,
         }
     }
 }
@@ -94,6 +96,7 @@ impl Config {
         if self.receive_buffer.0 > 1 << 30 {
             return refuse("receive_buffer", "must be at most 1GB");
         }
+        self.spool.iter().try_for_each(spool::Config::validate).map_err(|e| e.within("spool"))?;
         let tls = &self.tls_config;
         if tls.is_set() && self.is_udp() {
             return refuse("tls_config", "is for listen_protocol tcp only: remove it, or listen with tcp");
@@ -106,13 +109,14 @@ impl Config {
 
     pub fn warnings(&self) -> Vec<ConfigError> {
         let mut warnings = Vec::new();
-        let mut warn = |key: &str, problem: &str| warnings.push(ConfigError::new(key, problem));
         if self.receive_buffer.0 > 0 && !self.is_udp() {
-            warn("receive_buffer", "has no effect with listen_protocol tcp");
+            warnings.push(ConfigError::new("receive_buffer", "has no effect with listen_protocol tcp"));
         }
         let tls = &self.tls_config;
-        if !tls.server_name.is_empty() || tls.insecure_skip_verify {
-            warn("tls_config", "server_name and insecure_skip_verify have no effect in a server");
+        let of_clients =
+            [("server_name", !tls.server_name.is_empty()), ("insecure_skip_verify", tls.insecure_skip_verify)];
+        for (key, _) in of_clients.into_iter().filter(|(_, is_set)| *is_set) {
+            warnings.push(ConfigError::new(key, "has no effect in a server").within("tls_config"));
         }
         warnings
     }

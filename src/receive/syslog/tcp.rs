@@ -111,6 +111,7 @@ impl Connection {
                 _ => (false, 0),
             };
             size = if bytes < size { SMALL } else { READ };
+            records.came_now();
             frames.push(&buffer[..bytes]);
             buffer.clear();
             let mut goes_on = is_open;
@@ -138,9 +139,10 @@ impl Connection {
     /// False: no intake takes records any more.
     async fn hand_in(&mut self, records: &mut Records) -> bool {
         let Some(parcel) = records.take(&self.current) else { return true };
-        let bytes = parcel.bytes() as u64;
+        let (bytes, lines) = (parcel.bytes() as u64, parcel.len());
         match self.current.put_to_some(parcel, PATIENCE).await {
             Ok(taken) => {
+                self.shared.metrics.lines(&self.shared.job, lines);
                 self.shared.metrics.missed(&self.shared.job, taken.missed, bytes);
                 true
             }

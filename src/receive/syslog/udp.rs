@@ -56,14 +56,17 @@ pub(in crate::receive) async fn serve(
         }
         for records in senders.values_mut() {
             let Some(parcel) = records.take(&current) else { continue };
-            let bytes = parcel.bytes() as u64;
+            let (bytes, lines) = (parcel.bytes() as u64, parcel.len());
             // While no client has room, the kernel keeps datagrams in its buffer, as far as there is space.
             let taken = tokio::select! {
                 taken = current.put_to_some(parcel, Duration::ZERO) => taken,
                 () = &mut shutdown => return shared.metrics.missed(&shared.job, 1, bytes),
             };
             match taken {
-                Ok(taken) => shared.metrics.missed(&shared.job, taken.missed, bytes),
+                Ok(taken) => {
+                    shared.metrics.lines(&shared.job, lines);
+                    shared.metrics.missed(&shared.job, taken.missed, bytes);
+                }
                 Err(_) => return shared.metrics.missed(&shared.job, 1, bytes),
             }
         }

@@ -6,9 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use super::Reader;
+use super::{Reader, start};
 use crate::model::{Checkpoint, LabelSet, Mark, Position, Target, Wake};
 use crate::positions::{Commit, Key, LogName, PositionId, Positions, Saved};
 use crate::scrape::given::Opening;
@@ -73,11 +73,11 @@ impl Held<'_, Reader> {
             saved = self.position_elsewhere(assignment, key, slot)?;
         }
         let resume = match &saved {
-            None if assignment.from_oldest => Resume::Since(SystemTime::UNIX_EPOCH),
+            None => start::resume(assignment, self.positions.unseen_since(slot)),
             Some(Saved::At { position, saved }) => Resume::At { position: *position, saved: *saved },
             Some(Saved::Offset(offset)) => Resume::Offset(*offset),
             // Files have no cursor.
-            None | Some(Saved::Cursor(_)) => Resume::Since(self.positions.unseen_since(slot)),
+            Some(Saved::Cursor(_)) => Resume::Since(self.positions.unseen_since(slot)),
         };
         let (id, options) = (assignment.log, self.jobs[assignment.job].options);
         let folders = self.folders[assignment.job].clone();
@@ -94,6 +94,9 @@ impl Held<'_, Reader> {
                 "the file that was read last is gone: its unread lines are lost"
             );
             self.sink.metrics.lost(0, ROTATED_AWAY);
+        }
+        if matches!(resume, Resume::Unseen { .. }) {
+            self.begin_at_end(assignment.job, slot, &log);
         }
         Ok(Opened { log, saved: at(saved), last_time: 0, is_inherited: false })
     }
@@ -155,6 +158,7 @@ impl Held<'_, Reader> {
         }
         if let Some(waiting) = self.waiting.get_mut(&id) {
             waiting.at = now;
+            waiting.assignment.start = None;
         }
         false
     }

@@ -252,6 +252,7 @@ impl Held<'_, TargetManager> {
         if !new.is_empty() {
             let (inodes, of_renamed) = self.look_up(id, &new, renamed)?;
             places.extend(of_renamed);
+            let start = self.start_of(walk.job).filter(|_| walk.is_first);
             let mut leaving = self.leaving(walk.job);
             for (NewFile { path, from_oldest }, lives) in new.into_iter().zip(inodes) {
                 let heir = leaving.remove(&path);
@@ -268,7 +269,7 @@ impl Held<'_, TargetManager> {
                     unread.add(&path, Why::Beyond(limit));
                     continue;
                 }
-                self.begin(id, NewLog { path, from_oldest, lives }, heir, place, &walk.allowed);
+                self.begin(id, NewLog { path, from_oldest, start, lives }, heir, place, &walk.allowed);
             }
         }
         if let Some(tracked) = self.tracked.get_mut(&id) {

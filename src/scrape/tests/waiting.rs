@@ -77,6 +77,7 @@ impl Scene {
             allowed: Default::default(),
             job: 0,
             from_oldest: false,
+            start: None,
         }));
     }
 

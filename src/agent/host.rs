@@ -119,7 +119,7 @@ impl Host {
         }
     }
 
-    /// What the events of a job need.
+    /// The services that the events of a job use.
     pub fn events(&self, job: &Arc<str>, rules: Rules, sources: scrape::Sources) -> events::Outside {
         let of_job = job.clone();
         let give = move |found: events::Events| {

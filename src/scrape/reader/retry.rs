@@ -47,7 +47,7 @@ impl Reader {
 
     /// Another reading must finish first.
     pub(super) fn wait_for(&mut self, mut assignment: Assignment, now: Instant, why: &str) {
-        // What is written meanwhile must not be left out.
+        // Lines that are written meanwhile must not be left out.
         assignment.start = None;
         let known = self.waiting.remove(&assignment.log);
         let (since, mut said) = known.map_or((now, None), |known| (known.since, known.said));

@@ -38,7 +38,7 @@ impl Log {
             _ => false,
         };
         let live_path = match (&live, resume) {
-            // It was renamed, and no file has its name yet. What was not read of it may be in the renamed file.
+            // It was renamed, and no file has its name yet. Its unread lines may be in the renamed file.
             (Err(error), Resume::At { .. }) if error.kind() == io::ErrorKind::NotFound => nameless(path, allowed)?,
             _ => allowed.resolve(path)?,
         };

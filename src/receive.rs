@@ -27,7 +27,7 @@ pub use budget::{Budget, Full, Reservation};
 pub use listeners::{Ready, Receivers};
 pub use metrics::Metrics;
 
-/// What a job receives, as its config says.
+/// The config of a job's receiver.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Config {
     Push(Box<push::Config>),
@@ -43,7 +43,7 @@ impl Config {
         }
     }
 
-    /// What was written and has no effect.
+    /// Settings that have no effect.
     pub fn warnings(&self) -> Vec<ConfigError> {
         match self {
             Config::Push(config) => config.warnings().into_iter().map(|e| e.within("loki_push_api")).collect(),

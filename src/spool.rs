@@ -6,8 +6,9 @@
 //!                          deleted once all clients have committed it
 //! ```
 //!
-//! The segments are files beside the positions file: `positions.yaml.spool.<job>.<number>`. What is appended together
-//! is a [transaction](Transaction): after a crash all of it is there, or nothing. A position is a [`Location`].
+//! The segments are files beside the positions file: `positions.yaml.spool.<job>.<number>`. Records that are appended
+//! together are a [transaction](Transaction): after a crash all of them are there, or none. A position is a
+//! [`Location`].
 
 mod config;
 mod frames;
@@ -70,7 +71,7 @@ pub struct Spool {
     segments: Segments,
     writer: Mutex<Writer>,
     state: Mutex<State>,
-    /// Bytes behind the last whole transaction, which a crash left. Nobody was told that they are safe.
+    /// Bytes after the last whole transaction, which a crash left. No sender was told that they are safe.
     torn: u64,
 }
 
@@ -83,9 +84,9 @@ struct State {
     reserved: u64,
     /// How far each client has committed. None: it has not opened the spool yet.
     readers: Vec<Option<Location>>,
-    /// They want to know when there is more to read, by client.
+    /// Wakers of clients that wait for more to read, by client.
     wakers: Vec<Option<Waker>>,
-    /// They want to know when there is more room.
+    /// Wakers of receivers that wait for room.
     waiting: Vec<Waker>,
     remembered: VecDeque<u128>,
 }
@@ -93,7 +94,7 @@ struct State {
 /// Why there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// There will be once clients commit.
+    /// There will be room once clients commit.
     Now,
     /// The transaction is larger than half of the spool.
     Ever,
@@ -108,7 +109,7 @@ impl Spool {
         Ok(Self { segments, writer, state: Mutex::new(state), torn: found.torn })
     }
 
-    /// A run begins, with so many clients. Nothing is deleted until each of them has opened the spool.
+    /// Begins a run with this many clients. Nothing is deleted until each of them has opened the spool.
     pub fn begin_run(&self, clients: usize) {
         let mut state = self.lock();
         state.readers = vec![None; clients];
@@ -134,7 +135,7 @@ impl Spool {
         Err(Full::Now)
     }
 
-    /// Gives room back that is not needed.
+    /// Frees reserved room that is not needed.
     pub fn give_back(&self, bytes: u64) {
         self.lock().gain(|state| state.reserved = state.reserved.saturating_sub(bytes));
     }
@@ -164,12 +165,12 @@ impl Spool {
         self.lock().remembered.iter().copied().collect()
     }
 
-    /// Stays the same as long as the spool exists. For hashes that nobody else can foresee.
+    /// A random number that stays the same as long as the spool exists. It is for hashes that no sender can foresee.
     pub fn seed(&self) -> u64 {
         self.segments.seed
     }
 
-    /// Bytes on disk that some client has not committed.
+    /// Bytes on disk that at least one client has not committed.
     pub fn used(&self) -> u64 {
         self.lock().used()
     }
@@ -179,12 +180,13 @@ impl Spool {
         self.torn
     }
 
-    /// Where it is, for messages: its files have this name and a number.
+    /// Its path, for messages: its files have this name and a number.
     pub fn path(&self) -> &Path {
         &self.segments.prefix
     }
 
-    /// Everything before the location is delivered to this client. Deletes segments that nobody needs any more.
+    /// Notes that this client has delivered everything before the location. Deletes segments that no client needs any
+    /// more.
     fn commit(&self, client: usize, location: Location) {
         let mut state = self.lock();
         if let Some(reader) = state.readers.get_mut(client) {
@@ -220,7 +222,7 @@ impl State {
         removed
     }
 
-    /// Wakes those who wait for room.
+    /// Wakes the receivers that wait for room.
     fn gain(&mut self, change: impl FnOnce(&mut Self)) {
         change(self);
         self.waiting.drain(..).for_each(Waker::wake);

@@ -135,7 +135,7 @@ fn sources_of_receivers(config: &Config) -> Vec<scrape::Receiver> {
     jobs.filter_map(|(i, job)| Some((i, job.receives()?))).map(source).collect()
 }
 
-/// What others send to, job by job.
+/// The receivers, job by job.
 pub(super) fn receivers(config: &Config, options: &Options) -> Result<Vec<receive::Receiver>, String> {
     let jobs = if options.stdin { &[] } else { config.scrape_configs.as_slice() };
     let receiver = |job: &ScrapeConfig| {

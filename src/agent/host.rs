@@ -1,4 +1,4 @@
-//! What lives as long as the process: positions and their lock, metrics, the HTTP server.
+//! The objects that live as long as the process: positions and their lock, metrics, the HTTP server.
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ pub(super) struct Host {
     pub receivers: Mutex<receive::Receivers>,
     spools: Spools,
     shown: watch::Sender<Arc<server::Shown>>,
-    /// What the kernel denies this process, as comment lines above the config on its page.
+    /// The restrictions of this process, as comment lines above the config on its page.
     confinement: String,
     _lock: Lock,
 }
@@ -102,7 +102,7 @@ impl Host {
         Ok((host, listening.map(|server| Serving::begin(server, state))))
     }
 
-    /// What the discovery of a job's containers needs.
+    /// The services that the discovery of a job's containers uses.
     pub fn containers(&self, job: &Arc<str>, rules: Rules, sources: scrape::Sources) -> Outside {
         let (positions, job) = (self.positions.clone(), job.clone());
         let give = move |log: ApiLog| {
@@ -119,7 +119,7 @@ impl Host {
         }
     }
 
-    /// What the events of a job need.
+    /// The services that the events of a job use.
     pub fn events(&self, job: &Arc<str>, rules: Rules, sources: scrape::Sources) -> events::Outside {
         let of_job = job.clone();
         let give = move |found: events::Events| {

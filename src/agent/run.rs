@@ -49,7 +49,7 @@ impl Plan {
     }
 }
 
-/// What a run passes to the next one.
+/// The state that a run hands over to the next one.
 pub(super) struct Handover {
     /// The names of its clients, and the hosts that they sent to.
     clients: BTreeSet<String>,

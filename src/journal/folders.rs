@@ -1,4 +1,4 @@
-//! Which files there are: those in the folders of this machine, or in a folder that the config names.
+//! Finds the journal files in the folders of this machine, or in a folder that the config names.
 
 use std::fs;
 use std::io;
@@ -8,12 +8,12 @@ use std::time::SystemTime;
 
 use super::location::Id;
 
-/// Where journald keeps its files: those that stay, and those of this boot.
+/// The folders in which journald keeps its files: permanent files, and files of this boot.
 pub const ROOTS: [&str; 2] = ["/var/log/journal", "/run/log/journal"];
 
 pub const MACHINE_ID: &str = "/etc/machine-id";
 
-/// The most files. systemd opens 7,168.
+/// The most files. systemd itself opens at most 7,168.
 const FILES: usize = 8192;
 
 /// The most names in a folder that are looked at.
@@ -23,11 +23,11 @@ const NAMES: usize = 8 * FILES;
 #[derive(Clone, Debug)]
 pub struct Folders {
     roots: Vec<PathBuf>,
-    /// Only folders of this machine. None: of all.
+    /// Only folders of this machine are read. None: those of all machines.
     machine: Option<Id>,
 }
 
-/// A journal file that is there.
+/// A journal file that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub path: PathBuf,
@@ -124,7 +124,7 @@ fn files_of(folder: &Path) -> io::Result<Dated> {
             continue;
         };
         let path = entry.path();
-        // Rotated because it was damaged: the name ends with a tilde.
+        // A name that ends with a tilde: journald has rotated the file because it was damaged.
         let is_journal = path.extension().is_some_and(|extension| extension == "journal" || extension == "journal~");
         // A pipe or a device must not be opened.
         let Some(meta) = is_journal.then(|| fs::metadata(&path).ok()).flatten().filter(fs::Metadata::is_file) else {

@@ -147,7 +147,7 @@ impl Receivers {
                 true => tracing::info!(job = %running.job, name = &*name, "receiver: its config changed, opened again"),
                 false => tracing::info!(job = %running.job, name = &*name, "receiver: closed"),
             }
-            // What is under way may wait for Loki.
+            // Requests under way may wait for Loki.
             tokio::spawn(async {
                 let _abort_on_panic = AbortOnPanic;
                 running.stop(next).await;
@@ -231,7 +231,8 @@ impl Running {
         Ok(Self { job, config, socket, live, stop: Some(stop), task })
     }
 
-    /// What it still has goes to `next`, the intake of the job in the next run. None: nobody takes it.
+    /// Stops the receiver. Its remaining records go to `next`, the intake of the job in the next run. None: no
+    /// intake takes them.
     async fn stop(self, next: Option<Arc<Live>>) {
         let Self { stop, mut task, live, .. } = self;
         let _live = next.map(|next| {
@@ -263,7 +264,7 @@ async fn listen(address: &str) -> io::Result<StdListener> {
     outcome
 }
 
-/// Who may connect: certificates and users, as they are now.
+/// The current certificates and users of clients that may connect.
 fn open_port(receiver: &Receiver) -> Result<Port, String> {
     match &receiver.config {
         Config::Push(config) => Port::open(&config.server, "loki_push_api.server"),

@@ -1,4 +1,4 @@
-//! What a running receiver uses and a reload replaces: the queue of its records, the labels and the rules.
+//! The parts of a running receiver that a reload replaces: the queue of its records, the labels and the rules.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,7 +19,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Live {
     pub queue: Queue,
     pub labeller: Mutex<Labeller>,
-    /// What the rules read.
+    /// The labels that the rules read.
     pub reads: Reads,
 }
 

@@ -1,10 +1,10 @@
-//! Times for records that bring none, or whose own time is not used.
+//! Times for records that have no time, or whose own time is not used.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Gives each record a later time than the one before, even if the clock goes back: the order of lines is that of their
-/// times.
+/// Gives each record a later time than the one before, even if the clock goes back, so that the times show the order of
+/// the lines.
 #[derive(Debug, Default)]
 pub(super) struct Arrival(AtomicI64);
 

@@ -41,7 +41,7 @@ pub struct Parcel {
     metadata: usize,
 }
 
-/// What a record may have beside its text. The default: the time of reading, the labels of the target, no structured
+/// The optional parts of a record. The default: the time of reading, the labels of the target, no structured
 /// metadata, the tenant of the client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {

@@ -117,7 +117,8 @@ impl Metrics {
             tracing::error!(
                 job,
                 bytes,
-                "a client has no room for what is received: it is lost to this client (fantail_lost_bytes_total, reason                  \"receiver_behind\"); see why its Loki does not answer"
+                "a client has no room for received lines: it loses them (fantail_lost_bytes_total, reason \"receiver_behind\"); \
+                 see why its Loki does not answer"
             );
         }
         self.lost(bytes, RECEIVER_BEHIND);

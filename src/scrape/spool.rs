@@ -90,7 +90,7 @@ impl Spooled {
             }
         }
         if self.given.is_empty() {
-            // What was passed over is done with.
+            // Bytes that were passed over count as committed.
             self.reader.commit(self.reader.at());
         }
         Ok(false)

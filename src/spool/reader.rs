@@ -18,12 +18,12 @@ pub struct Reader {
     file: Option<(u64, File)>,
 }
 
-/// What is read next.
+/// The next item of a spool.
 #[derive(Debug)]
 pub enum Next {
     /// The records of a frame, and the place where it begins.
     Records(Location, Records),
-    /// So many bytes cannot be read and are passed over.
+    /// This many bytes cannot be read and are passed over.
     Damaged(u64),
     /// There is nothing more for now.
     Nothing,

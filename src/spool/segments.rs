@@ -33,7 +33,7 @@ pub(super) struct Segments {
     pub seed: u64,
 }
 
-/// What is there.
+/// The segments on the disk.
 #[derive(Debug, Default)]
 pub(super) struct Opened {
     pub lengths: BTreeMap<u64, u64>,
@@ -75,7 +75,7 @@ impl Segments {
                 segments.remove(number);
                 return Self::open(segments.prefix);
             }
-            // It is damaged: what can be read is read, and nothing is appended to it.
+            // The segment is damaged: its readable frames are read, and nothing is appended to it.
             Err(_) => return Ok((segments, opened)),
         }
         let end = scan(&file, length, &mut opened.remembered)?;

@@ -114,7 +114,7 @@ fn logged(ports: (u16, u16), name: &str) -> bool {
     }
 }
 
-/// What is taken is sent once, whenever the agent is killed, Loki is away, or an answer gets lost on either side.
+/// A push that was taken is sent once, even if the agent is killed, Loki is down, or an answer is lost on either side.
 #[test]
 fn what_is_taken_survives_kills() {
     let kills: u32 = std::env::var("FANTAIL_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);

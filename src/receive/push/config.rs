@@ -7,7 +7,7 @@ use crate::model::{ConfigError, Labels};
 use crate::receive::Endpoint;
 use crate::{server, spool};
 
-/// Promtail takes 100 MiB. So much in several pushes at once is more memory than the agent has in most installations.
+/// Promtail accepts 100 MiB. Several such pushes at once need more memory than the agent has in most installations.
 const MAX_SEND_MSG_SIZE: ByteSize = ByteSize(16 << 20);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

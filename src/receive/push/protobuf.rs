@@ -1,5 +1,5 @@
-//! Reads the protobuf form of a push in place. Nothing is kept per entry: six bytes of a push could otherwise become a
-//! hundred of memory.
+//! Reads the protobuf form of a push in place. Nothing is kept for each entry: otherwise, six bytes of a push could take a
+//! hundred bytes of memory.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Answers those who push.
+//! The HTTP server for pushes.
 
 mod decoding;
 
@@ -33,10 +33,10 @@ use crate::spool::Transaction;
 /// How long a push waits for Loki's answers. Promtail, Alloy and Docker's driver wait ten seconds for theirs.
 const WAIT: Duration = Duration::from_secs(8);
 
-/// Of a push that is refused, at most so much is read and thrown away before the answer.
+/// The most bytes of a refused push that are read and thrown away before the answer.
 const PASSED_MOST: usize = 256 << 20;
 
-/// Nothing came for so long: the sender waits for the answer.
+/// If nothing comes for this long, the sender waits for the answer.
 const QUIET: Duration = Duration::from_millis(500);
 
 /// The longest tenant name, as in Loki.
@@ -108,12 +108,12 @@ enum Form {
     Raw,
 }
 
-/// How the body is encoded, what it is, and the tenant that the sender named.
+/// The encoding and the form of the body, and the tenant in the header.
 type Push = (Encoding, Form, Option<String>);
 
 enum Failure {
     Answer(Answer),
-    /// What was handed in is not committed, and never will be.
+    /// The records that were handed in are not committed, and never will be.
     Gone,
 }
 
@@ -135,7 +135,7 @@ impl From<Failure> for Answer {
 struct Answer {
     status: StatusCode,
     text: String,
-    /// When to try again.
+    /// The value of `Retry-After`.
     again: Option<&'static str>,
 }
 
@@ -162,7 +162,7 @@ impl From<Refused> for Answer {
     }
 }
 
-/// As Loki: JSON is what says so, and everything else is protobuf.
+/// The form of a push, as in Loki: JSON if `Content-Type` says so, and otherwise protobuf.
 fn form(headers: &HeaderMap) -> Result<Format, Answer> {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     match kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
@@ -191,7 +191,7 @@ fn tenant(headers: &HeaderMap) -> Result<Option<String>, Answer> {
     }
 }
 
-/// Reads what is left of a body and holds none of it. Ends when nothing comes for a while.
+/// Reads the rest of a body and throws it away. Ends when nothing comes for a while.
 async fn pass_over(body: &mut BodyDataStream) {
     let mut passed = 0;
     while let Ok(Some(Ok(piece))) = timeout(QUIET, body.next()).await {
@@ -225,7 +225,7 @@ impl Shelf {
         match outcome {
             Ok(answer) => answer,
             Err(answer) => {
-                // A connection that is closed with something unread is reset, and then the sender may not see the answer.
+                // If a connection is closed with unread bytes, it is reset, and the sender may not see the answer.
                 let _ = timeout(self.read_timeout, pass_over(&mut body)).await;
                 answer
             }
@@ -252,7 +252,7 @@ impl Shelf {
         let (until, push) = (Instant::now() + reservation.patience(), (encoding, form, tenant));
         let late = || Answer::later("Loki has not taken all of it yet: send it again to hear when it has");
         let Form::Push(format) = form else {
-            // Raw lines have no times: the same lines again may be other lines.
+            // Raw lines have no times, so equal lines may be new lines.
             let (delivery, push) = (Shared::default(), push);
             let worked = self.work((None, push), body, &delivery, reservation);
             return timeout_at(until, worked)
@@ -272,7 +272,7 @@ impl Shelf {
         outcome.map_err(Answer::from)
     }
 
-    /// Hands in what was not handed in before, and waits until all is committed.
+    /// Hands in the entries that were not handed in before, and waits until all are committed.
     async fn work(
         self: &Arc<Self>,
         (id, push): (Option<Id>, Push),
@@ -282,7 +282,7 @@ impl Shelf {
     ) -> Result<Answer, Failure> {
         let mut delivery = match delivery.clone().try_lock_owned() {
             Ok(delivery) => delivery,
-            // The same push is being worked on, and may wait for the turn that this one has.
+            // Another request works on the same push, and may wait for the turn that this request has.
             Err(_) if reservation.has_turn() => return Err(Answer::from(Refused::Busy).into()),
             Err(_) => delivery.clone().lock_owned().await,
         };
@@ -360,7 +360,7 @@ impl Shelf {
             if bytes.len() + piece.len() > limit {
                 return Err(Refused::TooLarge.into());
             }
-            // While it waits, the sender is not read on.
+            // While the request waits, nothing is read from the sender.
             reservation.wait_and_grow_to(bytes.len() + piece.len()).await.map_err(Refused::from)?;
             bytes.extend_from_slice(&piece);
         }

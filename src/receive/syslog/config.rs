@@ -35,7 +35,7 @@ pub enum Protocol {
     Udp,
 }
 
-/// Both are told apart, whatever is written.
+/// Has no effect: each message shows its own format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -44,7 +44,7 @@ pub enum Format {
     Rfc3164,
 }
 
-/// As a server. Promtail has the keys of a client here as well.
+/// The TLS settings of a server. Promtail accepts the keys of a client here as well.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsConfig {
@@ -129,7 +129,7 @@ impl Config {
         self.listen_address.rsplit_once(':')?.1.parse().ok()
     }
 
-    /// What to bind, in turn. Without a host it is every address, as in Go.
+    /// The addresses to bind, in turn. Without a host: every address, as in Go.
     pub(in crate::receive) fn addresses(&self) -> Vec<String> {
         match self.listen_address.strip_prefix(':') {
             Some(port) => vec![format!("[::]:{port}"), format!("0.0.0.0:{port}")],
@@ -141,7 +141,7 @@ impl Config {
         Endpoint { is_udp: self.is_udp(), address: self.listen_address.clone() }
     }
 
-    /// Who may connect.
+    /// Clients that may connect.
     pub(in crate::receive) fn server(&self) -> server::Config {
         let TlsConfig { cert_file, key_file, ca_file, .. } = &self.tls_config;
         server::Config::of_tls(cert_file, key_file, ca_file)

@@ -13,7 +13,7 @@ use crate::receive::metrics::Metrics;
 use crate::receive::time::{Arrival, now};
 use crate::scrape::{Details, Parcel};
 
-/// What the tasks of a receiver share.
+/// The state that the tasks of a receiver share.
 #[derive(Clone, Debug)]
 pub(in crate::receive) struct Shared {
     pub(super) job: Arc<str>,
@@ -49,7 +49,7 @@ impl Records {
         Self { shared, peer, live, reads, key: String::new(), now: now(), parcel: Parcel::default() }
     }
 
-    /// The records since the last call, if there are any. What comes next follows the rules that are in use by then.
+    /// The records since the last call, if there are any. Later records follow the rules that are in use then.
     pub fn take(&mut self, current: &Current) -> Option<Parcel> {
         let live = current.now();
         if !Arc::ptr_eq(&live, &self.live) {
@@ -104,7 +104,7 @@ impl Records {
         let labels = || {
             let known = parts.iter().filter_map(|(name, value)| Some((name.to_string(), value.as_ref()?.to_string())));
             let data = data().map(|(id, name, value)| {
-                // The name as in Promtail. What is left of it after the rules becomes a name that Loki takes.
+                // The name as in Promtail. If it is still there after the rules, it becomes a name that Loki accepts.
                 (format!("__syslog_message_sd_{}_{name}", id.replace('@', "_")), value.to_string())
             });
             Ok::<Labels, ()>(known.chain(data).collect())
@@ -150,7 +150,7 @@ const NAMES: [&str; PARTS] = [
     "__syslog_message_msg_id",
 ];
 
-/// Which parts rules read. Others make no difference, and would fill the memory of what was decided.
+/// The parts that rules read. Other parts do not matter, and would only fill the cache of decisions.
 fn reads(live: &Live) -> [bool; PARTS] {
     NAMES.map(|name| live.reads.reads(name))
 }

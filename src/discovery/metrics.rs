@@ -14,6 +14,7 @@ pub struct Metrics {
     docker_errors: IntCounterVec,
     refresh_failures: IntCounterVec,
     http_failures: IntCounter,
+    consul_failures: IntCounter,
     pods_cut: IntCounterVec,
     pods_from_path: IntCounterVec,
 }
@@ -54,6 +55,10 @@ impl Metrics {
             http_failures: registry.counter(
                 "prometheus_sd_http_failures_total",
                 "Failures to get a list of targets of http_sd_configs.",
+            ),
+            consul_failures: registry.counter(
+                "prometheus_sd_consul_rpc_failures_total",
+                "Failed requests to Consul; the last known targets stay.",
             ),
             pods_from_path: registry.counters(
                 "fantail_discovery_pods_from_path_total",
@@ -125,6 +130,10 @@ impl Metrics {
 
     pub(super) fn http_failed(&self) {
         self.http_failures.inc();
+    }
+
+    pub(super) fn consul_failed(&self) {
+        self.consul_failures.inc();
     }
 
     pub(super) fn file_failed(&self, job: &str) {

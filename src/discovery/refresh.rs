@@ -15,6 +15,12 @@ use crate::model::TargetGroup;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
+/// The pauses after failures of a config with this `refresh_interval`.
+pub(super) fn retry(every: Duration) -> Backoff {
+    let most = every.min(LAST_RETRY);
+    Backoff { first: FIRST_RETRY.min(most), most, most_asked: most }
+}
+
 /// The result of one request for the list.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
@@ -55,8 +61,7 @@ impl Refresh {
     pub async fn run(self, mut source: impl Ask) {
         let Self { mut known, metrics, mechanism, server, every, unlisted } = self;
         metrics.announce_refresh(known.job(), mechanism);
-        let most = every.min(LAST_RETRY);
-        let mut failures = Failures::new(Backoff { first: FIRST_RETRY.min(most), most, most_asked: most });
+        let mut failures = Failures::new(retry(every));
         let mut trouble = Trouble::new(mechanism, server);
         let mut unlisted = Some(unlisted);
         if known.resume().await {

@@ -54,6 +54,10 @@ impl Needs {
         if job.http_sd_configs.iter().any(|config| config.follow_redirects && config.url.scheme() == "http") {
             self.ports.insert(443);
         }
+        // Their URLs are checked before.
+        let catalogs = job.consul_sd_configs.iter().filter_map(|config| config.url().ok());
+        let agents = job.consulagent_sd_configs.iter().filter_map(|config| config.url().ok());
+        self.ports.extend(catalogs.chain(agents).filter_map(|url| url.port_or_known_default()));
         for config in &job.kubernetes_sd_configs {
             self.runs_programs |= config.kubeconfig_exec;
             match config.reach(env) {
@@ -73,7 +77,7 @@ impl Needs {
         }
         let are_known =
             job.kubernetes_sd_configs.is_empty() && job.file_sd_configs.is_empty() && job.http_sd_configs.is_empty();
-        if are_known && job.docker_sd_configs.is_empty() {
+        if are_known && !job.has_discovery_by_rules() {
             return;
         }
         if !are_known {

@@ -4,6 +4,7 @@
 //! group without targets removes the source. Relabelling decides which targets to keep, and their labels.
 
 pub mod consul;
+pub mod dns;
 pub mod docker;
 pub mod file;
 mod groups;
@@ -44,6 +45,7 @@ pub struct Config {
     pub http: Vec<http::Config>,
     pub consul: Vec<consul::Config>,
     pub consul_agent: Vec<consul::agent::Config>,
+    pub dns: Vec<dns::Config>,
 }
 
 impl Config {
@@ -55,7 +57,8 @@ impl Config {
         each("docker_sd_configs", &self.docker, docker::Config::validate)?;
         each("http_sd_configs", &self.http, http::Config::validate)?;
         each("consul_sd_configs", &self.consul, consul::Config::validate)?;
-        each("consulagent_sd_configs", &self.consul_agent, consul::agent::Config::validate)
+        each("consulagent_sd_configs", &self.consul_agent, consul::agent::Config::validate)?;
+        each("dns_sd_configs", &self.dns, dns::Config::validate)
     }
 
     /// Checks that the credentials of the config can be opened. Done at the start, not by a syntax check.
@@ -145,6 +148,10 @@ pub async fn run(
     for (i, config) in config.consul_agent.into_iter().enumerate() {
         let known = known("consulagent_sd_configs", i).keeping(last("consulagent_sd_configs", text(&config)));
         loops.push(consul::agent::run(config, known, metrics.clone(), unlisted.clone()).boxed());
+    }
+    for (i, config) in config.dns.into_iter().enumerate() {
+        let known = known("dns_sd_configs", i).keeping(last("dns_sd_configs", text(&config)));
+        loops.push(dns::run(config, known, metrics.clone(), unlisted.clone()).boxed());
     }
     drop(unlisted);
 

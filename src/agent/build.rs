@@ -170,6 +170,7 @@ fn stdin_labels(config: &Config, hostname: &str) -> LabelSet {
         ("http_sd_configs", !job.http_sd_configs.is_empty()),
         ("consul_sd_configs", !job.consul_sd_configs.is_empty()),
         ("consulagent_sd_configs", !job.consulagent_sd_configs.is_empty()),
+        ("dns_sd_configs", !job.dns_sd_configs.is_empty()),
         ("encoding", !job.encoding.is_empty()),
         ("decompression", job.decompression.enabled),
     ];

@@ -29,6 +29,8 @@ pub struct ScrapeConfig {
     pub consul_sd_configs: Vec<discovery::consul::Config>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub consulagent_sd_configs: Vec<discovery::consul::agent::Config>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dns_sd_configs: Vec<discovery::dns::Config>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loki_push_api: Option<receive::push::Config>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,6 +48,7 @@ impl ScrapeConfig {
             http: self.http_sd_configs.clone(),
             consul: self.consul_sd_configs.clone(),
             consul_agent: self.consulagent_sd_configs.clone(),
+            dns: self.dns_sd_configs.clone(),
         }
     }
 
@@ -71,6 +74,7 @@ impl ScrapeConfig {
             self.docker_sd_configs.is_empty(),
             self.consul_sd_configs.is_empty(),
             self.consulagent_sd_configs.is_empty(),
+            self.dns_sd_configs.is_empty(),
         ];
         absent.contains(&false)
     }
@@ -84,6 +88,7 @@ impl ScrapeConfig {
             self.http_sd_configs.is_empty(),
             self.consul_sd_configs.is_empty(),
             self.consulagent_sd_configs.is_empty(),
+            self.dns_sd_configs.is_empty(),
         ];
         absent.contains(&false)
     }
@@ -100,5 +105,5 @@ pub struct Decompression {
 
 /// All supported kinds of targets, for error messages.
 pub(super) const KINDS: &str = "static_configs, kubernetes_sd_configs, file_sd_configs, http_sd_configs, \
-                                docker_sd_configs, consul_sd_configs, consulagent_sd_configs, journal, syslog and \
-                                loki_push_api";
+                                docker_sd_configs, consul_sd_configs, consulagent_sd_configs, dns_sd_configs, journal, \
+                                syslog and loki_push_api";

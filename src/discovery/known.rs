@@ -105,7 +105,12 @@ impl Known {
 
     /// Sends `groups`, and removes all other sources.
     pub(super) async fn replace(&mut self, groups: Vec<TargetGroup>) {
-        let sources = groups.iter().map(|group| group.source.clone()).collect();
+        self.replace_except(groups, BTreeSet::new()).await;
+    }
+
+    /// Sends `groups`, and removes all other sources except `sources`.
+    pub(super) async fn replace_except(&mut self, groups: Vec<TargetGroup>, mut sources: BTreeSet<String>) {
+        sources.extend(groups.iter().map(|group| group.source.clone()));
         if let Some(last) = &self.last {
             last.begin();
         }

@@ -15,6 +15,8 @@ pub struct Metrics {
     refresh_failures: IntCounterVec,
     http_failures: IntCounter,
     consul_failures: IntCounter,
+    dns_lookups: IntCounter,
+    dns_failures: IntCounter,
     pods_cut: IntCounterVec,
     pods_from_path: IntCounterVec,
 }
@@ -59,6 +61,14 @@ impl Metrics {
             consul_failures: registry.counter(
                 "prometheus_sd_consul_rpc_failures_total",
                 "Failed requests to Consul; the last known targets stay.",
+            ),
+            dns_lookups: registry.counter(
+                "prometheus_sd_dns_lookups_total",
+                "Names of dns_sd_configs that were looked up.",
+            ),
+            dns_failures: registry.counter(
+                "prometheus_sd_dns_lookup_failures_total",
+                "Names of dns_sd_configs that could not be looked up; their last records stay in use.",
             ),
             pods_from_path: registry.counters(
                 "fantail_discovery_pods_from_path_total",
@@ -134,6 +144,14 @@ impl Metrics {
 
     pub(super) fn consul_failed(&self) {
         self.consul_failures.inc();
+    }
+
+    pub(super) fn dns_looked_up(&self) {
+        self.dns_lookups.inc();
+    }
+
+    pub(super) fn dns_failed(&self) {
+        self.dns_failures.inc();
     }
 
     pub(super) fn file_failed(&self, job: &str) {

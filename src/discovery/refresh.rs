@@ -1,5 +1,6 @@
 //! Discovery that asks for the whole list of targets again and again.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
@@ -26,14 +27,16 @@ pub(super) fn retry(every: Duration) -> Backoff {
 pub(super) struct Asked {
     /// None: the targets stay as they are.
     pub groups: Option<Vec<TargetGroup>>,
+    /// The sources of groups that stay as they are although they are not among `groups`.
+    pub unknown: BTreeSet<String>,
     pub failure: Option<String>,
 }
 
 impl From<Result<Vec<TargetGroup>, String>> for Asked {
     fn from(result: Result<Vec<TargetGroup>, String>) -> Self {
         match result {
-            Ok(groups) => Self { groups: Some(groups), failure: None },
-            Err(failure) => Self { groups: None, failure: Some(failure) },
+            Ok(groups) => Self { groups: Some(groups), ..Self::default() },
+            Err(failure) => Self { failure: Some(failure), ..Self::default() },
         }
     }
 }
@@ -68,10 +71,13 @@ impl Refresh {
             drop(unlisted.take());
         }
         loop {
-            let Asked { groups, failure } = source.ask().await;
+            let Asked { groups, unknown, failure } = source.ask().await;
             if let Some(groups) = groups {
-                known.replace(groups).await;
-                drop(unlisted.take());
+                let is_complete = unknown.is_empty();
+                known.replace_except(groups, unknown).await;
+                if is_complete {
+                    drop(unlisted.take());
+                }
             }
             let pause = match &failure {
                 Some(_) => {

@@ -1,6 +1,7 @@
 //! A scripted HTTP server, and what discovery tells of it. For tests.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::{Around, Config, Lists, Metrics, run};
+use super::{Around, Config, Known, Lists, Metrics, run};
 use crate::metrics::Registry;
 use crate::model::{Labels, TargetLabels, Update};
 use crate::relabel::Reads;
@@ -166,6 +167,26 @@ impl Listener {
         let (metrics, around) = (Metrics::register(&registry), Around { lists: lists.clone(), ..Around::default() });
         lists.begin_run();
         tokio::spawn(run("j".into(), config, "n1".into(), Reads::default(), around, metrics, sender));
+        Self { updates, told: BTreeMap::new(), synced: false, registry }
+    }
+
+    /// Starts one loop of the discovery of a job.
+    pub fn of<F: Future<Output = ()> + Send + 'static>(
+        key: &str,
+        lists: &Lists,
+        start: impl FnOnce(Known, Metrics, mpsc::Sender<Infallible>) -> F,
+    ) -> Self {
+        let (sender, updates) = mpsc::channel(16);
+        let (unlisted, mut listed) = mpsc::channel(1);
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry);
+        let job = "j".into();
+        let known = Known::new(&job, key, 0, &metrics, sender.clone()).keeping(lists.of(key.into()));
+        tokio::spawn(start(known, metrics, unlisted));
+        tokio::spawn(async move {
+            listed.recv().await;
+            let _ = sender.send(Update::Synced { job }).await;
+        });
         Self { updates, told: BTreeMap::new(), synced: false, registry }
     }
 

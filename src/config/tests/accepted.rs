@@ -45,6 +45,7 @@ scrape_configs:
   consulagent_sd_configs:
   - {server: 'localhost:8500', token: t, datacenter: d, tag_separator: ',', scheme: http, username: u, password: p,
      refresh_interval: 30s, services: [a], tags: [b], tls_config: {ca_file: c}}
+  dns_sd_configs: [{names: [a.b], type: A, port: 80, refresh_interval: 30s}]
   kubernetes_sd_configs: [{role: pod, namespaces: {names: [a]}}]
   docker_sd_configs:
   - {host: 'unix:///var/run/docker.sock', port: 81, host_networking_host: node, match_first_network: true, refresh_interval: 5s,
@@ -131,6 +132,7 @@ scrape_configs:
   http_sd_configs: [{url: 'http://sd/targets', refresh_interval: 1m, oauth2: {client_id: i, token_url: 'http://t'}}]
   consul_sd_configs: [{server: 'consul:8500', datacenter: d, services: [a], filter: f, authorization: {credentials: c}}]
   consulagent_sd_configs: [{server: 'localhost:8500', token: t, username: u, password: p, tags: [a]}]
+  dns_sd_configs: [{names: [a.b], type: SRV, refresh_interval: 1m}]
   kubernetes_sd_configs:
   - {role: pod, kubeconfig_file: k, namespaces: {names: [a]}, selectors: [{role: pod, label: a=b}], pods_from_path: off}
   - {role: pod, api_server: 'http://k8s', authorization: {credentials: c}, tls_config: {ca_file: c}}

@@ -46,6 +46,7 @@ pub struct Config {
     pub consul: Vec<consul::Config>,
     pub consul_agent: Vec<consul::agent::Config>,
     pub dns: Vec<dns::Config>,
+    pub docker_swarm: Vec<docker::swarm::Config>,
 }
 
 impl Config {
@@ -58,7 +59,8 @@ impl Config {
         each("http_sd_configs", &self.http, http::Config::validate)?;
         each("consul_sd_configs", &self.consul, consul::Config::validate)?;
         each("consulagent_sd_configs", &self.consul_agent, consul::agent::Config::validate)?;
-        each("dns_sd_configs", &self.dns, dns::Config::validate)
+        each("dns_sd_configs", &self.dns, dns::Config::validate)?;
+        each("dockerswarm_sd_configs", &self.docker_swarm, docker::swarm::Config::validate)
     }
 
     /// Checks that the credentials of the config can be opened. Done at the start, not by a syntax check.
@@ -152,6 +154,10 @@ pub async fn run(
     for (i, config) in config.dns.into_iter().enumerate() {
         let known = known("dns_sd_configs", i).keeping(last("dns_sd_configs", text(&config)));
         loops.push(dns::run(config, known, metrics.clone(), unlisted.clone()).boxed());
+    }
+    for (i, config) in config.docker_swarm.into_iter().enumerate() {
+        let known = known("dockerswarm_sd_configs", i).keeping(last("dockerswarm_sd_configs", text(&config)));
+        loops.push(docker::swarm::run(config, known, metrics.clone(), unlisted.clone()).boxed());
     }
     drop(unlisted);
 

@@ -171,6 +171,7 @@ fn stdin_labels(config: &Config, hostname: &str) -> LabelSet {
         ("consul_sd_configs", !job.consul_sd_configs.is_empty()),
         ("consulagent_sd_configs", !job.consulagent_sd_configs.is_empty()),
         ("dns_sd_configs", !job.dns_sd_configs.is_empty()),
+        ("dockerswarm_sd_configs", !job.dockerswarm_sd_configs.is_empty()),
         ("encoding", !job.encoding.is_empty()),
         ("decompression", job.decompression.enabled),
     ];

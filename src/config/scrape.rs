@@ -31,6 +31,8 @@ pub struct ScrapeConfig {
     pub consulagent_sd_configs: Vec<discovery::consul::agent::Config>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dns_sd_configs: Vec<discovery::dns::Config>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dockerswarm_sd_configs: Vec<discovery::docker::swarm::Config>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loki_push_api: Option<receive::push::Config>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,6 +51,7 @@ impl ScrapeConfig {
             consul: self.consul_sd_configs.clone(),
             consul_agent: self.consulagent_sd_configs.clone(),
             dns: self.dns_sd_configs.clone(),
+            docker_swarm: self.dockerswarm_sd_configs.clone(),
         }
     }
 
@@ -75,6 +78,7 @@ impl ScrapeConfig {
             self.consul_sd_configs.is_empty(),
             self.consulagent_sd_configs.is_empty(),
             self.dns_sd_configs.is_empty(),
+            self.dockerswarm_sd_configs.is_empty(),
         ];
         absent.contains(&false)
     }
@@ -89,6 +93,7 @@ impl ScrapeConfig {
             self.consul_sd_configs.is_empty(),
             self.consulagent_sd_configs.is_empty(),
             self.dns_sd_configs.is_empty(),
+            self.dockerswarm_sd_configs.is_empty(),
         ];
         absent.contains(&false)
     }
@@ -105,5 +110,5 @@ pub struct Decompression {
 
 /// All supported kinds of targets, for error messages.
 pub(super) const KINDS: &str = "static_configs, kubernetes_sd_configs, file_sd_configs, http_sd_configs, \
-                                docker_sd_configs, consul_sd_configs, consulagent_sd_configs, dns_sd_configs, journal, \
-                                syslog and loki_push_api";
+                                docker_sd_configs, dockerswarm_sd_configs, consul_sd_configs, consulagent_sd_configs, \
+                                dns_sd_configs, journal, syslog and loki_push_api";

@@ -132,3 +132,31 @@ fn files_of_services_in_consul() {
         })
     });
 }
+
+#[test]
+fn files_of_the_tasks_of_a_swarm() {
+    let server = Server::new(|_| None);
+    let job = format!(
+        "    dockerswarm_sd_configs: [{{host: 'tcp://{}', role: tasks, refresh_interval: 50ms}}]
+    relabel_configs:
+      - {{source_labels: [__meta_dockerswarm_container_label_log], target_label: __path__}}
+      - {{source_labels: [__meta_dockerswarm_service_label_env], target_label: env}}",
+        server.address
+    );
+    follows_its_server(&job, &server, |files| {
+        Box::new(move |path| {
+            let task = |file: &PathBuf| {
+                format!(
+                    r#"{{"ID": "t", "ServiceID": "s", "NodeID": "n",
+                        "Spec": {{"ContainerSpec": {{"Labels": {{"log": "{}"}}}}}}}}"#,
+                    file.display()
+                )
+            };
+            Some(match path.split('?').next() {
+                Some("/tasks") => format!("[{}]", files.iter().map(task).collect::<Vec<_>>().join(",")),
+                Some("/services") => r#"[{"ID": "s", "Spec": {"Name": "web", "Labels": {"env": "prod"}}}]"#.into(),
+                _ => "[]".into(),
+            })
+        })
+    });
+}

@@ -75,6 +75,10 @@ impl Needs {
             self.ports.extend(config.tcp_port());
             self.reads(name, CONTAINER_LOGS);
         }
+        for config in &job.dockerswarm_sd_configs {
+            self.ports.extend(config.tcp_port());
+            self.reads(name, CONTAINER_LOGS);
+        }
         let are_known =
             job.kubernetes_sd_configs.is_empty() && job.file_sd_configs.is_empty() && job.http_sd_configs.is_empty();
         if are_known && !job.has_discovery_by_rules() {

@@ -122,6 +122,9 @@ fn where_logs_may_be() {
     let containers = of(&docker.replace("RULES", "[]"), "");
     assert_eq!((paths(&containers.logs), paths(&containers.files)), (vec!["/var/lib/docker/containers"], vec!["/ca"]));
     assert_eq!((containers.ports, containers.anywhere.len()), ([53, 443, 2376].into(), 0));
+    let swarm = "[{job_name: s, dockerswarm_sd_configs: [{host: 'tcp://h:2377', role: tasks}]}]";
+    let tasks = of(swarm, "");
+    assert_eq!((paths(&tasks.logs), tasks.ports), (vec!["/var/lib/docker/containers"], [53, 443, 2377].into()));
     let named = of(&docker.replace("RULES", "[{target_label: __path__, replacement: '/srv/log/$1.log'}]"), "");
     assert_eq!(paths(&named.logs), ["/srv/log", "/var/lib/docker/containers"]);
     let root = of("[{job_name: r, static_configs: [{labels: {__path__: '/*/log/*.log'}}]}]", "");

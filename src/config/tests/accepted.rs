@@ -46,6 +46,9 @@ scrape_configs:
   - {server: 'localhost:8500', token: t, datacenter: d, tag_separator: ',', scheme: http, username: u, password: p,
      refresh_interval: 30s, services: [a], tags: [b], tls_config: {ca_file: c}}
   dns_sd_configs: [{names: [a.b], type: A, port: 80, refresh_interval: 30s}]
+  dockerswarm_sd_configs:
+  - {host: 'tcp://docker:2376', role: tasks, port: 81, refresh_interval: 5s, filters: [{name: label, values: [a=b]}],
+     tls_config: {insecure_skip_verify: true}, basic_auth: {username: u, password: p}}
   kubernetes_sd_configs: [{role: pod, namespaces: {names: [a]}}]
   docker_sd_configs:
   - {host: 'unix:///var/run/docker.sock', port: 81, host_networking_host: node, match_first_network: true, refresh_interval: 5s,
@@ -133,6 +136,7 @@ scrape_configs:
   consul_sd_configs: [{server: 'consul:8500', datacenter: d, services: [a], filter: f, authorization: {credentials: c}}]
   consulagent_sd_configs: [{server: 'localhost:8500', token: t, username: u, password: p, tags: [a]}]
   dns_sd_configs: [{names: [a.b], type: SRV, refresh_interval: 1m}]
+  dockerswarm_sd_configs: [{host: 'unix:///var/run/docker.sock', role: nodes, port: 81, filters: [{name: a, values: [b]}]}]
   kubernetes_sd_configs:
   - {role: pod, kubeconfig_file: k, namespaces: {names: [a]}, selectors: [{role: pod, label: a=b}], pods_from_path: off}
   - {role: pod, api_server: 'http://k8s', authorization: {credentials: c}, tls_config: {ca_file: c}}

@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use crate::metrics::Registry;
+use crate::metrics::{ContainerLines, Registry};
 
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -12,6 +12,8 @@ pub struct Metrics {
     watches_failing: IntGaugeVec,
     file_errors: IntCounterVec,
     docker_errors: IntCounterVec,
+    /// Lines that come through Docker's API.
+    pub(super) containers: ContainerLines,
     refresh_failures: IntCounterVec,
     http_failures: IntCounter,
     consul_failures: IntCounter,
@@ -49,6 +51,7 @@ impl Metrics {
                 "Failures to ask Docker for its containers; the containers that were found last stay.",
                 &["job"],
             ),
+            containers: ContainerLines::register(registry),
             refresh_failures: registry.counters(
                 "prometheus_sd_refresh_failures_total",
                 "Failures to get a list of targets from a server; the last list stays in use. The label config is the job.",

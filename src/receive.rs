@@ -1,6 +1,6 @@
 //! Sources that others send to: Loki's push API and syslog.
 //!
-//! A receiver hands records to the [`Intake`](crate::scrape::Intake) of its job. Parsers are synchronous and know no
+//! A receiver hands records to the [`Intake`](crate::scrape::Intake) of its job. Parsers are synchronous and use no
 //! sockets; servers read, wait and answer. [`Receivers`] keeps the sockets while the config is reloaded.
 
 mod budget;
@@ -20,6 +20,8 @@ use std::sync::Arc;
 use crate::model::{ConfigError, LabelSet, Labels};
 use crate::relabel::Rules;
 
+// The parsers and what bounds them are public for the fuzz targets.
+pub use budget::{Budget, Full, Reservation};
 pub use listeners::{Ready, Receivers};
 pub use metrics::Metrics;
 

@@ -277,7 +277,7 @@ impl Scrape {
         posts.push(("the target manager".into(), post));
         watchdog::start(posts, status.clone())?;
         let parkers: Arc<[_]> = parkers.into();
-        let sources = Sources::new(events.clone(), parkers.clone());
+        let sources = Sources::new(events.clone());
         Ok(Self { events, status, sources, parkers, readers: threads, target_manager: managed, intakes, ended })
     }
 

@@ -3,8 +3,8 @@
 //! A stage is one file `stages/<name>.rs` and a row of [`TABLE`]. CONTRIBUTING.md lists the steps to add one.
 //!
 //! A stage borrows an entry and returns its outcome: [`Flow::Pass`] passes it on, [`Flow::Discard`] discards it with a
-//! reason that is counted, and [`Flow::Held`] proves that the stage keeps the entry with its acknowledgement until it
-//! releases it. So no entry can be forgotten, and entries are not moved in memory between stages.
+//! reason that is counted, and [`Flow::Held`] proves that the stage keeps the entry with its acknowledgement until the
+//! stage releases the entry. So no entry can be forgotten, and entries are not moved in memory between stages.
 
 mod container;
 mod cri;

@@ -1,7 +1,7 @@
 //! Reads YAML as in `promtail.yaml`, strictly. All errors have a line and a key.
 //!
-//! A known key without a value (`url:`, `url: null`, `url: ~`) counts as missing and gets its default. Only inside
-//! [`nulls_are_values`] is it the zero value of its type, as in Go. In mappings with the user's own keys (labels,
+//! A known key without a value (`url:`, `url: null`, `url: ~`) counts as missing and gets its default. Inside
+//! [`nulls_are_values`] it is the zero value of its type instead, as in Go. In mappings with the user's own keys (labels,
 //! headers), and in stages, null is always a value.
 //!
 //! The text is parsed once into a tree. `<<` merges and command-line flags are applied to the tree. So the result of

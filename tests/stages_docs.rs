@@ -38,7 +38,7 @@ fn every_stage_has_its_place_on_the_page() {
     let page = fs::read_to_string(root().join("docs/stages.md")).expect("docs/stages.md is there");
     // As it will be: another test may write the page at this moment.
     let page = made_of(&page);
-    for stages::Row { name, file, .. } in &stages::TABLE {
+    for stages::Row { name, file, .. } in stages::TABLE {
         assert!(page.contains(&format!("[{name}](#{file})")), "{name} is not in the table at the head of the page");
         assert!(page.contains(&format!("\n## {file}\n")), "{name} has no section");
     }
@@ -56,7 +56,7 @@ fn every_stage_has_its_place_on_the_page() {
 
 #[test]
 fn every_example_is_accepted() {
-    for stages::Row { file, .. } in &stages::TABLE {
+    for stages::Row { file, .. } in stages::TABLE {
         let examples = examples(file);
         assert!(!examples.is_empty(), "{file} has no example");
         for example in examples {
@@ -72,12 +72,16 @@ fn every_example_is_accepted() {
 /// Users must know all options that a stage reads.
 #[test]
 fn every_option_is_in_an_example() {
-    for stages::Row { file, .. } in &stages::TABLE {
+    for stages::Row { file, .. } in stages::TABLE {
         let source = fs::read_to_string(root().join(format!("src/stages/{file}.rs"))).expect("it is there");
         let more = fs::read_to_string(root().join(format!("src/stages/{file}/config.rs"))).unwrap_or_default();
         let (code, _tests) = source.split_once("#[cfg(test)]").expect("every stage has tests");
         let code = format!("{code}{more}");
         let examples = format!("{}\n{}", examples(file).join("\n"), documentation(file));
+        assert!(
+            !code.contains("options.source()") || examples.contains("source:"),
+            "{file}: the option `source` is in no example"
+        );
         for asked in ASKED {
             for rest in code.split(&format!("{asked}(\"")).skip(1) {
                 let option = rest.split('"').next().unwrap_or_default();

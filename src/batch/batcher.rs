@@ -154,6 +154,7 @@ impl Batcher {
     }
 
     /// Adds an entry to a batch. The batch takes its own ack; the caller still closes the entry.
+    #[inline]
     pub fn add(&mut self, entry: &mut Entry<'_>, now: Instant) -> Outcome {
         let mut cut = 0;
         let limit = self.config.limits.max_line_size;

@@ -1,7 +1,7 @@
 //! Limits that Loki has named in refusals, so that entries beyond them need not be sent.
 //!
 //! Loki's limits are not guessed: assuming a default that was raised would lose lines. A limit from an answer is used
-//! for one minute, so the first entry after that notices if it was raised.
+//! for one minute. Then the next entry is sent, and shows whether the limit was raised.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

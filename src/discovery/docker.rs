@@ -4,8 +4,8 @@
 //! docker_sd_configs:
 //!   - host: unix:///var/run/docker.sock
 //! ```
-//! A container is one target. Its lines are read from the file that Docker writes, which is where positions, rotation
-//! and every line once belong. Where this file cannot be seen, they are read through the API ([`log`]).
+//! A container is one target. Its lines are read from the file that Docker writes, because positions and rotation
+//! work on files. If this file cannot be seen, they are read through the API ([`log`]).
 
 mod api;
 mod beside;
@@ -35,7 +35,9 @@ use watch::Watch;
 
 pub(super) use beside::ContainerFiles;
 pub use config::Config;
-pub use log::ApiLog;
+// The parsers are public for the fuzz targets.
+pub use beside::described;
+pub use log::{ApiLog, Cursor, Frame, Frames, Line, Lines, NotFrames};
 
 /// What the rest of the agent knows and does for the discovery of containers.
 #[derive(Clone)]

@@ -48,6 +48,8 @@ pub struct Record {
 pub struct View<'c> {
     /// Where the record begins in the chunk, in bytes.
     pub at: usize,
+    /// Where the next record begins.
+    pub end: usize,
     pub text: &'c str,
     pub time: Option<i64>,
     pub labels: Option<&'c LabelSet>,
@@ -69,7 +71,7 @@ impl<'c> Iterator for Views<'c> {
         match self {
             Views::Lines(lines) => {
                 let (at, text) = lines.next()?;
-                Some(View { at, text, time: None, labels: None, metadata: &[], tenant: None })
+                Some(View { at, end: lines.at(), text, time: None, labels: None, metadata: &[], tenant: None })
             }
             Views::Records { text, at, records } => {
                 let record = records.next()?;
@@ -78,6 +80,7 @@ impl<'c> Iterator for Views<'c> {
                 let text = text.get(begins..record.end.saturating_sub(1)).unwrap_or_default();
                 Some(View {
                     at: begins,
+                    end: record.end,
                     text,
                     time: record.time,
                     labels: record.labels.as_ref(),

@@ -83,6 +83,13 @@ impl Encoding {
     }
 }
 
+impl Lines<'_> {
+    /// Where the next line begins: an offset in the bytes. After the last line, their length.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+}
+
 /// The iterator of [`Encoding::lines`].
 #[derive(Debug)]
 pub struct Lines<'t> {
@@ -108,7 +115,8 @@ impl<'t> Iterator for Lines<'t> {
             // If decoding swallowed a newline, this offset falls behind and is never ahead: lines may be sent twice,
             // not lost.
             Some((encoding, bytes)) => {
-                let length = encoding.first_line(bytes).unwrap_or(0);
+                let is_last = self.rest.is_empty();
+                let length = if is_last { bytes.len() } else { encoding.first_line(bytes).unwrap_or(0) };
                 *bytes = &bytes[length..];
                 length
             }

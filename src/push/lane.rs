@@ -205,7 +205,7 @@ impl Lane {
                 self.taken.stored = true;
                 context.metrics.sent(batch.entries(), body.len());
                 self.parts.stored(batch);
-                context.stored.fetch_add(1, Ordering::Relaxed);
+                context.count_stored(&self.tenant, batch.entries());
                 part.batch.close();
             }
             Next::DoneBut { refused, reason, why } => {
@@ -217,7 +217,7 @@ impl Lane {
                     self.taken.stored = true;
                     context.metrics.sent(batch.entries() - refused, body.len() - bytes);
                     self.parts.stored(batch);
-                    context.stored.fetch_add(1, Ordering::Relaxed);
+                    context.count_stored(&self.tenant, batch.entries() - refused);
                 } else {
                     self.taken.refused += refused;
                 }

@@ -1,5 +1,6 @@
 //! The log messages of a client: when a failure starts and when it ends, not each attempt.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Tenant;
@@ -39,6 +40,14 @@ impl LaneContext {
                 let since = GoDuration(Duration::from_secs(since.as_secs()));
                 tracing::warn!(client, host, tenant, %since, attempts, error = why, "pushes still fail");
             }
+        }
+    }
+
+    /// Counts a stored push. The first one is logged, because later successes are not.
+    pub(super) fn count_stored(&self, tenant: &Tenant, entries: usize) {
+        if self.stored.fetch_add(1, Ordering::Relaxed) == 0 {
+            let (client, host, tenant) = (self.status.name(), &self.metrics.host, name(tenant));
+            tracing::info!(client, host, tenant, entries, "the first push succeeded: Loki has stored its entries");
         }
     }
 

@@ -1,75 +1,123 @@
 //! A limit on the memory of all requests that are being worked on.
+//!
+//! All requests share a pool. A request that finds the pool empty waits for its *turn*: the requests wait in the order
+//! in which they came, and one at a time has the turn until it is done. That request takes its memory from a reserve
+//! that is large enough for any request, so it never waits for another one. So requests that all hold a part of the
+//! pool cannot block each other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
 
 /// Bytes per permit.
 const UNIT: usize = 1 << 10;
 
 #[derive(Debug)]
-pub(super) struct Budget {
-    permits: Arc<Semaphore>,
-    /// In units.
-    all: usize,
+pub struct Budget {
+    pool: Arc<Semaphore>,
+    turn: Arc<Semaphore>,
+    /// The most that one request may have, in units. The reserve has as much.
+    most: usize,
 }
 
 /// Why a reservation cannot grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Full {
-    /// Other requests have the memory. It may be there later.
+pub enum Full {
+    /// Other requests have the memory. The request has to wait for its turn.
     Busy,
-    /// It is more than the whole budget.
+    /// It is more than one request may have.
     TooLarge,
 }
 
 impl Budget {
-    pub fn new(bytes: usize) -> Self {
-        let all = bytes.div_ceil(UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        Self { permits: Arc::new(Semaphore::new(all)), all }
+    /// `pool` bytes for all requests, and `most` bytes for the one that has the turn.
+    pub fn new(pool: usize, most: usize) -> Self {
+        let units = |bytes: usize| bytes.div_ceil(UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        let (pool, turn) = (Arc::new(Semaphore::new(units(pool))), Arc::new(Semaphore::new(1)));
+        Self { pool, turn, most: units(most) }
     }
 
-    /// A reservation of nothing yet.
-    pub fn reserve(self: &Arc<Self>) -> Reservation {
-        Reservation { budget: self.clone(), held: Vec::new(), units: 0 }
+    /// A reservation of nothing yet. It waits for its turn for at most `patience` in all.
+    pub fn reserve(self: &Arc<Self>, patience: Duration) -> Reservation {
+        Reservation { budget: self.clone(), pooled: None, turn: None, units: 0, patience }
     }
 }
 
 /// Memory that a request may use. It is given back when this is dropped.
 #[derive(Debug)]
-pub(super) struct Reservation {
+pub struct Reservation {
     budget: Arc<Budget>,
-    held: Vec<OwnedSemaphorePermit>,
+    pooled: Option<OwnedSemaphorePermit>,
+    turn: Option<OwnedSemaphorePermit>,
     units: usize,
+    /// How long it may still wait.
+    patience: Duration,
 }
 
 impl Reservation {
     /// Makes it at least this many bytes.
     pub fn grow_to(&mut self, bytes: usize) -> Result<(), Full> {
         let units = bytes.div_ceil(UNIT);
-        if units > self.budget.all {
+        if units > self.budget.most {
             return Err(Full::TooLarge);
         }
         let Some(more) = units.checked_sub(self.units).filter(|more| *more > 0) else { return Ok(()) };
-        // Within the whole budget, so it fits into the number of permits.
-        let permit = self.budget.permits.clone().try_acquire_many_owned(more as u32).map_err(|_| Full::Busy)?;
+        if self.turn.is_none() {
+            // At most `most` units, which fit into the number of permits.
+            let pool = self.budget.pool.clone();
+            let permit = pool.try_acquire_many_owned(more as u32).map_err(|_| Full::Busy)?;
+            match &mut self.pooled {
+                Some(pooled) => pooled.merge(permit),
+                None => self.pooled = Some(permit),
+            }
+        }
         self.units = units;
-        match self.held.last_mut() {
-            Some(held) => held.merge(permit),
-            None => self.held.push(permit),
+        Ok(())
+    }
+
+    /// Like [`grow_to`](Self::grow_to), and waits if other requests have the memory.
+    pub async fn wait_and_grow_to(&mut self, bytes: usize) -> Result<(), Full> {
+        match self.grow_to(bytes) {
+            Err(Full::Busy) => self.wait().await.and_then(|()| self.grow_to(bytes)),
+            outcome => outcome,
+        }
+    }
+
+    /// Waits until this request has the turn. Afterwards no growth is [`Full::Busy`].
+    pub async fn wait(&mut self) -> Result<(), Full> {
+        if self.turn.is_none() {
+            let begun = Instant::now();
+            let turn = timeout(self.patience, self.budget.turn.clone().acquire_owned()).await;
+            self.patience = self.patience.saturating_sub(begun.elapsed());
+            self.turn = Some(turn.ok().and_then(Result::ok).ok_or(Full::Busy)?);
         }
         Ok(())
+    }
+
+    pub fn has_turn(&self) -> bool {
+        self.turn.is_some()
+    }
+
+    /// How long the request may still wait, for this or for anything else.
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
 
-    #[test]
-    fn what_one_has_another_has_not() {
-        let budget = Arc::new(Budget::new(10 << 10));
-        let (mut first, mut second) = (budget.reserve(), budget.reserve());
+    const PATIENCE: Duration = Duration::from_secs(8);
+
+    #[tokio::test]
+    async fn what_one_has_another_has_not() {
+        let budget = Arc::new(Budget::new(10 << 10, 10 << 10));
+        let (mut first, mut second) = (budget.reserve(PATIENCE), budget.reserve(PATIENCE));
         for (bytes, want) in [(1, Ok(())), (6 << 10, Ok(())), (3 << 10, Ok(())), ((10 << 10) + 1, Err(Full::TooLarge))]
         {
             assert_eq!(first.grow_to(bytes), want, "{bytes}");
@@ -79,6 +127,47 @@ mod tests {
         drop(first);
         assert_eq!(second.grow_to(10 << 10), Ok(()));
         drop(second);
-        assert_eq!(budget.permits.available_permits(), budget.all);
+        assert_eq!(budget.pool.available_permits(), 10);
+    }
+
+    /// Each of them holds a part, and all of them need more: they finish one after the other, in their order.
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_all_hold_a_part_finish_in_turn() {
+        let budget = Arc::new(Budget::new(10 << 10, 20 << 10));
+        let mut all: Vec<_> = (0..5).map(|_| budget.reserve(PATIENCE)).collect();
+        all.iter_mut().for_each(|one| assert_eq!(one.grow_to(2 << 10), Ok(())));
+        let mut waiting: Vec<_> = all
+            .into_iter()
+            .map(|mut one| {
+                Box::pin(async move {
+                    let grown = one.wait_and_grow_to(20 << 10).await;
+                    (one, grown)
+                })
+            })
+            .collect();
+        let mut done = Vec::new();
+        waiting.iter_mut().for_each(|one| done.extend(one.as_mut().now_or_never()));
+        assert!(matches!(done[..], [(_, Ok(()))]), "the first has the turn, and the others wait");
+        for rest in 1..waiting.len() {
+            done.clear();
+            let (mut one, grown) = waiting[rest].as_mut().now_or_never().expect("it is next");
+            assert_eq!((grown, one.grow_to((20 << 10) + 1)), (Ok(()), Err(Full::TooLarge)));
+            assert!(waiting.get_mut(rest + 1).is_none_or(|next| next.as_mut().now_or_never().is_none()));
+            done.push((one, grown));
+        }
+        drop(done);
+        assert_eq!((budget.pool.available_permits(), budget.turn.available_permits()), (10, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_longer_than_its_patience() {
+        let budget = Arc::new(Budget::new(1 << 10, 4 << 10));
+        let (mut first, mut second) = (budget.reserve(PATIENCE), budget.reserve(PATIENCE));
+        assert_eq!(first.wait_and_grow_to(4 << 10).await, Ok(()));
+        let begun = Instant::now();
+        assert_eq!(second.wait_and_grow_to(2 << 10).await, Err(Full::Busy));
+        assert_eq!((begun.elapsed().as_secs(), second.patience()), (PATIENCE.as_secs(), Duration::ZERO));
+        // Whoever fits into the pool does not wait for the turn.
+        assert_eq!(second.wait_and_grow_to(1 << 10).await, Ok(()));
     }
 }

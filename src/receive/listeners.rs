@@ -1,6 +1,6 @@
-//! The sockets of receivers, and the tasks that serve them. A receiver whose config stays the same goes on with its
-//! connections when the config is reloaded. A changed one is opened again on the same socket, so that no connection is
-//! refused meanwhile.
+//! The sockets of receivers, and the tasks that serve them. At a reload, a receiver with an
+//! unchanged config keeps its connections. A changed receiver is opened again on the same socket, so that no connection
+//! is refused meanwhile.
 
 use std::io;
 use std::net::{TcpListener as StdListener, UdpSocket as StdUdpSocket};

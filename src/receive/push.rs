@@ -12,7 +12,7 @@
 //! ```
 //!
 //! A push is answered with 204 once each client has committed each of its lines, or a rule has dropped them. A sender
-//! that gets another answer sends it again; what is still on its way is not taken a second time ([`deliveries`]).
+//! that gets another answer sends it again; a push that is still being delivered is not taken again ([`deliveries`]).
 
 mod body;
 mod builder;
@@ -28,6 +28,7 @@ mod tests;
 use std::borrow::Cow;
 use std::fmt;
 
+pub use body::{Encoding, decompress, unsnap};
 pub use config::Config;
 pub(super) use server::serve;
 

@@ -1,5 +1,4 @@
-//! Limits how many lines of the agent's own log are spent on files: of five thousand unreadable files only a few are
-//! named.
+//! Limits how many messages about files the agent logs: of five thousand unreadable files it names only a few.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
 //! Messages between the threads of a scrape. No sender blocks, and queues do not grow while a receiver is busy:
-//! repeated messages are kept once, and of several about one thing only the last is kept.
+//! repeated messages are kept once, and if several messages are about the same thing, only the last is kept.
 
 mod commands;
 mod events;

@@ -1,5 +1,5 @@
-//! Jobs whose records are handed in by receivers. Their intakes continue in the next run when the config is reloaded:
-//! with new inboxes for each reload, a config that is reloaded often while Loki is away would hold ever more records.
+//! Jobs whose records are handed in by receivers. Their intakes continue in the next run when the config is reloaded.
+//! If each reload made new inboxes, memory would grow with each reload while Loki is away.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -64,6 +64,18 @@ impl Status {
         self.lock().discovered.iter().filter(|((of, _), _)| of == job).map(|(_, (targets, _))| targets.len()).sum()
     }
 
+    /// Why targets of the job are dropped on purpose: the reason of most of them, and their number. None: there are none.
+    /// Mistakes are logged when they are found.
+    pub fn usual_rejection(&self, job: &Arc<str>) -> Option<(Arc<str>, usize)> {
+        let shared = self.lock();
+        let of_job = shared.discovered.iter().filter(|((of, _), _)| of == job).flat_map(|(_, (targets, _))| targets);
+        let mut counts: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
+        for rejected in of_job.filter_map(|one| one.outcome.as_ref().err().filter(|why| !why.is_mistake())) {
+            *counts.entry(&rejected.text).or_default() += 1;
+        }
+        counts.into_iter().max_by_key(|(_, count)| *count).map(|(reason, count)| (reason.clone(), count))
+    }
+
     /// Why targets of this source are not tailed.
     pub fn rejections(&self, job: &Arc<str>, source: &str) -> BTreeSet<Arc<str>> {
         let shared = self.lock();

@@ -3,7 +3,7 @@
 //! A system call on a file of a network file system whose server is gone, or of a dying disk, may take minutes, and it has
 //! no timeout. A thread releases its state for the time of each such call ([`Held::blocking`]). If a call has not
 //! returned after a moment, the watchdog starts another thread, which goes on with the state. The first thread continues
-//! with its own call when that returns, finishes what belongs to it, and ends. Go's scheduler does the same for
+//! with its own call when that returns, gives its log back, and ends. Go's scheduler does the same for
 //! goroutines in system calls. A call that returns in time costs one unlock and one lock that nobody else wants.
 
 use std::ops::{Deref, DerefMut};

@@ -276,6 +276,9 @@ impl TargetManager {
             let discovered = self.status.discovered_of(&job.name);
             let sources = self.logs.values().filter(|log| log.given.is_some() && log.job == index).count();
             tracing::info!(job = %job.name, discovered, targets, files, sources, pod_defaults = defaulted, "found");
+            if discovered > 0 && targets == 0 {
+                self.say_all_dropped(&job.name, discovered);
+            }
         }
         self.say_empty(|tracked, _| tracked.is_of_pod());
     }

@@ -1,8 +1,8 @@
 //! Read times: the timestamps of lines that have none of their own. Some must be saved so that such a line is identical
 //! when it is sent again.
 //!
-//! The read time of a chunk must be saved if an entry with a timestamp from that chunk's range has come out of the
-//! stages, and before that entry is sent. If all lines have their own timestamps, nothing is saved.
+//! If an entry leaves the stages with a timestamp in its chunk's range of read times, the read time of the chunk must be
+//! saved before the entry is sent. If all lines have their own timestamps, nothing is saved.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;

@@ -203,7 +203,8 @@ impl<'y> Options<'y> {
         self.reads(Reads::nothing());
     }
 
-    /// Declares that the stage uses only these extracted values. Without it, a stage may use all.
+    /// Declares that the stage reads only these extracted values. Those that it only writes are not named. Without this
+    /// declaration, a stage may use all.
     pub fn reads(&self, reads: Reads) {
         *self.reads.borrow_mut() = reads;
     }

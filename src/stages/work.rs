@@ -17,7 +17,9 @@ pub struct Work<'c> {
     pub read: i64,
 }
 
-/// The text that a stage with this `source` reads: the line, or an extracted value as text. None: the value does not exist.
+/// The text that a stage with this `source` reads: the line, or an extracted value as text. None: the value does not
+/// exist. For stages whose values may borrow from the text. A stage that only looks at it uses `extracted.text(source)`,
+/// which copies nothing.
 pub(super) fn source_text<'l, 'c>(
     line: &'l Cow<'c, str>,
     extracted: &Extracted<'c>,

@@ -157,6 +157,39 @@ fn a_target_of_which_nothing_is_read_is_said_once_with_what_is_wrong() {
 }
 
 #[test]
+fn the_first_push_and_a_job_without_kept_targets_are_said_once() {
+    let (loki, mut rig) = (Loki::answering(204), Rig::new());
+    rig.write("logs/app.log", "one\n");
+    let config = configure(
+        &rig,
+        &loki,
+        "  - job_name: kept
+    static_configs: [{labels: {__path__: DIR/logs/*.log, env: test}}]
+    relabel_configs: [{action: keep, source_labels: [env], regex: test}]
+  - job_name: dropped
+    static_configs: [{targets: [a, b], labels: {__path__: DIR/logs/*.log, env: prod}}, {labels: {env: test}}]
+    relabel_configs: [{action: keep, source_labels: [env], regex: test}]
+",
+    );
+    rig.start(&config);
+    for n in 1..4 {
+        wait_until("the line is there", SOON, || loki.stored().len() == n);
+        rig.write("logs/app.log", "next\n");
+    }
+    wait_until("the targets are summarised", SOON, || rig.said().contains("no discovered target of this job is read"));
+    let said = rig.said();
+    let lines = |words: &str| said.lines().filter(|line| line.contains(words)).collect::<Vec<_>>();
+    let first = lines("the first push succeeded");
+    assert_eq!(first.len(), 1, "{said}");
+    assert!(first[0].contains("level=info") && first[0].contains("entries=1"), "{}", first[0]);
+    let dropped = lines("no discovered target of this job is read");
+    assert_eq!(dropped.len(), 1, "{said}");
+    for part in ["job=dropped", "discovered=3", "targets=2", "rule 0: keep if [env] matches"] {
+        assert!(dropped[0].contains(part), "{part}: {}", dropped[0]);
+    }
+}
+
+#[test]
 fn a_config_without_jobs_is_said_to_read_nothing() {
     let (loki, mut rig) = (Loki::answering(204), Rig::new());
     let config = configure(&rig, &loki, "");

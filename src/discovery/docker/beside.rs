@@ -196,6 +196,15 @@ fn refresh(folder: &Path, before: Option<Container>) -> Container {
 }
 
 fn read(file: &Path) -> io::Result<Labels> {
+    // A pipe or a device in its place could block.
+    if !fs::metadata(file)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    Ok(described(&bounded::read(fs::File::open(file)?, LARGEST)?)?)
+}
+
+/// The labels of a container from the content of its [`CONFIG`].
+pub fn described(json: &[u8]) -> serde_json::Result<Labels> {
     #[derive(Deserialize)]
     struct Described {
         #[serde(rename = "ID", default)]
@@ -212,13 +221,7 @@ fn read(file: &Path) -> io::Result<Labels> {
         #[serde(rename = "Labels", default)]
         labels: Option<BTreeMap<String, String>>,
     }
-    // A pipe or a device in its place could block.
-    if !fs::metadata(file)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let text = bounded::read(fs::File::open(file)?, LARGEST)?;
-    let described: Described = serde_json::from_slice(&text)?;
-    let Described { id, name, config } = described;
+    let Described { id, name, config } = serde_json::from_slice(json)?;
     let facts = Facts { id: &id, name: &name, image: &config.image, network_mode: "", labels: config.labels.as_ref() };
     Ok(facts.labels())
 }

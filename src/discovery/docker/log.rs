@@ -26,9 +26,10 @@ use super::engine::Engine;
 use crate::metrics::ContainerLines;
 use crate::model::{AbortOnPanic, LabelSet, Source, Streams};
 use buffer::{Buffer, ContainerLog};
-use cursor::Cursor;
+pub use cursor::Cursor;
 use follow::Follow;
-use lines::Lines;
+pub use frames::{Frame, Frames, NotFrames};
+pub use lines::{Line, Lines};
 
 /// A container's log for the readers of all clients.
 pub struct ApiLog {

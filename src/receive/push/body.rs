@@ -1,5 +1,6 @@
 //! The body of a push, decompressed within bounds: what is small when compressed may be large without end.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
@@ -9,7 +10,7 @@ use crate::receive::budget::{Full, Reservation};
 
 /// `Content-Encoding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub enum Encoding {
     Plain,
     Gzip,
     Deflate,
@@ -41,20 +42,21 @@ impl From<Full> for Refused {
 }
 
 /// Undoes `Content-Encoding`. `held` is what the reservation has for the body already.
-pub(super) fn decompress(
+pub fn decompress<'b>(
     encoding: Encoding,
-    body: Vec<u8>,
+    body: &'b [u8],
     limit: usize,
     reservation: &mut Reservation,
-) -> Result<Vec<u8>, Refused> {
+) -> Result<Cow<'b, [u8]>, Refused> {
     let held = body.len();
-    match encoding {
-        Encoding::Plain => Ok(body),
-        Encoding::Gzip => inflate(MultiGzDecoder::new(&*body), held, limit, reservation),
+    let plain = match encoding {
+        Encoding::Plain => return Ok(body.into()),
+        Encoding::Gzip => inflate(MultiGzDecoder::new(body), held, limit, reservation),
         // HTTP means zlib's form of it, and some senders write the bare one.
-        Encoding::Deflate if is_zlib(&body) => inflate(ZlibDecoder::new(&*body), held, limit, reservation),
-        Encoding::Deflate => inflate(DeflateDecoder::new(&*body), held, limit, reservation),
-    }
+        Encoding::Deflate if is_zlib(body) => inflate(ZlibDecoder::new(body), held, limit, reservation),
+        Encoding::Deflate => inflate(DeflateDecoder::new(body), held, limit, reservation),
+    };
+    plain.map(Cow::Owned)
 }
 
 fn is_zlib(body: &[u8]) -> bool {
@@ -79,12 +81,12 @@ fn inflate(mut from: impl Read, held: usize, limit: usize, reservation: &mut Res
 }
 
 /// Undoes the snappy compression of a protobuf push.
-pub(super) fn unsnap(body: Vec<u8>, limit: usize, reservation: &mut Reservation) -> Result<Vec<u8>, Refused> {
+pub fn unsnap(body: &[u8], limit: usize, reservation: &mut Reservation) -> Result<Vec<u8>, Refused> {
     let broken = |_| malformed("cannot be decompressed: a protobuf push is compressed with snappy");
-    let length = snap::raw::decompress_len(&body).map_err(broken)?;
+    let length = snap::raw::decompress_len(body).map_err(broken)?;
     if length > limit {
         return Err(Refused::TooLarge);
     }
     reservation.grow_to(body.len() + length)?;
-    snap::raw::Decoder::new().decompress_vec(&body).map_err(broken)
+    snap::raw::Decoder::new().decompress_vec(body).map_err(broken)
 }

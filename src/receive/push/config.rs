@@ -69,8 +69,14 @@ impl Config {
         Endpoint { is_udp: false, address: format!("{host}:{port}") }
     }
 
-    /// Bytes of memory that all pushes may have that are being worked on.
-    pub(super) fn budget(&self) -> usize {
+    /// Bytes of memory that all pushes share that are being worked on.
+    pub(super) fn pool(&self) -> usize {
+        (self.max_send_msg_size.0 as usize).max(4 << 20)
+    }
+
+    /// Bytes of memory that one push may have: its body, decompressed, and its records. One push at a time has so much
+    /// beside the pool.
+    pub(super) fn most(&self) -> usize {
         (2 * self.max_send_msg_size.0 as usize).max(8 << 20)
     }
 }

@@ -65,7 +65,7 @@ pub(in crate::receive) async fn serve(
         job,
         labels,
         current,
-        budget: Arc::new(Budget::new(config.budget())),
+        budget: Arc::new(Budget::new(config.pool(), config.most())),
         deliveries: Deliveries::new(),
         arrival: Arrival::default(),
         read_timeout: port.read_timeout(),
@@ -238,13 +238,13 @@ impl Shelf {
         let encoding = Encoding::of(coding).ok_or_else(|| {
             Answer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Encoding is none of gzip, deflate and snappy")
         })?;
-        let mut reservation = self.budget.reserve();
+        let mut reservation = self.budget.reserve(WAIT);
         let body = timeout(self.read_timeout, self.read(headers, body, &mut reservation)).await;
         let body = body.map_err(|_| Answer::new(StatusCode::REQUEST_TIMEOUT, "the push did not come in time"))??;
         if body.is_empty() {
             return Err(malformed("the push is empty").into());
         }
-        let (until, push) = (Instant::now() + WAIT, (encoding, form, tenant));
+        let (until, push) = (Instant::now() + reservation.patience(), (encoding, form, tenant));
         let late = || Answer::later("Loki has not taken all of it yet: send it again to hear when it has");
         let Form::Push(format) = form else {
             // Raw lines have no times: the same lines again may be other lines.
@@ -275,7 +275,12 @@ impl Shelf {
         delivery: &Shared,
         mut reservation: Reservation,
     ) -> Result<Answer, Failure> {
-        let mut delivery = delivery.lock().await;
+        let mut delivery = match delivery.try_lock() {
+            Ok(delivery) => delivery,
+            // The same push is being worked on, and may wait for the turn that this one has.
+            Err(_) if reservation.has_turn() => return Err(Answer::from(Refused::Busy).into()),
+            Err(_) => delivery.lock().await,
+        };
         if !delivery.is_whole {
             let skip = delivery.taken;
             let built = self.build(push, body, &mut reservation, skip).await?;
@@ -314,12 +319,14 @@ impl Shelf {
             if bytes.len() + piece.len() > limit {
                 return Err(Refused::TooLarge.into());
             }
-            reservation.grow_to(bytes.len() + piece.len()).map_err(Refused::from)?;
+            // While it waits, the sender is not read on.
+            reservation.wait_and_grow_to(bytes.len() + piece.len()).await.map_err(Refused::from)?;
             bytes.extend_from_slice(&piece);
         }
         Ok(bytes)
     }
 
+    /// Decodes the push. If other pushes have the memory, it waits for its turn and begins again.
     async fn build(
         self: &Arc<Self>,
         push: Push,
@@ -327,23 +334,41 @@ impl Shelf {
         reservation: &mut Reservation,
         skip: usize,
     ) -> Result<Built, Answer> {
-        if body.len() <= SMALL && push.0 == Encoding::Plain {
-            return Ok(self.decode(push, body, reservation, skip)?);
+        let body = Arc::new(body);
+        match self.decode_apart(push.clone(), body.clone(), reservation, skip).await? {
+            Err(Refused::Busy) => {
+                reservation.wait().await.map_err(Refused::from)?;
+                Ok(self.decode_apart(push, body, reservation, skip).await??)
+            }
+            outcome => Ok(outcome?),
         }
-        let (shelf, mut held) = (self.clone(), std::mem::replace(reservation, self.budget.reserve()));
+    }
+
+    /// On another thread, if it is large.
+    async fn decode_apart(
+        self: &Arc<Self>,
+        push: Push,
+        body: Arc<Vec<u8>>,
+        reservation: &mut Reservation,
+        skip: usize,
+    ) -> Result<Result<Built, Refused>, Answer> {
+        if body.len() <= SMALL && push.0 == Encoding::Plain {
+            return Ok(self.decode(push, &body, reservation, skip));
+        }
+        let (shelf, mut held) = (self.clone(), std::mem::replace(reservation, self.budget.reserve(Duration::ZERO)));
         let decoding = tokio::task::spawn_blocking(move || {
             let _abort_on_panic = AbortOnPanic;
-            (shelf.decode(push, body, &mut held, skip), held)
+            (shelf.decode(push, &body, &mut held, skip), held)
         });
         let (built, held) = decoding.await.map_err(|_| Answer::later("the agent is stopping"))?;
         *reservation = held;
-        Ok(built?)
+        Ok(built)
     }
 
     fn decode(
         &self,
         (encoding, form, tenant): Push,
-        body: Vec<u8>,
+        body: &[u8],
         reservation: &mut Reservation,
         skip: usize,
     ) -> Result<Built, Refused> {
@@ -351,7 +376,8 @@ impl Shelf {
         let compressed = body.len();
         let mut plain = decompress(encoding, body, limit, reservation)?;
         if let Form::Push(Format::Protobuf) = form {
-            plain = unsnap(plain, limit, reservation)?;
+            let unsnapped = unsnap(&plain, limit, reservation)?;
+            plain = unsnapped.into();
         }
         let live = self.current.now();
         let settings = Settings {

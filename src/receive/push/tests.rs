@@ -1,5 +1,7 @@
 //! Pushes over a real socket, into an inbox that the test commits.
 
+mod crowd;
+
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;

@@ -83,13 +83,16 @@ impl Tailer {
             weight: Weight::default(),
             ack: AckRef::Chunk(&ack),
         });
-        let mut views = match &chunk.records {
+        let views = match &chunk.records {
             None => Views::Lines(chunk.encoding.lines(bytes, &text)),
             Some(records) => Views::Records { text: &text, at: 0, records: records.iter() },
-        }
-        .peekable();
-        while let Some(View { at, text, time, labels, metadata, tenant }) = views.next() {
-            let weight = Weight::line(views.peek().map_or(bytes.len(), |next| next.at) - at);
+        };
+        for View { at, end, text, time, labels, metadata, tenant } in views {
+            if stops && count > 0 && !flow.has_room_for(text.len()) {
+                worked = at;
+                break;
+            }
+            let weight = Weight::line(end - at);
             count += 1;
             ack.begin_line(mark.after(at as u64));
             let time = time.unwrap_or(first + at as i64);
@@ -106,13 +109,6 @@ impl Tailer {
                 times.note(entry);
                 accept(entry, Some(flow), output, rate, dropped, counters, now);
             });
-            if stops
-                && let Some(next) = views.peek()
-                && !flow.has_room_for(next.text.len())
-            {
-                worked = next.at;
-                break;
-            }
         }
         drop(work);
         if worked < bytes.len() {

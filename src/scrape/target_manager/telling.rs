@@ -63,6 +63,19 @@ impl TargetManager {
         }
     }
 
+    /// Logs that no discovered target of the job is tailed, and why.
+    pub(super) fn say_all_dropped(&self, job: &Arc<str>, discovered: usize) {
+        if let Some((reason, targets)) = self.status.usual_rejection(job) {
+            tracing::info!(
+                %job,
+                discovered,
+                targets,
+                reason = &*reason,
+                "no discovered target of this job is read: this reason applies to most of them; see /service-discovery"
+            );
+        }
+    }
+
     /// Logs each target that has no file, once, with one line per job. `spared` gets the target and since when it has
     /// no file.
     pub(super) fn say_empty(&mut self, spared: impl Fn(&TrackedTarget, Instant) -> bool) {

@@ -7,7 +7,7 @@
 use std::fmt;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Cursor {
+pub struct Cursor {
     /// In Unix nanoseconds.
     time: i64,
     /// How many messages since the first with this time were read.

@@ -20,7 +20,7 @@ const LONGEST: usize = MAX_LINE;
 
 /// A message of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Frame {
+pub struct Frame {
     pub is_stderr: bool,
     /// In Unix nanoseconds. None: it has no time.
     pub time: Option<i64>,
@@ -32,10 +32,10 @@ pub(super) struct Frame {
 
 /// The answer cannot be understood.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NotFrames(pub String);
+pub struct NotFrames(pub String);
 
 #[derive(Debug)]
-pub(super) struct Frames {
+pub struct Frames {
     tty: bool,
     bytes: BytesMut,
     /// Bytes of a message that is too long to be held. They are skipped.

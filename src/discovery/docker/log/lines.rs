@@ -9,7 +9,7 @@ const LONGEST: usize = 256 << 10;
 
 /// A line of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub struct Line {
     pub is_stderr: bool,
     /// In Unix nanoseconds. None: it has no time.
     pub time: Option<i64>,
@@ -31,7 +31,7 @@ struct Incomplete {
 }
 
 #[derive(Debug)]
-pub(super) struct Lines {
+pub struct Lines {
     /// After the last message.
     cursor: Cursor,
     /// How many messages there were.

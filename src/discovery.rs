@@ -6,6 +6,7 @@
 pub mod consul;
 pub mod dns;
 pub mod docker;
+mod few;
 pub mod file;
 mod groups;
 pub mod http;

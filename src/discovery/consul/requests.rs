@@ -10,6 +10,7 @@ use super::address::token_header;
 use super::api::Instance;
 use super::config::Config;
 use super::labels::Namer;
+use crate::discovery::few::Few;
 use crate::discovery::http_settings::{HttpClient, TIMEOUT};
 use crate::http_client::ParsedUrl;
 use crate::model::units::Secret;
@@ -22,7 +23,7 @@ const WAIT: &str = "120s";
 const WAIT_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// The largest answer in bytes: a list of services, or the instances of one.
-pub(super) const LARGEST: usize = 16 << 20;
+pub(super) const LARGEST: usize = 8 << 20;
 
 /// The beginning of the names of all labels.
 const PREFIX: &str = "__meta_consul_";
@@ -67,7 +68,7 @@ impl Consul {
         if !self.config.health_filter.is_empty() {
             url.query_pairs_mut().append_pair("filter", &self.config.health_filter);
         }
-        let Answer { value, index } = self.get::<Vec<Instance>>(&url, index).await?;
+        let Answer { value: Few(value), index } = self.get::<Few<Instance>>(&url, index).await?;
         let namer = Namer { prefix: PREFIX, tag_separator: &self.config.tag_separator };
         let targets = value.iter().map(|instance| {
             let mut labels: Labels = namer.of_catalog(instance);

@@ -233,7 +233,7 @@ async fn whatever_is_wrong_with_consul_the_last_targets_stay() {
         (Reply::Is(403, String::new(), "Permission denied".into()), "status 403: Permission denied"),
         (Reply::json("{\"web\": [}"), "cannot understand the answer"),
         (Reply::json("[{\"Service\": {\"Port\": \"x\"}}]"), "cannot understand the answer"),
-        (Reply::json(" ".repeat(requests::LARGEST + 1)), "more than 16777216 bytes"),
+        (Reply::json(" ".repeat(requests::LARGEST + 1)), "more than 8388608 bytes"),
         (Reply::Breaks, ""),
     ] {
         server.now(move |_| reply.clone());
@@ -250,13 +250,25 @@ async fn whatever_is_wrong_with_consul_the_last_targets_stay() {
         world.instances = json!({"web": many});
     }
     server.now(consul(&world));
-    listener.until(|listener| listener.failure().is_some_and(|why| why.contains("more than 10000 targets"))).await;
+    listener.until(|listener| listener.failure().is_some_and(|why| why.contains("more than 10000 items"))).await;
     assert_eq!(listener.addresses(), ["w:8080"]);
     // A reload while Consul is away.
     server.now(|_| Reply::Is(500, String::new(), String::new()));
     let mut after = Listener::start(catalog(&yaml), &lists);
     after.until(|listener| listener.synced && listener.failure().is_some()).await;
     assert_eq!(after.addresses(), ["w:8080"]);
+    drop(after);
+    // Each service has few instances, but both have many.
+    let half =
+        |service: &str| (0..5_001).map(|n| instance(service, &n.to_string(), "h", "passing")).collect::<Vec<_>>();
+    *world.lock().expect("no test panics here") = World {
+        index: 3,
+        services: json!({"web": [], "db": []}),
+        instances: json!({"web": half("web"), "db": half("db")}),
+    };
+    server.now(consul(&world));
+    listener.until(|listener| listener.failure().is_some_and(|why| why.contains("more than 10000 targets"))).await;
+    assert!(listener.addresses().len() <= 10_000);
 }
 
 /// The clock of the test moves on by itself while nothing happens.

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use self::labels::Swarm;
 use super::config::{Config as DockerConfig, Filter};
 use super::engine::{Engine, Failure};
+use crate::discovery::few::Few;
 use crate::discovery::http_settings::with_http_settings;
 use crate::discovery::refresh::{Ask, Asked, Refresh};
 use crate::discovery::{Known, Metrics};
@@ -132,7 +133,7 @@ impl Manager {
         let targets = match role {
             "services" => swarm.of_services(),
             "nodes" => swarm.of_nodes(),
-            _ => swarm.of_tasks(&self.list::<Vec<api::Task>>("tasks", query("tasks")).await?),
+            _ => swarm.of_tasks(&self.list::<api::Task>("tasks", query("tasks")).await?),
         };
         let bytes: usize = targets.iter().flatten().map(|(name, value)| name.len() + value.len()).sum();
         match targets.len() > TARGETS || bytes > BYTES {
@@ -141,11 +142,12 @@ impl Manager {
         }
     }
 
-    async fn list<T: DeserializeOwned>(&self, what: &str, filters: &str) -> Result<T, String> {
+    async fn list<T: DeserializeOwned>(&self, what: &str, filters: &str) -> Result<Vec<T>, String> {
         let Some(engine) = &self.engine else { return Err("there is no HTTP client".into()) };
         let path = format!("/{what}");
         let query = [("filters", filters)];
-        engine.json(&path, &query).await.map_err(|failure| match failure {
+        let list = engine.json::<Few<T>>(&path, &query).await;
+        list.map(|Few(items)| items).map_err(|failure| match failure {
             Failure::Refused { status: 503, text } => {
                 format!("{path}: status 503: {text} (only a manager of a swarm knows its services, tasks and nodes)")
             }

@@ -205,8 +205,8 @@ async fn whatever_is_wrong_with_docker_the_last_targets_stay() {
     for (reply, why) in [
         (Reply::Is(503, String::new(), refused.into()), "not a swarm manager. (only a manager of a swarm"),
         (Reply::Is(302, "Location: /nodes\r\n".into(), String::new()), "too many redirects"),
-        (Reply::json("{}"), "cannot understand the answer"),
-        (Reply::json(many), "more than 10000 targets"),
+        (Reply::json("{}"), "expected a list"),
+        (Reply::json(many), "more than 10000 items"),
         (Reply::json(" ".repeat((64 << 20) + 1)), "more than 67108864 bytes"),
         (Reply::Breaks, ""),
     ] {

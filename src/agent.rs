@@ -32,6 +32,8 @@ pub struct Options {
     pub dry_run: bool,
     /// Lines come from standard input.
     pub stdin: bool,
+    /// The changes of each stage are printed to standard error.
+    pub inspect: bool,
     /// What the kernel denies this process: the mechanism's name, and a description.
     pub confinement: Vec<(&'static str, String)>,
 }

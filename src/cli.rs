@@ -98,7 +98,12 @@ fn start(flags: &Flags, config: Config, warnings: &[String], fingerprint: Option
     let (confinement, walls) = confine(flags, &config, &request);
     // Sets the crypto provider of the process. Only the first call counts.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let options = agent::Options { dry_run: flags.on("dry-run"), stdin: config.target_config.stdin, confinement };
+    let options = agent::Options {
+        dry_run: flags.on("dry-run"),
+        stdin: config.target_config.stdin,
+        inspect: flags.on("inspect"),
+        confinement,
+    };
     let source = Arc::new(ConfigFile { request, level, walls });
     let watch_interval = flags.duration("config.watch-interval");
     let reload = agent::Reload { source, fingerprint, watch_interval };

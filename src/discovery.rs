@@ -64,6 +64,14 @@ impl Config {
         each("dockerswarm_sd_configs", &self.docker_swarm, docker::swarm::Config::validate)
     }
 
+    /// Settings without effect.
+    pub fn warnings(&self) -> Vec<ConfigError> {
+        let of = |(i, config): (usize, &docker::Config)| {
+            config.warnings().into_iter().map(move |e| e.within(i).within("docker_sd_configs"))
+        };
+        self.docker.iter().enumerate().flat_map(of).collect()
+    }
+
     /// Checks that the credentials of the config can be opened. Done at the start, not by a syntax check.
     pub fn check_files(&self) -> Result<(), ConfigError> {
         each("kubernetes_sd_configs", &self.kubernetes, kubernetes::Config::check_files)

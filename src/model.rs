@@ -16,6 +16,7 @@ mod position;
 mod reason;
 mod report;
 mod source;
+mod start_at;
 mod target;
 mod text;
 pub mod units;
@@ -33,6 +34,7 @@ pub use position::{FileId, Fingerprint, Mark, Position};
 pub use reason::Reason;
 pub use report::{AccountReport, ClientReport, DiscoveredReport, FileReport, NotReadReport, Report, TargetReport};
 pub use source::{Checkpoint, Chunk, Read, Record, Source, View, Views, Wake};
+pub use start_at::StartAt;
 pub use target::{
     FOUND_BY, FROM_CACHE, FROM_NOWHERE, FROM_PATH, HELD, LeftOut, NO_TARGETS, Owner, Streams, Target, TargetGroup,
     TargetLabels, Update, container, pod,

@@ -5,6 +5,7 @@
 //! read for logs that are not in the journal, so a migration neither resends nor skips anything. It is written every
 //! `sync_period`, so that users can go back to Promtail.
 
+mod first_start;
 mod journal;
 mod read_time;
 mod safe;
@@ -200,7 +201,7 @@ impl Positions {
             Err(_) if config.ignore_invalid_yaml => yaml::File::default(),
             Err(e) => return Err(fail(&config.filename, e)),
         };
-        let journal = Journal::new(path, config.read_only, read.yaml_hashes.clone());
+        let journal = Journal::new(path, config.read_only, read.yaml_hashes.clone(), read.begun);
         let unseen_since = read.alive.map_or_else(|| clock.system_time(), |alive| alive - BENEFIT_OF_DOUBT);
         let mut state = State::new(journal, foreign.hash, config.readers.clone(), unseen_since, clock);
         for KnownLog { key, record, times, left } in read.known.into_values() {
@@ -217,6 +218,7 @@ impl Positions {
         };
         let mut positions = foreign.positions;
         positions.retain(|path, offset| news(path, offset));
+        state.is_taken_over = !written_here && !positions.is_empty();
         state.foreign = positions;
         // From now on the journal is newer, even if this run ends before it writes the yaml.
         if state.has_old_yaml() {

@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use crate::batch::{self, Batch};
 use crate::metrics::{Dropped, Registry};
-use crate::model::{Clock, Entry, LabelSet, Reason, Report};
+use crate::model::{Clock, Entry, LabelSet, Reason, Report, StartAt};
 use crate::positions::Positions;
 use crate::relabel::Rules;
 use crate::stages::{CustomMetrics, Program};
@@ -72,6 +72,8 @@ pub struct Job {
     pub has_containers: bool,
     /// How long to wait before a new file is read for the first time.
     pub initial_delay: Duration,
+    /// Where files begin that existed before the first start of this job.
+    pub start_at: StartAt,
     /// Why the files of this job cannot be read. Its targets are shown with this reason and not read. None: they can be
     /// read.
     pub unreadable: Option<String>,
@@ -92,6 +94,8 @@ pub struct Config {
     pub min_poll: Duration,
     /// The longest time between polls of a quiet file. None: the longer it is quiet, the less often it is polled.
     pub max_poll: Option<Duration>,
+    /// The file of a log to which nothing was written for so long is closed until it changes. Zero: never.
+    pub close_idle_after: Duration,
     /// Bytes of deleted but still open files to keep.
     pub deleted_files_limit: u64,
     /// The directory of pods' logs. Targets of a pod only read that pod's own subdirectory. None: no such check.

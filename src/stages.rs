@@ -19,6 +19,7 @@ mod golayout;
 mod gotemplate;
 #[cfg(test)]
 mod hostile;
+mod inspect;
 mod json;
 mod labelallow;
 mod labeldrop;
@@ -58,6 +59,7 @@ use serde_yaml::{Mapping, Value as Yaml};
 pub use docker::is_stderr;
 pub use extracted::{Extracted, Key, Value};
 pub use gojson::quote as quote_json;
+pub use inspect::Inspector;
 pub use limit::quota;
 pub use metrics::CustomMetrics;
 pub use pipeline::Pipeline;
@@ -111,7 +113,9 @@ pub enum Due {
 
 /// The stages of a job, checked and ready. Each client starts its own pipeline from it.
 pub struct Program {
-    recipes: Vec<Recipe>,
+    recipes: Vec<(String, Recipe)>,
+    /// Shows what each stage changes. None: nothing is shown.
+    inspector: Option<Inspector>,
     warnings: Vec<ConfigError>,
     /// The extracted values that any stage may use.
     reads: Reads,
@@ -134,6 +138,8 @@ pub struct Surroundings {
     /// The users' metrics. None: another pipeline counts the same lines.
     pub custom: Option<CustomMetrics>,
     pub clock: Clock,
+    /// Shows what each stage changes. None: nothing is shown.
+    pub inspector: Option<Inspector>,
 }
 
 /// Checks and compiles `pipeline_stages`. The path of an error begins in that list: `[1].regex.expression`.
@@ -149,13 +155,13 @@ impl Program {
             let path = path.then(i);
             if item.as_mapping().is_some_and(Mapping::is_empty) {
                 program.warnings.push(ConfigError::at(path, "an empty stage does nothing"));
-                program.recipes.push(Box::new(|_| Box::new(Nothing)));
+                program.recipes.push(("empty".into(), Box::new(|_| Box::new(Nothing))));
                 continue;
             }
             let (name, value) = only_key(item).map_err(|problem| ConfigError::at(path.clone(), problem))?;
             let stage = table::find(name).map_err(|problem| ConfigError::at(path.clone(), problem))?;
             let mut options = Options::new(value, path.then(name));
-            program.recipes.push((stage.compile)(&mut options)?);
+            program.recipes.push((name.into(), (stage.compile)(&mut options)?));
             program.reads.add(options.what_it_reads());
             program.shows_read_time |= options.may_show_read_time();
             program.mends_names |= options.may_mend_names();
@@ -166,7 +172,7 @@ impl Program {
 
     /// The program for a pod whose job has no `pipeline_stages`: parses the container runtime's format.
     pub fn container_format() -> Self {
-        Self { recipes: vec![Box::new(container::start)], ..Self::nothing() }
+        Self { recipes: vec![("container".into(), Box::new(container::start))], ..Self::nothing() }
     }
 
     fn is_empty(&self) -> bool {
@@ -177,11 +183,17 @@ impl Program {
     pub fn nothing() -> Self {
         Self {
             recipes: Vec::new(),
+            inspector: None,
             warnings: Vec::new(),
             reads: Reads::nothing(),
             shows_read_time: false,
             mends_names: false,
         }
+    }
+
+    /// Shows what each stage changes, for the pipeline that counts the users' metrics.
+    pub fn inspected_by(self, inspector: Option<Inspector>) -> Self {
+        Self { inspector, ..self }
     }
 
     /// Options in the config that have no effect. Their paths begin in the list of stages.

@@ -10,10 +10,10 @@ use super::Options;
 use crate::batch::{self, Batch};
 use crate::config::{Config, Decompression, LimitsConfig, ScrapeConfig};
 use crate::discovery::kubernetes::{Places, Remembered};
-use crate::model::{Encoding, LabelSet, Labels};
+use crate::model::{Encoding, LabelSet, Labels, StartAt};
 use crate::relabel::Rules;
 use crate::scrape::{self, ClientCounters, Job, Outlet, Rate};
-use crate::stages;
+use crate::stages::{self, Inspector};
 use crate::tail::{self, Compression};
 use crate::{positions, push, receive};
 
@@ -47,15 +47,24 @@ fn jobs_of(config: &Config, client: Arc<str>) -> impl Iterator<Item = (Arc<str>,
 }
 
 /// The jobs of a checked config. An error here is a mistake in the check.
-pub(super) fn jobs(config: &Config) -> Result<Vec<Job>, String> {
-    config.scrape_configs.iter().map(|job| self::job(job).map_err(|e| format!("job {:?}: {e}", job.job_name))).collect()
+pub(super) fn jobs(config: &Config, options: &Options) -> Result<Vec<Job>, String> {
+    let inspector = options.inspect.then(Inspector::of_stderr);
+    let start_at = config.target_config.start_at;
+    config
+        .scrape_configs
+        .iter()
+        .map(|job| self::job(job, start_at, inspector.clone()).map_err(|e| format!("job {:?}: {e}", job.job_name)))
+        .collect()
 }
 
-fn job(config: &ScrapeConfig) -> Result<Job, String> {
+fn job(config: &ScrapeConfig, start_at: StartAt, inspector: Option<Inspector>) -> Result<Job, String> {
     let rules = Rules::compile(&config.relabel_configs).map_err(|e| e.to_string())?;
     let program = match config.pipeline_stages.as_slice() {
         [] => None,
-        stages => Some(stages::compile(stages).map_err(|e| e.within("pipeline_stages").to_string())?),
+        stages => {
+            let program = stages::compile(stages).map_err(|e| e.within("pipeline_stages").to_string())?;
+            Some(program.inspected_by(inspector))
+        }
     };
     let mut unreadable = None;
     let encoding = match config.encoding.as_str() {
@@ -78,7 +87,8 @@ fn job(config: &ScrapeConfig) -> Result<Job, String> {
         if config.decompression.enabled { config.decompression.initial_delay.0 } else { Duration::ZERO };
     let has_containers = !config.docker_sd_configs.is_empty();
     let (name, journal) = (config.job_name.as_str().into(), config.journal().cloned());
-    Ok(Job { name, rules, program, options, journal, has_containers, initial_delay, unreadable })
+    let start_at = config.start_at.unwrap_or(start_at);
+    Ok(Job { name, rules, program, options, journal, has_containers, initial_delay, start_at, unreadable })
 }
 
 fn compression(config: &Decompression) -> Result<Option<Compression>, String> {
@@ -102,6 +112,7 @@ pub(super) fn scrape(config: &Config, options: &Options, hostname: String) -> sc
         positions_sync_period: config.positions.sync_period.0,
         min_poll: watch.min_poll_frequency.0,
         max_poll: watch.max_poll_frequency.map(|most| most.0),
+        close_idle_after: config.target_config.close_idle_after.0,
         deleted_files_limit: config.target_config.deleted_files_limit.0,
         pod_logs: (!config.target_config.foreign_pod_logs).then(|| POD_LOGS.into()),
         link_roots: config.target_config.link_roots.iter().map(Into::into).collect(),

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::{Error, Options, build, report};
 use crate::config::{self, Config};
 use crate::discovery::docker::{ApiLog, Outside};
-use crate::discovery::kubernetes::Places;
+use crate::discovery::kubernetes::{Places, events};
 use crate::metrics::Registry;
 use crate::model::AbortOnPanic;
 use crate::positions::{self, Lock, Positions};
@@ -113,6 +113,25 @@ impl Host {
             unseen_since: self.positions.unseen(),
             rules,
             give: Arc::new(give),
+        }
+    }
+
+    /// What the events of a job need.
+    pub fn events(&self, job: &Arc<str>, rules: Rules, sources: scrape::Sources) -> events::Outside {
+        let of_job = job.clone();
+        let give = move |found: events::Events| {
+            let events::Events { name, position, labels, open } = found;
+            let open = move |opening: scrape::Opening| Ok(open(opening.cursor, opening.waker));
+            let source = scrape::GivenSource::new((of_job.clone(), name), labels, Some(position), open);
+            Box::new(sources.give(source)) as Box<dyn Any + Send + Sync>
+        };
+        let identity = if self.node.is_empty() { self.hostname.as_str().into() } else { self.node.clone() };
+        events::Outside {
+            job: job.clone(),
+            identity,
+            rules,
+            give: Arc::new(give),
+            metrics: self.metrics.discovery.clone(),
         }
     }
 

@@ -28,7 +28,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub fn new(config: Config, options: &Options, hostname: &str) -> Result<Self, Error> {
-        let jobs = build::jobs(&config).map_err(Error)?;
+        let jobs = build::jobs(&config, options).map_err(Error)?;
         let used = if options.dry_run { 0 } else { config.clients.len() };
         let clients = config.clients[..used].iter().map(push::Prepared::new).collect::<Result<Vec<_>, _>>();
         let clients = clients.map_err(|e| Error(e.to_string()))?;
@@ -168,6 +168,15 @@ fn discover(config: &Config, rules: Vec<Rules>, host: &Host, scrape: &Scrape) ->
     for (job, rules) in config.scrape_configs.iter().zip(rules) {
         let (sender, mut updates) = mpsc::channel::<Update>(64);
         let (name, reads): (Arc<str>, _) = (job.job_name.as_str().into(), rules.reads());
+        if let Some(mut config) = job.kubernetes_events.clone() {
+            // A dry run must not keep other agents from sending.
+            config.leader_election &= !host.options.dry_run;
+            let events = host.events(&name, rules.clone(), scrape.sources());
+            tasks.push(tokio::spawn(async {
+                let _abort_on_panic = AbortOnPanic;
+                discovery::kubernetes::events::run(config, events).await;
+            }));
+        }
         let containers = host.containers(&name, rules, scrape.sources());
         let (places, lists) = (Some(host.places.clone()), host.lists.clone());
         let around = discovery::Around { places, containers: Some(containers), lists };

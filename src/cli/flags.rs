@@ -105,8 +105,10 @@ impl Flags {
             )
         });
         let inspect = self.on("inspect").then(|| {
-            "-inspect: ignored: fantail cannot show each stage; -dry-run prints the result for each line".to_string()
+            "-inspect: prints the content of lines to standard error, and slows down the agent: use it with -dry-run or -stdin only"
+                .to_string()
         });
+        let inspect = inspect.filter(|_| !self.on("dry-run") && !self.on("stdin"));
         ignored.chain(inspect).chain(rest).collect()
     }
 }

@@ -94,7 +94,7 @@ pub(crate) const GROUPS: &[Group] = &[
                 Sets("target_config.stdin"),
                 "read lines from standard input, with the stages of the first job",
             ),
-            flag("inspect", Bool, "false", Program, "ignored; -dry-run prints the result for each line"),
+            flag("inspect", Bool, "false", Program, "print to standard error what each stage changes"),
             flag("version", Bool, "false", Program, "print the version and exit"),
             flag("help", Bool, "false", Program, "print this and exit"),
         ],
@@ -391,3 +391,6 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod page;

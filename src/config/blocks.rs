@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
+use crate::model::StartAt;
 use crate::model::units::{ByteSize, GoDuration};
 
 /// Where positions are saved.
@@ -78,6 +79,10 @@ pub struct TargetConfig {
     /// Directories that contain logs, for jobs whose paths are not known at the start. Landlock then refuses all
     /// others.
     pub read_roots: Vec<String>,
+    /// Where files begin that existed before the first start. A job may have its own.
+    pub start_at: StartAt,
+    /// The file of a log to which nothing was written for so long is closed until it changes. 0: never.
+    pub close_idle_after: GoDuration,
 }
 
 impl Default for TargetConfig {
@@ -90,6 +95,8 @@ impl Default for TargetConfig {
             logs_limit: 20_000,
             link_roots: Vec::new(),
             read_roots: Vec::new(),
+            start_at: StartAt::Beginning,
+            close_idle_after: GoDuration(Duration::from_secs(3_600)),
         }
     }
 }

@@ -151,6 +151,7 @@ impl Check<'_> {
             return Err(self.error(&path, &format!("job {name:?} has no targets: give it one of {kinds}")));
         }
         job.discovery().validate().map_err(|e| self.refuse(place(e)))?;
+        job.discovery().warnings().into_iter().for_each(|e| self.warn_of(place(e)));
         if let Some(receives) = job.receives() {
             self.receiver(i, job, &receives)?;
         }
@@ -165,6 +166,7 @@ impl Check<'_> {
             }
         }
         self.journal(&path, job)?;
+        self.events(i, job)?;
         relabel::Rules::compile(&job.relabel_configs).map_err(|e| self.refuse(place(e)))?;
         let place_stage = |e: ConfigError| place(e.within("pipeline_stages"));
         let program = stages::compile(&job.pipeline_stages).map_err(|e| self.refuse(place_stage(e)))?;
@@ -173,6 +175,10 @@ impl Check<'_> {
         if !job.encoding.is_empty() && Encoding::new(&job.encoding).is_none() {
             let message = format!("{:?} is not a known encoding: the files of this job are not read", job.encoding);
             self.warn(&format!("{path}.encoding"), &message);
+        }
+        if job.start_at.is_some() && (job.decompression.enabled || !job.has_discovery()) {
+            let message = "has no effect: it is for files that grow, and this job has none";
+            self.warn(&format!("{path}.start_at"), message);
         }
         let format = &job.decompression.format;
         if job.decompression.enabled && !["gz", "z"].contains(&format.as_str()) {
@@ -219,6 +225,18 @@ impl Check<'_> {
             self.warn(&path, message);
         }
         Ok(())
+    }
+
+    fn events(&self, i: usize, job: &ScrapeConfig) -> Result<(), Error> {
+        let Some(events) = &job.kubernetes_events else {
+            return Ok(());
+        };
+        let place = |e: ConfigError| e.within(i).within("scrape_configs");
+        if job.has_discovery() || job.journal.is_some() {
+            let problem = "a job has the events, or other targets, or a journal: give each a job of its own";
+            return Err(self.refuse(place(ConfigError::new("kubernetes_events", problem))));
+        }
+        events.validate().map_err(|e| self.refuse(place(e.within("kubernetes_events"))))
     }
 
     fn refuse(&self, error: ConfigError) -> Error {

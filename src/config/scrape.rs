@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
 use crate::discovery::{self, StaticConfig};
+use crate::model::StartAt;
 use crate::model::units::GoDuration;
 use crate::{journal, receive, relabel, yaml};
 
@@ -18,6 +19,9 @@ pub struct ScrapeConfig {
     /// IANA name. Empty: UTF-8.
     pub encoding: String,
     pub decompression: Decompression,
+    /// Where files begin that existed before the first start. None: as `target_config` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<StartAt>,
     pub static_configs: Vec<StaticConfig>,
     pub kubernetes_sd_configs: Vec<discovery::kubernetes::Config>,
     pub file_sd_configs: Vec<discovery::file::Config>,
@@ -33,6 +37,8 @@ pub struct ScrapeConfig {
     pub dns_sd_configs: Vec<discovery::dns::Config>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dockerswarm_sd_configs: Vec<discovery::docker::swarm::Config>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes_events: Option<discovery::kubernetes::events::Config>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loki_push_api: Option<receive::push::Config>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +74,7 @@ impl ScrapeConfig {
 
     /// Whether it has something to read. What it receives is no target.
     pub fn has_targets(&self) -> bool {
-        self.has_discovery() || self.journal.is_some()
+        self.has_discovery() || self.journal.is_some() || self.kubernetes_events.is_some()
     }
 
     /// Whether targets are discovered whose paths come from the rules.

@@ -4,6 +4,7 @@ mod accepted;
 mod flags;
 mod journal;
 mod refused;
+mod support;
 
 use std::fs;
 

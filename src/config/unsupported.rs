@@ -80,6 +80,13 @@ const DISCOVERIES: [&str; 22] = [
 const LISTED: &str = "for files of this machine use static_configs with __path__; for other targets let a program list \
                       them over HTTP for http_sd_configs, or write them to a file for file_sd_configs";
 
+/// All kinds that are not supported.
+#[cfg(test)]
+pub(super) fn kinds() -> Vec<String> {
+    let of_discovery = DISCOVERIES.iter().map(|kind| format!("{kind}_sd_configs"));
+    SOURCES.iter().map(|(name, _)| (*name).to_string()).chain(of_discovery).collect()
+}
+
 /// Refuses all unsupported jobs with one error, or takes them out and adds a warning for each. A kind without a value
 /// is not there.
 pub(super) fn take_out(document: &mut Document, warnings: &mut Vec<Error>) -> Result<Vec<SkippedJob>, Error> {

@@ -18,6 +18,7 @@ mod client;
 mod common;
 mod config;
 mod event;
+pub mod events;
 mod failure;
 mod folders;
 mod health;

@@ -14,6 +14,7 @@
 //! y <hash> <checksum>                                            of a positions.yaml that is about to be written; the last
 //!                                                                two are kept
 //! a <unix ms> <checksum>                                         the agent was running at this time
+//! b <hash> <checksum>                                            of the name of a job that was run before
 //! ```
 //!
 //! `<more>` is `<inode created, unix ns> <length before> <hash before>`: of the bytes right before the offset. Older
@@ -21,7 +22,7 @@
 //!
 //! Unknown kinds of lines, and extra fields of known ones, are ignored. Older versions do the same.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _, Write as _};
@@ -89,6 +90,7 @@ pub(super) enum Line<'k> {
     Left(u32, Position),
     Yaml(u64),
     Alive(SystemTime),
+    Begun(u64),
 }
 
 /// Files that a log has left, read to their end: one that gets a name which is asked for as well is not read again.
@@ -162,6 +164,8 @@ pub(super) struct Contents {
     /// Hashes of the `positions.yaml` that may stand there and is ours, oldest first.
     pub yaml_hashes: YamlHashes,
     pub alive: Option<SystemTime>,
+    /// Hashes of the names of jobs that were run before.
+    pub begun: BTreeSet<u64>,
 }
 
 pub(super) fn path(positions: &Path) -> PathBuf {
@@ -273,6 +277,7 @@ fn parse(line: &str, contents: &mut Contents, names: &mut HashSet<Arc<str>>) -> 
         }
         "y" => contents.yaml_hashes.add(number()?),
         "a" => contents.alive = Some(UNIX_EPOCH + Duration::from_millis(number()?)),
+        "b" => drop(contents.begun.insert(number()?)),
         _ => {}
     }
     Some(())
@@ -318,11 +323,13 @@ pub(super) struct Journal {
     /// The file is incomplete and must be rewritten.
     rewrite: bool,
     yaml_hashes: YamlHashes,
+    /// Hashes of the names of jobs that were run before.
+    begun: BTreeSet<u64>,
     unsynced: bool,
 }
 
 impl Journal {
-    pub fn new(path: PathBuf, read_only: bool, yaml_hashes: YamlHashes) -> Self {
+    pub fn new(path: PathBuf, read_only: bool, yaml_hashes: YamlHashes, begun: BTreeSet<u64>) -> Self {
         Self {
             path,
             read_only,
@@ -332,6 +339,7 @@ impl Journal {
             introduced: HashSet::new(),
             rewrite: true,
             yaml_hashes,
+            begun,
             unsynced: false,
         }
     }
@@ -361,6 +369,15 @@ impl Journal {
     /// The hash of the `positions.yaml` that was written last, or was to be.
     pub fn yaml_hash(&self) -> Option<u64> {
         self.yaml_hashes.0.last().copied()
+    }
+
+    /// Whether the job whose name has this hash was run before.
+    pub fn has_begun(&self, job: u64) -> bool {
+        self.begun.contains(&job)
+    }
+
+    pub fn forget_jobs(&mut self, is_gone: impl Fn(u64) -> bool) {
+        self.begun.retain(|job| !is_gone(*job));
     }
 
     /// Whether the slot's key must still be written.
@@ -410,6 +427,7 @@ impl Journal {
             left.iter().for_each(|end| write_line(&mut text, &Line::Left(slot, *end)));
         }
         self.yaml_hashes.0.iter().for_each(|hash| write_line(&mut text, &Line::Yaml(*hash)));
+        self.begun.iter().for_each(|job| write_line(&mut text, &Line::Begun(*job)));
         let file = safe::replace(&self.path, text.as_bytes())?;
         if let Some(dir) = self.path.parent() {
             // Makes the rename durable. Some file systems do not support it.
@@ -434,8 +452,10 @@ impl Journal {
 
     /// Remembers a line that is not about one log, for the next rewrite.
     pub fn note(&mut self, line: &Line<'_>) {
-        if let Line::Yaml(hash) = line {
-            self.yaml_hashes.add(*hash);
+        match line {
+            Line::Yaml(hash) => self.yaml_hashes.add(*hash),
+            Line::Begun(job) => drop(self.begun.insert(*job)),
+            _ => {}
         }
     }
 }
@@ -462,6 +482,7 @@ fn write_line(text: &mut String, line: &Line<'_>) {
         Line::Left(slot, end) => write!(text, "l {slot} {} {}", Fields(end), More(end)),
         Line::Yaml(hash) => write!(text, "y {hash}"),
         Line::Alive(at) => write!(text, "a {}", millis(*at)),
+        Line::Begun(job) => write!(text, "b {job}"),
     };
     written.expect("writing to a string");
     let sum = checksum(&text[start..]);

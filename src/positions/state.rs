@@ -24,6 +24,8 @@ pub(super) struct State {
     pub next: u32,
     /// Entries of Promtail's file for logs without a newer position: offsets by path, and `cursor-…` keys.
     pub foreign: BTreeMap<String, String>,
+    /// Promtail ran before this agent.
+    pub is_taken_over: bool,
     /// The hash of the yaml as read at the start.
     pub yaml_read: u64,
     pub clock: Clock,
@@ -61,6 +63,7 @@ impl State {
             by_left: BTreeSet::new(),
             next: 0,
             foreign: BTreeMap::new(),
+            is_taken_over: false,
             yaml_read,
             opened: clock.system_time(),
             clock,

@@ -6,7 +6,7 @@ mod events;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::given::GivenSource;
 use super::watch::Heard;
@@ -83,6 +83,17 @@ pub(super) struct Assignment {
     pub job: usize,
     /// The glob also matches its older generations, so they are read first if the log has no position.
     pub from_oldest: bool,
+    /// It may have existed before the first start. None: it is read from its start.
+    pub start: Option<Start>,
+}
+
+/// Which logs begin at their end if they have no position.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    /// Only those that were last modified before this time.
+    pub not_before: SystemTime,
+    /// Only those that were there at this time.
+    pub looked: SystemTime,
 }
 
 /// A log that is not a file.

@@ -10,12 +10,14 @@ mod commit;
 mod file_limits;
 mod handover;
 mod hanging;
+mod idle;
 mod inodes;
 mod opening;
 mod queue;
 mod reading;
 mod retry;
 mod rotation;
+mod start;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -139,6 +141,8 @@ pub(super) struct Reader {
     next_unassigned: u64,
     /// All initial logs have been assigned.
     is_settled: bool,
+    /// By job: how many new logs begin at their end, and the bytes before that. Not logged yet.
+    not_read: BTreeMap<usize, (usize, u64)>,
 }
 
 struct Stop {
@@ -209,6 +213,7 @@ impl Reader {
             open_logs,
             next_unassigned: UNASSIGNED,
             is_settled: false,
+            not_read: BTreeMap::new(),
         }
     }
 }

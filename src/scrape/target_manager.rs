@@ -17,12 +17,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use self::hanging::Calls;
 use self::index::{Names, Places, Same};
 use super::budget::Budget;
-use super::messages::{Command, Commands, Event, Events};
+use super::messages::{Command, Commands, Event, Events, Start};
 use super::metrics::Metrics;
 use super::status::Status;
 use super::unread::Unread;
@@ -78,6 +78,9 @@ pub(super) struct TargetManager {
     next: u64,
     unsynced: BTreeSet<Arc<str>>,
     summarised: bool,
+    /// Jobs that are run for the first time.
+    new_jobs: BTreeSet<Arc<str>>,
+    looked: SystemTime,
     positions_fail: bool,
     budget: Budget,
     due: Due,
@@ -180,7 +183,8 @@ impl TargetManager {
     ) -> Self {
         let heard = events.clone();
         let watch = Watch::new(move |what| heard.send(Event::Heard(what)));
-        let unsynced = jobs.iter().map(|job| job.name.clone()).collect();
+        let names: Vec<Arc<str>> = jobs.iter().map(|job| job.name.clone()).collect();
+        let (new_jobs, unsynced) = (positions.begin_jobs(&names), names.into_iter().collect());
         let now = Instant::now();
         let due = Due {
             started: now,
@@ -216,6 +220,8 @@ impl TargetManager {
             next: 1,
             unsynced,
             summarised: false,
+            new_jobs,
+            looked: SystemTime::now(),
             positions_fail: false,
             budget: Budget::new(now),
             #[cfg(test)]
@@ -281,6 +287,16 @@ impl TargetManager {
             }
         }
         self.say_empty(|tracked, _| tracked.is_of_pod());
+    }
+
+    /// Which of the job's files begin at their end: those that were there before its first start. What is discovered
+    /// later is read from its start.
+    fn start_of(&self, job: usize) -> Option<Start> {
+        let job = &self.jobs[job];
+        let is_early = !self.summarised || self.unsynced.contains(&job.name);
+        let not_before =
+            job.start_at.not_before(self.looked).filter(|_| is_early && self.new_jobs.contains(&job.name))?;
+        Some(Start { not_before, looked: self.looked })
     }
 
     fn tell(&self, command: impl Fn() -> Command) {

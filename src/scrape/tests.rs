@@ -5,6 +5,7 @@ mod churn;
 mod containers;
 mod found;
 mod hanging;
+mod idle;
 mod journal;
 mod model;
 mod neighbours;
@@ -14,6 +15,7 @@ mod resend;
 mod rig;
 mod series;
 mod sources;
+mod start_at;
 mod waiting;
 
 use std::fs;

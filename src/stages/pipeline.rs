@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::Instant;
 
 use super::labelling::Changing;
-use super::{CustomMetrics, Due, Flow, Program, Stage, Surroundings, Work};
+use super::reads::Reads;
+use super::{CustomMetrics, Due, Flow, Program, Recipe, Stage, Surroundings, Work};
 use crate::metrics::Dropped;
 use crate::model::{Clock, Entry, LabelSet, loki_label_name};
 
@@ -28,9 +29,12 @@ impl Pipeline {
         custom: Option<CustomMetrics>,
         clock: Clock,
     ) -> Self {
-        let reads = program.reads.clone();
+        // With several clients, only one shows the changes.
+        let inspector = program.inspector.clone().filter(|_| custom.is_some());
+        // All values are shown, also those that no stage reads.
+        let reads = if inspector.is_some() { Reads::All } else { program.reads.clone() };
         let extract = !reads.is_nothing();
-        let around = Surroundings { reads, dropped, custom, clock };
+        let around = Surroundings { reads, dropped, custom, clock, inspector };
         let mut chain = Chain::new(program, &around);
         if unwraps {
             chain.stages.insert(0, super::docker::unwrapping(&around));
@@ -113,7 +117,11 @@ pub(super) struct Chain {
 
 impl Chain {
     pub fn new(program: &Program, around: &Surroundings) -> Self {
-        Self { stages: program.recipes.iter().map(|make| make(around)).collect(), dropped: around.dropped.clone() }
+        let start = |(name, make): &(String, Recipe)| match &around.inspector {
+            Some(inspector) => inspector.watch(name, make(around)),
+            None => make(around),
+        };
+        Self { stages: program.recipes.iter().map(start).collect(), dropped: around.dropped.clone() }
     }
 
     fn run_from(&mut self, first: usize, work: &mut Work<'_>, released: &mut Vec<Work<'static>>) -> Flow {

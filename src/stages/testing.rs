@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_yaml::Value as Yaml;
 
-use super::{Clock, ConfigError, CustomMetrics, Due, Pipeline, Program, Work, compile};
+use super::{Clock, ConfigError, CustomMetrics, Due, Inspector, Pipeline, Program, Work, compile};
 use crate::metrics::{Dropped, Registry};
 use crate::model::{AckRef, Entry, LabelSet, Ledger, Mark, Origin};
 
@@ -49,6 +49,28 @@ pub(super) fn table(yaml: &str, rows: &[(&str, &str)]) {
         assert_eq!(bench.outcome(line), *want, "{yaml}\n{line}");
     }
     bench.end(&mut |_| {});
+}
+
+/// What becomes of lines of `{app="a"}`, written as in [`table`], while the stages are inspected.
+pub(super) fn inspected(yaml: &str, lines: &[&str], inspector: Inspector) -> Vec<String> {
+    let program = parse(yaml).unwrap_or_else(|e| panic!("{yaml}: {e}"));
+    outcomes_of(&program.inspected_by(Some(inspector)), lines)
+}
+
+/// The same without inspection.
+pub(super) fn outcomes(yaml: &str, lines: &[&str]) -> Vec<String> {
+    outcomes_of(&parse(yaml).unwrap_or_else(|e| panic!("{yaml}: {e}")), lines)
+}
+
+fn outcomes_of(program: &Program, lines: &[&str]) -> Vec<String> {
+    let mut bench = Bench::new(program);
+    bench.labels = LabelSet::new([("app", "a")]);
+    let mut outcomes = Vec::new();
+    for line in lines {
+        bench.run(line, &mut |entry| outcomes.push(write(entry)));
+    }
+    bench.end(&mut |entry| outcomes.push(write(entry)));
+    outcomes
 }
 
 /// Checks stages that must be rejected: the YAML, the path of the error, and a part of its message.

@@ -348,6 +348,8 @@ pub(super) fn file_id(meta: &Metadata) -> FileId {
     FileId { device: meta.dev(), inode: meta.ino(), born, fingerprint: Fingerprint::default() }
 }
 
+mod start;
+
 fn hash(bytes: &[u8]) -> Fingerprint {
     let hash = if bytes.is_empty() { 0 } else { xxh3_64(bytes) };
     Fingerprint { len: bytes.len() as u16, hash }

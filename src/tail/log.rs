@@ -14,6 +14,7 @@ use super::generation::{Generation, file_id};
 use super::gzip::Compression;
 use super::siblings::{Sibling, begun, siblings};
 use crate::model::{Encoding, FileId, Mark, Position};
+pub use closed::ClosedLog;
 use marks::Marks;
 use opening::{add_live, certain, find, open_sibling, open_younger};
 
@@ -46,6 +47,9 @@ impl Default for Options {
 pub enum Resume {
     /// At the start of the oldest generation that was modified at or after this time.
     Since(SystemTime),
+    /// The same for a log that may have been there before the first start. Of a file that was, and that was last modified
+    /// before `not_before`, only lines that are written from now on are read.
+    Unseen { since: SystemTime, not_before: SystemTime, looked: SystemTime },
     /// At an offset of the live file. Promtail's positions contain nothing more.
     Offset(u64),
     /// Where this agent stopped.
@@ -348,6 +352,7 @@ pub fn is_in(path: &Path, allowed: &AllowedPaths, position: &Position) -> bool {
     live.is_ok_and(|mut live| live.is_still(position).unwrap_or(false))
 }
 
+mod closed;
 mod marks;
 mod opening;
 mod pinned;

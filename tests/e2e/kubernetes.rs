@@ -1,5 +1,6 @@
 //! Which pods are read, with a real API server and the permissions of the project's manifests.
 
+mod events;
 mod roles;
 
 use std::path::Path;

@@ -58,7 +58,8 @@ impl Needs {
         let catalogs = job.consul_sd_configs.iter().filter_map(|config| config.url().ok());
         let agents = job.consulagent_sd_configs.iter().filter_map(|config| config.url().ok());
         self.ports.extend(catalogs.chain(agents).filter_map(|url| url.port_or_known_default()));
-        for config in &job.kubernetes_sd_configs {
+        let events = job.kubernetes_events.iter().map(|events| events.access());
+        for config in job.kubernetes_sd_configs.iter().cloned().chain(events) {
             self.runs_programs |= config.kubeconfig_exec;
             match config.reach(env) {
                 Ok(reach) => {

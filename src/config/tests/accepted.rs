@@ -105,6 +105,22 @@ fn what_is_accepted_without_effect_is_said() {
 }
 
 #[test]
+fn events_need_a_job_of_their_own() {
+    let job = "scrape_configs:\n- job_name: a\n  kubernetes_events: {format: json, labels: {b: c}}\n";
+    let (config, warnings) = accepted(&format!("{CLIENT}{job}"));
+    assert!(config.scrape_configs[0].kubernetes_events.is_some() && warnings.is_empty(), "{warnings:?}");
+    for other in ["static_configs: [{labels: {__path__: /x}}]", "journal: {labels: {a: b}}"] {
+        let said = refused(&format!("{CLIENT}{job}  {other}\n"));
+        assert!(
+            said.starts_with("f.yaml:4:3: scrape_configs[0].kubernetes_events: a job has the events, or"),
+            "{said}"
+        );
+    }
+    let said = refused(&format!("{CLIENT}{job}  syslog: {{listen_address: ':1514'}}\n"));
+    assert!(said.contains("scrape_configs[0].syslog: a job has targets, or"), "{said}");
+}
+
+#[test]
 fn blocks_without_a_value_are_their_defaults() {
     let (config, warnings) = accepted(&format!(
         "{CLIENT}global:\nserver:\nclient:\npositions: ~\nscrape_configs: null\ntarget_config:\nlimits_config: null\noptions:\ntracing:\nwal:\n"

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::http_client::{
@@ -49,6 +50,9 @@ pub struct Config {
     pub follow_redirects: bool,
     /// Has no effect: Docker serves HTTP/1.1.
     pub enable_http2: bool,
+    /// Refused, with the keys to use instead.
+    #[serde(skip_serializing)]
+    pub http_headers: Option<IgnoredAny>,
 }
 
 /// One entry of `filters`, as for `docker ps --filter`.
@@ -80,6 +84,7 @@ impl Default for Config {
             proxy_connect_header: BTreeMap::new(),
             follow_redirects: true,
             enable_http2: true,
+            http_headers: None,
         }
     }
 }
@@ -97,9 +102,21 @@ impl Config {
                 return Err(ConfigError::new(missing, problem).within(i).within("filters"));
             }
         }
+        if self.http_headers.is_some() {
+            let problem =
+                "is not supported for Docker's API: use basic_auth, authorization or bearer_token for credentials";
+            return Err(ConfigError::new("http_headers", problem));
+        }
         self.credentials().validate()?;
         self.tls().validate().map_err(|e| e.within("tls_config"))?;
         self.proxy().validate()
+    }
+
+    /// Settings without effect.
+    pub fn warnings(&self) -> Vec<ConfigError> {
+        let problem = "has no effect: a container is one target, however many networks it has";
+        let of_networks = (!self.match_first_network).then(|| ConfigError::new("match_first_network", problem));
+        of_networks.into_iter().collect()
     }
 
     /// The Unix socket, if the host is one.
@@ -193,7 +210,7 @@ mod tests {
             ("{host: 'unix:///s', refresh_interval: 0s}", "refresh_interval"),
             ("{host: 'unix:///s', filters: [{name: a}]}", "filters[0].values"),
             ("{host: 'unix:///s', filters: [{values: [a]}]}", "filters[0].name"),
-            ("{host: 'unix:///s', http_headers: {}}", "http_headers"),
+            ("{host: 'unix:///s', http_headers: {}}", "http_headers: is not supported for Docker's API: use"),
             ("{host: 'unix:///s', bearer_token: x, basic_auth: {username: y}}", "at most one"),
             ("{host: 'tcp://h:1', tls_config: {cert_file: x}}", "tls_config"),
         ] {

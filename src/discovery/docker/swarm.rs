@@ -55,9 +55,7 @@ impl Config {
         if !matches!(self.role.as_str(), "services" | "tasks" | "nodes") {
             return Err(ConfigError::new("role", "is required: services, tasks or nodes"));
         }
-        if !self.http_headers.is_empty() {
-            return Err(ConfigError::new("http_headers", "is not supported for Docker: remove it"));
-        }
+        self.http(&self.host).validate()?;
         self.docker().validate()
     }
 
@@ -117,7 +115,7 @@ impl Manager {
     async fn targets(&mut self) -> Result<Vec<Labels>, String> {
         let docker = self.config.docker();
         if self.engine.is_none() {
-            self.engine = Some(Engine::new(&docker).map_err(|e| e.to_string())?);
+            self.engine = Some(Engine::with_headers(&docker, &self.config.http_headers).map_err(|e| e.to_string())?);
         }
         let filters = docker.filters();
         let role = self.config.role.as_str();

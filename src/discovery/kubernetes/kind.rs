@@ -41,6 +41,8 @@ pub(super) static SERVICE: Kind = namespaced("service", "", "services", "svc");
 pub(super) static ENDPOINTS: Kind = namespaced("endpoints", "", "endpoints", "endpoints");
 pub(super) static SLICE: Kind = namespaced("endpointslice", "discovery.k8s.io", "endpointslices", "endpointslice");
 pub(super) static INGRESS: Kind = namespaced("ingress", "networking.k8s.io", "ingresses", "ingress");
+/// No role: events become lines, not targets.
+pub(super) static EVENTS: Kind = namespaced("", "", "events", "event");
 pub(super) static NAMESPACE: Kind =
     Kind { role: "", prefix: "namespace", scope: Reach::Namespaces, ..namespaced("", "", "namespaces", "namespace") };
 

@@ -106,13 +106,14 @@ impl Config {
 
     pub fn warnings(&self) -> Vec<ConfigError> {
         let mut warnings = Vec::new();
-        let mut warn = |key: &str, problem: &str| warnings.push(ConfigError::new(key, problem));
         if self.receive_buffer.0 > 0 && !self.is_udp() {
-            warn("receive_buffer", "has no effect with listen_protocol tcp");
+            warnings.push(ConfigError::new("receive_buffer", "has no effect with listen_protocol tcp"));
         }
         let tls = &self.tls_config;
-        if !tls.server_name.is_empty() || tls.insecure_skip_verify {
-            warn("tls_config", "server_name and insecure_skip_verify have no effect in a server");
+        let of_clients =
+            [("server_name", !tls.server_name.is_empty()), ("insecure_skip_verify", tls.insecure_skip_verify)];
+        for (key, _) in of_clients.into_iter().filter(|(_, is_set)| *is_set) {
+            warnings.push(ConfigError::new(key, "has no effect in a server").within("tls_config"));
         }
         warnings
     }

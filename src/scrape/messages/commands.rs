@@ -134,6 +134,7 @@ mod tests {
             allowed: Default::default(),
             job: 0,
             from_oldest: false,
+            start: None,
         })
     }
 

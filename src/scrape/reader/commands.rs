@@ -115,6 +115,7 @@ impl Held<'_, Reader> {
         }
         if self.queue.is_empty() {
             self.folders.iter().for_each(|folders| folders.forget());
+            self.say_not_read();
         }
     }
 }

@@ -5,9 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use super::Reader;
+use super::{Reader, start};
 use crate::model::{Checkpoint, LabelSet, Mark, Position, Target, Wake};
 use crate::positions::{Commit, Key, LogName, PositionId, Positions, Saved};
 use crate::scrape::given::Opening;
@@ -70,8 +70,7 @@ impl Held<'_, Reader> {
             }
         }
         let resume = match saved {
-            None if assignment.from_oldest => Resume::Since(SystemTime::UNIX_EPOCH),
-            None => Resume::Since(self.positions.unseen_since(slot)),
+            None => start::resume(&assignment, self.positions.unseen_since(slot)),
             Some(Saved::At { position, saved }) => Resume::At { position, saved },
             Some(Saved::Offset(offset)) => Resume::Offset(offset),
             // Files have no cursor.
@@ -105,6 +104,9 @@ impl Held<'_, Reader> {
             );
             self.sink.metrics.lost(0, ROTATED_AWAY);
         }
+        if matches!(resume, Resume::Unseen { .. }) && !is_inherited {
+            self.begin_at_end(assignment.job, slot, &log);
+        }
         let inodes = log.take_new_files();
         self.inodes.add(id, inodes, |inode| log.has(inode));
         let passed_over = log.take_passed_over();
@@ -135,6 +137,7 @@ impl Held<'_, Reader> {
         }
         if let Some(waiting) = self.waiting.get_mut(&id) {
             waiting.at = now;
+            waiting.assignment.start = None;
         }
         false
     }

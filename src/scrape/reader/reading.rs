@@ -120,6 +120,7 @@ impl Held<'_, Reader> {
                     schedule.interval = reader.config.pause(schedule.interval, now - schedule.last_lines);
                     tailer.ledger().shrink();
                     self.rest(log, now);
+                    self.close_if_idle(log, now);
                 }
                 Turn::Blocked => {
                     tailer.schedule.is_blocked = true;

@@ -46,7 +46,9 @@ impl Reader {
     }
 
     /// Another reading must finish first.
-    pub(super) fn wait_for(&mut self, assignment: Assignment, now: Instant, why: &str) {
+    pub(super) fn wait_for(&mut self, mut assignment: Assignment, now: Instant, why: &str) {
+        // What is written meanwhile must not be left out.
+        assignment.start = None;
         let known = self.waiting.remove(&assignment.log);
         let (since, mut said) = known.map_or((now, None), |known| (known.since, known.said));
         if now >= since + PATIENCE && said.as_deref() != Some(why) {
@@ -62,7 +64,8 @@ impl Reader {
         self.waiting.insert(waiting.assignment.log, waiting);
     }
 
-    pub(super) fn cannot_open(&mut self, assignment: Assignment, error: &io::Error, now: Instant) {
+    pub(super) fn cannot_open(&mut self, mut assignment: Assignment, error: &io::Error, now: Instant) {
+        assignment.start = None;
         let known = self.waiting.remove(&assignment.log);
         if error.kind() == ErrorKind::NotFound {
             // Renamed or deleted since it was found. If it appears again, it is found again.

@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use super::{AssignedLog, InFolder, TargetManager};
 use crate::scrape::SHARE;
-use crate::scrape::messages::{Assignment, Command, Event, StopRequest};
+use crate::scrape::messages::{Assignment, Command, Event, Start, StopRequest};
 use crate::tail::{AllowedPaths, Place};
 
 /// A file that becomes a log.
 pub(super) struct NewLog {
     pub path: Arc<Path>,
     pub from_oldest: bool,
+    /// It may have existed before the first start.
+    pub start: Option<Start>,
     /// The inode of its file, if it is there.
     pub lives: Vec<u64>,
 }
@@ -29,7 +31,7 @@ impl TargetManager {
         place: &Place,
         allowed: &Arc<AllowedPaths>,
     ) {
-        let NewLog { path, from_oldest, lives } = new;
+        let NewLog { path, from_oldest, start, lives } = new;
         let Some(tracked) = self.tracked.get(&id) else {
             return;
         };
@@ -78,6 +80,7 @@ impl TargetManager {
                 allowed: allowed.clone(),
                 job,
                 from_oldest,
+                start,
             })
         });
     }
@@ -214,6 +217,7 @@ impl TargetManager {
                 allowed: allowed.clone(),
                 job: known.job,
                 from_oldest: false,
+                start: None,
             }));
         }
     }

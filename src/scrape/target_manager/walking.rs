@@ -185,6 +185,7 @@ impl Held<'_, TargetManager> {
             return;
         }
         places.files.extend(of_renamed);
+        let start = self.start_of(job).filter(|_| is_first);
         let mut has_aliases = false;
         let mut leaving = if new.is_empty() { HashMap::new() } else { self.leaving(job) };
         for ((path, from_oldest), lives) in new.into_iter().zip(inodes) {
@@ -202,7 +203,7 @@ impl Held<'_, TargetManager> {
                 unread.add(&path, Why::Beyond(limit));
                 continue;
             }
-            self.begin(id, NewLog { path, from_oldest, lives }, heir, place, &allowed);
+            self.begin(id, NewLog { path, from_oldest, start, lives }, heir, place, &allowed);
         }
         if let Some(tracked) = self.tracked.get_mut(&id) {
             tracked.has_aliases = has_aliases;

@@ -134,6 +134,7 @@ impl Scene {
             allowed: Default::default(),
             job: 0,
             from_oldest: false,
+            start: None,
         }));
         let (reader, outcome) = Supervised::new(reader, || {});
         reader.start().expect("started");

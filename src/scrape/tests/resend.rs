@@ -80,6 +80,7 @@ impl Machine {
             journal: None,
             has_containers: false,
             initial_delay: Duration::ZERO,
+            start_at: Default::default(),
             unreadable: None,
         };
         let config = Config {
@@ -89,6 +90,7 @@ impl Machine {
             min_poll: Duration::from_millis(10),
             max_poll: Some(Duration::from_millis(10)),
             rate: None,
+            close_idle_after: Duration::ZERO,
             deleted_files_limit: 1 << 30,
             pod_logs: None,
             older_files: 1000,
@@ -137,6 +139,7 @@ impl Machine {
             allowed: Default::default(),
             job: 0,
             from_oldest: false,
+            start: None,
         };
         commands.send(Command::Add(assignment));
         Run { reader: Supervised::new(reader, || {}).0, commands, positions, batches, unanswered: Vec::new() }

@@ -146,6 +146,7 @@ pub(super) fn config() -> Config {
         min_poll: Duration::from_millis(10),
         max_poll: Some(Duration::from_millis(20)),
         rate: None,
+        close_idle_after: Duration::ZERO,
         deleted_files_limit: 1 << 30,
         pod_logs: None,
         older_files: 1000,
@@ -167,6 +168,7 @@ pub(super) fn job(name: &str, stages: &str) -> Job {
         journal: None,
         has_containers: false,
         initial_delay: Duration::ZERO,
+        start_at: Default::default(),
         unreadable: None,
     }
 }

@@ -86,6 +86,7 @@ impl Scene {
             allowed: Default::default(),
             job: 0,
             from_oldest: false,
+            start: None,
         }));
     }
 

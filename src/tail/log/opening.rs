@@ -33,6 +33,10 @@ impl Log {
             (Ok(live), Resume::At { position, .. }) => live.is_still(position)?,
             _ => false,
         };
+        let is_old = match (&live, &resume) {
+            (Ok(live), Resume::Unseen { not_before, looked, .. }) => live.is_old(*not_before, *looked)?,
+            _ => false,
+        };
         let live_path = match (&live, resume) {
             // It was renamed, and no file has its name yet. What was not read of it may be in the renamed file.
             (Err(error), Resume::At { .. }) if error.kind() == io::ErrorKind::NotFound => nameless(path, allowed)?,
@@ -59,7 +63,11 @@ impl Log {
         };
         let older = || siblings(&live_path, path, folders);
         match (live, resume) {
-            (Ok(live), Resume::Since(time)) => {
+            (Ok(mut live), Resume::Unseen { .. }) if is_old => {
+                live.begin_at_end(options.encoding)?;
+                log.generations.push_back(live);
+            }
+            (Ok(live), Resume::Since(time) | Resume::Unseen { since: time, .. }) => {
                 log.passed_over = open_younger(certain(&older()?), time, &mut log.generations);
                 add_live(&mut log.generations, 0, live);
             }

@@ -23,7 +23,7 @@ fn configs_that_are_refused_and_why() {
         ("{role: tasks, host: docker}", "host: "),
         ("{role: tasks, host: 'unix:///s', refresh_interval: 0s}", "refresh_interval"),
         ("{role: tasks, host: 'unix:///s', filters: [{name: a}]}", "filters[0].values"),
-        ("{role: tasks, host: 'unix:///s', http_headers: {X-A: {values: [a]}}}", "http_headers: is not supported"),
+        ("{role: tasks, host: 'unix:///s', http_headers: {Host: {values: [a]}}}", "http_headers.Host: is reserved"),
         ("{role: tasks, host: 'unix:///s', bearer_token: x, basic_auth: {username: y}}", "at most one"),
         ("{role: tasks, host: 'unix:///s', roles: x}", "roles"),
     ] {
@@ -84,8 +84,10 @@ fn swarm(request: &Request) -> Reply {
 }
 
 async fn targets(server: &Server, role: &str) -> Vec<Labels> {
-    let yaml =
-        format!("{{host: 'tcp://{}', role: {role}, port: 99, filters: [{{name: name, values: [x]}}]}}", server.address);
+    let yaml = format!(
+        "{{host: 'tcp://{}', role: {role}, port: 99, http_headers: {{X-A: {{values: [b]}}}}, filters: [{{name: name, values: [x]}}]}}",
+        server.address
+    );
     let mut listener = Listener::start(discovery(&yaml), &Lists::default());
     listener.until(|listener| listener.synced).await;
     listener.told.remove("dockerswarm_sd_configs[0]/swarm").expect("the targets")

@@ -56,6 +56,7 @@ static JOBS: LazyLock<Arc<[Job]>> = LazyLock::new(|| {
             journal: None,
             has_containers: false,
             initial_delay: Duration::ZERO,
+            start_at: Default::default(),
             unreadable: None,
         }
     };
@@ -92,6 +93,7 @@ impl Agent {
             positions_sync_period: Duration::from_secs(10),
             min_poll: Duration::from_millis(250),
             max_poll: None,
+            close_idle_after: Duration::ZERO,
             deleted_files_limit: 1 << 30,
             pod_logs: None,
             older_files: 1000,

@@ -1,0 +1,211 @@
+//! `-inspect`: prints what each stage changes, as Promtail does. It also shows the stages inside `match`, and entries that a
+//! stage drops, holds or releases.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::{Due, Flow, Stage, Work};
+
+/// Where the changes are printed.
+#[derive(Clone)]
+pub struct Inspector {
+    out: Arc<Mutex<dyn std::io::Write + Send>>,
+    colours: bool,
+}
+
+impl Inspector {
+    /// Prints to standard error, with colours if that is a terminal and `NO_COLOR` is not set.
+    pub fn of_stderr() -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { out: Arc::new(Mutex::new(std::io::stderr())), colours: std::io::stderr().is_terminal() && !plain }
+    }
+
+    #[cfg(test)]
+    pub fn of_test(out: Arc<Mutex<dyn std::io::Write + Send>>, colours: bool) -> Self {
+        Self { out, colours }
+    }
+
+    /// A stage that prints what `stage` does.
+    pub(super) fn watch(&self, name: &str, stage: Box<dyn Stage>) -> Box<dyn Stage> {
+        Box::new(Inspected { name: name.into(), stage, inspector: self.clone() })
+    }
+
+    fn paint(&self, colour: u8, text: &str) -> String {
+        if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.into() }
+    }
+
+    /// In one write, so that the output of two jobs is not mixed. A closed pipe is ignored.
+    fn print(&self, text: &str) {
+        let _ = self.out.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.as_bytes());
+    }
+}
+
+impl std::fmt::Debug for Inspector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Inspector")
+    }
+}
+
+const RED: u8 = 31;
+const GREEN: u8 = 32;
+const YELLOW: u8 = 33;
+
+struct Inspected {
+    name: Box<str>,
+    stage: Box<dyn Stage>,
+    inspector: Inspector,
+}
+
+impl Inspected {
+    fn text(&self, before: &Fields, after: &Fields, outcome: Option<&str>) -> String {
+        let mut text = format!("{}\n", self.inspector.paint(YELLOW, &format!("[inspect: {} stage]:", self.name)));
+        let unchanged = text.len();
+        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        for name in names {
+            let (old, new) = (before.get(name), after.get(name));
+            if old == new {
+                continue;
+            }
+            let _ = writeln!(text, "{{stages.Entry}}.{name}:");
+            for (value, sign, colour) in [(old, "-", RED), (new, "+", GREEN)] {
+                if let Some(value) = value {
+                    let _ = writeln!(text, "{}", self.inspector.paint(colour, &format!("\t{sign}: {value}")));
+                }
+            }
+        }
+        if let Some(outcome) = outcome {
+            let _ = writeln!(text, "{}", self.inspector.paint(RED, outcome));
+        } else if text.len() == unchanged {
+            text.push_str("none\n");
+        }
+        text
+    }
+}
+
+impl Stage for Inspected {
+    fn process(&mut self, work: &mut Work<'_>, released: &mut Vec<Work<'static>>) -> Flow {
+        let (before, known) = (fields(work), released.len());
+        let flow = self.stage.process(work, released);
+        let outcome = match &flow {
+            Flow::Pass => None,
+            Flow::Discard(reason) => Some(format!("dropped: {}", reason.as_str())),
+            Flow::Held(_) => Some("held, until the stage releases it".to_string()),
+        };
+        // What is left of an entry that is held says nothing.
+        let after = if matches!(flow, Flow::Held(_)) { before.clone() } else { fields(work) };
+        for released in &released[known..] {
+            self.inspector.print(&self.text(&Fields::new(), &fields(released), None));
+        }
+        self.inspector.print(&self.text(&before, &after, outcome.as_deref()));
+        flow
+    }
+
+    fn release(&mut self, due: Due, released: &mut Vec<Work<'static>>) {
+        let known = released.len();
+        self.stage.release(due, released);
+        for released in &released[known..] {
+            self.inspector.print(&self.text(&Fields::new(), &fields(released), None));
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.stage.next_due()
+    }
+
+    fn busy_until(&self) -> Option<Instant> {
+        self.stage.busy_until()
+    }
+}
+
+/// What is shown of an entry, by its name in Promtail's output.
+type Fields = BTreeMap<String, String>;
+
+fn fields(work: &Work<'_>) -> Fields {
+    let entry = &work.entry;
+    let time = Timestamp::from_nanosecond(entry.timestamp.into()).unwrap_or_default();
+    let mut fields = Fields::from([
+        ("Entry.Entry.Line".to_string(), entry.line.to_string()),
+        ("Entry.Entry.Timestamp".to_string(), time.to_string()),
+    ]);
+    fields.extend(entry.labels.iter().map(|(name, value)| (format!("Entry.Labels[{name:?}]"), value.to_string())));
+    let metadata = entry.metadata.iter();
+    fields.extend(
+        metadata.map(|pair| (format!("Entry.Entry.StructuredMetadata[{:?}]", pair.name), pair.value.to_string())),
+    );
+    fields
+        .extend(entry.tenant.iter().map(|tenant| ("Entry.Labels[\"__tenant_id__\"]".to_string(), tenant.to_string())));
+    let extracted = work.extracted.iter().map(|(name, value)| {
+        let value = value.into_text().map_or("null".into(), |text| text.to_string());
+        (format!("Extracted[{name:?}]"), value)
+    });
+    fields.extend(extracted);
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stages::testing::{self, inspected};
+
+    fn output(stages: &str, lines: &[&str], colours: bool) -> String {
+        let out = Arc::new(Mutex::new(Vec::new()));
+        inspected(stages, lines, Inspector::of_test(out.clone(), colours));
+        let bytes = out.lock().expect("not poisoned").clone();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn each_stage_says_what_it_changes() {
+        let stages = "[{json: {expressions: {level: , msg: }}}, {labels: {level: }}, {output: {source: msg}}, {tenant: {value: a}}, \
+                      {labeldrop: [other]}]";
+        let said = output(stages, &[r#"{"level": "info", "msg": "a line"}"#], false);
+        assert_eq!(
+            said,
+            "[inspect: json stage]:\n\
+             {stages.Entry}.Extracted[\"level\"]:\n\t+: info\n\
+             {stages.Entry}.Extracted[\"msg\"]:\n\t+: a line\n\
+             [inspect: labels stage]:\n\
+             {stages.Entry}.Entry.Labels[\"level\"]:\n\t+: info\n\
+             [inspect: output stage]:\n\
+             {stages.Entry}.Entry.Entry.Line:\n\t-: {\"level\": \"info\", \"msg\": \"a line\"}\n\t+: a line\n\
+             [inspect: tenant stage]:\n\
+             {stages.Entry}.Entry.Labels[\"__tenant_id__\"]:\n\t+: a\n\
+             [inspect: labeldrop stage]:\n\
+             none\n"
+        );
+    }
+
+    #[test]
+    fn dropped_and_held_entries_and_the_stages_of_match() {
+        let stages = "[{match: {selector: '{app=\"a\"}', stages: [{drop: {expression: bad}}]}}, {multiline: {firstline: '^\\S'}}]";
+        let said = output(stages, &["bad", "one", " more", "two"], false);
+        for part in [
+            "[inspect: drop stage]:\ndropped: drop_stage\n[inspect: match stage]:\ndropped: drop_stage\n",
+            "[inspect: multiline stage]:\nheld, until the stage releases it\n",
+            "{stages.Entry}.Entry.Entry.Line:\n\t+: one\n more\n",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_is_removed_is_red_and_what_is_added_is_green() {
+        let said = output("[{replace: {expression: '(a)', replace: b}}]", &["a"], true);
+        assert!(said.contains("\x1b[31m\t-: a\x1b[0m\n\x1b[32m\t+: b\x1b[0m\n"), "{said:?}");
+    }
+
+    /// The result is the same with and without inspection.
+    #[test]
+    fn inspection_changes_nothing() {
+        let stages = "[{regex: {expression: '(?P<n>\\d+)'}}, {labels: {n: }}, {drop: {source: n, value: '2'}}]";
+        let lines = ["1", "2", "x"];
+        let seen = inspected(stages, &lines, Inspector::of_test(Arc::new(Mutex::new(Vec::new())), false));
+        assert_eq!(seen, testing::outcomes(stages, &lines));
+        assert_eq!(seen.len(), 2);
+    }
+}

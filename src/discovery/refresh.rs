@@ -27,7 +27,7 @@ pub(super) fn retry(every: Duration) -> Backoff {
 pub(super) struct Asked {
     /// None: the targets stay as they are.
     pub groups: Option<Vec<TargetGroup>>,
-    /// The sources of groups that stay as they are although they are not among `groups`.
+    /// The ids of groups that stay as they are although they are not among `groups`.
     pub unknown: BTreeSet<String>,
     pub failure: Option<String>,
 }
@@ -61,7 +61,7 @@ pub(super) struct Refresh {
 
 impl Refresh {
     /// Runs until it is dropped. While there is no list, the targets stay as they are.
-    pub async fn run(self, mut source: impl Ask) {
+    pub async fn run(self, mut list: impl Ask) {
         let Self { mut known, metrics, mechanism, server, every, unlisted } = self;
         metrics.announce_refresh(known.job(), mechanism);
         let mut failures = Failures::new(retry(every));
@@ -71,7 +71,7 @@ impl Refresh {
             drop(unlisted.take());
         }
         loop {
-            let Asked { groups, unknown, failure } = source.ask().await;
+            let Asked { groups, unknown, failure } = list.ask().await;
             if let Some(groups) = groups {
                 let is_complete = unknown.is_empty();
                 known.replace_except(groups, unknown).await;

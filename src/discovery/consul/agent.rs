@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use super::address::{Access, base};
 use super::api::{Agent, Check, Service, health};
 use super::labels::{Namer, NodeFacts};
-use super::requests::{json, source};
+use super::requests::{group_id, json};
 use crate::discovery::http_settings::{HttpClient, HttpSettings, TIMEOUT};
 use crate::discovery::refresh::{Ask, Asked, Refresh};
 use crate::discovery::{Known, Metrics};
@@ -175,7 +175,7 @@ impl OneAgent {
         if groups.values().map(Vec::len).sum::<usize>() > TARGETS {
             return Err(format!("the agent has more than {TARGETS} services: set services or tags"));
         }
-        Ok(groups.into_iter().map(|(name, targets)| TargetGroup::new(source(name), targets)).collect())
+        Ok(groups.into_iter().map(|(name, targets)| TargetGroup::new(group_id(name), targets)).collect())
     }
 
     async fn get<T: DeserializeOwned>(&self, what: &str) -> Result<T, String> {

@@ -75,7 +75,7 @@ impl Consul {
             labels.insert(format!("{PREFIX}service"), name.to_string());
             labels
         });
-        Ok(Answer { value: TargetGroup::new(source(name), targets), index })
+        Ok(Answer { value: TargetGroup::new(group_id(name), targets), index })
     }
 
     fn url(&self, path: &[&str], index: u64) -> Result<ParsedUrl, String> {
@@ -140,6 +140,6 @@ pub(super) async fn json<T: DeserializeOwned>(
 }
 
 /// The name of a service's group of targets.
-pub(super) fn source(service: &str) -> String {
+pub(super) fn group_id(service: &str) -> String {
     format!("service/{service}")
 }

@@ -11,7 +11,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::sleep;
 
-use super::requests::{Answer, Consul, source};
+use super::requests::{Answer, Consul, group_id};
 use crate::backoff::Failures;
 use crate::discovery::refresh::retry;
 use crate::discovery::trouble::Trouble;
@@ -182,7 +182,7 @@ impl Watch {
         }
         new.into_iter().for_each(|name| self.ask_for_instances(name, 0, Duration::ZERO));
         // Services of the previous run may be gone, too.
-        self.known.retain(&here.iter().map(|name| source(name)).collect()).await;
+        self.known.retain(&here.iter().map(|name| group_id(name)).collect()).await;
         self.list_if_complete();
     }
 

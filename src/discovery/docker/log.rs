@@ -1,4 +1,4 @@
-//! A container's log, read through Docker's API where its file cannot be seen.
+//! Reads a container's log through Docker's API, if its file cannot be seen.
 //!
 //! ```text
 //! answer --> frames --> lines --> buffer --> reader of a client
@@ -55,7 +55,7 @@ pub(super) fn position(id: &str) -> String {
     format!("cursor-{id}")
 }
 
-/// What does not change while a container exists.
+/// The data about a container that does not change while it exists.
 #[derive(Clone, Debug)]
 pub(super) struct Described {
     pub id: String,
@@ -81,7 +81,7 @@ impl Steering {
     }
 }
 
-/// A container's log, and what steers it. `counts` counts its lines once, however many clients read it. Must be called
+/// Makes a container's log, and the handle that controls it. `counts` counts its lines once, however many clients read it. Must be called
 /// on the runtime.
 pub(super) fn new(
     engine: Arc<Engine>,

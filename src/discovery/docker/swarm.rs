@@ -33,8 +33,8 @@ use crate::model::{ConfigError, Labels, TargetGroup};
 const TARGETS: usize = 10_000;
 const BYTES: usize = 64 << 20;
 
-/// The group of all targets of a config.
-const SOURCE: &str = "swarm";
+/// The id of the group of all targets of a config.
+const GROUP: &str = "swarm";
 
 with_http_settings! {
     /// One entry of `dockerswarm_sd_configs`.
@@ -107,7 +107,7 @@ struct Manager {
 
 impl Ask for Manager {
     async fn ask(&mut self) -> Asked {
-        self.targets().await.map(|targets| vec![TargetGroup::new(SOURCE.into(), targets)]).into()
+        self.targets().await.map(|targets| vec![TargetGroup::new(GROUP.into(), targets)]).into()
     }
 }
 

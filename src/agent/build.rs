@@ -180,6 +180,10 @@ fn stdin_labels(config: &Config, hostname: &str) -> LabelSet {
         ("file_sd_configs", !job.file_sd_configs.is_empty()),
         ("docker_sd_configs", !job.docker_sd_configs.is_empty()),
         ("http_sd_configs", !job.http_sd_configs.is_empty()),
+        ("consul_sd_configs", !job.consul_sd_configs.is_empty()),
+        ("consulagent_sd_configs", !job.consulagent_sd_configs.is_empty()),
+        ("dns_sd_configs", !job.dns_sd_configs.is_empty()),
+        ("dockerswarm_sd_configs", !job.dockerswarm_sd_configs.is_empty()),
         ("encoding", !job.encoding.is_empty()),
         ("decompression", job.decompression.enabled),
     ];

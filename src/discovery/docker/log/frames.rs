@@ -54,6 +54,7 @@ impl Frames {
     }
 
     /// The next whole message. None: more bytes are needed.
+    #[allow(clippy::should_implement_trait, reason = "after None, more bytes may come")]
     pub fn next(&mut self) -> Result<Option<Frame>, NotFrames> {
         if self.tty { Ok(self.next_of_tty()) } else { self.next_framed() }
     }

@@ -4,6 +4,7 @@
 //! Only the scrape is told to stop. It reads all files to their ends, its batches are delivered, and everything else
 //! ends because its input has ended.
 
+mod ask;
 mod build;
 mod host;
 mod reload;
@@ -17,6 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Config;
+pub use ask::{Answer, ask};
 use host::{Host, Serving};
 use reload::Requests;
 pub use reload::{ConfigSource, Reload};

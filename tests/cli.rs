@@ -122,3 +122,63 @@ fn the_effective_config_has_flags_and_no_secrets() {
     }
     assert!(!said.err.contains("hunter2"), "{}", said.err);
 }
+
+#[test]
+fn without_arguments_or_with_a_wrong_one_it_says_how_it_is_used() {
+    let alone = said("", "");
+    assert_eq!(alone.code, 1);
+    let help = said("help", "");
+    assert_eq!((help.code, help.err.as_str()), (0, ""));
+    let file = said("promtail.yaml", "");
+    assert_eq!((file.code, file.out.as_str()), (2, ""));
+    assert!(
+        file.err.contains("to run the agent with this config file: fantail -config.file=promtail.yaml"),
+        "{}",
+        file.err
+    );
+    for text in [&alone.err, &help.out, &file.err] {
+        assert!(text.contains("fantail -config.file=promtail.yaml [flags]    run the agent"), "{text}");
+        assert!(text.contains("\n  health "), "{text}");
+    }
+    let near = said("healt", "");
+    assert!(near.code == 2 && near.err.contains("did you mean `fantail health`?"), "{}", near.err);
+    for args in ["help health", "health -h", "health --help"] {
+        let manual = said(args, "");
+        assert_eq!(manual.code, 0, "{args}");
+        assert!(manual.out.starts_with("Usage: fantail health [-server URL"), "{}", manual.out);
+    }
+}
+
+#[test]
+fn health_without_an_agent_fails() {
+    let said = said("health -server http://127.0.0.1:1", "");
+    assert_eq!((said.code, said.out.as_str()), (1, ""));
+    assert!(said.err.contains("http://127.0.0.1:1/ready: "), "{}", said.err);
+}
+
+#[test]
+fn positions_are_listed_reset_moved_exported_and_imported() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(at("promtails.yaml"), "positions:\n  /a.log: \"1\"\n  /b.log: \"2\"\n").expect("a file");
+    let positions = |args: &str| said(&format!("positions {args} -positions.file={}", at("positions.yaml")), "");
+    let imported = positions(&format!("import {}", at("promtails.yaml")));
+    assert!(
+        imported.code == 0 && imported.out.starts_with("imported: 2 positions"),
+        "{} {}",
+        imported.out,
+        imported.err
+    );
+    let again = positions(&format!("import {}", at("promtails.yaml")));
+    assert!(again.code == 1 && again.err.contains("exists already"), "{}", again.err);
+    assert_eq!(
+        positions("list").out,
+        "OFFSET  CLIENT  JOB    FILE\n     1  (any)   (any)  /a.log\n     2  (any)   (any)  /b.log\n"
+    );
+    assert_eq!(positions("reset /a.log").out, "reset: 1 position of /a.log\n");
+    assert_eq!(positions("move /b.log /c.log").out, "moved: 1 position of /b.log\n");
+    assert_eq!(positions("export").out, "positions:\n  /c.log: \"2\"\n");
+    let missing = positions("reset /a.log");
+    assert!(missing.code == 1 && missing.err.contains("has no position of /a.log"), "{}", missing.err);
+    assert_eq!((positions("").code, positions("lost").code), (2, 2));
+}

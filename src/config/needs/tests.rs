@@ -159,9 +159,10 @@ fn the_folders_of_the_journal_may_be_read() {
 }
 
 /// Keys with names like a file or an address that are not read or connected to.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 16] = [
     "host",                 // of Docker: `Config::needs` has it
     "host_networking_host", // in a label
+    "hostname",             // in tests of a config
     "dir",                  // of `wal`, which is ignored
     "http_allowed_hosts",   // host names of the pages
     "http_listen_address",  // to listen on
@@ -171,6 +172,7 @@ const OTHERS: [&str; 14] = [
     "no_proxy",             // not connected to through a proxy
     "path",                 // of `journal`; `Needs::job` has it
     "proxy_connect_header", // sent to a proxy
+    "server",               // a flag of commands
     "read_roots",           // `Config::needs` has it
     "server_name",          // in a certificate
     "username_ref",         // refused

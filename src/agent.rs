@@ -7,6 +7,7 @@
 mod ask;
 mod build;
 mod host;
+mod look;
 mod reload;
 mod report;
 mod run;
@@ -20,6 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::config::Config;
 pub use ask::{Answer, ask};
 use host::{Host, Serving};
+pub use look::{Look, look};
 use reload::Requests;
 pub use reload::{ConfigSource, Reload};
 use run::{Plan, Run};

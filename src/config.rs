@@ -7,6 +7,7 @@ mod blocks;
 mod check;
 mod expand;
 mod host;
+mod job;
 mod needs;
 mod overlay;
 mod restart;

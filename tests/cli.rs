@@ -156,6 +156,41 @@ fn health_without_an_agent_fails() {
     assert!(said.err.contains("http://127.0.0.1:1/ready: "), "{}", said.err);
 }
 
+const JOBS: &str = "
+clients: [{url: 'http://127.0.0.1:1/loki/api/v1/push'}]
+positions: {filename: /proc/none/positions.yaml}
+scrape_configs:
+  - job_name: pods
+    static_configs: [{labels: {__path__: /proc/none/*.log, namespace: shop}}]
+    relabel_configs: [{source_labels: [namespace], action: keep, regex: shop}]
+    pipeline_stages: [{drop: {expression: secret}}]
+";
+
+#[test]
+fn explain_answers_from_the_config() {
+    let shown = said("explain -config.file=@ namespace=test", JOBS);
+    assert_eq!((shown.code, shown.err.as_str()), (0, ""));
+    assert!(shown.out.contains("not read: rule 0: keep if [namespace] matches \"shop\""), "{}", shown.out);
+    let shown = said("explain namespace=shop,__path__=/x -line a-secret -config.file @", JOBS);
+    assert!(shown.out.contains("pipeline_stages[0].drop  -> drops the line, reason drop_stage"), "{}", shown.out);
+    // Discovery finds the static target.
+    let shown = said("explain -config.file=@ -json", JOBS);
+    let json: serde_json::Value = serde_json::from_str(&shown.out).expect("JSON");
+    assert_eq!(json["targets"][0]["source"], "static_configs[0]/static", "{}", shown.out);
+    assert_eq!(json["targets"][0]["labels"]["namespace"], "shop");
+    assert!(json["targets"][0]["nothing"].as_str().expect("a reason").contains("/proc/none"), "{}", shown.out);
+    for (args, want) in [
+        ("explain", "-config.file or -server is needed"),
+        ("explain -config.file=@ web-0", "is not a pod"),
+        ("explain -config.file=@ a=b -nonsense", "flag provided but not defined: -nonsense"),
+    ] {
+        let wrong = said(args, JOBS);
+        assert!(wrong.code == 2 && wrong.err.contains(want), "{args}: {}", wrong.err);
+    }
+    let wrong = said("explain -config.file=@ a=b -job other", JOBS);
+    assert!(wrong.code == 1 && wrong.err.contains("no job \"other\""), "{}", wrong.err);
+}
+
 #[test]
 fn positions_are_listed_reset_moved_exported_and_imported() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -12,15 +12,18 @@ const LAYERS: [&[&str]; 5] = [
     &["model", "metrics", "goregex", "yaml"],
     &["backoff", "relabel", "tail", "stages", "batch", "positions", "journal"],
     &["http_client", "discovery", "scrape", "push", "receive", "server"],
-    &["agent", "config"],
+    &["agent", "config", "explain"],
     &["cli", "main"],
 ];
 
 /// The only ones that may look into their own layer: who, and at whom.
-const NEIGHBOURS: [(&str, &str); 8] = [
+const NEIGHBOURS: [(&str, &str); 10] = [
     ("metrics", "model"),
     ("yaml", "model"),
     ("agent", "config"),
+    // An explanation is worked out from the config, for a command or for a page of the running agent.
+    ("explain", "config"),
+    ("agent", "explain"),
     ("main", "cli"),
     // One HTTP client for all who ask servers.
     ("push", "http_client"),

@@ -240,13 +240,26 @@ fn only_key(item: &Yaml) -> Result<(&str, &Yaml), String> {
     let map = match item {
         Yaml::Mapping(map) if map.len() == 1 => map,
         Yaml::Mapping(map) => {
-            return Err(format!("a pipeline stage must have exactly one key, this one has {}", map.len()));
+            let problem = format!("a pipeline stage must have exactly one key, this one has {}", map.len());
+            return Err(problem + &misplaced(map));
         }
         Yaml::String(name) => return Err(format!("a pipeline stage is a mapping: write `{name}: {{}}`")),
         _ => return Err("a pipeline stage is a mapping with one key, the stage's name".into()),
     };
     let (key, value) = map.iter().next().expect("it has one key");
     Ok((key.as_str().ok_or("a stage's name is a string")?, value))
+}
+
+/// What to do with a mapping whose first key is a stage, and whose next one is not: its options are not indented.
+fn misplaced(map: &Mapping) -> String {
+    let names: Vec<&str> = map.keys().filter_map(Yaml::as_str).collect();
+    match names.as_slice() {
+        [stage, option, ..] if table::find(stage).is_ok() && table::find(option).is_err() => {
+            format!("; if `{option}` is an option of `{stage}`: indent it by two more spaces")
+        }
+        [_, second, ..] => format!("; write `- {second}:` to begin another stage"),
+        _ => String::new(),
+    }
 }
 
 impl fmt::Debug for Program {

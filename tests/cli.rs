@@ -192,6 +192,24 @@ fn explain_answers_from_the_config() {
 }
 
 #[test]
+fn check_finds_all_mistakes_and_is_strict_if_told() {
+    let warned = said("check @", JOBS);
+    assert_eq!((warned.code, warned.out.as_str()), (0, "0 errors, 2 warnings\n"), "{}", warned.err);
+    assert!(
+        warned
+            .err
+            .contains("promtail.yaml:6:32: scrape_configs[0].static_configs[0].labels.__path__: matches no file now")
+    );
+    assert!(warned.err.contains("the directory /proc/none does not exist: create it"), "{}", warned.err);
+    assert_eq!(said("check -strict @", JOBS).code, 1);
+    let wrong = said("check -config.file=@", &format!("{JOBS}  - job_name: pods\nserve: {{}}\n"));
+    assert_eq!((wrong.code, wrong.out.as_str()), (1, "3 errors, 2 warnings\n"), "{}", wrong.err);
+    assert_eq!(said("check", "").code, 2);
+    let missing = said("check /proc/none/promtail.yaml", "");
+    assert!(missing.code == 1 && missing.err.contains("/proc/none/promtail.yaml does not exist"), "{}", missing.err);
+}
+
+#[test]
 fn positions_are_listed_reset_moved_exported_and_imported() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name).display().to_string();

@@ -1,5 +1,6 @@
 //! The commands: `fantail COMMAND …`. Without a command, the program is the agent, as Promtail is.
 
+mod check;
 mod explain;
 mod health;
 mod positions;
@@ -29,7 +30,7 @@ enum Failed {
     Because(String),
 }
 
-const COMMANDS: &[Command] = &[explain::COMMAND, health::COMMAND, positions::COMMAND];
+const COMMANDS: &[Command] = &[check::COMMAND, explain::COMMAND, health::COMMAND, positions::COMMAND];
 
 /// Runs the command that these arguments name. None: they are the agent's.
 pub(super) fn run(args: &[String]) -> Option<ExitCode> {

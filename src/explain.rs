@@ -3,6 +3,7 @@
 //! The rules, globs and stages are those of the agent; this module only asks them to show their steps. It reads files only
 //! if it is told to: a running agent answers from what it knows already.
 
+mod cases;
 mod files;
 mod findings;
 mod hiding;
@@ -19,6 +20,7 @@ use crate::model::{
 use crate::scrape::{Job, resolve};
 use crate::tail::Glob;
 
+pub use cases::{Case, Cases, cases};
 pub use files::Files;
 pub use hiding::hide;
 pub use question::question;

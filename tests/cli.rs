@@ -210,6 +210,30 @@ fn check_finds_all_mistakes_and_is_strict_if_told() {
 }
 
 #[test]
+fn test_runs_tests_and_says_what_differs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(at("promtail.yaml"), JOBS).expect("a file");
+    let tests = "config: promtail.yaml
+tests:
+- {name: kept, labels: {namespace: shop, __path__: /x}, lines: [a, secret], expect: {entries: [{line: a}], drops: [drop_stage]}}
+- {name: wrong, labels: {namespace: shop, __path__: /x}, lines: [a], expect: {entries: [{line: b}]}}
+";
+    fs::write(at("tests.yaml"), tests).expect("a file");
+    let failed = said(&format!("test {} -junit {}", at("tests.yaml"), at("junit.xml")), "");
+    assert_eq!(failed.code, 1, "{}", failed.err);
+    for part in [": wrong\n  entry 0, line:\n    - expected \"b\"\n    + got      \"a\"\n", "1 passed, 1 failed\n"] {
+        assert!(failed.out.contains(part), "{part}: {}", failed.out);
+    }
+    let xml = fs::read_to_string(at("junit.xml")).expect("written");
+    assert!(xml.contains("tests=\"2\" failures=\"1\""), "{xml}");
+    fs::write(at("tests.yaml"), tests.replace("line: b", "line: a")).expect("a file");
+    assert_eq!(said(&format!("test {}", at("tests.yaml")), "").code, 0);
+    let missing = said("test /proc/none/t.yaml", "");
+    assert!(missing.code == 1 && missing.err.contains("/proc/none/t.yaml: "), "{}", missing.err);
+}
+
+#[test]
 fn positions_are_listed_reset_moved_exported_and_imported() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name).display().to_string();

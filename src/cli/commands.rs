@@ -4,6 +4,7 @@ mod check;
 mod explain;
 mod health;
 mod positions;
+mod test;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -30,7 +31,7 @@ enum Failed {
     Because(String),
 }
 
-const COMMANDS: &[Command] = &[check::COMMAND, explain::COMMAND, health::COMMAND, positions::COMMAND];
+const COMMANDS: &[Command] = &[check::COMMAND, explain::COMMAND, health::COMMAND, positions::COMMAND, test::COMMAND];
 
 /// Runs the command that these arguments name. None: they are the agent's.
 pub(super) fn run(args: &[String]) -> Option<ExitCode> {

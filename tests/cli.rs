@@ -1,6 +1,8 @@
 //! The binary as a user, a CI job or a manifest starts it: its output and its exit code.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Output};
 
 const CONFIG: &str = "clients: [{url: 'http://user:hunter2@127.0.0.1:1/push', headers: {X-Key: hunter2}}]\n";
@@ -165,6 +167,21 @@ scrape_configs:
     relabel_configs: [{source_labels: [namespace], action: keep, regex: shop}]
     pipeline_stages: [{drop: {expression: secret}}]
 ";
+
+#[test]
+fn a_server_that_does_not_speak_tls_is_named_as_such() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("https://{}", listener.local_addr().expect("an address"));
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut hello = [0; 4096];
+        let _ = stream.read(&mut hello);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+    });
+    let said = said(&format!("health -server {url}"), "");
+    server.join().expect("no panic");
+    assert!(said.code == 1 && said.err.contains("write http:// instead of https://"), "{}", said.err);
+}
 
 #[test]
 fn explain_answers_from_the_config() {

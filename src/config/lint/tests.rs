@@ -58,7 +58,7 @@ fn mistakes_that_do_not_start() {
         (path("DIR/app.log") + "\tx: 1\n", &["f.yaml:7:1", "found a tab character that violates indentation"]),
         (
             "clients: [{url: 'loki:3100/loki/api/v1/push'}]\n".into(),
-            &["f.yaml:1:", "clients[0].url", "http://"],
+            &["f.yaml:1:", "clients[0].url", "\"loki:3100/loki/api/v1/push\" is not a URL", "http://"],
         ),
         (String::new(), &["at least one client"]),
         (stages("  - regex: {expression: '(a'}\n"), &["f.yaml:", "pipeline_stages[0].regex.expression"]),

@@ -1,7 +1,7 @@
 //! (1) Discover: finds pods, containers, static targets, and targets that files or servers list.
 //!
-//! Each source (a pod, a group in a file, a static config) is sent as a complete [`TargetGroup`] whenever it changes. A
-//! group without targets removes the source. Relabelling decides which targets to keep, and their labels.
+//! Each group of targets (a pod, a group in a file, a static config) is sent as a complete [`TargetGroup`] whenever it
+//! changes. A group without targets is removed. Relabelling decides which targets to keep, and their labels.
 
 pub mod docker;
 pub mod file;
@@ -78,11 +78,11 @@ pub struct Around {
     pub places: Option<kubernetes::Places>,
     /// For containers of Docker. None: no job discovers containers.
     pub containers: Option<docker::Outside>,
-    /// What servers listed last, over a reload.
+    /// The last lists of servers, kept over a reload.
     pub lists: Lists,
 }
 
-/// Sends the sources of one job until the receiver of `updates` is dropped.
+/// Sends the groups of one job until the receiver of `updates` is dropped.
 ///
 /// `node` is the name of the Kubernetes node whose pods are discovered. `reads` has the labels that the job's rules
 /// read; no other labels of pods need to be kept. If an API server is down or a file is invalid, its targets stay as
@@ -203,12 +203,12 @@ mod tests {
         let mut told = Vec::new();
         while let Update::Group { job, group } = next(&mut updates).await {
             assert_eq!(&*job, "j");
-            told.push((group.source, group.targets.len()));
+            told.push((group.id, group.targets.len()));
         }
         told.sort();
         let file = format!("file_sd_configs[0]/{path}/t.yml:0");
         let expected = [(file.as_str(), 1), ("static_configs[0]/static", 1), ("static_configs[1]/static", 2)];
-        assert_eq!(told, expected.map(|(source, targets)| (source.to_string(), targets)));
+        assert_eq!(told, expected.map(|(group_id, targets)| (group_id.to_string(), targets)));
 
         drop(updates);
         tokio::time::timeout(Duration::from_secs(20), job).await.expect("it ends").expect("it does not panic");

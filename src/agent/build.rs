@@ -89,17 +89,18 @@ fn sources_of_receivers(config: &Config) -> Vec<scrape::Receiver> {
         job,
         name: receives.name(),
         labels: receives.own_labels(),
+        spool: None,
     };
     jobs.filter_map(|(i, job)| Some((i, job.receives()?))).map(source).collect()
 }
 
-/// What others send to, job by job.
+/// The receivers, job by job.
 pub(super) fn receivers(config: &Config, options: &Options) -> Result<Vec<receive::Receiver>, String> {
     let jobs = if options.stdin { &[] } else { config.scrape_configs.as_slice() };
     let receiver = |job: &ScrapeConfig| {
         let config = job.receives()?;
         let rules = Rules::compile(&job.relabel_configs).map_err(|e| format!("job {:?}: {e}", job.job_name));
-        Some(rules.map(|rules| receive::Receiver { job: job.job_name.as_str().into(), config, rules }))
+        Some(rules.map(|rules| receive::Receiver { job: job.job_name.as_str().into(), config, rules, spool: None }))
     };
     jobs.iter().filter_map(receiver).collect()
 }

@@ -77,10 +77,10 @@ async fn found_all(mut updates: mpsc::Receiver<Update>, deadline: Instant, found
             Ok(Some(Update::Group { job, group })) => {
                 let target = |labels: crate::model::TargetLabels| Found {
                     job: job.to_string(),
-                    source: group.source.clone(),
+                    source: group.id.clone(),
                     labels: labels.to_labels(),
                 };
-                found.retain(|known| *known.job != *job || known.source != group.source);
+                found.retain(|known| *known.job != *job || known.source != group.id);
                 found.extend(group.targets.into_iter().map(target));
             }
             Ok(Some(Update::Synced { .. })) => return true,

@@ -31,7 +31,7 @@ impl<T: Report> Report for Whole<T> {
     fn discovered(&self) -> Vec<DiscoveredReport> {
         let skipped = self.config.skipped_jobs.iter().map(|job| DiscoveredReport {
             job: job.name.clone(),
-            source: "options.skip_unsupported_jobs".into(),
+            group: "options.skip_unsupported_jobs".into(),
             discovered: Labels::new(),
             labels: None,
             path: None,
@@ -58,7 +58,7 @@ impl<T: Report> Report for Whole<T> {
             files: self.targets.targets().into_iter().flat_map(|target| target.files).collect(),
             clients: self.clients().into_iter().map(explained).collect(),
         };
-        let found = |one: DiscoveredReport| Found { job: one.job, source: one.source, labels: one.discovered };
+        let found = |one: DiscoveredReport| Found { job: one.job, source: one.group, labels: one.discovered };
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let around = Around {
             hostname: &self.hostname,

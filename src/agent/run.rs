@@ -39,13 +39,17 @@ impl Plan {
 
     /// Binds the sockets that receivers need. Those that are bound already stay as they are.
     pub async fn bind(mut self, host: &Host) -> Result<Self, Error> {
-        let receivers = std::mem::take(&mut self.receivers);
+        let mut receivers = std::mem::take(&mut self.receivers);
+        for (receiver, source) in receivers.iter_mut().zip(&mut self.settings.receivers) {
+            receiver.spool = host.spool(receiver)?;
+            source.spool = receiver.spool.clone();
+        }
         self.ready = host.receivers.lock().await.bind(receivers).await.map_err(Error)?;
         Ok(self)
     }
 }
 
-/// What a run passes to the next one.
+/// The state that a run hands over to the next one.
 pub(super) struct Handover {
     /// The names of its clients, and the hosts that they sent to.
     clients: BTreeSet<String>,

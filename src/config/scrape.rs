@@ -49,7 +49,7 @@ impl ScrapeConfig {
         }
     }
 
-    /// What it receives. None: it reads what is found.
+    /// The receiver of this job. None: the job has no receiver.
     pub fn receives(&self) -> Option<receive::Config> {
         let push = self.loki_push_api.clone().map(|config| receive::Config::Push(Box::new(config)));
         push.or_else(|| self.syslog.clone().map(|config| receive::Config::Syslog(Box::new(config))))
@@ -60,7 +60,7 @@ impl ScrapeConfig {
         self.journal.as_ref().filter(|_| !self.has_discovery())
     }
 
-    /// Whether it has something to read. What it receives is no target.
+    /// Whether the job has targets to read. A receiver is no target.
     pub fn has_targets(&self) -> bool {
         self.has_discovery() || self.journal.is_some() || self.kubernetes_events.is_some()
     }

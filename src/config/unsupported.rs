@@ -15,7 +15,7 @@ pub struct SkippedJob {
     pub reason: String,
 }
 
-/// What to do instead of a kind of target that fantail does not support. None: it is supported, or nobody has it.
+/// The advice for a kind of target that fantail does not support. None: it is supported, or no agent has it.
 fn unsupported(kind: &str) -> Option<String> {
     let of_sources = SOURCES.iter().find(|(name, _)| *name == kind).map(|(_, instead)| (*instead).to_string());
     let of_discovery =

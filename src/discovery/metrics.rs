@@ -7,7 +7,7 @@ use crate::metrics::Registry;
 #[derive(Clone, Debug)]
 pub struct Metrics {
     /// Pods and other objects, groups in files, static configs. The label `config` says which.
-    sources: IntGaugeVec,
+    groups: IntGaugeVec,
     watch_errors: IntCounterVec,
     watches_failing: IntGaugeVec,
     file_errors: IntCounterVec,
@@ -21,7 +21,7 @@ pub struct Metrics {
 impl Metrics {
     pub fn register(registry: &Registry) -> Self {
         Self {
-            sources: registry.gauges(
+            groups: registry.gauges(
                 "fantail_discovery_sources",
                 "Objects that discovery knows before relabelling: pods and other Kubernetes objects, groups in files, static configs.",
                 &["job", "config"],
@@ -57,7 +57,7 @@ impl Metrics {
             ),
             pods_from_path: registry.counters(
                 "fantail_discovery_pods_from_path_total",
-                "Pods that the API server did not show, found by their log directories, by the source of their labels: \
+                "Pods that the API server did not show, found by their log directories, by the origin of their labels: \
                  cache, path, or unknown (the pod is not read).",
                 &["job", "labels"],
             ),
@@ -69,8 +69,8 @@ impl Metrics {
         }
     }
 
-    pub(super) fn sources(&self, job: &str, config: &str) -> IntGauge {
-        self.sources.with_label_values(&[job, config])
+    pub(super) fn groups(&self, job: &str, config: &str) -> IntGauge {
+        self.groups.with_label_values(&[job, config])
     }
 
     pub(super) fn watch_failed(&self, job: &str, reason: &str) {

@@ -52,7 +52,7 @@ pub(super) struct Refresh {
 
 impl Refresh {
     /// Runs until it is dropped. While there is no list, the targets stay as they are.
-    pub async fn run(self, mut source: impl Ask) {
+    pub async fn run(self, mut list: impl Ask) {
         let Self { mut known, metrics, mechanism, server, every, unlisted } = self;
         metrics.announce_refresh(known.job(), mechanism);
         let most = every.min(LAST_RETRY);
@@ -63,7 +63,7 @@ impl Refresh {
             drop(unlisted.take());
         }
         loop {
-            let Asked { groups, failure } = source.ask().await;
+            let Asked { groups, failure } = list.ask().await;
             if let Some(groups) = groups {
                 known.replace(groups).await;
                 drop(unlisted.take());

@@ -113,7 +113,7 @@ async fn serve(mut stream: TcpStream, script: Arc<Mutex<Script>>, asked: Arc<Mut
     }
 }
 
-/// What discovery has told of one job.
+/// The groups and notes that discovery has sent for one job.
 pub(super) struct Listener {
     updates: mpsc::Receiver<Update>,
     pub told: BTreeMap<String, Vec<Labels>>,
@@ -138,10 +138,10 @@ impl Listener {
             let update = tokio::time::timeout(Duration::from_secs(600), self.updates.recv()).await;
             match update.expect("it is told in time").expect("discovery does not end") {
                 Update::Synced { .. } => self.synced = true,
-                Update::Group { group, .. } if group.targets.is_empty() => drop(self.told.remove(&group.source)),
+                Update::Group { group, .. } if group.targets.is_empty() => drop(self.told.remove(&group.id)),
                 Update::Group { group, .. } => {
                     let labels = group.targets.iter().map(TargetLabels::to_labels).collect();
-                    self.told.insert(group.source, labels);
+                    self.told.insert(group.id, labels);
                 }
             }
         }
@@ -149,7 +149,7 @@ impl Listener {
 
     /// The failure that is shown.
     pub fn failure(&self) -> Option<&str> {
-        let note = self.told.iter().find(|(source, _)| source.ends_with("/failure"));
+        let note = self.told.iter().find(|(id, _)| id.ends_with("/failure"));
         note.and_then(|(_, labels)| labels[0].get(crate::model::NO_TARGETS)).map(String::as_str)
     }
 

@@ -102,7 +102,7 @@ pub(super) fn lock(positions: &Path) -> Result<Option<File>, String> {
     }
 }
 
-/// Who holds the lock of these positions of another agent. None: nobody does.
+/// The process that holds the lock of another agent's positions. None: no process does.
 pub(super) fn locked_by(positions: &Path) -> Option<String> {
     let mut name = positions.as_os_str().to_owned();
     name.push(".lock");

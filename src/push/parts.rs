@@ -51,7 +51,7 @@ pub(super) struct Part {
     is_new: bool,
 }
 
-/// What to do about a refused part.
+/// The next step after a part was refused.
 #[derive(Debug)]
 pub(super) enum Step {
     /// Send the next part at once.

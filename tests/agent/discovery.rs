@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use super::rig::{Loki, Rig, SOON, wait_until};
 
-/// What a server answers to a path. None: it closes the connection without an answer.
+/// The answer of a server to a path. None: it closes the connection without an answer.
 type Answers = Arc<Mutex<Box<dyn Fn(&str) -> Option<String> + Send>>>;
 
 /// A server of targets.

@@ -16,7 +16,7 @@ const POD_LOGS: &str = "/var/log/pods/*/*/*.log";
 /// Where Docker keeps the logs of containers, unless its data are elsewhere.
 const CONTAINER_LOGS: &str = "/var/lib/docker/containers/*/*-json.log";
 
-/// What a rule may write into `__path__`.
+/// The values that a rule may write into `__path__`.
 #[derive(Debug, PartialEq, Eq)]
 enum Written {
     Nothing,

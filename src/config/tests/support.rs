@@ -7,7 +7,7 @@ use serde_yaml::{Mapping, Value};
 use super::*;
 use crate::config::unsupported;
 
-/// What the page says about a key.
+/// The page's entry about a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Served,
@@ -288,7 +288,7 @@ const KINDS_HERE: &[&str] = &[
     "kubernetes_events",
 ];
 
-/// What the block at this place needs in any case.
+/// The keys that the block at this place always needs.
 fn required(place: &str) -> Value {
     let last = place.rsplit('.').next().unwrap_or_default();
     yaml(match last {
@@ -311,7 +311,7 @@ fn required(place: &str) -> Value {
     })
 }
 
-/// What a key needs beside it in the block at `place`.
+/// The keys that a key needs beside it in the block at `place`.
 fn beside(place: &str, name: &str) -> &'static [(&'static str, &'static str)] {
     match name {
         "kubeconfig_file" => &[("api_server", "")],

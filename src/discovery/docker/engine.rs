@@ -10,13 +10,13 @@ use super::config::Config;
 use crate::http_client::{Auth, Connection, ParsedUrl, Stream};
 use crate::model::ConfigError;
 
-/// How long to wait for the beginning of an answer, and for the whole of a list.
+/// The longest wait for the start of an answer, and for a whole list.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The largest list in bytes. A container has about 2 KiB in it.
+/// The largest list in bytes. A list has about 2 KiB for each container.
 const LARGEST: usize = 64 << 20;
 
-/// The most bytes that are read of the text of a refusal.
+/// The most bytes to read of the text of a refusal.
 const REFUSAL: usize = 16 << 10;
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Engine {
     unix: Option<PathBuf>,
 }
 
-/// Why there is no answer, or not the one that was asked for.
+/// Why a request has no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     /// Docker answered with this status.
@@ -94,7 +94,7 @@ impl Engine {
         }
     }
 
-    /// Adds what to do about it.
+    /// Adds advice for the user.
     fn no_answer(&self, text: String) -> Failure {
         let Some(socket) = &self.unix else {
             return Failure::NoAnswer(text);

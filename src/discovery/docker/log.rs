@@ -1,4 +1,4 @@
-//! A container's log, read through Docker's API where its file cannot be seen.
+//! Reads a container's log through Docker's API, if its file cannot be seen.
 //!
 //! ```text
 //! answer --> frames --> lines --> buffer --> reader of a client
@@ -53,7 +53,7 @@ pub(super) fn position(id: &str) -> String {
     format!("cursor-{id}")
 }
 
-/// What does not change while a container exists.
+/// The data about a container that does not change while it exists.
 #[derive(Clone, Debug)]
 pub(super) struct Described {
     pub id: String,
@@ -79,7 +79,7 @@ impl Steering {
     }
 }
 
-/// A container's log, and what steers it. Must be called on the runtime.
+/// Makes a container's log, and the handle that controls it. Must be called on the runtime.
 pub(super) fn new(engine: Arc<Engine>, described: Described, runs: bool, streams: Streams) -> (ApiLog, Steering) {
     let runtime = Handle::current();
     let target = streams.stdout.clone().or_else(|| streams.stderr.clone()).unwrap_or_default();

@@ -52,7 +52,7 @@ pub(super) enum Kind {
     Histogram(Vec<f64>),
 }
 
-/// What a line does to a series.
+/// The change that a line makes to a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Set,

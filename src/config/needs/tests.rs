@@ -173,6 +173,7 @@ fn the_folders_of_the_journal_may_be_read() {
 const OTHERS: [&str; 16] = [
     "host",                 // of Docker: `Config::needs` has it
     "host_networking_host", // in a label
+    "hostname",             // in tests of a config
     "dir",                  // of `wal`, which is ignored
     "http_allowed_hosts",   // host names of the pages
     "http_listen_address",  // to listen on
@@ -183,6 +184,7 @@ const OTHERS: [&str; 16] = [
     "path",                 // of `journal`; `Needs::job` has it
     "path_prefix",          // of Consul's API
     "proxy_connect_header", // sent to a proxy
+    "server",               // a flag of commands
     "read_roots",           // `Config::needs` has it
     "server",               // of Consul: `Needs::job` has it
     "server_name",          // in a certificate

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::runtime;
-use crate::http_client::{Auth, Connection, Proxy, TlsConfig, Url, parse_url};
+use crate::http_client::{Auth, Connection, HeaderMap, Proxy, TlsConfig, Url, parse_url};
 
 /// The longest answer in bytes.
 const LONGEST: usize = 64 << 20;
@@ -32,7 +32,7 @@ pub fn ask(url: &str, query: &[(&str, &str)], within: Duration) -> Result<Answer
     let asked = async {
         let connection = Connection::of_streams(&tls, &proxy, false, None).map_err(|e| e.to_string())?;
         let (credential, _) = Auth::None.credential().await?;
-        let answer = connection.get(&parsed, credential).await?;
+        let answer = connection.get(&parsed, HeaderMap::new(), credential).await?;
         let status = answer.status();
         let body = String::from_utf8_lossy(&answer.whole(LONGEST).await?).into_owned();
         Ok::<_, String>(Answer { status, body })

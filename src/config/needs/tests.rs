@@ -170,7 +170,7 @@ fn the_folders_of_the_journal_may_be_read() {
 }
 
 /// Keys with names like a file or an address that are not read or connected to.
-const OTHERS: [&str; 16] = [
+const OTHERS: [&str; 18] = [
     "host",                 // of Docker: `Config::needs` has it
     "host_networking_host", // in a label
     "hostname",             // in tests of a config

@@ -12,6 +12,7 @@ mod handover;
 mod hanging;
 mod idle;
 mod inodes;
+mod losses;
 mod opening;
 mod queue;
 mod reading;

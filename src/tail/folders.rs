@@ -71,6 +71,10 @@ impl Folders {
         }
     }
 
+    pub(super) fn now(&self) -> SystemTime {
+        self.clock.system_time()
+    }
+
     /// Notes that the log has ended.
     pub fn remove_log(&self, log: u64) {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);

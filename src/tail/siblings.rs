@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::compressed::Compression;
 use super::folders::Folders;
-use super::gzip::Compression;
 
 #[derive(Debug)]
 pub(super) struct Sibling {
@@ -80,7 +80,7 @@ enum Place {
     Behind,
 }
 
-/// The part of the name that shows the order.
+/// What the name says of the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Order {
     /// logrotate's `.1`, `.2.gz`: higher is older, unless the times of the files say otherwise.
@@ -178,15 +178,8 @@ fn split(name: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-fn uncompressed(name: &[u8]) -> (&[u8], Option<Compression>) {
-    match name.strip_suffix(b".gz") {
-        Some(name) => (name, Some(Compression::Gzip)),
-        None => (name, None),
-    }
-}
-
 fn parse(live: &OsStr, name: &OsStr) -> Option<(Place, Order, Option<Compression>)> {
-    let (name, compression) = uncompressed(name.as_bytes());
+    let (name, compression) = Compression::of_name(name.as_bytes());
     let live = live.as_bytes();
     let behind = name.strip_prefix(live);
     let within = || {
@@ -215,7 +208,7 @@ fn parse(live: &OsStr, name: &OsStr) -> Option<(Place, Order, Option<Compression
 
 /// A name that differs from the name of the file that a link leads to in its numbers alone, and is older.
 fn parse_linked(live: &OsStr, name: &OsStr) -> Option<(Place, Order, Option<Compression>)> {
-    let (plain, compression) = uncompressed(name.as_bytes());
+    let (plain, compression) = Compression::of_name(name.as_bytes());
     let shape =
         |name: &[u8]| name.split(u8::is_ascii_digit).filter(|part| !part.is_empty()).collect::<Vec<_>>().concat();
     let (own, others) = (numbers(live.as_bytes()), numbers(plain));

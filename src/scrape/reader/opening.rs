@@ -1,5 +1,6 @@
 //! Opens a log: finds its position, opens its file, schedules its first turn.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +15,7 @@ use crate::positions::{Commit, Key, LogName, PositionId, Positions, Saved};
 use crate::scrape::given::Opening;
 use crate::scrape::input::Input;
 use crate::scrape::messages::{Assignment, SourceAssignment};
-use crate::scrape::metrics::{ROTATED_AWAY, TOO_MANY};
+use crate::scrape::metrics::ROTATED_AWAY;
 use crate::scrape::pipelines::PipelineId;
 use crate::scrape::schedule::Schedule;
 use crate::scrape::status::File;
@@ -44,7 +45,7 @@ impl Held<'_, Reader> {
             Err(NotOpened::CallHung) => return self.add_again(assignment.log, slot, now),
             Err(NotOpened::Waits(why)) => {
                 self.positions.release(slot);
-                self.wait_for(assignment, now, why);
+                self.wait_for(assignment, now, &why);
             }
             Err(NotOpened::Failed(error)) => {
                 self.positions.release(slot);
@@ -87,7 +88,10 @@ impl Held<'_, Reader> {
             self.blocking(id, || drop(opened));
             return Err(NotOpened::CallHung);
         }
-        let log = opened.map_err(NotOpened::Failed)?;
+        let log = opened.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => NotOpened::Waits(error.to_string().into()),
+            _ => NotOpened::Failed(error),
+        })?;
         if log.lost_position() {
             tracing::warn!(
                 path = %assignment.path.display(),
@@ -116,9 +120,9 @@ impl Held<'_, Reader> {
         match elsewhere {
             Elsewhere::No => Ok(None),
             Elsewhere::Now => {
-                Err(NotOpened::Waits("the file is already read under another name that the path matches"))
+                Err(NotOpened::Waits("the file is already read under another name that the path matches".into()))
             }
-            Elsewhere::Copy => Err(NotOpened::Waits("all of it is in another log, of which it is a copy")),
+            Elsewhere::Copy => Err(NotOpened::Waits("all of it is in another log, of which it is a copy".into())),
             Elsewhere::Until(position) => {
                 let time = self.clock.system_time();
                 let checkpoint = Checkpoint::File { position, live: true, written: time, left: Vec::new() };
@@ -135,7 +139,7 @@ impl Held<'_, Reader> {
         let (id, target) = (assignment.log, assignment.target);
         let inodes = log.take_new_files();
         self.inodes.add(id, inodes, |inode| log.has(inode));
-        let passed_over = log.take_passed_over();
+        let lost = log.take_lost();
         let labels = with_filename(&target, &assignment.path);
         let pipeline = self.sink.pipelines.of_target(assignment.job, &target);
         self.waits_no_more(id, now);
@@ -146,7 +150,7 @@ impl Held<'_, Reader> {
             // Between the two scrapes, its name may have been given to another file.
             self.look(id, now);
         }
-        self.lose(id, TOO_MANY, passed_over);
+        self.count_lost(id, lost);
         self.bound_pinned(id);
     }
 
@@ -280,7 +284,7 @@ enum NotOpened {
     /// A system call hung, and another thread has taken over.
     CallHung,
     /// It is opened later. The reason is shown on the pages.
-    Waits(&'static str),
+    Waits(Cow<'static, str>),
     Failed(io::Error),
 }
 

@@ -1,6 +1,8 @@
+mod cut;
 mod identity;
 mod many;
 mod marks;
+mod packed;
 mod rotations;
 mod traps;
 

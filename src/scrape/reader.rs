@@ -177,7 +177,7 @@ impl Reader {
             times: Times::default(),
         };
         Self {
-            folders: jobs.iter().map(|_| Arc::default()).collect(),
+            folders: jobs.iter().map(|_| Arc::new(Folders::with_rotated_dirs(config.rotated_dirs.clone()))).collect(),
             started: clock.now(),
             budget: Budget::new(clock.now()),
             clock,

@@ -159,7 +159,7 @@ fn the_folders_of_the_journal_may_be_read() {
 }
 
 /// Keys with names like a file or an address that are not read or connected to.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 15] = [
     "host",                 // of Docker: `Config::needs` has it
     "host_networking_host", // in a label
     "dir",                  // of `wal`, which is ignored
@@ -172,6 +172,7 @@ const OTHERS: [&str; 14] = [
     "path",                 // of `journal`; `Needs::job` has it
     "proxy_connect_header", // sent to a proxy
     "read_roots",           // `Config::needs` has it
+    "rotated_dirs",         // `Config::needs` has it
     "server_name",          // in a certificate
     "username_ref",         // refused
 ];

@@ -7,7 +7,7 @@ use super::{Drained, Log, Look, inode};
 use crate::model::Position;
 use crate::tail::copies::is_within;
 use crate::tail::generation::Generation;
-use crate::tail::siblings::{Sibling, siblings};
+use crate::tail::siblings::{Sibling, relatives};
 
 impl Log {
     pub(super) fn truncate(&mut self) -> io::Result<Look> {
@@ -18,7 +18,7 @@ impl Log {
         let (written, mark) = (live.written(), self.marks.next);
         let goes_on = old.offset > 0 && live.is_plain() && live.holds(&old)?;
         let live_path = self.allowed.resolve(&self.path)?;
-        let older = siblings(&live_path, &self.path, &self.folders)?;
+        let older = relatives(&live_path, &self.path, &self.folders)?;
         // A copy that has all that was seen.
         let whole = match end {
             Some(end) => find(&older, &end)?,

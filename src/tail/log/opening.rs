@@ -9,10 +9,11 @@ use std::time::{Duration, SystemTime};
 use super::marks::Marks;
 use super::{Drained, GENERATIONS, Log, Lost, Options, Resume, inode};
 use crate::model::{Mark, Position};
+use crate::tail::FINGERPRINT;
 use crate::tail::allowed_paths::AllowedPaths;
 use crate::tail::folders::Folders;
 use crate::tail::generation::{Generation, file_id};
-use crate::tail::siblings::{Sibling, siblings};
+use crate::tail::siblings::{Sibling, relatives, siblings, with_inode};
 
 /// A file that is being compressed is written to more often than this.
 const PACKING: Duration = Duration::from_secs(60);
@@ -86,7 +87,12 @@ impl Log {
                 log.generations.push_back(live);
             }
             (live, Resume::At { position, saved }) => {
-                let is_found = log.continue_in(&older()?, position, saved)?;
+                let mut older = relatives(&live_path, path, folders)?;
+                // Under any other name in these directories, if it was only renamed.
+                if !older.iter().any(|sibling| file_id(&sibling.meta).has_inode_of(&position.file)) {
+                    older.splice(..0, with_inode(&live_path, &position.file, folders)?).for_each(drop);
+                }
+                let is_found = log.continue_in(&older, position, saved)?;
                 match live {
                     Ok(live) => add_live(&mut log.generations, 0, live),
                     Err(_) if is_found && !log.generations.is_empty() => {}
@@ -122,8 +128,15 @@ impl Log {
             generation.continue_at(&position);
             self.generations.push_back(generation);
         }
-        let named_alike = older[at + 1..].iter().take_while(|s| s.is_named_like(&older[at]));
-        self.lost.unopened = open_younger(named_alike, older[at].since(), &mut self.generations);
+        let since = older[at].since();
+        // A name without order says nothing of the others.
+        self.lost.unopened = match older[at].is_ordered() {
+            true => {
+                let named_alike = older[at + 1..].iter().take_while(|s| s.is_named_like(&older[at]));
+                open_younger(named_alike, since, &mut self.generations)
+            }
+            false => open_younger(certain(older), saved, &mut self.generations),
+        };
         Ok(true)
     }
 }
@@ -170,6 +183,10 @@ pub(super) fn find(older: &[Sibling], position: &Position) -> io::Result<Option<
             let Some(mut generation) = open_sibling(sibling) else {
                 continue;
             };
+            // A file with any other name may only begin alike by accident.
+            if by != By::Inode && !sibling.is_ordered() && !is_telling(position) {
+                continue;
+            }
             let whole = by != By::WholeHead || generation.id().fingerprint == file.fingerprint;
             // A file that cannot be read is not the right one.
             if whole && generation.holds(position).unwrap_or(false) {
@@ -178,6 +195,11 @@ pub(super) fn find(older: &[Sibling], position: &Position) -> io::Result<Option<
         }
     }
     Ok(None)
+}
+
+/// Whether a file that has this position is the same one by no accident, whatever its name is.
+fn is_telling(position: &Position) -> bool {
+    position.offset >= FINGERPRINT as u64 && position.before.len > 0
 }
 
 /// Opens those of `older` that were modified at or after `since`; the newest if there are too many. Also returns the

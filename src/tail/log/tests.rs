@@ -3,6 +3,7 @@ mod identity;
 mod many;
 mod marks;
 mod packed;
+mod programs;
 mod rotations;
 mod traps;
 

@@ -122,6 +122,8 @@ pub enum Checkpoint {
         live: bool,
         /// When that file was last modified.
         written: SystemTime,
+        /// Bytes of that file behind `position`, as far as they are known.
+        unread: u64,
         /// Where older files ended that were read to their end and left since the last checkpoint.
         left: Vec<Position>,
     },

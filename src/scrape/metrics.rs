@@ -20,7 +20,8 @@ use crate::model::{Reason, Weight};
 /// Reason of a loss: a line longer than the agent will hold.
 pub(super) const LINE_TOO_LONG: &str = "line_too_long";
 
-/// Reason of a loss: the file that was read last no longer existed at the start. Its unread bytes are unknown.
+/// Reason of a loss: the file that was read last no longer existed at the start, or it was cut before it was read, and no
+/// copy has these bytes.
 pub(super) const ROTATED_AWAY: &str = "rotated_away";
 
 /// Reason of a loss: deleted files beyond `target_config.deleted_files_limit`.

@@ -298,6 +298,8 @@ impl Held<'_, Reader> {
 
     /// Saves the last commits, and returns the open logs. None: another thread has taken over.
     pub fn finish(&mut self) -> Option<ReaderLogs> {
+        let logs: Vec<u64> = self.tailers.keys().copied().collect();
+        logs.into_iter().for_each(|log| self.note_unread(log));
         self.commit(self.clock.now());
         if !self.is_current() {
             return None;

@@ -36,7 +36,7 @@ impl Reader {
     }
 
     /// Counts bytes of a log that were not read and cannot be read any more.
-    fn lose(&mut self, log: u64, why: &'static str, bytes: u64) {
+    pub(super) fn lose(&mut self, log: u64, why: &'static str, bytes: u64) {
         let tailer = self.tailers.get(&log).or(self.ending.get(&log));
         let Some(tailer) = tailer.filter(|_| bytes > 0) else {
             return;

@@ -68,7 +68,7 @@ impl Held<'_, Reader> {
             _ => None,
         };
         if let Some((log, last_time)) = self.inherit(assignment) {
-            return Ok(Opened { log, saved: at(saved), last_time, is_inherited: true });
+            return Ok(Opened { log, saved: at(saved), last_time, is_inherited: true, gone: 0 });
         }
         if saved.is_none() {
             saved = self.position_elsewhere(assignment, key, slot)?;
@@ -92,17 +92,24 @@ impl Held<'_, Reader> {
             io::ErrorKind::WouldBlock => NotOpened::Waits(error.to_string().into()),
             _ => NotOpened::Failed(error),
         })?;
+        let mut gone = 0;
         if log.lost_position() {
-            tracing::warn!(
-                path = %assignment.path.display(),
-                "the file that was read last is gone: its unread lines are lost"
-            );
-            self.sink.metrics.lost(0, ROTATED_AWAY);
+            gone = self.positions.unread(slot);
+            let path = assignment.path.display();
+            if gone > 0 {
+                tracing::warn!(%path, bytes = gone, "the file that was read last is gone, and was not read to its end: these bytes are lost");
+            } else {
+                tracing::warn!(
+                    %path,
+                    "the file that was read last is gone; it had been read to its end, but lines that were written to it \
+                     while no agent ran are lost"
+                );
+            }
         }
         if matches!(resume, Resume::Unseen { .. }) {
             self.begin_at_end(assignment.job, slot, &log);
         }
-        Ok(Opened { log, saved: at(saved), last_time: 0, is_inherited: false })
+        Ok(Opened { log, saved: at(saved), last_time: 0, is_inherited: false, gone })
     }
 
     /// The position at which another log stopped reading this file. It becomes the position of this log. None: the file
@@ -125,7 +132,7 @@ impl Held<'_, Reader> {
             Elsewhere::Copy => Err(NotOpened::Waits("all of it is in another log, of which it is a copy".into())),
             Elsewhere::Until(position) => {
                 let time = self.clock.system_time();
-                let checkpoint = Checkpoint::File { position, live: true, written: time, left: Vec::new() };
+                let checkpoint = Checkpoint::File { position, live: true, written: time, unread: 0, left: Vec::new() };
                 let known = Commit { slot, checkpoint, through: None };
                 self.write(|positions| positions.commit(&[known], time));
                 Ok(Some(Saved::At { position, saved: time }))
@@ -135,7 +142,7 @@ impl Held<'_, Reader> {
 
     /// Schedules the first turn of a log that was opened.
     fn begin_opened(&mut self, assignment: Assignment, slot: PositionId, opened: Opened, now: Instant) {
-        let Opened { mut log, saved, last_time, is_inherited } = opened;
+        let Opened { mut log, saved, last_time, is_inherited, gone } = opened;
         let (id, target) = (assignment.log, assignment.target);
         let inodes = log.take_new_files();
         self.inodes.add(id, inodes, |inode| log.has(inode));
@@ -151,6 +158,7 @@ impl Held<'_, Reader> {
             self.look(id, now);
         }
         self.count_lost(id, lost);
+        self.lose(id, ROTATED_AWAY, gone);
         self.bound_pinned(id);
     }
 
@@ -277,6 +285,8 @@ struct Opened {
     last_time: i64,
     /// It was open in the previous run.
     is_inherited: bool,
+    /// Bytes of the file of the saved position, which is gone.
+    gone: u64,
 }
 
 /// Why a log was not opened.

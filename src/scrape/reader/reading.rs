@@ -186,6 +186,7 @@ impl Held<'_, Reader> {
     fn watch(&mut self, log: u64, now: Instant) {
         if self.with_input(log, |input| input.log().is_some_and(Log::has_changed)) == Some(true) {
             self.look(log, now);
+            self.note_unread(log);
         }
     }
 

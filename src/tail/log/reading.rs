@@ -49,7 +49,8 @@ impl Source for Log {
             drained.end
         });
         let left = left.collect();
-        Some(Checkpoint::File { position, live: self.is_live(&position), written: self.written(&position), left })
+        let (live, written, unread) = (self.is_live(&position), self.written(&position), self.behind(&position));
+        Some(Checkpoint::File { position, live, written, unread, left })
     }
 
     /// If decoding can change lengths, the exact offset of a line is unknown.
@@ -81,6 +82,14 @@ impl Log {
             position.before = generation.before(position.offset);
         }
         position
+    }
+
+    /// Bytes of the file of this position behind it. 0 if they are not known.
+    fn behind(&self, position: &Position) -> u64 {
+        let is_it = |generation: &&Generation| generation.id().has_inode_of(&position.file) && generation.is_plain();
+        let generation = self.spent.iter().chain(&self.generations).find(is_it);
+        let size = generation.and_then(|generation| generation.metadata().ok()).map_or(0, |meta| meta.len());
+        size.saturating_sub(position.offset)
     }
 
     fn read_lines(&mut self, limit: usize, now: Instant, chunk: &mut Chunk) -> io::Result<Read> {

@@ -4,8 +4,10 @@
 //! Only the scrape is told to stop. It reads all files to their ends, its batches are delivered, and everything else
 //! ends because its input has ended.
 
+mod ask;
 mod build;
 mod host;
+mod look;
 mod reload;
 mod report;
 mod run;
@@ -17,7 +19,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Config;
+pub use ask::{Answer, ask};
 use host::{Host, Serving};
+pub use look::{Look, look};
 use reload::Requests;
 pub use reload::{ConfigLoader, Reload};
 use run::{Plan, Run};

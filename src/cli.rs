@@ -1,5 +1,7 @@
 //! The command line: reads flags and the config, starts the log, runs the agent.
 
+mod arguments;
+mod commands;
 mod descriptors;
 mod flags;
 mod help;
@@ -25,9 +27,19 @@ use crate::server::LogLevel;
 /// Runs the program. Its exit codes are Promtail's: 0 for success, 1 for a failed config or run, 2 for a bad command
 /// line.
 pub fn main() -> ExitCode {
-    let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+    let args: Vec<String> = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+    if let Some(code) = commands::run(&args) {
+        return code;
+    }
+    let is_alone = args.is_empty();
     match Flags::parse(args) {
-        Ok(flags) => run(&flags),
+        Ok(flags) => {
+            let code = run(&flags);
+            if is_alone {
+                complain(format_args!("\n{}", commands::usage()));
+            }
+            code
+        }
         Err(e) => {
             complain(format_args!("{e}\nRun with -help to get list of available parameters"));
             ExitCode::from(2)

@@ -7,6 +7,8 @@ mod blocks;
 mod check;
 mod expand;
 mod host;
+mod job;
+mod lint;
 mod needs;
 mod overlay;
 mod restart;
@@ -28,6 +30,7 @@ pub use blocks::{
 };
 pub use check::{Warnings, check};
 pub use host::{hostname, node_name};
+pub use lint::{Findings, lint};
 pub use needs::Needs;
 pub use scrape::{Decompression, ScrapeConfig};
 pub use unsupported::SkippedJob;
@@ -101,6 +104,30 @@ pub struct Loaded {
 
 impl Config {
     pub fn load(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Error> {
+        let (document, warnings, skipped_jobs) = Self::document(request, env)?;
+        let config = Self { skipped_jobs, ..document.read()? };
+        Ok(Loaded { config, document, warnings, dry_run: request.dry_run })
+    }
+
+    /// Loads what is right of a config, and all errors. None: nothing of it can be read.
+    fn load_what_is_right(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> (Option<Loaded>, Vec<Error>) {
+        let (mut document, warnings, skipped_jobs) = match Self::document(request, env) {
+            Ok(document) => document,
+            Err(error) => return (None, vec![error]),
+        };
+        let (config, errors) = document.read_what_is_right::<Self>();
+        let loaded = config.map(|config| {
+            let config = Self { skipped_jobs, ..config };
+            Loaded { config, document, warnings, dry_run: request.dry_run }
+        });
+        (loaded, errors)
+    }
+
+    /// The text of the file as a tree, with the flags.
+    fn document(
+        request: &Request,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(yaml::Document, Vec<Error>, Vec<SkippedJob>), Error> {
         let (file, mut text) = first_existing(request)?;
         if request.expand_env {
             text = expand::expand(&text, env).map_err(|e| {
@@ -111,8 +138,7 @@ impl Config {
         let hint = (!request.expand_env && text.contains("${")).then_some(EXPAND_HINT);
         let mut document = yaml::Document::parse(file, text, hint)?;
         let (warnings, skipped_jobs) = overlay::apply(&mut document, request)?;
-        let config = Self { skipped_jobs, ..document.read()? };
-        Ok(Loaded { config, document, warnings, dry_run: request.dry_run })
+        Ok((document, warnings, skipped_jobs))
     }
 
     /// A hash of the config file's name and text. `None`: the file cannot be read now.

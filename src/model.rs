@@ -6,6 +6,7 @@ pub mod bounded;
 mod clock;
 mod config_error;
 mod entry;
+mod explanation;
 pub mod gonumber;
 mod key_path;
 mod labels;
@@ -26,13 +27,20 @@ pub use account::{Account, Weight};
 pub use clock::Clock;
 pub use config_error::ConfigError;
 pub use entry::{AckRef, Entry, MAX_LINE, Origin, Structured};
+pub use explanation::{
+    About, Change, ExplainedClient, ExplainedEntry, ExplainedFile, ExplainedTarget, Explanation, LineTrace, Outcome,
+    Question, RuleStep, StageStep,
+};
 pub use key_path::{KeyPath, Step};
 pub use labels::{LabelMap, LabelSet, Labels, is_valid_label_name, loki_label_name, quote_go};
 pub use ledger::{Ack, ChunkAck, Ledger, Progress};
 pub use nearest::nearest;
 pub use position::{FileId, Fingerprint, Mark, Position};
 pub use reason::Reason;
-pub use report::{AccountReport, ClientReport, DiscoveredReport, FileReport, NotReadReport, Report, TargetReport};
+pub use report::{
+    AccountReport, AskedToExplain, ClientReport, DiscoveredReport, Explained, FileReport, NotReadReport, Report,
+    TargetReport,
+};
 pub use source::{Checkpoint, Chunk, Read, Record, Source, View, Views, Wake};
 pub use start_at::StartAt;
 pub use target::{

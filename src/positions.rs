@@ -5,6 +5,7 @@
 //! read for logs that are not in the journal, so a migration neither resends nor skips anything. It is written every
 //! `sync_period`, so that users can go back to Promtail.
 
+mod edit;
 mod first_start;
 mod journal;
 mod read_time;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+pub use edit::Listed;
 use journal::{Journal, KnownLog, Place, Record};
 pub use read_time::ReadTime;
 pub use safe::{read as read_beside, replace as replace_beside};

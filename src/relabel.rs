@@ -7,6 +7,7 @@ mod case;
 mod config;
 mod reads;
 mod rule;
+mod trace;
 mod unknown;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 pub use config::{Action, Config};
 pub use reads::Reads;
 use rule::Rule;
+use trace::Observer;
 
 use crate::model::{ConfigError, Labels};
 
@@ -47,11 +49,20 @@ impl Rules {
 
     /// Applies the rules to the labels of a target.
     pub fn apply(&self, labels: &mut Labels) -> Verdict {
+        self.run(labels, &mut ())
+    }
+
+    fn run(&self, labels: &mut Labels, observer: &mut impl Observer) -> Verdict {
         labels.retain(|_, value| !value.is_empty());
-        match self.rules.iter().position(|rule| !rule.apply(labels)) {
-            Some(rule) => Verdict::Drop { rule },
-            None => Verdict::Keep,
+        for (index, rule) in self.rules.iter().enumerate() {
+            observer.before(rule, labels);
+            let keeps = rule.apply(labels);
+            observer.after(index, labels, keeps);
+            if !keeps {
+                return Verdict::Drop { rule: index };
+            }
         }
+        Verdict::Keep
     }
 
     /// Describes a rule in one line, for display: `rule 1: keep if [__meta_kubernetes_namespace] matches "test"`. Its

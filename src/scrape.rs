@@ -5,6 +5,7 @@
 //! nothing, so a dead client does not affect the others.
 
 mod budget;
+mod explaining;
 mod given;
 mod inbox;
 mod input;
@@ -57,6 +58,7 @@ pub use receiving::Receiver;
 pub use sources::{Given, Sources};
 use status::Status;
 use supervised::Supervised;
+pub use targets::{Rejected, resolve};
 
 /// One `scrape_configs` entry, checked and ready to run.
 #[derive(Debug)]

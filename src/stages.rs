@@ -49,6 +49,8 @@ mod tenant;
 mod testing;
 mod time;
 mod timestamp;
+mod trace;
+mod traced;
 mod work;
 
 use std::fmt;
@@ -64,10 +66,12 @@ pub use limit::quota;
 pub use metrics::CustomMetrics;
 pub use pipeline::Pipeline;
 pub use table::{Row, TABLE};
+pub use traced::Traced;
 pub use work::{Kept, Work};
 
 use options::Options;
 use reads::Reads;
+use trace::Tracer;
 
 use crate::metrics::Dropped;
 use crate::model::{Clock, ConfigError, KeyPath, Reason};
@@ -114,6 +118,8 @@ pub enum Due {
 /// The stages of a job, checked and ready. Each client starts its own pipeline from it.
 pub struct Program {
     recipes: Vec<(String, Recipe)>,
+    /// The path and name of each stage.
+    paths: Vec<KeyPath>,
     /// Shows what each stage changes. None: nothing is shown.
     inspector: Option<Inspector>,
     warnings: Vec<ConfigError>,
@@ -140,6 +146,8 @@ pub struct Surroundings {
     pub clock: Clock,
     /// Shows what each stage changes. None: nothing is shown.
     pub inspector: Option<Inspector>,
+    /// Records what each stage does. None: nobody asks.
+    tracer: Option<Tracer>,
 }
 
 /// Checks and compiles `pipeline_stages`. The path of an error begins in that list: `[1].regex.expression`.
@@ -154,14 +162,17 @@ impl Program {
         for (i, item) in stages.iter().enumerate() {
             let path = path.then(i);
             if item.as_mapping().is_some_and(Mapping::is_empty) {
-                program.warnings.push(ConfigError::at(path, "an empty stage does nothing"));
+                program.warnings.push(ConfigError::at(path.clone(), "an empty stage does nothing"));
                 program.recipes.push(("empty".into(), Box::new(|_| Box::new(Nothing))));
+                program.paths.push(path);
                 continue;
             }
             let (name, value) = only_key(item).map_err(|problem| ConfigError::at(path.clone(), problem))?;
             let stage = table::find(name).map_err(|problem| ConfigError::at(path.clone(), problem))?;
-            let mut options = Options::new(value, path.then(name));
+            let path = path.then(name);
+            let mut options = Options::new(value, path.clone());
             program.recipes.push((name.into(), (stage.compile)(&mut options)?));
+            program.paths.push(path);
             program.reads.add(options.what_it_reads());
             program.shows_read_time |= options.may_show_read_time();
             program.mends_names |= options.may_mend_names();
@@ -172,7 +183,9 @@ impl Program {
 
     /// The program for a pod whose job has no `pipeline_stages`: parses the container runtime's format.
     pub fn container_format() -> Self {
-        Self { recipes: vec![("container".into(), Box::new(container::start))], ..Self::nothing() }
+        let path = KeyPath::key("the pod defaults: the container runtime's format");
+        let recipes: Vec<(String, Recipe)> = vec![("container".into(), Box::new(container::start))];
+        Self { recipes, paths: vec![path], ..Self::nothing() }
     }
 
     fn is_empty(&self) -> bool {
@@ -183,6 +196,7 @@ impl Program {
     pub fn nothing() -> Self {
         Self {
             recipes: Vec::new(),
+            paths: Vec::new(),
             inspector: None,
             warnings: Vec::new(),
             reads: Reads::nothing(),
@@ -226,13 +240,26 @@ fn only_key(item: &Yaml) -> Result<(&str, &Yaml), String> {
     let map = match item {
         Yaml::Mapping(map) if map.len() == 1 => map,
         Yaml::Mapping(map) => {
-            return Err(format!("a pipeline stage must have exactly one key, this one has {}", map.len()));
+            let problem = format!("a pipeline stage must have exactly one key, this one has {}", map.len());
+            return Err(problem + &misplaced(map));
         }
         Yaml::String(name) => return Err(format!("a pipeline stage is a mapping: write `{name}: {{}}`")),
         _ => return Err("a pipeline stage is a mapping with one key, the stage's name".into()),
     };
     let (key, value) = map.iter().next().expect("it has one key");
     Ok((key.as_str().ok_or("a stage's name is a string")?, value))
+}
+
+/// What to do with a mapping whose first key is a stage, and whose next one is not: its options are not indented.
+fn misplaced(map: &Mapping) -> String {
+    let names: Vec<&str> = map.keys().filter_map(Yaml::as_str).collect();
+    match names.as_slice() {
+        [stage, option, ..] if table::find(stage).is_ok() && table::find(option).is_err() => {
+            format!("; if `{option}` is an option of `{stage}`: indent it by two more spaces")
+        }
+        [_, second, ..] => format!("; write `- {second}:` to begin another stage"),
+        _ => String::new(),
+    }
 }
 
 impl fmt::Debug for Program {

@@ -9,6 +9,7 @@
 //! a node in the text is only computed for errors: see [`locate`].
 
 mod error;
+mod lenient;
 mod locate;
 mod merge;
 mod mistake;

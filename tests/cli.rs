@@ -1,6 +1,8 @@
 //! The binary as a user, a CI job or a manifest starts it: its output and its exit code.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Output};
 
 const CONFIG: &str = "clients: [{url: 'http://user:hunter2@127.0.0.1:1/push', headers: {X-Key: hunter2}}]\n";
@@ -121,4 +123,156 @@ fn the_effective_config_has_flags_and_no_secrets() {
         assert!(said.err.contains(want), "{want} in {}", said.err);
     }
     assert!(!said.err.contains("hunter2"), "{}", said.err);
+}
+
+#[test]
+fn without_arguments_or_with_a_wrong_one_it_says_how_it_is_used() {
+    let alone = said("", "");
+    assert_eq!(alone.code, 1);
+    let help = said("help", "");
+    assert_eq!((help.code, help.err.as_str()), (0, ""));
+    let file = said("promtail.yaml", "");
+    assert_eq!((file.code, file.out.as_str()), (2, ""));
+    assert!(
+        file.err.contains("to run the agent with this config file: fantail -config.file=promtail.yaml"),
+        "{}",
+        file.err
+    );
+    for text in [&alone.err, &help.out, &file.err] {
+        assert!(text.contains("fantail -config.file=promtail.yaml [flags]    run the agent"), "{text}");
+        assert!(text.contains("\n  health "), "{text}");
+    }
+    let near = said("healt", "");
+    assert!(near.code == 2 && near.err.contains("did you mean `fantail health`?"), "{}", near.err);
+    for args in ["help health", "health -h", "health --help"] {
+        let manual = said(args, "");
+        assert_eq!(manual.code, 0, "{args}");
+        assert!(manual.out.starts_with("Usage: fantail health [-server URL"), "{}", manual.out);
+    }
+}
+
+#[test]
+fn health_without_an_agent_fails() {
+    let said = said("health -server http://127.0.0.1:1", "");
+    assert_eq!((said.code, said.out.as_str()), (1, ""));
+    assert!(said.err.contains("http://127.0.0.1:1/ready: "), "{}", said.err);
+}
+
+const JOBS: &str = "
+clients: [{url: 'http://127.0.0.1:1/loki/api/v1/push'}]
+positions: {filename: /proc/none/positions.yaml}
+scrape_configs:
+  - job_name: pods
+    static_configs: [{labels: {__path__: /proc/none/*.log, namespace: shop}}]
+    relabel_configs: [{source_labels: [namespace], action: keep, regex: shop}]
+    pipeline_stages: [{drop: {expression: secret}}]
+";
+
+#[test]
+fn a_server_that_does_not_speak_tls_is_named_as_such() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("https://{}", listener.local_addr().expect("an address"));
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut hello = [0; 4096];
+        let _ = stream.read(&mut hello);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+    });
+    let said = said(&format!("health -server {url}"), "");
+    server.join().expect("no panic");
+    assert!(said.code == 1 && said.err.contains("write http:// instead of https://"), "{}", said.err);
+}
+
+#[test]
+fn explain_answers_from_the_config() {
+    let shown = said("explain -config.file=@ namespace=test", JOBS);
+    assert_eq!((shown.code, shown.err.as_str()), (0, ""));
+    assert!(shown.out.contains("not read: rule 0: keep if [namespace] matches \"shop\""), "{}", shown.out);
+    let shown = said("explain namespace=shop,__path__=/x -line a-secret -config.file @", JOBS);
+    assert!(shown.out.contains("pipeline_stages[0].drop  -> drops the line, reason drop_stage"), "{}", shown.out);
+    // Discovery finds the static target.
+    let shown = said("explain -config.file=@ -json", JOBS);
+    let json: serde_json::Value = serde_json::from_str(&shown.out).expect("JSON");
+    assert_eq!(json["targets"][0]["source"], "static_configs[0]/static", "{}", shown.out);
+    assert_eq!(json["targets"][0]["labels"]["namespace"], "shop");
+    assert!(json["targets"][0]["nothing"].as_str().expect("a reason").contains("/proc/none"), "{}", shown.out);
+    for (args, want) in [
+        ("explain", "-config.file or -server is needed"),
+        ("explain -config.file=@ web-0", "is not a pod"),
+        ("explain -config.file=@ a=b -nonsense", "flag provided but not defined: -nonsense"),
+    ] {
+        let wrong = said(args, JOBS);
+        assert!(wrong.code == 2 && wrong.err.contains(want), "{args}: {}", wrong.err);
+    }
+    let wrong = said("explain -config.file=@ a=b -job other", JOBS);
+    assert!(wrong.code == 1 && wrong.err.contains("no job \"other\""), "{}", wrong.err);
+}
+
+#[test]
+fn check_finds_all_mistakes_and_is_strict_if_told() {
+    let warned = said("check @", JOBS);
+    assert_eq!((warned.code, warned.out.as_str()), (0, "0 errors, 2 warnings\n"), "{}", warned.err);
+    assert!(
+        warned
+            .err
+            .contains("promtail.yaml:6:32: scrape_configs[0].static_configs[0].labels.__path__: matches no file now")
+    );
+    assert!(warned.err.contains("the directory /proc/none does not exist: create it"), "{}", warned.err);
+    assert_eq!(said("check -strict @", JOBS).code, 1);
+    let wrong = said("check -config.file=@", &format!("{JOBS}  - job_name: pods\nserve: {{}}\n"));
+    assert_eq!((wrong.code, wrong.out.as_str()), (1, "3 errors, 2 warnings\n"), "{}", wrong.err);
+    assert_eq!(said("check", "").code, 2);
+    let missing = said("check /proc/none/promtail.yaml", "");
+    assert!(missing.code == 1 && missing.err.contains("/proc/none/promtail.yaml does not exist"), "{}", missing.err);
+}
+
+#[test]
+fn test_runs_tests_and_says_what_differs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(at("promtail.yaml"), JOBS).expect("a file");
+    let tests = "config: promtail.yaml
+tests:
+- {name: kept, labels: {namespace: shop, __path__: /x}, lines: [a, secret], expect: {entries: [{line: a}], drops: [drop_stage]}}
+- {name: wrong, labels: {namespace: shop, __path__: /x}, lines: [a], expect: {entries: [{line: b}]}}
+";
+    fs::write(at("tests.yaml"), tests).expect("a file");
+    let failed = said(&format!("test {} -junit {}", at("tests.yaml"), at("junit.xml")), "");
+    assert_eq!(failed.code, 1, "{}", failed.err);
+    for part in [": wrong\n  entry 0, line:\n    - expected \"b\"\n    + got      \"a\"\n", "1 passed, 1 failed\n"] {
+        assert!(failed.out.contains(part), "{part}: {}", failed.out);
+    }
+    let xml = fs::read_to_string(at("junit.xml")).expect("written");
+    assert!(xml.contains("tests=\"2\" failures=\"1\""), "{xml}");
+    fs::write(at("tests.yaml"), tests.replace("line: b", "line: a")).expect("a file");
+    assert_eq!(said(&format!("test {}", at("tests.yaml")), "").code, 0);
+    let missing = said("test /proc/none/t.yaml", "");
+    assert!(missing.code == 1 && missing.err.contains("/proc/none/t.yaml: "), "{}", missing.err);
+}
+
+#[test]
+fn positions_are_listed_reset_moved_exported_and_imported() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(at("promtails.yaml"), "positions:\n  /a.log: \"1\"\n  /b.log: \"2\"\n").expect("a file");
+    let positions = |args: &str| said(&format!("positions {args} -positions.file={}", at("positions.yaml")), "");
+    let imported = positions(&format!("import {}", at("promtails.yaml")));
+    assert!(
+        imported.code == 0 && imported.out.starts_with("imported: 2 positions"),
+        "{} {}",
+        imported.out,
+        imported.err
+    );
+    let again = positions(&format!("import {}", at("promtails.yaml")));
+    assert!(again.code == 1 && again.err.contains("exists already"), "{}", again.err);
+    assert_eq!(
+        positions("list").out,
+        "OFFSET  CLIENT  JOB    FILE\n     1  (any)   (any)  /a.log\n     2  (any)   (any)  /b.log\n"
+    );
+    assert_eq!(positions("reset /a.log").out, "reset: 1 position of /a.log\n");
+    assert_eq!(positions("move /b.log /c.log").out, "moved: 1 position of /b.log\n");
+    assert_eq!(positions("export").out, "positions:\n  /c.log: \"2\"\n");
+    let missing = positions("reset /a.log");
+    assert!(missing.code == 1 && missing.err.contains("has no position of /a.log"), "{}", missing.err);
+    assert_eq!((positions("").code, positions("lost").code), (2, 2));
 }

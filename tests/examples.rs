@@ -40,6 +40,16 @@ fn the_config_with_tls_is_valid() {
 }
 
 #[test]
+fn the_tests_of_the_example_pass() {
+    let fantail = |args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_fantail")).current_dir(root()).args(args).output().expect("the binary runs")
+    };
+    let output = fantail(&["test", "examples/tests/pods.yaml"]);
+    assert!(output.status.success(), "{}", both(&output));
+    assert!(both(&output).contains("3 passed, 0 failed"), "{}", both(&output));
+}
+
+#[test]
 fn a_config_with_a_mistake_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let path = folder.path().join("promtail.yaml");

@@ -12,15 +12,18 @@ const LAYERS: [&[&str]; 5] = [
     &["model", "metrics", "goregex", "yaml"],
     &["backoff", "relabel", "tail", "stages", "batch", "positions", "journal", "spool"],
     &["http_client", "discovery", "scrape", "push", "receive", "server"],
-    &["agent", "config"],
+    &["agent", "config", "explain"],
     &["cli", "main"],
 ];
 
 /// The only imports within a layer: the first module may import the second one.
-const NEIGHBOURS: [(&str, &str); 8] = [
+const NEIGHBOURS: [(&str, &str); 10] = [
     ("metrics", "model"),
     ("yaml", "model"),
     ("agent", "config"),
+    // An explanation is worked out from the config, for a command or for a page of the running agent.
+    ("explain", "config"),
+    ("agent", "explain"),
     ("main", "cli"),
     // All modules that send HTTP requests share one client.
     ("push", "http_client"),

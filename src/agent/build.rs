@@ -2,19 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::Options;
 use crate::batch::{self, Batch};
-use crate::config::{Config, Decompression, LimitsConfig, ScrapeConfig};
+use crate::config::{Config, LimitsConfig, ScrapeConfig};
 use crate::discovery::kubernetes::{Places, Remembered};
-use crate::model::{Encoding, LabelSet, Labels, StartAt};
+use crate::model::{LabelSet, Labels};
 use crate::relabel::Rules;
 use crate::scrape::{self, ClientCounters, Job, Outlet, Rate};
 use crate::stages::{self, Inspector};
-use crate::tail::{self, Compression};
 use crate::{positions, push, receive};
 
 /// Where the kubelet keeps pods' logs.
@@ -50,62 +48,17 @@ fn jobs_of(config: &Config, client: Arc<str>) -> impl Iterator<Item = (Arc<str>,
 pub(super) fn jobs(config: &Config, options: &Options) -> Result<Vec<Job>, String> {
     let inspector = options.inspect.then(Inspector::of_stderr);
     let start_at = config.target_config.start_at;
-    config
-        .scrape_configs
-        .iter()
-        .map(|job| self::job(job, start_at, inspector.clone()).map_err(|e| format!("job {:?}: {e}", job.job_name)))
-        .collect()
-}
-
-fn job(config: &ScrapeConfig, start_at: StartAt, inspector: Option<Inspector>) -> Result<Job, String> {
-    let rules = Rules::compile(&config.relabel_configs).map_err(|e| e.to_string())?;
-    let program = match config.pipeline_stages.as_slice() {
-        [] => None,
-        stages => {
-            let program = stages::compile(stages).map_err(|e| e.within("pipeline_stages").to_string())?;
-            Some(program.inspected_by(inspector))
+    let job = |config: &ScrapeConfig| {
+        let job = config.job(start_at).map_err(|e| format!("job {:?}: {e}", config.job_name))?;
+        Ok(Job { program: job.program.map(|program| program.inspected_by(inspector.clone())), ..job })
+    };
+    let jobs = config.scrape_configs.iter().map(job).collect::<Result<Vec<Job>, String>>()?;
+    for job in &jobs {
+        if let Some(why) = &job.unreadable {
+            tracing::error!(job = %job.name, "{why}");
         }
-    };
-    let mut unreadable = None;
-    let encoding = match config.encoding.as_str() {
-        "" => Encoding::Utf8,
-        name => Encoding::new(name).unwrap_or_else(|| {
-            let why = format!("encoding {name:?} is not known: its files are not read");
-            tracing::error!(job = config.job_name, "{why}");
-            unreadable = Some(why);
-            Encoding::Utf8
-        }),
-    };
-    let compression = compression(&config.decompression).unwrap_or_else(|why| {
-        tracing::error!(job = config.job_name, "{why}");
-        unreadable = Some(why);
-        None
-    });
-    let options = tail::Options { encoding, compression, ..tail::Options::default() };
-    // The program that compresses a file needs this time to finish it.
-    let initial_delay =
-        if config.decompression.enabled { config.decompression.initial_delay.0 } else { Duration::ZERO };
-    let has_containers = !config.docker_sd_configs.is_empty();
-    let (name, journal) = (config.job_name.as_str().into(), config.journal().cloned());
-    let start_at = config.start_at.unwrap_or(start_at);
-    Ok(Job { name, rules, program, options, journal, has_containers, initial_delay, start_at, unreadable })
-}
-
-fn compression(config: &Decompression) -> Result<Option<Compression>, String> {
-    if !config.enabled {
-        return Ok(None);
     }
-    match config.format.as_str() {
-        "gz" => Ok(Some(Compression::Gzip)),
-        "z" => Ok(Some(Compression::Zlib)),
-        "bz2" => Ok(Some(Compression::Bzip2)),
-        // These are not in Promtail.
-        "xz" => Ok(Some(Compression::Xz)),
-        "zst" => Ok(Some(Compression::Zstd)),
-        other => Err(format!(
-            "decompression.format {other:?} is not supported: use gz, z, bz2, xz or zst; its files are not read"
-        )),
-    }
+    Ok(jobs)
 }
 
 pub(super) fn scrape(config: &Config, options: &Options, hostname: String) -> scrape::Config {
@@ -187,6 +140,10 @@ fn stdin_labels(config: &Config, hostname: &str) -> LabelSet {
         ("file_sd_configs", !job.file_sd_configs.is_empty()),
         ("docker_sd_configs", !job.docker_sd_configs.is_empty()),
         ("http_sd_configs", !job.http_sd_configs.is_empty()),
+        ("consul_sd_configs", !job.consul_sd_configs.is_empty()),
+        ("consulagent_sd_configs", !job.consulagent_sd_configs.is_empty()),
+        ("dns_sd_configs", !job.dns_sd_configs.is_empty()),
+        ("dockerswarm_sd_configs", !job.dockerswarm_sd_configs.is_empty()),
         ("encoding", !job.encoding.is_empty()),
         ("decompression", job.decompression.enabled),
     ];

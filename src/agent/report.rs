@@ -5,17 +5,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::{IntCounter, IntGauge, IntGaugeVec};
 
-use crate::config::SkippedJob;
+use crate::config::{Config, SkippedJob};
+use crate::explain::{self, Around, Files, Found, Known, Paint};
 use crate::metrics::Registry;
-use crate::model::{ClientReport, DiscoveredReport, Labels, Report, TargetReport};
+use crate::model::{
+    AskedToExplain, ClientReport, DiscoveredReport, Explained, ExplainedClient, Labels, Question, Report, TargetReport,
+};
 use crate::push;
 
 /// The targets of the scrape, and the clients.
 pub(super) struct Whole<T> {
     pub targets: Arc<T>,
     pub clients: Vec<Arc<push::Status>>,
-    /// Jobs of the config that are not run.
-    pub skipped: Vec<SkippedJob>,
+    /// The config in use. Its `skipped_jobs` are not run.
+    pub config: Config,
+    pub hostname: String,
+    pub node: Arc<str>,
 }
 
 impl<T: Report> Report for Whole<T> {
@@ -24,7 +29,7 @@ impl<T: Report> Report for Whole<T> {
     }
 
     fn discovered(&self) -> Vec<DiscoveredReport> {
-        let skipped = self.skipped.iter().map(|job| DiscoveredReport {
+        let skipped = self.config.skipped_jobs.iter().map(|job| DiscoveredReport {
             job: job.name.clone(),
             group: "options.skip_unsupported_jobs".into(),
             discovered: Labels::new(),
@@ -42,9 +47,39 @@ impl<T: Report> Report for Whole<T> {
         self.clients.iter().map(|status| status.report()).collect()
     }
 
+    fn explain(&self, asked: &AskedToExplain) -> Result<Explained, String> {
+        let words: Vec<String> = Some(asked.about.clone()).filter(|about| !about.is_empty()).into_iter().collect();
+        let question = Question {
+            about: explain::question(&words)?,
+            job: asked.job.clone(),
+            lines: asked.line.iter().cloned().collect(),
+        };
+        let known = Known {
+            files: self.targets.targets().into_iter().flat_map(|target| target.files).collect(),
+            clients: self.clients().into_iter().map(explained).collect(),
+        };
+        let found = |one: DiscoveredReport| Found { job: one.job, source: one.group, labels: one.discovered };
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let around = Around {
+            hostname: &self.hostname,
+            node: &self.node,
+            found: self.targets.discovered().into_iter().map(found).collect(),
+            files: Files::Known(&known),
+            now: i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
+        };
+        let mut explanation = explain::explain(&self.config, &question, &around)?;
+        explain::hide(&mut explanation);
+        let text = explain::text(&explanation, Paint::Plain);
+        Ok(Explained { explanation, text })
+    }
+
     fn still(&self) -> Vec<String> {
         self.targets.still()
     }
+}
+
+fn explained(client: ClientReport) -> ExplainedClient {
+    ExplainedClient { name: client.name, url: client.url, state: client.state, last_error: client.last_error }
 }
 
 /// The report before anything runs.

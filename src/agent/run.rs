@@ -102,8 +102,14 @@ impl Run {
             }));
         }
         host.metrics.skipped.set(&config.skipped_jobs);
-        let skipped = config.skipped_jobs.clone();
-        host.show(Arc::new(report::Whole { targets: scrape.report(), clients: statuses, skipped }), &config);
+        let report = report::Whole {
+            targets: scrape.report(),
+            clients: statuses,
+            config: config.clone(),
+            hostname: host.hostname.clone(),
+            node: host.node.clone(),
+        };
+        host.show(Arc::new(report), &config);
         let discovery = match host.options.stdin {
             true => Vec::new(),
             false => discover(&config, rules, host, &scrape),

@@ -22,6 +22,12 @@ pub(crate) struct Flags {
 #[derive(Debug)]
 pub(crate) struct Error(String);
 
+impl Error {
+    pub(crate) fn missing_value(name: &str) -> Self {
+        Self(format!("flag needs an argument: -{name}"))
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -51,7 +57,7 @@ impl Flags {
             let value = match (value, flag.kind) {
                 (Some(value), _) => value,
                 (None, Kind::Bool) => "true".to_string(),
-                (None, _) => args.next().ok_or_else(|| Error(format!("flag needs an argument: -{name}")))?,
+                (None, _) => args.next().ok_or_else(|| Error::missing_value(name))?,
             };
             parse_value(flag, &value)?;
             flags.given.insert(flag.name, (flag, value));

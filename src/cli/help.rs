@@ -10,7 +10,7 @@ const WIDTH: usize = 120;
 
 pub(crate) fn text() -> String {
     let mut out = String::from(
-        "Usage: fantail -config.file=promtail.yaml [flags]\n\n\
+        "Usage: fantail -config.file=promtail.yaml [flags]\n       fantail COMMAND …    (fantail help lists the commands)\n\n\
          Tails log files and delivers every line to Loki once. Accepts Promtail's config and flags.\n\
          A flag overrides the config file. -x value, -x=value and --x=value are the same; a boolean is -x or -x=false.\n",
     );

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{Error, Loaded, ScrapeConfig};
-use crate::model::{ConfigError, Encoding, KeyPath};
+use crate::model::{ConfigError, Encoding, KeyPath, Step};
 use crate::{receive, relabel, stages, tail};
 
 /// Problems that do not prevent the config from running.
@@ -12,19 +12,26 @@ pub type Warnings = Vec<String>;
 
 /// Returns the first mistake, with its place in the file.
 pub fn check(loaded: &Loaded) -> Result<Warnings, Error> {
-    let mut check = Check { loaded, warnings: loaded.warnings.iter().map(Error::to_string).collect() };
-    check.server()?;
-    check.files()?;
-    check.limits()?;
+    let (mut mistakes, warnings) = check_all(loaded);
+    if mistakes.is_empty() { Ok(warnings) } else { Err(mistakes.remove(0)) }
+}
+
+/// Returns all mistakes, in the order of the blocks. Of one block, rule or stage, only the first is found.
+pub(super) fn check_all(loaded: &Loaded) -> (Vec<Error>, Warnings) {
+    let warnings = loaded.warnings.iter().map(Error::to_string).collect();
+    let mut check = Check { loaded, warnings, mistakes: Vec::new() };
+    let first = [Check::server, Check::files, Check::limits].map(|part| part(&mut check));
+    check.mistakes.extend(first.into_iter().filter_map(Result::err));
     check.accepted();
-    check.clients()?;
-    check.jobs()?;
-    Ok(check.warnings)
+    check.clients();
+    check.jobs();
+    (check.mistakes, check.warnings)
 }
 
 struct Check<'a> {
     loaded: &'a Loaded,
     warnings: Warnings,
+    mistakes: Vec<Error>,
 }
 
 impl Check<'_> {
@@ -36,7 +43,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn files(&self) -> Result<(), Error> {
+    fn files(&mut self) -> Result<(), Error> {
         let config = &self.loaded.config;
         if config.positions.filename.is_empty() {
             return Err(self.error("positions.filename", "must name a file, such as /var/log/positions.yaml"));
@@ -100,10 +107,10 @@ impl Check<'_> {
         }
     }
 
-    fn clients(&mut self) -> Result<(), Error> {
+    fn clients(&mut self) {
         let clients = &self.loaded.config.clients;
         if clients.is_empty() && !self.loaded.dry_run {
-            return Err(self.error(
+            self.mistakes.push(self.error(
                 "clients",
                 "at least one client config must be provided: set `clients: [{url: http://…/loki/api/v1/push}]` or -client.url",
             ));
@@ -112,7 +119,10 @@ impl Check<'_> {
         for (i, client) in clients.iter().enumerate() {
             let path = format!("clients[{i}]");
             let place = |e: ConfigError| e.within(i).within("clients");
-            client.validate().map_err(|e| self.refuse(place(e)))?;
+            if let Err(e) = client.validate() {
+                self.mistakes.push(self.refuse(place(e)));
+                continue;
+            }
             client.warnings().into_iter().for_each(|e| self.warn_of(place(e)));
             // Positions are stored under this name.
             if let Some(first) = seen.insert(client.name(), i) {
@@ -120,27 +130,50 @@ impl Check<'_> {
                     "goes to the same place as clients[{first}], as the same tenant and with the same labels: \
                      remove one, or give each a `name` of its own"
                 );
-                return Err(self.error(&path, &message));
+                self.mistakes.push(self.error(&path, &message));
             }
         }
-        Ok(())
     }
 
-    fn jobs(&mut self) -> Result<(), Error> {
+    fn jobs(&mut self) {
         let mut seen: HashMap<&str, usize> = HashMap::new();
         for (i, job) in self.loaded.config.scrape_configs.iter().enumerate() {
             let path = format!("scrape_configs[{i}]");
             if job.job_name.is_empty() {
-                return Err(self.error(&path, "job_name is required"));
-            }
-            if let Some(first) = seen.insert(&job.job_name, i) {
+                self.mistakes.push(self.error(&path, "job_name is required"));
+            } else if let Some(first) = seen.insert(&job.job_name, i) {
                 let message =
                     format!("{:?} is scrape_configs[{first}]'s already: job names must be unique", job.job_name);
-                return Err(self.error(&format!("{path}.job_name"), &message));
+                self.mistakes.push(self.error(&format!("{path}.job_name"), &message));
             }
-            self.job(i, job)?;
+            if let Err(e) = self.job(i, job) {
+                self.mistakes.push(e);
+            }
+            self.rules(i, job);
+            self.stages(i, job);
         }
-        Ok(())
+    }
+
+    fn rules(&mut self, i: usize, job: &ScrapeConfig) {
+        for (rule, config) in job.relabel_configs.iter().enumerate() {
+            if let Err(e) = relabel::Rules::compile(std::slice::from_ref(config)) {
+                let e = at_index(e, "relabel_configs", rule);
+                self.mistakes.push(self.refuse(e.within(i).within("scrape_configs")));
+            }
+        }
+    }
+
+    fn stages(&mut self, i: usize, job: &ScrapeConfig) {
+        for (stage, config) in job.pipeline_stages.iter().enumerate() {
+            let place = |e: ConfigError| {
+                let e = e.within("pipeline_stages");
+                at_index(e, "pipeline_stages", stage).within(i).within("scrape_configs")
+            };
+            match stages::compile(std::slice::from_ref(config)) {
+                Ok(program) => program.warnings().iter().for_each(|e| self.warn_of(place(e.clone()))),
+                Err(e) => self.mistakes.push(self.refuse(place(e))),
+            }
+        }
     }
 
     fn job(&mut self, i: usize, job: &ScrapeConfig) -> Result<(), Error> {
@@ -167,10 +200,6 @@ impl Check<'_> {
         }
         self.journal(&path, job)?;
         self.events(i, job)?;
-        relabel::Rules::compile(&job.relabel_configs).map_err(|e| self.refuse(place(e)))?;
-        let place_stage = |e: ConfigError| place(e.within("pipeline_stages"));
-        let program = stages::compile(&job.pipeline_stages).map_err(|e| self.refuse(place_stage(e)))?;
-        program.warnings().iter().for_each(|e| self.warn_of(place_stage(e.clone())));
         // As in Promtail, only the files of this job are not read. The agent starts.
         if !job.encoding.is_empty() && Encoding::new(&job.encoding).is_none() {
             let message = format!("{:?} is not a known encoding: the files of this job are not read", job.encoding);
@@ -255,4 +284,11 @@ impl Check<'_> {
     fn warn(&mut self, path: &str, message: &str) {
         self.warnings.push(self.loaded.document.note(&KeyPath::from(path), message).to_string());
     }
+}
+
+/// The path of an error in a list of which only the element `index` was checked.
+fn at_index(error: ConfigError, list: &str, index: usize) -> ConfigError {
+    let rest = error.path.steps().get(2..).unwrap_or_default();
+    let path = KeyPath::new(vec![Step::from(list), Step::from(index)]).join(rest);
+    ConfigError { path, ..error }
 }

@@ -153,12 +153,13 @@ impl Needs {
 }
 
 /// Blocks that contain none of our keys.
-const NOT_KEYS: [&str; 9] = [
+const NOT_KEYS: [&str; 10] = [
     "labels",
     "external_labels",
     "relabel_configs",
     "headers",
     "endpoint_params",
+    "node_meta",
     "proxy_connect_header",
     "positions",
     "wal",

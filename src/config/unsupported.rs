@@ -52,7 +52,7 @@ const WINDOWS: &str =
     "fantail runs on Linux: run Grafana Alloy on Windows (loki.source.windowsevent), and remove the job here";
 
 /// The kinds of discovery of Promtail and Prometheus that are not supported, without `_sd_configs`.
-const DISCOVERIES: [&str; 26] = [
+const DISCOVERIES: [&str; 22] = [
     "azure",
     "digitalocean",
     "ec2",
@@ -75,10 +75,6 @@ const DISCOVERIES: [&str; 26] = [
     "triton",
     "uyuni",
     "vultr",
-    "consul",
-    "consulagent",
-    "dns",
-    "dockerswarm",
 ];
 
 const LISTED: &str = "for files of this machine use static_configs with __path__; for other targets let a program list \

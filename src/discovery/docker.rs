@@ -15,6 +15,7 @@ mod engine;
 mod found;
 mod labels;
 mod log;
+pub mod swarm;
 #[cfg(test)]
 mod tests;
 mod watch;

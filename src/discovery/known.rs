@@ -105,7 +105,12 @@ impl Known {
 
     /// Sends these groups, and removes all others.
     pub(super) async fn replace(&mut self, groups: Vec<TargetGroup>) {
-        let group_ids = groups.iter().map(|group| group.id.clone()).collect();
+        self.replace_except(groups, BTreeSet::new()).await;
+    }
+
+    /// Sends these groups, and removes all others except those with these ids.
+    pub(super) async fn replace_except(&mut self, groups: Vec<TargetGroup>, mut group_ids: BTreeSet<String>) {
+        group_ids.extend(groups.iter().map(|group| group.id.clone()));
         if let Some(last) = &self.last {
             last.begin();
         }

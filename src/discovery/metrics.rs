@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use crate::metrics::Registry;
+use crate::metrics::{ContainerLines, Registry};
 
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -12,8 +12,13 @@ pub struct Metrics {
     watches_failing: IntGaugeVec,
     file_errors: IntCounterVec,
     docker_errors: IntCounterVec,
+    /// Lines that come through Docker's API.
+    pub(super) containers: ContainerLines,
     refresh_failures: IntCounterVec,
     http_failures: IntCounter,
+    consul_failures: IntCounter,
+    dns_lookups: IntCounter,
+    dns_failures: IntCounter,
     pods_cut: IntCounterVec,
     pods_from_path: IntCounterVec,
 }
@@ -46,6 +51,7 @@ impl Metrics {
                 "Failures to ask Docker for its containers; the containers that were found last stay.",
                 &["job"],
             ),
+            containers: ContainerLines::register(registry),
             refresh_failures: registry.counters(
                 "prometheus_sd_refresh_failures_total",
                 "Failures to get a list of targets from a server; the last list stays in use. The label config is the job.",
@@ -54,6 +60,18 @@ impl Metrics {
             http_failures: registry.counter(
                 "prometheus_sd_http_failures_total",
                 "Failures to get a list of targets of http_sd_configs.",
+            ),
+            consul_failures: registry.counter(
+                "prometheus_sd_consul_rpc_failures_total",
+                "Failed requests to Consul; the last known targets stay.",
+            ),
+            dns_lookups: registry.counter(
+                "prometheus_sd_dns_lookups_total",
+                "Names of dns_sd_configs that were looked up.",
+            ),
+            dns_failures: registry.counter(
+                "prometheus_sd_dns_lookup_failures_total",
+                "Names of dns_sd_configs that could not be looked up; their last records stay in use.",
             ),
             pods_from_path: registry.counters(
                 "fantail_discovery_pods_from_path_total",
@@ -125,6 +143,18 @@ impl Metrics {
 
     pub(super) fn http_failed(&self) {
         self.http_failures.inc();
+    }
+
+    pub(super) fn consul_failed(&self) {
+        self.consul_failures.inc();
+    }
+
+    pub(super) fn dns_looked_up(&self) {
+        self.dns_lookups.inc();
+    }
+
+    pub(super) fn dns_failed(&self) {
+        self.dns_failures.inc();
     }
 
     pub(super) fn file_failed(&self, job: &str) {

@@ -19,6 +19,11 @@ pub(super) fn in_words(error: reqwest::Error) -> String {
     let is_refused = io::Error::from_raw_os_error(libc::EACCES).to_string() == text;
     match text {
         text if text.contains("certificate") => format!("{text} (check tls_config: ca_file, server_name)"),
+        text if text.contains("InvalidContentType") => {
+            format!(
+                "{text} (the server does not speak TLS on this port: write http:// instead of https://, or another port)"
+            )
+        }
         // The kernel itself never answers a connection with this error.
         text if is_refused => format!(
             "{text}: landlock refuses a port that is in no URL of the config: write the port into the URL, or set -security.landlock=false"

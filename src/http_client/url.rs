@@ -59,7 +59,10 @@ impl Url {
     }
 
     pub fn redacted(&self) -> String {
-        format!("{}://{}{}", self.scheme(), self.host(), self.path())
+        match self.scheme() {
+            "" => format!("{}{}", self.host(), self.path()),
+            scheme => format!("{scheme}://{}{}", self.host(), self.path()),
+        }
     }
 
     fn after_scheme(&self) -> &str {

@@ -1,18 +1,15 @@
-//! The clock of the machine, or the clock of a test.
+//! The clock of the machine, or a clock that stands still.
 
-#[cfg(test)]
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
-    #[cfg(test)]
     fixed: Option<Arc<Mutex<(Instant, i64)>>>,
 }
 
 impl Clock {
     pub fn now(&self) -> Instant {
-        #[cfg(test)]
         if let Some(fixed) = &self.fixed {
             return fixed.lock().unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -25,7 +22,6 @@ impl Clock {
 
     /// Nanoseconds since the Unix epoch.
     pub fn unix_nanos(&self) -> i64 {
-        #[cfg(test)]
         if let Some(fixed) = &self.fixed {
             return fixed.lock().unwrap_or_else(PoisonError::into_inner).1;
         }
@@ -34,13 +30,13 @@ impl Clock {
     }
 }
 
-/// A clock for tests. It stands still until the test moves it.
-#[cfg(test)]
 impl Clock {
+    /// A clock that stands still at this time, for tests and for commands that show what happens at a given time.
     pub fn standing(unix_nanos: i64) -> Self {
         Self { fixed: Some(Arc::new(Mutex::new((Instant::now(), unix_nanos)))) }
     }
 
+    #[cfg(test)]
     pub fn advance(&self, by: Duration) {
         let mut fixed = self.fixed.as_ref().expect("a standing clock").lock().unwrap_or_else(PoisonError::into_inner);
         fixed.0 += by;

@@ -2,19 +2,42 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Account, Labels, Weight};
+use super::{Account, Explanation, Labels, Weight};
 
 /// Implemented by the owner of the targets' state. The server calls it on each request.
 pub trait Report: Send + Sync {
     fn targets(&self) -> Vec<TargetReport>;
     fn discovered(&self) -> Vec<DiscoveredReport>;
     fn clients(&self) -> Vec<ClientReport>;
+    /// Explains targets, and what becomes of lines. May take a second. An error says what is wrong with the question.
+    fn explain(&self, _asked: &AskedToExplain) -> Result<Explained, String> {
+        Err("nothing is running".into())
+    }
     /// Threads that have stood still for long and deliver nothing.
     fn still(&self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// A question of a client of the pages, as it was written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct AskedToExplain {
+    /// A pod, a file or labels. Empty: all targets.
+    pub about: String,
+    pub job: Option<String>,
+    pub line: Option<String>,
+    /// `json`, or empty.
+    pub format: String,
+}
+
+/// An explanation, also as text.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    pub explanation: Explanation,
+    pub text: String,
 }
 
 /// A target that is tailed, with its files.

@@ -1,3 +1,4 @@
+mod edit;
 mod journal_alone;
 mod names;
 mod promtail;

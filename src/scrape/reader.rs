@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 use handover::UNASSIGNED;
 use hanging::Hanging;
 use inodes::Inodes;
+pub(super) use opening::with_filename;
 use queue::Queue;
 use retry::Waiting;
 

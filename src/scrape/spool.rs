@@ -69,7 +69,7 @@ impl Spooled {
     /// Reads the next frame with something to give. False: there is none.
     fn advance(&mut self) -> io::Result<bool> {
         while self.given.len() < GIVEN {
-            match self.reader.next()? {
+            match self.reader.read()? {
                 Next::Records(place, records) => {
                     let end = self.next.after((records.text.len() as u64).saturating_sub(place.skip));
                     if end == self.next {

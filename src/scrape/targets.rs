@@ -25,7 +25,7 @@ const HOST_MAX: usize = 255;
 
 /// Why a discovered target is not tailed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Rejected {
+pub struct Rejected {
     /// The value of `promtail_targets_failed_total{reason}`.
     pub reason: &'static str,
     pub text: Arc<str>,
@@ -44,7 +44,8 @@ impl fmt::Display for Rejected {
     }
 }
 
-pub(super) fn resolve(job: &Job, discovered: &TargetLabels, hostname: &str) -> Result<Target, Rejected> {
+/// Relabels a discovered target. `hostname` is compared with `__host__`.
+pub fn resolve(job: &Job, discovered: &TargetLabels, hostname: &str) -> Result<Target, Rejected> {
     let Some(file) = discovered.get(container::LOG_FILE) else {
         return resolve_one(job, discovered, hostname);
     };

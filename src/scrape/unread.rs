@@ -107,11 +107,7 @@ impl Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Why::Skipped(Skip::Directory) => f.write_str("it is a directory"),
-            Why::Skipped(Skip::Special) => f.write_str("it is not a regular file"),
-            Why::Skipped(Skip::BrokenLink) => f.write_str("it is a link whose target does not exist"),
-            Why::Skipped(Skip::Outside) => f.write_str("it is a link that leads out of its directory"),
-            Why::Skipped(Skip::Unreachable) => f.write_str("it is a link that cannot be followed"),
+            Why::Skipped(skip) => skip.fmt(f),
             Why::Cut(why) => write!(f, "the search for __path__ ended here: {why}"),
             Why::Denied(error) => f.write_str(error),
             Why::Excluded => f.write_str("excluded by __path_exclude__"),

@@ -256,6 +256,18 @@ impl Config {
         }
     }
 
+    /// The address of this server for a client on the same host, without a slash at the end.
+    pub fn local_url(&self) -> String {
+        let scheme = if self.http_tls_config.is_empty() { "http" } else { "https" };
+        let host = match self.http_listen_address.trim_matches(['[', ']']) {
+            "" | "0.0.0.0" => "127.0.0.1".to_string(),
+            "::" => "[::1]".to_string(),
+            address if address.contains(':') => format!("[{address}]"),
+            address => address.to_string(),
+        };
+        format!("{scheme}://{host}:{}{}", self.http_listen_port, self.prefix())
+    }
+
     /// `http_path_prefix` in the form for the routes: empty, or with a slash at the start and none at the end.
     pub(super) fn prefix(&self) -> String {
         as_prefix(&self.http_path_prefix)

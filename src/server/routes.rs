@@ -20,6 +20,7 @@ use super::guard::{Guard, guard};
 use super::html::Html;
 use super::targets::Targets;
 use super::{Build, Config, State};
+use crate::model::{AbortOnPanic, AskedToExplain};
 
 const NOT_READY: &str =
     "Not ready: Unable to find any logs to tail. Please verify permissions, volumes, scrape_config, etc.\n";
@@ -27,6 +28,9 @@ const NOT_READY: &str =
 /// The maximum number of pages in memory. A page stays there until its client has read it. Metrics and probes do not
 /// count.
 const PAGES: usize = 8;
+
+/// The longest line that `/explain` runs through the stages, in bytes.
+const LONGEST_LINE: usize = 64 << 10;
 
 /// The maximum age of a `/metrics` text that is still being sent. Clients that request metrics meanwhile share this
 /// text. Otherwise the text is made anew.
@@ -76,6 +80,7 @@ pub(super) fn router(config: &Config, access: Arc<Access>, state: State) -> Rout
         .route(&at("/-/healthy"), any(healthy))
         .route(&at("/targets"), get(targets))
         .route(&at("/service-discovery"), get(discovered))
+        .route(&at("/explain"), get(explained))
         .route(&at("/config"), get(effective_config));
     if !prefix.is_empty() {
         router = router.route(&prefix, any(home));
@@ -176,6 +181,27 @@ async fn discovered(extract::State(shared): Known, Query(asked): Query<Asked>, h
     answer(place, asked.wants_json(&headers), &discovered, |discovered| discovered.html(&asked.q))
 }
 
+/// Explains targets and a line. No line of a file is shown, only that of the request.
+async fn explained(extract::State(shared): Known, Query(asked): Query<AskedToExplain>, headers: HeaderMap) -> Response {
+    let Ok(place) = shared.pages.clone().try_acquire_owned() else { return busy() };
+    if asked.line.as_ref().is_some_and(|line| line.len() > LONGEST_LINE) {
+        return (StatusCode::BAD_REQUEST, format!("the line is longer than {LONGEST_LINE} bytes\n")).into_response();
+    }
+    let _turn = shared.building.take().await;
+    let (report, json) = (shared.state.shown().report.clone(), Asked::json(&asked.format, &headers));
+    // Rules and stages are compiled for the question. On this thread, that would delay pushes and probes.
+    let explained = tokio::task::spawn_blocking(move || {
+        let _abort_on_panic = AbortOnPanic;
+        report.explain(&asked)
+    });
+    match explained.await {
+        Ok(Ok(explained)) if json => answer(place, true, &explained.explanation, |_| String::new()),
+        Ok(Ok(explained)) => ([(CACHE_CONTROL, "no-store")], explained.text + "\n").into_response(),
+        Ok(Err(why)) => (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the question cannot be answered\n").into_response(),
+    }
+}
+
 async fn effective_config(extract::State(shared): Known, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
     #[derive(Serialize)]
     struct Effective<'s> {
@@ -236,8 +262,12 @@ struct Asked {
 
 impl Asked {
     fn wants_json(&self, headers: &HeaderMap) -> bool {
+        Self::json(&self.format, headers)
+    }
+
+    fn json(format: &str, headers: &HeaderMap) -> bool {
         let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
-        self.format == "json" || (self.format.is_empty() && accept.contains("application/json"))
+        format == "json" || (format.is_empty() && accept.contains("application/json"))
     }
 }
 

@@ -34,7 +34,7 @@ impl Reader {
     pub fn open(spool: Arc<Spool>, client: usize, cursor: Option<&str>, waker: Waker) -> Self {
         let seed = format!("{:016x}", spool.seed());
         // Another seed is that of a spool whose files were deleted.
-        let of_this = |cursor: &str| Some(cursor.split_once(':').filter(|(id, _)| *id == seed)?.1.parse().ok()?);
+        let of_this = |cursor: &str| cursor.split_once(':').filter(|(id, _)| *id == seed)?.1.parse().ok();
         let from: Option<Location> = cursor.and_then(of_this);
         let at = {
             let mut state = spool.lock();
@@ -79,7 +79,7 @@ impl Reader {
     }
 
     /// Reads the next frame, from its beginning.
-    pub fn next(&mut self) -> io::Result<Next> {
+    pub fn read(&mut self) -> io::Result<Next> {
         loop {
             let Some((end, next)) = self.segment() else { return Ok(Next::Nothing) };
             self.at.frame = self.at.frame.max(HEADER);

@@ -21,7 +21,8 @@ pub(super) const HEADER: u64 = 32;
 
 const FORMAT: u64 = 1;
 
-const O_NOFOLLOW: i32 = OFlags::NOFOLLOW.bits().cast_signed();
+/// Others may have put a link or a pipe in the place of a file.
+const CAREFUL: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
 
 /// The longest part of a file name that comes from the name of a job.
 const NAME: usize = 80;
@@ -129,7 +130,11 @@ impl Segments {
     fn open_one(&self, number: u64, options: &mut OpenOptions) -> io::Result<File> {
         let path = self.path(number);
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        options.custom_flags(O_NOFOLLOW).mode(0o600).open(&path).map_err(named)
+        let file = options.custom_flags(CAREFUL).mode(0o600).open(&path).map_err(named)?;
+        match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(named(io::Error::new(ErrorKind::InvalidData, "it is not a file of this agent"))),
+        }
     }
 
     fn numbers(&self) -> io::Result<Vec<u64>> {

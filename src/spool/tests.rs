@@ -45,7 +45,7 @@ fn reader(spool: &Arc<Spool>, client: usize, cursor: Option<&str>) -> Reader {
 fn rest(reader: &mut Reader) -> (Vec<String>, u64) {
     let (mut lines, mut damaged) = (Vec::new(), 0);
     loop {
-        match reader.next().expect("read") {
+        match reader.read().expect("read") {
             Next::Records(_, records) => lines.extend(records.text.lines().map(String::from)),
             Next::Damaged(bytes) => damaged += bytes,
             Next::Nothing => return (lines, damaged),
@@ -217,7 +217,7 @@ fn a_cursor_is_of_one_spool_and_survives_the_segment_that_it_names() {
     spool.begin_run(1);
     append(&spool, None, &["one", "two"]);
     let mut first = reader(&spool, 0, None);
-    assert!(matches!(first.next(), Ok(Next::Records(..))));
+    assert!(matches!(first.read(), Ok(Next::Records(..))));
     let cursor = first.commit(first.at());
     drop((first, spool));
     let spool = open(dir.path());
@@ -255,6 +255,23 @@ fn a_segment_that_could_not_be_made_is_made_again() {
         assert_eq!(spool.remembered(), [7]);
     }
     assert_eq!(all(&open(dir.path())), ["one", "more", "more", "more"]);
+}
+
+/// Others may be able to write to the folder.
+#[test]
+fn what_is_planted_is_not_followed_and_does_not_block() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let spool = |file: &Path| segments::Segments::open(file.with_extension("")).map(drop).map_err(|e| e.to_string());
+    append(&open(dir.path()), None, &["one"]);
+    let file = files(dir.path()).pop().expect("a segment");
+    let kept = dir.path().join("kept");
+    fs::rename(&file, &kept).expect("renamed");
+    std::os::unix::fs::symlink(&kept, &file).expect("linked");
+    assert!(spool(&file).is_err_and(|error| error.contains(&*file.to_string_lossy())));
+    fs::remove_file(&file).expect("removed");
+    let made = std::process::Command::new("mkfifo").arg(&file).status();
+    assert!(made.expect("mkfifo, of coreutils").success());
+    assert!(spool(&file).is_err_and(|error| error.contains("not a file")));
 }
 
 #[test]

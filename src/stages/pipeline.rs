@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use super::labelling::Changing;
 use super::reads::Reads;
+use super::trace::Tracer;
 use super::{CustomMetrics, Due, Flow, Program, Recipe, Stage, Surroundings, Work};
 use crate::metrics::Dropped;
-use crate::model::{Clock, Entry, LabelSet, loki_label_name};
+use crate::model::{Clock, Entry, KeyPath, LabelSet, Step, loki_label_name};
 
 /// The stages of a job, running for one client.
 pub struct Pipeline {
@@ -33,11 +34,23 @@ impl Pipeline {
         let inspector = program.inspector.clone().filter(|_| custom.is_some());
         // All values are shown, also those that no stage reads.
         let reads = if inspector.is_some() { Reads::All } else { program.reads.clone() };
-        let extract = !reads.is_nothing();
-        let around = Surroundings { reads, dropped, custom, clock, inspector };
-        let mut chain = Chain::new(program, &around);
+        let around = Surroundings { reads, dropped, custom, clock, inspector, tracer: None };
+        Self::around(program, unwraps, &around)
+    }
+
+    /// A pipeline that records what each stage does. All values are extracted, also those that no stage uses.
+    pub(super) fn traced(program: &Program, unwraps: bool, dropped: Dropped, clock: Clock, tracer: Tracer) -> Self {
+        let tracer = Some(tracer);
+        let around = Surroundings { reads: Reads::All, dropped, custom: None, clock, inspector: None, tracer };
+        Self::around(program, unwraps, &around)
+    }
+
+    fn around(program: &Program, unwraps: bool, around: &Surroundings) -> Self {
+        let extract = !around.reads.is_nothing();
+        let mut chain = Chain::new(program, around);
         if unwraps {
-            chain.stages.insert(0, super::docker::unwrapping(&around));
+            let unwrapping = super::docker::unwrapping(around);
+            chain.stages.insert(0, watched(around, &KeyPath::key("the JSON of Docker's log file"), unwrapping));
         }
         let mend = program.mends_names.then(Mend::default);
         Self { chain, extract, shows_read_time: program.shows_read_time, mend }
@@ -108,6 +121,17 @@ impl Mend {
     }
 }
 
+/// The stage, recorded under its path in the job if there is a tracer.
+fn watched(around: &Surroundings, path: &KeyPath, stage: Box<dyn Stage>) -> Box<dyn Stage> {
+    let Some(tracer) = &around.tracer else { return stage };
+    let name = match path.steps().first() {
+        // The path begins in the list of stages.
+        Some(Step::Index(_)) => path.clone().within("pipeline_stages").to_string(),
+        _ => path.to_string(),
+    };
+    tracer.watch(&name, stage)
+}
+
 /// A list of stages that acts as one stage.
 pub(super) struct Chain {
     stages: Vec<Box<dyn Stage>>,
@@ -117,11 +141,12 @@ pub(super) struct Chain {
 
 impl Chain {
     pub fn new(program: &Program, around: &Surroundings) -> Self {
-        let start = |(name, make): &(String, Recipe)| match &around.inspector {
+        let start = |((name, make), path): (&(String, Recipe), &KeyPath)| match &around.inspector {
             Some(inspector) => inspector.watch(name, make(around)),
-            None => make(around),
+            None => watched(around, path, make(around)),
         };
-        Self { stages: program.recipes.iter().map(start).collect(), dropped: around.dropped.clone() }
+        let stages = program.recipes.iter().zip(&program.paths).map(start).collect();
+        Self { stages, dropped: around.dropped.clone() }
     }
 
     fn run_from(&mut self, first: usize, work: &mut Work<'_>, released: &mut Vec<Work<'static>>) -> Flow {

@@ -18,6 +18,8 @@ pub struct Mount {
     pub point: PathBuf,
     /// As in the metadata of its files (but not on btrfs).
     pub device: u64,
+    /// The type of the file system, such as `ext4`.
+    pub kind: String,
     pub events: Events,
 }
 
@@ -76,7 +78,7 @@ impl Mounts {
                 _ if is_remote() => Events::Remote,
                 _ => Events::All,
             };
-            Some(Mount { point, device, events })
+            Some(Mount { point, device, kind: kind.to_string(), events })
         };
         Self { mounts: mountinfo.lines().filter_map(mount).collect() }
     }

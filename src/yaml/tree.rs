@@ -57,6 +57,35 @@ impl Node {
         }
     }
 
+    /// Removes the node at `path`. Returns false if there is none, or it is the root.
+    pub fn remove(&mut self, path: &KeyPath) -> bool {
+        let Some((last, way)) = path.steps().split_last() else { return false };
+        let mut node = self;
+        for step in way {
+            let next = match (&mut node.content, step) {
+                (Content::List(items), Step::Index(i)) => items.get_mut(*i),
+                (Content::Map(entries), Step::Key(key)) => {
+                    entries.iter_mut().find(|(name, _)| name == key).map(|(_, node)| node)
+                }
+                _ => None,
+            };
+            let Some(next) = next else { return false };
+            node = next;
+        }
+        match (&mut node.content, last) {
+            (Content::List(items), Step::Index(i)) if *i < items.len() => {
+                items.remove(*i);
+                true
+            }
+            (Content::Map(entries), Step::Key(key)) => {
+                let before = entries.len();
+                entries.retain(|(name, _)| name != key);
+                entries.len() < before
+            }
+            _ => false,
+        }
+    }
+
     /// The node at `path`, or its nearest existing parent together with the missing steps.
     pub fn nearest<'p>(&self, path: &'p KeyPath) -> (&Node, &'p [Step]) {
         let (mut node, mut rest) = (self, path.steps());

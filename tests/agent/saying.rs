@@ -5,8 +5,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
+use std::process::Command;
 
-use crate::rig::{Loki, Rig, SOON, wait_until};
+use crate::rig::{Loki, Rig, SOON, run, wait_until};
 
 /// A config with these jobs. `DIR` in them is replaced by the rig's directory.
 fn configure(rig: &Rig, loki: &Loki, jobs: &str) -> std::path::PathBuf {
@@ -197,4 +198,42 @@ fn a_config_without_jobs_is_said_to_read_nothing() {
     wait_until("it is said", SOON, || rig.said().contains("there are no scrape_configs: nothing is read"));
     rig.signal("-TERM");
     assert_eq!(rig.ended(SOON), Some(0));
+}
+
+/// The running agent explains what it knows: targets, files, lines of the question, and its clients.
+#[test]
+fn the_running_agent_explains_and_is_asked_for_its_health() {
+    let (loki, mut rig) = (Loki::answering(204), Rig::new());
+    rig.write("logs/app.log", "a-line-of-the-file\n");
+    let config = configure(
+        &rig,
+        &loki,
+        "  - job_name: logs
+    static_configs: [{labels: {__path__: DIR/logs/*.log, env: test}}, {labels: {__path__: DIR/x, env: prod}}]
+    relabel_configs: [{action: keep, source_labels: [env], regex: test}]
+    pipeline_stages: [{drop: {expression: secret}}]
+",
+    );
+    rig.start(&config);
+    wait_until("the line is there", SOON, || loki.stored().len() == 1);
+    let said = rig.said();
+    let address = said.split("http=").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("an address");
+    let server = format!("http://{address}");
+    let fantail = |args: &[&str]| {
+        let output = run(Command::new(env!("CARGO_BIN_EXE_fantail")).args(args));
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    wait_until("it is ready", SOON, || fantail(&["health", "-server", &server]) == (Some(0), "Ready\n".into()));
+    let file = rig.path("logs/app.log").display().to_string();
+    let (code, text) = fantail(&["explain", "-server", &server, &file, "-line", "a secret"]);
+    assert_eq!(code, Some(0), "{text}");
+    for part in ["kept, with the labels", &format!("file {file}, 19 bytes"), "line a secret", "drops the line", ": ok"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("a-line-of-the-file"), "no line of the file is shown: {text}");
+    let (code, text) = fantail(&["explain", "-server", &server]);
+    assert!(code == Some(0) && text.contains("not read: rule 0: keep if [env] matches \"test\""), "{text}");
+    assert_eq!(fantail(&["explain", "-server", &server, "web-0"]).0, Some(2));
+    assert_eq!(fantail(&["explain", "-server", &server, "-job", "other"]).0, Some(1));
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,8 +18,11 @@ const KILLS: u32 = 4;
 /// Messages that a sender sends before it waits until they are taken.
 const BATCH: usize = 20;
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
+/// Ports that the system gives to no connection by itself, so that they are still free when the agent starts again.
+fn free_ports() -> [u16; 3] {
+    let first = 20_000 + (std::process::id() % 1_000) as u16 * 10;
+    let mut free = (first..32_000).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    [(); 3].map(|()| free.next().expect("a free port"))
 }
 
 struct World {
@@ -35,7 +38,7 @@ impl World {
         let rig = Rig::new();
         let config = rig.config(&loki.url(), "");
         let text = fs::read_to_string(&config).expect("read");
-        let [http, push, tcp] = [(); 3].map(|()| free_port());
+        let [http, push, tcp] = free_ports();
         let (head, _) = text.split_once("scrape_configs:").expect("the jobs");
         let head = head.replace("http_listen_port: 0", &format!("http_listen_port: {http}"));
         let jobs = format!(

@@ -67,7 +67,9 @@ fn what_is_on_is_shown() {
         let metrics = get("/metrics");
         let info = metrics.lines().find(|line| line.starts_with("fantail_confinement_info{")).expect("it is there");
         assert!(info.contains(shown), "{info}");
-        assert!(get("/config").contains(if flag.is_none() { "# landlock: abi" } else { "# landlock: off" }));
+        let on_page = if flag.is_none() { "# landlock: abi" } else { "# landlock: off" };
+        // The page is empty until the run has started, which is after the server.
+        wait_until("the page shows it", SOON, || get("/config").contains(on_page));
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::config::Config;
-use crate::http_client::{Auth, Connection, ParsedUrl, Stream};
+use crate::http_client::{Auth, Connection, HeaderMap, HeaderReader, HttpHeaders, ParsedUrl, Stream};
 use crate::model::ConfigError;
 
 /// The longest wait for the start of an answer, and for a whole list.
@@ -24,6 +24,7 @@ pub(super) struct Engine {
     connection: Connection,
     base: ParsedUrl,
     auth: Auth,
+    headers: HeaderReader,
     unix: Option<PathBuf>,
 }
 
@@ -50,6 +51,10 @@ impl fmt::Display for Failure {
 
 impl Engine {
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
+        Self::with_headers(config, &HttpHeaders::new())
+    }
+
+    pub fn with_headers(config: &Config, headers: &HttpHeaders) -> Result<Self, ConfigError> {
         let socket = config.socket();
         Ok(Self {
             connection: Connection::of_streams(
@@ -60,6 +65,7 @@ impl Engine {
             )?,
             base: config.address()?,
             auth: Auth::new(&config.credentials(), TIMEOUT)?,
+            headers: HeaderReader::new(headers)?,
             unix: socket,
         })
     }
@@ -79,7 +85,9 @@ impl Engine {
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         url.query_pairs_mut().extend_pairs(query);
         let (credential, token) = self.auth.credential().await.map_err(Failure::NoAnswer)?;
-        let get = tokio::time::timeout(TIMEOUT, self.connection.get(&url, credential));
+        let mut headers = HeaderMap::new();
+        self.headers.add_to(&mut headers).map_err(Failure::NoAnswer)?;
+        let get = tokio::time::timeout(TIMEOUT, self.connection.get(&url, headers, credential));
         let answer = get.await.map_err(|_| too_late())?.map_err(|text| self.no_answer(text))?;
         match answer.status() {
             200..300 => Ok(answer),

@@ -13,6 +13,7 @@ use super::Outside;
 use super::api::{Info, Inspected, Listed};
 use super::engine::{Engine, Failure};
 use super::log::{self, Described, Steering};
+use crate::metrics::ContainerLines;
 use crate::model::{LabelSet, Labels, Streams, TargetGroup, container, loki_label_name};
 use crate::relabel::{Rules, Verdict};
 use crate::tail::escape;
@@ -22,6 +23,7 @@ const AT_ONCE: usize = 8;
 
 pub(super) struct Found {
     outside: Outside,
+    counts: ContainerLines,
     containers: HashMap<String, Container>,
     /// The logs that are read through the API.
     given: HashMap<String, GivenLog>,
@@ -58,8 +60,8 @@ enum Log {
 type Notes = BTreeMap<String, Option<String>>;
 
 impl Found {
-    pub fn new(outside: Outside) -> Self {
-        Self { outside, containers: HashMap::new(), given: HashMap::new(), root: None }
+    pub fn new(outside: Outside, counts: ContainerLines) -> Self {
+        Self { outside, counts, containers: HashMap::new(), given: HashMap::new(), root: None }
     }
 
     /// The targets, and the notes that are shown in place of targets.
@@ -115,7 +117,8 @@ impl Found {
                             None => {
                                 let (id, name) = (listed.id.clone(), listed.name().trim_start_matches('/').to_string());
                                 let described = Described { id, name, driver: driver.clone(), tty: *tty };
-                                let (log, steering) = log::new(engine.clone(), described, runs, streams);
+                                let (log, steering) =
+                                    log::new(engine.clone(), described, runs, streams, self.counts.clone());
                                 let given = GivenLog { steering, _given: (self.outside.give)(log) };
                                 self.given.insert(listed.id.clone(), given);
                             }

@@ -175,11 +175,15 @@ impl Reader {
             Err(error) => {
                 self.sink.metrics.positions_error();
                 if !std::mem::replace(&mut self.positions_fail, true) {
+                    let advice = match error.kind() {
+                        std::io::ErrorKind::NotFound => "create the directory",
+                        _ => "make the directory writable",
+                    };
                     tracing::error!(
                         file = %self.positions.filename().display(),
                         %error,
-                        "cannot write positions, so a restart will send lines from now on again: \
-                         make the directory writable"
+                        advice,
+                        "cannot write positions, so a restart will send lines from now on again"
                     );
                 }
             }

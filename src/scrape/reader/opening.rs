@@ -327,7 +327,7 @@ enum Elsewhere {
 }
 
 /// The labels of its lines. Lines of a container found by Docker's API have no `filename`, as in Promtail.
-pub(super) fn with_filename(target: &Target, path: &Path) -> LabelSet {
+pub(in crate::scrape) fn with_filename(target: &Target, path: &Path) -> LabelSet {
     if target.streams.is_some() {
         return target.labels.clone();
     }

@@ -122,12 +122,12 @@ fn whatever_happens_each_record_is_committed_once() {
                 _ => {}
             }
         }
-        for i in 0..2 {
+        for (i, source) in sources.iter_mut().enumerate() {
             let mut chunk = Chunk::default();
             let mut last = read[i].last().map_or(done[i], |(_, last)| last + 1);
-            while let Read::Records { .. } = sources[i].read(1 << 20, Instant::now(), &mut chunk).expect("read") {
+            while let Read::Records { .. } = source.read(1 << 20, Instant::now(), &mut chunk).expect("read") {
                 last += chunk.records.as_ref().map_or(0, Vec::len);
-                sources[i].committed(chunk.start.after(chunk.len as u64));
+                source.committed(chunk.start.after(chunk.len as u64));
             }
             assert_eq!(last, world.written, "{seed}");
         }

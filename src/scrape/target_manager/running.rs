@@ -162,6 +162,7 @@ impl Held<'_, TargetManager> {
                         std::io::ErrorKind::ResourceBusy => {
                             "mount the directory instead of the file, because the journal is beside the file"
                         }
+                        std::io::ErrorKind::NotFound => "create the directory",
                         _ => "make the directory writable",
                     };
                     tracing::error!(%file, %error, advice, "cannot write the positions file");

@@ -90,7 +90,7 @@ impl<'y> Field<'y> {
         let map = match self.value {
             Yaml::Null => return Ok(Vec::new()),
             Yaml::Mapping(map) => map,
-            other => return Err(self.fail(format!("expected a mapping, found {}", kind(other)))),
+            other => return Err(self.fail(format!("expected a mapping, found {}{}", kind(other), as_pairs(other)))),
         };
         let mut pairs = Vec::with_capacity(map.len());
         for (key, value) in map {
@@ -149,4 +149,10 @@ pub(super) fn kind(value: &Yaml) -> &'static str {
         Yaml::Sequence(_) => "a list",
         Yaml::Mapping(_) | Yaml::Tagged(_) => "a mapping",
     }
+}
+/// How a list of names is written as a mapping.
+fn as_pairs(value: &Yaml) -> String {
+    let names = value.as_sequence().into_iter().flatten().filter_map(Yaml::as_str);
+    let names: Vec<String> = names.take(3).map(|name| format!("`{name}:`")).collect();
+    if names.is_empty() { String::new() } else { format!(": write {}, without a dash", names.join(", ")) }
 }

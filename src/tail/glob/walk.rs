@@ -4,6 +4,7 @@
 //! visited again through links, and the walk has a budget of names, directories and time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -68,6 +69,18 @@ pub enum Skip {
     Unreachable,
     /// A link that leads out of the directory that the path names.
     Outside,
+}
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Skip::Directory => "it is a directory",
+            Skip::Special => "it is not a regular file",
+            Skip::BrokenLink => "it is a link whose target does not exist",
+            Skip::Outside => "it is a link that leads out of its directory",
+            Skip::Unreachable => "it is a link that cannot be followed",
+        })
+    }
 }
 
 /// The kind of a path.

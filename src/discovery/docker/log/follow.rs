@@ -9,8 +9,9 @@ use tokio::time::timeout;
 use super::buffer::Buffer;
 use super::cursor::Skip;
 use super::frames::{Frames, NotFrames};
-use super::lines::Lines;
+use super::lines::{Line, Lines};
 use crate::discovery::docker::engine::{Engine, Failure};
+use crate::metrics::ContainerLines;
 
 /// The first and the longest pause before the next request.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
@@ -30,6 +31,8 @@ pub(super) struct Follow {
     pub runs: watch::Receiver<bool>,
     pub lines: Lines,
     pub buffer: Arc<Buffer>,
+    /// None: the task of another client counts the lines.
+    pub counts: Option<ContainerLines>,
 }
 
 /// How an answer ended.
@@ -126,17 +129,23 @@ impl Follow {
 
     async fn take(&mut self, frame: super::frames::Frame) {
         for line in self.lines.take(frame).into_iter().flatten() {
-            if !self.buffer.drops(line.is_stderr) {
-                self.buffer.put(line).await;
-            }
+            self.put(line).await;
         }
+    }
+
+    async fn put(&self, line: Line) {
+        if self.buffer.drops(line.is_stderr) {
+            return;
+        }
+        if let Some(counts) = &self.counts {
+            counts.count(line.time.is_some());
+        }
+        self.buffer.put(line).await;
     }
 
     async fn flush(&mut self) {
         for line in self.lines.rest() {
-            if !self.buffer.drops(line.is_stderr) {
-                self.buffer.put(line).await;
-            }
+            self.put(line).await;
         }
     }
 

@@ -20,7 +20,7 @@ async fn start(folder: &Path) -> (Rig, Arc<Spool>) {
 /// The texts that are there, all of which are committed then.
 fn take_all(spool: &Arc<Spool>) -> Vec<String> {
     let (mut reader, mut all) = (Reader::open(spool.clone(), 0, None, Waker::noop().clone()), Vec::new());
-    while let Next::Records(_, records) = reader.next().expect("read") {
+    while let Next::Records(_, records) = reader.read().expect("read") {
         all.extend(records.text.lines().map(String::from));
     }
     reader.commit(reader.at());

@@ -1,0 +1,144 @@
+//! The commands: `fantail COMMAND …`. Without a command, the program is the agent, as Promtail is.
+
+mod check;
+mod explain;
+mod health;
+mod positions;
+mod test;
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use super::arguments::{Arguments, OwnFlag};
+use super::{complain, say};
+use crate::model::nearest;
+
+struct Command {
+    name: &'static str,
+    /// What follows the name.
+    arguments: &'static str,
+    summary: &'static str,
+    details: &'static str,
+    flags: &'static [OwnFlag],
+    run: fn(&Arguments) -> Result<ExitCode, Failed>,
+}
+
+/// Why a command failed.
+enum Failed {
+    /// A mistake in its arguments: exit code 2, with a hint how it is used.
+    Usage(String),
+    /// Exit code 1.
+    Because(String),
+}
+
+const COMMANDS: &[Command] = &[check::COMMAND, explain::COMMAND, health::COMMAND, positions::COMMAND, test::COMMAND];
+
+/// Runs the command that these arguments name. None: they are the agent's.
+pub(super) fn run(args: &[String]) -> Option<ExitCode> {
+    let (name, args) = args.split_first().filter(|(name, _)| !name.starts_with('-'))?;
+    if name == "help" {
+        return Some(help(args.first().map(String::as_str)));
+    }
+    let Some(command) = find(name) else {
+        complain(unknown(name));
+        return Some(ExitCode::from(2));
+    };
+    if args.iter().any(|arg| matches!(arg.as_str(), "-h" | "-help" | "--help")) {
+        return Some(help(Some(name)));
+    }
+    let outcome = Arguments::parse(command.flags, args.iter().cloned())
+        .map_err(|e| Failed::Usage(e.to_string()))
+        .and_then(|arguments| (command.run)(&arguments));
+    Some(outcome.unwrap_or_else(|failed| match failed {
+        Failed::Usage(why) => {
+            complain(format_args!("fantail {name}: {why}\n{}", usage_of(command)));
+            ExitCode::from(2)
+        }
+        Failed::Because(why) => {
+            complain(format_args!("fantail {name}: {why}"));
+            ExitCode::FAILURE
+        }
+    }))
+}
+
+fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+fn unknown(name: &str) -> String {
+    let near = nearest(name, COMMANDS.iter().map(|command| command.name));
+    let advice = match near {
+        Some(near) => format!("did you mean `fantail {near}`?"),
+        None => format!("to run the agent with this config file: fantail -config.file={name}"),
+    };
+    format!("fantail: {name:?} is not a command; {advice}\n\n{}", usage())
+}
+
+fn help(name: Option<&str>) -> ExitCode {
+    match name {
+        None => say(usage()),
+        Some(name) => match find(name) {
+            Some(command) => say(manual(command)),
+            None => {
+                complain(unknown(name));
+                return ExitCode::from(2);
+            }
+        },
+    }
+    ExitCode::SUCCESS
+}
+
+/// How the program is used, in a few lines.
+pub(super) fn usage() -> String {
+    let mut text = String::from(
+        "Usage:\n  fantail -config.file=promtail.yaml [flags]    run the agent (fantail -help lists the flags)\n  \
+         fantail COMMAND [flags]                       run one of the commands below\n\nCommands:\n",
+    );
+    for command in COMMANDS {
+        let _ = writeln!(text, "  {:10} {}", command.name, command.summary);
+    }
+    text.push_str("  help       explain a command: fantail help COMMAND");
+    text
+}
+
+fn usage_of(command: &Command) -> String {
+    format!("Usage: fantail {} {}", command.name, command.arguments)
+}
+
+fn manual(command: &Command) -> String {
+    let mut text = format!("{}\n\n{}\n", usage_of(command), command.details.trim_end());
+    if !command.flags.is_empty() {
+        text.push_str("\nFlags:\n");
+    }
+    for flag in command.flags {
+        let name = format!("-{} {}", flag.name, flag.value);
+        let _ = writeln!(text, "  {name:28} {}", flag.help);
+    }
+    text.push_str("\nThe agent's flags, such as -config.file and -config.expand-env, have their usual meaning.");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_command_has_a_manual_that_fits_a_screen() {
+        for command in COMMANDS {
+            assert!(usage().contains(command.summary), "{}", command.name);
+            let manual = manual(command);
+            assert!(command.flags.iter().all(|flag| manual.contains(flag.help)), "{manual}");
+            assert!(manual.lines().all(|line| line.len() <= 120), "{manual}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_command_is_the_agents_or_a_mistake() {
+        for (args, is_agents) in [(&[][..], true), (&["-dry-run", "true"], true), (&["promtail.yaml"], false)] {
+            let args: Vec<String> = args.iter().map(|arg| arg.to_string()).collect();
+            assert_eq!(run(&args).is_none(), is_agents, "{args:?}");
+        }
+        assert!(unknown("promtail.yaml").contains("fantail -config.file=promtail.yaml"));
+        assert!(unknown("helth").contains("did you mean `fantail health`?"));
+    }
+}

@@ -1,0 +1,176 @@
+//! Finds what is allowed in a config and probably wrong: a path that matches no file, a variable that was not replaced, a
+//! time layout of another language. Each finding says what to write.
+
+mod files;
+mod layouts;
+mod text;
+
+use std::collections::BTreeMap;
+
+use super::check::check_all;
+use super::{Config, Loaded, Request};
+use crate::model::{KeyPath, is_valid_label_name, nearest};
+
+/// All mistakes and warnings of a config, each with its place and what to do.
+#[derive(Debug, Default)]
+pub struct Findings {
+    pub mistakes: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+/// Checks a config completely: all mistakes, and all warnings. Reads names of files, and the first bytes of files.
+pub fn lint(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Findings {
+    let (loaded, mistakes) = Config::load_what_is_right(request, env);
+    let mut findings =
+        Findings { mistakes: mistakes.iter().map(|mistake| mistake.to_string()).collect(), warnings: Vec::new() };
+    findings.warnings.extend(text::unset_variables(request, env));
+    let Some(loaded) = loaded else { return findings };
+    let (mistakes, warnings) = check_all(&loaded);
+    findings.mistakes.extend(mistakes.iter().map(|mistake| mistake.to_string()));
+    findings.warnings.extend(warnings);
+    let mut lint = Lint { loaded: &loaded, found: Vec::new() };
+    lint.clients();
+    lint.jobs();
+    files::lint(&mut lint);
+    text::lint(&mut lint, request.expand_env);
+    findings.warnings.extend(lint.in_order());
+    findings
+}
+
+struct Lint<'l> {
+    loaded: &'l Loaded,
+    found: Vec<(KeyPath, String)>,
+}
+
+/// Names of values that differ from line to line. As labels, each value makes a stream of its own in Loki.
+const MANY_VALUES: &[&str] = &[
+    "client_ip",
+    "correlation_id",
+    "duration",
+    "email",
+    "id",
+    "ip",
+    "latency",
+    "message",
+    "msg",
+    "order_id",
+    "path",
+    "remote_addr",
+    "request_id",
+    "requestid",
+    "session_id",
+    "sessionid",
+    "span_id",
+    "spanid",
+    "time",
+    "timestamp",
+    "trace_id",
+    "traceid",
+    "ts",
+    "uri",
+    "url",
+    "user_id",
+    "userid",
+    "uuid",
+    "x_request_id",
+];
+
+impl Lint<'_> {
+    fn warn(&mut self, path: KeyPath, message: impl Into<String>) {
+        self.found.push((path, message.into()));
+    }
+
+    /// The warnings in the order of their lines.
+    fn in_order(self) -> Vec<String> {
+        let note = |(path, message): &(KeyPath, String)| self.loaded.document.note(path, message);
+        let mut notes: Vec<_> = self.found.iter().map(note).collect();
+        notes.sort_by_key(|note| note.position());
+        notes.iter().map(|note| note.to_string()).collect()
+    }
+
+    fn clients(&mut self) {
+        for (i, client) in self.loaded.config.clients.iter().enumerate() {
+            let path = KeyPath::from(format!("clients[{i}]").as_str());
+            if client.url.path().trim_matches('/').is_empty() && !client.url.is_empty() {
+                let url = client.redacted_url();
+                let url = url.trim_end_matches('/');
+                self.warn(path.then("url"), format!("has no path: write {url}/loki/api/v1/push"));
+            }
+        }
+    }
+
+    fn jobs(&mut self) {
+        let loaded = self.loaded;
+        for (i, job) in loaded.config.scrape_configs.iter().enumerate() {
+            let path = KeyPath::from(format!("scrape_configs[{i}]").as_str());
+            for (n, targets) in job.static_configs.iter().enumerate() {
+                self.near_misses(&path.then("static_configs").then(n).then("labels"), &targets.labels);
+            }
+            for (n, rule) in job.relabel_configs.iter().enumerate() {
+                let target = rule.target_label.as_deref().unwrap_or_default();
+                self.many_values(path.then("relabel_configs").then(n).then("target_label"), target);
+            }
+            for (n, stage) in job.pipeline_stages.iter().enumerate() {
+                self.stage(&path.then("pipeline_stages").then(n), stage);
+            }
+        }
+    }
+
+    /// Labels that are probably meant to be `__path__` or `__path_exclude__`.
+    fn near_misses(&mut self, path: &KeyPath, labels: &BTreeMap<String, String>) {
+        const KNOWN: [&str; 3] = ["__path__", "__path_exclude__", "__host__"];
+        for name in labels.keys().filter(|name| !KNOWN.contains(&name.as_str())) {
+            let bare = name.trim_matches('_').to_ascii_lowercase();
+            let meant = KNOWN.into_iter().find(|known| known.trim_matches('_') == bare && name.starts_with('_'));
+            let meant = meant.or_else(|| nearest(name, KNOWN).filter(|_| name.starts_with("__")));
+            if let Some(meant) = meant {
+                self.warn(path.then(name.as_str()), format!("has no meaning: write {meant}"));
+            }
+        }
+        if let Some(value) =
+            labels.get("path").filter(|value| value.starts_with('/') && !labels.contains_key("__path__"))
+        {
+            self.warn(path.then("path"), format!("is an ordinary label: write __path__: {value} to read these files"));
+        }
+    }
+
+    fn many_values(&mut self, path: KeyPath, label: &str) {
+        if MANY_VALUES.contains(&label.to_ascii_lowercase().as_str()) {
+            let message = format!(
+                "the label {label} probably has many values, and each makes a stream of its own: put {label} into \
+                 structured_metadata instead of labels"
+            );
+            self.warn(path, message);
+        }
+    }
+
+    fn stage(&mut self, path: &KeyPath, stage: &serde_yaml::Value) {
+        let Some((name, options)) = stage.as_mapping().and_then(|map| map.iter().next()) else { return };
+        let Some(name) = name.as_str() else { return };
+        let path = path.then(name);
+        match name {
+            "labels" => {
+                let names = options.as_mapping().into_iter().flatten().filter_map(|(name, _)| name.as_str());
+                for name in names.filter(|name| is_valid_label_name(name)) {
+                    self.many_values(path.then(name), name);
+                }
+            }
+            "timestamp" => {
+                let format = options.get("format").and_then(serde_yaml::Value::as_str);
+                if let Some(problem) = format.and_then(layouts::problem) {
+                    self.warn(path.then("format"), problem);
+                }
+            }
+            "match" => {
+                let stages = options.get("stages").and_then(serde_yaml::Value::as_sequence);
+                for (n, stage) in stages.into_iter().flatten().enumerate() {
+                    self.stage(&path.then("stages").then(n), stage);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! Mistakes that people make: each has a message that says what to write.
+
+use std::fs;
+
+use super::*;
+
+const CLIENT: &str = "clients: [{url: 'http://loki:3100/loki/api/v1/push'}]\n";
+
+/// What is found in a config. `DIR` in it is replaced by a directory with `app.log`, `binary.log` and `dir/a.log`.
+fn found(text: &str, expand_env: bool) -> Findings {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| directory.path().join(name);
+    fs::create_dir(at("dir")).expect("made");
+    for (name, bytes) in [("app.log", &b"one\n"[..]), ("binary.log", b"\x7fELF\0\0\0"), ("dir/a.log", b"a\n")] {
+        fs::write(at(name), bytes).expect("written");
+    }
+    let file = at("f.yaml");
+    fs::write(&file, text.replace("DIR", &directory.path().display().to_string())).expect("written");
+    let request = Request { files: file.display().to_string(), expand_env, ..Request::default() };
+    let mut findings = lint(&request, &|name| (name == "HOME").then(|| "/root".to_string()));
+    let short = |text: &mut String| {
+        *text = text.replace(&request.files, "f.yaml").replace(&directory.path().display().to_string(), "DIR");
+    };
+    findings.mistakes.iter_mut().chain(&mut findings.warnings).for_each(short);
+    // Where the test runs may be a container.
+    findings.warnings.retain(|warning| !warning.contains("positions.filename"));
+    findings
+}
+
+fn job(rest: &str) -> String {
+    format!("{CLIENT}scrape_configs:\n- job_name: a\n{rest}")
+}
+
+fn path(glob: &str) -> String {
+    job(&format!("  static_configs:\n  - labels:\n      __path__: {glob}\n"))
+}
+
+fn stages(stages: &str) -> String {
+    path("DIR/app.log") + "  pipeline_stages:\n" + stages
+}
+
+#[test]
+fn what_is_right_has_no_finding() {
+    for text in [
+        stages("  - timestamp: {source: t, format: RFC3339}\n  - labels: {level: }\n"),
+        stages("  - replace: {expression: '(a)', replace: '${1}'}\n  - template: {source: a, template: '~/“x”'}\n"),
+        path("DIR/*.log\n      __path_exclude__: DIR/binary*\n      host: x"),
+    ] {
+        let findings = found(&text, false);
+        assert!(findings.mistakes.is_empty() && findings.warnings.is_empty(), "{text}\n{findings:?}");
+    }
+}
+
+#[test]
+fn mistakes_that_do_not_start() {
+    for (text, parts) in [
+        ("scrape_confgs: []\n".to_string(), &["f.yaml:1:1", "did you mean scrape_configs?"][..]),
+        (path("DIR/app.log") + "\tx: 1\n", &["f.yaml:7:1", "found a tab character that violates indentation"]),
+        (
+            "clients: [{url: 'loki:3100/loki/api/v1/push'}]\n".into(),
+            &["f.yaml:1:", "clients[0].url", "\"loki:3100/loki/api/v1/push\" is not a URL", "http://"],
+        ),
+        (String::new(), &["at least one client"]),
+        (stages("  - regex: {expression: '(a'}\n"), &["f.yaml:", "pipeline_stages[0].regex.expression"]),
+        (stages("  - regex: {expression: 'a(?=b)'}\n"), &["pipeline_stages[0].regex.expression"]),
+        (stages("  - jsn: {}\n"), &["pipeline_stages[0]", "did you mean `json`?"]),
+        (
+            path("DIR/app.log") + "  relabel_configs:\n  - {action: keeep}\n",
+            &["relabel_configs[0].action", "expected one of replace, keep"],
+        ),
+        (path("DIR/app.log") + "  relabel_configs:\n  - {source_labels: [a]}\n", &["relabel_configs[0].target_label"]),
+        (path("DIR/app.log") + "- job_name: a\n", &["job names must be unique"]),
+        (format!("{CLIENT}positions: {{sync_period: 10}}\n"), &["f.yaml:2:13: positions.sync_period"]),
+        (path("DIR/app.log\n      x: 1\n      x: 2"), &["f.yaml:8:7", "the key \"x\" is already set above"]),
+        (stages("  - labels: [level]\n"), &["pipeline_stages[0].labels", "write `level:`"]),
+        (
+            stages("  - regex:\n    expression: a\n"),
+            &["pipeline_stages[0]", "if `expression` is an option of `regex`: indent it by two more spaces"],
+        ),
+        (CLIENT.to_string() + "scrape_configs:\n  job_name: a\n", &["scrape_configs", "expected a list"]),
+    ] {
+        let findings = found(&text, false);
+        let fits = |mistake: &String| parts.iter().all(|part| mistake.contains(part));
+        assert!(findings.mistakes.iter().any(fits), "{parts:?}\n{text}\n{findings:?}");
+    }
+}
+
+#[test]
+fn what_starts_and_is_probably_wrong() {
+    for (text, parts) in [
+        (
+            job("  static_configs: [{labels: {__path_: DIR/app.log}}]\n"),
+            &["f.yaml:4:", "static_configs[0].labels.__path_", "write __path__"][..],
+        ),
+        (job("  static_configs: [{labels: {__paths__: DIR/app.log}}]\n"), &["write __path__"]),
+        (job("  static_configs: [{labels: {path: /var/log/x}}]\n"), &["write __path__: /var/log/x"]),
+        (path("DIR/lgos/*.log"), &["f.yaml:6:7", "matches no file now: ", "DIR/lgos"]),
+        (path("DIR/*.txt"), &["matches no file now"]),
+        (path("DIR/dir"), &["is a directory", "/*.log"]),
+        (path("~/app.log"), &["~ is not replaced"]),
+        (path("“DIR/app.log”"), &["typographic quotes"]),
+        (path("'${LOGS}/*.log'"), &["${LOGS} is not replaced: start with -config.expand-env=true"]),
+        ("clients: [{url: 'http://loki:3100'}]\n".into(), &["f.yaml:1:", "write http://loki:3100/loki/api/v1/push"]),
+        (path("DIR/binary.log"), &["DIR/binary.log is not a text file"]),
+        (
+            stages("  - timestamp: {source: t, format: 'yyyy-MM-dd HH:mm'}\n"),
+            &["timestamp.format", "layout of Java", "\"2006-01-02 15:04\""],
+        ),
+        (stages("  - timestamp: {source: t, format: RFC3399}\n"), &["did you mean RFC3339?"]),
+        (stages("  - labels: {trace_id: }\n"), &["labels.trace_id", "structured_metadata"]),
+        (
+            stages("  - match: {selector: '{a=\"b\"}', stages: [{labels: {user_id: }}]}\n"),
+            &["match.stages[0].labels.user_id", "structured_metadata"],
+        ),
+        (
+            path("DIR/*.log") + "- job_name: b\n  static_configs: [{labels: {__path__: DIR/app.log}}]\n",
+            &["scrape_configs[1]", "job \"a\" reads DIR/app.log too"],
+        ),
+        (
+            path("/var/lib/docker/containers/*/*.log") + "- job_name: b\n  docker_sd_configs: [{host: 'unix:///x'}]\n",
+            &["scrape_configs[0]", "docker_sd_configs of this config reads too"],
+        ),
+        (
+            "clients: [{url: 'http://l/loki/api/v1/push', basic_auth: {username: u, password_file: DIR/none}}]\n"
+                .into(),
+            &["basic_auth.password_file", "cannot be read"],
+        ),
+        (format!("{CLIENT}wal: {{enabled: true}}\n"), &["wal.enabled: ignored"]),
+    ] {
+        let findings = found(&text, false);
+        let fits = |warning: &String| parts.iter().all(|part| warning.contains(part));
+        assert!(findings.warnings.iter().any(fits), "{parts:?}\n{text}\n{findings:?}");
+        assert_eq!(findings.mistakes, Vec::<String>::new(), "{text}");
+    }
+}
+
+#[test]
+fn variables_without_a_value() {
+    let text = "# ${COMMENT}\nclients: [{url: 'http://${HOME}:${PORT}/${P:-push}'}]\n";
+    let findings = found(text, true);
+    let about: Vec<&String> = findings.warnings.iter().filter(|warning| warning.contains("is not set")).collect();
+    assert_eq!(about.len(), 1, "{findings:?}");
+    assert!(about[0].contains("f.yaml:2: the variable PORT is not set"), "{}", about[0]);
+}
+
+#[test]
+fn all_mistakes_are_found_in_one_run() {
+    let text = "clients: [{url: 'http://l', batch_wait: 1s}]
+serve: {}
+positions: {sync_period: 0s}
+scrape_configs:
+- job_name: a
+  static_configs: [{labels: {__path__: DIR/app.log}}]
+  relabel_configs:
+  - {action: keep, regex: '('}
+  - {action: hashmod, target_label: x}
+  pipeline_stages:
+  - jsn: {}
+  - drop: {expression: '('}
+- job_name: b
+";
+    let findings = found(text, false);
+    for part in [
+        "f.yaml:1:29: clients[0].batch_wait",
+        "f.yaml:2:1: serve",
+        "f.yaml:3:13: positions.sync_period",
+        "f.yaml:8:20: scrape_configs[0].relabel_configs[0].regex",
+        "scrape_configs[0].relabel_configs[1].modulus",
+        "scrape_configs[0].pipeline_stages[0]",
+        "f.yaml:12:12: scrape_configs[0].pipeline_stages[1].drop",
+        "has no targets",
+    ] {
+        let count = findings.mistakes.iter().filter(|mistake| mistake.contains(part)).count();
+        assert_eq!(count, 1, "{part}: {:#?}", findings.mistakes);
+    }
+    assert_eq!(findings.mistakes.len(), 8, "{:#?}", findings.mistakes);
+}

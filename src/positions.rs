@@ -379,6 +379,13 @@ impl Positions {
         ends
     }
 
+    /// Bytes behind the saved position of a log in its file, as far as they were known when it was saved.
+    pub fn unread(&self, slot: PositionId) -> u64 {
+        let state = self.lock();
+        let record = state.records.get(&slot).and_then(|entry| entry.saved.as_ref());
+        record.map_or(0, |record| record.unread)
+    }
+
     /// Releases the position of a log.
     pub fn release(&self, slot: PositionId) {
         if let Some(entry) = self.lock().records.get_mut(&slot) {
@@ -395,15 +402,15 @@ impl Positions {
         let any_foreign = !state.foreign.is_empty();
         for commit in commits {
             let record = match &commit.checkpoint {
-                Checkpoint::File { position, live, written, left } => {
+                Checkpoint::File { position, live, written, unread, left } => {
                     for end in left {
                         state.leave(commit.slot, *end);
                         lines.push(journal::Line::Left(commit.slot.0, *end));
                     }
                     let saved = if *live { now } else { *written };
-                    Record { place: Place::File(*position, *live), saved }
+                    Record { place: Place::File(*position, *live), saved, unread: *unread }
                 }
-                Checkpoint::Cursor(cursor) => Record { place: Place::Cursor(cursor.clone()), saved: now },
+                Checkpoint::Cursor(cursor) => Record { place: Place::Cursor(cursor.clone()), saved: now, unread: 0 },
             };
             state.save(commit.slot, Some(record.clone()));
             let Some(entry) = state.records.get_mut(&commit.slot) else {

@@ -109,6 +109,8 @@ pub struct Config {
     pub logs: usize,
     /// Directories outside a log's own that its links may lead to.
     pub link_roots: Vec<PathBuf>,
+    /// `target_config.rotated_dirs`.
+    pub rotated_dirs: Vec<PathBuf>,
     /// `limits_config.readline_rate`, if enabled.
     pub rate: Option<Rate>,
     /// Print entries instead of sending them.

@@ -8,11 +8,11 @@
 //! This module starts no threads and takes the time as a parameter.
 
 mod allowed_paths;
+mod compressed;
 mod copies;
 mod folders;
 mod generation;
 mod glob;
-mod gzip;
 mod log;
 mod mounts;
 mod places;
@@ -20,11 +20,11 @@ mod siblings;
 mod walls;
 
 pub use allowed_paths::AllowedPaths;
+pub use compressed::Compression;
 pub use copies::{Copied, copied, originals};
 pub use folders::Folders;
 pub use glob::{Budget, Glob, Skip, Walk, escape};
-pub use gzip::Compression;
-pub use log::{ClosedLog, GENERATIONS, Log, Look, Options, Resume, is_in};
+pub use log::{ClosedLog, GENERATIONS, Log, Look, Lost, Options, Resume, is_in};
 pub use mounts::{Events, Mount, Mounts};
 pub use places::{Folder, Place, Places};
 pub use siblings::is_rotation;

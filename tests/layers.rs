@@ -34,10 +34,11 @@ const NEIGHBOURS: [(&str, &str); 10] = [
 ];
 
 /// The modules that may use a crate. A crate that is not listed may be used anywhere.
-const HOMES: [(&str, &[&str]); 31] = [
+const HOMES: [(&str, &[&str]); 32] = [
     ("axum", &["server", "receive"]),
     ("base64", &["server"]),
     ("bcrypt", &["server"]),
+    ("bzip2", &["tail"]),
     ("fastrand", &["backoff"]),
     ("flate2", &["tail", "receive"]),
     ("gotmpl", &["stages"]),
@@ -51,14 +52,14 @@ const HOMES: [(&str, &[&str]); 31] = [
     ("k8s_openapi", &[]),
     ("kube", &["discovery"]),
     ("lz4_flex", &["journal"]),
-    ("lzma_rust2", &["journal"]),
+    ("lzma_rust2", &["journal", "tail"]),
     ("maxminddb", &["stages"]),
     ("md5", &["relabel"]),
     ("notify", &["scrape"]),
     ("regex", &["goregex"]),
     ("reqwest", &["http_client"]),
     ("rustix", &["cli", "agent", "tail", "positions", "receive", "spool"]),
-    ("ruzstd", &["journal"]),
+    ("ruzstd", &["journal", "tail"]),
     // Stages and discovery read parts of a config in forms that only they know. Positions are separate YAML files.
     ("serde_yaml", &["yaml", "config", "stages", "discovery", "positions"]),
     ("sha1", &["stages"]),

@@ -75,6 +75,7 @@ pub(super) fn scrape(config: &Config, options: &Options, hostname: String) -> sc
         deleted_files_limit: config.target_config.deleted_files_limit.0,
         pod_logs: (!config.target_config.foreign_pod_logs).then(|| POD_LOGS.into()),
         link_roots: config.target_config.link_roots.iter().map(Into::into).collect(),
+        rotated_dirs: config.target_config.rotated_dirs.iter().map(Into::into).collect(),
         older_files: descriptors(config) / 8 * 3,
         logs: config.target_config.logs_limit.min(descriptors(config) / 8 * 5).max(1),
         rate: rate(&config.limits_config),

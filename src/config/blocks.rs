@@ -76,6 +76,8 @@ pub struct TargetConfig {
     pub logs_limit: usize,
     /// Directories that links among the logs may lead to.
     pub link_roots: Vec<String>,
+    /// Where rotated files of a log may be, beside its own directory. Relative to that directory, or absolute.
+    pub rotated_dirs: Vec<String>,
     /// Directories that contain logs, for jobs whose paths are not known at the start. Landlock then refuses all
     /// others.
     pub read_roots: Vec<String>,
@@ -94,6 +96,7 @@ impl Default for TargetConfig {
             foreign_pod_logs: false,
             logs_limit: 20_000,
             link_roots: Vec::new(),
+            rotated_dirs: ["archive", "archived", "old", "olddir", "rotated", "backup"].map(Into::into).into(),
             read_roots: Vec::new(),
             start_at: StartAt::Beginning,
             close_idle_after: GoDuration(Duration::from_secs(3_600)),

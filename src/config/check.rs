@@ -210,8 +210,9 @@ impl Check<'_> {
             self.warn(&format!("{path}.start_at"), message);
         }
         let format = &job.decompression.format;
-        if job.decompression.enabled && !["gz", "z"].contains(&format.as_str()) {
-            let message = format!("{format:?} is not supported: use gz or z; the files of this job are not read");
+        if job.decompression.enabled && !["gz", "z", "bz2", "xz", "zst"].contains(&format.as_str()) {
+            let message =
+                format!("{format:?} is not supported: use gz, z, bz2, xz or zst; the files of this job are not read");
             self.warn(&format!("{path}.decompression.format"), &message);
         }
         Ok(())

@@ -47,6 +47,12 @@ fn compression(config: &Decompression) -> Result<Option<Compression>, String> {
     match config.format.as_str() {
         "gz" => Ok(Some(Compression::Gzip)),
         "z" => Ok(Some(Compression::Zlib)),
-        other => Err(format!("decompression.format {other:?} is not supported: use gz or z; its files are not read")),
+        "bz2" => Ok(Some(Compression::Bzip2)),
+        // These are not in Promtail.
+        "xz" => Ok(Some(Compression::Xz)),
+        "zst" => Ok(Some(Compression::Zstd)),
+        other => Err(format!(
+            "decompression.format {other:?} is not supported: use gz, z, bz2, xz or zst; its files are not read"
+        )),
     }
 }

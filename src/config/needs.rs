@@ -75,6 +75,9 @@ impl Config {
         }
         let written = self.target_config.link_roots.iter().chain(&self.target_config.read_roots);
         needs.logs.extend(written.map(PathBuf::from));
+        // Those below the directories of logs may be read anyway.
+        let rotated = self.target_config.rotated_dirs.iter().map(PathBuf::from);
+        needs.logs.extend(rotated.filter(|dir| dir.is_absolute()));
         if !self.target_config.read_roots.is_empty() {
             needs.anywhere.clear();
         }

@@ -19,6 +19,8 @@ pub struct Chunk {
     pub records: Option<Vec<Record>>,
     /// How the lines are encoded.
     pub encoding: Encoding,
+    /// A carriage return before a newline is no part of the line.
+    pub trims_returns: bool,
     /// The mark where the chunk begins.
     pub start: Mark,
     /// The same place in the file, which is stable across restarts. A source without files sets only the offset, and
@@ -60,7 +62,7 @@ pub struct View<'c> {
 /// Iterates over the records of a chunk, or of a part of it, in order.
 #[derive(Debug)]
 pub enum Views<'c> {
-    Lines(Lines<'c>),
+    Lines { lines: Lines<'c>, trims_returns: bool },
     Records { text: &'c str, at: usize, records: std::slice::Iter<'c, Record> },
 }
 
@@ -69,9 +71,11 @@ impl<'c> Iterator for Views<'c> {
 
     fn next(&mut self) -> Option<View<'c>> {
         match self {
-            Views::Lines(lines) => {
+            Views::Lines { lines, trims_returns } => {
                 let (at, text) = lines.next()?;
-                Some(View { at, end: lines.at(), text, time: None, labels: None, metadata: &[], tenant: None })
+                let end = lines.at();
+                let text = text.strip_suffix('\r').filter(|_| *trims_returns).unwrap_or(text);
+                Some(View { at, end, text, time: None, labels: None, metadata: &[], tenant: None })
             }
             Views::Records { text, at, records } => {
                 let record = records.next()?;
@@ -118,6 +122,8 @@ pub enum Checkpoint {
         live: bool,
         /// When that file was last modified.
         written: SystemTime,
+        /// Bytes of that file behind `position`, as far as they are known.
+        unread: u64,
         /// Where older files ended that were read to their end and left since the last checkpoint.
         left: Vec<Position>,
     },

@@ -17,8 +17,8 @@
 //! b <hash> <checksum>                                            of the name of a job that was run before
 //! ```
 //!
-//! `<more>` is `<inode created, unix ns> <length before> <hash before>`: of the bytes right before the offset. Older
-//! versions did not write it.
+//! `<more>` is `<inode created, unix ns> <length before> <hash before>`: of the bytes right before the offset. At the end of
+//! `p` follows how many bytes the file has behind the position. Older versions did not write these.
 //!
 //! Unknown kinds of lines, and extra fields of known ones, are ignored. Older versions do the same.
 
@@ -50,6 +50,8 @@ const LONGEST_LINE: u64 = 64 << 10;
 pub struct Record {
     pub place: Place,
     pub saved: SystemTime,
+    /// Bytes of its file behind the position, as far as they are known: they are lost if the file is gone at the next start.
+    pub unread: u64,
 }
 
 /// How far a log was read.
@@ -261,8 +263,9 @@ fn parse(line: &str, contents: &mut Contents, names: &mut HashSet<Arc<str>>) -> 
                 _ => {
                     let (live, saved) = (number()? == 1, UNIX_EPOCH + Duration::from_millis(number()?));
                     let through = number().and_then(|time| time.try_into().ok());
-                    read_more(&mut position, number);
-                    known.record = Some(Record { place: Place::File(position, live), saved });
+                    read_more(&mut position, &mut number);
+                    let unread = number().unwrap_or(0);
+                    known.record = Some(Record { place: Place::File(position, live), saved, unread });
                     known.times.let_go(&position, through);
                 }
             }
@@ -273,7 +276,7 @@ fn parse(line: &str, contents: &mut Contents, names: &mut HashSet<Arc<str>>) -> 
             let (cursor, saved) = rest.split_once(' ')?.1.rsplit_once(' ')?;
             let cursor: String = serde_json::from_str(cursor).ok()?;
             let saved = UNIX_EPOCH + Duration::from_millis(saved.parse().ok()?);
-            known.record = Some(Record { place: Place::Cursor(cursor.into()), saved });
+            known.record = Some(Record { place: Place::Cursor(cursor.into()), saved, unread: 0 });
         }
         "y" => contents.yaml_hashes.add(number()?),
         "a" => contents.alive = Some(UNIX_EPOCH + Duration::from_millis(number()?)),
@@ -468,12 +471,12 @@ fn write_line(text: &mut String, line: &Line<'_>) {
             let kind = if matches!(key.log, LogName::File(_)) { 'k' } else { 'n' };
             write!(text, "{kind} {slot} {} {}", key.labels, json(&names))
         }
-        Line::Position(slot, Record { place: Place::File(position, live), saved }, through) => {
+        Line::Position(slot, Record { place: Place::File(position, live), saved, unread }, through) => {
             let through = through.map_or("-".into(), |time| time.to_string());
             let (live, saved) = (u8::from(*live), millis(*saved));
-            write!(text, "p {slot} {} {live} {saved} {through} {}", Fields(position), More(position))
+            write!(text, "p {slot} {} {live} {saved} {through} {} {unread}", Fields(position), More(position))
         }
-        Line::Position(slot, Record { place: Place::Cursor(cursor), saved }, _) => {
+        Line::Position(slot, Record { place: Place::Cursor(cursor), saved, .. }, _) => {
             write!(text, "c {slot} {} {}", json(&**cursor), millis(*saved))
         }
         Line::ReadTime(slot, ReadTime { start, len, time }) => {

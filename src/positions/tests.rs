@@ -38,7 +38,11 @@ fn open(dir: &Path) -> Positions {
 
 /// A commit for a file.
 fn step(slot: PositionId, position: Position, live: bool, through: Option<i64>) -> Commit {
-    Commit { slot, checkpoint: Checkpoint::File { position, live, written: then(), left: Vec::new() }, through }
+    Commit {
+        slot,
+        checkpoint: Checkpoint::File { position, live, written: then(), unread: 0, left: Vec::new() },
+        through,
+    }
 }
 
 #[track_caller]
@@ -62,6 +66,29 @@ fn a_commit_outlives_the_process_without_a_sync() {
     }
     let (_, saved) = claim(&open(dir.path()), "/a b/ü.log");
     assert_eq!(saved, Some(Saved::At { position: at(20), saved: then() }));
+}
+
+#[test]
+fn what_was_unread_of_a_file_is_kept_with_its_position() {
+    let dir = dir();
+    {
+        let positions = open(dir.path());
+        let (slot, _) = claim(&positions, "/a.log");
+        let checkpoint =
+            Checkpoint::File { position: at(10), live: true, written: then(), unread: 70, left: Vec::new() };
+        positions.commit(&[Commit { slot, checkpoint, through: None }], then()).expect("written");
+    }
+    for _ in 0..2 {
+        let positions = open(dir.path());
+        let (slot, _) = claim(&positions, "/a.log");
+        assert_eq!(positions.unread(slot), 70);
+        // The journal is written anew.
+        positions.sync().expect("written");
+    }
+    let positions = open(dir.path());
+    let (slot, _) = claim(&positions, "/a.log");
+    commit(&positions, slot, 20, true);
+    assert_eq!(positions.unread(slot), 0);
 }
 
 #[test]

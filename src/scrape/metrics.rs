@@ -20,7 +20,8 @@ use crate::model::{Reason, Weight};
 /// Reason of a loss: a line longer than the agent will hold.
 pub(super) const LINE_TOO_LONG: &str = "line_too_long";
 
-/// Reason of a loss: the file that was read last no longer existed at the start. Its unread bytes are unknown.
+/// Reason of a loss: the file that was read last no longer existed at the start, or it was cut before it was read, and no
+/// copy has these bytes.
 pub(super) const ROTATED_AWAY: &str = "rotated_away";
 
 /// Reason of a loss: deleted files beyond `target_config.deleted_files_limit`.
@@ -28,6 +29,9 @@ pub(super) const DELETED: &str = "deleted_files_limit";
 
 /// Reason of a loss: older files beyond the limit on open files.
 pub(super) const TOO_MANY: &str = "too_many_files";
+
+/// Reason of a loss: compressed files that cannot be decompressed to their end.
+pub(super) const DAMAGED: &str = "damaged";
 
 /// Reason of a loss: lines of standard input for a client that does not take them while another does.
 pub(super) const STDIN_BEHIND: &str = "stdin_behind";
@@ -88,7 +92,9 @@ impl Metrics {
             journal: JournalMetrics::register(registry),
         };
         // Initialised to 0: `rate()` would miss the first loss of a series that begins with it.
-        for reason in [LINE_TOO_LONG, ROTATED_AWAY, DELETED, TOO_MANY, STDIN_BEHIND, RECEIVER_BEHIND, JOURNAL, SPOOL] {
+        for reason in
+            [LINE_TOO_LONG, ROTATED_AWAY, DELETED, TOO_MANY, DAMAGED, STDIN_BEHIND, RECEIVER_BEHIND, JOURNAL, SPOOL]
+        {
             metrics.losses.with_label_values(&[reason]);
             metrics.lost_bytes.with_label_values(&[reason]);
         }

@@ -12,6 +12,7 @@ mod handover;
 mod hanging;
 mod idle;
 mod inodes;
+mod losses;
 mod opening;
 mod queue;
 mod reading;
@@ -177,7 +178,7 @@ impl Reader {
             times: Times::default(),
         };
         Self {
-            folders: jobs.iter().map(|_| Arc::default()).collect(),
+            folders: jobs.iter().map(|_| Arc::new(Folders::with_rotated_dirs(config.rotated_dirs.clone()))).collect(),
             started: clock.now(),
             budget: Budget::new(clock.now()),
             clock,
@@ -298,6 +299,8 @@ impl Held<'_, Reader> {
 
     /// Saves the last commits, and returns the open logs. None: another thread has taken over.
     pub fn finish(&mut self) -> Option<ReaderLogs> {
+        let logs: Vec<u64> = self.tailers.keys().copied().collect();
+        logs.into_iter().for_each(|log| self.note_unread(log));
         self.commit(self.clock.now());
         if !self.is_current() {
             return None;

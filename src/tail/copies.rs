@@ -55,7 +55,7 @@ pub fn copied(path: &Path, live: &Path, ends: &[Position], allowed: &AllowedPath
 }
 
 /// Whether the first file is a copy of the beginning of the second.
-fn is_within(copy: &mut Generation, live: &mut Generation) -> io::Result<bool> {
+pub(super) fn is_within(copy: &mut Generation, live: &mut Generation) -> io::Result<bool> {
     let (len, longer) = (copy.metadata()?.len(), live.metadata()?.len());
     if copy.id().has_inode_of(&live.id()) || len < FINGERPRINT as u64 || len > longer {
         return Ok(false);

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -25,6 +25,8 @@ const MOST: usize = 64;
 pub struct Folders {
     known: Mutex<HashMap<PathBuf, Listing>>,
     logs: Mutex<Logs>,
+    /// Where rotated files may be, beside the directory of their log, to which these paths are relative.
+    rotated_dirs: Vec<PathBuf>,
     clock: Clock,
     #[cfg(test)]
     listed: std::sync::atomic::AtomicUsize,
@@ -33,9 +35,12 @@ pub struct Folders {
 #[derive(Debug)]
 struct Listing {
     stamp: Stamp,
-    /// Sorted.
-    names: Arc<[OsString]>,
+    /// Sorted by name.
+    names: Arc<[Name]>,
 }
+
+/// A name and its inode.
+type Name = (OsString, u64);
 
 /// Device, inode, and time of the last change (seconds, nanoseconds).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +66,20 @@ impl Logs {
 }
 
 impl Folders {
+    pub fn with_rotated_dirs(rotated_dirs: Vec<PathBuf>) -> Self {
+        Self { rotated_dirs, ..Self::default() }
+    }
+
+    pub(super) fn rotated_dirs(&self) -> &[PathBuf] {
+        &self.rotated_dirs
+    }
+
+    /// The names of a file in `folder`.
+    pub(super) fn named(&self, folder: &Path, inode: u64) -> io::Result<Vec<OsString>> {
+        let names = self.list(folder)?;
+        Ok(names.iter().filter(|(_, known)| *known == inode).map(|(name, _)| name.clone()).collect())
+    }
+
     /// Notes that a file is read as a log of its own, so that no other log takes it for its generation. `real` is a path
     /// without links.
     pub fn add_log(&self, log: u64, real: PathBuf) {
@@ -69,6 +88,10 @@ impl Folders {
         if let Some(before) = logs.by_number.insert(log, real) {
             logs.forget(&before);
         }
+    }
+
+    pub(super) fn now(&self) -> SystemTime {
+        self.clock.system_time()
     }
 
     /// Notes that the log has ended.
@@ -86,12 +109,12 @@ impl Folders {
     /// The current names in `folder` that begin with `name`.
     pub(super) fn names(&self, folder: &Path, name: &OsStr) -> io::Result<Vec<OsString>> {
         let names = self.list(folder)?;
-        let first = names.partition_point(|n| n.as_bytes() < name.as_bytes());
-        let begin = names[first..].iter().take_while(|n| n.as_bytes().starts_with(name.as_bytes()));
-        Ok(begin.cloned().collect())
+        let first = names.partition_point(|(n, _)| n.as_bytes() < name.as_bytes());
+        let begin = names[first..].iter().take_while(|(n, _)| n.as_bytes().starts_with(name.as_bytes()));
+        Ok(begin.map(|(name, _)| name.clone()).collect())
     }
 
-    fn list(&self, folder: &Path) -> io::Result<Arc<[OsString]>> {
+    fn list(&self, folder: &Path) -> io::Result<Arc<[Name]>> {
         let before = stamp(folder)?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(listing) = known.get(folder).filter(|listing| listing.stamp == before) {
@@ -100,12 +123,12 @@ impl Folders {
         known.remove(folder);
         #[cfg(test)]
         self.listed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let mut names: Vec<OsString> = fs::read_dir(folder)
+        let mut names: Vec<Name> = fs::read_dir(folder)
             .map_err(|e| explain(folder, e))?
-            .map(|entry| entry.map(|e| e.file_name()))
+            .map(|entry| entry.map(|e| (e.file_name(), e.ino())))
             .collect::<io::Result<_>>()?;
-        names.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
-        let names: Arc<[OsString]> = names.into();
+        names.sort_unstable_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
+        let names: Arc<[Name]> = names.into();
         if before.is_settled(self.clock.system_time()) {
             if known.len() >= MOST {
                 known.clear();

@@ -6,10 +6,11 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use seen::Seen;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::allowed_paths;
-use super::gzip::{Compression, Inflated};
+use super::compressed::{Compression, Inflated, compressed_as};
 use super::walls::explain;
 use super::{BEFORE, FINGERPRINT};
 use crate::model::{Encoding, FileId, Fingerprint, Position};
@@ -30,29 +31,14 @@ pub(super) struct Generation {
     compressed: Option<&'static str>,
     /// An offset up to which the file was read, and the bytes before it as they were read.
     read: (u64, Fingerprint),
+    seen: Seen,
 }
 
-/// How compressed files begin.
-const MAGIC: [(&str, &[u8]); 6] = [
-    ("gzip", b"\x1f\x8b\x08"),
-    ("zstd", b"\x28\xb5\x2f\xfd"),
-    ("xz", b"\xfd7zXZ\0"),
-    ("bzip2", b"BZh"),
-    ("lz4", b"\x04\x22\x4d\x18"),
-    ("zip", b"PK\x03\x04"),
-];
-
-/// The bytes after `BZh` and a digit in a bzip2 file. A line of text may begin with these letters too.
-const BZIP2_BLOCK: &[u8] = b"1AY&SY";
+mod seen;
 
 /// In a compressed file, the bytes before an offset beyond this one are not checked, because all logs of the reader
 /// would wait.
 const FAR: u64 = 64 << 20;
-
-fn compressed_as(head: &[u8]) -> Option<&'static str> {
-    let (name, _) = MAGIC.iter().find(|(_, magic)| head.starts_with(magic))?;
-    (*name != "bzip2" || head.get(4..10) == Some(BZIP2_BLOCK)).then_some(*name)
-}
 
 #[derive(Debug)]
 enum Content {
@@ -61,15 +47,28 @@ enum Content {
 }
 
 impl Generation {
-    /// Opens `path` without following links. `compression` comes from the name or the config.
+    /// Opens `path` without following links. `compression` comes from the config.
     pub fn open(path: &Path, compression: Option<Compression>) -> io::Result<Self> {
+        Self::begin(path, |_| compression)
+    }
+
+    /// Opens a file that was rotated: how it is compressed is what its first bytes say, or else its name.
+    pub fn open_rotated(path: &Path, named: Option<Compression>) -> io::Result<Self> {
+        Self::begin(path, |file| {
+            let mut head = [0; 16];
+            let have = file.read_at(&mut head, 0).unwrap_or(0);
+            compressed_as(&head[..have]).and_then(|(_, kind)| kind).or(named)
+        })
+    }
+
+    fn begin(path: &Path, compression: impl FnOnce(&File) -> Option<Compression>) -> io::Result<Self> {
         let file = allowed_paths::open(path).map_err(|e| explain(path, e))?;
         let meta = file.metadata()?;
         if !meta.is_file() {
             let kind = if meta.is_dir() { "a directory" } else { "not a regular file" };
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {kind}")));
         }
-        let content = match compression {
+        let content = match compression(&file) {
             None => Content::Plain(file),
             Some(c) => Content::Inflated(Box::new(Inflated::new(file, c))),
         };
@@ -82,8 +81,11 @@ impl Generation {
             looks_wide: false,
             compressed: None,
             read: (0, Fingerprint::default()),
+            seen: Seen::default(),
         };
         generation.id.fingerprint = generation.fingerprint(FINGERPRINT)?;
+        // There may be many that are not read yet.
+        generation.rest();
         Ok(generation)
     }
 
@@ -154,7 +156,8 @@ impl Generation {
         }
         let mut bytes = [0; BEFORE];
         let have = self.fill(offset - len, &mut bytes[..len as usize])?;
-        Ok(hash(&bytes[..have]) == before)
+        // What is not there yet may still come.
+        Ok(hash(&bytes[..have]) == before || (have as u64) < len && !self.is_whole())
     }
 
     /// Whether `position` is in this file, perhaps under another name, as a copy or compressed: it begins as that file
@@ -186,7 +189,7 @@ impl Generation {
         };
         let what = format!(
             "the file is compressed ({how}): exclude it with __path_exclude__, or read it in a job with decompression \
-             (gzip and zlib)"
+             (gz, z, bz2, xz, zst)"
         );
         Err(io::Error::new(io::ErrorKind::InvalidData, what))
     }
@@ -213,6 +216,25 @@ impl Generation {
         match &self.content {
             Content::Plain(file) => file.metadata(),
             Content::Inflated(inflated) => inflated.file().metadata(),
+        }
+    }
+
+    /// Whether it has all of its content: false for a compressed file that is still being written, or was cut off.
+    pub fn is_whole(&self) -> bool {
+        match &self.content {
+            Content::Plain(_) => true,
+            Content::Inflated(inflated) => inflated.is_whole(),
+        }
+    }
+
+    pub fn is_damaged(&self) -> bool {
+        matches!(&self.content, Content::Inflated(inflated) if inflated.is_damaged())
+    }
+
+    /// Frees the memory of a decoder that is not needed for now.
+    pub fn rest(&mut self) {
+        if let Content::Inflated(inflated) = &mut self.content {
+            inflated.rest();
         }
     }
 
@@ -246,11 +268,13 @@ impl Generation {
         }
     }
 
-    /// Bytes on disk that have not been read. For a compressed file this is its whole size: decompressing it just to
+    /// Bytes on disk that have not been read. For a compressed file these are compressed bytes: decompressing it just to
     /// count could take gigabytes.
     pub fn unread(&self) -> u64 {
-        let size = self.metadata().map_or(0, |meta| meta.len());
-        if self.is_plain() { size.saturating_sub(self.offset) } else { size }
+        match &self.content {
+            Content::Plain(file) => file.metadata().map_or(0, |meta| meta.len()).saturating_sub(self.offset),
+            Content::Inflated(inflated) => inflated.packed_ahead(),
+        }
     }
 
     /// Extends the fingerprint if the file has grown.
@@ -273,15 +297,15 @@ impl Generation {
 
     /// Whether the file is now shorter than what was read of it, or was rewritten.
     pub fn is_truncated(&mut self, size: u64) -> io::Result<bool> {
-        if !self.is_plain() {
-            return Ok(false);
+        if let Content::Inflated(inflated) = &self.content {
+            return Ok(inflated.is_cut(size));
         }
-        Ok(size < self.offset || self.has_new_head()? || !self.is_as_read()?)
+        Ok(size < self.offset || self.has_new_head()? || !self.is_as_read()? || !self.is_as_seen()?)
     }
 
     /// The same for a file that has grown, with less effort: a whole head is not compared again for each line.
     pub fn is_rewritten(&mut self) -> io::Result<bool> {
-        Ok(self.is_short() && self.has_new_head()? || !self.is_as_read()?)
+        Ok(self.is_short() && self.has_new_head()? || !self.is_as_read()? || !self.is_as_seen()?)
     }
 
     fn has_new_head(&mut self) -> io::Result<bool> {
@@ -297,7 +321,11 @@ impl Generation {
     pub fn restart(&mut self) -> io::Result<()> {
         self.offset = 0;
         self.number = 0;
+        if let Content::Inflated(inflated) = &mut self.content {
+            inflated.forget();
+        }
         self.read = (0, Fingerprint::default());
+        self.seen = Seen::default();
         self.id.fingerprint = self.fingerprint(FINGERPRINT)?;
         Ok(())
     }
@@ -310,7 +338,7 @@ impl Generation {
         // A few bytes prove nothing: a file that has just begun is checked again later.
         self.mark = Encoding::of_mark(&head[..have]);
         self.looks_wide = have >= 4 && (head[2] == 0) != (head[3] == 0);
-        self.compressed = compressed_as(&head[..have]).filter(|_| self.is_plain());
+        self.compressed = compressed_as(&head[..have]).map(|(name, _)| name).filter(|_| self.is_plain());
         Ok(hash(&head[..have]))
     }
 

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::allowed_paths::AllowedPaths;
+use super::compressed::Compression;
 use super::folders::Folders;
 use super::generation::{Generation, file_id};
-use super::gzip::Compression;
 use super::siblings::{Sibling, begun, siblings};
 use crate::model::{Encoding, FileId, Mark, Position};
 pub use closed::ClosedLog;
+pub use lost::Lost;
 use marks::Marks;
 use opening::{add_live, certain, find, open_sibling, open_younger};
 
@@ -110,8 +111,9 @@ pub struct Log {
     lost_position: bool,
     /// Files that became generations since the last [`Log::take_new_files`]: device and inode.
     new_files: Vec<(u64, u64)>,
-    /// Bytes of older files that are not read, because there are too many files or they cannot be opened.
-    passed_over: u64,
+    lost: Lost,
+    /// The size of the compressed file being read, which is not whole, and since when it has that size.
+    growing: Option<(u64, Instant)>,
 }
 
 impl Log {
@@ -194,11 +196,6 @@ impl Log {
         drained.map_or_else(|| self.generations[0].written(), |drained| drained.written)
     }
 
-    /// Bytes of older files that are not read, since the last call.
-    pub fn take_passed_over(&mut self) -> u64 {
-        std::mem::take(&mut self.passed_over)
-    }
-
     /// Files that became generations since the last call: device and inode.
     pub fn take_new_files(&mut self) -> Vec<(u64, u64)> {
         std::mem::take(&mut self.new_files)
@@ -219,6 +216,12 @@ impl Log {
     /// Bytes on disk that have not been read. For compressed generations their size on disk.
     pub fn unread(&self) -> u64 {
         self.generations.iter().map(Generation::unread).sum()
+    }
+
+    /// Whether [`look`](Self::look) may find that the live file was cut: something was written to it since. Costs one
+    /// system call.
+    pub fn has_changed(&self) -> bool {
+        !self.generations[self.generations.len() - 1].is_unchanged().unwrap_or(false)
     }
 
     /// Checks names: was the log rotated, truncated or deleted?
@@ -246,6 +249,7 @@ impl Log {
         if youngest.is_truncated(meta.len())? {
             return self.truncate();
         }
+        youngest.note_seen()?;
         Ok(Look::Same)
     }
 
@@ -273,7 +277,7 @@ impl Log {
             },
         };
         let since = begun(&youngest_meta);
-        self.passed_over += match at.map(|at| (&older[at], &older[at + 1..])) {
+        self.lost.unopened += match at.map(|at| (&older[at], &older[at + 1..])) {
             Some((known, younger)) if known.is_certain() => {
                 open_younger(certain(younger), since, &mut self.generations)
             }
@@ -315,31 +319,6 @@ impl Log {
         }
         self.drained.push_back(drained);
     }
-
-    /// The live file was truncated. Its unread bytes may be in the copy that copytruncate made.
-    fn truncate(&mut self) -> io::Result<Look> {
-        let last = self.generations.len() - 1;
-        let live = &mut self.generations[last];
-        let (old, number) = (live.position(), live.number);
-        let (written, mark) = (live.written(), self.marks.next);
-        live.restart()?;
-        self.skipping = None;
-        if old.offset > 0 {
-            self.leave(Drained::at(old, mark, written));
-        }
-        if old.file.fingerprint.len > 0 {
-            let live_path = self.allowed.resolve(&self.path)?;
-            let older = siblings(&live_path, &self.path, &self.folders)?;
-            if let Some((_, mut copy)) = find(&older, &old)?.filter(|(at, _)| !older[*at].is_log) {
-                copy.continue_at(&old);
-                // The copy contains what was read of the file before it was truncated.
-                copy.number = number;
-                self.new_files.push(inode(&copy));
-                self.generations.insert(last, copy);
-            }
-        }
-        Ok(Look::Truncated)
-    }
 }
 
 fn inode(generation: &Generation) -> (u64, u64) {
@@ -353,6 +332,8 @@ pub fn is_in(path: &Path, allowed: &AllowedPaths, position: &Position) -> bool {
 }
 
 mod closed;
+mod cut;
+mod lost;
 mod marks;
 mod opening;
 mod pinned;

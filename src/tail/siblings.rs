@@ -1,6 +1,5 @@
 //! Finds the older generations of a log in its directory, oldest first.
 
-use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io;
@@ -9,8 +8,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::compressed::Compression;
 use super::folders::Folders;
-use super::gzip::Compression;
+use crate::model::FileId;
+pub use names::is_rotation;
+use names::{Order, Place, parse, parse_linked, split};
 
 #[derive(Debug)]
 pub(super) struct Sibling {
@@ -19,20 +21,32 @@ pub(super) struct Sibling {
     pub compression: Option<Compression>,
     /// It is a log of its own, so it is not read as a generation of this one.
     pub is_log: bool,
+    /// 0: the directory of the live file. Otherwise one of `target_config.rotated_dirs`.
+    dir: usize,
     place: Place,
     order: Order,
 }
 
+mod names;
+
 impl Sibling {
     /// Whether the same kind of rotation made both names.
     pub fn is_named_like(&self, other: &Self) -> bool {
-        self.place == other.place && mem::discriminant(&self.order) == mem::discriminant(&other.order)
+        self.is_ordered()
+            && (self.dir, self.place) == (other.dir, other.place)
+            && mem::discriminant(&self.order) == mem::discriminant(&other.order)
+    }
+
+    /// Whether its name and place say at which place among others of its kind it is. If not, only its content can say that
+    /// it is a generation of the log.
+    pub fn is_ordered(&self) -> bool {
+        self.place != Place::Odd
     }
 
     /// Whether its name says that it is a generation of the log. Other names have to be proved: one file of that kind
     /// has the content that was read.
     pub fn is_certain(&self) -> bool {
-        self.place == Place::Behind
+        self.place == Place::Behind && self.dir == 0
     }
 
     /// A time that is not after the next younger generation was last written. A process may go on writing to an older
@@ -69,54 +83,87 @@ pub(super) fn begun(meta: &Metadata) -> SystemTime {
     meta.created().map_or(modified, |created| created.min(modified))
 }
 
-/// Where in the name the rotation put its number or date.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
-    /// `app-2026-11-26.log`, `app.1.log`: between the name and its extension.
-    Within,
-    /// The log is a link to `app-20261127.log`, and this is `app-20261126.log`.
-    Linked,
-    /// `app.log.1`, `app.log-20261126`.
-    Behind,
-}
-
-/// The part of the name that shows the order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Order {
-    /// logrotate's `.1`, `.2.gz`: higher is older, unless the times of the files say otherwise.
-    Number(u64),
-    /// The kubelet's `.20261122-175639`, logrotate's `-20261122`, logback's `.2026-11-26.12`: the numbers of the name.
-    /// Higher is newer.
-    Date(Vec<u64>),
-}
-
-impl Ord for Order {
-    fn cmp(&self, other: &Self) -> Ordering {
-        match (self, other) {
-            (Order::Number(a), Order::Number(b)) => b.cmp(a),
-            (Order::Date(a), Order::Date(b)) => a.cmp(b),
-            (Order::Date(_), Order::Number(_)) => Ordering::Less,
-            (Order::Number(_), Order::Date(_)) => Ordering::Greater,
-        }
-    }
-}
-
-impl PartialOrd for Order {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
 /// The rotated generations of the log `path`, whose live file is at `live` (another path if `path` is a link), oldest
-/// first.
+/// first. Those in other directories come first: they have to be proved.
 pub(super) fn siblings(live: &Path, path: &Path, folders: &Folders) -> io::Result<Vec<Sibling>> {
+    let mut found = relatives(live, path, folders)?;
+    found.retain(Sibling::is_ordered);
+    Ok(found)
+}
+
+/// The same with files whose names say nothing of their order.
+pub(super) fn relatives(live: &Path, path: &Path, folders: &Folders) -> io::Result<Vec<Sibling>> {
     let (Some(dir), Some(real), Some(name)) = (live.parent(), live.file_name(), path.file_name()) else {
         return Ok(Vec::new());
     };
     let mut found = Vec::new();
+    list(dir, 0, real, name, folders, &mut found)?;
+    for (at, other) in rotated_dirs(dir, folders) {
+        // It may be removed meanwhile.
+        let _ = list(&other, at, real, name, folders, &mut found);
+    }
+    let key = |s: &Sibling| (std::cmp::Reverse(s.dir), s.place);
+    found.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| a.order.cmp(&b.order)).then_with(|| a.path.cmp(&b.path)));
+    // While the kubelet compresses, the plain file and its copy exist together. They are one generation.
+    found.dedup_by(|b, a| {
+        let is_same = (a.dir, a.place, &a.order) == (b.dir, b.place, &b.order);
+        is_same && a.place != Place::Odd && b.compression.is_some()
+    });
+    for kind in found.chunk_by_mut(|a, b| a.is_named_like(b)) {
+        sort_by_times(kind);
+    }
+    Ok(found)
+}
+
+/// The file with this inode in the directory of the live file or in those of rotated files, whatever its name is.
+pub(super) fn with_inode(live: &Path, id: &FileId, folders: &Folders) -> io::Result<Option<Sibling>> {
+    let Some(dir) = live.parent() else {
+        return Ok(None);
+    };
+    let dirs = std::iter::once((0, dir.to_path_buf())).chain(rotated_dirs(dir, folders));
+    for (at, dir) in dirs {
+        for name in folders.named(&dir, id.inode).unwrap_or_default() {
+            let path = dir.join(&name);
+            let compression = Compression::of_name(name.as_bytes()).1;
+            if let Ok(meta) = std::fs::symlink_metadata(&path)
+                && meta.is_file()
+                && path != live
+            {
+                let is_log = folders.is_log(&path);
+                let (place, order) = (Place::Odd, Order::Number(0));
+                return Ok(Some(Sibling { path, meta, compression, is_log, dir: at, place, order }));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The directories of rotated files that exist, each with its number. Links are not followed.
+fn rotated_dirs<'f>(dir: &'f Path, folders: &'f Folders) -> impl Iterator<Item = (usize, PathBuf)> + 'f {
+    let dirs = folders.rotated_dirs().iter().enumerate().map(move |(at, other)| (at + 1, dir.join(other)));
+    dirs.filter(move |(_, other)| {
+        let is_dir = std::fs::symlink_metadata(other).is_ok_and(|meta| meta.is_dir());
+        is_dir && other != dir
+    })
+}
+
+/// Adds those files of a directory that are named like generations of the log.
+fn list(
+    dir: &Path,
+    at: usize,
+    real: &OsStr,
+    name: &OsStr,
+    folders: &Folders,
+    found: &mut Vec<Sibling>,
+) -> io::Result<()> {
     let is_link = real != name;
     let (stem, _) = split(name.as_bytes());
+    // Of `app.0.log`, the others begin with `app`.
+    let stem = stem.strip_suffix(b".0").filter(|before| !before.is_empty()).unwrap_or(stem);
     let mut names = folders.names(dir, OsStr::from_bytes(stem))?;
+    if name == "current" {
+        names.extend(folders.names(dir, OsStr::new("@"))?);
+    }
     if is_link {
         let begin = real.as_bytes().iter().take_while(|b| !b.is_ascii_digit()).count();
         names.extend(folders.names(dir, OsStr::from_bytes(&real.as_bytes()[..begin]))?);
@@ -125,7 +172,8 @@ pub(super) fn siblings(live: &Path, path: &Path, folders: &Folders) -> io::Resul
     }
     for other in names {
         let linked = || is_link.then(|| parse_linked(real, &other)).flatten();
-        let Some((place, order, compression)) = parse(name, &other).or_else(linked).filter(|_| *other != *real) else {
+        let is_live = at == 0 && *other == *real;
+        let Some((place, order, compression)) = parse(name, &other).or_else(linked).filter(|_| !is_live) else {
             continue;
         };
         let path = dir.join(other);
@@ -133,18 +181,12 @@ pub(super) fn siblings(live: &Path, path: &Path, folders: &Folders) -> io::Resul
         match std::fs::symlink_metadata(&path) {
             Ok(meta) if meta.is_file() => {
                 let is_log = folders.is_log(&path);
-                found.push(Sibling { path, meta, compression, is_log, place, order });
+                found.push(Sibling { path, meta, compression, is_log, dir: at, place, order });
             }
             _ => {} // Removed meanwhile, or not a file.
         }
     }
-    found.sort_by(|a, b| a.place.cmp(&b.place).then_with(|| a.order.cmp(&b.order)).then_with(|| a.path.cmp(&b.path)));
-    // While the kubelet compresses, the plain file and its copy exist together. They are one generation.
-    found.dedup_by(|b, a| (a.place, &a.order) == (b.place, &b.order) && b.compression.is_some());
-    for kind in found.chunk_by_mut(|a, b| a.is_named_like(b)) {
-        sort_by_times(kind);
-    }
-    Ok(found)
+    Ok(())
 }
 
 /// Sorts siblings with names of one kind by their times, if these know better than the names.
@@ -163,72 +205,6 @@ fn sort_by_times(kind: &mut [Sibling]) {
         }
         _ => {}
     }
-}
-
-/// Whether `name` is a rotated name of `live`, and not only perhaps.
-pub fn is_rotation(live: &OsStr, name: &OsStr) -> bool {
-    parse(live, name).is_some_and(|(place, ..)| place == Place::Behind)
-}
-
-/// A name without its extension, and the extension with its dot.
-fn split(name: &[u8]) -> (&[u8], &[u8]) {
-    match name.iter().rposition(|b| *b == b'.') {
-        Some(at) if at > 0 && name.len() > at + 1 => name.split_at(at),
-        _ => (name, b""),
-    }
-}
-
-fn uncompressed(name: &[u8]) -> (&[u8], Option<Compression>) {
-    match name.strip_suffix(b".gz") {
-        Some(name) => (name, Some(Compression::Gzip)),
-        None => (name, None),
-    }
-}
-
-fn parse(live: &OsStr, name: &OsStr) -> Option<(Place, Order, Option<Compression>)> {
-    let (name, compression) = uncompressed(name.as_bytes());
-    let live = live.as_bytes();
-    let behind = name.strip_prefix(live);
-    let within = || {
-        let (stem, extension) = split(live);
-        let is_one = !extension.is_empty() && !extension[1].is_ascii_digit();
-        name.strip_prefix(stem)?.strip_suffix(extension).filter(|_| is_one)
-    };
-    let (place, rest) = match behind {
-        Some(rest) => (Place::Behind, rest),
-        None => (Place::Within, within()?),
-    };
-    let (separator @ (b'.' | b'-' | b'_'), rest) = rest.split_first()? else {
-        return None;
-    };
-    // Only digits and separators. `.swp`, `.tmp`, `.lock` and names of other logs are not generations.
-    if !rest.first()?.is_ascii_digit() || !rest.iter().all(|b| b.is_ascii_digit() || b"-._T:".contains(b)) {
-        return None;
-    }
-    // `web-1` is a different log from `web`; `web-20261122` is an older generation of it.
-    if *separator != b'.' && rest.len() < 6 || place == Place::Behind && *separator == b'_' {
-        return None;
-    }
-    let number = std::str::from_utf8(rest).ok().filter(|r| r.len() <= 5).and_then(|r| r.parse().ok());
-    Some((place, number.map_or_else(|| Order::Date(numbers(rest)), Order::Number), compression))
-}
-
-/// A name that differs from the name of the file that a link leads to in its numbers alone, and is older.
-fn parse_linked(live: &OsStr, name: &OsStr) -> Option<(Place, Order, Option<Compression>)> {
-    let (plain, compression) = uncompressed(name.as_bytes());
-    let shape =
-        |name: &[u8]| name.split(u8::is_ascii_digit).filter(|part| !part.is_empty()).collect::<Vec<_>>().concat();
-    let (own, others) = (numbers(live.as_bytes()), numbers(plain));
-    (!own.is_empty() && others < own && shape(live.as_bytes()) == shape(plain)).then_some((
-        Place::Linked,
-        Order::Date(others),
-        compression,
-    ))
-}
-
-fn numbers(name: &[u8]) -> Vec<u64> {
-    let number = |digits: &[u8]| std::str::from_utf8(digits).ok().and_then(|d| d.parse().ok()).unwrap_or(u64::MAX);
-    name.split(|b| !b.is_ascii_digit()).filter(|digits| !digits.is_empty()).map(number).collect()
 }
 
 #[cfg(test)]

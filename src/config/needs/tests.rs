@@ -184,9 +184,9 @@ const OTHERS: [&str; 18] = [
     "path",                 // of `journal`; `Needs::job` has it
     "path_prefix",          // of Consul's API
     "proxy_connect_header", // sent to a proxy
-    "server",               // a flag of commands
     "read_roots",           // `Config::needs` has it
-    "server",               // of Consul: `Needs::job` has it
+    "rotated_dirs",         // `Config::needs` has it
+    "server",               // of Consul, which `Needs::job` has; and a flag of commands
     "server_name",          // in a certificate
     "username_ref",         // refused
 ];

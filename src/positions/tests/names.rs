@@ -53,6 +53,7 @@ fn a_file_that_was_left_is_known_under_another_name_after_a_kill() {
                 position: file(20, inode),
                 live: true,
                 written: then(),
+                unread: 0,
                 left: vec![file(inode, 100 + inode)],
             };
             positions.commit(&[Commit { slot, checkpoint, through: None }], then()).expect("written");

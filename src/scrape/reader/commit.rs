@@ -49,8 +49,13 @@ impl Held<'_, Reader> {
                 if let Some(written) = written {
                     // The position is of a file that is gone and was read to its end. A new file with this name starts
                     // at its beginning.
-                    let checkpoint =
-                        Checkpoint::File { position: Position::default(), live: false, written, left: Vec::new() };
+                    let checkpoint = Checkpoint::File {
+                        position: Position::default(),
+                        live: false,
+                        written,
+                        unread: 0,
+                        left: Vec::new(),
+                    };
                     let done = Commit { slot, checkpoint, through: Some(i64::MAX) };
                     self.write(|positions| positions.commit(&[done], written));
                 }
@@ -92,6 +97,27 @@ impl Held<'_, Reader> {
             self.write(|positions| positions.commit(&commits, unheard));
         }
         self.settle_endings();
+    }
+
+    /// Saves again how far a log is committed, because more was written to its file: if the file is gone at the next start,
+    /// the bytes that are lost are known.
+    pub(super) fn note_unread(&mut self, log: u64) {
+        let mark = self.tailers.get(&log).and_then(|tailer| tailer.ledger().committed());
+        let Some(mark) = mark else {
+            return;
+        };
+        let checkpoint = self.with_input(log, |input| input.log_mut().and_then(|file| file.committed(mark)));
+        let Some(checkpoint) = checkpoint.flatten() else {
+            return;
+        };
+        let slot = self.tailers.get(&log).and_then(|tailer| tailer.slot());
+        let Checkpoint::File { unread, .. } = checkpoint else {
+            return;
+        };
+        // Not for each line: each time when it has doubled.
+        if let Some(slot) = slot.filter(|slot| unread / 2 >= self.positions.unread(*slot) && unread > 0) {
+            self.commits.push(Commit { slot, checkpoint, through: None });
+        }
     }
 
     /// Adds a log's commit to those to be saved. Returns whether there is one.

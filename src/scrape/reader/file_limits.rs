@@ -1,7 +1,7 @@
 //! Limits the deleted files that are kept open, so that a long outage of Loki does not fill the node's disk.
 
 use super::Reader;
-use crate::scrape::metrics::{DELETED, TOO_MANY};
+use crate::scrape::metrics::DELETED;
 use crate::scrape::supervised::Held;
 use crate::tail::{GENERATIONS, Log};
 
@@ -63,7 +63,7 @@ impl Held<'_, Reader> {
             0 | 1 => drop(self.older.remove(&log)),
             more => drop(self.older.insert(log, more - 1)),
         }
-        self.lose(log, TOO_MANY, lost);
+        self.lose_files(log, lost);
     }
 
     /// Gives up deleted files of the log beyond `limit` bytes. Returns the bytes that it keeps.
@@ -88,24 +88,5 @@ impl Held<'_, Reader> {
             );
         }
         left
-    }
-}
-
-impl Reader {
-    /// Counts bytes of a log that were not read and cannot be read any more.
-    pub(super) fn lose(&mut self, log: u64, why: &'static str, bytes: u64) {
-        let Some(tailer) = self.tailers.get(&log).filter(|_| bytes > 0) else {
-            return;
-        };
-        self.sink.metrics.lost(bytes, why);
-        tailer.ledger().update_account(|account| account.lose(why, bytes));
-        if self.budget.allows(self.clock.now()) {
-            tracing::warn!(
-                path = %tailer.path().display(),
-                bytes,
-                "a log has more unread older files than may be open (at most 256 for a log, and half of ulimit -n, or of \
-                 LimitNOFILE of a systemd unit, for all logs): these bytes of the oldest files are lost"
-            );
-        }
     }
 }

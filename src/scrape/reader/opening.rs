@@ -1,5 +1,6 @@
 //! Opens a log: finds its position, opens its file, schedules its first turn.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +15,7 @@ use crate::positions::{Commit, Key, LogName, PositionId, Positions, Saved};
 use crate::scrape::given::Opening;
 use crate::scrape::input::Input;
 use crate::scrape::messages::{Assignment, SourceAssignment};
-use crate::scrape::metrics::{ROTATED_AWAY, TOO_MANY};
+use crate::scrape::metrics::ROTATED_AWAY;
 use crate::scrape::pipelines::PipelineId;
 use crate::scrape::schedule::Schedule;
 use crate::scrape::status::File;
@@ -44,7 +45,7 @@ impl Held<'_, Reader> {
             Err(NotOpened::CallHung) => return self.add_again(assignment.log, slot, now),
             Err(NotOpened::Waits(why)) => {
                 self.positions.release(slot);
-                self.wait_for(assignment, now, why);
+                self.wait_for(assignment, now, &why);
             }
             Err(NotOpened::Failed(error)) => {
                 self.positions.release(slot);
@@ -67,7 +68,7 @@ impl Held<'_, Reader> {
             _ => None,
         };
         if let Some((log, last_time)) = self.inherit(assignment) {
-            return Ok(Opened { log, saved: at(saved), last_time, is_inherited: true });
+            return Ok(Opened { log, saved: at(saved), last_time, is_inherited: true, gone: 0 });
         }
         if saved.is_none() {
             saved = self.position_elsewhere(assignment, key, slot)?;
@@ -87,18 +88,28 @@ impl Held<'_, Reader> {
             self.blocking(id, || drop(opened));
             return Err(NotOpened::CallHung);
         }
-        let log = opened.map_err(NotOpened::Failed)?;
+        let log = opened.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => NotOpened::Waits(error.to_string().into()),
+            _ => NotOpened::Failed(error),
+        })?;
+        let mut gone = 0;
         if log.lost_position() {
-            tracing::warn!(
-                path = %assignment.path.display(),
-                "the file that was read last is gone: its unread lines are lost"
-            );
-            self.sink.metrics.lost(0, ROTATED_AWAY);
+            gone = self.positions.unread(slot);
+            let path = assignment.path.display();
+            if gone > 0 {
+                tracing::warn!(%path, bytes = gone, "the file that was read last is gone, and was not read to its end: these bytes are lost");
+            } else {
+                tracing::warn!(
+                    %path,
+                    "the file that was read last is gone; it had been read to its end, but lines that were written to it \
+                     while no agent ran are lost"
+                );
+            }
         }
         if matches!(resume, Resume::Unseen { .. }) {
             self.begin_at_end(assignment.job, slot, &log);
         }
-        Ok(Opened { log, saved: at(saved), last_time: 0, is_inherited: false })
+        Ok(Opened { log, saved: at(saved), last_time: 0, is_inherited: false, gone })
     }
 
     /// The position at which another log stopped reading this file. It becomes the position of this log. None: the file
@@ -116,12 +127,12 @@ impl Held<'_, Reader> {
         match elsewhere {
             Elsewhere::No => Ok(None),
             Elsewhere::Now => {
-                Err(NotOpened::Waits("the file is already read under another name that the path matches"))
+                Err(NotOpened::Waits("the file is already read under another name that the path matches".into()))
             }
-            Elsewhere::Copy => Err(NotOpened::Waits("all of it is in another log, of which it is a copy")),
+            Elsewhere::Copy => Err(NotOpened::Waits("all of it is in another log, of which it is a copy".into())),
             Elsewhere::Until(position) => {
                 let time = self.clock.system_time();
-                let checkpoint = Checkpoint::File { position, live: true, written: time, left: Vec::new() };
+                let checkpoint = Checkpoint::File { position, live: true, written: time, unread: 0, left: Vec::new() };
                 let known = Commit { slot, checkpoint, through: None };
                 self.write(|positions| positions.commit(&[known], time));
                 Ok(Some(Saved::At { position, saved: time }))
@@ -131,11 +142,11 @@ impl Held<'_, Reader> {
 
     /// Schedules the first turn of a log that was opened.
     fn begin_opened(&mut self, assignment: Assignment, slot: PositionId, opened: Opened, now: Instant) {
-        let Opened { mut log, saved, last_time, is_inherited } = opened;
+        let Opened { mut log, saved, last_time, is_inherited, gone } = opened;
         let (id, target) = (assignment.log, assignment.target);
         let inodes = log.take_new_files();
         self.inodes.add(id, inodes, |inode| log.has(inode));
-        let passed_over = log.take_passed_over();
+        let lost = log.take_lost();
         let labels = with_filename(&target, &assignment.path);
         let pipeline = self.sink.pipelines.of_target(assignment.job, &target);
         self.waits_no_more(id, now);
@@ -146,7 +157,8 @@ impl Held<'_, Reader> {
             // Between the two scrapes, its name may have been given to another file.
             self.look(id, now);
         }
-        self.lose(id, TOO_MANY, passed_over);
+        self.count_lost(id, lost);
+        self.lose(id, ROTATED_AWAY, gone);
         self.bound_pinned(id);
     }
 
@@ -273,6 +285,8 @@ struct Opened {
     last_time: i64,
     /// It was open in the previous run.
     is_inherited: bool,
+    /// Bytes of the file of the saved position, which is gone.
+    gone: u64,
 }
 
 /// Why a log was not opened.
@@ -280,7 +294,7 @@ enum NotOpened {
     /// A system call hung, and another thread has taken over.
     CallHung,
     /// It is opened later. The reason is shown on the pages.
-    Waits(&'static str),
+    Waits(Cow<'static, str>),
     Failed(io::Error),
 }
 

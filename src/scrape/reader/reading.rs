@@ -12,6 +12,7 @@ use crate::model::{Read, Source};
 use crate::scrape::input::Input;
 use crate::scrape::supervised::Held;
 use crate::scrape::tailer::{Begin, LookedUp, Tailer, Turn};
+use crate::tail::Log;
 
 impl Held<'_, Reader> {
     pub(super) fn read_due(&mut self, now: Instant) {
@@ -44,6 +45,7 @@ impl Held<'_, Reader> {
             Begin::Turn(turn) => Some(Ok(turn)),
             Begin::LookUp => {
                 self.look_up(log);
+                self.watch(log, now);
                 self.note_written(log, now);
                 Some(Ok(Turn::Blocked))
             }
@@ -97,7 +99,12 @@ impl Held<'_, Reader> {
         };
         if let Some(file) = tailer.input.log_mut() {
             reader.inodes.add(log, file.take_new_files(), |inode| file.has(inode) || file.had(inode).is_some());
+            let lost = file.take_lost();
+            reader.count_lost(log, lost);
         }
+        let Some(tailer) = reader.tailers.get_mut(&log) else {
+            return;
+        };
         let turn = match turn {
             Ok(turn) => {
                 if tailer.trouble.reading.take().is_some() {
@@ -172,6 +179,14 @@ impl Held<'_, Reader> {
                 self.blocking(log, || drop(input));
                 None
             }
+        }
+    }
+
+    /// Looks at a log that waits for answers: its file may be cut and written anew several times before it is read again.
+    fn watch(&mut self, log: u64, now: Instant) {
+        if self.with_input(log, |input| input.log().is_some_and(Log::has_changed)) == Some(true) {
+            self.look(log, now);
+            self.note_unread(log);
         }
     }
 

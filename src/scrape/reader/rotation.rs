@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use super::Reader;
 use super::retry::advice;
-use crate::scrape::metrics::TOO_MANY;
 use crate::scrape::supervised::Held;
 use crate::scrape::tailer::LookedUp;
 use crate::tail::Look;
@@ -47,7 +46,7 @@ impl Held<'_, Reader> {
                 }
             };
             reader.inodes.add(log, file.take_new_files(), |inode| file.has(inode) || file.had(inode).is_some());
-            let passed_over = file.take_passed_over();
+            let lost = file.take_lost();
             let text = failed.as_ref().map(ToString::to_string);
             if tailer.trouble.rotation != text {
                 if let Some(error) = failed.filter(|_| reader.budget.allows(now)) {
@@ -57,7 +56,7 @@ impl Held<'_, Reader> {
                 tailer.trouble.rotation = text;
                 reader.status.set_error(reader.index, log, tailer.trouble.text());
             }
-            self.lose(log, TOO_MANY, passed_over);
+            self.count_lost(log, lost);
         }
         self.at(log, now);
         self.bound_pinned(log);

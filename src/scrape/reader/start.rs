@@ -30,7 +30,7 @@ impl Reader {
             return;
         }
         let time = self.clock.system_time();
-        let checkpoint = Checkpoint::File { position, live: true, written: time, left: Vec::new() };
+        let checkpoint = Checkpoint::File { position, live: true, written: time, unread: 0, left: Vec::new() };
         let commit = Commit { slot, checkpoint, through: None };
         self.write(|positions| positions.commit(&[commit], time));
         let (files, bytes) = self.not_read.entry(job).or_default();

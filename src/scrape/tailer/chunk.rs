@@ -84,7 +84,7 @@ impl Tailer {
             ack: AckRef::Chunk(&ack),
         });
         let views = match &chunk.records {
-            None => Views::Lines(chunk.encoding.lines(bytes, &text)),
+            None => Views::Lines { lines: chunk.encoding.lines(bytes, &text), trims_returns: chunk.trims_returns },
             Some(records) => Views::Records { text: &text, at: 0, records: records.iter() },
         };
         for View { at, end, text, time, labels, metadata, tenant } in views {

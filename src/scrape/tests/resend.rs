@@ -96,6 +96,7 @@ impl Machine {
             older_files: 1000,
             logs: 1000,
             link_roots: Vec::new(),
+            rotated_dirs: vec!["old".into()],
             dry_run: false,
             stdin: None,
             receivers: Vec::new(),

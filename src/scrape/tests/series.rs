@@ -103,6 +103,7 @@ fn what_is_not_read_is_a_number_and_losses_are_there_before_the_first() {
     wait(|| by_label(&registry, "promtail_read_lines_total").len() == 1);
     assert_eq!(by_label(&registry, "fantail_unread_files"), want);
     let losses = zeros(&[
+        "damaged",
         "deleted_files_limit",
         "journal",
         "line_too_long",

@@ -1,5 +1,7 @@
 //! Files that are not read yet, on a clock of the test.
 
+mod gone;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;

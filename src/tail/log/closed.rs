@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Drained, Log, Options, Resume};
+use super::{Drained, Log, Lost, Options, Resume};
 use crate::model::{Mark, Position, Progress};
 use crate::tail::allowed_paths::AllowedPaths;
 use crate::tail::folders::Folders;
@@ -60,7 +60,8 @@ impl Log {
 
     fn seen_at_rest(&self) -> io::Result<Option<Seen>> {
         let is_simple = self.generations.len() == 1 && self.spent.is_empty() && self.gone.is_none();
-        let is_between_lines = self.skipping.is_none() && self.hole == 0 && !self.abandoned && self.passed_over == 0;
+        let is_between_lines =
+            self.skipping.is_none() && self.hole == 0 && !self.abandoned && self.lost == Lost::default();
         let file = &self.generations[0];
         if !is_simple || !is_between_lines || !file.is_plain() {
             return Ok(None);

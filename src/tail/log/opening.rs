@@ -4,15 +4,19 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::marks::Marks;
-use super::{Drained, GENERATIONS, Log, Options, Resume, inode};
+use super::{Drained, GENERATIONS, Log, Lost, Options, Resume, inode};
 use crate::model::{Mark, Position};
+use crate::tail::FINGERPRINT;
 use crate::tail::allowed_paths::AllowedPaths;
 use crate::tail::folders::Folders;
 use crate::tail::generation::{Generation, file_id};
-use crate::tail::siblings::{Sibling, siblings};
+use crate::tail::siblings::{Sibling, relatives, siblings, with_inode};
+
+/// A file that is being compressed is written to more often than this.
+const PACKING: Duration = Duration::from_secs(60);
 
 impl Log {
     #[cfg(test)]
@@ -57,7 +61,8 @@ impl Log {
             spent: VecDeque::new(),
             drained: VecDeque::new(),
             lost_position: false,
-            passed_over: 0,
+            lost: Lost::default(),
+            growing: None,
             abandoned: false,
             new_files: Vec::new(),
         };
@@ -68,7 +73,7 @@ impl Log {
                 log.generations.push_back(live);
             }
             (Ok(live), Resume::Since(time) | Resume::Unseen { since: time, .. }) => {
-                log.passed_over = open_younger(certain(&older()?), time, &mut log.generations);
+                log.lost.unopened = open_younger(certain(&older()?), time, &mut log.generations);
                 add_live(&mut log.generations, 0, live);
             }
             (Ok(mut live), Resume::Offset(offset)) => {
@@ -82,7 +87,12 @@ impl Log {
                 log.generations.push_back(live);
             }
             (live, Resume::At { position, saved }) => {
-                let is_found = log.continue_in(&older()?, position, saved)?;
+                let mut older = relatives(&live_path, path, folders)?;
+                // Under any other name in these directories, if it was only renamed.
+                if !older.iter().any(|sibling| file_id(&sibling.meta).has_inode_of(&position.file)) {
+                    older.splice(..0, with_inode(&live_path, &position.file, folders)?).for_each(drop);
+                }
+                let is_found = log.continue_in(&older, position, saved)?;
                 match live {
                     Ok(live) => add_live(&mut log.generations, 0, live),
                     Err(_) if is_found && !log.generations.is_empty() => {}
@@ -100,9 +110,16 @@ impl Log {
         // It may be a log of its own, or turn up under a name that makes it one.
         let left = Drained::at(position, Mark::default(), saved);
         let Some((at, mut generation)) = find(older, &position)? else {
+            if let Some(packing) = older.iter().find(|sibling| is_being_packed(sibling, self.folders.now())) {
+                let what = format!(
+                    "{} is still being compressed, and may be the file that was read last",
+                    packing.path.display()
+                );
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, what));
+            }
             self.lost_position = position.file.fingerprint.len > 0;
             self.leave(left);
-            self.passed_over = open_younger(certain(older), saved, &mut self.generations);
+            self.lost.unopened = open_younger(certain(older), saved, &mut self.generations);
             return Ok(false);
         };
         if older[at].is_log {
@@ -111,8 +128,15 @@ impl Log {
             generation.continue_at(&position);
             self.generations.push_back(generation);
         }
-        let named_alike = older[at + 1..].iter().take_while(|s| s.is_named_like(&older[at]));
-        self.passed_over = open_younger(named_alike, older[at].since(), &mut self.generations);
+        let since = older[at].since();
+        // A name without order says nothing of the others.
+        self.lost.unopened = match older[at].is_ordered() {
+            true => {
+                let named_alike = older[at + 1..].iter().take_while(|s| s.is_named_like(&older[at]));
+                open_younger(named_alike, since, &mut self.generations)
+            }
+            false => open_younger(certain(older), saved, &mut self.generations),
+        };
         Ok(true)
     }
 }
@@ -159,6 +183,10 @@ pub(super) fn find(older: &[Sibling], position: &Position) -> io::Result<Option<
             let Some(mut generation) = open_sibling(sibling) else {
                 continue;
             };
+            // A file with any other name may only begin alike by accident.
+            if by != By::Inode && !sibling.is_ordered() && !is_telling(position) {
+                continue;
+            }
             let whole = by != By::WholeHead || generation.id().fingerprint == file.fingerprint;
             // A file that cannot be read is not the right one.
             if whole && generation.holds(position).unwrap_or(false) {
@@ -167,6 +195,11 @@ pub(super) fn find(older: &[Sibling], position: &Position) -> io::Result<Option<
         }
     }
     Ok(None)
+}
+
+/// Whether a file that has this position is the same one by no accident, whatever its name is.
+fn is_telling(position: &Position) -> bool {
+    position.offset >= FINGERPRINT as u64 && position.before.len > 0
 }
 
 /// Opens those of `older` that were modified at or after `since`; the newest if there are too many. Also returns the
@@ -184,7 +217,7 @@ pub(super) fn open_younger<'s>(
     let too_old = |s: &&'s Sibling| (*s, io::Error::other("there are too many of them"));
     failed.extend(younger[..too_many].iter().map(too_old));
     for sibling in &younger[too_many..] {
-        match Generation::open(&sibling.path, sibling.compression) {
+        match Generation::open_rotated(&sibling.path, sibling.compression) {
             Ok(generation) => generations.push_back(generation),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {} // Renamed or deleted meanwhile.
             Err(error) => failed.push((sibling, error)),
@@ -199,6 +232,12 @@ pub(super) fn open_younger<'s>(
     bytes
 }
 
+/// Opens files that were made since the log was looked at. They are not read if that fails.
+pub(super) fn open_unseen(siblings: &[&Sibling]) -> Vec<Generation> {
+    let from = siblings.len().saturating_sub(GENERATIONS);
+    siblings[from..].iter().filter(|sibling| !sibling.is_log).filter_map(|sibling| open_sibling(sibling)).collect()
+}
+
 /// Adds the live file, unless it is among the generations added after the first `known`. It is opened before its
 /// siblings are listed, so it may have been renamed in between and must not be read twice. The next look finds the new
 /// live file.
@@ -208,7 +247,17 @@ pub(super) fn add_live(generations: &mut VecDeque<Generation>, known: usize, liv
     }
 }
 
+/// Whether the file is being compressed, and not even its head can be decompressed yet.
+fn is_being_packed(sibling: &Sibling, now: SystemTime) -> bool {
+    let written = sibling.meta.modified().ok().and_then(|written| now.duration_since(written).ok());
+    let is_new = sibling.compression.is_some() && written.is_none_or(|ago| ago < PACKING);
+    is_new
+        && !sibling.is_log
+        && open_sibling(sibling)
+            .is_some_and(|mut file| file.learn_head().is_ok() && file.is_short() && !file.is_whole())
+}
+
 /// None if the file no longer exists or cannot be read.
 pub(super) fn open_sibling(sibling: &Sibling) -> Option<Generation> {
-    Generation::open(&sibling.path, sibling.compression).ok()
+    Generation::open_rotated(&sibling.path, sibling.compression).ok()
 }

@@ -49,7 +49,8 @@ impl Source for Log {
             drained.end
         });
         let left = left.collect();
-        Some(Checkpoint::File { position, live: self.is_live(&position), written: self.written(&position), left })
+        let (live, written, unread) = (self.is_live(&position), self.written(&position), self.behind(&position));
+        Some(Checkpoint::File { position, live, written, unread, left })
     }
 
     /// If decoding can change lengths, the exact offset of a line is unknown.
@@ -83,6 +84,14 @@ impl Log {
         position
     }
 
+    /// Bytes of the file of this position behind it. 0 if they are not known.
+    fn behind(&self, position: &Position) -> u64 {
+        let is_it = |generation: &&Generation| generation.id().has_inode_of(&position.file) && generation.is_plain();
+        let generation = self.spent.iter().chain(&self.generations).find(is_it);
+        let size = generation.and_then(|generation| generation.metadata().ok()).map_or(0, |meta| meta.len());
+        size.saturating_sub(position.offset)
+    }
+
     fn read_lines(&mut self, limit: usize, now: Instant, chunk: &mut Chunk) -> io::Result<Read> {
         let mut want = limit;
         if self.abandoned {
@@ -95,6 +104,11 @@ impl Log {
             let n = match self.peek(&mut chunk.bytes[..want]) {
                 // A compressed file that is still skipping to the offset.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Passed),
+                // Damaged. What follows in other files must not wait for it.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData && self.generations.len() > 1 => {
+                    self.skip_damaged(&error);
+                    continue;
+                }
                 read => read?,
             };
             // A file that was empty when it was opened shows now whether it is text.
@@ -105,9 +119,7 @@ impl Log {
                 if self.generations.len() == 1 {
                     return Err(error);
                 }
-                self.passed_over += self.generations[0].unread();
-                tracing::warn!(path = %self.path.display(), %error, "cannot read an older file of a log: it is skipped");
-                drop(self.give_up());
+                self.skip_damaged(&error);
                 continue;
             }
             if let Some(mark) = self.generations[0].mark_ahead(self.options.encoding).filter(|mark| n >= *mark) {
@@ -158,6 +170,7 @@ impl Log {
             if self.generations.len() == 1 {
                 return Ok(if self.gone.is_some() { Read::Finished } else { Read::Idle });
             }
+            self.note_cut_off();
             self.let_go();
         }
     }
@@ -194,20 +207,25 @@ impl Log {
     }
 
     /// The generation being read is at its end. It stays open if uncommitted bytes may have to be read again.
-    fn let_go(&mut self) {
-        let left = self.give_up();
+    pub(super) fn let_go(&mut self) {
+        let mut left = self.give_up();
+        if let Some(generation) = &mut left {
+            generation.rest();
+        }
         self.spent.extend(left.filter(|generation| !self.marks.is_done_with(generation)));
     }
 
     /// Stops reading the first generation and returns it.
     pub(super) fn give_up(&mut self) -> Option<Generation> {
         let generation = self.generations.pop_front()?;
+        self.growing = None;
         self.leave(Drained::at(generation.position(), self.marks.next, generation.written()));
         Some(generation)
     }
 
     fn lines(&mut self, chunk: &mut Chunk, len: usize, more: bool) -> Read {
         chunk.encoding = self.generations[0].encoding(self.options.encoding);
+        chunk.trims_returns = self.options.compression.is_some();
         (chunk.start, chunk.place) = self.marks.step(&mut self.generations[0], &chunk.bytes[..len]);
         chunk.len = len;
         Read::Records { more }
@@ -236,12 +254,18 @@ impl Log {
             if size <= front.offset {
                 return Ok(0);
             }
+        } else if is_youngest && front.is_truncated(front.metadata()?.len())? {
+            self.truncate()?;
+            return self.peek(buffer);
         }
         front.peek(buffer)
     }
 
     /// Whether the generation being read, whose end was reached, is complete.
-    fn is_drained(&self, now: Instant) -> bool {
+    fn is_drained(&mut self, now: Instant) -> bool {
+        if !self.generations[0].is_plain() && !self.is_packed(now) {
+            return false;
+        }
         let over = |since: Option<Instant>, wait: Duration| since.is_none_or(|s| now >= s + wait);
         match self.generations.len() {
             1 if self.options.compression.is_some() => true,

@@ -1,6 +1,9 @@
+mod cut;
 mod identity;
 mod many;
 mod marks;
+mod packed;
+mod programs;
 mod rotations;
 mod traps;
 

@@ -99,6 +99,7 @@ impl Agent {
             older_files: 1000,
             logs: 1000,
             link_roots: Vec::new(),
+            rotated_dirs: vec!["old".into()],
             rate: None,
             dry_run: false,
             stdin: None,

@@ -88,20 +88,26 @@ impl Disk {
     }
 
     /// Compresses a file and replaces it. `keep_time`: keeps the modification time, as gzip does and the kubelet does
-    /// not.
-    pub fn gzip(&mut self, path: &Path, keep_time: bool) {
-        let (packed, temporary) = (added(path, ".gz"), added(path, ".tmp"));
+    /// not. Returns its new name.
+    pub fn pack(&mut self, path: &Path, keep_time: bool) -> PathBuf {
         let plain = fs::read(path).expect("read");
+        // Each program in turn. Most use gzip.
+        let (ending, bytes) = match self.files.len() % 8 {
+            0 => (".xz", xz(&plain)),
+            1 => (".bz2", bzip2(&plain)),
+            2 => (".zst", ruzstd::encoding::compress_to_vec(&plain[..], ruzstd::encoding::CompressionLevel::Fastest)),
+            _ => (".gz", gzip(&plain)),
+        };
+        let (packed, temporary) = (added(path, ending), added(path, ".tmp"));
         let before = fs::metadata(path).expect("it is there").modified().expect("a time");
-        let file = fs::File::create(&temporary).expect("created");
-        let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
-        encoder.write_all(&plain).expect("written");
-        let file = encoder.finish().expect("written");
+        let mut file = fs::File::create(&temporary).expect("created");
+        file.write_all(&bytes).expect("written");
         file.set_modified(if keep_time { before } else { self.clock.system_time() }).expect("dated");
         fs::rename(&temporary, &packed).expect("renamed");
         let seen = self.file(path).seen;
         self.copied(path, &packed, seen);
         self.remove(path);
+        packed
     }
 
     /// Copies a file, as copytruncate does before it truncates.
@@ -169,6 +175,27 @@ impl Disk {
         let whole = |line: usize| (0..self.lines[line].parts).all(|part| there.contains(&(line, part)));
         (0..self.lines.len()).filter(|line| !whole(*line)).collect()
     }
+}
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(plain).and_then(|()| encoder.finish()).expect("to memory")
+}
+
+fn bzip2(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    encoder.write_all(plain).and_then(|()| encoder.finish()).expect("to memory")
+}
+
+fn xz(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(0)).expect("options");
+    encoder.write_all(plain).and_then(|()| encoder.finish()).expect("to memory")
+}
+
+/// Whether a file has the ending of a program that compresses.
+pub(super) fn ending(path: &Path) -> Option<&str> {
+    let ending = path.extension()?.to_str()?;
+    ["gz", "xz", "bz2", "zst"].contains(&ending).then_some(ending)
 }
 
 pub(super) fn added(path: &Path, suffix: &str) -> PathBuf {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::chance::Chance;
-use super::disk::{Disk, Line, added};
+use super::disk::{Disk, Line, added, ending};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
@@ -257,8 +257,8 @@ impl Writer {
     fn renumber(&mut self, disk: &mut Disk) {
         let count = self.old.len();
         for (at, name) in self.old.iter_mut().enumerate() {
-            let packed = name.extension().is_some_and(|e| e == "gz");
-            let to = added(&self.live, &format!(".{}{}", count + 1 - at, if packed { ".gz" } else { "" }));
+            let ending = ending(name).map_or(String::new(), |ending| format!(".{ending}"));
+            let to = added(&self.live, &format!(".{}{ending}", count + 1 - at));
             disk.rename(name, &to);
             *name = to;
         }
@@ -266,9 +266,8 @@ impl Writer {
 
     fn compress_all(&mut self, disk: &mut Disk, keep_time: bool) {
         for name in &mut self.old {
-            if name.extension().is_none_or(|e| e != "gz") {
-                disk.gzip(name, keep_time);
-                *name = added(name, ".gz");
+            if ending(name).is_none() {
+                *name = disk.pack(name, keep_time);
             }
         }
     }

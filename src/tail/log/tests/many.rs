@@ -11,7 +11,7 @@ fn of_too_many_older_files_the_oldest_are_given_up() {
     }
     d.append("a.log", "live\n");
     let mut log = d.open(Resume::Since(SystemTime::UNIX_EPOCH));
-    assert_eq!((log.generations(), log.take_passed_over(), log.take_passed_over()), (GENERATIONS + 1, 40, 0));
+    assert_eq!((log.generations(), log.take_lost().unopened, log.take_lost()), (GENERATIONS + 1, 40, Lost::default()));
     assert_eq!(log.shed_files(GENERATIONS), 4);
     assert_eq!(log.shed_files(3), 4 * (GENERATIONS as u64 - 3));
     let last = GENERATIONS + 8;

@@ -1,5 +1,6 @@
 //! Sends the batches of a lane, one push at a time, oldest first, until each entry is delivered or discarded.
 
+mod dating;
 mod pacing;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,7 @@ use crate::backoff::chance;
 use crate::batch::Batch;
 use crate::http_client::Answer;
 use crate::model::Reason;
+pub(super) use dating::Clocks;
 
 /// After this many entries of a stream are refused one by one and none is accepted, the stream itself is the problem.
 const REFUSED_IN_A_ROW: usize = 64;
@@ -44,6 +46,7 @@ pub(super) struct LaneContext {
     /// The number of stored pushes.
     pub(super) stored: AtomicU64,
     pub(super) apart: Apart,
+    pub(super) clocks: Clocks,
     /// A failing lane succeeded, so others can end their pauses.
     pub(super) cleared: Notify,
 }
@@ -189,7 +192,14 @@ impl Lane {
             drop_rate_limited: context.drop_rate_limited,
         };
         self.taken.turn_to(batch);
-        let next = answer::decide(&answer, about);
+        let Some(next) = context.decide(&mut part, &answer, about) else {
+            if let Some(turn) = turn {
+                turn.ended(Outcome::Stored);
+            }
+            self.parts.again(part);
+            return After::Next;
+        };
+        let batch = &part.batch;
         if let Some(turn) = turn {
             turn.ended(match next {
                 Next::Done | Next::DoneBut { .. } => Outcome::Stored,

@@ -209,6 +209,11 @@ impl Log {
         self.generations.iter().any(|g| (g.id().device, g.id().inode) == (device, inode))
     }
 
+    /// Whether this is one of its open files, of which lines may be read later.
+    pub fn is_to_be_read(&mut self, id: &FileId) -> bool {
+        self.generations.iter_mut().any(|generation| generation.is(id).unwrap_or(false))
+    }
+
     /// Where reading of the file with this inode ended, as a position and a mark, if it was a generation recently.
     /// Otherwise None.
     pub fn had(&self, (device, inode): (u64, u64)) -> Option<(Position, Mark)> {

@@ -43,6 +43,8 @@ pub struct Push {
     pub body: Vec<u8>,
     /// Labels and lines of each stream.
     pub streams: Vec<(String, Vec<String>)>,
+    /// The time of each entry, in Unix nanoseconds, in the order of the lines.
+    pub times: Vec<i64>,
 }
 
 impl Push {
@@ -197,21 +199,24 @@ fn read_push(stream: &mut impl Read) -> std::io::Result<Option<Push>> {
         Some((name, value)) => format!("{}: {value}\n", name.to_lowercase()),
         None => format!("{line}\n"),
     });
-    let mut push = Push { head: head.collect(), path, body: Vec::new(), streams: Vec::new() };
+    let mut push = Push { head: head.collect(), path, body: Vec::new(), streams: Vec::new(), times: Vec::new() };
     let length = push.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     push.body = vec![0; length];
     stream.read_exact(&mut push.body)?;
     if push.header("content-type") == Some("application/x-protobuf") {
-        push.streams = decode(&push.body);
+        (push.streams, push.times) = decode(&push.body);
     }
     Ok(Some(push))
 }
 
-fn decode(body: &[u8]) -> Vec<(String, Vec<String>)> {
+fn decode(body: &[u8]) -> (Vec<(String, Vec<String>)>, Vec<i64>) {
     let plain = snap::raw::Decoder::new().decompress_vec(body).expect("snappy's block format");
     let push = PushRequest::decode(plain.as_slice()).expect("a push request");
+    let entries = push.streams.iter().flat_map(|stream| &stream.entries);
+    let time = |entry: &Entry| entry.timestamp.seconds * 1_000_000_000 + i64::from(entry.timestamp.nanos);
+    let times = entries.map(time).collect();
     let lines = |entries: Vec<Entry>| entries.into_iter().map(|entry| entry.line).collect();
-    push.streams.into_iter().map(|stream| (stream.labels, lines(stream.entries))).collect()
+    (push.streams.into_iter().map(|stream| (stream.labels, lines(stream.entries))).collect(), times)
 }
 
 #[derive(Message)]
@@ -230,6 +235,16 @@ struct Stream {
 
 #[derive(Message)]
 struct Entry {
+    #[prost(message, required, tag = "1")]
+    timestamp: Timestamp,
     #[prost(string, tag = "2")]
     line: String,
+}
+
+#[derive(Message)]
+struct Timestamp {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
+    #[prost(int32, tag = "2")]
+    nanos: i32,
 }

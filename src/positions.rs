@@ -313,6 +313,11 @@ impl Positions {
         Some((slot, saved))
     }
 
+    /// The files that a log has left, read to their end there.
+    pub fn left(&self, slot: PositionId) -> Vec<Position> {
+        self.lock().records.get(&slot).map(|e| e.left.iter().copied().collect()).unwrap_or_default()
+    }
+
     /// The read times of a log that are not before its position, oldest first.
     pub fn read_times(&self, slot: PositionId) -> Vec<ReadTime> {
         self.lock().records.get(&slot).map(|e| e.times.iter().copied().collect()).unwrap_or_default()

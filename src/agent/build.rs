@@ -49,15 +49,21 @@ fn jobs_of(config: &Config, client: Arc<str>) -> impl Iterator<Item = (Arc<str>,
 /// The jobs of a checked config. An error here is a mistake in the check.
 pub(super) fn jobs(config: &Config, options: &Options) -> Result<Vec<Job>, String> {
     let inspector = options.inspect.then(Inspector::new);
-    let start_at = config.target_config.start_at;
+    let (start_at, late) = (config.target_config.start_at, config.target_config.late_writer_period.0);
     config
         .scrape_configs
         .iter()
-        .map(|job| self::job(job, start_at, inspector.clone()).map_err(|e| format!("job {:?}: {e}", job.job_name)))
+        .map(|job| {
+            self::job(job, (start_at, late), inspector.clone()).map_err(|e| format!("job {:?}: {e}", job.job_name))
+        })
         .collect()
 }
 
-fn job(config: &ScrapeConfig, start_at: StartAt, inspector: Option<Inspector>) -> Result<Job, String> {
+fn job(
+    config: &ScrapeConfig,
+    (start_at, late): (StartAt, Duration),
+    inspector: Option<Inspector>,
+) -> Result<Job, String> {
     let rules = Rules::compile(&config.relabel_configs).map_err(|e| e.to_string())?;
     let program = match config.pipeline_stages.as_slice() {
         [] => None,
@@ -81,7 +87,7 @@ fn job(config: &ScrapeConfig, start_at: StartAt, inspector: Option<Inspector>) -
         unreadable = Some(why);
         None
     });
-    let options = tail::Options { encoding, compression, ..tail::Options::default() };
+    let options = tail::Options { encoding, compression, late, ..tail::Options::default() };
     // The program that compresses a file needs this time to finish it.
     let initial_delay =
         if config.decompression.enabled { config.decompression.initial_delay.0 } else { Duration::ZERO };

@@ -7,6 +7,7 @@ mod found;
 mod hanging;
 mod idle;
 mod journal;
+mod late;
 mod model;
 mod neighbours;
 mod owners;

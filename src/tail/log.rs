@@ -15,6 +15,7 @@ use super::gzip::Compression;
 use super::siblings::{Sibling, begun, siblings};
 use crate::model::{Encoding, FileId, Mark, Position};
 pub use closed::ClosedLog;
+use late::Late;
 use marks::Marks;
 use opening::{add_live, certain, find, open_sibling, open_younger};
 
@@ -31,14 +32,17 @@ pub struct Options {
     pub encoding: Encoding,
     /// For the live file. The compression of rotated generations comes from their names.
     pub compression: Option<Compression>,
-    /// How long to keep reading a renamed or deleted file after its end was reached, because its writer may still have
-    /// it open.
+    /// How long to keep reading a renamed or deleted file after its end was reached, before a younger file is read.
     pub grace: Duration,
+    /// How long after its last byte a rotated file is looked at, because its writer may still have it open. Younger files
+    /// are read meanwhile.
+    pub late: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { encoding: Encoding::Utf8, compression: None, grace: Duration::from_millis(500) }
+        let (grace, late) = (Duration::from_millis(500), Duration::from_secs(60));
+        Self { encoding: Encoding::Utf8, compression: None, grace, late }
     }
 }
 
@@ -94,6 +98,9 @@ pub struct Log {
     generations: VecDeque<Generation>,
     rotated: Option<Instant>,
     gone: Option<Instant>,
+    /// When the last lines were read for the first time, and the mark behind them.
+    grown: Option<Instant>,
+    furthest: Mark,
     /// Bytes skipped so far of a line that is too long.
     skipping: Option<u64>,
     /// NUL bytes that were passed over since the last line, and in all.
@@ -102,6 +109,12 @@ pub struct Log {
     marks: Marks,
     /// Oldest first: generations that were read to their end but are not fully committed.
     spent: VecDeque<Generation>,
+    /// Oldest first: generations that were read to their end, whose writers may still have them open.
+    late: VecDeque<Late>,
+    /// When to look at these next.
+    late_due: Option<Instant>,
+    /// The last committed position that is not in one of these.
+    settled: Option<Position>,
     /// The last few generations that were read and closed.
     drained: VecDeque<Drained>,
     /// The live file was deleted, and its unread bytes were given up.
@@ -135,7 +148,8 @@ impl Log {
         if let Some(allowed) = allowed {
             self.allowed = allowed.clone();
         }
-        self.new_files = self.spent.iter().chain(&self.generations).map(inode).collect();
+        let late = self.late.iter().map(|late| &late.generation);
+        self.new_files = self.spent.iter().chain(late).chain(&self.generations).map(inode).collect();
         self.options == options
     }
 
@@ -146,7 +160,7 @@ impl Log {
 
     /// How many files it has open.
     pub fn files(&self) -> usize {
-        self.spent.len() + self.generations.len()
+        self.spent.len() + self.late.len() + self.generations.len()
     }
 
     /// Whether newer generations contain bytes.
@@ -206,12 +220,8 @@ impl Log {
 
     /// Whether the file with this inode is one of the generations.
     pub fn has(&self, (device, inode): (u64, u64)) -> bool {
-        self.generations.iter().any(|g| (g.id().device, g.id().inode) == (device, inode))
-    }
-
-    /// Whether this is one of its open files, of which lines may be read later.
-    pub fn is_to_be_read(&mut self, id: &FileId) -> bool {
-        self.generations.iter_mut().any(|generation| generation.is(id).unwrap_or(false))
+        let late = self.late.iter().map(|late| &late.generation);
+        self.generations.iter().chain(late).any(|g| (g.id().device, g.id().inode) == (device, inode))
     }
 
     /// Where reading of the file with this inode ended, as a position and a mark, if it was a generation recently.
@@ -223,7 +233,8 @@ impl Log {
 
     /// Bytes on disk that have not been read. For compressed generations their size on disk.
     pub fn unread(&self) -> u64 {
-        self.generations.iter().map(Generation::unread).sum()
+        let late = self.late.iter().map(|late| &late.generation);
+        self.generations.iter().chain(late).map(Generation::unread).sum()
     }
 
     /// Checks names: was the log rotated, truncated or deleted?
@@ -358,6 +369,7 @@ pub fn is_in(path: &Path, allowed: &AllowedPaths, position: &Position) -> bool {
 }
 
 mod closed;
+mod late;
 mod marks;
 mod opening;
 mod pinned;

@@ -80,7 +80,16 @@ impl Held<'_, Reader> {
             Some(log) => Ok(log),
             None => {
                 let folders = self.folders[assignment.job].clone();
-                let open = || Log::open_among(&assignment.path, resume, job.options, &folders, &assignment.allowed);
+                let (mut left, time) = (self.positions.left(slot), self.clock.system_time());
+                // A file that is a log of its own by now is read there.
+                left.retain(|end| self.positions.in_file(&key, (end.file.device, end.file.inode)).is_empty());
+                let open = || {
+                    let mut log =
+                        Log::open_among(&assignment.path, resume, job.options, &folders, &assignment.allowed)?;
+                    // Without them the log can be read as well.
+                    let _ = log.follow_late(&left, time);
+                    Ok(log)
+                };
                 let opened = self.blocking(id, open);
                 if !self.is_current() {
                     self.blocking(id, || drop(opened));
@@ -202,25 +211,27 @@ impl Held<'_, Reader> {
         };
         let file = (meta.dev(), meta.ino());
         let mut ends = Vec::new();
-        for log in self.inodes.of(file) {
-            let Some(tailer) = self.tailers.get(&log).or(self.ending.get(&log)) else {
+        let logs: Vec<u64> = self.inodes.of(file).collect();
+        for log in logs {
+            let Some(tailer) = self.tailer_mut(log) else {
                 continue;
             };
             if tailer.target.labels != assignment.target.labels || *tailer.path() == assignment.path {
                 continue;
             }
-            let Some(log) = tailer.input.log() else {
-                if tailer.input.is_lent() {
+            // Bytes that are in flight may have to be read again.
+            let committed = tailer.ledger().committed().unwrap_or_default();
+            let is_lent = tailer.input.is_lent();
+            let Some(log) = tailer.input.log_mut() else {
+                if is_lent {
                     // A system call on it hangs: whether it still has the file is not known.
                     return Elsewhere::Now;
                 }
                 continue;
             };
-            if log.has(file) {
+            if !log.hand_over_late(file, committed) {
                 return Elsewhere::Now;
             }
-            // Bytes that are in flight may have to be read again.
-            let committed = tailer.ledger().committed().unwrap_or_default();
             ends.extend(log.had(file).map(|(end, mark)| (end, mark <= committed)));
         }
         let (positions, call) = (self.positions.clone(), assignment.log);

@@ -50,11 +50,16 @@ impl Log {
             generations: VecDeque::new(),
             rotated: None,
             gone: None,
+            grown: None,
+            furthest: Mark::default(),
             skipping: None,
             hole: 0,
             holes: 0,
             marks: Marks::default(),
             spent: VecDeque::new(),
+            late: VecDeque::new(),
+            late_due: None,
+            settled: None,
             drained: VecDeque::new(),
             lost_position: false,
             passed_over: 0,
@@ -92,6 +97,7 @@ impl Log {
             (Err(error), _) => return Err(error),
         }
         log.new_files = log.generations.iter().map(inode).collect();
+        log.settled = Some(log.position());
         Ok(log)
     }
 

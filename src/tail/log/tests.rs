@@ -1,4 +1,5 @@
 mod identity;
+mod late;
 mod many;
 mod marks;
 mod rotations;

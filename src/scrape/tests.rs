@@ -1,5 +1,6 @@
 //! The scrape threads on real files.
 
+mod begins;
 mod bounds;
 mod churn;
 mod containers;

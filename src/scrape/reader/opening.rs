@@ -8,7 +8,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::{Reader, start};
-use crate::model::{Checkpoint, LabelSet, Mark, Position, Target, Wake};
+use crate::model::{Checkpoint, LabelSet, Mark, Position, Source, Target, Wake};
 use crate::positions::{Commit, Key, LogName, PositionId, Positions, Saved};
 use crate::scrape::given::Opening;
 use crate::scrape::input::Input;
@@ -76,6 +76,7 @@ impl Held<'_, Reader> {
             // Files have no cursor.
             Some(Saved::Cursor(_)) => Resume::Since(self.positions.unseen_since(slot)),
         };
+        let mut begins = None;
         let opened = match inherited {
             Some(log) => Ok(log),
             None => {
@@ -88,6 +89,9 @@ impl Held<'_, Reader> {
                         Log::open_among(&assignment.path, resume, job.options, &folders, &assignment.allowed)?;
                     // Without them the log can be read as well.
                     let _ = log.follow_late(&left, time);
+                    if matches!(resume, Resume::Since(_) | Resume::Unseen { .. }) {
+                        begins = log.committed(log.mark());
+                    }
                     Ok(log)
                 };
                 let opened = self.blocking(id, open);
@@ -113,8 +117,19 @@ impl Held<'_, Reader> {
             );
             self.sink.metrics.lost(0, ROTATED_AWAY);
         }
-        if matches!(resume, Resume::Unseen { .. }) && !is_inherited {
-            self.begin_at_end(assignment.job, slot, &log);
+        match resume {
+            Resume::Unseen { .. } if !is_inherited && log.position().offset > 0 => {
+                self.begin_at_end(assignment.job, slot, &log);
+            }
+            Resume::Since(since) | Resume::Unseen { since, .. } => {
+                // If the agent ends before Loki answers for the first time, the next one begins in the same file, whatever
+                // was rotated meanwhile.
+                if let Some(checkpoint) = begins.filter(|_| !target.is_held) {
+                    let begin = Commit { slot, checkpoint, through: None };
+                    self.write(|positions| positions.commit(&[begin], since));
+                }
+            }
+            _ => {}
         }
         let inodes = log.take_new_files();
         self.inodes.add(id, inodes, |inode| log.has(inode));

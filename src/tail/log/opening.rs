@@ -82,6 +82,11 @@ impl Log {
                 }
                 log.generations.push_back(live);
             }
+            // Nothing was read of it: if it was copied and cut since, what it had is in the copy.
+            (Ok(live), Resume::At { position, saved }) if is_still && position.offset == 0 => {
+                log.passed_over = open_younger(certain(&older()?), saved, &mut log.generations);
+                add_live(&mut log.generations, 0, live);
+            }
             (Ok(mut live), Resume::At { position, .. }) if is_still => {
                 live.continue_at(&position);
                 log.generations.push_back(live);

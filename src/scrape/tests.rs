@@ -4,6 +4,7 @@ mod begins;
 mod bounds;
 mod churn;
 mod containers;
+mod farewell;
 mod found;
 mod hanging;
 mod idle;

@@ -117,6 +117,8 @@ pub struct Log {
     settled: Option<Position>,
     /// The last few generations that were read and closed.
     drained: VecDeque<Drained>,
+    /// A line without a newline at the end of the live file is complete.
+    ends_here: bool,
     /// The live file was deleted, and its unread bytes were given up.
     abandoned: bool,
     /// The saved position was not found: unread bytes after it are lost.

@@ -36,7 +36,7 @@ impl Held<'_, Reader> {
                     Ok(Turn::Blocked)
                 }
                 Begin::Read(grant) => {
-                    let was_busy = tailer.schedule.interval == reader.config.min_poll;
+                    let was_busy = tailer.schedule.interval == reader.config.min_poll || reader.stop.is_some();
                     let mut chunk = std::mem::take(&mut reader.sink.chunk);
                     let read = self.with_input(log, |input| {
                         let read = input.read(grant.bytes, now, &mut chunk);

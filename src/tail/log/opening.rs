@@ -64,6 +64,7 @@ impl Log {
             lost_position: false,
             passed_over: 0,
             abandoned: false,
+            ends_here: false,
             new_files: Vec::new(),
         };
         let older = || siblings(&live_path, path, folders);

@@ -170,7 +170,7 @@ impl Log {
             }
             // At the end of the file, perhaps with an incomplete line. That counts as a line only once the file cannot
             // grow any more.
-            if !self.is_drained(now) {
+            if !(self.is_drained(now) || self.ends_here && self.generations.len() == 1 && n > 0) {
                 return Ok(Read::Idle);
             }
             if n > 0 {
@@ -191,6 +191,16 @@ impl Log {
             self.furthest = end;
             self.grown = Some(now);
         }
+    }
+
+    /// Whether a line without a newline at its end may be its last one.
+    pub fn may_end_here(&self) -> bool {
+        self.generations.len() == 1 && self.generations[0].is_plain() && self.skipping.is_none()
+    }
+
+    /// A line without a newline at its end is its last one.
+    pub fn end_here(&mut self) {
+        self.ends_here = true;
     }
 
     /// Text follows the NUL bytes that were passed over.

@@ -58,23 +58,26 @@ impl Held<'_, TargetManager> {
         };
         tracked.dirty = false;
         tracked.again = None;
-        let is_first = tracked.directories.is_empty();
+        let (is_first, has_none) = (tracked.directories.is_empty(), tracked.files.is_empty());
         let (job, glob) = (tracked.job, tracked.glob.clone());
         let begun = Instant::now();
         let allowed = Arc::new(glob.allowed(&self.config.link_roots));
         // A new directory may have got a file between the walk and the watch, so walk once more. Other file events wait
         // meanwhile, so the number of rounds is limited.
         let mut rounds = 0;
-        let (mut found, mut places) = loop {
+        let (mut found, mut places, why_nothing) = loop {
             let left_out = self.calls.left_out();
             let (call, at) = self.calls.next(Some(id));
-            let (found, places) = self.blocking(call, || {
+            let (found, places, why) = self.blocking(call, || {
                 let at = |path: &Path| at.set(path);
                 let found = glob.walk_around(&allowed, &left_out, &at);
                 let directories =
                     found.directories.iter().filter(|dir| !left_out.iter().any(|out| dir.starts_with(out)));
                 let places = Places::of(directories, &found.files, &at);
-                (found, places)
+                // What hangs is not asked again only to explain it.
+                let asks = left_out.is_empty() && (has_none || found.files.is_empty());
+                let why = if asks { glob.why_nothing() } else { None };
+                (found, places, why)
             });
             if !self.is_current() {
                 return;
@@ -82,7 +85,7 @@ impl Held<'_, TargetManager> {
             // A watch is set by name, which asks the file system. So remote ones, which may hang, get none.
             let to_watch = places.folders.iter().filter(|(_, folder)| folder.events != Events::Remote);
             let has_new = to_watch.fold(false, |new, (real, folder)| self.watch.add(real, folder.id) | new);
-            let found = (found, places);
+            let found = (found, places, why);
             // If it was cut, the rest is checked every sync period.
             if !has_new || rounds == 64 || found.0.cut.is_some() {
                 break found;
@@ -100,7 +103,7 @@ impl Held<'_, TargetManager> {
             return;
         };
         tracked.rests_until = rest_after(begun, Instant::now());
-        let mut unread = Unread::default();
+        let mut unread = Unread { nothing: why_nothing, ..Unread::default() };
         if let Some((path, why)) = found.cut {
             unread.add(&path, Why::Cut(why));
         }

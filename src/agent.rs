@@ -19,7 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::config::Config;
 use host::{Host, Serving};
 use reload::Requests;
-pub use reload::{ConfigSource, Reload};
+pub use reload::{ConfigLoader, Reload};
 use run::{Plan, Run};
 
 /// How long a stop may take while Loki answers. Kubernetes kills the process after 30 s.
@@ -34,7 +34,7 @@ pub struct Options {
     pub stdin: bool,
     /// The changes of each stage are printed to standard error.
     pub inspect: bool,
-    /// What the kernel denies this process: the mechanism's name, and a description.
+    /// The restrictions of this process by the kernel: the name of the mechanism, and a description.
     pub confinement: Vec<(&'static str, String)>,
 }
 

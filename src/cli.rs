@@ -104,9 +104,9 @@ fn start(flags: &Flags, config: Config, warnings: &[String], fingerprint: Option
         inspect: flags.on("inspect"),
         confinement,
     };
-    let source = Arc::new(ConfigFile { request, level, walls });
+    let loader = Arc::new(ConfigFile { request, level, walls });
     let watch_interval = flags.duration("config.watch-interval");
-    let reload = agent::Reload { source, fingerprint, watch_interval };
+    let reload = agent::Reload { loader, fingerprint, watch_interval };
     match agent::run(config, options, reload) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -116,14 +116,14 @@ fn start(flags: &Flags, config: Config, warnings: &[String], fingerprint: Option
     }
 }
 
-/// The source of the config: the file, with the flags from the start.
+/// The config file, with the flags from the start.
 struct ConfigFile {
     request: Request,
     level: logging::Level,
     walls: Option<landlock::Standing>,
 }
 
-impl agent::ConfigSource for ConfigFile {
+impl agent::ConfigLoader for ConfigFile {
     fn load(&self) -> Result<(Config, Vec<String>), String> {
         let loaded = Config::load(&self.request, &environment).map_err(|e| e.to_string())?;
         // Before the check, which would report a blocked file without the reason.

@@ -90,7 +90,7 @@ pub enum Scalar {
     Text(String),
 }
 
-/// A config and its source text, so that errors can name the place in the file.
+/// A config and its text, so that errors can name the place in the file.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub config: Config,

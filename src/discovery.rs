@@ -1,15 +1,19 @@
 //! (1) Discover: finds pods, containers, static targets, and targets that files or servers list.
 //!
-//! Each source (a pod, a group in a file, a static config) is sent as a complete [`TargetGroup`] whenever it changes. A
-//! group without targets removes the source. Relabelling decides which targets to keep, and their labels.
+//! Each group of targets (a pod, a group in a file, a static config) is sent as a complete [`TargetGroup`] whenever it
+//! changes. A group without targets is removed. Relabelling decides which targets to keep, and their labels.
 
+pub mod consul;
+pub mod dns;
 pub mod docker;
+mod few;
 pub mod file;
 mod groups;
 pub mod http;
 mod http_settings;
 mod known;
 pub mod kubernetes;
+mod label_name;
 mod lists;
 mod metrics;
 mod refresh;
@@ -40,6 +44,10 @@ pub struct Config {
     pub file: Vec<file::Config>,
     pub docker: Vec<docker::Config>,
     pub http: Vec<http::Config>,
+    pub consul: Vec<consul::Config>,
+    pub consul_agent: Vec<consul::agent::Config>,
+    pub dns: Vec<dns::Config>,
+    pub docker_swarm: Vec<docker::swarm::Config>,
 }
 
 impl Config {
@@ -49,7 +57,11 @@ impl Config {
         each("kubernetes_sd_configs", &self.kubernetes, kubernetes::Config::validate)?;
         each("file_sd_configs", &self.file, file::Config::validate)?;
         each("docker_sd_configs", &self.docker, docker::Config::validate)?;
-        each("http_sd_configs", &self.http, http::Config::validate)
+        each("http_sd_configs", &self.http, http::Config::validate)?;
+        each("consul_sd_configs", &self.consul, consul::Config::validate)?;
+        each("consulagent_sd_configs", &self.consul_agent, consul::agent::Config::validate)?;
+        each("dns_sd_configs", &self.dns, dns::Config::validate)?;
+        each("dockerswarm_sd_configs", &self.docker_swarm, docker::swarm::Config::validate)
     }
 
     /// Settings without effect.
@@ -78,11 +90,11 @@ pub struct Around {
     pub places: Option<kubernetes::Places>,
     /// For containers of Docker. None: no job discovers containers.
     pub containers: Option<docker::Outside>,
-    /// What servers listed last, over a reload.
+    /// The last lists of servers, kept over a reload.
     pub lists: Lists,
 }
 
-/// Sends the sources of one job until the receiver of `updates` is dropped.
+/// Sends the groups of one job until the receiver of `updates` is dropped.
 ///
 /// `node` is the name of the Kubernetes node whose pods are discovered. `reads` has the labels that the job's rules
 /// read; no other labels of pods need to be kept. If an API server is down or a file is invalid, its targets stay as
@@ -139,6 +151,22 @@ pub async fn run(
     for (i, config) in config.http.into_iter().enumerate() {
         let known = known("http_sd_configs", i).keeping(last("http_sd_configs", text(&config)));
         loops.push(http::run(config, known, metrics.clone(), unlisted.clone()).boxed());
+    }
+    for (i, config) in config.consul.into_iter().enumerate() {
+        let known = known("consul_sd_configs", i).keeping(last("consul_sd_configs", text(&config)));
+        loops.push(consul::run(config, known, metrics.clone(), unlisted.clone()).boxed());
+    }
+    for (i, config) in config.consul_agent.into_iter().enumerate() {
+        let known = known("consulagent_sd_configs", i).keeping(last("consulagent_sd_configs", text(&config)));
+        loops.push(consul::agent::run(config, known, metrics.clone(), unlisted.clone()).boxed());
+    }
+    for (i, config) in config.dns.into_iter().enumerate() {
+        let known = known("dns_sd_configs", i).keeping(last("dns_sd_configs", text(&config)));
+        loops.push(dns::run(config, known, metrics.clone(), unlisted.clone()).boxed());
+    }
+    for (i, config) in config.docker_swarm.into_iter().enumerate() {
+        let known = known("dockerswarm_sd_configs", i).keeping(last("dockerswarm_sd_configs", text(&config)));
+        loops.push(docker::swarm::run(config, known, metrics.clone(), unlisted.clone()).boxed());
     }
     drop(unlisted);
 
@@ -203,12 +231,12 @@ mod tests {
         let mut told = Vec::new();
         while let Update::Group { job, group } = next(&mut updates).await {
             assert_eq!(&*job, "j");
-            told.push((group.source, group.targets.len()));
+            told.push((group.id, group.targets.len()));
         }
         told.sort();
         let file = format!("file_sd_configs[0]/{path}/t.yml:0");
         let expected = [(file.as_str(), 1), ("static_configs[0]/static", 1), ("static_configs[1]/static", 2)];
-        assert_eq!(told, expected.map(|(source, targets)| (source.to_string(), targets)));
+        assert_eq!(told, expected.map(|(group_id, targets)| (group_id.to_string(), targets)));
 
         drop(updates);
         tokio::time::timeout(Duration::from_secs(20), job).await.expect("it ends").expect("it does not panic");

@@ -2,8 +2,8 @@
 //! (<https://systemd.io/JOURNAL_FILE_FORMAT>).
 //!
 //! [`Journal`] lists the folders, opens the files and merges their entries. Nothing beyond the number of entries in a
-//! file's header is read, so a file can be read while journald writes it. What cannot be read is skipped and counted
-//! ([`Skips`]). No size in a file is trusted: memory is bounded whatever the bytes are.
+//! file's header is read, so a file can be read while journald writes it. Entries and fields that cannot be read are
+//! skipped and counted ([`Skips`]). No size in a file is trusted: memory is bounded whatever the bytes are.
 
 mod arrays;
 mod config;

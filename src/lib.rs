@@ -26,6 +26,7 @@ pub mod batch;
 pub mod journal;
 pub mod positions;
 pub mod relabel;
+pub mod spool;
 pub mod stages;
 pub mod tail;
 

@@ -140,6 +140,37 @@ impl Dropped {
     }
 }
 
+/// Promtail's counters of the lines of Docker's containers. A stage counts lines of Docker's files, and discovery those
+/// that come through the API.
+#[derive(Clone, Debug)]
+pub struct ContainerLines {
+    read: IntCounter,
+    errors: IntCounter,
+}
+
+impl ContainerLines {
+    pub fn register(registry: &Registry) -> Self {
+        Self {
+            read: registry.counter(
+                "promtail_docker_target_entries_total",
+                "Total number of lines read of containers of docker_sd_configs.",
+            ),
+            errors: registry.counter(
+                "promtail_docker_target_parsing_errors_total",
+                "Total number of lines of containers whose time or text could not be parsed.",
+            ),
+        }
+    }
+
+    /// Counts a line.
+    pub fn count(&self, is_parsed: bool) {
+        self.read.inc();
+        if !is_parsed {
+            self.errors.inc();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

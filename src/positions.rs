@@ -262,8 +262,8 @@ impl Positions {
         &self.config.filename
     }
 
-    /// For an unknown log: what was written at or after this time is new, because no agent was looking. What is older
-    /// at the very first start is not read, as in Promtail.
+    /// For an unknown log: bytes that were written at or after this time are new, because no agent was running. Older
+    /// ones are not read at the very first start, as in Promtail.
     pub fn unseen_since(&self, slot: PositionId) -> SystemTime {
         let state = self.lock();
         let name = state.records.get(&slot).map(|entry| entry.key.log.clone());
@@ -461,7 +461,7 @@ impl Positions {
         // Done without the lock: a slow disk must not block commits.
         let written = yaml::write(&self.config.filename, &yaml);
         let mut state = self.lock();
-        // What cannot be done is said at the end: the journal must stay small and durable all the same.
+        // An error is returned at the end, because the journal must stay small and durable even then.
         let noted = match &written {
             Ok(()) => announced,
             // It says what it said before; or at the start, which is no news once all of that is known better.

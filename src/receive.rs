@@ -9,6 +9,7 @@ mod listeners;
 mod live;
 mod metrics;
 pub mod push;
+mod spooling;
 pub mod syslog;
 #[cfg(test)]
 mod testing;
@@ -19,13 +20,14 @@ use std::sync::Arc;
 
 use crate::model::{ConfigError, LabelSet, Labels};
 use crate::relabel::Rules;
+use crate::spool::{self, Spool};
 
 // The parsers and what bounds them are public for the fuzz targets.
 pub use budget::{Budget, Full, Reservation};
 pub use listeners::{Ready, Receivers};
 pub use metrics::Metrics;
 
-/// What a job receives, as its config says.
+/// The config of a job's receiver.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Config {
     Push(Box<push::Config>),
@@ -41,7 +43,7 @@ impl Config {
         }
     }
 
-    /// What was written and has no effect.
+    /// Settings that have no effect.
     pub fn warnings(&self) -> Vec<ConfigError> {
         match self {
             Config::Push(config) => config.warnings().into_iter().map(|e| e.within("loki_push_api")).collect(),
@@ -104,6 +106,14 @@ impl Config {
         }
     }
 
+    /// How its records wait on disk. None: they wait in memory.
+    pub fn spool(&self) -> Option<&spool::Config> {
+        match self {
+            Config::Push(config) => config.spool.as_ref(),
+            Config::Syslog(config) => config.spool.as_ref(),
+        }
+    }
+
     /// The labels that each record gets from the config.
     fn labels(&self) -> &Labels {
         match self {
@@ -138,4 +148,6 @@ pub struct Receiver {
     pub job: Arc<str>,
     pub config: Config,
     pub rules: Rules,
+    /// Where its records wait on disk. None: they wait in memory.
+    pub spool: Option<Arc<Spool>>,
 }

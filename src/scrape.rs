@@ -22,6 +22,7 @@ mod receiving;
 mod schedule;
 mod sink;
 mod sources;
+mod spool;
 mod status;
 mod stdin;
 mod supervised;
@@ -223,7 +224,7 @@ impl Scrape {
         let parkers: Vec<Arc<Parker>> = clients.iter().map(|_| Arc::default()).collect();
         // Before any reader starts: readers close what they do not continue.
         let (intakes, received) =
-            Intakes::open(&config.receivers, &jobs, clients.clone(), &parkers, open_logs.take_intakes());
+            Intakes::open(&config.receivers, &jobs, clients.clone(), &parkers, open_logs.take_intakes(), &metrics);
         let shares = open_logs.share_out(&clients);
         let (mut posts, mut threads): (watchdog::Posts, Vec<_>) = (Vec::new(), Vec::new());
         let mut readers = Vec::new();

@@ -22,7 +22,7 @@ mod walls;
 pub use allowed_paths::AllowedPaths;
 pub use copies::{Copied, copied, originals};
 pub use folders::Folders;
-pub use glob::{Budget, Glob, Skip, escape};
+pub use glob::{Budget, Glob, Skip, Walk, escape};
 pub use gzip::Compression;
 pub use log::{ClosedLog, GENERATIONS, Log, Look, Options, Resume, is_in};
 pub use mounts::{Events, Mount, Mounts};

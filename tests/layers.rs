@@ -10,22 +10,22 @@ use std::path::{Path, PathBuf};
 /// Modules (the files and directories directly in `src/`) by layer. Add a new module here first.
 const LAYERS: [&[&str]; 5] = [
     &["model", "metrics", "goregex", "yaml"],
-    &["backoff", "relabel", "tail", "stages", "batch", "positions", "journal"],
+    &["backoff", "relabel", "tail", "stages", "batch", "positions", "journal", "spool"],
     &["http_client", "discovery", "scrape", "push", "receive", "server"],
     &["agent", "config"],
     &["cli", "main"],
 ];
 
-/// The only ones that may look into their own layer: who, and at whom.
+/// The only imports within a layer: the first module may import the second one.
 const NEIGHBOURS: [(&str, &str); 8] = [
     ("metrics", "model"),
     ("yaml", "model"),
     ("agent", "config"),
     ("main", "cli"),
-    // One HTTP client for all who ask servers.
+    // All modules that send HTTP requests share one client.
     ("push", "http_client"),
     ("discovery", "http_client"),
-    // Receivers listen as the agent's own server does, and hand records in to the readers.
+    // Receivers listen like the agent's own server, and hand their records to the readers.
     ("receive", "scrape"),
     ("receive", "server"),
 ];
@@ -44,7 +44,7 @@ const HOMES: [(&str, &[&str]); 31] = [
     ("socket2", &["receive"]),
     ("tikv_jemalloc_ctl", &["cli"]),
     ("http_body", &["discovery"]),
-    // Only kube needs it: as a dependency that says which version of Kubernetes is meant.
+    // Only kube uses it. It is a dependency of ours because its feature selects the version of Kubernetes.
     ("k8s_openapi", &[]),
     ("kube", &["discovery"]),
     ("lz4_flex", &["journal"]),
@@ -54,9 +54,9 @@ const HOMES: [(&str, &[&str]); 31] = [
     ("notify", &["scrape"]),
     ("regex", &["goregex"]),
     ("reqwest", &["http_client"]),
-    ("rustix", &["cli", "agent", "tail", "positions", "receive"]),
+    ("rustix", &["cli", "agent", "tail", "positions", "receive", "spool"]),
     ("ruzstd", &["journal"]),
-    // Stages and discovery read parts of a config whose form only they know. Positions are separate YAML files.
+    // Stages and discovery read parts of a config in forms that only they know. Positions are separate YAML files.
     ("serde_yaml", &["yaml", "config", "stages", "discovery", "positions"]),
     ("sha1", &["stages"]),
     ("sha2", &["stages", "server"]),
@@ -65,37 +65,37 @@ const HOMES: [(&str, &[&str]); 31] = [
     ("snap", &["batch", "receive"]),
     ("tokio_rustls", &["server", "receive"]),
     ("tower", &["discovery"]),
-    // The parts decide without waiting: nothing async below the loops.
+    // Modules below layer 2 are not async.
     ("tokio", &["http_client", "discovery", "scrape", "push", "receive", "server", "agent"]),
 ];
 
 #[test]
-fn every_room_has_a_layer() {
-    for source in sources() {
+fn every_module_has_a_layer() {
+    for file in source_files() {
         assert!(
-            layer(&source.room).is_some(),
+            layer(&file.module).is_some(),
             "{}: the module `{}` is in no layer; add it to LAYERS in tests/layers.rs",
-            source.path.display(),
-            source.room
+            file.path.display(),
+            file.module
         );
     }
 }
 
 #[test]
-fn rooms_use_only_the_layers_beneath_them() {
+fn modules_use_only_lower_layers() {
     let mut broken = Vec::new();
-    for source in sources() {
-        for room in rooms_used(&source.code) {
-            let allowed = room == source.room
-                || NEIGHBOURS.contains(&(source.room.as_str(), room.as_str()))
-                || layer(&room) < layer(&source.room);
+    for file in source_files() {
+        for module in modules_used(&file.code) {
+            let allowed = module == file.module
+                || NEIGHBOURS.contains(&(file.module.as_str(), module.as_str()))
+                || layer(&module) < layer(&file.module);
             if !allowed {
                 broken.push(format!(
-                    "{}: `{}` (layer {}) uses `{room}` ({})",
-                    source.path.display(),
-                    source.room,
-                    layer(&source.room).unwrap_or(0),
-                    layer(&room).map_or("not a module of src/".into(), |layer| format!("layer {layer}")),
+                    "{}: `{}` (layer {}) uses `{module}` ({})",
+                    file.path.display(),
+                    file.module,
+                    layer(&file.module).unwrap_or(0),
+                    layer(&module).map_or("not a module of src/".into(), |layer| format!("layer {layer}")),
                 ));
             }
         }
@@ -106,34 +106,36 @@ fn rooms_use_only_the_layers_beneath_them() {
 #[test]
 fn every_crate_stays_at_home() {
     let mut strays = Vec::new();
-    for source in sources().iter().filter(|source| !source.is_test) {
-        let code = without_test_modules(&source.code);
+    for file in source_files().iter().filter(|file| !file.is_test) {
+        let code = without_test_modules(&file.code);
         for (name, homes) in HOMES {
-            if !homes.contains(&source.room.as_str()) && uses_crate(&code, name) {
-                strays.push(format!("{}: uses `{name}`, whose home is {}", source.path.display(), homes.join(", ")));
+            if !homes.contains(&file.module.as_str()) && uses_crate(&code, name) {
+                strays.push(format!("{}: uses `{name}`, whose home is {}", file.path.display(), homes.join(", ")));
             }
         }
     }
     assert!(strays.is_empty(), "a third-party crate is used in its home only:\n  {}", strays.join("\n  "));
 }
 
-/// A home that does not use its crate any more must go from the list, or the crate could come back unseen.
+/// A module that does not use its crate any more must be removed from the list. Otherwise, the crate could be used there
+/// again unnoticed.
 #[test]
 fn every_home_is_lived_in() {
-    let sources = sources();
-    let production: Vec<(&str, String)> = sources
+    let files = source_files();
+    let production: Vec<(&str, String)> = files
         .iter()
-        .filter(|source| !source.is_test)
-        .map(|source| (source.room.as_str(), without_test_modules(&source.code)))
+        .filter(|file| !file.is_test)
+        .map(|file| (file.module.as_str(), without_test_modules(&file.code)))
         .collect();
-    let uses = |name: &str, home: &str| production.iter().any(|(room, code)| *room == home && uses_crate(code, name));
+    let uses =
+        |name: &str, home: &str| production.iter().any(|(module, code)| *module == home && uses_crate(code, name));
     let homes = HOMES.iter().flat_map(|(name, homes)| homes.iter().map(move |home| (*name, *home)));
     let stale: Vec<String> =
         homes.filter(|(name, home)| !uses(name, home)).map(|(name, home)| format!("`{name}` in `{home}`")).collect();
     assert!(stale.is_empty(), "HOMES in tests/layers.rs has homes that do not use the crate: {}", stale.join(", "));
 }
 
-/// What reads a clock by itself. The last ones are libraries that do so when they are asked.
+/// Names of functions that read a clock. The last ones belong to libraries.
 const CLOCKS: [&str; 7] = [
     "Instant::now",
     "SystemTime::now",
@@ -149,12 +151,12 @@ const CLOCKS: [&str; 7] = [
 fn no_logic_reads_a_clock() {
     let mut clocks = Vec::new();
     let mut others = 0;
-    for source in sources().iter().filter(|source| !source.is_test) {
-        let code = without_test_modules(&source.code);
+    for file in source_files().iter().filter(|file| !file.is_test) {
+        let code = without_test_modules(&file.code);
         for clock in CLOCKS.iter().filter(|clock| code.contains(**clock)) {
-            match layer(&source.room) {
-                Some(0 | 1) if source.path != Path::new("src/model/clock.rs") => {
-                    clocks.push(format!("{}: {clock}", source.path.display()));
+            match layer(&file.module) {
+                Some(0 | 1) if file.path != Path::new("src/model/clock.rs") => {
+                    clocks.push(format!("{}: {clock}", file.path.display()));
                 }
                 _ => others += 1,
             }
@@ -165,19 +167,19 @@ fn no_logic_reads_a_clock() {
 }
 
 /// A thread or task that panics must abort the process (`model::abort_on_panic`) or pass its panic on. None may end
-/// silently while the agent looks healthy.
+/// silently while the agent seems healthy.
 #[test]
 fn whatever_is_started_is_vital() {
     let mut silent = Vec::new();
     let mut found = 0;
-    for source in sources().iter().filter(|source| !source.is_test) {
-        let code = without_test_modules(&source.code);
+    for file in source_files().iter().filter(|file| !file.is_test) {
+        let code = without_test_modules(&file.code);
         for (at, start) in [".spawn(", "::spawn(", "::spawn_blocking("].iter().flat_map(|s| code.match_indices(s)) {
             found += 1;
             let what_follows: String =
                 code[at..].chars().take(if start.ends_with("_blocking(") { 600 } else { 150 }).collect();
             if !what_follows.contains("_abort_on_panic = AbortOnPanic") && !what_follows.contains("resume_unwind") {
-                silent.push(format!("{}: {}", source.path.display(), what_follows.lines().next().unwrap_or_default()));
+                silent.push(format!("{}: {}", file.path.display(), what_follows.lines().next().unwrap_or_default()));
             }
         }
     }
@@ -185,19 +187,46 @@ fn whatever_is_started_is_vital() {
     assert!(silent.is_empty(), "begin it with `let _abort_on_panic = AbortOnPanic;`:\n  {}", silent.join("\n  "));
 }
 
-struct Source {
+/// A string over two lines keeps the indentation of its second line, unless its first line ends with a backslash.
+#[test]
+fn no_message_has_a_gap() {
+    let (mut gaps, mut strings) = (Vec::new(), 0);
+    for file in source_files().iter().filter(|file| !file.is_test) {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&file.path)).expect("UTF-8");
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        for line in code.lines().map(str::trim_start).filter(|line| line.starts_with('"')) {
+            strings += 1;
+            if has_gap(line) {
+                gaps.push(format!("{}: {line}", file.path.display()));
+            }
+        }
+    }
+    assert!(strings > 300, "the search finds nothing any more");
+    assert!(gaps.is_empty(), "end the line with a backslash, and go on in the next line:\n  {}", gaps.join("\n  "));
+    assert!(has_gap("\"skipped: a power cut leaves them, and          a truncation\"") && !has_gap("\"one and     "));
+}
+
+/// Whether there are five spaces between a word and what follows.
+fn has_gap(line: &str) -> bool {
+    line.match_indices("     ").any(|(at, spaces)| {
+        let is_after_word = line[..at].ends_with(|c: char| c.is_alphanumeric() || ",;:.)".contains(c));
+        is_after_word && !line[at + spaces.len()..].trim_start().is_empty()
+    })
+}
+
+struct SourceFile {
     path: PathBuf,
     /// The first component of its module path.
-    room: String,
-    /// The file is, or is part of, a module that is declared for tests only.
+    module: String,
+    /// The file is a module, or part of a module, that is declared for tests only.
     is_test: bool,
     /// The code without comments and the contents of literals.
     code: String,
 }
 
-fn sources() -> Vec<Source> {
+fn source_files() -> Vec<SourceFile> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut sources = Vec::new();
+    let mut files = Vec::new();
     let mut folders = vec![src.clone()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("src/ can be read") {
@@ -212,52 +241,52 @@ fn sources() -> Vec<Source> {
                 continue;
             }
             let code = without_comments(&fs::read_to_string(&path).expect("sources are UTF-8"));
-            sources.push(Source {
+            files.push(SourceFile {
                 path: Path::new("src").join(path.strip_prefix(&src).expect("it was found there")),
-                room: parts[0].clone(),
+                module: parts[0].clone(),
                 is_test: false,
                 code,
             });
         }
     }
-    assert!(sources.len() > 10, "the sources were not found in {}", src.display());
-    let test_modules: Vec<PathBuf> = sources.iter().flat_map(test_modules).collect();
-    for source in &mut sources {
-        let module = source.path.with_extension("");
-        source.is_test = test_modules.iter().any(|test| module.starts_with(test));
+    assert!(files.len() > 10, "the files were not found in {}", src.display());
+    let test_modules: Vec<PathBuf> = files.iter().flat_map(test_modules).collect();
+    for file in &mut files {
+        let module = file.path.with_extension("");
+        file.is_test = test_modules.iter().any(|test| module.starts_with(test));
     }
-    sources
+    files
 }
 
 /// The modules that `source` declares as `#[cfg(test)] mod name;`, as paths without an extension.
-fn test_modules(source: &Source) -> Vec<PathBuf> {
-    let declared = source.code.split("#[cfg(test)]").skip(1).filter_map(|after| {
+fn test_modules(file: &SourceFile) -> Vec<PathBuf> {
+    let declared = file.code.split("#[cfg(test)]").skip(1).filter_map(|after| {
         let name = identifier(after.trim_start().strip_prefix("mod ")?);
         after.trim_start()[4 + name.len()..].starts_with(';').then_some(name)
     });
-    declared.map(|name| source.path.with_extension("").join(name)).collect()
+    declared.map(|name| file.path.with_extension("").join(name)).collect()
 }
 
-fn layer(room: &str) -> Option<usize> {
-    LAYERS.iter().position(|rooms| rooms.contains(&room))
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|modules| modules.contains(&module))
 }
 
 /// The names after each `crate::` and `fantail::` (the name of the crate in the binary).
-fn rooms_used(code: &str) -> Vec<String> {
-    let mut rooms = Vec::new();
+fn modules_used(code: &str) -> Vec<String> {
+    let mut modules = Vec::new();
     for root in ["crate::", "fantail::"] {
         for (at, _) in code.match_indices(root).filter(|(at, _)| starts_a_path(code, *at)) {
             let rest = code[at + root.len()..].trim_start();
             match rest.strip_prefix('{') {
-                Some(group) => rooms.extend(group_members(group)),
-                None => rooms.push(identifier(rest)),
+                Some(group) => modules.extend(group_members(group)),
+                None => modules.push(identifier(rest)),
             }
         }
     }
-    rooms.retain(|room| !room.is_empty());
-    rooms.sort();
-    rooms.dedup();
-    rooms
+    modules.retain(|module| !module.is_empty());
+    modules.sort();
+    modules.dedup();
+    modules
 }
 
 /// The first name of each member of `{a, b::{c, d}, e::f}`. The input begins after the bracket.
@@ -319,9 +348,9 @@ fn without_test_modules(code: &str) -> String {
     kept + rest
 }
 
-/// The code without comments and the contents of literals, which could look like code.
-fn without_comments(source: &str) -> String {
-    let (mut code, mut rest) = (String::with_capacity(source.len()), source);
+/// The code without comments and without the contents of literals, which could look like code.
+fn without_comments(file: &str) -> String {
+    let (mut code, mut rest) = (String::with_capacity(file.len()), file);
     while let Some(c) = rest.chars().next() {
         let skipped = match c {
             '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
@@ -367,7 +396,7 @@ fn raw_string(text: &str) -> usize {
 
 #[test]
 fn the_reader_of_imports_reads_rust() {
-    for (code, rooms) in [
+    for (code, modules) in [
         ("use crate::model::Labels;", &["model"] as &[&str]),
         ("use crate::{model::{Ack, Entry}, metrics, relabel::Rule as R};", &["metrics", "model", "relabel"]),
         ("fn f() -> crate::tail::Chunk { fantail::cli::main() }", &["cli", "tail"]),
@@ -375,7 +404,7 @@ fn the_reader_of_imports_reads_rust() {
         ("let a = r#\"crate::push \" \"#; let c = '\"'; crate::batch::f::<'a>('\\'')", &["batch"]),
         ("/// [`crate::agent`]\nuse supercrate::agent;", &[]),
     ] {
-        assert_eq!(rooms_used(&without_comments(code)), rooms, "{code}");
+        assert_eq!(modules_used(&without_comments(code)), modules, "{code}");
     }
     assert!(uses_crate("use regex::Regex;", "regex"));
     assert!(uses_crate("let a = &regex::Regex::new(b);", "regex"));

@@ -11,7 +11,7 @@ fn all(tty: bool, answer: &[u8], size: usize) -> Option<Vec<Line>> {
     let (mut frames, mut lines, mut all) = (Frames::new(tty), Lines::new(Cursor::default()), Vec::new());
     for piece in answer.chunks(size) {
         frames.add(piece);
-        while let Some(frame) = frames.next().ok()? {
+        while let Some(frame) = frames.next_frame().ok()? {
             all.extend(lines.take(frame).into_iter().flatten());
         }
     }

@@ -48,7 +48,7 @@ fn jobs_of(config: &Config, client: Arc<str>) -> impl Iterator<Item = (Arc<str>,
 
 /// The jobs of a checked config. An error here is a mistake in the check.
 pub(super) fn jobs(config: &Config, options: &Options) -> Result<Vec<Job>, String> {
-    let inspector = options.inspect.then(Inspector::new);
+    let inspector = options.inspect.then(Inspector::of_stderr);
     let (start_at, late) = (config.target_config.start_at, config.target_config.late_writer_period.0);
     config
         .scrape_configs
@@ -136,17 +136,18 @@ fn sources_of_receivers(config: &Config) -> Vec<scrape::Receiver> {
         job,
         name: receives.name(),
         labels: receives.own_labels(),
+        spool: None,
     };
     jobs.filter_map(|(i, job)| Some((i, job.receives()?))).map(source).collect()
 }
 
-/// What others send to, job by job.
+/// The receivers, job by job.
 pub(super) fn receivers(config: &Config, options: &Options) -> Result<Vec<receive::Receiver>, String> {
     let jobs = if options.stdin { &[] } else { config.scrape_configs.as_slice() };
     let receiver = |job: &ScrapeConfig| {
         let config = job.receives()?;
         let rules = Rules::compile(&job.relabel_configs).map_err(|e| format!("job {:?}: {e}", job.job_name));
-        Some(rules.map(|rules| receive::Receiver { job: job.job_name.as_str().into(), config, rules }))
+        Some(rules.map(|rules| receive::Receiver { job: job.job_name.as_str().into(), config, rules, spool: None }))
     };
     jobs.iter().filter_map(receiver).collect()
 }
@@ -185,6 +186,10 @@ fn stdin_labels(config: &Config, hostname: &str) -> LabelSet {
         ("file_sd_configs", !job.file_sd_configs.is_empty()),
         ("docker_sd_configs", !job.docker_sd_configs.is_empty()),
         ("http_sd_configs", !job.http_sd_configs.is_empty()),
+        ("consul_sd_configs", !job.consul_sd_configs.is_empty()),
+        ("consulagent_sd_configs", !job.consulagent_sd_configs.is_empty()),
+        ("dns_sd_configs", !job.dns_sd_configs.is_empty()),
+        ("dockerswarm_sd_configs", !job.dockerswarm_sd_configs.is_empty()),
         ("encoding", !job.encoding.is_empty()),
         ("decompression", job.decompression.enabled),
     ];

@@ -1,4 +1,4 @@
-//! What lives as long as the process: positions and their lock, metrics, the HTTP server.
+//! The objects that live as long as the process: positions and their lock, metrics, the HTTP server.
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -16,6 +16,7 @@ use crate::metrics::Registry;
 use crate::model::AbortOnPanic;
 use crate::positions::{self, Lock, Positions};
 use crate::relabel::Rules;
+use crate::spool::{Spool, Spools};
 use crate::{discovery, push, receive, scrape, server};
 
 pub(super) struct Host {
@@ -30,8 +31,9 @@ pub(super) struct Host {
     pub metrics: Metrics,
     /// Their sockets stay open over a reload.
     pub receivers: Mutex<receive::Receivers>,
+    spools: Spools,
     shown: watch::Sender<Arc<server::Shown>>,
-    /// What the kernel denies this process, as comment lines above the config on its page.
+    /// The restrictions of this process, as comment lines above the config on its page.
     confinement: String,
     _lock: Lock,
 }
@@ -90,6 +92,7 @@ impl Host {
                 skipped: report::Skipped::register(&registry),
             },
             receivers: Mutex::default(),
+            spools: Spools::default(),
             shown,
             confinement: report::confinement(&options.confinement, &registry),
             options,
@@ -99,7 +102,7 @@ impl Host {
         Ok((host, listening.map(|server| Serving::begin(server, state))))
     }
 
-    /// What the discovery of a job's containers needs.
+    /// The services that the discovery of a job's containers uses.
     pub fn containers(&self, job: &Arc<str>, rules: Rules, sources: scrape::Sources) -> Outside {
         let (positions, job) = (self.positions.clone(), job.clone());
         let give = move |log: ApiLog| {
@@ -116,7 +119,7 @@ impl Host {
         }
     }
 
-    /// What the events of a job need.
+    /// The services that the events of a job use.
     pub fn events(&self, job: &Arc<str>, rules: Rules, sources: scrape::Sources) -> events::Outside {
         let of_job = job.clone();
         let give = move |found: events::Events| {
@@ -133,6 +136,16 @@ impl Host {
             give: Arc::new(give),
             metrics: self.metrics.discovery.clone(),
         }
+    }
+
+    /// The spool of a receiver, if it has one. A dry run writes none.
+    pub fn spool(&self, receiver: &receive::Receiver) -> Result<Option<Arc<Spool>>, Error> {
+        let Some(config) = receiver.config.spool().filter(|_| !self.options.dry_run) else { return Ok(None) };
+        let spool = self.spools.open(&receiver.job, config, self.positions.filename()).map_err(|error| {
+            let advice = "see whether the folder of positions.filename can be written";
+            Error(format!("job {:?}: cannot open its spool: {error}; {advice}", receiver.job))
+        })?;
+        Ok(Some(spool))
     }
 
     /// From now on the pages show this run.

@@ -28,8 +28,8 @@ const REQUESTS: usize = 16;
 /// A changed file is read again after this time, to see whether it is still being written.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// Where the config comes from, with the flags on top.
-pub trait ConfigSource: Send + Sync {
+/// Loads the config: the file, with the flags from the start on top.
+pub trait ConfigLoader: Send + Sync {
     /// Reads and checks the current config. Also returns its warnings. May wait for the disk.
     fn load(&self) -> Result<(Config, Vec<String>), String>;
 
@@ -42,7 +42,7 @@ pub trait ConfigSource: Send + Sync {
 /// How the config is reloaded.
 #[derive(Clone)]
 pub struct Reload {
-    pub source: Arc<dyn ConfigSource>,
+    pub loader: Arc<dyn ConfigLoader>,
     /// The fingerprint of the config that was loaded at the start.
     pub fingerprint: Option<u64>,
     /// How often the file is checked for changes. None: never.
@@ -51,7 +51,7 @@ pub struct Reload {
 
 /// Receives requests for a reload: from signals, the HTTP server and the watched config file.
 pub(super) struct Requests {
-    source: Arc<dyn ConfigSource>,
+    loader: Arc<dyn ConfigLoader>,
     hangup: Signal,
     http: mpsc::Receiver<server::ReloadRequest>,
     watch: Watch,
@@ -75,14 +75,14 @@ impl Requests {
     /// Also returns the sender for requests of the HTTP server.
     pub fn new(reload: Reload) -> std::io::Result<(Self, mpsc::Sender<server::ReloadRequest>)> {
         let (sender, http) = mpsc::channel(REQUESTS);
-        let Reload { source, fingerprint, watch_interval } = reload;
+        let Reload { loader, fingerprint, watch_interval } = reload;
         let watch = Watch {
-            source: source.clone(),
+            loader: loader.clone(),
             interval: watch_interval,
             next: Instant::now() + watch_interval.unwrap_or_default(),
             change: Change { tried: fingerprint, seen: fingerprint },
         };
-        Ok((Self { source, hangup: signal(SignalKind::hangup())?, http, watch }, sender))
+        Ok((Self { loader, hangup: signal(SignalKind::hangup())?, http, watch }, sender))
     }
 
     pub async fn next(&mut self) -> Request {
@@ -102,13 +102,13 @@ impl Requests {
         if host.options.stdin {
             return Err("with -stdin the config cannot be reloaded: restart the agent".into());
         }
-        let (source, running) = (self.source.clone(), running.clone());
+        let (loader, running) = (self.loader.clone(), running.clone());
         let (options, hostname) = (host.options.clone(), host.hostname.clone());
         let building = tokio::task::spawn_blocking(move || {
             let _abort_on_panic = AbortOnPanic;
             // Before the load, so that a change between the two is seen later.
-            let fingerprint = source.fingerprint();
-            let prepared = source.load().and_then(|(mut config, warnings)| {
+            let fingerprint = loader.fingerprint();
+            let prepared = loader.load().and_then(|(mut config, warnings)| {
                 let need_restart = config.keep_fixed(&running);
                 let plan = Plan::new(config, &options, &hostname).map_err(|e| e.to_string())?;
                 Ok(Prepared { plan, warnings, need_restart })
@@ -140,7 +140,7 @@ impl Requests {
         run.hand_over(STOP_WITHIN);
         run.ended().await;
         let handover = run.finish(host).await;
-        self.source.set_log_level(plan.config.server.log_level);
+        self.loader.set_log_level(plan.config.server.log_level);
         Run::start(plan, host, Some(handover)).await
     }
 }
@@ -168,7 +168,7 @@ impl Request {
 
 /// Checks the config file for changes.
 struct Watch {
-    source: Arc<dyn ConfigSource>,
+    loader: Arc<dyn ConfigLoader>,
     interval: Option<Duration>,
     next: Instant,
     change: Change,
@@ -182,10 +182,10 @@ impl Watch {
         };
         loop {
             sleep_until(self.next).await;
-            let source = self.source.clone();
+            let loader = self.loader.clone();
             let look = tokio::task::spawn_blocking(move || {
                 let _abort_on_panic = AbortOnPanic;
-                source.fingerprint()
+                loader.fingerprint()
             });
             let fingerprint = look.await.ok().flatten();
             let is_settled = self.change.look(fingerprint);
@@ -257,7 +257,7 @@ mod tests {
     #[tokio::test]
     async fn requests_at_the_same_time_are_answered_by_one_reload() {
         struct Nothing;
-        impl ConfigSource for Nothing {
+        impl ConfigLoader for Nothing {
             fn load(&self) -> Result<(Config, Vec<String>), String> {
                 Err("not asked for".into())
             }
@@ -266,7 +266,7 @@ mod tests {
             }
             fn set_log_level(&self, _: LogLevel) {}
         }
-        let reload = Reload { source: Arc::new(Nothing), fingerprint: None, watch_interval: None };
+        let reload = Reload { loader: Arc::new(Nothing), fingerprint: None, watch_interval: None };
         let (mut requests, sender) = Requests::new(reload).expect("signals");
         let mut answers = Vec::new();
         for _ in 0..REQUESTS {

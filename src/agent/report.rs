@@ -26,7 +26,7 @@ impl<T: Report> Report for Whole<T> {
     fn discovered(&self) -> Vec<DiscoveredReport> {
         let skipped = self.skipped.iter().map(|job| DiscoveredReport {
             job: job.name.clone(),
-            source: "options.skip_unsupported_jobs".into(),
+            group: "options.skip_unsupported_jobs".into(),
             discovered: Labels::new(),
             labels: None,
             path: None,

@@ -39,13 +39,17 @@ impl Plan {
 
     /// Binds the sockets that receivers need. Those that are bound already stay as they are.
     pub async fn bind(mut self, host: &Host) -> Result<Self, Error> {
-        let receivers = std::mem::take(&mut self.receivers);
+        let mut receivers = std::mem::take(&mut self.receivers);
+        for (receiver, source) in receivers.iter_mut().zip(&mut self.settings.receivers) {
+            receiver.spool = host.spool(receiver)?;
+            source.spool = receiver.spool.clone();
+        }
         self.ready = host.receivers.lock().await.bind(receivers).await.map_err(Error)?;
         Ok(self)
     }
 }
 
-/// What a run passes to the next one.
+/// The state that a run hands over to the next one.
 pub(super) struct Handover {
     /// The names of its clients, and the hosts that they sent to.
     clients: BTreeSet<String>,
@@ -168,7 +172,9 @@ fn discover(config: &Config, rules: Vec<Rules>, host: &Host, scrape: &Scrape) ->
     for (job, rules) in config.scrape_configs.iter().zip(rules) {
         let (sender, mut updates) = mpsc::channel::<Update>(64);
         let (name, reads): (Arc<str>, _) = (job.job_name.as_str().into(), rules.reads());
-        if let Some(config) = job.kubernetes_events.clone() {
+        if let Some(mut config) = job.kubernetes_events.clone() {
+            // A dry run must not keep other agents from sending.
+            config.leader_election &= !host.options.dry_run;
             let events = host.events(&name, rules.clone(), scrape.sources());
             tasks.push(tokio::spawn(async {
                 let _abort_on_panic = AbortOnPanic;

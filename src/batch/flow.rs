@@ -19,7 +19,7 @@ const TASTE: usize = 4 << 10;
 /// Streams of a log that are remembered although they have nothing in flight.
 const REMEMBERED: usize = 4;
 
-/// What the batcher knows about one log.
+/// The state of one log in the batcher.
 #[derive(Debug)]
 pub struct Flow {
     /// The streams of its lines in flight, and its last few streams.

@@ -1,4 +1,4 @@
-//! What a lane learns about its batches after they were handed out.
+//! Results of a lane's batches, which arrive after the batches were handed out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

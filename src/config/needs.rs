@@ -15,7 +15,7 @@ use serde_yaml::Value;
 use super::Config;
 use crate::server;
 
-/// What a run needs. Where a need cannot be known, a text says why.
+/// The files and addresses that a run needs. If a need cannot be known, a text says why.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Directories that contain logs, or will.
@@ -45,7 +45,7 @@ pub struct Needs {
 }
 
 impl Config {
-    /// What a run of this config needs.
+    /// The needs of a run of this config.
     pub fn needs(&self, env: &dyn Fn(&str) -> Option<String>) -> Needs {
         let mut needs = Needs {
             positions: PathBuf::from(&self.positions.filename),
@@ -81,7 +81,7 @@ impl Config {
         needs
     }
 
-    /// What a reload of this config needs, without files that only a start reads.
+    /// The needs of a reload to this config: without the files that are only read at the start.
     pub fn needs_at_reload(&self, env: &dyn Fn(&str) -> Option<String>) -> Needs {
         let mut config = self.clone();
         // Only a start opens the port of the pages.
@@ -150,12 +150,13 @@ impl Needs {
 }
 
 /// Blocks that contain none of our keys.
-const NOT_KEYS: [&str; 9] = [
+const NOT_KEYS: [&str; 10] = [
     "labels",
     "external_labels",
     "relabel_configs",
     "headers",
     "endpoint_params",
+    "node_meta",
     "proxy_connect_header",
     "positions",
     "wal",

@@ -29,6 +29,14 @@ pub struct ScrapeConfig {
     pub docker_sd_configs: Vec<discovery::docker::Config>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub http_sd_configs: Vec<discovery::http::Config>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub consul_sd_configs: Vec<discovery::consul::Config>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub consulagent_sd_configs: Vec<discovery::consul::agent::Config>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dns_sd_configs: Vec<discovery::dns::Config>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dockerswarm_sd_configs: Vec<discovery::docker::swarm::Config>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubernetes_events: Option<discovery::kubernetes::events::Config>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,10 +54,14 @@ impl ScrapeConfig {
             file: self.file_sd_configs.clone(),
             docker: self.docker_sd_configs.clone(),
             http: self.http_sd_configs.clone(),
+            consul: self.consul_sd_configs.clone(),
+            consul_agent: self.consulagent_sd_configs.clone(),
+            dns: self.dns_sd_configs.clone(),
+            docker_swarm: self.dockerswarm_sd_configs.clone(),
         }
     }
 
-    /// What it receives. None: it reads what is found.
+    /// The receiver of this job. None: the job has no receiver.
     pub fn receives(&self) -> Option<receive::Config> {
         let push = self.loki_push_api.clone().map(|config| receive::Config::Push(Box::new(config)));
         push.or_else(|| self.syslog.clone().map(|config| receive::Config::Syslog(Box::new(config))))
@@ -60,9 +72,21 @@ impl ScrapeConfig {
         self.journal.as_ref().filter(|_| !self.has_discovery())
     }
 
-    /// Whether it has something to read. What it receives is no target.
+    /// Whether the job has targets to read. A receiver is no target.
     pub fn has_targets(&self) -> bool {
         self.has_discovery() || self.journal.is_some() || self.kubernetes_events.is_some()
+    }
+
+    /// Whether targets are discovered whose paths come from the rules.
+    pub fn has_discovery_by_rules(&self) -> bool {
+        let absent = [
+            self.docker_sd_configs.is_empty(),
+            self.consul_sd_configs.is_empty(),
+            self.consulagent_sd_configs.is_empty(),
+            self.dns_sd_configs.is_empty(),
+            self.dockerswarm_sd_configs.is_empty(),
+        ];
+        absent.contains(&false)
     }
 
     pub fn has_discovery(&self) -> bool {
@@ -72,6 +96,10 @@ impl ScrapeConfig {
             self.file_sd_configs.is_empty(),
             self.docker_sd_configs.is_empty(),
             self.http_sd_configs.is_empty(),
+            self.consul_sd_configs.is_empty(),
+            self.consulagent_sd_configs.is_empty(),
+            self.dns_sd_configs.is_empty(),
+            self.dockerswarm_sd_configs.is_empty(),
         ];
         absent.contains(&false)
     }
@@ -88,4 +116,5 @@ pub struct Decompression {
 
 /// All supported kinds of targets, for error messages.
 pub(super) const KINDS: &str = "static_configs, kubernetes_sd_configs, file_sd_configs, http_sd_configs, \
-                                docker_sd_configs, journal, syslog and loki_push_api";
+                                docker_sd_configs, dockerswarm_sd_configs, consul_sd_configs, consulagent_sd_configs, \
+                                dns_sd_configs, journal, syslog and loki_push_api";

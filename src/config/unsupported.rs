@@ -15,7 +15,7 @@ pub struct SkippedJob {
     pub reason: String,
 }
 
-/// What to do instead of a kind of target that fantail does not support. None: it is supported, or nobody has it.
+/// The advice for a kind of target that fantail does not support. None: it is supported, or no agent has it.
 fn unsupported(kind: &str) -> Option<String> {
     let of_sources = SOURCES.iter().find(|(name, _)| *name == kind).map(|(_, instead)| (*instead).to_string());
     let of_discovery =
@@ -52,7 +52,7 @@ const WINDOWS: &str =
     "fantail runs on Linux: run Grafana Alloy on Windows (loki.source.windowsevent), and remove the job here";
 
 /// The kinds of discovery of Promtail and Prometheus that are not supported, without `_sd_configs`.
-const DISCOVERIES: [&str; 26] = [
+const DISCOVERIES: [&str; 22] = [
     "azure",
     "digitalocean",
     "ec2",
@@ -75,10 +75,6 @@ const DISCOVERIES: [&str; 26] = [
     "triton",
     "uyuni",
     "vultr",
-    "consul",
-    "consulagent",
-    "dns",
-    "dockerswarm",
 ];
 
 const LISTED: &str = "for files of this machine use static_configs with __path__; for other targets let a program list \

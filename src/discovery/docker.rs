@@ -15,6 +15,7 @@ mod engine;
 mod found;
 mod labels;
 mod log;
+pub mod swarm;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -38,12 +39,12 @@ pub use config::Config;
 pub use beside::described;
 pub use log::{ApiLog, Cursor, Frame, Frames, Line, Lines, NotFrames};
 
-/// What the rest of the agent knows and does for the discovery of containers.
+/// Questions and services of the rest of the agent for the discovery of containers.
 #[derive(Clone)]
 pub struct Outside {
     /// Whether the log of this name in `positions.yaml` has been read before.
     pub is_known: Arc<dyn Fn(&str) -> bool + Send + Sync>,
-    /// Since when no agent may have looked. A container that had stopped before then is not read, unless it is known.
+    /// The last time at which an agent was running. A container that stopped earlier is not read, unless it is known.
     pub unseen_since: SystemTime,
     /// The rules of the job.
     pub rules: Rules,
@@ -57,7 +58,7 @@ impl fmt::Debug for Outside {
     }
 }
 
-/// Tells of the containers until it is dropped. `unlisted` is dropped after the first list.
+/// Sends the targets of the containers until it is dropped. `unlisted` is dropped after the first list.
 pub(super) async fn run(
     config: Config,
     known: Known,
@@ -68,7 +69,7 @@ pub(super) async fn run(
     match Engine::new(&config) {
         Ok(engine) => Watch::new(config, Arc::new(engine), known, outside, metrics, unlisted).run().await,
         Err(error) => {
-            // The config was checked: only a file that it names can have changed since.
+            // The config was checked. Only a file that it names can have changed since then.
             tracing::error!(job = known.job(), %error, "cannot set up the way to Docker, and no container is found");
             std::future::pending().await
         }

@@ -172,7 +172,7 @@ impl HttpClient {
         let mut all: HeaderMap = headers.iter().filter_map(|(name, text)| header_pair(name, text)).collect();
         self.headers.add_to(&mut all)?;
         let (credential, token) = self.auth.credential().await?;
-        let answer = self.connection.get_with(url, all, credential).await?;
+        let answer = self.connection.get(url, all, credential).await?;
         match answer.status() {
             200 => Ok(Answered { headers: answer.headers().clone(), body: answer.whole(most).await? }),
             status => {

@@ -11,10 +11,10 @@ use super::Metrics;
 use super::lists::LastList;
 use crate::model::{Labels, NO_TARGETS, TargetGroup, Update};
 
-/// The sources of one config, each with a hash of its last sent state.
+/// The groups of one config, each with a hash of its last sent state.
 pub(super) struct Known {
     job: Arc<str>,
-    /// Distinguishes the sources of two configs of a job.
+    /// Distinguishes the groups of two configs of a job.
     prefix: String,
     told: HashMap<String, u64>,
     /// The notes that are shown instead of targets, in the same form.
@@ -34,7 +34,7 @@ impl Known {
         metrics: &Metrics,
         updates: mpsc::Sender<Update>,
     ) -> Self {
-        let (prefix, count) = (format!("{key}[{index}]"), metrics.sources(job, key));
+        let (prefix, count) = (format!("{key}[{index}]"), metrics.groups(job, key));
         Self { job: Arc::clone(job), prefix, told: HashMap::new(), notes: HashMap::new(), count, last: None, updates }
     }
 
@@ -66,10 +66,10 @@ impl Known {
     /// Sends a group if it has changed.
     pub(super) async fn set(&mut self, group: TargetGroup) {
         if group.targets.is_empty() {
-            return self.remove(&group.source).await;
+            return self.remove(&group.id).await;
         }
         let hash = hash(&group);
-        match self.told.insert(group.source.clone(), hash) {
+        match self.told.insert(group.id.clone(), hash) {
             Some(before) if before == hash => return,
             Some(_) => {}
             None => self.count.inc(),
@@ -80,51 +80,56 @@ impl Known {
         self.tell(group).await;
     }
 
-    /// Shows `text` in place of the targets of `source`, or removes it. A note does not count as a source.
-    pub(super) async fn note(&mut self, source: &str, text: Option<&str>) {
+    /// Shows `text` in place of the targets of `group_id`, or removes it. A note does not count as a group.
+    pub(super) async fn note(&mut self, group_id: &str, text: Option<&str>) {
         let label = |text: &str| Labels::from([(NO_TARGETS.to_string(), text.to_string())]);
-        let group = TargetGroup::new(source.to_string(), text.map(label));
+        let group = TargetGroup::new(group_id.to_string(), text.map(label));
         let is_new = match text {
-            Some(_) => self.notes.insert(source.to_string(), hash(&group)) != Some(hash(&group)),
-            None => self.notes.remove(source).is_some(),
+            Some(_) => self.notes.insert(group_id.to_string(), hash(&group)) != Some(hash(&group)),
+            None => self.notes.remove(group_id).is_some(),
         };
         if is_new {
             self.tell(group).await;
         }
     }
 
-    pub(super) async fn remove(&mut self, source: &str) {
-        if self.told.remove(source).is_some() {
+    pub(super) async fn remove(&mut self, group_id: &str) {
+        if self.told.remove(group_id).is_some() {
             self.count.dec();
             if let Some(last) = &self.last {
-                last.remove(source);
+                last.remove(group_id);
             }
-            self.tell(TargetGroup::gone(source.to_string())).await;
+            self.tell(TargetGroup::gone(group_id.to_string())).await;
         }
     }
 
-    /// Sends `groups`, and removes all other sources.
+    /// Sends these groups, and removes all others.
     pub(super) async fn replace(&mut self, groups: Vec<TargetGroup>) {
-        let sources = groups.iter().map(|group| group.source.clone()).collect();
+        self.replace_except(groups, BTreeSet::new()).await;
+    }
+
+    /// Sends these groups, and removes all others except those with these ids.
+    pub(super) async fn replace_except(&mut self, groups: Vec<TargetGroup>, mut group_ids: BTreeSet<String>) {
+        group_ids.extend(groups.iter().map(|group| group.id.clone()));
         if let Some(last) = &self.last {
             last.begin();
         }
         for group in groups {
             self.set(group).await;
         }
-        self.retain(&sources).await;
+        self.retain(&group_ids).await;
     }
 
-    /// Removes all sources except `sources`.
-    pub(super) async fn retain(&mut self, sources: &BTreeSet<String>) {
-        let gone: Vec<String> = self.told.keys().filter(|source| !sources.contains(*source)).cloned().collect();
-        for source in gone {
-            self.remove(&source).await;
+    /// Removes all groups except those with these ids.
+    pub(super) async fn retain(&mut self, group_ids: &BTreeSet<String>) {
+        let gone: Vec<String> = self.told.keys().filter(|group_id| !group_ids.contains(*group_id)).cloned().collect();
+        for group_id in gone {
+            self.remove(&group_id).await;
         }
     }
 
     async fn tell(&self, group: TargetGroup) {
-        let group = TargetGroup { source: format!("{}/{}", self.prefix, group.source), ..group };
+        let group = TargetGroup { id: format!("{}/{}", self.prefix, group.id), ..group };
         // An error means that the receiver is gone, which `discovery::run` detects.
         let _ = self.updates.send(Update::Group { job: Arc::clone(&self.job), group }).await;
     }
@@ -149,16 +154,16 @@ mod tests {
 
     use super::*;
 
-    fn group(source: &str, values: &[&str]) -> TargetGroup {
+    fn group(group_id: &str, values: &[&str]) -> TargetGroup {
         let labels = |value: &&str| Labels::from([("a".to_string(), value.to_string())]);
-        TargetGroup::new(source.to_string(), values.iter().map(labels))
+        TargetGroup::new(group_id.to_string(), values.iter().map(labels))
     }
 
-    /// The sources sent since the last call, each with its number of targets.
+    /// The groups sent since the last call, each with its number of targets.
     fn told(updates: &mut mpsc::Receiver<Update>) -> Vec<(String, usize)> {
         let mut told = Vec::new();
         while let Ok(Update::Group { group, .. }) = updates.try_recv() {
-            told.push((group.source, group.targets.len()));
+            told.push((group.id, group.targets.len()));
         }
         told.sort();
         told
@@ -167,7 +172,7 @@ mod tests {
     #[tokio::test]
     async fn only_changes_are_told_and_the_gauge_follows() {
         let metrics = Metrics::register(&Registry::new());
-        let gauge = metrics.sources("j", "file_sd_configs");
+        let gauge = metrics.groups("j", "file_sd_configs");
         let (updates, mut listener) = mpsc::channel(16);
         let mut known = Known::new(&"j".into(), "file_sd_configs", 2, &metrics, updates);
         let all = |pairs: &[(&str, usize)]| -> Vec<(String, usize)> {

@@ -55,12 +55,12 @@ impl LastList {
 
     pub fn set(&self, group: &TargetGroup) {
         let mut runs = self.lists.lock();
-        runs.now.entry(self.name.clone()).or_default().insert(group.source.clone(), group.clone());
+        runs.now.entry(self.name.clone()).or_default().insert(group.id.clone(), group.clone());
     }
 
-    pub fn remove(&self, source: &str) {
+    pub fn remove(&self, group_id: &str) {
         if let Some(list) = self.lists.lock().now.get_mut(&self.name) {
-            list.remove(source);
+            list.remove(group_id);
         }
     }
 }
@@ -70,8 +70,8 @@ mod tests {
     use super::*;
     use crate::model::Labels;
 
-    fn group(source: &str) -> TargetGroup {
-        TargetGroup::new(source.into(), [Labels::from([("a".into(), "b".into())])])
+    fn group(id: &str) -> TargetGroup {
+        TargetGroup::new(id.into(), [Labels::from([("a".into(), "b".into())])])
     }
 
     #[test]

@@ -2,18 +2,23 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use crate::metrics::Registry;
+use crate::metrics::{ContainerLines, Registry};
 
 #[derive(Clone, Debug)]
 pub struct Metrics {
     /// Pods and other objects, groups in files, static configs. The label `config` says which.
-    sources: IntGaugeVec,
+    groups: IntGaugeVec,
     watch_errors: IntCounterVec,
     watches_failing: IntGaugeVec,
     file_errors: IntCounterVec,
     docker_errors: IntCounterVec,
+    /// Lines that come through Docker's API.
+    pub(super) containers: ContainerLines,
     refresh_failures: IntCounterVec,
     http_failures: IntCounter,
+    consul_failures: IntCounter,
+    dns_lookups: IntCounter,
+    dns_failures: IntCounter,
     pods_cut: IntCounterVec,
     pods_from_path: IntCounterVec,
 }
@@ -21,7 +26,7 @@ pub struct Metrics {
 impl Metrics {
     pub fn register(registry: &Registry) -> Self {
         Self {
-            sources: registry.gauges(
+            groups: registry.gauges(
                 "fantail_discovery_sources",
                 "Objects that discovery knows before relabelling: pods and other Kubernetes objects, groups in files, static configs.",
                 &["job", "config"],
@@ -46,6 +51,7 @@ impl Metrics {
                 "Failures to ask Docker for its containers; the containers that were found last stay.",
                 &["job"],
             ),
+            containers: ContainerLines::register(registry),
             refresh_failures: registry.counters(
                 "prometheus_sd_refresh_failures_total",
                 "Failures to get a list of targets from a server; the last list stays in use. The label config is the job.",
@@ -55,9 +61,21 @@ impl Metrics {
                 "prometheus_sd_http_failures_total",
                 "Failures to get a list of targets of http_sd_configs.",
             ),
+            consul_failures: registry.counter(
+                "prometheus_sd_consul_rpc_failures_total",
+                "Failed requests to Consul; the last known targets stay.",
+            ),
+            dns_lookups: registry.counter(
+                "prometheus_sd_dns_lookups_total",
+                "Names of dns_sd_configs that were looked up.",
+            ),
+            dns_failures: registry.counter(
+                "prometheus_sd_dns_lookup_failures_total",
+                "Names of dns_sd_configs that could not be looked up; their last records stay in use.",
+            ),
             pods_from_path: registry.counters(
                 "fantail_discovery_pods_from_path_total",
-                "Pods that the API server did not show, found by their log directories, by the source of their labels: \
+                "Pods that the API server did not show, found by their log directories, by the origin of their labels: \
                  cache, path, or unknown (the pod is not read).",
                 &["job", "labels"],
             ),
@@ -69,8 +87,8 @@ impl Metrics {
         }
     }
 
-    pub(super) fn sources(&self, job: &str, config: &str) -> IntGauge {
-        self.sources.with_label_values(&[job, config])
+    pub(super) fn groups(&self, job: &str, config: &str) -> IntGauge {
+        self.groups.with_label_values(&[job, config])
     }
 
     pub(super) fn watch_failed(&self, job: &str, reason: &str) {
@@ -125,6 +143,18 @@ impl Metrics {
 
     pub(super) fn http_failed(&self) {
         self.http_failures.inc();
+    }
+
+    pub(super) fn consul_failed(&self) {
+        self.consul_failures.inc();
+    }
+
+    pub(super) fn dns_looked_up(&self) {
+        self.dns_lookups.inc();
+    }
+
+    pub(super) fn dns_failed(&self) {
+        self.dns_failures.inc();
     }
 
     pub(super) fn file_failed(&self, job: &str) {

@@ -28,7 +28,7 @@ struct Translator<'p> {
     operand: Operand,
 }
 
-/// What is before the current position, for a repetition to repeat.
+/// The expression before the current position, for a repetition to repeat.
 #[derive(PartialEq)]
 enum Operand {
     Missing,

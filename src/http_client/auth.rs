@@ -71,7 +71,7 @@ impl Authorization {
     }
 }
 
-/// The source of a request's credentials.
+/// How a request proves who sends it.
 #[derive(Debug)]
 pub enum Auth {
     /// No credentials, or they are in the URL or in `headers`.

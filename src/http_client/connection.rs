@@ -108,17 +108,7 @@ impl Connection {
     }
 
     /// Fails with the reason why there is no answer. Waits for its beginning without limit.
-    pub async fn get(&self, url: &ParsedUrl, credential: Credential) -> Result<Stream, String> {
-        self.get_with(url, HeaderMap::new(), credential).await
-    }
-
-    /// Like [`get`](Self::get), with more headers.
-    pub async fn get_with(
-        &self,
-        url: &ParsedUrl,
-        headers: HeaderMap,
-        credential: Credential,
-    ) -> Result<Stream, String> {
+    pub async fn get(&self, url: &ParsedUrl, headers: HeaderMap, credential: Credential) -> Result<Stream, String> {
         let request = with(self.client().get(url.clone()), credential).headers(headers);
         request.send().await.map(Stream::new).map_err(|error| self.failed(error))
     }

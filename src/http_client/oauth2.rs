@@ -111,7 +111,7 @@ impl OAuth2 {
         self.proxy().validate()
     }
 
-    /// Creates the source of tokens for these settings.
+    /// The tokens of this server. Each is requested when it is needed, and kept until it expires.
     pub(super) fn tokens(&self, timeout: Duration) -> Result<Tokens, Error> {
         let within = |e: Error| e.within("oauth2");
         let url = parse_url(&self.token_url).map_err(|problem| within(Error::new("token_url", problem)))?;

@@ -48,7 +48,7 @@ impl Url {
         user.split_once(':').map_or(user, |(user, _)| user)
     }
 
-    /// What is behind the host, without query and fragment.
+    /// The path after the host, without query and fragment.
     pub fn path(&self) -> &str {
         let path = &self.after_scheme()[self.authority().len()..];
         &path[..path.find(['?', '#']).unwrap_or(path.len())]

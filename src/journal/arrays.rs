@@ -1,4 +1,4 @@
-//! The chain of entry arrays of a file: where each entry is, in the order in which they were written.
+//! The chain of entry arrays of a file. It has the place of each entry, in the order in which they were written.
 
 use super::header::{u32_at, u64_at};
 use super::object::{ENTRY_ARRAY, Error, Objects};
@@ -24,7 +24,7 @@ pub(super) struct Arrays {
 }
 
 impl Arrays {
-    /// Where the entry with this number is. The number must be less than the file's number of entries.
+    /// The offset of the entry with this number. The number must be less than the file's number of entries.
     pub fn entry(&mut self, number: u64, objects: &mut Objects<'_>) -> Result<u64, Error> {
         let item = if objects.header.is_compact { 4 } else { 8 };
         while self.known.last().is_none_or(|last| last.first + last.len <= number) {

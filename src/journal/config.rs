@@ -21,7 +21,7 @@ pub struct Config {
     pub labels: Labels,
     /// A folder of journal files. Empty: those of this machine in /var/log/journal and /run/log/journal.
     pub path: String,
-    /// Which entries are read: terms as of journalctl.
+    /// Selects the entries to read, by terms as for journalctl.
     pub matches: String,
 }
 

@@ -1,4 +1,4 @@
-//! An entry: where it is, and its fields.
+//! An entry: its place in the journal, and its fields.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The fields with their values, in the order of the file. A field may be there more than once.
+    /// The fields with their values, in the order of the file. A field may occur more than once.
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.texts().filter_map(|text| {
             let (name, value) = text.split_at_checked(memchr::memchr(b'=', text)?)?;
@@ -21,7 +21,7 @@ impl Entry {
         })
     }
 
-    /// The value of a field. Of several values it is the last one.
+    /// The value of a field. If the field has several values, the last one.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.fields().filter(|(field, _)| *field == name.as_bytes()).last().map(|(_, value)| value)
     }
@@ -58,7 +58,7 @@ impl Entry {
     }
 }
 
-/// What was skipped because it could not be read.
+/// Counts of entries and fields that were skipped because they could not be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Skips {
     /// Entries that are damaged.
@@ -67,7 +67,7 @@ pub struct Skips {
     pub fields: u64,
     /// Fields longer than 2 MiB, or beyond 4 MiB of an entry. Their entries are given without them.
     pub long_fields: u64,
-    /// Entries that were deleted, or whose file was, before they were read, as far as their number is known.
+    /// Entries that were deleted before they were read, as far as their number is known.
     pub deleted: u64,
 }
 

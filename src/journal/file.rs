@@ -1,4 +1,4 @@
-//! One journal file: its entries by number, and how far it was read.
+//! One journal file: its entries by number, and the number of the next entry to read.
 
 use std::collections::HashMap;
 use std::fs;
@@ -17,20 +17,20 @@ use super::pages::{Pages, read_at};
 /// An entry of a file that is written to may be seen before it is complete. It is tried this many times.
 const TRIES: u32 = 5;
 
-/// Damaged entries that are skipped in one call.
+/// The most damaged entries that one call skips.
 const SKIPPED_AT_ONCE: usize = 1024;
 
-/// Bytes of all fields of an entry that are kept.
+/// The most bytes of an entry's fields that are kept.
 const ENTRY_BYTES: usize = 4 << 20;
 
-/// Fields that several entries have are kept, up to this many and up to this length.
+/// The most fields to cache because several entries have them, and the longest such field in bytes.
 const KEPT: usize = 4096;
 const KEPT_LEN: usize = 512;
 
-/// Damaged entries that a search for a place looks beyond.
+/// The most damaged entries that a search for a place passes.
 const LOOKS: u64 = 64;
 
-/// What all files of a journal share.
+/// The caches and limits that all files of a journal share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub pages: Pages,
@@ -57,7 +57,7 @@ pub(super) struct File {
     arrays: Arrays,
     /// The number of the next entry to read.
     pub next: u64,
-    /// The next entry, if it was looked at: where it is in the file and in the journal, and its size.
+    /// The next entry, if it was looked at: its place in the file and in the journal, and its size.
     head: Option<(u64, Location, usize)>,
     /// How many entries there were when the header was read last, and when it was read before that.
     pub visible: u64,
@@ -93,7 +93,7 @@ impl File {
         })
     }
 
-    /// Reads the header again: how many entries there are now.
+    /// Reads the header again, for the current number of entries.
     pub fn refresh(&mut self, shared: &mut Shared) -> Result<(), NotOpened> {
         self.settled = self.visible;
         self.is_tried = false;
@@ -144,7 +144,7 @@ impl File {
         let (mut low, mut high) = (0, self.visible);
         while low < high {
             let middle = low + (high - low) / 2;
-            // Of a damaged entry the next one decides.
+            // The entry after a damaged one decides.
             let until = high.min(middle + LOOKS);
             let readable = (middle..until).find_map(|at| Some((at, self.location(at, shared)?)));
             match readable {
@@ -161,7 +161,7 @@ impl File {
             return self.seek(shared, |location| location.seqnum <= place.seqnum);
         }
         self.seek(shared, |location| location.realtime <= place.realtime);
-        // The clock may have been set. Within a boot the time since the boot counts.
+        // The clock may have been set, so entries of one boot are ordered by the time since the boot.
         let of_boot = |location: &Location| location.boot == place.boot;
         let is_behind = |location: &Location| location.order(place).is_gt();
         let mut next = self.next;
@@ -202,7 +202,7 @@ impl File {
         Ok((at, location, size))
     }
 
-    /// Where the next entry is in the journal. None: there is none now.
+    /// The place of the next entry in the journal. None: there is no next entry now.
     pub fn peek(&mut self, shared: &mut Shared, skips: &mut Skips) -> Option<Location> {
         for _ in 0..SKIPPED_AT_ONCE {
             if self.head.is_some() || self.next >= self.visible {
@@ -274,7 +274,7 @@ impl File {
     }
 }
 
-/// What of a file cannot be read.
+/// The part of a file that cannot be read.
 enum Unreadable {
     Entry,
     /// The chain that leads to this entry and all later ones.

@@ -7,7 +7,7 @@ pub(super) const HEADER: usize = 208;
 
 const SIGNATURE: &[u8; 8] = b"LPKSHHRH";
 
-/// What a reader must know to read a file, by bit.
+/// The features that a reader must support to read a file, by bit.
 const INCOMPATIBLE: [&str; 5] = ["xz", "lz4", "keyed hash", "zstd", "compact"];
 const COMPACT: u32 = 1 << 4;
 
@@ -19,7 +19,7 @@ pub(super) struct Header {
     /// No entry will be added any more.
     pub is_archived: bool,
     pub seqnum_id: Id,
-    /// Where the objects begin and end, in bytes.
+    /// The offsets of the first object and of the end of the objects, in bytes.
     pub begin: u64,
     pub end: u64,
     pub entries: u64,

@@ -1,4 +1,4 @@
-//! Where an entry is in the journal, and its text form: systemd's cursor, `s=…;i=…;b=…;m=…;t=…;x=…`.
+//! The place of an entry in the journal, and its text form: systemd's cursor, `s=…;i=…;b=…;m=…;t=…;x=…`.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -34,7 +34,7 @@ impl FromStr for Id {
 /// The place of an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Location {
-    /// What the sequence number counts in.
+    /// The id of the sequence that the number belongs to.
     pub seqnum_id: Id,
     pub seqnum: u64,
     pub boot: Id,
@@ -87,7 +87,7 @@ impl FromStr for Location {
                 "m" => location.monotonic = number()?,
                 "t" => location.realtime = number()?,
                 "x" => location.hash = number()?,
-                // A later systemd may say more.
+                // A later systemd may add parts.
                 _ => continue,
             }
             missing.retain(|known| *known != key);

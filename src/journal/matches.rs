@@ -1,5 +1,5 @@
-//! Which entries are read: `FIELD=value` terms, as of journalctl. Terms of one field are alternatives, different fields
-//! must all match, and `+` separates alternatives of whole groups.
+//! Selects the entries to read by `FIELD=value` terms, as journalctl does. Terms of one field are alternatives, different
+//! fields must all match, and `+` separates alternatives of whole groups.
 
 use std::collections::BTreeMap;
 

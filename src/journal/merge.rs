@@ -6,33 +6,33 @@ use std::path::PathBuf;
 
 use super::entry::{Entry, Skips};
 use super::file::{File, NotOpened, Shared};
-use super::folders::{Folders, Found};
+use super::folders::{Folders, Found, Listed};
 use super::header::Refused;
 use super::location::Location;
 
 /// The most files that are kept open. Further ones are opened for each read.
 const OPEN: usize = 64;
 
-/// Problems that are kept until they are taken.
+/// The most problems that are kept until they are taken.
 const PROBLEMS: usize = 100;
 
-/// Where reading begins.
+/// The place where reading begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum From {
     /// At the first entry that is not older, in microseconds of Unix time.
     Since(u64),
-    /// Behind this entry.
+    /// After this entry.
     Behind(Location),
 }
 
-/// Which entry of which file was read.
+/// An entry that was read, by its file and its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     file: u32,
     number: u64,
 }
 
-/// A file that cannot be read. Given once.
+/// A file that cannot be read. It is reported once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub path: PathBuf,
@@ -43,7 +43,7 @@ pub struct Problem {
 #[derive(Debug)]
 pub struct Journal {
     folders: Folders,
-    /// Where files begin that are found from now on: behind the last entry that was read.
+    /// The place where reading begins in files that are found from now on: after the last entry that was read.
     from: From,
     files: BTreeMap<u32, File>,
     by_key: HashMap<(u64, u64), u32>,
@@ -55,7 +55,9 @@ pub struct Journal {
     shared: Shared,
     skips: Skips,
     problems: Vec<Problem>,
-    /// Whether the entry behind which reading began was found. None: the folders were not listed yet.
+    /// Folders with more files than are read.
+    left_out: Vec<PathBuf>,
+    /// Whether the entry after which reading began was found. None: the folders were not listed yet.
     begin_found: Option<bool>,
 }
 
@@ -73,6 +75,7 @@ impl Journal {
             shared: Shared::default(),
             skips: Skips::default(),
             problems: Vec::new(),
+            left_out: Vec::new(),
             begin_found: None,
         }
     }
@@ -84,7 +87,17 @@ impl Journal {
     /// Looks for new files and new entries. An entry is given once two calls have seen it: what another file has before
     /// it was written earlier, so the second call has seen that as well.
     pub fn refresh(&mut self) -> io::Result<()> {
-        let found = self.folders.list()?;
+        let Listed { files: found, left_out } = self.folders.list()?;
+        for (folder, files) in &left_out {
+            if !self.left_out.contains(folder) {
+                let text = format!(
+                    "there are too many journal files in this folder: the oldest {files} of them are not read; delete old files \
+                     (journalctl --vacuum-files), or move files to a folder that a job of its own reads (journal.path)"
+                );
+                self.problems.push(Problem { path: folder.clone(), text });
+            }
+        }
+        self.left_out = left_out.into_iter().map(|(folder, _)| folder).collect();
         let listed: HashMap<(u64, u64), &PathBuf> = found.iter().map(|found| (found.key, &found.path)).collect();
         self.over.retain(|_, key| listed.contains_key(key));
         self.refused.retain(|_, (key, _)| listed.contains_key(key));
@@ -94,7 +107,7 @@ impl Journal {
                 file.path.clone_from(path);
             }
             if let Err(NotOpened::Refused(refused)) = file.refresh(&mut self.shared) {
-                let text = format!("{refused}; what is new in it is not read");
+                let text = format!("{refused}; its new entries are not read");
                 if self.refused.get(&file.path).is_none_or(|(_, known)| known.as_ref() != Some(&text)) {
                     self.refused.insert(file.path.clone(), (file.key, Some(text.clone())));
                     self.problems.push(Problem { path: file.path.clone(), text });
@@ -214,19 +227,19 @@ impl Journal {
         self.from = before;
     }
 
-    /// This entry will not be read again.
+    /// Forgets this entry: it will not be read again.
     pub fn release(&mut self, place: Place) {
         if let Some(file) = self.files.get_mut(&place.file) {
             file.held = file.held.saturating_sub(1);
         }
     }
 
-    /// How many entries are known and not read.
+    /// The number of known entries that are not read yet.
     pub fn unread(&self) -> u64 {
         self.files.values().map(|file| file.visible.saturating_sub(file.next)).sum()
     }
 
-    /// How many files are open to be read.
+    /// The number of files that are not read to their ends.
     pub fn files(&self) -> usize {
         self.files.len()
     }
@@ -236,12 +249,12 @@ impl Journal {
         self.files.is_empty() && self.over.is_empty() && self.refused.is_empty()
     }
 
-    /// Where the last entry was that was read, or where reading begins.
+    /// The place of the last entry that was read, or the place where reading begins.
     pub fn from(&self) -> From {
         self.from
     }
 
-    /// What was skipped since the last call.
+    /// The counts of what was skipped since the last call.
     pub fn take_skips(&mut self) -> Skips {
         std::mem::take(&mut self.skips)
     }
@@ -250,7 +263,7 @@ impl Journal {
         std::mem::take(&mut self.problems)
     }
 
-    /// Whether the entry behind which reading began is there. None: the folders were not listed yet.
+    /// Whether the entry after which reading began exists. None: the folders were not listed yet.
     pub fn has_begin(&self) -> Option<bool> {
         self.begin_found
     }

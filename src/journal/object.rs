@@ -67,7 +67,7 @@ impl Objects<'_> {
         }
     }
 
-    /// Reads where the entry at `at` is in the journal, and its size.
+    /// Reads the place in the journal of the entry at `at`, and its size.
     pub fn location(&mut self, at: u64) -> Result<(Location, usize), Error> {
         let size = self.head(at, ENTRY, ENTRY_HEAD)?;
         let bytes = &self.buffer;
@@ -79,7 +79,7 @@ impl Objects<'_> {
             boot: Id(bytes[40..56].try_into().unwrap_or_default()),
             hash: u64_at(bytes, 56),
         };
-        // A place of zeros is left where an entry was not written before the power went.
+        // After a power failure, zeros are in the place of an entry that was not written.
         if location.seqnum == 0 || location.realtime == 0 {
             return Err(Error::Damaged);
         }
@@ -109,7 +109,7 @@ impl Objects<'_> {
         let size = self.head(at, DATA, head)?;
         let (flags, is_shared) = (self.buffer[1], u64_at(self.buffer, 56) > 1);
         let len = size - head;
-        // A compressed payload is not longer than what it holds, but for a few bytes.
+        // A compressed payload is longer than its content by a few bytes at most.
         if len > LONGEST + COMMON {
             return Err(Error::TooLong);
         }

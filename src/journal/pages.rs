@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 /// Bytes of a page.
 const PAGE: usize = 16 << 10;
 
-/// The most pages: one MiB.
+/// The most pages to keep: together one MiB.
 const PAGES: usize = 64;
 
 #[derive(Debug, Default)]
@@ -60,7 +60,7 @@ impl Pages {
         Ok(self.pages.get(&key).map(|page| &**page).unwrap_or_default())
     }
 
-    /// The file has changed, or is closed.
+    /// Forgets the pages of a file that has changed or was closed.
     pub fn forget(&mut self, id: u32) {
         self.pages.retain(|(of, _), _| *of != id);
         self.order.retain(|(of, _)| *of != id);

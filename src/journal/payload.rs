@@ -1,11 +1,11 @@
-//! The text of a data object, which may be compressed. A payload says how long it is, or does not; neither is trusted.
+//! Decompresses the text of a data object. The length that a payload claims is not trusted.
 
 use std::io::{Cursor, Read};
 
-/// The longest field, in bytes: as the longest line of a file.
+/// The longest field, in bytes. The same limit as for a line of a file.
 pub(super) const LONGEST: usize = crate::model::MAX_LINE;
 
-/// How a payload is compressed, as the flags of its object say.
+/// The compression of a payload, from the flags of its object.
 const XZ: u8 = 1;
 const LZ4: u8 = 2;
 const ZSTD: u8 = 4;
@@ -39,7 +39,7 @@ pub(super) fn decode(flags: u8, payload: &[u8], out: &mut Vec<u8>) -> Result<(),
     decoded
 }
 
-/// Eight bytes of length, and a block.
+/// The payload has a length of eight bytes, and then a block.
 fn lz4(payload: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     let (len, block) = payload.split_at_checked(8).ok_or(Error::Damaged)?;
     let len = u64::from_le_bytes(len.try_into().map_err(|_| Error::Damaged)?);
@@ -54,8 +54,8 @@ fn lz4(payload: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
 
 fn zstd(payload: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     let mut decoder = ruzstd::decoding::FrameDecoder::new();
-    let mut source = payload;
-    decoder.reset(&mut source).map_err(|_| Error::Damaged)?;
+    let mut header = payload;
+    decoder.reset(&mut header).map_err(|_| Error::Damaged)?;
     if decoder.content_size() > LONGEST as u64 {
         return Err(Error::TooLong);
     }

@@ -43,7 +43,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// Another place in the same file. What is before it is not known.
+    /// Another place in the same file. The bytes before it are not known.
     pub fn with_offset(self, offset: u64) -> Self {
         Self { file: self.file, offset, before: Fingerprint::default() }
     }

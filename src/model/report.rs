@@ -93,7 +93,7 @@ impl From<&Account> for AccountReport {
 #[derive(Clone, Debug, Serialize)]
 pub struct DiscoveredReport {
     pub job: String,
-    pub source: String,
+    pub group: String,
     pub discovered: Labels,
     /// None if the target was dropped.
     pub labels: Option<Labels>,
@@ -102,9 +102,9 @@ pub struct DiscoveredReport {
     pub dropped: Option<String>,
     /// The cause is a mistake in the config: something is missing or wrong.
     pub is_mistake: bool,
-    /// Containers, ports or labels of its source that are left out because there are too many.
+    /// Containers, ports or labels of its group that are left out because there are too many.
     pub left_out: Option<String>,
-    /// How many labels and annotations of its source no rule reads, beyond those shown here.
+    /// How many labels and annotations of its group no rule reads, beyond those shown here.
     pub unread: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What a reader reads. A source gives records up to a mark, can be rewound to a mark, and turns a committed mark into
+//! Sources, which a reader reads. A source gives records up to a mark, can be rewound to a mark, and turns a committed mark into
 //! a checkpoint. A file with its rotated generations is one source; an inbox of a receiver or a journal is another. A
 //! reader does not know which kind it reads.
 
@@ -109,7 +109,7 @@ pub enum Read {
     Finished,
 }
 
-/// What to save so that the next run can continue reading at this place.
+/// A place in a form that can be saved, so that the next run can continue there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Checkpoint {
     File {

@@ -5,27 +5,28 @@ use std::sync::Arc;
 
 use super::{LabelSet, Labels};
 
-/// The complete, current targets of one source (a pod, a static config, a file). An empty list: the source is gone.
+/// All current targets that were found in one place: a pod, a static config, a group in a file. An empty list: the group
+/// is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetGroup {
     /// Unique within its job, for instance `pod/<namespace>/<name>`.
-    pub source: String,
+    pub id: String,
     /// The labels of each target before relabelling.
     pub targets: Vec<TargetLabels>,
     pub left_out: LeftOut,
 }
 
 impl TargetGroup {
-    pub fn new(source: String, targets: impl IntoIterator<Item: Into<TargetLabels>>) -> Self {
-        Self { source, targets: targets.into_iter().map(Into::into).collect(), left_out: LeftOut::default() }
+    pub fn new(id: String, targets: impl IntoIterator<Item: Into<TargetLabels>>) -> Self {
+        Self { id, targets: targets.into_iter().map(Into::into).collect(), left_out: LeftOut::default() }
     }
 
-    pub fn gone(source: String) -> Self {
-        Self::new(source, Vec::<Labels>::new())
+    pub fn gone(id: String) -> Self {
+        Self::new(id, Vec::<Labels>::new())
     }
 }
 
-/// The labels of a target before relabelling. Labels that all targets of a source have in common are stored once.
+/// The labels of a target before relabelling. Labels that all targets of a group have in common are stored once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TargetLabels {
     common: Arc<Labels>,
@@ -42,7 +43,7 @@ impl TargetLabels {
         self.own.get(name).or_else(|| self.common.get(name)).map(String::as_str)
     }
 
-    /// The common labels of the source, and the target's own labels.
+    /// The common labels of the group, and the target's own labels.
     pub fn parts(&self) -> (&Arc<Labels>, &Labels) {
         (&self.common, &self.own)
     }
@@ -77,7 +78,7 @@ impl From<Labels> for TargetLabels {
     }
 }
 
-/// What a source has that its targets do not show, because of limits.
+/// The parts of a group that its targets lack, because of limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LeftOut {
     /// Containers that are not targets. Their logs are not read.
@@ -163,6 +164,23 @@ pub struct Target {
     pub is_held: bool,
     /// Its file is the log of a container found by Docker's API. None: it is not.
     pub streams: Option<Streams>,
+}
+
+impl Target {
+    /// A target without restrictions: of no pod and no container.
+    pub fn new(job: Arc<str>, labels: LabelSet, path: impl Into<String>) -> Self {
+        Self {
+            job,
+            labels,
+            path: path.into(),
+            exclude: None,
+            defaulted: false,
+            is_of_pod: false,
+            owner: None,
+            is_held: false,
+            streams: None,
+        }
+    }
 }
 
 /// The labels of a container's lines by the stream that they were written to. A rule may read the stream. None: the

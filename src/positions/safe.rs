@@ -113,7 +113,7 @@ pub(super) fn is_lost_at_reboot(file: &Path) -> bool {
     ["/run", "/dev/shm"].iter().any(|root| dir.starts_with(root)) && is_in_memory(&dir)
 }
 
-/// Who holds the lock of these positions of another agent. None: nobody does.
+/// The process that holds the lock of another agent's positions. None: no process does.
 pub(super) fn locked_by(positions: &Path) -> Option<String> {
     let mut name = positions.as_os_str().to_owned();
     name.push(".lock");

@@ -11,7 +11,7 @@ use super::{Config, Error, journal, safe, yaml};
 const LONGEST: u64 = 256 << 20;
 
 /// Copies the first of `from` that exists, with its journal, to the agent's own positions. Does nothing if these exist
-/// already. The source file is not changed.
+/// already. The copied files are not changed.
 pub fn take_over(config: &Config, from: &[PathBuf]) -> Result<(), Error> {
     let own = &config.filename;
     // The journal is written first and is complete on its own. So a journal without a yaml comes from a copy that did
@@ -19,28 +19,28 @@ pub fn take_over(config: &Config, from: &[PathBuf]) -> Result<(), Error> {
     if config.read_only || exists(own) || exists(&journal::path(own)) {
         return Ok(());
     }
-    let Some(source) = from.iter().find(|file| exists(file) || exists(&journal::path(file))) else {
+    let Some(earlier) = from.iter().find(|file| exists(file) || exists(&journal::path(file))) else {
         return Ok(());
     };
     let fail = |path: &Path, message: String| Error {
         path: path.into(),
         message: format!("{message}; to start without these positions, remove the file from positions.import_from"),
     };
-    if let Some(who) = safe::locked_by(source) {
-        return Err(fail(source, format!("another agent uses the file ({who:?}): stop that agent first")));
+    if let Some(who) = safe::locked_by(earlier) {
+        return Err(fail(earlier, format!("another agent uses the file ({who:?}): stop that agent first")));
     }
-    yaml::read(source).map_err(|e| fail(source, e))?;
-    for (source, copy) in [(journal::path(source), journal::path(own)), (source.clone(), own.clone())] {
-        match read(&source) {
+    yaml::read(earlier).map_err(|e| fail(earlier, e))?;
+    for (earlier, copy) in [(journal::path(earlier), journal::path(own)), (earlier.clone(), own.clone())] {
+        match read(&earlier) {
             Ok(Some(content)) => {
                 safe::replace(&copy, &content)
-                    .map_err(|e| fail(&source, format!("cannot copy to {}: {e}", copy.display())))?;
+                    .map_err(|e| fail(&earlier, format!("cannot copy to {}: {e}", copy.display())))?;
             }
             Ok(None) => {}
-            Err(e) => return Err(fail(&source, e.to_string())),
+            Err(e) => return Err(fail(&earlier, e.to_string())),
         }
     }
-    tracing::info!(from = %source.display(), to = %own.display(), "positions taken over");
+    tracing::info!(from = %earlier.display(), to = %own.display(), "positions taken over");
     Ok(())
 }
 

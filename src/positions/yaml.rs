@@ -66,7 +66,7 @@ pub(super) fn read(path: &Path) -> Result<File, String> {
     Ok(File { positions: shape.positions.unwrap_or_default(), hash })
 }
 
-/// What the file says.
+/// The content of the file.
 pub(super) fn text(positions: &BTreeMap<String, String>) -> String {
     let mut text = String::from(if positions.is_empty() { "positions: {}\n" } else { "positions:\n" });
     for (key, value) in positions {

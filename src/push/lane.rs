@@ -1,9 +1,10 @@
 //! Sends the batches of a lane, one push at a time, oldest first, until each entry is delivered or discarded.
 
 mod dating;
+mod handling;
 mod pacing;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -11,13 +12,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, watch};
 
-use super::answer::{self, Asked, Failure, Next, Scope};
-use super::apart::{Apart, Outcome, Queue, Turn};
+use super::answer::Failure;
+use super::apart::{Apart, Queue, Turn};
 use super::backoff::{BackoffConfig, Pace};
 use super::client::Endpoint;
 use super::metrics::OfHost;
-use super::pace::{Limit, Paces};
-use super::parts::{Part, Parts, Step};
+use super::pace::Paces;
+use super::parts::{Part, Parts};
 use super::probe::Probe;
 use super::status::Place;
 use super::status::Status;
@@ -25,7 +26,6 @@ use super::{Stop, Tenant, reached};
 use crate::backoff::chance;
 use crate::batch::Batch;
 use crate::http_client::Answer;
-use crate::model::Reason;
 pub(super) use dating::Clocks;
 
 /// After this many entries of a stream are refused one by one and none is accepted, the stream itself is the problem.
@@ -77,7 +77,7 @@ pub(super) struct Lane {
     due: Option<Instant>,
 }
 
-/// What to do after an attempt.
+/// The next step after an attempt.
 enum After {
     Next,
     Pause(Pause),
@@ -94,6 +94,18 @@ struct Pause {
     by_probe: bool,
     /// Another batch arrives, which may show what is refused.
     by_arrival: bool,
+}
+
+/// A part that was sent.
+#[derive(Clone, Copy)]
+struct Sent {
+    /// The size of its compressed body.
+    bytes: usize,
+    round_trip: Duration,
+    /// The number of the lane, if it has a leader: the leader has a rate limit of its own.
+    alone: Option<u64>,
+    /// The attempt was due. Otherwise it was a probe.
+    in_turn: bool,
 }
 
 /// The progress of a stream that is being split.
@@ -182,143 +194,8 @@ impl Lane {
         part.begin();
         let asked = Instant::now();
         let answer = self.ask(&body, context).await;
-        let round_trip = asked.elapsed();
-        let batch = &part.batch;
-        let about = Asked {
-            streams: batch.streams(),
-            entries: batch.entries(),
-            bytes: batch.bytes(),
-            attempt: part.attempts() + 1,
-            drop_rate_limited: context.drop_rate_limited,
-        };
-        self.taken.turn_to(batch);
-        let Some(next) = context.decide(&mut part, &answer, about) else {
-            if let Some(turn) = turn {
-                turn.ended(Outcome::Stored);
-            }
-            self.parts.again(part);
-            return After::Next;
-        };
-        let batch = &part.batch;
-        if let Some(turn) = turn {
-            turn.ended(match next {
-                Next::Done | Next::DoneBut { .. } => Outcome::Stored,
-                Next::Again { scope: Scope::Way, .. } => Outcome::NoWay,
-                _ => Outcome::Refused,
-            });
-        }
-        match next {
-            Next::Done => {
-                self.answered(context);
-                batch.answered_within(round_trip);
-                context.paces().accepted(&self.tenant, alone, Instant::now());
-                self.taken.stored = true;
-                context.metrics.sent(batch.entries(), body.len());
-                self.parts.stored(batch);
-                context.count_stored(&self.tenant, batch.entries());
-                part.batch.close();
-            }
-            Next::DoneBut { refused, reason, why } => {
-                self.answered(context);
-                batch.answered_within(round_trip);
-                let bytes = body.len() * refused / batch.entries().max(1);
-                context.discard(batch, refused, bytes, &reason, &why);
-                if refused < batch.entries() {
-                    self.taken.stored = true;
-                    context.metrics.sent(batch.entries() - refused, body.len() - bytes);
-                    self.parts.stored(batch);
-                    context.count_stored(&self.tenant, batch.entries() - refused);
-                } else {
-                    self.taken.refused += refused;
-                }
-                if let Some(bound) = answer::bound(&answer) {
-                    batch.learn(bound, Instant::now());
-                }
-                part.batch.discard(refused, &answer::counted(&answer).unwrap_or(reason));
-            }
-            Next::TakeApart { why } if about.streams == 1 && self.taken.is_hopeless() => {
-                let reason = answer::counted(&answer).unwrap_or(Reason::IngesterError);
-                self.discard(part, reason, &why, context);
-            }
-            Next::Halve { why } => {
-                // The answer is about more than one entry, so the part can be split.
-                if let Some(single) = self.parts.halve_anew(part) {
-                    self.discard(single, Reason::IngesterError, &why, context);
-                }
-            }
-            Next::TakeApart { why } => {
-                if let Some(single) = self.parts.halve(part) {
-                    self.discard(single, Reason::IngesterError, &why, context);
-                }
-            }
-            Next::Again { scope, pace, at_least, why } => {
-                let limited = answer::rate_limit(&answer);
-                if let Some(refusal) = limited {
-                    if refusal.of == Limit::Stream {
-                        batch.limited();
-                    }
-                    self.slow_down(refusal, alone, context);
-                }
-                return self.refused(part, &answer, (scope, pace, at_least, &why), in_turn, context);
-            }
-        }
-        After::Next
-    }
-
-    /// Handles a temporary refusal of a part.
-    fn refused(
-        &mut self,
-        part: Part,
-        answer: &Result<Answer, Failure>,
-        (scope, pace, at_least, why): (Scope, Pace, Option<Duration>, &str),
-        in_turn: bool,
-        context: &LaneContext,
-    ) -> After {
-        if scope != Scope::Way {
-            context.metrics.refused(&answer::kind(answer));
-        }
-        let stream = part.batch.stream_labels().next().map(str::to_string);
-        let stored = context.stored.load(Ordering::Relaxed);
-        let wait = match self.parts.refused(part, scope, pace == Pace::Backoff, stored, in_turn) {
-            Step::Next => false,
-            Step::Pause => true,
-            Step::SetApart(mut part) => {
-                self.say_apart(&part.batch, why, context);
-                part.at_least = at_least;
-                context.apart.add(part);
-                false
-            }
-            Step::Discard(part) => {
-                self.discard(part, Reason::IngesterError, why, context);
-                false
-            }
-        };
-        if !wait {
-            return After::Next;
-        }
-        let exhausted = context.backoff.attempts().map_or_else(Vec::new, |most| self.parts.take_exhausted(most));
-        if !exhausted.is_empty() {
-            let why = format!("{why}, after max_retries attempts");
-            exhausted.into_iter().for_each(|part| self.discard(part, last_reason(answer), &why, context));
-            self.say_refused(pace, stream, &why, context);
-            return After::Next;
-        }
-        if in_turn || at_least.is_some() {
-            self.put_off(pace, at_least, context);
-        }
-        self.say_refused(pace, stream, why, context);
-        context.metrics.retried(self.tenant());
-        // A limit does not end because other streams stay below it, and a pause that the server asked for must be kept.
-        let may_be_early = answer::rate_limit(answer).is_none() && at_least.is_none();
-        let (is_apart, is_way) = (self.is_apart(), scope == Scope::Way);
-        After::Pause(Pause {
-            // A part that fails while others succeed is not sent more often for each of their successes.
-            by_others: may_be_early && self.failures > self.hoped && (is_way || !is_apart),
-            by_apart: may_be_early && is_apart,
-            by_probe: may_be_early && !is_apart && pace == Pace::Backoff,
-            // Not after the first failure: a server with a short overload must not get more requests.
-            by_arrival: may_be_early && self.failures > 1 && self.parts.is_in_doubt(),
-        })
+        let sent = Sent { bytes: body.len(), round_trip: asked.elapsed(), alone, in_turn };
+        self.handle(part, turn, &answer, sent, context)
     }
 
     /// Makes the next attempt due after a pause, which grows with each failure.
@@ -365,38 +242,6 @@ impl Lane {
         answer
     }
 
-    fn say_refused(&self, pace: Pace, stream: Option<String>, why: &str, context: &LaneContext) {
-        match self.place {
-            Place::Lane(_) => context.say_failed(&self.tenant, self.place, pace, why),
-            Place::Apart(key) => context.say_still_refused(key, &self.tenant, &stream.unwrap_or_default(), why),
-        }
-    }
-
-    /// Loki has answered about the entries, so it can be reached.
-    fn answered(&mut self, context: &LaneContext) {
-        let was_failing = std::mem::take(&mut self.failures) > 0;
-        (self.hoped, self.due) = (0, None);
-        context.cleared.notify_waiters();
-        match self.place {
-            Place::Lane(_) => context.say_answered(&self.tenant, self.place),
-            Place::Apart(_) if was_failing => context.apart.cleared.notify_waiters(),
-            Place::Apart(_) => {}
-        }
-    }
-
-    fn say_apart(&self, batch: &Batch, why: &str, context: &LaneContext) {
-        if let Some(key) = batch.stream_keys().next() {
-            context.say_set_apart(key, &self.tenant, batch, why);
-        }
-    }
-
-    fn discard(&self, part: Part, reason: Reason, why: &str, context: &LaneContext) {
-        let batch = part.batch;
-        let entries = batch.entries();
-        context.discard(&batch, entries, batch.body().len(), &reason, why);
-        batch.discard(entries, &reason);
-    }
-
     /// Closes the queue, so that nothing overtakes the entries that are given up.
     fn give_up(&mut self, wake: &Waker) -> Fate {
         self.queue.close();
@@ -424,14 +269,6 @@ impl Taken {
 
     fn is_hopeless(&self) -> bool {
         !self.stored && self.refused >= REFUSED_IN_A_ROW
-    }
-}
-
-/// The reason for counting a batch without attempts left.
-fn last_reason(answer: &Result<Answer, Failure>) -> Reason {
-    match answer {
-        Ok(answer) if answer.status == 429 => Reason::RateLimited,
-        _ => Reason::IngesterError,
     }
 }
 

@@ -158,7 +158,7 @@ struct Tenant<C: Clock> {
 /// among many small ones.
 pub(super) type Turn = tokio::sync::Mutex<()>;
 
-/// The assumed limits, and their source.
+/// The assumed limits, and whether the config or Loki's answers set them.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     terms: Terms,

@@ -53,7 +53,7 @@ pub(super) struct Part {
     pub(super) dated: u32,
 }
 
-/// What to do about a refused part.
+/// The next step after a part was refused.
 #[derive(Debug)]
 pub(super) enum Step {
     /// Send the next part at once.

@@ -74,7 +74,7 @@ struct Discards {
     unsaid: usize,
 }
 
-/// What to log about a failure.
+/// The kind of log message about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Say {
     Nothing,

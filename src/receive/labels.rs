@@ -1,5 +1,5 @@
-//! The labels of received records: those of the sender, those of the config, and the rules of the job. What is decided
-//! is remembered, since most records have labels that were there before.
+//! The labels of received records: those of the sender, those of the config, and the rules of the job. Decisions
+//! are cached, because most records have the same labels as earlier ones.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub(super) const TENANT: &str = "__tenant_id__";
 const ENTRIES: usize = 4_096;
 const BYTES: usize = 1 << 20;
 
-/// What the rules decided.
+/// The decision of the rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Keep {

@@ -13,8 +13,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::labels::Labeller;
-use super::live::{Current, Live};
+use super::live::{Current, Live, Queue};
 use super::metrics::Metrics;
+use super::spooling::Appender;
 use super::{Config, Endpoint, Receiver, push, syslog};
 use crate::model::AbortOnPanic;
 use crate::scrape::Intake;
@@ -120,10 +121,14 @@ impl Receivers {
         };
         let mut opened = Vec::new();
         for (receiver, socket) in ready.0 {
-            let Some(intake) = intake(&receiver.job) else { continue };
+            let queue = match &receiver.spool {
+                Some(spool) => Some(Queue::Disk(Arc::new(Appender::new(receiver.job.clone(), spool.clone())))),
+                None => intake(&receiver.job).map(Queue::Memory),
+            };
+            let Some(queue) = queue else { continue };
             let labels = receiver.config.labels().clone();
             let labeller = Mutex::new(Labeller::new(receiver.job.clone(), labels, receiver.rules.clone()));
-            let live = Arc::new(Live { intake, labeller, reads: receiver.rules.reads() });
+            let live = Arc::new(Live { queue, labeller, reads: receiver.rules.reads() });
             match before.iter().position(|running| is_same(running, &receiver)) {
                 Some(at) => {
                     let running = before.swap_remove(at);
@@ -142,7 +147,7 @@ impl Receivers {
                 true => tracing::info!(job = %running.job, name = &*name, "receiver: its config changed, opened again"),
                 false => tracing::info!(job = %running.job, name = &*name, "receiver: closed"),
             }
-            // What is under way may wait for Loki.
+            // Requests under way may wait for Loki.
             tokio::spawn(async {
                 let _abort_on_panic = AbortOnPanic;
                 running.stop(next).await;
@@ -226,7 +231,8 @@ impl Running {
         Ok(Self { job, config, socket, live, stop: Some(stop), task })
     }
 
-    /// What it still has goes to `next`, the intake of the job in the next run. None: nobody takes it.
+    /// Stops the receiver. Its remaining records go to `next`, the intake of the job in the next run. None: no
+    /// intake takes them.
     async fn stop(self, next: Option<Arc<Live>>) {
         let Self { stop, mut task, live, .. } = self;
         let _live = next.map(|next| {
@@ -258,7 +264,7 @@ async fn listen(address: &str) -> io::Result<StdListener> {
     outcome
 }
 
-/// Who may connect: certificates and users, as they are now.
+/// The current certificates and users of clients that may connect.
 fn open_port(receiver: &Receiver) -> Result<Port, String> {
     match &receiver.config {
         Config::Push(config) => Port::open(&config.server, "loki_push_api.server"),

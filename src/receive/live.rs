@@ -1,25 +1,46 @@
-//! What a running receiver uses and a reload replaces: the intake, the labels and the rules.
+//! The parts of a running receiver that a reload replaces: the queue of its records, the labels and the rules.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::labels::Labeller;
+use super::spooling::{Appender, TooLarge};
 use crate::relabel::Reads;
 use crate::scrape::{Intake, Parcel, Taken, Ticket};
+use crate::spool::Transaction;
+
+/// How long to wait before the next try to write to a disk that failed.
+const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Live {
-    pub intake: Arc<Intake>,
+    pub queue: Queue,
     pub labeller: Mutex<Labeller>,
-    /// What the rules read.
+    /// The labels that the rules read.
     pub reads: Reads,
+}
+
+/// Where received records wait for the clients.
+#[derive(Clone, Debug)]
+pub(super) enum Queue {
+    Memory(Arc<Intake>),
+    Disk(Arc<Appender>),
 }
 
 impl Live {
     pub fn labeller(&self) -> MutexGuard<'_, Labeller> {
         self.labeller.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The spool of the job, if it has one.
+    pub fn spool(&self) -> Option<&Arc<Appender>> {
+        match &self.queue {
+            Queue::Memory(_) => None,
+            Queue::Disk(appender) => Some(appender),
+        }
     }
 }
 
@@ -31,6 +52,9 @@ pub(super) struct Current(pub watch::Receiver<Arc<Live>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Closed;
 
+/// Nothing was lost.
+const ALL: Taken = Taken { by: 1, missed: 0 };
+
 impl Current {
     pub fn now(&self) -> Arc<Live> {
         self.0.borrow().clone()
@@ -40,22 +64,48 @@ impl Current {
     pub async fn put(&mut self, mut parcel: Parcel) -> Result<Ticket, Closed> {
         loop {
             let live = self.0.borrow_and_update().clone();
-            match live.intake.put(parcel).await {
-                Ok(ticket) => return Ok(ticket),
-                Err(back) => parcel = back,
+            if let Queue::Memory(intake) = &live.queue {
+                match intake.put(parcel).await {
+                    Ok(ticket) => return Ok(ticket),
+                    Err(back) => parcel = back,
+                }
             }
             // The next run has another intake.
             self.0.changed().await.map_err(|_| Closed)?;
         }
     }
 
-    /// Hands a parcel to the clients that have room, and waits for others at most for `patience`.
+    /// Hands a parcel to the clients that have room, and waits for others at most for `patience`. With a spool, it
+    /// resolves once the parcel is on disk.
     pub async fn put_to_some(&mut self, mut parcel: Parcel, patience: Duration) -> Result<Taken, Closed> {
         loop {
             let live = self.0.borrow_and_update().clone();
-            match live.intake.put_to_some(parcel, patience).await {
-                Ok(taken) => return Ok(taken),
-                Err(back) => parcel = back,
+            match &live.queue {
+                Queue::Memory(intake) => match intake.put_to_some(parcel, patience).await {
+                    Ok(taken) => return Ok(taken),
+                    Err(back) => parcel = back,
+                },
+                Queue::Disk(appender) => {
+                    let transaction = Transaction::new(None, [(parcel.text(), parcel.records())]);
+                    let room = tokio::select! {
+                        biased;
+                        room = appender.room(&transaction) => Some(room),
+                        changed = self.0.changed() => changed.map(|()| None).map_err(|_| Closed)?,
+                    };
+                    let room = match room {
+                        None => continue,
+                        // A parcel of syslog is never as large as half of a spool.
+                        Some(Err(TooLarge)) => return Ok(Taken { by: 0, missed: 1 }),
+                        Some(Ok(room)) => room,
+                    };
+                    if appender.append(transaction, room).await.is_ok() {
+                        return Ok(ALL);
+                    }
+                    match timeout(RETRY, self.0.changed()).await {
+                        Ok(Err(_)) => return Err(Closed),
+                        Ok(Ok(())) | Err(_) => continue,
+                    }
+                }
             }
             self.0.changed().await.map_err(|_| Closed)?;
         }

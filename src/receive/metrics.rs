@@ -1,4 +1,4 @@
-//! Metrics of what is received.
+//! The metrics of receivers.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
@@ -15,7 +15,7 @@ pub struct Metrics {
     pub(super) syslog: Syslog,
 }
 
-/// Those without labels are Promtail's.
+/// The metrics without labels are Promtail's.
 #[derive(Clone, Debug)]
 pub(super) struct Syslog {
     entries: IntCounter,

@@ -1,4 +1,4 @@
-//! `loki_push_api`: others push to the agent as to Loki.
+//! `loki_push_api`: clients push to the agent as they push to Loki.
 //!
 //! ```yaml
 //! scrape_configs:
@@ -34,7 +34,7 @@ pub(super) use server::serve;
 
 use crate::model::Labels;
 
-/// A push that cannot be read: what is wrong with it.
+/// The mistake in a push that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed(String);
 
@@ -52,7 +52,7 @@ pub enum Refused {
     Malformed(Malformed),
     /// It needs more memory than one push may have.
     TooLarge,
-    /// Others have the memory now.
+    /// Other pushes use the memory at the moment.
     Busy,
 }
 
@@ -68,7 +68,7 @@ fn malformed(what: impl Into<String>) -> Refused {
 
 /// Gets the streams and entries of a push in order.
 pub trait Visit {
-    /// The entries that follow belong to this stream. `text` are its labels as they were sent; `parse` reads them.
+    /// A stream begins: the next entries belong to it. `text` has its labels as they were sent, and `parse` reads them.
     fn stream(&mut self, text: &str, parse: fn(&str) -> Result<Labels, Malformed>) -> Result<(), Refused>;
 
     /// `time` is in Unix nanoseconds.
@@ -83,7 +83,7 @@ pub enum Format {
     Json,
 }
 
-/// Reads a decompressed push. Nothing that was not sent is held: memory is what the visitor takes.
+/// Reads a decompressed push. Needs no memory of its own: the visitor decides how much it keeps.
 pub fn walk(format: Format, push: &[u8], visit: &mut impl Visit) -> Result<(), Refused> {
     match format {
         Format::Protobuf => protobuf::walk(push, visit),

@@ -40,5 +40,5 @@ pub(super) use udp::{bind as bind_udp, serve as serve_udp, set_buffer};
 
 use std::time::Duration;
 
-/// How long to wait for a client without room while another has some. Then it loses what it has no room for.
+/// The longest wait for a client without room while another client has room. Then the first one loses these records.
 const PATIENCE: Duration = Duration::from_secs(5);

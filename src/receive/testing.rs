@@ -12,14 +12,14 @@ use crate::model::{Chunk, Mark, Read, Source};
 use crate::relabel::Rules;
 use crate::scrape::{Intake, intake_of_test};
 
-/// A client that commits what it is told to.
+/// A client that commits records when the test says so.
 pub(super) struct Client {
     inbox: Box<dyn Source>,
     end: Mark,
 }
 
 impl Client {
-    /// All records that came since the last call: `labels time line metadata @tenant`.
+    /// All records since the last call: `labels time line metadata @tenant`.
     pub fn read(&mut self) -> Vec<String> {
         let (mut chunk, mut all) = (Chunk::default(), Vec::new());
         while let Ok(Read::Records { .. }) = self.inbox.read(1 << 20, Instant::now(), &mut chunk) {
@@ -39,7 +39,7 @@ impl Client {
         all
     }
 
-    /// Reads until so many records are there.
+    /// Reads until there are this many records.
     pub async fn wait_for(&mut self, count: usize) -> Vec<String> {
         let mut all = Vec::new();
         let wait = async {
@@ -72,7 +72,7 @@ pub(super) struct Rig {
 
 pub(super) fn receiver(config: Config, rules: &str) -> Receiver {
     let rules: Vec<crate::relabel::Config> = serde_yaml::from_str(rules).expect(rules);
-    Receiver { job: "job".into(), config, rules: Rules::compile(&rules).expect("rules") }
+    Receiver { job: "job".into(), config, rules: Rules::compile(&rules).expect("rules"), spool: None }
 }
 
 impl Rig {
@@ -94,7 +94,7 @@ impl Rig {
         TcpStream::connect(&self.address).await.expect("it listens")
     }
 
-    /// Sends a request, and gives the status and the whole answer.
+    /// Sends a request, and returns the status and the whole answer.
     pub async fn post(&self, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
         let mut stream = self.connect().await;
         let head = format!(
@@ -102,7 +102,7 @@ impl Rig {
             body.len()
         );
         stream.write_all(head.as_bytes()).await.expect("sent");
-        // The server may answer, and close, before all is sent.
+        // The server may answer and close the connection before the whole request is sent.
         let _ = stream.write_all(body).await;
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;

@@ -13,7 +13,7 @@ use crate::model::{LabelSet, Source, Target};
 /// How one reader opens a source.
 #[derive(Debug)]
 pub struct Opening {
-    /// The number of the client, from 0. What is counted once for all clients is counted by client 0.
+    /// The number of the client, from 0. Client 0 counts everything that is counted once for all clients.
     pub client: usize,
     /// The cursor that this client committed last. None: it has committed nothing yet.
     pub cursor: Option<Arc<str>>,
@@ -68,17 +68,7 @@ impl GivenSource {
 
     /// The target of its records, for the pages.
     pub(super) fn target(&self) -> Target {
-        Target {
-            job: self.job.clone(),
-            labels: self.labels.clone(),
-            path: self.name.to_string(),
-            exclude: None,
-            defaulted: false,
-            is_of_pod: false,
-            owner: None,
-            is_held: false,
-            streams: None,
-        }
+        Target::new(self.job.clone(), self.labels.clone(), &*self.name)
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Parcel {
     metadata: usize,
 }
 
-/// What a record may have beside its text. The default: the time of reading, the labels of the target, no structured
+/// The optional parts of a record. The default: the time of reading, the labels of the target, no structured
 /// metadata, the tenant of the client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {
@@ -74,6 +74,15 @@ impl Parcel {
 
     pub fn len(&self) -> usize {
         self.records.len()
+    }
+
+    /// The text of all records, each with a newline.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub fn records(&self) -> &[Record] {
+        &self.records
     }
 
     /// Bytes of text, including one newline per record.

@@ -57,7 +57,7 @@ struct Entries {
     committed: From,
     /// Where the next record begins.
     next: Mark,
-    /// What was skipped since the last record.
+    /// Entries and fields that were skipped since the last record.
     skipped: Skipped,
     /// Records and bytes since it was opened.
     records: u64,
@@ -72,7 +72,7 @@ struct Given {
     end: Mark,
     place: Place,
     location: Location,
-    /// What was skipped before it, since the record before.
+    /// Entries and fields that were skipped between the record before and this one.
     skipped: Option<Box<Skipped>>,
 }
 
@@ -146,8 +146,8 @@ impl Entries {
             if !is_there && let From::Behind(cursor) = self.journal.from() {
                 tracing::warn!(
                     %cursor,
-                    "the entry of the saved cursor is not in the journal any more: reading goes on at the next entry; what was \
-                     deleted in between is lost"
+                    "the entry of the saved cursor is not in the journal any more: reading goes on at the next entry; \
+                     entries that were deleted in between are lost"
                 );
                 self.counts.metrics.lost(0, JOURNAL);
             }
@@ -257,7 +257,7 @@ impl Source for Entries {
         while let Some(given) = self.given.pop_back_if(|given| given.end > to) {
             self.journal.go_back(given.place, self.last());
             self.records -= 1;
-            // What was skipped is skipped again.
+            // These entries are skipped again, and counted then.
             self.skipped = Skipped::default();
         }
         self.next = to;

@@ -39,6 +39,9 @@ const RECEIVER_BEHIND: &str = "receiver_behind";
 /// unknown.
 pub(super) const JOURNAL: &str = "journal";
 
+/// Reason of a loss: a damaged part of a spool.
+pub(super) const SPOOL: &str = "spool";
+
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
     targets_failed: IntCounterVec,
@@ -85,7 +88,7 @@ impl Metrics {
             journal: JournalMetrics::register(registry),
         };
         // Initialised to 0: `rate()` would miss the first loss of a series that begins with it.
-        for reason in [LINE_TOO_LONG, ROTATED_AWAY, DELETED, TOO_MANY, STDIN_BEHIND, RECEIVER_BEHIND, JOURNAL] {
+        for reason in [LINE_TOO_LONG, ROTATED_AWAY, DELETED, TOO_MANY, STDIN_BEHIND, RECEIVER_BEHIND, JOURNAL, SPOOL] {
             metrics.losses.with_label_values(&[reason]);
             metrics.lost_bytes.with_label_values(&[reason]);
         }
@@ -114,7 +117,8 @@ impl Metrics {
             tracing::error!(
                 job,
                 bytes,
-                "a client has no room for what is received: it is lost to this client (fantail_lost_bytes_total, reason                  \"receiver_behind\"); see why its Loki does not answer"
+                "a client has no room for received lines: it loses them (fantail_lost_bytes_total, reason \"receiver_behind\"); \
+                 see why its Loki does not answer"
             );
         }
         self.lost(bytes, RECEIVER_BEHIND);

@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Job;
 use super::given::GivenSource;
 use super::inbox::Intake;
+use super::metrics::Metrics;
 use super::parker::Parker;
+use super::{Job, spool};
 use crate::model::LabelSet;
+use crate::spool::Spool;
 
 /// A job whose records are handed in.
 #[derive(Clone, Debug)]
@@ -19,6 +21,8 @@ pub struct Receiver {
     pub name: Arc<str>,
     /// The labels of records without labels of their own.
     pub labels: LabelSet,
+    /// Where its records wait on disk. None: they wait in memory.
+    pub spool: Option<Arc<Spool>>,
 }
 
 /// The intakes of a run, by job.
@@ -38,10 +42,16 @@ impl Intakes {
         clients: Vec<Arc<str>>,
         parkers: &[Arc<Parker>],
         before: Self,
+        metrics: &Metrics,
     ) -> (Self, Vec<GivenSource>) {
         let (mut by_job, mut sources) = (BTreeMap::new(), Vec::new());
-        for Receiver { job, name, labels } in receivers {
+        for Receiver { job, name, labels, spool } in receivers {
             let Some(job) = jobs.get(*job).map(|job| job.name.clone()) else { continue };
+            if let Some(spool) = spool {
+                spool.begin_run(clients.len());
+                sources.push(spool::source((job, name.clone()), labels.clone(), spool.clone(), metrics.clone()));
+                continue;
+            }
             let (intake, source) = GivenSource::received((job.clone(), name.clone()), labels.clone(), parkers);
             if let Some(previous) = before.by_job.get(&job) {
                 intake.take_over(&clients, previous, &before.clients);

@@ -19,7 +19,7 @@ pub(super) struct Status {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// By job and source.
+    /// By job and group.
     discovered: BTreeMap<(Arc<str>, String), (Vec<Discovered>, LeftOut)>,
     /// By the target manager's number.
     targets: BTreeMap<u64, (Arc<Target>, Arc<Unread>)>,
@@ -50,12 +50,12 @@ pub(super) struct File {
 }
 
 impl Status {
-    pub fn set_discovered(&self, job: Arc<str>, source: String, targets: Vec<Discovered>, left_out: LeftOut) {
+    pub fn set_discovered(&self, job: Arc<str>, group: String, targets: Vec<Discovered>, left_out: LeftOut) {
         let mut shared = self.lock();
         if targets.is_empty() {
-            shared.discovered.remove(&(job, source));
+            shared.discovered.remove(&(job, group));
         } else {
-            shared.discovered.insert((job, source), (targets, left_out));
+            shared.discovered.insert((job, group), (targets, left_out));
         }
     }
 
@@ -76,10 +76,10 @@ impl Status {
         counts.into_iter().max_by_key(|(_, count)| *count).map(|(reason, count)| (reason.clone(), count))
     }
 
-    /// Why targets of this source are not tailed.
-    pub fn rejections(&self, job: &Arc<str>, source: &str) -> BTreeSet<Arc<str>> {
+    /// Why targets of this group are not tailed.
+    pub fn rejections(&self, job: &Arc<str>, group: &str) -> BTreeSet<Arc<str>> {
         let shared = self.lock();
-        let known = shared.discovered.get(&(job.clone(), source.to_string()));
+        let known = shared.discovered.get(&(job.clone(), group.to_string()));
         known
             .into_iter()
             .flat_map(|(targets, _)| targets)
@@ -177,7 +177,7 @@ impl Status {
         self.lock().accounts()
     }
 
-    /// How many sources, targets and files are known.
+    /// How many groups, targets and files are known.
     #[cfg(test)]
     pub fn lengths(&self) -> [usize; 3] {
         let shared = self.lock();
@@ -215,7 +215,7 @@ impl Report for Status {
             .values()
             .map(|(target, unread)| report_of(target, files.remove(&Arc::as_ptr(target)).unwrap_or_default(), unread));
         let mut reports: Vec<TargetReport> = listed.collect();
-        // Targets without a source whose files are still being finished.
+        // Targets without a group whose files are still being finished.
         let leaving = shared.files.values().filter(|f| files.contains_key(&Arc::as_ptr(&f.target)));
         let leaving: Vec<Arc<Target>> = leaving.map(|f| f.target.clone()).collect();
         for target in leaving {
@@ -228,10 +228,10 @@ impl Report for Status {
 
     fn discovered(&self) -> Vec<DiscoveredReport> {
         let shared = self.lock();
-        let all = shared.discovered.iter().flat_map(|((job, source), (targets, left_out))| {
+        let all = shared.discovered.iter().flat_map(|((job, group), (targets, left_out))| {
             targets.iter().map(move |one| DiscoveredReport {
                 job: job.to_string(),
-                source: source.clone(),
+                group: group.clone(),
                 discovered: one.discovered.to_labels(),
                 labels: one.outcome.as_ref().ok().map(|t| t.labels.to_map()),
                 path: one.outcome.as_ref().ok().map(|t| t.path.clone()),

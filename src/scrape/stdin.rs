@@ -99,8 +99,9 @@ impl Feed {
                 clients = taken.missed,
                 lines,
                 bytes,
-                "a client has taken no lines of standard input for 5 s while another does: what it has no room for is lost to \
-                 it from here on (fantail_lost_bytes_total, reason \"stdin_behind\"); see why its Loki does not answer"
+                "a client has taken no lines of standard input for 5 s while another does: from now on, it \
+                 loses lines that it has no room for (fantail_lost_bytes_total, reason \"stdin_behind\"); see why its \
+                 Loki does not answer"
             );
         }
     }

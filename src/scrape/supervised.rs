@@ -54,7 +54,7 @@ struct Shared<T> {
     is_over: bool,
 }
 
-/// What the current thread does while it has released the state.
+/// The activity of the current thread while it has released the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doing {
     Work,
@@ -186,7 +186,7 @@ impl<T: Duty> DerefMut for Held<'_, T> {
     }
 }
 
-/// What the watchdog knows about a supervised thread.
+/// The last state in which the watchdog saw a supervised thread.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     steps: u64,

@@ -75,7 +75,7 @@ impl Problems {
     }
 }
 
-/// What a turn of a log begins with.
+/// The first step of a turn of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Begin {
     /// Nothing is to be read now.
@@ -326,7 +326,7 @@ impl Tailer {
     }
 }
 
-/// What the files of an input say. Asking them may take long, so it is done while the input is lent.
+/// The state of an input's files. Reading it may take long, so that is done while the input is lent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LookedUp {
     has_newer: bool,

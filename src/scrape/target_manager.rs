@@ -56,9 +56,9 @@ pub(super) struct TargetManager {
     status: Arc<Status>,
     events: Arc<Events>,
     watch: Watch,
-    /// The targets of each source of each job.
-    sources: HashMap<(Arc<str>, String), Vec<Same>>,
-    /// The number of sources that have each target.
+    /// The targets of each group of each job.
+    groups: HashMap<(Arc<str>, String), Vec<Same>>,
+    /// The number of groups that have each target.
     wanted: HashMap<Same, usize>,
     tracked: BTreeMap<u64, TrackedTarget>,
     /// The number of each target in `tracked`.
@@ -206,7 +206,7 @@ impl TargetManager {
             status,
             events,
             watch,
-            sources: HashMap::new(),
+            groups: HashMap::new(),
             wanted: HashMap::new(),
             tracked: BTreeMap::new(),
             ids: HashMap::new(),
@@ -317,7 +317,7 @@ impl TargetManager {
     /// The number of known items of each kind.
     pub fn lengths(&self) -> [usize; 7] {
         [
-            self.sources.len(),
+            self.groups.len(),
             self.wanted.len(),
             self.tracked.len(),
             self.ids.len(),
@@ -327,7 +327,7 @@ impl TargetManager {
         ]
     }
 
-    /// What it does after the summary at the start.
+    /// Tells the readers to settle, as after the summary at the start.
     pub fn settle(&self) {
         self.tell(|| Command::Settle);
     }

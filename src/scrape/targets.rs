@@ -65,7 +65,7 @@ fn resolve_one(job: &Job, discovered: &TargetLabels, hostname: &str) -> Result<T
     match discovered.get(NO_TARGETS) {
         None => {}
         Some("true") => return reject("no_targets", "the group has no targets: write targets: [localhost]".into()),
-        // The source of the group has logged it already.
+        // Discovery has logged it already.
         Some(why) => return reject(UNREADABLE, why.into()),
     }
     if discovered.get(FOUND_BY) == Some(FROM_NOWHERE) {

@@ -19,8 +19,8 @@ struct Summary {
     discovered: usize,
     kept: usize,
     dropped: Vec<Reason>,
-    /// The number of sources (pods) with omitted values that rules read.
-    cut_sources: usize,
+    /// The number of groups (pods) with omitted values that rules read.
+    cut_groups: usize,
 }
 
 /// Why targets of a job were dropped, and their number. The most frequent reason is first.
@@ -46,7 +46,7 @@ impl Discovered {
         targets.iter_mut().for_each(hide);
         let text = text.to_lowercase();
         targets.retain(|target| contains(target, &text));
-        targets.sort_by_cached_key(|target| (!is_dropped(target), target.job.clone(), target.source.clone()));
+        targets.sort_by_cached_key(|target| (!is_dropped(target), target.job.clone(), target.group.clone()));
         Self { summary, targets }
     }
 
@@ -57,7 +57,7 @@ impl Discovered {
         if self.targets.len() != self.summary.discovered {
             page.element("p", format_args!("{} of {} targets:", self.targets.len(), self.summary.discovered));
         }
-        page.markup("<table>\n<tr><th>job</th><th>source</th><th>outcome</th><th>discovered labels</th></tr>\n");
+        page.markup("<table>\n<tr><th>job</th><th>group</th><th>outcome</th><th>discovered labels</th></tr>\n");
         for target in &self.targets {
             write_target(&mut page, target);
         }
@@ -79,8 +79,8 @@ impl Summary {
         dropped.sort_by_key(|reason| std::cmp::Reverse(reason.targets));
         let kept = targets.iter().filter(|target| !is_dropped(target)).count();
         let cut = targets.iter().filter(|target| target.left_out.is_some());
-        let cut_sources = cut.map(|target| (&target.job, &target.source)).collect::<BTreeSet<_>>().len();
-        Self { discovered: targets.len(), kept, dropped, cut_sources }
+        let cut_groups = cut.map(|target| (&target.job, &target.group)).collect::<BTreeSet<_>>().len();
+        Self { discovered: targets.len(), kept, dropped, cut_groups }
     }
 
     fn write(&self, page: &mut Html) {
@@ -89,9 +89,9 @@ impl Summary {
             "p",
             format_args!("{} targets discovered, {} kept, {dropped} dropped", self.discovered, self.kept),
         );
-        if self.cut_sources > 0 {
+        if self.cut_groups > 0 {
             let text = "pods have more labels, annotations or containers than are kept: see \"omitted\" below";
-            page.markup("<p class=\"bad\">").text(format_args!("{} {text}", self.cut_sources)).markup("</p>\n");
+            page.markup("<p class=\"bad\">").text(format_args!("{} {text}", self.cut_groups)).markup("</p>\n");
         }
         if self.dropped.is_empty() {
             return;
@@ -106,7 +106,7 @@ impl Summary {
 }
 
 fn write_target(page: &mut Html, target: &DiscoveredReport) {
-    page.markup("<tr>").element("td", &target.job).element("td", &target.source).markup("<td>");
+    page.markup("<tr>").element("td", &target.job).element("td", &target.group).markup("<td>");
     if is_dropped(target) {
         page.markup("<span class=\"bad\">dropped</span> ").text(reason(target)).markup("<br>");
     }
@@ -125,7 +125,7 @@ fn write_target(page: &mut Html, target: &DiscoveredReport) {
         page.text(format_args!("{name}={value}\n"));
     }
     if target.unread > 0 {
-        page.text(format_args!("and {} more labels and annotations of its source that no rule reads\n", target.unread));
+        page.text(format_args!("and {} more labels and annotations of its group that no rule reads\n", target.unread));
     }
     page.markup("</pre></details></td></tr>\n");
 }
@@ -157,7 +157,7 @@ fn contains(target: &DiscoveredReport, text: &str) -> bool {
     let has = |hay: &str| hay.to_lowercase().contains(text);
     let any = |labels: &Labels| labels.iter().any(|(name, value)| has(&format!("{name}={value}")));
     has(&target.job)
-        || has(&target.source)
+        || has(&target.group)
         || any(&target.discovered)
         || target.labels.as_ref().is_some_and(any)
         || target.path.as_deref().is_some_and(has)
@@ -191,7 +191,7 @@ mod tests {
             left_out: None,
             unread: 0,
             job: "pods".into(),
-            source: format!("pod/shop/{name}"),
+            group: format!("pod/shop/{name}"),
             discovered: labels("__meta_kubernetes_pod_name"),
             labels: dropped.is_none().then(|| labels("pod")),
             path: dropped.is_none().then(|| format!("/var/log/pods/{name}/*.log")),
@@ -231,7 +231,7 @@ mod tests {
         cut[0].discovered.insert("__meta_kubernetes_pod_annotation_x".into(), String::new());
         let fixed = Fixed(cut.into());
         let all = Discovered::collect(&fixed, "");
-        assert_eq!(all.summary.cut_sources, 1);
+        assert_eq!(all.summary.cut_groups, 1);
         let page = all.html("");
         for part in
             ["1 pods have more", "990 &lt;ports&gt;", "and 12 more labels", "annotation_x=(empty, or no rule reads"]
@@ -239,13 +239,13 @@ mod tests {
             assert!(page.contains(part), "{part}: {page}");
         }
         assert_eq!(Discovered::collect(&fixed, "990").targets.len(), 2);
-        assert_eq!(Discovered::collect(&some(), "").summary.cut_sources, 0);
+        assert_eq!(Discovered::collect(&some(), "").summary.cut_groups, 0);
     }
 
     #[test]
     fn the_dropped_come_first_and_their_reasons_are_counted() {
         let discovered = Discovered::collect(&some(), "");
-        assert_eq!(discovered.targets[3].source, "pod/shop/kept");
+        assert_eq!(discovered.targets[3].group, "pod/shop/kept");
         let reasons: Vec<_> = discovered.summary.dropped.iter().map(|r| (r.targets, r.reason.as_str())).collect();
         assert_eq!(reasons, [(2, "rule 2: keep <x>"), (1, "rule 1: drop")]);
         let page = discovered.html("");

@@ -37,6 +37,7 @@ use super::labelling::Setting;
 use super::options::Options;
 use super::time::{Fudge, rfc3339};
 use super::{ConfigError, Due, Flow, Recipe, Stage, Surroundings, Value, Work};
+use crate::metrics::ContainerLines;
 use parts::Parts;
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
@@ -53,6 +54,8 @@ pub(super) struct Docker {
     parts: Parts,
     /// Only takes the JSON off: sets no label and removes the newline.
     unwraps: bool,
+    /// Counts the lines. None: another pipeline counts them, or they are not those of containers of Docker's API.
+    counts: Option<ContainerLines>,
 }
 
 impl Docker {
@@ -63,6 +66,7 @@ impl Docker {
             sets: Setting::new(["stream"]),
             parts: Parts::new(around.clock.clone()),
             unwraps: false,
+            counts: None,
         }
     }
 
@@ -92,6 +96,9 @@ impl Stage for Docker {
             work.entry.labels = self.sets.apply(&work.entry.labels, |_| stream.map(Cow::Borrowed));
         }
         let time = fields.time.as_deref().and_then(rfc3339);
+        if let Some(counts) = &self.counts {
+            counts.count(time.is_some() && fields.log.is_some());
+        }
         work.entry.timestamp = self.fudge.settle(&work.entry.labels, time, work.entry.timestamp);
         let Some(log) = fields.log else {
             work.entry.line = line;
@@ -119,7 +126,8 @@ impl Stage for Docker {
 /// For log files of containers found by Docker's API: the stages get the lines as the containers wrote them. The labels
 /// of the streams are set before.
 pub(super) fn unwrapping(around: &Surroundings) -> Box<dyn Stage> {
-    Box::new(Docker { unwraps: true, ..Docker::plain(around) })
+    let counts = around.custom.as_ref().map(|custom| custom.containers.clone());
+    Box::new(Docker { unwraps: true, counts, ..Docker::plain(around) })
 }
 
 /// Whether a line of a log file of Docker was written to stderr.
@@ -249,7 +257,7 @@ fn float<'l>(v: f64) -> Text<'l> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Seen, check};
+    use super::super::testing::{Bench, Seen, check};
 
     const T: i64 = 1_715_927_400_000_000_000;
 
@@ -300,6 +308,24 @@ mod tests {
         ] {
             check("docker: {}", &[line.to_string()], &[want]);
         }
+    }
+
+    #[test]
+    fn lines_of_containers_are_counted() {
+        let mut bench = Bench::of_containers();
+        for (line, outcome) in [
+            (r#"{"log":"a\n","stream":"stdout","time":"2024-05-17T06:30:00Z"}"#, "{app=\"x\"} a"),
+            (r#"{"log":"b\n","stream":"stdout","time":"yesterday"}"#, "{app=\"x\"} b"),
+            ("not json", "{app=\"x\"} not json"),
+        ] {
+            assert_eq!(bench.outcome(line), outcome);
+        }
+        assert_eq!(bench.count("promtail_docker_target_entries_total", &[]), 3);
+        assert_eq!(bench.count("promtail_docker_target_parsing_errors_total", &[]), 2);
+        // The stage of a user counts nothing.
+        let mut bench = Bench::of("docker: {}");
+        bench.outcome("not json");
+        assert_eq!(bench.count("promtail_docker_target_entries_total", &[]), 0);
     }
 
     #[test]

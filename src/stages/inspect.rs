@@ -20,7 +20,7 @@ pub struct Inspector {
 
 impl Inspector {
     /// Prints to standard error, with colours if that is a terminal and `NO_COLOR` is not set.
-    pub fn new() -> Self {
+    pub fn of_stderr() -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { out: Arc::new(Mutex::new(std::io::stderr())), colours: std::io::stderr().is_terminal() && !plain }
     }
@@ -96,7 +96,7 @@ impl Stage for Inspected {
             Flow::Discard(reason) => Some(format!("dropped: {}", reason.as_str())),
             Flow::Held(_) => Some("held, until the stage releases it".to_string()),
         };
-        // What is left of an entry that is held says nothing.
+        // The rest of an entry that is held has no information.
         let after = if matches!(flow, Flow::Held(_)) { before.clone() } else { fields(work) };
         for released in &released[known..] {
             self.inspector.print(&self.text(&Fields::new(), &fields(released), None));
@@ -122,7 +122,7 @@ impl Stage for Inspected {
     }
 }
 
-/// What is shown of an entry, by its name in Promtail's output.
+/// The parts of an entry that are shown, by their names in Promtail's output.
 type Fields = BTreeMap<String, String>;
 
 fn fields(work: &Work<'_>) -> Fields {

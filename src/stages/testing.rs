@@ -109,10 +109,19 @@ pub(super) struct Bench {
 
 impl Bench {
     pub fn new(program: &Program) -> Self {
+        Self::with(program, false)
+    }
+
+    /// Without stages, for log files of containers found by Docker's API.
+    pub fn of_containers() -> Self {
+        Self::with(&Program::nothing(), true)
+    }
+
+    fn with(program: &Program, unwraps: bool) -> Self {
         let (clock, registry) = (Clock::standing(Seen::READ), Registry::new());
         let custom = CustomMetrics::with_clock(&registry, clock.clone());
         let dropped = Dropped::register(&registry);
-        let pipeline = Pipeline::new(program, false, dropped.clone(), Some(custom.clone()), clock.clone());
+        let pipeline = Pipeline::new(program, unwraps, dropped.clone(), Some(custom.clone()), clock.clone());
         let labels = LabelSet::new([("app", "x")]);
         Self { clock, labels, pipeline, dropped, custom, registry, ledger: Ledger::new(), offset: 0 }
     }

@@ -1,5 +1,5 @@
-//! Where the files of a log may be. The agent can read everything, so links that the log's writer creates must not lead
-//! it elsewhere.
+//! Checks the places where the files of a log may be. The agent can read everything, so links that the log's writer
+//! creates must not lead it elsewhere.
 //!
 //! A path is resolved first, then its target is checked, then exactly that target is opened without following links. A
 //! link that is swapped in between is not followed.

@@ -12,7 +12,7 @@ use super::allowed_paths::AllowedPaths;
 use super::generation::Generation;
 use crate::model::Position;
 
-/// What a file is to a log.
+/// Whether a file is a copy of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Copied {
     /// It is not a copy, or it is too short to tell.
@@ -46,10 +46,10 @@ pub fn copied(path: &Path, live: &Path, ends: &[Position], allowed: &AllowedPath
     if live.as_mut().is_some_and(|live| is_within(&mut copy, live).unwrap_or(false)) {
         return Copied::Whole;
     }
-    // Programs may begin alike. A whole head and the bytes before the position are the same by no accident.
+    // Files of one program may begin alike. An equal whole head and equal bytes before the position are no accident.
     let is_long = |end: &&Position| end.offset >= FINGERPRINT as u64 && end.before.len > 0;
     let end = ends.iter().filter(is_long).find(|end| copy.holds(end).unwrap_or(false));
-    // If the log was not cut, the file has gone on in its own way.
+    // If the log was not cut, the file is not a copy any more: it got other lines.
     let end = end.filter(|end| !live.is_some_and(|mut live| live.holds(end).unwrap_or(false)));
     end.map_or(Copied::No, |end| Copied::Until(Position { file: copy.id(), ..*end }))
 }
@@ -111,10 +111,10 @@ mod tests {
         assert!(Generation::open(&copy, None).expect("opened").is_still(&there).expect("read"));
         fs::write(&live, text(0, 100)).expect("written");
         assert_eq!(is(&ends), Copied::No, "both go on, each in its own way");
-        // Another program that begins alike.
+        // A file of another program that begins alike.
         fs::write(&copy, text(0, 50) + &text(200, 300)).expect("written");
         assert_eq!(is(&ends), Copied::No);
-        // Of two short ones nobody can tell.
+        // Two short files cannot be distinguished.
         fs::write(&live, "ok\n").expect("written");
         fs::write(&copy, "ok\n").expect("written");
         assert_eq!((is(&ends), is(&[])), (Copied::No, Copied::No));

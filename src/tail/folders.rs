@@ -45,7 +45,7 @@ struct Stamp(u64, u64, i64, i64);
 #[derive(Debug, Default)]
 struct Logs {
     by_number: HashMap<u64, PathBuf>,
-    /// How many logs have this path.
+    /// The number of logs with this path.
     by_path: HashMap<PathBuf, usize>,
 }
 
@@ -71,7 +71,7 @@ impl Folders {
         }
     }
 
-    /// The log has ended.
+    /// Notes that the log has ended.
     pub fn remove_log(&self, log: u64) {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(path) = logs.by_number.remove(&log) {

@@ -22,7 +22,7 @@ pub(super) struct Generation {
     pub offset: u64,
     /// Unique among the files of the log. Changes when the file is truncated. 0: nothing was read yet.
     pub number: u64,
-    /// What its byte order mark says of its encoding, and the bytes of that.
+    /// The encoding that its byte order mark names, and the length of the mark in bytes.
     mark: Option<(Encoding, usize)>,
     /// The unit after a mark of UTF-16 has the zero of a Latin letter, or of a newline.
     looks_wide: bool,
@@ -42,10 +42,11 @@ const MAGIC: [(&str, &[u8]); 6] = [
     ("zip", b"PK\x03\x04"),
 ];
 
-/// What follows `BZh` and a digit in a bzip2 file; a line of text may begin with the letters.
+/// The bytes after `BZh` and a digit in a bzip2 file. A line of text may begin with these letters too.
 const BZIP2_BLOCK: &[u8] = b"1AY&SY";
 
-/// What is before an offset further away is not looked at in a compressed file: all logs of the reader wait meanwhile.
+/// In a compressed file, the bytes before an offset beyond this one are not checked, because all logs of the reader
+/// would wait.
 const FAR: u64 = 64 << 20;
 
 fn compressed_as(head: &[u8]) -> Option<&'static str> {
@@ -101,7 +102,7 @@ impl Generation {
         self.offset += bytes.len() as u64;
         let mut before = &bytes[bytes.len().saturating_sub(BEFORE)..];
         let mut more = [0; BEFORE];
-        // Of a short line more is needed: what is before it in the file.
+        // If the line is short, the bytes before it in the file are needed too.
         if before.len() < BEFORE && self.is_plain() {
             let want = BEFORE.min(usize::try_from(self.offset).unwrap_or(BEFORE));
             let is_whole = self.fill(self.offset - want as u64, &mut more[..want]).is_ok_and(|have| have == want);
@@ -131,7 +132,7 @@ impl Generation {
         self.look_before(offset).unwrap_or_default()
     }
 
-    /// The hash of what is before `offset` now. Nothing if the file is shorter.
+    /// The hash of the bytes that are before `offset` now. Nothing if the file is shorter.
     pub fn look_before(&mut self, offset: u64) -> io::Result<Fingerprint> {
         let want = BEFORE.min(usize::try_from(offset).unwrap_or(BEFORE));
         let mut bytes = [0; BEFORE];
@@ -173,7 +174,7 @@ impl Generation {
         Ok((self.id.has_inode_of(&known) || moved) && self.holds(position)?)
     }
 
-    /// How it is encoded: as its byte order mark says, or else as the config does.
+    /// Its encoding: that of its byte order mark, or else that of the config.
     pub fn encoding(&self, configured: Encoding) -> Encoding {
         self.mark(configured).map_or(configured, |(encoding, _)| encoding)
     }
@@ -190,7 +191,7 @@ impl Generation {
         Err(io::Error::new(io::ErrorKind::InvalidData, what))
     }
 
-    /// Bytes of the byte order mark, if that is what is to be read next. It is no part of the first line.
+    /// The length of the byte order mark, if the mark is the next thing to read. It is no part of the first line.
     pub fn mark_ahead(&self, configured: Encoding) -> Option<usize> {
         self.mark(configured).filter(|_| self.offset == 0).map(|(_, len)| len)
     }
@@ -306,7 +307,7 @@ impl Generation {
         // The journal may come from a version with longer fingerprints.
         let len = len.min(FINGERPRINT);
         let have = self.fill(0, &mut head[..len])?;
-        // Of a few bytes more is not known: a file that has just been begun is looked at again.
+        // A few bytes prove nothing: a file that has just begun is checked again later.
         self.mark = Encoding::of_mark(&head[..have]);
         self.looks_wide = have >= 4 && (head[2] == 0) != (head[3] == 0);
         self.compressed = compressed_as(&head[..have]).filter(|_| self.is_plain());

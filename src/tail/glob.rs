@@ -1,4 +1,4 @@
-//! Which files match a `__path__`, and which directories must be watched to notice new ones.
+//! Finds the files that match a `__path__`, and the directories to watch for new ones.
 
 mod braces;
 mod reason;

@@ -16,7 +16,7 @@ pub enum Compression {
 /// meanwhile.
 const PASS: usize = 4 << 20;
 
-/// What is looked at again and again to know the file by, wherever the decoder is.
+/// The bytes at the start of the file that are kept, because they identify the file and are compared often.
 const HEAD: usize = super::FINGERPRINT;
 
 /// A decoder that can read at any offset. Going back further than `recent` restarts it.

@@ -23,7 +23,7 @@ use opening::{add_live, certain, find, open_sibling, open_younger};
 /// that the oldest are given up.
 pub const GENERATIONS: usize = 256;
 
-/// How many generations that were closed are remembered.
+/// The most closed generations that are remembered.
 const DRAINED: usize = 8;
 
 /// How to read the files of a log.
@@ -160,7 +160,7 @@ impl Log {
         self.marks.next
     }
 
-    /// How many files it has open.
+    /// The number of its open files.
     pub fn files(&self) -> usize {
         self.spent.len() + self.late.len() + self.generations.len()
     }

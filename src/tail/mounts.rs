@@ -21,17 +21,17 @@ pub struct Mount {
     pub events: Events,
 }
 
-/// Which changes in the directories of a file system inotify reports.
+/// The changes in the directories of a file system that inotify reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Events {
     All,
-    /// Not those made beneath it, in a layer of an overlay.
+    /// All except changes that are made in a lower layer of an overlay.
     Some,
-    /// Those of this machine at most: others write to it too, and its server may be gone.
+    /// At most the changes by this machine. Other machines write too, and the server may be gone.
     Remote,
 }
 
-/// File systems of which a server or a daemon holds the files.
+/// File systems whose files are on a server or provided by a daemon.
 const REMOTE: [&str; 20] = [
     "9p",
     "acfs",
@@ -56,7 +56,7 @@ const REMOTE: [&str; 20] = [
 ];
 
 impl Mounts {
-    /// What cannot be read lists nothing.
+    /// The current mounts. If the kernel's list cannot be read: none.
     pub fn now() -> Self {
         Self::of_text(&String::from_utf8_lossy(&fs::read("/proc/self/mountinfo").unwrap_or_default()))
     }
@@ -92,7 +92,7 @@ impl Mounts {
         self.mounts.iter().filter(|mount| mount.events == Events::Remote).map(|mount| mount.point.as_path())
     }
 
-    /// What inotify reports of a directory. Everything, as far as the mounts are not known.
+    /// The events that inotify reports of a directory. If its mount is not known: all events.
     pub fn events_of(&self, path: &Path) -> Events {
         self.of(path).map_or(Events::All, |mount| mount.events)
     }

@@ -1,4 +1,4 @@
-//! Where directories and files are after all links, and which links lead there.
+//! The real places of directories and files after all links, and the links that lead there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
@@ -19,7 +19,7 @@ pub struct Folder {
     pub events: Events,
 }
 
-/// Where a file is.
+/// The place of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The directory that its path names, by device and inode, and its name there. Two paths of one directory (through a
@@ -98,7 +98,7 @@ impl Places {
 
 /// Follows links, and asks about each name once.
 struct Ways<'w> {
-    /// What the links among these paths lead to. None: not a link.
+    /// The targets of the links among these paths. None: not a link.
     known: HashMap<PathBuf, Option<PathBuf>>,
     links: BTreeSet<PathBuf>,
     at: &'w dyn Fn(&Path),

@@ -80,7 +80,7 @@ enum Place {
     Behind,
 }
 
-/// What the name says of the order.
+/// The part of the name that shows the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Order {
     /// logrotate's `.1`, `.2.gz`: higher is older, unless the times of the files say otherwise.

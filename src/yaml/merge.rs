@@ -20,10 +20,10 @@ fn merge(node: &mut Node, path: &KeyPath) -> Result<(), ConfigError> {
             for (key, value) in entries.iter_mut() {
                 merge(value, &path.then(key.as_str()))?;
             }
-            let (sources, mut merged): (Vec<_>, Vec<_>) =
+            let (merges, mut merged): (Vec<_>, Vec<_>) =
                 std::mem::take(entries).into_iter().partition(|(k, _)| k == MERGE_KEY);
-            for (_, source) in sources {
-                let from = mappings(source);
+            for (_, value) in merges {
+                let from = mappings(value);
                 let from = from.ok_or_else(|| {
                     ConfigError::at(path.then(MERGE_KEY), "`<<` merges a mapping, or a list of mappings")
                 })?;
@@ -42,8 +42,8 @@ fn merge(node: &mut Node, path: &KeyPath) -> Result<(), ConfigError> {
 
 type Mapping = Vec<(String, Node)>;
 
-fn mappings(source: Node) -> Option<Vec<Mapping>> {
-    match source.content {
+fn mappings(value: Node) -> Option<Vec<Mapping>> {
+    match value.content {
         Content::Null => Some(Vec::new()),
         Content::Map(entries) => Some(vec![entries]),
         Content::List(items) => items

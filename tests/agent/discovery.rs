@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use super::rig::{Loki, Rig, SOON, wait_until};
 
-/// What a server answers to a path. None: it closes the connection without an answer.
+/// The answer of a server to a path. None: it closes the connection without an answer.
 type Answers = Arc<Mutex<Box<dyn Fn(&str) -> Option<String> + Send>>>;
 
 /// A server of targets.
@@ -103,6 +103,60 @@ fn files_that_an_http_server_lists() {
                 )
             };
             Some(format!("[{}]", files.iter().map(group).collect::<Vec<_>>().join(",")))
+        })
+    });
+}
+
+/// The address of a program's metrics stays the same, and its log moves.
+#[test]
+fn files_of_services_in_consul() {
+    let server = Server::new(|_| None);
+    let job = format!(
+        "    consul_sd_configs: [{{server: '{}', refresh_interval: 50ms}}]
+    relabel_configs:
+      - {{source_labels: [__meta_consul_service_metadata_log], target_label: __path__}}
+      - {{source_labels: [__meta_consul_tags], regex: '.*,env=([^,]+),.*', target_label: env}}",
+        server.address
+    );
+    follows_its_server(&job, &server, |files| {
+        Box::new(move |path| {
+            let instance = |file: &PathBuf| {
+                format!(
+                    r#"{{"Node": {{"Node": "n", "Address": "127.0.0.1"}}, "Checks": [], "Service": {{"ID": "web-1",
+                        "Service": "web", "Tags": ["a", "env=prod"], "Port": 80, "Meta": {{"log": "{}"}}}}}}"#,
+                    file.display()
+                )
+            };
+            let instances = || format!("[{}]", files.iter().map(instance).collect::<Vec<_>>().join(","));
+            Some(if path.starts_with("/v1/catalog/services") { r#"{"web": []}"#.into() } else { instances() })
+        })
+    });
+}
+
+#[test]
+fn files_of_the_tasks_of_a_swarm() {
+    let server = Server::new(|_| None);
+    let job = format!(
+        "    dockerswarm_sd_configs: [{{host: 'tcp://{}', role: tasks, refresh_interval: 50ms}}]
+    relabel_configs:
+      - {{source_labels: [__meta_dockerswarm_container_label_log], target_label: __path__}}
+      - {{source_labels: [__meta_dockerswarm_service_label_env], target_label: env}}",
+        server.address
+    );
+    follows_its_server(&job, &server, |files| {
+        Box::new(move |path| {
+            let task = |file: &PathBuf| {
+                format!(
+                    r#"{{"ID": "t", "ServiceID": "s", "NodeID": "n",
+                        "Spec": {{"ContainerSpec": {{"Labels": {{"log": "{}"}}}}}}}}"#,
+                    file.display()
+                )
+            };
+            Some(match path.split('?').next() {
+                Some("/tasks") => format!("[{}]", files.iter().map(task).collect::<Vec<_>>().join(",")),
+                Some("/services") => r#"[{"ID": "s", "Spec": {"Name": "web", "Labels": {"env": "prod"}}}]"#.into(),
+                _ => "[]".into(),
+            })
         })
     });
 }

@@ -8,6 +8,7 @@ mod receive;
 mod reload;
 mod rig;
 mod saying;
+mod spool;
 mod stdin;
 mod stopping;
 mod traps;

@@ -125,7 +125,7 @@ fn nothing_is_lost_by_an_outage_and_a_reload_in_it() {
     assert!(rig.said().contains("receiver: its config changed, opened again\" job=udp"), "{}", rig.said());
     assert!(!rig.said().contains("opened again\" job=tcp"));
 
-    // What came before the stop is delivered before the end.
+    // Lines that came before the stop are delivered before the end.
     stream.write_all(b"<13>last").expect("sent");
     drop(stream);
     wait_until("it is read", SOON, || loki.stored().iter().any(|line| line.ends_with("last")));

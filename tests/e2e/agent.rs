@@ -14,7 +14,7 @@ use crate::servers::free_port;
 use crate::wait::{wait_for, wait_until};
 
 pub(crate) struct Agent {
-    /// None while it is down.
+    /// None while it does not run.
     process: Option<Child>,
     config: PathBuf,
     environment: Vec<(&'static str, PathBuf)>,
@@ -24,18 +24,18 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// An agent that is not started yet. `clients` and `scrape_configs` are those sections of its
-    /// configuration, with their names; the sections before them are this harness's.
+    /// An agent that is not started yet. `clients` and `scrape_configs` are these sections of its configuration, with
+    /// their keys. The harness writes the sections before them.
     pub(crate) fn new(clients: &str, scrape_configs: &str) -> Agent {
         Agent::configured(|port, dir| text(port, dir, clients, scrape_configs))
     }
 
-    /// The same with its positions in this directory, which others may have too.
+    /// The same, with its positions in this directory. Other agents may use the directory too.
     pub(crate) fn with_positions(positions: &Path, clients: &str, scrape_configs: &str) -> Agent {
         Agent::configured(|port, _| text(port, positions, clients, scrape_configs))
     }
 
-    /// An agent with a whole configuration, made for its port and its directory.
+    /// An agent with a whole configuration, which is made from its port and its directory.
     pub(crate) fn configured(text: impl FnOnce(u16, &Path) -> String) -> Agent {
         let dir = Scratch::new("agent");
         let port = free_port();
@@ -44,14 +44,14 @@ impl Agent {
         Agent { process: None, config, environment: Vec::new(), port, client: http::client(None), dir }
     }
 
-    /// The node it is on and the API server it asks, for an agent that is not in a cluster.
+    /// Sets its node and the address of the API server, because the agent does not run in a cluster.
     pub(crate) fn in_cluster(mut self, node: &str, kubeconfig: PathBuf) -> Agent {
         self.environment.push(("HOSTNAME", node.into()));
         self.environment.push(("KUBECONFIG", kubeconfig));
         self
     }
 
-    /// Starts it, again if it ran before: same configuration, positions and log. Waits until it answers.
+    /// Starts the agent, perhaps again, with the same configuration, positions and log. Waits until it answers.
     pub(crate) fn start(&mut self) {
         self.spawn();
         wait_for("the agent answers", Duration::from_secs(20), || {
@@ -60,7 +60,7 @@ impl Agent {
         });
     }
 
-    /// Starts it and expects that it ends by itself, as one that failed. Gives what it says of that.
+    /// Starts the agent and expects that it fails by itself. Returns its output.
     pub(crate) fn refuses_to_start(&mut self) -> String {
         let before = self.said().len();
         self.spawn();
@@ -93,7 +93,7 @@ impl Agent {
         process.is_some_and(|process| matches!(process.try_wait(), Ok(None)))
     }
 
-    /// Asks it to stop, and expects that it does so soon and content.
+    /// Asks the agent to stop, and expects that it does so soon and without an error.
     pub(crate) fn terminate(&mut self) {
         let mut process = self.process.take().expect("the agent was started");
         let kill = Command::new("kill").arg(process.id().to_string()).status();
@@ -116,7 +116,7 @@ impl Agent {
         self.process.as_ref().expect("the agent runs").id()
     }
 
-    /// Whether it has this file open, by the name that it has now, or had when it was deleted.
+    /// Whether the agent has this file open, by its current name, or by its last name if it was deleted.
     pub(crate) fn holds(&self, file: &Path) -> bool {
         let process = self.process.as_ref().expect("the agent runs");
         let open = fs::read_dir(format!("/proc/{}/fd", process.id())).expect("the agent runs");
@@ -125,13 +125,13 @@ impl Agent {
         names.into_iter().any(|name| name == file || name.as_os_str() == deleted.as_str())
     }
 
-    /// The series of this metric, added up.
+    /// The sum of all series of this metric.
     pub(crate) fn sum(&self, name: &str) -> f64 {
         sum(&self.metrics(), name)
     }
 
-    /// Waits until all that it has read is delivered or discarded, and holds its books to that: to the line and the byte,
-    /// for each client and for each file.
+    /// Waits until everything that the agent has read is delivered or discarded. Checks that its account balances, in lines
+    /// and bytes, for each client and each file.
     #[track_caller]
     pub(crate) fn assert_accounts_add_up(&self) {
         wait_until("nothing is under way", Duration::from_secs(60), || self.sum("fantail_under_way_lines") == 0.0);
@@ -164,7 +164,7 @@ impl Agent {
         }
     }
 
-    /// Where it is scraped.
+    /// The address of its metrics.
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -173,24 +173,24 @@ impl Agent {
         self.get("/metrics").expect("the agent answers")
     }
 
-    /// Whether it calls itself ready; `Err` is what it says otherwise.
+    /// Whether `/ready` says that the agent is ready. `Err`: the answer otherwise.
     pub(crate) fn ready(&self) -> Result<(), String> {
         self.get("/ready").map(drop)
     }
 
-    /// Its page of targets.
+    /// Its page `/targets`.
     pub(crate) fn targets(&self) -> String {
         self.get("/targets").expect("the agent answers")
     }
 
-    /// Waits until the series of this metric add up to more than `floor`.
+    /// Waits until the sum of all series of this metric is more than `floor`.
     #[track_caller]
     pub(crate) fn wait_for_metric(&self, name: &str, floor: f64) {
         let what = format!("{name} over {floor}");
         wait_until(&what, Duration::from_secs(30), || self.sum(name) > floor);
     }
 
-    /// All that it has logged, in every run.
+    /// The log of all runs of the agent.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(self.log()).unwrap_or_default()
     }
@@ -221,12 +221,12 @@ fn text(port: u16, positions: &Path, clients: &str, scrape_configs: &str) -> Str
     )
 }
 
-/// Over the series of one name, in Prometheus's text format.
+/// The sum of the series of one name, in Prometheus's text format.
 pub(crate) fn sum(metrics: &str, name: &str) -> f64 {
     sum_where(metrics, name, &[])
 }
 
-/// The same of those series that have all of these labels, written as `name="value"`.
+/// The sum of those series that have all of these labels, written as `name="value"`.
 pub(crate) fn sum_where(metrics: &str, name: &str, labels: &[&str]) -> f64 {
     metrics
         .lines()

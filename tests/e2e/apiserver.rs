@@ -14,9 +14,9 @@ use crate::servers::{self, Server, free_port};
 pub(crate) struct Apiserver {
     port: u16,
     etcd_url: String,
-    /// What it is started with beside the usual.
+    /// Arguments in addition to the usual ones.
     more: &'static [&'static str],
-    /// Away while the test wants it so. Ends before its etcd: fields are dropped in their order.
+    /// None while the test keeps it down. It ends before its etcd, because fields are dropped in their order.
     server: Option<Server>,
     _etcd: Server,
     dir: Scratch,
@@ -24,9 +24,9 @@ pub(crate) struct Apiserver {
 
 #[derive(Clone, Copy)]
 pub(crate) enum User {
-    /// In `system:masters`.
+    /// The user in the group `system:masters`.
     Admin,
-    /// `fantail`, in no group: what it may do is what RBAC says.
+    /// The user `fantail`, in no group. RBAC decides what this user may do.
     Agent,
 }
 
@@ -51,7 +51,7 @@ impl Apiserver {
         Apiserver::start_with(&[])
     }
 
-    /// With more arguments than the usual.
+    /// Starts it with more arguments than the usual ones.
     pub(crate) fn start_with(more: &'static [&'static str]) -> Apiserver {
         servers::with_free_ports(|| Apiserver::try_start(more))
     }
@@ -70,7 +70,7 @@ impl Apiserver {
         self.server = None;
     }
 
-    /// On the same port and over the same etcd, so it is the same API server to those who know it.
+    /// Starts it on the same port and with the same etcd, so that clients see the same API server again.
     pub(crate) fn start_again(&mut self) {
         self.stop();
         self.server = Some(servers::with_free_ports(|| self.start_server()));
@@ -80,7 +80,7 @@ impl Apiserver {
         Kube::new(&self.url(), &self.ca(), User::Admin.token())
     }
 
-    /// Has etcd forget all that is over, as the API server does every five minutes.
+    /// Makes etcd forget old versions of objects, as the API server does every five minutes.
     pub(crate) fn compact(&self) {
         let ask = |path: &str, body: &Value| {
             let request = http::client(None).post(format!("{}{path}", self.etcd_url)).body(body.to_string());
@@ -97,7 +97,7 @@ impl Apiserver {
         self.kubeconfig_at(&self.address(), user)
     }
 
-    /// The same for an API server that is reached by another address, through a link.
+    /// The same, with another address of the API server: that of a link.
     pub(crate) fn kubeconfig_at(&self, address: &str, user: User) -> PathBuf {
         let name = user.name();
         let path = self.dir.join(format!("kubeconfig-{name}.json"));
@@ -122,7 +122,7 @@ impl Apiserver {
         format!("https://{}", self.address())
     }
 
-    /// It writes a certificate at its first start and keeps it.
+    /// It writes a certificate at its first start, and uses it at later ones.
     fn ca(&self) -> PathBuf {
         self.dir.join("certs/apiserver.crt")
     }
@@ -142,7 +142,7 @@ impl Apiserver {
             "--service-account-key-file", &file("sa.key"),
             "--service-account-signing-key-file", &file("sa.key"),
             "--service-cluster-ip-range", "10.0.0.0/24",
-            // Nobody is here to make the service account a pod would need.
+            // No controller runs here that would create the service account that a pod needs.
             "--disable-admission-plugins", "ServiceAccount",
         ];
         let args = args.into_iter().chain(self.more.iter().copied());

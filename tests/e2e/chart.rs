@@ -38,7 +38,7 @@ impl Helm {
         helm
     }
 
-    /// Another chart, which has ours as a part that it calls `promtail`.
+    /// A parent chart, with our chart as a part that it calls `promtail`.
     pub(crate) fn as_a_part() -> Helm {
         let mut helm = Helm::with_files(&[]);
         let whole = helm.home.join("whole");
@@ -68,7 +68,7 @@ impl Helm {
     fn command(&self) -> Command {
         let mut command = Command::new(servers::binary("FANTAIL_E2E_HELM"));
         command
-            // Nothing of the user's own is read: no plugins, no cluster.
+            // Helm must read nothing of the user: no plugins, no cluster.
             .env("HOME", &*self.home)
             .env("HELM_CACHE_HOME", self.home.join("cache"))
             .env("HELM_CONFIG_HOME", self.home.join("config"))
@@ -77,14 +77,14 @@ impl Helm {
         command
     }
 
-    /// All objects, as text.
+    /// All rendered objects, as text.
     pub(crate) fn template(&self, values: &Path) -> String {
         let output = self.run("template", values, &[]);
         assert!(output.status.success(), "{}: {}", values.display(), said(&output));
         String::from_utf8(output.stdout).expect("helm writes UTF-8")
     }
 
-    /// What `helm install` tells the user, without a cluster.
+    /// The notes that `helm install` prints, without a cluster.
     pub(crate) fn notes(&self, values: &Path) -> String {
         let output = self.run("install", values, &["--dry-run=client"]);
         assert!(output.status.success(), "{}: {}", values.display(), said(&output));
@@ -104,7 +104,7 @@ pub(crate) fn objects(text: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Each promtail.yaml of a rendering.
+/// Each promtail.yaml in the rendered objects.
 pub(crate) fn configs(text: &str) -> Vec<String> {
     let of = |object: &Value| {
         let data = if object["kind"] == "Secret" { &object["stringData"] } else { &object["data"] };

@@ -14,17 +14,17 @@ use crate::apiserver::{Apiserver, User};
 use crate::kube::{CONTAINER, Pod};
 use crate::loki::{Loki, Tenant};
 use crate::micrometer;
-use crate::panels::{Sources, ask_dashboard, files, identifier, list, text};
+use crate::panels::{DataSources, ask_dashboard, files, identifier, list, text};
 use crate::pods::ContainerLog;
 use crate::prometheus::Prometheus;
 use crate::scratch::Scratch;
 use crate::wait::wait_for;
 
-/// The tutorial's.
+/// The pod of the tutorial.
 const APP: Pod = Pod { namespace: "test", name: "monitoring-test-pod", labels: &[("app", "monitoring-test")] };
 
-/// Labels that rules use and no series here has: `cluster` is there where somebody has several, and `route` is in the expression
-/// of Promtail's mixin and was never a label of that metric.
+/// Labels that rules use although no series here has them: `cluster` exists in installations with several clusters, and
+/// `route` is in an expression of Promtail's mixin, but was never a label of that metric.
 const ABSENT: [&str; 2] = ["cluster", "route"];
 
 /// One agent on one node, which reads a pod's log by discovery, a file by `file_sd_configs` and one by a static config.
@@ -49,7 +49,7 @@ impl World {
         let mut agent = Agent::new(&tenant.clients(), &scrape_configs(&dir))
             .in_cluster("node-1", apiserver.kubeconfig(User::Agent));
         agent.start();
-        // As the operator's monitors name them; the agent's node by a relabelling.
+        // The names are those that the operator's monitors set; relabelling sets the node of the agent.
         let configuration = format!(
             "\
 rule_files: ['{rules}']
@@ -75,7 +75,7 @@ scrape_configs:
     }
 }
 
-/// Lines of each kind, so that there is something to see.
+/// Writes lines of each kind, so that the queries return data.
 fn write(log: &mut ContainerLog) {
     log.write("ERROR internal server error 1 occurred", 3);
     log.write("INFO a request was answered", 5);
@@ -127,7 +127,7 @@ fn every_query_variable_and_rule_has_data() {
     let mut asked = 0;
     let World { prometheus, tenant, log, .. } = &mut world;
     for file in ["fantail", "logs-of-an-app", "spring-boot"] {
-        asked += ask_dashboard(Sources { prometheus, tenant }, file, &mut || write(log));
+        asked += ask_dashboard(DataSources { prometheus, tenant }, file, &mut || write(log));
     }
     let (alerts, records, selectors) = ask_rules(&world.prometheus);
     eprintln!(
@@ -135,12 +135,12 @@ fn every_query_variable_and_rule_has_data() {
     );
     assert_pages_name_all(&world.agent.metrics());
 
-    // Nothing is wrong, so nobody is woken.
+    // There is no fault, so no alert may fire.
     let firing = world.prometheus.query(r#"ALERTS{alertname=~"Fantail.+|Promtail.+"}"#).expect("Prometheus answers");
     assert_eq!(firing, [] as [Value; 0]);
 }
 
-/// Gives how many alerts and recording rules there are, and how many selectors the alerts have.
+/// Returns the number of alerts and recording rules, and the number of selectors in the alerts.
 fn ask_rules(prometheus: &Prometheus) -> (usize, usize, usize) {
     for rule in prometheus.rules() {
         assert_eq!(rule["health"], "ok", "{rule}");
@@ -165,7 +165,7 @@ fn ask_rules(prometheus: &Prometheus) -> (usize, usize, usize) {
         let mut used = grouped(expression);
         used.extend(annotations.split("$labels.").skip(1).map(identifier));
         for label in used.iter().filter(|label| !ABSENT.contains(&label.as_str())) {
-            // A tenant that is none is an empty label, which is no label to Prometheus.
+            // An entry without a tenant has an empty label, which Prometheus treats as no label.
             assert!(labels.contains(label) || label == "tenant", "{expression}: there is no label {label}: {labels:?}");
         }
         assert!(ABSENT.iter().all(|label| !labels.contains(*label)), "{labels:?}: no exception any more");
@@ -183,7 +183,7 @@ fn ask_rules(prometheus: &Prometheus) -> (usize, usize, usize) {
     (alerts, records, asked)
 }
 
-/// The metrics that an expression names, each with its matchers.
+/// The metrics in an expression, each with its matchers.
 fn selectors(expression: &str) -> BTreeSet<String> {
     static SELECTOR: LazyLock<regex::Regex> = LazyLock::new(|| {
         let names = r"\b(?:up\b|(?:fantail|promtail|process|job)_[a-zA-Z0-9_]+[a-zA-Z0-9_:]*)(?:\{[^}]*\})?";
@@ -200,12 +200,12 @@ fn grouped(expression: &str) -> BTreeSet<String> {
     groups
         .filter_map(|rest| rest.split(')').next())
         .flat_map(|group| group.split(", ").map(str::to_owned))
-        // A bucket's bound is no label of what comes out.
+        // The result of `histogram_quantile` has no label `le`.
         .filter(|label| label != "le")
         .collect()
 }
 
-/// What is on `/metrics` is in the table of `docs/prometheus.md`, with its type and its labels.
+/// Checks that each metric on `/metrics` is in the table of `docs/prometheus.md`, with its type and its labels.
 fn assert_pages_name_all(metrics: &str) {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/prometheus.md");
     let page = fs::read_to_string(page).expect("docs/prometheus.md is there");

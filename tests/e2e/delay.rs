@@ -13,17 +13,17 @@ use crate::scratch::Scratch;
 use crate::verdict;
 use crate::wait::wait_for;
 
-/// As between continents. It is not the machine's limits that these tests are about.
+/// A round trip as between continents. The machine's own speed must not limit these tests.
 const ROUND_TRIP: Duration = Duration::from_millis(100);
 
 const NO_LIMITS: &str = "  per_stream_rate_limit: 30MB\n  per_stream_rate_limit_burst: 60MB\n  \
                          ingestion_rate_mb: 60\n  ingestion_burst_size_mb: 120";
 
 const SECONDS: u64 = 12;
-/// What is not delivered of what was written, at the worst moment: as much as is written in so many seconds.
+/// The most that may be written and not delivered at any moment: as much as is written in this many seconds.
 const BEHIND: u64 = 3;
 
-/// `N` streams of as many bytes a second each.
+/// `N` streams with this many bytes per second each.
 #[track_caller]
 fn keeps_up<const N: usize>(line: usize, rate: u64) {
     let loki = Loki::with_limits(NO_LIMITS);

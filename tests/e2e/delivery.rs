@@ -40,12 +40,12 @@ fn every_line_arrives_after_kill9() {
     let mut logs = ["web-1", "web-2", "web-3"].map(|pod| container_log(&root, pod));
     let mut agent = Agent::new(&tenant.clients(), &scrape_configs(&root));
 
-    // Loki counts a line that is sent again twice only past 256 KB of a stream: these stay below that, so
-    // that the count can be held to the number of lines.
+    // Loki counts a line that is sent again twice only beyond 256 KB of a stream. These streams stay below that, so that
+    // the number of lines can be compared with Loki's count.
     for round in 0..6 {
         agent.start();
         logs.iter_mut().for_each(|log| log.write("alive", 100));
-        // A different moment of a line's life each time: any, read, sent.
+        // Each kill comes at another moment of a line's life: any moment, after it was read, after it was sent.
         match round % 3 {
             0 => {}
             1 => agent.wait_for_metric("promtail_read_lines_total", 0.0),
@@ -55,7 +55,7 @@ fn every_line_arrives_after_kill9() {
         logs.iter_mut().for_each(|log| log.write("rotated", 50));
         agent.kill9();
 
-        // Twice for one of them, so that what the agent was reading is compressed when it is back.
+        // One log is rotated twice, so that the file that the agent was reading is compressed when the agent is back.
         logs[round % 3].write("dead", 50);
         logs[round % 3].rotate();
         logs.iter_mut().for_each(|log| log.write("dead", 50));
@@ -83,7 +83,7 @@ fn lines_wait_for_a_loki_that_is_away() {
     agent.wait_for_metric("promtail_read_lines_total", 0.0);
     assert_eq!(agent.sum("promtail_sent_entries_total"), 0.0);
 
-    // It does not answer before it is ready: the agent meets refused connections, then 503s.
+    // Loki does not answer before it is ready: the agent sees refused connections, and then answers with 503.
     logs.iter_mut().for_each(|log| log.write("meanwhile", 500));
     logs[0].rotate();
     let _loki = Loki::start_on(port).unwrap_or_else(|why| panic!("{why}"));

@@ -15,7 +15,7 @@ use crate::scratch::Scratch;
 use crate::verdict::{self, Written};
 use crate::wait::{wait_for, wait_until};
 
-/// Continues an item of `clients`: after a fault the test goes on soon.
+/// Continues an item of `clients` with short pauses, so that the test goes on soon after a fault.
 pub(crate) const SOON: &str = "    batchwait: 200ms\n    backoff_config: {min_period: 100ms, max_period: 1s}\n";
 
 pub(crate) const VARIED: Habits = Habits { line: 160, stderr: true, parts: true, rotate_at: 100_000 };
@@ -63,13 +63,13 @@ fn kills_under_load(kills: usize, habits: Habits) {
     agent.terminate();
 }
 
-/// A different moment each time: at work for how long, and with what on its way?
+/// The moments of the kills: the running time before each kill, and what must be in flight then.
 pub(crate) fn die_at_work(agent: &mut Agent, proxy: &Proxy, kill: usize) {
     match kill % 5 {
         0 => {}
         1 => agent.wait_for_metric("promtail_read_lines_total", 0.0),
         2 => agent.wait_for_metric("fantail_unacknowledged_bytes", 0.0),
-        // What Loki has, and the agent does not know of.
+        // Loki has stored these lines, and the agent has no answer.
         3 => proxy.hold_an_answer(),
         _ => {
             agent.wait_for_metric("promtail_sent_entries_total", 0.0);
@@ -117,13 +117,13 @@ fn an_outage_of_three_rotations() {
     for rotation in 0..5 {
         logs.iter_mut().for_each(|log| log.write("during", 2000));
         for log in &mut logs {
-            // A kubelet takes its time: what is rotated was seen before it is compressed or deleted.
+            // The kubelet is slow: the agent sees a rotated file before it is compressed or deleted.
             let live = log.path();
             wait_until("the live file is open", Duration::from_secs(20), || agent.holds(&live));
             log.rotate();
         }
         if rotation == 3 {
-            // The first one's lines are on nobody's disk now but as what the agent holds open.
+            // The lines of the first log are now only in files that the agent holds open.
             logs[0].delete_oldest();
             logs[0].delete_oldest();
         }
@@ -176,8 +176,8 @@ fn a_dead_client_costs_a_live_one_nothing() {
 
 #[test]
 fn lost_answers_of_a_stream_near_lokis_limit() {
-    // A Loki that makes several streams of one beyond 1.5 MB/s may put what is sent again into another than before, and
-    // shows it twice then: it is by the stream that it knows an entry.
+    // Loki divides a stream above 1.5 MB/s. It may put resent entries into another part than before, and then it shows them
+    // twice, because it compares entries only within a part.
     let loki = Loki::with_limits("  shard_streams:\n    enabled: false");
     let tenant = loki.tenant("hot");
     let proxy = Proxy::start(loki.address(), |nth| if nth % 10 == 9 { Deed::Swallow } else { Deed::Pass });

@@ -241,7 +241,7 @@ fn an_api_server_takes_what_is_rendered() {
     };
     apiserver.admin().create_namespace("logging");
 
-    // Without the operator the chart says what is missing, before the API server does in its own words.
+    // Without the operator, the chart names the missing kinds, before the API server refuses them with its own message.
     let refused = install(&monitoring);
     assert!(!refused.status.success(), "ServiceMonitor is not known there");
     let why = said(&refused);
@@ -252,7 +252,7 @@ fn an_api_server_takes_what_is_rendered() {
     let scratch = Scratch::new("rendered");
     let mut kinds = BTreeSet::new();
     for (name, path) in values("values") {
-        // Who scales pods by what they use is in no module that could be had here.
+        // The kind of the vertical pod autoscaler is in no Go module that the tests can build.
         let all: Vec<Value> = objects(&helm.template(&path))
             .into_iter()
             .filter(|object| object["kind"] != "VerticalPodAutoscaler")
@@ -260,7 +260,7 @@ fn an_api_server_takes_what_is_rendered() {
         let file = scratch.join(format!("{name}.yaml"));
         let text: Vec<String> = all.iter().map(|object| serde_yaml::to_string(object).expect("it is YAML")).collect();
         fs::write(&file, text.join("---\n")).expect("the objects are written");
-        // Strict, so that a field with a wrong name is no field that is left out.
+        // Strict validation: a field with a wrong name is an error, and not ignored.
         let file = file.display().to_string();
         let strict = ["--dry-run=server", "--validate=strict", "--namespace=logging"];
         let taken = kubectl.run(&[&["apply", "--filename", &file], &strict[..]].concat());
@@ -278,7 +278,7 @@ fn an_api_server_takes_what_is_rendered() {
 }
 
 fn compare(name: &str, text: &str) {
-    // Rules and dashboards have tests of their own, and are large.
+    // Rules and dashboards have their own tests, and are large.
     let kept: Vec<&str> = text
         .split_inclusive("\n---\n")
         .filter(|document| !document.contains("kind: PrometheusRule") && !document.contains("grafana_dashboard:"))

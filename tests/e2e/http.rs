@@ -29,14 +29,14 @@ pub(crate) fn client(ca: Option<&Path>) -> Client {
     Client::builder()
         .tls_certs_only(certificates)
         .no_proxy()
-        // Servers come and go under these tests: no connection outlives its call.
+        // Servers start and stop during these tests, so no connection is used for a second call.
         .pool_max_idle_per_host(0)
         .timeout(Duration::from_secs(30))
         .build()
         .expect("a client of constants")
 }
 
-/// `Err` says why there was no answer at all.
+/// `Err`: why there was no answer.
 pub(crate) fn send(request: RequestBuilder) -> Result<Answer, String> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| Runtime::new().expect("a runtime starts"));
@@ -52,7 +52,7 @@ pub(crate) fn url(base: &str, parameters: &[(&str, &str)]) -> Url {
     Url::parse_with_params(base, parameters).expect("a URL of the test's own")
 }
 
-/// reqwest keeps what happened in the source of its error.
+/// reqwest has the cause of an error in the chain of `source()`.
 fn chain(error: reqwest::Error) -> String {
     let mut said = error.to_string();
     let mut source = std::error::Error::source(&error);

@@ -20,7 +20,7 @@ pub(crate) struct Pod {
     pub(crate) labels: &'static [(&'static str, &'static str)],
 }
 
-/// Every pod's only container.
+/// The name of the only container of each pod.
 pub(crate) const CONTAINER: &str = "web";
 
 impl Kube {
@@ -33,7 +33,7 @@ impl Kube {
         answer.is_ok_and(|answer| answer.is_success())
     }
 
-    /// What the API server says of itself, in Prometheus's text format.
+    /// The metrics of the API server, in Prometheus's text format.
     pub(crate) fn metrics(&self) -> String {
         self.send(Method::GET, "/metrics", "text/plain", String::new()).expect("the API server answers").body
     }
@@ -43,11 +43,11 @@ impl Kube {
         self.post("/api/v1/namespaces", JSON, namespace.to_string());
     }
 
-    /// Creates `pod` on `node` and says that it runs, as the kubelet there does. Gives back the pod's uid.
+    /// Creates `pod` on `node` and sets its status to running, as the kubelet does. Returns the pod's uid.
     pub(crate) fn run_pod(&self, pod: &Pod, node: &str) -> String {
         let labels: serde_json::Map<_, _> =
             pod.labels.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
-        // Two ports are two targets to discovery and still one log.
+        // Two ports make two discovered targets, but there is only one log.
         let ports = json!([{"name": "http", "containerPort": 8080}, {"containerPort": 9090}]);
         let manifest = json!({
             "metadata": {"name": pod.name, "labels": labels},
@@ -65,7 +65,7 @@ impl Kube {
         uid
     }
 
-    /// Puts a pod that is there on `node` and says that it runs, as scheduler and kubelet do. Gives back its uid.
+    /// Binds an existing pod to `node` and sets its status to running, as scheduler and kubelet do. Returns its uid.
     pub(crate) fn place_pod(&self, namespace: &str, name: &str, container: &str, node: &str) -> String {
         let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
         let binding = json!({"metadata": {"name": name}, "target": {"apiVersion": "v1", "kind": "Node", "name": node}});
@@ -96,14 +96,14 @@ impl Kube {
         self.call(Method::PATCH, &path, MERGE_PATCH, status.to_string());
     }
 
-    /// At once, as the kubelet does when the containers have ended.
+    /// Deletes the pod at once, as the kubelet does when its containers have ended.
     pub(crate) fn delete_pod(&self, pod: &Pod) {
         let (namespace, name) = (pod.namespace, pod.name);
         let path = format!("/api/v1/namespaces/{namespace}/pods/{name}?gracePeriodSeconds=0");
         self.call(Method::DELETE, &path, JSON, String::new());
     }
 
-    /// Creates an object in the collection at `path`, as an administrator does. Gives back what was made of it.
+    /// Creates an object in the collection at `path`, as an administrator does. Returns the created object.
     pub(crate) fn create(&self, path: &str, object: &Value) -> Value {
         self.post(path, JSON, object.to_string())
     }
@@ -112,12 +112,12 @@ impl Kube {
         self.call(Method::PATCH, path, MERGE_PATCH, patch.to_string());
     }
 
-    /// Gives `user` the cluster role that the project's own manifests give the agent, and nothing else.
+    /// Binds the cluster role of the project's own manifests to `user`, and no other.
     pub(crate) fn grant_agent_role(&self, user: &str) {
         self.grant(user, cluster_role());
     }
 
-    /// Gives `user` a cluster role, written in YAML.
+    /// Binds a cluster role, written in YAML, to `user`.
     pub(crate) fn grant(&self, user: &str, role: String) {
         let role = self.post(&format!("{RBAC}/clusterroles"), "application/yaml", role);
         let binding = json!({
@@ -167,7 +167,7 @@ const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 
-/// The one in the manifests, so that a permission missing there is missing here.
+/// The cluster role of the manifests. A permission that is missing there is missing in the tests too.
 fn cluster_role() -> String {
     let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests");
     let files = fs::read_dir(manifests).unwrap_or_else(|e| panic!("{manifests}: {e}"));

@@ -15,12 +15,12 @@ impl Kubectl {
         Kubectl { kubeconfig: apiserver.kubeconfig(User::Admin) }
     }
 
-    /// What it prints.
+    /// The output of kubectl.
     #[track_caller]
     pub(crate) fn run(&self, args: &[&str]) -> String {
         let output = Command::new("kubectl")
             .current_dir(env!("CARGO_MANIFEST_DIR"))
-            // Nothing of the user's own is read, and kubectl's cache goes with the test.
+            // kubectl must read nothing of the user. Its cache is removed with the test.
             .env("HOME", self.kubeconfig.parent().expect("it is in a directory"))
             .env("KUBECONFIG", &self.kubeconfig)
             .args(args)
@@ -30,7 +30,7 @@ impl Kubectl {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Makes the operator's kinds known.
+    /// Creates the operator's custom resource definitions.
     pub(crate) fn define(&self, kinds: &[&str]) {
         for kind in kinds {
             let file = definitions().join(format!("monitoring.coreos.com_{kind}.yaml"));

@@ -77,7 +77,7 @@ const SELECTOR: &str = r#"{namespace="test", app="monitoring-test"}"#;
 
 #[test]
 fn pods_kept_by_namespace_and_app() {
-    // Without a path of the user's it is the kubelet's, so this test writes there.
+    // Without a path in the config, the agent reads the kubelet's directory, so this test writes there.
     let root = Path::new("/var/log/pods");
     only_matching_pods_are_followed("keep-rules-only", root, KEEP_RULES_ONLY);
 }
@@ -115,7 +115,7 @@ fn only_matching_pods_are_followed(name: &'static str, root: &Path, scrape_confi
     tenant.wait_for_entries(&selector_of_later, later.written());
     assert!(agent.targets().contains(LATER.name));
 
-    // A pod's last lines may come after the word that it is gone, and its directory goes right after them.
+    // A pod's last lines may come after the API server has removed it, and its directory is removed right after them.
     node.kube.delete_pod(&LATER);
     later.write("last", 100);
     let written_by_later = later.written();
@@ -165,7 +165,7 @@ fn api_server_away() {
     node.apiserver.start_again();
     tenant.wait_for_entries(EVERYTHING, first.written());
 
-    // Which pods there are is not known for a while; what is followed is followed on.
+    // The agent does not know for a while which pods exist. It continues to read the logs that it knows.
     node.apiserver.stop();
     first.write("away", 100);
     first.rotate();
@@ -201,7 +201,7 @@ fn forbidden_is_said() {
     });
     assert!(agent.is_running());
 
-    // Once an administrator has done as told, nobody has to restart anything.
+    // Once an administrator has granted the permission, no restart is necessary.
     node.kube.grant_agent_role(User::Agent.name());
     tenant.wait_for_entries(EVERYTHING, log.written());
     agent.terminate();

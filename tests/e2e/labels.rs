@@ -20,7 +20,7 @@ const LABELS: [(&str, &str); 3] = [
 const POD: Pod = Pod { namespace: "labels", name: "shop-7c9f-x2x", labels: &LABELS };
 const LINE: &str = "level=error msg=hello";
 
-/// With the values file, a pod that has written, and an agent that reads it with the permissions of the project.
+/// The values file, a pod that has written lines, and an agent that reads them with the permissions of the project.
 struct Reading {
     tenant: Tenant,
     log: ContainerLog,
@@ -35,7 +35,7 @@ impl Reading {
         kube.create_namespace(POD.namespace);
         kube.grant_agent_role(User::Agent.name());
         let uid = kube.run_pod(&POD, node);
-        // The chart's configuration says where logs are.
+        // The chart's configuration has the path of the logs.
         let mut log = ContainerLog::create(Path::new("/var/log/pods"), POD.namespace, POD.name, &uid, CONTAINER);
         log.write(LINE, 20);
 
@@ -48,7 +48,7 @@ impl Reading {
         Reading { tenant, log, _agent: agent, _apiserver: apiserver }
     }
 
-    /// All labels but `service_name`, which Loki gives to every stream that has none.
+    /// All labels except `service_name`, which Loki adds to each stream without it.
     #[track_caller]
     fn assert_labels(&self, selector: &str, expected: &[(&str, &str)]) {
         self.tenant.wait_for_entries(selector, self.log.written());
@@ -60,7 +60,7 @@ impl Reading {
     }
 }
 
-/// The configuration with what a test has elsewhere: its port, its folder for positions, its Loki.
+/// The configuration with the test's own port, positions directory and Loki.
 fn here(config: &str, port: u16, dir: &Path, tenant: &Tenant) -> String {
     let mut config: Value = serde_yaml::from_str(config).expect("it is YAML");
     config["server"]["http_listen_address"] = "127.0.0.1".into();
@@ -117,7 +117,7 @@ fn labels_are_those_of_grafanas_own_monitoring() {
     }
 }
 
-/// The kustomize component gives the same labels as the chart's preset. The label of the cluster comes from the client there.
+/// The kustomize component gives the same labels as the chart's preset. Its client sets the label of the cluster.
 #[test]
 fn the_component_is_the_preset() {
     let job = |config: &str| {
@@ -135,7 +135,7 @@ fn the_component_is_the_preset() {
     assert_eq!(job(&component.expect("the example is read")), job(&configs(&chart)[0]));
 }
 
-/// What the other tests grant is what the manifests ask for; the chart asks for the same.
+/// The other tests grant the permissions of the manifests. The chart must ask for the same ones.
 #[test]
 fn permissions_are_those_of_the_manifests() {
     let rules = |all: Vec<Value>| {

@@ -47,7 +47,7 @@ fn a_stream_over_its_limit_gets_everything_later() {
     let refused = || agent.said().contains("per stream rate limit exceeded");
     wait_until("the limit is met", Duration::from_secs(30), refused);
 
-    // Of what is refused a part is stored, and sent again with the rest.
+    // Loki stores a part of a refused push, and gets it again with the rest.
     let pushes = agent.sum("promtail_batch_retries_total") as usize + 100;
     verdict::every_line_once(&loki, &tenant, &written(&logs), pushes);
     assert_eq!(agent.sum("promtail_dropped_entries_total"), 0.0);
@@ -62,7 +62,7 @@ fn a_stream_over_its_limit_costs_its_neighbours_nothing() {
     let proxy = Proxy::start(loki.address(), |_| Deed::Pass);
     let root = Scratch::new("pods");
     let mut logs = container_logs::<4>(&root, SHORT);
-    // The first in the push: Loki forgets what it refused of it when it takes the next.
+    // This stream comes first in the push: Loki reports only the last refused stream.
     let mut hot = logs.remove(0);
     hot.write("little", 1);
     let mut agent = Agent::new(&clients(&tenant.by_way_of(&proxy)), &scrape_configs(&root));
@@ -77,7 +77,7 @@ fn a_stream_over_its_limit_costs_its_neighbours_nothing() {
     let mut logs = load.stop();
     logs.push(hot);
 
-    // Each push of the hot one may be stored in part and sent again.
+    // Loki may store a part of each push of the fast stream, and gets it again.
     let pushes = proxy.pushes();
     verdict::every_line_once(&loki, &tenant, &written(&logs), pushes);
     proxy.assert_oldest_first();

@@ -19,7 +19,7 @@ struct State {
 }
 
 impl Link {
-    /// To the server at `upstream` (host and port).
+    /// Makes a link to the server at `upstream` (host and port).
     pub(crate) fn start(upstream: String) -> Link {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
@@ -30,7 +30,7 @@ impl Link {
                 if serving.closed.load(Ordering::Relaxed) {
                     return;
                 }
-                // A server that is not there closes the connection, and that is for who has asked to see.
+                // If the server is down, the connection is closed. The client must cope with that.
                 if let Ok(far) = TcpStream::connect(&upstream) {
                     let _ = serving.join(near, far);
                 }
@@ -43,7 +43,7 @@ impl Link {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Ends all connections that there are.
+    /// Ends all current connections.
     pub(crate) fn cut(&self) {
         self.state.cut();
     }

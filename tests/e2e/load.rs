@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Long enough to write some lines at once, short beside anything a test waits for.
+/// The time between two writes. Long enough for several lines, and short compared with any time that a test waits for.
 const TICK: Duration = Duration::from_millis(20);
 
 pub(crate) trait Grows: Send + 'static {
-    /// Writes lines of about so many bytes; says how many it were.
+    /// Writes lines of about this many bytes. Returns their number.
     fn grow(&mut self, bytes: usize) -> usize;
 
-    /// Writes what it has begun.
+    /// Writes the rest of a line that was begun.
     fn finish(&mut self) {}
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct Load<L> {
 }
 
 impl<L: Grows> Load<L> {
-    /// On each of `logs` at this rate, until it is stopped.
+    /// Writes to each of `logs` at this rate, until it is stopped.
     pub(crate) fn start(mut logs: Vec<L>, bytes_per_second: u64) -> Load<L> {
         let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, sum) = (stop.clone(), written.clone());
@@ -47,7 +47,7 @@ impl<L: Grows> Load<L> {
         Load { stop, written, thread: Some(thread) }
     }
 
-    /// Bytes of lines, so far.
+    /// The bytes of all lines until now.
     pub(crate) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
@@ -63,7 +63,7 @@ impl<L> Drop for Load<L> {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // If it could not write, it has said so.
+            // If the thread could not write, it has panicked with a message.
             let _ = thread.join();
         }
     }

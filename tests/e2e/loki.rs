@@ -22,7 +22,7 @@ pub(crate) struct Loki {
     dir: Scratch,
 }
 
-/// Whoever has a tenant of their own sees only what they wrote, in a Loki that all tests share.
+/// A tenant of its own sees only its own lines, so all tests can share a Loki.
 pub(crate) struct Tenant {
     url: String,
     id: String,
@@ -38,7 +38,7 @@ pub(crate) struct Stream {
 /// Timestamp in nanoseconds, and line.
 pub(crate) type Entry = (i64, String);
 
-/// What tells streams apart here: which file, and which of a container's two outputs (none for plain files).
+/// The labels that distinguish streams here: the file, and the output of a container (none for plain files).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StreamName {
     pub(crate) filename: String,
@@ -59,21 +59,21 @@ impl StreamName {
 /// The limits of single tenants, which Loki reads again each second.
 const RUNTIME: &str = "runtime.yaml";
 
-/// What Loki itself adds to a stream of more than 1.5 MB/s, which it makes several.
+/// The label that Loki adds to a stream of more than 1.5 MB/s when it divides it.
 const SHARD: &str = "__stream_shard__";
 
-/// What Loki itself adds to every stream that has none, so it matches all of them.
+/// The label that Loki adds to each stream without it, so it selects all streams.
 pub(crate) const EVERYTHING: &str = r#"{service_name=~".+"}"#;
 
 impl Loki {
-    /// The one that tests share which look at lines only.
+    /// The Loki that tests share if they only compare lines.
     pub(crate) fn shared() -> &'static Loki {
         static SHARED: OnceLock<Loki> = OnceLock::new();
         SHARED.get_or_init(|| Loki::with_limits(""))
     }
 
-    /// One for a test alone: to flush, to kill, to count in. `limits` is added to its `limits_config`; what it does
-    /// not name is at Loki's default.
+    /// A Loki for one test, which may flush it, kill it and count in it. `limits` is added to its `limits_config`; all other
+    /// limits have Loki's defaults.
     pub(crate) fn with_limits(limits: &str) -> Loki {
         servers::with_free_ports(|| Loki::new(servers::free_port(), limits))
     }
@@ -86,7 +86,7 @@ impl Loki {
         Loki::of(port, |dir| configuration(port, dir, limits))
     }
 
-    /// One with a whole configuration, made for its port and its directory.
+    /// A Loki with a whole configuration, which is made from its port and its directory.
     pub(crate) fn configured(text: impl Fn(u16, &str) -> String) -> Loki {
         servers::with_free_ports(|| {
             let port = servers::free_port();
@@ -247,7 +247,7 @@ impl Tenant {
         Ok(entries)
     }
 
-    /// Waits until `selector` selects what was `written`: these timestamps and lines, all of them and no others.
+    /// Waits until `selector` selects exactly the `written` timestamps and lines.
     #[track_caller]
     pub(crate) fn wait_for_entries(&self, selector: &str, mut written: Vec<Entry>) {
         written.sort();
@@ -265,11 +265,11 @@ impl Tenant {
         data["result"].as_array().cloned().ok_or_else(|| format!("{endpoint}: {data}"))
     }
 
-    /// What `endpoint` says, as Loki says it.
+    /// The answer of `endpoint`.
     pub(crate) fn ask(&self, endpoint: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
         let url = format!("{}/loki/api/v1/{endpoint}", self.url);
         let request = self.client.get(http::url(&url, parameters));
-        // Or else structured metadata, such as Loki's own `detected_level`, is shown as labels of the stream.
+        // Otherwise, Loki shows structured metadata, such as its own `detected_level`, as labels of the stream.
         let answer = self.send(request.header("X-Loki-Response-Encoding-Flags", "categorize-labels"))?;
         let parsed: Value = serde_json::from_str(&answer.body).map_err(|_| format!("{endpoint}: {answer:?}"))?;
         if parsed["status"] == "success" { Ok(parsed["data"].clone()) } else { Err(format!("{endpoint}: {answer:?}")) }
@@ -324,8 +324,8 @@ fn difference(written: &[Entry], found: &[Entry]) -> String {
     )
 }
 
-/// Limits on what is written are Loki's defaults, but for `limits`; only those on reading it back are lifted. And it does
-/// not take the time to look for other Lokis: ready within a second instead of 17.
+/// The limits for writing are Loki's defaults, except `limits`. Only the limits for reading are removed. Loki does not
+/// look for other Lokis, so it is ready within a second instead of 17.
 fn configuration(port: u16, dir: &str, limits: &str) -> String {
     format!(
         r#"

@@ -15,7 +15,7 @@ fn manifests_are_accepted() {
     let apiserver = Apiserver::start();
     let kubectl = Kubectl::new(&apiserver);
 
-    // A dry run creates nothing, so the namespaces the manifests speak of have to be there before it.
+    // A dry run creates nothing, so the namespaces of the manifests must exist before it.
     let rendered = kubectl.run(&["kustomize", "manifests"]);
     let namespaces: BTreeSet<&str> =
         rendered.lines().filter_map(|line| line.trim().strip_prefix("namespace: ")).collect();
@@ -26,7 +26,7 @@ fn manifests_are_accepted() {
         }
     }
 
-    // A component is a part of a kustomization of the user's.
+    // A component is used in a kustomization of the user.
     let scratch = Scratch::new("kustomization");
     for folder in ["manifests", "examples"] {
         let copied = Command::new("cp").arg("-r").arg(root.join(folder)).arg(&*scratch).status();

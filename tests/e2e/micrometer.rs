@@ -7,7 +7,7 @@ use std::thread;
 
 use crate::servers::free_port;
 
-/// Requests of one kind: uri, method, status, outcome, exception, how many at each scrape, and how long each takes.
+/// Requests of one kind: uri, method, status, outcome, exception, number per scrape, and duration of each.
 type Kind = (&'static str, &'static str, u16, &'static str, &'static str, u64, f64);
 
 const KINDS: [Kind; 4] = [
@@ -19,13 +19,13 @@ const KINDS: [Kind; 4] = [
 
 const BUCKETS: [f64; 8] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0];
 
-/// Serves until the test process ends, and gives its port. At each scrape there were more requests.
+/// Serves until the test process ends. Returns the port. The number of requests grows with each scrape.
 pub(crate) fn serve(application: &'static str) -> u16 {
     let port = free_port();
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
     thread::spawn(move || {
         for (scrape, stream) in (1..).zip(listener.incoming()) {
-            // Who hangs up asks again.
+            // A client that closes the connection connects again.
             let _ = stream.and_then(|stream| answer(stream, &page(application, scrape)));
         }
     });

@@ -1,4 +1,4 @@
-//! A node with the log files of its pods, in a cluster that has little else.
+//! A node with the log files of its pods, in a cluster with few other objects.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Of a cluster with the namespace [`NAMESPACE`], where the agent may do nothing yet.
+    /// A node of a cluster with the namespace [`NAMESPACE`], where the agent has no permission yet.
     pub(crate) fn new(name: &'static str) -> Node {
         Node::of(name, Apiserver::start())
     }
@@ -27,7 +27,7 @@ impl Node {
         Node { name, apiserver, kube }
     }
 
-    /// Where the agent may do what the manifests let it do.
+    /// The same, where the agent has the permissions of the manifests.
     pub(crate) fn granted(self) -> Node {
         self.kube.grant_agent_role(User::Agent.name());
         self
@@ -53,13 +53,13 @@ impl Node {
         Agent::new(clients, scrape_configs).in_cluster(self.name, self.kubeconfig())
     }
 
-    /// The agent's.
+    /// The user of the agent.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.apiserver.kubeconfig(User::Agent)
     }
 
-    /// A job for the pods that are named as [`Node::pod`] names them. Their labels are those that the path says as well, so
-    /// that the streams of a pod are the same whoever tells of it.
+    /// A job for pods with the names that [`Node::pod`] gives. Their labels come only from values that the path has as well,
+    /// so a pod has the same streams whether the API server or the directory shows it.
     pub(crate) fn scrape_configs(&self, root: &Path) -> String {
         let (name, root) = (self.name, root.display());
         format!(

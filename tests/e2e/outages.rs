@@ -18,10 +18,10 @@ use crate::scratch::Scratch;
 use crate::verdict::{self, Written};
 use crate::wait::wait_until;
 
-/// For how long the API server is away, if the environment does not say another number of seconds.
+/// The number of seconds for which the API server is down, unless the environment sets another.
 const AWAY: Duration = Duration::from_secs(25);
 
-/// The longest pause between two tries, and what chance leaves of it at least.
+/// The longest pause between two attempts.
 const PAUSE: Duration = Duration::from_secs(30);
 
 fn errors(agent: &Agent, reason: &str) -> f64 {
@@ -29,24 +29,24 @@ fn errors(agent: &Agent, reason: &str) -> f64 {
     sum_where(&agent.metrics(), "fantail_kubernetes_watch_errors_total", &[&reason])
 }
 
-/// What FantailDiscoveryFailing is made of.
+/// The condition of the alert FantailDiscoveryFailing.
 fn is_failing(agent: &Agent) -> bool {
     agent.sum("fantail_kubernetes_watches_failing") > 0.0
 }
 
-/// A static pod, which the kubelet runs without asking anybody, is what can begin while the API server is away. Its folder has
-/// the hash of its manifest where that of others has the uid.
+/// A static pod, which the kubelet starts without the API server, can begin while the API server is down. The name of its
+/// directory has the hash of its manifest instead of the uid.
 fn run_static(node: &Node, nth: usize) -> ContainerLog {
     let pod = node.pod(nth);
     ContainerLog::create(Path::new("/var/log/pods"), NAMESPACE, pod.name, &hash(nth), CONTAINER)
 }
 
-/// Another run of this test may have left its folders.
+/// An earlier run of this test may have left its directories.
 fn hash(nth: usize) -> String {
     format!("{:08x}{nth:024x}", std::process::id())
 }
 
-/// Shows the API server a static pod, as the kubelet does once it can.
+/// Creates the mirror pod of a static pod, as the kubelet does when the API server is back.
 fn mirror(node: &Node, nth: usize) {
     let annotations = json!({
         "kubernetes.io/config.hash": hash(nth),
@@ -64,7 +64,7 @@ fn mirror(node: &Node, nth: usize) {
 fn an_api_server_away_while_pods_come_and_go() {
     let longer = env::var("FANTAIL_E2E_AWAY").ok().and_then(|seconds| seconds.parse().ok());
     let away = longer.map_or(AWAY, Duration::from_secs);
-    // A run by hand may go on beside one of all tests.
+    // A run by hand may happen at the same time as a run of all tests.
     let name = if longer.is_some() { "long-away" } else { "api-away" };
     let loki = Loki::with_limits("  max_query_series: 5000");
     let tenant = loki.tenant("outage-of-api");
@@ -84,7 +84,7 @@ fn an_api_server_away_while_pods_come_and_go() {
     node.apiserver.stop();
     let begun = Instant::now();
     wait_until("it is counted", Duration::from_secs(20), || is_failing(&agent));
-    // One that is known ends: its folder goes with it.
+    // A known pod ends, and its directory is removed.
     leaving.write("told to end", 100);
     gone.extend(leaving.streams());
     drop(leaving);
@@ -97,14 +97,14 @@ fn an_api_server_away_while_pods_come_and_go() {
         log.write("nobody knows of it", 5);
         alive.push((next, log));
         next += 1;
-        // Every other one ends as soon as its file is open.
+        // Every second pod ends as soon as its file is open.
         let ending = alive.extract_if(.., |(nth, log)| *nth % 2 == 0 && agent.holds(&log.path()));
         gone.extend(ending.flat_map(|(_, log)| log.streams().collect::<Vec<_>>()));
         begun.elapsed() >= away
     });
     let (tries, lasted) = (errors(&agent, "connection"), begun.elapsed());
     assert!(is_failing(&agent));
-    // Pauses are half of 1, 2, 4, 8, 16 seconds at least; then half of the longest.
+    // Pauses are at least half of 1, 2, 4, 8, 16 seconds, and then half of the longest.
     let most = 6.0 + lasted.as_secs_f64() / (PAUSE.as_secs_f64() / 2.0);
     assert!((2.0..=most).contains(&tries), "{tries} tries in {lasted:?}, {most} at most");
     verdict::wait_for_lines(&tenant, &written_by([&known]));
@@ -138,10 +138,10 @@ fn written_by<'l>(logs: impl IntoIterator<Item = &'l ContainerLog>) -> Vec<Writt
     logs.into_iter().flat_map(ContainerLog::streams).collect()
 }
 
-/// Nothing happens on this node for long, while much does elsewhere: the API server has forgotten the place by then.
+/// Nothing changes on this node for long, and much elsewhere, so the API server has forgotten the version of the watch.
 #[test]
 fn a_place_that_the_api_server_has_forgotten() {
-    // With its cache it would have to forget by itself, which takes long.
+    // With its cache, the API server would forget old versions only by itself, which takes long.
     let apiserver = Apiserver::start_with(&["--watch-cache=false"]);
     let node = Node::of("forgotten", apiserver).granted();
     let link = Link::start(node.apiserver.address());
@@ -165,7 +165,7 @@ fn a_place_that_the_api_server_has_forgotten() {
         logs.iter_mut().for_each(|log| log.write("listed again", 20));
         verdict::wait_for_lines(&tenant, &written(&logs));
     }
-    // That is routine, and no alert.
+    // This is routine, so no alert fires.
     assert!(!is_failing(&agent), "{}", agent.said());
     node.kube.delete_pod(&node.pod(0));
     wait_until("what is deleted is done with", Duration::from_secs(60), || !agent.targets().contains("forgotten-0"));
@@ -174,7 +174,7 @@ fn a_place_that_the_api_server_has_forgotten() {
     assert_eq!(tenant.count_over_time(EVERYTHING), Ok(all as u64), "none is doubled");
 }
 
-/// The one permission is there and the other is not.
+/// The agent has one of two permissions.
 #[test]
 fn a_verb_that_is_missing_is_named() {
     let node = Node::new("no-watch");
@@ -195,7 +195,7 @@ fn a_verb_that_is_missing_is_named() {
         agent.targets().contains("may not watch pods")
     });
     assert!(!agent.said().contains("may not list"), "{}", agent.said());
-    // What could be listed is read meanwhile.
+    // Pods that could be listed are read meanwhile.
     verdict::wait_for_lines(&tenant, &written_by([&log]));
 
     node.kube.grant_agent_role(User::Agent.name());

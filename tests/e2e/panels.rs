@@ -12,7 +12,7 @@ use crate::prometheus::Prometheus;
 use crate::wait::wait_for;
 
 #[derive(Clone, Copy)]
-pub(crate) struct Sources<'s> {
+pub(crate) struct DataSources<'s> {
     pub(crate) prometheus: &'s Prometheus,
     pub(crate) tenant: &'s Tenant,
 }
@@ -22,9 +22,9 @@ pub(crate) fn files() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/helm/fantail/files")
 }
 
-/// Asks all that a dashboard of the chart asks, and gives how many questions that were. `go_on` makes something happen that is
-/// to be seen.
-pub(crate) fn ask_dashboard(sources: Sources, file: &str, go_on: &mut dyn FnMut()) -> usize {
+/// Runs all queries of a dashboard of the chart, and returns their number. `go_on` changes the data that the queries
+/// return.
+pub(crate) fn ask_dashboard(data_sources: DataSources, file: &str, go_on: &mut dyn FnMut()) -> usize {
     let path = files().join(format!("dashboards/{file}.json"));
     let text_of_file = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let dashboard: Value = serde_json::from_str(&text_of_file).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -43,7 +43,7 @@ pub(crate) fn ask_dashboard(sources: Sources, file: &str, go_on: &mut dyn FnMut(
             "query" => {
                 asked += 1;
                 let found = wait_for(&format!("{file}: ${name}"), Duration::from_secs(60), || {
-                    let found = ask_variable(sources, variable, &values)?;
+                    let found = ask_variable(data_sources, variable, &values)?;
                     found.first().cloned().ok_or_else(|| "no values".into())
                 });
                 variable["allValue"].as_str().map_or(found, str::to_owned)
@@ -61,9 +61,9 @@ pub(crate) fn ask_dashboard(sources: Sources, file: &str, go_on: &mut dyn FnMut(
             let query = replaced(text(&target["expr"]), &values);
             let what = format!("{file}, {title}: {query}");
             let series = wait_for(&what, Duration::from_secs(60), || {
-                // What is shown is how much there is a second.
+                // The panel shows a rate per second.
                 go_on();
-                let series = ask_query(sources, text(&target["datasource"]["uid"]), &query)?;
+                let series = ask_query(data_sources, text(&target["datasource"]["uid"]), &query)?;
                 if series.is_empty() { Err("no data, or nothing but NaN".into()) } else { Ok(series) }
             });
             assert_legend(&what, target["legendFormat"].as_str().unwrap_or_default(), &series);
@@ -72,7 +72,11 @@ pub(crate) fn ask_dashboard(sources: Sources, file: &str, go_on: &mut dyn FnMut(
     asked
 }
 
-fn ask_variable(sources: Sources, variable: &Value, values: &BTreeMap<String, String>) -> Result<Vec<String>, String> {
+fn ask_variable(
+    data_sources: DataSources,
+    variable: &Value,
+    values: &BTreeMap<String, String>,
+) -> Result<Vec<String>, String> {
     match text(&variable["datasource"]["uid"]) {
         "${prometheus}" => {
             let query = replaced(text(&variable["query"]["query"]), values);
@@ -80,12 +84,12 @@ fn ask_variable(sources: Sources, variable: &Value, values: &BTreeMap<String, St
                 .strip_prefix("label_values(")
                 .and_then(|query| query.strip_suffix(')')?.rsplit_once(", "))
                 .unwrap_or_else(|| panic!("a variable that nobody can ask: {query}"));
-            sources.prometheus.label_values(label, selector)
+            data_sources.prometheus.label_values(label, selector)
         }
         "${loki}" => {
             let (label, stream) =
                 (text(&variable["query"]["label"]), replaced(text(&variable["query"]["stream"]), values));
-            let found = sources.tenant.ask(&format!("label/{label}/values"), &[("query", &stream)])?;
+            let found = data_sources.tenant.ask(&format!("label/{label}/values"), &[("query", &stream)])?;
             Ok(list(&found).iter().map(|value| text(value).to_owned()).collect())
         }
         other => panic!("a variable of no data source: {other}"),
@@ -93,17 +97,17 @@ fn ask_variable(sources: Sources, variable: &Value, values: &BTreeMap<String, St
 }
 
 /// The labels of each series that has a value.
-fn ask_query(sources: Sources, source: &str, query: &str) -> Result<Vec<Value>, String> {
+fn ask_query(data_sources: DataSources, source: &str, query: &str) -> Result<Vec<Value>, String> {
     let found = match source {
-        "${prometheus}" => Value::Array(sources.prometheus.query(query)?),
+        "${prometheus}" => Value::Array(data_sources.prometheus.query(query)?),
         "${loki}" => {
             let (now, hour) = (nanoseconds(SystemTime::now()), 3_600_000_000_000);
             let (start, end) = ((now - hour).to_string(), (now + 60_000_000_000).to_string());
-            // A log query has no instant; a metric query of a panel that draws time has both.
+            // A log query has no instant form. A metric query of a time series panel has both forms.
             let instant = query.starts_with("sum") && query.ends_with("vector(0)");
             let endpoint = if instant { "query" } else { "query_range" };
             let range = [("query", query), ("start", &start), ("end", &end), ("step", "60"), ("limit", "100")];
-            sources.tenant.ask(endpoint, if instant { &range[..1] } else { &range })?["result"].clone()
+            data_sources.tenant.ask(endpoint, if instant { &range[..1] } else { &range })?["result"].clone()
         }
         other => panic!("a query of no data source: {other}"),
     };
@@ -115,17 +119,17 @@ fn ask_query(sources: Sources, source: &str, query: &str) -> Result<Vec<Value>, 
     Ok(list(&found).iter().filter(has_value).map(|series| series["metric"].clone()).collect())
 }
 
-/// What a legend names, one series at least has.
+/// Checks that at least one series has each label that a legend uses.
 #[track_caller]
 fn assert_legend(what: &str, legend: &str, series: &[Value]) {
     for label in legend.split("{{").skip(1).filter_map(|rest| rest.split("}}").next()) {
-        // Promtail shows a tenant that is none as an empty label, which Prometheus takes for no label.
+        // Promtail shows an entry without a tenant with an empty label, which Prometheus treats as no label.
         let is_there = series.iter().any(|labels| labels.get(label).is_some()) || label == "tenant";
         assert!(is_there, "{what}: no series has the label {label} of the legend {legend}: {series:?}");
     }
 }
 
-/// Grafana's variables, as `$name`.
+/// Replaces Grafana's variables, written as `$name`, by their values.
 #[track_caller]
 fn replaced(query: &str, values: &BTreeMap<String, String>) -> String {
     let mut parts = query.split('$');

@@ -15,7 +15,7 @@ use crate::verdict::{self, Written};
 
 const ROTATE_AT: u64 = 40_000;
 
-/// An application's own log, as logrotate turns it over (`delaycompress`).
+/// An application's own log, rotated as by logrotate with `delaycompress`.
 struct PlainLog {
     path: PathBuf,
     live: File,

@@ -15,43 +15,43 @@ use crate::load::Grows;
 use crate::loki::{Entry, StreamName, nanoseconds};
 use crate::verdict::Written;
 
-/// What containerd cuts long lines into.
+/// The size of the parts into which containerd divides long lines.
 const PART: usize = 16 << 10;
 
-/// Of so many lines one is longer than containerd leaves whole, if any is.
+/// One of this many lines is longer than a part of containerd, if any line is.
 const LONG_EVERY: usize = 200;
 
-/// One container's log. The pod's directory goes when this is dropped, as it does when a pod is gone.
+/// The log of one container. The pod's directory is removed when this is dropped, as it is when a pod is removed.
 pub(crate) struct ContainerLog {
     pod_dir: PathBuf,
     dir: PathBuf,
     name: String,
     live: File,
-    /// Of the live file.
+    /// The size of the live file in bytes.
     size: u64,
-    /// Oldest first; all but the last are compressed.
+    /// The rotated files, oldest first. All except the last are compressed.
     rotated: Vec<PathBuf>,
     last_rotation: SystemTime,
     last_time: i64,
     stdout: Vec<Entry>,
     stderr: Vec<Entry>,
-    /// The last part of a line whose first parts are in the file, and all of that line.
+    /// The last part of a line whose first parts are in the file, and the whole line.
     unfinished: Option<(Output, String, String)>,
     habits: Habits,
-    /// So that no two logs have lines of the same lengths.
+    /// A seed, so that no two logs have lines of the same lengths.
     seed: usize,
 }
 
-/// How it grows under load.
+/// How a log grows under load.
 #[derive(Clone, Copy)]
 pub(crate) struct Habits {
-    /// About as long are its lines.
+    /// The approximate length of its lines.
     pub(crate) line: usize,
-    /// Whether every other line is stderr's.
+    /// Whether every second line is written to stderr.
     pub(crate) stderr: bool,
-    /// Whether it has lines that come in parts, with time and perhaps a rotation between these.
+    /// Whether it has lines in parts, with a pause and perhaps a rotation between the parts.
     pub(crate) parts: bool,
-    /// What the live file may hold before it is rotated.
+    /// The size at which the live file is rotated.
     pub(crate) rotate_at: u64,
 }
 
@@ -92,7 +92,7 @@ impl ContainerLog {
         self
     }
 
-    /// Writes `count` lines that say `what`, each unlike any other.
+    /// Writes `count` lines with the text `what`, each different from all others.
     pub(crate) fn write(&mut self, what: &str, count: usize) {
         let mut text = String::new();
         for _ in 0..count {
@@ -102,26 +102,26 @@ impl ContainerLog {
         self.append(&text);
     }
 
-    /// Writes a line of a real program's.
+    /// Writes a line of a real program.
     pub(crate) fn say(&mut self, output: Output, line: &str) {
         let mut text = String::new();
         self.line(&mut text, output, line.to_owned());
         self.append(&text);
     }
 
-    /// Writes a line that nobody will see again: no verdict asks for it.
+    /// Writes a line that no verdict checks, because it will be lost.
     pub(crate) fn say_poison(&mut self, time: SystemTime, line: &str) {
         let mut text = String::new();
         parts(&mut text, stamp(nanoseconds(time)), Output::Stdout, line);
         self.append(&text);
     }
 
-    /// As the kubelet does: the one rotated before this is compressed, the live file renamed, a new one begun.
+    /// Rotates as the kubelet does: compresses the file that was rotated before, renames the live file, begins a new one.
     pub(crate) fn rotate(&mut self) {
         if let Some(rotated) = self.rotated.last_mut() {
             *rotated = compress(rotated).expect("the rotated log is compressed");
         }
-        // Names are to the second, and the kubelet rotates a log every ten seconds at most.
+        // Names have seconds, and the kubelet rotates a log at most every ten seconds.
         let second = Duration::from_secs(1);
         self.last_rotation = SystemTime::now().max(self.last_rotation + second);
         let time = Timestamp::try_from(self.last_rotation).expect("it is now");
@@ -133,13 +133,13 @@ impl ContainerLog {
         self.rotated.push(rotated);
     }
 
-    /// As the kubelet does when there are too many of them.
+    /// Deletes the oldest rotated file, as the kubelet does when there are too many.
     pub(crate) fn delete_oldest(&mut self) {
         let oldest = self.rotated.remove(0);
         fs::remove_file(&oldest).unwrap_or_else(|e| panic!("{}: {e}", oldest.display()));
     }
 
-    /// Oldest first.
+    /// The rotated files, oldest first.
     pub(crate) fn rotated(&self) -> &[PathBuf] {
         &self.rotated
     }
@@ -148,7 +148,7 @@ impl ContainerLog {
         self.dir.join("0.log")
     }
 
-    /// All that was ever written, whatever file it is in by now.
+    /// All lines that were ever written, whichever file they are in now.
     pub(crate) fn written(&self) -> Vec<Entry> {
         [self.stdout.as_slice(), self.stderr.as_slice()].concat()
     }
@@ -180,7 +180,7 @@ impl ContainerLog {
         self.wrote(output, time, line);
     }
 
-    /// Writes all of a line but its last part, which is for [`ContainerLog::finish_line`].
+    /// Writes a line except its last part, which [`ContainerLog::finish_line`] writes.
     fn begin_line(&mut self, text: &mut String, output: Output, line: String) {
         let (first, last) = line.split_at(line.len() / PART * PART);
         let stamp = stamp(self.now());
@@ -190,7 +190,7 @@ impl ContainerLog {
         self.unfinished = Some((output, last.to_owned(), line));
     }
 
-    /// Gives its length.
+    /// Writes a line, and returns its length.
     fn finish_line(&mut self, text: &mut String) -> usize {
         let Some((output, last, line)) = self.unfinished.take() else {
             return 0;
@@ -209,7 +209,7 @@ impl ContainerLog {
         written.push((time, line));
     }
 
-    /// Later than the line before.
+    /// A time later than that of the line before.
     fn now(&mut self) -> i64 {
         self.last_time = nanoseconds(SystemTime::now()).max(self.last_time + 1);
         self.last_time
@@ -272,7 +272,7 @@ impl Drop for ContainerLog {
     }
 }
 
-/// To this length, and not with the same all the time.
+/// Extends the line to this length, with varying text.
 pub(crate) fn padded(mut line: String, length: usize) -> String {
     static TEXT: OnceLock<String> = OnceLock::new();
     let text = TEXT.get_or_init(|| {
@@ -298,7 +298,7 @@ fn parts(text: &mut String, stamp: Timestamp, output: Output, line: &str) {
     }
 }
 
-/// Of at most a part's size; one at least. The lines of these tests are ASCII.
+/// Divides a line into pieces of at most a part's size, at least one. The lines of these tests are ASCII.
 fn chunks(line: &str) -> Vec<&str> {
     let cuts = (0..line.len().max(1)).step_by(PART);
     cuts.map(|at| &line[at..line.len().min(at + PART)]).collect()
@@ -309,7 +309,7 @@ fn live(dir: &Path) -> File {
     File::create_new(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Written beside and renamed, then the plain one removed: for a moment both are there.
+/// Writes the compressed file beside the plain one, renames it, and then removes the plain one: for a moment both exist.
 pub(crate) fn compress(plain: &Path) -> io::Result<PathBuf> {
     let beside = plain.with_added_extension("tmp");
     let compressed = plain.with_added_extension("gz");

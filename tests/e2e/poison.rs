@@ -11,7 +11,7 @@ use crate::scratch::Scratch;
 use crate::verdict;
 use crate::wait::wait_until;
 
-/// Lines that say so are made what Loki refuses.
+/// Stages that turn lines with certain texts into entries that Loki refuses.
 const STAGES: &str = r#"
       - match:
           selector: '{job="files"} |= "many labels"'
@@ -52,13 +52,13 @@ const POISONS: usize = 3;
 
 #[track_caller]
 fn neighbours_arrive(name: &str, time: SystemTime, line: &str) {
-    // Loki itself gives every stream a label that has none, unless it is told not to.
+    // Loki adds a label to each stream without it, unless that is disabled.
     let loki = Loki::with_limits("  discover_service_name: []");
     let dropped = among_neighbours(&loki, &loki.tenant(name), time, line);
     assert_eq!(dropped, POISONS);
 }
 
-/// How many were dropped. None of the neighbours was.
+/// The number of discarded entries. Checks that no entry of a neighbour is among them.
 #[track_caller]
 fn among_neighbours(loki: &Loki, tenant: &Tenant, time: SystemTime, line: &str) -> usize {
     let root = Scratch::new("pods");
@@ -66,7 +66,7 @@ fn among_neighbours(loki: &Loki, tenant: &Tenant, time: SystemTime, line: &str) 
     let mut logs = container_logs::<3>(&root, habits);
     for nth in 0..POISONS {
         logs.iter_mut().for_each(|log| log.write("good", 150));
-        // Or else they would be one to Loki.
+        // Otherwise, Loki would treat them as one.
         logs[1].say_poison(time + Duration::from_nanos(nth as u64), line);
         logs.iter_mut().for_each(|log| log.write("good", 150));
     }
@@ -75,7 +75,7 @@ fn among_neighbours(loki: &Loki, tenant: &Tenant, time: SystemTime, line: &str) 
 
     verdict::every_line_once(loki, tenant, &written(&logs), 1);
     wait_until("all is acknowledged", Duration::from_secs(30), || agent.sum("fantail_unacknowledged_bytes") == 0.0);
-    // A name that does not parse, as labelmap makes one, would cost a whole push: the agent mends it.
+    // A name that Loki cannot parse, as labelmap makes one, would cost a whole push, so the agent changes it.
     let streams = tenant.streams(r#"{filename=~".+"}"#).expect("Loki answers");
     assert!(streams.iter().all(|stream| stream.labels["a_team"] == "red"), "{:?}", streams[0].labels);
     let dropped = agent.sum("promtail_dropped_entries_total");

@@ -19,7 +19,7 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// `configuration` in block style: all but the intervals, which are a second.
+    /// `configuration` in block style: everything except the intervals, which are one second.
     pub(crate) fn start(configuration: &str) -> Prometheus {
         servers::with_free_ports(|| Prometheus::try_start(configuration))
     }
@@ -42,7 +42,7 @@ impl Prometheus {
         Ok(Prometheus { url, client, _server: server, _dir: dir })
     }
 
-    /// The series that `expression` gives now.
+    /// The current series of `expression`.
     pub(crate) fn query(&self, expression: &str) -> Result<Vec<Value>, String> {
         let data = self.get("query", &[("query", expression)])?;
         Ok(data["result"].as_array().cloned().unwrap_or_default())
@@ -53,7 +53,7 @@ impl Prometheus {
         Ok(data.as_array().into_iter().flatten().filter_map(|value| Some(value.as_str()?.to_owned())).collect())
     }
 
-    /// Every rule that it has loaded, once it has evaluated all of them.
+    /// All loaded rules, once Prometheus has evaluated all of them.
     pub(crate) fn rules(&self) -> Vec<Value> {
         wait_for("all rules are evaluated", Duration::from_secs(60), || {
             let data = self.get("rules", &[])?;

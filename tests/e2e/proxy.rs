@@ -14,17 +14,17 @@ use prost::Message;
 
 use crate::wait::wait_until;
 
-/// What becomes of a push.
+/// The fate of a push.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Deed {
     Pass,
-    /// Its answer comes so much later than it would.
+    /// The answer is delayed by this time.
     PassIn(Duration),
-    /// Loki gets it and answers; the agent finds its connection closed.
+    /// Loki gets the push and answers, but the agent's connection is closed.
     Swallow,
-    /// Loki does not hear of it.
+    /// The proxy answers, and Loki does not get the push.
     Answer(u16),
-    /// The connection is closed, and Loki does not hear of it.
+    /// The connection is closed, and Loki does not get the push.
     HangUp,
 }
 
@@ -48,13 +48,13 @@ struct Seen {
     pushes: usize,
     swallowed: usize,
     held: usize,
-    /// Of lines in pushes that Loki has taken, each time they were.
+    /// Bytes of lines in pushes that Loki has stored. A push that it stored twice counts twice.
     stored_bytes: u64,
     streams: HashMap<String, Sent>,
     out_of_order: Option<String>,
 }
 
-/// The timestamps that were sent of a stream, whatever became of them.
+/// The timestamps that were sent of a stream, whether Loki stored them or not.
 #[derive(Default)]
 struct Sent {
     times: HashSet<i64>,
@@ -62,7 +62,8 @@ struct Sent {
 }
 
 impl Proxy {
-    /// Between agents and the server at `upstream` (host and port). `script` says what becomes of the nth push, from 0.
+    /// Starts a proxy between agents and the server at `upstream` (host and port). `script` decides the fate of the nth
+    /// push, from 0.
     pub(crate) fn start(upstream: &str, script: impl Fn(usize) -> Deed + Send + Sync + 'static) -> Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
@@ -81,7 +82,7 @@ impl Proxy {
                 }
                 let serving = serving.clone();
                 thread::spawn(move || {
-                    // Whatever goes wrong here closes the connection, and is the agent's to cope with.
+                    // An error here closes the connection, and the agent must cope with that.
                     let _ = serving.serve(&agent);
                     let _ = agent.shutdown(Shutdown::Both);
                 });
@@ -102,7 +103,7 @@ impl Proxy {
         self.state.seen().swallowed
     }
 
-    /// Waits for a push that Loki takes, and keeps its answer from the agent until that is no more.
+    /// Waits for the next push that Loki stores. The proxy holds its answer back until the agent has closed the connection.
     #[track_caller]
     pub(crate) fn hold_an_answer(&self) {
         let before = self.state.seen().held;
@@ -110,12 +111,12 @@ impl Proxy {
         wait_until("a push is stored", Duration::from_secs(30), || self.state.seen().held > before);
     }
 
-    /// Bytes of lines that Loki has taken; those it took twice count twice.
+    /// Bytes of lines that Loki has stored. Lines that it stored twice count twice.
     pub(crate) fn stored_bytes(&self) -> u64 {
         self.state.seen().stored_bytes
     }
 
-    /// Within a stream a line goes out for the first time only after all that are older have.
+    /// Within a stream, a line is sent for the first time only after all older lines.
     #[track_caller]
     pub(crate) fn assert_oldest_first(&self) {
         if let Some(what) = &self.state.seen().out_of_order {
@@ -154,7 +155,7 @@ impl State {
             }
             if stored && self.hold.swap(false, Ordering::Relaxed) {
                 self.seen().held += 1;
-                // Until it is gone: it does not speak before it is answered.
+                // Waits until the agent has closed the connection: it sends nothing before it has an answer.
                 let _ = agent.read(&mut [0]);
                 return Ok(());
             }
@@ -171,7 +172,7 @@ impl State {
         Ok(())
     }
 
-    /// The answer is read to the end of the connection, and says of its own length what Loki said of it.
+    /// Reads the answer up to the end of the connection. Its `content-length` is the one that Loki sent.
     fn forward(&self, request: &Request) -> io::Result<Vec<u8>> {
         let mut loki = TcpStream::connect(&self.upstream)?;
         loki.set_nodelay(true)?;
@@ -215,13 +216,13 @@ impl Seen {
 }
 
 struct Request {
-    /// The request line and headers, with the empty line behind them.
+    /// Reads the request line and headers, with the empty line after them.
     head: String,
     body: Vec<u8>,
 }
 
 impl Request {
-    /// None when there is no further one.
+    /// None: there is no further request.
     fn read(mut agent: &TcpStream) -> io::Result<Option<Request>> {
         let mut head = Vec::new();
         let mut byte = [0];

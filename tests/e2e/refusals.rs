@@ -15,7 +15,7 @@ use crate::wait::wait_for;
 
 const SHORT: Habits = Habits { line: 120, stderr: false, parts: false, rotate_at: u64::MAX };
 
-/// What Loki takes has arrived by then, however many others it refuses.
+/// By then, lines that Loki accepts have arrived, however many others it refuses.
 const SOON: Duration = Duration::from_secs(5);
 
 fn log(root: &Path, pod: &str) -> ContainerLog {
@@ -26,7 +26,7 @@ fn logs(root: &Path, name: &str, count: usize) -> Vec<ContainerLog> {
     (0..count).map(|nth| log(root, &format!("{name}-{nth}"))).collect()
 }
 
-/// How many lines Loki has of this log.
+/// The number of lines of this log in Loki.
 fn has(tenant: &Tenant, log: &ContainerLog) -> Result<usize, String> {
     let counts = tenant.over_time("count_over_time")?;
     let name: StreamName = written(std::slice::from_ref(log)).remove(0).stream;
@@ -42,7 +42,7 @@ fn arrives_soon(tenant: &Tenant, log: &ContainerLog) {
     });
 }
 
-/// `refuse` makes Loki refuse the streams of the bad logs, `relent` makes it take them.
+/// `refuse` makes Loki refuse the streams of the bad logs, and `relent` makes it accept them.
 #[track_caller]
 fn refused_beside_good(
     loki: &Loki,
@@ -76,7 +76,7 @@ fn refused_beside_good(
     assert!(agent.said().contains(reason), "{}", agent.said());
     assert!(agent.targets().contains("refused for"), "{}", agent.targets());
     assert_eq!(agent.sum("promtail_dropped_entries_total"), 0.0);
-    // Nothing of them is committed: an agent that is killed finds all of it again.
+    // Nothing of these streams is committed: an agent that is killed reads all of it again.
     agent.kill9();
     relent(loki);
     agent.start();
@@ -151,7 +151,7 @@ fn a_loki_that_is_back_after_two_minutes() {
     loki.kill();
     for _ in 0..24 {
         logs.iter_mut().for_each(|log| log.write("during", 10));
-        // How long it is away is what this test is about.
+        // This test is about the length of the outage.
         std::thread::sleep(Duration::from_secs(5));
     }
     loki.start_again();

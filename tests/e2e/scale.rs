@@ -16,10 +16,10 @@ use crate::wait::wait_until;
 const PODS: usize = 100;
 const NODE: &str = "node-scale";
 
-/// How long it is counted for; a watch of the API server is renewed every two minutes.
+/// How long requests are counted. The API server ends a watch after two minutes, and the agent renews it.
 const COUNTED: Duration = Duration::from_secs(20);
 
-/// Lines of a hundred bytes, ten a second.
+/// Each log gets ten lines of a hundred bytes per second.
 const RATE: u64 = 1_000;
 
 #[test]
@@ -58,7 +58,7 @@ fn one_node_of_a_hundred_pods_asks_little() {
         root.display()
     );
     let mut agent = Agent::new(&tenant.clients(), &scrape_configs).in_cluster(NODE, apiserver.kubeconfig(User::Agent));
-    // Its own controllers ask it as well.
+    // The API server's own controllers make requests as well.
     let before = ApiServer::of(&kube);
     agent.start();
     let load = Load::start(logs, RATE);
@@ -74,7 +74,7 @@ fn one_node_of_a_hundred_pods_asks_little() {
     });
     let (api_after, own_after, seconds) = (ApiServer::of(&kube), Own::of(&agent), begun.elapsed().as_secs_f64());
 
-    // One list when it begins, one watch that stays; nothing else is asked for.
+    // The agent makes one list at its start and one watch that stays, and no other request.
     let (lists, watches) = (api_after.lists - before.lists, api_after.watches - before.watches);
     assert_eq!((lists, watches), (1.0, 1.0), "lists, watches");
     assert_eq!(api_after.requests, api.requests, "nothing is asked for in {seconds:.0} s");
@@ -90,21 +90,21 @@ fn one_node_of_a_hundred_pods_asks_little() {
     let streams = tenant.streams(r#"{namespace="test"}"#).expect("Loki answers").len();
     assert_eq!(streams, PODS, "one for each log");
     assert!(lines > 500.0, "{lines} lines/s");
-    // Those of one tenant share a push; `batchwait` is a second.
+    // The streams of one tenant share a push; `batchwait` is one second.
     assert!(pushes < 5.0, "{pushes} pushes/s");
     assert!(connections.iter().all(|open| *open <= 4), "{connections:?} connections");
     load.stop();
     agent.terminate();
 }
 
-/// What the API server says of itself.
+/// Counts from the metrics of the API server.
 pub(crate) struct ApiServer {
     pub(crate) lists: f64,
-    /// That are open.
+    /// Open watches.
     pub(crate) watches: f64,
-    /// Of pods, that are over.
+    /// Ended requests for pods.
     requests: f64,
-    /// Bytes of the lists.
+    /// Bytes of all lists.
     listed: f64,
 }
 
@@ -123,7 +123,7 @@ impl ApiServer {
     }
 }
 
-/// What the agent says of itself.
+/// Counts from the metrics of the agent.
 struct Own {
     pushes: f64,
     lines: f64,
@@ -142,7 +142,7 @@ impl Own {
 }
 
 impl Agent {
-    /// How many TCP connections it has to this address of the machine's own.
+    /// The number of its TCP connections to this local address.
     fn connections(&self, address: &str) -> usize {
         let port: u16 = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("an address has a port");
         let mine: BTreeSet<String> = fs::read_dir(format!("/proc/{}/fd", self.id()))

@@ -40,8 +40,8 @@ impl Drop for Scratch {
     }
 }
 
-/// A directory by process id, so that what an earlier run has kept can be told from what a run beside this
-/// one is using.
+/// The name has the process id, so that directories of earlier runs can be distinguished from those of a run at the same
+/// time.
 fn of_this_run() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::wait::wait_for;
 
-/// They take seconds; this is for a machine that is busy with other things too.
+/// The longest start of a server. It takes seconds; the limit is for a busy machine.
 const READY_WITHIN: Duration = Duration::from_secs(180);
 
 pub(crate) struct Server {
@@ -19,8 +19,8 @@ pub(crate) struct Server {
     log: PathBuf,
 }
 
-/// Runs "$@" until it ends or standard input does. The test process holds the other end of that, so the
-/// server ends with it even after a kill -9, and when it sits in a static that nobody drops.
+/// Runs "$@" until it ends or standard input is closed. The test process holds the other end, so the server ends with
+/// it, also after kill -9, and also if the server is in a static that is never dropped.
 const LEASH: &str = r#"
 exec 3<&0
 "$@" 3<&- </dev/null &
@@ -33,8 +33,8 @@ exit "$ended"
 "#;
 
 impl Server {
-    /// Starts `binary`, its output in `log`, and waits until it is ready. `Err` says how it ended before that,
-    /// as it does when somebody else has taken its port.
+    /// Starts `binary` with its output in `log`, and waits until it is ready. `Err`: how it ended before that, for instance
+    /// because another process uses its port.
     pub(crate) fn start<A: AsRef<OsStr>>(
         binary: &Path,
         args: impl IntoIterator<Item = A>,
@@ -74,7 +74,7 @@ impl Drop for Server {
     }
 }
 
-/// The program, until its standard input or the test process ends.
+/// Runs the program until its standard input is closed or the test process ends.
 pub(crate) fn leash<A: AsRef<OsStr>>(
     binary: &Path,
     args: impl IntoIterator<Item = A>,
@@ -92,7 +92,7 @@ pub(crate) fn leash<A: AsRef<OsStr>>(
         .expect("bash runs")
 }
 
-/// Tries again with new ports: between choosing one and listening on it, another process may take it.
+/// Tries again with new ports: another process may take a port between its choice and its use.
 pub(crate) fn with_free_ports<T>(mut start: impl FnMut() -> Result<T, String>) -> T {
     let mut said = String::new();
     for _ in 0..3 {
@@ -104,13 +104,13 @@ pub(crate) fn with_free_ports<T>(mut start: impl FnMut() -> Result<T, String>) -
     panic!("gave up after three tries: {said}")
 }
 
-/// A loopback port that nobody listens on and that this process has not given out before. It is below the
-/// range the kernel takes outgoing ports from, so it stays free while its server is away.
+/// A loopback port that is free and that this process has not used before. It is below the range of outgoing ports of
+/// the kernel, so it stays free while its server is down.
 pub(crate) fn free_port() -> u16 {
     const FIRST: u16 = 12_000;
     const COUNT: u16 = 18_000;
     static GIVEN: AtomicU16 = AtomicU16::new(0);
-    // Two test runs side by side start at different places.
+    // Two test runs at the same time start at different ports.
     let own = (process::id() % u32::from(COUNT)) as u16;
     for _ in 0..COUNT {
         let next = GIVEN.fetch_add(1, Ordering::Relaxed);

@@ -15,7 +15,7 @@ const NAMESPACE: &str = "short-lived";
 const NODE: &str = "node-short-lived";
 const PODS: usize = 500;
 
-/// So long a folder is there, and half as long again at most.
+/// The shortest lifetime of a directory. The longest one is half as long again.
 const LIFE: Duration = Duration::from_millis(1_000);
 
 const SCRAPE_CONFIGS: &str = "\
@@ -45,7 +45,7 @@ scrape_configs:
         replacement: /var/log/pods/*$1/*.log
 ";
 
-/// Folders of another test are of another node.
+/// The directories of other tests belong to another node.
 fn keeping(pods: &str) -> String {
     let rule = format!("- source_labels: [__meta_kubernetes_pod_name]\n        action: keep\n        regex: {pods}");
     SCRAPE_CONFIGS.replace("relabel_configs:", &format!("relabel_configs:\n      {rule}"))
@@ -57,7 +57,7 @@ fn five_hundred_pods_gone_within_a_second_or_two() {
     let kube = apiserver.admin();
     kube.create_namespace(NAMESPACE);
     kube.grant_agent_role(User::Agent.name());
-    // A node has pods that stay: the agent's own.
+    // A node always has pods: the agent's own.
     let resident = Pod { namespace: NAMESPACE, name: "resident", labels: &[("app", "resident")] };
     kube.run_pod(&resident, NODE);
     let tenant = Loki::shared().tenant(NAMESPACE);
@@ -68,7 +68,7 @@ fn five_hundred_pods_gone_within_a_second_or_two() {
 
     let root = Path::new("/var/log/pods");
     let mut alive: VecDeque<(Instant, ContainerLog)> = VecDeque::new();
-    // By pod: its uid, and what it wrote.
+    // By pod: its uid, and its lines.
     let mut written: BTreeMap<&'static str, (String, Vec<Entry>)> = BTreeMap::new();
     for n in 0..PODS {
         let name: &'static str = format!("short-{n}").leak();
@@ -111,7 +111,7 @@ fn five_hundred_pods_gone_within_a_second_or_two() {
     }
 }
 
-/// What is known of a pod is asked of the memory, of its folder and of the API server, in the order in which these are there.
+/// The agent looks a pod up in its cache, then by its directory, then in the API server, as far as these exist.
 #[test]
 fn an_api_server_that_is_away_for_longer_than_its_pods_live() {
     const NODE: &str = "node-short-lived-away";
@@ -134,7 +134,7 @@ fn an_api_server_that_is_away_for_longer_than_its_pods_live() {
     tenant.wait_for_entries(EVERYTHING, seen.written());
     agent.terminate();
 
-    // It lives on without anybody looking; another comes; a third one the API server never heard of.
+    // One pod stays while no agent runs, another one starts, and the API server never shows a third one.
     let mut late = run("away-late");
     apiserver.stop();
     let mut never = ContainerLog::create(root, NAMESPACE, "away-never", "0f0f", CONTAINER);

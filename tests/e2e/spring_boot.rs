@@ -23,7 +23,7 @@ pub(crate) struct SpringBoot {
 }
 
 impl SpringBoot {
-    /// Starts it and waits until it is healthy, as its pod's readiness probe does. It prints into `log`.
+    /// Starts the program and waits until it is healthy, as its pod's readiness probe does. Its output goes to `log`.
     pub(crate) fn start(log: ContainerLog) -> SpringBoot {
         let jar = servers::binary("FANTAIL_E2E_SPRING_BOOT");
         assert!(
@@ -34,7 +34,7 @@ impl SpringBoot {
         );
         let (port, client) = (servers::free_port(), http::client(None));
         let arguments = [
-            // It shares the machine with all the servers.
+            // It shares the machine with all servers.
             "-Xmx192m".to_owned(),
             "-jar".to_owned(),
             jar.display().to_string(),
@@ -61,7 +61,7 @@ impl SpringBoot {
         http::send(self.client.get(format!("http://{}{path}", self.address())))
     }
 
-    /// Where it is scraped.
+    /// The address of its metrics.
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -70,7 +70,7 @@ impl SpringBoot {
         lock(&self.log)
     }
 
-    /// Ends it at once. What it has printed is in its log then, to the last line.
+    /// Kills the program. Its log then has all of its output.
     pub(crate) fn kill(&mut self) {
         drop(self.leash.stdin.take());
         let _ = self.leash.wait();
@@ -97,7 +97,7 @@ fn keep(output: impl Read + Send + 'static, of: Output, log: &Arc<Mutex<Containe
     })
 }
 
-/// A test that failed meanwhile has its own words for it.
+/// A test that failed meanwhile has its own message.
 fn lock(log: &Mutex<ContainerLog>) -> MutexGuard<'_, ContainerLog> {
     log.lock().unwrap_or_else(PoisonError::into_inner)
 }

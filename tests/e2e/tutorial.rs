@@ -16,7 +16,7 @@ use crate::chart::{Helm, configs, example, objects};
 use crate::kube::{CONTAINER, Kube, Pod};
 use crate::kubectl::Kubectl;
 use crate::loki::{EVERYTHING, Entry, Loki, Tenant};
-use crate::panels::{Sources, ask_dashboard};
+use crate::panels::{DataSources, ask_dashboard};
 use crate::pods::{ContainerLog, Output};
 use crate::prometheus::Prometheus;
 use crate::servers::free_port;
@@ -27,16 +27,16 @@ const NODE: &str = "tutorial-node";
 const APP: &str = "monitoring-test";
 const POD: &str = "monitoring-test-pod";
 
-/// Neighbours on the node, whose lines nobody asked for.
+/// Other pods on the node, whose lines must not be sent.
 const OTHER_APP: Pod = Pod { namespace: "test", name: "other-app", labels: &[("app", "other")] };
 const OTHER_NAMESPACE: Pod = Pod { namespace: "production", name: POD, labels: &[("app", APP)] };
 
-/// As in the manifest of Loki, in the data source and in fantail's values.
+/// The tenant in the manifest of Loki, in the data source and in fantail's values.
 const LOKI: &str = "http://loki.monitoring.svc:3100";
 
 const SELECTOR: &str = r#"{namespace="test", app="monitoring-test"}"#;
 
-/// With the values that the tutorial has for fantail no path is said, so it is the kubelet's, and this test writes there.
+/// The tutorial's values for fantail have no path, so the agent reads the kubelet's directory, and this test writes there.
 const PODS: &str = "/var/log/pods";
 
 #[test]
@@ -84,11 +84,11 @@ fn from_an_empty_cluster_to_the_stack_trace() {
         if is_three { Ok(()) } else { Err(format!("{found:?}")) }
     });
     let mut go_on = || (1..=4).for_each(|id| assert!(program.get(&format!("/test?id={id}")).is_ok(), "id {id}"));
-    let sources = Sources { prometheus: &prometheus, tenant: &tenant };
-    let asked = ["spring-boot", "logs-of-an-app"].map(|file| ask_dashboard(sources, file, &mut go_on));
+    let data_sources = DataSources { prometheus: &prometheus, tenant: &tenant };
+    let asked = ["spring-boot", "logs-of-an-app"].map(|file| ask_dashboard(data_sources, file, &mut go_on));
     clock.step(&format!("7, the dashboards: {asked:?} queries and variables, all with data"));
 
-    // Now to the last line, and nothing that is not the program's.
+    // Loki must have the program's lines up to the last one, and no lines of other programs.
     program.kill();
     wait_for("all is delivered", Duration::from_secs(60), || {
         same(&as_entries(&program.log()), &tenant.entries(EVERYTHING)?)
@@ -98,7 +98,7 @@ fn from_an_empty_cluster_to_the_stack_trace() {
     clock.step("8, every line of the pod is in Loki, once, and none of any other pod");
 }
 
-/// What the reader gives to `kubectl apply`, and not to helm.
+/// The files that the reader passes to `kubectl apply`, and not to helm.
 fn manifests() -> Vec<String> {
     let files = fs::read_dir(example("")).expect("the example is there");
     let names = files.map(|file| file.expect("the folder is read").file_name().to_string_lossy().into_owned());
@@ -116,7 +116,7 @@ fn of_example(file: &str, kind: &str) -> Yaml {
     found.unwrap_or_else(|| panic!("{file}: no {kind}"))
 }
 
-/// The one of the example, but for its ports and folders, and for how much one may read back at once.
+/// The configuration of the example, with other ports, directories and limits for reading.
 fn loki() -> Loki {
     let config = of_example("loki.yaml", "ConfigMap")["data"]["loki.yaml"].as_str().expect("a text").to_owned();
     Loki::configured(|port, dir| {
@@ -146,7 +146,7 @@ fn assert_data_source() {
     assert_eq!(format!("http://{name}.{namespace}.svc:{port}"), LOKI);
 }
 
-/// What the chart makes of the example's values, but for what is this machine's.
+/// The configuration that the chart makes of the example's values, with the paths and ports of this machine.
 fn agent(loki: &Loki, apiserver: &Apiserver) -> Agent {
     let config = configs(&Helm::new().template(&example("fantail.yaml"))).remove(0);
     let agent = Agent::configured(|port, dir| {
@@ -161,7 +161,7 @@ fn agent(loki: &Loki, apiserver: &Apiserver) -> Agent {
     agent.in_cluster(NODE, apiserver.kubeconfig(User::Agent))
 }
 
-/// The page shows what the chart says.
+/// The page shows the notes of the chart.
 fn assert_notes() {
     let notes = Helm::new().notes(&example("fantail.yaml"));
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/tutorial.md")).expect("the page is there");
@@ -181,7 +181,7 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
     text.replace(from, to)
 }
 
-/// Their logs have lines from before the agent, too.
+/// Their logs also have lines from before the agent's start.
 fn neighbours(kube: &Kube) -> [ContainerLog; 2] {
     kube.create_namespace(OTHER_NAMESPACE.namespace);
     [OTHER_APP, OTHER_NAMESPACE].map(|pod| {
@@ -192,8 +192,8 @@ fn neighbours(kube: &Kube) -> [ContainerLog; 2] {
     })
 }
 
-/// Asks what the ServiceMonitor says, by the way that the operator takes: its Service by label, the port by name, the pods by the
-/// Service's selector.
+/// Follows the ServiceMonitor as the operator does: finds its Service by label, the port by name, and the pods by the
+/// selector of the Service.
 fn prometheus(kube: &Kube, program: &SpringBoot) -> Prometheus {
     let monitor = kube.get("/apis/monitoring.coreos.com/v1/namespaces/test/servicemonitors/monitoring-test");
     let service = kube.get("/api/v1/namespaces/test/services/monitoring-test");
@@ -242,14 +242,14 @@ fn assert_answers(program: &SpringBoot) {
     }
 }
 
-/// The two lines of standard error and the stack trace, while the program runs on, and how one finds them by level.
+/// Finds the two lines of standard error and the stack trace by level, while the program runs.
 fn assert_errors_arrive(program: &SpringBoot, tenant: &Tenant) {
     let by_level = |field: &str| format!(r#"{SELECTOR} | {field}="error""#);
     wait_for("the errors are in Loki", Duration::from_secs(60), || {
         let log = program.log();
         let (trace, errors) = (stack_trace(&log)?, log.written_to(Output::Stderr));
         let expected: Vec<Entry> = errors.iter().cloned().chain([trace]).collect();
-        // The level that the stages give is metadata; the one that Grafana's dashboards use, Loki derives from it.
+        // The stages set the level as metadata. Loki derives the level that Grafana's dashboards use from it.
         ["level", "detected_level"].iter().try_for_each(|field| same(&expected, &tenant.entries(&by_level(field))?))
     });
     let errors = tenant.entries(&by_level("level")).expect("Loki answers");
@@ -275,13 +275,13 @@ fn assert_errors_arrive(program: &SpringBoot, tenant: &Tenant) {
     }
 }
 
-/// From the line with the time to the last frame.
+/// A stack trace, from the line with the time to the last frame.
 fn stack_trace(log: &ContainerLog) -> Result<Entry, String> {
     let found = joined(log.written_to(Output::Stdout)).into_iter().find(|(_, line)| line.contains("Unexpected Error"));
     found.ok_or_else(|| "the program has not printed it".to_owned())
 }
 
-/// Every entry that the log makes.
+/// All entries that the log must make.
 fn as_entries(log: &ContainerLog) -> Vec<Entry> {
     let mut entries = joined(log.written_to(Output::Stdout));
     entries.extend(joined(log.written_to(Output::Stderr)));
@@ -289,7 +289,7 @@ fn as_entries(log: &ContainerLog) -> Vec<Entry> {
     entries
 }
 
-/// A line with a time, and those behind it. Before the first of those each is on its own, as the banner's.
+/// A line with a time and the lines after it make one entry. Each line before the first time, as of the banner, is an entry.
 fn joined(lines: &[Entry]) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     let mut is_begun = false;
@@ -321,7 +321,7 @@ fn same(expected: &[Entry], found: &[Entry]) -> Result<(), String> {
     ))
 }
 
-/// Says how long each step took.
+/// Prints the time of each step.
 struct Clock {
     begun: Instant,
     step: Instant,

@@ -19,12 +19,12 @@ use crate::wait::wait_until;
 
 const PODS: usize = 4;
 
-/// Bytes a second of each log.
+/// The bytes per second of each log.
 const RATE: u64 = 60_000;
 
 const POD_LOGS: &str = "/var/log/pods";
 
-/// So long that each log is rotated at least once.
+/// Long enough for each log to be rotated at least once.
 fn wait_for_rotations(load: &Load<ContainerLog>) {
     let until = load.written() + 2 * VARIED.rotate_at * PODS as u64;
     wait_until("each file is rotated", Duration::from_secs(60), || load.written() > until);
@@ -51,14 +51,14 @@ fn rolling_updates_while_files_rotate() {
     let logs = load.stop();
     let rotations: usize = logs.iter().map(|log| log.rotated().len()).sum();
     assert!(rotations >= PODS * updates, "{rotations} rotations: no agent missed any");
-    // No fault is granted: who is asked to stop hands over all that it has begun.
+    // No line may be sent again: an agent that is asked to stop delivers everything that it has read.
     verdict::every_line_once(&loki, &tenant, &written(&logs), 0);
     assert_sent_once(&proxy, &written(&logs));
     agent.assert_accounts_add_up();
     agent.terminate();
 }
 
-/// With `maxSurge`, or a second installation that has the same folder.
+/// This happens with `maxSurge`, or with a second installation that uses the same directory.
 #[test]
 fn a_new_agent_beside_the_old_one_ends_and_says_who_has_the_positions() {
     let loki = Loki::with_limits("");
@@ -74,7 +74,7 @@ fn a_new_agent_beside_the_old_one_ends_and_says_who_has_the_positions() {
     let (mut old, mut new) = (agent(), agent());
     old.start();
     old.wait_for_metric("fantail_delivered_lines_total", 0.0);
-    // The kubelet starts it again and again.
+    // The kubelet starts the agent again and again.
     for _ in 0..3 {
         let said = new.refuses_to_start();
         let who = format!("process {}", old.id());
@@ -92,7 +92,7 @@ fn a_new_agent_beside_the_old_one_ends_and_says_who_has_the_positions() {
     new.terminate();
 }
 
-/// Its pods are told to go and their folders removed while Loki is away: all is in files that have no name any more.
+/// The pods of the node are deleted while Loki is down, so all lines are in files that have no name any more.
 #[test]
 fn a_drained_node_delivers_what_its_pods_said_last() {
     let loki = Loki::with_limits("");
@@ -134,8 +134,8 @@ fn a_drained_node_delivers_what_its_pods_said_last() {
     agent.terminate();
 }
 
-/// The disk with the logs and the positions is the same, `/run` and all processes are gone; the API server is back later than
-/// the agent, and so are most of the pods.
+/// A reboot: the disk with the logs and the positions is the same, `/run` and all processes are gone. The API server and
+/// most pods start later than the agent.
 #[test]
 fn a_reboot_sends_nothing_twice() {
     let loki = Loki::with_limits("");
@@ -176,7 +176,7 @@ fn a_reboot_sends_nothing_twice() {
     agent.terminate();
 }
 
-/// The kernel gives no warning: all that there is is what was written down before.
+/// The kernel kills without warning: the agent has only its saved positions.
 #[test]
 fn killed_for_memory_ten_times_under_load() {
     let loki = Loki::with_limits("");
@@ -189,7 +189,7 @@ fn killed_for_memory_ten_times_under_load() {
     let kills = 10;
     for kill in 0..kills {
         agent.start();
-        // At work at least: who is killed before the first pod is found has sent nothing.
+        // The agent must have sent something: one that is killed before it has found the first pod has not.
         die_at_work(&mut agent, &proxy, 1 + kill % 4);
     }
     agent.start();
@@ -199,7 +199,7 @@ fn killed_for_memory_ten_times_under_load() {
     agent.terminate();
 }
 
-/// Loki would fold what comes twice; here it did not come.
+/// Loki would hide an entry that is sent twice. Here the entry was sent once.
 #[track_caller]
 fn assert_sent_once(proxy: &Proxy, written: &[Written]) {
     let bytes: usize = written.iter().flat_map(|written| &written.lines).map(|(_, line)| line.len()).sum();

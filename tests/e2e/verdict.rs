@@ -6,25 +6,25 @@ use std::time::Duration;
 use crate::loki::{Loki, StreamName, Tenant};
 use crate::wait::wait_for;
 
-/// What a fault may cost: so much of a stream, in bytes of lines, is sent again at most, and counted twice by metric
-/// queries until Loki flushes its chunk.
+/// The most bytes of a stream that a fault may make the agent send again. Metric queries count these lines twice until
+/// Loki flushes its chunk.
 const REPLAY_WINDOW: u64 = 64 << 10;
 
-/// By so many entries a count may be off after a flush, and by one more for each fault, by Loki's own doing: measured
-/// without an agent.
+/// A count may differ by this many entries after a flush, and by one more for each fault, because of Loki itself. This was
+/// measured without an agent.
 const REMAINDER: u64 = 4;
 
-/// Debug builds on a busy machine take their time to catch up.
+/// Debug builds on a busy machine need this time to catch up.
 const WITHIN: Duration = Duration::from_secs(90);
 
-/// What was written to one stream, oldest first. A time is None where it is the agent's to choose.
+/// The lines of one stream, oldest first. A time is None if the agent chooses it.
 pub(crate) struct Written {
     pub(crate) stream: StreamName,
     pub(crate) lines: Vec<(Option<i64>, String)>,
 }
 
-/// Waits until Loki has all that was `written`, and holds it to that: each line, byte for byte and once, in order within
-/// its stream; in numbers too once Loki has flushed, and not far off before, after so many `faults`.
+/// Waits until Loki has all `written` lines, and checks them: each line once, byte for byte, and in the order of its
+/// stream. The counts must be equal once Loki has flushed, and nearly equal before, after this many `faults`.
 #[track_caller]
 pub(crate) fn every_line_once(loki: &Loki, tenant: &Tenant, written: &[Written], faults: usize) {
     wait_for_lines(tenant, written);
@@ -58,10 +58,10 @@ pub(crate) fn every_line_once(loki: &Loki, tenant: &Tenant, written: &[Written],
     wait_for_lines(tenant, written);
 }
 
-/// Waits until Loki has the lines that were `written`, and no others of their streams, in order.
+/// Waits until Loki has exactly the `written` lines of their streams, in order.
 #[track_caller]
 pub(crate) fn wait_for_lines(tenant: &Tenant, written: &[Written]) {
-    // Counting is cheap for Loki, reading all back is not.
+    // Loki counts lines at low cost, but reading all of them is expensive.
     wait_for("as many lines as were written", WITHIN, || {
         let counts = tenant.over_time("count_over_time")?;
         let missing: Vec<String> = written.iter().filter_map(|w| w.missing(&counts)).collect();
@@ -77,7 +77,7 @@ pub(crate) fn wait_for_lines(tenant: &Tenant, written: &[Written]) {
             }
             match difference(lines, &found[0].entries) {
                 Some(why) if found[0].entries.len() < lines.len() => Err(why),
-                // No wait makes lines disappear.
+                // Lines that are too many do not disappear, however long the test waits.
                 wrong => Ok(wrong),
             }
         });

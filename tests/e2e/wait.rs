@@ -3,8 +3,8 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Asks until the answer is `Ok` and gives that back; panics with the last `Err`, the reason why not yet,
-/// when it has not come `within` that time.
+/// Calls `ask` until it returns `Ok`, and returns that value. Panics with the last `Err`, which says why the condition is
+/// not true, when the time `within` is over.
 #[track_caller]
 pub(crate) fn wait_for<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + within;
@@ -17,7 +17,7 @@ pub(crate) fn wait_for<T>(what: &str, within: Duration, mut ask: impl FnMut() ->
             }
             Err(_) => sleep(pause),
         }
-        // Quick answers are seen quickly, slow ones do not cost the machine that is to give them.
+        // Quick answers are noticed quickly, and slow ones do not load the machine.
         pause = (pause * 3 / 2).min(Duration::from_millis(500));
     }
 }

@@ -1,24 +1,59 @@
-//! No circles: no file of `src/` imports a file that imports it, be it directly or through others.
+//! Checks that there are no circles: no file of `src/` imports a file that imports it, directly or through others.
 //!
-//! An import is a `use`, or a path in the code. It goes from the file where it is written to the file that defines the item: a
-//! re-export is followed to the definition. These are no imports: `mod name;`, a re-export of something that its file does not
-//! use itself, a call of a method, and what is compiled for tests only.
+//! An import is a `use`, or a path in the code. It goes from the file that contains it to the file that defines the item,
+//! also through a re-export. These do not count as imports: `mod name;`, a re-export that its file does not use itself, a
+//! call of a method, and code that is compiled for tests only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Source, sources};
+use super::{SourceFile, source_files};
 
 #[test]
 fn no_file_imports_a_file_that_imports_it() {
-    let files: Vec<Source> = sources().into_iter().filter(|source| !source.is_test).collect();
+    let imports = imports_of_all();
+    assert!(imports.values().map(BTreeMap::len).sum::<usize>() > 500, "the search finds nothing any more");
+    assert_no_circles(&imports);
+}
+
+/// The same with each folder taken as one: a file must not import a folder whose files import it.
+#[test]
+fn no_folder_imports_a_file_or_folder_that_imports_it() {
+    let imports = imports_of_all();
+    let depth = imports.keys().map(Vec::len).max().unwrap_or_default();
+    assert!(depth > 3, "the search finds no folders any more");
+    for depth in 1..depth {
+        assert_no_circles(&folded(&imports, depth));
+    }
+}
+
+fn imports_of_all() -> Imports {
+    let files: Vec<SourceFile> = source_files().into_iter().filter(|source| !source.is_test).collect();
     let mut imports = imports(files.iter().map(|file| (module(file), file.code.as_str())).collect());
-    // A module and the files below it are one thing in several files: the module's file is where they are put together.
-    for (module, from) in &mut imports {
+    without_children(&mut imports);
+    imports
+}
+
+/// A module and the files below it are one thing in several files: the module's file is where they are put together.
+fn without_children(imports: &mut Imports) {
+    for (module, from) in imports {
         from.retain(|other, _| !other.starts_with(module) && !module.starts_with(other));
     }
-    assert!(imports.values().map(BTreeMap::len).sum::<usize>() > 500, "the search finds nothing any more");
-    let circles = circles(&imports);
-    let shown: Vec<String> = circles.iter().map(|circle| show(circle, &imports)).collect();
+}
+
+/// The imports between modules of at most `depth` names. Files that are deeper count for their module of that depth.
+fn folded(imports: &Imports, depth: usize) -> Imports {
+    let fold = |module: &Path| module.iter().take(depth).cloned().collect::<Path>();
+    let mut folded = Imports::new();
+    for (module, from) in imports {
+        let all = folded.entry(fold(module)).or_default();
+        all.extend(from.iter().map(|(other, name)| (fold(other), name.clone())));
+    }
+    without_children(&mut folded);
+    folded
+}
+
+fn assert_no_circles(imports: &Imports) {
+    let shown: Vec<String> = circles(imports).iter().map(|circle| show(circle, imports)).collect();
     assert!(shown.is_empty(), "move what both sides of a circle need to a file of its own:\n{}", shown.join("\n"));
 }
 
@@ -28,18 +63,18 @@ type Path = Vec<String>;
 /// For each module its imports: the module that defines the items, and one of them.
 type Imports = BTreeMap<Path, BTreeMap<Path, String>>;
 
-fn module(source: &Source) -> Path {
+fn module(source: &SourceFile) -> Path {
     let parts = source.path.with_extension("");
     parts.iter().skip(1).map(|part| part.to_string_lossy().into_owned()).collect()
 }
 
-/// What one file says.
+/// The definitions and imports of one file.
 #[derive(Debug, Default)]
 struct File {
     defined: BTreeSet<String>,
-    /// Names that a `use` brings in, with where they come from.
+    /// Names that a `use` imports, with their paths.
     uses: Vec<Use>,
-    /// Paths of at least two names, and single names, in the code that is no `use`.
+    /// Paths of at least two names, and single names, in the code outside of `use`.
     paths: BTreeSet<Path>,
 }
 
@@ -72,7 +107,7 @@ fn imports(sources: Vec<(Path, &str)>) -> Imports {
     imports
 }
 
-/// Names that `use from::*` in `module` may bring in.
+/// Names that `use from::*` in `module` may import.
 fn exported<'a>(files: &'a BTreeMap<Path, File>, module: &Path, from: &Path) -> impl Iterator<Item = String> + use<'a> {
     let file = resolve_module(files, module, from).and_then(|module| files.get(&module));
     file.into_iter().flat_map(|file| file.defined.iter().chain(file.uses.iter().map(|found| &found.name)).cloned())
@@ -92,8 +127,8 @@ fn resolve_module(files: &BTreeMap<Path, File>, module: &Path, path: &[String]) 
     files.contains_key(&at).then_some(at)
 }
 
-/// The module that defines the item which `path`, written in `module`, is about, and the item. None: it is of another crate,
-/// a local name, or a module.
+/// The item that `path` names in `module`, and the module that defines it. None: the path names an item of another crate, a
+/// local name, or a module.
 fn definer(files: &BTreeMap<Path, File>, module: &Path, path: &[String], depth: usize) -> Option<(Path, String)> {
     let (mut at, mut rest) = (module.clone(), path);
     let mut is_root = true;
@@ -139,12 +174,12 @@ fn item(
             known if known == name => [found.from.as_slice(), others].concat(),
             _ => continue,
         };
-        // `use name;` of another crate's name would ask for itself again.
+        // `use name;` with the name of another crate would lead to itself.
         if path[0] == name && path.len() == 1 + others.len() {
             continue;
         }
         let definer = definer(files, at, &path, depth + 1);
-        // What another file re-exports of another crate is that file's.
+        // An item of another crate that a file re-exports counts as an item of that file.
         let is_foreign = found.name != "*" && at != asker && is_foreign(files, at, &found.from);
         match definer {
             Some(definer) => return Some(definer),
@@ -213,11 +248,11 @@ impl File {
             }
             is_public = false;
         }
-        // A re-export is a use of it where the file itself names it.
+        // A re-export is an import if the file itself uses the name.
         file
     }
 
-    /// The tree of a `use`, behind `from`.
+    /// Reads the tree of a `use`, after the path `from`.
     fn read_use(&mut self, tree: &[&str], from: Path, is_public: bool) {
         let mut path = from;
         let mut at = 0;
@@ -250,7 +285,7 @@ impl File {
     }
 }
 
-/// The members of a group, which commas part.
+/// The members of a group, separated by commas.
 fn members<'a, 'w>(group: &'a [&'w str]) -> Vec<&'a [&'w str]> {
     let mut depth = 0;
     let is_end = |word: &&str| {
@@ -264,7 +299,7 @@ fn members<'a, 'w>(group: &'a [&'w str]) -> Vec<&'a [&'w str]> {
     group.split(is_end).filter(|member| !member.is_empty()).collect()
 }
 
-/// Where the item ends that begins at `at`: behind its semicolon, its comma, or its last bracket.
+/// The end of the item that begins at `at`: after its semicolon, its comma, or its last bracket.
 fn end_of_item(words: &[&str], mut at: usize) -> usize {
     let mut depth = 0usize;
     let is_use = words.get(at) == Some(&"use");
@@ -290,7 +325,7 @@ fn is_name(word: &str) -> bool {
     word.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-/// Names, `::`, and each other character on its own.
+/// Divides the code into names, `::`, and single other characters.
 fn words(code: &str) -> Vec<&str> {
     let (mut words, mut rest) = (Vec::new(), code.trim_start());
     while let Some(first) = rest.chars().next() {
@@ -307,7 +342,7 @@ fn words(code: &str) -> Vec<&str> {
     words
 }
 
-/// The modules that can be reached from each other, as sets of more than one.
+/// The sets of at least two modules that can be reached from each other.
 fn circles(imports: &Imports) -> Vec<BTreeSet<Path>> {
     let reach: BTreeMap<&Path, BTreeSet<&Path>> =
         imports.keys().map(|module| (module, reached(module, imports))).collect();

@@ -43,7 +43,7 @@ pub struct Push {
     pub body: Vec<u8>,
     /// Labels and lines of each stream.
     pub streams: Vec<(String, Vec<String>)>,
-    /// The time of each entry, in Unix nanoseconds, in the order of the lines.
+    /// The times of the same entries in Unix nanoseconds, in order.
     pub times: Vec<i64>,
 }
 
@@ -66,8 +66,8 @@ pub struct FakeLoki {
 #[derive(Default)]
 struct State {
     pushes: Vec<Push>,
-    /// Labels and line of each entry.
-    stored: Vec<(String, String)>,
+    /// Labels, time in Unix nanoseconds and line of each entry.
+    stored: Vec<(String, i64, String)>,
 }
 
 /// Makes a stream of a connection: with TLS, or plain.
@@ -121,11 +121,16 @@ impl FakeLoki {
 
     /// The lines of pushes that were answered with success, in order.
     pub fn stored(&self) -> Vec<String> {
-        self.lock().stored.iter().map(|(_, line)| line.clone()).collect()
+        self.lock().stored.iter().map(|(_, _, line)| line.clone()).collect()
     }
 
     /// The same with the labels of each line.
     pub fn stored_with_labels(&self) -> Vec<(String, String)> {
+        self.lock().stored.iter().map(|(labels, _, line)| (labels.clone(), line.clone())).collect()
+    }
+
+    /// The same with the time of each line, in Unix nanoseconds.
+    pub fn entries(&self) -> Vec<(String, i64, String)> {
         self.lock().stored.clone()
     }
 
@@ -175,7 +180,8 @@ impl FakeLoki {
         let with_labels = |(labels, lines): &(String, Vec<String>)| {
             lines.iter().map(|line| (labels.clone(), line.clone())).collect::<Vec<_>>()
         };
-        self.lock().stored.extend(push.streams.iter().flat_map(with_labels));
+        let lines = push.streams.iter().flat_map(with_labels).zip(&push.times);
+        self.lock().stored.extend(lines.map(|((labels, line), time)| (labels, *time, line)));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -212,9 +218,9 @@ fn read_push(stream: &mut impl Read) -> std::io::Result<Option<Push>> {
 fn decode(body: &[u8]) -> (Vec<(String, Vec<String>)>, Vec<i64>) {
     let plain = snap::raw::Decoder::new().decompress_vec(body).expect("snappy's block format");
     let push = PushRequest::decode(plain.as_slice()).expect("a push request");
-    let entries = push.streams.iter().flat_map(|stream| &stream.entries);
-    let time = |entry: &Entry| entry.timestamp.seconds * 1_000_000_000 + i64::from(entry.timestamp.nanos);
-    let times = entries.map(time).collect();
+    let nanos =
+        |time: &Option<Time>| time.as_ref().map_or(0, |time| time.seconds * 1_000_000_000 + i64::from(time.nanos));
+    let times = push.streams.iter().flat_map(|stream| &stream.entries).map(|entry| nanos(&entry.time)).collect();
     let lines = |entries: Vec<Entry>| entries.into_iter().map(|entry| entry.line).collect();
     (push.streams.into_iter().map(|stream| (stream.labels, lines(stream.entries))).collect(), times)
 }
@@ -235,14 +241,14 @@ struct Stream {
 
 #[derive(Message)]
 struct Entry {
-    #[prost(message, required, tag = "1")]
-    timestamp: Timestamp,
+    #[prost(message, tag = "1")]
+    time: Option<Time>,
     #[prost(string, tag = "2")]
     line: String,
 }
 
 #[derive(Message)]
-struct Timestamp {
+struct Time {
     #[prost(int64, tag = "1")]
     seconds: i64,
     #[prost(int32, tag = "2")]

@@ -16,7 +16,7 @@ const POD_LOGS: &str = "/var/log/pods/*/*/*.log";
 /// Where Docker keeps the logs of containers, unless its data are elsewhere.
 const CONTAINER_LOGS: &str = "/var/lib/docker/containers/*/*-json.log";
 
-/// What a rule may write into `__path__`.
+/// The values that a rule may write into `__path__`.
 #[derive(Debug, PartialEq, Eq)]
 enum Written {
     Nothing,
@@ -54,6 +54,10 @@ impl Needs {
         if job.http_sd_configs.iter().any(|config| config.follow_redirects && config.url.scheme() == "http") {
             self.ports.insert(443);
         }
+        // Their URLs are checked before.
+        let catalogs = job.consul_sd_configs.iter().filter_map(|config| config.url().ok());
+        let agents = job.consulagent_sd_configs.iter().filter_map(|config| config.url().ok());
+        self.ports.extend(catalogs.chain(agents).filter_map(|url| url.port_or_known_default()));
         let events = job.kubernetes_events.iter().map(|events| events.access());
         for config in job.kubernetes_sd_configs.iter().cloned().chain(events) {
             self.runs_programs |= config.kubeconfig_exec;
@@ -72,9 +76,13 @@ impl Needs {
             self.ports.extend(config.tcp_port());
             self.reads(name, CONTAINER_LOGS);
         }
+        for config in &job.dockerswarm_sd_configs {
+            self.ports.extend(config.tcp_port());
+            self.reads(name, CONTAINER_LOGS);
+        }
         let are_known =
             job.kubernetes_sd_configs.is_empty() && job.file_sd_configs.is_empty() && job.http_sd_configs.is_empty();
-        if are_known && job.docker_sd_configs.is_empty() {
+        if are_known && !job.has_discovery_by_rules() {
             return;
         }
         if !are_known {

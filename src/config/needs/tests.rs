@@ -109,11 +109,22 @@ fn where_logs_may_be() {
     let http = of("[{job_name: h, http_sd_configs: [{url: 'http://sd:8080/t', bearer_token_file: /t}]}]", "");
     assert!(http.anywhere.len() == 1 && http.files.contains(Path::new("/t")), "{http:?}");
     assert_eq!(http.ports, [53, 443, 8080].into());
+    let consul = of(
+        "[{job_name: c, consul_sd_configs: [{server: 'c:8501', token: t, node_meta: {url: 'http://x:1'}}, {server: c, scheme: https}], \
+         consulagent_sd_configs: [{tls_config: {ca_file: /ca}}], \
+         relabel_configs: [{source_labels: [__meta_consul_service], target_label: __path__, replacement: /srv/log/$1.log}]}]",
+        "",
+    );
+    assert_eq!((paths(&consul.logs), paths(&consul.files)), (vec!["/srv/log"], vec!["/ca"]));
+    assert_eq!((consul.ports, consul.anywhere.len()), ([53, 443, 8500, 8501].into(), 0));
     let docker = "[{job_name: d, docker_sd_configs: [{host: 'unix:///var/run/docker.sock'}, \
                    {host: 'tcp://h:2376', tls_config: {ca_file: /ca}}], relabel_configs: RULES}]";
     let containers = of(&docker.replace("RULES", "[]"), "");
     assert_eq!((paths(&containers.logs), paths(&containers.files)), (vec!["/var/lib/docker/containers"], vec!["/ca"]));
     assert_eq!((containers.ports, containers.anywhere.len()), ([53, 443, 2376].into(), 0));
+    let swarm = "[{job_name: s, dockerswarm_sd_configs: [{host: 'tcp://h:2377', role: tasks}]}]";
+    let tasks = of(swarm, "");
+    assert_eq!((paths(&tasks.logs), tasks.ports), (vec!["/var/lib/docker/containers"], [53, 443, 2377].into()));
     let named = of(&docker.replace("RULES", "[{target_label: __path__, replacement: '/srv/log/$1.log'}]"), "");
     assert_eq!(paths(&named.logs), ["/srv/log", "/var/lib/docker/containers"]);
     let root = of("[{job_name: r, static_configs: [{labels: {__path__: '/*/log/*.log'}}]}]", "");
@@ -159,7 +170,7 @@ fn the_folders_of_the_journal_may_be_read() {
 }
 
 /// Keys with names like a file or an address that are not read or connected to.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 16] = [
     "host",                 // of Docker: `Config::needs` has it
     "host_networking_host", // in a label
     "dir",                  // of `wal`, which is ignored
@@ -170,8 +181,10 @@ const OTHERS: [&str; 14] = [
     "link_roots",           // `Config::needs` has it
     "no_proxy",             // not connected to through a proxy
     "path",                 // of `journal`; `Needs::job` has it
+    "path_prefix",          // of Consul's API
     "proxy_connect_header", // sent to a proxy
     "read_roots",           // `Config::needs` has it
+    "server",               // of Consul: `Needs::job` has it
     "server_name",          // in a certificate
     "username_ref",         // refused
 ];

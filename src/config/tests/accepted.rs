@@ -38,6 +38,17 @@ scrape_configs:
   http_sd_configs:
   - {url: 'http://sd/targets', refresh_interval: 30s, basic_auth: {username: u, password_file: /p}, follow_redirects: true,
      enable_http2: true, tls_config: {ca_file: c}, http_headers: {X-A: {values: [b]}}, proxy_url: 'http://p', no_proxy: a}
+  consul_sd_configs:
+  - {server: 'consul:8500', path_prefix: /p, token: t, datacenter: d, namespace: n, partition: p, tag_separator: ',',
+     scheme: https, username: u, password: p, allow_stale: false, refresh_interval: 30s, services: [a], tags: [b],
+     node_meta: {url: x}, filter: f, health_filter: h, tls_config: {ca_file: c}}
+  consulagent_sd_configs:
+  - {server: 'localhost:8500', token: t, datacenter: d, tag_separator: ',', scheme: http, username: u, password: p,
+     refresh_interval: 30s, services: [a], tags: [b], tls_config: {ca_file: c}}
+  dns_sd_configs: [{names: [a.b], type: A, port: 80, refresh_interval: 30s}]
+  dockerswarm_sd_configs:
+  - {host: 'tcp://docker:2376', role: tasks, port: 81, refresh_interval: 5s, filters: [{name: label, values: [a=b]}],
+     tls_config: {insecure_skip_verify: true}, basic_auth: {username: u, password: p}}
   kubernetes_sd_configs: [{role: pod, namespaces: {names: [a]}}]
   docker_sd_configs:
   - {host: 'unix:///var/run/docker.sock', port: 81, host_networking_host: node, match_first_network: true, refresh_interval: 5s,
@@ -138,6 +149,10 @@ scrape_configs:
   static_configs: [{targets: [localhost], labels: {__path__: /x}}]
   file_sd_configs: [{files: [/sd/*.yaml], refresh_interval: 1m}]
   http_sd_configs: [{url: 'http://sd/targets', refresh_interval: 1m, oauth2: {client_id: i, token_url: 'http://t'}}]
+  consul_sd_configs: [{server: 'consul:8500', datacenter: d, services: [a], filter: f, authorization: {credentials: c}}]
+  consulagent_sd_configs: [{server: 'localhost:8500', token: t, username: u, password: p, tags: [a]}]
+  dns_sd_configs: [{names: [a.b], type: SRV, refresh_interval: 1m}]
+  dockerswarm_sd_configs: [{host: 'unix:///var/run/docker.sock', role: nodes, port: 81, filters: [{name: a, values: [b]}]}]
   kubernetes_sd_configs:
   - {role: pod, kubeconfig_file: k, namespaces: {names: [a]}, selectors: [{role: pod, label: a=b}], pods_from_path: off}
   - {role: pod, api_server: 'http://k8s', authorization: {credentials: c}, tls_config: {ca_file: c}}

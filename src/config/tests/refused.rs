@@ -188,8 +188,7 @@ fn standard_input_is_a_target() {
 /// All kinds of targets of Promtail and Prometheus that are not supported, with a part of what to use instead.
 const REFUSED: [(&str, &str); 5] = [
     (
-        "consul_sd_configs consulagent_sd_configs dns_sd_configs digitalocean_sd_configs \
-         dockerswarm_sd_configs serverset_sd_configs nerve_sd_configs marathon_sd_configs gce_sd_configs ec2_sd_configs \
+        "digitalocean_sd_configs serverset_sd_configs nerve_sd_configs marathon_sd_configs gce_sd_configs ec2_sd_configs \
          openstack_sd_configs azure_sd_configs triton_sd_configs eureka_sd_configs hetzner_sd_configs ionos_sd_configs \
          kuma_sd_configs lightsail_sd_configs linode_sd_configs nomad_sd_configs ovhcloud_sd_configs puppetdb_sd_configs \
          scaleway_sd_configs stackit_sd_configs uyuni_sd_configs vultr_sd_configs",
@@ -216,7 +215,8 @@ fn kinds_of_targets_that_are_not_here_are_refused_by_name() {
         assert!(
             message.ends_with(
                 "(supported: static_configs, kubernetes_sd_configs, file_sd_configs, http_sd_configs, docker_sd_configs, \
-                 journal, syslog and loki_push_api)"
+                 dockerswarm_sd_configs, consul_sd_configs, consulagent_sd_configs, dns_sd_configs, journal, syslog and \
+                 loki_push_api)"
             ),
             "{message}"
         );

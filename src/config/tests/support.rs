@@ -7,7 +7,7 @@ use serde_yaml::{Mapping, Value};
 use super::*;
 use crate::config::unsupported;
 
-/// What the page says about a key.
+/// The page's entry about a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Served,
@@ -103,6 +103,9 @@ const VALUES: &[&str] = &[
     "/x",
     "Bearer",
     "rfc3164",
+    "https",
+    "tasks",
+    "SRV",
     "end",
 ];
 
@@ -282,13 +285,17 @@ const KINDS_HERE: &[&str] = &[
     "file_sd_configs",
     "http_sd_configs",
     "docker_sd_configs",
+    "dockerswarm_sd_configs",
+    "consul_sd_configs",
+    "consulagent_sd_configs",
+    "dns_sd_configs",
     "journal",
     "syslog",
     "loki_push_api",
     "kubernetes_events",
 ];
 
-/// What the block at this place needs in any case.
+/// The keys that the block at this place always needs.
 fn required(place: &str) -> Value {
     let last = place.rsplit('.').next().unwrap_or_default();
     yaml(match last {
@@ -298,6 +305,8 @@ fn required(place: &str) -> Value {
         "kubernetes_events" => "{api_server: 'http://k'}",
         "docker_sd_configs[]" => "{host: 'unix:///s'}",
         "http_sd_configs[]" => "{url: 'http://h'}",
+        "dockerswarm_sd_configs[]" => "{host: 'unix:///s', role: tasks}",
+        "dns_sd_configs[]" => "{names: [a]}",
         "filters[]" => "{name: a, values: [b]}",
         "file_sd_configs[]" => "{files: [/x/a.json]}",
         "syslog" => "{listen_address: ':1514'}",
@@ -311,7 +320,7 @@ fn required(place: &str) -> Value {
     })
 }
 
-/// What a key needs beside it in the block at `place`.
+/// The keys that a key needs beside it in the block at `place`.
 fn beside(place: &str, name: &str) -> &'static [(&'static str, &'static str)] {
     match name {
         "kubeconfig_file" => &[("api_server", "")],

@@ -1,4 +1,4 @@
-//! What is read of the answers of Docker's API.
+//! The parts of the answers of Docker's API that the agent reads.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    /// The container's own name. Others are names that links gave it, such as `/web/db`.
+    /// The container's own name. The other names come from links, such as `/web/db`.
     pub fn name(&self) -> &str {
         let own = self.names.iter().find(|name| name.matches('/').count() == 1);
         own.or(self.names.first()).map_or("", String::as_str)
@@ -109,7 +109,7 @@ pub(super) struct Inspected {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct ContainerConfig {
-    /// Its output has no headers that tell stdout from stderr.
+    /// Its output has no headers, so stdout and stderr cannot be distinguished.
     pub tty: bool,
 }
 

@@ -34,7 +34,7 @@ const MOST: usize = 10_000;
 /// How often the folder is checked for new containers.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Every so many looks, the files of all containers are checked too: a container may have been renamed.
+/// Every this many checks, the files of all containers are checked too: a container may have been renamed.
 const LOOK_AT_ALL: u32 = 10;
 
 /// How long a new folder may be without a [`CONFIG`]: Docker creates the folder first.
@@ -272,7 +272,7 @@ mod tests {
         let groups = files.look(now).unwrap_or_default();
         let get = |group: &TargetGroup, name: &str| group.targets[0].get(name).unwrap_or("-").to_string();
         let service = prefixed("container_label_", "com.docker.compose.service");
-        let line = |g: &TargetGroup| format!("{} {} {} {}", g.source, get(g, NAME), get(g, IMAGE), get(g, &service));
+        let line = |g: &TargetGroup| format!("{} {} {} {}", g.id, get(g, NAME), get(g, IMAGE), get(g, &service));
         groups.iter().map(line).collect()
     }
 

@@ -1,4 +1,4 @@
-//! What the user writes under `docker_sd_configs`.
+//! The settings of `docker_sd_configs`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

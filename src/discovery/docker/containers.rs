@@ -1,4 +1,4 @@
-//! What a list of containers comes to: the labels of each.
+//! Makes the labels of each container of a list.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -48,7 +48,7 @@ const SHARED: &str = "container:";
 /// The container whose network this one uses (`network_mode: service:x` or `container:x`), or itself.
 fn provider<'l>(container: &'l Listed, by_id: &HashMap<&str, &'l Listed>) -> &'l Listed {
     let mut at = container;
-    // Docker allows no chain of these; a circle would be its mistake.
+    // Docker allows no chain of these, so no circle is possible.
     for _ in 0..8 {
         let Some(id) = at.host_config.network_mode.strip_prefix(SHARED) else { break };
         let named = || by_id.values().find(|other| other.name().trim_start_matches('/') == id);

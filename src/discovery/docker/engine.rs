@@ -7,16 +7,16 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::config::Config;
-use crate::http_client::{Auth, Connection, ParsedUrl, Stream};
+use crate::http_client::{Auth, Connection, HeaderMap, HeaderReader, HttpHeaders, ParsedUrl, Stream};
 use crate::model::ConfigError;
 
-/// How long to wait for the beginning of an answer, and for the whole of a list.
+/// The longest wait for the start of an answer, and for a whole list.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The largest list in bytes. A container has about 2 KiB in it.
+/// The largest list in bytes. A list has about 2 KiB for each container.
 const LARGEST: usize = 64 << 20;
 
-/// The most bytes that are read of the text of a refusal.
+/// The most bytes to read of the text of a refusal.
 const REFUSAL: usize = 16 << 10;
 
 #[derive(Debug)]
@@ -24,10 +24,11 @@ pub(super) struct Engine {
     connection: Connection,
     base: ParsedUrl,
     auth: Auth,
+    headers: HeaderReader,
     unix: Option<PathBuf>,
 }
 
-/// Why there is no answer, or not the one that was asked for.
+/// Why a request has no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     /// Docker answered with this status.
@@ -50,6 +51,10 @@ impl fmt::Display for Failure {
 
 impl Engine {
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
+        Self::with_headers(config, &HttpHeaders::new())
+    }
+
+    pub fn with_headers(config: &Config, headers: &HttpHeaders) -> Result<Self, ConfigError> {
         let socket = config.socket();
         Ok(Self {
             connection: Connection::of_streams(
@@ -60,6 +65,7 @@ impl Engine {
             )?,
             base: config.address()?,
             auth: Auth::new(&config.credentials(), TIMEOUT)?,
+            headers: HeaderReader::new(headers)?,
             unix: socket,
         })
     }
@@ -79,7 +85,9 @@ impl Engine {
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         url.query_pairs_mut().extend_pairs(query);
         let (credential, token) = self.auth.credential().await.map_err(Failure::NoAnswer)?;
-        let get = tokio::time::timeout(TIMEOUT, self.connection.get(&url, credential));
+        let mut headers = HeaderMap::new();
+        self.headers.add_to(&mut headers).map_err(Failure::NoAnswer)?;
+        let get = tokio::time::timeout(TIMEOUT, self.connection.get(&url, headers, credential));
         let answer = get.await.map_err(|_| too_late())?.map_err(|text| self.no_answer(text))?;
         match answer.status() {
             200..300 => Ok(answer),
@@ -94,7 +102,7 @@ impl Engine {
         }
     }
 
-    /// Adds what to do about it.
+    /// Adds advice for the user.
     fn no_answer(&self, text: String) -> Failure {
         let Some(socket) = &self.unix else {
             return Failure::NoAnswer(text);

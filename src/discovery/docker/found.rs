@@ -1,4 +1,4 @@
-//! The containers that were found, and how the log of each is read.
+//! The containers of the last list, and the way in which the log of each is read.
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -13,27 +13,29 @@ use super::Outside;
 use super::api::{Info, Inspected, Listed};
 use super::engine::{Engine, Failure};
 use super::log::{self, Described, Steering};
+use crate::metrics::ContainerLines;
 use crate::model::{LabelSet, Labels, Streams, TargetGroup, container, loki_label_name};
 use crate::relabel::{Rules, Verdict};
 use crate::tail::escape;
 
-/// How many containers are inspected at a time.
+/// The most containers that are inspected at the same time.
 const AT_ONCE: usize = 8;
 
 pub(super) struct Found {
     outside: Outside,
+    counts: ContainerLines,
     containers: HashMap<String, Container>,
     /// The logs that are read through the API.
     given: HashMap<String, GivenLog>,
-    /// Where Docker keeps its data. None: not known yet.
+    /// The directory of Docker's data. None: not known yet.
     root: Option<PathBuf>,
 }
 
-/// What is known of a container, besides its labels.
+/// The data about a container besides its labels.
 #[derive(Debug)]
 struct Container {
     log: Log,
-    /// It had stopped before the agent was there to read it.
+    /// It had stopped before the agent could read it.
     is_old: bool,
 }
 
@@ -43,7 +45,7 @@ struct GivenLog {
     _given: Box<dyn Any + Send + Sync>,
 }
 
-/// Where its log is.
+/// The place of its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Log {
     File(PathBuf),
@@ -58,11 +60,11 @@ enum Log {
 type Notes = BTreeMap<String, Option<String>>;
 
 impl Found {
-    pub fn new(outside: Outside) -> Self {
-        Self { outside, containers: HashMap::new(), given: HashMap::new(), root: None }
+    pub fn new(outside: Outside, counts: ContainerLines) -> Self {
+        Self { outside, counts, containers: HashMap::new(), given: HashMap::new(), root: None }
     }
 
-    /// The targets, and what is to be shown in place of targets.
+    /// The targets, and the notes that are shown in place of targets.
     pub async fn update(
         &mut self,
         engine: &Arc<Engine>,
@@ -90,7 +92,7 @@ impl Found {
             let stays = here.contains(id);
             if !stays {
                 self.given.remove(id);
-                notes.insert(source(id), None);
+                notes.insert(group_id(id), None);
             }
             stays
         });
@@ -106,7 +108,7 @@ impl Found {
                 Log::Api { driver, tty } => match relabelled(&self.outside.rules, &labels) {
                     Relabelled::Path => {
                         self.given.remove(&listed.id);
-                        groups.push(TargetGroup::new(source(&listed.id), [labels]));
+                        groups.push(TargetGroup::new(group_id(&listed.id), [labels]));
                     }
                     Relabelled::Streams(streams) => {
                         let runs = !is_stopped(listed) && listed.state != "created";
@@ -115,7 +117,8 @@ impl Found {
                             None => {
                                 let (id, name) = (listed.id.clone(), listed.name().trim_start_matches('/').to_string());
                                 let described = Described { id, name, driver: driver.clone(), tty: *tty };
-                                let (log, steering) = log::new(engine.clone(), described, runs, streams);
+                                let (log, steering) =
+                                    log::new(engine.clone(), described, runs, streams, self.counts.clone());
                                 let given = GivenLog { steering, _given: (self.outside.give)(log) };
                                 self.given.insert(listed.id.clone(), given);
                             }
@@ -123,7 +126,9 @@ impl Found {
                     }
                     Relabelled::Dropped => drop(self.given.remove(&listed.id)),
                 },
-                Log::Nowhere(why) => drop(notes.insert(source(&listed.id), Some(format!("{}: {why}", listed.name())))),
+                Log::Nowhere(why) => {
+                    drop(notes.insert(group_id(&listed.id), Some(format!("{}: {why}", listed.name()))))
+                }
             }
         }
         Ok((groups, notes))
@@ -146,7 +151,7 @@ impl Found {
             _ if driver == "none" => {
                 Log::Nowhere("its logging driver is \"none\", so Docker keeps no log of it".into())
             }
-            // It goes on as it was begun, by Promtail for instance, so that nothing is sent again.
+            // Reading continues in the way in which it began, for instance by Promtail, so that no line is sent again.
             _ if has_cursor && !is_known => through_api(),
             Some(file) => match readable(file).await {
                 Ok(file) => Log::File(file),
@@ -166,8 +171,8 @@ impl Found {
     }
 }
 
-/// The name of a container's group of targets.
-fn source(id: &str) -> String {
+/// The id of a container's target group.
+fn group_id(id: &str) -> String {
     format!("container/{id}")
 }
 
@@ -175,7 +180,7 @@ fn of_file(id: &str, mut labels: Labels, file: &Path) -> TargetGroup {
     let file = file.to_string_lossy();
     labels.insert("__path__".into(), escape(&file));
     labels.insert(container::LOG_FILE.into(), file.into_owned());
-    TargetGroup::new(source(id), [labels])
+    TargetGroup::new(group_id(id), [labels])
 }
 
 fn is_stopped(listed: &Listed) -> bool {
@@ -227,7 +232,7 @@ fn check(file: &Path) -> Result<(), String> {
     })
 }
 
-/// What the rules make of a container.
+/// The result of the rules for a container.
 enum Relabelled {
     /// They name a file to read.
     Path,

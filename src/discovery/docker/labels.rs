@@ -6,7 +6,7 @@ use crate::model::Labels;
 
 pub(super) const ID: &str = "__meta_docker_container_id";
 pub(super) const NAME: &str = "__meta_docker_container_name";
-/// Not among Prometheus' labels.
+/// Prometheus does not have this label.
 pub(super) const IMAGE: &str = "__meta_docker_container_image";
 pub(super) const NETWORK_MODE: &str = "__meta_docker_container_network_mode";
 /// The beginning of the names of all labels of Docker.
@@ -35,7 +35,7 @@ impl Facts<'_> {
     }
 }
 
-/// A label with the name of a label of Docker: characters that a label name cannot have become `_`.
+/// The label name for a label of Docker: characters that a label name cannot have become `_`.
 pub(super) fn prefixed(kind: &str, name: &str) -> String {
     let valid = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
     PREFIX.chars().chain(kind.chars()).chain(valid).collect()

@@ -1,4 +1,4 @@
-//! A container's log, read through Docker's API where its file cannot be seen.
+//! Reads a container's log through Docker's API, if its file cannot be seen.
 //!
 //! ```text
 //! answer --> frames --> lines --> buffer --> reader of a client
@@ -15,6 +15,7 @@ mod lines;
 mod tests;
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
@@ -22,6 +23,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::engine::Engine;
+use crate::metrics::ContainerLines;
 use crate::model::{AbortOnPanic, LabelSet, Source, Streams};
 use buffer::{Buffer, ContainerLog};
 pub use cursor::Cursor;
@@ -53,7 +55,7 @@ pub(super) fn position(id: &str) -> String {
     format!("cursor-{id}")
 }
 
-/// What does not change while a container exists.
+/// The data about a container that does not change while it exists.
 #[derive(Clone, Debug)]
 pub(super) struct Described {
     pub id: String,
@@ -79,8 +81,16 @@ impl Steering {
     }
 }
 
-/// A container's log, and what steers it. Must be called on the runtime.
-pub(super) fn new(engine: Arc<Engine>, described: Described, runs: bool, streams: Streams) -> (ApiLog, Steering) {
+/// Makes a container's log, and the handle that controls it. `counts` counts its lines once, however many clients read it. Must be called
+/// on the runtime.
+pub(super) fn new(
+    engine: Arc<Engine>,
+    described: Described,
+    runs: bool,
+    streams: Streams,
+    counts: ContainerLines,
+) -> (ApiLog, Steering) {
+    let uncounted = AtomicBool::new(true);
     let runtime = Handle::current();
     let target = streams.stdout.clone().or_else(|| streams.stderr.clone()).unwrap_or_default();
     let labels = Arc::new(Mutex::new(streams));
@@ -98,7 +108,8 @@ pub(super) fn new(engine: Arc<Engine>, described: Described, runs: bool, streams
         let buffer = Buffer::new(labels.clone(), waker);
         let Described { id, name, driver, tty } = described.clone();
         let (engine, runs, lines) = (engine.clone(), runs.clone(), Lines::new(cursor.unwrap_or_default()));
-        let follow = Follow { engine, id, name, driver, tty, runs, lines, buffer: buffer.clone() };
+        let counts = uncounted.swap(false, Ordering::Relaxed).then(|| counts.clone());
+        let follow = Follow { engine, id, name, driver, tty, runs, lines, buffer: buffer.clone(), counts };
         let task = runtime.spawn(async {
             let _abort_on_panic = AbortOnPanic;
             follow.run().await;

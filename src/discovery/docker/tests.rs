@@ -54,7 +54,7 @@ fn noting(rules: &str, given: &Arc<Mutex<BTreeMap<String, String>>>) -> Outside 
     Outside { rules, give: Arc::new(give), ..outside(&[]) }
 }
 
-/// What discovery has told: the targets or the notes by source, until `Synced` or until `is_there` holds.
+/// The targets or notes that discovery has sent, by group, until `Synced` or until `is_there` holds.
 struct Listener {
     updates: mpsc::Receiver<Update>,
     told: BTreeMap<String, Vec<String>>,
@@ -76,15 +76,15 @@ impl Listener {
             match soon(self.updates.recv()).await.expect("it goes on") {
                 Update::Synced { .. } => self.synced = true,
                 Update::Group { group, .. } => {
-                    let source = group.source.trim_start_matches("docker_sd_configs[0]/").to_string();
+                    let group_id = group.id.trim_start_matches("docker_sd_configs[0]/").to_string();
                     let shown = |name: &str| {
                         let values = group.targets.iter().filter_map(|target| target.get(name));
                         values.map(String::from).collect::<Vec<_>>()
                     };
                     let lines = ["__meta_docker_container_name", container::LOG_FILE, NO_TARGETS].map(shown).concat();
                     match lines.is_empty() {
-                        true => drop(self.told.remove(&source)),
-                        false => drop(self.told.insert(source, lines)),
+                        true => drop(self.told.remove(&group_id)),
+                        false => drop(self.told.insert(group_id, lines)),
                     }
                 }
             }
@@ -108,19 +108,19 @@ async fn containers_come_change_and_go_with_events() {
     let _listening = docker.listen();
     let mut listener = Listener::start(&docker, outside(&[]));
     listener.until(|listener| listener.synced).await;
-    let source = |container: &Scripted| format!("container/{}", container.id);
-    assert_eq!(listener.told, [(source(&a), vec![a.name.clone(), a.log_path.clone()])].into());
+    let group_id = |container: &Scripted| format!("container/{}", container.id);
+    assert_eq!(listener.told, [(group_id(&a), vec![a.name.clone(), a.log_path.clone()])].into());
 
     // The refresh interval is ten minutes: these are events.
     docker.happen(|world| world.containers.push(b.clone()));
     listener.until(|listener| listener.told.len() == 2).await;
     docker.happen(|world| world.containers[0].name = "/renamed".into());
-    listener.until(|listener| listener.told[&source(&a)][0] == "/renamed").await;
+    listener.until(|listener| listener.told[&group_id(&a)][0] == "/renamed").await;
     // A stopped container may have lines that are not read yet.
     docker.happen(|world| world.containers[0].state = "exited".into());
     docker.happen(|world| world.containers.retain(|container| container.id == a.id));
-    listener.until(|listener| !listener.told.contains_key(&source(&b))).await;
-    assert!(listener.told.contains_key(&source(&a)));
+    listener.until(|listener| !listener.told.contains_key(&group_id(&b))).await;
+    assert!(listener.told.contains_key(&group_id(&a)));
 }
 
 #[tokio::test]

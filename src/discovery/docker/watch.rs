@@ -60,8 +60,8 @@ impl Watch {
             config,
             engine,
             known,
+            found: Found::new(outside, metrics.containers.clone()),
             metrics,
-            found: Found::new(outside),
             unlisted: Some(unlisted),
             failure: None,
             networks_refused: false,
@@ -129,8 +129,8 @@ impl Watch {
         let labels = containers::labels(&self.config, &listed, &others, &networks);
         let (groups, notes) = self.found.update(&self.engine, listed, labels).await?;
         self.known.replace(groups).await;
-        for (source, note) in notes {
-            self.known.note(&source, note.as_deref()).await;
+        for (group_id, note) in notes {
+            self.known.note(&group_id, note.as_deref()).await;
         }
         if self.failure.take().is_some() {
             tracing::info!(job = self.known.job(), "Docker answers again");

@@ -240,9 +240,9 @@ mod tests {
             let short = |g: TargetGroup| {
                 let addresses: Vec<_> = g.targets.iter().filter_map(|t| t.get("__address__")).collect();
                 for target in &g.targets {
-                    assert!(target.get("__meta_filepath").is_some_and(|path| g.source.starts_with(path)));
+                    assert!(target.get("__meta_filepath").is_some_and(|path| g.id.starts_with(path)));
                 }
-                format!("{}={}", g.source.strip_prefix(&base).expect("a path"), addresses.join(","))
+                format!("{}={}", g.id.strip_prefix(&base).expect("a path"), addresses.join(","))
             };
             self.files.look(all).map(|groups| groups.into_iter().map(short).collect())
         }

@@ -2,11 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use serde::de::MapAccess;
-
-use super::kind::{self, Kind};
-use super::role::{Node, Service};
-use super::slim::{Metadata, Object, Pod};
+use super::objects::{Namespace, Node, Service};
+use super::slim::{Object, Pod};
 
 /// The limit for the kept objects of one kind, in bytes (approximate). A node's pods take some hundred KiB, and ten
 /// thousand services of a large cluster some ten MiB.
@@ -27,8 +24,8 @@ impl<O: Object> Store<O> {
         Self { kept: HashMap::new(), room }
     }
 
-    pub(super) fn get(&self, source: &str) -> Option<&O> {
-        self.kept.get(source).map(|(object, _)| object)
+    pub(super) fn get(&self, group_id: &str) -> Option<&O> {
+        self.kept.get(group_id).map(|(object, _)| object)
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &O> {
@@ -36,27 +33,27 @@ impl<O: Object> Store<O> {
     }
 
     /// Keeps `object` instead of its earlier version. False: there is no room, so neither version is kept.
-    pub(super) fn set(&mut self, source: String, object: O) -> bool {
-        self.remove(&source);
-        let weight = EACH + source.len() + object.metadata().weight() + object.weight();
+    pub(super) fn set(&mut self, group_id: String, object: O) -> bool {
+        self.remove(&group_id);
+        let weight = EACH + group_id.len() + object.metadata().weight() + object.weight();
         let Some(left) = self.room.checked_sub(weight) else { return false };
         self.room = left;
-        self.kept.insert(source, (object, weight));
+        self.kept.insert(group_id, (object, weight));
         true
     }
 
     /// Returns whether it was kept.
-    pub(super) fn remove(&mut self, source: &str) -> bool {
-        let removed = self.kept.remove(source);
+    pub(super) fn remove(&mut self, group_id: &str) -> bool {
+        let removed = self.kept.remove(group_id);
         self.room += removed.as_ref().map_or(0, |(_, weight)| *weight);
         removed.is_some()
     }
 
-    /// Removes all objects except `sources`. Returns the removed names.
-    pub(super) fn retain(&mut self, sources: &BTreeSet<String>) -> Vec<String> {
-        let gone: Vec<String> = self.kept.keys().filter(|source| !sources.contains(*source)).cloned().collect();
-        for source in &gone {
-            self.remove(source);
+    /// Removes all objects except those with these ids. Returns the ids of the removed ones.
+    pub(super) fn retain(&mut self, group_ids: &BTreeSet<String>) -> Vec<String> {
+        let gone: Vec<String> = self.kept.keys().filter(|group_id| !group_ids.contains(*group_id)).cloned().collect();
+        for group_id in &gone {
+            self.remove(group_id);
         }
         gone
     }
@@ -108,30 +105,6 @@ impl Aside for Node {
 impl Aside for Namespace {
     fn store(beside: &mut Beside) -> &mut Store<Self> {
         &mut beside.namespaces
-    }
-}
-
-/// Only has labels and annotations.
-#[derive(Debug, Default)]
-pub(super) struct Namespace(Metadata);
-
-impl Object for Namespace {
-    const KIND: &'static Kind = &kind::NAMESPACE;
-
-    fn metadata(&self) -> &Metadata {
-        &self.0
-    }
-
-    fn metadata_mut(&mut self) -> &mut Metadata {
-        &mut self.0
-    }
-
-    fn read<'de, A: MapAccess<'de>>(&mut self, _: &str, _: &mut A) -> Result<bool, A::Error> {
-        Ok(false)
-    }
-
-    fn weight(&self) -> usize {
-        0
     }
 }
 

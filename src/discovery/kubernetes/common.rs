@@ -1,4 +1,4 @@
-//! The labels that the targets of one source share, with limits, because users can write any labels and annotations.
+//! The labels that the targets of one group share, with limits, because users can write any labels and annotations.
 
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@
 //!                                version <-- commit after Loki's answer
 //! ```
 //! The position is the resource version of the last event that Loki has acknowledged. It is saved as a cursor, and
-//! written into the Lease, so that another agent goes on there.
+//! written into the Lease, so that another agent continues there.
 
 mod buffer;
 mod config;
@@ -60,7 +60,7 @@ impl fmt::Debug for Events {
     }
 }
 
-/// What the rest of the agent knows and does for the events of one job.
+/// Questions and services of the rest of the agent for the events of one job.
 #[derive(Clone)]
 pub struct Outside {
     pub job: Arc<str>,

@@ -90,7 +90,7 @@ impl Failure {
         Self { verb, ..self }
     }
 
-    /// What the user can do, for a request for objects of `kind`.
+    /// The advice for the user, for a failed request for objects of `kind`.
     pub(super) fn advice(&self, kind: &Kind) -> String {
         match self.reason {
             Reason::Forbidden => {

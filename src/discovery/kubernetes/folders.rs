@@ -64,7 +64,7 @@ struct State {
     told: BTreeMap<String, (Verdict, usize)>,
     /// The next time to check directories without open questions, and to log new pods.
     relook_at: Instant,
-    /// The number of pods found since the last message, by the source of their labels.
+    /// The number of pods found since the last message, by the origin of their labels.
     news: BTreeMap<&'static str, usize>,
 }
 
@@ -141,14 +141,14 @@ impl Folders {
         let now = seconds();
         folders.iter().for_each(|folder| self.remembered.put(&self.by, folder, &group.targets, now));
         let mut state = self.state.lock().await;
-        for folder in state.book.shows(&group.source, folders, Instant::now()) {
+        for folder in state.book.shows(&group.id, folders, Instant::now()) {
             state.take_back(&folder).await;
         }
     }
 
     /// The API server has reported that the pod is gone.
-    pub(super) async fn hides(&self, source: &str) {
-        self.state.lock().await.book.hides(source, Instant::now());
+    pub(super) async fn hides(&self, group_id: &str) {
+        self.state.lock().await.book.hides(group_id, Instant::now());
     }
 
     /// The API server has sent a complete list.

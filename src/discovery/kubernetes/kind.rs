@@ -11,8 +11,8 @@ pub(super) struct Kind {
     pub(super) plural: &'static str,
     /// The text between `__meta_kubernetes_` and `_label_`.
     pub(super) prefix: &'static str,
-    /// The prefix of its source names.
-    source: &'static str,
+    /// The start of the ids of its target groups.
+    id_prefix: &'static str,
     pub(super) scope: Reach,
 }
 
@@ -27,8 +27,8 @@ pub(super) enum Reach {
     Namespaces,
 }
 
-const fn namespaced(role: &'static str, group: &'static str, plural: &'static str, source: &'static str) -> Kind {
-    Kind { role, group, plural, prefix: role, source, scope: Reach::Namespace }
+const fn namespaced(role: &'static str, group: &'static str, plural: &'static str, id_prefix: &'static str) -> Kind {
+    Kind { role, group, plural, prefix: role, id_prefix, scope: Reach::Namespace }
 }
 
 pub(super) static POD: Kind =
@@ -61,11 +61,12 @@ impl Kind {
         matches!(self.scope, Reach::Namespace | Reach::Node { namespaced: true, .. })
     }
 
-    /// The name of an object: `pod/<namespace>/<name>`. A new object with the same name replaces the old one.
-    pub(super) fn source(&self, namespace: &str, name: &str) -> String {
+    /// The id of the target group of an object: `pod/<namespace>/<name>`. A new object with the same name replaces the
+    /// old one.
+    pub(super) fn group_id(&self, namespace: &str, name: &str) -> String {
         match self.is_namespaced() {
-            true => format!("{}/{namespace}/{name}", self.source),
-            false => format!("{}/{name}", self.source),
+            true => format!("{}/{namespace}/{name}", self.id_prefix),
+            false => format!("{}/{name}", self.id_prefix),
         }
     }
 
@@ -81,7 +82,7 @@ mod tests {
 
     #[test]
     fn where_each_kind_is_listed() {
-        for (kind, all, one, source) in [
+        for (kind, all, one, group_id) in [
             (&POD, "/api/v1/pods", "/api/v1/namespaces/x/pods", "pod/x/a"),
             (&SERVICE, "/api/v1/services", "/api/v1/namespaces/x/services", "svc/x/a"),
             (&ENDPOINTS, "/api/v1/endpoints", "/api/v1/namespaces/x/endpoints", "endpoints/x/a"),
@@ -101,7 +102,7 @@ mod tests {
             ),
         ] {
             assert_eq!((kind.path(None).as_str(), kind.path(Some("x")).as_str()), (all, one));
-            assert_eq!(kind.source("x", "a"), source);
+            assert_eq!(kind.group_id("x", "a"), group_id);
         }
         assert_eq!(
             SLICE.rule(),

@@ -64,7 +64,7 @@ pub(super) fn group_beside(pod: &Pod, reads: &Reads, labels: Labels, beside: &[&
             targets.extend(targets_of.into_iter().map(|own| TargetLabels::new(Arc::clone(common), own)));
         }
     }
-    TargetGroup { source: pod.source(), targets, left_out }
+    TargetGroup { id: pod.group_id(), targets, left_out }
 }
 
 /// The labels of the pod itself, without Kubernetes labels and annotations.

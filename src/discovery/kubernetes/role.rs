@@ -9,17 +9,16 @@ mod pod;
 mod service;
 mod workload;
 
-use super::beside::{Beside, Namespace};
+use super::beside::Beside;
 use super::config::AttachMetadata;
 use super::kind::{self, Kind};
+use super::objects::{Namespace, Node};
 use super::slim::{Metadata, Object};
 use crate::model::TargetGroup;
 use crate::relabel::Reads;
 pub(super) use endpoints::Endpoints;
 pub(super) use endpointslice::EndpointSlice;
 pub(super) use ingress::Ingress;
-pub(super) use node::Node;
-pub(super) use service::Service;
 
 /// An object of a role.
 pub(super) trait Finds: Object {
@@ -29,9 +28,9 @@ pub(super) trait Finds: Object {
         true
     }
 
-    /// Whether its targets have labels of the object of `kind` with the name `source`.
-    fn refers(&self, kind: &Kind, source: &str) -> bool {
-        *kind == kind::NAMESPACE && kind::NAMESPACE.source("", &self.metadata().namespace) == source
+    /// Whether its targets have labels of the object of `kind` whose target group has the id `group_id`.
+    fn refers(&self, kind: &Kind, group_id: &str) -> bool {
+        *kind == kind::NAMESPACE && kind::NAMESPACE.group_id("", &self.metadata().namespace) == group_id
     }
 
     /// The group of its targets. Without targets, nothing is sent.
@@ -49,12 +48,12 @@ pub(super) struct With<'a> {
 impl<'a> With<'a> {
     /// The metadata of the namespace, if configured and known.
     fn namespace(&self, name: &str) -> Option<&'a Metadata> {
-        self.beside.namespaces.get(&kind::NAMESPACE.source("", name)).map(Namespace::metadata)
+        self.beside.namespaces.get(&kind::NAMESPACE.group_id("", name)).map(Namespace::metadata)
     }
 
     /// The metadata of the node, if configured and known.
     fn node(&self, name: &str) -> Option<&'a Metadata> {
-        self.beside.nodes.get(&kind::NODE.source("", name)).map(Node::metadata)
+        self.beside.nodes.get(&kind::NODE.group_id("", name)).map(Node::metadata)
     }
 }
 

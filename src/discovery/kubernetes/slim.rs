@@ -38,10 +38,10 @@ pub(super) trait Object: Default + Send + 'static {
     /// The memory without metadata, in bytes (approximate).
     fn weight(&self) -> usize;
 
-    /// The name of the object as a source.
-    fn source(&self) -> String {
+    /// The id of the object's target group.
+    fn group_id(&self) -> String {
         let Metadata { namespace, name, .. } = self.metadata();
-        Self::KIND.source(namespace, name)
+        Self::KIND.group_id(namespace, name)
     }
 }
 

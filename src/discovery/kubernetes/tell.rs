@@ -30,10 +30,10 @@ pub(super) trait Sink: Send {
     type Object: Object;
 
     fn set(&mut self, object: Self::Object) -> impl Future<Output = ()> + Send;
-    fn gone(&mut self, source: String) -> impl Future<Output = ()> + Send;
+    fn gone(&mut self, group_id: String) -> impl Future<Output = ()> + Send;
 
     /// The complete list of existing objects.
-    fn listed(&mut self, sources: &BTreeSet<String>) -> impl Future<Output = ()> + Send;
+    fn listed(&mut self, group_ids: &BTreeSet<String>) -> impl Future<Output = ()> + Send;
 
     /// The namespace of the requests. Empty: all.
     fn asked_in(&mut self, _namespace: &str) -> impl Future<Output = ()> + Send {
@@ -140,43 +140,43 @@ impl<O: Finds> Teller<O> {
     }
 
     async fn set(&mut self, mut object: O) {
-        let source = object.source();
+        let group_id = object.group_id();
         if !object.narrow(&self.node) {
-            return self.remove(&source).await;
+            return self.remove(&group_id).await;
         }
         if self.awaited.is_empty() {
             let group = self.group(&object);
             self.tell(group).await;
         }
-        if !self.asides.is_empty() && !self.objects.set(source, object) {
+        if !self.asides.is_empty() && !self.objects.set(group_id, object) {
             self.note_full(O::KIND);
         }
     }
 
-    async fn remove(&mut self, source: &str) {
-        self.objects.remove(source);
-        self.known.remove(source).await;
+    async fn remove(&mut self, group_id: &str) {
+        self.objects.remove(group_id);
+        self.known.remove(group_id).await;
         if let Some(folders) = &self.folders {
-            folders.hides(source).await;
+            folders.hides(group_id).await;
         }
-        self.cut.remove(source);
+        self.cut.remove(group_id);
     }
 
-    async fn listed(&mut self, sources: &BTreeSet<String>) {
-        self.objects.retain(sources);
-        self.known.retain(sources).await;
+    async fn listed(&mut self, group_ids: &BTreeSet<String>) {
+        self.objects.retain(group_ids);
+        self.known.retain(group_ids).await;
         if let Some(folders) = &self.folders {
-            folders.lists(sources).await;
+            folders.lists(group_ids).await;
         }
-        self.cut.retain(|source| sources.contains(source));
+        self.cut.retain(|group_id| group_ids.contains(group_id));
         self.is_listed = true;
         self.let_go();
     }
 
     /// Sends the groups that have labels of the changed object again.
-    async fn changed(&mut self, kind: &'static Kind, source: &str) {
+    async fn changed(&mut self, kind: &'static Kind, group_id: &str) {
         if self.awaited.is_empty() {
-            let objects = self.objects.values().filter(|object| object.refers(kind, source));
+            let objects = self.objects.values().filter(|object| object.refers(kind, group_id));
             let groups: Vec<TargetGroup> = objects.map(|object| self.group(object)).collect();
             for group in groups {
                 self.tell(group).await;
@@ -185,7 +185,7 @@ impl<O: Finds> Teller<O> {
     }
 
     async fn tell(&mut self, group: TargetGroup) {
-        self.note_left_out(&group.source, group.left_out);
+        self.note_left_out(&group.id, group.left_out);
         if let Some(folders) = &self.folders {
             folders.shows(&group).await;
         }
@@ -193,15 +193,15 @@ impl<O: Finds> Teller<O> {
     }
 
     /// Counts and logs, once for each object, that parts are omitted that may change what is read.
-    fn note_left_out(&mut self, source: &str, left_out: LeftOut) {
+    fn note_left_out(&mut self, group_id: &str, left_out: LeftOut) {
         if !left_out.matters() {
-            self.cut.remove(source);
+            self.cut.remove(group_id);
             return;
         }
-        if self.cut.len() < REMEMBERED && self.cut.insert(source.to_string()) {
+        if self.cut.len() < REMEMBERED && self.cut.insert(group_id.to_string()) {
             self.metrics.pod_cut(&self.job);
             let (job, role) = (&*self.job, O::KIND.role);
-            warn!(job, source, %left_out, "a {role} has more containers, ports, labels or annotations than the agent keeps: the rest is omitted");
+            warn!(job, group = group_id, %left_out, "a {role} has more containers, ports, labels or annotations than the agent keeps: the rest is omitted");
         }
     }
 
@@ -257,12 +257,12 @@ impl<O: Finds> Sink for Main<O> {
         self.0.lock().await.set(object).await;
     }
 
-    async fn gone(&mut self, source: String) {
-        self.0.lock().await.remove(&source).await;
+    async fn gone(&mut self, group_id: String) {
+        self.0.lock().await.remove(&group_id).await;
     }
 
-    async fn listed(&mut self, sources: &BTreeSet<String>) {
-        self.0.lock().await.listed(sources).await;
+    async fn listed(&mut self, group_ids: &BTreeSet<String>) {
+        self.0.lock().await.listed(group_ids).await;
     }
 
     async fn asked_in(&mut self, namespace: &str) {
@@ -288,24 +288,24 @@ impl<O: Finds, A: Aside> Sink for Other<O, A> {
     type Object = A;
 
     async fn set(&mut self, object: A) {
-        let (mut teller, source) = (self.0.lock().await, object.source());
-        if !A::store(&mut teller.beside).set(source.clone(), object) {
+        let (mut teller, group_id) = (self.0.lock().await, object.group_id());
+        if !A::store(&mut teller.beside).set(group_id.clone(), object) {
             teller.note_full(A::KIND);
         }
-        teller.changed(A::KIND, &source).await;
+        teller.changed(A::KIND, &group_id).await;
     }
 
-    async fn gone(&mut self, source: String) {
+    async fn gone(&mut self, group_id: String) {
         let mut teller = self.0.lock().await;
-        if A::store(&mut teller.beside).remove(&source) {
-            teller.changed(A::KIND, &source).await;
+        if A::store(&mut teller.beside).remove(&group_id) {
+            teller.changed(A::KIND, &group_id).await;
         }
     }
 
-    async fn listed(&mut self, sources: &BTreeSet<String>) {
+    async fn listed(&mut self, group_ids: &BTreeSet<String>) {
         let mut teller = self.0.lock().await;
-        for source in A::store(&mut teller.beside).retain(sources) {
-            teller.changed(A::KIND, &source).await;
+        for group_id in A::store(&mut teller.beside).retain(group_ids) {
+            teller.changed(A::KIND, &group_id).await;
         }
         teller.settled(A::KIND).await;
     }

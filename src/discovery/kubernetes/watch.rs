@@ -121,7 +121,7 @@ impl<S: Sink> Watch<S> {
             let object: S::Object = slim::parse(&json, &self.reads)
                 .map_err(|e| Failure::answer(format!("an object in the list of {}: {e}", self.kind.plural)))?;
             drop(json);
-            listed.insert(object.source());
+            listed.insert(object.group_id());
             self.sink.set(object).await;
         }
         let around = list.end()?;
@@ -165,7 +165,7 @@ impl<S: Sink> Watch<S> {
                 }
                 Event::Deleted(mut object) => {
                     at.reached(std::mem::take(&mut object.metadata_mut().resource_version));
-                    self.sink.gone(object.source()).await;
+                    self.sink.gone(object.group_id()).await;
                 }
                 Event::Bookmark(version) => at.reached(version),
                 Event::Error(status) => return Err(Failure::in_stream(&status)),

@@ -88,7 +88,7 @@ fn numbers_of_a_header_are_not_trusted() {
 #[test]
 fn fields_beyond_the_limit_are_left_out() {
     let mut out = Vec::new();
-    // What a compressed field says of its length, and one byte.
+    // The length that a compressed field claims, and one byte.
     let lz4 = |len: u64| -> Vec<u8> { len.to_le_bytes().into_iter().chain([0x10, b'x']).collect() };
     let long = payload::LONGEST as u64 + 1;
     assert_eq!(payload::decode(2, &lz4(long), &mut out), Err(payload::Error::TooLong));

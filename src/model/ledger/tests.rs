@@ -198,7 +198,7 @@ fn joins_that_overlap_without_end_do_not_stop_the_commit_for_ever() {
     assert_eq!(ledger.committed(), Some(at(200 * size)));
 }
 
-/// What happens to a line.
+/// The fate of a line.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Sent,

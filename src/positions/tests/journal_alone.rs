@@ -103,7 +103,7 @@ fn our_own_yaml_is_known_whenever_a_kill_comes_and_another_is_promtails() {
         commit(&positions, slot, offset + 5, true);
         let later = std::fs::read_to_string(&journal).expect("there")[says.len()..].to_string();
         drop(positions);
-        // What is delivered in the moment after the rename is in the journal; nothing else was written by then.
+        // An entry that is delivered right after the rename is in the journal. Nothing else was written by then.
         let announced = says.rfind("\ny ").map(|at| at + 1 + says[at + 1..].find('\n').expect("a line") + 1);
         std::fs::write(&journal, says[..announced.expect("it is announced")].to_string() + &later).expect("written");
         if killed_before && let Some(old) = old {

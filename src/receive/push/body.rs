@@ -1,4 +1,4 @@
-//! The body of a push, decompressed within bounds: what is small when compressed may be large without end.
+//! Decompresses the body of a push within limits, because a small compressed body may become very large.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -20,7 +20,7 @@ impl Encoding {
     /// None: it is not supported.
     pub fn of(name: &str) -> Option<Self> {
         match name.trim().to_ascii_lowercase().as_str() {
-            // Protobuf is always compressed with snappy, whether the header says it or not.
+            // Protobuf is always compressed with snappy, even if there is no header.
             "" | "identity" | "snappy" => Some(Self::Plain),
             "gzip" | "x-gzip" => Some(Self::Gzip),
             "deflate" => Some(Self::Deflate),
@@ -41,7 +41,7 @@ impl From<Full> for Refused {
     }
 }
 
-/// Undoes `Content-Encoding`. `held` is what the reservation has for the body already.
+/// Undoes `Content-Encoding`. `held` is the number of bytes that are already reserved for the body.
 pub fn decompress<'b>(
     encoding: Encoding,
     body: &'b [u8],
@@ -52,7 +52,7 @@ pub fn decompress<'b>(
     let plain = match encoding {
         Encoding::Plain => return Ok(body.into()),
         Encoding::Gzip => inflate(MultiGzDecoder::new(body), held, limit, reservation),
-        // HTTP means zlib's form of it, and some senders write the bare one.
+        // `deflate` means zlib's format in HTTP, but some senders use the raw format.
         Encoding::Deflate if is_zlib(body) => inflate(ZlibDecoder::new(body), held, limit, reservation),
         Encoding::Deflate => inflate(DeflateDecoder::new(body), held, limit, reservation),
     };

@@ -8,16 +8,16 @@ use crate::model::{LabelSet, Labels, MAX_LINE, Structured};
 use crate::receive::budget::Reservation;
 use crate::receive::labels::{Outcome, TENANT};
 use crate::receive::live::Live;
-use crate::receive::time::Arrival;
+use crate::receive::time::{Arrival, now};
 use crate::scrape::{Details, Parcel};
 
-/// A parcel is closed when it has so many bytes of memory: an eighth of an inbox.
+/// A parcel is complete when it takes this many bytes of memory: an eighth of an inbox.
 const PARCEL: usize = 512 << 10;
 
 /// Within each [`STEP`] of memory the reservation grows once.
 const STEP: usize = 64 << 10;
 
-/// How the entries of a push are taken.
+/// The settings for the entries of a push.
 #[derive(Clone, Copy)]
 pub(super) struct Settings<'b> {
     pub live: &'b Live,
@@ -25,14 +25,16 @@ pub(super) struct Settings<'b> {
     pub use_incoming_timestamp: bool,
     /// The tenant that the sender named.
     pub tenant: Option<&'b str>,
-    /// Bytes that the reservation has for the body.
+    /// Bytes that are reserved for the body.
     pub held: usize,
-    /// Entries that were handed in when the push came before.
+    /// Entries that were handed in when the same push came earlier.
     pub skip: usize,
 }
 
 pub(super) struct Builder<'b> {
     settings: Settings<'b>,
+    /// When it came, in Unix nanoseconds.
+    now: i64,
     reservation: &'b mut Reservation,
     /// Bytes of finished parcels.
     cost: usize,
@@ -46,7 +48,7 @@ pub(super) struct Builder<'b> {
 /// A push, ready to be handed in.
 #[derive(Debug, Default)]
 pub(super) struct Built {
-    /// Each with the number of entries up to its end.
+    /// The parcels, each with the number of entries up to its end.
     pub parcels: Vec<(Parcel, usize)>,
     /// Lines that a rule drops.
     pub dropped: usize,
@@ -59,6 +61,7 @@ impl<'b> Builder<'b> {
     pub fn new(settings: Settings<'b>, reservation: &'b mut Reservation) -> Self {
         Self {
             settings,
+            now: now(),
             reservation,
             cost: 0,
             reserved: 0,
@@ -69,7 +72,7 @@ impl<'b> Builder<'b> {
         }
     }
 
-    /// Lines of text, one record each. They have the labels of the config alone, and no rule is applied.
+    /// Adds lines of text, one record each. They have only the labels of the config, and no rule is applied.
     pub fn lines(mut self, text: &str, labels: LabelSet) -> Result<Built, Refused> {
         self.settings.use_incoming_timestamp = false;
         self.stream = Outcome::Keep { labels, tenant: self.settings.tenant.map(Arc::from) };
@@ -117,7 +120,7 @@ impl Visit for Builder<'_> {
             self.built.too_long += 1;
             return Ok(());
         }
-        let time = if self.settings.use_incoming_timestamp { time } else { self.settings.arrival.next() };
+        let time = if self.settings.use_incoming_timestamp { time } else { self.settings.arrival.next(self.now) };
         let pair = |(name, value): &(Cow<'_, str>, Cow<'_, str>)| Structured {
             name: Arc::from(&**name),
             value: Cow::Owned(value.to_string()),

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::model::units::ByteSize;
 use crate::model::{ConfigError, Labels};
 use crate::receive::Endpoint;
-use crate::server;
+use crate::{server, spool};
 
-/// Promtail takes 100 MiB. So much in several pushes at once is more memory than the agent has in most installations.
+/// Promtail accepts 100 MiB. Several such pushes at once need more memory than the agent has in most installations.
 const MAX_SEND_MSG_SIZE: ByteSize = ByteSize(16 << 20);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -17,6 +17,7 @@ pub struct Config {
     pub labels: Labels,
     pub use_incoming_timestamp: bool,
     pub max_send_msg_size: ByteSize,
+    pub spool: Option<spool::Config>,
 }
 
 impl Default for Config {
@@ -26,6 +27,7 @@ impl Default for Config {
             labels: Labels::new(),
             use_incoming_timestamp: false,
             max_send_msg_size: MAX_SEND_MSG_SIZE,
+            spool: None,
         }
     }
 }
@@ -48,6 +50,7 @@ impl Config {
                 ConfigError::new("disable", "nothing can be received then: remove it, or this job").within("server")
             );
         }
+        self.spool.iter().try_for_each(spool::Config::validate).map_err(|e| e.within("spool"))?;
         match self.max_send_msg_size.0 {
             0 => Err(ConfigError::new("max_send_msg_size", "must be more than 0")),
             size if size > 1 << 30 => Err(ConfigError::new("max_send_msg_size", "must be at most 1GB")),

@@ -1,6 +1,6 @@
-//! Pushes that are on their way, by what was sent. A sender that got no answer in time sends the same again: it then
-//! waits for what was taken the first time, so that no line is taken twice. A push that was delivered is remembered for
-//! a while, for a sender whose answer was lost.
+//! Remembers pushes that are being delivered, by a hash of their content. A sender without an answer in time sends the
+//! same push again. It then waits for the first delivery, so that no line is taken twice. A delivered push is remembered
+//! for a while, for a sender that did not get the answer.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
@@ -11,36 +11,36 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::scrape::Ticket;
 
-/// How many pushes are remembered, or on their way.
+/// The most pushes that are remembered or being delivered.
 const MOST: usize = 4_096;
 
-/// Stands for what was sent.
+/// A hash of the content of a push.
 pub(super) type Id = u128;
 
-/// How far a push is.
+/// The progress of a push.
 #[derive(Debug, Default)]
 pub(super) struct Delivery {
-    /// Of the parcels that were handed in.
+    /// The tickets of the parcels that were handed in.
     pub tickets: Vec<Ticket>,
-    /// How many entries these parcels cover.
+    /// The number of entries in these parcels.
     pub taken: usize,
     /// All entries were handed in, or dropped by a rule.
     pub is_whole: bool,
 }
 
 impl Delivery {
-    /// Whether nothing of it is on its way. Its sender may come again.
+    /// Whether no part of it is being delivered. Its sender may send it again.
     fn is_over(&self) -> bool {
         self.tickets.iter().all(Ticket::is_settled)
     }
 }
 
-/// Shared by those who sent the same. Whoever has the lock works on it.
+/// Shared by all requests with the same push. The request that holds the lock works on it.
 pub(super) type Shared = Arc<AsyncMutex<Delivery>>;
 
 #[derive(Debug)]
 pub(super) struct Deliveries {
-    /// Nobody can choose a push that is taken for another.
+    /// The seed of the hash is random, so a sender cannot make a push that has the id of another.
     seed: u64,
     known: Mutex<Known>,
 }
@@ -57,14 +57,25 @@ impl Deliveries {
         Self { seed: RandomState::new().build_hasher().finish(), known: Mutex::default() }
     }
 
-    /// `context` is what matters beside the body: the tenant, the form.
+    /// Knows the pushes that are in a spool. `seed` is that of their ids.
+    pub fn delivered(seed: u64, ids: Vec<Id>) -> Self {
+        let deliveries = Self { seed, known: Mutex::default() };
+        for id in ids {
+            if let Some(Ok(mut delivery)) = deliveries.of(id).map(AsyncMutex::try_lock_owned) {
+                delivery.is_whole = true;
+            }
+        }
+        deliveries
+    }
+
+    /// `context` has everything that matters besides the body: the tenant, the form.
     pub fn id(&self, context: impl Hash, body: &[u8]) -> Id {
         let mut hasher = xxhash_rust::xxh3::Xxh3::with_seed(self.seed);
         context.hash(&mut hasher);
         xxh3_128_with_seed(body, hasher.finish())
     }
 
-    /// The push with this id, or a new one. None: too many are on their way.
+    /// The push with this id, or a new one. None: too many pushes are being delivered.
     pub fn of(&self, id: Id) -> Option<Shared> {
         let mut known = self.lock();
         if let Some(delivery) = known.by_id.get(&id) {

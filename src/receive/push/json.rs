@@ -31,7 +31,7 @@ struct Reading<'v, V> {
 }
 
 impl<V: Visit> Reading<'_, V> {
-    /// Keeps the refusal, and gives an error that stops serde.
+    /// Keeps the refusal, and returns an error that stops serde.
     fn keep<E: de::Error>(&mut self, outcome: Result<(), Refused>) -> Result<(), E> {
         outcome.map_err(|refused| {
             self.refused = Some(refused);
@@ -109,7 +109,7 @@ impl<'de, V: Visit> Visitor<'de> for Each<'_, '_, V> {
     }
 }
 
-/// In what order its parts stand is the sender's affair.
+/// The sender may write its parts in any order.
 #[derive(serde::Deserialize)]
 struct Stream<'p> {
     #[serde(borrow)]
@@ -251,7 +251,7 @@ mod tests {
         br#"{"x": 1, "streams": [{"values": [["1", "one \u00e9", {"a": "b"}], [2, "two"]], "stream": {"app": "x"}}]}"#;
 
     proptest::proptest! {
-        /// A push of which a few bytes are others is read or refused. Neither form may be read beyond its end.
+        /// A push with a few changed bytes is read or refused. Neither form may be read beyond its end.
         #[test]
         fn broken_pushes_are_refused(
             changes in proptest::collection::vec((0..PUSH.len(), proptest::prelude::any::<u8>()), 0..4),

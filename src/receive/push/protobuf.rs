@@ -1,9 +1,10 @@
-//! Reads the protobuf form of a push in place. Nothing is kept per entry: six bytes of a push could otherwise become a
-//! hundred of memory.
+//! Reads the protobuf form of a push in place. Nothing is kept for each entry: otherwise, six bytes of a push could take a
+//! hundred bytes of memory.
 
 use std::borrow::Cow;
 
 use super::{Refused, Visit, malformed, selector};
+use crate::model::Encoding;
 
 const VARINT: u64 = 0;
 const FIXED64: u64 = 1;
@@ -59,7 +60,7 @@ fn entry<'p>(bytes: &'p [u8], metadata: &mut Pairs<'p>, visit: &mut impl Visit) 
     })?;
     let time = seconds.checked_mul(1_000_000_000).and_then(|time| time.checked_add(nanos));
     let time = time.ok_or_else(|| malformed("the time of an entry is out of range"))?;
-    visit.entry(time, &String::from_utf8_lossy(line), metadata)
+    visit.entry(time, &Encoding::Utf8.decode(line), metadata)
 }
 
 fn pair(bytes: &[u8]) -> Result<(Cow<'_, str>, Cow<'_, str>), Refused> {

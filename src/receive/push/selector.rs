@@ -31,7 +31,7 @@ pub(super) fn parse(text: &str) -> Result<Labels, Malformed> {
     }
 }
 
-/// A Go string literal, and what is behind it. Bytes that are not UTF-8 become U+FFFD.
+/// Reads a Go string literal. Returns its value, and the text after it. Bytes that are not UTF-8 become U+FFFD.
 fn string(text: &str) -> Option<(String, &str)> {
     if let Some(rest) = text.strip_prefix('`') {
         let (raw, behind) = rest.split_once('`')?;

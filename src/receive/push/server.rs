@@ -1,4 +1,6 @@
-//! Answers those who push.
+//! The HTTP server for pushes.
+
+mod decoding;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,29 +14,29 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 use futures::StreamExt;
 use tokio::net::TcpListener;
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::body::{Encoding, decompress, unsnap};
-use super::builder::{Builder, Built, Settings};
-use super::deliveries::{Deliveries, Shared};
-use super::{Config, Format, Refused, malformed, walk};
+use super::body::Encoding;
+use super::builder::Built;
+use super::deliveries::{Deliveries, Delivery, Id, Shared};
+use super::{Config, Format, Refused, malformed};
 use crate::model::{AbortOnPanic, LabelSet};
 use crate::receive::budget::{Budget, Reservation};
 use crate::receive::live::Current;
 use crate::receive::metrics::Metrics;
+use crate::receive::spooling::{Appender, Failed};
 use crate::receive::time::Arrival;
 use crate::server::Port;
+use crate::spool::Transaction;
 
 /// How long a push waits for Loki's answers. Promtail, Alloy and Docker's driver wait ten seconds for theirs.
 const WAIT: Duration = Duration::from_secs(8);
 
-/// A body that is larger than this is decoded on another thread.
-const SMALL: usize = 64 << 10;
-
-/// Of a push that is refused, at most so much is read and thrown away before the answer.
+/// The most bytes of a refused push that are read and thrown away before the answer.
 const PASSED_MOST: usize = 256 << 20;
 
-/// Nothing came for so long: the sender waits for the answer.
+/// If nothing comes for this long, the sender waits for the answer.
 const QUIET: Duration = Duration::from_millis(500);
 
 /// The longest tenant name, as in Loki.
@@ -61,12 +63,15 @@ pub(in crate::receive) async fn serve(
     metrics: Metrics,
     shutdown: impl Future<Output = ()>,
 ) {
+    let deliveries = current.now().spool().map_or_else(Deliveries::new, |appender| {
+        Deliveries::delivered(appender.spool().seed(), appender.spool().remembered())
+    });
     let shelf = Arc::new(Shelf {
         job,
         labels,
         current,
         budget: Arc::new(Budget::new(config.pool(), config.most())),
-        deliveries: Deliveries::new(),
+        deliveries,
         arrival: Arrival::default(),
         read_timeout: port.read_timeout(),
         metrics,
@@ -103,12 +108,12 @@ enum Form {
     Raw,
 }
 
-/// How the body is encoded, what it is, and the tenant that the sender named.
+/// The encoding and the form of the body, and the tenant in the header.
 type Push = (Encoding, Form, Option<String>);
 
 enum Failure {
     Answer(Answer),
-    /// What was handed in is not committed, and never will be.
+    /// The records that were handed in are not committed, and never will be.
     Gone,
 }
 
@@ -130,7 +135,7 @@ impl From<Failure> for Answer {
 struct Answer {
     status: StatusCode,
     text: String,
-    /// When to try again.
+    /// The value of `Retry-After`.
     again: Option<&'static str>,
 }
 
@@ -157,7 +162,7 @@ impl From<Refused> for Answer {
     }
 }
 
-/// As Loki: JSON is what says so, and everything else is protobuf.
+/// The form of a push, as in Loki: JSON if `Content-Type` says so, and otherwise protobuf.
 fn form(headers: &HeaderMap) -> Result<Format, Answer> {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     match kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
@@ -186,7 +191,7 @@ fn tenant(headers: &HeaderMap) -> Result<Option<String>, Answer> {
     }
 }
 
-/// Reads what is left of a body and holds none of it. Ends when nothing comes for a while.
+/// Reads the rest of a body and throws it away. Ends when nothing comes for a while.
 async fn pass_over(body: &mut BodyDataStream) {
     let mut passed = 0;
     while let Ok(Some(Ok(piece))) = timeout(QUIET, body.next()).await {
@@ -220,7 +225,7 @@ impl Shelf {
         match outcome {
             Ok(answer) => answer,
             Err(answer) => {
-                // A connection that is closed with something unread is reset, and then the sender may not see the answer.
+                // If a connection is closed with unread bytes, it is reset, and the sender may not see the answer.
                 let _ = timeout(self.read_timeout, pass_over(&mut body)).await;
                 answer
             }
@@ -247,9 +252,9 @@ impl Shelf {
         let (until, push) = (Instant::now() + reservation.patience(), (encoding, form, tenant));
         let late = || Answer::later("Loki has not taken all of it yet: send it again to hear when it has");
         let Form::Push(format) = form else {
-            // Raw lines have no times: the same lines again may be other lines.
+            // Raw lines have no times, so equal lines may be new lines.
             let (delivery, push) = (Shared::default(), push);
-            let worked = self.work(push, body, &delivery, reservation);
+            let worked = self.work((None, push), body, &delivery, reservation);
             return timeout_at(until, worked)
                 .await
                 .unwrap_or_else(|_| Err(Failure::Answer(late())))
@@ -258,7 +263,7 @@ impl Shelf {
         let id = self.deliveries.id((format as u8, encoding as u8, &push.2), &body);
         let delivery =
             self.deliveries.of(id).ok_or_else(|| Answer::later("too many pushes wait for Loki: send it again"))?;
-        let worked = timeout_at(until, self.work(push, body, &delivery, reservation)).await;
+        let worked = timeout_at(until, self.work((Some(id), push), body, &delivery, reservation)).await;
         let outcome = worked.unwrap_or_else(|_| Err(Failure::Answer(late())));
         let is_begun = delivery.try_lock().map_or(true, |delivery| delivery.taken > 0 || delivery.is_whole);
         if !is_begun || matches!(outcome, Err(Failure::Gone)) {
@@ -267,23 +272,26 @@ impl Shelf {
         outcome.map_err(Answer::from)
     }
 
-    /// Hands in what was not handed in before, and waits until all is committed.
+    /// Hands in the entries that were not handed in before, and waits until all are committed.
     async fn work(
         self: &Arc<Self>,
-        push: Push,
+        (id, push): (Option<Id>, Push),
         body: Vec<u8>,
         delivery: &Shared,
         mut reservation: Reservation,
     ) -> Result<Answer, Failure> {
-        let mut delivery = match delivery.try_lock() {
+        let mut delivery = match delivery.clone().try_lock_owned() {
             Ok(delivery) => delivery,
-            // The same push is being worked on, and may wait for the turn that this one has.
+            // Another request works on the same push, and may wait for the turn that this request has.
             Err(_) if reservation.has_turn() => return Err(Answer::from(Refused::Busy).into()),
-            Err(_) => delivery.lock().await,
+            Err(_) => delivery.clone().lock_owned().await,
         };
         if !delivery.is_whole {
             let skip = delivery.taken;
             let built = self.build(push, body, &mut reservation, skip).await?;
+            if let Some(appender) = self.current.now().spool() {
+                return self.keep(appender, (id, built), delivery, reservation).await;
+            }
             let mut current = self.current.clone();
             for (parcel, taken) in built.parcels {
                 let lines = parcel.len();
@@ -300,6 +308,39 @@ impl Shelf {
         }
         delivery.tickets = Vec::new();
         Ok(Answer::new(StatusCode::NO_CONTENT, ""))
+    }
+
+    /// Writes the push to the spool.
+    async fn keep(
+        self: &Arc<Self>,
+        appender: &Arc<Appender>,
+        (id, built): (Option<Id>, Built),
+        mut delivery: OwnedMutexGuard<Delivery>,
+        reservation: Reservation,
+    ) -> Result<Answer, Failure> {
+        let Built { parcels, dropped, too_long, .. } = built;
+        let lines = parcels.iter().map(|(parcel, _)| parcel.len()).sum();
+        let transaction = Transaction::new(id, parcels.iter().map(|(parcel, _)| (parcel.text(), parcel.records())));
+        drop(parcels);
+        let room = appender.room(&transaction).await.map_err(|_| Answer::from(Refused::TooLarge))?;
+        let (appender, shelf) = (appender.clone(), self.clone());
+        // From here on it is taken, even if its sender does not wait any more.
+        let kept = tokio::spawn(async move {
+            let _abort_on_panic = AbortOnPanic;
+            if lines > 0 {
+                appender.append(transaction, room).await?;
+            }
+            shelf.metrics.lines(&shelf.job, lines);
+            shelf.metrics.dropped(dropped, too_long);
+            delivery.is_whole = true;
+            drop(reservation);
+            Ok::<_, Failed>(())
+        });
+        match kept.await {
+            Ok(Ok(())) => Ok(Answer::new(StatusCode::NO_CONTENT, "")),
+            Ok(Err(Failed)) => Err(Answer::later("it cannot be written to the disk now: send it again").into()),
+            Err(_) => Err(Failure::Gone),
+        }
     }
 
     async fn read(
@@ -319,82 +360,10 @@ impl Shelf {
             if bytes.len() + piece.len() > limit {
                 return Err(Refused::TooLarge.into());
             }
-            // While it waits, the sender is not read on.
+            // While the request waits, nothing is read from the sender.
             reservation.wait_and_grow_to(bytes.len() + piece.len()).await.map_err(Refused::from)?;
             bytes.extend_from_slice(&piece);
         }
         Ok(bytes)
-    }
-
-    /// Decodes the push. If other pushes have the memory, it waits for its turn and begins again.
-    async fn build(
-        self: &Arc<Self>,
-        push: Push,
-        body: Vec<u8>,
-        reservation: &mut Reservation,
-        skip: usize,
-    ) -> Result<Built, Answer> {
-        let body = Arc::new(body);
-        match self.decode_apart(push.clone(), body.clone(), reservation, skip).await? {
-            Err(Refused::Busy) => {
-                reservation.wait().await.map_err(Refused::from)?;
-                Ok(self.decode_apart(push, body, reservation, skip).await??)
-            }
-            outcome => Ok(outcome?),
-        }
-    }
-
-    /// On another thread, if it is large.
-    async fn decode_apart(
-        self: &Arc<Self>,
-        push: Push,
-        body: Arc<Vec<u8>>,
-        reservation: &mut Reservation,
-        skip: usize,
-    ) -> Result<Result<Built, Refused>, Answer> {
-        if body.len() <= SMALL && push.0 == Encoding::Plain {
-            return Ok(self.decode(push, &body, reservation, skip));
-        }
-        let (shelf, mut held) = (self.clone(), std::mem::replace(reservation, self.budget.reserve(Duration::ZERO)));
-        let decoding = tokio::task::spawn_blocking(move || {
-            let _abort_on_panic = AbortOnPanic;
-            (shelf.decode(push, &body, &mut held, skip), held)
-        });
-        let (built, held) = decoding.await.map_err(|_| Answer::later("the agent is stopping"))?;
-        *reservation = held;
-        Ok(built)
-    }
-
-    fn decode(
-        &self,
-        (encoding, form, tenant): Push,
-        body: &[u8],
-        reservation: &mut Reservation,
-        skip: usize,
-    ) -> Result<Built, Refused> {
-        let limit = self.config.max_send_msg_size.0 as usize;
-        let compressed = body.len();
-        let mut plain = decompress(encoding, body, limit, reservation)?;
-        if let Form::Push(Format::Protobuf) = form {
-            let unsnapped = unsnap(&plain, limit, reservation)?;
-            plain = unsnapped.into();
-        }
-        let live = self.current.now();
-        let settings = Settings {
-            live: &live,
-            arrival: &self.arrival,
-            use_incoming_timestamp: self.config.use_incoming_timestamp,
-            tenant: tenant.as_deref(),
-            held: compressed + plain.len(),
-            skip,
-        };
-        let mut builder = Builder::new(settings, reservation);
-        match form {
-            Form::Push(format) => {
-                walk(format, &plain, &mut builder)?;
-                Ok(builder.finish())
-            }
-            Form::Raw => builder.lines(&String::from_utf8_lossy(&plain), self.labels.clone()),
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! Pushes over a real socket, into an inbox that the test commits.
 
 mod crowd;
+mod spooled;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -98,7 +99,7 @@ fn send(rig: &Arc<Rig>, path: &'static str, headers: &str, body: Vec<u8>) -> tok
     tokio::spawn(async move { rig.post(path, &headers, &body).await })
 }
 
-/// What comes of a push in each form that is the same push.
+/// The result of a push is the same in each form.
 #[tokio::test]
 async fn every_form_of_a_push_is_the_same_push() {
     let plain = protobuf(vec![

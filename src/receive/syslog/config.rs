@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::units::{ByteSize, GoDuration};
 use crate::model::{ConfigError, Labels};
 use crate::receive::Endpoint;
-use crate::server;
+use crate::{server, spool};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -24,6 +24,7 @@ pub struct Config {
     pub tls_config: TlsConfig,
     pub max_connections: usize,
     pub receive_buffer: ByteSize,
+    pub spool: Option<spool::Config>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +35,7 @@ pub enum Protocol {
     Udp,
 }
 
-/// Both are told apart, whatever is written.
+/// Has no effect: each message shows its own format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -43,7 +44,7 @@ pub enum Format {
     Rfc3164,
 }
 
-/// As a server. Promtail has the keys of a client here as well.
+/// The TLS settings of a server. Promtail accepts the keys of a client here as well.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsConfig {
@@ -69,6 +70,7 @@ impl Default for Config {
             tls_config: TlsConfig::default(),
             max_connections: 1_024,
             receive_buffer: ByteSize(0),
+            spool: None,
         }
     }
 }
@@ -94,6 +96,7 @@ impl Config {
         if self.receive_buffer.0 > 1 << 30 {
             return refuse("receive_buffer", "must be at most 1GB");
         }
+        self.spool.iter().try_for_each(spool::Config::validate).map_err(|e| e.within("spool"))?;
         let tls = &self.tls_config;
         if tls.is_set() && self.is_udp() {
             return refuse("tls_config", "is for listen_protocol tcp only: remove it, or listen with tcp");
@@ -126,7 +129,7 @@ impl Config {
         self.listen_address.rsplit_once(':')?.1.parse().ok()
     }
 
-    /// What to bind, in turn. Without a host it is every address, as in Go.
+    /// The addresses to bind, in turn. Without a host: every address, as in Go.
     pub(in crate::receive) fn addresses(&self) -> Vec<String> {
         match self.listen_address.strip_prefix(':') {
             Some(port) => vec![format!("[::]:{port}"), format!("0.0.0.0:{port}")],
@@ -138,7 +141,7 @@ impl Config {
         Endpoint { is_udp: self.is_udp(), address: self.listen_address.clone() }
     }
 
-    /// Who may connect.
+    /// Clients that may connect.
     pub(in crate::receive) fn server(&self) -> server::Config {
         let TlsConfig { cert_file, key_file, ca_file, .. } = &self.tls_config;
         server::Config::of_tls(cert_file, key_file, ca_file)

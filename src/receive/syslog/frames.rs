@@ -1,7 +1,7 @@
-//! Where messages begin and end in a TCP stream: `LENGTH SP MESSAGE` (octet counting), or `<…` up to a newline. Both may
-//! come in one stream.
+//! Finds the messages in a TCP stream: `LENGTH SP MESSAGE` (octet counting), or `<…` up to a newline. One stream may have
+//! both.
 
-/// A longer frame is a mistake, not a message: nothing can be found behind it in time.
+/// The longest frame. A longer length must be a mistake, and the next message could not be found in time.
 const LONGEST: u64 = 16 << 20;
 
 /// The most digits of a length.
@@ -10,13 +10,13 @@ const DIGITS: usize = 10;
 #[derive(Debug)]
 pub struct Frames {
     buffer: Vec<u8>,
-    /// What is before it has been given.
+    /// The messages before this index have been given.
     at: usize,
     max: usize,
     skip: Skip,
 }
 
-/// The rest of a message that was cut, or something that is no message.
+/// Bytes to skip: the rest of a message that was cut, or bytes that are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Skip {
     Nothing,
@@ -26,11 +26,11 @@ enum Skip {
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'f> {
-    /// `is_cut`: it was longer than the limit, and its end is missing.
+    /// `is_cut`: the message was longer than the limit, and its end is missing.
     Message { bytes: &'f [u8], is_cut: bool },
-    /// Something that begins no message. It is skipped up to the next line.
+    /// Bytes that do not begin a message. They are skipped up to the next line.
     Bad,
-    /// The stream cannot be read on.
+    /// Nothing more can be read from the stream.
     Broken,
 }
 
@@ -40,14 +40,14 @@ impl Frames {
         Self { buffer: Vec::new(), at: 0, max, skip: Skip::Nothing }
     }
 
-    /// Adds what was read. At most a message and what is given here is held.
+    /// Adds bytes that were read. The buffer holds at most one message and these bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.at);
         self.at = 0;
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Gives back memory that the next read does not need.
+    /// Frees memory that the next read does not need.
     pub fn shrink(&mut self) {
         if self.held() == 0 {
             (self.buffer, self.at) = (Vec::new(), 0);
@@ -79,7 +79,7 @@ impl Frames {
         }
     }
 
-    /// Bytes that are held.
+    /// The size of the buffer in bytes.
     pub fn held(&self) -> usize {
         self.rest().len()
     }
@@ -88,7 +88,7 @@ impl Frames {
         &self.buffer[self.at..]
     }
 
-    /// Passes over what is to be skipped, and what stands between messages.
+    /// Passes over bytes to skip, and over bytes between messages.
     fn pass(&mut self) {
         match self.skip {
             Skip::Nothing => {}

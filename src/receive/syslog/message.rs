@@ -6,7 +6,7 @@ use std::borrow::Cow;
 pub struct Message<'m> {
     pub facility: u8,
     pub severity: u8,
-    /// Unix nanoseconds. None: it has none that can be read.
+    /// In Unix nanoseconds. None: the message has no time that can be read.
     pub time: Option<i64>,
     pub hostname: Option<&'m str>,
     pub app_name: Option<&'m str>,

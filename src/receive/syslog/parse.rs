@@ -1,10 +1,10 @@
-//! Reads a syslog message. RFC 5424 is known by the version behind its priority. Everything else is read as RFC 3164, of
+//! Reads a syslog message. A version after the priority shows that it is RFC 5424. Everything else is read as RFC 3164, of
 //! which devices have many dialects.
 
 use super::message::Message;
 use super::{rfc3164, rfc5424};
 
-/// None: it has no priority, so it is no syslog message. `now` is in Unix nanoseconds, for times without a year.
+/// None: the text has no priority, so it is no syslog message. `now` is in Unix nanoseconds, for times without a year.
 pub fn parse(message: &str, now: i64) -> Option<Message<'_>> {
     let (priority, rest) = message.strip_prefix('<')?.split_once('>')?;
     let is_number = (1..=3).contains(&priority.len()) && priority.bytes().all(|byte| byte.is_ascii_digit());
@@ -45,10 +45,10 @@ mod tests {
             ("<0>1 - - - - - -", "kern.emergency - - - - -|"),
             ("<0>1 - - - - - [x]", "kern.emergency - - - - -|"),
             ("<0>1 - - - - - [x] a\nb ", "kern.emergency - - - - -|a\nb "),
-            // A time that is none is no reason to lose the message.
+            // A message with an invalid time is kept.
             ("<14>1 yesterday h a p m - text", "user.informational - h a p m|text"),
             ("<14>1 2026-13-02T03:04:05Z h a p m - text", "user.informational - h a p m|text"),
-            // Structured data that is broken is text.
+            // Invalid structured data becomes part of the text.
             ("<14>1 - h a p m [x k=\"v text", "user.informational - h a p m|[x k=\"v text"),
             ("<14>1 - h a p m text without data", "user.informational - h a p m|text without data"),
         ] {

@@ -1,21 +1,19 @@
 //! Turns syslog messages into records, with their labels and times.
 
-use std::fmt::Write;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::Config;
 use super::frames::Frame;
 use super::message::Message;
 use super::parse::parse;
-use crate::model::Labels;
+use crate::model::{Encoding, Labels};
 use crate::receive::labels::Outcome;
 use crate::receive::live::{Current, Live};
 use crate::receive::metrics::Metrics;
-use crate::receive::time::{Arrival, unix_nanos};
+use crate::receive::time::{Arrival, now};
 use crate::scrape::{Details, Parcel};
 
-/// What the tasks of a receiver share.
+/// The state that the tasks of a receiver share.
 #[derive(Clone, Debug)]
 pub(in crate::receive) struct Shared {
     pub(super) job: Arc<str>,
@@ -39,6 +37,8 @@ pub(super) struct Records {
     live: Arc<Live>,
     reads: [bool; PARTS],
     key: String,
+    /// When the messages came that are added next, in Unix nanoseconds.
+    now: i64,
     pub parcel: Parcel,
 }
 
@@ -46,10 +46,10 @@ impl Records {
     pub fn new(shared: Shared, peer: String, current: &Current) -> Self {
         let live = current.now();
         let reads = reads(&live);
-        Self { shared, peer, live, reads, key: String::new(), parcel: Parcel::default() }
+        Self { shared, peer, live, reads, key: String::new(), now: now(), parcel: Parcel::default() }
     }
 
-    /// The records since the last call, if there are any. What comes next follows the rules that are in use by then.
+    /// The records since the last call, if there are any. Later records follow the rules that are in use then.
     pub fn take(&mut self, current: &Current) -> Option<Parcel> {
         let live = current.now();
         if !Arc::ptr_eq(&live, &self.live) {
@@ -59,6 +59,11 @@ impl Records {
         (!self.parcel.is_empty()).then(|| std::mem::take(&mut self.parcel))
     }
 
+    /// The messages that are added next have come now.
+    pub fn came_now(&mut self) {
+        self.now = now();
+    }
+
     /// Adds a frame. False: the connection has to be closed.
     pub fn add(&mut self, frame: Frame<'_>) -> bool {
         match frame {
@@ -66,7 +71,7 @@ impl Records {
                 if is_cut {
                     self.shared.metrics.syslog.cut(&self.shared.job);
                 }
-                self.message(String::from_utf8_lossy(bytes).trim_end_matches(['\r', '\n', '\0']));
+                self.message(Encoding::Utf8.decode(bytes).trim_end_matches(['\r', '\n', '\0']));
                 true
             }
             Frame::Bad => {
@@ -82,7 +87,7 @@ impl Records {
 
     fn message(&mut self, whole: &str) {
         let Shared { job, config, arrival, metrics } = &self.shared;
-        let Some(message) = parse(whole, unix_nanos(SystemTime::now())) else {
+        let Some(message) = parse(whole, self.now) else {
             return metrics.syslog.parsing_error();
         };
         if message.text.trim().is_empty() {
@@ -94,13 +99,12 @@ impl Records {
         let values = parts.iter().map(|(_, value)| value.unwrap_or_default());
         let pairs = data().flat_map(|(id, name, value)| [*id, *name, &**value]);
         for value in values.chain(pairs) {
-            // With its length, since a value may have any character.
-            let _ = write!(self.key, "{}:{value}", value.len());
+            add_to_key(&mut self.key, value);
         }
         let labels = || {
             let known = parts.iter().filter_map(|(name, value)| Some((name.to_string(), value.as_ref()?.to_string())));
             let data = data().map(|(id, name, value)| {
-                // The name as in Promtail. What is left of it after the rules becomes a name that Loki takes.
+                // The name as in Promtail. If it is still there after the rules, it becomes a name that Loki accepts.
                 (format!("__syslog_message_sd_{}_{name}", id.replace('@', "_")), value.to_string())
             });
             Ok::<Labels, ()>(known.chain(data).collect())
@@ -112,16 +116,26 @@ impl Records {
             (true, Some(time)) => time,
             (true, None) => {
                 metrics.syslog.no_time(job);
-                arrival.next()
+                arrival.next(self.now)
             }
-            (false, _) => arrival.next(),
+            (false, _) => arrival.next(self.now),
         };
         let text = if config.use_rfc5424_message { whole } else { message.text };
         let details = Details { time: Some(time), labels: Some(labels), metadata: Vec::new(), tenant };
         self.parcel.push_with(text, details);
         metrics.syslog.entry();
-        metrics.lines(job, 1);
     }
+}
+
+/// Adds a value with its length, since it may have any character.
+fn add_to_key(key: &mut String, value: &str) {
+    let mut length = value.len();
+    while length > 0 {
+        key.push(char::from(b'A' + (length % 32) as u8));
+        length /= 32;
+    }
+    key.push(':');
+    key.push_str(value);
 }
 
 const PARTS: usize = 7;
@@ -136,7 +150,7 @@ const NAMES: [&str; PARTS] = [
     "__syslog_message_msg_id",
 ];
 
-/// Which parts rules read. Others make no difference, and would fill the memory of what was decided.
+/// The parts that rules read. Other parts do not matter, and would only fill the cache of decisions.
 fn reads(live: &Live) -> [bool; PARTS] {
     NAMES.map(|name| live.reads.reads(name))
 }

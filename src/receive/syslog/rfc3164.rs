@@ -1,5 +1,5 @@
-//! RFC 3164, which describes what was found in use: `Mmm dd hh:mm:ss HOST TAG[PID]: TEXT` behind the priority, and what
-//! devices make of it: a year, fractions of a second, an ISO date, a sequence number, no host, no date.
+//! RFC 3164, which describes the format in use: `Mmm dd hh:mm:ss HOST TAG[PID]: TEXT` after the priority. Devices vary it
+//! with a year, fractions of a second, an ISO date, a sequence number, no host, no date.
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
@@ -8,12 +8,12 @@ use jiff::tz::TimeZone;
 use super::message::Message;
 use super::rfc5424;
 
-/// The longest tag. RFC 3164 allows 32 characters, some programs write more.
+/// The longest tag. RFC 3164 allows 32 characters, but some programs write longer tags.
 const TAG: usize = 64;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// Everything is a message: what is not understood is text.
+/// Reads any text: parts that are not understood become part of the message.
 pub(super) fn parse(text: &str, now: i64) -> Message<'_> {
     let mut message = Message::default();
     let Some((time, rest)) = time(without_sequence(text), now) else {
@@ -63,7 +63,7 @@ fn tag<'m>(message: &mut Message<'m>, rest: &'m str) {
     message.text = text.strip_prefix(' ').unwrap_or(text);
 }
 
-/// The time at the beginning, in Unix nanoseconds, and what is behind it.
+/// The time at the beginning, in Unix nanoseconds, and the text after it.
 fn time(text: &str, now: i64) -> Option<(i64, &str)> {
     if text.starts_with(|c: char| c.is_ascii_digit()) {
         let end = text.find(' ').unwrap_or(text.len());
@@ -105,7 +105,7 @@ fn time(text: &str, now: i64) -> Option<(i64, &str)> {
     Some((time, without_zone(rest)))
 }
 
-/// Cisco writes the name of a zone, and a colon: ` UTC: `.
+/// Cisco's devices write the name of a zone and a colon: ` UTC: `.
 fn without_zone(rest: &str) -> &str {
     if let Some(behind) = rest.strip_prefix(':') {
         return behind;
@@ -116,7 +116,7 @@ fn without_zone(rest: &str) -> &str {
     }
 }
 
-/// A number of at most so many digits.
+/// A number of at most this many digits.
 fn number(text: &str, digits: usize) -> Option<(u16, &str)> {
     let count = text.bytes().take(digits).take_while(u8::is_ascii_digit).count();
     let (number, rest) = text.split_at_checked(count)?;

@@ -1,4 +1,4 @@
-//! RFC 5424: `1 TIME HOST APP PROC MSGID DATA TEXT` behind the priority.
+//! RFC 5424: `1 TIME HOST APP PROC MSGID DATA TEXT` after the priority.
 
 use std::borrow::Cow;
 
@@ -40,7 +40,7 @@ pub(super) fn time(text: &str) -> Option<i64> {
 
 type Data<'m> = Vec<(&'m str, &'m str, Cow<'m, str>)>;
 
-/// `[id name="value" …]…`, and what is behind it. None: it is broken.
+/// Reads `[id name="value" …]…`, and returns the text after it. None: it is invalid.
 fn elements(text: &str) -> Option<(Data<'_>, &str)> {
     let (mut data, mut rest) = (Vec::new(), text);
     loop {

@@ -1,4 +1,4 @@
-//! Syslog over TCP and TLS. A connection is not read on while a client has no room, so that its sender waits.
+//! Syslog over TCP and TLS. While a client has no room, nothing is read from a connection, so its sender waits.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use crate::model::AbortOnPanic;
 use crate::receive::live::Current;
 use crate::server::{Port, Seat, Seats};
 
-/// Bytes per read: of a connection that says little, and of one that has more.
+/// Bytes per read, for a connection with few messages and for one with many.
 const SMALL: usize = 2 << 10;
 const READ: usize = 16 << 10;
 
-/// Until a TLS handshake is done.
+/// The longest time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Serves until `shutdown`. Then what was read is handed in, and all connections are closed.
+/// Serves until `shutdown`. Then all records that were read are handed in, and all connections are closed.
 pub(in crate::receive) async fn serve(
     shared: Shared,
     (port, mut listener): (Port, TcpListener),
@@ -50,7 +50,7 @@ pub(in crate::receive) async fn serve(
         let (stream, peer): (TcpStream, SocketAddr) = tokio::select! {
             () = &mut shutdown => break,
             accepted = Listener::accept(&mut listener) => accepted,
-            // Those that have ended.
+            // Removes the connections that have ended.
             Some(_) = connections.join_next() => continue,
         };
         let seat = seats.take(peer.ip().to_canonical());
@@ -86,7 +86,7 @@ impl Connection {
                 };
                 match greeted {
                     Ok(Ok(stream)) => Self { seat, ..self }.read(stream, stopped).await,
-                    // Anybody can cause this, so it is counted and not logged.
+                    // Any client can cause this, so it is counted and not logged.
                     Ok(Err(_)) | Err(_) => metrics.handshake_error(&self.shared.job),
                 }
             }
@@ -103,7 +103,7 @@ impl Connection {
             let read = tokio::select! {
                 read = timeout(config.idle_timeout.0, stream.read_buf(&mut buffer)) => read,
                 () = self.seat.is_taken() => break,
-                // Its sender has gone.
+                // The sender has closed the connection.
                 _ = stopped.changed() => break,
             };
             let (is_open, bytes) = match read {
@@ -111,6 +111,7 @@ impl Connection {
                 _ => (false, 0),
             };
             size = if bytes < size { SMALL } else { READ };
+            records.came_now();
             frames.push(&buffer[..bytes]);
             buffer.clear();
             let mut goes_on = is_open;
@@ -125,7 +126,7 @@ impl Connection {
                 return;
             }
             if frames.held() == 0 {
-                // A quiet connection holds no memory for what may come.
+                // A quiet connection holds no memory for later messages.
                 frames.shrink();
                 buffer = Vec::new();
             }
@@ -135,12 +136,13 @@ impl Connection {
         self.hand_in(&mut records).await;
     }
 
-    /// False: nobody takes records any more.
+    /// False: no intake takes records any more.
     async fn hand_in(&mut self, records: &mut Records) -> bool {
         let Some(parcel) = records.take(&self.current) else { return true };
-        let bytes = parcel.bytes() as u64;
+        let (bytes, lines) = (parcel.bytes() as u64, parcel.len());
         match self.current.put_to_some(parcel, PATIENCE).await {
             Ok(taken) => {
+                self.shared.metrics.lines(&self.shared.job, lines);
                 self.shared.metrics.missed(&self.shared.job, taken.missed, bytes);
                 true
             }

@@ -1,4 +1,4 @@
-//! Syslog over UDP. Nothing can make a sender wait: what does not fit is lost, and counted.
+//! Syslog over UDP. A sender cannot be made to wait, so messages without room are lost, and counted.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,10 +15,10 @@ use crate::receive::live::Current;
 /// The largest datagram.
 const DATAGRAM: usize = 64 << 10;
 
-/// Datagrams that are handed in together.
+/// The most datagrams that are handed in together.
 const TOGETHER: usize = 256;
 
-/// How often it is looked up how much the kernel dropped.
+/// How often the kernel's count of dropped datagrams is read.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// Serves until `shutdown`.
@@ -56,14 +56,17 @@ pub(in crate::receive) async fn serve(
         }
         for records in senders.values_mut() {
             let Some(parcel) = records.take(&current) else { continue };
-            let bytes = parcel.bytes() as u64;
-            // While no client has room the kernel keeps what comes, as far as its buffer goes.
+            let (bytes, lines) = (parcel.bytes() as u64, parcel.len());
+            // While no client has room, the kernel keeps datagrams in its buffer, as far as there is space.
             let taken = tokio::select! {
                 taken = current.put_to_some(parcel, Duration::ZERO) => taken,
                 () = &mut shutdown => return shared.metrics.missed(&shared.job, 1, bytes),
             };
             match taken {
-                Ok(taken) => shared.metrics.missed(&shared.job, taken.missed, bytes),
+                Ok(taken) => {
+                    shared.metrics.lines(&shared.job, lines);
+                    shared.metrics.missed(&shared.job, taken.missed, bytes);
+                }
                 Err(_) => return shared.metrics.missed(&shared.job, 1, bytes),
             }
         }
@@ -81,7 +84,7 @@ fn datagram(bytes: &[u8], shared: &Shared, records: &mut Records) {
     frames.end().map(|frame| records.add(frame));
 }
 
-/// What the kernel dropped because the socket's buffer was full.
+/// Counts the datagrams that the kernel dropped because the socket's buffer was full.
 struct Drops {
     inode: Option<u64>,
     seen: u64,
@@ -93,7 +96,7 @@ impl Drops {
         Self { inode, seen: 0 }
     }
 
-    /// Datagrams since the last call.
+    /// The number of dropped datagrams since the last call.
     fn more(&mut self) -> u64 {
         let Some(inode) = self.inode else { return 0 };
         let tables = ["/proc/self/net/udp", "/proc/self/net/udp6"];
@@ -115,14 +118,14 @@ pub(in crate::receive) fn bind(address: &str) -> std::io::Result<std::net::UdpSo
     Ok(socket)
 }
 
-/// The kernel gives at most `net.core.rmem_max`.
+/// Sets the size of the kernel's buffer. The kernel allows at most `net.core.rmem_max`.
 pub(in crate::receive) fn set_buffer(socket: &std::net::UdpSocket, bytes: usize) {
     if bytes == 0 {
         return;
     }
     let socket = socket2::SockRef::from(socket);
     let set = socket.set_recv_buffer_size(bytes).and_then(|()| socket.recv_buffer_size());
-    // Linux reports twice what was asked for.
+    // Linux reports twice the size that was set.
     if set.is_ok_and(|size| size / 2 < bytes) {
         tracing::warn!(
             bytes,
@@ -151,7 +154,7 @@ mod tests {
         let kept = std::iter::from_fn(|| receiver.try_recv_from(&mut buffer).ok()).count() as u64;
         let lost = drops.more();
         assert!(lost > 0);
-        // The first try may see nothing although something is there.
+        // The first attempt may see no datagram although there is one.
         assert!(kept + lost <= 200, "{kept} and {lost}");
         assert_eq!(drops.more(), 0);
     }

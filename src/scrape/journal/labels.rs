@@ -15,7 +15,7 @@ const KEPT_BYTES: usize = 1 << 20;
 
 const PRIORITY: &[u8] = b"PRIORITY";
 
-/// What the values of PRIORITY are called.
+/// The names of the values of PRIORITY.
 const KEYWORDS: [&str; 8] = ["emerg", "alert", "crit", "error", "warning", "notice", "info", "debug"];
 
 #[derive(Debug)]

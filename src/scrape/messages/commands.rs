@@ -111,17 +111,7 @@ mod tests {
     use crate::model::LabelSet;
 
     fn target(name: &str) -> Arc<Target> {
-        Arc::new(Target {
-            job: "job".into(),
-            labels: LabelSet::new([("app", name)]),
-            path: "/logs/*.log".into(),
-            exclude: None,
-            defaulted: false,
-            is_of_pod: false,
-            owner: None,
-            is_held: false,
-            streams: None,
-        })
+        Arc::new(Target::new("job".into(), LabelSet::new([("app", name)]), "/logs/*.log"))
     }
 
     fn add(log: u64, name: &str) -> Command {

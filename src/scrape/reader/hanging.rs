@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long logs on a device with hanging calls are left alone before they are considered again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What is shown for the log.
+/// The text that is shown for the log.
 const SHOWN: &str = "its file system does not answer: a system call on the file has not returned";
 
 #[derive(Debug)]

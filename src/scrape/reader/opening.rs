@@ -1,6 +1,7 @@
 //! Opens a log: finds its position, opens its file, schedules its first turn.
 
 use std::cmp::Reverse;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,91 +27,80 @@ impl Held<'_, Reader> {
     /// Opens a log. Returns whether that is settled: opened, refused, or postponed for a reason that is shown. If a
     /// system call hung, it is tried again, because the assignment may have changed meanwhile.
     pub(super) fn add(&mut self, assignment: Assignment, now: Instant) -> bool {
-        let (id, jobs) = (assignment.log, self.jobs.clone());
-        let job = &jobs[assignment.job];
-        let target = assignment.target.clone();
         let key = Key {
             client: self.client.clone(),
-            job: job.name.clone(),
+            job: self.jobs[assignment.job].name.clone(),
             log: LogName::File(assignment.path.clone()),
-            labels: target.labels.stable_hash(),
+            labels: assignment.target.labels.stable_hash(),
         };
         // An earlier reading of the log still holds its position.
-        let Some((slot, mut saved)) = self.positions.claim(key.clone()) else {
+        let Some((slot, saved)) = self.positions.claim(key.clone()) else {
             let why = "the file was read before, and its entries still wait for answers of Loki";
             self.wait_for(assignment, now, why);
             return true;
         };
-        let (inherited, last_time) = self.inherit(&assignment).unzip();
-        let is_inherited = inherited.is_some();
-        if saved.is_none() && !is_inherited {
-            let elsewhere = self.seen_elsewhere(&assignment, &key);
-            if !self.is_current() {
-                return self.add_again(id, slot, now);
+        match self.open(&assignment, &key, slot, saved) {
+            Ok(opened) => self.begin_opened(assignment, slot, opened, now),
+            Err(NotOpened::CallHung) => return self.add_again(assignment.log, slot, now),
+            Err(NotOpened::Waits(why)) => {
+                self.positions.release(slot);
+                self.wait_for(assignment, now, why);
             }
-            match elsewhere {
-                Elsewhere::No => {}
-                Elsewhere::Now => {
-                    self.positions.release(slot);
-                    self.wait_for(assignment, now, "the file is already read under another name that the path matches");
-                    return true;
-                }
-                Elsewhere::Copy => {
-                    self.positions.release(slot);
-                    self.wait_for(assignment, now, "all of it is in another log, of which it is a copy");
-                    return true;
-                }
-                Elsewhere::Until(position) => {
-                    saved = Some(Saved::At { position, saved: self.clock.system_time() });
-                    let time = self.clock.system_time();
-                    let checkpoint = Checkpoint::File { position, live: true, written: time, left: Vec::new() };
-                    let known = Commit { slot, checkpoint, through: None };
-                    self.write(|positions| positions.commit(&[known], time));
-                }
+            Err(NotOpened::Failed(error)) => {
+                self.positions.release(slot);
+                self.cannot_open(assignment, &error, now);
             }
         }
-        let resume = match saved {
-            None => start::resume(&assignment, self.positions.unseen_since(slot)),
-            Some(Saved::At { position, saved }) => Resume::At { position, saved },
-            Some(Saved::Offset(offset)) => Resume::Offset(offset),
+        true
+    }
+
+    /// Takes over the open log of the previous run, or opens its file at the saved position.
+    fn open(
+        &mut self,
+        assignment: &Assignment,
+        key: &Key,
+        slot: PositionId,
+        mut saved: Option<Saved>,
+    ) -> Result<Opened, NotOpened> {
+        let at = |saved: Option<Saved>| match saved {
+            Some(Saved::At { position, .. }) => Some(position),
+            _ => None,
+        };
+        if let Some((log, last_time)) = self.inherit(assignment) {
+            return Ok(Opened { log, saved: at(saved), last_time, is_inherited: true });
+        }
+        if saved.is_none() {
+            saved = self.position_elsewhere(assignment, key, slot)?;
+        }
+        let resume = match &saved {
+            None => start::resume(assignment, self.positions.unseen_since(slot)),
+            Some(Saved::At { position, saved }) => Resume::At { position: *position, saved: *saved },
+            Some(Saved::Offset(offset)) => Resume::Offset(*offset),
             // Files have no cursor.
             Some(Saved::Cursor(_)) => Resume::Since(self.positions.unseen_since(slot)),
         };
+        let (id, options) = (assignment.log, self.jobs[assignment.job].options);
+        let folders = self.folders[assignment.job].clone();
+        let (mut left, time) = (self.positions.left(slot), self.clock.system_time());
+        // A file that is a log of its own by now is read there.
+        left.retain(|end| self.positions.in_file(key, (end.file.device, end.file.inode)).is_empty());
         let mut begins = None;
-        let opened = match inherited {
-            Some(log) => Ok(log),
-            None => {
-                let folders = self.folders[assignment.job].clone();
-                let (mut left, time) = (self.positions.left(slot), self.clock.system_time());
-                // A file that is a log of its own by now is read there.
-                left.retain(|end| self.positions.in_file(&key, (end.file.device, end.file.inode)).is_empty());
-                let open = || {
-                    let mut log =
-                        Log::open_among(&assignment.path, resume, job.options, &folders, &assignment.allowed)?;
-                    // Without them the log can be read as well.
-                    let _ = log.follow_late(&left, time);
-                    if matches!(resume, Resume::Since(_) | Resume::Unseen { .. }) {
-                        begins = log.committed(log.mark());
-                    }
-                    Ok(log)
-                };
-                let opened = self.blocking(id, open);
-                if !self.is_current() {
-                    self.blocking(id, || drop(opened));
-                    return self.add_again(id, slot, now);
-                }
-                opened
+        let open = || {
+            let mut log = Log::open_among(&assignment.path, resume, options, &folders, &assignment.allowed)?;
+            // Without them the log can be read as well.
+            let _ = log.follow_late(&left, time);
+            if matches!(resume, Resume::Since(_) | Resume::Unseen { .. }) {
+                begins = log.committed(log.mark());
             }
+            Ok(log)
         };
-        let mut log = match opened {
-            Ok(log) => log,
-            Err(error) => {
-                self.positions.release(slot);
-                self.cannot_open(assignment, &error, now);
-                return true;
-            }
-        };
-        if log.lost_position() && !is_inherited {
+        let opened = self.blocking(id, open);
+        if !self.is_current() {
+            self.blocking(id, || drop(opened));
+            return Err(NotOpened::CallHung);
+        }
+        let log = opened.map_err(NotOpened::Failed)?;
+        if log.lost_position() {
             tracing::warn!(
                 path = %assignment.path.display(),
                 "the file that was read last is gone: its unread lines are lost"
@@ -118,30 +108,61 @@ impl Held<'_, Reader> {
             self.sink.metrics.lost(0, ROTATED_AWAY);
         }
         match resume {
-            Resume::Unseen { .. } if !is_inherited && log.position().offset > 0 => {
+            Resume::Unseen { .. } if log.position().offset > 0 => {
                 self.begin_at_end(assignment.job, slot, &log);
             }
             Resume::Since(since) | Resume::Unseen { since, .. } => {
                 // If the agent ends before Loki answers for the first time, the next one begins in the same file, whatever
                 // was rotated meanwhile.
-                if let Some(checkpoint) = begins.filter(|_| !target.is_held) {
+                if let Some(checkpoint) = begins.filter(|_| !assignment.target.is_held) {
                     let begin = Commit { slot, checkpoint, through: None };
                     self.write(|positions| positions.commit(&[begin], since));
                 }
             }
             _ => {}
         }
+        Ok(Opened { log, saved: at(saved), last_time: 0, is_inherited: false })
+    }
+
+    /// The position at which another log stopped reading this file. It becomes the position of this log. None: the file
+    /// was not read before.
+    fn position_elsewhere(
+        &mut self,
+        assignment: &Assignment,
+        key: &Key,
+        slot: PositionId,
+    ) -> Result<Option<Saved>, NotOpened> {
+        let elsewhere = self.seen_elsewhere(assignment, key);
+        if !self.is_current() {
+            return Err(NotOpened::CallHung);
+        }
+        match elsewhere {
+            Elsewhere::No => Ok(None),
+            Elsewhere::Now => {
+                Err(NotOpened::Waits("the file is already read under another name that the path matches"))
+            }
+            Elsewhere::Copy => Err(NotOpened::Waits("all of it is in another log, of which it is a copy")),
+            Elsewhere::Until(position) => {
+                let time = self.clock.system_time();
+                let checkpoint = Checkpoint::File { position, live: true, written: time, left: Vec::new() };
+                let known = Commit { slot, checkpoint, through: None };
+                self.write(|positions| positions.commit(&[known], time));
+                Ok(Some(Saved::At { position, saved: time }))
+            }
+        }
+    }
+
+    /// Schedules the first turn of a log that was opened.
+    fn begin_opened(&mut self, assignment: Assignment, slot: PositionId, opened: Opened, now: Instant) {
+        let Opened { mut log, saved, last_time, is_inherited } = opened;
+        let (id, target) = (assignment.log, assignment.target);
         let inodes = log.take_new_files();
         self.inodes.add(id, inodes, |inode| log.has(inode));
         let passed_over = log.take_passed_over();
         let labels = with_filename(&target, &assignment.path);
         let pipeline = self.sink.pipelines.of_target(assignment.job, &target);
-        let saved = match saved {
-            Some(Saved::At { position, .. }) => Some(position),
-            _ => None,
-        };
         self.waits_no_more(id, now);
-        let (from, last_time, slot) = (log.mark(), last_time.unwrap_or(0), Some(slot));
+        let (from, slot) = (log.mark(), Some(slot));
         let (path, input) = (assignment.path, Input::Log(Box::new(log)));
         self.begin(Parts { id, path, input, slot, target, labels, pipeline, saved, from, last_time }, now);
         if is_inherited {
@@ -150,7 +171,6 @@ impl Held<'_, Reader> {
         }
         self.lose(id, TOO_MANY, passed_over);
         self.bound_pinned(id);
-        true
     }
 
     /// The assignment is tried again at once, unless it was taken back while a system call hung.
@@ -267,6 +287,26 @@ impl Reader {
         let job = self.jobs.iter().position(|job| job.name == target.job);
         self.sink.pipelines.of(job.unwrap_or(usize::MAX), target.defaulted)
     }
+}
+
+/// A log that is open and not read yet.
+struct Opened {
+    log: Log,
+    /// The saved position. None: there was none in this file.
+    saved: Option<Position>,
+    /// Its lines get later times than this, in Unix nanoseconds.
+    last_time: i64,
+    /// It was open in the previous run.
+    is_inherited: bool,
+}
+
+/// Why a log was not opened.
+enum NotOpened {
+    /// A system call hung, and another thread has taken over.
+    CallHung,
+    /// It is opened later. The reason is shown on the pages.
+    Waits(&'static str),
+    Failed(io::Error),
 }
 
 /// Whether the file is a copy of a log that was read.

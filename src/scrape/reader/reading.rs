@@ -1,12 +1,13 @@
 //! Reads the logs that are due.
 
 use std::cmp::Reverse;
+use std::io;
 use std::time::Instant;
 
 use super::Reader;
 use super::hanging::is_left_alone;
 use super::retry::advice;
-use crate::batch::CHUNK;
+use crate::batch::{CHUNK, Grant};
 use crate::model::{Read, Source};
 use crate::scrape::input::Input;
 use crate::scrape::supervised::Held;
@@ -19,121 +20,141 @@ impl Held<'_, Reader> {
                 break;
             }
             self.schedule.pop();
-            let reader = &mut **self;
-            let is_due = |t: &&mut Box<Tailer>| t.schedule.due == at && !t.schedule.is_blocked && !t.input.is_lent();
-            let Some(tailer) = reader.tailers.get_mut(&log).filter(is_due) else {
-                continue;
-            };
-            if is_left_alone(&reader.hanging, tailer.device()) {
-                self.pause(log, now);
-                continue;
-            }
-            let turn = match tailer.begin_turn(&mut reader.sink, now) {
-                Begin::Turn(turn) => Ok(turn),
-                Begin::LookUp => {
-                    self.look_up(log);
-                    self.note_written(log, now);
-                    Ok(Turn::Blocked)
-                }
-                Begin::Read(grant) => {
-                    let was_busy = tailer.schedule.interval == reader.config.min_poll || reader.stop.is_some();
-                    let mut chunk = std::mem::take(&mut reader.sink.chunk);
-                    let read = self.with_input(log, |input| {
-                        let read = input.read(grant.bytes, now, &mut chunk);
-                        let is_at_end = match read {
-                            Ok(Read::Records { more }) => !more,
-                            Ok(Read::Idle) => was_busy,
-                            _ => false,
-                        };
-                        (read, LookedUp::of(input, is_at_end))
-                    });
-                    self.sink.chunk = chunk;
-                    let Some((read, found)) = read else {
-                        continue;
-                    };
-                    let is_current = self.is_current();
-                    let reader = &mut **self;
-                    let Some(tailer) = reader.tailers.get_mut(&log) else {
-                        continue;
-                    };
-                    tailer.note_newer(found);
-                    match read {
-                        // The grant is from before the call. What was read is read again.
-                        Ok(Read::Records { .. }) if !is_current => {
-                            tailer.input.rewind(reader.sink.chunk.start);
-                            Ok(Turn::More)
-                        }
-                        read => {
-                            let turn = read.map(|read| tailer.end_turn(&mut reader.sink, read, grant, now));
-                            // Not before the records are accounted for: until then they are neither unread nor in flight.
-                            tailer.show(found);
-                            turn
-                        }
-                    }
-                }
-            };
-            let reader = &mut **self;
-            let Some(tailer) = reader.tailers.get_mut(&log) else {
-                continue;
-            };
-            if let Some(file) = tailer.input.log_mut() {
-                reader.inodes.add(log, file.take_new_files(), |inode| file.has(inode) || file.had(inode).is_some());
-            }
-            let turn = match turn {
-                Ok(turn) => {
-                    if tailer.trouble.reading.take().is_some() {
-                        if reader.budget.allows(now) {
-                            tracing::info!(path = %tailer.path().display(), "reading again");
-                        }
-                        reader.status.set_error(reader.index, log, tailer.trouble.text());
-                    }
-                    turn
-                }
-                Err(error) => {
-                    reader.sink.metrics.read_error();
-                    let text = error.to_string();
-                    if tailer.trouble.reading.as_ref() != Some(&text) {
-                        if reader.budget.allows(now) {
-                            let (path, advice) = (tailer.path().display(), advice(&error));
-                            tracing::warn!(%path, %error, advice, "cannot read a log file: the agent tries again");
-                        }
-                        reader.status.set_error(reader.index, log, Some(text.clone()));
-                        tailer.trouble.reading = Some(text);
-                    }
-                    Turn::Idle
-                }
-            };
-            match turn {
-                Turn::More => {
-                    tailer.schedule.interval = reader.config.min_poll;
-                    tailer.schedule.due = now;
-                    reader.unsettled.insert(log);
-                    reader.again.push(log);
-                }
-                Turn::Lines => {
-                    tailer.schedule.interval = reader.config.min_poll;
-                    reader.unsettled.insert(log);
-                    self.rest(log, now);
-                }
-                Turn::Idle => {
-                    let schedule = &mut tailer.schedule;
-                    schedule.interval = reader.config.pause(schedule.interval, now - schedule.last_lines);
-                    tailer.ledger().shrink();
-                    self.rest(log, now);
-                    self.close_if_idle(log, now);
-                }
-                Turn::Blocked => {
-                    tailer.schedule.is_blocked = true;
-                    reader.blocked.insert(log);
-                }
-                Turn::Finished => self.end(log, now),
-            }
+            self.take_turn(log, at, now);
         }
         for log in std::mem::take(&mut self.again) {
             self.schedule.push(Reverse((now, log)));
         }
         if self.sink.chunk.bytes.len() > CHUNK {
             self.sink.chunk.bytes = Vec::new();
+        }
+    }
+
+    /// Reads from a log that was scheduled for `at`, unless its schedule has changed since, and schedules its next turn.
+    fn take_turn(&mut self, log: u64, at: Instant, now: Instant) {
+        let reader = &mut **self;
+        let is_due = |t: &&mut Box<Tailer>| t.schedule.due == at && !t.schedule.is_blocked && !t.input.is_lent();
+        let Some(tailer) = reader.tailers.get_mut(&log).filter(is_due) else {
+            return;
+        };
+        if is_left_alone(&reader.hanging, tailer.device()) {
+            return self.pause(log, now);
+        }
+        let turn = match tailer.begin_turn(&mut reader.sink, now) {
+            Begin::Turn(turn) => Some(Ok(turn)),
+            Begin::LookUp => {
+                self.look_up(log);
+                self.note_written(log, now);
+                Some(Ok(Turn::Blocked))
+            }
+            Begin::Read(grant) => self.read_chunk(log, grant, now),
+        };
+        if let Some(turn) = turn {
+            self.end_turn(log, turn, now);
+        }
+    }
+
+    /// Reads a chunk of a log and handles it. None: a system call on the log hangs, or the log has ended.
+    fn read_chunk(&mut self, log: u64, grant: Grant, now: Instant) -> Option<io::Result<Turn>> {
+        let reader = &mut **self;
+        let is_stopping = reader.stop.is_some();
+        let was_busy = reader.tailers.get(&log)?.schedule.interval == reader.config.min_poll || is_stopping;
+        let mut chunk = std::mem::take(&mut reader.sink.chunk);
+        let read = self.with_input(log, |input| {
+            let read = input.read(grant.bytes, now, &mut chunk);
+            let is_at_end = match read {
+                Ok(Read::Records { more }) => !more,
+                Ok(Read::Idle) => was_busy,
+                _ => false,
+            };
+            (read, LookedUp::of(input, is_at_end))
+        });
+        self.sink.chunk = chunk;
+        let (read, found) = read?;
+        let is_current = self.is_current();
+        let reader = &mut **self;
+        let tailer = reader.tailers.get_mut(&log)?;
+        tailer.note_newer(found);
+        match read {
+            // The grant is from before the call. The chunk is read again.
+            Ok(Read::Records { .. }) if !is_current => {
+                tailer.input.rewind(reader.sink.chunk.start);
+                Some(Ok(Turn::More))
+            }
+            read => {
+                let turn = read.map(|read| tailer.end_turn(&mut reader.sink, read, grant, now));
+                // Not before the records are accounted for: until then they are neither unread nor in flight.
+                tailer.show(found);
+                Some(turn)
+            }
+        }
+    }
+
+    /// Reports an error when it starts and when it ends, and schedules the next turn of the log.
+    fn end_turn(&mut self, log: u64, turn: io::Result<Turn>, now: Instant) {
+        let reader = &mut **self;
+        let Some(tailer) = reader.tailers.get_mut(&log) else {
+            return;
+        };
+        if let Some(file) = tailer.input.log_mut() {
+            reader.inodes.add(log, file.take_new_files(), |inode| file.has(inode) || file.had(inode).is_some());
+        }
+        let turn = match turn {
+            Ok(turn) => {
+                if tailer.trouble.reading.take().is_some() {
+                    if reader.budget.allows(now) {
+                        tracing::info!(path = %tailer.path().display(), "reading again");
+                    }
+                    reader.status.set_error(reader.index, log, tailer.trouble.text());
+                }
+                turn
+            }
+            Err(error) => {
+                reader.sink.metrics.read_error();
+                let text = error.to_string();
+                if tailer.trouble.reading.as_ref() != Some(&text) {
+                    if reader.budget.allows(now) {
+                        let (path, advice) = (tailer.path().display(), advice(&error));
+                        tracing::warn!(%path, %error, advice, "cannot read a log file: the agent tries again");
+                    }
+                    reader.status.set_error(reader.index, log, Some(text.clone()));
+                    tailer.trouble.reading = Some(text);
+                }
+                Turn::Idle
+            }
+        };
+        self.schedule_after(log, turn, now);
+    }
+
+    fn schedule_after(&mut self, log: u64, turn: Turn, now: Instant) {
+        let reader = &mut **self;
+        let Some(tailer) = reader.tailers.get_mut(&log) else {
+            return;
+        };
+        match turn {
+            Turn::More => {
+                tailer.schedule.interval = reader.config.min_poll;
+                tailer.schedule.due = now;
+                reader.unsettled.insert(log);
+                reader.again.push(log);
+            }
+            Turn::Lines => {
+                tailer.schedule.interval = reader.config.min_poll;
+                reader.unsettled.insert(log);
+                self.rest(log, now);
+            }
+            Turn::Idle => {
+                let schedule = &mut tailer.schedule;
+                schedule.interval = reader.config.pause(schedule.interval, now - schedule.last_lines);
+                tailer.ledger().shrink();
+                self.rest(log, now);
+                self.close_if_idle(log, now);
+            }
+            Turn::Blocked => {
+                tailer.schedule.is_blocked = true;
+                reader.blocked.insert(log);
+            }
+            Turn::Finished => self.end(log, now),
         }
     }
 

@@ -47,7 +47,7 @@ impl Reader {
 
     /// Another reading must finish first.
     pub(super) fn wait_for(&mut self, mut assignment: Assignment, now: Instant, why: &str) {
-        // What is written meanwhile must not be left out.
+        // Lines that are written meanwhile must not be left out.
         assignment.start = None;
         let known = self.waiting.remove(&assignment.log);
         let (since, mut said) = known.map_or((now, None), |known| (known.since, known.said));
@@ -113,7 +113,7 @@ impl Reader {
     }
 }
 
-/// What the user can do about the error.
+/// The advice for the user about the error.
 pub(super) fn advice(error: &io::Error) -> &'static str {
     /// Too many open files: in the process, and in the system.
     const EMFILE: i32 = 24;

@@ -31,7 +31,7 @@ pub(super) struct Calls {
 struct Hanging {
     since: Instant,
     target: Option<u64>,
-    /// What walks leave out.
+    /// The path that walks leave out.
     place: PathBuf,
     is_said: bool,
 }

@@ -37,7 +37,7 @@ pub(super) struct Seen {
     is_own: bool,
 }
 
-/// What was found of a file with such a name.
+/// The state of a file with such a name.
 struct Found {
     own: Metadata,
     live: Metadata,
@@ -95,7 +95,7 @@ impl Held<'_, TargetManager> {
         again
     }
 
-    /// Logs of the target that were read before and have no file now. What was not read of them may be in their older
+    /// Logs of the target that were read before and have no file now. Their unread lines may be in their older
     /// generations. Pods' logs are left out: the kubelet makes a new file at once, or removes all of them.
     pub(super) fn renamed_logs(&mut self, id: u64) -> Vec<Arc<Path>> {
         if self.tracked.get(&id).is_none_or(|tracked| tracked.target.owner.is_some()) {

@@ -1,4 +1,4 @@
-//! What the thread does when.
+//! The loop of the thread: handles events, and does the work that is due.
 
 use std::time::{Duration, Instant};
 

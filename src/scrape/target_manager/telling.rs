@@ -51,16 +51,16 @@ impl TargetManager {
         self.status.set_unread(id, tracked.unread.clone());
     }
 
-    /// Logs why targets of a source cannot be tailed, if that is new: the number of targets for each reason.
-    pub(super) fn say_mistakes(&mut self, job: &Arc<str>, source: &str, mistakes: BTreeMap<Arc<str>, usize>) {
+    /// Logs why targets of a group cannot be tailed, if that is new: the number of targets for each reason.
+    pub(super) fn say_mistakes(&mut self, job: &Arc<str>, group: &str, mistakes: BTreeMap<Arc<str>, usize>) {
         if mistakes.is_empty() {
             return;
         }
-        let known = self.status.rejections(job, source);
+        let known = self.status.rejections(job, group);
         let now = Instant::now();
         for (reason, targets) in mistakes {
             if !known.contains(&reason) && self.budget.allows(now) {
-                tracing::warn!(%job, source, targets, reason = &*reason, "targets cannot be tailed: see /service-discovery");
+                tracing::warn!(%job, group, targets, reason = &*reason, "targets cannot be tailed: see /service-discovery");
             }
         }
     }

@@ -44,15 +44,15 @@ impl TargetManager {
             }
             shown.push(Discovered { discovered, outcome });
         }
-        self.say_mistakes(job, &group.source, mistakes);
-        self.status.set_discovered(job.clone(), group.source.clone(), shown, group.left_out);
-        let key = (job.clone(), group.source);
+        self.say_mistakes(job, &group.id, mistakes);
+        self.status.set_discovered(job.clone(), group.id.clone(), shown, group.left_out);
+        let key = (job.clone(), group.id);
         targets.iter().for_each(|target| *self.wanted.entry(target.clone()).or_default() += 1);
         let before = match targets.is_empty() {
-            true => self.sources.remove(&key),
-            false => self.sources.insert(key, targets.clone()),
+            true => self.groups.remove(&key),
+            false => self.groups.insert(key, targets.clone()),
         };
-        // If two sources have the same target, it stays until both have removed it.
+        // If two groups have the same target, it stays until both have removed it.
         let mut left: Vec<u64> = Vec::new();
         for target in before.unwrap_or_default() {
             if self.let_go(&target) {
@@ -74,13 +74,13 @@ impl TargetManager {
         true
     }
 
-    /// Removes the target from one source. Returns whether no source has it any more.
+    /// Removes the target from one group. Returns whether no group has it any more.
     fn let_go(&mut self, target: &Same) -> bool {
-        let Some(sources) = self.wanted.get_mut(target) else {
+        let Some(groups) = self.wanted.get_mut(target) else {
             return false;
         };
-        *sources = sources.saturating_sub(1);
-        if *sources > 0 {
+        *groups = groups.saturating_sub(1);
+        if *groups > 0 {
             return false;
         }
         self.wanted.remove(target);

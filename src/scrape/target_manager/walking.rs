@@ -1,6 +1,6 @@
 //! Walks the globs of targets, and finds out which files are logs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,10 +12,32 @@ use crate::scrape::messages::Command;
 use crate::scrape::ownership::Gate;
 use crate::scrape::supervised::Held;
 use crate::scrape::unread::{Unread, Why};
-use crate::tail::{Events, Folder, Places, is_rotation};
+use crate::tail::{AllowedPaths, Events, Folder, Glob, Place, Places, Walk, is_rotation};
 
 /// Targets whose walk takes longer than this are walked less often, to delay other targets less.
 const LONG: Duration = Duration::from_millis(200);
+
+/// One walk of a target.
+struct TargetWalk {
+    /// The target's number.
+    id: u64,
+    job: usize,
+    glob: Arc<Glob>,
+    allowed: Arc<AllowedPaths>,
+    begun: Instant,
+    /// The target was not walked before.
+    is_first: bool,
+}
+
+/// The places of files, by path.
+type FilePlaces = BTreeMap<PathBuf, Place>;
+
+/// A file that is no known log.
+struct NewFile {
+    path: Arc<Path>,
+    /// It has older generations, and is read from the start of the oldest one.
+    from_oldest: bool,
+}
 
 impl Held<'_, TargetManager> {
     pub(super) fn walk_all(&mut self) {
@@ -52,71 +74,110 @@ impl Held<'_, TargetManager> {
         }
     }
 
+    /// Walks one target: finds its files, and assigns the new ones to the readers. If a system call of the walk hangs,
+    /// the walk ends here, and the thread that takes over walks the target again.
     pub(super) fn walk(&mut self, id: u64) {
-        let Some(tracked) = self.tracked.get_mut(&id) else {
+        let Some(walk) = self.begin_walk(id) else {
             return;
         };
+        // None: another thread has taken over, or the target is gone.
+        let _ = self.finish_walk(&walk);
+    }
+
+    fn begin_walk(&mut self, id: u64) -> Option<TargetWalk> {
+        let manager = &mut **self;
+        let tracked = manager.tracked.get_mut(&id)?;
         tracked.dirty = false;
         tracked.again = None;
-        let (is_first, has_none) = (tracked.directories.is_empty(), tracked.files.is_empty());
-        let (job, glob) = (tracked.job, tracked.glob.clone());
-        let begun = Instant::now();
-        let allowed = Arc::new(glob.allowed(&self.config.link_roots));
+        let (glob, is_first) = (tracked.glob.clone(), tracked.directories.is_empty());
+        let allowed = Arc::new(glob.allowed(&manager.config.link_roots));
+        Some(TargetWalk { id, job: tracked.job, glob, allowed, begun: Instant::now(), is_first })
+    }
+
+    fn finish_walk(&mut self, walk: &TargetWalk) -> Option<()> {
+        let (mut found, mut places, nothing) = self.list(walk)?;
+        let mut unread = Unread { nothing, ..Unread::default() };
+        self.note_directories(walk, &mut found, &mut places)?;
+        self.leave_out(walk.id, &mut found, &mut unread)?;
+        let elders = self.find_elders(walk.id, &found.files)?;
+        let renamed = if walk.is_first { self.renamed_logs(walk.id) } else { Vec::new() };
+        if !self.is_current() {
+            return None;
+        }
+        let new = self.note_known(walk.id, &found.files, &elders, &places.files)?;
+        elders.iter().for_each(|(file, live)| unread.add(file, Why::Older(live.clone())));
+        self.assign_new(walk, new, &renamed, places.files, &mut unread)?;
+        self.note_unread(walk.id, unread);
+        Some(())
+    }
+
+    /// Lists the files and directories of the target, and watches the directories. Also returns why it has no file, if
+    /// that is known.
+    fn list(&mut self, walk: &TargetWalk) -> Option<(Walk, Places, Option<String>)> {
+        let has_none = self.tracked.get(&walk.id)?.files.is_empty();
         // A new directory may have got a file between the walk and the watch, so walk once more. Other file events wait
         // meanwhile, so the number of rounds is limited.
         let mut rounds = 0;
-        let (mut found, mut places, why_nothing) = loop {
+        loop {
             let left_out = self.calls.left_out();
-            let (call, at) = self.calls.next(Some(id));
+            let (call, at) = self.calls.next(Some(walk.id));
             let (found, places, why) = self.blocking(call, || {
                 let at = |path: &Path| at.set(path);
-                let found = glob.walk_around(&allowed, &left_out, &at);
+                let found = walk.glob.walk_around(&walk.allowed, &left_out, &at);
                 let directories =
                     found.directories.iter().filter(|dir| !left_out.iter().any(|out| dir.starts_with(out)));
                 let places = Places::of(directories, &found.files, &at);
                 // What hangs is not asked again only to explain it.
                 let asks = left_out.is_empty() && (has_none || found.files.is_empty());
-                let why = if asks { glob.why_nothing() } else { None };
+                let why = if asks { walk.glob.why_nothing() } else { None };
                 (found, places, why)
             });
             if !self.is_current() {
-                return;
+                return None;
             }
             // A watch is set by name, which asks the file system. So remote ones, which may hang, get none.
             let to_watch = places.folders.iter().filter(|(_, folder)| folder.events != Events::Remote);
             let has_new = to_watch.fold(false, |new, (real, folder)| self.watch.add(real, folder.id) | new);
-            let found = (found, places, why);
             // If it was cut, the rest is checked every sync period.
-            if !has_new || rounds == 64 || found.0.cut.is_some() {
-                break found;
+            if !has_new || rounds == 64 || found.cut.is_some() {
+                return Some((found, places, why));
             }
-            if begun.elapsed() > LONG {
-                if let Some(tracked) = self.tracked.get_mut(&id) {
+            if walk.begun.elapsed() > LONG {
+                if let Some(tracked) = self.tracked.get_mut(&walk.id) {
                     tracked.dirty = true;
                 }
-                break found;
+                return Some((found, places, why));
             }
             rounds += 1;
-        };
+        }
+    }
+
+    /// Remembers in which directories a new name may concern the target.
+    fn note_directories(&mut self, walk: &TargetWalk, found: &mut Walk, places: &mut Places) -> Option<()> {
         let manager = &mut **self;
-        let Some(tracked) = manager.tracked.get_mut(&id) else {
-            return;
-        };
-        tracked.rests_until = rest_after(begun, Instant::now());
-        let mut unread = Unread { nothing: why_nothing, ..Unread::default() };
-        if let Some((path, why)) = found.cut {
+        let tracked = manager.tracked.get_mut(&walk.id)?;
+        tracked.rests_until = rest_after(walk.begun, Instant::now());
+        let is_heard = |(real, folder): (&PathBuf, &Folder)| folder.events == Events::All && manager.watch.hears(real);
+        tracked.is_polled = !places.folders.iter().all(is_heard);
+        found.directories.extend(std::mem::take(&mut places.folders).into_keys());
+        if tracked.directories != found.directories {
+            manager.places.remove(walk.id, &tracked.directories);
+            manager.places.add(walk.id, &found.directories);
+            tracked.directories = std::mem::take(&mut found.directories);
+        }
+        tracked.aliases = std::mem::take(&mut places.aliases);
+        tracked.links = std::mem::take(&mut places.links);
+        Some(())
+    }
+
+    /// Removes the files from `found` that the target excludes or that its pod does not own. Notes why they, and all
+    /// that the walk could not read, are not read.
+    fn leave_out(&self, id: u64, found: &mut Walk, unread: &mut Unread) -> Option<()> {
+        let tracked = self.tracked.get(&id)?;
+        if let Some((path, why)) = found.cut.take() {
             unread.add(&path, Why::Cut(why));
         }
         found.errors.iter().for_each(|(path, error)| unread.add(path, Why::Denied(error.clone())));
-        let is_heard = |(real, folder): (&PathBuf, &Folder)| folder.events == Events::All && manager.watch.hears(real);
-        tracked.is_polled = !places.folders.iter().all(is_heard);
-        found.directories.extend(places.folders.into_keys());
-        if tracked.directories != found.directories {
-            manager.places.remove(id, &tracked.directories);
-            manager.places.add(id, &found.directories);
-            tracked.directories = found.directories;
-        }
-        (tracked.aliases, tracked.links) = (places.aliases, places.links);
         if let Some(exclude) = &tracked.exclude {
             found.skipped.retain(|path, _| !exclude.matches(path));
             found.files.retain(|file| {
@@ -127,91 +188,114 @@ impl Held<'_, TargetManager> {
                 !excluded
             });
         }
-        if let (Some(owner), Some(pod_logs)) = (&tracked.target.owner, &manager.config.pod_logs) {
+        if let (Some(owner), Some(pod_logs)) = (&tracked.target.owner, &self.config.pod_logs) {
             let refused = Gate::new(owner, pod_logs).refuse(&mut found.files);
             refused.iter().for_each(|folder| unread.add(folder, Why::Foreign));
         }
         found.skipped.iter().for_each(|(path, skip)| unread.add(path, Why::Skipped(*skip)));
+        Some(())
+    }
+
+    /// The files that are older generations of a log, each with the path of the log.
+    fn find_elders<'f>(&mut self, id: u64, files: &'f BTreeSet<PathBuf>) -> Option<BTreeMap<&'f PathBuf, PathBuf>> {
         // Between a rename and the new file only the older generation exists. It still belongs to the known log.
-        let known = tracked.files.keys().map(AsRef::as_ref);
-        let lives: BTreeSet<&Path> = found.files.iter().map(PathBuf::as_path).chain(known).collect();
+        let known = self.tracked.get(&id)?.files.keys().map(AsRef::as_ref);
+        let lives: BTreeSet<&Path> = files.iter().map(PathBuf::as_path).chain(known).collect();
         let mut elders: BTreeMap<&PathBuf, PathBuf> =
-            found.files.iter().filter_map(|f| Some((f, rotation_of(f, &lives)?))).collect();
+            files.iter().filter_map(|file| Some((file, rotation_of(file, &lives)?))).collect();
         let again = !elders.is_empty() && self.release_neighbours(id, &mut elders);
         if !self.is_current() {
-            return;
+            return None;
         }
-        let renamed = if is_first { self.renamed_logs(id) } else { Vec::new() };
-        if !self.is_current() {
-            return;
-        }
-        let manager = &mut **self;
-        let Some(tracked) = manager.tracked.get_mut(&id) else {
-            return;
-        };
-        tracked.again = again.then(|| Instant::now() + SOON);
+        self.tracked.get_mut(&id)?.again = again.then(|| Instant::now() + SOON);
+        Some(elders)
+    }
+
+    /// Notes the places of the logs that are known, and returns the other files, those under a path without links
+    /// first.
+    fn note_known(
+        &mut self,
+        id: u64,
+        files: &BTreeSet<PathBuf>,
+        elders: &BTreeMap<&PathBuf, PathBuf>,
+        places: &FilePlaces,
+    ) -> Option<Vec<NewFile>> {
+        let tracked = self.tracked.get(&id)?;
         let olders: BTreeSet<&PathBuf> = elders.values().collect();
-        let mut new = Vec::new();
-        let mut back = Vec::new();
-        let mut moved = Vec::new();
-        for file in found.files.iter().filter(|f| !elders.contains_key(f)) {
+        let (mut new, mut back, mut moved) = (Vec::new(), Vec::new(), Vec::new());
+        for file in files.iter().filter(|file| !elders.contains_key(file)) {
             let known = tracked.files.get(file.as_path());
-            moved.extend(known.copied().zip(places.files.get(file)));
+            moved.extend(known.copied().zip(places.get(file)));
             match known {
-                Some(log) => back.extend(manager.logs.get(log).is_some_and(|k| !k.away.is_empty()).then_some(*log)),
-                None => new.push((Arc::<Path>::from(file.as_path()), olders.contains(file))),
+                Some(log) => back.extend(self.logs.get(log).is_some_and(|k| !k.away.is_empty()).then_some(*log)),
+                None => new.push(NewFile { path: file.as_path().into(), from_oldest: olders.contains(file) }),
             }
         }
-        // Under a path without links first.
-        let is_by_link = |path: &Path| places.files.get(path).is_some_and(|place| place.by_link);
-        new.sort_by_key(|(path, _)| is_by_link(path));
-        new.extend(renamed.iter().map(|path| (path.clone(), false)));
+        new.sort_by_key(|file| places.get(&*file.path).is_some_and(|place| place.by_link));
         for (log, place) in moved {
-            manager.place(log, place);
+            self.place(log, place);
         }
         for log in back {
             self.bring_back(log);
         }
-        elders.iter().for_each(|(file, live)| unread.add(file, Why::Older(live.clone())));
-        let (call, at) = self.calls.next(Some(id));
-        let find = || {
-            let at = |path: &Path| at.set(path);
-            let renamed: Vec<PathBuf> = renamed.iter().map(|path| path.to_path_buf()).collect();
-            let inodes = new.iter().map(|(path, _)| {
-                at(path);
-                inodes_of(path)
-            });
-            (inodes.collect::<Vec<_>>(), Places::of([], &renamed, &at).files)
-        };
-        let (inodes, of_renamed) = if new.is_empty() { Default::default() } else { self.blocking(call, find) };
-        if !self.is_current() {
-            return;
-        }
-        places.files.extend(of_renamed);
-        let start = self.start_of(job).filter(|_| is_first);
+        Some(new)
+    }
+
+    /// Assigns new files and logs without a live file to the readers, except those that are read under another path and
+    /// those beyond the limit on logs.
+    fn assign_new(
+        &mut self,
+        walk: &TargetWalk,
+        mut new: Vec<NewFile>,
+        renamed: &[Arc<Path>],
+        mut places: FilePlaces,
+        unread: &mut Unread,
+    ) -> Option<()> {
+        let id = walk.id;
+        new.extend(renamed.iter().map(|path| NewFile { path: path.clone(), from_oldest: false }));
         let mut has_aliases = false;
-        let mut leaving = if new.is_empty() { HashMap::new() } else { self.leaving(job) };
-        for ((path, from_oldest), lives) in new.into_iter().zip(inodes) {
-            let heir = leaving.remove(&path);
-            // Another process has removed it meanwhile.
-            let Some(place) = places.files.get(&*path) else {
-                continue;
-            };
-            if let Some(first) = self.same_file(id, place).filter(|_| heir.is_none()) {
-                has_aliases = true;
-                unread.add(&path, Why::Same(first.to_path_buf()));
-                continue;
+        if !new.is_empty() {
+            let (inodes, of_renamed) = self.look_up(id, &new, renamed)?;
+            places.extend(of_renamed);
+            let start = self.start_of(walk.job).filter(|_| walk.is_first);
+            let mut leaving = self.leaving(walk.job);
+            for (NewFile { path, from_oldest }, lives) in new.into_iter().zip(inodes) {
+                let heir = leaving.remove(&path);
+                // Another process has removed it meanwhile.
+                let Some(place) = places.get(&*path) else {
+                    continue;
+                };
+                if let Some(first) = self.same_file(id, place).filter(|_| heir.is_none()) {
+                    has_aliases = true;
+                    unread.add(&path, Why::Same(first.to_path_buf()));
+                    continue;
+                }
+                if let Some(limit) = self.limit_reached(id).filter(|_| heir.is_none()) {
+                    unread.add(&path, Why::Beyond(limit));
+                    continue;
+                }
+                self.begin(id, NewLog { path, from_oldest, start, lives }, heir, place, &walk.allowed);
             }
-            if let Some(limit) = self.limit_reached(id).filter(|_| heir.is_none()) {
-                unread.add(&path, Why::Beyond(limit));
-                continue;
-            }
-            self.begin(id, NewLog { path, from_oldest, start, lives }, heir, place, &allowed);
         }
         if let Some(tracked) = self.tracked.get_mut(&id) {
             tracked.has_aliases = has_aliases;
         }
-        self.note_unread(id, unread);
+        Some(())
+    }
+
+    /// The inodes of the new files, and the places of logs without a live file.
+    fn look_up(&mut self, id: u64, new: &[NewFile], renamed: &[Arc<Path>]) -> Option<(Vec<Vec<u64>>, FilePlaces)> {
+        let (call, at) = self.calls.next(Some(id));
+        let found = self.blocking(call, || {
+            let at = |path: &Path| at.set(path);
+            let inodes = new.iter().map(|file| {
+                at(&file.path);
+                inodes_of(&file.path)
+            });
+            let renamed: Vec<PathBuf> = renamed.iter().map(|path| path.to_path_buf()).collect();
+            (inodes.collect(), Places::of([], &renamed, &at).files)
+        });
+        self.is_current().then_some(found)
     }
 
     /// Walks the targets for which no events arrive, and checks their files.
@@ -229,7 +313,7 @@ impl Held<'_, TargetManager> {
     }
 }
 
-/// Until when a target is not walked again: four times as long as its walk took, if that was long. Otherwise None.
+/// The end of the pause after a walk, if the walk took long: the pause is four times as long. None: there is no pause.
 fn rest_after(begun: Instant, now: Instant) -> Option<Instant> {
     let took = now.saturating_duration_since(begun);
     (took > LONG).then(|| now + took * 4)

@@ -1,38 +1,11 @@
 //! Pods that come and go leave nothing behind.
 
-use std::sync::Arc;
-
-use super::rig::{self, Dir};
-use crate::metrics::Registry;
+use super::rig::{Dir, ManagerRig};
 use crate::model::{Labels, TargetGroup, Update, pod};
-use crate::scrape::messages::{Command, Commands, Event, Events};
-use crate::scrape::metrics::Metrics;
-use crate::scrape::status::Status;
-use crate::scrape::supervised::Supervised;
-use crate::scrape::target_manager::TargetManager;
+use crate::scrape::messages::{Command, Event};
 use crate::scrape::watch::Heard;
 
-struct Scene {
-    dir: Dir,
-    target_manager: Arc<Supervised<TargetManager>>,
-    events: Arc<Events>,
-    commands: Arc<Commands>,
-    status: Arc<Status>,
-}
-
-impl Scene {
-    /// A target manager without file events. The test acts as the reader.
-    fn new() -> Self {
-        let (dir, events, status) = (Dir::new(), Arc::new(Events::default()), Arc::new(Status::default()));
-        let commands = Arc::new(Commands::new(Arc::default()));
-        let metrics = Metrics::register(&Registry::new(), status.clone());
-        let jobs = vec![rig::job("job", "[]")].into();
-        let readers = vec![commands.clone()];
-        let target_manager =
-            TargetManager::new(rig::config(), jobs, readers, dir.positions(), metrics, status.clone(), events.clone());
-        Self { dir, target_manager: Supervised::new(target_manager.deaf(), || {}).0, events, commands, status }
-    }
-
+impl ManagerRig {
     fn pod(&self, n: usize, targets: usize) {
         let path = self.dir.path(&format!("pods/ns_p{n}_u{n}/app/*.log")).display().to_string();
         let labels = |_| {
@@ -52,7 +25,7 @@ impl Scene {
 
 #[test]
 fn pods_that_came_and_went_leave_nothing_behind() {
-    let mut scene = Scene::new();
+    let mut scene = ManagerRig::new(Dir::new());
     scene.pod(0, 1);
     scene.step();
     let (before, shown) = (scene.target_manager.hold().lengths(), scene.status.lengths());
@@ -85,7 +58,7 @@ fn pods_that_came_and_went_leave_nothing_behind() {
 
 #[test]
 fn what_comes_to_the_same_is_one_target_and_shown_as_often_as_it_was_told() {
-    let mut scene = Scene::new();
+    let mut scene = ManagerRig::new(Dir::new());
     scene.dir.append("pods/ns_p7_u7/app/0.log", "line\n");
     scene.pod(7, 1_000);
     let added = scene.step().into_iter().filter(|command| matches!(command, Command::Add(_))).count();
@@ -97,7 +70,7 @@ fn what_comes_to_the_same_is_one_target_and_shown_as_often_as_it_was_told() {
 /// As with one path per container and constantly rotating logs.
 #[test]
 fn a_name_is_compared_with_the_targets_of_its_folder_and_no_others() {
-    let mut scene = Scene::new();
+    let mut scene = ManagerRig::new(Dir::new());
     for n in 0..1_000 {
         std::fs::create_dir_all(scene.dir.path(&format!("pods/ns_p{n}_u{n}/app"))).expect("made");
         scene.pod(n, 1);

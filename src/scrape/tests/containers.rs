@@ -62,7 +62,7 @@ fn lines_have_the_labels_of_their_stream_and_no_json() {
     ];
     assert_eq!(shown(&first), want);
 
-    // What was not acknowledged is sent again, the same to the last bit, and nothing else.
+    // Entries without an acknowledgement are sent again, bit for bit the same, and no other entries.
     let mut rig = start(&dir, BY_STREAM, "[{static_labels: {stage: ran}}]");
     found(&dir, &rig);
     rig.until(|stored| stored.len() >= 2);

@@ -14,8 +14,8 @@ fn scrape(dir: &Dir, rules: &str) -> Rig {
     dir.start_ruled("none/*.log", rules, |c| c.pod_logs = Some(dir.path("pods")), vec![outlet], batches)
 }
 
-/// Sends pod `ns/a` as `source`, with the labels `more`.
-fn tell_pod(rig: &Rig, source: &str, path: &str, more: &[(&str, &str)]) {
+/// Sends pod `ns/a` as the group `group`, with the labels `more`.
+fn tell_pod(rig: &Rig, group: &str, path: &str, more: &[(&str, &str)]) {
     let scrape = rig.scrape.as_ref().expect("running");
     let known = [
         ("__meta_kubernetes_namespace", "ns"),
@@ -25,7 +25,7 @@ fn tell_pod(rig: &Rig, source: &str, path: &str, more: &[(&str, &str)]) {
         ("__path__", path),
     ];
     let labels: Vec<_> = known.into_iter().chain(more.iter().copied()).collect();
-    tell(scrape, source, &[&labels]);
+    tell(scrape, group, &[&labels]);
 }
 
 fn files(rig: &Rig) -> usize {
@@ -183,7 +183,7 @@ fn what_cannot_be_known_is_not_read_and_shown() {
         let report = rig.scrape.as_ref().expect("running").report();
         let deadline = Instant::now() + Duration::from_secs(20);
         let shown = loop {
-            if let Some(one) = report.discovered().into_iter().find(|one| one.source == "folder/ns_a_u1") {
+            if let Some(one) = report.discovered().into_iter().find(|one| one.group == "folder/ns_a_u1") {
                 break one;
             }
             assert!(Instant::now() < deadline, "{rule}: it is not shown");

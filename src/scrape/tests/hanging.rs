@@ -89,17 +89,7 @@ impl Scene {
         dir.append("a.log", "line 0\n");
         let (registry, status) = (Registry::new(), Arc::new(Status::default()));
         let commands = Arc::new(Commands::new(Arc::new(Parker::default())));
-        let target = |path: &str| Target {
-            job: "job".into(),
-            labels: LabelSet::new([("app", "a")]),
-            path: path.into(),
-            exclude: None,
-            defaulted: false,
-            is_of_pod: false,
-            owner: None,
-            is_held: false,
-            streams: None,
-        };
+        let target = |path: &str| Target::new("job".into(), LabelSet::new([("app", "a")]), path);
         let reader = Reader::new(Parts {
             clock: Clock::default(),
             index: 0,

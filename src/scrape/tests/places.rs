@@ -3,40 +3,19 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::rig::{self, Dir};
-use crate::metrics::Registry;
+use super::rig::{Dir, ManagerRig};
 use crate::model::{Labels, Report, TargetGroup, Update};
-use crate::scrape::messages::{Command, Commands, Event, Events};
-use crate::scrape::metrics::Metrics;
-use crate::scrape::status::Status;
-use crate::scrape::supervised::Supervised;
-use crate::scrape::target_manager::TargetManager;
+use crate::scrape::messages::{Command, Event};
 use crate::scrape::watch::Heard;
 
-struct Scene {
-    dir: Dir,
-    target_manager: Arc<Supervised<TargetManager>>,
-    events: Arc<Events>,
-    commands: Arc<Commands>,
-    status: Arc<Status>,
-}
-
-impl Scene {
-    /// A target manager without file events and with this target. The test acts as the reader.
-    fn new(dir: Dir, glob: &str) -> Self {
-        let (events, status) = (Arc::new(Events::default()), Arc::new(Status::default()));
-        let commands = Arc::new(Commands::new(Arc::default()));
-        let metrics = Metrics::register(&Registry::new(), status.clone());
-        let jobs = vec![rig::job("job", "[]")].into();
-        let (readers, positions) = (vec![commands.clone()], dir.positions());
-        let target_manager =
-            TargetManager::new(rig::config(), jobs, readers, positions, metrics, status.clone(), events.clone());
-        let target = Labels::from([("__path__".into(), dir.path(glob).display().to_string())]);
+impl ManagerRig {
+    fn with_target(dir: Dir, glob: &str) -> Self {
+        let scene = Self::new(dir);
+        let target = Labels::from([("__path__".into(), scene.dir.path(glob).display().to_string())]);
         let group = TargetGroup::new("static".into(), [target]);
-        events.send(Event::Update(Update::Group { job: "job".into(), group }));
-        Self { dir, target_manager: Supervised::new(target_manager.deaf(), || {}).0, events, commands, status }
+        scene.events.send(Event::Update(Update::Group { job: "job".into(), group }));
+        scene
     }
 
     /// Reports these names, and returns the paths that were added and the logs to be checked.
@@ -66,7 +45,7 @@ fn a_link_that_is_moved_is_noticed_and_so_is_what_comes_behind_it() {
     dir.append("v2/a.log", "two\n");
     symlink("v1", dir.path("..data")).expect("linked");
     symlink("..data", dir.path("current")).expect("linked");
-    let mut scene = Scene::new(dir, "current/*.log");
+    let mut scene = ManagerRig::with_target(dir, "current/*.log");
     assert_eq!(scene.hear(&[]), (vec!["current/a.log".into()], vec![]));
     scene.dir.append("v1/b.log", "one\n");
     assert_eq!(scene.hear(&["v1/b.log"]).0, [PathBuf::from("current/b.log")], "by its real path");
@@ -84,7 +63,7 @@ fn a_link_that_is_moved_is_noticed_and_so_is_what_comes_behind_it() {
 fn a_directory_that_was_renamed_and_made_again_is_another() {
     let dir = Dir::new();
     dir.append("app/a.log", "one\n");
-    let mut scene = Scene::new(dir, "app/*.log");
+    let mut scene = ManagerRig::with_target(dir, "app/*.log");
     scene.hear(&[]);
     fs::rename(scene.dir.path("app"), scene.dir.path("app.old")).expect("renamed");
     scene.dir.append("app/a.log", "two\n");
@@ -97,7 +76,7 @@ fn a_file_of_two_paths_is_read_once_under_the_path_without_links_and_the_other_s
     let dir = Dir::new();
     dir.append("x/a.log", "one\n");
     symlink("x", dir.path("a-link")).expect("linked");
-    let mut scene = Scene::new(dir, "*/*.log");
+    let mut scene = ManagerRig::with_target(dir, "*/*.log");
     assert_eq!(scene.hear(&[]).0, [PathBuf::from("x/a.log")]);
     let not_read: Vec<_> = scene.status.targets().into_iter().flat_map(|target| target.not_read).collect();
     assert_eq!(not_read.len(), 1);

@@ -1,4 +1,4 @@
-//! Kills a reader again and again, on a clock of the test. What it sends again must be identical.
+//! Kills a reader again and again, on a clock of the test. The entries that it sends again must be identical.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -118,17 +118,7 @@ impl Machine {
             open_logs: Default::default(),
         });
         let path = self.dir.path("0.log");
-        let target = Target {
-            job: "job".into(),
-            labels: LabelSet::new([("app", "a")]),
-            path: path.display().to_string(),
-            exclude: None,
-            defaulted: false,
-            is_of_pod: false,
-            owner: None,
-            is_held: false,
-            streams: None,
-        };
+        let target = Target::new("job".into(), LabelSet::new([("app", "a")]), path.display().to_string());
         // The log's number differs in each run, as in reality.
         let log = 10 + self.runs as u64;
         let assignment = Assignment {
@@ -204,7 +194,7 @@ impl Dice {
     }
 }
 
-/// What an undisturbed agent stores of the file.
+/// The entries of the file that an undisturbed agent stores.
 fn undisturbed(stages: &'static str, text: &str) -> BTreeSet<Stored> {
     let mut machine = Machine::new(stages);
     machine.dir.append("0.log", text);

@@ -10,6 +10,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use crate::batch::Limits;
 use crate::model::{Labels, TargetGroup, Update};
 use crate::positions;
+use crate::scrape::messages::{Commands, Events};
+use crate::scrape::target_manager::TargetManager;
 use crate::scrape::*;
 
 /// An entry as Loki would store it.
@@ -32,6 +34,27 @@ pub(super) struct Rig {
     pub(super) ignore_led: bool,
     /// Lines that a stage should hold at the end.
     pub(super) held: u64,
+}
+
+/// A target manager without file events. The test sends them, and acts as the reader.
+pub(super) struct ManagerRig {
+    pub(super) dir: Dir,
+    pub(super) target_manager: Arc<Supervised<TargetManager>>,
+    pub(super) events: Arc<Events>,
+    pub(super) commands: Arc<Commands>,
+    pub(super) status: Arc<Status>,
+}
+
+impl ManagerRig {
+    pub(super) fn new(dir: Dir) -> Self {
+        let (events, status) = (Arc::new(Events::default()), Arc::new(Status::default()));
+        let commands = Arc::new(Commands::new(Arc::default()));
+        let metrics = crate::scrape::metrics::Metrics::register(&Registry::new(), status.clone());
+        let (jobs, readers, positions) = (vec![job("job", "[]")].into(), vec![commands.clone()], dir.positions());
+        let target_manager =
+            TargetManager::new(config(), jobs, readers, positions, metrics, status.clone(), events.clone());
+        Self { dir, target_manager: Supervised::new(target_manager.deaf(), || {}).0, events, commands, status }
+    }
 }
 
 pub(super) struct Dir(pub(super) tempfile::TempDir);
@@ -192,14 +215,14 @@ pub(super) fn outlet(client: &str) -> (Outlet, UnboundedReceiver<Vec<Batch>>) {
     (Outlet { client: client.into(), batch, batches: sender, counters }, batches)
 }
 
-pub(super) fn tell(scrape: &Scrape, source: &str, targets: &[&[(&str, &str)]]) {
-    tell_job(scrape, "job", source, targets);
+pub(super) fn tell(scrape: &Scrape, group: &str, targets: &[&[(&str, &str)]]) {
+    tell_job(scrape, "job", group, targets);
 }
 
-pub(super) fn tell_job(scrape: &Scrape, job: &str, source: &str, targets: &[&[(&str, &str)]]) {
+pub(super) fn tell_job(scrape: &Scrape, job: &str, group: &str, targets: &[&[(&str, &str)]]) {
     let labels =
         |pairs: &&[(&str, &str)]| pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect::<Labels>();
-    let group = TargetGroup::new(source.into(), targets.iter().map(labels));
+    let group = TargetGroup::new(group.into(), targets.iter().map(labels));
     scrape.events.send(messages::Event::Update(Update::Group { job: job.into(), group }));
 }
 

@@ -108,6 +108,7 @@ fn what_is_not_read_is_a_number_and_losses_are_there_before_the_first() {
         "line_too_long",
         "receiver_behind",
         "rotated_away",
+        "spool",
         "stdin_behind",
         "too_many_files",
     ]);

@@ -44,17 +44,8 @@ impl Scene {
         let (outlet, batches) = rig::outlet("loki");
         let mut job = rig::job("job", "[]");
         job.initial_delay = initial_delay;
-        let target = Arc::new(Target {
-            job: "job".into(),
-            labels: LabelSet::new([("app", "a")]),
-            path: dir.path("*.log").display().to_string(),
-            exclude: None,
-            defaulted: false,
-            is_of_pod: false,
-            owner: None,
-            is_held: false,
-            streams: None,
-        });
+        let target =
+            Arc::new(Target::new("job".into(), LabelSet::new([("app", "a")]), dir.path("*.log").display().to_string()));
         status.add_target(1, target.clone());
         let reader = Reader::new(Parts {
             clock: clock.clone(),

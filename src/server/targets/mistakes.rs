@@ -10,11 +10,11 @@ use crate::server::html::Html;
 /// The maximum number of mistakes on the page. JSON has all.
 const SHOWN: usize = 50;
 
-/// Targets of one source with the same mistake.
+/// Targets of one group with the same mistake.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Mistake {
     job: String,
-    source: String,
+    group: String,
     reason: String,
     targets: usize,
 }
@@ -22,9 +22,9 @@ pub(super) struct Mistake {
 pub(super) fn collect(discovered: Vec<DiscoveredReport>) -> Vec<Mistake> {
     let mut counts: BTreeMap<(String, String, String), usize> = BTreeMap::new();
     for one in discovered.into_iter().filter(|one| one.is_mistake) {
-        *counts.entry((one.job, one.source, one.dropped.unwrap_or_default())).or_default() += 1;
+        *counts.entry((one.job, one.group, one.dropped.unwrap_or_default())).or_default() += 1;
     }
-    let mistake = |((job, source, reason), targets)| Mistake { job, source, reason, targets };
+    let mistake = |((job, group, reason), targets)| Mistake { job, group, reason, targets };
     counts.into_iter().map(mistake).collect()
 }
 
@@ -33,9 +33,9 @@ pub(super) fn write(page: &mut Html, mistakes: &[Mistake]) {
         return;
     }
     page.markup("<h2>Targets that cannot be tailed</h2>\n<table>\n")
-        .markup("<tr><th>job</th><th>source</th><th>targets</th><th>reason</th></tr>\n");
+        .markup("<tr><th>job</th><th>group</th><th>targets</th><th>reason</th></tr>\n");
     for mistake in mistakes.iter().take(SHOWN) {
-        page.markup("<tr>").element("td", &mistake.job).element("td", &mistake.source).number(mistake.targets);
+        page.markup("<tr>").element("td", &mistake.job).element("td", &mistake.group).number(mistake.targets);
         page.markup("<td class=\"bad\">").text(&mistake.reason).markup("</td></tr>\n");
     }
     page.markup("</table>\n");
@@ -48,10 +48,10 @@ pub(super) fn write(page: &mut Html, mistakes: &[Mistake]) {
 mod tests {
     use super::*;
 
-    fn discovered(source: &str, dropped: Option<&str>, is_mistake: bool) -> DiscoveredReport {
+    fn discovered(group: &str, dropped: Option<&str>, is_mistake: bool) -> DiscoveredReport {
         DiscoveredReport {
             job: "<job>".into(),
-            source: source.into(),
+            group: group.into(),
             discovered: Default::default(),
             labels: None,
             path: None,
@@ -71,7 +71,7 @@ mod tests {
             discovered("c", None, false),
             discovered("a", Some("<odd>"), true),
         ]);
-        let seen: Vec<_> = mistakes.iter().map(|m| (m.source.as_str(), m.reason.as_str(), m.targets)).collect();
+        let seen: Vec<_> = mistakes.iter().map(|m| (m.group.as_str(), m.reason.as_str(), m.targets)).collect();
         assert_eq!(seen, [("a", "<odd>", 1), ("a", "no __path__", 2)]);
         let mut page = Html::page("targets");
         write(&mut page, &mistakes);

@@ -11,8 +11,8 @@ use crate::stages::{Due, Flow, Value, Work};
 /// The size of a part in bytes. A part with invalid UTF-8 is longer, because Docker replaces the invalid bytes.
 pub(super) const PART: usize = 16 << 10;
 
-/// The longest line in bytes that parts are joined to: the longest line that Loki accepts by default. What follows
-/// becomes a line of its own.
+/// The longest line in bytes that parts are joined to: the longest line that Loki accepts by default. Further
+/// parts become a line of their own.
 pub(super) const LONGEST: usize = 256 << 10;
 
 /// How many streams may have an incomplete line at the same time. This bounds the memory: at most [`LONGEST`] for each.

@@ -6,7 +6,7 @@ use super::super::options::{Field, Options};
 use super::custom::{Action, Kind, Spec};
 use crate::model::ConfigError;
 
-/// What to count, and how.
+/// The value to count, and the way to count it.
 #[derive(Clone, Debug)]
 pub(super) struct Meter {
     pub spec: Spec,

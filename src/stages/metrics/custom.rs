@@ -11,7 +11,7 @@ use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, Me
 use prometheus::{IntCounterVec, Opts};
 
 use super::super::Clock;
-use crate::metrics::Registry;
+use crate::metrics::{ContainerLines, Registry};
 use crate::model::{LabelMap, LabelSet, is_valid_label_name};
 
 /// Why a value was not counted.
@@ -24,6 +24,8 @@ const SKIPPED: [&str; 2] = [NEGATIVE, TOO_MANY];
 pub struct CustomMetrics {
     families: Arc<Mutex<Families>>,
     skipped: IntCounterVec,
+    /// Not the users', but counted by the same pipelines.
+    pub(in super::super) containers: ContainerLines,
     clock: Clock,
 }
 
@@ -52,7 +54,7 @@ pub(super) enum Kind {
     Histogram(Vec<f64>),
 }
 
-/// What a line does to a series.
+/// The change that a line makes to a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Set,
@@ -98,7 +100,8 @@ impl CustomMetrics {
             "Values that a metrics stage could not count, by metric and reason",
         );
         let skipped = IntCounterVec::new(opts, &["metric", "reason"]);
-        registry.family(skipped.map(|skipped| Self { families: Arc::default(), skipped, clock }))
+        let containers = ContainerLines::register(registry);
+        registry.family(skipped.map(|skipped| Self { families: Arc::default(), skipped, containers, clock }))
     }
 
     /// Starts to build the pipelines of the next run, after those of the last run have ended. A metric keeps its series

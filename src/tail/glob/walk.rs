@@ -70,7 +70,7 @@ pub enum Skip {
     Outside,
 }
 
-/// What a path is.
+/// The kind of a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     File,
@@ -96,7 +96,8 @@ impl From<fs::FileType> for Kind {
 /// The patterns that a directory may lead to, each with the index of its next component.
 type Wanted = BTreeSet<(usize, usize)>;
 
-/// What a walk must not touch, and whom it tells where it is. Touching a path may take long.
+/// Paths that a walk must not touch, because that may take long, and a function that gets each path before it is
+/// touched.
 pub(super) struct Around<'w> {
     pub left_out: &'w [PathBuf],
     pub at: &'w dyn Fn(&Path),

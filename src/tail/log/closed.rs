@@ -32,7 +32,7 @@ pub struct ClosedLog {
     seen: Seen,
 }
 
-/// What the name led to when the log was closed.
+/// The file that had the name when the log was closed.
 #[derive(Debug, PartialEq)]
 struct Seen {
     file: (u64, u64),

@@ -86,7 +86,7 @@ impl Marks {
         (run.place.with_offset(run.place.offset + end.since(run.from)), run.generation)
     }
 
-    /// Drops what is before `to`. Nobody asks for it again.
+    /// Drops the runs before `to`, which are not needed any more.
     pub fn commit(&mut self, to: Mark) {
         self.committed = self.committed.max(to);
         while self.runs.get(1).is_some_and(|second| second.from < to) {

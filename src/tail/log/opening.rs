@@ -1,4 +1,4 @@
-//! Opens a log where it was left: finds the file of its position among its generations, and those that are younger.
+//! Opens a log at its saved position: finds the file of the position and all younger generations.
 
 use std::collections::VecDeque;
 use std::io;
@@ -38,7 +38,7 @@ impl Log {
             _ => false,
         };
         let live_path = match (&live, resume) {
-            // It was renamed, and no file has its name yet. What was not read of it may be in the renamed file.
+            // It was renamed, and no file has its name yet. Its unread lines may be in the renamed file.
             (Err(error), Resume::At { .. }) if error.kind() == io::ErrorKind::NotFound => nameless(path, allowed)?,
             _ => allowed.resolve(path)?,
         };
@@ -135,7 +135,7 @@ fn open_live(path: &Path, allowed: &AllowedPaths, options: &Options) -> io::Resu
     Ok(live)
 }
 
-/// Where the live file of a log would be.
+/// The path of a live file that does not exist, with its directory after all links.
 fn nameless(path: &Path, allowed: &AllowedPaths) -> io::Result<std::path::PathBuf> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::NotFound.into());
@@ -148,7 +148,7 @@ pub(super) fn certain(siblings: &[Sibling]) -> impl Iterator<Item = &Sibling> {
     siblings.iter().filter(|sibling| sibling.is_certain())
 }
 
-/// How a generation was recognised.
+/// The property by which a generation was recognised.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     Inode,
@@ -172,7 +172,7 @@ pub(super) fn find(older: &[Sibling], position: &Position) -> io::Result<Option<
                 continue;
             };
             let whole = by != By::WholeHead || generation.id().fingerprint == file.fingerprint;
-            // One that cannot be read is not it.
+            // A file that cannot be read is not the right one.
             if whole && generation.holds(position).unwrap_or(false) {
                 return Ok(Some((at, generation)));
             }

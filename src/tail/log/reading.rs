@@ -7,7 +7,7 @@ use super::{Drained, Log};
 use crate::model::{Checkpoint, Chunk, Encoding, MAX_LINE, Mark, Position, Progress, Read, Source, Wake};
 use crate::tail::generation::Generation;
 
-/// A line does not begin with so many NUL bytes: they are a hole in the file.
+/// A line does not begin with this many NUL bytes: they are a hole in the file.
 const NULS: usize = 64;
 
 impl Source for Log {
@@ -46,7 +46,7 @@ impl Source for Log {
         self.marks.commit(to);
         self.settled = Some(position);
         while self.spent.pop_front_if(|generation| self.marks.is_done_with(generation)).is_some() {}
-        // A file that was cut is another one since.
+        // A file that was cut counts as another file.
         let is_here =
             |end: &Position| end.file.has_inode_of(&position.file) && end.file.fingerprint == position.file.fingerprint;
         let left = self.drained.iter_mut().filter(|d| !d.is_told && d.mark <= to && !is_here(&d.end));
@@ -77,7 +77,7 @@ impl Source for Log {
 }
 
 impl Log {
-    /// The position to save for this mark, with what is before it in its file.
+    /// The position to save for this mark, with the hash of the bytes before it in its file.
     fn position_of(&mut self, mark: Mark) -> Position {
         let Some((mut position, number)) = self.marks.position(mark) else {
             return self.settled.unwrap_or_else(|| self.position());
@@ -107,7 +107,7 @@ impl Log {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Passed),
                 read => read?,
             };
-            // One that was empty when it was opened shows it now.
+            // A file that was empty when it was opened shows now whether it is text.
             if self.generations[0].offset == 0
                 && n > 0
                 && let Err(error) = self.generations[0].check_is_text()
@@ -127,17 +127,7 @@ impl Log {
             let encoding = self.generations[0].encoding(self.options.encoding);
             let bytes = &chunk.bytes[..n];
             if let Some(skipped) = self.skipping {
-                match encoding.first_line(bytes) {
-                    Some(len) => return Ok(self.end_skip(skipped, &bytes[..len])),
-                    None if n >= encoding.unit() => {
-                        let passed = &bytes[..n - n % encoding.unit()];
-                        self.skipping = Some(skipped + passed.len() as u64);
-                        self.marks.step(&mut self.generations[0], passed);
-                        return Ok(Read::Passed);
-                    }
-                    None if self.is_drained(now) => return Ok(self.end_skip(skipped, &[])),
-                    None => return Ok(Read::Idle),
-                }
+                return Ok(self.skip_line(skipped, encoding, bytes, now));
             }
             let nuls = bytes.iter().take_while(|byte| **byte == 0).count();
             if !encoding.is_wide() && (nuls >= NULS || nuls > 0 && self.hole > 0) {
@@ -203,7 +193,22 @@ impl Log {
         self.ends_here = true;
     }
 
-    /// Text follows the NUL bytes that were passed over.
+    /// Passes over the bytes of a line that is too long, of which `skipped` bytes are passed already.
+    fn skip_line(&mut self, skipped: u64, encoding: Encoding, bytes: &[u8], now: Instant) -> Read {
+        match encoding.first_line(bytes) {
+            Some(len) => self.end_skip(skipped, &bytes[..len]),
+            None if bytes.len() >= encoding.unit() => {
+                let passed = &bytes[..bytes.len() - bytes.len() % encoding.unit()];
+                self.skipping = Some(skipped + passed.len() as u64);
+                self.marks.step(&mut self.generations[0], passed);
+                Read::Passed
+            }
+            None if self.is_drained(now) => self.end_skip(skipped, &[]),
+            None => Read::Idle,
+        }
+    }
+
+    /// Reports NUL bytes that were passed over, once text follows them.
     fn note_hole(&mut self) {
         let bytes = std::mem::take(&mut self.hole);
         if bytes > 0 && self.holes == 0 {
@@ -212,7 +217,8 @@ impl Log {
                 %path,
                 offset,
                 bytes,
-                "a log has NUL bytes in front of a line, which are no part of it and are passed over: a power cut leaves them, and                  a truncation if the program does not append; further ones in this log are not reported"
+                "NUL bytes in front of a line of a log are skipped: they come from a power failure, or from a truncation \
+                 if the program does not append; further ones in this log are not reported"
             );
         }
         self.holes += bytes;

@@ -20,7 +20,7 @@ scrape_configs:
       - {source_labels: [reason], regex: Tested, action: keep}
 ";
 
-/// What docs/kubernetes.md says.
+/// The role of docs/kubernetes.md.
 const ROLE: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -58,7 +58,7 @@ fn one_of_two_agents_sends_each_event_once_and_the_other_goes_on() {
     written.extend((50..60).map(|n| happens(&node, n)));
     tenant.wait_for_entries(EVERYTHING, written.clone());
     wait_until("the other agent holds the Lease", Duration::from_secs(60), || holder().as_deref() == Some("events-2"));
-    // What the API server has compacted is listed, and known events are passed over.
+    // Compacted versions are listed again, and known events are passed over.
     node.apiserver.compact();
     second.terminate();
     written.extend((60..70).map(|n| happens(&node, n)));

@@ -15,7 +15,7 @@ use crate::wait::wait_until;
 
 const NODE: &str = "node-roles";
 
-/// A job for each role. The roles with addresses read the pod's log, the others a file of their own.
+/// A job for each role. The roles with pods' addresses read the pod's log, the others read a file of their own.
 fn jobs(root: &Path) -> String {
     let root = root.display();
     let addresses = |role: &str| {
@@ -64,8 +64,8 @@ fn jobs(root: &Path) -> String {
     format!("scrape_configs:{}\n", jobs.concat())
 }
 
-/// The node, the namespace's labels, and a pod of a Deployment with its service, as made by controllers, a kubelet and
-/// users.
+/// Creates the node, the namespace with its labels, and a pod of a Deployment with its service, as controllers, a kubelet
+/// and users do.
 fn populate(node: &Node, pod_uid: &str) {
     let kube = &node.kube;
     kube.create("/api/v1/nodes", &json!({"metadata": {"name": NODE, "labels": {"pool": "a"}}}));
@@ -136,7 +136,7 @@ fn every_role_with_what_is_attached_and_what_is_missing_is_said() {
     let mut agent = node.agent(&tenant.clients(), &jobs(&root));
     agent.start();
 
-    // Who may list pods and nothing else is told what to add, in the log and on the pages.
+    // A user who may only list pods is told which permission to add, in the log and on the pages.
     for (resource, group) in [
         ("services", ""),
         ("endpoints", ""),
@@ -157,7 +157,8 @@ fn every_role_with_what_is_attached_and_what_is_missing_is_said() {
     let times = agent.said().matches("may not list ingresses").count();
     assert_eq!(times, 1, "once, however often it is asked for");
 
-    // Each watch is granted when it asks again; what was written before would go out without the labels of the late ones.
+    // The API server grants each watch at its next attempt. Lines that were written before could lack labels of objects that
+    // were not shown yet.
     node.kube.grant(User::Agent.name(), more_rules());
     wait_until("nothing is missing any more", Duration::from_secs(60), || !agent.targets().contains("may not"));
     log.write("behind a service", 50);
@@ -173,7 +174,7 @@ fn every_role_with_what_is_attached_and_what_is_missing_is_said() {
     wait_for_labels(&tenant, "node", &json!({"what": NODE}));
     wait_for_labels(&tenant, "ingress", &json!({"what": "web.example.com"}));
 
-    // The pod goes, and its targets with it, whatever the slice says.
+    // The pod is deleted, and its targets are removed, even if the slice still has its address.
     node.kube.delete_pod(&MATCHING);
     wait_until("the deleted pod is done with", Duration::from_secs(60), || !agent.targets().contains(MATCHING.name));
     agent.terminate();

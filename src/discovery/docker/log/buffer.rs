@@ -36,9 +36,9 @@ pub(super) struct Buffer {
 #[derive(Debug, Default)]
 struct State {
     lines: VecDeque<Kept>,
-    /// How many of `lines` the reader has taken since it was last rewound.
+    /// The number of `lines` that the reader has taken since it was last rewound.
     read: usize,
-    /// Of `lines`, with what each costs.
+    /// Bytes of memory of `lines`, with the overhead of each line.
     bytes: usize,
     /// After the last line.
     end: Mark,

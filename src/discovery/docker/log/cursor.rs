@@ -1,4 +1,4 @@
-//! How far a container's log has been read through the API.
+//! The place up to which a container's log has been read through the API.
 //!
 //! Docker gives a log from a time on. Several messages may have the same time, so the cursor also counts messages:
 //! `1700000000.000000001+3` is after the third message from the first with that time on. The time is the latest so far,
@@ -10,7 +10,7 @@ use std::fmt;
 pub struct Cursor {
     /// In Unix nanoseconds.
     time: i64,
-    /// How many messages since the first with this time were read.
+    /// The number of messages that were read since the first one with this time.
     count: u64,
 }
 
@@ -100,7 +100,7 @@ mod tests {
         for done in 0..=times.len() {
             let cursor = times[..done].iter().fold(Cursor::default(), |cursor, time| cursor.after(Some(*time)));
             let cursor = Cursor::parse(&cursor.to_string()).expect("its own");
-            // Docker leaves out what is before the first message that is not earlier than `since`.
+            // Docker leaves out all messages before the first one that is not earlier than `since`.
             let answer = times.iter().skip_while(|time| **time < cursor.time);
             let mut skip = Skip::new(cursor);
             let read: Vec<i64> = answer.copied().filter(|time| !skip.skips(Some(*time))).collect();

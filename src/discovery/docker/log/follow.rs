@@ -9,14 +9,15 @@ use tokio::time::timeout;
 use super::buffer::Buffer;
 use super::cursor::Skip;
 use super::frames::{Frames, NotFrames};
-use super::lines::Lines;
+use super::lines::{Line, Lines};
 use crate::discovery::docker::engine::{Engine, Failure};
+use crate::metrics::ContainerLines;
 
-/// How long to wait before asking again, at first and at most.
+/// The first and the longest pause before the next request.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-/// How long to wait after a refusal, unless the container is started meanwhile.
+/// The pause after a refusal. It ends early if the container is started.
 const REFUSED: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(super) struct Follow {
     pub runs: watch::Receiver<bool>,
     pub lines: Lines,
     pub buffer: Arc<Buffer>,
+    /// None: the task of another client counts the lines.
+    pub counts: Option<ContainerLines>,
 }
 
 /// How an answer ended.
@@ -56,7 +59,7 @@ impl Follow {
             }
             let pause = match end {
                 End::Gone => break,
-                // What is here is all of it: the stream ended because the container did.
+                // The stream ended because the container did, so the log is complete.
                 End::Stopped if !*self.runs.borrow() => {
                     self.flush().await;
                     None
@@ -83,7 +86,7 @@ impl Follow {
         self.buffer.end();
     }
 
-    /// Asks for the log once, from where the last answer ended, and reads the answer to its end.
+    /// Requests the log once, from the end of the last answer, and reads the answer to its end.
     async fn once(&mut self, failure: &mut Option<Failure>) -> End {
         let cursor = self.lines.cursor();
         let since = cursor.since();
@@ -101,7 +104,7 @@ impl Follow {
         loop {
             let piece = match answer.next().await {
                 Ok(Some(piece)) => piece,
-                // What follows a broken answer is asked for again.
+                // The rest of a broken answer is requested again.
                 Err(error) => return End::Failed(Failure::NoAnswer(error)),
                 Ok(None) => {
                     if let Some(frame) = frames.rest()
@@ -114,7 +117,7 @@ impl Follow {
             };
             frames.add(&piece);
             loop {
-                match frames.next() {
+                match frames.next_frame() {
                     Ok(None) => break,
                     Ok(Some(frame)) if skip.skips(frame.time) => {}
                     Ok(Some(frame)) => self.take(frame).await,
@@ -126,17 +129,23 @@ impl Follow {
 
     async fn take(&mut self, frame: super::frames::Frame) {
         for line in self.lines.take(frame).into_iter().flatten() {
-            if !self.buffer.drops(line.is_stderr) {
-                self.buffer.put(line).await;
-            }
+            self.put(line).await;
         }
+    }
+
+    async fn put(&self, line: Line) {
+        if self.buffer.drops(line.is_stderr) {
+            return;
+        }
+        if let Some(counts) = &self.counts {
+            counts.count(line.time.is_some());
+        }
+        self.buffer.put(line).await;
     }
 
     async fn flush(&mut self) {
         for line in self.lines.rest() {
-            if !self.buffer.drops(line.is_stderr) {
-                self.buffer.put(line).await;
-            }
+            self.put(line).await;
         }
     }
 

@@ -1,8 +1,8 @@
-//! Takes the answer to a request for a container's log apart.
+//! Divides the answer to a request for a container's log into messages.
 //!
 //! Without a TTY, each message has a header of 8 bytes: its stream and its length. With a TTY there are no headers.
-//! Each message begins with its time and a space, since that is asked for. A message without a newline at its end is a
-//! part of a longer line.
+//! Each message begins with its time and a space, because the request asks for that. A message without a newline at its
+//! end is a part of a longer line.
 
 use bytes::Buf;
 use bytes::BytesMut;
@@ -54,7 +54,7 @@ impl Frames {
     }
 
     /// The next whole message. None: more bytes are needed.
-    pub fn next(&mut self) -> Result<Option<Frame>, NotFrames> {
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, NotFrames> {
         if self.tty { Ok(self.next_of_tty()) } else { self.next_framed() }
     }
 
@@ -76,7 +76,7 @@ impl Frames {
             _ => return Err(NotFrames(format!("a message of the unknown stream {stream}"))),
         }
         if length > LONGEST {
-            // What cannot be held is cut. The rest of the message is skipped.
+            // A message that is too long is cut: its rest is skipped.
             if self.bytes.len() < HEADER + LONGEST {
                 return Ok(None);
             }
@@ -99,7 +99,8 @@ impl Frames {
         self.skips = bytes - here;
     }
 
-    /// A message ends with a newline. A part ends where the same time stands again: all parts of a line have one time.
+    /// The end of a message is a newline. A part ends before the next occurrence of its time: all parts of a line have
+    /// one time.
     fn next_of_tty(&mut self) -> Option<Frame> {
         let bytes = &self.bytes[..];
         let newline = memchr::memchr(b'\n', &bytes[..bytes.len().min(LONGEST)]);
@@ -139,7 +140,7 @@ fn frame(is_stderr: bool, message: &[u8]) -> Frame {
     Frame { is_stderr, time, is_part: is_part && text.len() >= PART, text: text.to_vec() }
 }
 
-/// A time in RFC 3339 with a space behind it, in Unix nanoseconds.
+/// A time in RFC 3339 with a space after it, in Unix nanoseconds.
 fn time(stamp: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(stamp.strip_suffix(b" ")?).ok()?;
     let is_long_enough = text.len() >= "2006-01-02T15:04:05Z".len() && text.as_bytes().get(10) == Some(&b'T');
@@ -159,7 +160,7 @@ mod tests {
         let mut seen = Vec::new();
         for piece in bytes.chunks(size) {
             frames.add(piece);
-            while let Some(frame) = frames.next().expect("frames") {
+            while let Some(frame) = frames.next_frame().expect("frames") {
                 seen.push((frame.is_stderr, frame.time, String::from_utf8(frame.text).expect("text"), frame.is_part));
             }
         }
@@ -204,7 +205,7 @@ mod tests {
         );
         let mut frames = Frames::new(true);
         frames.add(&sent(true, T, Stream::Stdout, "end"));
-        assert_eq!((frames.next(), frames.rest().map(|f| f.text)), (Ok(None), Some(b"end".to_vec())));
+        assert_eq!((frames.next_frame(), frames.rest().map(|f| f.text)), (Ok(None), Some(b"end".to_vec())));
     }
 
     #[test]
@@ -212,7 +213,7 @@ mod tests {
         let refused = |bytes: &[u8]| {
             let mut frames = Frames::new(false);
             frames.add(bytes);
-            frames.next().expect_err("refused").0
+            frames.next_frame().expect_err("refused").0
         };
         assert!(refused(b"HTTP/1.1 200 OK").contains("unknown stream 72"));
         assert!(refused(b"\x03\0\0\0\0\0\0\x05broken pipe").ends_with("reports: broke"));
@@ -220,10 +221,10 @@ mod tests {
         let mut frames = Frames::new(false);
         frames.add(&[1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
         frames.add(&vec![b'x'; LONGEST]);
-        let cut = frames.next().expect("frames").expect("a frame");
+        let cut = frames.next_frame().expect("frames").expect("a frame");
         assert_eq!((cut.text.len(), cut.time), (LONGEST, None));
         frames.add(&vec![b'y'; 1 << 20]);
-        assert_eq!((frames.next(), frames.bytes.len()), (Ok(None), 0));
+        assert_eq!((frames.next_frame(), frames.bytes.len()), (Ok(None), 0));
         // A TTY without newline.
         let bytes = vec![b'z'; 3 * LONGEST];
         let lengths: Vec<usize> = all(true, &bytes, 10_000).iter().map(|(_, _, text, _)| text.len()).collect();

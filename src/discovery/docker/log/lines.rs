@@ -3,8 +3,8 @@
 use super::cursor::Cursor;
 use super::frames::Frame;
 
-/// The longest line in bytes that parts are joined to: the longest line that Loki accepts by default. What follows
-/// becomes a line of its own.
+/// The longest line in bytes that parts are joined to: the longest line that Loki accepts by default. Further
+/// parts become a line of their own.
 const LONGEST: usize = 256 << 10;
 
 /// A line of a container.

@@ -6,17 +6,22 @@ use std::time::{Duration, Instant};
 use super::super::tests::engine::{Docker, Scripted, Stream};
 use super::super::tests::{config, soon};
 use super::*;
+use crate::metrics::{ContainerLines, Registry};
 use crate::model::{Checkpoint, Chunk, Mark, Read};
 
 const T: i64 = 1_700_000_000_000_000_000;
 
 fn log(docker: &Docker, container: &Scripted) -> (ApiLog, Steering) {
+    log_counted(docker, container, &Registry::new())
+}
+
+fn log_counted(docker: &Docker, container: &Scripted, registry: &Registry) -> (ApiLog, Steering) {
     let labels = |stream| Some(LabelSet::new([("stream", stream)]));
     let streams = Streams { stdout: labels("stdout"), stderr: labels("stderr") };
     let (id, name) = (container.id.clone(), container.name.clone());
     let described = Described { id, name, driver: container.driver.clone(), tty: container.tty };
     let engine = Arc::new(Engine::new(&config(docker)).expect("an engine"));
-    new(engine, described, container.state == "running", streams)
+    new(engine, described, container.state == "running", streams, ContainerLines::register(registry))
 }
 
 /// A reader that delivers in steps and is killed.
@@ -210,4 +215,24 @@ async fn a_cursor_of_promtail_is_taken_over() {
     let mut client = Client::open(&log, Some("1700000002".into()));
     client.until(2).await;
     assert_eq!(client.seen.iter().map(|seen| &*seen.2).collect::<Vec<_>>(), ["second 2", "second 3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_are_counted_once_however_many_clients_there_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let docker = start(folder.path(), Scripted::running("aaaa", "local"));
+    let _listening = docker.listen();
+    write(&docker, 0, 100);
+    let registry = Registry::new();
+    let (log, _steering) = log_counted(&docker, &docker.world().containers[0].clone(), &registry);
+    for _ in 0..2 {
+        Client::open(&log, None).until(100).await;
+    }
+    let counted = |name: &str| {
+        let families = registry.gather();
+        let family = families.iter().find(|family| family.name() == name).expect("a family");
+        family.get_metric()[0].get_counter().get_value()
+    };
+    assert_eq!(counted("promtail_docker_target_entries_total"), 100.0);
+    assert_eq!(counted("promtail_docker_target_parsing_errors_total"), 0.0);
 }

@@ -161,7 +161,7 @@ async fn events(State(docker): State<Docker>) -> Body {
     }))
 }
 
-/// What a stream of a log has sent.
+/// The state of a stream of a log.
 struct Sent {
     docker: Docker,
     id: String,

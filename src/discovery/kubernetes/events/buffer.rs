@@ -27,16 +27,16 @@ pub(super) struct Buffer {
     progress: Arc<Progress>,
     /// The number of this client in `progress`.
     client: u64,
-    /// What the client had delivered before.
+    /// The version up to which the client had delivered before.
     pub begins: Option<Version>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     lines: VecDeque<Kept>,
-    /// How many of `lines` the reader has taken since it was last rewound.
+    /// The number of `lines` that the reader has taken since it was last rewound.
     read: usize,
-    /// Of `lines`, with what each costs.
+    /// Bytes of memory of `lines`, with the overhead of each line.
     bytes: usize,
     /// After the last line.
     end: Mark,

@@ -1,5 +1,5 @@
-//! Which agent of the cluster sends the events: the one that holds a Lease. The holder renews it; if it is silent for too
-//! long, another agent takes it.
+//! Chooses the agent of the cluster that sends the events: the holder of a Lease. The holder renews it; if it is silent
+//! for too long, another agent takes it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -120,7 +120,7 @@ impl<'l> Election<'l> {
 
     fn mine(&self, lease: Lease) -> Lease {
         let leads = self.leading.borrow().is_some();
-        // Before this agent has led, it does not know what was delivered.
+        // Before this agent has led, it does not know how far events are delivered.
         let delivered = self.progress.of_all().filter(|_| leads);
         lease.held_by(&self.identity, Timestamp::now(), self.duration, delivered)
     }

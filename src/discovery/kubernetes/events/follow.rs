@@ -23,7 +23,7 @@ use crate::discovery::kubernetes::failure::{Failure, Reason};
 use crate::discovery::kubernetes::health::Health;
 use crate::discovery::kubernetes::kind::EVENTS;
 
-/// How long a list may take.
+/// The longest time for a list.
 const LIST: Duration = Duration::from_secs(60);
 
 /// The maximum size of a list in bytes. Only [`SORTED`] of it is in memory.

@@ -1,4 +1,5 @@
-//! A Lease of `coordination.k8s.io/v1`: who sends the events, and how far they are delivered.
+//! A Lease of `coordination.k8s.io/v1`. It names the agent that sends the events, and has the version up to which they
+//! are delivered.
 
 use std::time::Duration;
 
@@ -10,11 +11,11 @@ use super::progress::Version;
 /// The annotation with the version that the holder has delivered.
 const DELIVERED: &str = "fantail-resource-version";
 
-/// The object as the API server gives it. What this agent does not know stays as it is.
+/// The object as the API server gives it. Fields that this agent does not know stay as they are.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Lease(pub Value);
 
-/// Who holds a Lease, and when it was renewed last, by the holder's clock.
+/// The holder of a Lease, and the time of its last renewal, by the holder's clock.
 pub(super) type Holder = (String, String);
 
 impl Lease {
@@ -30,7 +31,7 @@ impl Lease {
         (self.text("/spec/holderIdentity").into(), self.text("/spec/renewTime").into())
     }
 
-    /// What the last holder has delivered. None: it is not known.
+    /// The version up to which the last holder has delivered. None: it is not known.
     pub fn delivered(&self) -> Option<Version> {
         self.0.pointer("/metadata/annotations")?.get(DELIVERED)?.as_str()?.parse().ok()
     }
@@ -51,7 +52,7 @@ impl Lease {
             spec["acquireTime"] = time.into();
             spec["leaseTransitions"] = transitions.map_or(0, |count| count.saturating_add(1)).into();
         }
-        // It never goes back: what the last holder has delivered is delivered.
+        // The version never goes back, because delivered events stay delivered.
         if let Some(delivered) = delivered.max(self.delivered()) {
             let metadata = &mut self.0["metadata"];
             if !metadata["annotations"].is_object() {

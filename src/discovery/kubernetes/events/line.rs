@@ -15,7 +15,7 @@ pub(super) struct Line {
     pub time: Option<i64>,
     pub labels: LabelSet,
     pub text: String,
-    /// Where the next run continues once this line is delivered. None: where it would without this line.
+    /// The version at which the next run continues once this line is delivered. None: this line does not change it.
     pub cursor: Option<Version>,
 }
 
@@ -96,7 +96,7 @@ fn component(event: &Value) -> &str {
     first(event, &["/source/component", "/reportingComponent"])
 }
 
-/// When it happened last.
+/// The time of its last occurrence.
 fn time(event: &Value) -> Option<i64> {
     let times =
         ["/series/lastObservedTime", "/lastTimestamp", "/eventTime", "/firstTimestamp", "/metadata/creationTimestamp"];

@@ -1,4 +1,4 @@
-//! How far all clients have delivered the events.
+//! The version up to which all clients have delivered the events.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,7 +31,7 @@ impl Progress {
         }
     }
 
-    /// What all clients have delivered. None: a client has delivered nothing yet.
+    /// The version up to which all clients have delivered. None: a client has delivered nothing yet.
     pub fn of_all(&self) -> Option<Version> {
         let clients = self.lock();
         clients.1.values().copied().min().flatten()

@@ -116,7 +116,7 @@ async fn events_are_sent_once_across_restarts() {
     server.add("a", 2);
     let mut agent = Agent::start(&server, "n1", None, "");
     assert_eq!(agent.lines(2).await, [line("b"), line("a")], "in the order in which they happened");
-    // What is listed is a whole: only then is it known what comes next.
+    // A list is one unit: only at its end is the next version known.
     assert_eq!(agent.commit(1), None);
     assert_eq!(agent.commit(2), Some("2".into()));
     server.add("c", 3);
@@ -155,6 +155,7 @@ async fn an_agent_that_loses_the_lease_sends_nothing_more() {
     server.add("a", 1);
     let mut agent = Agent::start(&server, "n1", None, "");
     agent.lines(1).await;
+    server.until(|seen| seen.watches == 1).await;
     server.give_lease_to("n9");
     server.until(|seen| seen.watches == 0).await;
     server.add("b", 2);

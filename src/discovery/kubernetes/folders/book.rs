@@ -21,7 +21,7 @@ const SHOWN_MOST: usize = 20_000;
 /// The most directories that are checked. A node has some hundred.
 pub(super) const FOLDERS: usize = 5_000;
 
-/// What to do with a directory whose pod the API server does not show.
+/// The decision about a directory whose pod the API server does not show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Nothing: it is handled elsewhere, or it is too early.
@@ -31,7 +31,7 @@ pub(super) enum Verdict {
     Read(Labels),
 }
 
-/// The source of the labels.
+/// Where the labels of a pod come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Labels {
     Cache,
@@ -51,10 +51,10 @@ pub(super) struct Book {
     pub(super) is_of_all: bool,
     /// A pod was shown since the start.
     any_shown: bool,
-    /// The directories of pods that the API server shows, by source.
+    /// The directories of pods that the API server shows, by the id of the pod's group.
     shown: HashMap<String, Vec<String>>,
     /// The same, by directory.
-    sources: HashMap<String, String>,
+    group_of: HashMap<String, String>,
     /// The directories of pods that are not shown any more, and since when.
     past: HashMap<String, Instant>,
     /// Directories that exist, or whose files may still be read, and since when.
@@ -76,34 +76,34 @@ impl Book {
             is_of_all,
             any_shown: false,
             shown: HashMap::new(),
-            sources: HashMap::new(),
+            group_of: HashMap::new(),
             past: HashMap::new(),
             seen: BTreeMap::new(),
         }
     }
 
-    /// The API server shows the pod `source`, whose logs are in one of `folders`. Returns those that counted as
+    /// The API server shows the pod of this group, whose logs are in one of `folders`. Returns those that counted as
     /// unknown.
-    pub(super) fn shows(&mut self, source: &str, folders: Vec<String>, now: Instant) -> Vec<String> {
+    pub(super) fn shows(&mut self, group_id: &str, folders: Vec<String>, now: Instant) -> Vec<String> {
         self.any_shown = true;
-        if self.shown.get(source).is_some_and(|known| *known == folders) {
+        if self.shown.get(group_id).is_some_and(|known| *known == folders) {
             return Vec::new();
         }
         // A pod with the same name replaces it.
-        self.hides(source, now);
+        self.hides(group_id, now);
         for folder in &folders {
             self.past.remove(folder);
-            self.sources.insert(folder.clone(), source.to_string());
+            self.group_of.insert(folder.clone(), group_id.to_string());
         }
         let taken = folders.iter().filter(|folder| self.seen.contains_key(*folder)).cloned().collect();
-        self.shown.insert(source.to_string(), folders);
+        self.shown.insert(group_id.to_string(), folders);
         taken
     }
 
     /// The API server does not show the pod any more.
-    pub(super) fn hides(&mut self, source: &str, now: Instant) {
-        for folder in self.shown.remove(source).unwrap_or_default() {
-            self.sources.remove(&folder);
+    pub(super) fn hides(&mut self, group_id: &str, now: Instant) {
+        for folder in self.shown.remove(group_id).unwrap_or_default() {
+            self.group_of.remove(&folder);
             if self.past.len() < SHOWN_MOST {
                 self.past.insert(folder, now);
             }
@@ -113,8 +113,8 @@ impl Book {
     /// A list was read: only `listed` exist.
     pub(super) fn lists(&mut self, listed: &BTreeSet<String>, now: Instant) {
         self.listed = true;
-        let gone: Vec<String> = self.shown.keys().filter(|source| !listed.contains(*source)).cloned().collect();
-        gone.iter().for_each(|source| self.hides(source, now));
+        let gone: Vec<String> = self.shown.keys().filter(|group_id| !listed.contains(*group_id)).cloned().collect();
+        gone.iter().for_each(|group_id| self.hides(group_id, now));
     }
 
     /// The directories on the disk.
@@ -152,7 +152,7 @@ impl Book {
 
     /// `is_cached`: labels of its pod were saved earlier.
     pub(super) fn verdict(&self, folder: &str, is_cached: bool, now: Instant) -> Verdict {
-        let Some(seen) = self.seen.get(folder).filter(|_| !self.sources.contains_key(folder)) else {
+        let Some(seen) = self.seen.get(folder).filter(|_| !self.group_of.contains_key(folder)) else {
             return Verdict::Leave;
         };
         let was_shown = self.was_shown(folder);
@@ -202,12 +202,12 @@ mod tests {
             self.book.sees(&self.disk, self.at(at));
         }
 
-        fn shows(&mut self, source: &str, folders: &[&str], at: u64) -> Vec<String> {
-            self.book.shows(source, folders.iter().map(ToString::to_string).collect(), self.at(at))
+        fn shows(&mut self, group_id: &str, folders: &[&str], at: u64) -> Vec<String> {
+            self.book.shows(group_id, folders.iter().map(ToString::to_string).collect(), self.at(at))
         }
 
-        fn lists(&mut self, sources: &[&str], at: u64) {
-            self.book.lists(&sources.iter().map(ToString::to_string).collect(), self.at(at));
+        fn lists(&mut self, group_ids: &[&str], at: u64) {
+            self.book.lists(&group_ids.iter().map(ToString::to_string).collect(), self.at(at));
         }
 
         fn says(&self, folder: &str, is_cached: bool, at: u64) -> Verdict {
@@ -312,7 +312,7 @@ mod tests {
         for n in 0..SHOWN_MOST + 10 {
             scene.shows("pod/ns/a", &[&format!("ns_a_{n}")], 0);
         }
-        assert_eq!((scene.book.past.len(), scene.book.shown.len(), scene.book.sources.len()), (SHOWN_MOST, 1, 1));
+        assert_eq!((scene.book.past.len(), scene.book.shown.len(), scene.book.group_of.len()), (SHOWN_MOST, 1, 1));
         scene.book.sees(&BTreeSet::new(), scene.at(600_001));
         assert!(scene.book.past.is_empty());
     }

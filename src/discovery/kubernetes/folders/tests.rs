@@ -16,7 +16,7 @@ struct Scene {
     started: Instant,
 }
 
-/// What was sent for a directory: the source of its labels, whether it is held, and its containers.
+/// The group that was sent for a directory: the origin of its labels, whether it is held, and its containers.
 type Told = Vec<(String, String, bool, Vec<String>)>;
 
 impl Scene {
@@ -56,7 +56,7 @@ impl Scene {
             let labels = first.and_then(|t| t.get(FOUND_BY)).unwrap_or("gone").to_string();
             let is_held = first.is_some_and(|t| t.contains(HELD));
             let containers = group.targets.iter().filter_map(|t| Some(t.get(pod::CONTAINER)?.to_string()));
-            let folder = group.source.strip_prefix("kubernetes_sd_configs[0]/folder/").expect("a folder");
+            let folder = group.id.strip_prefix("kubernetes_sd_configs[0]/folder/").expect("a folder");
             told.push((folder.to_string(), labels, is_held, containers.collect()));
         }
         told
@@ -75,7 +75,7 @@ fn pod(name: &str, uid: &str, app: &str) -> TargetGroup {
     let labels =
         [(pod::NAMESPACE, "ns"), (pod::NAME, name), (pod::UID, uid), (pod::LABEL_APP, app), (pod::CONTAINER, "web")];
     let labels: model::Labels = labels.map(|(name, value)| (name.to_string(), value.to_string())).into();
-    TargetGroup { source: format!("pod/ns/{name}"), targets: vec![labels.into()], left_out: LeftOut::default() }
+    TargetGroup { id: format!("pod/ns/{name}"), targets: vec![labels.into()], left_out: LeftOut::default() }
 }
 
 fn one(folder: &str, labels: &str, is_held: bool, containers: &[&str]) -> (String, String, bool, Vec<String>) {

@@ -36,7 +36,7 @@ fn targets(patch: Value, names: &[&str]) -> Vec<String> {
     });
     merge(&mut pod, patch);
     let group = group(&parse(&pod), &everything());
-    assert_eq!(group.source, "pod/ns/web-0");
+    assert_eq!(group.id, "pod/ns/web-0");
     let row = |labels: &TargetLabels| {
         let value = |name: &&str| {
             let full = format!("__meta_kubernetes_{name}");

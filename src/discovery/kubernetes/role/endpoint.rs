@@ -29,7 +29,7 @@ impl Reference {
     /// read other users' logs under its name.
     fn pod(&self, namespace: &str) -> Option<String> {
         let is_own = self.namespace.is_empty() || self.namespace == namespace;
-        (self.kind == "Pod" && is_own).then(|| kind::POD.source(namespace, &self.name))
+        (self.kind == "Pod" && is_own).then(|| kind::POD.group_id(namespace, &self.name))
     }
 
     pub(super) fn weight(&self) -> usize {
@@ -54,21 +54,21 @@ pub(super) fn is_here(node: Option<&str>, here: &str) -> bool {
 
 /// Whether an object with addresses has labels of another object.
 pub(super) fn refers<'a>(
-    (kind, source): (&Kind, &str),
+    (kind, group_id): (&Kind, &str),
     namespace: &str,
     service: &str,
     mut addresses: impl Iterator<Item = (&'a str, Option<&'a Reference>)>,
 ) -> bool {
     if *kind == kind::SERVICE {
-        return kind::SERVICE.source(namespace, service) == source;
+        return kind::SERVICE.group_id(namespace, service) == group_id;
     }
     if *kind == kind::NAMESPACE {
-        return kind::NAMESPACE.source("", namespace) == source;
+        return kind::NAMESPACE.group_id("", namespace) == group_id;
     }
     if *kind == kind::NODE {
-        return addresses.any(|(node, target)| kind::NODE.source("", node_of(node, target)) == source);
+        return addresses.any(|(node, target)| kind::NODE.group_id("", node_of(node, target)) == group_id);
     }
-    addresses.any(|(_, target)| target.and_then(|target| target.pod(namespace)).is_some_and(|pod| pod == source))
+    addresses.any(|(_, target)| target.and_then(|target| target.pod(namespace)).is_some_and(|pod| pod == group_id))
 }
 
 /// The node of an address. The node may itself be the target.
@@ -98,7 +98,7 @@ pub(super) fn group<'a>(
     let mut left_out = LeftOut::default();
     let mut labels = labels;
     labels.insert(pod::NAMESPACE.into(), meta.namespace.clone());
-    let service = service.and_then(|name| with.beside.services.get(&kind::SERVICE.source(&meta.namespace, name)));
+    let service = service.and_then(|name| with.beside.services.get(&kind::SERVICE.group_id(&meta.namespace, name)));
     labels.extend(service.map(|service| (service::NAME.to_string(), service.metadata().name.clone())));
     let beside: Vec<&Metadata> =
         [Some(meta), service.map(Object::metadata), with.namespace(&meta.namespace)].into_iter().flatten().collect();
@@ -138,9 +138,9 @@ pub(super) fn group<'a>(
             targets.push(TargetLabels::new(Arc::clone(common), own));
             continue;
         };
-        let Some(source) = target.pod(&meta.namespace) else { continue };
-        let Some(pod) = with.beside.pods.get(&source) else { continue };
-        let of = pods.entry(source).or_insert_with(|| {
+        let Some(group_id) = target.pod(&meta.namespace) else { continue };
+        let Some(pod) = with.beside.pods.get(&group_id) else { continue };
+        let of = pods.entry(group_id).or_insert_with(|| {
             let mut labels = labels.clone();
             labels.extend(pod_labels(pod));
             workload::set(&mut labels, &pod.metadata, with.attach);
@@ -153,7 +153,12 @@ pub(super) fn group<'a>(
         }
         targets.push(TargetLabels::new(Arc::clone(&of.common), own));
     }
-    // Ports that the pods declare, but not the service.
+    add_undeclared_ports(pods, &mut targets, &mut left_out);
+    TargetGroup { id: of.group_id(), targets, left_out }
+}
+
+/// Adds targets for the ports that the pods declare and the service does not, in the order of the pods' names.
+fn add_undeclared_ports(pods: HashMap<String, PodOf<'_>>, targets: &mut Vec<TargetLabels>, left_out: &mut LeftOut) {
     let mut pods: Vec<_> = pods.into_iter().collect();
     pods.sort_by(|(one, _), (other, _)| one.cmp(other));
     for (_, of) in &pods {
@@ -169,7 +174,6 @@ pub(super) fn group<'a>(
             targets.push(TargetLabels::new(Arc::clone(&of.common), own));
         }
     }
-    TargetGroup { source: of.source(), targets, left_out }
 }
 
 fn with_port(address: &str, port: Option<u32>) -> String {

@@ -97,10 +97,10 @@ impl Finds for Endpoints {
         self.addresses().next().is_some()
     }
 
-    fn refers(&self, kind: &Kind, source: &str) -> bool {
+    fn refers(&self, kind: &Kind, group_id: &str) -> bool {
         let addresses =
             self.addresses().map(|one| (one.node_name.as_deref().unwrap_or_default(), one.target_ref.as_ref()));
-        endpoint::refers((kind, source), &self.metadata.namespace, &self.metadata.name, addresses)
+        endpoint::refers((kind, group_id), &self.metadata.namespace, &self.metadata.name, addresses)
     }
 
     fn group(&self, with: &With<'_>) -> TargetGroup {

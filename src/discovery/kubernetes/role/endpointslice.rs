@@ -101,10 +101,10 @@ impl Finds for EndpointSlice {
         !self.endpoints.kept.is_empty()
     }
 
-    fn refers(&self, kind: &Kind, source: &str) -> bool {
+    fn refers(&self, kind: &Kind, group_id: &str) -> bool {
         let each = self.endpoints.kept.iter();
         let addresses = each.map(|one| (one.node_name.as_deref().unwrap_or_default(), one.target_ref.as_ref()));
-        endpoint::refers((kind, source), &self.metadata.namespace, self.service().unwrap_or_default(), addresses)
+        endpoint::refers((kind, group_id), &self.metadata.namespace, self.service().unwrap_or_default(), addresses)
     }
 
     fn group(&self, with: &With<'_>) -> TargetGroup {

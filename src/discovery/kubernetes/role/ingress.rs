@@ -128,7 +128,7 @@ impl Finds for Ingress {
                 targets.push(TargetLabels::new(Arc::clone(&common), own));
             }
         }
-        TargetGroup { source: self.source(), targets, left_out }
+        TargetGroup { id: self.group_id(), targets, left_out }
     }
 }
 

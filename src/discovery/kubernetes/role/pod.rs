@@ -8,10 +8,10 @@ use super::{Finds, With, workload};
 use crate::model::TargetGroup;
 
 impl Finds for Pod {
-    fn refers(&self, kind: &Kind, source: &str) -> bool {
+    fn refers(&self, kind: &Kind, group_id: &str) -> bool {
         match *kind == kind::NODE {
-            true => kind::NODE.source("", &self.spec.node_name) == source,
-            false => *kind == kind::NAMESPACE && kind::NAMESPACE.source("", &self.metadata.namespace) == source,
+            true => kind::NODE.group_id("", &self.spec.node_name) == group_id,
+            false => *kind == kind::NAMESPACE && kind::NAMESPACE.group_id("", &self.metadata.namespace) == group_id,
         }
     }
 

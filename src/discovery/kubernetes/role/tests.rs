@@ -5,6 +5,7 @@ mod addresses;
 use serde_json::{Value, json};
 
 use super::super::beside::Aside;
+use super::super::objects::Service;
 use super::super::slim::{self, Pod};
 use super::*;
 use crate::relabel::Rules;
@@ -27,7 +28,7 @@ struct Scene {
 impl Scene {
     fn with<A: Aside>(mut self, json: &Value) -> Self {
         let object: A = parse(json);
-        assert!(A::store(&mut self.beside).set(object.source(), object));
+        assert!(A::store(&mut self.beside).set(object.group_id(), object));
         self
     }
 
@@ -37,13 +38,13 @@ impl Scene {
     }
 
     /// The targets of an object on node `n1`, one line for each. The lines have all labels, sorted by name.
-    fn targets<O: Finds>(&self, source: &str, json: &Value) -> Vec<Vec<String>> {
+    fn targets<O: Finds>(&self, group_id: &str, json: &Value) -> Vec<Vec<String>> {
         let mut object: O = parse(json);
         if !object.narrow("n1") {
             return Vec::new();
         }
         let group = object.group(&With { reads: &everything(), attach: &self.attach, beside: &self.beside });
-        assert_eq!(group.source, source);
+        assert_eq!(group.id, group_id);
         let short = |(name, value): (&String, &String)| format!("{}={value}", name.replace("__meta_kubernetes_", ""));
         group.targets.iter().map(|target| target.to_labels().iter().map(short).collect()).collect()
     }

@@ -62,11 +62,13 @@ impl Scene {
 
     /// The next group: its pod and the phases of its targets.
     async fn told(&mut self) -> (String, Vec<String>) {
-        let Some(Update::Group { group: TargetGroup { source, targets, .. }, .. }) = soon(self.updates.recv()).await
+        let Some(Update::Group { group: TargetGroup { id: group_id, targets, .. }, .. }) =
+            soon(self.updates.recv()).await
         else {
             panic!("a group is told");
         };
-        let name = source.strip_prefix("kubernetes_sd_configs[0]/pod/ns/").expect("a source").to_string();
+        let name =
+            group_id.strip_prefix("kubernetes_sd_configs[0]/pod/ns/").expect("the id of a pod's group").to_string();
         (name, targets.iter().filter_map(|t| t.get("__meta_kubernetes_pod_phase").map(str::to_string)).collect())
     }
 
@@ -80,11 +82,12 @@ impl Scene {
 
     /// The next note that is shown instead of targets.
     async fn note(&mut self) -> String {
-        let Some(Update::Group { group: TargetGroup { source, targets, .. }, .. }) = soon(self.updates.recv()).await
+        let Some(Update::Group { group: TargetGroup { id: group_id, targets, .. }, .. }) =
+            soon(self.updates.recv()).await
         else {
             panic!("a group is told");
         };
-        assert!(source.contains("]/watch/"), "{source}");
+        assert!(group_id.contains("]/watch/"), "{group_id}");
         targets.first().and_then(|target| target.get(NO_TARGETS)).unwrap_or_default().to_string()
     }
 

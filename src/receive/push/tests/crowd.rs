@@ -6,7 +6,7 @@ use tokio::time::timeout;
 use super::*;
 
 /// A line that hardly gets smaller when it is compressed.
-fn line(seed: usize, bytes: usize) -> String {
+pub(super) fn line(seed: usize, bytes: usize) -> String {
     let mut state = seed as u64 + 1;
     let next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

@@ -1,4 +1,4 @@
-//! What must hold in a history, and what may be lost.
+//! Checks what must hold in a history, and which losses are allowed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

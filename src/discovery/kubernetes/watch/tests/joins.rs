@@ -36,14 +36,14 @@ impl Many {
         request.stream()
     }
 
-    /// The source of the next group, and the value of `label` of each target (`-`: none).
+    /// The id of the next group, and the value of `label` of each target (`-`: none).
     async fn told(&mut self, label: &str) -> (String, Vec<String>) {
         let Some(Update::Group { group, .. }) = soon(self.scene.updates.recv()).await else {
             panic!("a group is told")
         };
-        let source = group.source.trim_start_matches("kubernetes_sd_configs[0]/").to_string();
+        let group_id = group.id.trim_start_matches("kubernetes_sd_configs[0]/").to_string();
         let name = format!("__meta_kubernetes_{label}");
-        (source, group.targets.iter().map(|target| target.get(&name).unwrap_or("-").to_string()).collect())
+        (group_id, group.targets.iter().map(|target| target.get(&name).unwrap_or("-").to_string()).collect())
     }
 
     fn tells_nothing(&mut self) -> bool {
@@ -51,8 +51,8 @@ impl Many {
     }
 }
 
-fn told(source: &str, values: &[&str]) -> (String, Vec<String>) {
-    (source.to_string(), values.iter().map(|value| (*value).to_string()).collect())
+fn told(group_id: &str, values: &[&str]) -> (String, Vec<String>) {
+    (group_id.to_string(), values.iter().map(|value| (*value).to_string()).collect())
 }
 
 fn slice(version: &str, service: &str) -> Value {

@@ -1,0 +1,272 @@
+//! Spools in a folder of a test, opened again as after a kill.
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
+
+use proptest::prelude::*;
+
+use super::records::{decode, encode};
+use super::*;
+use crate::model::{LabelSet, Record, Structured};
+
+const SIZE: u64 = 16 << 20;
+
+fn open_sized(folder: &Path, max_size: u64) -> Arc<Spool> {
+    let spool = Spool::open(segments::prefix(&folder.join("positions.yaml"), "job"), max_size).expect("opened");
+    Arc::new(spool)
+}
+
+fn open(folder: &Path) -> Arc<Spool> {
+    open_sized(folder, SIZE)
+}
+
+/// A transaction with these lines, each in a parcel of its own.
+fn transaction(id: Option<u128>, lines: &[&str]) -> Transaction {
+    let parcel = |line: &&str| (format!("{line}\n"), vec![Record { end: line.len() + 1, ..Record::default() }]);
+    let parcels: Vec<(String, Vec<Record>)> = lines.iter().map(parcel).collect();
+    Transaction::new(id, parcels.iter().map(|(text, records)| (text.as_str(), records.as_slice())))
+}
+
+fn append(spool: &Spool, id: Option<u128>, lines: &[&str]) {
+    let transaction = transaction(id, lines);
+    spool.reserve(transaction.size(), None).expect("room");
+    spool.append(&[transaction]).expect("written");
+}
+
+fn reader(spool: &Arc<Spool>, client: usize, cursor: Option<&str>) -> Reader {
+    Reader::open(spool.clone(), client, cursor, Waker::noop().clone())
+}
+
+/// The lines that are left, and the bytes that are damaged.
+fn rest(reader: &mut Reader) -> (Vec<String>, u64) {
+    let (mut lines, mut damaged) = (Vec::new(), 0);
+    loop {
+        match reader.next().expect("read") {
+            Next::Records(_, records) => lines.extend(records.text.lines().map(String::from)),
+            Next::Damaged(bytes) => damaged += bytes,
+            Next::Nothing => return (lines, damaged),
+        }
+    }
+}
+
+fn all(spool: &Arc<Spool>) -> Vec<String> {
+    spool.begin_run(1);
+    rest(&mut reader(spool, 0, None)).0
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(folder).expect("a folder").map(|file| file.expect("a file").path()).collect();
+    files.sort();
+    files
+}
+
+fn record(text: &mut String, line: &str, set: u8, time: Option<i64>) -> Record {
+    text.push_str(line);
+    text.push('\n');
+    let labels = (set > 0).then(|| LabelSet::new([("set", set.to_string()), ("a", "b".into())]));
+    let pair = Structured { name: "n".into(), value: Cow::Owned(line.to_string()) };
+    let metadata = (set > 2).then(|| vec![pair.clone(), pair].into());
+    Record { end: text.len(), time, labels, metadata, tenant: (set % 2 == 1).then(|| format!("t{set}").into()) }
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(lines in prop::collection::vec((".{0,20}", 0_u8..5, any::<Option<i64>>()), 0..20)) {
+        let mut text = String::new();
+        let records: Vec<Record> =
+            lines.iter().map(|(line, set, time)| record(&mut text, line, *set, *time)).collect();
+        let mut bytes = Vec::new();
+        encode(&text, &records, &mut bytes);
+        prop_assert_eq!(decode(&bytes), Some(Records { text, records }));
+    }
+
+    /// Whatever a disk makes of it, it is read or refused.
+    #[test]
+    fn anything_can_be_decoded(mut bytes in prop::collection::vec(any::<u8>(), 0..200), changes in prop::collection::vec((0_usize..400, any::<u8>()), 0..4)) {
+        let _ = decode(&bytes);
+        let mut text = String::new();
+        let records = [record(&mut text, "one", 3, Some(1)), record(&mut text, "two", 1, None)];
+        bytes.clear();
+        encode(&text, &records, &mut bytes);
+        for (at, byte) in changes {
+            let at = at % bytes.len();
+            bytes[at] = byte;
+        }
+        if let Some(read) = decode(&bytes) {
+            prop_assert!(read.records.iter().all(|record| read.text.as_bytes()[record.end - 1] == b'\n'));
+        }
+    }
+}
+
+/// A kill may leave any part of the last transaction: then nothing of it is there, and what comes next is.
+#[test]
+fn a_transaction_is_there_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let spool = open(dir.path());
+    append(&spool, Some(1), &["one", "two"]);
+    drop(spool);
+    let file = files(dir.path()).pop().expect("a segment");
+    let before = fs::read(&file).expect("read");
+    append(&open(dir.path()), Some(2), &["three", "four", "five"]);
+    let after = fs::read(&file).expect("read");
+    for cut in before.len()..=after.len() {
+        for junk in [&[][..], &[0; 7], &[0; 100], &[255; 100]] {
+            fs::write(&file, [&after[..cut], junk].concat()).expect("written");
+            let spool = open(dir.path());
+            let is_whole = cut == after.len();
+            assert_eq!(spool.torn() > 0, cut > before.len() && !is_whole || !junk.is_empty(), "{cut}");
+            assert_eq!(spool.remembered(), if is_whole { vec![1, 2] } else { vec![1] }, "{cut}");
+            append(&spool, None, &["next"]);
+            let want: &[&str] =
+                if is_whole { &["one", "two", "three", "four", "five", "next"] } else { &["one", "two", "next"] };
+            assert_eq!(all(&spool), want, "{cut}");
+            assert_eq!(all(&open(dir.path())), want, "{cut}");
+        }
+    }
+}
+
+#[test]
+fn damage_takes_no_other_frame_with_it_and_is_counted() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let spool = open(dir.path());
+    for line in ["one", "two", "three"] {
+        append(&spool, None, &[line]);
+    }
+    drop(spool);
+    let file = files(dir.path()).pop().expect("a segment");
+    let whole = fs::read(&file).expect("read");
+    let begin = segments::HEADER as usize + transaction(None, &["one"]).size() as usize;
+    let end = begin + transaction(None, &["two"]).size() as usize;
+    for at in begin..end {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x40;
+        fs::write(&file, &bytes).expect("written");
+        let spool = open(dir.path());
+        spool.begin_run(1);
+        let (lines, damaged) = rest(&mut reader(&spool, 0, None));
+        let torn = spool.torn();
+        // If the length is damaged, nothing says where the next frame begins.
+        match torn {
+            0 => assert_eq!((lines, damaged), (vec!["one".to_string(), "three".into()], (end - begin) as u64), "{at}"),
+            _ => assert_eq!((lines, torn), (vec!["one".to_string()], (whole.len() - begin) as u64), "{at}"),
+        }
+        assert!(torn == 0 || at < begin + 4, "{at}");
+    }
+}
+
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Two clients: what the slower one has not committed stays, and no more than the limit is on the disk.
+#[test]
+fn the_size_is_bounded_and_commits_make_room() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let spool = open(dir.path());
+    spool.begin_run(2);
+    let (mut fast, mut slow) = (reader(&spool, 0, None), reader(&spool, 1, None));
+    let size = || files(dir.path()).iter().map(|file| fs::metadata(file).expect("there").len()).sum::<u64>();
+    let line = "x".repeat(1 << 20);
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(bell.clone());
+    let (mut written, mut read) = (0, 0);
+    for _ in 0..5 {
+        loop {
+            let id = Some(written as u128);
+            let transaction = transaction(id, &[&line]);
+            match spool.reserve(transaction.size(), Some(&waker)) {
+                Ok(()) => spool.append(&[transaction]).expect("written"),
+                Err(full) => break assert_eq!(full, Full::Now),
+            }
+            written += 1;
+        }
+        assert!(size() <= SIZE, "{}", size());
+        rest(&mut fast);
+        fast.commit(fast.at());
+        assert_eq!(spool.reserve(1 << 20, Some(&waker)), Err(Full::Now), "the other client has not committed");
+        read += rest(&mut slow).0.len();
+        assert_eq!(read, written);
+        let before = bell.0.load(Ordering::Relaxed);
+        slow.commit(slow.at());
+        assert!(bell.0.load(Ordering::Relaxed) > before, "there is room now");
+    }
+    assert!(written > 60, "{written}");
+    assert_eq!(spool.reserve(SIZE / 2 + 1, None), Err(Full::Ever));
+    assert!(files(dir.path()).len() <= 2);
+    // Deleted segments take no push out of memory.
+    let before = spool.remembered();
+    assert_eq!(before.len(), written);
+    drop((fast, slow, spool));
+    assert_eq!(open(dir.path()).remembered(), before);
+}
+
+#[test]
+fn a_cursor_is_of_one_spool_and_survives_the_segment_that_it_names() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let spool = open(dir.path());
+    spool.begin_run(1);
+    append(&spool, None, &["one", "two"]);
+    let mut first = reader(&spool, 0, None);
+    assert!(matches!(first.next(), Ok(Next::Records(..))));
+    let cursor = first.commit(first.at());
+    drop((first, spool));
+    let spool = open(dir.path());
+    spool.begin_run(1);
+    let mut second = reader(&spool, 0, Some(&cursor));
+    assert_eq!(rest(&mut second).0, ["two"]);
+    let done = second.commit(second.at());
+    let line = "x".repeat(2 << 20);
+    append(&spool, None, &[&line]);
+    assert_eq!(rest(&mut second).0, [line.as_str()]);
+    second.commit(second.at());
+    append(&spool, None, &["three"]);
+    assert_eq!(files(dir.path()).len(), 1, "a new segment replaced the first");
+    assert_eq!(rest(&mut reader(&spool, 0, Some(&done))).0, ["three"]);
+    // Somebody deletes the files.
+    drop(spool);
+    files(dir.path()).iter().for_each(|file| fs::remove_file(file).expect("removed"));
+    let spool = open(dir.path());
+    append(&spool, None, &["four", "five"]);
+    spool.begin_run(1);
+    for cursor in [&*cursor, &*done, "", "x", "1:1:1"] {
+        assert_eq!(rest(&mut reader(&spool, 0, Some(cursor))).0, ["four", "five"], "{cursor}");
+    }
+}
+
+#[test]
+fn a_segment_that_could_not_be_made_is_made_again() {
+    let dir = tempfile::tempdir().expect("a folder");
+    append(&open(dir.path()), Some(7), &["one"]);
+    let file = files(dir.path()).pop().expect("a segment");
+    for junk in [&b""[..], b"fansp", &[0; 32]] {
+        fs::write(file.with_extension("2"), junk).expect("written");
+        let spool = open(dir.path());
+        append(&spool, None, &["more"]);
+        assert_eq!(spool.remembered(), [7]);
+    }
+    assert_eq!(all(&open(dir.path())), ["one", "more", "more", "more"]);
+}
+
+#[test]
+fn jobs_have_files_of_their_own() {
+    let at = |job: &str| segments::prefix(Path::new("/p/positions.yaml"), job);
+    assert_eq!(at("a-b_1"), Path::new("/p/positions.yaml.spool.a-b_1"));
+    let odd = ["a/b", "a.b", "", "../x", "ä", &"x".repeat(300)].map(at);
+    for (i, one) in odd.iter().enumerate() {
+        assert!(
+            one.parent() == Some(Path::new("/p")) && one.file_name().is_some_and(|name| name.len() < 100),
+            "{one:?}"
+        );
+        assert!(!odd[..i].contains(one));
+    }
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::mounts::Mounts;
 use super::places::{self, Found};
+use crate::model::AbortOnPanic;
 use crate::tail;
 
 /// How long to wait for the file system of a path.
@@ -27,6 +28,7 @@ fn find_within(patience: Duration, path: &Path, mounts: &Arc<Mounts>, find: Find
     let (own, known) = (path.to_path_buf(), mounts.clone());
     // If the call hangs, the thread ends when it returns.
     let started = std::thread::Builder::new().name("look".into()).spawn(move || {
+        let _abort_on_panic = AbortOnPanic;
         let _ = sender.send(find(&own, &known));
     });
     let found = started.ok().and_then(|_| found.recv_timeout(patience).ok());

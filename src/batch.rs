@@ -12,6 +12,7 @@
 mod batcher;
 mod bounds;
 mod builder;
+mod dating;
 mod encoder;
 mod flow;
 mod lane;
@@ -23,6 +24,7 @@ mod wire;
 
 pub use batcher::{Batcher, Config, Limits, Outcome};
 pub use bounds::Bound;
+pub use dating::{Dated, Misdated};
 use encoder::Encoder;
 pub use flow::{CHUNK, Flow, Grant};
 pub use stream::{StreamId, StreamKey};
@@ -66,6 +68,8 @@ struct Span {
     ack: usize,
     entries: usize,
     weight: Weight,
+    /// Of their origin: set if they have the time of reading.
+    clock: Option<i64>,
 }
 
 /// The entries of one stream in a push.
@@ -384,7 +388,7 @@ impl Stream {
         let mut rest = self.spans.split_off(at);
         if let Some(across) = rest.first_mut().filter(|_| keep > 0) {
             let weight = across.weight.share(keep, across.entries);
-            self.spans.push(Span { ack: across.ack, entries: keep, weight });
+            self.spans.push(Span { ack: across.ack, entries: keep, weight, clock: across.clock });
             across.entries -= keep;
             across.weight = across.weight - weight;
         }

@@ -103,7 +103,7 @@ fn jobs<'c>(config: &'c Config, question: &Question) -> Result<BTreeMap<&'c str,
     let is_asked = |name: &str| question.job.as_deref().is_none_or(|job| job == name);
     let asked = config.scrape_configs.iter().filter(|job| is_asked(&job.job_name));
     let jobs = asked
-        .map(|job| Ok((job.job_name.as_str(), job.job(config.target_config.start_at)?)))
+        .map(|job| Ok((job.job_name.as_str(), job.job(&config.target_config)?)))
         .collect::<Result<BTreeMap<_, _>, String>>()?;
     match &question.job {
         Some(job) if jobs.is_empty() => Err(format!("the config has no job {job:?}")),

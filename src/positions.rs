@@ -35,6 +35,10 @@ use crate::model::{Checkpoint, Clock, Position};
 /// record what it saw.
 const BENEFIT_OF_DOUBT: Duration = Duration::from_secs(60);
 
+/// Without positions, and if a reboot would have deleted them, older generations are read that were modified in this time
+/// before the start: the agent may have stopped with unread lines.
+const BEFORE_REBOOT: Duration = Duration::from_secs(3600);
+
 /// The most lines per write to the journal.
 const LINES: usize = 512;
 
@@ -204,7 +208,12 @@ impl Positions {
             Err(e) => return Err(fail(&config.filename, e)),
         };
         let journal = Journal::new(path, config.read_only, read.yaml_hashes.clone(), read.begun);
-        let unseen_since = read.alive.map_or_else(|| clock.system_time(), |alive| alive - BENEFIT_OF_DOUBT);
+        let is_lost = foreign.positions.is_empty() && safe::is_lost_at_reboot(&config.filename);
+        let unseen_since = match read.alive {
+            Some(alive) => alive - BENEFIT_OF_DOUBT,
+            None if is_lost => clock.system_time() - BEFORE_REBOOT,
+            None => clock.system_time(),
+        };
         let mut state = State::new(journal, foreign.hash, config.readers.clone(), unseen_since, clock);
         for KnownLog { key, record, times, left } in read.known.into_values() {
             let slot = state.slot(key);
@@ -313,6 +322,11 @@ impl Positions {
             }
         });
         Some((slot, saved))
+    }
+
+    /// The files that a log has left, read to their end there.
+    pub fn left(&self, slot: PositionId) -> Vec<Position> {
+        self.lock().records.get(&slot).map(|e| e.left.iter().copied().collect()).unwrap_or_default()
     }
 
     /// The read times of a log that are not before its position, oldest first.

@@ -46,7 +46,7 @@ use crate::batch::{Batch, StreamKey};
 use crate::http_client::Error;
 use apart::{Apart, Queue};
 use client::Endpoint;
-use lane::{Fate, Lane, LaneContext};
+use lane::{Clocks, Fate, Lane, LaneContext};
 use pace::Paces;
 use parts::Part;
 use probe::Probe;
@@ -110,6 +110,7 @@ impl Client {
                 probe: Probe::new(config.backoff_config.min_period.0),
                 stored: AtomicU64::new(0),
                 apart: Apart::new(config.backoff_config.min_period.0),
+                clocks: Clocks::default(),
                 cleared: Notify::new(),
             },
         }

@@ -113,6 +113,9 @@ pub enum Due {
     Log(u64),
     /// None of this log at this time: it has unread lines, so the deadline of its entries starts again.
     Unread(u64, Instant),
+    /// Blocks of this log that may be complete: it is quiet, and the process ends. Parts of a line are kept, because their
+    /// rest is known to be missing.
+    Quiet(u64),
 }
 
 /// The stages of a job, checked and ready. Each client starts its own pipeline from it.

@@ -91,7 +91,7 @@ fn run(pipeline: &mut Pipeline, lines: &[String], labels: &LabelSet, ack: &Chunk
         labels: labels.clone(),
         metadata: Vec::new(),
         tenant: None,
-        origin: Origin { log: 1, file: 1, offset: 0 },
+        origin: Origin { log: 1, file: 1, offset: 0, clock: None },
         weight: Weight::default(),
         ack: AckRef::Chunk(ack),
     });

@@ -31,7 +31,7 @@ pub fn feed(program: &Program, data: &str) {
             labels: labels.clone(),
             metadata: Vec::new(),
             tenant: None,
-            origin: Origin { log: 1, file: 1, offset: i as u64 },
+            origin: Origin { log: 1, file: 1, offset: i as u64, clock: None },
             weight: Weight::default(),
             ack: AckRef::Chunk(&ack),
         };

@@ -47,9 +47,8 @@ fn jobs_of(config: &Config, client: Arc<str>) -> impl Iterator<Item = (Arc<str>,
 /// The jobs of a checked config. An error here is a mistake in the check.
 pub(super) fn jobs(config: &Config, options: &Options) -> Result<Vec<Job>, String> {
     let inspector = options.inspect.then(Inspector::of_stderr);
-    let start_at = config.target_config.start_at;
-    let job = |config: &ScrapeConfig| {
-        let job = config.job(start_at).map_err(|e| format!("job {:?}: {e}", config.job_name))?;
+    let job = |scrape: &ScrapeConfig| {
+        let job = scrape.job(&config.target_config).map_err(|e| format!("job {:?}: {e}", scrape.job_name))?;
         Ok(Job { program: job.program.map(|program| program.inspected_by(inspector.clone())), ..job })
     };
     let jobs = config.scrape_configs.iter().map(job).collect::<Result<Vec<Job>, String>>()?;

@@ -44,11 +44,11 @@ impl BatchBuilder {
         self.entries += 1;
         self.bytes += bytes;
         match stream.spans.last_mut() {
-            Some(span) if span.ack == ack => {
+            Some(span) if span.ack == ack && span.clock == entry.origin.clock => {
                 span.entries += 1;
                 span.weight += entry.weight;
             }
-            _ => stream.spans.push(Span { ack, entries: 1, weight: entry.weight }),
+            _ => stream.spans.push(Span { ack, entries: 1, weight: entry.weight, clock: entry.origin.clock }),
         }
         bytes
     }

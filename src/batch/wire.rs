@@ -2,6 +2,8 @@
 
 use crate::model::Entry;
 
+const SECOND: i64 = 1_000_000_000;
+
 const STREAM: u8 = 0x0a;
 const STREAM_LABELS: u8 = 0x0a;
 const STREAM_ENTRY: u8 = 0x12;
@@ -23,19 +25,11 @@ pub(super) fn stream(out: &mut Vec<u8>, labels: &str, entries: &[u8]) {
 
 /// Appends an entry to the body of its stream. Returns the bytes of its line and metadata.
 pub(super) fn entry(out: &mut Vec<u8>, entry: &Entry<'_>) -> usize {
-    let seconds = entry.timestamp.div_euclid(1_000_000_000) as u64;
-    let nanos = entry.timestamp.rem_euclid(1_000_000_000) as u64;
-    let stamp_len = 1 + varint_len(seconds) + 1 + varint_len(nanos);
     let line = entry.line.as_bytes();
     let pair_len = |name: &str, value: &str| field_len(name.len()) + field_len(value.len());
     let metadata_len: usize = entry.metadata.iter().map(|m| field_len(pair_len(&m.name, &m.value))).sum();
 
-    out.push(STREAM_ENTRY);
-    varint(out, (2 + stamp_len + field_len(line.len()) + metadata_len) as u64);
-    out.extend_from_slice(&[ENTRY_TIMESTAMP, stamp_len as u8, TIMESTAMP_SECONDS]);
-    varint(out, seconds);
-    out.push(TIMESTAMP_NANOS);
-    varint(out, nanos);
+    head(out, entry.timestamp, field_len(line.len()) + metadata_len);
     field(out, ENTRY_LINE, line);
     for pair in &entry.metadata {
         out.push(ENTRY_METADATA);
@@ -57,6 +51,53 @@ pub(super) fn bodies(push: &[u8]) -> Vec<&[u8]> {
         bodies.push(&push[start + 1 + head + labels as usize..at]);
     }
     bodies
+}
+
+/// The times of the entries of a body, in Unix nanoseconds.
+pub(super) fn times(body: &[u8]) -> Vec<i64> {
+    let (mut times, mut at) = (Vec::new(), 0);
+    while at < body.len() {
+        let (time, _, end) = dated(body, at);
+        times.push(time);
+        at = end;
+    }
+    times
+}
+
+/// The same entries with these times.
+pub(super) fn with_times(body: &[u8], times: &[i64]) -> Vec<u8> {
+    let (mut out, mut at) = (Vec::with_capacity(body.len() + times.len()), 0);
+    for time in times {
+        let (_, rest, end) = dated(body, at);
+        head(&mut out, *time, end - rest);
+        out.extend_from_slice(&body[rest..end]);
+        at = end;
+    }
+    out
+}
+
+/// The time of the entry at this offset, the offset of what follows its time, and the offset of its end.
+fn dated(body: &[u8], at: usize) -> (i64, usize, usize) {
+    let (len, head) = read_varint(&body[at + 1..]);
+    let stamp = at + 1 + head;
+    let seconds_at = stamp + 3;
+    let (seconds, len_of_seconds) = read_varint(&body[seconds_at..]);
+    let (nanos, _) = read_varint(&body[seconds_at + len_of_seconds + 1..]);
+    let time = (seconds as i64).saturating_mul(SECOND).saturating_add(nanos as i64);
+    (time, stamp + 2 + usize::from(body[stamp + 1]), stamp + len as usize)
+}
+
+/// Appends the head of an entry, with its time. `rest`: the bytes that follow.
+fn head(out: &mut Vec<u8>, time: i64, rest: usize) {
+    let seconds = time.div_euclid(SECOND) as u64;
+    let nanos = time.rem_euclid(SECOND) as u64;
+    let stamp_len = 1 + varint_len(seconds) + 1 + varint_len(nanos);
+    out.push(STREAM_ENTRY);
+    varint(out, (2 + stamp_len + rest) as u64);
+    out.extend_from_slice(&[ENTRY_TIMESTAMP, stamp_len as u8, TIMESTAMP_SECONDS]);
+    varint(out, seconds);
+    out.push(TIMESTAMP_NANOS);
+    varint(out, nanos);
 }
 
 /// The offset of the entry after the first `count`.

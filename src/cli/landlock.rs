@@ -7,6 +7,7 @@
 
 mod mounts;
 mod places;
+mod silent;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ::landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort, Ruleset, RulesetAttr,
@@ -22,6 +24,7 @@ use ::landlock::{
 };
 
 use mounts::Mounts;
+use silent::patiently;
 pub(super) use standing::Standing;
 
 use crate::config::Needs;
@@ -123,15 +126,15 @@ fn make_folder(positions: &Path) {
 impl Walls {
     /// The rules for these needs, and the reasons why reading is not restricted, if any.
     fn of(needs: &Needs, may_write: bool) -> (Self, Vec<String>) {
-        let mounts = Mounts::now();
+        let mounts = Arc::new(Mounts::now());
         let name_them = "name the folders that logs may be in in target_config.read_roots";
         let mut why_all: Vec<String> = needs.anywhere.iter().map(|why| format!("{why}: {name_them}")).collect();
         why_all.extend(needs.unknown_files.iter().cloned());
         let mut read: BTreeSet<PathBuf> = places::system();
         let mut more = BTreeSet::new();
-        for found in (needs.logs.iter().map(|folder| places::of_folder(folder, &mounts)))
-            .chain(needs.runtimes.iter().map(|folder| places::of_runtime(folder, &mounts)))
-            .chain(needs.named_logs.iter().map(|file| places::of_log(file, &mounts)))
+        for found in (needs.logs.iter().map(|folder| patiently(folder, &mounts, places::of_folder)))
+            .chain(needs.runtimes.iter().map(|folder| patiently(folder, &mounts, places::of_runtime)))
+            .chain(needs.named_logs.iter().map(|file| patiently(file, &mounts, places::of_log)))
             .chain(needs.files.iter().map(|file| places::of_file(file)))
         {
             read.extend(found.places);

@@ -70,6 +70,8 @@ pub struct TargetConfig {
     pub stdin: bool,
     /// Bytes of deleted but still open files to keep, for each client.
     pub deleted_files_limit: ByteSize,
+    /// How long after its last byte a rotated file is looked at, because a writer may still have it open.
+    pub late_writer_period: GoDuration,
     /// Whether a pod's target may read the directories of other pods' logs.
     pub foreign_pod_logs: bool,
     /// The maximum number of open logs.
@@ -93,6 +95,7 @@ impl Default for TargetConfig {
             sync_period: GoDuration(Duration::from_secs(10)),
             stdin: false,
             deleted_files_limit: ByteSize(1 << 30),
+            late_writer_period: GoDuration(Duration::from_secs(60)),
             foreign_pod_logs: false,
             logs_limit: 20_000,
             link_roots: Vec::new(),

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use super::{Decompression, ScrapeConfig};
-use crate::model::{Encoding, StartAt};
+use super::{Decompression, ScrapeConfig, TargetConfig};
+use crate::model::Encoding;
 use crate::relabel::Rules;
 use crate::scrape::Job;
 use crate::stages;
 use crate::tail::{self, Compression};
 
 impl ScrapeConfig {
-    /// The job, ready to run. `start_at` is that of `target_config`. The config was checked, so an error is a mistake in the check.
-    pub fn job(&self, start_at: StartAt) -> Result<Job, String> {
+    /// The job, ready to run. The config was checked, so an error is a mistake in the check.
+    pub fn job(&self, defaults: &TargetConfig) -> Result<Job, String> {
         let rules = Rules::compile(&self.relabel_configs).map_err(|e| e.to_string())?;
         let program = match self.pipeline_stages.as_slice() {
             [] => None,
@@ -29,13 +29,14 @@ impl ScrapeConfig {
             unreadable = Some(why);
             None
         });
-        let options = tail::Options { encoding, compression, ..tail::Options::default() };
+        let options =
+            tail::Options { encoding, compression, late: defaults.late_writer_period.0, ..tail::Options::default() };
         // The program that compresses a file needs this time to finish it.
         let initial_delay =
             if self.decompression.enabled { self.decompression.initial_delay.0 } else { Duration::ZERO };
         let has_containers = !self.docker_sd_configs.is_empty();
         let (name, journal) = (self.job_name.as_str().into(), self.journal().cloned());
-        let start_at = self.start_at.unwrap_or(start_at);
+        let start_at = self.start_at.unwrap_or(defaults.start_at);
         Ok(Job { name, rules, program, options, journal, has_containers, initial_delay, start_at, unreadable })
     }
 }

@@ -101,7 +101,7 @@ impl Case {
                 job.ok_or_else(|| format!("the config has no job {name:?}"))?
             }
         };
-        let job = job.job(config.target_config.start_at)?;
+        let job = job.job(&config.target_config)?;
         let found = Found { job: job.name.to_string(), source: self.name.clone(), labels: self.labels.clone() };
         let (target, resolved) = way(&job, &found, hostname);
         let mut differences = self.expect.compare_target(&target);

@@ -97,8 +97,7 @@ fn why_no_target(config: &Config, question: &Question, around: &Around<'_>) -> O
 }
 
 fn glob_of(config: &Config, found: &super::Found) -> Option<String> {
-    let job =
-        config.scrape_configs.iter().find(|job| job.job_name == found.job)?.job(config.target_config.start_at).ok()?;
+    let job = config.scrape_configs.iter().find(|job| job.job_name == found.job)?.job(&config.target_config).ok()?;
     super::way(&job, found, "").0.path
 }
 

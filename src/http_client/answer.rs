@@ -12,6 +12,8 @@ const MAX_ANSWER: usize = 64 << 10;
 pub struct Answer {
     pub status: u16,
     pub retry_after: Option<Duration>,
+    /// The clock of the server, as whole seconds.
+    pub date: Option<SystemTime>,
     /// A web page, which comes from a proxy and not from Loki.
     pub is_html: bool,
     /// The start of the body. Empty for a success.
@@ -23,6 +25,7 @@ pub(super) async fn read(mut response: reqwest::Response) -> reqwest::Result<Ans
     let mut answer = Answer {
         status: response.status().as_u16(),
         retry_after: header("retry-after").and_then(|value| retry_after(value, SystemTime::now())),
+        date: header("date").and_then(date),
         is_html: header("content-type").is_some_and(is_html),
         body: String::new(),
     };
@@ -54,9 +57,12 @@ fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = jiff::fmt::rfc2822::parse(value).ok()?;
-    let at = std::time::UNIX_EPOCH + Duration::from_secs(date.timestamp().as_second().try_into().ok()?);
-    Some(at.duration_since(now).unwrap_or_default())
+    Some(date(value)?.duration_since(now).unwrap_or_default())
+}
+
+fn date(value: &str) -> Option<SystemTime> {
+    let date = jiff::fmt::rfc2822::parse(value.trim()).ok()?;
+    Some(std::time::UNIX_EPOCH + Duration::from_secs(date.timestamp().as_second().try_into().ok()?))
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! The clock of the machine, or a clock that stands still.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
+
+/// The zero of [`Clock::monotonic`].
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
@@ -27,6 +30,14 @@ impl Clock {
         }
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    }
+
+    /// Nanoseconds of a clock that nobody can set. Only differences of two values have a meaning.
+    pub fn monotonic(&self) -> i64 {
+        let (now, start) = (self.now(), *START);
+        let nanos = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+        // The clock of a test may have been made before the start.
+        now.checked_duration_since(start).map_or_else(|| -nanos(start - now), nanos)
     }
 }
 

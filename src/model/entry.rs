@@ -33,6 +33,9 @@ pub struct Origin {
     pub file: u64,
     /// Offset of the line in its file, in bytes.
     pub offset: u64,
+    /// Set if the entry has the time of reading: the difference in nanoseconds between that time and the monotonic clock
+    /// at that moment. If the clock of the machine is set later, this difference changes by the same amount.
+    pub clock: Option<i64>,
 }
 
 /// The longest line in bytes, as written or joined from parts. Longer lines are skipped or discarded, and counted. Loki

@@ -102,6 +102,17 @@ pub(super) fn lock(positions: &Path) -> Result<Option<File>, String> {
     }
 }
 
+/// Whether the file is on a file system that a reboot empties: `/run` or `/dev/shm`.
+pub(super) fn is_lost_at_reboot(file: &Path) -> bool {
+    /// The kernel's numbers for tmpfs and ramfs, see statfs(2).
+    const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
+    let Some(dir) = file.parent().and_then(|dir| dir.canonicalize().ok()) else {
+        return false;
+    };
+    let is_in_memory = |dir: &Path| rustix::fs::statfs(dir).is_ok_and(|fs| IN_MEMORY.contains(&(fs.f_type as u64)));
+    ["/run", "/dev/shm"].iter().any(|root| dir.starts_with(root)) && is_in_memory(&dir)
+}
+
 /// The process that holds the lock of another agent's positions. None: no process does.
 pub(super) fn locked_by(positions: &Path) -> Option<String> {
     let mut name = positions.as_os_str().to_owned();

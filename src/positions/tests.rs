@@ -392,3 +392,22 @@ fn of_paths_that_come_and_go_some_are_kept_and_those_the_newest() {
     assert_eq!(claim(&positions, &path(0)).1, None, "the oldest is forgotten");
     assert!(claim(&positions, &path(KEPT_MOST + 4_999)).1.is_some(), "the newest may be a file that was renamed");
 }
+
+#[test]
+fn without_positions_on_a_file_system_that_a_reboot_empties_the_last_hour_is_new() {
+    let Ok(dir) = tempfile::tempdir_in("/dev/shm") else {
+        return; // There is none here.
+    };
+    let at = |name: &str| Config {
+        filename: dir.path().join(name),
+        ignore_invalid_yaml: false,
+        read_only: false,
+        readers: BTreeSet::new(),
+    };
+    let before = SystemTime::now();
+    let since = Positions::open(at("positions.yaml")).expect("opened").unseen();
+    assert!(since >= before - BEFORE_REBOOT && since <= SystemTime::now() - BEFORE_REBOOT, "{since:?}");
+    // Positions of Promtail say what was read.
+    std::fs::write(dir.path().join("promtail.yaml"), "positions:\n  /var/log/syslog: \"1\"\n").expect("written");
+    assert!(Positions::open(at("promtail.yaml")).expect("opened").unseen() >= before);
+}

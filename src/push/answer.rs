@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::backoff::Pace;
 use super::pace::Refusal;
-use crate::batch::Bound;
+use crate::batch::{Bound, Misdated};
 use crate::http_client::Answer;
 use crate::model::Reason;
 use reasons::{Extent, Known};
@@ -142,7 +142,20 @@ pub(super) fn kind(answer: &Result<Answer, Failure>) -> Cow<'static, str> {
 
 /// A limit for entries that the answer names.
 pub(super) fn bound(answer: &Result<Answer, Failure>) -> Option<Bound> {
-    reasons::bound(&answer.as_ref().ok()?.body, SystemTime::now())
+    let answer = answer.as_ref().ok()?;
+    // The clock of this machine may be wrong.
+    reasons::bound(&answer.body, answer.date.unwrap_or_else(SystemTime::now))
+}
+
+/// The entries that are refused because of their times, and the clock of the server. The push had a single stream.
+pub(super) fn misdated(answer: &Result<Answer, Failure>) -> Option<(Misdated, Option<SystemTime>)> {
+    let answer = answer.as_ref().ok()?;
+    Some((reasons::misdated(&answer.body)?, answer.date))
+}
+
+/// Whether entries are refused because they are ahead of Loki's clock.
+pub(super) fn is_too_new(answer: &Result<Answer, Failure>) -> bool {
+    counted(answer) == Some(Reason::Loki("too_far_in_future"))
 }
 
 /// The rate limit that the answer names, if any.

@@ -1,5 +1,6 @@
 //! Sends the batches of a lane, one push at a time, oldest first, until each entry is delivered or discarded.
 
+mod dating;
 mod handling;
 mod pacing;
 
@@ -25,6 +26,7 @@ use super::{Stop, Tenant, reached};
 use crate::backoff::chance;
 use crate::batch::Batch;
 use crate::http_client::Answer;
+pub(super) use dating::Clocks;
 
 /// After this many entries of a stream are refused one by one and none is accepted, the stream itself is the problem.
 const REFUSED_IN_A_ROW: usize = 64;
@@ -44,6 +46,7 @@ pub(super) struct LaneContext {
     /// The number of stored pushes.
     pub(super) stored: AtomicU64,
     pub(super) apart: Apart,
+    pub(super) clocks: Clocks,
     /// A failing lane succeeded, so others can end their pauses.
     pub(super) cleared: Notify,
 }

@@ -34,6 +34,7 @@ pub struct Metrics {
     batch_retries: IntCounterVec,
     request_duration: HistogramVec,
     refused_pushes: IntCounterVec,
+    dated_again: IntCounterVec,
     refused_streams: IntGaugeVec,
     last_delivery: IntGaugeVec,
     tenants: Arc<Mutex<Tenants>>,
@@ -81,6 +82,11 @@ impl Metrics {
             dropped_entries: counter("promtail_dropped_entries_total", "Entries that Loki refused permanently, or that are longer than max_line_size, by reason.", &by_reason),
             mutated_bytes: counter("promtail_mutated_bytes_total", "Bytes cut from entries.", &by_reason),
             mutated_entries: counter("promtail_mutated_entries_total", "Entries that were cut.", &by_reason),
+            dated_again: counter(
+                "fantail_dated_again_entries_total",
+                "Entries with the time of reading that Loki refused because of this time, and that got another time because the clock of the machine was wrong.",
+                &by_host,
+            ),
             refused_pushes: counter(
                 "fantail_refused_pushes_total",
                 "Pushes that were refused for now, perhaps because of their content; they are retried. The reason is Loki's reason or the status code.",
@@ -205,6 +211,11 @@ impl OfHost {
     /// Counts a push that was refused for now. There are at most a few hundred values of `reason`.
     pub(super) fn refused(&self, reason: &str) {
         self.all.refused_pushes.with_label_values(&[self.host.as_str(), reason]).inc();
+    }
+
+    /// Counts entries that got another time.
+    pub(super) fn dated_again(&self, entries: usize) {
+        self.all.dated_again.with_label_values(&[self.host.as_str()]).inc_by(entries as u64);
     }
 
     /// Sets the number of streams that are refused while others are accepted.

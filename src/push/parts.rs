@@ -49,6 +49,8 @@ pub(super) struct Part {
     /// How long the server asked to wait before the next attempt.
     pub(super) at_least: Option<Duration>,
     is_new: bool,
+    /// How often its entries got other times in a row.
+    pub(super) dated: u32,
 }
 
 /// The next step after a part was refused.
@@ -66,7 +68,7 @@ pub(super) enum Step {
 
 impl Part {
     pub(super) fn new(batch: Batch) -> Self {
-        Self { batch, attempts: 0, strikes: 0, is_odd: false, stored_before: 0, at_least: None, is_new: true }
+        Self { batch, attempts: 0, strikes: 0, is_odd: false, stored_before: 0, at_least: None, is_new: true, dated: 0 }
     }
 
     /// Whether the part was never sent in this form.

@@ -2,6 +2,7 @@
 
 mod authentication;
 mod certificates;
+mod clocks;
 mod delivery;
 mod hostile;
 mod promises;

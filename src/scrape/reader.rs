@@ -39,6 +39,7 @@ use super::open_logs::{LogsByPath, ReaderLogs};
 use super::pipelines::Pipelines;
 use super::print::Printer;
 use super::rates::Limiter;
+use super::schedule::FAREWELL_LOOK;
 use super::sink::{Output, Sink};
 use super::status::Status;
 use super::supervised::{Duty, Held};
@@ -373,11 +374,15 @@ impl Reader {
         let Some(tailer) = self.tailers.get_mut(&log) else {
             return;
         };
-        tailer.schedule.is_drained = self.stop.is_some();
-        if !tailer.schedule.is_drained {
-            let due = beat(self.started, now + tailer.schedule.interval);
-            self.at(log, due);
-        }
+        let due = match &self.stop {
+            None => beat(self.started, now + tailer.schedule.interval),
+            Some(stop) if stop.reads_on && !tailer.part(&mut self.sink, now) => now + FAREWELL_LOOK,
+            Some(_) => {
+                tailer.schedule.is_drained = true;
+                return;
+            }
+        };
+        self.at(log, due);
     }
 
     fn at(&mut self, log: u64, at: Instant) {

@@ -10,7 +10,7 @@ use super::input::Input;
 use super::metrics::LINE_TOO_LONG;
 use super::open_logs::OpenLog;
 use super::pipelines::PipelineId;
-use super::schedule::Schedule;
+use super::schedule::{Parting, Schedule};
 use super::sink::{Output, Sink, accept};
 use super::times::SavedReadTimes;
 use crate::batch::{Flow, Grant};
@@ -268,12 +268,41 @@ impl Tailer {
 
     /// Releases everything that the stages hold of this log.
     pub fn end(&mut self, sink: &mut Sink, now: Instant) {
+        self.release(Due::Log(self.id), sink, now);
+    }
+
+    fn release(&mut self, due: Due, sink: &mut Sink, now: Instant) {
         let Sink { pipelines, output, rate, dropped, counters, times, .. } = sink;
         let flow = &mut self.flow;
-        pipelines.get(self.pipeline).release(Due::Log(self.id), &mut |entry| {
+        pipelines.get(self.pipeline).release(due, &mut |entry| {
             times.note(entry);
             accept(entry, Some(flow), output, rate, dropped, counters, now);
         });
+    }
+
+    /// Whether nothing more is to be read of a log that was read to its end, because the agent ends. If it is quiet, the
+    /// start of a line counts as a line, and the start of a block as a block: nobody may come after this agent.
+    pub fn part(&mut self, sink: &mut Sink, now: Instant) -> bool {
+        let rest = self.ledger.progress().unread;
+        let is_complete = rest == 0 && self.ledger.is_settled();
+        if is_complete || self.target.is_held || !self.input.log().is_some_and(Log::may_end_here) {
+            return true;
+        }
+        match self.schedule.part(rest, now) {
+            Parting::Wait => false,
+            Parting::Over => true,
+            Parting::Take => {
+                // It is read next, and belongs to the block.
+                if let Some(log) = self.input.log_mut() {
+                    log.end_here();
+                }
+                false
+            }
+            Parting::Taken => {
+                self.release(Due::Quiet(self.id), sink, now);
+                true
+            }
+        }
     }
 
     /// Whether there are known unread lines: in a newer file, or because it waits for answers.

@@ -1,12 +1,15 @@
 //! The scrape threads on real files.
 
+mod begins;
 mod bounds;
 mod churn;
 mod containers;
+mod farewell;
 mod found;
 mod hanging;
 mod idle;
 mod journal;
+mod late;
 mod model;
 mod neighbours;
 mod owners;

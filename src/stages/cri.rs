@@ -307,7 +307,7 @@ impl Stage for Cri {
                     }
                 }
             }
-            Due::At(_) => {}
+            Due::At(_) | Due::Quiet(_) => {}
             Due::Unread(log, now) => {
                 for place in self.of_log.get(&log).into_iter().flatten() {
                     let waiting = self.logs[*place].streams.iter_mut().filter_map(|s| s.partial.as_mut());

@@ -163,7 +163,7 @@ impl Stage for Waiting {
                 }
             }
             // The last lines of a log are released at once rather than lost.
-            Due::Unread(..) => {}
+            Due::Unread(..) | Due::Quiet(_) => {}
             Due::Log(log) => {
                 let (gone, stay) = self.waiting.drain(..).partition(|work| work.entry.origin.log == log);
                 self.waiting = stay;

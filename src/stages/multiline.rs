@@ -15,7 +15,8 @@
 //!
 //! Unlike Promtail: a block longer than 2 MiB is sent in parts. All blocks are sent as they are if there are more than
 //! 10,000 of them, or if they take more than 32 MiB in all. A block that is held when its file ends is sent. A block
-//! that is held when the agent stops is read again when it starts.
+//! that is held when the agent stops is sent if its log is quiet for a second. Otherwise it is read again when the agent
+//! starts.
 
 use std::time::{Duration, Instant};
 
@@ -178,6 +179,11 @@ impl Stage for Multiline {
             Due::Unread(log, now) => {
                 let streams = self.streams.values_mut().flatten().filter(|s| s.log == log);
                 streams.filter_map(|s| s.block.as_mut()).for_each(|block| block.touched = now);
+            }
+            Due::Quiet(log) => {
+                self.end_where(released, |stream, _| stream == log);
+                let streams = self.streams.values_mut().flatten().filter(|stream| stream.log == log);
+                streams.for_each(|stream| stream.tie = None);
             }
             Due::Log(log) => {
                 self.end_where(released, |stream, _| stream == log);

@@ -148,7 +148,7 @@ impl Bench {
             labels: self.labels.clone(),
             metadata: Vec::new(),
             tenant: None,
-            origin: Origin { log: 1, file: 1, offset: self.offset },
+            origin: Origin { log: 1, file: 1, offset: self.offset, clock: None },
             weight: crate::model::Weight::default(),
             ack: AckRef::Chunk(&ack),
         };

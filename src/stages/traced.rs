@@ -37,7 +37,7 @@ impl Program {
                 labels: traced.labels.clone(),
                 metadata: Vec::new(),
                 tenant: None,
-                origin: Origin { log: 1, file: 1, offset },
+                origin: Origin { log: 1, file: 1, offset, clock: None },
                 weight: Weight::default(),
                 ack: AckRef::Chunk(&ack),
             };

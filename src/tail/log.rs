@@ -15,6 +15,7 @@ use super::generation::{Generation, file_id};
 use super::siblings::{Sibling, begun, siblings};
 use crate::model::{Encoding, FileId, Mark, Position};
 pub use closed::ClosedLog;
+use late::Late;
 pub use lost::Lost;
 use marks::Marks;
 use opening::{add_live, certain, find, open_sibling, open_younger};
@@ -32,14 +33,17 @@ pub struct Options {
     pub encoding: Encoding,
     /// For the live file. The compression of rotated generations comes from their names.
     pub compression: Option<Compression>,
-    /// How long to keep reading a renamed or deleted file after its end was reached, because its writer may still have
-    /// it open.
+    /// How long to keep reading a renamed or deleted file after its end was reached, before a younger file is read.
     pub grace: Duration,
+    /// How long after its last byte a rotated file is looked at, because its writer may still have it open. Younger files
+    /// are read meanwhile.
+    pub late: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { encoding: Encoding::Utf8, compression: None, grace: Duration::from_millis(500) }
+        let (grace, late) = (Duration::from_millis(500), Duration::from_secs(60));
+        Self { encoding: Encoding::Utf8, compression: None, grace, late }
     }
 }
 
@@ -95,6 +99,9 @@ pub struct Log {
     generations: VecDeque<Generation>,
     rotated: Option<Instant>,
     gone: Option<Instant>,
+    /// When the last lines were read for the first time, and the mark behind them.
+    grown: Option<Instant>,
+    furthest: Mark,
     /// Bytes skipped so far of a line that is too long.
     skipping: Option<u64>,
     /// NUL bytes that were passed over since the last line, and in all.
@@ -103,8 +110,16 @@ pub struct Log {
     marks: Marks,
     /// Oldest first: generations that were read to their end but are not fully committed.
     spent: VecDeque<Generation>,
+    /// Oldest first: generations that were read to their end, whose writers may still have them open.
+    late: VecDeque<Late>,
+    /// When to look at these next.
+    late_due: Option<Instant>,
+    /// The last committed position that is not in one of these.
+    settled: Option<Position>,
     /// The last few generations that were read and closed.
     drained: VecDeque<Drained>,
+    /// A line without a newline at the end of the live file is complete.
+    ends_here: bool,
     /// The live file was deleted, and its unread bytes were given up.
     abandoned: bool,
     /// The saved position was not found: unread bytes after it are lost.
@@ -137,7 +152,8 @@ impl Log {
         if let Some(allowed) = allowed {
             self.allowed = allowed.clone();
         }
-        self.new_files = self.spent.iter().chain(&self.generations).map(inode).collect();
+        let late = self.late.iter().map(|late| &late.generation);
+        self.new_files = self.spent.iter().chain(late).chain(&self.generations).map(inode).collect();
         self.options == options
     }
 
@@ -148,7 +164,7 @@ impl Log {
 
     /// The number of its open files.
     pub fn files(&self) -> usize {
-        self.spent.len() + self.generations.len()
+        self.spent.len() + self.late.len() + self.generations.len()
     }
 
     /// Whether newer generations contain bytes.
@@ -203,7 +219,8 @@ impl Log {
 
     /// Whether the file with this inode is one of the generations.
     pub fn has(&self, (device, inode): (u64, u64)) -> bool {
-        self.generations.iter().any(|g| (g.id().device, g.id().inode) == (device, inode))
+        let late = self.late.iter().map(|late| &late.generation);
+        self.generations.iter().chain(late).any(|g| (g.id().device, g.id().inode) == (device, inode))
     }
 
     /// Where reading of the file with this inode ended, as a position and a mark, if it was a generation recently.
@@ -215,7 +232,8 @@ impl Log {
 
     /// Bytes on disk that have not been read. For compressed generations their size on disk.
     pub fn unread(&self) -> u64 {
-        self.generations.iter().map(Generation::unread).sum()
+        let late = self.late.iter().map(|late| &late.generation);
+        self.generations.iter().chain(late).map(Generation::unread).sum()
     }
 
     /// Whether [`look`](Self::look) may find that the live file was cut: something was written to it since. Costs one
@@ -333,6 +351,7 @@ pub fn is_in(path: &Path, allowed: &AllowedPaths, position: &Position) -> bool {
 
 mod closed;
 mod cut;
+mod late;
 mod lost;
 mod marks;
 mod opening;

@@ -89,6 +89,11 @@ impl Mounts {
         above.max_by_key(|mount| mount.point.as_os_str().len())
     }
 
+    /// Where file systems are mounted whose server may be gone.
+    pub fn remote(&self) -> impl Iterator<Item = &Path> {
+        self.mounts.iter().filter(|mount| mount.events == Events::Remote).map(|mount| mount.point.as_path())
+    }
+
     /// The events that inotify reports of a directory. If its mount is not known: all events.
     pub fn events_of(&self, path: &Path) -> Events {
         self.of(path).map_or(Events::All, |mount| mount.events)

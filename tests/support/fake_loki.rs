@@ -43,8 +43,8 @@ pub struct Push {
     pub body: Vec<u8>,
     /// Labels and lines of each stream.
     pub streams: Vec<(String, Vec<String>)>,
-    /// The times of the same entries, in order.
-    times: Vec<i64>,
+    /// The times of the same entries in Unix nanoseconds, in order.
+    pub times: Vec<i64>,
 }
 
 impl Push {

@@ -278,7 +278,7 @@ fn there(folder: &Path) -> PathBuf {
     folder.ancestors().find(|at| at.is_dir()).unwrap_or(Path::new("/")).into()
 }
 
-fn is_too_much(folder: &Path) -> bool {
+pub(super) fn is_too_much(folder: &Path) -> bool {
     NOT_AS_A_WHOLE.iter().any(|whole| folder == Path::new(whole))
 }
 

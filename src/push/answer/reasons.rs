@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::batch::Bound;
+use crate::batch::{Bound, Misdated};
 use crate::model::units::ByteSize;
 use crate::push::pace::Limit;
 
@@ -40,6 +40,11 @@ const fn known(needle: &'static str, say: &'static str, extent: Extent, counted:
 
 const STREAM_RATE: &str = "per stream rate limit exceeded";
 const INGESTION_RATE: &str = "ingestion rate limit exceeded";
+const TOO_NEW: &str = "has timestamp too new";
+const TOO_OLD: &str = "has timestamp too old";
+/// The reasons that are about the time of an entry.
+const TIMES: [&str; 4] = [TOO_NEW, TOO_OLD, "entry too far behind", "entry out of order"];
+const OLDEST: &str = "oldest acceptable timestamp is: ";
 
 /// In lower case. The reasons with the widest extent come first, because they win if an answer has two reasons.
 const KNOWN: [Known; 19] = [
@@ -89,8 +94,8 @@ const KNOWN: [Known; 19] = [
     ),
     known("entry too far behind", "entry too far behind", Extent::Entry, "too_far_behind"),
     known("entry out of order", "entry out of order", Extent::Entry, "out_of_order"),
-    known("has timestamp too old", "timestamp too old", Extent::Entry, "greater_than_max_sample_age"),
-    known("has timestamp too new", "timestamp too new", Extent::Entry, "too_far_in_future"),
+    known(TOO_OLD, "timestamp too old", Extent::Entry, "greater_than_max_sample_age"),
+    known(TOO_NEW, "timestamp too new", Extent::Entry, "too_far_in_future"),
     known("max entry size", "line over Loki's max entry size", Extent::Entry, "line_too_long"),
 ];
 
@@ -144,9 +149,7 @@ pub(super) fn bound(body: &str, now: SystemTime) -> Option<Bound> {
             size.parse().ok().filter(|bytes| *bytes > 0).map(Bound::Line)
         }
         "greater_than_max_sample_age" => {
-            let rest = after("oldest acceptable timestamp is: ")?;
-            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-:.+".contains(c))).unwrap_or(rest.len());
-            let oldest: jiff::Timestamp = rest[..end].to_uppercase().parse().ok()?;
+            let oldest = time_after(&text, OLDEST)?;
             let age = now.duration_since(SystemTime::from(oldest)).ok()?;
             // The answer is some moments old, so entries close to the limit are still sent, and Loki decides.
             Some(Bound::Age(age + Duration::from_secs(60)))
@@ -158,6 +161,30 @@ pub(super) fn bound(body: &str, now: SystemTime) -> Option<Bound> {
         }
         _ => None,
     }
+}
+
+/// The entries that are refused because of their times, if the answer is about a single stream.
+pub(super) fn misdated(body: &str) -> Option<Misdated> {
+    let text = without_quoted(body);
+    let (group, reason) =
+        text.split("; ").find_map(|group| Some((group, TIMES.iter().find(|r| group.contains(*r))?)))?;
+    let count = group.split_once(" errors like: ").and_then(|(count, _)| count.trim().parse().ok());
+    let nanos = |time: jiff::Timestamp| i64::try_from(time.as_nanosecond()).ok();
+    Some(match (*reason, count) {
+        (TOO_NEW, Some(count)) => Misdated::Newest(count),
+        (TOO_NEW, None) => {
+            time_after(group, "has timestamp too new: ").and_then(nanos).map_or(Misdated::Newest(1), Misdated::From)
+        }
+        (TOO_OLD, _) if let Some(oldest) = time_after(group, OLDEST).and_then(nanos) => Misdated::Before(oldest),
+        (_, count) => Misdated::Oldest(total_in(&text).or(count).unwrap_or(1)),
+    })
+}
+
+/// The time that an answer names after these words.
+fn time_after(text: &str, words: &str) -> Option<jiff::Timestamp> {
+    let (_, rest) = text.split_once(words)?;
+    let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-:.+".contains(c))).unwrap_or(rest.len());
+    rest[..end].to_uppercase().parse().ok()
 }
 
 impl Known {
@@ -265,6 +292,30 @@ mod tests {
             ("entry too far behind,\ntotal ignored: -4 out of 9", Some(1)),
         ] {
             assert_eq!(refused_entries(body), count, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_entries_with_wrong_times_are_those_that_the_answer_counts_or_names() {
+        let new = "entry for stream '{a=\"has timestamp too old\"}' has timestamp too new: 2027-01-08T08:00:00Z";
+        let old = "entry for stream '{a=\"b\"}' has timestamp too old: 2025-06-02T16:14:42Z, oldest acceptable timestamp is: \
+                   2027-01-08T08:00:00Z";
+        let at = 1_799_395_200_000_000_000;
+        let behind = "entry with timestamp 2024-01-18 ignored, reason: 'entry too far behind',\ntotal ignored: 2 out of 5 for \
+                      stream: {app=\"a\"}";
+        for (body, misdated) in [
+            (new.to_string(), Some(Misdated::From(at))),
+            (format!("7 errors like: {new}"), Some(Misdated::Newest(7))),
+            (format!("3 errors like: {old}; 7 errors like: {new}"), Some(Misdated::Before(at))),
+            (format!("3 errors like: max entry size; 7 errors like: {new}"), Some(Misdated::Newest(7))),
+            (old.to_string(), Some(Misdated::Before(at))),
+            (behind.to_string(), Some(Misdated::Oldest(2))),
+            ("entry out of order".to_string(), Some(Misdated::Oldest(1))),
+            ("has timestamp too new: soon".to_string(), Some(Misdated::Newest(1))),
+            ("9 errors like: has timestamp too old: long ago".to_string(), Some(Misdated::Oldest(9))),
+            ("max entry size".to_string(), None),
+        ] {
+            assert_eq!(super::misdated(&body), misdated, "{body}");
         }
     }
 }

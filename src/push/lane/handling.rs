@@ -18,13 +18,19 @@ impl Lane {
     /// Does what the answer to a part demands.
     pub(super) fn handle(
         &mut self,
-        part: Part,
+        mut part: Part,
         turn: Option<Turn<'_>>,
         answer: &Result<Answer, Failure>,
         sent: Sent,
         context: &LaneContext,
     ) -> After {
-        let next = self.decide(&part, answer, context);
+        let Some(next) = self.decide(&mut part, answer, context) else {
+            if let Some(turn) = turn {
+                turn.ended(Outcome::Stored);
+            }
+            self.parts.again(part);
+            return After::Next;
+        };
         if let Some(turn) = turn {
             turn.ended(outcome(&next));
         }
@@ -61,8 +67,8 @@ impl Lane {
         After::Next
     }
 
-    /// Decides what an answer means for the part.
-    fn decide(&mut self, part: &Part, answer: &Result<Answer, Failure>, context: &LaneContext) -> Next {
+    /// Decides what an answer means for the part. None: its entries have other times now, and it is sent again.
+    fn decide(&mut self, part: &mut Part, answer: &Result<Answer, Failure>, context: &LaneContext) -> Option<Next> {
         let batch = &part.batch;
         self.taken.turn_to(batch);
         let about = Asked {
@@ -72,7 +78,7 @@ impl Lane {
             attempt: part.attempts() + 1,
             drop_rate_limited: context.drop_rate_limited,
         };
-        answer::decide(answer, about)
+        context.decide(part, answer, about)
     }
 
     /// Handles the acknowledgement of a whole part.

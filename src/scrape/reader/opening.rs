@@ -10,7 +10,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::{Reader, start};
-use crate::model::{Checkpoint, LabelSet, Mark, Position, Target, Wake};
+use crate::model::{Checkpoint, LabelSet, Mark, Position, Source, Target, Wake};
 use crate::positions::{Commit, Key, LogName, PositionId, Positions, Saved};
 use crate::scrape::given::Opening;
 use crate::scrape::input::Input;
@@ -82,13 +82,25 @@ impl Held<'_, Reader> {
         };
         let (id, options) = (assignment.log, self.jobs[assignment.job].options);
         let folders = self.folders[assignment.job].clone();
-        let open = || Log::open_among(&assignment.path, resume, options, &folders, &assignment.allowed);
+        let (mut left, time) = (self.positions.left(slot), self.clock.system_time());
+        // A file that is a log of its own by now is read there.
+        left.retain(|end| self.positions.in_file(key, (end.file.device, end.file.inode)).is_empty());
+        let mut begins = None;
+        let open = || {
+            let mut log = Log::open_among(&assignment.path, resume, options, &folders, &assignment.allowed)?;
+            // Without them the log can be read as well.
+            let _ = log.follow_late(&left, time);
+            if matches!(resume, Resume::Since(_) | Resume::Unseen { .. }) {
+                begins = log.committed(log.mark());
+            }
+            Ok(log)
+        };
         let opened = self.blocking(id, open);
         if !self.is_current() {
             self.blocking(id, || drop(opened));
             return Err(NotOpened::CallHung);
         }
-        let log = opened.map_err(|error| match error.kind() {
+        let log = opened.map_err(|error: io::Error| match error.kind() {
             io::ErrorKind::WouldBlock => NotOpened::Waits(error.to_string().into()),
             _ => NotOpened::Failed(error),
         })?;
@@ -106,8 +118,19 @@ impl Held<'_, Reader> {
                 );
             }
         }
-        if matches!(resume, Resume::Unseen { .. }) {
-            self.begin_at_end(assignment.job, slot, &log);
+        match resume {
+            Resume::Unseen { .. } if log.position().offset > 0 => {
+                self.begin_at_end(assignment.job, slot, &log);
+            }
+            Resume::Since(since) | Resume::Unseen { since, .. } => {
+                // If the agent ends before Loki answers for the first time, the next one begins in the same file, whatever
+                // was rotated meanwhile.
+                if let Some(checkpoint) = begins.filter(|_| !assignment.target.is_held) {
+                    let begin = Commit { slot, checkpoint, through: None };
+                    self.write(|positions| positions.commit(&[begin], since));
+                }
+            }
+            _ => {}
         }
         Ok(Opened { log, saved: at(saved), last_time: 0, is_inherited: false, gone })
     }
@@ -235,25 +258,27 @@ impl Held<'_, Reader> {
         };
         let file = (meta.dev(), meta.ino());
         let mut ends = Vec::new();
-        for log in self.inodes.of(file) {
-            let Some(tailer) = self.tailers.get(&log).or(self.ending.get(&log)) else {
+        let logs: Vec<u64> = self.inodes.of(file).collect();
+        for log in logs {
+            let Some(tailer) = self.tailer_mut(log) else {
                 continue;
             };
             if tailer.target.labels != assignment.target.labels || *tailer.path() == assignment.path {
                 continue;
             }
-            let Some(log) = tailer.input.log() else {
-                if tailer.input.is_lent() {
+            // Bytes that are in flight may have to be read again.
+            let committed = tailer.ledger().committed().unwrap_or_default();
+            let is_lent = tailer.input.is_lent();
+            let Some(log) = tailer.input.log_mut() else {
+                if is_lent {
                     // A system call on it hangs: whether it still has the file is not known.
                     return Elsewhere::Now;
                 }
                 continue;
             };
-            if log.has(file) {
+            if !log.hand_over_late(file, committed) {
                 return Elsewhere::Now;
             }
-            // Bytes that are in flight may have to be read again.
-            let committed = tailer.ledger().committed().unwrap_or_default();
             ends.extend(log.had(file).map(|(end, mark)| (end, mark <= committed)));
         }
         let (positions, call) = (self.positions.clone(), assignment.log);

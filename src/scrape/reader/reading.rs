@@ -59,7 +59,8 @@ impl Held<'_, Reader> {
     /// Reads a chunk of a log and handles it. None: a system call on the log hangs, or the log has ended.
     fn read_chunk(&mut self, log: u64, grant: Grant, now: Instant) -> Option<io::Result<Turn>> {
         let reader = &mut **self;
-        let was_busy = reader.tailers.get(&log)?.schedule.interval == reader.config.min_poll;
+        let is_stopping = reader.stop.is_some();
+        let was_busy = reader.tailers.get(&log)?.schedule.interval == reader.config.min_poll || is_stopping;
         let mut chunk = std::mem::take(&mut reader.sink.chunk);
         let read = self.with_input(log, |input| {
             let read = input.read(grant.bytes, now, &mut chunk);

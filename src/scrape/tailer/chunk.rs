@@ -62,13 +62,13 @@ impl Tailer {
         stops: bool,
         now: Instant,
     ) -> (ChunkAck, usize) {
-        let Sink { chunk, pipelines, output, rate, dropped, counters, times, .. } = sink;
+        let Sink { clock, chunk, pipelines, output, rate, dropped, counters, times, .. } = sink;
         let bytes = &chunk.bytes[part];
         let text = chunk.encoding.decode(bytes);
         let ack = self.ledger.open_chunk(bytes.len() as u64, mark.after(bytes.len() as u64));
         let file = self.chance ^ from.file.inode.rotate_left(32) ^ from.file.device;
         let pipeline = pipelines.get(self.pipeline);
-        times.begin(self.id, time, pipeline.shows_read_time());
+        times.begin(self.id, time, clock.monotonic(), pipeline.shows_read_time());
         // Lines without timestamps each get a different time, in order, derived from where the line begins.
         let first = time.time + (from.offset - time.start.offset) as i64;
         let flow = &mut self.flow;
@@ -79,7 +79,7 @@ impl Tailer {
             labels: self.labels.clone(),
             metadata: Vec::new(),
             tenant: None,
-            origin: Origin { log: self.id, file, offset: from.offset },
+            origin: Origin { log: self.id, file, offset: from.offset, clock: None },
             weight: Weight::default(),
             ack: AckRef::Chunk(&ack),
         });

@@ -8,7 +8,8 @@ use super::{TargetManager, TrackedTarget};
 use crate::scrape::unread::Unread;
 
 impl TargetManager {
-    /// Shows which files of a target are not read, and logs what changed.
+    /// Shows which files of a target are not read, and logs what changed. If the target has no file, `nothing` is the
+    /// reason, as far as it is known.
     pub(super) fn note_unread(&mut self, id: u64, mut unread: Unread) {
         let Some(tracked) = self.tracked.get_mut(&id) else {
             return;
@@ -19,8 +20,9 @@ impl TargetManager {
             tracked.empty.get_or_insert(now);
             let usual =
                 if unread.files.is_empty() { "no file matches" } else { "no file that matches can be read as a log" };
-            unread.nothing = Some(tracked.glob.why_nothing().unwrap_or_else(|| usual.into()));
+            unread.nothing.get_or_insert_with(|| usual.into());
         } else {
+            unread.nothing = None;
             tracked.empty = None;
             if std::mem::take(&mut tracked.empty_said) && self.budget.allows(now) {
                 tracing::info!(%job, path, files = tracked.files.len(), "__path__ matches files now");

@@ -95,8 +95,8 @@ impl Held<'_, TargetManager> {
     }
 
     fn finish_walk(&mut self, walk: &TargetWalk) -> Option<()> {
-        let (mut found, mut places) = self.list(walk)?;
-        let mut unread = Unread::default();
+        let (mut found, mut places, nothing) = self.list(walk)?;
+        let mut unread = Unread { nothing, ..Unread::default() };
         self.note_directories(walk, &mut found, &mut places)?;
         self.leave_out(walk.id, &mut found, &mut unread)?;
         let elders = self.find_elders(walk.id, &found.files)?;
@@ -111,21 +111,26 @@ impl Held<'_, TargetManager> {
         Some(())
     }
 
-    /// Lists the files and directories of the target, and watches the directories.
-    fn list(&mut self, walk: &TargetWalk) -> Option<(Walk, Places)> {
+    /// Lists the files and directories of the target, and watches the directories. Also returns why it has no file, if
+    /// that is known.
+    fn list(&mut self, walk: &TargetWalk) -> Option<(Walk, Places, Option<String>)> {
+        let has_none = self.tracked.get(&walk.id)?.files.is_empty();
         // A new directory may have got a file between the walk and the watch, so walk once more. Other file events wait
         // meanwhile, so the number of rounds is limited.
         let mut rounds = 0;
         loop {
             let left_out = self.calls.left_out();
             let (call, at) = self.calls.next(Some(walk.id));
-            let (found, places) = self.blocking(call, || {
+            let (found, places, why) = self.blocking(call, || {
                 let at = |path: &Path| at.set(path);
                 let found = walk.glob.walk_around(&walk.allowed, &left_out, &at);
                 let directories =
                     found.directories.iter().filter(|dir| !left_out.iter().any(|out| dir.starts_with(out)));
                 let places = Places::of(directories, &found.files, &at);
-                (found, places)
+                // What hangs is not asked again only to explain it.
+                let asks = left_out.is_empty() && (has_none || found.files.is_empty());
+                let why = if asks { walk.glob.why_nothing() } else { None };
+                (found, places, why)
             });
             if !self.is_current() {
                 return None;
@@ -135,13 +140,13 @@ impl Held<'_, TargetManager> {
             let has_new = to_watch.fold(false, |new, (real, folder)| self.watch.add(real, folder.id) | new);
             // If it was cut, the rest is checked every sync period.
             if !has_new || rounds == 64 || found.cut.is_some() {
-                return Some((found, places));
+                return Some((found, places, why));
             }
             if walk.begun.elapsed() > LONG {
                 if let Some(tracked) = self.tracked.get_mut(&walk.id) {
                     tracked.dirty = true;
                 }
-                return Some((found, places));
+                return Some((found, places, why));
             }
             rounds += 1;
         }

@@ -188,7 +188,11 @@ pub(super) fn job(name: &str, stages: &str) -> Job {
         name: name.into(),
         rules: Rules::compile(&[]).expect("no rules"),
         program: Some(crate::stages::compile(&stages).expect("stages")),
-        options: tail::Options { grace: Duration::from_millis(50), ..tail::Options::default() },
+        options: tail::Options {
+            grace: Duration::from_millis(50),
+            late: Duration::from_secs(5),
+            ..tail::Options::default()
+        },
         journal: None,
         has_containers: false,
         initial_delay: Duration::ZERO,

@@ -107,7 +107,7 @@ impl Parts {
         let is_over: &dyn Fn(&Incomplete) -> bool = match due {
             Due::Log(log) => &move |line| line.work.entry.origin.log == log,
             Due::At(now) if self.next_due.is_some_and(|due| due <= now) => &move |line| line.since + PATIENCE <= now,
-            Due::At(_) => return,
+            Due::At(_) | Due::Quiet(_) => return,
             Due::Unread(log, now) => {
                 let of_log = self.incomplete.iter_mut().filter(|line| line.work.entry.origin.log == log);
                 return of_log.for_each(|line| line.since = now);

@@ -59,7 +59,8 @@ impl Log {
     }
 
     fn seen_at_rest(&self) -> io::Result<Option<Seen>> {
-        let is_simple = self.generations.len() == 1 && self.spent.is_empty() && self.gone.is_none();
+        let is_simple =
+            self.generations.len() == 1 && self.spent.is_empty() && self.late.is_empty() && self.gone.is_none();
         let is_between_lines =
             self.skipping.is_none() && self.hole == 0 && !self.abandoned && self.lost == Lost::default();
         let file = &self.generations[0];

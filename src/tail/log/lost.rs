@@ -21,14 +21,14 @@ impl Log {
     }
 
     /// Skips the rest of the file being read, which cannot be decompressed. Younger files are read next.
-    pub(super) fn skip_damaged(&mut self, error: &std::io::Error) {
+    pub(super) fn skip_damaged(&mut self, error: &std::io::Error, now: Instant) {
         let front = &self.generations[0];
         let (offset, bytes) = (front.offset, front.unread());
         self.lost.damaged += bytes;
         self.skipping = None;
         let path = self.path.display();
         tracing::warn!(%path, offset, bytes, %error, "cannot read an older file of a log: the rest of that file is skipped");
-        self.let_go();
+        self.let_go(now);
     }
 
     /// Whether the compressed file being read will not grow any more. One that is not whole is waited for as long as it

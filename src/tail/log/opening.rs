@@ -54,16 +54,22 @@ impl Log {
             generations: VecDeque::new(),
             rotated: None,
             gone: None,
+            grown: None,
+            furthest: Mark::default(),
             skipping: None,
             hole: 0,
             holes: 0,
             marks: Marks::default(),
             spent: VecDeque::new(),
+            late: VecDeque::new(),
+            late_due: None,
+            settled: None,
             drained: VecDeque::new(),
             lost_position: false,
             lost: Lost::default(),
             growing: None,
             abandoned: false,
+            ends_here: false,
             new_files: Vec::new(),
         };
         let older = || siblings(&live_path, path, folders);
@@ -81,6 +87,11 @@ impl Log {
                     live.offset = offset;
                 }
                 log.generations.push_back(live);
+            }
+            // Nothing was read of it: if it was copied and cut since, what it had is in the copy.
+            (Ok(live), Resume::At { position, saved }) if is_still && position.offset == 0 => {
+                log.lost.unopened = open_younger(certain(&older()?), saved, &mut log.generations);
+                add_live(&mut log.generations, 0, live);
             }
             (Ok(mut live), Resume::At { position, .. }) if is_still => {
                 live.continue_at(&position);
@@ -102,6 +113,7 @@ impl Log {
             (Err(error), _) => return Err(error),
         }
         log.new_files = log.generations.iter().map(inode).collect();
+        log.settled = Some(log.position());
         Ok(log)
     }
 

@@ -8,10 +8,11 @@ use crate::tail::generation::Generation;
 impl Log {
     /// Bytes on disk of deleted files that this log keeps open.
     pub fn pinned(&self) -> u64 {
-        if self.generations.len() == 1 && self.gone.is_none() && self.spent.is_empty() {
+        if self.generations.len() == 1 && self.gone.is_none() && self.spent.is_empty() && self.late.is_empty() {
             return 0;
         }
-        self.spent.iter().chain(&self.generations).map(held).sum()
+        let late = self.late.iter().map(|late| &late.generation);
+        self.spent.iter().chain(late).chain(&self.generations).map(held).sum()
     }
 
     /// Gives up deleted files, oldest first, while they take more than `limit` bytes. Returns their unread bytes on
@@ -19,6 +20,14 @@ impl Log {
     pub fn shed(&mut self, limit: u64) -> u64 {
         let mut pinned = self.pinned();
         let mut lost = 0;
+        // These were read to their end, and nothing may have been written to them since.
+        while pinned > limit
+            && let Some(at) = self.late.iter().position(|late| held(&late.generation) > 0)
+            && let Some(late) = self.late.remove(at)
+        {
+            pinned -= held(&late.generation);
+            lost += self.give_up_late(late);
+        }
         // These were read. They are only lost if Loki does not answer and the process ends.
         while pinned > limit
             && let Some(generation) = self.spent.pop_front()
@@ -43,6 +52,11 @@ impl Log {
     /// Gives up the oldest files if there are more than `most`. Returns their unread bytes on disk.
     pub fn shed_files(&mut self, most: usize) -> u64 {
         let mut lost = 0;
+        while self.files() > most
+            && let Some(late) = self.late.pop_front()
+        {
+            lost += self.give_up_late(late);
+        }
         while self.files() > most && self.spent.pop_front().is_some() {}
         while self.generations.len() > most.max(1) {
             lost += self.skipping.take().unwrap_or(0) + self.generations[0].unread();

@@ -19,9 +19,13 @@ impl Source for Log {
     fn rewind(&mut self, to: Mark) -> u64 {
         let mut lost = 0;
         while let Some(back) = self.marks.step_back(to) {
+            if back.is_late {
+                lost += self.rewind_late(&back);
+                continue;
+            }
             self.skipping = None;
             if self.generations[0].number != back.generation {
-                match self.spent.pop_back_if(|generation| generation.number == back.generation) {
+                match self.take_read(back.generation) {
                     Some(generation) => self.generations.push_front(generation),
                     // Truncated or given up meanwhile: there is nothing to rewind to.
                     None => {
@@ -36,9 +40,11 @@ impl Source for Log {
     }
 
     fn committed(&mut self, to: Mark) -> Option<Checkpoint> {
-        self.marks.commit(to);
         // While its files are still open.
         let position = self.position_of(to);
+        let late_ends = self.late_ends(to);
+        self.marks.commit(to);
+        self.settled = Some(position);
         while self.spent.pop_front_if(|generation| self.marks.is_done_with(generation)).is_some() {}
         // A file that was cut counts as another file.
         let is_here =
@@ -48,7 +54,7 @@ impl Source for Log {
             drained.is_told = true;
             drained.end
         });
-        let left = left.collect();
+        let left = left.chain(late_ends).collect();
         let (live, written, unread) = (self.is_live(&position), self.written(&position), self.behind(&position));
         Some(Checkpoint::File { position, live, written, unread, left })
     }
@@ -75,9 +81,10 @@ impl Log {
     /// The position to save for this mark, with the hash of the bytes before it in its file.
     fn position_of(&mut self, mark: Mark) -> Position {
         let Some((mut position, number)) = self.marks.position(mark) else {
-            return self.position();
+            return self.settled.unwrap_or_else(|| self.position());
         };
-        let mut open = self.spent.iter_mut().chain(&mut self.generations);
+        let late = self.late.iter_mut().map(|late| &mut late.generation);
+        let mut open = self.spent.iter_mut().chain(late).chain(&mut self.generations);
         if let Some(generation) = open.find(|generation| generation.number == number) {
             position.before = generation.before(position.offset);
         }
@@ -97,6 +104,9 @@ impl Log {
         if self.abandoned {
             return Ok(Read::Finished);
         }
+        if let Some(read) = self.read_late(limit, now, chunk)? {
+            return Ok(read);
+        }
         loop {
             if chunk.bytes.len() < want {
                 chunk.bytes.resize(want, 0);
@@ -106,7 +116,7 @@ impl Log {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Passed),
                 // Damaged. What follows in other files must not wait for it.
                 Err(error) if error.kind() == io::ErrorKind::InvalidData && self.generations.len() > 1 => {
-                    self.skip_damaged(&error);
+                    self.skip_damaged(&error, now);
                     continue;
                 }
                 read => read?,
@@ -119,7 +129,7 @@ impl Log {
                 if self.generations.len() == 1 {
                     return Err(error);
                 }
-                self.skip_damaged(&error);
+                self.skip_damaged(&error, now);
                 continue;
             }
             if let Some(mark) = self.generations[0].mark_ahead(self.options.encoding).filter(|mark| n >= *mark) {
@@ -149,6 +159,7 @@ impl Log {
                 false => encoding.whole_lines(bytes),
             };
             if whole > 0 {
+                self.note_growth(whole, now);
                 return Ok(self.lines(chunk, whole, n == want || want > limit));
             }
             if n == want {
@@ -161,18 +172,38 @@ impl Log {
             }
             // At the end of the file, perhaps with an incomplete line. That counts as a line only once the file cannot
             // grow any more.
-            if !self.is_drained(now) {
+            if !(self.is_drained(now) || self.ends_here && self.generations.len() == 1 && n > 0) {
                 return Ok(Read::Idle);
             }
             if n > 0 {
                 return Ok(self.lines(chunk, n, true));
             }
             if self.generations.len() == 1 {
-                return Ok(if self.gone.is_some() { Read::Finished } else { Read::Idle });
+                let is_over = self.gone.is_some() && self.late.is_empty();
+                return Ok(if is_over { Read::Finished } else { Read::Idle });
             }
             self.note_cut_off();
-            self.let_go();
+            self.let_go(now);
         }
+    }
+
+    /// Lines that are read again are no growth.
+    fn note_growth(&mut self, bytes: usize, now: Instant) {
+        let end = self.marks.next.after(bytes as u64);
+        if end > self.furthest {
+            self.furthest = end;
+            self.grown = Some(now);
+        }
+    }
+
+    /// Whether a line without a newline at its end may be its last one.
+    pub fn may_end_here(&self) -> bool {
+        self.generations.len() == 1 && self.generations[0].is_plain() && self.skipping.is_none()
+    }
+
+    /// A line without a newline at its end is its last one.
+    pub fn end_here(&mut self) {
+        self.ends_here = true;
     }
 
     /// Passes over the bytes of a line that is too long, of which `skipped` bytes are passed already.
@@ -204,15 +235,6 @@ impl Log {
             );
         }
         self.holes += bytes;
-    }
-
-    /// The generation being read is at its end. It stays open if uncommitted bytes may have to be read again.
-    pub(super) fn let_go(&mut self) {
-        let mut left = self.give_up();
-        if let Some(generation) = &mut left {
-            generation.rest();
-        }
-        self.spent.extend(left.filter(|generation| !self.marks.is_done_with(generation)));
     }
 
     /// Stops reading the first generation and returns it.
@@ -267,18 +289,21 @@ impl Log {
             return false;
         }
         let over = |since: Option<Instant>, wait: Duration| since.is_none_or(|s| now >= s + wait);
+        // After the last byte, not after the rotation.
+        let wait = self.options.late.max(self.options.grace * 120);
+        let quiet = |since: Option<Instant>| over(since.max(self.grown), wait);
         match self.generations.len() {
             1 if self.options.compression.is_some() => true,
             1 => match self.gone {
                 None => false,
                 // A deleted file is complete after the grace time. A renamed file may still be written to for longer.
                 Some(_) if self.is_deleted() => over(self.gone, self.options.grace),
-                Some(_) => over(self.gone, self.options.grace * 120),
+                Some(_) => quiet(self.gone),
             },
             2 if self.generations[0].is_plain() => {
                 // As long as the new file is empty, the writer still has the old one open.
                 let unused = self.generations[1].metadata().is_ok_and(|m| m.len() == 0);
-                over(self.rotated, if unused { self.options.grace * 120 } else { self.options.grace })
+                if unused { quiet(self.rotated) } else { over(self.rotated, self.options.grace) }
             }
             _ => true,
         }

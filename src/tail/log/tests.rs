@@ -1,5 +1,6 @@
 mod cut;
 mod identity;
+mod late;
 mod many;
 mod marks;
 mod packed;

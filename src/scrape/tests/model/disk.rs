@@ -13,7 +13,7 @@ pub(super) struct Line {
     pub text: String,
     pub parts: u8,
     pub writer: usize,
-    /// The log that it was written to, by its name at that time; and that time, in Unix nanoseconds.
+    /// The log that it was written to, by its name at that time; and that time, by the monotonic clock.
     pub log: PathBuf,
     pub begun: i64,
     /// Its stages and timestamps guarantee that it is identical when sent again.

@@ -252,6 +252,7 @@ impl History {
         };
         self.disk.unheard.clear();
         agent.tell_to_stop();
+        self.lokis.iter_mut().for_each(|loki| loki.stopping = true);
         self.tell("the agent is told to stop".into());
         for _ in 0..200 {
             self.turn(chance)?;
@@ -266,6 +267,7 @@ impl History {
         }
         agent.sync();
         drop(agent);
+        self.lokis.iter_mut().for_each(|loki| loki.stopping = false);
         self.gone();
         self.tell("the agent has stopped".into());
         Ok(())

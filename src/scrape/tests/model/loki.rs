@@ -31,6 +31,8 @@ pub(super) struct Loki {
     pub forgot: bool,
     /// The last lines of entries that were stored so late that no stage had to wait for a continuation.
     waited: HashSet<usize>,
+    /// The agent is being stopped: blocks of quiet logs count as complete.
+    pub stopping: bool,
     /// How often entries were stored, including duplicates.
     pub pushes: usize,
 }
@@ -221,7 +223,7 @@ impl Loki {
     fn note_end(&mut self, entry: &str, disk: &Disk) {
         let last = entry.rsplit('\n').next().and_then(number);
         let begun = last.and_then(|last| Some(disk.lines.get(last)?.begun));
-        if begun.is_some_and(|begun| disk.clock.unix_nanos() >= begun + MAX_WAIT) {
+        if self.stopping || begun.is_some_and(|begun| disk.clock.monotonic() >= begun + MAX_WAIT) {
             self.waited.extend(last);
         }
     }

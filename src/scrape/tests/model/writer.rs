@@ -126,7 +126,7 @@ impl Writer {
             parts: count as u8,
             writer: self.id,
             log: self.live.clone(),
-            begun: disk.clock.unix_nanos(),
+            begun: disk.clock.monotonic(),
             identical: cri,
             renamed: self.manner == Manner::Renamed,
             raced: false,

@@ -210,10 +210,12 @@ fn no_message_has_a_gap() {
     assert!(has_gap("\"skipped: a power cut leaves them, and          a truncation\"") && !has_gap("\"one and     "));
 }
 
-/// Whether there are five spaces between a word and what follows.
+/// Whether there are five spaces between a word and what follows, in one line of the message.
 fn has_gap(line: &str) -> bool {
     line.match_indices("     ").any(|(at, spaces)| {
-        let is_after_word = line[..at].ends_with(|c: char| c.is_alphanumeric() || ",;:.)".contains(c));
+        let is_indentation = line[..at].ends_with("\\n");
+        let is_after_word =
+            !is_indentation && line[..at].ends_with(|c: char| c.is_alphanumeric() || ",;:.)".contains(c));
         is_after_word && !line[at + spaces.len()..].trim_start().is_empty()
     })
 }

@@ -5,7 +5,8 @@ use prometheus::TextEncoder;
 use super::super::testing::{Bench, refused};
 use crate::metrics::Registry;
 
-/// The metrics of lines of `{app="x"}`, as `/metrics` shows them, without comments.
+/// The metrics of lines of `{app="x"}`, as `/metrics` shows them, without comments and without those of the stage
+/// `docker`, which each pipeline has.
 fn shown(yaml: &str, lines: &[&str]) -> Vec<String> {
     let mut bench = Bench::of(yaml);
     for line in lines {
@@ -18,7 +19,8 @@ fn shown(yaml: &str, lines: &[&str]) -> Vec<String> {
 
 fn text(registry: &Registry) -> Vec<String> {
     let text = TextEncoder::new().encode_to_string(&registry.gather()).expect("what is shown can be written");
-    text.lines().filter(|line| !line.starts_with('#')).map(str::to_string).collect()
+    let is_other = |line: &&str| line.starts_with('#') || line.starts_with("promtail_docker_target_");
+    text.lines().filter(|line| !is_other(line)).map(str::to_string).collect()
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! Checks `kubernetes_sd_configs`. Each error says what to do instead.
 
-use std::fs::File;
-
 use super::client;
 use super::config::Config;
 use super::role::Role;
@@ -24,27 +22,6 @@ impl Config {
         self.validate_scope()?;
         self.refuse_the_unsupported()?;
         self.validate_access()
-    }
-
-    /// Checks that the credential files can be opened.
-    pub fn check_files(&self) -> Result<(), ConfigError> {
-        let (tls, basic, authorization) = (&self.tls_config, self.basic_auth.as_ref(), self.authorization.as_ref());
-        let files = [
-            ("kubeconfig_file", Some(&self.kubeconfig_file)),
-            ("bearer_token_file", Some(&self.bearer_token_file)),
-            ("authorization.credentials_file", authorization.map(|a| &a.credentials_file)),
-            ("basic_auth.username_file", basic.map(|b| &b.username_file)),
-            ("basic_auth.password_file", basic.map(|b| &b.password_file)),
-            ("tls_config.ca_file", Some(&tls.ca_file)),
-            ("tls_config.cert_file", Some(&tls.cert_file)),
-            ("tls_config.key_file", Some(&tls.key_file)),
-        ];
-        for (key, path) in files {
-            if let Some(path) = path.filter(|path| !path.is_empty()) {
-                File::open(path).map_err(|e| ConfigError::at(key.into(), format!("cannot open {path:?}: {e}")))?;
-            }
-        }
-        Ok(())
     }
 
     fn validate_selectors(&self, role: Role) -> Result<(), ConfigError> {
@@ -239,13 +216,5 @@ mod tests {
         ] {
             assert_eq!(validate(yaml), Ok(()), "{yaml}");
         }
-    }
-
-    #[test]
-    fn a_named_file_that_is_missing_is_an_error_at_the_start() {
-        let config: Config = serde_yaml::from_str("{role: pod, kubeconfig_file: /nowhere/kube}").expect("a config");
-        let error = config.check_files().expect_err("it is missing").to_string();
-        assert!(error.contains("kubeconfig_file") && error.contains("/nowhere/kube"), "{error}");
-        assert_eq!(Config::default().check_files(), Ok(()));
     }
 }

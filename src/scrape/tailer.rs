@@ -288,6 +288,10 @@ impl Tailer {
         if is_complete || self.target.is_held || !self.input.log().is_some_and(Log::may_end_here) {
             return true;
         }
+        // It may go on. Without its last line, a block may not be complete either.
+        if rest > 0 && !self.input.log().is_some_and(Log::dies_with_agent) {
+            return true;
+        }
         match self.schedule.part(rest, now) {
             Parting::Wait => false,
             Parting::Over => true,

@@ -38,12 +38,24 @@ pub struct Options {
     /// How long after its last byte a rotated file is looked at, because its writer may still have it open. Younger files
     /// are read meanwhile.
     pub late: Duration,
+    pub last_line: LastLine,
+}
+
+/// When a last line without a newline counts as a line at the end of the agent, although its file may grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum LastLine {
+    /// If the file is in a volume that is deleted with the pod of this agent (a sidecar). Anywhere else the next agent
+    /// reads it, when it is complete.
+    #[default]
+    InPodVolume,
+    #[cfg(test)]
+    Anywhere,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let (grace, late) = (Duration::from_millis(500), Duration::from_secs(60));
-        Self { encoding: Encoding::Utf8, compression: None, grace, late }
+        Self { encoding: Encoding::Utf8, compression: None, grace, late, last_line: LastLine::default() }
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Mount {
     /// The type of the file system, such as `ext4`.
     pub kind: String,
     pub events: Events,
+    /// Whether it is an `emptyDir` volume of a pod, which is deleted with the pod. Not known of one in memory.
+    pub is_pod_volume: bool,
 }
 
 /// The changes in the directories of a file system that inotify reports.
@@ -57,6 +59,9 @@ const REMOTE: [&str; 20] = [
     "virtiofs",
 ];
 
+/// Part of the path of each `emptyDir` volume on the node, which the kernel shows in its containers too.
+const POD_VOLUMES: &str = "/volumes/kubernetes.io~empty-dir/";
+
 impl Mounts {
     /// The current mounts. If the kernel's list cannot be read: none.
     pub fn now() -> Self {
@@ -70,7 +75,8 @@ impl Mounts {
             let mut fields = before.split(' ').skip(2);
             let (major, minor) = fields.next()?.split_once(':')?;
             let device = rustix::fs::makedev(major.parse().ok()?, minor.parse().ok()?);
-            let point = unescape(fields.nth(1)?);
+            let is_pod_volume = unescape(fields.next()?).to_string_lossy().contains(POD_VOLUMES);
+            let point = unescape(fields.next()?);
             let kind = after.split(' ').next()?;
             let is_remote = || REMOTE.iter().any(|remote| is_kind_of(kind, remote));
             let events = match kind {
@@ -78,7 +84,7 @@ impl Mounts {
                 _ if is_remote() => Events::Remote,
                 _ => Events::All,
             };
-            Some(Mount { point, device, kind: kind.to_string(), events })
+            Some(Mount { point, device, kind: kind.to_string(), events, is_pod_volume })
         };
         Self { mounts: mountinfo.lines().filter_map(mount).collect() }
     }
@@ -135,6 +141,8 @@ mod tests {
 44 43 8:1 /data /var/lib/app/data rw - ext4 /dev/sda1 rw
 45 22 0:54 / /run rw - tmpfs tmpfs rw
 46 22 0:55 / /sys/fs/fuse/connections rw - fusectl fusectl rw
+47 22 8:1 /var/lib/kubelet/pods/6f3c/volumes/kubernetes.io~empty-dir/logs /logs rw - ext4 /dev/sda1 rw
+48 22 8:1 /var/lib/kubelet/pods /pods rw - ext4 /dev/sda1 rw
 a line that is none
 ";
 
@@ -155,6 +163,15 @@ a line that is none
             assert_eq!(mounts.events_of(Path::new(path)), events, "{path}");
         }
         assert_eq!(Mounts::default().events_of(Path::new("/")), Events::All);
+    }
+
+    #[test]
+    fn a_volume_of_the_pod_is_known_in_the_pod_and_not_on_the_node() {
+        let mounts = Mounts::of_text(SAMPLE);
+        let on_the_node = "/pods/6f3c/volumes/kubernetes.io~empty-dir/logs/app.log";
+        for (path, want) in [("/logs/app.log", true), (on_the_node, false), ("/run/log", false), ("/logs.log", false)] {
+            assert_eq!(mounts.of(Path::new(path)).map(|mount| mount.is_pod_volume), Some(want), "{path}");
+        }
     }
 
     #[test]

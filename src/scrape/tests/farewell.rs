@@ -1,7 +1,8 @@
 //! The end of the agent, which may be the end of the logs as well: a sidecar.
 
-use super::rig::{Dir, Rig};
+use super::rig::{Dir, Rig, job, outlet};
 use super::*;
+use crate::tail::LastLine;
 
 const MULTILINE: &str = "[{multiline: {firstline: '^<', max_wait_time: 1h}}]";
 
@@ -64,4 +65,24 @@ fn parts_of_a_cri_line_wait_for_their_rest_in_the_next_agent() {
     d.append("a.log", part("F", "and the rest"));
     let mut rig = d.scrape("a.log", "[{cri: {}}]");
     rig.until_lines(&["the start and the rest"]);
+}
+
+/// The next agent reads it when it is complete.
+#[test]
+fn a_line_without_newline_waits_if_its_file_outlives_the_agent() {
+    let d = Dir::new();
+    d.append("a.log", "<1\n more\n<2\n the sta");
+    let start = || {
+        let mut job = job("job", MULTILINE);
+        job.options.last_line = LastLine::InPodVolume;
+        let (outlet, batches) = outlet("loki");
+        d.start_job("a.log", job, |_| {}, vec![outlet], batches)
+    };
+    let mut rig = start();
+    until_read(&mut rig, 12);
+    assert_eq!(lines(&rig.stop()), ["<1\n more"]);
+    d.append("a.log", "rt\n<3\n");
+    let mut rig = start();
+    until_read(&mut rig, 15);
+    assert_eq!(lines(&rig.stop()), ["<2\n the start", "<3"]);
 }

@@ -191,6 +191,7 @@ pub(super) fn job(name: &str, stages: &str) -> Job {
         options: tail::Options {
             grace: Duration::from_millis(50),
             late: Duration::from_secs(5),
+            last_line: tail::LastLine::Anywhere,
             ..tail::Options::default()
         },
         journal: None,

@@ -1,11 +1,13 @@
 //! Reads whole lines from a log's generations, one generation after the other.
 
 use std::io;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use super::{Drained, Log};
+use super::{Drained, LastLine, Log};
 use crate::model::{Checkpoint, Chunk, Encoding, MAX_LINE, Mark, Position, Progress, Read, Source, Wake};
 use crate::tail::generation::Generation;
+use crate::tail::mounts::Mounts;
 
 /// A line does not begin with this many NUL bytes: they are a hole in the file.
 const NULS: usize = 64;
@@ -196,9 +198,20 @@ impl Log {
         }
     }
 
-    /// Whether a line without a newline at its end may be its last one.
+    /// Whether its known lines may be its last ones, and nothing of it is skipped or comes from older files.
     pub fn may_end_here(&self) -> bool {
         self.generations.len() == 1 && self.generations[0].is_plain() && self.skipping.is_none()
+    }
+
+    /// Whether a line without a newline at its end is lost if this agent does not send it before it ends.
+    pub fn dies_with_agent(&self) -> bool {
+        /// Asked at the end of the agent only, so they do not change any more.
+        static MOUNTS: LazyLock<Mounts> = LazyLock::new(Mounts::now);
+        match self.options.last_line {
+            LastLine::InPodVolume => MOUNTS.of(&self.path).is_some_and(|mount| mount.is_pod_volume),
+            #[cfg(test)]
+            LastLine::Anywhere => true,
+        }
     }
 
     /// A line without a newline at its end is its last one.

@@ -363,6 +363,7 @@ impl Batcher {
     }
 
     /// The index of the entry's stream, which is created if it is new.
+    #[inline]
     fn stream(&mut self, entry: &Entry<'_>, now: Instant) -> usize {
         if self.cost + self.tenants.len() * TENANT_COST > self.sweep_at {
             // Too many: forget all streams with nothing in flight.

@@ -88,6 +88,7 @@ fn dated(body: &[u8], at: usize) -> (i64, usize, usize) {
 }
 
 /// Appends the head of an entry, with its time. `rest`: the bytes that follow.
+#[inline]
 fn head(out: &mut Vec<u8>, time: i64, rest: usize) {
     let seconds = time.div_euclid(SECOND) as u64;
     let nanos = time.rem_euclid(SECOND) as u64;

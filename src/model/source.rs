@@ -69,6 +69,7 @@ pub enum Views<'c> {
 impl<'c> Iterator for Views<'c> {
     type Item = View<'c>;
 
+    #[inline]
     fn next(&mut self) -> Option<View<'c>> {
         match self {
             Views::Lines { lines, trims_returns } => {

@@ -102,6 +102,7 @@ pub struct Lines<'t> {
 impl<'t> Iterator for Lines<'t> {
     type Item = (usize, &'t str);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;

@@ -3,6 +3,7 @@
 //! Each group of targets (a pod, a group in a file, a static config) is sent as a complete [`TargetGroup`] whenever it
 //! changes. A group without targets is removed. Relabelling decides which targets to keep, and their labels.
 
+mod buffer;
 mod config;
 pub mod consul;
 pub mod dns;

@@ -1,97 +1,34 @@
-//! Lines between the task that asks Docker and the reader of one client. They stay until the client has committed them,
-//! so that they can be read again.
+//! The reader's end of a container's log that is read through the API.
 
-use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
-use tokio::sync::Notify;
-
 use super::cursor::Cursor;
 use super::lines::Line;
-use crate::model::{
-    Checkpoint, Chunk, Encoding, LabelSet, Mark, Position, Progress, Read, Record, Source, Streams, Wake,
-};
-
-/// The most bytes of lines in a buffer. A longer line is taken if the buffer is empty. This is many times the window of a
-/// stream.
-const ROOM: usize = 1 << 20;
-
-/// Approximate bytes of memory of a line, besides its text.
-const COST: usize = 96;
+use crate::discovery::buffer::{self, Buffered};
+use crate::model::{Checkpoint, Chunk, LabelSet, Mark, Progress, Read, Record, Source, Streams, Wake};
 
 /// The labels of a container's lines. They change when the container does.
 pub(super) type Labels = Arc<Mutex<Streams>>;
 
+/// The lines of a container, and their labels.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    state: Mutex<State>,
-    has_room: Notify,
+    pub lines: buffer::Buffer<Line>,
     labels: Labels,
-    waker: Waker,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    lines: VecDeque<Kept>,
-    /// The number of `lines` that the reader has taken since it was last rewound.
-    read: usize,
-    /// Bytes of memory of `lines`, with the overhead of each line.
-    bytes: usize,
-    /// After the last line.
-    end: Mark,
-    /// No more lines will come.
-    is_ended: bool,
-}
-
-#[derive(Debug)]
-struct Kept {
-    end: Mark,
-    line: Line,
-}
-
-impl State {
-    /// The mark before the next line to read.
-    fn at(&self) -> Mark {
-        match self.lines.get(self.read) {
-            Some(next) => Mark(next.end.0 - next.line.text.len() as u64 - 1),
-            None => self.end,
-        }
+impl Buffered for Line {
+    fn text(&self) -> &str {
+        &self.text
     }
 }
 
 impl Buffer {
     pub fn new(labels: Labels, waker: Waker) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), has_room: Notify::new(), labels, waker })
-    }
-
-    /// Adds a line, as soon as there is room.
-    pub async fn put(&self, line: Line) {
-        let cost = line.text.len() + COST;
-        loop {
-            let room = self.has_room.notified();
-            let has_room = |state: &State| state.lines.is_empty() || state.bytes + cost <= ROOM;
-            if has_room(&self.lock()) {
-                break;
-            }
-            room.await;
-        }
-        // Only one task puts lines, so the room is still there.
-        let mut state = self.lock();
-        state.bytes += cost;
-        state.end = state.end.after(line.text.len() as u64 + 1);
-        let end = state.end;
-        state.lines.push_back(Kept { end, line });
-        drop(state);
-        self.waker.wake_by_ref();
-    }
-
-    /// No more lines will come.
-    pub fn end(&self) {
-        self.lock().is_ended = true;
-        self.waker.wake_by_ref();
+        Arc::new(Self { lines: buffer::Buffer::new(waker), labels })
     }
 
     /// Whether the rules drop the lines of this stream.
@@ -100,17 +37,8 @@ impl Buffer {
     }
 
     fn labels(&self, is_stderr: bool) -> Option<LabelSet> {
-        lock(&self.labels).of(is_stderr).cloned()
+        self.labels.lock().unwrap_or_else(PoisonError::into_inner).of(is_stderr).cloned()
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
-    }
-}
-
-// No code that can panic runs under these locks.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The reader's end of a buffer. The task that fills the buffer ends with it.
@@ -129,47 +57,19 @@ impl Drop for ContainerLog {
 impl Source for ContainerLog {
     fn read(&mut self, room: usize, _now: Instant, chunk: &mut Chunk) -> io::Result<Read> {
         let labels = [false, true].map(|is_stderr| self.buffer.labels(is_stderr));
-        let mut state = self.buffer.lock();
-        if state.read == state.lines.len() {
-            return Ok(if state.is_ended { Read::Finished } else { Read::Idle });
-        }
-        chunk.start = state.at();
-        chunk.place = Position { offset: chunk.start.0, ..Position::default() };
-        chunk.encoding = Encoding::Utf8;
-        chunk.bytes.clear();
-        let mut records = chunk.records.take().unwrap_or_default();
-        records.clear();
-        while let Some(Kept { line, .. }) = state.lines.get(state.read) {
-            if !records.is_empty() && chunk.bytes.len() + line.text.len() > room {
-                break;
-            }
-            chunk.bytes.extend_from_slice(line.text.as_bytes());
-            chunk.bytes.push(b'\n');
-            let labels = labels[usize::from(line.is_stderr)].clone();
-            records.push(Record { end: chunk.bytes.len(), time: line.time, labels, ..Record::default() });
-            state.read += 1;
-        }
-        chunk.len = chunk.bytes.len();
-        chunk.records = Some(records);
-        Ok(Read::Records { more: state.read < state.lines.len() })
+        let labels = |line: &Line| labels[usize::from(line.is_stderr)].clone();
+        let record = |line: &Line| Record { time: line.time, labels: labels(line), ..Record::default() };
+        Ok(self.buffer.lines.read(room, chunk, record))
     }
 
     fn rewind(&mut self, to: Mark) -> u64 {
-        let mut state = self.buffer.lock();
-        state.read = state.lines.partition_point(|line| line.end <= to);
+        self.buffer.lines.rewind(to);
         0
     }
 
     fn committed(&mut self, to: Mark) -> Option<Checkpoint> {
         let mut cursor: Option<Cursor> = None;
-        let mut state = self.buffer.lock();
-        while let Some(first) = state.lines.pop_front_if(|first| first.end <= to) {
-            state.bytes -= first.line.text.len() + COST;
-            state.read = state.read.saturating_sub(1);
-            cursor = Some(first.line.cursor);
-        }
-        drop(state);
-        self.buffer.has_room.notify_one();
+        self.buffer.lines.commit(to, |line| cursor = Some(line.cursor));
         cursor.map(|cursor| Checkpoint::Cursor(cursor.to_string().into()))
     }
 
@@ -178,17 +78,14 @@ impl Source for ContainerLog {
     }
 
     fn note_progress(&self, progress: &mut Progress) {
-        let state = self.buffer.lock();
-        let at = state.at();
-        progress.read_offset = at.0;
-        progress.size = state.end.0;
-        progress.unread = state.end.0 - at.0;
+        self.buffer.lines.note_progress(progress);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discovery::buffer::ROOM;
 
     fn line(n: i64, length: usize) -> Line {
         let cursor = Cursor::default().after(Some(n));
@@ -222,7 +119,7 @@ mod tests {
     async fn lines_stay_until_they_are_committed() {
         let mut log = log();
         for n in 1..=6 {
-            log.buffer.put(line(n, 9)).await;
+            log.buffer.lines.put(line(n, 9)).await;
         }
         assert_eq!(times(&mut log, 25), (Mark(0), vec![1, 2]));
         assert_eq!(times(&mut log, 1), (Mark(20), vec![3]), "one at least");
@@ -233,7 +130,7 @@ mod tests {
         log.rewind(Mark(30));
         assert_eq!(times(&mut log, 1000), (Mark(30), vec![4, 5, 6]));
         assert_eq!(times(&mut log, 1000).1, [0; 0]);
-        log.buffer.end();
+        log.buffer.lines.end();
         assert_eq!(log.read(1, Instant::now(), &mut Chunk::default()).expect("read"), Read::Finished);
     }
 
@@ -244,13 +141,13 @@ mod tests {
         let lines = 10_i64;
         let filled = tokio::spawn(async move {
             for n in 1..=lines {
-                buffer.put(line(n, ROOM / 2)).await;
+                buffer.lines.put(line(n, ROOM / 2)).await;
             }
         });
         let mut seen = Vec::new();
         while seen.len() < lines as usize {
             let (start, new) = times(&mut log, 1);
-            let bytes = log.buffer.lock().bytes;
+            let bytes = log.buffer.lines.bytes();
             assert!(bytes <= ROOM, "{bytes}");
             if let [time] = new[..] {
                 seen.push(time);

@@ -83,7 +83,7 @@ impl Follow {
             }
         }
         self.flush().await;
-        self.buffer.end();
+        self.buffer.lines.end();
     }
 
     /// Requests the log once, from the end of the last answer, and reads the answer to its end.
@@ -140,7 +140,7 @@ impl Follow {
         if let Some(counts) = &self.counts {
             counts.count(line.time.is_some());
         }
-        self.buffer.put(line).await;
+        self.buffer.lines.put(line).await;
     }
 
     async fn flush(&mut self) {

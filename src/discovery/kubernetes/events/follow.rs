@@ -173,7 +173,7 @@ impl Follow {
             // The last one waits for the end of the list, whose version it gets.
             if sorted.bytes > SORTED {
                 for line in sorted.take(1) {
-                    self.buffer.put(line).await;
+                    self.buffer.lines.put(line).await;
                 }
             }
         }
@@ -187,7 +187,7 @@ impl Follow {
             last.cursor = Some(version);
         }
         for line in rest {
-            self.buffer.put(line).await;
+            self.buffer.lines.put(line).await;
         }
         self.at = Some(version);
         Ok(version)
@@ -225,7 +225,7 @@ impl Follow {
                 && !is_known
                 && let Some(line) = self.lines.line(object)
             {
-                self.buffer.put(line).await;
+                self.buffer.lines.put(line).await;
             }
             self.at = self.at.max(version);
         }

@@ -1,0 +1,155 @@
+//! Lines between the task that asks a server and the reader of one client. They stay until the client has committed them,
+//! so that they can be read again.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use tokio::sync::Notify;
+
+use crate::model::{Chunk, Encoding, Mark, Position, Progress, Read, Record};
+
+/// The most bytes of lines in a buffer. A longer line is taken if the buffer is empty. This is many times the window of a
+/// stream.
+pub(super) const ROOM: usize = 1 << 20;
+
+/// Approximate bytes of memory of a line, besides its text.
+const COST: usize = 128;
+
+/// A line in a buffer.
+pub(super) trait Buffered {
+    fn text(&self) -> &str;
+}
+
+#[derive(Debug)]
+pub(super) struct Buffer<L> {
+    state: Mutex<State<L>>,
+    has_room: Notify,
+    waker: Waker,
+}
+
+#[derive(Debug)]
+struct State<L> {
+    lines: VecDeque<Kept<L>>,
+    /// The number of `lines` that the reader has taken since it was last rewound.
+    read: usize,
+    /// Bytes of memory of `lines`, with the overhead of each line.
+    bytes: usize,
+    /// After the last line.
+    end: Mark,
+    /// No more lines will come.
+    is_ended: bool,
+}
+
+#[derive(Debug)]
+struct Kept<L> {
+    end: Mark,
+    line: L,
+}
+
+impl<L: Buffered> State<L> {
+    /// The mark before the next line to read.
+    fn at(&self) -> Mark {
+        match self.lines.get(self.read) {
+            Some(next) => Mark(next.end.0 - next.line.text().len() as u64 - 1),
+            None => self.end,
+        }
+    }
+}
+
+impl<L: Buffered> Buffer<L> {
+    /// `waker` wakes the client's reader.
+    pub fn new(waker: Waker) -> Self {
+        let state = State { lines: VecDeque::new(), read: 0, bytes: 0, end: Mark::default(), is_ended: false };
+        Self { state: Mutex::new(state), has_room: Notify::new(), waker }
+    }
+
+    /// Adds a line, as soon as there is room. Only one task may add lines.
+    pub async fn put(&self, line: L) {
+        let cost = line.text().len() + COST;
+        loop {
+            let room = self.has_room.notified();
+            let has_room = |state: &State<L>| state.lines.is_empty() || state.bytes + cost <= ROOM;
+            if has_room(&self.lock()) {
+                break;
+            }
+            room.await;
+        }
+        // Only one task adds lines, so the room is still there.
+        let mut state = self.lock();
+        state.bytes += cost;
+        state.end = state.end.after(line.text().len() as u64 + 1);
+        let end = state.end;
+        state.lines.push_back(Kept { end, line });
+        drop(state);
+        self.waker.wake_by_ref();
+    }
+
+    /// No more lines will come.
+    pub fn end(&self) {
+        self.lock().is_ended = true;
+        self.waker.wake_by_ref();
+    }
+
+    /// Reads about `room` bytes of lines, at least one line. `record` gives the record of a line; its end is set here.
+    pub fn read(&self, room: usize, chunk: &mut Chunk, record: impl Fn(&L) -> Record) -> Read {
+        let mut state = self.lock();
+        if state.read == state.lines.len() {
+            return if state.is_ended { Read::Finished } else { Read::Idle };
+        }
+        chunk.start = state.at();
+        chunk.place = Position { offset: chunk.start.0, ..Position::default() };
+        chunk.encoding = Encoding::Utf8;
+        chunk.bytes.clear();
+        let mut records = chunk.records.take().unwrap_or_default();
+        records.clear();
+        while let Some(Kept { line, .. }) = state.lines.get(state.read) {
+            if !records.is_empty() && chunk.bytes.len() + line.text().len() > room {
+                break;
+            }
+            chunk.bytes.extend_from_slice(line.text().as_bytes());
+            chunk.bytes.push(b'\n');
+            records.push(Record { end: chunk.bytes.len(), ..record(line) });
+            state.read += 1;
+        }
+        chunk.len = chunk.bytes.len();
+        chunk.records = Some(records);
+        Read::Records { more: state.read < state.lines.len() }
+    }
+
+    /// The next line to read is the first one after this mark.
+    pub fn rewind(&self, to: Mark) {
+        let mut state = self.lock();
+        state.read = state.lines.partition_point(|line| line.end <= to);
+    }
+
+    /// Removes the lines up to this mark, and gives each to `each`.
+    pub fn commit(&self, to: Mark, mut each: impl FnMut(L)) {
+        let mut state = self.lock();
+        while let Some(first) = state.lines.pop_front_if(|first| first.end <= to) {
+            state.bytes -= first.line.text().len() + COST;
+            state.read = state.read.saturating_sub(1);
+            each(first.line);
+        }
+        drop(state);
+        self.has_room.notify_one();
+    }
+
+    pub fn note_progress(&self, progress: &mut Progress) {
+        let state = self.lock();
+        let at = state.at();
+        progress.read_offset = at.0;
+        progress.size = state.end.0;
+        progress.unread = state.end.0 - at.0;
+    }
+
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    // No code that can panic runs under this lock, also not the closures of the sources.
+    fn lock(&self) -> MutexGuard<'_, State<L>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

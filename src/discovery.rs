@@ -20,6 +20,7 @@ mod lists;
 mod loops;
 mod metrics;
 mod refresh;
+mod remote_log;
 mod static_config;
 #[cfg(test)]
 mod testing;
@@ -38,6 +39,7 @@ use known::Known;
 pub use lists::Lists;
 use loops::Loops;
 pub use metrics::Metrics;
+pub use remote_log::{Give, RemoteLog};
 pub use static_config::StaticConfig;
 
 /// Sends the groups of one job until the receiver of `updates` is dropped.

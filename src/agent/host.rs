@@ -1,6 +1,5 @@
 //! The objects that live as long as the process: positions and their lock, metrics, the HTTP server.
 
-use std::any::Any;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,8 +9,9 @@ use tokio::task::JoinHandle;
 
 use super::{Error, Options, build, report};
 use crate::config::{self, Config};
-use crate::discovery::docker::{ApiLog, Outside};
+use crate::discovery::docker::Outside;
 use crate::discovery::kubernetes::{Places, events};
+use crate::discovery::{Give, RemoteLog};
 use crate::metrics::Registry;
 use crate::model::AbortOnPanic;
 use crate::positions::{self, Lock, Positions};
@@ -104,36 +104,23 @@ impl Host {
 
     /// The services that the discovery of a job's containers uses.
     pub fn containers(&self, job: &Arc<str>, rules: Rules, sources: scrape::Sources) -> Outside {
-        let (positions, job) = (self.positions.clone(), job.clone());
-        let give = move |log: ApiLog| {
-            let ApiLog { name, position, labels, open } = log;
-            let open = move |opening: scrape::Opening| Ok(open(opening.cursor, opening.waker));
-            let source = scrape::GivenSource::new((job.clone(), name), labels, Some(position), open);
-            Box::new(sources.give(source)) as Box<dyn Any + Send + Sync>
-        };
+        let positions = self.positions.clone();
         Outside {
             is_known: Arc::new(move |name| positions.is_known(name)),
             unseen_since: self.positions.unseen(),
             rules,
-            give: Arc::new(give),
+            give: give_for(job, sources),
         }
     }
 
     /// The services that the events of a job use.
     pub fn events(&self, job: &Arc<str>, rules: Rules, sources: scrape::Sources) -> events::Outside {
-        let of_job = job.clone();
-        let give = move |found: events::Events| {
-            let events::Events { name, position, labels, open } = found;
-            let open = move |opening: scrape::Opening| Ok(open(opening.cursor, opening.waker));
-            let source = scrape::GivenSource::new((of_job.clone(), name), labels, Some(position), open);
-            Box::new(sources.give(source)) as Box<dyn Any + Send + Sync>
-        };
         let identity = if self.node.is_empty() { self.hostname.as_str().into() } else { self.node.clone() };
         events::Outside {
             job: job.clone(),
             identity,
             rules,
-            give: Arc::new(give),
+            give: give_for(job, sources),
             metrics: self.metrics.discovery.clone(),
         }
     }
@@ -160,6 +147,17 @@ impl Host {
         let (report, config) = (shown.report.clone(), shown.config.clone());
         self.shown.send_replace(Arc::new(server::Shown { report, config, reload_error: error }));
     }
+}
+
+/// Gives logs of this job to the readers.
+fn give_for(job: &Arc<str>, sources: scrape::Sources) -> Give {
+    let job = job.clone();
+    Arc::new(move |log| {
+        let RemoteLog { name, position, labels, open } = log;
+        let open = move |opening: scrape::Opening| Ok(open(opening.cursor, opening.waker));
+        let source = scrape::GivenSource::new((job.clone(), name), labels, Some(position), open);
+        Box::new(sources.give(source))
+    })
 }
 
 async fn listen(config: &Config, options: &Options) -> Result<Option<server::Server>, Error> {

@@ -20,7 +20,6 @@ pub mod swarm;
 mod tests;
 mod watch;
 
-use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +28,7 @@ use std::time::SystemTime;
 use tokio::sync::mpsc;
 
 use super::{Known, Metrics};
+use crate::discovery::Give;
 use crate::relabel::Rules;
 use engine::Engine;
 use watch::Watch;
@@ -37,7 +37,7 @@ pub(super) use beside::ContainerFiles;
 pub use config::Config;
 // The parsers are public for the fuzz targets.
 pub use beside::described;
-pub use log::{ApiLog, Cursor, Frame, Frames, Line, Lines, NotFrames};
+pub use log::{Cursor, Frame, Frames, Line, Lines, NotFrames};
 
 /// Questions and services of the rest of the agent for the discovery of containers.
 #[derive(Clone)]
@@ -49,7 +49,7 @@ pub struct Outside {
     /// The rules of the job.
     pub rules: Rules,
     /// Gives a log to the readers of all clients. When the result is dropped, the log is taken back.
-    pub give: Arc<dyn Fn(ApiLog) -> Box<dyn Any + Send + Sync> + Send + Sync>,
+    pub give: Give,
 }
 
 impl fmt::Debug for Outside {

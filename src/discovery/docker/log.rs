@@ -14,7 +14,6 @@ mod lines;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
@@ -23,32 +22,14 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::engine::Engine;
+use crate::discovery::remote_log::RemoteLog;
 use crate::metrics::ContainerLines;
-use crate::model::{AbortOnPanic, LabelSet, Source, Streams};
+use crate::model::{AbortOnPanic, Source, Streams};
 use buffer::{Buffer, ContainerLog};
 pub use cursor::Cursor;
 use follow::Follow;
 pub use frames::{Frame, Frames, NotFrames};
 pub use lines::{Line, Lines};
-
-/// A container's log for the readers of all clients.
-pub struct ApiLog {
-    /// Shown on the pages in place of a path.
-    pub name: Arc<str>,
-    /// The name of its cursor in `positions.yaml`, as in Promtail's.
-    pub position: Arc<str>,
-    pub labels: LabelSet,
-    pub open: Open,
-}
-
-/// Opens the log for one client at its cursor, if it has one. The waker wakes the client's reader.
-pub type Open = Box<dyn Fn(Option<Arc<str>>, Waker) -> Box<dyn Source> + Send + Sync>;
-
-impl fmt::Debug for ApiLog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiLog").field("name", &self.name).finish_non_exhaustive()
-    }
-}
 
 /// The name of a container's cursor in `positions.yaml`.
 pub(super) fn position(id: &str) -> String {
@@ -89,7 +70,7 @@ pub(super) fn new(
     runs: bool,
     streams: Streams,
     counts: ContainerLines,
-) -> (ApiLog, Steering) {
+) -> (RemoteLog, Steering) {
     let uncounted = AtomicBool::new(true);
     let runtime = Handle::current();
     let target = streams.stdout.clone().or_else(|| streams.stderr.clone()).unwrap_or_default();
@@ -116,5 +97,5 @@ pub(super) fn new(
         });
         Box::new(ContainerLog { buffer, task: task.abort_handle() }) as Box<dyn Source>
     };
-    (ApiLog { name: name.into(), position: position.into(), labels: target, open: Box::new(open) }, steering)
+    (RemoteLog { name: name.into(), position: position.into(), labels: target, open: Box::new(open) }, steering)
 }

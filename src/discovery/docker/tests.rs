@@ -11,7 +11,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 
 use super::super::{Around, Config as Discovery, Metrics, run};
-use super::{ApiLog, Config, Outside};
+use super::{Config, Outside};
+use crate::discovery::remote_log::RemoteLog;
 use crate::metrics::Registry;
 use crate::model::{NO_TARGETS, Update, container};
 use crate::relabel::{Reads, Rules};
@@ -46,7 +47,7 @@ fn noting(rules: &str, given: &Arc<Mutex<BTreeMap<String, String>>>) -> Outside 
     }
     let rules = Rules::compile(&serde_yaml::from_str::<Vec<_>>(rules).expect("rules")).expect("rules");
     let given = given.clone();
-    let give = move |log: ApiLog| {
+    let give = move |log: RemoteLog| {
         let name = log.name.to_string();
         given.lock().expect("no test has panicked").insert(name.clone(), log.labels.to_string());
         Box::new(Given(given.clone(), name)) as Box<dyn Any + Send + Sync>

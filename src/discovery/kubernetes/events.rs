@@ -20,7 +20,6 @@ mod progress;
 #[cfg(test)]
 mod tests;
 
-use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
@@ -32,6 +31,7 @@ use tokio::sync::watch;
 use super::BACKOFF;
 use crate::backoff::Backoff;
 use crate::discovery::Metrics;
+use crate::discovery::remote_log::{Give, RemoteLog};
 use crate::model::{AbortOnPanic, LabelSet, Source};
 use crate::relabel::Rules;
 use buffer::{Buffer, EventLog};
@@ -40,25 +40,6 @@ use election::Election;
 use follow::Follow;
 use line::Lines;
 use progress::Progress;
-
-/// The events, for the readers of all clients.
-pub struct Events {
-    /// Shown on the pages in place of a path.
-    pub name: Arc<str>,
-    /// The name of the cursor in `positions.yaml`.
-    pub position: Arc<str>,
-    pub labels: LabelSet,
-    pub open: Open,
-}
-
-/// Opens the events for one client at its cursor, if it has one. The waker wakes the client's reader.
-pub type Open = Box<dyn Fn(Option<Arc<str>>, Waker) -> Box<dyn Source> + Send + Sync>;
-
-impl fmt::Debug for Events {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Events").field("name", &self.name).finish_non_exhaustive()
-    }
-}
 
 /// Questions and services of the rest of the agent for the events of one job.
 #[derive(Clone)]
@@ -69,7 +50,7 @@ pub struct Outside {
     /// The rules of the job.
     pub rules: Rules,
     /// Gives the events to the readers of all clients. When the result is dropped, they are taken back.
-    pub give: Arc<dyn Fn(Events) -> Box<dyn Any + Send + Sync> + Send + Sync>,
+    pub give: Give,
     pub metrics: Metrics,
 }
 
@@ -108,7 +89,7 @@ async fn run_with(config: Config, outside: Outside, (lease, backoff): (Duration,
         }
     };
     let position = format!("cursor-{job}").into();
-    let _given = give(Events { name: "kubernetes events".into(), position, labels, open: Box::new(open) });
+    let _given = give(RemoteLog { name: "kubernetes events".into(), position, labels, open: Box::new(open) });
     let election = async {
         match config.leader_election {
             true => Election::new(&config, &job, identity, progress, &leading, lease).run().await,

@@ -7,15 +7,15 @@ use super::super::tests::engine::{Docker, Scripted, Stream};
 use super::super::tests::{config, soon};
 use super::*;
 use crate::metrics::{ContainerLines, Registry};
-use crate::model::{Checkpoint, Chunk, Mark, Read};
+use crate::model::{Checkpoint, Chunk, LabelSet, Mark, Read};
 
 const T: i64 = 1_700_000_000_000_000_000;
 
-fn log(docker: &Docker, container: &Scripted) -> (ApiLog, Steering) {
+fn log(docker: &Docker, container: &Scripted) -> (RemoteLog, Steering) {
     log_counted(docker, container, &Registry::new())
 }
 
-fn log_counted(docker: &Docker, container: &Scripted, registry: &Registry) -> (ApiLog, Steering) {
+fn log_counted(docker: &Docker, container: &Scripted, registry: &Registry) -> (RemoteLog, Steering) {
     let labels = |stream| Some(LabelSet::new([("stream", stream)]));
     let streams = Streams { stdout: labels("stdout"), stderr: labels("stderr") };
     let (id, name) = (container.id.clone(), container.name.clone());
@@ -32,7 +32,7 @@ struct Client {
 }
 
 impl Client {
-    fn open(log: &ApiLog, cursor: Option<Arc<str>>) -> Self {
+    fn open(log: &RemoteLog, cursor: Option<Arc<str>>) -> Self {
         Self { source: (log.open)(cursor.clone(), Waker::noop().clone()), cursor, seen: Vec::new() }
     }
 

@@ -52,7 +52,7 @@ impl Agent {
         config.validate().expect(&yaml);
         let (source, rings) = (Arc::<Mutex<Option<Box<dyn Source>>>>::default(), Arc::<Rings>::default());
         let (given, waker, cursor) = (source.clone(), Waker::from(rings.clone()), cursor.map(Arc::from));
-        let give = move |events: Events| {
+        let give = move |events: RemoteLog| {
             assert_eq!(&*events.position, "cursor-events");
             *given.lock().expect("not poisoned") = Some((events.open)(cursor.clone(), waker.clone()));
             waker.wake_by_ref();

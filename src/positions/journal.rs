@@ -22,6 +22,8 @@
 //!
 //! Unknown kinds of lines, and extra fields of known ones, are ignored. Older versions do the same.
 
+mod few;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::{self, Write as _};
 use std::fs::File;
@@ -35,6 +37,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::read_time::{ReadTime, ReadTimes};
 use super::{Key, LogName, Saved, safe, yaml};
 use crate::model::{FileId, Fingerprint, Position};
+pub(super) use few::{LeftFiles, YamlHashes};
 
 const HEADER: &str = "fantail-positions ";
 const VERSION: u32 = 1;
@@ -93,50 +96,6 @@ pub(super) enum Line<'k> {
     Yaml(u64),
     Alive(SystemTime),
     Begun(u64),
-}
-
-/// Files that a log has left, read to their end: one that gets a name which is asked for as well is not read again.
-#[derive(Clone, Debug, Default)]
-pub(super) struct LeftFiles(Vec<Position>);
-
-impl LeftFiles {
-    /// A rotation that renames into such a name is heard of before there are so many more.
-    const MOST: usize = 8;
-
-    /// Gives the file that is forgotten for it.
-    pub fn add(&mut self, end: Position) -> Option<Position> {
-        let file = |position: &Position| (position.file.device, position.file.inode);
-        self.0.retain(|known| file(known) != file(&end));
-        self.0.push(end);
-        (self.0.len() > Self::MOST).then(|| self.0.remove(0))
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Position> {
-        self.0.iter()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-/// The hash of the `positions.yaml` that stands there, and of the one that is about to take its place: a process that ends between
-/// the two knows its own file again, whichever it is.
-#[derive(Clone, Debug, Default)]
-pub(super) struct YamlHashes(Vec<u64>);
-
-impl YamlHashes {
-    fn add(&mut self, hash: u64) {
-        self.0.retain(|known| *known != hash);
-        self.0.push(hash);
-        if self.0.len() > 2 {
-            self.0.remove(0);
-        }
-    }
-
-    pub fn has(&self, hash: u64) -> bool {
-        self.0.contains(&hash)
-    }
 }
 
 /// Everything known about one log.
@@ -371,7 +330,7 @@ impl Journal {
 
     /// The hash of the `positions.yaml` that was written last, or was to be.
     pub fn yaml_hash(&self) -> Option<u64> {
-        self.yaml_hashes.0.last().copied()
+        self.yaml_hashes.newest()
     }
 
     /// Whether the job whose name has this hash was run before.
@@ -429,7 +388,7 @@ impl Journal {
             times.iter().for_each(|time| write_line(&mut text, &Line::ReadTime(slot, *time)));
             left.iter().for_each(|end| write_line(&mut text, &Line::Left(slot, *end)));
         }
-        self.yaml_hashes.0.iter().for_each(|hash| write_line(&mut text, &Line::Yaml(*hash)));
+        self.yaml_hashes.iter().for_each(|hash| write_line(&mut text, &Line::Yaml(hash)));
         self.begun.iter().for_each(|job| write_line(&mut text, &Line::Begun(*job)));
         let file = safe::replace(&self.path, text.as_bytes())?;
         if let Some(dir) = self.path.parent() {

@@ -32,10 +32,9 @@ use slab::Slab;
 
 use super::options::Options;
 use super::reads::Reads;
-use super::time::Rfc3339;
 use super::{ConfigError, Due, Flow, Recipe, Stage, Surroundings, Value, Work};
 use crate::metrics::Dropped;
-use crate::model::{Clock, LabelMap, LabelSet};
+use crate::model::{Clock, LabelMap, LabelSet, Rfc3339};
 use partial::Partial;
 
 const MAX_PARTIAL_LINES: usize = 100;

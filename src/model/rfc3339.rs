@@ -1,11 +1,8 @@
-//! Parses timestamps of container runtimes, and handles those that are invalid.
-
-use super::labelling::Known;
-use crate::model::LabelSet;
+//! Parses times in RFC 3339, as container runtimes and syslog write them.
 
 /// Parses RFC 3339 with any number of fractional digits, like Go's `RFC3339Nano`. Returns Unix nanoseconds. None:
 /// invalid.
-pub(super) fn rfc3339(text: &str) -> Option<i64> {
+pub fn rfc3339(text: &str) -> Option<i64> {
     let b = text.as_bytes();
     let seconds = civil_seconds(b.get(..19)?)?;
     let (nanos, rest) = fraction(&b[19..])?;
@@ -15,7 +12,7 @@ pub(super) fn rfc3339(text: &str) -> Option<i64> {
 
 /// Like [`rfc3339`], with the last second cached: consecutive lines often have the same second.
 #[derive(Debug, Default)]
-pub(super) struct Rfc3339 {
+pub struct Rfc3339 {
     second: [u8; 19],
     nanos: i64,
     known: bool,
@@ -135,26 +132,6 @@ fn zone(b: &[u8]) -> Option<i64> {
     }
 }
 
-/// Promtail's `fudge`: an invalid time becomes the last time of its stream plus one nanosecond.
-#[derive(Debug, Default)]
-pub(super) struct Fudge {
-    last: Known<i64>,
-}
-
-impl Fudge {
-    pub fn settle(&mut self, labels: &LabelSet, parsed: Option<i64>, read: i64) -> i64 {
-        if let Some(last) = self.last.get_mut(labels) {
-            *last = parsed.unwrap_or(*last + 1);
-            return *last;
-        }
-        let Some(time) = parsed else {
-            return read;
-        };
-        self.last.insert(labels, time);
-        time
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,17 +194,5 @@ mod tests {
             assert_eq!(rfc3339(text), None, "{text}");
             assert_eq!(Rfc3339::default().parse(text), None, "{text}");
         }
-    }
-
-    #[test]
-    fn fudging_follows_the_stream() {
-        let mut fudge = Fudge::default();
-        let (a, b) = (LabelSet::new([("a", "1")]), LabelSet::new([("b", "1")]));
-        assert_eq!(fudge.settle(&a, None, 99), 99);
-        assert_eq!(fudge.settle(&a, Some(10), 99), 10);
-        assert_eq!(fudge.settle(&a, None, 99), 11);
-        assert_eq!(fudge.settle(&a, None, 99), 12);
-        assert_eq!(fudge.settle(&b, None, 99), 99);
-        assert_eq!(fudge.settle(&a, Some(5), 99), 5);
     }
 }

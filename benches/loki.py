@@ -76,16 +76,16 @@ def entries(push):
                 labels = value
             elif field == 2:
                 entry = dict(fields(value))
-                yield labels, entry[1], entry[2]
+                yield labels, entry.get(1, b""), entry.get(2, b"")
 
 
 class Loki:
-    """Counts lines that contain `n=<number> f=<file> `. A line that comes again with the same labels and timestamp is stored once by
-    Loki: all repetitions count as `again`, and the others as `twice`. While `away` is set, it answers 500."""
+    """Counts lines that contain `n=<number> f=<file> `, and ignores others. All repetitions count as `again`. Loki stores a line that comes
+    again with the same labels and timestamp once, so only other repetitions count as `twice`. While `away` is set, it answers 500."""
 
     LINE = re.compile(rb"n=(\d+) f=(\d+) ")
 
-    def __init__(self):
+    def __init__(self, port=0):
         self.seen, self.again, self.twice, self.away, self.lock = {}, 0, 0, False, threading.Lock()
         loki = self
 
@@ -112,7 +112,7 @@ class Loki:
                 if not isinstance(sys.exc_info()[1], ConnectionError):
                     super().handle_error(request, address)
 
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/loki/api/v1/push"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -120,6 +120,8 @@ class Loki:
         with self.lock:
             for labels, timestamp, line in entries(push):
                 match = self.LINE.search(line)
+                if not match:
+                    continue
                 # A checksum instead of the labels and the timestamp: there may be a million lines.
                 key, place = (int(match[2]), int(match[1])), zlib.crc32(labels + timestamp)
                 if key not in self.seen:

@@ -1,6 +1,7 @@
 //! The commands: `fantail COMMAND …`. Without a command, the program is the agent, as Promtail is.
 
 mod check;
+mod demo;
 mod explain;
 mod health;
 mod positions;
@@ -31,7 +32,8 @@ enum Failed {
     Because(String),
 }
 
-const COMMANDS: &[Command] = &[check::COMMAND, explain::COMMAND, health::COMMAND, positions::COMMAND, test::COMMAND];
+const COMMANDS: &[Command] =
+    &[check::COMMAND, demo::COMMAND, explain::COMMAND, health::COMMAND, positions::COMMAND, test::COMMAND];
 
 /// Runs the command that these arguments name. None: they are the agent's.
 pub(super) fn run(args: &[String]) -> Option<ExitCode> {

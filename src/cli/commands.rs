@@ -2,6 +2,7 @@
 
 mod check;
 mod completion;
+mod demo;
 mod explain;
 mod health;
 mod man;
@@ -41,6 +42,7 @@ enum Failed {
 
 const COMMANDS: &[Command] = &[
     check::COMMAND,
+    demo::COMMAND,
     explain::COMMAND,
     test::COMMAND,
     health::COMMAND,

@@ -38,8 +38,8 @@ pub use nearest::nearest;
 pub use position::{FileId, Fingerprint, Mark, Position};
 pub use reason::Reason;
 pub use report::{
-    AccountReport, AskedToExplain, ClientReport, DiscoveredReport, Explained, FileReport, NotReadReport, Report,
-    TargetReport,
+    AccountReport, AskedToExplain, ClientReport, DiscoveredReport, DiscoverySummary, DropReason, Explained, FileReport,
+    NotReadReport, Report, TargetReport,
 };
 pub use source::{Checkpoint, Chunk, Read, Record, Source, View, Views, Wake};
 pub use start_at::StartAt;

@@ -18,6 +18,7 @@ use super::access::Access;
 use super::discovered::Discovered;
 use super::guard::{Guard, guard};
 use super::html::Html;
+use super::page::{AskedForRows, Overview, Rows};
 use super::targets::Targets;
 use super::{Build, Config, State};
 use crate::model::{AbortOnPanic, AskedToExplain};
@@ -59,6 +60,7 @@ struct Shared {
     state: State,
     /// The target of `/`.
     home: String,
+    started: Instant,
     /// Whether `/ready` requires a tailed file.
     needs_targets: bool,
     pages: Arc<Semaphore>,
@@ -76,6 +78,8 @@ pub(super) fn router(config: &Config, access: Arc<Access>, state: State) -> Rout
     let at = |path: &str| format!("{prefix}{path}");
     let mut router = Router::new()
         .route(&at("/"), any(home))
+        .route(&at("/api/overview"), get(overview))
+        .route(&at("/api/targets"), get(rows))
         .route(&at("/ready"), any(ready))
         .route(&at("/-/healthy"), any(healthy))
         .route(&at("/targets"), get(targets))
@@ -94,6 +98,7 @@ pub(super) fn router(config: &Config, access: Arc<Access>, state: State) -> Rout
     let router = router.with_state(Arc::new(Shared {
         state,
         home: format!("{}/targets", config.external_prefix()),
+        started: Instant::now(),
         needs_targets: config.health_check_target,
         pages: Arc::new(Semaphore::new(PAGES)),
         building: Turn::new(),
@@ -106,6 +111,32 @@ pub(super) fn router(config: &Config, access: Arc<Access>, state: State) -> Rout
 
 async fn home(extract::State(shared): Known) -> Redirect {
     Redirect::to(&shared.home)
+}
+
+async fn overview(extract::State(shared): Known) -> Response {
+    let Ok(place) = shared.pages.clone().try_acquire_owned() else { return busy() };
+    let _turn = shared.building.take().await;
+    let (shown, hostname, uptime) = (shared.state.shown(), shared.state.hostname.clone(), shared.started.elapsed());
+    collected(place, move || Overview::collect(&shown, hostname, uptime)).await
+}
+
+async fn rows(extract::State(shared): Known, Query(asked): Query<AskedForRows>) -> Response {
+    let Ok(place) = shared.pages.clone().try_acquire_owned() else { return busy() };
+    let _turn = shared.building.take().await;
+    let report = shared.state.shown().report.clone();
+    collected(place, move || Rows::collect(&*report, &asked)).await
+}
+
+/// Collects what the page asks for every two seconds on another thread, so that it does not delay pushes and probes.
+async fn collected<T: Serialize + Send + 'static>(
+    place: OwnedSemaphorePermit,
+    collect: impl FnOnce() -> T + Send + 'static,
+) -> Response {
+    let made = tokio::task::spawn_blocking(move || {
+        let _abort_on_panic = AbortOnPanic;
+        answer(place, true, &collect(), |_| String::new())
+    });
+    made.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 /// Healthy unless a thread that delivers lines stands still.

@@ -17,6 +17,7 @@ pub mod nesting;
 mod position;
 mod reason;
 mod report;
+mod rfc3339;
 mod source;
 mod start_at;
 mod target;
@@ -43,6 +44,7 @@ pub use report::{
     AccountReport, AskedToExplain, ClientReport, DiscoveredReport, DiscoverySummary, DropReason, Explained, FileReport,
     NotReadReport, Report, TargetReport,
 };
+pub use rfc3339::{Rfc3339, rfc3339};
 pub use source::{Checkpoint, Chunk, Read, Record, Source, View, Views, Wake};
 pub use start_at::StartAt;
 pub use target::{

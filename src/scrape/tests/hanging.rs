@@ -105,6 +105,7 @@ impl Scene {
             live_tail: None,
             status: status.clone(),
             open_logs: Default::default(),
+            quiet: crate::tail::QuietFiles::none(),
         });
         let (let_go, until) = channel();
         let until = Mutex::new(Some(until));

@@ -127,6 +127,7 @@ impl Agent {
                 live_tail: None,
                 status: status.clone(),
                 open_logs,
+                quiet: crate::tail::QuietFiles::none(),
             };
             readers.push(Some(Supervised::new(Reader::new(parts), || {}).0));
             roads.push(Road::new(road));

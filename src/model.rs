@@ -18,6 +18,7 @@ mod position;
 mod reason;
 mod report;
 mod rfc3339;
+mod seeded;
 mod source;
 mod start_at;
 mod target;
@@ -45,6 +46,7 @@ pub use report::{
     NotReadReport, Report, TargetReport,
 };
 pub use rfc3339::{Rfc3339, rfc3339};
+pub use seeded::SeededMap;
 pub use source::{Checkpoint, Chunk, Read, Record, Source, View, Views, Wake};
 pub use start_at::StartAt;
 pub use target::{

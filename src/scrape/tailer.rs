@@ -178,7 +178,8 @@ impl Tailer {
         }
         // Lines can be read again only if their offsets are exact, and should be only if they have no saved read times.
         let exact = self.input.is_exact() && self.remembered.is_empty();
-        let Some(grant) = sink.output.grant(&mut self.flow, self.ledger.exposed(), exact, now) else {
+        let exposed = self.input.exposed(self.ledger.exposed());
+        let Some(grant) = sink.output.grant(&mut self.flow, exposed, exact, now) else {
             return if self.flow.is_rate_due(now) { Begin::LookUp } else { Begin::Turn(Turn::Blocked) };
         };
         let busy = sink.pipelines.get(self.pipeline).busy_until().is_some_and(|until| now < until);

@@ -16,6 +16,7 @@ pub mod nesting;
 mod position;
 mod reason;
 mod report;
+mod rfc3339;
 mod source;
 mod start_at;
 mod target;
@@ -41,6 +42,7 @@ pub use report::{
     AccountReport, AskedToExplain, ClientReport, DiscoveredReport, Explained, FileReport, NotReadReport, Report,
     TargetReport,
 };
+pub use rfc3339::{Rfc3339, rfc3339};
 pub use source::{Checkpoint, Chunk, Read, Record, Source, View, Views, Wake};
 pub use start_at::StartAt;
 pub use target::{

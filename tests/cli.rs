@@ -1,5 +1,8 @@
 //! The binary as a user, a CI job or a manifest starts it: its output and its exit code.
 
+#[path = "cli/completion.rs"]
+mod completion;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;

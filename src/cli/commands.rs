@@ -1,9 +1,13 @@
 //! The commands: `fantail COMMAND …`. Without a command, the program is the agent, as Promtail is.
 
 mod check;
+mod completion;
+mod demo;
 mod explain;
 mod health;
+mod man;
 mod positions;
+mod syntax;
 mod test;
 
 use std::fmt::Write;
@@ -19,6 +23,11 @@ struct Command {
     arguments: &'static str,
     summary: &'static str,
     details: &'static str,
+    /// Words that may follow first, for the completions of shells.
+    operands: &'static [&'static str],
+    takes_files: bool,
+    /// Whether the agent's flags, such as `-config.file`, have a meaning.
+    agent_flags: bool,
     flags: &'static [OwnFlag],
     run: fn(&Arguments) -> Result<ExitCode, Failed>,
 }
@@ -31,7 +40,16 @@ enum Failed {
     Because(String),
 }
 
-const COMMANDS: &[Command] = &[check::COMMAND, explain::COMMAND, health::COMMAND, positions::COMMAND, test::COMMAND];
+const COMMANDS: &[Command] = &[
+    check::COMMAND,
+    demo::COMMAND,
+    explain::COMMAND,
+    test::COMMAND,
+    health::COMMAND,
+    positions::COMMAND,
+    completion::COMMAND,
+    man::COMMAND,
+];
 
 /// Runs the command that these arguments name. None: they are the agent's.
 pub(super) fn run(args: &[String]) -> Option<ExitCode> {
@@ -102,7 +120,7 @@ pub(super) fn usage() -> String {
 }
 
 fn usage_of(command: &Command) -> String {
-    format!("Usage: fantail {} {}", command.name, command.arguments)
+    format!("Usage: fantail {} {}", command.name, command.arguments).trim_end().to_string()
 }
 
 fn manual(command: &Command) -> String {
@@ -114,8 +132,10 @@ fn manual(command: &Command) -> String {
         let name = format!("-{} {}", flag.name, flag.value);
         let _ = writeln!(text, "  {name:28} {}", flag.help);
     }
-    text.push_str("\nThe agent's flags, such as -config.file and -config.expand-env, have their usual meaning.");
-    text
+    if command.agent_flags {
+        text.push_str("\nThe agent's flags, such as -config.file and -config.expand-env, have their usual meaning.");
+    }
+    text.trim_end().to_string()
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub(crate) fn text() -> String {
 }
 
 fn line(out: &mut String, flag: &Flag) {
-    let name = format!("  -{} {}", flag.name, value(flag.kind));
+    let name = format!("  -{} {}", flag.name, value_name(flag.kind));
     let _ = write!(out, "{name:COLUMN$} {}", flag.help);
     if !matches!(flag.default, "" | "false") {
         let _ = write!(out, " (default {})", flag.default);
@@ -44,7 +44,8 @@ fn line(out: &mut String, flag: &Flag) {
     out.push('\n');
 }
 
-fn value(kind: Kind) -> &'static str {
+/// The type of a flag's value. Empty: it needs none.
+pub(crate) fn value_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Bool => "",
         Kind::Int => "int",

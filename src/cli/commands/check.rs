@@ -17,6 +17,9 @@ a label with many values, a file that two jobs read, positions that do not outli
 
 Run it where the agent will run: it looks for the files that the config names. It starts nothing and asks no server.
 The exit code is 1 if there is a mistake; with -strict also if there is a warning.",
+    operands: &[],
+    takes_files: true,
+    agent_flags: true,
     flags: &[OwnFlag { name: "strict", value: "", help: "warnings are errors" }],
     run,
 };

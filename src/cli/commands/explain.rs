@@ -34,6 +34,9 @@ nothing              all targets
 
 With -config.file the answer is worked out from the config, the API server and the files. With -server the running agent
 is asked. It shows no lines of files, but those of -line, and it also knows the state of its clients.",
+    operands: &["pod"],
+    takes_files: true,
+    agent_flags: true,
     flags: &[
         OwnFlag {
             name: "line",

@@ -17,6 +17,9 @@ Asks /ready of the agent on this host, and prints the answer. The exit code is 0
 The address comes from -server, or from the server block of the config file, or else is http://127.0.0.1:80.
 Certificates are not verified, as in probes of the kubelet. For a server with passwords, write them into the URL:
 -server http://user:password@127.0.0.1:9080.",
+    operands: &[],
+    takes_files: false,
+    agent_flags: true,
     flags: &[
         OwnFlag { name: "server", value: "URL", help: "the agent's HTTP server, such as http://127.0.0.1:9080" },
         OwnFlag { name: "healthy", value: "", help: "ask /-/healthy: only whether reading makes progress" },

@@ -21,6 +21,9 @@ import FILE    takes over another agent's positions (Promtail's positions.yaml, 
 
 list and export may be used while the agent runs. The others need the lock of the positions: stop the agent first.
 The positions file is that of -positions.file or of the config file, or else /var/log/positions.yaml.",
+    operands: &["list", "export", "reset", "move", "import"],
+    takes_files: true,
+    agent_flags: true,
     flags: &[],
     run,
 };

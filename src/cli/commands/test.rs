@@ -20,6 +20,9 @@ must come out: the labels and the path of the target, or the rule that drops it;
 which lines are dropped. docs/testing.md describes the format; examples/tests/pods.yaml is an example.
 
 Nothing is read or sent: no file, no API server, no Loki. The exit code is 1 if a test fails.",
+    operands: &[],
+    takes_files: true,
+    agent_flags: true,
     flags: &[OwnFlag { name: "junit", value: "FILE", help: "write the results in JUnit's XML format too" }],
     run,
 };

@@ -39,8 +39,8 @@ pub use nearest::nearest;
 pub use position::{FileId, Fingerprint, Mark, Position};
 pub use reason::Reason;
 pub use report::{
-    AccountReport, AskedToExplain, ClientReport, DiscoveredReport, Explained, FileReport, NotReadReport, Report,
-    TargetReport,
+    AccountReport, AskedToExplain, ClientReport, DiscoveredReport, DiscoverySummary, DropReason, Explained, FileReport,
+    NotReadReport, Report, TargetReport,
 };
 pub use rfc3339::{Rfc3339, rfc3339};
 pub use source::{Checkpoint, Chunk, Read, Record, Source, View, Views, Wake};

@@ -21,6 +21,9 @@ with SIGKILL; in a terminal, the key k does the same. The agent starts again aft
 
 The demo ends after -duration, with Ctrl-C or with the key q. Then it prints how many lines were written, arrived, are
 missing and are doubled, and removes its directory. The exit code is 0 if each line arrived once, otherwise 1.",
+    operands: &[],
+    takes_files: false,
+    agent_flags: false,
     flags: &[OwnFlag {
         name: "duration",
         value: "DURATION",

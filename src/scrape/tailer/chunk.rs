@@ -48,7 +48,11 @@ impl Tailer {
                 break;
             }
         }
-        self.ledger.update_progress(|p| p.read_offset = place.offset + at as u64);
+        let read_at = sink.clock.unix_nanos();
+        self.ledger.update_progress(|progress| {
+            progress.read_offset = place.offset + at as u64;
+            progress.last_read = read_at;
+        });
         at
     }
 

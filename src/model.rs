@@ -11,6 +11,7 @@ pub mod gonumber;
 mod key_path;
 mod labels;
 mod ledger;
+mod live_tail;
 mod nearest;
 pub mod nesting;
 mod position;
@@ -36,6 +37,7 @@ pub use explanation::{
 pub use key_path::{KeyPath, Step};
 pub use labels::{LabelMap, LabelSet, Labels, is_valid_label_name, loki_label_name, quote_go};
 pub use ledger::{Ack, ChunkAck, Ledger, Progress};
+pub use live_tail::{LiveFilter, LiveLine, LiveTail, Side, Viewer};
 pub use nearest::nearest;
 pub use position::{FileId, Fingerprint, Mark, Position};
 pub use reason::Reason;

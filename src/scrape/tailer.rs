@@ -14,7 +14,9 @@ use super::schedule::{Parting, Schedule};
 use super::sink::{Output, Sink, accept};
 use super::times::SavedReadTimes;
 use crate::batch::{Flow, Grant};
-use crate::model::{Checkpoint, LabelSet, Ledger, Mark, Position, Progress, Read, Reason, Source, Target, Weight};
+use crate::model::{
+    Checkpoint, LabelSet, Ledger, Mark, Position, Progress, Read, Reason, Side, Source, Target, Weight,
+};
 use crate::positions::PositionId;
 use crate::stages::Due;
 use crate::tail::Log;
@@ -274,10 +276,14 @@ impl Tailer {
     }
 
     fn release(&mut self, due: Due, sink: &mut Sink, now: Instant) {
-        let Sink { pipelines, output, rate, dropped, counters, times, .. } = sink;
+        let Sink { pipelines, output, rate, dropped, counters, times, live_tail, .. } = sink;
+        let is_viewed = live_tail.is_viewed();
         let flow = &mut self.flow;
         pipelines.get(self.pipeline).release(due, &mut |entry| {
             times.note(entry);
+            if is_viewed {
+                live_tail.show(Side::After, entry);
+            }
             accept(entry, Some(flow), output, rate, dropped, counters, now);
         });
     }

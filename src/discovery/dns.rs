@@ -25,7 +25,7 @@ use super::refresh::{Ask, Asked, Refresh};
 use super::{Known, Metrics};
 use crate::model::units::PromDuration;
 use crate::model::{ConfigError, Labels, TargetGroup};
-use message::{Kind, Record};
+pub use message::{Answer, Kind, Record, answer, question};
 use resolver::Resolver;
 
 /// Where the name servers are.

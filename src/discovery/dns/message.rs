@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The type of the records that are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     A = 1,
     Ns = 2,
     Mx = 15,
@@ -14,7 +14,7 @@ pub(super) enum Kind {
 
 /// A record. Names are written as in DNS, with a dot at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Record {
+pub enum Record {
     A(Ipv4Addr),
     Aaaa(Ipv6Addr),
     Ns(String),
@@ -24,7 +24,7 @@ pub(super) enum Record {
 
 /// What a server has answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub enum Answer {
     /// The name has these records. None if it has none, or does not exist.
     Records(Vec<Record>),
     /// The answer is too long for UDP.
@@ -42,7 +42,7 @@ const HEADER: usize = 12;
 const INTERNET: u16 = 1;
 
 /// The question for records of `name`. None: `name` cannot be a name of DNS.
-pub(super) fn question(id: u16, name: &str, kind: Kind) -> Option<Vec<u8>> {
+pub fn question(id: u16, name: &str, kind: Kind) -> Option<Vec<u8>> {
     // A standard query. The server is asked to ask other servers.
     let mut message = [id, 0x0100, 1, 0, 0, 0].map(u16::to_be_bytes).concat();
     for part in name.trim_end_matches('.').split('.') {
@@ -60,7 +60,7 @@ pub(super) fn question(id: u16, name: &str, kind: Kind) -> Option<Vec<u8>> {
 }
 
 /// Reads the answer to `question`. None: it is not one.
-pub(super) fn answer(question: &[u8], message: &[u8]) -> Option<Answer> {
+pub fn answer(question: &[u8], message: &[u8]) -> Option<Answer> {
     let flags = number(message, 2)?;
     let is_answer = flags & 0x8000 != 0 && message.get(..2) == question.get(..2) && number(message, 4)? == 1;
     // The question is repeated. Servers may change the case of its letters.

@@ -2,7 +2,7 @@
 //!
 //! ```yaml
 //! server:
-//!   http_listen_address: ""       # every interface
+//!   http_listen_address: ""       # on a host 127.0.0.1, in a container and for a receiver all addresses
 //!   http_listen_port: 80
 //!   http_path_prefix: ""          # before every path, /metrics and /ready too
 //!   http_allowed_hosts: []        # further host names of the pages, besides IP addresses, localhost and its own

@@ -137,6 +137,14 @@ fn summarise(config: &Config, host: &Host, serving: Option<&Serving>) {
         http = address,
         "starting"
     );
+    if config.server.http_listen_address.is_empty()
+        && serving.and_then(Serving::address).is_some_and(|address| address.ip().is_loopback())
+    {
+        tracing::info!(
+            "http server: only this host can connect, because server.http_listen_address is not set; set it to 0.0.0.0 if \
+             Prometheus or a probe connects from elsewhere"
+        );
+    }
     if config.scrape_configs.is_empty() && !options.stdin {
         tracing::warn!("there are no scrape_configs: nothing is read; add a job to the config file, or feed -stdin");
     }

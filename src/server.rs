@@ -4,6 +4,7 @@
 //! clients that may connect see the same pages, so no page may contain a secret.
 
 mod access;
+mod address;
 mod build;
 mod config;
 mod connection;
@@ -39,6 +40,7 @@ pub use port::Port;
 pub use seats::{Seat, Seats};
 
 use access::Access;
+use address::Place;
 use connection::Timeouts;
 use connections::{Connections, Peer};
 
@@ -84,11 +86,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the port. Must not be called if the config has `disable`.
+    /// Opens the port, on the loopback interface only if the config names no address and this is no container. Must not be
+    /// called if the config has `disable`.
     pub async fn bind(config: &Config) -> io::Result<Self> {
-        let access = Access::open(config, "server").map_err(io::Error::other)?;
-        let listener = listen(config).await.map_err(|error| advise(config, error))?;
-        Ok(Self { listener, access: Arc::new(access), config: config.clone() })
+        let config = config.with_address(Place::of_this_process());
+        let access = Access::open(&config, "server").map_err(io::Error::other)?;
+        let listener = listen(&config).await.map_err(|error| advise(&config, error))?;
+        Ok(Self { listener, access: Arc::new(access), config })
     }
 
     /// The address of the port. If the config says port 0, the system has chosen the port.

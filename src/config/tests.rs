@@ -4,6 +4,7 @@ mod accepted;
 mod flags;
 mod journal;
 mod refused;
+mod secrets;
 mod support;
 
 use std::fs;

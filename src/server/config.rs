@@ -2,7 +2,7 @@
 //!
 //! ```yaml
 //! server:
-//!   http_listen_address: ""       # every interface
+//!   http_listen_address: ""       # on a host 127.0.0.1, in a container and for a receiver all addresses
 //!   http_listen_port: 80
 //!   http_path_prefix: ""          # before every path, /metrics and /ready too
 //!   http_allowed_hosts: []        # further host names of the pages, besides IP addresses, localhost and its own
@@ -217,7 +217,9 @@ impl Config {
         }
         for (key, value) in [("http_path_prefix", &self.http_path_prefix), ("external_url", &self.external_url)] {
             if let Some(bad) = value.chars().find(|c| !c.is_ascii_alphanumeric() && !"/:._~-[]".contains(*c)) {
-                let problem = format!("{value:?}: unexpected {bad:?}: expected a simple path such as /logs");
+                // The value is not shown: there may be a password in front of an `@`.
+                let problem =
+                    format!("unexpected {bad:?}: expected a simple path such as /logs, or a URL without user");
                 return Err(ConfigError::new(key, problem));
             }
         }

@@ -8,6 +8,7 @@ mod receive;
 mod reload;
 mod rig;
 mod saying;
+mod secrets;
 mod spool;
 mod stdin;
 mod stopping;

@@ -19,8 +19,7 @@ enum State {
 #[test]
 fn the_page_has_each_key_of_the_code_and_no_other() {
     let page = page();
-    let mut known = Vec::new();
-    walk(&Path::default(), &mut known);
+    let known = keys();
     assert!(known.len() > 300, "{}", known.len());
     let missing: Vec<&String> = known.iter().filter(|key| !page.contains_key(*key)).collect();
     assert!(missing.is_empty(), "add these keys to the table of docs/support.md: {missing:?}");
@@ -177,7 +176,7 @@ fn page() -> BTreeMap<String, State> {
 
 /// The place of a key: `clients[].tls_config.ca_file`. A block may be in a list (`[]`) or under any name (`*`).
 #[derive(Clone, Default)]
-struct Path(Vec<(String, Shape)>);
+pub(super) struct Path(Vec<(String, Shape)>);
 
 #[derive(Clone, Copy, PartialEq)]
 enum Shape {
@@ -187,6 +186,13 @@ enum Shape {
 }
 
 const PROBE: &str = "@@@@@@@@@@@@@@@@@@@@";
+
+/// All keys of the code.
+pub(super) fn keys() -> Vec<String> {
+    let mut known = Vec::new();
+    walk(&Path::default(), &mut known);
+    known
+}
 
 /// Adds the keys that serde knows below `path`.
 fn walk(path: &Path, keys: &mut Vec<String>) {
@@ -200,7 +206,7 @@ fn walk(path: &Path, keys: &mut Vec<String>) {
 }
 
 impl Path {
-    fn parse(key: &str) -> Self {
+    pub fn parse(key: &str) -> Self {
         let mut steps: Vec<(String, Shape)> = Vec::new();
         for step in key.split('.') {
             match (step, step.strip_suffix("[]")) {
@@ -230,7 +236,7 @@ impl Path {
     }
 
     /// A config that can run and has `value` at this place.
-    fn config(&self, value: Value) -> String {
+    pub fn config(&self, value: Value) -> String {
         let mut root = yaml("clients: [{url: 'http://l'}]");
         let mut block = &mut root;
         let mut place = String::new();

@@ -1,6 +1,7 @@
 //! The commands: `fantail COMMAND …`. Without a command, the program is the agent, as Promtail is.
 
 mod check;
+mod compare;
 mod completion;
 mod explain;
 mod health;
@@ -43,6 +44,7 @@ const COMMANDS: &[Command] = &[
     check::COMMAND,
     explain::COMMAND,
     test::COMMAND,
+    compare::COMMAND,
     health::COMMAND,
     positions::COMMAND,
     completion::COMMAND,

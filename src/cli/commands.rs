@@ -6,6 +6,7 @@ mod completion;
 mod explain;
 mod health;
 mod man;
+mod migrate;
 mod positions;
 mod syntax;
 mod test;
@@ -44,6 +45,7 @@ const COMMANDS: &[Command] = &[
     check::COMMAND,
     explain::COMMAND,
     test::COMMAND,
+    migrate::COMMAND,
     compare::COMMAND,
     health::COMMAND,
     positions::COMMAND,

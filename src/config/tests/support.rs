@@ -177,10 +177,10 @@ fn page() -> BTreeMap<String, State> {
 
 /// The place of a key: `clients[].tls_config.ca_file`. A block may be in a list (`[]`) or under any name (`*`).
 #[derive(Clone, Default)]
-struct Path(Vec<(String, Shape)>);
+pub(super) struct Path(Vec<(String, Shape)>);
 
 #[derive(Clone, Copy, PartialEq)]
-enum Shape {
+pub(super) enum Shape {
     Plain,
     List,
     AnyName,
@@ -189,7 +189,7 @@ enum Shape {
 const PROBE: &str = "@@@@@@@@@@@@@@@@@@@@";
 
 /// Adds the keys that serde knows below `path`.
-fn walk(path: &Path, keys: &mut Vec<String>) {
+pub(super) fn walk(path: &Path, keys: &mut Vec<String>) {
     for name in path.known().unwrap_or_default() {
         let at = |shape: Shape| Path(path.0.iter().cloned().chain([(name.clone(), shape)]).collect());
         keys.push(at(Shape::Plain).to_string());
@@ -200,7 +200,7 @@ fn walk(path: &Path, keys: &mut Vec<String>) {
 }
 
 impl Path {
-    fn parse(key: &str) -> Self {
+    pub(super) fn parse(key: &str) -> Self {
         let mut steps: Vec<(String, Shape)> = Vec::new();
         for step in key.split('.') {
             match (step, step.strip_suffix("[]")) {
@@ -210,6 +210,15 @@ impl Path {
             }
         }
         Self(steps)
+    }
+
+    /// The names and shapes from the top level.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (&String, Shape)> {
+        self.0.iter().map(|(name, shape)| (name, *shape))
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        self.0.last().map_or(Shape::Plain, |(_, shape)| *shape)
     }
 
     /// The keys of the block at this place. None: there is no block.
@@ -230,7 +239,7 @@ impl Path {
     }
 
     /// A config that can run and has `value` at this place.
-    fn config(&self, value: Value) -> String {
+    pub(super) fn config(&self, value: Value) -> String {
         let mut root = yaml("clients: [{url: 'http://l'}]");
         let mut block = &mut root;
         let mut place = String::new();
@@ -296,7 +305,7 @@ const KINDS_HERE: &[&str] = &[
 ];
 
 /// The keys that the block at this place always needs.
-fn required(place: &str) -> Value {
+pub(super) fn required(place: &str) -> Value {
     let last = place.rsplit('.').next().unwrap_or_default();
     yaml(match last {
         "clients[]" => "{url: 'http://l'}",

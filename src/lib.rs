@@ -42,6 +42,7 @@ pub mod server;
 // Layer 3: connects all modules.
 pub mod agent;
 pub mod config;
+pub mod demo;
 pub mod explain;
 
 // Layer 4: the command line.

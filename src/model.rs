@@ -16,6 +16,7 @@ pub mod nesting;
 mod position;
 mod reason;
 mod report;
+mod rfc3339;
 mod source;
 mod start_at;
 mod target;
@@ -38,9 +39,10 @@ pub use nearest::nearest;
 pub use position::{FileId, Fingerprint, Mark, Position};
 pub use reason::Reason;
 pub use report::{
-    AccountReport, AskedToExplain, ClientReport, DiscoveredReport, Explained, FileReport, NotReadReport, Report,
-    TargetReport,
+    AccountReport, AskedToExplain, ClientReport, DiscoveredReport, DiscoverySummary, DropReason, Explained, FileReport,
+    NotReadReport, Report, TargetReport,
 };
+pub use rfc3339::{Rfc3339, rfc3339};
 pub use source::{Checkpoint, Chunk, Read, Record, Source, View, Views, Wake};
 pub use start_at::StartAt;
 pub use target::{

@@ -46,7 +46,7 @@ use crate::model::{Clock, Entry, LabelSet, Reason, Report, StartAt};
 use crate::positions::Positions;
 use crate::relabel::Rules;
 use crate::stages::{CustomMetrics, Program};
-use crate::tail;
+use crate::tail::{self, QuietFiles};
 
 pub use given::{GivenSource, Opening};
 pub use inbox::{Details, Intake, NotCommitted, Parcel, Taken, Ticket};
@@ -234,6 +234,8 @@ impl Scrape {
         let mut readers = Vec::new();
         for (index, ((outlet, open_logs), parker)) in outlets.into_iter().zip(shares).zip(parkers.clone()).enumerate() {
             let commands = Arc::new(messages::Commands::new(parker.clone()));
+            let told = commands.clone();
+            let quiet = QuietFiles::new(move |log| told.send(messages::Command::Written(log)));
             let reader = reader::Reader::new(reader::Parts {
                 clock: Clock::default(),
                 index,
@@ -249,6 +251,7 @@ impl Scrape {
                 custom: (index == 0).then(|| custom.clone()),
                 status: status.clone(),
                 open_logs,
+                quiet,
             });
             readers.push(commands);
             let (reader, logs) = Supervised::new(reader, || {});

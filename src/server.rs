@@ -12,6 +12,7 @@ mod discovered;
 mod guard;
 mod html;
 mod log;
+mod page;
 mod port;
 mod process;
 mod regular_file;
@@ -45,6 +46,8 @@ use crate::model::Report;
 
 /// The data of the server.
 pub struct State {
+    /// The name of this host, for the page.
+    pub hostname: String,
     /// Replaced by each reload.
     pub shown: watch::Receiver<Arc<Shown>>,
     pub registry: Registry,

@@ -13,6 +13,7 @@ mod docker;
 mod drop;
 mod eventlogmessage;
 mod extracted;
+mod fudge;
 mod geoip;
 mod gojson;
 mod golayout;
@@ -47,7 +48,6 @@ mod template;
 mod tenant;
 #[cfg(test)]
 mod testing;
-mod time;
 mod timestamp;
 mod trace;
 mod traced;

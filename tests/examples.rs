@@ -1,5 +1,6 @@
 //! Each config in `examples/` and `manifests/` starts. The binary itself checks them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -16,6 +17,121 @@ fn every_example_is_a_valid_config() {
         checked += 1;
     }
     assert!(checked >= 5, "only {checked} configs were found");
+}
+
+/// Two agents on one machine cannot use the same positions, and an example must not continue where another one stopped. Only
+/// configs that replace `manifests/promtail.yaml` in the DaemonSet have its positions.
+#[test]
+fn no_two_examples_share_a_positions_file() {
+    let mut seen = BTreeMap::new();
+    let mut checked = 0;
+    for path in ["manifests", "examples"].into_iter().flat_map(|folder| below(&root().join(folder))) {
+        for config in agent_configs(&path) {
+            let Some(file) = config["positions"]["filename"].as_str().map(str::to_owned) else { continue };
+            checked += 1;
+            if replaces_the_config_of_the_manifests(&path) {
+                assert_eq!(file, "/var/lib/fantail/positions.yaml", "{}", path.display());
+            } else if let Some(other) = seen.insert(file.clone(), path.clone()) {
+                panic!("{} and {} both have their positions in {file}", other.display(), path.display());
+            }
+        }
+    }
+    assert!(checked >= 8, "only {checked} configs were found");
+}
+
+fn replaces_the_config_of_the_manifests(path: &Path) -> bool {
+    let beside = path.with_file_name("kustomization.yaml");
+    let texts = [path, beside.as_path()].map(|file| fs::read_to_string(file).unwrap_or_default());
+    path.starts_with(root().join("manifests"))
+        || texts[0].contains("manifests/promtail.yaml")
+        || texts[1].contains("../../manifests")
+}
+
+/// The configs of agents in a file: the file itself, or the values of a ConfigMap. Templates of the chart are none.
+fn agent_configs(path: &Path) -> Vec<Yaml> {
+    let Ok(text) = fs::read_to_string(path) else { return Vec::new() };
+    let yaml = path.extension().is_some_and(|extension| extension == "yaml");
+    if !yaml || text.contains("{{") {
+        return Vec::new();
+    }
+    let (mut configs, mut all) = (Vec::new(), documents(&text));
+    while let Some(document) = all.pop() {
+        let values = document["data"].as_mapping().into_iter().flat_map(|data| data.values()).filter_map(Yaml::as_str);
+        all.extend(values.flat_map(documents));
+        if document.get("scrape_configs").is_some() {
+            configs.push(document);
+        }
+    }
+    configs
+}
+
+/// Loki refuses lines that are older than a week. So what an example sends has the time of now, and what is in the repository
+/// is only printed.
+#[test]
+fn example_logs_have_times_that_loki_takes() {
+    let mut checked = 0;
+    for path in below(&root().join("examples")) {
+        for config in agent_configs(&path) {
+            let text = serde_yaml::to_string(&config).expect("YAML");
+            let paths = text.lines().filter_map(|line| line.trim().strip_prefix("__path__: examples/logs/"));
+            for log in paths {
+                let printed = fs::read_to_string(&path).expect("it is text").contains("sends nothing");
+                assert!(printed || log.starts_with("now/"), "{} sends old lines: {log}", path.display());
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked >= 3, "only {checked} paths were found");
+
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let script =
+        Command::new(root().join("examples/write-logs")).arg("1").arg(folder.path()).output().expect("it runs");
+    assert!(script.status.success(), "{}", both(&script));
+    let now = jiff::Timestamp::now();
+    for log in ["app.log", "cri.log"] {
+        let text = fs::read_to_string(folder.path().join(log)).expect("it was written");
+        assert!(!text.is_empty(), "{log}");
+        for line in text.lines() {
+            let time: jiff::Timestamp = line.split(' ').next().unwrap_or_default().parse().expect("a time");
+            assert!(now.duration_since(time).abs() < jiff::SignedDuration::from_hours(1), "{log}: {line}");
+        }
+    }
+}
+
+/// What compose.yaml mounts is there, and its dashboards find the lines.
+#[test]
+fn the_compose_file_names_what_is_there() {
+    let folder = root().join("examples/compose");
+    let read = |name: &str| fs::read_to_string(folder.join(name)).expect("the file is there");
+    let compose = &documents(&read("compose.yaml"))[0];
+    let services = compose["services"].as_mapping().expect("services");
+    let mut mounted = 0;
+    for volume in services.values().filter_map(|service| service["volumes"].as_sequence()).flatten() {
+        let source = volume.as_str().and_then(|volume| volume.split(':').next()).expect("a source");
+        match source.starts_with('.') {
+            true => assert!(folder.join(source).exists(), "{source}"),
+            false => assert!(compose["volumes"].get(source).is_some(), "{source} is no volume"),
+        }
+        mounted += 1;
+    }
+    assert!(mounted >= 8, "only {mounted} volumes were found");
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(compose["services"]["fantail"]["image"], format!("localhost/fantail:{version}"));
+    let output = check_syntax(&folder.join("promtail.yaml"), &[]);
+    assert!(output.status.success(), "{}", both(&output));
+
+    let config = &agent_configs(&folder.join("promtail.yaml"))[0];
+    for job in config["scrape_configs"].as_sequence().expect("jobs") {
+        for label in ["namespace", "app", "pod"] {
+            assert!(job["static_configs"][0]["labels"][label].is_string(), "the dashboards need the label {label}");
+        }
+    }
+    let sources = &documents(&read("grafana/datasources.yaml"))[0];
+    for source in sources["datasources"].as_sequence().expect("data sources") {
+        let host =
+            source["url"].as_str().and_then(|url| url.strip_prefix("http://")?.split(':').next()).expect("a host");
+        assert!(services.contains_key(host), "there is no service {host}");
+    }
 }
 
 /// The config of the sidecar is in a ConfigMap, between manifests.
@@ -152,13 +268,14 @@ fn below(folder: &Path) -> Vec<PathBuf> {
 
 /// YAML files that are not manifests for `kubectl`.
 fn configs() -> impl Iterator<Item = PathBuf> {
-    let files = ["examples", "examples/labels-of-grafana", "manifests"].into_iter().flat_map(|folder| {
-        let entries = fs::read_dir(root().join(folder)).expect("the folder is there");
-        entries.map(|entry| entry.expect("the folder can be read").path())
-    });
+    let files =
+        ["examples", "examples/journal", "examples/labels-of-grafana", "manifests"].into_iter().flat_map(|folder| {
+            let entries = fs::read_dir(root().join(folder)).expect("the folder is there");
+            entries.map(|entry| entry.expect("the folder can be read").path())
+        });
     files.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")).filter(|path| {
         let text = fs::read_to_string(path).expect("it is text");
-        !text.lines().any(|line| line.starts_with("apiVersion:"))
+        !text.lines().any(|line| line.starts_with("apiVersion:") || line.starts_with("services:"))
     })
 }
 

@@ -98,7 +98,7 @@ impl Host {
             options,
             _lock: lock,
         };
-        let state = server::State { shown: now, registry, reload };
+        let state = server::State { hostname: host.hostname.clone(), shown: now, registry, reload };
         Ok((host, listening.map(|server| Serving::begin(server, state))))
     }
 

@@ -1,5 +1,6 @@
 //! Collects what the pages and the metrics show.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,7 +10,8 @@ use crate::config::{Config, SkippedJob};
 use crate::explain::{self, Around, Files, Found, Known, Paint};
 use crate::metrics::Registry;
 use crate::model::{
-    AskedToExplain, ClientReport, DiscoveredReport, Explained, ExplainedClient, Labels, Question, Report, TargetReport,
+    AccountReport, AskedToExplain, ClientReport, DiscoveredReport, DiscoverySummary, DropReason, Explained,
+    ExplainedClient, Labels, Question, Report, TargetReport,
 };
 use crate::push;
 
@@ -45,6 +47,22 @@ impl<T: Report> Report for Whole<T> {
 
     fn clients(&self) -> Vec<ClientReport> {
         self.clients.iter().map(|status| status.report()).collect()
+    }
+
+    fn accounts(&self) -> BTreeMap<String, AccountReport> {
+        self.targets.accounts()
+    }
+
+    fn discovery(&self) -> DiscoverySummary {
+        let mut summary = self.targets.discovery();
+        summary.discovered += self.config.skipped_jobs.len();
+        let skipped = self.config.skipped_jobs.iter().map(|job| DropReason {
+            job: job.name.clone(),
+            reason: format!("this job is not run: {}", job.reason),
+            targets: 1,
+        });
+        summary.dropped.extend(skipped);
+        summary
     }
 
     fn explain(&self, asked: &AskedToExplain) -> Result<Explained, String> {

@@ -29,8 +29,12 @@ pub(super) fn entry(out: &mut Vec<u8>, entry: &Entry<'_>) -> usize {
     let pair_len = |name: &str, value: &str| field_len(name.len()) + field_len(value.len());
     let metadata_len: usize = entry.metadata.iter().map(|m| field_len(pair_len(&m.name, &m.value))).sum();
 
-    head(out, entry.timestamp, field_len(line.len()) + metadata_len);
-    field(out, ENTRY_LINE, line);
+    let mut head = Head::new(entry.timestamp, field_len(line.len()) + metadata_len);
+    head.byte(ENTRY_LINE);
+    head.varint(line.len() as u64);
+    out.reserve(head.len + line.len() + metadata_len);
+    out.extend_from_slice(head.bytes());
+    out.extend_from_slice(line);
     for pair in &entry.metadata {
         out.push(ENTRY_METADATA);
         varint(out, pair_len(&pair.name, &pair.value) as u64);
@@ -69,7 +73,7 @@ pub(super) fn with_times(body: &[u8], times: &[i64]) -> Vec<u8> {
     let (mut out, mut at) = (Vec::with_capacity(body.len() + times.len()), 0);
     for time in times {
         let (_, rest, end) = dated(body, at);
-        head(&mut out, *time, end - rest);
+        out.extend_from_slice(Head::new(*time, end - rest).bytes());
         out.extend_from_slice(&body[rest..end]);
         at = end;
     }
@@ -87,18 +91,54 @@ fn dated(body: &[u8], at: usize) -> (i64, usize, usize) {
     (time, stamp + 2 + usize::from(body[stamp + 1]), stamp + len as usize)
 }
 
-/// Appends the head of an entry, with its time. `rest`: the bytes that follow.
-#[inline]
-fn head(out: &mut Vec<u8>, time: i64, rest: usize) {
-    let seconds = time.div_euclid(SECOND) as u64;
-    let nanos = time.rem_euclid(SECOND) as u64;
-    let stamp_len = 1 + varint_len(seconds) + 1 + varint_len(nanos);
-    out.push(STREAM_ENTRY);
-    varint(out, (2 + stamp_len + rest) as u64);
-    out.extend_from_slice(&[ENTRY_TIMESTAMP, stamp_len as u8, TIMESTAMP_SECONDS]);
-    varint(out, seconds);
-    out.push(TIMESTAMP_NANOS);
-    varint(out, nanos);
+/// The most bytes of a head: six tags, a length of one byte, and four numbers of at most ten bytes.
+const LONGEST_HEAD: usize = 64;
+
+/// The first bytes of an entry, up to the text of its line. They are put together here, because appending each of them to
+/// a vector costs more than the bytes themselves.
+struct Head {
+    bytes: [u8; LONGEST_HEAD],
+    len: usize,
+}
+
+impl Head {
+    /// The head of an entry, with its time. `rest`: the bytes of the entry that follow.
+    #[inline]
+    fn new(time: i64, rest: usize) -> Self {
+        let seconds = time.div_euclid(SECOND) as u64;
+        let nanos = time.rem_euclid(SECOND) as u64;
+        let stamp_len = 1 + varint_len(seconds) + 1 + varint_len(nanos);
+        let mut head = Self { bytes: [0; LONGEST_HEAD], len: 0 };
+        head.byte(STREAM_ENTRY);
+        head.varint((2 + stamp_len + rest) as u64);
+        head.byte(ENTRY_TIMESTAMP);
+        head.byte(stamp_len as u8);
+        head.byte(TIMESTAMP_SECONDS);
+        head.varint(seconds);
+        head.byte(TIMESTAMP_NANOS);
+        head.varint(nanos);
+        head
+    }
+
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        // The remainder changes nothing: it shows the compiler that the index is in bounds.
+        self.bytes[self.len % LONGEST_HEAD] = byte;
+        self.len += 1;
+    }
+
+    #[inline]
+    fn varint(&mut self, mut n: u64) {
+        while n >= 0x80 {
+            self.byte(n as u8 | 0x80);
+            n >>= 7;
+        }
+        self.byte(n as u8);
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
 }
 
 /// The offset of the entry after the first `count`.

@@ -3,6 +3,7 @@
 mod check;
 mod compare;
 mod completion;
+mod demo;
 mod explain;
 mod health;
 mod man;
@@ -43,6 +44,7 @@ enum Failed {
 
 const COMMANDS: &[Command] = &[
     check::COMMAND,
+    demo::COMMAND,
     explain::COMMAND,
     test::COMMAND,
     migrate::COMMAND,

@@ -146,6 +146,7 @@ fn a_file_that_cannot_be_read() {
             generations: 1,
             account: AccountReport::default(),
             error: Some("permission denied: give the agent's user permission to read it".into()),
+            ..FileReport::default()
         }],
         clients: Vec::new(),
     };
@@ -204,6 +205,7 @@ fn loki_refuses() {
         generations: 1,
         account: AccountReport::default(),
         error: None,
+        ..FileReport::default()
     };
     let weight = crate::model::Weight { lines: 3, bytes: 30 };
     file.account.discarded.insert("greater_than_max_sample_age".into(), weight);

@@ -84,13 +84,12 @@ impl AckRef<'_> {
 }
 
 impl<'c> Entry<'c> {
-    /// Turns this entry into the next line of its chunk. `offset` is where the line begins in its file.
-    pub fn begin(&mut self, timestamp: i64, line: &'c str, labels: &LabelSet, offset: u64, weight: Weight) {
+    /// Turns this entry into the next line of its chunk, except its labels. `offset` is where the line begins in its
+    /// file.
+    #[inline]
+    pub fn begin(&mut self, timestamp: i64, line: &'c str, offset: u64, weight: Weight) {
         self.timestamp = timestamp;
         self.line = Cow::Borrowed(line);
-        if !self.labels.same(labels) {
-            self.labels = labels.clone();
-        }
         self.metadata.clear();
         self.tenant = None;
         self.origin.offset = offset;

@@ -17,9 +17,13 @@
 //! Lines after the last line of a join, in the same slot, need no split: they are committed, or sent again, together
 //! with that line.
 
+mod progress;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use progress::Progress;
 
 use super::{Account, Mark};
 
@@ -74,22 +78,6 @@ impl Slot {
     fn is_whole(&self) -> bool {
         self.until <= self.number
     }
-}
-
-/// The progress of a log, for display. It lives here because all code that works on a log has its ledger.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Progress {
-    /// Offset of the next byte to read, in the generation being read.
-    pub read_offset: u64,
-    /// Committed offset, in the generation that contains it. For a log that was not read yet: the offset of its
-    /// position.
-    pub committed_offset: u64,
-    /// Bytes of the generation being read and of all newer ones, as last seen.
-    pub size: u64,
-    /// Bytes on disk that have not been read, over all generations.
-    pub unread: u64,
-    /// How many generations are open.
-    pub generations: u32,
 }
 
 impl Ledger {
@@ -173,6 +161,13 @@ impl Ledger {
 
     pub fn update_progress(&self, update: impl FnOnce(&mut Progress)) {
         update(&mut self.lock().progress);
+    }
+
+    /// Shows the committed offset. `now` is in Unix nanoseconds.
+    pub fn show_committed(&self, offset: u64, now: i64) {
+        let mut state = self.lock();
+        let delivered = state.account.delivered.lines;
+        state.progress.committed(offset, delivered, now);
     }
 
     fn ack(self: &Arc<Self>, slot: u64, sending: bool) -> Ack {

@@ -11,6 +11,14 @@ pub trait Report: Send + Sync {
     fn targets(&self) -> Vec<TargetReport>;
     fn discovered(&self) -> Vec<DiscoveredReport>;
     fn clients(&self) -> Vec<ClientReport>;
+    /// By client, over all files since the start, also those that are no longer read.
+    fn accounts(&self) -> BTreeMap<String, AccountReport> {
+        BTreeMap::new()
+    }
+    /// What became of the discovered targets.
+    fn discovery(&self) -> DiscoverySummary {
+        DiscoverySummary::of(self.discovered().iter().map(|one| (one.job.as_str(), one.dropped.as_deref())))
+    }
     /// Explains targets, and what becomes of lines. May take a second. An error says what is wrong with the question.
     fn explain(&self, _asked: &AskedToExplain) -> Result<Explained, String> {
         Err("nothing is running".into())
@@ -63,7 +71,7 @@ pub struct NotReadReport {
 }
 
 /// One log of a target, for one client.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct FileReport {
     pub path: String,
     pub client: String,
@@ -78,6 +86,10 @@ pub struct FileReport {
     pub unacknowledged_bytes: u64,
     /// Open generations, including the live file.
     pub generations: u32,
+    /// When lines were read last, in Unix milliseconds. None: no line was read since the start.
+    pub last_read_unix_ms: Option<i64>,
+    /// When lines were delivered last, in Unix milliseconds. None: nothing was delivered since the start.
+    pub last_delivery_unix_ms: Option<i64>,
     pub account: AccountReport,
     /// The error that prevents reading, if any.
     pub error: Option<String>,
@@ -131,8 +143,47 @@ pub struct DiscoveredReport {
     pub unread: usize,
 }
 
+/// The number of discovered targets, and why some of them are dropped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DiscoverySummary {
+    pub discovered: usize,
+    pub kept: usize,
+    /// The most frequent reason is first.
+    pub dropped: Vec<DropReason>,
+}
+
+/// Why targets of a job are dropped, and their number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DropReason {
+    pub job: String,
+    pub reason: String,
+    pub targets: usize,
+}
+
+impl DiscoverySummary {
+    /// `targets` are the job of each target, and why it is dropped. None: it is kept.
+    pub fn of<'t>(targets: impl Iterator<Item = (&'t str, Option<&'t str>)>) -> Self {
+        let (mut summary, mut reasons) = (Self::default(), BTreeMap::<_, usize>::new());
+        for (job, dropped) in targets {
+            summary.discovered += 1;
+            match dropped {
+                None => summary.kept += 1,
+                Some(reason) => *reasons.entry((job, reason)).or_default() += 1,
+            }
+        }
+        let reason = |((job, reason), targets): ((&str, &str), usize)| DropReason {
+            job: job.into(),
+            reason: reason.into(),
+            targets,
+        };
+        summary.dropped = reasons.into_iter().map(reason).collect();
+        summary.dropped.sort_by_key(|reason| std::cmp::Reverse(reason.targets));
+        summary
+    }
+}
+
 /// The state of one client.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct ClientReport {
     pub name: String,
     /// Without user name and password.
@@ -140,4 +191,10 @@ pub struct ClientReport {
     /// `ok`, or since when it fails and why.
     pub state: String,
     pub last_error: Option<String>,
+    /// How long ago `last_error` came.
+    pub last_error_seconds_ago: Option<u64>,
+    /// For how long pushes have failed. None: they do not fail.
+    pub failing_seconds: Option<u64>,
+    /// How long ago a push was accepted last. None: none was accepted since the start.
+    pub last_push_seconds_ago: Option<u64>,
 }

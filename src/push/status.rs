@@ -41,7 +41,9 @@ struct State {
     /// The streams that are refused while others are accepted, with tenant and reason.
     apart: HashMap<StreamKey, (Tenant, String)>,
     refusals: BTreeMap<Tenant, Refusal>,
-    last_error: Option<String>,
+    last_error: Option<(String, Instant)>,
+    /// When a push was accepted last.
+    last_push: Option<Instant>,
     discards: BTreeMap<(String, String), Discards>,
 }
 
@@ -102,7 +104,7 @@ impl Status {
     /// Called when a push of a lane failed.
     pub(super) fn failed(&self, tenant: &Tenant, place: Place, pace: Pace, why: &str, now: Instant) -> Say {
         let mut state = self.lock();
-        state.last_error = Some(why.to_string());
+        state.last_error = Some((why.to_string(), now));
         let needs_person = pace == Pace::Slow;
         let quiet = |trouble: &Trouble| now.duration_since(trouble.said) >= REMINDER;
         // A past failure is forgotten when it would be logged again.
@@ -131,6 +133,7 @@ impl Status {
     /// logged before.
     pub(super) fn answered(&self, tenant: &Tenant, place: Place, now: Instant) -> Option<(Duration, u64)> {
         let mut state = self.lock();
+        state.last_push = Some(now);
         if state.troubles.is_empty() {
             return None;
         }
@@ -147,7 +150,7 @@ impl Status {
     pub(super) fn set_apart(&self, key: StreamKey, tenant: &Tenant, why: &str, now: Instant) -> usize {
         let mut state = self.lock();
         let text = format!("stream refused: {why}");
-        state.last_error = Some(text);
+        state.last_error = Some((text, now));
         let is_new = state.apart.insert(key, (tenant.clone(), why.to_string())).is_none();
         let refusal = state.refusals.entry(tenant.clone());
         let refusal = refusal.or_insert(Refusal { since: now, said: now, streams: 0 });
@@ -201,7 +204,7 @@ impl Status {
     /// The number of discarded entries of this stream to log now. 0: it was logged less than a minute ago.
     pub(super) fn discarded(&self, stream: &str, why: &str, entries: usize, now: Instant) -> usize {
         let mut state = self.lock();
-        state.last_error = Some(format!("entries discarded: {why}"));
+        state.last_error = Some((format!("entries discarded: {why}"), now));
         if state.discards.len() >= MAX_KINDS {
             state.discards.retain(|_, discards| now.duration_since(discards.said) < REMINDER);
         }
@@ -229,7 +232,9 @@ impl Status {
         let state = self.lock();
         let of = |tenant: &Tenant| tenant.as_ref().map_or(String::new(), |tenant| format!("tenant {tenant} "));
         let since = |at: Instant| GoDuration(Duration::from_secs(now.duration_since(at).as_secs()));
+        let ago = |at: Instant| now.saturating_duration_since(at).as_secs();
         let failing = state.troubles.iter().filter(|(_, trouble)| !trouble.lanes.is_empty());
+        let failing_seconds = failing.clone().map(|(_, trouble)| ago(trouble.since)).max();
         let failing =
             failing.map(|(t, trouble)| format!("{}failing for {}: {}", of(t), since(trouble.since), trouble.why));
         let refused = state.refusals.iter().map(|(tenant, refusal)| {
@@ -242,7 +247,10 @@ impl Status {
             name: self.name.clone(),
             url: self.url.clone(),
             state: if all.is_empty() { "ok".to_string() } else { all.join("; ") },
-            last_error: state.last_error.clone(),
+            last_error: state.last_error.as_ref().map(|(error, _)| error.clone()),
+            last_error_seconds_ago: state.last_error.as_ref().map(|(_, at)| ago(*at)),
+            failing_seconds,
+            last_push_seconds_ago: state.last_push.map(ago),
         }
     }
 
@@ -326,6 +334,22 @@ mod tests {
         status.answered(&tenant, LANE, start);
         let report = status.report_at(start);
         assert_eq!((report.state.as_str(), report.last_error.as_deref()), ("ok", Some("status 500")));
+    }
+
+    #[test]
+    fn reports_when_it_was_accepted_last_and_for_how_long_it_fails() {
+        let (status, start) = (status(), Instant::now());
+        let times = |at: u32| {
+            let report = status.report_at(start + at * SECOND);
+            (report.last_push_seconds_ago, report.failing_seconds, report.last_error_seconds_ago)
+        };
+        assert_eq!(times(9), (None, None, None));
+        status.answered(&None, LANE, start);
+        status.failed(&None, LANE, Pace::Backoff, "status 500", start + 2 * SECOND);
+        status.failed(&None, LANE, Pace::Backoff, "status 503", start + 5 * SECOND);
+        assert_eq!(times(9), (Some(9), Some(7), Some(4)));
+        status.answered(&None, LANE, start + 10 * SECOND);
+        assert_eq!(times(12), (Some(2), None, Some(7)));
     }
 
     #[test]

@@ -40,6 +40,15 @@ impl Input {
         }
     }
 
+    /// The file that a watch can be of: device and inode.
+    pub fn quiet_file(&self) -> Option<(u64, u64)> {
+        match self {
+            Input::Log(log) => log.quiet_file().map(|(file, _)| file),
+            Input::Closed(closed) => Some(closed.file()),
+            Input::Other(_) | Input::Lent => None,
+        }
+    }
+
     /// Closes the file of a log that was read to its end. Everything of it must be committed.
     pub fn close(&mut self, now: SystemTime) {
         *self = match std::mem::replace(self, Input::Lent) {

@@ -65,6 +65,8 @@ pub(super) enum Command {
     Retire(u64),
     /// Something happened to the log's file name.
     Look(u64),
+    /// Something was written to the log's file, which was watched for that.
+    Written(u64),
     /// All initial targets are known. Logs from the last scrape that nobody claimed have no target.
     Settle,
     Stop(StopRequest),

@@ -19,12 +19,15 @@ impl Parker {
         *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::thread::current());
         if !self.rung.swap(false, Ordering::AcqRel) {
             std::thread::park_timeout(at_most);
-            self.rung.store(false, Ordering::Release);
+            self.rung.swap(false, Ordering::AcqRel);
         }
     }
 
     pub fn ring(&self) {
-        self.rung.store(true, Ordering::Release);
+        // The one who rang before has woken the thread, or is about to.
+        if self.rung.swap(true, Ordering::AcqRel) {
+            return;
+        }
         if let Some(thread) = &*self.thread.lock().unwrap_or_else(PoisonError::into_inner) {
             thread.unpark();
         }

@@ -51,7 +51,7 @@ use crate::metrics::Dropped;
 use crate::model::{Chunk, Clock};
 use crate::positions::{Commit, Positions};
 use crate::stages::CustomMetrics;
-use crate::tail::{Folders, Mounts};
+use crate::tail::{Folders, Mounts, QuietFiles};
 
 /// Polls are aligned to multiples of this, so that many files share a wake-up.
 const BEAT: Duration = Duration::from_millis(50);
@@ -85,6 +85,7 @@ pub(super) struct Parts {
     pub status: Arc<Status>,
     /// The logs handed over by the previous scrape.
     pub open_logs: LogsByPath,
+    pub quiet: QuietFiles,
 }
 
 pub(super) struct Reader {
@@ -127,6 +128,7 @@ pub(super) struct Reader {
     queue: Queue,
     /// Logs in the queue that must be checked.
     looks: BTreeSet<u64>,
+    quiet: QuietFiles,
     inodes: Inodes,
     /// By job.
     folders: Vec<Arc<Folders>>,
@@ -158,7 +160,7 @@ struct Stop {
 impl Reader {
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, index, config, jobs, outlet, positions, commands, target_manager, .. } = parts;
-        let Parts { metrics, dropped, custom, status, open_logs, .. } = parts;
+        let Parts { metrics, dropped, custom, status, open_logs, quiet, .. } = parts;
         let pipelines = Pipelines::new(&jobs, |program, unwraps| match unwraps {
             true => program.start_unwrapping(dropped.clone(), custom.clone(), clock.clone()),
             false => program.start(dropped.clone(), custom.clone(), clock.clone()),
@@ -208,6 +210,7 @@ impl Reader {
             waiting: BTreeMap::new(),
             queue: Queue::default(),
             looks: BTreeSet::new(),
+            quiet,
             inodes: Inodes::default(),
             stop: None,
             pinned: BTreeMap::new(),

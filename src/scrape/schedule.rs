@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::tail::Watched;
+
 /// A file without a target is closed after it was quiet for `FAREWELL`, and after `LONGEST_FAREWELL` at the latest.
 const FAREWELL: Duration = Duration::from_secs(30);
 const LONGEST_FAREWELL: Duration = Duration::from_secs(300);
@@ -54,6 +56,8 @@ pub(super) struct Schedule {
     pub last_lines: Instant,
     /// When discovery removed its target. None: it has a target.
     pub retired: Option<Instant>,
+    /// The watch that wakes it with the next write to its file. None: it is polled.
+    pub watched: Option<Watched>,
 }
 
 impl Schedule {
@@ -66,6 +70,7 @@ impl Schedule {
             farewell: None,
             last_lines: now,
             retired: None,
+            watched: None,
         }
     }
 

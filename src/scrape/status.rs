@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::targets::Rejected;
 use super::unread::{Unread, Why};
 use crate::model::{
-    Account, AccountReport, ClientReport, DiscoveredReport, FileReport, Ledger, LeftOut, NotReadReport, Report, Target,
-    TargetLabels, TargetReport, Weight,
+    Account, AccountReport, ClientReport, DiscoveredReport, DiscoverySummary, FileReport, Ledger, LeftOut,
+    NotReadReport, Report, Target, TargetLabels, TargetReport, Weight,
 };
 
 /// Written by the target manager and the readers.
@@ -248,6 +248,19 @@ impl Report for Status {
         Vec::new()
     }
 
+    fn accounts(&self) -> BTreeMap<String, AccountReport> {
+        let accounts = self.lock().accounts();
+        accounts.iter().map(|(client, account)| (client.to_string(), AccountReport::from(account))).collect()
+    }
+
+    fn discovery(&self) -> DiscoverySummary {
+        let shared = self.lock();
+        let all = shared.discovered.iter().flat_map(|((job, _), (targets, _))| {
+            targets.iter().map(|one| (&**job, one.outcome.as_ref().err().map(|rejected| &*rejected.text)))
+        });
+        DiscoverySummary::of(all)
+    }
+
     fn still(&self) -> Vec<String> {
         self.lock().still.clone()
     }
@@ -280,7 +293,14 @@ fn report(file: &File) -> FileReport {
         lag_bytes: progress.unread,
         unacknowledged_bytes: file.ledger.in_flight(),
         generations: progress.generations,
+        last_read_unix_ms: unix_ms(progress.last_read),
+        last_delivery_unix_ms: unix_ms(progress.last_delivery),
         account: AccountReport::from(&file.ledger.account()),
         error: file.error.clone(),
     }
+}
+
+/// 0: it has not happened yet.
+fn unix_ms(nanos: i64) -> Option<i64> {
+    (nanos > 0).then_some(nanos / 1_000_000)
 }

@@ -237,12 +237,13 @@ impl Tailer {
         !self.input.is_lent() && self.ledger.has_commit()
     }
 
-    pub fn show_committed(&mut self, mark: Mark, checkpoint: Option<&Checkpoint>) {
+    /// `now` is in Unix nanoseconds.
+    pub fn show_committed(&mut self, mark: Mark, checkpoint: Option<&Checkpoint>, now: i64) {
         let offset = match checkpoint {
             Some(Checkpoint::File { position, .. }) => position.offset,
             _ => mark.0,
         };
-        self.ledger.update_progress(|progress| progress.committed_offset = offset);
+        self.ledger.show_committed(offset, now);
     }
 
     /// Reports how much was written to the log, so that the windows of its streams fit the rate.
@@ -323,9 +324,7 @@ impl Tailer {
     pub fn show(&mut self, found: LookedUp) {
         self.note_newer(found);
         if let Some(progress) = found.progress {
-            let show =
-                |known: &mut Progress| *known = Progress { committed_offset: known.committed_offset, ..progress };
-            self.ledger.update_progress(show);
+            self.ledger.update_progress(|known| known.found(progress));
         }
     }
 }

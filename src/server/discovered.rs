@@ -1,11 +1,11 @@
 //! `/service-discovery`: the discovered targets, the result of relabelling, and the rule that dropped a target.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
 use super::html::Html;
-use crate::model::{DiscoveredReport, LabelSet, Labels, Report};
+use crate::model::{DiscoveredReport, DiscoverySummary, DropReason, LabelSet, Labels, Report};
 
 #[derive(Serialize)]
 pub(super) struct Discovered {
@@ -18,17 +18,9 @@ pub(super) struct Discovered {
 struct Summary {
     discovered: usize,
     kept: usize,
-    dropped: Vec<Reason>,
+    dropped: Vec<DropReason>,
     /// The number of groups (pods) with omitted values that rules read.
     cut_groups: usize,
-}
-
-/// Why targets of a job were dropped, and their number. The most frequent reason is first.
-#[derive(Serialize)]
-struct Reason {
-    job: String,
-    reason: String,
-    targets: usize,
 }
 
 /// Shown instead of an annotation's value.
@@ -68,19 +60,11 @@ impl Discovered {
 
 impl Summary {
     fn of(targets: &[DiscoveredReport]) -> Self {
-        let mut reasons = BTreeMap::<(&str, &str), usize>::new();
-        for target in targets.iter().filter(|target| is_dropped(target)) {
-            *reasons.entry((&target.job, reason(target))).or_default() += 1;
-        }
-        let mut dropped: Vec<Reason> = reasons
-            .into_iter()
-            .map(|((job, reason), targets)| Reason { job: job.into(), reason: reason.into(), targets })
-            .collect();
-        dropped.sort_by_key(|reason| std::cmp::Reverse(reason.targets));
-        let kept = targets.iter().filter(|target| !is_dropped(target)).count();
+        let outcomes = targets.iter().map(|one| (one.job.as_str(), is_dropped(one).then(|| reason(one))));
+        let DiscoverySummary { discovered, kept, dropped } = DiscoverySummary::of(outcomes);
         let cut = targets.iter().filter(|target| target.left_out.is_some());
         let cut_groups = cut.map(|target| (&target.job, &target.group)).collect::<BTreeSet<_>>().len();
-        Self { discovered: targets.len(), kept, dropped, cut_groups }
+        Self { discovered, kept, dropped, cut_groups }
     }
 
     fn write(&self, page: &mut Html) {

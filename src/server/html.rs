@@ -14,7 +14,7 @@ impl Html {
             .markup(title)
             .markup("</title>\n<style>\n")
             .markup(STYLE)
-            .markup("</style>\n</head>\n<body>\n<nav><b>fantail</b> ")
+            .markup("</style>\n</head>\n<body>\n<nav><a href=\"./\"><b>fantail</b></a> ")
             .markup("<a href=\"targets\">targets</a> <a href=\"service-discovery\">service discovery</a> ")
             .markup("<a href=\"config\">config</a> <a href=\"metrics\">metrics</a> <a href=\"ready\">ready</a></nav>\n")
             .markup("<h1>")

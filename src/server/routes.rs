@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::{self, Query};
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get};
@@ -18,6 +18,7 @@ use super::access::Access;
 use super::discovered::Discovered;
 use super::guard::{Guard, guard};
 use super::html::Html;
+use super::page::{self, AskedForRows, Overview, Rows};
 use super::targets::Targets;
 use super::{Build, Config, State};
 use crate::model::{AbortOnPanic, AskedToExplain};
@@ -57,8 +58,9 @@ impl Turn {
 /// The data of the routes.
 struct Shared {
     state: State,
-    /// The target of `/`.
+    /// The address of the page at `/`.
     home: String,
+    started: Instant,
     /// Whether `/ready` requires a tailed file.
     needs_targets: bool,
     pages: Arc<Semaphore>,
@@ -75,7 +77,10 @@ pub(super) fn router(config: &Config, access: Arc<Access>, state: State) -> Rout
     let prefix = config.prefix();
     let at = |path: &str| format!("{prefix}{path}");
     let mut router = Router::new()
-        .route(&at("/"), any(home))
+        .route(&at("/"), any(page))
+        .route(&at("/page/{name}"), get(asset))
+        .route(&at("/api/overview"), get(overview))
+        .route(&at("/api/targets"), get(rows))
         .route(&at("/ready"), any(ready))
         .route(&at("/-/healthy"), any(healthy))
         .route(&at("/targets"), get(targets))
@@ -93,7 +98,8 @@ pub(super) fn router(config: &Config, access: Arc<Access>, state: State) -> Rout
     }
     let router = router.with_state(Arc::new(Shared {
         state,
-        home: format!("{}/targets", config.external_prefix()),
+        home: format!("{}/", config.external_prefix()),
+        started: Instant::now(),
         needs_targets: config.health_check_target,
         pages: Arc::new(Semaphore::new(PAGES)),
         building: Turn::new(),
@@ -104,8 +110,47 @@ pub(super) fn router(config: &Config, access: Arc<Access>, state: State) -> Rout
     router.layer(middleware::from_fn_with_state(Arc::new(Guard::new(config, access)), guard))
 }
 
+/// To the page. Its links are relative, so that its address must end with a slash.
 async fn home(extract::State(shared): Known) -> Redirect {
     Redirect::to(&shared.home)
+}
+
+async fn page() -> Response {
+    let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, page::POLICY)];
+    (headers, [(CACHE_CONTROL, "no-cache")], page::HTML).into_response()
+}
+
+async fn asset(extract::Path(name): extract::Path<String>) -> Response {
+    match page::asset(&name) {
+        Some((kind, text)) => ([(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-cache")], text).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn overview(extract::State(shared): Known) -> Response {
+    let Ok(place) = shared.pages.clone().try_acquire_owned() else { return busy() };
+    let _turn = shared.building.take().await;
+    let (shown, hostname, uptime) = (shared.state.shown(), shared.state.hostname.clone(), shared.started.elapsed());
+    collected(place, move || Overview::collect(&shown, hostname, uptime)).await
+}
+
+async fn rows(extract::State(shared): Known, Query(asked): Query<AskedForRows>) -> Response {
+    let Ok(place) = shared.pages.clone().try_acquire_owned() else { return busy() };
+    let _turn = shared.building.take().await;
+    let report = shared.state.shown().report.clone();
+    collected(place, move || Rows::collect(&*report, &asked)).await
+}
+
+/// Collects what the page asks for every two seconds on another thread, so that it does not delay pushes and probes.
+async fn collected<T: Serialize + Send + 'static>(
+    place: OwnedSemaphorePermit,
+    collect: impl FnOnce() -> T + Send + 'static,
+) -> Response {
+    let made = tokio::task::spawn_blocking(move || {
+        let _abort_on_panic = AbortOnPanic;
+        answer(place, true, &collect(), |_| String::new())
+    });
+    made.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 /// Healthy unless a thread that delivers lines stands still.

@@ -25,7 +25,7 @@ pub(super) struct Targets {
 
 /// Totals of all targets, also if only some are shown.
 #[derive(Serialize)]
-struct Summary {
+pub(super) struct Summary {
     targets: usize,
     files: usize,
     failing_files: usize,
@@ -79,7 +79,7 @@ impl Targets {
 }
 
 impl Summary {
-    fn of(clients: &[ClientReport], targets: &[TargetReport]) -> Self {
+    pub(super) fn of(clients: &[ClientReport], targets: &[TargetReport]) -> Self {
         let files = || targets.iter().flat_map(|target| &target.files);
         let distinct = |files: &mut dyn Iterator<Item = &FileReport>| {
             files.map(|file| file.path.as_str()).collect::<BTreeSet<_>>().len()
@@ -189,7 +189,8 @@ fn worst(target: &TargetReport) -> (bool, bool, u64) {
     (target.files.iter().any(|file| file.error.is_some()), target.files.is_empty(), late)
 }
 
-fn contains(target: &TargetReport, text: &str) -> bool {
+/// Whether a name, a path or a label of the target contains the text, in upper or lower case.
+pub(super) fn contains(target: &TargetReport, text: &str) -> bool {
     let text = text.to_lowercase();
     let has = |hay: &str| hay.to_lowercase().contains(&text);
     has(&target.job)
@@ -247,6 +248,7 @@ mod tests {
             generations: 1,
             account: Default::default(),
             error: error.map(Into::into),
+            ..FileReport::default()
         }
     }
 
@@ -283,7 +285,12 @@ mod tests {
     }
 
     fn client(name: &str, state: &str) -> ClientReport {
-        ClientReport { name: name.into(), url: "http://loki/push".into(), state: state.into(), last_error: None }
+        ClientReport {
+            name: name.into(),
+            url: "http://loki/push".into(),
+            state: state.into(),
+            ..ClientReport::default()
+        }
     }
 
     fn some() -> Fixed {

@@ -46,6 +46,7 @@ fn file(error: Option<&str>) -> FileReport {
         generations: 1,
         account: Default::default(),
         error: error.map(Into::into),
+        ..FileReport::default()
     }
 }
 
@@ -77,7 +78,7 @@ async fn start_with(yaml: &str, files: Vec<FileReport>, registry: Registry) -> R
     let (stop, stopped) = oneshot::channel::<()>();
     let (shown, now) = watch::channel(shows(files, "clients:\n- url: <secret>\n"));
     let (reload, reloads) = mpsc::channel(1);
-    let state = State { shown: now, registry, reload };
+    let state = State { hostname: "node-<1>".into(), shown: now, registry, reload };
     let task = tokio::spawn(server.run(state, async {
         let _ = stopped.await;
     }));
@@ -185,14 +186,17 @@ async fn everything_lives_under_the_prefix() {
         ("/", 404),
         ("/metrics", 404),
         ("/logs", 303),
-        ("/logs/", 303),
+        ("/logs/", 200),
+        ("/logs/page/page.js", 200),
+        ("/logs/page/none.js", 404),
+        ("/logs/api/overview", 200),
         ("/logs/targets", 200),
         ("/logs/metrics", 200),
         ("/logs/ready", 500),
     ] {
         let (status, answer) = server.status(path).await;
         assert_eq!(status, expected, "{path}: {answer}");
-        assert!(status != 303 || answer.contains("location: /a/targets\r\n"), "{answer}");
+        assert!(status != 303 || answer.contains("location: /a/\r\n"), "{answer}");
     }
 }
 
@@ -424,4 +428,19 @@ async fn every_answer_tells_browsers_what_it_is_not() {
             "{answer}"
         );
     }
+}
+
+#[tokio::test]
+async fn the_page_gets_its_numbers_as_json() {
+    let server = start("", vec![file(None), file(Some("permission denied"))]).await;
+    for (path, key) in [
+        ("/api/overview", "\"uptime_seconds\":"),
+        ("/api/targets", "\"file\":\"/var/log/a.log\""),
+        ("/api/targets?q=a.log&state=error&sort=last_line&page=7&size=10", "\"matching\":1"),
+    ] {
+        let (status, answer) = server.status(path).await;
+        assert!(status == 200 && answer.contains("content-type: application/json"), "{path}: {answer}");
+        assert!(answer.contains(key) && answer.contains("no-store"), "{path}: {answer}");
+    }
+    assert_eq!(server.status("/api/targets?state=unheard-of").await.0, 400);
 }

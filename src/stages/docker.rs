@@ -21,23 +21,27 @@
 //! because the file is gone. Parts that wait when the agent stops are read again when it starts.
 
 mod parts;
+mod usual;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use jmespath::Variable;
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use super::fudge::Fudge;
 use super::gojson;
 use super::json::without_lone_surrogates;
 use super::labelling::Setting;
 use super::options::Options;
-use super::time::{Fudge, rfc3339};
 use super::{ConfigError, Due, Flow, Recipe, Stage, Surroundings, Value, Work};
 use crate::metrics::ContainerLines;
+use crate::model::Rfc3339;
 use parts::Parts;
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
@@ -49,6 +53,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
 #[derive(Debug)]
 pub(super) struct Docker {
     extract: bool,
+    time: Rfc3339,
     fudge: Fudge,
     sets: Setting,
     parts: Parts,
@@ -62,6 +67,7 @@ impl Docker {
     pub fn new(around: &Surroundings) -> Self {
         Self {
             extract: !around.reads.is_nothing(),
+            time: Rfc3339::default(),
             fudge: Fudge::default(),
             sets: Setting::new(["stream"]),
             parts: Parts::new(around.clock.clone()),
@@ -80,10 +86,15 @@ impl Stage for Docker {
     fn process(&mut self, work: &mut Work<'_>, released: &mut Vec<Work<'static>>) -> Flow {
         // The fields borrow from the line that they replace, so the line is kept until they are used.
         let line = std::mem::take(&mut work.entry.line);
-        let fields = match &line {
+        let mut fields = match &line {
             Cow::Borrowed(line) => Fields::read(line),
             Cow::Owned(line) => Fields::read(line).into_owned(),
         };
+        // The text of most lines of containers is passed on without a copy.
+        let is_whole_line = self.unwraps && fields.ends_line && self.parts.is_empty();
+        if fields.ends_line && !is_whole_line {
+            fields.log.iter_mut().for_each(|log| log.to_mut().push('\n'));
+        }
         if self.extract {
             work.extracted.begin_again(&work.entry);
             for (name, value) in [("output", &fields.log), ("stream", &fields.stream), ("timestamp", &fields.time)] {
@@ -95,7 +106,7 @@ impl Stage for Docker {
         if !self.unwraps {
             work.entry.labels = self.sets.apply(&work.entry.labels, |_| stream.map(Cow::Borrowed));
         }
-        let time = fields.time.as_deref().and_then(rfc3339);
+        let time = fields.time.as_deref().and_then(|time| self.time.parse(time));
         if let Some(counts) = &self.counts {
             counts.count(time.is_some() && fields.log.is_some());
         }
@@ -105,6 +116,10 @@ impl Stage for Docker {
             return Flow::Pass;
         };
         work.entry.line = log;
+        if is_whole_line {
+            remove_return(&mut work.entry.line);
+            return Flow::Pass;
+        }
         let first = released.len();
         let flow = self.parts.take(work, stream.unwrap_or_default(), self.extract, released);
         if self.unwraps {
@@ -130,27 +145,45 @@ pub(super) fn unwrapping(around: &Surroundings) -> Box<dyn Stage> {
     Box::new(Docker { unwraps: true, counts, ..Docker::plain(around) })
 }
 
+const STREAM: &[u8] = b"\"stream\":\"";
+
+static FIND_STREAM: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(STREAM));
+
 /// Whether a line of a log file of Docker was written to stderr.
 pub fn is_stderr(line: &str) -> bool {
-    const STREAM: &[u8] = b"\"stream\":\"";
     // Within the text of the line, the quotes of such a field would be escaped.
-    let at = memchr::memmem::find(line.as_bytes(), STREAM);
+    let at = FIND_STREAM.find(line.as_bytes());
     at.is_some_and(|at| line.as_bytes()[at + STREAM.len()..].starts_with(b"stderr\""))
 }
 
 /// Removes the newline at the end, as Promtail does.
 fn remove_newline(line: &mut Cow<'_, str>) {
-    let length = line.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line).len());
-    match (length, line) {
-        (None, _) => {}
-        (Some(length), Cow::Borrowed(line)) => *line = &line[..length],
-        (Some(length), Cow::Owned(line)) => line.truncate(length),
+    if line.ends_with('\n') {
+        remove_last(line);
+        remove_return(line);
+    }
+}
+
+fn remove_return(line: &mut Cow<'_, str>) {
+    if line.ends_with('\r') {
+        remove_last(line);
+    }
+}
+
+/// Removes the last byte, which is a character.
+fn remove_last(line: &mut Cow<'_, str>) {
+    let length = line.len() - 1;
+    match line {
+        Cow::Borrowed(line) => *line = &line[..length],
+        Cow::Owned(line) => line.truncate(length),
     }
 }
 
 #[derive(Debug, Default)]
 struct Fields<'l> {
     log: Option<Cow<'l, str>>,
+    /// A newline follows `log`.
+    ends_line: bool,
     stream: Option<Cow<'l, str>>,
     time: Option<Cow<'l, str>>,
 }
@@ -158,7 +191,7 @@ struct Fields<'l> {
 impl<'l> Fields<'l> {
     /// Returns no fields if the line is not a JSON object.
     fn read(line: &'l str) -> Self {
-        serde_json::from_str(line).unwrap_or_else(|_| {
+        usual::read(line).or_else(|| serde_json::from_str(line).ok()).unwrap_or_else(|| {
             let mended = without_lone_surrogates(line);
             let fields = mended.as_deref().and_then(|mended| serde_json::from_str::<Fields<'_>>(mended).ok());
             fields.map(Fields::into_owned).unwrap_or_default()
@@ -167,7 +200,7 @@ impl<'l> Fields<'l> {
 
     fn into_owned<'o>(self) -> Fields<'o> {
         let own = |text: Option<Cow<'_, str>>| text.map(|t| Cow::Owned(t.into_owned()));
-        Fields { log: own(self.log), stream: own(self.stream), time: own(self.time) }
+        Fields { log: own(self.log), ends_line: self.ends_line, stream: own(self.stream), time: own(self.time) }
     }
 }
 

@@ -74,7 +74,9 @@ impl Pipeline {
                 mend.names(&mut work.entry);
             }
         }
-        give(released, sink);
+        if !released.is_empty() {
+            give(released, sink);
+        }
         match flow {
             Flow::Pass => sink(&mut work.entry),
             Flow::Discard(reason) => self.chain.dropped.discard(&work.entry, &reason),

@@ -21,12 +21,13 @@
 
 use std::sync::Arc;
 
+use super::fudge::Fudge;
 use super::golayout::{Layout, Place, Zone, Zones};
 use super::options::Options;
 use super::reads::Reads;
-use super::time::{Fudge, Rfc3339, rfc3339};
 use super::{ConfigError, Flow, Recipe, Stage, Work};
 use crate::model::gonumber::parse_int;
+use crate::model::{Rfc3339, rfc3339};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let source: Arc<str> = options.required("source")?.into();

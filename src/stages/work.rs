@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::Extracted;
-use crate::model::{Entry, Structured};
+use crate::model::{Entry, LabelSet, Structured, Weight};
 
 /// An entry and the values extracted from it.
 ///
@@ -15,6 +15,8 @@ pub struct Work<'c> {
     pub extracted: Extracted<'c>,
     /// The read time of the line in Unix nanoseconds. Independent of the entry's time.
     pub read: i64,
+    /// The labels that the entry had before its present ones. Nearly all lines change between the same two sets.
+    before: Option<LabelSet>,
 }
 
 /// The text that a stage with this `source` reads: the line, or an extracted value as text. None: the value does not
@@ -39,7 +41,28 @@ pub struct Kept(());
 
 impl<'c> Work<'c> {
     pub fn new(entry: Entry<'c>) -> Self {
-        Self { read: entry.timestamp, entry, extracted: Extracted::default() }
+        Self { read: entry.timestamp, entry, extracted: Extracted::default(), before: None }
+    }
+
+    /// Turns the entry into the next line of its chunk, see [`Entry::begin`].
+    #[inline]
+    pub fn begin(&mut self, timestamp: i64, line: &'c str, labels: &LabelSet, offset: u64, weight: Weight) {
+        self.set_labels(labels);
+        self.entry.begin(timestamp, line, offset, weight);
+    }
+
+    /// Sets the labels of the entry. If these are the ones it had before its present ones, as they are line after line,
+    /// no reference count is changed: each change would be an atomic operation.
+    #[inline]
+    pub fn set_labels(&mut self, labels: &LabelSet) {
+        let entry = &mut self.entry;
+        if entry.labels.same(labels) {
+            return;
+        }
+        match &mut self.before {
+            Some(before) if before.same(labels) => std::mem::swap(before, &mut entry.labels),
+            before => *before = Some(std::mem::replace(&mut entry.labels, labels.clone())),
+        }
     }
 
     /// Takes the entry out of its chunk, with an acknowledgement of its own, so that it can be held.
@@ -56,7 +79,7 @@ impl<'c> Work<'c> {
             ack: entry.ack.hold(),
         };
         let extracted = std::mem::take(&mut self.extracted).into_owned();
-        (Work { entry, extracted, read: self.read }, Kept(()))
+        (Work { entry, extracted, read: self.read, before: None }, Kept(()))
     }
 
     /// Joins the line of `other`, a later entry, to this one. Both are then committed together.

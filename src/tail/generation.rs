@@ -2,6 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -210,6 +211,14 @@ impl Generation {
 
     pub fn is_plain(&self) -> bool {
         matches!(self.content, Content::Plain(_))
+    }
+
+    /// The open file, if it is not compressed.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match &self.content {
+            Content::Plain(file) => Some(file.as_fd()),
+            Content::Inflated(_) => None,
+        }
     }
 
     pub fn metadata(&self) -> io::Result<Metadata> {

@@ -31,6 +31,7 @@ struct Log {
     relabel: Option<Arc<Target>>,
     retire: bool,
     look: bool,
+    written: bool,
 }
 
 impl Commands {
@@ -72,6 +73,7 @@ impl Waiting {
             }
             Command::Retire(log) => self.log(log).retire = true,
             Command::Look(log) => self.log(log).look = true,
+            Command::Written(log) => self.log(log).written = true,
             Command::Settle => self.settle = true,
             Command::Stop(ending) => self.stop = Some(ending.and(self.stop)),
         }
@@ -87,7 +89,7 @@ impl Waiting {
     fn commands(mut self) -> Vec<Command> {
         let mut commands = Vec::new();
         for log in self.order {
-            let Some(Log { add, open, relabel, retire, look }) = self.logs.remove(&log) else {
+            let Some(Log { add, open, relabel, retire, look, written }) = self.logs.remove(&log) else {
                 continue;
             };
             commands.extend(add.map(Command::Add));
@@ -95,6 +97,7 @@ impl Waiting {
             commands.extend(relabel.map(|target| Command::Relabel(log, target)));
             commands.extend(retire.then_some(Command::Retire(log)));
             commands.extend(look.then_some(Command::Look(log)));
+            commands.extend(written.then_some(Command::Written(log)));
         }
         commands.extend(self.settle.then_some(Command::Settle));
         commands.extend(self.stop.map(Command::Stop));
@@ -139,6 +142,7 @@ mod tests {
             Command::Relabel(log, target) => format!("relabel {log} {}", target.labels),
             Command::Retire(log) => format!("retire {log}"),
             Command::Look(log) => format!("look {log}"),
+            Command::Written(log) => format!("written {log}"),
             Command::Settle => "settle".into(),
             Command::Stop(ending) => format!("stop {}", ending.within.as_secs()),
         };

@@ -46,6 +46,7 @@ impl Held<'_, Reader> {
                 _ => self.retire(log, now),
             },
             Command::Look(log) => self.look_later(log),
+            Command::Written(log) => self.note_write(log, now),
             Command::Settle => self.settle_open_logs(now),
             Command::Stop(StopRequest { within, reads_on }) => {
                 self.stop = Some(Stop { deadline: now + within, progress: now, reads_on });
@@ -84,6 +85,8 @@ impl Held<'_, Reader> {
         }
         if let Some(tailer) = self.tailers.get_mut(&log) {
             tailer.schedule.retired = Some(now);
+            // From now on it is polled, until it ends.
+            self.note_write(log, now);
         }
     }
 

@@ -132,7 +132,7 @@ impl Held<'_, Reader> {
         let Some(tailer) = reader.tailers.get_mut(&log).or(reader.ending.get_mut(&log)) else {
             return false;
         };
-        tailer.show_committed(mark, checkpoint.as_ref());
+        tailer.show_committed(mark, checkpoint.as_ref(), reader.clock.unix_nanos());
         let through = reader.sink.times.committed(log, slots);
         let commit = |(slot, checkpoint)| Commit { slot, checkpoint, through };
         reader.commits.extend(tailer.slot().zip(checkpoint).map(commit));

@@ -1,11 +1,59 @@
-//! Closes the files of logs to which nothing was written for long, so that they need no descriptors.
+//! Logs to which nothing is written for some time: they are watched instead of polled, and after longer their files are
+//! closed, so that they need no descriptors.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Reader;
 use crate::scrape::supervised::Held;
+use crate::tail::Watched;
+
+/// A file to which nothing was written for this long is watched.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// How often a file that is watched is polled all the same: memory that is mapped to a file is written without an event.
+const WATCHED_POLL: Duration = Duration::from_secs(30);
 
 impl Held<'_, Reader> {
+    /// Asks the kernel to report the next write to the file of a log, if nothing was written for a moment.
+    pub(super) fn watch_if_quiet(&mut self, log: u64, now: Instant) {
+        let reader = &mut **self;
+        let Some(tailer) = reader.tailers.get_mut(&log) else {
+            return;
+        };
+        let schedule = &mut tailer.schedule;
+        let file = tailer.input.quiet_file();
+        // A log without a target has to be looked at until it ends.
+        let is_wanted = reader.stop.is_none() && schedule.retired.is_none() && !tailer.target.is_held;
+        let is_watched = |watched: &mut Watched| is_wanted && file.is_some_and(|file| watched.is_of(file));
+        if schedule.watched.take_if(|watched| !is_watched(watched)).is_some() {
+            schedule.interval = reader.config.min_poll;
+        }
+        let is_quiet = now.saturating_duration_since(schedule.last_lines) >= QUIET;
+        if schedule.watched.is_none() && is_wanted && is_quiet && file.is_some() {
+            let quiet = reader.quiet.clone();
+            let watched = self.with_input(log, |input| input.log().and_then(|of| quiet.watch(log, of, now)));
+            if let Some(tailer) = self.tailers.get_mut(&log) {
+                tailer.schedule.watched = watched.flatten();
+            }
+        }
+        let reader = &mut **self;
+        if let Some(tailer) = reader.tailers.get_mut(&log)
+            && tailer.schedule.watched.is_some()
+        {
+            tailer.schedule.interval = reader.config.max_poll.unwrap_or(WATCHED_POLL).max(reader.config.min_poll);
+        }
+    }
+
+    /// Something was written to the file of a log, which is no longer watched.
+    pub(super) fn note_write(&mut self, log: u64, now: Instant) {
+        let reader = &mut **self;
+        if let Some(tailer) = reader.tailers.get_mut(&log) {
+            tailer.schedule.watched = None;
+            tailer.schedule.interval = reader.config.min_poll;
+            self.at(log, now);
+        }
+    }
+
     /// Closes the file of a log that has been quiet for `close_idle_after`, if everything of it is read and committed. If the
     /// file is deleted then, nothing of it is lost.
     pub(super) fn close_if_idle(&mut self, log: u64, now: Instant) {

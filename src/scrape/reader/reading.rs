@@ -154,6 +154,7 @@ impl Held<'_, Reader> {
                 let schedule = &mut tailer.schedule;
                 schedule.interval = reader.config.pause(schedule.interval, now - schedule.last_lines);
                 tailer.ledger().shrink();
+                self.watch_if_quiet(log, now);
                 self.rest(log, now);
                 self.close_if_idle(log, now);
             }

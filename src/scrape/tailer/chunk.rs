@@ -48,7 +48,11 @@ impl Tailer {
                 break;
             }
         }
-        self.ledger.update_progress(|p| p.read_offset = place.offset + at as u64);
+        let read_at = sink.clock.unix_nanos();
+        self.ledger.update_progress(|progress| {
+            progress.read_offset = place.offset + at as u64;
+            progress.last_read = read_at;
+        });
         at
     }
 
@@ -98,7 +102,7 @@ impl Tailer {
             let time = time.unwrap_or(first + at as i64);
             let of_stream = self.target.streams.as_ref().map(|streams| streams.of(is_stderr(text)));
             let base = of_stream.flatten().or(labels).unwrap_or(&self.labels);
-            work.entry.begin(time, text, base, from.offset + at as u64, weight);
+            work.begin(time, text, base, from.offset + at as u64, weight);
             if of_stream.is_some_and(|labels| labels.is_none()) {
                 dropped.discard(&work.entry, &Reason::Relabelled);
                 continue;

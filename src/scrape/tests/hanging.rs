@@ -104,6 +104,7 @@ impl Scene {
             custom: None,
             status: status.clone(),
             open_logs: Default::default(),
+            quiet: crate::tail::QuietFiles::none(),
         });
         let (let_go, until) = channel();
         let until = Mutex::new(Some(until));

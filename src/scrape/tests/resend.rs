@@ -117,6 +117,7 @@ impl Machine {
             custom: None,
             status,
             open_logs: Default::default(),
+            quiet: crate::tail::QuietFiles::none(),
         });
         let path = self.dir.path("0.log");
         let target = Target::new("job".into(), LabelSet::new([("app", "a")]), path.display().to_string());

@@ -118,6 +118,7 @@ pub(super) fn reader(
         custom: None,
         status,
         open_logs: open_logs.share_out(&["loki".into()]).remove(0),
+        quiet: crate::tail::QuietFiles::none(),
     });
     (Supervised::new(reader, || {}).0, commands, batches)
 }

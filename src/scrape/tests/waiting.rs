@@ -1,6 +1,7 @@
 //! Files that are not read yet, on a clock of the test.
 
 mod gone;
+mod quiet;
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use crate::scrape::open_logs::OpenLogs;
 use crate::scrape::reader::{Parts, Reader};
 use crate::scrape::status::Status;
 use crate::scrape::supervised::Supervised;
+use crate::tail::QuietFiles;
 
 struct Scene {
     dir: Dir,
@@ -37,10 +39,17 @@ impl Scene {
     fn new(initial_delay: Duration) -> Self {
         let dir = Dir::new();
         let positions = dir.positions();
-        Self::start(dir, Clock::standing(1), positions, initial_delay, OpenLogs::default())
+        Self::start(dir, Clock::standing(1), positions, initial_delay, OpenLogs::default(), |_| QuietFiles::none())
     }
 
-    fn start(dir: Dir, clock: Clock, positions: Arc<Positions>, initial_delay: Duration, logs: OpenLogs) -> Self {
+    fn start(
+        dir: Dir,
+        clock: Clock,
+        positions: Arc<Positions>,
+        initial_delay: Duration,
+        logs: OpenLogs,
+        quiet: impl FnOnce(Arc<Commands>) -> QuietFiles,
+    ) -> Self {
         let registry = Registry::new();
         let (status, commands) = (Arc::new(Status::default()), Arc::new(Commands::new(Arc::default())));
         let (outlet, batches) = rig::outlet("loki");
@@ -63,6 +72,7 @@ impl Scene {
             custom: None,
             status: status.clone(),
             open_logs: logs.share_out(&["loki".into()]).remove(0),
+            quiet: quiet(commands.clone()),
         });
         let reader = Supervised::new(reader, || {}).0;
         Self { dir, clock, positions, reader, commands, batches, target, status, logs: 0 }
@@ -90,7 +100,7 @@ impl Scene {
         let left = OpenLogs::new(vec![self.reader.hold().finish().expect("it is the only thread")]);
         let readers = [("loki".into(), "job".into())].into();
         self.positions.begin_run(readers, self.clock.system_time(), left.has_looked());
-        Self::start(self.dir, self.clock, self.positions, initial_delay, left)
+        Self::start(self.dir, self.clock, self.positions, initial_delay, left, |_| QuietFiles::none())
     }
 
     /// The lines that arrive while this much time passes.

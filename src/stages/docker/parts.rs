@@ -50,6 +50,11 @@ impl Parts {
         Self { incomplete: Vec::new(), clock, next_due: None }
     }
 
+    /// Whether no line is incomplete.
+    pub fn is_empty(&self) -> bool {
+        self.incomplete.is_empty()
+    }
+
     /// Takes the next part or line of a stream. `extract`: a later stage may use the extracted value `output`.
     pub fn take(
         &mut self,

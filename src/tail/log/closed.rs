@@ -4,12 +4,13 @@
 use std::collections::VecDeque;
 use std::fs::{self, Metadata};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Drained, Log, Lost, Options, Resume};
+use super::{Drained, Log, Lost, Options, Resume, inode};
 use crate::model::{Mark, Position, Progress};
 use crate::tail::allowed_paths::AllowedPaths;
 use crate::tail::folders::Folders;
@@ -58,13 +59,21 @@ impl Log {
         Ok(ClosedLog { path, options, folders, allowed, position, mark, drained, closed: now - UNHEARD, seen })
     }
 
+    /// The file that it reads, if that is its only one and is not compressed: device and inode, and the open file.
+    pub fn quiet_file(&self) -> Option<((u64, u64), BorrowedFd<'_>)> {
+        let file = &self.generations[0];
+        self.is_simple().then(|| file.descriptor()).flatten().map(|open| (inode(file), open))
+    }
+
+    fn is_simple(&self) -> bool {
+        self.generations.len() == 1 && self.spent.is_empty() && self.late.is_empty() && self.gone.is_none()
+    }
+
     fn seen_at_rest(&self) -> io::Result<Option<Seen>> {
-        let is_simple =
-            self.generations.len() == 1 && self.spent.is_empty() && self.late.is_empty() && self.gone.is_none();
         let is_between_lines =
             self.skipping.is_none() && self.hole == 0 && !self.abandoned && self.lost == Lost::default();
         let file = &self.generations[0];
-        if !is_simple || !is_between_lines || !file.is_plain() {
+        if !self.is_simple() || !is_between_lines || !file.is_plain() {
             return Ok(None);
         }
         // In this order: what is written in between shows in the second one.
@@ -75,6 +84,11 @@ impl Log {
 }
 
 impl ClosedLog {
+    /// The file that had the name when the log was closed: device and inode.
+    pub fn file(&self) -> (u64, u64) {
+        self.seen.file
+    }
+
     /// Opens it if it has changed. None: it has not.
     pub fn open_again(&self) -> io::Result<Option<Log>> {
         match fs::metadata(&self.path).and_then(|meta| Seen::of(&meta)) {

@@ -250,7 +250,7 @@ taken over from. A directory that is already mounted is not mounted again.
 {{- end -}}
 
 {{/*
-Resources of a container. By default, the memory limit follows README.md ("Memory"): for each client twice its buffer_size
+Resources of a container. By default, the memory limit follows docs/operation.md ("Memory"): for each client twice its buffer_size
 plus 32 MiB, and 64 MiB for the rest.
 */}}
 {{- define "fantail.resources" -}}

@@ -126,6 +126,7 @@ impl Agent {
                 custom: None,
                 status: status.clone(),
                 open_logs,
+                quiet: crate::tail::QuietFiles::none(),
             };
             readers.push(Some(Supervised::new(Reader::new(parts), || {}).0));
             roads.push(Road::new(road));

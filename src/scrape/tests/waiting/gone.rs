@@ -37,7 +37,8 @@ fn of_a_file_that_is_gone_at_the_start_the_bytes_are_counted_that_were_not_read(
         fs::remove_file(dir.path("a.log")).expect("removed");
         dir.append("a.log", "new\n");
         let positions = dir.positions();
-        let mut scene = Scene::start(dir, clock, positions, Duration::ZERO, OpenLogs::default());
+        let mut scene =
+            Scene::start(dir, clock, positions, Duration::ZERO, OpenLogs::default(), |_| QuietFiles::none());
         scene.add("a.log");
         assert_eq!(scene.lines(2 * SECOND), ["new"]);
         let lost: Vec<_> = scene.status.files().iter().flat_map(|file| file.ledger.account().lost).collect();

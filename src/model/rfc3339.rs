@@ -1,11 +1,8 @@
-//! Parses timestamps of container runtimes, and handles those that are invalid.
-
-use super::labelling::Known;
-use crate::model::LabelSet;
+//! Parses times in RFC 3339, as container runtimes and syslog write them.
 
 /// Parses RFC 3339 with any number of fractional digits, like Go's `RFC3339Nano`. Returns Unix nanoseconds. None:
 /// invalid.
-pub(super) fn rfc3339(text: &str) -> Option<i64> {
+pub fn rfc3339(text: &str) -> Option<i64> {
     let b = text.as_bytes();
     let seconds = civil_seconds(b.get(..19)?)?;
     let (nanos, rest) = fraction(&b[19..])?;
@@ -15,7 +12,7 @@ pub(super) fn rfc3339(text: &str) -> Option<i64> {
 
 /// Like [`rfc3339`], with the last second cached: consecutive lines often have the same second.
 #[derive(Debug, Default)]
-pub(super) struct Rfc3339 {
+pub struct Rfc3339 {
     second: [u8; 19],
     nanos: i64,
     known: bool,
@@ -74,6 +71,14 @@ fn fraction(b: &[u8]) -> Option<(i64, &[u8])> {
     if !matches!(b.first(), Some(b'.' | b',')) {
         return Some((0, b));
     }
+    // Runtimes write nine digits.
+    if let [_, eight @ .., _, after] = b.first_chunk::<11>().unwrap_or(&[0; 11])
+        && let Some(first) = eight_digits(*eight)
+        && b[9].is_ascii_digit()
+        && !after.is_ascii_digit()
+    {
+        return Some((i64::from(first) * 10 + i64::from(b[9] - b'0'), &b[10..]));
+    }
     let digits = b[1..].iter().take_while(|d| d.is_ascii_digit()).count();
     if digits == 0 {
         return None;
@@ -86,6 +91,23 @@ fn fraction(b: &[u8]) -> Option<(i64, &[u8])> {
         nanos *= 10;
     }
     Some((nanos, &b[1 + digits..]))
+}
+
+/// The number that eight ASCII digits write, all at once. None: one of the bytes is no digit.
+#[inline]
+fn eight_digits(digits: [u8; 8]) -> Option<u32> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let text = u64::from_le_bytes(digits);
+    // A digit has 3 in its upper half, also after 6 was added.
+    let has_three = |bytes: u64| bytes & (ONES * 0xf0) == ONES * 0x30;
+    if !has_three(text) || !has_three(text.wrapping_add(ONES * 6)) {
+        return None;
+    }
+    // Neighbours are joined: to four numbers below 100, to two below 10,000, to one.
+    let values = text - ONES * 0x30;
+    let pairs = (values.wrapping_mul(10) + (values >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs.wrapping_mul(100) + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    Some((fours.wrapping_mul(10_000) + (fours >> 32)) as u32)
 }
 
 /// `Z` or `+01:00` as seconds east of Greenwich.
@@ -110,29 +132,25 @@ fn zone(b: &[u8]) -> Option<i64> {
     }
 }
 
-/// Promtail's `fudge`: an invalid time becomes the last time of its stream plus one nanosecond.
-#[derive(Debug, Default)]
-pub(super) struct Fudge {
-    last: Known<i64>,
-}
-
-impl Fudge {
-    pub fn settle(&mut self, labels: &LabelSet, parsed: Option<i64>, read: i64) -> i64 {
-        if let Some(last) = self.last.get_mut(labels) {
-            *last = parsed.unwrap_or(*last + 1);
-            return *last;
-        }
-        let Some(time) = parsed else {
-            return read;
-        };
-        self.last.insert(labels, time);
-        time
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn eight_digits_are_read_like_one_after_the_other() {
+        for number in [0, 1, 9, 10, 12_345_678, 87_654_321, 90_000_009, 99_999_999] {
+            let text = format!("{number:08}");
+            assert_eq!(eight_digits(text.as_bytes().try_into().expect("eight")), Some(number), "{text}");
+        }
+        // Each other byte, at each place.
+        for at in 0..8 {
+            for byte in (0..=u8::MAX).filter(|byte| !byte.is_ascii_digit()) {
+                let mut text = *b"12345678";
+                text[at] = byte;
+                assert_eq!(eight_digits(text), None, "{text:?}");
+            }
+        }
+    }
 
     #[test]
     fn times_that_are_read() {
@@ -140,6 +158,8 @@ mod tests {
             ("1970-01-01T00:00:00Z", 0),
             ("2024-03-05T08:15:30.123456789Z", 1_709_626_530_123_456_789),
             ("2024-03-05T08:15:30.5Z", 1_709_626_530_500_000_000),
+            ("2024-03-05T08:15:30.12345678Z", 1_709_626_530_123_456_780),
+            ("2024-03-05T08:15:30.000000001+00:00", 1_709_626_530_000_000_001),
             ("2024-03-05T08:15:30,5Z", 1_709_626_530_500_000_000),
             ("2024-03-05T09:15:30.5+01:00", 1_709_626_530_500_000_000),
             ("2024-03-05T03:45:30.5-04:30", 1_709_626_530_500_000_000),
@@ -174,17 +194,5 @@ mod tests {
             assert_eq!(rfc3339(text), None, "{text}");
             assert_eq!(Rfc3339::default().parse(text), None, "{text}");
         }
-    }
-
-    #[test]
-    fn fudging_follows_the_stream() {
-        let mut fudge = Fudge::default();
-        let (a, b) = (LabelSet::new([("a", "1")]), LabelSet::new([("b", "1")]));
-        assert_eq!(fudge.settle(&a, None, 99), 99);
-        assert_eq!(fudge.settle(&a, Some(10), 99), 10);
-        assert_eq!(fudge.settle(&a, None, 99), 11);
-        assert_eq!(fudge.settle(&a, None, 99), 12);
-        assert_eq!(fudge.settle(&b, None, 99), 99);
-        assert_eq!(fudge.settle(&a, Some(5), 99), 5);
     }
 }

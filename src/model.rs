@@ -11,12 +11,14 @@ pub mod gonumber;
 mod key_path;
 mod labels;
 mod ledger;
+mod live_tail;
 mod nearest;
 pub mod nesting;
 mod position;
 mod reason;
 mod report;
 mod rfc3339;
+mod seeded;
 mod source;
 mod start_at;
 mod target;
@@ -35,6 +37,7 @@ pub use explanation::{
 pub use key_path::{KeyPath, Step};
 pub use labels::{LabelMap, LabelSet, Labels, is_valid_label_name, loki_label_name, quote_go};
 pub use ledger::{Ack, ChunkAck, Ledger, Progress};
+pub use live_tail::{LiveFilter, LiveLine, LiveTail, Side, Viewer};
 pub use nearest::nearest;
 pub use position::{FileId, Fingerprint, Mark, Position};
 pub use reason::Reason;
@@ -43,6 +46,7 @@ pub use report::{
     NotReadReport, Report, TargetReport,
 };
 pub use rfc3339::{Rfc3339, rfc3339};
+pub use seeded::SeededMap;
 pub use source::{Checkpoint, Chunk, Read, Record, Source, View, Views, Wake};
 pub use start_at::StartAt;
 pub use target::{

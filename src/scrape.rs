@@ -42,7 +42,7 @@ use std::time::Duration;
 
 use crate::batch::{self, Batch};
 use crate::metrics::{Dropped, Registry};
-use crate::model::{Clock, Entry, LabelSet, Reason, Report, StartAt};
+use crate::model::{Clock, Entry, LabelSet, LiveTail, Reason, Report, StartAt};
 use crate::positions::Positions;
 use crate::relabel::Rules;
 use crate::stages::{CustomMetrics, Program};
@@ -169,9 +169,15 @@ pub struct Metrics {
     dropped: Dropped,
     custom: CustomMetrics,
     status: Arc<Status>,
+    live_tail: Arc<LiveTail>,
 }
 
 impl Metrics {
+    /// Shows lines to those who look at them on the page.
+    pub fn live_tail(&self) -> Arc<LiveTail> {
+        self.live_tail.clone()
+    }
+
     /// Counts received bytes that a client had no room for while another had, and logs the first of them.
     pub fn receiver_behind(&self, job: &str, bytes: u64) {
         self.own.receiver_behind(job, bytes);
@@ -184,6 +190,7 @@ impl Metrics {
             dropped: Dropped::register(registry),
             custom: CustomMetrics::register(registry),
             status,
+            live_tail: Arc::default(),
         }
     }
 
@@ -222,7 +229,7 @@ impl Scrape {
         let events = Arc::new(messages::Events::default());
         let (end, ended) = tokio::sync::watch::channel(false);
         metrics.begin_run(outlets.iter().map(|outlet| &outlet.client));
-        let Metrics { own: metrics, dropped, custom, status } = metrics.clone();
+        let Metrics { own: metrics, dropped, custom, status, live_tail } = metrics.clone();
         let jobs: Arc<[Job]> = jobs.into();
         let clients: Vec<Arc<str>> = outlets.iter().map(|outlet| outlet.client.clone()).collect();
         let parkers: Vec<Arc<Parker>> = clients.iter().map(|_| Arc::default()).collect();
@@ -249,6 +256,7 @@ impl Scrape {
                 dropped: dropped.clone(),
                 // All clients get the same lines, so metrics from stages are counted by one client only.
                 custom: (index == 0).then(|| custom.clone()),
+                live_tail: (index == 0).then(|| live_tail.clone()),
                 status: status.clone(),
                 open_logs,
                 quiet,

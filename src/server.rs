@@ -11,6 +11,7 @@ mod connections;
 mod discovered;
 mod guard;
 mod html;
+mod live;
 mod log;
 mod page;
 mod port;
@@ -42,7 +43,7 @@ use connection::Timeouts;
 use connections::{Connections, Peer};
 
 use crate::metrics::Registry;
-use crate::model::Report;
+use crate::model::{LiveTail, Report};
 
 /// The data of the server.
 pub struct State {
@@ -51,6 +52,8 @@ pub struct State {
     /// Replaced by each reload.
     pub shown: watch::Receiver<Arc<Shown>>,
     pub registry: Registry,
+    /// Where the readers show lines.
+    pub live_tail: Arc<LiveTail>,
     /// Sends requests for a reload.
     pub reload: mpsc::Sender<ReloadRequest>,
 }
@@ -99,7 +102,13 @@ impl Server {
         let process = state.registry.register(Box::new(process::Process::new()));
         process.expect("each metric is registered once");
 
-        let router = routes::router(&self.config, self.access.clone(), state);
+        let (stop, stopping) = watch::channel(());
+        let router = routes::router(&self.config, self.access.clone(), state, stopping);
+        // Answers that go on for long end at once.
+        let shutdown = async {
+            shutdown.await;
+            drop(stop);
+        };
         serve(self.listener, router, &self.config, self.config.timeouts(), self.access, shutdown).await;
     }
 }

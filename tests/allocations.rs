@@ -97,7 +97,7 @@ fn run(pipeline: &mut Pipeline, lines: &[String], labels: &LabelSet, ack: &Chunk
     });
     for (i, line) in lines.iter().enumerate() {
         ack.begin_line(Mark(i as u64));
-        work.entry.begin(1_770_000_000_000_000_000, line, labels, i as u64, Weight::default());
+        work.begin(1_770_000_000_000_000_000, line, labels, i as u64, Weight::default());
         pipeline.run(&mut work, &mut |_| *passed += 1);
     }
 }

@@ -98,7 +98,8 @@ impl Host {
             options,
             _lock: lock,
         };
-        let state = server::State { hostname: host.hostname.clone(), shown: now, registry, reload };
+        let (hostname, live_tail) = (host.hostname.clone(), host.metrics.scrape.live_tail());
+        let state = server::State { hostname, shown: now, registry, live_tail, reload };
         Ok((host, listening.map(|server| Serving::begin(server, state))))
     }
 

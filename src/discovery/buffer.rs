@@ -2,6 +2,7 @@
 //! so that they can be read again.
 
 use std::collections::VecDeque;
+use std::iter::Peekable;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -66,23 +67,35 @@ impl<L: Buffered> Buffer<L> {
 
     /// Adds a line, as soon as there is room. Only one task may add lines.
     pub async fn put(&self, line: L) {
-        let cost = line.text().len() + COST;
-        loop {
+        self.put_all(&mut vec![line]).await;
+    }
+
+    /// Adds lines in their order, each as soon as there is room. Only one task may add lines.
+    pub async fn put_all(&self, lines: &mut Vec<L>) {
+        let mut left = lines.drain(..).peekable();
+        while left.peek().is_some() {
             let room = self.has_room.notified();
-            let has_room = |state: &State<L>| state.lines.is_empty() || state.bytes + cost <= ROOM;
-            if has_room(&self.lock()) {
-                break;
+            if self.put_some(&mut left) {
+                self.waker.wake_by_ref();
+            } else {
+                room.await;
             }
-            room.await;
         }
-        // Only one task adds lines, so the room is still there.
+    }
+
+    /// Adds the lines that there is room for. False: there is no room.
+    fn put_some(&self, lines: &mut Peekable<impl Iterator<Item = L>>) -> bool {
         let mut state = self.lock();
-        state.bytes += cost;
-        state.end = state.end.after(line.text().len() as u64 + 1);
-        let end = state.end;
-        state.lines.push_back(Kept { end, line });
-        drop(state);
-        self.waker.wake_by_ref();
+        let before = state.lines.len();
+        while let Some(line) =
+            lines.next_if(|line| state.lines.is_empty() || state.bytes + line.text().len() + COST <= ROOM)
+        {
+            state.bytes += line.text().len() + COST;
+            state.end = state.end.after(line.text().len() as u64 + 1);
+            let end = state.end;
+            state.lines.push_back(Kept { end, line });
+        }
+        state.lines.len() > before
     }
 
     /// No more lines will come.

@@ -113,6 +113,19 @@ impl Connection {
         request.send().await.map(Stream::new).map_err(|error| self.failed(error))
     }
 
+    /// Like [`get`](Self::get), with HTTP/1.0: the answer ends with the connection. So the server sends no chunks, each
+    /// of which would be a piece of its own. But an answer that breaks off looks like one that has ended.
+    pub async fn get_until_close(
+        &self,
+        url: &ParsedUrl,
+        headers: HeaderMap,
+        credential: Credential,
+    ) -> Result<Stream, String> {
+        let request = with(self.client().get(url.clone()), credential).headers(headers);
+        let answer = request.version(reqwest::Version::HTTP_10).send().await;
+        answer.map(Stream::new).map_err(|error| self.failed(error))
+    }
+
     fn failed(&self, error: reqwest::Error) -> String {
         // The certificates may be outdated, so they are checked before the next request.
         self.lock().looked = Instant::now().checked_sub(CERTIFICATES_PERIOD).unwrap_or_else(Instant::now);

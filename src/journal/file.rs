@@ -1,6 +1,5 @@
 //! One journal file: its entries by number, and the number of the next entry to read.
 
-use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -13,6 +12,7 @@ use super::header::{HEADER, Header, Refused};
 use super::location::Location;
 use super::object::{Error, Objects};
 use super::pages::{Pages, read_at};
+use crate::model::SeededMap;
 
 /// An entry of a file that is written to may be seen before it is complete. It is tried this many times.
 const TRIES: u32 = 5;
@@ -37,7 +37,7 @@ pub(super) struct Shared {
     buffer: Vec<u8>,
     fields: Vec<u64>,
     /// By file and place: fields that several entries have.
-    kept: HashMap<(u32, u64), Box<[u8]>>,
+    kept: SeededMap<(u32, u64), Box<[u8]>>,
 }
 
 /// Why a file is not opened.

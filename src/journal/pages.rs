@@ -1,9 +1,11 @@
 //! Reads files in pages and keeps the last ones: an entry is a few dozen objects, most of them near each other.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
+
+use crate::model::SeededMap;
 
 /// Bytes of a page.
 const PAGE: usize = 16 << 10;
@@ -13,7 +15,7 @@ const PAGES: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Pages {
-    pages: HashMap<(u32, u64), Box<[u8]>>,
+    pages: SeededMap<(u32, u64), Box<[u8]>>,
     /// Oldest first.
     order: VecDeque<(u32, u64)>,
 }
@@ -45,6 +47,7 @@ impl Pages {
 
     fn page(&mut self, (id, file): (u32, &fs::File), number: u64) -> io::Result<&[u8]> {
         let key = (id, number);
+        // An answer that is returned here would be borrowed for the rest of the method.
         if !self.pages.contains_key(&key) {
             if self.pages.len() >= PAGES
                 && let Some(oldest) = self.order.pop_front()

@@ -154,6 +154,13 @@ pub trait Source: fmt::Debug + Send {
     /// to save.
     fn committed(&mut self, to: Mark) -> Option<Checkpoint>;
 
+    /// How many of the bytes that were read and not committed count as exposed: the batches of a log are sent without
+    /// waiting for `batchwait` while it has a window of these, so that a crash causes few lines to be sent again. A source
+    /// that gives nothing again after a crash may wait for larger batches.
+    fn exposed(&self, uncommitted: u64) -> u64 {
+        uncommitted
+    }
+
     /// Whether the source can be rewound to the start of any record that it gave.
     fn is_exact(&self) -> bool {
         true

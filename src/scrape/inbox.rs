@@ -335,6 +335,18 @@ impl State {
         !self.is_left && (self.kept.is_empty() || self.cost + parcel.cost() <= ROOM)
     }
 
+    /// Whether a sender waits for the commit of the youngest records, and all records were read.
+    fn is_waited_for(&self) -> bool {
+        self.next == self.end && self.kept.back().is_some_and(|kept| kept.ticket.is_some())
+    }
+
+    /// Approximate bytes of memory of the records that were read and not committed.
+    fn read_cost(&self) -> u64 {
+        let start = self.kept.front().map_or(self.end, |kept| kept.start);
+        let (read, all) = (self.next.since(start), self.end.since(start));
+        (self.cost as u64).saturating_mul(read).checked_div(all).unwrap_or(0)
+    }
+
     fn put(&mut self, parcel: Arc<Parcel>, ticket: Option<TicketShare>) {
         let start = self.end;
         self.cost += parcel.cost();
@@ -367,7 +379,9 @@ impl Source for Inbox {
         chunk.bytes.extend_from_slice(&kept.parcel.text.as_bytes()[skip..until]);
         chunk.len = until - skip;
         let from = |record: &Record| Record { end: record.end - skip, ..record.clone() };
-        chunk.records = Some(read.iter().map(from).collect());
+        let records = chunk.records.get_or_insert_default();
+        records.clear();
+        records.extend(read.iter().map(from));
         chunk.encoding = Encoding::Utf8;
         chunk.start = next;
         chunk.place = Position { offset: next.0, ..Position::default() };
@@ -396,6 +410,16 @@ impl Source for Inbox {
 
     fn wake(&self) -> Wake {
         Wake::Rings
+    }
+
+    /// A crash does not send records of an inbox again. But they must leave it before it is full, and at once if a sender
+    /// waits and no more records come.
+    fn exposed(&self, uncommitted: u64) -> u64 {
+        let state = self.shared.lock();
+        match state.is_waited_for() {
+            true => uncommitted,
+            false => state.read_cost().saturating_sub(ROOM as u64 / 2),
+        }
     }
 
     fn outlives_run(&self) -> bool {

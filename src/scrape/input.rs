@@ -111,6 +111,10 @@ impl Source for Input {
         self.source().map_or(Wake::Poll, |source| source.wake())
     }
 
+    fn exposed(&self, uncommitted: u64) -> u64 {
+        self.source().map_or(uncommitted, |source| source.exposed(uncommitted))
+    }
+
     fn outlives_run(&self) -> bool {
         self.source().is_some_and(|source| source.outlives_run())
     }

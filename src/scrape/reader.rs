@@ -48,7 +48,7 @@ use super::times::Times;
 use super::{Config, Job, Outlet};
 use crate::batch::Batcher;
 use crate::metrics::Dropped;
-use crate::model::{Chunk, Clock};
+use crate::model::{Chunk, Clock, LiveTail};
 use crate::positions::{Commit, Positions};
 use crate::stages::CustomMetrics;
 use crate::tail::{Folders, Mounts, QuietFiles};
@@ -82,6 +82,8 @@ pub(super) struct Parts {
     pub metrics: Metrics,
     pub dropped: Dropped,
     pub custom: Option<CustomMetrics>,
+    /// None: another reader shows the same lines.
+    pub live_tail: Option<Arc<LiveTail>>,
     pub status: Arc<Status>,
     /// The logs handed over by the previous scrape.
     pub open_logs: LogsByPath,
@@ -160,7 +162,7 @@ struct Stop {
 impl Reader {
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, index, config, jobs, outlet, positions, commands, target_manager, .. } = parts;
-        let Parts { metrics, dropped, custom, status, open_logs, quiet, .. } = parts;
+        let Parts { metrics, dropped, custom, live_tail, status, open_logs, quiet, .. } = parts;
         let pipelines = Pipelines::new(&jobs, |program, unwraps| match unwraps {
             true => program.start_unwrapping(dropped.clone(), custom.clone(), clock.clone()),
             false => program.start(dropped.clone(), custom.clone(), clock.clone()),
@@ -179,6 +181,7 @@ impl Reader {
             counters: outlet.counters,
             metrics,
             times: Times::default(),
+            live_tail: live_tail.unwrap_or_default(),
         };
         Self {
             folders: jobs.iter().map(|_| Arc::new(Folders::with_rotated_dirs(config.rotated_dirs.clone()))).collect(),

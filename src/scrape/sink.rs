@@ -1,5 +1,6 @@
 //! The shared state of a reader's tailers: pipelines, limits and output.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::pipelines::{PipelineId, Pipelines};
@@ -9,7 +10,7 @@ use super::times::Times;
 use super::{ClientCounters, metrics::Metrics};
 use crate::batch::{Batcher, Flow, Grant, Outcome};
 use crate::metrics::Dropped;
-use crate::model::{Chunk, Clock, Entry, Reason};
+use crate::model::{Chunk, Clock, Entry, LiveTail, Reason, Side};
 use crate::stages::{Due, Pipeline};
 
 /// Used by all tailers of a reader.
@@ -24,6 +25,8 @@ pub(super) struct Sink {
     pub counters: ClientCounters,
     pub metrics: Metrics,
     pub times: Times,
+    /// Nobody looks at it if another reader shows the same lines.
+    pub live_tail: Arc<LiveTail>,
 }
 
 /// Where entries go.
@@ -46,7 +49,8 @@ impl Output {
 impl Sink {
     /// Releases entries held past their deadline. Logs in `unread` (with their pipelines) restart theirs.
     pub fn release_due(&mut self, now: Instant, unread: impl Fn() -> Vec<(u64, PipelineId)>) {
-        let Sink { pipelines, output, rate, dropped, counters, times, .. } = self;
+        let Sink { pipelines, output, rate, dropped, counters, times, live_tail, .. } = self;
+        let is_viewed = live_tail.is_viewed();
         for (id, pipeline) in pipelines.iter_mut() {
             if pipeline.next_due().is_none_or(|due| due > now) {
                 continue;
@@ -56,6 +60,9 @@ impl Sink {
             }
             pipeline.release(Due::At(now), &mut |entry| {
                 times.note(entry);
+                if is_viewed {
+                    live_tail.show(Side::After, entry);
+                }
                 accept(entry, None, output, rate, dropped, counters, now);
             });
         }

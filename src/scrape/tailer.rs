@@ -14,7 +14,9 @@ use super::schedule::{Parting, Schedule};
 use super::sink::{Output, Sink, accept};
 use super::times::SavedReadTimes;
 use crate::batch::{Flow, Grant};
-use crate::model::{Checkpoint, LabelSet, Ledger, Mark, Position, Progress, Read, Reason, Source, Target, Weight};
+use crate::model::{
+    Checkpoint, LabelSet, Ledger, Mark, Position, Progress, Read, Reason, Side, Source, Target, Weight,
+};
 use crate::positions::PositionId;
 use crate::stages::Due;
 use crate::tail::Log;
@@ -176,7 +178,8 @@ impl Tailer {
         }
         // Lines can be read again only if their offsets are exact, and should be only if they have no saved read times.
         let exact = self.input.is_exact() && self.remembered.is_empty();
-        let Some(grant) = sink.output.grant(&mut self.flow, self.ledger.exposed(), exact, now) else {
+        let exposed = self.input.exposed(self.ledger.exposed());
+        let Some(grant) = sink.output.grant(&mut self.flow, exposed, exact, now) else {
             return if self.flow.is_rate_due(now) { Begin::LookUp } else { Begin::Turn(Turn::Blocked) };
         };
         let busy = sink.pipelines.get(self.pipeline).busy_until().is_some_and(|until| now < until);
@@ -273,10 +276,14 @@ impl Tailer {
     }
 
     fn release(&mut self, due: Due, sink: &mut Sink, now: Instant) {
-        let Sink { pipelines, output, rate, dropped, counters, times, .. } = sink;
+        let Sink { pipelines, output, rate, dropped, counters, times, live_tail, .. } = sink;
+        let is_viewed = live_tail.is_viewed();
         let flow = &mut self.flow;
         pipelines.get(self.pipeline).release(due, &mut |entry| {
             times.note(entry);
+            if is_viewed {
+                live_tail.show(Side::After, entry);
+            }
             accept(entry, Some(flow), output, rate, dropped, counters, now);
         });
     }

@@ -10,6 +10,7 @@
 //!   health_check_target: true     # /ready requires a tailed file
 //!   http_listen_conn_limit: 0     # maximum number of connections; 0 means 256
 //!   http_pages: all               # which clients may see more than /ready, /-/healthy and /metrics: all, or loopback
+//!   live_tail: disabled           # which clients may look at lines: disabled, loopback or all
 //!   http_server_read_timeout: 10s # from the first byte of a request to the first byte of its answer
 //!   http_server_read_header_timeout: 0  # the same; the shorter timeout counts
 //!   http_server_write_timeout: 30s      # for the whole answer
@@ -83,6 +84,7 @@ macro_rules! config {
                     register_instrumentation: true,
                     http_listen_conn_limit: 0,
                     http_pages: Pages::default(),
+                    live_tail: LiveTailFor::default(),
                     http_server_read_timeout: DEFAULT_READ,
                     http_server_read_header_timeout: GoDuration(Duration::ZERO),
                     http_server_write_timeout: DEFAULT_WRITE,
@@ -117,6 +119,7 @@ config! {
         pub register_instrumentation: bool,
         pub http_listen_conn_limit: u32,
         http_pages: Pages,
+        live_tail: LiveTailFor,
         http_server_read_timeout: GoDuration,
         http_server_read_header_timeout: GoDuration,
         http_server_write_timeout: GoDuration,
@@ -181,6 +184,16 @@ pub(super) enum Pages {
     Loopback,
 }
 
+/// Which clients may look at lines with the page's live tail. `http_pages` and passwords apply too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LiveTailFor {
+    #[default]
+    Disabled,
+    Loopback,
+    All,
+}
+
 impl Config {
     /// The config of a port that speaks TLS if there is a certificate. With `ca_file` a client needs a certificate of
     /// that CA.
@@ -243,6 +256,10 @@ impl Config {
 
     pub(super) fn pages(&self) -> Pages {
         self.http_pages
+    }
+
+    pub(super) fn live_tail(&self) -> LiveTailFor {
+        self.live_tail
     }
 
     /// Zero would close every connection at once. In Go it means no timeout, and here the default.

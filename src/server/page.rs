@@ -17,7 +17,7 @@ pub(super) const HTML: &str = include_str!("page/index.html");
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [(&str, &str, &str); 8] = [
+const ASSETS: [(&str, &str, &str); 9] = [
     ("page.css", "text/css; charset=utf-8", include_str!("page/page.css")),
     ("page.js", SCRIPT, include_str!("page/page.js")),
     ("dom.js", SCRIPT, include_str!("page/dom.js")),
@@ -25,6 +25,7 @@ const ASSETS: [(&str, &str, &str); 8] = [
     ("overview.js", SCRIPT, include_str!("page/overview.js")),
     ("targets.js", SCRIPT, include_str!("page/targets.js")),
     ("explain.js", SCRIPT, include_str!("page/explain.js")),
+    ("tail.js", SCRIPT, include_str!("page/tail.js")),
     ("config.js", SCRIPT, include_str!("page/config.js")),
 ];
 

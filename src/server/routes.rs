@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use axum::extract::{self, Query};
+use axum::extract::{self, ConnectInfo, Query};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -12,12 +12,14 @@ use axum::routing::{any, get};
 use axum::{Router, middleware};
 use prometheus::TextEncoder;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot, watch};
 
 use super::access::Access;
+use super::connections::Peer;
 use super::discovered::Discovered;
 use super::guard::{Guard, guard};
 use super::html::Html;
+use super::live::{Live, tail};
 use super::page::{self, AskedForRows, Overview, Rows};
 use super::targets::Targets;
 use super::{Build, Config, State};
@@ -58,6 +60,7 @@ impl Turn {
 /// The data of the routes.
 struct Shared {
     state: State,
+    live: Arc<Live>,
     /// The address of the page at `/`.
     home: String,
     started: Instant,
@@ -73,7 +76,8 @@ struct Shared {
 
 type Known = extract::State<Arc<Shared>>;
 
-pub(super) fn router(config: &Config, access: Arc<Access>, state: State) -> Router {
+pub(super) fn router(config: &Config, access: Arc<Access>, state: State, stopping: watch::Receiver<()>) -> Router {
+    let live = Arc::new(Live::new(config, state.live_tail.clone(), stopping));
     let prefix = config.prefix();
     let at = |path: &str| format!("{prefix}{path}");
     let mut router = Router::new()
@@ -81,6 +85,7 @@ pub(super) fn router(config: &Config, access: Arc<Access>, state: State) -> Rout
         .route(&at("/page/{name}"), get(asset))
         .route(&at("/api/overview"), get(overview))
         .route(&at("/api/targets"), get(rows))
+        .route(&at("/api/tail"), get(tail).with_state(live.clone()))
         .route(&at("/ready"), any(ready))
         .route(&at("/-/healthy"), any(healthy))
         .route(&at("/targets"), get(targets))
@@ -98,6 +103,7 @@ pub(super) fn router(config: &Config, access: Arc<Access>, state: State) -> Rout
     }
     let router = router.with_state(Arc::new(Shared {
         state,
+        live,
         home: format!("{}/", config.external_prefix()),
         started: Instant::now(),
         needs_targets: config.health_check_target,
@@ -127,11 +133,12 @@ async fn asset(extract::Path(name): extract::Path<String>) -> Response {
     }
 }
 
-async fn overview(extract::State(shared): Known) -> Response {
+async fn overview(extract::State(shared): Known, ConnectInfo(Peer(peer)): ConnectInfo<Peer>) -> Response {
     let Ok(place) = shared.pages.clone().try_acquire_owned() else { return busy() };
     let _turn = shared.building.take().await;
     let (shown, hostname, uptime) = (shared.state.shown(), shared.state.hostname.clone(), shared.started.elapsed());
-    collected(place, move || Overview::collect(&shown, hostname, uptime)).await
+    let refusal = shared.live.refuses(peer);
+    collected(place, move || Overview::collect(&shown, hostname, uptime, refusal)).await
 }
 
 async fn rows(extract::State(shared): Known, Query(asked): Query<AskedForRows>) -> Response {

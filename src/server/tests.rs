@@ -2,6 +2,8 @@
 
 pub(super) mod access;
 mod bombs;
+mod live;
+mod page;
 mod slow;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -60,6 +62,7 @@ fn listening(address: &str, port: u16) -> Config {
 struct Running {
     address: SocketAddr,
     shown: watch::Sender<Arc<Shown>>,
+    live_tail: Arc<LiveTail>,
     reloads: mpsc::Receiver<ReloadRequest>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
@@ -78,11 +81,12 @@ async fn start_with(yaml: &str, files: Vec<FileReport>, registry: Registry) -> R
     let (stop, stopped) = oneshot::channel::<()>();
     let (shown, now) = watch::channel(shows(files, "clients:\n- url: <secret>\n"));
     let (reload, reloads) = mpsc::channel(1);
-    let state = State { hostname: "node-<1>".into(), shown: now, registry, reload };
+    let live_tail = Arc::<LiveTail>::default();
+    let state = State { hostname: "node-<1>".into(), live_tail: live_tail.clone(), shown: now, registry, reload };
     let task = tokio::spawn(server.run(state, async {
         let _ = stopped.await;
     }));
-    Running { address, shown, reloads, stop, task }
+    Running { address, shown, live_tail, reloads, stop, task }
 }
 
 fn shows(files: Vec<FileReport>, config: &str) -> Arc<Shown> {
@@ -428,19 +432,4 @@ async fn every_answer_tells_browsers_what_it_is_not() {
             "{answer}"
         );
     }
-}
-
-#[tokio::test]
-async fn the_page_gets_its_numbers_as_json() {
-    let server = start("", vec![file(None), file(Some("permission denied"))]).await;
-    for (path, key) in [
-        ("/api/overview", "\"uptime_seconds\":"),
-        ("/api/targets", "\"file\":\"/var/log/a.log\""),
-        ("/api/targets?q=a.log&state=error&sort=last_line&page=7&size=10", "\"matching\":1"),
-    ] {
-        let (status, answer) = server.status(path).await;
-        assert!(status == 200 && answer.contains("content-type: application/json"), "{path}: {answer}");
-        assert!(answer.contains(key) && answer.contains("no-store"), "{path}: {answer}");
-    }
-    assert_eq!(server.status("/api/targets?state=unheard-of").await.0, 400);
 }

@@ -81,14 +81,32 @@ impl Engine {
 
     /// An answer that may have no end.
     pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Stream, Failure> {
+        self.ask(path, query, false).await
+    }
+
+    /// An answer that may have no end, in large pieces if possible. True: it ends when the connection is closed, so an answer
+    /// that breaks off looks like one that has ended.
+    pub async fn get_in_large_pieces(&self, path: &str, query: &[(&str, &str)]) -> Result<(Stream, bool), Failure> {
+        // With TLS, the connection may have HTTP/2.
+        let until_close = self.base.scheme() == "http";
+        Ok((self.ask(path, query, until_close).await?, until_close))
+    }
+
+    async fn ask(&self, path: &str, query: &[(&str, &str)], until_close: bool) -> Result<Stream, Failure> {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         url.query_pairs_mut().extend_pairs(query);
         let (credential, token) = self.auth.credential().await.map_err(Failure::NoAnswer)?;
         let mut headers = HeaderMap::new();
         self.headers.add_to(&mut headers).map_err(Failure::NoAnswer)?;
-        let get = tokio::time::timeout(TIMEOUT, self.connection.get(&url, headers, credential));
-        let answer = get.await.map_err(|_| too_late())?.map_err(|text| self.no_answer(text))?;
+        let get = async {
+            match until_close {
+                true => self.connection.get_until_close(&url, headers, credential).await,
+                false => self.connection.get(&url, headers, credential).await,
+            }
+        };
+        let answer =
+            tokio::time::timeout(TIMEOUT, get).await.map_err(|_| too_late())?.map_err(|text| self.no_answer(text))?;
         match answer.status() {
             200..300 => Ok(answer),
             status => {

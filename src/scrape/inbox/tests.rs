@@ -140,3 +140,25 @@ fn records_keep_what_came_with_them() {
     let want = [first, Record { end: 4, ..Record::default() }];
     assert_eq!(chunk.records.as_deref(), Some(&want[..]));
 }
+
+#[test]
+fn records_that_nobody_waits_for_may_stay_in_batches_until_half_of_the_room_is_taken() {
+    let (intake, mut inboxes) = intake(1);
+    let inbox = &mut inboxes[0];
+    let (part, uncommitted) = ("x".repeat(ROOM / 8), 1_000_000);
+    for _ in 0..4 {
+        assert_eq!(intake.offer_to_some(parcel(&[&part])).by, 1);
+    }
+    assert_eq!(inbox.exposed(0), 0);
+    read(inbox, ROOM);
+    let a_little = inbox.exposed(uncommitted);
+    assert!(a_little < ROOM as u64 / 64, "{a_little}");
+    intake.offer(parcel(&[&part])).expect("room");
+    read(inbox, 1);
+    assert_eq!(inbox.exposed(uncommitted), uncommitted, "a sender waits for its commit");
+    intake.offer(parcel(&[&part])).expect("room");
+    let (of_one, exposed) = (ROOM as u64 / 8, inbox.exposed(uncommitted));
+    assert!((of_one..of_one * 5 / 4).contains(&exposed), "{exposed}: there is more to read");
+    inbox.committed(Mark(4 * (part.len() as u64 + 1)));
+    assert_eq!(inbox.exposed(uncommitted), 0);
+}

@@ -1,10 +1,8 @@
 //! The labels of an entry: the job's rules, applied to `__journal_<field>`. Entries with the same values of the fields
 //! that the rules read have the same labels, so the rules run once for them.
 
-use std::collections::HashMap;
-
 use crate::journal::Entry;
-use crate::model::{LabelSet, Labels, loki_label_name};
+use crate::model::{LabelSet, Labels, SeededMap, loki_label_name};
 use crate::relabel::{Reads, Rules, Verdict};
 
 /// The most label sets and names of fields that are kept.
@@ -24,9 +22,9 @@ pub(super) struct Relabelling {
     reads: Reads,
     constant: Labels,
     /// By field: its label, or None if no rule reads it.
-    names: HashMap<Vec<u8>, Option<String>>,
+    names: SeededMap<Vec<u8>, Option<String>>,
     /// By the values of the fields that are read.
-    known: HashMap<Vec<u8>, Option<LabelSet>>,
+    known: SeededMap<Vec<u8>, Option<LabelSet>>,
     /// Bytes of the keys of `known`.
     known_bytes: usize,
     /// Reused for each entry.
@@ -36,7 +34,7 @@ pub(super) struct Relabelling {
 impl Relabelling {
     /// `constant` are labels that each entry has before the rules are applied.
     pub fn new(rules: Rules, constant: Labels) -> Self {
-        let (names, known, known_bytes, key) = (HashMap::new(), HashMap::new(), 0, Vec::new());
+        let (names, known, known_bytes, key) = (SeededMap::default(), SeededMap::default(), 0, Vec::new());
         Self { reads: rules.reads(), rules, constant, names, known, known_bytes, key }
     }
 
@@ -44,13 +42,16 @@ impl Relabelling {
     pub fn labels(&mut self, entry: &Entry) -> Option<LabelSet> {
         self.key.clear();
         for (name, value) in entry.fields() {
-            if !self.names.contains_key(name) {
+            let is_read = self.names.get(name).map(Option::is_some).unwrap_or_else(|| {
                 if self.names.len() >= KEPT {
                     self.names.clear();
                 }
-                self.names.insert(name.to_vec(), label(name, &self.reads));
-            }
-            if self.names.get(name).is_some_and(Option::is_some) {
+                let label = label(name, &self.reads);
+                let is_read = label.is_some();
+                self.names.insert(name.to_vec(), label);
+                is_read
+            });
+            if is_read {
                 self.key.extend_from_slice(name);
                 self.key.push(b'=');
                 self.key.extend_from_slice(&(value.len() as u64).to_le_bytes());

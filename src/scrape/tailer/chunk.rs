@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use super::Tailer;
-use crate::model::{AckRef, ChunkAck, Entry, Mark, Origin, Position, Reason, Structured, View, Views, Weight};
+use crate::model::{AckRef, ChunkAck, Entry, Mark, Origin, Position, Reason, Side, Structured, View, Views, Weight};
 use crate::positions::ReadTime;
 use crate::scrape::sink::{Sink, accept};
 use crate::scrape::times::Part;
@@ -66,7 +66,8 @@ impl Tailer {
         stops: bool,
         now: Instant,
     ) -> (ChunkAck, usize) {
-        let Sink { clock, chunk, pipelines, output, rate, dropped, counters, times, .. } = sink;
+        let Sink { clock, chunk, pipelines, output, rate, dropped, counters, times, live_tail, .. } = sink;
+        let is_viewed = live_tail.is_viewed();
         let bytes = &chunk.bytes[part];
         let text = chunk.encoding.decode(bytes);
         let ack = self.ledger.open_chunk(bytes.len() as u64, mark.after(bytes.len() as u64));
@@ -109,8 +110,14 @@ impl Tailer {
             }
             work.entry.metadata.extend(metadata.iter().map(Structured::borrowed));
             work.entry.tenant = tenant.cloned();
+            if is_viewed {
+                live_tail.show(Side::Before, &work.entry);
+            }
             pipeline.run(&mut work, &mut |entry| {
                 times.note(entry);
+                if is_viewed {
+                    live_tail.show(Side::After, entry);
+                }
                 accept(entry, Some(flow), output, rate, dropped, counters, now);
             });
         }

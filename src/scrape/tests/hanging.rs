@@ -102,6 +102,7 @@ impl Scene {
             metrics: metrics::Metrics::register(&registry, status.clone()),
             dropped: Dropped::register(&registry),
             custom: None,
+            live_tail: None,
             status: status.clone(),
             open_logs: Default::default(),
             quiet: crate::tail::QuietFiles::none(),

@@ -115,6 +115,7 @@ impl Machine {
             metrics: Metrics::register(&registry, status.clone()),
             dropped: Dropped::register(&registry),
             custom: None,
+            live_tail: None,
             status,
             open_logs: Default::default(),
             quiet: crate::tail::QuietFiles::none(),

@@ -116,6 +116,7 @@ pub(super) fn reader(
         metrics: metrics::Metrics::register(&registry, status.clone()),
         dropped: Dropped::register(&registry),
         custom: None,
+        live_tail: None,
         status,
         open_logs: open_logs.share_out(&["loki".into()]).remove(0),
         quiet: crate::tail::QuietFiles::none(),

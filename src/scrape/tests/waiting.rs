@@ -70,6 +70,7 @@ impl Scene {
             metrics: Metrics::register(&registry, status.clone()),
             dropped: Dropped::register(&registry),
             custom: None,
+            live_tail: None,
             status: status.clone(),
             open_logs: logs.share_out(&["loki".into()]).remove(0),
             quiet: quiet(commands.clone()),

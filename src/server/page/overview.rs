@@ -25,6 +25,8 @@ pub(in crate::server) struct Overview {
     now_unix_ms: u64,
     /// The error of the last reload. Null: it succeeded.
     reload_error: Option<String>,
+    /// Why this client may not look at the live tail. Null: it may.
+    live_tail_refusal: Option<&'static str>,
     /// Threads that have stood still for long.
     standing_still: Vec<String>,
     summary: Summary,
@@ -51,7 +53,12 @@ struct Client {
 }
 
 impl Overview {
-    pub(in crate::server) fn collect(shown: &Shown, hostname: String, uptime: Duration) -> Self {
+    pub(in crate::server) fn collect(
+        shown: &Shown,
+        hostname: String,
+        uptime: Duration,
+        live_tail_refusal: Option<&'static str>,
+    ) -> Self {
         let report = &*shown.report;
         let (reports, targets) = (report.clients(), report.targets());
         let summary = Summary::of(&reports, &targets);
@@ -72,6 +79,7 @@ impl Overview {
             counted_ms: millis(uptime),
             now_unix_ms: millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
             reload_error: shown.reload_error.as_ref().map(|error| cut(error, LONGEST)),
+            live_tail_refusal: live_tail_refusal.map(str::trim_end),
             standing_still: report.still(),
             clients: reports.into_iter().map(client).collect(),
             discovery: Discovery::of(report),
@@ -155,7 +163,7 @@ mod tests {
 
     fn json() -> (usize, serde_json::Value) {
         let shown = Shown { report: Arc::new(Fixed), config: String::new(), reload_error: Some("no".into()) };
-        let overview = Overview::collect(&shown, "node".into(), Duration::from_millis(61_500));
+        let overview = Overview::collect(&shown, "node".into(), Duration::from_millis(61_500), None);
         let text = serde_json::to_string(&overview).expect("JSON");
         (text.len(), serde_json::from_str(&text).expect("JSON"))
     }

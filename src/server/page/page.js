@@ -6,9 +6,10 @@ import * as overview from "./overview.js";
 import * as targets from "./targets.js";
 import * as explain from "./explain.js";
 import * as config from "./config.js";
+import * as tail from "./tail.js";
 
 const EVERY = 2000;
-const views = { overview, targets, explain, config };
+const views = { overview, targets, explain, tail, config };
 const byId = (id) => document.getElementById(id);
 let current = "";
 let isAsking = false;

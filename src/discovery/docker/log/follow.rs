@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::buffer::Buffer;
 use super::cursor::Skip;
-use super::frames::{Frames, NotFrames};
+use super::frames::{Frame, Frames, NotFrames};
 use super::lines::{Line, Lines};
 use crate::discovery::docker::engine::{Engine, Failure};
 use crate::metrics::ContainerLines;
@@ -35,13 +35,36 @@ pub(super) struct Follow {
     pub counts: Option<ContainerLines>,
 }
 
+/// The most lines, and about the most bytes, that are handed in together.
+const TOGETHER: (usize, usize) = (512, 64 << 10);
+
 /// How an answer ended.
 enum End {
     /// Docker has sent everything, and the container had stopped.
     Stopped,
+    /// The same, or the connection broke.
+    StoppedOrBroken,
     /// The container does not exist any more.
     Gone,
     Failed(Failure),
+}
+
+/// Lines that are handed in together.
+#[derive(Debug, Default)]
+struct Batch {
+    lines: Vec<Line>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn add(&mut self, line: Line) {
+        self.bytes += line.text.len();
+        self.lines.push(line);
+    }
+
+    fn is_full(&self) -> bool {
+        self.lines.len() >= TOGETHER.0 || self.bytes >= TOGETHER.1
+    }
 }
 
 impl Follow {
@@ -59,12 +82,14 @@ impl Follow {
             }
             let pause = match end {
                 End::Gone => break,
+                // The rest of an answer that broke is in the next one.
+                End::StoppedOrBroken if self.lines.cursor() != before => Some(retry),
                 // The stream ended because the container did, so the log is complete.
-                End::Stopped if !*self.runs.borrow() => {
+                End::Stopped | End::StoppedOrBroken if !*self.runs.borrow() => {
                     self.flush().await;
                     None
                 }
-                End::Stopped => Some(retry),
+                End::Stopped | End::StoppedOrBroken => Some(retry),
                 End::Failed(new) => {
                     let pause = if matches!(new, Failure::Refused { .. }) { REFUSED } else { retry };
                     self.failed(new, &mut failure);
@@ -92,7 +117,13 @@ impl Follow {
         let since = cursor.since();
         let mut query = vec![("stdout", "1"), ("stderr", "1"), ("timestamps", "1"), ("follow", "1"), ("tail", "all")];
         query.extend(since.as_deref().map(|since| ("since", since)));
-        let mut answer = match self.engine.get(&format!("/containers/{}/logs", self.id), &query).await {
+        let path = format!("/containers/{}/logs", self.id);
+        // Only the end of the answer shows that the last message of a TTY is whole.
+        let answer = match self.tty {
+            true => self.engine.get(&path, &query).await.map(|answer| (answer, false)),
+            false => self.engine.get_in_large_pieces(&path, &query).await,
+        };
+        let (mut answer, until_close) = match answer {
             Ok(answer) => answer,
             Err(Failure::Refused { status: 404, .. }) => return End::Gone,
             Err(failure) => return End::Failed(failure),
@@ -101,52 +132,63 @@ impl Follow {
             tracing::info!(container = self.name, "the log of the container is read again");
         }
         let (mut frames, mut skip) = (Frames::new(self.tty), Skip::new(cursor));
+        let mut batch = Batch::default();
         loop {
             let piece = match answer.next().await {
                 Ok(Some(piece)) => piece,
                 // The rest of a broken answer is requested again.
                 Err(error) => return End::Failed(Failure::NoAnswer(error)),
                 Ok(None) => {
+                    if !frames.is_empty() && until_close {
+                        return End::Failed(Failure::NoAnswer("the answer ended in the middle of a message".into()));
+                    }
                     if let Some(frame) = frames.rest()
                         && !skip.skips(frame.time)
                     {
-                        self.take(frame).await;
+                        self.take(frame, &mut batch);
+                        self.put(&mut batch).await;
                     }
-                    return End::Stopped;
+                    return if until_close { End::StoppedOrBroken } else { End::Stopped };
                 }
             };
             frames.add(&piece);
-            loop {
+            let failure = loop {
                 match frames.next_frame() {
-                    Ok(None) => break,
+                    Ok(None) => break None,
                     Ok(Some(frame)) if skip.skips(frame.time) => {}
-                    Ok(Some(frame)) => self.take(frame).await,
-                    Err(NotFrames(text)) => return End::Failed(Failure::NoAnswer(text)),
+                    Ok(Some(frame)) => self.take(frame, &mut batch),
+                    Err(NotFrames(text)) => break Some(text),
                 }
+                if batch.is_full() {
+                    self.put(&mut batch).await;
+                }
+            };
+            self.put(&mut batch).await;
+            if let Some(text) = failure {
+                return End::Failed(Failure::NoAnswer(text));
             }
         }
     }
 
-    async fn take(&mut self, frame: super::frames::Frame) {
-        for line in self.lines.take(frame).into_iter().flatten() {
-            self.put(line).await;
-        }
+    fn take(&mut self, frame: Frame<'_>, batch: &mut Batch) {
+        self.lines.take(frame).into_iter().flatten().for_each(|line| batch.add(line));
     }
 
-    async fn put(&self, line: Line) {
-        if self.buffer.drops(line.is_stderr) {
-            return;
-        }
+    /// Hands in the lines whose stream is not dropped by a rule.
+    async fn put(&self, batch: &mut Batch) {
+        batch.bytes = 0;
+        let drops = [false, true].map(|is_stderr| self.buffer.drops(is_stderr));
+        batch.lines.retain(|line| !drops[usize::from(line.is_stderr)]);
         if let Some(counts) = &self.counts {
-            counts.count(line.time.is_some());
+            batch.lines.iter().for_each(|line| counts.count(line.time.is_some()));
         }
-        self.buffer.lines.put(line).await;
+        self.buffer.lines.put_all(&mut batch.lines).await;
     }
 
     async fn flush(&mut self) {
-        for line in self.lines.rest() {
-            self.put(line).await;
-        }
+        let mut batch = Batch::default();
+        self.lines.rest().into_iter().for_each(|line| batch.add(line));
+        self.put(&mut batch).await;
     }
 
     fn failed(&self, new: Failure, last: &mut Option<Failure>) {

@@ -4,10 +4,7 @@
 //! Each message begins with its time and a space, because the request asks for that. A message without a newline at its
 //! end is a part of a longer line.
 
-use bytes::Buf;
-use bytes::BytesMut;
-
-use crate::model::MAX_LINE;
+use crate::model::{MAX_LINE, Rfc3339};
 
 /// The length of a header.
 const HEADER: usize = 8;
@@ -19,13 +16,13 @@ pub(super) const PART: usize = 16 << 10;
 const LONGEST: usize = MAX_LINE;
 
 /// A message of a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'f> {
     pub is_stderr: bool,
     /// In Unix nanoseconds. None: it has no time.
     pub time: Option<i64>,
     /// Without the newline at its end.
-    pub text: Vec<u8>,
+    pub text: &'f [u8],
     /// The line goes on with the next message of the stream.
     pub is_part: bool,
 }
@@ -37,29 +34,40 @@ pub struct NotFrames(pub String);
 #[derive(Debug)]
 pub struct Frames {
     tty: bool,
-    bytes: BytesMut,
+    bytes: Vec<u8>,
+    /// The messages before this index have been given.
+    at: usize,
+    times: Rfc3339,
     /// Bytes of a message that is too long to be held. They are skipped.
     skips: usize,
 }
 
 impl Frames {
     pub fn new(tty: bool) -> Self {
-        Self { tty, bytes: BytesMut::new(), skips: 0 }
+        Self { tty, bytes: Vec::new(), at: 0, times: Rfc3339::default(), skips: 0 }
     }
 
     pub fn add(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.at);
+        self.at = 0;
         let skipped = self.skips.min(bytes.len());
         self.skips -= skipped;
         self.bytes.extend_from_slice(&bytes[skipped..]);
     }
 
+    /// Whether no part of a message is left.
+    pub fn is_empty(&self) -> bool {
+        self.at == self.bytes.len() && self.skips == 0
+    }
+
     /// The next whole message. None: more bytes are needed.
-    pub fn next_frame(&mut self) -> Result<Option<Frame>, NotFrames> {
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, NotFrames> {
         if self.tty { Ok(self.next_of_tty()) } else { self.next_framed() }
     }
 
-    fn next_framed(&mut self) -> Result<Option<Frame>, NotFrames> {
-        let Some(header) = self.bytes.first_chunk::<HEADER>() else {
+    fn next_framed(&mut self) -> Result<Option<Frame<'_>>, NotFrames> {
+        let bytes = &self.bytes[self.at..];
+        let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
             return Ok(None);
         };
         let [stream, _, _, _, length @ ..] = *header;
@@ -69,42 +77,36 @@ impl Frames {
             0..=2 => {}
             // Docker's own errors.
             3 => {
-                let text = &self.bytes[HEADER..];
-                let text = String::from_utf8_lossy(&text[..text.len().min(length).min(300)]);
+                let text = String::from_utf8_lossy(&rest[..rest.len().min(length).min(300)]);
                 return Err(NotFrames(format!("Docker reports: {}", text.trim())));
             }
             _ => return Err(NotFrames(format!("a message of the unknown stream {stream}"))),
         }
         if length > LONGEST {
             // A message that is too long is cut: its rest is skipped.
-            if self.bytes.len() < HEADER + LONGEST {
+            let Some((text, rest)) = rest.split_at_checked(LONGEST) else {
                 return Ok(None);
-            }
-            self.bytes.advance(HEADER);
-            let text = self.bytes.split_to(LONGEST);
-            self.skip(length - LONGEST);
-            return Ok(Some(frame(stream == 2, &text)));
+            };
+            let (too_long, here) = (length - LONGEST, rest.len().min(length - LONGEST));
+            self.at += HEADER + LONGEST + here;
+            self.skips = too_long - here;
+            return Ok(Some(frame(stream == 2, text, &mut self.times)));
         }
-        if self.bytes.len() < HEADER + length {
+        let Some(text) = rest.get(..length) else {
             return Ok(None);
-        }
-        self.bytes.advance(HEADER);
-        let text = self.bytes.split_to(length);
-        Ok(Some(frame(stream == 2, &text)))
-    }
-
-    fn skip(&mut self, bytes: usize) {
-        let here = bytes.min(self.bytes.len());
-        self.bytes.advance(here);
-        self.skips = bytes - here;
+        };
+        self.at += HEADER + length;
+        Ok(Some(frame(stream == 2, text, &mut self.times)))
     }
 
     /// The end of a message is a newline. A part ends before the next occurrence of its time: all parts of a line have
     /// one time.
-    fn next_of_tty(&mut self) -> Option<Frame> {
-        let bytes = &self.bytes[..];
+    fn next_of_tty(&mut self) -> Option<Frame<'_>> {
+        let bytes = &self.bytes[self.at..];
         let newline = memchr::memchr(b'\n', &bytes[..bytes.len().min(LONGEST)]);
-        let stamp = memchr::memchr(b' ', bytes).map(|space| &bytes[..=space]).filter(|stamp| time(stamp).is_some());
+        let stamp = memchr::memchr(b' ', bytes)
+            .map(|space| &bytes[..=space])
+            .filter(|stamp| time(stamp, &mut self.times).is_some());
         let again = stamp.and_then(|stamp| {
             let from = stamp.len() + PART;
             let until = newline.unwrap_or(bytes.len());
@@ -117,32 +119,36 @@ impl Frames {
             (None, None) if bytes.len() >= LONGEST => LONGEST,
             (None, None) => return None,
         };
-        let message = self.bytes.split_to(end);
-        Some(frame(false, &message))
+        self.at += end;
+        Some(frame(false, &bytes[..end], &mut self.times))
     }
 
     /// The last message of an answer that has ended, if it has no newline.
-    pub fn rest(&mut self) -> Option<Frame> {
-        let is_whole = self.tty && !self.bytes.is_empty();
-        is_whole.then(|| frame(false, &std::mem::take(&mut self.bytes)))
+    pub fn rest(&mut self) -> Option<Frame<'_>> {
+        let rest = &self.bytes[self.at..];
+        self.at = self.bytes.len();
+        (self.tty && !rest.is_empty()).then(|| frame(false, rest, &mut self.times))
     }
 }
 
-fn frame(is_stderr: bool, message: &[u8]) -> Frame {
+fn frame<'f>(is_stderr: bool, message: &'f [u8], times: &mut Rfc3339) -> Frame<'f> {
     let (text, is_part) = match message.strip_suffix(b"\n") {
         Some(text) => (text.strip_suffix(b"\r").unwrap_or(text), false),
         None => (message, true),
     };
     let space = memchr::memchr(b' ', &text[..text.len().min(64)]);
-    let stamp = space.and_then(|space| Some((time(&text[..=space])?, &text[space + 1..])));
+    let stamp = space.and_then(|space| Some((time(&text[..=space], times)?, &text[space + 1..])));
     let (time, text) = stamp.map_or((None, text), |(time, text)| (Some(time), text));
     // The last line of a program that ended without a newline is shorter than a part.
-    Frame { is_stderr, time, is_part: is_part && text.len() >= PART, text: text.to_vec() }
+    Frame { is_stderr, time, is_part: is_part && text.len() >= PART, text }
 }
 
 /// A time in RFC 3339 with a space after it, in Unix nanoseconds.
-fn time(stamp: &[u8]) -> Option<i64> {
+fn time(stamp: &[u8], times: &mut Rfc3339) -> Option<i64> {
     let text = std::str::from_utf8(stamp.strip_suffix(b" ")?).ok()?;
+    if let Some(time) = times.parse(text) {
+        return Some(time);
+    }
     let is_long_enough = text.len() >= "2006-01-02T15:04:05Z".len() && text.as_bytes().get(10) == Some(&b'T');
     let time = is_long_enough.then(|| text.parse::<jiff::Timestamp>().ok()).flatten()?;
     i64::try_from(time.as_nanosecond()).ok()
@@ -161,7 +167,12 @@ mod tests {
         for piece in bytes.chunks(size) {
             frames.add(piece);
             while let Some(frame) = frames.next_frame().expect("frames") {
-                seen.push((frame.is_stderr, frame.time, String::from_utf8(frame.text).expect("text"), frame.is_part));
+                seen.push((
+                    frame.is_stderr,
+                    frame.time,
+                    String::from_utf8(frame.text.to_vec()).expect("text"),
+                    frame.is_part,
+                ));
             }
         }
         seen
@@ -205,7 +216,10 @@ mod tests {
         );
         let mut frames = Frames::new(true);
         frames.add(&sent(true, T, Stream::Stdout, "end"));
-        assert_eq!((frames.next_frame(), frames.rest().map(|f| f.text)), (Ok(None), Some(b"end".to_vec())));
+        assert_eq!(
+            (frames.next_frame().map(|frame| frame.map(|f| f.text.to_vec())), frames.rest().map(|f| f.text.to_vec())),
+            (Ok(None), Some(b"end".to_vec()))
+        );
     }
 
     #[test]
@@ -224,7 +238,8 @@ mod tests {
         let cut = frames.next_frame().expect("frames").expect("a frame");
         assert_eq!((cut.text.len(), cut.time), (LONGEST, None));
         frames.add(&vec![b'y'; 1 << 20]);
-        assert_eq!((frames.next_frame(), frames.bytes.len()), (Ok(None), 0));
+        assert_eq!(frames.next_frame(), Ok(None));
+        assert_eq!(frames.bytes.len(), 0);
         // A TTY without newline.
         let bytes = vec![b'z'; 3 * LONGEST];
         let lengths: Vec<usize> = all(true, &bytes, 10_000).iter().map(|(_, _, text, _)| text.len()).collect();

@@ -50,7 +50,7 @@ impl Lines {
     }
 
     /// Takes the next message. Returns the lines that are complete with it.
-    pub fn take(&mut self, frame: Frame) -> [Option<Line>; 2] {
+    pub fn take(&mut self, frame: Frame<'_>) -> [Option<Line>; 2] {
         let Frame { is_stderr, time, text, is_part } = frame;
         let (stream, before, number) = (usize::from(is_stderr), self.cursor, self.count);
         let is_over = |held: &Incomplete| held.text.len() + text.len() > LONGEST;
@@ -58,8 +58,12 @@ impl Lines {
         let over = over.map(|held| self.line(is_stderr, held));
         self.cursor = self.cursor.after(time);
         self.count += 1;
+        if !is_part && self.incomplete.iter().all(Option::is_none) {
+            let text = String::from_utf8_lossy(text).into_owned();
+            return [over, Some(Line { is_stderr, time, text, cursor: self.cursor })];
+        }
         let mut line = self.incomplete[stream].take().unwrap_or(Incomplete { time, text: Vec::new(), before, number });
-        line.text.extend_from_slice(&text);
+        line.text.extend_from_slice(text);
         if is_part {
             self.incomplete[stream] = Some(line);
             return [over, None];
@@ -91,9 +95,9 @@ mod tests {
     use super::super::frames::PART;
     use super::*;
 
-    fn frame(is_stderr: bool, time: i64, text: &str) -> Frame {
+    fn frame(is_stderr: bool, time: i64, text: &str) -> Frame<'_> {
         let is_part = text.len() >= PART;
-        Frame { is_stderr, time: Some(time), text: text.as_bytes().to_vec(), is_part }
+        Frame { is_stderr, time: Some(time), text: text.as_bytes(), is_part }
     }
 
     fn shown(lines: impl IntoIterator<Item = Line>) -> Vec<(bool, usize, String)> {

@@ -166,6 +166,26 @@ async fn a_container_that_stops_and_starts_sends_nothing_again() {
     assert_eq!(client.seen, wanted);
 }
 
+/// A connection that breaks between two messages looks like an answer that has ended, because it has no chunks.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_a_stopped_container_that_breaks_between_messages_is_continued() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let docker = start(folder.path(), Scripted { state: "exited".into(), ..Scripted::running("aaaa", "local") });
+    let _listening = docker.listen();
+    write(&docker, 0, 20);
+    docker.change(|world| {
+        world.ends_after = Some(9);
+        world.containers[0].frames.push((T + 100, Stream::Stdout, "q".repeat(16 << 10)));
+    });
+    let (log, _steering) = log(&docker, &docker.world().containers[0].clone());
+    let mut client = Client::open(&log, None);
+    // The last part is a line once an answer has shown that nothing follows.
+    client.until(21).await;
+    let wanted: Vec<_> = (0..20).map(want).chain([(T + 100, "stdout".into(), "q".repeat(16 << 10))]).collect();
+    assert_eq!(client.seen, wanted);
+    assert!(docker.world().asked >= 4, "{}", docker.world().asked);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_rules_drop_is_not_read_and_labels_change_with_the_container() {
     let folder = tempfile::tempdir().expect("a folder");

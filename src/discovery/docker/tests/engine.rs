@@ -51,6 +51,8 @@ pub(crate) struct World {
     pub containers: Vec<Scripted>,
     /// A log's stream breaks after so many bytes. None: never.
     pub breaks_after: Option<usize>,
+    /// The connection of a log breaks after so many messages, between two of them. None: never.
+    pub ends_after: Option<usize>,
     /// How many requests for logs there were.
     pub asked: usize,
     /// How often the engine was stopped. Its connections end with it.
@@ -172,6 +174,7 @@ struct Sent {
     /// A frame at or after `since` was found: from there on all are sent.
     found: bool,
     bytes: usize,
+    messages: usize,
     breaks: bool,
     stops: usize,
 }
@@ -193,7 +196,8 @@ async fn logs(
     let since = query.get("since").map_or(0, |since| nanos(since));
     let follow = query.get("follow").is_some_and(|follow| follow == "1");
     let (changed, (_, stops)) = (docker.changed.subscribe(), docker.seen());
-    let sent = Sent { stops, docker, id, changed, follow, since, next: 0, found: false, bytes: 0, breaks: false };
+    let sent =
+        Sent { stops, docker, id, changed, follow, since, next: 0, found: false, bytes: 0, messages: 0, breaks: false };
     answer(200, Body::from_stream(stream::unfold(sent, Sent::next)))
 }
 
@@ -213,6 +217,10 @@ impl Sent {
                 if !self.found {
                     continue;
                 }
+                if self.docker.world().ends_after.is_some_and(|most| self.messages >= most) {
+                    return None;
+                }
+                self.messages += 1;
                 let mut bytes = frame(container.tty, *time, *stream, text);
                 self.bytes += bytes.len();
                 let limit = self.docker.world().breaks_after;

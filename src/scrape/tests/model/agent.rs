@@ -124,6 +124,7 @@ impl Agent {
                 metrics: metrics.clone(),
                 dropped: dropped.clone(),
                 custom: None,
+                live_tail: None,
                 status: status.clone(),
                 open_logs,
                 quiet: crate::tail::QuietFiles::none(),

@@ -127,8 +127,17 @@ impl Head {
         self.len += 1;
     }
 
+    /// Numbers below 2^35, which times and lengths are, take at most five bytes, which are made at once.
     #[inline]
     fn varint(&mut self, mut n: u64) {
+        if n < 1 << 35 && self.len <= LONGEST_HEAD - 8 {
+            let len = varint_len(n);
+            let sevens = (0..5).fold(0, |sevens, i| sevens | (n << i) & (0x7f << (8 * i)));
+            let more = 0x80_8080_8080 & ((1 << (8 * (len - 1))) - 1);
+            self.bytes[self.len..self.len + 8].copy_from_slice(&u64::to_le_bytes(sevens | more));
+            self.len += len;
+            return;
+        }
         while n >= 0x80 {
             self.byte(n as u8 | 0x80);
             n >>= 7;
@@ -205,4 +214,25 @@ fn read_varint(bytes: &[u8]) -> (u64, usize) {
         }
     }
     (n, bytes.len().min(10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_in_a_head_is_written_as_anywhere() {
+        let near = |bits: u32| [(1u64 << bits) - 1, 1 << bits, (1 << bits) + 1];
+        let numbers = (0..64).flat_map(near).chain([u64::MAX, 1_795_000_000, 999_999_999]);
+        for number in numbers {
+            let (mut head, mut plain) = (Head { bytes: [0; LONGEST_HEAD], len: 0 }, Vec::new());
+            // Up to the end of the array.
+            while plain.len() + 10 <= LONGEST_HEAD {
+                head.varint(number);
+                varint(&mut plain, number);
+            }
+            assert_eq!(head.bytes(), plain, "{number}");
+            assert_eq!(read_varint(&plain), (number, varint_len(number)));
+        }
+    }
 }

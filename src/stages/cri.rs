@@ -330,9 +330,11 @@ impl<'l> Head<'l> {
     /// space. None: another format.
     fn read(line: &'l str) -> Option<Self> {
         let bytes = line.as_bytes();
-        let time = match bytes.get(..=USUAL_TIME) {
-            // A comparison of so few bytes is quicker than a search.
-            Some(time) if time[USUAL_TIME] == b' ' && !time[..USUAL_TIME].contains(&b' ') => USUAL_TIME,
+        let time = match bytes.first_chunk::<{ USUAL_TIME + 1 }>() {
+            // To compare so few bytes all at once is quicker than a search.
+            Some(time) if time[USUAL_TIME] == b' ' && time.iter().filter(|byte| **byte == b' ').count() == 1 => {
+                USUAL_TIME
+            }
             _ => memchr::memchr(b' ', bytes)?,
         };
         let stream = match bytes.get(time + 1..time + 8)? {

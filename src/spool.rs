@@ -26,6 +26,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use prometheus::{IntGauge, IntGaugeVec};
+
 pub use config::Config;
 pub use frames::Transaction;
 pub use location::Location;
@@ -34,22 +36,37 @@ pub use records::Records;
 use segments::Segments;
 use writer::Writer;
 
+use crate::metrics::Registry;
+
 /// The pushes that are remembered, so that a push that is repeated after a crash is not taken twice.
 const REMEMBERED: usize = 4_096;
 
 /// The spools of a process, by job. They stay open while the config is reloaded.
 #[derive(Debug, Default)]
-pub struct Spools(Mutex<BTreeMap<String, Arc<Spool>>>);
+pub struct Spools {
+    open: Mutex<BTreeMap<String, Arc<Spool>>>,
+    /// The bytes of each spool. None: nobody asks.
+    bytes: Option<IntGaugeVec>,
+}
 
 impl Spools {
+    /// Spools that show their sizes as a metric.
+    pub fn measured(registry: &Registry) -> Self {
+        let help = "Bytes on disk of a spool that Loki has not acknowledged yet, by the job of the receiver.";
+        Self { bytes: Some(registry.gauges("fantail_spool_bytes", help, &["job"])), ..Self::default() }
+    }
+
     /// The spool of this job. `positions` is the positions file, beside which it is.
     pub fn open(&self, job: &str, config: &Config, positions: &Path) -> io::Result<Arc<Spool>> {
-        let mut spools = lock(&self.0);
+        let mut spools = lock(&self.open);
         if let Some(spool) = spools.get(job) {
             lock(&spool.state).max_size = config.max_size.0;
             return Ok(spool.clone());
         }
-        let spool = Arc::new(Spool::open(segments::prefix(positions, job), config.max_size.0)?);
+        let mut spool = Spool::open(segments::prefix(positions, job), config.max_size.0)?;
+        spool.bytes = self.bytes.as_ref().map(|bytes| bytes.with_label_values(&[job]));
+        spool.show(&spool.lock());
+        let spool = Arc::new(spool);
         if spool.torn > 0 {
             tracing::warn!(
                 job,
@@ -73,6 +90,8 @@ pub struct Spool {
     state: Mutex<State>,
     /// Bytes after the last whole transaction, which a crash left. No sender was told that they are safe.
     torn: u64,
+    /// Shows the bytes that are used. None: nobody asks.
+    bytes: Option<IntGauge>,
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +125,7 @@ impl Spool {
         let state =
             State { max_size, segments: found.lengths, remembered: found.remembered.into(), ..State::default() };
         let writer = Mutex::new(Writer::new(found.last));
-        Ok(Self { segments, writer, state: Mutex::new(state), torn: found.torn })
+        Ok(Self { segments, writer, state: Mutex::new(state), torn: found.torn, bytes: None })
     }
 
     /// Begins a run with this many clients. Nothing is deleted until each of them has opened the spool.
@@ -114,6 +133,7 @@ impl Spool {
         let mut state = self.lock();
         state.readers = vec![None; clients];
         state.wakers = vec![None; clients];
+        self.show(&state);
     }
 
     /// Takes room for a transaction of so many bytes, which [`append`](Self::append) uses. If there is no room now, the
@@ -151,6 +171,7 @@ impl Spool {
             return written;
         }
         state.reserved = state.reserved.saturating_sub(bytes);
+        self.show(&state);
         state.remembered.extend(transactions.iter().filter_map(|transaction| transaction.id));
         let over = state.remembered.len().saturating_sub(REMEMBERED);
         state.remembered.drain(..over);
@@ -193,8 +214,15 @@ impl Spool {
             *reader = Some(location);
         }
         let removed = state.sweep();
+        self.show(&state);
         drop(state);
         removed.into_iter().for_each(|number| self.segments.remove(number));
+    }
+
+    fn show(&self, state: &State) {
+        if let Some(bytes) = &self.bytes {
+            bytes.set(i64::try_from(state.used()).unwrap_or(i64::MAX));
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -32,6 +32,7 @@ mod logql;
 mod r#match;
 mod metrics;
 mod multiline;
+mod observe;
 mod options;
 mod output;
 mod pack;
@@ -54,6 +55,7 @@ mod traced;
 mod work;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_yaml::{Mapping, Value as Yaml};
@@ -69,9 +71,9 @@ pub use table::{Row, TABLE};
 pub use traced::Traced;
 pub use work::{Kept, Work};
 
+use observe::Observer;
 use options::Options;
 use reads::Reads;
-use trace::Tracer;
 
 use crate::metrics::Dropped;
 use crate::model::{Clock, ConfigError, KeyPath, Reason};
@@ -147,10 +149,8 @@ pub struct Surroundings {
     /// The users' metrics. None: another pipeline counts the same lines.
     pub custom: Option<CustomMetrics>,
     pub clock: Clock,
-    /// Shows what each stage changes. None: nothing is shown.
-    pub inspector: Option<Inspector>,
-    /// Records what each stage does. None: nobody asks.
-    tracer: Option<Tracer>,
+    /// Gets what each stage does. None: nobody asks.
+    observer: Option<Arc<dyn Observer>>,
 }
 
 /// Checks and compiles `pipeline_stages`. The path of an error begins in that list: `[1].regex.expression`.

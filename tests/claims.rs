@@ -1,5 +1,7 @@
-//! Each statement of the README that promises something has a test or a command in `docs/claims.md`.
+//! Each statement of the README that promises something has a test or a command in `docs/claims.md`. Links lead to files, and
+//! each page is found from the README.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -64,6 +66,32 @@ fn the_versions_are_those_of_the_tests() {
         let version = version.and_then(|rest| rest.trim().strip_prefix('v')).expect("a version");
         let version = version.split('.').take(parts).collect::<Vec<_>>().join(".");
         assert!(readme.contains(&format!("\n| {name} | {version}")), "README.md does not name {name} {version}");
+    }
+}
+
+#[test]
+fn links_lead_to_files_and_each_page_is_linked() {
+    let names = fs::read_dir(root().join("docs")).expect("the directory is there");
+    let names = names.map(|entry| entry.expect("it can be read").file_name().to_string_lossy().into_owned());
+    let mut pages: Vec<String> =
+        names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}")).collect();
+    pages.extend(["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md", "RELEASING.md"].map(str::to_owned));
+    let mut linked = BTreeSet::new();
+    for page in &pages {
+        for link in read(page).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap_or(link);
+            if link.contains("://") || file.is_empty() {
+                continue;
+            }
+            let path = root().join(page).with_file_name(file);
+            assert!(path.exists(), "{page} links to {link}, which is not there");
+            linked.insert(path.canonicalize().expect("it is there"));
+        }
+    }
+    assert!(linked.len() > 20, "only {} links were found", linked.len());
+    for page in pages.iter().filter(|page| *page != "README.md") {
+        let path = root().join(page).canonicalize().expect("it is there");
+        assert!(linked.contains(&path), "no page links to {page}");
     }
 }
 

@@ -4,8 +4,9 @@
 mod completion;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::process::{Command, Output};
 
 const CONFIG: &str = "clients: [{url: 'http://user:hunter2@127.0.0.1:1/push', headers: {X-Key: hunter2}}]\n";
@@ -20,6 +21,7 @@ fn fantail(args: &str, config: &str) -> Output {
     command.args(args.split_whitespace()).env("SIZE", "5").output().expect("it starts")
 }
 
+#[derive(Debug)]
 struct Said {
     code: i32,
     out: String,
@@ -209,6 +211,81 @@ fn explain_answers_from_the_config() {
     }
     let wrong = said("explain -config.file=@ a=b -job other", JOBS);
     assert!(wrong.code == 1 && wrong.err.contains("no job \"other\""), "{}", wrong.err);
+}
+
+/// A Docker with a container whose log is `file`, and one whose log is in the journal.
+fn docker(socket: &std::path::Path, file: &std::path::Path) {
+    let listener = UnixListener::bind(socket).expect("a socket");
+    let file = file.display().to_string();
+    let container = |id: &str, name: &str| serde_json::json!({"Id": id, "Names": [name], "State": "running", "Labels": {}, "HostConfig": {"NetworkMode": "none"}});
+    let of_driver = |driver: &str, file: &str| {
+        serde_json::json!({"LogPath": file, "HostConfig": {"LogConfig": {"Type": driver}}}).to_string()
+    };
+    let answers = [
+        ("/containers/json", serde_json::json!([container("aa", "/web"), container("bb", "/db")]).to_string()),
+        ("/containers/aa/json", of_driver("json-file", &file)),
+        ("/containers/bb/json", of_driver("journald", "")),
+        ("/networks", "[]".to_string()),
+        ("/info", r#"{"DockerRootDir": "/var/lib/docker"}"#.to_string()),
+    ];
+    let serve = move |mut stream: std::os::unix::net::UnixStream, answers: &[(&str, String)]| {
+        let mut reader = std::io::BufReader::new(stream.try_clone().expect("a second handle"));
+        loop {
+            let (mut request, mut line) = (String::new(), String::new());
+            while line != "\r\n" {
+                line.clear();
+                if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                    return;
+                }
+                request.push_str(&line);
+            }
+            let path = request.split([' ', '?']).nth(1).unwrap_or_default();
+            let answer = match answers.iter().find(|(known, _)| *known == path) {
+                Some((_, body)) => format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
+                // The events: none comes, and they do not end.
+                None => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_string(),
+            };
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let answers = answers.clone();
+            std::thread::spawn(move || serve(stream, &answers));
+        }
+    });
+}
+
+#[test]
+fn explain_lists_the_containers_of_docker() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (socket, file) = (folder.path().join("docker.sock"), folder.path().join("aa-json.log"));
+    fs::write(&file, "").expect("a file");
+    let config = format!(
+        "target_config: {{read_roots: [{}]}}\nscrape_configs: [{{job_name: docker, docker_sd_configs: [{{host: 'unix://{}'}}], \
+         relabel_configs: [{{source_labels: [__meta_docker_container_name], target_label: container}}]}}]\n",
+        folder.path().display(),
+        socket.display()
+    );
+    let away = said("explain -config.file=@", &config);
+    let note = format!(
+        "job \"docker\": the containers of docker_sd_configs are not listed: cannot connect to the socket {}",
+        socket.display()
+    );
+    assert!(away.code == 0 && away.out.contains(&note), "{} {}", away.out, away.err);
+
+    docker(&socket, &file);
+    let shown = said("explain -config.file=@ -json", &config);
+    let json: serde_json::Value = serde_json::from_str(&shown.out).unwrap_or_else(|e| panic!("{e}: {shown:?}"));
+    let targets = json["targets"].as_array().expect("a list");
+    assert_eq!(targets.len(), 1, "{}", shown.out);
+    assert_eq!(targets[0]["source"], "docker_sd_configs[0]/container/aa");
+    assert_eq!(
+        (&targets[0]["labels"]["container"], &targets[0]["path"]),
+        (&"/web".into(), &file.display().to_string().into())
+    );
+    let notes = json["notes"].to_string();
+    assert!(notes.contains("are read through Docker's API") && notes.contains("db"), "{notes}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![no_main]
 
+use fantail::model::Rfc3339;
 use fantail::receive::syslog::{Frame, Frames, parse};
 use libfuzzer_sys::fuzz_target;
 
@@ -34,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(frames, all(stream, stream.len().max(1)), "the reads make a difference");
     for bytes in frames.into_iter().flatten().chain([stream.to_vec()]) {
         let text = String::from_utf8_lossy(&bytes);
-        if let Some(message) = parse(&text, 1_770_000_000_000_000_000) {
+        if let Some(message) = parse(&text, 1_770_000_000_000_000_000, &mut Rfc3339::default()) {
             assert!(message.text.len() <= text.len());
         }
     }

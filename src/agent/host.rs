@@ -92,7 +92,7 @@ impl Host {
                 skipped: report::Skipped::register(&registry),
             },
             receivers: Mutex::default(),
-            spools: Spools::default(),
+            spools: Spools::measured(&registry),
             shown,
             confinement: report::confinement(&options.confinement, &registry),
             options,

@@ -1,5 +1,7 @@
 //! Asks discovery once which targets there are, for commands of the command line.
 
+mod docker;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,22 +36,23 @@ pub fn look(config: &Config, job: Option<&str>, node: &str, within: Duration) ->
 async fn look_within(config: &Config, job: Option<&str>, node: Arc<str>, within: Duration) -> Result<Look, String> {
     let deadline = Instant::now() + within;
     let metrics = discovery::Metrics::register(&Registry::new());
-    let mut looks = Vec::new();
+    let (mut look, mut looks) = (Look::default(), Vec::new());
     for config in config.scrape_configs.iter().filter(|config| job.is_none_or(|job| job == config.job_name)) {
         let rules = Rules::compile(&config.relabel_configs).map_err(|e| e.to_string())?;
         let (sender, updates) = mpsc::channel(64);
         let name: Arc<str> = config.job_name.as_str().into();
-        let around = Around::default();
-        let run =
-            discovery::run(name, config.discovery(), node.clone(), rules.reads(), around, metrics.clone(), sender);
+        let (mut discovery, containers) = (config.discovery(), docker::Containers::default());
+        let silent = docker::without_silent(&mut discovery.docker);
+        look.notes.extend(silent.into_iter().map(|note| format!("job {name:?}: {note}")));
+        let around = Around { containers: Some(containers.outside(rules.clone())), ..Around::default() };
+        let run = discovery::run(name, discovery, node.clone(), rules.reads(), around, metrics.clone(), sender);
         let task = tokio::spawn(async {
             let _abort_on_panic = AbortOnPanic;
             run.await;
         });
-        looks.push((config, updates, task));
+        looks.push((config, updates, containers, task));
     }
-    let mut look = Look::default();
-    for (config, updates, task) in looks {
+    for (config, updates, containers, task) in looks {
         let name = &config.job_name;
         if !found_all(updates, deadline, &mut look.found).await {
             look.notes.push(format!(
@@ -57,11 +60,7 @@ async fn look_within(config: &Config, job: Option<&str>, node: Arc<str>, within:
                 within.as_secs()
             ));
         }
-        if !config.docker_sd_configs.is_empty() {
-            look.notes.push(format!(
-                "job {name:?}: containers of docker_sd_configs are found only by the running agent: ask it with -server"
-            ));
-        }
+        look.notes.extend(containers.note().map(|note| format!("job {name:?}: {note}")));
         if config.journal().is_some() || config.receives().is_some() {
             look.notes.push(format!("job {name:?} reads no files: only its stages can be explained, with labels"));
         }

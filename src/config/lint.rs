@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::check::check_all;
 use super::{Config, Loaded, Request};
 use crate::model::{KeyPath, is_valid_label_name, nearest};
+use crate::tail::Mounts;
 
 /// All mistakes and warnings of a config, each with its place and what to do.
 #[derive(Debug, Default)]
@@ -20,6 +21,11 @@ pub struct Findings {
 
 /// Checks a config completely: all mistakes, and all warnings. Reads names of files, and the first bytes of files.
 pub fn lint(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Findings {
+    lint_on(request, env, &Mounts::now())
+}
+
+/// The same with these mounts.
+fn lint_on(request: &Request, env: &dyn Fn(&str) -> Option<String>, mounts: &Mounts) -> Findings {
     let (loaded, mistakes) = Config::load_what_is_right(request, env);
     let mut findings =
         Findings { mistakes: mistakes.iter().map(|mistake| mistake.to_string()).collect(), warnings: Vec::new() };
@@ -31,7 +37,7 @@ pub fn lint(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Findings
     let mut lint = Lint { loaded: &loaded, found: Vec::new() };
     lint.clients();
     lint.jobs();
-    files::lint(&mut lint);
+    files::lint(&mut lint, mounts);
     text::lint(&mut lint, request.expand_env);
     findings.warnings.extend(lint.in_order());
     findings

@@ -11,18 +11,27 @@ use super::Metrics;
 use super::lists::LastList;
 use crate::model::{Labels, NO_TARGETS, TargetGroup, Update};
 
-/// The groups of one config, each with a hash of its last sent state.
+/// The groups of one config, as they were sent last.
 pub(super) struct Known {
     job: Arc<str>,
     /// Distinguishes the groups of two configs of a job.
     prefix: String,
-    told: HashMap<String, u64>,
-    /// The notes that are shown instead of targets, in the same form.
+    told: HashMap<String, Told>,
+    /// The notes that are shown instead of targets, each with its hash.
     notes: HashMap<String, u64>,
     count: IntGauge,
+    /// The targets of all groups of the job.
+    targets: IntGauge,
     /// Where the list is kept over a reload. None: it is not kept.
     last: Option<LastList>,
     updates: mpsc::Sender<Update>,
+}
+
+/// What was sent of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Told {
+    hash: u64,
+    targets: usize,
 }
 
 impl Known {
@@ -34,8 +43,16 @@ impl Known {
         metrics: &Metrics,
         updates: mpsc::Sender<Update>,
     ) -> Self {
-        let (prefix, count) = (format!("{key}[{index}]"), metrics.groups(job, key));
-        Self { job: Arc::clone(job), prefix, told: HashMap::new(), notes: HashMap::new(), count, last: None, updates }
+        Self {
+            job: Arc::clone(job),
+            prefix: format!("{key}[{index}]"),
+            told: HashMap::new(),
+            notes: HashMap::new(),
+            count: metrics.groups(job, key),
+            targets: metrics.targets(job),
+            last: None,
+            updates,
+        }
     }
 
     /// Keeps the list over a reload, in `last`.
@@ -68,12 +85,13 @@ impl Known {
         if group.targets.is_empty() {
             return self.remove(&group.id).await;
         }
-        let hash = hash(&group);
-        match self.told.insert(group.id.clone(), hash) {
-            Some(before) if before == hash => return,
-            Some(_) => {}
+        let told = Told { hash: hash(&group), targets: group.targets.len() };
+        match self.told.insert(group.id.clone(), told) {
+            Some(before) if before == told => return,
+            Some(before) => self.targets.sub(before.targets as i64),
             None => self.count.inc(),
         }
+        self.targets.add(told.targets as i64);
         if let Some(last) = &self.last {
             last.set(&group);
         }
@@ -94,8 +112,9 @@ impl Known {
     }
 
     pub(super) async fn remove(&mut self, group_id: &str) {
-        if self.told.remove(group_id).is_some() {
+        if let Some(before) = self.told.remove(group_id) {
             self.count.dec();
+            self.targets.sub(before.targets as i64);
             if let Some(last) = &self.last {
                 last.remove(group_id);
             }
@@ -135,10 +154,11 @@ impl Known {
     }
 }
 
-/// A reload ends the loops and starts others, with the same gauge.
+/// A reload ends the loops and starts others, with the same gauges.
 impl Drop for Known {
     fn drop(&mut self) {
         self.count.sub(self.told.len() as i64);
+        self.targets.sub(self.told.values().map(|told| told.targets as i64).sum());
     }
 }
 
@@ -170,9 +190,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_changes_are_told_and_the_gauge_follows() {
+    async fn only_changes_are_told_and_the_gauges_follow() {
         let metrics = Metrics::register(&Registry::new());
-        let gauge = metrics.groups("j", "file_sd_configs");
+        let (gauge, targets) = (metrics.groups("j", "file_sd_configs"), metrics.targets("j"));
         let (updates, mut listener) = mpsc::channel(16);
         let mut known = Known::new(&"j".into(), "file_sd_configs", 2, &metrics, updates);
         let all = |pairs: &[(&str, usize)]| -> Vec<(String, usize)> {
@@ -187,12 +207,15 @@ mod tests {
         assert_eq!(told(&mut listener), all(&[("a", 1)]));
         known.replace(vec![group("c", &["1"]), group("b", &["1", "2"])]).await;
         assert_eq!(told(&mut listener), all(&[("a", 0), ("c", 1)]));
+        assert_eq!((gauge.get(), targets.get()), (2, 3));
+        known.set(group("b", &["1", "2", "3"])).await;
+        assert_eq!((told(&mut listener), targets.get()), (all(&[("b", 3)]), 4));
         known.set(group("b", &[])).await;
         known.remove("never seen").await;
         assert_eq!(told(&mut listener), all(&[("b", 0)]));
 
-        assert_eq!(gauge.get(), 1);
+        assert_eq!((gauge.get(), targets.get()), (1, 1));
         drop(known);
-        assert_eq!(gauge.get(), 0);
+        assert_eq!((gauge.get(), targets.get()), (0, 0));
     }
 }

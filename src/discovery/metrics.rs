@@ -8,6 +8,9 @@ use crate::metrics::{ContainerLines, Registry};
 pub struct Metrics {
     /// Pods and other objects, groups in files, static configs. The label `config` says which.
     groups: IntGaugeVec,
+    targets: IntGaugeVec,
+    /// 1: this agent sends the events of the cluster.
+    events_leader: IntGaugeVec,
     watch_errors: IntCounterVec,
     watches_failing: IntGaugeVec,
     file_errors: IntCounterVec,
@@ -30,6 +33,16 @@ impl Metrics {
                 "fantail_discovery_sources",
                 "Objects that discovery knows before relabelling: pods and other Kubernetes objects, groups in files, static configs.",
                 &["job", "config"],
+            ),
+            targets: registry.gauges(
+                "prometheus_sd_discovered_targets",
+                "Targets that discovery knows before relabelling. The label config is the job.",
+                &["name", "config"],
+            ),
+            events_leader: registry.gauges(
+                "fantail_kubernetes_events_leader",
+                "1 if this agent sends the Kubernetes events of the cluster: it holds the Lease of the job, or there is no election.",
+                &["job"],
             ),
             watch_errors: registry.counters(
                 "fantail_kubernetes_watch_errors_total",
@@ -89,6 +102,15 @@ impl Metrics {
 
     pub(super) fn groups(&self, job: &str, config: &str) -> IntGauge {
         self.groups.with_label_values(&[job, config])
+    }
+
+    /// The targets of all configs of a job. The label `name` is that of Prometheus' own.
+    pub(super) fn targets(&self, job: &str) -> IntGauge {
+        self.targets.with_label_values(&["scrape", job])
+    }
+
+    pub(super) fn events_leader(&self, job: &str) -> IntGauge {
+        self.events_leader.with_label_values(&[job])
     }
 
     pub(super) fn watch_failed(&self, job: &str, reason: &str) {

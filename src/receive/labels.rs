@@ -1,10 +1,9 @@
 //! The labels of received records: those of the sender, those of the config, and the rules of the job. Decisions
 //! are cached, because most records have the same labels as earlier ones.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::model::{LabelSet, Labels, loki_label_name};
+use crate::model::{LabelSet, Labels, SeededMap, loki_label_name};
 use crate::relabel::{Rules, Verdict};
 
 /// Rules see the tenant under this name, and may change or remove it.
@@ -31,17 +30,17 @@ pub(super) struct Labeller {
     /// Of the config. They override those of the sender.
     labels: Labels,
     rules: Rules,
-    known: HashMap<Box<str>, Outcome>,
+    known: SeededMap<Box<[u8]>, Outcome>,
     bytes: usize,
 }
 
 impl Labeller {
     pub fn new(job: Arc<str>, labels: Labels, rules: Rules) -> Self {
-        Self { job, labels, rules, known: HashMap::new(), bytes: 0 }
+        Self { job, labels, rules, known: SeededMap::default(), bytes: 0 }
     }
 
     /// The outcome for what has these labels. `key` stands for them; `make` is called if it was not seen before.
-    pub fn decide<E>(&mut self, key: &str, make: impl FnOnce() -> Result<Labels, E>) -> Result<Outcome, E> {
+    pub fn decide<E>(&mut self, key: &[u8], make: impl FnOnce() -> Result<Labels, E>) -> Result<Outcome, E> {
         if let Some(known) = self.known.get(key) {
             return Ok(known.clone());
         }
@@ -49,7 +48,7 @@ impl Labeller {
         labels.extend(self.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
         let outcome = self.apply(labels);
         if self.known.len() >= ENTRIES || self.bytes + key.len() > BYTES {
-            self.known = HashMap::new();
+            self.known = SeededMap::default();
             self.bytes = 0;
         }
         if key.len() <= BYTES {
@@ -86,7 +85,7 @@ mod tests {
 
     fn decide(labeller: &mut Labeller, pairs: &[(&str, &str)]) -> String {
         let labels: Labels = pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        match labeller.decide(&format!("{pairs:?}"), || Ok::<_, ()>(labels)) {
+        match labeller.decide(format!("{pairs:?}").as_bytes(), || Ok::<_, ()>(labels)) {
             Ok(Outcome::Keep { labels, tenant }) => {
                 format!("{labels}{}", tenant.map(|t| format!("@{t}")).unwrap_or_default())
             }

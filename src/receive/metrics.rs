@@ -104,8 +104,8 @@ impl Syslog {
         }
     }
 
-    pub fn entry(&self) {
-        self.entries.inc();
+    pub fn entries(&self, entries: usize) {
+        self.entries.inc_by(entries as u64);
     }
 
     pub fn parsing_error(&self) {
@@ -141,6 +141,13 @@ impl Syslog {
 }
 
 pub(super) struct Open(IntGauge);
+
+impl Open {
+    /// How many connections of the job are open.
+    pub fn all(&self) -> usize {
+        usize::try_from(self.0.get()).unwrap_or(0)
+    }
+}
 
 impl Drop for Open {
     fn drop(&mut self) {

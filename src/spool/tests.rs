@@ -103,6 +103,34 @@ proptest! {
     }
 }
 
+#[test]
+fn the_metric_says_how_much_waits() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let registry = Registry::new();
+    let open = || {
+        let config = Config { max_size: crate::model::units::ByteSize(SIZE) };
+        Spools::measured(&registry).open("job", &config, &dir.path().join("positions.yaml")).expect("opened")
+    };
+    let bytes = || registry.gather()[0].get_metric()[0].get_gauge().get_value() as u64;
+    let spool = open();
+    assert_eq!(bytes(), 0);
+    spool.begin_run(2);
+    append(&spool, None, &["one", "two"]);
+    let used = spool.used();
+    assert!(used > 0);
+    assert_eq!(bytes(), used);
+    drop(spool);
+    let spool = open();
+    spool.begin_run(2);
+    assert_eq!(bytes(), used, "after a restart");
+    let mut readers = [reader(&spool, 0, None), reader(&spool, 1, None)];
+    for (reader, want) in readers.iter_mut().zip([used, 0]) {
+        rest(reader);
+        reader.commit(reader.at());
+        assert_eq!(bytes(), want, "until each client has committed all");
+    }
+}
+
 /// A kill may leave any part of the last transaction: then nothing of it is there, and what comes next is.
 #[test]
 fn a_transaction_is_there_whole_or_not_at_all() {

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::{Due, Flow, Stage, Work};
+use super::observe::{Name, Observer, Snapshot, Step};
+use crate::model::{Labels, Outcome};
 
 /// Where the changes are printed.
 #[derive(Clone)]
@@ -28,11 +28,6 @@ impl Inspector {
     #[cfg(test)]
     pub fn of_test(out: Arc<Mutex<dyn std::io::Write + Send>>, colours: bool) -> Self {
         Self { out, colours }
-    }
-
-    /// A stage that prints what `stage` does.
-    pub(super) fn watch(&self, name: &str, stage: Box<dyn Stage>) -> Box<dyn Stage> {
-        Box::new(Inspected { name: name.into(), stage, inspector: self.clone() })
     }
 
     fn paint(&self, colour: u8, text: &str) -> String {
@@ -55,15 +50,9 @@ const RED: u8 = 31;
 const GREEN: u8 = 32;
 const YELLOW: u8 = 33;
 
-struct Inspected {
-    name: Box<str>,
-    stage: Box<dyn Stage>,
-    inspector: Inspector,
-}
-
-impl Inspected {
-    fn text(&self, before: &Fields, after: &Fields, outcome: Option<&str>) -> String {
-        let mut text = format!("{}\n", self.inspector.paint(YELLOW, &format!("[inspect: {} stage]:", self.name)));
+impl Inspector {
+    fn text(&self, stage: &str, before: &Fields, after: &Fields, outcome: Option<&str>) -> String {
+        let mut text = format!("{}\n", self.paint(YELLOW, &format!("[inspect: {stage} stage]:")));
         let unchanged = text.len();
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for name in names {
@@ -74,12 +63,12 @@ impl Inspected {
             let _ = writeln!(text, "{{stages.Entry}}.{name}:");
             for (value, sign, colour) in [(old, "-", RED), (new, "+", GREEN)] {
                 if let Some(value) = value {
-                    let _ = writeln!(text, "{}", self.inspector.paint(colour, &format!("\t{sign}: {value}")));
+                    let _ = writeln!(text, "{}", self.paint(colour, &format!("\t{sign}: {value}")));
                 }
             }
         }
         if let Some(outcome) = outcome {
-            let _ = writeln!(text, "{}", self.inspector.paint(RED, outcome));
+            let _ = writeln!(text, "{}", self.paint(RED, outcome));
         } else if text.len() == unchanged {
             text.push_str("none\n");
         }
@@ -87,63 +76,43 @@ impl Inspected {
     }
 }
 
-impl Stage for Inspected {
-    fn process(&mut self, work: &mut Work<'_>, released: &mut Vec<Work<'static>>) -> Flow {
-        let (before, known) = (fields(work), released.len());
-        let flow = self.stage.process(work, released);
-        let outcome = match &flow {
-            Flow::Pass => None,
-            Flow::Discard(reason) => Some(format!("dropped: {}", reason.as_str())),
-            Flow::Held(_) => Some("held, until the stage releases it".to_string()),
+impl Observer for Inspector {
+    fn begins(&self, _: &Name) {}
+
+    fn ends(&self, stage: &Name, step: Step) {
+        let Some(stage) = &stage.kind else { return };
+        let outcome = match step.outcome {
+            Outcome::Passed => None,
+            Outcome::Dropped(reason) => Some(format!("dropped: {reason}")),
+            Outcome::Held => Some("held, until the stage releases it".to_string()),
         };
-        // The rest of an entry that is held has no information.
-        let after = if matches!(flow, Flow::Held(_)) { before.clone() } else { fields(work) };
-        for released in &released[known..] {
-            self.inspector.print(&self.text(&Fields::new(), &fields(released), None));
-        }
-        self.inspector.print(&self.text(&before, &after, outcome.as_deref()));
-        flow
+        self.print(&self.text(stage, &fields(&step.before), &fields(&step.after), outcome.as_deref()));
     }
 
-    fn release(&mut self, due: Due, released: &mut Vec<Work<'static>>) {
-        let known = released.len();
-        self.stage.release(due, released);
-        for released in &released[known..] {
-            self.inspector.print(&self.text(&Fields::new(), &fields(released), None));
-        }
-    }
-
-    fn next_due(&self) -> Option<Instant> {
-        self.stage.next_due()
-    }
-
-    fn busy_until(&self) -> Option<Instant> {
-        self.stage.busy_until()
+    fn releases(&self, stage: &Name, entry: Snapshot) {
+        let Some(stage) = &stage.kind else { return };
+        self.print(&self.text(stage, &Fields::new(), &fields(&entry), None));
     }
 }
 
 /// The parts of an entry that are shown, by their names in Promtail's output.
 type Fields = BTreeMap<String, String>;
 
-fn fields(work: &Work<'_>) -> Fields {
-    let entry = &work.entry;
+fn fields(entry: &Snapshot) -> Fields {
     let time = Timestamp::from_nanosecond(entry.timestamp.into()).unwrap_or_default();
     let mut fields = Fields::from([
-        ("Entry.Entry.Line".to_string(), entry.line.to_string()),
+        ("Entry.Entry.Line".to_string(), entry.line.clone()),
         ("Entry.Entry.Timestamp".to_string(), time.to_string()),
     ]);
-    fields.extend(entry.labels.iter().map(|(name, value)| (format!("Entry.Labels[{name:?}]"), value.to_string())));
-    let metadata = entry.metadata.iter();
-    fields.extend(
-        metadata.map(|pair| (format!("Entry.Entry.StructuredMetadata[{:?}]", pair.name), pair.value.to_string())),
-    );
-    fields
-        .extend(entry.tenant.iter().map(|tenant| ("Entry.Labels[\"__tenant_id__\"]".to_string(), tenant.to_string())));
-    let extracted = work.extracted.iter().map(|(name, value)| {
-        let value = value.into_text().map_or("null".into(), |text| text.to_string());
-        (format!("Extracted[{name:?}]"), value)
-    });
-    fields.extend(extracted);
+    let mut add = |kind: &str, pairs: &Labels| {
+        fields.extend(pairs.iter().map(|(name, value)| (format!("{kind}[{name:?}]"), value.clone())));
+    };
+    add("Entry.Labels", &entry.labels);
+    add("Entry.Entry.StructuredMetadata", &entry.metadata);
+    add("Extracted", &entry.extracted);
+    if let Some(tenant) = &entry.tenant {
+        fields.insert("Entry.Labels[\"__tenant_id__\"]".into(), tenant.clone());
+    }
     fields
 }
 

@@ -1,11 +1,12 @@
 //! Runs stages one after the other.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::labelling::Changing;
+use super::observe::{Name, Observer, observed};
 use super::reads::Reads;
-use super::trace::Tracer;
 use super::{CustomMetrics, Due, Flow, Program, Recipe, Stage, Surroundings, Work};
 use crate::metrics::Dropped;
 use crate::model::{Clock, Entry, KeyPath, LabelSet, Step, loki_label_name};
@@ -34,14 +35,20 @@ impl Pipeline {
         let inspector = program.inspector.clone().filter(|_| custom.is_some());
         // All values are shown, also those that no stage reads.
         let reads = if inspector.is_some() { Reads::All } else { program.reads.clone() };
-        let around = Surroundings { reads, dropped, custom, clock, inspector, tracer: None };
+        let observer = inspector.map(|inspector| Arc::new(inspector) as Arc<dyn Observer>);
+        let around = Surroundings { reads, dropped, custom, clock, observer };
         Self::around(program, unwraps, &around)
     }
 
-    /// A pipeline that records what each stage does. All values are extracted, also those that no stage uses.
-    pub(super) fn traced(program: &Program, unwraps: bool, dropped: Dropped, clock: Clock, tracer: Tracer) -> Self {
-        let tracer = Some(tracer);
-        let around = Surroundings { reads: Reads::All, dropped, custom: None, clock, inspector: None, tracer };
+    /// A pipeline that tells what each stage does. All values are extracted, also those that no stage uses.
+    pub(super) fn observed(
+        program: &Program,
+        unwraps: bool,
+        dropped: Dropped,
+        clock: Clock,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        let around = Surroundings { reads: Reads::All, dropped, custom: None, clock, observer: Some(observer) };
         Self::around(program, unwraps, &around)
     }
 
@@ -50,7 +57,8 @@ impl Pipeline {
         let mut chain = Chain::new(program, around);
         if unwraps {
             let unwrapping = super::docker::unwrapping(around);
-            chain.stages.insert(0, watched(around, &KeyPath::key("the JSON of Docker's log file"), unwrapping));
+            let path = KeyPath::key("the JSON of Docker's log file");
+            chain.stages.insert(0, watched(around, None, &path, unwrapping));
         }
         let mend = program.mends_names.then(Mend::default);
         Self { chain, extract, shows_read_time: program.shows_read_time, mend }
@@ -123,15 +131,15 @@ impl Mend {
     }
 }
 
-/// The stage, recorded under its path in the job if there is a tracer.
-fn watched(around: &Surroundings, path: &KeyPath, stage: Box<dyn Stage>) -> Box<dyn Stage> {
-    let Some(tracer) = &around.tracer else { return stage };
-    let name = match path.steps().first() {
+/// The stage, observed if there is an observer. `kind` is its name in the config.
+fn watched(around: &Surroundings, kind: Option<&str>, path: &KeyPath, stage: Box<dyn Stage>) -> Box<dyn Stage> {
+    let Some(observer) = &around.observer else { return stage };
+    let path = match path.steps().first() {
         // The path begins in the list of stages.
         Some(Step::Index(_)) => path.clone().within("pipeline_stages").to_string(),
         _ => path.to_string(),
     };
-    tracer.watch(&name, stage)
+    observed(observer.clone(), Name { kind: kind.map(Into::into), path: path.into() }, stage)
 }
 
 /// A list of stages that acts as one stage.
@@ -143,10 +151,8 @@ pub(super) struct Chain {
 
 impl Chain {
     pub fn new(program: &Program, around: &Surroundings) -> Self {
-        let start = |((name, make), path): (&(String, Recipe), &KeyPath)| match &around.inspector {
-            Some(inspector) => inspector.watch(name, make(around)),
-            None => watched(around, path, make(around)),
-        };
+        let start =
+            |((name, make), path): (&(String, Recipe), &KeyPath)| watched(around, Some(name), path, make(around));
         let stages = program.recipes.iter().zip(&program.paths).map(start).collect();
         Self { stages, dropped: around.dropped.clone() }
     }

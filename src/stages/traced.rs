@@ -1,6 +1,7 @@
 //! Runs lines through a traced pipeline.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::pipeline::Pipeline;
 use super::trace::{Tracer, time};
@@ -23,9 +24,9 @@ pub struct Traced<'l> {
 impl Program {
     /// Runs lines of one log through the stages, and ends the log. The last trace also has what the end releases.
     pub fn trace(&self, traced: &Traced<'_>) -> Vec<LineTrace> {
-        let (tracer, clock) = (Tracer::default(), Clock::standing(traced.now));
+        let (tracer, clock) = (Arc::new(Tracer::default()), Clock::standing(traced.now));
         let dropped = Dropped::register(&Registry::new());
-        let mut pipeline = Pipeline::traced(self, traced.unwraps, dropped, clock, tracer.clone());
+        let mut pipeline = Pipeline::observed(self, traced.unwraps, dropped, clock, tracer.clone());
         let ledger = Ledger::new();
         let mut traces = Vec::with_capacity(traced.lines.len());
         let mut offset = 0;

@@ -68,7 +68,8 @@ impl Mounts {
         Self::of_text(&String::from_utf8_lossy(&fs::read("/proc/self/mountinfo").unwrap_or_default()))
     }
 
-    pub(super) fn of_text(mountinfo: &str) -> Self {
+    /// The mounts of a list in the form of `/proc/self/mountinfo`.
+    pub fn of_text(mountinfo: &str) -> Self {
         let mount = |line: &str| {
             // 36 35 98:0 /root /mount/point rw,noatime master:1 - ext3 /dev/sda rw,errors=continue
             let (before, after) = line.split_once(" - ")?;

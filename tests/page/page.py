@@ -125,6 +125,7 @@ def a_target_shows_its_rules(page, world):
     page.sees('"platform"', "#rows .way")
     for client in world.lokis:
         page.sees(client, "#rows .detail table")
+    page.script("document.querySelector('#rows .way').scrollIntoView({block: 'end'})")
     page.picture("target")
     page.view("explain")
     page.one("#question [name=about]").send_keys("namespace=kube-system,__path__=/x")
@@ -156,7 +157,7 @@ def live_tail(page, world):
 def loki_goes_away(page, world):
     page.view("overview")
     world.lokis["loki"].go()
-    page.sees("Loki does not accept pushes of loki", "#notices", seconds=20)
+    page.sees("Loki does not accept pushes of client loki", "#notices", seconds=20)
     page.sees("not delivering", "#health")
     page.sees("failing for", "#clients")
     page.picture("loki-away")

@@ -15,13 +15,13 @@ const SAMPLES: usize = 5;
 /// Where Docker keeps the logs of its containers.
 const DOCKER: &str = "/var/lib/docker/containers";
 
-pub(super) fn lint(lint: &mut Lint<'_>) {
-    positions(lint);
+pub(super) fn lint(lint: &mut Lint<'_>, mounts: &Mounts) {
+    positions(lint, mounts);
     secrets(lint);
     targets(lint);
 }
 
-fn positions(lint: &mut Lint<'_>) {
+fn positions(lint: &mut Lint<'_>, mounts: &Mounts) {
     let config = &lint.loaded.config;
     let filename = PathBuf::from(&config.positions.filename);
     let path = KeyPath::from("positions.filename");
@@ -35,8 +35,8 @@ fn positions(lint: &mut Lint<'_>) {
         return lint.warn(path, format!("the directory {} does not exist: create it", directory.display()));
     }
     let Ok(real) = directory.canonicalize() else { return };
-    let kind = Mounts::now().of(&real).map(|mount| mount.kind.clone()).unwrap_or_default();
-    match kind.as_str() {
+    let kind = mounts.of(&real).map(|mount| mount.kind.as_str()).unwrap_or_default();
+    match kind {
         "tmpfs" | "ramfs" => lint.warn(
             path,
             format!("{} is in memory ({kind}): after a reboot all files are read again; use a directory on a disk", real.display()),

@@ -8,6 +8,14 @@ const CLIENT: &str = "clients: [{url: 'http://loki:3100/loki/api/v1/push'}]\n";
 
 /// What is found in a config. `DIR` in it is replaced by a directory with `app.log`, `binary.log` and `dir/a.log`.
 fn found(text: &str, expand_env: bool) -> Findings {
+    let mut findings = found_on(text, expand_env, "");
+    // The default directory may not exist where the test runs.
+    findings.warnings.retain(|warning| !warning.contains("positions.filename"));
+    findings
+}
+
+/// The same with these mounts, in the form of the kernel's list.
+fn found_on(text: &str, expand_env: bool, mountinfo: &str) -> Findings {
     let directory = tempfile::tempdir().expect("a directory");
     let at = |name: &str| directory.path().join(name);
     fs::create_dir(at("dir")).expect("made");
@@ -17,13 +25,13 @@ fn found(text: &str, expand_env: bool) -> Findings {
     let file = at("f.yaml");
     fs::write(&file, text.replace("DIR", &directory.path().display().to_string())).expect("written");
     let request = Request { files: file.display().to_string(), expand_env, ..Request::default() };
-    let mut findings = lint(&request, &|name| (name == "HOME").then(|| "/root".to_string()));
+    let real = directory.path().canonicalize().expect("a path").display().to_string();
+    let mounts = Mounts::of_text(&mountinfo.replace("DIR", &real));
+    let mut findings = lint_on(&request, &|name| (name == "HOME").then(|| "/root".to_string()), &mounts);
     let short = |text: &mut String| {
         *text = text.replace(&request.files, "f.yaml").replace(&directory.path().display().to_string(), "DIR");
     };
     findings.mistakes.iter_mut().chain(&mut findings.warnings).for_each(short);
-    // Where the test runs may be a container.
-    findings.warnings.retain(|warning| !warning.contains("positions.filename"));
     findings
 }
 
@@ -48,6 +56,37 @@ fn what_is_right_has_no_finding() {
     ] {
         let findings = found(&text, false);
         assert!(findings.mistakes.is_empty() && findings.warnings.is_empty(), "{text}\n{findings:?}");
+    }
+}
+
+#[test]
+fn positions_that_do_not_outlive_a_reboot_or_a_container() {
+    const DISK: &str = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n";
+    let positions = "positions: {filename: DIR/dir/positions.yaml}\n".to_string() + CLIENT;
+    let of = |kind: &str, at: &str| format!("{DISK}30 22 0:50 / {at} rw - {kind} {kind} rw\n");
+    for (mountinfo, warning) in [
+        (DISK.to_string(), None),
+        // Without the kernel's list, nothing is known.
+        (String::new(), None),
+        (of("tmpfs", "DIR/dir"), Some("DIR/dir is in memory (tmpfs): after a reboot all files are read again")),
+        (of("ramfs", "DIR"), Some("DIR/dir is in memory (ramfs)")),
+        (
+            of("overlay", "/"),
+            Some("DIR/dir is in the layer of a container (overlay): a new container reads all files again"),
+        ),
+        // A directory of the host is mounted into the container.
+        (of("overlay", "/") + "40 30 8:1 /var/lib/fantail DIR/dir rw - ext4 /dev/sda1 rw\n", None),
+        (of("tmpfs", "DIR/other"), None),
+    ] {
+        let warnings = found_on(&positions, false, &mountinfo).warnings;
+        let about: Vec<&String> = warnings.iter().filter(|text| text.contains("positions.filename")).collect();
+        match warning {
+            None => assert!(about.is_empty(), "{mountinfo}{warnings:?}"),
+            Some(warning) => {
+                assert!(about.len() == 1 && about[0].starts_with("f.yaml:1:"), "{mountinfo}{warnings:?}");
+                assert!(about[0].contains(warning), "{mountinfo}{warnings:?}");
+            }
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod buffer;
 mod config;
 mod election;
 mod follow;
+mod leads;
 mod lease;
 mod line;
 mod progress;
@@ -38,6 +39,7 @@ use buffer::{Buffer, EventLog};
 pub use config::Config;
 use election::Election;
 use follow::Follow;
+use leads::Leads;
 use line::Lines;
 use progress::Progress;
 
@@ -73,6 +75,8 @@ async fn run_with(config: Config, outside: Outside, (lease, backoff): (Duration,
     let (config, progress) = (Arc::new(config), Arc::new(Progress::default()));
     // Without an election this agent always leads.
     let (leading, is_leading) = watch::channel((!config.leader_election).then_some(None));
+    let leads = Leads::new(metrics.events_leader(&job));
+    leads.set(!config.leader_election);
     let labels = LabelSet::new(config.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let runtime = Handle::current();
     let open = {
@@ -92,7 +96,7 @@ async fn run_with(config: Config, outside: Outside, (lease, backoff): (Duration,
     let _given = give(RemoteLog { name: "kubernetes events".into(), position, labels, open: Box::new(open) });
     let election = async {
         match config.leader_election {
-            true => Election::new(&config, &job, identity, progress, &leading, lease).run().await,
+            true => Election::new(&config, &job, identity, progress, (&leading, &leads), lease).run().await,
             false => std::future::pending().await,
         }
     };

@@ -97,7 +97,7 @@ impl Visit for Builder<'_> {
         self.key.push('\n');
         self.key.push_str(text);
         let sender = self.settings.tenant;
-        self.stream = self.settings.live.labeller().decide(&self.key, || {
+        self.stream = self.settings.live.labeller().decide(self.key.as_bytes(), || {
             let mut labels = parse(text)?;
             // A label of the stream is not the header.
             labels.remove(TENANT);

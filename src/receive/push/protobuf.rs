@@ -108,6 +108,11 @@ fn fields<'p>(mut bytes: &'p [u8], mut each: impl FnMut(u64, Value<'p>) -> Resul
 }
 
 fn varint(bytes: &mut &[u8]) -> Result<u64, Refused> {
+    // Most numbers have one byte.
+    if let Some((byte, rest)) = bytes.split_first().filter(|(byte, _)| **byte < 0x80) {
+        *bytes = rest;
+        return Ok(u64::from(*byte));
+    }
     let mut number = 0;
     for at in 0..10 {
         let byte = bytes.get(at).ok_or_else(cut)?;

@@ -3,14 +3,21 @@
 
 use super::message::Message;
 use super::{rfc3164, rfc5424};
+use crate::model::Rfc3339;
 
-/// None: the text has no priority, so it is no syslog message. `now` is in Unix nanoseconds, for times without a year.
-pub fn parse(message: &str, now: i64) -> Option<Message<'_>> {
-    let (priority, rest) = message.strip_prefix('<')?.split_once('>')?;
-    let is_number = (1..=3).contains(&priority.len()) && priority.bytes().all(|byte| byte.is_ascii_digit());
-    let priority = priority.parse::<u8>().ok().filter(|priority| is_number && *priority < 192)?;
+/// None: the text has no priority, so it is no syslog message. `now` is in Unix nanoseconds, for times without a year. `times`
+/// remembers the second of the last message.
+pub fn parse<'m>(message: &'m str, now: i64, times: &mut Rfc3339) -> Option<Message<'m>> {
+    let message = message.strip_prefix('<')?;
+    let end = message.bytes().take(4).position(|byte| byte == b'>').filter(|digits| *digits > 0)?;
+    let mut priority = 0;
+    for byte in message.bytes().take(end) {
+        priority = priority * 10 + char::from(byte).to_digit(10)?;
+    }
+    let priority = u8::try_from(priority).ok().filter(|priority| *priority < 192)?;
+    let rest = message.get(end + 1..)?;
     let (facility, severity) = (priority / 8, priority % 8);
-    let message = rfc5424::parse(rest).unwrap_or_else(|| rfc3164::parse(rest, now));
+    let message = rfc5424::parse(rest, times).unwrap_or_else(|| rfc3164::parse(rest, now, times));
     Some(Message { facility, severity, ..message })
 }
 
@@ -22,7 +29,7 @@ mod tests {
     const NOW: i64 = 1_769_947_200_000_000_000;
 
     fn shown(message: &str) -> String {
-        let Some(m) = parse(message, NOW) else { return "none".into() };
+        let Some(m) = parse(message, NOW, &mut Rfc3339::default()) else { return "none".into() };
         let time = m.time.map(|time| jiff::Timestamp::from_nanosecond(time.into()).expect("a time").to_string());
         let part = |part: Option<&str>| part.unwrap_or("-").to_string();
         let data: String = m.data.iter().map(|(id, name, value)| format!(" {id}.{name}={value}")).collect();
@@ -95,7 +102,7 @@ mod tests {
             text in "\\PC{0,80}",
             head in proptest::sample::select(vec!["", "<13>", "<13>1 ", "<13>1 - - - - - [", "<13>Jan 31 ", "<13>2026-"]),
         ) {
-            if let Some(message) = parse(&format!("{head}{text}"), NOW) {
+            if let Some(message) = parse(&format!("{head}{text}"), NOW, &mut Rfc3339::default()) {
                 proptest::prop_assert!(message.facility < 24);
             }
         }

@@ -6,7 +6,7 @@ use super::Config;
 use super::frames::Frame;
 use super::message::Message;
 use super::parse::parse;
-use crate::model::{Encoding, Labels};
+use crate::model::{Encoding, Labels, Rfc3339};
 use crate::receive::labels::Outcome;
 use crate::receive::live::{Current, Live};
 use crate::receive::metrics::Metrics;
@@ -36,7 +36,8 @@ pub(super) struct Records {
     peer: String,
     live: Arc<Live>,
     reads: [bool; PARTS],
-    key: String,
+    key: Vec<u8>,
+    times: Rfc3339,
     /// When the messages came that are added next, in Unix nanoseconds.
     now: i64,
     pub parcel: Parcel,
@@ -46,7 +47,16 @@ impl Records {
     pub fn new(shared: Shared, peer: String, current: &Current) -> Self {
         let live = current.now();
         let reads = reads(&live);
-        Self { shared, peer, live, reads, key: String::new(), now: now(), parcel: Parcel::default() }
+        Self {
+            shared,
+            peer,
+            live,
+            reads,
+            key: Vec::new(),
+            times: Rfc3339::default(),
+            now: now(),
+            parcel: Parcel::default(),
+        }
     }
 
     /// The records since the last call, if there are any. Later records follow the rules that are in use then.
@@ -56,6 +66,7 @@ impl Records {
             self.reads = reads(&live);
             self.live = live;
         }
+        self.shared.metrics.syslog.entries(self.parcel.len());
         (!self.parcel.is_empty()).then(|| std::mem::take(&mut self.parcel))
     }
 
@@ -87,7 +98,7 @@ impl Records {
 
     fn message(&mut self, whole: &str) {
         let Shared { job, config, arrival, metrics } = &self.shared;
-        let Some(message) = parse(whole, self.now) else {
+        let Some(message) = parse(whole, self.now, &mut self.times) else {
             return metrics.syslog.parsing_error();
         };
         if message.text.trim().is_empty() {
@@ -96,7 +107,8 @@ impl Records {
         let parts = parts(&self.peer, &message, &self.reads);
         self.key.clear();
         let data = || message.data.iter().filter(|_| config.label_structured_data);
-        let values = parts.iter().map(|(_, value)| value.unwrap_or_default());
+        let read = parts.iter().zip(self.reads).filter(|(_, is_read)| *is_read);
+        let values = read.map(|((_, value), _)| value.unwrap_or_default());
         let pairs = data().flat_map(|(id, name, value)| [*id, *name, &**value]);
         for value in values.chain(pairs) {
             add_to_key(&mut self.key, value);
@@ -123,19 +135,13 @@ impl Records {
         let text = if config.use_rfc5424_message { whole } else { message.text };
         let details = Details { time: Some(time), labels: Some(labels), metadata: Vec::new(), tenant };
         self.parcel.push_with(text, details);
-        metrics.syslog.entry();
     }
 }
 
 /// Adds a value with its length, since it may have any character.
-fn add_to_key(key: &mut String, value: &str) {
-    let mut length = value.len();
-    while length > 0 {
-        key.push(char::from(b'A' + (length % 32) as u8));
-        length /= 32;
-    }
-    key.push(':');
-    key.push_str(value);
+fn add_to_key(key: &mut Vec<u8>, value: &str) {
+    key.extend_from_slice(&value.len().to_le_bytes());
+    key.extend_from_slice(value.as_bytes());
 }
 
 const PARTS: usize = 7;

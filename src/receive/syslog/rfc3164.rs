@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::message::Message;
 use super::rfc5424;
+use crate::model::Rfc3339;
 
 /// The longest tag. RFC 3164 allows 32 characters, but some programs write longer tags.
 const TAG: usize = 64;
@@ -14,9 +15,9 @@ const TAG: usize = 64;
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// Reads any text: parts that are not understood become part of the message.
-pub(super) fn parse(text: &str, now: i64) -> Message<'_> {
+pub(super) fn parse<'m>(text: &'m str, now: i64, times: &mut Rfc3339) -> Message<'m> {
     let mut message = Message::default();
-    let Some((time, rest)) = time(without_sequence(text), now) else {
+    let Some((time, rest)) = time(without_sequence(text), now, times) else {
         tag(&mut message, text);
         return message;
     };
@@ -64,10 +65,10 @@ fn tag<'m>(message: &mut Message<'m>, rest: &'m str) {
 }
 
 /// The time at the beginning, in Unix nanoseconds, and the text after it.
-fn time(text: &str, now: i64) -> Option<(i64, &str)> {
+fn time<'t>(text: &'t str, now: i64, times: &mut Rfc3339) -> Option<(i64, &'t str)> {
     if text.starts_with(|c: char| c.is_ascii_digit()) {
         let end = text.find(' ').unwrap_or(text.len());
-        return Some((rfc5424::time(&text[..end])?, &text[end..]));
+        return Some((rfc5424::time(&text[..end], times)?, &text[end..]));
     }
     let (name, rest) = text.split_at_checked(3)?;
     let month = 1 + MONTHS.iter().position(|month| *month == name)? as i8;

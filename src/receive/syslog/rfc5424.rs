@@ -3,25 +3,28 @@
 use std::borrow::Cow;
 
 use super::message::Message;
+use crate::model::Rfc3339;
 
 /// None: it is not RFC 5424.
-pub(super) fn parse(text: &str) -> Option<Message<'_>> {
-    let (version, rest) = text.split_once(' ')?;
+pub(super) fn parse<'m>(text: &'m str, times: &mut Rfc3339) -> Option<Message<'m>> {
+    let (version, rest) = split(text)?;
     let is_number = version.bytes().all(|byte| byte.is_ascii_digit());
     if !is_number || !(1..=2).contains(&version.len()) || version.starts_with('0') {
         return None;
     }
-    let mut parts = rest.splitn(6, ' ');
-    let mut part = || parts.next().filter(|part| !part.is_empty());
-    let (time, hostname, app_name, proc_id, msg_id) = (part()?, part()?, part()?, part()?, part()?);
-    let rest = parts.next()?;
+    let part = |text| split(text).filter(|(part, _)| !part.is_empty());
+    let (time, rest) = part(rest)?;
+    let (hostname, rest) = part(rest)?;
+    let (app_name, rest) = part(rest)?;
+    let (proc_id, rest) = part(rest)?;
+    let (msg_id, rest) = part(rest)?;
     let given = |part| Some(part).filter(|part| *part != "-");
     let (data, text) = match rest.strip_prefix('-') {
         Some(text) if text.is_empty() || text.starts_with(' ') => (Vec::new(), text.strip_prefix(' ').unwrap_or(text)),
         _ => elements(rest).unwrap_or((Vec::new(), rest)),
     };
     Some(Message {
-        time: self::time(time),
+        time: self::time(time, times),
         hostname: given(hostname),
         app_name: given(app_name),
         proc_id: given(proc_id),
@@ -32,8 +35,18 @@ pub(super) fn parse(text: &str) -> Option<Message<'_>> {
     })
 }
 
+/// The text before and after the first space. The parts are short, so looking at each byte is faster than a search for one.
+fn split(text: &str) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|byte| byte == b' ')?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
 /// RFC 3339, in Unix nanoseconds.
-pub(super) fn time(text: &str) -> Option<i64> {
+pub(super) fn time(text: &str, times: &mut Rfc3339) -> Option<i64> {
+    if let Some(time) = times.parse(text) {
+        return Some(time);
+    }
+    // Rare forms, such as a leap second.
     let time: jiff::Timestamp = text.parse().ok()?;
     i64::try_from(time.as_nanosecond()).ok()
 }

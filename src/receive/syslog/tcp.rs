@@ -17,11 +17,16 @@ use super::frames::Frames;
 use super::records::{Records, Shared};
 use crate::model::AbortOnPanic;
 use crate::receive::live::Current;
+use crate::receive::metrics::Open;
 use crate::server::{Port, Seat, Seats};
 
 /// Bytes per read, for a connection with few messages and for one with many.
 const SMALL: usize = 2 << 10;
 const READ: usize = 16 << 10;
+const LARGE: usize = 64 << 10;
+
+/// Bytes that the reads of all connections share. If there are few, each read is [`LARGE`].
+const READS: usize = 4 << 20;
 
 /// The longest time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -75,9 +80,9 @@ struct Connection {
 impl Connection {
     async fn run(self, stream: TcpStream, tls: Option<Arc<rustls::ServerConfig>>, stopped: watch::Receiver<()>) {
         let metrics = self.shared.metrics.syslog.clone();
-        let _open = metrics.connection(&self.shared.job);
+        let open = metrics.connection(&self.shared.job);
         match tls {
-            None => self.read(stream, stopped).await,
+            None => self.read(stream, stopped, &open).await,
             Some(config) => {
                 let mut seat = self.seat;
                 let greeted = tokio::select! {
@@ -85,7 +90,7 @@ impl Connection {
                     () = seat.is_taken() => return,
                 };
                 match greeted {
-                    Ok(Ok(stream)) => Self { seat, ..self }.read(stream, stopped).await,
+                    Ok(Ok(stream)) => Self { seat, ..self }.read(stream, stopped, &open).await,
                     // Any client can cause this, so it is counted and not logged.
                     Ok(Err(_)) | Err(_) => metrics.handshake_error(&self.shared.job),
                 }
@@ -93,7 +98,7 @@ impl Connection {
         }
     }
 
-    async fn read(mut self, mut stream: impl AsyncRead + Unpin, mut stopped: watch::Receiver<()>) {
+    async fn read(mut self, mut stream: impl AsyncRead + Unpin, mut stopped: watch::Receiver<()>, open: &Open) {
         let config = self.shared.config.clone();
         let (mut frames, mut buffer) = (Frames::new(config.max_message_length), Vec::new());
         let mut size = SMALL;
@@ -110,7 +115,7 @@ impl Connection {
                 Ok(Ok(bytes)) if bytes > 0 => (true, bytes),
                 _ => (false, 0),
             };
-            size = if bytes < size { SMALL } else { READ };
+            size = if bytes < size { SMALL } else { (READS / open.all().max(1)).clamp(READ, LARGE) };
             records.came_now();
             frames.push(&buffer[..bytes]);
             buffer.clear();

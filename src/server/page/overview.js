@@ -4,8 +4,8 @@ import { Table, element, setClass, setText } from "./dom.js";
 import { ago, bytes, count, duration, rate } from "./units.js";
 
 const HISTORY = 60;
-// Rates are computed over this many answers, because lines come in batches.
-const WINDOW = 3;
+// Rates are computed over so many milliseconds, because lines come in batches.
+const WINDOW = 5000;
 const samples = [];
 let tiles, clients, losses, dropped;
 
@@ -20,13 +20,15 @@ export function note(state) {
   for (const { status, account } of state.clients) by.set(status.name, account);
   const last = samples.at(-1);
   if (last && last.at >= state.counted_ms) samples.length = 0;
+  else if (last && state.counted_ms - last.at < 1000) return;
   samples.push({ at: state.counted_ms, by });
   if (samples.length > HISTORY) samples.shift();
 }
 
 // A rate in each second, for one client or for all. Nothing: there is one answer only.
 function rateOf(value, name = null, to = samples.length - 1) {
-  const from = Math.max(0, to - WINDOW);
+  let from = to;
+  while (from > 0 && samples[to].at - samples[from].at < WINDOW) from -= 1;
   if (to <= from) return null;
   const at = (sample) => [...sample.by].filter(([client]) => name === null || client === name).reduce((all, [, a]) => all + value(a), 0);
   const seconds = (samples[to].at - samples[from].at) / 1000;
@@ -167,7 +169,7 @@ function sparkline() {
 function draw(svg, value) {
   const values = samples.map((_, i) => value(i)).filter((v) => v !== null);
   const top = Math.max(...values, 1e-9) * 1.1;
-  const x = (i) => 100 - (values.length - 1 - i) * (100 / (HISTORY - WINDOW));
+  const x = (i) => 100 - (values.length - 1 - i) * (100 / HISTORY);
   svg.firstChild.setAttribute("points", values.map((v, i) => `${x(i).toFixed(1)},${(29 - (v / top) * 27).toFixed(1)}`).join(" "));
 }
 
@@ -182,7 +184,7 @@ export function notices(state) {
     const { name, url, failing_seconds: seconds, last_error: error } = client.status;
     list.push({
       kind: "bad",
-      title: `Loki does not accept pushes of ${name}.`,
+      title: `Loki does not accept pushes of client ${name}.`,
       text: `For ${duration(seconds)}: ${error ?? "no answer"}. Lines wait in their files and are sent when ${url} accepts them again.`,
     });
   }

@@ -192,8 +192,7 @@ fn labels_that_are_another_for_each_line_are_not_all_remembered() {
         dropped: Dropped::register(&Registry::new()),
         custom: None,
         clock: Clock::standing(0),
-        inspector: None,
-        tracer: None,
+        observer: None,
     });
     cri.stream(&labels(0), 2, 0).last = Some(7);
     for n in 1..20 * MAX_LABEL_SETS {

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::config::Config;
 use super::follow::Leading;
+use super::leads::Leads;
 use super::lease::{Holder, Lease};
 use super::progress::Progress;
 use crate::discovery::kubernetes::Config as Access;
@@ -30,6 +31,7 @@ pub(super) struct Election<'l> {
     identity: Arc<str>,
     progress: Arc<Progress>,
     leading: &'l watch::Sender<Leading>,
+    leads: &'l Leads,
     /// How long the holder may be silent before another agent takes the Lease.
     duration: Duration,
     client: Option<Client>,
@@ -46,7 +48,7 @@ impl<'l> Election<'l> {
         job: &Arc<str>,
         identity: Arc<str>,
         progress: Arc<Progress>,
-        leading: &'l watch::Sender<Leading>,
+        (leading, leads): (&'l watch::Sender<Leading>, &'l Leads),
         duration: Duration,
     ) -> Self {
         Self {
@@ -57,6 +59,7 @@ impl<'l> Election<'l> {
             identity,
             progress,
             leading,
+            leads,
             duration,
             client: None,
             seen: None,
@@ -135,6 +138,7 @@ impl<'l> Election<'l> {
                 true
             }
         });
+        self.leads.set(true);
         if is_news {
             tracing::info!(
                 job = &*self.job,
@@ -147,6 +151,7 @@ impl<'l> Election<'l> {
 
     fn follow_nothing(&mut self, reason: &str) {
         self.held = None;
+        self.leads.set(false);
         if self.leading.send_if_modified(|leading| leading.take().is_some()) {
             tracing::info!(
                 job = &*self.job,

@@ -26,6 +26,7 @@ struct Agent {
     source: Arc<Mutex<Option<Box<dyn Source>>>>,
     rings: Arc<Rings>,
     read: Vec<(String, Mark)>,
+    metrics: Metrics,
 }
 
 #[derive(Default)]
@@ -58,15 +59,21 @@ impl Agent {
             waker.wake_by_ref();
             Box::new(()) as Box<dyn Any + Send + Sync>
         };
+        let metrics = Metrics::register(&Registry::new());
         let outside = Outside {
             job: "events".into(),
             identity: identity.into(),
             rules: Rules::compile(&[]).expect("no rules"),
             give: Arc::new(give),
-            metrics: Metrics::register(&Registry::new()),
+            metrics: metrics.clone(),
         };
         let task = tokio::spawn(run_with(config, outside, (LEASE, BACKOFF)));
-        Self { task, source, rings, read: Vec::new() }
+        Self { task, source, rings, read: Vec::new(), metrics }
+    }
+
+    /// What the metric says about this agent.
+    fn leads(&self) -> i64 {
+        self.metrics.events_leader("events").get()
     }
 
     /// Waits until it has given this many lines in all, and returns them.
@@ -142,11 +149,13 @@ async fn only_the_holder_of_the_lease_sends_and_another_goes_on_where_it_ended()
     first.lines(2).await;
     second.read_more();
     assert!(second.read.is_empty(), "{:?}", second.read);
+    assert_eq!((first.leads(), second.leads()), (1, 0));
     drop(first);
     // It is not known whether Loki has the second line, so it is sent again.
     server.add("c", 3);
     assert_eq!(second.lines(2).await, [line("b"), line("c")]);
     assert_eq!(server.seen().holder(), "n2");
+    assert_eq!(second.leads(), 1);
 }
 
 #[tokio::test]
@@ -158,6 +167,7 @@ async fn an_agent_that_loses_the_lease_sends_nothing_more() {
     server.until(|seen| seen.watches == 1).await;
     server.give_lease_to("n9");
     server.until(|seen| seen.watches == 0).await;
+    assert_eq!(agent.leads(), 0);
     server.add("b", 2);
     // The other one is silent, so this one takes the Lease again.
     assert_eq!(agent.lines(2).await[1..], [line("b")]);
@@ -178,6 +188,11 @@ async fn what_the_server_does_not_know_any_more_is_listed_and_known_events_are_p
     server.add("d", 4);
     assert_eq!(agent.lines(2).await[1..], [line("d")]);
     assert!(server.seen().lease.is_none(), "without an election there is no Lease");
+    let metrics = agent.metrics.clone();
+    assert_eq!(agent.leads(), 1);
+    agent.task.abort();
+    assert!((&mut agent.task).await.is_err_and(|error| error.is_cancelled()));
+    assert_eq!(metrics.events_leader("events").get(), 0, "the job is gone");
 }
 
 #[tokio::test]

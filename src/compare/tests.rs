@@ -146,13 +146,12 @@ fn lines_are_missing_or_doubled() {
 #[test]
 fn pages_end_anywhere() {
     // 40 entries, up to 7 of them share a nanosecond. Two are missing on the right, one is missing on the left.
-    let all =
-        |skip: &'static [usize]| {
-            let entries = (0..40usize).filter(|i| !skip.contains(i));
-            Fake::new(entries.map(|i| {
-                ((i * i % 6 + i / 7 * 10) as i64, if i % 3 == 0 { "a=1" } else { "a=2" }, format!("line {i}"))
-            }))
-        };
+    let all = |skip: &'static [usize]| {
+        let entries = (0..40usize).filter(|i| !skip.contains(i));
+        Fake::new(entries.map(|i| {
+            ((i * i % 6 + i / 7 * 10) as i64, if i.is_multiple_of(3) { "a=1" } else { "a=2" }, format!("line {i}"))
+        }))
+    };
     for limit in [2, 3, 4, 5, 7, 8, 39, 40, 41, 1000] {
         let settings = Settings { limit, ..settings() };
         let (left, right) = (all(&[11]), all(&[5, 30]));
@@ -164,7 +163,7 @@ fn pages_end_anywhere() {
 #[test]
 fn more_entries_than_a_page_share_a_nanosecond() {
     let burst = |count: usize, same: &str| {
-        let line = |i: usize| (500, if i % 2 == 0 { "a=1,pod=x" } else { "a=2" }, format!("{same}{i}"));
+        let line = |i: usize| (500, if i.is_multiple_of(2) { "a=1,pod=x" } else { "a=2" }, format!("{same}{i}"));
         let others = [(499, "a=1,pod=x", "before".to_string()), (501, "a=2", "after".to_string())];
         Fake::new((0..count).map(line).chain(others))
     };

@@ -16,6 +16,7 @@ mod scrape;
 #[cfg(test)]
 mod tests;
 mod unsupported;
+mod uses;
 
 use std::hash::{Hash, Hasher};
 
@@ -34,6 +35,7 @@ pub use lint::{Findings, lint};
 pub use needs::Needs;
 pub use scrape::{Decompression, ScrapeConfig};
 pub use unsupported::SkippedJob;
+pub use uses::{Part, Verdict, uses};
 
 pub use crate::yaml::Error;
 
@@ -128,6 +130,13 @@ impl Config {
         request: &Request,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<(yaml::Document, Vec<Error>, Vec<SkippedJob>), Error> {
+        let mut document = Self::text(request, env)?;
+        let (warnings, skipped_jobs) = overlay::apply(&mut document, request)?;
+        Ok((document, warnings, skipped_jobs))
+    }
+
+    /// The text of the file as a tree, as it is written.
+    fn text(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Result<yaml::Document, Error> {
         let (file, mut text) = first_existing(request)?;
         if request.expand_env {
             text = expand::expand(&text, env).map_err(|e| {
@@ -136,9 +145,7 @@ impl Config {
             })?;
         }
         let hint = (!request.expand_env && text.contains("${")).then_some(EXPAND_HINT);
-        let mut document = yaml::Document::parse(file, text, hint)?;
-        let (warnings, skipped_jobs) = overlay::apply(&mut document, request)?;
-        Ok((document, warnings, skipped_jobs))
+        yaml::Document::parse(file, text, hint)
     }
 
     /// A hash of the config file's name and text. `None`: the file cannot be read now.

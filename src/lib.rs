@@ -31,6 +31,7 @@ pub mod stages;
 pub mod tail;
 
 // Layer 2: loops. They wait for events and pass values on.
+pub mod compare;
 pub mod discovery;
 pub mod http_client;
 pub mod push;

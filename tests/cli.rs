@@ -356,3 +356,30 @@ fn positions_are_listed_reset_moved_exported_and_imported() {
     assert!(missing.code == 1 && missing.err.contains("has no position of /a.log"), "{}", missing.err);
     assert_eq!((positions("").code, positions("lost").code), (2, 2));
 }
+
+#[test]
+fn migrate_says_what_becomes_of_each_part() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(at("positions.yaml"), format!("positions:\n  {}: \"1\"\n  /proc/none/b.log: \"2\"\n", at("a.log")))
+        .expect("a file");
+    fs::write(at("a.log"), "12\n").expect("a file");
+    let config = format!("positions: {{filename: {}}}\nwal: {{enabled: true}}\n{JOBS}", at("positions.yaml"));
+    let config = config.replace("positions: {filename: /proc/none/positions.yaml}\n", "");
+    let fine = said("migrate @", &config);
+    for part in [
+        "same     clients[].url",
+        "ignored  wal.enabled",
+        "has the positions of 2 logs. 1 of them do not exist now.",
+        "1. run: fantail check ",
+    ] {
+        assert!(fine.code == 0 && fine.out.contains(part), "{part}: {} {}", fine.out, fine.err);
+    }
+    let refused = said("migrate -json @", &format!("{config}  - job_name: queue\n    kafka: {{topics: [a]}}\n"));
+    assert_eq!(refused.code, 1, "{}", refused.err);
+    let json: serde_json::Value = serde_json::from_str(&refused.out).expect("JSON");
+    let kafka = json["parts"].as_array().expect("parts").iter().find(|part| part["key"] == "scrape_configs[].kafka");
+    assert_eq!(kafka.expect("kafka")["verdict"], "refused");
+    assert!(json["mistakes"].to_string().contains("loki_push_api"), "{json}");
+    assert!(said("migrate /proc/none/promtail.yaml", "").code == 1 && said("migrate", "").code == 2);
+}

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 5] = [
     &["model", "metrics", "goregex", "yaml"],
     &["backoff", "relabel", "tail", "stages", "batch", "positions", "journal", "spool"],
-    &["http_client", "discovery", "scrape", "push", "receive", "server"],
+    &["http_client", "compare", "discovery", "scrape", "push", "receive", "server"],
     &["agent", "config", "demo", "explain"],
     &["cli", "main"],
 ];
 
 /// The only imports within a layer: the first module may import the second one.
-const NEIGHBOURS: [(&str, &str); 10] = [
+const NEIGHBOURS: [(&str, &str); 11] = [
     ("metrics", "model"),
     ("yaml", "model"),
     ("agent", "config"),
@@ -28,6 +28,7 @@ const NEIGHBOURS: [(&str, &str); 10] = [
     // All modules that send HTTP requests share one client.
     ("push", "http_client"),
     ("discovery", "http_client"),
+    ("compare", "http_client"),
     // Receivers listen like the agent's own server, and hand their records to the readers.
     ("receive", "scrape"),
     ("receive", "server"),
@@ -71,7 +72,10 @@ const HOMES: [(&str, &[&str]); 33] = [
     ("tokio_rustls", &["server", "receive"]),
     ("tower", &["discovery"]),
     // Modules below layer 2 are not async.
-    ("tokio", &["http_client", "discovery", "scrape", "push", "receive", "server", "agent", "demo"]),
+    (
+        "tokio",
+        &["http_client", "compare", "discovery", "scrape", "push", "receive", "server", "agent", "compare", "demo"],
+    ),
 ];
 
 #[test]

@@ -1,11 +1,13 @@
 //! The commands: `fantail COMMAND …`. Without a command, the program is the agent, as Promtail is.
 
 mod check;
+mod compare;
 mod completion;
 mod demo;
 mod explain;
 mod health;
 mod man;
+mod migrate;
 mod positions;
 mod syntax;
 mod test;
@@ -45,6 +47,8 @@ const COMMANDS: &[Command] = &[
     demo::COMMAND,
     explain::COMMAND,
     test::COMMAND,
+    migrate::COMMAND,
+    compare::COMMAND,
     health::COMMAND,
     positions::COMMAND,
     completion::COMMAND,

@@ -3,6 +3,7 @@
 mod accepted;
 mod flags;
 mod journal;
+mod reference;
 mod refused;
 mod secrets;
 mod support;

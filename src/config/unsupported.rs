@@ -17,11 +17,16 @@ pub struct SkippedJob {
 
 /// The advice for a kind of target that fantail does not support. None: it is supported, or no agent has it.
 fn unsupported(kind: &str) -> Option<String> {
+    let instead = instead(kind)?;
+    Some(format!("fantail does not support {kind}: {instead} (supported: {KINDS})"))
+}
+
+/// What to use instead of a kind of target that fantail does not support.
+pub(super) fn instead(kind: &str) -> Option<String> {
     let of_sources = SOURCES.iter().find(|(name, _)| *name == kind).map(|(_, instead)| (*instead).to_string());
     let of_discovery =
         || kind.strip_suffix("_sd_configs").filter(|kind| DISCOVERIES.contains(kind)).map(|_| LISTED.into());
-    let instead = of_sources.or_else(of_discovery)?;
-    Some(format!("fantail does not support {kind}: {instead} (supported: {KINDS})"))
+    of_sources.or_else(of_discovery)
 }
 
 /// Sources of lines that Promtail has, and what to use instead.

@@ -10,10 +10,11 @@
 //! [`limits`] (rate limits), [`refusals`] (streams that Loki refuses while it accepts others) and [`poison`] (entries that Loki never
 //! accepts) share one [`verdict`]. [`kubernetes`] (selection of pods), [`short_lived`] (pods that the API server does not show),
 //! [`labels`], [`manifests`] and [`helm`] (installation), [`upgrades`] (stops and restarts of agents), [`outages`] (of the API server),
-//! [`scale`] (load of a node), [`dashboards`] (Prometheus and Grafana), [`tutorial`] (all steps of `docs/tutorial.md`), and [`smoke`]
-//! (the servers without the agent, to tell whether they cause a failure).
+//! [`scale`] (load of a node), [`dashboards`] (Prometheus and Grafana), [`tutorial`] (all steps of `docs/tutorial.md`), [`compare`]
+//! (what two agents sent), and [`smoke`] (the servers without the agent, to tell whether they cause a failure).
 
 mod churn;
+mod compare;
 mod dashboards;
 mod delay;
 mod delivery;

@@ -179,7 +179,7 @@ fn page() -> BTreeMap<String, State> {
 pub(super) struct Path(Vec<(String, Shape)>);
 
 #[derive(Clone, Copy, PartialEq)]
-enum Shape {
+pub(super) enum Shape {
     Plain,
     List,
     AnyName,
@@ -195,7 +195,7 @@ pub(super) fn keys() -> Vec<String> {
 }
 
 /// Adds the keys that serde knows below `path`.
-fn walk(path: &Path, keys: &mut Vec<String>) {
+pub(super) fn walk(path: &Path, keys: &mut Vec<String>) {
     for name in path.known().unwrap_or_default() {
         let at = |shape: Shape| Path(path.0.iter().cloned().chain([(name.clone(), shape)]).collect());
         keys.push(at(Shape::Plain).to_string());
@@ -206,7 +206,7 @@ fn walk(path: &Path, keys: &mut Vec<String>) {
 }
 
 impl Path {
-    pub fn parse(key: &str) -> Self {
+    pub(super) fn parse(key: &str) -> Self {
         let mut steps: Vec<(String, Shape)> = Vec::new();
         for step in key.split('.') {
             match (step, step.strip_suffix("[]")) {
@@ -216,6 +216,15 @@ impl Path {
             }
         }
         Self(steps)
+    }
+
+    /// The names and shapes from the top level.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (&String, Shape)> {
+        self.0.iter().map(|(name, shape)| (name, *shape))
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        self.0.last().map_or(Shape::Plain, |(_, shape)| *shape)
     }
 
     /// The keys of the block at this place. None: there is no block.
@@ -236,7 +245,7 @@ impl Path {
     }
 
     /// A config that can run and has `value` at this place.
-    pub fn config(&self, value: Value) -> String {
+    pub(super) fn config(&self, value: Value) -> String {
         let mut root = yaml("clients: [{url: 'http://l'}]");
         let mut block = &mut root;
         let mut place = String::new();
@@ -302,7 +311,7 @@ const KINDS_HERE: &[&str] = &[
 ];
 
 /// The keys that the block at this place always needs.
-fn required(place: &str) -> Value {
+pub(super) fn required(place: &str) -> Value {
     let last = place.rsplit('.').next().unwrap_or_default();
     yaml(match last {
         "clients[]" => "{url: 'http://l'}",

@@ -1,0 +1,87 @@
+//! Rotated files after the clock of the machine was put back: their dates and times say that younger files are older.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Log;
+use crate::model::Position;
+use crate::tail::folders::Folders;
+use crate::tail::generation::{Generation, file_id};
+use crate::tail::siblings::{Sibling, begun};
+
+/// Timestamps of files may be earlier than the time at which they were set: those of a tick, or of whole seconds.
+const TICK: Duration = Duration::from_secs(2);
+
+/// If the clock was put back while no agent ran, files that were modified in this time are read, unless they were read
+/// before.
+const BEFORE: Duration = Duration::from_secs(3600);
+
+/// What is known of the clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clocks {
+    /// The latest time that it ever showed.
+    latest: SystemTime,
+    /// When the log was looked at last, by the monotonic clock and by this one.
+    looked: Option<(Instant, SystemTime)>,
+}
+
+impl Clocks {
+    pub fn new(latest: SystemTime) -> Self {
+        Self { latest, looked: None }
+    }
+
+    pub fn note_look(&mut self, now: Instant, time: SystemTime) {
+        *self = Self { latest: self.latest.max(time), looked: Some((now, time)) };
+    }
+
+    /// If the clock is behind a time that it showed before: the time of the last look as the clock is now. Whatever was written
+    /// since then is not older.
+    pub fn put_back(&self, now: Instant, time: SystemTime, older: &[Sibling]) -> Option<SystemTime> {
+        let elapsed = self.looked.map(|(looked, then)| (now.saturating_duration_since(looked), then));
+        let since = time - elapsed.map_or(BEFORE, |(elapsed, _)| elapsed + TICK);
+        let is_late = elapsed.is_some_and(|(elapsed, then)| then + elapsed > time + TICK);
+        (is_late || is_behind(time, self.latest, older)).then_some(since)
+    }
+}
+
+/// The same for a log that is being opened, which was read until `saved`.
+pub(super) fn put_back(folders: &Folders, saved: SystemTime, older: &[Sibling]) -> Option<SystemTime> {
+    let time = folders.now();
+    is_behind(time, saved.max(folders.ran_until()), older).then(|| time - BEFORE)
+}
+
+fn is_behind(time: SystemTime, latest: SystemTime, older: &[Sibling]) -> bool {
+    let is_ahead = |at: SystemTime| at > time + TICK;
+    latest > time || older.iter().any(|sibling| is_ahead(begun(&sibling.meta)))
+}
+
+/// Those of a kind whose dates say that they are older than this one, although they may be younger.
+pub(super) fn dated_before(older: &[Sibling], at: usize) -> impl Iterator<Item = &Sibling> {
+    older[..at].iter().filter(move |sibling| sibling.is_dated() && sibling.is_named_like(&older[at]))
+}
+
+/// Whether the file was modified since this time, and was not read to one of these ends. Names and times alone may say
+/// that it is a younger file although it is an older one, if the clock was put back.
+pub(super) fn is_unread(sibling: &Sibling, since: SystemTime, ends: &[Position]) -> bool {
+    sibling.meta.modified().is_ok_and(|at| at >= since) && !was_read(sibling, ends)
+}
+
+/// Whether the file was read to one of these ends.
+fn was_read(sibling: &Sibling, ends: &[Position]) -> bool {
+    let may_be = |end: &&Position| match sibling.compression {
+        Some(_) => end.offset > 0,
+        None => file_id(&sibling.meta).has_inode_of(&end.file),
+    };
+    let open = |sibling: &Sibling| Generation::open_rotated(&sibling.path, sibling.compression).ok();
+    let holds = |end: &Position| open(sibling).is_some_and(|mut file| file.holds(end).unwrap_or(false));
+    ends.iter().filter(may_be).any(holds)
+}
+
+impl Log {
+    /// The ends of the files that it has read, as far as it remembers them.
+    pub(super) fn ends(&mut self) -> Vec<Position> {
+        let late = self.late.iter_mut().map(|late| &mut late.generation);
+        let open = self.spent.iter_mut().chain(late).chain(&mut self.generations);
+        let open: Vec<Position> = open.map(|generation| generation.position()).collect();
+        self.drained.iter().map(|drained| drained.end).chain(open).collect()
+    }
+}

@@ -36,7 +36,7 @@ use crate::model::{Checkpoint, Clock, Position};
 const BENEFIT_OF_DOUBT: Duration = Duration::from_secs(60);
 
 /// Without positions, and if a reboot would have deleted them, older generations are read that were modified in this time
-/// before the start: the agent may have stopped with unread lines. The same if the clock was put back since the last run.
+/// before the start: the agent may have stopped with unread lines.
 const BEFORE_REBOOT: Duration = Duration::from_secs(3600);
 
 /// The most lines per write to the journal.
@@ -198,8 +198,7 @@ impl Positions {
         Self::open_at(config, Clock::default())
     }
 
-    /// With this clock.
-    pub fn open_at(config: Config, clock: Clock) -> Result<Self, Error> {
+    fn open_at(config: Config, clock: Clock) -> Result<Self, Error> {
         let fail = |path: &Path, message: String| Error { path: path.into(), message };
         let path = journal::path(&config.filename);
         let read = journal::read(&path).map_err(|e| fail(&path, e))?;
@@ -210,11 +209,10 @@ impl Positions {
         };
         let journal = Journal::new(path, config.read_only, read.yaml_hashes.clone(), read.begun);
         let is_lost = foreign.positions.is_empty() && safe::is_lost_at_reboot(&config.filename);
-        let now = clock.system_time();
         let unseen_since = match read.alive {
-            Some(alive) => before(alive, now) - BENEFIT_OF_DOUBT,
-            None if is_lost => now - BEFORE_REBOOT,
-            None => now,
+            Some(alive) => alive - BENEFIT_OF_DOUBT,
+            None if is_lost => clock.system_time() - BEFORE_REBOOT,
+            None => clock.system_time(),
         };
         let mut state = State::new(journal, foreign.hash, config.readers.clone(), unseen_since, clock);
         for KnownLog { key, record, times, left } in read.known.into_values() {
@@ -237,9 +235,7 @@ impl Positions {
         if state.has_old_yaml() {
             state.journal.note(&journal::Line::Yaml(foreign.hash));
         }
-        // This run has not looked at any log yet. If it ends before that, the next one looks back as far.
-        state.ran_until = read.alive.unwrap_or(now);
-        state.journal.restart(worth_writing(&state.records), state.ran_until);
+        state.journal.restart(worth_writing(&state.records), state.clock.system_time());
         Ok(Self { config, state: Mutex::new(state) })
     }
 
@@ -277,11 +273,6 @@ impl Positions {
         let of_name = name.into_iter().flat_map(|name| slots_of(&state.by_name, name));
         let looked_since = of_name.filter_map(|slot| state.records.get(&slot)?.looked_since).min();
         looked_since.unwrap_or(state.unseen_since)
-    }
-
-    /// A time at which an agent was running, by the clock of that time.
-    pub fn ran_until(&self) -> SystemTime {
-        self.lock().ran_until
     }
 
     /// Since when no agent may have looked for logs. At the very first start: now.
@@ -336,11 +327,6 @@ impl Positions {
     /// The files that a log has left, read to their end there.
     pub fn left(&self, slot: PositionId) -> Vec<Position> {
         self.lock().records.get(&slot).map(|e| e.left.iter().copied().collect()).unwrap_or_default()
-    }
-
-    /// The next line of a log that has no time of its own gets a later time than this, in Unix nanoseconds. 0: unknown.
-    pub fn last_time(&self, slot: PositionId) -> i64 {
-        self.lock().records.get(&slot).map_or(0, |e| e.times.last())
     }
 
     /// The read times of a log that are not before its position, oldest first.
@@ -512,12 +498,6 @@ impl Positions {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// This earlier time as the clock is now. If it is in the future, the clock was put back since: then a time before which
-/// nothing relevant was written.
-pub fn before(time: SystemTime, now: SystemTime) -> SystemTime {
-    if time > now { now - BEFORE_REBOOT } else { time }
 }
 
 #[cfg(test)]

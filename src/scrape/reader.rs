@@ -171,8 +171,6 @@ impl Reader {
             true => Output::Print(Printer::new(outlet.batch.external_labels.clone())),
             false => Output::Batches(Box::new(Batcher::new(outlet.batch, clock.clone()))),
         };
-        let ran_until = positions.ran_until();
-        let folders = || Arc::new(Folders::new(config.rotated_dirs.clone(), clock.clone(), ran_until));
         let sink = Sink {
             clock: clock.clone(),
             chunk: Chunk::default(),
@@ -186,7 +184,7 @@ impl Reader {
             live_tail: live_tail.unwrap_or_default(),
         };
         Self {
-            folders: jobs.iter().map(|_| folders()).collect(),
+            folders: jobs.iter().map(|_| Arc::new(Folders::with_rotated_dirs(config.rotated_dirs.clone()))).collect(),
             started: clock.now(),
             budget: Budget::new(clock.now()),
             clock,

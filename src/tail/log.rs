@@ -19,7 +19,6 @@ use late::Late;
 pub use lost::Lost;
 use marks::Marks;
 use opening::{add_live, certain, find, open_sibling, open_younger};
-use put_back::{Clocks, dated_before, is_unread};
 
 /// The most open generations of a log. More than any rotation keeps, and few compared to the descriptor limit. Beyond
 /// that the oldest are given up.
@@ -142,7 +141,6 @@ pub struct Log {
     lost: Lost,
     /// The size of the compressed file being read, which is not whole, and since when it has that size.
     growing: Option<(u64, Instant)>,
-    clocks: Clocks,
 }
 
 impl Log {
@@ -258,12 +256,6 @@ impl Log {
 
     /// Checks names: was the log rotated, truncated or deleted?
     pub fn look(&mut self, now: Instant) -> io::Result<Look> {
-        let look = self.look_at_names(now)?;
-        self.clocks.note_look(now, self.folders.now());
-        Ok(look)
-    }
-
-    fn look_at_names(&mut self, now: Instant) -> io::Result<Look> {
         let meta = match fs::metadata(&self.path) {
             Ok(meta) => meta,
             // Also if a directory was replaced by a file: the log no longer exists.
@@ -296,16 +288,6 @@ impl Log {
         self.generations[0].metadata().map_or(true, |m| m.nlink() == 0)
     }
 
-    /// Whether its content is nowhere else either: the file was not only compressed.
-    pub fn is_gone(&self) -> bool {
-        let copy = || {
-            let live = self.allowed.resolve(&self.path).unwrap_or_else(|_| self.path.to_path_buf());
-            let older = siblings(&live, &self.path, &self.folders)?;
-            find(&older, &self.position())
-        };
-        self.is_deleted() && !matches!(copy(), Ok(Some(_)))
-    }
-
     fn rotate(&mut self, now: Instant) -> io::Result<Look> {
         let live_path = self.allowed.resolve(&self.path)?;
         let live = Generation::open(&live_path, self.options.compression)?;
@@ -324,22 +306,17 @@ impl Log {
                 None => self.last_known(&older)?,
             },
         };
-        let mut since = begun(&youngest_meta);
-        let mut younger: Vec<&Sibling> = match at.map(|at| (&older[at], &older[at + 1..])) {
-            Some((known, younger)) if known.is_certain() => certain(younger).collect(),
-            Some((known, younger)) => younger.iter().take_while(|s| s.is_named_like(known)).collect(),
-            None => {
-                since = youngest_meta.modified()?;
-                certain(&older).collect()
+        let since = begun(&youngest_meta);
+        self.lost.unopened += match at.map(|at| (&older[at], &older[at + 1..])) {
+            Some((known, younger)) if known.is_certain() => {
+                open_younger(certain(younger), since, &mut self.generations)
             }
+            Some((known, younger)) => {
+                let named_alike = younger.iter().take_while(|s| s.is_named_like(known));
+                open_younger(named_alike, since, &mut self.generations)
+            }
+            None => open_younger(certain(&older), youngest_meta.modified()?, &mut self.generations),
         };
-        if let Some(looked) = self.clocks.put_back(now, self.folders.now(), &older) {
-            since = since.min(looked);
-            younger.extend(at.into_iter().flat_map(|at| dated_before(&older, at)));
-        }
-        let ends = self.ends();
-        younger.retain(|sibling| is_unread(sibling, since, &ends));
-        self.lost.unopened += open_younger(younger, since, &mut self.generations);
         add_live(&mut self.generations, known, live);
         self.new_files.extend(self.generations.iter().skip(known).map(inode));
         self.rotated = Some(now);
@@ -391,7 +368,6 @@ mod lost;
 mod marks;
 mod opening;
 mod pinned;
-mod put_back;
 mod reading;
 #[cfg(test)]
 mod tests;

@@ -43,11 +43,6 @@ impl Sibling {
         self.place != Place::Odd
     }
 
-    /// Whether its place among the others is that of a date, which comes from the clock of the machine.
-    pub fn is_dated(&self) -> bool {
-        matches!(self.order, Order::Date(_))
-    }
-
     /// Whether its name says that it is a generation of the log. Other names have to be proved: one file of that kind
     /// has the content that was read.
     pub fn is_certain(&self) -> bool {

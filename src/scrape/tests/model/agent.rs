@@ -7,7 +7,6 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use super::disk::Disk;
-use super::hanging::{self, Fate, Hung};
 use super::loki::Road;
 use super::writer::Format;
 use crate::batch::Limits;
@@ -43,9 +42,6 @@ pub(super) struct Agent {
     status: Arc<Status>,
     /// The open logs of readers that were told to hand over.
     left: Vec<ReaderLogs>,
-    /// The next turn of this reader hangs at its call with this number.
-    will_hang: Option<(usize, usize)>,
-    hung: Vec<Hung>,
 }
 
 /// Compiled once for all histories.
@@ -69,8 +65,7 @@ static JOBS: LazyLock<Arc<[Job]>> = LazyLock::new(|| {
 
 impl Agent {
     pub fn start(disk: &Disk, home: &Path, settings: Settings) -> Self {
-        let positions = Positions::open_at(Self::positions(home, settings), disk.clock.clone());
-        let positions = Arc::new(positions.expect("positions"));
+        let positions = Arc::new(Positions::open(Self::positions(home, settings)).expect("positions"));
         Self::run(disk, settings, positions, OpenLogs::default())
     }
 
@@ -79,9 +74,7 @@ impl Agent {
         let open_logs = OpenLogs::new(self.left);
         let readers = Self::positions(home, settings).readers;
         self.positions.begin_run(readers, disk.clock.system_time(), open_logs.has_looked());
-        let mut next = Self::run(disk, settings, self.positions, open_logs);
-        next.hung = self.hung;
-        next
+        Self::run(disk, settings, self.positions, open_logs)
     }
 
     fn positions(home: &Path, settings: Settings) -> positions::Config {
@@ -157,8 +150,6 @@ impl Agent {
             positions,
             status,
             left: Vec::new(),
-            will_hang: None,
-            hung: Vec::new(),
         };
         agent.target_manager.hold().step();
         agent.target_manager.hold().settle();
@@ -176,13 +167,7 @@ impl Agent {
     /// Runs one turn of each reader. Returns when the next one is due.
     pub fn turn(&mut self, now: Instant) -> Instant {
         let mut due = now + Duration::from_secs(1);
-        let will_hang = self.will_hang.take();
-        for (index, (place, road)) in self.readers.iter_mut().zip(&mut self.roads).enumerate() {
-            if let Some((_, call)) = will_hang.filter(|(reader, _)| *reader == index)
-                && let Some(reader) = place
-            {
-                self.hung.extend(hanging::turn(reader, call));
-            }
+        for (place, road) in self.readers.iter_mut().zip(&mut self.roads) {
             match place.as_mut().map(|reader| reader.hold().turn()) {
                 Some(Some(next)) => due = due.min(next),
                 Some(None) => {
@@ -196,21 +181,6 @@ impl Agent {
         }
         self.target_manager.hold().step();
         due
-    }
-
-    /// A call of this reader's next turn hangs, if the turn has so many.
-    pub fn hang(&mut self, reader: usize, call: usize) {
-        self.will_hang = Some((reader, call));
-    }
-
-    pub fn hung(&self) -> usize {
-        self.hung.len()
-    }
-
-    /// The calls that hang return, or else the agent is killed while they hang.
-    pub fn let_go(&mut self, fate: Fate) {
-        self.will_hang = None;
-        self.hung.drain(..).for_each(|hung| hung.end(fate));
     }
 
     pub fn tell_to_stop(&mut self) {

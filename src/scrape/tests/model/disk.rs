@@ -24,8 +24,6 @@ pub(super) struct Line {
     pub raced: bool,
     /// A new agent cannot find it any more, at least not completely.
     pub gone: bool,
-    /// It was written to a rotated file while its log had a younger one.
-    pub late: bool,
 }
 
 /// The contents of a file, whatever its name.
@@ -36,8 +34,6 @@ pub(super) struct File {
     /// The running agent has looked at it, so it keeps the file open as long as needed.
     pub seen: bool,
     pub size: u64,
-    /// When its last byte was written, by the monotonic clock.
-    pub written: i64,
 }
 
 pub(super) struct Disk {
@@ -46,70 +42,18 @@ pub(super) struct Disk {
     pub lines: Vec<Line>,
     pub files: Vec<File>,
     pub names: BTreeMap<PathBuf, usize>,
-    /// Names that are links, and where they lead.
-    pub links: BTreeMap<PathBuf, PathBuf>,
-    /// Directories that are away for now, and where they are meanwhile.
-    pub away: BTreeMap<PathBuf, PathBuf>,
     /// Names that changed and were not reported to the target manager.
     pub unheard: BTreeSet<PathBuf>,
-    /// By how many seconds the clock was set back in all.
-    pub put_back: u64,
-    /// Times of reading may go back, because it was set back far, or the time of a line before is not known any more.
-    pub times_go_back: bool,
 }
 
 impl Disk {
     pub fn new(root: PathBuf, clock: Clock) -> Self {
         let (lines, files) = (Vec::new(), Vec::new());
-        Self {
-            root,
-            clock,
-            lines,
-            files,
-            names: BTreeMap::new(),
-            links: BTreeMap::new(),
-            away: BTreeMap::new(),
-            unheard: BTreeSet::new(),
-            put_back: 0,
-            times_go_back: false,
-        }
+        Self { root, clock, lines, files, names: BTreeMap::new(), unheard: BTreeSet::new() }
     }
 
     pub fn file(&self, path: &Path) -> &File {
-        &self.files[self.names[self.real(path)]]
-    }
-
-    fn real<'p>(&'p self, path: &'p Path) -> &'p Path {
-        self.links.get(path).map_or(path, PathBuf::as_path)
-    }
-
-    /// Whether its directory is away.
-    pub fn is_away(&self, path: &Path) -> bool {
-        self.away.keys().any(|dir| path.starts_with(dir))
-    }
-
-    /// Makes a name a link to this file, in one step.
-    pub fn link(&mut self, path: &Path, to: &Path) {
-        let temporary = added(path, ".new");
-        std::os::unix::fs::symlink(to, &temporary).expect("linked");
-        fs::rename(&temporary, path).expect("renamed");
-        self.links.insert(path.into(), to.into());
-        self.unheard.insert(path.into());
-    }
-
-    /// Takes a directory away, with all that is in it.
-    pub fn take_away(&mut self, dir: &Path) {
-        let aside = added(&self.root, &format!("-aside-{}", self.away.len()));
-        fs::rename(dir, &aside).expect("renamed");
-        self.away.insert(dir.into(), aside);
-        self.unheard.insert(dir.into());
-    }
-
-    pub fn bring_back(&mut self, dir: &Path) {
-        if let Some(aside) = self.away.remove(dir) {
-            fs::rename(aside, dir).expect("renamed");
-            self.unheard.insert(dir.into());
-        }
+        &self.files[self.names[path]]
     }
 
     pub fn create(&mut self, path: &Path) {
@@ -125,11 +69,9 @@ impl Disk {
         let mut file = OpenOptions::new().append(true).open(path).expect("opened");
         file.write_all(bytes).expect("written");
         file.set_modified(self.clock.system_time()).expect("dated");
-        let known = self.names[self.real(path)];
-        let known = &mut self.files[known];
+        let known = &mut self.files[self.names[path]];
         known.holds.push(line);
         known.size += bytes.len() as u64;
-        known.written = self.clock.monotonic();
     }
 
     pub fn rename(&mut self, from: &Path, to: &Path) {
@@ -187,7 +129,7 @@ impl Disk {
 
     fn copied(&mut self, from: &Path, to: &Path, seen: bool) {
         let File { holds, size, .. } = self.file(from);
-        let copy = File { holds: holds.clone(), seen, size: *size, written: 0 };
+        let copy = File { holds: holds.clone(), seen, size: *size };
         self.names.insert(to.into(), self.files.len());
         self.files.push(copy);
         self.unheard.insert(to.into());
@@ -214,17 +156,9 @@ impl Disk {
 
     /// The agent has looked everywhere.
     pub fn all_seen(&mut self) {
-        for (name, file) in &self.names {
-            if !self.away.keys().any(|dir| name.starts_with(dir)) {
-                self.files[*file].seen = true;
-            }
+        for file in self.names.values() {
+            self.files[*file].seen = true;
         }
-    }
-
-    /// What the agent has not seen of these files is read in any order, or not at all.
-    pub fn unseen_lines(&self) -> Vec<usize> {
-        let unseen = self.names.values().map(|file| &self.files[*file]).filter(|file| !file.seen);
-        unseen.flat_map(|file| file.holds.iter().map(|(line, _)| *line)).collect()
     }
 
     /// The agent is gone, with its open files.

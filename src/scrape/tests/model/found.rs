@@ -13,19 +13,19 @@ use crate::scrape::tests::rig::decode;
 
 const SETTINGS: Settings = Settings { clients: 1, window: 64 << 10, batchsize: 1 << 20 };
 
-pub(super) struct Story {
+struct Story {
     dir: tempfile::TempDir,
-    pub disk: Disk,
-    pub agent: Agent,
+    disk: Disk,
+    agent: Agent,
     /// Whether Loki answers.
-    pub answers: bool,
-    pub stored: Vec<String>,
+    answers: bool,
+    stored: Vec<String>,
     /// The timestamps of these.
-    pub times: Vec<i64>,
+    times: Vec<i64>,
 }
 
 impl Story {
-    pub fn begin() -> Self {
+    fn begin() -> Self {
         let dir = directory();
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
         let disk = Disk::new(dir.path().into(), Clock::standing(now.as_nanos() as i64));
@@ -36,22 +36,22 @@ impl Story {
         Self { dir, disk, agent, answers: true, stored: Vec::new(), times: Vec::new() }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn append(&self, name: &str, text: &str) {
+    fn append(&self, name: &str, text: &str) {
         let mut file = OpenOptions::new().create(true).append(true).open(self.path(name)).expect("opened");
         file.write_all(text.as_bytes()).expect("written");
         file.set_modified(self.disk.clock.system_time()).expect("dated");
     }
 
-    pub fn rename(&self, from: &str, to: &str) {
+    fn rename(&self, from: &str, to: &str) {
         fs::rename(self.path(from), self.path(to)).expect("renamed");
     }
 
     /// Lets this many seconds pass while the agent looks and reads.
-    pub fn pass(&mut self, seconds: u64) {
+    fn pass(&mut self, seconds: u64) {
         self.agent.hear(&mut self.disk, true);
         for _ in 0..seconds {
             self.disk.clock.advance(Duration::from_secs(1));
@@ -74,7 +74,7 @@ impl Story {
         }
     }
 
-    pub fn crash_and_start(&mut self) {
+    fn crash_and_start(&mut self) {
         self.agent = Agent::start(&self.disk, self.dir.path(), SETTINGS);
     }
 }

@@ -208,15 +208,11 @@ impl Loki {
                 if let Some((last, then)) = head
                     && !again
                     && !written[line].raced
-                    && !written[line].late
-                    // The batches of a stream are sorted by time, and these times are those of a clock that was set back.
-                    && (disk.put_back == 0 || !written[line].identical)
-                    && !disk.times_go_back
                     && (line < last || at == 0 && time < then)
                 {
                     return Err(format!("line {line} ({time}) came after line {last} ({then}) in {stream:?}"));
                 }
-                if !written[line].late && head.is_none_or(|(last, _)| line > last) {
+                if head.is_none_or(|(last, _)| line > last) {
                     self.heads.insert(stream.clone(), (line, time));
                 }
             }

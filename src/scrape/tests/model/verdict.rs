@@ -83,7 +83,6 @@ impl History {
         if self.agent.is_none() {
             self.start();
         }
-        self.smooth()?;
         for writer in &mut self.writers {
             writer.raced = false;
             let live = writer.live.clone();

@@ -343,7 +343,9 @@ impl State {
     /// Approximate bytes of memory of the records that were read and not committed.
     fn read_cost(&self) -> u64 {
         let start = self.kept.front().map_or(self.end, |kept| kept.start);
-        let (read, all) = (self.next.since(start), self.end.since(start));
+        // The first records of the oldest parcel may be committed already.
+        let from = if self.committed.0 > start.0 { self.committed } else { start };
+        let (read, all) = (self.next.since(from), self.end.since(start));
         (self.cost as u64).saturating_mul(read).checked_div(all).unwrap_or(0)
     }
 
@@ -418,6 +420,8 @@ impl Source for Inbox {
         let state = self.shared.lock();
         match state.is_waited_for() {
             true => uncommitted,
+            // Nothing is on its way, so no answer would make room.
+            false if uncommitted == 0 => 0,
             false => state.read_cost().saturating_sub(ROOM as u64 / 2),
         }
     }

@@ -142,6 +142,36 @@ fn records_keep_what_came_with_them() {
 }
 
 #[test]
+fn what_nobody_answers_for_takes_no_room_of_what_is_read() {
+    let (intake, mut inboxes) = intake(1);
+    let inbox = &mut inboxes[0];
+    // A parcel of plain records, and behind it one whose records weigh far more than their text.
+    let plain = "x".repeat(1000);
+    intake.offer_to_some(parcel(&vec![plain.as_str(); ROOM / 4000]));
+    let metadata =
+        (0..12).map(|n| Structured { name: format!("name{n}").into(), value: "value".repeat(4).into() }).collect();
+    let details = Details { time: None, labels: None, metadata, tenant: None };
+    let mut heavy = Parcel::default();
+    while heavy.cost() < ROOM / 2 {
+        heavy.push_with("y", details.clone());
+    }
+    intake.offer_to_some(heavy);
+    // Almost all of the first parcel is read and committed, and nothing is on its way.
+    let mut at = Mark::default();
+    while at.0 < (ROOM / 4) as u64 * 9 / 10 {
+        let mut chunk = Chunk::default();
+        inbox.read(64 << 10, Instant::now(), &mut chunk).expect("read");
+        at = chunk.start.after(chunk.len as u64);
+    }
+    inbox.committed(at);
+    assert_eq!(inbox.exposed(0), 0);
+    // What is read next counts from there.
+    inbox.read(64 << 10, Instant::now(), &mut Chunk::default()).expect("read");
+    let lock = intake.inboxes[0].lock();
+    assert!(lock.read_cost() < (ROOM / 2) as u64, "{}", lock.read_cost());
+}
+
+#[test]
 fn records_that_nobody_waits_for_may_stay_in_batches_until_half_of_the_room_is_taken() {
     let (intake, mut inboxes) = intake(1);
     let inbox = &mut inboxes[0];

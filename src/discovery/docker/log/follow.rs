@@ -73,6 +73,9 @@ impl Follow {
         let mut retry = FIRST_RETRY;
         // The failure that was logged last. None: the log is read.
         let mut failure: Option<Failure> = None;
+        // An answer to a container that does not run ended without a new line. A second one confirms it: the first may
+        // have been broken off.
+        let mut was_empty = false;
         loop {
             let before = self.lines.cursor();
             self.runs.mark_unchanged();
@@ -80,10 +83,15 @@ impl Follow {
             if self.lines.cursor() != before {
                 retry = FIRST_RETRY;
             }
+            let confirms = std::mem::take(&mut was_empty);
             let pause = match end {
                 End::Gone => break,
                 // The rest of an answer that broke is in the next one.
                 End::StoppedOrBroken if self.lines.cursor() != before => Some(retry),
+                End::StoppedOrBroken if !*self.runs.borrow() && !confirms => {
+                    was_empty = true;
+                    Some(retry)
+                }
                 // The stream ended because the container did, so the log is complete.
                 End::Stopped | End::StoppedOrBroken if !*self.runs.borrow() => {
                     self.flush().await;

@@ -36,6 +36,8 @@ const SLICE: i64 = 3600 * 1_000_000_000;
 
 /// How many entries of one nanosecond are read.
 const MOST_AT_ONCE: usize = 1_000_000;
+/// And how many bytes of their lines.
+const MOST_BYTES_AT_ONCE: usize = 256 << 20;
 
 /// How often the entries of a nanosecond are divided.
 const DEEPEST: usize = 64;
@@ -100,8 +102,12 @@ impl<'a> Pages<'a> {
                 })?;
                 parts.extend(split.map(|filter| (depth + 1, format!("{filters}{filter}"))));
             }
-            if entries.len() > MOST_AT_ONCE {
-                return Err(format!("more than {MOST_AT_ONCE} entries at the nanosecond {at}: write a narrower query"));
+            let bytes: usize = entries.iter().map(|entry: &Entry| entry.line.len()).sum();
+            if entries.len() > MOST_AT_ONCE || bytes > MOST_BYTES_AT_ONCE {
+                return Err(format!(
+                    "more than {MOST_AT_ONCE} entries, or {} MiB of them, at the nanosecond {at}: write a narrower query",
+                    MOST_BYTES_AT_ONCE >> 20
+                ));
             }
         }
         Ok(entries)

@@ -146,7 +146,9 @@ fn text(number: usize) -> String {
 
 /// The number of the line with this text. None: no pod writes such a line.
 pub(super) fn number(line: &str) -> Option<usize> {
-    let number = line.strip_prefix("seq=")?.split(' ').next()?.parse().ok()?;
+    // A `u32`: what is made of a larger number may not fit.
+    let number: u32 = line.strip_prefix("seq=")?.split(' ').next()?.parse().ok()?;
+    let number = usize::try_from(number).ok()?;
     (line == text(number)).then_some(number)
 }
 

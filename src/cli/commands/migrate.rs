@@ -181,8 +181,9 @@ fn positions_in_words(saved: &SavedPositions) -> String {
     };
     let logs = if saved.logs == 1 { "1 log".to_string() } else { format!("{} logs", saved.logs) };
     format!(
-        "{file} has the positions of {logs}.{gone} fantail continues there: no line is sent twice or skipped. `fantail \
-         positions list -positions.file={file}` shows them."
+        "{file} has the positions of {logs}.{gone} fantail continues there, and neither skips nor repeats a line, if no \
+         file is rotated between the stop of Promtail and the start of fantail. `fantail positions list \
+         -positions.file={file}` shows them."
     )
 }
 

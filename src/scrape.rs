@@ -242,7 +242,7 @@ impl Scrape {
         for (index, ((outlet, open_logs), parker)) in outlets.into_iter().zip(shares).zip(parkers.clone()).enumerate() {
             let commands = Arc::new(messages::Commands::new(parker.clone()));
             let told = commands.clone();
-            let quiet = QuietFiles::new(move |log| told.send(messages::Command::Written(log)));
+            let quiet = QuietFiles::new(clients.len(), move |log| told.send(messages::Command::Written(log)));
             let reader = reader::Reader::new(reader::Parts {
                 clock: Clock::default(),
                 index,

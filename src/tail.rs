@@ -28,7 +28,7 @@ pub use glob::{Budget, Glob, Skip, Walk, escape};
 pub use log::{ClosedLog, GENERATIONS, LastLine, Log, Look, Lost, Options, Resume, is_in};
 pub use mounts::{Events, Mount, Mounts};
 pub use places::{Folder, Place, Places};
-pub use quiet::{QuietFiles, Watched};
+pub use quiet::{QuietFiles, Unwatched, Watched};
 pub use siblings::is_rotation;
 pub use walls::{explain, set_readable};
 

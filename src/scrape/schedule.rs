@@ -58,6 +58,8 @@ pub(super) struct Schedule {
     pub retired: Option<Instant>,
     /// The watch that wakes it with the next write to its file. None: it is polled.
     pub watched: Option<Watched>,
+    /// Its file cannot be watched. Not tried again before this time.
+    pub unwatched_until: Option<Instant>,
 }
 
 impl Schedule {
@@ -71,6 +73,7 @@ impl Schedule {
             last_lines: now,
             retired: None,
             watched: None,
+            unwatched_until: None,
         }
     }
 

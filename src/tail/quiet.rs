@@ -21,7 +21,7 @@ use super::Log;
 use super::mounts::{Events, Mounts};
 use crate::model::AbortOnPanic;
 
-/// All programs of a user share the kernel's limit of watches. At most this part (1/4) of it is taken.
+/// All programs of a user share the kernel's limit of watches. At most this part (1/4) of it is taken by all readers.
 const SHARE: usize = 4;
 
 /// The kernel's limit, if it cannot be read: its default on small machines.
@@ -68,13 +68,24 @@ pub struct Watched {
     file: (u64, u64),
 }
 
+/// Why a file has no watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwatched {
+    /// It has more to read, or the log has other files too, or there are too many watches.
+    ForNow,
+    /// Its writes may not be reported, or another log has its watch.
+    Never,
+}
+
 impl QuietFiles {
     /// Calls `written` with each log that had a watch and to whose file something was written. The call must not block.
-    pub fn new(written: impl Fn(u64) + Send + 'static) -> Self {
+    /// `readers` is the number of readers that have watches of their own.
+    pub fn new(readers: usize, written: impl Fn(u64) + Send + 'static) -> Self {
         let watches = || -> std::io::Result<Arc<Watches>> {
             let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
             let stop = eventfd(0, EventfdFlags::CLOEXEC)?;
-            let watches = Arc::new(Watches { inotify, stop, logs: Mutex::default(), most: limit() / SHARE });
+            let watches =
+                Arc::new(Watches { inotify, stop, logs: Mutex::default(), most: limit() / SHARE / readers.max(1) });
             let own = watches.clone();
             std::thread::Builder::new().name("quiet_files".into()).spawn(move || {
                 let _abort_on_panic = AbortOnPanic;
@@ -100,19 +111,21 @@ impl QuietFiles {
         Self(None)
     }
 
-    /// Sets a watch on the file of a log that was read to its end. None: the file has more, or its writes may not be
-    /// reported, or the log has other files too. May take as long as a system call on the file.
-    pub fn watch(&self, id: u64, log: &Log, now: Instant) -> Option<Watched> {
-        let running = self.0.as_ref()?;
-        let (file, descriptor) = log.quiet_file()?;
-        if !running.may_watch(now) || log.unread() > 0 {
-            return None;
+    /// Sets a watch on the file of a log that was read to its end. May take as long as a system call on the file.
+    pub fn watch(&self, id: u64, log: &Log, now: Instant) -> Result<Watched, Unwatched> {
+        let running = self.0.as_ref().ok_or(Unwatched::Never)?;
+        let (file, descriptor) = log.quiet_file().ok_or(Unwatched::ForNow)?;
+        if !running.may_watch(now) {
+            return Err(Unwatched::ForNow);
         }
         // The path of the open file, after all links.
         let open = PathBuf::from(format!("/proc/self/fd/{}", descriptor.as_raw_fd()));
-        let path = std::fs::read_link(&open).ok()?;
+        let path = std::fs::read_link(&open).map_err(|_| Unwatched::Never)?;
         if running.mounts(now).events_of(&path) != Events::All {
-            return None;
+            return Err(Unwatched::Never);
+        }
+        if !log.is_at_end() {
+            return Err(Unwatched::ForNow);
         }
         let watches = &running.watches;
         let flags = WatchFlags::MODIFY | WatchFlags::ONESHOT;
@@ -120,17 +133,17 @@ impl QuietFiles {
             Ok(watch) => watch,
             Err(error) => {
                 running.note_refused(error, now);
-                return None;
+                return Err(Unwatched::ForNow);
             }
         };
         match watches.logs().entry(watch) {
             // Another log reads the same file. A watch has one log, so this one is polled.
-            Entry::Occupied(_) => return None,
+            Entry::Occupied(_) => return Err(Unwatched::Never),
             Entry::Vacant(place) => place.insert(id),
         };
         let watched = Watched { watches: watches.clone(), id: watch, file };
-        // What was written before the watch was there, or before it had a log, shows here.
-        (log.unread() == 0).then_some(watched)
+        // What was written or cut before the watch was there, or before it had a log, shows here.
+        if log.is_at_end() { Ok(watched) } else { Err(Unwatched::ForNow) }
     }
 }
 

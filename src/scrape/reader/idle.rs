@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::Reader;
 use crate::scrape::supervised::Held;
-use crate::tail::Watched;
+use crate::tail::{Unwatched, Watched};
 
 /// A file to which nothing was written for this long is watched.
 const QUIET: Duration = Duration::from_secs(2);
+
+/// How long it is not tried again to watch a file whose writes may not be reported.
+const UNWATCHABLE: Duration = Duration::from_secs(60);
 
 /// How often a file that is watched is polled all the same: memory that is mapped to a file is written without an event.
 const WATCHED_POLL: Duration = Duration::from_secs(30);
@@ -28,19 +31,30 @@ impl Held<'_, Reader> {
         if schedule.watched.take_if(|watched| !is_watched(watched)).is_some() {
             schedule.interval = reader.config.min_poll;
         }
-        let is_quiet = now.saturating_duration_since(schedule.last_lines) >= QUIET;
+        let is_quiet = now.saturating_duration_since(schedule.last_lines) >= QUIET
+            && schedule.unwatched_until.is_none_or(|until| now >= until);
         if schedule.watched.is_none() && is_wanted && is_quiet && file.is_some() {
             let quiet = reader.quiet.clone();
-            let watched = self.with_input(log, |input| input.log().and_then(|of| quiet.watch(log, of, now)));
+            let watched = self.with_input(log, |input| input.log().map(|of| quiet.watch(log, of, now)));
+            // If the call took long, the log was scheduled anew, and something may have been written since.
+            if !self.is_current() {
+                return;
+            }
             if let Some(tailer) = self.tailers.get_mut(&log) {
-                tailer.schedule.watched = watched.flatten();
+                let schedule = &mut tailer.schedule;
+                match watched.flatten() {
+                    Some(Ok(watched)) => schedule.watched = Some(watched),
+                    Some(Err(Unwatched::Never)) => schedule.unwatched_until = Some(now + UNWATCHABLE),
+                    Some(Err(Unwatched::ForNow)) | None => {}
+                }
             }
         }
         let reader = &mut **self;
         if let Some(tailer) = reader.tailers.get_mut(&log)
             && tailer.schedule.watched.is_some()
         {
-            tailer.schedule.interval = reader.config.max_poll.unwrap_or(WATCHED_POLL).max(reader.config.min_poll);
+            let most = reader.config.max_poll.map_or(WATCHED_POLL, |most| most.min(WATCHED_POLL));
+            tailer.schedule.interval = most.max(reader.config.min_poll);
         }
     }
 

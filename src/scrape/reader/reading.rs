@@ -155,6 +155,9 @@ impl Held<'_, Reader> {
                 schedule.interval = reader.config.pause(schedule.interval, now - schedule.last_lines);
                 tailer.ledger().shrink();
                 self.watch_if_quiet(log, now);
+                if !self.is_current() {
+                    return;
+                }
                 self.rest(log, now);
                 self.close_if_idle(log, now);
             }

@@ -65,6 +65,12 @@ impl Log {
         self.is_simple().then(|| file.descriptor()).flatten().map(|open| (inode(file), open))
     }
 
+    /// Whether the file that it reads ends where reading continues.
+    pub fn is_at_end(&self) -> bool {
+        let file = &self.generations[0];
+        file.metadata().is_ok_and(|meta| meta.len() == file.offset)
+    }
+
     fn is_simple(&self) -> bool {
         self.generations.len() == 1 && self.spent.is_empty() && self.late.is_empty() && self.gone.is_none()
     }

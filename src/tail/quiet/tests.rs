@@ -18,7 +18,7 @@ struct Rig {
 impl Rig {
     fn new() -> Self {
         let (sender, written) = channel();
-        let quiet = QuietFiles::new(move |log| {
+        let quiet = QuietFiles::new(1, move |log| {
             let _ = sender.send(log);
         });
         // Inside of a container, `/tmp` may be on an overlay.
@@ -45,7 +45,7 @@ impl Rig {
         while let Read::Records { .. } = log.read(4096, Instant::now(), &mut Chunk::default()).expect("read") {}
     }
 
-    fn watch(&self, id: u64, log: &Log) -> Option<Watched> {
+    fn watch(&self, id: u64, log: &Log) -> Result<Watched, Unwatched> {
         self.quiet.watch(id, log, Instant::now())
     }
 
@@ -105,10 +105,15 @@ fn only_what_was_read_to_its_end_is_watched() {
     let rig = Rig::new();
     let mut log = rig.log("a.log");
     rig.append("a.log", "unread\n");
-    assert!(rig.watch(1, &log).is_none());
+    let refused = |log: &Log| rig.watch(1, log).err();
+    assert_eq!(refused(&log), Some(Unwatched::ForNow));
     rig.read(&mut log);
     rig.append("a.log", "no whole line");
-    assert!(rig.watch(1, &log).is_none());
+    assert_eq!(refused(&log), Some(Unwatched::ForNow));
+    let cut = || OpenOptions::new().write(true).open(rig.dir.path().join("cut.log"))?.set_len(3);
+    let shorter = rig.log("cut.log");
+    cut().expect("cut");
+    assert_eq!(refused(&shorter), Some(Unwatched::ForNow), "it was cut");
     rig.append("a.log", "\n");
     rig.read(&mut log);
     drop(rig.watch(1, &log).expect("watched"));
@@ -120,7 +125,7 @@ fn only_what_was_read_to_its_end_is_watched() {
     fs::rename(rig.dir.path().join("a.log"), rig.dir.path().join("a.log.1")).expect("renamed");
     rig.append("a.log", "");
     log.look(Instant::now()).expect("looked");
-    assert!(rig.watch(1, &log).is_none());
+    assert_eq!(rig.watch(1, &log).err(), Some(Unwatched::ForNow));
 }
 
 #[test]
@@ -131,7 +136,7 @@ fn a_file_of_two_logs_wakes_the_first_and_the_second_is_polled() {
     let mut other = Log::open(&rig.dir.path().join("b.log"), Resume::Offset(0), Options::default()).expect("opened");
     rig.read(&mut other);
     let _watched = rig.watch(1, &log).expect("watched");
-    assert!(rig.watch(2, &other).is_none());
+    assert_eq!(rig.watch(2, &other).err(), Some(Unwatched::Never));
     rig.append("b.log", "x\n");
     assert_eq!(rig.reported(), [1]);
 }
@@ -143,12 +148,14 @@ fn no_more_watches_than_its_share_and_none_where_writes_come_from_elsewhere() {
     let remote = Mounts::of_text("1 0 0:50 / / rw - nfs4 server:/logs rw");
     let running = rig.quiet.0.clone().expect("running");
     running.state().mounts = Some((Instant::now(), Arc::new(remote)));
-    assert!(rig.watch(1, &log).is_none());
+    assert_eq!(rig.watch(1, &log).err(), Some(Unwatched::Never));
     running.state().mounts = None;
     running.note_refused(Errno::NOSPC, Instant::now());
-    assert!(rig.watch(1, &log).is_none(), "not asked again so soon");
-    assert!(rig.quiet.watch(1, &log, Instant::now() + 2 * REFUSED).is_some());
+    assert_eq!(rig.watch(1, &log).err(), Some(Unwatched::ForNow), "not asked again so soon");
+    assert!(rig.quiet.watch(1, &log, Instant::now() + 2 * REFUSED).is_ok());
     assert!(limit() >= SHARE, "at least one watch");
+    rig.quiet = QuietFiles::new(limit(), |_| {});
+    assert_eq!(rig.watch(1, &log).err(), Some(Unwatched::ForNow), "all readers share the limit");
     rig.quiet = QuietFiles::none();
-    assert!(rig.watch(1, &log).is_none());
+    assert_eq!(rig.watch(1, &log).err(), Some(Unwatched::Never));
 }

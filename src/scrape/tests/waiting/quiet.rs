@@ -9,7 +9,7 @@ use crate::tail::{Events, Mounts};
 fn scene() -> (Scene, Receiver<u64>) {
     let (sender, written) = channel();
     let watch = |commands: Arc<Commands>| {
-        QuietFiles::new(move |log| {
+        QuietFiles::new(1, move |log| {
             commands.send(Command::Written(log));
             let _ = sender.send(log);
         })
@@ -59,7 +59,7 @@ fn without_an_event_a_watched_file_is_polled_now_and_then() {
     scene.dir.append("a.log", "two\n");
     assert_eq!(scene.lines(5 * SECOND), ["two"], "files without a watch are polled every five seconds");
     // An event that gets lost.
-    let lost = |_: Arc<Commands>| QuietFiles::new(|_| {});
+    let lost = |_: Arc<Commands>| QuietFiles::new(1, |_| {});
     let dir = local_dir();
     let positions = dir.positions();
     let mut scene = Scene::start(dir, Clock::standing(1), positions, Duration::ZERO, OpenLogs::default(), lost);

@@ -33,11 +33,20 @@ pub fn check_url(url: &Url) -> Result<(), String> {
 }
 
 pub fn parse_url(url: &Url) -> Result<ParsedUrl, String> {
+    let hint = match url.may_hide_a_password() {
+        true => ". In a user or password, write / as %2F, # as %23, ? as %3F and @ as %40",
+        false => "",
+    };
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("{:?} is not a URL that starts with http:// or https://", url.redacted()));
+        return Err(format!("{:?} is not a URL that starts with http:// or https://{hint}", url.redacted()));
     }
-    let parsed = ParsedUrl::parse(url.expose()).map_err(|e| format!("{:?} is not a URL: {e}", url.redacted()))?;
-    Ok(parsed)
+    let parsed = ParsedUrl::parse(url.expose());
+    // With such a password, a part of it may be read as the host.
+    match parsed {
+        Ok(parsed) if !url.may_hide_a_password() || url.has_user() || parsed.username().is_empty() => Ok(parsed),
+        Ok(_) => Err(format!("{:?} is not a URL{hint}", url.redacted())),
+        Err(error) => Err(format!("{:?} is not a URL: {error}{hint}", url.redacted())),
+    }
 }
 
 /// Encodes fields as `application/x-www-form-urlencoded`.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use super::check::check_all;
 use super::{Config, Loaded, Request};
+use crate::http_client::check_url;
 use crate::model::{KeyPath, is_valid_label_name, nearest};
 use crate::tail::Mounts;
 
@@ -97,7 +98,8 @@ impl Lint<'_> {
     fn clients(&mut self) {
         for (i, client) in self.loaded.config.clients.iter().enumerate() {
             let path = KeyPath::from(format!("clients[{i}]").as_str());
-            if client.url.path().trim_matches('/').is_empty() && !client.url.is_empty() {
+            let is_url = check_url(&client.url).is_ok();
+            if is_url && client.url.path().trim_matches('/').is_empty() {
                 let url = client.redacted_url();
                 let url = url.trim_end_matches('/');
                 self.warn(path.then("url"), format!("has no path: write {url}/loki/api/v1/push"));

@@ -59,10 +59,23 @@ impl Url {
     }
 
     pub fn redacted(&self) -> String {
+        // The `@` after a password with a character that ends the authority, such as `/` or `#`, or after a mistyped
+        // scheme: everything may be a part of the password.
+        if self.may_hide_a_password() {
+            return match self.scheme() {
+                "" => "(not shown)".into(),
+                scheme => format!("{scheme}://(not shown)"),
+            };
+        }
         match self.scheme() {
             "" => format!("{}{}", self.host(), self.path()),
             scheme => format!("{scheme}://{}{}", self.host(), self.path()),
         }
+    }
+
+    /// Whether there is an `@` where it cannot separate a password from a host.
+    pub fn may_hide_a_password(&self) -> bool {
+        self.after_scheme()[self.authority().len()..].contains('@')
     }
 
     fn after_scheme(&self) -> &str {
@@ -120,10 +133,31 @@ mod tests {
             ("http://u:p%40ss@[::1]:80?token=s3cret", "[::1]:80", "http://[::1]:80"),
             ("http://u:a@b@loki/p#s3cret", "loki", "http://loki/p"),
             ("http://loki:80/", "loki:80", "http://loki:80/"),
+            ("ftp.loki/x", "ftp.loki", "ftp.loki/x"),
+            ("admin:s3cret@loki/x", "loki", "loki/x"),
         ] {
             let url = Url::new(url);
             assert_eq!((url.host(), url.redacted().as_str()), (host, redacted));
             assert_eq!(format!("{url:?}"), redacted);
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown_wherever_the_url_is_mistyped() {
+        for url in [
+            "https://admin:s3cret/x@loki:3100/p",
+            "https://admin:s3cret#x@loki:3100/p",
+            "https://admin:s3cret?x@loki:3100/p",
+            "https://admin:x?s3cret/y@loki",
+            "http//admin:s3cret@loki:3100/p",
+            "http:/admin:s3cret@loki:3100/p",
+            "HTTPS:///admin:s3cret@loki",
+        ] {
+            let url = Url::new(url);
+            let shown = format!("{} {url:?} {}", url.redacted(), serde_yaml::to_string(&url).expect("text"));
+            assert!(!shown.contains("s3cret") && shown.contains("(not shown)"), "{shown}");
+            let refused = crate::http_client::check_url(&url).expect_err("not a URL");
+            assert!(!refused.contains("s3cret") && refused.contains("%2F"), "{refused}");
         }
     }
 }

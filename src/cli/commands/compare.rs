@@ -71,6 +71,12 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failed> {
     }
     let settings = settings(arguments, SystemTime::now()).map_err(Failed::Usage)?;
     let accesses = [access(arguments, 0).map_err(Failed::Usage)?, access(arguments, 1).map_err(Failed::Usage)?];
+    let [left, right] = &accesses;
+    let is_same_server = (&left.url, &left.tenant) == (&right.url, &right.tenant);
+    if is_same_server && settings.queries[0] == settings.queries[1] {
+        let why = "both sides are the same: set -right.url, -right.tenant or -right.query";
+        return Err(Failed::Usage(why.into()));
+    }
     let comparison = match read(&accesses, &settings) {
         Ok(comparison) => comparison,
         Err(why) => {

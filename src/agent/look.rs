@@ -56,7 +56,8 @@ async fn look_within(config: &Config, job: Option<&str>, node: Arc<str>, within:
         let name = &config.job_name;
         if !found_all(updates, deadline, &mut look.found).await {
             look.notes.push(format!(
-                "discovery of job {name:?} was not complete after {} s: targets may be missing",
+                "discovery of job {name:?} was not complete after {} s: targets may be missing. The log above says what \
+                 could not be asked",
                 within.as_secs()
             ));
         }

@@ -96,7 +96,8 @@ fn work_out(question: &Question, arguments: &Arguments) -> Result<Explanation, F
         now: i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
     };
     let mut explanation = explain::explain(&config, question, &around).map_err(because)?;
-    explanation.notes.extend(look.notes);
+    // First: if discovery was not complete, nothing else explains why there is no target.
+    explanation.notes.splice(0..0, look.notes);
     explanation.notes.extend(position_note);
     Ok(explanation)
 }

@@ -8,15 +8,18 @@ mod text;
 use std::collections::BTreeMap;
 
 use super::check::check_all;
-use super::{Config, Loaded, Request};
+use super::{Config, Error, Loaded, Partial, Request};
 use crate::model::{KeyPath, is_valid_label_name, nearest};
 use crate::tail::Mounts;
+use crate::yaml;
 
 /// All mistakes and warnings of a config, each with its place and what to do.
 #[derive(Debug, Default)]
 pub struct Findings {
     pub mistakes: Vec<String>,
     pub warnings: Vec<String>,
+    /// What can be done about several of the mistakes at once.
+    pub advice: Vec<String>,
 }
 
 /// Checks a config completely: all mistakes, and all warnings. Reads names of files, and the first bytes of files.
@@ -26,14 +29,18 @@ pub fn lint(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Findings
 
 /// The same with these mounts.
 fn lint_on(request: &Request, env: &dyn Fn(&str) -> Option<String>, mounts: &Mounts) -> Findings {
-    let (loaded, mistakes) = Config::load_what_is_right(request, env);
-    let mut findings =
-        Findings { mistakes: mistakes.iter().map(|mistake| mistake.to_string()).collect(), warnings: Vec::new() };
-    findings.warnings.extend(text::unset_variables(request, env));
-    let Some(loaded) = loaded else { return findings };
-    let (mistakes, warnings) = check_all(&loaded);
-    findings.mistakes.extend(mistakes.iter().map(|mistake| mistake.to_string()));
+    let Partial { loaded, mut mistakes, advice } = Config::load_what_is_right(request, env);
+    let checked = loaded.as_ref().map(check_all);
+    let (more, warnings) = checked.unwrap_or_default();
+    mistakes.extend(more);
+    let hint = yaml::take_hint(&mut mistakes).map(String::from);
+    let mut findings = Findings {
+        mistakes: mistakes.iter().map(Error::to_string).collect(),
+        warnings: text::unset_variables(request, env),
+        advice: advice.into_iter().chain(hint).collect(),
+    };
     findings.warnings.extend(warnings);
+    let Some(loaded) = loaded else { return findings };
     let mut lint = Lint { loaded: &loaded, found: Vec::new() };
     lint.clients();
     lint.jobs();

@@ -40,13 +40,19 @@ fn lint_on(request: &Request, env: &dyn Fn(&str) -> Option<String>, mounts: &Mou
         advice: advice.into_iter().chain(hint).collect(),
     };
     findings.warnings.extend(warnings);
-    let Some(loaded) = loaded else { return findings };
+    let mut notes = text::unreplaced(request, env);
+    let Some(loaded) = loaded else {
+        findings.warnings.extend(notes.iter().map(Error::to_string));
+        return findings;
+    };
     let mut lint = Lint { loaded: &loaded, found: Vec::new() };
     lint.clients();
     lint.jobs();
     files::lint(&mut lint, mounts);
-    text::lint(&mut lint, request.expand_env);
-    findings.warnings.extend(lint.in_order());
+    text::lint(&mut lint);
+    notes.extend(lint.notes());
+    notes.sort_by_key(Error::position);
+    findings.warnings.extend(notes.iter().map(Error::to_string));
     findings
 }
 
@@ -93,12 +99,9 @@ impl Lint<'_> {
         self.found.push((path, message.into()));
     }
 
-    /// The warnings in the order of their lines.
-    fn in_order(self) -> Vec<String> {
+    fn notes(self) -> Vec<Error> {
         let note = |(path, message): &(KeyPath, String)| self.loaded.document.note(path, message);
-        let mut notes: Vec<_> = self.found.iter().map(note).collect();
-        notes.sort_by_key(|note| note.position());
-        notes.iter().map(|note| note.to_string()).collect()
+        self.found.iter().map(note).collect()
     }
 
     fn clients(&mut self) {

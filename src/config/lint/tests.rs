@@ -253,3 +253,36 @@ serve: {level: '${LEVEL}'}
     assert!(findings.advice[1].starts_with("Use `-config.expand-env=true`"), "{findings:?}");
     assert!(findings.mistakes.iter().all(|mistake| !mistake.contains("expand-env")), "{findings:?}");
 }
+
+#[test]
+fn variables_that_are_not_replaced_are_said_by_name_and_never_with_the_value() {
+    let text = "clients:
+- url: http://l/loki/api/v1/push
+  tenant_id: a-hunter-${TENANT:-x}
+  bearer_token: hunter${TOKEN}
+- url: http://m/loki/api/v1/push
+  basic_auth: {username: '${USER_NAME}', password: 'hunter-${FIRST}-${SECOND}-${FIRST}'}
+  headers: {X-Scope: 'hunter ${A} ${B} ${C}'}
+scrape_configs:
+- job_name: ${JOB}
+  static_configs: [{labels: {__path__: DIR/app.log, price: $5, one: '${1}'}}]
+  relabel_configs: [{target_label: a, replacement: '${name}'}]
+  pipeline_stages: [{replace: {expression: '(?P<x>a)', replace: '${x}'}}]
+- job_name: g
+  gelf: {}
+";
+    let findings = found(text, false);
+    let about: Vec<&String> = findings.warnings.iter().filter(|text| text.contains("not replaced")).collect();
+    let how = "start with -config.expand-env=true, or write the value";
+    let want = [
+        format!("f.yaml:3:3: clients[0].tenant_id: ${{TENANT}} is not replaced: {how}"),
+        format!("f.yaml:4:3: clients[0].bearer_token: ${{TOKEN}} is not replaced: {how}"),
+        format!("f.yaml:6:16: clients[1].basic_auth.username: ${{USER_NAME}} is not replaced: {how}"),
+        format!("f.yaml:6:42: clients[1].basic_auth.password: ${{FIRST}} and ${{SECOND}} are not replaced: {how}s"),
+        format!("f.yaml:7:13: clients[1].headers.X-Scope: ${{A}}, ${{B}} and ${{C}} are not replaced: {how}s"),
+        format!("f.yaml:9:3: scrape_configs[0].job_name: ${{JOB}} is not replaced: {how}"),
+    ];
+    assert_eq!(about, want.iter().collect::<Vec<_>>(), "{findings:#?}");
+    assert!(!format!("{findings:?}").contains("hunter"), "{findings:#?}");
+    assert!(found(text, true).warnings.iter().all(|text| !text.contains("not replaced")));
+}

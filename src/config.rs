@@ -36,7 +36,7 @@ pub use lint::{Findings, lint};
 pub use needs::Needs;
 pub use scrape::{Decompression, ScrapeConfig};
 pub use unsupported::SkippedJob;
-pub use uses::{Part, Verdict, uses};
+pub use uses::{Part, Verdict, mark, uses};
 
 pub use crate::yaml::Error;
 
@@ -111,6 +111,8 @@ struct Partial {
     loaded: Option<Loaded>,
     mistakes: Vec<Error>,
     advice: Option<String>,
+    /// Neither the file nor a flag sets a client.
+    no_client: bool,
 }
 
 impl Config {
@@ -136,16 +138,21 @@ impl Config {
     fn load_what_is_right(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Partial {
         let (mut document, applied) = match Self::document(request, env) {
             Ok(document) => document,
-            Err(error) => return Partial { loaded: None, mistakes: vec![error], advice: None },
+            Err(error) => return Partial { loaded: None, mistakes: vec![error], advice: None, no_client: false },
         };
         let Applied { warnings, skipped, mut mistakes, advice } = applied;
+        let no_client = match document.root_mut().get_mut("clients").map(|clients| &clients.content) {
+            Some(yaml::Content::List(clients)) => clients.is_empty(),
+            Some(content) => *content == yaml::Content::Null,
+            None => true,
+        };
         let (config, errors) = document.read_what_is_right::<Self>();
         mistakes.extend(errors);
         let loaded = config.map(|config| {
             let config = Self { skipped_jobs: skipped, ..config };
             Loaded { config, document, warnings, dry_run: request.dry_run }
         });
-        Partial { loaded, mistakes, advice }
+        Partial { loaded, mistakes, advice, no_client }
     }
 
     /// The text of the file as a tree, with the flags.

@@ -20,6 +20,10 @@ pub struct Findings {
     pub warnings: Vec<String>,
     /// What can be done about several of the mistakes at once.
     pub advice: Vec<String>,
+    /// The paths of the keys that have the mistakes, without keys that nothing knows.
+    pub mistaken: Vec<String>,
+    /// Neither the file nor a flag sets a client.
+    pub no_client: bool,
 }
 
 /// Checks a config completely: all mistakes, and all warnings. Reads names of files, and the first bytes of files.
@@ -29,7 +33,7 @@ pub fn lint(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Findings
 
 /// The same with these mounts.
 fn lint_on(request: &Request, env: &dyn Fn(&str) -> Option<String>, mounts: &Mounts) -> Findings {
-    let Partial { loaded, mut mistakes, advice } = Config::load_what_is_right(request, env);
+    let Partial { loaded, mut mistakes, advice, no_client } = Config::load_what_is_right(request, env);
     let checked = loaded.as_ref().map(check_all);
     let (more, warnings) = checked.unwrap_or_default();
     mistakes.extend(more);
@@ -38,6 +42,12 @@ fn lint_on(request: &Request, env: &dyn Fn(&str) -> Option<String>, mounts: &Mou
         mistakes: mistakes.iter().map(Error::to_string).collect(),
         warnings: text::unset_variables(request, env),
         advice: advice.into_iter().chain(hint).collect(),
+        mistaken: mistakes
+            .iter()
+            .filter(|mistake| mistake.unknown_key().is_none())
+            .map(|mistake| mistake.path().to_string())
+            .collect(),
+        no_client,
     };
     findings.warnings.extend(warnings);
     let mut notes = text::unreplaced(request, env);

@@ -56,6 +56,11 @@ impl Error {
         self.place.position
     }
 
+    /// The path of the key, if known.
+    pub fn path(&self) -> &str {
+        &self.place.path
+    }
+
     /// The key, if the error is that the key is unknown.
     pub fn unknown_key(&self) -> Option<&str> {
         self.unknown_key.as_deref()

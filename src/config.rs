@@ -22,6 +22,7 @@ use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
+use self::overlay::Applied;
 use crate::model::{Labels, bounded};
 use crate::yaml::{self, Place};
 use crate::{push, server};
@@ -35,7 +36,7 @@ pub use lint::{Findings, lint};
 pub use needs::Needs;
 pub use scrape::{Decompression, ScrapeConfig};
 pub use unsupported::SkippedJob;
-pub use uses::{Part, Verdict, uses};
+pub use uses::{Part, Verdict, mark, uses};
 
 pub use crate::yaml::Error;
 
@@ -104,35 +105,61 @@ pub struct Loaded {
     dry_run: bool,
 }
 
+/// What is right of a config.
+struct Partial {
+    /// None: nothing of it can be read.
+    loaded: Option<Loaded>,
+    mistakes: Vec<Error>,
+    advice: Option<String>,
+    /// Neither the file nor a flag sets a client.
+    no_client: bool,
+}
+
 impl Config {
     pub fn load(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Error> {
-        let (document, warnings, skipped_jobs) = Self::document(request, env)?;
-        let config = Self { skipped_jobs, ..document.read()? };
-        Ok(Loaded { config, document, warnings, dry_run: request.dry_run })
+        let (document, applied) = Self::document(request, env)?;
+        let Applied { warnings, skipped, mut mistakes, advice } = applied;
+        let read = document.read::<Self>();
+        if mistakes.is_empty() {
+            let config = Self { skipped_jobs: skipped, ..read? };
+            return Ok(Loaded { config, document, warnings, dry_run: request.dry_run });
+        }
+        match read {
+            Ok(config) => {
+                let rest = Loaded { config, document, warnings, dry_run: request.dry_run };
+                mistakes.extend(check::check_all(&rest).0);
+            }
+            Err(mistake) => mistakes.push(mistake),
+        }
+        Err(Error::all(mistakes, advice))
     }
 
-    /// Loads what is right of a config, and all errors. None: nothing of it can be read.
-    fn load_what_is_right(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> (Option<Loaded>, Vec<Error>) {
-        let (mut document, warnings, skipped_jobs) = match Self::document(request, env) {
+    /// Loads what is right of a config, and all errors.
+    fn load_what_is_right(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Partial {
+        let (mut document, applied) = match Self::document(request, env) {
             Ok(document) => document,
-            Err(error) => return (None, vec![error]),
+            Err(error) => return Partial { loaded: None, mistakes: vec![error], advice: None, no_client: false },
+        };
+        let Applied { warnings, skipped, mut mistakes, advice } = applied;
+        let no_client = match document.root_mut().get_mut("clients").map(|clients| &clients.content) {
+            Some(yaml::Content::List(clients)) => clients.is_empty(),
+            Some(content) => *content == yaml::Content::Null,
+            None => true,
         };
         let (config, errors) = document.read_what_is_right::<Self>();
+        mistakes.extend(errors);
         let loaded = config.map(|config| {
-            let config = Self { skipped_jobs, ..config };
+            let config = Self { skipped_jobs: skipped, ..config };
             Loaded { config, document, warnings, dry_run: request.dry_run }
         });
-        (loaded, errors)
+        Partial { loaded, mistakes, advice, no_client }
     }
 
     /// The text of the file as a tree, with the flags.
-    fn document(
-        request: &Request,
-        env: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<(yaml::Document, Vec<Error>, Vec<SkippedJob>), Error> {
+    fn document(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Result<(yaml::Document, Applied), Error> {
         let mut document = Self::text(request, env)?;
-        let (warnings, skipped_jobs) = overlay::apply(&mut document, request)?;
-        Ok((document, warnings, skipped_jobs))
+        let applied = overlay::apply(&mut document, request);
+        Ok((document, applied))
     }
 
     /// The text of the file as a tree, as it is written.

@@ -5,6 +5,7 @@ mod account;
 pub mod bounded;
 mod clock;
 mod config_error;
+mod counted;
 mod entry;
 mod explanation;
 pub mod gonumber;
@@ -29,6 +30,7 @@ pub use abort_on_panic::AbortOnPanic;
 pub use account::{Account, Weight};
 pub use clock::Clock;
 pub use config_error::ConfigError;
+pub use counted::counted;
 pub use entry::{AckRef, Entry, MAX_LINE, Origin, Structured};
 pub use explanation::{
     About, Change, ExplainedClient, ExplainedEntry, ExplainedFile, ExplainedTarget, Explanation, LineTrace, Outcome,

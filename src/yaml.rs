@@ -22,7 +22,7 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use error::{Error, Place};
+pub use error::{Error, Place, take_hint};
 use mistake::Mistake;
 pub use read::nulls_are_values;
 pub use secrets::mask;

@@ -301,6 +301,9 @@ fn check_finds_all_mistakes_and_is_strict_if_told() {
     assert_eq!(said("check -strict @", JOBS).code, 1);
     let wrong = said("check -config.file=@", &format!("{JOBS}  - job_name: pods\nserve: {{}}\n"));
     assert_eq!((wrong.code, wrong.out.as_str()), (1, "3 errors, 2 warnings\n"), "{}", wrong.err);
+    let queues = "  - job_name: q\n    gelf: {}\n  - job_name: r\n    kafka: {}\nserve: {}\n";
+    let queues = said("check @", &format!("{JOBS}{queues}"));
+    assert!(queues.code == 1 && queues.out == "3 errors, 2 warnings\n", "{}", queues.err);
     assert_eq!(said("check", "").code, 2);
     let missing = said("check /proc/none/promtail.yaml", "");
     assert!(missing.code == 1 && missing.err.contains("/proc/none/promtail.yaml does not exist"), "{}", missing.err);
@@ -381,5 +384,16 @@ fn migrate_says_what_becomes_of_each_part() {
     let kafka = json["parts"].as_array().expect("parts").iter().find(|part| part["key"] == "scrape_configs[].kafka");
     assert_eq!(kafka.expect("kafka")["verdict"], "refused");
     assert!(json["mistakes"].to_string().contains("loki_push_api"), "{json}");
+    let wrong = format!("{config}  - job_name: queue\n    gelf: {{}}\nlimits_config: {{readline_burst: x}}\n");
+    let wrong = said("migrate @", &wrong);
+    for part in
+        ["1 refused, 2 mistakes\n", "mistake  limits_config.readline_burst", "1. change the mistakes above, and run"]
+    {
+        assert!(wrong.code == 1 && wrong.out.contains(part), "{part}: {} {}", wrong.out, wrong.err);
+    }
+    let empty = said("migrate @", "");
+    for part in [": 0 parts: ", "No client is set", "1. set clients, or give -client.url, and run: fantail check "] {
+        assert!(empty.out.contains(part), "{part}: {} {}", empty.out, empty.err);
+    }
     assert!(said("migrate /proc/none/promtail.yaml", "").code == 1 && said("migrate", "").code == 2);
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::SIDES;
 use super::matcher::Outcome;
+use crate::model::counted;
 
 /// How many characters of a line are shown.
 const EXCERPT: usize = 200;
@@ -133,10 +134,10 @@ pub fn text(comparison: &Comparison) -> String {
     let total = &comparison.total;
     let _ = writeln!(
         out,
-        "left: {} lines, right: {} lines, {} streams, {} of them differ",
-        total.left,
-        total.right,
-        comparison.streams.len(),
+        "left: {}, right: {}, {}, {} of them differ",
+        counted(total.left, "line"),
+        counted(total.right, "line"),
+        counted(comparison.streams.len(), "stream"),
         different.len()
     );
     let _ = write!(

@@ -8,16 +8,23 @@ mod text;
 use std::collections::BTreeMap;
 
 use super::check::check_all;
-use super::{Config, Loaded, Request};
+use super::{Config, Error, Loaded, Partial, Request};
 use crate::http_client::check_url;
 use crate::model::{KeyPath, is_valid_label_name, nearest};
 use crate::tail::Mounts;
+use crate::yaml;
 
 /// All mistakes and warnings of a config, each with its place and what to do.
 #[derive(Debug, Default)]
 pub struct Findings {
     pub mistakes: Vec<String>,
     pub warnings: Vec<String>,
+    /// What can be done about several of the mistakes at once.
+    pub advice: Vec<String>,
+    /// The paths of the keys that have the mistakes, without keys that nothing knows.
+    pub mistaken: Vec<String>,
+    /// Neither the file nor a flag sets a client.
+    pub no_client: bool,
 }
 
 /// Checks a config completely: all mistakes, and all warnings. Reads names of files, and the first bytes of files.
@@ -27,20 +34,36 @@ pub fn lint(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Findings
 
 /// The same with these mounts.
 fn lint_on(request: &Request, env: &dyn Fn(&str) -> Option<String>, mounts: &Mounts) -> Findings {
-    let (loaded, mistakes) = Config::load_what_is_right(request, env);
-    let mut findings =
-        Findings { mistakes: mistakes.iter().map(|mistake| mistake.to_string()).collect(), warnings: Vec::new() };
-    findings.warnings.extend(text::unset_variables(request, env));
-    let Some(loaded) = loaded else { return findings };
-    let (mistakes, warnings) = check_all(&loaded);
-    findings.mistakes.extend(mistakes.iter().map(|mistake| mistake.to_string()));
+    let Partial { loaded, mut mistakes, advice, no_client } = Config::load_what_is_right(request, env);
+    let checked = loaded.as_ref().map(check_all);
+    let (more, warnings) = checked.unwrap_or_default();
+    mistakes.extend(more);
+    let hint = yaml::take_hint(&mut mistakes).map(String::from);
+    let mut findings = Findings {
+        mistakes: mistakes.iter().map(Error::to_string).collect(),
+        warnings: text::unset_variables(request, env),
+        advice: advice.into_iter().chain(hint).collect(),
+        mistaken: mistakes
+            .iter()
+            .filter(|mistake| mistake.unknown_key().is_none())
+            .map(|mistake| mistake.path().to_string())
+            .collect(),
+        no_client,
+    };
     findings.warnings.extend(warnings);
+    let mut notes = text::unreplaced(request, env);
+    let Some(loaded) = loaded else {
+        findings.warnings.extend(notes.iter().map(Error::to_string));
+        return findings;
+    };
     let mut lint = Lint { loaded: &loaded, found: Vec::new() };
     lint.clients();
     lint.jobs();
     files::lint(&mut lint, mounts);
-    text::lint(&mut lint, request.expand_env);
-    findings.warnings.extend(lint.in_order());
+    text::lint(&mut lint);
+    notes.extend(lint.notes());
+    notes.sort_by_key(Error::position);
+    findings.warnings.extend(notes.iter().map(Error::to_string));
     findings
 }
 
@@ -87,12 +110,9 @@ impl Lint<'_> {
         self.found.push((path, message.into()));
     }
 
-    /// The warnings in the order of their lines.
-    fn in_order(self) -> Vec<String> {
+    fn notes(self) -> Vec<Error> {
         let note = |(path, message): &(KeyPath, String)| self.loaded.document.note(path, message);
-        let mut notes: Vec<_> = self.found.iter().map(note).collect();
-        notes.sort_by_key(|note| note.position());
-        notes.iter().map(|note| note.to_string()).collect()
+        self.found.iter().map(note).collect()
     }
 
     fn clients(&mut self) {

@@ -1,20 +1,36 @@
 //! Changes the tree of a config file before it is read: applies flags, moves the `client` block, refuses unsupported
 //! targets.
 
-use super::unsupported::{self, SkippedJob};
+use super::unsupported::{self, SkippedJob, TakenOut};
 use super::{Request, Scalar, Setting};
 use crate::model::{KeyPath, loki_label_name};
 use crate::push;
 use crate::yaml::{Content, Document, Error, Node, Origin};
 
-/// Returns warnings, and the jobs that were taken out because fantail does not support them.
-pub(super) fn apply(document: &mut Document, request: &Request) -> Result<(Vec<Error>, Vec<SkippedJob>), Error> {
-    let mut warnings = Vec::new();
+/// What was found while the tree was changed.
+pub(super) struct Applied {
+    pub warnings: Vec<Error>,
+    /// Jobs that were taken out because fantail does not support them, and the config allows that.
+    pub skipped: Vec<SkippedJob>,
+    /// Mistakes in what was taken out of the tree. The agent does not start with them.
+    pub mistakes: Vec<Error>,
+    /// What can be done about the mistakes.
+    pub advice: Option<String>,
+}
+
+pub(super) fn apply(document: &mut Document, request: &Request) -> Applied {
+    let (mut warnings, mut mistakes) = (Vec::new(), Vec::new());
     for setting in &request.settings {
         set(document.root_mut(), setting);
     }
     let common = common_labels(document, request);
-    warnings.extend(adopt_client(document, &request.settings)?);
+    match adopt_client(document, &request.settings) {
+        Ok(notes) => warnings.extend(notes),
+        Err(mistake) => {
+            mistakes.push(mistake);
+            remove(document.root_mut(), "client");
+        }
+    }
     let mut renamed = Vec::new();
     if let Some(Content::List(clients)) = document.root_mut().get_mut("clients").map(|node| &mut node.content) {
         for (i, client) in clients.iter_mut().enumerate() {
@@ -27,8 +43,9 @@ pub(super) fn apply(document: &mut Document, request: &Request) -> Result<(Vec<E
         let message = format!("Loki cannot parse the label name {name:?}: the label is renamed to {taken:?}");
         warnings.push(document.note(&path, message));
     }
-    let skipped = unsupported::take_out(document, &mut warnings)?;
-    Ok((warnings, skipped))
+    let TakenOut { skipped, refused, advice } = unsupported::take_out(document, &mut warnings);
+    mistakes.extend(refused);
+    Applied { warnings, skipped, mistakes, advice }
 }
 
 fn set(root: &mut Node, setting: &Setting) {

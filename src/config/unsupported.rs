@@ -1,7 +1,6 @@
 //! Jobs with a kind of target that Promtail has and fantail has not. All of them are refused at once, or left out if the
 //! config allows it.
 
-use super::OptionsConfig;
 use super::scrape::KINDS;
 use crate::model::KeyPath;
 use crate::yaml::{Content, Document, Error};
@@ -92,15 +91,23 @@ pub(super) fn kinds() -> Vec<String> {
     SOURCES.iter().map(|(name, _)| (*name).to_string()).chain(of_discovery).collect()
 }
 
-/// Refuses all unsupported jobs with one error, or takes them out and adds a warning for each. A kind without a value
-/// is not there.
-pub(super) fn take_out(document: &mut Document, warnings: &mut Vec<Error>) -> Result<Vec<SkippedJob>, Error> {
-    let options = match document.root_mut().get_mut("options") {
-        Some(_) => document.read_at::<OptionsConfig>(&KeyPath::key("options"))?,
-        None => OptionsConfig::default(),
-    };
-    let Some(jobs) = document.root_mut().get_mut("scrape_configs") else { return Ok(Vec::new()) };
-    let Content::List(jobs) = &mut jobs.content else { return Ok(Vec::new()) };
+/// The jobs that were taken out, and what is said about them.
+#[derive(Default)]
+pub(super) struct TakenOut {
+    /// Jobs that the config allows to leave out.
+    pub skipped: Vec<SkippedJob>,
+    /// One error for each kind that is not supported, if the config does not allow to leave its job out.
+    pub refused: Vec<Error>,
+    /// What can be done about the refused jobs.
+    pub advice: Option<String>,
+}
+
+/// Takes out all unsupported jobs. Each kind of theirs is an error, or a warning if the config allows to leave them out.
+/// A kind without a value is not there.
+pub(super) fn take_out(document: &mut Document, warnings: &mut Vec<Error>) -> TakenOut {
+    let skips = skips(document);
+    let Some(jobs) = document.root_mut().get_mut("scrape_configs") else { return TakenOut::default() };
+    let Content::List(jobs) = &mut jobs.content else { return TakenOut::default() };
     let (mut skipped, mut problems, mut unsupported_at) = (Vec::new(), Vec::new(), Vec::new());
     for (i, job) in jobs.iter_mut().enumerate() {
         let name = job.get_mut("job_name").map(|name| name.raw.clone()).filter(|name| !name.is_empty());
@@ -119,23 +126,33 @@ pub(super) fn take_out(document: &mut Document, warnings: &mut Vec<Error>) -> Re
         skipped.push(SkippedJob { name, reason: reasons.join("; ") });
     }
     let others = jobs.len() - skipped.len();
-    if problems.is_empty() {
-        return Ok(skipped);
-    }
-    if !options.skip_unsupported_jobs {
-        let errors = problems.into_iter().map(|(path, message)| document.error(&path, message)).collect();
+    let taken_out = if skips {
+        let note = |(path, message)| document.note(&path, format!("this job is not run: {message}"));
+        warnings.extend(problems.into_iter().map(note));
+        TakenOut { skipped, ..TakenOut::default() }
+    } else {
+        let refused = problems.into_iter().map(|(path, message)| document.error(&path, message)).collect();
         let jobs = if others == 1 { "job" } else { "jobs" };
-        let advice = format!(
-            "{others} other {jobs} of this config can run: -config.skip-unsupported-jobs, or options.skip_unsupported_jobs: true, \
-             starts the agent without the jobs named above"
-        );
-        return Err(Error::all(errors, (others > 0).then_some(advice)));
-    }
-    let note = |(path, message)| document.note(&path, format!("this job is not run: {message}"));
-    warnings.extend(problems.into_iter().map(note));
+        let advice = || {
+            format!(
+                "{others} other {jobs} of this config can run: -config.skip-unsupported-jobs, or \
+                 options.skip_unsupported_jobs: true, starts the agent without the jobs named above"
+            )
+        };
+        let advice = (!skipped.is_empty() && others > 0).then(advice);
+        TakenOut { skipped: Vec::new(), refused, advice }
+    };
     if let Some(Content::List(jobs)) = document.root_mut().get_mut("scrape_configs").map(|jobs| &mut jobs.content) {
         let mut at = 0..;
         jobs.retain(|_| at.next().is_none_or(|i| !unsupported_at.contains(&i)));
     }
-    Ok(skipped)
+    taken_out
+}
+
+/// Whether the config allows to leave unsupported jobs out. A value that cannot be read is reported later.
+fn skips(document: &mut Document) -> bool {
+    let options = document.root_mut().get_mut("options");
+    let Some(value) = options.and_then(|options| options.get_mut("skip_unsupported_jobs")) else { return false };
+    value.content != Content::Null
+        && document.read_at::<bool>(&KeyPath::from("options.skip_unsupported_jobs")).unwrap_or(false)
 }

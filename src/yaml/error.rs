@@ -40,13 +40,13 @@ impl Error {
         self
     }
 
-    /// Several errors of one kind, one on each line, and an advice on the last. The place is that of the first.
-    pub fn all(errors: Vec<Self>, advice: Option<String>) -> Self {
+    /// Several errors, one on each line, then an advice, and the hint once. The place is that of the first.
+    pub fn all(mut errors: Vec<Self>, advice: Option<String>) -> Self {
+        let hint = take_hint(&mut errors);
         let mut errors = errors.into_iter();
         let mut first = errors.next().unwrap_or_else(|| Self::plain(""));
-        let hint = first.hint.take().map(|hint| format!(". {hint}"));
-        let more = errors.map(|error| error.to_string()).chain(advice).map(|line| format!("\n{line}"));
-        let more: String = hint.into_iter().chain(more).collect();
+        let last = advice.into_iter().chain(hint.map(String::from));
+        let more: String = errors.map(|error| error.to_string()).chain(last).map(|line| format!("\n{line}")).collect();
         first.message = (String::from(first.message) + &more).into();
         first
     }
@@ -56,10 +56,20 @@ impl Error {
         self.place.position
     }
 
+    /// The path of the key, if known.
+    pub fn path(&self) -> &str {
+        &self.place.path
+    }
+
     /// The key, if the error is that the key is unknown.
     pub fn unknown_key(&self) -> Option<&str> {
         self.unknown_key.as_deref()
     }
+}
+
+/// Takes the hints away from the errors, so that one can be printed below all of them.
+pub fn take_hint(errors: &mut [Error]) -> Option<&'static str> {
+    errors.iter_mut().filter_map(|error| error.hint.take()).last()
 }
 
 impl std::error::Error for Error {}
@@ -68,7 +78,8 @@ impl std::error::Error for Error {}
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.place, self.message)?;
-        self.hint.map_or(Ok(()), |hint| write!(f, ". {hint}"))
+        let stop = if self.message.ends_with(['.', '?', '!']) { "" } else { "." };
+        self.hint.map_or(Ok(()), |hint| write!(f, "{stop} {hint}"))
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::super::{complain, environment, say};
 use super::{Arguments, Command, Failed, OwnFlag};
 use crate::config::{self, Request};
+use crate::model::counted;
 
 pub(super) const COMMAND: Command = Command {
     name: "check",
@@ -37,11 +38,12 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failed> {
     let warnings: Vec<&String> = flags.iter().chain(&findings.warnings).collect();
     findings.mistakes.iter().for_each(|mistake| complain(format_args!("error: {mistake}")));
     warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
+    findings.advice.iter().for_each(|advice| complain(advice));
     let (mistakes, count) = (findings.mistakes.len(), warnings.len());
     if mistakes == 0 && count == 0 {
         say("no mistakes and no warnings");
     } else {
-        say(format_args!("{mistakes} errors, {count} warnings"));
+        say(format_args!("{}, {}", counted(mistakes, "error"), counted(count, "warning")));
     }
     let fails = mistakes > 0 || arguments.on("strict") && count > 0;
     Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })

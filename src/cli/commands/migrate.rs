@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::super::{environment, say};
 use super::{Arguments, Command, Failed, OwnFlag};
-use crate::config::{self, Config, Part, Request, Setting, Verdict};
+use crate::config::{self, Config, Findings, Part, Request, Setting, Verdict};
+use crate::model::counted;
 use crate::positions::{self, Positions};
 
 pub(super) const COMMAND: Command = Command {
@@ -23,6 +24,7 @@ differs   It works, with the differences that are printed below it (docs/differe
 added     Promtail does not have it.
 ignored   It is accepted without effect.
 refused   The agent does not start with it. The text says what to use instead.
+mistake   The config has a mistake there. It is printed below.
 
 Then it prints the mistakes of the config, the positions that fantail will take over, and the steps there and back. It
 changes nothing. Run it on the node, with the flags that Promtail has: it looks for the positions file. The exit code is
@@ -40,6 +42,10 @@ struct Report {
     parts: Vec<Part>,
     /// Mistakes of the config. The agent does not start with them.
     mistakes: Vec<String>,
+    /// What can be done about several of the mistakes at once.
+    advice: Vec<String>,
+    /// Neither the file nor a flag sets a client.
+    no_client: bool,
     positions: Option<SavedPositions>,
 }
 
@@ -72,8 +78,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failed> {
     };
     // The clients may be set by flags of the agent that are not given here.
     let request = Request { files: file.clone(), dry_run: true, ..request };
-    let parts = config::uses(&request, &environment).map_err(|e| Failed::Because(e.to_string()))?;
-    let mistakes = config::lint(&request, &environment).mistakes;
+    let mut parts = config::uses(&request, &environment).map_err(|e| Failed::Because(e.to_string()))?;
+    let Findings { mistakes, mistaken, advice, no_client, .. } = config::lint(&request, &environment);
+    config::mark(&mut parts, &mistaken);
     // A job that is refused does not matter for the positions.
     let skip = Setting {
         flag: "config.skip-unsupported-jobs",
@@ -83,7 +90,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failed> {
     let settings = request.settings.iter().cloned().chain([skip]).collect();
     let loaded = Config::load(&Request { settings, ..request }, &environment);
     let positions = loaded.ok().map(|loaded| saved(&loaded.config));
-    let report = Report { file, parts, mistakes, positions };
+    let report = Report { file, parts, mistakes, advice, no_client, positions };
     if arguments.on("json") {
         say(serde_json::to_string_pretty(&report).map_err(|e| Failed::Because(e.to_string()))?);
     } else {
@@ -125,14 +132,15 @@ fn text(report: &Report) -> String {
     let count = |verdict| report.parts.iter().filter(|part| part.verdict == verdict).count();
     let _ = writeln!(
         out,
-        "{}: {} parts: {} same, {} with differences, {} of fantail only, {} ignored, {} refused\n",
+        "{}: {}: {} same, {} with differences, {} of fantail only, {} ignored, {} refused, {}\n",
         report.file,
-        report.parts.len(),
+        counted(report.parts.len(), "part"),
         count(Verdict::Same),
         count(Verdict::Differs),
         count(Verdict::Added),
         count(Verdict::Ignored),
-        count(Verdict::Refused)
+        count(Verdict::Refused),
+        counted(report.mistakes.len(), "mistake")
     );
     for part in &report.parts {
         let lines: Vec<String> = part.lines.iter().take(5).map(usize::to_string).collect();
@@ -146,6 +154,11 @@ fn text(report: &Report) -> String {
     if !report.mistakes.is_empty() {
         out.push_str("\nThe agent does not start with this config:\n");
         report.mistakes.iter().for_each(|mistake| _ = writeln!(out, "  {mistake}"));
+        report.advice.iter().for_each(|advice| _ = writeln!(out, "  {advice}"));
+    }
+    if report.no_client {
+        out.push_str(if out.ends_with("\n\n") { "" } else { "\n" });
+        let _ = writeln!(out, "No client is set, and the agent does not start without one: {SET_CLIENTS}.");
     }
     if let Some(saved) = &report.positions {
         let _ = writeln!(out, "\nPositions: {}", positions_in_words(saved));
@@ -161,6 +174,7 @@ fn word(verdict: Verdict) -> &'static str {
         Verdict::Added => "added",
         Verdict::Ignored => "ignored",
         Verdict::Refused => "refused",
+        Verdict::Mistake => "mistake",
     }
 }
 
@@ -187,10 +201,18 @@ fn positions_in_words(saved: &SavedPositions) -> String {
     )
 }
 
+const SET_CLIENTS: &str = "set clients, or give -client.url";
+
 /// What to do, there and back.
 fn steps(report: &Report) -> String {
     let file = &report.file;
-    let first = if report.is_refused() { "change what is refused, and run" } else { "run" };
+    let change = match (report.mistakes.is_empty(), report.is_refused()) {
+        (false, _) => Some("change the mistakes above"),
+        (true, true) => Some("change what is refused"),
+        (true, false) => None,
+    };
+    let todo: Vec<&str> = change.into_iter().chain(report.no_client.then_some(SET_CLIENTS)).collect();
+    let first = if todo.is_empty() { "run".to_string() } else { format!("{}, and run", todo.join(", ")) };
     format!(
         "\nThere:\n  1. {first}: fantail check {file}\n  2. compare both agents side by side, if you like (docs/migration.md): \
          fantail compare\n  3. stop Promtail: only one agent may use the positions file\n  4. start: fantail \
@@ -219,21 +241,34 @@ mod tests {
                 part("scrape_configs[].kafka", Verdict::Refused, &["run another agent"], &[9]),
             ],
             mistakes: vec!["promtail.yaml:9:3: no".into()],
+            advice: vec!["do this".into()],
+            no_client: false,
             positions: None,
         };
         let shown = text(&report);
         for part in [
-            "promtail.yaml: 2 parts: 1 same, 0 with differences, 0 of fantail only, 0 ignored, 1 refused\n",
+            "promtail.yaml: 2 parts: 1 same, 0 with differences, 0 of fantail only, 0 ignored, 1 refused, 1 mistake\n",
             "same     clients[].url  (line 2, 3, 4, 5, 6, …)\n",
             "refused  scrape_configs[].kafka  (line 9)\n             run another agent\n",
-            "does not start with this config:\n  promtail.yaml:9:3: no\n",
-            "1. change what is refused, and run: fantail check promtail.yaml\n",
+            "does not start with this config:\n  promtail.yaml:9:3: no\n  do this\n",
+            "1. change the mistakes above, and run: fantail check promtail.yaml\n",
         ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
         report.mistakes.clear();
         assert!(report.is_refused());
         report.parts.pop();
-        assert!(!report.is_refused() && !text(&report).contains("does not start"));
+        let fine = text(&report);
+        assert!(!report.is_refused() && !fine.contains("does not start") && fine.contains("1. run: fantail"), "{fine}");
+        assert!(fine.starts_with("promtail.yaml: 1 part: 1 same,"), "{fine}");
+        report.no_client = true;
+        report.parts.clear();
+        let empty = text(&report);
+        for part in [
+            "mistakes\n\nNo client is set",
+            "1. set clients, or give -client.url, and run: fantail check promtail.yaml",
+        ] {
+            assert!(empty.contains(part), "{part}: {empty}");
+        }
     }
 }

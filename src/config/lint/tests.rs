@@ -214,3 +214,75 @@ scrape_configs:
     }
     assert_eq!(findings.mistakes.len(), 8, "{:#?}", findings.mistakes);
 }
+
+#[test]
+fn unsupported_jobs_hide_no_other_mistake() {
+    let text = "clients: [{url: 'http://l/loki/api/v1/push', batchwait: 5, nonsense: 1}]
+scrape_configs:
+- job_name: g
+  gelf: {}
+- job_name: k
+  kafka: {}
+- job_name: a
+  static_configs: [{labels: {__path_: DIR/app.log, __path__: DIR/app.log}}]
+  pipeline_stages:
+  - jsn: {}
+- job_name: b
+options: {skip_unsupported_job: true}
+serve: {level: '${LEVEL}'}
+";
+    let findings = found(text, false);
+    for part in [
+        "f.yaml:4:3: scrape_configs[0].gelf: fantail does not support gelf",
+        "f.yaml:6:3: scrape_configs[1].kafka: fantail does not support kafka",
+        "f.yaml:1:46: clients[0].batchwait",
+        "f.yaml:1:60: clients[0].nonsense",
+        "f.yaml:10:5: scrape_configs[2].pipeline_stages[0]",
+        "f.yaml:11:3: scrape_configs[3]: job \"b\" has no targets",
+        "options.skip_unsupported_job: unknown key, did you mean skip_unsupported_jobs?",
+        "f.yaml:13:1: serve: unknown key",
+    ] {
+        let count = findings.mistakes.iter().filter(|mistake| mistake.contains(part)).count();
+        assert_eq!(count, 1, "{part}: {:#?}", findings.mistakes);
+    }
+    assert_eq!(findings.mistakes.len(), 8, "{:#?}", findings.mistakes);
+    assert!(findings.warnings.iter().any(|warning| warning.contains("labels.__path_: has no meaning")), "{findings:?}");
+    // What helps against several mistakes is said once, below them.
+    assert_eq!(findings.advice.len(), 2, "{findings:?}");
+    assert!(findings.advice[0].starts_with("2 other jobs of this config can run"), "{findings:?}");
+    assert!(findings.advice[1].starts_with("Use `-config.expand-env=true`"), "{findings:?}");
+    assert!(findings.mistakes.iter().all(|mistake| !mistake.contains("expand-env")), "{findings:?}");
+}
+
+#[test]
+fn variables_that_are_not_replaced_are_said_by_name_and_never_with_the_value() {
+    let text = "clients:
+- url: http://l/loki/api/v1/push
+  tenant_id: a-hunter-${TENANT:-x}
+  bearer_token: hunter${TOKEN}
+- url: http://m/loki/api/v1/push
+  basic_auth: {username: '${USER_NAME}', password: 'hunter-${FIRST}-${SECOND}-${FIRST}'}
+  headers: {X-Scope: 'hunter ${A} ${B} ${C}'}
+scrape_configs:
+- job_name: ${JOB}
+  static_configs: [{labels: {__path__: DIR/app.log, price: $5, one: '${1}'}}]
+  relabel_configs: [{target_label: a, replacement: '${name}'}]
+  pipeline_stages: [{replace: {expression: '(?P<x>a)', replace: '${x}'}}]
+- job_name: g
+  gelf: {}
+";
+    let findings = found(text, false);
+    let about: Vec<&String> = findings.warnings.iter().filter(|text| text.contains("not replaced")).collect();
+    let how = "start with -config.expand-env=true, or write the value";
+    let want = [
+        format!("f.yaml:3:3: clients[0].tenant_id: ${{TENANT}} is not replaced: {how}"),
+        format!("f.yaml:4:3: clients[0].bearer_token: ${{TOKEN}} is not replaced: {how}"),
+        format!("f.yaml:6:16: clients[1].basic_auth.username: ${{USER_NAME}} is not replaced: {how}"),
+        format!("f.yaml:6:42: clients[1].basic_auth.password: ${{FIRST}} and ${{SECOND}} are not replaced: {how}s"),
+        format!("f.yaml:7:13: clients[1].headers.X-Scope: ${{A}}, ${{B}} and ${{C}} are not replaced: {how}s"),
+        format!("f.yaml:9:3: scrape_configs[0].job_name: ${{JOB}} is not replaced: {how}"),
+    ];
+    assert_eq!(about, want.iter().collect::<Vec<_>>(), "{findings:#?}");
+    assert!(!format!("{findings:?}").contains("hunter"), "{findings:#?}");
+    assert!(found(text, true).warnings.iter().all(|text| !text.contains("not replaced")));
+}

@@ -24,6 +24,8 @@ pub struct Supported {
 struct Difference {
     /// The keys that its topic names.
     keys: Vec<String>,
+    /// It exists only if the key is not set.
+    if_not_set: bool,
     text: String,
 }
 
@@ -46,10 +48,17 @@ impl Pages {
     }
 
     /// The intended differences whose topic names the key, or its last parts.
-    pub fn differences_of(&self, key: &str) -> impl Iterator<Item = String> {
+    pub fn differences_of(&self, key: &str, is_set: bool) -> impl Iterator<Item = String> {
         let key = key.replace("[]", "");
         let names = move |name: &String| key == *name || key.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
-        self.differences.iter().filter(move |row| row.keys.iter().any(&names)).map(|row| row.text.clone())
+        let holds = move |row: &&Difference| row.keys.iter().any(&names) && !(is_set && row.if_not_set);
+        self.differences.iter().filter(holds).map(|row| row.text.clone())
+    }
+
+    /// The differences that exist only if a key is not set, with the key.
+    pub fn differences_if_not_set(&self) -> Vec<(String, String)> {
+        let rows = self.differences.iter().filter(|row| row.if_not_set);
+        rows.filter_map(|row| Some((row.keys.first()?.clone(), row.text.clone()))).collect()
     }
 }
 
@@ -84,7 +93,7 @@ fn differences() -> Vec<Difference> {
     let row = |cells: Vec<&str>| {
         let [topic, _, fantail] = cells[..] else { return None };
         let keys = codes(topic).into_iter().map(String::from).collect();
-        Some(Difference { keys, text: format!("{topic}: {fantail}") })
+        Some(Difference { keys, if_not_set: topic.ends_with("` not set"), text: format!("{topic}: {fantail}") })
     };
     rows(DIFFERENCES).filter_map(row).collect()
 }
@@ -109,4 +118,41 @@ fn rows(page: &str) -> impl Iterator<Item = Vec<&str>> {
 /// The words in backquotes.
 fn codes(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// The text without Markdown's links: `[security.md](security.md)` becomes `docs/security.md`.
+pub fn plain(text: &str) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((before, name, target, after)) = link(rest) {
+        out.push_str(before);
+        let page = if target.contains("://") { target.to_string() } else { format!("docs/{target}") };
+        out.push_str(&if name == target { page } else { format!("{name} ({page})") });
+        rest = after;
+    }
+    out + rest
+}
+
+/// The first link of a text: what is before it, its name, its target, and what is behind it.
+fn link(text: &str) -> Option<(&str, &str, &str, &str)> {
+    let (head, tail) = text.split_once("](")?;
+    let (before, name) = head.rsplit_once('[')?;
+    let (target, after) = tail.split_once(')')?;
+    Some((before, name, target, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn links_become_names_of_pages() {
+        for (text, want) in [
+            ("no link [0]", "no link [0]"),
+            ("a host ([security.md](security.md)). More", "a host (docs/security.md). More"),
+            ("see [this](loki.md#x) and [b.md](b.md)", "see this (docs/loki.md#x) and docs/b.md"),
+            ("[Loki](https://l/x)", "Loki (https://l/x)"),
+        ] {
+            assert_eq!(plain(text), want);
+        }
+    }
 }

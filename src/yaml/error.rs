@@ -97,3 +97,18 @@ impl fmt::Display for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_has_one_stop_before_it_and_is_said_once() {
+        let error = |message: &str| Error::plain(message).with_hint(Some("Use a flag"));
+        for (message, want) in [("no", "no. Use a flag"), ("no.", "no. Use a flag"), ("a key?", "a key? Use a flag")] {
+            assert_eq!(error(message).to_string(), want);
+        }
+        let all = Error::all(vec![error("one"), error("two?")], Some("help".into()));
+        assert_eq!(all.to_string(), "one\ntwo?\nhelp\nUse a flag");
+    }
+}

@@ -38,7 +38,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failed> {
     let warnings: Vec<&String> = flags.iter().chain(&findings.warnings).collect();
     findings.mistakes.iter().for_each(|mistake| complain(format_args!("error: {mistake}")));
     warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
-    findings.advice.iter().for_each(|advice| complain(advice));
+    findings.advice.iter().for_each(complain);
     let (mistakes, count) = (findings.mistakes.len(), warnings.len());
     if mistakes == 0 && count == 0 {
         say("no mistakes and no warnings");

@@ -57,7 +57,7 @@ pub(super) fn unreplaced(request: &Request, env: &dyn Fn(&str) -> Option<String>
     for (path, names) in texts {
         let (last, others) = match names.as_slice() {
             [] => continue,
-            [last, others @ ..] if others.is_empty() => (last, String::new()),
+            [last] => (last, String::new()),
             [others @ .., last] => (last, format!("{} and ", others.join(", "))),
         };
         let (are, values) = if others.is_empty() { ("is", "the value") } else { ("are", "the values") };

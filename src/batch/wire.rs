@@ -91,7 +91,7 @@ fn dated(body: &[u8], at: usize) -> (i64, usize, usize) {
     (time, stamp + 2 + usize::from(body[stamp + 1]), stamp + len as usize)
 }
 
-/// The most bytes of a head: six tags, a length of one byte, and four numbers of at most ten bytes.
+/// More than the bytes of a head: five tags, a length of one byte, and four numbers of at most ten bytes.
 const LONGEST_HEAD: usize = 64;
 
 /// The first bytes of an entry, up to the text of its line. They are put together here, because appending each of them to

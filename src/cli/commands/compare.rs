@@ -71,12 +71,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failed> {
     }
     let settings = settings(arguments, SystemTime::now()).map_err(Failed::Usage)?;
     let accesses = [access(arguments, 0).map_err(Failed::Usage)?, access(arguments, 1).map_err(Failed::Usage)?];
-    let [left, right] = &accesses;
-    let is_same_server = (&left.url, &left.tenant) == (&right.url, &right.tenant);
-    if is_same_server && settings.queries[0] == settings.queries[1] {
-        let why = "both sides are the same: set -right.url, -right.tenant or -right.query";
-        return Err(Failed::Usage(why.into()));
-    }
+    check_sides(&accesses, &settings).map_err(Failed::Usage)?;
     let comparison = match read(&accesses, &settings) {
         Ok(comparison) => comparison,
         Err(why) => {
@@ -90,6 +85,19 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failed> {
         say(compare::text(&comparison));
     }
     Ok(if comparison.equal { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A side is always equal to itself. Servers that tell tenants apart by their credentials show each another one.
+fn check_sides([left, right]: &[Access; 2], settings: &Settings) -> Result<(), String> {
+    let who = |side: &Access| {
+        [&side.url, &side.tenant, &side.username, &side.password_file, &side.bearer_token_file].map(String::clone)
+    };
+    match who(left) == who(right) && settings.queries[0] == settings.queries[1] {
+        true => {
+            Err("both sides are the same: set -right.url, -right.tenant or -right.query, or other credentials".into())
+        }
+        false => Ok(()),
+    }
 }
 
 fn read(accesses: &[Access; 2], settings: &Settings) -> Result<Comparison, String> {
@@ -189,8 +197,21 @@ mod tests {
     fn parsed(args: &[&str]) -> Result<Settings, String> {
         let arguments = Arguments::parse(COMMAND.flags, args.iter().map(|arg| arg.to_string()));
         let arguments = arguments.map_err(|e| e.to_string())?;
-        access(&arguments, 1)?;
-        settings(&arguments, SystemTime::UNIX_EPOCH + Duration::from_secs(7200))
+        let accesses = [access(&arguments, 0)?, access(&arguments, 1)?];
+        let settings = settings(&arguments, SystemTime::UNIX_EPOCH + Duration::from_secs(7200))?;
+        check_sides(&accesses, &settings).map(|()| settings)
+    }
+
+    #[test]
+    fn sides_differ_in_anything_that_shows_other_lines() {
+        for other in ["right.url=http://m", "right.tenant=b", "right.username=2", "right.query={c}", "left.tenant=a"] {
+            let other = format!("-{other}");
+            assert!(parsed(&["-left.url=http://l", "-query={a}", &other]).is_ok(), "{other}");
+        }
+        for same in ["-timeout=2m", "-right.url=http://l"] {
+            let why = parsed(&["-left.url=http://l", "-query={a}", same]).expect_err(same);
+            assert!(why.starts_with("both sides are the same"), "{why}");
+        }
     }
 
     #[test]

@@ -238,6 +238,7 @@ class Docker(Load):
 
 class Engine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
+    request_queue_size = 64  # a connection for each container at once; the kernel refuses more than this
 
 
 class EngineRequest(http.server.BaseHTTPRequestHandler):

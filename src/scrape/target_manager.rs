@@ -28,9 +28,9 @@ use super::status::Status;
 use super::unread::Unread;
 use super::watch::Watch;
 use super::{Config, Job};
-use crate::model::{Owner, Target};
+use crate::model::{Clock, Owner, Target};
 use crate::positions::Positions;
-use crate::tail::Glob;
+use crate::tail::{Glob, Snapshot};
 
 /// File events come in bursts. A walk waits until the burst is over.
 const BURST: Duration = Duration::from_millis(50);
@@ -38,8 +38,12 @@ const BURST: Duration = Duration::from_millis(50);
 /// How often directories are walked for which no events arrive: those of network file systems, for instance.
 const POLL: Duration = Duration::from_secs(2);
 
-/// If file events work, all globs are walked only every this many sync periods, as a safety net.
+/// If file events work, only every this many sync periods it is checked whether directories changed without an event.
+/// Targets whose directories did are walked.
 const SAFETY_NET: u32 = 6;
+
+/// All targets are walked, whatever is known of their directories, every this many sync periods.
+const FULL_WALK: u32 = 30;
 
 /// A pod may be known before it has a log. If it has none for this long, that is logged.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -48,6 +52,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SUMMARY: Duration = Duration::from_secs(5);
 
 pub(super) struct TargetManager {
+    /// For the times of directories.
+    pub clock: Clock,
     config: Config,
     jobs: Arc<[Job]>,
     readers: Vec<Arc<Commands>>,
@@ -90,6 +96,9 @@ pub(super) struct TargetManager {
     /// How often a name was compared with a target.
     #[cfg(test)]
     pub compared: usize,
+    /// How many targets were walked.
+    #[cfg(test)]
+    pub walked: usize,
 }
 
 /// A directory, by device and inode, and a name in it.
@@ -101,6 +110,8 @@ struct Due {
     started: Instant,
     /// The walk of targets with file events. None: there are none.
     walk: Option<Instant>,
+    /// The check of all directories, and the walk of all targets.
+    check: Instant,
     full_walk: Instant,
     /// The walk of directories for which no events arrive.
     poll: Instant,
@@ -117,7 +128,9 @@ struct TrackedTarget {
     exclude: Option<Glob>,
     files: BTreeMap<Arc<Path>, u64>,
     /// Directories in which a new name may concern it, as the walk names them and after all links.
-    directories: BTreeSet<PathBuf>,
+    directories: Arc<BTreeSet<PathBuf>>,
+    /// These directories when they were listed, if they alone decide what a walk finds. Otherwise None.
+    listed: Option<Snapshot>,
     /// Directories that the walk reached through links, by real path.
     aliases: BTreeMap<PathBuf, BTreeSet<PathBuf>>,
     /// The real paths of the links on the way.
@@ -126,7 +139,10 @@ struct TrackedTarget {
     is_polled: bool,
     /// Some of its files are read under another path, which may end.
     has_aliases: bool,
+    /// Something changed: it is walked next.
     dirty: bool,
+    /// It is walked next if its directories changed.
+    is_to_check: bool,
     /// Its last walk took long. It is not walked again before this time.
     rests_until: Option<Instant>,
     unread: Arc<Unread>,
@@ -189,12 +205,14 @@ impl TargetManager {
         let due = Due {
             started: now,
             walk: None,
-            full_walk: now + config.sync_period,
+            check: now + config.sync_period,
+            full_walk: now + config.sync_period * FULL_WALK,
             poll: now + POLL,
             sync_positions: now + config.positions_sync_period,
             say_empty: now + PATIENCE,
         };
         Self {
+            clock: Clock::default(),
             running: readers.len(),
             due,
             calls: Calls::default(),
@@ -226,6 +244,8 @@ impl TargetManager {
             budget: Budget::new(now),
             #[cfg(test)]
             compared: 0,
+            #[cfg(test)]
+            walked: 0,
         }
     }
 }
@@ -242,7 +262,11 @@ impl TargetManager {
             self.tell(|| Command::Look(log));
         }
         // A removed directory takes its watch along, and a new one needs a new watch.
-        self.watch.forget(path);
+        if self.watch.forget(path) {
+            for id in self.places.within(path) {
+                self.tracked.entry(*id).and_modify(|tracked| tracked.listed = None);
+            }
+        }
         let mut dirty = false;
         let mut at_once = false;
         for id in self.places.of(path) {

@@ -68,7 +68,7 @@ impl Watch {
     pub fn add(&mut self, directory: &Path, id: (u64, u64)) -> bool {
         match self.directories.get(directory) {
             Some(known) if *known == id => return false,
-            Some(_) => self.forget(directory),
+            Some(_) => drop(self.forget(directory)),
             None => {}
         }
         let Some(watcher) = &mut self.watcher else {
@@ -108,13 +108,13 @@ impl Watch {
         }
     }
 
-    /// A removed directory loses its watch. A new one with the same name needs a new watch.
-    pub fn forget(&mut self, directory: &Path) {
-        if self.directories.remove(directory).is_some()
-            && let Some(watcher) = &mut self.watcher
-        {
+    /// A removed directory loses its watch. A new one with the same name needs a new watch. Returns whether it was watched.
+    pub fn forget(&mut self, directory: &Path) -> bool {
+        let was_watched = self.directories.remove(directory).is_some();
+        if was_watched && let Some(watcher) = &mut self.watcher {
             let _ = watcher.unwatch(directory);
         }
+        was_watched
     }
 }
 

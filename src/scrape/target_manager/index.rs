@@ -74,6 +74,11 @@ impl Places {
         here.into_iter().flatten().chain(&self.nowhere)
     }
 
+    /// The targets of this directory, or of directories below it.
+    pub fn within(&self, directory: &Path) -> impl Iterator<Item = &u64> {
+        self.targets.get(directory).into_iter().flatten()
+    }
+
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.targets.len() + self.nowhere.len()

@@ -14,13 +14,12 @@ mod tracking;
 mod walking;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use self::hanging::Calls;
-use self::index::{Names, Places, Same};
+use self::index::{Directories, InFolders, Names, Places, Same};
 use super::budget::Budget;
 use super::messages::{Command, Commands, Event, Events, Start};
 use super::metrics::Metrics;
@@ -69,7 +68,7 @@ pub(super) struct TargetManager {
     tracked: BTreeMap<u64, TrackedTarget>,
     /// The number of each target in `tracked`.
     ids: HashMap<Same, u64>,
-    logs: BTreeMap<u64, AssignedLog>,
+    logs: BTreeMap<u64, Box<AssignedLog>>,
     /// The log of each source that was given and was not taken back.
     given: BTreeMap<u64, u64>,
     /// Logs that are held until their owner is known.
@@ -79,8 +78,7 @@ pub(super) struct TargetManager {
     /// Indices for file events.
     names: Names,
     places: Places,
-    /// Logs by what their paths have in common.
-    in_folders: BTreeMap<InFolder, BTreeSet<u64>>,
+    in_folders: InFolders,
     next: u64,
     unsynced: BTreeSet<Arc<str>>,
     summarised: bool,
@@ -100,9 +98,6 @@ pub(super) struct TargetManager {
     #[cfg(test)]
     pub walked: usize,
 }
-
-/// A directory, by device and inode, and a name in it.
-type InFolder = ((u64, u64), OsString);
 
 /// When it does what.
 #[derive(Debug)]
@@ -128,7 +123,7 @@ struct TrackedTarget {
     exclude: Option<Glob>,
     files: BTreeMap<Arc<Path>, u64>,
     /// Directories in which a new name may concern it, as the walk names them and after all links.
-    directories: Arc<BTreeSet<PathBuf>>,
+    directories: Arc<Directories>,
     /// These directories when they were listed, if they alone decide what a walk finds. Otherwise None.
     listed: Option<Snapshot>,
     /// Directories that the walk reached through links, by real path.
@@ -173,14 +168,14 @@ struct AssignedLog {
     tracked: Option<u64>,
     /// The inodes that its live file had.
     lives: Vec<u64>,
-    /// The directory that shows its rotations, and its name there.
-    place: Option<(PathBuf, OsString)>,
-    /// The same directory and name under all paths.
-    in_folder: Option<InFolder>,
+    /// The path of its file after all links. Its rotations show in that directory.
+    real: Option<Arc<Path>>,
+    /// The directory that its path names, by device and inode.
+    folder: Option<(u64, u64)>,
     /// Readers that have finished it. The others may still wait for Loki.
     away: BTreeSet<usize>,
     /// The pod that it is held for until its owner is known. None: it is not held.
-    held_for: Option<Owner>,
+    held_for: Option<Box<Owner>>,
     /// For a source that was given: the number of its target on the pages.
     given: Option<u64>,
     /// The agent ends with this log.
@@ -234,7 +229,7 @@ impl TargetManager {
             gone: None,
             names: Names::default(),
             places: Places::default(),
-            in_folders: BTreeMap::new(),
+            in_folders: InFolders::default(),
             next: 1,
             unsynced,
             summarised: false,

@@ -1,7 +1,8 @@
 //! Watches directories for new, renamed and deleted names. It does not watch writes, which would slow down the writers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use notify::event::Flag;
 use notify::{Config, ErrorKind, Event, EventKindMask, RecommendedWatcher, RecursiveMode, Watcher};
@@ -19,7 +20,7 @@ pub(super) enum Heard {
 pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
     /// By real path, with device and inode: another directory may get the name.
-    directories: BTreeMap<PathBuf, (u64, u64)>,
+    directories: HashMap<Arc<Path>, (u64, u64)>,
     /// That some directory cannot be watched was reported.
     is_said: bool,
 }
@@ -45,13 +46,13 @@ impl Watch {
                 None
             }
         };
-        Self { watcher, directories: BTreeMap::new(), is_said: false }
+        Self { watcher, directories: HashMap::new(), is_said: false }
     }
 
     /// Receives no events.
     #[cfg(test)]
     pub fn deaf() -> Self {
-        Self { watcher: None, directories: BTreeMap::new(), is_said: false }
+        Self { watcher: None, directories: HashMap::new(), is_said: false }
     }
 
     /// Receives no more events.
@@ -62,6 +63,11 @@ impl Watch {
     /// Whether events for this directory arrive, as far as the file system reports them.
     pub fn hears(&self, directory: &Path) -> bool {
         self.watcher.is_some() && self.directories.contains_key(directory)
+    }
+
+    /// The path of this directory, if it is watched, so that it is stored once.
+    pub fn shared(&self, directory: &Path) -> Option<Arc<Path>> {
+        self.directories.get_key_value(directory).map(|(known, _)| known.clone())
     }
 
     /// Watches `directory` too, which has this device and inode. Returns whether it is new.
@@ -100,9 +106,9 @@ impl Watch {
     }
 
     /// Stops watching directories that are not in `wanted`.
-    pub fn retain(&mut self, wanted: &BTreeSet<PathBuf>) {
-        let unwanted = self.directories.keys().filter(|directory| !wanted.contains(*directory));
-        let unwanted: Vec<PathBuf> = unwanted.cloned().collect();
+    pub fn retain(&mut self, wanted: &HashSet<&Path>) {
+        let unwanted = self.directories.keys().filter(|directory| !wanted.contains(&***directory));
+        let unwanted: Vec<Arc<Path>> = unwanted.cloned().collect();
         for directory in unwanted {
             self.forget(&directory);
         }

@@ -1,11 +1,12 @@
 //! Walks the globs of targets, and finds out which files are logs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::assigning::NewLog;
+use super::index::Directories;
 use super::neighbours::{SOON, inodes_of};
 use super::{FULL_WALK, SAFETY_NET, TargetManager, TrackedTarget};
 use crate::scrape::messages::Command;
@@ -57,9 +58,10 @@ impl Held<'_, TargetManager> {
         }
         self.tracked.values_mut().for_each(|t| t.is_to_check = true);
         self.walk_dirty();
-        let mut wanted: BTreeSet<PathBuf> = self.tracked.values().flat_map(|t| t.directories.iter().cloned()).collect();
-        wanted.extend(self.names.directories().cloned());
-        self.watch.retain(&wanted);
+        let manager = &mut **self;
+        let wanted = manager.tracked.values().flat_map(|t| t.directories.iter().map(AsRef::as_ref));
+        let wanted: HashSet<&Path> = wanted.chain(manager.names.directories()).collect();
+        manager.watch.retain(&wanted);
     }
 
     /// Walks the targets with file events, and plans the next walk. A target whose walk took long rests first, so that
@@ -119,7 +121,7 @@ impl Held<'_, TargetManager> {
     fn snapshot(&mut self, id: u64, listed: SystemTime) -> Option<Snapshot> {
         let directories = self.tracked.get(&id)?.directories.clone();
         let (call, at) = self.calls.next(Some(id));
-        let of = || Snapshot::of(directories.iter().map(PathBuf::as_path), listed, &|path: &Path| at.set(path));
+        let of = || Snapshot::of(directories.iter().map(AsRef::as_ref), listed, &|path: &Path| at.set(path));
         let snapshot = self.blocking(call, of);
         snapshot.filter(|_| self.is_current())
     }
@@ -211,10 +213,17 @@ impl Held<'_, TargetManager> {
         let is_heard = |(real, folder): (&PathBuf, &Folder)| folder.events == Events::All && manager.watch.hears(real);
         tracked.is_polled = !places.folders.iter().all(is_heard);
         found.directories.extend(std::mem::take(&mut places.folders).into_keys());
-        if *tracked.directories != found.directories {
+        let directories = std::mem::take(&mut found.directories);
+        if !tracked.directories.iter().map(AsRef::as_ref).eq(directories.iter().map(PathBuf::as_path)) {
+            // Targets and watches of one directory share its path.
+            let shared = |path: PathBuf| {
+                let known = manager.watch.shared(&path).or_else(|| manager.places.shared(&path));
+                known.unwrap_or_else(|| path.into())
+            };
+            let directories: Directories = directories.into_iter().map(shared).collect();
             manager.places.remove(walk.id, &tracked.directories);
-            manager.places.add(walk.id, &found.directories);
-            tracked.directories = Arc::new(std::mem::take(&mut found.directories));
+            manager.places.add(walk.id, &directories);
+            tracked.directories = Arc::new(directories);
         }
         tracked.aliases = std::mem::take(&mut places.aliases);
         tracked.links = std::mem::take(&mut places.links);

@@ -18,6 +18,7 @@ mod mounts;
 mod places;
 mod quiet;
 mod siblings;
+mod snapshot;
 mod walls;
 
 pub use allowed_paths::AllowedPaths;
@@ -30,6 +31,7 @@ pub use mounts::{Events, Mount, Mounts};
 pub use places::{Folder, Place, Places};
 pub use quiet::{QuietFiles, Unwatched, Watched};
 pub use siblings::is_rotation;
+pub use snapshot::Snapshot;
 pub use walls::{explain, set_readable};
 
 /// How much of a file's head identifies it. Lines with their own times differ within their first 30 bytes.

@@ -60,6 +60,9 @@ const BEAT: Duration = Duration::from_millis(50);
 /// thread, writes to the journal and wake-ups of the client.
 const SPACING: Duration = Duration::from_micros(250);
 
+/// For so many commands there is room all the time.
+const TOLD: usize = 64;
+
 /// How long files are opened and checked before open files get their turn.
 const SLICE: Duration = Duration::from_millis(10);
 
@@ -282,6 +285,9 @@ impl Held<'_, Reader> {
             && let Some(command) = self.told.pop_front()
         {
             self.obey(command, now);
+        }
+        if self.told.is_empty() {
+            self.told.shrink_to(TOLD);
         }
         let until = now + SLICE;
         let reads = self.stop.as_ref().is_none_or(|stop| stop.reads_on);

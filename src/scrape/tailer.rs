@@ -41,7 +41,8 @@ pub(super) struct Tailer {
     pub trouble: Problems,
     flow: Flow,
     last_time: i64,
-    remembered: SavedReadTimes,
+    /// Read times of an earlier run. None: there are none.
+    remembered: Option<Box<SavedReadTimes>>,
     /// A hash of its name and labels. Seeds pseudo-random decisions, together with file and offset.
     chance: u64,
 }
@@ -121,7 +122,7 @@ impl Tailer {
             trouble: Problems::default(),
             flow: Flow::new(now),
             last_time: remembered.over().max(last_time),
-            remembered,
+            remembered: Some(remembered).filter(|times| !times.is_empty()).map(Box::new),
         };
         let committed = saved.map_or(0, |position| position.offset);
         tailer.ledger.update_progress(|progress| progress.committed_offset = committed);
@@ -177,7 +178,7 @@ impl Tailer {
             return Begin::Turn(if self.schedule.is_over_held(now) { Turn::Finished } else { Turn::Idle });
         }
         // Lines can be read again only if their offsets are exact, and should be only if they have no saved read times.
-        let exact = self.input.is_exact() && self.remembered.is_empty();
+        let exact = self.input.is_exact() && self.remembered.as_ref().is_none_or(|times| times.is_empty());
         let exposed = self.input.exposed(self.ledger.exposed());
         let Some(grant) = sink.output.grant(&mut self.flow, exposed, exact, now) else {
             return if self.flow.is_rate_due(now) { Begin::LookUp } else { Begin::Turn(Turn::Blocked) };

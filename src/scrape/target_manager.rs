@@ -14,13 +14,12 @@ mod tracking;
 mod walking;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use self::hanging::Calls;
-use self::index::{Names, Places, Same};
+use self::index::{Directories, InFolders, Names, Places, Same};
 use super::budget::Budget;
 use super::messages::{Command, Commands, Event, Events, Start};
 use super::metrics::Metrics;
@@ -28,9 +27,9 @@ use super::status::Status;
 use super::unread::Unread;
 use super::watch::Watch;
 use super::{Config, Job};
-use crate::model::{Owner, Target};
+use crate::model::{Clock, Owner, Target};
 use crate::positions::Positions;
-use crate::tail::Glob;
+use crate::tail::{Glob, Snapshot};
 
 /// File events come in bursts. A walk waits until the burst is over.
 const BURST: Duration = Duration::from_millis(50);
@@ -38,8 +37,12 @@ const BURST: Duration = Duration::from_millis(50);
 /// How often directories are walked for which no events arrive: those of network file systems, for instance.
 const POLL: Duration = Duration::from_secs(2);
 
-/// If file events work, all globs are walked only every this many sync periods, as a safety net.
+/// If file events work, only every this many sync periods it is checked whether directories changed without an event.
+/// Targets whose directories did are walked.
 const SAFETY_NET: u32 = 6;
+
+/// All targets are walked, whatever is known of their directories, every this many sync periods.
+const FULL_WALK: u32 = 30;
 
 /// A pod may be known before it has a log. If it has none for this long, that is logged.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -48,6 +51,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SUMMARY: Duration = Duration::from_secs(5);
 
 pub(super) struct TargetManager {
+    /// For the times of directories.
+    pub clock: Clock,
     config: Config,
     jobs: Arc<[Job]>,
     readers: Vec<Arc<Commands>>,
@@ -63,7 +68,7 @@ pub(super) struct TargetManager {
     tracked: BTreeMap<u64, TrackedTarget>,
     /// The number of each target in `tracked`.
     ids: HashMap<Same, u64>,
-    logs: BTreeMap<u64, AssignedLog>,
+    logs: BTreeMap<u64, Box<AssignedLog>>,
     /// The log of each source that was given and was not taken back.
     given: BTreeMap<u64, u64>,
     /// Logs that are held until their owner is known.
@@ -73,8 +78,7 @@ pub(super) struct TargetManager {
     /// Indices for file events.
     names: Names,
     places: Places,
-    /// Logs by what their paths have in common.
-    in_folders: BTreeMap<InFolder, BTreeSet<u64>>,
+    in_folders: InFolders,
     next: u64,
     unsynced: BTreeSet<Arc<str>>,
     summarised: bool,
@@ -90,10 +94,10 @@ pub(super) struct TargetManager {
     /// How often a name was compared with a target.
     #[cfg(test)]
     pub compared: usize,
+    /// How many targets were walked.
+    #[cfg(test)]
+    pub walked: usize,
 }
-
-/// A directory, by device and inode, and a name in it.
-type InFolder = ((u64, u64), OsString);
 
 /// When it does what.
 #[derive(Debug)]
@@ -101,6 +105,8 @@ struct Due {
     started: Instant,
     /// The walk of targets with file events. None: there are none.
     walk: Option<Instant>,
+    /// The check of all directories, and the walk of all targets.
+    check: Instant,
     full_walk: Instant,
     /// The walk of directories for which no events arrive.
     poll: Instant,
@@ -117,7 +123,9 @@ struct TrackedTarget {
     exclude: Option<Glob>,
     files: BTreeMap<Arc<Path>, u64>,
     /// Directories in which a new name may concern it, as the walk names them and after all links.
-    directories: BTreeSet<PathBuf>,
+    directories: Arc<Directories>,
+    /// These directories when they were listed, if they alone decide what a walk finds. Otherwise None.
+    listed: Option<Snapshot>,
     /// Directories that the walk reached through links, by real path.
     aliases: BTreeMap<PathBuf, BTreeSet<PathBuf>>,
     /// The real paths of the links on the way.
@@ -126,7 +134,10 @@ struct TrackedTarget {
     is_polled: bool,
     /// Some of its files are read under another path, which may end.
     has_aliases: bool,
+    /// Something changed: it is walked next.
     dirty: bool,
+    /// It is walked next if its directories changed.
+    is_to_check: bool,
     /// Its last walk took long. It is not walked again before this time.
     rests_until: Option<Instant>,
     unread: Arc<Unread>,
@@ -157,14 +168,14 @@ struct AssignedLog {
     tracked: Option<u64>,
     /// The inodes that its live file had.
     lives: Vec<u64>,
-    /// The directory that shows its rotations, and its name there.
-    place: Option<(PathBuf, OsString)>,
-    /// The same directory and name under all paths.
-    in_folder: Option<InFolder>,
+    /// The path of its file after all links. Its rotations show in that directory.
+    real: Option<Arc<Path>>,
+    /// The directory that its path names, by device and inode.
+    folder: Option<(u64, u64)>,
     /// Readers that have finished it. The others may still wait for Loki.
     away: BTreeSet<usize>,
     /// The pod that it is held for until its owner is known. None: it is not held.
-    held_for: Option<Owner>,
+    held_for: Option<Box<Owner>>,
     /// For a source that was given: the number of its target on the pages.
     given: Option<u64>,
     /// The agent ends with this log.
@@ -189,12 +200,14 @@ impl TargetManager {
         let due = Due {
             started: now,
             walk: None,
-            full_walk: now + config.sync_period,
+            check: now + config.sync_period,
+            full_walk: now + config.sync_period * FULL_WALK,
             poll: now + POLL,
             sync_positions: now + config.positions_sync_period,
             say_empty: now + PATIENCE,
         };
         Self {
+            clock: Clock::default(),
             running: readers.len(),
             due,
             calls: Calls::default(),
@@ -216,7 +229,7 @@ impl TargetManager {
             gone: None,
             names: Names::default(),
             places: Places::default(),
-            in_folders: BTreeMap::new(),
+            in_folders: InFolders::default(),
             next: 1,
             unsynced,
             summarised: false,
@@ -226,6 +239,8 @@ impl TargetManager {
             budget: Budget::new(now),
             #[cfg(test)]
             compared: 0,
+            #[cfg(test)]
+            walked: 0,
         }
     }
 }
@@ -242,7 +257,11 @@ impl TargetManager {
             self.tell(|| Command::Look(log));
         }
         // A removed directory takes its watch along, and a new one needs a new watch.
-        self.watch.forget(path);
+        if self.watch.forget(path) {
+            for id in self.places.within(path) {
+                self.tracked.entry(*id).and_modify(|tracked| tracked.listed = None);
+            }
+        }
         let mut dirty = false;
         let mut at_once = false;
         for id in self.places.of(path) {

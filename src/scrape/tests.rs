@@ -2,6 +2,7 @@
 
 mod begins;
 mod bounds;
+mod checks;
 mod churn;
 mod containers;
 mod farewell;

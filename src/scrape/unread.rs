@@ -153,6 +153,14 @@ impl Unread {
         }
     }
 
+    /// Whether another walk finds the same files as long as its directories do not change. What an error is about, the
+    /// target of a link, the size of a file or the number of open logs may change without that.
+    pub fn depends_on_directories_only(&self) -> bool {
+        let is_by_name =
+            |why: &Why| matches!(why, Why::Excluded | Why::Foreign | Why::Skipped(Skip::Directory | Skip::Special));
+        self.files.len() < REMEMBERED && self.files.values().all(is_by_name)
+    }
+
     /// How many directories of other pods are new since `before`.
     pub fn newly_foreign(&self, before: &Self) -> usize {
         let is_known = |path| before.files.get(path) == Some(&Why::Foreign);

@@ -1,7 +1,8 @@
 //! Watches directories for new, renamed and deleted names. It does not watch writes, which would slow down the writers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use notify::event::Flag;
 use notify::{Config, ErrorKind, Event, EventKindMask, RecommendedWatcher, RecursiveMode, Watcher};
@@ -19,7 +20,7 @@ pub(super) enum Heard {
 pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
     /// By real path, with device and inode: another directory may get the name.
-    directories: BTreeMap<PathBuf, (u64, u64)>,
+    directories: HashMap<Arc<Path>, (u64, u64)>,
     /// That some directory cannot be watched was reported.
     is_said: bool,
 }
@@ -45,13 +46,13 @@ impl Watch {
                 None
             }
         };
-        Self { watcher, directories: BTreeMap::new(), is_said: false }
+        Self { watcher, directories: HashMap::new(), is_said: false }
     }
 
     /// Receives no events.
     #[cfg(test)]
     pub fn deaf() -> Self {
-        Self { watcher: None, directories: BTreeMap::new(), is_said: false }
+        Self { watcher: None, directories: HashMap::new(), is_said: false }
     }
 
     /// Receives no more events.
@@ -64,11 +65,16 @@ impl Watch {
         self.watcher.is_some() && self.directories.contains_key(directory)
     }
 
+    /// The path of this directory, if it is watched, so that it is stored once.
+    pub fn shared(&self, directory: &Path) -> Option<Arc<Path>> {
+        self.directories.get_key_value(directory).map(|(known, _)| known.clone())
+    }
+
     /// Watches `directory` too, which has this device and inode. Returns whether it is new.
     pub fn add(&mut self, directory: &Path, id: (u64, u64)) -> bool {
         match self.directories.get(directory) {
             Some(known) if *known == id => return false,
-            Some(_) => self.forget(directory),
+            Some(_) => drop(self.forget(directory)),
             None => {}
         }
         let Some(watcher) = &mut self.watcher else {
@@ -100,21 +106,21 @@ impl Watch {
     }
 
     /// Stops watching directories that are not in `wanted`.
-    pub fn retain(&mut self, wanted: &BTreeSet<PathBuf>) {
-        let unwanted = self.directories.keys().filter(|directory| !wanted.contains(*directory));
-        let unwanted: Vec<PathBuf> = unwanted.cloned().collect();
+    pub fn retain(&mut self, wanted: &HashSet<&Path>) {
+        let unwanted = self.directories.keys().filter(|directory| !wanted.contains(&***directory));
+        let unwanted: Vec<Arc<Path>> = unwanted.cloned().collect();
         for directory in unwanted {
             self.forget(&directory);
         }
     }
 
-    /// A removed directory loses its watch. A new one with the same name needs a new watch.
-    pub fn forget(&mut self, directory: &Path) {
-        if self.directories.remove(directory).is_some()
-            && let Some(watcher) = &mut self.watcher
-        {
+    /// A removed directory loses its watch. A new one with the same name needs a new watch. Returns whether it was watched.
+    pub fn forget(&mut self, directory: &Path) -> bool {
+        let was_watched = self.directories.remove(directory).is_some();
+        if was_watched && let Some(watcher) = &mut self.watcher {
             let _ = watcher.unwatch(directory);
         }
+        was_watched
     }
 }
 

@@ -49,9 +49,9 @@ struct Stamp(u64, u64, i64, i64);
 /// The files that are logs of their own.
 #[derive(Debug, Default)]
 struct Logs {
-    by_number: HashMap<u64, PathBuf>,
+    by_number: HashMap<u64, Arc<Path>>,
     /// The number of logs with this path.
-    by_path: HashMap<PathBuf, usize>,
+    by_path: HashMap<Arc<Path>, usize>,
 }
 
 impl Logs {
@@ -82,7 +82,7 @@ impl Folders {
 
     /// Notes that a file is read as a log of its own, so that no other log takes it for its generation. `real` is a path
     /// without links.
-    pub fn add_log(&self, log: u64, real: PathBuf) {
+    pub fn add_log(&self, log: u64, real: Arc<Path>) {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         *logs.by_path.entry(real.clone()).or_default() += 1;
         if let Some(before) = logs.by_number.insert(log, real) {

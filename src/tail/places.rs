@@ -1,7 +1,7 @@
 //! The real places of directories and files after all links, and the links that lead there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -41,6 +41,8 @@ pub struct Places {
     /// The real paths of all links on the way.
     pub links: BTreeSet<PathBuf>,
     pub files: BTreeMap<PathBuf, Place>,
+    /// By device. All directories of a device are in one file system, whose place among the mounts is looked up once.
+    events: HashMap<u64, Events>,
 }
 
 impl Places {
@@ -51,7 +53,7 @@ impl Places {
         at: &dyn Fn(&Path),
     ) -> Self {
         let mounts = Mounts::now();
-        let (mut places, mut ways) = (Self::default(), Ways { known: HashMap::new(), links: BTreeSet::new(), at });
+        let (mut places, mut ways) = (Self::default(), Ways::new(at));
         for directory in directories {
             let real = ways.follow(directory);
             if real != *directory {
@@ -68,7 +70,7 @@ impl Places {
             let Some(id) = places.add(folder.clone(), &mounts, at).map(|folder| folder.id) else {
                 continue;
             };
-            let real = ways.follow(&folder.join(name));
+            let real = ways.follow_within(&folder, name);
             if let Some(parent) = real.parent().filter(|parent| *parent != folder) {
                 // Rotations of the file show there.
                 places.add(parent.into(), &mounts, at);
@@ -90,7 +92,8 @@ impl Places {
         }
         at(&real);
         let meta = fs::metadata(&real).ok()?;
-        let folder = Folder { id: (meta.dev(), meta.ino()), events: mounts.events_of(&real) };
+        let events = *self.events.entry(meta.dev()).or_insert_with(|| mounts.events_of(&real));
+        let folder = Folder { id: (meta.dev(), meta.ino()), events };
         self.folders.insert(real, folder);
         Some(folder)
     }
@@ -100,14 +103,38 @@ impl Places {
 struct Ways<'w> {
     /// The targets of the links among these paths. None: not a link.
     known: HashMap<PathBuf, Option<PathBuf>>,
+    /// Directories that were followed, and where they led.
+    followed: HashMap<PathBuf, PathBuf>,
     links: BTreeSet<PathBuf>,
     at: &'w dyn Fn(&Path),
 }
 
-impl Ways<'_> {
+impl<'w> Ways<'w> {
+    fn new(at: &'w dyn Fn(&Path)) -> Self {
+        Self { known: HashMap::new(), followed: HashMap::new(), links: BTreeSet::new(), at }
+    }
+
     fn follow(&mut self, path: &Path) -> PathBuf {
-        let mut real = PathBuf::from("/");
-        self.follow_from(&mut real, path, &mut MOST_LINKS.clone());
+        if let Some(real) = self.followed.get(path) {
+            return real.clone();
+        }
+        let above = path.parent().zip(path.file_name());
+        let real = match above.and_then(|(parent, name)| Some((self.followed.get(parent)?.clone(), name))) {
+            Some((parent, name)) => self.follow_within(&parent, name),
+            None => self.follow_within(Path::new("/"), path.as_os_str()),
+        };
+        // No link is on the way to where it led.
+        if real != path {
+            self.followed.insert(real.clone(), real.clone());
+        }
+        self.followed.insert(path.into(), real.clone());
+        real
+    }
+
+    /// Follows a path in a directory that is known to be real.
+    fn follow_within(&mut self, folder: &Path, path: &OsStr) -> PathBuf {
+        let mut real = folder.to_path_buf();
+        self.follow_from(&mut real, Path::new(path), &mut MOST_LINKS.clone());
         real
     }
 

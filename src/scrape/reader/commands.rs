@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::opening::{file, with_filename};
+use super::queue::Queue;
 use super::{Reader, Stop};
 use crate::model::Target;
 use crate::scrape::messages::{Command, StopRequest};
@@ -15,7 +16,10 @@ impl Held<'_, Reader> {
         match command {
             Command::Add(assignment) => {
                 if let Some(name) = assignment.path.file_name() {
-                    self.folders[assignment.job].add_log(assignment.log, assignment.folder.join(name));
+                    let real = assignment.folder.join(name);
+                    let is_same = *real == *assignment.path;
+                    let real = if is_same { assignment.path.clone() } else { real.into() };
+                    self.folders[assignment.job].add_log(assignment.log, real);
                 }
                 match self.jobs[assignment.job].initial_delay {
                     Duration::ZERO => self.found(assignment, now),
@@ -117,6 +121,8 @@ impl Held<'_, Reader> {
             }
         }
         if self.queue.is_empty() {
+            // At the start, and after a check of all names, it had each log.
+            self.queue = Queue::default();
             self.folders.iter().for_each(|folders| folders.forget());
             self.say_not_read();
         }

@@ -23,8 +23,9 @@ impl Tailer {
                 let time = after(self.last_time, sink.clock.unix_nanos());
                 ReadTime { start: from, len: len as u64, time }
             };
-            let part = match self.input.log_mut().filter(|_| !self.remembered.is_empty()) {
-                Some(log) => self.remembered.part(&sink.chunk.bytes[at..len], from, sink.chunk.encoding, log),
+            let remembered = self.remembered.as_deref_mut().filter(|times| !times.is_empty());
+            let part = match self.input.log_mut().zip(remembered) {
+                Some((log, times)) => times.part(&sink.chunk.bytes[at..len], from, sink.chunk.encoding, log),
                 None => Part::New,
             };
             let (part_len, time) = match part {

@@ -1,12 +1,11 @@
 //! Assigns logs to readers: new files, the places of known ones, and logs that have ended.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{AssignedLog, InFolder, TargetManager};
+use super::{AssignedLog, TargetManager};
 use crate::scrape::SHARE;
 use crate::scrape::messages::{Assignment, Command, Event, Start, StopRequest};
 use crate::tail::{AllowedPaths, Place};
@@ -49,25 +48,25 @@ impl TargetManager {
         let log = self.next;
         self.next += 1;
         self.add_file(id, path.clone(), log);
-        let held_for = target.owner.clone().filter(|_| target.is_held);
+        let held_for = target.owner.clone().filter(|_| target.is_held).map(Box::new);
         if held_for.is_some() {
             self.held.insert(log);
         }
         let away = BTreeSet::new();
         self.logs.insert(
             log,
-            AssignedLog {
+            Box::new(AssignedLog {
                 path: path.clone(),
                 job,
                 tracked: Some(id),
                 lives,
-                place: None,
-                in_folder: None,
+                real: None,
+                folder: None,
                 away,
                 held_for,
                 given: None,
                 is_last: false,
-            },
+            }),
         );
         self.place(log, place);
         let folder: Arc<Path> = place.real.parent().unwrap_or(&place.real).into();
@@ -90,36 +89,28 @@ impl TargetManager {
         let Some(known) = self.logs.get_mut(&log) else {
             return;
         };
-        // If the path is a link, rotations show in the directory of the link's target.
-        let real = place.real.parent().zip(place.real.file_name());
-        let real = real.map(|(dir, name)| (dir.to_path_buf(), name.to_os_string()));
-        if (&known.place, known.in_folder.as_ref()) == (&real, Some(&place.in_folder)) {
+        let (folder, name) = &place.in_folder;
+        if (known.real.as_deref(), known.folder) == (Some(&*place.real), Some(*folder)) {
             return;
         }
-        let is_new = known.in_folder.is_none();
-        let before = (std::mem::replace(&mut known.place, real), known.in_folder.replace(place.in_folder.clone()));
+        let is_new = known.folder.is_none();
+        let real = if *place.real == *known.path { known.path.clone() } else { place.real.as_path().into() };
+        let before = (known.path.clone(), known.real.replace(real.clone()), known.folder.replace(*folder));
         self.displace(log, before);
-        if let Some((dir, name)) = &self.logs[&log].place {
-            self.names.add(dir, name, log);
-        }
-        self.in_folders.entry(place.in_folder.clone()).or_default().insert(log);
+        self.names.add(&real, log);
+        self.in_folders.add(*folder, name, log);
         if !is_new {
             self.tell(|| Command::Look(log));
         }
     }
 
-    /// Removes a log from the indices of places.
-    pub(super) fn displace(&mut self, log: u64, (place, in_folder): (Option<(PathBuf, OsString)>, Option<InFolder>)) {
-        if let Some((dir, name)) = place {
-            self.names.remove(&dir, &name, log);
+    /// Removes a log from the indices of places: its path, its path after all links, and its directory.
+    fn displace(&mut self, log: u64, (path, real, folder): (Arc<Path>, Option<Arc<Path>>, Option<(u64, u64)>)) {
+        if let Some(real) = real {
+            self.names.remove(&real, log);
         }
-        if let Some(in_folder) = in_folder
-            && let Some(logs) = self.in_folders.get_mut(&in_folder)
-        {
-            logs.remove(&log);
-            if logs.is_empty() {
-                self.in_folders.remove(&in_folder);
-            }
+        if let Some((folder, name)) = folder.zip(path.file_name()) {
+            self.in_folders.remove(folder, name, log);
         }
     }
 
@@ -127,7 +118,9 @@ impl TargetManager {
     /// not.
     pub(super) fn same_file(&self, id: u64, place: &Place) -> Option<Arc<Path>> {
         let own = self.tracked.get(&id)?;
-        let logs = self.in_folders.get(&place.in_folder)?.iter().filter_map(|log| self.logs.get(log));
+        let (folder, name) = &place.in_folder;
+        let logs = self.in_folders.of(*folder, name).filter_map(|log| self.logs.get(log));
+        let is_there = |known: &AssignedLog| known.folder == Some(*folder) && known.path.file_name() == Some(name);
         let is_same = |known: &AssignedLog| {
             let other = known.tracked.and_then(|other| self.tracked.get(&other));
             other.is_some_and(|other| {
@@ -135,7 +128,7 @@ impl TargetManager {
                 (&one.job, &one.labels, &one.owner) == (&two.job, &two.labels, &two.owner)
             })
         };
-        logs.filter(|known| is_same(known)).map(|known| known.path.clone()).next()
+        logs.filter(|known| is_there(known) && is_same(known)).map(|known| known.path.clone()).next()
     }
 
     /// The target's number of logs, if it must not get another. Otherwise None.
@@ -186,7 +179,7 @@ impl TargetManager {
         }
         // Another path of the same file may be read now.
         self.tracked.values_mut().filter(|t| t.has_aliases).for_each(|t| t.dirty = true);
-        self.displace(log, (known.place, known.in_folder));
+        self.displace(log, (known.path, known.real, known.folder));
         if let Some(id) = known.given {
             self.status.remove_target(id);
             self.given.retain(|_, given| *given != log);
@@ -207,7 +200,7 @@ impl TargetManager {
             return;
         };
         let allowed = Arc::new(tracked.glob.allowed(&self.config.link_roots));
-        let folder = known.place.as_ref().map_or(Path::new(""), |(folder, _)| folder);
+        let folder = known.real.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
         for reader in away {
             self.readers[reader].send(Command::Add(Assignment {
                 log,

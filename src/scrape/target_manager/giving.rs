@@ -16,18 +16,18 @@ impl TargetManager {
         let target = Arc::new(source.target());
         self.logs.insert(
             log,
-            AssignedLog {
+            Box::new(AssignedLog {
                 path: Path::new(&*source.name).into(),
                 job: self.jobs.iter().position(|job| job.name == source.job).unwrap_or(usize::MAX),
                 tracked: None,
                 lives: Vec::new(),
-                place: None,
-                in_folder: None,
+                real: None,
+                folder: None,
                 away: BTreeSet::new(),
                 held_for: None,
                 given: Some(id),
                 is_last: source.is_last,
-            },
+            }),
         );
         self.tell(|| Command::Open(SourceAssignment { log, target: target.clone(), source: source.clone() }));
         self.status.add_target(id, target);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{BURST, PATIENCE, POLL, SAFETY_NET, SUMMARY, TargetManager};
+use super::{BURST, PATIENCE, POLL, SUMMARY, TargetManager};
 use crate::model::Update;
 use crate::scrape::messages::{Command, Event};
 use crate::scrape::supervised::{Duty, Held};
@@ -53,8 +53,10 @@ impl Held<'_, TargetManager> {
             self.walk_dirty();
         }
         if now >= self.due.full_walk {
-            self.due.full_walk = now + self.config.sync_period * SAFETY_NET;
             self.walk_all();
+        }
+        if now >= self.due.check {
+            self.check_all();
         }
         if now >= self.due.poll {
             self.due.poll = now + POLL.min(self.config.sync_period);
@@ -81,6 +83,7 @@ impl Held<'_, TargetManager> {
         let summary = (!self.summarised).then(|| due.started + SUMMARY);
         let report = self.calls.report_at();
         let until = [
+            Some(due.check),
             Some(due.full_walk),
             self.poll_at(),
             Some(due.sync_positions),
@@ -89,7 +92,7 @@ impl Held<'_, TargetManager> {
             due.walk,
             report,
         ];
-        let until = until.into_iter().flatten().min().unwrap_or(due.full_walk);
+        let until = until.into_iter().flatten().min().unwrap_or(due.check);
         until.saturating_duration_since(Instant::now())
     }
 

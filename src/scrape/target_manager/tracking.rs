@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::index::Same;
+use super::index::{Directories, Same};
 use super::{AssignedLog, TargetManager, TrackedTarget};
 use crate::model::{FOUND_BY, Target, TargetGroup, TargetLabels};
 use crate::scrape::messages::Command;
@@ -139,19 +139,21 @@ impl TargetManager {
         }
         self.status.add_target(id, target.clone());
         self.ids.insert(Same(target.clone()), id);
-        self.places.add(id, &BTreeSet::new());
+        self.places.add(id, &Directories::new());
         let tracked = TrackedTarget {
             target,
             job,
             glob: Arc::new(glob),
             exclude,
             files,
-            directories: BTreeSet::new(),
+            directories: Arc::default(),
+            listed: None,
             aliases: BTreeMap::new(),
             links: BTreeSet::new(),
             is_polled: false,
             has_aliases: false,
             dirty: true,
+            is_to_check: false,
             rests_until: None,
             unread: Arc::default(),
             neighbours: BTreeMap::new(),
@@ -165,10 +167,10 @@ impl TargetManager {
     /// Held logs without a target that belong to this target. Their files may have no name any more, so no walk finds
     /// them.
     fn held_for(&self, target: &Target, job: usize, glob: &Glob, exclude: Option<&Glob>) -> BTreeMap<Arc<Path>, u64> {
-        let of = |log: &u64| Some((self.logs.get(log)?, *log));
+        let of = |log: &u64| Some((&**self.logs.get(log)?, *log));
         let held = self.held.iter().filter_map(of).filter(|(known, _)| known.tracked.is_none() && known.job == job);
         let is_its = |known: &AssignedLog| {
-            known.held_for == target.owner
+            known.held_for.as_deref() == target.owner.as_ref()
                 && known.held_for.is_some()
                 && glob.matches(&known.path)
                 && !exclude.is_some_and(|exclude| exclude.matches(&known.path))

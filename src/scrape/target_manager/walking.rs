@@ -1,18 +1,19 @@
 //! Walks the globs of targets, and finds out which files are logs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::assigning::NewLog;
+use super::index::Directories;
 use super::neighbours::{SOON, inodes_of};
-use super::{TargetManager, TrackedTarget};
+use super::{FULL_WALK, SAFETY_NET, TargetManager, TrackedTarget};
 use crate::scrape::messages::Command;
 use crate::scrape::ownership::Gate;
 use crate::scrape::supervised::Held;
 use crate::scrape::unread::{Unread, Why};
-use crate::tail::{AllowedPaths, Events, Folder, Glob, Place, Places, Walk, is_rotation};
+use crate::tail::{AllowedPaths, Events, Folder, Glob, Place, Places, Snapshot, Walk, is_rotation};
 
 /// Targets whose walk takes longer than this are walked less often, to delay other targets less.
 const LONG: Duration = Duration::from_millis(200);
@@ -25,6 +26,8 @@ struct TargetWalk {
     glob: Arc<Glob>,
     allowed: Arc<AllowedPaths>,
     begun: Instant,
+    /// When it was begun.
+    time: SystemTime,
     /// The target was not walked before.
     is_first: bool,
 }
@@ -40,15 +43,25 @@ struct NewFile {
 }
 
 impl Held<'_, TargetManager> {
+    /// Walks all targets, and checks the names of all logs.
     pub(super) fn walk_all(&mut self) {
+        self.due.full_walk = Instant::now() + self.config.sync_period * FULL_WALK;
+        self.tracked.values_mut().for_each(|t| t.dirty = true);
+        self.check_all();
+    }
+
+    /// Walks the targets whose directories changed, and checks the names of all logs.
+    pub(in crate::scrape) fn check_all(&mut self) {
+        self.due.check = Instant::now() + self.config.sync_period * SAFETY_NET;
         for log in self.logs.keys() {
             self.tell(|| Command::Look(*log));
         }
-        self.tracked.values_mut().for_each(|t| t.dirty = true);
+        self.tracked.values_mut().for_each(|t| t.is_to_check = true);
         self.walk_dirty();
-        let mut wanted: BTreeSet<PathBuf> = self.tracked.values().flat_map(|t| t.directories.iter().cloned()).collect();
-        wanted.extend(self.names.directories().cloned());
-        self.watch.retain(&wanted);
+        let manager = &mut **self;
+        let wanted = manager.tracked.values().flat_map(|t| t.directories.iter().map(AsRef::as_ref));
+        let wanted: HashSet<&Path> = wanted.chain(manager.names.directories()).collect();
+        manager.watch.retain(&wanted);
     }
 
     /// Walks the targets with file events, and plans the next walk. A target whose walk took long rests first, so that
@@ -56,7 +69,7 @@ impl Held<'_, TargetManager> {
     pub(super) fn walk_dirty(&mut self) {
         let begun = Instant::now();
         let is_due = |t: &TrackedTarget| {
-            let wanted = t.dirty || t.again.is_some_and(|at| at <= begun);
+            let wanted = t.dirty || t.is_to_check || t.again.is_some_and(|at| at <= begun);
             wanted && t.rests_until.is_none_or(|until| until <= begun)
         };
         let due: Vec<u64> = self.tracked.iter().filter(|(_, t)| is_due(t)).map(|(id, _)| *id).collect();
@@ -66,7 +79,11 @@ impl Held<'_, TargetManager> {
                 return;
             }
         }
-        let dirty = self.tracked.values().filter(|t| t.dirty).map(|t| t.rests_until.unwrap_or_else(Instant::now));
+        let dirty = self
+            .tracked
+            .values()
+            .filter(|t| t.dirty || t.is_to_check)
+            .map(|t| t.rests_until.unwrap_or_else(Instant::now));
         let again =
             self.tracked.values().filter_map(|t| t.again.map(|at| t.rests_until.map_or(at, |until| until.max(at))));
         if let Some(at) = dirty.chain(again).min() {
@@ -77,6 +94,9 @@ impl Held<'_, TargetManager> {
     /// Walks one target: finds its files, and assigns the new ones to the readers. If a system call of the walk hangs,
     /// the walk ends here, and the thread that takes over walks the target again.
     pub(super) fn walk(&mut self, id: u64) {
+        if self.is_as_listed(id) || !self.is_current() {
+            return;
+        }
         let Some(walk) = self.begin_walk(id) else {
             return;
         };
@@ -84,19 +104,49 @@ impl Held<'_, TargetManager> {
         let _ = self.finish_walk(&walk);
     }
 
+    /// Whether the target was only to be checked, and its directories are as they were when they were listed.
+    fn is_as_listed(&mut self, id: u64) -> bool {
+        let leaves_out = !self.calls.left_out().is_empty();
+        let Some(tracked) = self.tracked.get_mut(&id) else {
+            return false;
+        };
+        let is_checked = std::mem::take(&mut tracked.is_to_check) && !tracked.dirty && !leaves_out;
+        let Some(listed) = tracked.listed.filter(|_| is_checked) else {
+            return false;
+        };
+        self.snapshot(id, self.clock.system_time()) == Some(listed)
+    }
+
+    /// The state of the target's directories. None: another thread has taken over, or they changed after `listed`.
+    fn snapshot(&mut self, id: u64, listed: SystemTime) -> Option<Snapshot> {
+        let directories = self.tracked.get(&id)?.directories.clone();
+        let (call, at) = self.calls.next(Some(id));
+        let of = || Snapshot::of(directories.iter().map(AsRef::as_ref), listed, &|path: &Path| at.set(path));
+        let snapshot = self.blocking(call, of);
+        snapshot.filter(|_| self.is_current())
+    }
+
     fn begin_walk(&mut self, id: u64) -> Option<TargetWalk> {
         let manager = &mut **self;
         let tracked = manager.tracked.get_mut(&id)?;
         tracked.dirty = false;
+        tracked.listed = None;
         tracked.again = None;
         let (glob, is_first) = (tracked.glob.clone(), tracked.directories.is_empty());
         let allowed = Arc::new(glob.allowed(&manager.config.link_roots));
-        Some(TargetWalk { id, job: tracked.job, glob, allowed, begun: Instant::now(), is_first })
+        #[cfg(test)]
+        {
+            manager.walked += 1;
+        }
+        let (begun, time) = (Instant::now(), manager.clock.system_time());
+        Some(TargetWalk { id, job: tracked.job, glob, allowed, begun, time, is_first })
     }
 
     fn finish_walk(&mut self, walk: &TargetWalk) -> Option<()> {
         let (mut found, mut places, nothing) = self.list(walk)?;
         let mut unread = Unread { nothing, ..Unread::default() };
+        let is_local = places.folders.values().all(|folder| folder.events == Events::All);
+        let is_empty = found.files.is_empty();
         self.note_directories(walk, &mut found, &mut places)?;
         self.leave_out(walk.id, &mut found, &mut unread)?;
         let elders = self.find_elders(walk.id, &found.files)?;
@@ -107,6 +157,9 @@ impl Held<'_, TargetManager> {
         let new = self.note_known(walk.id, &found.files, &elders, &places.files)?;
         elders.iter().for_each(|(file, live)| unread.add(file, Why::Older(live.clone())));
         self.assign_new(walk, new, &renamed, places.files, &mut unread)?;
+        if is_local && !is_empty && unread.depends_on_directories_only() {
+            self.note_listed(walk)?;
+        }
         self.note_unread(walk.id, unread);
         Some(())
     }
@@ -160,13 +213,31 @@ impl Held<'_, TargetManager> {
         let is_heard = |(real, folder): (&PathBuf, &Folder)| folder.events == Events::All && manager.watch.hears(real);
         tracked.is_polled = !places.folders.iter().all(is_heard);
         found.directories.extend(std::mem::take(&mut places.folders).into_keys());
-        if tracked.directories != found.directories {
+        let directories = std::mem::take(&mut found.directories);
+        if !tracked.directories.iter().map(AsRef::as_ref).eq(directories.iter().map(PathBuf::as_path)) {
+            // Targets and watches of one directory share its path.
+            let shared = |path: PathBuf| {
+                let known = manager.watch.shared(&path).or_else(|| manager.places.shared(&path));
+                known.unwrap_or_else(|| path.into())
+            };
+            let directories: Directories = directories.into_iter().map(shared).collect();
             manager.places.remove(walk.id, &tracked.directories);
-            manager.places.add(walk.id, &found.directories);
-            tracked.directories = std::mem::take(&mut found.directories);
+            manager.places.add(walk.id, &directories);
+            tracked.directories = Arc::new(directories);
         }
         tracked.aliases = std::mem::take(&mut places.aliases);
         tracked.links = std::mem::take(&mut places.links);
+        Some(())
+    }
+
+    /// Notes the state of the target's directories, whose files were found. Later walks are left out as long as it stays.
+    fn note_listed(&mut self, walk: &TargetWalk) -> Option<()> {
+        let listed = self.snapshot(walk.id, walk.time);
+        if !self.is_current() {
+            return None;
+        }
+        let tracked = self.tracked.get_mut(&walk.id)?;
+        tracked.listed = listed.filter(|_| !tracked.dirty);
         Some(())
     }
 
@@ -298,12 +369,13 @@ impl Held<'_, TargetManager> {
         self.is_current().then_some(found)
     }
 
-    /// Walks the targets for which no events arrive, and checks their files.
+    /// Walks the targets for which no events arrive, if their directories changed or may not tell that, and checks their
+    /// files.
     pub(super) fn poll(&mut self) {
         let polled = self.tracked.values_mut().filter(|tracked| tracked.is_polled);
         let mut logs: Vec<u64> = Vec::new();
         for tracked in polled {
-            tracked.dirty = true;
+            tracked.is_to_check = true;
             logs.extend(tracked.files.values());
         }
         for log in logs {

@@ -10,7 +10,7 @@ use crate::scrape::messages::{Command, Event};
 use crate::scrape::watch::Heard;
 
 impl ManagerRig {
-    fn with_target(dir: Dir, glob: &str) -> Self {
+    pub(super) fn with_target(dir: Dir, glob: &str) -> Self {
         let scene = Self::new(dir);
         let target = Labels::from([("__path__".into(), scene.dir.path(glob).display().to_string())]);
         let group = TargetGroup::new("static".into(), [target]);

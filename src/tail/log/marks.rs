@@ -58,7 +58,13 @@ impl Marks {
         match self.runs.back_mut() {
             // The fingerprint may be longer by now.
             Some(run) if (run.generation, run.is_late) == (generation.number, is_late) => run.place.file = place.file,
-            _ => self.runs.push_back(Run { from: start, place, generation: generation.number, is_late }),
+            _ => {
+                // Nearly all logs have one run most of the time.
+                if self.runs.capacity() == 0 {
+                    self.runs.reserve_exact(1);
+                }
+                self.runs.push_back(Run { from: start, place, generation: generation.number, is_late });
+            }
         }
         generation.pass(bytes);
         self.next = start.after(bytes.len() as u64);

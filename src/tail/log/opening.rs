@@ -51,7 +51,8 @@ impl Log {
             options,
             folders: folders.clone(),
             allowed: allowed.clone(),
-            generations: VecDeque::new(),
+            // Nearly all logs have one file most of the time.
+            generations: VecDeque::with_capacity(1),
             rotated: None,
             gone: None,
             grown: None,

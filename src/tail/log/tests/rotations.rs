@@ -97,7 +97,7 @@ fn what_is_a_log_of_its_own_is_no_generation_of_another() {
     for name in ["app-20261126.log", "app.log.1"] {
         let (mut d, resume) = rotated(&[name]);
         let folders = Arc::new(Folders::default());
-        folders.add_log(7, d.path(name).canonicalize().expect("there"));
+        folders.add_log(7, d.path(name).canonicalize().expect("there").into());
         let path = d.path("app.log").into();
         let open = || Log::open_among(&path, resume, Options::default(), &folders, &Arc::default()).expect("opened");
         let mut log = open();

@@ -155,10 +155,10 @@ impl State {
         let Some(entry) = self.records.get_mut(&slot) else {
             return;
         };
-        self.by_left.insert((file_of(&end), slot));
-        if let Some(forgotten) = entry.left.add(end) {
+        for forgotten in entry.left.add(end) {
             self.by_left.remove(&(file_of(&forgotten), slot));
         }
+        self.by_left.insert((file_of(&end), slot));
     }
 
     /// A `positions.yaml` of this hash is ours.

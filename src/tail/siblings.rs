@@ -63,17 +63,15 @@ impl Sibling {
     fn is_later_than(&self, other: &Self) -> Option<bool> {
         let times =
             |meta: fn(&Metadata) -> io::Result<SystemTime>| Some((meta(&self.meta).ok()?, meta(&other.meta).ok()?));
-        let (own, others) = times(Metadata::modified)?;
-        match (self.compression.is_some(), other.compression.is_some()) {
-            (false, false) => {
-                // Files that were copied to this disk have other times of creation, those that are written late other
-                // times of modification.
-                let created = times(Metadata::created).is_none_or(|(own, others)| own >= others);
-                Some(own > others && created)
-            }
-            (true, true) => Some(own > others),
-            _ => None,
+        // The time of a compressed file may be that of its compression.
+        if self.compression.is_some() != other.compression.is_some() {
+            return None;
         }
+        // Files that were copied to this disk have other times of creation, those that were written late other times of
+        // modification.
+        let (own, others) = times(Metadata::modified)?;
+        let created = times(Metadata::created).is_none_or(|(own, others)| own >= others);
+        Some(own > others && created)
     }
 }
 

@@ -288,6 +288,16 @@ impl Log {
         self.generations[0].metadata().map_or(true, |m| m.nlink() == 0)
     }
 
+    /// Whether its content is nowhere else either: the file was not only compressed.
+    pub fn is_gone(&self) -> bool {
+        let copy = || {
+            let live = self.allowed.resolve(&self.path).unwrap_or_else(|_| self.path.to_path_buf());
+            let older = siblings(&live, &self.path, &self.folders)?;
+            find(&older, &self.position())
+        };
+        self.is_deleted() && !matches!(copy(), Ok(Some(_)))
+    }
+
     fn rotate(&mut self, now: Instant) -> io::Result<Look> {
         let live_path = self.allowed.resolve(&self.path)?;
         let live = Generation::open(&live_path, self.options.compression)?;

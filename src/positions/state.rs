@@ -44,6 +44,8 @@ pub(super) struct Entry {
     pub in_use: bool,
     /// Set if an earlier run of this process had the log open and nothing was committed: how far back that run looked.
     pub looked_since: Option<SystemTime>,
+    /// Since when its path is known to be gone, by the monotonic clock: the other one may be set.
+    pub gone_since: Option<i64>,
 }
 
 impl State {
@@ -88,6 +90,7 @@ impl State {
             left: LeftFiles::default(),
             in_use: false,
             looked_since: None,
+            gone_since: None,
         };
         self.records.insert(slot, Box::new(entry));
         slot
@@ -237,16 +240,28 @@ impl State {
     /// recognised by its position, and its disk may be mounted after the agent starts.
     pub fn drop_vanished(&mut self, gone: &Vanished, now: SystemTime) {
         let is_gone = |log: &LogName| gone.has(log) || log.is_of_container();
+        let monotonic = self.clock.monotonic();
+        for entry in self.records.values_mut() {
+            match !entry.in_use && is_gone(&entry.key.log) {
+                true => drop(entry.gone_since.get_or_insert(monotonic)),
+                false => entry.gone_since = None,
+            }
+        }
         let vanished = self.records.iter().filter(|(_, e)| !e.in_use && is_gone(&e.key.log));
         let kept = |e: &Entry| if e.key.log.is_of_container() { KEPT_CONTAINER } else { KEPT };
-        let of = vanished.map(|(slot, e)| (e.saved.as_ref().map(|r| r.saved), *slot, kept(e)));
+        let gone_for = |e: &Entry| e.gone_since.map_or(0, |since| monotonic - since);
+        let of = vanished.map(|(slot, e)| {
+            let kept = kept(e);
+            let is_long_gone = e.key.log.is_of_container() || gone_for(e) >= kept.as_nanos() as i64;
+            (e.saved.as_ref().map(|r| r.saved), *slot, kept, is_long_gone)
+        });
         let mut vanished: Vec<_> = of.collect();
         vanished.sort_unstable();
         let too_many = vanished.len().saturating_sub(KEPT_MOST);
         let opened = self.opened;
         let is_old = |saved: Option<SystemTime>, kept| saved.is_none_or(|saved| saved.max(opened) + kept < now);
-        for (i, (saved, slot, kept)) in vanished.into_iter().enumerate() {
-            if i < too_many || is_old(saved, kept) {
+        for (i, (saved, slot, kept, is_long_gone)) in vanished.into_iter().enumerate() {
+            if i < too_many || is_long_gone && is_old(saved, kept) {
                 self.forget(slot);
             }
         }

@@ -247,7 +247,7 @@ impl Positions {
         let unseen_since = now - BENEFIT_OF_DOUBT;
         let looked_since = state.unseen_since.min(unseen_since);
         for entry in state.records.values_mut().filter(|entry| entry.in_use) {
-            entry.in_use = false;
+            (entry.in_use, entry.opening) = (false, None);
             // Nothing of this log has been acknowledged yet. The next run must look back as far for its rotated
             // generations.
             if entry.saved.is_none() {
@@ -314,9 +314,10 @@ impl Positions {
                 LogName::Other(_) => Some(Saved::Cursor(foreign.as_str().into())),
             };
         }
+        let opening = (saved.is_none() && key.log.path().is_some()).then(|| state.clock.system_time());
         let slot = state.slot(key);
         state.records.entry(slot).and_modify(|e| {
-            e.in_use = true;
+            (e.in_use, e.opening) = (true, opening);
             if e.times.is_empty() {
                 e.times = times;
             }
@@ -403,7 +404,7 @@ impl Positions {
     /// Releases the position of a log.
     pub fn release(&self, slot: PositionId) {
         if let Some(entry) = self.lock().records.get_mut(&slot) {
-            entry.in_use = false;
+            (entry.in_use, entry.opening) = (false, None);
         }
     }
 
@@ -483,7 +484,8 @@ impl Positions {
             true => state.rewrite(),
             false => Ok(()),
         };
-        let alive = state.append(&[journal::Line::Alive(now)]);
+        let alive = journal::Line::Alive(state.alive());
+        let alive = state.append(&[alive]);
         let unsynced = state.journal.take_unsynced();
         drop(state);
         let synced = unsynced.and_then(|file| file.map_or(Ok(()), |file| file.sync_data()));

@@ -42,6 +42,8 @@ pub(super) struct Entry {
     pub times: ReadTimes,
     pub left: LeftFiles,
     pub in_use: bool,
+    /// Since when the log is being opened without a saved position. An open file that hangs may take long.
+    pub opening: Option<SystemTime>,
     /// Set if an earlier run of this process had the log open and nothing was committed: how far back that run looked.
     pub looked_since: Option<SystemTime>,
     /// Since when its path is known to be gone, by the monotonic clock: the other one may be set.
@@ -89,6 +91,7 @@ impl State {
             times: ReadTimes::default(),
             left: LeftFiles::default(),
             in_use: false,
+            opening: None,
             looked_since: None,
             gone_since: None,
         };
@@ -97,7 +100,14 @@ impl State {
     }
 
     pub fn rewrite(&mut self) -> io::Result<()> {
-        self.journal.rewrite(worth_writing(&self.records), self.clock.system_time())
+        self.journal.rewrite(worth_writing(&self.records), self.alive())
+    }
+
+    /// Until when an agent has looked at all logs. One that is still being opened, and that the next run does not know, was not
+    /// looked at.
+    pub fn alive(&self) -> SystemTime {
+        let now = self.clock.system_time();
+        self.records.values().filter_map(|entry| entry.opening).fold(now, SystemTime::min)
     }
 
     pub fn append(&mut self, lines: &[journal::Line<'_>]) -> io::Result<()> {
@@ -129,6 +139,7 @@ impl State {
         let Some(entry) = self.records.get_mut(&slot) else {
             return;
         };
+        entry.opening = None;
         let (before, now) = (entry.saved.as_ref().and_then(Record::file), record.as_ref().and_then(Record::file));
         entry.saved = record;
         if before != now {

@@ -330,6 +330,11 @@ impl Positions {
         self.lock().records.get(&slot).map(|e| e.left.iter().copied().collect()).unwrap_or_default()
     }
 
+    /// The next line of a log that has no time of its own gets a later time than this, in Unix nanoseconds. 0: unknown.
+    pub fn last_time(&self, slot: PositionId) -> i64 {
+        self.lock().records.get(&slot).map_or(0, |e| e.times.last())
+    }
+
     /// The read times of a log that are not before its position, oldest first.
     pub fn read_times(&self, slot: PositionId) -> Vec<ReadTime> {
         self.lock().records.get(&slot).map(|e| e.times.iter().copied().collect()).unwrap_or_default()

@@ -383,7 +383,8 @@ impl Journal {
             introduced.insert(slot);
             write_line(&mut text, &Line::Key(slot, key));
             if let Some(record) = record {
-                write_line(&mut text, &Line::Position(slot, record.clone(), None));
+                let last = Some(times.last()).filter(|last| *last > 0);
+                write_line(&mut text, &Line::Position(slot, record.clone(), last));
             }
             times.iter().for_each(|time| write_line(&mut text, &Line::ReadTime(slot, *time)));
             left.iter().for_each(|end| write_line(&mut text, &Line::Left(slot, *end)));

@@ -132,7 +132,7 @@ impl Held<'_, Reader> {
             }
             _ => {}
         }
-        Ok(Opened { log, saved: at(saved), last_time: 0, is_inherited: false, gone })
+        Ok(Opened { log, saved: at(saved), last_time: self.positions.last_time(slot), is_inherited: false, gone })
     }
 
     /// The position at which another log stopped reading this file. It becomes the position of this log. None: the file

@@ -36,7 +36,7 @@ use crate::model::{Checkpoint, Clock, Position};
 const BENEFIT_OF_DOUBT: Duration = Duration::from_secs(60);
 
 /// Without positions, and if a reboot would have deleted them, older generations are read that were modified in this time
-/// before the start: the agent may have stopped with unread lines.
+/// before the start: the agent may have stopped with unread lines. The same if the clock was put back since the last run.
 const BEFORE_REBOOT: Duration = Duration::from_secs(3600);
 
 /// The most lines per write to the journal.
@@ -198,7 +198,8 @@ impl Positions {
         Self::open_at(config, Clock::default())
     }
 
-    fn open_at(config: Config, clock: Clock) -> Result<Self, Error> {
+    /// With this clock.
+    pub fn open_at(config: Config, clock: Clock) -> Result<Self, Error> {
         let fail = |path: &Path, message: String| Error { path: path.into(), message };
         let path = journal::path(&config.filename);
         let read = journal::read(&path).map_err(|e| fail(&path, e))?;
@@ -209,10 +210,11 @@ impl Positions {
         };
         let journal = Journal::new(path, config.read_only, read.yaml_hashes.clone(), read.begun);
         let is_lost = foreign.positions.is_empty() && safe::is_lost_at_reboot(&config.filename);
+        let now = clock.system_time();
         let unseen_since = match read.alive {
-            Some(alive) => alive - BENEFIT_OF_DOUBT,
-            None if is_lost => clock.system_time() - BEFORE_REBOOT,
-            None => clock.system_time(),
+            Some(alive) => before(alive, now) - BENEFIT_OF_DOUBT,
+            None if is_lost => now - BEFORE_REBOOT,
+            None => now,
         };
         let mut state = State::new(journal, foreign.hash, config.readers.clone(), unseen_since, clock);
         for KnownLog { key, record, times, left } in read.known.into_values() {
@@ -235,7 +237,9 @@ impl Positions {
         if state.has_old_yaml() {
             state.journal.note(&journal::Line::Yaml(foreign.hash));
         }
-        state.journal.restart(worth_writing(&state.records), state.clock.system_time());
+        // This run has not looked at any log yet. If it ends before that, the next one looks back as far.
+        state.ran_until = read.alive.unwrap_or(now);
+        state.journal.restart(worth_writing(&state.records), state.ran_until);
         Ok(Self { config, state: Mutex::new(state) })
     }
 
@@ -505,6 +509,12 @@ impl Positions {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// This earlier time as the clock is now. If it is in the future, the clock was put back since: then a time before which
+/// nothing relevant was written.
+pub fn before(time: SystemTime, now: SystemTime) -> SystemTime {
+    if time > now { now - BEFORE_REBOOT } else { time }
 }
 
 #[cfg(test)]

@@ -306,9 +306,10 @@ impl Journal {
         }
     }
 
-    /// Starts a run with a compacted file. If writing fails, the first append tries again.
-    pub fn restart<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>, now: SystemTime) {
-        let _ = self.rewrite(known, now);
+    /// Starts a run with a compacted file. If writing fails, the first append tries again. `alive`: when an agent was
+    /// running last.
+    pub fn restart<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>, alive: SystemTime) {
+        let _ = self.rewrite(known, alive);
     }
 
     pub fn must_rewrite(&self) -> bool {

@@ -30,6 +30,8 @@ pub(super) struct State {
     pub yaml_read: u64,
     pub clock: Clock,
     pub opened: SystemTime,
+    /// When an earlier run was active last, as far as it is known.
+    pub ran_until: SystemTime,
     /// The clients and jobs of the current config.
     pub readers: BTreeSet<(Arc<str>, Arc<str>)>,
     pub unseen_since: SystemTime,
@@ -70,6 +72,7 @@ impl State {
             is_taken_over: false,
             yaml_read,
             opened: clock.system_time(),
+            ran_until: clock.system_time(),
             clock,
             readers,
             unseen_since,

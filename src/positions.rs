@@ -279,6 +279,11 @@ impl Positions {
         looked_since.unwrap_or(state.unseen_since)
     }
 
+    /// A time at which an agent was running, by the clock of that time.
+    pub fn ran_until(&self) -> SystemTime {
+        self.lock().ran_until
+    }
+
     /// Since when no agent may have looked for logs. At the very first start: now.
     pub fn unseen(&self) -> SystemTime {
         self.lock().unseen_since

@@ -87,7 +87,7 @@ impl Held<'_, Reader> {
         left.retain(|end| self.positions.in_file(key, (end.file.device, end.file.inode)).is_empty());
         let mut begins = None;
         let open = || {
-            let mut log = Log::open_among(&assignment.path, resume, options, &folders, &assignment.allowed)?;
+            let mut log = Log::open_among(&assignment.path, resume, options, &folders, &assignment.allowed, &left)?;
             // Without them the log can be read as well.
             let _ = log.follow_late(&left, time);
             if matches!(resume, Resume::Since(_) | Resume::Unseen { .. }) {

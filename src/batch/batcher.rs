@@ -154,8 +154,13 @@ impl Batcher {
     }
 
     /// Adds an entry to a batch. The batch takes its own ack; the caller still closes the entry.
-    #[inline]
     pub fn add(&mut self, entry: &mut Entry<'_>, now: Instant) -> Outcome {
+        self.add_written(entry, now, now)
+    }
+
+    /// Like [`add`](Self::add), for an entry whose line was written at `since` at the earliest.
+    #[inline]
+    pub(super) fn add_written(&mut self, entry: &mut Entry<'_>, since: Instant, now: Instant) -> Outcome {
         let mut cut = 0;
         let limit = self.config.limits.max_line_size;
         if limit > 0 && entry.line.len() > limit {
@@ -180,7 +185,7 @@ impl Batcher {
             self.numbers += 1;
             lane.cut(self.numbers, &mut self.encoder);
         }
-        lane.open_at(now);
+        lane.open_at(since);
         if stream.at.0 != lane.batch {
             let mut cost = stream.cost;
             if lane.open.is_empty() {

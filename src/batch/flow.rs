@@ -30,6 +30,8 @@ pub struct Flow {
     reach: usize,
     /// The least room left, in bytes, in any stream that received entries since the grant.
     left: usize,
+    /// The earliest time at which the lines that are being added can have been written. None: now.
+    written_since: Option<Instant>,
     written: WriteRate,
 }
 
@@ -55,7 +57,14 @@ impl Grant {
 
 impl Flow {
     pub fn new(now: Instant) -> Self {
-        Self { streams: Vec::new(), tasted: false, reach: CHUNK, left: usize::MAX, written: WriteRate::new(now) }
+        let written = WriteRate::new(now);
+        Self { streams: Vec::new(), tasted: false, reach: CHUNK, left: usize::MAX, written_since: None, written }
+    }
+
+    /// The entries that follow, until [`Batcher::settle`], are of lines that were written at this time at the earliest.
+    /// `batchwait` counts from it, so the pause before the read does not come on top of `batchwait`.
+    pub fn begin(&mut self, written_since: Instant) {
+        self.written_since = Some(written_since);
     }
 
     /// Whether each stream that received entries since the grant has room for a line of this length.
@@ -111,7 +120,7 @@ impl Batcher {
 
     /// Like [`add`](Self::add), for an entry that was read under a grant.
     pub fn add_of(&mut self, flow: &mut Flow, entry: &mut Entry<'_>, now: Instant) -> Outcome {
-        let outcome = self.add(entry, now);
+        let outcome = self.add_written(entry, flow.written_since.unwrap_or(now), now);
         if let Outcome::Batched(stream) | Outcome::Truncated(stream, _) = &outcome {
             flow.note(*stream);
             flow.left = flow.left.min(self.left);
@@ -122,6 +131,7 @@ impl Batcher {
     /// Reports the outcome of a grant: `read` bytes were read, `worked` of them were processed.
     pub fn settle(&mut self, flow: &mut Flow, grant: Grant, read: usize, worked: usize, now: Instant) {
         flow.tasted |= worked > 0;
+        flow.written_since = None;
         if grant.stops {
             flow.reach = if worked < read { worked + worked / 16 } else { 2 * read };
         }
@@ -209,47 +219,90 @@ mod tests {
         assert_eq!(written.measure(90_400_000, at(60_000)), 0.0);
     }
 
-    #[test]
-    fn of_a_log_with_a_stream_for_each_line_those_are_remembered_that_are_in_flight() {
-        let clock = Clock::standing(0);
-        let config = Config {
-            batchsize: 1 << 20,
-            batchwait: Duration::from_secs(1),
-            tenant_id: None,
-            external_labels: Labels::new(),
-            limits: Limits::default(),
-            replay_window: 64 << 10,
-            buffer: 1 << 20,
-        };
-        let (mut batcher, ledger) = (Batcher::new(config, clock.clone()), Ledger::new());
-        let mut flow = Flow::new(clock.now());
-        let add = |batcher: &mut Batcher, flow: &mut Flow, n: usize| {
+    struct Bench {
+        clock: Clock,
+        batcher: Batcher,
+        ledger: std::sync::Arc<Ledger>,
+        flow: Flow,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let clock = Clock::standing(0);
+            let config = Config {
+                batchsize: 1 << 20,
+                batchwait: Duration::from_secs(1),
+                tenant_id: None,
+                external_labels: Labels::new(),
+                limits: Limits::default(),
+                replay_window: 64 << 10,
+                buffer: 1 << 20,
+            };
+            let batcher = Batcher::new(config, clock.clone());
+            Self { flow: Flow::new(clock.now()), clock, batcher, ledger: Ledger::new() }
+        }
+
+        /// Adds a line of the stream with this number.
+        fn add(&mut self, stream: usize) {
             let mut entry = Entry {
                 timestamp: 0,
                 line: "line".into(),
-                labels: LabelSet::new([("request", n.to_string())]),
+                labels: LabelSet::new([("request", stream.to_string())]),
                 metadata: Vec::new(),
                 tenant: None,
                 origin: Origin::default(),
                 weight: Weight::line(5),
-                ack: AckRef::Own(ledger.open(5, Mark::default())),
+                ack: AckRef::Own(self.ledger.open(5, Mark::default())),
             };
-            match batcher.add_of(flow, &mut entry, clock.now()) {
+            match self.batcher.add_of(&mut self.flow, &mut entry, self.clock.now()) {
                 Outcome::Batched(_) => {}
                 other => panic!("{other:?}"),
             }
             entry.close();
-        };
-        (0..100).for_each(|n| add(&mut batcher, &mut flow, n));
-        let sent: Vec<Batch> = std::iter::from_fn(|| batcher.next(clock.now(), true)).collect();
-        (100..150).for_each(|n| add(&mut batcher, &mut flow, n));
-        batcher.room_of(&mut flow.streams, clock.now());
-        assert_eq!(flow.streams.len(), 150);
+        }
+
+        fn send(&mut self) -> Vec<Batch> {
+            std::iter::from_fn(|| self.batcher.next(self.clock.now(), true)).collect()
+        }
+
+        fn room(&mut self) -> (usize, usize, usize) {
+            self.batcher.room_of(&mut self.flow.streams, self.clock.now())
+        }
+    }
+
+    #[test]
+    fn of_a_log_with_a_stream_for_each_line_those_are_remembered_that_are_in_flight() {
+        let mut bench = Bench::new();
+        (0..100).for_each(|n| bench.add(n));
+        let sent = bench.send();
+        (100..150).for_each(|n| bench.add(n));
+        bench.room();
+        assert_eq!(bench.flow.streams.len(), 150);
         sent.into_iter().for_each(Batch::close);
-        batcher.room_of(&mut flow.streams, clock.now());
-        assert_eq!(flow.streams.len(), 50);
-        std::iter::from_fn(|| batcher.next(clock.now(), true)).for_each(Batch::close);
-        assert_eq!(batcher.room_of(&mut flow.streams, clock.now()), (64 << 10, 64 << 10, 64 << 10));
-        assert_eq!(flow.streams.len(), REMEMBERED);
+        bench.room();
+        assert_eq!(bench.flow.streams.len(), 50);
+        bench.send().into_iter().for_each(Batch::close);
+        assert_eq!(bench.room(), (64 << 10, 64 << 10, 64 << 10));
+        assert_eq!(bench.flow.streams.len(), REMEMBERED);
+    }
+
+    #[test]
+    fn batchwait_counts_from_the_earliest_time_at_which_a_line_of_the_batch_can_have_been_written() {
+        let mut bench = Bench::new();
+        let start = bench.clock.now();
+        let at = |ms: u64| Some(start + Duration::from_millis(ms));
+        let grant = bench.batcher.grant(&mut bench.flow, 0, true, start).expect("room");
+        bench.clock.advance(Duration::from_millis(400));
+        bench.add(1);
+        assert_eq!(bench.batcher.next_due(), at(1_400));
+        // A line that waited in its file brings the end of the batch nearer, although it is not the first of the batch.
+        bench.flow.begin(start + Duration::from_millis(150));
+        bench.add(1);
+        assert_eq!(bench.batcher.next_due(), at(1_150));
+        // Lines that stages release later did not wait in the file.
+        bench.batcher.settle(&mut bench.flow, grant, 10, 10, bench.clock.now());
+        bench.send().into_iter().for_each(Batch::close);
+        bench.add(1);
+        assert_eq!(bench.batcher.next_due(), at(1_400));
     }
 }

@@ -84,8 +84,9 @@ impl LaneState {
         self.urgent |= !self.open.is_empty();
     }
 
-    pub fn open_at(&mut self, now: Instant) {
-        self.opened.get_or_insert(now);
+    /// The open batch gets an entry of a line that was written at `since` at the earliest.
+    pub fn open_at(&mut self, since: Instant) {
+        self.opened = Some(self.opened.map_or(since, |opened| opened.min(since)));
     }
 
     /// Seals the open batch. `batch` identifies the next one.

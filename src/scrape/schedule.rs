@@ -14,6 +14,10 @@ const HANDOVER: Duration = Duration::from_secs(2);
 /// How long a log must be quiet at the end of the agent, so that what was begun counts as complete.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// The longest time that a line waits in the file of a busy log, which is polled. A log that is polled less often is either
+/// watched, or its lines come too seldom for batches.
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
+
 /// The time between two looks at a log that is watched for its end.
 pub(super) const FAREWELL_LOOK: Duration = Duration::from_millis(100);
 
@@ -54,6 +58,8 @@ pub(super) struct Schedule {
     pub farewell: Option<Farewell>,
     /// When it last had lines.
     pub last_lines: Instant,
+    /// When it was last read, with lines or without.
+    last_read: Instant,
     /// When discovery removed its target. None: it has a target.
     pub retired: Option<Instant>,
     /// The watch that wakes it with the next write to its file. None: it is polled.
@@ -71,10 +77,18 @@ impl Schedule {
             is_drained: false,
             farewell: None,
             last_lines: now,
+            last_read: now,
             retired: None,
             watched: None,
             unwatched_until: None,
         }
+    }
+
+    /// Notes a read. Returns the earliest time at which the lines that it found can have been written: the previous read,
+    /// and at most `LONGEST_WAIT` ago.
+    pub fn read_at(&mut self, now: Instant) -> Instant {
+        let before = std::mem::replace(&mut self.last_read, now);
+        now.checked_sub(LONGEST_WAIT).map_or(before, |earliest| earliest.max(before))
     }
 
     /// What to do with a log of which `rest` bytes are no whole line, or whose last lines are held by a stage.
@@ -127,5 +141,14 @@ mod tests {
         assert_eq!(has_lines.part(0, at(0)), Parting::Wait);
         has_lines.last_lines = at(500);
         assert_eq!(has_lines.part(0, at(600)), Parting::Over);
+    }
+
+    #[test]
+    fn a_line_was_written_after_the_previous_read_or_at_most_a_quarter_of_a_second_ago() {
+        let start = Instant::now();
+        let at = |millis: u64| start + Duration::from_millis(millis);
+        let mut schedule = Schedule::new(start, QUIET);
+        let since = [100, 350, 5_000, 5_000].map(|millis| schedule.read_at(at(millis)));
+        assert_eq!(since, [at(0), at(100), at(4_750), at(5_000)]);
     }
 }

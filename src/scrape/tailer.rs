@@ -192,9 +192,11 @@ impl Tailer {
 
     /// Works on what was read under a grant.
     pub fn end_turn(&mut self, sink: &mut Sink, read: Read, grant: Grant, now: Instant) -> Turn {
+        let written_since = self.schedule.read_at(now);
         match read {
             Read::Records { more } => {
                 self.schedule.last_lines = now;
+                self.flow.begin(written_since);
                 let read = sink.chunk.len;
                 let worked = self.work_on_chunk(sink, grant.stops(), now);
                 let more = more || worked < read;

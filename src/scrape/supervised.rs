@@ -38,8 +38,8 @@ pub(super) trait Duty: Send + Sized + 'static {
 /// See the [module](self).
 pub(super) struct Supervised<T: Duty> {
     shared: Mutex<Shared<T>>,
-    /// Counts blocking calls and waits. If it stands still, so does the thread.
-    steps: AtomicU64,
+    /// Counts blocking calls, waits, and what a long call reports. If it stands still, so does the thread.
+    steps: Arc<AtomicU64>,
     outcome: Sender<T::Outcome>,
     /// Called when the outcome is there.
     is_over: Box<dyn Fn() + Send + Sync>,
@@ -69,7 +69,7 @@ impl<T: Duty> Supervised<T> {
     pub fn new(state: T, is_over: impl Fn() + Send + Sync + 'static) -> (Arc<Self>, Receiver<T::Outcome>) {
         let (outcome, outcomes) = channel();
         let shared = Mutex::new(Shared { state, thread: 0, doing: Doing::Wait, is_over: false });
-        (Arc::new(Self { shared, steps: AtomicU64::new(0), outcome, is_over: Box::new(is_over) }), outcomes)
+        (Arc::new(Self { shared, steps: Arc::default(), outcome, is_over: Box::new(is_over) }), outcomes)
     }
 
     /// Starts the first thread.
@@ -166,6 +166,11 @@ impl<T: Duty> Held<'_, T> {
     /// Whether no other thread has taken over. A thread that was replaced finishes its call and ends.
     pub fn is_current(&self) -> bool {
         self.shared().thread == self.thread
+    }
+
+    /// A call of many system calls adds to this before each of them, so that only one that hangs is taken for hanging.
+    pub fn steps(&self) -> Arc<AtomicU64> {
+        self.of.steps.clone()
     }
 
     /// Whether another thread has finished the work.

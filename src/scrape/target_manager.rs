@@ -4,6 +4,7 @@
 //! Methods that make such calls are those of [`Held`].
 
 mod assigning;
+mod checking;
 mod giving;
 mod hanging;
 mod index;

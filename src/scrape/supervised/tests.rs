@@ -101,3 +101,19 @@ fn a_thread_that_must_not_be_replaced_is_said_to_stand_still() {
     let_go.send(()).expect("it waits");
     assert_eq!(outcome.recv(), Ok(1_006));
 }
+
+#[test]
+fn a_call_that_goes_on_is_not_taken_for_hanging_until_it_stands_still() {
+    let (sum, outcome, heard, let_go) = sum(1);
+    let mut seen = Seen::new(Instant::now());
+    assert_eq!([heard.recv(), heard.recv()], [Ok(1), Ok(0)]);
+    let steps = sum.hold_as(u64::MAX).steps();
+    for _ in 0..100 {
+        steps.fetch_add(1, Ordering::Relaxed);
+        sum.clone().check(&mut seen, Instant::now());
+    }
+    assert_eq!(sum.lock().thread, 0, "it was replaced");
+    check(&sum, &mut seen, |_| sum.lock().thread == 1);
+    let_go.send(()).expect("it waits");
+    assert_eq!(outcome.recv(), Ok(1_006));
+}

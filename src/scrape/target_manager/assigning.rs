@@ -95,8 +95,9 @@ impl TargetManager {
         }
         let is_new = known.folder.is_none();
         let real = if *place.real == *known.path { known.path.clone() } else { place.real.as_path().into() };
-        let before = (known.path.clone(), known.real.replace(real.clone()), known.folder.replace(*folder));
-        self.displace(log, before);
+        let (path, real_before) = (known.path.clone(), known.real.replace(real.clone()));
+        let folder_before = known.folder.replace(*folder);
+        self.displace(log, &path, real_before, folder_before);
         self.names.add(&real, log);
         self.in_folders.add(*folder, name, log);
         if !is_new {
@@ -105,7 +106,7 @@ impl TargetManager {
     }
 
     /// Removes a log from the indices of places: its path, its path after all links, and its directory.
-    fn displace(&mut self, log: u64, (path, real, folder): (Arc<Path>, Option<Arc<Path>>, Option<(u64, u64)>)) {
+    fn displace(&mut self, log: u64, path: &Path, real: Option<Arc<Path>>, folder: Option<(u64, u64)>) {
         if let Some(real) = real {
             self.names.remove(&real, log);
         }
@@ -179,7 +180,7 @@ impl TargetManager {
         }
         // Another path of the same file may be read now.
         self.tracked.values_mut().filter(|t| t.has_aliases).for_each(|t| t.dirty = true);
-        self.displace(log, (known.path, known.real, known.folder));
+        self.displace(log, &known.path, known.real, known.folder);
         if let Some(id) = known.given {
             self.status.remove_target(id);
             self.given.retain(|_, given| *given != log);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ pub(super) struct Calls {
     target: Option<u64>,
     /// The path that the last call is about.
     at: At,
+    /// Counts the paths of all calls.
+    pub steps: Arc<AtomicU64>,
     hanging: BTreeMap<u64, Hanging>,
 }
 
@@ -38,17 +41,22 @@ struct Hanging {
 
 /// Where a walk is, for others to see.
 #[derive(Clone, Debug, Default)]
-pub(super) struct At(Arc<Mutex<PathBuf>>);
+pub(super) struct At {
+    path: Arc<Mutex<PathBuf>>,
+    /// A walk of thousands of directories may take long, although no call hangs.
+    steps: Arc<AtomicU64>,
+}
 
 impl At {
     pub fn set(&self, path: &Path) {
-        let mut at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.steps.fetch_add(1, Ordering::Relaxed);
+        let mut at = self.path.lock().unwrap_or_else(PoisonError::into_inner);
         at.as_mut_os_string().clear();
         at.push(path);
     }
 
     fn get(&self) -> PathBuf {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.path.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -57,7 +65,7 @@ impl Calls {
     pub fn next(&mut self, target: Option<u64>) -> (u64, At) {
         self.last += 1;
         self.target = target;
-        self.at = At::default();
+        self.at = At { path: Arc::default(), steps: self.steps.clone() };
         (self.last, self.at.clone())
     }
 

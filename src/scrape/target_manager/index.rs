@@ -37,14 +37,14 @@ impl Hash for Same {
 #[derive(Debug)]
 enum Ids {
     One(u64),
-    More(Box<BTreeSet<u64>>),
+    More(BTreeSet<u64>),
 }
 
 impl Ids {
     fn iter(&self) -> impl Iterator<Item = &u64> {
         let (one, more) = match self {
             Ids::One(id) => (Some(id), None),
-            Ids::More(ids) => (None, Some(&**ids)),
+            Ids::More(ids) => (None, Some(ids)),
         };
         one.into_iter().chain(more.into_iter().flatten())
     }
@@ -52,7 +52,7 @@ impl Ids {
     fn insert(&mut self, id: u64) {
         match self {
             Ids::One(known) if *known == id => {}
-            Ids::One(known) => *self = Ids::More(Box::new(BTreeSet::from([*known, id]))),
+            Ids::One(known) => *self = Ids::More(BTreeSet::from([*known, id])),
             Ids::More(ids) => drop(ids.insert(id)),
         }
     }

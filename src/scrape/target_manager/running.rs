@@ -14,6 +14,7 @@ impl Duty for TargetManager {
     const NAME: &'static str = "target_manager";
 
     fn work(held: &mut Held<'_, Self>) -> Option<()> {
+        held.calls.steps = held.steps();
         while held.running > 0 {
             held.do_due();
             if !held.is_current() {

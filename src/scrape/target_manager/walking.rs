@@ -1,6 +1,6 @@
 //! Walks the globs of targets, and finds out which files are logs.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant, SystemTime};
 use super::assigning::NewLog;
 use super::index::Directories;
 use super::neighbours::{SOON, inodes_of};
-use super::{FULL_WALK, SAFETY_NET, TargetManager, TrackedTarget};
+use super::{FULL_WALK, TargetManager, TrackedTarget};
 use crate::scrape::messages::Command;
 use crate::scrape::ownership::Gate;
 use crate::scrape::supervised::Held;
 use crate::scrape::unread::{Unread, Why};
-use crate::tail::{AllowedPaths, Events, Folder, Glob, Place, Places, Snapshot, Walk, is_rotation};
+use crate::tail::{AllowedPaths, Events, Folder, Glob, Place, Places, Walk, is_rotation};
 
 /// Targets whose walk takes longer than this are walked less often, to delay other targets less.
 const LONG: Duration = Duration::from_millis(200);
@@ -48,20 +48,6 @@ impl Held<'_, TargetManager> {
         self.due.full_walk = Instant::now() + self.config.sync_period * FULL_WALK;
         self.tracked.values_mut().for_each(|t| t.dirty = true);
         self.check_all();
-    }
-
-    /// Walks the targets whose directories changed, and checks the names of all logs.
-    pub(in crate::scrape) fn check_all(&mut self) {
-        self.due.check = Instant::now() + self.config.sync_period * SAFETY_NET;
-        for log in self.logs.keys() {
-            self.tell(|| Command::Look(*log));
-        }
-        self.tracked.values_mut().for_each(|t| t.is_to_check = true);
-        self.walk_dirty();
-        let manager = &mut **self;
-        let wanted = manager.tracked.values().flat_map(|t| t.directories.iter().map(AsRef::as_ref));
-        let wanted: HashSet<&Path> = wanted.chain(manager.names.directories()).collect();
-        manager.watch.retain(&wanted);
     }
 
     /// Walks the targets with file events, and plans the next walk. A target whose walk took long rests first, so that
@@ -104,28 +90,6 @@ impl Held<'_, TargetManager> {
         let _ = self.finish_walk(&walk);
     }
 
-    /// Whether the target was only to be checked, and its directories are as they were when they were listed.
-    fn is_as_listed(&mut self, id: u64) -> bool {
-        let leaves_out = !self.calls.left_out().is_empty();
-        let Some(tracked) = self.tracked.get_mut(&id) else {
-            return false;
-        };
-        let is_checked = std::mem::take(&mut tracked.is_to_check) && !tracked.dirty && !leaves_out;
-        let Some(listed) = tracked.listed.filter(|_| is_checked) else {
-            return false;
-        };
-        self.snapshot(id, self.clock.system_time()) == Some(listed)
-    }
-
-    /// The state of the target's directories. None: another thread has taken over, or they changed after `listed`.
-    fn snapshot(&mut self, id: u64, listed: SystemTime) -> Option<Snapshot> {
-        let directories = self.tracked.get(&id)?.directories.clone();
-        let (call, at) = self.calls.next(Some(id));
-        let of = || Snapshot::of(directories.iter().map(AsRef::as_ref), listed, &|path: &Path| at.set(path));
-        let snapshot = self.blocking(call, of);
-        snapshot.filter(|_| self.is_current())
-    }
-
     fn begin_walk(&mut self, id: u64) -> Option<TargetWalk> {
         let manager = &mut **self;
         let tracked = manager.tracked.get_mut(&id)?;
@@ -158,7 +122,7 @@ impl Held<'_, TargetManager> {
         elders.iter().for_each(|(file, live)| unread.add(file, Why::Older(live.clone())));
         self.assign_new(walk, new, &renamed, places.files, &mut unread)?;
         if is_local && !is_empty && unread.depends_on_directories_only() {
-            self.note_listed(walk)?;
+            self.note_listed(walk.id, walk.time)?;
         }
         self.note_unread(walk.id, unread);
         Some(())
@@ -227,17 +191,6 @@ impl Held<'_, TargetManager> {
         }
         tracked.aliases = std::mem::take(&mut places.aliases);
         tracked.links = std::mem::take(&mut places.links);
-        Some(())
-    }
-
-    /// Notes the state of the target's directories, whose files were found. Later walks are left out as long as it stays.
-    fn note_listed(&mut self, walk: &TargetWalk) -> Option<()> {
-        let listed = self.snapshot(walk.id, walk.time);
-        if !self.is_current() {
-            return None;
-        }
-        let tracked = self.tracked.get_mut(&walk.id)?;
-        tracked.listed = listed.filter(|_| !tracked.dirty);
         Some(())
     }
 

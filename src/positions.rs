@@ -36,7 +36,7 @@ use crate::model::{Checkpoint, Clock, Position};
 const BENEFIT_OF_DOUBT: Duration = Duration::from_secs(60);
 
 /// Without positions, and if a reboot would have deleted them, older generations are read that were modified in this time
-/// before the start: the agent may have stopped with unread lines.
+/// before the start: the agent may have stopped with unread lines. The same if the clock was put back since the last run.
 const BEFORE_REBOOT: Duration = Duration::from_secs(3600);
 
 /// The most lines per write to the journal.
@@ -198,7 +198,8 @@ impl Positions {
         Self::open_at(config, Clock::default())
     }
 
-    fn open_at(config: Config, clock: Clock) -> Result<Self, Error> {
+    /// With this clock.
+    pub fn open_at(config: Config, clock: Clock) -> Result<Self, Error> {
         let fail = |path: &Path, message: String| Error { path: path.into(), message };
         let path = journal::path(&config.filename);
         let read = journal::read(&path).map_err(|e| fail(&path, e))?;
@@ -209,10 +210,11 @@ impl Positions {
         };
         let journal = Journal::new(path, config.read_only, read.yaml_hashes.clone(), read.begun);
         let is_lost = foreign.positions.is_empty() && safe::is_lost_at_reboot(&config.filename);
+        let now = clock.system_time();
         let unseen_since = match read.alive {
-            Some(alive) => alive - BENEFIT_OF_DOUBT,
-            None if is_lost => clock.system_time() - BEFORE_REBOOT,
-            None => clock.system_time(),
+            Some(alive) => before(alive, now) - BENEFIT_OF_DOUBT,
+            None if is_lost => now - BEFORE_REBOOT,
+            None => now,
         };
         let mut state = State::new(journal, foreign.hash, config.readers.clone(), unseen_since, clock);
         for KnownLog { key, record, times, left } in read.known.into_values() {
@@ -235,7 +237,9 @@ impl Positions {
         if state.has_old_yaml() {
             state.journal.note(&journal::Line::Yaml(foreign.hash));
         }
-        state.journal.restart(worth_writing(&state.records), state.clock.system_time());
+        // This run has not looked at any log yet. If it ends before that, the next one looks back as far.
+        state.ran_until = read.alive.unwrap_or(now);
+        state.journal.restart(worth_writing(&state.records), state.ran_until);
         Ok(Self { config, state: Mutex::new(state) })
     }
 
@@ -247,7 +251,7 @@ impl Positions {
         let unseen_since = now - BENEFIT_OF_DOUBT;
         let looked_since = state.unseen_since.min(unseen_since);
         for entry in state.records.values_mut().filter(|entry| entry.in_use) {
-            entry.in_use = false;
+            (entry.in_use, entry.opening) = (false, None);
             // Nothing of this log has been acknowledged yet. The next run must look back as far for its rotated
             // generations.
             if entry.saved.is_none() {
@@ -273,6 +277,11 @@ impl Positions {
         let of_name = name.into_iter().flat_map(|name| slots_of(&state.by_name, name));
         let looked_since = of_name.filter_map(|slot| state.records.get(&slot)?.looked_since).min();
         looked_since.unwrap_or(state.unseen_since)
+    }
+
+    /// A time at which an agent was running, by the clock of that time.
+    pub fn ran_until(&self) -> SystemTime {
+        self.lock().ran_until
     }
 
     /// Since when no agent may have looked for logs. At the very first start: now.
@@ -314,9 +323,10 @@ impl Positions {
                 LogName::Other(_) => Some(Saved::Cursor(foreign.as_str().into())),
             };
         }
+        let opening = (saved.is_none() && key.log.path().is_some()).then(|| state.clock.system_time());
         let slot = state.slot(key);
         state.records.entry(slot).and_modify(|e| {
-            e.in_use = true;
+            (e.in_use, e.opening) = (true, opening);
             if e.times.is_empty() {
                 e.times = times;
             }
@@ -327,6 +337,11 @@ impl Positions {
     /// The files that a log has left, read to their end there.
     pub fn left(&self, slot: PositionId) -> Vec<Position> {
         self.lock().records.get(&slot).map(|e| e.left.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// The next line of a log that has no time of its own gets a later time than this, in Unix nanoseconds. 0: unknown.
+    pub fn last_time(&self, slot: PositionId) -> i64 {
+        self.lock().records.get(&slot).map_or(0, |e| e.times.last())
     }
 
     /// The read times of a log that are not before its position, oldest first.
@@ -403,7 +418,7 @@ impl Positions {
     /// Releases the position of a log.
     pub fn release(&self, slot: PositionId) {
         if let Some(entry) = self.lock().records.get_mut(&slot) {
-            entry.in_use = false;
+            (entry.in_use, entry.opening) = (false, None);
         }
     }
 
@@ -483,7 +498,8 @@ impl Positions {
             true => state.rewrite(),
             false => Ok(()),
         };
-        let alive = state.append(&[journal::Line::Alive(now)]);
+        let alive = journal::Line::Alive(state.alive());
+        let alive = state.append(&[alive]);
         let unsynced = state.journal.take_unsynced();
         drop(state);
         let synced = unsynced.and_then(|file| file.map_or(Ok(()), |file| file.sync_data()));
@@ -498,6 +514,12 @@ impl Positions {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// This earlier time as the clock is now. If it is in the future, the clock was put back since: then a time before which
+/// nothing relevant was written.
+pub fn before(time: SystemTime, now: SystemTime) -> SystemTime {
+    if time > now { now - BEFORE_REBOOT } else { time }
 }
 
 #[cfg(test)]

@@ -53,4 +53,11 @@ impl Clock {
         fixed.0 += by;
         fixed.1 += by.as_nanos() as i64;
     }
+
+    /// Somebody sets the clock. The monotonic clock does not notice.
+    #[cfg(test)]
+    pub fn set_by(&self, nanos: i64) {
+        let fixed = self.fixed.as_ref().expect("a standing clock");
+        fixed.lock().unwrap_or_else(PoisonError::into_inner).1 += nanos;
+    }
 }

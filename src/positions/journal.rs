@@ -306,9 +306,10 @@ impl Journal {
         }
     }
 
-    /// Starts a run with a compacted file. If writing fails, the first append tries again.
-    pub fn restart<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>, now: SystemTime) {
-        let _ = self.rewrite(known, now);
+    /// Starts a run with a compacted file. If writing fails, the first append tries again. `alive`: when an agent was
+    /// running last.
+    pub fn restart<'k>(&mut self, known: impl Iterator<Item = KnownLogRef<'k>>, alive: SystemTime) {
+        let _ = self.rewrite(known, alive);
     }
 
     pub fn must_rewrite(&self) -> bool {
@@ -383,7 +384,8 @@ impl Journal {
             introduced.insert(slot);
             write_line(&mut text, &Line::Key(slot, key));
             if let Some(record) = record {
-                write_line(&mut text, &Line::Position(slot, record.clone(), None));
+                let last = Some(times.last()).filter(|last| *last > 0);
+                write_line(&mut text, &Line::Position(slot, record.clone(), last));
             }
             times.iter().for_each(|time| write_line(&mut text, &Line::ReadTime(slot, *time)));
             left.iter().for_each(|end| write_line(&mut text, &Line::Left(slot, *end)));

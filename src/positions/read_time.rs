@@ -28,27 +28,54 @@ impl ReadTime {
     }
 }
 
-/// The read times of one log that are not before its position, by time.
+/// The read times of one log that are not before its position, in the order of reading. That is not the order of the times
+/// if the clock was put back.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ReadTimes(Vec<ReadTime>);
+pub(super) struct ReadTimes {
+    times: Vec<ReadTime>,
+    /// A time that is not before those of the lines in front of the position. 0: unknown.
+    last: i64,
+}
 
 impl ReadTimes {
     pub fn add(&mut self, time: ReadTime) {
-        let at = self.0.partition_point(|t| t.time < time.time);
-        self.0.insert(at, time);
+        self.times.push(time);
+    }
+
+    /// The next line of the log gets a later time than this. 0: unknown.
+    pub fn last(&self) -> i64 {
+        self.last
     }
 
     /// Drops read times before `position`. `through` is the last read time completely before it, if known. Across files
     /// the position alone is not enough.
     pub fn let_go(&mut self, position: &Position, through: Option<i64>) {
-        self.0.retain(|t| through.is_none_or(|through| t.time > through) && !t.is_behind(position));
+        let last = through.and_then(|through| self.times.iter().rposition(|t| t.time == through));
+        // The end of time says that all of it is over.
+        if let Some(through) = through.filter(|through| last.is_none() && *through < i64::MAX) {
+            self.last = self.last.max(through);
+        }
+        let (mut at, own) = (0, &mut self.last);
+        self.times.retain(|t| {
+            let is_before = match (last, through) {
+                (Some(last), _) => at <= last,
+                (None, Some(through)) => t.time <= through,
+                (None, None) => false,
+            };
+            at += 1;
+            let is_over = is_before || t.is_behind(position);
+            if is_over {
+                *own = t.over();
+            }
+            !is_over
+        });
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.times.is_empty()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &ReadTime> {
-        self.0.iter()
+        self.times.iter()
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct State {
     pub yaml_read: u64,
     pub clock: Clock,
     pub opened: SystemTime,
+    /// When an earlier run was active last, as far as it is known.
+    pub ran_until: SystemTime,
     /// The clients and jobs of the current config.
     pub readers: BTreeSet<(Arc<str>, Arc<str>)>,
     pub unseen_since: SystemTime,
@@ -42,8 +44,12 @@ pub(super) struct Entry {
     pub times: ReadTimes,
     pub left: LeftFiles,
     pub in_use: bool,
+    /// Since when the log is being opened without a saved position. An open file that hangs may take long.
+    pub opening: Option<SystemTime>,
     /// Set if an earlier run of this process had the log open and nothing was committed: how far back that run looked.
     pub looked_since: Option<SystemTime>,
+    /// Since when its path is known to be gone, by the monotonic clock: the other one may be set.
+    pub gone_since: Option<i64>,
 }
 
 impl State {
@@ -66,6 +72,7 @@ impl State {
             is_taken_over: false,
             yaml_read,
             opened: clock.system_time(),
+            ran_until: clock.system_time(),
             clock,
             readers,
             unseen_since,
@@ -87,14 +94,23 @@ impl State {
             times: ReadTimes::default(),
             left: LeftFiles::default(),
             in_use: false,
+            opening: None,
             looked_since: None,
+            gone_since: None,
         };
         self.records.insert(slot, Box::new(entry));
         slot
     }
 
     pub fn rewrite(&mut self) -> io::Result<()> {
-        self.journal.rewrite(worth_writing(&self.records), self.clock.system_time())
+        self.journal.rewrite(worth_writing(&self.records), self.alive())
+    }
+
+    /// Until when an agent has looked at all logs. One that is still being opened, and that the next run does not know, was not
+    /// looked at.
+    pub fn alive(&self) -> SystemTime {
+        let now = self.clock.system_time();
+        self.records.values().filter_map(|entry| entry.opening).fold(now, SystemTime::min)
     }
 
     pub fn append(&mut self, lines: &[journal::Line<'_>]) -> io::Result<()> {
@@ -126,6 +142,7 @@ impl State {
         let Some(entry) = self.records.get_mut(&slot) else {
             return;
         };
+        entry.opening = None;
         let (before, now) = (entry.saved.as_ref().and_then(Record::file), record.as_ref().and_then(Record::file));
         entry.saved = record;
         if before != now {
@@ -155,10 +172,10 @@ impl State {
         let Some(entry) = self.records.get_mut(&slot) else {
             return;
         };
-        self.by_left.insert((file_of(&end), slot));
-        if let Some(forgotten) = entry.left.add(end) {
+        for forgotten in entry.left.add(end) {
             self.by_left.remove(&(file_of(&forgotten), slot));
         }
+        self.by_left.insert((file_of(&end), slot));
     }
 
     /// A `positions.yaml` of this hash is ours.
@@ -237,16 +254,28 @@ impl State {
     /// recognised by its position, and its disk may be mounted after the agent starts.
     pub fn drop_vanished(&mut self, gone: &Vanished, now: SystemTime) {
         let is_gone = |log: &LogName| gone.has(log) || log.is_of_container();
+        let monotonic = self.clock.monotonic();
+        for entry in self.records.values_mut() {
+            match !entry.in_use && is_gone(&entry.key.log) {
+                true => drop(entry.gone_since.get_or_insert(monotonic)),
+                false => entry.gone_since = None,
+            }
+        }
         let vanished = self.records.iter().filter(|(_, e)| !e.in_use && is_gone(&e.key.log));
         let kept = |e: &Entry| if e.key.log.is_of_container() { KEPT_CONTAINER } else { KEPT };
-        let of = vanished.map(|(slot, e)| (e.saved.as_ref().map(|r| r.saved), *slot, kept(e)));
+        let gone_for = |e: &Entry| e.gone_since.map_or(0, |since| monotonic - since);
+        let of = vanished.map(|(slot, e)| {
+            let kept = kept(e);
+            let is_long_gone = e.key.log.is_of_container() || gone_for(e) >= kept.as_nanos() as i64;
+            (e.saved.as_ref().map(|r| r.saved), *slot, kept, is_long_gone)
+        });
         let mut vanished: Vec<_> = of.collect();
         vanished.sort_unstable();
         let too_many = vanished.len().saturating_sub(KEPT_MOST);
         let opened = self.opened;
         let is_old = |saved: Option<SystemTime>, kept| saved.is_none_or(|saved| saved.max(opened) + kept < now);
-        for (i, (saved, slot, kept)) in vanished.into_iter().enumerate() {
-            if i < too_many || is_old(saved, kept) {
+        for (i, (saved, slot, kept, is_long_gone)) in vanished.into_iter().enumerate() {
+            if i < too_many || is_long_gone && is_old(saved, kept) {
                 self.forget(slot);
             }
         }

@@ -174,6 +174,8 @@ impl Reader {
             true => Output::Print(Printer::new(outlet.batch.external_labels.clone())),
             false => Output::Batches(Box::new(Batcher::new(outlet.batch, clock.clone()))),
         };
+        let ran_until = positions.ran_until();
+        let folders = || Arc::new(Folders::new(config.rotated_dirs.clone(), clock.clone(), ran_until));
         let sink = Sink {
             clock: clock.clone(),
             chunk: Chunk::default(),
@@ -187,7 +189,7 @@ impl Reader {
             live_tail: live_tail.unwrap_or_default(),
         };
         Self {
-            folders: jobs.iter().map(|_| Arc::new(Folders::with_rotated_dirs(config.rotated_dirs.clone()))).collect(),
+            folders: jobs.iter().map(|_| folders()).collect(),
             started: clock.now(),
             budget: Budget::new(clock.now()),
             clock,

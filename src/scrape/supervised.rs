@@ -77,10 +77,24 @@ impl<T: Duty> Supervised<T> {
         self.start_thread(0)
     }
 
-    /// Takes the state. Waits while another thread works on it.
+    /// Takes the state as its current thread. Waits while another thread works on it.
     #[cfg(test)]
     pub fn hold(&self) -> Held<'_, T> {
-        self.hold_as(0)
+        let thread = self.lock().thread;
+        self.hold_as(thread)
+    }
+
+    /// Replaces the current thread, which is in a call about this subject, by the one that holds the state next. Returns
+    /// whether that is allowed.
+    #[cfg(test)]
+    pub fn replace(&self, subject: u64) -> bool {
+        let mut shared = self.lock();
+        let is_allowed = shared.state.hangs(subject);
+        if is_allowed {
+            shared.thread += 1;
+            shared.doing = Doing::Wait;
+        }
+        is_allowed
     }
 
     fn hold_as(&self, thread: u64) -> Held<'_, T> {
@@ -111,6 +125,16 @@ impl<T: Duty> Supervised<T> {
         })?;
         Ok(())
     }
+}
+
+/// What a test does before a blocking call, which is about this subject.
+#[cfg(test)]
+type BeforeCall = Box<dyn FnMut(u64)>;
+
+#[cfg(test)]
+thread_local! {
+    /// It is done before each blocking call of this thread.
+    pub(super) static BEFORE_CALLS: std::cell::RefCell<Option<BeforeCall>> = const { std::cell::RefCell::new(None) };
 }
 
 /// The state, while a thread works on it.
@@ -160,6 +184,10 @@ impl<T: Duty> Held<'_, T> {
             self.shared_mut().doing = doing;
         }
         self.shared = None;
+        #[cfg(test)]
+        if let Doing::Call(subject) = doing {
+            BEFORE_CALLS.with_borrow_mut(|before| before.iter_mut().for_each(|before| before(subject)));
+        }
         let result = call();
         self.shared = Some(self.of.lock());
         if self.is_current() {

@@ -28,6 +28,9 @@ pub struct Folders {
     /// Where rotated files may be, beside the directory of their log, to which these paths are relative.
     rotated_dirs: Vec<PathBuf>,
     clock: Clock,
+    ran_until: Option<SystemTime>,
+    /// That of the timestamps of directories.
+    kernel: Clock,
     #[cfg(test)]
     listed: std::sync::atomic::AtomicUsize,
 }
@@ -66,8 +69,13 @@ impl Logs {
 }
 
 impl Folders {
-    pub fn with_rotated_dirs(rotated_dirs: Vec<PathBuf>) -> Self {
-        Self { rotated_dirs, ..Self::default() }
+    /// `ran_until`: a time at which an agent was running.
+    pub fn new(rotated_dirs: Vec<PathBuf>, clock: Clock, ran_until: SystemTime) -> Self {
+        Self { rotated_dirs, clock, ran_until: Some(ran_until), ..Self::default() }
+    }
+
+    pub(super) fn ran_until(&self) -> SystemTime {
+        self.ran_until.unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     pub(super) fn rotated_dirs(&self) -> &[PathBuf] {
@@ -129,7 +137,7 @@ impl Folders {
             .collect::<io::Result<_>>()?;
         names.sort_unstable_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
         let names: Arc<[Name]> = names.into();
-        if before.is_settled(self.clock.system_time()) {
+        if before.is_settled(self.kernel.system_time()) {
             if known.len() >= MOST {
                 known.clear();
             }

@@ -19,6 +19,7 @@ use late::Late;
 pub use lost::Lost;
 use marks::Marks;
 use opening::{add_live, certain, find, open_sibling, open_younger};
+use put_back::{Clocks, dated_before, is_unread};
 
 /// The most open generations of a log. More than any rotation keeps, and few compared to the descriptor limit. Beyond
 /// that the oldest are given up.
@@ -130,6 +131,8 @@ pub struct Log {
     settled: Option<Position>,
     /// The last few generations that were read and closed.
     drained: VecDeque<Drained>,
+    /// The ends of those that were read before the log was opened.
+    left: Box<[Position]>,
     /// A line without a newline at the end of the live file is complete.
     ends_here: bool,
     /// The live file was deleted, and its unread bytes were given up.
@@ -141,6 +144,7 @@ pub struct Log {
     lost: Lost,
     /// The size of the compressed file being read, which is not whole, and since when it has that size.
     growing: Option<(u64, Instant)>,
+    clocks: Clocks,
 }
 
 impl Log {
@@ -256,6 +260,12 @@ impl Log {
 
     /// Checks names: was the log rotated, truncated or deleted?
     pub fn look(&mut self, now: Instant) -> io::Result<Look> {
+        let look = self.look_at_names(now)?;
+        self.clocks.note_look(now, self.folders.now());
+        Ok(look)
+    }
+
+    fn look_at_names(&mut self, now: Instant) -> io::Result<Look> {
         let meta = match fs::metadata(&self.path) {
             Ok(meta) => meta,
             // Also if a directory was replaced by a file: the log no longer exists.
@@ -288,6 +298,16 @@ impl Log {
         self.generations[0].metadata().map_or(true, |m| m.nlink() == 0)
     }
 
+    /// Whether its content is nowhere else either: the file was not only compressed.
+    pub fn is_gone(&self) -> bool {
+        let copy = || {
+            let live = self.allowed.resolve(&self.path).unwrap_or_else(|_| self.path.to_path_buf());
+            let older = siblings(&live, &self.path, &self.folders)?;
+            find(&older, &self.position())
+        };
+        self.is_deleted() && !matches!(copy(), Ok(Some(_)))
+    }
+
     fn rotate(&mut self, now: Instant) -> io::Result<Look> {
         let live_path = self.allowed.resolve(&self.path)?;
         let live = Generation::open(&live_path, self.options.compression)?;
@@ -306,17 +326,22 @@ impl Log {
                 None => self.last_known(&older)?,
             },
         };
-        let since = begun(&youngest_meta);
-        self.lost.unopened += match at.map(|at| (&older[at], &older[at + 1..])) {
-            Some((known, younger)) if known.is_certain() => {
-                open_younger(certain(younger), since, &mut self.generations)
+        let mut since = begun(&youngest_meta);
+        let mut younger: Vec<&Sibling> = match at.map(|at| (&older[at], &older[at + 1..])) {
+            Some((known, younger)) if known.is_certain() => certain(younger).collect(),
+            Some((known, younger)) => younger.iter().take_while(|s| s.is_named_like(known)).collect(),
+            None => {
+                since = youngest_meta.modified()?;
+                certain(&older).collect()
             }
-            Some((known, younger)) => {
-                let named_alike = younger.iter().take_while(|s| s.is_named_like(known));
-                open_younger(named_alike, since, &mut self.generations)
-            }
-            None => open_younger(certain(&older), youngest_meta.modified()?, &mut self.generations),
         };
+        if let Some(looked) = self.clocks.put_back(now, self.folders.now(), youngest_meta.modified()?, &older) {
+            since = since.min(looked);
+            younger.extend(at.into_iter().flat_map(|at| dated_before(&older, at)));
+        }
+        let ends = self.ends();
+        younger.retain(|sibling| is_unread(sibling, since, &ends, &older));
+        self.lost.unopened += open_younger(younger, since, &mut self.generations);
         add_live(&mut self.generations, known, live);
         self.new_files.extend(self.generations.iter().skip(known).map(inode));
         self.rotated = Some(now);
@@ -368,6 +393,7 @@ mod lost;
 mod marks;
 mod opening;
 mod pinned;
+mod put_back;
 mod reading;
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,8 @@ pub(super) struct Sibling {
     dir: usize,
     place: Place,
     order: Order,
+    /// Its place among the others of its kind is what their times say, not their names.
+    by_times: bool,
 }
 
 mod names;
@@ -41,6 +43,11 @@ impl Sibling {
     /// it is a generation of the log.
     pub fn is_ordered(&self) -> bool {
         self.place != Place::Odd
+    }
+
+    /// Whether its place among the others of its kind comes from the clock of the machine: from a date, or from their times.
+    pub fn is_dated(&self) -> bool {
+        self.by_times || matches!(self.order, Order::Date(_))
     }
 
     /// Whether its name says that it is a generation of the log. Other names have to be proved: one file of that kind
@@ -63,17 +70,15 @@ impl Sibling {
     fn is_later_than(&self, other: &Self) -> Option<bool> {
         let times =
             |meta: fn(&Metadata) -> io::Result<SystemTime>| Some((meta(&self.meta).ok()?, meta(&other.meta).ok()?));
-        let (own, others) = times(Metadata::modified)?;
-        match (self.compression.is_some(), other.compression.is_some()) {
-            (false, false) => {
-                // Files that were copied to this disk have other times of creation, those that are written late other
-                // times of modification.
-                let created = times(Metadata::created).is_none_or(|(own, others)| own >= others);
-                Some(own > others && created)
-            }
-            (true, true) => Some(own > others),
-            _ => None,
+        // The time of a compressed file may be that of its compression.
+        if self.compression.is_some() != other.compression.is_some() {
+            return None;
         }
+        // Files that were copied to this disk have other times of creation, those that were written late other times of
+        // modification.
+        let (own, others) = times(Metadata::modified)?;
+        let created = times(Metadata::created).is_none_or(|(own, others)| own >= others);
+        Some(own > others && created)
     }
 }
 
@@ -131,7 +136,7 @@ pub(super) fn with_inode(live: &Path, id: &FileId, folders: &Folders) -> io::Res
             {
                 let is_log = folders.is_log(&path);
                 let (place, order) = (Place::Odd, Order::Number(0));
-                return Ok(Some(Sibling { path, meta, compression, is_log, dir: at, place, order }));
+                return Ok(Some(Sibling { path, meta, compression, is_log, dir: at, place, order, by_times: false }));
             }
         }
     }
@@ -181,7 +186,7 @@ fn list(
         match std::fs::symlink_metadata(&path) {
             Ok(meta) if meta.is_file() => {
                 let is_log = folders.is_log(&path);
-                found.push(Sibling { path, meta, compression, is_log, dir: at, place, order });
+                found.push(Sibling { path, meta, compression, is_log, dir: at, place, order, by_times: false });
             }
             _ => {} // Removed meanwhile, or not a file.
         }
@@ -197,6 +202,7 @@ fn sort_by_times(kind: &mut [Sibling]) {
             let mut said = kind.windows(2).filter_map(|pair| pair[0].is_later_than(&pair[1])).peekable();
             if said.peek().is_some() && said.all(|is_later| is_later) {
                 kind.reverse();
+                kind.iter_mut().for_each(|sibling| sibling.by_times = true);
             }
         }
         // Day and month come in either order before the year.

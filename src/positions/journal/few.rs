@@ -11,12 +11,18 @@ impl LeftFiles {
     /// A rotation that gives such a file its new name is noticed before the log has left this many more.
     const MOST: usize = 8;
 
-    /// Returns the file that is forgotten because there are too many.
-    pub fn add(&mut self, end: Position) -> Option<Position> {
+    /// Replaces what is known of this file, also if its file system has another number since. Returns what is forgotten: that,
+    /// and the oldest file if there are too many.
+    pub fn add(&mut self, end: Position) -> Vec<Position> {
         let file = |position: &Position| (position.file.device, position.file.inode);
-        self.0.retain(|known| file(known) != file(&end));
+        let is_it = |known: &Position| file(known) == file(&end) || known.file.has_inode_of(&end.file);
+        let (mut forgotten, others): (Vec<Position>, _) = self.0.iter().partition(|known| is_it(known));
+        self.0 = others;
         self.0.push(end);
-        (self.0.len() > Self::MOST).then(|| self.0.remove(0))
+        if self.0.len() > Self::MOST {
+            forgotten.push(self.0.remove(0));
+        }
+        forgotten
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Position> {

@@ -36,7 +36,7 @@ impl Held<'_, Reader> {
             };
             // Closing its files may take long too.
             let written = self.blocking(log, || {
-                let deleted = input.log().filter(|file| file.is_deleted());
+                let deleted = input.log().filter(|file| file.is_gone());
                 let closed = input.closed().filter(|file| file.is_gone()).map(|file| file.written());
                 let written = deleted.map(|file| file.written(&file.position())).or(closed);
                 input = Input::Lent;

@@ -7,11 +7,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::{Reader, start};
 use crate::model::{Checkpoint, LabelSet, Mark, Position, Source, Target, Wake};
-use crate::positions::{Commit, Key, LogName, PositionId, Positions, Saved};
+use crate::positions::{Commit, Key, LogName, PositionId, Positions, Saved, before};
 use crate::scrape::given::Opening;
 use crate::scrape::input::Input;
 use crate::scrape::messages::{Assignment, SourceAssignment};
@@ -74,11 +74,11 @@ impl Held<'_, Reader> {
             saved = self.position_elsewhere(assignment, key, slot)?;
         }
         let resume = match &saved {
-            None => start::resume(assignment, self.positions.unseen_since(slot)),
+            None => start::resume(assignment, self.unseen_since(slot)),
             Some(Saved::At { position, saved }) => Resume::At { position: *position, saved: *saved },
             Some(Saved::Offset(offset)) => Resume::Offset(*offset),
             // Files have no cursor.
-            Some(Saved::Cursor(_)) => Resume::Since(self.positions.unseen_since(slot)),
+            Some(Saved::Cursor(_)) => Resume::Since(self.unseen_since(slot)),
         };
         let (id, options) = (assignment.log, self.jobs[assignment.job].options);
         let folders = self.folders[assignment.job].clone();
@@ -87,7 +87,7 @@ impl Held<'_, Reader> {
         left.retain(|end| self.positions.in_file(key, (end.file.device, end.file.inode)).is_empty());
         let mut begins = None;
         let open = || {
-            let mut log = Log::open_among(&assignment.path, resume, options, &folders, &assignment.allowed)?;
+            let mut log = Log::open_among(&assignment.path, resume, options, &folders, &assignment.allowed, &left)?;
             // Without them the log can be read as well.
             let _ = log.follow_late(&left, time);
             if matches!(resume, Resume::Since(_) | Resume::Unseen { .. }) {
@@ -132,7 +132,7 @@ impl Held<'_, Reader> {
             }
             _ => {}
         }
-        Ok(Opened { log, saved: at(saved), last_time: 0, is_inherited: false, gone })
+        Ok(Opened { log, saved: at(saved), last_time: self.positions.last_time(slot), is_inherited: false, gone })
     }
 
     /// The position at which another log stopped reading this file. It becomes the position of this log. None: the file
@@ -294,6 +294,10 @@ impl Held<'_, Reader> {
 }
 
 impl Reader {
+    fn unseen_since(&self, slot: PositionId) -> SystemTime {
+        before(self.positions.unseen_since(slot), self.clock.system_time())
+    }
+
     /// The pipeline of a target that is no file. If its job does not exist, the pipeline does nothing.
     pub(super) fn pipeline_of(&self, target: &Target) -> PipelineId {
         let job = self.jobs.iter().position(|job| job.name == target.job);

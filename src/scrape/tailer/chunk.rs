@@ -43,7 +43,11 @@ impl Tailer {
                 }
             }
             ack.close();
-            self.last_time = self.last_time.max(time.over());
+            self.last_time = match part {
+                // If the clock was put back far, the times before no longer count.
+                Part::New => time.over(),
+                Part::Before(..) | Part::Of(..) => self.last_time.max(time.over()),
+            };
             at += worked;
             if worked < part_len {
                 break;

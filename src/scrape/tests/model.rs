@@ -6,9 +6,13 @@
 mod agent;
 mod chance;
 mod disk;
+mod endings;
 mod found;
+mod found_rough;
+mod hanging;
 mod history;
 mod loki;
+mod rough;
 mod verdict;
 mod writer;
 
@@ -19,6 +23,7 @@ use std::sync::{Arc, Mutex};
 
 use chance::Chance;
 use history::{Check, History};
+use rough::ROUGH;
 
 /// Steps per history.
 const STEPS: u64 = 60;
@@ -29,7 +34,17 @@ const ENOUGH: usize = 8;
 #[test]
 fn three_thousand_histories_in_which_every_line_arrives_once() {
     let seeds = number("FANTAIL_SEEDS").unwrap_or(3_000);
-    let next = AtomicU64::new(0);
+    play_all(0, seeds);
+}
+
+#[test]
+fn three_hundred_rough_histories_in_which_every_line_arrives_once() {
+    let seeds = number("FANTAIL_SEEDS").unwrap_or(300);
+    play_all(ROUGH + number("FANTAIL_FIRST").unwrap_or(0), seeds);
+}
+
+fn play_all(first: u64, seeds: u64) {
+    let next = AtomicU64::new(first);
     let failed: Mutex<Vec<(u64, String)>> = Mutex::default();
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
@@ -37,7 +52,7 @@ fn three_thousand_histories_in_which_every_line_arrives_once() {
             scope.spawn(|| {
                 while failed.lock().expect("not poisoned").len() < ENOUGH {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds {
+                    if seed >= first + seeds {
                         break;
                     }
                     if let Err((wrong, _)) = play(seed, &all_steps()) {

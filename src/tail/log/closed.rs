@@ -104,7 +104,8 @@ impl ClosedLog {
             _ => {}
         }
         let resume = Resume::At { position: self.position, saved: self.closed };
-        let mut log = Log::open_among(&self.path, resume, self.options, &self.folders, &self.allowed)?;
+        let ends: Vec<Position> = self.drained.iter().map(|drained| drained.end).collect();
+        let mut log = Log::open_among(&self.path, resume, self.options, &self.folders, &self.allowed, &ends)?;
         (log.marks.next, log.marks.committed) = (self.mark, self.mark);
         let known = std::mem::take(&mut log.drained);
         log.drained = self.drained.iter().copied().chain(known).collect();

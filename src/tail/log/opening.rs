@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::marks::Marks;
+use super::put_back::{Clocks, dated_before, is_unread, put_back};
 use super::{Drained, GENERATIONS, Log, Lost, Options, Resume, inode};
 use crate::model::{Mark, Position};
 use crate::tail::FINGERPRINT;
@@ -21,16 +22,18 @@ const PACKING: Duration = Duration::from_secs(60);
 impl Log {
     #[cfg(test)]
     pub fn open(path: &Path, resume: Resume, options: Options) -> io::Result<Self> {
-        Self::open_among(&path.into(), resume, options, &Arc::default(), &Arc::default())
+        Self::open_among(&path.into(), resume, options, &Arc::default(), &Arc::default(), &[])
     }
 
-    /// Opens one of many logs, which share their directory listings.
+    /// Opens one of many logs, which share their directory listings. `left`: the ends of the files that it has read, as far
+    /// as they are known.
     pub fn open_among(
         path: &Arc<Path>,
         resume: Resume,
         options: Options,
         folders: &Arc<Folders>,
         allowed: &Arc<AllowedPaths>,
+        left: &[Position],
     ) -> io::Result<Self> {
         let mut live = open_live(path, allowed, &options);
         let is_still = match (&mut live, &resume) {
@@ -66,12 +69,14 @@ impl Log {
             late_due: None,
             settled: None,
             drained: VecDeque::new(),
+            left: left.into(),
             lost_position: false,
             lost: Lost::default(),
             growing: None,
             abandoned: false,
             ends_here: false,
             new_files: Vec::new(),
+            clocks: Clocks::new(folders.now().max(folders.ran_until())),
         };
         let older = || siblings(&live_path, path, folders);
         match (live, resume) {
@@ -91,7 +96,11 @@ impl Log {
             }
             // Nothing was read of it: if it was copied and cut since, what it had is in the copy.
             (Ok(live), Resume::At { position, saved }) if is_still && position.offset == 0 => {
-                log.lost.unopened = open_younger(certain(&older()?), saved, &mut log.generations);
+                let older = older()?;
+                let put_back = put_back(folders, saved, &older);
+                let since = put_back.map_or(saved, |back| saved.min(back));
+                let is_unread = |sibling: &&Sibling| is_unread(sibling, since, left, &older);
+                log.lost.unopened = open_younger(certain(&older).filter(is_unread), since, &mut log.generations);
                 add_live(&mut log.generations, 0, live);
             }
             (Ok(mut live), Resume::At { position, .. }) if is_still => {
@@ -104,7 +113,7 @@ impl Log {
                 if !older.iter().any(|sibling| file_id(&sibling.meta).has_inode_of(&position.file)) {
                     older.splice(..0, with_inode(&live_path, &position.file, folders)?).for_each(drop);
                 }
-                let is_found = log.continue_in(&older, position, saved)?;
+                let is_found = log.continue_in(&older, position, saved, left)?;
                 match live {
                     Ok(live) => add_live(&mut log.generations, 0, live),
                     Err(_) if is_found && !log.generations.is_empty() => {}
@@ -119,9 +128,19 @@ impl Log {
     }
 
     /// Adds the generation of `position` and those between it and the live file. Returns whether it was found.
-    fn continue_in(&mut self, older: &[Sibling], position: Position, saved: SystemTime) -> io::Result<bool> {
+    fn continue_in(
+        &mut self,
+        older: &[Sibling],
+        position: Position,
+        saved: SystemTime,
+        ends: &[Position],
+    ) -> io::Result<bool> {
         // It may be a log of its own, or turn up under a name that makes it one.
         let left = Drained::at(position, Mark::default(), saved);
+        let put_back = put_back(&self.folders, saved, older);
+        let look_back = |since: SystemTime| put_back.map_or(since, |back| since.min(back));
+        let is_unread = |since: SystemTime| move |sibling: &&Sibling| is_unread(sibling, since, ends, older);
+        let saved = look_back(saved);
         let Some((at, mut generation)) = find(older, &position)? else {
             if let Some(packing) = older.iter().find(|sibling| is_being_packed(sibling, self.folders.now())) {
                 let what = format!(
@@ -132,7 +151,7 @@ impl Log {
             }
             self.lost_position = position.file.fingerprint.len > 0;
             self.leave(left);
-            self.lost.unopened = open_younger(certain(older), saved, &mut self.generations);
+            self.lost.unopened = open_younger(certain(older).filter(is_unread(saved)), saved, &mut self.generations);
             return Ok(false);
         };
         if older[at].is_log {
@@ -141,14 +160,15 @@ impl Log {
             generation.continue_at(&position);
             self.generations.push_back(generation);
         }
-        let since = older[at].since();
+        let since = look_back(older[at].since());
         // A name without order says nothing of the others.
         self.lost.unopened = match older[at].is_ordered() {
             true => {
                 let named_alike = older[at + 1..].iter().take_while(|s| s.is_named_like(&older[at]));
-                open_younger(named_alike, since, &mut self.generations)
+                let dated_before = dated_before(older, at).filter(|_| put_back.is_some());
+                open_younger(named_alike.chain(dated_before).filter(is_unread(since)), since, &mut self.generations)
             }
-            false => open_younger(certain(older), saved, &mut self.generations),
+            false => open_younger(certain(older).filter(is_unread(saved)), saved, &mut self.generations),
         };
         Ok(true)
     }

@@ -43,8 +43,13 @@ impl Source for Log {
 
     fn committed(&mut self, to: Mark) -> Option<Checkpoint> {
         // While its files are still open.
-        let position = self.position_of(to);
+        let mut position = self.position_of(to);
         let late_ends = self.late_ends(to);
+        // As long as nothing was read of a younger file, the late lines follow the position in its file.
+        let follows = |end: &&Position| end.file.has_inode_of(&position.file) && end.offset > position.offset;
+        if let Some(end) = late_ends.iter().find(follows) {
+            position = *end;
+        }
         self.marks.commit(to);
         self.settled = Some(position);
         while self.spent.pop_front_if(|generation| self.marks.is_done_with(generation)).is_some() {}

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use super::disk::Disk;
+use super::hanging::{self, Fate, Hung};
 use super::loki::Road;
 use super::writer::Format;
 use crate::batch::Limits;
@@ -42,6 +43,9 @@ pub(super) struct Agent {
     status: Arc<Status>,
     /// The open logs of readers that were told to hand over.
     left: Vec<ReaderLogs>,
+    /// The next turn of this reader hangs at its call with this number.
+    will_hang: Option<(usize, usize)>,
+    hung: Vec<Hung>,
 }
 
 /// Compiled once for all histories.
@@ -65,7 +69,8 @@ static JOBS: LazyLock<Arc<[Job]>> = LazyLock::new(|| {
 
 impl Agent {
     pub fn start(disk: &Disk, home: &Path, settings: Settings) -> Self {
-        let positions = Arc::new(Positions::open(Self::positions(home, settings)).expect("positions"));
+        let positions = Positions::open_at(Self::positions(home, settings), disk.clock.clone());
+        let positions = Arc::new(positions.expect("positions"));
         Self::run(disk, settings, positions, OpenLogs::default())
     }
 
@@ -74,7 +79,9 @@ impl Agent {
         let open_logs = OpenLogs::new(self.left);
         let readers = Self::positions(home, settings).readers;
         self.positions.begin_run(readers, disk.clock.system_time(), open_logs.has_looked());
-        Self::run(disk, settings, self.positions, open_logs)
+        let mut next = Self::run(disk, settings, self.positions, open_logs);
+        next.hung = self.hung;
+        next
     }
 
     fn positions(home: &Path, settings: Settings) -> positions::Config {
@@ -150,6 +157,8 @@ impl Agent {
             positions,
             status,
             left: Vec::new(),
+            will_hang: None,
+            hung: Vec::new(),
         };
         agent.target_manager.hold().step();
         agent.target_manager.hold().settle();
@@ -167,7 +176,13 @@ impl Agent {
     /// Runs one turn of each reader. Returns when the next one is due.
     pub fn turn(&mut self, now: Instant) -> Instant {
         let mut due = now + Duration::from_secs(1);
-        for (place, road) in self.readers.iter_mut().zip(&mut self.roads) {
+        let will_hang = self.will_hang.take();
+        for (index, (place, road)) in self.readers.iter_mut().zip(&mut self.roads).enumerate() {
+            if let Some((_, call)) = will_hang.filter(|(reader, _)| *reader == index)
+                && let Some(reader) = place
+            {
+                self.hung.extend(hanging::turn(reader, call));
+            }
             match place.as_mut().map(|reader| reader.hold().turn()) {
                 Some(Some(next)) => due = due.min(next),
                 Some(None) => {
@@ -181,6 +196,21 @@ impl Agent {
         }
         self.target_manager.hold().step();
         due
+    }
+
+    /// A call of this reader's next turn hangs, if the turn has so many.
+    pub fn hang(&mut self, reader: usize, call: usize) {
+        self.will_hang = Some((reader, call));
+    }
+
+    pub fn hung(&self) -> usize {
+        self.hung.len()
+    }
+
+    /// The calls that hang return, or else the agent is killed while they hang.
+    pub fn let_go(&mut self, fate: Fate) {
+        self.will_hang = None;
+        self.hung.drain(..).for_each(|hung| hung.end(fate));
     }
 
     pub fn tell_to_stop(&mut self) {

@@ -24,6 +24,8 @@ pub(super) struct Line {
     pub raced: bool,
     /// A new agent cannot find it any more, at least not completely.
     pub gone: bool,
+    /// It was written to a rotated file while its log had a younger one.
+    pub late: bool,
 }
 
 /// The contents of a file, whatever its name.
@@ -33,7 +35,13 @@ pub(super) struct File {
     pub holds: Vec<(usize, u8)>,
     /// The running agent has looked at it, so it keeps the file open as long as needed.
     pub seen: bool,
+    /// An agent has looked at it, and has saved that.
+    pub known: bool,
+    /// No agent can know that it belongs to a log.
+    pub lost_track: bool,
     pub size: u64,
+    /// When its last byte was written, by the monotonic clock.
+    pub written: i64,
 }
 
 pub(super) struct Disk {
@@ -42,18 +50,76 @@ pub(super) struct Disk {
     pub lines: Vec<Line>,
     pub files: Vec<File>,
     pub names: BTreeMap<PathBuf, usize>,
+    /// Names that are links, and where they lead.
+    pub links: BTreeMap<PathBuf, PathBuf>,
+    /// Directories that are away for now, and where they are meanwhile.
+    pub away: BTreeMap<PathBuf, PathBuf>,
+    /// Lines that need not arrive, because of what happened to their files or before them.
+    pub excused: HashSet<usize>,
+    /// Writers whose next line may be taken for the end of another one.
+    pub mixed_up: BTreeSet<usize>,
     /// Names that changed and were not reported to the target manager.
     pub unheard: BTreeSet<PathBuf>,
+    /// By how many seconds the clock was set back in all.
+    pub put_back: u64,
+    /// Times of reading may go back, because it was set back far, or the time of a line before is not known any more.
+    pub times_go_back: bool,
 }
 
 impl Disk {
     pub fn new(root: PathBuf, clock: Clock) -> Self {
         let (lines, files) = (Vec::new(), Vec::new());
-        Self { root, clock, lines, files, names: BTreeMap::new(), unheard: BTreeSet::new() }
+        Self {
+            root,
+            clock,
+            lines,
+            files,
+            names: BTreeMap::new(),
+            links: BTreeMap::new(),
+            away: BTreeMap::new(),
+            excused: HashSet::new(),
+            mixed_up: BTreeSet::new(),
+            unheard: BTreeSet::new(),
+            put_back: 0,
+            times_go_back: false,
+        }
     }
 
     pub fn file(&self, path: &Path) -> &File {
-        &self.files[self.names[path]]
+        &self.files[self.names[self.real(path)]]
+    }
+
+    fn real<'p>(&'p self, path: &'p Path) -> &'p Path {
+        self.links.get(path).map_or(path, PathBuf::as_path)
+    }
+
+    /// Whether its directory is away.
+    pub fn is_away(&self, path: &Path) -> bool {
+        self.away.keys().any(|dir| path.starts_with(dir))
+    }
+
+    /// Makes a name a link to this file, in one step.
+    pub fn link(&mut self, path: &Path, to: &Path) {
+        let temporary = added(path, ".new");
+        std::os::unix::fs::symlink(to, &temporary).expect("linked");
+        fs::rename(&temporary, path).expect("renamed");
+        self.links.insert(path.into(), to.into());
+        self.unheard.insert(path.into());
+    }
+
+    /// Takes a directory away, with all that is in it.
+    pub fn take_away(&mut self, dir: &Path) {
+        let aside = added(&self.root, &format!("-aside-{}", self.away.len()));
+        fs::rename(dir, &aside).expect("renamed");
+        self.away.insert(dir.into(), aside);
+        self.unheard.insert(dir.into());
+    }
+
+    pub fn bring_back(&mut self, dir: &Path) {
+        if let Some(aside) = self.away.remove(dir) {
+            fs::rename(aside, dir).expect("renamed");
+            self.unheard.insert(dir.into());
+        }
     }
 
     pub fn create(&mut self, path: &Path) {
@@ -69,9 +135,11 @@ impl Disk {
         let mut file = OpenOptions::new().append(true).open(path).expect("opened");
         file.write_all(bytes).expect("written");
         file.set_modified(self.clock.system_time()).expect("dated");
-        let known = &mut self.files[self.names[path]];
+        let known = self.names[self.real(path)];
+        let known = &mut self.files[known];
         known.holds.push(line);
         known.size += bytes.len() as u64;
+        known.written = self.clock.monotonic();
     }
 
     pub fn rename(&mut self, from: &Path, to: &Path) {
@@ -104,7 +172,10 @@ impl Disk {
         file.write_all(&bytes).expect("written");
         file.set_modified(if keep_time { before } else { self.clock.system_time() }).expect("dated");
         fs::rename(&temporary, &packed).expect("renamed");
-        let seen = self.file(path).seen;
+        let File { seen, holds, .. } = self.file(path);
+        let (seen, late) = (*seen, holds.iter().map(|(line, _)| *line).filter(|line| self.lines[*line].late));
+        // An agent that has not seen these lines may know the file only by its inode.
+        self.excused.extend(late.filter(|_| !seen).collect::<Vec<_>>());
         self.copied(path, &packed, seen);
         self.remove(path);
         packed
@@ -128,8 +199,8 @@ impl Disk {
     }
 
     fn copied(&mut self, from: &Path, to: &Path, seen: bool) {
-        let File { holds, size, .. } = self.file(from);
-        let copy = File { holds: holds.clone(), seen, size: *size };
+        let File { holds, size, known, lost_track, .. } = self.file(from);
+        let copy = File { holds: holds.clone(), seen, known: *known, lost_track: *lost_track, size: *size, written: 0 };
         self.names.insert(to.into(), self.files.len());
         self.files.push(copy);
         self.unheard.insert(to.into());
@@ -156,9 +227,31 @@ impl Disk {
 
     /// The agent has looked everywhere.
     pub fn all_seen(&mut self) {
-        for file in self.names.values() {
-            self.files[*file].seen = true;
+        for (name, file) in &self.names {
+            if !self.away.keys().any(|dir| name.starts_with(dir)) {
+                let file = &mut self.files[*file];
+                (file.seen, file.known) = (true, true);
+            }
         }
+    }
+
+    /// What the agent has not seen of these files is read in any order, or not at all.
+    pub fn unseen_lines(&self) -> Vec<usize> {
+        let unseen = self.names.values().map(|file| &self.files[*file]).filter(|file| !file.seen);
+        unseen.flat_map(|file| file.holds.iter().map(|(line, _)| *line)).collect()
+    }
+
+    /// The lines of files that no agent knows.
+    pub fn unknown_lines(&self, is_asked: impl Fn(&Path) -> bool) -> Vec<usize> {
+        let files = self.names.iter().filter(|(name, _)| is_asked(name)).map(|(_, file)| &self.files[*file]);
+        files.filter(|file| !file.known).flat_map(|file| file.holds.iter().map(|(line, _)| *line)).collect()
+    }
+
+    /// The agent has closed its files without a name.
+    pub fn none_unnamed(&mut self) {
+        let named: HashSet<usize> = self.names.values().copied().collect();
+        let unnamed = self.files.iter_mut().enumerate().filter(|(n, _)| !named.contains(n));
+        unnamed.for_each(|(_, file)| file.seen = false);
     }
 
     /// The agent is gone, with its open files.
@@ -173,7 +266,7 @@ impl Disk {
         let files = self.files.iter().enumerate().filter(|f| within_reach((f.0, f.1)));
         let there: HashSet<(usize, u8)> = files.flat_map(|(_, file)| file.holds.iter().copied()).collect();
         let whole = |line: usize| (0..self.lines[line].parts).all(|part| there.contains(&(line, part)));
-        (0..self.lines.len()).filter(|line| !whole(*line)).collect()
+        (0..self.lines.len()).filter(|line| !whole(*line) || self.excused.contains(line)).collect()
     }
 }
 

@@ -13,19 +13,19 @@ use crate::scrape::tests::rig::decode;
 
 const SETTINGS: Settings = Settings { clients: 1, window: 64 << 10, batchsize: 1 << 20 };
 
-struct Story {
+pub(super) struct Story {
     dir: tempfile::TempDir,
-    disk: Disk,
-    agent: Agent,
+    pub disk: Disk,
+    pub agent: Agent,
     /// Whether Loki answers.
-    answers: bool,
-    stored: Vec<String>,
+    pub answers: bool,
+    pub stored: Vec<String>,
     /// The timestamps of these.
-    times: Vec<i64>,
+    pub times: Vec<i64>,
 }
 
 impl Story {
-    fn begin() -> Self {
+    pub fn begin() -> Self {
         let dir = directory();
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
         let disk = Disk::new(dir.path().into(), Clock::standing(now.as_nanos() as i64));
@@ -36,22 +36,22 @@ impl Story {
         Self { dir, disk, agent, answers: true, stored: Vec::new(), times: Vec::new() }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn append(&self, name: &str, text: &str) {
+    pub fn append(&self, name: &str, text: &str) {
         let mut file = OpenOptions::new().create(true).append(true).open(self.path(name)).expect("opened");
         file.write_all(text.as_bytes()).expect("written");
         file.set_modified(self.disk.clock.system_time()).expect("dated");
     }
 
-    fn rename(&self, from: &str, to: &str) {
+    pub fn rename(&self, from: &str, to: &str) {
         fs::rename(self.path(from), self.path(to)).expect("renamed");
     }
 
     /// Lets this many seconds pass while the agent looks and reads.
-    fn pass(&mut self, seconds: u64) {
+    pub fn pass(&mut self, seconds: u64) {
         self.agent.hear(&mut self.disk, true);
         for _ in 0..seconds {
             self.disk.clock.advance(Duration::from_secs(1));
@@ -74,7 +74,7 @@ impl Story {
         }
     }
 
-    fn crash_and_start(&mut self) {
+    pub fn crash_and_start(&mut self) {
         self.agent = Agent::start(&self.disk, self.dir.path(), SETTINGS);
     }
 }

@@ -44,6 +44,10 @@ pub(super) struct History {
     /// When the agent last looked everywhere.
     pub looked: Instant,
     pub told: Arc<Mutex<Vec<String>>>,
+    /// See [`rough`](super::rough).
+    pub is_rough: bool,
+    /// The agent has not looked yet.
+    pub is_new: bool,
 }
 
 pub(super) type Check = Result<(), String>;
@@ -60,7 +64,9 @@ impl History {
             window: chance.pick(&[1 << 10, 4 << 10, 64 << 10]),
             batchsize: chance.pick(&[1 << 10, 8 << 10, 1 << 20]),
         };
-        let writers: Vec<Writer> = (0..1 + chance.below(3)).map(|id| Writer::new(id, &mut disk, &mut chance)).collect();
+        let is_rough = seed >= super::ROUGH;
+        let count = 1 + chance.below(3);
+        let writers: Vec<Writer> = (0..count).map(|id| Writer::new(id, &mut disk, &mut chance, is_rough)).collect();
         let home = root.join("home");
         fs::create_dir_all(&home).expect("made");
         // The Loki of a second client is always down.
@@ -80,6 +86,8 @@ impl History {
             durable: 0,
             looked: Instant::now(),
             told,
+            is_rough,
+            is_new: true,
         };
         history.tell(format!("{settings:?}"));
         for (id, writer) in history.writers.iter().enumerate() {
@@ -105,6 +113,10 @@ impl History {
     /// Runs one event.
     pub fn step(&mut self, mut chance: Chance) -> Check {
         let writer = chance.below(self.writers.len());
+        if self.is_rough && self.rough_step(writer, &mut chance)? {
+            self.forfeit();
+            return self.check();
+        }
         match chance.below(100) {
             0..30 => self.write(writer, &mut chance),
             30..50 => {
@@ -135,6 +147,9 @@ impl History {
 
     fn write(&mut self, writer: usize, chance: &mut Chance) {
         let own = &mut self.writers[writer];
+        if self.disk.is_away(own.dir()) {
+            return;
+        }
         if own.raced && self.agent.is_some() {
             return; // A race of copytruncate with readers and writers is not tested here.
         }
@@ -147,12 +162,21 @@ impl History {
 
     fn rotate(&mut self, writer: usize, chance: &mut Chance) {
         let own = &mut self.writers[writer];
-        if own.raced && self.agent.is_some() {
+        if own.raced && self.agent.is_some() || self.disk.is_away(own.dir()) {
             return;
         }
         if own.manner == Manner::Copied {
             self.truncated.insert(inode(&own.live));
             self.race(writer);
+        }
+        if self.writers[writer].manner == Manner::Linked {
+            let live = self.writers[writer].live.clone();
+            self.writers[writer].complete(&live, &mut self.disk);
+            // The program makes a file when it has something to write.
+            if self.disk.file(&live).size == 0 {
+                return;
+            }
+            self.lose_track(writer);
         }
         let own = &mut self.writers[writer];
         own.rotate(&mut self.disk, chance);
@@ -161,7 +185,7 @@ impl History {
 
     fn delete_oldest(&mut self, writer: usize) {
         let own = &mut self.writers[writer];
-        if !own.old.is_empty() {
+        if !own.old.is_empty() && !self.disk.is_away(own.dir()) {
             let oldest = own.old.remove(0);
             self.disk.remove(&oldest);
             self.tell(format!("{} is deleted", oldest.display()));
@@ -169,13 +193,16 @@ impl History {
     }
 
     fn restart_container(&mut self, writer: usize, _: &mut Chance) {
-        if self.writers[writer].manner == Manner::Kubelet {
+        if self.writers[writer].manner == Manner::Kubelet && !self.disk.is_away(self.writers[writer].dir()) {
             self.writers[writer].restart(&mut self.disk);
             self.tell(format!("the container of writer {writer} is started again"));
         }
     }
 
     fn delete_all(&mut self, writer: usize) {
+        if self.disk.is_away(self.writers[writer].dir()) {
+            return;
+        }
         self.writers[writer].delete_all(&mut self.disk);
         self.tell(format!("all that writer {writer} wrote is deleted"));
     }
@@ -183,7 +210,7 @@ impl History {
     /// Writes into a file right after it was renamed.
     fn write_late(&mut self, writer: usize, chance: &mut Chance) {
         let own = &mut self.writers[writer];
-        if let Manner::Renamed = own.manner {
+        if own.manner == Manner::Renamed && !self.disk.is_away(own.dir()) {
             own.rotate_and_write_late(&mut self.disk, chance);
             self.tell(format!("writer {writer} rotates and writes to the old file once more"));
         }
@@ -213,103 +240,13 @@ impl History {
     pub fn start(&mut self) {
         self.disk.none_seen();
         self.disk.clock.advance(Duration::from_millis(100));
+        self.is_new = true;
+        self.lose_order();
         self.agent = Some(Agent::start(&self.disk, &self.home, self.settings));
         self.durable = size(&self.journal());
+        self.overlook();
         self.looked = self.disk.clock.now();
         self.tell("the agent starts".into());
-    }
-
-    /// kill -9. Pushes in flight are abandoned, and their outcome is unknown.
-    fn crash(&mut self, chance: &mut Chance) {
-        let Some(mut agent) = self.agent.take() else {
-            return self.start();
-        };
-        let mut stored = Vec::new();
-        for (client, road) in agent.roads.iter_mut().enumerate() {
-            for lane in 0..road.lanes() {
-                if self.moods[client] != Mood::Away && chance.one_in(3) {
-                    let was = road.answer(lane, Answer::Lost, &mut self.lokis[client], &self.disk);
-                    stored.extend(was.unwrap_or_default().then_some(lane));
-                }
-            }
-        }
-        drop(agent);
-        self.gone();
-        let unsynced = size(&self.journal()).saturating_sub(self.durable);
-        let torn = if chance.one_in(3) { unsynced.min(1 + chance.below(200) as u64) } else { 0 };
-        cut(&self.journal(), torn);
-        self.tell(format!("crash; stored without an answer: {stored:?}; journal torn by {torn} bytes"));
-        if torn > 0 {
-            self.lokis.iter_mut().for_each(|loki| loki.forgot = true);
-            self.offsets.clear();
-        }
-    }
-
-    pub fn stop(&mut self, chance: &mut Chance) -> Check {
-        let Some(agent) = &mut self.agent else {
-            self.start();
-            return Ok(());
-        };
-        self.disk.unheard.clear();
-        agent.tell_to_stop();
-        self.lokis.iter_mut().for_each(|loki| loki.stopping = true);
-        self.tell("the agent is told to stop".into());
-        for _ in 0..200 {
-            self.turn(chance)?;
-            if self.agent.as_ref().is_none_or(Agent::has_stopped) {
-                break;
-            }
-            self.disk.clock.advance(Duration::from_millis(200));
-        }
-        let agent = self.agent.take().expect("it runs");
-        if !agent.has_stopped() {
-            return Err("it does not stop".into());
-        }
-        agent.sync();
-        drop(agent);
-        self.lokis.iter_mut().for_each(|loki| loki.stopping = false);
-        self.gone();
-        self.tell("the agent has stopped".into());
-        Ok(())
-    }
-
-    /// The next scrape of the process, with the open logs of this one. The outcome of abandoned pushes is unknown.
-    fn reload(&mut self, chance: &mut Chance) -> Check {
-        let Some(agent) = &mut self.agent else {
-            self.start();
-            return Ok(());
-        };
-        agent.tell_to_hand_over();
-        for _ in 0..50 {
-            self.turn(chance)?;
-            if self.agent.as_ref().is_none_or(Agent::has_stopped) {
-                break;
-            }
-            self.disk.clock.advance(Duration::from_millis(200));
-        }
-        let mut agent = self.agent.take().expect("it runs");
-        if !agent.has_stopped() {
-            return Err("it does not hand over".into());
-        }
-        for (client, road) in agent.roads.iter_mut().enumerate() {
-            for lane in 0..road.lanes() {
-                if self.moods[client] != Mood::Away && chance.one_in(3) {
-                    road.answer(lane, Answer::Lost, &mut self.lokis[client], &self.disk)?;
-                }
-            }
-        }
-        self.lokis.iter_mut().for_each(|loki| loki.interrupted = true);
-        self.agent = Some(agent.start_again(&self.disk, &self.home, self.settings));
-        self.tell("the config is reloaded".into());
-        Ok(())
-    }
-
-    /// The agent's memory is lost.
-    fn gone(&mut self) {
-        self.lokis.iter_mut().for_each(|loki| loki.interrupted = true);
-        self.disk.none_seen();
-        self.disk.unheard.clear();
-        self.writers.iter_mut().for_each(|writer| writer.raced = false);
     }
 
     fn sync(&mut self) {
@@ -320,7 +257,7 @@ impl History {
         }
     }
 
-    fn journal(&self) -> PathBuf {
+    pub fn journal(&self) -> PathBuf {
         self.home.join("positions.yaml.journal")
     }
 
@@ -328,9 +265,19 @@ impl History {
     fn rest(&mut self, chance: &mut Chance) -> Check {
         for writer in &mut self.writers {
             let live = writer.live.clone();
-            writer.complete(&live, &mut self.disk);
+            if !self.disk.is_away(&live) {
+                writer.complete(&live, &mut self.disk);
+            }
         }
         let time = Duration::from_secs(chance.pick(&[4, 70, 400]));
+        // If no agent runs until the clock has caught up, nothing shows that it was put back.
+        if self.disk.put_back > 0 && self.agent.is_none() {
+            return Ok(());
+        }
+        // The parts of a CRI line that are read more than five minutes apart are not joined.
+        if time > Duration::from_secs(300) {
+            self.let_go();
+        }
         self.tell(format!("{time:?} of silence"));
         for _ in 0..12 {
             self.pass(time / 12, chance)?;
@@ -360,15 +307,22 @@ impl History {
         agent.hear(&mut self.disk, everywhere);
         self.turn(chance)?;
         self.turn(chance)?;
-        self.disk.all_seen();
+        if std::mem::take(&mut self.is_new) {
+            self.lose_order();
+        }
+        // A log of which a call hangs is not looked at, and others of its device may not be either.
+        if self.agent.as_ref().is_some_and(|agent| agent.hung() == 0) {
+            self.disk.all_seen();
+            self.writers.iter_mut().for_each(|writer| writer.raced = false);
+        }
+        self.overlook();
         self.looked = self.disk.clock.now();
-        self.writers.iter_mut().for_each(|writer| writer.raced = false);
         self.tell(format!("the agent looks{}", if everywhere { " everywhere" } else { "" }));
         Ok(())
     }
 
     /// The readers take a turn, and Loki answers as it currently does.
-    fn turn(&mut self, chance: &mut Chance) -> Check {
+    pub fn turn(&mut self, chance: &mut Chance) -> Check {
         let Some(agent) = &mut self.agent else {
             return Ok(());
         };
@@ -392,16 +346,8 @@ fn any_answer(chance: &mut Chance) -> Answer {
     chance.pick(&[Answer::Stored, Answer::Stored, Answer::Lost, Answer::Refused, Answer::Halved, Answer::Apart])
 }
 
-fn size(path: &Path) -> u64 {
+pub(super) fn size(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |meta| meta.len())
-}
-
-/// Removes the last bytes of a file, as a power cut may.
-fn cut(path: &Path, bytes: u64) {
-    if bytes > 0 {
-        let file = fs::OpenOptions::new().write(true).open(path).expect("opened");
-        file.set_len(size(path) - bytes).expect("cut");
-    }
 }
 
 fn inode(path: &Path) -> u64 {

@@ -208,11 +208,15 @@ impl Loki {
                 if let Some((last, then)) = head
                     && !again
                     && !written[line].raced
+                    && !written[line].late
+                    // The batches of a stream are sorted by time, and these times are those of a clock that was set back.
+                    && (disk.put_back == 0 || !written[line].identical)
+                    && !disk.times_go_back
                     && (line < last || at == 0 && time < then)
                 {
                     return Err(format!("line {line} ({time}) came after line {last} ({then}) in {stream:?}"));
                 }
-                if head.is_none_or(|(last, _)| line > last) {
+                if !written[line].late && head.is_none_or(|(last, _)| line > last) {
                     self.heads.insert(stream.clone(), (line, time));
                 }
             }
@@ -234,7 +238,10 @@ impl Loki {
         // It has the label of its new name.
         let renamed = own.renamed && self.lines[&line].iter().any(|before| before.1.labels != entry.1.labels);
         let no_time = !own.identical && self.forgot;
-        self.interrupted && (renamed || no_time || self.was_cut(line, disk))
+        // Files were read in another order, so another line followed.
+        let is_block = |entry: &Entry| entry.1.line.contains('\n');
+        let is_mixed = disk.put_back > 0 && own.raced && (is_block(entry) || self.lines[&line].iter().any(is_block));
+        self.interrupted && (renamed || no_time || is_mixed || self.was_cut(line, disk))
     }
 
     /// Whether the block of a line may have another shape when sent again: it was released before it was complete, or

@@ -83,6 +83,7 @@ impl History {
         if self.agent.is_none() {
             self.start();
         }
+        self.smooth()?;
         for writer in &mut self.writers {
             writer.raced = false;
             let live = writer.live.clone();
@@ -138,7 +139,7 @@ impl History {
         }
     }
 
-    fn missing(&self) -> Option<String> {
+    pub fn missing(&self) -> Option<String> {
         for (client, (loki, lost)) in self.lokis.iter().zip(&self.lost).enumerate() {
             let all = 0..self.disk.lines.len();
             let missing: Vec<usize> = all.filter(|line| !loki.has(*line) && !lost.contains(line)).collect();

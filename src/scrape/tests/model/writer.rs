@@ -27,10 +27,16 @@ pub(super) enum Manner {
     Dated { compress: bool },
     /// A program that gives its old log a name that the glob matches.
     Renamed,
+    /// A program with a new file each time, to which a link leads. Only the link matches the glob.
+    Linked,
 }
 
 /// How many rotated files are kept.
 const KEPT: usize = 4;
+
+/// How long after its last byte another process may write to a rotated file, in nanoseconds: a little less than the
+/// default of `late_writer_period`.
+const LATE: i64 = 50_000_000_000;
 
 pub(super) struct Writer {
     pub format: Format,
@@ -70,7 +76,7 @@ impl Format {
 }
 
 impl Writer {
-    pub fn new(id: usize, disk: &mut Disk, chance: &mut Chance) -> Self {
+    pub fn new(id: usize, disk: &mut Disk, chance: &mut Chance, links: bool) -> Self {
         let format = chance.pick(&Format::ALL);
         let manner = match chance.below(7) {
             0 | 1 => Manner::Kubelet,
@@ -79,9 +85,10 @@ impl Writer {
             5 => Manner::Dated { compress: chance.one_in(2) },
             _ => Manner::Renamed,
         };
+        let manner = if links && chance.one_in(4) { Manner::Linked } else { manner };
         let dir = disk.root.join(format.job()).join(format!("w{id}"));
         let live = dir.join(if manner == Manner::Kubelet { "0.log" } else { "app.log" });
-        disk.create(&live);
+        begin_file(disk, &live, manner);
         Self { format, manner, live, dir, id, old: Vec::new(), restarts: 0, pending: None, raced: false }
     }
 
@@ -99,6 +106,29 @@ impl Writer {
         if chance.one_in(3) {
             self.complete(path, disk);
         }
+    }
+
+    /// Another process, which was not told of a rotation, writes one line to the newest rotated file. Returns whether there
+    /// is such a file.
+    pub fn write_as_another(&mut self, disk: &mut Disk, chance: &mut Chance) -> bool {
+        let Some(path) = self.old.last().filter(|path| ending(path).is_none()).cloned() else {
+            return false;
+        };
+        // Such a process writes whole lines. A copy is no file that it has open.
+        let fits = self.format == Format::Plain && !matches!(self.manner, Manner::Copied | Manner::Kubelet);
+        let since = disk.clock.monotonic() - disk.file(&path).written;
+        let is_known = self.manner != Manner::Linked || disk.file(&path).seen && !disk.file(&path).lost_track;
+        if !fits || !is_known || since > LATE {
+            return false;
+        }
+        self.begin_line(disk, chance);
+        disk.lines.last_mut().expect("just begun").late = true;
+        self.complete(&path, disk);
+        true
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Writes the rest of an unfinished line.
@@ -131,7 +161,11 @@ impl Writer {
             renamed: self.manner == Manner::Renamed,
             raced: false,
             gone: false,
+            late: false,
         });
+        if disk.mixed_up.remove(&self.id) {
+            disk.excused.insert(number);
+        }
         self.pending = Some((number, parts, 0));
     }
 
@@ -162,6 +196,13 @@ impl Writer {
     pub fn rotate(&mut self, disk: &mut Disk, chance: &mut Chance) {
         // So that names with a time differ.
         disk.clock.advance(Duration::from_millis(1_001));
+        // The clock was set back. A program would not take a name that is there, so it waits.
+        while disk.names.keys().any(|name| {
+            let stamp = stamp(disk.clock.unix_nanos());
+            name.starts_with(&self.dir) && name.to_string_lossy().contains(&stamp)
+        }) {
+            disk.clock.advance(Duration::from_millis(1_001));
+        }
         match self.manner {
             Manner::Kubelet => {
                 let rotated = added(&self.live, &format!(".{}", stamp(disk.clock.unix_nanos())));
@@ -217,6 +258,12 @@ impl Writer {
                 self.old.push(rotated);
                 disk.create(&self.live);
             }
+            Manner::Linked => {
+                self.complete(&self.live.clone(), disk);
+                self.give_up_oldest(disk);
+                self.old.push(disk.links[&self.live].clone());
+                begin_file(disk, &self.live, self.manner);
+            }
         }
     }
 
@@ -244,7 +291,7 @@ impl Writer {
         let names: Vec<PathBuf> = disk.names.keys().filter(|name| name.starts_with(&self.dir)).cloned().collect();
         names.iter().for_each(|name| disk.remove(name));
         self.old.clear();
-        disk.create(&self.live);
+        begin_file(disk, &self.live, self.manner);
     }
 
     fn give_up_oldest(&mut self, disk: &mut Disk) {
@@ -271,6 +318,16 @@ impl Writer {
             }
         }
     }
+}
+
+/// Makes the live file of a log.
+fn begin_file(disk: &mut Disk, live: &Path, manner: Manner) {
+    if manner != Manner::Linked {
+        return disk.create(live);
+    }
+    let file = live.with_file_name(format!("app-{}.out", stamp(disk.clock.unix_nanos())));
+    disk.create(&file);
+    disk.link(live, &file);
 }
 
 fn rfc3339(nanos: i64) -> String {

@@ -53,8 +53,8 @@ fn a_thousand_logs_of_one_folder_list_it_once() {
     let folders = Arc::new(Folders::default());
     for n in 0..1_000 {
         let path = d.path(&format!("{n}.log"));
-        Log::open_among(&path.into(), Resume::Since(SystemTime::now()), Options::default(), &folders, &Arc::default())
-            .expect("opened");
+        let resume = Resume::Since(SystemTime::now());
+        Log::open_among(&path.into(), resume, Options::default(), &folders, &Arc::default(), &[]).expect("opened");
     }
     assert_eq!(folders.listed(), 1);
     d.rename("7.log", "7.log.1");
@@ -65,6 +65,7 @@ fn a_thousand_logs_of_one_folder_list_it_once() {
         Options::default(),
         &folders,
         &Arc::default(),
+        &[],
     );
     assert_eq!(log.expect("opened").generations(), 2, "a rotation is seen at once");
 }

@@ -2,6 +2,7 @@
 //! read.
 
 use super::*;
+use crate::model::Clock;
 
 /// A program that rotates its log: it writes `lines` under its live name, and then moves the file away. It is called several
 /// times.
@@ -161,9 +162,10 @@ const PROGRAMS: &[Program] = &[
 ];
 
 fn open(d: &Dir, live: &str, resume: Resume) -> Log {
-    let folders = Arc::new(Folders::with_rotated_dirs(vec!["old".into(), "archived".into()]));
+    let folders =
+        Arc::new(Folders::new(vec!["old".into(), "archived".into()], Clock::default(), SystemTime::UNIX_EPOCH));
     let path: Arc<Path> = d.path(live).into();
-    Log::open_among(&path, resume, Options::default(), &folders, &Arc::default()).expect("opened")
+    Log::open_among(&path, resume, Options::default(), &folders, &Arc::default(), &[]).expect("opened")
 }
 
 #[test]

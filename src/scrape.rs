@@ -86,6 +86,9 @@ pub struct Job {
 /// neighbours'.
 const SHARE: usize = 50;
 
+/// How many logs a target with many leaves to the others at most. A node has a few hundred pods.
+const LEFT: usize = 1_000;
+
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Compared with the label `__host__`.
@@ -103,9 +106,11 @@ pub struct Config {
     pub deleted_files_limit: u64,
     /// The directory of pods' logs. Targets of a pod only read that pod's own subdirectory. None: no such check.
     pub pod_logs: Option<PathBuf>,
-    /// The most older files that the logs of one client may keep open to finish reading them.
-    pub older_files: usize,
-    /// The most open logs. A target with more than [`SHARE`] logs leaves a quarter of these for other targets.
+    /// The most files that the logs of one client may have open. What the logs themselves do not need is for older
+    /// files, which are kept open to finish reading them.
+    pub files: usize,
+    /// The most open logs, fewer than `files`. A target with more than [`SHARE`] logs leaves a quarter of these for other
+    /// targets, and [`LEFT`] at most.
     pub logs: usize,
     /// Directories outside a log's own that its links may lead to.
     pub link_roots: Vec<PathBuf>,

@@ -75,8 +75,8 @@ pub(super) fn scrape(config: &Config, options: &Options, hostname: String) -> sc
         pod_logs: (!config.target_config.foreign_pod_logs).then(|| POD_LOGS.into()),
         link_roots: config.target_config.link_roots.iter().map(Into::into).collect(),
         rotated_dirs: config.target_config.rotated_dirs.iter().map(Into::into).collect(),
-        older_files: descriptors(config) / 8 * 3,
-        logs: config.target_config.logs_limit.min(descriptors(config) / 8 * 5).max(1),
+        files: descriptors(config),
+        logs: config.target_config.logs_limit.min(descriptors(config) / 8 * 7).max(1),
         rate: rate(&config.limits_config),
         dry_run: options.dry_run,
     }
@@ -106,7 +106,7 @@ pub(super) fn receivers(config: &Config, options: &Options) -> Result<Vec<receiv
 }
 
 /// How many file descriptors of the process one client may use. The rest of the process keeps 512, or an eighth, and
-/// receivers what their connections need, at most a quarter. Five eighths of the result are for logs, three eighths for
+/// receivers what their connections need, at most a quarter. Seven eighths of the result may be logs. What they leave is for
 /// their rotated generations.
 fn descriptors(config: &Config) -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;

@@ -343,6 +343,10 @@ impl Batcher {
         None
     }
 
+    pub(super) fn batchwait(&self) -> Duration {
+        self.config.batchwait
+    }
+
     /// When the next open batch reaches `batchwait`. None: no batch will.
     pub fn next_due(&self) -> Option<Instant> {
         self.busy.iter().filter_map(|lane| self.lanes[*lane].due(self.config.batchwait)).min()

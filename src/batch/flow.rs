@@ -61,12 +61,6 @@ impl Flow {
         Self { streams: Vec::new(), tasted: false, reach: CHUNK, left: usize::MAX, written_since: None, written }
     }
 
-    /// The entries that follow, until [`Batcher::settle`], are of lines that were written at this time at the earliest.
-    /// `batchwait` counts from it, so the pause before the read does not come on top of `batchwait`.
-    pub fn begin(&mut self, written_since: Instant) {
-        self.written_since = Some(written_since);
-    }
-
     /// Whether each stream that received entries since the grant has room for a line of this length.
     pub fn has_room_for(&self, line: usize) -> bool {
         line < self.left
@@ -86,6 +80,14 @@ impl Flow {
 }
 
 impl Batcher {
+    /// The entries that follow, until [`settle`](Self::settle), are of lines that were written at this time at the earliest.
+    /// `batchwait` counts from it, so the pause before the read does not come on top of `batchwait`. But at least half of
+    /// `batchwait` is left, so that a short one still collects lines.
+    pub fn begin(&self, flow: &mut Flow, written_since: Instant, now: Instant) {
+        let earliest = now.checked_sub(self.batchwait() / 2);
+        flow.written_since = Some(earliest.map_or(written_since, |earliest| earliest.max(written_since)));
+    }
+
     /// How much of a log may be read now. None: wait for answers. `exposed` is the number of its bytes that a crash
     /// would make the agent send again. `exact`: reading can be rewound to the start of any line.
     pub fn grant(&mut self, flow: &mut Flow, exposed: u64, exact: bool, now: Instant) -> Option<Grant> {
@@ -296,7 +298,7 @@ mod tests {
         bench.add(1);
         assert_eq!(bench.batcher.next_due(), at(1_400));
         // A line that waited in its file brings the end of the batch nearer, although it is not the first of the batch.
-        bench.flow.begin(start + Duration::from_millis(150));
+        bench.batcher.begin(&mut bench.flow, start + Duration::from_millis(150), bench.clock.now());
         bench.add(1);
         assert_eq!(bench.batcher.next_due(), at(1_150));
         // Lines that stages release later did not wait in the file.
@@ -304,5 +306,9 @@ mod tests {
         bench.send().into_iter().for_each(Batch::close);
         bench.add(1);
         assert_eq!(bench.batcher.next_due(), at(1_400));
+        // Half of batchwait is left for more lines.
+        bench.batcher.begin(&mut bench.flow, start - Duration::from_secs(9), bench.clock.now());
+        bench.add(1);
+        assert_eq!(bench.batcher.next_due(), at(900));
     }
 }

@@ -28,8 +28,9 @@ impl ReadTime {
     }
 }
 
-/// The read times of one log that are not before its position, in the order of reading. That is not the order of the times
-/// if the clock was put back.
+/// The read times of one log that are not before its position: those of a file in the order of its offsets, the files in the
+/// order of saving. That is not always the order of the times (if the clock was put back), and not always the order of
+/// reading (stages hold lines while later ones are saved).
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReadTimes {
     times: Vec<ReadTime>,
@@ -39,7 +40,17 @@ pub(super) struct ReadTimes {
 
 impl ReadTimes {
     pub fn add(&mut self, time: ReadTime) {
-        self.times.push(time);
+        let is_later = |t: &ReadTime| t.start.file.has_inode_of(&time.start.file) && t.start.offset > time.start.offset;
+        // Nearly always it is the last one.
+        let at = match self
+            .times
+            .last()
+            .is_some_and(|last| is_later(last) || !last.start.file.has_inode_of(&time.start.file))
+        {
+            true => self.times.iter().position(is_later).unwrap_or(self.times.len()),
+            false => self.times.len(),
+        };
+        self.times.insert(at, time);
     }
 
     /// The next line of the log gets a later time than this. 0: unknown.
@@ -58,9 +69,10 @@ impl ReadTimes {
         let (mut at, own) = (0, &mut self.last);
         self.times.retain(|t| {
             let is_before = match (last, through) {
-                (Some(last), _) => at <= last,
+                // What was read later may have been saved earlier: then it is not over yet.
+                (Some(last), Some(through)) => at <= last && t.time <= through,
                 (None, Some(through)) => t.time <= through,
-                (None, None) => false,
+                (_, None) => false,
             };
             at += 1;
             let is_over = is_before || t.is_behind(position);
@@ -77,5 +89,58 @@ impl ReadTimes {
 
     pub fn iter(&self) -> impl Iterator<Item = &ReadTime> {
         self.times.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::FileId;
+
+    fn position(inode: u64, offset: u64) -> Position {
+        Position { file: FileId { inode, ..FileId::default() }, offset, ..Position::default() }
+    }
+
+    /// A chunk of a hundred bytes, which was read at this time.
+    fn chunk(inode: u64, offset: u64, time: i64) -> ReadTime {
+        ReadTime { start: position(inode, offset), len: 100, time }
+    }
+
+    fn starts(times: &ReadTimes) -> Vec<(u64, u64)> {
+        times.iter().map(|t| (t.start.file.inode, t.start.offset)).collect()
+    }
+
+    /// A stage held the first line while the second one went on, so the second one was saved first.
+    #[test]
+    fn a_chunk_that_was_saved_late_is_in_the_order_of_its_file_and_takes_no_later_one_along() {
+        let mut times = ReadTimes::default();
+        [chunk(1, 100, 2_000), chunk(1, 0, 1_000), chunk(1, 200, 3_000)].into_iter().for_each(|t| times.add(t));
+        assert_eq!(starts(&times), [(1, 0), (1, 100), (1, 200)]);
+        times.let_go(&position(1, 0), Some(1_000));
+        assert_eq!(starts(&times), [(1, 100), (1, 200)]);
+    }
+
+    /// The same over a rotation: the held line is in the older file.
+    #[test]
+    fn a_chunk_of_an_older_file_that_was_saved_late_takes_no_chunk_of_the_younger_file_along() {
+        let mut times = ReadTimes::default();
+        [chunk(1, 100, 2_000), chunk(2, 0, 3_000), chunk(1, 0, 1_000)].into_iter().for_each(|t| times.add(t));
+        assert_eq!(starts(&times), [(1, 0), (1, 100), (2, 0)]);
+        times.let_go(&position(1, 100), Some(1_000));
+        assert_eq!(starts(&times), [(1, 100), (2, 0)]);
+        let mut times = ReadTimes::default();
+        [chunk(2, 0, 3_000), chunk(1, 0, 1_000)].into_iter().for_each(|t| times.add(t));
+        times.let_go(&position(2, 0), Some(1_000));
+        assert_eq!(starts(&times), [(2, 0)]);
+    }
+
+    /// The clock was put back between two chunks.
+    #[test]
+    fn chunks_before_the_position_are_dropped_whatever_the_clock_was() {
+        let mut times = ReadTimes::default();
+        [chunk(1, 0, 9_000), chunk(1, 100, 1_000), chunk(1, 200, 2_000)].into_iter().for_each(|t| times.add(t));
+        times.let_go(&position(1, 200), Some(1_000));
+        assert_eq!(starts(&times), [(1, 200)]);
+        assert_eq!(times.last(), 1_100);
     }
 }

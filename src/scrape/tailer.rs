@@ -196,7 +196,9 @@ impl Tailer {
         match read {
             Read::Records { more } => {
                 self.schedule.last_lines = now;
-                self.flow.begin(written_since);
+                if let Output::Batches(batcher) = &sink.output {
+                    batcher.begin(&mut self.flow, written_since, now);
+                }
                 let read = sink.chunk.len;
                 let worked = self.work_on_chunk(sink, grant.stops(), now);
                 let more = more || worked < read;

@@ -156,9 +156,13 @@ impl Unread {
     /// Whether another walk finds the same files as long as its directories do not change. What an error is about, the
     /// target of a link, the size of a file or the number of open logs may change without that.
     pub fn depends_on_directories_only(&self) -> bool {
-        let is_by_name =
-            |why: &Why| matches!(why, Why::Excluded | Why::Foreign | Why::Skipped(Skip::Directory | Skip::Special));
-        self.files.len() < REMEMBERED && self.files.values().all(is_by_name)
+        let is_by_name = |(path, why): (&PathBuf, &Why)| match why {
+            Why::Excluded | Why::Foreign => true,
+            // What a link leads to may become a file without a change of the link.
+            Why::Skipped(Skip::Directory | Skip::Special) => !path.is_symlink(),
+            _ => false,
+        };
+        self.files.len() < REMEMBERED && self.files.iter().all(is_by_name)
     }
 
     /// How many directories of other pods are new since `before`.

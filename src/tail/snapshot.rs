@@ -18,7 +18,7 @@ pub struct Snapshot(u64);
 
 impl Snapshot {
     /// `listed` is when their listing began, or an earlier time. `at` gets each path before it is touched. None: one of them
-    /// is gone, or has changed shortly before `listed` or later, so their listing may be older than their state.
+    /// is gone, or has no times, or has changed shortly before `listed` or later, so their listing may be older than their state.
     pub fn of<'d>(
         directories: impl IntoIterator<Item = &'d Path>,
         listed: SystemTime,
@@ -30,6 +30,10 @@ impl Snapshot {
             at(directory);
             let meta = fs::metadata(directory).ok().filter(Metadata::is_dir)?;
             let times = [(meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec())];
+            // The root of a FAT file system has no times.
+            if times == [(0, 0); 2] {
+                return None;
+            }
             let is_settled = |(seconds, nanos): (i64, i64)| {
                 (seconds, nanos) < (settled.as_secs() as i64, settled.subsec_nanos().into())
             };

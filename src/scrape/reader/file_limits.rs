@@ -29,7 +29,7 @@ impl Held<'_, Reader> {
         }
     }
 
-    /// Limits the open older files per log and over all logs, because new logs need descriptors too. Beyond the limit,
+    /// Limits the open older files per log, and over all logs to the descriptors that these leave. Beyond the limit,
     /// the log with the most older files gives up its oldest.
     fn bound_older(&mut self, log: u64) {
         let files = self.tailers.get(&log).and_then(|tailer| tailer.input.log()).map_or(0, Log::files);
@@ -40,7 +40,7 @@ impl Held<'_, Reader> {
         if files > GENERATIONS {
             self.shed_files(log, GENERATIONS);
         }
-        while self.older.values().sum::<usize>() > self.config.older_files.max(1) {
+        while self.older.values().sum::<usize>() > self.config.files.saturating_sub(self.tailers.len()).max(1) {
             let Some((log, files)) = self.older.iter().max_by_key(|(_, files)| **files).map(|(l, f)| (*l, *f)) else {
                 return;
             };

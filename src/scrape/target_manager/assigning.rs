@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{AssignedLog, TargetManager};
-use crate::scrape::SHARE;
 use crate::scrape::messages::{Assignment, Command, Event, Start, StopRequest};
+use crate::scrape::{LEFT, SHARE};
 use crate::tail::{AllowedPaths, Place};
 
 /// A file that becomes a log.
@@ -135,8 +135,7 @@ impl TargetManager {
     /// The target's number of logs, if it must not get another. Otherwise None.
     pub(super) fn limit_reached(&self, id: u64) -> Option<usize> {
         let (most, own) = (self.config.logs, self.tracked.get(&id)?.files.len());
-        let limit = if own < SHARE { most } else { most - most / 4 };
-        (self.logs.len() >= limit).then_some(own)
+        (self.logs.len() >= limit(most, own)).then_some(own)
     }
 
     pub(super) fn add_file(&mut self, id: u64, path: Arc<Path>, log: u64) {
@@ -214,5 +213,21 @@ impl TargetManager {
                 start: None,
             }));
         }
+    }
+}
+
+/// How many logs may be open, of all targets, so that a target with `own` logs may get another.
+fn limit(most: usize, own: usize) -> usize {
+    if own < SHARE { most } else { most - (most / 4).min(LEFT) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::limit;
+
+    #[test]
+    fn a_target_with_many_logs_leaves_a_quarter_to_others_and_a_thousand_at_most() {
+        let limits = [(200, 49), (200, 50), (4_000, 3_000), (17_000, 15_000)].map(|(most, own)| limit(most, own));
+        assert_eq!(limits, [200, 150, 3_000, 16_000]);
     }
 }

@@ -16,6 +16,9 @@ const MOST: usize = 16;
 /// A call that returns within this time is not reported.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A walk is not taken for a call that hangs for this long, as long as it goes on.
+const LONGEST: Duration = Duration::from_secs(5);
+
 /// The system calls of the target manager.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
@@ -45,11 +48,15 @@ pub(super) struct At {
     path: Arc<Mutex<PathBuf>>,
     /// A walk of thousands of directories may take long, although no call hangs.
     steps: Arc<AtomicU64>,
+    /// The steps count before this time only: a slow file system must not hold up all targets.
+    until: Option<Instant>,
 }
 
 impl At {
     pub fn set(&self, path: &Path) {
-        self.steps.fetch_add(1, Ordering::Relaxed);
+        if self.until.is_some_and(|until| Instant::now() < until) {
+            self.steps.fetch_add(1, Ordering::Relaxed);
+        }
         let mut at = self.path.lock().unwrap_or_else(PoisonError::into_inner);
         at.as_mut_os_string().clear();
         at.push(path);
@@ -65,7 +72,8 @@ impl Calls {
     pub fn next(&mut self, target: Option<u64>) -> (u64, At) {
         self.last += 1;
         self.target = target;
-        self.at = At { path: Arc::default(), steps: self.steps.clone() };
+        let until = Some(Instant::now() + LONGEST);
+        self.at = At { path: Arc::default(), steps: self.steps.clone(), until };
         (self.last, self.at.clone())
     }
 

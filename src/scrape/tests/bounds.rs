@@ -1,6 +1,7 @@
 //! Limits on what one log may cost other logs and the node.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::rig::{self, Dir};
@@ -89,4 +90,36 @@ fn logs_without_end_do_not_keep_out_the_neighbours() {
         fs::remove_file(dir.path(&name)).expect("removed");
     }
     assert_eq!(of(&rig.stored, "many"), 400);
+}
+
+/// Loki does not answer, so rotated files stay open until their logs need the descriptors.
+#[test]
+fn older_files_have_the_descriptors_that_the_logs_leave() {
+    for files in [6, 9] {
+        let dir = Dir::new();
+        let mut rig = dir.scrape_with("*.log", "[]", |config| config.files = files);
+        rig.answer = false;
+        for generation in 0..3 {
+            for log in ["a", "b", "c"] {
+                let path = |suffix: &str| dir.path(&format!("{log}.log{suffix}"));
+                for (from, to) in [(".1", ".2"), ("", ".1")] {
+                    if path(from).exists() {
+                        fs::rename(path(from), path(to)).expect("renamed");
+                    }
+                }
+                dir.append(&format!("{log}.log"), format!("{generation}\n"));
+            }
+            // The client sends no third batch before an answer.
+            rig.until(|stored| stored.len() == 3 * (generation + 1).min(2));
+        }
+        let open = || {
+            let links = fs::read_dir("/proc/self/fd").expect("descriptors").flatten();
+            links.filter(|link| fs::read_link(link.path()).is_ok_and(|file| is_log(&file, &dir.path("")))).count()
+        };
+        rig.until(|_| open() == files);
+    }
+}
+
+fn is_log(file: &Path, dir: &Path) -> bool {
+    file.strip_prefix(dir).is_ok_and(|name| name.to_str().is_some_and(|name| name.contains(".log")))
 }

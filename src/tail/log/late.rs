@@ -2,7 +2,7 @@
 //!
 //! A writer that was not told of the rotation (a second process, a graceful restart) goes on in the old file. Such a file is
 //! looked at until some time after its last byte; lines are read of it between those of the younger files. The position of
-//! the log never lies in it: it is among the files that the log has left, with its own end.
+//! the log is not in it, unless nothing was read of a younger file yet: it is among the files that the log has left, with its own end.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;

@@ -47,7 +47,7 @@ impl Source for Log {
         let late_ends = self.late_ends(to);
         // As long as nothing was read of a younger file, the late lines follow the position in its file.
         let follows = |end: &&Position| end.file.has_inode_of(&position.file) && end.offset > position.offset;
-        if let Some(end) = late_ends.iter().find(follows) {
+        if let Some(end) = late_ends.iter().rfind(follows) {
             position = *end;
         }
         self.marks.commit(to);

@@ -103,7 +103,7 @@ impl Agent {
             close_idle_after: Duration::ZERO,
             deleted_files_limit: 1 << 30,
             pod_logs: None,
-            older_files: 1000,
+            files: 2000,
             logs: 1000,
             link_roots: Vec::new(),
             rotated_dirs: vec!["old".into()],

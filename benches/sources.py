@@ -30,13 +30,7 @@ PODS = """
     pipeline_stages:
       - cri: {}
 """
-FILES = """
-  - job_name: pods
-    static_configs:
-      - targets: [localhost]
-        labels: {namespace: shop, __path__: '%(data)s/*.log'}
-    pipeline_stages:
-      - cri: {}
+FILES = PODS + """\
       - json: {expressions: {level: , time: , trace: trace_id, user: context.user}}
       - labels: {level: }
       - timestamp: {source: time, format: RFC3339Nano}

@@ -89,7 +89,7 @@ impl Record {
 #[derive(Clone, Debug)]
 pub(super) enum Line<'k> {
     Key(u32, &'k Key),
-    /// With the last read time that is completely before it, if known.
+    /// With the last read time that is completely before it, or a time after those of all lines before it, if known.
     Position(u32, Record, Option<i64>),
     ReadTime(u32, ReadTime),
     Left(u32, Position),

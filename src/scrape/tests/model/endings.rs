@@ -49,17 +49,7 @@ impl History {
         agent.tell_to_stop();
         self.lokis.iter_mut().for_each(|loki| loki.stopping = true);
         self.tell("the agent is told to stop".into());
-        for _ in 0..200 {
-            self.turn(chance)?;
-            if self.agent.as_ref().is_none_or(Agent::has_stopped) {
-                break;
-            }
-            self.disk.clock.advance(Duration::from_millis(200));
-        }
-        let mut agent = self.agent.take().expect("it runs");
-        if !agent.has_stopped() {
-            return Err("it does not stop".into());
-        }
+        let mut agent = self.until_it_has_stopped(200, chance)?;
         agent.sync();
         agent.let_go(Fate::Dies);
         drop(agent);
@@ -69,6 +59,19 @@ impl History {
         Ok(())
     }
 
+    /// Lets the agent work for at most this many turns, until it has stopped.
+    fn until_it_has_stopped(&mut self, turns: usize, chance: &mut Chance) -> Result<Agent, String> {
+        for _ in 0..turns {
+            self.turn(chance)?;
+            if self.agent.as_ref().is_none_or(Agent::has_stopped) {
+                break;
+            }
+            self.disk.clock.advance(Duration::from_millis(200));
+        }
+        let agent = self.agent.take().expect("it runs");
+        agent.has_stopped().then_some(agent).ok_or_else(|| format!("it has not stopped after {turns} turns"))
+    }
+
     /// The next scrape of the process, with the open logs of this one. The outcome of abandoned pushes is unknown.
     pub fn reload(&mut self, chance: &mut Chance) -> Check {
         let Some(agent) = &mut self.agent else {
@@ -76,17 +79,7 @@ impl History {
             return Ok(());
         };
         agent.tell_to_hand_over();
-        for _ in 0..50 {
-            self.turn(chance)?;
-            if self.agent.as_ref().is_none_or(Agent::has_stopped) {
-                break;
-            }
-            self.disk.clock.advance(Duration::from_millis(200));
-        }
-        let mut agent = self.agent.take().expect("it runs");
-        if !agent.has_stopped() {
-            return Err("it does not hand over".into());
-        }
+        let mut agent = self.until_it_has_stopped(50, chance)?;
         for (client, road) in agent.roads.iter_mut().enumerate() {
             for lane in 0..road.lanes() {
                 if self.moods[client] != Mood::Away && chance.one_in(3) {

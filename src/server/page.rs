@@ -17,9 +17,10 @@ pub(super) const HTML: &str = include_str!("page/index.html");
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [(&str, &str, &str); 9] = [
+const ASSETS: [(&str, &str, &str); 10] = [
     ("page.css", "text/css; charset=utf-8", include_str!("page/page.css")),
     ("page.js", SCRIPT, include_str!("page/page.js")),
+    ("ask.js", SCRIPT, include_str!("page/ask.js")),
     ("dom.js", SCRIPT, include_str!("page/dom.js")),
     ("units.js", SCRIPT, include_str!("page/units.js")),
     ("overview.js", SCRIPT, include_str!("page/overview.js")),

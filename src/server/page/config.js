@@ -1,7 +1,7 @@
 // The config in use.
 
 import { setText } from "./dom.js";
-import { ask } from "./page.js";
+import { ask } from "./ask.js";
 
 let shown = 0;
 

@@ -2,7 +2,7 @@
 
 import { element, pathText } from "./dom.js";
 import { bytes, count } from "./units.js";
-import { ask } from "./page.js";
+import { ask } from "./ask.js";
 
 let form, place;
 

@@ -1,5 +1,6 @@
 // The page: which view is shown, and when its data is asked for.
 
+import { ask } from "./ask.js";
 import { element, setClass, setText } from "./dom.js";
 import { duration } from "./units.js";
 import * as overview from "./overview.js";
@@ -14,13 +15,6 @@ const byId = (id) => document.getElementById(id);
 let current = "";
 let isAsking = false;
 let lastAnswer = 0;
-
-// A JSON answer of this server. A refusal is an error with the server's own words.
-export async function ask(path) {
-  const answer = await fetch(path, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(10000) });
-  if (!answer.ok) throw new Error((await answer.text()).trim() || `status ${answer.status}`);
-  return answer.json();
-}
 
 async function refresh() {
   if (isAsking || document.hidden) return;

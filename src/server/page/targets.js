@@ -3,7 +3,7 @@
 import { Table, element, pathText, setClass, setText, sync } from "./dom.js";
 import { bytes, count, since } from "./units.js";
 import { answer, draw } from "./explain.js";
-import { ask } from "./page.js";
+import { ask } from "./ask.js";
 
 const byId = (id) => document.getElementById(id);
 const STATES = { error: ["bad", "not readable"], no_file: ["warn", "no file"], behind: ["warn", "behind"], ok: ["good", "up to date"] };

@@ -28,7 +28,7 @@ use put_back::{Clocks, dated_before, is_unread};
 pub const GENERATIONS: usize = 256;
 
 /// The most closed generations that are remembered.
-const DRAINED: usize = 8;
+const DRAINED: usize = 32;
 
 /// How to read the files of a log.
 #[derive(Clone, Copy, Debug, PartialEq)]

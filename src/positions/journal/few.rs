@@ -9,7 +9,7 @@ pub struct LeftFiles(Vec<Position>);
 
 impl LeftFiles {
     /// A rotation that gives such a file its new name is noticed before the log has left this many more.
-    const MOST: usize = 8;
+    const MOST: usize = 32;
 
     /// Replaces what is known of this file, also if its file system has another number since. Returns what is forgotten: that,
     /// and the oldest file if there are too many.

@@ -47,10 +47,10 @@ fn a_file_that_was_left_is_known_under_another_name_after_a_kill() {
     {
         let positions = open(dir.path());
         let (slot, _) = claim(&positions, "/app.log");
-        // It goes on in file 20; files 1 to 12 were read to their ends before.
-        for inode in 1..=12 {
+        // It goes on in file 50; files 1 to 40 were read to their ends before.
+        for inode in 1..=40 {
             let checkpoint = Checkpoint::File {
-                position: file(20, inode),
+                position: file(50, inode),
                 live: true,
                 written: then(),
                 unread: 0,
@@ -63,13 +63,13 @@ fn a_file_that_was_left_is_known_under_another_name_after_a_kill() {
         let positions = open(dir.path());
         let new = key("/app-2026.log");
         let found = |inode: u64| positions.in_file(&new, (1, inode));
-        assert_eq!(found(12), [file(12, 112)]);
-        assert_eq!(found(5), [file(5, 105)]);
-        assert_eq!(found(4), [], "only so many are kept");
-        assert_eq!(found(20), [file(20, 12)]);
-        assert_eq!(positions.in_file(&key("/app.log"), (1, 12)), [], "it is its own");
+        assert_eq!(found(40), [file(40, 140)]);
+        assert_eq!(found(9), [file(9, 109)]);
+        assert_eq!(found(8), [], "only so many are kept");
+        assert_eq!(found(50), [file(50, 40)]);
+        assert_eq!(positions.in_file(&key("/app.log"), (1, 40)), [], "it is its own");
         assert_eq!(
-            positions.in_file(&Key { labels: 8, ..new.clone() }, (1, 12)),
+            positions.in_file(&Key { labels: 8, ..new.clone() }, (1, 40)),
             [],
             "with other labels it is another log"
         );

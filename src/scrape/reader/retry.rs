@@ -11,6 +11,11 @@ use crate::scrape::status::File;
 /// Waits shorter than this are not reported: a rotation is noticed, or an answer arrives, within this time.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// After which time a log that waits for another reading is tried again: the first time, and at most. What it waits for is mostly
+/// over at once, and an agent that is restarted again and again must get to it.
+const SOONEST: Duration = Duration::from_millis(20);
+const LATEST: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub assignment: Assignment,
@@ -71,7 +76,7 @@ impl Reader {
             said = Some(why.into());
         }
         let waiting = Waiting {
-            at: now + Duration::from_secs(1),
+            at: now + ((now - since) / 2).clamp(SOONEST, LATEST),
             since,
             said,
             is_new: false,

@@ -81,6 +81,23 @@ fn two_files_that_were_renamed_before_a_kill_are_read_on_under_their_first_name(
     }
 }
 
+/// Loki has not answered for any of twenty short files when the agent is killed, or it answers then.
+#[test]
+fn many_short_files_that_were_renamed_are_read_under_their_first_name() {
+    for is_killed in [true, false] {
+        let mut story = on_their_way();
+        for n in 0..20 {
+            story.rename(LIVE, &format!("plain/app/app-2026-11-26T10-00-000{n:02}.log"));
+            story.append(LIVE, &lines("short", n..n + 1));
+            story.pass(2);
+        }
+        if is_killed {
+            story.crash_and_start();
+        }
+        story.ends_with(120);
+    }
+}
+
 /// Their lines have times of their own, so no time of reading is saved for them.
 #[test]
 fn the_same_for_lines_with_timestamps() {

@@ -186,11 +186,11 @@ impl State {
 
     /// A run begins: in which files lines were read that may be sent again.
     pub fn index_read_files(&mut self) {
-        let files = |(slot, entry): (&PositionId, &Box<Entry>)| {
-            let slot = *slot;
-            entry.times.files().into_iter().map(move |start| (file_of(&start), slot))
-        };
-        self.by_read = self.records.iter().flat_map(files).collect();
+        let files = self.records.iter().flat_map(|(slot, entry)| {
+            let files = entry.times.files().into_iter();
+            files.map(move |start| (file_of(&start), *slot))
+        });
+        self.by_read = files.collect();
     }
 
     /// A `positions.yaml` of this hash is ours.

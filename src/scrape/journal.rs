@@ -15,9 +15,7 @@ use super::Job;
 use super::given::{GivenSource, Opening};
 use super::metrics::{JOURNAL, JournalMetrics, Metrics};
 use crate::journal::{Config, Entry, Folders, From, Journal, Location, Matches, Place, Skips};
-use crate::model::{
-    Checkpoint, Chunk, Encoding, LabelSet, MAX_LINE, Mark, Position, Progress, Read, Record, Source, Wake,
-};
+use crate::model::{Checkpoint, Chunk, Encoding, LabelSet, MAX_LINE, Mark, Position, Progress, Read, Source, Wake};
 
 /// Entries that one read looks at, so that other logs get their turn while none of them matches.
 const LOOKS: usize = 2_000;
@@ -202,7 +200,8 @@ impl Entries {
 
 impl Source for Entries {
     fn read(&mut self, room: usize, _now: Instant, chunk: &mut Chunk) -> io::Result<Read> {
-        let mut records = Vec::new();
+        let mut records = chunk.records.take().unwrap_or_default();
+        records.clear();
         chunk.bytes.clear();
         chunk.start = self.next;
         chunk.place = Position { offset: self.next.0, ..Position::default() };
@@ -239,7 +238,7 @@ impl Source for Entries {
             }
             self.give(place, bytes);
             let time = i64::try_from(self.entry.location.realtime.saturating_mul(1000)).ok();
-            records.push(Record { end: chunk.bytes.len(), time, labels: Some(labels), ..Record::default() });
+            records.add(chunk.bytes.len(), time, None, (Some(&labels), None));
         }
         if self.given.is_empty() {
             self.counts.add(std::mem::take(&mut self.skipped), 0);

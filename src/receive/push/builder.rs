@@ -9,7 +9,7 @@ use crate::receive::budget::Reservation;
 use crate::receive::labels::{Outcome, TENANT};
 use crate::receive::live::Live;
 use crate::receive::time::{Arrival, now};
-use crate::scrape::{Details, Parcel};
+use crate::scrape::Parcel;
 
 /// A parcel is complete when it takes this many bytes of memory: an eighth of an inbox.
 const PARCEL: usize = 512 << 10;
@@ -97,13 +97,15 @@ impl Visit for Builder<'_> {
         self.key.push('\n');
         self.key.push_str(text);
         let sender = self.settings.tenant;
-        self.stream = self.settings.live.labeller().decide(self.key.as_bytes(), || {
+        let mut labeller = self.settings.live.labeller();
+        let outcome = labeller.decide(self.key.as_bytes(), || {
             let mut labels = parse(text)?;
             // A label of the stream is not the header.
             labels.remove(TENANT);
             labels.extend(sender.map(|tenant| (TENANT.to_string(), tenant.to_string())));
             Ok::<_, Malformed>(labels)
         })?;
+        self.stream = outcome.clone();
         Ok(())
     }
 
@@ -126,8 +128,7 @@ impl Visit for Builder<'_> {
             value: Cow::Owned(value.to_string()),
         };
         let metadata = metadata.iter().map(pair).collect();
-        let details = Details { time: Some(time), labels: Some(labels.clone()), metadata, tenant: tenant.clone() };
-        self.parcel.push_with(line, details);
+        self.parcel.push_to(line, Some(time), metadata, (Some(labels), tenant.as_ref()));
         let cost = self.parcel.cost();
         if self.cost + cost > self.reserved {
             self.reserved = self.cost + cost + STEP;

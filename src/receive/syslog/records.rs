@@ -11,7 +11,7 @@ use crate::receive::labels::Outcome;
 use crate::receive::live::{Current, Live};
 use crate::receive::metrics::Metrics;
 use crate::receive::time::{Arrival, now};
-use crate::scrape::{Details, Parcel};
+use crate::scrape::Parcel;
 
 /// The state that the tasks of a receiver share.
 #[derive(Clone, Debug)]
@@ -121,7 +121,8 @@ impl Records {
             });
             Ok::<Labels, ()>(known.chain(data).collect())
         };
-        let Ok(Outcome::Keep { labels, tenant }) = self.live.labeller().decide(&self.key, labels) else {
+        let mut labeller = self.live.labeller();
+        let Ok(Outcome::Keep { labels, tenant }) = labeller.decide(&self.key, labels) else {
             return metrics.dropped(1, 0);
         };
         let time = match (config.use_incoming_timestamp, message.time) {
@@ -133,8 +134,7 @@ impl Records {
             (false, _) => arrival.next(self.now),
         };
         let text = if config.use_rfc5424_message { whole } else { message.text };
-        let details = Details { time: Some(time), labels: Some(labels), metadata: Vec::new(), tenant };
-        self.parcel.push_with(text, details);
+        self.parcel.push_to(text, Some(time), Vec::new(), (Some(labels), tenant.as_ref()));
     }
 }
 

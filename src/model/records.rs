@@ -81,8 +81,15 @@ const SEARCHED: usize = 16;
 
 impl RecordList {
     /// Approximate bytes of memory of the list, without labels and metadata.
+    #[inline]
     pub fn cost(&self) -> usize {
-        self.slots.len() * size_of::<Slot>() + self.destinations.len() * size_of::<Destination>()
+        Self::cost_of(self.slots.len()) + self.destinations.len() * size_of::<Destination>()
+    }
+
+    /// Approximate bytes of memory of so many records, without labels and metadata.
+    #[inline]
+    pub fn cost_of(records: usize) -> usize {
+        records * size_of::<Slot>()
     }
 
     pub fn is_empty(&self) -> bool {

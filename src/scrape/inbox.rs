@@ -39,6 +39,17 @@ pub struct Parcel {
 }
 
 impl Parcel {
+    /// Makes room for so many more records, with so many bytes of text.
+    pub fn reserve(&mut self, records: usize, bytes: usize) {
+        self.text.reserve(bytes);
+        self.records.reserve(records);
+    }
+
+    /// Approximate bytes of memory of so many records, with so many bytes of text.
+    pub fn cost_of(records: usize, bytes: usize) -> usize {
+        bytes + RecordList::cost_of(records)
+    }
+
     /// Adds a record: its text, its time in Unix nanoseconds, and its labels. None: the time of reading, the labels of
     /// the target.
     pub fn push(&mut self, text: &str, time: Option<i64>, labels: Option<LabelSet>) {

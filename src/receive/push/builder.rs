@@ -82,6 +82,17 @@ impl<'b> Builder<'b> {
         Ok(self.finish())
     }
 
+    /// The memory of a parcel with this cost, beside that of the finished ones.
+    #[inline]
+    fn reserve(&mut self, cost: usize) -> Result<(), Refused> {
+        if self.cost + cost > self.reserved {
+            let reserved = self.cost + cost + STEP;
+            self.reservation.grow_to(self.settings.held + reserved)?;
+            self.reserved = reserved;
+        }
+        Ok(())
+    }
+
     pub fn finish(mut self) -> Built {
         if !self.parcel.is_empty() {
             self.built.parcels.push((self.parcel, self.built.lines));
@@ -109,6 +120,20 @@ impl Visit for Builder<'_> {
         Ok(())
     }
 
+    /// Makes room for the entries at once, so that it does not grow step by step. If there is not so much memory, the
+    /// entries decide how much is needed.
+    fn expect(&mut self, entries: usize, bytes: usize) {
+        if self.settings.skip > 0 || matches!(self.stream, Outcome::Drop) {
+            return;
+        }
+        let (before, all) = (self.parcel.cost(), Parcel::cost_of(entries, bytes).max(1));
+        // What is behind the end of the parcel goes into the next one.
+        let part = all.min((PARCEL + STEP).saturating_sub(before));
+        if self.reserve(before + part).is_ok() {
+            self.parcel.reserve(entries * part / all, bytes * part / all);
+        }
+    }
+
     fn entry(&mut self, time: i64, line: &str, metadata: &[(Cow<'_, str>, Cow<'_, str>)]) -> Result<(), Refused> {
         self.built.lines += 1;
         if self.built.lines <= self.settings.skip {
@@ -130,10 +155,7 @@ impl Visit for Builder<'_> {
         let metadata = metadata.iter().map(pair).collect();
         self.parcel.push_to(line, Some(time), metadata, (Some(labels), tenant.as_ref()));
         let cost = self.parcel.cost();
-        if self.cost + cost > self.reserved {
-            self.reserved = self.cost + cost + STEP;
-            self.reservation.grow_to(self.settings.held + self.reserved)?;
-        }
+        self.reserve(cost)?;
         if cost > PARCEL {
             self.cost += cost;
             self.built.parcels.push((std::mem::take(&mut self.parcel), self.built.lines));

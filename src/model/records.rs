@@ -111,6 +111,13 @@ impl RecordList {
         self.slots.reserve(records);
     }
 
+    /// Gives back memory that was reserved, if less than half of it is used.
+    pub fn fit(&mut self) {
+        if self.slots.capacity() > 2 * self.slots.len() + 4 {
+            self.slots.shrink_to_fit();
+        }
+    }
+
     pub fn push(&mut self, record: Record) {
         let Record { end, time, labels, metadata, tenant } = record;
         self.add(end, time, metadata, (labels.as_ref(), tenant.as_ref()));
@@ -271,6 +278,18 @@ mod tests {
             proptest::prop_assert_eq!(&parts, &records);
             proptest::prop_assert_eq!(part.copy_part(&list, skip, room), skip);
             proptest::prop_assert!(part.is_empty());
+        }
+    }
+
+    #[test]
+    fn reserved_memory_that_is_not_needed_is_given_back() {
+        for (count, kept) in [(1, false), (400, false), (600, true), (1_000, true)] {
+            let mut list = RecordList::default();
+            list.reserve(1_000);
+            records(&vec![1; count]).into_iter().for_each(|record| list.push(record));
+            list.fit();
+            assert_eq!(list.slots.capacity() >= 1_000, kept, "{count}");
+            assert_eq!(list.len(), count);
         }
     }
 

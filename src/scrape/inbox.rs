@@ -45,6 +45,15 @@ impl Parcel {
         self.records.reserve(records);
     }
 
+    /// Gives back memory that was reserved and not needed.
+    pub fn fitted(mut self) -> Self {
+        if self.text.capacity() > 2 * self.text.len() + 64 {
+            self.text.shrink_to_fit();
+        }
+        self.records.fit();
+        self
+    }
+
     /// Approximate bytes of memory of so many records, with so many bytes of text.
     pub fn cost_of(records: usize, bytes: usize) -> usize {
         bytes + RecordList::cost_of(records)

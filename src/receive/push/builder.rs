@@ -95,7 +95,7 @@ impl<'b> Builder<'b> {
 
     pub fn finish(mut self) -> Built {
         if !self.parcel.is_empty() {
-            self.built.parcels.push((self.parcel, self.built.lines));
+            self.built.parcels.push((self.parcel.fitted(), self.built.lines));
         }
         self.built
     }
@@ -158,7 +158,7 @@ impl Visit for Builder<'_> {
         self.reserve(cost)?;
         if cost > PARCEL {
             self.cost += cost;
-            self.built.parcels.push((std::mem::take(&mut self.parcel), self.built.lines));
+            self.built.parcels.push((std::mem::take(&mut self.parcel).fitted(), self.built.lines));
         }
         Ok(())
     }

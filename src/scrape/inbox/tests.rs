@@ -190,3 +190,13 @@ fn records_that_nobody_waits_for_may_stay_in_batches_until_half_of_the_room_is_t
     inbox.committed(Mark(4 * (part.len() as u64 + 1)));
     assert_eq!(inbox.exposed(uncommitted), 0);
 }
+
+#[test]
+fn a_parcel_takes_little_more_memory_than_it_counts() {
+    let mut parcel = Parcel::default();
+    parcel.reserve(1_000, 100_000);
+    parcel.push("a", None, None);
+    let parcel = parcel.fitted();
+    assert!(parcel.text.capacity() < 100, "{}", parcel.text.capacity());
+    assert_eq!((parcel.text(), parcel.len()), ("a\n", 1));
+}

@@ -8,6 +8,7 @@
 mod edit;
 mod first_start;
 mod journal;
+mod others;
 mod read_time;
 mod safe;
 mod state;
@@ -360,52 +361,6 @@ impl Positions {
             }
         }
         state.append(&lines)
-    }
-
-    /// Where other logs with the same reader and labels stopped in the file of this inode, the furthest first: the file has been
-    /// renamed since. Whether it is still that file the caller has to see.
-    pub fn in_file(&self, key: &Key, file: (u64, u64)) -> Vec<Position> {
-        let state = self.lock();
-        let same = |k: &Key| (&k.client, &k.job, k.labels) == (&key.client, &key.job, key.labels) && k.log != key.log;
-        let indexed = slots_of(&state.by_file, file).chain(slots_of(&state.by_left, file));
-        let entries = indexed.filter_map(|slot| state.records.get(&slot)).filter(|e| same(&e.key));
-        let positions = entries.flat_map(|e| e.saved.iter().filter_map(Record::position).chain(e.left.iter().copied()));
-        let mut there: Vec<Position> = positions.filter(|p| (p.file.device, p.file.inode) == file).collect();
-        there.sort_by_key(|position| std::cmp::Reverse(position.offset));
-        there
-    }
-
-    /// Logs with a position whose files have no name any more, with their jobs.
-    pub fn gone(&self) -> Vec<(Arc<str>, Arc<Path>)> {
-        let known: Vec<_> = {
-            let state = self.lock();
-            let known = state.records.values().filter(|e| e.saved.is_some() && !e.in_use);
-            known.map(|e| e.key.clone()).collect()
-        };
-        let path = |key: &Arc<Key>| match &key.log {
-            LogName::File(path) => Some((key.job.clone(), path.clone())),
-            LogName::Other(_) => None,
-        };
-        let paths = known.iter().filter_map(path);
-        paths.filter(|(_, path)| matches!(path.try_exists(), Ok(false))).collect()
-    }
-
-    /// Where this log of a job stopped, for any client and labels.
-    pub fn of_path(&self, job: &str, path: &Path) -> Vec<Position> {
-        let state = self.lock();
-        let slots = slots_of(&state.by_name, LogName::File(path.into()));
-        let of_job = slots.filter_map(|slot| state.records.get(&slot)).filter(|e| *e.key.job == *job);
-        of_job.filter_map(|e| e.saved.as_ref().and_then(Record::position)).collect()
-    }
-
-    /// Where the log of this key stopped in its last files, the furthest first.
-    pub fn of_log(&self, key: &Key) -> Vec<Position> {
-        let state = self.lock();
-        let entry = state.slots.get(key).and_then(|slot| state.records.get(slot));
-        let ends = entry.map(|e| e.saved.iter().filter_map(Record::position).chain(e.left.iter().copied()));
-        let mut ends: Vec<Position> = ends.into_iter().flatten().collect();
-        ends.sort_by_key(|position| std::cmp::Reverse(position.offset));
-        ends
     }
 
     /// Bytes behind the saved position of a log in its file, as far as they were known when it was saved.

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::batcher::{Batcher, Outcome};
+use super::batcher::{Batcher, LINGER, Outcome};
 use super::stream::StreamId;
 use crate::model::Entry;
 
@@ -33,6 +33,8 @@ pub struct Flow {
     /// The earliest time at which the lines that are being added can have been written. None: now.
     written_since: Option<Instant>,
     written: WriteRate,
+    /// A crash makes the agent send its uncommitted lines again.
+    is_replayed: bool,
 }
 
 /// How much of a log may be read now.
@@ -56,9 +58,19 @@ impl Grant {
 }
 
 impl Flow {
-    pub fn new(now: Instant) -> Self {
+    /// `is_replayed`: a crash makes the agent send its uncommitted lines again. Otherwise the windows of its streams are those of
+    /// a batch, and batches for which a sender waits are sent after [`LINGER`].
+    pub fn new(is_replayed: bool, now: Instant) -> Self {
         let written = WriteRate::new(now);
-        Self { streams: Vec::new(), tasted: false, reach: CHUNK, left: usize::MAX, written_since: None, written }
+        Self {
+            streams: Vec::new(),
+            tasted: false,
+            reach: CHUNK,
+            left: usize::MAX,
+            written_since: None,
+            written,
+            is_replayed,
+        }
     }
 
     /// Whether each stream that received entries since the grant has room for a line of this length.
@@ -104,10 +116,13 @@ impl Batcher {
         // Entries that one stream has delivered cannot be committed while entries of another stream before them are in
         // flight. They count as exposed too.
         let exposed = usize::try_from(exposed).unwrap_or(usize::MAX);
+        if !flow.is_replayed {
+            return self.grant_received(flow, exposed, (room, window), now);
+        }
         let most = self.room_beside_refused(&flow.streams).map_or(largest, |beside| beside.max(largest));
         let room = room.min(most.saturating_sub(exposed));
         if room < Self::smallest_read(window) {
-            flow.streams.iter().for_each(|stream| self.hurry(*stream));
+            flow.streams.iter().for_each(|stream| self.hurry(*stream, now));
             return None;
         }
         if flow.streams.iter().any(|stream| self.is_full(*stream)) {
@@ -120,9 +135,38 @@ impl Batcher {
         Some(Grant { bytes: bytes.min(CHUNK), stops })
     }
 
+    /// So many bytes of the log are exposed after a read. If they were received, and they are more than half of a window, they
+    /// are sent soon.
+    pub fn note_exposed(&mut self, flow: &Flow, exposed: usize, now: Instant) {
+        if !flow.is_replayed && exposed > Self::smallest_read(self.replay_window()) {
+            flow.streams.iter().for_each(|stream| self.hurry(*stream, now + LINGER));
+        }
+    }
+
+    /// The grant for a log of received records. Reading does not wait for the answers that its senders wait for.
+    fn grant_received(
+        &mut self,
+        flow: &Flow,
+        exposed: usize,
+        (room, window): (usize, usize),
+        now: Instant,
+    ) -> Option<Grant> {
+        self.note_exposed(flow, exposed, now);
+        let is_too_full = room < Self::smallest_read(window);
+        if is_too_full {
+            flow.streams.iter().for_each(|stream| self.hurry(*stream, now));
+        }
+        if is_too_full || flow.streams.iter().any(|stream| self.is_full(*stream)) {
+            return None;
+        }
+        flow.streams.iter().for_each(|stream| self.widen(*stream));
+        Some(Grant { bytes: room.min(CHUNK), stops: false })
+    }
+
     /// Like [`add`](Self::add), for an entry that was read under a grant.
     pub fn add_of(&mut self, flow: &mut Flow, entry: &mut Entry<'_>, now: Instant) -> Outcome {
-        let outcome = self.add_written(entry, flow.written_since.unwrap_or(now), now);
+        let since = flow.written_since.unwrap_or(now);
+        let outcome = self.add_written(entry, since, now);
         if let Outcome::Batched(stream) | Outcome::Truncated(stream, _) = &outcome {
             flow.note(*stream);
             flow.left = flow.left.min(self.left);
@@ -144,7 +188,9 @@ impl Batcher {
     /// its streams grow.
     pub fn note_written(&mut self, flow: &mut Flow, total: u64, now: Instant) {
         let rate = flow.written.measure(total, now);
-        flow.streams.iter().for_each(|stream| self.fit_window(*stream, rate));
+        if flow.is_replayed {
+            flow.streams.iter().for_each(|stream| self.fit_window(*stream, rate));
+        }
     }
 
     /// The smallest room in these streams, the smallest window and the largest window, in bytes.
@@ -241,7 +287,7 @@ mod tests {
                 buffer: 1 << 20,
             };
             let batcher = Batcher::new(config, clock.clone());
-            Self { flow: Flow::new(clock.now()), clock, batcher, ledger: Ledger::new() }
+            Self { flow: Flow::new(true, clock.now()), clock, batcher, ledger: Ledger::new() }
         }
 
         /// Adds a line of the stream with this number.
@@ -286,6 +332,52 @@ mod tests {
         bench.send().into_iter().for_each(Batch::close);
         assert_eq!(bench.room(), (64 << 10, 64 << 10, 64 << 10));
         assert_eq!(bench.flow.streams.len(), REMEMBERED);
+    }
+
+    /// What senders wait for is sent after a short time, and what others send meanwhile goes with it.
+    #[test]
+    fn received_entries_for_which_senders_wait_are_sent_together_a_moment_later() {
+        let mut bench = Bench::new();
+        bench.flow = Flow::new(false, bench.clock.now());
+        let start = bench.clock.now();
+        for _ in 0..10 {
+            bench.add(1);
+        }
+        assert!(bench.batcher.grant(&mut bench.flow, 50, true, start).is_some());
+        assert_eq!(bench.batcher.next_due(), Some(start + Duration::from_secs(1)), "it is little");
+        // A sender waits for more than half of a window: reading goes on all the same, and with all of a batch.
+        let exposed = 40 << 10;
+        let grant = bench.batcher.grant(&mut bench.flow, exposed, true, start).expect("reading does not wait");
+        assert_eq!((grant.bytes, grant.stops()), (CHUNK, false));
+        assert_eq!(bench.batcher.next_due(), Some(start + LINGER));
+        bench.clock.advance(LINGER / 2);
+        bench.add(1);
+        bench.batcher.grant(&mut bench.flow, exposed, true, bench.clock.now()).expect("reading does not wait");
+        assert_eq!(bench.batcher.next_due(), Some(start + LINGER), "the first sender decides");
+        assert!(bench.batcher.next(bench.clock.now(), false).is_none());
+        bench.clock.advance(LINGER / 2);
+        let batch = bench.batcher.next(bench.clock.now(), false).expect("a batch");
+        assert_eq!(batch.entries, 11);
+        // The next batch is not urgent.
+        bench.add(1);
+        assert_eq!(bench.batcher.next_due(), Some(start + LINGER + Duration::from_secs(1)));
+        batch.close();
+    }
+
+    #[test]
+    fn a_window_of_received_entries_is_that_of_a_batch_while_the_buffer_has_room() {
+        let mut bench = Bench::new();
+        bench.flow = Flow::new(false, bench.clock.now());
+        bench.add(1);
+        bench.batcher.grant(&mut bench.flow, 0, true, bench.clock.now()).expect("room");
+        assert_eq!(bench.room().1, 1 << 20);
+        let flow = std::mem::replace(&mut bench.flow, Flow::new(false, bench.clock.now()));
+        while bench.batcher.buffered.bytes() < 1 << 19 {
+            bench.add(2);
+        }
+        bench.flow = flow;
+        bench.batcher.grant(&mut bench.flow, 0, true, bench.clock.now());
+        assert_eq!(bench.room().1, 64 << 10);
     }
 
     #[test]

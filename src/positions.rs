@@ -133,6 +133,15 @@ pub enum Saved {
     Cursor(Arc<str>),
 }
 
+impl Saved {
+    pub fn into_position(self) -> Option<Position> {
+        match self {
+            Saved::At { position, .. } => Some(position),
+            Saved::Offset(_) | Saved::Cursor(_) => None,
+        }
+    }
+}
+
 /// Paths of positions that no log uses and that no file has any more.
 #[derive(Clone, Debug, Default)]
 pub struct Vanished(HashSet<PathBuf>);
@@ -224,6 +233,7 @@ impl Positions {
             state.save(slot, record);
             left.iter().for_each(|end| state.leave(slot, *end));
         }
+        state.index_read_files();
         // A yaml that we did not write is Promtail's, and newer where it says something else than we would.
         let (written_here, ours) = (read.yaml_hashes.has(foreign.hash), state.yaml(&Vanished::default()));
         let news = |path: &String, offset: &String| match written_here {
@@ -251,14 +261,18 @@ impl Positions {
         let mut state = self.lock();
         let unseen_since = now - BENEFIT_OF_DOUBT;
         let looked_since = state.unseen_since.min(unseen_since);
-        for entry in state.records.values_mut().filter(|entry| entry.in_use) {
-            (entry.in_use, entry.opening) = (false, None);
+        for entry in state.records.values_mut().filter(|entry| entry.was_opened || entry.in_use) {
+            (entry.was_opened, entry.opening) = (false, None);
+            if !std::mem::take(&mut entry.in_use) {
+                continue;
+            }
             // Nothing of this log has been acknowledged yet. The next run must look back as far for its rotated
             // generations.
             if entry.saved.is_none() {
                 entry.looked_since.get_or_insert(looked_since);
             }
         }
+        state.index_read_files();
         state.readers = readers;
         if has_looked {
             state.unseen_since = unseen_since;
@@ -327,7 +341,7 @@ impl Positions {
         let opening = (saved.is_none() && key.log.path().is_some()).then(|| state.clock.system_time());
         let slot = state.slot(key);
         state.records.entry(slot).and_modify(|e| {
-            (e.in_use, e.opening) = (true, opening);
+            (e.in_use, e.was_opened, e.opening) = (true, true, opening);
             if e.times.is_empty() {
                 e.times = times;
             }
@@ -368,6 +382,14 @@ impl Positions {
         let state = self.lock();
         let record = state.records.get(&slot).and_then(|entry| entry.saved.as_ref());
         record.map_or(0, |record| record.unread)
+    }
+
+    /// Releases the position of a log that could not be opened.
+    pub fn unclaim(&self, slot: PositionId) {
+        self.release(slot);
+        if let Some(entry) = self.lock().records.get_mut(&slot) {
+            entry.was_opened = false;
+        }
     }
 
     /// Releases the position of a log.

@@ -26,7 +26,7 @@ pub use compressed::Compression;
 pub use copies::{Copied, copied, originals};
 pub use folders::Folders;
 pub use glob::{Budget, Glob, Skip, Walk, escape};
-pub use log::{ClosedLog, GENERATIONS, LastLine, Log, Look, Lost, Options, Resume, is_in};
+pub use log::{ClosedLog, GENERATIONS, Known, LastLine, Log, Look, Lost, Options, Resume, is_in};
 pub use mounts::{Events, Mount, Mounts};
 pub use places::{Folder, Place, Places};
 pub use quiet::{QuietFiles, Unwatched, Watched};

@@ -1,11 +1,11 @@
 //! Questions about the positions of other logs: which of them were read in a file, and which have no file any more.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::journal::Record;
 use super::state::slots_of;
-use super::{Key, LogName, Positions};
+use super::{Key, LogName, PositionId, Positions};
 use crate::model::Position;
 
 impl Positions {
@@ -53,5 +53,26 @@ impl Positions {
         let mut ends: Vec<Position> = ends.into_iter().flatten().collect();
         ends.sort_by_key(|position| std::cmp::Reverse(position.offset));
         ends
+    }
+
+    /// Logs with the same reader and labels that have a position and were not opened in this run yet: those that were read in the
+    /// file of this inode, and those with these names.
+    pub fn unopened(&self, key: &Key, file: (u64, u64), names: &[PathBuf]) -> Vec<Arc<Path>> {
+        let state = self.lock();
+        let named = names.iter().filter_map(|name| {
+            let log = LogName::File(name.as_path().into());
+            state.slots.get(&Key { log, ..key.clone() }).copied()
+        });
+        let same = |k: &Key| (&k.client, &k.job, k.labels) == (&key.client, &key.job, key.labels) && k.log != key.log;
+        let slots = slots_of(&state.by_file, file).chain(slots_of(&state.by_read, file)).chain(named);
+        let entries = slots.filter_map(|slot| state.records.get(&slot));
+        let unopened = entries.filter(|e| !e.was_opened && e.saved.is_some() && same(&e.key));
+        unopened.filter_map(|e| e.key.log.path().map(Arc::from)).collect()
+    }
+
+    /// Where the log has read times, one position for each file, in the order of reading.
+    pub fn files_read(&self, slot: PositionId) -> Vec<Position> {
+        let state = self.lock();
+        state.records.get(&slot).map(|entry| entry.times.files()).unwrap_or_default()
     }
 }

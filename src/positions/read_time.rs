@@ -87,6 +87,17 @@ impl ReadTimes {
         self.times.is_empty()
     }
 
+    /// The start of the first chunk in each file.
+    pub fn files(&self) -> Vec<Position> {
+        let mut files: Vec<Position> = Vec::new();
+        for time in &self.times {
+            if !files.iter().any(|known| known.file.has_inode_of(&time.start.file)) {
+                files.push(time.start);
+            }
+        }
+        files
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &ReadTime> {
         self.times.iter()
     }

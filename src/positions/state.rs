@@ -21,6 +21,8 @@ pub(super) struct State {
     pub by_file: BTreeSet<((u64, u64), PositionId)>,
     /// The same of files that were left.
     pub by_left: BTreeSet<((u64, u64), PositionId)>,
+    /// The same of files with read times, as they were when this run began.
+    pub by_read: BTreeSet<((u64, u64), PositionId)>,
     pub next: u32,
     /// Entries of Promtail's file for logs without a newer position: offsets by path, and `cursor-…` keys.
     pub foreign: BTreeMap<String, String>,
@@ -44,6 +46,8 @@ pub(super) struct Entry {
     pub times: ReadTimes,
     pub left: LeftFiles,
     pub in_use: bool,
+    /// The current run has opened the log.
+    pub was_opened: bool,
     /// Since when the log is being opened without a saved position. An open file that hangs may take long.
     pub opening: Option<SystemTime>,
     /// Set if an earlier run of this process had the log open and nothing was committed: how far back that run looked.
@@ -67,6 +71,7 @@ impl State {
             by_name: BTreeSet::new(),
             by_file: BTreeSet::new(),
             by_left: BTreeSet::new(),
+            by_read: BTreeSet::new(),
             next: 0,
             foreign: BTreeMap::new(),
             is_taken_over: false,
@@ -94,6 +99,7 @@ impl State {
             times: ReadTimes::default(),
             left: LeftFiles::default(),
             in_use: false,
+            was_opened: false,
             opening: None,
             looked_since: None,
             gone_since: None,
@@ -176,6 +182,15 @@ impl State {
             self.by_left.remove(&(file_of(&forgotten), slot));
         }
         self.by_left.insert((file_of(&end), slot));
+    }
+
+    /// A run begins: in which files lines were read that may be sent again.
+    pub fn index_read_files(&mut self) {
+        let files = |(slot, entry): (&PositionId, &Box<Entry>)| {
+            let slot = *slot;
+            entry.times.files().into_iter().map(move |start| (file_of(&start), slot))
+        };
+        self.by_read = self.records.iter().flat_map(files).collect();
     }
 
     /// A `positions.yaml` of this hash is ours.

@@ -7,6 +7,7 @@
 
 mod commands;
 mod commit;
+mod elsewhere;
 mod file_limits;
 mod handover;
 mod hanging;

@@ -41,6 +41,8 @@ pub(super) struct Tailer {
     pub trouble: Problems,
     flow: Flow,
     last_time: i64,
+    /// Device and inode of the file of the last chunk. At first those of the file of the saved position.
+    reading: (u64, u64),
     /// Read times of an earlier run. None: there are none.
     remembered: Option<Box<SavedReadTimes>>,
     /// A hash of its name and labels. Seeds pseudo-random decisions, together with file and offset.
@@ -107,6 +109,7 @@ impl Tailer {
     pub fn new(parts: Parts, schedule: Schedule, remembered: SavedReadTimes, now: Instant) -> Self {
         let Parts { id, path, input, slot, target, labels, pipeline, saved, from, last_time } = parts;
         let outlives_run = input.outlives_run();
+        let begins = saved.or_else(|| input.log().map(Log::position)).unwrap_or_default().file;
         let tailer = Self {
             id,
             path,
@@ -123,6 +126,7 @@ impl Tailer {
             trouble: Problems::default(),
             flow: Flow::new(!outlives_run, now),
             last_time: remembered.over().max(last_time),
+            reading: (begins.device, begins.inode),
             remembered: Some(remembered).filter(|times| !times.is_empty()).map(Box::new),
         };
         let committed = saved.map_or(0, |position| position.offset);

@@ -1,5 +1,6 @@
 //! One log: its live file and its older generations, read oldest first.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
@@ -18,6 +19,7 @@ pub use closed::ClosedLog;
 use late::Late;
 pub use lost::Lost;
 use marks::Marks;
+pub use opening::Known;
 use opening::{add_live, certain, find, open_sibling, open_younger};
 use put_back::{Clocks, dated_before, is_unread};
 
@@ -244,6 +246,16 @@ impl Log {
     pub fn had(&self, (device, inode): (u64, u64)) -> Option<(Position, Mark)> {
         let drained = self.drained.iter().find(|d| (d.end.file.device, d.end.file.inode) == (device, inode));
         drained.map(|drained| (drained.end, drained.mark))
+    }
+
+    /// Where reading ended in the files that it had, each with the mark behind it, and where it is now (None). The furthest
+    /// offset comes first.
+    pub fn ends_with_marks(&mut self) -> Vec<(Position, Option<Mark>)> {
+        let drained = self.drained.iter().map(|drained| (drained.end, Some(drained.mark)));
+        let open = self.generations.iter_mut().map(|generation| (generation.position(), None));
+        let mut ends: Vec<(Position, Option<Mark>)> = drained.chain(open).collect();
+        ends.sort_by_key(|(end, _)| Reverse(end.offset));
+        ends
     }
 
     /// Bytes on disk that have not been read. For compressed generations their size on disk.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::Reader;
 use super::opening::with_filename;
 use crate::model::{Source, Target};
-use crate::positions::{Key, LogName};
+use crate::positions::{Key, LogName, Saved};
 use crate::scrape::input::Input;
 use crate::scrape::messages::Assignment;
 use crate::scrape::metrics::ROTATED_AWAY;
@@ -110,7 +110,7 @@ impl Held<'_, Reader> {
                 log: LogName::File(path.clone()),
                 labels: target.labels.stable_hash(),
             };
-            let Some((slot, _)) = self.positions.claim(key) else {
+            let Some((slot, saved)) = self.positions.claim(key) else {
                 continue;
             };
             let id = self.next_unassigned;
@@ -119,7 +119,7 @@ impl Held<'_, Reader> {
             self.inodes.add(id, files, |inode| log.has(inode));
             let labels = with_filename(&target, &path);
             let pipeline = self.sink.pipelines.of_target(job, &target);
-            let (from, saved) = (log.mark(), Some(log.position()));
+            let (from, saved) = (log.mark(), saved.and_then(Saved::into_position));
             let input = Input::Log(log);
             let slot = Some(slot);
             self.begin(Parts { id, path, input, slot, target, labels, pipeline, saved, from, last_time }, now);

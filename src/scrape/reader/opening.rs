@@ -3,15 +3,14 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Instant, SystemTime};
 
 use super::{Reader, start};
-use crate::model::{Checkpoint, LabelSet, Mark, Position, Source, Target, Wake};
-use crate::positions::{Commit, Key, LogName, PositionId, Positions, Saved, before};
+use crate::model::{LabelSet, Mark, Position, Source, Target, Wake};
+use crate::positions::{Commit, Key, LogName, PositionId, Saved, before};
 use crate::scrape::given::Opening;
 use crate::scrape::input::Input;
 use crate::scrape::messages::{Assignment, SourceAssignment};
@@ -22,7 +21,7 @@ use crate::scrape::status::File;
 use crate::scrape::supervised::Held;
 use crate::scrape::tailer::{Parts, Tailer};
 use crate::scrape::times::SavedReadTimes;
-use crate::tail::{Copied, Log, Resume, copied, is_in, originals};
+use crate::tail::{Known, Log, Resume, is_in};
 
 impl Held<'_, Reader> {
     /// Opens a log. Returns whether that is settled: opened, refused, or postponed for a reason that is shown. If a
@@ -44,11 +43,11 @@ impl Held<'_, Reader> {
             Ok(opened) => self.begin_opened(assignment, slot, opened, now),
             Err(NotOpened::CallHung) => return self.add_again(assignment.log, slot, now),
             Err(NotOpened::Waits(why)) => {
-                self.positions.release(slot);
+                self.positions.unclaim(slot);
                 self.wait_for(assignment, now, &why);
             }
             Err(NotOpened::Failed(error)) => {
-                self.positions.release(slot);
+                self.positions.unclaim(slot);
                 self.cannot_open(assignment, &error, now);
             }
         }
@@ -63,10 +62,7 @@ impl Held<'_, Reader> {
         slot: PositionId,
         mut saved: Option<Saved>,
     ) -> Result<Opened, NotOpened> {
-        let at = |saved: Option<Saved>| match saved {
-            Some(Saved::At { position, .. }) => Some(position),
-            _ => None,
-        };
+        let at = |saved: Option<Saved>| saved.and_then(Saved::into_position);
         if let Some((log, last_time)) = self.inherit(assignment) {
             return Ok(Opened { log, saved: at(saved), last_time, is_inherited: true, gone: 0 });
         }
@@ -85,9 +81,14 @@ impl Held<'_, Reader> {
         let (mut left, time) = (self.positions.left(slot), self.clock.system_time());
         // A file that is a log of its own by now is read there.
         left.retain(|end| self.positions.in_file(key, (end.file.device, end.file.inode)).is_empty());
-        let mut begins = None;
+        let (mut begins, positions) = (None, self.positions.clone());
+        let is_taken = |path: &Path, file: (u64, u64)| {
+            positions.in_file(key, file).iter().any(|position| is_in(path, &assignment.allowed, position))
+        };
+        let read = self.positions.files_read(slot);
+        let known = Known { left: &left, read: &read, is_taken: &is_taken };
         let open = || {
-            let mut log = Log::open_among(&assignment.path, resume, options, &folders, &assignment.allowed, &left)?;
+            let mut log = Log::open_among(&assignment.path, resume, options, &folders, &assignment.allowed, known)?;
             // Without them the log can be read as well.
             let _ = log.follow_late(&left, time);
             if matches!(resume, Resume::Since(_) | Resume::Unseen { .. }) {
@@ -135,34 +136,6 @@ impl Held<'_, Reader> {
         Ok(Opened { log, saved: at(saved), last_time: self.positions.last_time(slot), is_inherited: false, gone })
     }
 
-    /// The position at which another log stopped reading this file. It becomes the position of this log. None: the file
-    /// was not read before.
-    fn position_elsewhere(
-        &mut self,
-        assignment: &Assignment,
-        key: &Key,
-        slot: PositionId,
-    ) -> Result<Option<Saved>, NotOpened> {
-        let elsewhere = self.seen_elsewhere(assignment, key);
-        if !self.is_current() {
-            return Err(NotOpened::CallHung);
-        }
-        match elsewhere {
-            Elsewhere::No => Ok(None),
-            Elsewhere::Now => {
-                Err(NotOpened::Waits("the file is already read under another name that the path matches".into()))
-            }
-            Elsewhere::Copy => Err(NotOpened::Waits("all of it is in another log, of which it is a copy".into())),
-            Elsewhere::Until(position) => {
-                let time = self.clock.system_time();
-                let checkpoint = Checkpoint::File { position, live: true, written: time, unread: 0, left: Vec::new() };
-                let known = Commit { slot, checkpoint, through: None };
-                self.write(|positions| positions.commit(&[known], time));
-                Ok(Some(Saved::At { position, saved: time }))
-            }
-        }
-    }
-
     /// Schedules the first turn of a log that was opened.
     fn begin_opened(&mut self, assignment: Assignment, slot: PositionId, opened: Opened, now: Instant) {
         let Opened { mut log, saved, last_time, is_inherited, gone } = opened;
@@ -189,7 +162,7 @@ impl Held<'_, Reader> {
     fn add_again(&mut self, id: u64, slot: PositionId, now: Instant) -> bool {
         // The next run may hold the position by now.
         if !self.is_over() {
-            self.positions.release(slot);
+            self.positions.unclaim(slot);
         }
         if let Some(waiting) = self.waiting.get_mut(&id) {
             waiting.at = now;
@@ -249,48 +222,6 @@ impl Held<'_, Reader> {
         }
         self.schedule.push(Reverse((now, log)));
     }
-
-    /// Whether the file was already read under another name. A program that rotates its own logs may give the old file
-    /// a name that the glob matches.
-    fn seen_elsewhere(&mut self, assignment: &Assignment, key: &Key) -> Elsewhere {
-        let Ok(meta) = self.blocking(assignment.log, || std::fs::metadata(&assignment.path)) else {
-            return Elsewhere::No;
-        };
-        let file = (meta.dev(), meta.ino());
-        let mut ends = Vec::new();
-        let logs: Vec<u64> = self.inodes.of(file).collect();
-        for log in logs {
-            let Some(tailer) = self.tailer_mut(log) else {
-                continue;
-            };
-            if tailer.target.labels != assignment.target.labels || *tailer.path() == assignment.path {
-                continue;
-            }
-            // Bytes that are in flight may have to be read again.
-            let committed = tailer.ledger().committed().unwrap_or_default();
-            let is_lent = tailer.input.is_lent();
-            let Some(log) = tailer.input.log_mut() else {
-                if is_lent {
-                    // A system call on it hangs: whether it still has the file is not known.
-                    return Elsewhere::Now;
-                }
-                continue;
-            };
-            if !log.hand_over_late(file, committed) {
-                return Elsewhere::Now;
-            }
-            ends.extend(log.had(file).map(|(end, mark)| (end, mark <= committed)));
-        }
-        let (positions, call) = (self.positions.clone(), assignment.log);
-        self.blocking(call, || {
-            let is_there = |position: &Position| is_in(&assignment.path, &assignment.allowed, position);
-            if let Some((end, is_delivered)) = ends.into_iter().find(|(end, _)| is_there(end)) {
-                return if is_delivered { Elsewhere::Until(end) } else { Elsewhere::Now };
-            }
-            let before = positions.in_file(key, file).into_iter().find(is_there);
-            before.map_or_else(|| copied_from(&positions, assignment, key), Elsewhere::Until)
-        })
-    }
 }
 
 impl Reader {
@@ -319,40 +250,12 @@ struct Opened {
 }
 
 /// Why a log was not opened.
-enum NotOpened {
+pub(super) enum NotOpened {
     /// A system call hung, and another thread has taken over.
     CallHung,
     /// It is opened later. The reason is shown on the pages.
     Waits(Cow<'static, str>),
     Failed(io::Error),
-}
-
-/// Whether the file is a copy of a log that was read.
-fn copied_from(positions: &Positions, assignment: &Assignment, key: &Key) -> Elsewhere {
-    for live in originals(&assignment.path) {
-        let name = LogName::File(live.as_path().into());
-        let ends = positions.of_log(&Key { log: name, ..key.clone() });
-        if ends.is_empty() {
-            continue;
-        }
-        match copied(&assignment.path, &live, &ends, &assignment.allowed) {
-            Copied::No => {}
-            Copied::Whole => return Elsewhere::Copy,
-            Copied::Until(position) => return Elsewhere::Until(position),
-        }
-    }
-    Elsewhere::No
-}
-
-/// Where else a file is read.
-enum Elsewhere {
-    No,
-    /// It is an unfinished generation of another log.
-    Now,
-    /// It is a copy of the live file of another log.
-    Copy,
-    /// Another log finished it at this position.
-    Until(Position),
 }
 
 /// The labels of its lines. Lines of a container found by Docker's API have no `filename`, as in Promtail.

@@ -21,6 +21,8 @@ pub(super) struct Waiting {
     said: Option<String>,
     /// It was found but not tried yet.
     pub is_new: bool,
+    /// The last try to open it failed.
+    pub has_failed: bool,
     /// It must be retired as soon as it is opened.
     pub retired: bool,
 }
@@ -34,14 +36,23 @@ impl Waiting {
 impl Reader {
     /// Waits for the job's initial delay before the log is checked for the first time.
     pub(super) fn delay(&mut self, assignment: Assignment, delay: Duration, now: Instant) {
-        let waiting = Waiting { at: now + delay, since: now, said: None, is_new: false, retired: false, assignment };
+        let waiting = Waiting {
+            at: now + delay,
+            since: now,
+            said: None,
+            is_new: false,
+            has_failed: false,
+            retired: false,
+            assignment,
+        };
         self.waiting.insert(waiting.assignment.log, waiting);
     }
 
     /// Queues a new log to be opened.
     pub(super) fn found(&mut self, assignment: Assignment, now: Instant) {
         self.queue.push(&assignment.path, assignment.log);
-        let waiting = Waiting { at: now, since: now, said: None, is_new: true, retired: false, assignment };
+        let waiting =
+            Waiting { at: now, since: now, said: None, is_new: true, has_failed: false, retired: false, assignment };
         self.waiting.insert(waiting.assignment.log, waiting);
     }
 
@@ -59,8 +70,15 @@ impl Reader {
             self.show(&assignment, why);
             said = Some(why.into());
         }
-        let waiting =
-            Waiting { at: now + Duration::from_secs(1), since, said, is_new: false, retired: false, assignment };
+        let waiting = Waiting {
+            at: now + Duration::from_secs(1),
+            since,
+            said,
+            is_new: false,
+            has_failed: false,
+            retired: false,
+            assignment,
+        };
         self.waiting.insert(waiting.assignment.log, waiting);
     }
 
@@ -82,8 +100,15 @@ impl Reader {
             self.show(&assignment, &why);
             said = Some(why);
         }
-        let waiting =
-            Waiting { at: now + self.config.sync_period, since, said, is_new: false, retired: false, assignment };
+        let waiting = Waiting {
+            at: now + self.config.sync_period,
+            since,
+            said,
+            is_new: false,
+            has_failed: true,
+            retired: false,
+            assignment,
+        };
         self.waiting.insert(waiting.assignment.log, waiting);
     }
 

@@ -78,7 +78,11 @@ impl Tailer {
         let ack = self.ledger.open_chunk(bytes.len() as u64, mark.after(bytes.len() as u64));
         let file = self.chance ^ from.file.inode.rotate_left(32) ^ from.file.device;
         let pipeline = pipelines.get(self.pipeline);
-        times.begin(self.id, time, clock.monotonic(), pipeline.shows_read_time());
+        // The position may still be in an older file. If the agent is killed and this one is renamed, its name does not say any
+        // more that lines of it were sent: a saved time does.
+        let file_read = (from.file.device, from.file.inode);
+        let is_next_file = std::mem::replace(&mut self.reading, file_read) != file_read;
+        times.begin(self.id, time, clock.monotonic(), is_next_file || pipeline.shows_read_time());
         // Lines without timestamps each get a different time, in order, derived from where the line begins.
         let first = time.time + (from.offset - time.start.offset) as i64;
         let flow = &mut self.flow;

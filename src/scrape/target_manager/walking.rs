@@ -255,7 +255,12 @@ impl Held<'_, TargetManager> {
                 None => new.push(NewFile { path: file.as_path().into(), from_oldest: olders.contains(file) }),
             }
         }
-        new.sort_by_key(|file| places.get(&*file.path).is_some_and(|place| place.by_link));
+        // A log that was read before comes before a file that it may have had.
+        let is_new = |path: &Path| !self.positions.is_known(&path.to_string_lossy());
+        new.sort_by_cached_key(|file| {
+            let is_link = places.get(&*file.path).is_some_and(|place| place.by_link);
+            (is_link, is_new(&file.path))
+        });
         for (log, place) in moved {
             self.place(log, place);
         }
@@ -276,7 +281,7 @@ impl Held<'_, TargetManager> {
         unread: &mut Unread,
     ) -> Option<()> {
         let id = walk.id;
-        new.extend(renamed.iter().map(|path| NewFile { path: path.clone(), from_oldest: false }));
+        new.splice(..0, renamed.iter().map(|path| NewFile { path: path.clone(), from_oldest: false }));
         let mut has_aliases = false;
         if !new.is_empty() {
             let (inodes, of_renamed) = self.look_up(id, &new, renamed)?;

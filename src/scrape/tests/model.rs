@@ -8,6 +8,7 @@ mod chance;
 mod disk;
 mod endings;
 mod found;
+mod found_names;
 mod found_rough;
 mod hanging;
 mod history;

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Drained, Log, Lost, Options, Resume, inode};
+use super::{Drained, Known, Log, Lost, Options, Resume, inode};
 use crate::model::{Mark, Position, Progress};
 use crate::tail::allowed_paths::AllowedPaths;
 use crate::tail::folders::Folders;
@@ -105,7 +105,8 @@ impl ClosedLog {
         }
         let resume = Resume::At { position: self.position, saved: self.closed };
         let ends: Vec<Position> = self.drained.iter().map(|drained| drained.end).collect();
-        let mut log = Log::open_among(&self.path, resume, self.options, &self.folders, &self.allowed, &ends)?;
+        let known = Known { left: &ends, ..Known::NOTHING };
+        let mut log = Log::open_among(&self.path, resume, self.options, &self.folders, &self.allowed, known)?;
         (log.marks.next, log.marks.committed) = (self.mark, self.mark);
         let known = std::mem::take(&mut log.drained);
         log.drained = self.drained.iter().copied().chain(known).collect();

@@ -19,22 +19,38 @@ use crate::tail::siblings::{Sibling, relatives, siblings, with_inode};
 /// A file that is being compressed is written to more often than this.
 const PACKING: Duration = Duration::from_secs(60);
 
+/// What is known of the files that a log may have had.
+#[derive(Clone, Copy)]
+pub struct Known<'k> {
+    /// The ends of the files that it has read, as far as they are known.
+    pub left: &'k [Position],
+    /// Positions in the files of which lines behind its position were sent, in the order of reading.
+    pub read: &'k [Position],
+    /// Whether another log has a position in the file with this path, device and inode.
+    pub is_taken: &'k dyn Fn(&Path, (u64, u64)) -> bool,
+}
+
+impl Known<'_> {
+    /// Nothing is known. A file with the name of another log belongs to that one.
+    pub const NOTHING: Self = Self { left: &[], read: &[], is_taken: &|_, _| true };
+}
+
 impl Log {
     #[cfg(test)]
     pub fn open(path: &Path, resume: Resume, options: Options) -> io::Result<Self> {
-        Self::open_among(&path.into(), resume, options, &Arc::default(), &Arc::default(), &[])
+        Self::open_among(&path.into(), resume, options, &Arc::default(), &Arc::default(), Known::NOTHING)
     }
 
-    /// Opens one of many logs, which share their directory listings. `left`: the ends of the files that it has read, as far
-    /// as they are known.
+    /// Opens one of many logs, which share their directory listings.
     pub fn open_among(
         path: &Arc<Path>,
         resume: Resume,
         options: Options,
         folders: &Arc<Folders>,
         allowed: &Arc<AllowedPaths>,
-        left: &[Position],
+        known: Known<'_>,
     ) -> io::Result<Self> {
+        let left = known.left;
         let mut live = open_live(path, allowed, &options);
         let is_still = match (&mut live, &resume) {
             (Ok(live), Resume::At { position, .. }) => live.is_still(position)?,
@@ -113,7 +129,8 @@ impl Log {
                 if !older.iter().any(|sibling| file_id(&sibling.meta).has_inode_of(&position.file)) {
                     older.splice(..0, with_inode(&live_path, &position.file, folders)?).for_each(drop);
                 }
-                let is_found = log.continue_in(&older, position, saved, left)?;
+                let is_found = log.continue_in(&mut older, position, saved, known)?;
+                log.add_read(&live_path, live.as_ref().ok(), known)?;
                 match live {
                     Ok(live) => add_live(&mut log.generations, 0, live),
                     Err(_) if is_found && !log.generations.is_empty() => {}
@@ -130,18 +147,21 @@ impl Log {
     /// Adds the generation of `position` and those between it and the live file. Returns whether it was found.
     fn continue_in(
         &mut self,
-        older: &[Sibling],
+        older: &mut [Sibling],
         position: Position,
         saved: SystemTime,
-        ends: &[Position],
+        known: Known<'_>,
     ) -> io::Result<bool> {
         // It may be a log of its own, or turn up under a name that makes it one.
         let left = Drained::at(position, Mark::default(), saved);
+        let found = find(older, &position)?;
+        reclaim(older, found.as_ref().map(|(at, _)| *at), &position, known);
+        let older = &*older;
         let put_back = put_back(&self.folders, saved, older);
         let look_back = |since: SystemTime| put_back.map_or(since, |back| since.min(back));
-        let is_unread = |since: SystemTime| move |sibling: &&Sibling| is_unread(sibling, since, ends, older);
+        let is_unread = |since: SystemTime| move |sibling: &&Sibling| is_unread(sibling, since, known.left, older);
         let saved = look_back(saved);
-        let Some((at, mut generation)) = find(older, &position)? else {
+        let Some((at, mut generation)) = found else {
             if let Some(packing) = older.iter().find(|sibling| is_being_packed(sibling, self.folders.now())) {
                 let what = format!(
                     "{} is still being compressed, and may be the file that was read last",
@@ -171,6 +191,52 @@ impl Log {
             false => open_younger(certain(older).filter(is_unread(saved)), saved, &mut self.generations),
         };
         Ok(true)
+    }
+}
+
+impl Log {
+    /// Adds the files that were read after that of the position, and that no name shows to be the log's.
+    fn add_read(&mut self, live_path: &Path, live: Option<&Generation>, known: Known<'_>) -> io::Result<()> {
+        for Position { file, .. } in known.read {
+            let has = |generation: &Generation| generation.id().has_inode_of(file);
+            let was_left = known.left.iter().any(|end| end.file.has_inode_of(file));
+            if was_left || live.is_some_and(has) || self.generations.iter().any(has) {
+                continue;
+            }
+            let Some(sibling) = with_inode(live_path, file, &self.folders)? else {
+                continue;
+            };
+            let is_taken = sibling.is_log && (known.is_taken)(&sibling.path, (file.device, file.inode));
+            let Some(mut generation) = open_sibling(&sibling).filter(|_| !is_taken) else {
+                continue;
+            };
+            // The inode may be that of another file by now.
+            if self.generations.len() < GENERATIONS && generation.is(file).unwrap_or(false) {
+                self.generations.push_back(generation);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Files of the log got names that make them logs of their own. Lines behind the position may have been sent already, with the
+/// labels of this log: it reads these files to their ends, unless another log has begun to read them.
+fn reclaim(older: &mut [Sibling], found: Option<usize>, position: &Position, known: Known<'_>) {
+    let is_told = is_telling(position);
+    for (at, sibling) in older.iter_mut().enumerate().filter(|(_, sibling)| sibling.is_log) {
+        let id = file_id(&sibling.meta);
+        let mut files = known.read.iter().chain([position]).map(|position| position.file);
+        let is_its = files.any(|file| id.has_inode_of(&file)) || (found == Some(at) && is_told);
+        sibling.is_log = !is_its || (known.is_taken)(&sibling.path, (id.device, id.inode));
+    }
+    // And those between them and the live file, as far as their names say that: what they have follows.
+    let Some((first, younger)) = found.and_then(|at| older[at..].split_first_mut()).filter(|(first, _)| !first.is_log)
+    else {
+        return;
+    };
+    for sibling in younger.iter_mut().take_while(|sibling| sibling.is_named_like(first)) {
+        let id = file_id(&sibling.meta);
+        sibling.is_log = sibling.is_log && (known.is_taken)(&sibling.path, (id.device, id.inode));
     }
 }
 

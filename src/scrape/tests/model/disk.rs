@@ -18,7 +18,7 @@ pub(super) struct Line {
     pub begun: i64,
     /// Its stages and timestamps guarantee that it is identical when sent again.
     pub identical: bool,
-    /// Its file gets a name that the glob matches: it is sent again under that name.
+    /// Its file gets a name that the glob matches.
     pub renamed: bool,
     /// It was copied and truncated before the agent surely saw it: it may never arrive, or late.
     pub raced: bool,

@@ -1,5 +1,6 @@
 //! Bugs that the histories found, as short tests.
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
@@ -8,8 +9,9 @@ use std::time::Duration;
 use super::agent::{Agent, Settings};
 use super::directory;
 use super::disk::Disk;
+use crate::batch::Batch;
 use crate::model::Clock;
-use crate::scrape::tests::rig::decode;
+use crate::scrape::tests::rig::{Stored, decode};
 
 const SETTINGS: Settings = Settings { clients: 1, window: 64 << 10, batchsize: 1 << 20 };
 
@@ -22,6 +24,10 @@ pub(super) struct Story {
     pub stored: Vec<String>,
     /// The timestamps of these.
     pub times: Vec<i64>,
+    /// All entries that Loki has: equal ones are one.
+    pub entries: BTreeSet<Stored>,
+    /// Batches that Loki has, and that it has not answered.
+    unanswered: Vec<Batch>,
 }
 
 impl Story {
@@ -33,7 +39,16 @@ impl Story {
         fs::create_dir_all(dir.path().join("cri/app")).expect("made");
         fs::create_dir_all(dir.path().join("multiline/app")).expect("made");
         let agent = Agent::start(&disk, dir.path(), SETTINGS);
-        Self { dir, disk, agent, answers: true, stored: Vec::new(), times: Vec::new() }
+        Self {
+            dir,
+            disk,
+            agent,
+            answers: true,
+            stored: Vec::new(),
+            times: Vec::new(),
+            entries: BTreeSet::new(),
+            unanswered: Vec::new(),
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -50,6 +65,12 @@ impl Story {
         fs::rename(self.path(from), self.path(to)).expect("renamed");
     }
 
+    /// As logrotate's `copytruncate` does.
+    pub fn copy_and_cut(&self, from: &str, to: &str) {
+        fs::copy(self.path(from), self.path(to)).expect("copied");
+        fs::File::create(self.path(from)).expect("cut");
+    }
+
     /// Lets this many seconds pass while the agent looks and reads.
     pub fn pass(&mut self, seconds: u64) {
         self.agent.hear(&mut self.disk, true);
@@ -57,6 +78,7 @@ impl Story {
             self.disk.clock.advance(Duration::from_secs(1));
             for _ in 0..3 {
                 self.agent.turn(self.disk.clock.now());
+                self.store();
                 if self.answers {
                     self.answer();
                 }
@@ -64,8 +86,16 @@ impl Story {
         }
     }
 
-    fn answer(&mut self) {
+    fn store(&mut self) {
         for batch in self.agent.roads[0].take() {
+            self.entries.extend(decode(&batch));
+            self.unanswered.push(batch);
+        }
+    }
+
+    fn answer(&mut self) {
+        self.store();
+        for batch in self.unanswered.drain(..) {
             for entry in decode(&batch) {
                 self.stored.push(entry.line);
                 self.times.push(entry.timestamp);
@@ -74,7 +104,21 @@ impl Story {
         }
     }
 
+    /// Batches of the last run are not answered any more.
+    pub fn reload(mut self) -> Self {
+        self.agent.tell_to_hand_over();
+        for _ in 0..50 {
+            self.agent.turn(self.disk.clock.now());
+            self.disk.clock.advance(Duration::from_millis(200));
+        }
+        assert!(self.agent.has_stopped());
+        self.unanswered.clear();
+        self.agent = self.agent.start_again(&self.disk, self.dir.path(), SETTINGS);
+        self
+    }
+
     pub fn crash_and_start(&mut self) {
+        self.unanswered.clear();
         self.agent = Agent::start(&self.disk, self.dir.path(), SETTINGS);
     }
 }
@@ -171,8 +215,8 @@ fn what_was_copied_and_cut_before_anything_of_it_was_committed_comes_again_at_th
         story.append("plain/app/app.log", "one\ntwo\n");
         story.answers = false;
         story.pass(2);
-        let unanswered = story.agent.roads[0].take();
-        let sent: Vec<i64> = unanswered.iter().flat_map(decode).map(|entry| entry.timestamp).collect();
+        let mut sent: Vec<i64> = story.entries.iter().map(|entry| entry.timestamp).collect();
+        sent.sort_unstable();
         fs::copy(story.path("plain/app/app.log"), story.path("plain/app/app.log.1")).expect("copied");
         fs::write(story.path("plain/app/app.log"), goes_on).expect("cut");
         story.crash_and_start();

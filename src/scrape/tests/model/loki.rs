@@ -235,12 +235,14 @@ impl Loki {
     /// Whether a stored line may come again with a difference, for one of the reasons in ARCHITECTURE.md.
     fn may_differ(&self, line: usize, entry: &Entry, disk: &Disk) -> bool {
         let own = &disk.lines[line];
-        // It has the label of its new name.
-        let renamed = own.renamed && self.lines[&line].iter().any(|before| before.1.labels != entry.1.labels);
         let no_time = !own.identical && self.forgot;
-        // Files were read in another order, so another line followed.
+        // Files were read in another order, or one of them under its new name, so another line followed.
         let is_block = |entry: &Entry| entry.1.line.contains('\n');
-        let is_mixed = disk.put_back > 0 && own.raced && (is_block(entry) || self.lines[&line].iter().any(is_block));
+        let is_mixed = (disk.put_back > 0 && own.raced || own.renamed)
+            && (is_block(entry) || self.lines[&line].iter().any(is_block));
+        // The journal does not say any more under which name it was read.
+        let renamed =
+            own.renamed && self.forgot && self.lines[&line].iter().any(|before| before.1.labels != entry.1.labels);
         self.interrupted && (renamed || no_time || is_mixed || self.was_cut(line, disk))
     }
 

@@ -54,7 +54,8 @@ fn a_thousand_logs_of_one_folder_list_it_once() {
     for n in 0..1_000 {
         let path = d.path(&format!("{n}.log"));
         let resume = Resume::Since(SystemTime::now());
-        Log::open_among(&path.into(), resume, Options::default(), &folders, &Arc::default(), &[]).expect("opened");
+        Log::open_among(&path.into(), resume, Options::default(), &folders, &Arc::default(), Known::NOTHING)
+            .expect("opened");
     }
     assert_eq!(folders.listed(), 1);
     d.rename("7.log", "7.log.1");
@@ -65,7 +66,7 @@ fn a_thousand_logs_of_one_folder_list_it_once() {
         Options::default(),
         &folders,
         &Arc::default(),
-        &[],
+        Known::NOTHING,
     );
     assert_eq!(log.expect("opened").generations(), 2, "a rotation is seen at once");
 }

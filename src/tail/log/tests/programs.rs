@@ -165,7 +165,7 @@ fn open(d: &Dir, live: &str, resume: Resume) -> Log {
     let folders =
         Arc::new(Folders::new(vec!["old".into(), "archived".into()], Clock::default(), SystemTime::UNIX_EPOCH));
     let path: Arc<Path> = d.path(live).into();
-    Log::open_among(&path, resume, Options::default(), &folders, &Arc::default(), &[]).expect("opened")
+    Log::open_among(&path, resume, Options::default(), &folders, &Arc::default(), Known::NOTHING).expect("opened")
 }
 
 #[test]

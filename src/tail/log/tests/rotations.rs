@@ -99,8 +99,10 @@ fn what_is_a_log_of_its_own_is_no_generation_of_another() {
         let folders = Arc::new(Folders::default());
         folders.add_log(7, d.path(name).canonicalize().expect("there").into());
         let path = d.path("app.log").into();
-        let open =
-            || Log::open_among(&path, resume, Options::default(), &folders, &Arc::default(), &[]).expect("opened");
+        let open = || {
+            Log::open_among(&path, resume, Options::default(), &folders, &Arc::default(), Known::NOTHING)
+                .expect("opened")
+        };
         let mut log = open();
         assert!(!log.lost_position(), "what was not read of it is read there");
         assert_eq!(d.read(&mut log), ["live"], "{name}");

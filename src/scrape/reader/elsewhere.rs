@@ -1,0 +1,178 @@
+//! Finds out whether the file of a new log was read under another name before.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Reader;
+use super::opening::NotOpened;
+use super::retry::Waiting;
+use crate::model::{Checkpoint, Mark, Position};
+use crate::positions::{Commit, Key, LogName, PositionId, Positions, Saved};
+use crate::scrape::messages::Assignment;
+use crate::scrape::supervised::Held;
+use crate::scrape::tailer::Tailer;
+use crate::tail::{Copied, copied, is_in, originals};
+
+impl Held<'_, Reader> {
+    /// The position at which another log stopped reading this file. It becomes the position of this log. None: the file
+    /// was not read before.
+    pub(super) fn position_elsewhere(
+        &mut self,
+        assignment: &Assignment,
+        key: &Key,
+        slot: PositionId,
+    ) -> Result<Option<Saved>, NotOpened> {
+        let elsewhere = self.seen_elsewhere(assignment, key);
+        if !self.is_current() {
+            return Err(NotOpened::CallHung);
+        }
+        match elsewhere {
+            Elsewhere::No => Ok(None),
+            Elsewhere::Now => {
+                Err(NotOpened::Waits("the file is already read under another name that the path matches".into()))
+            }
+            Elsewhere::First(path) => {
+                let why = format!("{}, which had the file before, is opened first", path.display());
+                Err(NotOpened::Waits(why.into()))
+            }
+            Elsewhere::Copy => Err(NotOpened::Waits("all of it is in another log, of which it is a copy".into())),
+            Elsewhere::Until(position) => {
+                let time = self.clock.system_time();
+                let checkpoint = Checkpoint::File { position, live: true, written: time, unread: 0, left: Vec::new() };
+                let known = Commit { slot, checkpoint, through: None };
+                self.write(|positions| positions.commit(&[known], time));
+                Ok(Some(Saved::At { position, saved: time }))
+            }
+        }
+    }
+
+    /// Whether the file was already read under another name. A program that rotates its own logs may give the old file
+    /// a name that the glob matches.
+    fn seen_elsewhere(&mut self, assignment: &Assignment, key: &Key) -> Elsewhere {
+        let Ok(meta) = self.blocking(assignment.log, || std::fs::metadata(&assignment.path)) else {
+            return Elsewhere::No;
+        };
+        let file = (meta.dev(), meta.ino());
+        let mut ends = Vec::new();
+        let logs: Vec<u64> = self.inodes.of(file).collect();
+        for log in logs {
+            let Some(tailer) = self.tailer_mut(log) else {
+                continue;
+            };
+            if tailer.target.labels != assignment.target.labels || *tailer.path() == assignment.path {
+                continue;
+            }
+            // Bytes that are in flight may have to be read again.
+            let committed = tailer.ledger().committed().unwrap_or_default();
+            let is_lent = tailer.input.is_lent();
+            let Some(log) = tailer.input.log_mut() else {
+                if is_lent {
+                    // A system call on it hangs: whether it still has the file is not known.
+                    return Elsewhere::Now;
+                }
+                continue;
+            };
+            if !log.hand_over_late(file, committed) {
+                return Elsewhere::Now;
+            }
+            ends.extend(log.had(file).map(|(end, mark)| (end, mark <= committed)));
+        }
+        let originals = originals(&assignment.path);
+        if let Some(first) =
+            self.positions.unopened(key, file, &originals).into_iter().find(|log| self.is_expected(key, log))
+        {
+            return Elsewhere::First(first);
+        }
+        let (positions, call) = (self.positions.clone(), assignment.log);
+        let (elsewhere, live) = self.blocking(call, || {
+            let is_there = |position: &Position| is_in(&assignment.path, &assignment.allowed, position);
+            if let Some((end, is_delivered)) = ends.into_iter().find(|(end, _)| is_there(end)) {
+                return (if is_delivered { Elsewhere::Until(end) } else { Elsewhere::Now }, None);
+            }
+            match positions.in_file(key, file).into_iter().find(is_there) {
+                Some(before) => (Elsewhere::Until(before), None),
+                None => copied_from(&positions, assignment, key, originals),
+            }
+        });
+        match live {
+            Some(live) if self.is_current() => self.cut_since(assignment, &live).unwrap_or(elsewhere),
+            _ => elsewhere,
+        }
+    }
+
+    /// The file is a copy of a log that was cut since: whether lines of it are on their way. None: the log is not open.
+    fn cut_since(&mut self, assignment: &Assignment, live: &Path) -> Option<Elsewhere> {
+        let reader = &mut **self;
+        let is_it =
+            |tailer: &&mut Box<Tailer>| **tailer.path() == *live && tailer.target.labels == assignment.target.labels;
+        let tailer = reader.tailers.values_mut().chain(reader.ending.values_mut()).find(is_it)?;
+        let committed = tailer.ledger().committed().unwrap_or_default();
+        if tailer.input.is_lent() {
+            // A system call on it hangs.
+            return Some(Elsewhere::Now);
+        }
+        let ends = tailer.input.log_mut()?.ends_with_marks();
+        let read: Vec<Position> = ends.iter().map(|(end, _)| *end).collect();
+        let copied = self.blocking(assignment.log, || copied(&assignment.path, live, &read, &assignment.allowed));
+        match copied {
+            Copied::No => None,
+            Copied::Whole => Some(Elsewhere::Copy),
+            Copied::Until(position) => {
+                let is_it = |(end, _): &&(Position, Option<Mark>)| {
+                    (end.offset, end.before) == (position.offset, position.before)
+                };
+                let mark = ends.iter().find(is_it).and_then(|(_, mark)| *mark);
+                let is_delivered = mark.is_some_and(|mark| mark <= committed);
+                Some(if is_delivered { Elsewhere::Until(position) } else { Elsewhere::Now })
+            }
+        }
+    }
+
+    /// Whether a log with a saved position will be opened soon. False if it cannot be opened, or has no target any more.
+    fn is_expected(&self, key: &Key, path: &Path) -> bool {
+        let is_it = |waiting: &&Waiting| {
+            let Assignment { job, target, path: own, .. } = &waiting.assignment;
+            **own == *path && self.jobs[*job].name == key.job && target.labels.stable_hash() == key.labels
+        };
+        match self.waiting.values().find(is_it) {
+            Some(waiting) => !waiting.has_failed,
+            None => !self.is_settled,
+        }
+    }
+}
+
+/// Whether the file is a copy of a log that was read. If that log was cut since, also its path.
+fn copied_from(
+    positions: &Positions,
+    assignment: &Assignment,
+    key: &Key,
+    originals: Vec<PathBuf>,
+) -> (Elsewhere, Option<PathBuf>) {
+    for live in originals {
+        let name = LogName::File(live.as_path().into());
+        let ends = positions.of_log(&Key { log: name, ..key.clone() });
+        if ends.is_empty() {
+            continue;
+        }
+        match copied(&assignment.path, &live, &ends, &assignment.allowed) {
+            Copied::No => {}
+            Copied::Whole => return (Elsewhere::Copy, None),
+            Copied::Until(position) => return (Elsewhere::Until(position), Some(live)),
+        }
+    }
+    (Elsewhere::No, None)
+}
+
+/// Where else a file is read.
+enum Elsewhere {
+    No,
+    /// It is an unfinished generation of another log.
+    Now,
+    /// This log had the file, or may have had it, and is not open yet.
+    First(Arc<Path>),
+    /// It is a copy of the live file of another log.
+    Copy,
+    /// Another log finished it at this position.
+    Until(Position),
+}

@@ -305,7 +305,7 @@ impl Batch {
         }
         let mut encoder = Encoder::default();
         let parts = sorted.into_iter().map(|(group, (streams, bodies))| {
-            let body = encoder.encode(streams.iter().map(|s| &*s.labels).zip(bodies));
+            let body = encoder.encode(streams.iter().map(|s| &*s.labels).zip(bodies.iter().copied()));
             self.with(leader == Some(group), streams, body)
         });
         let parts = parts.collect();

@@ -87,11 +87,12 @@ pub struct Batcher {
     config: Config,
     clock: Clock,
     external: Vec<(String, String)>,
-    /// Indices are reused, so streams also have an age and lanes a number.
+    /// Indices are reused, so streams also have an age and lanes a number. Streams and lanes are boxed, because at the start
+    /// each log may have some, and a place that became free stays as large as it was.
     pub(super) tenants: Slab<Tenant>,
     by_tenant: HashMap<Option<Arc<str>>, usize>,
-    pub(super) streams: Slab<StreamState>,
-    pub(super) lanes: Slab<LaneState>,
+    pub(super) streams: Slab<Box<StreamState>>,
+    pub(super) lanes: Slab<Box<LaneState>>,
     /// Lanes that have an open or a full batch. Each turn checks only these.
     pub(super) busy: BTreeSet<usize>,
     /// The lane in `busy` from which the search for the next batch continues.
@@ -383,7 +384,7 @@ impl Batcher {
     }
 
     fn known(&self, id: StreamId) -> Option<&StreamState> {
-        self.streams.get(id.index).filter(|stream| stream.age == id.age)
+        self.streams.get(id.index).map(|stream| &**stream).filter(|stream| stream.age == id.age)
     }
 
     /// The index of the entry's stream, which is created if it is new.
@@ -426,7 +427,7 @@ impl Batcher {
     fn new_lane(&mut self, tenant: usize) -> usize {
         let Tenant { name, bounds, .. } = &self.tenants[tenant];
         self.numbers += 2;
-        self.lanes.insert(LaneState::new(name.clone(), bounds.clone(), self.numbers - 1, self.numbers))
+        self.lanes.insert(Box::new(LaneState::new(name.clone(), bounds.clone(), self.numbers - 1, self.numbers)))
     }
 
     fn new_stream(&mut self, tenant: usize, labels: &LabelSet, now: Instant) -> usize {
@@ -441,7 +442,7 @@ impl Batcher {
         // The labels are stored three times: as pairs, as text for Loki and as the lookup key.
         let cost = STREAM_COST + 3 * wire.len();
         self.cost += cost;
-        let index = self.streams.insert(StreamState {
+        let index = self.streams.insert(Box::new(StreamState {
             labels: labels.clone(),
             wire,
             cost,
@@ -459,7 +460,7 @@ impl Batcher {
             newest: i64::MIN,
             refused: never_taken(&all),
             touched: now,
-        });
+        }));
         self.tenants[tenant].streams.insert(labels.clone(), index);
         index
     }
@@ -502,6 +503,9 @@ impl Batcher {
             }
             keep
         });
+        for (_, tenant) in tenants.iter_mut() {
+            tenant.streams.shrink_to(2 * tenant.streams.len());
+        }
         // The remaining streams are in flight or were moments ago. Sweeping again only pays once many more are known.
         *sweep_at = *cost + tenants.len() * TENANT_COST + self.config.buffer / KNOWN_SHARE;
     }

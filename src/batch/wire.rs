@@ -15,12 +15,16 @@ const TIMESTAMP_NANOS: u8 = 0x10;
 const PAIR_NAME: u8 = 0x0a;
 const PAIR_VALUE: u8 = 0x12;
 
-/// Appends a stream: its labels and its encoded entries.
-pub(super) fn stream(out: &mut Vec<u8>, labels: &str, entries: &[u8]) {
+/// Appends the head of a stream: its labels. Its encoded entries must follow.
+pub(super) fn stream_head(out: &mut Vec<u8>, labels: &str, entries: &[u8]) {
     out.push(STREAM);
     varint(out, (field_len(labels.len()) + entries.len()) as u64);
     field(out, STREAM_LABELS, labels.as_bytes());
-    out.extend_from_slice(entries);
+}
+
+/// The bytes of a stream with its head.
+pub(super) fn stream_len(labels: &str, entries: &[u8]) -> usize {
+    field_len(field_len(labels.len()) + entries.len())
 }
 
 /// Appends an entry to the body of its stream. Returns the bytes of its line and metadata.
@@ -44,7 +48,7 @@ pub(super) fn entry(out: &mut Vec<u8>, entry: &Entry<'_>) -> usize {
     line.len() + metadata_len
 }
 
-/// The encoded entries of each stream in a push, as they were passed to [`stream`].
+/// The encoded entries of each stream in a push, as they followed their heads.
 pub(super) fn bodies(push: &[u8]) -> Vec<&[u8]> {
     let (mut bodies, mut at) = (Vec::new(), 0);
     while at < push.len() {
@@ -192,7 +196,7 @@ fn field_len(len: usize) -> usize {
     1 + varint_len(len as u64) + len
 }
 
-fn varint(out: &mut Vec<u8>, mut n: u64) {
+pub(super) fn varint(out: &mut Vec<u8>, mut n: u64) {
     while n >= 0x80 {
         out.push(n as u8 | 0x80);
         n >>= 7;
@@ -200,7 +204,7 @@ fn varint(out: &mut Vec<u8>, mut n: u64) {
     out.push(n as u8);
 }
 
-fn varint_len(n: u64) -> usize {
+pub(super) fn varint_len(n: u64) -> usize {
     (64 - (n | 1).leading_zeros() as usize).div_ceil(7)
 }
 

@@ -6,11 +6,9 @@
 //!     labels: {job: varlogs, __path__: /var/log/*.log}
 //! ```
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ConfigError, Labels, TargetLabels, loki_label_name, units};
+use crate::model::{ConfigError, LabelSet, Labels, TargetLabels, loki_label_name, units};
 
 /// Targets with common labels. A file of `file_sd_configs` is also a list of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,11 +58,8 @@ impl StaticConfig {
     }
 
     fn with(labels: &Labels, addresses: &[String]) -> Vec<TargetLabels> {
-        let common = Arc::new(labels.clone());
-        let target = |address: &String| {
-            let own = Labels::from([("__address__".to_string(), address.clone())]);
-            TargetLabels::new(Arc::clone(&common), own)
-        };
+        let common = LabelSet::from(labels);
+        let target = |address: &String| TargetLabels::new(common.clone(), LabelSet::new([("__address__", address)]));
         addresses.iter().map(target).collect()
     }
 }

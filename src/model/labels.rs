@@ -86,6 +86,11 @@ impl LabelSet {
         self.0.ends.is_empty()
     }
 
+    /// The bytes of all names and values.
+    pub fn bytes(&self) -> usize {
+        self.0.text.len()
+    }
+
     /// Whether both are the same allocation: a cheap first check on the hot path.
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -26,33 +26,32 @@ impl TargetGroup {
     }
 }
 
-/// The labels of a target before relabelling. Labels that all targets of a group have in common are stored once.
+/// The labels of a target before relabelling. Labels that all targets of a group have in common are stored once. They
+/// are kept as long as the target is known, and a map would take three times the memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TargetLabels {
-    common: Arc<Labels>,
+    common: LabelSet,
     /// Overrides `common` where both have the same name.
-    own: Labels,
+    own: LabelSet,
 }
 
 impl TargetLabels {
-    pub fn new(common: Arc<Labels>, own: Labels) -> Self {
+    pub fn new(common: LabelSet, own: LabelSet) -> Self {
         Self { common, own }
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.own.get(name).or_else(|| self.common.get(name)).map(String::as_str)
+        self.own.get(name).or_else(|| self.common.get(name))
     }
 
     /// The common labels of the group, and the target's own labels.
-    pub fn parts(&self) -> (&Arc<Labels>, &Labels) {
+    pub fn parts(&self) -> (&LabelSet, &LabelSet) {
         (&self.common, &self.own)
     }
 
     /// The same target with one more label.
     pub fn with(&self, name: &str, value: &str) -> Self {
-        let mut own = self.own.clone();
-        own.insert(name.into(), value.into());
-        Self { common: self.common.clone(), own }
+        Self { common: self.common.clone(), own: self.own.with(name, value) }
     }
 
     pub fn contains(&self, name: &str) -> bool {
@@ -60,21 +59,20 @@ impl TargetLabels {
     }
 
     pub fn to_labels(&self) -> Labels {
-        let mut labels = Labels::clone(&self.common);
-        labels.extend(self.own.iter().map(|(name, value)| (name.clone(), value.clone())));
-        labels
+        let all = self.common.iter().chain(self.own.iter());
+        all.map(|(name, value)| (name.to_string(), value.to_string())).collect()
     }
 
     /// Whether both share one allocation of common labels, not only equal labels.
     #[cfg(test)]
     pub fn share(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.common, &other.common)
+        self.common.same(&other.common)
     }
 }
 
 impl From<Labels> for TargetLabels {
     fn from(own: Labels) -> Self {
-        Self { common: Arc::default(), own }
+        Self { common: LabelSet::default(), own: LabelSet::from(&own) }
     }
 }
 

@@ -148,8 +148,9 @@ struct Tenant<C: Clock> {
     stream: Pace,
     /// By lane, for lanes with a single stream.
     streams: HashMap<u64, Bucket<C>>,
-    /// Idle streams are forgotten if there are more streams than this.
+    /// Idle streams are forgotten if there are more streams than this, and from time to time.
     room: usize,
+    looked: Instant,
     turn: Arc<Turn>,
     touched: Instant,
 }
@@ -209,8 +210,10 @@ impl<C: Clock + Clone> Paces<C> {
         self.make_room(now);
         let (clock, batchsize, limits) = (self.clock.clone(), self.batchsize, self.limits);
         let tenant = self.tenant(tenant, now);
-        if lane.is_some() && tenant.streams.len() > tenant.room.max(MANY) {
-            let since = |at: Instant| now.saturating_duration_since(at);
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let is_full = lane.is_some() && tenant.streams.len() > tenant.room.max(MANY);
+        if is_full || (tenant.streams.len() > MANY && since(tenant.looked) >= RECOVERY) {
+            tenant.looked = now;
             tenant.room = forget(&mut tenant.streams, |bucket| (since(bucket.touched) < RECOVERY, bucket.touched));
         }
         let bucket = match lane {
@@ -274,7 +277,7 @@ impl<C: Clock + Clone> Paces<C> {
         let tenant = tenants.entry(name.clone()).or_insert_with(|| {
             let bucket = Bucket::new(Pace::new(limits.ingestion(), now), *batchsize, clock, now);
             let stream = Pace::new(limits.stream(), now);
-            Tenant { bucket, stream, streams: HashMap::new(), room: 0, turn: Arc::default(), touched: now }
+            Tenant { bucket, stream, streams: HashMap::new(), room: 0, looked: now, turn: Arc::default(), touched: now }
         });
         tenant.touched = now;
         tenant

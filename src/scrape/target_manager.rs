@@ -63,10 +63,10 @@ pub(super) struct TargetManager {
     events: Arc<Events>,
     watch: Watch,
     /// The targets of each group of each job.
-    groups: HashMap<(Arc<str>, String), Vec<Same>>,
+    groups: HashMap<(Arc<str>, String), Box<[Same]>>,
     /// The number of groups that have each target.
     wanted: HashMap<Same, usize>,
-    tracked: BTreeMap<u64, TrackedTarget>,
+    tracked: BTreeMap<u64, Box<TrackedTarget>>,
     /// The number of each target in `tracked`.
     ids: HashMap<Same, u64>,
     logs: BTreeMap<u64, Box<AssignedLog>>,
@@ -124,7 +124,7 @@ struct TrackedTarget {
     exclude: Option<Glob>,
     files: BTreeMap<Arc<Path>, u64>,
     /// Directories in which a new name may concern it, as the walk names them and after all links.
-    directories: Arc<Directories>,
+    directories: Directories,
     /// These directories when they were listed, if they alone decide what a walk finds. Otherwise None.
     listed: Option<Snapshot>,
     /// Directories that the walk reached through links, by real path.

@@ -6,6 +6,7 @@ mod walk;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fast_glob::glob_match;
 
@@ -22,15 +23,16 @@ const LONGEST: usize = 4096;
 const DEEPEST: usize = 100;
 
 /// A path with doublestar wildcards: `*`, `**`, `?`, `[…]`, `{a,b}`.
+///
+/// A node has one for each target, so texts that are equal are stored once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
     /// The path as configured.
-    text: String,
-    path: PathBuf,
-    /// The alternatives after brace expansion, each split at its slashes.
-    patterns: Vec<Vec<String>>,
-    /// The same alternatives as text.
-    texts: Vec<String>,
+    text: Arc<str>,
+    /// The same path, made absolute.
+    absolute: Arc<str>,
+    /// The alternatives after brace expansion.
+    patterns: Box<[Arc<str>]>,
 }
 
 impl Glob {
@@ -59,25 +61,29 @@ impl Glob {
         }
         patterns.sort();
         patterns.dedup();
+        let text: Arc<str> = path.into();
+        let shared = |path: String| if *path == *text { text.clone() } else { path.into() };
         for component in patterns.iter().flatten() {
             fast_glob::validate(component).map_err(|e| format!("path {}: {}: {e}", shown(path), shown(component)))?;
         }
-        let texts = patterns.iter().map(|pattern| format!("/{}", pattern.join("/"))).collect();
-        Ok(Self { text: path.into(), path: absolute(path)?.into(), patterns, texts })
+        let absolute = shared(absolute(path)?);
+        let patterns = patterns.iter().map(|pattern| shared(format!("/{}", pattern.join("/")))).collect();
+        Ok(Self { absolute, patterns, text })
     }
 
     /// Whether `path` is equal to the path as configured, or matches it.
     pub fn matches(&self, path: &Path) -> bool {
         let text = path.to_string_lossy();
-        path == self.path || self.texts.iter().any(|pattern| glob_match(pattern, text.as_bytes()))
+        path == self.path() || self.patterns.iter().any(|pattern| glob_match(&**pattern, text.as_bytes()))
     }
 
     /// Whether something at or below `path` could match.
     pub fn may_lead_to(&self, path: &Path) -> bool {
         let names: Vec<&[u8]> = path.iter().skip(1).map(|n| n.as_encoded_bytes()).collect();
-        self.path.starts_with(path)
+        self.path().starts_with(path)
             || self.patterns.iter().any(|pattern| {
-                let fixed = pattern.iter().position(|c| c == "**").unwrap_or(pattern.len());
+                let pattern: Vec<&str> = names_of(pattern).collect();
+                let fixed = pattern.iter().position(|c| *c == "**").unwrap_or(pattern.len());
                 let mut pairs = pattern[..fixed].iter().zip(&names);
                 (names.len() <= pattern.len() || fixed < pattern.len())
                     && pairs.all(|(component, name)| matches_name(component, name))
@@ -102,42 +108,49 @@ impl Glob {
 
     /// Where the files of this path may be: in the directories that it names without wildcards, and in `more`.
     pub fn allowed(&self, more: &[PathBuf]) -> AllowedPaths {
-        let literal = |pattern: &[String]| {
+        let literal = |pattern: &[&str]| {
             let names = pattern.iter().take_while(|name| !is_wild(name)).map(|name| unescape(name));
             Path::new("/").join(names.collect::<PathBuf>())
         };
         let has_braces = self.patterns.len() != 1 || self.text.contains('{');
         let written = self.patterns.iter().map(|pattern| {
+            let pattern: Vec<&str> = names_of(pattern).collect();
             // The last component of alternatives is not trusted as literal, because users may have created a link of
             // that name.
-            literal(if has_braces { &pattern[..pattern.len().saturating_sub(1)] } else { pattern })
+            literal(if has_braces { &pattern[..pattern.len().saturating_sub(1)] } else { &pattern })
         });
         AllowedPaths::new(written.collect(), more)
     }
 
     /// The directories that contain its files, up to the first wildcard.
     pub fn folders(&self) -> Vec<PathBuf> {
-        let folder = |pattern: &Vec<String>| {
-            let names = pattern[..pattern.len().saturating_sub(1)].iter().take_while(|name| !is_wild(name));
-            Path::new("/").join(names.map(|name| unescape(name)).collect::<PathBuf>())
+        let folder = |pattern: &Arc<str>| {
+            let names = pattern.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let names = names_of(names).take_while(|name| !is_wild(name));
+            Path::new("/").join(names.map(unescape).collect::<PathBuf>())
         };
         self.patterns.iter().map(folder).collect()
     }
 
     /// The files that it names without wildcards.
     pub fn names(&self) -> Vec<PathBuf> {
-        let literal = self.patterns.iter().filter(|pattern| !pattern.iter().any(|name| is_wild(name)));
-        let names = literal.map(|pattern| pattern.iter().map(|name| unescape(name)).collect::<PathBuf>());
+        let literal = self.patterns.iter().filter(|pattern| !names_of(pattern).any(is_wild));
+        let names = literal.map(|pattern| names_of(pattern).map(unescape).collect::<PathBuf>());
         names.map(|names| Path::new("/").join(names)).collect()
     }
 
     fn walk_so(&self, allowed: &AllowedPaths, around: &Around<'_>, budget: Budget) -> Walk {
         // An existing file whose name contains brackets is meant literally.
-        if around.may_touch(&self.path) && fs::metadata(&self.path).is_ok_and(|m| m.is_file()) {
-            let directories = self.path.parent().map(Path::to_path_buf).into_iter().collect();
-            return Walk { files: [self.path.clone()].into(), directories, ..Walk::default() };
+        if around.may_touch(self.path()) && fs::metadata(self.path()).is_ok_and(|m| m.is_file()) {
+            let directories = self.path().parent().map(Path::to_path_buf).into_iter().collect();
+            return Walk { files: [self.path().to_path_buf()].into(), directories, ..Walk::default() };
         }
-        Walker::new(&self.patterns, allowed, around, budget, Clock::default()).run()
+        let patterns: Vec<Vec<&str>> = self.patterns.iter().map(|pattern| names_of(pattern).collect()).collect();
+        Walker::new(&patterns, allowed, around, budget, Clock::default()).run()
+    }
+
+    fn path(&self) -> &Path {
+        Path::new(&*self.absolute)
     }
 }
 
@@ -173,9 +186,14 @@ fn unescape(component: &str) -> String {
     out
 }
 
+/// The names between the slashes of an absolute path.
+fn names_of(pattern: &str) -> impl Iterator<Item = &str> {
+    pattern.split('/').filter(|name| !name.is_empty())
+}
+
 /// Consecutive `**` are the same as one.
 fn components(pattern: &str) -> Vec<String> {
-    let mut components: Vec<String> = pattern.split('/').filter(|c| !c.is_empty()).map(str::to_string).collect();
+    let mut components: Vec<String> = names_of(pattern).map(str::to_string).collect();
     components.dedup_by(|b, a| a == "**" && b == "**");
     components
 }
@@ -384,7 +402,7 @@ mod tests {
         let deep = Glob::new(&"/**".repeat(1_000)).expect("it is one");
         assert_eq!(
             deep,
-            Glob { text: deep.text.clone(), path: deep.path.clone(), ..Glob::new("/**").expect("a glob") }
+            Glob { text: deep.text.clone(), absolute: deep.absolute.clone(), ..Glob::new("/**").expect("a glob") }
         );
         assert!(begun.elapsed() < std::time::Duration::from_secs(5));
     }

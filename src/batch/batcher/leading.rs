@@ -71,7 +71,7 @@ impl Batcher {
         if !self.lanes[lane].is_empty() || self.lanes[lane].outstanding() > 0 {
             return;
         }
-        let gone = self.lanes.remove(lane);
+        let gone = *self.lanes.remove(lane);
         self.busy.remove(&lane);
         for index in gone.followers.into_iter().chain(gone.led_by) {
             if let Some(stream) = self.streams.get_mut(index).filter(|stream| stream.lane == lane) {

@@ -16,7 +16,7 @@ use crate::backoff::Failures;
 use crate::discovery::refresh::retry;
 use crate::discovery::trouble::Trouble;
 use crate::discovery::{Known, Metrics};
-use crate::model::{Labels, TargetGroup};
+use crate::model::TargetGroup;
 
 /// The most services whose requests wait for a change. Each holds a connection, of which Consul allows 200 to a client.
 /// If there are more services, they are asked one after the other in each `refresh_interval`.
@@ -232,7 +232,6 @@ impl Watch {
 
 impl Size {
     fn of(group: &TargetGroup) -> Self {
-        let bytes = |labels: &Labels| labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-        Self { targets: group.targets.len(), bytes: group.targets.iter().map(|target| bytes(target.parts().1)).sum() }
+        Self { targets: group.targets.len(), bytes: group.targets.iter().map(|target| target.parts().1.bytes()).sum() }
     }
 }

@@ -1,9 +1,7 @@
 //! The labels that the targets of one group share, with limits, because users can write any labels and annotations.
 
-use std::sync::Arc;
-
 use super::slim::Metadata;
-use crate::model::{Labels, LeftOut, pod};
+use crate::model::{LabelSet, Labels, LeftOut, pod};
 
 /// The maximum bytes of labels of all targets of a pod, each with the pod's labels, because rules may copy them. The
 /// API server accepts 256 KiB of annotations.
@@ -16,9 +14,9 @@ const SHORT: usize = 1 << 10;
 pub(super) const ALL_SHORT: usize = 32 << 10;
 
 pub(super) struct Common {
-    pub(super) full: Arc<Labels>,
+    pub(super) full: LabelSet,
     /// Without those that are too long to be in each of many containers.
-    pub(super) short: Arc<Labels>,
+    pub(super) short: LabelSet,
     /// The number of omitted ones.
     pub(super) without: usize,
 }
@@ -47,17 +45,14 @@ impl Common {
                 left_out.labels += 1;
             }
         }
-        let (short, without) = (Arc::new(labels), left_out.labels + long.len());
-        let mut full = Arc::clone(&short);
+        let (short, without) = (LabelSet::from(&labels), left_out.labels + long.len());
+        let mut full = short.clone();
         if !long.is_empty() {
-            Arc::make_mut(&mut full).extend(long);
+            labels.extend(long);
+            full = LabelSet::from(&labels);
         }
         Self { full, short, without }
     }
-}
-
-pub(super) fn bytes(labels: &Labels) -> usize {
-    labels.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 /// Like Go's `net.JoinHostPort`.

@@ -21,7 +21,7 @@ use self::book::{Book, Labels, Verdict};
 use self::disk::Disk;
 use super::remembered::Remembered;
 use crate::discovery::{Known, Metrics};
-use crate::model::{self, FOUND_BY, FROM_CACHE, FROM_NOWHERE, FROM_PATH, HELD, TargetGroup, TargetLabels, pod};
+use crate::model::{FOUND_BY, FROM_CACHE, FROM_NOWHERE, FROM_PATH, HELD, LabelSet, TargetGroup, TargetLabels, pod};
 
 /// How often new directories are searched: a directory may exist for only a second. A search costs one system call.
 const OFTEN: Duration = Duration::from_millis(250);
@@ -246,34 +246,27 @@ impl Folders {
         is_held: bool,
     ) -> Vec<TargetLabels> {
         let of_pod = match targets.first() {
-            Some(target) => Arc::clone(target.parts().0),
-            None => Arc::new(self.of_path(folder)),
+            Some(target) => target.parts().0.clone(),
+            None => LabelSet::new(self.of_path(folder)),
         };
         let is_new = |name: &&String| !targets.iter().any(|target| target.get(pod::CONTAINER) == Some(name));
         let new: Vec<_> = containers.iter().filter(is_new).cloned().collect();
         targets.extend(
-            new.into_iter().map(|container| {
-                TargetLabels::new(Arc::clone(&of_pod), [(pod::CONTAINER.to_string(), container)].into())
-            }),
+            new.into_iter()
+                .map(|container| TargetLabels::new(of_pod.clone(), LabelSet::new([(pod::CONTAINER, container)]))),
         );
         let marked = |target: TargetLabels| {
-            let (common, own) = target.parts();
-            let mut own = own.clone();
-            own.insert(FOUND_BY.to_string(), name(labels).to_string());
-            if is_held {
-                own.insert(HELD.to_string(), "true".to_string());
-            }
-            TargetLabels::new(Arc::clone(common), own)
+            let found = target.with(FOUND_BY, name(labels));
+            if is_held { found.with(HELD, "true") } else { found }
         };
         targets.into_iter().map(marked).collect()
     }
 
     /// The labels from the directory's name.
-    fn of_path(&self, folder: &str) -> model::Labels {
+    fn of_path<'a>(&'a self, folder: &'a str) -> [(&'static str, &'a str); 4] {
         let mut parts = folder.splitn(3, '_');
         let mut next = || parts.next().unwrap_or_default();
-        let pairs = [(pod::NAMESPACE, next()), (pod::NAME, next()), (pod::UID, next()), (pod::NODE, &*self.node)];
-        pairs.map(|(name, value)| (name.to_string(), value.to_string())).into()
+        [(pod::NAMESPACE, next()), (pod::NAME, next()), (pod::UID, next()), (pod::NODE, &*self.node)]
     }
 }
 

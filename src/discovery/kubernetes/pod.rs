@@ -7,11 +7,9 @@
 //! kept of labels that no rule reads. A container has one target for all its ports if no rule reads ports. All targets
 //! share the labels of their pod.
 
-use std::sync::Arc;
-
-use super::common::{Common, LABELS, bytes, host_port};
+use super::common::{Common, LABELS, host_port};
 use super::slim::{Container, ContainerStatus, Metadata, Object, Pod};
-use crate::model::{Labels, LeftOut, TargetGroup, TargetLabels, pod};
+use crate::model::{LabelSet, Labels, LeftOut, TargetGroup, TargetLabels, pod};
 use crate::relabel::Reads;
 
 pub(super) const PORT_NAME: &str = "__meta_kubernetes_pod_container_port_name";
@@ -48,12 +46,12 @@ pub(super) fn group_beside(pod: &Pod, reads: &Reads, labels: Labels, beside: &[&
     for (containers, statuses, init) in kinds {
         left_out.containers += containers.more;
         for container in &containers.kept {
-            let common = if targets.is_empty() || spent + bytes(&full) <= LABELS { &full } else { &short };
-            if Arc::ptr_eq(common, &short) {
+            let common = if targets.is_empty() || spent + full.bytes() <= LABELS { &full } else { &short };
+            if common.same(&short) {
                 left_out.labels = left_out.labels.max(without);
             }
             let own = container_labels(container, &statuses.kept, init);
-            let each = bytes(common) + bytes(&own);
+            let each = common.bytes() + LabelSet::from(&own).bytes();
             let most = (LABELS.saturating_sub(spent) / each.max(1)).max(1);
             let made = if reads_ports { container.ports.kept.len().clamp(1, most) } else { 1 };
             if reads_ports {
@@ -61,7 +59,7 @@ pub(super) fn group_beside(pod: &Pod, reads: &Reads, labels: Labels, beside: &[&
             }
             spent += made * each;
             let targets_of = port_targets(own, container, made, reads_ports, &status.pod_ip);
-            targets.extend(targets_of.into_iter().map(|own| TargetLabels::new(Arc::clone(common), own)));
+            targets.extend(targets_of.into_iter().map(|own| TargetLabels::new(common.clone(), LabelSet::from(&own))));
         }
     }
     TargetGroup { id: pod.group_id(), targets, left_out }

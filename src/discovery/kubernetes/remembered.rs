@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use crate::model::{Labels, TargetLabels};
+use crate::model::{LabelSet, Labels, TargetLabels};
 use crate::positions;
 
 /// The first line of the file.
@@ -202,8 +202,9 @@ impl State {
                 broken += 1;
                 continue;
             };
-            let common = Arc::new(common);
-            let targets: Vec<_> = targets.into_iter().map(|own| TargetLabels::new(Arc::clone(&common), own)).collect();
+            let common = LabelSet::from(&common);
+            let target = |own: &Labels| TargetLabels::new(common.clone(), LabelSet::from(own));
+            let targets: Vec<_> = targets.iter().map(target).collect();
             self.put((by.into(), pod), &targets, seen);
         }
         broken
@@ -214,7 +215,7 @@ impl State {
 fn parted(targets: &[TargetLabels]) -> (Labels, Vec<Labels>) {
     let common = targets.first().map(|first| first.parts().0);
     match common.filter(|common| targets.iter().all(|target| target.parts().0 == *common)) {
-        Some(common) => (Labels::clone(common), targets.iter().map(|target| target.parts().1.clone()).collect()),
+        Some(common) => (common.to_map(), targets.iter().map(|target| target.parts().1.to_map()).collect()),
         None => (Labels::new(), targets.iter().map(TargetLabels::to_labels).collect()),
     }
 }
@@ -234,9 +235,8 @@ mod tests {
     use super::*;
 
     fn targets(app: &str) -> Vec<TargetLabels> {
-        let labels = |name: &str, value: &str| Labels::from([(name.to_string(), value.to_string())]);
-        let common = Arc::new(labels("app", app));
-        ["web", "proxy"].map(|c| TargetLabels::new(Arc::clone(&common), labels("container", c))).into()
+        let common = LabelSet::new([("app", app)]);
+        ["web", "proxy"].map(|c| TargetLabels::new(common.clone(), LabelSet::new([("container", c)]))).into()
     }
 
     fn opened(dir: &tempfile::TempDir) -> Remembered {

@@ -224,3 +224,20 @@ fn tenants_and_streams_without_end_are_not_all_remembered() {
     let last = 5 * MOST as u64 - MOST as u64 / 4..5 * MOST as u64;
     assert!(last.into_iter().all(|n| paces.tenants[&None].streams.contains_key(&n)));
 }
+
+#[test]
+fn streams_that_were_busy_once_are_forgotten_while_others_send() {
+    let mut world = World::new("{}");
+    for n in 0..3 * MANY as u64 {
+        let now = world.now();
+        world.paces.charge(&None, Some(n), 100, now);
+    }
+    assert_eq!(world.paces.tenants[&None].streams.len(), 3 * MANY);
+    for _ in 0..2 {
+        world.pass(RECOVERY);
+        let now = world.now();
+        world.paces.charge(&None, None, 100, now);
+    }
+    let streams = &world.paces.tenants[&None].streams;
+    assert_eq!((streams.len(), streams.capacity()), (0, 0));
+}

@@ -108,8 +108,8 @@ impl<K: Eq + Hash> Index<K> {
     }
 }
 
-/// The directories of a target.
-pub(super) type Directories = BTreeSet<Arc<Path>>;
+/// The directories of a target, sorted.
+pub(super) type Directories = Arc<[Arc<Path>]>;
 
 /// The targets that a name in a directory may concern.
 #[derive(Debug, Default)]
@@ -122,7 +122,7 @@ pub(super) struct Places {
 impl Places {
     /// `directories` are those that the target's walk visited. Their parents are added too, because they may be removed
     /// and created again.
-    pub fn add(&mut self, id: u64, directories: &Directories) {
+    pub fn add(&mut self, id: u64, directories: &[Arc<Path>]) {
         if directories.is_empty() {
             self.nowhere.insert(id);
         }
@@ -135,7 +135,7 @@ impl Places {
     }
 
     /// Removes what `add` added.
-    pub fn remove(&mut self, id: u64, directories: &Directories) {
+    pub fn remove(&mut self, id: u64, directories: &[Arc<Path>]) {
         self.nowhere.remove(&id);
         for directory in directories.iter().flat_map(|directory| directory.ancestors()) {
             self.targets.remove(directory, id);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::index::{Directories, Same};
+use super::index::Same;
 use super::{AssignedLog, TargetManager, TrackedTarget};
 use crate::model::{FOUND_BY, Target, TargetGroup, TargetLabels};
 use crate::scrape::messages::Command;
@@ -20,7 +20,8 @@ impl TargetManager {
         };
         let mut targets: Vec<Same> = Vec::new();
         let mut distinct: HashSet<Same> = HashSet::new();
-        let mut shown = Vec::new();
+        // These lists are kept, and nearly all groups have one target.
+        let mut shown = Vec::with_capacity(group.targets.len());
         let mut mistakes: BTreeMap<Arc<str>, usize> = BTreeMap::new();
         for discovered in group.targets {
             let mut outcome = self.resolve(index, &discovered);
@@ -50,7 +51,7 @@ impl TargetManager {
         targets.iter().for_each(|target| *self.wanted.entry(target.clone()).or_default() += 1);
         let before = match targets.is_empty() {
             true => self.groups.remove(&key),
-            false => self.groups.insert(key, targets.clone()),
+            false => self.groups.insert(key, targets.as_slice().into()),
         };
         // If two groups have the same target, it stays until both have removed it.
         let mut left: Vec<u64> = Vec::new();
@@ -139,7 +140,7 @@ impl TargetManager {
         }
         self.status.add_target(id, target.clone());
         self.ids.insert(Same(target.clone()), id);
-        self.places.add(id, &Directories::new());
+        self.places.add(id, &[]);
         let tracked = TrackedTarget {
             target,
             job,
@@ -161,7 +162,7 @@ impl TargetManager {
             empty: None,
             empty_said: false,
         };
-        self.tracked.insert(id, tracked);
+        self.tracked.insert(id, Box::new(tracked));
     }
 
     /// Held logs without a target that belong to this target. Their files may have no name any more, so no walk finds
@@ -191,7 +192,7 @@ impl TargetManager {
     }
 
     /// Removes a target from all indices. Its logs remain.
-    fn forget(&mut self, id: u64) -> Option<TrackedTarget> {
+    fn forget(&mut self, id: u64) -> Option<Box<TrackedTarget>> {
         let tracked = self.tracked.remove(&id)?;
         self.metrics.beyond_limit(-(tracked.unread.beyond as i64));
         self.status.remove_target(id);

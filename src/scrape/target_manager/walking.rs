@@ -187,7 +187,7 @@ impl Held<'_, TargetManager> {
             let directories: Directories = directories.into_iter().map(shared).collect();
             manager.places.remove(walk.id, &tracked.directories);
             manager.places.add(walk.id, &directories);
-            tracked.directories = Arc::new(directories);
+            tracked.directories = directories;
         }
         tracked.aliases = std::mem::take(&mut places.aliases);
         tracked.links = std::mem::take(&mut places.links);

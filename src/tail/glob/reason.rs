@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Glob, is_wild, unescape};
+use super::{Glob, is_wild, names_of, unescape};
 
 impl Glob {
     /// Why no file matches, and what to do. None: no mistake was recognised.
@@ -13,7 +13,7 @@ impl Glob {
 
     /// Mistakes in the text of the path.
     fn typing(&self) -> Option<String> {
-        let text = self.text.as_str();
+        let text = &*self.text;
         if text.starts_with('~') {
             return Some("~ is not replaced: write the whole path of the home directory".into());
         }
@@ -34,11 +34,12 @@ impl Glob {
 
     /// The part of the path that does not exist.
     fn place(&self) -> Option<String> {
-        let [pattern] = self.patterns.as_slice() else {
+        let [pattern] = &*self.patterns else {
             return None;
         };
-        let relative = match Path::new(&self.text).is_relative() {
-            true => format!(" (the path is relative, and means {})", self.path.display()),
+        let pattern: Vec<&str> = names_of(pattern).collect();
+        let relative = match Path::new(&*self.text).is_relative() {
+            true => format!(" (the path is relative, and means {})", self.path().display()),
             false => String::new(),
         };
         let mut at = PathBuf::from("/");

@@ -141,7 +141,7 @@ struct Place {
 
 /// A walk in progress.
 pub(super) struct Walker<'p> {
-    patterns: &'p [Vec<String>],
+    patterns: &'p [Vec<&'p str>],
     allowed: &'p AllowedPaths,
     around: &'p Around<'p>,
     budget: Budget,
@@ -158,7 +158,7 @@ pub(super) struct Walker<'p> {
 
 impl<'p> Walker<'p> {
     pub fn new(
-        patterns: &'p [Vec<String>],
+        patterns: &'p [Vec<&'p str>],
         allowed: &'p AllowedPaths,
         around: &'p Around<'p>,
         budget: Budget,
@@ -222,14 +222,14 @@ impl<'p> Walker<'p> {
         }
         // A literal component does not need the right to list the directory. If the directory is listed anyway, the
         // name is handled there once, together with all other patterns.
-        let is_named = |(pattern, at): &(usize, usize)| !is_wild(&self.patterns[*pattern][*at]);
+        let is_named = |(pattern, at): &(usize, usize)| !is_wild(self.patterns[*pattern][*at]);
         let mut left: Wanted = wanted.iter().filter(|want| is_named(want)).copied().collect();
         if left.len() < wanted.len() {
             self.list(&place, &wanted, &mut left);
         }
         let mut named: BTreeMap<PathBuf, Wanted> = BTreeMap::new();
         for (pattern, at) in left {
-            named.entry(place.path.join(unescape(&self.patterns[pattern][at]))).or_default().insert((pattern, at));
+            named.entry(place.path.join(unescape(self.patterns[pattern][at]))).or_default().insert((pattern, at));
         }
         for (path, wanted) in named {
             self.named(&place, path, &wanted);
@@ -294,7 +294,7 @@ impl<'p> Walker<'p> {
             }
             let name = entry.file_name();
             let matches = |(pattern, at): &&(usize, usize)| {
-                let component = &self.patterns[*pattern][*at];
+                let component = self.patterns[*pattern][*at];
                 component == "**" || matches_name(component, name.as_encoded_bytes())
             };
             let wanted: Wanted = wanted.iter().filter(matches).copied().collect();
@@ -368,8 +368,8 @@ impl<'p> Walker<'p> {
     }
 }
 
-fn is_deep(component: &String) -> bool {
-    component == "**"
+fn is_deep(component: &&str) -> bool {
+    *component == "**"
 }
 
 /// The type of the file at the end of all links.

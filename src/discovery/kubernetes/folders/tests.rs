@@ -74,7 +74,7 @@ impl Scene {
 fn pod(name: &str, uid: &str, app: &str) -> TargetGroup {
     let labels =
         [(pod::NAMESPACE, "ns"), (pod::NAME, name), (pod::UID, uid), (pod::LABEL_APP, app), (pod::CONTAINER, "web")];
-    let labels: model::Labels = labels.map(|(name, value)| (name.to_string(), value.to_string())).into();
+    let labels: crate::model::Labels = labels.map(|(name, value)| (name.to_string(), value.to_string())).into();
     TargetGroup { id: format!("pod/ns/{name}"), targets: vec![labels.into()], left_out: LeftOut::default() }
 }
 
@@ -117,7 +117,7 @@ async fn what_the_path_says_is_told_of_a_pod() {
         (FOUND_BY, FROM_PATH),
         (HELD, "true"),
     ];
-    let expected: model::Labels = expected.map(|(name, value)| (name.to_string(), value.to_string())).into();
+    let expected: crate::model::Labels = expected.map(|(name, value)| (name.to_string(), value.to_string())).into();
     assert_eq!(group.targets.iter().map(TargetLabels::to_labels).collect::<Vec<_>>(), [expected]);
 }
 

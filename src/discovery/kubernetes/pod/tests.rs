@@ -188,7 +188,7 @@ fn ports(count: usize) -> Vec<Value> {
 }
 
 fn own_bytes(targets: &[TargetLabels]) -> usize {
-    targets.iter().map(|labels| bytes(&labels.to_labels())).sum()
+    targets.iter().map(|labels| crate::model::LabelSet::from(&labels.to_labels()).bytes()).sum()
 }
 
 /// Rules that read ports and annotations.

@@ -2,16 +2,15 @@
 //! address.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::super::common::{Common, LABELS, bytes, host_port};
+use super::super::common::{Common, LABELS, host_port};
 use super::super::kind::{self, Kind};
 use super::super::pod::{ADDRESS, PORT_NAME, PORT_NUMBER, PORT_PROTOCOL, pod_labels};
 use super::super::slim::{Container, Metadata, Object, Pod, Port};
 use super::{With, service, workload};
-use crate::model::{Labels, LeftOut, TargetGroup, TargetLabels, pod};
+use crate::model::{LabelSet, Labels, LeftOut, TargetGroup, TargetLabels, pod};
 
 /// The most targets of one object. Kubernetes' controllers write at most a thousand addresses.
 const TARGETS: usize = 1000;
@@ -79,7 +78,7 @@ fn node_of<'a>(node: &'a str, target: Option<&'a Reference>) -> &'a str {
 /// The labels of a pod, made once for all its targets.
 struct PodOf<'a> {
     pod: &'a Pod,
-    common: Arc<Labels>,
+    common: LabelSet,
     /// The ports with targets.
     ports: Vec<u32>,
 }
@@ -110,11 +109,11 @@ pub(super) fn group<'a>(
     };
 
     let mut pods: HashMap<String, PodOf<'_>> = HashMap::new();
-    let mut plain: HashMap<String, Arc<Labels>> = HashMap::new();
+    let mut plain: HashMap<String, LabelSet> = HashMap::new();
     let (mut targets, mut spent) = (Vec::new(), 0);
     // Beyond the limit of an object, its pods are used without their long annotations.
     let mut choose = |common: Common, left_out: &mut LeftOut| {
-        spent += bytes(&common.full);
+        spent += common.full.bytes();
         if spent <= LABELS {
             return common.full;
         }
@@ -135,7 +134,7 @@ pub(super) fn group<'a>(
                 let common = with_node(labels.clone(), with.node(node), None, &mut left_out);
                 choose(common, &mut left_out)
             });
-            targets.push(TargetLabels::new(Arc::clone(common), own));
+            targets.push(TargetLabels::new(common.clone(), LabelSet::from(&own)));
             continue;
         };
         let Some(group_id) = target.pod(&meta.namespace) else { continue };
@@ -151,7 +150,7 @@ pub(super) fn group<'a>(
         for (container, port) in ports(pod).filter(|(_, port)| Some(port.container_port) == endpoint.port) {
             own.extend(container_labels(container, port));
         }
-        targets.push(TargetLabels::new(Arc::clone(&of.common), own));
+        targets.push(TargetLabels::new(of.common.clone(), LabelSet::from(&own)));
     }
     add_undeclared_ports(pods, &mut targets, &mut left_out);
     TargetGroup { id: of.group_id(), targets, left_out }
@@ -171,7 +170,7 @@ fn add_undeclared_ports(pods: HashMap<String, PodOf<'_>>, targets: &mut Vec<Targ
             }
             let mut own = container_labels(container, port);
             own.insert(ADDRESS.into(), with_port(ip, Some(port.container_port)));
-            targets.push(TargetLabels::new(Arc::clone(&of.common), own));
+            targets.push(TargetLabels::new(of.common.clone(), LabelSet::from(&own)));
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Role `ingress`: a target for each path of an ingress.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 use serde::de::MapAccess;
 
@@ -10,7 +8,7 @@ use super::super::kind::{self, Kind};
 use super::super::pod::ADDRESS;
 use super::super::slim::{Capped, Metadata, Object};
 use super::{Finds, With};
-use crate::model::{Labels, LeftOut, TargetGroup, TargetLabels, pod};
+use crate::model::{LabelSet, Labels, LeftOut, TargetGroup, TargetLabels, pod};
 
 /// The most rules, and the most hosts with TLS.
 const RULES: usize = 200;
@@ -125,7 +123,7 @@ impl Finds for Ingress {
                     ("__meta_kubernetes_ingress_path", path),
                 ];
                 let own = own.map(|(name, value)| (name.to_string(), value.to_string())).into();
-                targets.push(TargetLabels::new(Arc::clone(&common), own));
+                targets.push(TargetLabels::new(common.clone(), LabelSet::from(&own)));
             }
         }
         TargetGroup { id: self.group_id(), targets, left_out }

@@ -5,7 +5,7 @@ use super::super::objects::{Node, NodeAddress};
 use super::super::pod::ADDRESS;
 use super::super::slim::{Condition, Object, sanitised};
 use super::{Finds, With};
-use crate::model::{Labels, LeftOut, TargetGroup, TargetLabels};
+use crate::model::{LabelSet, Labels, LeftOut, TargetGroup, TargetLabels};
 
 /// The types of addresses for `__address__`, in order of preference.
 const ADDRESSES: [&str; 6] = ["InternalIP", "InternalDNS", "ExternalIP", "ExternalDNS", "LegacyHostIP", "Hostname"];
@@ -32,6 +32,6 @@ impl Finds for Node {
         let port = status.daemon_endpoints.kubelet_endpoint.port.to_string();
         own.insert(ADDRESS.into(), host_port(address, &port));
         own.insert("instance".into(), meta.name.clone());
-        TargetGroup { id: self.group_id(), targets: vec![TargetLabels::new(common, own)], left_out }
+        TargetGroup { id: self.group_id(), targets: vec![TargetLabels::new(common, LabelSet::from(&own))], left_out }
     }
 }

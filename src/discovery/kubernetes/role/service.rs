@@ -5,7 +5,7 @@ use super::super::objects::{Service, ServicePort};
 use super::super::pod::ADDRESS;
 use super::super::slim::Object;
 use super::{Finds, With};
-use crate::model::{Labels, LeftOut, TargetGroup, TargetLabels, pod};
+use crate::model::{LabelSet, Labels, LeftOut, TargetGroup, TargetLabels, pod};
 
 pub(super) const NAME: &str = "__meta_kubernetes_service_name";
 
@@ -39,7 +39,7 @@ impl Finds for Service {
             if spec.kind == "LoadBalancer" {
                 set_if_any(&mut own, &[("__meta_kubernetes_service_loadbalancer_ip", &spec.load_balancer_ip)]);
             }
-            TargetLabels::new(common.clone(), own)
+            TargetLabels::new(common.clone(), LabelSet::from(&own))
         };
         TargetGroup { id: self.group_id(), targets: spec.ports.kept.iter().map(target).collect(), left_out }
     }

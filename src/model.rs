@@ -17,6 +17,7 @@ mod nearest;
 pub mod nesting;
 mod position;
 mod reason;
+mod records;
 mod report;
 mod rfc3339;
 mod seeded;
@@ -43,13 +44,14 @@ pub use live_tail::{LiveFilter, LiveLine, LiveTail, Side, Viewer};
 pub use nearest::nearest;
 pub use position::{FileId, Fingerprint, Mark, Position};
 pub use reason::Reason;
+pub use records::{Record, RecordList, RecordRef};
 pub use report::{
     AccountReport, AskedToExplain, ClientReport, DiscoveredReport, DiscoverySummary, DropReason, Explained, FileReport,
     NotReadReport, Report, TargetReport,
 };
 pub use rfc3339::{Rfc3339, rfc3339};
 pub use seeded::SeededMap;
-pub use source::{Checkpoint, Chunk, Read, Record, Source, View, Views, Wake};
+pub use source::{Checkpoint, Chunk, Read, Source, View, Views, Wake};
 pub use start_at::StartAt;
 pub use target::{
     FOUND_BY, FROM_CACHE, FROM_NOWHERE, FROM_PATH, HELD, LeftOut, NO_TARGETS, Owner, Streams, Target, TargetGroup,

@@ -49,7 +49,7 @@ use crate::stages::{CustomMetrics, Program};
 use crate::tail::{self, QuietFiles};
 
 pub use given::{GivenSource, Opening};
-pub use inbox::{Details, Intake, NotCommitted, Parcel, Taken, Ticket};
+pub use inbox::{Intake, NotCommitted, Parcel, Taken, Ticket};
 pub use messages::Updates;
 pub use open_logs::OpenLogs;
 use parker::Parker;

@@ -36,6 +36,10 @@ const LANE_COST: usize = 1024;
 /// are.
 const LEADS_ON: Duration = Duration::from_secs(1);
 
+/// How long received entries for which senders wait stay in a batch for those of other senders. Without this, each push of a
+/// sender would become a push for each of its streams.
+pub(super) const LINGER: Duration = Duration::from_millis(5);
+
 /// Known streams may take this fraction (1/2) of the buffer's size, in addition to the buffer. Beyond that, streams
 /// with nothing in flight are forgotten.
 const KNOWN_SHARE: usize = 2;
@@ -217,7 +221,7 @@ impl Batcher {
         let id = StreamId { index, age: stream.age };
         let left = stream.limit.saturating_sub(stream.in_flight.bytes());
         if left < Self::smallest_read(stream.limit) && stream.leads {
-            lane.hurry();
+            lane.hurry(now);
         }
         self.left = left;
         if cut > 0 { Outcome::Truncated(id, cut) } else { Outcome::Batched(id) }
@@ -260,6 +264,16 @@ impl Batcher {
         stream.limit = if spare { wanted } else { wanted.min(stream.limit) };
     }
 
+    /// Makes the window as large as a batch, for a stream of which a crash makes the agent send nothing again. If the buffer
+    /// is half full, it is as small as the others.
+    pub(super) fn widen(&mut self, id: StreamId) {
+        let (base, spare) = (self.config.replay_window, self.buffered.bytes() < self.config.buffer / 2);
+        let limit = if spare { self.config.batchsize.max(base) } else { base };
+        if self.known(id).is_some() {
+            self.streams[id.index].limit = limit;
+        }
+    }
+
     /// Whether no more of this stream should be read for now.
     pub(super) fn is_full(&self, id: StreamId) -> bool {
         let full = |s: &StreamState| {
@@ -294,10 +308,11 @@ impl Batcher {
         streams.iter().any(refused).then_some(self.config.batchsize)
     }
 
-    /// Sends this stream's entries without waiting for `batchwait`, because a reader waits for their answer.
-    pub(super) fn hurry(&mut self, id: StreamId) {
+    /// Sends this stream's entries at this time, without waiting for `batchwait`, because a reader or a sender waits for
+    /// their answer.
+    pub(super) fn hurry(&mut self, id: StreamId, at: Instant) {
         if let Some(lane) = self.known(id).map(|stream| stream.lane) {
-            self.lanes[lane].hurry();
+            self.lanes[lane].hurry(at);
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::batcher::{Batcher, Outcome};
+use super::batcher::{Batcher, LINGER, Outcome};
 use super::stream::StreamId;
 use crate::model::Entry;
 
@@ -33,6 +33,8 @@ pub struct Flow {
     /// The earliest time at which the lines that are being added can have been written. None: now.
     written_since: Option<Instant>,
     written: WriteRate,
+    /// A crash makes the agent send its uncommitted lines again.
+    is_replayed: bool,
 }
 
 /// How much of a log may be read now.
@@ -56,9 +58,19 @@ impl Grant {
 }
 
 impl Flow {
-    pub fn new(now: Instant) -> Self {
+    /// `is_replayed`: a crash makes the agent send its uncommitted lines again. Otherwise the windows of its streams are those of
+    /// a batch, and batches for which a sender waits are sent after [`LINGER`].
+    pub fn new(is_replayed: bool, now: Instant) -> Self {
         let written = WriteRate::new(now);
-        Self { streams: Vec::new(), tasted: false, reach: CHUNK, left: usize::MAX, written_since: None, written }
+        Self {
+            streams: Vec::new(),
+            tasted: false,
+            reach: CHUNK,
+            left: usize::MAX,
+            written_since: None,
+            written,
+            is_replayed,
+        }
     }
 
     /// Whether each stream that received entries since the grant has room for a line of this length.
@@ -104,10 +116,13 @@ impl Batcher {
         // Entries that one stream has delivered cannot be committed while entries of another stream before them are in
         // flight. They count as exposed too.
         let exposed = usize::try_from(exposed).unwrap_or(usize::MAX);
+        if !flow.is_replayed {
+            return self.grant_received(flow, exposed, (room, window), now);
+        }
         let most = self.room_beside_refused(&flow.streams).map_or(largest, |beside| beside.max(largest));
         let room = room.min(most.saturating_sub(exposed));
         if room < Self::smallest_read(window) {
-            flow.streams.iter().for_each(|stream| self.hurry(*stream));
+            flow.streams.iter().for_each(|stream| self.hurry(*stream, now));
             return None;
         }
         if flow.streams.iter().any(|stream| self.is_full(*stream)) {
@@ -120,9 +135,38 @@ impl Batcher {
         Some(Grant { bytes: bytes.min(CHUNK), stops })
     }
 
+    /// So many bytes of the log are exposed after a read. If they were received, and they are more than half of a window, they
+    /// are sent soon.
+    pub fn note_exposed(&mut self, flow: &Flow, exposed: usize, now: Instant) {
+        if !flow.is_replayed && exposed > Self::smallest_read(self.replay_window()) {
+            flow.streams.iter().for_each(|stream| self.hurry(*stream, now + LINGER));
+        }
+    }
+
+    /// The grant for a log of received records. Reading does not wait for the answers that its senders wait for.
+    fn grant_received(
+        &mut self,
+        flow: &Flow,
+        exposed: usize,
+        (room, window): (usize, usize),
+        now: Instant,
+    ) -> Option<Grant> {
+        self.note_exposed(flow, exposed, now);
+        let is_too_full = room < Self::smallest_read(window);
+        if is_too_full {
+            flow.streams.iter().for_each(|stream| self.hurry(*stream, now));
+        }
+        if is_too_full || flow.streams.iter().any(|stream| self.is_full(*stream)) {
+            return None;
+        }
+        flow.streams.iter().for_each(|stream| self.widen(*stream));
+        Some(Grant { bytes: room.min(CHUNK), stops: false })
+    }
+
     /// Like [`add`](Self::add), for an entry that was read under a grant.
     pub fn add_of(&mut self, flow: &mut Flow, entry: &mut Entry<'_>, now: Instant) -> Outcome {
-        let outcome = self.add_written(entry, flow.written_since.unwrap_or(now), now);
+        let since = flow.written_since.unwrap_or(now);
+        let outcome = self.add_written(entry, since, now);
         if let Outcome::Batched(stream) | Outcome::Truncated(stream, _) = &outcome {
             flow.note(*stream);
             flow.left = flow.left.min(self.left);
@@ -144,7 +188,9 @@ impl Batcher {
     /// its streams grow.
     pub fn note_written(&mut self, flow: &mut Flow, total: u64, now: Instant) {
         let rate = flow.written.measure(total, now);
-        flow.streams.iter().for_each(|stream| self.fit_window(*stream, rate));
+        if flow.is_replayed {
+            flow.streams.iter().for_each(|stream| self.fit_window(*stream, rate));
+        }
     }
 
     /// The smallest room in these streams, the smallest window and the largest window, in bytes.
@@ -203,112 +249,4 @@ impl WriteRate {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::batch::{Batch, Config, Limits};
-    use crate::model::{AckRef, Clock, LabelSet, Labels, Ledger, Mark, Origin, Weight};
-
-    #[test]
-    fn what_a_file_grows_by_is_measured_however_it_is_read() {
-        let start = Instant::now();
-        let at = |ms: u64| start + Duration::from_millis(ms);
-        let mut written = WriteRate::new(start);
-        // The bytes that existed before say nothing about the rate.
-        assert_eq!(written.measure(50_000_000, at(200)), 0.0);
-        assert_eq!(written.measure(50_200_000, at(400)), 1_000_000.0);
-        assert_eq!(written.measure(50_400_000, at(600)), 1_000_000.0);
-        assert_eq!(written.measure(50_400_000, at(800)), 500_000.0);
-        assert_eq!(written.measure(90_400_000, at(60_000)), 0.0);
-    }
-
-    struct Bench {
-        clock: Clock,
-        batcher: Batcher,
-        ledger: std::sync::Arc<Ledger>,
-        flow: Flow,
-    }
-
-    impl Bench {
-        fn new() -> Self {
-            let clock = Clock::standing(0);
-            let config = Config {
-                batchsize: 1 << 20,
-                batchwait: Duration::from_secs(1),
-                tenant_id: None,
-                external_labels: Labels::new(),
-                limits: Limits::default(),
-                replay_window: 64 << 10,
-                buffer: 1 << 20,
-            };
-            let batcher = Batcher::new(config, clock.clone());
-            Self { flow: Flow::new(clock.now()), clock, batcher, ledger: Ledger::new() }
-        }
-
-        /// Adds a line of the stream with this number.
-        fn add(&mut self, stream: usize) {
-            let mut entry = Entry {
-                timestamp: 0,
-                line: "line".into(),
-                labels: LabelSet::new([("request", stream.to_string())]),
-                metadata: Vec::new(),
-                tenant: None,
-                origin: Origin::default(),
-                weight: Weight::line(5),
-                ack: AckRef::Own(self.ledger.open(5, Mark::default())),
-            };
-            match self.batcher.add_of(&mut self.flow, &mut entry, self.clock.now()) {
-                Outcome::Batched(_) => {}
-                other => panic!("{other:?}"),
-            }
-            entry.close();
-        }
-
-        fn send(&mut self) -> Vec<Batch> {
-            std::iter::from_fn(|| self.batcher.next(self.clock.now(), true)).collect()
-        }
-
-        fn room(&mut self) -> (usize, usize, usize) {
-            self.batcher.room_of(&mut self.flow.streams, self.clock.now())
-        }
-    }
-
-    #[test]
-    fn of_a_log_with_a_stream_for_each_line_those_are_remembered_that_are_in_flight() {
-        let mut bench = Bench::new();
-        (0..100).for_each(|n| bench.add(n));
-        let sent = bench.send();
-        (100..150).for_each(|n| bench.add(n));
-        bench.room();
-        assert_eq!(bench.flow.streams.len(), 150);
-        sent.into_iter().for_each(Batch::close);
-        bench.room();
-        assert_eq!(bench.flow.streams.len(), 50);
-        bench.send().into_iter().for_each(Batch::close);
-        assert_eq!(bench.room(), (64 << 10, 64 << 10, 64 << 10));
-        assert_eq!(bench.flow.streams.len(), REMEMBERED);
-    }
-
-    #[test]
-    fn batchwait_counts_from_the_earliest_time_at_which_a_line_of_the_batch_can_have_been_written() {
-        let mut bench = Bench::new();
-        let start = bench.clock.now();
-        let at = |ms: u64| Some(start + Duration::from_millis(ms));
-        let grant = bench.batcher.grant(&mut bench.flow, 0, true, start).expect("room");
-        bench.clock.advance(Duration::from_millis(400));
-        bench.add(1);
-        assert_eq!(bench.batcher.next_due(), at(1_400));
-        // A line that waited in its file brings the end of the batch nearer, although it is not the first of the batch.
-        bench.batcher.begin(&mut bench.flow, start + Duration::from_millis(150), bench.clock.now());
-        bench.add(1);
-        assert_eq!(bench.batcher.next_due(), at(1_150));
-        // Lines that stages release later did not wait in the file.
-        bench.batcher.settle(&mut bench.flow, grant, 10, 10, bench.clock.now());
-        bench.send().into_iter().for_each(Batch::close);
-        bench.add(1);
-        assert_eq!(bench.batcher.next_due(), at(1_400));
-        // Half of batchwait is left for more lines.
-        bench.batcher.begin(&mut bench.flow, start - Duration::from_secs(9), bench.clock.now());
-        bench.add(1);
-        assert_eq!(bench.batcher.next_due(), at(900));
-    }
-}
+mod tests;

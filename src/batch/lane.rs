@@ -30,8 +30,8 @@ pub(super) struct LaneState {
     /// Identifies the open batch.
     pub batch: u64,
     opened: Option<Instant>,
-    /// A reader waits for the answer to this batch.
-    urgent: bool,
+    /// When it has to be sent because a reader or a sender waits for the answer. None: nobody waits.
+    urgent: Option<Instant>,
     full: VecDeque<Batch>,
     stats: Arc<LaneStats>,
     bounds: Arc<Bounds>,
@@ -50,7 +50,7 @@ impl LaneState {
             open: BatchBuilder::default(),
             batch,
             opened: None,
-            urgent: false,
+            urgent: None,
             full: VecDeque::new(),
             stats: Arc::default(),
             bounds,
@@ -79,9 +79,11 @@ impl LaneState {
         self.stats.round_trip()
     }
 
-    /// Makes the open batch urgent. Later batches are not affected.
-    pub fn hurry(&mut self) {
-        self.urgent |= !self.open.is_empty();
+    /// Makes the open batch urgent at this time, at the latest. Later batches are not affected.
+    pub fn hurry(&mut self, at: Instant) {
+        if !self.open.is_empty() {
+            self.urgent = Some(self.urgent.map_or(at, |urgent| urgent.min(at)));
+        }
     }
 
     /// The open batch gets an entry of a line that was written at `since` at the earliest.
@@ -96,18 +98,23 @@ impl LaneState {
         self.full.push_back(self.open.seal(self.leader.take(), of, guard, self.bounds.clone(), encoder));
         self.batch = batch;
         self.opened = None;
-        self.urgent = false;
+        self.urgent = None;
     }
 
     /// Whether the open batch should be sent although it is not full.
     pub fn is_due(&self, now: Instant, wait: Duration, flush: bool) -> bool {
-        let due = self.urgent || flush || self.opened.is_some_and(|opened| now >= opened + wait);
+        let due = flush || self.at(wait).is_some_and(|at| now >= at);
         due && self.full.is_empty() && !self.open.is_empty() && self.has_room()
     }
 
-    /// When the open batch reaches `batchwait`. None: it is empty, or the lane may not send.
+    /// When the open batch reaches `batchwait` or becomes urgent. None: it is empty, or the lane may not send.
     pub fn due(&self, wait: Duration) -> Option<Instant> {
-        self.opened.filter(|_| self.has_room()).map(|opened| opened + wait)
+        self.at(wait).filter(|_| self.has_room())
+    }
+
+    fn at(&self, wait: Duration) -> Option<Instant> {
+        let full = self.opened.map(|opened| opened + wait);
+        full.into_iter().chain(self.urgent).min()
     }
 
     pub fn next(&mut self) -> Option<Batch> {

@@ -52,6 +52,20 @@ impl Entry {
         written
     }
 
+    /// Adds a field.
+    pub(super) fn add_text(&mut self, text: &[u8]) {
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(text);
+        self.fields.push(begin..self.bytes.len());
+    }
+
+    /// Removes the field that was added last.
+    pub(super) fn remove_last(&mut self) {
+        if let Some(range) = self.fields.pop() {
+            self.bytes.truncate(range.start);
+        }
+    }
+
     /// The field that was added last.
     pub(super) fn last(&self) -> &[u8] {
         self.fields.last().and_then(|range| self.bytes.get(range.clone())).unwrap_or_default()

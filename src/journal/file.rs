@@ -36,8 +36,8 @@ pub(super) struct Shared {
     pub pages: Pages,
     buffer: Vec<u8>,
     fields: Vec<u64>,
-    /// By file and place: fields that several entries have.
-    kept: SeededMap<(u32, u64), Box<[u8]>>,
+    /// By file and place: fields that several entries have. None: it is not wanted.
+    kept: SeededMap<(u32, u64), Option<Box<[u8]>>>,
 }
 
 /// Why a file is not opened.
@@ -228,8 +228,15 @@ impl File {
         self.head.map(|(_, location, _)| location)
     }
 
-    /// Reads the next entry, which was looked at, and goes behind it. Returns its number, or None if it is damaged.
-    pub fn read(&mut self, entry: &mut Entry, shared: &mut Shared, skips: &mut Skips) -> Option<u64> {
+    /// Reads the next entry, which was looked at, and goes behind it. Returns its number, or None if it is damaged. `wants`
+    /// says by its name whether a field is needed.
+    pub fn read(
+        &mut self,
+        entry: &mut Entry,
+        wants: &mut impl FnMut(&[u8]) -> bool,
+        shared: &mut Shared,
+        skips: &mut Skips,
+    ) -> Option<u64> {
         let number = self.next;
         let (at, location, size) = self.head?;
         self.go_to(number + 1);
@@ -251,21 +258,29 @@ impl File {
                 continue;
             }
             let key = (self.id, *place);
-            let added = match kept.get(&key) {
-                Some(text) => entry.add(|out| {
-                    out.extend_from_slice(text);
-                    Ok(false)
-                }),
-                None => entry.add(|out| objects.data(*place, out)),
-            };
-            match added {
-                Ok(true) if entry.last().len() <= KEPT_LEN => {
-                    if kept.len() >= KEPT {
-                        kept.clear();
-                    }
-                    kept.insert(key, entry.last().into());
+            match kept.get(&key) {
+                Some(Some(text)) => {
+                    entry.add_text(text);
+                    continue;
                 }
-                Ok(_) => {}
+                Some(None) => continue,
+                None => {}
+            }
+            match entry.add(|out| objects.data(*place, out)) {
+                Ok(is_shared) => {
+                    let text = entry.last();
+                    // A text without a name is none of the fields, and nobody can say that it is not wanted.
+                    let is_wanted = memchr::memchr(b'=', text).is_none_or(|end| wants(&text[..end]));
+                    if is_shared && text.len() <= KEPT_LEN {
+                        if kept.len() >= KEPT {
+                            kept.clear();
+                        }
+                        kept.insert(key, is_wanted.then(|| text.into()));
+                    }
+                    if !is_wanted {
+                        entry.remove_last();
+                    }
+                }
                 Err(Error::TooLong) => skips.long_fields += 1,
                 Err(Error::Damaged | Error::Io) => skips.fields += 1,
             }

@@ -50,6 +50,11 @@ impl Matches {
         Ok(Self { groups })
     }
 
+    /// Whether the field with this name matters.
+    pub fn reads(&self, name: &[u8]) -> bool {
+        self.groups.iter().any(|group| group.keys().any(|field| field.as_bytes() == name))
+    }
+
     pub fn matches(&self, entry: &Entry) -> bool {
         let has_one_of = |texts: &Vec<Vec<u8>>| entry.texts().any(|text| texts.iter().any(|one| one == text));
         self.groups.is_empty() || self.groups.iter().any(|group| group.values().all(has_one_of))

@@ -175,8 +175,10 @@ impl Journal {
         is_just_behind
     }
 
-    /// Reads the next entry. None: [`refresh`](Self::refresh) must be called before there is another.
-    pub fn next(&mut self, entry: &mut Entry) -> Option<Place> {
+    /// Reads the next entry. None: [`refresh`](Self::refresh) must be called before there is another. `wants` says by its
+    /// name whether a field is needed; the entry has no others. Its answer for a name must never change, because it is
+    /// remembered.
+    pub fn next(&mut self, entry: &mut Entry, mut wants: impl FnMut(&[u8]) -> bool) -> Option<Place> {
         loop {
             let mut first: Option<(u32, Location)> = None;
             let mut open = 0;
@@ -195,7 +197,7 @@ impl Journal {
             if file.next >= file.settled {
                 return None;
             }
-            let number = file.read(entry, &mut self.shared, &mut self.skips);
+            let number = file.read(entry, &mut wants, &mut self.shared, &mut self.skips);
             let Some(number) = number else {
                 continue;
             };

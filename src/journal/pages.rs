@@ -1,6 +1,5 @@
 //! Reads files in pages and keeps the last ones: an entry is a few dozen objects, most of them near each other.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -15,9 +14,20 @@ const PAGES: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Pages {
-    pages: SeededMap<(u32, u64), Box<[u8]>>,
-    /// Oldest first.
-    order: VecDeque<(u32, u64)>,
+    pages: Vec<Page>,
+    /// The index of each page.
+    places: SeededMap<(u32, u64), usize>,
+    /// The index of the page that was read last.
+    last: usize,
+    /// The index of the oldest page, if there are so many.
+    oldest: usize,
+}
+
+#[derive(Debug)]
+struct Page {
+    /// The number of the file, and that of the page in it.
+    key: (u32, u64),
+    bytes: Box<[u8]>,
 }
 
 impl Pages {
@@ -47,26 +57,44 @@ impl Pages {
 
     fn page(&mut self, (id, file): (u32, &fs::File), number: u64) -> io::Result<&[u8]> {
         let key = (id, number);
-        // An answer that is returned here would be borrowed for the rest of the method.
-        if !self.pages.contains_key(&key) {
-            if self.pages.len() >= PAGES
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.pages.remove(&oldest);
-            }
-            let mut page = vec![0; PAGE];
-            let read = read_at(file, &mut page, number * PAGE as u64)?;
-            page.truncate(read);
-            self.pages.insert(key, page.into());
-            self.order.push_back(key);
-        }
-        Ok(self.pages.get(&key).map(|page| &**page).unwrap_or_default())
+        let known = match self.pages.get(self.last) {
+            Some(page) if page.key == key => Some(self.last),
+            _ => self.places.get(&key).copied(),
+        };
+        self.last = match known {
+            Some(index) => index,
+            None => self.load(file, key)?,
+        };
+        Ok(self.pages.get(self.last).map(|page| &*page.bytes).unwrap_or_default())
+    }
+
+    /// Reads a page in place of the oldest one. Returns its index.
+    fn load(&mut self, file: &fs::File, key: (u32, u64)) -> io::Result<usize> {
+        let mut bytes = vec![0; PAGE];
+        let read = read_at(file, &mut bytes, key.1 * PAGE as u64)?;
+        bytes.truncate(read);
+        let page = Page { key, bytes: bytes.into() };
+        let index = if self.pages.len() < PAGES {
+            self.pages.push(page);
+            self.pages.len() - 1
+        } else {
+            let index = self.oldest;
+            self.oldest = (index + 1) % PAGES;
+            let before = std::mem::replace(&mut self.pages[index], page);
+            self.places.remove(&before.key);
+            index
+        };
+        self.places.insert(key, index);
+        Ok(index)
     }
 
     /// Forgets the pages of a file that has changed or was closed.
     pub fn forget(&mut self, id: u32) {
-        self.pages.retain(|(of, _), _| *of != id);
-        self.order.retain(|(of, _)| *of != id);
+        // The oldest page stays the first one.
+        self.pages.rotate_left(self.oldest);
+        self.pages.retain(|page| page.key.0 != id);
+        (self.oldest, self.last) = (0, 0);
+        self.places = self.pages.iter().enumerate().map(|(index, page)| (page.key, index)).collect();
     }
 }
 
@@ -82,4 +110,40 @@ pub(super) fn read_at(file: &fs::File, buffer: &mut [u8], at: u64) -> io::Result
         }
     }
     Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn pages_are_those_of_the_file_whatever_was_read_and_forgotten() {
+        let contents: [Vec<u8>; 2] = std::array::from_fn(|file| {
+            let byte = |at: usize| (at / 8 * (file + 3)) as u8 ^ (at / PAGE) as u8;
+            (0..(PAGES + 20) * PAGE + 1_000).map(byte).collect()
+        });
+        let files = contents.each_ref().map(|content| {
+            let mut file = tempfile::tempfile().expect("a file");
+            file.write_all(content).expect("written");
+            file
+        });
+        let (mut pages, mut out, mut random) = (Pages::default(), Vec::new(), 1_u64);
+        let mut below = |most: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % most
+        };
+        for _ in 0..20_000 {
+            let file = below(2);
+            if below(1_000) == 0 {
+                pages.forget(file as u32);
+            }
+            let (at, len) = (below(contents[file].len() + 100), below(300));
+            pages.read((file as u32, &files[file]), at as u64, len, &mut out).expect("read");
+            let want = contents[file].get(at..).unwrap_or_default();
+            assert_eq!(out, want[..want.len().min(len)], "{file} {at} {len}");
+            assert!(pages.pages.len() <= PAGES && pages.places.len() == pages.pages.len());
+        }
+    }
 }

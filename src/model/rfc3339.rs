@@ -79,6 +79,13 @@ fn fraction(b: &[u8]) -> Option<(i64, &[u8])> {
     {
         return Some((i64::from(first) * 10 + i64::from(b[9] - b'0'), &b[10..]));
     }
+    // Many other programs write six.
+    if let [_, six @ .., after] = *b.first_chunk::<8>().unwrap_or(&[0; 8])
+        && let Some(micros) = six_digits(six)
+        && !after.is_ascii_digit()
+    {
+        return Some((i64::from(micros) * 1_000, &b[7..]));
+    }
     let digits = b[1..].iter().take_while(|d| d.is_ascii_digit()).count();
     if digits == 0 {
         return None;
@@ -108,6 +115,14 @@ fn eight_digits(digits: [u8; 8]) -> Option<u32> {
     let pairs = (values.wrapping_mul(10) + (values >> 8)) & 0x00ff_00ff_00ff_00ff;
     let fours = (pairs.wrapping_mul(100) + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
     Some((fours.wrapping_mul(10_000) + (fours >> 32)) as u32)
+}
+
+/// The same for six.
+#[inline]
+fn six_digits(digits: [u8; 6]) -> Option<u32> {
+    let mut eight = [b'0'; 8];
+    eight[2..].copy_from_slice(&digits);
+    eight_digits(eight)
 }
 
 /// `Z` or `+01:00` as seconds east of Greenwich.
@@ -159,6 +174,11 @@ mod tests {
             ("2024-03-05T08:15:30.123456789Z", 1_709_626_530_123_456_789),
             ("2024-03-05T08:15:30.5Z", 1_709_626_530_500_000_000),
             ("2024-03-05T08:15:30.12345678Z", 1_709_626_530_123_456_780),
+            ("2024-03-05T08:15:30.1234567Z", 1_709_626_530_123_456_700),
+            ("2024-03-05T08:15:30.123456Z", 1_709_626_530_123_456_000),
+            ("2024-03-05T09:15:30.000001+01:00", 1_709_626_530_000_001_000),
+            ("2024-03-05T08:15:30,999999Z", 1_709_626_530_999_999_000),
+            ("2024-03-05T08:15:30.12345Z", 1_709_626_530_123_450_000),
             ("2024-03-05T08:15:30.000000001+00:00", 1_709_626_530_000_000_001),
             ("2024-03-05T08:15:30,5Z", 1_709_626_530_500_000_000),
             ("2024-03-05T09:15:30.5+01:00", 1_709_626_530_500_000_000),
@@ -181,6 +201,8 @@ mod tests {
             "2024-03-05",
             "2024-03-05T08:15:30",
             "2024-03-05T08:15:30.Z",
+            "2024-03-05T08:15:30.12345xZ",
+            "2024-03-05T08:15:30.123456",
             "2024-03-05 08:15:30Z",
             "2024-13-05T08:15:30Z",
             "2023-02-29T08:15:30Z",

@@ -33,9 +33,34 @@ impl BuildHasher for Seed {
 #[derive(Debug)]
 pub struct SeededHasher(u64);
 
+/// Any odd number whose bits look random.
+const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
 impl Hasher for SeededHasher {
     fn write(&mut self, bytes: &[u8]) {
         self.0 = xxh3_64_with_seed(bytes, self.0);
+    }
+
+    /// Numbers are mixed in at once: places of keys, and lengths of texts.
+    #[inline]
+    fn write_u64(&mut self, number: u64) {
+        let product = u128::from(self.0 ^ number) * u128::from(FACTOR);
+        self.0 = product as u64 ^ (product >> 64) as u64;
+    }
+
+    #[inline]
+    fn write_u8(&mut self, number: u8) {
+        self.write_u64(number.into());
+    }
+
+    #[inline]
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(number.into());
+    }
+
+    #[inline]
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
     }
 
     fn finish(&self) -> u64 {
@@ -55,5 +80,19 @@ mod tests {
             assert_ne!(seed.hash_one((1_u32, "ab")), seed.hash_one(other), "{other:?}");
         }
         assert_ne!(seed.hash_one("a"), Seed::default().hash_one("a"));
+        assert_ne!(seed.hash_one(7_u64), Seed::default().hash_one(7_u64));
+    }
+
+    /// Places in a file are multiples of eight. A map looks at the upper seven bits and at some of the lower ones.
+    #[test]
+    fn numbers_that_follow_each_other_are_far_apart() {
+        let (seed, count) = (Seed::default(), 1 << 14);
+        let hashes: Vec<u64> = (0..count).map(|n| seed.hash_one((3_u32, n * 8_u64))).collect();
+        for (shift, values) in [(0, 1 << 10), (57, 1 << 7)] {
+            let mut seen = vec![0; values];
+            hashes.iter().for_each(|hash| seen[(hash >> shift) as usize % values] += 1);
+            let (mean, most) = (count as usize / values, seen.into_iter().max().expect("some"));
+            assert!(most < 4 * mean, "{most} of {mean}");
+        }
     }
 }

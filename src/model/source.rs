@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::{Encoding, LabelSet, Lines, Mark, Position, Progress, Structured};
+use super::{Encoding, LabelSet, Lines, Mark, Position, Progress, RecordList, Structured, records};
 
 /// The result of one read: bytes, and where the records in them end. Reused for the next read to keep its memory.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub struct Chunk {
     pub bytes: Vec<u8>,
     pub len: usize,
     /// None: each line of the bytes is a record.
-    pub records: Option<Vec<Record>>,
+    pub records: Option<RecordList>,
     /// How the lines are encoded.
     pub encoding: Encoding,
     /// A carriage return before a newline is no part of the line.
@@ -26,23 +26,6 @@ pub struct Chunk {
     /// The same place in the file, which is stable across restarts. A source without files sets only the offset, and
     /// any offset will do that grows within a run.
     pub place: Position,
-}
-
-/// One record of a chunk that does not consist of lines.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Record {
-    /// Where the record ends in the chunk's bytes, including the newline after its text. The newline gives a record
-    /// with empty text a place too. The record begins where the previous one ends.
-    pub end: usize,
-    /// When it was written, in Unix nanoseconds. None: the time of reading is used. A source with a cursor must give a
-    /// time: a record without one that is read again after a crash gets another time, so Loki stores it twice.
-    pub time: Option<i64>,
-    /// Replaces the labels of the target. None: the target's labels are used.
-    pub labels: Option<LabelSet>,
-    /// Structured metadata. None: it has none.
-    pub metadata: Option<Arc<[Structured<'static>]>>,
-    /// Replaces the `tenant_id` of the client. None: it is used.
-    pub tenant: Option<Arc<str>>,
 }
 
 /// A record as the pipeline sees it.
@@ -63,7 +46,7 @@ pub struct View<'c> {
 #[derive(Debug)]
 pub enum Views<'c> {
     Lines { lines: Lines<'c>, trims_returns: bool },
-    Records { text: &'c str, at: usize, records: std::slice::Iter<'c, Record> },
+    Records { text: &'c str, at: usize, records: records::Iter<'c> },
 }
 
 impl<'c> Iterator for Views<'c> {
@@ -88,9 +71,9 @@ impl<'c> Iterator for Views<'c> {
                     end: record.end,
                     text,
                     time: record.time,
-                    labels: record.labels.as_ref(),
-                    metadata: record.metadata.as_deref().unwrap_or_default(),
-                    tenant: record.tenant.as_ref(),
+                    labels: record.labels,
+                    metadata: record.metadata,
+                    tenant: record.tenant,
                 })
             }
         }

@@ -30,32 +30,42 @@ pub(super) struct Labeller {
     /// Of the config. They override those of the sender.
     labels: Labels,
     rules: Rules,
-    known: SeededMap<Box<[u8]>, Outcome>,
+    /// Indices of outcomes.
+    known: SeededMap<Box<[u8]>, usize>,
+    outcomes: Vec<Outcome>,
+    /// Bytes of the keys of `known`.
     bytes: usize,
+    /// The last outcome that is not remembered.
+    other: Outcome,
 }
 
 impl Labeller {
     pub fn new(job: Arc<str>, labels: Labels, rules: Rules) -> Self {
-        Self { job, labels, rules, known: SeededMap::default(), bytes: 0 }
+        Self { job, labels, rules, known: SeededMap::default(), outcomes: Vec::new(), bytes: 0, other: Outcome::Drop }
     }
 
     /// The outcome for what has these labels. `key` stands for them; `make` is called if it was not seen before.
-    pub fn decide<E>(&mut self, key: &[u8], make: impl FnOnce() -> Result<Labels, E>) -> Result<Outcome, E> {
+    pub fn decide<E>(&mut self, key: &[u8], make: impl FnOnce() -> Result<Labels, E>) -> Result<&Outcome, E> {
         if let Some(known) = self.known.get(key) {
-            return Ok(known.clone());
+            return Ok(&self.outcomes[*known]);
         }
         let mut labels = make()?;
         labels.extend(self.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
         let outcome = self.apply(labels);
         if self.known.len() >= ENTRIES || self.bytes + key.len() > BYTES {
             self.known = SeededMap::default();
+            self.outcomes = Vec::new();
             self.bytes = 0;
         }
-        if key.len() <= BYTES {
-            self.bytes += key.len();
-            self.known.insert(key.into(), outcome.clone());
+        if key.len() > BYTES {
+            self.other = outcome;
+            return Ok(&self.other);
         }
-        Ok(outcome)
+        self.bytes += key.len();
+        let index = self.outcomes.len();
+        self.known.insert(key.into(), index);
+        self.outcomes.push(outcome);
+        Ok(&self.outcomes[index])
     }
 
     fn apply(&self, mut labels: Labels) -> Outcome {
@@ -87,7 +97,7 @@ mod tests {
         let labels: Labels = pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         match labeller.decide(format!("{pairs:?}").as_bytes(), || Ok::<_, ()>(labels)) {
             Ok(Outcome::Keep { labels, tenant }) => {
-                format!("{labels}{}", tenant.map(|t| format!("@{t}")).unwrap_or_default())
+                format!("{labels}{}", tenant.as_ref().map(|t| format!("@{t}")).unwrap_or_default())
             }
             Ok(Outcome::Drop) => "drop".into(),
             Err(()) => "error".into(),

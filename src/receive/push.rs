@@ -71,6 +71,9 @@ pub trait Visit {
     /// A stream begins: the next entries belong to it. `text` has its labels as they were sent, and `parse` reads them.
     fn stream(&mut self, text: &str, parse: fn(&str) -> Result<Labels, Malformed>) -> Result<(), Refused>;
 
+    /// The stream will have about so many entries, with so many bytes.
+    fn expect(&mut self, _entries: usize, _bytes: usize) {}
+
     /// `time` is in Unix nanoseconds.
     fn entry(&mut self, time: i64, line: &str, metadata: &[(Cow<'_, str>, Cow<'_, str>)]) -> Result<(), Refused>;
 }

@@ -29,8 +29,8 @@ impl Client {
                 at = record.end;
                 let labels = record.labels.as_ref().map(ToString::to_string).unwrap_or_default();
                 let time = record.time.filter(|time| *time < 1_000_000_000).map(|time| format!(" {time}"));
-                let metadata = record.metadata.iter().flat_map(|pairs| pairs.iter());
-                let metadata: String = metadata.map(|pair| format!(" {}={}", pair.name, pair.value)).collect();
+                let pairs = record.metadata.iter();
+                let metadata: String = pairs.map(|pair| format!(" {}={}", pair.name, pair.value)).collect();
                 let tenant = record.tenant.as_ref().map(|tenant| format!(" @{tenant}")).unwrap_or_default();
                 all.push(format!("{labels}{} {text}{metadata}{tenant}", time.unwrap_or_default()));
             }

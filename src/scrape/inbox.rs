@@ -19,15 +19,12 @@ use tokio::sync::Notify;
 
 use super::parker::Parker;
 use crate::model::{
-    Checkpoint, Chunk, Encoding, LabelSet, Mark, Position, Progress, Read, Record, Source, Structured, Wake,
+    Checkpoint, Chunk, Encoding, LabelSet, Mark, Position, Progress, Read, RecordList, Source, Structured, Wake,
 };
 
 /// The most bytes of records in an inbox. A larger parcel is taken only if the inbox is empty. This is many times the
 /// window of a stream.
 const ROOM: usize = 4 << 20;
-
-/// Approximate bytes of memory of a record, in addition to its text.
-const RECORD_COST: usize = size_of::<Record>();
 
 /// Approximate bytes of memory of a pair of structured metadata, in addition to its text.
 const METADATA_COST: usize = size_of::<Structured<'_>>() + 32;
@@ -36,36 +33,55 @@ const METADATA_COST: usize = size_of::<Structured<'_>>() + 32;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parcel {
     text: String,
-    records: Vec<Record>,
+    records: RecordList,
     /// Bytes of structured metadata.
     metadata: usize,
 }
 
-/// The optional parts of a record. The default: the time of reading, the labels of the target, no structured
-/// metadata, the tenant of the client.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Details {
-    /// Unix nanoseconds.
-    pub time: Option<i64>,
-    pub labels: Option<LabelSet>,
-    pub metadata: Vec<Structured<'static>>,
-    pub tenant: Option<Arc<str>>,
-}
-
 impl Parcel {
+    /// Makes room for so many more records, with so many bytes of text.
+    pub fn reserve(&mut self, records: usize, bytes: usize) {
+        self.text.reserve(bytes);
+        self.records.reserve(records);
+    }
+
+    /// Gives back memory that was reserved and not needed.
+    pub fn fitted(mut self) -> Self {
+        if self.text.capacity() > 2 * self.text.len() + 64 {
+            self.text.shrink_to_fit();
+        }
+        self.records.fit();
+        self
+    }
+
+    /// Approximate bytes of memory of so many records, with so many bytes of text.
+    pub fn cost_of(records: usize, bytes: usize) -> usize {
+        bytes + RecordList::cost_of(records)
+    }
+
     /// Adds a record: its text, its time in Unix nanoseconds, and its labels. None: the time of reading, the labels of
     /// the target.
     pub fn push(&mut self, text: &str, time: Option<i64>, labels: Option<LabelSet>) {
-        self.push_with(text, Details { time, labels, ..Details::default() });
+        self.push_to(text, time, Vec::new(), (labels.as_ref(), None));
     }
 
-    pub fn push_with(&mut self, text: &str, details: Details) {
-        let Details { time, labels, metadata, tenant } = details;
+    /// Adds a record with structured metadata, and with a tenant. None: the tenant of the client.
+    #[inline]
+    pub fn push_to(
+        &mut self,
+        text: &str,
+        time: Option<i64>,
+        metadata: Vec<Structured<'static>>,
+        to: (Option<&LabelSet>, Option<&Arc<str>>),
+    ) {
         self.text.push_str(text);
         self.text.push('\n');
-        self.metadata += metadata.iter().map(|pair| pair.name.len() + pair.value.len() + METADATA_COST).sum::<usize>();
-        let metadata = (!metadata.is_empty()).then(|| metadata.into());
-        self.records.push(Record { end: self.text.len(), time, labels, metadata, tenant });
+        let metadata = (!metadata.is_empty()).then(|| {
+            let bytes = |pair: &Structured<'_>| pair.name.len() + pair.value.len() + METADATA_COST;
+            self.metadata += metadata.iter().map(bytes).sum::<usize>();
+            metadata.into()
+        });
+        self.records.add(self.text.len(), time, metadata, to);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -81,7 +97,7 @@ impl Parcel {
         &self.text
     }
 
-    pub fn records(&self) -> &[Record] {
+    pub fn records(&self) -> &RecordList {
         &self.records
     }
 
@@ -92,16 +108,19 @@ impl Parcel {
 
     /// Adds the records of another parcel.
     #[cfg(test)]
-    pub(super) fn append(&mut self, other: Self) {
+    pub(super) fn append(&mut self, other: &Self) {
         let offset = self.text.len();
         self.metadata += other.metadata;
         self.text.push_str(&other.text);
-        self.records.extend(other.records.into_iter().map(|record| Record { end: record.end + offset, ..record }));
+        for record in &other.records {
+            let metadata = (!record.metadata.is_empty()).then(|| record.metadata.into());
+            self.records.add(offset + record.end, record.time, metadata, (record.labels, record.tenant));
+        }
     }
 
     /// Approximate bytes of memory.
     pub fn cost(&self) -> usize {
-        self.text.len() + self.metadata + self.records.len() * RECORD_COST
+        self.text.len() + self.metadata + self.records.cost()
     }
 }
 
@@ -372,18 +391,10 @@ impl Source for Inbox {
             return Ok(if state.is_closed { Read::Finished } else { Read::Idle });
         };
         let skip = next.since(kept.start) as usize;
-        let records = &kept.parcel.records;
-        let first = records.partition_point(|record| record.end <= skip);
-        let most = records.partition_point(|record| record.end <= skip.saturating_add(room));
-        let read = &records[first..most.max(first + 1)];
-        let until = read.last().map_or(skip, |record| record.end);
+        let until = chunk.records.get_or_insert_default().copy_part(&kept.parcel.records, skip, room);
         chunk.bytes.clear();
         chunk.bytes.extend_from_slice(&kept.parcel.text.as_bytes()[skip..until]);
         chunk.len = until - skip;
-        let from = |record: &Record| Record { end: record.end - skip, ..record.clone() };
-        let records = chunk.records.get_or_insert_default();
-        records.clear();
-        records.extend(read.iter().map(from));
         chunk.encoding = Encoding::Utf8;
         chunk.start = next;
         chunk.place = Position { offset: next.0, ..Position::default() };

@@ -10,14 +10,12 @@ use std::io;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use self::labels::Relabelling;
-use self::line::write_line;
+use self::line::{MESSAGE, write_line};
 use super::Job;
 use super::given::{GivenSource, Opening};
 use super::metrics::{JOURNAL, JournalMetrics, Metrics};
 use crate::journal::{Config, Entry, Folders, From, Journal, Location, Matches, Place, Skips};
-use crate::model::{
-    Checkpoint, Chunk, Encoding, LabelSet, MAX_LINE, Mark, Position, Progress, Read, Record, Source, Wake,
-};
+use crate::model::{Checkpoint, Chunk, Encoding, LabelSet, MAX_LINE, Mark, Position, Progress, Read, Source, Wake};
 
 /// Entries that one read looks at, so that other logs get their turn while none of them matches.
 const LOOKS: usize = 2_000;
@@ -83,6 +81,14 @@ struct Skipped {
     /// Dropped by a rule, or without a label.
     no_labels: u64,
     unreadable: Skips,
+}
+
+impl std::ops::AddAssign for Skipped {
+    fn add_assign(&mut self, other: Self) {
+        self.no_message += other.no_message;
+        self.no_labels += other.no_labels;
+        self.unreadable += other.unreadable;
+    }
 }
 
 /// Counts for one client, so that two clients do not count twice.
@@ -202,13 +208,17 @@ impl Entries {
 
 impl Source for Entries {
     fn read(&mut self, room: usize, _now: Instant, chunk: &mut Chunk) -> io::Result<Read> {
-        let mut records = Vec::new();
+        let mut records = chunk.records.take().unwrap_or_default();
+        records.clear();
         chunk.bytes.clear();
         chunk.start = self.next;
         chunk.place = Position { offset: self.next.0, ..Position::default() };
         let (mut looks, mut refreshed) = (0, 0);
         while chunk.bytes.len() < room && looks < LOOKS && self.given.len() < GIVEN {
-            let read = self.journal.next(&mut self.entry);
+            let Self { journal, entry, relabelling, matches, json, .. } = self;
+            let read = journal.next(entry, |name| {
+                *json || name == MESSAGE.as_bytes() || relabelling.reads(name) || matches.reads(name)
+            });
             self.skipped.unreadable += self.journal.take_skips();
             let Some(place) = read else {
                 // An entry is given once two looks have seen it.
@@ -239,7 +249,7 @@ impl Source for Entries {
             }
             self.give(place, bytes);
             let time = i64::try_from(self.entry.location.realtime.saturating_mul(1000)).ok();
-            records.push(Record { end: chunk.bytes.len(), time, labels: Some(labels), ..Record::default() });
+            records.add(chunk.bytes.len(), time, None, (Some(&labels), None));
         }
         if self.given.is_empty() {
             self.counts.add(std::mem::take(&mut self.skipped), 0);
@@ -265,16 +275,18 @@ impl Source for Entries {
     }
 
     fn committed(&mut self, to: Mark) -> Option<Checkpoint> {
-        let mut last = None;
+        let (mut last, mut lines, mut skipped) = (None, 0, Skipped::default());
         while let Some(given) = self.given.pop_front_if(|given| given.end <= to) {
             self.journal.release(given.place);
-            self.counts.add(given.skipped.map(|skipped| *skipped).unwrap_or_default(), 1);
+            skipped += given.skipped.map(|skipped| *skipped).unwrap_or_default();
+            lines += 1;
             self.committed = From::Behind(given.location);
             last = Some(given.location);
         }
         if self.given.is_empty() {
-            self.counts.add(std::mem::take(&mut self.skipped), 0);
+            skipped += std::mem::take(&mut self.skipped);
         }
+        self.counts.add(skipped, lines);
         last.map(|location| Checkpoint::Cursor(location.to_string().into()))
     }
 
@@ -298,7 +310,9 @@ impl Counts {
         };
         let Skipped { no_message, no_labels, unreadable } = skipped;
         metrics.lines(lines);
-        metrics.not_sent(no_message, no_labels);
+        if no_message + no_labels > 0 {
+            metrics.not_sent(no_message, no_labels);
+        }
         if unreadable == Skips::default() {
             return;
         }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::given::{GivenSource, Opening};
 use super::metrics::{Metrics, SPOOL};
-use crate::model::{Checkpoint, Chunk, Encoding, LabelSet, Mark, Position, Progress, Read, Record, Source, Wake};
+use crate::model::{Checkpoint, Chunk, Encoding, LabelSet, Mark, Position, Progress, Read, Source, Wake};
 use crate::spool::{Location, Next, Reader, Records, Spool};
 
 /// The most frames that wait for their commit. Reading pauses then.
@@ -107,15 +107,10 @@ impl Source for Spooled {
         }
         let (Some(frame), Some(given)) = (&self.current, self.given.back()) else { return Ok(Read::Idle) };
         let skip = given.skip(self.next) as usize;
-        let first = frame.records.partition_point(|record| record.end <= skip);
-        let most = frame.records.partition_point(|record| record.end <= skip.saturating_add(room));
-        let read = frame.records.get(first..most.max(first + 1)).unwrap_or_default();
-        let until = read.last().map_or(skip, |record| record.end);
+        let until = chunk.records.get_or_insert_default().copy_part(&frame.records, skip, room);
         chunk.bytes.clear();
         chunk.bytes.extend_from_slice(frame.text.as_bytes().get(skip..until).unwrap_or_default());
         chunk.len = chunk.bytes.len();
-        let from = |record: &Record| Record { end: record.end - skip, ..record.clone() };
-        chunk.records = Some(read.iter().map(from).collect());
         chunk.encoding = Encoding::Utf8;
         chunk.start = self.next;
         chunk.place = Position { offset: self.next.0, ..Position::default() };

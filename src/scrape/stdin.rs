@@ -162,7 +162,7 @@ mod tests {
             let mut lines = Lines::default();
             let mut all = Parcel::default();
             let parts = input.as_bytes().chunks(size).map(|part| lines.take(part)).collect::<Vec<_>>();
-            parts.into_iter().chain([lines.end()]).for_each(|parcel| all.append(parcel));
+            parts.into_iter().chain([lines.end()]).for_each(|parcel| all.append(&parcel));
             let mut want = Parcel::default();
             ["one", "two \u{e9}", "last without newline"].iter().for_each(|line| want.push(line, None, None));
             assert_eq!((all, lines.empty), (want, 2), "{size}");

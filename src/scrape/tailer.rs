@@ -108,6 +108,7 @@ pub(super) enum Turn {
 impl Tailer {
     pub fn new(parts: Parts, schedule: Schedule, remembered: SavedReadTimes, now: Instant) -> Self {
         let Parts { id, path, input, slot, target, labels, pipeline, saved, from, last_time } = parts;
+        let outlives_run = input.outlives_run();
         let begins = saved.or_else(|| input.log().map(Log::position)).unwrap_or_default().file;
         let tailer = Self {
             id,
@@ -123,7 +124,7 @@ impl Tailer {
             labels,
             schedule,
             trouble: Problems::default(),
-            flow: Flow::new(now),
+            flow: Flow::new(!outlives_run, now),
             last_time: remembered.over().max(last_time),
             reading: (begins.device, begins.inode),
             remembered: Some(remembered).filter(|times| !times.is_empty()).map(Box::new),
@@ -211,6 +212,8 @@ impl Tailer {
                 }
                 if let Output::Batches(batcher) = &mut sink.output {
                     batcher.settle(&mut self.flow, grant, read, worked, now);
+                    let exposed = self.input.exposed(self.ledger.exposed());
+                    batcher.note_exposed(&self.flow, usize::try_from(exposed).unwrap_or(usize::MAX), now);
                 }
                 if !more {
                     self.note_written(sink, now);

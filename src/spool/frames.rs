@@ -8,7 +8,7 @@ use bytes::{Buf, BufMut};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::records::encode;
-use crate::model::Record;
+use crate::model::RecordList;
 
 /// Bytes before the content of a frame: its length, its flags, the push that it belongs to, a hash of these and of the
 /// content.
@@ -32,7 +32,7 @@ pub struct Transaction {
 
 impl Transaction {
     /// `id` is the push that the records belong to. Each parcel becomes a frame.
-    pub fn new<'p>(id: Option<u128>, parcels: impl IntoIterator<Item = (&'p str, &'p [Record])>) -> Self {
+    pub fn new<'p>(id: Option<u128>, parcels: impl IntoIterator<Item = (&'p str, &'p RecordList)>) -> Self {
         let (mut bytes, mut parcels) = (Vec::new(), parcels.into_iter().peekable());
         while let Some((text, records)) = parcels.next() {
             let flags = if parcels.peek().is_none() { LAST } else { 0 };

@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut};
 
-use crate::model::{LabelSet, Record, Structured};
+use crate::model::{LabelSet, Record, RecordList, RecordRef, Structured};
 
 /// Records with their text. The text of each ends with a newline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Records {
     pub text: String,
-    pub records: Vec<Record>,
+    pub records: RecordList,
 }
 
 /// A record that has none of something.
 const NONE: u32 = u32::MAX;
 
-pub(super) fn encode(text: &str, records: &[Record], out: &mut Vec<u8>) {
+pub(super) fn encode(text: &str, records: &RecordList, out: &mut Vec<u8>) {
     let (mut sets, mut tenants) = (Table::default(), Table::default());
     let mut body = Vec::with_capacity(text.len() + 24 * records.len());
     let mut begin = 0;
@@ -27,11 +27,10 @@ pub(super) fn encode(text: &str, records: &[Record], out: &mut Vec<u8>) {
         begin = record.end;
         body.put_u8(u8::from(record.time.is_some()));
         body.put_i64_le(record.time.unwrap_or_default());
-        body.put_u32_le(record.labels.as_ref().map_or(NONE, |labels| sets.index(labels)));
-        body.put_u32_le(record.tenant.as_ref().map_or(NONE, |tenant| tenants.index(tenant)));
-        let metadata = record.metadata.as_deref().unwrap_or_default();
-        body.put_u32_le(metadata.len() as u32);
-        for pair in metadata {
+        body.put_u32_le(record.labels.map_or(NONE, |labels| sets.index(labels)));
+        body.put_u32_le(record.tenant.map_or(NONE, |tenant| tenants.index(tenant)));
+        body.put_u32_le(record.metadata.len() as u32);
+        for pair in record.metadata {
             put(&mut body, &pair.name);
             put(&mut body, &pair.value);
         }
@@ -66,7 +65,7 @@ pub(super) fn decode(mut bytes: &[u8]) -> Option<Records> {
     for _ in 0..from.try_get_u32_le().ok()? {
         tenants.push(take(from)?.into());
     }
-    let (mut records, mut end) = (Vec::new(), 0_usize);
+    let (mut records, mut end) = (RecordList::default(), 0_usize);
     for _ in 0..from.try_get_u32_le().ok()? {
         end = end.checked_add(from.try_get_u32_le().ok()? as usize)?;
         let has_time = from.try_get_u8().ok()? == 1;
@@ -82,7 +81,7 @@ pub(super) fn decode(mut bytes: &[u8]) -> Option<Records> {
         records.push(Record { end, time, labels, metadata, tenant });
     }
     let text = std::str::from_utf8(bytes).ok()?;
-    let is_whole = |record: &Record| record.end > 0 && text.as_bytes().get(record.end - 1) == Some(&b'\n');
+    let is_whole = |record: RecordRef<'_>| record.end > 0 && text.as_bytes().get(record.end - 1) == Some(&b'\n');
     (end == text.len() && records.iter().all(is_whole)).then(|| Records { text: text.into(), records })
 }
 

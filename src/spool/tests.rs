@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::records::{decode, encode};
 use super::*;
-use crate::model::{LabelSet, Record, Structured};
+use crate::model::{LabelSet, Record, RecordList, Structured};
 
 const SIZE: u64 = 16 << 20;
 
@@ -26,9 +26,11 @@ fn open(folder: &Path) -> Arc<Spool> {
 
 /// A transaction with these lines, each in a parcel of its own.
 fn transaction(id: Option<u128>, lines: &[&str]) -> Transaction {
-    let parcel = |line: &&str| (format!("{line}\n"), vec![Record { end: line.len() + 1, ..Record::default() }]);
-    let parcels: Vec<(String, Vec<Record>)> = lines.iter().map(parcel).collect();
-    Transaction::new(id, parcels.iter().map(|(text, records)| (text.as_str(), records.as_slice())))
+    let parcel = |line: &&str| {
+        (format!("{line}\n"), RecordList::from_iter([Record { end: line.len() + 1, ..Record::default() }]))
+    };
+    let parcels: Vec<(String, RecordList)> = lines.iter().map(parcel).collect();
+    Transaction::new(id, parcels.iter().map(|(text, records)| (text.as_str(), records)))
 }
 
 fn append(spool: &Spool, id: Option<u128>, lines: &[&str]) {
@@ -78,7 +80,7 @@ proptest! {
     #[test]
     fn what_is_written_is_read(lines in prop::collection::vec((".{0,20}", 0_u8..5, any::<Option<i64>>()), 0..20)) {
         let mut text = String::new();
-        let records: Vec<Record> =
+        let records: RecordList =
             lines.iter().map(|(line, set, time)| record(&mut text, line, *set, *time)).collect();
         let mut bytes = Vec::new();
         encode(&text, &records, &mut bytes);
@@ -90,7 +92,7 @@ proptest! {
     fn anything_can_be_decoded(mut bytes in prop::collection::vec(any::<u8>(), 0..200), changes in prop::collection::vec((0_usize..400, any::<u8>()), 0..4)) {
         let _ = decode(&bytes);
         let mut text = String::new();
-        let records = [record(&mut text, "one", 3, Some(1)), record(&mut text, "two", 1, None)];
+        let records = [record(&mut text, "one", 3, Some(1)), record(&mut text, "two", 1, None)].into_iter().collect();
         bytes.clear();
         encode(&text, &records, &mut bytes);
         for (at, byte) in changes {

@@ -80,6 +80,11 @@ fn inflate(mut from: impl Read, held: usize, limit: usize, reservation: &mut Res
     }
 }
 
+/// The bytes of a protobuf push without its snappy compression, as it says itself.
+pub(super) fn plain_len(body: &[u8]) -> Option<usize> {
+    snap::raw::decompress_len(body).ok()
+}
+
 /// Undoes the snappy compression of a protobuf push.
 pub fn unsnap(body: &[u8], limit: usize, reservation: &mut Reservation) -> Result<Vec<u8>, Refused> {
     let broken = |_| malformed("cannot be decompressed: a protobuf push is compressed with snappy");

@@ -9,7 +9,7 @@ use crate::receive::budget::Reservation;
 use crate::receive::labels::{Outcome, TENANT};
 use crate::receive::live::Live;
 use crate::receive::time::{Arrival, now};
-use crate::scrape::{Details, Parcel};
+use crate::scrape::Parcel;
 
 /// A parcel is complete when it takes this many bytes of memory: an eighth of an inbox.
 const PARCEL: usize = 512 << 10;
@@ -82,9 +82,20 @@ impl<'b> Builder<'b> {
         Ok(self.finish())
     }
 
+    /// The memory of a parcel with this cost, beside that of the finished ones.
+    #[inline]
+    fn reserve(&mut self, cost: usize) -> Result<(), Refused> {
+        if self.cost + cost > self.reserved {
+            let reserved = self.cost + cost + STEP;
+            self.reservation.grow_to(self.settings.held + reserved)?;
+            self.reserved = reserved;
+        }
+        Ok(())
+    }
+
     pub fn finish(mut self) -> Built {
         if !self.parcel.is_empty() {
-            self.built.parcels.push((self.parcel, self.built.lines));
+            self.built.parcels.push((self.parcel.fitted(), self.built.lines));
         }
         self.built
     }
@@ -97,14 +108,30 @@ impl Visit for Builder<'_> {
         self.key.push('\n');
         self.key.push_str(text);
         let sender = self.settings.tenant;
-        self.stream = self.settings.live.labeller().decide(self.key.as_bytes(), || {
+        let mut labeller = self.settings.live.labeller();
+        let outcome = labeller.decide(self.key.as_bytes(), || {
             let mut labels = parse(text)?;
             // A label of the stream is not the header.
             labels.remove(TENANT);
             labels.extend(sender.map(|tenant| (TENANT.to_string(), tenant.to_string())));
             Ok::<_, Malformed>(labels)
         })?;
+        self.stream = outcome.clone();
         Ok(())
+    }
+
+    /// Makes room for the entries at once, so that it does not grow step by step. If there is not so much memory, the
+    /// entries decide how much is needed.
+    fn expect(&mut self, entries: usize, bytes: usize) {
+        if self.settings.skip > 0 || matches!(self.stream, Outcome::Drop) {
+            return;
+        }
+        let (before, all) = (self.parcel.cost(), Parcel::cost_of(entries, bytes).max(1));
+        // What is behind the end of the parcel goes into the next one.
+        let part = all.min((PARCEL + STEP).saturating_sub(before));
+        if self.reserve(before + part).is_ok() {
+            self.parcel.reserve(entries * part / all, bytes * part / all);
+        }
     }
 
     fn entry(&mut self, time: i64, line: &str, metadata: &[(Cow<'_, str>, Cow<'_, str>)]) -> Result<(), Refused> {
@@ -126,16 +153,12 @@ impl Visit for Builder<'_> {
             value: Cow::Owned(value.to_string()),
         };
         let metadata = metadata.iter().map(pair).collect();
-        let details = Details { time: Some(time), labels: Some(labels.clone()), metadata, tenant: tenant.clone() };
-        self.parcel.push_with(line, details);
+        self.parcel.push_to(line, Some(time), metadata, (Some(labels), tenant.as_ref()));
         let cost = self.parcel.cost();
-        if self.cost + cost > self.reserved {
-            self.reserved = self.cost + cost + STEP;
-            self.reservation.grow_to(self.settings.held + self.reserved)?;
-        }
+        self.reserve(cost)?;
         if cost > PARCEL {
             self.cost += cost;
-            self.built.parcels.push((std::mem::take(&mut self.parcel), self.built.lines));
+            self.built.parcels.push((std::mem::take(&mut self.parcel).fitted(), self.built.lines));
         }
         Ok(())
     }

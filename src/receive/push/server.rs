@@ -39,6 +39,9 @@ const PASSED_MOST: usize = 256 << 20;
 /// If nothing comes for this long, the sender waits for the answer.
 const QUIET: Duration = Duration::from_millis(500);
 
+/// When the memory of a body grows, it becomes this many times what is needed, up to the length that the sender said.
+const GROWTH: usize = 4;
+
 /// The longest tenant name, as in Loki.
 const TENANT_MAX: usize = 150;
 
@@ -361,7 +364,14 @@ impl Shelf {
                 return Err(Refused::TooLarge.into());
             }
             // While the request waits, nothing is read from the sender.
-            reservation.wait_and_grow_to(bytes.len() + piece.len()).await.map_err(Refused::from)?;
+            let needed = bytes.len() + piece.len();
+            if needed > bytes.capacity() {
+                // Few steps: each may copy all that was read.
+                let most = said.map_or(limit, |said| said as usize).max(needed);
+                let capacity = (GROWTH * needed).min(most);
+                reservation.wait_and_grow_to(capacity).await.map_err(Refused::from)?;
+                bytes.reserve_exact(capacity - bytes.len());
+            }
             bytes.extend_from_slice(&piece);
         }
         Ok(bytes)

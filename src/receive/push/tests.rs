@@ -300,7 +300,7 @@ async fn what_is_too_large_is_refused_before_it_is_held() {
     let (rig, mut clients) = start("max_send_msg_size: 1MB", "[]", 1).await;
     let zeros = vec![0; 64 << 20];
     let bomb = snappy(&zeros);
-    let many = "[\"1\",\"\"],".repeat(116_000);
+    let many = "[\"1\",\"\",{\"a\":\"\",\"b\":\"\"}],".repeat(41_000);
     let short =
         format!("{{\"streams\": [{{\"stream\": {{\"a\": \"b\"}}, \"values\": [{}]}}]}}", many.trim_end_matches(','));
     for (headers, body, status) in [
@@ -308,8 +308,9 @@ async fn what_is_too_large_is_refused_before_it_is_held() {
         ("", bomb[..1 << 20].to_vec(), 413),
         ("Content-Encoding: gzip\r\n", gzip(&zeros), 413),
         (&format!("{JSON}Content-Encoding: gzip\r\n"), gzip(&zeros), 413),
-        // A hundred bytes of memory for each nine that are sent.
+        // Two hundred bytes of memory for each 25 that are sent, and fifty for each two.
         (JSON, short.into_bytes(), 413),
+        ("", snappy(&[&[0x0a, 0xc0, 0x84, 0x3d][..], &[0x12, 0].repeat(500_000)].concat()), 413),
     ] {
         let (answer, text) = rig.post("/loki/api/v1/push", headers, &body).await;
         assert_eq!(answer, status, "{headers} {}: {text}", body.len());

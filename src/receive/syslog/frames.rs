@@ -42,9 +42,15 @@ impl Frames {
 
     /// Adds bytes that were read. The buffer holds at most one message and these bytes.
     pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer(bytes.len()).extend_from_slice(bytes);
+    }
+
+    /// The buffer, with room for so many bytes, to read into. Bytes may only be added to it.
+    pub(super) fn buffer(&mut self, room: usize) -> &mut Vec<u8> {
         self.buffer.drain(..self.at);
         self.at = 0;
-        self.buffer.extend_from_slice(bytes);
+        self.buffer.reserve_exact(room);
+        &mut self.buffer
     }
 
     /// Frees memory that the next read does not need.

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use super::Config;
-use super::frames::Frame;
+use super::frames::{Frame, Frames};
 use super::message::Message;
 use super::parse::parse;
 use crate::model::{Encoding, Labels, Rfc3339};
-use crate::receive::labels::Outcome;
+use crate::receive::labels::{Labeller, Outcome};
 use crate::receive::live::{Current, Live};
 use crate::receive::metrics::Metrics;
 use crate::receive::time::{Arrival, now};
-use crate::scrape::{Details, Parcel};
+use crate::scrape::Parcel;
 
 /// The state that the tasks of a receiver share.
 #[derive(Clone, Debug)]
@@ -28,6 +28,9 @@ impl Shared {
     }
 }
 
+/// No more records are expected than messages of this length in bytes.
+const SHORT: usize = 64;
+
 /// Reads the frames of one sender.
 #[derive(Debug)]
 pub(super) struct Records {
@@ -35,12 +38,14 @@ pub(super) struct Records {
     /// The address of the sender.
     peer: String,
     live: Arc<Live>,
-    reads: [bool; PARTS],
+    reads: Vec<Part>,
     key: Vec<u8>,
     times: Rfc3339,
     /// When the messages came that are added next, in Unix nanoseconds.
     now: i64,
     pub parcel: Parcel,
+    /// How many records the last parcel had.
+    usual: usize,
 }
 
 impl Records {
@@ -56,6 +61,7 @@ impl Records {
             times: Rfc3339::default(),
             now: now(),
             parcel: Parcel::default(),
+            usual: 0,
         }
     }
 
@@ -66,8 +72,9 @@ impl Records {
             self.reads = reads(&live);
             self.live = live;
         }
-        self.shared.metrics.syslog.entries(self.parcel.len());
-        (!self.parcel.is_empty()).then(|| std::mem::take(&mut self.parcel))
+        self.usual = self.parcel.len();
+        self.shared.metrics.syslog.entries(self.usual);
+        (!self.parcel.is_empty()).then(|| std::mem::take(&mut self.parcel).fitted())
     }
 
     /// The messages that are added next have come now.
@@ -75,14 +82,32 @@ impl Records {
         self.now = now();
     }
 
-    /// Adds a frame. False: the connection has to be closed.
-    pub fn add(&mut self, frame: Frame<'_>) -> bool {
+    /// Adds the messages that are whole. `is_last`: nothing follows, so the last message may have no newline. False: the
+    /// connection has to be closed.
+    pub fn add(&mut self, frames: &mut Frames, is_last: bool) -> bool {
+        let live = self.live.clone();
+        // One lock for all messages of a read.
+        let mut labeller = live.labeller();
+        let (held, mut goes_on) = (frames.held(), true);
+        while let Some(frame) = frames.take() {
+            if self.parcel.is_empty() {
+                self.parcel.reserve(self.usual.min(held / SHORT), held);
+            }
+            goes_on &= self.frame(frame, &mut labeller);
+        }
+        if is_last && let Some(frame) = frames.end() {
+            goes_on &= self.frame(frame, &mut labeller);
+        }
+        goes_on
+    }
+
+    fn frame(&mut self, frame: Frame<'_>, labeller: &mut Labeller) -> bool {
         match frame {
             Frame::Message { bytes, is_cut } => {
                 if is_cut {
                     self.shared.metrics.syslog.cut(&self.shared.job);
                 }
-                self.message(Encoding::Utf8.decode(bytes).trim_end_matches(['\r', '\n', '\0']));
+                self.message(Encoding::Utf8.decode(bytes).trim_end_matches(['\r', '\n', '\0']), labeller);
                 true
             }
             Frame::Bad => {
@@ -96,32 +121,32 @@ impl Records {
         }
     }
 
-    fn message(&mut self, whole: &str) {
+    fn message(&mut self, whole: &str, labeller: &mut Labeller) {
         let Shared { job, config, arrival, metrics } = &self.shared;
         let Some(message) = parse(whole, self.now, &mut self.times) else {
             return metrics.syslog.parsing_error();
         };
-        if message.text.trim().is_empty() {
+        if message.text.chars().all(char::is_whitespace) {
             return metrics.syslog.empty_message();
         }
-        let parts = parts(&self.peer, &message, &self.reads);
         self.key.clear();
+        for part in &self.reads {
+            add_to_key(&mut self.key, part.of(&self.peer, &message).unwrap_or_default());
+        }
         let data = || message.data.iter().filter(|_| config.label_structured_data);
-        let read = parts.iter().zip(self.reads).filter(|(_, is_read)| *is_read);
-        let values = read.map(|((_, value), _)| value.unwrap_or_default());
-        let pairs = data().flat_map(|(id, name, value)| [*id, *name, &**value]);
-        for value in values.chain(pairs) {
-            add_to_key(&mut self.key, value);
+        for (id, name, value) in data() {
+            [*id, *name, &**value].into_iter().for_each(|value| add_to_key(&mut self.key, value));
         }
         let labels = || {
-            let known = parts.iter().filter_map(|(name, value)| Some((name.to_string(), value.as_ref()?.to_string())));
+            let value = |part: &Part| Some((part.name().to_string(), part.of(&self.peer, &message)?.to_string()));
+            let known = self.reads.iter().filter_map(value);
             let data = data().map(|(id, name, value)| {
                 // The name as in Promtail. If it is still there after the rules, it becomes a name that Loki accepts.
                 (format!("__syslog_message_sd_{}_{name}", id.replace('@', "_")), value.to_string())
             });
             Ok::<Labels, ()>(known.chain(data).collect())
         };
-        let Ok(Outcome::Keep { labels, tenant }) = self.live.labeller().decide(&self.key, labels) else {
+        let Ok(Outcome::Keep { labels, tenant }) = labeller.decide(&self.key, labels) else {
             return metrics.dropped(1, 0);
         };
         let time = match (config.use_incoming_timestamp, message.time) {
@@ -133,8 +158,7 @@ impl Records {
             (false, _) => arrival.next(self.now),
         };
         let text = if config.use_rfc5424_message { whole } else { message.text };
-        let details = Details { time: Some(time), labels: Some(labels), metadata: Vec::new(), tenant };
-        self.parcel.push_with(text, details);
+        self.parcel.push_to(text, Some(time), Vec::new(), (Some(labels), tenant.as_ref()));
     }
 }
 
@@ -144,33 +168,49 @@ fn add_to_key(key: &mut Vec<u8>, value: &str) {
     key.extend_from_slice(value.as_bytes());
 }
 
-const PARTS: usize = 7;
-
-const NAMES: [&str; PARTS] = [
-    "__syslog_connection_ip_address",
-    "__syslog_message_severity",
-    "__syslog_message_facility",
-    "__syslog_message_hostname",
-    "__syslog_message_app_name",
-    "__syslog_message_proc_id",
-    "__syslog_message_msg_id",
-];
-
-/// The parts that rules read. Other parts do not matter, and would only fill the cache of decisions.
-fn reads(live: &Live) -> [bool; PARTS] {
-    NAMES.map(|name| live.reads.reads(name))
+/// A part of a message that becomes a label before the rules are applied.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Address,
+    Severity,
+    Facility,
+    Hostname,
+    AppName,
+    ProcId,
+    MsgId,
 }
 
-/// The parts of a message that rules read, with their labels.
-fn parts<'m>(peer: &'m str, message: &Message<'m>, reads: &[bool; PARTS]) -> [(&'static str, Option<&'m str>); PARTS] {
-    let values = [
-        Some(peer),
-        Some(message.severity_name()),
-        Some(message.facility_name()),
-        message.hostname,
-        message.app_name,
-        message.proc_id,
-        message.msg_id,
-    ];
-    std::array::from_fn(|i| (NAMES[i], values[i].filter(|_| reads[i])))
+impl Part {
+    const ALL: [Self; 7] =
+        [Self::Address, Self::Severity, Self::Facility, Self::Hostname, Self::AppName, Self::ProcId, Self::MsgId];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Address => "__syslog_connection_ip_address",
+            Self::Severity => "__syslog_message_severity",
+            Self::Facility => "__syslog_message_facility",
+            Self::Hostname => "__syslog_message_hostname",
+            Self::AppName => "__syslog_message_app_name",
+            Self::ProcId => "__syslog_message_proc_id",
+            Self::MsgId => "__syslog_message_msg_id",
+        }
+    }
+
+    /// None: the message does not have it.
+    fn of<'m>(self, peer: &'m str, message: &Message<'m>) -> Option<&'m str> {
+        match self {
+            Self::Address => Some(peer),
+            Self::Severity => Some(message.severity_name()),
+            Self::Facility => Some(message.facility_name()),
+            Self::Hostname => message.hostname,
+            Self::AppName => message.app_name,
+            Self::ProcId => message.proc_id,
+            Self::MsgId => message.msg_id,
+        }
+    }
+}
+
+/// The parts that rules read. Other parts do not matter, and would only fill the cache of decisions.
+fn reads(live: &Live) -> Vec<Part> {
+    Part::ALL.into_iter().filter(|part| live.reads.reads(part.name())).collect()
 }

@@ -35,10 +35,28 @@ pub(super) fn parse<'m>(text: &'m str, times: &mut Rfc3339) -> Option<Message<'m
     })
 }
 
-/// The text before and after the first space. The parts are short, so looking at each byte is faster than a search for one.
+/// The text before and after the first space.
+#[inline]
 fn split(text: &str) -> Option<(&str, &str)> {
-    let at = text.bytes().position(|byte| byte == b' ')?;
+    let at = space(text.as_bytes())?;
     Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// The index of the first space. Looks at eight bytes at once: the parts are so short that a search with vectors takes longer.
+#[inline]
+fn space(text: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut at = 0;
+    while let Some(eight) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        // Bytes that are spaces become zero. The lowest zero is found exactly.
+        let others = u64::from_le_bytes(*eight) ^ (ONES * u64::from(b' '));
+        let spaces = others.wrapping_sub(ONES) & !others & (ONES * 0x80);
+        if spaces != 0 {
+            return Some(at + spaces.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    text.get(at..)?.iter().position(|byte| *byte == b' ').map(|behind| at + behind)
 }
 
 /// RFC 3339, in Unix nanoseconds.
@@ -101,4 +119,18 @@ fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn the_first_space_is_found(text in proptest::collection::vec(proptest::sample::select(b" !\x1f\x20\x21\xa0\x00\xffa".to_vec()), 0..40)) {
+            proptest::prop_assert_eq!(space(&text), text.iter().position(|byte| *byte == b' '));
+            let rare: Vec<u8> = text.iter().map(|byte| if *byte == b' ' { b'!' } else { *byte }).chain([b' ', b'x']).collect();
+            proptest::prop_assert_eq!(space(&rare), Some(text.len()));
+        }
+    }
 }

@@ -100,13 +100,13 @@ impl Connection {
 
     async fn read(mut self, mut stream: impl AsyncRead + Unpin, mut stopped: watch::Receiver<()>, open: &Open) {
         let config = self.shared.config.clone();
-        let (mut frames, mut buffer) = (Frames::new(config.max_message_length), Vec::new());
+        let mut frames = Frames::new(config.max_message_length);
         let mut size = SMALL;
         let mut records = Records::new(self.shared.clone(), self.peer.ip().to_canonical().to_string(), &self.current);
         loop {
-            buffer.reserve_exact(size);
+            let buffer = frames.buffer(size);
             let read = tokio::select! {
-                read = timeout(config.idle_timeout.0, stream.read_buf(&mut buffer)) => read,
+                read = timeout(config.idle_timeout.0, stream.read_buf(buffer)) => read,
                 () = self.seat.is_taken() => break,
                 // The sender has closed the connection.
                 _ = stopped.changed() => break,
@@ -117,27 +117,17 @@ impl Connection {
             };
             size = if bytes < size { SMALL } else { (READS / open.all().max(1)).clamp(READ, LARGE) };
             records.came_now();
-            frames.push(&buffer[..bytes]);
-            buffer.clear();
-            let mut goes_on = is_open;
-            while let Some(frame) = frames.take() {
-                goes_on &= records.add(frame);
-            }
-            if !is_open {
-                // The last message may have no newline.
-                frames.end().map(|frame| records.add(frame));
-            }
+            let goes_on = records.add(&mut frames, !is_open) && is_open;
             if !self.hand_in(&mut records).await || !goes_on {
                 return;
             }
             if frames.held() == 0 {
                 // A quiet connection holds no memory for later messages.
                 frames.shrink();
-                buffer = Vec::new();
             }
             self.seat.renew();
         }
-        frames.end().map(|frame| records.add(frame));
+        records.add(&mut frames, true);
         self.hand_in(&mut records).await;
     }
 

@@ -76,12 +76,7 @@ pub(in crate::receive) async fn serve(
 fn datagram(bytes: &[u8], shared: &Shared, records: &mut Records) {
     let mut frames = Frames::new(shared.config.max_message_length);
     frames.push(bytes);
-    while let Some(frame) = frames.take() {
-        if !records.add(frame) {
-            return;
-        }
-    }
-    frames.end().map(|frame| records.add(frame));
+    records.add(&mut frames, true);
 }
 
 /// Counts the datagrams that the kernel dropped because the socket's buffer was full.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Intake, Kept, Parcel, State, TicketShare};
-use crate::model::Record;
+use crate::model::RecordList;
 
 impl Intake {
     /// Continues with the uncommitted records of `before`, which takes no records from now on. The records of a client
@@ -41,8 +41,8 @@ impl State {
 impl Parcel {
     /// The records that begin at or after this byte.
     fn after(&self, byte: usize) -> Self {
-        let rest = self.records.iter().filter(|record| record.end > byte);
-        let records = rest.map(|record| Record { end: record.end - byte, ..record.clone() }).collect();
+        let mut records = RecordList::default();
+        records.copy_part(&self.records, byte, usize::MAX);
         let text = self.text.get(byte..).unwrap_or_default().to_string();
         Self { text, records, metadata: self.metadata }
     }
@@ -70,7 +70,7 @@ mod tests {
     fn read(inbox: &mut Inbox) -> String {
         let (mut chunk, mut text) = (Chunk::default(), String::new());
         while let Ok(Read::Records { .. }) = inbox.read(1, Instant::now(), &mut chunk) {
-            let record = &chunk.records.as_ref().expect("records")[0];
+            let record = chunk.records.as_ref().and_then(|records| records.iter().next()).expect("a record");
             assert_eq!((chunk.start.0 as usize, record.end), (text.len(), chunk.len));
             text.push_str(std::str::from_utf8(&chunk.bytes[..chunk.len]).expect("text"));
         }

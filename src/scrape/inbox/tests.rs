@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::LabelSet;
+use crate::model::{LabelSet, Record};
 
 fn parcel(texts: &[&str]) -> Parcel {
     let mut parcel = Parcel::default();
@@ -129,16 +129,15 @@ fn records_keep_what_came_with_them() {
     let mut parcel = Parcel::default();
     let labels = LabelSet::new([("unit", "sshd")]);
     let metadata = vec![Structured { name: "trace".into(), value: "1".into() }];
-    let details = Details { time: Some(7), labels: Some(labels), metadata, tenant: Some("t".into()) };
-    parcel.push_with("a", details.clone());
+    let tenant = Some("t".into());
+    parcel.push_to("a", Some(7), metadata.clone(), (Some(&labels), tenant.as_ref()));
     parcel.push("b", None, None);
     intake.offer(parcel).expect("room");
     let mut chunk = Chunk::default();
     inboxes[0].read(100, Instant::now(), &mut chunk).expect("read");
-    let Details { time, labels, metadata, tenant } = details;
-    let first = Record { end: 2, time, labels, metadata: Some(metadata.into()), tenant };
+    let first = Record { end: 2, time: Some(7), labels: Some(labels), metadata: Some(metadata.into()), tenant };
     let want = [first, Record { end: 4, ..Record::default() }];
-    assert_eq!(chunk.records.as_deref(), Some(&want[..]));
+    assert_eq!(chunk.records, Some(want.into_iter().collect()));
 }
 
 #[test]
@@ -148,12 +147,11 @@ fn what_nobody_answers_for_takes_no_room_of_what_is_read() {
     // A parcel of plain records, and behind it one whose records weigh far more than their text.
     let plain = "x".repeat(1000);
     intake.offer_to_some(parcel(&vec![plain.as_str(); ROOM / 4000]));
-    let metadata =
-        (0..12).map(|n| Structured { name: format!("name{n}").into(), value: "value".repeat(4).into() }).collect();
-    let details = Details { time: None, labels: None, metadata, tenant: None };
+    let pair = |n| Structured { name: format!("name{n}").into(), value: "value".repeat(4).into() };
+    let metadata: Vec<Structured<'static>> = (0..12).map(pair).collect();
     let mut heavy = Parcel::default();
     while heavy.cost() < ROOM / 2 {
-        heavy.push_with("y", details.clone());
+        heavy.push_to("y", None, metadata.clone(), (None, None));
     }
     intake.offer_to_some(heavy);
     // Almost all of the first parcel is read and committed, and nothing is on its way.
@@ -191,4 +189,14 @@ fn records_that_nobody_waits_for_may_stay_in_batches_until_half_of_the_room_is_t
     assert!((of_one..of_one * 5 / 4).contains(&exposed), "{exposed}: there is more to read");
     inbox.committed(Mark(4 * (part.len() as u64 + 1)));
     assert_eq!(inbox.exposed(uncommitted), 0);
+}
+
+#[test]
+fn a_parcel_takes_little_more_memory_than_it_counts() {
+    let mut parcel = Parcel::default();
+    parcel.reserve(1_000, 100_000);
+    parcel.push("a", None, None);
+    let parcel = parcel.fitted();
+    assert!(parcel.text.capacity() < 100, "{}", parcel.text.capacity());
+    assert_eq!((parcel.text(), parcel.len()), ("a\n", 1));
 }

@@ -38,20 +38,24 @@ impl Relabelling {
         Self { reads: rules.reads(), rules, constant, names, known, known_bytes, key }
     }
 
+    /// Whether rules read the field with this name.
+    pub fn reads(&mut self, name: &[u8]) -> bool {
+        self.names.get(name).map(Option::is_some).unwrap_or_else(|| {
+            if self.names.len() >= KEPT {
+                self.names.clear();
+            }
+            let label = label(name, &self.reads);
+            let is_read = label.is_some();
+            self.names.insert(name.to_vec(), label);
+            is_read
+        })
+    }
+
     /// The labels of an entry. None: a rule drops it, or it has no label.
     pub fn labels(&mut self, entry: &Entry) -> Option<LabelSet> {
         self.key.clear();
         for (name, value) in entry.fields() {
-            let is_read = self.names.get(name).map(Option::is_some).unwrap_or_else(|| {
-                if self.names.len() >= KEPT {
-                    self.names.clear();
-                }
-                let label = label(name, &self.reads);
-                let is_read = label.is_some();
-                self.names.insert(name.to_vec(), label);
-                is_read
-            });
-            if is_read {
+            if self.reads(name) {
                 self.key.extend_from_slice(name);
                 self.key.push(b'=');
                 self.key.extend_from_slice(&(value.len() as u64).to_le_bytes());

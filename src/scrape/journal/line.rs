@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use crate::journal::Entry;
 use crate::stages::quote_json;
 
+/// The field with the message.
+pub(super) const MESSAGE: &str = "MESSAGE";
+
 /// Appends the line and a newline. Returns false and appends nothing if the entry has no message.
 pub(super) fn write_line(entry: &Entry, json: bool, out: &mut Vec<u8>) -> bool {
     if json {
         out.extend_from_slice(object(entry).as_bytes());
     } else {
-        let Some(message) = entry.get("MESSAGE") else {
+        let Some(message) = entry.get(MESSAGE) else {
             return false;
         };
         match std::str::from_utf8(message) {

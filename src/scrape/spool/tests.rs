@@ -3,6 +3,7 @@
 use super::*;
 use crate::metrics::Registry;
 use crate::model::units::ByteSize;
+use crate::model::{Record, RecordList};
 use crate::spool::{Config, Spools, Transaction};
 
 struct Rng(u64);
@@ -34,9 +35,9 @@ impl World {
     }
 
     fn write(&mut self, parcels: u64, rng: &mut Rng) {
-        let parcels: Vec<(String, Vec<Record>)> = (0..parcels)
+        let parcels: Vec<(String, RecordList)> = (0..parcels)
             .map(|_| {
-                let (mut text, mut records) = (String::new(), Vec::new());
+                let (mut text, mut records) = (String::new(), RecordList::default());
                 for _ in 0..=rng.below(5) {
                     text.push_str(&format!("{}{}\n", self.written, "x".repeat(rng.below(9) as usize)));
                     self.written += 1;
@@ -51,7 +52,7 @@ impl World {
                 (text, records)
             })
             .collect();
-        let transaction = Transaction::new(None, parcels.iter().map(|(text, records)| (&**text, &**records)));
+        let transaction = Transaction::new(None, parcels.iter().map(|(text, records)| (&**text, records)));
         self.spool.reserve(transaction.size(), None).expect("room");
         self.spool.append(&[transaction]).expect("written");
     }
@@ -126,7 +127,7 @@ fn whatever_happens_each_record_is_committed_once() {
             let mut chunk = Chunk::default();
             let mut last = read[i].last().map_or(done[i], |(_, last)| last + 1);
             while let Read::Records { .. } = source.read(1 << 20, Instant::now(), &mut chunk).expect("read") {
-                last += chunk.records.as_ref().map_or(0, Vec::len);
+                last += chunk.records.as_ref().map_or(0, RecordList::len);
                 source.committed(chunk.start.after(chunk.len as u64));
             }
             assert_eq!(last, world.written, "{seed}");

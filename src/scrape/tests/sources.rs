@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::rig::{self, Dir, Stored, decode, outlet};
-use crate::model::{Checkpoint, Chunk, Encoding, Mark, Position, Progress, Read, Record, Source, Wake};
+use crate::model::{Checkpoint, Chunk, Encoding, Mark, Position, Progress, Read, Record, RecordList, Source, Wake};
 use crate::scrape::given::{GivenSource, Opening};
 use crate::scrape::messages::{Command, Commands, Events, SourceAssignment};
 use crate::scrape::parker::Parker;
@@ -51,7 +51,7 @@ impl Source for Numbers {
         if self.next == ALL {
             return Ok(Read::Idle);
         }
-        let mut records = Vec::new();
+        let mut records = RecordList::default();
         chunk.bytes.clear();
         chunk.start = self.mark(self.next);
         while self.next < ALL && chunk.bytes.len() < room {

@@ -43,7 +43,7 @@ impl Client {
             Read::Records { .. } => {
                 let text = String::from_utf8(chunk.bytes[..chunk.len].to_vec()).expect("text");
                 let mut at = 0;
-                for record in chunk.records.expect("records") {
+                for record in &chunk.records.expect("records") {
                     let stream = record.labels.as_ref().and_then(|labels| labels.get("stream")).unwrap_or("none");
                     let line = text[at..record.end - 1].to_string();
                     self.seen.push((record.time.expect("a time"), stream.to_string(), line));

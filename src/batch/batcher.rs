@@ -262,6 +262,7 @@ impl Batcher {
         let stream = &mut self.streams[id.index];
         let wanted = needed(rate, round_trip).clamp(base, most);
         stream.limit = if spare { wanted } else { wanted.min(stream.limit) };
+        stream.is_wide = false;
     }
 
     /// Makes the window as large as a batch, for a stream of which a crash makes the agent send nothing again. If the buffer
@@ -270,7 +271,14 @@ impl Batcher {
         let (base, spare) = (self.config.replay_window, self.buffered.bytes() < self.config.buffer / 2);
         let limit = if spare { self.config.batchsize.max(base) } else { base };
         if self.known(id).is_some() {
-            self.streams[id.index].limit = limit;
+            (self.streams[id.index].limit, self.streams[id.index].is_wide) = (limit, true);
+        }
+    }
+
+    /// Takes that back, because lines of a file come into the stream too.
+    pub(super) fn narrow(&mut self, id: StreamId) {
+        if self.known(id).is_some_and(|stream| stream.is_wide) {
+            (self.streams[id.index].limit, self.streams[id.index].is_wide) = (self.config.replay_window, false);
         }
     }
 
@@ -455,6 +463,7 @@ impl Batcher {
             window: Arc::new(Window::new(&in_flight, &self.tenants[tenant].buffered, &self.buffered, &self.held_apart)),
             in_flight,
             limit: self.config.replay_window,
+            is_wide: false,
             room: 0,
             rate: RateEstimate::new(now),
             newest: i64::MIN,

@@ -105,6 +105,9 @@ impl Batcher {
     pub fn grant(&mut self, flow: &mut Flow, exposed: u64, exact: bool, now: Instant) -> Option<Grant> {
         flow.left = usize::MAX;
         let were_known = !flow.streams.is_empty();
+        if flow.is_replayed {
+            flow.streams.iter().for_each(|stream| self.narrow(*stream));
+        }
         let (room, window, largest) = self.room_of(&mut flow.streams, now);
         // Streams that the batcher forgot may have been replaced by others that are full.
         flow.tasted &= !(were_known && flow.streams.is_empty());

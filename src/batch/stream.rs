@@ -134,6 +134,8 @@ pub(super) struct StreamState {
     pub window: Arc<Window>,
     /// The window: bytes that may be in flight.
     pub limit: usize,
+    /// The window is that of received lines, which a crash does not send again.
+    pub is_wide: bool,
     /// Encoded bytes in the last batch. The next batch reserves as much.
     pub room: usize,
     pub rate: RateEstimate,

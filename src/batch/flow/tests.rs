@@ -128,6 +128,20 @@ fn a_window_of_received_entries_is_that_of_a_batch_while_the_buffer_has_room() {
     assert_eq!(bench.room().1, 64 << 10);
 }
 
+/// A receiver and a file have the same labels: of the file, no more than a window is sent again after a crash.
+#[test]
+fn a_stream_of_received_entries_and_of_a_file_has_the_window_of_the_file_when_the_file_is_read() {
+    let mut bench = Bench::new();
+    let now = bench.clock.now();
+    bench.add(1);
+    let mut received = Flow::new(false, now);
+    received.streams.clone_from(&bench.flow.streams);
+    bench.batcher.grant(&mut received, 0, true, now).expect("room");
+    assert_eq!(bench.room().1, 1 << 20);
+    let grant = bench.batcher.grant(&mut bench.flow, 0, true, now).expect("room");
+    assert_eq!((bench.room().1, grant.bytes <= 128 << 10), (64 << 10, true));
+}
+
 #[test]
 fn batchwait_counts_from_the_earliest_time_at_which_a_line_of_the_batch_can_have_been_written() {
     let mut bench = Bench::new();

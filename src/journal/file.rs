@@ -252,8 +252,10 @@ impl File {
             skips.entries += 1;
             return None;
         }
+        let mut unwanted = 0;
         for place in fields.iter() {
-            if entry.len() > ENTRY_BYTES {
+            // Fields that are not wanted were decompressed too.
+            if entry.len() + unwanted > ENTRY_BYTES {
                 skips.long_fields += 1;
                 continue;
             }
@@ -278,6 +280,7 @@ impl File {
                         kept.insert(key, is_wanted.then(|| text.into()));
                     }
                     if !is_wanted {
+                        unwanted += text.len();
                         entry.remove_last();
                     }
                 }

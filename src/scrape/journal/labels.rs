@@ -80,8 +80,9 @@ impl Relabelling {
     fn relabel(&self, entry: &Entry) -> Option<LabelSet> {
         let mut labels = self.constant.clone();
         for (name, value) in entry.fields() {
-            if let Some(label) = self.names.get(name).and_then(Option::as_ref) {
-                labels.insert(label.clone(), String::from_utf8_lossy(value).into_owned());
+            // Not from the cache of names, which may have been emptied since they were asked for.
+            if let Some(label) = label(name, &self.reads) {
+                labels.insert(label, String::from_utf8_lossy(value).into_owned());
             }
         }
         let priority = entry.get("PRIORITY").and_then(|value| std::str::from_utf8(value).ok()?.parse::<usize>().ok());

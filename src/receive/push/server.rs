@@ -367,8 +367,9 @@ impl Shelf {
             let needed = bytes.len() + piece.len();
             if needed > bytes.capacity() {
                 // Few steps: each may copy all that was read.
-                let most = said.map_or(limit, |said| said as usize).max(needed);
-                let capacity = (GROWTH * needed).min(most);
+                // Without a length, most of it may never come.
+                let (growth, most) = said.map_or((2, limit), |said| (GROWTH, said as usize));
+                let capacity = (growth * needed).min(most.max(needed));
                 reservation.wait_and_grow_to(capacity).await.map_err(Refused::from)?;
                 bytes.reserve_exact(capacity - bytes.len());
             }

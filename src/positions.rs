@@ -27,7 +27,7 @@ pub use edit::Listed;
 use journal::{Journal, KnownLog, Place, Record};
 pub use read_time::ReadTime;
 pub use safe::{read as read_beside, replace as replace_beside};
-use state::{Entry, State, slots_of, worth_writing};
+use state::{State, slots_of, worth_writing};
 pub use takeover::take_over;
 
 use crate::model::{Checkpoint, Clock, Position};
@@ -323,13 +323,7 @@ impl Positions {
         if known.is_some_and(|slot| state.records[&slot].in_use) {
             return None;
         }
-        // If labels, a job's name or a client's URL changed, delivered lines are not sent again. In Promtail, a
-        // position belongs to the path alone.
-        let same_log = |e: &Entry| (&e.key.client, &e.key.job, &e.key.log) == (&key.client, &key.job, &key.log);
-        let same_name = |e: &Entry| e.key.log == key.log && !state.readers.contains(&e.key.reader());
-        let known = known.map(|slot| &*state.records[&slot]).filter(|e| e.saved.is_some());
-        let orphan = |which: &dyn Fn(&Entry) -> bool| state.orphan(&key.log, which);
-        let before = known.or_else(|| orphan(&same_log)).or_else(|| orphan(&same_name));
+        let before = state.of_name(&key);
         let mut saved = before.and_then(|e| e.saved.as_ref()).map(Record::to_saved);
         let times = before.map(|e| e.times.clone()).unwrap_or_default();
         if let Some(foreign) = state.foreign.get(&*key.log.in_yaml()) {

@@ -25,6 +25,7 @@ pub use allowed_paths::AllowedPaths;
 pub use compressed::Compression;
 pub use copies::{Copied, copied, originals};
 pub use folders::Folders;
+pub use generation::file_id;
 pub use glob::{Budget, Glob, Skip, Walk, escape};
 pub use log::{ClosedLog, GENERATIONS, Known, LastLine, Log, Look, Lost, Options, Resume, is_in};
 pub use mounts::{Events, Mount, Mounts};

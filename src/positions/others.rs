@@ -56,23 +56,29 @@ impl Positions {
     }
 
     /// Logs with the same reader and labels that have a position and were not opened in this run yet: those that were read in the
-    /// file of this inode, and those with these names.
-    pub fn unopened(&self, key: &Key, file: (u64, u64), names: &[PathBuf]) -> Vec<Arc<Path>> {
+    /// file of this inode (true), and those with these names (false).
+    pub fn unopened(&self, key: &Key, file: (u64, u64), names: &[PathBuf]) -> Vec<(Arc<Path>, bool)> {
         let state = self.lock();
         let named = names.iter().filter_map(|name| {
             let log = LogName::File(name.as_path().into());
             state.slots.get(&Key { log, ..key.clone() }).copied()
         });
         let same = |k: &Key| (&k.client, &k.job, k.labels) == (&key.client, &key.job, key.labels) && k.log != key.log;
-        let slots = slots_of(&state.by_file, file).chain(slots_of(&state.by_read, file)).chain(named);
-        let entries = slots.filter_map(|slot| state.records.get(&slot));
-        let unopened = entries.filter(|e| !e.was_opened && e.saved.is_some() && same(&e.key));
-        unopened.filter_map(|e| e.key.log.path().map(Arc::from)).collect()
+        let of_file = slots_of(&state.by_file, file).chain(slots_of(&state.by_read, file)).map(|slot| (slot, true));
+        let slots = of_file.chain(named.map(|slot| (slot, false)));
+        let entries = slots.filter_map(|(slot, of_file)| Some((state.records.get(&slot)?, of_file)));
+        let unopened = entries.filter(|(e, _)| !e.was_opened && e.saved.is_some() && same(&e.key));
+        unopened.filter_map(|(e, of_file)| Some((Arc::from(e.key.log.path()?), of_file))).collect()
     }
 
     /// Where the log has read times, one position for each file, in the order of reading.
     pub fn files_read(&self, slot: PositionId) -> Vec<Position> {
         let state = self.lock();
         state.records.get(&slot).map(|entry| entry.times.files()).unwrap_or_default()
+    }
+
+    /// The position in a file at which the log with this key would continue.
+    pub fn of_name(&self, key: &Key) -> Option<Position> {
+        self.lock().of_name(key).and_then(|entry| entry.saved.as_ref()?.position())
     }
 }

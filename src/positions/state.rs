@@ -201,6 +201,15 @@ impl State {
         }
     }
 
+    /// The position at which a log with this key continues. If labels, a job's name or a client's URL changed, delivered lines
+    /// are not sent again. In Promtail, a position belongs to the path alone.
+    pub fn of_name(&self, key: &Key) -> Option<&Entry> {
+        let same_log = |e: &Entry| (&e.key.client, &e.key.job, &e.key.log) == (&key.client, &key.job, &key.log);
+        let same_name = |e: &Entry| e.key.log == key.log && !self.readers.contains(&e.key.reader());
+        let known = self.slots.get(key).map(|slot| &*self.records[slot]).filter(|e| e.saved.is_some());
+        known.or_else(|| self.orphan(&key.log, &same_log)).or_else(|| self.orphan(&key.log, &same_name))
+    }
+
     /// The newest position of a log with this name that no reader has claimed.
     pub fn orphan(&self, name: &LogName, which: &dyn Fn(&Entry) -> bool) -> Option<&Entry> {
         let records = slots_of(&self.by_name, name.clone()).filter_map(|slot| self.records.get(&slot).map(Box::as_ref));

@@ -380,7 +380,7 @@ impl Generation {
 }
 
 /// The identity of a file without its fingerprint.
-pub(super) fn file_id(meta: &Metadata) -> FileId {
+pub fn file_id(meta: &Metadata) -> FileId {
     let born = meta.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let born = born.map_or(0, |born| u64::try_from(born.as_nanos()).unwrap_or(0));
     FileId { device: meta.dev(), inode: meta.ino(), born, fingerprint: Fingerprint::default() }

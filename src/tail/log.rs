@@ -221,12 +221,12 @@ impl Log {
 
     /// When the file of `position` was last modified. All later bytes of the log were written at that time or later.
     pub fn written(&self, position: &Position) -> SystemTime {
-        let same = |file: FileId| (file.device, file.inode) == (position.file.device, position.file.inode);
+        let same = |file: FileId| file.has_inode_of(&position.file);
         if let Some(generation) = self.generations.iter().find(|g| same(g.id())) {
             return generation.written();
         }
         // A file that is no longer remembered is older than those that are.
-        let drained = self.drained.iter().find(|drained| same(drained.end.file)).or(self.drained.front());
+        let drained = self.drained.iter().rfind(|drained| same(drained.end.file)).or(self.drained.front());
         drained.map_or_else(|| self.generations[0].written(), |drained| drained.written)
     }
 
@@ -241,10 +241,15 @@ impl Log {
         self.generations.iter().chain(late).any(|g| (g.id().device, g.id().inode) == (device, inode))
     }
 
-    /// Where reading of the file with this inode ended, as a position and a mark, if it was a generation recently.
-    /// Otherwise None.
-    pub fn had(&self, (device, inode): (u64, u64)) -> Option<(Position, Mark)> {
-        let drained = self.drained.iter().find(|d| (d.end.file.device, d.end.file.inode) == (device, inode));
+    /// Whether it has, or had recently, a file with this inode.
+    pub fn knows(&self, file: (u64, u64)) -> bool {
+        self.has(file) || self.drained.iter().any(|d| (d.end.file.device, d.end.file.inode) == file)
+    }
+
+    /// Where reading of this file ended, as a position and a mark, if it was a generation recently. Otherwise None. Inodes are
+    /// used again, so the last file with the inode counts.
+    pub fn had(&self, file: &FileId) -> Option<(Position, Mark)> {
+        let drained = self.drained.iter().rfind(|drained| drained.end.file.has_inode_of(file));
         drained.map(|drained| (drained.end, drained.mark))
     }
 

@@ -44,11 +44,7 @@ impl Held<'_, Reader> {
                     self.at(log, now);
                 }
             }
-            Command::Retire(log) => match self.waiting.get_mut(&log) {
-                // The log was not opened yet. Its contents are read anyway.
-                Some(waiting) if waiting.is_new => waiting.retired = true,
-                _ => self.retire(log, now),
-            },
+            Command::Retire(log) => self.retire_tried(log, now),
             Command::Look(log) => self.look_later(log),
             Command::Written(log) => self.note_write(log, now),
             Command::Settle => self.settle_open_logs(now),
@@ -76,6 +72,14 @@ impl Held<'_, Reader> {
         let is_deleted = self.with_input(log, |input| input.log().is_some_and(Log::is_deleted));
         if let Some(tailer) = self.tailers.get_mut(&log).filter(|_| is_deleted == Some(true)) {
             tailer.target = Arc::new(Target { is_held: false, ..Target::clone(&tailer.target) });
+        }
+    }
+
+    /// Retires a log. If it was not tried yet, its contents are read first.
+    fn retire_tried(&mut self, log: u64, now: Instant) {
+        match self.waiting.get_mut(&log) {
+            Some(waiting) if waiting.is_new => waiting.retired = true,
+            _ => self.retire(log, now),
         }
     }
 
@@ -111,7 +115,7 @@ impl Held<'_, Reader> {
                 && self.add(assignment, now)
                 && retired
             {
-                self.retire(log, now);
+                self.retire_tried(log, now);
             }
             if self.looks.remove(&log) {
                 self.look(log, now);

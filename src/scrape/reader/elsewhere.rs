@@ -12,7 +12,7 @@ use crate::positions::{Commit, Key, LogName, PositionId, Positions, Saved};
 use crate::scrape::messages::Assignment;
 use crate::scrape::supervised::Held;
 use crate::scrape::tailer::Tailer;
-use crate::tail::{Copied, copied, is_in, originals};
+use crate::tail::{Copied, copied, file_id, is_in, originals};
 
 impl Held<'_, Reader> {
     /// The position at which another log stopped reading this file. It becomes the position of this log. None: the file
@@ -34,7 +34,7 @@ impl Held<'_, Reader> {
             }
             Elsewhere::First(path) => {
                 let why = format!("{}, which had the file before, is opened first", path.display());
-                Err(NotOpened::Waits(why.into()))
+                Err(NotOpened::First(why))
             }
             Elsewhere::Copy => Err(NotOpened::Waits("all of it is in another log, of which it is a copy".into())),
             Elsewhere::Until(position) => {
@@ -76,12 +76,11 @@ impl Held<'_, Reader> {
             if !log.hand_over_late(file, committed) {
                 return Elsewhere::Now;
             }
-            ends.extend(log.had(file).map(|(end, mark)| (end, mark <= committed)));
+            ends.extend(log.had(&file_id(&meta)).map(|(end, mark)| (end, mark <= committed)));
         }
         let originals = originals(&assignment.path);
-        if let Some(first) =
-            self.positions.unopened(key, file, &originals).into_iter().find(|log| self.is_expected(key, log))
-        {
+        let unopened = self.positions.unopened(key, file, &originals).into_iter();
+        if let Some((first, _)) = unopened.into_iter().find(|(path, of_file)| self.is_expected(key, path, *of_file)) {
             return Elsewhere::First(first);
         }
         let (positions, call) = (self.positions.clone(), assignment.log);
@@ -129,15 +128,18 @@ impl Held<'_, Reader> {
         }
     }
 
-    /// Whether a log with a saved position will be opened soon. False if it cannot be opened, or has no target any more.
-    fn is_expected(&self, key: &Key, path: &Path) -> bool {
+    /// Whether a log with a saved position will be opened soon. False if it cannot be opened, or has no target any more. `of_file`:
+    /// it was read in the file. Otherwise only its name says that it may have been, and only its first try is waited for.
+    fn is_expected(&self, key: &Key, path: &Path, of_file: bool) -> bool {
         let is_it = |waiting: &&Waiting| {
             let Assignment { job, target, path: own, .. } = &waiting.assignment;
             **own == *path && self.jobs[*job].name == key.job && target.labels.stable_hash() == key.labels
         };
         match self.waiting.values().find(is_it) {
-            Some(waiting) => !waiting.has_failed,
-            None => !self.is_settled,
+            // It may hang for ever.
+            Some(waiting) if self.hanging.contains_key(&waiting.assignment.log) => false,
+            Some(waiting) => waiting.is_new || of_file && !waiting.has_failed,
+            None => of_file && !self.is_settled,
         }
     }
 }

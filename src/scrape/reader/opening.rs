@@ -46,6 +46,15 @@ impl Held<'_, Reader> {
                 self.positions.unclaim(slot);
                 self.wait_for(assignment, now, &why);
             }
+            Err(NotOpened::First(why)) => {
+                self.positions.unclaim(slot);
+                let log = assignment.log;
+                self.wait_for(assignment, now, &why);
+                // It was not tried yet: it is read even if its target goes meanwhile.
+                if let Some(waiting) = self.waiting.get_mut(&log) {
+                    waiting.is_new = true;
+                }
+            }
             Err(NotOpened::Failed(error)) => {
                 self.positions.unclaim(slot);
                 self.cannot_open(assignment, &error, now);
@@ -83,14 +92,16 @@ impl Held<'_, Reader> {
         left.retain(|end| self.positions.in_file(key, (end.file.device, end.file.inode)).is_empty());
         let (mut begins, positions) = (None, self.positions.clone());
         let is_taken = |path: &Path, file: (u64, u64)| {
-            positions.in_file(key, file).iter().any(|position| is_in(path, &assignment.allowed, position))
+            let of_file = positions.in_file(key, file);
+            let of_name = positions.of_name(&Key { log: LogName::File(path.into()), ..key.clone() });
+            of_file.iter().chain(&of_name).any(|position| is_in(path, &assignment.allowed, position))
         };
         let read = self.positions.files_read(slot);
         let known = Known { left: &left, read: &read, is_taken: &is_taken };
         let open = || {
             let mut log = Log::open_among(&assignment.path, resume, options, &folders, &assignment.allowed, known)?;
             // Without them the log can be read as well.
-            let _ = log.follow_late(&left, time);
+            let _ = log.follow_late(known, time);
             if matches!(resume, Resume::Since(_) | Resume::Unseen { .. }) {
                 begins = log.committed(log.mark());
             }
@@ -253,6 +264,8 @@ struct Opened {
 pub(super) enum NotOpened {
     /// A system call hung, and another thread has taken over.
     CallHung,
+    /// Another log is opened before it, for this reason.
+    First(String),
     /// It is opened later. The reason is shown on the pages.
     Waits(Cow<'static, str>),
     Failed(io::Error),

@@ -99,7 +99,7 @@ impl Held<'_, Reader> {
             return;
         };
         if let Some(file) = tailer.input.log_mut() {
-            reader.inodes.add(log, file.take_new_files(), |inode| file.has(inode) || file.had(inode).is_some());
+            reader.inodes.add(log, file.take_new_files(), |inode| file.knows(inode));
             let lost = file.take_lost();
             reader.count_lost(log, lost);
         }

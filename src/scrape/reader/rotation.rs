@@ -45,7 +45,7 @@ impl Held<'_, Reader> {
                     Some(error)
                 }
             };
-            reader.inodes.add(log, file.take_new_files(), |inode| file.has(inode) || file.had(inode).is_some());
+            reader.inodes.add(log, file.take_new_files(), |inode| file.knows(inode));
             let lost = file.take_lost();
             let text = failed.as_ref().map(ToString::to_string);
             if tailer.trouble.rotation != text {

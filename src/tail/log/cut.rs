@@ -75,9 +75,13 @@ impl Log {
         if found.as_ref().is_some_and(|(at, _)| older[*at].is_log) {
             return Ok((Vec::new(), 0));
         }
-        // One that was read before only begins alike.
-        let is_new = |copy: &Generation| !self.has(inode(copy)) && self.had(inode(copy)).is_none();
-        let Some((at, copy)) = found.filter(|(_, copy)| is_new(copy)) else {
+        // One that was read before only begins alike. But its inode may be that of a file which was read and deleted since.
+        let was_read = |copy: &mut Generation| {
+            let ends = self.drained.iter().filter(|drained| drained.end.file.has_inode_of(&copy.id()));
+            let mut ends = ends.map(|drained| drained.end).collect::<Vec<_>>().into_iter();
+            self.has(inode(copy)) || ends.any(|end| copy.holds(&end).unwrap_or(false))
+        };
+        let Some((at, copy)) = found.and_then(|(at, mut copy)| (!was_read(&mut copy)).then_some((at, copy))) else {
             return Ok((Vec::new(), ahead));
         };
         let missing = match copy.is_plain() {

@@ -9,10 +9,10 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::marks::Back;
-use super::{Drained, Log, inode};
+use super::{Drained, Known, Log, inode};
 use crate::model::{Chunk, Encoding, FileId, MAX_LINE, Mark, Position, Read};
 use crate::tail::generation::{Generation, file_id};
-use crate::tail::siblings::siblings;
+use crate::tail::siblings::{siblings, with_inode};
 
 /// The most such files of a log. Beyond that the oldest is let go.
 const MOST: usize = 4;
@@ -108,7 +108,8 @@ impl Log {
 
     /// Opens the files that the log had left when it was closed, each with its end, if something may have been written to
     /// them since. Returns how many.
-    pub fn follow_late(&mut self, left: &[Position], now: SystemTime) -> io::Result<usize> {
+    pub fn follow_late(&mut self, known: Known<'_>, now: SystemTime) -> io::Result<usize> {
+        let left = known.left;
         if left.is_empty() || self.options.late.is_zero() || self.options.compression.is_some() {
             return Ok(0);
         }
@@ -116,14 +117,24 @@ impl Log {
             return Ok(0);
         };
         let live_path = self.allowed.resolve(&self.path)?;
-        for sibling in siblings(&live_path, &self.path, &self.folders)? {
+        let mut older = siblings(&live_path, &self.path, &self.folders)?;
+        let is_sent = |id: &FileId| known.read.iter().any(|position| position.file.has_inode_of(id));
+        // Under any name, if late lines of it were sent and not answered.
+        for end in left.iter().filter(|end| is_sent(&end.file)) {
+            if !older.iter().any(|sibling| file_id(&sibling.meta).has_inode_of(&end.file)) {
+                older.extend(with_inode(&live_path, &end.file, &self.folders)?);
+            }
+        }
+        for sibling in older {
             let id = file_id(&sibling.meta);
             let file = (id.device, id.inode);
             let Some(end) = left.iter().find(|end| id.has_inode_of(&end.file)) else {
                 continue;
             };
             let has_grown = sibling.meta.len() > end.offset || sibling.meta.modified().is_ok_and(|at| at >= since);
-            if sibling.is_log || sibling.compression.is_some() || !has_grown || self.has(file) {
+            // Only the file of another log that has nothing of this one on its way is left to that log.
+            let is_others = sibling.is_log && !is_sent(&id);
+            if is_others || sibling.compression.is_some() || !has_grown || self.has(file) {
                 continue;
             }
             let Ok(mut generation) = Generation::open(&sibling.path, None) else {
@@ -208,9 +219,9 @@ impl Log {
 
     fn release(&mut self, late: Late) {
         let end = late.generation.position();
-        let same = |known: &&mut Drained| (known.end.file.device, known.end.file.inode) == inode(&late.generation);
+        let same = |known: &&mut Drained| known.end.file.has_inode_of(&end.file);
         // A checkpoint tells it again, once all of it is committed.
-        if let Some(drained) = self.drained.iter_mut().find(same).filter(|drained| drained.end.offset < end.offset) {
+        if let Some(drained) = self.drained.iter_mut().rfind(same).filter(|drained| drained.end.offset < end.offset) {
             *drained = Drained::at(end, self.marks.next, drained.written);
         }
         self.keep_uncommitted(late.generation);

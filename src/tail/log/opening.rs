@@ -24,7 +24,7 @@ const PACKING: Duration = Duration::from_secs(60);
 pub struct Known<'k> {
     /// The ends of the files that it has read, as far as they are known.
     pub left: &'k [Position],
-    /// Positions in the files of which lines behind its position were sent, in the order of reading.
+    /// Positions in the files of which lines were sent and not answered, in the order of reading.
     pub read: &'k [Position],
     /// Whether another log has a position in the file with this path, device and inode.
     pub is_taken: &'k dyn Fn(&Path, (u64, u64)) -> bool,
@@ -130,10 +130,10 @@ impl Log {
                     older.splice(..0, with_inode(&live_path, &position.file, folders)?).for_each(drop);
                 }
                 let is_found = log.continue_in(&mut older, position, saved, known)?;
-                log.add_read(&live_path, live.as_ref().ok(), known)?;
+                let is_known = log.add_read(&live_path, live.as_ref().ok(), known)? || is_found;
                 match live {
                     Ok(live) => add_live(&mut log.generations, 0, live),
-                    Err(_) if is_found && !log.generations.is_empty() => {}
+                    Err(_) if is_known && !log.generations.is_empty() => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -195,8 +195,10 @@ impl Log {
 }
 
 impl Log {
-    /// Adds the files that were read after that of the position, and that no name shows to be the log's.
-    fn add_read(&mut self, live_path: &Path, live: Option<&Generation>, known: Known<'_>) -> io::Result<()> {
+    /// Adds the files that were read after that of the position, and that no name shows to be the log's. Returns whether there
+    /// are any.
+    fn add_read(&mut self, live_path: &Path, live: Option<&Generation>, known: Known<'_>) -> io::Result<bool> {
+        let before = self.generations.len();
         for Position { file, .. } in known.read {
             let has = |generation: &Generation| generation.id().has_inode_of(file);
             let was_left = known.left.iter().any(|end| end.file.has_inode_of(file));
@@ -215,7 +217,7 @@ impl Log {
                 self.generations.push_back(generation);
             }
         }
-        Ok(())
+        Ok(self.generations.len() > before)
     }
 }
 

@@ -69,17 +69,22 @@ static JOBS: LazyLock<Arc<[Job]>> = LazyLock::new(|| {
 
 impl Agent {
     pub fn start(disk: &Disk, home: &Path, settings: Settings) -> Self {
+        Self::start_as("a", disk, home, settings)
+    }
+
+    /// With this value of the target's label.
+    pub fn start_as(label: &str, disk: &Disk, home: &Path, settings: Settings) -> Self {
         let positions = Positions::open_at(Self::positions(home, settings), disk.clock.clone());
         let positions = Arc::new(positions.expect("positions"));
-        Self::run(disk, settings, positions, OpenLogs::default())
+        Self::run(label, disk, settings, positions, OpenLogs::default())
     }
 
     /// The next scrape of the process, with the open logs of the previous readers.
-    pub fn start_again(self, disk: &Disk, home: &Path, settings: Settings) -> Self {
+    pub fn start_again(self, label: &str, disk: &Disk, home: &Path, settings: Settings) -> Self {
         let open_logs = OpenLogs::new(self.left);
         let readers = Self::positions(home, settings).readers;
         self.positions.begin_run(readers, disk.clock.system_time(), open_logs.has_looked());
-        let mut next = Self::run(disk, settings, self.positions, open_logs);
+        let mut next = Self::run(label, disk, settings, self.positions, open_logs);
         next.hung = self.hung;
         next
     }
@@ -92,7 +97,7 @@ impl Agent {
         positions::Config { filename, ignore_invalid_yaml: false, read_only: false, readers }
     }
 
-    fn run(disk: &Disk, settings: Settings, positions: Arc<Positions>, open_logs: OpenLogs) -> Self {
+    fn run(label: &str, disk: &Disk, settings: Settings, positions: Arc<Positions>, open_logs: OpenLogs) -> Self {
         let clients: Vec<Arc<str>> = (0..settings.clients).map(|client| format!("client {client}").into()).collect();
         let config = Config {
             hostname: "here".into(),
@@ -145,7 +150,7 @@ impl Agent {
             TargetManager::new(config, JOBS.clone(), queues, positions.clone(), metrics, status.clone(), told).deaf();
         for format in Format::ALL {
             let glob = disk.root.join(format.job()).join("*/*.log").display().to_string();
-            let target = Labels::from([("app".into(), "a".into()), ("__path__".into(), glob)]);
+            let target = Labels::from([("app".into(), label.into()), ("__path__".into(), glob)]);
             let group = TargetGroup::new("static".into(), [target]);
             events.send(Event::Update(Update::Group { job: format.job().into(), group }));
         }

@@ -92,7 +92,7 @@ impl History {
         if agent.hung() > 0 {
             self.disk.none_unnamed();
         }
-        self.agent = Some(agent.start_again(&self.disk, &self.home, self.settings));
+        self.agent = Some(agent.start_again("a", &self.disk, &self.home, self.settings));
         self.overlook();
         self.tell("the config is reloaded".into());
         Ok(())

@@ -19,6 +19,8 @@ pub(super) struct Story {
     dir: tempfile::TempDir,
     pub disk: Disk,
     pub agent: Agent,
+    /// The value of the target's label.
+    pub label: &'static str,
     /// Whether Loki answers.
     pub answers: bool,
     pub stored: Vec<String>,
@@ -43,6 +45,7 @@ impl Story {
             dir,
             disk,
             agent,
+            label: "a",
             answers: true,
             stored: Vec::new(),
             times: Vec::new(),
@@ -113,13 +116,13 @@ impl Story {
         }
         assert!(self.agent.has_stopped());
         self.unanswered.clear();
-        self.agent = self.agent.start_again(&self.disk, self.dir.path(), SETTINGS);
+        self.agent = self.agent.start_again(self.label, &self.disk, self.dir.path(), SETTINGS);
         self
     }
 
     pub fn crash_and_start(&mut self) {
         self.unanswered.clear();
-        self.agent = Agent::start(&self.disk, self.dir.path(), SETTINGS);
+        self.agent = Agent::start_as(self.label, &self.disk, self.dir.path(), SETTINGS);
     }
 }
 

@@ -148,6 +148,40 @@ fn the_other_name_of_a_copy_waits_for_the_answers_of_what_was_read_before_the_cu
     story.ends_with(110);
 }
 
+/// A process that has not noticed the rotation writes to the old file, whose new name the path matches as well.
+#[test]
+fn late_lines_that_were_on_their_way_when_the_agent_was_killed_come_under_the_first_name() {
+    for name in ["app-2026-11-26T10-00-00001.log", "a-done.log"] {
+        let mut story = on_their_way();
+        story.answers = true;
+        let renamed = format!("plain/app/{name}");
+        story.rename(LIVE, &renamed);
+        story.append(LIVE, &lines("two", 0..10));
+        story.pass(3);
+        story.answers = false;
+        story.append(&renamed, &lines("late", 0..10));
+        story.pass(3);
+        story.crash_and_start();
+        story.ends_with(120);
+    }
+}
+
+/// The log of the new name has gone on in the file for long, and the config gives both new labels.
+#[test]
+fn a_file_that_another_log_reads_is_left_to_it_also_with_other_labels() {
+    let mut story = Story::begin();
+    story.append(LIVE, &lines("one", 0..50));
+    story.pass(3);
+    story.rename(LIVE, "plain/app/app-2026-11-26T10-00-00001.log");
+    story.pass(400);
+    story.append("plain/app/app-2026-11-26T10-00-00001.log", &lines("two", 0..50));
+    story.pass(5);
+    assert_eq!(story.entries.len(), 100);
+    story.label = "b";
+    story.crash_and_start();
+    story.ends_with(100);
+}
+
 /// The file of the other name was a log of its own before.
 #[test]
 fn a_log_of_its_own_is_not_taken_for_a_generation() {

@@ -46,6 +46,30 @@ fn each_copy_that_is_made_in_an_outage_is_read_in_its_turn() {
     assert_eq!(log.take_lost(), Lost::default());
 }
 
+/// As with a file system that gives a new file the inode of one that was deleted.
+#[test]
+fn a_copy_with_the_inode_of_a_copy_that_was_read_before_is_read() {
+    let mut d = Dir::new();
+    append(&d, "read", 10);
+    let mut log = d.open(START);
+    assert_eq!(d.read(&mut log), lines("read", 10));
+    for round in 0..10 {
+        let names = [format!("before the look in round {round}"), format!("after the look in round {round}")];
+        append(&d, &names[0], 30);
+        log.look(d.now).expect("looked");
+        append(&d, &names[1], 5);
+        // Written over the copy before.
+        fs::copy(d.path("a.log"), d.path("a.log.1")).expect("copied");
+        cut(&d);
+        assert_eq!(log.look(d.now).expect("looked"), Look::Truncated);
+        d.wait();
+        assert_eq!(d.read(&mut log), [lines(&names[0], 30), lines(&names[1], 5)].concat(), "round {round}");
+        d.wait();
+        assert_eq!(d.read(&mut log), [""; 0]);
+    }
+    assert_eq!(log.take_lost(), Lost::default());
+}
+
 #[test]
 fn two_copies_between_two_looks_are_both_read() {
     let mut d = Dir::new();

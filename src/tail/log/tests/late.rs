@@ -115,7 +115,7 @@ fn the_position_is_in_the_young_file_and_late_lines_are_found_again_after_a_rest
     d.append("a.log.1", "late 3\n");
     d.append("a.log", "new 2\n");
     let mut log = d.open(Resume::At { position, saved: SystemTime::now() });
-    assert_eq!(log.follow_late(&left, SystemTime::now()).expect("followed"), 1);
+    assert_eq!(log.follow_late(Known { left: &left, ..Known::NOTHING }, SystemTime::now()).expect("followed"), 1);
     let mut lines = d.read(&mut log);
     lines.sort();
     assert_eq!(lines, ["late 2", "late 3", "new 2"]);
@@ -124,7 +124,7 @@ fn the_position_is_in_the_young_file_and_late_lines_are_found_again_after_a_rest
     // Nothing was written for long: it is left alone.
     let mut log = d.open(Resume::At { position, saved: SystemTime::now() });
     let later = SystemTime::now() + Duration::from_secs(61);
-    assert_eq!(log.follow_late(&left, later).expect("followed"), 0);
+    assert_eq!(log.follow_late(Known { left: &left, ..Known::NOTHING }, later).expect("followed"), 0);
 }
 
 #[test]

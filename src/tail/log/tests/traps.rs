@@ -219,9 +219,9 @@ fn of_a_generation_that_was_let_go_it_is_known_where_it_ended() {
     log.look(d.now).expect("looked");
     d.wait();
     assert_eq!(d.read(&mut log), ["3"]);
-    assert_eq!(log.had((end.file.device, end.file.inode)), Some((end, Mark(4))));
+    assert_eq!(log.had(&end.file), Some((end, Mark(4))));
     let live = log.position().file;
-    assert_eq!((log.had((live.device, live.inode)), log.had((0, 0))), (None, None), "it is not let go, or not known");
+    assert_eq!((log.had(&live), log.had(&FileId::default())), (None, None), "it is not let go, or not known");
 }
 
 #[test]

@@ -79,8 +79,8 @@ impl Held<'_, Reader> {
             ends.extend(log.had(&file_id(&meta)).map(|(end, mark)| (end, mark <= committed)));
         }
         let originals = originals(&assignment.path);
-        let unopened = self.positions.unopened(key, file, &originals).into_iter();
-        if let Some((first, _)) = unopened.into_iter().find(|(path, of_file)| self.is_expected(key, path, *of_file)) {
+        let mut unopened = self.positions.unopened(key, file, &originals).into_iter();
+        if let Some((first, _)) = unopened.find(|(path, of_file)| self.is_expected(key, path, *of_file)) {
             return Elsewhere::First(first);
         }
         let (positions, call) = (self.positions.clone(), assignment.log);

@@ -192,9 +192,7 @@ impl Log {
         };
         Ok(true)
     }
-}
 
-impl Log {
     /// Adds the files that were read after that of the position, and that no name shows to be the log's. Returns whether there
     /// are any.
     fn add_read(&mut self, live_path: &Path, live: Option<&Generation>, known: Known<'_>) -> io::Result<bool> {
@@ -224,11 +222,11 @@ impl Log {
 /// Files of the log got names that make them logs of their own. Lines behind the position may have been sent already, with the
 /// labels of this log: it reads these files to their ends, unless another log has begun to read them.
 fn reclaim(older: &mut [Sibling], found: Option<usize>, position: &Position, known: Known<'_>) {
-    let is_told = is_telling(position);
+    let is_proved = is_telling(position);
     for (at, sibling) in older.iter_mut().enumerate().filter(|(_, sibling)| sibling.is_log) {
         let id = file_id(&sibling.meta);
         let mut files = known.read.iter().chain([position]).map(|position| position.file);
-        let is_its = files.any(|file| id.has_inode_of(&file)) || (found == Some(at) && is_told);
+        let is_its = files.any(|file| id.has_inode_of(&file)) || (found == Some(at) && is_proved);
         sibling.is_log = !is_its || (known.is_taken)(&sibling.path, (id.device, id.inode));
     }
     // And those between them and the live file, as far as their names say that: what they have follows.

@@ -46,7 +46,8 @@ impl Positions {
                 Place::Cursor(cursor) => cursor.to_string(),
             };
             let reader = Some(entry.key.reader());
-            Some(Listed { log: entry.key.log.to_string(), at, reader, file: record.file() })
+            let file = record.position().map(|position| (position.file.device, position.file.inode));
+            Some(Listed { log: entry.key.log.to_string(), at, reader, file })
         });
         let foreign = state.foreign.iter();
         let foreign = foreign.map(|(log, at)| Listed { log: log.clone(), at: at.clone(), reader: None, file: None });

@@ -80,9 +80,9 @@ impl Record {
         }
     }
 
-    /// Device and inode of its file. None if the log is not a file.
-    pub(super) fn file(&self) -> Option<(u64, u64)> {
-        self.position().map(|position| (position.file.device, position.file.inode))
+    /// The inode of its file. None if the log is not a file.
+    pub(super) fn file(&self) -> Option<u64> {
+        self.position().map(|position| position.file.inode)
     }
 }
 

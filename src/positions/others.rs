@@ -4,20 +4,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::journal::Record;
-use super::state::slots_of;
+use super::state::{Entry, slots_of};
 use super::{Key, LogName, PositionId, Positions};
-use crate::model::Position;
+use crate::model::{FileId, Position};
 
 impl Positions {
     /// Where other logs with the same reader and labels stopped in the file of this inode, the furthest first: the file has been
-    /// renamed since. Whether it is still that file the caller has to see.
-    pub fn in_file(&self, key: &Key, file: (u64, u64)) -> Vec<Position> {
+    /// renamed since. Whether it has still that content the caller has to see.
+    pub fn in_file(&self, key: &Key, file: &FileId) -> Vec<Position> {
         let state = self.lock();
         let same = |k: &Key| (&k.client, &k.job, k.labels) == (&key.client, &key.job, key.labels) && k.log != key.log;
-        let indexed = slots_of(&state.by_file, file).chain(slots_of(&state.by_left, file));
+        let indexed = slots_of(&state.by_file, file.inode).chain(slots_of(&state.by_left, file.inode));
         let entries = indexed.filter_map(|slot| state.records.get(&slot)).filter(|e| same(&e.key));
         let positions = entries.flat_map(|e| e.saved.iter().filter_map(Record::position).chain(e.left.iter().copied()));
-        let mut there: Vec<Position> = positions.filter(|p| (p.file.device, p.file.inode) == file).collect();
+        let mut there: Vec<Position> = positions.filter(|p| p.file.has_inode_of(file)).collect();
         there.sort_by_key(|position| std::cmp::Reverse(position.offset));
         there
     }
@@ -57,17 +57,23 @@ impl Positions {
 
     /// Logs with the same reader and labels that have a position and were not opened in this run yet: those that were read in the
     /// file of this inode (true), and those with these names (false).
-    pub fn unopened(&self, key: &Key, file: (u64, u64), names: &[PathBuf]) -> Vec<(Arc<Path>, bool)> {
+    pub fn unopened(&self, key: &Key, file: &FileId, names: &[PathBuf]) -> Vec<(Arc<Path>, bool)> {
         let state = self.lock();
         let named = names.iter().filter_map(|name| {
             let log = LogName::File(name.as_path().into());
             state.slots.get(&Key { log, ..key.clone() }).copied()
         });
         let same = |k: &Key| (&k.client, &k.job, k.labels) == (&key.client, &key.job, key.labels) && k.log != key.log;
-        let of_file = slots_of(&state.by_file, file).chain(slots_of(&state.by_read, file)).map(|slot| (slot, true));
+        let of_file = slots_of(&state.by_file, file.inode).chain(slots_of(&state.by_read, file.inode));
+        let of_file = of_file.map(|slot| (slot, true));
         let slots = of_file.chain(named.map(|slot| (slot, false)));
         let entries = slots.filter_map(|(slot, of_file)| Some((state.records.get(&slot)?, of_file)));
-        let unopened = entries.filter(|(e, _)| !e.was_opened && e.saved.is_some() && same(&e.key));
+        let was_read = |e: &Entry| {
+            let files = e.saved.iter().filter_map(Record::position).chain(e.times.files());
+            files.into_iter().any(|position| position.file.has_inode_of(file))
+        };
+        let unopened = entries
+            .filter(|(e, of_file)| !e.was_opened && e.saved.is_some() && same(&e.key) && (!of_file || was_read(e)));
         unopened.filter_map(|(e, of_file)| Some((Arc::from(e.key.log.path()?), of_file))).collect()
     }
 

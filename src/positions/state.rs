@@ -18,11 +18,12 @@ pub(super) struct State {
     pub records: BTreeMap<PositionId, Box<Entry>>,
     /// Indices: each of ten thousand logs looks up earlier positions by name or by file.
     pub by_name: BTreeSet<(LogName, PositionId)>,
-    pub by_file: BTreeSet<((u64, u64), PositionId)>,
+    /// By inode: a file system that is mounted again may have another device number.
+    pub by_file: BTreeSet<(u64, PositionId)>,
     /// The same of files that were left.
-    pub by_left: BTreeSet<((u64, u64), PositionId)>,
+    pub by_left: BTreeSet<(u64, PositionId)>,
     /// The same of files with read times, as they were when this run began.
-    pub by_read: BTreeSet<((u64, u64), PositionId)>,
+    pub by_read: BTreeSet<(u64, PositionId)>,
     pub next: u32,
     /// Entries of Promtail's file for logs without a newer position: offsets by path, and `cursor-…` keys.
     pub foreign: BTreeMap<String, String>,
@@ -179,7 +180,10 @@ impl State {
             return;
         };
         for forgotten in entry.left.add(end) {
-            self.by_left.remove(&(file_of(&forgotten), slot));
+            // Another device may have the same inode.
+            if !entry.left.iter().any(|left| file_of(left) == file_of(&forgotten)) {
+                self.by_left.remove(&(file_of(&forgotten), slot));
+            }
         }
         self.by_left.insert((file_of(&end), slot));
     }
@@ -319,9 +323,8 @@ pub(super) fn worth_writing(records: &BTreeMap<PositionId, Box<Entry>>) -> impl 
     })
 }
 
-/// Device and inode.
-fn file_of(position: &Position) -> (u64, u64) {
-    (position.file.device, position.file.inode)
+fn file_of(position: &Position) -> u64 {
+    position.file.inode
 }
 
 /// All slots in an index with this key.

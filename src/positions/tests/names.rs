@@ -62,14 +62,14 @@ fn a_file_that_was_left_is_known_under_another_name_after_a_kill() {
     for _ in 0..2 {
         let positions = open(dir.path());
         let new = key("/app-2026.log");
-        let found = |inode: u64| positions.in_file(&new, (1, inode));
+        let found = |inode: u64| positions.in_file(&new, &file(inode, 0).file);
         assert_eq!(found(40), [file(40, 140)]);
         assert_eq!(found(9), [file(9, 109)]);
         assert_eq!(found(8), [], "only so many are kept");
         assert_eq!(found(50), [file(50, 40)]);
-        assert_eq!(positions.in_file(&key("/app.log"), (1, 40)), [], "it is its own");
+        assert_eq!(positions.in_file(&key("/app.log"), &file(40, 0).file), [], "it is its own");
         assert_eq!(
-            positions.in_file(&Key { labels: 8, ..new.clone() }, (1, 40)),
+            positions.in_file(&Key { labels: 8, ..new.clone() }, &file(40, 0).file),
             [],
             "with other labels it is another log"
         );

@@ -53,7 +53,7 @@ impl Held<'_, Reader> {
         let Ok(meta) = self.blocking(assignment.log, || std::fs::metadata(&assignment.path)) else {
             return Elsewhere::No;
         };
-        let file = (meta.dev(), meta.ino());
+        let (file, id) = ((meta.dev(), meta.ino()), file_id(&meta));
         let mut ends = Vec::new();
         let logs: Vec<u64> = self.inodes.of(file).collect();
         for log in logs {
@@ -76,10 +76,10 @@ impl Held<'_, Reader> {
             if !log.hand_over_late(file, committed) {
                 return Elsewhere::Now;
             }
-            ends.extend(log.had(&file_id(&meta)).map(|(end, mark)| (end, mark <= committed)));
+            ends.extend(log.had(&id).map(|(end, mark)| (end, mark <= committed)));
         }
         let originals = originals(&assignment.path);
-        let mut unopened = self.positions.unopened(key, file, &originals).into_iter();
+        let mut unopened = self.positions.unopened(key, &id, &originals).into_iter();
         if let Some((first, _)) = unopened.find(|(path, of_file)| self.is_expected(key, path, *of_file)) {
             return Elsewhere::First(first);
         }
@@ -89,7 +89,7 @@ impl Held<'_, Reader> {
             if let Some((end, is_delivered)) = ends.into_iter().find(|(end, _)| is_there(end)) {
                 return (if is_delivered { Elsewhere::Until(end) } else { Elsewhere::Now }, None);
             }
-            match positions.in_file(key, file).into_iter().find(is_there) {
+            match positions.in_file(key, &id).into_iter().find(is_there) {
                 Some(before) => (Elsewhere::Until(before), None),
                 None => copied_from(&positions, assignment, key, originals),
             }

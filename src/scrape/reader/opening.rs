@@ -9,7 +9,7 @@ use std::task::Waker;
 use std::time::{Instant, SystemTime};
 
 use super::{Reader, start};
-use crate::model::{LabelSet, Mark, Position, Source, Target, Wake};
+use crate::model::{FileId, LabelSet, Mark, Position, Source, Target, Wake};
 use crate::positions::{Commit, Key, LogName, PositionId, Saved, before};
 use crate::scrape::given::Opening;
 use crate::scrape::input::Input;
@@ -89,9 +89,9 @@ impl Held<'_, Reader> {
         let folders = self.folders[assignment.job].clone();
         let (mut left, time) = (self.positions.left(slot), self.clock.system_time());
         // A file that is a log of its own by now is read there.
-        left.retain(|end| self.positions.in_file(key, (end.file.device, end.file.inode)).is_empty());
+        left.retain(|end| self.positions.in_file(key, &end.file).is_empty());
         let (mut begins, positions) = (None, self.positions.clone());
-        let is_taken = |path: &Path, file: (u64, u64)| {
+        let is_taken = |path: &Path, file: &FileId| {
             let of_file = positions.in_file(key, file);
             let of_name = positions.of_name(&Key { log: LogName::File(path.into()), ..key.clone() });
             of_file.iter().chain(&of_name).any(|position| is_in(path, &assignment.allowed, position))

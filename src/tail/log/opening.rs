@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use super::marks::Marks;
 use super::put_back::{Clocks, dated_before, is_unread, put_back};
 use super::{Drained, GENERATIONS, Log, Lost, Options, Resume, inode};
-use crate::model::{Mark, Position};
+use crate::model::{FileId, Mark, Position};
 use crate::tail::FINGERPRINT;
 use crate::tail::allowed_paths::AllowedPaths;
 use crate::tail::folders::Folders;
@@ -26,8 +26,8 @@ pub struct Known<'k> {
     pub left: &'k [Position],
     /// Positions in the files of which lines were sent and not answered, in the order of reading.
     pub read: &'k [Position],
-    /// Whether another log has a position in the file with this path, device and inode.
-    pub is_taken: &'k dyn Fn(&Path, (u64, u64)) -> bool,
+    /// Whether another log has a position in the file with this path.
+    pub is_taken: &'k dyn Fn(&Path, &FileId) -> bool,
 }
 
 impl Known<'_> {
@@ -130,7 +130,7 @@ impl Log {
                     older.splice(..0, with_inode(&live_path, &position.file, folders)?).for_each(drop);
                 }
                 let is_found = log.continue_in(&mut older, position, saved, known)?;
-                let is_known = log.add_read(&live_path, live.as_ref().ok(), known)? || is_found;
+                let is_known = log.add_read(&live_path, live.as_ref().ok(), &position, known)? || is_found;
                 match live {
                     Ok(live) => add_live(&mut log.generations, 0, live),
                     Err(_) if is_known && !log.generations.is_empty() => {}
@@ -195,9 +195,16 @@ impl Log {
 
     /// Adds the files that were read after that of the position, and that no name shows to be the log's. Returns whether there
     /// are any.
-    fn add_read(&mut self, live_path: &Path, live: Option<&Generation>, known: Known<'_>) -> io::Result<bool> {
+    fn add_read(
+        &mut self,
+        live_path: &Path,
+        live: Option<&Generation>,
+        position: &Position,
+        known: Known<'_>,
+    ) -> io::Result<bool> {
         let before = self.generations.len();
-        for Position { file, .. } in known.read {
+        let own = known.read.iter().position(|read| read.file.has_inode_of(&position.file));
+        for Position { file, .. } in &known.read[own.map_or(0, |at| at + 1)..] {
             let has = |generation: &Generation| generation.id().has_inode_of(file);
             let was_left = known.left.iter().any(|end| end.file.has_inode_of(file));
             if was_left || live.is_some_and(has) || self.generations.iter().any(has) {
@@ -206,7 +213,7 @@ impl Log {
             let Some(sibling) = with_inode(live_path, file, &self.folders)? else {
                 continue;
             };
-            let is_taken = sibling.is_log && (known.is_taken)(&sibling.path, (file.device, file.inode));
+            let is_taken = sibling.is_log && (known.is_taken)(&sibling.path, file);
             let Some(mut generation) = open_sibling(&sibling).filter(|_| !is_taken) else {
                 continue;
             };
@@ -227,7 +234,7 @@ fn reclaim(older: &mut [Sibling], found: Option<usize>, position: &Position, kno
         let id = file_id(&sibling.meta);
         let mut files = known.read.iter().chain([position]).map(|position| position.file);
         let is_its = files.any(|file| id.has_inode_of(&file)) || (found == Some(at) && is_proved);
-        sibling.is_log = !is_its || (known.is_taken)(&sibling.path, (id.device, id.inode));
+        sibling.is_log = !is_its || (known.is_taken)(&sibling.path, &id);
     }
     // And those between them and the live file, as far as their names say that: what they have follows.
     let Some((first, younger)) = found.and_then(|at| older[at..].split_first_mut()).filter(|(first, _)| !first.is_log)
@@ -236,7 +243,7 @@ fn reclaim(older: &mut [Sibling], found: Option<usize>, position: &Position, kno
     };
     for sibling in younger.iter_mut().take_while(|sibling| sibling.is_named_like(first)) {
         let id = file_id(&sibling.meta);
-        sibling.is_log = sibling.is_log && (known.is_taken)(&sibling.path, (id.device, id.inode));
+        sibling.is_log = sibling.is_log && (known.is_taken)(&sibling.path, &id);
     }
 }
 

@@ -20,7 +20,7 @@ use late::Late;
 pub use lost::Lost;
 use marks::Marks;
 pub use opening::Known;
-use opening::{add_live, certain, find, open_sibling, open_younger};
+use opening::{TRIES, add_live, certain, find, find_listed, open_sibling, open_younger};
 use put_back::{Clocks, dated_before, is_unread};
 
 /// The most open generations of a log. More than any rotation keeps, and few compared to the descriptor limit. Beyond
@@ -326,6 +326,17 @@ impl Log {
     }
 
     fn rotate(&mut self, now: Instant) -> io::Result<Look> {
+        let known = self.generations.len();
+        for _ in 0..TRIES {
+            match self.add_rotated(now) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => self.generations.truncate(known),
+                rotated => return rotated,
+            }
+        }
+        Err(io::Error::other("its older files are renamed again and again"))
+    }
+
+    fn add_rotated(&mut self, now: Instant) -> io::Result<Look> {
         let live_path = self.allowed.resolve(&self.path)?;
         let live = Generation::open(&live_path, self.options.compression)?;
         let older = siblings(&live_path, &self.path, &self.folders)?;
@@ -338,7 +349,7 @@ impl Log {
         let own = |s: &Sibling| (s.meta.dev(), s.meta.ino()) == (youngest_id.device, youngest_id.inode);
         let at = match older.iter().rposition(own) {
             Some(at) => Some(at),
-            None => match find(&older, &youngest_position)? {
+            None => match find_listed(&older, &youngest_position)? {
                 Some((at, _)) => Some(at),
                 None => self.last_known(&older)?,
             },
@@ -358,7 +369,7 @@ impl Log {
         }
         let ends = self.ends();
         younger.retain(|sibling| is_unread(sibling, since, &ends, &older));
-        self.lost.unopened += open_younger(younger, since, &mut self.generations);
+        self.lost.unopened += open_younger(younger, since, &mut self.generations)?;
         add_live(&mut self.generations, known, live);
         self.new_files.extend(self.generations.iter().skip(known).map(inode));
         self.rotated = Some(now);

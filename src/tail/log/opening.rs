@@ -16,6 +16,9 @@ use crate::tail::folders::Folders;
 use crate::tail::generation::{Generation, file_id};
 use crate::tail::siblings::{Sibling, relatives, siblings, with_inode};
 
+/// How often the files of a log are listed, if some of them are renamed meanwhile each time.
+pub(super) const TRIES: usize = 16;
+
 /// A file that is being compressed is written to more often than this.
 const PACKING: Duration = Duration::from_secs(60);
 
@@ -41,8 +44,26 @@ impl Log {
         Self::open_among(&path.into(), resume, options, &Arc::default(), &Arc::default(), Known::NOTHING)
     }
 
-    /// Opens one of many logs, which share their directory listings.
+    /// Opens one of many logs, which share their directory listings. Files that are renamed or compressed meanwhile are listed
+    /// again.
     pub fn open_among(
+        path: &Arc<Path>,
+        resume: Resume,
+        options: Options,
+        folders: &Arc<Folders>,
+        allowed: &Arc<AllowedPaths>,
+        known: Known<'_>,
+    ) -> io::Result<Self> {
+        for _ in 0..TRIES {
+            match Self::open_listed(path, resume, options, folders, allowed, known) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                opened => return opened,
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::WouldBlock, "its older files are renamed again and again"))
+    }
+
+    fn open_listed(
         path: &Arc<Path>,
         resume: Resume,
         options: Options,
@@ -101,7 +122,7 @@ impl Log {
                 log.generations.push_back(live);
             }
             (Ok(live), Resume::Since(time) | Resume::Unseen { since: time, .. }) => {
-                log.lost.unopened = open_younger(certain(&older()?), time, &mut log.generations);
+                log.lost.unopened = open_younger(certain(&older()?), time, &mut log.generations)?;
                 add_live(&mut log.generations, 0, live);
             }
             (Ok(mut live), Resume::Offset(offset)) => {
@@ -116,7 +137,7 @@ impl Log {
                 let put_back = put_back(folders, saved, &older);
                 let since = put_back.map_or(saved, |back| saved.min(back));
                 let is_unread = |sibling: &&Sibling| is_unread(sibling, since, left, &older);
-                log.lost.unopened = open_younger(certain(&older).filter(is_unread), since, &mut log.generations);
+                log.lost.unopened = open_younger(certain(&older).filter(is_unread), since, &mut log.generations)?;
                 add_live(&mut log.generations, 0, live);
             }
             (Ok(mut live), Resume::At { position, .. }) if is_still => {
@@ -154,7 +175,7 @@ impl Log {
     ) -> io::Result<bool> {
         // It may be a log of its own, or turn up under a name that makes it one.
         let left = Drained::at(position, Mark::default(), saved);
-        let found = find(older, &position)?;
+        let found = find_listed(older, &position)?;
         reclaim(older, found.as_ref().map(|(at, _)| *at), &position, known);
         let older = &*older;
         let put_back = put_back(&self.folders, saved, older);
@@ -171,7 +192,7 @@ impl Log {
             }
             self.lost_position = position.file.fingerprint.len > 0;
             self.leave(left);
-            self.lost.unopened = open_younger(certain(older).filter(is_unread(saved)), saved, &mut self.generations);
+            self.lost.unopened = open_younger(certain(older).filter(is_unread(saved)), saved, &mut self.generations)?;
             return Ok(false);
         };
         if older[at].is_log {
@@ -186,9 +207,9 @@ impl Log {
             true => {
                 let named_alike = older[at + 1..].iter().take_while(|s| s.is_named_like(&older[at]));
                 let dated_before = dated_before(older, at).filter(|_| put_back.is_some());
-                open_younger(named_alike.chain(dated_before).filter(is_unread(since)), since, &mut self.generations)
+                open_younger(named_alike.chain(dated_before).filter(is_unread(since)), since, &mut self.generations)?
             }
-            false => open_younger(certain(older).filter(is_unread(saved)), saved, &mut self.generations),
+            false => open_younger(certain(older).filter(is_unread(saved)), saved, &mut self.generations)?,
         };
         Ok(true)
     }
@@ -279,6 +300,28 @@ enum By {
 /// The generation that `position` names: by inode, or by its content if it was compressed or copied. Prefers a file with
 /// the same content to its end, because short files may begin alike. None: not found.
 pub(super) fn find(older: &[Sibling], position: &Position) -> io::Result<Option<(usize, Generation)>> {
+    find_with(older, position, open_sibling_if_there)
+}
+
+/// The same. [`io::ErrorKind::Interrupted`]: a file was renamed, compressed or deleted since they were listed, and it may be the one
+/// that is sought, so they have to be listed again.
+pub(super) fn find_listed(older: &[Sibling], position: &Position) -> io::Result<Option<(usize, Generation)>> {
+    find_with(older, position, |sibling| match Generation::open_rotated(&sibling.path, sibling.compression) {
+        Ok(generation) => Ok(Some(generation)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(io::ErrorKind::Interrupted.into()),
+        Err(_) => Ok(None),
+    })
+}
+
+fn open_sibling_if_there(sibling: &Sibling) -> io::Result<Option<Generation>> {
+    Ok(open_sibling(sibling))
+}
+
+fn find_with(
+    older: &[Sibling],
+    position: &Position,
+    open: impl Fn(&Sibling) -> io::Result<Option<Generation>>,
+) -> io::Result<Option<(usize, Generation)>> {
     let file = position.file;
     let same_inode = |s: &Sibling| file_id(&s.meta).has_inode_of(&file);
     for by in [By::Inode, By::WholeHead, By::Head] {
@@ -286,7 +329,7 @@ pub(super) fn find(older: &[Sibling], position: &Position) -> io::Result<Option<
             if same_inode(sibling) != (by == By::Inode) || (by != By::Inode && file.fingerprint.len == 0) {
                 continue;
             }
-            let Some(mut generation) = open_sibling(sibling) else {
+            let Some(mut generation) = open(sibling)? else {
                 continue;
             };
             // A file with any other name may only begin alike by accident.
@@ -309,12 +352,13 @@ fn is_telling(position: &Position) -> bool {
 }
 
 /// Opens those of `older` that were modified at or after `since`; the newest if there are too many. Also returns the
-/// bytes of those that are skipped.
+/// bytes of those that are skipped. [`io::ErrorKind::Interrupted`]: one of them was renamed, compressed or deleted since they
+/// were listed, so they have to be listed again.
 pub(super) fn open_younger<'s>(
     older: impl IntoIterator<Item = &'s Sibling>,
     since: SystemTime,
     generations: &mut VecDeque<Generation>,
-) -> u64 {
+) -> io::Result<u64> {
     let known = |s: &Sibling| generations.iter().any(|g| g.id().has_inode_of(&file_id(&s.meta)));
     let is_younger = |s: &&Sibling| s.meta.modified().is_ok_and(|m| m >= since) && !s.is_log && !known(s);
     let younger: Vec<&Sibling> = older.into_iter().filter(is_younger).collect();
@@ -325,17 +369,17 @@ pub(super) fn open_younger<'s>(
     for sibling in &younger[too_many..] {
         match Generation::open_rotated(&sibling.path, sibling.compression) {
             Ok(generation) => generations.push_back(generation),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // Renamed or deleted meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(io::ErrorKind::Interrupted.into()),
             Err(error) => failed.push((sibling, error)),
         }
     }
     let Some((sibling, error)) = failed.first() else {
-        return 0;
+        return Ok(0);
     };
     let (path, files, bytes) =
         (sibling.path.display(), failed.len(), failed.iter().map(|(s, _)| s.meta.len()).sum::<u64>());
     tracing::warn!(%path, files, bytes, %error, "cannot open older files of a log: their unread lines are lost");
-    bytes
+    Ok(bytes)
 }
 
 /// Opens files that were made since the log was looked at. They are not read if that fails.

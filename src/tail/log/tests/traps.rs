@@ -31,11 +31,35 @@ fn a_live_file_that_is_renamed_before_its_siblings_are_listed_is_one_generation(
         &siblings(&path, &path, &Folders::default()).expect("listed"),
         SystemTime::UNIX_EPOCH,
         &mut generations,
-    );
+    )
+    .expect("opened");
     add_live(&mut generations, 0, live);
     assert_eq!(generations.len(), 1);
     add_live(&mut generations, 0, Generation::open(&path, None).expect("opened"));
     assert_eq!(generations.len(), 2);
+}
+
+/// A file that is compressed after it was listed and before it is opened is there under another name: all are listed again.
+#[test]
+fn files_that_are_renamed_after_they_were_listed_are_listed_again() {
+    let d = Dir::new();
+    d.append("a.log.2", "1\n");
+    d.append("a.log.1", "2\n");
+    d.append("a.log", "3\n");
+    let path = d.path("a.log");
+    let listed = || siblings(&path, &path, &Folders::default()).expect("listed");
+    let position = Generation::open(&d.path("a.log.1"), None).expect("opened").position();
+    let before = listed();
+    d.gzip("a.log.1");
+    let again = |error: io::Error| error.kind() == io::ErrorKind::Interrupted;
+    assert!(open_younger(&before, SystemTime::UNIX_EPOCH, &mut VecDeque::new()).is_err_and(again));
+    assert!(find_listed(&before, &position).is_err_and(again));
+    let mut generations = VecDeque::new();
+    open_younger(&listed(), SystemTime::UNIX_EPOCH, &mut generations).expect("opened");
+    assert_eq!(generations.len(), 2);
+    // One that was deleted is not listed any more.
+    fs::remove_file(d.path("a.log.1.gz")).expect("removed");
+    assert_eq!(listed().len(), 1);
 }
 
 #[test]

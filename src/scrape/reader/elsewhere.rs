@@ -33,8 +33,9 @@ impl Held<'_, Reader> {
                 Err(NotOpened::Waits("the file is already read under another name that the path matches".into()))
             }
             Elsewhere::First(path) => {
-                let why = format!("{}, which had the file before, is opened first", path.display());
-                Err(NotOpened::First(why))
+                let why = format!("{}, which may have had the file before, is opened first", path.display());
+                let is_queued = self.awaited(key, &path).is_some_and(|first| self.queue.has(first.assignment.log));
+                Err(NotOpened::First { why, is_queued })
             }
             Elsewhere::Copy => Err(NotOpened::Waits("all of it is in another log, of which it is a copy".into())),
             Elsewhere::Until(position) => {
@@ -128,14 +129,18 @@ impl Held<'_, Reader> {
         }
     }
 
+    /// The log with this key and path, if it waits to be opened.
+    fn awaited(&self, key: &Key, path: &Path) -> Option<&Waiting> {
+        self.waiting.values().find(|waiting| {
+            let Assignment { job, target, path: own, .. } = &waiting.assignment;
+            **own == *path && self.jobs[*job].name == key.job && target.labels.stable_hash() == key.labels
+        })
+    }
+
     /// Whether a log with a saved position will be opened soon. False if it cannot be opened, or has no target any more. `of_file`:
     /// it was read in the file. Otherwise only its name says that it may have been, and only its first try is waited for.
     fn is_expected(&self, key: &Key, path: &Path, of_file: bool) -> bool {
-        let is_it = |waiting: &&Waiting| {
-            let Assignment { job, target, path: own, .. } = &waiting.assignment;
-            **own == *path && self.jobs[*job].name == key.job && target.labels.stable_hash() == key.labels
-        };
-        match self.waiting.values().find(is_it) {
+        match self.awaited(key, path) {
             // It may hang for ever.
             Some(waiting) if self.hanging.contains_key(&waiting.assignment.log) => false,
             Some(waiting) => waiting.is_new || of_file && !waiting.has_failed,

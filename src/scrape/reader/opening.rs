@@ -46,13 +46,18 @@ impl Held<'_, Reader> {
                 self.positions.unclaim(slot);
                 self.wait_for(assignment, now, &why);
             }
-            Err(NotOpened::First(why)) => {
+            Err(NotOpened::First { why, is_queued }) => {
                 self.positions.unclaim(slot);
-                let log = assignment.log;
+                let (log, path) = (assignment.log, assignment.path.clone());
                 self.wait_for(assignment, now, &why);
                 // It was not tried yet: it is read even if its target goes meanwhile.
                 if let Some(waiting) = self.waiting.get_mut(&log) {
                     waiting.is_new = true;
+                    // Its turn comes after that of the other log, before its file can be deleted.
+                    if is_queued {
+                        waiting.at = now;
+                        self.queue.push(&path, log);
+                    }
                 }
             }
             Err(NotOpened::Failed(error)) => {
@@ -264,8 +269,11 @@ struct Opened {
 pub(super) enum NotOpened {
     /// A system call hung, and another thread has taken over.
     CallHung,
-    /// Another log is opened before it, for this reason.
-    First(String),
+    /// Another log is opened before it, for this reason. `is_queued`: in this turn.
+    First {
+        why: String,
+        is_queued: bool,
+    },
     /// It is opened later. The reason is shown on the pages.
     Waits(Cow<'static, str>),
     Failed(io::Error),

@@ -37,6 +37,10 @@ impl Queue {
         Some(log)
     }
 
+    pub fn has(&self, log: u64) -> bool {
+        self.waiting.contains(&log)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

@@ -75,6 +75,12 @@ pub struct Key {
 }
 
 impl Key {
+    /// Whether it is another log with the same reader and labels.
+    fn is_beside(&self, other: &Self) -> bool {
+        let is_same = (&self.client, &self.job, self.labels) == (&other.client, &other.job, other.labels);
+        is_same && self.log != other.log
+    }
+
     fn reader(&self) -> (Arc<str>, Arc<str>) {
         (self.client.clone(), self.job.clone())
     }

@@ -13,9 +13,8 @@ impl Positions {
     /// renamed since. Whether it has still that content the caller has to see.
     pub fn in_file(&self, key: &Key, file: &FileId) -> Vec<Position> {
         let state = self.lock();
-        let same = |k: &Key| (&k.client, &k.job, k.labels) == (&key.client, &key.job, key.labels) && k.log != key.log;
         let indexed = slots_of(&state.by_file, file.inode).chain(slots_of(&state.by_left, file.inode));
-        let entries = indexed.filter_map(|slot| state.records.get(&slot)).filter(|e| same(&e.key));
+        let entries = indexed.filter_map(|slot| state.records.get(&slot)).filter(|e| e.key.is_beside(key));
         let positions = entries.flat_map(|e| e.saved.iter().filter_map(Record::position).chain(e.left.iter().copied()));
         let mut there: Vec<Position> = positions.filter(|p| p.file.has_inode_of(file)).collect();
         there.sort_by_key(|position| std::cmp::Reverse(position.offset));
@@ -63,7 +62,6 @@ impl Positions {
             let log = LogName::File(name.as_path().into());
             state.slots.get(&Key { log, ..key.clone() }).copied()
         });
-        let same = |k: &Key| (&k.client, &k.job, k.labels) == (&key.client, &key.job, key.labels) && k.log != key.log;
         let of_file = slots_of(&state.by_file, file.inode).chain(slots_of(&state.by_read, file.inode));
         let of_file = of_file.map(|slot| (slot, true));
         let slots = of_file.chain(named.map(|slot| (slot, false)));
@@ -72,8 +70,9 @@ impl Positions {
             let files = e.saved.iter().filter_map(Record::position).chain(e.times.files());
             files.into_iter().any(|position| position.file.has_inode_of(file))
         };
-        let unopened = entries
-            .filter(|(e, of_file)| !e.was_opened && e.saved.is_some() && same(&e.key) && (!of_file || was_read(e)));
+        let unopened = entries.filter(|(e, of_file)| {
+            !e.was_opened && e.saved.is_some() && e.key.is_beside(key) && (!of_file || was_read(e))
+        });
         unopened.filter_map(|(e, of_file)| Some((Arc::from(e.key.log.path()?), of_file))).collect()
     }
 

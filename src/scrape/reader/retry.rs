@@ -33,6 +33,10 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    fn new(assignment: Assignment, at: Instant, since: Instant) -> Self {
+        Self { assignment, at, since, said: None, is_new: false, has_failed: false, retired: false }
+    }
+
     pub fn is_due(&self, now: Instant) -> bool {
         self.at <= now
     }
@@ -41,23 +45,14 @@ impl Waiting {
 impl Reader {
     /// Waits for the job's initial delay before the log is checked for the first time.
     pub(super) fn delay(&mut self, assignment: Assignment, delay: Duration, now: Instant) {
-        let waiting = Waiting {
-            at: now + delay,
-            since: now,
-            said: None,
-            is_new: false,
-            has_failed: false,
-            retired: false,
-            assignment,
-        };
+        let waiting = Waiting::new(assignment, now + delay, now);
         self.waiting.insert(waiting.assignment.log, waiting);
     }
 
     /// Queues a new log to be opened.
     pub(super) fn found(&mut self, assignment: Assignment, now: Instant) {
         self.queue.push(&assignment.path, assignment.log);
-        let waiting =
-            Waiting { at: now, since: now, said: None, is_new: true, has_failed: false, retired: false, assignment };
+        let waiting = Waiting { is_new: true, ..Waiting::new(assignment, now, now) };
         self.waiting.insert(waiting.assignment.log, waiting);
     }
 
@@ -75,15 +70,8 @@ impl Reader {
             self.show(&assignment, why);
             said = Some(why.into());
         }
-        let waiting = Waiting {
-            at: now + ((now - since) / 2).clamp(SOONEST, LATEST),
-            since,
-            said,
-            is_new: false,
-            has_failed: false,
-            retired: false,
-            assignment,
-        };
+        let waiting =
+            Waiting { said, ..Waiting::new(assignment, now + ((now - since) / 2).clamp(SOONEST, LATEST), since) };
         self.waiting.insert(waiting.assignment.log, waiting);
     }
 
@@ -105,15 +93,8 @@ impl Reader {
             self.show(&assignment, &why);
             said = Some(why);
         }
-        let waiting = Waiting {
-            at: now + self.config.sync_period,
-            since,
-            said,
-            is_new: false,
-            has_failed: true,
-            retired: false,
-            assignment,
-        };
+        let waiting =
+            Waiting { said, has_failed: true, ..Waiting::new(assignment, now + self.config.sync_period, since) };
         self.waiting.insert(waiting.assignment.log, waiting);
     }
 

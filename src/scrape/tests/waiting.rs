@@ -165,6 +165,27 @@ fn a_file_with_two_names_is_read_once_and_the_other_name_says_why_it_is_not() {
     assert!(scene.errors().iter().all(|(_, why)| why.is_none()), "{:?}", scene.errors());
 }
 
+/// The file of a new name was read under another one, and nobody knows yet whether that log comes again.
+#[test]
+fn a_log_that_waits_for_another_is_read_although_its_target_goes_meanwhile() {
+    let mut scene = Scene::new(Duration::ZERO);
+    scene.dir.append("a.log", "one\n");
+    scene.add("a.log");
+    assert_eq!(scene.lines(SECOND), ["one"]);
+    let Scene { dir, clock, .. } = scene;
+    fs::rename(dir.path("a.log"), dir.path("b.log")).expect("renamed");
+    dir.append("b.log", "two\n");
+    let positions = dir.positions();
+    let mut scene = Scene::start(dir, clock, positions, Duration::ZERO, OpenLogs::default(), |_| QuietFiles::none());
+    scene.add("b.log");
+    assert_eq!(scene.lines(SECOND), [""; 0]);
+    scene.commands.send(Command::Retire(1));
+    assert_eq!(scene.lines(SECOND), [""; 0]);
+    // All targets are known, and none has the first name.
+    scene.commands.send(Command::Settle);
+    assert_eq!(scene.lines(5 * SECOND), ["two"]);
+}
+
 #[test]
 fn a_log_whose_target_goes_before_it_is_opened_again_is_read_to_its_end_beside_another() {
     let mut scene = Scene::new(Duration::ZERO);

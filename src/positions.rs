@@ -341,7 +341,7 @@ impl Positions {
         let opening = (saved.is_none() && key.log.path().is_some()).then(|| state.clock.system_time());
         let slot = state.slot(key);
         state.records.entry(slot).and_modify(|e| {
-            (e.in_use, e.was_opened, e.opening) = (true, true, opening);
+            (e.in_use, e.was_opened, e.opening) = (true, false, opening);
             if e.times.is_empty() {
                 e.times = times;
             }
@@ -384,15 +384,14 @@ impl Positions {
         record.map_or(0, |record| record.unread)
     }
 
-    /// Releases the position of a log that could not be opened.
-    pub fn unclaim(&self, slot: PositionId) {
-        self.release(slot);
+    /// The log is open. Until then others that may have got its file wait for it, also while a call hangs that opens it.
+    pub fn opened(&self, slot: PositionId) {
         if let Some(entry) = self.lock().records.get_mut(&slot) {
-            entry.was_opened = false;
+            entry.was_opened = true;
         }
     }
 
-    /// Releases the position of a log.
+    /// Releases the position of a log, or of one that could not be opened.
     pub fn release(&self, slot: PositionId) {
         if let Some(entry) = self.lock().records.get_mut(&slot) {
             (entry.in_use, entry.opening) = (false, None);

@@ -137,12 +137,13 @@ impl Held<'_, Reader> {
         })
     }
 
-    /// Whether a log with a saved position will be opened soon. False if it cannot be opened, or has no target any more. `of_file`:
+    /// Whether a log with a saved position is to be opened first. False if it cannot be opened, or has no target any more. `of_file`:
     /// it was read in the file. Otherwise only its name says that it may have been, and only its first try is waited for.
     fn is_expected(&self, key: &Key, path: &Path, of_file: bool) -> bool {
         match self.awaited(key, path) {
-            // It may hang for ever.
-            Some(waiting) if self.hanging.contains_key(&waiting.assignment.log) => false,
+            // This may take for ever. A log that read the file is waited for nevertheless, as one that hangs after it was opened:
+            // only it knows what was sent of the file, and both names are on one device.
+            Some(waiting) if self.hanging.contains_key(&waiting.assignment.log) => of_file,
             Some(waiting) => waiting.is_new || of_file && !waiting.has_failed,
             None => of_file && !self.is_settled,
         }

@@ -43,11 +43,11 @@ impl Held<'_, Reader> {
             Ok(opened) => self.begin_opened(assignment, slot, opened, now),
             Err(NotOpened::CallHung) => return self.add_again(assignment.log, slot, now),
             Err(NotOpened::Waits(why)) => {
-                self.positions.unclaim(slot);
+                self.positions.release(slot);
                 self.wait_for(assignment, now, &why);
             }
             Err(NotOpened::First { why, is_queued }) => {
-                self.positions.unclaim(slot);
+                self.positions.release(slot);
                 let (log, path) = (assignment.log, assignment.path.clone());
                 self.wait_for(assignment, now, &why);
                 // It was not tried yet: it is read even if its target goes meanwhile.
@@ -61,7 +61,7 @@ impl Held<'_, Reader> {
                 }
             }
             Err(NotOpened::Failed(error)) => {
-                self.positions.unclaim(slot);
+                self.positions.release(slot);
                 self.cannot_open(assignment, &error, now);
             }
         }
@@ -178,7 +178,7 @@ impl Held<'_, Reader> {
     fn add_again(&mut self, id: u64, slot: PositionId, now: Instant) -> bool {
         // The next run may hold the position by now.
         if !self.is_over() {
-            self.positions.unclaim(slot);
+            self.positions.release(slot);
         }
         if let Some(waiting) = self.waiting.get_mut(&id) {
             waiting.at = now;
@@ -229,6 +229,9 @@ impl Held<'_, Reader> {
 
     pub(super) fn begin(&mut self, parts: Parts, now: Instant) {
         let times = parts.slot.map(|slot| self.positions.read_times(slot)).unwrap_or_default();
+        if let Some(slot) = parts.slot {
+            self.positions.opened(slot);
+        }
         let (log, schedule) = (parts.id, Schedule::new(now, self.config.min_poll));
         let tailer = Tailer::new(parts, schedule, SavedReadTimes::new(times), now);
         self.tailers.insert(log, Box::new(tailer));

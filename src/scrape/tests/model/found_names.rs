@@ -4,6 +4,7 @@
 use std::fs;
 
 use super::found::Story;
+use super::hanging::Fate;
 
 const LIVE: &str = "plain/app/app.log";
 
@@ -165,6 +166,27 @@ fn late_lines_that_were_on_their_way_when_the_agent_was_killed_come_under_one_na
         story.crash_and_start();
         story.ends_with(120);
     }
+}
+
+/// Each of the first calls of the new agent in turn hangs for minutes: it opens the log that had the file, or the other one.
+#[test]
+fn a_renamed_file_is_read_on_under_its_first_name_after_a_call_that_hung_at_the_start() {
+    let mut hung = 0;
+    for call in 1..=30 {
+        for name in ["app-2026-11-26T10-00-00001.log", "a-done.log"] {
+            let mut story = on_their_way();
+            story.rename(LIVE, &format!("plain/app/{name}"));
+            story.append(LIVE, &lines("two", 0..10));
+            story.crash_and_start();
+            story.agent.hang(0, call);
+            story.answers = true;
+            story.pass(100);
+            hung += story.agent.hung();
+            story.agent.let_go(Fate::Returns);
+            story.ends_with(110);
+        }
+    }
+    assert!(hung > 10, "{hung} calls hung");
 }
 
 /// The log of the new name has gone on in the file for long, and the config gives both new labels.

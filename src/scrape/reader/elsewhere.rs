@@ -33,9 +33,12 @@ impl Held<'_, Reader> {
                 Err(NotOpened::Waits("the file is already read under another name that the path matches".into()))
             }
             Elsewhere::First(path) => {
-                let why = format!("{}, which may have had the file before, is opened first", path.display());
-                let is_queued = self.awaited(key, &path).is_some_and(|first| self.queue.has(first.assignment.log));
-                Err(NotOpened::First { why, is_queued })
+                let first = self.awaited(key, &path).map(|first| first.assignment.log);
+                let mut why = format!("{}, which may have had the file before, is opened first", path.display());
+                if first.is_some_and(|first| self.hanging.contains_key(&first)) {
+                    why.push_str(", and a system call on it has not returned");
+                }
+                Err(NotOpened::First { why, is_queued: first.is_some_and(|first| self.queue.has(first)) })
             }
             Elsewhere::Copy => Err(NotOpened::Waits("all of it is in another log, of which it is a copy".into())),
             Elsewhere::Until(position) => {
@@ -81,7 +84,8 @@ impl Held<'_, Reader> {
         }
         let originals = originals(&assignment.path);
         let mut unopened = self.positions.unopened(key, &id, &originals).into_iter();
-        if let Some((first, _)) = unopened.find(|(path, of_file)| self.is_expected(key, path, *of_file)) {
+        if let Some((first, _)) = unopened.find(|(path, of_file)| self.is_expected(assignment.log, key, path, *of_file))
+        {
             return Elsewhere::First(first);
         }
         let (positions, call) = (self.positions.clone(), assignment.log);
@@ -137,13 +141,15 @@ impl Held<'_, Reader> {
         })
     }
 
-    /// Whether a log with a saved position is to be opened first. False if it cannot be opened, or has no target any more. `of_file`:
-    /// it was read in the file. Otherwise only its name says that it may have been, and only its first try is waited for.
-    fn is_expected(&self, key: &Key, path: &Path, of_file: bool) -> bool {
+    /// Whether a log with a saved position is to be opened before `log`. False if it cannot be opened, or has no target any more.
+    /// `of_file`: it was read in the file. Otherwise only its name says that it may have been, and only its first try is waited for.
+    fn is_expected(&self, log: u64, key: &Key, path: &Path, of_file: bool) -> bool {
         match self.awaited(key, path) {
-            // This may take for ever. A log that read the file is waited for nevertheless, as one that hangs after it was opened:
-            // only it knows what was sent of the file, and both names are on one device.
-            Some(waiting) if self.hanging.contains_key(&waiting.assignment.log) => of_file,
+            // This may take for ever. A log on the same device that read the file is waited for nevertheless, as one that hangs
+            // after it was opened: only it knows what was sent of the file.
+            Some(waiting) if self.hanging.contains_key(&waiting.assignment.log) => {
+                of_file && self.hangs_on_device_of(waiting.assignment.log, log)
+            }
             Some(waiting) => waiting.is_new || of_file && !waiting.has_failed,
             None => of_file && !self.is_settled,
         }

@@ -96,6 +96,11 @@ impl Reader {
         self.hanging.contains_key(&log) || is_left_alone(&self.hanging, self.device_of(log))
     }
 
+    /// Whether the call about `hanging` hangs on the device of the other log.
+    pub(super) fn hangs_on_device_of(&self, hanging: u64, other: u64) -> bool {
+        self.hanging.get(&hanging).is_some_and(|call| call.device == self.device_of(other))
+    }
+
     /// Asks no file system. None: unknown.
     fn device_of(&self, log: u64) -> Option<u64> {
         match (self.tailers.get(&log).or(self.ending.get(&log)), self.waiting.get(&log)) {

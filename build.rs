@@ -37,9 +37,15 @@ fn link_with(argument: &str, flags: &[&str]) -> Result<(), String> {
         rustc.arg("-C").arg(format!("linker={}", variable("RUSTC_LINKER")));
     }
     let done = rustc.arg("-o").arg(out.join("empty")).arg(&source).output().map_err(|error| error.to_string())?;
+    if done.status.success() {
+        return Ok(());
+    }
     let said = String::from_utf8_lossy(&done.stderr);
-    let line = said.lines().map(str::trim).rfind(|line| line.contains("error:") || line.contains("ld: "));
-    if done.status.success() { Ok(()) } else { Err(line.unwrap_or("it says nothing").to_string()) }
+    let lines: Vec<&str> =
+        said.lines().map(|line| line.trim_start_matches([' ', '=']).trim_start_matches("note: ")).collect();
+    // The lines of rustc itself begin with `error`, and only say that the linker failed.
+    let of_linker = lines.iter().find(|line| line.contains("error") && !line.starts_with("error"));
+    Err(of_linker.or(lines.first()).map_or("it says nothing", |line| line).to_string())
 }
 
 fn warn(why: &str) {

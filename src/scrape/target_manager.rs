@@ -201,7 +201,7 @@ impl TargetManager {
         let due = Due {
             started: now,
             walk: None,
-            check: now + config.sync_period,
+            check: now + config.sync_period * SAFETY_NET,
             full_walk: now + config.sync_period * FULL_WALK,
             poll: now + POLL,
             sync_positions: now + config.positions_sync_period,

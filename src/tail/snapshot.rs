@@ -11,6 +11,13 @@ use xxhash_rust::xxh3::Xxh3;
 /// system has ticks. The longest are those of FAT: two seconds.
 const SETTLED: Duration = Duration::from_secs(3);
 
+/// The same for a time that is no multiple of [`COARSE`]. Its file system takes the kernel's clock, which has a tick every
+/// 1 to 10 ms.
+const SOON_SETTLED: Duration = Duration::from_millis(100);
+
+/// The unit of the finest times, in nanoseconds, of file systems that do not take the kernel's clock as it is (exFAT).
+const COARSE: i64 = 10_000_000;
+
 /// A hash of the state of some directories: their inodes, and the times of their last changes. Each name that is created,
 /// renamed or removed in one of them changes it. It says nothing of file systems that other machines or daemons write to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +31,11 @@ impl Snapshot {
         listed: SystemTime,
         at: &dyn Fn(&Path),
     ) -> Option<Self> {
-        let settled = listed.checked_sub(SETTLED)?.duration_since(UNIX_EPOCH).ok()?;
+        let before = |pause: Duration| {
+            let time = listed.checked_sub(pause)?.duration_since(UNIX_EPOCH).ok()?;
+            Some((time.as_secs() as i64, i64::from(time.subsec_nanos())))
+        };
+        let (settled, soon_settled) = (before(SETTLED)?, before(SOON_SETTLED)?);
         let mut hash = Xxh3::new();
         for directory in directories {
             at(directory);
@@ -34,9 +45,7 @@ impl Snapshot {
             if times == [(0, 0); 2] {
                 return None;
             }
-            let is_settled = |(seconds, nanos): (i64, i64)| {
-                (seconds, nanos) < (settled.as_secs() as i64, settled.subsec_nanos().into())
-            };
+            let is_settled = |time: (i64, i64)| time < if time.1 % COARSE == 0 { settled } else { soon_settled };
             if !times.into_iter().all(is_settled) {
                 return None;
             }
@@ -82,7 +91,6 @@ mod tests {
             // As if they were listed an hour later.
             let later = || SystemTime::now() + Duration::from_secs(3600);
             let snapshot = |listed| Snapshot::of([dir.as_path()], listed, &|_| {});
-            assert_eq!(snapshot(SystemTime::now()), None, "it has just changed");
             let before = snapshot(later());
             fs::write(dir.join("a.log"), "longer").expect("written");
             assert!(before.is_some() && snapshot(later()) == before, "a write");
@@ -92,6 +100,24 @@ mod tests {
             assert_ne!(snapshot(later()), before, "{what}");
         }
         assert_eq!(Snapshot::of([Path::new("/none")], SystemTime::now(), &|_| {}), None);
+    }
+
+    #[test]
+    fn a_directory_may_change_within_the_tick_of_its_clock() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let has_snapshot = |after| {
+            let changed = fs::metadata(parent.path()).and_then(|meta| meta.modified()).expect("a time");
+            Snapshot::of([parent.path()], changed + Duration::from_millis(after), &|_| {}).is_some()
+        };
+        // The kernel's clock, unless this tick has ten milliseconds to the nanosecond.
+        while probe(parent.path()) % COARSE == 0 {}
+        fs::create_dir(parent.path().join("new")).expect("made");
+        assert_eq!([50, 500].map(has_snapshot), [false, true]);
+        // FAT: whole seconds. Its other time is earlier.
+        let second = UNIX_EPOCH.elapsed().expect("later").as_secs() + 2;
+        let directory = fs::File::open(parent.path()).expect("opened");
+        directory.set_modified(UNIX_EPOCH + Duration::from_secs(second)).expect("set");
+        assert_eq!([500, 2_000, 4_000].map(has_snapshot), [false, false, true]);
     }
 
     /// The nanoseconds of a file that was written just now.

@@ -26,10 +26,18 @@ struct TargetWalk {
     glob: Arc<Glob>,
     allowed: Arc<AllowedPaths>,
     begun: Instant,
-    /// When it was begun.
-    time: SystemTime,
     /// The target was not walked before.
     is_first: bool,
+}
+
+/// What a walk found.
+struct Listed {
+    found: Walk,
+    places: Places,
+    /// Why the target has no file, if that is known.
+    nothing: Option<String>,
+    /// When the listing of its directories began.
+    time: SystemTime,
 }
 
 /// The places of files, by path.
@@ -102,12 +110,11 @@ impl Held<'_, TargetManager> {
         {
             manager.walked += 1;
         }
-        let (begun, time) = (Instant::now(), manager.clock.system_time());
-        Some(TargetWalk { id, job: tracked.job, glob, allowed, begun, time, is_first })
+        Some(TargetWalk { id, job: tracked.job, glob, allowed, begun: Instant::now(), is_first })
     }
 
     fn finish_walk(&mut self, walk: &TargetWalk) -> Option<()> {
-        let (mut found, mut places, nothing) = self.list(walk)?;
+        let Listed { mut found, mut places, nothing, time } = self.list(walk)?;
         let mut unread = Unread { nothing, ..Unread::default() };
         let is_local = places.folders.values().all(|folder| folder.events == Events::All);
         let is_empty = found.files.is_empty();
@@ -122,15 +129,14 @@ impl Held<'_, TargetManager> {
         elders.iter().for_each(|(file, live)| unread.add(file, Why::Older(live.clone())));
         self.assign_new(walk, new, &renamed, places.files, &mut unread)?;
         if is_local && !is_empty && unread.depends_on_directories_only() {
-            self.note_listed(walk.id, walk.time)?;
+            self.note_listed(walk.id, time)?;
         }
         self.note_unread(walk.id, unread);
         Some(())
     }
 
-    /// Lists the files and directories of the target, and watches the directories. Also returns why it has no file, if
-    /// that is known.
-    fn list(&mut self, walk: &TargetWalk) -> Option<(Walk, Places, Option<String>)> {
+    /// Lists the files and directories of the target, and watches the directories.
+    fn list(&mut self, walk: &TargetWalk) -> Option<Listed> {
         let has_none = self.tracked.get(&walk.id)?.files.is_empty();
         // A new directory may have got a file between the walk and the watch, so walk once more. Other file events wait
         // meanwhile, so the number of rounds is limited.
@@ -138,7 +144,8 @@ impl Held<'_, TargetManager> {
         loop {
             let left_out = self.calls.left_out();
             let (call, at) = self.calls.next(Some(walk.id));
-            let (found, places, why) = self.blocking(call, || {
+            let time = self.clock.system_time();
+            let listed = self.blocking(call, || {
                 let at = |path: &Path| at.set(path);
                 let found = walk.glob.walk_around(&walk.allowed, &left_out, &at);
                 let directories =
@@ -146,24 +153,24 @@ impl Held<'_, TargetManager> {
                 let places = Places::of(directories, &found.files, &at);
                 // What hangs is not asked again only to explain it.
                 let asks = left_out.is_empty() && (has_none || found.files.is_empty());
-                let why = if asks { walk.glob.why_nothing() } else { None };
-                (found, places, why)
+                let nothing = if asks { walk.glob.why_nothing() } else { None };
+                Listed { found, places, nothing, time }
             });
             if !self.is_current() {
                 return None;
             }
             // A watch is set by name, which asks the file system. So remote ones, which may hang, get none.
-            let to_watch = places.folders.iter().filter(|(_, folder)| folder.events != Events::Remote);
+            let to_watch = listed.places.folders.iter().filter(|(_, folder)| folder.events != Events::Remote);
             let has_new = to_watch.fold(false, |new, (real, folder)| self.watch.add(real, folder.id) | new);
-            // If it was cut, the rest is checked every sync period.
-            if !has_new || rounds == 64 || found.cut.is_some() {
-                return Some((found, places, why));
+            // If it was cut, the next check walks it again.
+            if !has_new || rounds == 64 || listed.found.cut.is_some() {
+                return Some(listed);
             }
             if walk.begun.elapsed() > LONG {
                 if let Some(tracked) = self.tracked.get_mut(&walk.id) {
                     tracked.dirty = true;
                 }
-                return Some((found, places, why));
+                return Some(listed);
             }
             rounds += 1;
         }

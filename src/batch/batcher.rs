@@ -21,8 +21,9 @@ use crate::model::{Clock, Entry, LabelMap, LabelSet, Labels, Reason, is_valid_la
 /// Loki's default limit per stream.
 const MUCH: usize = 64 << 10;
 
-/// A stream that is silent for this long and has nothing in flight is forgotten.
-const FORGET: Duration = Duration::from_secs(300);
+/// A stream that is silent for this long and has nothing in flight is forgotten. It is known again with its next entry, which
+/// costs a few microseconds. Its rate and its window do not matter any more by then.
+const FORGET: Duration = Duration::from_secs(30);
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// Approximate bytes of memory of a stream in addition to its labels, and of a push in addition to its streams. If

@@ -209,6 +209,10 @@ impl Batcher {
             // A stream with nothing in flight has all of its window free.
             known.is_some_and(|(free, whole)| free < whole || younger < REMEMBERED)
         });
+        // Logs are quiet most of the time.
+        if streams.is_empty() {
+            *streams = Vec::new();
+        }
         (room, window, largest)
     }
 }

@@ -60,7 +60,9 @@ pub(super) struct Cri {
     /// The extracted values that other stages use.
     wanted: Wanted,
     time: Rfc3339,
-    logs: Slab<Log>,
+    /// Boxed, because most of them are forgotten when their logs become quiet, and a place that became free stays as large as
+    /// it was.
+    logs: Slab<Box<Log>>,
     /// Index by the labels of the lines.
     by_labels: LabelMap<usize>,
     /// Indices by log.
@@ -115,6 +117,13 @@ struct Log {
     labels: LabelSet,
     looked_up: u64,
     streams: [Stream; 2],
+}
+
+impl Log {
+    /// Whether it has a partial line.
+    fn is_holding(&self) -> bool {
+        self.streams.iter().any(|stream| stream.partial.is_some())
+    }
 }
 
 /// One for each stream of a node's logs, so it is small while no partial line waits.
@@ -179,7 +188,7 @@ impl Cri {
                         self.forget_half(log);
                     }
                     let streams = [Stream::default(), Stream::default()];
-                    let place = self.logs.insert(Log { labels: labels.clone(), looked_up: 0, streams });
+                    let place = self.logs.insert(Box::new(Log { labels: labels.clone(), looked_up: 0, streams }));
                     self.by_labels.insert(labels.clone(), place);
                     self.of_log.entry(log).or_default().push(place);
                     place
@@ -193,24 +202,31 @@ impl Cri {
     /// Forgets the label sets of a log that were unused for longest, except those with a partial line (limited by
     /// `max_partial_lines`). Only their last time is lost, which is needed only for lines with an invalid time.
     fn forget_half(&mut self, log: u64) {
-        let Some(places) = self.of_log.get_mut(&log) else {
-            return;
-        };
-        let idle = |l: &Log| l.streams.iter().all(|stream| stream.partial.is_none());
-        let of = places.iter().map(|place| &self.logs[*place]);
-        let mut seen: Vec<u64> = of.filter(|l| idle(l)).map(|l| l.looked_up).collect();
+        let places = self.of_log.get(&log).into_iter().flatten();
+        let mut seen: Vec<u64> =
+            places.map(|place| &self.logs[*place]).filter(|l| !l.is_holding()).map(|l| l.looked_up).collect();
         seen.sort_unstable();
-        let Some(limit) = seen.get(seen.len() / 2).copied() else {
+        if let Some(limit) = seen.get(seen.len() / 2).copied() {
+            self.forget_until(log, limit);
+        }
+    }
+
+    /// Forgets the label sets of a log that were not used after this lookup, except those with a partial line.
+    fn forget_until(&mut self, log: u64, lookup: u64) {
+        let Some(places) = self.of_log.get_mut(&log) else {
             return;
         };
         places.retain(|place| {
             let l = &self.logs[*place];
-            let stays = !idle(l) || l.looked_up > limit;
+            let stays = l.is_holding() || l.looked_up > lookup;
             if !stays {
                 self.by_labels.remove(&self.logs.remove(*place).labels);
             }
             stays
         });
+        if places.is_empty() {
+            self.of_log.remove(&log);
+        }
     }
 
     /// Releases all partial lines as they are: too many streams have one.
@@ -318,6 +334,15 @@ impl Stage for Cri {
             }
         }
         self.partials -= released.len() - first;
+    }
+
+    fn forget(&mut self, log: u64) {
+        self.forget_until(log, u64::MAX);
+        // The tables shrink by half each time, so a removal costs the same on average.
+        if self.of_log.capacity() > 4 * self.of_log.len() {
+            self.of_log.shrink_to(2 * self.of_log.len());
+            self.by_labels.shrink_to(2 * self.by_labels.len());
+        }
     }
 
     fn next_due(&self) -> Option<Instant> {

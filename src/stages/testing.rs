@@ -176,6 +176,11 @@ impl Bench {
         self.release(Due::At(self.clock.now()))
     }
 
+    /// The log becomes quiet.
+    pub fn forget(&mut self) {
+        self.pipeline.forget(1);
+    }
+
     pub fn pipeline(&self) -> &Pipeline {
         &self.pipeline
     }

@@ -13,6 +13,9 @@ const QUIET: Duration = Duration::from_secs(2);
 /// How long it is not tried again to watch a file whose writes may not be reported.
 const UNWATCHABLE: Duration = Duration::from_secs(60);
 
+/// What is known of a log only to handle its next line faster is forgotten after it was quiet for this long.
+const FORGET: Duration = Duration::from_secs(30);
+
 /// How often a file that is watched is polled all the same: memory that is mapped to a file is written without an event.
 const WATCHED_POLL: Duration = Duration::from_secs(30);
 
@@ -65,6 +68,18 @@ impl Held<'_, Reader> {
             tailer.schedule.watched = None;
             tailer.schedule.interval = reader.config.min_poll;
             self.at(log, now);
+        }
+    }
+
+    /// Frees memory of a log that has been quiet for a while, if everything of it is committed: lines that are read again must
+    /// meet the same stages.
+    pub(super) fn forget_if_quiet(&mut self, log: u64, now: Instant) {
+        let reader = &mut **self;
+        if let Some(tailer) = reader.tailers.get(&log)
+            && now.saturating_duration_since(tailer.schedule.last_lines) >= FORGET
+            && tailer.ledger().is_settled()
+        {
+            reader.sink.pipelines.get(tailer.pipeline()).forget(log);
         }
     }
 

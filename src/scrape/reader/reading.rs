@@ -14,6 +14,9 @@ use crate::scrape::supervised::Held;
 use crate::scrape::tailer::{Begin, LookedUp, Tailer, Turn};
 use crate::tail::Log;
 
+/// The schedule has room for so many entries all the time.
+const SCHEDULED: usize = 256;
+
 impl Held<'_, Reader> {
     pub(super) fn read_due(&mut self, now: Instant) {
         while let Some(Reverse((at, log))) = self.schedule.peek().copied() {
@@ -25,6 +28,11 @@ impl Held<'_, Reader> {
         }
         for log in std::mem::take(&mut self.again) {
             self.schedule.push(Reverse((now, log)));
+        }
+        // While many logs wait for answers, it has many outdated entries.
+        if self.schedule.capacity() > 4 * self.schedule.len().max(SCHEDULED) {
+            let room = 2 * self.schedule.len();
+            self.schedule.shrink_to(room);
         }
         if self.sink.chunk.bytes.len() > CHUNK {
             self.sink.chunk.bytes = Vec::new();
@@ -159,6 +167,7 @@ impl Held<'_, Reader> {
                     return;
                 }
                 self.rest(log, now);
+                self.forget_if_quiet(log, now);
                 self.close_if_idle(log, now);
             }
             Turn::Blocked => {

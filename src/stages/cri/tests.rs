@@ -203,10 +203,25 @@ fn labels_that_are_another_for_each_line_are_not_all_remembered() {
         assert_eq!(cri.stream(&labels(n.saturating_sub(9).max(1)), 1, 0).last, Some(n.saturating_sub(9).max(1) as i64));
     }
     assert_eq!(cri.stream(&labels(0), 2, 0).last, Some(7));
-    for log in [1, 2] {
-        cri.release(Due::Log(log), &mut Vec::new());
-    }
+    cri.forget(1);
+    assert_eq!((cri.logs.len(), cri.by_labels.len(), cri.of_log.len()), (1, 1, 1));
+    cri.release(Due::Log(2), &mut Vec::new());
     assert!(cri.logs.is_empty() && cri.by_labels.is_empty() && cri.of_log.is_empty());
+}
+
+#[test]
+fn a_quiet_log_is_forgotten_except_its_parts() {
+    let mut bench = Bench::of("cri: {}");
+    let lines = [
+        ("stdout P begin ", ""),
+        ("stderr F one", "{app=\"x\", stream=\"stderr\"} one"),
+        ("stdout F end", "{app=\"x\", stream=\"stdout\"} begin end"),
+        ("stdout F two", "{app=\"x\", stream=\"stdout\"} two"),
+    ];
+    for (text, sent) in lines {
+        assert_eq!(bench.outcome(&line(0, text)), sent, "{text}");
+        bench.forget();
+    }
 }
 
 #[test]

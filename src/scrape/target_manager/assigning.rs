@@ -69,7 +69,8 @@ impl TargetManager {
             }),
         );
         self.place(log, place);
-        let folder: Arc<Path> = place.real.parent().unwrap_or(&place.real).into();
+        let folder = place.real.parent().unwrap_or(&place.real);
+        let folder = self.places.shared(folder).unwrap_or_else(|| folder.into());
         self.tell(|| {
             Command::Add(Assignment {
                 log,

@@ -37,7 +37,9 @@ impl Hash for Same {
 #[derive(Debug)]
 enum Ids {
     One(u64),
-    More(BTreeSet<u64>),
+    /// Boxed, so that the many with one take less.
+    #[expect(clippy::box_collection)]
+    More(Box<BTreeSet<u64>>),
 }
 
 impl Ids {
@@ -46,13 +48,13 @@ impl Ids {
             Ids::One(id) => (Some(id), None),
             Ids::More(ids) => (None, Some(ids)),
         };
-        one.into_iter().chain(more.into_iter().flatten())
+        one.into_iter().chain(more.into_iter().flat_map(|ids| ids.iter()))
     }
 
     fn insert(&mut self, id: u64) {
         match self {
             Ids::One(known) if *known == id => {}
-            Ids::One(known) => *self = Ids::More(BTreeSet::from([*known, id])),
+            Ids::One(known) => *self = Ids::More(Box::new(BTreeSet::from([*known, id]))),
             Ids::More(ids) => drop(ids.insert(id)),
         }
     }

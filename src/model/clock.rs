@@ -1,6 +1,6 @@
 //! The clock of the machine, or a clock that stands still.
 
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// The zero of [`Clock::monotonic`].
@@ -8,15 +8,25 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
-    fixed: Option<Arc<Mutex<(Instant, i64)>>>,
+    fixed: Option<Arc<Mutex<Fixed>>>,
+}
+
+#[derive(Debug)]
+struct Fixed {
+    now: Instant,
+    unix_nanos: i64,
+    /// So much time passes whenever somebody asks for the time.
+    step: Duration,
 }
 
 impl Clock {
     pub fn now(&self) -> Instant {
-        if let Some(fixed) = &self.fixed {
-            return fixed.lock().unwrap_or_else(PoisonError::into_inner).0;
-        }
-        Instant::now()
+        let Some(mut fixed) = self.fixed() else {
+            return Instant::now();
+        };
+        let step = fixed.step;
+        fixed.pass(step);
+        fixed.now
     }
 
     pub fn system_time(&self) -> SystemTime {
@@ -25,8 +35,8 @@ impl Clock {
 
     /// Nanoseconds since the Unix epoch.
     pub fn unix_nanos(&self) -> i64 {
-        if let Some(fixed) = &self.fixed {
-            return fixed.lock().unwrap_or_else(PoisonError::into_inner).1;
+        if let Some(fixed) = self.fixed() {
+            return fixed.unix_nanos;
         }
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
@@ -39,25 +49,40 @@ impl Clock {
         // The clock of a test may have been made before the start.
         now.checked_duration_since(start).map_or_else(|| -nanos(start - now), nanos)
     }
+
+    fn fixed(&self) -> Option<MutexGuard<'_, Fixed>> {
+        self.fixed.as_ref().map(|fixed| fixed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Fixed {
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.unix_nanos += time.as_nanos() as i64;
+    }
 }
 
 impl Clock {
     /// A clock that stands still at this time, for tests and for commands that show what happens at a given time.
     pub fn standing(unix_nanos: i64) -> Self {
-        Self { fixed: Some(Arc::new(Mutex::new((Instant::now(), unix_nanos)))) }
+        let fixed = Fixed { now: Instant::now(), unix_nanos, step: Duration::ZERO };
+        Self { fixed: Some(Arc::new(Mutex::new(fixed))) }
     }
 
     #[cfg(test)]
     pub fn advance(&self, by: Duration) {
-        let mut fixed = self.fixed.as_ref().expect("a standing clock").lock().unwrap_or_else(PoisonError::into_inner);
-        fixed.0 += by;
-        fixed.1 += by.as_nanos() as i64;
+        self.fixed().expect("a standing clock").pass(by);
+    }
+
+    /// From now on so much time passes whenever somebody asks for the time.
+    #[cfg(test)]
+    pub fn step_by(&self, step: Duration) {
+        self.fixed().expect("a standing clock").step = step;
     }
 
     /// Somebody sets the clock. The monotonic clock does not notice.
     #[cfg(test)]
     pub fn set_by(&self, nanos: i64) {
-        let fixed = self.fixed.as_ref().expect("a standing clock");
-        fixed.lock().unwrap_or_else(PoisonError::into_inner).1 += nanos;
+        self.fixed().expect("a standing clock").unix_nanos += nanos;
     }
 }

@@ -67,6 +67,11 @@ const TOLD: usize = 64;
 /// How long files are opened and checked before open files get their turn.
 const SLICE: Duration = Duration::from_millis(10);
 
+/// At the start all files are opened before the first one is read, for this long at most. An open file cannot be lost to a
+/// rotation. And what is kept for each log is not mixed with what only the lines in flight need, so the memory of those can go
+/// back to the system.
+const OPENING: Duration = Duration::from_secs(2);
+
 /// Stopping no longer waits if there was no progress for this long: Loki is down.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -302,7 +307,10 @@ impl Held<'_, Reader> {
         if reads {
             self.open_waiting(now);
             self.work_off(now, until);
-            self.read_due(now);
+            let is_opening = !self.queue.is_empty() && self.stop.is_none() && now < self.started + OPENING;
+            if !is_opening {
+                self.read_due(now);
+            }
         }
         let reader = &mut **self;
         let unread = || reader.tailers.values().filter(|t| t.has_unread()).map(|t| (t.id(), t.pipeline())).collect();

@@ -126,6 +126,34 @@ impl Scene {
     }
 }
 
+/// The names of a directory that are open.
+fn open_files(dir: &Dir) -> usize {
+    let links = fs::read_dir("/proc/self/fd").expect("there").filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+    links.filter(|path| path.starts_with(dir.0.path()) && path.extension().is_some_and(|is| is == "log")).count()
+}
+
+#[test]
+fn at_the_start_all_files_are_open_before_one_is_read_unless_that_takes_long() {
+    const FILES: usize = 40;
+    // An opening takes four milliseconds or half a second, and a slice of openings ten milliseconds.
+    for (step, all) in [(4, true), (500, false)] {
+        let mut scene = Scene::new(Duration::ZERO);
+        for n in 0..FILES {
+            scene.dir.append(&format!("{n}.log"), "one\n");
+            scene.add(&format!("{n}.log"));
+        }
+        scene.clock.step_by(Duration::from_millis(step));
+        let has_read = |scene: &Scene| scene.status.accounts().iter().any(|(_, account)| account.read.lines > 0);
+        let mut turns = 0;
+        while !has_read(&scene) {
+            scene.reader.hold().turn();
+            turns += 1;
+        }
+        assert_eq!(open_files(&scene.dir) == FILES, all, "{step} ms, {turns} turns");
+        assert!(turns > 1, "{step} ms, {turns} turns");
+    }
+}
+
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]

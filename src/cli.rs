@@ -53,7 +53,7 @@ fn run(flags: &Flags) -> ExitCode {
         return ExitCode::from(2);
     }
     if flags.on("version") {
-        say(format_args!("{}\n  platform: {}", version(), platform()));
+        say_version();
         return ExitCode::SUCCESS;
     }
     if flags.on("check-syntax") && flags.text("config.file").trim().is_empty() {
@@ -187,6 +187,10 @@ fn confine(
 
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+fn say_version() {
+    say(format_args!("{}\n  platform: {}", version(), platform()));
 }
 
 fn version() -> String {

@@ -160,7 +160,23 @@ fn without_arguments_or_with_a_wrong_one_it_says_how_it_is_used() {
 fn health_without_an_agent_fails() {
     let said = said("health -server http://127.0.0.1:1", "");
     assert_eq!((said.code, said.out.as_str()), (1, ""));
-    assert!(said.err.contains("http://127.0.0.1:1/ready: "), "{}", said.err);
+    assert!(said.err.contains("http://127.0.0.1:1/ready: ") && !said.err.contains("default port"), "{}", said.err);
+    let flag = self::said("health -server.http-listen-port=1", "");
+    assert!(flag.code == 1 && !flag.err.contains("default port"), "{}", flag.err);
+    // Nobody said where the agent is. Something else may listen there.
+    if TcpListener::bind("127.0.0.1:80").is_ok() {
+        let guess = self::said("health", "");
+        assert!(guess.code == 1 && guess.err.contains("This is the default port. Name"), "{}", guess.err);
+    }
+}
+
+#[test]
+fn the_version_is_a_flag_and_a_command() {
+    let flag = said("-version", "");
+    assert!(flag.code == 0 && flag.out.starts_with("fantail, version "), "{}", flag.err);
+    let command = said("version", "");
+    assert_eq!((command.code, command.out), (0, flag.out));
+    assert_eq!(said("version 2", "").code, 2);
 }
 
 const JOBS: &str = "

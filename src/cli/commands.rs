@@ -11,6 +11,7 @@ mod migrate;
 mod positions;
 mod syntax;
 mod test;
+mod version;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -53,6 +54,7 @@ const COMMANDS: &[Command] = &[
     positions::COMMAND,
     completion::COMMAND,
     man::COMMAND,
+    version::COMMAND,
 ];
 
 /// Runs the command that these arguments name. None: they are the agent's.

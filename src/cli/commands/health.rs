@@ -8,6 +8,9 @@ use super::{Arguments, Command, Failed, OwnFlag};
 use crate::agent;
 use crate::config::Config;
 
+/// How the agent of most examples is asked.
+const EXAMPLE: &str = "-server http://127.0.0.1:9080";
+
 pub(super) const COMMAND: Command = Command {
     name: "health",
     arguments: "[-server URL | -config.file FILE]",
@@ -40,7 +43,14 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failed> {
         .ok_or_else(|| Failed::Usage(format!("-timeout {seconds:?}: expected seconds, from 1 to 3600")))?;
     let path = if arguments.on("healthy") { "/-/healthy" } else { "/ready" };
     let url = server_url(arguments)? + path;
-    let answer = agent::ask(&url, &[], Duration::from_secs(seconds)).map_err(Failed::Because)?;
+    let is_unset = |flag| arguments.agent.text(flag).is_empty();
+    let is_guess = arguments.text("server").is_none() && is_unset("config.file") && is_unset("server.http-listen-port");
+    let answer = agent::ask(&url, &[], Duration::from_secs(seconds)).map_err(|why| {
+        Failed::Because(match is_guess {
+            true => format!("{why}\nThis is the default port. Name the agent's own: {EXAMPLE}, or its -config.file."),
+            false => why,
+        })
+    })?;
     say(answer.body.trim_end());
     Ok(if answer.status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

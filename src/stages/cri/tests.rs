@@ -205,7 +205,10 @@ fn labels_that_are_another_for_each_line_are_not_all_remembered() {
     assert_eq!(cri.stream(&labels(0), 2, 0).last, Some(7));
     cri.forget(1);
     assert_eq!((cri.logs.len(), cri.by_labels.len(), cri.of_log.len()), (1, 1, 1));
-    cri.release(Due::Log(2), &mut Vec::new());
+    cri.stream(&labels(1), 1, 0);
+    for log in [1, 2] {
+        cri.release(Due::Log(log), &mut Vec::new());
+    }
     assert!(cri.logs.is_empty() && cri.by_labels.is_empty() && cri.of_log.is_empty());
 }
 

@@ -91,6 +91,8 @@ mod tests {
             // As if they were listed an hour later.
             let later = || SystemTime::now() + Duration::from_secs(3600);
             let snapshot = |listed| Snapshot::of([dir.as_path()], listed, &|_| {});
+            let changed = fs::metadata(&dir).and_then(|meta| meta.modified()).expect("a time");
+            assert_eq!(snapshot(changed), None, "it has just changed");
             let before = snapshot(later());
             fs::write(dir.join("a.log"), "longer").expect("written");
             assert!(before.is_some() && snapshot(later()) == before, "a write");

@@ -35,6 +35,19 @@ struct Command {
     run: fn(&Arguments) -> Result<ExitCode, Failed>,
 }
 
+impl Command {
+    /// An argument that the command does not read is a mistake: silently ignored, it would seem to have an effect.
+    fn refuse_meaningless(&self, arguments: &Arguments) -> Result<(), Failed> {
+        let word = arguments.rest.first().filter(|_| !self.takes_files && self.operands.is_empty());
+        let flag = arguments.agent.first_given().filter(|_| !self.agent_flags);
+        match (word, flag) {
+            (Some(word), _) => Err(Failed::Usage(format!("{word:?} has no meaning here"))),
+            (None, Some(flag)) => Err(Failed::Usage(format!("-{flag} has no meaning here"))),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
 /// Why a command failed.
 enum Failed {
     /// A mistake in its arguments: exit code 2, with a hint how it is used.
@@ -72,7 +85,7 @@ pub(super) fn run(args: &[String]) -> Option<ExitCode> {
     }
     let outcome = Arguments::parse(command.flags, args.iter().cloned())
         .map_err(|e| Failed::Usage(e.to_string()))
-        .and_then(|arguments| (command.run)(&arguments));
+        .and_then(|arguments| command.refuse_meaningless(&arguments).and_then(|()| (command.run)(&arguments)));
     Some(outcome.unwrap_or_else(|failed| match failed {
         Failed::Usage(why) => {
             complain(format_args!("fantail {name}: {why}\n{}", usage_of(command)));
@@ -166,5 +179,20 @@ mod tests {
         }
         assert!(unknown("promtail.yaml").contains("fantail -config.file=promtail.yaml"));
         assert!(unknown("helth").contains("did you mean `fantail health`?"));
+    }
+    #[test]
+    fn what_a_command_does_not_read_is_refused() {
+        for name in ["version", "man", "demo", "compare", "completion"] {
+            let command = find(name).expect(name);
+            let refused = |args: &[&str]| {
+                let args = args.iter().map(|arg| arg.to_string());
+                let arguments = Arguments::parse(command.flags, args).expect("they are flags and words");
+                command.refuse_meaningless(&arguments).is_err()
+            };
+            assert!(refused(&["-config.file=promtail.yaml"]), "{name}");
+            assert!(refused(&["-dry-run"]), "{name}");
+            assert_eq!(refused(&["bash"]), name != "completion", "{name}");
+            assert!(!refused(&[]), "{name}");
+        }
     }
 }

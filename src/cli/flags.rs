@@ -82,6 +82,11 @@ impl Flags {
         self.given.get(name).map_or("", |(_, value)| value)
     }
 
+    /// The name of a flag that was given. None: there is none.
+    pub(crate) fn first_given(&self) -> Option<&'static str> {
+        self.given.keys().next().copied()
+    }
+
     /// The part of the config that the flags set.
     pub(crate) fn request(&self) -> Request {
         let setting = |(flag, value): &(&'static Flag, String)| match flag.effect {

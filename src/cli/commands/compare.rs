@@ -66,9 +66,6 @@ const fn own(name: &'static str, value: &'static str, help: &'static str) -> Own
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Failed> {
-    if let Some(extra) = arguments.rest.first() {
-        return Err(Failed::Usage(format!("{extra:?} has no meaning here")));
-    }
     let settings = settings(arguments, SystemTime::now()).map_err(Failed::Usage)?;
     let accesses = [access(arguments, 0).map_err(Failed::Usage)?, access(arguments, 1).map_err(Failed::Usage)?];
     check_sides(&accesses, &settings).map_err(Failed::Usage)?;

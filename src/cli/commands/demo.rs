@@ -33,9 +33,6 @@ missing and are doubled, and removes its directory. The exit code is 0 if each l
 };
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Failed> {
-    if let Some(extra) = arguments.rest.first() {
-        return Err(Failed::Usage(format!("{extra:?} has no meaning here")));
-    }
     let text = arguments.text("duration").unwrap_or("60s");
     let GoDuration(duration) = text.parse().map_err(|e| Failed::Usage(format!("-duration {text:?}: {e}")))?;
     if !(Duration::from_secs(1)..=LONGEST).contains(&duration) {

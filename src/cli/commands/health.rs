@@ -32,9 +32,6 @@ Certificates are not verified, as in probes of the kubelet. For a server with pa
 };
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Failed> {
-    if let Some(extra) = arguments.rest.first() {
-        return Err(Failed::Usage(format!("{extra:?} has no meaning here")));
-    }
     let seconds = arguments.text("timeout").unwrap_or("5");
     let seconds: u64 = seconds
         .parse()

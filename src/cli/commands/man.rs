@@ -22,10 +22,7 @@ To install it: fantail man > /usr/share/man/man1/fantail.1",
     run,
 };
 
-fn run(arguments: &Arguments) -> Result<ExitCode, Failed> {
-    if let Some(extra) = arguments.rest.first() {
-        return Err(Failed::Usage(format!("{extra:?} has no meaning here")));
-    }
+fn run(_: &Arguments) -> Result<ExitCode, Failed> {
     say(page().trim_end());
     Ok(ExitCode::SUCCESS)
 }

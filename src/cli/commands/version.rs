@@ -18,10 +18,7 @@ Prints the version of fantail, the version of Promtail whose config it reads, an
     run,
 };
 
-fn run(arguments: &Arguments) -> Result<ExitCode, Failed> {
-    if let Some(extra) = arguments.rest.first() {
-        return Err(Failed::Usage(format!("{extra:?} has no meaning here")));
-    }
+fn run(_: &Arguments) -> Result<ExitCode, Failed> {
     say_version();
     Ok(ExitCode::SUCCESS)
 }

@@ -254,6 +254,15 @@ impl TargetManager {
 
     /// Handles a file name that appeared, changed or was removed. Returns whether there is something to walk.
     fn hear(&mut self, path: &Path) -> bool {
+        let others = self.watch.other_paths(path);
+        let mut dirty = self.hear_path(path);
+        for other in others {
+            dirty |= self.hear_path(&other);
+        }
+        dirty
+    }
+
+    fn hear_path(&mut self, path: &Path) -> bool {
         for log in self.names.of(path) {
             self.tell(|| Command::Look(log));
         }

@@ -21,6 +21,11 @@ pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
     /// By real path, with device and inode: another directory may get the name.
     directories: HashMap<Arc<Path>, (u64, u64)>,
+    /// Their devices and inodes.
+    ids: HashSet<(u64, u64)>,
+    /// Directories with the same device and inode, by each of their paths: one that is mounted at several places. The kernel
+    /// reports a name in it once, under one of the paths.
+    same: HashMap<Arc<Path>, Arc<[Arc<Path>]>>,
     /// That some directory cannot be watched was reported.
     is_said: bool,
 }
@@ -46,13 +51,18 @@ impl Watch {
                 None
             }
         };
-        Self { watcher, directories: HashMap::new(), is_said: false }
+        Self { watcher, ..Self::none() }
+    }
+
+    fn none() -> Self {
+        let (directories, ids, same) = (HashMap::new(), HashSet::new(), HashMap::new());
+        Self { watcher: None, directories, ids, same, is_said: false }
     }
 
     /// Receives no events.
     #[cfg(test)]
     pub fn deaf() -> Self {
-        Self { watcher: None, directories: HashMap::new(), is_said: false }
+        Self::none()
     }
 
     /// Receives no more events.
@@ -70,6 +80,21 @@ impl Watch {
         self.directories.get_key_value(directory).map(|(known, _)| known.clone())
     }
 
+    /// The other paths of what an event names, if its directory is watched under several paths.
+    pub fn other_paths(&self, path: &Path) -> Vec<PathBuf> {
+        let others = |directory: &Path| {
+            let all = self.same.get(directory).into_iter().flat_map(|all| all.iter());
+            all.filter(move |other| ***other != *directory).cloned().collect::<Vec<_>>()
+        };
+        let of_name = path
+            .parent()
+            .zip(path.file_name())
+            .into_iter()
+            .flat_map(|(directory, name)| others(directory).into_iter().map(move |other| other.join(name)));
+        let of_directory = others(path).into_iter().map(|other| other.to_path_buf());
+        of_name.chain(of_directory).collect()
+    }
+
     /// Watches `directory` too, which has this device and inode. Returns whether it is new.
     pub fn add(&mut self, directory: &Path, id: (u64, u64)) -> bool {
         match self.directories.get(directory) {
@@ -83,6 +108,9 @@ impl Watch {
         match watcher.watch(directory, RecursiveMode::NonRecursive) {
             Ok(()) => {
                 self.directories.insert(directory.into(), id);
+                if !self.ids.insert(id) {
+                    self.note_same(id);
+                }
                 true
             }
             Err(error) => {
@@ -116,11 +144,29 @@ impl Watch {
 
     /// A removed directory loses its watch. A new one with the same name needs a new watch. Returns whether it was watched.
     pub fn forget(&mut self, directory: &Path) -> bool {
-        let was_watched = self.directories.remove(directory).is_some();
-        if was_watched && let Some(watcher) = &mut self.watcher {
+        let Some(id) = self.directories.remove(directory) else {
+            return false;
+        };
+        match self.same.remove(directory) {
+            Some(_) => self.note_same(id),
+            None => drop(self.ids.remove(&id)),
+        }
+        if let Some(watcher) = &mut self.watcher {
             let _ = watcher.unwatch(directory);
         }
-        was_watched
+        true
+    }
+
+    /// Collects the paths of the directory with this device and inode, which had or has several.
+    fn note_same(&mut self, id: (u64, u64)) {
+        let paths = self.directories.iter().filter(|(_, of)| **of == id).map(|(path, _)| path.clone());
+        let all: Arc<[Arc<Path>]> = paths.collect();
+        for path in &*all {
+            match all.len() {
+                1 => drop(self.same.remove(path)),
+                _ => drop(self.same.insert(path.clone(), all.clone())),
+            }
+        }
     }
 }
 
@@ -153,5 +199,39 @@ mod tests {
         assert!(!watch.add(dir.path(), id) && watch.hears(dir.path()));
         // Another directory has the name.
         assert!(watch.add(dir.path(), (1, 2)) && watch.hears(dir.path()));
+    }
+
+    #[test]
+    fn a_directory_with_several_paths_is_heard_under_each() {
+        let mut watch = Watch::new(|_| {});
+        let dirs: Vec<_> = (0..4).map(|_| tempfile::tempdir().expect("a directory")).collect();
+        let [a, b, c, other] = [0, 1, 2, 3].map(|n: usize| dirs[n].path());
+        for (path, id) in [(a, (1, 1)), (other, (1, 2)), (b, (1, 1)), (c, (1, 1))] {
+            assert!(watch.add(path, id));
+        }
+        let sorted = |watch: &Watch, path: &Path| {
+            let mut others = watch.other_paths(path);
+            others.sort();
+            others
+        };
+        let expected = |mut paths: Vec<PathBuf>| {
+            paths.sort();
+            paths
+        };
+        assert_eq!(sorted(&watch, &b.join("x.log")), expected(vec![a.join("x.log"), c.join("x.log")]));
+        assert_eq!(sorted(&watch, b), expected(vec![a.to_path_buf(), c.to_path_buf()]), "the directory itself");
+        assert!(watch.other_paths(&other.join("x.log")).is_empty());
+        // One path after the other goes, or gets another directory.
+        assert!(watch.forget(a));
+        assert_eq!(
+            [watch.other_paths(&b.join("x.log")), watch.other_paths(&a.join("x.log"))],
+            [vec![c.join("x.log")], vec![]]
+        );
+        assert!(watch.add(c, (1, 3)));
+        assert!(watch.other_paths(&b.join("x.log")).is_empty() && watch.other_paths(&c.join("x.log")).is_empty());
+        assert!(watch.add(a, (1, 1)), "b still has it");
+        assert_eq!(watch.other_paths(&b.join("x.log")), [a.join("x.log")]);
+        assert!(watch.forget(a) && watch.forget(b) && watch.forget(c) && watch.forget(other));
+        assert!(watch.same.is_empty() && watch.ids.is_empty() && watch.directories.is_empty());
     }
 }

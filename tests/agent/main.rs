@@ -4,6 +4,7 @@ mod discovery;
 #[path = "../support/fake_loki.rs"]
 mod fake_loki;
 mod journal;
+mod mounts;
 mod receive;
 mod reload;
 mod rig;

@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 
+use super::mounts::mount_rights;
 use super::rig::{Loki, Rig, SOON, line, wait_until};
 
 fn start(rig: &mut Rig, config: &std::path::Path, flags: &[&str]) {
@@ -112,12 +113,7 @@ fn logs_that_come_later_are_read_or_said_to_be_refused() {
 /// For the last, the agent reports at the start that reading is not restricted.
 #[test]
 fn logs_on_a_disk_that_is_mounted_later_are_read() {
-    let private = |rights: &'static [&'static str]| {
-        let works = Command::new("unshare").args(rights).args(["mount", "-t", "tmpfs", "none", "/var/lib"]).output();
-        works.is_ok_and(|output| output.status.success()).then_some(rights)
-    };
-    let Some(rights) = private(&["-m", "--"]).or_else(|| private(&["-rm", "--"])) else {
-        eprintln!("skipped: neither root nor a user namespace may mount here");
+    let Some(rights) = mount_rights() else {
         return;
     };
     for (disk, everything) in [("mnt/disk", false), ("/var/lib/disk", true)] {

@@ -303,7 +303,7 @@ impl Held<'_, Reader> {
             self.work_off(now, until);
         }
         self.commit(now);
-        self.unblock(now);
+        self.unblock();
         if reads {
             self.open_waiting(now);
             self.work_off(now, until);
@@ -360,11 +360,12 @@ impl Reader {
         self.tailers.get_mut(&log).or(self.ending.get_mut(&log)).map(Box::as_mut)
     }
 
-    fn unblock(&mut self, now: Instant) {
+    /// Gives all blocked logs a turn. The one that has waited longest is first: what became free may be enough for a few only.
+    fn unblock(&mut self) {
         for log in std::mem::take(&mut self.blocked) {
             if let Some(tailer) = self.tailers.get_mut(&log) {
                 tailer.schedule.is_blocked = false;
-                self.at(log, now);
+                self.schedule.push(Reverse((tailer.schedule.due, log)));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::rig::{self, Dir};
+use super::rig::{self, Dir, outlet};
 use crate::model::Report;
 
 #[test]
@@ -122,4 +122,25 @@ fn older_files_have_the_descriptors_that_the_logs_leave() {
 
 fn is_log(file: &Path, dir: &Path) -> bool {
     file.strip_prefix(dir).is_ok_and(|name| name.to_str().is_some_and(|name| name.contains(".log")))
+}
+
+/// What Loki's answers make free goes to the log that has waited longest, and not again and again to the first ones: the others
+/// would wait until the first have no backlog any more.
+#[test]
+fn logs_that_wait_for_room_get_it_in_turn() {
+    for (stages, buffer) in [("[]", 256 << 10), ("[{labeldrop: [filename]}]", 16 << 20)] {
+        let dir = Dir::new();
+        let names: Vec<String> = (0..12).map(|n| format!("{n}.log")).collect();
+        names.iter().for_each(|name| dir.append(name, format!("{name} {}\n", "x".repeat(1_000)).repeat(1_000)));
+        let (mut outlet, batches) = outlet("loki");
+        outlet.batch.buffer = buffer;
+        let mut rig = dir.start("*.log", stages, |_| {}, vec![outlet], batches);
+        let of = |stored: &[rig::Stored], name: &str| {
+            stored.iter().filter(|one| one.line.split(' ').next() == Some(name)).count()
+        };
+        rig.until(|stored| names.iter().any(|name| of(stored, name) >= 500));
+        let parts: Vec<usize> = names.iter().map(|name| of(&rig.stored, name)).collect();
+        assert!(parts.iter().all(|part| *part >= 200), "{stages}: {parts:?}");
+        assert_eq!(rig.rest().len(), 12_000, "{stages}");
+    }
 }

@@ -26,8 +26,10 @@ impl Held<'_, Reader> {
             self.schedule.pop();
             self.take_turn(log, at, now);
         }
-        for log in std::mem::take(&mut self.again) {
-            self.schedule.push(Reverse((now, log)));
+        let reader = &mut **self;
+        for log in std::mem::take(&mut reader.again) {
+            // Another thread may have taken over since: the log's own time counts.
+            reader.schedule.extend(reader.tailers.get(&log).map(|tailer| Reverse((tailer.schedule.due, log))));
         }
         // While many logs wait for answers, it has many outdated entries.
         if self.schedule.capacity() > 4 * self.schedule.len().max(SCHEDULED) {

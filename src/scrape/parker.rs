@@ -23,6 +23,11 @@ impl Parker {
         }
     }
 
+    /// Whether it was woken since it last waited, for a thread that has no time to wait.
+    pub fn take_ring(&self) -> bool {
+        self.rung.swap(false, Ordering::AcqRel)
+    }
+
     pub fn ring(&self) {
         // The one who rang before has woken the thread, or is about to.
         if self.rung.swap(true, Ordering::AcqRel) {

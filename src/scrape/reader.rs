@@ -255,7 +255,11 @@ impl Duty for Reader {
                 break;
             };
             let wait = due.saturating_duration_since(held.clock.now());
-            if !wait.is_zero() {
+            if wait.is_zero() {
+                if held.commands.parker.take_ring() {
+                    held.listen();
+                }
+            } else {
                 let (commands, clock) = (held.commands.clone(), held.clock.clone());
                 held.wait(|| {
                     commands.parker.wait(wait);

@@ -9,13 +9,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
+use super::snapshot::is_settled;
 use super::walls::explain;
 use crate::model::Clock;
-
-/// A directory modified less than this before it was listed may change again within the same tick of its timestamp.
-const SETTLED: Duration = Duration::from_secs(1);
 
 /// The most listings that are cached. Beyond that all are dropped.
 const MOST: usize = 64;
@@ -33,6 +31,9 @@ pub struct Folders {
     kernel: Clock,
     #[cfg(test)]
     listed: std::sync::atomic::AtomicUsize,
+    /// Called while a directory is listed.
+    #[cfg(test)]
+    while_listing: Option<fn(&Folders)>,
 }
 
 #[derive(Debug)]
@@ -123,21 +124,29 @@ impl Folders {
     }
 
     fn list(&self, folder: &Path) -> io::Result<Arc<[Name]>> {
+        let begun = self.kernel.system_time();
         let before = stamp(folder)?;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(listing) = known.get(folder).filter(|listing| listing.stamp == before) {
+        // Listing may take for ever, so nothing is locked meanwhile.
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listing) = known().get(folder).filter(|listing| listing.stamp == before) {
             return Ok(listing.names.clone());
         }
-        known.remove(folder);
         #[cfg(test)]
         self.listed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        #[cfg(test)]
+        if let Some(call) = self.while_listing {
+            call(self);
+        }
         let mut names: Vec<Name> = fs::read_dir(folder)
             .map_err(|e| explain(folder, e))?
             .map(|entry| entry.map(|e| (e.file_name(), e.ino())))
             .collect::<io::Result<_>>()?;
         names.sort_unstable_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
         let names: Arc<[Name]> = names.into();
-        if before.is_settled(self.kernel.system_time()) {
+        let is_settled = is_settled((before.2, before.3), begun);
+        let mut known = known();
+        known.remove(folder);
+        if is_settled {
             if known.len() >= MOST {
                 known.clear();
             }
@@ -162,16 +171,10 @@ fn stamp(folder: &Path) -> io::Result<Stamp> {
     Ok(Stamp(meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec()))
 }
 
-impl Stamp {
-    /// Whether any change after `now` would alter the stamp.
-    fn is_settled(self, now: SystemTime) -> bool {
-        let changed = u64::try_from(self.2).map(|s| SystemTime::UNIX_EPOCH + Duration::new(s, self.3 as u32));
-        changed.is_ok_and(|changed| now.duration_since(changed).is_ok_and(|ago| ago > SETTLED))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn age(dir: &Path, seconds: u64) {
@@ -199,5 +202,20 @@ mod tests {
         fs::remove_file(folder.join("a.log.1")).expect("removed");
         assert_eq!(names("a.log."), ["a.log.2"]);
         assert!(folders.names(&folder.join("none"), OsStr::new("a")).is_err());
+    }
+
+    /// A listing that hangs must not stop the others, and the reader frees the listings now and then.
+    #[test]
+    fn nothing_waits_for_a_listing() {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::write(dir.path().join("a.log"), "x").expect("written");
+        age(dir.path(), 60);
+        let others = |folders: &Folders| {
+            folders.forget();
+            drop(folders.known.lock());
+        };
+        let folders = Folders { while_listing: Some(others), ..Folders::default() };
+        assert_eq!(folders.names(dir.path(), OsStr::new("a")).expect("listed"), ["a.log"]);
+        assert_eq!(folders.known.lock().expect("well").len(), 1);
     }
 }

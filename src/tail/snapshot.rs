@@ -31,11 +31,6 @@ impl Snapshot {
         listed: SystemTime,
         at: &dyn Fn(&Path),
     ) -> Option<Self> {
-        let before = |pause: Duration| {
-            let time = listed.checked_sub(pause)?.duration_since(UNIX_EPOCH).ok()?;
-            Some((time.as_secs() as i64, i64::from(time.subsec_nanos())))
-        };
-        let (settled, soon_settled) = (before(SETTLED)?, before(SOON_SETTLED)?);
         let mut hash = Xxh3::new();
         for directory in directories {
             at(directory);
@@ -45,8 +40,7 @@ impl Snapshot {
             if times == [(0, 0); 2] {
                 return None;
             }
-            let is_settled = |time: (i64, i64)| time < if time.1 % COARSE == 0 { settled } else { soon_settled };
-            if !times.into_iter().all(is_settled) {
+            if !times.into_iter().all(|time| is_settled(time, listed)) {
                 return None;
             }
             for number in [meta.dev(), meta.ino(), meta.nlink(), meta.size()] {
@@ -58,6 +52,14 @@ impl Snapshot {
         }
         Some(Self(hash.digest()))
     }
+}
+
+/// Whether a directory whose last change has this time, in seconds and nanoseconds, gets another time with the next change
+/// after `listed`.
+pub(super) fn is_settled((seconds, nanos): (i64, i64), listed: SystemTime) -> bool {
+    let pause = if nanos % COARSE == 0 { SETTLED } else { SOON_SETTLED };
+    let before = listed.checked_sub(pause).and_then(|before| before.duration_since(UNIX_EPOCH).ok());
+    before.is_some_and(|before| (seconds, nanos) < (before.as_secs() as i64, i64::from(before.subsec_nanos())))
 }
 
 #[cfg(test)]

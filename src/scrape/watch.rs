@@ -70,6 +70,11 @@ impl Watch {
         self.watcher = None;
     }
 
+    /// Whether it can watch any directory.
+    pub fn is_on(&self) -> bool {
+        self.watcher.is_some()
+    }
+
     /// Whether events for this directory arrive, as far as the file system reports them.
     pub fn hears(&self, directory: &Path) -> bool {
         self.watcher.is_some() && self.directories.contains_key(directory)

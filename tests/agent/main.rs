@@ -4,7 +4,6 @@ mod discovery;
 #[path = "../support/fake_loki.rs"]
 mod fake_loki;
 mod journal;
-mod mounts;
 mod receive;
 mod reload;
 mod rig;
@@ -15,6 +14,7 @@ mod stdin;
 mod stopping;
 mod traps;
 mod walls;
+mod watching;
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -7,8 +7,8 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::mounts::mount_rights;
 use super::rig::{Loki, Rig, SOON, line, wait_until};
+use super::watching::mount_rights;
 
 fn start(rig: &mut Rig, config: &std::path::Path, flags: &[&str]) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fantail"));

@@ -1,4 +1,4 @@
-//! Mounts that only the agent sees.
+//! New names that the kernel does not report, or reports under another path.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -18,6 +18,13 @@ pub fn mount_rights() -> Option<&'static [&'static str]> {
         eprintln!("skipped: neither root nor a user namespace may mount here");
     }
     rights
+}
+
+/// The config of a rig, with the default for how often the names are checked: once a minute.
+fn seldom_checked(config: &str) -> String {
+    let often = "target_config: {sync_period: 500ms}";
+    assert!(config.contains(often), "{config}");
+    config.replace(often, "")
 }
 
 /// Whether the kernel reports the next write to the file to the agent.
@@ -43,10 +50,7 @@ fn a_rotation_in_a_directory_that_is_mounted_twice_is_seen_at_once() {
         let text = fs::read_to_string(&config).expect("there");
         let all = rig.path(&format!("{{{real},{mounted}}}/*.log")).display().to_string();
         let text = text.replace(&rig.path("logs/*.log").display().to_string(), &format!("'{all}'"));
-        // As by default: the names are checked once a minute.
-        let often = "target_config: {sync_period: 500ms}";
-        assert!(text.contains(often), "{text}");
-        fs::write(&config, text.replace(often, "")).expect("written");
+        fs::write(&config, seldom_checked(&text)).expect("written");
         let before = "mount --bind \"$1\" \"$2\" && exec \"$3\" \"$4\"";
         let mut command = Command::new("unshare");
         command.args(rights).args(["sh", "-c", before, "sh"]).args([rig.path(real), rig.path(mounted)]);
@@ -67,4 +71,36 @@ fn a_rotation_in_a_directory_that_is_mounted_twice_is_seen_at_once() {
         expected.push(line(&rig, &format!("{}/b.log", real.min(mounted)), "four"));
         wait_until("the second file is read", SOON, || loki.stored() == expected);
     }
+}
+
+/// When no further directory can be watched, none is. Then all targets are looked at every two seconds, also those whose
+/// directories were watched before.
+#[test]
+fn at_the_limit_of_inotify_the_targets_that_were_watched_are_read_on() {
+    let limit = "echo 6 > /proc/sys/user/max_inotify_watches";
+    let may = Command::new("unshare").args(["-rU", "--", "sh", "-c", limit]).output();
+    if !may.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: nobody may make a user namespace here");
+        return;
+    }
+    let (loki, mut rig) = (Loki::answering(204), Rig::new());
+    rig.write("logs/a.log", "one\n");
+    let config = rig.config(&loki.url, "");
+    let text = seldom_checked(&fs::read_to_string(&config).expect("there"));
+    let many = format!(
+        "  - job_name: many\n    static_configs: [{{labels: {{job: many, __path__: '{}'}}}}]\n",
+        rig.path("many/*/*.log").display()
+    );
+    fs::write(&config, text + &many).expect("written");
+    let mut command = Command::new("unshare");
+    command.args(["-rU", "--", "sh", "-c", &format!("{limit} && exec \"$1\" \"$2\""), "sh"]);
+    rig.start_as(command.arg(env!("CARGO_BIN_EXE_fantail")).arg(format!("-config.file={}", config.display())));
+    wait_until("it is read", SOON, || loki.stored().len() == 1);
+    for n in 0..9 {
+        rig.write(&format!("many/{n}/b.log"), "two\n");
+    }
+    wait_until("it is said", SOON, || rig.said().contains("cannot watch more directories"));
+    wait_until("all are read", SOON, || loki.stored().len() == 10);
+    rig.write("logs/new.log", "three\n");
+    wait_until("the new file is read", SOON, || loki.stored().contains(&line(&rig, "logs/new.log", "three")));
 }

@@ -161,7 +161,12 @@ impl Held<'_, TargetManager> {
             }
             // A watch is set by name, which asks the file system. So remote ones, which may hang, get none.
             let to_watch = listed.places.folders.iter().filter(|(_, folder)| folder.events != Events::Remote);
+            let was_on = self.watch.is_on();
             let has_new = to_watch.fold(false, |new, (real, folder)| self.watch.add(real, folder.id) | new);
+            if was_on && !self.watch.is_on() {
+                // No target gets events any more.
+                self.tracked.values_mut().for_each(|tracked| tracked.is_polled = true);
+            }
             // If it was cut, the next check walks it again.
             if !has_new || rounds == 64 || listed.found.cut.is_some() {
                 return Some(listed);

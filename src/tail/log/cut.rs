@@ -37,10 +37,12 @@ impl Log {
         if old.offset > 0 {
             self.leave(Drained::at(old, mark, written));
         }
-        let (copies, missing) = match old.file.fingerprint.len {
-            0 => (Vec::new(), ahead),
-            _ => self.copies(&older, whole, &old, ahead)?,
+        let found = match old.file.fingerprint.len {
+            0 => Ok((Vec::new(), ahead)),
+            _ => self.copies(&older, whole, &old, ahead),
         };
+        // After an error nobody looks for the copy again, because the file is not cut any more.
+        let (copies, missing) = found.inspect_err(|_| self.lost.cut += ahead)?;
         self.lost.cut += missing;
         let mut copies = copies.into_iter();
         if let Some(mut copy) = copies.next() {

@@ -195,6 +195,15 @@ impl Tailer {
         Begin::Read(grant)
     }
 
+    /// Takes the read times of an earlier run out for a system call, if there are any left.
+    pub fn take_remembered(&mut self) -> Option<Box<SavedReadTimes>> {
+        self.remembered.take().filter(|times| !times.is_empty())
+    }
+
+    pub fn remember(&mut self, times: Option<Box<SavedReadTimes>>) {
+        self.remembered = times;
+    }
+
     /// Works on what was read under a grant.
     pub fn end_turn(&mut self, sink: &mut Sink, read: Read, grant: Grant, now: Instant) -> Turn {
         let written_since = self.schedule.read_at(now);

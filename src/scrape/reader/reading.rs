@@ -72,8 +72,12 @@ impl Held<'_, Reader> {
         let is_stopping = reader.stop.is_some();
         let was_busy = reader.tailers.get(&log)?.schedule.interval == reader.config.min_poll || is_stopping;
         let mut chunk = std::mem::take(&mut reader.sink.chunk);
+        let mut remembered = reader.tailers.get_mut(&log)?.take_remembered();
         let read = self.with_input(log, |input| {
             let read = input.read(grant.bytes, now, &mut chunk);
+            if let (Ok(Read::Records { .. }), Some(times), Some(file)) = (&read, &mut remembered, input.log_mut()) {
+                times.ask(chunk.place.file, file);
+            }
             let is_at_end = match read {
                 Ok(Read::Records { more }) => !more,
                 Ok(Read::Idle) => was_busy,
@@ -82,6 +86,9 @@ impl Held<'_, Reader> {
             (read, LookedUp::of(input, is_at_end))
         });
         self.sink.chunk = chunk;
+        if let Some(tailer) = self.tailers.get_mut(&log) {
+            tailer.remember(remembered);
+        }
         let (read, found) = read?;
         let is_current = self.is_current();
         let reader = &mut **self;

@@ -24,8 +24,8 @@ impl Tailer {
                 ReadTime { start: from, len: len as u64, time }
             };
             let remembered = self.remembered.as_deref_mut().filter(|times| !times.is_empty());
-            let part = match self.input.log_mut().zip(remembered) {
-                Some((log, times)) => times.part(&sink.chunk.bytes[at..len], from, sink.chunk.encoding, log),
+            let part = match remembered {
+                Some(times) => times.part(&sink.chunk.bytes[at..len], from, sink.chunk.encoding),
                 None => Part::New,
             };
             let (part_len, time) = match part {

@@ -10,11 +10,21 @@ use crate::tail::Log;
 #[derive(Debug, Default)]
 pub(in crate::scrape) struct SavedReadTimes {
     times: VecDeque<ReadTime>,
-    /// Whether the file being read is the file of each saved time, as far as checked.
+    /// The file being read, as of the last [`ask`](Self::ask).
     reading: FileId,
-    judged: Vec<(FileId, bool)>,
-    /// The read time for bytes of that file that are before the saved times of a newer file.
+    /// What is known of the files of the saved times.
+    known: Vec<Known>,
+    /// The read time for bytes of the file being read that are before the saved times of a newer file.
     before: Option<Option<i64>>,
+}
+
+/// What a file of saved times is to the file being read.
+#[derive(Debug)]
+struct Known {
+    file: FileId,
+    is_read_now: bool,
+    may_be_read: bool,
+    ahead: Option<u64>,
 }
 
 /// The files of a log, as needed here.
@@ -70,22 +80,40 @@ impl SavedReadTimes {
         self.times.is_empty()
     }
 
-    /// The read time of the start of `bytes`, which are whole lines beginning at `from`.
-    pub fn part(&mut self, bytes: &[u8], from: Position, encoding: Encoding, files: &mut impl Files) -> Part {
-        if self.reading != from.file {
-            self.reading = from.file;
-            self.judged.clear();
-            self.before = None;
+    /// Finds out what the files of the saved times are to `reading`, the file being read. This may take long, and hang: it
+    /// reads files, and may decompress them.
+    pub fn ask(&mut self, reading: FileId, files: &mut impl Files) {
+        if self.reading == reading && !self.known.is_empty() {
+            // Files come and go meanwhile.
+            for known in self.known.iter_mut().filter(|known| !known.is_read_now) {
+                known.may_be_read = files.may_be_read(&known.file);
+            }
+            return;
         }
+        (self.reading, self.before) = (reading, None);
+        self.known.clear();
+        for file in self.times.iter().map(|time| time.start.file) {
+            if self.known.iter().any(|known| known.file == file) {
+                continue;
+            }
+            let is_read_now = file == reading || files.is_reading(&reading, &file);
+            let ahead = if is_read_now { None } else { files.ahead(&file) };
+            self.known.push(Known { file, is_read_now, may_be_read: files.may_be_read(&file), ahead });
+        }
+    }
+
+    /// The read time of the start of `bytes`, which are whole lines beginning at `from`, in the file of the last
+    /// [`ask`](Self::ask).
+    pub fn part(&mut self, bytes: &[u8], from: Position, encoding: Encoding) -> Part {
         let mut at = 0;
         while let Some(time) = self.times.get(at).copied() {
-            if !self.judge(time.start.file, files) {
+            if !self.known_of(&time.start.file).is_some_and(|known| known.is_read_now) {
                 at += 1;
                 continue;
             }
             if time.end() <= from.offset {
                 self.times.remove(at);
-                at = self.pass(at, files);
+                at = self.pass(at);
                 continue;
             }
             let ahead = time.start.offset.saturating_sub(from.offset);
@@ -96,7 +124,7 @@ impl SavedReadTimes {
                 self.times.remove(at);
                 continue;
             }
-            at = self.pass(at, files);
+            at = self.pass(at);
             if ahead > 0 {
                 let earlier = time.time.saturating_sub_unsigned(ahead);
                 return Part::Before(len, ReadTime { start: from, len: len as u64, time: earlier });
@@ -107,7 +135,7 @@ impl SavedReadTimes {
             }
             return Part::Of(len, time, whole);
         }
-        match self.before_younger(files) {
+        match self.before_younger() {
             Some(time) => {
                 let (len, time) = (bytes.len(), time.saturating_add_unsigned(from.offset));
                 Part::Before(len, ReadTime { start: from, len: len as u64, time })
@@ -118,34 +146,27 @@ impl SavedReadTimes {
 
     /// Forgets those of the first saved times that belong to finished files. Files are read in order, but older ones may
     /// get late lines. Returns how many are left.
-    fn pass(&mut self, first: usize, files: &mut impl Files) -> usize {
-        let left: Vec<ReadTime> =
-            self.times.drain(..first).filter(|time| files.may_be_read(&time.start.file)).collect();
+    fn pass(&mut self, first: usize) -> usize {
+        let passed: Vec<ReadTime> = self.times.drain(..first).collect();
+        let may_be_read = |time: &&ReadTime| self.known_of(&time.start.file).is_some_and(|known| known.may_be_read);
+        let left: Vec<ReadTime> = passed.iter().filter(may_be_read).copied().collect();
         let kept = left.len();
         left.into_iter().rev().for_each(|time| self.times.push_front(time));
         kept
     }
 
-    fn before_younger(&mut self, files: &mut impl Files) -> Option<i64> {
+    fn before_younger(&mut self) -> Option<i64> {
         if let Some(before) = self.before {
             return before;
         }
-        let mut ahead = self.times.iter().filter_map(|time| Some((time.time, files.ahead(&time.start.file)?)));
-        let before = ahead.next().map(|(time, ahead)| time.saturating_sub_unsigned(ahead));
+        let ahead = |time: &ReadTime| Some((time.time, self.known_of(&time.start.file)?.ahead?));
+        let before = self.times.iter().find_map(ahead).map(|(time, ahead)| time.saturating_sub_unsigned(ahead));
         self.before = Some(before);
         before
     }
 
-    fn judge(&mut self, file: FileId, files: &mut impl Files) -> bool {
-        if file == self.reading {
-            return true;
-        }
-        if let Some((_, known)) = self.judged.iter().find(|(judged, _)| *judged == file) {
-            return *known;
-        }
-        let found = files.is_reading(&self.reading, &file);
-        self.judged.push((file, found));
-        found
+    fn known_of(&self, file: &FileId) -> Option<&Known> {
+        self.known.iter().find(|known| known.file == *file)
     }
 }
 
@@ -184,7 +205,8 @@ mod tests {
         let (mut at, mut parts) = (0, Vec::new());
         while at < bytes.len() {
             let from = Position { file: file(1), offset: offset + at as u64, ..Position::default() };
-            let part = remembered.part(&bytes[at..], from, Encoding::Utf8, &mut Two);
+            remembered.ask(from.file, &mut Two);
+            let part = remembered.part(&bytes[at..], from, Encoding::Utf8);
             at += match part {
                 Part::New => bytes.len() - at,
                 Part::Before(len, _) | Part::Of(len, ..) => len,
@@ -211,9 +233,11 @@ mod tests {
         // A file that may get late lines keeps its times.
         let mut remembered = SavedReadTimes::new(vec![time(3, 500, 5, 10), time(4, 500, 5, 20), whole]);
         let from = time(1, 100, 10, 0).start;
-        assert_eq!(remembered.part(lines, from, Encoding::Utf8, &mut Two), Part::Of(10, whole, true));
+        remembered.ask(from.file, &mut Two);
+        assert_eq!(remembered.part(lines, from, Encoding::Utf8), Part::Of(10, whole, true));
         let late = time(4, 500, 5, 20);
-        assert_eq!(remembered.part(b"late\n", late.start, Encoding::Utf8, &mut Two), Part::Of(5, late, true));
+        remembered.ask(late.start.file, &mut Two);
+        assert_eq!(remembered.part(b"late\n", late.start, Encoding::Utf8), Part::Of(5, late, true));
         assert!(remembered.is_empty());
         // Several in sequence, with older files before them.
         let (old, one, two) = (time(3, 500, 5, 10), time(1, 100, 5, 1_000), time(1, 105, 5, 2_000));

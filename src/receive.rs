@@ -63,6 +63,15 @@ impl Config {
         self.endpoint() == other.endpoint() && !self.endpoint().is_any_port()
     }
 
+    /// Whether its address and this one overlap: they are the same, or one of them is all addresses.
+    pub fn listens_at(&self, address: &str) -> bool {
+        let own = self.endpoint().address;
+        let own = own.rsplit_once(':').map_or("", |(host, _)| host);
+        let is_all = |address: &str| matches!(address, "" | "0.0.0.0" | "::");
+        let [own, other] = [own, address].map(|address| address.trim_matches(['[', ']']));
+        own == other || is_all(own) || is_all(other)
+    }
+
     /// The TCP port that is listened at. None: none. 0: any.
     pub fn tcp_port(&self) -> Option<u16> {
         match self {

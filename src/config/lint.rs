@@ -2,6 +2,7 @@
 //! time layout of another language. Each finding says what to write.
 
 mod files;
+mod jobs;
 mod layouts;
 mod text;
 
@@ -50,6 +51,7 @@ fn lint_on(request: &Request, env: &dyn Fn(&str) -> Option<String>, mounts: &Mou
             .collect(),
         no_client,
     };
+    findings.warnings.extend(jobs::documents(request));
     findings.warnings.extend(warnings);
     let mut notes = text::unreplaced(request, env);
     let Some(loaded) = loaded else {
@@ -60,6 +62,7 @@ fn lint_on(request: &Request, env: &dyn Fn(&str) -> Option<String>, mounts: &Mou
     lint.clients();
     lint.jobs();
     files::lint(&mut lint, mounts);
+    jobs::lint(&mut lint);
     text::lint(&mut lint);
     notes.extend(lint.notes());
     notes.sort_by_key(Error::position);

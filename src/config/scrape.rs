@@ -90,8 +90,12 @@ impl ScrapeConfig {
     }
 
     pub fn has_discovery(&self) -> bool {
+        !self.static_configs.is_empty() || self.asks_for_targets()
+    }
+
+    /// Whether targets come from elsewhere than this config.
+    pub fn asks_for_targets(&self) -> bool {
         let absent = [
-            self.static_configs.is_empty(),
             self.kubernetes_sd_configs.is_empty(),
             self.file_sd_configs.is_empty(),
             self.docker_sd_configs.is_empty(),

@@ -215,6 +215,15 @@ impl Config {
             let problem = format!("{:?} is not supported: use tcp, tcp4 or tcp6", self.http_listen_network);
             return Err(ConfigError::new("http_listen_network", problem));
         }
+        let address = self.http_listen_address.as_str();
+        let has_port = match address.strip_prefix('[') {
+            Some(rest) => rest.contains("]:"),
+            None => address.matches(':').count() == 1,
+        };
+        if has_port {
+            let problem = format!("{address:?} has a port: write the address alone, and the port as http_listen_port");
+            return Err(ConfigError::new("http_listen_address", problem));
+        }
         for (key, value) in [("http_path_prefix", &self.http_path_prefix), ("external_url", &self.external_url)] {
             if let Some(bad) = value.chars().find(|c| !c.is_ascii_alphanumeric() && !"/:._~-[]".contains(*c)) {
                 // The value is not shown: there may be a password in front of an `@`.

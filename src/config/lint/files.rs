@@ -54,24 +54,31 @@ fn positions(lint: &mut Lint<'_>, mounts: &Mounts) {
 
 /// Files with passwords and certificates that do not exist.
 fn secrets(lint: &mut Lint<'_>) {
-    for i in 0..lint.loaded.config.clients.len() {
-        let client = &lint.loaded.config.clients[i];
-        let value = crate::yaml::to_value(client);
-        let mut files = Vec::new();
-        named_files(&KeyPath::from(format!("clients[{i}]").as_str()), &value, &mut files);
-        for (path, file) in files {
-            match fs::metadata(&file) {
-                Ok(found) if found.is_file() => {}
-                Ok(_) => lint.warn(path, format!("{file} is not a file")),
-                Err(error) => lint.warn(path, format!("{file} cannot be read: {error}")),
-            }
+    let config = &lint.loaded.config;
+    let mut files = Vec::new();
+    named_files(&KeyPath::from("server"), &crate::yaml::to_value(&config.server), &mut files);
+    for (i, client) in config.clients.iter().enumerate() {
+        named_files(&KeyPath::from(format!("clients[{i}]").as_str()), &crate::yaml::to_value(client), &mut files);
+    }
+    for (i, job) in config.scrape_configs.iter().enumerate() {
+        named_files(&KeyPath::from(format!("scrape_configs[{i}]").as_str()), &crate::yaml::to_value(job), &mut files);
+    }
+    for (path, file) in files {
+        match fs::metadata(&file) {
+            Ok(found) if found.is_file() => {}
+            Ok(_) => lint.warn(path, format!("{file} is not a file")),
+            Err(error) => lint.warn(path, format!("{file} cannot be read: {error}")),
         }
     }
 }
 
+/// Collects the keys that name a file. Labels may have any name.
 fn named_files(path: &KeyPath, value: &serde_yaml::Value, files: &mut Vec<(KeyPath, String)>) {
+    for (i, item) in value.as_sequence().into_iter().flatten().enumerate() {
+        named_files(&path.then(i), item, files);
+    }
     for (key, value) in value.as_mapping().into_iter().flatten() {
-        let Some(key) = key.as_str() else { continue };
+        let Some(key) = key.as_str().filter(|key| !matches!(*key, "labels" | "pipeline_stages")) else { continue };
         match value.as_str() {
             Some(file) if key.ends_with("_file") && !file.is_empty() => files.push((path.then(key), file.into())),
             _ => named_files(&path.then(key), value, files),

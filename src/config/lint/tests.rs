@@ -165,6 +165,25 @@ fn what_starts_and_is_probably_wrong() {
             &["basic_auth.password_file", "cannot be read"],
         ),
         (format!("{CLIENT}wal: {{enabled: true}}\n"), &["wal.enabled: ignored"]),
+        (CLIENT.to_string(), &["there are no scrape_configs"]),
+        (format!("{CLIENT}---\nscrape_configs: []\n"), &["f.yaml:2: only the text before this `---` is read"]),
+        (job("  static_configs: [{labels: {a: b}}]\n"), &["static_configs[0]", "has no label __path__"]),
+        (
+            job("  static_configs: [{targets: [/var/log/x.log]}]\n"),
+            &["static_configs[0]", "a target is a host, not a path: write labels: {__path__: \"/var/log/x.log\"}"],
+        ),
+        (
+            path("DIR/app.log") + "  relabel_configs:\n  - {action: labelkeep, regex: job}\n",
+            &["relabel_configs remove the label __path__"],
+        ),
+        (
+            path("DIR/app.log") + "  relabel_configs:\n  - {action: keep, source_labels: [a], regex: none}\n",
+            &["relabel_configs[0]", "drops all targets of this job"],
+        ),
+        (
+            path("DIR/app.log") + "server: {http_tls_config: {cert_file: DIR/none, key_file: DIR/none}}\n",
+            &["http_tls_config.cert_file", "cannot be read"],
+        ),
     ] {
         let findings = found(&text, false);
         let fits = |warning: &String| parts.iter().all(|part| warning.contains(part));
@@ -285,4 +304,26 @@ scrape_configs:
     assert_eq!(about, want.iter().collect::<Vec<_>>(), "{findings:#?}");
     assert!(!format!("{findings:?}").contains("hunter"), "{findings:#?}");
     assert!(found(text, true).warnings.iter().all(|text| !text.contains("not replaced")));
+}
+
+#[test]
+fn ports_that_are_used_twice_and_addresses_with_a_port_are_mistakes() {
+    let push = |server: &str, port: u16| {
+        format!(
+            "{CLIENT}server: {server}\nscrape_configs:\n- job_name: a\n  loki_push_api: {{server: {{http_listen_port: {port}}}}}\n"
+        )
+    };
+    for (text, part) in [
+        (push("{http_listen_port: 9080}", 9080), "listens where the server of the agent does"),
+        (push("{http_listen_port: 9080, http_listen_address: 127.0.0.1}", 9080), "listens where the server"),
+        (push("{http_listen_address: '0.0.0.0:9080'}", 3500), "has a port: write the address alone"),
+        (push("{http_listen_address: '[::1]:9080'}", 3500), "has a port: write the address alone"),
+    ] {
+        let findings = found(&text, false);
+        assert!(findings.mistakes.iter().any(|mistake| mistake.contains(part)), "{text}\n{findings:?}");
+    }
+    for right in ["{http_listen_port: 9080}", "{http_listen_address: '::1'}", "{http_listen_address: '[::1]'}"] {
+        assert_eq!(found(&push(right, 3500), false).mistakes, Vec::<String>::new(), "{right}");
+    }
+    assert_eq!(found(&push("{http_listen_port: 3500, disable: true}", 3500), false).mistakes, Vec::<String>::new());
 }

@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::time::Instant;
 
 use super::Tailer;
-use crate::model::{AckRef, ChunkAck, Entry, Mark, Origin, Position, Reason, Side, Structured, View, Views, Weight};
+use crate::model::{
+    AckRef, ChunkAck, Entry, Mark, Origin, Position, Reason, Side, Structured, View, Views, Weight, next_time,
+};
 use crate::positions::ReadTime;
 use crate::scrape::sink::{Sink, accept};
 use crate::scrape::times::Part;
@@ -20,7 +22,7 @@ impl Tailer {
         while at < len {
             let from = place.with_offset(place.offset + at as u64);
             let new = |len| {
-                let time = after(self.last_time, sink.clock.unix_nanos());
+                let time = next_time(self.last_time, sink.clock.unix_nanos());
                 ReadTime { start: from, len: len as u64, time }
             };
             let remembered = self.remembered.as_deref_mut().filter(|times| !times.is_empty());
@@ -137,53 +139,5 @@ impl Tailer {
         let read = Weight { lines: count, bytes: worked as u64 };
         self.ledger.update_account(|account| account.read += read);
         (ack, worked)
-    }
-}
-
-/// How far the times of a log may stay ahead of a clock that was put back, in nanoseconds. Loki takes what is at most ten
-/// minutes ahead of its own clock.
-const AHEAD: i64 = 5 * 60 * 1_000_000_000;
-
-/// A time later than all times that the log got before, so that its lines keep their order if the clock is put back. But
-/// if that would be far ahead of the clock, Loki would refuse it: then the clock alone decides.
-fn after(last: i64, now: i64) -> i64 {
-    if last >= now.saturating_add(AHEAD) { now } else { now.max(last.saturating_add(1)) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clock_that_jumps_does_not_turn_lines_around() {
-        let mut last = 0;
-        // Forward, far back, unchanged, forward again.
-        for now in [100, 200, 50, 50, 51, 300] {
-            let time = after(last, now);
-            assert!(time > last, "{time} after {last}");
-            last = time;
-        }
-        assert_eq!(last, 300);
-    }
-
-    #[test]
-    fn a_clock_that_was_far_ahead_is_followed_again_and_one_that_was_slightly_ahead_keeps_the_order() {
-        const MINUTE: i64 = 60 * 1_000_000_000;
-        let at = |minutes: i64| 1_000_000 * MINUTE + minutes * MINUTE;
-        for (ahead, goes_back) in [(24 * 60, true), (6, true), (5, true), (4, false), (1, false), (0, false)] {
-            let (mut last, mut went_back) = (at(ahead), 0);
-            // Two minutes with a read every second.
-            for second in 0..120 {
-                let now = at(0) + second * MINUTE / 60;
-                let time = after(last, now);
-                assert!((now..=now + AHEAD).contains(&time), "{ahead} minutes ahead: {}", time - now);
-                went_back += usize::from(time <= last);
-                last = time;
-            }
-            assert_eq!(went_back, usize::from(goes_back), "{ahead} minutes ahead");
-        }
-        // A machine that slept for a day.
-        assert_eq!(after(at(0), at(24 * 60)), at(24 * 60));
-        assert_eq!(after(i64::MAX, at(0)), at(0));
     }
 }

@@ -210,6 +210,11 @@ impl Positions {
         lock.map(|file| Lock { _file: file }).map_err(|message| Error { path: config.filename.clone(), message })
     }
 
+    /// Whether an agent has saved positions here.
+    pub fn exist(config: &Config) -> bool {
+        takeover::exists(&config.filename) || takeover::exists(&journal::path(&config.filename))
+    }
+
     pub fn open(config: Config) -> Result<Self, Error> {
         Self::open_at(config, Clock::default())
     }
@@ -222,6 +227,11 @@ impl Positions {
         let foreign = match yaml::read(&config.filename) {
             Ok(yaml) => yaml,
             Err(_) if config.ignore_invalid_yaml => yaml::File::default(),
+            Err(e) if config.filename.is_file() => {
+                let advice = "name another file as positions.filename; or, if it is the agent's own and damaged, move it away (what has \
+                              no position in the journal is sent again), or set positions.ignore_invalid_yaml";
+                return Err(fail(&config.filename, format!("{e}; {advice}")));
+            }
             Err(e) => return Err(fail(&config.filename, e)),
         };
         let journal = Journal::new(path, config.read_only, read.yaml_hashes.clone(), read.begun);

@@ -376,6 +376,23 @@ fn positions_are_listed_reset_moved_exported_and_imported() {
     assert_eq!((positions("").code, positions("lost").code), (2, 2));
 }
 
+/// Advice to remove a file would cost somebody who named the wrong one the positions, or another file.
+#[test]
+fn a_wrong_positions_file_is_named_and_nobody_is_told_to_remove_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let own = folder.path().join("positions.yaml");
+    for (args, wants) in [
+        (format!("positions list -positions.file={}", own.display()), "there is no file"),
+        (format!("positions export -positions.file={}", own.display()), "name the agent's with -positions.file"),
+        (format!("positions import @ -positions.file={}", own.display()), "it is not a positions file"),
+        (format!("positions list -positions.file={}", folder.path().display()), "name a file in it, such as"),
+    ] {
+        let said = said(&args, "logging: {level: info}\n");
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "{args}: {said:?}");
+        assert!(said.err.contains(wants) && !said.err.contains("remove it"), "{args}: {said:?}");
+    }
+}
+
 #[test]
 fn migrate_says_what_becomes_of_each_part() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -159,7 +159,7 @@ pub(super) fn read(path: &Path) -> Result<Contents, String> {
         _ if line.len() < HEADER.len() + 2 && file.fill_buf().map_err(failed)?.is_empty() => {
             return Ok(Contents::default());
         }
-        _ => return Err("it is not a journal of fantail: remove it to continue from positions.yaml".into()),
+        _ => return Err("it is not a journal of fantail: move it away to continue from positions.yaml".into()),
     }
     let (mut contents, mut names) = (Contents::default(), HashSet::new());
     while next_line(&mut file, &mut line).map_err(failed)? {

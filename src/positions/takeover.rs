@@ -55,7 +55,7 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// True also if the file cannot be checked: reading it then gives the error.
-fn exists(path: &Path) -> bool {
+pub(super) fn exists(path: &Path) -> bool {
     !matches!(fs::metadata(path), Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
 }
 

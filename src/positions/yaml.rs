@@ -22,20 +22,25 @@ const LARGEST: u64 = 64 << 20;
 
 /// Opens a regular file only: reading a pipe or a device could block or never end.
 pub(super) fn open_regular(path: &Path) -> io::Result<fs::File> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file: remove it"));
+    let meta = fs::metadata(path)?;
+    if meta.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
+    }
+    if !meta.is_file() {
+        return Err(io::Error::other("it is not a regular file: name another file"));
     }
     fs::File::open(path)
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     bounded::read(open_regular(path)?, LARGEST).map_err(|e| match e.kind() {
-        io::ErrorKind::FileTooLarge => io::Error::other(format!("{e}: remove it (everything is sent again)")),
+        io::ErrorKind::FileTooLarge => io::Error::other(format!("{e}: no positions file is so large")),
         _ => e,
     })
 }
 
-/// A missing or empty file has no positions.
+/// A missing or empty file has no positions. An error says what is wrong with the file, and not to remove it: it may be the file
+/// of something else.
 pub(super) fn read(path: &Path) -> Result<File, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -49,6 +54,9 @@ pub(super) fn read(path: &Path) -> Result<File, String> {
     let text = match read_file(path).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(File::default()),
+        Err(e) if e.kind() == io::ErrorKind::IsADirectory => {
+            return Err(format!("{e}: name a file in it, such as {}", path.join("positions.yaml").display()));
+        }
         Err(e) => return Err(e.to_string()),
     };
     let hash = xxh3_64(text.as_bytes());
@@ -56,13 +64,10 @@ pub(super) fn read(path: &Path) -> Result<File, String> {
         return Ok(File { positions: BTreeMap::new(), hash });
     }
     if nesting::too_deep(&text).is_some() {
-        return Err("it is nested too deep to be a positions file: remove it (everything is sent again)".into());
+        return Err("it is not a positions file: it is nested too deep".into());
     }
-    let shape: Shape = serde_yaml::from_str(&text).map_err(|e| {
-        format!(
-            "{e}; it is not a positions file: remove it (everything is sent again) or set positions.ignore_invalid_yaml"
-        )
-    })?;
+    let shape: Shape = serde_yaml::from_str(&text)
+        .map_err(|e| format!("it is not a positions file, which has only `positions`: {e}"))?;
     Ok(File { positions: shape.positions.unwrap_or_default(), hash })
 }
 

@@ -31,6 +31,12 @@ The positions file is that of -positions.file or of the config file, or else /va
 fn run(arguments: &Arguments) -> Result<ExitCode, Failed> {
     let rest: Vec<&str> = arguments.rest.iter().map(String::as_str).collect();
     let config = config(arguments, matches!(rest[..], ["list"] | ["export"]))?;
+    if matches!(rest[..], ["list"] | ["export"]) && !Positions::exist(&config) {
+        return Err(Failed::Because(format!(
+            "there is no file {}: name the agent's with -positions.file or -config.file",
+            config.filename.display()
+        )));
+    }
     match rest[..] {
         ["list"] => say(table(&open(config)?.list())),
         ["export"] => say(open(config)?.promtail().trim_end()),
@@ -82,7 +88,7 @@ fn import(config: &positions::Config, file: &str) -> Result<(), Failed> {
     let _lock = Positions::take(config).map_err(because)?;
     let own = config.filename.display();
     if config.filename.exists() {
-        return Err(Failed::Because(format!("{own} exists already: remove it and {own}.journal first")));
+        return Err(Failed::Because(format!("{own} exists already: move it and {own}.journal away first")));
     }
     if !std::path::Path::new(file).exists() {
         return Err(Failed::Because(format!("there is no file {file}")));

@@ -60,6 +60,13 @@ fn what_is_right_has_no_finding() {
 }
 
 #[test]
+fn a_directory_is_no_positions_file() {
+    let findings = found_on(&format!("positions: {{filename: DIR/dir}}\n{CLIENT}"), false, "");
+    let warning = findings.warnings.iter().find(|warning| warning.contains("positions.filename")).expect("it is said");
+    assert!(warning.contains("is a directory") && warning.contains("write DIR/dir/positions.yaml"), "{warning}");
+}
+
+#[test]
 fn positions_that_do_not_outlive_a_reboot_or_a_container() {
     const DISK: &str = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n";
     let positions = "positions: {filename: DIR/dir/positions.yaml}\n".to_string() + CLIENT;

@@ -67,11 +67,14 @@ fn what_is_no_positions_file_by_its_size_or_kind_is_not_read() {
         file.set_len(10 << 30).expect("made long");
         let error = Positions::open(config(dir.path())).expect_err(name).to_string();
         let says = if name.ends_with("journal") { "not a journal" } else { "bytes" };
-        assert!(error.contains(says) && error.contains(name) && error.contains("remove it"), "{error}");
+        assert!(error.contains(says) && error.contains(name) && error.contains("move it away"), "{error}");
         std::fs::remove_file(dir.path().join(name)).expect("removed");
         std::fs::create_dir(dir.path().join(name)).expect("made");
         let error = Positions::open(config(dir.path())).expect_err(name).to_string();
-        assert!(error.contains("not a regular file") && error.contains(name), "{error}");
+        assert!(error.contains("is a directory") && error.contains(name), "{error}");
+        // It may hold what the agent must not lose.
+        assert!(!error.contains("remove") && !error.contains("move it"), "{error}");
+        assert_eq!(error.contains("positions.yaml/positions.yaml"), !name.ends_with("journal"), "{error}");
     }
 }
 

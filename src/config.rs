@@ -15,6 +15,7 @@ mod restart;
 mod scrape;
 #[cfg(test)]
 mod tests;
+mod unset;
 mod unsupported;
 mod uses;
 
@@ -157,22 +158,25 @@ impl Config {
 
     /// The text of the file as a tree, with the flags.
     fn document(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Result<(yaml::Document, Applied), Error> {
-        let mut document = Self::text(request, env)?;
-        let applied = overlay::apply(&mut document, request);
+        let (mut document, unset) = Self::text(request, env)?;
+        let mut applied = overlay::apply(&mut document, request);
+        applied.warnings.splice(..0, unset);
         Ok((document, applied))
     }
 
-    /// The text of the file as a tree, as it is written.
-    fn text(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Result<yaml::Document, Error> {
+    /// The text of the file as a tree, as it is written, and a warning for each variable that became nothing.
+    fn text(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Result<(yaml::Document, Vec<Error>), Error> {
         let (file, mut text) = first_existing(request)?;
+        let mut unset = Vec::new();
         if request.expand_env {
+            unset = unset::warnings(file.as_deref(), &text, env);
             text = expand::expand(&text, env).map_err(|e| {
                 let position = Some((e.line, e.column));
                 Error::new(Place { file: file.clone(), position, ..Place::default() }, e.to_string())
             })?;
         }
         let hint = (!request.expand_env && text.contains("${")).then_some(EXPAND_HINT);
-        yaml::Document::parse(file, text, hint)
+        Ok((yaml::Document::parse(file, text, hint)?, unset))
     }
 
     /// A hash of the config file's name and text. `None`: the file cannot be read now.

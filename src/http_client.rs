@@ -43,6 +43,10 @@ pub fn parse_url(url: &Url) -> Result<ParsedUrl, String> {
     let parsed = ParsedUrl::parse(url.expose());
     // With such a password, a part of it may be read as the host.
     match parsed {
+        // HTTP requests take fewer characters than the standard of URLs for browsers.
+        Ok(parsed) if http::Uri::try_from(parsed.as_str()).is_err() => {
+            Err(format!("{:?} is not a URL: its host is no host name{hint}", url.redacted()))
+        }
         Ok(parsed) if !url.may_hide_a_password() || url.has_user() || parsed.username().is_empty() => Ok(parsed),
         Ok(_) => Err(format!("{:?} is not a URL{hint}", url.redacted())),
         Err(error) => Err(format!("{:?} is not a URL: {error}{hint}", url.redacted())),

@@ -126,10 +126,13 @@ impl Check<'_> {
             client.warnings().into_iter().for_each(|e| self.warn_of(place(e)));
             // Positions are stored under this name.
             if let Some(first) = seen.insert(client.name(), i) {
-                let message = format!(
-                    "goes to the same place as clients[{first}], as the same tenant and with the same labels: \
-                     remove one, or give each a `name` of its own"
-                );
+                let message = match client.has_own_name() {
+                    true => format!("has the same name as clients[{first}]: give each a name of its own"),
+                    false => format!(
+                        "goes to the same place as clients[{first}], as the same tenant and with the same labels: \
+                         remove one, or give each a `name` of its own"
+                    ),
+                };
                 self.mistakes.push(self.error(&path, &message));
             }
         }

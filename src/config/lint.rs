@@ -42,7 +42,7 @@ fn lint_on(request: &Request, env: &dyn Fn(&str) -> Option<String>, mounts: &Mou
     let hint = yaml::take_hint(&mut mistakes).map(String::from);
     let mut findings = Findings {
         mistakes: mistakes.iter().map(Error::to_string).collect(),
-        warnings: text::unset_variables(request, env),
+        warnings: Vec::new(),
         advice: advice.into_iter().chain(hint).collect(),
         mistaken: mistakes
             .iter()
@@ -108,6 +108,10 @@ const MANY_VALUES: &[&str] = &[
     "x_request_id",
 ];
 
+/// Ends of paths at which no Loki of today takes the pushes of an agent: the API before version 1, a prefix alone, queries, and
+/// OpenTelemetry.
+const OTHER_PATHS: &[&str] = &["/api/prom/push", "/loki", "/loki/api/v1", "/loki/api/v1/query", "/otlp/v1/logs"];
+
 impl Lint<'_> {
     fn warn(&mut self, path: KeyPath, message: impl Into<String>) {
         self.found.push((path, message.into()));
@@ -126,6 +130,9 @@ impl Lint<'_> {
                 let url = client.redacted_url();
                 let url = url.trim_end_matches('/');
                 self.warn(path.then("url"), format!("has no path: write {url}/loki/api/v1/push"));
+            } else if is_url && OTHER_PATHS.iter().any(|other| client.url.path().trim_end_matches('/').ends_with(other))
+            {
+                self.warn(path.then("url"), "is not Loki's address for pushes, whose path ends with /loki/api/v1/push");
             }
         }
     }

@@ -147,6 +147,11 @@ fn what_starts_and_is_probably_wrong() {
         (path("“DIR/app.log”"), &["typographic quotes"]),
         (path("'${LOGS}/*.log'"), &["${LOGS} is not replaced: start with -config.expand-env=true"]),
         ("clients: [{url: 'http://loki:3100'}]\n".into(), &["f.yaml:1:", "write http://loki:3100/loki/api/v1/push"]),
+        (
+            "clients: [{url: 'http://loki:3100/api/prom/push'}]\n".into(),
+            &["clients[0].url", "ends with /loki/api/v1/push"],
+        ),
+        ("clients: [{url: 'http://loki:3100/otlp/v1/logs'}]\n".into(), &["clients[0].url", "is not Loki's address"]),
         (path("DIR/binary.log"), &["DIR/binary.log is not a text file"]),
         (
             stages("  - timestamp: {source: t, format: 'yyyy-MM-dd HH:mm'}\n"),
@@ -205,7 +210,7 @@ fn variables_without_a_value() {
     let findings = found(text, true);
     let about: Vec<&String> = findings.warnings.iter().filter(|warning| warning.contains("is not set")).collect();
     assert_eq!(about.len(), 1, "{findings:?}");
-    assert!(about[0].contains("f.yaml:2: the variable PORT is not set"), "{}", about[0]);
+    assert!(about[0].contains("f.yaml:2:33: the variable PORT is not set"), "{}", about[0]);
 }
 
 #[test]

@@ -5,45 +5,9 @@ use std::collections::HashSet;
 use serde_yaml::Value;
 
 use super::Lint;
-use crate::config::{Config, Request, first_existing};
+use crate::config::{Config, Request};
 use crate::model::{KeyPath, Step};
 use crate::yaml::{self, Content, Node};
-
-/// Variables that the environment does not have, and that have no default.
-pub(super) fn unset_variables(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
-    let Ok((file, text)) = first_existing(request) else { return Vec::new() };
-    if !request.expand_env {
-        return Vec::new();
-    }
-    let (mut warnings, file) = (Vec::new(), file.unwrap_or_default());
-    for (n, line) in text.lines().enumerate() {
-        let code = line.split(" #").next().unwrap_or_default();
-        if code.trim_start().starts_with('#') {
-            continue;
-        }
-        for name in variables(code).filter(|name| env(name).is_none_or(|value| value.is_empty())) {
-            warnings.push(format!(
-                "{file}:{}: the variable {name} is not set, or is empty: set it, or write a default: ${{{name}:-default}}",
-                n + 1
-            ));
-        }
-    }
-    warnings
-}
-
-/// The names in `${NAME}`, without those that have a default.
-fn variables(line: &str) -> impl Iterator<Item = &str> {
-    let parts = line.split("${").zip(line.split("${").skip(1));
-    let name = |(before, after): (&'_ str, &'_ str)| -> Option<usize> {
-        let end = after.find('}')?;
-        let is_name = end > 0
-            && after[..end].chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-            && !after.starts_with(|c: char| c.is_ascii_digit())
-            && !before.ends_with('$');
-        is_name.then_some(end)
-    };
-    parts.filter_map(move |(before, after)| name((before, after)).map(|end| &after[..end]))
-}
 
 /// A warning for each text of the file with `${NAME}`, which is not replaced. The value may be a secret, so only the names
 /// of the variables are said.

@@ -14,6 +14,7 @@ use super::reads::Reads;
 use super::{ConfigError, KeyPath, Program};
 use crate::goregex::Regex;
 use crate::model::gonumber::{parse_bool, parse_float, parse_int, parse_yaml_float};
+use crate::model::nearest;
 use crate::model::units::{ByteSize, GoDuration};
 
 pub(super) use field::Field;
@@ -255,7 +256,9 @@ impl<'y> Options<'y> {
             let known = |key: &str| asked.iter().any(|a| a.eq_ignore_ascii_case(key));
             let keys = self.mapping()?.into_iter().flat_map(Mapping::keys).filter_map(Yaml::as_str);
             for unknown in keys.filter(|k| !known(k)) {
-                self.warn(format!("unknown option `{unknown}` is ignored"));
+                let near = nearest(&unknown.to_lowercase(), asked.iter().copied());
+                let near = near.map(|near| format!(": did you mean `{near}`?")).unwrap_or_default();
+                self.warn(format!("unknown option `{unknown}` is ignored{near}"));
             }
         }
         Ok(self.warnings.take())
@@ -297,6 +300,9 @@ mod tests {
         let yaml = "regex: {EXPRESSION: '(?P<w>.)', no_such: 1}";
         let program = parse(yaml).expect("a stage");
         assert_eq!(warnings(&program), ["pipeline_stages[0].regex: unknown option `no_such` is ignored"]);
+        let near = parse("drop: {source: level, values: [debug], longer: 5}").expect("a stage");
+        let ignored = |option: &str| format!("pipeline_stages[0].drop: unknown option `{option}` is ignored");
+        assert_eq!(warnings(&near)[0], ignored("values") + ": did you mean `value`?");
         table("[regex: {Expression: '(?P<w>.)'}, output: {SOURCE: w}]", &[("ab", "{app=\"x\"} a")]);
     }
 

@@ -23,6 +23,10 @@ use crate::goregex::{CaptureLocations, Regex};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let expression = options.regex("expression")?;
+    if expression.group_names().all(|name| name.is_none()) {
+        let problem = "the expression has no named group, so nothing is extracted: write (?P<name>…) around each value";
+        options.warn(problem.into());
+    }
     let source: Option<Arc<str>> = options.source()?.map(Arc::from);
     options.reads(Reads::these(source.as_deref()));
     let names = expression.group_names().enumerate().filter_map(|(i, name)| Some((i, Arc::from(name?))));
@@ -63,7 +67,17 @@ impl Stage for Matching {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{refused, table};
+    use super::super::testing::{parse, refused, table, warnings};
+
+    #[test]
+    fn an_expression_that_extracts_nothing_is_said() {
+        for (expression, is_said) in [("level=(\\w+)", true), ("level=(?P<level>\\w+)", false), ("(a)(?P<b>b)", false)]
+        {
+            let program = parse(&format!("regex: {{expression: '{expression}'}}")).expect("accepted");
+            let said = warnings(&program).iter().any(|warning| warning.contains("has no named group"));
+            assert_eq!(said, is_said, "{expression}");
+        }
+    }
 
     #[test]
     fn groups_are_extracted() {

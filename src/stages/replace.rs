@@ -27,7 +27,17 @@ use crate::model::MAX_LINE;
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let expression = options.regex("expression")?;
     let source: Option<Arc<str>> = options.source()?.map(Into::into);
+    if expression.group_names().len() == 1 {
+        let problem = "the expression has no group, so nothing is replaced: put ( and ) around the text to replace";
+        options.warn(problem.into());
+    }
     let text = options.text("replace")?.unwrap_or_default().to_string();
+    let is_reference = |after: &str| after.trim_start_matches('{').starts_with(|c: char| c.is_ascii_digit());
+    if text.split('$').skip(1).any(is_reference) {
+        options.warn(
+            "`replace` is a template, in which $1 is a text: write {{ .Value }} for the text of the group".into(),
+        );
+    }
     match Template::parse(&text) {
         Ok(template) if template.shows_read_time() => options.shows_read_time(),
         Ok(_) => {}
@@ -135,6 +145,16 @@ mod tests {
         ]);
         let program = parse("replace: {expression: '(a)', replace: '{{ nope }}'}").expect("accepted");
         assert!(warnings(&program)[0].contains("`nope` is not defined"), "{:?}", warnings(&program));
+        for (options, part) in [
+            ("expression: 'password=\\S+', replace: 'password=***'", "has no group, so nothing is replaced"),
+            ("expression: '(a)', replace: '<$1>'", "write {{ .Value }}"),
+            ("expression: '(a)', replace: '${1}'", "write {{ .Value }}"),
+        ] {
+            let program = parse(&format!("replace: {{{options}}}")).expect("accepted");
+            assert!(warnings(&program)[0].contains(part), "{:?}", warnings(&program));
+        }
+        let right = parse("replace: {expression: '(a)', replace: 'costs $ {{ .Value }} or US$'}").expect("accepted");
+        assert!(warnings(&right).is_empty(), "{:?}", warnings(&right));
         table("replace: {expression: '(a)', replace: '{{ nope }}'}", &[("banana", "{app=\"x\"} banana")]);
     }
 

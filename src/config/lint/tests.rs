@@ -51,7 +51,9 @@ fn stages(stages: &str) -> String {
 fn what_is_right_has_no_finding() {
     for text in [
         stages("  - timestamp: {source: t, format: RFC3339}\n  - labels: {level: }\n"),
-        stages("  - replace: {expression: '(a)', replace: '${1}'}\n  - template: {source: a, template: '~/“x”'}\n"),
+        stages(
+            "  - replace: {expression: '(a)', replace: '{{ .Value }}'}\n  - template: {source: a, template: '${1} ~/“x”'}\n",
+        ),
         path("DIR/*.log\n      __path_exclude__: DIR/binary*\n      host: x"),
     ] {
         let findings = found(&text, false);

@@ -2,12 +2,15 @@
 //!
 //! A web page whose host name is made to resolve to this address (DNS rebinding) could read the pages through a
 //! visitor's browser. Such a request has a host name, so IP addresses are always allowed, and host names must be known.
+//! Without that, it could still send requests, whose answers it does not see: those that change something must come from a page
+//! of this server, or from no browser.
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CONTENT_SECURITY_POLICY, HOST, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERER, RETRY_AFTER, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
@@ -28,6 +31,11 @@ const REFUSED: &str = "this host name is not known: use an IP address or localho
 const FROM_ELSEWHERE: &str = "server.http_pages is loopback, so only /ready, /-/healthy and /metrics are available here: \
                               use `kubectl port-forward` to this pod for the other pages\n";
 
+const OTHER_SITE: &str = "a page of another site may not request this\n";
+
+/// Where a browser's request comes from.
+const FETCH_SITE: &str = "sec-fetch-site";
+
 const UNKNOWN: &str = "user and password are required\n";
 
 const MANY: &str = "too many password checks: try again in a few seconds\n";
@@ -37,6 +45,10 @@ pub(super) struct Guard {
     pages: Pages,
     /// In lower case, without port.
     names: Vec<String>,
+    /// The host of `external_url`, in lower case. Empty: there is none.
+    external: String,
+    /// The path that loads the config again.
+    reload: String,
     /// Paths for probes and scrapes, which may use any host name. These paths show no labels of pods.
     open: Vec<String>,
 }
@@ -46,13 +58,15 @@ impl Guard {
         let mut names = vec!["localhost".to_string(), config.http_listen_address.clone()];
         // The name of the pod, or of the node.
         names.extend(std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
-        names.extend(config.external_url.split_once("://").map(|(_, rest)| rest.to_string()));
+        let external = config.external_url.split_once("://").map(|(_, rest)| rest.to_string());
+        names.extend(external.clone());
         names.extend(config.http_allowed_hosts.iter().cloned());
         let plain = |name: &String| host_of(name.trim().split('/').next().unwrap_or("")).to_lowercase();
         let names = names.iter().map(plain).filter(|name| !name.is_empty()).collect();
         let prefix = config.prefix();
         let open = ["/ready", "/-/healthy", "/metrics"].map(|path| format!("{prefix}{path}")).into();
-        Self { access, pages: config.pages(), names, open }
+        let external = external.as_ref().map(plain).unwrap_or_default();
+        Self { access, pages: config.pages(), names, external, reload: format!("{prefix}/reload"), open }
     }
 
     /// Why a request is refused. Headers of a proxy about its client are ignored.
@@ -68,11 +82,33 @@ impl Guard {
         (host.parse::<IpAddr>().is_err() && !self.names.contains(&host)).then_some(REFUSED)
     }
 
+    /// Whether a browser sends the request for a page of another site, whose visitor may be allowed more than that site is.
+    /// Programs that are no browsers send neither header.
+    fn is_of_another_site(&self, headers: &HeaderMap) -> bool {
+        if headers.get(FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none") {
+            return true;
+        }
+        // Browsers send that header only to addresses with TLS and to this machine. With GET they may send no origin.
+        let Some(origin) = headers.get(ORIGIN).or(headers.get(REFERER)) else {
+            return false;
+        };
+        let text = |value: &HeaderValue| value.to_str().unwrap_or("").to_lowercase();
+        let (origin, host) = (text(origin), headers.get(HOST).map(text).unwrap_or_default());
+        // It may be `null`.
+        let authority = origin.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or(""));
+        let is_external = !self.external.is_empty() && host_of(authority) == self.external;
+        authority.is_empty() || authority != host && !is_external
+    }
+
     async fn answer(&self, peer: IpAddr, request: Request, next: Next) -> Response {
         if let Some(refusal) = unknown(&self.access, peer, request.headers().get(AUTHORIZATION).cloned()).await {
             return refusal;
         }
-        match self.refuses(peer, request.uri().path(), request.headers().get(HOST)) {
+        let (path, headers) = (request.uri().path(), request.headers());
+        // As in Promtail, any method reloads.
+        let changes = !request.method().is_safe() || path == self.reload;
+        let refusal = self.refuses(peer, path, headers.get(HOST));
+        match refusal.or_else(|| (changes && self.is_of_another_site(headers)).then_some(OTHER_SITE)) {
             None => next.run(request).await,
             Some(why) => (StatusCode::FORBIDDEN, why).into_response(),
         }
@@ -191,6 +227,33 @@ mod tests {
         ] {
             let refused = guard.refuses([10, 0, 0, 1].into(), path, Some(&HeaderValue::from_static(host)));
             assert_eq!(refused.is_none(), let_in, "{host} {path}");
+        }
+    }
+
+    #[test]
+    fn pages_of_other_sites_may_change_nothing() {
+        let guard = guard_of("external_url: https://logs.example:8443/fantail");
+        for (header, value, is_other) in [
+            ("sec-fetch-site", "same-origin", false),
+            ("sec-fetch-site", "none", false),
+            ("sec-fetch-site", "cross-site", true),
+            ("sec-fetch-site", "same-site", true),
+            ("origin", "http://Node-1:3101", false),
+            ("origin", "https://logs.example:8443", false),
+            ("origin", "http://node-1:3102", true),
+            ("origin", "http://node-1", true),
+            ("origin", "http://evil.example", true),
+            ("origin", "http://logs.example.evil.example:8443", true),
+            ("origin", "null", true),
+            ("origin", "", true),
+            ("referer", "http://node-1:3101/config?q=1", false),
+            ("referer", "http://evil.example/node-1:3101", true),
+            ("user-agent", "curl/8", false),
+        ] {
+            let headers = [("host", "node-1:3101"), (header, value)].map(|(name, value)| {
+                (name.parse::<axum::http::HeaderName>().expect("a name"), HeaderValue::from_static(value))
+            });
+            assert_eq!(guard.is_of_another_site(&HeaderMap::from_iter(headers)), is_other, "{header}: {value}");
         }
     }
 }

@@ -283,11 +283,7 @@ async fn effective_config(extract::State(shared): Known, Query(asked): Query<Ask
 }
 
 /// Answers when the config is in use, or with the error.
-async fn reload(extract::State(shared): Known, headers: HeaderMap) -> Response {
-    // Browsers of visitors must not trigger a reload for a page of another site.
-    if headers.get(FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none") {
-        return (StatusCode::FORBIDDEN, "a page of another site may not request a reload\n").into_response();
-    }
+async fn reload(extract::State(shared): Known) -> Response {
     let (request, answer) = oneshot::channel();
     if shared.state.reload.try_send(request).is_err() {
         let text = "too many requests for a reload, or the agent is stopping: try again in a few seconds\n";
@@ -299,9 +295,6 @@ async fn reload(extract::State(shared): Known, headers: HeaderMap) -> Response {
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n").into_response(),
     }
 }
-
-/// Where a browser's request comes from.
-const FETCH_SITE: &str = "sec-fetch-site";
 
 /// The query parameters.
 #[derive(Deserialize)]

@@ -290,8 +290,10 @@ async fn a_reload_is_answered_when_it_is_done_or_with_what_is_wrong() {
         assert!(answer.ends_with(&format!("\r\n\r\n{said}")), "{answer}");
     }
     // A page of another site sends a request through a visitor's browser.
-    let answer = server.ask("/reload", "Sec-Fetch-Site: cross-site\r\n").await;
-    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    for header in ["Sec-Fetch-Site: cross-site", "Origin: http://evil.example", "Referer: http://evil.example/"] {
+        let answer = server.ask("/reload", &format!("{header}\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 403"), "{header}: {answer}");
+    }
     // One request waits, and there is no room for another.
     let waits = TcpStream::connect(server.address).await.expect("it listens");
     let waits = tokio::spawn(ask_on(waits, "/reload", ""));

@@ -123,29 +123,45 @@ pub(super) fn build(text: &str) -> Result<Node, Malformed> {
     let mut root = match Typed(KeyPath::default()).deserialize(first) {
         // The text contains only comments.
         Err(e) if e.to_string() == "EOF while parsing a value" => Node::new(Content::Null, Origin::Absent),
-        root => root.map_err(malformed)?,
+        root => root.map_err(|e| malformed(e, text))?,
     };
     if root.content == Content::Null {
         return Ok(Node::new(Content::Null, Origin::Absent));
     }
     if let Some(again) = serde_yaml::Deserializer::from_str(text).next() {
-        Written(&mut root).deserialize(again).map_err(malformed)?;
+        Written(&mut root).deserialize(again).map_err(|e| malformed(e, text))?;
     }
     Ok(root)
 }
 
-fn malformed(e: serde_yaml::Error) -> Malformed {
+fn malformed(e: serde_yaml::Error, text: &str) -> Malformed {
     let position = e.location().map(|l| (l.line(), l.column()));
     let mut message = e.to_string();
     if let Some((line, column)) = position {
         message = message.replacen(&format!(" at line {line} column {column}"), "", 1);
-        if message.contains("cannot start any token") {
-            // libyaml repeats the message, once for the token and once for its context.
+        let at = text.lines().nth(line.saturating_sub(1)).and_then(|line| line.chars().nth(column.saturating_sub(1)));
+        let advice = advice(&message, at);
+        if !advice.is_empty() {
+            // libyaml repeats the place for the context.
             message.truncate(message.find(", while").unwrap_or(message.len()));
-            message.push_str(" (YAML is indented by spaces, never by tabs)");
         }
+        message.push_str(advice);
     }
     Malformed { message, position }
+}
+
+/// What to write instead of what YAML does not take, if that is known. `at` is the character at the place of the error.
+fn advice(message: &str, at: Option<char>) -> &'static str {
+    let is = |part: &str| message.contains(part);
+    if is("cannot start any token") && at == Some('\t') {
+        " (YAML is indented by spaces, never by tabs)"
+    } else if is("unknown escape character") {
+        ": write the text in single quotes, in which \\ is an ordinary character"
+    } else if is("cannot start any token") || is("alias") || is("anchor") || is("mapping values are not allowed") {
+        ": if this is a text, such as a glob or a regex, write it in single quotes"
+    } else {
+        ""
+    }
 }
 
 /// Builds the node at this path.

@@ -28,6 +28,20 @@ fn refusals_name_the_place_and_the_way_out() {
             "f.yaml:2:1: found character that cannot start any token (YAML is indented by spaces, never by tabs)",
         ),
         (
+            "scrape_configs:\n- job_name: @x",
+            "f.yaml:2:13: found character that cannot start any token: if this is a text, such as a glob or a regex, write it in \
+             single quotes",
+        ),
+        (
+            "scrape_configs:\n- job_name: \"\\d\"",
+            "f.yaml:2:14: found unknown escape character: write the text in single quotes, in \
+             which \\ is an ordinary character",
+        ),
+        (
+            "scrape_configs:\n- job_name: *.log",
+            "f.yaml:2:14: did not find expected alphabetic or numeric character: if this is a text",
+        ),
+        (
             "target_config: {stdin: perhaps}",
             "f.yaml:1:17: target_config.stdin: expected true or false, got text \"perhaps\"",
         ),

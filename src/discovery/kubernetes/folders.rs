@@ -11,7 +11,7 @@ mod disk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Mutex;
@@ -52,11 +52,12 @@ pub(in crate::discovery) struct Folders {
     remembered: Arc<Remembered>,
     metrics: Metrics,
     state: Mutex<State>,
+    /// Only touched by threads that may wait: a call on a dying disk may take minutes.
+    disk: Arc<std::sync::Mutex<Disk>>,
 }
 
 struct State {
     book: Book,
-    disk: Disk,
     known: Known,
     /// The namespace of the watch.
     namespace: Namespace,
@@ -66,9 +67,19 @@ struct State {
     relook_at: Instant,
     /// The number of pods found since the last message, by the origin of their labels.
     news: BTreeMap<&'static str, usize>,
+    /// Directories of which the names of containers are not needed any more.
+    left: Vec<String>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+/// The containers of a pod that have a directory in the pod's.
+struct Containers {
+    /// All that were found so far, also if their directories are gone.
+    names: Vec<String>,
+    /// The pod's directory exists, and some were found.
+    are_there: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Namespace {
     All,
     Named(String),
@@ -94,14 +105,15 @@ impl Folders {
             by: by.into(),
             remembered: places.remembered,
             metrics,
+            disk: Arc::new(std::sync::Mutex::new(disk)),
             state: Mutex::new(State {
                 book,
-                disk,
                 known,
                 namespace,
                 told: BTreeMap::new(),
                 relook_at: Instant::now(),
                 news: BTreeMap::new(),
+                left: Vec::new(),
             }),
         }
     }
@@ -157,20 +169,40 @@ impl Folders {
     }
 
     async fn look(&self, now: Instant) {
-        let mut state = self.state.lock().await;
-        let State { book, disk, namespace, .. } = &mut *state;
-        let namespace = &*namespace;
-        let is_asked_for = |folder: &str| match namespace {
-            Namespace::All => true,
-            Namespace::Named(name) => folder.split_once('_').is_some_and(|(of, _)| of == name),
-            Namespace::NotKnown => false,
+        let (namespace, left) = {
+            let mut state = self.state.lock().await;
+            (state.namespace.clone(), std::mem::take(&mut state.left))
         };
-        if let Some(folders) = disk.folders(now, &is_asked_for) {
-            book.sees(folders, now);
-            self.remembered.keep(&self.by, folders, seconds());
-        }
+        let found = self.on_disk(move |disk| {
+            left.iter().for_each(|folder| disk.forget(folder));
+            let is_asked_for = |folder: &str| match &namespace {
+                Namespace::All => true,
+                Namespace::Named(name) => folder.split_once('_').is_some_and(|(of, _)| of == name),
+                Namespace::NotKnown => false,
+            };
+            disk.folders(now, &is_asked_for).cloned()
+        });
+        let found = found.await;
+        let asked: Vec<(String, bool)> = {
+            let mut state = self.state.lock().await;
+            if let Some(folders) = found {
+                state.book.sees(&folders, now);
+                self.remembered.keep(&self.by, &folders, seconds());
+            }
+            let open = state.book.folders().into_iter().filter(|folder| state.is_open(folder, now));
+            open.map(|folder| {
+                let exists = state.book.gone(&folder).is_none();
+                (folder, exists)
+            })
+            .collect()
+        };
+        let containers = match asked.is_empty() {
+            true => BTreeMap::new(),
+            false => self.on_disk(move |disk| Self::containers(disk, asked, now)).await,
+        };
+        let mut state = self.state.lock().await;
         for folder in state.book.folders() {
-            self.settle(&mut state, &folder, now).await;
+            self.settle(&mut state, &folder, containers.get(&folder), now).await;
         }
         if now >= state.relook_at {
             state.relook_at = now + SELDOM;
@@ -178,27 +210,44 @@ impl Folders {
         }
     }
 
-    /// Sends the new state of a directory if it has changed.
-    async fn settle(&self, state: &mut State, folder: &str, now: Instant) {
+    /// Calls the file system where it may take long.
+    async fn on_disk<R: Send + 'static>(&self, call: impl FnOnce(&mut Disk) -> R + Send + 'static) -> R {
+        let disk = Arc::clone(&self.disk);
+        let called =
+            tokio::task::spawn_blocking(move || call(&mut disk.lock().unwrap_or_else(PoisonError::into_inner)));
+        match called.await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The agent ends.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// The containers of each of these directories, which are looked for again in those that exist.
+    fn containers(disk: &mut Disk, folders: Vec<(String, bool)>, now: Instant) -> BTreeMap<String, Containers> {
+        let of = |(folder, exists): (String, bool)| {
+            let are_there = exists && disk.containers(&folder, now).is_some_and(|names| !names.is_empty());
+            let names = disk.known_containers(&folder);
+            (folder, Containers { names, are_there })
+        };
+        folders.into_iter().map(of).collect()
+    }
+
+    /// Sends the new state of a directory if it has changed. `containers` are what was found for it just now.
+    async fn settle(&self, state: &mut State, folder: &str, containers: Option<&Containers>, now: Instant) {
         let told = state.told.get(folder).copied();
         let gone = state.book.gone(folder);
         let is_done = matches!(told, None | Some((Verdict::Read(_), _)));
-        // Only new containers are possible now. They are checked less often.
-        if matches!(told, Some((Verdict::Read(_), _))) && gone.is_none() && now < state.relook_at {
-            return;
-        }
         let leave = if told.is_some() { LEAVE } else { Duration::ZERO };
         if gone.is_some_and(|since| is_done && now >= since + leave) {
             state.take_back(folder).await;
             state.book.forget(folder);
             return;
         }
-        // The lookup of remembered pods is more expensive, and only needed for pods that are not shown.
-        if matches!(state.book.verdict(folder, true, now), Verdict::Leave)
-            && matches!(state.book.verdict(folder, false, now), Verdict::Leave)
-        {
+        // If it became open while the disk was asked, the next look settles it.
+        let Some(containers) = containers.filter(|_| state.is_open(folder, now)) else {
             return;
-        }
+        };
         let cached = self.remembered.get(&self.by, folder);
         let verdict = state.book.verdict(folder, cached.is_some(), now);
         let (labels, is_held) = match verdict {
@@ -206,14 +255,13 @@ impl Folders {
             Verdict::Hold(labels) => (labels, true),
             Verdict::Read(labels) => (labels, false),
         };
-        let containers = if gone.is_some() { None } else { state.disk.containers(folder, now) };
-        let count = containers.map_or(0, BTreeSet::len).max(told.map_or(0, |(_, count)| count));
+        let found = if containers.are_there { containers.names.len() } else { 0 };
+        let count = found.max(told.map_or(0, |(_, count)| count));
         if told == Some((verdict, count)) || count == 0 {
             return;
         }
-        let names: Vec<String> = state.disk.known_containers(folder);
         let mut targets = cached.unwrap_or_default();
-        targets = self.targets(folder, targets, &names, labels, is_held);
+        targets = self.targets(folder, targets, &containers.names, labels, is_held);
         if told.is_none_or(|(told, _)| told != verdict) && !is_held && !state.book.was_shown(folder) {
             self.metrics.pod_from_path(&self.job, name(labels));
             *state.news.entry(name(labels)).or_default() += 1;
@@ -271,9 +319,20 @@ impl Folders {
 }
 
 impl State {
+    /// Whether something may have to be told of the directory, so that its containers are needed.
+    fn is_open(&self, folder: &str, now: Instant) -> bool {
+        // Only new containers are possible now. They are checked less often.
+        let is_read = matches!(self.told.get(folder), Some((Verdict::Read(_), _)));
+        if is_read && self.book.gone(folder).is_none() && now < self.relook_at {
+            return false;
+        }
+        // The lookup of remembered pods is more expensive, and only needed for pods that are not shown.
+        [true, false].into_iter().any(|is_cached| !matches!(self.book.verdict(folder, is_cached, now), Verdict::Leave))
+    }
+
     async fn take_back(&mut self, folder: &str) {
         self.told.remove(folder);
-        self.disk.forget(folder);
+        self.left.push(folder.to_string());
         self.known.remove(&format!("folder/{folder}")).await;
     }
 }

@@ -165,3 +165,29 @@ async fn the_own_namespace_is_waited_for() {
     scene.folders.set_namespace("ns").await;
     assert_eq!(scene.at(1).await, [one("ns_a_1", "path", true, &["web"])]);
 }
+
+/// A system call on a dying disk may take minutes. The thread of all pushes and of the watch must not wait for it.
+#[tokio::test]
+async fn a_disk_that_hangs_stops_nothing_else() {
+    let mut scene = Scene::new(Namespace::All);
+    scene.folders.lists(&BTreeSet::new()).await;
+    scene.make("ns_a_1", "web");
+    let disk = Arc::clone(&scene.folders.disk);
+    let (hangs, is_hanging) = std::sync::mpsc::channel();
+    let (let_go, until) = std::sync::mpsc::channel::<()>();
+    let call = std::thread::spawn(move || {
+        let _disk = disk.lock().expect("well");
+        hangs.send(()).expect("the test waits");
+        let _ = until.recv();
+    });
+    is_hanging.recv().expect("it hangs");
+    let other = pod("b", "2", "b");
+    tokio::select! {
+        biased;
+        () = scene.folders.look(scene.started) => panic!("it has looked, although the disk hangs"),
+        () = scene.folders.shows(&other) => {}
+    }
+    drop(let_go);
+    call.join().expect("well");
+    assert_eq!(scene.at(1).await, [one("ns_a_1", "path", true, &["web"])]);
+}

@@ -27,6 +27,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use prometheus::{IntGauge, IntGaugeVec};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 pub use config::Config;
 pub use frames::Transaction;
@@ -90,6 +92,8 @@ pub struct Spool {
     state: Mutex<State>,
     /// Bytes after the last whole transaction, which a crash left. No sender was told that they are safe.
     torn: u64,
+    /// Wakes the receivers that wait for room. One that does not wait any more leaves nothing behind.
+    room: Notify,
     /// Shows the bytes that are used. None: nobody asks.
     bytes: Option<IntGauge>,
 }
@@ -105,8 +109,6 @@ struct State {
     readers: Vec<Option<Location>>,
     /// Wakers of clients that wait for more to read, by client.
     wakers: Vec<Option<Waker>>,
-    /// Wakers of receivers that wait for room.
-    waiting: Vec<Waker>,
     remembered: VecDeque<u128>,
 }
 
@@ -125,7 +127,7 @@ impl Spool {
         let state =
             State { max_size, segments: found.lengths, remembered: found.remembered.into(), ..State::default() };
         let writer = Mutex::new(Writer::new(found.last));
-        Ok(Self { segments, writer, state: Mutex::new(state), torn: found.torn, bytes: None })
+        Ok(Self { segments, writer, state: Mutex::new(state), torn: found.torn, room: Notify::new(), bytes: None })
     }
 
     /// Begins a run with this many clients. Nothing is deleted until each of them has opened the spool.
@@ -136,28 +138,31 @@ impl Spool {
         self.show(&state);
     }
 
-    /// Takes room for a transaction of so many bytes, which [`append`](Self::append) uses. If there is no room now, the
-    /// waker is called when there may be.
-    pub fn reserve(&self, bytes: u64, waker: Option<&Waker>) -> Result<(), Full> {
+    /// Takes room for a transaction of so many bytes, which [`append`](Self::append) uses.
+    pub fn reserve(&self, bytes: u64) -> Result<(), Full> {
         let mut state = self.lock();
         if bytes > state.max_size / 2 {
             return Err(Full::Ever);
         }
-        if state.used() + state.reserved + bytes <= state.max_size {
-            state.reserved += bytes;
-            return Ok(());
+        if state.used() + state.reserved + bytes > state.max_size {
+            return Err(Full::Now);
         }
-        if let Some(waker) = waker
-            && !state.waiting.iter().any(|known| known.will_wake(waker))
-        {
-            state.waiting.push(waker.clone());
-        }
-        Err(Full::Now)
+        state.reserved += bytes;
+        Ok(())
+    }
+
+    /// Resolves when there may be more room than when this was called.
+    pub fn more_room(&self) -> Notified<'_> {
+        self.room.notified()
     }
 
     /// Frees reserved room that is not needed.
     pub fn give_back(&self, bytes: u64) {
-        self.lock().gain(|state| state.reserved = state.reserved.saturating_sub(bytes));
+        {
+            let mut state = self.lock();
+            state.reserved = state.reserved.saturating_sub(bytes);
+        }
+        self.room.notify_waiters();
     }
 
     /// Writes the transactions, and syncs them to the disk. After an error none of them is there. In both cases their
@@ -166,11 +171,12 @@ impl Spool {
         let bytes = transactions.iter().map(Transaction::size).sum();
         let written = lock(&self.writer).append(self, transactions);
         let mut state = self.lock();
+        state.reserved = state.reserved.saturating_sub(bytes);
         if written.is_err() {
-            state.gain(|state| state.reserved = state.reserved.saturating_sub(bytes));
+            drop(state);
+            self.room.notify_waiters();
             return written;
         }
-        state.reserved = state.reserved.saturating_sub(bytes);
         self.show(&state);
         state.remembered.extend(transactions.iter().filter_map(|transaction| transaction.id));
         let over = state.remembered.len().saturating_sub(REMEMBERED);
@@ -216,6 +222,7 @@ impl Spool {
         let removed = state.sweep();
         self.show(&state);
         drop(state);
+        self.room.notify_waiters();
         removed.into_iter().for_each(|number| self.segments.remove(number));
     }
 
@@ -246,14 +253,8 @@ impl State {
     fn sweep(&mut self) -> Vec<u64> {
         let slowest = self.readers.iter().map(|reader| reader.map_or(0, |at| at.segment)).min().unwrap_or(0);
         let removed: Vec<u64> = self.segments.range(..slowest).map(|(number, _)| *number).collect();
-        self.gain(|state| state.segments.retain(|number, _| !removed.contains(number)));
+        self.segments.retain(|number, _| !removed.contains(number));
         removed
-    }
-
-    /// Wakes the receivers that wait for room.
-    fn gain(&mut self, change: impl FnOnce(&mut Self)) {
-        change(self);
-        self.waiting.drain(..).for_each(Waker::wake);
     }
 }
 

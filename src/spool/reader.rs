@@ -44,7 +44,9 @@ impl Reader {
             let at = from.unwrap_or_default();
             // A segment that is not there was committed.
             match state.segments.get(&at.segment) {
-                Some(end) => Location { frame: at.frame.min(*end), ..at },
+                Some(end) if at.frame < *end => at,
+                // Its end was damaged and removed. What is appended there has nothing to do with what was passed.
+                Some(end) => Location { segment: at.segment, frame: *end, ..Location::default() },
                 None => {
                     let first = state.segments.first_key_value().map_or(0, |(number, _)| *number);
                     Location { segment: first, ..Location::default() }

@@ -53,7 +53,7 @@ impl World {
             })
             .collect();
         let transaction = Transaction::new(None, parcels.iter().map(|(text, records)| (&**text, records)));
-        self.spool.reserve(transaction.size(), None).expect("room");
+        self.spool.reserve(transaction.size()).expect("room");
         self.spool.append(&[transaction]).expect("written");
     }
 }

@@ -9,6 +9,7 @@ mod reads;
 mod rule;
 mod trace;
 mod unknown;
+mod warnings;
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Error, Loaded, ScrapeConfig};
+use super::{Error, LimitsConfig, Loaded, ScrapeConfig};
 use crate::model::{ConfigError, Encoding, KeyPath, Step};
 use crate::{receive, relabel, stages, tail};
 
@@ -72,6 +72,9 @@ impl Check<'_> {
 
     fn limits(&mut self) -> Result<(), Error> {
         let limits = &self.loaded.config.limits_config;
+        if limits.readline_rate.is_nan() {
+            return Err(self.error("limits_config.readline_rate", "must be a number"));
+        }
         let positive = limits.readline_rate.is_finite() && limits.readline_rate > 0.0;
         if limits.readline_rate_enabled && !positive {
             return Err(self.error("limits_config.readline_rate", "must be more than 0 lines per second"));
@@ -82,6 +85,19 @@ impl Check<'_> {
         if limits.readline_rate_enabled && stages::quota(limits.readline_rate, limits.readline_burst).is_none() {
             let message = "is too low: readline_burst lines would take longer than 100 years";
             return Err(self.error("limits_config.readline_rate", message));
+        }
+        let defaults = LimitsConfig::default();
+        for (key, changed) in [
+            ("readline_rate", limits.readline_rate != defaults.readline_rate),
+            ("readline_burst", limits.readline_burst != defaults.readline_burst),
+            ("readline_rate_drop", limits.readline_rate_drop != defaults.readline_rate_drop),
+        ] {
+            if changed && !limits.readline_rate_enabled {
+                self.warn(&format!("limits_config.{key}"), "has no effect without readline_rate_enabled: true");
+            }
+        }
+        if limits.max_line_size_truncate && limits.max_line_size.0 == 0 {
+            self.warn("limits_config.max_line_size_truncate", "has no effect without max_line_size");
         }
         if limits.max_streams > 0 {
             let message = "ignored: fantail limits what is in flight by bytes, not the number of streams; \
@@ -159,9 +175,13 @@ impl Check<'_> {
 
     fn rules(&mut self, i: usize, job: &ScrapeConfig) {
         for (rule, config) in job.relabel_configs.iter().enumerate() {
-            if let Err(e) = relabel::Rules::compile(std::slice::from_ref(config)) {
-                let e = at_index(e, "relabel_configs", rule);
-                self.mistakes.push(self.refuse(e.within(i).within("scrape_configs")));
+            let place = |e: ConfigError| e.within(i).within("scrape_configs");
+            match relabel::Rules::compile(std::slice::from_ref(config)) {
+                Ok(_) => {
+                    let warnings = config.warnings().into_iter().map(|e| e.within(rule).within("relabel_configs"));
+                    warnings.for_each(|e| self.warn_of(place(e)));
+                }
+                Err(e) => self.mistakes.push(self.refuse(place(at_index(e, "relabel_configs", rule)))),
             }
         }
     }

@@ -32,9 +32,9 @@ pub(super) struct Source {
     separator: String,
 }
 
-const SEPARATOR: &str = ";";
-const REGEX: &str = "(.*)";
-const REPLACEMENT: &str = "$1";
+pub(super) const SEPARATOR: &str = ";";
+pub(super) const REGEX: &str = "(.*)";
+pub(super) const REPLACEMENT: &str = "$1";
 
 impl Rule {
     pub(super) fn compile(config: &Config) -> Result<Self, ConfigError> {

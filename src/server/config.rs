@@ -241,6 +241,14 @@ impl Config {
         if !self.grpc_tls_config.is_empty() {
             warnings.push(ConfigError::new("grpc_tls_config", "has no effect: fantail has no gRPC port"));
         }
+        if !self.tls_min_version.is_empty() && self.http_tls_config.is_empty() {
+            warnings.push(ConfigError::new("tls_min_version", "has no effect without http_tls_config"));
+        }
+        let external = self.external_url.as_str();
+        if !external.is_empty() && !external.contains("://") && !external.starts_with('/') {
+            let problem = "is neither a URL nor a path, and is not used: write https://host/agent or /agent";
+            warnings.push(ConfigError::new("external_url", problem));
+        }
         for (key, value, defaults) in self.accepted() {
             if !says_nothing(value) && !defaults.contains(&plain(value).as_str()) {
                 warnings.push(ConfigError::new(key, "has no effect"));

@@ -256,7 +256,7 @@ impl Path {
                 map.insert(name.as_str().into(), value);
                 let block = place.rsplit_once('.').map_or("", |(block, _)| block);
                 for (name, value) in beside(block, name) {
-                    map.insert((*name).into(), (*value).into());
+                    map.insert((*name).into(), yaml(value));
                 }
                 break;
             }
@@ -338,7 +338,7 @@ pub(super) fn required(place: &str) -> Value {
 /// The keys that a key needs beside it in the block at `place`.
 fn beside(place: &str, name: &str) -> &'static [(&'static str, &'static str)] {
     match name {
-        "kubeconfig_file" => &[("api_server", "")],
+        "kubeconfig_file" => &[("api_server", "''")],
         "receive_buffer" => &[("listen_protocol", "udp")],
         _ if place.ends_with("kubernetes_sd_configs[]") || place.ends_with("kubernetes_events") => &[],
         "no_proxy" | "proxy_connect_header" => &[("proxy_url", "http://p")],
@@ -348,6 +348,10 @@ fn beside(place: &str, name: &str) -> &'static [(&'static str, &'static str)] {
         "client_ca" | "client_ca_file" if place.ends_with("http_tls_config") => {
             &[("cert_file", "/c"), ("key_file", "/k"), ("client_auth_type", "RequireAndVerifyClientCert")]
         }
+        "tls_min_version" => &[("http_tls_config", "{cert_file: /c, key_file: /k}")],
+        "readline_rate" | "readline_burst" | "readline_rate_drop" => &[("readline_rate_enabled", "true")],
+        "max_line_size_truncate" => &[("max_line_size", "64KB")],
+        "modulus" => &[("action", "hashmod")],
         _ if place.ends_with("http_tls_config") => &[("cert_file", "/c"), ("key_file", "/k")],
         _ => &[],
     }

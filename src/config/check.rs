@@ -142,11 +142,17 @@ impl Check<'_> {
             client.warnings().into_iter().for_each(|e| self.warn_of(place(e)));
             // Positions are stored under this name.
             if let Some(first) = seen.insert(client.name(), i) {
-                let message = match client.has_own_name() {
-                    true => format!("has the same name as clients[{first}]: give each a name of its own"),
-                    false => format!(
-                        "goes to the same place as clients[{first}], as the same tenant and with the same labels: \
-                         remove one, or give each a `name` of its own"
+                let (path, message) = match client.name.as_str() {
+                    "" => (
+                        path,
+                        format!(
+                            "goes to the same place as clients[{first}], as the same tenant and with the same labels: \
+                             remove one, or give each a `name` of its own"
+                        ),
+                    ),
+                    name => (
+                        format!("{path}.name"),
+                        format!("{name:?} is the name of clients[{first}] too: write another one"),
                     ),
                 };
                 self.mistakes.push(self.error(&path, &message));

@@ -70,6 +70,34 @@ fn lint_on(request: &Request, env: &dyn Fn(&str) -> Option<String>, mounts: &Mou
     findings
 }
 
+/// Where Loki takes lines.
+const PUSH: &str = "/loki/api/v1/push";
+
+/// What is wrong with the path of a URL for pushes. Other paths may be those of a gateway.
+fn fault_of_push_path(path: &str) -> Option<&'static str> {
+    let bare = path.trim_end_matches('/');
+    if bare.is_empty() {
+        return Some("has no path");
+    }
+    if bare.ends_with("/api/prom/push") {
+        return Some("has the path of old versions, which Loki 4 does not have any more");
+    }
+    if bare.ends_with("/otlp/v1/logs") {
+        return Some("has the path for OpenTelemetry, which fantail does not speak");
+    }
+    if bare.ends_with(PUSH) {
+        return (bare != path).then_some("has a slash at the end");
+    }
+    let is_begun = ["/loki", "/loki/api", "/loki/api/v1"].iter().any(|part| bare.ends_with(part));
+    (is_begun || path.contains("/loki/api/v1/")).then_some("is not where Loki takes lines")
+}
+
+/// What stands before a path of Loki, for instance of a gateway.
+fn prefix_of_push_path(path: &str) -> &str {
+    let begin = ["/loki", "/api/prom/", "/otlp/"].iter().filter_map(|part| path.rfind(part)).min();
+    &path[..begin.unwrap_or(0)]
+}
+
 struct Lint<'l> {
     loaded: &'l Loaded,
     found: Vec<(KeyPath, String)>,
@@ -108,10 +136,6 @@ const MANY_VALUES: &[&str] = &[
     "x_request_id",
 ];
 
-/// Ends of paths at which no Loki of today takes the pushes of an agent: the API before version 1, a prefix alone, queries, and
-/// OpenTelemetry.
-const OTHER_PATHS: &[&str] = &["/api/prom/push", "/loki", "/loki/api/v1", "/loki/api/v1/query", "/otlp/v1/logs"];
-
 impl Lint<'_> {
     fn warn(&mut self, path: KeyPath, message: impl Into<String>) {
         self.found.push((path, message.into()));
@@ -126,13 +150,12 @@ impl Lint<'_> {
         for (i, client) in self.loaded.config.clients.iter().enumerate() {
             let path = KeyPath::from(format!("clients[{i}]").as_str());
             let is_url = check_url(&client.url).is_ok();
-            if is_url && client.url.path().trim_matches('/').is_empty() {
+            let url_path = client.url.path();
+            if let Some(fault) = fault_of_push_path(url_path).filter(|_| is_url) {
                 let url = client.redacted_url();
-                let url = url.trim_end_matches('/');
-                self.warn(path.then("url"), format!("has no path: write {url}/loki/api/v1/push"));
-            } else if is_url && OTHER_PATHS.iter().any(|other| client.url.path().trim_end_matches('/').ends_with(other))
-            {
-                self.warn(path.then("url"), "is not Loki's address for pushes, whose path ends with /loki/api/v1/push");
+                let base = url.strip_suffix(url_path).unwrap_or(&url);
+                let prefix = prefix_of_push_path(url_path);
+                self.warn(path.then("url"), format!("{fault}: write {base}{prefix}{PUSH}"));
             }
         }
     }

@@ -149,11 +149,6 @@ impl Config {
         warnings
     }
 
-    /// Whether the config names it.
-    pub fn has_own_name(&self) -> bool {
-        !self.name.is_empty()
-    }
-
     /// The configured name, or six hexadecimal digits derived from the destination and the sender. Positions are stored
     /// under it, so it does not change with a timeout or a password.
     pub fn name(&self) -> String {

@@ -6,7 +6,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::Lint;
-use crate::model::KeyPath;
+use crate::discovery::StaticConfig;
+use crate::model::{KeyPath, Labels};
+use crate::relabel::{Rules, Verdict};
 use crate::tail::{Glob, Mounts};
 
 /// Files of one target whose first bytes are read.
@@ -98,8 +100,15 @@ fn targets(lint: &mut Lint<'_>) {
     // The job that reads a file first.
     let mut readers: BTreeMap<PathBuf, &str> = BTreeMap::new();
     for (i, job) in jobs.iter().enumerate() {
+        // Mistakes in them are reported elsewhere.
+        let rules = Rules::compile(&job.relabel_configs).unwrap_or_default();
         for (n, targets) in job.static_configs.iter().enumerate() {
-            let Some(text) = targets.labels.get("__path__").filter(|text| !text.is_empty()) else { continue };
+            if targets.labels.get("__path__").is_none_or(String::is_empty) {
+                continue;
+            }
+            // The rules may drop the target, or write another path.
+            let Some(labels) = kept(&rules, targets) else { continue };
+            let Some(text) = labels.get("__path__") else { continue };
             let Ok(glob) = Glob::new(text) else { continue };
             let place = KeyPath::from(format!("scrape_configs[{i}].static_configs[{n}].labels").as_str());
             let path = place.then("__path__");
@@ -112,7 +121,7 @@ fn targets(lint: &mut Lint<'_>) {
             if text.contains("${") || text.starts_with('~') {
                 continue;
             }
-            let exclude = targets.labels.get("__path_exclude__").and_then(|exclude| Glob::new(exclude).ok());
+            let exclude = labels.get("__path_exclude__").and_then(|exclude| Glob::new(exclude).ok());
             let found = glob.walk_around(&glob.allowed(&links), &[], &|_| {}).files;
             if found.is_empty() {
                 let why = glob.why_nothing().unwrap_or_else(|| "check the path".into());
@@ -140,6 +149,12 @@ fn targets(lint: &mut Lint<'_>) {
             }
         }
     }
+}
+
+/// The labels of the first target that the rules keep.
+fn kept(rules: &Rules, targets: &StaticConfig) -> Option<Labels> {
+    let mut all = targets.targets().into_iter().map(|target| target.to_labels());
+    all.find_map(|mut labels| matches!(rules.apply(&mut labels), Verdict::Keep).then_some(labels))
 }
 
 /// Whether the first bytes contain a zero byte. UTF-16 begins with a byte-order mark.

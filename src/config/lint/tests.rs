@@ -108,6 +108,23 @@ fn mistakes_that_do_not_start() {
             "clients: [{url: 'loki:3100/loki/api/v1/push'}]\n".into(),
             &["f.yaml:1:", "clients[0].url", "\"loki:3100/loki/api/v1/push\" is not a URL", "http://"],
         ),
+        (
+            "clients: [{url: 'http://${LOKI_HOST}:3100/loki/api/v1/push'}]\n".into(),
+            &["f.yaml:1:", "clients[0].url", "a character that no request can have"],
+        ),
+        (
+            "clients: [{name: a, url: 'http://l/loki/api/v1/push'}, {url: 'http://m/loki/api/v1/push', name: a}]\n"
+                .into(),
+            &["clients[1].name: \"a\" is the name of clients[0] too"],
+        ),
+        (
+            format!("{CLIENT}positions: {{filename: DIR/dir}}\n"),
+            &["DIR/dir is a directory: write DIR/dir/positions.yaml"],
+        ),
+        (
+            format!("{CLIENT}limits_config: {{readline_rate: .nan}}\n"),
+            &["limits_config.readline_rate: must be a number"],
+        ),
         (String::new(), &["at least one client"]),
         (stages("  - regex: {expression: '(a'}\n"), &["f.yaml:", "pipeline_stages[0].regex.expression"]),
         (stages("  - regex: {expression: 'a(?=b)'}\n"), &["pipeline_stages[0].regex.expression"]),
@@ -150,10 +167,29 @@ fn what_starts_and_is_probably_wrong() {
         (path("'${LOGS}/*.log'"), &["${LOGS} is not replaced: start with -config.expand-env=true"]),
         ("clients: [{url: 'http://loki:3100'}]\n".into(), &["f.yaml:1:", "write http://loki:3100/loki/api/v1/push"]),
         (
-            "clients: [{url: 'http://loki:3100/api/prom/push'}]\n".into(),
-            &["clients[0].url", "ends with /loki/api/v1/push"],
+            job(
+                "  static_configs: [{labels: {__path__: DIR/app.log}}]\n  relabel_configs: [{action: keep, modulus: 3}]\n",
+            ),
+            &["f.yaml:5:", "relabel_configs[0].modulus: has no effect with action keep"],
         ),
-        ("clients: [{url: 'http://loki:3100/otlp/v1/logs'}]\n".into(), &["clients[0].url", "is not Loki's address"]),
+        (
+            job(
+                "  static_configs: [{labels: {__path__: DIR/app.log}}]\n  relabel_configs: [{target_label: my-x, source_labels: [a]}]\n",
+            ),
+            &["relabel_configs[0].target_label", "the label is sent as \"my_x\""],
+        ),
+        (stages("  - replace: {expression: 'password=\\S+', replace: x}\n"), &["no group, so nothing is replaced"]),
+        (stages("  - regex: {expression: '(\\S+)'}\n"), &["no group with a name, so nothing is extracted"]),
+        (
+            format!("{CLIENT}limits_config: {{readline_rate: 5, readline_burst: 7}}\n"),
+            &["readline_burst: has no effect without readline_rate_enabled"],
+        ),
+        (
+            format!("{CLIENT}limits_config: {{max_line_size_truncate: true}}\n"),
+            &["has no effect without max_line_size"],
+        ),
+        (format!("{CLIENT}server: {{tls_min_version: foo}}\n"), &["has no effect without http_tls_config"]),
+        (format!("{CLIENT}server: {{external_url: agent}}\n"), &["external_url", "or /agent"]),
         (path("DIR/binary.log"), &["DIR/binary.log is not a text file"]),
         (
             stages("  - timestamp: {source: t, format: 'yyyy-MM-dd HH:mm'}\n"),
@@ -207,12 +243,79 @@ fn what_starts_and_is_probably_wrong() {
 }
 
 #[test]
+fn a_job_that_drops_its_target_does_not_read_it() {
+    let other = |rule: &str| {
+        let rules = format!("  relabel_configs: [{rule}]\n");
+        path("DIR/*.log\n      __path_exclude__: DIR/binary*\n      env: test")
+            + "- job_name: b\n"
+            + &rules
+            + "  static_configs: [{labels: {__path__: DIR/app.log, env: test}}]\n"
+    };
+    for (rule, is_read) in [
+        ("{action: keep, source_labels: [env], regex: production}", false),
+        ("{action: drop, source_labels: [env], regex: production}", true),
+        ("{target_label: __path__, replacement: DIR/dir/a.log}", false),
+    ] {
+        let warnings = found(&other(rule), false).warnings;
+        assert_eq!(warnings.iter().any(|text| text.contains("reads DIR/app.log too")), is_read, "{rule} {warnings:?}");
+    }
+}
+
+#[test]
+fn paths_that_take_no_lines() {
+    for (url, part) in [
+        ("http://l/gateway/push", None),
+        ("http://l/loki/api/v1/push", None),
+        ("http://l/tenants/a/loki/api/v1/push?x=1", None),
+        ("http://l/", Some("has no path: write http://l/loki/api/v1/push")),
+        (
+            "http://l/gw/api/prom/push",
+            Some("old versions, which Loki 4 does not have any more: write http://l/gw/loki/api/v1/push"),
+        ),
+        ("http://l/loki", Some("is not where Loki takes lines: write http://l/loki/api/v1/push")),
+        ("http://u:secret@l/loki/api/v1/query", Some("is not where Loki takes lines: write http://l/loki/api/v1/push")),
+        ("http://l/loki/api/v1/push/", Some("has a slash at the end: write http://l/loki/api/v1/push")),
+        (
+            "http://l/otlp/v1/logs",
+            Some("for OpenTelemetry, which fantail does not speak: write http://l/loki/api/v1/push"),
+        ),
+    ] {
+        let warnings = found(&format!("clients: [{{url: '{url}'}}]\n"), false).warnings;
+        assert_eq!(warnings.len(), usize::from(part.is_some()), "{url} {warnings:?}");
+        assert!(part.is_none_or(|part| warnings[0].ends_with(part)), "{url} {warnings:?}");
+    }
+}
+
+/// The start says the same.
+#[test]
+fn variables_are_said_at_the_start() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let text = "clients: [{url: 'http://l/loki/api/v1/push', tenant_id: 'hunter${NONE}'}]\n";
+    fs::write(file.path(), text).expect("written");
+    let files = file.path().display().to_string();
+    for (expand_env, part) in [(true, "the variable NONE is not set"), (false, "${NONE} is not replaced")] {
+        let request = Request { files: files.clone(), expand_env, ..Request::default() };
+        let loaded = Config::load(&request, &|_| None).expect("it starts");
+        let warnings = crate::config::check(&loaded).expect("it is right");
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].contains(part) && !warnings[0].contains("hunter"), "{warnings:?}");
+    }
+}
+
+#[test]
 fn variables_without_a_value() {
     let text = "# ${COMMENT}\nclients: [{url: 'http://${HOME}:${PORT}/${P:-push}'}]\n";
     let findings = found(text, true);
     let about: Vec<&String> = findings.warnings.iter().filter(|warning| warning.contains("is not set")).collect();
     assert_eq!(about.len(), 1, "{findings:?}");
     assert!(about[0].contains("f.yaml:2:33: the variable PORT is not set"), "{}", about[0]);
+    let replacement =
+        job("  relabel_configs: [{target_label: a, replacement: '${1}'}]\n  static_configs: [{labels: {a: b}}]\n");
+    let warnings = found(&replacement, true).warnings;
+    assert!(warnings.iter().any(|text| text.contains("${1} is replaced by nothing: write $${1}")), "{warnings:?}");
+    // Also if what is left is no config.
+    let warnings = found("clients: [{url: ${URL}]", true).warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("the variable URL is not set"), "{warnings:?}");
 }
 
 #[test]

@@ -15,9 +15,9 @@ mod restart;
 mod scrape;
 #[cfg(test)]
 mod tests;
-mod unset;
 mod unsupported;
 mod uses;
+mod variables;
 
 use std::hash::{Hash, Hasher};
 
@@ -111,6 +111,8 @@ struct Partial {
     /// None: nothing of it can be read.
     loaded: Option<Loaded>,
     mistakes: Vec<Error>,
+    /// The warnings if nothing of it can be read. Otherwise, they are in `loaded`.
+    warnings: Vec<Error>,
     advice: Option<String>,
     /// Neither the file nor a flag sets a client.
     no_client: bool,
@@ -137,10 +139,22 @@ impl Config {
 
     /// Loads what is right of a config, and all errors.
     fn load_what_is_right(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Partial {
-        let (mut document, applied) = match Self::document(request, env) {
-            Ok(document) => document,
-            Err(error) => return Partial { loaded: None, mistakes: vec![error], advice: None, no_client: false },
+        let nothing = |mistake, warnings| Partial {
+            loaded: None,
+            mistakes: vec![mistake],
+            warnings,
+            advice: None,
+            no_client: false,
         };
+        let (text, unset) = match Text::read(request, env) {
+            Ok(read) => read,
+            Err(error) => return nothing(error, Vec::new()),
+        };
+        let mut document = match text.parse() {
+            Ok(document) => document,
+            Err(error) => return nothing(error, unset),
+        };
+        let applied = Self::apply(&mut document, request, unset);
         let Applied { warnings, skipped, mut mistakes, advice } = applied;
         let no_client = match document.root_mut().get_mut("clients").map(|clients| &clients.content) {
             Some(yaml::Content::List(clients)) => clients.is_empty(),
@@ -149,34 +163,35 @@ impl Config {
         };
         let (config, errors) = document.read_what_is_right::<Self>();
         mistakes.extend(errors);
-        let loaded = config.map(|config| {
-            let config = Self { skipped_jobs: skipped, ..config };
-            Loaded { config, document, warnings, dry_run: request.dry_run }
-        });
-        Partial { loaded, mistakes, advice, no_client }
+        let (loaded, warnings) = match config {
+            Some(config) => {
+                let config = Self { skipped_jobs: skipped, ..config };
+                (Some(Loaded { config, document, warnings, dry_run: request.dry_run }), Vec::new())
+            }
+            None => (None, warnings),
+        };
+        Partial { loaded, mistakes, warnings, advice, no_client }
     }
 
     /// The text of the file as a tree, with the flags.
     fn document(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Result<(yaml::Document, Applied), Error> {
-        let (mut document, unset) = Self::text(request, env)?;
-        let mut applied = overlay::apply(&mut document, request);
-        applied.warnings.splice(..0, unset);
+        let (text, unset) = Text::read(request, env)?;
+        let mut document = text.parse()?;
+        let applied = Self::apply(&mut document, request, unset);
         Ok((document, applied))
     }
 
-    /// The text of the file as a tree, as it is written, and a warning for each variable that became nothing.
-    fn text(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Result<(yaml::Document, Vec<Error>), Error> {
-        let (file, mut text) = first_existing(request)?;
-        let mut unset = Vec::new();
-        if request.expand_env {
-            unset = unset::warnings(file.as_deref(), &text, env);
-            text = expand::expand(&text, env).map_err(|e| {
-                let position = Some((e.line, e.column));
-                Error::new(Place { file: file.clone(), position, ..Place::default() }, e.to_string())
-            })?;
-        }
-        let hint = (!request.expand_env && text.contains("${")).then_some(EXPAND_HINT);
-        Ok((yaml::Document::parse(file, text, hint)?, unset))
+    /// Changes the tree. `unset` are the warnings about variables that were replaced by nothing.
+    fn apply(document: &mut yaml::Document, request: &Request, unset: Vec<Error>) -> Applied {
+        let mut applied = overlay::apply(document, request);
+        let unreplaced = if request.expand_env { Vec::new() } else { variables::unreplaced(document) };
+        applied.warnings.splice(0..0, unset.into_iter().chain(unreplaced));
+        applied
+    }
+
+    /// The text of the file as a tree, as it is written.
+    fn text(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Result<yaml::Document, Error> {
+        Text::read(request, env)?.0.parse()
     }
 
     /// A hash of the config file's name and text. `None`: the file cannot be read now.
@@ -191,6 +206,34 @@ impl Config {
         let mut value = yaml::to_value(self);
         yaml::mask(&mut value);
         yaml::to_string(&value)
+    }
+}
+
+/// The text of a config file, with its variables replaced if that is wanted.
+struct Text {
+    file: Option<String>,
+    text: String,
+    hint: Option<&'static str>,
+}
+
+impl Text {
+    /// Returns also a warning for each variable that was replaced by nothing.
+    fn read(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Result<(Self, Vec<Error>), Error> {
+        let (file, text) = first_existing(request)?;
+        if !request.expand_env {
+            let hint = text.contains("${").then_some(EXPAND_HINT);
+            return Ok((Self { file, text, hint }, Vec::new()));
+        }
+        let at = |line, column, message: String| {
+            Error::new(Place { file: file.clone(), position: Some((line, column)), ..Place::default() }, message)
+        };
+        let (text, unset) = expand::expand(&text, env).map_err(|e| at(e.line, e.column, e.to_string()))?;
+        let unset = unset.iter().map(|unset| at(unset.line, unset.column, unset.to_string())).collect();
+        Ok((Self { file, text, hint: None }, unset))
+    }
+
+    fn parse(self) -> Result<yaml::Document, Error> {
+        yaml::Document::parse(self.file, self.text, self.hint)
     }
 }
 

@@ -13,6 +13,8 @@ mod stream;
 mod tls;
 mod url;
 
+use http::Uri;
+
 pub use reqwest::Url as ParsedUrl;
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -41,12 +43,12 @@ pub fn parse_url(url: &Url) -> Result<ParsedUrl, String> {
         return Err(format!("{:?} is not a URL that starts with http:// or https://{hint}", url.redacted()));
     }
     let parsed = ParsedUrl::parse(url.expose());
+    // A URL may have characters that a request cannot have, for instance in `http://${HOST}/`.
+    if parsed.as_ref().is_ok_and(|parsed| parsed.as_str().parse::<Uri>().is_err()) {
+        return Err(format!("{:?} is not a URL: it has a character that no request can have{hint}", url.redacted()));
+    }
     // With such a password, a part of it may be read as the host.
     match parsed {
-        // HTTP requests take fewer characters than the standard of URLs for browsers.
-        Ok(parsed) if http::Uri::try_from(parsed.as_str()).is_err() => {
-            Err(format!("{:?} is not a URL: its host is no host name{hint}", url.redacted()))
-        }
         Ok(parsed) if !url.may_hide_a_password() || url.has_user() || parsed.username().is_empty() => Ok(parsed),
         Ok(_) => Err(format!("{:?} is not a URL{hint}", url.redacted())),
         Err(error) => Err(format!("{:?} is not a URL: {error}{hint}", url.redacted())),

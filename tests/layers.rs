@@ -43,7 +43,7 @@ const HOMES: [(&str, &[&str]); 33] = [
     ("fastrand", &["backoff"]),
     ("flate2", &["tail", "receive", "demo"]),
     ("gotmpl", &["stages"]),
-    ("http", &["discovery"]),
+    ("http", &["discovery", "http_client"]),
     ("landlock", &["cli"]),
     ("seccompiler", &["cli"]),
     ("socket2", &["receive"]),

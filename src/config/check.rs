@@ -1,6 +1,7 @@
 //! Checks whether a config can run: builds everything that needs no network, and discards it.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Error, LimitsConfig, Loaded, ScrapeConfig};
@@ -47,6 +48,12 @@ impl Check<'_> {
         let config = &self.loaded.config;
         if config.positions.filename.is_empty() {
             return Err(self.error("positions.filename", "must name a file, such as /var/log/positions.yaml"));
+        }
+        let filename = Path::new(&config.positions.filename);
+        if filename.is_dir() {
+            let (directory, file) = (filename.display(), filename.join("positions.yaml"));
+            let message = format!("{directory} is a directory: write {}", file.display());
+            return Err(self.error("positions.filename", &message));
         }
         let watch = &config.global.file_watch_config;
         for (path, period) in [

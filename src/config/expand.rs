@@ -19,9 +19,31 @@ impl fmt::Display for Error {
     }
 }
 
-/// Replaces each `${…}` in `text`. An unset variable is empty.
-pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Error> {
-    let mut scan = Scan { text, at: 0, depth: 0, env };
+/// A `${NAME}` that was replaced by nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unset {
+    pub line: usize,
+    pub column: usize,
+    pub name: String,
+}
+
+impl fmt::Display for Unset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        match name.starts_with(|c: char| c.is_ascii_digit()) {
+            true => write!(f, "${{{name}}} is replaced by nothing: write $${{{name}}} for the group of an expression"),
+            false => write!(
+                f,
+                "the variable {name} is not set, or is empty: set it, or write a default: ${{{name}:-default}}; for the group of \
+                 an expression write $${{{name}}}"
+            ),
+        }
+    }
+}
+
+/// Replaces each `${…}` in `text`. An unset variable is empty. Returns also those, without the ones in comments.
+pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<(String, Vec<Unset>), Error> {
+    let mut scan = Scan { text, at: 0, depth: 0, env, unset: Vec::new() };
     let mut out = String::with_capacity(text.len());
     while let Some(c) = scan.peek() {
         if scan.take("$$") {
@@ -37,7 +59,7 @@ pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result
             scan.at += c.len_utf8();
         }
     }
-    Ok(out)
+    Ok((out, scan.unset))
 }
 
 const UNCLOSED: &str = "missing closing brace";
@@ -46,12 +68,21 @@ const BAD: &str = "bad substitution: expected for instance ${NAME} or ${NAME:-de
 /// The maximum depth of `${A:-${B:-…}}`. More than any config needs, and safe for the stack.
 const MAX_DEPTH: usize = 100;
 
+/// What stands between a variable and its default.
+const DEFAULTS: [&str; 5] = [":-", ":=", ":?", ":+", "="];
+
+/// Where the last line of `text` begins.
+fn line_start(text: &str) -> usize {
+    text.rfind('\n').map_or(0, |i| i + 1)
+}
+
 struct Scan<'a> {
     text: &'a str,
     at: usize,
     /// The depth of the current substitution.
     depth: usize,
     env: &'a dyn Fn(&str) -> Option<String>,
+    unset: Vec<Unset>,
 }
 
 impl<'a> Scan<'a> {
@@ -76,11 +107,29 @@ impl<'a> Scan<'a> {
         let start = self.at;
         let value = self.body();
         value.map_err(|message| {
-            let before = &self.text[..start];
-            let line_start = before.rfind('\n').map_or(0, |i| i + 1);
-            let column = before[line_start..].chars().count() + 1;
-            Error { line: before.matches('\n').count() + 1, column, message }
+            let (line, column) = self.position(start);
+            Error { line, column, message }
         })
+    }
+
+    /// The line and column of a place in the text, from 1.
+    fn position(&self, at: usize) -> (usize, usize) {
+        let before = &self.text[..at];
+        (before.matches('\n').count() + 1, before[line_start(before)..].chars().count() + 1)
+    }
+
+    fn is_in_comment(&self, at: usize) -> bool {
+        let before = &self.text[..at];
+        let line = &before[line_start(before)..];
+        line.trim_start().starts_with('#') || line.contains(" #")
+    }
+
+    /// Remembers that the variable at `at` was replaced by nothing.
+    fn note_unset(&mut self, at: usize, name: &str) {
+        if !self.is_in_comment(at) {
+            let (line, column) = self.position(at);
+            self.unset.push(Unset { line, column, name: name.to_string() });
+        }
     }
 
     fn body(&mut self) -> Result<String, &'static str> {
@@ -94,19 +143,22 @@ impl<'a> Scan<'a> {
     }
 
     fn inside(&mut self) -> Result<String, &'static str> {
+        let start = self.at;
         self.take("${");
         if self.take("#") {
-            let value = self.variable()?;
+            let (_, value) = self.variable()?;
             self.close()?;
             return Ok(value.len().to_string());
         }
-        let value = self.variable()?;
+        let (name, value) = self.variable()?;
+        if DEFAULTS.iter().any(|operator| self.take(operator)) {
+            return self.default(value);
+        }
+        if value.is_empty() {
+            self.note_unset(start, name);
+        }
         match self.peek() {
-            Some(':') => self.default_or_substring(value),
-            Some('=') => {
-                self.take("=");
-                self.default(value)
-            }
+            Some(':') => self.substring(value),
             Some(',' | '^') => self.case(value),
             Some('/') => self.replace(value),
             Some('#' | '%') => self.trim(value),
@@ -114,12 +166,13 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn variable(&mut self) -> Result<String, &'static str> {
+    /// The name and the value of a variable.
+    fn variable(&mut self) -> Result<(&'a str, String), &'static str> {
         let name = self.until(|c| !(c.is_alphanumeric() || c == '_'));
         match name {
             "" if self.rest().is_empty() => Err(UNCLOSED),
             "" => Err(BAD),
-            name => Ok((self.env)(name).unwrap_or_default()),
+            name => Ok((name, (self.env)(name).unwrap_or_default())),
         }
     }
 
@@ -138,16 +191,9 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn default_or_substring(&mut self, value: String) -> Result<String, &'static str> {
-        match [":-", ":=", ":?", ":+"].iter().any(|operator| self.take(operator)) {
-            true => self.default(value),
-            false => self.substring(value),
-        }
-    }
-
     /// Reads the default for an empty value. It may contain substitutions.
     fn default(&mut self, value: String) -> Result<String, &'static str> {
-        let mut default = String::new();
+        let (mut default, unset) = (String::new(), self.unset.len());
         while !self.take("}") {
             match self.peek() {
                 None => return Err(UNCLOSED),
@@ -158,7 +204,12 @@ impl<'a> Scan<'a> {
                 }
             }
         }
-        Ok(if value.is_empty() { default } else { value })
+        if value.is_empty() {
+            return Ok(default);
+        }
+        // What the default lacks does not matter.
+        self.unset.truncate(unset);
+        Ok(value)
     }
 
     /// `:offset` or `:offset:length`, in bytes. If one is not a number, the value stays unchanged.
@@ -287,6 +338,27 @@ mod tests {
         })
     }
 
+    fn expanded(text: &str) -> Result<String, Error> {
+        expand(text, &env).map(|(text, _)| text)
+    }
+
+    #[test]
+    fn what_is_replaced_by_nothing_is_said() {
+        for (text, want) in [
+            ("a: ${A}", &[][..]),
+            ("a\nb: ü ${U}", &[(2, 6, "U")]),
+            ("${1} ${EMPTY}", &[(1, 1, "1"), (1, 6, "EMPTY")]),
+            ("${U:-} ${U:-x} ${U=x} $${U} $U ${#U}", &[]),
+            ("${U,,} ${U:1:2} ${U/a/b}", &[(1, 1, "U"), (1, 8, "U"), (1, 17, "U")]),
+            ("${U:-${V}} ${A:-${V}}", &[(1, 6, "V")]),
+            ("# ${U}\na: 1 # ${U}\n  # ${U}\nb#${U}", &[(4, 3, "U")]),
+        ] {
+            let unset = expand(text, &env).expect(text).1;
+            let unset: Vec<(usize, usize, &str)> = unset.iter().map(|u| (u.line, u.column, u.name.as_str())).collect();
+            assert_eq!(unset, want, "{text}");
+        }
+    }
+
     #[test]
     fn expands() {
         for (text, want) in [
@@ -321,14 +393,14 @@ mod tests {
             ("no braces at all", "no braces at all"),
             ("", ""),
         ] {
-            assert_eq!(expand(text, &env).as_deref(), Ok(want), "{text}");
+            assert_eq!(expanded(text).as_deref(), Ok(want), "{text}");
         }
     }
 
     #[test]
     fn depth_has_an_end() {
         let nested = |n: usize| format!("{}x{}", "${U:-".repeat(n), "}".repeat(n));
-        assert_eq!(expand(&nested(100), &env).as_deref(), Ok("x"));
+        assert_eq!(expanded(&nested(100)).as_deref(), Ok("x"));
         assert!(expand(&nested(101), &env).is_err_and(|e| e.message.starts_with("too many")));
         assert!(expand(&"${U:-".repeat(100_000), &env).is_err());
     }

@@ -35,14 +35,15 @@ pub fn lint(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Findings
 
 /// The same with these mounts.
 fn lint_on(request: &Request, env: &dyn Fn(&str) -> Option<String>, mounts: &Mounts) -> Findings {
-    let Partial { loaded, mut mistakes, advice, no_client } = Config::load_what_is_right(request, env);
+    let Partial { loaded, mut mistakes, warnings: unchecked, advice, no_client } =
+        Config::load_what_is_right(request, env);
     let checked = loaded.as_ref().map(check_all);
     let (more, warnings) = checked.unwrap_or_default();
     mistakes.extend(more);
     let hint = yaml::take_hint(&mut mistakes).map(String::from);
     let mut findings = Findings {
         mistakes: mistakes.iter().map(Error::to_string).collect(),
-        warnings: Vec::new(),
+        warnings: unchecked.iter().map(Error::to_string).collect(),
         advice: advice.into_iter().chain(hint).collect(),
         mistaken: mistakes
             .iter()
@@ -53,18 +54,14 @@ fn lint_on(request: &Request, env: &dyn Fn(&str) -> Option<String>, mounts: &Mou
     };
     findings.warnings.extend(jobs::documents(request));
     findings.warnings.extend(warnings);
-    let mut notes = text::unreplaced(request, env);
-    let Some(loaded) = loaded else {
-        findings.warnings.extend(notes.iter().map(Error::to_string));
-        return findings;
-    };
+    let Some(loaded) = loaded else { return findings };
     let mut lint = Lint { loaded: &loaded, found: Vec::new() };
     lint.clients();
     lint.jobs();
     files::lint(&mut lint, mounts);
     jobs::lint(&mut lint);
     text::lint(&mut lint);
-    notes.extend(lint.notes());
+    let mut notes = lint.notes();
     notes.sort_by_key(Error::position);
     findings.warnings.extend(notes.iter().map(Error::to_string));
     findings

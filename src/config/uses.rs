@@ -43,7 +43,7 @@ pub struct Part {
 
 /// The parts that a file uses, in the order of the file. Mistakes in it are [`lint`](super::lint)'s.
 pub fn uses(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Part>, Error> {
-    let (mut document, _) = Config::text(request, env)?;
+    let mut document = Config::text(request, env)?;
     let root = document.root_mut().clone();
     let mut walk = Walk { pages: Pages::read(), document: &document, parts: Vec::new(), at: BTreeMap::new() };
     walk.block("", &KeyPath::default(), &root);

@@ -5,8 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Waker};
 
 use proptest::prelude::*;
 
@@ -214,15 +213,6 @@ fn what_is_appended_after_damage_is_read_whole() {
     append(&spool, None, &["three and no less"]);
     spool.begin_run(1);
     assert_eq!(rest(&mut reader(&spool, 0, Some(&cursor))).0, ["three and no less"]);
-}
-
-#[derive(Default)]
-struct Bell(AtomicUsize);
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 /// Two clients: what the slower one has not committed stays, and no more than the limit is on the disk.

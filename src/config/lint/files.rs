@@ -27,10 +27,6 @@ fn positions(lint: &mut Lint<'_>, mounts: &Mounts) {
     let config = &lint.loaded.config;
     let filename = PathBuf::from(&config.positions.filename);
     let path = KeyPath::from("positions.filename");
-    if filename.is_dir() {
-        let file = filename.join("positions.yaml");
-        return lint.warn(path, format!("is a directory, and the agent does not start: write {}", file.display()));
-    }
     let Some(directory) = filename.parent().filter(|directory| directory.is_absolute()) else {
         if filename.is_relative() {
             lint.warn(path, "is relative to the directory in which the agent is started: write a whole path");

@@ -62,13 +62,6 @@ fn what_is_right_has_no_finding() {
 }
 
 #[test]
-fn a_directory_is_no_positions_file() {
-    let findings = found_on(&format!("positions: {{filename: DIR/dir}}\n{CLIENT}"), false, "");
-    let warning = findings.warnings.iter().find(|warning| warning.contains("positions.filename")).expect("it is said");
-    assert!(warning.contains("is a directory") && warning.contains("write DIR/dir/positions.yaml"), "{warning}");
-}
-
-#[test]
 fn positions_that_do_not_outlive_a_reboot_or_a_container() {
     const DISK: &str = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n";
     let positions = "positions: {filename: DIR/dir/positions.yaml}\n".to_string() + CLIENT;
@@ -179,7 +172,7 @@ fn what_starts_and_is_probably_wrong() {
             &["relabel_configs[0].target_label", "the label is sent as \"my_x\""],
         ),
         (stages("  - replace: {expression: 'password=\\S+', replace: x}\n"), &["no group, so nothing is replaced"]),
-        (stages("  - regex: {expression: '(\\S+)'}\n"), &["no group with a name, so nothing is extracted"]),
+        (stages("  - regex: {expression: '(\\S+)'}\n"), &["no named group, so nothing is extracted"]),
         (
             format!("{CLIENT}limits_config: {{readline_rate: 5, readline_burst: 7}}\n"),
             &["readline_burst: has no effect without readline_rate_enabled"],
@@ -280,7 +273,8 @@ fn paths_that_take_no_lines() {
             Some("for OpenTelemetry, which fantail does not speak: write http://l/loki/api/v1/push"),
         ),
     ] {
-        let warnings = found(&format!("clients: [{{url: '{url}'}}]\n"), false).warnings;
+        let mut warnings = found(&format!("clients: [{{url: '{url}'}}]\n"), false).warnings;
+        warnings.retain(|warning| warning.contains("clients[0]"));
         assert_eq!(warnings.len(), usize::from(part.is_some()), "{url} {warnings:?}");
         assert!(part.is_none_or(|part| warnings[0].ends_with(part)), "{url} {warnings:?}");
     }

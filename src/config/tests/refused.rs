@@ -115,10 +115,13 @@ fn clients_that_cannot_be() {
             "clients:\n- url: http://l\n- url: http://l\n",
             "f.yaml:3:3: clients[1]: goes to the same place as clients[0]",
         ),
-        ("clients:\n- {name: a, url: 'http://l'}\n- {name: a, url: 'http://m'}", "f.yaml:3:4: clients[1].name: \"a\" is"),
+        (
+            "clients:\n- {name: a, url: 'http://l'}\n- {name: a, url: 'http://m'}",
+            "f.yaml:3:4: clients[1].name: \"a\" is",
+        ),
         (
             "clients: [{url: 'http://${LOKI}:3100/loki/api/v1/push'}]",
-            "f.yaml:1:12: clients[0].url: \"http://${LOKI}:3100/loki/api/v1/push\" is not a URL: its host is no host name. \
+            "f.yaml:1:12: clients[0].url: \"http://${LOKI}:3100/loki/api/v1/push\" is not a URL: it has a character that no request can have. \
              Use `-config.expand-env=true`",
         ),
         ("client: {tenant_id: a}", "f.yaml:1:1: client.url: is required"),

@@ -9,16 +9,17 @@ mod findings;
 mod hiding;
 mod question;
 mod text;
+mod way;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::model::{
-    About, ExplainedClient, ExplainedTarget, Explanation, FileReport, Labels, Question, Target, TargetLabels, pod,
+    About, ExplainedClient, ExplainedTarget, Explanation, FileReport, Labels, LineTrace, Question, Target, pod,
 };
-use crate::scrape::{Job, resolve};
 use crate::tail::Glob;
+use way::{Asked, Readable};
 
 pub use cases::{Case, Cases, cases};
 pub use files::Files;
@@ -62,18 +63,17 @@ pub struct Known {
 pub fn explain(config: &Config, question: &Question, around: &Around<'_>) -> Result<Explanation, String> {
     let jobs = jobs(config, question)?;
     let mut explanation = Explanation::default();
-    let given;
-    let found = match &question.about {
+    let found: Vec<Found> = match &question.about {
         About::Labels(labels) => {
-            let of_job = |job: &&Job| Found { job: job.name.to_string(), source: GIVEN.into(), labels: labels.clone() };
-            given = jobs.values().collect::<Vec<_>>().iter().map(of_job).collect();
-            &given
+            let of_job =
+                |asked: &Asked| Found { job: asked.job.name.to_string(), source: GIVEN.into(), labels: labels.clone() };
+            jobs.values().map(of_job).collect()
         }
-        _ => &around.found,
+        _ => around.found.iter().cloned().chain(jobs.values().filter_map(Asked::undiscovered)).collect(),
     };
-    for found in found {
-        let Some(job) = jobs.get(found.job.as_str()) else { continue };
-        let (mut target, resolved) = way(job, found, around.hostname);
+    for found in &found {
+        let Some(asked) = jobs.get(found.job.as_str()) else { continue };
+        let (mut target, readable) = asked.way(found, around.hostname);
         if !is_asked(&question.about, &target) {
             continue;
         }
@@ -81,14 +81,21 @@ pub fn explain(config: &Config, question: &Question, around: &Around<'_>) -> Res
             explanation.more_targets += 1;
             continue;
         }
-        if let Some(resolved) = &resolved {
-            let file = match &question.about {
-                About::File(file) => Some(Path::new(file)),
-                _ => None,
-            };
-            around.files.explain(&mut target, resolved, file);
-            lines(&mut target, resolved, job, config, question, around);
+        match &readable {
+            Some(Readable::Files(resolved)) => {
+                let file = match &question.about {
+                    About::File(file) => Some(Path::new(file)),
+                    _ => None,
+                };
+                around.files.explain(&mut target, resolved, file);
+                target.lines = lines_of_files(&mut target, resolved, asked, question, around);
+            }
+            Some(lines @ Readable::Lines { .. }) => {
+                target.lines = asked.trace(lines, "", &question.lines, around.now);
+            }
+            None => {}
         }
+        finish(&mut target.lines, config, around);
         explanation.targets.push(target);
     }
     explanation.notes = findings::notes(config, question, &explanation, around);
@@ -99,43 +106,16 @@ pub fn explain(config: &Config, question: &Question, around: &Around<'_>) -> Res
 /// The source of a target whose labels the question gives.
 const GIVEN: &str = "the given labels";
 
-fn jobs<'c>(config: &'c Config, question: &Question) -> Result<BTreeMap<&'c str, Job>, String> {
+fn jobs<'c>(config: &'c Config, question: &Question) -> Result<BTreeMap<&'c str, Asked>, String> {
     let is_asked = |name: &str| question.job.as_deref().is_none_or(|job| job == name);
     let asked = config.scrape_configs.iter().filter(|job| is_asked(&job.job_name));
     let jobs = asked
-        .map(|job| Ok((job.job_name.as_str(), job.job(&config.target_config)?)))
+        .map(|job| Ok((job.job_name.as_str(), Asked::new(job, job.job(&config.target_config)?))))
         .collect::<Result<BTreeMap<_, _>, String>>()?;
     match &question.job {
         Some(job) if jobs.is_empty() => Err(format!("the config has no job {job:?}")),
         _ => Ok(jobs),
     }
-}
-
-/// The way of a target through the rules of its job, and the target that is read. None: it is not read.
-pub fn way(job: &Job, found: &Found, hostname: &str) -> (ExplainedTarget, Option<Target>) {
-    let mut labels = found.labels.clone();
-    let (_, rules) = job.rules.trace(&mut labels);
-    let resolved = resolve(job, &TargetLabels::from(found.labels.clone()), hostname);
-    let mut target = ExplainedTarget {
-        job: found.job.clone(),
-        source: found.source.clone(),
-        discovered: found.labels.clone(),
-        rules,
-        path: labels.get("__path__").filter(|path| !path.is_empty()).cloned(),
-        exclude: labels.get("__path_exclude__").filter(|path| !path.is_empty()).cloned(),
-        ..ExplainedTarget::default()
-    };
-    match (resolved, &job.unreadable) {
-        (Err(rejected), _) => target.dropped = Some(rejected.to_string()),
-        (Ok(_), Some(why)) => target.dropped = Some(why.clone()),
-        (Ok(resolved), None) => {
-            target.labels = resolved.labels.to_map();
-            target.is_default_path = resolved.defaulted;
-            (target.path, target.exclude) = (Some(resolved.path.clone()), resolved.exclude.clone());
-            return (target, Some(resolved));
-        }
-    }
-    (target, None)
 }
 
 fn is_asked(about: &About, target: &ExplainedTarget) -> bool {
@@ -155,14 +135,13 @@ fn is_asked(about: &About, target: &ExplainedTarget) -> bool {
 }
 
 /// Runs the lines of the question, or else the last lines of a file, through the stages.
-fn lines(
+fn lines_of_files(
     target: &mut ExplainedTarget,
     resolved: &Target,
-    job: &Job,
-    config: &Config,
+    asked: &Asked,
     question: &Question,
     around: &Around<'_>,
-) {
+) -> Vec<LineTrace> {
     let readable = target.files.iter().find(|file| file.problem.is_none()).map(|file| PathBuf::from(&file.path));
     let (lines, file) = match (&question.lines, readable) {
         (lines, file) if !lines.is_empty() => (lines.clone(), file),
@@ -171,12 +150,16 @@ fn lines(
             target.lines_of = (!lines.is_empty()).then(|| file.display().to_string());
             (lines, Some(file))
         }
-        _ => return,
+        _ => return Vec::new(),
     };
     let file = file.unwrap_or_else(|| PathBuf::from(&resolved.path));
-    target.lines = job.trace(resolved, &file, &lines, around.now);
+    asked.job.trace(resolved, &file, &lines, around.now)
+}
+
+/// Adds to entries what comes after the stages.
+fn finish(lines: &mut [LineTrace], config: &Config, around: &Around<'_>) {
     let external = config.clients.first().map(|client| &client.external_labels);
-    for entry in target.lines.iter_mut().flat_map(|line| &mut line.entries) {
+    for entry in lines.iter_mut().flat_map(|line| &mut line.entries) {
         for (name, value) in external.into_iter().flatten() {
             entry.labels.entry(name.clone()).or_insert_with(|| value.clone());
         }

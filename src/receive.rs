@@ -124,7 +124,7 @@ impl Config {
     }
 
     /// The labels that each record gets from the config.
-    fn labels(&self) -> &Labels {
+    pub fn labels(&self) -> &Labels {
         match self {
             Config::Push(config) => &config.labels,
             Config::Syslog(config) => &config.labels,

@@ -62,9 +62,6 @@ async fn look_within(config: &Config, job: Option<&str>, node: Arc<str>, within:
             ));
         }
         look.notes.extend(containers.note().map(|note| format!("job {name:?}: {note}")));
-        if config.journal().is_some() || config.receives().is_some() {
-            look.notes.push(format!("job {name:?} reads no files: only its stages can be explained, with labels"));
-        }
         task.abort();
     }
     Ok(look)

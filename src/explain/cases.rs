@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Found, way};
+use super::Found;
+use super::way::Asked;
 use crate::config::Config;
 use crate::model::{ExplainedEntry, ExplainedTarget, Labels, LineTrace, Outcome};
 use crate::yaml;
@@ -101,19 +102,18 @@ impl Case {
                 job.ok_or_else(|| format!("the config has no job {name:?}"))?
             }
         };
-        let job = job.job(&config.target_config)?;
-        let found = Found { job: job.name.to_string(), source: self.name.clone(), labels: self.labels.clone() };
-        let (target, resolved) = way(&job, &found, hostname);
+        let asked = Asked::new(job, job.job(&config.target_config)?);
+        let found = Found { job: job.job_name.clone(), source: self.name.clone(), labels: self.labels.clone() };
+        let (target, readable) = asked.way(&found, hostname);
         let mut differences = self.expect.compare_target(&target);
-        let Some(resolved) = resolved else {
+        let Some(readable) = readable else {
             if self.expect.dropped.is_none() {
                 let why = target.dropped.as_deref().unwrap_or_default();
                 differences.push(format!("the target is not read: {why}"));
             }
             return Ok(differences);
         };
-        let file = if self.file.is_empty() { &resolved.path } else { &self.file };
-        let traces = job.trace(&resolved, file.as_ref(), &self.lines, now);
+        let traces = asked.trace(&readable, &self.file, &self.lines, now);
         differences.extend(self.expect.compare_lines(&traces));
         Ok(differences)
     }
@@ -297,6 +297,20 @@ scrape_configs:
             let differences = differences(&case);
             assert!(differences.iter().any(|difference| difference.contains(want)), "{case}: {differences:?}");
         }
+    }
+
+    #[test]
+    fn a_job_that_reads_no_files() {
+        let config: Config = serde_yaml::from_str(
+            "scrape_configs: [{job_name: sys, syslog: {listen_address: '127.0.0.1:1514', labels: {job: syslog}}, \
+             relabel_configs: [{source_labels: [__syslog_message_severity], target_label: level}], \
+             pipeline_stages: [{drop: {expression: noise}}]}]",
+        )
+        .expect("a config");
+        let case = "{name: a, labels: {__syslog_message_severity: error}, lines: [noise, a line], expect: {labels: {job: syslog, \
+                    level: error}, drops: [drop_stage], entries: [{line: a line, labels: {job: syslog, level: error}}]}}";
+        let cases = cases(&format!("config: none\ntests: [{case}]")).expect("cases");
+        assert_eq!(cases.run(&config).expect("results"), [("a".to_string(), Vec::new())]);
     }
 
     #[test]

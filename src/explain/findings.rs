@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::Around;
+use super::way::Asked;
 use crate::config::Config;
 use crate::model::{About, ExplainedEntry, Explanation, Labels, Question, pod};
 
@@ -97,8 +98,9 @@ fn why_no_target(config: &Config, question: &Question, around: &Around<'_>) -> O
 }
 
 fn glob_of(config: &Config, found: &super::Found) -> Option<String> {
-    let job = config.scrape_configs.iter().find(|job| job.job_name == found.job)?.job(&config.target_config).ok()?;
-    super::way(&job, found, "").0.path
+    let config_of_job = config.scrape_configs.iter().find(|job| job.job_name == found.job)?;
+    let job = config_of_job.job(&config.target_config).ok()?;
+    Asked::new(config_of_job, job).way(found, "").0.path
 }
 
 fn of_labels(config: &Config, labels: &Labels, around: &Around<'_>) -> Vec<String> {

@@ -260,3 +260,64 @@ fn annotations_are_hidden() {
         assert!(!text.contains(&format!("= {value}")) && !text.contains(&format!("was {value}")), "{text}");
     }
 }
+
+/// Lines that are not in files have labels and no path.
+const OTHERS: &str = "
+  - job_name: dock
+    docker_sd_configs: [{host: 'unix:///none'}]
+    relabel_configs:
+      - {source_labels: [__meta_docker_container_name], regex: /noise, action: drop}
+      - {source_labels: [__meta_docker_container_name], regex: /(.*), target_label: container}
+    pipeline_stages: [static_labels: {stage: dock}]
+  - job_name: units
+    journal: {labels: {job: journal}}
+    relabel_configs: [{source_labels: [__journal__systemd_unit], target_label: unit}]
+    pipeline_stages: [static_labels: {stage: units}]
+  - job_name: sys
+    syslog: {listen_address: '127.0.0.1:1514', labels: {job: syslog}}
+    relabel_configs: [{source_labels: [__syslog_message_hostname], target_label: host}]
+    pipeline_stages: [static_labels: {stage: sys}]
+  - job_name: push
+    loki_push_api: {server: {http_listen_port: 3500}, labels: {from: push}}
+    relabel_configs: [{action: labeldrop, regex: from}]
+    pipeline_stages: [static_labels: {stage: push}]
+";
+
+fn of_job(job: &str, about: About) -> String {
+    let (config, _directory) = config(OTHERS);
+    let question = Question { about, job: Some(job.into()), lines: vec!["x".into()] };
+    text(&explain(&config, &question, &around(Vec::new(), LOOK)).expect("an answer"), Paint::Plain)
+}
+
+#[test]
+fn what_is_read_from_no_file_needs_no_path() {
+    for (job, label, want) in [
+        ("dock", "__meta_docker_container_name=/web", r#"labels   {container="web", stage="dock"}"#),
+        ("units", "__journal__systemd_unit=a.service", r#"labels   {job="journal", stage="units", unit="a.service"}"#),
+        ("sys", "__syslog_message_hostname=h", r#"labels   {host="h", job="syslog", stage="sys"}"#),
+        ("push", "from=sender,app=a", r#"labels   {app="a", stage="push"}"#),
+        ("push", "from=sender", r#"labels   {job="push", stage="push"}"#),
+    ] {
+        let labels = question(&[label.into()]).expect("labels");
+        let text = of_job(job, labels);
+        says(&text, &[want, "pipeline_stages[0].static_labels"]);
+        assert!(!text.contains("__path__"), "{text}");
+    }
+    let noise = of_job("dock", question(&["__meta_docker_container_name=/noise".into()]).expect("labels"));
+    says(&noise, &["not read: rule 0: drop"]);
+}
+
+#[test]
+fn what_is_not_discovered_is_explained_without_labels_too() {
+    for (job, source, want) in [
+        ("units", "journal", r#"labels   {job="journal", stage="units"}"#),
+        ("sys", "syslog tcp 127.0.0.1:1514", r#"labels   {job="syslog", stage="sys"}"#),
+        ("push", "push http", r#"labels   {job="push", stage="push"}"#),
+    ] {
+        let text = of_job(job, About::All);
+        says(&text, &[&format!("job {job}, target from {source}"), want]);
+        assert!(!text.contains("discovery has found no target"), "{text}");
+    }
+    // What Docker runs is known only to Docker.
+    says(&of_job("dock", About::All), &["discovery has found no target"]);
+}

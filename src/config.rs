@@ -102,6 +102,9 @@ pub enum Scalar {
 pub struct Loaded {
     pub config: Config,
     document: yaml::Document,
+    /// Warnings about variables that were replaced by nothing.
+    unset: Vec<Error>,
+    /// All others.
     warnings: Vec<Error>,
     dry_run: bool,
 }
@@ -120,16 +123,17 @@ struct Partial {
 
 impl Config {
     pub fn load(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Error> {
-        let (document, applied) = Self::document(request, env)?;
-        let Applied { warnings, skipped, mut mistakes, advice } = applied;
-        let read = document.read::<Self>();
+        let (text, unset) = Text::read(request, env)?;
+        let mut document = text.parse().map_err(|e| with_unset(e, &unset))?;
+        let Applied { warnings, skipped, mut mistakes, advice } = Self::apply(&mut document, request);
+        let read = document.read::<Self>().map_err(|e| with_unset(e, &unset));
         if mistakes.is_empty() {
             let config = Self { skipped_jobs: skipped, ..read? };
-            return Ok(Loaded { config, document, warnings, dry_run: request.dry_run });
+            return Ok(Loaded { config, document, unset, warnings, dry_run: request.dry_run });
         }
         match read {
             Ok(config) => {
-                let rest = Loaded { config, document, warnings, dry_run: request.dry_run };
+                let rest = Loaded { config, document, unset, warnings, dry_run: request.dry_run };
                 mistakes.extend(check::check_all(&rest).0);
             }
             Err(mistake) => mistakes.push(mistake),
@@ -154,7 +158,7 @@ impl Config {
             Ok(document) => document,
             Err(error) => return nothing(error, unset),
         };
-        let applied = Self::apply(&mut document, request, unset);
+        let applied = Self::apply(&mut document, request);
         let Applied { warnings, skipped, mut mistakes, advice } = applied;
         let no_client = match document.root_mut().get_mut("clients").map(|clients| &clients.content) {
             Some(yaml::Content::List(clients)) => clients.is_empty(),
@@ -166,26 +170,19 @@ impl Config {
         let (loaded, warnings) = match config {
             Some(config) => {
                 let config = Self { skipped_jobs: skipped, ..config };
-                (Some(Loaded { config, document, warnings, dry_run: request.dry_run }), Vec::new())
+                (Some(Loaded { config, document, unset, warnings, dry_run: request.dry_run }), Vec::new())
             }
-            None => (None, warnings),
+            None => (None, unset.into_iter().chain(warnings).collect()),
         };
         Partial { loaded, mistakes, warnings, advice, no_client }
     }
 
-    /// The text of the file as a tree, with the flags.
-    fn document(request: &Request, env: &dyn Fn(&str) -> Option<String>) -> Result<(yaml::Document, Applied), Error> {
-        let (text, unset) = Text::read(request, env)?;
-        let mut document = text.parse()?;
-        let applied = Self::apply(&mut document, request, unset);
-        Ok((document, applied))
-    }
-
-    /// Changes the tree. `unset` are the warnings about variables that were replaced by nothing.
-    fn apply(document: &mut yaml::Document, request: &Request, unset: Vec<Error>) -> Applied {
+    /// Changes the tree: flags, and what is not supported.
+    fn apply(document: &mut yaml::Document, request: &Request) -> Applied {
         let mut applied = overlay::apply(document, request);
-        let unreplaced = if request.expand_env { Vec::new() } else { variables::unreplaced(document) };
-        applied.warnings.splice(0..0, unset.into_iter().chain(unreplaced));
+        if !request.expand_env {
+            applied.warnings.splice(0..0, variables::unreplaced(document));
+        }
         applied
     }
 
@@ -234,6 +231,17 @@ impl Text {
 
     fn parse(self) -> Result<yaml::Document, Error> {
         yaml::Document::parse(self.file, self.text, self.hint)
+    }
+}
+
+/// The error, with the variables that were replaced by nothing: they are often its reason.
+fn with_unset(error: Error, unset: &[Error]) -> Error {
+    match unset {
+        [] => error,
+        unset => {
+            let lines: Vec<String> = unset.iter().map(Error::to_string).collect();
+            Error::all(vec![error], Some(lines.join("\n")))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Error, LimitsConfig, Loaded, ScrapeConfig};
+use super::{Error, LimitsConfig, Loaded, ScrapeConfig, with_unset};
 use crate::model::{ConfigError, Encoding, KeyPath, Step};
 use crate::{receive, relabel, stages, tail};
 
@@ -14,12 +14,12 @@ pub type Warnings = Vec<String>;
 /// Returns the first mistake, with its place in the file.
 pub fn check(loaded: &Loaded) -> Result<Warnings, Error> {
     let (mut mistakes, warnings) = check_all(loaded);
-    if mistakes.is_empty() { Ok(warnings) } else { Err(mistakes.remove(0)) }
+    if mistakes.is_empty() { Ok(warnings) } else { Err(with_unset(mistakes.remove(0), &loaded.unset)) }
 }
 
 /// Returns all mistakes, in the order of the blocks. Of one block, rule or stage, only the first is found.
 pub(super) fn check_all(loaded: &Loaded) -> (Vec<Error>, Warnings) {
-    let warnings = loaded.warnings.iter().map(Error::to_string).collect();
+    let warnings = loaded.unset.iter().chain(&loaded.warnings).map(Error::to_string).collect();
     let mut check = Check { loaded, warnings, mistakes: Vec::new() };
     let first = [Check::server, Check::files, Check::limits].map(|part| part(&mut check));
     check.mistakes.extend(first.into_iter().filter_map(Result::err));

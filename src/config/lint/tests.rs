@@ -296,6 +296,24 @@ fn variables_are_said_at_the_start() {
     }
 }
 
+/// A variable without a value is often the reason of a mistake.
+#[test]
+fn a_start_that_fails_says_the_variables_too() {
+    for text in [
+        "clients: [{url: 'http://${NONE}:3100/'}]\n",
+        "clients: [{url: 'http://l/', batchsize: '${NONE}'}]\n",
+        "clients: [{url: 'http://l/'}, ${NONE:0:1}}]\n",
+    ] {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), text).expect("written");
+        let request = Request { files: file.path().display().to_string(), expand_env: true, ..Request::default() };
+        let loaded = Config::load(&request, &|_| None);
+        let error = loaded.and_then(|loaded| crate::config::check(&loaded)).expect_err(text).to_string();
+        let lines: Vec<&str> = error.lines().collect();
+        assert!(lines.len() == 2 && lines[1].contains("the variable NONE is not set"), "{text} {error}");
+    }
+}
+
 #[test]
 fn variables_without_a_value() {
     let text = "# ${COMMENT}\nclients: [{url: 'http://${HOME}:${PORT}/${P:-push}'}]\n";

@@ -48,7 +48,7 @@ struct Running {
 #[derive(Debug)]
 enum Socket {
     Tcp(StdListener),
-    Udp(StdUdpSocket),
+    Udp(StdUdpSocket, Arc<syslog::Drops>),
 }
 
 impl Socket {
@@ -59,7 +59,10 @@ impl Socket {
                 let mut outcome = Err(io::ErrorKind::AddrNotAvailable.into());
                 for address in config.addresses() {
                     outcome = match config.is_udp() {
-                        true => syslog::bind_udp(&address).map(Self::Udp),
+                        true => syslog::bind_udp(&address).map(|socket| {
+                            let drops = Arc::new(syslog::Drops::of(&socket));
+                            Self::Udp(socket, drops)
+                        }),
                         false => listen(&address).await.map(Self::Tcp),
                     };
                     if outcome.is_ok() {
@@ -74,14 +77,14 @@ impl Socket {
     fn copy(&self) -> io::Result<Self> {
         match self {
             Self::Tcp(listener) => listener.try_clone().map(Self::Tcp),
-            Self::Udp(socket) => socket.try_clone().map(Self::Udp),
+            Self::Udp(socket, drops) => Ok(Self::Udp(socket.try_clone()?, drops.clone())),
         }
     }
 
     fn address(&self) -> String {
         let address = match self {
             Self::Tcp(listener) => listener.local_addr(),
-            Self::Udp(socket) => socket.local_addr(),
+            Self::Udp(socket, _) => socket.local_addr(),
         };
         address.map_or_else(|_| String::new(), |address| address.to_string())
     }
@@ -216,17 +219,17 @@ impl Running {
                     serving.await;
                 })
             }
-            (Config::Syslog(syslog), Socket::Udp(socket)) => {
+            (Config::Syslog(syslog), Socket::Udp(socket, drops)) => {
                 syslog::set_buffer(&socket, syslog.receive_buffer.0 as usize);
                 let socket = UdpSocket::from_std(socket).map_err(|e| e.to_string())?;
                 let shared = syslog::Shared::new(job.clone(), *syslog, metrics);
-                let serving = syslog::serve_udp(shared, socket, current, shutdown);
+                let serving = syslog::serve_udp(shared, (socket, drops), current, shutdown);
                 tokio::spawn(async {
                     let _abort_on_panic = AbortOnPanic;
                     serving.await;
                 })
             }
-            (Config::Push(_), Socket::Udp(_)) => return Err("the push API needs a TCP socket".into()),
+            (Config::Push(_), Socket::Udp(..)) => return Err("the push API needs a TCP socket".into()),
         };
         Ok(Self { job, config, socket, live, stop: Some(stop), task })
     }

@@ -36,7 +36,7 @@ pub use message::Message;
 pub use parse::parse;
 pub(super) use records::Shared;
 pub(super) use tcp::serve as serve_tcp;
-pub(super) use udp::{bind as bind_udp, serve as serve_udp, set_buffer};
+pub(super) use udp::{Drops, bind as bind_udp, serve as serve_udp, set_buffer};
 
 use std::time::Duration;
 

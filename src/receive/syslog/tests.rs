@@ -88,6 +88,27 @@ async fn a_datagram_is_a_message_however_it_ends() {
 
 /// An outage of Loki: the sender waits, and nothing is lost.
 #[tokio::test]
+async fn what_the_kernel_dropped_is_counted_once_although_the_config_changes() {
+    let yaml = format!("{UDP}receive_buffer: 4KB\n");
+    let (mut rig, _client) = start(&yaml, "[]").await;
+    // The receiver gets no turn before all are sent.
+    let sender = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    for _ in 0..200 {
+        sender.send_to(&[b'x'; 1_000], &rig.address).expect("sent");
+    }
+    let config: Config = crate::yaml::from_str(&format!("{yaml}max_message_length: 480")).expect("a config");
+    let (intake, _clients) = clients(1);
+    rig.reload(receiver(Receives::Syslog(Box::new(config)), "[]"), intake).await;
+    let count = |rig: &Rig| rig.count("fantail_syslog_dropped_datagrams_total");
+    while count(&rig) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let before = count(&rig);
+    rig.receivers.finish().await;
+    assert_eq!(count(&rig), before);
+}
+
+#[tokio::test]
 async fn a_connection_is_not_read_on_while_there_is_no_room() {
     let (rig, mut client) = start(TCP, "[]").await;
     let mut stream = rig.connect().await;

@@ -48,13 +48,19 @@ pub(super) struct Builder<'b> {
 /// A push, ready to be handed in.
 #[derive(Debug, Default)]
 pub(super) struct Built {
-    /// The parcels, each with the number of entries up to its end.
-    pub parcels: Vec<(Parcel, usize)>,
-    /// Lines that a rule drops.
+    /// The parcels, each with what there is up to its end.
+    pub parcels: Vec<(Parcel, Counts)>,
+    pub all: Counts,
+}
+
+/// The entries of a push up to a place.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub entries: usize,
+    /// Lines that a rule drops. Those among the skipped entries were counted when these were handed in.
     pub dropped: usize,
     /// Lines that are longer than the agent holds.
     pub too_long: usize,
-    pub lines: usize,
 }
 
 impl<'b> Builder<'b> {
@@ -95,7 +101,7 @@ impl<'b> Builder<'b> {
 
     pub fn finish(mut self) -> Built {
         if !self.parcel.is_empty() {
-            self.built.parcels.push((self.parcel.fitted(), self.built.lines));
+            self.built.parcels.push((self.parcel.fitted(), self.built.all));
         }
         self.built
     }
@@ -135,16 +141,16 @@ impl Visit for Builder<'_> {
     }
 
     fn entry(&mut self, time: i64, line: &str, metadata: &[(Cow<'_, str>, Cow<'_, str>)]) -> Result<(), Refused> {
-        self.built.lines += 1;
-        if self.built.lines <= self.settings.skip {
+        self.built.all.entries += 1;
+        if self.built.all.entries <= self.settings.skip {
             return Ok(());
         }
         let Outcome::Keep { labels, tenant } = &self.stream else {
-            self.built.dropped += 1;
+            self.built.all.dropped += 1;
             return Ok(());
         };
         if line.len() > MAX_LINE {
-            self.built.too_long += 1;
+            self.built.all.too_long += 1;
             return Ok(());
         }
         let time = if self.settings.use_incoming_timestamp { time } else { self.settings.arrival.next(self.now) };
@@ -158,7 +164,7 @@ impl Visit for Builder<'_> {
         self.reserve(cost)?;
         if cost > PARCEL {
             self.cost += cost;
-            self.built.parcels.push((std::mem::take(&mut self.parcel).fitted(), self.built.lines));
+            self.built.parcels.push((std::mem::take(&mut self.parcel).fitted(), self.built.all));
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::body::Encoding;
-use super::builder::Built;
+use super::builder::{Built, Counts};
 use super::deliveries::{Deliveries, Delivery, Id, Shared};
 use super::{Config, Format, Refused, malformed};
 use crate::model::{AbortOnPanic, LabelSet};
@@ -296,14 +296,17 @@ impl Shelf {
                 return self.keep(appender, (id, built), delivery, reservation).await;
             }
             let mut current = self.current.clone();
-            for (parcel, taken) in built.parcels {
+            let mut counted = Counts::default();
+            for (parcel, end) in built.parcels {
                 let lines = parcel.len();
                 delivery.tickets.push(current.put(parcel).await.map_err(|_| Failure::Gone)?);
-                delivery.taken = taken;
+                delivery.taken = end.entries;
                 self.metrics.lines(&self.job, lines);
+                // If the sender does not wait longer, its next request goes on behind this parcel.
+                self.count_dropped(&mut counted, end);
             }
             delivery.is_whole = true;
-            self.metrics.dropped(built.dropped, built.too_long);
+            self.count_dropped(&mut counted, built.all);
             drop(reservation);
         }
         for ticket in &delivery.tickets {
@@ -311,6 +314,12 @@ impl Shelf {
         }
         delivery.tickets = Vec::new();
         Ok(Answer::new(StatusCode::NO_CONTENT, ""))
+    }
+
+    /// Counts the dropped lines between two places of a push.
+    fn count_dropped(&self, counted: &mut Counts, end: Counts) {
+        self.metrics.dropped(end.dropped - counted.dropped, end.too_long - counted.too_long);
+        *counted = end;
     }
 
     /// Writes the push to the spool.
@@ -321,7 +330,7 @@ impl Shelf {
         mut delivery: OwnedMutexGuard<Delivery>,
         reservation: Reservation,
     ) -> Result<Answer, Failure> {
-        let Built { parcels, dropped, too_long, .. } = built;
+        let Built { parcels, all } = built;
         let lines = parcels.iter().map(|(parcel, _)| parcel.len()).sum();
         let transaction = Transaction::new(id, parcels.iter().map(|(parcel, _)| (parcel.text(), parcel.records())));
         drop(parcels);
@@ -334,7 +343,7 @@ impl Shelf {
                 appender.append(transaction, room).await?;
             }
             shelf.metrics.lines(&shelf.job, lines);
-            shelf.metrics.dropped(dropped, too_long);
+            shelf.count_dropped(&mut Counts::default(), all);
             delivery.is_whole = true;
             drop(reservation);
             Ok::<_, Failed>(())

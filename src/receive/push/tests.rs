@@ -272,13 +272,16 @@ async fn a_push_that_is_sent_again_is_taken_once() {
     assert_eq!(rig.count("fantail_received_lines_total"), 1);
 }
 
-/// A push of many parcels goes on where there was no room.
+/// A push of many parcels goes on where there was no room, and each dropped line of it is counted once.
 #[tokio::test(start_paused = true)]
 async fn a_push_that_was_taken_in_part_goes_on_there() {
-    let (rig, mut clients) = start("max_send_msg_size: 16MB", "[]", 1).await;
+    let rules = "[{source_labels: [a], regex: noise, action: drop}]";
+    let (rig, mut clients) = start("max_send_msg_size: 16MB", rules, 1).await;
     let line = |n: usize| format!("{n:06} {}", "x".repeat(1_000));
-    let entries = (0..8_000).map(|n| entry(n, &line(n as usize), &[])).collect();
-    let body = snappy(&protobuf(vec![("{a=\"b\"}", entries)]));
+    let kept = |from: i32| (from..from + 100).map(|n| entry(n, &line(n as usize), &[])).collect();
+    let noise = || vec![entry(1, "dropped", &[]), entry(1, "too", &[])];
+    let streams = (0..80).flat_map(|n| [("{a=\"noise\"}", noise()), ("{a=\"b\"}", kept(n * 100))]);
+    let body = snappy(&protobuf(streams.chain([("{a=\"noise\"}", noise())]).collect()));
     let (mut came, mut rounds) = (Vec::new(), 0);
     loop {
         let (status, text) = rig.post("/loki/api/v1/push", "", &body).await;
@@ -293,6 +296,7 @@ async fn a_push_that_was_taken_in_part_goes_on_there() {
     }
     assert!(rounds > 2, "more than an inbox takes at once");
     assert_eq!(came, (0..8_000).map(|n| format!("{{a=\"b\"}} {}", line(n))).collect::<Vec<_>>());
+    assert_eq!(rig.count("logentry_dropped_lines_total"), 2 * 81);
 }
 
 #[tokio::test]

@@ -126,12 +126,7 @@ impl Connection {
         timeouts: Timeouts,
         is_tls: bool,
     ) -> Self {
-        let (close, closed) = oneshot::channel();
-        let place = {
-            let mut places = places.lock();
-            places.make_room(limit, peer);
-            places.take(Taken { peer, _close: close })
-        };
+        let (place, closed) = places.take(limit, peer);
         let (doing, until) = if is_tls { (Doing::Greeting, STALLED) } else { (Doing::Idle, timeouts.idle) };
         Self { stream, timeouts, doing, deadline: Box::pin(sleep(until)), places: places.clone(), place, closed }
     }
@@ -140,10 +135,7 @@ impl Connection {
     fn begin(&mut self, doing: Doing, deadline: Instant) {
         self.doing = doing;
         self.deadline.as_mut().reset(deadline);
-        let mut places = self.places.lock();
-        if let Some(taken) = places.taken.remove(&self.place) {
-            self.place = places.take(taken);
-        }
+        self.place = self.places.renew(self.place);
     }
 
     /// Called when the TLS handshake is done.
@@ -189,7 +181,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.places.lock().taken.remove(&self.place);
+        self.places.leave(self.place);
     }
 }
 

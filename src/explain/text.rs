@@ -175,6 +175,9 @@ fn write_step(out: &mut String, step: &StageStep, paint: Paint) {
         Outcome::Dropped(reason) => format!("  -> {}", paint.bad(&format!("drops the line, reason {}", shown(reason)))),
     };
     let _ = writeln!(out, "{:indent$}{}{outcome}", "", shown(&step.stage));
+    for why in &step.failures {
+        let _ = writeln!(out, "{:indent$}  {}", "", paint.bad(&shown(why)));
+    }
     step.changes.iter().for_each(|change| write_change(out, indent + 2, change));
 }
 

@@ -124,6 +124,9 @@ pub struct StageStep {
     pub depth: usize,
     pub changes: Vec<Change>,
     pub outcome: Outcome,
+    /// Why the stage could not do its work. Empty: it could.
+    #[serde(default)]
+    pub failures: Vec<String>,
 }
 
 /// The outcome of an entry in a stage.

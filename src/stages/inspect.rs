@@ -86,7 +86,10 @@ impl Observer for Inspector {
             Outcome::Dropped(reason) => Some(format!("dropped: {reason}")),
             Outcome::Held => Some("held, until the stage releases it".to_string()),
         };
-        self.print(&self.text(stage, &fields(&step.before), &fields(&step.after), outcome.as_deref()));
+        let failed = step.failures.iter().map(|why| format!("failed: {why}"));
+        let said: Vec<String> = failed.chain(outcome).collect();
+        let said = (!said.is_empty()).then(|| said.join("\n"));
+        self.print(&self.text(stage, &fields(&step.before), &fields(&step.after), said.as_deref()));
     }
 
     fn releases(&self, stage: &Name, entry: Snapshot) {

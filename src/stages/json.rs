@@ -28,7 +28,7 @@ use std::sync::Arc;
 use super::options::Options;
 use super::reads::Reads;
 use super::recycle::recycled;
-use super::work::source_text;
+use super::work::{no_value, source_text};
 use super::{ConfigError, Flow, Recipe, Stage, Value, Work};
 use crate::model::Reason;
 
@@ -82,6 +82,7 @@ struct Json {
 impl Stage for Json {
     fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         let Some(text) = source_text(&work.entry.line, &work.extracted, self.source.as_deref()) else {
+            work.fails(|| no_value(self.source.as_deref()));
             return Flow::Pass;
         };
         let mut found = recycled(std::mem::take(&mut self.found));
@@ -100,6 +101,9 @@ impl Stage for Json {
             }
         }
         self.found = recycled(found);
+        if !is_object {
+            work.fails(|| "the text is not a JSON object".into());
+        }
         match is_object || !self.drop_malformed {
             true => Flow::Pass,
             false => Flow::Discard(Reason::Stage(self.malformed.clone())),

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use super::options::Options;
 use super::reads::Reads;
-use super::work::source_text;
+use super::work::{no_value, source_text};
 use super::{ConfigError, Extracted, Flow, Recipe, Stage, Value, Work};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
@@ -45,26 +45,34 @@ struct Logfmt {
 impl Stage for Logfmt {
     fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         let Some(text) = source_text(&work.entry.line, &work.extracted, self.source.as_deref()) else {
+            work.fails(|| no_value(self.source.as_deref()));
             return Flow::Pass;
         };
-        match &*text {
+        let found = match &*text {
             Cow::Borrowed(text) => self.extract(text, |value| value, &mut work.extracted),
             Cow::Owned(text) => self.extract(text, |value| Cow::Owned(value.into_owned()), &mut work.extracted),
+        };
+        drop(text);
+        if !found {
+            work.fails(|| "the text has none of the keys, or a syntax error before them".into());
         }
         Flow::Pass
     }
 }
 
 impl Logfmt {
+    /// Whether there is any of the keys.
     fn extract<'t, 'c>(
         &self,
         text: &'t str,
         keep: impl Fn(Cow<'t, str>) -> Cow<'c, str>,
         extracted: &mut Extracted<'c>,
-    ) {
+    ) -> bool {
+        let mut found = false;
         for (key, value) in Pairs::new(text) {
             let mut wanted = self.mapping.iter().filter(|(_, wanted)| **wanted == *key).peekable();
             while let Some((name, _)) = wanted.next() {
+                found = true;
                 if wanted.peek().is_none() {
                     extracted.set(name, Value::Text(keep(value)));
                     break;
@@ -72,6 +80,7 @@ impl Logfmt {
                 extracted.set(name, Value::Text(keep(value.clone())));
             }
         }
+        found
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) struct Step {
     /// The same as before, if the stage holds the entry: the rest of such an entry has no meaning.
     pub after: Snapshot,
     pub outcome: Outcome,
+    /// Why it could not do its work. Empty: it could.
+    pub failures: Vec<String>,
 }
 
 /// An entry in front of a stage, or behind it.
@@ -87,6 +89,7 @@ impl Stage for Observed {
     fn process(&mut self, work: &mut Work<'_>, released: &mut Vec<Work<'static>>) -> Flow {
         let (before, known) = (Snapshot::of(work), released.len());
         self.observer.begins(&self.name);
+        work.ask_why();
         let flow = self.stage.process(work, released);
         self.tell_released(&released[known..]);
         let (after, outcome) = match &flow {
@@ -94,7 +97,7 @@ impl Stage for Observed {
             Flow::Discard(reason) => (Snapshot::of(work), Outcome::Dropped(reason.as_str().into())),
             Flow::Held(_) => (before.clone(), Outcome::Held),
         };
-        self.observer.ends(&self.name, Step { before, after, outcome });
+        self.observer.ends(&self.name, Step { before, after, outcome, failures: work.why() });
         flow
     }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::options::Options;
 use super::reads::Reads;
-use super::work::source_text;
+use super::work::{no_value, source_text};
 use super::{ConfigError, Flow, Recipe, Stage, Value, Work};
 use crate::goregex::{CaptureLocations, Regex};
 
@@ -53,6 +53,7 @@ struct Matching {
 impl Stage for Matching {
     fn process(&mut self, work: &mut Work<'_>, _: &mut Vec<Work<'static>>) -> Flow {
         let Some(text) = source_text(&work.entry.line, &work.extracted, self.source.as_deref()) else {
+            work.fails(|| no_value(self.source.as_deref()));
             return Flow::Pass;
         };
         if self.expression.captures_read(&mut self.found, &text) {
@@ -60,6 +61,9 @@ impl Stage for Matching {
                 let (start, end) = self.found.get(*i).unwrap_or_default();
                 work.extracted.set(name, Value::part(&text, start..end));
             }
+        } else {
+            drop(text);
+            work.fails(|| "the expression does not match the text".into());
         }
         Flow::Pass
     }

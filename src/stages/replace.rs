@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use super::gotemplate::{Data, Run, Template};
 use super::options::Options;
+use super::work::no_value;
 use super::{ConfigError, Flow, Key, Recipe, Stage, Value, Work};
 use crate::goregex::{Captures, Regex};
 use crate::model::MAX_LINE;
@@ -74,7 +75,14 @@ impl Stage for Replace {
             Some(source) => work.extracted.text(source),
             None => Some(Cow::Borrowed(&*work.entry.line)),
         };
-        let replaced = text.and_then(|text| self.replaced(&text, work));
+        let Some(text) = text else {
+            work.fails(|| no_value(self.source.as_deref()));
+            return Flow::Pass;
+        };
+        let replaced = self.replaced(&text, work);
+        if replaced.is_none() {
+            work.fails(|| "the expression does not match the text, or the template fails".into());
+        }
         if let Some(Replaced { text, named }) = replaced {
             match &self.source {
                 Some(source) => work.extracted.set(source, Value::from(text)),

@@ -61,7 +61,10 @@ impl Stage for Templated {
         match self.template.over(&work.extracted, data).render(value.as_deref()) {
             Ok(text) if text.is_empty() => work.extracted.remove(Key::from(&self.source)),
             Ok(text) => work.extracted.set(&self.source, Value::from(text)),
-            Err(_) => {}
+            Err(error) => {
+                let why = error.to_string();
+                work.fails(|| format!("the template fails: {why}"));
+            }
         }
         Flow::Pass
     }

@@ -19,7 +19,10 @@
 //!
 //! Unlike Promtail: a time before 1678 or after 2261, which Loki cannot store, counts as not matching.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+
+use prometheus::IntCounter;
 
 use super::fudge::Fudge;
 use super::golayout::{Layout, Place, Zone, Zones};
@@ -32,11 +35,12 @@ use crate::model::{Rfc3339, rfc3339};
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let source: Arc<str> = options.required("source")?.into();
     options.reads(Reads::these([&*source]));
-    let mut formats = vec![Format::of(options.required("format")?)];
+    let mut layouts = vec![options.required("format")?.to_string()];
     if let Some(field) = options.field("fallback_formats")? {
-        formats.extend(field.list()?.into_iter().map(Format::of));
+        layouts.extend(field.list()?.into_iter().map(String::from));
     }
-    let formats: Arc<[Format]> = formats.into();
+    let formats: Arc<[Format]> = layouts.iter().map(|layout| Format::of(layout)).collect();
+    let layouts: Arc<[String]> = layouts.into();
     let zones = match options.field("location")? {
         None => Zones::utc_by_default(),
         Some(field) => zones(field.text()?).map_err(|message| field.fail(message))?,
@@ -49,10 +53,12 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
             other => return Err(field.fail(format!("unknown action `{other}`: use fudge or skip"))),
         },
     };
-    Ok(Box::new(move |_| {
+    Ok(Box::new(move |around| {
         Box::new(Timestamp {
             source: source.clone(),
             formats: formats.clone(),
+            layouts: layouts.clone(),
+            unparsed: around.custom.as_ref().map(|custom| custom.unparsed_times.clone()),
             zones: zones.clone(),
             fudge: fudge.then(Fudge::default),
             rfc3339: Rfc3339::default(),
@@ -75,6 +81,10 @@ fn zones(name: &str) -> Result<Zones, String> {
 struct Timestamp {
     source: Arc<str>,
     formats: Arc<[Format]>,
+    /// The formats as they were written.
+    layouts: Arc<[String]>,
+    /// Counts lines without a time that can be parsed. None: another pipeline counts the same lines.
+    unparsed: Option<IntCounter>,
     zones: Zones,
     fudge: Option<Fudge>,
     rfc3339: Rfc3339,
@@ -88,7 +98,18 @@ impl Stage for Timestamp {
             Format::Rfc3339 => rfc3339.parse(text),
             format => format.parse(text, &self.zones, work.read),
         };
-        let parsed = text.and_then(|text| self.formats.iter().find_map(|format| parse(format, &text)));
+        let parsed = text.as_deref().and_then(|text| self.formats.iter().find_map(|format| parse(format, text)));
+        if parsed.is_none() {
+            if let Some(unparsed) = &self.unparsed {
+                unparsed.inc();
+            }
+            // Copied only if somebody asks.
+            let text = text.filter(|_| work.is_asked_why()).map(Cow::into_owned);
+            work.fails(|| match text {
+                None => format!("there is no extracted value {}", self.source),
+                Some(text) => format!("{text:?} does not have the format {}", self.layouts.join(" or ")),
+            });
+        }
         let entry = &mut work.entry;
         entry.timestamp = match &mut self.fudge {
             Some(fudge) => fudge.settle(&entry.labels, parsed, entry.timestamp),

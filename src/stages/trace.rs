@@ -42,10 +42,10 @@ impl Observer for Tracer {
         steps.push(step);
     }
 
-    fn ends(&self, _: &Name, Step { before, after, outcome }: Step) {
+    fn ends(&self, _: &Name, Step { before, after, outcome, failures }: Step) {
         let Steps { steps, open } = &mut *self.lock();
         if let Some(step) = open.pop().and_then(|at| steps.get_mut(at)) {
-            (step.changes, step.outcome) = (changes(&before, &after), outcome);
+            (step.changes, step.outcome, step.failures) = (changes(&before, &after), outcome, failures);
         }
     }
 

@@ -147,6 +147,42 @@ mod tests {
     }
 
     #[test]
+    fn a_stage_that_cannot_do_its_work_says_why() {
+        for (yaml, line, want) in [
+            (
+                "[regex: {expression: '(?P<t>.*)'}, timestamp: {source: t, format: '2006-01-02 03:04:05'}]",
+                "2026-11-28 13:00:02",
+                r#""2026-11-28 13:00:02" does not have the format 2006-01-02 03:04:05"#,
+            ),
+            (
+                "timestamp: {source: t, format: Unix, fallback_formats: [UnixMs], action_on_failure: skip}",
+                "x",
+                "there is no extracted value t",
+            ),
+            ("json: {expressions: {a: }}", "{a", "the text is not a JSON object"),
+            ("json: {expressions: {a: }, source: b}", "{}", "there is no extracted value b that is text"),
+            ("regex: {expression: '^(?P<a>b)'}", "x", "the expression does not match the text"),
+            ("logfmt: {mapping: {a: }}", "b=1", "the text has none of the keys"),
+            ("replace: {expression: '(b)', replace: c}", "x", "the expression does not match the text"),
+            ("replace: {expression: '(b)', replace: c, source: s}", "b", "there is no extracted value s"),
+            ("template: {source: a, template: '{{ index .Value 9 }}'}", "x", "the template fails: "),
+        ] {
+            let traces = trace(yaml, &[line]);
+            let failures = &traces[0].steps.last().expect("a step").failures;
+            assert!(matches!(failures.as_slice(), [why] if why.contains(want)), "{yaml}: {failures:?}");
+        }
+        // What succeeds says nothing.
+        for (yaml, line) in [
+            ("[regex: {expression: '(?P<t>.*)'}, timestamp: {source: t, format: Unix}]", "1"),
+            ("json: {expressions: {a: }}", "{}"),
+            ("replace: {expression: '(b)', replace: c}", "b"),
+            ("logfmt: {mapping: {a: }}", "a=1"),
+        ] {
+            assert!(trace(yaml, &[line])[0].steps.iter().all(|step| step.failures.is_empty()), "{yaml}");
+        }
+    }
+
+    #[test]
     fn a_trace_changes_nothing() {
         for (yaml, line) in [
             ("[logfmt: {mapping: {a: , b: }}, labels: {a: }, drop: {source: b, value: '2'}]", "a=1 b=3"),

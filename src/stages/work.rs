@@ -17,6 +17,8 @@ pub struct Work<'c> {
     pub read: i64,
     /// The labels that the entry had before its present ones. Nearly all lines change between the same two sets.
     before: Option<LabelSet>,
+    /// Why a stage could not do its work. None: nobody asks, as in an agent that only delivers.
+    reasons: Option<Vec<String>>,
 }
 
 /// The text that a stage with this `source` reads: the line, or an extracted value as text. None: the value does not
@@ -33,6 +35,11 @@ pub(super) fn source_text<'l, 'c>(
     }
 }
 
+/// Why [`source_text`] finds no text.
+pub(super) fn no_value(source: Option<&str>) -> String {
+    format!("there is no extracted value {} that is text", source.unwrap_or_default())
+}
+
 /// Proof that a stage holds the entry it borrowed: it was kept, or joined to one that is held. There is no other way to
 /// create it, so a stage cannot claim to hold an entry that it dropped.
 #[derive(Debug)]
@@ -41,7 +48,29 @@ pub struct Kept(());
 
 impl<'c> Work<'c> {
     pub fn new(entry: Entry<'c>) -> Self {
-        Self { read: entry.timestamp, entry, extracted: Extracted::default(), before: None }
+        Self { read: entry.timestamp, entry, extracted: Extracted::default(), before: None, reasons: None }
+    }
+
+    /// From now on, [`fails`](Self::fails) keeps reasons.
+    pub(super) fn ask_why(&mut self) {
+        self.reasons.get_or_insert_default();
+    }
+
+    pub(super) fn is_asked_why(&self) -> bool {
+        self.reasons.is_some()
+    }
+
+    /// Says why a stage could not do its work with this entry, if somebody asks. The reason may contain the line.
+    #[inline]
+    pub(super) fn fails(&mut self, why: impl FnOnce() -> String) {
+        if let Some(reasons) = &mut self.reasons {
+            reasons.push(why());
+        }
+    }
+
+    /// What was said since the last call.
+    pub(super) fn why(&mut self) -> Vec<String> {
+        self.reasons.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Turns the entry into the next line of its chunk, see [`Entry::begin`].
@@ -79,7 +108,7 @@ impl<'c> Work<'c> {
             ack: entry.ack.hold(),
         };
         let extracted = std::mem::take(&mut self.extracted).into_owned();
-        (Work { entry, extracted, read: self.read, before: None }, Kept(()))
+        (Work { entry, extracted, read: self.read, before: None, reasons: None }, Kept(()))
     }
 
     /// Joins the line of `other`, a later entry, to this one. Both are then committed together.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
-use prometheus::{IntCounterVec, Opts};
+use prometheus::{IntCounter, IntCounterVec, Opts};
 
 use super::super::Clock;
 use crate::metrics::{ContainerLines, Registry};
@@ -26,6 +26,8 @@ pub struct CustomMetrics {
     skipped: IntCounterVec,
     /// Not the users', but counted by the same pipelines.
     pub(in super::super) containers: ContainerLines,
+    /// Lines whose time the stage `timestamp` could not parse.
+    pub(in super::super) unparsed_times: IntCounter,
     clock: Clock,
 }
 
@@ -101,7 +103,12 @@ impl CustomMetrics {
         );
         let skipped = IntCounterVec::new(opts, &["metric", "reason"]);
         let containers = ContainerLines::register(registry);
-        registry.family(skipped.map(|skipped| Self { families: Arc::default(), skipped, containers, clock }))
+        let unparsed_times = registry.counter(
+            "fantail_timestamp_parse_errors_total",
+            "Lines for which a timestamp stage found no time that it could parse",
+        );
+        let made = |skipped| Self { families: Arc::default(), skipped, containers, unparsed_times, clock };
+        registry.family(skipped.map(made))
     }
 
     /// Starts to build the pipelines of the next run, after those of the last run have ended. A metric keeps its series

@@ -19,7 +19,8 @@ fn shown(yaml: &str, lines: &[&str]) -> Vec<String> {
 
 fn text(registry: &Registry) -> Vec<String> {
     let text = TextEncoder::new().encode_to_string(&registry.gather()).expect("what is shown can be written");
-    let is_other = |line: &&str| line.starts_with('#') || line.starts_with("promtail_docker_target_");
+    let others = ["#", "promtail_docker_target_", "fantail_timestamp_parse_errors_total 0"];
+    let is_other = |line: &&str| others.iter().any(|other| line.starts_with(other));
     text.lines().filter(|line| !is_other(line)).map(str::to_string).collect()
 }
 
@@ -83,6 +84,15 @@ fn counters() {
     let yaml = format!("[{VALUE}, {{metrics: {{m: {{type: Counter, source: v, config: {{action: add}}}}}}}}]");
     let skipped = "fantail_stage_metric_skipped_total{metric=\"promtail_custom_m\",reason=\"negative\"} 1";
     assert_eq!(shown(&yaml, &["v=-1"]), [skipped]);
+}
+
+#[test]
+fn lines_whose_time_is_not_parsed_are_counted() {
+    let yaml =
+        "[{regex: {expression: '^t=(?P<t>.*)$'}}, {timestamp: {source: t, format: Unix, fallback_formats: [RFC3339]}}]";
+    let count = "fantail_timestamp_parse_errors_total 2".to_string();
+    assert_eq!(shown(yaml, &["t=1", "t=2026-11-28T13:00:02Z", "t=noon", "without"]), [count]);
+    assert_eq!(shown(yaml, &["t=1"]), [""; 0]);
 }
 
 #[test]

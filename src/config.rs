@@ -270,5 +270,9 @@ fn first_existing(request: &Request) -> Result<(Option<String>, String), Error> 
             Err(e) => return Err(Error::plain(format!("cannot read {name}: {e}"))),
         }
     }
-    Err(Error::plain(format!("{list} does not exist, set config.file for custom config path")))
+    let names: Vec<&str> = request.file_names().collect();
+    Err(Error::plain(match names.as_slice() {
+        [name] => format!("{name} does not exist"),
+        names => format!("none of these config files exists: {}", names.join(", ")),
+    }))
 }

@@ -59,7 +59,7 @@ fn a_wrong_config_is_1() {
             "promtail.yaml:1:1: scrape_confgs: unknown key, did you mean scrape_configs?",
         ),
         ("-config.file=@", "", "at least one client config must be provided"),
-        ("-config.file=@.not,@.there", "", "does not exist, set config.file for custom config path"),
+        ("-config.file=@.not,@.there", "", "none of these config files exists: "),
         ("-config.file=@ -config.expand-env", "a: ${", "promtail.yaml:1:4: missing closing brace"),
         ("", "", "at least one client config must be provided"),
     ] {
@@ -163,6 +163,8 @@ fn health_without_an_agent_fails() {
     assert!(said.err.contains("http://127.0.0.1:1/ready: ") && !said.err.contains("default port"), "{}", said.err);
     let flag = self::said("health -server.http-listen-port=1", "");
     assert!(flag.code == 1 && !flag.err.contains("default port"), "{}", flag.err);
+    let bare = self::said("health -server 127.0.0.1:1", "");
+    assert!(bare.code == 2 && bare.err.contains("write http://127.0.0.1:1 or https://127.0.0.1:1"), "{}", bare.err);
     // Nobody said where the agent is. Something else may listen there.
     if TcpListener::bind("127.0.0.1:80").is_ok() {
         let guess = self::said("health", "");

@@ -74,13 +74,13 @@ const COMMANDS: &[Command] = &[
 pub(super) fn run(args: &[String]) -> Option<ExitCode> {
     let (name, args) = args.split_first().filter(|(name, _)| !name.starts_with('-'))?;
     if name == "help" {
-        return Some(help(args.first().map(String::as_str)));
+        return Some(help(args.iter().map(String::as_str).find(|arg| !is_help(arg))));
     }
     let Some(command) = find(name) else {
         complain(unknown(name));
         return Some(ExitCode::from(2));
     };
-    if args.iter().any(|arg| matches!(arg.as_str(), "-h" | "-help" | "--help")) {
+    if args.iter().any(|arg| is_help(arg)) {
         return Some(help(Some(name)));
     }
     let outcome = Arguments::parse(command.flags, args.iter().cloned())
@@ -96,6 +96,10 @@ pub(super) fn run(args: &[String]) -> Option<ExitCode> {
             ExitCode::FAILURE
         }
     }))
+}
+
+fn is_help(arg: &str) -> bool {
+    matches!(arg, "-h" | "-help" | "--help")
 }
 
 fn find(name: &str) -> Option<&'static Command> {
@@ -178,6 +182,10 @@ mod tests {
             assert_eq!(run(&args).is_none(), is_agents, "{args:?}");
         }
         assert!(unknown("promtail.yaml").contains("fantail -config.file=promtail.yaml"));
+        let help = |args: &[&str]| run(&args.iter().map(|arg| arg.to_string()).collect::<Vec<_>>());
+        for args in [&["help", "-h"][..], &["help", "--help"], &["help", "-h", "check"]] {
+            assert_eq!(help(args), Some(ExitCode::SUCCESS), "{args:?}");
+        }
         assert!(unknown("helth").contains("did you mean `fantail health`?"));
     }
     #[test]

@@ -346,6 +346,8 @@ mod tests {
     fn expressions_that_are_none() {
         let [nots, brackets] = ["!", "(["].map(|s| format!("json: {{expressions: {{a: '{}'}}}}", s.repeat(100_000)));
         refused(&[
+            ("json: {expressions: {a: .level}}", "[0].json.expressions.a", "as there is in jq: write `level`"),
+            ("json: {expressions: {a: foo-bar.b}}", "[0].json.expressions.a", "and _: '\"foo-bar\".b'"),
             ("json: {expressions: {a: 'b[?c'}}", "[0].json.expressions.a", "invalid JMESPath expression `b[?c`"),
             ("json: {expressions: {a: 1}}", "[0].json.expressions.a", "expected a string, found a number"),
             ("json: {expressions: {}}", "[0].json.expressions", "found nothing"),

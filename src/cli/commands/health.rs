@@ -55,6 +55,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failed> {
 /// The address of the running agent's HTTP server, without a slash at the end.
 pub(super) fn server_url(arguments: &Arguments) -> Result<String, Failed> {
     if let Some(url) = arguments.text("server") {
+        if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Err(Failed::Usage(format!("-server {url:?} has no scheme: write http://{url} or https://{url}")));
+        }
         return Ok(url.trim_end_matches('/').to_string());
     }
     let request = arguments.agent.request();

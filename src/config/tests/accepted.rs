@@ -314,7 +314,9 @@ fn the_first_file_that_exists_is_read() {
     assert_eq!(load(format!("{}, {},{}", path("a.yaml"), path("b.yaml"), path("c.yaml"))), Ok("/b".to_string()));
     assert_eq!(load(String::new()), Ok("/var/log/positions.yaml".to_string()));
     let none = path("a.yaml");
-    assert_eq!(load(none.clone()), Err(format!("{none} does not exist, set config.file for custom config path")));
+    assert_eq!(load(none.clone()), Err(format!("{none} does not exist")));
+    let two = load(format!("{none},{none}2"));
+    assert_eq!(two, Err(format!("none of these config files exists: {none}, {none}2")));
     assert!(load(path("")).is_err_and(|e| e.starts_with("cannot read ")));
     assert!(load(path("latin1.yaml")).is_err_and(|e| e.contains("not UTF-8 text, at byte 3")));
 }

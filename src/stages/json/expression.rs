@@ -83,5 +83,26 @@ fn parse(text: &str) -> Result<Ast, String> {
         }
     }
     // The message, without the drawing of the expression.
-    jmespath::parse(text).map_err(|e| format!("invalid JMESPath expression `{text}`: {}", e.reason))
+    jmespath::parse(text).map_err(|e| format!("invalid JMESPath expression `{text}`: {}{}", e.reason, advice(text)))
+}
+
+/// What to write instead of frequent mistakes. Empty: it is none of them.
+fn advice(text: &str) -> String {
+    if let Some(path) = text.strip_prefix('.') {
+        return match jmespath::parse(path) {
+            Ok(_) => format!("; there is no dot at the beginning, as there is in jq: write `{path}`"),
+            Err(_) => "; there is no dot at the beginning, as there is in jq".into(),
+        };
+    }
+    // A path with names that are not identifiers.
+    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "_-@$ ".contains(c));
+    let quoted = |name: &str| match jmespath::parse(name) {
+        Ok(_) => name.to_string(),
+        Err(_) => format!("\"{name}\""),
+    };
+    if text.split('.').all(is_name) {
+        let path = text.split('.').map(quoted).collect::<Vec<_>>().join(".");
+        return format!("; quote a name with other characters than letters, digits and _: '{path}'");
+    }
+    String::new()
 }

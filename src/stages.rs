@@ -157,14 +157,15 @@ pub struct Surroundings {
 }
 
 /// Checks and compiles `pipeline_stages`. The path of an error begins in that list: `[1].regex.expression`.
-pub fn compile(stages: &[Yaml]) -> Result<Program, ConfigError> {
+/// An error has all mistakes, at least one.
+pub fn compile(stages: &[Yaml]) -> Result<Program, Vec<ConfigError>> {
     Program::compile(stages, &KeyPath::default())
 }
 
 impl Program {
     /// `path` is the path of the list: empty, or that of a stage's option.
-    fn compile(stages: &[Yaml], path: &KeyPath) -> Result<Self, ConfigError> {
-        let mut program = Self::nothing();
+    fn compile(stages: &[Yaml], path: &KeyPath) -> Result<Self, Vec<ConfigError>> {
+        let (mut program, mut mistakes) = (Self::nothing(), Vec::new());
         for (i, item) in stages.iter().enumerate() {
             let path = path.then(i);
             if item.as_mapping().is_some_and(Mapping::is_empty) {
@@ -173,18 +174,31 @@ impl Program {
                 program.paths.push(path);
                 continue;
             }
-            let (name, value) = only_key(item).map_err(|problem| ConfigError::at(path.clone(), problem))?;
-            let stage = table::find(name).map_err(|problem| ConfigError::at(path.clone(), problem))?;
+            let found = only_key(item).and_then(|(name, value)| Ok((name, value, table::find(name)?)));
+            let (name, value, stage) = match found {
+                Ok(found) => found,
+                Err(problem) => {
+                    mistakes.push(ConfigError::at(path, problem));
+                    continue;
+                }
+            };
             let path = path.then(name);
             let mut options = Options::new(value, path.clone());
-            program.recipes.push((name.into(), (stage.compile)(&mut options)?));
+            let made = (stage.compile)(&mut options);
+            let wrong = options.mistakes(made.as_ref().err().cloned());
+            program.recipes.extend(made.ok().map(|recipe| (name.into(), recipe)));
             program.paths.push(path);
             program.reads.add(options.what_it_reads());
             program.shows_read_time |= options.may_show_read_time();
             program.mends_names |= options.may_mend_names();
-            program.warnings.extend(options.finish()?);
+            match options.finish() {
+                Ok(warnings) => program.warnings.extend(warnings),
+                Err(problem) if wrong.is_empty() => mistakes.push(problem),
+                Err(_) => {}
+            }
+            mistakes.extend(wrong);
         }
-        Ok(program)
+        if mistakes.is_empty() { Ok(program) } else { Err(mistakes) }
     }
 
     /// The program for a pod whose job has no `pipeline_stages`: parses the container runtime's format.

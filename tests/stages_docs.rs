@@ -119,7 +119,7 @@ fn examples(file: &str) -> Vec<String> {
     blocks.map(|block| block.split("```").next().unwrap_or_default().to_string()).collect()
 }
 
-fn compile(yaml: &str) -> Result<stages::Program, ConfigError> {
+fn compile(yaml: &str) -> Result<stages::Program, Vec<ConfigError>> {
     let stages: Vec<Yaml> = serde_yaml::from_str(yaml).unwrap_or_else(|e| panic!("{e}\n{yaml}"));
     stages::compile(&stages)
 }

@@ -17,7 +17,7 @@ pub fn check(loaded: &Loaded) -> Result<Warnings, Error> {
     if mistakes.is_empty() { Ok(warnings) } else { Err(with_unset(mistakes.remove(0), &loaded.unset)) }
 }
 
-/// Returns all mistakes, in the order of the blocks. Of one block, rule or stage, only the first is found.
+/// Returns all mistakes, in the order of the blocks. Of one block or rule, only the first is found.
 pub(super) fn check_all(loaded: &Loaded) -> (Vec<Error>, Warnings) {
     let warnings = loaded.unset.iter().chain(&loaded.warnings).map(Error::to_string).collect();
     let mut check = Check { loaded, warnings, mistakes: Vec::new() };
@@ -207,7 +207,10 @@ impl Check<'_> {
             };
             match stages::compile(std::slice::from_ref(config)) {
                 Ok(program) => program.warnings().iter().for_each(|e| self.warn_of(place(e.clone()))),
-                Err(e) => self.mistakes.push(self.refuse(place(e))),
+                Err(mistakes) => {
+                    let mistakes: Vec<Error> = mistakes.into_iter().map(|e| self.refuse(place(e))).collect();
+                    self.mistakes.extend(mistakes);
+                }
             }
         }
     }

@@ -15,7 +15,10 @@ impl ScrapeConfig {
         let rules = Rules::compile(&self.relabel_configs).map_err(|e| e.to_string())?;
         let program = match self.pipeline_stages.as_slice() {
             [] => None,
-            stages => Some(stages::compile(stages).map_err(|e| e.within("pipeline_stages").to_string())?),
+            stages => Some(stages::compile(stages).map_err(|mistakes| {
+                let mistakes = mistakes.into_iter().map(|e| e.within("pipeline_stages").to_string());
+                mistakes.collect::<Vec<_>>().join("; ")
+            })?),
         };
         let mut unreadable = None;
         let encoding = match self.encoding.as_str() {

@@ -42,7 +42,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
     let sources = sources(options)?;
     let separator = options.weak_text("separator")?.unwrap_or_else(|| ";".into());
     let value = options.weak_text("value")?;
-    let expression = options.field("expression")?.map(|f| f.regex()).transpose()?;
+    let expression = options.field("expression")?.and_then(|f| options.keep(f.regex()));
     let older_than = options.duration("older_than")?;
     let longer_than = options.bytes("longer_than")?;
     let text = match (value, expression) {
@@ -57,8 +57,15 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
         return Err(options.fail(message.into()));
     }
     options.reads(Reads::these(sources.iter().map(|source| &**source)));
-    let conditions = Arc::new(Conditions { sources, separator, text, older_than, longer_than });
     let reason = reason(options, REASON)?;
+    let by_source_alone = text.is_none() && older_than.is_none() && longer_than.is_none();
+    if by_source_alone && let [first, ..] = options.unknown()[..] {
+        let names = sources.iter().map(|source| format!("`{source}`")).collect::<Vec<_>>().join(" and ");
+        options.warn(format!(
+            "without the ignored option `{first}`, every line that has {names} is dropped, whatever its value is"
+        ));
+    }
+    let conditions = Arc::new(Conditions { sources, separator, text, older_than, longer_than });
     Ok(Box::new(move |around| {
         let (conditions, clock) = (conditions.clone(), around.clock.clone());
         Box::new(Drop { conditions, clock, reason: reason.clone() })

@@ -54,10 +54,16 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
         names.push(name.into());
         texts.push(expression.unwrap_or(name));
     }
-    let expressions = Expressions::new(&texts).map_err(|(i, message)| {
-        let whole = field.fail(message);
-        ConfigError { path: whole.path.then(&*names[i]), ..whole }
-    })?;
+    let expressions = Expressions::new(&texts).unwrap_or_else(|_| {
+        for (name, text) in names.iter().zip(&texts) {
+            let checked = Expressions::new(&[text]).map_err(|(_, message)| {
+                let whole = field.fail(message);
+                ConfigError { path: whole.path.then(&**name), ..whole }
+            });
+            options.keep(checked);
+        }
+        Expressions::Any(Vec::new())
+    });
     let source: Option<Arc<str>> = options.source()?.map(Arc::from);
     let drop_malformed = options.strict_boolean("drop_malformed")?.unwrap_or(false);
     options.reads(Reads::these(source.as_deref()));

@@ -40,13 +40,24 @@ const REASON: &str = "match_stage";
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     options.required("selector")?;
     let selector = options.field("selector")?.expect("it was just there");
-    let selector = Arc::new(Selector::parse(selector.text()?).map_err(|message| selector.fail(message))?);
+    let selector = options.keep(Selector::parse(selector.text()?).map_err(|message| selector.fail(message)));
     if options.text("pipeline_name")? == Some("") {
         return Err(options.fail("`pipeline_name` must not be empty: leave it out".into()));
     }
     let reason = reason(options, REASON)?;
     let stages = options.stages("stages")?.filter(|program| !program.is_empty());
-    match options.text("action")?.unwrap_or("keep") {
+    let action = options.field("action")?;
+    let (action, place) = match &action {
+        Some(field) => (options.keep(field.text()).unwrap_or("keep"), field.fail(String::new()).path),
+        None => ("keep", options.fail(String::new()).path),
+    };
+    let unknown = || ConfigError::at(place, format!("unknown action `{action}`: expected keep or drop"));
+    // A wrong selector was noted before.
+    let Some(selector) = selector.map(Arc::new) else {
+        let is_known = matches!(action, "keep" | "" | "drop");
+        return Err(if is_known { options.fail("`selector` is wrong".into()) } else { unknown() });
+    };
+    match action {
         "keep" | "" => {
             let program = stages.ok_or_else(|| options.fail("`stages` are required where `action` is keep".into()))?;
             options.reads(program.reads.clone());
@@ -66,7 +77,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
                 Box::new(Match { selector: selector.clone(), known: Known::default(), then })
             }))
         }
-        other => Err(options.fail(format!("unknown action `{other}`: expected keep or drop"))),
+        _ => Err(unknown()),
     }
 }
 
@@ -249,7 +260,7 @@ mod tests {
             ("match: {selector: '{a=\"b\"}', stages: []}", "[0].match", "`stages` are required"),
             ("match: {selector: '{a=\"b\"}', stages: {cri: }}", "[0].match.stages", "expected a list of stages"),
             ("match: {selector: '{a=\"b\"}', action: drop, stages: [{cri: }]}", "[0].match", "never run"),
-            ("match: {selector: '{a=\"b\"}', action: discard}", "[0].match", "unknown action `discard`"),
+            ("match: {selector: '{a=\"b\"}', action: discard}", "[0].match.action", "unknown action `discard`"),
             ("match: {selector: '{a=\"b\"}', pipeline_name: '', action: drop}", "[0].match", "must not be empty"),
             (
                 "[cri: , match: {selector: '{a=\"b\"}', stages: [{cri: }, {output: {}}]}]",

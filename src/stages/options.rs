@@ -31,6 +31,8 @@ pub(super) struct Options<'y> {
     timely: Cell<bool>,
     mends: Cell<bool>,
     warnings: RefCell<Vec<ConfigError>>,
+    /// Keys that are wrong. A getter gives nothing for such a key, so that the check goes on with the next one.
+    mistakes: RefCell<Vec<ConfigError>>,
 }
 
 impl<'y> Options<'y> {
@@ -45,6 +47,7 @@ impl<'y> Options<'y> {
             timely: Cell::default(),
             mends: Cell::default(),
             warnings: RefCell::default(),
+            mistakes: RefCell::default(),
         }
     }
 
@@ -73,12 +76,13 @@ impl<'y> Options<'y> {
 
     /// A string. Any other type is an error.
     pub fn text(&self, key: &'static str) -> Result<Option<&'y str>, ConfigError> {
-        self.field(key)?.map(|f| f.text()).transpose()
+        Ok(self.field(key)?.and_then(|f| self.keep(f.text())))
     }
 
     /// A required, non-empty string.
     pub fn required(&self, key: &'static str) -> Result<&'y str, ConfigError> {
-        self.text(key)?.filter(|t| !t.is_empty()).ok_or_else(|| self.fail(format!("`{key}` is required")))
+        let text = self.field(key)?.map(|f| f.text()).transpose()?;
+        text.filter(|t| !t.is_empty()).ok_or_else(|| self.refuse(self.fail(format!("`{key}` is required"))))
     }
 
     /// The extracted value to read instead of the line. An empty name is an error.
@@ -97,7 +101,7 @@ impl<'y> Options<'y> {
 
     /// A string, or a number or boolean as text.
     pub fn weak_text(&self, key: &'static str) -> Result<Option<String>, ConfigError> {
-        self.field(key)?.map(|f| f.weak_text()).transpose()
+        Ok(self.field(key)?.and_then(|f| self.keep(f.weak_text())))
     }
 
     /// A whole number, at least 0. May be a string with a prefix (`0x10`, `010`) or underscores. A fraction is cut off.
@@ -156,9 +160,9 @@ impl<'y> Options<'y> {
             Yaml::String(text) => match text.to_ascii_lowercase().as_str() {
                 "y" | "yes" | "on" => Ok(Some(true)),
                 "n" | "no" | "off" => Ok(Some(false)),
-                _ => Err(field.fail(format!("expected true or false, found {text:?}"))),
+                _ => Ok(self.keep(Err(field.fail(format!("expected true or false, found {text:?}"))))),
             },
-            other => Err(field.fail(format!("expected true or false, found {}", kind(other)))),
+            other => Ok(self.keep(Err(field.fail(format!("expected true or false, found {}", kind(other)))))),
         }
     }
 
@@ -167,8 +171,8 @@ impl<'y> Options<'y> {
         let Some(field) = self.field(key)? else {
             return Ok(None);
         };
-        let text = field.weak_text()?;
-        text.parse().map(|d: GoDuration| Some(d.0)).map_err(|message| field.fail(message))
+        let Some(text) = self.keep(field.weak_text()) else { return Ok(None) };
+        Ok(self.keep(text.parse().map(|d: GoDuration| d.0).map_err(|message| field.fail(message))))
     }
 
     /// A number of bytes, such as `8kb`.
@@ -176,8 +180,8 @@ impl<'y> Options<'y> {
         let Some(field) = self.field(key)? else {
             return Ok(None);
         };
-        let text = field.weak_text()?;
-        text.parse().map(|b: ByteSize| Some(b.0 as usize)).map_err(|message| field.fail(message))
+        let Some(text) = self.keep(field.weak_text()) else { return Ok(None) };
+        Ok(self.keep(text.parse().map(|b: ByteSize| b.0 as usize).map_err(|message| field.fail(message))))
     }
 
     /// A list of stages, compiled. Their warnings are added to this stage's.
@@ -186,9 +190,15 @@ impl<'y> Options<'y> {
             return Ok(None);
         };
         let Yaml::Sequence(list) = field.value else {
-            return Err(field.fail(format!("expected a list of stages, found {}", kind(field.value))));
+            return Ok(self.keep(Err(field.fail(format!("expected a list of stages, found {}", kind(field.value))))));
         };
-        let mut program = Program::compile(list, &field.path)?;
+        let mut program = match Program::compile(list, &field.path) {
+            Ok(program) => program,
+            Err(mut mistakes) => {
+                self.mistakes.borrow_mut().append(&mut mistakes);
+                return Ok(None);
+            }
+        };
         self.warnings.borrow_mut().append(&mut program.warnings);
         if program.shows_read_time {
             self.shows_read_time();
@@ -243,8 +253,47 @@ impl<'y> Options<'y> {
         ConfigError::at(self.path.clone(), problem)
     }
 
-    /// Adds the warnings of nested options.
+    /// The value, if it is valid. A mistake is noted, and the check goes on.
+    pub fn keep<T>(&self, value: Result<T, ConfigError>) -> Option<T> {
+        value.map_err(|mistake| self.mistakes.borrow_mut().push(mistake)).ok()
+    }
+
+    /// Notes a mistake that also ends the check.
+    fn refuse(&self, mistake: ConfigError) -> ConfigError {
+        self.mistakes.borrow_mut().push(mistake.clone());
+        mistake
+    }
+
+    /// All mistakes, with the one that ended the check. One of the options as a whole may only be the consequence of a wrong
+    /// key, so it is left out if there is such a key.
+    pub fn mistakes(&self, last: Option<ConfigError>) -> Vec<ConfigError> {
+        let mut mistakes = self.mistakes.take();
+        if let Some(last) = last {
+            let is_known = mistakes.contains(&last);
+            let is_consequence = !mistakes.is_empty() && last.path == self.path;
+            if !is_known && !is_consequence {
+                mistakes.push(last);
+            }
+        }
+        mistakes
+    }
+
+    /// Adds the mistakes of nested options, and `last`, which ended their check.
+    pub fn refuse_inner(&self, inner: &Options<'_>, last: Option<ConfigError>) {
+        self.mistakes.borrow_mut().append(&mut inner.mistakes(last));
+    }
+
+    /// The options that no getter has asked for so far.
+    pub fn unknown(&self) -> Vec<&'y str> {
+        let asked = self.asked.borrow();
+        let known = |key: &str| asked.iter().any(|a| a.eq_ignore_ascii_case(key));
+        let keys = self.mapping().ok().flatten().into_iter().flat_map(Mapping::keys).filter_map(Yaml::as_str);
+        keys.filter(|k| !known(k)).collect()
+    }
+
+    /// Adds the warnings and mistakes of nested options.
     pub fn finish_inner(&self, inner: Options<'_>) -> Result<(), ConfigError> {
+        self.refuse_inner(&inner, None);
         self.warnings.borrow_mut().append(&mut inner.finish()?);
         Ok(())
     }
@@ -252,12 +301,10 @@ impl<'y> Options<'y> {
     /// Call this after reading all options. Returns the warnings, including one for each key that was not read.
     pub fn finish(self) -> Result<Vec<ConfigError>, ConfigError> {
         if !self.whole.get() {
-            let asked = self.asked.borrow();
-            let known = |key: &str| asked.iter().any(|a| a.eq_ignore_ascii_case(key));
-            let keys = self.mapping()?.into_iter().flat_map(Mapping::keys).filter_map(Yaml::as_str);
-            for unknown in keys.filter(|k| !known(k)) {
-                let near = nearest(&unknown.to_lowercase(), asked.iter().copied());
-                let near = near.map(|near| format!(": did you mean `{near}`?")).unwrap_or_default();
+            self.mapping()?;
+            for unknown in self.unknown() {
+                let near = nearest(unknown, self.asked.borrow().iter().copied());
+                let near = near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
                 self.warn(format!("unknown option `{unknown}` is ignored{near}"));
             }
         }
@@ -279,7 +326,7 @@ impl<'y> Options<'y> {
             Yaml::Bool(b) => b.to_string(),
             other => kind(other).to_string(),
         };
-        read(field.value).map(Some).ok_or_else(|| field.fail(format!("expected {expected}, found {found}")))
+        Ok(self.keep(read(field.value).ok_or_else(|| field.fail(format!("expected {expected}, found {found}")))))
     }
 
     fn mapping(&self) -> Result<Option<&'y Mapping>, ConfigError> {
@@ -293,17 +340,54 @@ impl<'y> Options<'y> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{parse, refused, table, warnings};
+    use super::super::testing::{mistakes_of, parse, refused, table, warnings};
 
     #[test]
     fn keys_in_any_case_and_keys_that_mean_nothing() {
         let yaml = "regex: {EXPRESSION: '(?P<w>.)', no_such: 1}";
         let program = parse(yaml).expect("a stage");
         assert_eq!(warnings(&program), ["pipeline_stages[0].regex: unknown option `no_such` is ignored"]);
-        let near = parse("drop: {source: level, values: [debug], longer: 5}").expect("a stage");
-        let ignored = |option: &str| format!("pipeline_stages[0].drop: unknown option `{option}` is ignored");
-        assert_eq!(warnings(&near)[0], ignored("values") + ": did you mean `value`?");
         table("[regex: {Expression: '(?P<w>.)'}, output: {SOURCE: w}]", &[("ab", "{app=\"x\"} a")]);
+    }
+
+    #[test]
+    fn all_mistakes_of_a_stage_are_found() {
+        for (yaml, want) in [
+            (
+                "json: {expressions: {a: .foo, b: .bar, c: d}}",
+                &["[0].json.expressions.a", "[0].json.expressions.b"][..],
+            ),
+            ("match: {selector: '{app=x}', action: dorp}", &["[0].match.selector", "[0].match.action"]),
+            (
+                "drop: {older_than: 7d, longer_than: 8q, expression: '('}",
+                &["[0].drop.expression", "[0].drop.older_than", "[0].drop.longer_than"],
+            ),
+            // What is missing only because a key is wrong is no mistake of its own.
+            ("drop: {older_than: 7d}", &["[0].drop.older_than"]),
+            (
+                "metrics: {lines-total: {type: Countr}, foo: {type: Bar}}",
+                &["[0].metrics.lines-total", "[0].metrics.lines-total.type", "[0].metrics.foo.type"],
+            ),
+            (
+                "[match: {selector: '{a=\"b\"}', stages: [{labels: 5}, {nostage: }, {regex: {}}, {output: {source: x}}]}, limit: {rate: x}]",
+                &["[0].match.stages[0].labels", "[0].match.stages[1]", "[0].match.stages[2].regex", "[1].limit.rate"],
+            ),
+        ] {
+            let mistakes = mistakes_of(yaml).expect_err(yaml);
+            let paths: Vec<String> = mistakes.iter().map(|mistake| mistake.path.to_string()).collect();
+            assert_eq!(paths, want, "{yaml}: {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_option_is_named_and_a_drop_without_its_condition() {
+        let of = |yaml: &str| warnings(&parse(yaml).expect(yaml)).join("\n");
+        let text = of("drop: {source: level, values: [debug]}");
+        assert!(text.contains("unknown option `values` is ignored, did you mean `value`?"), "{text}");
+        assert!(text.contains("every line that has `level` is dropped"), "{text}");
+        let text = of("drop: {source: level, value: debug, valeu: x}");
+        assert!(text.contains("did you mean") && !text.contains("every line"), "{text}");
+        assert_eq!(of("drop: {source: level}"), "");
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Seen {
 /// Runs the stage `yaml` on lines of `{app="x"}`.
 pub(super) fn check(yaml: &str, lines: &[String], want: &[Seen]) {
     let stage = serde_yaml::from_str(yaml).expect(yaml);
-    let program = compile(&[stage]).unwrap_or_else(|e| panic!("{yaml}: {e}"));
+    let program = compile(&[stage]).unwrap_or_else(|e| panic!("{yaml}: {e:?}"));
     assert_eq!(run(&program, lines), want, "{yaml}");
 }
 
@@ -84,6 +84,11 @@ pub(super) fn refused(rows: &[(&str, &str, &str)]) {
 
 /// Compiles a list of stages in YAML. A single stage needs no list.
 pub(super) fn parse(yaml: &str) -> Result<Program, ConfigError> {
+    mistakes_of(yaml).map_err(|mut mistakes| mistakes.remove(0))
+}
+
+/// The same with all mistakes.
+pub(super) fn mistakes_of(yaml: &str) -> Result<Program, Vec<ConfigError>> {
     match serde_yaml::from_str(yaml).expect(yaml) {
         Yaml::Sequence(stages) => compile(&stages),
         stage => compile(&[stage]),

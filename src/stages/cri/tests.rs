@@ -176,8 +176,7 @@ fn a_part_waits_as_long_as_its_rest_is_there_and_cannot_be_read() {
 
 #[test]
 fn sizes_are_numbers() {
-    let error = super::super::compile(&[serde_yaml::from_str("cri: {max_partial_line_size: 16kb}").expect("yaml")]);
-    let error = error.expect_err("refused");
+    let error = super::super::testing::parse("cri: {max_partial_line_size: 16kb}").expect_err("refused");
     assert_eq!(
         (error.path.to_string().as_str(), error.problem.as_str()),
         ("[0].cri.max_partial_line_size", "expected a whole number, found \"16kb\"")

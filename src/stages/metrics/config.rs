@@ -28,16 +28,23 @@ pub(super) fn read(options: &Options<'_>) -> Result<Vec<Meter>, ConfigError> {
     if entries.is_empty() {
         options.warn("without a metric this stage does nothing".into());
     }
-    entries.iter().map(|(name, field)| meter(name, field, options)).collect()
+    let meter = |(name, field): &(&str, Field<'_>)| {
+        let inner = field.options();
+        let meter = meter(name, field, &inner);
+        options.refuse_inner(&inner, meter.as_ref().err().cloned());
+        options.finish_inner(inner)?;
+        Ok(meter.ok())
+    };
+    let meters: Result<Vec<Option<Meter>>, ConfigError> = entries.iter().map(meter).collect();
+    Ok(meters?.into_iter().flatten().collect())
 }
 
-fn meter(name: &str, field: &Field<'_>, outer: &Options<'_>) -> Result<Meter, ConfigError> {
-    let options = field.options();
+fn meter(name: &str, field: &Field<'_>, options: &Options<'_>) -> Result<Meter, ConfigError> {
     let name_in_full =
         format!("{}{name}", options.text("prefix")?.filter(|p| !p.is_empty()).unwrap_or("promtail_custom_"));
     if !is_valid_name(&name_in_full) {
         let rule = "use letters, digits, underscores and colons only, and no digit first";
-        return Err(field.fail(format!("invalid metric name `{name_in_full}`: {rule}")));
+        options.keep::<()>(Err(field.fail(format!("invalid metric name `{name_in_full}`: {rule}"))));
     }
     let help = options.text("description")?.unwrap_or_default().to_string();
     let source = options.text("source")?.unwrap_or(name);
@@ -56,10 +63,12 @@ fn meter(name: &str, field: &Field<'_>, outer: &Options<'_>) -> Result<Meter, Co
             Meter { action, ..observer(spec(Kind::Gauge), source, config.as_ref())? }
         }
         "histogram" => observer(spec(Kind::Histogram(buckets(config.as_ref())?)), source, config.as_ref())?,
-        _ => return Err(field.fail(format!("unknown type {kind:?}: use Counter, Gauge or Histogram"))),
+        _ => {
+            let place = options.field("type")?.map_or(field.fail(String::new()).path, |f| f.fail(String::new()).path);
+            return Err(ConfigError::at(place, format!("unknown type {kind:?}: use Counter, Gauge or Histogram")));
+        }
     };
     config.map_or(Ok(()), |config| options.finish_inner(config))?;
-    outer.finish_inner(options)?;
     Ok(meter)
 }
 

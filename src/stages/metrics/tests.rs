@@ -36,7 +36,7 @@ fn what_is_refused() {
             "promtail_custom_my-metric",
         ),
         ("metrics: {m: }".into(), m, "unknown type"),
-        (metric("type: Summary"), m, "Summary"),
+        (metric("type: Summary"), "[0].metrics.m.type", "Summary"),
         (metric("type: Counter"), m, "config.action"),
         (metric("type: Counter, config: {action: dec}"), m, "inc, add"),
         (metric("type: Gauge, config: {value: '1'}"), m, "set, inc, dec, add, sub"),

@@ -27,8 +27,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use prometheus::{IntGauge, IntGaugeVec};
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 
 pub use config::Config;
 pub use frames::Transaction;
@@ -92,8 +90,6 @@ pub struct Spool {
     state: Mutex<State>,
     /// Bytes after the last whole transaction, which a crash left. No sender was told that they are safe.
     torn: u64,
-    /// Wakes the receivers that wait for room. One that does not wait any more leaves nothing behind.
-    room: Notify,
     /// Shows the bytes that are used. None: nobody asks.
     bytes: Option<IntGauge>,
 }
@@ -109,6 +105,10 @@ struct State {
     readers: Vec<Option<Location>>,
     /// Wakers of clients that wait for more to read, by client.
     wakers: Vec<Option<Waker>>,
+    /// Wakers of receivers that wait for room, by the number of their [`Waiter`].
+    waiting: BTreeMap<u64, Waker>,
+    /// The number of the last waiter.
+    waiters: u64,
     remembered: VecDeque<u128>,
 }
 
@@ -127,7 +127,7 @@ impl Spool {
         let state =
             State { max_size, segments: found.lengths, remembered: found.remembered.into(), ..State::default() };
         let writer = Mutex::new(Writer::new(found.last));
-        Ok(Self { segments, writer, state: Mutex::new(state), torn: found.torn, room: Notify::new(), bytes: None })
+        Ok(Self { segments, writer, state: Mutex::new(state), torn: found.torn, bytes: None })
     }
 
     /// Begins a run with this many clients. Nothing is deleted until each of them has opened the spool.
@@ -140,29 +140,19 @@ impl Spool {
 
     /// Takes room for a transaction of so many bytes, which [`append`](Self::append) uses.
     pub fn reserve(&self, bytes: u64) -> Result<(), Full> {
-        let mut state = self.lock();
-        if bytes > state.max_size / 2 {
-            return Err(Full::Ever);
-        }
-        if state.used() + state.reserved + bytes > state.max_size {
-            return Err(Full::Now);
-        }
-        state.reserved += bytes;
-        Ok(())
+        self.lock().reserve(bytes)
     }
 
-    /// Resolves when there may be more room than when this was called.
-    pub fn more_room(&self) -> Notified<'_> {
-        self.room.notified()
+    /// For a receiver that waits until there is room.
+    pub fn waiter(&self) -> Waiter<'_> {
+        let mut state = self.lock();
+        state.waiters += 1;
+        Waiter { spool: self, number: state.waiters }
     }
 
     /// Frees reserved room that is not needed.
     pub fn give_back(&self, bytes: u64) {
-        {
-            let mut state = self.lock();
-            state.reserved = state.reserved.saturating_sub(bytes);
-        }
-        self.room.notify_waiters();
+        self.lock().gain(|state| state.reserved = state.reserved.saturating_sub(bytes));
     }
 
     /// Writes the transactions, and syncs them to the disk. After an error none of them is there. In both cases their
@@ -171,12 +161,11 @@ impl Spool {
         let bytes = transactions.iter().map(Transaction::size).sum();
         let written = lock(&self.writer).append(self, transactions);
         let mut state = self.lock();
-        state.reserved = state.reserved.saturating_sub(bytes);
         if written.is_err() {
-            drop(state);
-            self.room.notify_waiters();
+            state.gain(|state| state.reserved = state.reserved.saturating_sub(bytes));
             return written;
         }
+        state.reserved = state.reserved.saturating_sub(bytes);
         self.show(&state);
         state.remembered.extend(transactions.iter().filter_map(|transaction| transaction.id));
         let over = state.remembered.len().saturating_sub(REMEMBERED);
@@ -222,7 +211,6 @@ impl Spool {
         let removed = state.sweep();
         self.show(&state);
         drop(state);
-        self.room.notify_waiters();
         removed.into_iter().for_each(|number| self.segments.remove(number));
     }
 
@@ -237,7 +225,43 @@ impl Spool {
     }
 }
 
+/// A receiver that waits for room. It is not woken any more once this is dropped.
+#[derive(Debug)]
+pub struct Waiter<'s> {
+    spool: &'s Spool,
+    number: u64,
+}
+
+impl Waiter<'_> {
+    /// As [`Spool::reserve`]. If there is no room now, the waker is called when there may be.
+    pub fn reserve(&self, bytes: u64, waker: &Waker) -> Result<(), Full> {
+        let mut state = self.spool.lock();
+        let reserved = state.reserve(bytes);
+        if reserved == Err(Full::Now) {
+            state.waiting.insert(self.number, waker.clone());
+        }
+        reserved
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.spool.lock().waiting.remove(&self.number);
+    }
+}
+
 impl State {
+    fn reserve(&mut self, bytes: u64) -> Result<(), Full> {
+        if bytes > self.max_size / 2 {
+            return Err(Full::Ever);
+        }
+        if self.used() + self.reserved + bytes > self.max_size {
+            return Err(Full::Now);
+        }
+        self.reserved += bytes;
+        Ok(())
+    }
+
     /// If all is committed, the next transaction may begin a new segment, and the last one is deleted.
     fn used(&self) -> u64 {
         if self.is_committed() { 0 } else { self.segments.values().sum() }
@@ -253,8 +277,14 @@ impl State {
     fn sweep(&mut self) -> Vec<u64> {
         let slowest = self.readers.iter().map(|reader| reader.map_or(0, |at| at.segment)).min().unwrap_or(0);
         let removed: Vec<u64> = self.segments.range(..slowest).map(|(number, _)| *number).collect();
-        self.segments.retain(|number, _| !removed.contains(number));
+        self.gain(|state| state.segments.retain(|number, _| !removed.contains(number)));
         removed
+    }
+
+    /// Wakes the receivers that wait for room.
+    fn gain(&mut self, change: impl FnOnce(&mut Self)) {
+        change(self);
+        std::mem::take(&mut self.waiting).into_values().for_each(Waker::wake);
     }
 }
 

@@ -1,7 +1,9 @@
 //! Appends records to the spool of a job. Those that come while the disk is synced are appended together, so that one
 //! sync is enough for all of them.
 
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use tokio::sync::oneshot;
 
@@ -56,15 +58,13 @@ impl Appender {
     /// Waits until there is room for the transaction.
     pub async fn room(&self, transaction: &Transaction) -> Result<Room, TooLarge> {
         let bytes = transaction.size();
-        loop {
-            // Before the attempt, so that room that is freed meanwhile is not missed.
-            let more = self.spool.more_room();
-            match self.spool.reserve(bytes) {
-                Ok(()) => return Ok(Room { spool: self.spool.clone(), bytes }),
-                Err(Full::Ever) => return Err(TooLarge),
-                Err(Full::Now) => more.await,
-            }
-        }
+        let waiter = self.spool.waiter();
+        let reserved = poll_fn(|context| match waiter.reserve(bytes, context.waker()) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(Full::Ever) => Poll::Ready(Err(TooLarge)),
+            Err(Full::Now) => Poll::Pending,
+        });
+        reserved.await.map(|()| Room { spool: self.spool.clone(), bytes })
     }
 
     /// Resolves once the transaction is synced to the disk. Once this was polled, the transaction is written even if

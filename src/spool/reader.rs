@@ -44,9 +44,10 @@ impl Reader {
             let at = from.unwrap_or_default();
             // A segment that is not there was committed.
             match state.segments.get(&at.segment) {
-                Some(end) if at.frame < *end => at,
-                // Its end was damaged and removed. What is appended there has nothing to do with what was passed.
-                Some(end) => Location { segment: at.segment, frame: *end, ..Location::default() },
+                // The frame of the cursor is not there any more: the disk has lost it. Nothing of the frame that will be
+                // written there is delivered.
+                Some(end) if at.frame >= *end => Location { frame: *end, skip: 0, ..at },
+                Some(_) => at,
                 None => {
                     let first = state.segments.first_key_value().map_or(0, |(number, _)| *number);
                     Location { segment: first, ..Location::default() }
@@ -101,7 +102,9 @@ impl Reader {
             }
             let Some((_, file)) = &self.file else { return Ok(Next::Nothing) };
             match frames::read(file, self.at.frame, end)? {
-                Found::Frame(frame) if frame.flags & REMEMBERED != 0 => self.at.frame = frame.end,
+                Found::Frame(frame) if frame.flags & REMEMBERED != 0 => {
+                    self.at = Location { frame: frame.end, skip: 0, ..self.at };
+                }
                 Found::Frame(frame) => match decode(&frame.content) {
                     Some(records) => {
                         let begin = self.at;

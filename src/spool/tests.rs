@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
 
 use proptest::prelude::*;
 
@@ -189,30 +189,13 @@ fn damage_takes_no_other_frame_with_it_and_is_counted() {
     }
 }
 
-/// A client was inside a frame of which the disk has lost the rest. What is appended there later is read from its start.
-#[test]
-fn what_is_appended_after_damage_is_read_whole() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let spool = open(dir.path());
-    append(&spool, None, &["one"]);
-    append(&spool, None, &["two", "more of two"]);
-    spool.begin_run(1);
-    let (lines, cursor) = {
-        let mut reader = reader(&spool, 0, None);
-        let lines = rest(&mut reader).0;
-        let inside = Location { segment: 0, frame: segments::HEADER + transaction(None, &["one"]).size(), skip: 4 };
-        (lines, reader.commit(Location { segment: reader.at().segment, ..inside }))
-    };
-    assert_eq!(lines, ["one", "two", "more of two"]);
-    drop(spool);
-    let file = files(dir.path()).pop().expect("a segment");
-    let whole = fs::metadata(&file).expect("there").len();
-    fs::File::options().write(true).open(&file).and_then(|file| file.set_len(whole - 3)).expect("cut");
-    let spool = open(dir.path());
-    assert!(spool.torn() > 0);
-    append(&spool, None, &["three and no less"]);
-    spool.begin_run(1);
-    assert_eq!(rest(&mut reader(&spool, 0, Some(&cursor))).0, ["three and no less"]);
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Two clients: what the slower one has not committed stays, and no more than the limit is on the disk.
@@ -224,12 +207,14 @@ fn the_size_is_bounded_and_commits_make_room() {
     let (mut fast, mut slow) = (reader(&spool, 0, None), reader(&spool, 1, None));
     let size = || files(dir.path()).iter().map(|file| fs::metadata(file).expect("there").len()).sum::<u64>();
     let line = "x".repeat(1 << 20);
+    let bell = Arc::new(Bell::default());
+    let (waker, waiter) = (Waker::from(bell.clone()), spool.waiter());
     let (mut written, mut read) = (0, 0);
     for _ in 0..5 {
         loop {
             let id = Some(written as u128);
             let transaction = transaction(id, &[&line]);
-            match spool.reserve(transaction.size()) {
+            match waiter.reserve(transaction.size(), &waker) {
                 Ok(()) => spool.append(&[transaction]).expect("written"),
                 Err(full) => break assert_eq!(full, Full::Now),
             }
@@ -238,14 +223,12 @@ fn the_size_is_bounded_and_commits_make_room() {
         assert!(size() <= SIZE, "{}", size());
         rest(&mut fast);
         fast.commit(fast.at());
-        let mut more = pin!(spool.more_room());
-        let mut is_woken = || more.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
-        assert_eq!(spool.reserve(1 << 20), Err(Full::Now), "the other client has not committed");
+        assert_eq!(waiter.reserve(1 << 20, &waker), Err(Full::Now), "the other client has not committed");
         read += rest(&mut slow).0.len();
         assert_eq!(read, written);
-        assert!(!is_woken());
+        let before = bell.0.load(Ordering::Relaxed);
         slow.commit(slow.at());
-        assert!(is_woken(), "there is room now");
+        assert!(bell.0.load(Ordering::Relaxed) > before, "there is room now");
     }
     assert!(written > 60, "{written}");
     assert_eq!(spool.reserve(SIZE / 2 + 1), Err(Full::Ever));
@@ -253,8 +236,28 @@ fn the_size_is_bounded_and_commits_make_room() {
     // Deleted segments take no push out of memory.
     let before = spool.remembered();
     assert_eq!(before.len(), written);
-    drop((fast, slow, spool));
+    drop((fast, slow, waiter));
+    drop(spool);
     assert_eq!(open(dir.path()).remembered(), before);
+}
+
+/// Senders come and go while the spool is full.
+#[test]
+fn who_does_not_wait_any_more_is_forgotten() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let spool = open(dir.path());
+    let half = SIZE / 2;
+    (0..2).for_each(|_| spool.reserve(half).expect("room"));
+    let (waits, left) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
+    let stays = spool.waiter();
+    for _ in 0..100 {
+        assert_eq!(stays.reserve(1, &Waker::from(waits.clone())), Err(Full::Now));
+        assert_eq!(spool.waiter().reserve(1, &Waker::from(left.clone())), Err(Full::Now));
+    }
+    assert_eq!(spool.lock().waiting.len(), 1);
+    spool.give_back(half);
+    assert_eq!((waits.0.load(Ordering::Relaxed), left.0.load(Ordering::Relaxed)), (1, 0));
+    assert_eq!(stays.reserve(half, &Waker::from(waits)), Ok(()));
 }
 
 #[test]
@@ -287,6 +290,33 @@ fn a_cursor_is_of_one_spool_and_survives_the_segment_that_it_names() {
     spool.begin_run(1);
     for cursor in [&*cursor, &*done, "", "x", "1:1:1"] {
         assert_eq!(rest(&mut reader(&spool, 0, Some(cursor))).0, ["four", "five"], "{cursor}");
+    }
+}
+
+/// The disk loses the frame that a client has half delivered. What is written to its place later is another frame.
+#[test]
+fn the_rest_of_a_lost_frame_is_of_no_other() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let spool = open(dir.path());
+    append(&spool, None, &["one"]);
+    let file = files(dir.path()).pop().expect("a segment");
+    let length = || fs::metadata(&file).expect("there").len();
+    let kept = length();
+    append(&spool, None, &["two"]);
+    let third = length();
+    append(&spool, None, &["three"]);
+    let (seed, whole) = (spool.seed(), fs::read(&file).expect("read"));
+    drop(spool);
+    // The cursor is in the first lost frame, or in one behind it.
+    for (frame, lost_from) in [(kept, kept), (third, kept), (third, third), (third, kept + 5)] {
+        fs::write(&file, &whole[..lost_from as usize]).expect("written");
+        let spool = open(dir.path());
+        spool.begin_run(1);
+        let mut reader = reader(&spool, 0, Some(&format!("{seed:016x}:{}", Location { segment: 1, frame, skip: 3 })));
+        assert_eq!(reader.at().skip, 0, "{frame} {lost_from}");
+        append(&spool, None, &["next"]);
+        let Ok(Next::Records(place, records)) = reader.read() else { panic!("records") };
+        assert_eq!((place.skip, records.text.as_str()), (0, "next\n"), "{frame} {lost_from}");
     }
 }
 

@@ -66,8 +66,12 @@ pub(super) fn read(path: &Path) -> Result<File, String> {
     if nesting::too_deep(&text).is_some() {
         return Err("it is not a positions file: it is nested too deep".into());
     }
-    let shape: Shape = serde_yaml::from_str(&text)
-        .map_err(|e| format!("it is not a positions file, which has only `positions`: {e}"))?;
+    // The parser's message may quote the text, and the file may be another one, with secrets.
+    let shape: Shape = serde_yaml::from_str(&text).map_err(|e| {
+        let place =
+            e.location().map(|at| format!(", at line {} column {}", at.line(), at.column())).unwrap_or_default();
+        format!("it is not a positions file, which has only `positions`{place}")
+    })?;
     Ok(File { positions: shape.positions.unwrap_or_default(), hash })
 }
 
@@ -105,7 +109,21 @@ fn plain_or_quoted(key: &str) -> String {
     quoted(key)
 }
 
-/// Quotes a string. JSON strings are valid double-quoted YAML strings.
+/// Quotes a string. JSON strings are double-quoted YAML strings, except for some characters, which YAML does not take as they are,
+/// or takes for line breaks. The names of files have any characters.
 fn quoted(text: &str) -> String {
-    serde_json::to_string(text).expect("a string is JSON")
+    let json = serde_json::to_string(text).expect("a string is JSON");
+    let is_special =
+        |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    if !json.contains(is_special) {
+        return json;
+    }
+    let mut quoted = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        match is_special(c) {
+            true => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => quoted.push(c),
+        }
+    }
+    quoted
 }

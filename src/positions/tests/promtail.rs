@@ -108,3 +108,36 @@ fn a_journal_written_anew_in_a_sync_knows_the_yaml_of_that_sync() {
     let (_, saved) = claim(&open(dir.path()), "/a.log");
     assert_eq!(saved, Some(Saved::At { position: at(20), saved: then() }));
 }
+
+/// A file may have any name, and whoever may create one must not keep the agent from starting.
+#[test]
+fn names_with_any_characters_are_read_back() {
+    let mut names: Vec<String> = (1..0x3000_u32).filter_map(char::from_u32).map(|c| format!("/logs/{c}.log")).collect();
+    names.extend(['\u{feff}', '\u{fffd}', '\u{fffe}', '\u{ffff}', '\u{1fffe}', '\u{10ffff}'].map(|c| format!("/{c}")));
+    names.extend(["/a: b", "/- a", "/#", "/\\u0041", "/'\"'", "~", "null", "/a\u{2028}\n\u{85} b"].map(String::from));
+    let positions: std::collections::BTreeMap<String, String> =
+        names.into_iter().enumerate().map(|(n, name)| (name, n.to_string())).collect();
+    let dir = dir();
+    let path = dir.path().join("positions.yaml");
+    super::super::yaml::write(&path, &super::super::yaml::text(&positions)).expect("written");
+    assert_eq!(super::super::yaml::read(&path).expect("read").positions, positions);
+}
+
+/// A link, or a wrong name, may lead to a file with secrets.
+#[test]
+fn an_error_does_not_quote_the_file() {
+    let dir = dir();
+    for secret in [
+        "hunter2-token\n",
+        "root:hunter2:19000\n",
+        "-----BEGIN KEY-----\nhunter2\n",
+        "positions: hunter2",
+        "a: {hunter2: [}",
+    ] {
+        std::fs::write(dir.path().join("secret"), secret).expect("written");
+        let _ = std::fs::remove_file(dir.path().join("positions.yaml"));
+        std::os::unix::fs::symlink("secret", dir.path().join("positions.yaml")).expect("linked");
+        let error = Positions::open(config(dir.path())).expect_err(secret).to_string();
+        assert!(error.contains("not a positions file") && !error.contains("hunter2"), "{error}");
+    }
+}

@@ -32,7 +32,7 @@ pub use account::{Account, Weight};
 pub use clock::{Clock, next_time};
 pub use config_error::ConfigError;
 pub use counted::counted;
-pub use entry::{AckRef, Entry, MAX_LINE, Origin, Structured};
+pub use entry::{AckRef, Entry, MAX_LINE, MAX_TENANT, Origin, Structured};
 pub use explanation::{
     About, Change, ExplainedClient, ExplainedEntry, ExplainedFile, ExplainedTarget, Explanation, LineTrace, Outcome,
     Question, RuleStep, StageStep,

@@ -15,7 +15,7 @@ use super::bounds::Bounds;
 use super::encoder::Encoder;
 use super::lane::LaneState;
 use super::stream::{InFlight, RateEstimate, StreamId, StreamState, Window, needed};
-use crate::model::{Clock, Entry, LabelMap, LabelSet, Labels, Reason, is_valid_label_name};
+use crate::model::{Clock, Entry, LabelMap, LabelSet, Labels, MAX_TENANT, Reason, is_valid_label_name};
 
 /// A stream with a higher rate than this, in bytes per second, gets its own lane, whatever the window. It is far below
 /// Loki's default limit per stream.
@@ -175,6 +175,10 @@ impl Batcher {
                 return Outcome::Refused(Reason::LineTooLong);
             }
             cut = entry.line.len() - truncate(entry, limit);
+        }
+        // A tenant may be the text of a line, and is kept for long: as a key, as the name of a lane and in series.
+        if entry.tenant.as_ref().is_some_and(|tenant| tenant.len() > MAX_TENANT) {
+            return Outcome::Refused(Reason::Loki("tenant_too_long"));
         }
         let index = self.stream(entry, now);
         if let Some(reason) = &self.streams[index].refused {

@@ -196,7 +196,18 @@ fn what_loki_can_never_take_does_not_leave() {
             other => panic!("{other:?}"),
         }
     }
+    // A tenant may be the text of a line. Of one that is too long, nothing is kept.
+    let labels = LabelSet::new([("a", "b")]);
+    let tenants = bench.batcher.tenants.len();
+    for length in [crate::model::MAX_TENANT + 1, 200_000] {
+        let entry = bench.entry(Some(&"t".repeat(length)), &labels, 1, "line");
+        let outcome = bench.add_entry(entry);
+        assert!(matches!(outcome, Outcome::Refused(Reason::Loki("tenant_too_long"))), "{length}: {outcome:?}");
+    }
+    assert_eq!(bench.batcher.tenants.len(), tenants);
     assert!(bench.send().is_empty());
+    let entry = bench.entry(Some(&"t".repeat(crate::model::MAX_TENANT)), &labels, 1, "line");
+    assert!(matches!(bench.add_entry(entry), Outcome::Batched(_)));
     // Loki decides about streams without labels.
     let entry = bench.entry(None, &LabelSet::default(), 1, "line");
     assert!(matches!(bench.add_entry(entry), Outcome::Batched(_)));

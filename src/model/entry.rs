@@ -42,6 +42,9 @@ pub struct Origin {
 /// accepts 256 KiB by default.
 pub const MAX_LINE: usize = 2 << 20;
 
+/// The longest name of a tenant in bytes, as in Loki, which refuses longer ones.
+pub const MAX_TENANT: usize = 150;
+
 /// A pair of structured metadata. The value may borrow from the chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Structured<'c> {

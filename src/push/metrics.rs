@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::metrics::Registry;
-use crate::model::Reason;
+use crate::model::{MAX_TENANT, Reason};
 
 /// The reasons that Promtail's dashboards expect, starting at zero.
 const DROP_REASONS: [&str; 4] = ["ingester_error", "rate_limited", "stream_limited", "line_too_long"];
@@ -53,6 +53,10 @@ impl Tenants {
     fn label<'t>(&mut self, tenant: &'t str) -> &'t str {
         if self.known.contains(tenant) {
             return tenant;
+        }
+        // Its entries are refused.
+        if tenant.len() > MAX_TENANT {
+            return OTHERS;
         }
         if self.known.len() < TENANTS {
             self.known.insert(tenant.to_string());

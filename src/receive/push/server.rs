@@ -21,7 +21,7 @@ use super::body::Encoding;
 use super::builder::{Built, Counts};
 use super::deliveries::{Deliveries, Delivery, Id, Shared};
 use super::{Config, Format, Refused, malformed};
-use crate::model::{AbortOnPanic, LabelSet};
+use crate::model::{AbortOnPanic, LabelSet, MAX_TENANT};
 use crate::receive::budget::{Budget, Reservation};
 use crate::receive::live::Current;
 use crate::receive::metrics::Metrics;
@@ -41,9 +41,6 @@ const QUIET: Duration = Duration::from_millis(500);
 
 /// When the memory of a body grows, it becomes this many times what is needed, up to the length that the sender said.
 const GROWTH: usize = 4;
-
-/// The longest tenant name, as in Loki.
-const TENANT_MAX: usize = 150;
 
 struct Shelf {
     job: Arc<str>,
@@ -184,7 +181,7 @@ fn tenant(headers: &HeaderMap) -> Result<Option<String>, Answer> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "!-_.*'()".contains(c);
     match value.to_str() {
         Ok("") => Ok(None),
-        Ok(tenant) if tenant.len() <= TENANT_MAX && tenant.chars().all(is_plain) && !matches!(tenant, "." | "..") => {
+        Ok(tenant) if tenant.len() <= MAX_TENANT && tenant.chars().all(is_plain) && !matches!(tenant, "." | "..") => {
             Ok(Some(tenant.to_string()))
         }
         _ => Err(Answer::new(

@@ -53,6 +53,8 @@ impl Destination {
 pub struct RecordList {
     slots: Vec<Slot>,
     destinations: Vec<Destination>,
+    /// Bytes of the labels and tenants of the destinations. A sender chooses them, and they can be far larger than the records.
+    texts: usize,
     /// The index of the last record's destination.
     last: usize,
 }
@@ -80,10 +82,10 @@ pub struct RecordRef<'r> {
 const SEARCHED: usize = 16;
 
 impl RecordList {
-    /// Approximate bytes of memory of the list, without labels and metadata.
+    /// Approximate bytes of memory of the list, without metadata.
     #[inline]
     pub fn cost(&self) -> usize {
-        Self::cost_of(self.slots.len()) + self.destinations.len() * size_of::<Destination>()
+        Self::cost_of(self.slots.len()) + self.destinations.len() * size_of::<Destination>() + self.texts
     }
 
     /// Approximate bytes of memory of so many records, without labels and metadata.
@@ -103,6 +105,7 @@ impl RecordList {
     pub fn clear(&mut self) {
         self.slots.clear();
         self.destinations.clear();
+        self.texts = 0;
         self.last = 0;
     }
 
@@ -142,9 +145,15 @@ impl RecordList {
         let first = self.destinations.len().saturating_sub(SEARCHED);
         let known = self.destinations[first..].iter().position(|known| known.same(labels, tenant));
         known.map(|at| first + at).unwrap_or_else(|| {
-            self.destinations.push(Destination { labels: labels.cloned(), tenant: tenant.cloned() });
+            self.take(Destination { labels: labels.cloned(), tenant: tenant.cloned() });
             self.destinations.len() - 1
         })
+    }
+
+    fn take(&mut self, destination: Destination) {
+        let tenant = destination.tenant.as_ref().map_or(0, |tenant| tenant.len());
+        self.texts += destination.labels.as_ref().map_or(0, LabelSet::bytes) + tenant;
+        self.destinations.push(destination);
     }
 
     pub fn iter(&self) -> Iter<'_> {
@@ -159,7 +168,7 @@ impl RecordList {
         let most = from.slots.partition_point(|slot| slot.end <= skip.saturating_add(room));
         let slots = from.slots.get(first..most.max(first + 1)).unwrap_or_default();
         let used = used(slots);
-        self.destinations.extend_from_slice(&from.destinations[used.clone()]);
+        from.destinations[used.clone()].iter().for_each(|destination| self.take(destination.clone()));
         let moved =
             |slot: &Slot| Slot { end: slot.end - skip, destination: slot.destination - used.start, ..slot.clone() };
         self.slots.extend(slots.iter().map(moved));

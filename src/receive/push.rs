@@ -62,6 +62,14 @@ impl From<Malformed> for Refused {
     }
 }
 
+/// The longest labels of a stream, as text in bytes. Loki takes fifteen labels with at most 3 KiB each by default. They are kept
+/// as long as the stream is, and parsed they take several times the memory.
+const LABELS: usize = 64 << 10;
+
+/// The most structured metadata of an entry: pairs, and bytes of their texts. Loki takes 128 pairs and 64 KB by default.
+const PAIRS: usize = 1_024;
+const PAIR_BYTES: usize = 1 << 20;
+
 fn malformed(what: impl Into<String>) -> Refused {
     Refused::Malformed(Malformed(what.into()))
 }

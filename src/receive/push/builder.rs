@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Malformed, Refused, Visit};
+use super::{LABELS, Malformed, PAIR_BYTES, PAIRS, Refused, Visit, malformed};
 use crate::model::{LabelSet, Labels, MAX_LINE, Structured};
 use crate::receive::budget::Reservation;
 use crate::receive::labels::{Outcome, TENANT};
@@ -109,6 +109,9 @@ impl<'b> Builder<'b> {
 
 impl Visit for Builder<'_> {
     fn stream(&mut self, text: &str, parse: fn(&str) -> Result<Labels, Malformed>) -> Result<(), Refused> {
+        if text.len() > LABELS {
+            return Err(malformed(format!("the labels of a stream are longer than {LABELS} bytes")));
+        }
         self.key.clear();
         self.key.push_str(self.settings.tenant.unwrap_or_default());
         self.key.push('\n');
@@ -141,6 +144,11 @@ impl Visit for Builder<'_> {
     }
 
     fn entry(&mut self, time: i64, line: &str, metadata: &[(Cow<'_, str>, Cow<'_, str>)]) -> Result<(), Refused> {
+        let bytes: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if metadata.len() > PAIRS || bytes > PAIR_BYTES {
+            let most = format!("{PAIRS} pairs of structured metadata, or than {PAIR_BYTES} bytes of it");
+            return Err(malformed(format!("an entry has more than {most}")));
+        }
         self.built.all.entries += 1;
         if self.built.all.entries <= self.settings.skip {
             return Ok(());

@@ -13,7 +13,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Malformed, Refused, Visit, malformed, selector};
+use super::{Malformed, PAIRS, Refused, Visit, malformed, selector};
 use crate::model::{Labels, loki_label_name};
 
 pub(super) fn walk(push: &[u8], visit: &mut impl Visit) -> Result<(), Refused> {
@@ -206,9 +206,13 @@ impl<'de: 'p, 'p> Deserialize<'de> for Metadata<'p> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata<'p>, A::Error> {
                 let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry::<String, String>()? {
+                // One more says that there are too many.
+                while pairs.len() <= PAIRS
+                    && let Some(pair) = map.next_entry::<String, String>()?
+                {
                     pairs.push((Cow::Owned(pair.0), Cow::Owned(pair.1)));
                 }
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 Ok(Metadata(pairs))
             }
         }

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::{Refused, Visit, malformed, selector};
+use super::{PAIRS, Refused, Visit, malformed, selector};
 use crate::model::Encoding;
 
 const VARINT: u64 = 0;
@@ -56,7 +56,8 @@ fn entry<'p>(bytes: &'p [u8], metadata: &mut Pairs<'p>, visit: &mut impl Visit) 
                 Ok(())
             })?,
             (2, Value::Bytes(text)) => line = text,
-            (3, Value::Bytes(pair)) => metadata.push(self::pair(pair)?),
+            // One more says that there are too many.
+            (3, Value::Bytes(pair)) if metadata.len() <= PAIRS => metadata.push(self::pair(pair)?),
             _ => {}
         }
         Ok(())

@@ -410,3 +410,41 @@ fn configs() {
     }
     assert!(crate::yaml::from_str::<Config>("use_incoming_timestamps: true").is_err());
 }
+
+/// What a sender writes into labels and metadata takes several times its bytes, so it is refused before it is taken.
+#[tokio::test(start_paused = true)]
+async fn labels_and_metadata_without_end_are_refused_and_take_no_memory() {
+    let (rig, mut clients) = start("max_send_msg_size: 16MB", "[]", 1).await;
+    let many = |count: usize| vec![("", ""); count];
+    let long = "x".repeat(2 << 20);
+    let pushes = |pairs: &[(&str, &str)]| {
+        let json = pairs.iter().map(|(name, value)| format!("{name:?}:{value:?}")).collect::<Vec<_>>().join(",");
+        let json = format!(r#"{{"streams":[{{"stream":{{"a":"b"}},"values":[["1","x",{{{json}}}]]}}]}}"#);
+        (snappy(&protobuf(vec![("{a=\"b\"}", vec![entry(1, "x", pairs)])])), json.into_bytes())
+    };
+    for pairs in [many(PAIRS + 1), many(1_000_000), vec![("a", &*long)]] {
+        let (protobuf, json) = pushes(&pairs);
+        for (kind, body) in [("", protobuf), ("Content-Type: application/json\r\n", json)] {
+            let (status, text) = rig.post("/loki/api/v1/push", kind, &body).await;
+            assert!(status == 400 && text.contains("structured metadata"), "{status} {text}");
+        }
+    }
+    let labels = format!("{{a={long:?}}}");
+    let (status, text) =
+        rig.post("/loki/api/v1/push", "", &snappy(&protobuf(vec![(&labels, vec![entry(1, "x", &[])])]))).await;
+    assert!(status == 400 && text.contains("the labels of a stream are longer than"), "{status} {text}");
+    assert_eq!(clients[0].read(), [""; 0]);
+    // Streams with labels as long as they may be. An inbox takes as many as its memory allows, and then the others.
+    let names: Vec<String> = (0..200).map(|n| format!("{{a=\"{n:03} {}\"}}", "x".repeat(LABELS - 100))).collect();
+    let body = snappy(&protobuf(names.iter().map(|labels| (labels.as_str(), vec![entry(1, "x", &[])])).collect()));
+    let (mut came, mut most) = (0, 0);
+    while came < names.len() {
+        assert_eq!(rig.post("/loki/api/v1/push", "", &body).await.0, 503);
+        let lines = clients[0].read().len();
+        assert!(lines > 0, "it goes on");
+        clients[0].commit();
+        (came, most) = (came + lines, most.max(lines));
+    }
+    assert_eq!((came, most < 100), (200, true), "{most} at once");
+    assert_eq!(rig.post("/loki/api/v1/push", "", &body).await.0, 204);
+}

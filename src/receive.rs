@@ -63,13 +63,17 @@ impl Config {
         self.endpoint() == other.endpoint() && !self.endpoint().is_any_port()
     }
 
-    /// Whether its address and this one overlap: they are the same, or one of them is all addresses.
+    /// Whether its address and this one surely overlap. Both may be empty or `::`, which is all addresses.
     pub fn listens_at(&self, address: &str) -> bool {
         let own = self.endpoint().address;
         let own = own.rsplit_once(':').map_or("", |(host, _)| host);
-        let is_all = |address: &str| matches!(address, "" | "0.0.0.0" | "::");
-        let [own, other] = [own, address].map(|address| address.trim_matches(['[', ']']));
-        own == other || is_all(own) || is_all(other)
+        let [own, other] = [own, address].map(|address| match address.trim_matches(['[', ']']) {
+            "localhost" => "127.0.0.1",
+            address => address,
+        });
+        // All addresses of version 4 have nothing to do with one of version 6.
+        let covers = |all: &str, one: &str| matches!(all, "" | "::") || all == "0.0.0.0" && !one.contains(':');
+        own == other || covers(own, other) || covers(other, own)
     }
 
     /// The TCP port that is listened at. None: none. 0: any.

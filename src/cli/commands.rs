@@ -188,6 +188,7 @@ mod tests {
         }
         assert!(unknown("helth").contains("did you mean `fantail health`?"));
     }
+
     #[test]
     fn what_a_command_does_not_read_is_refused() {
         for name in ["version", "man", "demo", "compare", "completion"] {

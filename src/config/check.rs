@@ -269,7 +269,7 @@ impl Check<'_> {
         receives.warnings().into_iter().for_each(|e| self.warn_of(place(e)));
         let server = &self.loaded.config.server;
         let is_of_server = |port: u16| port == server.http_listen_port && port != 0 && !server.disable;
-        if receives.tcp_port().is_some_and(is_of_server) && receives.listens_at(&server.http_listen_address) {
+        if receives.tcp_port().is_some_and(is_of_server) && receives.listens_at(&server.address_here()) {
             let problem =
                 "listens where the server of the agent does: give it another port, or set server.http_listen_port";
             return Err(self.refuse(place(ConfigError::new(key, problem))));

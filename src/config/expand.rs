@@ -41,9 +41,9 @@ impl fmt::Display for Unset {
     }
 }
 
-/// Replaces each `${…}` in `text`. An unset variable is empty. Returns also those, without the ones in comments.
+/// Replaces each `${…}` in `text`. An unset variable is empty. Returns also the first of those, without the ones in comments.
 pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<(String, Vec<Unset>), Error> {
-    let mut scan = Scan { text, at: 0, depth: 0, env, unset: Vec::new() };
+    let mut scan = Scan { text, at: 0, depth: 0, env, unset: Vec::new(), without_value: 0 };
     let mut out = String::with_capacity(text.len());
     while let Some(c) = scan.peek() {
         if scan.take("$$") {
@@ -68,6 +68,9 @@ const BAD: &str = "bad substitution: expected for instance ${NAME} or ${NAME:-de
 /// The maximum depth of `${A:-${B:-…}}`. More than any config needs, and safe for the stack.
 const MAX_DEPTH: usize = 100;
 
+/// How many variables without a value are looked at more closely, so that a file full of them takes no time.
+const NOTED: usize = 100;
+
 /// What stands between a variable and its default.
 const DEFAULTS: [&str; 5] = [":-", ":=", ":?", ":+", "="];
 
@@ -83,6 +86,8 @@ struct Scan<'a> {
     depth: usize,
     env: &'a dyn Fn(&str) -> Option<String>,
     unset: Vec<Unset>,
+    /// How many without a value there were, also in comments.
+    without_value: usize,
 }
 
 impl<'a> Scan<'a> {
@@ -126,7 +131,8 @@ impl<'a> Scan<'a> {
 
     /// Remembers that the variable at `at` was replaced by nothing.
     fn note_unset(&mut self, at: usize, name: &str) {
-        if !self.is_in_comment(at) {
+        self.without_value += 1;
+        if self.without_value <= NOTED && !self.is_in_comment(at) {
             let (line, column) = self.position(at);
             self.unset.push(Unset { line, column, name: name.to_string() });
         }
@@ -336,6 +342,14 @@ mod tests {
             "UTF" => "öäü".to_string(),
             _ => return None,
         })
+    }
+
+    #[test]
+    fn a_file_full_of_variables_takes_no_time() {
+        for line in ["${U}\n", "# ${U}\n", "${U} "] {
+            let (text, unset) = expand(&line.repeat(1 << 20), &env).expect("expanded");
+            assert!(!text.contains('U') && unset.len() <= NOTED, "{line:?}");
+        }
     }
 
     fn expanded(text: &str) -> Result<String, Error> {

@@ -87,13 +87,13 @@ impl Clock {
     }
 }
 
-/// How far the times of a log or a receiver may stay ahead of a clock that was put back, in nanoseconds. Loki takes what is at most ten
-/// minutes ahead of its own clock.
+/// How far the times of a log or a receiver may stay ahead of a clock that was put back, in nanoseconds. Loki takes what is
+/// at most ten minutes ahead of its own clock.
 const AHEAD: i64 = 5 * 60 * 1_000_000_000;
 
-/// The time of a line that comes at `now`, in Unix nanoseconds: later than `last`, the time of the line before, so that lines keep
-/// their order if the clock is put back. But
-/// if that would be far ahead of the clock, Loki would refuse it: then the clock alone decides.
+/// The time of a line that comes at `now`, in Unix nanoseconds: later than `last`, the time of the line before, so that
+/// lines keep their order if the clock is put back. But if that would be far ahead of the clock, Loki would refuse it: then
+/// the clock alone decides.
 pub fn next_time(last: i64, now: i64) -> i64 {
     if last >= now.saturating_add(AHEAD) { now } else { now.max(last.saturating_add(1)) }
 }

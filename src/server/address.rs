@@ -28,6 +28,11 @@ impl Place {
 }
 
 impl Config {
+    /// The address on which a server of this process listens. Empty: all addresses.
+    pub fn address_here(&self) -> String {
+        self.with_address(Place::of_this_process()).http_listen_address
+    }
+
     /// The same config with an address to listen on. Empty: all addresses.
     pub(super) fn with_address(&self, place: Place) -> Self {
         let mut config = self.clone();

@@ -62,7 +62,8 @@ impl Stage for Templated {
             Ok(text) if text.is_empty() => work.extracted.remove(Key::from(&self.source)),
             Ok(text) => work.extracted.set(&self.source, Value::from(text)),
             Err(error) => {
-                let why = error.to_string();
+                // Said only if somebody asks: it may be so with each line.
+                let why = work.is_asked_why().then(|| error.to_string()).unwrap_or_default();
                 work.fails(|| format!("the template fails: {why}"));
             }
         }

@@ -6,8 +6,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::Lint;
-use crate::discovery::StaticConfig;
-use crate::model::{KeyPath, Labels};
+use super::jobs::outcomes;
+use crate::model::KeyPath;
 use crate::relabel::{Rules, Verdict};
 use crate::tail::{Glob, Mounts};
 
@@ -103,7 +103,8 @@ fn targets(lint: &mut Lint<'_>) {
                 continue;
             }
             // The rules may drop the target, or write another path.
-            let Some(labels) = kept(&rules, targets) else { continue };
+            let mut kept = outcomes(&rules, targets).filter(|(verdict, _)| *verdict == Verdict::Keep);
+            let Some((_, labels)) = kept.next() else { continue };
             let Some(text) = labels.get("__path__") else { continue };
             let Ok(glob) = Glob::new(text) else { continue };
             let place = KeyPath::from(format!("scrape_configs[{i}].static_configs[{n}].labels").as_str());
@@ -145,12 +146,6 @@ fn targets(lint: &mut Lint<'_>) {
             }
         }
     }
-}
-
-/// The labels of the first target that the rules keep.
-fn kept(rules: &Rules, targets: &StaticConfig) -> Option<Labels> {
-    let mut all = targets.targets().into_iter().map(|target| target.to_labels());
-    all.find_map(|mut labels| matches!(rules.apply(&mut labels), Verdict::Keep).then_some(labels))
 }
 
 /// Whether the first bytes contain a zero byte. UTF-16 begins with a byte-order mark.

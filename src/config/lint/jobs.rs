@@ -3,7 +3,7 @@
 use super::Lint;
 use crate::config::{Request, ScrapeConfig, first_existing};
 use crate::discovery::StaticConfig;
-use crate::model::KeyPath;
+use crate::model::{KeyPath, Labels};
 use crate::relabel::{Rules, Verdict};
 
 pub(super) fn lint(lint: &mut Lint<'_>) {
@@ -42,15 +42,8 @@ fn static_targets(lint: &mut Lint<'_>, path: &KeyPath, job: &ScrapeConfig, rules
     let mut dropped = Vec::new();
     let mut is_kept = false;
     for (n, targets) in job.static_configs.iter().enumerate() {
-        let outcomes: Vec<_> = targets
-            .targets()
-            .iter()
-            .map(|target| {
-                let mut labels = target.to_labels();
-                (rules.apply(&mut labels), labels)
-            })
-            .collect();
-        let has_path = |labels: &crate::model::Labels| labels.get("__path__").is_some_and(|path| !path.is_empty());
+        let outcomes: Vec<_> = outcomes(rules, targets).collect();
+        let has_path = |labels: &Labels| labels.get("__path__").is_some_and(|path| !path.is_empty());
         let kept: Vec<_> = outcomes.iter().filter(|(verdict, _)| *verdict == Verdict::Keep).collect();
         dropped.extend(outcomes.iter().filter_map(|(verdict, _)| match verdict {
             Verdict::Drop { rule } => Some(*rule),
@@ -67,9 +60,18 @@ fn static_targets(lint: &mut Lint<'_>, path: &KeyPath, job: &ScrapeConfig, rules
     }
 }
 
+/// What the rules make of each target, and its labels then.
+pub(super) fn outcomes(rules: &Rules, targets: &StaticConfig) -> impl Iterator<Item = (Verdict, Labels)> {
+    targets.targets().into_iter().map(|target| {
+        let mut labels = target.to_labels();
+        (rules.apply(&mut labels), labels)
+    })
+}
+
 fn without_path(lint: &mut Lint<'_>, path: &KeyPath, targets: &StaticConfig) {
-    // What is probably meant to be __path__ is said as such.
-    if targets.labels.keys().any(|name| name != "__path__" && name.contains("path")) {
+    // What is probably meant to be __path__ was said as such.
+    let labels = path.then("labels");
+    if lint.found.iter().any(|(at, _)| at.steps().starts_with(labels.steps())) {
         return;
     }
     let is_path = |address: &&String| address.starts_with(['/', '~']) || address.contains('*');

@@ -4,6 +4,8 @@ use std::fs;
 
 use super::*;
 
+mod places;
+
 const CLIENT: &str = "clients: [{url: 'http://loki:3100/loki/api/v1/push'}]\n";
 
 /// What is found in a config. `DIR` in it is replaced by a directory with `app.log`, `binary.log` and `dir/a.log`.
@@ -58,37 +60,6 @@ fn what_is_right_has_no_finding() {
     ] {
         let findings = found(&text, false);
         assert!(findings.mistakes.is_empty() && findings.warnings.is_empty(), "{text}\n{findings:?}");
-    }
-}
-
-#[test]
-fn positions_that_do_not_outlive_a_reboot_or_a_container() {
-    const DISK: &str = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n";
-    let positions = "positions: {filename: DIR/dir/positions.yaml}\n".to_string() + CLIENT;
-    let of = |kind: &str, at: &str| format!("{DISK}30 22 0:50 / {at} rw - {kind} {kind} rw\n");
-    for (mountinfo, warning) in [
-        (DISK.to_string(), None),
-        // Without the kernel's list, nothing is known.
-        (String::new(), None),
-        (of("tmpfs", "DIR/dir"), Some("DIR/dir is in memory (tmpfs): after a reboot all files are read again")),
-        (of("ramfs", "DIR"), Some("DIR/dir is in memory (ramfs)")),
-        (
-            of("overlay", "/"),
-            Some("DIR/dir is in the layer of a container (overlay): a new container reads all files again"),
-        ),
-        // A directory of the host is mounted into the container.
-        (of("overlay", "/") + "40 30 8:1 /var/lib/fantail DIR/dir rw - ext4 /dev/sda1 rw\n", None),
-        (of("tmpfs", "DIR/other"), None),
-    ] {
-        let warnings = found_on(&positions, false, &mountinfo).warnings;
-        let about: Vec<&String> = warnings.iter().filter(|text| text.contains("positions.filename")).collect();
-        match warning {
-            None => assert!(about.is_empty(), "{mountinfo}{warnings:?}"),
-            Some(warning) => {
-                assert!(about.len() == 1 && about[0].starts_with("f.yaml:1:"), "{mountinfo}{warnings:?}");
-                assert!(about[0].contains(warning), "{mountinfo}{warnings:?}");
-            }
-        }
     }
 }
 
@@ -211,6 +182,7 @@ fn what_starts_and_is_probably_wrong() {
         (CLIENT.to_string(), &["there are no scrape_configs"]),
         (format!("{CLIENT}---\nscrape_configs: []\n"), &["f.yaml:2: only the text before this `---` is read"]),
         (job("  static_configs: [{labels: {a: b}}]\n"), &["static_configs[0]", "has no label __path__"]),
+        (job("  static_configs: [{labels: {app_path: x}}]\n"), &["static_configs[0]", "has no label __path__"]),
         (
             job("  static_configs: [{targets: [/var/log/x.log]}]\n"),
             &["static_configs[0]", "a target is a host, not a path: write labels: {__path__: \"/var/log/x.log\"}"],
@@ -251,32 +223,6 @@ fn a_job_that_drops_its_target_does_not_read_it() {
     ] {
         let warnings = found(&other(rule), false).warnings;
         assert_eq!(warnings.iter().any(|text| text.contains("reads DIR/app.log too")), is_read, "{rule} {warnings:?}");
-    }
-}
-
-#[test]
-fn paths_that_take_no_lines() {
-    for (url, part) in [
-        ("http://l/gateway/push", None),
-        ("http://l/loki/api/v1/push", None),
-        ("http://l/tenants/a/loki/api/v1/push?x=1", None),
-        ("http://l/", Some("has no path: write http://l/loki/api/v1/push")),
-        (
-            "http://l/gw/api/prom/push",
-            Some("old versions, which Loki 4 does not have any more: write http://l/gw/loki/api/v1/push"),
-        ),
-        ("http://l/loki", Some("is not where Loki takes lines: write http://l/loki/api/v1/push")),
-        ("http://u:secret@l/loki/api/v1/query", Some("is not where Loki takes lines: write http://l/loki/api/v1/push")),
-        ("http://l/loki/api/v1/push/", Some("has a slash at the end: write http://l/loki/api/v1/push")),
-        (
-            "http://l/otlp/v1/logs",
-            Some("for OpenTelemetry, which fantail does not speak: write http://l/loki/api/v1/push"),
-        ),
-    ] {
-        let mut warnings = found(&format!("clients: [{{url: '{url}'}}]\n"), false).warnings;
-        warnings.retain(|warning| warning.contains("clients[0]"));
-        assert_eq!(warnings.len(), usize::from(part.is_some()), "{url} {warnings:?}");
-        assert!(part.is_none_or(|part| warnings[0].ends_with(part)), "{url} {warnings:?}");
     }
 }
 
@@ -433,26 +379,4 @@ scrape_configs:
     assert_eq!(about, want.iter().collect::<Vec<_>>(), "{findings:#?}");
     assert!(!format!("{findings:?}").contains("hunter"), "{findings:#?}");
     assert!(found(text, true).warnings.iter().all(|text| !text.contains("not replaced")));
-}
-
-#[test]
-fn ports_that_are_used_twice_and_addresses_with_a_port_are_mistakes() {
-    let push = |server: &str, port: u16| {
-        format!(
-            "{CLIENT}server: {server}\nscrape_configs:\n- job_name: a\n  loki_push_api: {{server: {{http_listen_port: {port}}}}}\n"
-        )
-    };
-    for (text, part) in [
-        (push("{http_listen_port: 9080}", 9080), "listens where the server of the agent does"),
-        (push("{http_listen_port: 9080, http_listen_address: 127.0.0.1}", 9080), "listens where the server"),
-        (push("{http_listen_address: '0.0.0.0:9080'}", 3500), "has a port: write the address alone"),
-        (push("{http_listen_address: '[::1]:9080'}", 3500), "has a port: write the address alone"),
-    ] {
-        let findings = found(&text, false);
-        assert!(findings.mistakes.iter().any(|mistake| mistake.contains(part)), "{text}\n{findings:?}");
-    }
-    for right in ["{http_listen_port: 9080}", "{http_listen_address: '::1'}", "{http_listen_address: '[::1]'}"] {
-        assert_eq!(found(&push(right, 3500), false).mistakes, Vec::<String>::new(), "{right}");
-    }
-    assert_eq!(found(&push("{http_listen_port: 3500, disable: true}", 3500), false).mistakes, Vec::<String>::new());
 }

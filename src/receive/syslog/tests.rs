@@ -86,7 +86,6 @@ async fn a_datagram_is_a_message_however_it_ends() {
     assert_eq!(rig.count("logentry_dropped_lines_total"), 1);
 }
 
-/// An outage of Loki: the sender waits, and nothing is lost.
 #[tokio::test]
 async fn what_the_kernel_dropped_is_counted_once_although_the_config_changes() {
     let yaml = format!("{UDP}receive_buffer: 4KB\n");
@@ -108,6 +107,7 @@ async fn what_the_kernel_dropped_is_counted_once_although_the_config_changes() {
     assert_eq!(count(&rig), before);
 }
 
+/// An outage of Loki: the sender waits, and nothing is lost.
 #[tokio::test]
 async fn a_connection_is_not_read_on_while_there_is_no_room() {
     let (rig, mut client) = start(TCP, "[]").await;

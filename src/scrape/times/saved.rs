@@ -84,8 +84,8 @@ impl SavedReadTimes {
     /// reads files, and may decompress them.
     pub fn ask(&mut self, reading: FileId, files: &mut impl Files) {
         if self.reading == reading && !self.known.is_empty() {
-            // Files come and go meanwhile.
-            for known in self.known.iter_mut().filter(|known| !known.is_read_now) {
+            // Files go meanwhile. One that is gone does not come back before another file is read.
+            for known in self.known.iter_mut().filter(|known| !known.is_read_now && known.may_be_read) {
                 known.may_be_read = files.may_be_read(&known.file);
             }
             return;

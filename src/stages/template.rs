@@ -63,8 +63,12 @@ impl Stage for Templated {
             Ok(text) => work.extracted.set(&self.source, Value::from(text)),
             Err(error) => {
                 // Said only if somebody asks: it may be so with each line.
-                let why = work.is_asked_why().then(|| error.to_string()).unwrap_or_default();
-                work.fails(|| format!("the template fails: {why}"));
+                if work.is_asked_why() {
+                    let why = error.to_string();
+                    work.fails(|| format!("the template fails: {why}"));
+                } else {
+                    work.fails(String::new);
+                }
             }
         }
         Flow::Pass

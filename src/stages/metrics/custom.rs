@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ const SKIPPED: [&str; 2] = [NEGATIVE, TOO_MANY];
 #[derive(Clone, Debug)]
 pub struct CustomMetrics {
     families: Arc<Mutex<Families>>,
+    /// Bytes that the series of all families take.
+    taken: Arc<AtomicUsize>,
     skipped: IntCounterVec,
     /// Not the users', but counted by the same pipelines.
     pub(in super::super) containers: ContainerLines,
@@ -72,12 +75,16 @@ pub(super) enum Action {
 pub(super) struct Family {
     spec: Spec,
     skipped: IntCounterVec,
+    /// Bytes that the series of all families take.
+    taken: Arc<AtomicUsize>,
     series: Mutex<AllSeries>,
 }
 
 #[derive(Debug, Default)]
 struct AllSeries {
     by_labels: LabelMap<Series>,
+    /// Bytes that they take.
+    bytes: usize,
     /// When idle series were last searched for because there were too many.
     swept: Option<Instant>,
 }
@@ -107,7 +114,8 @@ impl CustomMetrics {
             "fantail_timestamp_parse_errors_total",
             "Lines for which a timestamp stage found no time that it could parse",
         );
-        let made = |skipped| Self { families: Arc::default(), skipped, containers, unparsed_times, clock };
+        let (families, taken) = Default::default();
+        let made = |skipped| Self { families, taken, skipped, containers, unparsed_times, clock };
         registry.family(skipped.map(made))
     }
 
@@ -135,8 +143,8 @@ impl CustomMetrics {
     /// not shown.
     pub(super) fn family(&self, spec: &Spec) -> Arc<Family> {
         let with = |series| {
-            let (spec, skipped) = (spec.clone(), self.skipped.clone());
-            Arc::new(Family { spec, skipped, series: Mutex::new(series) })
+            let (spec, skipped, taken) = (spec.clone(), self.skipped.clone(), self.taken.clone());
+            Arc::new(Family { spec, skipped, taken, series: Mutex::new(series) })
         };
         let new = || with(AllSeries::default());
         let mut families = lock(&self.families);
@@ -175,6 +183,15 @@ impl Family {
     /// The most samples of one name that `/metrics` shows, so that a label with a new value per line does not use up
     /// all memory. A histogram has one sample per bucket plus three.
     const MAX_SAMPLES: usize = 50_000;
+    /// The most bytes of memory for the series of all names and an answer of `/metrics` with them, by the estimate of
+    /// [`cost`](Self::cost).
+    const MAX_BYTES: usize = 48 << 20;
+    /// The most bytes for the series of one name, so that one with long labels leaves room for others.
+    const MAX_BYTES_OF_ONE: usize = 36 << 20;
+    /// Approximate bytes of a series, a label and a sample, besides their texts.
+    const SERIES: usize = 300;
+    const LABEL: usize = 128;
+    const SAMPLE: usize = 64;
     /// The shortest time between searches for idle series, which are slow.
     const SWEEP: Duration = Duration::from_secs(1);
 
@@ -185,23 +202,25 @@ impl Family {
         }
         let labels = self.shown(labels);
         let mut all = lock(&self.series);
-        let AllSeries { by_labels: all, swept } = &mut *all;
-        if !all.contains_key(&*labels) {
-            let is_full = all.len() >= self.max_series();
-            if is_full && swept.is_none_or(|at| now.saturating_duration_since(at) >= Self::SWEEP) {
-                *swept = Some(now);
-                all.retain(|_, series| !self.is_idle(series, now));
+        if !all.by_labels.contains_key(&*labels) {
+            let cost = self.cost(&labels);
+            let is_swept = all.swept.is_some_and(|at| now.saturating_duration_since(at) < Self::SWEEP);
+            if !self.has_room(&all, cost) && !is_swept {
+                all.swept = Some(now);
+                self.sweep(&mut all, now);
             }
-            if all.len() >= self.max_series() {
+            if !self.has_room(&all, cost) {
                 return self.skip(TOO_MANY);
             }
+            self.taken.fetch_add(cost, Ordering::Relaxed);
+            all.bytes += cost;
             let counts = match &self.spec.kind {
                 Kind::Histogram(bounds) => vec![0; bounds.len() + 1].into(),
                 Kind::Counter | Kind::Gauge => Box::default(),
             };
-            all.insert(labels.clone().into_owned(), Series { touched: now, number: 0.0, counts });
+            all.by_labels.insert(labels.clone().into_owned(), Series { touched: now, number: 0.0, counts });
         }
-        let series = all.get_mut(&*labels).expect("it was just put there");
+        let series = all.by_labels.get_mut(&*labels).expect("it was just put there");
         series.touched = now;
         match action {
             Action::Set => series.number = amount,
@@ -217,11 +236,36 @@ impl Family {
         }
     }
 
-    fn max_series(&self) -> usize {
+    fn samples(&self) -> usize {
         match &self.spec.kind {
-            Kind::Counter | Kind::Gauge => Self::MAX_SAMPLES,
-            Kind::Histogram(bounds) => Self::MAX_SAMPLES / (bounds.len() + 3),
+            Kind::Counter | Kind::Gauge => 1,
+            Kind::Histogram(bounds) => bounds.len() + 3,
         }
+    }
+
+    /// Bytes that a series takes: here, copied for an answer, and as text, in which each of its samples has all labels.
+    fn cost(&self, labels: &LabelSet) -> usize {
+        let kept = Self::SERIES + 2 * labels.bytes() + Self::LABEL * labels.len();
+        kept + self.samples() * (Self::SAMPLE + self.spec.name.len() + labels.bytes())
+    }
+
+    /// Whether there may be one more series. Families that grow at the same moment may exceed the limit by one series each.
+    fn has_room(&self, all: &AllSeries, cost: usize) -> bool {
+        all.by_labels.len() < Self::MAX_SAMPLES / self.samples()
+            && all.bytes + cost <= Self::MAX_BYTES_OF_ONE
+            && self.taken.load(Ordering::Relaxed) + cost <= Self::MAX_BYTES
+    }
+
+    /// Removes idle series.
+    fn sweep(&self, all: &mut AllSeries, now: Instant) {
+        let mut freed = 0;
+        all.by_labels.retain(|labels, series| {
+            let stays = !self.is_idle(series, now);
+            freed += if stays { 0 } else { self.cost(labels) };
+            stays
+        });
+        all.bytes -= freed;
+        self.taken.fetch_sub(freed, Ordering::Relaxed);
     }
 
     fn skip(&self, reason: &str) {
@@ -244,8 +288,7 @@ impl Family {
 
     fn collect(&self, now: Instant) -> MetricFamily {
         let mut all = lock(&self.series);
-        let all = &mut all.by_labels;
-        all.retain(|_, series| !self.is_idle(series, now));
+        self.sweep(&mut all, now);
         let mut family = MetricFamily::default();
         family.set_name(self.spec.name.clone());
         family.set_help(self.spec.help.clone());
@@ -254,7 +297,7 @@ impl Family {
             Kind::Gauge => MetricType::GAUGE,
             Kind::Histogram(_) => MetricType::HISTOGRAM,
         });
-        family.set_metric(all.iter().map(|(labels, series)| self.metric(labels, series)).collect());
+        family.set_metric(all.by_labels.iter().map(|(labels, series)| self.metric(labels, series)).collect());
         family
     }
 
@@ -280,6 +323,12 @@ impl Family {
             Kind::Histogram(bounds) => metric.set_histogram(histogram(bounds, series)),
         }
         metric
+    }
+}
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(lock(&self.series).bytes, Ordering::Relaxed);
     }
 }
 

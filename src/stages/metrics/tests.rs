@@ -224,6 +224,52 @@ fn series_are_bounded_by_the_samples_they_show() {
     }
 }
 
+/// Values of 10 kB use a bounded number of bytes, in all metrics together, and leave some for other metrics.
+#[test]
+fn series_are_bounded_by_the_bytes_of_their_labels() {
+    let stages = |metrics: &str| {
+        let fields = "{regex: {expression: '^(?P<u>.*?)(=(?P<v>.*)|:(?P<w>.*))$'}}, {labels: {u: }}";
+        format!("[{fields}, {{metrics: {{{metrics}}}}}, {{labeldrop: [u]}}]")
+    };
+    let mut bench = Bench::of(&stages(
+        "a: {type: Gauge, source: v, max_idle_duration: 10s, config: {action: set}}, \
+         b: {type: Histogram, source: w, max_idle_duration: 10s, config: {buckets: [1, 2, 3, 4, 5, 6, 7]}}",
+    ));
+    let shown = |bench: &Bench, name: &str| {
+        let text = text(&bench.registry);
+        let lines = text.iter().filter(|line| line.starts_with(&format!("promtail_custom_{name}{{")));
+        (lines.count(), text.iter().map(String::len).sum::<usize>())
+    };
+    let long = "x".repeat(10_000);
+    let feed = |bench: &mut Bench, count: usize, value: &str| {
+        for n in 0..count {
+            bench.outcome(&format!("{n}{long}{value}"));
+        }
+    };
+    feed(&mut bench, 3_000, "=1");
+    let (gauges, bytes) = shown(&bench, "a");
+    assert!((1_000..1_300).contains(&gauges) && bytes < 48 << 20, "{gauges} series, {bytes} bytes");
+    let skipped = format!(
+        "fantail_stage_metric_skipped_total{{metric=\"promtail_custom_a\",reason=\"too_many_series\"}} {}",
+        3_000 - gauges
+    );
+    assert!(text(&bench.registry).contains(&skipped), "{skipped}");
+    // What the gauges leave. Each sample of a histogram has all labels.
+    feed(&mut bench, 300, ":1");
+    let (histograms, bytes) = shown(&bench, "b_count");
+    assert!((80..120).contains(&histograms) && bytes < 48 << 20, "{histograms} series, {bytes} bytes");
+    // Idle series, and a metric that is gone after a reload, give their bytes back.
+    bench.clock.advance(Duration::from_secs(11));
+    bench.outcome("short=1");
+    bench.outcome("short:1");
+    assert_eq!((shown(&bench, "a").0, shown(&bench, "b_count").0), (1, 1));
+    feed(&mut bench, 1_300, "=1");
+    assert!(shown(&bench, "a").0.abs_diff(gauges) <= 1);
+    bench.reload(&stages("c: {type: Gauge, source: v, config: {action: set}}"));
+    feed(&mut bench, 1_300, "=1");
+    assert!(shown(&bench, "c").0.abs_diff(gauges) <= 1);
+}
+
 #[test]
 fn a_reload_keeps_what_still_has_its_name_type_and_buckets() {
     let metric = |name: &str, rest: &str| format!("{name}: {{{rest}}}");

@@ -14,6 +14,7 @@ mod guard;
 mod html;
 mod live;
 mod log;
+mod metrics_text;
 mod page;
 mod port;
 mod process;

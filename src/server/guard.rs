@@ -82,24 +82,6 @@ impl Guard {
         (host.parse::<IpAddr>().is_err() && !self.names.contains(&host)).then_some(REFUSED)
     }
 
-    /// Whether a browser sends the request for a page of another site, whose visitor may be allowed more than that site is.
-    /// Programs that are no browsers send neither header.
-    fn is_of_another_site(&self, headers: &HeaderMap) -> bool {
-        if headers.get(FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none") {
-            return true;
-        }
-        // Browsers send that header only to addresses with TLS and to this machine. With GET they may send no origin.
-        let Some(origin) = headers.get(ORIGIN).or(headers.get(REFERER)) else {
-            return false;
-        };
-        let text = |value: &HeaderValue| value.to_str().unwrap_or("").to_lowercase();
-        let (origin, host) = (text(origin), headers.get(HOST).map(text).unwrap_or_default());
-        // It may be `null`.
-        let authority = origin.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or(""));
-        let is_external = !self.external.is_empty() && host_of(authority) == self.external;
-        authority.is_empty() || authority != host && !is_external
-    }
-
     async fn answer(&self, peer: IpAddr, request: Request, next: Next) -> Response {
         if let Some(refusal) = unknown(&self.access, peer, request.headers().get(AUTHORIZATION).cloned()).await {
             return refusal;
@@ -108,11 +90,30 @@ impl Guard {
         // As in Promtail, any method reloads.
         let changes = !request.method().is_safe() || path == self.reload;
         let refusal = self.refuses(peer, path, headers.get(HOST));
-        match refusal.or_else(|| (changes && self.is_of_another_site(headers)).then_some(OTHER_SITE)) {
+        match refusal.or_else(|| (changes && is_of_another_site(headers, &self.external)).then_some(OTHER_SITE)) {
             None => next.run(request).await,
             Some(why) => (StatusCode::FORBIDDEN, why).into_response(),
         }
     }
+}
+
+/// Whether a browser sends the request for a page of another site, whose visitor may be allowed more than that site is.
+/// Programs that are no browsers send neither header. `external` is the host of this server's pages as browsers know it, in lower
+/// case, or empty.
+fn is_of_another_site(headers: &HeaderMap, external: &str) -> bool {
+    if headers.get(FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none") {
+        return true;
+    }
+    // Browsers send that header only to addresses with TLS and to this machine. With GET they may send no origin.
+    let Some(origin) = headers.get(ORIGIN).or(headers.get(REFERER)) else {
+        return false;
+    };
+    let text = |value: &HeaderValue| value.to_str().unwrap_or("").to_lowercase();
+    let (origin, host) = (text(origin), headers.get(HOST).map(text).unwrap_or_default());
+    // It may be `null`.
+    let authority = origin.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or(""));
+    let is_external = !external.is_empty() && host_of(authority) == external;
+    authority.is_empty() || authority != host && !is_external
 }
 
 /// The answer to a request without a correct password, if a password is required. As in Prometheus' exporters, this
@@ -134,16 +135,20 @@ async fn unknown(access: &Access, peer: IpAddr, authorization: Option<HeaderValu
     }
 }
 
-/// For a server without pages: only checks the password.
-pub(super) async fn password(
+/// For the port of a receiver, which has no pages: checks the password, and that no web page sends the lines. A browser on this
+/// machine or in this network would send what any site tells it to.
+pub(super) async fn receiver(
     State(access): State<Arc<Access>>,
     ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
     request: Request,
     next: Next,
 ) -> Response {
-    match unknown(&access, peer, request.headers().get(AUTHORIZATION).cloned()).await {
-        Some(refusal) => refusal,
-        None => next.run(request).await,
+    if let Some(refusal) = unknown(&access, peer, request.headers().get(AUTHORIZATION).cloned()).await {
+        return refusal;
+    }
+    match !request.method().is_safe() && is_of_another_site(request.headers(), "") {
+        true => (StatusCode::FORBIDDEN, OTHER_SITE).into_response(),
+        false => next.run(request).await,
     }
 }
 
@@ -233,6 +238,7 @@ mod tests {
     #[test]
     fn pages_of_other_sites_may_change_nothing() {
         let guard = guard_of("external_url: https://logs.example:8443/fantail");
+        assert_eq!(guard.external, "logs.example");
         for (header, value, is_other) in [
             ("sec-fetch-site", "same-origin", false),
             ("sec-fetch-site", "none", false),
@@ -253,7 +259,11 @@ mod tests {
             let headers = [("host", "node-1:3101"), (header, value)].map(|(name, value)| {
                 (name.parse::<axum::http::HeaderName>().expect("a name"), HeaderValue::from_static(value))
             });
-            assert_eq!(guard.is_of_another_site(&HeaderMap::from_iter(headers)), is_other, "{header}: {value}");
+            assert_eq!(
+                is_of_another_site(&HeaderMap::from_iter(headers), &guard.external),
+                is_other,
+                "{header}: {value}"
+            );
         }
     }
 }

@@ -9,7 +9,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
 use super::access::Access;
-use super::guard::password;
+use super::guard::receiver;
 use super::{Config, serve};
 
 /// The requirements and limits for connections to a port.
@@ -49,7 +49,7 @@ impl Port {
         answer_within: Duration,
         shutdown: impl Future<Output = ()>,
     ) {
-        let router = router.layer(middleware::from_fn_with_state(self.access.clone(), password));
+        let router = router.layer(middleware::from_fn_with_state(self.access.clone(), receiver));
         let mut timeouts = self.config.timeouts();
         timeouts.asking += answer_within;
         serve(listener, router, &self.config, timeouts, self.access.clone(), shutdown).await;

@@ -1,7 +1,7 @@
 //! The paths of the server, and their answers.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Bytes;
 use axum::extract::{self, ConnectInfo, Query};
@@ -20,6 +20,7 @@ use super::discovered::Discovered;
 use super::guard::{Guard, guard};
 use super::html::Html;
 use super::live::{Live, tail};
+use super::metrics_text::Texts;
 use super::page::{self, AskedForRows, Overview, Rows};
 use super::targets::Targets;
 use super::{Build, Config, State};
@@ -28,16 +29,12 @@ use crate::model::{AbortOnPanic, AskedToExplain};
 const NOT_READY: &str =
     "Not ready: Unable to find any logs to tail. Please verify permissions, volumes, scrape_config, etc.\n";
 
-/// The maximum number of pages in memory. A page stays there until its client has read it. Metrics and probes do not
-/// count.
+/// The maximum number of pages in memory. A page stays there until its client has read it. Metrics, which have a limit of
+/// their own, and probes do not count.
 const PAGES: usize = 8;
 
 /// The longest line that `/explain` runs through the stages, in bytes.
 const LONGEST_LINE: usize = 64 << 10;
-
-/// The maximum age of a `/metrics` text that is still being sent. Clients that request metrics meanwhile share this
-/// text. Otherwise the text is made anew.
-const METRICS_AGE: Duration = Duration::from_secs(1);
 
 /// Makes tasks run one at a time, with other work in between. So a probe waits for one page to be built, not for all
 /// requested pages.
@@ -70,8 +67,7 @@ struct Shared {
     building: Turn,
     gathering: Turn,
     looking: Turn,
-    /// The last text of `/metrics`, and when its collection started.
-    metrics: Mutex<Option<(Instant, Bytes)>>,
+    metrics: Texts,
 }
 
 type Known = extract::State<Arc<Shared>>;
@@ -111,7 +107,7 @@ pub(super) fn router(config: &Config, access: Arc<Access>, state: State, stoppin
         building: Turn::new(),
         gathering: Turn::new(),
         looking: Turn::new(),
-        metrics: Mutex::new(None),
+        metrics: Texts::default(),
     }));
     router.layer(middleware::from_fn_with_state(Arc::new(Guard::new(config, access)), guard))
 }
@@ -204,18 +200,7 @@ fn metrics_text(shared: &Shared) -> String {
 async fn metrics(extract::State(shared): Known) -> Response {
     let asked = Instant::now();
     let _turn = shared.gathering.take().await;
-    let mut last = shared.metrics.lock().unwrap_or_else(PoisonError::into_inner);
-    let text = match &*last {
-        // It was collected while this request waited.
-        Some((begun, text)) if *begun >= asked => text.clone(),
-        Some((begun, text)) if begun.elapsed() < METRICS_AGE && !text.is_unique() => text.clone(),
-        _ => {
-            let begun = Instant::now();
-            let text = Bytes::from(metrics_text(&shared));
-            *last = Some((begun, text.clone()));
-            text
-        }
-    };
+    let text = shared.metrics.answer(asked, || metrics_text(&shared));
     ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response()
 }
 

@@ -168,6 +168,27 @@ async fn raw_lines_have_the_labels_of_the_config_alone() {
     }
 }
 
+/// A browser sends a page's text to any address, without asking first, and with the passwords that it knows.
+#[tokio::test]
+async fn web_pages_of_other_sites_send_no_lines() {
+    let (rig, mut clients) = start("labels: {from: config}", "[]", 1).await;
+    for headers in [
+        "Origin: https://evil.example\r\n",
+        "Sec-Fetch-Site: cross-site\r\n",
+        "Origin: null\r\nContent-Type: text/plain\r\n",
+    ] {
+        for path in ["/promtail/api/v1/raw", "/loki/api/v1/push"] {
+            let (status, text) = rig.post(path, headers, b"forged").await;
+            assert_eq!(status, 403, "{headers}: {text}");
+        }
+    }
+    assert_eq!(clients[0].read(), [""; 0]);
+    let sent = send(&rig, "/promtail/api/v1/raw", "User-Agent: curl/8\r\n", b"line".to_vec());
+    assert_eq!(clients[0].wait_for(1).await, ["{from=\"config\"} line"]);
+    clients[0].commit();
+    assert_eq!(sent.await.expect("answered").0, 204);
+}
+
 #[tokio::test]
 async fn a_stream_that_a_rule_drops_takes_no_other_with_it() {
     let rules = "[{source_labels: [app], regex: noise, action: drop}, {regex: pod, action: labeldrop}]";

@@ -20,6 +20,9 @@ pub(super) struct File {
 /// The largest positions file in bytes: enough for several hundred thousand logs.
 const LARGEST: u64 = 64 << 20;
 
+/// The most bytes of memory for the YAML parser, for a file that is written in another way than ours and Promtail's.
+const PARSER: usize = 64 << 20;
+
 /// Opens a regular file only: reading a pipe or a device could block or never end.
 pub(super) fn open_regular(path: &Path) -> io::Result<fs::File> {
     let meta = fs::metadata(path)?;
@@ -63,8 +66,16 @@ pub(super) fn read(path: &Path) -> Result<File, String> {
     if text.trim().is_empty() {
         return Ok(File { positions: BTreeMap::new(), hash });
     }
+    if let Some(positions) = by_line(&text) {
+        return Ok(File { positions, hash });
+    }
     if nesting::too_deep(&text).is_some() {
         return Err("it is not a positions file: it is nested too deep".into());
+    }
+    if bounded::yaml_memory(&text) > PARSER {
+        return Err(
+            "it is not a positions file: it has too many lines or values, and not one position in each line".into()
+        );
     }
     // The parser's message may quote the text, and the file may be another one, with secrets.
     let shape: Shape = serde_yaml::from_str(&text).map_err(|e| {
@@ -73,6 +84,30 @@ pub(super) fn read(path: &Path) -> Result<File, String> {
         format!("it is not a positions file, which has only `positions`{place}")
     })?;
     Ok(File { positions: shape.positions.unwrap_or_default(), hash })
+}
+
+/// Reads a file with one position in each line, as fantail writes it and Promtail does with usual names. The YAML parser takes
+/// many times the file in memory. None: it is written in another way.
+fn by_line(text: &str) -> Option<BTreeMap<String, String>> {
+    let mut lines = text.lines();
+    if lines.next() != Some("positions:") {
+        return None;
+    }
+    let mut positions = BTreeMap::new();
+    for line in lines {
+        let entry = line.strip_prefix("  ")?;
+        let (key, value) = if entry.starts_with('"') {
+            let mut json = serde_json::Deserializer::from_str(entry).into_iter::<String>();
+            let key = json.next()?.ok()?;
+            (key, entry[json.byte_offset()..].strip_prefix(": ")?)
+        } else {
+            let (key, value) = entry.split_once(": ").filter(|(key, _)| is_plain(key))?;
+            (key.to_string(), value)
+        };
+        // All values that fantail and Promtail write are in quotes.
+        positions.insert(key, serde_json::from_str(value).ok()?);
+    }
+    Some(positions)
 }
 
 /// The content of the file.
@@ -101,12 +136,14 @@ pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     safe::replace(path, text.as_bytes()).map(|_| ())
 }
 
-fn plain_or_quoted(key: &str) -> String {
+/// Whether YAML takes it as a text without quotes.
+fn is_plain(key: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/_.-".contains(c);
-    if key.starts_with(|c: char| c == '/' || c.is_ascii_alphabetic()) && key.chars().all(plain) {
-        return key.to_string();
-    }
-    quoted(key)
+    key.starts_with(|c: char| c == '/' || c.is_ascii_alphabetic()) && key.chars().all(plain)
+}
+
+fn plain_or_quoted(key: &str) -> String {
+    if is_plain(key) { key.to_string() } else { quoted(key) }
 }
 
 /// Quotes a string. JSON strings are double-quoted YAML strings, except for some characters, which YAML does not take as they are,

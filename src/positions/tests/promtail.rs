@@ -119,8 +119,27 @@ fn names_with_any_characters_are_read_back() {
         names.into_iter().enumerate().map(|(n, name)| (name, n.to_string())).collect();
     let dir = dir();
     let path = dir.path().join("positions.yaml");
-    super::super::yaml::write(&path, &super::super::yaml::text(&positions)).expect("written");
+    let text = super::super::yaml::text(&positions);
+    super::super::yaml::write(&path, &text).expect("written");
     assert_eq!(super::super::yaml::read(&path).expect("read").positions, positions);
+    // Ours is read line by line. Promtail and others have a parser.
+    let parsed: std::collections::BTreeMap<String, std::collections::BTreeMap<String, String>> =
+        serde_yaml::from_str(&text).expect("YAML");
+    assert_eq!(parsed["positions"], positions);
+}
+
+#[test]
+fn a_file_that_the_yaml_parser_would_need_all_memory_for_is_refused() {
+    let dir = dir();
+    let path = dir.path().join("positions.yaml");
+    let ours: String = (0..300_000).map(|n| format!("  /var/log/{n}.log: \"{n}\"\n")).collect();
+    std::fs::write(&path, format!("positions:\n{ours}")).expect("written");
+    assert_eq!(super::super::yaml::read(&path).expect("read").positions.len(), 300_000, "line by line");
+    for text in [format!("positions:\n{ours}  a: b: c\n"), format!("positions: {{{}}}", "a,".repeat(1_000_000))] {
+        std::fs::write(&path, text).expect("written");
+        let error = super::super::yaml::read(&path).expect_err("too many");
+        assert!(error.contains("too many lines or values"), "{error}");
+    }
 }
 
 /// A link, or a wrong name, may lead to a file with secrets.

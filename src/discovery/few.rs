@@ -1,14 +1,18 @@
 //! Lists in answers of servers that cannot take more memory than they are worth: a short text such as `[{},{},…]` can
 //! stand for gigabytes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Error, SeqAccess, Visitor};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// The most items.
 const MOST: usize = 10_000;
+
+/// The most pairs of a map: each becomes a label. Consul accepts 64.
+const PAIRS: usize = 1_000;
 
 /// A list that cannot be read if it has more than 10,000 items. Null is an empty list.
 #[derive(Debug)]
@@ -45,6 +49,36 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Items<T> {
     }
 }
 
+/// For `deserialize_with`: a map that cannot be read if it has more than 1,000 pairs. Null is an empty map.
+pub(super) fn few_pairs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    deserializer.deserialize_any(Pairs)
+}
+
+struct Pairs;
+
+impl<'de> Visitor<'de> for Pairs {
+    type Value = BTreeMap<String, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of texts")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(BTreeMap::new())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut pairs = BTreeMap::new();
+        while let Some((name, value)) = map.next_entry()? {
+            pairs.insert(name, value);
+            if pairs.len() > PAIRS {
+                return Err(A::Error::custom(format_args!("the map has more than {PAIRS} pairs")));
+            }
+        }
+        Ok(pairs)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,5 +91,17 @@ mod tests {
         assert_eq!(read(&many(MOST)), Ok(MOST));
         assert!(read(&many(MOST + 1)).is_err_and(|error| error.contains("more than 10000 items")));
         assert!(read("{}").is_err_and(|error| error.contains("expected a list")));
+    }
+
+    #[test]
+    fn a_map_is_read_up_to_its_limit() {
+        let read = |text: &str| few_pairs(&mut serde_json::Deserializer::from_str(text)).map(|pairs| pairs.len());
+        let many = |count: usize| {
+            let pairs: Vec<_> = (0..count).map(|n| format!("\"{n}\":\"\"")).collect();
+            format!("{{{}}}", pairs.join(","))
+        };
+        assert_eq!([read("null"), read("{}"), read(&many(PAIRS))].map(|read| read.expect("few")), [0, 0, PAIRS]);
+        assert!(read(&many(PAIRS + 1)).is_err_and(|error| error.to_string().contains("more than 1000 pairs")));
+        assert!(read("[]").is_err() && read("{\"a\":1}").is_err());
     }
 }

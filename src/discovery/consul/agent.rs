@@ -23,10 +23,11 @@ use crate::discovery::refresh::{Ask, Asked, Refresh};
 use crate::discovery::{Known, Metrics};
 use crate::http_client::{Credentials, HttpHeaders, ParsedUrl, Proxy, TlsConfig, Url};
 use crate::model::units::{PromDuration, Secret};
-use crate::model::{ConfigError, Labels, TargetGroup};
+use crate::model::{ConfigError, Labels, TargetGroup, bounded};
 
-/// The most targets.
+/// The most targets, and the most bytes of memory for their labels: each has those of the node.
 const TARGETS: usize = 10_000;
+const BYTES: usize = 64 << 20;
 
 /// The beginning of the names of all labels.
 const PREFIX: &str = "__meta_consulagent_";
@@ -167,10 +168,15 @@ impl OneAgent {
         checks.values().for_each(|check| by_service.entry(&check.service).or_default().push(check));
         let of_service = |id: &str| by_service.get(id).into_iter().flatten().copied();
         let namer = Namer { prefix: PREFIX, tag_separator: &self.config.tag_separator };
-        let mut groups: BTreeMap<&str, Vec<Labels>> = BTreeMap::new();
+        let (mut groups, mut bytes): (BTreeMap<&str, Vec<Labels>>, usize) = Default::default();
         for service in services.values().filter(|service| self.config.takes(service)).take(TARGETS + 1) {
             let health = health(of_service("").chain(of_service(&service.id).filter(|_| !service.id.is_empty())));
-            groups.entry(&service.service).or_default().push(namer.labels(service, &node, health));
+            let labels = namer.labels(service, &node, health);
+            bytes += bounded::labels_memory(&labels);
+            if bytes > BYTES {
+                return Err(format!("the services have more than {BYTES} bytes of labels: set services or tags"));
+            }
+            groups.entry(&service.service).or_default().push(labels);
         }
         if groups.values().map(Vec::len).sum::<usize>() > TARGETS {
             return Err(format!("the agent has more than {TARGETS} services: set services or tags"));

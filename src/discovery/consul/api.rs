@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::discovery::few::few_pairs;
 use crate::model::units::or_default;
 
 /// An item of `/v1/health/service/<name>`.
@@ -25,9 +26,9 @@ pub(super) struct Node {
     pub node: String,
     pub address: String,
     pub datacenter: String,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "few_pairs")]
     pub tagged_addresses: BTreeMap<String, String>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "few_pairs")]
     pub meta: BTreeMap<String, String>,
 }
 
@@ -43,7 +44,7 @@ pub(super) struct Service {
     pub tags: Vec<String>,
     pub address: String,
     pub port: i64,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "few_pairs")]
     pub meta: BTreeMap<String, String>,
     pub namespace: String,
     pub partition: String,
@@ -71,7 +72,7 @@ pub(super) struct Agent {
     pub debug_config: DebugConfig,
     #[serde(deserialize_with = "or_default")]
     pub member: Member,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "few_pairs")]
     pub meta: BTreeMap<String, String>,
 }
 
@@ -85,7 +86,7 @@ pub(super) struct AgentConfig {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct DebugConfig {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "few_pairs")]
     pub tagged_addresses: BTreeMap<String, String>,
 }
 

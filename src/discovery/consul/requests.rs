@@ -14,7 +14,7 @@ use crate::discovery::few::Few;
 use crate::discovery::http_settings::{HttpClient, TIMEOUT};
 use crate::http_client::ParsedUrl;
 use crate::model::units::Secret;
-use crate::model::{Labels, TargetGroup};
+use crate::model::{Labels, TargetGroup, bounded};
 
 /// How long Consul may wait for a change before it answers a request with an index.
 const WAIT: &str = "120s";
@@ -24,6 +24,9 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// The largest answer in bytes: a list of services, or the instances of one.
 pub(super) const LARGEST: usize = 8 << 20;
+
+/// The most bytes of memory that a parsed answer may take.
+const MEMORY: usize = 56 << 20;
 
 /// The beginning of the names of all labels.
 const PREFIX: &str = "__meta_consul_";
@@ -135,7 +138,7 @@ pub(super) async fn json<T: DeserializeOwned>(
     timeout: Duration,
 ) -> Result<(T, u64), String> {
     let answered = client.get(url, &token_header(token), timeout, LARGEST).await?;
-    let value = serde_json::from_slice(&answered.body).map_err(|e| format!("cannot understand the answer: {e}"))?;
+    let value = bounded::json(&answered.body, MEMORY).map_err(|e| format!("cannot understand the answer: {e}"))?;
     Ok((value, answered.header("x-consul-index").parse().unwrap_or(0)))
 }
 

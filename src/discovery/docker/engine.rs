@@ -8,13 +8,16 @@ use serde::de::DeserializeOwned;
 
 use super::config::Config;
 use crate::http_client::{Auth, Connection, HeaderMap, HeaderReader, HttpHeaders, ParsedUrl, Stream};
-use crate::model::ConfigError;
+use crate::model::{ConfigError, bounded};
 
 /// The longest wait for the start of an answer, and for a whole list.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The largest list in bytes. A list has about 2 KiB for each container.
 const LARGEST: usize = 64 << 20;
+
+/// The most bytes of memory that a parsed list may take.
+const MEMORY: usize = 128 << 20;
 
 /// The most bytes to read of the text of a refusal.
 const REFUSAL: usize = 16 << 10;
@@ -74,7 +77,7 @@ impl Engine {
     pub async fn json<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Failure> {
         let get = async {
             let body = self.get(path, query).await?.whole(LARGEST).await.map_err(Failure::NoAnswer)?;
-            serde_json::from_slice(&body).map_err(|e| Failure::NoAnswer(format!("cannot understand the answer: {e}")))
+            bounded::json(&body, MEMORY).map_err(|e| Failure::NoAnswer(format!("cannot understand the answer: {e}")))
         };
         tokio::time::timeout(TIMEOUT, get).await.unwrap_or_else(|_| Err(too_late()))
     }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
-use self::labels::Swarm;
+use self::labels::{BYTES, Swarm, TARGETS};
 use super::config::{Config as DockerConfig, Filter};
 use super::engine::{Engine, Failure};
 use crate::discovery::few::Few;
@@ -28,10 +28,6 @@ use crate::discovery::{Known, Metrics};
 use crate::http_client::Url;
 use crate::model::units::PromDuration;
 use crate::model::{ConfigError, Labels, TargetGroup};
-
-/// The most targets, and the most bytes of all their labels.
-const TARGETS: usize = 10_000;
-const BYTES: usize = 64 << 20;
 
 /// The id of the group of all targets of a config.
 const GROUP: &str = "swarm";
@@ -133,10 +129,9 @@ impl Manager {
             "nodes" => swarm.of_nodes(),
             _ => swarm.of_tasks(&self.list::<api::Task>("tasks", query("tasks")).await?),
         };
-        let bytes: usize = targets.iter().flatten().map(|(name, value)| name.len() + value.len()).sum();
-        match targets.len() > TARGETS || bytes > BYTES {
+        match targets.is_over {
             true => Err(format!("more than {TARGETS} targets, or {BYTES} bytes of labels: set filters")),
-            false => Ok(targets),
+            false => Ok(targets.found),
         }
     }
 

@@ -6,13 +6,16 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::discovery::StaticConfig;
-use crate::model::{Labels, nesting};
+use crate::model::{Labels, bounded, nesting};
 
 /// The most groups, and the most targets of all groups, of one list.
 const TARGETS: usize = 10_000;
 
-/// The most bytes of all texts, with expanded aliases.
-const BYTES: usize = 32 << 20;
+/// The most bytes of memory for all targets, each with the labels of its group: rules may copy them. Aliases are expanded.
+const BYTES: usize = 64 << 20;
+
+/// The most bytes of memory that the YAML parser may take.
+const MEMORY: usize = 64 << 20;
 
 /// None: the text is null or empty.
 pub(super) fn parse(text: &str, is_json: bool) -> Result<Option<Vec<StaticConfig>>, String> {
@@ -26,6 +29,9 @@ pub(super) fn parse(text: &str, is_json: bool) -> Result<Option<Vec<StaticConfig
     if let Some(line) = nesting::too_deep(text) {
         return Err(format!("brackets are nested deeper than {} at line {line}", nesting::DEEPEST));
     }
+    if bounded::yaml_memory(text) > MEMORY {
+        return Err("it has too many lines or values for a list in YAML: divide it, or write JSON".into());
+    }
     Groups(&mut room).deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|e| e.to_string())
 }
 
@@ -38,8 +44,12 @@ struct Room {
 
 impl Room {
     fn take<E: Error>(&mut self, text: &str) -> Result<(), E> {
-        let left = self.bytes.checked_sub(text.len());
-        self.bytes = left.ok_or_else(|| E::custom(format_args!("the targets have more than {BYTES} bytes")))?;
+        self.take_bytes(text.len() + bounded::VALUE / 2)
+    }
+
+    fn take_bytes<E: Error>(&mut self, bytes: usize) -> Result<(), E> {
+        let left = self.bytes.checked_sub(bytes);
+        self.bytes = left.ok_or_else(|| E::custom(format_args!("the targets take more than {BYTES} bytes")))?;
         Ok(())
     }
 }
@@ -118,7 +128,9 @@ impl<'de> Visitor<'de> for Group<'_> {
                 other => return Err(A::Error::unknown_field(other, &["targets", "labels"])),
             }
         }
-        Ok(StaticConfig { targets: targets.unwrap_or_default(), labels: labels.unwrap_or_default() })
+        let (targets, labels): (Vec<String>, Labels) = (targets.unwrap_or_default(), labels.unwrap_or_default());
+        self.0.take_bytes(bounded::labels_memory(&labels).saturating_mul(targets.len()))?;
+        Ok(StaticConfig { targets, labels })
     }
 }
 
@@ -244,9 +256,16 @@ mod tests {
             "- *g\n".repeat(1_000)
         );
         let labels = format!("- &g {{labels: {{a: {}}}}}\n{}", "x".repeat(100_000), "- *g\n".repeat(1_000));
+        let small = |pairs: usize| (0..pairs).map(|n| format!("l{n}: ''")).collect::<Vec<_>>().join(", ");
         for (text, why) in [
-            (laughs, "more than 33554432 bytes"),
-            (labels, "more than 33554432 bytes"),
+            (laughs, "more than 67108864 bytes"),
+            (labels, "more than 67108864 bytes"),
+            (format!("- labels: {{{}}}", small(600_000)), "too many lines or values"),
+            (
+                format!("- {{targets: [{}], labels: {{{}}}}}", "a, ".repeat(9_000), small(60)),
+                "more than 67108864 bytes",
+            ),
+            ("- - - -\n".repeat(50_000), "too many lines or values"),
             (format!("- targets: [{}]", "a, ".repeat(10_001)), "more than 10000 targets"),
             ("- {}\n".repeat(10_001), "more than 10000 groups"),
             ("[".repeat(50_000), "nested deeper"),
@@ -257,5 +276,8 @@ mod tests {
         let json = format!("[{}{{}}]", "{},".repeat(10_001));
         assert!(parse(&json, true).is_err_and(|e| e.contains("more than 10000 groups")));
         assert!(parse(&"[".repeat(50_000), true).is_err());
+        let pairs: Vec<_> = (0..600_000).map(|n| format!("\"{n}\":\"\"")).collect();
+        let json = format!("[{{\"labels\": {{{}}}}}]", pairs.join(","));
+        assert!(parse(&json, true).is_err_and(|e| e.contains("more than 67108864 bytes")));
     }
 }

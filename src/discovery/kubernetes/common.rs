@@ -28,6 +28,7 @@ impl Common {
         for pairs in pairs() {
             labels.extend(pairs.unread.iter().cloned());
             left_out.unread += pairs.more;
+            left_out.labels += pairs.left_out;
         }
         let (mut room_for_short, mut room) = (ALL_SHORT, LABELS);
         let mut long = Vec::new();

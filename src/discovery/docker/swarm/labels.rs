@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::api::{Node, Port, Service, Task};
 use crate::discovery::docker::api::Network;
 use crate::discovery::label_name::label_name;
-use crate::model::Labels;
+use crate::model::{Labels, bounded};
 
 /// The beginning of the names of all labels.
 const PREFIX: &str = "__meta_dockerswarm_";
@@ -20,11 +20,35 @@ pub(super) struct Swarm {
     pub port: u16,
 }
 
+/// The most targets, and the most bytes of memory for their labels: the labels of a service are those of each of its tasks,
+/// ports and addresses.
+pub(super) const TARGETS: usize = 10_000;
+pub(super) const BYTES: usize = 64 << 20;
+
+/// Targets up to the limits.
+#[derive(Debug, Default)]
+pub(super) struct Targets {
+    pub found: Vec<Labels>,
+    bytes: usize,
+    /// There are more.
+    pub is_over: bool,
+}
+
+impl Targets {
+    fn add(&mut self, labels: Labels) {
+        self.bytes += bounded::labels_memory(&labels);
+        self.is_over |= self.found.len() == TARGETS || self.bytes > BYTES;
+        if !self.is_over {
+            self.found.push(labels);
+        }
+    }
+}
+
 impl Swarm {
     /// A target for each address of a service, and each TCP port that it publishes.
-    pub fn of_services(&self) -> Vec<Labels> {
+    pub fn of_services(&self) -> Targets {
         let networks = self.network_labels();
-        let mut targets = Vec::new();
+        let mut targets = Targets::default();
         for service in &self.services {
             let mut common = of_service(service);
             let container = &service.spec.task_template.container_spec;
@@ -42,49 +66,58 @@ impl Swarm {
                     add(labels, "service_endpoint_port_name", &port.name);
                     add(labels, "service_endpoint_port_publish_mode", &port.publish_mode);
                 };
-                targets.extend(self.at(host, &service.endpoint.ports, &common, of_port));
+                self.at(host, &service.endpoint.ports, &common, of_port, &mut targets);
+                if targets.is_over {
+                    return targets;
+                }
             }
         }
         targets
     }
 
     /// A target for each address of a task, and each TCP port of its service; at least one for each task.
-    pub fn of_tasks(&self, tasks: &[Task]) -> Vec<Labels> {
+    pub fn of_tasks(&self, tasks: &[Task]) -> Targets {
         let networks = self.network_labels();
         let services: BTreeMap<&str, (&Service, Labels)> =
             self.services.iter().map(|service| (service.id.as_str(), (service, of_service(service)))).collect();
         let nodes: BTreeMap<&str, (&Node, Labels)> =
             self.nodes.iter().map(|node| (node.id.as_str(), (node, of_node(node)))).collect();
         let of_port = |port: &Port, labels: &mut Labels| add(labels, "task_port_publish_mode", &port.publish_mode);
-        let mut targets = Vec::new();
+        let mut targets = Targets::default();
         for task in tasks {
             let (service, node) = (services.get(task.service.as_str()), nodes.get(task.node.as_str()));
             let mut common = of_task(task);
             common.extend(service.iter().flat_map(|(_, labels)| labels).map(owned));
             common.extend(node.iter().flat_map(|(_, labels)| labels).map(owned));
             let node_address = node.map_or("", |(node, _)| node.status.address.as_str());
-            let before = targets.len();
+            let before = targets.found.len();
             let host_ports = &task.status.port_status.ports;
             if host_ports.iter().any(is_tcp) {
-                targets.extend(self.at(node_address, host_ports, &common, of_port));
+                self.at(node_address, host_ports, &common, of_port, &mut targets);
             }
             let ports = service.map_or(&[] as &[Port], |(service, _)| &service.endpoint.ports);
             for attachment in &task.networks_attachments {
                 let mut common = common.clone();
                 common.extend(networks.get(attachment.network.id.as_str()).into_iter().flatten().map(owned));
                 for address in &attachment.addresses {
-                    targets.extend(self.at(without_length(address), ports, &common, of_port));
+                    self.at(without_length(address), ports, &common, of_port, &mut targets);
+                }
+                if targets.is_over {
+                    return targets;
                 }
             }
             // Prometheus has nothing to scrape there, but there is a log.
-            if targets.len() == before {
-                targets.extend(self.at(node_address, &[], &common, of_port));
+            if targets.found.len() == before {
+                self.at(node_address, &[], &common, of_port, &mut targets);
+            }
+            if targets.is_over {
+                return targets;
             }
         }
         targets
     }
 
-    pub fn of_nodes(&self) -> Vec<Labels> {
+    pub fn of_nodes(&self) -> Targets {
         let target = |node: &Node| {
             let mut labels = of_node(node);
             add(&mut labels, "node_engine_version", &node.description.engine.engine_version);
@@ -96,22 +129,34 @@ impl Swarm {
             labels.insert("__address__".into(), host_and_port(&node.status.address, self.port));
             labels
         };
-        self.nodes.iter().map(target).collect()
+        let mut targets = Targets::default();
+        self.nodes.iter().map(target).for_each(|labels| targets.add(labels));
+        targets
     }
 
     /// A target for each TCP port, or one with the port of the config.
-    fn at(&self, host: &str, ports: &[Port], common: &Labels, of_port: impl Fn(&Port, &mut Labels)) -> Vec<Labels> {
+    fn at(
+        &self,
+        host: &str,
+        ports: &[Port],
+        common: &Labels,
+        of_port: impl Fn(&Port, &mut Labels),
+        targets: &mut Targets,
+    ) {
         let target = |port: u16, of: Option<&Port>| {
             let mut labels = common.clone();
             of.into_iter().for_each(|of| of_port(of, &mut labels));
             labels.insert("__address__".into(), host_and_port(host, port));
             labels
         };
-        match ports.iter().any(is_tcp) {
-            true => {
-                ports.iter().filter(|port| is_tcp(port)).map(|port| target(port.published_port, Some(port))).collect()
+        for port in ports.iter().filter(|port| is_tcp(port)) {
+            if targets.is_over {
+                return;
             }
-            false => vec![target(self.port, None)],
+            targets.add(target(port.published_port, Some(port)));
+        }
+        if !ports.iter().any(is_tcp) {
+            targets.add(target(self.port, None));
         }
     }
 
@@ -198,4 +243,29 @@ fn without_length(address: &str) -> &str {
 /// An IPv6 address is written in brackets.
 fn host_and_port(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 8,000 tasks of a service with a label of 100 kB would have 800 MB of labels.
+    #[test]
+    fn labels_of_a_service_times_its_tasks_have_a_limit() {
+        let text = "x".repeat(100_000);
+        let services = format!(r#"[{{"ID": "s", "Spec": {{"Name": "s", "Labels": {{"a": "{text}"}}}}}}]"#);
+        let tasks = |count: usize| {
+            let tasks: Vec<_> = (0..count).map(|n| format!(r#"{{"ID": "{n}", "ServiceID": "s"}}"#)).collect();
+            serde_json::from_str::<Vec<Task>>(&format!("[{}]", tasks.join(","))).expect("tasks")
+        };
+        let mut swarm =
+            Swarm { services: serde_json::from_str(&services).expect("services"), port: 80, ..Swarm::default() };
+        let few = swarm.of_tasks(&tasks(600));
+        assert!(few.found.len() == 600 && !few.is_over);
+        let many = swarm.of_tasks(&tasks(8_000));
+        assert!(many.is_over && many.found.len() < 700, "{}", many.found.len());
+        swarm.services.clear();
+        let small = [TARGETS, TARGETS + 1].map(|count| swarm.of_tasks(&tasks(count)).is_over);
+        assert_eq!(small, [false, true]);
+    }
 }

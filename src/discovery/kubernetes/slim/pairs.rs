@@ -6,7 +6,7 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 
 use super::super::kind::Kind;
-use crate::model::pod;
+use crate::model::{bounded, pod};
 use crate::relabel::Reads;
 
 /// The label with the part that the Deployment adds to its ReplicaSet's name.
@@ -18,6 +18,10 @@ pub(in crate::discovery::kubernetes) const SERVICE_OF_SLICE: &str =
 
 /// The maximum bytes of names (and for labels, values) that no rule reads, for each kind and pod.
 const SHOWN: usize = 4 << 10;
+
+/// The maximum bytes of memory for those that a rule reads, of each kind and object. The API server accepts 256 KiB of
+/// annotations, but any number of labels.
+const READ: usize = 512 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
@@ -57,9 +61,21 @@ pub(in crate::discovery::kubernetes) struct Pairs {
     pub(in crate::discovery::kubernetes) unread: Vec<(String, String)>,
     /// The number of others that no rule reads.
     pub(in crate::discovery::kubernetes) more: usize,
+    /// The number of others that a rule reads.
+    pub(in crate::discovery::kubernetes) left_out: usize,
 }
 
 impl Pairs {
+    /// Adds one that is read, if there is room. What the agent itself reads is always added.
+    fn read(&mut self, name: String, value: String, room: &mut usize) {
+        match room.checked_sub(name.len() + value.len() + bounded::VALUE) {
+            Some(left) => *room = left,
+            None if ALWAYS.contains(&name.as_str()) => {}
+            None => return self.left_out += 1,
+        }
+        self.read.push((name, value));
+    }
+
     /// The value of a label that the agent itself reads, by its name in Prometheus.
     pub(in crate::discovery::kubernetes) fn get(&self, name: &str) -> Option<&str> {
         self.read.iter().rev().find(|(one, _)| one == name).map(|(_, value)| value.as_str())
@@ -69,7 +85,7 @@ impl Pairs {
 #[cfg(test)]
 impl Pairs {
     pub(in crate::discovery::kubernetes) fn count(&self) -> usize {
-        self.read.len() + self.unread.len() + self.more
+        self.read.len() + self.unread.len() + self.more + self.left_out
     }
 }
 
@@ -104,14 +120,14 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
         let Seed(what, kind, reads) = self;
-        let (mut pairs, mut room) = (Pairs::default(), SHOWN);
+        let (mut pairs, mut room, mut room_for_read) = (Pairs::default(), SHOWN, READ);
         while let Some(key) = map.next_key::<String>()? {
             let [name, present] = what.names(kind, &key);
             if is_read(reads, &present) {
-                pairs.read.push((present, "true".to_string()));
+                pairs.read(present, "true".to_string(), &mut room_for_read);
             }
             if is_read(reads, &name) {
-                pairs.read.push((name, map.next_value()?));
+                pairs.read(name, map.next_value()?, &mut room_for_read);
                 continue;
             }
             let value = match what {
@@ -170,6 +186,22 @@ mod tests {
             pairs(What::Annotation, "[{regex: '__meta_kubernetes_pod_annotation_(.+)', action: labelmap}]", &json);
         assert_eq!((all.read.len(), all.unread.len()), (4, 0), "a labelmap reads what it matches");
         assert!(all.read.iter().any(|(_, value)| value.len() == 256 << 10));
+    }
+
+    #[test]
+    fn what_rules_read_takes_a_bounded_number_of_bytes() {
+        let many: Vec<String> = (0..100_000).map(|n| format!(r#""{n}":"""#)).collect();
+        let json = format!(r#"{{{},"config.hash":"h","app":"web"}}"#, many.join(","));
+        for (what, rules) in [
+            (What::Label, "[{regex: '__meta_kubernetes_pod_label_(.+)', action: labelmap}]"),
+            (What::Annotation, "[{regex: '__meta_kubernetes_pod_annotation(present)?_(.+)', action: labelmap}]"),
+        ] {
+            let pairs = pairs(what, rules, &json);
+            let bytes: usize = pairs.read.iter().map(|(name, value)| name.capacity() + value.capacity() + 100).sum();
+            assert!(bytes < READ && pairs.read.len() > 1_000, "{bytes}");
+            assert!(pairs.left_out > 90_000 && pairs.read.len() + pairs.left_out >= 100_000, "each is counted");
+            assert_eq!(pairs.get(pod::LABEL_APP), (what == What::Label).then_some("web"), "the agent itself reads it");
+        }
     }
 
     #[test]

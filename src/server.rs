@@ -36,6 +36,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use build::Build;
 pub use config::Config;
+pub use connections::Peer;
 pub use log::{LogFormat, LogLevel};
 pub use port::Port;
 pub use seats::{Seat, Seats};
@@ -43,7 +44,7 @@ pub use seats::{Seat, Seats};
 use access::Access;
 use address::Place;
 use connection::Timeouts;
-use connections::{Connections, Peer};
+use connections::Connections;
 
 use crate::metrics::Registry;
 use crate::model::{LiveTail, Report};

@@ -1,6 +1,7 @@
 //! The receiver: Loki's push API, which counts the entries instead of storing them.
 
 use std::borrow::Cow;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,8 @@ struct Receiver {
 }
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    let receiver = Receiver { shared, budget: Arc::new(Budget::new(2 * LARGEST, 2 * LARGEST)) };
+    // An address may have half of it, and there is only this one.
+    let receiver = Receiver { shared, budget: Arc::new(Budget::new(4 * LARGEST, 2 * LARGEST)) };
     Router::new().route("/loki/api/v1/push", post(push)).layer(DefaultBodyLimit::max(LARGEST)).with_state(receiver)
 }
 
@@ -47,7 +49,7 @@ async fn push(State(receiver): State<Receiver>, body: Bytes) -> Response {
 }
 
 fn arrivals(budget: &Arc<Budget>, body: &[u8]) -> Result<Vec<Arrival>, Refused> {
-    let plain = unsnap(body, LARGEST, &mut budget.reserve(Duration::ZERO))?;
+    let plain = unsnap(body, LARGEST, &mut budget.reserve(Ipv4Addr::LOCALHOST.into(), Duration::ZERO))?;
     let mut counted = Counted::default();
     walk(Format::Protobuf, &plain, &mut counted)?;
     Ok(counted.arrivals)
@@ -106,7 +108,7 @@ mod tests {
 
     #[test]
     fn what_is_no_push_is_refused() {
-        let budget = Arc::new(Budget::new(LARGEST, LARGEST));
+        let budget = Arc::new(Budget::new(2 * LARGEST, LARGEST));
         for body in [&b""[..], b"\xff\xff\xff\xff\x0f", b"\x04\x0cabcd"] {
             assert!(matches!(arrivals(&budget, body), Err(Refused::Malformed(_) | Refused::TooLarge)), "{body:?}");
         }

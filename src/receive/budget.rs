@@ -4,8 +4,13 @@
 //! in which they came, and one at a time has the turn until it is done. That request takes its memory from a reserve
 //! that is large enough for any request, so it never waits for another one. So requests that all hold a part of the
 //! pool cannot block each other.
+//!
+//! The requests of one address have half of the pool at most. So one that sends many requests slowly, or never to their end,
+//! leaves the other half to the others.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,6 +23,10 @@ const UNIT: usize = 1 << 10;
 pub struct Budget {
     pool: Arc<Semaphore>,
     turn: Arc<Semaphore>,
+    /// The units of the pool that the requests of each address have.
+    taken: Mutex<HashMap<IpAddr, usize>>,
+    /// The most of them, in units.
+    share: usize,
     /// The most that one request may have, in units. The reserve has as much.
     most: usize,
 }
@@ -35,13 +44,31 @@ impl Budget {
     /// `pool` bytes for all requests, and `most` bytes for the one that has the turn.
     pub fn new(pool: usize, most: usize) -> Self {
         let units = |bytes: usize| bytes.div_ceil(UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        let (taken, share) = (Mutex::default(), units(pool).div_ceil(2));
         let (pool, turn) = (Arc::new(Semaphore::new(units(pool))), Arc::new(Semaphore::new(1)));
-        Self { pool, turn, most: units(most) }
+        Self { pool, turn, taken, share, most: units(most) }
     }
 
-    /// A reservation of nothing yet. It waits for its turn for at most `patience` in all.
-    pub fn reserve(self: &Arc<Self>, patience: Duration) -> Reservation {
-        Reservation { budget: self.clone(), pooled: None, turn: None, units: 0, patience }
+    /// A reservation of nothing yet, for a request of the address `peer`. It waits for its turn for at most `patience` in all.
+    pub fn reserve(self: &Arc<Self>, peer: IpAddr, patience: Duration) -> Reservation {
+        Reservation { budget: self.clone(), peer, pooled: None, turn: None, units: 0, patience }
+    }
+
+    /// Takes units of the pool for a request of `peer`. None: it has its share, or the pool is empty.
+    fn take(&self, peer: IpAddr, units: usize) -> Option<OwnedSemaphorePermit> {
+        let mut taken = self.taken();
+        let of_peer = taken.get(&peer).copied().unwrap_or_default() + units;
+        if of_peer > self.share {
+            return None;
+        }
+        // At most `share` units, which fit into the number of permits.
+        let permit = self.pool.clone().try_acquire_many_owned(units as u32).ok()?;
+        taken.insert(peer, of_peer);
+        Some(permit)
+    }
+
+    fn taken(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -49,6 +76,7 @@ impl Budget {
 #[derive(Debug)]
 pub struct Reservation {
     budget: Arc<Budget>,
+    peer: IpAddr,
     pooled: Option<OwnedSemaphorePermit>,
     turn: Option<OwnedSemaphorePermit>,
     units: usize,
@@ -65,9 +93,7 @@ impl Reservation {
         }
         let Some(more) = units.checked_sub(self.units).filter(|more| *more > 0) else { return Ok(()) };
         if self.turn.is_none() {
-            // At most `most` units, which fit into the number of permits.
-            let pool = self.budget.pool.clone();
-            let permit = pool.try_acquire_many_owned(more as u32).map_err(|_| Full::Busy)?;
+            let permit = self.budget.take(self.peer, more).ok_or(Full::Busy)?;
             match &mut self.pooled {
                 Some(pooled) => pooled.merge(permit),
                 None => self.pooled = Some(permit),
@@ -96,6 +122,12 @@ impl Reservation {
         Ok(())
     }
 
+    /// Gives the reservation away, and keeps one of nothing.
+    pub fn hand_over(&mut self) -> Reservation {
+        let nothing = self.budget.reserve(self.peer, Duration::ZERO);
+        std::mem::replace(self, nothing)
+    }
+
     pub fn has_turn(&self) -> bool {
         self.turn.is_some()
     }
@@ -106,6 +138,19 @@ impl Reservation {
     }
 }
 
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let Some(units) = self.pooled.as_ref().map(OwnedSemaphorePermit::num_permits) else { return };
+        let mut taken = self.budget.taken();
+        if let Some(of_peer) = taken.get_mut(&self.peer) {
+            *of_peer -= units;
+            if *of_peer == 0 {
+                taken.remove(&self.peer);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
@@ -113,20 +158,43 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(8);
+    const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const OTHER: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+
+    #[tokio::test]
+    async fn requests_of_one_address_leave_half_of_the_pool_to_others() {
+        let budget = Arc::new(Budget::new(10 << 10, 20 << 10));
+        let mut slow: Vec<_> = (0..5).map(|_| budget.reserve(ONE, PATIENCE)).collect();
+        slow.iter_mut().for_each(|one| assert_eq!(one.grow_to(1 << 10), Ok(())));
+        assert_eq!(
+            (slow[0].grow_to(2 << 10), budget.reserve(ONE, PATIENCE).grow_to(1)),
+            (Err(Full::Busy), Err(Full::Busy))
+        );
+        let mut other = budget.reserve(OTHER, PATIENCE);
+        assert_eq!((other.grow_to(5 << 10), other.grow_to(6 << 10)), (Ok(()), Err(Full::Busy)));
+        // Nobody waits for the slow ones: each can have the turn.
+        assert_eq!(other.wait_and_grow_to(20 << 10).await, Ok(()));
+        let held = other.hand_over();
+        assert_eq!(other.wait_and_grow_to(20 << 10).now_or_never(), None, "the turn is given away");
+        drop((held, slow));
+        assert_eq!((budget.pool.available_permits(), budget.taken().len()), (10, 0));
+    }
 
     #[tokio::test]
     async fn what_one_has_another_has_not() {
+        let third = IpAddr::from([10, 0, 0, 1]);
         let budget = Arc::new(Budget::new(10 << 10, 10 << 10));
-        let (mut first, mut second) = (budget.reserve(PATIENCE), budget.reserve(PATIENCE));
-        for (bytes, want) in [(1, Ok(())), (6 << 10, Ok(())), (3 << 10, Ok(())), ((10 << 10) + 1, Err(Full::TooLarge))]
+        let [mut first, mut second, mut third] = [ONE, OTHER, third].map(|peer| budget.reserve(peer, PATIENCE));
+        for (bytes, want) in [(1, Ok(())), (4 << 10, Ok(())), (3 << 10, Ok(())), ((10 << 10) + 1, Err(Full::TooLarge))]
         {
             assert_eq!(first.grow_to(bytes), want, "{bytes}");
         }
-        assert_eq!(second.grow_to(5 << 10), Err(Full::Busy));
-        assert_eq!(second.grow_to(4 << 10), Ok(()));
+        assert_eq!(second.grow_to(3 << 10), Ok(()));
+        assert_eq!(third.grow_to(4 << 10), Err(Full::Busy));
+        assert_eq!(third.grow_to(3 << 10), Ok(()));
         drop(first);
-        assert_eq!(second.grow_to(10 << 10), Ok(()));
-        drop(second);
+        assert_eq!(third.grow_to(5 << 10), Ok(()));
+        drop((second, third));
         assert_eq!(budget.pool.available_permits(), 10);
     }
 
@@ -134,7 +202,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn requests_that_all_hold_a_part_finish_in_turn() {
         let budget = Arc::new(Budget::new(10 << 10, 20 << 10));
-        let mut all: Vec<_> = (0..5).map(|_| budget.reserve(PATIENCE)).collect();
+        let mut all: Vec<_> = (0..5).map(|n| budget.reserve([10, 0, 0, n].into(), PATIENCE)).collect();
         all.iter_mut().for_each(|one| assert_eq!(one.grow_to(2 << 10), Ok(())));
         let mut waiting: Vec<_> = all
             .into_iter()
@@ -162,7 +230,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_longer_than_its_patience() {
         let budget = Arc::new(Budget::new(1 << 10, 4 << 10));
-        let (mut first, mut second) = (budget.reserve(PATIENCE), budget.reserve(PATIENCE));
+        let (mut first, mut second) = (budget.reserve(ONE, PATIENCE), budget.reserve(ONE, PATIENCE));
         assert_eq!(first.wait_and_grow_to(4 << 10).await, Ok(()));
         let begun = Instant::now();
         assert_eq!(second.wait_and_grow_to(2 << 10).await, Err(Full::Busy));

@@ -2,12 +2,13 @@
 
 mod decoding;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::BodyDataStream;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -27,7 +28,7 @@ use crate::receive::live::Current;
 use crate::receive::metrics::Metrics;
 use crate::receive::spooling::{Appender, Failed};
 use crate::receive::time::Arrival;
-use crate::server::Port;
+use crate::server::{Peer, Port};
 use crate::spool::Transaction;
 
 /// How long a push waits for Loki's answers. Promtail, Alloy and Docker's driver wait ten seconds for theirs.
@@ -217,9 +218,11 @@ impl Shelf {
 
     async fn take(self: &Arc<Self>, request: Request, form: Result<Form, Answer>) -> Answer {
         let (head, body) = request.into_parts();
+        // Without it, all requests would be those of one address.
+        let peer = head.extensions.get::<ConnectInfo<Peer>>().map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.0.0);
         let mut body = body.into_data_stream();
         let outcome = match form {
-            Ok(form) => self.try_take(&head.headers, &mut body, form).await,
+            Ok(form) => self.try_take(peer, &head.headers, &mut body, form).await,
             Err(answer) => Err(answer),
         };
         match outcome {
@@ -234,6 +237,7 @@ impl Shelf {
 
     async fn try_take(
         self: &Arc<Self>,
+        peer: IpAddr,
         headers: &HeaderMap,
         body: &mut BodyDataStream,
         form: Form,
@@ -243,7 +247,7 @@ impl Shelf {
         let encoding = Encoding::of(coding).ok_or_else(|| {
             Answer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Encoding is none of gzip, deflate and snappy")
         })?;
-        let mut reservation = self.budget.reserve(WAIT);
+        let mut reservation = self.budget.reserve(peer, WAIT);
         let body = timeout(self.read_timeout, self.read(headers, body, &mut reservation)).await;
         let body = body.map_err(|_| Answer::new(StatusCode::REQUEST_TIMEOUT, "the push did not come in time"))??;
         if body.is_empty() {

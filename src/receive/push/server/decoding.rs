@@ -1,7 +1,6 @@
 //! Decodes a push within its reservation.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{Answer, Form, Push, Shelf};
 use crate::model::AbortOnPanic;
@@ -58,7 +57,7 @@ impl Shelf {
         if is_small(&push, &body) {
             return Ok(self.decode(push, &body, reservation, skip));
         }
-        let (shelf, mut held) = (self.clone(), std::mem::replace(reservation, self.budget.reserve(Duration::ZERO)));
+        let (shelf, mut held) = (self.clone(), reservation.hand_over());
         let decoding = tokio::task::spawn_blocking(move || {
             let _abort_on_panic = AbortOnPanic;
             (shelf.decode(push, &body, &mut held, skip), held)

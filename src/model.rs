@@ -24,6 +24,7 @@ mod seeded;
 mod source;
 mod start_at;
 mod target;
+pub mod terminal;
 mod text;
 pub mod units;
 

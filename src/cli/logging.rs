@@ -14,6 +14,7 @@ use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::model::terminal::is_command;
 use crate::server::{LogFormat, LogLevel};
 
 /// Sends the log to standard error. Returns a handle to change the level.
@@ -92,7 +93,7 @@ fn logfmt(writer: &mut Writer<'_>, fields: impl Iterator<Item = (&'static str, S
         if i > 0 {
             writer.write_char(' ')?;
         }
-        let quoted = value.is_empty() || value.chars().any(|c| matches!(c, ' ' | '"' | '=') || is_unseen(c));
+        let quoted = value.is_empty() || value.chars().any(|c| matches!(c, ' ' | '"' | '=') || is_command(c));
         match quoted {
             true => write!(writer, "{name}={}", quote(&value))?,
             false => write!(writer, "{name}={value}")?,
@@ -109,18 +110,14 @@ fn json(writer: &mut Writer<'_>, fields: impl Iterator<Item = (&'static str, Str
     writer.write_str("}\n")
 }
 
-/// Characters that could move the reader's cursor or reverse the text. Paths and answers of Loki may contain them.
-fn is_unseen(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
+// Paths and answers of Loki may contain such characters.
 fn quote(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
-    if !json.contains(is_unseen) {
+    if !json.contains(is_command) {
         return json;
     }
     // JSON only requires escapes below U+0020. All other characters here have four hexadecimal digits.
-    json.chars().map(|c| if is_unseen(c) { format!("\\u{:04x}", u32::from(c)) } else { c.into() }).collect()
+    json.chars().map(|c| if is_command(c) { format!("\\u{:04x}", u32::from(c)) } else { c.into() }).collect()
 }
 
 /// The message and the other fields of an event.
@@ -206,14 +203,14 @@ mod tests {
     fn nothing_that_others_wrote_moves_the_cursor() {
         let said =
             "\u{1b}[2J\u{1b}]0;x\u{7}\r\nts=1 level=info\u{9b}31m\u{85}\u{7f}\u{0}\u{202e}txt\u{2028}\u{2066}\t\u{8}é";
-        for alone in said.chars().filter(|c| is_unseen(*c)) {
+        for alone in said.chars().filter(|c| is_command(*c)) {
             let text = logged(LogLevel::Info, LogFormat::Logfmt, || tracing::info!(error = %format!("a{alone}b"), "x"));
             assert!(!text.trim_end_matches('\n').contains(alone), "{text:?}");
         }
         for format in [LogFormat::Logfmt, LogFormat::Json] {
             let text = logged(LogLevel::Info, format, || tracing::warn!(error = said, "{said}"));
             let line = text.strip_suffix('\n').expect("a line");
-            assert!(!line.contains(is_unseen) && line.contains('é'), "{line:?}");
+            assert!(!line.contains(is_command) && line.contains('é'), "{line:?}");
             if matches!(format, LogFormat::Json) {
                 let value: serde_json::Value = serde_json::from_str(line).expect("JSON");
                 assert_eq!((&value["error"], &value["msg"]), (&said.into(), &said.into()));

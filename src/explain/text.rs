@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::model::{
     Change, ExplainedEntry, ExplainedFile, ExplainedTarget, Explanation, Labels, LineTrace, Outcome, RuleStep,
-    StageStep,
+    StageStep, terminal,
 };
 
 /// How to mark what is good and what is bad.
@@ -200,11 +200,6 @@ fn write_entry(out: &mut String, entry: &ExplainedEntry, paint: Paint) {
     }
 }
 
-/// A text in one line. Control characters, which could change a terminal, are escaped.
 fn shown(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out
+    terminal::one_line(text).into_owned()
 }

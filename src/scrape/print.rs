@@ -1,22 +1,24 @@
 //! `-dry-run`: prints entries to standard output instead of sending them to Loki.
 
-use std::io::Write;
+use std::borrow::Cow;
+use std::io::{IsTerminal, Write};
 
 use jiff::Timestamp;
 
-use crate::model::{Entry, Labels};
+use crate::model::{Entry, Labels, terminal};
 
 #[derive(Debug, Default)]
 pub(super) struct Printer {
     external: Labels,
+    is_terminal: bool,
 }
 
 impl Printer {
     pub fn new(external: Labels) -> Self {
-        Self { external }
+        Self { external, is_terminal: std::io::stdout().is_terminal() }
     }
 
-    /// Prints `timestamp<TAB>labels<TAB>line`.
+    /// Prints `timestamp<TAB>labels<TAB>line`. What could change a terminal is escaped there, and nowhere else.
     pub fn print(&self, entry: &Entry<'_>) {
         let mut labels = entry.labels.clone();
         for (name, value) in &self.external {
@@ -28,6 +30,11 @@ impl Printer {
         let mut line = format!("{time}\t{labels}\t{}", entry.line);
         for pair in &entry.metadata {
             line.push_str(&format!("\t{}={:?}", pair.name, pair.value));
+        }
+        if self.is_terminal
+            && let Cow::Owned(escaped) = terminal::lines(&line)
+        {
+            line = escaped;
         }
         line.push('\n');
         // One write per line, so lines are whole even if the process dies. A closed pipe is ignored.

@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Write};
 
+use crate::model::terminal::is_command;
+
 /// A page that is being written.
 pub(super) struct Html(String);
 
@@ -71,8 +73,7 @@ impl Write for Escaped<'_> {
                 '"' => self.0.push_str("&quot;"),
                 '\'' => self.0.push_str("&#39;"),
                 '\n' | '\t' => self.0.push(c),
-                // A terminal would interpret control characters.
-                c if c.is_control() => self.0.push(char::REPLACEMENT_CHARACTER),
+                c if is_command(c) => self.0.push(char::REPLACEMENT_CHARACTER),
                 c => self.0.push(c),
             }
         }
@@ -103,8 +104,8 @@ mod tests {
     #[test]
     fn text_is_never_markup() {
         let mut page = Html(String::new());
-        page.text("<script>alert('&\"')</script>\u{1b}[31m\nü");
-        assert_eq!(page.0, "&lt;script&gt;alert(&#39;&amp;&quot;&#39;)&lt;/script&gt;\u{fffd}[31m\nü");
+        page.text("<script>alert('&\"')</script>\u{1b}[31m\nü\u{202e}");
+        assert_eq!(page.0, "&lt;script&gt;alert(&#39;&amp;&quot;&#39;)&lt;/script&gt;\u{fffd}[31m\nü\u{fffd}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `-inspect`: prints what each stage changes, as Promtail does. It also shows the stages inside `match`, and entries that a
 //! stage drops, holds or releases.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::IsTerminal;
@@ -9,12 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 
 use super::observe::{Name, Observer, Snapshot, Step};
-use crate::model::{Labels, Outcome};
+use crate::model::{Labels, Outcome, terminal};
 
 /// Where the changes are printed.
 #[derive(Clone)]
 pub struct Inspector {
     out: Arc<Mutex<dyn std::io::Write + Send>>,
+    is_terminal: bool,
     colours: bool,
 }
 
@@ -22,12 +24,18 @@ impl Inspector {
     /// Prints to standard error, with colours if that is a terminal and `NO_COLOR` is not set.
     pub fn of_stderr() -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { out: Arc::new(Mutex::new(std::io::stderr())), colours: std::io::stderr().is_terminal() && !plain }
+        let is_terminal = std::io::stderr().is_terminal();
+        Self { out: Arc::new(Mutex::new(std::io::stderr())), is_terminal, colours: is_terminal && !plain }
     }
 
     #[cfg(test)]
     pub fn of_test(out: Arc<Mutex<dyn std::io::Write + Send>>, colours: bool) -> Self {
-        Self { out, colours }
+        Self { out, is_terminal: colours, colours }
+    }
+
+    /// What could change a terminal is escaped there.
+    fn shown<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.is_terminal { terminal::lines(text) } else { Cow::Borrowed(text) }
     }
 
     fn paint(&self, colour: u8, text: &str) -> String {
@@ -63,12 +71,12 @@ impl Inspector {
             let _ = writeln!(text, "{{stages.Entry}}.{name}:");
             for (value, sign, colour) in [(old, "-", RED), (new, "+", GREEN)] {
                 if let Some(value) = value {
-                    let _ = writeln!(text, "{}", self.paint(colour, &format!("\t{sign}: {value}")));
+                    let _ = writeln!(text, "{}", self.paint(colour, &format!("\t{sign}: {}", self.shown(value))));
                 }
             }
         }
         if let Some(outcome) = outcome {
-            let _ = writeln!(text, "{}", self.paint(RED, outcome));
+            let _ = writeln!(text, "{}", self.paint(RED, &self.shown(outcome)));
         } else if text.len() == unchanged {
             text.push_str("none\n");
         }
@@ -129,6 +137,15 @@ mod tests {
         inspected(stages, lines, Inspector::of_test(out.clone(), colours));
         let bytes = out.lock().expect("not poisoned").clone();
         String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn lines_do_not_change_the_terminal_that_shows_them() {
+        let stages = "[{regex: {expression: '^(?P<a>.*)$'}}]";
+        let line = "\u{1b}[2J\u{202e}x";
+        let said = output(stages, &[line], true);
+        assert!(said.contains("\t+: \\u{1b}[2J\\u{202e}x") && !said.contains(line), "{said}");
+        assert!(output(stages, &[line], false).contains(line), "a file has the line as it is");
     }
 
     #[test]

@@ -380,7 +380,7 @@ impl Reader {
         for log in std::mem::take(&mut self.ringing) {
             if self.tailers.contains_key(&log) {
                 self.ringing.insert(log);
-                self.at(log, now);
+                self.soon(log, now);
             }
         }
     }
@@ -411,6 +411,14 @@ impl Reader {
             }
         };
         self.at(log, due);
+    }
+
+    /// Gives a log that may have lines the next turn: before those that had lines since it last had some. So a backlog of other
+    /// logs does not keep it out, nor does it keep them out. A log that waits for room keeps its place.
+    fn soon(&mut self, log: u64, now: Instant) {
+        if let Some(tailer) = self.tailers.get(&log).filter(|tailer| !tailer.schedule.is_blocked) {
+            self.at(log, tailer.schedule.last_lines.min(now));
+        }
     }
 
     fn at(&mut self, log: u64, at: Instant) {

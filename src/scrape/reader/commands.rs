@@ -41,7 +41,7 @@ impl Held<'_, Reader> {
                     tailer.schedule.retired = None;
                     reader.status.set_file(reader.index, log, file(tailer, &reader.client));
                     // The log may have been held.
-                    self.at(log, now);
+                    self.soon(log, now);
                 }
             }
             Command::Retire(log) => self.retire_tried(log, now),
@@ -58,7 +58,7 @@ impl Held<'_, Reader> {
                 let logs: Vec<u64> = self.tailers.keys().copied().collect();
                 for log in logs {
                     self.release_deleted(log);
-                    self.at(log, now);
+                    self.soon(log, now);
                 }
             }
         }

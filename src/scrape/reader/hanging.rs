@@ -64,7 +64,7 @@ impl Reader {
         if let Some(tailer) = self.tailers.get(&log) {
             self.status.set_error(self.index, log, tailer.trouble.text());
         }
-        self.at(log, now);
+        self.soon(log, now);
         for held_back in std::mem::take(&mut self.held_back) {
             self.look_later(held_back);
         }

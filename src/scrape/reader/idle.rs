@@ -67,7 +67,7 @@ impl Held<'_, Reader> {
         if let Some(tailer) = reader.tailers.get_mut(&log) {
             tailer.schedule.watched = None;
             tailer.schedule.interval = reader.config.min_poll;
-            self.at(log, now);
+            self.soon(log, now);
         }
     }
 

@@ -58,7 +58,7 @@ impl Held<'_, Reader> {
             }
             self.count_lost(log, lost);
         }
-        self.at(log, now);
+        self.soon(log, now);
         self.bound_pinned(log);
     }
 }

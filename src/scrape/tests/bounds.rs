@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::rig::{self, Dir, outlet};
-use crate::model::Report;
+use crate::model::{LabelSet, Report};
+use crate::scrape::{Config, Parcel, Receiver};
 
 #[test]
 fn deleted_files_hold_so_much_of_the_disk_and_the_rest_is_said_to_be_lost() {
@@ -122,6 +123,37 @@ fn older_files_have_the_descriptors_that_the_logs_leave() {
 
 fn is_log(file: &Path, dir: &Path) -> bool {
     file.strip_prefix(dir).is_ok_and(|name| name.to_str().is_some_and(|name| name.contains(".log")))
+}
+
+/// A receiver's sender waits for seconds, and a backlog may take hours.
+#[test]
+fn a_backlog_of_files_leaves_room_for_receivers() {
+    let dir = Dir::new();
+    let names: Vec<String> = (0..12).map(|n| format!("{n}.log")).collect();
+    names.iter().for_each(|name| dir.append(name, format!("{name} {}\n", "x".repeat(1_000)).repeat(1_000)));
+    let (mut outlet, batches) = outlet("loki");
+    outlet.batch.buffer = 256 << 10;
+    let receives = |config: &mut Config| {
+        let labels = LabelSet::new([("app", "pushed")]);
+        config.receivers = vec![Receiver { job: 0, name: "push".into(), labels, spool: None }];
+    };
+    let mut rig = dir.start("*.log", "[]", receives, vec![outlet], batches);
+    let intake = rig.scrape.as_ref().expect("running").intake("job").expect("it receives");
+    rig.until(|stored| stored.len() > 500);
+    for n in 0..5 {
+        let mut parcel = Parcel::default();
+        let line = format!("push {n}");
+        parcel.push(&line, Some(n), None);
+        let before = rig.stored.len();
+        intake.offer(parcel).expect("there is room");
+        rig.until(|stored| stored.iter().any(|one| one.line == line));
+        let meanwhile = rig.stored.len() - before;
+        // What had the room when it came, and a turn for each.
+        assert!(meanwhile < 1_000, "{line}: {meanwhile} lines of files came before");
+    }
+    assert!(rig.stored.len() < 10_000, "there is still a backlog");
+    drop(intake);
+    rig.until(|stored| stored.len() == 12_005);
 }
 
 /// What Loki's answers make free goes to the log that has waited longest, and not again and again to the first ones: the others

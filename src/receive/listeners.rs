@@ -146,6 +146,9 @@ impl Receivers {
             let again = opened.iter().any(|(receiver, ..)| receiver.config.endpoint() == running.config.endpoint());
             let next =
                 opened.iter().find(|(receiver, ..)| receiver.job == running.job).map(|(_, _, live)| live.clone());
+            if let (Socket::Udp(_, drops), false) = (&running.socket, again) {
+                drops.close();
+            }
             match again {
                 true => tracing::info!(job = %running.job, name = &*name, "receiver: its config changed, opened again"),
                 false => tracing::info!(job = %running.job, name = &*name, "receiver: closed"),
@@ -172,7 +175,12 @@ impl Receivers {
 
     /// Takes no new connections and requests from now on. Requests under way get their answers.
     pub fn ask_to_stop(&mut self) {
-        self.running.iter_mut().for_each(|running| running.stop = None);
+        for running in &mut self.running {
+            if let Socket::Udp(_, drops) = &running.socket {
+                drops.close();
+            }
+            running.stop = None;
+        }
     }
 
     /// Waits for the requests under way, not for long.

@@ -76,21 +76,35 @@ impl Current {
     }
 
     /// Hands a parcel to the clients that have room, and waits for others at most for `patience`. With a spool, it
-    /// resolves once the parcel is on disk.
-    pub async fn put_to_some(&mut self, mut parcel: Parcel, patience: Duration) -> Result<Taken, Closed> {
+    /// resolves once the parcel is on disk. What `give_up` ends is the wait for room: what has room at once is taken, and what is
+    /// being written is awaited.
+    pub async fn put_to_some(
+        &mut self,
+        mut parcel: Parcel,
+        patience: Duration,
+        mut give_up: impl Future<Output = ()> + Unpin,
+    ) -> Result<Taken, Closed> {
         loop {
             let live = self.0.borrow_and_update().clone();
             match &live.queue {
-                Queue::Memory(intake) => match intake.put_to_some(parcel, patience).await {
-                    Ok(taken) => return Ok(taken),
-                    Err(back) => parcel = back,
-                },
+                Queue::Memory(intake) => {
+                    let put = tokio::select! {
+                        biased;
+                        put = intake.put_to_some(parcel, patience) => put,
+                        () = &mut give_up => return Err(Closed),
+                    };
+                    match put {
+                        Ok(taken) => return Ok(taken),
+                        Err(back) => parcel = back,
+                    }
+                }
                 Queue::Disk(appender) => {
                     let transaction = Transaction::new(None, [(parcel.text(), parcel.records())]);
                     let room = tokio::select! {
                         biased;
                         room = appender.room(&transaction) => Some(room),
                         changed = self.0.changed() => changed.map(|()| None).map_err(|_| Closed)?,
+                        () = &mut give_up => return Err(Closed),
                     };
                     let room = match room {
                         None => continue,
@@ -101,13 +115,20 @@ impl Current {
                     if appender.append(transaction, room).await.is_ok() {
                         return Ok(ALL);
                     }
-                    match timeout(RETRY, self.0.changed()).await {
-                        Ok(Err(_)) => return Err(Closed),
-                        Ok(Ok(())) | Err(_) => continue,
+                    tokio::select! {
+                        changed = timeout(RETRY, self.0.changed()) => match changed {
+                            Ok(Err(_)) => return Err(Closed),
+                            Ok(Ok(())) | Err(_) => continue,
+                        },
+                        () = &mut give_up => return Err(Closed),
                     }
                 }
             }
-            self.0.changed().await.map_err(|_| Closed)?;
+            tokio::select! {
+                biased;
+                changed = self.0.changed() => changed.map_err(|_| Closed)?,
+                () = &mut give_up => return Err(Closed),
+            }
         }
     }
 }

@@ -135,7 +135,7 @@ impl Connection {
     async fn hand_in(&mut self, records: &mut Records) -> bool {
         let Some(parcel) = records.take(&self.current) else { return true };
         let (bytes, lines) = (parcel.bytes() as u64, parcel.len());
-        match self.current.put_to_some(parcel, PATIENCE).await {
+        match self.current.put_to_some(parcel, PATIENCE, std::future::pending()).await {
             Ok(taken) => {
                 self.shared.metrics.lines(&self.shared.job, lines);
                 self.shared.metrics.missed(&self.shared.job, taken.missed, bytes);

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
-use tokio::time::{Instant, interval_at};
+use tokio::time::{Instant, Interval, interval_at};
 
 use super::frames::Frames;
 use super::records::{Records, Shared};
@@ -24,75 +24,112 @@ const TOGETHER: usize = 256;
 /// How often the kernel's count of dropped datagrams is read.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Serves until `shutdown`.
+/// Serves until `shutdown`. Then what waits in the socket is handed in as far as there is room, and the rest is counted, unless
+/// the next server of the same socket reads it.
 pub(in crate::receive) async fn serve(
     shared: Shared,
     (socket, drops): (UdpSocket, Arc<Drops>),
-    mut current: Current,
+    current: Current,
     shutdown: impl Future<Output = ()>,
 ) {
-    let mut buffer = vec![0; DATAGRAM];
-    let mut look = interval_at(Instant::now() + LOOK, LOOK);
     let mut shutdown = std::pin::pin!(shutdown);
+    let look = interval_at(Instant::now() + LOOK, LOOK);
+    let mut server = Server { shared, socket, drops, current, look, buffer: vec![0; DATAGRAM] };
     loop {
-        let received = tokio::select! {
+        tokio::select! {
+            biased;
             () = &mut shutdown => break,
-            _ = look.tick() => {
-                shared.metrics.syslog.kernel_drops(&shared.job, drops.more());
-                continue;
-            }
-            received = socket.recv_from(&mut buffer) => received,
-        };
-        let mut senders: HashMap<IpAddr, Records> = HashMap::new();
-        let mut next = received.ok();
-        for _ in 0..TOGETHER {
-            let Some((length, peer)) = next else { break };
-            let ip = peer.ip().to_canonical();
-            let records = senders.entry(ip).or_insert_with(|| Records::new(shared.clone(), ip.to_string(), &current));
-            datagram(&buffer[..length], &shared, records);
-            next = socket.try_recv_from(&mut buffer).ok();
-        }
-        if let Some((length, peer)) = next {
-            let ip = peer.ip().to_canonical();
-            let records = senders.entry(ip).or_insert_with(|| Records::new(shared.clone(), ip.to_string(), &current));
-            datagram(&buffer[..length], &shared, records);
-        }
-        let parcels = senders.values_mut().filter_map(|records| records.take(&current)).collect();
-        if hand_in(&shared, parcels, &mut current, shutdown.as_mut()).await.is_err() {
-            break;
+            _ = server.look.tick() => server.count_drops(),
+            readable = server.socket.readable() => if readable.is_ok() {
+                let (parcels, _) = server.read();
+                if server.hand_in(parcels, shutdown.as_mut()).await.is_err() {
+                    break;
+                }
+            },
         }
     }
-    shared.metrics.syslog.kernel_drops(&shared.job, drops.more());
+    if server.drops.is_closing.load(Ordering::Relaxed) {
+        server.read_out().await;
+    }
+    server.count_drops();
 }
 
-/// Waits until a client has room. If the receiver ends before that, all that is left is lost, and counted.
-async fn hand_in(
-    shared: &Shared,
-    parcels: Vec<Parcel>,
-    current: &mut Current,
-    mut shutdown: impl Future<Output = ()> + Unpin,
-) -> Result<(), Closed> {
-    let mut left: u64 = parcels.iter().map(|parcel| parcel.bytes() as u64).sum();
-    for parcel in parcels {
-        let (bytes, lines) = (parcel.bytes() as u64, parcel.len());
-        // While no client has room, the kernel keeps datagrams in its buffer, as far as there is space.
-        let taken = tokio::select! {
-            taken = current.put_to_some(parcel, Duration::ZERO) => taken,
-            () = &mut shutdown => Err(Closed),
-        };
-        match taken {
-            Ok(taken) => {
-                shared.metrics.lines(&shared.job, lines);
-                shared.metrics.missed(&shared.job, taken.missed, bytes);
-            }
-            Err(Closed) => {
-                shared.metrics.missed(&shared.job, 1, left);
-                return Err(Closed);
-            }
+struct Server {
+    shared: Shared,
+    socket: UdpSocket,
+    drops: Arc<Drops>,
+    current: Current,
+    look: Interval,
+    buffer: Vec<u8>,
+}
+
+impl Server {
+    /// Reads the datagrams that are there, but not too many. A parcel for each sender, and the bytes that were read.
+    fn read(&mut self) -> (Vec<Parcel>, usize) {
+        let Self { shared, socket, current, buffer, .. } = self;
+        let (mut senders, mut bytes): (HashMap<IpAddr, Records>, usize) = Default::default();
+        for _ in 0..TOGETHER {
+            let Ok((length, peer)) = socket.try_recv_from(buffer) else { break };
+            let ip = peer.ip().to_canonical();
+            let records = senders.entry(ip).or_insert_with(|| Records::new(shared.clone(), ip.to_string(), current));
+            datagram(&buffer[..length], shared, records);
+            // An empty one has a header in the kernel's buffer too.
+            bytes += length.max(1);
         }
-        left -= bytes;
+        (senders.values_mut().filter_map(|records| records.take(current)).collect(), bytes)
     }
-    Ok(())
+
+    /// The same until nothing is left of what the socket can hold. Senders may go on sending.
+    async fn read_out(&mut self) {
+        let mut left = socket2::SockRef::from(&self.socket).recv_buffer_size().unwrap_or_default();
+        while left > 0 {
+            let (parcels, bytes) = self.read();
+            if bytes == 0 {
+                break;
+            }
+            left = left.saturating_sub(bytes);
+            // What cannot be handed in is counted.
+            let _ = self.hand_in(parcels, std::future::ready(())).await;
+        }
+    }
+
+    /// Waits until a client has room. If the receiver ends before that, all that is left is lost, and counted.
+    async fn hand_in(
+        &mut self,
+        parcels: Vec<Parcel>,
+        mut shutdown: impl Future<Output = ()> + Unpin,
+    ) -> Result<(), Closed> {
+        let Self { shared, drops, current, look, .. } = self;
+        let mut left: u64 = parcels.iter().map(|parcel| parcel.bytes() as u64).sum();
+        for parcel in parcels {
+            let (bytes, lines) = (parcel.bytes() as u64, parcel.len());
+            // While no client has room, the kernel keeps datagrams in its buffer, as far as there is space.
+            let mut put = std::pin::pin!(current.put_to_some(parcel, Duration::ZERO, &mut shutdown));
+            let taken = loop {
+                tokio::select! {
+                    biased;
+                    taken = &mut put => break taken,
+                    _ = look.tick() => drops.count(shared),
+                }
+            };
+            match taken {
+                Ok(taken) => {
+                    shared.metrics.lines(&shared.job, lines);
+                    shared.metrics.missed(&shared.job, taken.missed, bytes);
+                }
+                Err(Closed) => {
+                    shared.metrics.missed(&shared.job, 1, left);
+                    return Err(Closed);
+                }
+            }
+            left -= bytes;
+        }
+        Ok(())
+    }
+
+    fn count_drops(&self) {
+        self.drops.count(&self.shared);
+    }
 }
 
 fn datagram(bytes: &[u8], shared: &Shared, records: &mut Records) {
@@ -107,12 +144,26 @@ fn datagram(bytes: &[u8], shared: &Shared, records: &mut Records) {
 pub(in crate::receive) struct Drops {
     inode: Option<u64>,
     seen: AtomicU64,
+    /// No other server reads from the socket after this one.
+    is_closing: AtomicBool,
 }
 
 impl Drops {
     pub fn of(socket: impl AsFd) -> Self {
         let inode = rustix::fs::fstat(socket.as_fd()).ok().map(|stat| stat.st_ino);
-        Self { inode, seen: AtomicU64::new(0) }
+        Self { inode, seen: AtomicU64::new(0), is_closing: AtomicBool::new(false) }
+    }
+
+    /// The socket will be closed: what it holds is not read by another server.
+    pub fn close(&self) {
+        self.is_closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts those since the last call. Their bytes are not known.
+    fn count(&self, shared: &Shared) {
+        let datagrams = self.more();
+        shared.metrics.syslog.kernel_drops(&shared.job, datagrams);
+        shared.metrics.missed(&shared.job, usize::from(datagrams > 0), 0);
     }
 
     /// The number of dropped datagrams since the last call.
@@ -186,35 +237,142 @@ mod tests {
         assert_eq!(drops.more(), 0);
     }
 
+    struct Rig {
+        server: Server,
+        registry: Registry,
+        _clients: Vec<crate::receive::testing::Client>,
+        _live: tokio::sync::watch::Sender<Arc<Live>>,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let registry = Registry::new();
+            let metrics = Metrics::register(&registry, crate::scrape::Metrics::register(&registry));
+            let config: Config =
+                crate::yaml::from_str("listen_address: 127.0.0.1:0\nlisten_protocol: udp").expect("a config");
+            let shared = Shared::new("job".into(), config.clone(), metrics);
+            let (intake, _clients) = clients(1);
+            let rules = receiver(crate::receive::Config::Syslog(Box::new(config)), "[]").rules;
+            let labeller = std::sync::Mutex::new(Labeller::new("job".into(), Default::default(), rules.clone()));
+            let live = Live { queue: Queue::Memory(intake), labeller, reads: rules.reads() };
+            let (_live, current) = tokio::sync::watch::channel(Arc::new(live));
+            let socket = UdpSocket::from_std(bind("127.0.0.1:0").expect("a port")).expect("a socket");
+            let server = Server {
+                shared,
+                drops: Arc::new(Drops::of(&socket)),
+                socket,
+                current: Current(current),
+                look: interval_at(Instant::now() + LOOK, LOOK),
+                buffer: vec![0; DATAGRAM],
+            };
+            Self { server, registry, _clients, _live }
+        }
+
+        fn count(&self, name: &str) -> usize {
+            count(&self.registry, name)
+        }
+
+        /// Until no client has room.
+        async fn fill(&mut self) {
+            let mut goes_on = std::future::pending();
+            for length in [1 << 18, 1 << 10] {
+                while self.server.hand_in(vec![parcel(length)], &mut goes_on).now_or_never().is_some() {}
+            }
+        }
+
+        async fn send(&self, datagrams: usize) {
+            let sender = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+            let address = self.server.socket.local_addr().expect("an address");
+            for _ in 0..datagrams {
+                let message = format!("<13>1 - - - - - - {}", "x".repeat(1_000));
+                sender.send_to(message.as_bytes(), address).await.expect("sent");
+            }
+            self.server.socket.readable().await.expect("a datagram");
+        }
+
+        /// Serves after the receiver was told to end.
+        async fn end(&mut self) {
+            let Server { shared, drops, current, .. } = &self.server;
+            let socket = socket2::SockRef::from(&self.server.socket).try_clone().expect("a copy");
+            let socket = UdpSocket::from_std(socket.into()).expect("a socket");
+            socket.readable().await.expect("a datagram");
+            serve(shared.clone(), (socket, drops.clone()), current.clone(), std::future::ready(())).await;
+        }
+    }
+
+    fn count(registry: &Registry, name: &str) -> usize {
+        let families = registry.gather();
+        let metrics = families.iter().find(|family| family.name() == name).map(|family| family.get_metric());
+        metrics.into_iter().flatten().map(|metric| metric.get_counter().get_value()).sum::<f64>() as usize
+    }
+
+    fn parcel(length: usize) -> Parcel {
+        let mut parcel = Parcel::default();
+        parcel.push_to(&"x".repeat(length), None, Vec::new(), (None, None));
+        parcel
+    }
+
     /// Datagrams of three senders are there, no client has room, and the receiver ends.
     #[tokio::test]
     async fn all_that_is_left_at_the_end_is_counted() {
-        let registry = Registry::new();
-        let metrics = Metrics::register(&registry, crate::scrape::Metrics::register(&registry));
-        let config: Config =
-            crate::yaml::from_str("listen_address: 127.0.0.1:0\nlisten_protocol: udp").expect("a config");
-        let shared = Shared::new("job".into(), config.clone(), metrics);
-        let (intake, _clients) = clients(1);
-        let rules = receiver(crate::receive::Config::Syslog(Box::new(config)), "[]").rules;
-        let labeller = std::sync::Mutex::new(Labeller::new("job".into(), Default::default(), rules.clone()));
-        let live = Live { queue: Queue::Memory(intake), labeller, reads: rules.reads() };
-        let (_live, current) = tokio::sync::watch::channel(Arc::new(live));
-        let mut current = Current(current);
-        let parcel = |length: usize| {
-            let mut parcel = Parcel::default();
-            parcel.push_to(&"x".repeat(length), None, Vec::new(), (None, None));
-            parcel
-        };
-        let mut goes_on = std::future::pending();
-        while hand_in(&shared, vec![parcel(1 << 18)], &mut current, &mut goes_on).now_or_never().is_some() {}
+        let mut rig = Rig::new();
+        rig.fill().await;
         let left = [1 << 18, 1 << 17, 1 << 16].map(parcel);
         let bytes: usize = left.iter().map(Parcel::bytes).sum();
-        let outcome = hand_in(&shared, left.into(), &mut current, std::future::ready(())).await;
-        assert_eq!(outcome, Err(Closed));
-        let families = registry.gather();
-        let lost = families.iter().find(|family| family.name() == "fantail_lost_bytes_total").expect("registered");
-        let lost: f64 = lost.get_metric().iter().map(|metric| metric.get_counter().get_value()).sum();
-        assert_eq!(lost as usize, bytes);
+        let outcome = rig.server.hand_in(left.into(), std::future::ready(())).await;
+        assert_eq!((outcome, rig.count("fantail_lost_bytes_total")), (Err(Closed), bytes));
+    }
+
+    /// What the socket holds when the receiver ends is taken if there is room, and counted otherwise. If another server goes on
+    /// with the socket, it is left there.
+    #[tokio::test]
+    async fn what_the_socket_holds_at_the_end_is_taken_or_counted() {
+        for (closes, is_full, taken, lost) in
+            [(true, false, 50, 0), (true, true, 0, 50), (false, false, 0, 0), (false, true, 0, 0)]
+        {
+            let mut rig = Rig::new();
+            if is_full {
+                rig.fill().await;
+            }
+            let before = rig.count("fantail_received_lines_total");
+            rig.send(50).await;
+            if closes {
+                rig.server.drops.close();
+            }
+            rig.end().await;
+            let case = format!("closes: {closes}, is full: {is_full}");
+            assert_eq!(rig.count("fantail_received_lines_total") - before, taken, "{case}");
+            assert_eq!(rig.count("fantail_lost_bytes_total") / 1_000, lost, "{case}");
+            let mut left = 0;
+            while rig.server.socket.try_recv_from(&mut [0; 2_000]).is_ok() {
+                left += 1;
+            }
+            assert_eq!(left, 50 - taken - lost, "{case}");
+        }
+    }
+
+    /// While Loki is away, it is seen that the kernel drops datagrams.
+    #[tokio::test]
+    async fn drops_are_counted_while_no_client_has_room() {
+        let mut rig = Rig::new();
+        rig.fill().await;
+        socket2::SockRef::from(&rig.server.socket).set_recv_buffer_size(4_096).expect("set");
+        rig.send(200).await;
+        let Rig { server, registry, .. } = &mut rig;
+        server.look = interval_at(Instant::now(), Duration::from_millis(10));
+        let seen = async {
+            while ["fantail_syslog_dropped_datagrams_total", "fantail_losses_total"]
+                .iter()
+                .any(|name| count(registry, name) == 0)
+            {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let mut goes_on = std::future::pending();
+        tokio::select! {
+            _ = server.hand_in(vec![parcel(1 << 18)], &mut goes_on) => panic!("there is no room"),
+            seen = tokio::time::timeout(Duration::from_secs(20), seen) => seen.expect("counted"),
+        }
     }
 
     #[test]

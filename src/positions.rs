@@ -226,13 +226,13 @@ impl Positions {
         let read = journal::read(&path).map_err(|e| fail(&path, e))?;
         let foreign = match yaml::read(&config.filename) {
             Ok(yaml) => yaml,
-            Err(_) if config.ignore_invalid_yaml => yaml::File::default(),
-            Err(e) if config.filename.is_file() => {
+            Err(yaml::Unread::Content(_)) if config.ignore_invalid_yaml => yaml::File::default(),
+            Err(yaml::Unread::Content(e)) => {
                 let advice = "name another file as positions.filename; or, if it is the agent's own and damaged, move it away (what has \
                               no position in the journal is sent again), or set positions.ignore_invalid_yaml";
                 return Err(fail(&config.filename, format!("{e}; {advice}")));
             }
-            Err(e) => return Err(fail(&config.filename, e)),
+            Err(yaml::Unread::Failed(e)) => return Err(fail(&config.filename, e)),
         };
         let journal = Journal::new(path, config.read_only, read.yaml_hashes.clone(), read.begun);
         let is_lost = foreign.positions.is_empty() && safe::is_lost_at_reboot(&config.filename);

@@ -29,7 +29,7 @@ pub fn take_over(config: &Config, from: &[PathBuf]) -> Result<(), Error> {
     if let Some(who) = safe::locked_by(earlier) {
         return Err(fail(earlier, format!("another agent uses the file ({who:?}): stop that agent first")));
     }
-    yaml::read(earlier).map_err(|e| fail(earlier, e))?;
+    yaml::read(earlier).map_err(|e| fail(earlier, e.text().into()))?;
     for (earlier, copy) in [(journal::path(earlier), journal::path(own)), (earlier.clone(), own.clone())] {
         match read(&earlier) {
             Ok(Some(content)) => {

@@ -37,14 +37,33 @@ pub(super) fn open_regular(path: &Path) -> io::Result<fs::File> {
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     bounded::read(open_regular(path)?, LARGEST).map_err(|e| match e.kind() {
-        io::ErrorKind::FileTooLarge => io::Error::other(format!("{e}: no positions file is so large")),
+        io::ErrorKind::FileTooLarge => io::Error::new(e.kind(), format!("{e}: no positions file is so large")),
         _ => e,
     })
 }
 
-/// A missing or empty file has no positions. An error says what is wrong with the file, and not to remove it: it may be the file
-/// of something else.
-pub(super) fn read(path: &Path) -> Result<File, String> {
+fn text_of(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+}
+
+/// Why there are no positions. It says what is wrong with the file, and not to remove it: it may be the file of something else.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// It cannot be read.
+    Failed(String),
+    /// It is read, but it is no positions file.
+    Content(String),
+}
+
+impl Unread {
+    pub fn text(&self) -> &str {
+        let (Self::Failed(text) | Self::Content(text)) = self;
+        text
+    }
+}
+
+/// A missing or empty file has no positions.
+pub(super) fn read(path: &Path) -> Result<File, Unread> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Shape {
@@ -54,13 +73,21 @@ pub(super) fn read(path: &Path) -> Result<File, String> {
     // serde_yaml passes a scalar to a string verbatim, quoted or not.
     type Offset = String;
 
-    let text = match read_file(path).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
+    let text = match read_file(path).and_then(|bytes| text_of(bytes)) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(File::default()),
         Err(e) if e.kind() == io::ErrorKind::IsADirectory => {
-            return Err(format!("{e}: name a file in it, such as {}", path.join("positions.yaml").display()));
+            let file = path.join("positions.yaml");
+            return Err(Unread::Failed(format!("{e}: name a file in it, such as {}", file.display())));
         }
-        Err(e) => return Err(e.to_string()),
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(Unread::Failed(format!("{e}: let the user of the agent read and write it")));
+        }
+        // It is too large, or not UTF-8.
+        Err(e) if matches!(e.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidData) => {
+            return Err(Unread::Content(e.to_string()));
+        }
+        Err(e) => return Err(Unread::Failed(e.to_string())),
     };
     let hash = xxh3_64(text.as_bytes());
     if text.trim().is_empty() {
@@ -70,18 +97,17 @@ pub(super) fn read(path: &Path) -> Result<File, String> {
         return Ok(File { positions, hash });
     }
     if nesting::too_deep(&text).is_some() {
-        return Err("it is not a positions file: it is nested too deep".into());
+        return Err(Unread::Content("it is not a positions file: it is nested too deep".into()));
     }
     if bounded::yaml_memory(&text) > PARSER {
-        return Err(
-            "it is not a positions file: it has too many lines or values, and not one position in each line".into()
-        );
+        let why = "it is not a positions file: it has too many lines or values, and not one position in each line";
+        return Err(Unread::Content(why.into()));
     }
     // The parser's message may quote the text, and the file may be another one, with secrets.
     let shape: Shape = serde_yaml::from_str(&text).map_err(|e| {
         let place =
             e.location().map(|at| format!(", at line {} column {}", at.line(), at.column())).unwrap_or_default();
-        format!("it is not a positions file, which has only `positions`{place}")
+        Unread::Content(format!("it is not a positions file, which has only `positions`{place}"))
     })?;
     Ok(File { positions: shape.positions.unwrap_or_default(), hash })
 }

@@ -7,7 +7,7 @@
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERER, RETRY_AFTER, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERER, RETRY_AFTER, USER_AGENT, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -31,6 +31,8 @@ const REFUSED: &str = "this host name is not known: use an IP address or localho
 const FROM_ELSEWHERE: &str = "server.http_pages is loopback, so only /ready, /-/healthy and /metrics are available here: \
                               use `kubectl port-forward` to this pod for the other pages\n";
 
+const LINK: &str = "a browser may not request this with GET: a page of another site could do so; use curl, or POST\n";
+
 const OTHER_SITE: &str = "a page of another site may not request this\n";
 
 /// Where a browser's request comes from.
@@ -45,7 +47,7 @@ pub(super) struct Guard {
     pages: Pages,
     /// In lower case, without port.
     names: Vec<String>,
-    /// The host of `external_url`, in lower case. Empty: there is none.
+    /// The host of `external_url` with its port, unless it is that of the scheme, in lower case. Empty: there is none.
     external: String,
     /// The path that loads the config again.
     reload: String,
@@ -65,7 +67,7 @@ impl Guard {
         let names = names.iter().map(plain).filter(|name| !name.is_empty()).collect();
         let prefix = config.prefix();
         let open = ["/ready", "/-/healthy", "/metrics"].map(|path| format!("{prefix}{path}")).into();
-        let external = external.as_ref().map(plain).unwrap_or_default();
+        let external = authority_of(&config.external_url);
         Self { access, pages: config.pages(), names, external, reload: format!("{prefix}/reload"), open }
     }
 
@@ -89,8 +91,10 @@ impl Guard {
         let (path, headers) = (request.uri().path(), request.headers());
         // As in Promtail, any method reloads.
         let changes = !request.method().is_safe() || path == self.reload;
+        let is_link = changes && request.method().is_safe() && is_from_nowhere(headers);
         let refusal = self.refuses(peer, path, headers.get(HOST));
-        match refusal.or_else(|| (changes && is_of_another_site(headers, &self.external)).then_some(OTHER_SITE)) {
+        let other_site = || (changes && is_of_another_site(headers, &self.external)).then_some(OTHER_SITE);
+        match refusal.or_else(other_site).or_else(|| is_link.then_some(LINK)) {
             None => next.run(request).await,
             Some(why) => (StatusCode::FORBIDDEN, why).into_response(),
         }
@@ -98,11 +102,12 @@ impl Guard {
 }
 
 /// Whether a browser sends the request for a page of another site, whose visitor may be allowed more than that site is.
-/// Programs that are no browsers send neither header. `external` is the host of this server's pages as browsers know it, in lower
-/// case, or empty.
+/// Programs that are no browsers send neither header. `external` is the host and port of this server's pages as browsers know
+/// them, in lower case, or empty.
 fn is_of_another_site(headers: &HeaderMap, external: &str) -> bool {
-    if headers.get(FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none") {
-        return true;
+    // A proxy may change the host, but not this.
+    if let Some(site) = headers.get(FETCH_SITE) {
+        return site != "same-origin" && site != "none";
     }
     // Browsers send that header only to addresses with TLS and to this machine. With GET they may send no origin.
     let Some(origin) = headers.get(ORIGIN).or(headers.get(REFERER)) else {
@@ -112,8 +117,22 @@ fn is_of_another_site(headers: &HeaderMap, external: &str) -> bool {
     let (origin, host) = (text(origin), headers.get(HOST).map(text).unwrap_or_default());
     // It may be `null`.
     let authority = origin.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or(""));
-    let is_external = !external.is_empty() && host_of(authority) == external;
+    let is_external = !external.is_empty() && authority == external;
     authority.is_empty() || authority != host && !is_external
+}
+
+/// Whether a browser sends a request and does not say for which page: without TLS, pages of other sites can do that with GET.
+fn is_from_nowhere(headers: &HeaderMap) -> bool {
+    let is_browser = headers.get(USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(b"Mozilla/"));
+    is_browser && [FETCH_SITE, "origin", "referer"].iter().all(|name| !headers.contains_key(*name))
+}
+
+/// The host and port of a URL, in lower case, without the port of its scheme, as browsers write it.
+fn authority_of(url: &str) -> String {
+    let Some((scheme, rest)) = url.trim().split_once("://") else { return String::new() };
+    let authority = rest.split('/').next().unwrap_or_default().to_lowercase();
+    let usual = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+    authority.strip_suffix(usual).unwrap_or(&authority).to_string()
 }
 
 /// The answer to a request without a correct password, if a password is required. As in Prometheus' exporters, this
@@ -238,7 +257,9 @@ mod tests {
     #[test]
     fn pages_of_other_sites_may_change_nothing() {
         let guard = guard_of("external_url: https://logs.example:8443/fantail");
-        assert_eq!(guard.external, "logs.example");
+        assert_eq!(guard.external, "logs.example:8443");
+        assert_eq!(authority_of("https://Logs.example:443/a"), "logs.example");
+        assert_eq!(authority_of("http://[fe80::1]:8080"), "[fe80::1]:8080");
         for (header, value, is_other) in [
             ("sec-fetch-site", "same-origin", false),
             ("sec-fetch-site", "none", false),
@@ -246,6 +267,7 @@ mod tests {
             ("sec-fetch-site", "same-site", true),
             ("origin", "http://Node-1:3101", false),
             ("origin", "https://logs.example:8443", false),
+            ("origin", "https://logs.example:9999", true),
             ("origin", "http://node-1:3102", true),
             ("origin", "http://node-1", true),
             ("origin", "http://evil.example", true),
@@ -265,5 +287,28 @@ mod tests {
                 "{header}: {value}"
             );
         }
+    }
+
+    #[test]
+    fn a_browser_says_for_which_page_it_reloads() {
+        let headers = |pairs: &[(&'static str, &'static str)]| {
+            HeaderMap::from_iter(pairs.iter().map(|(name, value)| {
+                (name.parse::<axum::http::HeaderName>().expect("a name"), HeaderValue::from_static(value))
+            }))
+        };
+        let browser = ("user-agent", "Mozilla/5.0 (X11)");
+        for (pairs, is_from_nowhere) in [
+            (&[browser][..], true),
+            (&[browser, ("sec-fetch-site", "none")], false),
+            (&[browser, ("origin", "http://node-1:3101")], false),
+            (&[browser, ("referer", "http://node-1:3101/")], false),
+            (&[("user-agent", "curl/8.5")], false),
+            (&[], false),
+        ] {
+            assert_eq!(super::is_from_nowhere(&headers(pairs)), is_from_nowhere, "{pairs:?}");
+        }
+        // A proxy in front may have changed the host.
+        let proxied = [("host", "10.0.0.7:3101"), ("sec-fetch-site", "same-origin"), ("origin", "https://ops.example")];
+        assert!(!is_of_another_site(&headers(&proxied), ""));
     }
 }

@@ -77,6 +77,8 @@ pub(super) struct Family {
     skipped: IntCounterVec,
     /// Bytes that the series of all families take.
     taken: Arc<AtomicUsize>,
+    /// False: another family has its name.
+    is_shown: bool,
     series: Mutex<AllSeries>,
 }
 
@@ -142,15 +144,15 @@ impl CustomMetrics {
     /// The family with this name. If two stages define it differently, the first definition is used and the other is
     /// not shown.
     pub(super) fn family(&self, spec: &Spec) -> Arc<Family> {
-        let with = |series| {
+        let with = |series, is_shown| {
             let (spec, skipped, taken) = (spec.clone(), self.skipped.clone(), self.taken.clone());
-            Arc::new(Family { spec, skipped, taken, series: Mutex::new(series) })
+            Arc::new(Family { spec, skipped, taken, is_shown, series: Mutex::new(series) })
         };
-        let new = || with(AllSeries::default());
+        let new = || with(AllSeries::default(), true);
         let mut families = lock(&self.families);
         if let Some(before) = families.before.remove(&spec.name) {
             let goes_on = before.spec.kind == spec.kind;
-            let family = if goes_on { with(std::mem::take(&mut *lock(&before.series))) } else { new() };
+            let family = if goes_on { with(std::mem::take(&mut *lock(&before.series)), true) } else { new() };
             families.by_name.insert(spec.name.clone(), family.clone());
             return family;
         }
@@ -162,7 +164,7 @@ impl CustomMetrics {
             metric = spec.name,
             "two metrics stages have this name for different types or buckets: the second is not shown, rename it"
         );
-        new()
+        with(AllSeries::default(), false)
     }
 }
 
@@ -196,6 +198,9 @@ impl Family {
     const SWEEP: Duration = Duration::from_secs(1);
 
     pub fn record(&self, labels: &LabelSet, action: Action, amount: f64, now: Instant) {
+        if !self.is_shown {
+            return;
+        }
         // A counter must not decrease. It may become infinite or NaN, as in Promtail.
         if self.spec.kind == Kind::Counter && amount < 0.0 {
             return self.skip(NEGATIVE);

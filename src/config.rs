@@ -126,19 +126,20 @@ impl Config {
         let (text, unset) = Text::read(request, env)?;
         let mut document = text.parse().map_err(|e| with_unset(e, &unset))?;
         let Applied { warnings, skipped, mut mistakes, advice } = Self::apply(&mut document, request);
-        let read = document.read::<Self>().map_err(|e| with_unset(e, &unset));
+        let read = document.read::<Self>();
         if mistakes.is_empty() {
-            let config = Self { skipped_jobs: skipped, ..read? };
+            let config = Self { skipped_jobs: skipped, ..read.map_err(|e| with_unset(e, &unset))? };
             return Ok(Loaded { config, document, unset, warnings, dry_run: request.dry_run });
         }
         match read {
             Ok(config) => {
+                let unset = unset.clone();
                 let rest = Loaded { config, document, unset, warnings, dry_run: request.dry_run };
                 mistakes.extend(check::check_all(&rest).0);
             }
             Err(mistake) => mistakes.push(mistake),
         }
-        Err(Error::all(mistakes, advice))
+        Err(all_with_unset(mistakes, advice, &unset))
     }
 
     /// Loads what is right of a config, and all errors.
@@ -236,13 +237,16 @@ impl Text {
 
 /// The error, with the variables that were replaced by nothing: they are often its reason.
 fn with_unset(error: Error, unset: &[Error]) -> Error {
-    match unset {
-        [] => error,
-        unset => {
-            let lines: Vec<String> = unset.iter().map(Error::to_string).collect();
-            Error::all(vec![error], Some(lines.join("\n")))
-        }
+    all_with_unset(vec![error], None, unset)
+}
+
+/// The same for all errors and an advice about them.
+fn all_with_unset(mut mistakes: Vec<Error>, advice: Option<String>, unset: &[Error]) -> Error {
+    if mistakes.len() == 1 && advice.is_none() && unset.is_empty() {
+        return mistakes.remove(0);
     }
+    let lines: Vec<String> = advice.into_iter().chain(unset.iter().map(Error::to_string)).collect();
+    Error::all(mistakes, (!lines.is_empty()).then(|| lines.join("\n")))
 }
 
 const EXPAND_HINT: &str =

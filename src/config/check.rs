@@ -4,17 +4,17 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Error, LimitsConfig, Loaded, ScrapeConfig, with_unset};
+use super::{Error, LimitsConfig, Loaded, ScrapeConfig, all_with_unset};
 use crate::model::{ConfigError, Encoding, KeyPath, Step};
 use crate::{receive, relabel, stages, tail};
 
 /// Problems that do not prevent the config from running.
 pub type Warnings = Vec<String>;
 
-/// Returns the first mistake, with its place in the file.
+/// Returns all mistakes as one error, with their places in the file.
 pub fn check(loaded: &Loaded) -> Result<Warnings, Error> {
-    let (mut mistakes, warnings) = check_all(loaded);
-    if mistakes.is_empty() { Ok(warnings) } else { Err(with_unset(mistakes.remove(0), &loaded.unset)) }
+    let (mistakes, warnings) = check_all(loaded);
+    if mistakes.is_empty() { Ok(warnings) } else { Err(all_with_unset(mistakes, None, &loaded.unset)) }
 }
 
 /// Returns all mistakes, in the order of the blocks. Of one block or rule, only the first is found.

@@ -126,7 +126,17 @@ impl<'a> Scan<'a> {
     fn is_in_comment(&self, at: usize) -> bool {
         let before = &self.text[..at];
         let line = &before[line_start(before)..];
-        line.trim_start().starts_with('#') || line.contains(" #")
+        let (mut quote, mut last) = (None, ' ');
+        for c in line.chars() {
+            match (c, quote) {
+                ('#', None) if last.is_whitespace() => return true,
+                (c, Some(open)) if c == open => quote = None,
+                ('"' | '\'', None) if !last.is_alphanumeric() => quote = Some(c),
+                _ => {}
+            }
+            last = c;
+        }
+        false
     }
 
     /// Remembers that the variable at `at` was replaced by nothing.

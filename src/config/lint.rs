@@ -85,7 +85,7 @@ fn fault_of_push_path(path: &str) -> Option<&'static str> {
     if bare.ends_with(PUSH) {
         return (bare != path).then_some("has a slash at the end");
     }
-    let is_begun = ["/loki", "/loki/api", "/loki/api/v1"].iter().any(|part| bare.ends_with(part));
+    let is_begun = ["/loki", "/loki/api", "/loki/api/v1"].contains(&bare);
     (is_begun || path.contains("/loki/api/v1/")).then_some("is not where Loki takes lines")
 }
 

@@ -15,7 +15,7 @@ use crate::http_client::{
     Authorization, BasicAuth, Credentials, HttpHeaders, OAuth2, Proxy, TlsConfig, Url, check_url,
 };
 use crate::model::units::{ByteSize, GoDuration, Secret};
-use crate::model::{Labels, is_valid_label_name};
+use crate::model::{Labels, MAX_TENANT, is_valid_label_name};
 
 pub use crate::model::ConfigError as Error;
 
@@ -121,6 +121,11 @@ impl Config {
         self.tls_config.validate().map_err(|e| e.within("tls_config"))?;
         self.rate_limits.validate().map_err(|e| e.within("rate_limits"))?;
         self.check_sizes()?;
+        if self.tenant_id.len() > MAX_TENANT {
+            let problem =
+                format!("Loki takes a tenant of at most {MAX_TENANT} bytes, and this has {}", self.tenant_id.len());
+            return Err(Error::new("tenant_id", problem));
+        }
         self.proxy().validate()?;
         headers::validate(&self.headers, &self.http_headers)
     }

@@ -30,13 +30,14 @@ use super::reads::Reads;
 use super::{ConfigError, Flow, Recipe, Stage, Work};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
-    let (path, kind) = (options.required("db")?, options.required("db_type")?);
+    let (path, kind) = (options.required("db"), options.required("db_type"));
+    let source: Option<Arc<str>> = options.source()?.map(Into::into);
+    let (path, kind) = (path?, kind?);
     let kind = match kind {
         "city" => Kind::City,
         "asn" => Kind::Asn,
         other => return Err(options.fail(format!("unknown `db_type` {other:?}: use city or asn"))),
     };
-    let source: Option<Arc<str>> = options.source()?.map(Into::into);
     options.reads(Reads::these(source.as_deref()));
     let database = Reader::open_readfile(path).map_err(|e| options.fail(format!("cannot read `db` {path}: {e}")))?;
     if source.is_none() {

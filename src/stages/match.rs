@@ -38,9 +38,13 @@ use crate::model::{Entry, Reason};
 const REASON: &str = "match_stage";
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
-    options.required("selector")?;
-    let selector = options.field("selector")?.expect("it was just there");
-    let selector = options.keep(Selector::parse(selector.text()?).map_err(|message| selector.fail(message)));
+    let selector = match options.required("selector") {
+        Ok(text) => {
+            let field = options.field("selector")?.expect("it was just there");
+            options.keep(Selector::parse(text).map_err(|message| field.fail(message)))
+        }
+        Err(_) => None,
+    };
     if options.text("pipeline_name")? == Some("") {
         return Err(options.fail("`pipeline_name` must not be empty: leave it out".into()));
     }

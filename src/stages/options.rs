@@ -79,10 +79,13 @@ impl<'y> Options<'y> {
         Ok(self.field(key)?.and_then(|f| self.keep(f.text())))
     }
 
-    /// A required, non-empty string.
+    /// A required, non-empty string. If it is wrong, that is noted, so that the check may go on before the error is returned.
     pub fn required(&self, key: &'static str) -> Result<&'y str, ConfigError> {
-        let text = self.field(key)?.map(|f| f.text()).transpose()?;
-        text.filter(|t| !t.is_empty()).ok_or_else(|| self.refuse(self.fail(format!("`{key}` is required"))))
+        let text = self.field(key)?.map(|f| f.text()).transpose().map_err(|mistake| self.refuse(mistake))?;
+        text.filter(|t| !t.is_empty()).ok_or_else(|| {
+            let near = nearest(key, self.unknown()).map(|near| format!(", and there is `{near}`: write `{key}`"));
+            self.refuse(self.fail(format!("`{key}` is required{}", near.unwrap_or_default())))
+        })
     }
 
     /// The extracted value to read instead of the line. An empty name is an error.
@@ -96,7 +99,7 @@ impl<'y> Options<'y> {
     /// A required regular expression.
     pub fn regex(&self, key: &'static str) -> Result<Regex, ConfigError> {
         self.required(key)?;
-        self.field(key)?.expect("it was just there").regex()
+        self.field(key)?.expect("it was just there").regex().map_err(|mistake| self.refuse(mistake))
     }
 
     /// A string, or a number or boolean as text.

@@ -22,12 +22,13 @@ use super::{ConfigError, Flow, Recipe, Stage, Value, Work};
 use crate::goregex::{CaptureLocations, Regex};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
-    let expression = options.regex("expression")?;
+    let expression = options.regex("expression");
+    let source: Option<Arc<str>> = options.source()?.map(Arc::from);
+    let expression = expression?;
     if expression.group_names().all(|name| name.is_none()) {
         let problem = "the expression has no named group, so nothing is extracted: write (?P<name>…) around each value";
         options.warn(problem.into());
     }
-    let source: Option<Arc<str>> = options.source()?.map(Arc::from);
     options.reads(Reads::these(source.as_deref()));
     let names = expression.group_names().enumerate().filter_map(|(i, name)| Some((i, Arc::from(name?))));
     let groups: Arc<[(usize, Arc<str>)]> = names.collect();

@@ -26,13 +26,14 @@ use crate::goregex::{Captures, Regex};
 use crate::model::MAX_LINE;
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
-    let expression = options.regex("expression")?;
+    let expression = options.regex("expression");
     let source: Option<Arc<str>> = options.source()?.map(Into::into);
+    let text = options.text("replace")?.unwrap_or_default().to_string();
+    let expression = expression?;
     if expression.group_names().len() == 1 {
         let problem = "the expression has no group, so nothing is replaced: put ( and ) around the text to replace";
         options.warn(problem.into());
     }
-    let text = options.text("replace")?.unwrap_or_default().to_string();
     let is_reference = |after: &str| after.trim_start_matches('{').starts_with(|c: char| c.is_ascii_digit());
     if text.split('$').skip(1).any(is_reference) {
         options.warn(

@@ -29,9 +29,9 @@ use super::options::Options;
 use super::{ConfigError, Flow, Key, Recipe, Stage, Value, Work};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
-    let source: Arc<str> = options.required("source")?.into();
+    let source = options.required("source");
     let text = options.text("template")?.unwrap_or_default().to_string();
-    if text.is_empty() {
+    if let (Ok(source), true) = (source.as_ref(), text.is_empty()) {
         options.warn(format!("without `template` this stage only removes the extracted value `{source}`"));
     }
     match Template::parse(&text) {
@@ -42,6 +42,7 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
             return Err(field.fail(message));
         }
     }
+    let source: Arc<str> = source?.into();
     Ok(Box::new(move |_| {
         let template = Template::parse(&text).expect("it was parsed before");
         Box::new(Templated { source: source.clone(), template })
@@ -66,8 +67,6 @@ impl Stage for Templated {
                 if work.is_asked_why() {
                     let why = error.to_string();
                     work.fails(|| format!("the template fails: {why}"));
-                } else {
-                    work.fails(String::new);
                 }
             }
         }

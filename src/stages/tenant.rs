@@ -17,12 +17,17 @@ use super::labelling::{label, set_tenant};
 use super::options::Options;
 use super::reads::Reads;
 use super::{ConfigError, Flow, Recipe, Stage, Work};
+use crate::model::MAX_TENANT;
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
     let given = |key| Ok(options.text(key)?.filter(|t| !t.is_empty()).map(Arc::from));
     let from = match (given("source")?, given("label")?, given("value")?) {
         (Some(source), None, None) => From::Source(source),
         (None, Some(label), None) => From::Label(label),
+        (None, None, Some(value)) if value.len() > MAX_TENANT => {
+            let problem = format!("Loki takes a tenant of at most {MAX_TENANT} bytes, and this has {}", value.len());
+            return Err(options.field("value")?.expect("it was just there").fail(problem));
+        }
         (None, None, Some(value)) => From::Value(value),
         _ => return Err(options.fail("exactly one of `source`, `label` and `value` is required".into())),
     };
@@ -97,6 +102,11 @@ mod tests {
             ("tenant: {}", "[0].tenant", one),
             ("tenant: {source: a, value: b}", "[0].tenant", one),
             ("tenant: {label: ''}", "[0].tenant", one),
+            (
+                &format!("tenant: {{value: {}}}", "t".repeat(151)),
+                "[0].tenant.value",
+                "at most 150 bytes, and this has 151",
+            ),
             ("tenant: {value: 1}", "[0].tenant.value", "expected a string, found a number"),
         ]);
     }

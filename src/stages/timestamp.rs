@@ -33,17 +33,17 @@ use crate::model::gonumber::parse_int;
 use crate::model::{Rfc3339, rfc3339};
 
 pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> {
-    let source: Arc<str> = options.required("source")?.into();
-    options.reads(Reads::these([&*source]));
-    let mut layouts = vec![options.required("format")?.to_string()];
-    if let Some(field) = options.field("fallback_formats")? {
-        layouts.extend(field.list()?.into_iter().map(String::from));
-    }
-    let formats: Arc<[Format]> = layouts.iter().map(|layout| Format::of(layout)).collect();
-    let layouts: Arc<[String]> = layouts.into();
+    let (source, format) = (options.required("source"), options.required("format"));
+    let fallback = match options.field("fallback_formats")? {
+        Some(field) => options.keep(field.list()).unwrap_or_default(),
+        None => Vec::new(),
+    };
     let zones = match options.field("location")? {
         None => Zones::utc_by_default(),
-        Some(field) => zones(field.text()?).map_err(|message| field.fail(message))?,
+        Some(field) => {
+            let zones = field.text().and_then(|text| zones(text).map_err(|message| field.fail(message)));
+            options.keep(zones).unwrap_or_else(Zones::utc_by_default)
+        }
     };
     let fudge = match options.field("action_on_failure")? {
         None => true,
@@ -53,6 +53,11 @@ pub(super) fn compile(options: &mut Options<'_>) -> Result<Recipe, ConfigError> 
             other => return Err(field.fail(format!("unknown action `{other}`: use fudge or skip"))),
         },
     };
+    let source: Arc<str> = source?.into();
+    options.reads(Reads::these([&*source]));
+    let layouts: Vec<String> = std::iter::once(format?).chain(fallback).map(String::from).collect();
+    let formats: Arc<[Format]> = layouts.iter().map(|layout| Format::of(layout)).collect();
+    let layouts: Arc<[String]> = layouts.into();
     Ok(Box::new(move |around| {
         Box::new(Timestamp {
             source: source.clone(),

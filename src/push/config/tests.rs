@@ -14,6 +14,10 @@ fn good(yaml: &str) -> Config {
 fn refuses_what_cannot_work_and_names_the_key() {
     for (yaml, expected) in [
         ("tenant_id: a", "url: is required"),
+        (
+            &format!("{{url: http://l, tenant_id: {}}}", "t".repeat(151)),
+            "tenant_id: Loki takes a tenant of at most 150",
+        ),
         ("url: loki:3100", "url: \""),
         ("url: ftp://loki/", "url: \""),
         ("url: http://", "url: \""),

@@ -19,6 +19,19 @@ fn all_mistakes_of_a_stage_are_found() {
             "drop: {older_than: 7d, longer_than: 8q, expression: '('}",
             &["[0].drop.expression", "[0].drop.older_than", "[0].drop.longer_than"],
         ),
+        (
+            "timestamp: {source: 3, format: 4, location: Nowhere, action_on_failure: x}",
+            &[
+                "[0].timestamp.source",
+                "[0].timestamp.format",
+                "[0].timestamp.location",
+                "[0].timestamp.action_on_failure",
+            ],
+        ),
+        ("template: {source: 3, template: '{{ if }}'}", &["[0].template.source", "[0].template.template"]),
+        ("replace: {expression: '(', replace: 3}", &["[0].replace.expression", "[0].replace.replace"]),
+        ("geoip: {db: 3, db_type: 4, source: 5}", &["[0].geoip.db", "[0].geoip.db_type", "[0].geoip.source"]),
+        ("match: {selector: 3, action: x}", &["[0].match.selector", "[0].match.action"]),
         // What is missing only because a key is wrong is no mistake of its own.
         ("drop: {older_than: 7d}", &["[0].drop.older_than"]),
         (
@@ -45,6 +58,11 @@ fn a_mistyped_option_is_named_and_a_drop_without_its_condition() {
     let text = of("drop: {source: level, value: debug, valeu: x}");
     assert!(text.contains("did you mean") && !text.contains("every line"), "{text}");
     assert_eq!(of("drop: {source: level}"), "");
+    let mistakes = mistakes_of("match: {selectr: '{a=\"b\"}', action: drop}").expect_err("it has no selector");
+    assert!(
+        mistakes.len() == 1 && mistakes[0].problem.contains("there is `selectr`: write `selector`"),
+        "{mistakes:?}"
+    );
 }
 
 #[test]

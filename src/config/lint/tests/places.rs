@@ -6,6 +6,7 @@ use super::*;
 fn paths_that_take_no_lines() {
     for (url, part) in [
         ("http://l/gateway/push", None),
+        ("http://l/ingest/loki", None),
         ("http://l/loki/api/v1/push", None),
         ("http://l/tenants/a/loki/api/v1/push?x=1", None),
         ("http://l/", Some("has no path: write http://l/loki/api/v1/push")),

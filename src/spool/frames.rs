@@ -14,6 +14,12 @@ use crate::model::RecordList;
 /// content.
 pub(super) const HEAD: u64 = 32;
 
+/// Bytes that a search for the next frame reads at once.
+const WINDOW: u64 = 256 << 10;
+
+/// The most bytes of contents that a search hashes: what looks like a frame may be the content of another.
+const SEARCHED: u64 = 256 << 20;
+
 /// It is the last frame of its transaction.
 pub(super) const LAST: u32 = 1;
 
@@ -89,10 +95,38 @@ pub(super) enum Found {
 pub(super) fn read(file: &File, at: u64, end: u64) -> io::Result<Found> {
     match whole(file, at, end)? {
         Ok(frame) => Ok(Found::Frame(frame)),
-        Err(None) => Ok(Found::Damaged(None)),
-        Err(Some(next)) if next < end => Ok(Found::Damaged(whole(file, next, end)?.is_ok().then_some(next))),
-        Err(Some(_)) => Ok(Found::Damaged(None)),
+        Err(Some(next)) if next < end && whole(file, next, end)?.is_ok() => Ok(Found::Damaged(Some(next))),
+        Err(_) => Ok(Found::Damaged(search(file, at, end)?)),
     }
+}
+
+/// Where the next whole frame after `at` begins. The damage may be in the length of a frame, or be many frames. None: there is
+/// none, as after a crash in the middle of a write.
+fn search(file: &File, at: u64, end: u64) -> io::Result<Option<u64>> {
+    let (mut window, mut from, mut hashed) = (Vec::new(), at + 1, 0_u64);
+    while from + HEAD <= end {
+        let length = (end - from).min(WINDOW + HEAD - 1);
+        window.resize(length as usize, 0);
+        file.read_exact_at(&mut window, from)?;
+        for (i, head) in window.windows(HEAD as usize).enumerate() {
+            let mut fields = head;
+            let (length, flags, id) = (fields.get_u32_le(), fields.get_u32_le(), fields.get_u128_le());
+            let (begin, length) = (from + i as u64, u64::from(length));
+            let is_head = flags & !(LAST | OF_PUSH | REMEMBERED) == 0 && (id == 0) == (flags & OF_PUSH == 0);
+            if !is_head || length == 0 || begin + HEAD + length > end {
+                continue;
+            }
+            hashed += length;
+            if hashed > SEARCHED {
+                return Ok(None);
+            }
+            if whole(file, begin, end)?.is_ok() {
+                return Ok(Some(begin));
+            }
+        }
+        from += length - (HEAD - 1);
+    }
+    Ok(None)
 }
 
 /// An error is where the next frame may begin.

@@ -19,6 +19,11 @@ struct Fixed {
     step: Duration,
 }
 
+/// A time after `time`, which may be that of a file: its owner can give it any time, also the last one that there is.
+pub fn later(time: SystemTime, by: Duration) -> SystemTime {
+    time.checked_add(by).unwrap_or(time)
+}
+
 impl Clock {
     pub fn now(&self) -> Instant {
         let Some(mut fixed) = self.fixed() else {

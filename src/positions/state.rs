@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use super::journal::{self, Journal, KnownLogRef, LeftFiles, Place, Record};
 use super::read_time::ReadTimes;
 use super::{KEPT, KEPT_CONTAINER, KEPT_MOST, Key, LINES, LogName, PositionId, Vanished};
-use crate::model::{Clock, Position};
+use crate::model::{Clock, Position, later};
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -301,7 +301,7 @@ impl State {
         vanished.sort_unstable();
         let too_many = vanished.len().saturating_sub(KEPT_MOST);
         let opened = self.opened;
-        let is_old = |saved: Option<SystemTime>, kept| saved.is_none_or(|saved| saved.max(opened) + kept < now);
+        let is_old = |saved: Option<SystemTime>, kept| saved.is_none_or(|saved| later(saved.max(opened), kept) < now);
         for (i, (saved, slot, kept, is_long_gone)) in vanished.into_iter().enumerate() {
             if i < too_many || is_long_gone && is_old(saved, kept) {
                 self.forget(slot);

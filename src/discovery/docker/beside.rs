@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::super::{Known, StaticConfig};
 use super::labels::{Facts, ID, IMAGE, NAME, PREFIX, prefixed};
-use crate::model::{Labels, TargetGroup, TargetLabels, bounded};
+use crate::model::{Labels, TargetGroup, TargetLabels, bounded, later};
 use crate::relabel::Reads;
 use crate::tail::{Glob, escape};
 
@@ -144,7 +144,8 @@ impl ContainerFiles {
         let mut groups = Vec::new();
         for folder in found {
             let container = refresh(&folder, before.remove(&folder));
-            let is_new = || folder.metadata().and_then(|meta| meta.modified()).is_ok_and(|at| now < at + PATIENCE);
+            let is_new =
+                || folder.metadata().and_then(|meta| meta.modified()).is_ok_and(|at| now < later(at, PATIENCE));
             if container.changed.is_some() || !is_new() {
                 groups.push(self.group(&folder, &container.labels));
             }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::TargetManager;
+use crate::model::later;
 use crate::scrape::supervised::Held;
 use crate::tail::is_in;
 
@@ -87,7 +88,7 @@ impl Held<'_, TargetManager> {
                 (was.inode, was.live) == (own.ino(), beside.ino()) && (was.is_own || own.len() > was.size)
             });
             let is_own = (grew || is_known) && is_no_generation(&own, &beside, now);
-            again |= !is_own && own.modified().is_ok_and(|at| now < at + RECENT);
+            again |= !is_own && own.modified().is_ok_and(|at| now < later(at, RECENT));
             let seen = Seen { inode: own.ino(), size: own.len(), live: beside.ino(), is_own };
             tracked.neighbours.insert((*file).clone(), seen);
             !is_own
@@ -142,5 +143,5 @@ fn is_no_generation(own: &Metadata, live: &Metadata, now: SystemTime) -> bool {
         return false;
     };
     let is_later = |at: std::io::Result<SystemTime>| at.is_ok_and(|at| at > begun);
-    is_later(own.modified()) && (is_later(own.created()) || now > begun + LATE)
+    is_later(own.modified()) && (is_later(own.created()) || now > later(begun, LATE))
 }

@@ -39,3 +39,27 @@ fn what_grows_beside_a_log_is_a_log_of_its_own() {
     rig.until_lines(&["last"]);
     assert_eq!(rig.stop().len(), 1, "nothing is read twice");
 }
+
+/// The owner of a file can give it any time. (On disks, the times have a smaller range than in memory.)
+#[test]
+fn a_file_may_have_the_last_time_that_there_is() {
+    let Ok(dir) = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()) else { return };
+    let dir = Dir(dir);
+    dir.append("app.log", "a 1\n");
+    let mut rig = dir.scrape("app.log*", "[]");
+    rig.until_lines(&["a 1"]);
+    dir.append("app.log.1", "b\n");
+    let far = i64::MAX as u64;
+    let last = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(far);
+    let file = fs::File::options().write(true).open(dir.path("app.log.1")).expect("opened");
+    file.set_modified(last).expect("set");
+    for n in 2..6 {
+        dir.append("app.log", format!("a {n}\n"));
+        rig.until(|stored| stored.iter().any(|one| one.line == format!("a {n}")));
+        file.set_modified(last).expect("set");
+        fs::rename(dir.path("app.log"), dir.path(&format!("app.log.{n}"))).expect("renamed");
+        let of = fs::File::options().write(true).open(dir.path(&format!("app.log.{n}"))).expect("opened");
+        of.set_modified(last).expect("set");
+    }
+    rig.stop();
+}

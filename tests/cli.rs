@@ -277,7 +277,8 @@ fn docker(socket: &std::path::Path, file: &std::path::Path) {
 #[test]
 fn explain_lists_the_containers_of_docker() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (socket, file) = (folder.path().join("docker.sock"), folder.path().join("aa-json.log"));
+    let (socket, file) = (folder.path().join("docker.sock"), folder.path().join("containers/aa/aa-json.log"));
+    fs::create_dir_all(file.parent().expect("a folder")).expect("made");
     fs::write(&file, "").expect("a file");
     let config = format!(
         "target_config: {{read_roots: [{}]}}\nscrape_configs: [{{job_name: docker, docker_sd_configs: [{{host: 'unix://{}'}}], \

@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 use std::iter::Peekable;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use tokio::sync::Notify;
@@ -14,6 +15,12 @@ use crate::model::{Chunk, Encoding, Mark, Position, Progress, Read, Record};
 /// stream.
 pub(super) const ROOM: usize = 1 << 20;
 
+/// The most bytes of all buffers that share their room, if each has its least.
+const ALL: usize = 16 << 20;
+
+/// What each buffer may have, however many there are.
+const LEAST: usize = 32 << 10;
+
 /// Approximate bytes of memory of a line, besides its text.
 const COST: usize = 128;
 
@@ -22,9 +29,23 @@ pub(super) trait Buffered {
     fn text(&self) -> &str;
 }
 
+/// The room that buffers share: while Loki is away, all of them may be full.
+#[derive(Debug, Default)]
+pub(super) struct SharedRoom {
+    buffers: AtomicUsize,
+}
+
+impl SharedRoom {
+    /// The most bytes of each buffer.
+    fn of_each(&self) -> usize {
+        (ALL / self.buffers.load(Ordering::Relaxed).max(1)).clamp(LEAST, ROOM)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Buffer<L> {
     state: Mutex<State<L>>,
+    shared: Arc<SharedRoom>,
     has_room: Notify,
     waker: Waker,
 }
@@ -60,9 +81,10 @@ impl<L: Buffered> State<L> {
 
 impl<L: Buffered> Buffer<L> {
     /// `waker` wakes the client's reader.
-    pub fn new(waker: Waker) -> Self {
+    pub fn new(waker: Waker, shared: Arc<SharedRoom>) -> Self {
+        shared.buffers.fetch_add(1, Ordering::Relaxed);
         let state = State { lines: VecDeque::new(), read: 0, bytes: 0, end: Mark::default(), is_ended: false };
-        Self { state: Mutex::new(state), has_room: Notify::new(), waker }
+        Self { state: Mutex::new(state), shared, has_room: Notify::new(), waker }
     }
 
     /// Adds a line, as soon as there is room. Only one task may add lines.
@@ -85,10 +107,11 @@ impl<L: Buffered> Buffer<L> {
 
     /// Adds the lines that there is room for. False: there is no room.
     fn put_some(&self, lines: &mut Peekable<impl Iterator<Item = L>>) -> bool {
+        let room = self.shared.of_each();
         let mut state = self.lock();
         let before = state.lines.len();
         while let Some(line) =
-            lines.next_if(|line| state.lines.is_empty() || state.bytes + line.text().len() + COST <= ROOM)
+            lines.next_if(|line| state.lines.is_empty() || state.bytes + line.text().len() + COST <= room)
         {
             state.bytes += line.text().len() + COST;
             state.end = state.end.after(line.text().len() as u64 + 1);
@@ -164,5 +187,47 @@ impl<L: Buffered> Buffer<L> {
     // No code that can panic runs under this lock, also not the closures of the sources.
     fn lock(&self) -> MutexGuard<'_, State<L>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<L> Drop for Buffer<L> {
+    fn drop(&mut self) {
+        self.shared.buffers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    impl Buffered for String {
+        fn text(&self) -> &str {
+            self
+        }
+    }
+
+    #[test]
+    fn many_buffers_share_their_room_and_each_has_some() {
+        let filled = |count: usize| {
+            let shared = Arc::new(SharedRoom::default());
+            let buffers: Vec<Buffer<String>> =
+                (0..count).map(|_| Buffer::new(Waker::noop().clone(), shared.clone())).collect();
+            for buffer in &buffers {
+                let mut lines = vec!["x".repeat(1_000); 2_000];
+                assert_eq!(buffer.put_all(&mut lines).now_or_never(), None, "it is full");
+            }
+            let bytes: Vec<usize> = buffers.iter().map(Buffer::bytes).collect();
+            assert!(bytes.iter().all(|bytes| *bytes >= LEAST - 2_000), "{bytes:?}");
+            drop(buffers);
+            assert_eq!(shared.buffers.load(Ordering::Relaxed), 0);
+            bytes.iter().sum::<usize>()
+        };
+        assert!((ROOM - 2_000..=ROOM).contains(&filled(1)));
+        for count in [16, 60, 200] {
+            assert!((ALL - count * 2_000..=ALL).contains(&filled(count)), "{count}");
+        }
+        assert!(filled(1_000) <= 1_000 * LEAST);
     }
 }

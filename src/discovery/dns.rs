@@ -38,6 +38,9 @@ const AT_ONCE: usize = 8;
 /// The most names of a config.
 const NAMES: usize = 1000;
 
+/// The most targets of all names.
+const TARGETS: usize = 10_000;
+
 /// One entry of `dns_sd_configs`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -144,11 +147,21 @@ impl Ask for Names {
         let (this, resolver) = (&*self, &resolver);
         let lookups: Vec<BoxFuture<'_, _>> =
             this.config.names.iter().map(|name| this.lookup(resolver, name).boxed()).collect();
-        let found: Vec<_> = stream::iter(lookups).buffer_unordered(AT_ONCE).collect().await;
+        // In the order of the config, so that few wait in memory.
+        let mut found = stream::iter(lookups).buffered(AT_ONCE);
         let (mut groups, mut unknown, mut failures) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        for (name, found) in found {
+        let mut targets = 0;
+        while let Some((name, found)) = found.next().await {
             match found {
-                Ok(group) => groups.push(group),
+                Ok(group) => {
+                    targets += group.targets.len();
+                    if targets > TARGETS {
+                        let failure =
+                            format!("the names have more than {TARGETS} records: use fewer names for a config");
+                        return Asked { failure: Some(failure), ..Asked::default() };
+                    }
+                    groups.push(group);
+                }
                 Err(failure) => {
                     unknown.insert(name);
                     failures.insert(failure);

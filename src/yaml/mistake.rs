@@ -30,7 +30,8 @@ impl Mistake {
         let (problem, unknown) = match &self.problem {
             Problem::Said(message) => (message.clone(), None),
             Problem::Unknown { key, message } => (message.clone(), Some(key.as_str())),
-            Problem::Unfit { expected, text: true, .. } if secrets::is_on(&path) => {
+            // Credentials are often written in one line instead of a mapping.
+            Problem::Unfit { expected, text: true, .. } if secrets::is_on(&path) || expected.contains("mapping") => {
                 (format!("expected {expected}, got text (not shown)"), None)
             }
             Problem::Unfit { expected, got, .. } => (format!("expected {expected}, got {got}"), None),

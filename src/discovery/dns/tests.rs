@@ -188,6 +188,21 @@ async fn an_answer_that_is_too_long_for_udp_comes_over_tcp() {
     assert_eq!(listener.addresses().len(), 2000);
 }
 
+/// A long answer has few bytes for each target. Then the last targets stay.
+#[tokio::test]
+async fn more_targets_than_the_limit_are_refused() {
+    let server = NameServer::new().await;
+    let records = |count: u16| Said::Long((0..count).map(|n| [&[10, 0], &n.to_be_bytes() as &[u8]].concat()).collect());
+    let names: Vec<String> = (0..6).map(|n| format!("n{n}.")).collect();
+    names.iter().for_each(|name| server.say(name, Kind::A, records(1)));
+    let yaml = format!("{{names: [{}], type: A, port: 80, refresh_interval: 10ms}}", names.join(", "));
+    let mut listener = server.discover(&yaml);
+    listener.until(|listener| listener.synced).await;
+    names.iter().for_each(|name| server.say(name, Kind::A, records(2_000)));
+    listener.until(|listener| listener.failure().is_some_and(|why| why.contains("more than 10000 records"))).await;
+    assert!(listener.addresses().len() <= 6 * 2_000);
+}
+
 #[tokio::test]
 async fn whatever_is_wrong_with_a_name_server_the_last_records_stay() {
     let server = NameServer::new().await;

@@ -16,8 +16,11 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest list in bytes. A list has about 2 KiB for each container.
 const LARGEST: usize = 64 << 20;
 
-/// The most bytes of memory that a parsed list may take.
-const MEMORY: usize = 128 << 20;
+/// The most bytes of memory that a parsed list may take. Anybody's image has labels, and becomes a container.
+const MEMORY: usize = 48 << 20;
+
+/// The same for the lists of a swarm, which say more of each service and task than is read.
+const MEMORY_OF_SWARM: usize = 128 << 20;
 
 /// The most bytes to read of the text of a refusal.
 const REFUSAL: usize = 16 << 10;
@@ -77,7 +80,8 @@ impl Engine {
     pub async fn json<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Failure> {
         let get = async {
             let body = self.get(path, query).await?.whole(LARGEST).await.map_err(Failure::NoAnswer)?;
-            bounded::json(&body, MEMORY).map_err(|e| Failure::NoAnswer(format!("cannot understand the answer: {e}")))
+            let memory = if matches!(path, "/services" | "/tasks" | "/nodes") { MEMORY_OF_SWARM } else { MEMORY };
+            bounded::json(&body, memory).map_err(|e| Failure::NoAnswer(format!("cannot understand the answer: {e}")))
         };
         tokio::time::timeout(TIMEOUT, get).await.unwrap_or_else(|_| Err(too_late()))
     }

@@ -13,6 +13,7 @@ use super::Outside;
 use super::api::{Info, Inspected, Listed};
 use super::engine::{Engine, Failure};
 use super::log::{self, Described, Steering};
+use crate::discovery::buffer::SharedRoom;
 use crate::metrics::ContainerLines;
 use crate::model::{LabelSet, Labels, Streams, TargetGroup, container, loki_label_name};
 use crate::relabel::{Rules, Verdict};
@@ -24,6 +25,8 @@ const AT_ONCE: usize = 8;
 pub(super) struct Found {
     outside: Outside,
     counts: ContainerLines,
+    /// Of the containers that are read through the API.
+    shared: Arc<SharedRoom>,
     containers: HashMap<String, Container>,
     /// The logs that are read through the API.
     given: HashMap<String, GivenLog>,
@@ -61,7 +64,8 @@ type Notes = BTreeMap<String, Option<String>>;
 
 impl Found {
     pub fn new(outside: Outside, counts: ContainerLines) -> Self {
-        Self { outside, counts, containers: HashMap::new(), given: HashMap::new(), root: None }
+        let shared = Arc::default();
+        Self { outside, counts, shared, containers: HashMap::new(), given: HashMap::new(), root: None }
     }
 
     /// The targets, and the notes that are shown in place of targets.
@@ -117,8 +121,14 @@ impl Found {
                             None => {
                                 let (id, name) = (listed.id.clone(), listed.name().trim_start_matches('/').to_string());
                                 let described = Described { id, name, driver: driver.clone(), tty: *tty };
-                                let (log, steering) =
-                                    log::new(engine.clone(), described, runs, streams, self.counts.clone());
+                                let (log, steering) = log::new(
+                                    engine.clone(),
+                                    described,
+                                    runs,
+                                    streams,
+                                    self.counts.clone(),
+                                    self.shared.clone(),
+                                );
                                 let given = GivenLog { steering, _given: (self.outside.give)(log) };
                                 self.given.insert(listed.id.clone(), given);
                             }
@@ -139,7 +149,7 @@ impl Found {
         // Docker names the file when it starts the container, and always in this way.
         let file = match (driver, inspected.log.as_str(), &self.root) {
             ("json-file", "", Some(root)) => Some(root.join("containers").join(id).join(format!("{id}-json.log"))),
-            ("json-file", path, _) if path.starts_with('/') => Some(PathBuf::from(path)),
+            ("json-file", path, _) if is_log_file(path, id) => Some(PathBuf::from(path)),
             _ => None,
         };
         let is_known = file.as_ref().is_some_and(|file| (self.outside.is_known)(&file.to_string_lossy()));
@@ -208,6 +218,15 @@ async fn root(engine: &Engine) -> Result<PathBuf, Failure> {
     }
 }
 
+/// Whether a path is that of a container's log: whoever answers for Docker could name any file.
+fn is_log_file(path: &str, id: &str) -> bool {
+    let is_plain = !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    is_plain
+        && path.starts_with('/')
+        && !path.contains("/../")
+        && path.ends_with(&format!("/containers/{id}/{id}-json.log"))
+}
+
 /// Checks whether the agent can see the file, or its folder if the container has not been started yet.
 async fn readable(file: PathBuf) -> Result<PathBuf, String> {
     let checked = tokio::task::spawn_blocking(move || check(&file).map(|()| file));
@@ -266,4 +285,25 @@ fn time(text: &str) -> Option<SystemTime> {
     let nanos = text.parse::<jiff::Timestamp>().ok()?.as_nanosecond();
     let nanos = u64::try_from(nanos).ok().filter(|nanos| *nanos > 0)?;
     UNIX_EPOCH.checked_add(Duration::from_nanos(nanos))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_file_of_a_container_is_its_log() {
+        for (path, id, is_log) in [
+            ("/var/lib/docker/containers/0a1b/0a1b-json.log", "0a1b", true),
+            ("/data/root/containers/0a1b/0a1b-json.log", "0a1b", true),
+            ("/etc/shadow", "0a1b", false),
+            ("/var/lib/docker/containers/0a1b/other-json.log", "0a1b", false),
+            ("/var/lib/docker/containers/x/../0a1b/0a1b-json.log", "0a1b", false),
+            ("containers/0a1b/0a1b-json.log", "0a1b", false),
+            ("/x/containers/../../etc/../../etc-json.log", "../../etc", false),
+            ("/containers//-json.log", "", false),
+        ] {
+            assert_eq!(is_log_file(path, id), is_log, "{path} {id}");
+        }
+    }
 }

@@ -22,6 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::engine::Engine;
+use crate::discovery::buffer::SharedRoom;
 use crate::discovery::remote_log::RemoteLog;
 use crate::metrics::ContainerLines;
 use crate::model::{AbortOnPanic, Source, Streams};
@@ -70,6 +71,7 @@ pub(super) fn new(
     runs: bool,
     streams: Streams,
     counts: ContainerLines,
+    shared: Arc<SharedRoom>,
 ) -> (RemoteLog, Steering) {
     let uncounted = AtomicBool::new(true);
     let runtime = Handle::current();
@@ -86,7 +88,7 @@ pub(super) fn new(
                 Cursor::default()
             })
         });
-        let buffer = Buffer::new(labels.clone(), waker);
+        let buffer = Buffer::new(labels.clone(), waker, shared.clone());
         let Described { id, name, driver, tty } = described.clone();
         let (engine, runs, lines) = (engine.clone(), runs.clone(), Lines::new(cursor.unwrap_or_default()));
         let counts = uncounted.swap(false, Ordering::Relaxed).then(|| counts.clone());

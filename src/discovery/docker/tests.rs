@@ -95,7 +95,9 @@ impl Listener {
 
 fn with_file(id: &str, folder: &Path) -> Scripted {
     let mut container = Scripted::running(id, "json-file");
-    container.log_path = folder.join(format!("{id}-json.log")).to_string_lossy().into_owned();
+    let folder = folder.join("containers").join(&container.id);
+    std::fs::create_dir_all(&folder).expect("made");
+    container.log_path = folder.join(format!("{}-json.log", container.id)).to_string_lossy().into_owned();
     std::fs::write(&container.log_path, "").expect("written");
     container
 }
@@ -174,7 +176,8 @@ async fn what_has_no_file_is_given_through_the_api_with_the_labels_of_the_rules(
     let folder = tempfile::tempdir().expect("a folder");
     let docker = Docker::new(folder.path());
     let mut unmounted = Scripted::running("aaaa", "json-file");
-    unmounted.log_path = folder.path().join("not/mounted/aaaa-json.log").to_string_lossy().into_owned();
+    let not_mounted = format!("not/mounted/containers/{0}/{0}-json.log", unmounted.id);
+    unmounted.log_path = folder.path().join(not_mounted).to_string_lossy().into_owned();
     let kinds = [("bbbb", "none"), ("cccc", "journald"), ("dddd", "local"), ("eeee", "local")];
     let others = kinds.map(|(id, driver)| Scripted::running(id, driver));
     docker.change(|world| world.containers = [vec![unmounted], others.to_vec()].concat());

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::cursor::Cursor;
 use super::lines::Line;
-use crate::discovery::buffer::{self, Buffered};
+use crate::discovery::buffer::{self, Buffered, SharedRoom};
 use crate::model::{Checkpoint, Chunk, LabelSet, Mark, Progress, Read, Record, Source, Streams, Wake};
 
 /// The labels of a container's lines. They change when the container does.
@@ -27,8 +27,8 @@ impl Buffered for Line {
 }
 
 impl Buffer {
-    pub fn new(labels: Labels, waker: Waker) -> Arc<Self> {
-        Arc::new(Self { lines: buffer::Buffer::new(waker), labels })
+    pub fn new(labels: Labels, waker: Waker, shared: Arc<SharedRoom>) -> Arc<Self> {
+        Arc::new(Self { lines: buffer::Buffer::new(waker, shared), labels })
     }
 
     /// Whether the rules drop the lines of this stream.
@@ -96,7 +96,7 @@ mod tests {
         let set = |value: &str| Some(LabelSet::new([("stream", value)]));
         let labels = Arc::new(Mutex::new(Streams { stdout: set("out"), stderr: set("err") }));
         let task = tokio::spawn(std::future::pending::<()>()).abort_handle();
-        ContainerLog { buffer: Buffer::new(labels, Waker::noop().clone()), task }
+        ContainerLog { buffer: Buffer::new(labels, Waker::noop().clone(), Arc::default()), task }
     }
 
     fn times(log: &mut ContainerLog, room: usize) -> (Mark, Vec<i64>) {

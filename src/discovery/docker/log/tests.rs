@@ -21,7 +21,7 @@ fn log_counted(docker: &Docker, container: &Scripted, registry: &Registry) -> (R
     let (id, name) = (container.id.clone(), container.name.clone());
     let described = Described { id, name, driver: container.driver.clone(), tty: container.tty };
     let engine = Arc::new(Engine::new(&config(docker)).expect("an engine"));
-    new(engine, described, container.state == "running", streams, ContainerLines::register(registry))
+    new(engine, described, container.state == "running", streams, ContainerLines::register(registry), Arc::default())
 }
 
 /// A reader that delivers in steps and is killed.

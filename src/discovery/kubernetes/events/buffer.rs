@@ -37,7 +37,7 @@ impl Buffer {
             version
         });
         let client = progress.add(begins);
-        Arc::new(Self { lines: buffer::Buffer::new(waker), progress, client, begins })
+        Arc::new(Self { lines: buffer::Buffer::new(waker, Arc::default()), progress, client, begins })
     }
 }
 

@@ -30,7 +30,7 @@ pub mod units;
 
 pub use abort_on_panic::AbortOnPanic;
 pub use account::{Account, Weight};
-pub use clock::{Clock, next_time};
+pub use clock::{Clock, later, next_time};
 pub use config_error::ConfigError;
 pub use counted::counted;
 pub use entry::{AckRef, Entry, MAX_LINE, MAX_TENANT, Origin, Structured};

@@ -25,14 +25,21 @@ mod stream;
 mod targets;
 mod tls;
 
-use std::future::IntoFuture;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
+use axum::extract::ConnectInfo;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tower::Layer;
 
 pub use build::Build;
 pub use config::Config;
@@ -48,6 +55,10 @@ use connections::Connections;
 
 use crate::metrics::Registry;
 use crate::model::{LiveTail, Report};
+
+/// The most bytes that a connection keeps of the head of a request, and of an answer that is not written yet. Before the head is
+/// there, nothing is known of the client, and there may be hundreds.
+const BUFFER: usize = 32 << 10;
 
 /// The data of the server.
 pub struct State {
@@ -128,21 +139,33 @@ async fn serve(
     access: Arc<Access>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let (stop, stopped) = oneshot::channel::<()>();
-    let grace: Duration = config.graceful_shutdown_timeout.0;
-    let connections = Connections::new(listener, config.connections(), timeouts, access);
-    let router = router.into_make_service_with_connect_info::<Peer>();
-    let serving = axum::serve(connections, router).with_graceful_shutdown(async {
-        // An error means that `stop` was dropped, which also stops the server.
-        let _ = stopped.await;
-    });
-    let mut serving = std::pin::pin!(serving.into_future());
-    tokio::select! {
-        _ = &mut serving => return,
-        () = shutdown => drop(stop),
+    let mut connections = Connections::new(listener, config.connections(), timeouts, access);
+    let mut http = http1::Builder::new();
+    http.max_buf_size(BUFFER);
+    let (graceful, mut joined, mut shutdown) = (GracefulShutdown::new(), JoinSet::new(), std::pin::pin!(shutdown));
+    loop {
+        let (stream, peer) = tokio::select! {
+            accepted = connections.accept() => accepted,
+            Some(ended) = joined.join_next() => {
+                // The panic itself is logged where it happens.
+                if ended.is_err_and(|ended| ended.is_panic()) {
+                    tracing::error!("a connection to the HTTP server was closed by a mistake of fantail: please report it");
+                }
+                continue;
+            }
+            () = &mut shutdown => break,
+        };
+        let service = TowerToHyperService::new(Extension(ConnectInfo(peer)).layer(router.clone()));
+        let served = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        joined.spawn(async {
+            // The client went away, or was too slow.
+            let _ = served.await;
+        });
     }
+    drop(connections);
     // Remaining requests are aborted: a client that reads slowly must not delay a restart.
-    let _ = tokio::time::timeout(grace, serving).await;
+    let grace: Duration = config.graceful_shutdown_timeout.0;
+    let _ = tokio::time::timeout(grace, graceful.shutdown()).await;
 }
 
 async fn listen(config: &Config) -> io::Result<TcpListener> {

@@ -73,7 +73,7 @@ pub(super) fn read(path: &Path) -> Result<File, Unread> {
     // serde_yaml passes a scalar to a string verbatim, quoted or not.
     type Offset = String;
 
-    let text = match read_file(path).and_then(|bytes| text_of(bytes)) {
+    let text = match read_file(path).and_then(text_of) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(File::default()),
         Err(e) if e.kind() == io::ErrorKind::IsADirectory => {

@@ -3,12 +3,10 @@
 //! If one more comes, a connection of the address that has the most is closed: the one that has been in its state for the
 //! longest time. So an address that connects without pause closes its own connections.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
+use axum::serve::Listener;
 use tokio::net::TcpListener;
 
 use super::access::Access;
@@ -27,38 +25,24 @@ pub(super) struct Connections {
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
-impl Connected<IncomingStream<'_, Connections>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Connections>) -> Self {
-        // A listener for both protocols gives IPv4 addresses as mapped IPv6 addresses.
-        Self(stream.remote_addr().ip().to_canonical())
-    }
-}
-
 impl Connections {
     /// Accepts at most `limit` connections. For one more, an open one is closed.
     pub(super) fn new(listener: TcpListener, limit: usize, timeouts: Timeouts, access: Arc<Access>) -> Self {
         Self { listener, places: Places::default(), limit, timeouts, access }
     }
-}
 
-impl Listener for Connections {
-    type Io = Stream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Stream, SocketAddr) {
+    /// The next connection, and the address of its client.
+    pub(super) async fn accept(&mut self) -> (Stream, Peer) {
         // Axum's accept, which waits after errors such as a lack of descriptors.
         let (stream, peer) = Listener::accept(&mut self.listener).await;
         // With TLS an answer is several writes. Without this option, the second write would wait for the client's
         // acknowledgement (40 ms).
         let _ = stream.set_nodelay(true);
         let door = self.access.now();
+        // A listener for both protocols gives IPv4 addresses as mapped IPv6 addresses.
         let from = peer.ip().to_canonical();
         let connection =
             Connection::new(stream, from, &self.places, self.limit.max(1), self.timeouts, door.tls.is_some());
-        (Stream::new(connection, door.tls.clone()), peer)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        (Stream::new(connection, door.tls.clone()), Peer(from))
     }
 }

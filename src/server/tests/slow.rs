@@ -88,6 +88,24 @@ async fn a_probe_is_answered_whatever_the_others_do() {
     }
 }
 
+/// Before the head of a request is there, nothing is known of the client: it may keep little of the memory.
+#[tokio::test]
+async fn a_head_without_end_is_refused_before_it_takes_memory() {
+    let server = start("", vec![]).await;
+    for head in ["GET /?q=", "GET / HTTP/1.1\r\nHost: x\r\nX-A: "] {
+        let mut stream = TcpStream::connect(server.address).await.expect("it listens");
+        let head = format!("{head}{}", "a".repeat(40_000));
+        stream.write_all(head.as_bytes()).await.expect("it reads");
+        let mut answer = vec![0; 100];
+        let read = stream.read(&mut answer).await.expect("an answer");
+        let answer = String::from_utf8_lossy(&answer[..read]);
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer:?}");
+    }
+    // A head with many cookies is none of these.
+    let cookies = format!("Cookie: {}\r\n", "a".repeat(16_000));
+    assert!(server.ask("/-/healthy", &cookies).await.contains("Healthy"));
+}
+
 /// The connections of one address. An earlier request of another address, sent in two halves, still succeeds.
 #[tokio::test]
 async fn one_address_that_connects_without_pause_closes_its_own() {

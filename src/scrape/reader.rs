@@ -130,7 +130,12 @@ pub(super) struct Reader {
     ringing: BTreeSet<u64>,
     /// Logs with uncommitted bytes.
     unsettled: BTreeSet<u64>,
+    /// Logs that wait for room.
     blocked: BTreeSet<u64>,
+    /// How many logs waited for room when there was some last.
+    waited: usize,
+    /// The fewest bytes that one of them had got.
+    served: u64,
     /// Logs that were read to their end and wait for the last answers.
     ending: BTreeMap<u64, Box<Tailer>>,
     /// Files that could not be opened and will be tried again.
@@ -220,6 +225,8 @@ impl Reader {
             ringing: BTreeSet::new(),
             unsettled: BTreeSet::new(),
             blocked: BTreeSet::new(),
+            waited: 0,
+            served: 0,
             ending: BTreeMap::new(),
             waiting: BTreeMap::new(),
             queue: Queue::default(),
@@ -364,12 +371,23 @@ impl Reader {
         self.tailers.get_mut(&log).or(self.ending.get_mut(&log)).map(Box::as_mut)
     }
 
-    /// Gives all blocked logs a turn. The one that has waited longest is first: what became free may be enough for a few only.
+    /// Gives all blocked logs a turn. The one that got the fewest bytes is first: what became free may be enough for a few
+    /// only. One that had nothing to read for a while has no claim from that time: it counts like the first of the others. So a log
+    /// with few lines gets room at once, and those with many get the same (start-time fair queueing).
     fn unblock(&mut self) {
-        for log in std::mem::take(&mut self.blocked) {
+        let mut waiting: Vec<(u64, u64)> = std::mem::take(&mut self.blocked)
+            .into_iter()
+            .filter_map(|log| Some((self.tailers.get(&log)?.schedule.served.max(self.served), log)))
+            .collect();
+        waiting.sort_unstable();
+        self.served = waiting.first().map_or(self.served, |(served, _)| *served);
+        self.waited = waiting.len();
+        let first = self.started;
+        for (place, (_, log)) in waiting.into_iter().enumerate() {
             if let Some(tailer) = self.tailers.get_mut(&log) {
                 tailer.schedule.is_blocked = false;
-                self.schedule.push(Reverse((tailer.schedule.due, log)));
+                // Before all others, in this order.
+                self.at(log, first + Duration::from_nanos(place as u64));
             }
         }
     }

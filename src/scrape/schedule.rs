@@ -58,6 +58,10 @@ pub(super) struct Schedule {
     pub farewell: Option<Farewell>,
     /// When it last had lines.
     pub last_lines: Instant,
+    /// Bytes that it got so far of what all logs get, see [`Reader::unblock`](super::reader::Reader::unblock).
+    pub served: u64,
+    /// Bytes of the last turn, not added to `served` yet.
+    pub worked: u64,
     /// When it was last read, with lines or without.
     last_read: Instant,
     /// When discovery removed its target. None: it has a target.
@@ -77,6 +81,8 @@ impl Schedule {
             is_drained: false,
             farewell: None,
             last_lines: now,
+            served: 0,
+            worked: 0,
             last_read: now,
             retired: None,
             watched: None,

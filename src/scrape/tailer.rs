@@ -215,6 +215,7 @@ impl Tailer {
                 }
                 let read = sink.chunk.len;
                 let worked = self.work_on_chunk(sink, grant.stops(), now);
+                self.schedule.worked = worked as u64;
                 let more = more || worked < read;
                 if worked < read {
                     self.input.rewind(sink.chunk.start.after(worked as u64));

@@ -102,6 +102,10 @@ impl Held<'_, Reader> {
             }
             read => {
                 let turn = read.map(|read| tailer.end_turn(&mut reader.sink, read, grant, now));
+                // Those that ring, such as receivers, have as much as all files together.
+                let share = if reader.ringing.contains(&log) { reader.waited.max(1) as u64 } else { 1 };
+                let schedule = &mut tailer.schedule;
+                schedule.served = schedule.served.max(reader.served) + std::mem::take(&mut schedule.worked) / share;
                 // Not before the records are accounted for: until then they are neither unread nor in flight.
                 tailer.show(found);
                 Some(turn)

@@ -128,9 +128,14 @@ fn is_log(file: &Path, dir: &Path) -> bool {
 /// A receiver's sender waits for seconds, and a backlog may take hours.
 #[test]
 fn a_backlog_of_files_leaves_room_for_receivers() {
+    // Many files have a long round, in which each of them has its turn.
+    [(12, 1_000), (200, 60)].into_iter().for_each(|(files, lines)| receive_beside(files, lines));
+}
+
+fn receive_beside(files: usize, lines: usize) {
     let dir = Dir::new();
-    let names: Vec<String> = (0..12).map(|n| format!("{n}.log")).collect();
-    names.iter().for_each(|name| dir.append(name, format!("{name} {}\n", "x".repeat(1_000)).repeat(1_000)));
+    let names: Vec<String> = (0..files).map(|n| format!("{n}.log")).collect();
+    names.iter().for_each(|name| dir.append(name, format!("{name} {}\n", "x".repeat(1_000)).repeat(lines)));
     let (mut outlet, batches) = outlet("loki");
     outlet.batch.buffer = 256 << 10;
     let receives = |config: &mut Config| {

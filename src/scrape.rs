@@ -188,6 +188,11 @@ impl Metrics {
         self.own.receiver_behind(job, bytes);
     }
 
+    /// Counts datagrams that the kernel dropped before a receiver read them, and logs that they begin.
+    pub fn datagrams_dropped(&self, job: &str, datagrams: u64, begins: bool) {
+        self.own.datagrams_dropped(job, datagrams, begins);
+    }
+
     pub fn register(registry: &Registry) -> Self {
         let status = Arc::new(Status::default());
         Self {

@@ -52,6 +52,14 @@ impl Metrics {
         (0..clients).for_each(|_| self.scrape.receiver_behind(job, bytes));
     }
 
+    /// Datagrams that the kernel dropped since the last call. It is said if they begin.
+    pub(super) fn kernel_drops(&self, job: &str, datagrams: u64, begins: bool) {
+        self.syslog.kernel_drops.with_label_values(&[job]).inc_by(datagrams);
+        if datagrams > 0 {
+            self.scrape.datagrams_dropped(job, datagrams, begins);
+        }
+    }
+
     pub(super) fn lines(&self, job: &str, lines: usize) {
         self.lines.with_label_values(&[job]).inc_by(lines as u64);
     }
@@ -126,10 +134,6 @@ impl Syslog {
 
     pub fn handshake_error(&self, job: &str) {
         self.handshake_errors.with_label_values(&[job]).inc();
-    }
-
-    pub fn kernel_drops(&self, job: &str, datagrams: u64) {
-        self.kernel_drops.with_label_values(&[job]).inc_by(datagrams);
     }
 
     /// A connection that is open until the result is dropped.

@@ -130,6 +130,19 @@ impl Metrics {
         self.lost(bytes, RECEIVER_BEHIND);
     }
 
+    /// Datagrams that the kernel dropped before a receiver read them. Their bytes are not known.
+    pub fn datagrams_dropped(&self, job: &str, datagrams: u64, begins: bool) {
+        if begins {
+            tracing::error!(
+                job,
+                datagrams,
+                "the kernel drops datagrams of syslog, because the socket's buffer is full: they are lost \
+                 (fantail_syslog_dropped_datagrams_total); raise receive_buffer, and see whether Loki answers"
+            );
+        }
+        self.lost(0, RECEIVER_BEHIND);
+    }
+
     pub fn refused_folders(&self, count: usize) {
         self.refused_folders.inc_by(count as u64);
     }

@@ -144,6 +144,8 @@ fn datagram(bytes: &[u8], shared: &Shared, records: &mut Records) {
 pub(in crate::receive) struct Drops {
     inode: Option<u64>,
     seen: AtomicU64,
+    /// There were some when they were counted last.
+    is_dropping: AtomicBool,
     /// No other server reads from the socket after this one.
     is_closing: AtomicBool,
 }
@@ -151,7 +153,7 @@ pub(in crate::receive) struct Drops {
 impl Drops {
     pub fn of(socket: impl AsFd) -> Self {
         let inode = rustix::fs::fstat(socket.as_fd()).ok().map(|stat| stat.st_ino);
-        Self { inode, seen: AtomicU64::new(0), is_closing: AtomicBool::new(false) }
+        Self { inode, seen: AtomicU64::new(0), is_dropping: AtomicBool::default(), is_closing: AtomicBool::default() }
     }
 
     /// The socket will be closed: what it holds is not read by another server.
@@ -159,11 +161,11 @@ impl Drops {
         self.is_closing.store(true, Ordering::Relaxed);
     }
 
-    /// Counts those since the last call. Their bytes are not known.
+    /// Counts those since the last call, and says so when they begin.
     fn count(&self, shared: &Shared) {
         let datagrams = self.more();
-        shared.metrics.syslog.kernel_drops(&shared.job, datagrams);
-        shared.metrics.missed(&shared.job, usize::from(datagrams > 0), 0);
+        let goes_on = self.is_dropping.swap(datagrams > 0, Ordering::Relaxed);
+        shared.metrics.kernel_drops(&shared.job, datagrams, !goes_on);
     }
 
     /// The number of dropped datagrams since the last call.
